@@ -1,0 +1,197 @@
+"""Build estab: compile the core with mypyc where a C compiler is there, else ship the interpreted files.
+
+``ESTAB_COMPILE`` says what is wanted: ``0`` leaves the core interpreted, ``1`` makes a core that does not compile an
+error, and unset (``auto``) compiles where possible and says in one line why not. What was decided goes into the package
+(``_core.txt``), from where ``estab --version`` tells it.
+
+A compiled core is kept under ``build/core`` by the hash of all that it was made from, so that a build in which no
+source of the core changed takes no compiler's time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+from setuptools import Distribution, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+from setuptools.errors import BaseError as SetupError
+
+HERE = Path(__file__).resolve().parent
+PACKAGE = HERE / "src" / "estab"
+ROOMS = ("wire", "tcp", "host")
+C_FLAGS = ["-fno-semantic-interposition", "-Wno-error"]
+LIBRARY = "estab._core"
+
+
+class CoreNotCompiledError(Exception):
+    """The core stays interpreted; the text says why, in one line."""
+
+
+def wish() -> str:
+    """Read ``ESTAB_COMPILE``: ``never``, ``auto`` or ``require``."""
+    text = os.environ.get("ESTAB_COMPILE", "auto").strip().lower()
+    wishes = {"0": "never", "no": "never", "1": "require", "require": "require", "auto": "auto", "": "auto"}
+    if text not in wishes:
+        sys.exit(f"ESTAB_COMPILE={text!r}: 0 (interpreted), 1 (compiled, or fail) or auto")
+    return wishes[text]
+
+
+def core_sources() -> list[Path]:
+    """List the files that are compiled, as one group: ``counters`` and every room of the core."""
+    rooms = [path for room in ROOMS for path in (PACKAGE / room).rglob("*.py") if path.name != "__init__.py"]
+    return sorted([PACKAGE / "counters.py", *rooms])
+
+
+def fingerprint(flags: list[str]) -> str:
+    """Hash all that a compiled core depends on: its sources, what they import, the tools and the flags."""
+    tools = [f"{name} {metadata.version(name)}" for name in ("mypy", "librt", "setuptools")]
+    platform = [sys.version, sysconfig.get_platform(), sysconfig.get_config_var("EXT_SUFFIX"), os.environ.get("CC", "")]
+    digest = hashlib.sha256(repr([tools, platform, flags, os.environ.get("CFLAGS", "")]).encode())
+    for path in sorted({*core_sources(), *PACKAGE.glob("*.py"), Path(__file__)}):
+        digest.update(f"{path.relative_to(HERE)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def require_compiler(compiler_of: build_ext) -> None:
+    """Compile and link three lines against Python's headers, or say why that can't be done."""
+    compiler = compiler_of.compiler
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "probe.c"
+        source.write_text("#include <Python.h>\nint estab_probe(void) { return (int)sizeof(PyObject); }\n")
+        silence = os.open(os.devnull, os.O_WRONLY)
+        stderr = os.dup(2)
+        os.dup2(silence, 2)
+        try:
+            objects = compiler.compile([str(source)], output_dir=folder, include_dirs=compiler_of.include_dirs)
+            compiler.link_shared_object(objects, str(Path(folder) / "probe.so"))
+        except Exception as error:
+            raise CoreNotCompiledError(f"no C compiler that works with Python's headers ({one_line(error)})") from error
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            os.close(silence)
+
+
+def one_line(error: BaseException) -> str:
+    """Write an error as one line, with no path in it."""
+    words = str(error).split()
+    return " ".join(Path(word.strip("'\"")).name if "/" in word else word for word in words)[:200]
+
+
+def tell(line: str) -> None:
+    """Say one line where whoever builds can see it."""
+    print(f"estab: {line}", file=sys.stderr, flush=True)
+
+
+class CoreDistribution(Distribution):
+    """A distribution whose wheel belongs to one platform, unless the core is left interpreted."""
+
+    is_core_interpreted = wish() == "never"
+
+    def has_ext_modules(self) -> bool:
+        """Say whether ``build_ext`` has anything to do."""
+        return not self.is_core_interpreted
+
+
+class BuildPackage(build_py):
+    """Copies the Python files, after clearing what an earlier build left."""
+
+    def run(self) -> None:
+        """Copy, then note that the core is interpreted: ``build_ext`` runs later, and knows better."""
+        if not self.editable_mode:
+            shutil.rmtree(Path(self.build_lib) / "estab", ignore_errors=True)
+        super().run()
+        if not self.editable_mode:
+            note = "ESTAB_COMPILE=0" if wish() == "never" else "not compiled yet"
+            (Path(self.build_lib) / "estab" / "_core.txt").write_text(note + "\n")
+
+
+class BuildCore(build_ext):
+    """Compiles the core, or brings the same one from an earlier build."""
+
+    def run(self) -> None:
+        """Put a compiled core beside the Python files, or say why there is none."""
+        if self.editable_mode or self.inplace:
+            tell("an editable install runs the interpreted files")
+            return
+        note = "compiled"
+        try:
+            self.bring_core()
+        except CoreNotCompiledError as error:
+            if wish() == "require":
+                raise SetupError(f"ESTAB_COMPILE=1, but the core does not compile: {error}") from error
+            note = str(error)
+            tell(f"the core stays interpreted, several times slower: {note}")
+            self.distribution.is_core_interpreted = True
+            self.distribution.get_command_obj("bdist_wheel").root_is_pure = True
+        (Path(self.build_lib) / "estab" / "_core.txt").write_text(note + "\n")
+
+    def bring_core(self) -> None:
+        """Copy the core's extension modules into ``build_lib``, compiling them first where none are kept."""
+        try:
+            kept = HERE / "build" / "core" / fingerprint(C_FLAGS)
+        except metadata.PackageNotFoundError as error:
+            raise CoreNotCompiledError(f"{error.name} is not installed") from error
+        if not (kept / "complete").exists():
+            shutil.rmtree(kept.parent, ignore_errors=True)
+            self.compile_core(kept)
+            (kept / "complete").touch()
+        for module in kept.rglob("*" + sysconfig.get_config_var("EXT_SUFFIX")):
+            target = Path(self.build_lib) / module.relative_to(kept)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(module, target)
+
+    def compile_core(self, target: Path) -> None:
+        """Run mypyc, then the C compiler; the modules end in ``target``."""
+        from setuptools._distutils.ccompiler import new_compiler
+        from setuptools._distutils.sysconfig import customize_compiler
+
+        self.compiler = new_compiler(compiler=self.compiler, force=True)
+        customize_compiler(self.compiler)
+        require_compiler(self)
+        extensions = self.run_mypyc()
+        inner = self.distribution.__class__({"name": "estab", "ext_modules": extensions, "package_dir": {"": "src"}})
+        command = build_ext(inner)
+        command.build_lib = str(target)
+        command.build_temp = str(HERE / "build" / "temp")
+        command.force = True
+        command.ensure_finalized()
+        try:
+            command.run()
+        except (SetupError, OSError) as error:
+            raise CoreNotCompiledError(f"the C compiler failed ({one_line(error)})") from error
+
+    def run_mypyc(self) -> list[object]:
+        """Turn the core into C."""
+        try:
+            from mypyc.build import mypycify
+        except ImportError as error:
+            raise CoreNotCompiledError(f"mypyc can't be imported ({error})") from error
+        names = [str(path.relative_to(HERE)) for path in core_sources()]
+        try:
+            extensions: list[object] = mypycify(
+                ["--follow-imports=silent", *names], opt_level="3", debug_level="0", group_name=LIBRARY,
+                target_dir=str(HERE / "build" / "mypyc"),
+            )
+        except SystemExit as error:
+            print(error.code, file=sys.stderr)
+            raise CoreNotCompiledError("mypyc refused the sources (its errors stand above)") from error
+        for extension in extensions:
+            extension.extra_compile_args = [*extension.extra_compile_args, *C_FLAGS]  # type: ignore[attr-defined]
+        return extensions
+
+
+class BuildWheel(bdist_wheel):
+    """A wheel whose tag is decided after the core was compiled, or was not."""
+
+
+setup(distclass=CoreDistribution, cmdclass={"build_py": BuildPackage, "build_ext": BuildCore})

@@ -1,0 +1,52 @@
+"""The numbers of Linux's socket interface, for rooms that may not import ``socket``.
+
+The core speaks these on every platform; ``sockets`` translates where the operating system's own differ.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+AF_UNSPEC: Final = 0
+AF_INET: Final = 2
+AF_INET6: Final = 10
+SOCK_STREAM: Final = 1
+SOCK_DGRAM: Final = 2
+IPPROTO_ICMP: Final = 1
+IPPROTO_TCP: Final = 6
+IPPROTO_UDP: Final = 17
+IPPROTO_ICMPV6: Final = 58
+
+SHUT_RD: Final = 0
+SHUT_WR: Final = 1
+SHUT_RDWR: Final = 2
+
+MSG_OOB: Final = 0x1
+MSG_PEEK: Final = 0x2
+MSG_TRUNC: Final = 0x20
+MSG_DONTWAIT: Final = 0x40
+MSG_EOR: Final = 0x80
+MSG_WAITALL: Final = 0x100
+MSG_NOSIGNAL: Final = 0x4000
+MSG_MORE: Final = 0x8000
+
+POLLIN: Final = 0x1
+POLLPRI: Final = 0x2
+POLLOUT: Final = 0x4
+POLLERR: Final = 0x8
+POLLHUP: Final = 0x10
+POLLNVAL: Final = 0x20
+POLLRDHUP: Final = 0x2000
+
+# TCP states as Linux numbers them in tcp_info and /proc/net/tcp.
+ESTABLISHED: Final = 1
+SYN_SENT: Final = 2
+SYN_RECEIVED: Final = 3
+FIN_WAIT_1: Final = 4
+FIN_WAIT_2: Final = 5
+TIME_WAIT: Final = 6
+CLOSED: Final = 7
+CLOSE_WAIT: Final = 8
+LAST_ACK: Final = 9
+LISTEN: Final = 10
+CLOSING: Final = 11

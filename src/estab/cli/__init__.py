@@ -1,0 +1,1 @@
+"""The ``estab`` command, one file a subcommand."""

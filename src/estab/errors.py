@@ -1,0 +1,110 @@
+"""What can go wrong, and the one enumeration of why a packet was dropped.
+
+Three kinds of error, never mixed:
+
+- bytes from the network that break a format: ``WireError``; counted, never seen by a program;
+- what a program may meet: an ``OSError`` with the errno Linux gives, its text saying what happened;
+- our own bug: an assertion. No input from the network trips one.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+
+__all__ = ["DropReason", "WireError", "os_error"]
+
+
+class DropReason(enum.Enum):
+    """Why a packet went no further. Names follow Linux's ``enum skb_drop_reason`` where it has one."""
+
+    # frame and link
+    PKT_TOO_SMALL = "shorter than the headers it must have"
+    OTHERHOST = "link-layer address of another host"
+    UNHANDLED_PROTO = "an EtherType or IP version that this host does not speak"
+    DEV_DOWN = "the interface is down"
+    FULL_RING = "the interface's output queue is full"
+    # IP
+    IP_INHDR = "bad IPv4 or IPv6 header"
+    IP_CSUM = "bad IPv4 header checksum"
+    IPV6_BAD_EXTHDR = "bad IPv6 extension header"
+    IP_INADDRERRORS = "destination is not an address of this host and forwarding is off"
+    IP_INNOROUTES = "no route to forward along"
+    IP_OUTNOROUTES = "no route to the destination"
+    IP_LOCAL_SOURCE = "source is one of our own addresses"
+    IP_INVALID_SOURCE = "source is a multicast, broadcast or unspecified address"
+    IP_INVALID_DEST = "destination is not one that may be forwarded or used"
+    IP_NOPROTO = "no such transport protocol here"
+    IP_TTL_EXPIRED = "time to live ran out while forwarding"
+    PKT_TOO_BIG = "larger than the path's MTU and not to be fragmented"
+    DUP_FRAG = "fragment overlaps one that we hold (RFC 5722)"
+    FRAG_TOO_FAR = "fragment beyond the largest datagram"
+    FRAG_REASM_TIMEOUT = "reassembly timed out"
+    FRAG_QUEUE_FULL = "reassembly memory is full"
+    # neighbours
+    NEIGH_FAILED = "the neighbour did not answer"
+    NEIGH_QUEUEFULL = "queue of packets that wait for the neighbour is full"
+    NEIGH_TABLE_FULL = "neighbour table is full"
+    ARP_INVALID = "ARP message that makes no sense"
+    NDISC_INVALID = "neighbour discovery message that fails RFC 4861's checks"
+    # ICMP and UDP
+    ICMP_CSUM = "bad ICMP checksum"
+    ICMP_INVALID = "ICMP message that makes no sense or quotes nothing of ours"
+    ICMP_RATE_LIMITED = "ICMP error not sent: rate limit"
+    UDP_CSUM = "bad UDP checksum"
+    UDP_INVALID = "bad UDP header"
+    NO_SOCKET = "no socket for this address and port"
+    SOCKET_RCVBUFF = "socket's receive buffer is full"
+    # TCP
+    TCP_CSUM = "bad TCP checksum"
+    TCP_INVALID_HEADER = "bad TCP header"
+    TCP_INVALID_OPTION = "TCP option with an impossible length"
+    TCP_FLAGS = "flags that make no sense in this state"
+    TCP_INVALID_SYN = "SYN to or from an address that can't have one"
+    TCP_SYN_IN_WINDOW = "SYN on a synchronized connection (challenge ACK, RFC 5961)"
+    TCP_RFC7323_PAWS = "timestamp older than the last one (PAWS)"
+    TCP_RFC7323_TS_MISSING = "timestamps were negotiated and this segment has none (RFC 7323 section 3.2)"
+    TCP_OLD_SEQUENCE = "all of it was received before"
+    TCP_INVALID_SEQUENCE = "outside the receive window"
+    TCP_ZEROWINDOW = "text while the receive window is zero"
+    TCP_OVERWINDOW = "text beyond the receive window"
+    TCP_OLD_DATA = "text received before"
+    TCP_INVALID_ACK_SEQUENCE = "acknowledges something never sent, in a handshake"
+    TCP_ACK_UNSENT_DATA = "acknowledges data not sent yet (challenge ACK)"
+    TCP_TOO_OLD_ACK = "acknowledgment older than the largest window (RFC 5961 section 5)"
+    TCP_NO_ACK = "no ACK flag where the state demands one"
+    TCP_RESET = "RST whose sequence number is in the window but not exact (challenge ACK, RFC 5961)"
+    TCP_RESET_INVALID = "RST that does not belong to this connection"
+    TCP_ABORT_ON_DATA = "text arrived after the socket was closed"
+    TCP_CLOSE = "the connection is closed"
+    TCP_OFO_QUEUE_PRUNE = "out-of-order queue is over its limit"
+    TCP_LISTEN_OVERFLOW = "accept queue is full"
+    TCP_REQ_QUEUE_FULL = "half-open queue is full"
+    TCP_REQ_EVICTED = "half-open entry made room for a newer one"
+    TCP_BAD_COOKIE = "ACK whose SYN cookie does not verify"
+    TCP_TIMEWAIT = "old segment for a connection in TIME-WAIT"
+    TCP_LINGER_ORPHAN = "orphan limit reached"
+    # the lab's links
+    LINK_LOSS = "lost on the link by chance"
+    LINK_DOWN = "the cable is cut"
+    LINK_QUEUE_FULL = "the link's queue is full"
+    LINK_CORRUPTED = "damaged on the link"
+    LINK_MTU = "larger than the link carries"
+    LINK_RULE = "a rule on the link took it"
+
+
+class WireError(ValueError):
+    """Bytes that are not a valid packet. ``reason`` says which rule they break.
+
+    The only exception that a parser raises, whatever the bytes.
+    """
+
+    def __init__(self, reason: DropReason, detail: str = "") -> None:
+        super().__init__(f"{reason.value}{': ' if detail else ''}{detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def os_error(number: int, what: str = "") -> OSError:
+    """Build the ``OSError`` (or its subclass) for an errno; ``what`` says what happened and to which connection."""
+    return OSError(number, what or os.strerror(number))

@@ -1,0 +1,314 @@
+"""What happened: frozen facts, told to an optional observer.
+
+A fact says what changed, when (``at_ns``, the engine's clock), on which host and, where there is one, on which
+connection. Without an observer nothing is built. Facts are told in the order in which they came to be; a fact between
+a ``CallStarted`` and its ``CallBlocked`` or ``CallReturned`` on the same host was caused by that call, any other by a
+frame or a timer.
+
+``connection`` is the four-tuple as seen from the host, ``"10.0.0.1:40000>10.0.0.2:80"``; a listener is
+``"10.0.0.2:80>*"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from estab.errors import DropReason
+
+__all__ = [
+    "BufferChanged", "CallBlocked", "CallResumed", "CallReturned", "CallStarted", "CongestionChanged",
+    "CookieChecked", "ErrorReported", "Event", "FdAllocated", "FdReleased", "FrameReceived", "FrameSent",
+    "LinkChanged", "LinkDropped", "NeighborChanged", "Observer", "PacketDropped", "PathMtuChanged", "QueueChanged",
+    "SegmentReceived", "SegmentSent", "StateChanged", "Tcb", "TcbCreated", "TcbReleased", "TimeWaitEnded",
+    "TimerFired",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The root of all facts: when (nanoseconds of the engine's clock) and on which host."""
+
+    at_ns: int
+    host: str
+
+
+Observer = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Tcb:
+    """The fields of a TCB at one instant, with RFC 9293's names. Sequence numbers are relative: the SYN is number 0."""
+
+    state: str
+    snd_una: int
+    snd_nxt: int
+    snd_wnd: int
+    rcv_nxt: int
+    rcv_wnd: int
+    cwnd_bytes: int
+    ssthresh_bytes: int | None
+    srtt_ns: int | None
+    rto_ns: int
+    send_buffer_bytes: int
+    """All that the program wrote and the peer has not acknowledged."""
+    unsent_bytes: int
+    receive_buffer_bytes: int
+    out_of_order_bytes: int
+
+
+# --- calls and descriptors
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted(Event):
+    """A program called a function of the sockets API."""
+
+    call: int
+    """Number of the call, from 1, unique on its host."""
+    fd: int
+    name: str
+    arguments: str
+    """As Python would write them, long buffers shortened to their length."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallBlocked(Event):
+    """The call can't go on now: the program sleeps."""
+
+    call: int
+    fd: int
+    waits_for: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallReturned(Event):
+    """The call is over: ``result`` as Python would write it, or ``error`` (``"EAGAIN: …"``), never both."""
+
+    call: int
+    fd: int
+    name: str
+    result: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class FdAllocated(Event):
+    """A descriptor was given out: ``kind`` is ``tcp``, ``tcp6``, ``udp`` or ``udp6``."""
+
+    fd: int
+    kind: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class FdReleased(Event):
+    """A descriptor went back. The TCB may live on without it, to finish closing."""
+
+    fd: int
+
+
+# --- TCP
+
+
+@dataclass(frozen=True, slots=True)
+class TcbCreated(Event):
+    """A TCB came to be, for the descriptor ``fd`` (-1: none yet)."""
+
+    connection: str
+    fd: int
+    state: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class TcbReleased(Event):
+    """A TCB is gone; nothing of the connection is left but, perhaps, a TIME-WAIT record."""
+
+    connection: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged(Event):
+    """An edge of RFC 9293's state diagram (section 3.3.2); states as the RFC writes them."""
+
+    connection: str
+    old: str
+    new: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSent(Event):
+    """A segment left TCP. Numbers are relative (the SYN is 0); ``why`` names the rule that sent it."""
+
+    connection: str
+    flags: str
+    """Letters of ``SFRPUEWA``-style tcpdump order, ``.`` for ACK: ``S``, ``S.``, ``P.``, ``F.``, ``R``."""
+    seq: int
+    ack: int
+    length: int
+    wnd: int
+    """The window in bytes, unscaled by the option."""
+    options: str
+    why: str
+    """``new data``, ``acknowledgment``, ``delayed ack``, ``retransmission: rto 2 of 15``, ``zero-window probe`` …"""
+    tcb: Tcb | None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentReceived(Event):
+    """A segment reached its connection, half-open entry, TIME-WAIT record or listener. ``tcb`` is as it is then."""
+
+    connection: str
+    flags: str
+    seq: int
+    ack: int
+    length: int
+    wnd: int
+    options: str
+    tcb: Tcb | None
+
+
+@dataclass(frozen=True, slots=True)
+class PacketDropped(Event):
+    """A packet went no further here, and why. ``connection`` is empty where none was found."""
+
+    connection: str
+    reason: DropReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueChanged(Event):
+    """One of a listener's two queues changed: ``queue`` is ``half-open`` or ``accept``."""
+
+    connection: str
+    queue: str
+    depth: int
+    limit: int
+    what: str
+    """``added``, ``completed``, ``taken``, ``expired``, ``overflow``, ``evicted`` …"""
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class BufferChanged(Event):
+    """A send or receive buffer (``which``) now holds ``size_bytes`` of ``limit_bytes``."""
+
+    connection: str
+    which: str
+    size_bytes: int
+    limit_bytes: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired(Event):
+    """A timer ran out: ``timer`` is ``retransmit``, ``persist``, ``delayed-ack``, ``keepalive``, ``fin-wait-2`` …"""
+
+    connection: str
+    timer: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class CongestionChanged(Event):
+    """The congestion window or its threshold moved."""
+
+    connection: str
+    cwnd_bytes: int
+    ssthresh_bytes: int | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CookieChecked(Event):
+    """A SYN cookie came back in an ACK, and was good or not."""
+
+    connection: str
+    is_valid: bool
+    mss: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimeWaitEnded(Event):
+    """A TIME-WAIT record went: ``expired``, ``reused by a new SYN`` (RFC 6191), ``assassinated``, ``evicted``."""
+
+    connection: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReported(Event):
+    """An error waits for the program (``SO_ERROR``), or is soft and only noted (RFC 9293 section 3.9.1.8)."""
+
+    connection: str
+    errno: int
+    text: str
+    is_soft: bool
+
+
+# --- below TCP
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSent(Event):
+    """A frame left an interface."""
+
+    interface: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FrameReceived(Event):
+    """A frame came in at an interface."""
+
+    interface: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NeighborChanged(Event):
+    """ARP or ND learnt, lost or is looking for an address."""
+
+    interface: str
+    address: str
+    state: str
+    link_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathMtuChanged(Event):
+    """The largest packet that reaches a destination is now known to be another."""
+
+    destination: str
+    mtu: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDropped(Event):
+    """A link of the lab took a frame out. ``host`` is the sender."""
+
+    link: str
+    reason: DropReason
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChanged(Event):
+    """A link of the lab was cut, healed or given other properties."""
+
+    link: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallResumed(Event):
+    """A blocked call goes on; what follows, to its next ``CallBlocked`` or ``CallReturned``, is its doing again."""
+
+    call: int
+    fd: int

@@ -1,0 +1,1 @@
+"""Virtual networks in virtual time: same seed, same run."""

@@ -1,0 +1,1 @@
+"""Links: ways for packets in and out. A link knows no host."""

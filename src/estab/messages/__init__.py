@@ -1,0 +1,1 @@
+"""Frames, heartbeats and release on close, over any byte stream. Knows no stack."""

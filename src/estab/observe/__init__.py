@@ -1,0 +1,1 @@
+"""What is made of events: recordings, captures, ladders."""

@@ -1,0 +1,1 @@
+"""The Berkeley sockets API over a host."""

@@ -1,0 +1,1 @@
+"""TCP, without I/O: RFC 9293 and what came to it since."""

@@ -1,0 +1,1 @@
+"""Congestion control: the protocol and the algorithms that follow it."""

@@ -1,0 +1,1 @@
+"""Wire formats: bytes in, a valid value or ``WireError`` out, and back."""
