@@ -1,0 +1,397 @@
+"""TCP segments (RFC 9293 section 3.1) and their options.
+
+Rules:
+
+- ``parse`` gives a ``Segment`` or raises ``WireError``; ``emit_packet`` writes IP header, TCP header, options and text;
+- every option that is in use is a field: MSS, window scale, SACK-permitted, SACK, timestamps, Fast Open. All others are
+  kept in ``unknown``, as are these with a length that is not theirs;
+- options go out in Linux's order and padding, so that a trace looks like a trace;
+- a segment is one object of plain numbers, because one is made for each packet.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64, mypyc_attr
+
+from estab.errors import DropReason, WireError
+from estab.wire import ip
+from estab.wire.checksum import add, fold, pseudo_header
+from estab.wire.octets import Writer, put8, put32, u8, u16, u32
+from estab.wire.seq import Seq
+
+__all__ = [
+    "ACK", "AE", "CWR", "ECE", "FIN", "HEADER_BYTES", "OPTIONS_BYTES_MAX", "PSH", "RST", "SYN", "URG", "WSCALE_MAX",
+    "Segment", "emit", "emit_packet", "flags_text", "flow_key", "make_key", "options_length", "options_text", "parse",
+    "segment_length", "text_length",
+]
+
+FIN: Final = 0x01
+SYN: Final = 0x02
+RST: Final = 0x04
+PSH: Final = 0x08
+ACK: Final = 0x10
+URG: Final = 0x20
+ECE: Final = 0x40
+CWR: Final = 0x80
+AE: Final = 0x100
+
+HEADER_BYTES: Final = 20
+OPTIONS_BYTES_MAX: Final = 40
+WSCALE_MAX: Final = 14
+
+EOL_KIND: Final = 0
+NOP_KIND: Final = 1
+MSS_KIND: Final = 2
+WSCALE_KIND: Final = 3
+SACK_PERMITTED_KIND: Final = 4
+SACK_KIND: Final = 5
+TIMESTAMPS_KIND: Final = 8
+FAST_OPEN_KIND: Final = 34
+
+_NOP_NOP_TIMESTAMPS: Final = 0x0101080A
+_LETTERS: Final = "FSRP.UEWe"
+"""tcpdump's letters for the flags, from bit 0 up."""
+_SMALL_TEXT_BYTES: Final = 160
+"""Text up to here goes through the writer, whose built-in buffer it fits; longer text is put behind the header."""
+
+
+@mypyc_attr(acyclic=True)
+class Segment:
+    """A TCP segment: header fields, options, and its text ``data[start:end]``.
+
+    ``mss`` is 0, ``wscale`` -1, ``sack``, ``fast_open`` and ``unknown`` ``None`` where the option is absent. ``sack``
+    holds left and right edges in turn, 32 bits each; an empty ``fast_open`` asks for a cookie. ``unknown`` is a list of
+    ``(kind, value)``. ``tos`` is the traffic class byte of the IP header, with the ECN bits.
+    """
+
+    def __init__(self, sport: i64, dport: i64, seq: Seq, ack: Seq, flags: i64, wnd: i64) -> None:
+        self.sport: i64 = sport
+        self.dport: i64 = dport
+        self.seq: Seq = seq
+        self.ack: Seq = ack
+        self.flags: i64 = flags
+        self.wnd: i64 = wnd
+        self.urg: i64 = 0
+        self.data: bytes = b""
+        self.start: i64 = 0
+        self.end: i64 = 0
+        self.mss: i64 = 0
+        self.wscale: i64 = -1
+        self.ts_val: i64 = 0
+        self.ts_ecr: i64 = 0
+        self.tos: i64 = 0
+        self.sack_permitted: bool = False
+        self.has_timestamps: bool = False
+        self.sack: list[int] | None = None
+        self.fast_open: bytes | None = None
+        self.unknown: list[tuple[int, bytes]] | None = None
+
+    def __repr__(self) -> str:
+        options = options_text(self)
+        return (
+            f"<Segment {self.sport}>{self.dport} [{flags_text(self.flags)}] seq {self.seq} ack {self.ack} "
+            f"win {self.wnd} length {self.end - self.start}{' <' + options + '>' if options else ''}>"
+        )
+
+
+def text_length(segment: Segment) -> i64:
+    """Count the octets of text."""
+    return segment.end - segment.start
+
+
+def segment_length(segment: Segment) -> i64:
+    """Give SEG.LEN: the octets of text, and one each for SYN and FIN (RFC 9293 section 3.4)."""
+    flags = segment.flags
+    return segment.end - segment.start + (flags & FIN) + ((flags & SYN) >> 1)
+
+
+def flags_text(flags: i64) -> str:
+    """Write flags as tcpdump does: ``S``, ``S.``, ``P.``, ``F.``, ``R``; ``none`` where no flag is set."""
+    return "".join([letter for bit, letter in enumerate(_LETTERS) if flags >> bit & 1]) or "none"
+
+
+def options_text(segment: Segment) -> str:
+    """Write the options as tcpdump does, without the padding: ``mss 1460,sackOK,TS val 7 ecr 0,wscale 7``."""
+    parts: list[str] = []
+    if segment.mss != 0:
+        parts.append(f"mss {segment.mss}")
+    if segment.sack_permitted:
+        parts.append("sackOK")
+    if segment.has_timestamps:
+        parts.append(f"TS val {segment.ts_val} ecr {segment.ts_ecr}")
+    if segment.wscale >= 0:
+        parts.append(f"wscale {segment.wscale}")
+    sack = segment.sack
+    if sack:
+        blocks = "".join([f"{{{sack[i]}:{sack[i + 1]}}}" for i in range(0, len(sack) - 1, 2)])
+        parts.append(f"sack {len(sack) // 2} {blocks}")
+    if segment.fast_open is not None:
+        parts.append(f"tfo cookie {segment.fast_open.hex()}" if segment.fast_open else "tfo cookiereq")
+    for kind, value in segment.unknown or []:
+        parts.append(f"unknown-{kind} 0x{value.hex()}" if value else f"unknown-{kind}")
+    return ",".join(parts)
+
+
+# --- in
+
+
+def parse(packet: ip.Packet, is_checksum_known_good: bool) -> Segment:
+    """Read the segment that an IP packet carries.
+
+    ``is_checksum_known_good`` skips the checksum, for packets that a link's offload vouches for. Raises ``WireError``:
+    ``TCP_INVALID_HEADER``, ``TCP_CSUM``, or ``TCP_INVALID_OPTION`` where an option's length is 0, 1 or runs out of the
+    header.
+    """
+    data = packet.data
+    start = packet.start
+    end = packet.end
+    if end - start < HEADER_BYTES:
+        raise WireError(DropReason.TCP_INVALID_HEADER, f"{end - start} bytes of a TCP header")
+    fourth = u32(data, start + 12)
+    text = start + ((fourth >> 26) & 0x3C)
+    if text < start + HEADER_BYTES or text > end:
+        raise WireError(DropReason.TCP_INVALID_HEADER, f"data offset of {fourth >> 28} words in {end - start} bytes")
+    if not is_checksum_known_good:  # RFC 9293 MUST-3
+        acc = pseudo_header(packet.src, packet.dst, ip.TCP, end - start)
+        if fold(add(data, start, end, acc)) != 0xFFFF:
+            raise WireError(DropReason.TCP_CSUM)
+    ports = u32(data, start)
+    segment = Segment(
+        ports >> 16, ports & 0xFFFF, Seq(u32(data, start + 4)), Seq(u32(data, start + 8)),
+        (fourth >> 16) & 0x1FF, fourth & 0xFFFF,
+    )
+    segment.urg = u16(data, start + 18)
+    segment.data = data
+    segment.start = text
+    segment.end = end
+    segment.tos = packet.tos
+    options = start + HEADER_BYTES
+    if text != options:
+        if text - options == 12 and u32(data, options) == _NOP_NOP_TIMESTAMPS:
+            segment.has_timestamps = True
+            segment.ts_val = u32(data, options + 4)
+            segment.ts_ecr = u32(data, options + 8)
+        else:
+            _parse_options(segment, data, options, text)
+    return segment
+
+
+def _parse_options(segment: Segment, data: bytes, index: i64, end: i64) -> None:
+    while index < end:
+        kind = u8(data, index)
+        if kind == EOL_KIND:
+            return
+        if kind == NOP_KIND:
+            index += 1
+            continue
+        if index + 1 >= end:
+            raise WireError(DropReason.TCP_INVALID_OPTION, f"option {kind} has no length")
+        size = u8(data, index + 1)
+        if size < 2 or index + size > end:  # RFC 9293 MUST-7
+            raise WireError(DropReason.TCP_INVALID_OPTION, f"option {kind} of length {size}, {end - index} bytes left")
+        if not _read_known(segment, data, kind, index + 2, size):
+            unknown = segment.unknown
+            if unknown is None:
+                unknown = []
+                segment.unknown = unknown
+            unknown.append((kind, data[index + 2 : index + size]))  # RFC 9293 MUST-6: no option of ours, no harm
+        index += size
+
+
+def _read_known(segment: Segment, data: bytes, kind: i64, value: i64, size: i64) -> bool:
+    """Read one option into its field; ``False`` where the kind is not known or the length is not the kind's."""
+    if kind == TIMESTAMPS_KIND and size == 10:
+        segment.has_timestamps = True
+        segment.ts_val = u32(data, value)
+        segment.ts_ecr = u32(data, value + 4)
+    elif kind == SACK_KIND and size >= 10 and ((size - 2) & 7) == 0:
+        edges: list[int] = []
+        end = value + size - 2
+        while value < end:
+            edges.append(u32(data, value))
+            value += 4
+        segment.sack = edges
+    elif kind == MSS_KIND and size == 4:
+        segment.mss = u16(data, value)
+    elif kind == WSCALE_KIND and size == 3:
+        wscale = u8(data, value)
+        segment.wscale = wscale if wscale < WSCALE_MAX else WSCALE_MAX  # RFC 7323 section 2.3
+    elif kind == SACK_PERMITTED_KIND and size == 2:
+        segment.sack_permitted = True
+    elif kind == FAST_OPEN_KIND and (size == 2 or (6 <= size <= 18 and (size & 1) == 0)):  # RFC 7413 section 4.1.1
+        segment.fast_open = data[value : value + size - 2]
+    else:
+        return False
+    return True
+
+
+# --- out
+
+
+def options_length(segment: Segment) -> i64:
+    """Count the octets that the options take in the header, padding included: a multiple of 4."""
+    size: i64 = 0
+    if segment.has_timestamps:
+        size = 12
+    if segment.mss != 0:
+        size += 4
+    if segment.wscale >= 0:
+        size += 4
+    if segment.sack_permitted and not segment.has_timestamps:
+        size += 4
+    sack = segment.sack
+    if sack is not None and len(sack) != 0:
+        size += 4 + len(sack) * 4
+    cookie = segment.fast_open
+    if cookie is not None:
+        size += (2 + len(cookie) + 3) & -4
+    if segment.unknown is not None:
+        size += _unknown_length(segment.unknown)
+    return size
+
+
+def _unknown_length(unknown: list[tuple[int, bytes]]) -> i64:
+    size: i64 = 0
+    for _kind, value in unknown:
+        size += 2 + len(value)
+    return (size + 3) & -4
+
+
+def _options(segment: Segment) -> bytes:
+    """Write the options in Linux's order and padding."""
+    writer = Writer()
+    if segment.mss != 0:
+        put32(writer, MSS_KIND << 24 | 4 << 16 | (segment.mss & 0xFFFF))
+    if segment.has_timestamps:
+        if segment.sack_permitted:
+            put32(writer, SACK_PERMITTED_KIND << 24 | 2 << 16 | TIMESTAMPS_KIND << 8 | 10)
+        else:
+            put32(writer, _NOP_NOP_TIMESTAMPS)
+        put32(writer, segment.ts_val)
+        put32(writer, segment.ts_ecr)
+    elif segment.sack_permitted:
+        put32(writer, NOP_KIND << 24 | NOP_KIND << 16 | SACK_PERMITTED_KIND << 8 | 2)
+    if segment.wscale >= 0:
+        put32(writer, NOP_KIND << 24 | WSCALE_KIND << 16 | 3 << 8 | segment.wscale)
+    sack = segment.sack
+    if sack is not None and len(sack) != 0:
+        put32(writer, NOP_KIND << 24 | NOP_KIND << 16 | SACK_KIND << 8 | (2 + len(sack) * 4))
+        for edge in sack:
+            put32(writer, edge)
+    if segment.fast_open is not None:
+        _put_option(writer, FAST_OPEN_KIND, segment.fast_open)
+        _pad(writer)
+    if segment.unknown is not None:
+        for kind, value in segment.unknown:
+            _put_option(writer, kind, value)
+        _pad(writer)
+    return writer.getvalue()
+
+
+def _put_option(writer: Writer, kind: i64, value: bytes) -> None:
+    put8(writer, kind)
+    put8(writer, 2 + len(value))
+    writer.write(value)
+
+
+def _pad(writer: Writer) -> None:
+    while (len(writer) & 3) != 0:
+        put8(writer, NOP_KIND)
+
+
+def _put_segment(
+    writer: Writer, segment: Segment, src: bytes, dst: bytes, header_bytes: i64, is_checksum_partial: bool
+) -> bytes:
+    """Write header, options and text behind what ``writer`` holds, and give it all."""
+    data = segment.data
+    start = segment.start
+    end = segment.end
+    ports = segment.sport << 16 | segment.dport
+    fourth = header_bytes << 26 | (segment.flags & 0x1FF) << 16 | (segment.wnd & 0xFFFF)
+    urg = segment.urg & 0xFFFF
+    has_only_timestamps = header_bytes == HEADER_BYTES + 12 and segment.has_timestamps
+    options = b""
+    if header_bytes != HEADER_BYTES and not has_only_timestamps:
+        options = _options(segment)
+    acc = pseudo_header(src, dst, ip.TCP, header_bytes + end - start)
+    checksum: i64
+    if is_checksum_partial:
+        checksum = fold(acc)
+    else:  # RFC 9293 MUST-2
+        acc += ports + segment.seq + segment.ack + fourth + urg
+        if has_only_timestamps:
+            acc += _NOP_NOP_TIMESTAMPS + segment.ts_val + segment.ts_ecr
+        elif options:
+            acc = add(options, 0, len(options), acc)
+        checksum = 0xFFFF - fold(add(data, start, end, acc))
+    put32(writer, ports)
+    put32(writer, segment.seq)
+    put32(writer, segment.ack)
+    put32(writer, fourth)
+    put32(writer, checksum << 16 | urg)
+    if has_only_timestamps:
+        put32(writer, _NOP_NOP_TIMESTAMPS)
+        put32(writer, segment.ts_val)
+        put32(writer, segment.ts_ecr)
+    elif options:
+        writer.write(options)
+    if start == end:
+        return writer.getvalue()
+    text = data if start == 0 and end == len(data) else data[start:end]
+    if end - start > _SMALL_TEXT_BYTES:
+        return writer.getvalue() + text
+    writer.write(text)
+    return writer.getvalue()
+
+
+def emit_packet(
+    segment: Segment, src: bytes, dst: bytes, ttl: i64, ident: i64, dont_fragment: bool, flow_label: i64,
+    is_checksum_partial: bool,
+) -> bytes:
+    """Build the whole IP packet, IPv4 or IPv6 as the length of ``src`` says. The traffic class is ``segment.tos``.
+
+    With ``is_checksum_partial`` the checksum field holds the pseudo-header's sum only, for a link that completes it.
+    More than 40 octets of options, or a packet that its length field can't tell, are bugs of the caller.
+    """
+    header_bytes = HEADER_BYTES + options_length(segment)
+    segment_bytes = header_bytes + segment.end - segment.start
+    assert header_bytes <= HEADER_BYTES + OPTIONS_BYTES_MAX, "more options than a TCP header holds"
+    assert segment_bytes <= ip.PACKET_BYTES_MAX - (ip.V4_HEADER_BYTES if len(src) == 4 else 0), "too long for IP"
+    writer = Writer()
+    ip.emit_header(writer, src, dst, ip.TCP, segment_bytes, ttl, segment.tos, ident, dont_fragment, flow_label)
+    return _put_segment(writer, segment, src, dst, header_bytes, is_checksum_partial)
+
+
+def emit(segment: Segment, src: bytes, dst: bytes) -> bytes:
+    """Build the TCP segment alone, with its checksum: what goes into an IP packet from ``src`` to ``dst``."""
+    header_bytes = HEADER_BYTES + options_length(segment)
+    assert header_bytes <= HEADER_BYTES + OPTIONS_BYTES_MAX, "more options than a TCP header holds"
+    return _put_segment(Writer(), segment, src, dst, header_bytes, False)
+
+
+# --- whose segment it is
+
+
+def flow_key(packet: ip.Packet) -> bytes:
+    """Cut a connection's key out of a received packet: source, destination, source port, destination port.
+
+    The packet has been through ``parse``. IPv4 gives 12 bytes, IPv6 36.
+    """
+    data = packet.data
+    start = packet.start
+    addresses = packet.header_start + (12 if packet.version == 4 else 8)
+    addresses_end = packet.header_start + (20 if packet.version == 4 else 40)
+    if addresses_end == start:
+        return data[addresses : start + 4]
+    return data[addresses:addresses_end] + data[start : start + 4]
+
+
+def make_key(remote: bytes, local: bytes, remote_port: i64, local_port: i64) -> bytes:
+    """Build the same key as ``flow_key`` gives for a segment from ``remote`` to ``local``."""
+    writer = Writer()
+    writer.write(remote)
+    writer.write(local)
+    put32(writer, remote_port << 16 | local_port)
+    return writer.getvalue()
