@@ -18,9 +18,11 @@ import sysconfig
 import tempfile
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from setuptools import Distribution, setup
-from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools._distutils.ccompiler import new_compiler
+from setuptools._distutils.sysconfig import customize_compiler
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 from setuptools.errors import BaseError as SetupError
@@ -61,30 +63,50 @@ def fingerprint(flags: list[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def require_compiler(compiler_of: build_ext) -> None:
-    """Compile and link three lines against Python's headers, or say why that can't be done."""
-    compiler = compiler_of.compiler
-    with tempfile.TemporaryDirectory() as folder:
+def require_compiler(include_dirs: list[str]) -> None:
+    """Compile two lines against Python's headers, or say why that can't be done."""
+    compiler = new_compiler()
+    customize_compiler(compiler)
+    command = getattr(compiler, "compiler_so", None)
+    if command and shutil.which(command[0]) is None:
+        raise CoreNotCompiledError(f"no C compiler ({command[0]} is not installed)")
+    with tempfile.TemporaryDirectory() as folder, open(Path(folder) / "errors", "w+b") as errors:
         source = Path(folder) / "probe.c"
         source.write_text("#include <Python.h>\nint estab_probe(void) { return (int)sizeof(PyObject); }\n")
-        silence = os.open(os.devnull, os.O_WRONLY)
         stderr = os.dup(2)
-        os.dup2(silence, 2)
+        os.dup2(errors.fileno(), 2)
         try:
-            objects = compiler.compile([str(source)], output_dir=folder, include_dirs=compiler_of.include_dirs)
-            compiler.link_shared_object(objects, str(Path(folder) / "probe.so"))
+            compiler.compile([str(source)], output_dir=folder, include_dirs=include_dirs)
         except Exception as error:
-            raise CoreNotCompiledError(f"no C compiler that works with Python's headers ({one_line(error)})") from error
+            errors.seek(0)
+            lines = [line for line in errors.read().decode(errors="replace").splitlines() if "error" in line]
+            what = lines[0].rpartition("error:")[2].strip() if lines else "it says nothing"
+            name = command[0] if command else "the C compiler"
+            raise CoreNotCompiledError(f"{name} can't compile against Python's headers: {what}") from error
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-            os.close(silence)
 
 
-def one_line(error: BaseException) -> str:
-    """Write an error as one line, with no path in it."""
-    words = str(error).split()
-    return " ".join(Path(word.strip("'\"")).name if "/" in word else word for word in words)[:200]
+def run_mypyc() -> list[Any]:
+    """Turn the core into C, one library for all of it, and say how it is to be compiled."""
+    try:
+        from mypyc.build import mypycify
+    except ImportError as error:
+        raise CoreNotCompiledError(f"mypyc can't be imported: {error}") from error
+    sources = [str(path.relative_to(HERE)) for path in core_sources()]
+    try:
+        extensions: list[Any] = mypycify(
+            ["--follow-imports=silent", *sources], opt_level="3", debug_level="0", group_name=LIBRARY,
+            target_dir="build/mypyc",
+        )
+    except SystemExit as error:
+        print(error.code, file=sys.stderr)
+        raise CoreNotCompiledError("mypyc refused the sources (its errors stand above)") from error
+    if sys.platform != "win32":
+        for extension in extensions:
+            extension.extra_compile_args = [*extension.extra_compile_args, *C_FLAGS]
+    return extensions
 
 
 def tell(line: str) -> None:
@@ -111,7 +133,7 @@ class BuildPackage(build_py):
             shutil.rmtree(Path(self.build_lib) / "estab", ignore_errors=True)
         super().run()
         if not self.editable_mode:
-            note = "ESTAB_COMPILE=0" if wish() == "never" else "not compiled yet"
+            note = "it was built with ESTAB_COMPILE=0" if wish() == "never" else "not compiled yet"
             (Path(self.build_lib) / "estab" / "_core.txt").write_text(note + "\n")
 
 
@@ -142,7 +164,7 @@ class BuildCore(build_ext):
         except metadata.PackageNotFoundError as error:
             raise CoreNotCompiledError(f"{error.name} is not installed") from error
         if not (kept / "complete").exists():
-            shutil.rmtree(kept.parent, ignore_errors=True)
+            shutil.rmtree(kept.parent, ignore_errors=True)  # one is kept, the latest
             self.compile_core(kept)
             (kept / "complete").touch()
         for module in kept.rglob("*" + sysconfig.get_config_var("EXT_SUFFIX")):
@@ -152,46 +174,16 @@ class BuildCore(build_ext):
 
     def compile_core(self, target: Path) -> None:
         """Run mypyc, then the C compiler; the modules end in ``target``."""
-        from setuptools._distutils.ccompiler import new_compiler
-        from setuptools._distutils.sysconfig import customize_compiler
-
-        self.compiler = new_compiler(compiler=self.compiler, force=True)
-        customize_compiler(self.compiler)
-        require_compiler(self)
-        extensions = self.run_mypyc()
-        inner = self.distribution.__class__({"name": "estab", "ext_modules": extensions, "package_dir": {"": "src"}})
-        command = build_ext(inner)
+        require_compiler(self.include_dirs)
+        command = build_ext(Distribution({"name": "estab", "ext_modules": run_mypyc(), "package_dir": {"": "src"}}))
         command.build_lib = str(target)
-        command.build_temp = str(HERE / "build" / "temp")
+        command.build_temp = "build/temp"
         command.force = True
         command.ensure_finalized()
         try:
             command.run()
         except (SetupError, OSError) as error:
-            raise CoreNotCompiledError(f"the C compiler failed ({one_line(error)})") from error
-
-    def run_mypyc(self) -> list[object]:
-        """Turn the core into C."""
-        try:
-            from mypyc.build import mypycify
-        except ImportError as error:
-            raise CoreNotCompiledError(f"mypyc can't be imported ({error})") from error
-        names = [str(path.relative_to(HERE)) for path in core_sources()]
-        try:
-            extensions: list[object] = mypycify(
-                ["--follow-imports=silent", *names], opt_level="3", debug_level="0", group_name=LIBRARY,
-                target_dir=str(HERE / "build" / "mypyc"),
-            )
-        except SystemExit as error:
-            print(error.code, file=sys.stderr)
-            raise CoreNotCompiledError("mypyc refused the sources (its errors stand above)") from error
-        for extension in extensions:
-            extension.extra_compile_args = [*extension.extra_compile_args, *C_FLAGS]  # type: ignore[attr-defined]
-        return extensions
-
-
-class BuildWheel(bdist_wheel):
-    """A wheel whose tag is decided after the core was compiled, or was not."""
+            raise CoreNotCompiledError("the C compiler failed on what mypyc made (its errors stand above)") from error
 
 
 setup(distclass=CoreDistribution, cmdclass={"build_py": BuildPackage, "build_ext": BuildCore})

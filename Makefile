@@ -1,0 +1,68 @@
+# What one does with a clone. Everything is kept in .venv and build; `make clean` takes both away.
+#   make tour     the life of a TCP connection, told from a real run (installs estab into .venv first)
+#   make test     types, lint, then all tests; those of the core both compiled and interpreted
+#   make bench    speed and memory of the core
+#   make docs     the documentation as pages in site/
+#   make build    source distribution and wheel in dist/, tried in a fresh environment
+# PYTHON=... chooses the interpreter, ESTAB_COMPILE=0 leaves the core interpreted, 1 insists on compiling it.
+
+.DEFAULT_GOAL := help
+.PHONY: help tour test lint bench docs build clean
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PARTS := $(shell find src/estab -name __pycache__ -prune -o \( -type d -o -name '*.py' \) -print) setup.py pyproject.toml
+# The tests that run against the interpreted files as well: all that touch the core.
+CORE_TESTS := $(wildcard tests/wire tests/tcp tests/host tests/lab)
+PYTEST := $(BIN)/python -m pytest
+
+help:
+	@sed -n 's/^#   make/  make/p' Makefile
+
+$(VENV)/made:
+	@python=$$(sh tools/find-python) || exit 1; \
+	echo "estab: making $(VENV) with $$($$python --version)"; \
+	rm -rf $(VENV) && $$python -m venv $(VENV) && touch $@
+
+$(VENV)/installed: $(VENV)/made $(PARTS)
+	@echo "estab: installing into $(VENV); compiling the core takes a minute or two when it changed"
+	@$(PIP) install .
+	@touch $@
+	@$(BIN)/estab --version
+
+$(VENV)/test-tools: $(VENV)/made pyproject.toml
+	@echo "estab: installing what the tests need into $(VENV)"
+	@$(BIN)/python tools/extras.py test | $(PIP) install -r /dev/stdin
+	@touch $@
+
+tour: $(VENV)/installed
+	@$(BIN)/estab tour
+
+lint: $(VENV)/installed $(VENV)/test-tools
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy --no-error-summary
+
+test: lint
+	ESTAB_CORE=installed $(PYTEST)
+	ESTAB_CORE=interpreted PYTHONPATH=src PYTHONPYCACHEPREFIX=build/pycache $(PYTEST) $(CORE_TESTS)
+
+bench: $(VENV)/installed
+	@$(BIN)/python bench/segments.py
+	@$(BIN)/python bench/memory.py
+
+docs: $(VENV)/made
+	@$(BIN)/python tools/extras.py docs | $(PIP) install -r /dev/stdin
+	@$(BIN)/mkdocs build --quiet --strict --site-dir site
+	@echo "estab: open site/index.html"
+
+build: $(VENV)/made $(VENV)/test-tools
+	rm -rf dist build/fresh
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m venv build/fresh
+	build/fresh/bin/python -m pip --disable-pip-version-check --quiet install dist/*.whl
+	cd build/fresh && bin/estab --version && bin/estab tour handshake
+
+clean:
+	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis src/*.egg-info

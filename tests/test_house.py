@@ -1,0 +1,353 @@
+"""The house holds: rooms import downwards only, without circles, and none knows what it must not.
+
+The rules are functions from a tree of sources to a list of complaints, so that each can be shown a tree that breaks it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ROOT / "src"
+
+FLOORS: Mapping[str, int] = {
+    "abi": 1, "counters": 1, "errors": 1, "events": 1, "units": 1, "_build": 1, "_version": 1,
+    "wire": 2, "links": 2, "messages": 2,
+    "tcp": 3,
+    "host": 4,
+    "sockets": 5,
+    "run": 6, "observe": 6,
+    "lab": 7, "drill": 7,
+    "estab": 8,  # the package's own __init__: what a user imports
+    "cli": 9, "pytest_plugin": 9,
+}
+"""A room imports from itself and from floors below. Two rooms of one floor don't know each other, but on the first."""
+
+WORLD = {
+    "_thread", "asyncio", "concurrent", "datetime", "fcntl", "io", "logging", "multiprocessing", "os", "pathlib",
+    "random", "secrets", "select", "selectors", "signal", "socket", "ssl", "subprocess", "sys", "tempfile", "threading",
+    "time", "uuid",
+}
+CHANCE_AND_CLOCK = {"datetime", "random", "secrets", "time", "uuid"}
+FORBIDDEN: Mapping[str, set[str]] = {"wire": WORLD, "tcp": WORLD, "host": WORLD, "lab": CHANCE_AND_CLOCK}
+"""Modules from outside that a room never imports: the core is sans-IO, the lab has its own clock and its own chance."""
+
+ONLY_IN = {"librt": {"estab.wire.octets"}}
+"""Modules from outside that only these files know."""
+
+LINES_MAX = 600
+LONG: Mapping[str, str] = {}
+"""Files over ``LINES_MAX`` lines, each with its reason."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: ``source`` and ``target`` are full names of modules, ``target`` of a module or of one thing in it."""
+
+    source: str
+    target: str
+    line: int
+    is_for_types: bool
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line} imports {self.target}"
+
+
+def modules_under(root: Path) -> dict[str, Path]:
+    """Map the full name of each module below ``root`` (a ``src`` folder) to its file."""
+    found = {}
+    for path in sorted(root.rglob("*.py")):
+        parts = list(path.relative_to(root).with_suffix("").parts)
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports_of(name: str, path: Path) -> Iterator[Import]:
+    """Yield all imports of a file, also those inside functions and those only for types."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    for_types = {
+        id(inner) for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for statement in node.body for inner in ast.walk(statement)
+    }
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(name, alias.name, node.lineno, id(node) in for_types)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base] if base else above)
+            for alias in node.names:
+                yield Import(name, f"{base}.{alias.name}", node.lineno, id(node) in for_types)
+
+
+def all_imports(root: Path) -> list[Import]:
+    """List every import below ``root``."""
+    return [found for name, path in modules_under(root).items() for found in imports_of(name, path)]
+
+
+def room_of(name: str) -> str:
+    """Name the room of a module: ``estab.tcp.output`` is in ``tcp``, ``estab`` itself is the room ``estab``."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else parts[0]
+
+
+def module_of(target: str, modules: Mapping[str, Path]) -> str | None:
+    """Find the module that an import names: itself, or the one that the imported thing is in."""
+    for name in (target, target.rpartition(".")[0]):
+        if name in modules:
+            return name
+    return None
+
+
+def upward_imports(root: Path) -> list[str]:
+    """Complain of each import that does not go down, and of each room that no floor is known of."""
+    modules = modules_under(root)
+    unknown = {room_of(name) for name in modules} - FLOORS.keys()
+    complaints = [f"{room}: no floor is known for this room" for room in sorted(unknown)]
+    for found in all_imports(root):
+        target = module_of(found.target, modules)
+        if target is None or room_of(found.source) not in FLOORS or room_of(target) not in FLOORS:
+            continue
+        here, there = room_of(found.source), room_of(target)
+        if here != there and FLOORS[there] >= FLOORS[here] and FLOORS[here] > 1:
+            complaints.append(f"{found}: floor {FLOORS[there]} is not below floor {FLOORS[here]}")
+        elif FLOORS[there] > FLOORS[here]:
+            complaints.append(f"{found}: floor {FLOORS[there]} is above floor {FLOORS[here]}")
+    return complaints
+
+
+def circles(root: Path) -> list[str]:
+    """Complain of each circle of modules, once, imports for types included: such a knot can't be read from one end."""
+    modules = modules_under(root)
+    graph: dict[str, set[str]] = {name: set() for name in modules}
+    for found in all_imports(root):
+        target = module_of(found.target, modules)
+        if target is not None and target != found.source:
+            graph[found.source].add(target)
+    complaints: list[str] = []
+    done: set[str] = set()
+
+    def walk(name: str, way: list[str]) -> None:
+        if name in way:
+            complaints.append("a circle: " + " -> ".join([*way[way.index(name):], name]))
+            return
+        if name in done:
+            return
+        for following in sorted(graph[name]):
+            walk(following, [*way, name])
+        done.add(name)
+
+    for name in sorted(graph):
+        walk(name, [])
+    return complaints
+
+
+def forbidden_imports(root: Path) -> list[str]:
+    """Complain where a room imports a module from outside that it must not know."""
+    complaints = []
+    for found in all_imports(root):
+        outside = found.target.split(".")[0]
+        if outside in FORBIDDEN.get(room_of(found.source), set()):
+            complaints.append(f"{found}: {room_of(found.source)} must not know {outside}")
+        if outside in ONLY_IN and found.source not in ONLY_IN[outside]:
+            complaints.append(f"{found}: only {', '.join(sorted(ONLY_IN[outside]))} may")
+    return complaints
+
+
+def chance_of_the_system(root: Path) -> list[str]:
+    """Complain where the core or the lab draws from the system's entropy or asks for hash or identity order."""
+    complaints = []
+    for name, path in modules_under(root).items():
+        if room_of(name) not in ("wire", "tcp", "host", "lab"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in ("urandom", "getrandom"):
+                complaints.append(f"{name}:{node.lineno} draws from the system's entropy")
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("hash", "id"):
+                complaints.append(f"{name}:{node.lineno} calls {node.func.id}(), which differs from run to run")
+    return complaints
+
+
+def long_files(root: Path) -> list[str]:
+    """Complain of files over ``LINES_MAX`` lines that ``LONG`` gives no reason for, and of reasons without a need."""
+    paths = root.rglob("*.py")
+    lengths = {str(path.relative_to(root)): path.read_text(encoding="utf-8").count("\n") for path in paths}
+    complaints = [f"{name}: {lines} lines" for name, lines in lengths.items() if lines > LINES_MAX and name not in LONG]
+    return complaints + [f"{name}: listed as long, and is not" for name in LONG if lengths.get(name, 0) <= LINES_MAX]
+
+
+_MACHINE = re.compile(r"(?:^|[^A-Za-z0-9_.])/(?:root|work|home/[a-z]\w*|Users/[a-z]\w*)/")
+
+
+def machine_paths(files: Mapping[str, str]) -> list[str]:
+    """Complain of lines that name a path of one machine."""
+    return [
+        f"{name}:{number}: {line.strip()[:80]}" for name, text in files.items()
+        for number, line in enumerate(text.splitlines(), 1) if _MACHINE.search(line)
+    ]
+
+
+def committed_files() -> dict[str, str]:
+    """Read every text file that belongs to the project: what git knows, or what a source distribution holds."""
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listing.returncode == 0:
+        names = listing.stdout.split("\0")
+    else:
+        names = [str(path.relative_to(ROOT)) for path in ROOT.rglob("*") if not {".venv", "build"} & set(path.parts)]
+    texts = {}
+    for name in names:
+        path = ROOT / name
+        if path.is_file() and b"\0" not in (data := path.read_bytes()):
+            texts[name] = data.decode("utf-8")
+    return texts
+
+
+# --- the house itself
+
+
+def test_imports_go_down_only() -> None:
+    assert upward_imports(SOURCES) == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circles(SOURCES) == []
+
+
+def test_the_core_knows_no_clock_no_chance_and_no_operating_system() -> None:
+    assert forbidden_imports(SOURCES) == []
+
+
+def test_the_core_and_the_lab_draw_nothing_that_differs_from_run_to_run() -> None:
+    assert chance_of_the_system(SOURCES) == []
+
+
+def test_no_source_file_is_too_long() -> None:
+    assert long_files(SOURCES) == []
+
+
+def test_no_committed_file_names_a_path_of_one_machine() -> None:
+    assert machine_paths(committed_files()) == []
+
+
+def test_every_room_has_a_package_and_every_module_opens_with_its_rules() -> None:
+    without = [
+        str(path.relative_to(SOURCES)) for path in SOURCES.rglob("*.py")
+        if ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) is None
+    ]
+    assert without == []
+    assert [str(path) for path in SOURCES.rglob("*.py") if not (path.parent / "__init__.py").exists()] == []
+
+
+# --- the rules can fail
+
+
+def tree(root: Path, files: Mapping[str, str]) -> Path:
+    """Write a small house: ``{"tcp/output.py": "import time"}``."""
+    for name, text in {"__init__.py": "", **files}.items():
+        path = root / "estab" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / "__init__.py").touch()
+        path.write_text(text)
+    return root
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"wire/ip.py": "from estab.tcp import output", "tcp/output.py": ""},
+        {"wire/ip.py": "import estab.tcp.output", "tcp/output.py": ""},
+        {"wire/ip.py": "from ..tcp.output import send", "tcp/output.py": ""},
+        {"wire/ip.py": "def late():\n    from estab.tcp.output import send", "tcp/output.py": ""},
+        {"links/memory.py": "from estab.host.host import Host", "host/host.py": ""},
+        {"messages/framing.py": "from estab.wire.octets import u8", "wire/octets.py": ""},
+        {"messages/framing.py": "import estab.sockets.socket", "sockets/socket.py": ""},
+        {"sockets/socket.py": "from estab.observe.recorder import Recorder", "observe/recorder.py": ""},
+        {"host/host.py": "from estab.lab.network import Network", "lab/network.py": ""},
+        {"host/host.py": "import estab"},
+        {"errors.py": "from estab.wire.octets import u8", "wire/octets.py": ""},
+        {"__init__.py": "from estab.cli.main import main", "cli/main.py": ""},
+        {"attic/box.py": ""},
+        {"lab/a.py": "if TYPE_CHECKING:\n    from estab.cli.main import main", "cli/main.py": ""},
+    ],
+)
+def test_an_import_that_goes_up_is_found(tmp_path: Path, files: dict[str, str]) -> None:
+    assert len(upward_imports(tree(tmp_path, files))) == 1
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"tcp/output.py": "from estab.wire.ip import parse", "wire/ip.py": "import estab.errors", "errors.py": ""},
+        {"tcp/output.py": "from estab.tcp.tcb import Tcb\nimport json", "tcp/tcb.py": ""},
+        {"events.py": "from estab.errors import x", "errors.py": ""},
+        {"__init__.py": "from estab.lab.network import Network", "lab/network.py": ""},
+        {"cli/main.py": "import estab\nfrom estab._version import v", "_version.py": ""},
+    ],
+)
+def test_imports_that_go_down_are_let_through(tmp_path: Path, files: dict[str, str]) -> None:
+    root = tree(tmp_path, files)
+    assert upward_imports(root) == circles(root) == forbidden_imports(root) == []
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"tcp/a.py": "from estab.tcp import b", "tcp/b.py": "from estab.tcp.a import x"},
+        {"tcp/a.py": "import estab.tcp.b", "tcp/b.py": "from . import c", "tcp/c.py": "from .a import x"},
+        {"tcp/a.py": "if TYPE_CHECKING:\n    from estab.tcp.b import B", "tcp/b.py": "from estab.tcp.a import A"},
+        {"tcp/__init__.py": "from estab.tcp.a import x", "tcp/a.py": "from estab.tcp import y"},
+    ],
+)
+def test_a_circle_is_found(tmp_path: Path, files: dict[str, str]) -> None:
+    assert len(circles(tree(tmp_path, files))) == 1
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        *({"wire/a.py": f"import {name}"} for name in ("time", "random", "socket", "os")),
+        *({"tcp/a.py": f"import {name}"} for name in ("time", "random", "asyncio", "threading")),
+        *({"host/a.py": f"import {name}"} for name in ("time", "random", "socket", "logging")),
+        {"tcp/a.py": "from asyncio.events import get_event_loop"},
+        {"host/a.py": "def late():\n    import threading"},
+        {"wire/a.py": "import logging.handlers"},
+        {"wire/a.py": "from librt.strings import BytesWriter"},
+        {"cli/a.py": "import librt"},
+        {"lab/a.py": "import random"},
+        {"lab/a.py": "from time import monotonic"},
+    ],
+)
+def test_a_forbidden_module_is_found(tmp_path: Path, files: dict[str, str]) -> None:
+    assert len(forbidden_imports(tree(tmp_path, files))) == 1
+
+
+def test_octets_may_know_librt_and_run_may_know_the_clock(tmp_path: Path) -> None:
+    files = {"wire/octets.py": "import librt.strings", "run/pump.py": "import time", "lab/a.py": "import threading"}
+    assert forbidden_imports(tree(tmp_path, files)) == []
+
+
+@pytest.mark.parametrize("text", ["import os\nos.urandom(8)", "x = hash('a')", "x = sorted(y, key=lambda z: id(z))"])
+def test_chance_of_the_system_is_found(tmp_path: Path, text: str) -> None:
+    assert len(chance_of_the_system(tree(tmp_path, {"lab/a.py": text}))) == 1
+    assert chance_of_the_system(tree(tmp_path / "elsewhere", {"run/a.py": text})) == []
+
+
+def test_a_long_file_is_found(tmp_path: Path) -> None:
+    root = tree(tmp_path, {"tcp/a.py": "x = 1\n" * (LINES_MAX + 1), "tcp/b.py": "x = 1\n" * LINES_MAX})
+    assert long_files(root) == [f"{Path('estab/tcp/a.py')}: {LINES_MAX + 1} lines"]
+
+
+@pytest.mark.parametrize("folder", ["root", "work", "home/ann", "Users/ann"])
+def test_a_path_of_one_machine_is_found(folder: str) -> None:
+    assert machine_paths({"a.py": f"x = 1\ny = '/{folder}/estab'\n"}) == [f"a.py:2: y = '/{folder}/estab'"]
+    assert machine_paths({"a.py": f"see http://example.org/{folder}/ and a/{folder}/b"}) == []
