@@ -1,0 +1,76 @@
+"""From facts to a capture file: every frame once, with a comment that says why it was sent and what became of it.
+
+- A frame stands on the interface that sent it (``host:interface``), at the moment of sending. Both copies, the one
+  sent and the one received, would make a protocol analyser see each segment twice. ``seen_by`` gives what one host saw
+  instead.
+- Comments come from facts, never from guesses: the rule that sent the segment, the call that caused it, its fate.
+"""
+
+from __future__ import annotations
+
+from estab.events import Event
+from estab.observe.dissect import is_ethernet
+from estab.observe.flights import Flight, flights
+from estab.observe.pcapng import INBOUND, LINKTYPE_ETHERNET, LINKTYPE_RAW, OUTBOUND, PcapngWriter
+from estab.observe.recorder import episodes
+
+__all__ = ["describe", "write_section"]
+
+
+def write_section(
+    writer: PcapngWriter, facts: list[Event], *, comment: str = "", seen_by: str = "", after_ns: int = 0
+) -> int:
+    """Write the frames of a run as one section. Returns how many.
+
+    ``comment`` is the section's: what was run, with which seed, and the command that does it again. ``after_ns`` is
+    added to every time, so that one run can follow another in the same file.
+    """
+    writer.section(comment)
+    callers = _callers(facts)
+    numbers: dict[str, int] = {}
+    rows = sorted(_sightings(flights(facts), seen_by), key=lambda row: row[0])
+    for _, name, _, flight in rows:
+        if name not in numbers:
+            link_type = LINKTYPE_ETHERNET if is_ethernet(flight.data) else LINKTYPE_RAW
+            numbers[name] = writer.interface(name, link_type)
+    for at_ns, name, direction, flight in rows:
+        caller = callers.get(id(flight.segment), "") if flight.segment is not None else ""
+        text = describe(flight, caller)
+        writer.packet(numbers[name], after_ns + at_ns, flight.data, comment=text, direction=direction)
+    return len(rows)
+
+
+def describe(flight: Flight, caller: str = "") -> str:
+    """Say why a frame was sent, by which call, and what became of it where that is not simply its arrival."""
+    parts = []
+    if flight.segment is not None and flight.segment.why:
+        parts.append(flight.segment.why)
+    if flight.is_retransmission and not any("retransmi" in part for part in parts):
+        parts.append("sent again")
+    if caller:
+        parts.append(f"by {caller}")
+    if flight.reason is not None:
+        where = "never arrived" if flight.fate == "lost" else f"dropped by {flight.receiver}"
+        parts.append(f"{where}: {flight.reason.value}" + (f" ({flight.detail})" if flight.detail else ""))
+    return "; ".join(parts)
+
+
+def _callers(facts: list[Event]) -> dict[int, str]:
+    """Name the call behind each segment, by the identity of the ``SegmentSent``."""
+    found: dict[int, str] = {}
+    for episode in episodes(facts):
+        if episode.record is not None:
+            for fact in episode.facts:
+                found[id(fact)] = f"{episode.record.name}() on fd {episode.record.fd}"
+    return found
+
+
+def _sightings(all_flights: list[Flight], seen_by: str) -> list[tuple[int, str, int, Flight]]:
+    """Say when and on which interface each frame is to stand in the file."""
+    rows = []
+    for flight in all_flights:
+        if flight.sender and seen_by in ("", flight.sender):
+            rows.append((flight.sent_ns, f"{flight.sender}:{flight.interface}", OUTBOUND, flight))
+        elif flight.received_ns is not None and seen_by in ("", flight.receiver):
+            rows.append((flight.received_ns, f"{flight.receiver}:{flight.received_on}", INBOUND, flight))
+    return rows

@@ -1,0 +1,106 @@
+"""What one frame says, in a line: for ladders and captures.
+
+- Any bytes have a ``Summary``; a frame that is not understood says so.
+- Nothing tells of a frame whether it begins with an Ethernet or an IP header, so ``is_ethernet`` looks: an IP packet
+  states its own length, and that length is the frame's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from estab.errors import WireError
+from estab.wire import arp, ethernet, icmp, ip, tcp, udp
+from estab.wire.address import format_address
+
+__all__ = ["Summary", "dissect", "is_ethernet"]
+
+_ARP: Final = 0x0806
+_IP_TYPES: Final = (0x0800, 0x86DD)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a frame says. ``protocol`` is ``tcp``, ``udp``, ``icmp``, ``arp`` or ``other``; numbers are those on the
+    wire.
+    """
+
+    protocol: str
+    text: str
+    """A line without addresses: ``S seq=1 ack=0 len=0``, ``who has 10.0.0.2``."""
+    source: str = ""
+    destination: str = ""
+    """Address and port where there is one, as ``events`` writes them."""
+    flags: str = ""
+    seq: int = 0
+    ack: int = 0
+    length: int = 0
+    wnd: int = 0
+
+    @property
+    def connection(self) -> str:
+        """Name the connection as the sender's side does; empty for what is not TCP."""
+        return f"{self.source}>{self.destination}" if self.protocol == "tcp" else ""
+
+
+def is_ethernet(data: bytes) -> bool:
+    """Say whether a frame begins with an Ethernet header rather than an IP one."""
+    if len(data) >= 20 and data[0] >> 4 == 4:
+        return int.from_bytes(data[2:4], "big") != len(data)
+    if len(data) >= 40 and data[0] >> 4 == 6:
+        return int.from_bytes(data[4:6], "big") + 40 != len(data)
+    return True
+
+
+def dissect(data: bytes) -> Summary:
+    """Read a frame. Never raises, whatever the bytes."""
+    try:
+        if not is_ethernet(data):
+            return _packet(data, 0)
+        frame = ethernet.parse(data)
+        if frame.ethertype == _ARP:
+            return _arp(data, frame.start)
+        if frame.ethertype in _IP_TYPES:
+            return _packet(data, frame.start)
+        return Summary("other", f"EtherType 0x{frame.ethertype:04x}, {len(data)} bytes")
+    except WireError as error:
+        return Summary("other", f"{len(data)} bytes: {error}")
+
+
+def _arp(data: bytes, start: int) -> Summary:
+    message = arp.parse(data, start)
+    sender, target = format_address(message.sender), format_address(message.target)
+    text = f"who has {target}" if message.operation == arp.REQUEST else f"{sender} is here"
+    return Summary("arp", text, sender, target)
+
+
+def _packet(data: bytes, start: int) -> Summary:
+    packet = ip.parse(data, start)
+    source, destination = format_address(packet.src), format_address(packet.dst)
+    if packet.fragment_offset:
+        return Summary("other", f"fragment at {packet.fragment_offset}", source, destination)
+    if packet.protocol == ip.TCP and not packet.more_fragments:
+        return _tcp(packet, source, destination)
+    if packet.protocol == ip.UDP and not packet.more_fragments:
+        datagram = udp.parse(packet)
+        length = datagram.end - datagram.start
+        return Summary("udp", f"UDP len={length}", _end(source, datagram.sport), _end(destination, datagram.dport),
+                       length=length)
+    if packet.protocol in (ip.ICMP, ip.ICMPV6):
+        return Summary("icmp", icmp.describe(icmp.parse(packet)), source, destination)
+    return Summary("other", f"protocol {packet.protocol}, {packet.end - packet.start} bytes", source, destination)
+
+
+def _tcp(packet: ip.Packet, source: str, destination: str) -> Summary:
+    segment = tcp.parse(packet, True)
+    flags = tcp.flags_text(segment.flags)
+    length = tcp.text_length(segment)
+    text = f"{flags} seq={segment.seq} ack={segment.ack} len={length}"
+    return Summary("tcp", text, _end(source, segment.sport), _end(destination, segment.dport), flags, int(segment.seq),
+                   int(segment.ack), length, segment.wnd)
+
+
+def _end(address: str, port: int) -> str:
+    """Write an address and port as the facts do."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -1,0 +1,141 @@
+"""Flights: each frame from the moment it was sent to what became of it.
+
+- Frames are paired by their bytes: what one host sent is what another received, or what a link took out. A
+  retransmission with the same bytes pairs in the order of sending.
+- A TCP frame carries the ``SegmentSent`` that was told before it, which knows the relative numbers and the rule behind
+  it.
+- A packet that arrived and went no further there is ``dropped``, with its reason; ``lost`` is what never arrived.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from estab.errors import DropReason
+from estab.events import (
+    CallResumed,
+    CallStarted,
+    Event,
+    FrameReceived,
+    FrameSent,
+    LinkDropped,
+    PacketDropped,
+    SegmentSent,
+    TimerFired,
+)
+from estab.observe.dissect import Summary, dissect
+
+__all__ = ["Flight", "flights"]
+
+
+@dataclass(slots=True)
+class Flight:
+    """One frame. ``fate`` is ``under way``, ``arrived``, ``dropped`` or ``lost``; ``reason`` says why in the last two.
+
+    ``sender`` is empty for a frame that came from outside of what was observed.
+    """
+
+    sender: str
+    interface: str
+    sent_ns: int
+    data: bytes
+    summary: Summary
+    segment: SegmentSent | None = None
+    is_retransmission: bool = False
+    receiver: str = ""
+    received_on: str = ""
+    received_ns: int | None = None
+    fate: str = "under way"
+    reason: DropReason | None = None
+    detail: str = ""
+
+    @property
+    def connection(self) -> str:
+        """Name the connection as the sender does; empty for what is not TCP."""
+        return self.segment.connection if self.segment is not None else self.summary.connection
+
+
+def flights(facts: list[Event]) -> list[Flight]:
+    """Follow every frame of a run. In the order of sending."""
+    return _Tower().follow(facts)
+
+
+class _Tower:
+    def __init__(self) -> None:
+        self.flights: list[Flight] = []
+        self.under_way: dict[bytes, deque[Flight]] = {}
+        self.untold: dict[tuple[str, str], deque[SegmentSent]] = {}
+        self.sent_to: dict[tuple[str, str], int] = {}
+        self.last_in: dict[str, Flight] = {}
+
+    def follow(self, facts: list[Event]) -> list[Flight]:
+        for fact in facts:
+            if isinstance(fact, SegmentSent):
+                self.untold.setdefault((fact.host, fact.connection), deque()).append(fact)
+            elif isinstance(fact, FrameSent):
+                self._send(fact)
+            elif isinstance(fact, FrameReceived):
+                self._receive(fact)
+            elif isinstance(fact, LinkDropped):
+                self._lose(fact)
+            elif isinstance(fact, PacketDropped):
+                self._drop(fact)
+            elif isinstance(fact, (CallStarted, CallResumed, TimerFired)):
+                self.last_in.pop(fact.host, None)
+        return self.flights
+
+    def _send(self, fact: FrameSent) -> None:
+        flight = Flight(fact.host, fact.interface, fact.at_ns, fact.data, dissect(fact.data))
+        told = self.untold.get((fact.host, flight.summary.connection))
+        if told and told[0].flags == flight.summary.flags:
+            flight.segment = told.popleft()
+            flight.is_retransmission = self._is_again(flight.segment)
+        self.flights.append(flight)
+        self.under_way.setdefault(fact.data, deque()).append(flight)
+
+    def _is_again(self, segment: SegmentSent) -> bool:
+        """Say whether all of a segment was sent before, and note how far its connection has got."""
+        key = (segment.host, segment.connection)
+        end = segment.seq + segment.length + ("S" in segment.flags) + ("F" in segment.flags)
+        if end == segment.seq:
+            return False
+        furthest = self.sent_to.get(key)
+        if "S" in segment.flags and furthest is not None and furthest > end:
+            furthest = None  # the same ports, a new connection
+        is_again = furthest is not None and end <= furthest
+        self.sent_to[key] = end if furthest is None else max(furthest, end)
+        return is_again
+
+    def _take(self, data: bytes, host: str, is_sender: bool) -> Flight | None:
+        """Take the oldest flight with these bytes: sent by the host, or by any other."""
+        waiting = self.under_way.get(data)
+        for flight in waiting or ():
+            if (flight.sender == host) is is_sender:
+                assert waiting is not None
+                waiting.remove(flight)
+                if not waiting:
+                    del self.under_way[data]
+                return flight
+        return None
+
+    def _receive(self, fact: FrameReceived) -> None:
+        flight = self._take(fact.data, fact.host, is_sender=False) or self._take(fact.data, fact.host, is_sender=True)
+        if flight is None:
+            flight = Flight("", "", fact.at_ns, fact.data, dissect(fact.data))
+            self.flights.append(flight)
+        flight.receiver, flight.received_on, flight.received_ns = fact.host, fact.interface, fact.at_ns
+        flight.fate = "arrived"
+        self.last_in[fact.host] = flight
+
+    def _lose(self, fact: LinkDropped) -> None:
+        flight = self._take(fact.data, fact.host, is_sender=True)
+        if flight is None:
+            flight = Flight(fact.host, fact.link, fact.at_ns, fact.data, dissect(fact.data))
+            self.flights.append(flight)
+        flight.fate, flight.reason = "lost", fact.reason
+
+    def _drop(self, fact: PacketDropped) -> None:
+        flight = self.last_in.get(fact.host)
+        if flight is not None and flight.received_ns == fact.at_ns and flight.fate == "arrived":
+            flight.fate, flight.reason, flight.detail = "dropped", fact.reason, fact.detail

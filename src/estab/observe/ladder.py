@@ -1,0 +1,363 @@
+"""The ladder: segments between hosts as arrows in the order of sending, with states, calls and timers beside them.
+
+- ``ladder`` makes rows, which are data; ``ladder_text.render`` draws them. Anything else that draws (a page) takes the
+  rows.
+- A row is an ``Arrow`` (a frame between two lanes) or a ``Note`` (something at one lane, or at all).
+- A state beside a row is that of the row's connection once the host had done all it did at that moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from estab.events import (
+    CallReturned,
+    CallStarted,
+    ErrorReported,
+    Event,
+    FrameReceived,
+    FrameSent,
+    LinkChanged,
+    LinkDropped,
+    PacketDropped,
+    QueueChanged,
+    StateChanged,
+    TcbCreated,
+    TimerFired,
+    TimeWaitEnded,
+)
+from estab.observe.facts import Json, plain
+from estab.observe.flights import Flight, flights
+from estab.observe.fold import Fold, fold
+from estab.observe.recorder import CallRecord, connection_of, episodes, flow
+
+__all__ = ["Arrow", "Ladder", "Note", "Row", "Skip", "ladder"]
+
+
+@dataclass(slots=True)
+class Arrow:
+    """A frame from one lane to another. ``fate`` as in ``flights``; times in nanoseconds."""
+
+    sent_ns: int
+    received_ns: int | None
+    sender: str
+    receiver: str
+    connection: str
+    label: str
+    flags: str
+    seq: int
+    ack: int
+    length: int
+    wnd: int
+    why: str
+    fate: str
+    reason: str
+    is_retransmission: bool
+    is_crossing: bool = False
+    """Another frame of the same connection was under way in the other direction."""
+    sender_state: str = ""
+    receiver_state: str = ""
+    tag: str = ""
+    """Which connection, where the ladder shows more than one."""
+
+
+@dataclass(slots=True)
+class Note:
+    """Something at one lane; ``host`` is empty for what concerns all. ``kind`` is ``call``, ``return``, ``state``,
+    ``timer``, ``queue``, ``link``, ``error`` or ``drop``.
+    """
+
+    at_ns: int
+    host: str
+    kind: str
+    text: str
+    state: str = ""
+
+
+@dataclass(slots=True)
+class Skip:
+    """``count`` rows are left out that repeat, ``times`` over, the ``period`` rows before."""
+
+    until_ns: int
+    times: int
+    period: int
+    count: int
+
+
+Row = Arrow | Note | Skip
+_Flow = tuple[str, str]
+_Sighting = tuple[str, int | None, bytes]
+_Tagged = tuple[Arrow, _Flow]
+
+
+@dataclass(slots=True)
+class Ladder:
+    """Lanes from left to right, rows from top to bottom."""
+
+    lanes: list[str]
+    rows: list[Row] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Json]:
+        """Write the ladder as plain data; each row says under ``row`` what it is."""
+        rows: list[Json] = []
+        for row in self.rows:
+            shown = plain(row)
+            assert isinstance(shown, dict)
+            rows.append({"row": type(row).__name__.lower(), **shown})
+        return {"lanes": list(self.lanes), "rows": rows}
+
+    def folded(self) -> Ladder:
+        """Give the same ladder with long repetitions replaced by a ``Skip``."""
+        rows: list[Row] = []
+        for item in fold(self.rows, _shape):
+            if isinstance(item, Fold):
+                last = item.items[-1]
+                until_ns = last.sent_ns if isinstance(last, Arrow) else _note_time(last)
+                rows.append(Skip(until_ns, item.times, item.period, len(item.items)))
+            else:
+                rows.append(item)
+        return Ladder(list(self.lanes), rows)
+
+
+def ladder(
+    facts: Sequence[Event], *, hosts: Sequence[str] = (), protocols: Collection[str] = ("tcp", "icmp", "udp"),
+    kinds: Collection[str] = ("call", "return", "state", "timer", "queue", "link", "error", "drop"),
+) -> Ladder:
+    """Draw up the ladder of a run. ``hosts`` gives the lanes from left to right (all, in the order of appearance,
+    where it is empty); ``protocols`` and ``kinds`` choose arrows and notes.
+    """
+    return _Draftsman(list(facts), list(hosts), protocols, kinds).draw()
+
+
+class _Draftsman:
+    def __init__(
+        self, facts: list[Event], hosts: list[str], protocols: Collection[str], kinds: Collection[str]
+    ) -> None:
+        self.facts = facts
+        self.kinds = kinds
+        self.flights = [item for item in flights(facts) if item.summary.protocol in protocols]
+        self.lanes = hosts or _lanes(facts, self.flights)
+        self.rows: list[Row] = []
+        self.states: dict[tuple[str, tuple[str, str]], str] = {}
+        self.fd_flow: dict[tuple[str, int], tuple[str, str]] = {}
+        self.unsettled: dict[str, list[tuple[Row, bool, tuple[str, str]]]] = {}
+        self.clock: dict[str, int] = {}
+
+    def draw(self) -> Ladder:
+        waiting: dict[_Sighting, list[_Tagged]] = {}
+        arriving: dict[_Sighting, list[_Tagged]] = {}
+        tags = self._tags()
+        for item in self.flights:
+            arrow = _arrow(item, tags.get(_flow_of(item), ""))
+            if arrow.sender in self.lanes and (arrow.receiver in self.lanes or not arrow.receiver):
+                waiting.setdefault((item.sender, item.sent_ns, item.data), []).append((arrow, _flow_of(item)))
+                arriving.setdefault((item.receiver, item.received_ns, item.data), []).append((arrow, _flow_of(item)))
+        started = self._calls()
+        for fact in self.facts:
+            self._settle_before(fact)
+            self._follow(fact)
+            if isinstance(fact, (FrameSent, LinkDropped)):
+                self._add_sent(waiting.get((fact.host, fact.at_ns, fact.data)))
+            elif isinstance(fact, FrameReceived):
+                self._add_received(arriving.get((fact.host, fact.at_ns, fact.data)))
+            elif fact.host in self.lanes or isinstance(fact, LinkChanged):
+                self._add_note(fact, started)
+        for host in list(self.unsettled):
+            self._settle(host)
+        _mark_crossings(self.rows)
+        return Ladder(self.lanes, self.rows)
+
+    # --- arrows
+
+    def _add_sent(self, found: list[_Tagged] | None) -> None:
+        if found:
+            arrow, key = found.pop(0)
+            if not arrow.receiver:
+                arrow.receiver = self._towards(arrow)
+            self.rows.append(arrow)
+            self.unsettled.setdefault(arrow.sender, []).append((arrow, True, key))
+
+    def _add_received(self, found: list[_Tagged] | None) -> None:
+        if found:
+            arrow, key = found.pop(0)
+            if not arrow.sender:
+                self.rows.append(arrow)
+            self.unsettled.setdefault(arrow.receiver, []).append((arrow, False, key))
+
+    def _towards(self, arrow: Arrow) -> str:
+        """Guess where a lost frame was going: where others of its connection went, else the nearest lane."""
+        wanted = flow(arrow.connection)
+        for item in self.flights:
+            if item.receiver in self.lanes and item.connection and flow(item.connection) == wanted:
+                if item.sender == arrow.sender:
+                    return item.receiver
+                if item.receiver == arrow.sender and item.sender in self.lanes:
+                    return item.sender
+        at = self.lanes.index(arrow.sender)
+        return self.lanes[at + 1 if at + 1 < len(self.lanes) else at - 1]
+
+    def _tags(self) -> dict[tuple[str, str], str]:
+        """Name each connection by the port that tells it from the others; nothing where there is only one."""
+        found = list(dict.fromkeys(_flow_of(item) for item in self.flights if item.connection))
+        if len(found) < 2:
+            return {}
+        ports = [[end.rpartition(":")[2] for end in pair] for pair in found]
+        shared = {port for port in {port for pair in ports for port in pair} if sum(port in pair for pair in ports) > 1}
+        return {
+            key: " ".join(port for port in pair if port not in shared) for key, pair in zip(found, ports, strict=True)
+        }
+
+    # --- states
+
+    def _follow(self, fact: Event) -> None:
+        if isinstance(fact, TcbCreated):
+            self.states[fact.host, flow(fact.connection)] = fact.state
+            self.fd_flow[fact.host, fact.fd] = flow(fact.connection)
+        elif isinstance(fact, StateChanged):
+            self.states[fact.host, flow(fact.connection)] = fact.new
+        elif isinstance(fact, TimeWaitEnded):
+            self.states[fact.host, flow(fact.connection)] = "CLOSED"
+
+    def _state(self, host: str, key: tuple[str, str]) -> str:
+        found = self.states.get((host, key))
+        if found is not None:
+            return found
+        for (owner, (near, far)), state in self.states.items():
+            if owner == host and "*" in (near, far) and state == "LISTEN":
+                port = (far if near == "*" else near).rpartition(":")[2]
+                if any(end.rpartition(":")[2] == port for end in key):
+                    return state
+        return ""
+
+    def _settle_before(self, fact: Event) -> None:
+        """A host begins something new: what was there before has its state now."""
+        is_new = self.clock.get(fact.host) != fact.at_ns
+        self.clock[fact.host] = fact.at_ns
+        if is_new or isinstance(fact, (FrameReceived, CallStarted, TimerFired)):
+            self._settle(fact.host)
+
+    def _settle(self, host: str) -> None:
+        for row, is_sender, key in self.unsettled.pop(host, ()):
+            state = self._state(host, key)
+            if isinstance(row, Note):
+                row.state = state
+            elif isinstance(row, Arrow) and is_sender:
+                row.sender_state = state
+            elif isinstance(row, Arrow):
+                row.receiver_state = state
+
+    # --- notes
+
+    def _calls(self) -> dict[tuple[str, int], CallRecord]:
+        found = {}
+        for episode in episodes(self.facts):
+            if episode.record is not None:
+                found[episode.host, episode.record.call] = episode.record
+        return found
+
+    def _add_note(self, fact: Event, calls: dict[tuple[str, int], CallRecord]) -> None:
+        note = _note(fact, calls)
+        if note is None or note.kind not in self.kinds:
+            return
+        self.rows.append(note)
+        connection = connection_of(fact)
+        key = flow(connection) if connection else self.fd_flow.get((fact.host, getattr(fact, "fd", -1)))
+        if key is not None:
+            self.unsettled.setdefault(note.host, []).append((note, True, key))
+
+
+def _note(fact: Event, calls: dict[tuple[str, int], CallRecord]) -> Note | None:
+    """Write the note of a fact, or ``None`` for one that an arrow or a state already tells."""
+    if isinstance(fact, CallStarted):
+        record = calls[fact.host, fact.call]
+        text = f"{fact.name}({fact.arguments})"
+        return Note(fact.at_ns, fact.host, "call", text if record.waits else text + _outcome(record))
+    if isinstance(fact, CallReturned):
+        record = calls[fact.host, fact.call]
+        return Note(fact.at_ns, fact.host, "return", fact.name + _outcome(record)) if record.waits else None
+    if isinstance(fact, QueueChanged):
+        peer = f" {fact.peer}" if fact.peer else ""
+        return Note(fact.at_ns, fact.host, "queue", f"{fact.queue} queue {fact.depth}/{fact.limit}: {fact.what}{peer}")
+    if isinstance(fact, TimerFired):
+        return Note(fact.at_ns, fact.host, "timer", f"{fact.timer} timer" + (f": {fact.detail}" if fact.detail else ""))
+    if isinstance(fact, TimeWaitEnded):
+        return Note(fact.at_ns, fact.host, "state", f"TIME-WAIT ended: {fact.why}")
+    if isinstance(fact, StateChanged):
+        return Note(fact.at_ns, fact.host, "state", f"{fact.old} → {fact.new}")
+    if isinstance(fact, ErrorReported):
+        return Note(fact.at_ns, fact.host, "error", ("noted: " if fact.is_soft else "error: ") + fact.text)
+    if isinstance(fact, LinkChanged):
+        return Note(fact.at_ns, "", "link", f"{fact.link}: {fact.what}")
+    if isinstance(fact, PacketDropped):
+        return Note(fact.at_ns, fact.host, "drop", f"dropped: {fact.reason.value}")
+    return None
+
+
+def _outcome(record: CallRecord) -> str:
+    if record.error:
+        return f" → {record.error}"
+    return f" → {record.result}" if record.returned_ns is not None else ""
+
+
+def _lanes(facts: list[Event], all_flights: list[Flight]) -> list[str]:
+    """Give the hosts that sent or received, in the order of first mention; ``""`` stands for the world outside."""
+    busy = {name for item in all_flights for name in (item.sender, item.receiver)}
+    lanes = [name for name in dict.fromkeys(fact.host for fact in facts) if name and name in busy]
+    if any(not item.sender for item in all_flights):
+        lanes.append("")
+    return lanes or [name for name in dict.fromkeys(fact.host for fact in facts) if name]
+
+
+def _flow_of(item: Flight) -> tuple[str, str]:
+    return flow(item.connection)
+
+
+def _arrow(item: Flight, tag: str) -> Arrow:
+    told = item.segment
+    summary = item.summary
+    if told is not None:
+        seq, ack, length, wnd = told.seq, told.ack, told.length, told.wnd
+    else:
+        seq, ack, length, wnd = summary.seq, summary.ack, summary.length, summary.wnd
+    flags = summary.flags
+    reason = "" if item.reason is None else item.reason.value + (f" ({item.detail})" if item.detail else "")
+    label = summary.text
+    if summary.protocol == "tcp":
+        label = f"{flags} seq={seq}" + (f" ack={ack}" if "." in flags else "") + f" len={length} wnd={wnd}"
+    return Arrow(
+        item.sent_ns, item.received_ns, item.sender, item.receiver, item.connection, label, flags, seq, ack, length,
+        wnd, "" if told is None else told.why, item.fate, reason, item.is_retransmission, tag=tag,
+    )
+
+
+def _mark_crossings(rows: list[Row]) -> None:
+    """Mark frames of one connection that passed each other on the way."""
+    last: dict[tuple[tuple[str, str], str], Arrow] = {}
+    for row in rows:
+        if not isinstance(row, Arrow) or not row.connection:
+            continue
+        key = flow(row.connection)
+        other = last.get((key, row.receiver))
+        if other is not None and other.received_ns is not None and row.received_ns is not None:
+            if other.received_ns > row.sent_ns:
+                other.is_crossing = row.is_crossing = True
+        last[key, row.sender] = row
+
+
+def _note_time(row: Row) -> int:
+    return row.at_ns if isinstance(row, Note) else row.until_ns if isinstance(row, Skip) else row.sent_ns
+
+
+def _shape(row: Row) -> tuple[object, ...]:
+    """Rows of equal shape tell the same story: numbers that grow do not count."""
+    if isinstance(row, Arrow):
+        return ("arrow", row.sender, row.receiver, row.flags, row.fate, row.reason, row.why.partition(":")[0],
+                row.is_retransmission, row.length > 0, row.sender_state, row.receiver_state)
+    if isinstance(row, Note):
+        return ("note", row.host, row.kind, _without_numbers(row.text))
+    return ("skip", id(row))
+
+
+def _without_numbers(text: str) -> str:
+    return " ".join("".join(" " if char.isdigit() else char for char in text).split())
