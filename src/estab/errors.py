@@ -91,6 +91,8 @@ class DropReason(enum.Enum):
     LINK_CORRUPTED = "damaged on the link"
     LINK_MTU = "larger than the link carries"
     LINK_RULE = "a rule on the link took it"
+    # the device under a link
+    DEV_HDR = "the device's own header contradicts itself"
 
 
 class WireError(ValueError):

@@ -18,8 +18,9 @@ from estab.wire.octets import s64, u8, u16, u32
 
 __all__ = [
     "ANY_V4", "ANY_V6", "BROADCAST_MAC", "BROADCAST_V4", "format_address", "format_mac", "is_broadcast",
-    "is_link_local", "is_loopback", "is_multicast", "is_multicast_mac", "is_unspecified", "is_v4_mapped", "map_v4", "matches",
-    "multicast_mac", "network_of", "parse_address", "parse_mac", "parse_prefix", "solicited_node", "unmap_v4",
+    "is_link_local", "is_loopback", "is_multicast", "is_multicast_mac", "is_unspecified", "is_v4_mapped", "map_v4",
+    "matches", "multicast_mac", "network_of", "parse_address", "parse_mac", "parse_prefix", "solicited_node",
+    "unmap_v4",
 ]
 
 ANY_V4: Final = b"\0\0\0\0"

@@ -25,7 +25,8 @@ from estab.wire.octets import Writer, put8, put16, put32, u8, u16, u32
 __all__ = [
     "AH", "DESTINATION_OPTIONS", "DISCARD_SILENTLY", "ESP", "FRAGMENT", "HOP_BY_HOP", "ICMP", "ICMPV6", "IGMP",
     "NO_NEXT_HEADER", "NO_PROBLEM", "PACKET_BYTES_MAX", "ROUTING", "TCP", "UDP", "V4_HEADER_BYTES", "V6_HEADER_BYTES",
-    "Packet", "emit", "emit_header", "forwarded", "is_fragment", "parse", "set_ecn_ce",
+    "Packet", "emit", "emit_header", "extension_bytes", "forwarded", "is_extension", "is_fragment", "parse",
+    "set_ecn_ce",
 ]
 
 V4_HEADER_BYTES: Final = 20
@@ -104,7 +105,7 @@ def parse(data: bytes, start: i64 = 0) -> Packet:
     """Read the IP packet that begins at ``start``.
 
     Raises ``WireError``: ``UNHANDLED_PROTO`` for other versions, ``PKT_TOO_SMALL`` where bytes are missing,
-    ``IP_INHDR``, ``IP_CSUM``, ``IPV6_BAD_EXTHDR``.
+    ``IP_INHDR``, ``IP_CSUM``, ``FRAG_TOO_FAR``, ``IPV6_BAD_EXTHDR``.
     """
     size: i64 = len(data)
     if start < 0 or start >= size:
@@ -142,6 +143,8 @@ def _parse_v4(data: bytes, header_start: i64, size: i64) -> Packet:
         packet.dont_fragment = (second & 0x4000) != 0
         packet.more_fragments = (second & 0x2000) != 0
         packet.fragment_offset = (second & 0x1FFF) << 3
+        if packet.fragment_offset + end - start > PACKET_BYTES_MAX:
+            raise WireError(DropReason.FRAG_TOO_FAR)
     if header_bytes != V4_HEADER_BYTES:
         packet.options = data[header_start + V4_HEADER_BYTES : start]
     return packet
@@ -173,7 +176,7 @@ def _walk_extension_headers(packet: Packet) -> None:
     named_at = packet.header_start + 6
     count: i64 = 0
     is_unfragmentable = True
-    while _is_extension(packet.protocol):
+    while is_extension(packet.protocol):
         header = packet.protocol
         index = packet.start
         if header == HOP_BY_HOP and count != 0:
@@ -184,7 +187,7 @@ def _walk_extension_headers(packet: Packet) -> None:
             raise WireError(DropReason.IPV6_BAD_EXTHDR, f"more than {EXTENSION_HEADERS_MAX} extension headers")
         if packet.end - index < 8:
             raise WireError(DropReason.IPV6_BAD_EXTHDR, "extension header cut off")
-        size = _extension_bytes(header, u8(data, index + 1))
+        size = extension_bytes(header, u8(data, index + 1))
         if size > packet.end - index:
             raise WireError(DropReason.IPV6_BAD_EXTHDR, f"extension header of {size} bytes cut off")
         packet.protocol = u8(data, index)
@@ -204,11 +207,13 @@ def _walk_extension_headers(packet: Packet) -> None:
             packet.unfragmentable_end = packet.start
 
 
-def _is_extension(protocol: i64) -> bool:
+def is_extension(protocol: i64) -> bool:
+    """Whether this next header is one that ``parse`` walks over."""
     return protocol in (HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS, AH)
 
 
-def _extension_bytes(header: i64, length_field: i64) -> i64:
+def extension_bytes(header: i64, length_field: i64) -> i64:
+    """Give the length of an extension header from its second octet: at least 8, except AH's."""
     if header == FRAGMENT:
         return 8
     if header == AH:
@@ -222,6 +227,11 @@ def _read_fragment_header(packet: Packet, index: i64) -> None:
     packet.fragment_offset = offset_and_flags & 0xFFF8
     packet.more_fragments = (offset_and_flags & 1) != 0
     packet.ident = u32(packet.data, index + 4)
+    payload_bytes = packet.end - packet.start
+    if packet.more_fragments and (payload_bytes & 7) != 0:  # RFC 8200 section 4.5
+        _note_problem(packet, 0, packet.header_start + 4)
+    elif packet.fragment_offset + payload_bytes > PACKET_BYTES_MAX:
+        _note_problem(packet, 0, index + 2)
 
 
 def _check_options(packet: Packet, index: i64, end: i64) -> None:
