@@ -1,0 +1,517 @@
+"""A segment arrives: RFC 9293 section 3.10.7, a function a step, in the RFC's order.
+
+LISTEN is in ``listener``, TIME-WAIT in ``timewait``, no connection at all in ``answer_for_closed``. Here are SYN-SENT
+(3.10.7.3) and all other states (3.10.7.4). Nothing is sent from here: what must go is noted in the TCB and ``output``
+finds it. Each step returns whether the segment goes on to the next.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from mypy_extensions import i64
+
+from estab import abi
+from estab.errors import DropReason
+from estab.events import ErrorReported, StateChanged
+from estab.tcp import receive, recovery
+from estab.tcp.output import arm_retransmit
+from estab.tcp.tcb import NO_SEQ, Tcb
+from estab.tcp.state import state_text
+from estab.units import NEVER, SECOND
+from estab.wire.seq import unwrap, wrap
+from estab.wire.tcp import ACK, FIN, RST, SYN, Segment, segment_length
+
+__all__ = [
+    "abort", "agree_options", "answer_for_closed", "establish", "fail", "finish", "report", "segment_arrives", "set_state",
+    "update_mss",
+]
+
+_PAWS_IDLE_NS = 24 * 24 * 3600 * SECOND
+
+
+def answer_for_closed(segment: Segment) -> Segment | None:
+    """Give the reset that answers a segment for which there is no connection (RFC 9293 section 3.10.7.1)."""
+    if (segment.flags & RST) != 0:
+        return None
+    if (segment.flags & ACK) != 0:
+        return Segment(segment.dport, segment.sport, segment.ack, wrap(0), RST, 0)
+    after = wrap(segment.seq + segment_length(segment))
+    return Segment(segment.dport, segment.sport, wrap(0), after, RST | ACK, 0)
+
+
+def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
+    """Take a segment whose addresses and ports are this connection's."""
+    state = tcb.state
+    if state == abi.SYN_SENT:
+        _arrives_in_syn_sent(tcb, segment, now_ns)
+        return
+    if state == abi.CLOSED or state == abi.LISTEN:
+        tcb.context.drop(DropReason.TCP_CLOSE, tcb.name(), "")
+        return
+    seq = unwrap(segment.seq, tcb.rcv_nxt)
+    if not _check_timestamp(tcb, seq, segment, now_ns):
+        return
+    if not _check_sequence(tcb, seq, segment, now_ns):
+        return
+    if (segment.flags & RST) != 0:
+        _check_reset(tcb, seq, segment, now_ns)
+        return
+    if (segment.flags & SYN) != 0:
+        _check_syn(tcb, segment, now_ns)
+        return
+    if not _check_acknowledgment(tcb, seq, segment, now_ns):
+        return
+    tcb.last_received_ns = now_ns
+    if tcb.state != abi.TIME_WAIT and tcb.state != abi.CLOSED:
+        receive.note_urgent(tcb, seq, segment)
+    if segment.end > segment.start and not _take_text(tcb, seq, segment, now_ns):
+        return
+    if (segment.flags & FIN) != 0 or tcb.peer_fin_seq != NO_SEQ:
+        _take_fin(tcb, seq, segment, now_ns)
+
+
+# --- 3.10.7.3, SYN-SENT
+
+
+def _arrives_in_syn_sent(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
+    flags = segment.flags
+    if (flags & ACK) != 0:  # first: the ACK bit
+        ack = unwrap(segment.ack, tcb.snd_nxt)
+        if ack <= tcb.iss or ack > tcb.snd_nxt:
+            if (flags & RST) == 0:
+                _answer(tcb, segment, "acknowledges what was not sent")
+            tcb.context.drop(DropReason.TCP_INVALID_ACK_SEQUENCE, tcb.name(), "")
+            return
+        if segment.has_timestamps and tcb.context.config.tcp_timestamps and not _echoes_us(tcb, segment, now_ns):
+            tcb.context.counters.TcpExtPAWSActive += 1
+            _answer(tcb, segment, "echoes a timestamp that was not sent")
+            return
+    if (flags & RST) != 0:  # second: the RST bit
+        if (flags & ACK) != 0:
+            fail(tcb, errno.ECONNREFUSED, "connection refused: the peer answered the SYN with a reset", "reset received")
+        else:
+            tcb.context.drop(DropReason.TCP_RESET_INVALID, tcb.name(), "without ACK in SYN-SENT")
+        return
+    if (flags & SYN) == 0:  # fifth: neither SYN nor RST
+        tcb.context.drop(DropReason.TCP_FLAGS, tcb.name(), "neither SYN nor RST in SYN-SENT")
+        return
+    # fourth: the SYN bit
+    agree_options(tcb, segment, tcb.context.config.tcp_timestamps)
+    tcb.irs = segment.seq
+    receive.start(tcb)
+    tcb.snd_wnd = segment.wnd
+    tcb.max_snd_wnd = max(tcb.max_snd_wnd, segment.wnd)
+    tcb.snd_wl1 = tcb.irs
+    if (flags & ACK) != 0:
+        ack = unwrap(segment.ack, tcb.snd_nxt)
+        recovery.on_acknowledged(tcb, ack, segment, now_ns)
+        tcb.snd_wl2 = ack
+        set_state(tcb, abi.ESTABLISHED, "our SYN is acknowledged")
+        establish(tcb, now_ns)
+        receive.acknowledge_now(tcb)
+    else:
+        # Simultaneous open (RFC 9293 section 3.5, figure 8). MUST-10.
+        set_state(tcb, abi.SYN_RECEIVED, "simultaneous open: SYN received in SYN-SENT")
+        recovery.mark_head_lost(tcb)
+        tcb.is_fast_retransmit_due = True
+    if segment.end > segment.start or (flags & FIN) != 0:
+        # Text on a SYN waits for the peer to send it again, now that there is a connection.
+        tcb.context.drop(DropReason.TCP_OLD_DATA, tcb.name(), "text on a SYN is not taken without Fast Open")
+
+
+def _echoes_us(tcb: Tcb, segment: Segment, now_ns: i64) -> bool:
+    """Tell whether the echoed timestamp lies between our SYN's and now."""
+    sent = tcb.sent
+    if segment.ts_ecr == 0 or sent is None:
+        return True
+    elapsed: i64 = (now_ns // 1_000_000 + tcb.ts_offset - segment.ts_ecr) & 0xFFFFFFFF
+    return elapsed <= (now_ns - tcb.first_unanswered_ns) // 1_000_000 + 1
+
+
+def agree_options(tcb: Tcb, segment: Segment, wants_timestamps: bool) -> None:
+    """Take the peer's SYN options: what both sides offered is on (RFC 7323 section 1.3, RFC 2018 section 2)."""
+    config = tcb.context.config
+    is_v6 = len(tcb.remote) == 16
+    # RFC 9293 MUST-15: without the option the peer takes 536 octets, 1220 over IPv6.
+    peer_mss: i64 = segment.mss if segment.mss > 0 else (1220 if is_v6 else 536)
+    tcb.peer_mss = max(peer_mss, config.tcp_min_snd_mss)
+    tcb.has_sack = config.tcp_sack and segment.sack_permitted
+    tcb.has_timestamps = wants_timestamps and segment.has_timestamps
+    if tcb.has_timestamps:
+        tcb.ts_recent = segment.ts_val
+        tcb.ts_recent_ns = tcb.context.now_ns
+    tcb.has_wscale = config.tcp_window_scaling and segment.wscale >= 0
+    if tcb.has_wscale:
+        tcb.snd_wscale = min(segment.wscale, 14)  # RFC 7323 section 2.3
+    else:
+        tcb.snd_wscale = 0
+        tcb.rcv_wscale = 0
+    update_mss(tcb)
+
+
+def update_mss(tcb: Tcb) -> None:
+    """Set the largest segment from the peer's MSS and the path's MTU (RFC 9293 MUST-16)."""
+    headers: i64 = 60 if len(tcb.remote) == 16 else 40
+    paths = tcb.context.paths
+    mss = min(tcb.peer_mss, paths.mtu_of(tcb.remote) - headers)
+    if tcb.user_mss > 0:
+        mss = min(mss, tcb.user_mss)
+    tcb.mss_base = max(mss, tcb.context.config.tcp_min_snd_mss)
+    tcb.gso_bytes = paths.segment_bytes_max(tcb.remote)
+
+
+def establish(tcb: Tcb, now_ns: i64) -> None:
+    """The handshake is done: set the first congestion window (RFC 6928; one segment where the SYN was lost) and timers."""
+    config = tcb.context.config
+    counters = tcb.context.counters
+    counters.TcpCurrEstab += 1
+    tcb.is_counted = True
+    mss = tcb.snd_mss()
+    window = config.tcp_initial_cwnd * mss
+    if tcb.segments_retransmitted > 1:
+        window = mss
+    tcb.cwnd_bytes = window
+    tcb.ca_state = 0
+    tcb.tune_ns = now_ns
+    tcb.tune_space_bytes = config.tcp_initial_cwnd * mss
+    tcb.last_received_ns = now_ns
+    tcb.congestion.start(tcb, now_ns)
+    if tcb.keepalive:
+        tcb.keepalive_ns = now_ns + tcb.keep_idle_ns
+    tcb.context.wake(tcb.owner)
+
+
+# --- 3.10.7.4, first: sequence number, with PAWS before it (RFC 7323 section 5.3)
+
+
+def _check_timestamp(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
+    if not tcb.has_timestamps:
+        return True
+    if not segment.has_timestamps:
+        # We differ from RFC 7323 section 3.2, which drops it (SHOULD): Linux takes it, and peers exist that forget the option.
+        return True
+    age: i64 = (segment.ts_val - tcb.ts_recent) & 0xFFFFFFFF
+    if age > 0x7FFFFFFF and (segment.flags & RST) == 0 and now_ns - tcb.ts_recent_ns < _PAWS_IDLE_NS:
+        context = tcb.context
+        context.counters.TcpExtPAWSEstab += 1
+        context.drop(DropReason.TCP_RFC7323_PAWS, tcb.name(), f"{segment.ts_val} after {tcb.ts_recent}")
+        if segment_length(segment) > 0 or seq != tcb.rcv_nxt:
+            _acknowledge_invalid(tcb, now_ns)
+        return False
+    if age <= 0x7FFFFFFF and seq <= tcb.rcv_wup:
+        tcb.ts_recent = segment.ts_val
+        tcb.ts_recent_ns = now_ns
+    return True
+
+
+def _check_sequence(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
+    """RFC 9293 section 3.10.7.4, table 6. An unacceptable segment is acknowledged, unless it is a reset."""
+    length = segment_length(segment)
+    end = seq + length
+    edge = max(tcb.rcv_adv, tcb.rcv_nxt)
+    if length == 0:
+        is_acceptable = seq == tcb.rcv_nxt or tcb.rcv_nxt <= seq < edge
+        # An empty segment just before the window carries a good ACK (a keepalive's does not need one, but gets it below).
+        if not is_acceptable and seq == edge and seq > tcb.rcv_nxt:
+            is_acceptable = True
+    else:
+        is_acceptable = end > tcb.rcv_nxt and seq < edge
+        if edge == tcb.rcv_nxt and seq == tcb.rcv_nxt:
+            # Window zero: the text can't be taken, but ACK, URG and RST are still good (MUST-66).
+            is_acceptable = (segment.flags & (RST | ACK)) != 0
+    if is_acceptable:
+        return True
+    reason = DropReason.TCP_OLD_SEQUENCE if end <= tcb.rcv_nxt else DropReason.TCP_INVALID_SEQUENCE
+    tcb.context.drop(reason, tcb.name(), f"{seq - tcb.irs}:{end - tcb.irs}, expected {tcb.rcv_nxt - tcb.irs}")
+    if (segment.flags & RST) != 0:
+        return False
+    if length > 0 and end <= tcb.rcv_nxt and tcb.has_sack:
+        tcb.context.counters.TcpExtTCPDSACKOldSent += 1
+        tcb.dsack_left = seq
+        tcb.dsack_right = end
+    if (segment.flags & SYN) != 0:
+        _challenge(tcb, now_ns)
+    elif length > 0 and (tcb.state == abi.TIME_WAIT or end <= tcb.rcv_nxt):
+        # A retransmission: our ACK was lost or late. The peer needs it at once (RFC 9293 MUST-13's reason).
+        receive.acknowledge_now(tcb)
+    else:
+        _acknowledge_invalid(tcb, now_ns)
+    return False
+
+
+def _acknowledge_invalid(tcb: Tcb, now_ns: i64) -> None:
+    """Acknowledge an unacceptable segment, at a bounded rate, so that two ends out of step don't talk for ever."""
+    interval = tcb.context.config.tcp_invalid_ratelimit_ns
+    if now_ns - tcb.last_challenge_ns < interval:
+        tcb.context.counters.TcpExtTCPACKSkippedSeq += 1
+        return
+    tcb.last_challenge_ns = now_ns
+    receive.acknowledge_now(tcb)
+
+
+def _challenge(tcb: Tcb, now_ns: i64) -> None:
+    """Answer what looks like a blind attack with an acknowledgment, at a limited rate (RFC 5961 sections 3 to 5 and 7)."""
+    if not tcb.context.may_challenge():
+        tcb.context.counters.TcpExtTCPACKSkippedChallenge += 1
+        return
+    tcb.context.counters.TcpExtTCPChallengeACK += 1
+    receive.acknowledge_now(tcb)
+
+
+# --- second: the RST bit
+
+
+def _check_reset(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
+    """RFC 9293 section 3.10.7.4, second; RFC 5961 section 3.2: only the exact number resets. SHLD-2: text is ignored."""
+    if seq != tcb.rcv_nxt and not tcb.context.config.tcp_insecure_rst:
+        tcb.context.drop(DropReason.TCP_RESET, tcb.name(), f"{seq - tcb.irs}, expected {tcb.rcv_nxt - tcb.irs}")
+        _challenge(tcb, now_ns)
+        return
+    counters = tcb.context.counters
+    if tcb.state == abi.SYN_RECEIVED:
+        # RFC 9293 MUST-11: only a simultaneous open comes here; a half-open entry of a listener is its own record.
+        counters.TcpAttemptFails += 1
+        fail(tcb, errno.ECONNREFUSED, "connection refused: reset during a simultaneous open", "reset received")
+        return
+    counters.TcpEstabResets += 1
+    if tcb.state == abi.CLOSE_WAIT:
+        fail(tcb, errno.EPIPE, "broken pipe: the peer closed, then reset the connection", "reset received")
+    elif tcb.state == abi.TIME_WAIT or tcb.state == abi.CLOSING or tcb.state == abi.LAST_ACK:
+        fail(tcb, 0, "", "reset received")
+    else:
+        fail(tcb, errno.ECONNRESET, "connection reset by peer", "reset received")
+
+
+# --- fourth: the SYN bit
+
+
+def _check_syn(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
+    """RFC 9293 section 3.10.7.4, fourth; RFC 5961 section 4.2: a SYN on a synchronized connection gets a challenge ACK."""
+    context = tcb.context
+    if tcb.state == abi.SYN_RECEIVED and (segment.flags & ACK) != 0:
+        # The other half of a simultaneous open: its SYN again, now with the acknowledgment of ours (figure 8).
+        if unwrap(segment.seq, tcb.irs) == tcb.irs and _check_acknowledgment(tcb, tcb.irs + 1, segment, now_ns):
+            receive.acknowledge_now(tcb)
+            return
+    if context.config.tcp_insecure_syn and tcb.state != abi.SYN_RECEIVED:
+        abort(tcb, errno.ECONNRESET, "connection reset: SYN in the window", "SYN in the window")
+        return
+    context.counters.TcpExtTCPSYNChallenge += 1
+    context.drop(DropReason.TCP_SYN_IN_WINDOW, tcb.name(), "")
+    _challenge(tcb, now_ns)
+
+
+# --- fifth: the ACK field
+
+
+def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
+    """RFC 9293 section 3.10.7.4, fifth."""
+    context = tcb.context
+    if (segment.flags & ACK) == 0:
+        context.drop(DropReason.TCP_NO_ACK, tcb.name(), "")
+        return False
+    ack = unwrap(segment.ack, tcb.snd_nxt)
+    if tcb.state == abi.SYN_RECEIVED:
+        if ack <= tcb.snd_una or ack > tcb.snd_nxt:
+            _answer(tcb, segment, "acknowledges what was not sent")
+            context.drop(DropReason.TCP_INVALID_ACK_SEQUENCE, tcb.name(), "")
+            return False
+        tcb.snd_wnd = segment.wnd << tcb.snd_wscale
+        tcb.max_snd_wnd = max(tcb.max_snd_wnd, tcb.snd_wnd)
+        tcb.snd_wl1 = seq
+        tcb.snd_wl2 = ack
+        set_state(tcb, abi.ESTABLISHED, "our SYN is acknowledged")
+        recovery.on_acknowledged(tcb, min(ack, tcb.snd_nxt), segment, now_ns)
+        _rearm(tcb, now_ns)
+        establish(tcb, now_ns)
+        if tcb.fin_wanted:
+            set_state(tcb, abi.FIN_WAIT_1, "closed while opening")
+    elif ack > tcb.snd_nxt:
+        context.drop(DropReason.TCP_ACK_UNSENT_DATA, tcb.name(), f"{ack - tcb.iss}, sent {tcb.snd_nxt - tcb.iss}")
+        _challenge(tcb, now_ns)
+        return False
+    elif ack < tcb.snd_una:
+        if ack < tcb.snd_una - max(tcb.max_snd_wnd, 1):
+            # RFC 5961 section 5.2 (RFC 9293 MAY-12).
+            context.drop(DropReason.TCP_TOO_OLD_ACK, tcb.name(), "")
+            _challenge(tcb, now_ns)
+            return False
+        if tcb.has_sack and segment.sack is not None:
+            recovery.read_sack(tcb, segment)
+    else:
+        _use_acknowledgment(tcb, seq, ack, segment, now_ns)
+    return _after_acknowledgment(tcb, now_ns)
+
+
+def _use_acknowledgment(tcb: Tcb, seq: i64, ack: i64, segment: Segment, now_ns: i64) -> None:
+    """Move SND.UNA and the send window; notice duplicates."""
+    has_new_sack = tcb.has_sack and segment.sack is not None and recovery.read_sack(tcb, segment)
+    window = segment.wnd << tcb.snd_wscale
+    has_moved = window != tcb.snd_wnd
+    if ack > tcb.snd_una:
+        recovery.on_acknowledged(tcb, ack, segment, now_ns)
+        tcb.context.counters.TcpExtTCPPureAcks += 1
+        if tcb.snd_up != NO_SEQ and ack >= tcb.snd_up:
+            tcb.snd_up = NO_SEQ
+        _rearm(tcb, now_ns)
+        tcb.context.wake(tcb.owner)
+    elif tcb.in_flight_count() > 0 and segment_length(segment) == 0 and (not has_moved or has_new_sack):
+        recovery.on_duplicate(tcb, has_new_sack, now_ns)
+    # RFC 9293 section 3.10.7.4: only a newer segment, or a newer acknowledgment, may move the window (MUST-34).
+    if tcb.snd_wl1 < seq or (tcb.snd_wl1 == seq and tcb.snd_wl2 <= ack):
+        was_shut = tcb.snd_wnd == 0
+        tcb.snd_wnd = window
+        tcb.snd_wl1 = seq
+        tcb.snd_wl2 = ack
+        tcb.max_snd_wnd = max(tcb.max_snd_wnd, window)
+        if window > 0 and was_shut:
+            tcb.persist_ns = NEVER
+            tcb.backoff = 0
+    # An acknowledgment of a probe keeps a connection open for as long as the window stays shut (MUST-37).
+    tcb.probes_out = 0
+
+
+def _rearm(tcb: Tcb, now_ns: i64) -> None:
+    """RFC 6298 rules 5.2 and 5.3."""
+    if tcb.in_flight_count() == 0:
+        tcb.retransmit_ns = NEVER
+    else:
+        tcb.first_unanswered_ns = now_ns
+        arm_retransmit(tcb, now_ns)
+    if tcb.persist_ns != NEVER and tcb.snd_wnd > 0:
+        tcb.persist_ns = NEVER
+
+
+def _after_acknowledgment(tcb: Tcb, now_ns: i64) -> bool:
+    """What the acknowledgment of our FIN does to the state."""
+    is_fin_acknowledged = tcb.fin_seq != NO_SEQ and tcb.snd_una > tcb.fin_seq
+    if not is_fin_acknowledged:
+        return True
+    state = tcb.state
+    if state == abi.FIN_WAIT_1:
+        set_state(tcb, abi.FIN_WAIT_2, "our FIN is acknowledged")
+        if tcb.is_orphan:
+            tcb.linger_ns = now_ns + tcb.context.config.tcp_fin_timeout_ns
+    elif state == abi.CLOSING:
+        set_state(tcb, abi.TIME_WAIT, "our FIN is acknowledged")
+        return False
+    elif state == abi.LAST_ACK:
+        finish(tcb, "our FIN is acknowledged")
+        return False
+    return True
+
+
+# --- seventh: the text; eighth: the FIN bit
+
+
+def _take_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
+    """RFC 9293 section 3.10.7.4, seventh. Text for a socket that is closed resets the connection (SHLD-3)."""
+    state = tcb.state
+    if state == abi.ESTABLISHED or state == abi.FIN_WAIT_1 or state == abi.FIN_WAIT_2:
+        end = seq + (segment.end - segment.start)
+        if tcb.is_orphan and end > tcb.rcv_nxt:
+            tcb.context.counters.TcpExtTCPAbortOnData += 1
+            tcb.context.drop(DropReason.TCP_ABORT_ON_DATA, tcb.name(), f"{end - tcb.rcv_nxt} bytes")
+            abort(tcb, errno.ECONNRESET, "connection reset: text arrived after close", "text arrived after close")
+            return False
+        if tcb.peer_fin_seq != NO_SEQ and seq >= tcb.peer_fin_seq:
+            return True  # text beyond the peer's own FIN
+        if end > tcb.rcv_nxt and seq <= tcb.rcv_nxt and tcb.rcv_adv <= tcb.rcv_nxt:
+            tcb.context.drop(DropReason.TCP_ZEROWINDOW, tcb.name(), f"{end - tcb.rcv_nxt} bytes")
+            tcb.context.counters.TcpExtTCPZeroWindowDrop += 1
+            receive.acknowledge_now(tcb)
+            return False
+        receive.accept_text(tcb, seq, segment, now_ns)
+    return True
+
+
+def _take_fin(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
+    """RFC 9293 section 3.10.7.4, eighth. A FIN counts once all text before it is here."""
+    if (segment.flags & FIN) != 0 and tcb.peer_fin_seq == NO_SEQ:
+        tcb.peer_fin_seq = seq + (segment.end - segment.start)
+    if tcb.is_fin_received or tcb.rcv_nxt != tcb.peer_fin_seq:
+        if (segment.flags & FIN) != 0:
+            receive.acknowledge_now(tcb)
+        return
+    tcb.is_fin_received = True
+    tcb.rcv_nxt += 1
+    tcb.out_of_order = None
+    receive.acknowledge_now(tcb)
+    tcb.context.wake(tcb.owner)
+    state = tcb.state
+    if state == abi.ESTABLISHED or state == abi.SYN_RECEIVED:
+        set_state(tcb, abi.CLOSE_WAIT, "FIN received")
+    elif state == abi.FIN_WAIT_1:
+        # Had our FIN been acknowledged by this segment, the fifth step would have moved us to FIN-WAIT-2.
+        set_state(tcb, abi.CLOSING, "simultaneous close: FIN received")
+    elif state == abi.FIN_WAIT_2:
+        set_state(tcb, abi.TIME_WAIT, "FIN received")
+
+
+# --- what several steps do
+
+
+def set_state(tcb: Tcb, state: i64, why: str) -> None:
+    """Take an edge of the state diagram."""
+    old = tcb.state
+    tcb.state = state
+    if tcb.is_counted and state != abi.ESTABLISHED and state != abi.CLOSE_WAIT:
+        tcb.is_counted = False
+        tcb.context.counters.TcpCurrEstab -= 1
+    context = tcb.context
+    context.wake(tcb.owner)
+    if context.observer is not None:
+        context.tell(StateChanged(context.now_ns, context.name, tcb.name(), state_text(old), state_text(state), why))
+
+
+def finish(tcb: Tcb, why: str) -> None:
+    """Go to CLOSED: nothing is sent any more, no timer runs. What was received can still be read."""
+    recovery.forget_sent(tcb)
+    tcb.unsent = None
+    tcb.out_of_order = None
+    tcb.retransmit_ns = NEVER
+    tcb.persist_ns = NEVER
+    tcb.delack_ns = NEVER
+    tcb.keepalive_ns = NEVER
+    tcb.linger_ns = NEVER
+    tcb.is_ack_due = False
+    tcb.duplicate_acks_owed = 0
+    if tcb.state != abi.CLOSED:
+        set_state(tcb, abi.CLOSED, why)
+
+
+def fail(tcb: Tcb, number: i64, text: str, why: str) -> None:
+    """End the connection with an error for its program (RFC 9293 MUST-12: an abort is told apart from an end of stream)."""
+    if number != 0:
+        report(tcb, number, text)
+    if tcb.state == abi.SYN_SENT:
+        tcb.context.counters.TcpAttemptFails += 1
+    finish(tcb, why)
+
+
+def report(tcb: Tcb, number: i64, text: str) -> None:
+    """Leave an error for the program to find (SO_ERROR)."""
+    described = f"{text} ({tcb.name()})"
+    if not tcb.is_orphan:
+        tcb.error = number
+        tcb.error_text = described
+    context = tcb.context
+    context.wake(tcb.owner)
+    if context.observer is not None:
+        context.tell(ErrorReported(context.now_ns, context.name, tcb.name(), number, described, False))
+
+
+def abort(tcb: Tcb, number: i64, text: str, why: str) -> None:
+    """End the connection and tell the peer with a reset."""
+    if tcb.state != abi.CLOSED and tcb.state != abi.SYN_SENT:
+        tcb.is_reset_due = True
+    fail(tcb, number, text, why)
+
+
+def _answer(tcb: Tcb, segment: Segment, why: str) -> None:
+    """Send the reset of section 3.10.7.1 for a segment that does not belong to this handshake."""
+    answer = answer_for_closed(segment)
+    if answer is not None:
+        tcb.context.counters.TcpOutRsts += 1
+        tcb.context.reply(answer, tcb.local, tcb.remote, why, unwrap(answer.seq, tcb.snd_nxt) - tcb.iss, 0)

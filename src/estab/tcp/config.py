@@ -1,0 +1,98 @@
+"""What can be set for a whole stack. Names are Linux's sysctls where Linux has one, with the unit last.
+
+A ``Config`` belongs to one host and may be changed while it runs: what a connection copies at its start says so.
+"""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from estab.units import MS, SECOND
+
+__all__ = ["Config", "NAMES"]
+
+
+class Config:
+    """All settings of one host's stack, with defaults close to Linux's. Durations are nanoseconds, sizes bytes."""
+
+    def __init__(self) -> None:
+        # Opening.
+        # We differ: Linux's 6 retries give up after 127 s; RFC 9293 MUST-23 wants at least 3 minutes.
+        self.tcp_syn_retries: i64 = 7
+        self.tcp_synack_retries: i64 = 5
+        self.tcp_abort_on_overflow: bool = False
+        self.somaxconn: i64 = 4096
+        self.tcp_max_syn_backlog: i64 = 1024
+        self.backlog_policy: str = "accept"
+        self.tcp_syncookies: str = "when full"
+        self.tcp_syn_recycle: bool = False
+        self.tcp_max_orphans: i64 = 65536
+        # Options.
+        self.tcp_timestamps: bool = True
+        self.tcp_sack: bool = True
+        self.tcp_window_scaling: bool = True
+        # Buffers: least, default, most.
+        self.tcp_rmem: tuple[int, int, int] = (4096, 131072, 6291456)
+        self.tcp_wmem: tuple[int, int, int] = (4096, 16384, 4194304)
+        self.tcp_moderate_rcvbuf: bool = True
+        self.rmem_max: i64 = 4194304
+        self.wmem_max: i64 = 4194304
+        # Retransmission (RFC 6298).
+        self.tcp_rto_initial_ns: i64 = SECOND
+        self.tcp_rto_min_ns: i64 = 200 * MS
+        self.tcp_rto_max_ns: i64 = 120 * SECOND
+        self.tcp_retries1: i64 = 3
+        self.tcp_retries2: i64 = 15
+        self.tcp_orphan_retries: i64 = 8
+        self.tcp_initial_cwnd: i64 = 10
+        self.tcp_reordering: i64 = 3
+        self.tcp_congestion_control: str = "reno"
+        # Acknowledging.
+        self.tcp_delack_ns: i64 = 40 * MS
+        self.tcp_delack_max_ns: i64 = 200 * MS
+        self.tcp_quick_acks: i64 = 16
+        # Closing.
+        self.tcp_fin_timeout_ns: i64 = 60 * SECOND
+        self.tcp_timewait_ns: i64 = 60 * SECOND
+        self.tcp_max_tw_buckets: i64 = 262144
+        self.tcp_tw_reuse: bool = True
+        self.tcp_rfc1337: bool = True
+        # Keepalive (RFC 9293 section 3.8.4).
+        self.tcp_keepalive_time_ns: i64 = 7200 * SECOND
+        self.tcp_keepalive_intvl_ns: i64 = 75 * SECOND
+        self.tcp_keepalive_probes: i64 = 9
+        # Defences (RFC 5961).
+        self.tcp_challenge_ack_limit: i64 = 1000
+        self.tcp_invalid_ratelimit_ns: i64 = 500 * MS
+        self.tcp_insecure_rst: bool = False
+        self.tcp_insecure_syn: bool = False
+        # Path MTU.
+        self.tcp_base_mss: i64 = 1024
+        self.tcp_min_snd_mss: i64 = 48
+        self.ip_no_pmtu_disc: bool = False
+        # Ports (RFC 6056).
+        self.ip_local_port_range: tuple[int, int] = (32768, 60999)
+        self.ip_default_ttl: i64 = 64
+        # Bounds of ours.
+        self.reply_queue_max: i64 = 256
+        self.ofo_segments_max: i64 = 4096
+
+    def set(self, name: str, value: object) -> None:
+        """Set one setting by name. ``ValueError`` names what is wrong with the name or the value."""
+        if name not in NAMES:
+            raise ValueError(f"{name}: no such setting; see estab.tcp.config.Config")
+        old: object = getattr(self, name)
+        if type(old) is not type(value):
+            raise TypeError(f"{name}: expected {type(old).__name__}, not {value!r}")
+        if name in _CHOICES and value not in _CHOICES[name]:
+            raise ValueError(f"{name}: {value!r} is not one of {', '.join(_CHOICES[name])}")
+        setattr(self, name, value)
+
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "backlog_policy": ("accept", "sum", "syn"),
+    "tcp_syncookies": ("never", "when full", "always"),
+}
+
+NAMES: tuple[str, ...] = tuple(name for name in dir(Config()) if name[0] != "_" and name != "set")
+"""Every setting's name, in alphabetical order."""

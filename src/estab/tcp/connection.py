@@ -1,0 +1,518 @@
+"""The face of a connection: what may be done to one, and what it tells.
+
+In: ``on_segment``, ``on_deadline``, ``on_error`` and the commands (``open``, ``write``, ``read``, ``shutdown_write``,
+``close``, ``abort``). Out: ``poll_segment`` until it gives ``None``; ``deadline_ns``. Every method with effects takes
+``now_ns``. Whoever calls one puts the connection on the list of those to be polled (``Demux.touch``).
+"""
+
+from __future__ import annotations
+
+import errno
+
+from mypy_extensions import i64
+
+from estab import abi
+from estab.errors import os_error
+from estab.events import BufferChanged, ErrorReported, SegmentReceived, SegmentSent, TcbCreated, TimerFired
+from estab.events import Tcb as TcbFact
+from estab.tcp import arrives, output, receive, recovery
+from estab.tcp.buffers import ByteQueue
+from estab.tcp.congestion.control import SSTHRESH_INFINITE, CongestionControl
+from estab.tcp.context import Context
+from estab.tcp.info import Info
+from estab.tcp.rtt import timeout_ns
+from estab.tcp.state import state_text
+from estab.tcp.tcb import NO_SEQ, Tcb
+from estab.units import NEVER, format_duration
+from estab.wire.seq import Seq, unwrap
+from estab.wire.tcp import SYN, Segment, flags_text, options_text
+
+__all__ = ["Connection"]
+
+_CA_NAMES = ("Open", "Disorder", "CWR", "Recovery", "Loss")
+
+
+class Connection(Tcb):
+    """One TCP connection, from ``socket()`` to the end of TIME-WAIT."""
+
+    def __init__(
+        self, context: Context, key: bytes, local: bytes, local_port: i64, remote: bytes, remote_port: i64,
+        congestion: CongestionControl,
+    ) -> None:
+        super().__init__(context, key, local, local_port, remote, remote_port, congestion)
+        self.iss = context.initial_sequence(key)
+        self.snd_una = self.iss
+        self.snd_nxt = self.iss
+        self.recover = self.iss
+        self.snd_sml = self.iss
+        self.ts_offset = context.timestamp_offset(key)
+        self.established_ns: i64 = 0
+
+    # --- commands
+
+    def open(self, now_ns: i64) -> None:
+        """Open actively: the next ``poll_segment`` gives the SYN (RFC 9293 section 3.10.1)."""
+        context = self.context
+        self.cwnd_bytes = context.config.tcp_initial_cwnd * 536
+        self.mss_base = 536
+        self.rcv_wscale = choose_window_scale(self)
+        if context.observer is not None:
+            context.tell(TcbCreated(
+                context.now_ns, context.name, self.name(), -1 if self.owner is None else self.owner.fd, "CLOSED", "active open",
+            ))
+        arrives.set_state(self, abi.SYN_SENT, "connect()")
+        context.counters.TcpActiveOpens += 1
+
+    def write(self, data: bytes, now_ns: i64) -> i64:
+        """Take as much of ``data`` into the send buffer as there is room for; returns how many bytes.
+
+        Returning does not mean sent, and sent does not mean received (M10). ``OSError``: the pending error, or EPIPE
+        after the end of sending.
+        """
+        self.raise_error()
+        state = self.state
+        if self.fin_wanted or (state != abi.ESTABLISHED and state != abi.CLOSE_WAIT):
+            if not self.fin_wanted and (state == abi.SYN_SENT or state == abi.SYN_RECEIVED):
+                return 0
+            raise os_error(errno.EPIPE, f"broken pipe: {self.describe()}, sending is over")
+        room = self.room()
+        if room <= 0:
+            return 0
+        if len(data) > room:
+            data = data[:room]
+        unsent = self.unsent
+        if unsent is None:
+            unsent = ByteQueue()
+            self.unsent = unsent
+        unsent.append(data)
+        self._tell_send_buffer("the program wrote")
+        return len(data)
+
+    def write_urgent(self, data: bytes, now_ns: i64) -> i64:
+        """Write with the last byte marked urgent (MSG_OOB). RFC 9293 MUST-30, MUST-31; RFC 6093."""
+        count = self.write(data, now_ns)
+        if count == len(data) and count > 0:
+            self.snd_up = self.snd_nxt + self.unsent_bytes()
+        return count
+
+    def room(self) -> i64:
+        """Give the free bytes of the send buffer."""
+        self._tune_send_buffer()
+        return self.send_buffer_bytes - self.outq_bytes()
+
+    def _tune_send_buffer(self) -> None:
+        """Let the send buffer hold two congestion windows, up to ``tcp_wmem``'s most."""
+        if self.is_send_buffer_fixed:
+            return
+        wanted: i64 = min(4 * self.cwnd_bytes, self.context.config.tcp_wmem[2])
+        if wanted > self.send_buffer_bytes:
+            self.send_buffer_bytes = wanted
+
+    def read(self, size: i64, is_peek: bool, now_ns: i64) -> bytes:
+        """Take up to ``size`` bytes of received text; ``b""`` where there is none (see ``is_eof``)."""
+        return receive.read(self, size, is_peek, now_ns)
+
+    def read_urgent(self, is_peek: bool) -> int:
+        """Give the urgent octet (MSG_OOB): -1 not come yet, -2 none."""
+        return receive.read_urgent(self, is_peek)
+
+    def readable_bytes(self) -> i64:
+        """Count the bytes ready to be read (SIOCINQ); an urgent byte out of line isn't."""
+        count = self.unread_bytes()
+        place = self.urgent_seq
+        if place != NO_SEQ and not self.is_oob_inline and self.copied_seq <= place < self.rcv_nxt and count > 0:
+            count -= 1
+        return count
+
+    def is_eof(self) -> bool:
+        """Tell whether all there will ever be was read: the peer's FIN came, or reading was shut down."""
+        ended = self.is_fin_received or self.is_read_shut or self.state == abi.CLOSED or self.state == abi.TIME_WAIT
+        return ended and self.readable_bytes() == 0
+
+    def is_writable(self) -> bool:
+        """Tell whether a third of the send buffer is free, as Linux's poll does, or writing would fail at once."""
+        state = self.state
+        if self.error != 0 or self.fin_wanted:
+            return True
+        if state == abi.SYN_SENT or state == abi.SYN_RECEIVED:
+            return False
+        if state != abi.ESTABLISHED and state != abi.CLOSE_WAIT:
+            return True
+        return 3 * self.room() >= self.send_buffer_bytes
+
+    def shutdown_read(self) -> None:
+        """End reading here; the peer is not told (shutdown(SHUT_RD))."""
+        self.is_read_shut = True
+        self.context.wake(self.owner)
+
+    def shutdown_write(self, now_ns: i64) -> None:
+        """Send a FIN behind the last byte of the send buffer (RFC 9293 section 3.10.4; shutdown(SHUT_WR))."""
+        if self.fin_wanted:
+            return
+        state = self.state
+        if state == abi.SYN_SENT:
+            arrives.finish(self, "shut down while opening")
+            return
+        self.fin_wanted = True
+        if state == abi.ESTABLISHED:
+            arrives.set_state(self, abi.FIN_WAIT_1, "shutdown() or close()")
+        elif state == abi.CLOSE_WAIT:
+            arrives.set_state(self, abi.LAST_ACK, "shutdown() or close()")
+
+    def close(self, now_ns: i64) -> None:
+        """Let go of the connection: it finishes on its own. Unread text makes it a reset (RFC 9293 SHLD-3)."""
+        self.is_orphan = True
+        self.owner = None
+        state = self.state
+        if state == abi.CLOSED or state == abi.TIME_WAIT:
+            self.received = None
+            return
+        if self.unread_bytes() > 0 or (self.out_of_order is not None and not self.is_fin_received):
+            self.context.counters.TcpExtTCPAbortOnClose += 1
+            self.received = None
+            arrives.abort(self, 0, "", "closed with unread text")
+            return
+        if state == abi.SYN_SENT:
+            arrives.finish(self, "closed while opening")
+            return
+        self.shutdown_write(now_ns)
+        self.received = None
+        if self.state == abi.FIN_WAIT_2:
+            self.linger_ns = now_ns + self.context.config.tcp_fin_timeout_ns
+        if self.keepalive_ns != NEVER and self.in_flight_count() == 0 and self.unsent is None:
+            self.keepalive_ns = now_ns + self.keep_idle_ns
+
+    def abort(self, now_ns: i64) -> None:
+        """Close at once with a reset; what was not sent or not read is gone (RFC 9293 section 3.10.5)."""
+        self.is_orphan = True
+        self.owner = None
+        self.received = None
+        if self.state != abi.CLOSED and self.state != abi.TIME_WAIT:
+            self.context.counters.TcpExtTCPAbortOnLinger += 1
+            arrives.abort(self, 0, "", "aborted by the program")
+
+    def set_keepalive(self, is_on: bool, now_ns: i64) -> None:
+        """Switch keepalive (SO_KEEPALIVE). RFC 9293 MUST-24, MUST-25: off until asked for."""
+        self.keepalive = is_on
+        self.keepalive_ns = now_ns + self.keep_idle_ns if is_on and self.is_counted else NEVER
+
+    def set_nodelay(self, is_on: bool) -> None:
+        """Switch Nagle's rule off or on (TCP_NODELAY). RFC 9293 MUST-17. What waited goes at the next poll."""
+        self.nodelay = is_on
+
+    # --- errors
+
+    def raise_error(self) -> None:
+        """Raise the pending error, once."""
+        if self.error != 0:
+            number = self.error
+            self.error = 0
+            raise os_error(number, self.error_text)
+
+    def take_error(self) -> i64:
+        """Give the pending error's number and forget it (SO_ERROR); 0 for none."""
+        number = self.error
+        self.error = 0
+        return number
+
+    # --- in
+
+    def on_segment(self, segment: Segment, now_ns: i64) -> None:
+        """Take a segment that carries this connection's addresses and ports."""
+        arrives.segment_arrives(self, segment, now_ns)
+        if self.keepalive_ns != NEVER and self.probes_out == 0:
+            self.keepalive_ns = max(self.keepalive_ns, now_ns + self.keep_idle_ns)
+        if self.context.observer is not None:
+            self._tell_received(segment)
+
+    def on_deadline(self, now_ns: i64) -> None:
+        """Do what the timers that ran out by ``now_ns`` ask for."""
+        if self.delack_ns <= now_ns:
+            self.delack_ns = NEVER
+            if self.is_ack_pending:
+                self.is_ack_due = True
+                self.is_interactive = False
+                self.context.counters.TcpExtDelayedACKs += 1
+                self._tell_timer("delayed-ack", "")
+        if self.retransmit_ns <= now_ns:
+            self._on_retransmit_timer(now_ns)
+        if self.persist_ns <= now_ns:
+            self._on_persist_timer(now_ns)
+        if self.keepalive_ns <= now_ns:
+            self._on_keepalive_timer(now_ns)
+        if self.linger_ns <= now_ns:
+            self._tell_timer("fin-wait-2", "no FIN from the peer")
+            arrives.finish(self, "FIN-WAIT-2 timed out")
+
+    def _on_retransmit_timer(self, now_ns: i64) -> None:
+        self.retransmit_ns = NEVER
+        if self.in_flight_count() == 0:
+            return
+        if self.retries == 0 and self.first_unanswered_ns == 0:
+            self.first_unanswered_ns = now_ns
+        if self._is_hopeless(now_ns):
+            self._give_up(now_ns)
+            return
+        self.retries += 1
+        config = self.context.config
+        if self.retries == config.tcp_retries1:
+            # RFC 9293 MUST-20, SHLD-9: at R1 tell IP, and note a soft error for the program.
+            self.context.paths.suspect(self.remote)
+            self.soft_error = errno.ETIMEDOUT
+            self._tell_soft_error(errno.ETIMEDOUT, f"{self.retries} retransmissions unanswered")
+        self.backoff += 1
+        self._tell_timer("retransmit", f"{self.retries} without an answer")
+        recovery.on_timeout(self, now_ns)
+        output.arm_retransmit(self, now_ns)
+
+    def _is_hopeless(self, now_ns: i64) -> bool:
+        """Tell whether R2 is reached (RFC 9293 section 3.8.3). MUST-21, MUST-22, MUST-23."""
+        config = self.context.config
+        if self.user_timeout_ns > 0:
+            return now_ns - self.first_unanswered_ns >= self.user_timeout_ns
+        if self.state == abi.SYN_SENT:
+            return self.retries >= self.syn_retries
+        if self.state == abi.SYN_RECEIVED:
+            return self.retries >= config.tcp_synack_retries
+        if self.is_orphan:
+            return self.retries >= config.tcp_orphan_retries
+        return self.retries >= config.tcp_retries2
+
+    def _give_up(self, now_ns: i64) -> None:
+        counters = self.context.counters
+        counters.TcpExtTCPAbortOnTimeout += 1
+        waited = format_duration(now_ns - self.first_unanswered_ns)
+        number: i64 = self.soft_error if self.soft_error != 0 else errno.ETIMEDOUT
+        if self.state == abi.SYN_SENT:
+            text = f"connection timed out: {self.retries + 1} SYNs unanswered in {waited}"
+        else:
+            text = f"connection timed out: {self.retries + 1} transmissions unanswered in {waited}"
+        self._tell_timer("retransmit", "given up")
+        arrives.fail(self, number, text, "timed out")
+
+    def _on_persist_timer(self, now_ns: i64) -> None:
+        """Probe a shut window. RFC 9293 MUST-35, MUST-36, SHLD-30."""
+        self.persist_ns = NEVER
+        if self.unsent is None and (not self.fin_wanted or self.fin_seq != NO_SEQ):
+            return
+        config = self.context.config
+        limit = config.tcp_orphan_retries if self.is_orphan else config.tcp_retries2
+        if self.probes_out == 0:
+            self.first_unanswered_ns = now_ns
+        is_late = self.user_timeout_ns > 0 and self.probes_out > 0 and now_ns - self.first_unanswered_ns >= self.user_timeout_ns
+        if self.probes_out >= limit or is_late:
+            self._tell_timer("persist", "given up")
+            self.context.counters.TcpExtTCPAbortOnTimeout += 1
+            waited = format_duration(now_ns - self.first_unanswered_ns)
+            arrives.fail(
+                self, errno.ETIMEDOUT,
+                f"connection timed out: {self.probes_out} zero-window probes unanswered in {waited}", "timed out",
+            )
+            return
+        self._tell_timer("persist", f"window {self.snd_wnd}")
+        self.probes_out += 1
+        self.backoff += 1
+        self.is_probe_due = True
+        self.persist_ns = now_ns + timeout_ns(self)
+
+    def _on_keepalive_timer(self, now_ns: i64) -> None:
+        """Ask an idle peer whether it is there (RFC 9293 section 3.8.4). MUST-24 to MUST-29."""
+        self.keepalive_ns = NEVER
+        if not self.keepalive or not self.is_counted and self.state != abi.FIN_WAIT_2 and self.state != abi.FIN_WAIT_1:
+            return
+        if self.in_flight_count() > 0 or self.unsent is not None:
+            # MUST-26: something is outstanding, which is probe enough.
+            self.keepalive_ns = now_ns + self.keep_idle_ns
+            return
+        idle_ns = now_ns - self.last_received_ns
+        if idle_ns < self.keep_idle_ns:
+            self.keepalive_ns = self.last_received_ns + self.keep_idle_ns
+            return
+        is_late = self.probes_out >= self.keep_count
+        if self.user_timeout_ns > 0:
+            is_late = self.probes_out > 0 and idle_ns >= self.user_timeout_ns
+        if is_late:
+            self._tell_timer("keepalive", "given up")
+            self.context.counters.TcpExtTCPAbortOnTimeout += 1
+            text = f"connection timed out: {self.probes_out} keepalive probes unanswered, silent for {format_duration(idle_ns)}"
+            arrives.abort(self, errno.ETIMEDOUT, text, "timed out")
+            return
+        self._tell_timer("keepalive", f"silent for {format_duration(idle_ns)}")
+        self.probes_out += 1
+        self.is_probe_due = True
+        self.keepalive_ns = now_ns + self.keep_interval_ns
+
+    def on_unreachable(self, number: i64, text: str, seq: Seq, now_ns: i64) -> None:
+        """Take an ICMP error that quotes a segment of ours (RFC 9293 section 3.9.2.2). MUST-54, MUST-56, SHLD-25, SHLD-26.
+
+        A quoted number outside of what is in flight is ignored (RFC 5927 section 4.1). Soft errors are remembered, and
+        become the reason if the connection times out; a connection that is opening is told at once, as in Linux.
+        """
+        if not self._is_in_flight(seq):
+            self.context.counters.TcpExtOutOfWindowIcmps += 1
+            return
+        if self.state == abi.SYN_SENT or self.state == abi.SYN_RECEIVED:
+            arrives.fail(self, number, text, "ICMP error")
+        else:
+            # We differ from SHLD-26 as Linux does: once established even a hard error is only noted, so that a forged
+            # message can't end a connection (RFC 5927 section 6.1).
+            self.soft_error = number
+            self._tell_soft_error(number, text)
+
+    def on_mtu_changed(self, seq: Seq, now_ns: i64) -> None:
+        """The path's MTU went down and a segment of ours was too big (RFC 1191, RFC 8201): cut and send again."""
+        if not self._is_in_flight(seq):
+            self.context.counters.TcpExtOutOfWindowIcmps += 1
+            return
+        before = self.mss_base
+        arrives.update_mss(self)
+        sent = self.sent
+        if self.mss_base >= before or sent is None:
+            return
+        limit = self.snd_mss()
+        is_first = True
+        at = self.sent_head
+        while at < len(sent):
+            segment = sent[at]
+            if len(segment.data) > limit and not segment.is_sacked and not segment.is_lost:
+                segment.is_lost = True
+                self.lost_count += 1
+                self.pipe_bytes -= segment.end - segment.seq
+                if is_first:
+                    self.is_fast_retransmit_due = True
+                    is_first = False
+            at += 1
+
+    def _is_in_flight(self, seq: Seq) -> bool:
+        place = unwrap(seq, self.snd_nxt)
+        return self.snd_una <= place < self.snd_nxt
+
+    # --- out
+
+    def poll_segment(self, now_ns: i64) -> Segment | None:
+        """Give the next segment to send, ``None`` when there is nothing to send now."""
+        segment = output.poll_segment(self, now_ns)
+        if segment is not None and self.context.observer is not None:
+            self._tell_sent(segment)
+        return segment
+
+    def deadline_ns(self) -> i64:
+        """Give the soonest of the connection's timers."""
+        return min(
+            min(self.retransmit_ns, self.persist_ns), min(self.delack_ns, min(self.keepalive_ns, self.linger_ns))
+        )
+
+    # --- facts
+
+    def info(self, now_ns: i64) -> Info:
+        """Give what ``TCP_INFO`` tells."""
+        options: list[str] = []
+        if self.has_timestamps:
+            options.append("timestamps")
+        if self.has_sack:
+            options.append("sack")
+        if self.has_wscale:
+            options.append("wscale")
+        timer, due_ns = self._timer()
+        queue = self.out_of_order
+        return Info(
+            state=state_text(self.state), ca_state=_CA_NAMES[self.ca_state], congestion=self.congestion.name,
+            retransmits=self.retries, probes=self.probes_out, backoff=self.backoff, options=tuple(options),
+            snd_wscale=self.snd_wscale, rcv_wscale=self.rcv_wscale, rto_ns=timeout_ns(self), snd_mss_bytes=self.snd_mss(),
+            rcv_mss_bytes=self.rcv_mss, advmss_bytes=output.receive_mss(self),
+            pmtu_bytes=self.context.paths.mtu_of(self.remote), unacked_segments=self.in_flight_count(),
+            lost_segments=self.lost_count, total_retrans_segments=self.segments_retransmitted,
+            bytes_retrans=self.bytes_retransmitted, last_data_recv_ns=now_ns - self.last_text_ns,
+            last_received_ns=now_ns - self.last_received_ns, rtt_ns=self.srtt_ns, rttvar_ns=self.rttvar_ns,
+            min_rtt_ns=self.min_rtt_ns, snd_cwnd_bytes=self.cwnd_bytes, snd_ssthresh_bytes=self._ssthresh(),
+            snd_wnd_bytes=self.snd_wnd, rcv_wnd_bytes=max(0, self.rcv_adv - self.rcv_nxt),
+            rcv_space_bytes=max(0, receive.space_bytes(self)), notsent_bytes=self.unsent_bytes(),
+            outq_bytes=self.outq_bytes(), inq_bytes=self.readable_bytes(),
+            out_of_order_bytes=0 if queue is None else queue.size_bytes, send_buffer_bytes=self.send_buffer_bytes,
+            receive_buffer_bytes=self.receive_buffer_bytes, timer=timer, timer_ns=max(0, due_ns - now_ns) if timer else 0,
+        )
+
+    def _timer(self) -> tuple[str, int]:
+        due_ns = self.deadline_ns()
+        if due_ns == NEVER:
+            return "", 0
+        if due_ns == self.retransmit_ns:
+            return "on", due_ns
+        if due_ns == self.persist_ns:
+            return "persist", due_ns
+        if due_ns == self.keepalive_ns:
+            return "keepalive", due_ns
+        return ("delack", due_ns) if due_ns == self.delack_ns else ("timewait", due_ns)
+
+    def _ssthresh(self) -> int | None:
+        return None if self.ssthresh_bytes >= SSTHRESH_INFINITE else self.ssthresh_bytes
+
+    def fact(self) -> TcbFact:
+        """Give the TCB's fields as a fact, sequence numbers relative."""
+        queue = self.out_of_order
+        return TcbFact(
+            state=state_text(self.state), snd_una=self.snd_una - self.iss, snd_nxt=self.snd_nxt - self.iss,
+            snd_wnd=self.snd_wnd, rcv_nxt=self._relative(self.rcv_nxt), rcv_wnd=max(0, self.rcv_adv - self.rcv_nxt),
+            cwnd_bytes=self.cwnd_bytes, ssthresh_bytes=self._ssthresh(), srtt_ns=self.srtt_ns if self.srtt_ns else None,
+            rto_ns=timeout_ns(self), send_buffer_bytes=self.outq_bytes(), unsent_bytes=self.unsent_bytes(),
+            receive_buffer_bytes=self.unread_bytes(), out_of_order_bytes=0 if queue is None else queue.size_bytes,
+        )
+
+    def _relative(self, seq: i64) -> i64:
+        return seq - self.irs if self.rcv_nxt != 0 else 0
+
+    def _tell_sent(self, segment: Segment) -> None:
+        context = self.context
+        wnd = segment.wnd if (segment.flags & SYN) != 0 else segment.wnd << self.rcv_wscale
+        context.tell(SegmentSent(
+            context.now_ns, context.name, self.name(), flags_text(segment.flags),
+            unwrap(segment.seq, self.snd_nxt) - self.iss, self._ack_fact(segment.ack, self.rcv_nxt, self.irs),
+            segment.end - segment.start, wnd, options_text(segment), self.why, self.fact(),
+        ))
+
+    def _tell_received(self, segment: Segment) -> None:
+        context = self.context
+        wnd = segment.wnd if (segment.flags & SYN) != 0 else segment.wnd << self.snd_wscale
+        context.tell(SegmentReceived(
+            context.now_ns, context.name, self.name(), flags_text(segment.flags),
+            unwrap(segment.seq, self.rcv_nxt) - self.irs if self.rcv_nxt != 0 else 0,
+            self._ack_fact(segment.ack, self.snd_nxt, self.iss), segment.end - segment.start, wnd, options_text(segment),
+            self.fact(),
+        ))
+
+    def _ack_fact(self, ack: Seq, near: i64, base: i64) -> i64:
+        if near == 0:
+            return 0
+        return max(0, unwrap(ack, near) - base)
+
+    def _tell_soft_error(self, number: i64, text: str) -> None:
+        context = self.context
+        if context.observer is not None:
+            context.tell(ErrorReported(context.now_ns, context.name, self.name(), number, text, True))
+
+    def _tell_timer(self, timer: str, detail: str) -> None:
+        context = self.context
+        if context.observer is not None:
+            context.tell(TimerFired(context.now_ns, context.name, self.name(), timer, detail))
+
+    def _tell_send_buffer(self, what: str) -> None:
+        context = self.context
+        if context.observer is not None:
+            context.tell(BufferChanged(
+                context.now_ns, context.name, self.name(), "send", self.outq_bytes(), self.send_buffer_bytes, what,
+            ))
+
+
+def choose_window_scale(tcb: Tcb) -> i64:
+    """Choose the scale so that the largest buffer's window can be told (RFC 7323 section 2.3), as Linux does."""
+    config = tcb.context.config
+    if not config.tcp_window_scaling:
+        return 0
+    space: i64 = tcb.receive_buffer_bytes if tcb.is_receive_buffer_fixed else max(config.tcp_rmem[2], config.rmem_max)
+    scale: i64 = 0
+    while space > 0xFFFF and scale < 14:
+        space >>= 1
+        scale += 1
+    return scale
+
+

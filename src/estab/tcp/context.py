@@ -1,0 +1,152 @@
+"""What all connections of one host share: settings, counters, secret, clock, observer.
+
+``now_ns`` is the time of the last input, handed in from outside. ``Paths`` is what TCP asks of the floor above.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from mypy_extensions import i64, mypyc_attr
+
+from estab.counters import Counters
+from estab.errors import DropReason
+from estab.events import Event, Observer, PacketDropped
+from estab.tcp.config import Config
+from estab.units import SECOND
+from estab.wire.address import format_address
+from estab.wire.tcp import Segment
+
+__all__ = ["Context", "Owner", "Paths", "Reply", "endpoint_text", "flow_text"]
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Paths:
+    """What TCP must know of routes and links. The host implements it."""
+
+    def source_for(self, destination: bytes) -> bytes:
+        """Give the local address that packets to ``destination`` leave from, ``b""`` where there is no route."""
+        return b""
+
+    def mtu_of(self, destination: bytes) -> i64:
+        """Give the path's MTU in bytes, as far as it is known."""
+        return 1500
+
+    def segment_bytes_max(self, destination: bytes) -> i64:
+        """Give the largest super-segment that the link takes whole, 0 where it has no such offload."""
+        return 0
+
+    def suspect(self, destination: bytes) -> None:
+        """Hear that segments to ``destination`` go unanswered (RFC 9293 MUST-20: advise IP at R1)."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Owner:
+    """Who is told when a connection or listener has news: a socket. ``is_woken`` keeps it from being listed twice."""
+
+    def __init__(self) -> None:
+        self.fd: i64 = -1
+        self.is_woken: bool = False
+
+
+class Reply:
+    """A segment that belongs to no connection: a reset, a challenge from TIME-WAIT, a SYN-ACK with a cookie."""
+
+    def __init__(self, segment: Segment, local: bytes, remote: bytes, why: str, seq_fact: i64, ack_fact: i64) -> None:
+        self.segment = segment
+        self.local = local
+        self.remote = remote
+        self.why = why
+        self.seq_fact = seq_fact
+        """SEG.SEQ as facts tell it, relative."""
+        self.ack_fact = ack_fact
+
+
+class Context:
+    """The common ground of one host's TCP. ``secret`` is at least 16 bytes that nobody outside knows."""
+
+    def __init__(self, name: str, config: Config, counters: Counters, secret: bytes) -> None:
+        if len(secret) < 16:
+            raise ValueError(f"secret: expected at least 16 bytes, not {len(secret)}")
+        self.name = name
+        self.config = config
+        self.counters = counters
+        self.secret = hashlib.blake2s(secret).digest()
+        self.observer: Observer | None = None
+        self.paths: Paths = Paths()
+        self.now_ns: i64 = 0
+        self.woken: list[Owner] = []
+        self.replies: list[Reply] = []
+        self._challenges_left: i64 = 0
+        self._challenge_second: i64 = -1
+
+    def tell(self, event: Event) -> None:
+        """Tell the observer. Callers ask ``observer is not None`` before they build the fact."""
+        observer = self.observer
+        if observer is not None:
+            observer(event)
+
+    def drop(self, reason: DropReason, connection: str, detail: str) -> None:
+        """Count a dropped packet and tell why."""
+        self.counters.drop(reason)
+        if self.observer is not None:
+            self.tell(PacketDropped(self.now_ns, self.name, connection, reason, detail))
+
+    def wake(self, owner: Owner | None) -> None:
+        """Put an owner on the list of those with news."""
+        if owner is not None and not owner.is_woken:
+            owner.is_woken = True
+            self.woken.append(owner)
+
+    def reply(self, segment: Segment, local: bytes, remote: bytes, why: str, seq_fact: i64, ack_fact: i64) -> None:
+        """Queue a segment that belongs to no connection. When the queue is full it is dropped and counted.
+
+        ``seq_fact`` and ``ack_fact`` are its numbers as facts tell them, relative.
+        """
+        if len(self.replies) >= self.config.reply_queue_max:
+            self.counters.EstabReplyQueueDrops += 1
+            return
+        self.replies.append(Reply(segment, local, remote, why, seq_fact, ack_fact))
+
+    def may_challenge(self) -> bool:
+        """Take one challenge ACK from this second's allowance (RFC 5961 section 7)."""
+        second: i64 = self.now_ns // SECOND
+        if second != self._challenge_second:
+            self._challenge_second = second
+            # The allowance is blurred by a keyed hash, so that it can't be used to spy on others (CVE-2016-5696).
+            limit = self.config.tcp_challenge_ack_limit
+            self._challenges_left = limit // 2 + self.hash32(b"challenge", second) % (limit + 1)
+        if self._challenges_left <= 0:
+            return False
+        self._challenges_left -= 1
+        return True
+
+    def hash32(self, what: bytes, number: i64) -> i64:
+        """Hash with the secret key to 32 bits: unguessable outside, repeatable inside."""
+        counter: int = number
+        message = what + counter.to_bytes(8, "big", signed=True)
+        return int.from_bytes(hashlib.blake2s(message, key=self.secret, digest_size=4).digest(), "big")
+
+    def initial_sequence(self, key: bytes) -> i64:
+        """Choose an initial sequence number: a clock of 4 microseconds plus a keyed hash of the four-tuple (RFC 6528).
+
+        RFC 9293 MUST-8, MUST-9, SHLD-1.
+        """
+        return (self.now_ns // 4000 + self.hash32(b"isn" + key, 0)) & 0xFFFFFFFF
+
+    def timestamp_offset(self, key: bytes) -> i64:
+        """Choose where a connection's timestamp clock starts; a hash of the address pair (RFC 7323 section 5.4)."""
+        return self.hash32(b"timestamp" + key[: len(key) - 4], 0)
+
+
+def flow_text(local: bytes, local_port: i64, remote: bytes, remote_port: i64) -> str:
+    """Write a four-tuple as facts do: ``10.0.0.1:40000>10.0.0.2:80``; IPv6 addresses in brackets."""
+    return f"{endpoint_text(local, local_port)}>{endpoint_text(remote, remote_port)}"
+
+
+def endpoint_text(address: bytes, port: i64) -> str:
+    """Write an address and a port: ``10.0.0.1:80``, ``[fd00::1]:80``, ``*:80`` where there is no address."""
+    if not address:
+        return f"*:{port}"
+    text = format_address(address)
+    return f"[{text}]:{port}" if len(address) == 16 else f"{text}:{port}"

@@ -1,0 +1,243 @@
+"""The transmission control block: everything TCP knows of one connection (RFC 9293 section 3.3.1).
+
+Sequence numbers here are unwrapped: endless integers whose low 32 bits are on the wire. Invariants:
+
+- ``snd_una <= snd_nxt``; ``sent`` holds exactly the segments between them, in order, without gaps;
+- ``write_end`` is where the next written byte will stand: ``snd_nxt + unsent`` until the FIN is sent;
+- ``copied_seq`` to ``rcv_nxt`` is what waits to be read; ``rcv_nxt`` to ``rcv_adv`` is the window the peer was given, and
+  ``rcv_adv`` never moves left (RFC 9293 SHLD-14).
+
+Only data lives here. What changes it is in ``arrives``, ``output``, ``recovery``, ``receive`` and ``connection``.
+Queues are made when first needed and given back when empty: an idle connection holds none.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from estab import abi
+from estab.tcp.buffers import ByteQueue
+from estab.tcp.congestion.control import CongestionControl, Flow
+from estab.tcp.context import Context, Owner, flow_text
+from estab.tcp.reassembly import Reassembly
+from estab.tcp.state import state_text
+from estab.units import NEVER
+
+__all__ = [
+    "CA_CWR", "CA_DISORDER", "CA_LOSS", "CA_OPEN", "CA_RECOVERY", "NO_SEQ", "SentSegment", "Tcb",
+]
+
+NO_SEQ: Final = -1
+"""A sequence number that isn't there."""
+
+# Linux's names for where loss recovery stands (tcp_info.tcpi_ca_state).
+CA_OPEN: Final = 0
+CA_DISORDER: Final = 1
+CA_CWR: Final = 2
+CA_RECOVERY: Final = 3
+CA_LOSS: Final = 4
+
+
+class SentSegment:
+    """A segment in flight: ``seq`` to ``end`` with its text, until it is acknowledged."""
+
+    def __init__(self, seq: i64, end: i64, flags: i64, data: bytes, sent_ns: i64) -> None:
+        self.seq = seq
+        self.end = end
+        self.flags = flags
+        self.data = data
+        self.sent_ns = sent_ns
+        self.transmissions: i64 = 1
+        self.is_sacked: bool = False
+        self.is_lost: bool = False
+        """Taken to be lost and not sent again yet."""
+
+
+class Tcb(Flow):
+    """One connection's state. Names are RFC 9293's, lowered; units last."""
+
+    def __init__(
+        self, context: Context, key: bytes, local: bytes, local_port: i64, remote: bytes, remote_port: i64,
+        congestion: CongestionControl,
+    ) -> None:
+        super().__init__(key)
+        config = context.config
+        self.context = context
+        self.congestion = congestion
+        self.owner: Owner | None = None
+        self.local = local
+        self.local_port = local_port
+        self.remote = remote
+        self.remote_port = remote_port
+        self.state: i64 = abi.CLOSED
+        self.is_passive: bool = False
+        self.is_dirty: bool = False
+        """On the list of connections that may have something to send."""
+        self.is_orphan: bool = False
+        """Closed by its program; finishes on its own."""
+        self.is_counted: bool = False
+        """Counted in CurrEstab."""
+        # Sending.
+        self.iss: i64 = 0
+        self.snd_una: i64 = 0
+        self.snd_nxt: i64 = 0
+        self.snd_wnd: i64 = 0
+        self.snd_wl1: i64 = 0
+        self.snd_wl2: i64 = 0
+        self.max_snd_wnd: i64 = 0
+        self.snd_up: i64 = NO_SEQ
+        self.snd_sml: i64 = 0
+        """End of the last small segment sent (Minshall's variant of Nagle's rule)."""
+        self.snd_wscale: i64 = 0
+        self.mss_base: i64 = 536
+        """Largest text plus options of a segment: the peer's MSS or the path's, whichever is less."""
+        self.peer_mss: i64 = 536
+        self.user_mss: i64 = 0
+        self.gso_bytes: i64 = 0
+        self.unsent: ByteQueue | None = None
+        self.sent: list[SentSegment] | None = None
+        self.sent_head: i64 = 0
+        self.send_buffer_bytes: i64 = config.tcp_wmem[1]
+        self.is_send_buffer_fixed: bool = False
+        self.fin_wanted: bool = False
+        self.fin_seq: i64 = NO_SEQ
+        """Where our FIN stands, once sent."""
+        # Receiving.
+        self.irs: i64 = 0
+        self.rcv_nxt: i64 = 0
+        self.rcv_wup: i64 = 0
+        """RCV.NXT as of the last acknowledgment sent."""
+        self.rcv_adv: i64 = 0
+        """Right edge of the window as the peer knows it."""
+        self.rcv_wscale: i64 = 0
+        self.copied_seq: i64 = 0
+        self.received: ByteQueue | None = None
+        self.out_of_order: Reassembly | None = None
+        self.receive_buffer_bytes: i64 = config.tcp_rmem[1]
+        self.is_receive_buffer_fixed: bool = False
+        self.rcv_mss: i64 = 536
+        self.peer_fin_seq: i64 = NO_SEQ
+        self.is_fin_received: bool = False
+        self.is_read_shut: bool = False
+        self.urgent_seq: i64 = NO_SEQ
+        """Place of the peer's urgent byte, until it is read past."""
+        self.is_urgent_new: bool = False
+        self.is_urgent_read: bool = False
+        # Receive-window tuning: bytes copied in the last round trip.
+        self.tune_seq: i64 = 0
+        self.tune_ns: i64 = 0
+        self.tune_space_bytes: i64 = 0
+        # Acknowledging.
+        self.is_ack_due: bool = False
+        """An acknowledgment must go now."""
+        self.is_ack_pending: bool = False
+        """An acknowledgment may wait until ``delack_ns``."""
+        self.duplicate_acks_owed: i64 = 0
+        self.quick_acks: i64 = 0
+        self.is_interactive: bool = False
+        """Requests and answers alternate (Linux's pingpong): hope to put ACKs on data."""
+        self.last_text_ns: i64 = 0
+        self.last_challenge_ns: i64 = -NEVER
+        self.dsack_left: i64 = NO_SEQ
+        self.dsack_right: i64 = NO_SEQ
+        # Options agreed.
+        self.has_timestamps: bool = False
+        self.has_sack: bool = False
+        self.has_wscale: bool = False
+        self.ts_recent: i64 = 0
+        self.ts_recent_ns: i64 = 0
+        self.ts_offset: i64 = 0
+        # Round trip and retransmission (RFC 6298).
+        self.rttvar_ns: i64 = 0
+        self.rto_ns: i64 = config.tcp_rto_initial_ns
+        self.backoff: i64 = 0
+        self.retries: i64 = 0
+        self.first_unanswered_ns: i64 = 0
+        # Loss recovery.
+        self.ca_state: i64 = CA_OPEN
+        self.recover: i64 = 0
+        self.duplicate_acks: i64 = 0
+        self.reno_sacked_bytes: i64 = 0
+        """Without SACK: what duplicate acknowledgments say has arrived (RFC 6582's inflation, from the other end)."""
+        self.is_fast_retransmit_due: bool = False
+        self.lost_count: i64 = 0
+        self.bytes_retransmitted: i64 = 0
+        self.segments_retransmitted: i64 = 0
+        # Timers, each a time or NEVER.
+        self.retransmit_ns: i64 = NEVER
+        self.persist_ns: i64 = NEVER
+        self.delack_ns: i64 = NEVER
+        self.keepalive_ns: i64 = NEVER
+        self.linger_ns: i64 = NEVER
+        """End of FIN-WAIT-2 for a connection without a program."""
+        # Probing a silent or shut peer.
+        self.probes_out: i64 = 0
+        self.is_probe_due: bool = False
+        self.last_received_ns: i64 = 0
+        # Options set by the program.
+        self.nodelay: bool = False
+        self.keepalive: bool = False
+        self.keep_idle_ns: i64 = config.tcp_keepalive_time_ns
+        self.keep_interval_ns: i64 = config.tcp_keepalive_intvl_ns
+        self.keep_count: i64 = config.tcp_keepalive_probes
+        self.user_timeout_ns: i64 = 0
+        self.syn_retries: i64 = config.tcp_syn_retries
+        self.is_oob_inline: bool = False
+        self.tos: i64 = 0
+        self.ttl: i64 = config.ip_default_ttl
+        # Ending.
+        self.error: i64 = 0
+        self.error_text: str = ""
+        self.soft_error: i64 = 0
+        self.is_reset_due: bool = False
+        self.why: str = ""
+        """The rule that sent the last segment, for the observer."""
+        self.ip_ident: i64 = 0
+
+    # --- small questions that several rooms ask
+
+    def name(self) -> str:
+        """Write the four-tuple as facts do."""
+        return flow_text(self.local, self.local_port, self.remote, self.remote_port)
+
+    def describe(self) -> str:
+        """Write the four-tuple and the state, for error texts."""
+        return f"{self.name()} in {state_text(self.state)}"
+
+    def unsent_bytes(self) -> i64:
+        """Count the bytes written and never sent."""
+        unsent = self.unsent
+        return 0 if unsent is None else unsent.size
+
+    def in_flight_count(self) -> i64:
+        """Count the segments sent and not acknowledged."""
+        sent = self.sent
+        return 0 if sent is None else len(sent) - self.sent_head
+
+    def unread_bytes(self) -> i64:
+        """Count the bytes received in order and not read."""
+        received = self.received
+        return 0 if received is None else received.size
+
+    def outq_bytes(self) -> i64:
+        """Count the bytes written and not acknowledged (SIOCOUTQ); SYN and FIN don't count."""
+        count: i64 = self.snd_nxt - self.snd_una + self.unsent_bytes()
+        if self.fin_seq != NO_SEQ and self.snd_una <= self.fin_seq:
+            count -= 1
+        if self.snd_una == self.iss and self.snd_nxt > self.iss:
+            count -= 1
+        return count
+
+    def snd_mss(self) -> i64:
+        """Give the most text a full segment carries now, options taken off (RFC 9293 MUST-16)."""
+        return self.mss_base - (12 if self.has_timestamps else 0)
+
+    def full_segment_bytes(self) -> i64:
+        """Give the sender's maximum segment size, for congestion control."""
+        return self.mss_base - (12 if self.has_timestamps else 0)
+
+    def flight_bytes(self) -> i64:
+        """Give RFC 5681's FlightSize."""
+        return self.snd_nxt - self.snd_una
