@@ -1,0 +1,203 @@
+"""``docs/rfc9293.md`` keeps its word: every row of RFC 9293's requirements is there, and what it names exists.
+
+A row says where the requirement is done and which tests show it, or, after "n/a:", why it does not apply.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = ROOT / "docs" / "rfc9293_requirements.csv"
+TABLE = ROOT / "docs" / "rfc9293.md"
+REASON_LENGTH_MIN = 25
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    id: str
+    level: str
+    section: str
+    requirement: str
+    where: str
+    shown_by: str
+
+    @property
+    def files(self) -> list[str]:
+        """The source files that the row names, below ``src/estab``."""
+        return re.findall(r"`([\w/]+\.py)`", self.where)
+
+    @property
+    def tests(self) -> list[str]:
+        """The tests that the row names."""
+        return re.findall(r"`(tests/[\w/]+\.py::[\w:]+)`", self.shown_by)
+
+    @property
+    def reason(self) -> str:
+        """Why the row does not apply, or nothing."""
+        return self.where.partition("n/a:")[2].strip()
+
+
+def read_table(text: str) -> list[Row]:
+    """Read the rows of the Markdown table whose first cell is the id of a requirement."""
+    rows = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+        if re.match(r"\| (MUST|SHLD|MAY|REC)-\d+ \|", line):
+            assert len(cells) == 6, f"six cells, not {len(cells)}: {line}"
+            rows.append(Row(*cells))
+    return rows
+
+
+@cache
+def names_in(path: Path) -> frozenset[str]:
+    """Give the names of all functions and methods in a file, as pytest writes them: ``test_a``, ``Class::test_b``."""
+    if not path.is_file():
+        return frozenset()
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ClassDef):
+            names.update(f"{node.name}::{inner.name}" for inner in node.body if isinstance(inner, ast.FunctionDef))
+    return frozenset(names)
+
+
+def complaints_about(row: Row, root: Path) -> list[str]:
+    """Say what is wrong with one row of the table of a project at ``root``."""
+    found = []
+    if "n/a:" in row.where:
+        if len(row.reason) < REASON_LENGTH_MIN:
+            found.append(f"{row.id}: why it does not apply is not said")
+        if row.tests:
+            found.append(f"{row.id}: does not apply, and yet has a test")
+        return found
+    if not row.files:
+        found.append(f"{row.id}: where it is done is not said")
+    for name in row.files:
+        path = root / "src" / "estab" / name
+        if not path.is_file():
+            found.append(f"{row.id}: there is no src/estab/{name}")
+        elif row.level.startswith("MUST") and not re.search(rf"\b{row.id}\b", path.read_text(encoding="utf-8")):
+            found.append(f"{row.id}: src/estab/{name} does not bear its tag")
+    for name in row.tests:
+        file, _, function = name.partition("::")
+        if not function.rpartition("::")[2].startswith("test_") or function not in names_in(root / file):
+            found.append(f"{row.id}: there is no test {name}")
+    if not row.tests and row.level.startswith("MUST"):
+        found.append(f"{row.id}: a MUST without a test")
+    if not row.tests and len(row.shown_by) < REASON_LENGTH_MIN:
+        found.append(f"{row.id}: neither a test nor how else one can see it")
+    return found
+
+
+def missing_rows(requirements: list[Mapping[str, str]], rows: list[Row]) -> list[str]:
+    """Compare the table with the list of the RFC's requirements: same rows, same order, same words."""
+    wanted = [(line["id"], line["level"], line["section"], line["requirement"]) for line in requirements]
+    there = [(row.id, row.level, row.section, row.requirement) for row in rows]
+    return [f"{row[0]}: not in the table as the RFC has it" for row in wanted if row not in there] + [
+        f"{row[0]}: not a requirement, or with other words" for row in there if row not in wanted
+    ] + ([] if wanted == there or sorted(wanted) != sorted(there) else ["the order is not the list's"])
+
+
+def read_requirements() -> list[Mapping[str, str]]:
+    """Read the list of the RFC's requirements."""
+    with REQUIREMENTS.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_requirement_has_its_row() -> None:
+    requirements = read_requirements()
+    assert len(requirements) == 119
+    assert missing_rows(requirements, read_table(TABLE.read_text(encoding="utf-8"))) == []
+
+
+def test_every_row_names_code_and_tests_that_exist_or_says_why_not() -> None:
+    rows = read_table(TABLE.read_text(encoding="utf-8"))
+    assert [complaint for row in rows for complaint in complaints_about(row, ROOT)] == []
+
+
+def test_every_tag_in_the_code_is_a_requirement() -> None:
+    known = {line["id"] for line in read_requirements()}
+    unknown = [
+        f"{path.relative_to(ROOT)}: {tag}"
+        for path in (ROOT / "src").rglob("*.py")
+        for tag in re.findall(r"\b(?:MUST|SHLD|MAY|REC)-\d+\b", path.read_text(encoding="utf-8"))
+        if tag not in known
+    ]
+    assert unknown == []
+
+
+# --- the checks can fail
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "src" / "estab" / "tcp").mkdir(parents=True)
+    (tmp_path / "src" / "estab" / "tcp" / "output.py").write_text("# RFC 9293 MUST-1\n")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_tcp.py").write_text("def test_a(): ...\nclass TestB:\n    def test_c(self): ...\n")
+    return tmp_path
+
+
+def row(where: str, shown_by: str, level: str = "MUST", name: str = "MUST-1") -> Row:
+    """Make a row of the table."""
+    return Row(name, level, "3.1", "window field is unsigned", where, shown_by)
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        row("`tcp/output.py`", "`tests/test_tcp.py::test_a`"),
+        row("`tcp/output.py`", "`tests/test_tcp.py::TestB::test_c`, `tests/test_tcp.py::test_a`"),
+        row("n/a: it is about the application, which is not ours to write", ""),
+        row("`tcp/output.py`", "one sees it in every capture of the tour", "SHOULD", "SHLD-9"),
+    ],
+)
+def test_a_good_row_is_let_through(project: Path, good: Row) -> None:
+    assert complaints_about(good, project) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "complaint"),
+    [
+        (row("`tcp/output.py`", "`tests/test_tcp.py::test_gone`"), "there is no test"),
+        (row("`tcp/output.py`", "`tests/test_gone.py::test_a`"), "there is no test"),
+        (row("`tcp/output.py`", "`tests/test_tcp.py::TestB`"), "there is no test"),
+        (row("`tcp/output.py`", "to be seen by anybody who looks at it"), "a MUST without a test"),
+        (row("`tcp/gone.py`", "`tests/test_tcp.py::test_a`"), "there is no src/estab/tcp/gone.py"),
+        (row("`tcp/output.py`", "`tests/test_tcp.py::test_a`", name="MUST-2"), "does not bear its tag"),
+        (row("somewhere", "`tests/test_tcp.py::test_a`"), "where it is done is not said"),
+        (row("n/a: no", ""), "why it does not apply is not said"),
+        (row("`tcp/output.py`", "", "SHOULD"), "neither a test nor how else"),
+    ],
+)
+def test_a_bad_row_is_found(project: Path, bad: Row, complaint: str) -> None:
+    assert [complaint in found for found in complaints_about(bad, project)] == [True]
+
+
+def test_a_missing_an_extra_and_a_reworded_row_are_found() -> None:
+    listed = [{"id": f"MUST-{n}", "level": "MUST", "section": "3.1", "requirement": "x"} for n in (1, 2)]
+    rows = [Row("MUST-1", "MUST", "3.1", "x", "", ""), Row("MUST-2", "MUST", "3.1", "y", "", "")]
+    assert missing_rows(listed, rows) == [
+        "MUST-2: not in the table as the RFC has it", "MUST-2: not a requirement, or with other words",
+    ]
+    assert missing_rows(listed, rows[:1]) == ["MUST-2: not in the table as the RFC has it"]
+    assert missing_rows(listed, [Row("MUST-2", "MUST", "3.1", "x", "", ""), rows[0]]) == ["the order is not the list's"]
+
+
+def test_the_table_is_read_cell_by_cell() -> None:
+    line = "| MUST-7 | MUST | 3.1 | survive it | `wire/tcp.py` | `tests/wire/test_tcp.py::test_x` |"
+    assert read_table(f"| id | level |\n|---|---|\n{line}\n") == [
+        Row("MUST-7", "MUST", "3.1", "survive it", "`wire/tcp.py`", "`tests/wire/test_tcp.py::test_x`")
+    ]
