@@ -11,19 +11,21 @@ from dataclasses import dataclass
 from typing import Final
 
 from estab.errors import WireError
-from estab.wire import arp, ethernet, icmp, ip, tcp, udp
+from estab.wire import arp, ethernet, icmp, ip, nd, tcp, udp
 from estab.wire.address import format_address
 
 __all__ = ["Summary", "dissect", "is_ethernet"]
 
-_ARP: Final = 0x0806
-_IP_TYPES: Final = (0x0800, 0x86DD)
+_PROBLEMS: Final = {
+    icmp.UNREACHABLE: "unreachable", icmp.PACKET_TOO_BIG: "packet too big", icmp.TIME_EXCEEDED: "time exceeded",
+    icmp.PARAMETER_PROBLEM: "parameter problem", icmp.REDIRECT: "redirect",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a frame says. ``protocol`` is ``tcp``, ``udp``, ``icmp``, ``arp`` or ``other``; numbers are those on the
-    wire.
+    """What a frame says. ``protocol`` is ``tcp``, ``udp``, ``icmp``, ``arp``, ``nd`` or ``other``; numbers are those
+    on the wire.
     """
 
     protocol: str
@@ -59,9 +61,9 @@ def dissect(data: bytes) -> Summary:
         if not is_ethernet(data):
             return _packet(data, 0)
         frame = ethernet.parse(data)
-        if frame.ethertype == _ARP:
+        if frame.ethertype == ethernet.ARP:
             return _arp(data, frame.start)
-        if frame.ethertype in _IP_TYPES:
+        if frame.ethertype in (ethernet.IPV4, ethernet.IPV6):
             return _packet(data, frame.start)
         return Summary("other", f"EtherType 0x{frame.ethertype:04x}, {len(data)} bytes")
     except WireError as error:
@@ -83,12 +85,12 @@ def _packet(data: bytes, start: int) -> Summary:
     if packet.protocol == ip.TCP and not packet.more_fragments:
         return _tcp(packet, source, destination)
     if packet.protocol == ip.UDP and not packet.more_fragments:
-        datagram = udp.parse(packet)
+        datagram = udp.parse(packet, True)
         length = datagram.end - datagram.start
         return Summary("udp", f"UDP len={length}", _end(source, datagram.sport), _end(destination, datagram.dport),
                        length=length)
     if packet.protocol in (ip.ICMP, ip.ICMPV6):
-        return Summary("icmp", icmp.describe(icmp.parse(packet)), source, destination)
+        return _icmp(packet, source, destination)
     return Summary("other", f"protocol {packet.protocol}, {packet.end - packet.start} bytes", source, destination)
 
 
@@ -99,6 +101,19 @@ def _tcp(packet: ip.Packet, source: str, destination: str) -> Summary:
     text = f"{flags} seq={segment.seq} ack={segment.ack} len={length}"
     return Summary("tcp", text, _end(source, segment.sport), _end(destination, segment.dport), flags, int(segment.seq),
                    int(segment.ack), length, segment.wnd)
+
+
+def _icmp(packet: ip.Packet, source: str, destination: str) -> Summary:
+    kind = packet.data[packet.start] if packet.end > packet.start else 0
+    if packet.version == 6 and nd.FIRST_TYPE <= kind <= nd.LAST_TYPE:
+        return Summary("nd", f"neighbour discovery, type {kind}", source, destination)
+    message = icmp.parse(packet, True)
+    if isinstance(message, icmp.Echo):
+        return Summary("icmp", "echo reply" if message.is_reply else "echo request", source, destination)
+    if isinstance(message, icmp.Error):
+        about = _PROBLEMS.get(int(message.problem), "error") + (f" (mtu {message.mtu})" if message.mtu else "")
+        return Summary("icmp", f"ICMP {about}, code {message.code}", source, destination)
+    return Summary("icmp", f"ICMP type {kind}", source, destination)
 
 
 def _end(address: str, port: int) -> str:

@@ -141,7 +141,7 @@ class _Draftsman:
         self.rows: list[Row] = []
         self.states: dict[tuple[str, tuple[str, str]], str] = {}
         self.fd_flow: dict[tuple[str, int], tuple[str, str]] = {}
-        self.unsettled: dict[str, list[tuple[Row, bool, tuple[str, str]]]] = {}
+        self.unsettled: dict[str, list[tuple[Row, bool, _Flow | int]]] = {}
         self.clock: dict[str, int] = {}
 
     def draw(self) -> Ladder:
@@ -239,7 +239,8 @@ class _Draftsman:
 
     def _settle(self, host: str) -> None:
         for row, is_sender, key in self.unsettled.pop(host, ()):
-            state = self._state(host, key)
+            known = self.fd_flow.get((host, key)) if isinstance(key, int) else key
+            state = "" if known is None else self._state(host, known)
             if isinstance(row, Note):
                 row.state = state
             elif isinstance(row, Arrow) and is_sender:
@@ -262,9 +263,10 @@ class _Draftsman:
             return
         self.rows.append(note)
         connection = connection_of(fact)
-        key = flow(connection) if connection else self.fd_flow.get((fact.host, getattr(fact, "fd", -1)))
-        if key is not None:
-            self.unsettled.setdefault(note.host, []).append((note, True, key))
+        if isinstance(fact, (CallStarted, CallReturned)):
+            self.unsettled.setdefault(note.host, []).append((note, True, fact.fd))
+        elif connection and note.kind != "queue":
+            self.unsettled.setdefault(note.host, []).append((note, True, flow(connection)))
 
 
 def _note(fact: Event, calls: dict[tuple[str, int], CallRecord]) -> Note | None:

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from estab.observe.ladder import Arrow, Ladder, Note, Row, Skip
@@ -49,21 +49,20 @@ class _Drawing:
         if self.is_pair:
             self.columns = [0, span - 1]
         else:
-            self.columns = [index * (span - 1) // count for index in range(count)]
+            self.columns = [index * (span - 1) // count for index in range(len(ladder.lanes))]
         self.span = span
         self.unit = _unit(ladder.rows)
+        self.told = set(_moments(ladder.rows)) if self.is_pair else set()
 
     def lines(self) -> list[Line]:
         result = [self._head()]
-        previous: Row | None = None
         for row in self.ladder.rows:
             if isinstance(row, Arrow):
                 result.extend(self._arrow(row))
             elif isinstance(row, Note):
-                result.extend(self._note(row, previous))
+                result.extend(self._note(row))
             else:
                 result.append(self._skip(row))
-            previous = row
         legend = self._legend()
         return [*result, legend] if legend else result
 
@@ -132,7 +131,7 @@ class _Drawing:
         lines.extend(self._beside(arrow.sender, text, role) for text in _remarks(arrow))
         return lines
 
-    def _note(self, note: Note, previous: Row | None) -> list[Line]:
+    def _note(self, note: Note) -> list[Line]:
         if not note.host:
             canvas = Canvas(self.width)
             text = f" {note.text} "
@@ -140,8 +139,8 @@ class _Drawing:
             canvas.put(self.left + (self.span - len(text)) // 2, text, "link")
             canvas.put(0, self._time(note.at_ns).rjust(_TIME), "time")
             return [canvas.spans()]
-        if note.kind == "state" and self.is_pair and isinstance(previous, Arrow):
-            return []  # the state stands beside the arrow
+        if note.kind == "state" and self.is_pair and (note.host, note.at_ns) in self.told:
+            return []  # it stands beside what happened at that moment
         return [self._beside(note.host, f"{_NOTE_MARK[note.kind]} {note.text}", note.kind, note)]
 
     def _beside(self, host: str, text: str, role: str, note: Note | None = None) -> Line:
@@ -216,6 +215,17 @@ def _remarks(arrow: Arrow) -> list[str]:
     elif arrow.fate == "under way":
         parts.append("still under way when the run ended")
     return parts
+
+
+def _moments(rows: Sequence[Row]) -> Iterator[tuple[str, int]]:
+    """Give host and time of all that shows a state beside it."""
+    for row in rows:
+        if isinstance(row, Arrow):
+            yield row.sender, row.sent_ns
+            if row.received_ns is not None:
+                yield row.receiver, row.received_ns
+        elif isinstance(row, Note) and row.kind in ("call", "return", "timer"):
+            yield row.host, row.at_ns
 
 
 def _unit(rows: Sequence[Row]) -> tuple[str, int, int]:

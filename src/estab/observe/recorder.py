@@ -142,6 +142,7 @@ class Episode:
     cause: str
     record: CallRecord | None = None
     facts: list[Event] = field(default_factory=list)
+    tcb_changes: list[FieldChange] = field(default_factory=list)
 
 
 class Recorder:
@@ -253,7 +254,7 @@ class _Grouping:
             episode.facts.append(fact)
             if episode.record is not None and not isinstance(fact, _CALL_FACTS):
                 episode.record.facts.append(fact)
-            self._follow_tcb(fact, episode.record)
+            self._follow_tcb(fact, episode)
             if isinstance(fact, (CallBlocked, CallReturned)):
                 self._pause(fact)
 
@@ -297,8 +298,8 @@ class _Grouping:
         if running is not None and running.call == fact.call:
             del self.running[fact.host]
 
-    def _follow_tcb(self, fact: Event, record: CallRecord | None) -> None:
-        """Keep each TCB's last known fields, and note what a call changed in them."""
+    def _follow_tcb(self, fact: Event, episode: Episode) -> None:
+        """Keep each TCB's last known fields, and note what an episode and its call changed in them."""
         after: dict[str, int | str | None]
         if isinstance(fact, (SegmentSent, SegmentReceived)) and fact.tcb is not None:
             after = {name: getattr(fact.tcb, name) for name in _TCB_FIELDS}
@@ -314,9 +315,13 @@ class _Grouping:
             known.setdefault("state", fact.old)
         for name, value in after.items():
             before = known.get(name)
-            if record is not None and before != value:
-                _note_change(record.tcb_changes, FieldChange(connection, name, before, value))
             known[name] = value
+            if before == value:
+                continue
+            change = FieldChange(connection, name, before, value)
+            _note_change(episode.tcb_changes, change)
+            if episode.record is not None:
+                _note_change(episode.record.tcb_changes, change)
 
 
 def _note_change(changes: list[FieldChange], change: FieldChange) -> None:

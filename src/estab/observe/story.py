@@ -1,0 +1,262 @@
+"""A run told step by step: who did what, and which descriptor, TCB, queue, buffer and segment that changed.
+
+- Told from facts only: a sentence here is a form that facts fill in. What did not happen can't be told.
+- A step is an episode: a call until it blocks or returns, a frame that arrived, a timer that ran out.
+- ``story`` makes lines with roles; long repetitions are folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+from estab.events import (
+    BufferChanged,
+    CallBlocked,
+    CallResumed,
+    CallReturned,
+    CallStarted,
+    CongestionChanged,
+    CookieChecked,
+    ErrorReported,
+    Event,
+    FdAllocated,
+    FdReleased,
+    FrameReceived,
+    LinkChanged,
+    LinkDropped,
+    PacketDropped,
+    PathMtuChanged,
+    QueueChanged,
+    SegmentReceived,
+    SegmentSent,
+    StateChanged,
+    TcbCreated,
+    TcbReleased,
+    TimerFired,
+    TimeWaitEnded,
+)
+from estab.observe.dissect import dissect
+from estab.observe.fold import Fold, fold
+from estab.observe.recorder import Episode, FieldChange, episodes
+from estab.observe.text import Line, Span, clip
+from estab.units import format_bytes, format_duration
+
+__all__ = ["gauge", "story"]
+
+_TIME: Final = 10
+_LABEL: Final = 9
+_GAUGE_MAX: Final = 8
+_TOLD_FIELDS: Final = ("snd_una", "snd_nxt", "snd_wnd", "rcv_nxt", "rcv_wnd", "cwnd_bytes", "ssthresh_bytes", "rto_ns")
+
+_Detail = tuple[str, str, str]
+"""Label, text, role."""
+
+
+def story(facts: Sequence[Event], *, width: int = 100, hosts: Collection[str] = ()) -> list[Line]:
+    """Tell a run. ``hosts`` chooses whose steps are told; all where it is empty."""
+    steps = [step for episode in episodes(list(facts)) if (step := _Step.of(episode)) is not None
+             and (not hosts or not episode.host or episode.host in hosts)]
+    names = max((len(step.host) for step in steps), default=0)
+    result: list[Line] = []
+    for item in fold(steps, _Step.shape):
+        if isinstance(item, Fold):
+            steps_text = "step" if item.period == 1 else f"{item.period} steps"
+            text = f"⋮ the same {steps_text} {item.times} times more, until {_time(item.items[-1].at_ns)}"
+            result.append((Span(" " * (_TIME + 2)), Span(text, "skip")))
+        else:
+            result.extend(item.lines(names, width))
+    return result
+
+
+def gauge(depth: int, limit: int) -> str:
+    """Draw how full a queue is: ``■■□ 2/3``; only the numbers where it is long."""
+    if not 0 < limit <= _GAUGE_MAX:
+        return f"{depth}/{limit}"
+    return "■" * depth + "□" * (limit - depth) + f" {depth}/{limit}"
+
+
+class _Step:
+    """An episode, as it will be told."""
+
+    def __init__(self, host: str, at_ns: int, head: Span, aside: str, details: list[_Detail]) -> None:
+        self.host = host
+        self.at_ns = at_ns
+        self.head = head
+        self.aside = aside
+        self.details = details
+
+    @classmethod
+    def of(cls, episode: Episode) -> _Step | None:
+        """Tell an episode; ``None`` where nothing in it is worth a line."""
+        details = list(_details(episode))
+        head = _head(episode)
+        if head is None:
+            return cls(episode.host, episode.at_ns, Span("later", "waits"), "", details) if details else None
+        return cls(episode.host, episode.at_ns, head[0], head[1], details)
+
+    def shape(self) -> tuple[object, ...]:
+        """Steps of equal shape tell the same, but for numbers."""
+        return (self.host, _without_numbers(self.head.text),
+                tuple((label, _without_numbers(text)) for label, text, _ in self.details))
+
+    def lines(self, names: int, width: int) -> Iterator[Line]:
+        indent = _TIME + 2 + names + 2
+        head = clip(self.head.text, width - indent)
+        aside = clip(self.aside, max(width - indent - len(head) - 2, 0))
+        when = Span(_time(self.at_ns).rjust(_TIME) + "  ", "time")
+        who = Span(self.host.ljust(names) + "  ", "host")
+        yield when, who, Span(head, self.head.role), Span("  " + aside, "waits")
+        for label, text, role in self.details:
+            room = width - indent - 2 - _LABEL
+            for number, part in enumerate(_wrapped(text, room)):
+                shown = "" if number else label
+                yield (Span(" " * (indent + 2)), Span(shown.ljust(_LABEL), "label"), Span(part, role))
+
+
+# --- heads
+
+
+def _head(episode: Episode) -> tuple[Span, str] | None:
+    """Say in a few words what began or ended a step."""
+    first = episode.facts[0]
+    record = episode.record
+    if record is not None:
+        return _call_head(episode)
+    if isinstance(first, LinkChanged):
+        return Span(f"link {first.link}: {first.what}", "link"), ""
+    if isinstance(first, TimerFired):
+        return Span(f"{first.timer} timer runs out", "timer"), first.detail
+    if isinstance(first, FrameReceived):
+        return _frame_head(episode, first)
+    return None
+
+
+def _call_head(episode: Episode) -> tuple[Span, str]:
+    record = episode.record
+    assert record is not None
+    starts = any(isinstance(fact, CallStarted) for fact in episode.facts)
+    resumed = any(isinstance(fact, CallResumed) for fact in episode.facts)
+    returned = [fact for fact in episode.facts if isinstance(fact, CallReturned)]
+    blocked = [fact for fact in episode.facts if isinstance(fact, CallBlocked)]
+    head = f"▸ {record.name}({record.arguments})" if starts else f"◂ {record.name}"
+    aside = ""
+    if returned:
+        head += f" → {returned[-1].error or returned[-1].result}"
+        if not starts:
+            waited = sum((wait.until_ns or wait.since_ns) - wait.since_ns for wait in record.waits)
+            aside = f"after waiting {format_duration(waited)}"
+    elif blocked:
+        aside = f"sleeps until: {blocked[-1].waits_for}"
+    elif resumed:
+        aside = "goes on"
+    failed = bool(returned and returned[-1].error)
+    return Span(head, "error" if failed else "call"), aside
+
+
+def _frame_head(episode: Episode, frame: FrameReceived) -> tuple[Span, str] | None:
+    arrived = [fact for fact in episode.facts if isinstance(fact, SegmentReceived)]
+    if arrived:
+        return Span(f"arrives {_segment(arrived[0])}", "arrow"), arrived[0].options
+    summary = dissect(frame.data)
+    if summary.protocol in ("arp", "nd"):
+        return None
+    return Span(f"arrives {summary.text}", "arrow"), ""
+
+
+# --- details
+
+
+def _details(episode: Episode) -> Iterator[_Detail]:
+    """Give what a step changed, in the order of the facts, the TCB's fields at the end."""
+    is_timer_head = isinstance(episode.facts[0], TimerFired)
+    for fact in episode.facts[1:] if is_timer_head else episode.facts:
+        detail = _detail(fact)
+        if detail is not None:
+            yield detail
+    changes = ", ".join(_change(change) for change in episode.tcb_changes if _is_told(change))
+    if changes:
+        yield "tcb", changes, ""
+
+
+def _detail(fact: Event) -> _Detail | None:
+    match fact:
+        case FdAllocated():
+            return "fd", f"{fact.fd} given out ({fact.kind})", ""
+        case FdReleased():
+            return "fd", f"{fact.fd} given back", ""
+        case TcbCreated():
+            return "tcb", f"made, {fact.state}", "state"
+        case TcbReleased():
+            return "tcb", f"released: {fact.why}", "state"
+        case StateChanged():
+            return "state", f"{fact.old} → {fact.new}" + (f"  ({fact.why})" if fact.why else ""), "state"
+        case QueueChanged():
+            peer = f" {fact.peer}" if fact.peer else ""
+            return "queue", f"{fact.queue} {gauge(fact.depth, fact.limit)}  {fact.what}{peer}", "queue"
+        case BufferChanged():
+            limit = f" of {format_bytes(fact.limit_bytes)}" if fact.limit_bytes else ""
+            return "buffer", f"{fact.which} {format_bytes(fact.size_bytes)}{limit}  {fact.what}", ""
+        case SegmentSent():
+            return "sends", f"{_segment(fact)}" + (f"  {fact.why}" if fact.why else ""), "arrow"
+        case _:
+            return _rare_detail(fact)
+
+
+def _rare_detail(fact: Event) -> _Detail | None:
+    match fact:
+        case PacketDropped():
+            return "dropped", fact.reason.value + (f" ({fact.detail})" if fact.detail else ""), "drop"
+        case LinkDropped():
+            return "lost", f"{dissect(fact.data).text}: {fact.reason.value}", "lost"
+        case TimerFired():
+            return "timer", fact.timer + (f": {fact.detail}" if fact.detail else ""), "timer"
+        case CongestionChanged():
+            return "cwnd", f"{format_bytes(fact.cwnd_bytes)}  {fact.why}", ""
+        case CookieChecked():
+            return "cookie", ("good" if fact.is_valid else "bad") + (f": {fact.detail}" if fact.detail else ""), "queue"
+        case TimeWaitEnded():
+            return "state", f"TIME-WAIT ended: {fact.why}", "state"
+        case ErrorReported():
+            return "error", ("noted only: " if fact.is_soft else "for the program: ") + fact.text, "error"
+        case PathMtuChanged():
+            return "mtu", f"{fact.destination}: {fact.mtu}  {fact.why}", ""
+        case _:
+            return None
+
+
+def _segment(fact: SegmentSent | SegmentReceived) -> str:
+    ack = f" ack={fact.ack}" if "." in fact.flags else ""
+    return f"{fact.flags} seq={fact.seq}{ack} len={fact.length} wnd={fact.wnd}"
+
+
+def _is_told(change: FieldChange) -> bool:
+    """Tell a field's change where there was something before; the state is told by its own fact."""
+    return change.field in _TOLD_FIELDS and change.before is not None
+
+
+def _change(change: FieldChange) -> str:
+    if change.field == "rto_ns" and isinstance(change.before, int) and isinstance(change.after, int):
+        return f"rto {format_duration(change.before)} → {format_duration(change.after)}"
+    return f"{change.field.removesuffix('_bytes')} {change.before} → {change.after}"
+
+
+# --- words
+
+
+def _time(at_ns: int) -> str:
+    return format_duration(at_ns) if at_ns else "0"
+
+
+def _wrapped(text: str, room: int) -> list[str]:
+    """Break a text between words."""
+    lines = [""]
+    for word in text.split(" "):
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > room:
+            lines.append("")
+        lines[-1] += (" " if lines[-1] else "") + word
+    return lines
+
+
+def _without_numbers(text: str) -> str:
+    return " ".join("".join(" " if char.isdigit() else char for char in text).split())

@@ -1,0 +1,74 @@
+"""The story: steps in order, each with what it changed, and nothing that no fact says."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from estab.errors import DropReason
+from estab.events import CallReturned, CallStarted, Event, LinkChanged, PacketDropped, TimerFired
+from estab.observe.story import gauge, story
+from estab.observe.text import plain_text
+from estab.units import MS
+
+from .made_up import OUT, handshake, sent
+
+
+def told(events: list[Event], width: int = 100) -> str:
+    return "\n".join(plain_text(line) for line in story(events, width=width))
+
+
+def test_a_call_is_told_with_what_it_changed_and_sent() -> None:
+    text = told(handshake())
+    connect = text[text.index("▸ connect"):text.index("server  arrives S")]
+    assert "sleeps until: the handshake" in connect
+    assert "CLOSED → SYN-SENT" in connect
+    assert "sends    S seq=0" in connect
+
+
+def test_what_a_segment_did_is_told_at_its_arrival() -> None:
+    text = told(handshake())
+    arrival = text[text.index("server  arrives S seq=0"):text.index("client  arrives")]
+    assert "half-open ■ 1/1  added 10.0.0.1:40000" in arrival
+    assert "sends    S. seq=0 ack=1" in arrival
+
+
+def test_a_call_that_waited_says_how_long() -> None:
+    assert "◂ connect → None  after waiting 20ms" in told(handshake())
+
+
+def test_a_call_that_failed_says_with_what() -> None:
+    events = [CallStarted(0, "a", 1, 3, "connect", "x"),
+              CallReturned(0, "a", 1, 3, "connect", "", "ECONNREFUSED: connection refused")]
+    assert "▸ connect(x) → ECONNREFUSED: connection refused" in told(events)
+
+
+def test_timers_drops_and_cables_are_told() -> None:
+    events = [
+        *handshake(),
+        TimerFired(40 * MS, "client", OUT, "keepalive", "probe 1 of 9"),
+        *sent(40 * MS, "client", OUT, ".", 0, 1, why="keepalive probe"),
+        PacketDropped(50 * MS, "server", "", DropReason.NO_SOCKET, "port 81"),
+        LinkChanged(60 * MS, "", "wifi", "cut"),
+    ]
+    text = told(events)
+    assert "keepalive timer runs out  probe 1 of 9" in text
+    assert f"dropped  {DropReason.NO_SOCKET.value} (port 81)" in text
+    assert "link wifi: cut" in text
+
+
+def test_only_the_hosts_that_were_asked_for_are_told() -> None:
+    text = "\n".join(plain_text(line) for line in story(handshake(), hosts=["client"]))
+    assert "server" not in text
+    assert "connect" in text
+
+
+def test_a_gauge_shows_depth_and_limit() -> None:
+    assert gauge(2, 3) == "■■□ 2/3"
+    assert gauge(4, 3) == "■■■■ 4/3"
+    assert gauge(50, 4096) == "50/4096"
+
+
+@given(st.integers(80, 160))
+def test_no_line_is_wider_than_asked(width: int) -> None:
+    assert max(map(len, told(handshake(), width).splitlines())) <= width
