@@ -106,6 +106,7 @@ def _arrives_in_syn_sent(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
     if (flags & ACK) != 0:
         ack = unwrap(segment.ack, tcb.snd_nxt)
         recovery.on_acknowledged(tcb, ack, segment, now_ns)
+        _rearm(tcb, now_ns)
         tcb.snd_wl2 = ack
         set_state(tcb, abi.ESTABLISHED, "our SYN is acknowledged")
         establish(tcb, now_ns)

@@ -70,7 +70,7 @@ def select_window(tcb: Tcb) -> i64:
     counters = tcb.context.counters
     if window == 0 and offered != 0:
         counters.TcpExtTCPToZeroWindowAdv += 1
-    elif window != 0 and offered == 0:
+    elif window != 0 and offered == 0 and tcb.is_counted:
         counters.TcpExtTCPFromZeroWindowAdv += 1
     return window
 
