@@ -1,0 +1,106 @@
+"""What a build gives: a compiled core where it can, the interpreted files and the reason where it can't.
+
+Nothing here compiles: whether the core does is what ``ESTAB_CORE=installed`` and CI's wheel show.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import estab
+from estab import _build
+
+ROOT = Path(__file__).resolve().parent.parent
+IN_A_BUILD = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "src")
+
+pytestmark = pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="needs the source tree")
+
+
+def build_wheel(folder: Path, **environment: str) -> tuple[int, str, list[Path]]:
+    """Build a wheel from a copy of the sources: gives the exit code, what was said, and the wheels."""
+    copy = folder / "copy"
+    copy.mkdir()
+    for name in IN_A_BUILD:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "*.so"))
+        else:
+            shutil.copy(source, copy / name)
+    command = [
+        sys.executable, "-c", "from setuptools.build_meta import build_wheel; build_wheel('../wheels')",
+    ]
+    (folder / "wheels").mkdir()
+    variables = {key: value for key, value in os.environ.items() if key not in ("ESTAB_COMPILE", "PYTHONPATH")}
+    result = subprocess.run(
+        command, cwd=copy, env=variables | environment, capture_output=True, text=True, check=False, timeout=120,
+    )
+    return result.returncode, result.stdout + result.stderr, sorted((folder / "wheels").glob("*.whl"))
+
+
+def note_in(wheel: Path) -> str:
+    """Read why the core in a wheel is as it is."""
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.read("estab/_core.txt").decode().strip()
+
+
+def test_without_a_working_compiler_the_wheel_is_pure_and_says_why_in_one_line(tmp_path: Path) -> None:
+    code, said, wheels = build_wheel(tmp_path, CC="false")
+    assert code == 0, said
+    assert [wheel.name for wheel in wheels] == [f"estab-{estab.__version__}-py3-none-any.whl"]
+    lines = [line for line in said.splitlines() if line.startswith("estab: ")]
+    assert lines == [f"estab: the core stays interpreted, several times slower: {note_in(wheels[0])}"]
+    assert note_in(wheels[0]).startswith("false can't compile against Python's headers")
+
+
+def test_a_compiler_that_is_not_there_is_named(tmp_path: Path) -> None:
+    code, said, wheels = build_wheel(tmp_path, CC="no-such-compiler")
+    assert code == 0, said
+    assert note_in(wheels[0]) == "no C compiler (no-such-compiler is not installed)"
+
+
+def test_estab_compile_0_leaves_the_core_interpreted_without_complaint(tmp_path: Path) -> None:
+    code, said, wheels = build_wheel(tmp_path, ESTAB_COMPILE="0")
+    assert code == 0, said
+    assert "estab: " not in said
+    assert wheels[0].name.endswith("-py3-none-any.whl")
+    assert note_in(wheels[0]) == "it was built with ESTAB_COMPILE=0"
+
+
+def test_estab_compile_1_fails_where_the_core_does_not_compile(tmp_path: Path) -> None:
+    code, said, wheels = build_wheel(tmp_path, ESTAB_COMPILE="1", CC="false")
+    assert code != 0
+    assert "ESTAB_COMPILE=1, but the core does not compile: false can't compile" in said
+    assert wheels == []
+
+
+def test_estab_compile_takes_no_other_word(tmp_path: Path) -> None:
+    code, said, _ = build_wheel(tmp_path, ESTAB_COMPILE="perhaps")
+    assert code != 0
+    assert "ESTAB_COMPILE='perhaps': 0 (interpreted), 1 (compiled, or fail) or auto" in said
+
+
+def test_a_wheel_holds_every_source_the_types_and_the_licence(tmp_path: Path) -> None:
+    _, said, wheels = build_wheel(tmp_path, ESTAB_COMPILE="0")
+    with zipfile.ZipFile(wheels[0]) as archive:
+        names = set(archive.namelist())
+    sources = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src" / "estab").rglob("*.py")}
+    assert sources - names == set(), said
+    assert "estab/py.typed" in names
+    assert any(name.endswith("/LICENSE") for name in names)
+
+
+def test_the_core_says_what_it_is() -> None:
+    assert _build.core_kind() in ("compiled", "interpreted")
+    assert (_build.core_kind() == "compiled") == (_build.core_note() == "compiled")
+
+
+def test_a_core_that_is_compiled_in_part_is_called_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_build, "_CORE", ("librt.strings", "estab.units"))
+    assert _build.core_kind() == "mixed"
