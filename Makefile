@@ -54,7 +54,7 @@ bench: $(VENV)/installed
 
 docs: $(VENV)/made
 	@$(BIN)/python tools/extras.py docs | $(PIP) install -r /dev/stdin
-	@$(BIN)/mkdocs build --quiet --strict --site-dir site
+	@$(BIN)/zensical build --clean --strict
 	@echo "estab: open site/index.html"
 
 build: $(VENV)/made $(VENV)/test-tools
