@@ -311,7 +311,7 @@ def _put_segment(
     ports = segment.sport << 16 | segment.dport
     fourth = header_bytes << 26 | (segment.flags & 0x1FF) << 16 | (segment.wnd & 0xFFFF)
     urg = segment.urg & 0xFFFF
-    has_only_timestamps = header_bytes == HEADER_BYTES + 12 and segment.has_timestamps
+    has_only_timestamps = header_bytes == HEADER_BYTES + 12 and segment.has_timestamps and not segment.sack_permitted
     options = b""
     if header_bytes != HEADER_BYTES and not has_only_timestamps:
         options = _options(segment)
