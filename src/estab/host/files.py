@@ -1,0 +1,102 @@
+"""The descriptor table: what ``socket()``, ``accept()`` and ``close()`` give out and take back.
+
+- The lowest free number is given, from 3 on (0, 1 and 2 belong to the program's standard streams).
+- The table has a limit, as ``RLIMIT_NOFILE`` has; beyond it a call fails with EMFILE and changes nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+from heapq import heappop, heappush
+from typing import Final
+
+from mypy_extensions import i64
+
+from estab.abi import AF_INET, SOCK_STREAM
+from estab.errors import os_error
+from estab.events import FdAllocated, FdReleased
+from estab.tcp.context import Context, Owner
+
+__all__ = ["FILES_MAX", "Descriptor", "Files"]
+
+FILES_MAX: Final = 65_536
+_FIRST: Final = 3
+
+
+class Descriptor(Owner):
+    """What a number in the table stands for. ``fd`` is -1 before it has a number and after it gave it back."""
+
+    def __init__(self, family: i64, kind: i64) -> None:
+        super().__init__()
+        self.family: i64 = family
+        self.kind: i64 = kind
+
+    def readiness(self) -> i64:
+        """POLL bits that hold now, as Linux's ``poll`` would give for it."""
+        raise NotImplementedError
+
+    def close(self, now_ns: i64) -> None:
+        """Give the number back and start the end of what it stood for."""
+        raise NotImplementedError
+
+
+class Files:
+    """Descriptors by number. ``limit`` may be changed at any time; what is open beyond it stays open."""
+
+    def __init__(self, context: Context) -> None:
+        self.context: Context = context
+        self.limit: i64 = FILES_MAX
+        self.open_count: i64 = 0
+        self._slots: list[Descriptor | None] = []
+        self._free: list[int] = []
+
+    def ensure_room(self) -> None:
+        """Raise EMFILE where no further number can be given, before anything else is changed."""
+        if self.open_count + _FIRST >= self.limit:
+            raise os_error(errno.EMFILE, f"too many open files: {self.open_count} of {self.limit - _FIRST} are in use")
+
+    def allocate(self, descriptor: Descriptor, why: str) -> i64:
+        """Give the lowest free number, or raise EMFILE. ``why`` names the call, for the observer."""
+        self.ensure_room()
+        if self._free:
+            index = heappop(self._free)
+            self._slots[index] = descriptor
+        else:
+            index = len(self._slots)
+            self._slots.append(descriptor)
+        descriptor.fd = index + _FIRST
+        self.open_count += 1
+        context = self.context
+        if context.observer is not None:
+            context.tell(FdAllocated(context.now_ns, context.name, descriptor.fd, _kind_text(descriptor), why))
+        return descriptor.fd
+
+    def release(self, descriptor: Descriptor) -> None:
+        """Take the number back; it is the next to be given if none lower is free."""
+        index = descriptor.fd - _FIRST
+        assert self._slots[index] is descriptor
+        self._slots[index] = None
+        heappush(self._free, index)
+        self.open_count -= 1
+        context = self.context
+        if context.observer is not None:
+            context.tell(FdReleased(context.now_ns, context.name, descriptor.fd))
+        descriptor.fd = -1
+
+    def get(self, fd: i64) -> Descriptor:
+        """Find an open descriptor, or raise EBADF."""
+        index = fd - _FIRST
+        if 0 <= index < len(self._slots):
+            found = self._slots[index]
+            if found is not None:
+                return found
+        raise os_error(errno.EBADF, f"bad file descriptor: {fd} is not open on this host")
+
+    def open_descriptors(self) -> list[Descriptor]:
+        """All that is open, in order of number."""
+        return [found for found in self._slots if found is not None]
+
+
+def _kind_text(descriptor: Descriptor) -> str:
+    name = "tcp" if descriptor.kind == SOCK_STREAM else "udp"
+    return name if descriptor.family == AF_INET else f"{name}6"

@@ -1,0 +1,400 @@
+"""``Host``: one host's stack, and the face of the whole core.
+
+In: ``on_frame``, ``on_deadline`` and the calls of sockets, each with the time. Out, to be drained after every input:
+``poll_frame`` and ``poll_event`` until they give ``None``, and ``next_deadline_ns``. Nothing here reads a clock, draws
+entropy or waits: the same inputs give the same outputs, to the byte.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from hashlib import blake2s
+from typing import Final
+
+from mypy_extensions import i64
+
+from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
+from estab.counters import Counters
+from estab.errors import DropReason, os_error
+from estab.events import Observer
+from estab.host.demux import Demux
+from estab.host.files import Descriptor, Files
+from estab.host.forwarding import Forwarding
+from estab.host.fragments import Reassembly
+from estab.host.icmp import Icmp
+from estab.host.input import Input
+from estab.host.interface import Address, Interface, Outbound, Outputs
+from estab.host.neighbors import Neighbors
+from estab.host.output import Output
+from estab.host.paths import HostPaths
+from estab.host.ping import IcmpSocket
+from estab.host.ports import Ports
+from estab.host.routes import Route, Routes
+from estab.host.snapshot import SocketRow, rows
+from estab.host.stream import Streams, StreamSocket
+from estab.host.udp import DatagramSocket, Udp
+from estab.tcp.config import Config
+from estab.tcp.context import Context, Owner
+from estab.wire import ip
+from estab.wire import tcp as wire_tcp
+from estab.wire.address import (
+    format_address,
+    is_link_local,
+    is_multicast,
+    is_unspecified,
+    network_of,
+    parse_address,
+    parse_prefix,
+)
+
+__all__ = ["Host"]
+
+LOOP_MTU: Final = 65_536
+LOOPS_PER_POLL_MAX: Final = 1024
+"""Packets over lo that one ``poll_frame`` works off before it lets others go on."""
+MTU_MIN: Final = 68
+V6_MTU_MIN: Final = 1280
+INTERFACES_MAX: Final = 4096
+
+
+class Host:
+    """One host: interfaces, routes, sockets, and everything between.
+
+    ``name`` is for facts. ``secret``, at least 16 bytes, is all the entropy that there will ever be: initial sequence
+    numbers, ports and cookies come from it, so give each host its own. ``observer`` is told all facts; it may be
+    changed at any time.
+    """
+
+    def __init__(
+        self, name: str, secret: bytes, config: Config | None = None, observer: Observer | None = None,
+    ) -> None:
+        self.name: str = name
+        self.config: Config = config if config is not None else Config()
+        self.context: Context = Context(name, self.config, Counters(), secret)
+        self.context.observer = observer
+        self.files: Files = Files(self.context)
+        self.outputs: Outputs = Outputs(self.context)
+        self.routes: Routes = Routes()
+        self.neighbors: Neighbors = Neighbors(self.context, self.outputs)
+        self.paths: HostPaths = HostPaths(self.context, self.routes, self.neighbors, self.outputs.interfaces)
+        self.context.paths = self.paths
+        self.output: Output = Output(self.context, self.outputs, self.neighbors)
+        self.reassembly: Reassembly = Reassembly(self.context)
+        self.demux: Demux = Demux(self.context)
+        self.udp: Udp = Udp(self.context, self.files, self.paths, self.output, self._ports("UDP", b"udp"))
+        self.streams: Streams = Streams(self.context, self.files, self.paths, self.demux, self._ports("TCP", b"tcp"))
+        self.icmp: Icmp = Icmp(self.context, self.paths, self.neighbors, self.output, self.udp, self.demux)
+        forwarding = Forwarding(self.context, self.paths, self.output, self.icmp)
+        self.input: Input = Input(self.context, self.paths, self.neighbors, self.reassembly, self.icmp, self.udp,
+                                  self.demux, forwarding)
+        self._events: deque[Owner] = deque()
+        self._add_loopback()
+
+    # --- configuration
+
+    @property
+    def observer(self) -> Observer | None:
+        """Who is told what happens."""
+        return self.context.observer
+
+    @observer.setter
+    def observer(self, observer: Observer | None) -> None:
+        self.context.observer = observer
+
+    @property
+    def is_forwarding(self) -> bool:
+        """Whether this host is a router: packets for others are sent on."""
+        return self.input.is_forwarding
+
+    @is_forwarding.setter
+    def is_forwarding(self, value: bool) -> None:
+        self.input.is_forwarding = value
+        self.neighbors.is_router = value
+
+    @property
+    def interfaces(self) -> list[Interface]:
+        """Every interface, by index; the first is lo."""
+        return self.outputs.interfaces
+
+    def add_interface(self, name: str, *, mtu: int = 1500, mac: bytes = b"", segment_bytes_max: int = 0,
+                      has_checksum_offload: bool = False) -> Interface:
+        """Add an interface: Ethernet with a ``mac``, else a link of bare IP packets.
+
+        An Ethernet one gets its IPv6 link-local address. ``segment_bytes_max`` is the largest TCP super-segment that
+        the link takes (0: none). ``ValueError`` on what no link has.
+        """
+        if not MTU_MIN <= mtu <= LOOP_MTU:
+            raise ValueError(f"mtu: {mtu} is not from {MTU_MIN} to {LOOP_MTU}")
+        if len(mac) not in (0, 6) or (mac and ((mac[0] & 1) or mac == b"\0" * 6)):
+            raise ValueError(f"mac: {mac.hex(':')!r} is not a host's MAC address: 6 bytes, the first of them even")
+        if not 0 <= segment_bytes_max <= 65_535:
+            raise ValueError(f"segment_bytes_max: {segment_bytes_max} is not from 0 to 65535")
+        if not name or self.find_interface(name) is not None:
+            raise ValueError(f"name: there is an interface {name!r} already, or it is empty")
+        if len(self.interfaces) >= INTERFACES_MAX:
+            raise ValueError(f"a host has at most {INTERFACES_MAX} interfaces")
+        interface = Interface(len(self.interfaces), name, mtu, mac, segment_bytes_max, has_checksum_offload, False)
+        self.interfaces.append(interface)
+        if mac and mtu >= V6_MTU_MIN:
+            self._add_address(interface, _link_local_address(mac), 64)
+        return interface
+
+    def find_interface(self, name: str) -> Interface | None:
+        """Find an interface by name."""
+        for interface in self.interfaces:
+            if interface.name == name:
+                return interface
+        return None
+
+    def add_address(self, interface: Interface, prefix: str) -> None:
+        """Give an interface an address, ``"10.0.0.1/24"``, and a route to its network.
+
+        ``ValueError`` on one that no host can have.
+        """
+        address, bits = parse_prefix(prefix)
+        if is_unspecified(address) or is_multicast(address) or address == b"\xff\xff\xff\xff":
+            raise ValueError(f"address: {prefix!r} is not an address that a host can have")
+        if address in self.paths.local:
+            raise ValueError(f"address: {prefix!r} is on {self.paths.local[address].name} already")
+        if len(address) == 16 and interface.mtu < V6_MTU_MIN:
+            raise ValueError(f"address: IPv6 needs an MTU of {V6_MTU_MIN}, and {interface.name} has {interface.mtu}")
+        self._add_address(interface, address, bits)
+
+    def remove_address(self, interface: Interface, address_text: str) -> None:
+        """Take an address from an interface, with the route to its network. ``ValueError`` where it is not there."""
+        address = parse_address(address_text.partition("/")[0])
+        found = interface.find(address)
+        if found is None:
+            raise ValueError(f"address: {address_text!r} is not on {interface.name}")
+        interface.addresses.remove(found)
+        del self.paths.local[address]
+        for other in interface.addresses:
+            if other.network == found.network and other.prefix_bits == found.prefix_bits:
+                break
+        else:
+            if found.prefix_bits < len(address) * 8:
+                self.routes.remove(found.network, found.prefix_bits, interface)
+        self.routes.generation += 1
+
+    def add_route(self, prefix: str, interface: Interface, gateway: str | None = None, mtu: int = 0) -> None:
+        """Add a route; ``"0.0.0.0/0"`` and ``"::/0"`` are the default ones.
+
+        ``mtu`` limits it below the interface's (0: not). ``ValueError``; ENETUNREACH for a gateway on no network of
+        ours.
+        """
+        address, bits = parse_prefix(prefix)
+        hop = parse_address(gateway) if gateway is not None else b""
+        if hop and len(hop) != len(address):
+            raise ValueError(f"gateway: {gateway!r} is of another IP version than {prefix!r}")
+        if hop in self.paths.local:
+            raise ValueError(f"gateway: {gateway!r} is this host itself")
+        if hop and interface.is_ethernet and not interface.on_link_source(hop) and not is_link_local(hop):
+            raise os_error(errno.ENETUNREACH,
+                           f"network is unreachable: gateway {gateway} is on no network of {interface.name}")
+        if mtu and not MTU_MIN <= mtu <= LOOP_MTU:
+            raise ValueError(f"mtu: {mtu} is not 0 or from {MTU_MIN} to {LOOP_MTU}")
+        self.routes.add(Route(network_of(address, bits), bits, interface, hop, mtu))
+
+    def remove_route(self, prefix: str, interface: Interface | None = None) -> None:
+        """Remove a route, or raise ESRCH."""
+        address, bits = parse_prefix(prefix)
+        self.routes.remove(network_of(address, bits), bits, interface)
+
+    def add_neighbor(self, interface: Interface, address: str, mac: bytes) -> None:
+        """Set a neighbour's MAC address by hand; it never changes by itself."""
+        if len(mac) != 6:
+            raise ValueError(f"mac: {mac!r} is not 6 bytes")
+        self.neighbors.set_permanent(interface, parse_address(address), mac)
+
+    def set_link(self, interface: Interface, is_up: bool, now_ns: int) -> None:
+        """Say that a link went down or came up. While it is down its routes are passed over, nothing leaves by it."""
+        self.context.now_ns = now_ns
+        if interface.is_up == is_up:
+            return
+        interface.is_up = is_up
+        self.routes.generation += 1
+        if not is_up:
+            self.neighbors.forget_interface(interface)
+
+    # --- in
+
+    def on_frame(self, interface_index: i64, data: bytes, now_ns: i64, is_partial_checksum: bool = False) -> None:
+        """Take a frame from a link. Whatever it holds, nothing is raised; what is of no use is counted and dropped.
+
+        ``is_partial_checksum``: the link vouches for the transport checksum, which may not be filled in.
+        """
+        self.context.now_ns = now_ns
+        self.input.on_frame(self.outputs.interfaces[interface_index], data, is_partial_checksum)
+
+    def on_deadline(self, now_ns: i64) -> None:
+        """Do all that is due by now. Calling it early does nothing."""
+        self.context.now_ns = now_ns
+        self.neighbors.on_deadline()
+        self.reassembly.on_deadline()
+        self.demux.on_deadline(now_ns)
+        while self.neighbors.failed:
+            self.icmp.host_unreachable(self.neighbors.failed.popleft())
+        if self.reassembly.expired:
+            for data in self.reassembly.expired:
+                self.icmp.time_exceeded(ip.parse(data, 0), 1)
+            self.reassembly.expired.clear()
+
+    # --- out
+
+    def poll_frame(self, now_ns: i64) -> Outbound | None:
+        """Give the next frame for a link, ``None`` when there is none.
+
+        Packets to this host itself are delivered on the way.
+        """
+        self.context.now_ns = now_ns
+        outputs = self.outputs
+        looped_count: i64 = 0
+        while True:
+            if outputs.frames:
+                queued = outputs.pop()
+                if queued is not None:
+                    outputs.sent(queued)
+                    return queued
+            if outputs.looped:
+                if looped_count >= LOOPS_PER_POLL_MAX:
+                    return None
+                looped_count += 1
+                looped = outputs.looped.popleft()
+                outputs.sent(looped)
+                self.input.on_looped(looped)
+                continue
+            outbound = self._poll_segment(now_ns)
+            if outbound is not None:
+                outputs.sent(outbound)
+                return outbound
+            if not outputs.frames and not outputs.looped:
+                return None
+
+    def poll_event(self) -> tuple[int, int] | None:
+        """Give the next descriptor with news and its POLL bits, ``None`` when there is none."""
+        events = self._events
+        while True:
+            if not events:
+                if not self.context.woken:
+                    return None
+                events.extend(self.context.woken)
+                self.context.woken.clear()
+            owner = events.popleft()
+            owner.is_woken = False
+            if owner.fd >= 0:
+                assert isinstance(owner, Descriptor)
+                return owner.fd, owner.readiness()
+
+    def next_deadline_ns(self) -> i64:
+        """Give when ``on_deadline`` is to be called next; ``NEVER`` where nothing waits. It may be early."""
+        if self.outputs.looped or self.outputs.frames:
+            return self.context.now_ns
+        due_ns = self.demux.next_deadline_ns()
+        if self.neighbors.next_due_ns < due_ns:
+            due_ns = self.neighbors.next_due_ns
+        if self.reassembly.next_due_ns < due_ns:
+            due_ns = self.reassembly.next_due_ns
+        return due_ns
+
+    # --- calls
+
+    def socket(self, family: i64, kind: i64, now_ns: i64) -> StreamSocket | DatagramSocket:
+        """Make a socket: a descriptor and its TCB record. EAFNOSUPPORT, ESOCKTNOSUPPORT, EMFILE."""
+        self.context.now_ns = now_ns
+        if family != AF_INET and family != AF_INET6:
+            raise os_error(errno.EAFNOSUPPORT, f"address family not supported by protocol: {family}")
+        if kind == SOCK_STREAM:
+            return self.streams.socket(family)
+        if kind != SOCK_DGRAM:
+            raise os_error(errno.ESOCKTNOSUPPORT, f"socket type not supported: {kind}")
+        self.files.ensure_room()
+        datagram_socket = DatagramSocket(self.udp, family)
+        self.files.allocate(datagram_socket, "socket()")
+        return datagram_socket
+
+    def ping(self, destination: str, payload: bytes, now_ns: i64) -> IcmpSocket:
+        """Send an echo request, and give the socket on which its reply (and further requests) can be had."""
+        self.context.now_ns = now_ns
+        text, _, zone = destination.partition("%")
+        scope: i64 = 0
+        if zone:
+            interface = self.find_interface(zone)
+            scope = interface.index if interface is not None else 0
+        self.files.ensure_room()
+        pinger = IcmpSocket(self.icmp, self.files, parse_address(text), scope)
+        self.files.allocate(pinger, "ping()")
+        try:
+            pinger.send(payload, now_ns)
+        except OSError:
+            pinger.close(now_ns)
+            raise
+        return pinger
+
+    def sockets(self, now_ns: i64) -> list[SocketRow]:
+        """List every socket, TIME-WAIT record and half-open entry, as ``ss -a`` does."""
+        return rows(self.demux, self.udp, self.files, now_ns)
+
+    def counters(self) -> dict[str, int]:
+        """Give every counter that is not zero by its name in ``nstat``, and the drops as ``drop:REASON``."""
+        return self.context.counters.as_dict()
+
+    # --- inside
+
+    def _poll_segment(self, now_ns: i64) -> Outbound | None:
+        """Take segments from TCP until one makes a frame that leaves now; ``None`` when TCP has no more."""
+        while True:
+            outgoing = self.demux.poll(now_ns)
+            if outgoing is None:
+                return None
+            destination = outgoing.dst
+            path = self.paths.find(destination)
+            if path is None or (len(destination) == 16 and is_link_local(destination)):
+                path = self.paths.find_from(destination, outgoing.src, 0)
+            if path is None:
+                self._drop_unroutable(destination)
+                continue
+            interface = path.interface
+            is_partial = interface.has_checksum_offload
+            packet = wire_tcp.emit_packet(outgoing.segment, outgoing.src, destination, outgoing.ttl, 0,
+                                          not path.may_fragment, 0, is_partial)
+            outbound = self.output.segment(path, packet, outgoing.segment_bytes, is_partial)
+            if outbound is not None:
+                return outbound
+            if self.outputs.looped or self.outputs.frames:
+                return None
+
+    def _drop_unroutable(self, destination: bytes) -> None:
+        if len(destination) == 4:
+            self.context.counters.IpOutNoRoutes += 1
+        else:
+            self.context.counters.Ip6OutNoRoutes += 1
+        self.context.drop(DropReason.IP_OUTNOROUTES, "", f"TCP to {format_address(destination)}")
+
+    def _ports(self, name: str, salt: bytes) -> Ports:
+        port_min, port_max = self.config.ip_local_port_range
+        return Ports(name, blake2s(salt, key=self.context.secret).digest(), port_min, port_max)
+
+    def _add_loopback(self) -> None:
+        lo = Interface(0, "lo", LOOP_MTU, b"", 0, True, True)
+        self.interfaces.append(lo)
+        for address, bits in ((b"\x7f\0\0\x01", 8), (b"\0" * 15 + b"\x01", 128)):
+            lo.addresses.append(Address(address, bits))
+            self.paths.local[address] = lo
+
+    def _add_address(self, interface: Interface, address: bytes, bits: i64) -> None:
+        added = Address(address, bits)
+        has_route = False
+        for other in interface.addresses:
+            if other.network == added.network and other.prefix_bits == bits:
+                has_route = True
+        interface.addresses.append(added)
+        self.paths.local[address] = interface
+        if not has_route and bits < len(address) * 8:
+            self.routes.add(Route(added.network, bits, interface, b"", 0))
+        self.routes.generation += 1
+
+
+def _link_local_address(mac: bytes) -> bytes:
+    """Make the link-local address of a MAC address (RFC 4291 appendix A)."""
+    return b"\xfe\x80" + bytes(6) + bytes([mac[0] ^ 2]) + mac[1:3] + b"\xff\xfe" + mac[3:]

@@ -1,0 +1,159 @@
+"""Interfaces, their addresses, and the queue of frames that wait for a link.
+
+- An interface with a MAC address speaks Ethernet; one without carries bare IP packets (TUN); ``lo`` carries packets
+  back.
+- The queue of frames has a limit per interface, as ``txqueuelen`` is; what comes on top is dropped (FULL_RING). TCP
+  never meets it: its segments are made only when the queue is empty.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from mypy_extensions import i64
+
+from estab.errors import DropReason
+from estab.events import FrameSent
+from estab.tcp.context import Context
+from estab.wire.address import is_link_local, matches, network_of
+from estab.wire.offload import finish_checksum
+
+__all__ = ["Address", "Interface", "Outbound", "Outputs"]
+
+LOOP_QUEUE_MAX: Final = 1024
+"""Packets that lo holds before it drops."""
+
+
+class Address:
+    """One address of an interface and the length of its network's prefix."""
+
+    def __init__(self, address: bytes, prefix_bits: i64) -> None:
+        self.address: bytes = address
+        self.prefix_bits: i64 = prefix_bits
+        self.network: bytes = network_of(address, prefix_bits)
+        self.broadcast: bytes = _directed_broadcast(self.network, prefix_bits)
+        """The network's broadcast address; ``b""`` for IPv6 and for /31 and /32 (RFC 3021)."""
+
+
+class Interface:
+    """One way in and out. Numbers count what passed since it was added."""
+
+    def __init__(self, index: i64, name: str, mtu: i64, mac: bytes, segment_bytes_max: i64,
+                 has_checksum_offload: bool, is_loopback: bool) -> None:
+        self.index: i64 = index
+        self.name: str = name
+        self.mtu: i64 = mtu
+        self.mac: bytes = mac
+        self.segment_bytes_max: i64 = segment_bytes_max
+        self.has_checksum_offload: bool = has_checksum_offload
+        self.is_loopback: bool = is_loopback
+        self.is_up: bool = True
+        self.is_ethernet: bool = len(mac) == 6
+        self.addresses: list[Address] = []
+        self.queue_frames_max: i64 = 1000
+        self.queued_frames: i64 = 0
+        self.rx_frames: i64 = 0
+        self.rx_bytes: i64 = 0
+        self.tx_frames: i64 = 0
+        self.tx_bytes: i64 = 0
+
+    def find(self, address: bytes) -> Address | None:
+        """Find an address of this interface."""
+        for candidate in self.addresses:
+            if candidate.address == address:
+                return candidate
+        return None
+
+    def on_link_source(self, destination: bytes) -> bytes:
+        """Give the address whose network holds ``destination``, or ``b""``."""
+        for candidate in self.addresses:
+            if matches(destination, candidate.network, candidate.prefix_bits):
+                return candidate.address
+        return b""
+
+    def link_local(self) -> bytes:
+        """Give the interface's IPv6 link-local address, or ``b""``."""
+        for candidate in self.addresses:
+            if len(candidate.address) == 16 and is_link_local(candidate.address):
+                return candidate.address
+        return b""
+
+    def is_broadcast_here(self, address: bytes) -> bool:
+        """Tell whether an IPv4 address is a broadcast on this interface."""
+        if address == b"\xff\xff\xff\xff":
+            return True
+        return any(candidate.broadcast and candidate.broadcast == address for candidate in self.addresses)
+
+
+class Outbound:
+    """One frame for a link. ``segment_bytes`` is the size to cut a TCP super-segment into (0: an ordinary frame)."""
+
+    def __init__(self, interface_index: i64, data: bytes, segment_bytes: i64, is_partial_checksum: bool) -> None:
+        self.interface_index: i64 = interface_index
+        self.data: bytes = data
+        self.segment_bytes: i64 = segment_bytes
+        self.is_partial_checksum: bool = is_partial_checksum
+
+
+class Outputs:
+    """All interfaces of a host, the frames that wait for their links, and the packets on lo."""
+
+    def __init__(self, context: Context) -> None:
+        self.context: Context = context
+        self.interfaces: list[Interface] = []
+        self.frames: deque[Outbound] = deque()
+        self.looped: deque[Outbound] = deque()
+
+    def push(
+        self, interface: Interface, data: bytes, segment_bytes: i64 = 0, is_partial_checksum: bool = False,
+    ) -> None:
+        """Queue a frame, or drop it where the interface is down or its queue full."""
+        if not interface.is_up:
+            self.context.drop(DropReason.DEV_DOWN, "", f"{interface.name} is down")
+        elif interface.queued_frames >= interface.queue_frames_max:
+            self.context.drop(DropReason.FULL_RING, "", f"{interface.queued_frames} frames wait on {interface.name}")
+        else:
+            interface.queued_frames += 1
+            self.frames.append(Outbound(interface.index, data, segment_bytes, is_partial_checksum))
+
+    def loop(self, packet: bytes, is_partial_checksum: bool) -> None:
+        """Queue a packet for this host itself."""
+        if len(self.looped) >= LOOP_QUEUE_MAX:
+            self.context.drop(DropReason.FULL_RING, "", f"{LOOP_QUEUE_MAX} packets wait on lo")
+            return
+        self.looped.append(Outbound(0, packet, 0, is_partial_checksum))
+
+    def pop(self) -> Outbound | None:
+        """Take the oldest frame whose interface is still up."""
+        while self.frames:
+            outbound = self.frames.popleft()
+            interface = self.interfaces[outbound.interface_index]
+            interface.queued_frames -= 1
+            if interface.is_up:
+                return outbound
+            self.context.drop(DropReason.DEV_DOWN, "", f"{interface.name} went down")
+        return None
+
+    def sent(self, outbound: Outbound) -> None:
+        """Count a frame that leaves, and tell of it."""
+        interface = self.interfaces[outbound.interface_index]
+        interface.tx_frames += 1
+        interface.tx_bytes += len(outbound.data)
+        if self.context.observer is not None:
+            self._tell_sent(interface, outbound)
+
+    def _tell_sent(self, interface: Interface, outbound: Outbound) -> None:
+        """Tell of the frame as a sniffer wants it: with its checksum, which the link would have filled in."""
+        data = outbound.data
+        if outbound.is_partial_checksum:
+            start: i64 = 14 if interface.is_ethernet else 0
+            data = data[:start] + finish_checksum(data[start:])
+        self.context.tell(FrameSent(self.context.now_ns, self.context.name, interface.name, data))
+
+
+def _directed_broadcast(network: bytes, prefix_bits: i64) -> bytes:
+    if len(network) != 4 or prefix_bits >= 31:
+        return b""
+    host_bits: int = (1 << (32 - prefix_bits)) - 1
+    return (int.from_bytes(network, "big") | host_bits).to_bytes(4, "big")

@@ -1,0 +1,250 @@
+"""Which ports are taken: explicit binds, wildcard binds, port 0, and the ephemeral ports of RFC 6056.
+
+- A ``Binding`` holds one port of one protocol on an address, or on every address of a family, or on every address of
+  both (an AF_INET6 wildcard without IPV6_V6ONLY). TCP and UDP have a table each.
+- Two bindings of a port conflict where their addresses overlap, unless both said SO_REUSEPORT, or both said
+  SO_REUSEADDR and (TCP) the other is not listening. These are Linux's rules (``inet_csk_bind_conflict``).
+- ``connect`` without ``bind`` takes a port by RFC 6056 algorithm 4 (double hash), and may share it with other
+  connections that were bound so, as long as the four-tuple is free (Linux's ``__inet_hash_connect``).
+- A closed socket's binding lingers while a connection or TIME-WAIT record of it lives. Nobody is told when that ends:
+  lingering bindings are looked at when their port is asked for, and swept when they have doubled in number.
+- The table is bounded by what holds it: descriptors, connections and TIME-WAIT records, each with a limit of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+from hashlib import blake2s
+from typing import Final
+
+from mypy_extensions import i64
+
+from estab.errors import os_error
+from estab.tcp.context import endpoint_text
+
+__all__ = ["Binding", "FlowTable", "Ports"]
+
+_PERTURB_SLOTS: Final = 1024
+"""Size of RFC 6056's ``table[]``; a power of two."""
+_SWEEP_MIN: Final = 256
+
+
+class Binding:
+    """One hold on a port. Frozen but for its flags; ``references`` counts who needs it (socket, connections)."""
+
+    def __init__(self, address: bytes, port: i64, has_v4: bool, has_v6: bool, is_reuse_address: bool,
+                 is_reuse_port: bool, is_implicit: bool) -> None:
+        self.address: bytes = address
+        """4 or 16 bytes, or ``b""``: every address of the families that it has."""
+        self.port: i64 = port
+        self.has_v4: bool = has_v4
+        self.has_v6: bool = has_v6
+        self.is_reuse_address: bool = is_reuse_address
+        self.is_reuse_port: bool = is_reuse_port
+        self.is_implicit: bool = is_implicit
+        """Taken by ``connect``, which asks only for a free four-tuple."""
+        self.is_listening: bool = False
+        self.references: i64 = 1
+        self.flow_key: bytes = b""
+        """The one connection that it serves, as TCP's table knows it; ``b""`` for a listener's, which serves many."""
+
+
+class FlowTable:
+    """What the port table asks of TCP or UDP."""
+
+    def is_flow_taken(self, local: bytes, local_port: i64, remote: bytes, remote_port: i64) -> bool:
+        """Tell whether a new connection can't have this four-tuple."""
+        raise NotImplementedError
+
+    def is_in_use(self, binding: Binding) -> bool:
+        """Tell whether a connection or TIME-WAIT record lives on a binding whose socket is closed."""
+        raise NotImplementedError
+
+
+def _overlaps(a: Binding, b: Binding) -> bool:
+    """Whether one packet could be meant for both."""
+    if a.address and b.address:
+        return a.address == b.address
+    if a.address:
+        return b.has_v4 if len(a.address) == 4 else b.has_v6
+    if b.address:
+        return a.has_v4 if len(b.address) == 4 else a.has_v6
+    return (a.has_v4 and b.has_v4) or (a.has_v6 and b.has_v6)
+
+
+def _may_share(a: Binding, b: Binding) -> bool:
+    """Whether both asked for sharing, so that an overlap is no conflict."""
+    if a.is_reuse_port and b.is_reuse_port:
+        return True
+    return a.is_reuse_address and b.is_reuse_address and not a.is_listening and not b.is_listening
+
+
+class Ports:
+    """The ports of one protocol on one host. ``name`` is for the errors' texts."""
+
+    def __init__(self, name: str, secret: bytes, port_min: i64, port_max: i64) -> None:
+        self.name: str = name
+        self.port_min: i64 = port_min
+        self.port_max: i64 = port_max
+        self._secret: bytes = secret[:32]
+        self._draws: i64 = 0
+        self._perturb: list[int] = [0] * _PERTURB_SLOTS
+        self._by_port: dict[int, list[Binding]] = {}
+        self._lingering: list[Binding] = []
+        self._sweep_at: i64 = _SWEEP_MIN
+
+    # --- taking and giving back
+
+    def bind(self, binding: Binding, flows: FlowTable) -> None:
+        """Take ``binding.port`` (0: any free ephemeral port, which is then filled in), or raise EADDRINUSE."""
+        if binding.port == 0:
+            binding.port = self._any_port(binding, flows)
+        else:
+            other = self.conflict(binding, flows)
+            if other is not None:
+                raise os_error(errno.EADDRINUSE, self._in_use_text(binding, other))
+        self._add(binding)
+
+    def connect(self, binding: Binding, remote: bytes, remote_port: i64, flows: FlowTable) -> None:
+        """Take an ephemeral port for one destination (RFC 6056 section 3.3.4).
+
+        EADDRNOTAVAIL where none is left.
+        """
+        count = self.port_max - self.port_min + 1
+        service: int = remote_port
+        digest = blake2s(
+            binding.address + b"|" + remote + service.to_bytes(2, "big"), key=self._secret, digest_size=16
+        ).digest()
+        offset: i64 = int.from_bytes(digest[:7], "big")
+        index: i64 = int.from_bytes(digest[8:10], "big") & (_PERTURB_SLOTS - 1)
+        for _ in range(count):
+            step: i64 = self._perturb[index]
+            self._perturb[index] = (step + 1) & 0xFFFFFFFF
+            port = self.port_min + (offset + step) % count
+            is_taken = flows.is_flow_taken(binding.address, port, remote, remote_port)
+            if not is_taken and self._may_connect_from(port, flows):
+                binding.port = port
+                binding.is_implicit = True
+                self._add(binding)
+                return
+        raise os_error(
+            errno.EADDRNOTAVAIL,
+            f"cannot assign requested address: all {count} ephemeral {self.name} ports towards "
+            f"{endpoint_text(remote, remote_port)} are taken",
+        )
+
+    def hold(self, binding: Binding) -> None:
+        """Keep the binding for one more user of it."""
+        binding.references += 1
+
+    def release(self, binding: Binding, flows: FlowTable) -> None:
+        """Give one reference back; the last one frees the port, or lets it linger while connections need it."""
+        binding.references -= 1
+        if binding.references > 0:
+            return
+        binding.is_listening = False
+        if flows.is_in_use(binding):
+            self._lingering.append(binding)
+            if len(self._lingering) >= self._sweep_at:
+                self._sweep(flows)
+        else:
+            self._remove(binding)
+
+    # --- asking
+
+    def conflict(self, binding: Binding, flows: FlowTable) -> Binding | None:
+        """Find a binding of the same port that excludes this one."""
+        for other in self._live_bucket(binding.port, flows):
+            if other is not binding and _overlaps(binding, other) and not _may_share(binding, other):
+                return other
+        return None
+
+    def set_listening(self, binding: Binding, flows: FlowTable) -> None:
+        """Mark the binding as a listener's, or raise EADDRINUSE.
+
+        Two sockets that share a port by SO_REUSEADDR can't both listen.
+        """
+        was_listening = binding.is_listening
+        binding.is_listening = True
+        other = self.conflict(binding, flows)
+        if other is not None and not was_listening:
+            binding.is_listening = False
+            raise os_error(errno.EADDRINUSE, self._in_use_text(binding, other))
+
+    def bindings(self, port: i64) -> list[Binding]:
+        """All that holds a port, oldest first."""
+        return list(self._by_port.get(port, []))
+
+    def used_count(self) -> i64:
+        """How many ports are held by anyone."""
+        return len(self._by_port)
+
+    # --- inside
+
+    def _add(self, binding: Binding) -> None:
+        bucket = self._by_port.get(binding.port)
+        if bucket is None:
+            self._by_port[binding.port] = [binding]
+        else:
+            bucket.append(binding)
+
+    def _remove(self, binding: Binding) -> None:
+        bucket = self._by_port[binding.port]
+        bucket.remove(binding)
+        if not bucket:
+            del self._by_port[binding.port]
+
+    def _live_bucket(self, port: i64, flows: FlowTable) -> list[Binding]:
+        """Give the holders of a port, without the lingering ones whose connections have ended."""
+        bucket = self._by_port.get(port)
+        if bucket is None:
+            return []
+        is_dead = False
+        for binding in bucket:
+            if binding.references <= 0 and not flows.is_in_use(binding):
+                is_dead = True
+        if is_dead:
+            self._sweep(flows)
+            return self._by_port.get(port, [])
+        return bucket
+
+    def _sweep(self, flows: FlowTable) -> None:
+        """Free the lingering bindings whose connections have ended."""
+        kept: list[Binding] = []
+        for binding in self._lingering:
+            if flows.is_in_use(binding):
+                kept.append(binding)
+            else:
+                self._remove(binding)
+        self._lingering = kept
+        self._sweep_at = max(_SWEEP_MIN, 2 * len(kept))
+
+    def _may_connect_from(self, port: i64, flows: FlowTable) -> bool:
+        """Ports that someone bound by name are left alone; the ones of other connects may be shared."""
+        return all_implicit(self._live_bucket(port, flows))
+
+    def _any_port(self, binding: Binding, flows: FlowTable) -> i64:
+        """Walk the ephemeral range from a keyed pseudo-random place (RFC 6056 algorithm 1) to a free port."""
+        count = self.port_max - self.port_min + 1
+        self._draws += 1
+        draw: int = self._draws
+        digest = blake2s(draw.to_bytes(8, "big"), key=self._secret, digest_size=8, person=b"port-any").digest()
+        start: i64 = int.from_bytes(digest[:7], "big")
+        for step in range(count):
+            port = self.port_min + (start + step) % count
+            if self._is_free_for(binding, port, flows):
+                return port
+        raise os_error(errno.EADDRINUSE, f"address already in use: all {count} ephemeral {self.name} ports are taken")
+
+    def _is_free_for(self, binding: Binding, port: i64, flows: FlowTable) -> bool:
+        return not any(_overlaps(binding, other) for other in self._live_bucket(port, flows))
+
+    def _in_use_text(self, binding: Binding, other: Binding) -> str:
+        state = "listening" if other.is_listening else "bound"
+        return (f"address already in use: {self.name} {endpoint_text(binding.address, binding.port)} overlaps "
+                f"{endpoint_text(other.address, other.port)}, which is {state}")
+
+
+def all_implicit(bucket: list[Binding]) -> bool:
+    """Whether every holder of a port is a connect that chose it (Linux's bucket with ``fastreuse`` -1)."""
+    return all(binding.is_implicit for binding in bucket)

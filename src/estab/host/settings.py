@@ -1,0 +1,250 @@
+"""The options of a TCP socket, one attribute each.
+
+What TCP itself obeys lives in the TCB: that of the connection, or before there is one in a template, which ``connect``
+and ``listen`` hand on. A setter does what the option asks for at once, as on Linux.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from mypy_extensions import i64
+
+from estab.abi import SOCK_STREAM
+from estab.errors import os_error
+from estab.host.demux import Demux
+from estab.host.files import Descriptor
+from estab.host.ports import Binding
+from estab.tcp.connection import Connection
+from estab.tcp.tcb import Tcb
+
+__all__ = ["StreamSettings"]
+
+
+class StreamSettings(Descriptor):
+    """What a TCP socket is made of, and its options. Durations are nanoseconds; ``linger`` is seconds or ``None``."""
+
+    def __init__(self, demux: Demux, family: i64, template: Connection | None, connection: Connection | None) -> None:
+        super().__init__(family, SOCK_STREAM)
+        self.demux: Demux = demux
+        self.connection: Connection | None = connection
+        self.template: Connection | None = template
+        """The TCB record of a socket that has no connection: it holds the options."""
+        self.binding: Binding | None = None
+        self.linger: int | None = None
+        self.receive_lowat_bytes: i64 = 1
+        self._reuse_address: bool = False
+        self._reuse_port: bool = False
+        self._v6only: bool = False
+
+    def settings(self) -> Connection:
+        """Give the TCB that the options live in."""
+        connection = self.connection
+        if connection is not None:
+            return connection
+        template = self.template
+        assert template is not None
+        return template
+
+    # --- of the socket and its port
+
+    @property
+    def reuse_address(self) -> bool:
+        """SO_REUSEADDR: share a port with connections in TIME-WAIT, and with others that said so and don't listen."""
+        return self._reuse_address
+
+    @reuse_address.setter
+    def reuse_address(self, value: bool) -> None:
+        self._reuse_address = value
+        if self.binding is not None:
+            self.binding.is_reuse_address = value
+
+    @property
+    def reuse_port(self) -> bool:
+        """SO_REUSEPORT: share a port with all that said so."""
+        return self._reuse_port
+
+    @reuse_port.setter
+    def reuse_port(self, value: bool) -> None:
+        self._reuse_port = value
+        if self.binding is not None:
+            self.binding.is_reuse_port = value
+
+    @property
+    def v6only(self) -> bool:
+        """IPV6_V6ONLY: no IPv4 through mapped addresses. EINVAL once the socket is bound."""
+        return self._v6only
+
+    @v6only.setter
+    def v6only(self, value: bool) -> None:
+        if self.binding is not None:
+            raise os_error(errno.EINVAL, "invalid argument: IPV6_V6ONLY can't change once the socket is bound")
+        self._v6only = value
+
+    # --- of TCP
+
+    @property
+    def nodelay(self) -> bool:
+        """TCP_NODELAY: send small segments at once (RFC 9293 section 3.7.4)."""
+        return self.settings().nodelay
+
+    @nodelay.setter
+    def nodelay(self, value: bool) -> None:
+        self.settings().set_nodelay(value)
+        self._touch()
+
+    @property
+    def keepalive(self) -> bool:
+        """SO_KEEPALIVE: ask an idle peer whether it is there."""
+        return self.settings().keepalive
+
+    def set_keepalive(self, is_on: bool, now_ns: i64) -> None:
+        """Switch SO_KEEPALIVE."""
+        self.settings().set_keepalive(is_on, now_ns)
+        self._touch()
+
+    @property
+    def keep_idle_ns(self) -> int:
+        """TCP_KEEPIDLE: silence before the first probe."""
+        return self.settings().keep_idle_ns
+
+    @keep_idle_ns.setter
+    def keep_idle_ns(self, value: int) -> None:
+        tcb = self.settings()
+        tcb.keep_idle_ns = value
+        if tcb.keepalive and tcb.probes_out == 0:
+            tcb.set_keepalive(True, tcb.context.now_ns)
+            self._touch()
+
+    @property
+    def keep_interval_ns(self) -> int:
+        """TCP_KEEPINTVL: time between probes."""
+        return self.settings().keep_interval_ns
+
+    @keep_interval_ns.setter
+    def keep_interval_ns(self, value: int) -> None:
+        self.settings().keep_interval_ns = value
+
+    @property
+    def keep_count(self) -> int:
+        """TCP_KEEPCNT: probes without answer that end the connection."""
+        return self.settings().keep_count
+
+    @keep_count.setter
+    def keep_count(self, value: int) -> None:
+        self.settings().keep_count = value
+
+    @property
+    def user_timeout_ns(self) -> int:
+        """TCP_USER_TIMEOUT: how long what was sent may stay unacknowledged; 0 leaves it to ``tcp_retries2``."""
+        return self.settings().user_timeout_ns
+
+    @user_timeout_ns.setter
+    def user_timeout_ns(self, value: int) -> None:
+        self.settings().user_timeout_ns = value
+
+    @property
+    def syn_retries(self) -> int:
+        """TCP_SYNCNT: retransmissions of the SYN before ``connect`` gives up; 1 to 127, or EINVAL."""
+        return self.settings().syn_retries
+
+    @syn_retries.setter
+    def syn_retries(self, value: int) -> None:
+        if not 1 <= value <= 127:
+            raise os_error(errno.EINVAL, f"invalid argument: TCP_SYNCNT is 1 to 127, not {value}")
+        self.settings().syn_retries = value
+
+    @property
+    def maxseg(self) -> int:
+        """TCP_MAXSEG: the largest text of a segment now, or the limit that was set before; 0 or 88 to 32767."""
+        tcb = self.settings()
+        if self.connection is not None:
+            return tcb.snd_mss()
+        return tcb.user_mss if tcb.user_mss > 0 else 536
+
+    @maxseg.setter
+    def maxseg(self, value: int) -> None:
+        if value != 0 and not 88 <= value <= 32767:
+            raise os_error(errno.EINVAL, f"invalid argument: TCP_MAXSEG is 0 or 88 to 32767, not {value}")
+        self.settings().user_mss = value
+
+    @property
+    def quickack(self) -> bool:
+        """TCP_QUICKACK: acknowledge at once for now; as on Linux TCP may leave the mode again by itself."""
+        return not self.settings().is_interactive
+
+    @quickack.setter
+    def quickack(self, value: bool) -> None:
+        tcb = self.settings()
+        tcb.is_interactive = not value
+        tcb.quick_acks = tcb.context.config.tcp_quick_acks if value else 0
+        if value and tcb.is_ack_pending:
+            tcb.is_ack_due = True
+            self._touch()
+
+    @property
+    def oob_inline(self) -> bool:
+        """SO_OOBINLINE: leave the urgent byte in the stream."""
+        return self.settings().is_oob_inline
+
+    @oob_inline.setter
+    def oob_inline(self, value: bool) -> None:
+        self.settings().is_oob_inline = value
+
+    @property
+    def congestion(self) -> str:
+        """TCP_CONGESTION: the name of the congestion control."""
+        return self.settings().congestion.name
+
+    @property
+    def ttl(self) -> int:
+        """IP_TTL, IPV6_UNICAST_HOPS: 1 to 255, or EINVAL."""
+        return self.settings().ttl
+
+    @ttl.setter
+    def ttl(self, value: int) -> None:
+        if not 1 <= value <= 255:
+            raise os_error(errno.EINVAL, f"invalid argument: a TTL is 1 to 255, not {value}")
+        self.settings().ttl = value
+
+    @property
+    def tos(self) -> int:
+        """IP_TOS, IPV6_TCLASS. The ECN bits are TCP's."""
+        return self.settings().tos
+
+    @tos.setter
+    def tos(self, value: int) -> None:
+        self.settings().tos = value & 0xFC
+
+    # --- buffers
+
+    @property
+    def receive_buffer_bytes(self) -> int:
+        """SO_RCVBUF: bytes of the receive buffer, as they are (Linux's doubling is the caller's)."""
+        return self.settings().receive_buffer_bytes
+
+    @receive_buffer_bytes.setter
+    def receive_buffer_bytes(self, value: int) -> None:
+        tcb = self.settings()
+        tcb.receive_buffer_bytes = max(2304, min(value, 2 * tcb.context.config.rmem_max))
+        tcb.is_receive_buffer_fixed = True
+
+    @property
+    def send_buffer_bytes(self) -> int:
+        """SO_SNDBUF: bytes of the send buffer, as they are (Linux's doubling is the caller's)."""
+        return self.settings().send_buffer_bytes
+
+    @send_buffer_bytes.setter
+    def send_buffer_bytes(self, value: int) -> None:
+        tcb = self.settings()
+        tcb.send_buffer_bytes = max(4608, min(value, 2 * tcb.context.config.wmem_max))
+        tcb.is_send_buffer_fixed = True
+
+    def tcb(self) -> Tcb:
+        """Look at the TCB: the connection's, or the record that ``socket()`` made (M2)."""
+        return self.settings()
+
+    def _touch(self) -> None:
+        connection = self.connection
+        if connection is not None:
+            self.demux.touch(connection)

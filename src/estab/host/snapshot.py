@@ -1,0 +1,116 @@
+"""What ``ss -a`` would print: every socket, half-open entry and TIME-WAIT record of a host, at one instant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mypy_extensions import i64
+
+from estab import abi
+from estab.abi import AF_INET
+from estab.host.demux import Demux
+from estab.host.files import Files
+from estab.host.stream import StreamSocket
+from estab.host.udp import DatagramSocket, Udp
+from estab.tcp.connection import Connection
+from estab.tcp.context import endpoint_text
+from estab.tcp.listener import HalfOpen
+from estab.tcp.timewait import TimeWait
+
+__all__ = ["SocketRow", "rows"]
+
+_STATES = (
+    "", "ESTAB", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT", "CLOSED", "CLOSE-WAIT", "LAST-ACK",
+    "LISTEN", "CLOSING",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SocketRow:
+    """One row. ``recv_q`` and ``send_q`` are bytes, a listener's the accept queue's depth and limit, as in ``ss``."""
+
+    netid: str
+    """``tcp``, ``tcp6``, ``udp`` or ``udp6``."""
+    state: str
+    """As ``ss`` writes it: ``ESTAB``, ``SYN-RECV``, ``UNCONN`` …; ``CLOSED`` is a TCP socket with no connection."""
+    recv_q: int
+    send_q: int
+    local: str
+    peer: str
+    fd: int
+    """-1 where no program has it: an orphan, a queued connection, a half-open entry, a TIME-WAIT record."""
+    timer: str
+    """``on`` (retransmission), ``keepalive``, ``persist``, ``delack``, ``timewait``, or empty."""
+    timer_ns: int
+    """Until the timer runs out."""
+    retransmits: int
+    detail: str
+    """What the row is, where the state does not say it: ``orphan``, ``in the accept queue``, ``half-open`` …"""
+
+
+def rows(demux: Demux, udp: Udp, files: Files, now_ns: i64) -> list[SocketRow]:
+    """List descriptors in their order, then what lives without one, in the order in which it came."""
+    result: list[SocketRow] = []
+    for descriptor in files.open_descriptors():
+        if isinstance(descriptor, StreamSocket):
+            result.append(_stream_row(descriptor, now_ns))
+        elif isinstance(descriptor, DatagramSocket):
+            result.append(_datagram_row(descriptor))
+    for endpoint in demux.table.values():
+        if isinstance(endpoint, Connection):
+            if endpoint.owner is None:
+                what = "orphan" if endpoint.is_orphan else "in the accept queue"
+                result.append(_connection_row(endpoint, _netid("tcp", endpoint.local), -1, what, now_ns))
+        elif isinstance(endpoint, HalfOpen):
+            result.append(SocketRow(
+                _netid("tcp", endpoint.local), "SYN-RECV", 0, 0, endpoint_text(endpoint.local, endpoint.listener.port),
+                endpoint_text(endpoint.remote, endpoint.remote_port), -1, "on", max(0, endpoint.due_ns - now_ns),
+                endpoint.retransmissions, "half-open",
+            ))
+        elif isinstance(endpoint, TimeWait) and endpoint.tcb is None:
+            result.append(_time_wait_row(endpoint, -1, now_ns))
+    return result
+
+
+def _netid(name: str, address: bytes) -> str:
+    return f"{name}6" if len(address) == 16 else name
+
+
+def _stream_row(socket: StreamSocket, now_ns: i64) -> SocketRow:
+    netid = "tcp" if socket.family == AF_INET else "tcp6"
+    local = endpoint_text(socket.local, socket.local_port)
+    listener = socket.listener
+    if listener is not None:
+        return SocketRow(netid, "LISTEN", len(listener.ready), listener.backlog, local, "*:*", socket.fd, "", 0, 0, "")
+    connection = socket.connection
+    if connection is None:
+        return SocketRow(netid, "CLOSED", 0, 0, local, "*:*", socket.fd, "", 0, 0, "")
+    endpoint = socket.demux.table.get(connection.key)
+    if isinstance(endpoint, TimeWait) and endpoint.tcb is connection:
+        return _time_wait_row(endpoint, socket.fd, now_ns)
+    return _connection_row(connection, netid, socket.fd, "", now_ns)
+
+
+def _connection_row(connection: Connection, netid: str, fd: i64, detail: str, now_ns: i64) -> SocketRow:
+    info = connection.info(now_ns)
+    return SocketRow(
+        netid, _STATES[connection.state], info.inq_bytes, info.outq_bytes,
+        endpoint_text(connection.local, connection.local_port),
+        endpoint_text(connection.remote, connection.remote_port), fd, info.timer, info.timer_ns,
+        info.retransmits, detail,
+    )
+
+
+def _time_wait_row(record: TimeWait, fd: i64, now_ns: i64) -> SocketRow:
+    return SocketRow(
+        _netid("tcp", record.local), _STATES[abi.TIME_WAIT], 0, 0, endpoint_text(record.local, record.local_port),
+        endpoint_text(record.remote, record.remote_port), fd, "timewait", max(0, record.expires_ns - now_ns), 0, "",
+    )
+
+
+def _datagram_row(socket: DatagramSocket) -> SocketRow:
+    netid = "udp" if socket.family == AF_INET else "udp6"
+    peer = endpoint_text(socket.remote, socket.remote_port) if socket.remote else "*:*"
+    state = "ESTAB" if socket.remote else "UNCONN"
+    local = endpoint_text(socket.local, socket.local_port)
+    return SocketRow(netid, state, socket.queue_bytes, 0, local, peer, socket.fd, "", 0, 0, "")

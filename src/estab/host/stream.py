@@ -1,0 +1,487 @@
+"""TCP sockets: the calls of the sockets API, on connections and listeners.
+
+- Nothing waits: EAGAIN and EINPROGRESS say that a call would. Whoever waits does it floors above, by ``readiness``.
+- What a call changes goes out at the next ``Host.poll_frame``.
+- Errnos and the order of checks are Linux's.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from mypy_extensions import i64
+
+from estab import abi
+from estab.abi import (
+    AF_INET,
+    MSG_DONTWAIT,
+    MSG_EOR,
+    MSG_MORE,
+    MSG_NOSIGNAL,
+    MSG_OOB,
+    MSG_PEEK,
+    MSG_TRUNC,
+    MSG_WAITALL,
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLOUT,
+    POLLPRI,
+    POLLRDHUP,
+    SHUT_RD,
+    SHUT_RDWR,
+    SHUT_WR,
+)
+from estab.errors import os_error
+from estab.host.demux import Demux
+from estab.host.files import Files
+from estab.host.paths import HostPaths, Path
+from estab.host.ports import Binding, FlowTable, Ports
+from estab.host.settings import StreamSettings
+from estab.host.sockaddr import ANY, Endpoint, SockAddr, read_sockaddr, write_sockaddr
+from estab.tcp.connection import Connection
+from estab.tcp.context import Context, endpoint_text
+from estab.tcp.info import Info, Queues
+from estab.tcp.listener import Listener, inherit
+from estab.wire.address import is_link_local, is_multicast
+from estab.wire.tcp import make_key
+
+__all__ = ["StreamSocket", "Streams"]
+
+
+class Streams(FlowTable):
+    """What all TCP sockets of one host share."""
+
+    def __init__(self, context: Context, files: Files, paths: HostPaths, demux: Demux, ports: Ports) -> None:
+        self.context: Context = context
+        self.files: Files = files
+        self.paths: HostPaths = paths
+        self.demux: Demux = demux
+        self.ports: Ports = ports
+
+    def socket(self, family: i64) -> StreamSocket:
+        """Make a socket: a descriptor and its TCB record. EMFILE."""
+        self.files.ensure_room()
+        made = StreamSocket(self, family, self.demux.new_template(), None)
+        self.files.allocate(made, "socket()")
+        return made
+
+    def is_flow_taken(self, local: bytes, local_port: i64, remote: bytes, remote_port: i64) -> bool:
+        """Tell whether a connection, or a TIME-WAIT record that may not be reused, has this four-tuple."""
+        return not self.demux.may_reuse(make_key(remote, local, remote_port, local_port), self.context.now_ns)
+
+    def is_in_use(self, binding: Binding) -> bool:
+        """Tell whether a connection or TIME-WAIT record lives on a binding whose socket is closed."""
+        if binding.flow_key:
+            return binding.flow_key in self.demux.table
+        return binding.port in self.demux.port_users
+
+
+class StreamSocket(StreamSettings):
+    """A TCP socket of AF_INET or AF_INET6: unconnected, listening, or with a connection."""
+
+    def __init__(
+        self, streams: Streams, family: i64, template: Connection | None, connection: Connection | None,
+    ) -> None:
+        super().__init__(streams.demux, family, template, connection)
+        self.streams: Streams = streams
+        self.listener: Listener | None = None
+        self.local: bytes = ANY
+        self.local_port: i64 = 0
+        self.scope: i64 = 0
+        self.has_bound_address: bool = False
+        self.is_connect_reported: bool = connection is not None
+        """``connect`` has said that the connection is made; again it says EISCONN."""
+
+    # --- opening
+
+    def bind(self, address: object, now_ns: i64) -> None:
+        """Take a local address and port (0: any). EINVAL when bound already, EADDRINUSE, EADDRNOTAVAIL."""
+        self.streams.context.now_ns = now_ns
+        end = read_sockaddr(self.family, address, "bind")
+        if self.binding is not None or self.connection is not None:
+            raise os_error(errno.EINVAL, f"invalid argument: the socket is already bound to {self._local_text()}")
+        if end.address and not self.streams.paths.is_local(end.address):
+            raise os_error(errno.EADDRNOTAVAIL, "cannot assign requested address: "
+                           f"{endpoint_text(end.address, end.port)} is not an address of this host")
+        self._bind(end.address, end.port)
+        self.has_bound_address = end.address != ANY
+        self.scope = end.scope
+
+    def listen(self, backlog: i64, now_ns: i64) -> None:
+        """Open passively: SYNs are taken, into two queues. Again: change the limit (M4). EINVAL, EADDRINUSE."""
+        self.streams.context.now_ns = now_ns
+        if self.listener is not None:
+            self.listener.set_backlog(backlog)
+            return
+        if self.connection is not None:
+            raise os_error(errno.EINVAL, f"invalid argument: listen on {self.text()}, which has a connection")
+        if self.binding is None:
+            self._bind(ANY, 0)
+        binding = self.binding
+        assert binding is not None
+        self.streams.ports.set_listening(binding, self.streams)
+        template = self.demux.new_template()
+        template.syn_retries = self.settings().syn_retries
+        inherit(template, self.settings())
+        is_v6 = self.family != AF_INET and len(self.local) != 4
+        listener = Listener(self.streams.context, self.local, self.local_port, backlog, template, template.congestion,
+                            self.v6only, is_v6)
+        listener.owner = self
+        self.template = template
+        self.listener = listener
+        self.demux.listen(listener)
+
+    def connect(self, address: object, now_ns: i64) -> None:
+        """Open actively: the SYN goes out, and EINPROGRESS says so. Called again it tells how it went.
+
+        EALREADY while it goes on, EISCONN when connected, the connection's error when it failed (and then the socket
+        may connect again). ENETUNREACH without a route, EADDRNOTAVAIL without a free port.
+        """
+        self.streams.context.now_ns = now_ns
+        end = read_sockaddr(self.family, address, "connect")
+        if self.listener is not None:
+            raise os_error(errno.EISCONN, f"transport endpoint is already connected: {self.text()} listens")
+        if self.connection is not None:
+            self._connect_again(self.connection)
+            return
+        self._start_connecting(end, now_ns)
+        raise os_error(errno.EINPROGRESS, f"operation now in progress: {self.text()} is connecting")
+
+    def accept(self, now_ns: i64) -> StreamSocket:
+        """Take the oldest connection of the accept queue, with a descriptor of its own. EAGAIN, EINVAL, EMFILE."""
+        streams = self.streams
+        streams.context.now_ns = now_ns
+        listener = self.listener
+        binding = self.binding
+        if listener is None or binding is None:
+            raise os_error(errno.EINVAL, f"invalid argument: accept on {self.text()}, which does not listen")
+        if not listener.ready:
+            raise os_error(errno.EAGAIN,
+                           f"resource temporarily unavailable: the accept queue of {self.text()} is empty")
+        streams.files.ensure_room()
+        connection = listener.accept()
+        assert connection is not None
+        made = StreamSocket(streams, self.family, None, connection)
+        made.local, made.local_port = connection.local, connection.local_port
+        made.has_bound_address = True
+        made.linger = self.linger
+        made._reuse_address, made._reuse_port, made._v6only = self._reuse_address, self._reuse_port, self._v6only
+        made.binding = binding
+        streams.ports.hold(binding)
+        connection.owner = made
+        streams.files.allocate(made, "accept()")
+        streams.context.wake(made)
+        return made
+
+    # --- bytes
+
+    def send(self, data: bytes, flags: i64, now_ns: i64) -> int:
+        """Copy as much of ``data`` into the send buffer as there is room for, and say how much. EAGAIN when it is full.
+
+        EPIPE when sending is over or never began; the connection's own error comes first.
+        """
+        _check_flags(flags, MSG_OOB | MSG_DONTWAIT | MSG_EOR | MSG_NOSIGNAL | MSG_MORE)
+        self.streams.context.now_ns = now_ns
+        connection = self.connection
+        if connection is None:
+            raise os_error(errno.EPIPE, f"broken pipe: {self.text()} is not connected")
+        if (flags & MSG_OOB) != 0:
+            count = connection.write_urgent(data, now_ns)
+        else:
+            count = connection.write(data, now_ns)
+        if count == 0 and data:
+            raise os_error(errno.EAGAIN, f"resource temporarily unavailable: the send buffer of {self.text()} is full")
+        self.demux.touch(connection)
+        return count
+
+    def recv(self, size: i64, flags: i64, now_ns: i64) -> bytes:
+        """Take up to ``size`` bytes of what came; ``b""`` at the end of the stream. EAGAIN when nothing is there yet.
+
+        ENOTCONN without a connection; the connection's error, once, when it has one and all before it was read.
+        """
+        _check_flags(flags, MSG_OOB | MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_WAITALL)
+        self.streams.context.now_ns = now_ns
+        connection = self.connection
+        if connection is None:
+            raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: recv on {self.text()}")
+        if (flags & MSG_OOB) != 0:
+            return self._recv_urgent(connection, (flags & MSG_PEEK) != 0)
+        if size <= 0:
+            return b""
+        data = connection.read(size, (flags & MSG_PEEK) != 0, now_ns)
+        if data:
+            self.demux.touch(connection)
+            return data
+        if not connection.is_fin_received:
+            connection.raise_error()
+        if connection.is_eof():
+            return b""
+        raise os_error(errno.EAGAIN, f"resource temporarily unavailable: nothing has come on {self.text()}")
+
+    def _recv_urgent(self, connection: Connection, is_peek: bool) -> bytes:
+        octet = connection.read_urgent(is_peek)
+        if octet >= 0:
+            return bytes([octet])
+        if octet == -1:
+            raise os_error(errno.EAGAIN,
+                           f"resource temporarily unavailable: the urgent byte of {self.text()} is on its way")
+        raise os_error(errno.EINVAL, f"invalid argument: {self.text()} has no urgent byte")
+
+    # --- closing
+
+    def shutdown(self, how: i64, now_ns: i64) -> None:
+        """End sending (a FIN goes behind the last byte), reading, or both. ENOTCONN without a connection, EINVAL."""
+        self.streams.context.now_ns = now_ns
+        if how != SHUT_RD and how != SHUT_WR and how != SHUT_RDWR:
+            raise os_error(errno.EINVAL, f"invalid argument: shutdown: how must be 0, 1 or 2, not {how}")
+        if self.listener is not None:
+            if how != SHUT_WR:
+                self._stop_listening(now_ns)
+            return
+        connection = self.connection
+        if connection is None or connection.state == abi.CLOSED or connection.state == abi.TIME_WAIT:
+            raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: shutdown of {self.text()}")
+        if how != SHUT_WR:
+            connection.shutdown_read()
+        if how != SHUT_RD:
+            connection.shutdown_write(now_ns)
+        self.streams.context.wake(self)
+        self.demux.touch(connection)
+
+    def close(self, now_ns: i64) -> None:
+        """Give the descriptor back. The connection goes on by itself until both sides are done (M15).
+
+        With ``linger`` 0 it is reset instead. A longer ``linger`` is for whoever can wait: see ``outq_bytes``.
+        """
+        self.streams.context.now_ns = now_ns
+        if self.listener is not None:
+            self._stop_listening(now_ns)
+        connection = self.connection
+        if connection is not None:
+            if self.linger == 0:
+                connection.abort(now_ns)
+            else:
+                connection.close(now_ns)
+            self.demux.forget_owner(connection)
+            self.demux.touch(connection)
+        self._release_binding()
+        self.streams.files.release(self)
+
+    # --- asking
+
+    def readiness(self) -> i64:
+        """POLL bits that hold now (Linux's ``tcp_poll``)."""
+        listener = self.listener
+        if listener is not None:
+            return POLLIN if listener.ready else 0
+        connection = self.connection
+        if connection is None:
+            return POLLOUT | POLLHUP
+        state = connection.state
+        is_over = state == abi.CLOSED or state == abi.TIME_WAIT
+        is_read_over = is_over or connection.is_fin_received or connection.is_read_shut
+        bits: i64 = 0
+        if is_over or (is_read_over and connection.fin_wanted):
+            bits |= POLLHUP
+        if is_read_over:
+            bits |= POLLIN | POLLRDHUP
+        elif connection.readable_bytes() >= self.receive_lowat_bytes:
+            bits |= POLLIN
+        if connection.is_writable():
+            bits |= POLLOUT
+        if connection.is_urgent_new:
+            bits |= POLLPRI
+        if connection.error != 0:
+            bits |= POLLERR
+        return bits
+
+    def take_error(self) -> int:
+        """Give SO_ERROR and clear it."""
+        connection = self.connection
+        return connection.take_error() if connection is not None else 0
+
+    def error_text(self) -> str:
+        """Say what the connection's error was, also after it was taken."""
+        connection = self.connection
+        return connection.error_text if connection is not None else ""
+
+    def getsockname(self) -> SockAddr:
+        """Give the local address; the wildcard and port 0 before there is one."""
+        return write_sockaddr(self.family, self.local, self.local_port, self._scope_of(self.local))
+
+    def getpeername(self) -> SockAddr:
+        """Give the remote address, or raise ENOTCONN."""
+        connection = self.connection
+        if connection is None or connection.state == abi.SYN_SENT or connection.state == abi.CLOSED:
+            raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: getpeername of {self.text()}")
+        return write_sockaddr(self.family, connection.remote, connection.remote_port, self._scope_of(connection.remote))
+
+    @property
+    def state(self) -> int:
+        """The TCP state, as ``abi`` numbers it."""
+        if self.listener is not None:
+            return abi.LISTEN
+        connection = self.connection
+        return connection.state if connection is not None else abi.CLOSED
+
+    @property
+    def readable_bytes(self) -> int:
+        """Bytes that came and wait to be read (SIOCINQ)."""
+        connection = self.connection
+        return connection.readable_bytes() if connection is not None else 0
+
+    @property
+    def outq_bytes(self) -> int:
+        """Bytes written and not acknowledged (SIOCOUTQ)."""
+        connection = self.connection
+        return connection.outq_bytes() if connection is not None else 0
+
+    @property
+    def outq_unsent_bytes(self) -> int:
+        """Bytes written and not sent (SIOCOUTQNSD)."""
+        connection = self.connection
+        return connection.unsent_bytes() if connection is not None else 0
+
+    def info(self, now_ns: i64) -> Info:
+        """Give what TCP_INFO tells."""
+        return self.settings().info(now_ns)
+
+    def queues(self, now_ns: i64) -> Queues:
+        """Give both queues of a listening socket (M5), or raise EINVAL."""
+        listener = self.listener
+        if listener is None:
+            raise os_error(errno.EINVAL, f"invalid argument: {self.text()} does not listen and has no queues")
+        return listener.queues(now_ns)
+
+    def text(self) -> str:
+        """Name the socket as facts do: ``10.0.0.1:40000>10.0.0.2:80``, ``*:80>*``."""
+        connection = self.connection
+        return connection.name() if connection is not None else f"{self._local_text()}>*"
+
+    # --- inside
+
+    def _local_text(self) -> str:
+        return endpoint_text(self.local, self.local_port)
+
+    def _scope_of(self, address: bytes) -> i64:
+        return self.scope if len(address) == 16 and is_link_local(address) else 0
+
+    def _bind(self, address: bytes, port: i64) -> None:
+        binding = self._new_binding(address, port)
+        self.streams.ports.bind(binding, self.streams)
+        self.binding = binding
+        self.local, self.local_port = address, binding.port
+
+    def _new_binding(self, address: bytes, port: i64) -> Binding:
+        is_v4 = self.family == AF_INET or len(address) == 4
+        has_v4 = is_v4 or (not address and not self.v6only)
+        return Binding(address, port, has_v4, not is_v4, self.reuse_address, self.reuse_port, False)
+
+    def _release_binding(self) -> None:
+        binding = self.binding
+        if binding is not None:
+            self.binding = None
+            self.streams.ports.release(binding, self.streams)
+
+    def _stop_listening(self, now_ns: i64) -> None:
+        listener = self.listener
+        binding = self.binding
+        assert listener is not None
+        assert binding is not None
+        self.demux.close_listener(listener, now_ns)
+        self.listener = None
+        binding.is_listening = False
+        self.streams.context.wake(self)
+
+    def _connect_again(self, connection: Connection) -> None:
+        """Answer a second ``connect``: how did the first one go?"""
+        state = connection.state
+        if state == abi.SYN_SENT or state == abi.SYN_RECEIVED:
+            raise os_error(errno.EALREADY, f"operation already in progress: {connection.name()} is connecting")
+        if connection.snd_una > connection.iss:
+            if not self.is_connect_reported:
+                self.is_connect_reported = True
+                return
+            raise os_error(errno.EISCONN, f"transport endpoint is already connected: {connection.name()}")
+        number = connection.take_error()
+        text = connection.error_text
+        self._forget_failed(connection)
+        raise os_error(number if number != 0 else errno.ECONNABORTED, text or "software caused connection abort")
+
+    def _forget_failed(self, connection: Connection) -> None:
+        """Make the socket unconnected again after a failed ``connect``, as Linux does. What ``bind`` took stays."""
+        template = self.demux.new_template()
+        inherit(template, connection)
+        template.syn_retries = connection.syn_retries
+        connection.owner = None
+        self.demux.touch(connection)
+        self.template = template
+        self.connection = None
+        binding = self.binding
+        if binding is not None and binding.is_implicit:
+            self._release_binding()
+            self.local_port = 0
+        if not self.has_bound_address:
+            self.local = ANY
+
+    def _start_connecting(self, end: Endpoint, now_ns: i64) -> None:
+        self._check_version(end)
+        remote = end.address if end.address else (b"\x7f\0\0\x01" if end.is_v4 else b"\0" * 15 + b"\x01")
+        path = self._path_to(remote, end)
+        local = self.local if self.local else path.source
+        is_new_binding = self.binding is None
+        if is_new_binding:
+            binding = self._new_binding(local, 0)
+            self.streams.ports.connect(binding, remote, end.port, self.streams)
+            self.binding = binding
+            self.local_port = binding.port
+        connection = self.demux.new_connection(local, self.local_port, remote, end.port, self)
+        inherit(connection, self.settings())
+        connection.syn_retries = self.settings().syn_retries
+        try:
+            self.demux.connect(connection, now_ns)
+        except OSError:
+            if is_new_binding:
+                self._release_binding()
+                self.local_port = 0
+            raise
+        self.local = local
+        self.scope = end.scope
+        self.connection = connection
+        self.template = None
+        self.is_connect_reported = False
+        self._narrow_binding(connection)
+
+    def _narrow_binding(self, connection: Connection) -> None:
+        """From now on the binding holds one address and serves one connection."""
+        binding = self.binding
+        if binding is not None and binding.references == 1:
+            binding.address = connection.local
+            binding.has_v4 = len(connection.local) == 4
+            binding.has_v6 = not binding.has_v4
+            binding.flow_key = connection.key
+
+    def _check_version(self, end: Endpoint) -> None:
+        if self.family != AF_INET and end.is_v4 and self.v6only:
+            raise os_error(errno.ENETUNREACH, "network is unreachable: an IPv4 address on an IPV6_V6ONLY socket")
+        if self.local and (len(self.local) == 4) != end.is_v4:
+            raise os_error(errno.ENETUNREACH, f"network is unreachable: the socket is bound to {self._local_text()}, "
+                           "of the other IP version")
+
+    def _path_to(self, remote: bytes, end: Endpoint) -> Path:
+        path = self.streams.paths.find_from(remote, self.local, end.scope)
+        counters = self.streams.context.counters
+        if path is None or not path.source or path.is_broadcast or is_multicast(remote):
+            if len(remote) == 4:
+                counters.IpOutNoRoutes += 1
+            else:
+                counters.Ip6OutNoRoutes += 1
+            what = "no route to" if path is None or not path.source else "no connection can be made to"
+            raise os_error(errno.ENETUNREACH, f"network is unreachable: {what} {endpoint_text(remote, end.port)}")
+        return path
+
+
+def _check_flags(flags: i64, allowed: i64) -> None:
+    if (flags & ~allowed) != 0:
+        raise os_error(errno.EOPNOTSUPP, f"operation not supported: flags {int(flags & ~allowed):#x} on a TCP socket")
