@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from estab import abi
 from estab.errors import DropReason, os_error
@@ -30,6 +30,7 @@ from estab.wire.tcp import ACK, RST, SYN, Segment, flags_text, flow_key, make_ke
 __all__ = ["Demux", "Outgoing"]
 
 
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Outgoing:
     """A segment on its way down: what IP must know of it. ``segment_bytes`` is not 0 for a super-segment."""
 

@@ -35,8 +35,8 @@ from estab.wire.tcp import ACK, RST, SYN, Segment, segment_length
 __all__ = ["HalfOpen", "Listener", "Template"]
 
 
-class Template(Connection):
-    """The settings that a listener hands to its connections: a TCB that never leaves LISTEN."""
+Template = Connection
+"""The settings that a listener hands to its connections: a TCB that is never opened."""
 
 
 class HalfOpen(Endpoint):

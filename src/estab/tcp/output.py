@@ -14,7 +14,7 @@ from mypy_extensions import i64
 from estab import abi
 from estab.tcp import receive, recovery
 from estab.tcp.rtt import timeout_ns
-from estab.tcp.tcb import CA_LOSS, CA_OPEN, CA_RECOVERY, NO_SEQ, SentSegment, Tcb
+from estab.tcp.tcb import CA_DISORDER, CA_LOSS, CA_RECOVERY, NO_SEQ, SentSegment, Tcb
 from estab.units import MS, NEVER
 from estab.wire.seq import wrap
 from estab.wire.tcp import ACK, FIN, PSH, RST, SYN, URG, Segment, options_length
@@ -78,7 +78,9 @@ def bare_segment(tcb: Tcb, seq: i64, flags: i64, now_ns: i64) -> Segment:
 
 def _sack_blocks(tcb: Tcb) -> list[int] | None:
     """List up to three blocks beside timestamps, four without (RFC 2018 section 3); a DSACK goes first (RFC 2883)."""
-    most: i64 = 3 if tcb.has_timestamps else 4
+    most: i64 = 4
+    if tcb.has_timestamps:
+        most = 3
     blocks: list[int] = []
     if tcb.dsack_left != NO_SEQ:
         blocks.append(tcb.dsack_left)
@@ -242,7 +244,7 @@ def _split(tcb: Tcb, sent: list[SentSegment], at: i64, limit: i64) -> None:
 
 def _text_limit(tcb: Tcb) -> i64:
     """Give the most text one segment to the wire may carry now; SACK blocks take their part."""
-    limit = tcb.mss_base - (12 if tcb.has_timestamps else 0)
+    limit = tcb.snd_mss()
     if tcb.has_sack and (tcb.out_of_order is not None or tcb.dsack_left != NO_SEQ):
         blocks = _sack_blocks(tcb)
         if blocks is not None:
@@ -287,9 +289,10 @@ def _new_text(tcb: Tcb, now_ns: i64) -> Segment | None:
 def _congestion_room(tcb: Tcb, pipe: i64, mss: i64) -> i64:
     """Give how much congestion control lets into the network now. With nothing in flight, at least one segment."""
     room = tcb.cwnd_bytes - pipe
-    if tcb.duplicate_acks > 0 and tcb.ca_state != CA_RECOVERY and tcb.ca_state != CA_LOSS and tcb.has_sack:
+    if tcb.duplicate_acks > 0 and tcb.ca_state == CA_DISORDER and tcb.has_sack:
         # Limited transmit (RFC 3042): a new segment for each of the first two duplicates. Without SACK the pipe shows it.
-        room += min(tcb.duplicate_acks, 2) * mss if room < mss and tcb.ca_state == CA_OPEN else 0
+        if room < mss:
+            room += min(tcb.duplicate_acks, 2) * mss
     if pipe <= 0:
         room = max(room, mss)
     return room

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from estab import abi
 from estab.tcp.buffers import ByteQueue
@@ -40,6 +40,7 @@ CA_RECOVERY: Final = 3
 CA_LOSS: Final = 4
 
 
+@mypyc_attr(acyclic=True, free_list_len=1)
 class SentSegment:
     """A segment in flight: ``seq`` to ``end`` with its text, until it is acknowledged."""
 
@@ -209,17 +210,23 @@ class Tcb(Flow):
     def unsent_bytes(self) -> i64:
         """Count the bytes written and never sent."""
         unsent = self.unsent
-        return 0 if unsent is None else unsent.size
+        if unsent is None:
+            return 0
+        return unsent.size
 
     def in_flight_count(self) -> i64:
         """Count the segments sent and not acknowledged."""
         sent = self.sent
-        return 0 if sent is None else len(sent) - self.sent_head
+        if sent is None:
+            return 0
+        return len(sent) - self.sent_head
 
     def unread_bytes(self) -> i64:
         """Count the bytes received in order and not read."""
         received = self.received
-        return 0 if received is None else received.size
+        if received is None:
+            return 0
+        return received.size
 
     def outq_bytes(self) -> i64:
         """Count the bytes written and not acknowledged (SIOCOUTQ); SYN and FIN don't count."""
@@ -232,11 +239,13 @@ class Tcb(Flow):
 
     def snd_mss(self) -> i64:
         """Give the most text a full segment carries now, options taken off (RFC 9293 MUST-16)."""
-        return self.mss_base - (12 if self.has_timestamps else 0)
+        if self.has_timestamps:
+            return self.mss_base - 12
+        return self.mss_base
 
     def full_segment_bytes(self) -> i64:
         """Give the sender's maximum segment size, for congestion control."""
-        return self.mss_base - (12 if self.has_timestamps else 0)
+        return self.snd_mss()
 
     def flight_bytes(self) -> i64:
         """Give RFC 5681's FlightSize."""
