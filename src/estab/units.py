@@ -17,8 +17,8 @@ __all__ = [
 US: Final = 1_000
 MS: Final = 1_000_000
 SECOND: Final = 1_000_000_000
-NEVER: Final = 4_611_686_018_427_387_904
-"""A deadline that never comes (2**62, so that sums with it stay inside 64 bits)."""
+NEVER: Final = 4_611_686_018_427_387_903
+"""A deadline that never comes: 2**62 - 1, so that sums stay inside 64 bits and a compiled constant needs no object."""
 
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+(?:_\d+)*)(?:\.\d+)?|\.\d+)\s*([a-zA-Zµ%/]*)\s*\Z")
 _TIME = {"ns": 1, "us": US, "µs": US, "ms": MS, "s": SECOND, "sec": SECOND, "m": 60 * SECOND, "min": 60 * SECOND,
