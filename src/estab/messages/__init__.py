@@ -1,11 +1,17 @@
 """Messages over any byte stream: frames, heartbeats, release on close.
 
 Stands on nothing but Python and knows no stack: estab's sockets, the operating system's, asyncio's, trio's and anyio's
-streams are all the same to it.
+streams are all the same to it. (``AnyioChannel`` needs anyio, and is imported when it is first used.)
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from estab.messages.asyncio_channel import AsyncioChannel
+from estab.messages.channel import Channel
+from estab.messages.exchange import EndOfStream
+from estab.messages.facts import SocketFacts, socket_facts
 from estab.messages.framing import (
     COBS,
     Buffer,
@@ -18,8 +24,22 @@ from estab.messages.framing import (
     Netstring,
     VarintPrefixed,
 )
+from estab.messages.heartbeat import Heartbeat, PeerLost, Pulse
+from estab.messages.release import AsyncioReaper, Drained, Reaper
+
+if TYPE_CHECKING:
+    from estab.messages.anyio_channel import AnyioChannel
 
 __all__ = [
-    "COBS", "Buffer", "Codec", "Delimited", "FixedSize", "FrameError", "FrameFault", "LengthPrefixed", "Netstring",
-    "VarintPrefixed",
+    "COBS", "AnyioChannel", "AsyncioChannel", "AsyncioReaper", "Buffer", "Channel", "Codec", "Delimited", "Drained",
+    "EndOfStream", "FixedSize", "FrameError", "FrameFault", "Heartbeat", "LengthPrefixed", "Netstring", "PeerLost",
+    "Pulse", "Reaper", "SocketFacts", "VarintPrefixed", "socket_facts",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "AnyioChannel":
+        from estab.messages.anyio_channel import AnyioChannel
+
+        return AnyioChannel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,298 @@
+"""Channel: messages over a blocking socket.
+
+Rules:
+
+- the socket is the channel's from now on, and non-blocking: every wait is one ``poll`` with the nearest deadline;
+- one thread may receive while others send; no frame is cut by another, and the heartbeat's answers go between them;
+- a heartbeat works while some thread is in ``receive``: it tells whether the peer's *program* serves its connection;
+- nothing is read ahead of the program but one chunk, so a program that does not read makes the peer's ``send`` wait;
+- ``close`` closes the socket first; clean-up that was deferred comes behind it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, Self
+
+from estab.messages.codec import Buffer, Codec
+from estab.messages.exchange import CHUNK_BYTES, EndOfStream, Exchange, peer_name
+from estab.messages.facts import SocketFacts, reset_at_close, socket_facts
+from estab.messages.heartbeat import Heartbeat
+from estab.messages.release import Reaper
+from estab.units import MS, NEVER, duration_ns
+
+__all__ = ["Channel"]
+
+_READABLE: Final = 1
+_WRITABLE: Final = 4
+_POLL_MS_MAX: Final = 86_400_000
+
+
+class Channel:
+    """Messages over a connected socket: ``send``, ``receive``, iteration, ``close``.
+
+    ``codec``: one that no other stream uses. ``heartbeat``: pings when the peer is silent, and ``PeerLost`` from
+    ``receive`` when it stays so. ``receive_timeout``: that of every ``receive`` which has no other, for a whole
+    message, however slowly it drips in. ``send_timeout``: a ``send`` of which the peer takes no byte for so long is
+    ``PeerLost``; the heartbeat's time-out if not given. ``close_at_end``: close the socket as soon as the peer's end
+    of stream is read, so that a program which is slow to call ``close`` leaves nothing in CLOSE-WAIT. ``reaper``: runs
+    what was deferred, elsewhere.
+    """
+
+    def __init__(
+        self, sock: socket.socket, codec: Codec, *, heartbeat: Heartbeat | None = None,
+        receive_timeout: int | float | str | None = None, send_timeout: int | float | str | None = None,
+        close_at_end: bool = False, reaper: Reaper | None = None,
+    ) -> None:
+        self.sock = sock
+        self.codec = codec
+        self.peer = "the peer"
+        with contextlib.suppress(OSError):
+            self.peer = peer_name(sock.getpeername())
+        self._exchange = Exchange(codec, heartbeat, send_timeout, self.peer, time.monotonic_ns())
+        self._receive_ns = NEVER if receive_timeout is None else duration_ns(receive_timeout, "receive_timeout")
+        self._close_at_end = close_at_end
+        self._reaper = reaper
+        self._unsent = b""
+        """The end of a frame of which a part has left: goes before anything else. Guarded by ``_sending``."""
+        self._sending = threading.Lock()
+        self._receiving = threading.Lock()
+        self._failure: OSError | None = None
+        """What ended the connection for good; sending goes no further, and ``close`` resets."""
+        self._is_closed = False
+        self._closing = threading.Lock()
+        sock.setblocking(False)
+
+    # --- messages
+
+    def send(self, message: Buffer) -> None:
+        """Send one message; returns when the socket's buffer has all of it.
+
+        Waits while the peer does not read. ValueError if the codec can't carry it; PeerLost, or the socket's OSError,
+        if the connection is gone.
+        """
+        self._write(self._exchange.frame(message))
+
+    def receive(self, timeout: int | float | str | None = None) -> bytes:
+        """Return the next message; wait for it, at most for ``timeout``.
+
+        EndOfStream when the peer has closed, FrameError when it broke the format, PeerLost when its heartbeat stopped,
+        TimeoutError when ``timeout`` passed (nothing is lost: call again), the socket's OSError.
+        """
+        if not self._receiving.acquire(blocking=False):
+            raise RuntimeError("receive: another thread is receiving on this channel")
+        try:
+            message = self._exchange.take()
+            if message is None:
+                wait_ns = self._receive_ns if timeout is None else duration_ns(timeout, "timeout")
+                due_ns = time.monotonic_ns() + wait_ns
+                while message is None:
+                    self._fill(due_ns)
+                    message = self._exchange.take()
+            return message
+        finally:
+            self._receiving.release()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the messages until the peer closes."""
+        while True:
+            try:
+                message = self.receive()
+            except EndOfStream:
+                return
+            yield message
+
+    def send_eof(self) -> None:
+        """Say that no more messages will follow. The peer may still send."""
+        self._write(b"")
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def stop_receiving(self) -> None:
+        """Make ``receive`` end as if the peer had closed, behind what is here. Any thread may call."""
+        self._exchange.is_stopping = True
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RD)
+
+    def heartbeat_off(self) -> None:
+        """Turn the heartbeat off for both sides. Nothing happens if there is none."""
+        if self._exchange.pulse is not None:
+            self._exchange.pulse.turn_off()
+            self._write(b"")
+
+    @property
+    def is_heartbeat_on(self) -> bool:
+        """Whether pings are sent and silence is judged: False if none was asked for, or either side turned it off."""
+        return self._exchange.pulse is not None and self._exchange.pulse.is_on
+
+    def facts(self) -> SocketFacts:
+        """What the socket knows now: state, last data in, bytes unacknowledged."""
+        return socket_facts(self.sock)
+
+    # --- release
+
+    def defer(self, function: Callable[..., Any], *args: Any) -> None:
+        """Have ``function(*args)`` called once the socket is closed: by the reaper if there is one, or by ``close``."""
+        self._exchange.defer(partial(function, *args))
+
+    def close(self) -> None:
+        """Close the socket, then run or hand over what was deferred. May be called again, and by any thread.
+
+        What ``send`` took is still delivered, unless the peer was lost: then the connection is reset.
+        """
+        with self._closing:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        if self._failure is not None:
+            reset_at_close(self.sock)
+        self.sock.close()
+        self._clean_up()
+
+    def abort(self) -> None:
+        """Close at once and reset the connection: what is unsent is dropped."""
+        if self._failure is None:
+            self._failure = ConnectionAbortedError("the channel was aborted")
+        # A thread that waits in poll is not woken by close, but by shutdown it is.
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- inside
+
+    def _clean_up(self) -> None:
+        deferred = self._exchange.take_deferred()
+        if self._reaper is not None:
+            for function in deferred:
+                self._reaper.submit(function)
+            return
+        errors: list[Exception] = []
+        for function in deferred:
+            try:
+                function()
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0] if len(errors) == 1 else ExceptionGroup("clean-up of a channel failed", errors)
+
+    def _fill(self, due_ns: int) -> None:
+        """Read one chunk, waiting for it if need be."""
+        exchange = self._exchange
+        while True:
+            wants = _READABLE
+            try:
+                data = self.sock.recv(CHUNK_BYTES)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                pass
+            except ssl.SSLWantWriteError:
+                wants = _WRITABLE
+            else:
+                exchange.on_bytes(data, time.monotonic_ns())
+                if exchange.has_control:
+                    self._send_control()
+                if self._close_at_end and not data:
+                    self.close()
+                return
+            now_ns = time.monotonic_ns()
+            try:
+                exchange.tick(now_ns, self.sock)
+            except OSError as error:
+                self._failure = error
+                raise
+            if now_ns >= due_ns:
+                raise TimeoutError(f"{self.peer}: no message in time")
+            if (exchange.has_control or self._unsent) and self._send_control():
+                wants |= _WRITABLE
+            _wait(self.sock, wants, min(due_ns, exchange.next_deadline_ns()) - now_ns)
+
+    def _send_control(self) -> bool:
+        """Send the heartbeat's messages if no thread is sending and the socket takes them. True if some are left."""
+        while self._exchange.has_control or self._unsent:
+            # A thread that sends now will see to them when its frame is out.
+            if not self._sending.acquire(blocking=False):
+                return False
+            try:
+                self._push()
+                if self._unsent:
+                    return True
+            finally:
+                self._sending.release()
+        return False
+
+    def _push(self) -> None:
+        """Hand the socket what is unsent and the heartbeat's messages, as much as it takes. Holds ``_sending``."""
+        self._unsent += self._exchange.take_control()
+        with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            while self._unsent:
+                self._unsent = self._unsent[self.sock.send(self._unsent) :]
+
+    def _write(self, frame: bytes) -> None:
+        """Send a frame whole, whatever was left before it, and the heartbeat's messages behind it."""
+        with self._sending:
+            if self._failure is not None:
+                raise self._failure.with_traceback(None)
+            if self._unsent:
+                frame, self._unsent = self._unsent + frame, b""
+            if frame:
+                self._send_all(frame)
+        if self._exchange.has_control:
+            self._send_control()
+
+    def _send_all(self, frame: bytes) -> None:
+        sock, stall_ns = self.sock, self._exchange.stall_ns
+        rest: memoryview | bytes = frame
+        moved_ns = 0
+        while True:
+            wants = _WRITABLE
+            try:
+                sent = sock.send(rest)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                pass
+            except ssl.SSLWantReadError:
+                wants = _READABLE
+            except OSError as error:
+                self._failure = error
+                raise
+            else:
+                if sent == len(rest):
+                    return
+                rest, moved_ns = memoryview(rest)[sent:], 0
+                continue
+            now_ns = time.monotonic_ns()
+            moved_ns = moved_ns or now_ns
+            if now_ns - moved_ns >= stall_ns:
+                self._failure = self._exchange.stalled(now_ns - moved_ns, now_ns, sock)
+                raise self._failure
+            _wait(sock, wants, moved_ns + stall_ns - now_ns)
+
+
+def _wait(sock: socket.socket, wants: int, for_ns: int) -> None:
+    """Wait until the socket is ready for one of ``wants``, or the time has passed."""
+    timeout_ms = None if for_ns >= NEVER // 2 else min(max(0, -(-for_ns // MS)), _POLL_MS_MAX)
+    # Looked up at each call: where another stack stands in for the operating system, `select` is that stack's.
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        try:
+            poll.register(sock, wants)
+        except ValueError:  # closed by another thread meanwhile: the next call on it says so
+            return
+        poll.poll(timeout_ms)
+    else:
+        readers = [sock] if wants & _READABLE else []
+        writers = [sock] if wants & _WRITABLE else []
+        select.select(readers, writers, writers, None if timeout_ms is None else timeout_ms / 1000)
