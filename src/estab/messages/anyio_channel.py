@@ -9,7 +9,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
@@ -18,12 +18,10 @@ from estab.messages.codec import Buffer, Codec
 from estab.messages.exchange import CHUNK_BYTES, EndOfStream, Exchange, peer_name
 from estab.messages.facts import SocketFacts, SocketLike, reset_at_close, socket_facts
 from estab.messages.heartbeat import Heartbeat
+from estab.messages.waiting import WRITABLE, wait_ready
 from estab.units import MS, NEVER, SECOND, duration_ns
 
 __all__ = ["AnyioChannel"]
-
-_AHEAD_CHUNKS_MAX: Final = 16
-"""How many chunks may be read while an answer to the peer's ping can't leave."""
 
 
 class AnyioChannel:
@@ -166,7 +164,7 @@ class AnyioChannel:
         exchange = self._exchange
         data: bytes | None = b""
         if not exchange.is_stopping:
-            data = await self._read(min(due_ns, exchange.next_deadline_ns()))
+            data = await self._read(min(due_ns, exchange.next_deadline_ns(_now_ns())))
         now_ns = _now_ns()
         if data is not None or exchange.is_stopping:
             exchange.on_bytes(data or b"", now_ns)
@@ -197,35 +195,17 @@ class AnyioChannel:
         return None
 
     async def _send_control(self) -> None:
-        """Send the heartbeat's messages, and read meanwhile.
+        """Send the heartbeat's messages, if they can leave at once; otherwise they stay due.
 
-        If the peer is itself held up in a ``send``, it takes no byte before we have read its own.
+        To wait here would hold up both sides for ever if the peer is itself held up in a ``send`` until we read.
         """
         # A task that sends now will see to them when its frame is out.
         if self._sending.locked():
             return
-        failure: Exception | None = None
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._read_ahead)
-            try:
+        sock = self._socket()
+        if sock is None or wait_ready(sock, WRITABLE, 0):
+            with anyio.CancelScope(shield=True):
                 await self._write(b"")
-            except Exception as error:  # raised behind the group, which would wrap it
-                failure = error
-            group.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
-
-    async def _read_ahead(self) -> None:
-        for _ in range(_AHEAD_CHUNKS_MAX):
-            if self._exchange.is_over:
-                return
-            try:
-                data = await self.stream.receive(CHUNK_BYTES)
-            except anyio.EndOfStream:
-                data = b""
-            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-                return  # the next read says so, in the program's own call
-            self._exchange.on_bytes(data, _now_ns())
 
     async def _write(self, frame: bytes) -> None:
         """Send a frame whole, and the heartbeat's messages behind it."""

@@ -177,7 +177,7 @@ class AsyncioChannel:
         exchange = self._exchange
         data: bytes | None = b""
         if not exchange.is_stopping:
-            data = await self._read(min(due_ns, exchange.next_deadline_ns()))
+            data = await self._read(min(due_ns, exchange.next_deadline_ns(self._now_ns())))
         now_ns = self._now_ns()
         if data is not None or exchange.is_stopping:
             exchange.on_bytes(data or b"", now_ns)

@@ -12,7 +12,6 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import ssl
 import threading
@@ -20,20 +19,18 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from estab.messages.codec import Buffer, Codec
 from estab.messages.exchange import CHUNK_BYTES, EndOfStream, Exchange, peer_name
 from estab.messages.facts import SocketFacts, reset_at_close, socket_facts
 from estab.messages.heartbeat import Heartbeat
 from estab.messages.release import Reaper
-from estab.units import MS, NEVER, duration_ns
+from estab.messages.waiting import READABLE, WRITABLE, wait_ready
+from estab.units import NEVER, duration_ns
 
 __all__ = ["Channel"]
 
-_READABLE: Final = 1
-_WRITABLE: Final = 4
-_POLL_MS_MAX: Final = 86_400_000
 
 
 class Channel:
@@ -194,13 +191,13 @@ class Channel:
         """Read one chunk, waiting for it if need be."""
         exchange = self._exchange
         while True:
-            wants = _READABLE
+            wants = READABLE
             try:
                 data = self.sock.recv(CHUNK_BYTES)
             except (BlockingIOError, ssl.SSLWantReadError):
                 pass
             except ssl.SSLWantWriteError:
-                wants = _WRITABLE
+                wants = WRITABLE
             else:
                 exchange.on_bytes(data, time.monotonic_ns())
                 if exchange.has_control:
@@ -217,8 +214,8 @@ class Channel:
             if now_ns >= due_ns:
                 raise TimeoutError(f"{self.peer}: no message in time")
             if (exchange.has_control or self._unsent) and self._send_control():
-                wants |= _WRITABLE
-            _wait(self.sock, wants, min(due_ns, exchange.next_deadline_ns()) - now_ns)
+                wants |= WRITABLE
+            wait_ready(self.sock, wants, min(due_ns, exchange.next_deadline_ns(now_ns)) - now_ns)
 
     def _send_control(self) -> bool:
         """Send the heartbeat's messages if no thread is sending and the socket takes them. True if some are left."""
@@ -258,13 +255,13 @@ class Channel:
         rest: memoryview | bytes = frame
         moved_ns = 0
         while True:
-            wants = _WRITABLE
+            wants = WRITABLE
             try:
                 sent = sock.send(rest)
             except (BlockingIOError, ssl.SSLWantWriteError):
                 pass
             except ssl.SSLWantReadError:
-                wants = _READABLE
+                wants = READABLE
             except OSError as error:
                 self._failure = error
                 raise
@@ -278,21 +275,4 @@ class Channel:
             if now_ns - moved_ns >= stall_ns:
                 self._failure = self._exchange.stalled(now_ns - moved_ns, now_ns, sock)
                 raise self._failure
-            _wait(sock, wants, moved_ns + stall_ns - now_ns)
-
-
-def _wait(sock: socket.socket, wants: int, for_ns: int) -> None:
-    """Wait until the socket is ready for one of ``wants``, or the time has passed."""
-    timeout_ms = None if for_ns >= NEVER // 2 else min(max(0, -(-for_ns // MS)), _POLL_MS_MAX)
-    # Looked up at each call: where another stack stands in for the operating system, `select` is that stack's.
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        try:
-            poll.register(sock, wants)
-        except ValueError:  # closed by another thread meanwhile: the next call on it says so
-            return
-        poll.poll(timeout_ms)
-    else:
-        readers = [sock] if wants & _READABLE else []
-        writers = [sock] if wants & _WRITABLE else []
-        select.select(readers, writers, writers, None if timeout_ms is None else timeout_ms / 1000)
+            wait_ready(sock, wants, moved_ns + stall_ns - now_ns)

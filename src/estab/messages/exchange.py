@@ -9,17 +9,19 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from estab.messages.codec import Buffer, Codec, FrameError
 from estab.messages.facts import SocketLike, socket_facts
 from estab.messages.heartbeat import Heartbeat, PeerLost, Pulse
-from estab.units import NEVER, duration_ns, format_duration
+from estab.units import MS, NEVER, duration_ns, format_duration
 
 __all__ = ["CHUNK_BYTES", "EndOfStream", "Exchange"]
 
 CHUNK_BYTES = 65536
 """What a channel reads at a time: so much, cut into messages, may wait for the program."""
+_RETRY_NS: Final = 20 * MS
+"""How long a heartbeat's message waits before it is tried again, while the peer does not read."""
 
 
 class EndOfStream(EOFError):
@@ -109,9 +111,12 @@ class Exchange:
             raise self.lost(pulse.describe_silence(now_ns), now_ns, sock)
         pulse.on_deadline(now_ns)
 
-    def next_deadline_ns(self) -> int:
-        """When ``tick`` must be called."""
-        return NEVER if self.pulse is None else self.pulse.next_deadline_ns()
+    def next_deadline_ns(self, now_ns: int) -> int:
+        """When ``tick`` must be called, or a message of the heartbeat that could not leave be tried again."""
+        if self.pulse is None:
+            return NEVER
+        deadline_ns = self.pulse.next_deadline_ns()
+        return min(deadline_ns, now_ns + _RETRY_NS) if self.pulse.has_due else deadline_ns
 
     def take_control(self) -> bytes:
         """Return the frames that the heartbeat wants sent now."""

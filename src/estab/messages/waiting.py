@@ -1,0 +1,38 @@
+"""One wait for a socket: until it is ready, or a time has passed."""
+
+from __future__ import annotations
+
+import select
+from typing import Final, Protocol
+
+from estab.units import MS, NEVER
+
+__all__ = ["READABLE", "WRITABLE", "wait_ready"]
+
+READABLE: Final = 1
+WRITABLE: Final = 4
+"""The numbers of ``POLLIN`` and ``POLLOUT``, also where there is no ``poll``."""
+_POLL_MS_MAX: Final = 86_400_000
+
+
+class _HasDescriptor(Protocol):
+    def fileno(self) -> int:
+        """Return the descriptor, -1 once closed."""
+
+
+def wait_ready(sock: _HasDescriptor, wants: int, for_ns: int) -> bool:
+    """Wait until the socket is ready for one of ``wants``, broken or closed, or the time has passed (then False)."""
+    timeout_ms = None if for_ns >= NEVER // 2 else min(max(0, -(-for_ns // MS)), _POLL_MS_MAX)
+    if sock.fileno() < 0:
+        return True
+    # Looked up at each call: where another stack stands in for the operating system, `select` is that stack's.
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        try:
+            poll.register(sock, wants)
+        except ValueError:  # closed by another thread meanwhile: the next call on it says so
+            return True
+        return bool(poll.poll(timeout_ms))
+    readers = [sock] if wants & READABLE else []
+    writers = [sock] if wants & WRITABLE else []
+    return any(select.select(readers, writers, writers, None if timeout_ms is None else timeout_ms / 1000))
