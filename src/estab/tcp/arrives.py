@@ -54,6 +54,7 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
         return
     if not _check_sequence(tcb, seq, segment, now_ns):
         return
+    _remember_timestamp(tcb, seq, segment, now_ns)
     if (segment.flags & RST) != 0:
         _check_reset(tcb, seq, segment, now_ns)
         return
@@ -173,6 +174,10 @@ def establish(tcb: Tcb, now_ns: i64) -> None:
     if tcb.segments_retransmitted > 1:
         window = mss
     tcb.cwnd_bytes = window
+    if tcb.srtt_ns == 0 and tcb.segments_retransmitted > 0:
+        # RFC 6298 rule 5.7: the SYN's timeout was too short or its answer lost; begin again with three seconds.
+        tcb.rto_ns = max(tcb.rto_ns, 3 * SECOND)
+        tcb.backoff = 0
     tcb.ca_state = 0
     tcb.tune_ns = now_ns
     tcb.tune_space_bytes = config.tcp_initial_cwnd * mss
@@ -200,10 +205,17 @@ def _check_timestamp(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
         if segment_length(segment) > 0 or seq != tcb.rcv_nxt:
             _acknowledge_invalid(tcb, now_ns)
         return False
-    if age <= 0x7FFFFFFF and seq <= tcb.rcv_wup:
+    return True
+
+
+def _remember_timestamp(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
+    """Keep the timestamp to echo (RFC 7323 section 4.3, rule 2). Only of what is in the window, or old segments could forge it."""
+    if not tcb.has_timestamps or not segment.has_timestamps or seq > tcb.rcv_wup or (segment.flags & RST) != 0:
+        return
+    age: i64 = (segment.ts_val - tcb.ts_recent) & 0xFFFFFFFF
+    if age <= 0x7FFFFFFF or now_ns - tcb.ts_recent_ns >= _PAWS_IDLE_NS:
         tcb.ts_recent = segment.ts_val
         tcb.ts_recent_ns = now_ns
-    return True
 
 
 def _check_sequence(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
@@ -221,7 +233,7 @@ def _check_sequence(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
         if edge == tcb.rcv_nxt and seq == tcb.rcv_nxt:
             # Window zero: the text can't be taken, but ACK, URG and RST are still good (MUST-66).
             is_acceptable = (segment.flags & (RST | ACK)) != 0
-    if is_acceptable:
+    if is_acceptable or (tcb.state == abi.SYN_RECEIVED and _is_crossing_syn_ack(tcb, segment)):
         return True
     reason = DropReason.TCP_OLD_SEQUENCE if end <= tcb.rcv_nxt else DropReason.TCP_INVALID_SEQUENCE
     tcb.context.drop(reason, tcb.name(), f"{seq - tcb.irs}:{end - tcb.irs}, expected {tcb.rcv_nxt - tcb.irs}")
@@ -290,17 +302,21 @@ def _check_reset(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
 def _check_syn(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
     """RFC 9293 section 3.10.7.4, fourth; RFC 5961 section 4.2: a SYN on a synchronized connection gets a challenge ACK."""
     context = tcb.context
-    if tcb.state == abi.SYN_RECEIVED and (segment.flags & ACK) != 0:
-        # The other half of a simultaneous open: its SYN again, now with the acknowledgment of ours (figure 8).
-        if unwrap(segment.seq, tcb.irs) == tcb.irs and _check_acknowledgment(tcb, tcb.irs + 1, segment, now_ns):
+    if tcb.state == abi.SYN_RECEIVED and _is_crossing_syn_ack(tcb, segment):
+        if _check_acknowledgment(tcb, tcb.irs + 1, segment, now_ns):
             receive.acknowledge_now(tcb)
-            return
+        return
     if context.config.tcp_insecure_syn and tcb.state != abi.SYN_RECEIVED:
         abort(tcb, errno.ECONNRESET, "connection reset: SYN in the window", "SYN in the window")
         return
     context.counters.TcpExtTCPSYNChallenge += 1
     context.drop(DropReason.TCP_SYN_IN_WINDOW, tcb.name(), "")
     _challenge(tcb, now_ns)
+
+
+def _is_crossing_syn_ack(tcb: Tcb, segment: Segment) -> bool:
+    """Tell the other half of a simultaneous open: the peer's SYN again, now with an acknowledgment (figure 8). MUST-10."""
+    return (segment.flags & (SYN | ACK | RST)) == (SYN | ACK) and unwrap(segment.seq, tcb.irs) == tcb.irs
 
 
 # --- fifth: the ACK field
