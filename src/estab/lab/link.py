@@ -1,0 +1,88 @@
+"""``Link``: a cable between two hosts, and what a user does to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from estab.events import LinkChanged, Observer
+from estab.lab.conditions import Conditions, read_conditions
+from estab.lab.way import Way
+from estab.units import format_duration
+
+if TYPE_CHECKING:
+    from estab.lab.node import Node
+
+__all__ = ["Link"]
+
+
+class Link:
+    """A cable between two hosts. ``Network.link`` makes it.
+
+    ``there`` and ``back`` are its two directions; each can be read (``conditions``, ``drops``, ``in_flight_frames``).
+    """
+
+    def __init__(self, name: str, ends: tuple[Node, Node], ways: tuple[Way, Way]) -> None:
+        self.name = name
+        self.ends = ends
+        self.there, self.back = ways
+        self._observer: Observer | None = None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the cable is cut."""
+        return self.there.is_cut
+
+    def cut(self) -> None:
+        """Cut the cable. Frames in flight and in its queues are lost too. The hosts are not told: they see only silence."""
+        if not self.is_cut:
+            self._tell("cut")
+            self.there.cut()
+            self.back.cut()
+
+    def heal(self) -> None:
+        """Plug the cable in again. What was lost stays lost."""
+        if self.is_cut:
+            self.there.heal()
+            self.back.heal()
+            self._tell("healed")
+
+    def set(self, **properties: Any) -> None:
+        """Change properties (``delay= jitter= loss= rate= queue= mtu= reorder= duplicate= corrupt=``) from now on.
+
+        A pair or a dict gives them for each direction. The hosts are not told: an ``mtu`` below that of their interfaces
+        makes the link a black hole for larger packets.
+        """
+        changed = [
+            read_conditions(way.conditions, way.sender, way is self.there, properties) for way in (self.there, self.back)
+        ]
+        self.there.set(changed[0])
+        self.back.set(changed[1])
+        self._tell("set " + ", ".join(f"{name}={value!r}" for name, value in properties.items()))
+
+    def observe(self, observer: Observer | None) -> None:
+        """Tell ``observer`` of every frame that is lost and of every change."""
+        self._observer = self.there.observer = self.back.observer = observer
+
+    @property
+    def in_flight_frames(self) -> int:
+        """Frames under way in both directions, those that wait for the rate among them."""
+        return self.there.in_flight_frames + self.back.in_flight_frames
+
+    def __repr__(self) -> str:
+        state = "cut" if self.is_cut else _describe(self.there.conditions)
+        return f"<Link {self.name} {self.ends[0].name}-{self.ends[1].name} {state}>"
+
+    def _tell(self, what: str) -> None:
+        if self._observer is not None:
+            self._observer(LinkChanged(self.there.agenda.now_ns, "", self.name, what))
+
+
+def _describe(conditions: Conditions) -> str:
+    words = [f"delay={format_duration(conditions.delay_ns)}"]
+    if conditions.jitter_ns:
+        words.append(f"jitter={format_duration(conditions.jitter_ns)}")
+    words.extend(f"{name}={getattr(conditions, name):.3g}" for name in ("loss", "reorder", "duplicate", "corrupt")
+                 if getattr(conditions, name))
+    if conditions.rate_bps:
+        words.append(f"rate={conditions.rate_bps / 1e6:g}Mbit")
+    return " ".join(words)

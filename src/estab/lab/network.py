@@ -1,0 +1,275 @@
+"""``Network``: hosts, links, a virtual clock and a seed. Same seed, same run, to the byte.
+
+- Time moves only when every program waits; then it jumps to whatever happens next.
+- Chance follows from the seed and from names: a link more leaves the luck of the others as it was.
+"""
+
+from __future__ import annotations
+
+import difflib
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final
+
+from estab.events import Event, Observer
+from estab.host.host import Host
+from estab.lab.actions import Actions
+from estab.lab.chance import Chance
+from estab.lab.conditions import Conditions, read_conditions
+from estab.lab.link import Link
+from estab.lab.node import Node
+from estab.lab.programs import Deadlock, Programs
+from estab.lab.strands import Scheduler
+from estab.lab.topology import LINKS_MAX, Port, Topology
+from estab.lab.way import Way
+from estab.sockets import module
+from estab.tcp.config import NAMES, Config
+from estab.units import NEVER, SECOND, duration_ns
+from estab.wire.address import format_address
+
+__all__ = ["Network"]
+
+_ETHERNET_HEADER_BYTES: Final = 14
+_V6_MTU_MIN: Final = 1280
+_DELIVERING: Final = frozenset({"SYN-SENT", "FIN-WAIT-1", "CLOSING", "LAST-ACK"})
+"""States, as ``ss`` writes them, of a connection that waits for an acknowledgment."""
+
+
+class Network:
+    """A virtual network. ``seed`` decides all chance; ``observer`` is told all facts.
+
+    A context manager: leaving it ends programs that have not finished. Without it that happens when the network is
+    collected, or at the interpreter's exit.
+    """
+
+    def __init__(self, seed: int | str = 0, observer: Observer | None = None) -> None:
+        self.seed = seed
+        self._scheduler = Scheduler()
+        self._agenda = self._scheduler.agenda
+        self._topology = Topology()
+        self._programs = Programs(self._scheduler)
+        self._actions = Actions(self._agenda)
+        self._chance = Chance(seed)
+        self._observers: list[Observer] = [] if observer is None else [observer]
+        self._close = weakref.finalize(self, _close, self._scheduler, self._topology.nodes)
+
+    # --- building it
+
+    def host(self, name: str, forwarding: bool = False, **config: Any) -> Node:
+        """Add a host. ``forwarding=True`` makes it a router.
+
+        ``config`` are settings of its stack (``estab.tcp.config.Config``), durations as numbers of seconds or words:
+        ``net.host("server", tcp_syncookies="always", tcp_fin_timeout="10s")``.
+        """
+        if not isinstance(name, str) or not name or any(letter in name for letter in " :/,="):
+            raise ValueError(f"name: {name!r} is not a name for a host: no spaces and none of : / , =")
+        if name in self._topology.nodes:
+            raise ValueError(f"name: there is a host {name!r} already")
+        secret = self._chance.child("host", name, "secret").octets(32)
+        host = Host(name, secret, _read_config(config), self._observer())
+        host.is_forwarding = forwarding
+        node = Node(host, self._scheduler, self._topology, self._programs, self._chance.child("host", name, "entropy"))
+        self._topology.nodes[name] = node
+        return node
+
+    def link(self, a: Node, b: Node, *, ethernet: bool = False, name: str | None = None, **properties: Any) -> Link:
+        """Lay a cable between two hosts, with addresses at both ends and routes to everywhere.
+
+        Properties: ``delay= jitter=`` (``"40ms"``), ``loss= reorder= duplicate= corrupt=`` (``"2%"``), ``rate=`` (``"20Mbit"``),
+        ``queue=`` (frames, or bytes like ``"64KiB"``), ``mtu=``. A value holds for both directions; a pair is (from a, from b); a
+        dict names the sending host. ``ethernet=True``: frames with MAC addresses, ARP and neighbour discovery.
+        """
+        if a is b:
+            raise ValueError(f"link: both ends are {a.name}")
+        if len(self._topology.ports) >= LINKS_MAX:
+            raise ValueError(f"link: a network has at most {LINKS_MAX}")
+        name = self._link_name(a, b, name)
+        conditions = [
+            read_conditions(Conditions(), node.name, node is a, properties) for node in (a, b)
+        ]
+        header_bytes = _ETHERNET_HEADER_BYTES if ethernet else 0
+        ports = [self._plug(node, side, conditions[side].mtu, ethernet) for side, node in enumerate((a, b))]
+        ways = [
+            Way(name, sender.node.name, conditions[side], header_bytes, self._agenda, self._chance, _delivery(receiver))
+            for side, (sender, receiver) in enumerate(((ports[0], ports[1]), (ports[1], ports[0])))
+        ]
+        for port, way in zip(ports, ways, strict=True):
+            port.node.attach(port.index, way)
+        link = Link(name, (a, b), (ways[0], ways[1]))
+        link.observe(self._observer())
+        self._topology.add(link, ports[0], ports[1])
+        if self._scheduler.is_running:
+            self._topology.route()
+        return link
+
+    def observe(self, observer: Observer) -> None:
+        """Tell ``observer`` all facts from now on, beside those who are told already."""
+        self._observers.append(observer)
+        told = self._observer()
+        for node in self._topology.nodes.values():
+            node.host.observer = told
+        for link in self._topology.links:
+            link.observe(told)
+
+    @property
+    def hosts(self) -> dict[str, Node]:
+        """The hosts by name."""
+        return dict(self._topology.nodes)
+
+    @property
+    def links(self) -> list[Link]:
+        """The links, in the order in which they were made."""
+        return list(self._topology.links)
+
+    # --- time
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the start."""
+        return self._agenda.now_ns / SECOND
+
+    @property
+    def now_ns(self) -> int:
+        """Virtual nanoseconds since the start."""
+        return self._agenda.now_ns
+
+    def at(self, time: int | float | str, action: Callable[..., object], *args: Any) -> None:
+        """Call ``action(*args)`` at a virtual time (``"5s"``, or seconds): cut a cable, start a program. It can't wait."""
+        due_ns = duration_ns(time, "time")
+        if due_ns < self.now_ns:
+            raise ValueError(f"time: {time!r} is past: it is {self.now:g}s")
+        self._actions.at(due_ns, action, args)
+
+    def every(self, interval: int | float | str, action: Callable[..., object], *args: Any) -> None:
+        """Call ``action(*args)`` again and again, first after one ``interval``. It keeps no run going."""
+        interval_ns = duration_ns(interval, "interval")
+        if interval_ns <= 0:
+            raise ValueError(f"interval: {interval!r} is not more than nothing")
+        self._actions.every(interval_ns, action, args)
+
+    def run(self, until: int | float | str | None = None, check: bool = True) -> None:
+        """Run until a virtual time; without one, until every program is done.
+
+        A server that waits for callers and for nothing else counts as done once the others are, and nothing is on its
+        way any more; so does every ``daemon``. A program that raises ends the run with its exception, unless ``check`` is
+        ``False``: then ``result()`` has it. Raises ``Deadlock`` where nothing can happen any more and programs wait.
+        """
+        until_ns = NEVER if until is None else duration_ns(until, "until")
+        if until_ns < self.now_ns:
+            raise ValueError(f"until: {until!r} is past: it is {self.now:g}s")
+        self._programs.is_checking = check
+        self._drive(self._is_finished if until is None else _never, until_ns)
+        if until is not None:
+            self._agenda.now_ns = max(self._agenda.now_ns, until_ns)
+        elif self._programs.busy():
+            raise Deadlock(f"nothing is left to happen at {self.now:g}s, and programs wait:\n{self._programs.report()}")
+
+    def step(self) -> bool:
+        """Let the next thing happen, and every program run until it waits again. ``False``: nothing is left to happen."""
+        before = self._scheduler.steps
+        had_programs = bool(self._scheduler.runnable)
+        self._programs.is_checking = True
+        self._drive(lambda: self._scheduler.steps > before, NEVER)
+        return had_programs or self._scheduler.steps > before
+
+    # --- its end
+
+    def close(self) -> None:
+        """End programs that have not finished. The network can be looked at, but does not run again. Idempotent."""
+        self._close()
+
+    def __enter__(self) -> Network:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return (f"<Network seed={self.seed!r} {len(self._topology.nodes)} hosts, {len(self._topology.links)} links, "
+                f"at {self.now:g}s>")
+
+    # --- inside
+
+    def _drive(self, is_over: Callable[[], bool], until_ns: int) -> None:
+        self._topology.route()
+        with module.patched():
+            self._scheduler.drive(is_over, until_ns)
+
+    def _is_finished(self) -> bool:
+        if self._programs.busy():
+            return False
+        if self._actions.left and not self._programs.are_done():
+            return False
+        return not any(link.in_flight_frames for link in self._topology.links) and not self._is_delivering()
+
+    def _is_delivering(self) -> bool:
+        """Tell whether a connection still has something to bring to its peer."""
+        return any(
+            row.netid.startswith("tcp") and (row.state in _DELIVERING or (row.send_q > 0 and row.state != "LISTEN"))
+            for node in self._topology.nodes.values() for row in node.sockets()
+        )
+
+    def _observer(self) -> Observer | None:
+        if len(self._observers) < 2:
+            return self._observers[0] if self._observers else None
+        observers = tuple(self._observers)
+
+        def tell(event: Event) -> None:
+            for observer in observers:
+                observer(event)
+
+        return tell
+
+    def _link_name(self, a: Node, b: Node, name: str | None) -> str:
+        taken = {link.name for link in self._topology.links}
+        if name is not None:
+            if name in taken:
+                raise ValueError(f"name: there is a link {name!r} already")
+            return name
+        base = f"{a.name}-{b.name}"
+        number = 2
+        name = base
+        while name in taken:
+            name, number = f"{base}-{number}", number + 1
+        return name
+
+    def _plug(self, node: Node, side: int, mtu: int, is_ethernet: bool) -> Port:
+        """Give a host an interface for the next link."""
+        v4, v6 = self._topology.addresses_for(side)
+        host = node.host
+        mac = bytes((2, 0, v4[1], v4[2], 0, side + 1)) if is_ethernet else b""
+        interface = host.add_interface(f"eth{len(host.interfaces) - 1}", mtu=mtu, mac=mac)
+        host.add_address(interface, f"{format_address(v4)}/24")
+        if mtu >= _V6_MTU_MIN:
+            host.add_address(interface, f"{format_address(v6)}/64")
+        return Port(node, interface.name, interface.index, len(self._topology.ports), v4, v6)
+
+
+def _delivery(port: Port) -> Callable[[bytes], None]:
+    node, index = port.node, port.index
+    return lambda frame: node.receive(index, frame)
+
+
+def _never() -> bool:
+    return False
+
+
+def _read_config(words: dict[str, Any]) -> Config:
+    config = Config()
+    for name, value in words.items():
+        full = f"{name}_ns" if f"{name}_ns" in NAMES else name
+        if full not in NAMES:
+            near = difflib.get_close_matches(name, NAMES, 1)
+            raise TypeError(f"a host has no setting {name!r}" + (f"; did you mean {near[0].removesuffix('_ns')}?" if near else ""))
+        is_words = full.endswith("_ns") and (full != name or isinstance(value, str))
+        config.set(full, duration_ns(value, name) if is_words else value)
+    return config
+
+
+def _close(scheduler: Scheduler, nodes: dict[str, Node]) -> None:
+    """End all programs of a network. It knows nothing of the ``Network``, so that that can be collected."""
+    for node in nodes.values():
+        node.is_closing = True
+    with module.patched():
+        scheduler.close()

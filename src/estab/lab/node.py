@@ -1,0 +1,252 @@
+"""``Node``: a host of the virtual network, as users, programs and links see it.
+
+It is the ``Kernel`` of its programs: their calls wait in virtual time, by the scheduler. A blocking call from outside of
+any program (a test's own thread, a prompt) runs the network until it can go on.
+"""
+
+from __future__ import annotations
+
+import socket as os_socket
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+
+from estab.host.host import Host
+from estab.lab.chance import Chance
+from estab.lab.clock import Alarm
+from estab.lab.programs import Deadlock, Program, Programs
+from estab.lab.strands import Scheduler, Strand
+from estab.run.aio import EventLoop
+from estab.run.pump import drain
+from estab.sockets import module
+from estab.sockets.kernel import Kernel, Wait
+from estab.sockets.socket import Socket
+from estab.units import NEVER, duration_ns
+from estab.wire.address import format_address
+
+if TYPE_CHECKING:
+    from estab.host.files import Descriptor
+    from estab.host.interface import Outbound
+    from estab.host.snapshot import SocketRow
+    from estab.lab.topology import Topology
+    from estab.lab.way import Way
+
+__all__ = ["Node"]
+
+R = TypeVar("R")
+
+EPOCH_NS: Final = 1_767_225_600_000_000_000
+"""What the calendar says when a network starts: 2026-01-01 00:00 UTC."""
+_SPINS_FREE: Final = 100_000
+_SPIN_NS_MAX: Final = 1_000_000
+
+
+class Node(Kernel):
+    """A host of the lab. ``Network.host`` makes it."""
+
+    is_virtual = True
+
+    def __init__(self, host: Host, scheduler: Scheduler, topology: Topology, programs: Programs, chance: Chance) -> None:
+        super().__init__(host)
+        self._scheduler = scheduler
+        self._agenda = scheduler.agenda
+        self._topology = topology
+        self._programs = programs
+        self._entropy = chance
+        self._ways: dict[int, Way] = {}
+        self._alarm = Alarm(self._agenda, self._on_deadline)
+        self._waiting_any: list[Strand] = []
+        self._waiting_fd: dict[int, list[Strand]] = {}
+
+    # --- for users
+
+    @property
+    def address(self) -> str:
+        """The host's first IPv4 address; 127.0.0.1 before it has a link."""
+        return self.addresses[0] if self.addresses else "127.0.0.1"
+
+    @property
+    def addresses(self) -> list[str]:
+        """All addresses on links, IPv4 first."""
+        return [format_address(address) for address in self._topology.addresses_of(self)]
+
+    @property
+    def is_forwarding(self) -> bool:
+        """Whether the host is a router."""
+        return self.host.is_forwarding
+
+    @overload
+    def run(self, function: Callable[..., R], /, *args: Any, start: int | float | str = 0, daemon: bool = False,
+            name: str | None = None) -> Program[Any]: ...
+    @overload
+    def run(self, /, *, start: int | float | str = 0, daemon: bool = False,
+            name: str | None = None) -> Callable[[Callable[..., R]], Program[Any]]: ...
+    def run(self, function: Callable[..., R] | None = None, /, *args: Any, start: int | float | str = 0,
+            daemon: bool = False, name: str | None = None) -> Any:
+        """Run a function on this host, with ``args``: blocking, on a thread of its own, or async.
+
+        As a decorator, or as a call. ``start`` is the virtual time at which it begins, at once where that is past. A
+        ``daemon`` is not waited for by ``Network.run``. Inside, ``socket``, ``select``, ``selectors``, ``asyncio`` and
+        ``time`` mean the host's. Returns a ``Program``, which has the ``result()``.
+        """
+        start_ns = duration_ns(start, "start")
+        if function is None:
+            return lambda function: self._programs.start(self, function, (), start_ns, daemon, name)
+        return self._programs.start(self, function, args, start_ns, daemon, name)
+
+    def socket(self, family: int = os_socket.AF_INET, type: int = os_socket.SOCK_STREAM, proto: int = 0) -> Socket:
+        """Make a socket of this host, for use from anywhere. Outside of programs a blocking call runs the network."""
+        self._topology.route()
+        return Socket(family, type, proto, kernel=self)
+
+    @contextmanager
+    def installed(self) -> Iterator[Node]:
+        """Make ``socket``, ``select``, ``selectors``, ``asyncio`` and ``time`` mean this host's in the body."""
+        self._topology.route()
+        with module.installed(self):
+            yield self
+
+    def sockets(self) -> list[SocketRow]:
+        """List what ``ss -a`` would: sockets, TIME-WAIT records and half-open entries."""
+        return self.host.sockets(self.now_ns())
+
+    def counters(self) -> dict[str, int]:
+        """Give what ``nstat`` would, and how many packets were dropped for each reason."""
+        return self.host.counters()
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name} {self.address}>"
+
+    # --- for the network
+
+    def attach(self, interface_index: int, way: Way) -> None:
+        """Send the frames of an interface along a way."""
+        self._ways[interface_index] = way
+
+    def receive(self, interface_index: int, frame: bytes) -> None:
+        """Take a frame from a link."""
+        self.host.on_frame(interface_index, frame, self._agenda.now_ns)
+        self.flush()
+
+    # --- the kernel of programs
+
+    def now_ns(self) -> int:
+        """Give the network's virtual time."""
+        return self._agenda.now_ns
+
+    def wall_ns(self) -> int:
+        """Give the network's virtual time as a calendar's."""
+        return EPOCH_NS + self._agenda.now_ns
+
+    def flush(self) -> None:
+        """Put the host's frames on their links and wake whoever waited for what happened."""
+        if self.abandoned:
+            self.close_abandoned()
+        self._alarm.set(drain(self.host, self._agenda.now_ns, self._send, self._tell))
+        if self._waiting_any:
+            self.poke()
+
+    def wait(self, wait: Wait) -> bool:
+        """Sleep until ready or due; others run meanwhile. ``False``: the deadline came first."""
+        if wait.is_ready():
+            return True
+        scheduler = self._scheduler
+        strand = scheduler.current
+        if strand is None:
+            return self._run_network(wait)
+        strand.spins = 0
+        while True:
+            self._enlist(strand, wait)
+            scheduler.wait(wait)
+            if wait.is_ready():
+                return True
+            if wait.deadline_ns is not None and wait.deadline_ns <= self._agenda.now_ns:
+                return False
+
+    def sleep(self, duration_ns: int) -> None:
+        """Sleep for a virtual time."""
+        due_ns = self._agenda.now_ns + duration_ns
+        self.wait(Wait(lambda: False, lambda: f"sleep({duration_ns / 1e9:g})", due_ns))
+
+    def poke(self) -> None:
+        """Ask everybody who waits for more than one descriptor whether they are ready."""
+        for strand in tuple(self._waiting_any):
+            wait = strand.wait
+            if wait is not None and wait.is_ready():
+                strand.wake()
+
+    def spin(self, weight: int) -> None:
+        """Let virtual time pass for a program that looks again and again without waiting.
+
+        A program is infinitely fast: one that polls until something changes would never let it change. So after many
+        looks each one takes a microsecond, and later up to a millisecond, until it waits again.
+        """
+        strand = self._scheduler.current
+        if strand is None:
+            return
+        strand.spins += weight
+        if strand.spins > _SPINS_FREE:
+            spins = strand.spins
+            self.sleep(min(1000 << min((spins - _SPINS_FREE) // _SPINS_FREE, 10), _SPIN_NS_MAX))
+            strand.spins = spins
+
+    def resolve(self, name: str, family: int) -> list[bytes]:
+        """Look up a host of the network."""
+        return self._topology.resolve(name, family, self)
+
+    def reverse(self, address: bytes) -> list[str]:
+        """Find the host of an address."""
+        return self._topology.reverse(address)
+
+    def entropy(self, size: int) -> bytes:
+        """Draw from the host's own stream of chance."""
+        return self._entropy.octets(size)
+
+    def new_event_loop(self) -> AbstractEventLoop:
+        """Make an asyncio event loop in virtual time."""
+        return EventLoop(self)
+
+    def abandon(self, descriptor: Descriptor) -> None:
+        """Close a descriptor as soon as the program that runs now waits."""
+        super().abandon(descriptor)
+        self._scheduler.untidy.append(self.flush)
+
+    # --- inside
+
+    def _send(self, outbound: Outbound) -> None:
+        way = self._ways.get(outbound.interface_index)
+        if way is not None:
+            way.carry(outbound.data)
+
+    def _tell(self, fd: int, bits: int) -> None:
+        self.watches.tell(fd, bits)
+        for strand in tuple(self._waiting_fd.get(fd, ())):
+            wait = strand.wait
+            if wait is not None and wait.is_ready():
+                strand.wake()
+
+    def _on_deadline(self) -> None:
+        self.host.on_deadline(self._agenda.now_ns)
+        self.flush()
+
+    def _enlist(self, strand: Strand, wait: Wait) -> None:
+        if wait.fd < 0:
+            self._waiting_any.append(strand)
+            strand.forget = self._waiting_any.remove
+        else:
+            waiting = self._waiting_fd.setdefault(wait.fd, [])
+            waiting.append(strand)
+            strand.forget = waiting.remove
+
+    def _run_network(self, wait: Wait) -> bool:
+        deadline_ns = wait.deadline_ns
+        self._topology.route()
+        with module.patched():
+            self._scheduler.drive(wait.is_ready, NEVER if deadline_ns is None else deadline_ns)
+        if wait.is_ready():
+            return True
+        if deadline_ns is None:
+            raise Deadlock(f"{wait.describe()} on {self.name} waits for ever: nothing is left to happen in the network")
+        self._agenda.now_ns = max(self._agenda.now_ns, deadline_ns)
+        return False

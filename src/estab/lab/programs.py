@@ -1,0 +1,149 @@
+"""Programs: unmodified functions that run on a host of the lab, and what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from estab.lab.strands import ProgramEnded, Scheduler, Strand
+from estab.sockets.kernel import Kernel, Wait, activated, current
+from estab.units import format_duration
+
+if TYPE_CHECKING:
+    from estab.lab.node import Node
+
+__all__ = ["Deadlock", "Program", "Programs", "Unfinished"]
+
+R = TypeVar("R")
+
+
+class Deadlock(RuntimeError):
+    """Nothing is left to happen, and a program has not finished. The text says who waits for what."""
+
+
+class Unfinished(RuntimeError):
+    """The result was asked for of a program that has not finished."""
+
+
+class Program(Generic[R]):
+    """A function on a host: waiting for its start, running, or ``done``."""
+
+    def __init__(self, node: Node, name: str, is_daemon: bool, scheduler: Scheduler) -> None:
+        self.node = node
+        self.name = name
+        self.is_daemon = is_daemon
+        self.done = False
+        self.exception: BaseException | None = None
+        """What it raised, once it is done."""
+        self.strands: list[Strand] = []
+        self.waiters: list[Kernel] = []
+        """Hosts on which another program waits for this one's result."""
+        self._scheduler = scheduler
+        self._value: R | None = None
+
+    def result(self) -> R:
+        """Give what the function returned, or raise what it raised.
+
+        Inside of another program it waits for the end; outside it raises ``Unfinished``, which says what the program
+        waits for.
+        """
+        kernel = current()
+        if not self.done and self._scheduler.current is not None and kernel is not None:
+            self.waiters.append(kernel)
+            kernel.wait(Wait(lambda: self.done, lambda: f"the result of {self.name}"))
+        if not self.done:
+            raise Unfinished(f"{self.describe()}; Network.run() runs it")
+        if self.exception is not None:
+            raise self.exception
+        return self._value  # type: ignore[return-value]
+
+    def finish(self, value: R | None, exception: BaseException | None) -> None:
+        """Note what became of the function, and wake who waits for it."""
+        self._value, self.exception, self.done = value, exception, True
+        for kernel in self.waiters:
+            kernel.poke()
+
+    def is_busy(self) -> bool:
+        """Tell whether it has something to do or something of its own to wait for.
+
+        It has not where it is done, and where all its strands wait without a deadline and one of them for callers: then
+        it is a server with no one to serve.
+        """
+        if self.done:
+            return False
+        waits = [strand.wait for strand in self.strands]
+        if any(wait is None or wait.deadline_ns is not None for wait in waits):
+            return True
+        return not any(wait is not None and wait.is_serving() for wait in waits)
+
+    def describe(self) -> str:
+        """Say in a line where the program stands."""
+        who = f"{self.name} on {self.node.name}"
+        if self.done:
+            return f"{who} is done" if self.exception is None else f"{who} raised {self.exception!r}"
+        waits = []
+        for strand in self.strands:
+            if strand.wait is not None:
+                waits.append(f"{strand.wait.describe()} since {format_duration(strand.since_ns)}")
+        return f"{who} waits for {' and '.join(waits)}" if waits else f"{who} is about to run"
+
+    def __repr__(self) -> str:
+        return f"<Program {self.describe()}>"
+
+
+class Programs:
+    """All programs of a network, in the order in which they were started."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.all: list[Program[Any]] = []
+        self.is_checking = True
+        """A program that raises ends the run, unless another program waits for its result."""
+        self._scheduler = scheduler
+
+    def start(self, node: Node, function: Callable[..., Any], args: tuple[Any, ...], start_ns: int, is_daemon: bool,
+              name: str | None) -> Program[Any]:
+        """Start a function on a host at a virtual time."""
+        if not callable(function):
+            raise TypeError(f"run: {function!r} is not a function; give its arguments behind it: host.run(function, 1, 2)")
+        name = name or str(getattr(function, "__name__", function))
+        program: Program[Any] = Program(node, name, is_daemon, self._scheduler)
+        strand = self._scheduler.spawn(
+            f"{program.name}@{node.name}", lambda: self._run(program, function, args), start_ns,
+        )
+        program.strands.append(strand)
+        self.all.append(program)
+        return program
+
+    def busy(self) -> list[Program[Any]]:
+        """Give those that the run is for and that are not at their end."""
+        return [program for program in self.all if not program.is_daemon and program.is_busy()]
+
+    def are_done(self) -> bool:
+        """Tell whether there were programs and all that the run is for have returned or raised."""
+        return bool(self.all) and all(program.done or program.is_daemon for program in self.all)
+
+    def report(self) -> str:
+        """Say of every unfinished program what it waits for, a line each."""
+        return "\n".join(f"  {program.describe()}" for program in self.all if not program.done)
+
+    def _run(self, program: Program[Any], function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        node = program.node
+        value: Any = None
+        exception: BaseException | None = None
+        try:
+            with activated(node):
+                value = function(*args)
+                if inspect.iscoroutine(value):
+                    with asyncio.Runner(loop_factory=node.new_event_loop) as runner:
+                        value = runner.run(value)
+        except ProgramEnded:
+            program.finish(None, Unfinished(f"{program.name} on {node.name}: the network was closed before it finished"))
+            raise
+        except BaseException as error:
+            error.add_note(f"in program {program.name} on host {node.name}, at {format_duration(node.now_ns())}")
+            exception = error
+        program.finish(value, exception)
+        if exception is not None and self.is_checking and not program.waiters:
+            self._scheduler.fail(exception)

@@ -1,0 +1,250 @@
+"""What may happen to a frame on its way, a stage each. ``way.py`` strings them together.
+
+- A stage takes a frame and, now or later, gives it to ``next``, or takes it out with a reason.
+- A stage that holds frames says how many (``len``), and gives them up when the cable is cut (``clear``).
+- What it decides by chance it decides by a stream of its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from estab.errors import DropReason
+from estab.lab.chance import Chance
+from estab.units import MS, SECOND
+
+if TYPE_CHECKING:
+    from estab.lab.way import Way
+
+__all__ = ["Corrupt", "Delay", "Duplicate", "Loss", "Mtu", "Rate", "Reorder", "Stage"]
+
+FLIGHT_FRAMES_MAX: Final = 262_144
+"""Frames under way on a link without a rate, before more are dropped."""
+_OVERTAKERS_MAX: Final = 4
+
+
+class Stage:
+    """One step of a frame's way. ``next`` is the one behind it; the last gives frames to the receiver."""
+
+    def __init__(self, way: Way, chance: Chance) -> None:
+        self.way = way
+        self.chance = chance
+        self.next: Stage = self
+
+    def __len__(self) -> int:
+        """Count the frames that are held here."""
+        return 0
+
+    def is_needed(self) -> bool:
+        """Tell whether the way's conditions ask for this stage, or frames are still held in it."""
+        raise NotImplementedError
+
+    def take(self, frame: bytes) -> None:
+        """Take over a frame."""
+        raise NotImplementedError
+
+    def clear(self) -> list[bytes]:
+        """Give up all frames held, oldest first."""
+        return []
+
+
+class Mtu(Stage):
+    """Takes out what is larger than the link carries."""
+
+    def is_needed(self) -> bool:
+        return True
+
+    def take(self, frame: bytes) -> None:
+        way = self.way
+        if len(frame) - way.header_bytes > way.conditions.mtu:
+            way.drop(DropReason.LINK_MTU, frame)
+        else:
+            self.next.take(frame)
+
+
+class Rate(Stage):
+    """Sends one frame after the other at the link's rate. What has to wait does so in a bounded queue, the rest is dropped."""
+
+    def __init__(self, way: Way, chance: Chance) -> None:
+        super().__init__(way, chance)
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._sending: bytes | None = None
+        self._epoch = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting) + (self._sending is not None)
+
+    def is_needed(self) -> bool:
+        return self.way.conditions.rate_bps > 0 or len(self) > 0
+
+    def take(self, frame: bytes) -> None:
+        if self._sending is None:
+            self._send(frame)
+        elif self._is_full(len(frame)):
+            self.way.drop(DropReason.LINK_QUEUE_FULL, frame)
+        else:
+            self._waiting.append(frame)
+            self._waiting_bytes += len(frame)
+
+    def clear(self) -> list[bytes]:
+        frames = [] if self._sending is None else [self._sending]
+        frames.extend(self._waiting)
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._sending = None
+        self._epoch += 1
+        return frames
+
+    def _is_full(self, size_bytes: int) -> bool:
+        conditions = self.way.conditions
+        if conditions.queue_frames:
+            return len(self._waiting) >= conditions.queue_frames
+        return self._waiting_bytes + size_bytes > conditions.queue_bytes
+
+    def _send(self, frame: bytes) -> None:
+        rate_bps = self.way.conditions.rate_bps
+        lasts_ns = -(-len(frame) * 8 * SECOND // rate_bps) if rate_bps else 0
+        self._sending = frame
+        agenda = self.way.agenda
+        agenda.at(agenda.now_ns + lasts_ns, self._sent, self._epoch)
+
+    def _sent(self, epoch: int) -> None:
+        frame = self._sending
+        if epoch != self._epoch or frame is None:
+            return
+        self._sending = None
+        if self._waiting:
+            following = self._waiting.popleft()
+            self._waiting_bytes -= len(following)
+            self._send(following)
+        self.next.take(frame)
+
+
+class Loss(Stage):
+    """Loses frames by chance, each alone."""
+
+    def is_needed(self) -> bool:
+        return self.way.conditions.loss > 0
+
+    def take(self, frame: bytes) -> None:
+        if self.chance.happens(self.way.conditions.loss):
+            self.way.drop(DropReason.LINK_LOSS, frame)
+        else:
+            self.next.take(frame)
+
+
+class Corrupt(Stage):
+    """Changes one bit by chance. The receiver's checksums see it; with Ethernet, already its frame check."""
+
+    def is_needed(self) -> bool:
+        return self.way.conditions.corrupt > 0
+
+    def take(self, frame: bytes) -> None:
+        if not self.chance.happens(self.way.conditions.corrupt):
+            self.next.take(frame)
+        elif self.way.header_bytes:
+            self.way.drop(DropReason.LINK_CORRUPTED, frame)
+        else:
+            bit = self.chance.between(0, len(frame) * 8 - 1)
+            damaged = bytearray(frame)
+            damaged[bit // 8] ^= 1 << bit % 8
+            self.next.take(bytes(damaged))
+
+
+class Duplicate(Stage):
+    """Sends frames twice by chance."""
+
+    def is_needed(self) -> bool:
+        return self.way.conditions.duplicate > 0
+
+    def take(self, frame: bytes) -> None:
+        if self.chance.happens(self.way.conditions.duplicate):
+            self.next.take(frame)
+        self.next.take(frame)
+
+
+class Reorder(Stage):
+    """Holds frames back by chance until one to four later ones have passed, or for the link's delay (at least 1 ms)."""
+
+    def __init__(self, way: Way, chance: Chance) -> None:
+        super().__init__(way, chance)
+        self._held: dict[int, bytes] = {}
+        self._to_pass: dict[int, int] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def is_needed(self) -> bool:
+        return self.way.conditions.reorder > 0 or len(self._held) > 0
+
+    def take(self, frame: bytes) -> None:
+        if self.chance.happens(self.way.conditions.reorder):
+            self._hold(frame)
+            return
+        self.next.take(frame)
+        for number in list(self._held):
+            self._to_pass[number] -= 1
+            if self._to_pass[number] == 0:
+                self._release(number)
+
+    def clear(self) -> list[bytes]:
+        frames = list(self._held.values())
+        self._held.clear()
+        self._to_pass.clear()
+        return frames
+
+    def _hold(self, frame: bytes) -> None:
+        self._count += 1
+        self._held[self._count] = frame
+        self._to_pass[self._count] = self.chance.between(1, _OVERTAKERS_MAX)
+        agenda = self.way.agenda
+        agenda.at(agenda.now_ns + max(self.way.conditions.delay_ns, MS), self._release, self._count)
+
+    def _release(self, number: int) -> None:
+        frame = self._held.pop(number, None)
+        if frame is not None:
+            del self._to_pass[number]
+            self.next.take(frame)
+
+
+class Delay(Stage):
+    """The time that a frame flies. A frame never arrives before one that was sent earlier, whatever the jitter."""
+
+    def __init__(self, way: Way, chance: Chance) -> None:
+        super().__init__(way, chance)
+        self._flying: dict[int, bytes] = {}
+        self._count = 0
+        self._last_due_ns = 0
+
+    def __len__(self) -> int:
+        return len(self._flying)
+
+    def is_needed(self) -> bool:
+        return True
+
+    def take(self, frame: bytes) -> None:
+        if len(self._flying) >= FLIGHT_FRAMES_MAX:
+            self.way.drop(DropReason.LINK_QUEUE_FULL, frame)
+            return
+        conditions, agenda = self.way.conditions, self.way.agenda
+        lasts_ns = conditions.delay_ns
+        if conditions.jitter_ns:
+            lasts_ns = max(0, lasts_ns + self.chance.between(-conditions.jitter_ns, conditions.jitter_ns))
+        self._last_due_ns = due_ns = max(agenda.now_ns + lasts_ns, self._last_due_ns)
+        self._count += 1
+        self._flying[self._count] = frame
+        agenda.at(due_ns, self._arrive, self._count)
+
+    def clear(self) -> list[bytes]:
+        frames = list(self._flying.values())
+        self._flying.clear()
+        self._last_due_ns = 0
+        return frames
+
+    def _arrive(self, number: int) -> None:
+        frame = self._flying.pop(number, None)
+        if frame is not None:
+            self.next.take(frame)

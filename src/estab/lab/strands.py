@@ -1,0 +1,252 @@
+"""Strands: threads of which only one ever runs, and the scheduler that hands the baton from one to the next.
+
+- Whoever has the baton runs; everybody else sleeps in a lock of their own. So programs need no locks, and the order in
+  which they run follows from the agenda alone.
+- Who gives up the baton looks for the next to run, carrying out the agenda on the way. That is the whole event loop: a
+  program which waits for its own next segment goes on without any change of thread.
+- The driver is the thread that called ``drive``; it gets the baton back when the run is over.
+- To end a strand is to raise ``ProgramEnded`` out of the call in which it waits, so that its ``finally`` clauses run.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from estab.lab.clock import Agenda, Alarm
+from estab.sockets.kernel import Wait
+from estab.units import NEVER
+
+__all__ = ["ProgramEnded", "Scheduler", "Strand"]
+
+_ENDINGS_MAX: Final = 1000
+"""How often a strand may catch ``ProgramEnded`` and wait again before it is left behind."""
+_INTERRUPT_PATIENCE_S: Final = 2.0
+_start_thread: Final = threading.Thread.start
+
+
+class ProgramEnded(BaseException):
+    """The network was closed while this program waited. Let it pass: it ends the program."""
+
+
+class Strand:
+    """One thread of a program. ``wait`` is what it waits for, ``None`` while it runs or is about to."""
+
+    def __init__(self, scheduler: Scheduler, name: str, body: Callable[[], None]) -> None:
+        self.name = name
+        self.wait: Wait | None = None
+        self.since_ns = 0
+        self.spins = 0
+        """Polls without a result since it last waited; see ``Node.spin``."""
+        self.baton = _thread.allocate_lock()
+        self.baton.acquire()
+        self.thread: threading.Thread | None = None
+        self.alarm = Alarm(scheduler.agenda, self._time_out)
+        self.forget: Callable[[Strand], None] | None = None
+        """Takes the strand off the list of those to be asked whether they are ready."""
+        self._scheduler = scheduler
+        self._body = body
+
+    def start(self) -> None:
+        """Make the thread. It sleeps until it is handed the baton."""
+        self.thread = threading.Thread(target=self._main, name=self.name, daemon=True)
+        _start_thread(self.thread)
+
+    def wake(self) -> None:
+        """Make it runnable, if it waits."""
+        if self.wait is not None:
+            self.wait = None
+            self.alarm.due_ns = NEVER
+            if self.forget is not None:
+                self.forget(self)
+                self.forget = None
+            self._scheduler.runnable.append(self)
+
+    def _time_out(self) -> None:
+        self.wake()
+
+    def _main(self) -> None:
+        self.baton.acquire()
+        try:
+            if not self._scheduler.is_closing:
+                self._body()
+        except ProgramEnded:
+            pass
+        finally:
+            self._scheduler.finish(self)
+
+
+class Scheduler:
+    """Runs strands and the agenda. One at a time: the baton is handed over, never shared."""
+
+    def __init__(self) -> None:
+        self.agenda = Agenda()
+        self.runnable: deque[Strand] = deque()
+        self.strands: dict[Strand, None] = {}
+        self.current: Strand | None = None
+        self.steps = 0
+        """How many entries of the agenda were carried out."""
+        self.is_running = False
+        self.is_closing = False
+        self.untidy: deque[Callable[[], None]] = deque()
+        """What is to be called once, when a strand gives up the baton, before the next is chosen."""
+        self._driver = _thread.allocate_lock()
+        self._driver.acquire()
+        self._is_over: Callable[[], bool] = _yes
+        self._until_ns = 0
+        self._failure: BaseException | None = None
+        self._is_interrupted = False
+        self._gone: list[threading.Thread] = []
+        self._endings = 0
+
+    def spawn(self, name: str, body: Callable[[], None], start_ns: int) -> Strand:
+        """Make a strand that runs ``body`` from ``start_ns`` on."""
+        strand = Strand(self, name, body)
+        self.strands[strand] = None
+        strand.wait = Wait(_no, lambda: "its start", start_ns)
+        strand.alarm.set(start_ns)
+        return strand
+
+    def drive(self, is_over: Callable[[], bool], until_ns: int) -> None:
+        """Run until ``is_over`` says so, nothing is left to happen, or the next thing to happen is later than ``until_ns``.
+
+        Raises what an entry of the agenda raised, and what ``fail`` was told.
+        """
+        if self.is_running:
+            raise RuntimeError("the network is running already: only a program may wait in it, not an action or an observer")
+        if self.is_closing:
+            raise RuntimeError("the network is closed")
+        self._is_over, self._until_ns = is_over, until_ns
+        self._failure, self._is_interrupted = None, False
+        self.is_running = True
+        try:
+            self._lend(self._next())
+        finally:
+            self.is_running = False
+            self.current = None
+            self._is_over = _yes
+            self._join()
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    def wait(self, wait: Wait) -> None:
+        """Put the running strand to sleep until it is woken or its deadline comes. Raises ``ProgramEnded``."""
+        strand = self.current
+        assert strand is not None
+        if strand.thread is not threading.current_thread():
+            raise RuntimeError(f"a thread that the lab does not know waits in {wait.describe()}; start it inside a program")
+        self._ensure_open(strand)
+        strand.wait = wait
+        strand.since_ns = self.agenda.now_ns
+        if wait.deadline_ns is not None:
+            strand.alarm.set(wait.deadline_ns)
+        self.current = None
+        following = self._next()
+        if following is not strand:
+            self._hand_to(following)
+            strand.baton.acquire()
+        self.current = strand
+        self._ensure_open(strand)
+
+    def fail(self, failure: BaseException) -> None:
+        """Stop the run as soon as the running strand waits or ends; ``drive`` raises this."""
+        if self._failure is None:
+            self._failure = failure
+
+    def finish(self, strand: Strand) -> None:
+        """Pass the baton on at a strand's end."""
+        self.strands.pop(strand, None)
+        if strand.thread is not None:
+            self._gone.append(strand.thread)
+        self.current = None
+        self._hand_to(self._next())
+
+    def close(self) -> None:
+        """End all strands, newest last, each in its own thread. Idempotent."""
+        if self.is_closing or self.is_running:
+            return
+        self.is_closing = True
+        for strand in list(self.strands):
+            if strand.thread is None:
+                self.strands.pop(strand)
+                continue
+            strand.wait = None
+            strand.alarm.due_ns = NEVER
+            self._endings = 0
+            self.current = strand
+            strand.baton.release()
+            self._driver.acquire()
+        self.current = None
+        self._join()
+
+    def _next(self) -> Strand | None:
+        """Find who runs next, carrying out the agenda on the way; ``None`` where the run is over."""
+        try:
+            agenda = self.agenda
+            while self._failure is None and not self._is_interrupted and not self.is_closing:
+                while self.untidy:
+                    self.untidy.popleft()()
+                if self.runnable:
+                    strand = self.runnable.popleft()
+                    if strand in self.strands:
+                        return strand
+                    continue
+                due_ns = agenda.next_due_ns()
+                if due_ns >= NEVER or due_ns > self._until_ns or self._is_over():
+                    break
+                self.steps += 1
+                agenda.take()
+        except BaseException as failure:
+            self.fail(failure)
+        return None
+
+    def _hand_to(self, strand: Strand | None) -> None:
+        if strand is None:
+            self._driver.release()
+            return
+        self.current = strand
+        if strand.thread is None:
+            contextvars.Context().run(strand.start)
+        strand.baton.release()
+
+    def _lend(self, strand: Strand | None) -> None:
+        """Hand the driver's baton to a strand and sleep until it comes back. Ctrl-C wakes the driver earlier."""
+        if strand is None:
+            return
+        self._hand_to(strand)
+        try:
+            self._driver.acquire()
+        except BaseException:
+            self._is_interrupted = True
+            if not self._driver.acquire(timeout=_INTERRUPT_PATIENCE_S):
+                self.is_closing = True  # a program computes without a pause: its thread is left behind
+            raise
+
+    def _ensure_open(self, strand: Strand) -> None:
+        """Raise ``ProgramEnded`` where the network is being closed. Who takes no notice for long is left behind."""
+        if not self.is_closing:
+            return
+        self._endings += 1
+        if self._endings > _ENDINGS_MAX:
+            self.strands.pop(strand, None)
+            self._driver.release()
+            strand.baton.acquire()
+        raise ProgramEnded(f"{strand.name}: the network was closed")
+
+    def _join(self) -> None:
+        for thread in self._gone:
+            thread.join()
+        self._gone.clear()
+
+
+def _yes() -> bool:
+    return True
+
+
+def _no() -> bool:
+    return False

@@ -1,0 +1,146 @@
+"""Addresses, routes and names of a virtual network.
+
+- Link number N, from 0, is the networks ``10.<N / 256>.<N % 256>.0/24`` and ``fd00:0:0:N::/64``; the host named first has the
+  address that ends in 1, the other the one that ends in 2.
+- Every host has a static route to every network, along a shortest way over hosts that forward. Among equally short ways
+  the one over the link that was made first is taken.
+- A name stands for all addresses of its host: those on a link shared with who asks first, IPv4 before IPv6.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from estab.abi import AF_INET, AF_INET6, AF_UNSPEC
+from estab.wire.address import format_address, network_of
+
+if TYPE_CHECKING:
+    from estab.lab.link import Link
+    from estab.lab.node import Node
+
+__all__ = ["LINKS_MAX", "Port", "Topology"]
+
+LINKS_MAX = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """Where a link ends: an interface of a host, with an address in each of the link's networks."""
+
+    node: Node
+    interface: str
+    index: int
+    link: int
+    """The link's number, from 0."""
+    v4: bytes
+    v6: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Hop:
+    """The first step of the way to a network: out by ``port``, to its other end."""
+
+    port: Port
+    gateway: Port
+
+
+class Topology:
+    """Hosts by name, links by number, and what follows from them."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.links: list[Link] = []
+        self.ports: list[tuple[Port, Port]] = []
+        self._ports_of: dict[str, list[Port]] = {}
+        self._routes: dict[tuple[str, int], _Hop] = {}
+        self._is_stale = False
+
+    def addresses_for(self, side: int) -> tuple[bytes, bytes]:
+        """Give the two addresses of one end (0 or 1) of the next link."""
+        number = len(self.ports)
+        v4 = bytes((10, number >> 8, number & 0xFF, side + 1))
+        v6 = b"\xfd" + bytes(5) + number.to_bytes(2, "big") + bytes(7) + bytes((side + 1,))
+        return v4, v6
+
+    def add(self, link: Link, first: Port, second: Port) -> None:
+        """Take up a link."""
+        self.links.append(link)
+        self.ports.append((first, second))
+        self._ports_of.setdefault(first.node.name, []).append(first)
+        self._ports_of.setdefault(second.node.name, []).append(second)
+        self._is_stale = True
+
+    def ports_of(self, node: Node) -> list[Port]:
+        """Give a host's ends of links, in the order in which they were made."""
+        return self._ports_of.get(node.name, [])
+
+    def addresses_of(self, node: Node, asker: Node | None = None) -> list[bytes]:
+        """Give a host's addresses, IPv4 first, and of each version those that ``asker`` has a link to first."""
+        shared = {port.link for port in self.ports_of(asker)} if asker is not None and asker is not node else set()
+        ports = sorted(self.ports_of(node), key=lambda port: port.link not in shared)
+        return [port.v4 for port in ports] + [port.v6 for port in ports]
+
+    def resolve(self, name: str, family: int, asker: Node) -> list[bytes]:
+        """Look a name up for a program on ``asker``."""
+        wanted = name.rstrip(".").lower()
+        if wanted in ("localhost", "ip6-localhost"):
+            found = [b"\x7f\0\0\x01", bytes(15) + b"\x01"]
+        else:
+            node = next((node for name, node in self.nodes.items() if name.lower() == wanted), None)
+            found = [] if node is None else self.addresses_of(node, asker) or [b"\x7f\0\0\x01"]
+        size = {AF_INET: (4,), AF_INET6: (16,), AF_UNSPEC: (4, 16)}[family]
+        return [address for address in found if len(address) in size]
+
+    def reverse(self, address: bytes) -> list[str]:
+        """Find the name of an address."""
+        if address in (b"\x7f\0\0\x01", bytes(15) + b"\x01"):
+            return ["localhost"]
+        return [port.node.name for pair in self.ports for port in pair if address in (port.v4, port.v6)]
+
+    def route(self) -> None:
+        """Bring every host's routes up to date, if links were added since."""
+        if not self._is_stale:
+            return
+        self._is_stale = False
+        for node in self.nodes.values():
+            ways = self._ways_from(node)
+            for number in range(len(self.ports)):
+                self._set_route(node, number, ways.get(number))
+
+    def _set_route(self, node: Node, number: int, hop: _Hop | None) -> None:
+        before = self._routes.get((node.name, number))
+        if before == hop:
+            return
+        for address, bits in ((self.ports[number][0].v4, 24), (self.ports[number][0].v6, 64)):
+            network = f"{format_address(network_of(address, bits))}/{bits}"
+            if before is not None:
+                node.host.remove_route(network, node.host.interfaces[before.port.index])
+            if hop is not None:
+                gateway = hop.gateway.v4 if bits == 24 else hop.gateway.v6
+                node.host.add_route(network, node.host.interfaces[hop.port.index], format_address(gateway))
+        if hop is None:
+            del self._routes[node.name, number]
+        else:
+            self._routes[node.name, number] = hop
+
+    def _ways_from(self, node: Node) -> dict[int, _Hop]:
+        """Find the first hop to every network that is not on a link of the host itself (breadth first)."""
+        own = {port.link for port in self.ports_of(node)}
+        ways: dict[int, _Hop] = {}
+        seen = {node.name}
+        queue: deque[tuple[Node, _Hop | None]] = deque([(node, None)])
+        while queue:
+            at, hop = queue.popleft()
+            for port in self.ports_of(at):
+                if hop is not None and port.link not in own and port.link not in ways:
+                    ways[port.link] = hop
+                first, second = self.ports[port.link]
+                other = second if port is first else first
+                if other.node.name in seen:
+                    continue
+                seen.add(other.node.name)
+                if other.node.is_forwarding or other.node is node:
+                    queue.append((other.node, hop or _Hop(port, other)))
+        return ways

@@ -1,0 +1,94 @@
+"""One direction of a link: the stages that a frame passes from one host's interface to the other's.
+
+The order is that of the real thing: too large for the link, the queue before the sender's rate, what noise does on the
+cable, the flight. Stages that the conditions don't ask for are left out of the chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from estab.errors import DropReason
+from estab.events import LinkDropped, Observer
+from estab.lab.chance import Chance
+from estab.lab.clock import Agenda
+from estab.lab.conditions import Conditions
+from estab.lab.stages import Corrupt, Delay, Duplicate, Loss, Mtu, Rate, Reorder, Stage
+
+__all__ = ["Way"]
+
+_STAGES: Final[tuple[type[Stage], ...]] = (Mtu, Rate, Loss, Corrupt, Duplicate, Reorder, Delay)
+
+
+class _Arrival(Stage):
+    """The end of the way."""
+
+    def is_needed(self) -> bool:
+        return True
+
+    def take(self, frame: bytes) -> None:
+        self.way.frames_delivered += 1
+        self.way.deliver(frame)
+
+
+class Way:
+    """The way from ``sender`` over a link. ``deliver`` takes each frame that comes through, at its time."""
+
+    def __init__(self, link: str, sender: str, conditions: Conditions, header_bytes: int, agenda: Agenda, chance: Chance,
+                 deliver: Callable[[bytes], None]) -> None:
+        self.link = link
+        self.sender = sender
+        self.conditions = conditions
+        self.header_bytes = header_bytes
+        """Bytes of a frame in front of its IP packet: 14 with Ethernet."""
+        self.agenda = agenda
+        self.deliver = deliver
+        self.observer: Observer | None = None
+        self.is_cut = False
+        self.frames_carried = 0
+        self.frames_delivered = 0
+        self.drops: dict[DropReason, int] = {}
+        self._stages: list[Stage] = [
+            stage(self, chance.child("link", link, sender, stage.__name__.lower())) for stage in (*_STAGES, _Arrival)
+        ]
+        self._first = self._stages[0]
+        self.set(conditions)
+
+    def set(self, conditions: Conditions) -> None:
+        """Change the conditions for what is sent or leaves the queue from now on."""
+        self.conditions = conditions
+        chain = [stage for stage in self._stages if stage.is_needed()]
+        for stage, following in zip(chain, chain[1:], strict=False):
+            stage.next = following
+        self._first = chain[0]
+
+    def carry(self, frame: bytes) -> None:
+        """Take a frame that the sender puts on the link."""
+        self.frames_carried += 1
+        if self.is_cut:
+            self.drop(DropReason.LINK_DOWN, frame)
+        else:
+            self._first.take(frame)
+
+    def cut(self) -> None:
+        """Lose all that is queued or in flight, and all that is sent until ``heal``."""
+        self.is_cut = True
+        for stage in reversed(self._stages):
+            for frame in stage.clear():
+                self.drop(DropReason.LINK_DOWN, frame)
+
+    def heal(self) -> None:
+        """Carry frames again."""
+        self.is_cut = False
+
+    @property
+    def in_flight_frames(self) -> int:
+        """Frames that were sent and have neither arrived nor been lost."""
+        return sum(len(stage) for stage in self._stages)
+
+    def drop(self, reason: DropReason, frame: bytes) -> None:
+        """Take a frame out: count it, and tell."""
+        self.drops[reason] = self.drops.get(reason, 0) + 1
+        if self.observer is not None:
+            self.observer(LinkDropped(self.agenda.now_ns, self.sender, self.link, reason, frame))

@@ -1,0 +1,41 @@
+"""Addresses as programs give them, with names looked up: ``("server", 80)`` becomes ``("10.0.0.2", 80)``."""
+
+from __future__ import annotations
+
+import socket as os_socket
+from typing import TYPE_CHECKING, Any
+
+from estab.sockets.names import lookup
+from estab.wire.address import format_address
+
+if TYPE_CHECKING:
+    from estab.sockets.kernel import Kernel
+
+__all__ = ["numeric"]
+
+
+def numeric(kernel: Kernel, family: int, address: Any, call: str) -> Any:
+    """Give ``address`` with a numeric host. What is no address at all is left for the host's own call to refuse.
+
+    ``socket.gaierror`` where the name has no address of the family.
+    """
+    if not isinstance(address, tuple) or len(address) < 2:
+        return address
+    host = address[0]
+    if isinstance(host, (bytes, bytearray)):
+        host = host.decode("ascii")
+    if not isinstance(host, str) or host == "" or (host == "<broadcast>" and family == os_socket.AF_INET):
+        return (host, *address[1:])
+    zone = host.partition("%")[2]
+    text = format_address(lookup(kernel, host, family)[0])
+    if zone and len(address) < 4:
+        index = int(zone) if zone.isdigit() else _interface_index(kernel, zone)
+        return (text, address[1], address[2] if len(address) > 2 else 0, index)
+    return (text, *address[1:])
+
+
+def _interface_index(kernel: Kernel, name: str) -> int:
+    interface = kernel.host.find_interface(name)
+    if interface is None:
+        raise os_socket.gaierror(os_socket.EAI_NONAME, f"Name or service not known: no interface {name!r} on {kernel.name}")
+    return interface.index

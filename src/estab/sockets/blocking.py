@@ -1,0 +1,165 @@
+"""Sockets that wait: what every call of a ``Socket`` has in common.
+
+A call first tries. Where the host says EAGAIN it waits by the kernel until the socket is ready and tries again, or gives up
+as its timeout says. Whatever changed goes out by the kernel's ``flush``.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import socket as os_socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from estab.abi import MSG_DONTWAIT
+from estab.errors import os_error
+from estab.host.stream import StreamSocket
+from estab.host.udp import DatagramSocket
+from estab.sockets import calls
+from estab.sockets.doorbell import Doorbell
+from estab.sockets.kernel import Wait
+from estab.sockets.poll import describe, is_serving
+from estab.units import SECOND
+
+if TYPE_CHECKING:
+    from estab.sockets.kernel import Kernel
+
+__all__ = ["Blocking", "File", "HostSocket"]
+
+T = TypeVar("T")
+
+HostSocket = StreamSocket | DatagramSocket
+"""The host's side of a socket."""
+POLL_WEIGHT: Final = 100
+_BY_TIMEOUT: Final = -1
+
+
+class File:
+    """An open descriptor of a host, how many sockets share it (``dup``), and what rings for it."""
+
+    __slots__ = ("descriptor", "doorbells", "users")
+
+    def __init__(self, descriptor: HostSocket) -> None:
+        self.descriptor = descriptor
+        self.users = 1
+        self.doorbells: list[Doorbell] = []
+
+    def follow(self) -> None:
+        """Bring what rings up to date after a call that may have emptied a queue."""
+        for doorbell in self.doorbells:
+            doorbell.follow()
+
+
+class Blocking(os_socket.socket):
+    """A socket of a host, with a timeout, that can try and wait."""
+
+    kernel: Kernel
+    _file: File | None = None
+    _timeout: float | None = None
+    _family: os_socket.AddressFamily
+    _kind: os_socket.SocketKind
+    _proto: int
+
+    @property
+    def descriptor(self) -> HostSocket:
+        """The host's side of the socket. EBADF once it is closed."""
+        file = self._file
+        if file is None or file.descriptor.fd < 0:
+            raise os_error(errno.EBADF, "bad file descriptor: the socket is closed")
+        return file.descriptor
+
+    @property
+    def fd(self) -> int:
+        """The descriptor's number on its host, from 3 on; -1 once closed. Not what ``fileno`` gives."""
+        return -1 if self._file is None else self._file.descriptor.fd
+
+    # --- timeouts
+
+    @property
+    def timeout(self) -> float | None:
+        """The timeout in seconds."""
+        return self._timeout
+
+    def gettimeout(self) -> float | None:
+        """Give the timeout in seconds: ``None`` blocks for ever, 0 never."""
+        return self._timeout
+
+    def settimeout(self, value: float | None) -> None:
+        """Set the timeout of all calls that wait, in seconds. Past it they raise ``TimeoutError``."""
+        if value is not None:
+            value = float(value)
+            if value != value:
+                raise ValueError("Invalid value NaN (not a number)")
+            if value < 0:
+                raise ValueError("Timeout value out of range")
+        self._timeout = value
+
+    def getblocking(self) -> bool:
+        """Tell whether calls wait."""
+        return self._timeout != 0.0
+
+    def setblocking(self, flag: bool) -> None:
+        """Have calls wait for ever, or never."""
+        self._timeout = None if flag else 0.0
+
+    # --- trying and waiting
+
+    def _call(self, do: Callable[[int], T]) -> T:
+        """Do what never waits; ``do`` takes the time."""
+        kernel = self.kernel
+        with kernel.lock:
+            try:
+                return do(kernel.now_ns())
+            finally:
+                kernel.flush()
+                self._follow()
+
+    def _attempt(self, attempt: Callable[[int], T], bits: int, name: str, flags: int = 0,
+                 deadline_ns: int | None = _BY_TIMEOUT) -> T:
+        """Try, and wait for POLL ``bits`` and try again while the host says EAGAIN. ``TimeoutError`` past the deadline."""
+        kernel = self.kernel
+        with kernel.lock:
+            while True:
+                try:
+                    result = attempt(kernel.now_ns())
+                except BlockingIOError:
+                    if self._timeout == 0.0 or flags & MSG_DONTWAIT:
+                        kernel.spin(POLL_WEIGHT)
+                        raise
+                    if deadline_ns == _BY_TIMEOUT:
+                        deadline_ns = self._deadline()
+                    if not self._wait(bits, name, deadline_ns):
+                        raise TimeoutError("timed out") from None
+                    self.descriptor  # noqa: B018 - raises EBADF where another program closed it meanwhile
+                else:
+                    kernel.flush()
+                    self._follow()
+                    return result
+
+    def _wait(self, bits: int, name: str, deadline_ns: int | None) -> bool:
+        """Wait for one of the POLL ``bits``. ``False``: the deadline came first."""
+        host = self.descriptor
+        return self._wait_until(lambda: host.fd < 0 or host.readiness() & bits != 0, name, deadline_ns)
+
+    def _wait_until(self, is_ready: Callable[[], bool], name: str, deadline_ns: int | None, fd: int = 0) -> bool:
+        """Wait until ``is_ready``, which is asked when the socket has news; with ``fd`` -1, when the host has any."""
+        kernel = self.kernel
+        host = self.descriptor
+        wait = Wait(is_ready, lambda: f"{name}() on {describe(host)}", deadline_ns, fd or host.fd, lambda: is_serving(host))
+        if kernel.call == 0:
+            return kernel.wait(wait)
+        number = calls.blocked(kernel, host.fd, wait.describe())
+        try:
+            return kernel.wait(wait)
+        finally:
+            calls.resumed(kernel, host.fd, number)
+
+    def _deadline(self) -> int | None:
+        """Give the time by which a call that starts now must be over."""
+        timeout = self._timeout
+        return None if timeout is None else self.kernel.now_ns() + math.ceil(timeout * SECOND)
+
+    def _follow(self) -> None:
+        if self._file is not None and self._file.doorbells:
+            self._file.follow()

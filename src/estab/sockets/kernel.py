@@ -1,0 +1,185 @@
+"""What a socket asks of the world around its host: the time, to wait, to have frames sent, and names.
+
+- A ``Kernel`` stands between programs and one host. The lab has one in virtual time, the wire one with a thread that pumps.
+- ``lock`` is held around every touch of the host; ``wait`` gives it up while it sleeps.
+- After each input to the host comes ``flush``: it drains what the host has to say, and wakes who waits for it.
+- A socket that is only collected, not closed, may be found in the middle of the host's work: it is ``abandon``-ed and
+  closed at the next ``flush``.
+"""
+
+from __future__ import annotations
+
+import weakref
+from abc import ABC, abstractmethod
+from asyncio import AbstractEventLoop
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from estab.abi import POLLNVAL
+
+if TYPE_CHECKING:
+    from estab.host.files import Descriptor
+    from estab.host.host import Host
+    from estab.sockets.socket import Socket
+
+__all__ = ["Kernel", "Wait", "Watcher", "Watches", "activated", "current"]
+
+
+def _no() -> bool:
+    return False
+
+
+@dataclass(slots=True)
+class Wait:
+    """What a program waits for, and how long.
+
+    ``is_ready`` is asked again when descriptor ``fd`` of the host has news; with ``fd`` -1, whenever the host has done
+    anything. ``describe`` says in words what is waited for.
+    """
+
+    is_ready: Callable[[], bool]
+    describe: Callable[[], str]
+    deadline_ns: int | None = None
+    fd: int = -1
+    is_serving: Callable[[], bool] = _no
+    """Whether it waits for callers, as a server does for ever: for a listener, or an unconnected datagram socket."""
+
+
+class Watcher(Protocol):
+    """Who wants to hear of a descriptor's news."""
+
+    def on_ready(self, fd: int, bits: int) -> None:
+        """Hear that POLL ``bits`` came up on the host's descriptor ``fd``; POLLNVAL: it was closed."""
+
+
+class Watches:
+    """Who watches which of a host's descriptors."""
+
+    def __init__(self) -> None:
+        self._watchers: dict[int, list[Watcher]] = {}
+
+    def add(self, fd: int, watcher: Watcher) -> None:
+        """Tell ``watcher`` of the descriptor's news from now on."""
+        self._watchers.setdefault(fd, []).append(watcher)
+
+    def remove(self, fd: int, watcher: Watcher) -> None:
+        """Tell ``watcher`` no more. It may have been removed before."""
+        watchers = self._watchers.get(fd, [])
+        if watcher in watchers:
+            watchers.remove(watcher)
+            if not watchers:
+                del self._watchers[fd]
+
+    def tell(self, fd: int, bits: int) -> None:
+        """Pass on news of a descriptor."""
+        for watcher in self._watchers.get(fd, ()):
+            watcher.on_ready(fd, bits)
+
+    def close(self, fd: int) -> None:
+        """Tell everybody that the descriptor is gone, for the last time."""
+        for watcher in self._watchers.pop(fd, ()):
+            watcher.on_ready(fd, POLLNVAL)
+
+
+class Kernel(ABC):
+    """One host as its programs see it."""
+
+    is_virtual: bool = False
+    """Its clocks and its entropy are not the operating system's: ``time``, ``random`` and ``os.urandom`` mean the host's."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.lock: AbstractContextManager[object] = nullcontext()
+        self.watches = Watches()
+        self.by_number: weakref.WeakValueDictionary[int, Socket] = weakref.WeakValueDictionary()
+        """Sockets by the number that their ``fileno()`` gave."""
+        self.detached: dict[int, Socket] = {}
+        """What ``detach`` let go of, by the same numbers."""
+        self.is_closing = False
+        """The world is ending: sockets that nobody closed are no one's fault."""
+        self.calls = 0
+        """How many calls were told of."""
+        self.call = 0
+        """Number of the told call under way; 0: none."""
+        self.abandoned: deque[Descriptor] = deque()
+
+    @property
+    def name(self) -> str:
+        """The host's name."""
+        return self.host.name
+
+    @abstractmethod
+    def now_ns(self) -> int:
+        """Give the host's monotonic clock."""
+
+    @abstractmethod
+    def wall_ns(self) -> int:
+        """Give the host's calendar clock: nanoseconds since 1970."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Drain the host after an input: send its frames, pass on its events, note its next deadline."""
+
+    @abstractmethod
+    def wait(self, wait: Wait) -> bool:
+        """Sleep until ``wait.is_ready()`` or its deadline. ``False``: the deadline came first."""
+
+    @abstractmethod
+    def sleep(self, duration_ns: int) -> None:
+        """Sleep for a time. Others run meanwhile, even if it is 0."""
+
+    @abstractmethod
+    def poke(self) -> None:
+        """Have all waits asked again whether they are ready: something changed that is not the host's doing."""
+
+    @abstractmethod
+    def spin(self, weight: int) -> None:
+        """Hear that a program looked without waiting and found nothing new. It may do so in a loop."""
+
+    @abstractmethod
+    def resolve(self, name: str, family: int) -> list[bytes]:
+        """Give a name's addresses of that family (``AF_UNSPEC``: of any, IPv4 first). Empty where there are none."""
+
+    @abstractmethod
+    def reverse(self, address: bytes) -> list[str]:
+        """Give an address's names. Empty where there are none."""
+
+    @abstractmethod
+    def entropy(self, size: int) -> bytes:
+        """Give ``size`` bytes that nobody outside can guess; in the lab, the same ones in each run."""
+
+    @abstractmethod
+    def new_event_loop(self) -> AbstractEventLoop:
+        """Make an asyncio event loop that waits on this kernel."""
+
+    def abandon(self, descriptor: Descriptor) -> None:
+        """Close a descriptor at the next ``flush``. Safe at any moment."""
+        self.abandoned.append(descriptor)
+
+    def close_abandoned(self) -> None:
+        """Close what was abandoned. ``flush`` begins with this."""
+        while self.abandoned:
+            descriptor = self.abandoned.popleft()
+            if descriptor.fd >= 0:
+                self.watches.close(descriptor.fd)
+                descriptor.close(self.now_ns())
+
+
+_current: ContextVar[Kernel | None] = ContextVar("estab_kernel", default=None)
+
+current: Callable[[], Kernel | None] = _current.get
+"""Give the kernel on which the code that runs here is a program, ``None`` outside. Per thread and per context."""
+
+
+@contextmanager
+def activated(kernel: Kernel | None) -> Iterator[None]:
+    """Make code in this thread and context a program of ``kernel``."""
+    token = _current.set(kernel)
+    try:
+        yield
+    finally:
+        _current.reset(token)

@@ -1,0 +1,212 @@
+"""Stands in for the standard library, thread by thread.
+
+While anything is installed, functions of ``socket``, ``select``, ``selectors``, ``time``, ``asyncio``, ``os`` and ``random`` are
+replaced by ones that look at who calls: a program of a host gets the host's, everybody else the original. Undone, everything
+is as it was.
+
+- ``socket.socket`` stays the class it is; for a program of a host its ``__new__`` makes an ``estab.Socket``, a subclass. So
+  early bindings (``from socket import socket``), ``isinstance`` and subclasses work as ever.
+- A function that some module took by name before (``from time import sleep``) is replaced in that module too. What was
+  kept in another place (a default argument, a class's attribute) is not found.
+- Clocks and entropy are replaced only where the host's are virtual. ``datetime.now()`` can't be replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import random
+import select
+import selectors
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from estab.sockets import stand_ins
+from estab.sockets.kernel import activated, current
+from estab.sockets.socket import Socket
+
+if TYPE_CHECKING:
+    from estab.sockets.kernel import Kernel
+
+__all__ = ["installed", "patched"]
+
+
+@contextmanager
+def installed(kernel: Kernel) -> Iterator[None]:
+    """Make code in this thread and context a program of ``kernel``, with the standard library replaced."""
+    with patched(), activated(kernel):
+        yield
+
+
+@contextmanager
+def patched() -> Iterator[None]:
+    """Have the standard library replaced. Nests, and may be used by several threads at once."""
+    with _lock:
+        _Patches.users += 1
+        if _Patches.users == 1:
+            _apply()
+    try:
+        yield
+    finally:
+        with _lock:
+            _Patches.users -= 1
+            if _Patches.users == 0:
+                _undo()
+
+
+# --- what is replaced
+
+
+@dataclass(frozen=True, slots=True)
+class _Patch:
+    """An attribute, what it was and what stands in for it."""
+
+    owner: Any
+    name: str
+    original: Any
+    replacement: Any
+
+    def apply(self) -> None:
+        setattr(self.owner, self.name, self.replacement)
+
+    def undo(self) -> None:
+        setattr(self.owner, self.name, self.original)
+
+
+_lock: Final = threading.RLock()
+_new_socket: Final = socket.socket.__new__
+_mixtures: dict[type[socket.socket], type[Socket]] = {}
+
+
+class _Patches:
+    """What is applied now, and what was learnt of early bindings."""
+
+    users = 0
+    applied: list[_Patch] = []
+    scanned: set[int] = set()
+    early: list[_Patch] = []
+
+
+def _dispatch(original: Any, stand_in: stand_ins.StandIn, only_virtual: bool) -> Any:
+    """Make the function that decides by its caller."""
+
+    @functools.wraps(original)
+    def dispatch(*args: Any, **kwargs: Any) -> Any:
+        kernel = current()
+        if kernel is None or (only_virtual and not kernel.is_virtual):
+            return original(*args, **kwargs)
+        return stand_in(kernel, *args, **kwargs)
+
+    return dispatch
+
+
+@functools.cache
+def _functions() -> tuple[_Patch, ...]:
+    """Every function that is replaced where it lives and wherever it was taken to."""
+    patches: list[_Patch] = []
+
+    def add(owner: Any, names: dict[str, stand_ins.StandIn], only_virtual: bool) -> None:
+        for name, stand_in in names.items():
+            original = getattr(owner, name, None)
+            if original is not None:
+                patches.append(_Patch(owner, name, original, _dispatch(original, stand_in, only_virtual)))
+
+    add(socket, stand_ins.socket_stand_ins(), False)
+    add(select, stand_ins.select_stand_ins(), False)
+    add(time, stand_ins.time_stand_ins(), True)
+    add(os, {"urandom": stand_ins.urandom}, True)
+    add(random, stand_ins.entropy_stand_ins(), True)
+    add(asyncio, {"new_event_loop": stand_ins.new_event_loop}, False)
+    return tuple(patches)
+
+
+@functools.cache
+def _members() -> tuple[_Patch, ...]:
+    """What is replaced in classes: where the standard library itself keeps a function for later."""
+    patches = []
+    by_original = {id(patch.original): patch.replacement for patch in _functions()}
+    for owner, name in ((selectors, "EpollSelector"), (selectors, "PollSelector")):
+        selector = getattr(owner, name, None)
+        if selector is not None:
+            kept = selector._selector_cls
+            patches.append(_Patch(selector, "_selector_cls", kept, staticmethod(by_original[id(kept)])))
+    kept = selectors.SelectSelector.__dict__["_select"]
+    patches.append(_Patch(selectors.SelectSelector, "_select", kept, staticmethod(by_original[id(select.select)])))
+    policy = asyncio.DefaultEventLoopPolicy.__mro__[1]
+    original = policy.__dict__["new_event_loop"]
+    patches.append(_Patch(policy, "new_event_loop", original, _dispatch(original, stand_ins.new_event_loop, False)))
+    seed = random.Random.__dict__["seed"]
+    patches.append(_Patch(random.Random, "seed", seed, _seed_from(seed)))
+    return tuple(patches)
+
+
+def _seed_from(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def seed(self: random.Random, a: Any = None, version: int = 2) -> None:
+        kernel = current()
+        if a is None and kernel is not None and kernel.is_virtual:
+            a = int.from_bytes(kernel.entropy(32), "big")
+        original(self, a, version)
+
+    return seed
+
+
+def _new(cls: type[socket.socket], *args: Any, **kwargs: Any) -> socket.socket:
+    """Stand in for ``socket.socket.__new__``: a program of a host gets a socket of that host."""
+    if current() is None or issubclass(cls, Socket):
+        return _new_socket(cls)
+    if cls is socket.socket:
+        return _new_socket(Socket)
+    mixture = _mixtures.get(cls)
+    if mixture is None:
+        mixture = _mixtures[cls] = type(cls.__name__, (cls, Socket), {"__module__": cls.__module__})
+    return _new_socket(mixture)
+
+
+# --- doing and undoing it
+
+
+def _apply() -> None:
+    _Patches.applied = [*_functions(), *_members()]
+    for patch in _Patches.applied:
+        patch.apply()
+    socket.socket.__new__ = _new  # type: ignore[method-assign,assignment]
+    _scan({id(patch.original): patch for patch in _functions()}, is_early=True)
+    for patch in _Patches.early:
+        if vars(patch.owner).get(patch.name) is patch.original:
+            patch.apply()
+
+
+def _undo() -> None:
+    del socket.socket.__new__
+    for patch in reversed(_Patches.applied):
+        patch.undo()
+    # Modules that were imported meanwhile took the stand-ins by name.
+    _scan({id(patch.replacement): patch for patch in _functions()}, is_early=False)
+    for patch in _Patches.early:
+        if vars(patch.owner).get(patch.name) is patch.replacement:
+            patch.undo()
+    _Patches.applied = []
+
+
+def _scan(by_id: dict[int, _Patch], is_early: bool) -> None:
+    """Find where modules that were not looked at before keep a replaced function under a name of their own."""
+    owners = {id(patch.owner) for patch in _functions()}
+    for name, module in list(sys.modules.items()):
+        if id(module) in _Patches.scanned or not isinstance(module, ModuleType) or id(module) in owners:
+            continue
+        _Patches.scanned.add(id(module))
+        if name == "estab" or name.startswith("estab."):
+            continue
+        for key, value in list(vars(module).items()):
+            patch = by_id.get(id(value))
+            if patch is not None:
+                _Patches.early.append(_Patch(module, key, patch.original, patch.replacement))

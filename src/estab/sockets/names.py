@@ -1,0 +1,156 @@
+"""Names and addresses on a host: what ``getaddrinfo`` and its relatives give there.
+
+Errors are ``socket.gaierror`` and ``socket.herror`` with the system's numbers. Services (``"http"``) are the system's.
+"""
+
+from __future__ import annotations
+
+import socket as os_socket
+from typing import TYPE_CHECKING, Any, Final
+
+from estab.wire.address import format_address, parse_address
+
+if TYPE_CHECKING:
+    from estab.sockets.kernel import Kernel
+
+__all__ = ["getaddrinfo", "gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getnameinfo", "lookup"]
+
+AddrInfo = tuple[os_socket.AddressFamily, os_socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]
+
+_KINDS: Final = (
+    (os_socket.SOCK_STREAM, os_socket.IPPROTO_TCP),
+    (os_socket.SOCK_DGRAM, os_socket.IPPROTO_UDP),
+)
+_EVERY_KIND: Final = (*_KINDS, (os_socket.SOCK_RAW, 0))
+_FAMILY_OF: Final = {4: os_socket.AF_INET, 16: os_socket.AF_INET6}
+
+
+def lookup(kernel: Kernel, host: str, family: int) -> list[bytes]:
+    """Give the addresses of a numeric host or of a name, IPv4 first. ``gaierror`` where there are none."""
+    try:
+        numeric = [parse_address(host.partition("%")[0])]
+    except ValueError:
+        numeric = []
+    found = numeric or kernel.resolve(host, os_socket.AF_UNSPEC)
+    if not found:
+        raise os_socket.gaierror(os_socket.EAI_NONAME, f"Name or service not known: {host!r} is no name that host "
+                                 f"{kernel.name} can look up")
+    of_family = [address for address in found if family in (os_socket.AF_UNSPEC, _FAMILY_OF[len(address)])]
+    if not of_family:
+        number = os_socket.EAI_ADDRFAMILY if hasattr(os_socket, "EAI_ADDRFAMILY") else os_socket.EAI_NONAME
+        raise os_socket.gaierror(number, f"Address family for hostname not supported: {host!r} has none of that family")
+    return of_family
+
+
+def getaddrinfo(kernel: Kernel, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0,
+                flags: int = 0) -> list[AddrInfo]:
+    """Translate a host and a port into addresses to connect or bind to, as ``socket.getaddrinfo``."""
+    if family not in (os_socket.AF_UNSPEC, os_socket.AF_INET, os_socket.AF_INET6):
+        raise os_socket.gaierror(os_socket.EAI_FAMILY, "ai_family not supported")
+    kinds = [(kind, number) for kind, number in (_EVERY_KIND if host is not None or port is not None else _KINDS)
+             if type in (0, kind) and proto in (0, number or proto)]
+    if not kinds:
+        raise os_socket.gaierror(os_socket.EAI_SOCKTYPE, "ai_socktype not supported")
+    number = _port(port, kinds[0][1], flags)
+    text = host.decode("ascii") if isinstance(host, (bytes, bytearray)) else host
+    addresses = _passive(flags, family) if text is None or text == "" else _active(kernel, text, family, flags)
+    name = text or "" if flags & os_socket.AI_CANONNAME else ""
+    result: list[AddrInfo] = []
+    for address in addresses:
+        scope = _scope(text)
+        for kind, protocol in kinds:
+            shown = format_address(address)
+            sockaddr = (shown, number) if len(address) == 4 else (shown, number, 0, scope)
+            result.append((_FAMILY_OF[len(address)], kind, protocol or proto, name if not result else "", sockaddr))
+    return result
+
+
+def gethostbyname(kernel: Kernel, name: str) -> str:
+    """Give a name's first IPv4 address, as text."""
+    return format_address(_v4(kernel, name)[0])
+
+
+def gethostbyname_ex(kernel: Kernel, name: str) -> tuple[str, list[str], list[str]]:
+    """Give a name, its other names (none) and all its IPv4 addresses."""
+    return name, [], [format_address(address) for address in _v4(kernel, name)]
+
+
+def gethostbyaddr(kernel: Kernel, name: str) -> tuple[str, list[str], list[str]]:
+    """Give the names of an address, and the address. ``herror`` where it has no name."""
+    address = lookup(kernel, name, os_socket.AF_UNSPEC)[0]
+    names = kernel.reverse(address)
+    if not names:
+        raise os_socket.herror(1, f"Unknown host: {format_address(address)} has no name on this network")
+    return names[0], names[1:], [format_address(address)]
+
+
+def getnameinfo(kernel: Kernel, sockaddr: Any, flags: int = 0) -> tuple[str, str]:
+    """Give the name and the service of an address."""
+    if not isinstance(sockaddr, tuple):
+        raise TypeError("getnameinfo() argument 1 must be a tuple")
+    host, port = sockaddr[0], sockaddr[1]
+    try:
+        address = parse_address(host.partition("%")[0])
+    except ValueError:
+        raise os_socket.gaierror(os_socket.EAI_NONAME, f"Name or service not known: {host!r} is not numeric") from None
+    names = [] if flags & os_socket.NI_NUMERICHOST else kernel.reverse(address)
+    if not names and flags & os_socket.NI_NAMEREQD:
+        raise os_socket.gaierror(os_socket.EAI_NONAME, f"Name or service not known: {host} has no name on this network")
+    return names[0] if names else host, _service(port, flags)
+
+
+def _v4(kernel: Kernel, name: str) -> list[bytes]:
+    if name in ("", "0.0.0.0"):
+        return [b"\0\0\0\0"]
+    if name == "<broadcast>":
+        return [b"\xff\xff\xff\xff"]
+    return lookup(kernel, name, os_socket.AF_INET)
+
+
+def _active(kernel: Kernel, text: str, family: int, flags: int) -> list[bytes]:
+    if flags & os_socket.AI_NUMERICHOST:
+        try:
+            parse_address(text.partition("%")[0])
+        except ValueError:
+            raise os_socket.gaierror(os_socket.EAI_NONAME, f"Name or service not known: {text!r} is not numeric") from None
+    return lookup(kernel, text, family)
+
+
+def _passive(flags: int, family: int) -> list[bytes]:
+    v4, v6 = (bytes(4), bytes(16)) if flags & os_socket.AI_PASSIVE else (b"\x7f\0\0\x01", bytes(15) + b"\x01")
+    return [address for address in (v4, v6) if family in (os_socket.AF_UNSPEC, _FAMILY_OF[len(address)])]
+
+
+def _scope(text: str | None) -> int:
+    zone = (text or "").partition("%")[2]
+    return int(zone) if zone.isdigit() else 0
+
+
+def _port(port: Any, protocol: int, flags: int) -> int:
+    if port is None:
+        return 0
+    if isinstance(port, (bytes, bytearray)):
+        port = port.decode("ascii")
+    if isinstance(port, int) and not isinstance(port, bool):
+        return port & 0xFFFF
+    if not isinstance(port, str):
+        raise OSError("Int or String expected")
+    if port.isdigit():
+        return int(port) & 0xFFFF
+    if not port:
+        return 0
+    if not flags & os_socket.AI_NUMERICSERV:
+        try:
+            return os_socket.getservbyname(port, "udp" if protocol == os_socket.IPPROTO_UDP else "tcp")
+        except OSError:
+            pass
+    raise os_socket.gaierror(os_socket.EAI_SERVICE, f"Servname not supported for ai_socktype: {port!r}")
+
+
+def _service(port: int, flags: int) -> str:
+    if not flags & os_socket.NI_NUMERICSERV:
+        try:
+            return os_socket.getservbyport(port, "udp" if flags & os_socket.NI_DGRAM else "tcp")
+        except OSError:
+            pass
+    return str(port)

@@ -1,0 +1,196 @@
+"""Sockets that carry bytes: every way to receive and to send, with the arguments and results of ``socket.socket``."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+from typing import Any, Final
+
+from estab.abi import MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC, MSG_WAITALL, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP
+from estab.errors import os_error
+from estab.host.stream import StreamSocket
+from estab.host.udp import DatagramSocket
+from estab.sockets.addresses import numeric
+from estab.sockets.blocking import Blocking
+from estab.sockets.calls import told
+
+__all__ = ["READ", "WRITE", "Transfer"]
+
+READ: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
+WRITE: Final = POLLOUT | POLLHUP | POLLERR
+_ENDED: Final = POLLRDHUP | POLLHUP | POLLERR
+_CHUNK_BYTES: Final = 262_144
+"""What is handed to the host at once of a longer buffer."""
+
+
+class Transfer(Blocking):
+    """A socket that receives and sends."""
+
+    # --- receiving
+
+    @told
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """Receive up to ``bufsize`` bytes; ``b""`` at the end of the stream."""
+        return self._recv(bufsize, flags, "recv")[0]
+
+    @told
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
+        """Receive, and say from whom (``None`` with TCP)."""
+        data, address, _ = self._recv(bufsize, flags, "recvfrom")
+        return data, address
+
+    @told
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """Receive into a buffer; returns how many bytes."""
+        return self._recv_into(buffer, nbytes, flags, "recv_into")[0]
+
+    @told
+    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
+        """Receive into a buffer, and say how many bytes and from whom."""
+        return self._recv_into(buffer, nbytes, flags, "recvfrom_into")
+
+    @told
+    def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
+        """Receive with flags and from whom. There is no ancillary data."""
+        if ancbufsize < 0:
+            raise ValueError("invalid ancillary data buffer length")
+        data, address, result_flags = self._recv(bufsize, flags, "recvmsg")
+        return data, [], result_flags, address
+
+    @told
+    def recvmsg_into(
+        self, buffers: Iterable[Any], ancbufsize: int = 0, flags: int = 0, /,
+    ) -> tuple[int, list[Any], int, Any]:
+        """Receive into several buffers, one after the other. There is no ancillary data."""
+        views = [memoryview(buffer).cast("B") for buffer in buffers]
+        if ancbufsize < 0:
+            raise ValueError("invalid ancillary data buffer length")
+        data, address, result_flags = self._recv(sum(map(len, views)), flags, "recvmsg_into")
+        at = 0
+        for view in views:
+            part = data[at : at + len(view)]
+            view[: len(part)] = part
+            at += len(part)
+        return len(data), [], result_flags, address
+
+    def _recv(self, size: int, flags: int, name: str) -> tuple[bytes, Any, int]:
+        """Receive: the bytes, the sender's address, and flags of the result."""
+        if size < 0:
+            raise ValueError(f"negative buffersize in {name}")
+        host = self.descriptor
+        if isinstance(host, DatagramSocket):
+            return self._attempt(lambda now_ns: host.recvfrom(size, flags, now_ns), READ, name, flags)
+        if flags & MSG_WAITALL:
+            return self._recv_all(host, size, flags, name), None, 0
+        return self._attempt(lambda now_ns: host.recv(size, flags, now_ns), READ, name, flags), None, 0
+
+    def _recv_all(self, host: StreamSocket, size: int, flags: int, name: str) -> bytes:
+        """Receive until there are ``size`` bytes, the stream ends, or an error or timeout comes after some."""
+        deadline_ns = self._deadline()
+        if flags & MSG_PEEK:
+            if self._timeout != 0.0 and not flags & MSG_DONTWAIT:
+                self._wait_until(
+                    lambda: host.readable_bytes >= size or host.readiness() & _ENDED != 0, name, deadline_ns)
+            return self._attempt(lambda now_ns: host.recv(size, flags, now_ns), READ, name, flags, deadline_ns)
+        got = bytearray()
+        while len(got) < size:
+            try:
+                part = self._attempt(
+                    lambda now_ns: host.recv(size - len(got), flags, now_ns), READ, name, flags, deadline_ns)
+            except OSError:
+                if not got:
+                    raise
+                break
+            if not part:
+                break
+            got += part
+        return bytes(got)
+
+    def _recv_into(self, buffer: Any, size: int, flags: int, name: str) -> tuple[int, Any]:
+        with memoryview(buffer) as whole, whole.cast("B") as view:
+            if size < 0:
+                raise ValueError(f"negative buffersize in {name}")
+            if size > len(view):
+                raise ValueError(f"buffer too small for requested bytes in {name}" if name == "recv_into" else
+                                 "nbytes is greater than the length of the buffer")
+            data, address, _ = self._recv(size or len(view), flags & ~MSG_TRUNC, name)
+            view[: len(data)] = data
+            return len(data), address
+
+    # --- sending
+
+    @told
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        """Copy into the send buffer as much as there is room for, waiting for some. Returns how much."""
+        with memoryview(data) as whole, whole.cast("B") as view:
+            return self._send(view, flags, "send", self._deadline())
+
+    @told
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        """Copy everything into the send buffer, waiting for room. The timeout is for the whole."""
+        deadline_ns = self._deadline()
+        with memoryview(data) as whole, whole.cast("B") as view:
+            if len(view) == 0 or not isinstance(self.descriptor, StreamSocket):
+                self._send(view, flags, "sendall", deadline_ns)
+                return
+            at = 0
+            while at < len(view):
+                with view[at:] as rest:
+                    at += self._send(rest, flags, "sendall", deadline_ns)
+
+    @told
+    def sendto(self, data: Any, *args: Any) -> int:
+        """Send a datagram to an address; TCP ignores the address. ``sendto(data, [flags,] address)``."""
+        if len(args) not in (1, 2):
+            raise TypeError(f"sendto() takes 2 or 3 arguments ({len(args) + 1} given)")
+        flags, address = (0, args[0]) if len(args) == 1 else args
+        if not isinstance(flags, int):
+            raise TypeError(f"'{flags.__class__.__name__}' object cannot be interpreted as an integer")
+        with memoryview(data) as whole, whole.cast("B") as view:
+            return self._sendto(view, flags, address, "sendto")
+
+    @told
+    def sendmsg(
+        self, buffers: Iterable[Any], ancdata: Iterable[Any] = (), flags: int = 0, address: Any = None, /,
+    ) -> int:
+        """Send several buffers as one. Ancillary data is refused."""
+        if list(ancdata):
+            raise os_error(errno.EINVAL, "invalid argument: sendmsg: a host of estab takes no ancillary data")
+        view = memoryview(b"".join(memoryview(buffer).cast("B") for buffer in buffers))
+        if address is not None:
+            return self._sendto(view, flags, address, "sendmsg")
+        return self._send(view, flags, "sendmsg", self._deadline())
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """Send a file's bytes, waiting as ``sendall`` does. Returns how many were sent."""
+        return self._sendfile_use_send(file, offset, count)  # type: ignore[attr-defined,no-any-return]
+
+    def _send(self, view: memoryview, flags: int, name: str, deadline_ns: int | None) -> int:
+        host = self.descriptor
+        if isinstance(host, DatagramSocket):
+            return self._call(lambda now_ns: host.send(bytes(view), flags, now_ns))
+        if len(view) <= _CHUNK_BYTES:
+            data = bytes(view)
+            return self._attempt(lambda now_ns: host.send(data, flags, now_ns), WRITE, name, flags, deadline_ns)
+        at = 0
+        while at < len(view):
+            chunk = bytes(view[at : at + _CHUNK_BYTES])
+            try:
+                taken = self._attempt(
+                    lambda now_ns, chunk=chunk: host.send(chunk, flags, now_ns),  # type: ignore[misc]
+                    WRITE, name, flags if at == 0 else flags | MSG_DONTWAIT, deadline_ns)
+            except OSError:
+                if at == 0:
+                    raise
+                break
+            at += taken
+            if taken < len(chunk):
+                break
+        return at
+
+    def _sendto(self, view: memoryview, flags: int, address: Any, name: str) -> int:
+        host = self.descriptor
+        if isinstance(host, StreamSocket):
+            return self._send(view, flags, name, self._deadline())
+        target = numeric(self.kernel, self._family, address, name)
+        return self._call(lambda now_ns: host.sendto(bytes(view), target, flags, now_ns))
