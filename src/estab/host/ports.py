@@ -72,11 +72,11 @@ def _overlaps(a: Binding, b: Binding) -> bool:
     return (a.has_v4 and b.has_v4) or (a.has_v6 and b.has_v6)
 
 
-def _may_share(a: Binding, b: Binding) -> bool:
-    """Whether both asked for sharing, so that an overlap is no conflict."""
-    if a.is_reuse_port and b.is_reuse_port:
+def _may_share(binding: Binding, other: Binding) -> bool:
+    """Whether both asked for sharing, so that an overlap is no conflict. Only the other's listening counts, as on Linux."""
+    if binding.is_reuse_port and other.is_reuse_port:
         return True
-    return a.is_reuse_address and b.is_reuse_address and not a.is_listening and not b.is_listening
+    return binding.is_reuse_address and other.is_reuse_address and not other.is_listening
 
 
 class Ports:
@@ -164,12 +164,10 @@ class Ports:
 
         Two sockets that share a port by SO_REUSEADDR can't both listen.
         """
-        was_listening = binding.is_listening
-        binding.is_listening = True
         other = self.conflict(binding, flows)
-        if other is not None and not was_listening:
-            binding.is_listening = False
+        if other is not None:
             raise os_error(errno.EADDRINUSE, self._in_use_text(binding, other))
+        binding.is_listening = True
 
     def bindings(self, port: i64) -> list[Binding]:
         """All that holds a port, oldest first."""

@@ -120,15 +120,11 @@ class Udp(FlowTable):
         text = datagram.data[datagram.start : datagram.end]
         received = Received(text, packet, datagram.sport, scope)
         if self.paths.is_broadcast(packet.dst):
-            return self._deliver_to_all(received, datagram.dport)
+            self._deliver_to_all(received, datagram.dport)
+            return True
         socket = self.find(packet.dst, datagram.dport, packet.src, datagram.sport)
         if socket is None:
-            if packet.version == 4:
-                self.context.counters.UdpNoPorts += 1
-            else:
-                self.context.counters.Udp6NoPorts += 1
-            self.context.drop(DropReason.NO_SOCKET,
-                              flow_text(packet.dst, datagram.dport, packet.src, datagram.sport), "UDP")
+            self._count_no_port(received, datagram.dport)
             return False
         socket.deliver(received)
         return True
@@ -158,11 +154,22 @@ class Udp(FlowTable):
         digest = blake2s(local + remote + port.to_bytes(2, "big"), key=self.context.secret, digest_size=4).digest()
         return equals[int.from_bytes(digest, "big") % len(equals)]
 
-    def _deliver_to_all(self, received: Received, port: i64) -> bool:
+    def _deliver_to_all(self, received: Received, port: i64) -> None:
+        has_taker = False
         for socket in self._by_port.get(port, []):
             if socket.score(received.destination, received.source, received.source_port) >= 0:
+                has_taker = True
                 socket.deliver(received)
-        return True
+        if not has_taker:
+            self._count_no_port(received, port)
+
+    def _count_no_port(self, received: Received, port: i64) -> None:
+        if len(received.destination) == 4:
+            self.context.counters.UdpNoPorts += 1
+        else:
+            self.context.counters.Udp6NoPorts += 1
+        name = flow_text(received.destination, port, received.source, received.source_port)
+        self.context.drop(DropReason.NO_SOCKET, name, "UDP")
 
     def _count_bad(self, is_v4: bool, reason: DropReason) -> None:
         counters = self.context.counters
