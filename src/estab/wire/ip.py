@@ -59,7 +59,7 @@ _TUNNEL_LIMIT: Final = 4
 _ROUTER_ALERT: Final = 5
 
 
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)  # one is made for each packet, and most are gone before the next
 class Packet:
     """One IP packet as it lies in ``data``: header from ``header_start``, payload ``data[start:end]``.
 
@@ -265,18 +265,9 @@ def emit_header(
 ) -> None:
     """Write an IPv4 header without options, or an IPv6 header, as the length of ``src`` says."""
     if len(src) == 4:
-        first = 0x45000000 | ((tos & 0xFF) << 16) | (V4_HEADER_BYTES + payload_bytes)
-        second = (ident & 0xFFFF) << 16
-        if dont_fragment:
-            second |= 0x4000
-        third = (ttl << 24) | (protocol << 16)
-        source = u32(src, 0)
-        destination = u32(dst, 0)
-        put32(writer, first)
-        put32(writer, second)
-        put32(writer, third | (0xFFFF - fold(first + second + third + source + destination)))
-        put32(writer, source)
-        put32(writer, destination)
+        _put_v4_header(
+            writer, src, dst, protocol, payload_bytes, ttl, tos, ident, 0x4000 if dont_fragment else 0, b""
+        )
     else:
         put32(writer, 0x60000000 | ((tos & 0xFF) << 20) | (flow_label & 0xFFFFF))
         put32(writer, (payload_bytes << 16) | (protocol << 8) | (ttl & 0xFF))
@@ -300,36 +291,47 @@ def emit(
     if (fragment_offset & 7) != 0 or fragment_offset < 0 or fragment_offset > 0xFFF8:
         raise ValueError(f"fragment_offset: {fragment_offset} is not a multiple of 8 up to 65528")
     writer = Writer()
-    if len(src) == 4:
-        options += bytes(-len(options) & 3)
-        header_bytes: i64 = V4_HEADER_BYTES + len(options)
-        if header_bytes > 60 or header_bytes + len(payload) > PACKET_BYTES_MAX:
-            raise ValueError(f"options of {len(options)} and payload of {len(payload)} bytes do not fit into a packet")
-        fragment_word = fragment_offset >> 3 | (0x2000 if more_fragments else 0) | (0x4000 if dont_fragment else 0)
-        put16(writer, 0x4000 | header_bytes << 6 | (tos & 0xFF))
-        put16(writer, header_bytes + len(payload))
-        put16(writer, ident)
-        put16(writer, fragment_word)
-        put16(writer, ttl << 8 | protocol)
-        acc = add(options, 0, len(options), add(writer.getvalue(), 0, 10, add(src + dst, 0, 8, 0)))
-        put16(writer, 0xFFFF - fold(acc))
-        writer.write(src)
-        writer.write(dst)
-        writer.write(options)
-    else:
-        has_fragment_header = fragment_offset != 0 or more_fragments
-        size: i64 = len(payload) + (8 if has_fragment_header else 0)
+    is_part = fragment_offset != 0 or more_fragments
+    size: i64 = len(payload)
+    if len(src) == 16:
+        if is_part:
+            size += 8
         if options or size > PACKET_BYTES_MAX:
             raise ValueError(f"payload of {len(payload)} bytes, options {options!r}: no IPv6 packet holds these")
-        outer = FRAGMENT if has_fragment_header else protocol
-        emit_header(writer, src, dst, outer, size, ttl, tos, 0, False, flow_label)
-        if has_fragment_header:
+        emit_header(writer, src, dst, FRAGMENT if is_part else protocol, size, ttl, tos, 0, False, flow_label)
+        if is_part:
             put8(writer, protocol)
             put8(writer, 0)
             put16(writer, fragment_offset | (1 if more_fragments else 0))
             put32(writer, ident)
-    writer.write(payload)
-    return writer.getvalue()
+    else:
+        options += bytes(-len(options) & 3)
+        if len(options) > 40 or V4_HEADER_BYTES + len(options) + size > PACKET_BYTES_MAX:
+            raise ValueError(f"options of {len(options)} and payload of {size} bytes do not fit into a packet")
+        fragment_word = fragment_offset >> 3 | (0x2000 if more_fragments else 0) | (0x4000 if dont_fragment else 0)
+        _put_v4_header(writer, src, dst, protocol, size, ttl, tos, ident, fragment_word, options)
+    return writer.getvalue() + payload
+
+
+def _put_v4_header(
+    writer: Writer, src: bytes, dst: bytes, protocol: i64, payload_bytes: i64,
+    ttl: i64, tos: i64, ident: i64, fragment_word: i64, options: bytes,
+) -> None:
+    """Write any IPv4 header."""
+    header_bytes: i64 = V4_HEADER_BYTES + len(options)
+    first = 0x40000000 | header_bytes << 22 | (tos & 0xFF) << 16 | (header_bytes + payload_bytes)
+    second = (ident & 0xFFFF) << 16 | fragment_word
+    third = ttl << 24 | protocol << 16
+    acc = first + second + third + u32(src, 0) + u32(dst, 0)
+    if header_bytes != V4_HEADER_BYTES:
+        acc = add(options, 0, len(options), acc)
+    put32(writer, first)
+    put32(writer, second)
+    put32(writer, third | (0xFFFF - fold(acc)))
+    writer.write(src)
+    writer.write(dst)
+    if header_bytes != V4_HEADER_BYTES:
+        writer.write(options)
 
 
 def forwarded(packet: Packet) -> bytes:

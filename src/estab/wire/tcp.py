@@ -57,7 +57,7 @@ _SMALL_TEXT_BYTES: Final = 160
 """Text up to here goes through the writer, whose built-in buffer it fits; longer text is put behind the header."""
 
 
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)  # one is made for each packet, and most are gone before the next
 class Segment:
     """A TCP segment: header fields, options, and its text ``data[start:end]``.
 
