@@ -23,10 +23,8 @@ class Counters:
         self.IpInAddrErrors: i64 = 0
         self.IpForwDatagrams: i64 = 0
         self.IpInUnknownProtos: i64 = 0
-        self.IpInDiscards: i64 = 0
         self.IpInDelivers: i64 = 0
         self.IpOutRequests: i64 = 0
-        self.IpOutDiscards: i64 = 0
         self.IpOutNoRoutes: i64 = 0
         self.IpReasmTimeout: i64 = 0
         self.IpReasmReqds: i64 = 0
@@ -46,7 +44,6 @@ class Counters:
         self.IcmpInEchos: i64 = 0
         self.IcmpInEchoReps: i64 = 0
         self.IcmpOutMsgs: i64 = 0
-        self.IcmpOutErrors: i64 = 0
         self.IcmpOutDestUnreachs: i64 = 0
         self.IcmpOutTimeExcds: i64 = 0
         self.IcmpOutParmProbs: i64 = 0
@@ -59,12 +56,9 @@ class Counters:
         self.Ip6InNoRoutes: i64 = 0
         self.Ip6InAddrErrors: i64 = 0
         self.Ip6InUnknownProtos: i64 = 0
-        self.Ip6InTruncatedPkts: i64 = 0
-        self.Ip6InDiscards: i64 = 0
         self.Ip6InDelivers: i64 = 0
         self.Ip6OutForwDatagrams: i64 = 0
         self.Ip6OutRequests: i64 = 0
-        self.Ip6OutDiscards: i64 = 0
         self.Ip6OutNoRoutes: i64 = 0
         self.Ip6ReasmTimeout: i64 = 0
         self.Ip6ReasmReqds: i64 = 0
@@ -77,7 +71,6 @@ class Counters:
         self.Icmp6InErrors: i64 = 0
         self.Icmp6InCsumErrors: i64 = 0
         self.Icmp6OutMsgs: i64 = 0
-        self.Icmp6OutErrors: i64 = 0
         self.Icmp6InDestUnreachs: i64 = 0
         self.Icmp6InPktTooBigs: i64 = 0
         self.Icmp6InTimeExcds: i64 = 0
@@ -96,7 +89,6 @@ class Counters:
         self.Icmp6OutEchoReplies: i64 = 0
         self.Icmp6OutNeighborSolicits: i64 = 0
         self.Icmp6OutNeighborAdvertisements: i64 = 0
-        self.Icmp6OutRouterSolicits: i64 = 0
         self.Icmp6OutRateLimitHost: i64 = 0
         self.TcpActiveOpens: i64 = 0
         self.TcpPassiveOpens: i64 = 0
@@ -114,143 +106,62 @@ class Counters:
         self.UdpInErrors: i64 = 0
         self.UdpOutDatagrams: i64 = 0
         self.UdpRcvbufErrors: i64 = 0
-        self.UdpSndbufErrors: i64 = 0
         self.UdpInCsumErrors: i64 = 0
         self.Udp6InDatagrams: i64 = 0
         self.Udp6NoPorts: i64 = 0
         self.Udp6InErrors: i64 = 0
         self.Udp6OutDatagrams: i64 = 0
         self.Udp6RcvbufErrors: i64 = 0
-        self.Udp6SndbufErrors: i64 = 0
         self.Udp6InCsumErrors: i64 = 0
         self.TcpExtSyncookiesSent: i64 = 0
         self.TcpExtSyncookiesRecv: i64 = 0
         self.TcpExtSyncookiesFailed: i64 = 0
         self.TcpExtEmbryonicRsts: i64 = 0
-        self.TcpExtPruneCalled: i64 = 0
-        self.TcpExtRcvPruned: i64 = 0
-        self.TcpExtOfoPruned: i64 = 0
         self.TcpExtOutOfWindowIcmps: i64 = 0
-        self.TcpExtLockDroppedIcmps: i64 = 0
         self.TcpExtTW: i64 = 0
-        self.TcpExtTWRecycled: i64 = 0
         self.TcpExtTWKilled: i64 = 0
         self.TcpExtPAWSActive: i64 = 0
         self.TcpExtPAWSEstab: i64 = 0
-        self.TcpExtPAWSOldAck: i64 = 0
-        self.TcpExtTSEcrRejected: i64 = 0
         self.TcpExtDelayedACKs: i64 = 0
-        self.TcpExtDelayedACKLost: i64 = 0
         self.TcpExtListenOverflows: i64 = 0
         self.TcpExtListenDrops: i64 = 0
-        self.TcpExtTCPHPHits: i64 = 0
         self.TcpExtTCPPureAcks: i64 = 0
-        self.TcpExtTCPHPAcks: i64 = 0
         self.TcpExtTCPRenoRecovery: i64 = 0
         self.TcpExtTCPSackRecovery: i64 = 0
-        self.TcpExtTCPSACKReneging: i64 = 0
-        self.TcpExtTCPSACKReorder: i64 = 0
-        self.TcpExtTCPRenoReorder: i64 = 0
-        self.TcpExtTCPTSReorder: i64 = 0
-        self.TcpExtTCPFullUndo: i64 = 0
-        self.TcpExtTCPPartialUndo: i64 = 0
-        self.TcpExtTCPDSACKUndo: i64 = 0
-        self.TcpExtTCPLossUndo: i64 = 0
-        self.TcpExtTCPLostRetransmit: i64 = 0
-        self.TcpExtTCPRenoFailures: i64 = 0
-        self.TcpExtTCPSackFailures: i64 = 0
-        self.TcpExtTCPLossFailures: i64 = 0
         self.TcpExtTCPFastRetrans: i64 = 0
         self.TcpExtTCPSlowStartRetrans: i64 = 0
         self.TcpExtTCPTimeouts: i64 = 0
-        self.TcpExtTCPLossProbes: i64 = 0
-        self.TcpExtTCPLossProbeRecovery: i64 = 0
-        self.TcpExtTCPRenoRecoveryFail: i64 = 0
-        self.TcpExtTCPSackRecoveryFail: i64 = 0
-        self.TcpExtTCPRcvCollapsed: i64 = 0
-        self.TcpExtTCPBacklogCoalesce: i64 = 0
         self.TcpExtTCPDSACKOldSent: i64 = 0
-        self.TcpExtTCPDSACKOfoSent: i64 = 0
-        self.TcpExtTCPDSACKRecv: i64 = 0
-        self.TcpExtTCPDSACKOfoRecv: i64 = 0
         self.TcpExtTCPAbortOnData: i64 = 0
         self.TcpExtTCPAbortOnClose: i64 = 0
         self.TcpExtTCPAbortOnMemory: i64 = 0
         self.TcpExtTCPAbortOnTimeout: i64 = 0
         self.TcpExtTCPAbortOnLinger: i64 = 0
-        self.TcpExtTCPAbortFailed: i64 = 0
-        self.TcpExtTCPMemoryPressures: i64 = 0
-        self.TcpExtTCPSACKDiscard: i64 = 0
-        self.TcpExtTCPDSACKIgnoredOld: i64 = 0
-        self.TcpExtTCPDSACKIgnoredNoUndo: i64 = 0
-        self.TcpExtTCPSpuriousRTOs: i64 = 0
-        self.TcpExtTCPSackShifted: i64 = 0
-        self.TcpExtTCPSackMerged: i64 = 0
-        self.TcpExtTCPBacklogDrop: i64 = 0
-        self.TcpExtTCPMinTTLDrop: i64 = 0
-        self.TcpExtTCPDeferAcceptDrop: i64 = 0
-        self.TcpExtIPReversePathFilter: i64 = 0
         self.TcpExtTCPTimeWaitOverflow: i64 = 0
         self.TcpExtTCPReqQFullDoCookies: i64 = 0
         self.TcpExtTCPReqQFullDrop: i64 = 0
-        self.TcpExtTCPRetransFail: i64 = 0
-        self.TcpExtTCPRcvCoalesce: i64 = 0
         self.TcpExtTCPOFOQueue: i64 = 0
         self.TcpExtTCPOFODrop: i64 = 0
         self.TcpExtTCPOFOMerge: i64 = 0
         self.TcpExtTCPChallengeACK: i64 = 0
         self.TcpExtTCPSYNChallenge: i64 = 0
-        self.TcpExtTCPFastOpenActive: i64 = 0
-        self.TcpExtTCPFastOpenActiveFail: i64 = 0
-        self.TcpExtTCPFastOpenPassive: i64 = 0
-        self.TcpExtTCPFastOpenPassiveFail: i64 = 0
-        self.TcpExtTCPFastOpenListenOverflow: i64 = 0
-        self.TcpExtTCPFastOpenCookieReqd: i64 = 0
-        self.TcpExtTCPFastOpenBlackhole: i64 = 0
-        self.TcpExtTCPSpuriousRtxHostQueues: i64 = 0
-        self.TcpExtTCPAutoCorking: i64 = 0
         self.TcpExtTCPFromZeroWindowAdv: i64 = 0
         self.TcpExtTCPToZeroWindowAdv: i64 = 0
-        self.TcpExtTCPWantZeroWindowAdv: i64 = 0
         self.TcpExtTCPSynRetrans: i64 = 0
         self.TcpExtTCPOrigDataSent: i64 = 0
-        self.TcpExtTCPHystartTrainDetect: i64 = 0
-        self.TcpExtTCPHystartTrainCwnd: i64 = 0
-        self.TcpExtTCPHystartDelayDetect: i64 = 0
-        self.TcpExtTCPHystartDelayCwnd: i64 = 0
         self.TcpExtTCPACKSkippedSynRecv: i64 = 0
-        self.TcpExtTCPACKSkippedPAWS: i64 = 0
         self.TcpExtTCPACKSkippedSeq: i64 = 0
-        self.TcpExtTCPACKSkippedFinWait2: i64 = 0
         self.TcpExtTCPACKSkippedTimeWait: i64 = 0
         self.TcpExtTCPACKSkippedChallenge: i64 = 0
         self.TcpExtTCPWinProbe: i64 = 0
         self.TcpExtTCPKeepAlive: i64 = 0
-        self.TcpExtTCPMTUPFail: i64 = 0
-        self.TcpExtTCPMTUPSuccess: i64 = 0
-        self.TcpExtTCPDelivered: i64 = 0
-        self.TcpExtTCPDeliveredCE: i64 = 0
-        self.TcpExtTCPAckCompressed: i64 = 0
         self.TcpExtTCPZeroWindowDrop: i64 = 0
-        self.TcpExtTCPRcvQDrop: i64 = 0
-        self.TcpExtTCPWqueueTooBig: i64 = 0
-        self.TcpExtTCPTimeoutRehash: i64 = 0
-        self.TcpExtTCPDSACKRecvSegs: i64 = 0
-        self.TcpExtTCPDSACKIgnoredDubious: i64 = 0
-        self.TcpExtTCPMigrateReqSuccess: i64 = 0
-        self.TcpExtTcpDuplicateDataRehash: i64 = 0
-        self.TcpExtTCPPLBRehash: i64 = 0
         self.IpExtInNoRoutes: i64 = 0
         self.IpExtInTruncatedPkts: i64 = 0
-        self.IpExtInMcastPkts: i64 = 0
         self.IpExtInBcastPkts: i64 = 0
         self.IpExtInOctets: i64 = 0
         self.IpExtOutOctets: i64 = 0
         self.IpExtInCsumErrors: i64 = 0
-        self.IpExtInNoECTPkts: i64 = 0
-        self.IpExtInECT1Pkts: i64 = 0
-        self.IpExtInECT0Pkts: i64 = 0
-        self.IpExtInCEPkts: i64 = 0
         self.IpExtReasmOverlaps: i64 = 0
         self.EstabListenEvicted: i64 = 0
         self.EstabReplyQueueDrops: i64 = 0
@@ -278,55 +189,34 @@ class Counters:
 
 
 COUNTER_NAMES: tuple[str, ...] = (
-    "IpInReceives", "IpInHdrErrors", "IpInAddrErrors", "IpForwDatagrams", "IpInUnknownProtos", "IpInDiscards",
-    "IpInDelivers", "IpOutRequests", "IpOutDiscards", "IpOutNoRoutes", "IpReasmTimeout", "IpReasmReqds", "IpReasmOKs",
-    "IpReasmFails", "IpFragOKs", "IpFragFails", "IpFragCreates", "IcmpInMsgs", "IcmpInErrors", "IcmpInCsumErrors",
-    "IcmpInDestUnreachs", "IcmpInTimeExcds", "IcmpInParmProbs", "IcmpInSrcQuenchs", "IcmpInRedirects", "IcmpInEchos",
-    "IcmpInEchoReps", "IcmpOutMsgs", "IcmpOutErrors", "IcmpOutDestUnreachs", "IcmpOutTimeExcds", "IcmpOutParmProbs",
-    "IcmpOutEchos", "IcmpOutEchoReps", "IcmpOutRateLimitHost", "Ip6InReceives", "Ip6InHdrErrors", "Ip6InTooBigErrors",
-    "Ip6InNoRoutes", "Ip6InAddrErrors", "Ip6InUnknownProtos", "Ip6InTruncatedPkts", "Ip6InDiscards", "Ip6InDelivers",
-    "Ip6OutForwDatagrams", "Ip6OutRequests", "Ip6OutDiscards", "Ip6OutNoRoutes", "Ip6ReasmTimeout", "Ip6ReasmReqds",
-    "Ip6ReasmOKs", "Ip6ReasmFails", "Ip6FragOKs", "Ip6FragFails", "Ip6FragCreates", "Icmp6InMsgs", "Icmp6InErrors",
-    "Icmp6InCsumErrors", "Icmp6OutMsgs", "Icmp6OutErrors", "Icmp6InDestUnreachs", "Icmp6InPktTooBigs",
-    "Icmp6InTimeExcds", "Icmp6InParmProblems", "Icmp6InEchos", "Icmp6InEchoReplies", "Icmp6InRouterAdvertisements",
-    "Icmp6InNeighborSolicits", "Icmp6InNeighborAdvertisements", "Icmp6InRedirects", "Icmp6OutDestUnreachs",
-    "Icmp6OutPktTooBigs", "Icmp6OutTimeExcds", "Icmp6OutParmProblems", "Icmp6OutEchos", "Icmp6OutEchoReplies",
-    "Icmp6OutNeighborSolicits", "Icmp6OutNeighborAdvertisements", "Icmp6OutRouterSolicits", "Icmp6OutRateLimitHost",
-    "TcpActiveOpens", "TcpPassiveOpens", "TcpAttemptFails", "TcpEstabResets", "TcpCurrEstab", "TcpInSegs",
-    "TcpOutSegs", "TcpRetransSegs", "TcpInErrs", "TcpInCsumErrors", "TcpOutRsts", "UdpInDatagrams", "UdpNoPorts",
-    "UdpInErrors", "UdpOutDatagrams", "UdpRcvbufErrors", "UdpSndbufErrors", "UdpInCsumErrors", "Udp6InDatagrams",
-    "Udp6NoPorts", "Udp6InErrors", "Udp6OutDatagrams", "Udp6RcvbufErrors", "Udp6SndbufErrors", "Udp6InCsumErrors",
-    "TcpExtSyncookiesSent", "TcpExtSyncookiesRecv", "TcpExtSyncookiesFailed", "TcpExtEmbryonicRsts",
-    "TcpExtPruneCalled", "TcpExtRcvPruned", "TcpExtOfoPruned", "TcpExtOutOfWindowIcmps", "TcpExtLockDroppedIcmps",
-    "TcpExtTW", "TcpExtTWRecycled", "TcpExtTWKilled", "TcpExtPAWSActive", "TcpExtPAWSEstab", "TcpExtPAWSOldAck",
-    "TcpExtTSEcrRejected", "TcpExtDelayedACKs", "TcpExtDelayedACKLost", "TcpExtListenOverflows", "TcpExtListenDrops",
-    "TcpExtTCPHPHits", "TcpExtTCPPureAcks", "TcpExtTCPHPAcks", "TcpExtTCPRenoRecovery", "TcpExtTCPSackRecovery",
-    "TcpExtTCPSACKReneging", "TcpExtTCPSACKReorder", "TcpExtTCPRenoReorder", "TcpExtTCPTSReorder",
-    "TcpExtTCPFullUndo", "TcpExtTCPPartialUndo", "TcpExtTCPDSACKUndo", "TcpExtTCPLossUndo", "TcpExtTCPLostRetransmit",
-    "TcpExtTCPRenoFailures", "TcpExtTCPSackFailures", "TcpExtTCPLossFailures", "TcpExtTCPFastRetrans",
-    "TcpExtTCPSlowStartRetrans", "TcpExtTCPTimeouts", "TcpExtTCPLossProbes", "TcpExtTCPLossProbeRecovery",
-    "TcpExtTCPRenoRecoveryFail", "TcpExtTCPSackRecoveryFail", "TcpExtTCPRcvCollapsed", "TcpExtTCPBacklogCoalesce",
-    "TcpExtTCPDSACKOldSent", "TcpExtTCPDSACKOfoSent", "TcpExtTCPDSACKRecv", "TcpExtTCPDSACKOfoRecv",
+    "IpInReceives", "IpInHdrErrors", "IpInAddrErrors", "IpForwDatagrams", "IpInUnknownProtos", "IpInDelivers",
+    "IpOutRequests", "IpOutNoRoutes", "IpReasmTimeout", "IpReasmReqds", "IpReasmOKs", "IpReasmFails", "IpFragOKs",
+    "IpFragFails", "IpFragCreates", "IcmpInMsgs", "IcmpInErrors", "IcmpInCsumErrors", "IcmpInDestUnreachs",
+    "IcmpInTimeExcds", "IcmpInParmProbs", "IcmpInSrcQuenchs", "IcmpInRedirects", "IcmpInEchos", "IcmpInEchoReps",
+    "IcmpOutMsgs", "IcmpOutDestUnreachs", "IcmpOutTimeExcds", "IcmpOutParmProbs", "IcmpOutEchos", "IcmpOutEchoReps",
+    "IcmpOutRateLimitHost", "Ip6InReceives", "Ip6InHdrErrors", "Ip6InTooBigErrors", "Ip6InNoRoutes",
+    "Ip6InAddrErrors", "Ip6InUnknownProtos", "Ip6InDelivers", "Ip6OutForwDatagrams", "Ip6OutRequests",
+    "Ip6OutNoRoutes", "Ip6ReasmTimeout", "Ip6ReasmReqds", "Ip6ReasmOKs", "Ip6ReasmFails", "Ip6FragOKs",
+    "Ip6FragFails", "Ip6FragCreates", "Icmp6InMsgs", "Icmp6InErrors", "Icmp6InCsumErrors", "Icmp6OutMsgs",
+    "Icmp6InDestUnreachs", "Icmp6InPktTooBigs", "Icmp6InTimeExcds", "Icmp6InParmProblems", "Icmp6InEchos",
+    "Icmp6InEchoReplies", "Icmp6InRouterAdvertisements", "Icmp6InNeighborSolicits", "Icmp6InNeighborAdvertisements",
+    "Icmp6InRedirects", "Icmp6OutDestUnreachs", "Icmp6OutPktTooBigs", "Icmp6OutTimeExcds", "Icmp6OutParmProblems",
+    "Icmp6OutEchos", "Icmp6OutEchoReplies", "Icmp6OutNeighborSolicits", "Icmp6OutNeighborAdvertisements",
+    "Icmp6OutRateLimitHost", "TcpActiveOpens", "TcpPassiveOpens", "TcpAttemptFails", "TcpEstabResets", "TcpCurrEstab",
+    "TcpInSegs", "TcpOutSegs", "TcpRetransSegs", "TcpInErrs", "TcpInCsumErrors", "TcpOutRsts", "UdpInDatagrams",
+    "UdpNoPorts", "UdpInErrors", "UdpOutDatagrams", "UdpRcvbufErrors", "UdpInCsumErrors", "Udp6InDatagrams",
+    "Udp6NoPorts", "Udp6InErrors", "Udp6OutDatagrams", "Udp6RcvbufErrors", "Udp6InCsumErrors", "TcpExtSyncookiesSent",
+    "TcpExtSyncookiesRecv", "TcpExtSyncookiesFailed", "TcpExtEmbryonicRsts", "TcpExtOutOfWindowIcmps", "TcpExtTW",
+    "TcpExtTWKilled", "TcpExtPAWSActive", "TcpExtPAWSEstab", "TcpExtDelayedACKs", "TcpExtListenOverflows",
+    "TcpExtListenDrops", "TcpExtTCPPureAcks", "TcpExtTCPRenoRecovery", "TcpExtTCPSackRecovery",
+    "TcpExtTCPFastRetrans", "TcpExtTCPSlowStartRetrans", "TcpExtTCPTimeouts", "TcpExtTCPDSACKOldSent",
     "TcpExtTCPAbortOnData", "TcpExtTCPAbortOnClose", "TcpExtTCPAbortOnMemory", "TcpExtTCPAbortOnTimeout",
-    "TcpExtTCPAbortOnLinger", "TcpExtTCPAbortFailed", "TcpExtTCPMemoryPressures", "TcpExtTCPSACKDiscard",
-    "TcpExtTCPDSACKIgnoredOld", "TcpExtTCPDSACKIgnoredNoUndo", "TcpExtTCPSpuriousRTOs", "TcpExtTCPSackShifted",
-    "TcpExtTCPSackMerged", "TcpExtTCPBacklogDrop", "TcpExtTCPMinTTLDrop", "TcpExtTCPDeferAcceptDrop",
-    "TcpExtIPReversePathFilter", "TcpExtTCPTimeWaitOverflow", "TcpExtTCPReqQFullDoCookies", "TcpExtTCPReqQFullDrop",
-    "TcpExtTCPRetransFail", "TcpExtTCPRcvCoalesce", "TcpExtTCPOFOQueue", "TcpExtTCPOFODrop", "TcpExtTCPOFOMerge",
-    "TcpExtTCPChallengeACK", "TcpExtTCPSYNChallenge", "TcpExtTCPFastOpenActive", "TcpExtTCPFastOpenActiveFail",
-    "TcpExtTCPFastOpenPassive", "TcpExtTCPFastOpenPassiveFail", "TcpExtTCPFastOpenListenOverflow",
-    "TcpExtTCPFastOpenCookieReqd", "TcpExtTCPFastOpenBlackhole", "TcpExtTCPSpuriousRtxHostQueues",
-    "TcpExtTCPAutoCorking", "TcpExtTCPFromZeroWindowAdv", "TcpExtTCPToZeroWindowAdv", "TcpExtTCPWantZeroWindowAdv",
-    "TcpExtTCPSynRetrans", "TcpExtTCPOrigDataSent", "TcpExtTCPHystartTrainDetect", "TcpExtTCPHystartTrainCwnd",
-    "TcpExtTCPHystartDelayDetect", "TcpExtTCPHystartDelayCwnd", "TcpExtTCPACKSkippedSynRecv",
-    "TcpExtTCPACKSkippedPAWS", "TcpExtTCPACKSkippedSeq", "TcpExtTCPACKSkippedFinWait2", "TcpExtTCPACKSkippedTimeWait",
-    "TcpExtTCPACKSkippedChallenge", "TcpExtTCPWinProbe", "TcpExtTCPKeepAlive", "TcpExtTCPMTUPFail",
-    "TcpExtTCPMTUPSuccess", "TcpExtTCPDelivered", "TcpExtTCPDeliveredCE", "TcpExtTCPAckCompressed",
-    "TcpExtTCPZeroWindowDrop", "TcpExtTCPRcvQDrop", "TcpExtTCPWqueueTooBig", "TcpExtTCPTimeoutRehash",
-    "TcpExtTCPDSACKRecvSegs", "TcpExtTCPDSACKIgnoredDubious", "TcpExtTCPMigrateReqSuccess",
-    "TcpExtTcpDuplicateDataRehash", "TcpExtTCPPLBRehash", "IpExtInNoRoutes", "IpExtInTruncatedPkts",
-    "IpExtInMcastPkts", "IpExtInBcastPkts", "IpExtInOctets", "IpExtOutOctets", "IpExtInCsumErrors",
-    "IpExtInNoECTPkts", "IpExtInECT1Pkts", "IpExtInECT0Pkts", "IpExtInCEPkts", "IpExtReasmOverlaps",
-    "EstabListenEvicted", "EstabReplyQueueDrops", "EstabNeighborQueueDrops", "EstabNeighborTableFull",
-    "EstabPathMtuTableFull", "EstabTimeWaitReused",
+    "TcpExtTCPAbortOnLinger", "TcpExtTCPTimeWaitOverflow", "TcpExtTCPReqQFullDoCookies", "TcpExtTCPReqQFullDrop",
+    "TcpExtTCPOFOQueue", "TcpExtTCPOFODrop", "TcpExtTCPOFOMerge", "TcpExtTCPChallengeACK", "TcpExtTCPSYNChallenge",
+    "TcpExtTCPFromZeroWindowAdv", "TcpExtTCPToZeroWindowAdv", "TcpExtTCPSynRetrans", "TcpExtTCPOrigDataSent",
+    "TcpExtTCPACKSkippedSynRecv", "TcpExtTCPACKSkippedSeq", "TcpExtTCPACKSkippedTimeWait",
+    "TcpExtTCPACKSkippedChallenge", "TcpExtTCPWinProbe", "TcpExtTCPKeepAlive", "TcpExtTCPZeroWindowDrop",
+    "IpExtInNoRoutes", "IpExtInTruncatedPkts", "IpExtInBcastPkts", "IpExtInOctets", "IpExtOutOctets",
+    "IpExtInCsumErrors", "IpExtReasmOverlaps", "EstabListenEvicted", "EstabReplyQueueDrops",
+    "EstabNeighborQueueDrops", "EstabNeighborTableFull", "EstabPathMtuTableFull", "EstabTimeWaitReused",
 )

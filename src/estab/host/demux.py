@@ -56,7 +56,8 @@ class Demux:
         self._dirty: list[Connection] = []
         self._dirty_head: i64 = 0
         self._reply_head: i64 = 0
-        self._reno = Reno()
+        self.orphan_count: i64 = 0
+        self._congestion: dict[str, CongestionControl] = {"reno": Reno()}
 
     # --- in
 
@@ -325,7 +326,7 @@ class Demux:
 
     def congestion(self) -> CongestionControl:
         """Give the congestion control of a new connection."""
-        return self._reno
+        return self._congestion[self.context.config.tcp_congestion_control]
 
     def listen(self, listener: Listener) -> None:
         """Start to take SYNs for a listener. Who may listen where is the port table's business."""
@@ -360,6 +361,7 @@ class Demux:
     def release(self, connection: Connection, why: str) -> None:
         """Take a connection that is over out of the table."""
         self.timers.forget(connection)
+        self._forget_orphan(connection)
         if self.table.get(connection.key) is connection:
             self._remove(connection, connection.local_port)
             if self.context.observer is not None:
@@ -369,6 +371,7 @@ class Demux:
         """Replace a TCB by its TIME-WAIT record. Over ``tcp_max_tw_buckets`` the connection just ends, and is counted."""
         context = self.context
         self.timers.forget(connection)
+        self._forget_orphan(connection)
         if self.table.get(connection.key) is not connection:
             return
         if self.time_wait_count >= context.config.tcp_max_tw_buckets:
@@ -390,11 +393,28 @@ class Demux:
         if self.context.observer is not None:
             self.context.tell(TimeWaitEnded(self.context.now_ns, self.context.name, record.name(), why))
 
-    def forget_owner(self, connection: Connection) -> None:
-        """A program let go of its socket: a TIME-WAIT record must not keep the TCB."""
+    def forget_owner(self, connection: Connection, now_ns: i64) -> None:
+        """A program let go of its socket: a TIME-WAIT record must not keep the TCB, and orphans are counted.
+
+        Over ``tcp_max_orphans`` the connection is reset instead of being left to finish on its own.
+        """
         endpoint = self.table.get(connection.key)
-        if endpoint is not None and isinstance(endpoint, TimeWait):
+        if endpoint is None:
+            return
+        if isinstance(endpoint, TimeWait):
             endpoint.tcb = None
+        elif endpoint is connection and not connection.is_orphan_counted and connection.state != abi.CLOSED:
+            if self.orphan_count >= self.context.config.tcp_max_orphans:
+                self.context.counters.TcpExtTCPAbortOnMemory += 1
+                connection.abort(now_ns)
+            else:
+                self.orphan_count += 1
+                connection.is_orphan_counted = True
+
+    def _forget_orphan(self, connection: Connection) -> None:
+        if connection.is_orphan_counted:
+            connection.is_orphan_counted = False
+            self.orphan_count -= 1
 
     def _insert(self, endpoint: Endpoint, port: i64) -> None:
         self.table[endpoint.key] = endpoint

@@ -89,6 +89,7 @@ class Host:
         self.input: Input = Input(self.context, self.paths, self.neighbors, self.reassembly, self.icmp, self.udp,
                                   self.demux, forwarding)
         self._events: deque[Owner] = deque()
+        self._segment_ident: i64 = self.context.hash32(b"ident", 0) & 0xFFFF
         self._add_loopback()
 
     # --- configuration
@@ -356,8 +357,13 @@ class Host:
                 continue
             interface = path.interface
             is_partial = interface.has_checksum_offload
-            packet = wire_tcp.emit_packet(outgoing.segment, outgoing.src, destination, outgoing.ttl, 0,
-                                          not path.may_fragment, 0, is_partial)
+            may_fragment = path.may_fragment or self.config.ip_no_pmtu_disc
+            ident: i64 = 0  # RFC 6864: with DF a packet is atomic and its identification means nothing
+            if may_fragment:
+                self._segment_ident = (self._segment_ident + 1) & 0xFFFF
+                ident = self._segment_ident
+            packet = wire_tcp.emit_packet(outgoing.segment, outgoing.src, destination, outgoing.ttl, ident,
+                                          not may_fragment, 0, is_partial)
             outbound = self.output.segment(path, packet, outgoing.segment_bytes, is_partial)
             if outbound is not None:
                 return outbound

@@ -263,7 +263,7 @@ class StreamSocket(StreamSettings):
                 connection.abort(now_ns)
             else:
                 connection.close(now_ns)
-            self.demux.forget_owner(connection)
+            self.demux.forget_owner(connection, now_ns)
             self.demux.touch(connection)
         self._release_binding()
         self.streams.files.release(self)

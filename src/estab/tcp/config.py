@@ -67,7 +67,6 @@ class Config:
         self.tcp_insecure_rst: bool = False
         self.tcp_insecure_syn: bool = False
         # Path MTU.
-        self.tcp_base_mss: i64 = 1024
         self.tcp_min_snd_mss: i64 = 48
         self.ip_no_pmtu_disc: bool = False
         # Ports (RFC 6056).
@@ -90,6 +89,7 @@ class Config:
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
+    "tcp_congestion_control": ("reno",),
     "backlog_policy": ("accept", "sum", "syn"),
     "tcp_syncookies": ("never", "when full", "always"),
 }

@@ -78,6 +78,8 @@ class Tcb(Flow):
         """On the list of connections that may have something to send."""
         self.is_orphan: bool = False
         """Closed by its program; finishes on its own."""
+        self.is_orphan_counted: bool = False
+        """Counted among the orphans, of which there may be ``tcp_max_orphans``."""
         self.is_counted: bool = False
         """Counted in CurrEstab."""
         # Sending.
