@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from estab.messages.asyncio_channel import AsyncioChannel
+from estab.messages.asyncio_serving import AsyncioServer, serve_asyncio
 from estab.messages.channel import Channel
 from estab.messages.exchange import EndOfStream
 from estab.messages.facts import SocketFacts, socket_facts
@@ -26,14 +27,16 @@ from estab.messages.framing import (
 )
 from estab.messages.heartbeat import Heartbeat, PeerLost, Pulse
 from estab.messages.release import AsyncioReaper, Drained, Reaper
+from estab.messages.serving import Server, Stopped, serve
 
 if TYPE_CHECKING:
     from estab.messages.anyio_channel import AnyioChannel
 
 __all__ = [
-    "COBS", "AnyioChannel", "AsyncioChannel", "AsyncioReaper", "Buffer", "Channel", "Codec", "Delimited", "Drained",
-    "EndOfStream", "FixedSize", "FrameError", "FrameFault", "Heartbeat", "LengthPrefixed", "Netstring", "PeerLost",
-    "Pulse", "Reaper", "SocketFacts", "VarintPrefixed", "socket_facts",
+    "COBS", "AnyioChannel", "AsyncioChannel", "AsyncioReaper", "AsyncioServer", "Buffer", "Channel", "Codec",
+    "Delimited", "Drained", "EndOfStream", "FixedSize", "FrameError", "FrameFault", "Heartbeat", "LengthPrefixed",
+    "Netstring", "PeerLost", "Pulse", "Reaper", "Server", "SocketFacts", "Stopped", "VarintPrefixed", "serve",
+    "serve_asyncio", "socket_facts",
 ]
 
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
-from estab.messages.codec import Buffer, Codec
+from estab.messages.codec import Buffer, Codec, FrameError
 from estab.messages.exchange import CHUNK_BYTES, EndOfStream, Exchange, peer_name
 from estab.messages.facts import SocketFacts, SocketLike, reset_at_close, socket_facts
 from estab.messages.heartbeat import Heartbeat
@@ -22,6 +22,8 @@ from estab.messages.waiting import WRITABLE, wait_ready
 from estab.units import MS, NEVER, SECOND, duration_ns
 
 __all__ = ["AnyioChannel"]
+
+_BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 
 
 class AnyioChannel:
@@ -43,6 +45,8 @@ class AnyioChannel:
         self._receive_ns = NEVER if receive_timeout is None else duration_ns(receive_timeout, "receive_timeout")
         self._close_at_end = close_at_end
         self._sending = anyio.Lock()
+        self.fault: Exception | None = None
+        """The last error that ``send`` or ``receive`` raised because of the peer or the stream."""
         self._failure: Exception | None = None
         self._is_receiving = False
         self._reading: anyio.CancelScope | None = None
@@ -57,7 +61,12 @@ class AnyioChannel:
         (``anyio.BrokenResourceError``), if the connection is gone. A ``send`` that is cancelled half-way ends the
         channel: nothing can follow half a frame.
         """
-        await self._write(self._exchange.frame(message))
+        frame = self._exchange.frame(message)
+        try:
+            await self._write(frame)
+        except _BROKEN as error:
+            self.fault = error
+            raise
 
     async def receive(self, timeout: int | float | str | None = None) -> bytes:
         """Return the next message; wait for it, at most for ``timeout``.
@@ -78,6 +87,9 @@ class AnyioChannel:
                     await self._fill(due_ns)
                     message = self._exchange.take()
             return message
+        except (*_BROKEN, EndOfStream, FrameError) as error:
+            self.fault = error
+            raise
         finally:
             self._is_receiving = False
 

@@ -12,7 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
-from estab.messages.codec import Buffer, Codec
+from estab.messages.codec import Buffer, Codec, FrameError
 from estab.messages.exchange import CHUNK_BYTES, EndOfStream, Exchange, peer_name
 from estab.messages.facts import SocketFacts, SocketLike, reset_at_close, socket_facts
 from estab.messages.heartbeat import Heartbeat
@@ -45,6 +45,8 @@ class AsyncioChannel:
         self._receive_ns = NEVER if receive_timeout is None else duration_ns(receive_timeout, "receive_timeout")
         self._close_at_end = close_at_end
         self._reaper = reaper
+        self.fault: Exception | None = None
+        """The last error that ``send`` or ``receive`` raised because of the peer or the stream."""
         self._failure: OSError | None = None
         self._is_receiving = False
         self._reading: asyncio.Timeout | None = None
@@ -59,10 +61,14 @@ class AsyncioChannel:
         if the connection is gone.
         """
         frame = self._exchange.frame(message)
-        if self._failure is not None:
-            raise self._failure.with_traceback(None)
-        self.writer.write(frame)
-        await self._drain()
+        try:
+            if self._failure is not None:
+                raise self._failure.with_traceback(None)
+            self.writer.write(frame)
+            await self._drain()
+        except OSError as error:
+            self.fault = error
+            raise
 
     async def receive(self, timeout: int | float | str | None = None) -> bytes:
         """Return the next message; wait for it, at most for ``timeout``.
@@ -83,6 +89,9 @@ class AsyncioChannel:
                     await self._fill(due_ns)
                     message = self._exchange.take()
             return message
+        except (EndOfStream, FrameError, OSError) as error:
+            self.fault = error
+            raise
         finally:
             self._is_receiving = False
 

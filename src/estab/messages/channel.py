@@ -21,7 +21,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from estab.messages.codec import Buffer, Codec
+from estab.messages.codec import Buffer, Codec, FrameError
 from estab.messages.exchange import CHUNK_BYTES, EndOfStream, Exchange, peer_name
 from estab.messages.facts import SocketFacts, reset_at_close, socket_facts
 from estab.messages.heartbeat import Heartbeat
@@ -62,6 +62,8 @@ class Channel:
         """The end of a frame of which a part has left: goes before anything else. Guarded by ``_sending``."""
         self._sending = threading.Lock()
         self._receiving = threading.Lock()
+        self.fault: Exception | None = None
+        """The last error that ``send`` or ``receive`` raised because of the peer or the stream."""
         self._failure: OSError | None = None
         """What ended the connection for good; sending goes no further, and ``close`` resets."""
         self._is_closed = False
@@ -76,7 +78,12 @@ class Channel:
         Waits while the peer does not read. ValueError if the codec can't carry it; PeerLost, or the socket's OSError,
         if the connection is gone.
         """
-        self._write(self._exchange.frame(message))
+        frame = self._exchange.frame(message)
+        try:
+            self._write(frame)
+        except OSError as error:
+            self.fault = error
+            raise
 
     def receive(self, timeout: int | float | str | None = None) -> bytes:
         """Return the next message; wait for it, at most for ``timeout``.
@@ -95,6 +102,9 @@ class Channel:
                     self._fill(due_ns)
                     message = self._exchange.take()
             return message
+        except (EndOfStream, FrameError, OSError) as error:
+            self.fault = error
+            raise
         finally:
             self._receiving.release()
 

@@ -30,7 +30,7 @@ __all__ = ["AsyncioReaper", "Drained", "Reaper"]
 _LOG = logging.getLogger("estab.messages")
 
 Cleanup = Callable[[], Any]
-OnError = Callable[[Exception, Cleanup], None]
+OnError = Callable[[Exception, Cleanup], object]
 
 
 class Closable(Protocol):
