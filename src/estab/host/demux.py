@@ -77,19 +77,19 @@ class Demux:
             self._on_time_wait(endpoint, packet, segment, now_ns)
 
     def _on_half_open(self, entry: HalfOpen, packet: Packet, segment: Segment, now_ns: i64) -> None:
-        self._tell_received(packet, segment, entry.irs, entry.iss)
+        scale = max(entry.syn.wscale, 0) if self.context.config.tcp_window_scaling else 0
+        self._tell_received(packet, segment, entry.irs, entry.iss, scale)
         listener = entry.listener
         connection = listener.on_half_open_segment(entry, segment, now_ns)
         if connection is not None:
             self.timers.forget(entry)
             self.table[connection.key] = connection  # the entry's place
-            self._tell_created(connection, "handshake complete")
             self.touch(connection)
         elif entry.key not in listener.half_open:
             self._remove(entry, listener.port)
 
     def _on_time_wait(self, record: TimeWait, packet: Packet, segment: Segment, now_ns: i64) -> None:
-        self._tell_received(packet, segment, record.irs, record.iss)
+        self._tell_received(packet, segment, record.irs, record.iss, record.snd_wscale)
         listener: Listener | None = None
         if (segment.flags & SYN) != 0:
             listener = self.find_listener(packet.dst, segment.dport, record.key)
@@ -110,7 +110,7 @@ class Demux:
     def _on_unknown(self, packet: Packet, segment: Segment, now_ns: i64) -> None:
         """RFC 9293 sections 3.10.7.1 (CLOSED) and 3.10.7.2 (LISTEN)."""
         context = self.context
-        self._tell_received(packet, segment, segment.seq, 0)
+        self._tell_received(packet, segment, segment.seq, 0, 0)
         key = make_key(packet.src, packet.dst, segment.sport, segment.dport)
         listener = self.find_listener(packet.dst, segment.dport, key)
         flags = segment.flags
@@ -123,7 +123,6 @@ class Demux:
             connection = listener.on_cookie_ack(key, packet.dst, packet.src, segment.sport, segment, now_ns)
             if connection is not None:
                 self._insert(connection, connection.local_port)
-                self._tell_created(connection, "SYN cookie came back")
                 self.touch(connection)
             elif not listener.is_accept_queue_full() or listener.cookies_sent == 0:
                 context.drop(DropReason.NO_SOCKET, self._flow(packet, segment), "acknowledgment to a listener")
@@ -271,7 +270,7 @@ class Demux:
         context.counters.TcpOutSegs += 1
         if context.observer is not None:
             self._tell_reply(reply)
-        return Outgoing(reply.segment, reply.local, reply.remote, context.config.ip_default_ttl, 0)
+        return Outgoing(reply.segment, reply.local, reply.remote, reply.ttl, 0)
 
     def _settle(self, connection: Connection) -> None:
         """A connection has nothing more to send: set its deadline, or let go of one that is over."""
@@ -435,20 +434,15 @@ class Demux:
     def _flow(self, packet: Packet, segment: Segment) -> str:
         return flow_text(packet.dst, segment.dport, packet.src, segment.sport)
 
-    def _tell_created(self, connection: Connection, why: str) -> None:
-        if self.context.observer is not None:
-            self.context.tell(TcbCreated(
-                self.context.now_ns, self.context.name, connection.name(), -1, "SYN-RECEIVED", why,
-            ))
-
-    def _tell_received(self, packet: Packet, segment: Segment, irs: i64, iss: i64) -> None:
+    def _tell_received(self, packet: Packet, segment: Segment, irs: i64, iss: i64, scale: i64) -> None:
         context = self.context
         if context.observer is not None:
             seq: i64 = (segment.seq - irs) & 0xFFFFFFFF
             ack: i64 = (segment.ack - iss) & 0xFFFFFFFF if (segment.flags & ACK) != 0 else 0
+            wnd: i64 = segment.wnd if (segment.flags & SYN) != 0 else segment.wnd << scale
             context.tell(SegmentReceived(
                 context.now_ns, context.name, self._flow(packet, segment), flags_text(segment.flags), seq, ack,
-                segment.end - segment.start, segment.wnd, options_text(segment), None,
+                segment.end - segment.start, wnd, options_text(segment), None,
             ))
 
     def _tell_reply(self, reply: Reply) -> None:

@@ -52,7 +52,9 @@ class Owner:
 class Reply:
     """A segment that belongs to no connection: a reset, a challenge from TIME-WAIT, a SYN-ACK with a cookie."""
 
-    def __init__(self, segment: Segment, local: bytes, remote: bytes, why: str, seq_fact: i64, ack_fact: i64) -> None:
+    def __init__(
+        self, segment: Segment, local: bytes, remote: bytes, why: str, seq_fact: i64, ack_fact: i64, ttl: i64,
+    ) -> None:
         self.segment = segment
         self.local = local
         self.remote = remote
@@ -60,6 +62,7 @@ class Reply:
         self.seq_fact = seq_fact
         """SEG.SEQ as facts tell it, relative."""
         self.ack_fact = ack_fact
+        self.ttl = ttl
 
 
 class Context:
@@ -98,15 +101,17 @@ class Context:
             owner.is_woken = True
             self.woken.append(owner)
 
-    def reply(self, segment: Segment, local: bytes, remote: bytes, why: str, seq_fact: i64, ack_fact: i64) -> None:
+    def reply(
+        self, segment: Segment, local: bytes, remote: bytes, why: str, seq_fact: i64, ack_fact: i64, ttl: i64 = 0,
+    ) -> None:
         """Queue a segment that belongs to no connection. When the queue is full it is dropped and counted.
 
-        ``seq_fact`` and ``ack_fact`` are its numbers as facts tell them, relative.
+        ``seq_fact`` and ``ack_fact`` are its numbers as facts tell them, relative. ``ttl`` 0 is the host's.
         """
         if len(self.replies) >= self.config.reply_queue_max:
             self.counters.EstabReplyQueueDrops += 1
             return
-        self.replies.append(Reply(segment, local, remote, why, seq_fact, ack_fact))
+        self.replies.append(Reply(segment, local, remote, why, seq_fact, ack_fact, ttl if ttl > 0 else self.config.ip_default_ttl))
 
     def may_challenge(self) -> bool:
         """Take one challenge ACK from this second's allowance (RFC 5961 section 7)."""

@@ -18,7 +18,7 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.errors import DropReason
-from estab.events import CookieChecked, QueueChanged, StateChanged
+from estab.events import CookieChecked, QueueChanged, StateChanged, TcbCreated
 from estab.tcp import arrives, cookies, receive
 from estab.tcp.congestion.control import CongestionControl
 from estab.tcp.connection import Connection, choose_window_scale
@@ -57,6 +57,8 @@ class HalfOpen(Endpoint):
         self.created_ns = now_ns
         self.sent_ns = now_ns
         self.retransmissions: i64 = 0
+        self.timeouts: i64 = 0
+        """Retransmissions that no repeated SYN asked for: only these use up ``tcp_synack_retries``."""
         self.was_acknowledged: bool = False
         """The third segment came, but the accept queue was full."""
         self.last_challenge_ns: i64 = -NEVER
@@ -186,7 +188,7 @@ class Listener:
             answer.ts_val = (now_ns // MS + context.timestamp_offset(entry.key)) & 0xFFFFFFFF
         entry.sent_ns = now_ns
         why = "connection accepted" if entry.retransmissions == 0 else f"retransmission: SYN-ACK {entry.retransmissions}"
-        context.reply(answer, entry.local, entry.remote, why, 0, 1)
+        context.reply(answer, entry.local, entry.remote, why, 0, 1, self.template.ttl)
 
     def _syn_ack(self, syn: Segment, local: bytes, remote: bytes, remote_port: i64, iss: i64) -> Segment:
         """Build a SYN-ACK that accepts what the SYN offered and our settings allow."""
@@ -229,7 +231,7 @@ class Listener:
             answer.wscale = -1
             answer.sack_permitted = False
         self._tell_queue("half-open", "answered with a cookie", remote, remote_port)
-        context.reply(answer, local, remote, "SYN cookie", 0, 1)
+        context.reply(answer, local, remote, "SYN cookie", 0, 1, self.template.ttl)
 
     def _evict_oldest(self) -> bool:
         """Make room by giving up the oldest entry (RFC 4987 section 3.4)."""
@@ -251,7 +253,10 @@ class Listener:
         seq = unwrap(segment.seq, entry.irs + 1)
         flags = segment.flags
         if seq == entry.irs and (flags & SYN) != 0 and (flags & (ACK | RST)) == 0:
-            # The SYN again: our SYN-ACK was lost or is late.
+            # The SYN again: our SYN-ACK was lost or is late. Its timestamp is the one to echo now.
+            syn = entry.syn
+            if syn.has_timestamps and segment.has_timestamps and ((segment.ts_val - syn.ts_val) & 0xFFFFFFFF) <= 0x7FFFFFFF:
+                syn.ts_val = segment.ts_val
             if now_ns - entry.last_challenge_ns >= context.config.tcp_invalid_ratelimit_ns:
                 entry.last_challenge_ns = now_ns
                 entry.retransmissions += 1
@@ -301,7 +306,7 @@ class Listener:
                 context.drop(DropReason.TCP_RFC7323_PAWS, entry.name(), "")
                 self._challenge(entry, now_ns)
                 return False
-        window = self.template.receive_buffer_bytes // 2
+        window = self._first_window(0)
         length = segment_length(segment)
         first = entry.irs + 1
         if (first <= seq < first + window) or (first < seq + length <= first + window):
@@ -325,7 +330,7 @@ class Listener:
             answer.has_timestamps = True
             answer.ts_val = (now_ns // MS + context.timestamp_offset(entry.key)) & 0xFFFFFFFF
             answer.ts_ecr = entry.syn.ts_val
-        context.reply(answer, entry.local, entry.remote, "challenge acknowledgment", 1, 1)
+        context.reply(answer, entry.local, entry.remote, "challenge acknowledgment", 1, 1, self.template.ttl)
 
     def _overflow(self, entry: HalfOpen) -> None:
         """The handshake is complete and the accept queue is full: the ACK is ignored, or answered with a reset."""
@@ -345,7 +350,7 @@ class Listener:
     def _complete(self, entry: HalfOpen, segment: Segment, now_ns: i64) -> Connection:
         del self.half_open[entry.key]
         self._tell_queue("half-open", "completed", entry.remote, entry.remote_port)
-        connection = self._make_connection(entry.key, entry.local, entry.remote, entry.remote_port, entry.iss, entry.syn)
+        connection = self._make_connection(entry.key, entry.local, entry.remote, entry.remote_port, entry.iss, entry.syn, "handshake complete")
         syn_ack = SentSegment(entry.iss, entry.iss + 1, SYN | ACK, b"", entry.sent_ns)
         syn_ack.transmissions += entry.retransmissions
         remember_sent(connection, syn_ack)
@@ -391,12 +396,12 @@ class Listener:
         syn.sack_permitted = cookie.sack_permitted
         syn.has_timestamps = segment.has_timestamps
         syn.ts_val = segment.ts_val
-        connection = self._make_connection(key, local, remote, remote_port, iss, syn)
+        connection = self._make_connection(key, local, remote, remote_port, iss, syn, "SYN cookie came back")
         self._admit(connection, segment, now_ns)
         return connection
 
     def _make_connection(
-        self, key: bytes, local: bytes, remote: bytes, remote_port: i64, iss: i64, syn: Segment,
+        self, key: bytes, local: bytes, remote: bytes, remote_port: i64, iss: i64, syn: Segment, why: str,
     ) -> Connection:
         """Make the child: its TCB starts where the handshake ended."""
         template = self.template
@@ -415,6 +420,9 @@ class Listener:
         receive.start(child)
         child.rcv_adv = child.rcv_nxt + self._first_window(0)
         child.snd_wl1 = child.irs
+        context = self.context
+        if context.observer is not None:
+            context.tell(TcbCreated(context.now_ns, context.name, child.name(), -1, state_text(child.state), why))
         return child
 
     def _admit(self, connection: Connection, segment: Segment, now_ns: i64) -> None:
@@ -431,15 +439,16 @@ class Listener:
     def on_deadline(self, entry: HalfOpen, now_ns: i64) -> None:
         """Send the SYN-ACK again, or give the entry up after ``tcp_synack_retries`` (RFC 4987 section 3.3)."""
         config = self.context.config
-        if entry.retransmissions >= config.tcp_synack_retries:
+        if entry.timeouts >= config.tcp_synack_retries:
             self.context.counters.TcpAttemptFails += 1
             self.give_up(entry, "expired")
             return
+        entry.timeouts += 1
         entry.retransmissions += 1
         self.context.counters.TcpRetransSegs += 1
         self.context.counters.TcpExtTCPTimeouts += 1
         self.send_syn_ack(entry, now_ns)
-        wait_ns = min(config.tcp_rto_initial_ns << entry.retransmissions, config.tcp_rto_max_ns)
+        wait_ns = min(config.tcp_rto_initial_ns << entry.timeouts, config.tcp_rto_max_ns)
         entry.due_ns = now_ns + wait_ns
 
     def give_up(self, entry: HalfOpen, what: str) -> None:

@@ -41,6 +41,7 @@ class TimeWait(Endpoint):
         self.snd_nxt = tcb.snd_nxt
         self.rcv_nxt = tcb.rcv_nxt
         self.rcv_wnd = (tcb.rcv_adv - tcb.rcv_nxt) >> tcb.rcv_wscale if tcb.rcv_adv > tcb.rcv_nxt else 0
+        self.snd_wscale = tcb.snd_wscale
         self.ts_recent = tcb.ts_recent
         self.ts_recent_ns = tcb.ts_recent_ns
         self.ts_offset = tcb.ts_offset
