@@ -19,9 +19,9 @@ from estab.errors import DropReason
 __all__ = [
     "BufferChanged", "CallBlocked", "CallResumed", "CallReturned", "CallStarted", "CongestionChanged",
     "CookieChecked", "ErrorReported", "Event", "FdAllocated", "FdReleased", "FrameReceived", "FrameSent",
-    "LinkChanged", "LinkDropped", "NeighborChanged", "Observer", "PacketDropped", "PathMtuChanged", "QueueChanged",
-    "SegmentReceived", "SegmentSent", "StateChanged", "Tcb", "TcbCreated", "TcbReleased", "TimeWaitEnded",
-    "TimerFired",
+    "HostChanged", "LinkChanged", "LinkDropped", "NeighborChanged", "Observer", "PacketDropped", "PathMtuChanged",
+    "QueueChanged", "SegmentReceived", "SegmentSent", "StateChanged", "Tcb", "TcbCreated", "TcbReleased",
+    "TimeWaitEnded", "TimerFired",
 ]
 
 
@@ -312,3 +312,10 @@ class CallResumed(Event):
 
     call: int
     fd: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostChanged(Event):
+    """A host of the lab lost its power or got it back: ``what`` is ``power off`` or ``power on``."""
+
+    what: str

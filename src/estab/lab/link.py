@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from estab.events import LinkChanged, Observer
 from estab.lab.conditions import Conditions, read_conditions
-from estab.lab.way import Way
+from estab.lab.way import Rule, Way
 from estab.units import format_duration
 
 if TYPE_CHECKING:
@@ -58,6 +59,29 @@ class Link:
         self.there.set(changed[0])
         self.back.set(changed[1])
         self._tell("set " + ", ".join(f"{name}={value!r}" for name, value in properties.items()))
+
+    def rule(self, rule: Rule) -> Callable[[], None]:
+        """Ask ``rule(sender, frame)`` about every frame put on the link, in either direction; ``True`` or a reason drops it.
+
+        Rules come before chance, in the order in which they were made. Returns a function that takes the rule away.
+        """
+        for way in (self.there, self.back):
+            way.rules.append(rule)
+            way.set(way.conditions)
+
+        def remove() -> None:
+            for way in (self.there, self.back):
+                if rule in way.rules:
+                    way.rules.remove(rule)
+                    way.set(way.conditions)
+
+        return remove
+
+    def inject(self, host: Node, frame: bytes) -> None:
+        """Put a frame on the link as though ``host`` had sent it: a forged one, or the copy of an old one."""
+        if host not in self.ends:
+            raise ValueError(f"host: {host.name} is at no end of {self.name}")
+        host.forge(self.there if host is self.ends[0] else self.back, frame)
 
     def observe(self, observer: Observer | None) -> None:
         """Tell ``observer`` of every frame that is lost and of every change."""

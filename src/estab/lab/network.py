@@ -21,17 +21,15 @@ from estab.lab.link import Link
 from estab.lab.node import Node
 from estab.lab.programs import Deadlock, Programs
 from estab.lab.strands import Scheduler
-from estab.lab.topology import LINKS_MAX, Port, Topology
+from estab.lab.topology import LINKS_MAX, Port, Topology, plug
 from estab.lab.way import Way
 from estab.sockets import module
 from estab.tcp.config import NAMES, Config
 from estab.units import NEVER, SECOND, duration_ns
-from estab.wire.address import format_address
 
 __all__ = ["Network"]
 
 _ETHERNET_HEADER_BYTES: Final = 14
-_V6_MTU_MIN: Final = 1280
 _DELIVERING: Final = frozenset({"SYN-SENT", "FIN-WAIT-1", "CLOSING", "LAST-ACK"})
 """States, as ``ss`` writes them, of a connection that waits for an acknowledgment."""
 
@@ -239,10 +237,7 @@ class Network:
         v4, v6 = self._topology.addresses_for(side)
         host = node.host
         mac = bytes((2, 0, v4[1], v4[2], 0, side + 1)) if is_ethernet else b""
-        interface = host.add_interface(f"eth{len(host.interfaces) - 1}", mtu=mtu, mac=mac)
-        host.add_address(interface, f"{format_address(v4)}/24")
-        if mtu >= _V6_MTU_MIN:
-            host.add_address(interface, f"{format_address(v6)}/64")
+        interface = plug(host, f"eth{len(host.interfaces) - 1}", mtu, mac, v4, v6)
         return Port(node, interface.name, interface.index, len(self._topology.ports), v4, v6)
 
 

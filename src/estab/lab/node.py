@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
+from estab.events import FrameSent, HostChanged
 from estab.host.host import Host
 from estab.lab.chance import Chance
 from estab.lab.clock import Alarm
@@ -20,7 +21,7 @@ from estab.lab.strands import Scheduler, Strand
 from estab.run.aio import EventLoop
 from estab.run.pump import drain
 from estab.sockets import module
-from estab.sockets.kernel import Kernel, Wait
+from estab.sockets.kernel import Kernel, Wait, Watches
 from estab.sockets.socket import Socket
 from estab.units import NEVER, duration_ns
 from estab.wire.address import format_address
@@ -55,6 +56,8 @@ class Node(Kernel):
         self._programs = programs
         self._entropy = chance
         self._ways: dict[int, Way] = {}
+        self.is_powered = True
+        self._boots = 0
         self._alarm = Alarm(self._agenda, self._on_deadline)
         self._waiting_any: list[Strand] = []
         self._waiting_fd: dict[int, list[Strand]] = {}
@@ -106,6 +109,37 @@ class Node(Kernel):
         self._topology.route()
         with module.installed(self):
             yield self
+
+    def power_off(self) -> None:
+        """Take the host's power: programs, connections and memory are gone, and nobody is told. For actions, not programs."""
+        if not self.is_powered:
+            return
+        strand = self._scheduler.current
+        if strand is not None and self._programs.runs_on(self, strand):
+            raise RuntimeError(f"power_off: a program on {self.name} can't take its own power; use Network.at")
+        self.is_powered = False
+        self._alarm.set(NEVER)
+        self._programs.strand(self)
+        self._topology.set_heard(self, False)
+        self._tell_power("power off")
+
+    def power_on(self) -> None:
+        """Give the host its power back. It starts empty, with its old addresses; start its programs anew."""
+        if self.is_powered:
+            return
+        self.is_powered = True
+        self._boots += 1
+        before = self.host
+        secret = self._entropy.child("boot", self._boots).octets(32)
+        self.host = Host(before.name, secret, before.config, before.observer)
+        self.host.is_forwarding = before.is_forwarding
+        self.watches = Watches()
+        self.by_number.clear()
+        self.detached.clear()
+        self.abandoned.clear()
+        self._topology.plug_again(self, before)
+        self._topology.set_heard(self, True)
+        self._tell_power("power on")
 
     def sockets(self) -> list[SocketRow]:
         """List what ``ss -a`` would: sockets, TIME-WAIT records and half-open entries."""
@@ -212,11 +246,24 @@ class Node(Kernel):
         super().abandon(descriptor)
         self._scheduler.untidy.append(self.flush)
 
+    def forge(self, way: Way, frame: bytes) -> None:
+        """Put a frame on a way as though the host's stack had sent it."""
+        index = next(index for index, own in self._ways.items() if own is way)
+        observer = self.host.observer
+        if observer is not None:
+            observer(FrameSent(self._agenda.now_ns, self.name, self.host.interfaces[index].name, frame))
+        way.carry(frame)
+
     # --- inside
+
+    def _tell_power(self, what: str) -> None:
+        observer = self.host.observer
+        if observer is not None:
+            observer(HostChanged(self._agenda.now_ns, self.name, what))
 
     def _send(self, outbound: Outbound) -> None:
         way = self._ways.get(outbound.interface_index)
-        if way is not None:
+        if way is not None and self.is_powered:
             way.carry(outbound.data)
 
     def _tell(self, fd: int, bits: int) -> None:

@@ -116,6 +116,18 @@ class Programs:
         self.all.append(program)
         return program
 
+    def runs_on(self, node: Node, strand: Strand) -> bool:
+        """Tell whether a strand is of a program on that host."""
+        return any(program.node is node and strand in program.strands for program in self.all)
+
+    def strand(self, node: Node) -> None:
+        """End all programs of a host that has lost its power: they get no chance to tidy up."""
+        for program in self.all:
+            if program.node is node and not program.done:
+                for strand in program.strands:
+                    strand.strand()
+                program.finish(None, Unfinished(f"{program.name} on {node.name}: the host lost its power"))
+
     def busy(self) -> list[Program[Any]]:
         """Give those that the run is for and that are not at their end."""
         return [program for program in self.all if not program.is_daemon and program.is_busy()]

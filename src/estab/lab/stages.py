@@ -17,7 +17,7 @@ from estab.units import MS, SECOND
 if TYPE_CHECKING:
     from estab.lab.way import Way
 
-__all__ = ["Corrupt", "Delay", "Duplicate", "Loss", "Mtu", "Rate", "Reorder", "Stage"]
+__all__ = ["Corrupt", "Delay", "Duplicate", "Loss", "Mtu", "Rate", "Reorder", "Rules", "Stage"]
 
 FLIGHT_FRAMES_MAX: Final = 262_144
 """Frames under way on a link without a rate, before more are dropped."""
@@ -47,6 +47,22 @@ class Stage:
     def clear(self) -> list[bytes]:
         """Give up all frames held, oldest first."""
         return []
+
+
+class Rules(Stage):
+    """Takes out what one of the user's rules says, before chance has a say."""
+
+    def is_needed(self) -> bool:
+        return bool(self.way.rules)
+
+    def take(self, frame: bytes) -> None:
+        way = self.way
+        for rule in tuple(way.rules):
+            verdict = rule(way.sender, frame)
+            if verdict:
+                way.drop(verdict if isinstance(verdict, DropReason) else DropReason.LINK_RULE, frame)
+                return
+        self.next.take(frame)
 
 
 class Mtu(Stage):

@@ -44,6 +44,7 @@ class Strand:
         """Polls without a result since it last waited; see ``Node.spin``."""
         self.baton = _thread.allocate_lock()
         self.baton.acquire()
+        self.is_stranded = False
         self.thread: threading.Thread | None = None
         self.alarm = Alarm(scheduler.agenda, self._time_out)
         self.forget: Callable[[Strand], None] | None = None
@@ -65,6 +66,15 @@ class Strand:
                 self.forget(self)
                 self.forget = None
             self._scheduler.runnable.append(self)
+
+    def strand(self) -> None:
+        """Never let it run again until the network is closed: its host has lost its power."""
+        self.is_stranded = True
+        self.wait = None
+        self.alarm.due_ns = NEVER
+        if self.forget is not None:
+            self.forget(self)
+            self.forget = None
 
     def _time_out(self) -> None:
         self.wake()
@@ -193,7 +203,7 @@ class Scheduler:
                     self.untidy.popleft()()
                 if self.runnable:
                     strand = self.runnable.popleft()
-                    if strand in self.strands:
+                    if strand in self.strands and not strand.is_stranded:
                         return strand
                     continue
                 due_ns = agenda.next_due_ns()

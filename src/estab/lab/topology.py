@@ -17,12 +17,15 @@ from estab.abi import AF_INET, AF_INET6, AF_UNSPEC
 from estab.wire.address import format_address, network_of
 
 if TYPE_CHECKING:
+    from estab.host.host import Host
+    from estab.host.interface import Interface
     from estab.lab.link import Link
     from estab.lab.node import Node
 
-__all__ = ["LINKS_MAX", "Port", "Topology"]
+__all__ = ["LINKS_MAX", "Port", "Topology", "plug"]
 
 LINKS_MAX = 65_536
+_V6_MTU_MIN = 1280
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,15 @@ class _Hop:
 
     port: Port
     gateway: Port
+
+
+def plug(host: Host, name: str, mtu: int, mac: bytes, v4: bytes, v6: bytes) -> Interface:
+    """Give a host an interface with its two addresses; IPv6 only where the MTU allows it."""
+    interface = host.add_interface(name, mtu=mtu, mac=mac)
+    host.add_address(interface, f"{format_address(v4)}/24")
+    if mtu >= _V6_MTU_MIN:
+        host.add_address(interface, f"{format_address(v6)}/64")
+    return interface
 
 
 class Topology:
@@ -98,6 +110,22 @@ class Topology:
         if address in (b"\x7f\0\0\x01", bytes(15) + b"\x01"):
             return ["localhost"]
         return [port.node.name for pair in self.ports for port in pair if address in (port.v4, port.v6)]
+
+    def set_heard(self, node: Node, is_heard: bool) -> None:
+        """Say whether a host takes what arrives: not without power."""
+        for port in self.ports_of(node):
+            link = self.links[port.link]
+            (link.back if link.ends[0] is node else link.there).is_heard = is_heard
+
+    def plug_again(self, node: Node, before: Host) -> None:
+        """Give a host that starts anew the interfaces, addresses and routes that it had."""
+        for port in self.ports_of(node):
+            interface = before.interfaces[port.index]
+            plug(node.host, port.interface, interface.mtu, interface.mac, port.v4, port.v6)
+        for number in range(len(self.ports)):
+            self._routes.pop((node.name, number), None)
+        self._is_stale = True
+        self.route()
 
     def route(self) -> None:
         """Bring every host's routes up to date, if links were added since."""

@@ -14,11 +14,14 @@ from estab.events import LinkDropped, Observer
 from estab.lab.chance import Chance
 from estab.lab.clock import Agenda
 from estab.lab.conditions import Conditions
-from estab.lab.stages import Corrupt, Delay, Duplicate, Loss, Mtu, Rate, Reorder, Stage
+from estab.lab.stages import Corrupt, Delay, Duplicate, Loss, Mtu, Rate, Reorder, Rules, Stage
 
-__all__ = ["Way"]
+__all__ = ["Rule", "Way"]
 
-_STAGES: Final[tuple[type[Stage], ...]] = (Mtu, Rate, Loss, Corrupt, Duplicate, Reorder, Delay)
+Rule = Callable[[str, bytes], DropReason | bool | None]
+"""Looks at a frame, given its sender's name and its bytes. ``True`` or a reason: take it out."""
+
+_STAGES: Final[tuple[type[Stage], ...]] = (Rules, Mtu, Rate, Loss, Corrupt, Duplicate, Reorder, Delay)
 
 
 class _Arrival(Stage):
@@ -28,6 +31,9 @@ class _Arrival(Stage):
         return True
 
     def take(self, frame: bytes) -> None:
+        if not self.way.is_heard:
+            self.way.drop(DropReason.DEV_DOWN, frame)
+            return
         self.way.frames_delivered += 1
         self.way.deliver(frame)
 
@@ -46,6 +52,9 @@ class Way:
         self.deliver = deliver
         self.observer: Observer | None = None
         self.is_cut = False
+        self.is_heard = True
+        """Whether the receiver has power."""
+        self.rules: list[Rule] = []
         self.frames_carried = 0
         self.frames_delivered = 0
         self.drops: dict[DropReason, int] = {}
