@@ -120,11 +120,12 @@ class Demux:
         elif (flags & RST) != 0:
             context.drop(DropReason.TCP_RESET_INVALID, self._flow(packet, segment), "reset to a listener")
         elif (flags & ACK) != 0:
+            overflows = listener.accept_drops
             connection = listener.on_cookie_ack(key, packet.dst, packet.src, segment.sport, segment, now_ns)
             if connection is not None:
                 self._insert(connection, connection.local_port)
                 self.touch(connection)
-            elif not listener.is_accept_queue_full() or listener.cookies_sent == 0:
+            elif listener.accept_drops == overflows:  # else the cookie was good, and may come again when there is room
                 context.drop(DropReason.NO_SOCKET, self._flow(packet, segment), "acknowledgment to a listener")
                 self._refuse(packet, segment, "acknowledgment to a listener")
         elif (flags & SYN) != 0:
