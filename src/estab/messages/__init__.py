@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from estab.messages.asyncio_channel import AsyncioChannel
 from estab.messages.asyncio_serving import AsyncioServer, serve_asyncio
 from estab.messages.channel import Channel
+from estab.messages.close_wait import CloseWaitWatch, Stuck, process_rows
 from estab.messages.exchange import EndOfStream
 from estab.messages.facts import SocketFacts, socket_facts
 from estab.messages.framing import (
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
     from estab.messages.anyio_channel import AnyioChannel
 
 __all__ = [
-    "COBS", "AnyioChannel", "AsyncioChannel", "AsyncioReaper", "AsyncioServer", "Buffer", "Channel", "Codec",
-    "Delimited", "Drained", "EndOfStream", "FixedSize", "FrameError", "FrameFault", "Heartbeat", "LengthPrefixed",
-    "Netstring", "PeerLost", "Pulse", "Reaper", "Server", "SocketFacts", "Stopped", "VarintPrefixed", "serve",
-    "serve_asyncio", "socket_facts",
+    "COBS", "AnyioChannel", "AsyncioChannel", "AsyncioReaper", "AsyncioServer", "Buffer", "Channel", "CloseWaitWatch",
+    "Codec", "Delimited", "Drained", "EndOfStream", "FixedSize", "FrameError", "FrameFault", "Heartbeat",
+    "LengthPrefixed", "Netstring", "PeerLost", "Pulse", "Reaper", "Server", "SocketFacts", "Stopped", "Stuck",
+    "VarintPrefixed", "process_rows", "serve", "serve_asyncio", "socket_facts",
 ]
 
 
