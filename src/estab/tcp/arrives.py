@@ -54,7 +54,6 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
         return
     if not _check_sequence(tcb, seq, segment, now_ns):
         return
-    _remember_timestamp(tcb, seq, segment, now_ns)
     if (segment.flags & RST) != 0:
         _check_reset(tcb, seq, segment, now_ns)
         return
@@ -63,6 +62,7 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
         return
     if not _check_acknowledgment(tcb, seq, segment, now_ns):
         return
+    _remember_timestamp(tcb, seq, segment, now_ns)
     tcb.last_received_ns = now_ns
     if tcb.state != abi.TIME_WAIT and tcb.state != abi.CLOSED:
         receive.note_urgent(tcb, seq, segment)
@@ -210,7 +210,7 @@ def _check_timestamp(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
 
 def _remember_timestamp(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
     """Keep the timestamp to echo (RFC 7323 section 4.3, rule 2). Only of what is in the window, or old segments could forge it."""
-    if not tcb.has_timestamps or not segment.has_timestamps or seq > tcb.rcv_wup or (segment.flags & RST) != 0:
+    if not tcb.has_timestamps or not segment.has_timestamps or seq > tcb.rcv_wup:
         return
     age: i64 = (segment.ts_val - tcb.ts_recent) & 0xFFFFFFFF
     if age <= 0x7FFFFFFF or now_ns - tcb.ts_recent_ns >= _PAWS_IDLE_NS:
