@@ -1,0 +1,97 @@
+"""Memory of an idle established connection, all of it: opens many between two hosts and asks the operating system.
+
+    python bench/memory.py [CONNECTIONS]      100,000 by default
+
+What is counted is how much the resident memory of this process grew, divided by the ends of connections: TCB, socket,
+entries in the fd, port and connection tables, timers, and whatever the allocator adds.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+from estab._build import core_kind
+from estab.abi import AF_INET, SOCK_STREAM
+from estab.host.host import Host
+from estab.host.stream import StreamSocket
+
+PAGE = 4096
+PER_ADDRESS = 20_000
+"""Connections to each of the server's addresses: ephemeral ports are 28,232 to one."""
+
+
+def resident_bytes() -> int:
+    """Ask how much memory this process holds now (Linux)."""
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * PAGE
+
+
+class Crowd:
+    """A client and a server with many connections between them."""
+
+    def __init__(self, addresses: int) -> None:
+        self.now_ns = 1_000_000_000
+        self.client, self.server = self.host("client", 1, 1), self.host("server", 2, addresses)
+        self.listener = self.socket(self.server)
+        self.listener.bind(("", 80), self.now_ns)
+        self.listener.listen(1024, self.now_ns)
+        self.kept: list[StreamSocket] = []
+
+    def host(self, name: str, number: int, addresses: int) -> Host:
+        """Make a host with one interface and as many addresses as asked."""
+        host = Host(name, name.encode() * 16)
+        host.files.limit = 1 << 24
+        interface = host.add_interface("eth0", mtu=1500)
+        for index in range(addresses):
+            host.add_address(interface, f"10.{number}.{index}.1/8")
+        return host
+
+    def socket(self, host: Host) -> StreamSocket:
+        """Make a TCP socket."""
+        made = host.socket(AF_INET, SOCK_STREAM, self.now_ns)
+        assert isinstance(made, StreamSocket)
+        return made
+
+    def connect(self, number: int) -> None:
+        """Open one more connection and keep both its ends."""
+        self.now_ns += 1000
+        end = self.socket(self.client)
+        try:
+            end.connect((f"10.2.{number // PER_ADDRESS}.1", 80), self.now_ns)
+        except BlockingIOError:
+            pass
+        self.exchange()
+        self.kept += [end, self.listener.accept(self.now_ns)]
+
+    def exchange(self) -> None:
+        """Carry frames both ways until there are none, and take all news."""
+        for source, target in ((self.client, self.server), (self.server, self.client)) * 2:
+            while (frame := source.poll_frame(self.now_ns)) is not None:
+                target.on_frame(1, frame.data, self.now_ns)
+            while source.poll_event() is not None:
+                pass
+
+
+def main() -> None:
+    """Open them, let the delayed acknowledgments go, and print what one end takes."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    warm_up = 200  # what is made once is not counted
+    crowd = Crowd((warm_up + count) // PER_ADDRESS + 1)
+    for number in range(warm_up):
+        crowd.connect(number)
+    before = resident_bytes()
+    for number in range(warm_up, warm_up + count):
+        crowd.connect(number)
+    crowd.now_ns += 10_000_000_000
+    for host in (crowd.client, crowd.server):
+        host.on_deadline(crowd.now_ns)
+    crowd.exchange()
+    used = resident_bytes() - before
+    print(f"estab's core is {core_kind()}; {count:,} connections, idle and established, both ends in this process")
+    print(f"  one end of one connection {used / count / 2:8,.0f} bytes")
+
+
+if __name__ == "__main__":
+    main()
