@@ -2,19 +2,16 @@
 
 Pieces are kept sorted and apart: what overlaps a piece already held is cut off, as the first copy of a byte wins. Bytes are
 bounded by the receive window, pieces by ``Config.ofo_segments_max``; what is over is dropped and will be sent again.
+Runs of pieces without a gap between them are the SACK blocks; they are kept apart too, so that telling them costs nothing.
 """
 
 from __future__ import annotations
-
-from typing import Final
 
 from mypy_extensions import i64
 
 from estab.tcp.buffers import ByteQueue
 
 __all__ = ["Reassembly"]
-
-_RECENT_MAX: Final = 4
 
 
 class Piece:
@@ -26,12 +23,22 @@ class Piece:
         self.data = data
 
 
+class Run:
+    """A stretch without a gap, ``seq`` to ``end``: one SACK block."""
+
+    def __init__(self, seq: i64, end: i64) -> None:
+        self.seq = seq
+        self.end = end
+
+
 class Reassembly:
     """The out-of-order queue of one connection. ``size_bytes`` is what it holds."""
 
     def __init__(self, pieces_max: i64) -> None:
         self._pieces: list[Piece] = []
-        self._recent: list[int] = []
+        self._runs: list[Run] = []
+        self._recent: list[Run] = []
+        """The same runs, the one that changed last first."""
         self._pieces_max = pieces_max
         self.size_bytes: i64 = 0
 
@@ -39,43 +46,38 @@ class Reassembly:
         return len(self._pieces)
 
     def add(self, seq: i64, data: bytes) -> bool:
-        """Hold ``data`` at ``seq``. ``False``: the queue is full and nothing was kept.
-
-        Only the parts not yet held are stored.
-        """
+        """Hold ``data`` at ``seq``; only the parts not yet held are stored. ``False``: the queue is full, nothing was kept."""
         end: i64 = seq + len(data)
+        pieces = self._pieces
         index = self._find(seq)
-        self._remember(seq)
-        at: i64 = seq
-        while at < end:
-            piece = self._pieces[index] if index < len(self._pieces) else None
-            if piece is not None and piece.seq <= at:
-                at = max(at, piece.end)
-                index += 1
-                continue
-            until = end if piece is None else min(end, piece.seq)
-            if len(self._pieces) >= self._pieces_max:
+        if index == len(pieces) or pieces[index].seq >= end:
+            if len(pieces) >= self._pieces_max:
                 return False
-            part = data if at == seq and until == end else data[at - seq : until - seq]
-            self._pieces.insert(index, Piece(at, until, part))
-            self.size_bytes += until - at
-            index += 1
-            at = until
+            pieces.insert(index, Piece(seq, end, data))
+            self.size_bytes += end - seq
+        elif not self._fill_gaps(index, seq, end, data):
+            return False
+        self._join(seq, end)
         return True
 
     def holds(self, seq: i64, end: i64) -> bool:
         """Tell whether all of ``seq`` to ``end`` is held already."""
-        for piece in self._pieces:
-            if piece.seq > seq:
-                return False
-            if piece.end > seq:
-                seq = piece.end
-                if seq >= end:
-                    return True
-        return False
+        index = self._find_run(seq)
+        if index == len(self._runs):
+            return False
+        run = self._runs[index]
+        return run.seq <= seq and end <= run.end
+
+    def touch(self, seq: i64) -> None:
+        """Let the run at ``seq`` be told first: a segment for it has just come again (RFC 2018 section 4)."""
+        index = self._find_run(seq)
+        if index < len(self._runs):
+            run = self._runs[index]
+            self._recent.remove(run)
+            self._recent.insert(0, run)
 
     def take_into(self, queue: ByteQueue, rcv_nxt: i64) -> i64:
-        """Move what now follows ``rcv_nxt`` into ``queue``; returns the new RCV.NXT."""
+        """Move what now follows ``rcv_nxt`` into ``queue``, and drop what lies before; returns the new RCV.NXT."""
         count: i64 = 0
         for piece in self._pieces:
             if piece.seq > rcv_nxt:
@@ -87,29 +89,19 @@ class Reassembly:
                 rcv_nxt = piece.end
         if count > 0:
             del self._pieces[:count]
+            while self._runs and self._runs[0].seq <= rcv_nxt:
+                self._recent.remove(self._runs.pop(0))
         return rcv_nxt
 
     def blocks(self, blocks_max: i64) -> list[int]:
         """Give the SACK blocks to report: left, right, left, right …, the one that changed last first (RFC 2018 section 4)."""
         result: list[int] = []
-        for seq in self._recent:
-            block = self._block_at(seq)
-            if block is None or _has(result, block.seq):
-                continue
-            result.append(block.seq)
-            result.append(block.end)
+        for run in self._recent:
             if len(result) >= 2 * blocks_max:
                 break
+            result.append(run.seq)
+            result.append(run.end)
         return result
-
-    def prune(self) -> i64:
-        """Give up the piece furthest ahead to make room; returns the bytes given up."""
-        if not self._pieces:
-            return 0
-        piece = self._pieces.pop()
-        size = piece.end - piece.seq
-        self.size_bytes -= size
-        return size
 
     def _find(self, seq: i64) -> i64:
         """Give the index of the first piece that ends after ``seq``."""
@@ -123,33 +115,58 @@ class Reassembly:
                 high = middle
         return low
 
-    def _remember(self, seq: i64) -> None:
-        block = self._recent
-        if seq in block:
-            block.remove(seq)
-        block.insert(0, seq)
-        # Forget places that lie in the same block as a newer one, so that four distinct blocks can be told.
-        if len(block) > 4 * _RECENT_MAX:
-            block.pop()
+    def _find_run(self, seq: i64) -> i64:
+        """Give the index of the first run that ends after ``seq``."""
+        low: i64 = 0
+        high: i64 = len(self._runs)
+        while low < high:
+            middle = (low + high) // 2
+            if self._runs[middle].end <= seq:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
-    def _block_at(self, seq: i64) -> Piece | None:
-        """Give the run of pieces without a gap around ``seq``, as one piece without data."""
-        index = self._find(seq)
-        if index >= len(self._pieces) or self._pieces[index].seq > seq:
-            return None
-        left = index
-        while left > 0 and self._pieces[left - 1].end == self._pieces[left].seq:
-            left -= 1
-        right = index
-        while right + 1 < len(self._pieces) and self._pieces[right].end == self._pieces[right + 1].seq:
-            right += 1
-        return Piece(self._pieces[left].seq, self._pieces[right].end, b"")
+    def _fill_gaps(self, index: i64, seq: i64, end: i64, data: bytes) -> bool:
+        """Store the parts of ``data`` that lie between pieces, from the piece at ``index`` on; all of them or none."""
+        pieces = self._pieces
+        new: list[Piece] = []
+        at: i64 = seq
+        last = index
+        while at < end:
+            if last == len(pieces) or pieces[last].seq >= end:
+                new.append(Piece(at, end, data[at - seq :]))
+                break
+            piece = pieces[last]
+            if piece.seq > at:
+                new.append(Piece(at, piece.seq, data[at - seq : piece.seq - seq]))
+            at = piece.end
+            last += 1
+        if len(pieces) + len(new) > self._pieces_max:
+            return False
+        for piece in new:
+            self.size_bytes += piece.end - piece.seq
+            while index < len(pieces) and pieces[index].seq < piece.seq:
+                index += 1
+            pieces.insert(index, piece)
+        return True
 
-
-def _has(blocks: list[int], left: i64) -> bool:
-    index: i64 = 0
-    while index < len(blocks):
-        if blocks[index] == left:
-            return True
-        index += 2
-    return False
+    def _join(self, seq: i64, end: i64) -> None:
+        """Let ``seq`` to ``end``, now held, be one run with all that it touches, and the one that changed last."""
+        first = self._find_run(seq - 1)
+        last = first
+        while last < len(self._runs) and self._runs[last].seq <= end:
+            last += 1
+        if first == last:
+            run = Run(seq, end)
+            self._runs.insert(first, run)
+        else:
+            run = self._runs[first]
+            run.seq = min(run.seq, seq)
+            run.end = max(end, self._runs[last - 1].end)
+            self._recent.remove(run)
+            if last - first > 1:
+                for merged in self._runs[first + 1 : last]:
+                    self._recent.remove(merged)
+                del self._runs[first + 1 : last]
+        self._recent.insert(0, run)

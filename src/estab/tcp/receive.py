@@ -173,6 +173,7 @@ def _hold(tcb: Tcb, seq: i64, text: bytes) -> None:
         tcb.out_of_order = queue
     if queue.holds(seq, seq + len(text)):
         counters.TcpExtTCPOFOMerge += 1
+        queue.touch(seq)
         _note_duplicate(tcb, seq, seq + len(text))
     elif queue.add(seq, text):
         counters.TcpExtTCPOFOQueue += 1

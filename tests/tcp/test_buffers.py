@@ -1,0 +1,75 @@
+"""``ByteQueue`` against the simplest thing that could be right: one ``bytes``."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from estab.tcp.buffers import ByteQueue
+
+SIZES = st.one_of(st.integers(0, 40), st.integers(2000, 2100), st.integers(0, 6000))
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), SIZES, st.just(0)),
+        st.tuples(st.just("take"), SIZES, st.just(0)),
+        st.tuples(st.just("drop"), SIZES, st.just(0)),
+        st.tuples(st.just("peek"), SIZES, SIZES),
+    ),
+    max_size=60,
+)
+
+
+@given(STEPS)
+def test_it_does_what_one_string_of_bytes_would_do(steps: list[tuple[str, int, int]]) -> None:
+    queue, model, written = ByteQueue(), b"", 0
+    for what, size, offset in steps:
+        if what == "append":
+            data = bytes((written + n) & 0xFF for n in range(size))
+            written += size
+            queue.append(data)
+            model += data
+        elif what == "take":
+            assert queue.take(size) == model[:size]
+            model = model[size:]
+        elif what == "drop":
+            queue.drop(size)
+            model = model[size:]
+        else:
+            assert queue.peek(offset, size) == model[offset : offset + size]
+        assert queue.size == len(model)
+    assert queue.take(len(model) + 1) == model
+    assert queue.size == 0
+
+
+def test_what_comes_out_is_bytes_that_later_writes_do_not_change() -> None:
+    queue = ByteQueue()
+    queue.append(b"a" * 10)
+    queue.append(b"b" * 10)
+    seen = queue.peek(0, 20)
+    queue.append(b"c" * 10)
+    assert type(seen) is bytes
+    assert seen == b"a" * 10 + b"b" * 10
+
+
+def test_a_piece_taken_whole_is_not_copied() -> None:
+    queue = ByteQueue()
+    data = bytes(5000)
+    queue.append(data)
+    assert queue.take(5000) is data
+
+
+def test_single_bytes_are_gathered_so_that_they_do_not_cost_an_object_each() -> None:
+    queue = ByteQueue()
+    for _ in range(50_000):
+        queue.append(b"x")
+    assert len(queue._pieces) <= 140
+    assert queue.take(50_000) == b"x" * 50_000
+
+
+def test_what_was_taken_does_not_stay_in_memory() -> None:
+    queue = ByteQueue()
+    for _ in range(1000):
+        queue.append(bytes(3000))
+        assert len(queue.take(2999)) == 2999
+        assert len(queue.take(1)) == 1
+    assert queue.size == 0
