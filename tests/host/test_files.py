@@ -57,7 +57,9 @@ def test_a_closed_number_is_ebadf() -> None:
         assert caught.value.errno == errno.EBADF
 
 
-@pytest.mark.parametrize(("family", "kind", "number"), [(1, SOCK_STREAM, errno.EAFNOSUPPORT), (AF_INET, 3, errno.ESOCKTNOSUPPORT)])
+@pytest.mark.parametrize(("family", "kind", "number"), [
+    (1, SOCK_STREAM, errno.EAFNOSUPPORT), (AF_INET, 3, errno.ESOCKTNOSUPPORT),
+])
 def test_families_and_kinds_that_are_not_spoken_are_refused(family: int, kind: int, number: int) -> None:
     with pytest.raises(OSError, match="not supported") as caught:
         Net().host("a").socket(family, kind, 0)

@@ -118,7 +118,7 @@ def test_tcp_finds_the_smaller_mtu_behind_the_router(address: str) -> None:
 
 
 def test_ipv4_without_df_is_cut_and_with_df_refused_with_the_mtu() -> None:
-    net, a, r, b, near, far = routed(mtu=600, is_ethernet=False)
+    net, _a, r, b, near, far = routed(mtu=600, is_ethernet=False)
     server = b.socket(AF_INET, SOCK_DGRAM, net.now_ns)
     server.bind(("", 9), net.now_ns)
     whole = udp.emit_packet(5, 9, b"x" * 1400, A4, B4, 64, 0, 77, False, 0)
@@ -212,7 +212,7 @@ def test_source_routes_are_refused() -> None:
 
 
 def test_super_segment_from_a_link_with_offload_is_cut_for_the_next_link() -> None:
-    net, _, r, b, _, far = routed(is_ethernet=False)
+    net, _, r, _b, _, far = routed(is_ethernet=False)
     segment = tcp.Segment(5, 80, Seq(100), Seq(0), tcp.ACK | tcp.PSH, 500)
     segment.data = bytes(range(250)) * 40
     segment.end = len(segment.data)
@@ -279,12 +279,12 @@ def test_lookup_agrees_with_trying_every_route() -> None:
 
 
 def test_route_errors() -> None:
-    net, a, _, _, _, _ = routed()
+    _net, a, _, _, _, _ = routed()
     eth0 = a.interfaces[1]
     for prefix, gateway, number in (
         ("0.0.0.0/0", "10.0.1.1", errno.EEXIST), ("192.0.2.0/24", "10.5.5.5", errno.ENETUNREACH),
     ):
-        with pytest.raises(OSError, match=".") as caught:
+        with pytest.raises(OSError, match=r".") as caught:
             a.add_route(prefix, eth0, gateway)
         assert caught.value.errno == number
     with pytest.raises(ProcessLookupError):
@@ -309,7 +309,7 @@ def test_change_of_routes_moves_what_was_cached() -> None:
 
 
 def test_tables_are_bounded() -> None:
-    net, a, _, _, _, _ = routed()
+    _net, a, _, _, _, _ = routed()
     for number in range(PATHS_MAX + 100):
         a.paths.find(bytes([172, 16, number >> 8, number & 255]))
     assert len(a.paths._paths) <= PATHS_MAX
@@ -329,7 +329,7 @@ def test_source_address_fits_the_destination(destination: str, source: str) -> N
 
 
 def test_removed_address_is_gone_with_its_route() -> None:
-    net, a, _, _, _, _ = routed()
+    _net, a, _, _, _, _ = routed()
     a.remove_address(a.interfaces[1], "10.0.1.2")
     assert not a.paths.is_local(A4)
     assert a.routes.lookup(parse_address("10.0.1.9"), None) is not None  # the default route is left
@@ -339,7 +339,9 @@ def test_removed_address_is_gone_with_its_route() -> None:
         a.remove_address(a.interfaces[1], "10.0.1.2")
 
 
-@pytest.mark.parametrize("prefix", ["0.0.0.0/0", "224.0.0.1/24", "ff02::1/64", "255.255.255.255/32", "10.0.1.2/24", "::/64"])
+@pytest.mark.parametrize("prefix", [
+    "0.0.0.0/0", "224.0.0.1/24", "ff02::1/64", "255.255.255.255/32", "10.0.1.2/24", "::/64",
+])
 def test_addresses_that_no_host_can_have_are_refused(prefix: str) -> None:
     _, a, _, _, _, _ = routed()
     with pytest.raises(ValueError, match="address"):

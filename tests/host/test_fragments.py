@@ -88,7 +88,8 @@ def test_overlap_discards_the_datagram_and_what_still_comes_of_it(ends: tuple[st
 
 @pytest.mark.parametrize("ends", ENDS)
 @pytest.mark.parametrize("has_first", [True, False])
-def test_timeout_forgets_and_tells_the_sender_if_the_first_fragment_came(ends: tuple[str, str], has_first: bool) -> None:
+def test_timeout_forgets_and_tells_the_sender_if_the_first_fragment_came(
+        ends: tuple[str, str], has_first: bool) -> None:
     net, a, _, wire = receiver("." in ends[0])
     is_v4 = "." in ends[0]
     a.on_frame(1, pieces(ends, b"a" * 3000)[0 if has_first else 1], net.now_ns)
@@ -130,7 +131,8 @@ def test_datagram_that_would_be_too_long_with_its_header_is_dropped() -> None:
     for at in range(0, 65520, 1456):
         is_last = at + 1456 >= 65520
         text = b"a" * (65535 - at if is_last else 1456)
-        a.on_frame(1, ip.emit(src, dst, ip.UDP, text, ident=1, fragment_offset=at, more_fragments=not is_last), net.now_ns)
+        piece = ip.emit(src, dst, ip.UDP, text, ident=1, fragment_offset=at, more_fragments=not is_last)
+        a.on_frame(1, piece, net.now_ns)
     assert drops(a, DropReason.FRAG_TOO_FAR) == 1
     assert a.counters()["IpReasmFails"] == 1
 

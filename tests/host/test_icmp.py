@@ -109,7 +109,8 @@ def test_broadcast_echo_is_not_answered_but_multicast_of_ipv6_is() -> None:
     net.flush()
     assert not wire.passed
     all_nodes = parse_address("ff02::1")
-    a.on_frame(1, ip.emit(B6, all_nodes, ip.ICMPV6, icmp.emit(icmp.Echo(6, False, 1, 1, b""), B6, all_nodes)), net.now_ns)
+    body = icmp.emit(icmp.Echo(6, False, 1, 1, b""), B6, all_nodes)
+    a.on_frame(1, ip.emit(B6, all_nodes, ip.ICMPV6, body), net.now_ns)
     net.flush()
     assert [(packet.src, packet.dst) for packet in packets(wire.passed)] == [(A6, B6)]
 
@@ -150,7 +151,8 @@ def test_unknown_protocol_is_told() -> None:
 
 
 NEVER_ANSWERED = {
-    "an ICMP error": ip.emit(B4, A4, ip.ICMP, icmp.emit(icmp.Error(4, icmp.UNREACHABLE, 3, ip.emit(A4, B4, 17, b"x" * 8)), B4, A4)),
+    "an ICMP error": ip.emit(B4, A4, ip.ICMP, icmp.emit(
+        icmp.Error(4, icmp.UNREACHABLE, 3, ip.emit(A4, B4, 17, b"x" * 8)), B4, A4)),
     "to a broadcast": udp.emit_packet(5, 9, b"", B4, parse_address("10.0.0.255"), 64, 0, 0, False, 0),
     "to the limited broadcast": udp.emit_packet(5, 9, b"", B4, b"\xff" * 4, 64, 0, 0, False, 0),
     "to a group": udp.emit_packet(5, 9, b"", B4, parse_address("224.0.0.1"), 64, 0, 0, False, 0),
@@ -346,7 +348,8 @@ def test_report_never_raises_the_estimate() -> None:
 
 def test_forged_report_about_a_datagram_of_no_socket_changes_nothing() -> None:
     net, a, _ = one_host()
-    a.on_frame(1, report(icmp.PACKET_TOO_BIG, udp.emit_packet(7, 9, b"x" * 1400, A4, B4, 64, 0, 0, True, 0), mtu=600), net.now_ns)
+    quote = udp.emit_packet(7, 9, b"x" * 1400, A4, B4, 64, 0, 0, True, 0)
+    a.on_frame(1, report(icmp.PACKET_TOO_BIG, quote, mtu=600), net.now_ns)
     assert a.paths.mtu_of(B4) == 1500
 
 
@@ -377,7 +380,7 @@ def test_tcp_believes_a_report_only_about_what_is_in_flight() -> None:
 
 
 def test_learnt_mtus_are_bounded() -> None:
-    net, a, _ = one_host()
+    _net, a, _ = one_host()
     a.add_route("0.0.0.0/0", a.interfaces[1])
     for number in range(PATH_MTUS_MAX + 5):
         assert a.paths.learn_mtu(bytes([192, 0, number >> 8, number & 255]), 1000, "test")

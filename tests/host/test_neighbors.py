@@ -103,7 +103,7 @@ def test_connect_to_a_host_that_is_not_there_is_ehostunreach(peer: str) -> None:
         one.connect((peer, 80), net.now_ns)
     net.run(4 * SECOND)
     assert net.woken["a", one.fd] & 0x1C == 0x1C
-    with pytest.raises(OSError, match="no route to host: a reports .*unreachable") as caught:
+    with pytest.raises(OSError, match=r"no route to host: a reports .*unreachable") as caught:
         one.connect((peer, 80), net.now_ns)
     assert caught.value.errno == errno.EHOSTUNREACH
 
@@ -163,7 +163,7 @@ def test_states_are_told_to_the_observer() -> None:
 
 
 def test_who_is_asked_learns_the_asker_and_need_not_ask_back() -> None:
-    net, a, b, wire = pair()
+    net, a, _b, wire = pair()
     pinger = a.ping("10.0.0.2", b"", net.now_ns)
     net.run(10 * MS)
     assert pinger.receive().rtt_ns == 4 * MS
@@ -218,7 +218,8 @@ def test_solicitation_from_the_unspecified_address_is_answered_to_all_nodes() ->
     target = parse_address("fd00::1")
     group = solicited_node(target)
     body = nd.emit(nd.NeighborSolicitation(target), bytes(16), group)
-    frame = ethernet.emit(b"\x33\x33" + group[12:], mac(9), ethernet.IPV6, ip.emit(bytes(16), group, ip.ICMPV6, body, 255))
+    packet = ip.emit(bytes(16), group, ip.ICMPV6, body, 255)
+    frame = ethernet.emit(b"\x33\x33" + group[12:], mac(9), ethernet.IPV6, packet)
     a.on_frame(1, frame, net.now_ns)
     net.flush()
     assert [packet.dst for packet in packets(wire.passed)] == [parse_address("ff02::1")]

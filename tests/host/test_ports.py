@@ -10,7 +10,7 @@ import pytest
 from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
 from estab.host.ports import Binding, FlowTable, Ports
 from estab.tcp.config import Config
-from tests.host.net import MS, SECOND, Net, pair
+from tests.host.net import MS, SECOND, pair
 
 A = b"\x0a\0\0\x01"
 B = b"\x0a\0\0\x02"
@@ -54,7 +54,7 @@ def test_bindings_conflict_where_one_packet_could_be_for_both(first: dict, secon
         table, flows = ports(), Flows()
         table.bind(binding(**one), flows)
         if conflicts:
-            with pytest.raises(OSError, match="address already in use: TCP .*:80") as caught:
+            with pytest.raises(OSError, match=r"address already in use: TCP .*:80") as caught:
                 table.bind(binding(**other), flows)
             assert caught.value.errno == errno.EADDRINUSE
         else:

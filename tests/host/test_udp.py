@@ -32,7 +32,8 @@ from tests.host.net import MS, Net, Wire, drops, packets, pair
 PEERS = ["10.0.0.2", "fd00::2"]
 
 
-def open_socket(net: Net, host: Host, family: int = AF_INET, address: str | None = None, port: int = 9) -> DatagramSocket:
+def open_socket(
+        net: Net, host: Host, family: int = AF_INET, address: str | None = None, port: int = 9) -> DatagramSocket:
     made = host.socket(family, SOCK_DGRAM, net.now_ns)
     assert isinstance(made, DatagramSocket)
     if address is not None:
@@ -192,7 +193,7 @@ def test_largest_datagram_goes_and_one_more_byte_is_emsgsize(peer: str, most: in
 ])
 def test_sendto_refuses(address: tuple[str, int], number: int) -> None:
     net, a, _, _ = pair()
-    with pytest.raises(OSError, match=".") as caught:
+    with pytest.raises(OSError, match=r".") as caught:
         open_socket(net, a).sendto(b"x", address, 0, net.now_ns)
     assert caught.value.errno == number
 
@@ -229,7 +230,8 @@ def test_broadcast_goes_to_all_sockets_with_leave() -> None:
 def test_flags_that_udp_does_not_know_are_eopnotsupp() -> None:
     net, a, _, _ = pair()
     one = open_socket(net, a, address="")
-    for call in (lambda: one.sendto(b"x", ("10.0.0.2", 9), MSG_OOB, net.now_ns), lambda: one.recvfrom(9, MSG_OOB, net.now_ns)):
+    for call in (lambda: one.sendto(b"x", ("10.0.0.2", 9), MSG_OOB, net.now_ns),
+                 lambda: one.recvfrom(9, MSG_OOB, net.now_ns)):
         with pytest.raises(OSError, match="flags 0x1") as caught:
             call()
         assert caught.value.errno == errno.EOPNOTSUPP

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from estab.errors import DropReason
 from estab.events import FrameSent
@@ -86,6 +86,7 @@ class Interface:
         return any(candidate.broadcast and candidate.broadcast == address for candidate in self.addresses)
 
 
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Outbound:
     """One frame for a link. ``segment_bytes`` is the size to cut a TCP super-segment into (0: an ordinary frame)."""
 
@@ -148,7 +149,7 @@ class Outputs:
         data = outbound.data
         if outbound.is_partial_checksum:
             start: i64 = 14 if interface.is_ethernet else 0
-            data = data[:start] + finish_checksum(data[start:])
+            data = finish_checksum(data, start)
         self.context.tell(FrameSent(self.context.now_ns, self.context.name, interface.name, data))
 
 

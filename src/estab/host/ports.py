@@ -73,7 +73,7 @@ def _overlaps(a: Binding, b: Binding) -> bool:
 
 
 def _may_share(binding: Binding, other: Binding) -> bool:
-    """Whether both asked for sharing, so that an overlap is no conflict. Only the other's listening counts, as on Linux."""
+    """Whether both asked for sharing, so that an overlap is no conflict. Only the other's listening counts."""
     if binding.is_reuse_port and other.is_reuse_port:
         return True
     return binding.is_reuse_address and other.is_reuse_address and not other.is_listening
