@@ -59,6 +59,8 @@ class Node(Kernel):
         self.is_powered = True
         self._boots = 0
         self._alarm = Alarm(self._agenda, self._on_deadline)
+        self._inputs = 0
+        """How often anything happened on the host."""
         self._waiting_any: list[Strand] = []
         self._waiting_fd: dict[int, list[Strand]] = {}
 
@@ -175,6 +177,7 @@ class Node(Kernel):
 
     def flush(self) -> None:
         """Put the host's frames on their links and wake whoever waited for what happened."""
+        self._inputs += 1
         if self.abandoned:
             self.close_abandoned()
         self._alarm.set(drain(self.host, self._agenda.now_ns, self._send, self._tell))
@@ -190,12 +193,19 @@ class Node(Kernel):
         if strand is None:
             return self._run_network(wait)
         strand.spins = 0
+        started_ns = self._agenda.now_ns
         while True:
             self._enlist(strand, wait)
             scheduler.wait(wait)
             if wait.is_ready():
+                strand.habit.broken()
                 return True
-            if wait.deadline_ns is not None and wait.deadline_ns <= self._agenda.now_ns:
+            now_ns = self._agenda.now_ns
+            if wait.deadline_ns is not None and wait.deadline_ns <= now_ns:
+                if wait.is_serving():
+                    strand.habit.timed_out(started_ns, now_ns, self._inputs)
+                else:
+                    strand.habit.broken()
                 return False
 
     def sleep(self, duration_ns: int) -> None:
@@ -246,9 +256,13 @@ class Node(Kernel):
         super().abandon(descriptor)
         self._scheduler.untidy.append(self.flush)
 
+    def index_of(self, way: Way) -> int:
+        """Find the interface that sends along a way."""
+        return next(index for index, own in self._ways.items() if own is way)
+
     def forge(self, way: Way, frame: bytes) -> None:
         """Put a frame on a way as though the host's stack had sent it."""
-        index = next(index for index, own in self._ways.items() if own is way)
+        index = self.index_of(way)
         observer = self.host.observer
         if observer is not None:
             observer(FrameSent(self._agenda.now_ns, self.name, self.host.interfaces[index].name, frame))

@@ -68,15 +68,18 @@ class Program(Generic[R]):
     def is_busy(self) -> bool:
         """Tell whether it has something to do or something of its own to wait for.
 
-        It has not where it is done, and where all its strands wait without a deadline and one of them for callers: then
-        it is a server with no one to serve.
+        It has not where it is done, and where all its strands wait, without a deadline or polling idly, and one of them for
+        callers: then it is a server with no one to serve.
         """
         if self.done:
             return False
-        waits = [strand.wait for strand in self.strands]
-        if any(wait is None or wait.deadline_ns is not None for wait in waits):
-            return True
-        return not any(wait is not None and wait.is_serving() for wait in waits)
+        is_serving = False
+        for strand in self.strands:
+            wait = strand.wait
+            if wait is None or (wait.deadline_ns is not None and not strand.habit.is_idle):
+                return True
+            is_serving = is_serving or wait.is_serving()
+        return not is_serving
 
     def describe(self) -> str:
         """Say in a line where the program stands."""

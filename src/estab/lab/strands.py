@@ -26,11 +26,42 @@ __all__ = ["ProgramEnded", "Scheduler", "Strand"]
 _ENDINGS_MAX: Final = 1000
 """How often a strand may catch ``ProgramEnded`` and wait again before it is left behind."""
 _INTERRUPT_PATIENCE_S: Final = 2.0
+_IDLE_POLLS: Final = 3
+_SAME_TIME_NS: Final = 1000
 _start_thread: Final = threading.Thread.start
 
 
 class ProgramEnded(BaseException):
     """The network was closed while this program waited. Let it pass: it ends the program."""
+
+
+class Habit:
+    """Notices a server that only polls: it waits for callers, time and again for the same time, and does nothing between."""
+
+    __slots__ = ("_ended_ns", "_inputs", "_lasted_ns", "_times")
+
+    def __init__(self) -> None:
+        self._times = 0
+        self._ended_ns = -1
+        self._lasted_ns = 0
+        self._inputs = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has done so long enough to be taken at its word."""
+        return self._times >= _IDLE_POLLS
+
+    def timed_out(self, started_ns: int, ended_ns: int, inputs: int) -> None:
+        """Note a wait for callers that came to nothing. ``inputs`` counts what happened on its host so far."""
+        lasted_ns = ended_ns - started_ns
+        is_same = (started_ns == self._ended_ns and inputs == self._inputs
+                   and abs(lasted_ns - self._lasted_ns) < _SAME_TIME_NS)
+        self._times = self._times + 1 if is_same else 0
+        self._ended_ns, self._lasted_ns, self._inputs = ended_ns, lasted_ns, inputs
+
+    def broken(self) -> None:
+        """Note that it waited for something else, or that something came."""
+        self._times = 0
 
 
 class Strand:
@@ -40,6 +71,7 @@ class Strand:
         self.name = name
         self.wait: Wait | None = None
         self.since_ns = 0
+        self.habit = Habit()
         self.spins = 0
         """Polls without a result since it last waited; see ``Node.spin``."""
         self.baton = _thread.allocate_lock()
