@@ -6,6 +6,9 @@ right again so that the damage gets past the first check.
 
 from __future__ import annotations
 
+import contextlib
+
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -97,6 +100,43 @@ def repaired(data: bytes) -> bytes:
         size = min(max(20, (data[0] & 15) * 4), len(data))
         return data[:10] + checksum.checksum(data, 0, size).to_bytes(2, "big") + data[12:]
     return data
+
+
+def read_all(data: bytes) -> None:
+    """Put bytes through every parser that could meet them; only ``WireError`` may come out."""
+    for parse in (icmp.parse_quoted, arp.parse, ethernet.parse, offload.parse):
+        try:
+            parse(data)
+        except WireError:
+            continue
+    try:
+        packet = ip.parse(data)
+    except WireError:
+        return
+    for read in (tcp.parse, udp.parse, icmp.parse):
+        try:
+            read(packet, True)
+        except WireError:
+            continue
+    with contextlib.suppress(WireError):
+        offload.split(data, 7)
+    offload.finish_checksum(data)
+
+
+@pytest.mark.parametrize("number", range(len(GOOD)))
+def test_good_packets_cut_at_every_place_raise_nothing_else(number: int) -> None:
+    data = GOOD[number]
+    for end in range(len(data)):
+        read_all(data[:end])
+        read_all(repaired(data[:end]))
+
+
+@pytest.mark.parametrize("number", range(len(GOOD)))
+def test_good_packets_with_any_one_octet_changed_raise_nothing_else(number: int) -> None:
+    data = GOOD[number]
+    for at in range(len(data)):
+        for octet in (0, 1, 2, 3, 7, 0x3C, 0x40, 0x7F, 0x80, 0xFF, data[at] ^ 1, (data[at] + 1) & 0xFF):
+            read_all(repaired(data[:at] + bytes([octet]) + data[at + 1 :]))
 
 
 packets = damaged() | noise | noise.map(lambda data: repaired(b"\x45" + data)) | noise.map(

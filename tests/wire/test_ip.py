@@ -89,6 +89,7 @@ def test_each_broken_ipv6_header_has_its_reason() -> None:
     assert reason_of(v6(ip.HOP_BY_HOP, b"\x06\x00\x01\x04")) == DropReason.IPV6_BAD_EXTHDR
     assert reason_of(v6(ip.HOP_BY_HOP, b"\x06\x01" + bytes(6))) == DropReason.IPV6_BAD_EXTHDR
     assert reason_of(v6(ip.HOP_BY_HOP, b"\x06\x00\x01\x05" + bytes(4))) == DropReason.IPV6_BAD_EXTHDR
+    assert reason_of(v6(ip.HOP_BY_HOP, b"\x06\x00\x01\x03\0\0\0\x05")) == DropReason.IPV6_BAD_EXTHDR
     assert reason_of(v6(ip.DESTINATION_OPTIONS, b"\x3c\0\x01\x04\0\0\0\0" * 17)) == DropReason.IPV6_BAD_EXTHDR
 
 

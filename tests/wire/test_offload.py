@@ -74,6 +74,13 @@ def test_what_needs_no_cutting_comes_back_alone_and_finished(src: bytes, dst: by
     assert offload.split(part, 100) == [part]
 
 
+def test_a_super_segment_whose_header_ends_inside_itself_is_a_wire_error() -> None:
+    whole = super_segment(A4, B4, 300)
+    with pytest.raises(WireError) as caught:
+        offload.split(whole[:32] + b"\x40" + whole[33:], 100)
+    assert caught.value.reason == DropReason.TCP_INVALID_HEADER
+
+
 def test_a_size_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="segment_bytes"):
         offload.split(super_segment(A4, B4, 100), 0)

@@ -106,6 +106,10 @@ def test_options_stand_in_linuxs_order_and_padding() -> None:
         sack_wscale(segment)
         stamps(segment)
 
+    def sack_stamps(segment: tcp.Segment) -> None:
+        stamps(segment)
+        segment.sack_permitted = True
+
     def blocks(segment: tcp.Segment) -> None:
         stamps(segment)
         segment.sack = [1, 2, 3, 4]
@@ -115,6 +119,7 @@ def test_options_stand_in_linuxs_order_and_padding() -> None:
         segment.fast_open = b"12345678"
 
     assert options_of(mss) == "02 04 05 b4"
+    assert options_of(sack_stamps) == "04 02 08 0a 00 00 00 01 00 00 00 02"
     assert options_of(wscale) == "02 04 05 b4 01 03 03 07"
     assert options_of(sack) == "02 04 05 b4 01 01 04 02"
     assert options_of(sack_wscale) == "02 04 05 b4 01 01 04 02 01 03 03 07"
@@ -152,8 +157,8 @@ def test_an_impossible_option_length_is_a_drop(text: str) -> None:  # RFC 9293 M
 
 @pytest.mark.parametrize(("text", "kind"), [
     ("02 03 05", 2), ("03 04 01 02", 3), ("04 03 00", 4), ("05 02", 5), ("05 0b 000000000000000000", 5),
-    ("08 06 00000000", 8), ("22 04 0102", 34), ("22 09 01020304050607", 34), ("13 12 " + "00" * 16, 19),
-    ("fd 02", 253), ("1e 04 0102", 30),
+    ("05 0e" + "00" * 12, 5), ("08 06 00000000", 8), ("22 04 0102", 34), ("22 09 01020304050607", 34),
+    ("13 12 " + "00" * 16, 19), ("fd 02", 253), ("1e 04 0102", 30),
 ])
 def test_unknown_options_and_known_ones_of_strange_length_are_kept_as_bytes(text: str, kind: int) -> None:
     segment = parse_options(text)
