@@ -248,8 +248,6 @@ class Connection(Tcb):
         self.retransmit_ns = NEVER
         if self.in_flight_count() == 0:
             return
-        if self.retries == 0 and self.first_unanswered_ns == 0:
-            self.first_unanswered_ns = now_ns
         if self._is_hopeless(now_ns):
             self._give_up(now_ns)
             return
