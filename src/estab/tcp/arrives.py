@@ -180,7 +180,7 @@ def establish(tcb: Tcb, now_ns: i64) -> None:
         tcb.backoff = 0
     tcb.ca_state = 0
     tcb.tune_ns = now_ns
-    tcb.tune_space_bytes = config.tcp_initial_cwnd * mss
+    tcb.tune_space_bytes = min(config.tcp_initial_cwnd * mss, tcb.receive_buffer_bytes // 4)  # half of the first window
     tcb.last_received_ns = now_ns
     tcb.congestion.start(tcb, now_ns)
     if tcb.keepalive:
@@ -440,6 +440,8 @@ def _take_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
             receive.acknowledge_now(tcb)
             return False
         receive.accept_text(tcb, seq, segment, now_ns)
+        if tcb.peer_fin_seq != NO_SEQ and tcb.rcv_nxt > tcb.peer_fin_seq:
+            tcb.peer_fin_seq = NO_SEQ  # a FIN ahead of its time that text has overtaken was never the peer's
     return True
 
 

@@ -61,8 +61,11 @@ def select_window(tcb: Tcb) -> i64:
         window = offered
     window = min(window, 0xFFFF << scale)
     if window < offered:
-        # Never move the right edge left; round up so that scaling does not do it either.
+        # Never move the right edge left; round up so that scaling does not do it either. Only where that would let a peer
+        # who sends byte by byte push the edge past the buffer it is rounded down: a few octets less than was told.
         window = ((offered + (1 << scale) - 1) >> scale) << scale
+        if window > offered and tcb.receive_buffer_bytes // 2 - space_bytes(tcb) + window > tcb.receive_buffer_bytes:
+            window = (offered >> scale) << scale
         window = min(window, 0xFFFF << scale)
     edge = tcb.rcv_nxt + window
     if edge > tcb.rcv_adv:
