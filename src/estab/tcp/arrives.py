@@ -368,7 +368,8 @@ def _use_acknowledgment(tcb: Tcb, seq: i64, ack: i64, segment: Segment, now_ns: 
     has_moved = window != tcb.snd_wnd
     if ack > tcb.snd_una:
         recovery.on_acknowledged(tcb, ack, segment, now_ns)
-        tcb.context.counters.TcpExtTCPPureAcks += 1
+        if segment.end == segment.start:
+            tcb.context.counters.TcpExtTCPPureAcks += 1
         if tcb.snd_up != NO_SEQ and ack >= tcb.snd_up:
             tcb.snd_up = NO_SEQ
         _rearm(tcb, now_ns)
@@ -387,6 +388,8 @@ def _use_acknowledgment(tcb: Tcb, seq: i64, ack: i64, segment: Segment, now_ns: 
             tcb.backoff = 0
     # An acknowledgment of a probe keeps a connection open for as long as the window stays shut (MUST-37).
     tcb.probes_out = 0
+    if tcb.snd_wnd == 0:
+        tcb.retries = 0  # nor does what was in flight when it shut time out: its retransmissions are probes (SHLD-17)
 
 
 def _rearm(tcb: Tcb, now_ns: i64) -> None:
