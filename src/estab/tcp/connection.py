@@ -273,8 +273,13 @@ class Connection(Tcb):
         if self.state == abi.SYN_RECEIVED:
             return self.retries >= config.tcp_synack_retries
         if self.is_orphan:
-            return self.retries >= config.tcp_orphan_retries
+            return self.retries >= config.tcp_orphan_retries or self._has_waited_enough()
         return self.retries >= config.tcp_retries2
+
+    def _has_waited_enough(self) -> bool:
+        """Tell whether an orphan has waited for a shut window for long enough, though its probes are answered (as Linux)."""
+        config = self.context.config
+        return self.backoff >= config.tcp_orphan_retries and timeout_ns(self) >= config.tcp_rto_max_ns
 
     def _give_up(self, now_ns: i64) -> None:
         counters = self.context.counters
@@ -298,7 +303,7 @@ class Connection(Tcb):
         if self.probes_out == 0:
             self.first_unanswered_ns = now_ns
         is_late = self.user_timeout_ns > 0 and self.probes_out > 0 and now_ns - self.first_unanswered_ns >= self.user_timeout_ns
-        if self.probes_out >= limit or is_late:
+        if self.probes_out >= limit or is_late or (self.is_orphan and self._has_waited_enough()):
             self._tell_timer("persist", "given up")
             self.context.counters.TcpExtTCPAbortOnTimeout += 1
             waited = format_duration(now_ns - self.first_unanswered_ns)

@@ -332,10 +332,12 @@ def _send_text(tcb: Tcb, count: i64, waiting: i64, mss: i64, now_ns: i64) -> Seg
             flags |= FIN
             tcb.fin_seq = end
             end += 1
-        tcb.is_cwnd_limited = tcb.is_cwnd_limited or (
-            tcb.cwnd_bytes < tcb.ssthresh_bytes and 2 * (tcb.pipe_bytes + count) >= tcb.cwnd_bytes
+        # All is out: the window held nothing back, unless it is full now, or half full while it doubles each round trip.
+        in_use = tcb.pipe_bytes + count
+        tcb.is_cwnd_limited = in_use + mss > tcb.cwnd_bytes or (
+            tcb.cwnd_bytes < tcb.ssthresh_bytes and 2 * in_use >= tcb.cwnd_bytes
         )
-    if count < mss:
+    if count % mss != 0:
         tcb.snd_sml = end
     tcb.is_probe_due = False
     sent = SentSegment(tcb.snd_nxt, end, flags, data, now_ns)
