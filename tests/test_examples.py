@@ -1,0 +1,95 @@
+"""What the README and the pages show is so: their Python runs, and prints what they say; their commands run.
+
+The Python blocks of a page run one after the other in one process, on whatever estab is under test. A ``text`` block
+right behind a Python block is what that one prints, to the letter.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if path.is_file()]
+
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$\n?(?:\n*^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+
+_RUNNER = """
+import contextlib, io, json, sys
+namespace = {"__name__": "__main__"}
+printed = []
+for code in json.load(sys.stdin):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(code, namespace)
+    printed.append(out.getvalue())
+json.dump(printed, sys.stdout)
+"""
+
+
+def python_blocks(text: str) -> list[tuple[str, str | None]]:
+    """Find the Python blocks of a page, each with what it is said to print."""
+    return [(code, printed or None) for kind, code, printed in _BLOCK.findall(text) if kind == "python"]
+
+
+def commands(text: str) -> list[list[str]]:
+    """Find the ``estab`` commands of a page: lines ``$ estab …`` in console blocks."""
+    lines = [line for kind, block, _ in _BLOCK.findall(text) if kind == "console" for line in block.splitlines()]
+    return [shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ estab")]
+
+
+def run(code: str, *arguments: str, given: str = "", folder: Path) -> str:
+    """Run Python in a process of its own and give what it printed."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments], input=given, capture_output=True, text=True,
+        check=False, timeout=120, cwd=folder, env=os.environ | {"PYTHONPATH": os.pathsep.join(path_of_estab())},
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def path_of_estab() -> list[str]:
+    """Give the path on which this process finds its estab, so that another finds the same."""
+    return [str(Path(part).resolve()) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+
+
+PAGES_WITH_PYTHON = [page for page in PAGES if python_blocks(page.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_PYTHON, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_on_a_page_runs_and_prints_what_the_page_says(page: Path, tmp_path: Path) -> None:
+    blocks = python_blocks(page.read_text(encoding="utf-8"))
+    printed = json.loads(run(_RUNNER, given=json.dumps([code for code, _ in blocks]), folder=tmp_path))
+    for (_, said), seen in zip(blocks, printed, strict=True):
+        if said is not None:
+            assert seen == said
+
+
+ALL_COMMANDS = sorted({shlex.join(words) for page in PAGES for words in commands(page.read_text(encoding="utf-8"))})
+
+
+@pytest.mark.parametrize("command", ALL_COMMANDS)
+def test_commands_on_a_page_run(command: str, tmp_path: Path) -> None:
+    code = "import sys; from estab.cli.main import main; sys.exit(main())"
+    assert run(code, *shlex.split(command)[1:], folder=tmp_path).strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "blocks", "words"),
+    [
+        ("```python\nx = 1\n```\n", [("x = 1\n", None)], []),
+        ("```python\nprint(1)\n```\n\n```text\n1\n```\n", [("print(1)\n", "1\n")], []),
+        ("```python\nx = 1\n```\n\nand then\n\n```text\n1\n```\n", [("x = 1\n", None)], []),
+        ("```console\n$ estab tour close  # a chapter\n$ make test\n```\n", [], [["estab", "tour", "close"]]),
+        ("```\nx = 1\n```\n", [], []),
+    ],
+)
+def test_blocks_are_found(text: str, blocks: list[tuple[str, str | None]], words: list[list[str]]) -> None:
+    assert python_blocks(text) == blocks
+    assert commands(text) == words
