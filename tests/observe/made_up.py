@@ -34,7 +34,9 @@ def tcb(state: str, snd_nxt: int = 0, rcv_nxt: int = 0) -> Tcb:
 
 
 def packet(connection: str, flags: str, seq: int, ack: int, text: bytes = b"", wnd: int = 65535) -> bytes:
-    """Write the packet that a connection would send. Its numbers on the wire are a thousand more than the relative ones."""
+    """Write the packet that a connection would send. Its numbers on the wire are a thousand more than the relative
+    ones.
+    """
     (near, near_port), (far, far_port) = (end.rsplit(":", 1) for end in connection.split(">"))
     bits = sum(_LETTERS[letter] for letter in flags)
     segment = Segment(int(near_port), int(far_port), Seq(1000 + seq), Seq(1000 + ack if "." in flags else 0), bits, wnd)

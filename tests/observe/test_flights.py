@@ -59,7 +59,8 @@ def test_a_segment_sent_twice_is_a_retransmission_even_with_the_same_bytes() -> 
 
 def test_new_text_and_bare_acknowledgments_are_no_retransmissions() -> None:
     events: list[Event] = []
-    for at, (flags, seq, text) in enumerate([("S", 0, b""), (".", 1, b""), ("P.", 1, b"a"), (".", 2, b""), (".", 2, b"")]):
+    segments = [("S", 0, b""), (".", 1, b""), ("P.", 1, b"a"), (".", 2, b""), (".", 2, b"")]
+    for at, (flags, seq, text) in enumerate(segments):
         events += sent(at, "client", OUT, flags, seq, 1, text)
     assert not any(item.is_retransmission for item in flights(events))
 

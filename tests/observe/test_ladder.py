@@ -39,7 +39,9 @@ def test_calls_timers_and_queues_stand_where_they_happened() -> None:
     assert ("client", "connect(('10.0.0.2', 80))") in notes
     assert ("client", "connect → None") in notes
     assert ("server", "listen(1) → None") in notes
-    assert ("server", "accept queue 1/1: added 10.0.0.1:40000") in notes
+    assert [text for _, text in notes if text.startswith("half-open")] == [
+        "half-open ■ 1/1: added", "half-open □ 0/1  accept □ 0/1: completed, added, taken",
+    ]
 
 
 def test_lanes_come_in_the_order_of_first_mention() -> None:
@@ -133,10 +135,17 @@ def test_repetitions_are_folded_into_a_count() -> None:
         port = OUT.replace("40000", str(40000 + number))
         events += sent(number, "client", port, "S", 0, 0)
     folded = ladder(events, hosts=LANES).folded()
-    assert [type(row) for row in folded.rows] == [Arrow, Arrow, Skip]
-    assert isinstance(folded.rows[2], Skip)
-    assert folded.rows[2].times == 18
-    assert "18 times more" in render_plain(folded)
+    assert [type(row) for row in folded.rows] == [Arrow, Skip]
+    assert isinstance(folded.rows[1], Skip)
+    assert folded.rows[1].count == 19
+    assert "the same row 19 times more" in render_plain(folded)
+
+
+def test_what_was_before_a_time_is_counted() -> None:
+    rows = ladder(handshake(), hosts=LANES).since(20 * MS).rows
+    assert isinstance(rows[0], Skip)
+    assert rows[0].count == len(ladder(handshake(), hosts=LANES).rows) - len(rows) + 1
+    assert ladder(handshake(), hosts=LANES).since(0).rows == ladder(handshake(), hosts=LANES).rows
 
 
 def test_three_lanes_are_drawn_with_arrows_across_the_middle() -> None:

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estab.errors import DropReason
-from estab.events import CallReturned, CallStarted, Event, LinkChanged, PacketDropped, TimerFired
-from estab.observe.story import gauge, story
-from estab.observe.text import plain_text
+from estab.events import CallReturned, CallStarted, Event, LinkChanged, PacketDropped, SegmentSent, TimerFired
+from estab.observe.story import story
+from estab.observe.text import gauge, plain_text
 from estab.units import MS
 
 from .made_up import OUT, handshake, sent
@@ -21,7 +21,7 @@ def told(events: list[Event], width: int = 100) -> str:
 def test_a_call_is_told_with_what_it_changed_and_sent() -> None:
     text = told(handshake())
     connect = text[text.index("▸ connect"):text.index("server  arrives S")]
-    assert "sleeps until: the handshake" in connect
+    assert "sleeps: the handshake" in connect
     assert "CLOSED → SYN-SENT" in connect
     assert "sends    S seq=0" in connect
 
@@ -29,7 +29,7 @@ def test_a_call_is_told_with_what_it_changed_and_sent() -> None:
 def test_what_a_segment_did_is_told_at_its_arrival() -> None:
     text = told(handshake())
     arrival = text[text.index("server  arrives S seq=0"):text.index("client  arrives")]
-    assert "half-open ■ 1/1  added 10.0.0.1:40000" in arrival
+    assert "half-open ■ 1/1: added 10.0.0.1:40000" in arrival
     assert "sends    S. seq=0 ack=1" in arrival
 
 
@@ -61,6 +61,21 @@ def test_only_the_hosts_that_were_asked_for_are_told() -> None:
     text = "\n".join(plain_text(line) for line in story(handshake(), hosts=["client"]))
     assert "server" not in text
     assert "connect" in text
+
+
+def test_what_was_before_a_time_is_counted() -> None:
+    text = "\n".join(plain_text(line) for line in story(handshake(), since_ns=20 * MS))
+    assert text.splitlines()[0].strip() == "⋮ 4 steps before: the connection opens"
+    assert "▸ listen" not in text
+    assert "◂ connect" in text
+
+
+def test_what_syns_offer_is_told_once() -> None:
+    events: list[Event] = []
+    for number in range(2):
+        events += [SegmentSent(number, "a", OUT, "S", 0, 0, 0, 65535, "mss 1460,TS val 7 ecr 0", "", None)]
+    assert told(events).count("mss 1460") == 1
+    assert "TS val" not in told(events)
 
 
 def test_a_gauge_shows_depth_and_limit() -> None:

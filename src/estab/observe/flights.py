@@ -73,6 +73,7 @@ class _Tower:
         for fact in facts:
             if isinstance(fact, SegmentSent):
                 self.untold.setdefault((fact.host, fact.connection), deque()).append(fact)
+                self.last_in.pop(fact.host, None)  # what is dropped from here on may be the answer
             elif isinstance(fact, FrameSent):
                 self._send(fact)
             elif isinstance(fact, FrameReceived):

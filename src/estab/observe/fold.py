@@ -25,7 +25,7 @@ class Fold(Generic[T]):
 
 
 def fold(
-    items: Sequence[T], shape: Callable[[T], Hashable], *, shown: int = 2, times_min: int = 3, period_max: int = 12
+    items: Sequence[T], shape: Callable[[T], Hashable], *, shown: int = 1, times_min: int = 3, period_max: int = 12
 ) -> list[T | Fold[T]]:
     """Replace what repeats. ``shown`` repetitions stay; at least ``times_min`` more must follow to be folded."""
     shapes = [shape(item) for item in items]

@@ -16,8 +16,10 @@ from estab.events import (
     CallStarted,
     ErrorReported,
     Event,
+    FdAllocated,
     FrameReceived,
     FrameSent,
+    HostChanged,
     LinkChanged,
     LinkDropped,
     PacketDropped,
@@ -31,6 +33,7 @@ from estab.observe.facts import Json, plain
 from estab.observe.flights import Flight, flights
 from estab.observe.fold import Fold, fold
 from estab.observe.recorder import CallRecord, connection_of, episodes, flow
+from estab.observe.text import gauge, without_numbers
 
 __all__ = ["Arrow", "Ladder", "Note", "Row", "Skip", "ladder"]
 
@@ -53,6 +56,7 @@ class Arrow:
     why: str
     fate: str
     reason: str
+    detail: str
     is_retransmission: bool
     is_crossing: bool = False
     """Another frame of the same connection was under way in the other direction."""
@@ -65,7 +69,7 @@ class Arrow:
 @dataclass(slots=True)
 class Note:
     """Something at one lane; ``host`` is empty for what concerns all. ``kind`` is ``call``, ``return``, ``state``,
-    ``timer``, ``queue``, ``link``, ``error`` or ``drop``.
+    ``timer``, ``queue``, ``link``, ``error``, ``drop`` or ``power``.
     """
 
     at_ns: int
@@ -77,12 +81,11 @@ class Note:
 
 @dataclass(slots=True)
 class Skip:
-    """``count`` rows are left out that repeat, ``times`` over, the ``period`` rows before."""
+    """``count`` rows up to ``until_ns`` are left out; ``text`` says which."""
 
     until_ns: int
-    times: int
-    period: int
     count: int
+    text: str
 
 
 Row = Arrow | Note | Skip
@@ -112,17 +115,24 @@ class Ladder:
         rows: list[Row] = []
         for item in fold(self.rows, _shape):
             if isinstance(item, Fold):
-                last = item.items[-1]
-                until_ns = last.sent_ns if isinstance(last, Arrow) else _note_time(last)
-                rows.append(Skip(until_ns, item.times, item.period, len(item.items)))
+                what = "row" if item.period == 1 else f"{item.period} rows"
+                text = f"the same {what} {item.times} times more"
+                rows.append(Skip(_row_time(item.items[-1]), len(item.items), text))
             else:
                 rows.append(item)
         return Ladder(list(self.lanes), rows)
 
+    def since(self, at_ns: int) -> Ladder:
+        """Give the same ladder without the rows before a time, which are counted."""
+        rows = [row for row in self.rows if _row_time(row) >= at_ns]
+        count = len(self.rows) - len(rows)
+        text = f"{count} rows before: the connection opens"
+        return Ladder(list(self.lanes), [Skip(at_ns, count, text), *rows] if count else rows)
+
 
 def ladder(
     facts: Sequence[Event], *, hosts: Sequence[str] = (), protocols: Collection[str] = ("tcp", "icmp", "udp"),
-    kinds: Collection[str] = ("call", "return", "state", "timer", "queue", "link", "error", "drop"),
+    kinds: Collection[str] = ("call", "return", "state", "timer", "queue", "link", "error", "drop", "power"),
 ) -> Ladder:
     """Draw up the ladder of a run. ``hosts`` gives the lanes from left to right (all, in the order of appearance,
     where it is empty); ``protocols`` and ``kinds`` choose arrows and notes.
@@ -139,8 +149,10 @@ class _Draftsman:
         self.flights = [item for item in flights(facts) if item.summary.protocol in protocols]
         self.lanes = hosts or _lanes(facts, self.flights)
         self.rows: list[Row] = []
-        self.states: dict[tuple[str, tuple[str, str]], str] = {}
-        self.fd_flow: dict[tuple[str, int], tuple[str, str]] = {}
+        self.states: dict[tuple[str, _Flow], str] = {}
+        self.fd_flow: dict[tuple[str, int], _Flow] = {}
+        self.taken: dict[str, str] = {}
+        self.queues: dict[tuple[str, str], dict[str, str]] = {}
         self.unsettled: dict[str, list[tuple[Row, bool, _Flow | int]]] = {}
         self.clock: dict[str, int] = {}
 
@@ -197,7 +209,7 @@ class _Draftsman:
         at = self.lanes.index(arrow.sender)
         return self.lanes[at + 1 if at + 1 < len(self.lanes) else at - 1]
 
-    def _tags(self) -> dict[tuple[str, str], str]:
+    def _tags(self) -> dict[_Flow, str]:
         """Name each connection by the port that tells it from the others; nothing where there is only one."""
         found = list(dict.fromkeys(_flow_of(item) for item in self.flights if item.connection))
         if len(found) < 2:
@@ -212,14 +224,28 @@ class _Draftsman:
 
     def _follow(self, fact: Event) -> None:
         if isinstance(fact, TcbCreated):
-            self.states[fact.host, flow(fact.connection)] = fact.state
+            key = (fact.host, flow(fact.connection))
+            if self.states.get(key, "CLOSED") == "CLOSED":
+                self.states[key] = fact.state
             self.fd_flow[fact.host, fact.fd] = flow(fact.connection)
         elif isinstance(fact, StateChanged):
             self.states[fact.host, flow(fact.connection)] = fact.new
         elif isinstance(fact, TimeWaitEnded):
             self.states[fact.host, flow(fact.connection)] = "CLOSED"
+        elif isinstance(fact, QueueChanged) and fact.what == "taken":
+            self.taken[fact.host] = fact.peer
+        elif isinstance(fact, FdAllocated):
+            self._follow_accepted(fact.host, fact.fd, self.taken.pop(fact.host, ""))
 
-    def _state(self, host: str, key: tuple[str, str]) -> str:
+    def _follow_accepted(self, host: str, fd: int, peer: str) -> None:
+        """A descriptor was given to the connection that was taken from a listener's queue just before."""
+        self.fd_flow.pop((host, fd), None)
+        for owner, key in reversed(self.states):
+            if owner == host and peer and peer in key:
+                self.fd_flow[host, fd] = key
+                return
+
+    def _state(self, host: str, key: _Flow) -> str:
         found = self.states.get((host, key))
         if found is not None:
             return found
@@ -258,8 +284,8 @@ class _Draftsman:
         return found
 
     def _add_note(self, fact: Event, calls: dict[tuple[str, int], CallRecord]) -> None:
-        note = _note(fact, calls)
-        if note is None or note.kind not in self.kinds:
+        note = self._queues(fact) if isinstance(fact, QueueChanged) else _note(fact, calls)
+        if note is None or note.kind not in self.kinds or (note.kind == "drop" and self._is_arrows_fate(fact)):
             return
         self.rows.append(note)
         connection = connection_of(fact)
@@ -267,6 +293,26 @@ class _Draftsman:
             self.unsettled.setdefault(note.host, []).append((note, True, fact.fd))
         elif connection and note.kind != "queue":
             self.unsettled.setdefault(note.host, []).append((note, True, flow(connection)))
+
+
+    def _is_arrows_fate(self, fact: Event) -> bool:
+        """Tell whether an arrow says already that this packet was dropped."""
+        return isinstance(fact, PacketDropped) and any(
+            item.receiver == fact.host and item.received_ns == fact.at_ns and item.reason is fact.reason
+            for item in self.flights
+        )
+
+    def _queues(self, fact: QueueChanged) -> Note | None:
+        """Write both queues of a listener, joined with what was written of them at the same moment."""
+        queues = self.queues.setdefault((fact.host, fact.connection), {})
+        queues[fact.queue] = gauge(fact.depth, fact.limit)
+        shown = "  ".join(f"{name} {queues[name]}" for name in ("half-open", "accept") if name in queues)
+        last = self.rows[-1] if self.rows else None
+        what = fact.what
+        if isinstance(last, Note) and (last.kind, last.host, last.at_ns) == ("queue", fact.host, fact.at_ns):
+            what = f"{last.text.rpartition(': ')[2]}, {what}"
+            self.rows.pop()
+        return Note(fact.at_ns, fact.host, "queue", f"{shown}: {what}")
 
 
 def _note(fact: Event, calls: dict[tuple[str, int], CallRecord]) -> Note | None:
@@ -278,9 +324,6 @@ def _note(fact: Event, calls: dict[tuple[str, int], CallRecord]) -> Note | None:
     if isinstance(fact, CallReturned):
         record = calls[fact.host, fact.call]
         return Note(fact.at_ns, fact.host, "return", fact.name + _outcome(record)) if record.waits else None
-    if isinstance(fact, QueueChanged):
-        peer = f" {fact.peer}" if fact.peer else ""
-        return Note(fact.at_ns, fact.host, "queue", f"{fact.queue} queue {fact.depth}/{fact.limit}: {fact.what}{peer}")
     if isinstance(fact, TimerFired):
         return Note(fact.at_ns, fact.host, "timer", f"{fact.timer} timer" + (f": {fact.detail}" if fact.detail else ""))
     if isinstance(fact, TimeWaitEnded):
@@ -289,6 +332,8 @@ def _note(fact: Event, calls: dict[tuple[str, int], CallRecord]) -> Note | None:
         return Note(fact.at_ns, fact.host, "state", f"{fact.old} → {fact.new}")
     if isinstance(fact, ErrorReported):
         return Note(fact.at_ns, fact.host, "error", ("noted: " if fact.is_soft else "error: ") + fact.text)
+    if isinstance(fact, HostChanged):
+        return Note(fact.at_ns, fact.host, "power", fact.what)
     if isinstance(fact, LinkChanged):
         return Note(fact.at_ns, "", "link", f"{fact.link}: {fact.what}")
     if isinstance(fact, PacketDropped):
@@ -311,7 +356,7 @@ def _lanes(facts: list[Event], all_flights: list[Flight]) -> list[str]:
     return lanes or [name for name in dict.fromkeys(fact.host for fact in facts) if name]
 
 
-def _flow_of(item: Flight) -> tuple[str, str]:
+def _flow_of(item: Flight) -> _Flow:
     return flow(item.connection)
 
 
@@ -323,19 +368,19 @@ def _arrow(item: Flight, tag: str) -> Arrow:
     else:
         seq, ack, length, wnd = summary.seq, summary.ack, summary.length, summary.wnd
     flags = summary.flags
-    reason = "" if item.reason is None else item.reason.value + (f" ({item.detail})" if item.detail else "")
+    reason = "" if item.reason is None else item.reason.value
     label = summary.text
     if summary.protocol == "tcp":
         label = f"{flags} seq={seq}" + (f" ack={ack}" if "." in flags else "") + f" len={length} wnd={wnd}"
     return Arrow(
         item.sent_ns, item.received_ns, item.sender, item.receiver, item.connection, label, flags, seq, ack, length,
-        wnd, "" if told is None else told.why, item.fate, reason, item.is_retransmission, tag=tag,
+        wnd, "" if told is None else told.why, item.fate, reason, item.detail, item.is_retransmission, tag=tag,
     )
 
 
 def _mark_crossings(rows: list[Row]) -> None:
     """Mark frames of one connection that passed each other on the way."""
-    last: dict[tuple[tuple[str, str], str], Arrow] = {}
+    last: dict[tuple[_Flow, str], Arrow] = {}
     for row in rows:
         if not isinstance(row, Arrow) or not row.connection:
             continue
@@ -347,19 +392,18 @@ def _mark_crossings(rows: list[Row]) -> None:
         last[key, row.sender] = row
 
 
-def _note_time(row: Row) -> int:
-    return row.at_ns if isinstance(row, Note) else row.until_ns if isinstance(row, Skip) else row.sent_ns
+def _row_time(row: Row) -> int:
+    if isinstance(row, Arrow):
+        return row.sent_ns
+    return row.at_ns if isinstance(row, Note) else row.until_ns
 
 
 def _shape(row: Row) -> tuple[object, ...]:
     """Rows of equal shape tell the same story: numbers that grow do not count."""
     if isinstance(row, Arrow):
-        return ("arrow", row.sender, row.receiver, row.flags, row.fate, row.reason, row.why.partition(":")[0],
-                row.is_retransmission, row.length > 0, row.sender_state, row.receiver_state)
+        return ("arrow", row.sender, row.receiver, row.flags, row.fate, without_numbers(row.reason),
+                row.why.partition(":")[0], row.is_retransmission, row.length > 0, row.sender_state, row.receiver_state)
     if isinstance(row, Note):
-        return ("note", row.host, row.kind, _without_numbers(row.text))
+        return ("note", row.host, row.kind, without_numbers(row.text))
     return ("skip", id(row))
 
-
-def _without_numbers(text: str) -> str:
-    return " ".join("".join(" " if char.isdigit() else char for char in text).split())

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from estab.observe.ladder import Arrow, Ladder, Note, Row, Skip
-from estab.observe.text import Canvas, Line, Span, clip, plain_text
+from estab.observe.text import Canvas, Line, Span, clip, plain_text, wrapped
 from estab.units import MS, SECOND
 
 __all__ = ["WIDTH_MIN", "render", "render_plain"]
@@ -19,9 +19,10 @@ __all__ = ["WIDTH_MIN", "render", "render_plain"]
 WIDTH_MIN: Final = 72
 _TIME: Final = 9
 _STATE: Final = 12
-_ORDINARY: Final = ("new data", "acknowledgment", "delayed ack", "SYN", "SYN-ACK", "FIN", "handshake")
+_ORDINARY: Final = ("connection request", "connection accepted", "new data", "no more data", "acknowledgment")
+"""Rules whose segments explain themselves."""
 _NOTE_MARK: Final = {
-    "call": "▸", "return": "◂", "timer": "◷", "queue": "▤", "error": "!", "drop": "×", "state": "●",
+    "call": "▸", "return": "◂", "timer": "◷", "queue": "▤", "error": "!", "drop": "×", "state": "●", "power": "⏻",
 }
 
 
@@ -51,6 +52,7 @@ class _Drawing:
         else:
             self.columns = [index * (span - 1) // count for index in range(len(ladder.lanes))]
         self.span = span
+        self.room = (span if self.is_pair else span // count) - 4
         self.unit = _unit(ladder.rows)
         self.told = set(_moments(ladder.rows)) if self.is_pair else set()
 
@@ -128,7 +130,8 @@ class _Drawing:
         self._side(canvas, arrow.receiver, arrow.received_ns if self.is_pair else None, arrow.receiver_state)
         self._side(canvas, arrow.sender, arrow.sent_ns, arrow.sender_state)
         lines = [canvas.spans()]
-        lines.extend(self._beside(arrow.sender, text, role) for text in _remarks(arrow))
+        for remark in _remarks(arrow, with_detail=self.is_pair):
+            lines.extend(self._beside(arrow.sender, text, role) for text in wrapped(remark, self.room))
         return lines
 
     def _note(self, note: Note) -> list[Line]:
@@ -159,8 +162,7 @@ class _Drawing:
 
     def _skip(self, skip: Skip) -> Line:
         canvas = self._blank()
-        rows = "row" if skip.period == 1 else f"{skip.period} rows"
-        text = f" ⋮ the same {rows} {skip.times} times more "
+        text = f" ⋮ {skip.text} "
         canvas.put(self.left + max((self.span - len(text)) // 2, 2), text, "skip")
         canvas.put(0, self._time(skip.until_ns).rjust(_TIME), "time")
         return canvas.spans()
@@ -203,13 +205,14 @@ def _marked(inner: str, arrow: Arrow, label_end: int) -> str:
     return inner
 
 
-def _remarks(arrow: Arrow) -> list[str]:
+def _remarks(arrow: Arrow, *, with_detail: bool) -> list[str]:
     """Say under an arrow what is not plain from it: an unusual rule, a loss, a drop."""
     parts = []
-    if arrow.why and not arrow.why.startswith(_ORDINARY):
+    if arrow.why and arrow.why not in _ORDINARY:
         parts.append(arrow.why)
     if arrow.fate == "dropped":
-        parts.append(f"dropped by {arrow.receiver}: {arrow.reason}")
+        detail = f" ({arrow.detail})" if with_detail and arrow.detail else ""
+        parts.append(f"dropped by {arrow.receiver}: {arrow.reason}{detail}")
     elif arrow.fate == "lost":
         parts.append(arrow.reason)
     elif arrow.fate == "under way":

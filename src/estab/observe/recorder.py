@@ -23,6 +23,7 @@ from estab.events import (
     FdReleased,
     FrameReceived,
     FrameSent,
+    HostChanged,
     LinkChanged,
     LinkDropped,
     QueueChanged,
@@ -158,9 +159,14 @@ class Recorder:
         self.facts: list[Event] = []
         self.frame_bytes = 0
         self.not_kept = 0
+        self.is_recording = True
+        """Set to ``False``, it hears nothing more."""
+        self._episodes: tuple[int, list[Episode]] = (0, [])
 
     def __call__(self, event: Event) -> None:
         """Keep a fact, or count it where there is no room."""
+        if not self.is_recording:
+            return
         size = len(event.data) if isinstance(event, _FRAME_FACTS) else 0
         if len(self.facts) >= self.facts_max or self.frame_bytes + size > self.frame_bytes_max:
             self.not_kept += 1
@@ -173,6 +179,7 @@ class Recorder:
         self.facts.clear()
         self.frame_bytes = 0
         self.not_kept = 0
+        self._episodes = (0, [])
 
     # --- queries
 
@@ -212,7 +219,9 @@ class Recorder:
 
     def episodes(self) -> list[Episode]:
         """Group all facts by what caused them, in the order of their beginnings."""
-        return episodes(self.facts)
+        if self._episodes[0] != len(self.facts):
+            self._episodes = (len(self.facts), episodes(self.facts))
+        return list(self._episodes[1])
 
     def __len__(self) -> int:
         return len(self.facts)
@@ -342,6 +351,6 @@ def _cause(fact: Event) -> str:
         return "frame"
     if isinstance(fact, TimerFired):
         return "timer"
-    if isinstance(fact, LinkChanged):
+    if isinstance(fact, (LinkChanged, HostChanged)):
         return "link"
     return "other"

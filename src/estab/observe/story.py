@@ -23,6 +23,7 @@ from estab.events import (
     FdAllocated,
     FdReleased,
     FrameReceived,
+    HostChanged,
     LinkChanged,
     LinkDropped,
     PacketDropped,
@@ -37,28 +38,38 @@ from estab.events import (
     TimeWaitEnded,
 )
 from estab.observe.dissect import dissect
+from estab.observe.flights import flights
 from estab.observe.fold import Fold, fold
 from estab.observe.recorder import Episode, FieldChange, episodes
-from estab.observe.text import Line, Span, clip
+from estab.observe.text import Line, Span, clip, gauge, without_numbers, wrapped
 from estab.units import format_bytes, format_duration
 
-__all__ = ["gauge", "story"]
+__all__ = ["story"]
 
 _TIME: Final = 10
 _LABEL: Final = 9
-_GAUGE_MAX: Final = 8
 _TOLD_FIELDS: Final = ("snd_una", "snd_nxt", "snd_wnd", "rcv_nxt", "rcv_wnd", "cwnd_bytes", "ssthresh_bytes", "rto_ns")
 
 _Detail = tuple[str, str, str]
 """Label, text, role."""
 
 
-def story(facts: Sequence[Event], *, width: int = 100, hosts: Collection[str] = ()) -> list[Line]:
-    """Tell a run. ``hosts`` chooses whose steps are told; all where it is empty."""
-    steps = [step for episode in episodes(list(facts)) if (step := _Step.of(episode)) is not None
+def story(
+    facts: Sequence[Event], *, width: int = 100, hosts: Collection[str] = (), since_ns: int = 0
+) -> list[Line]:
+    """Tell a run. ``hosts`` chooses whose steps are told; all where it is empty. What was before ``since_ns`` is
+    counted.
+    """
+    labels = _labels(list(facts))
+    steps = [step for episode in episodes(list(facts)) if (step := _Step.of(episode, labels)) is not None
              and (not hosts or not episode.host or episode.host in hosts)]
     names = max((len(step.host) for step in steps), default=0)
     result: list[Line] = []
+    before = sum(step.at_ns < since_ns for step in steps)
+    if before:
+        result.append((Span(" " * (_TIME + 2)), Span(f"⋮ {before} steps before: the connection opens", "skip")))
+        steps = [step for step in steps if step.at_ns >= since_ns]
+    _leave_out_known_options(steps)
     for item in fold(steps, _Step.shape):
         if isinstance(item, Fold):
             steps_text = "step" if item.period == 1 else f"{item.period} steps"
@@ -69,11 +80,14 @@ def story(facts: Sequence[Event], *, width: int = 100, hosts: Collection[str] = 
     return result
 
 
-def gauge(depth: int, limit: int) -> str:
-    """Draw how full a queue is: ``■■□ 2/3``; only the numbers where it is long."""
-    if not 0 < limit <= _GAUGE_MAX:
-        return f"{depth}/{limit}"
-    return "■" * depth + "□" * (limit - depth) + f" {depth}/{limit}"
+def _leave_out_known_options(steps: list[_Step]) -> None:
+    """Tell what a host's SYNs offer only once, as long as it is the same."""
+    known: set[tuple[str, str]] = set()
+    for step in steps:
+        for detail in [detail for detail in step.details if detail[0] == "options"]:
+            if (step.host, detail[1]) in known:
+                step.details.remove(detail)
+            known.add((step.host, detail[1]))
 
 
 class _Step:
@@ -87,18 +101,18 @@ class _Step:
         self.details = details
 
     @classmethod
-    def of(cls, episode: Episode) -> _Step | None:
+    def of(cls, episode: Episode, labels: dict[tuple[str, int, bytes], str]) -> _Step | None:
         """Tell an episode; ``None`` where nothing in it is worth a line."""
         details = list(_details(episode))
-        head = _head(episode)
+        head = _head(episode, labels)
         if head is None:
-            return cls(episode.host, episode.at_ns, Span("later", "waits"), "", details) if details else None
+            return cls(episode.host, episode.at_ns, Span("by itself", "waits"), "", details) if details else None
         return cls(episode.host, episode.at_ns, head[0], head[1], details)
 
     def shape(self) -> tuple[object, ...]:
         """Steps of equal shape tell the same, but for numbers."""
-        return (self.host, _without_numbers(self.head.text),
-                tuple((label, _without_numbers(text)) for label, text, _ in self.details))
+        return (self.host, without_numbers(self.head.text),
+                tuple((label, without_numbers(text)) for label, text, _ in self.details))
 
     def lines(self, names: int, width: int) -> Iterator[Line]:
         indent = _TIME + 2 + names + 2
@@ -109,7 +123,7 @@ class _Step:
         yield when, who, Span(head, self.head.role), Span("  " + aside, "waits")
         for label, text, role in self.details:
             room = width - indent - 2 - _LABEL
-            for number, part in enumerate(_wrapped(text, room)):
+            for number, part in enumerate(wrapped(text, room)):
                 shown = "" if number else label
                 yield (Span(" " * (indent + 2)), Span(shown.ljust(_LABEL), "label"), Span(part, role))
 
@@ -117,7 +131,15 @@ class _Step:
 # --- heads
 
 
-def _head(episode: Episode) -> tuple[Span, str] | None:
+def _labels(facts: list[Event]) -> dict[tuple[str, int, bytes], str]:
+    """Describe each frame that arrived as its sender does, by receiver, time and bytes."""
+    return {
+        (item.receiver, item.received_ns, item.data): _segment(item.segment) if item.segment else item.summary.text
+        for item in flights(facts) if item.received_ns is not None and item.summary.protocol not in ("arp", "nd")
+    }
+
+
+def _head(episode: Episode, labels: dict[tuple[str, int, bytes], str]) -> tuple[Span, str] | None:
     """Say in a few words what began or ended a step."""
     first = episode.facts[0]
     record = episode.record
@@ -125,10 +147,12 @@ def _head(episode: Episode) -> tuple[Span, str] | None:
         return _call_head(episode)
     if isinstance(first, LinkChanged):
         return Span(f"link {first.link}: {first.what}", "link"), ""
+    if isinstance(first, HostChanged):
+        return Span(first.what, "link"), ""
     if isinstance(first, TimerFired):
         return Span(f"{first.timer} timer runs out", "timer"), first.detail
     if isinstance(first, FrameReceived):
-        return _frame_head(episode, first)
+        return _frame_head(episode, labels.get((first.host, first.at_ns, first.data), ""))
     return None
 
 
@@ -145,23 +169,20 @@ def _call_head(episode: Episode) -> tuple[Span, str]:
         head += f" → {returned[-1].error or returned[-1].result}"
         if not starts:
             waited = sum((wait.until_ns or wait.since_ns) - wait.since_ns for wait in record.waits)
-            aside = f"after waiting {format_duration(waited)}"
+            aside = f"after waiting {format_duration(waited)}" if waited else ""
     elif blocked:
-        aside = f"sleeps until: {blocked[-1].waits_for}"
+        aside = f"sleeps: {blocked[-1].waits_for.removeprefix(f'{record.name}() on ')}"
     elif resumed:
         aside = "goes on"
     failed = bool(returned and returned[-1].error)
     return Span(head, "error" if failed else "call"), aside
 
 
-def _frame_head(episode: Episode, frame: FrameReceived) -> tuple[Span, str] | None:
+def _frame_head(episode: Episode, label: str) -> tuple[Span, str] | None:
     arrived = [fact for fact in episode.facts if isinstance(fact, SegmentReceived)]
     if arrived:
-        return Span(f"arrives {_segment(arrived[0])}", "arrow"), arrived[0].options
-    summary = dissect(frame.data)
-    if summary.protocol in ("arp", "nd"):
-        return None
-    return Span(f"arrives {summary.text}", "arrow"), ""
+        label = _segment(arrived[0])
+    return (Span(f"arrives {label}", "arrow"), "") if label else None
 
 
 # --- details
@@ -174,6 +195,8 @@ def _details(episode: Episode) -> Iterator[_Detail]:
         detail = _detail(fact)
         if detail is not None:
             yield detail
+        if isinstance(fact, SegmentSent) and "S" in fact.flags and _options(fact.options):
+            yield "options", _options(fact.options), ""
     changes = ", ".join(_change(change) for change in episode.tcb_changes if _is_told(change))
     if changes:
         yield "tcb", changes, ""
@@ -190,15 +213,15 @@ def _detail(fact: Event) -> _Detail | None:
         case TcbReleased():
             return "tcb", f"released: {fact.why}", "state"
         case StateChanged():
-            return "state", f"{fact.old} → {fact.new}" + (f"  ({fact.why})" if fact.why else ""), "state"
+            return "state", f"{fact.old} → {fact.new}" + (f" ({fact.why})" if fact.why else ""), "state"
         case QueueChanged():
             peer = f" {fact.peer}" if fact.peer else ""
-            return "queue", f"{fact.queue} {gauge(fact.depth, fact.limit)}  {fact.what}{peer}", "queue"
+            return "queue", f"{fact.queue} {gauge(fact.depth, fact.limit)}: {fact.what}{peer}", "queue"
         case BufferChanged():
             limit = f" of {format_bytes(fact.limit_bytes)}" if fact.limit_bytes else ""
-            return "buffer", f"{fact.which} {format_bytes(fact.size_bytes)}{limit}  {fact.what}", ""
+            return "buffer", f"{fact.which} {format_bytes(fact.size_bytes)}{limit}: {fact.what}", ""
         case SegmentSent():
-            return "sends", f"{_segment(fact)}" + (f"  {fact.why}" if fact.why else ""), "arrow"
+            return "sends", _segment(fact) + (f" ({fact.why})" if fact.why else ""), "arrow"
         case _:
             return _rare_detail(fact)
 
@@ -212,7 +235,7 @@ def _rare_detail(fact: Event) -> _Detail | None:
         case TimerFired():
             return "timer", fact.timer + (f": {fact.detail}" if fact.detail else ""), "timer"
         case CongestionChanged():
-            return "cwnd", f"{format_bytes(fact.cwnd_bytes)}  {fact.why}", ""
+            return "cwnd", f"{format_bytes(fact.cwnd_bytes)}: {fact.why}", ""
         case CookieChecked():
             return "cookie", ("good" if fact.is_valid else "bad") + (f": {fact.detail}" if fact.detail else ""), "queue"
         case TimeWaitEnded():
@@ -220,7 +243,7 @@ def _rare_detail(fact: Event) -> _Detail | None:
         case ErrorReported():
             return "error", ("noted only: " if fact.is_soft else "for the program: ") + fact.text, "error"
         case PathMtuChanged():
-            return "mtu", f"{fact.destination}: {fact.mtu}  {fact.why}", ""
+            return "mtu", f"{fact.destination}: {fact.mtu} ({fact.why})", ""
         case _:
             return None
 
@@ -228,6 +251,11 @@ def _rare_detail(fact: Event) -> _Detail | None:
 def _segment(fact: SegmentSent | SegmentReceived) -> str:
     ack = f" ack={fact.ack}" if "." in fact.flags else ""
     return f"{fact.flags} seq={fact.seq}{ack} len={fact.length} wnd={fact.wnd}"
+
+
+def _options(text: str) -> str:
+    """Leave out the timestamps, which differ in every segment and tell nobody anything."""
+    return ", ".join(part for part in text.split(",") if not part.startswith("TS "))
 
 
 def _is_told(change: FieldChange) -> bool:
@@ -246,17 +274,3 @@ def _change(change: FieldChange) -> str:
 
 def _time(at_ns: int) -> str:
     return format_duration(at_ns) if at_ns else "0"
-
-
-def _wrapped(text: str, room: int) -> list[str]:
-    """Break a text between words."""
-    lines = [""]
-    for word in text.split(" "):
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > room:
-            lines.append("")
-        lines[-1] += (" " if lines[-1] else "") + word
-    return lines
-
-
-def _without_numbers(text: str) -> str:
-    return " ".join("".join(" " if char.isdigit() else char for char in text).split())

@@ -5,9 +5,11 @@ A role says what a part is (``time``, ``state``, ``lost``), never how it looks.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-__all__ = ["Canvas", "Line", "Span", "clip", "plain_text"]
+__all__ = ["Canvas", "Line", "Span", "clip", "gauge", "plain_text", "without_numbers", "wrapped"]
+
+_GAUGE_MAX: Final = 8
 
 
 class Span(NamedTuple):
@@ -30,6 +32,28 @@ def clip(text: str, width: int) -> str:
     return text if len(text) <= width else text[:max(width - 1, 0)] + "…" if width > 0 else ""
 
 
+def wrapped(text: str, width: int) -> list[str]:
+    """Break a text between words. A word that is wider than the line stays whole."""
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+            lines.append("")
+        lines[-1] += (" " if lines[-1] else "") + word
+    return lines
+
+
+def gauge(depth: int, limit: int) -> str:
+    """Draw how full a queue is: ``■■□ 2/3``; only the numbers where it is long."""
+    if not 0 < limit <= _GAUGE_MAX:
+        return f"{depth}/{limit}"
+    return "■" * depth + "□" * (limit - depth) + f" {depth}/{limit}"
+
+
+def without_numbers(text: str) -> str:
+    """Leave out what differs between two texts that tell the same: numbers, and how full a gauge is."""
+    return " ".join("".join(" " if char in "0123456789■□" else char for char in text).split())
+
+
 class Canvas:
     """One line to write into at any column; what does not fit is cut off."""
 
@@ -39,17 +63,19 @@ class Canvas:
 
     def put(self, column: int, text: str, role: str = "") -> None:
         """Write over what is there."""
-        for offset, char in enumerate(text):
-            if 0 <= column + offset < len(self._chars):
-                self._chars[column + offset] = char
-                self._roles[column + offset] = role
+        if column < 0:
+            text, column = text[-column:], 0
+        text = text[:max(len(self._chars) - column, 0)]
+        self._chars[column:column + len(text)] = text
+        self._roles[column:column + len(text)] = [role] * len(text)
 
     def spans(self) -> Line:
         """Give the line, neighbours of one role joined."""
+        text, roles = "".join(self._chars), self._roles
         result: list[Span] = []
-        for char, role in zip(self._chars, self._roles, strict=True):
-            if result and result[-1].role == role:
-                result[-1] = Span(result[-1].text + char, role)
-            else:
-                result.append(Span(char, role))
+        start = 0
+        for column in range(1, len(roles) + 1):
+            if column == len(roles) or roles[column] != roles[start]:
+                result.append(Span(text[start:column], roles[start]))
+                start = column
         return tuple(result)

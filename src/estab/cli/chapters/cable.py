@@ -1,0 +1,200 @@
+"""The cable: pulled and plugged in again, pulled for long; and a peer that loses power or starts anew."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import suppress
+
+from estab.cli.chapters.chapter import Chapter, Scene, Stage, when
+from estab.events import LinkDropped, SegmentSent
+from estab.lab.node import Node
+from estab.observe.recorder import CallRecord
+
+__all__ = ["CHAPTER"]
+
+
+def _serve(server: Node) -> None:
+    @server.run
+    def serve() -> None:
+        with socket.create_server(("", 80)) as listener:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                while text := connection.recv(100):
+                    connection.sendall(text)
+
+
+def _at_once(stage: Stage) -> None:
+    client, server, cable = stage.pair(delay="10ms")
+    _serve(server)
+
+    @client.run
+    def call() -> None:
+        with socket.create_connection(("server", 80)) as caller:
+            for _ in range(3):
+                caller.sendall(b"tick")
+                caller.recv(100)
+                time.sleep(1)
+
+    stage.net.at("950ms", cable.cut)
+    stage.net.at("1150ms", cable.heal)
+    stage.net.run()
+    _find_silence(stage, client)
+    _find_failures(stage, client, server)
+
+
+def _idle(stage: Stage) -> None:
+    client, server, cable = stage.pair(delay="10ms")
+    _serve(server)
+
+    @client.run
+    def call() -> None:
+        with socket.create_connection(("server", 80)) as caller:
+            caller.sendall(b"before")
+            caller.recv(100)
+            time.sleep(3600)
+            caller.sendall(b"after")
+            caller.recv(100)
+
+    stage.net.at("10s", cable.cut)
+    stage.net.at("50min", cable.heal)
+    stage.net.run()
+    _find_silence(stage, client)
+    _find_failures(stage, client, server)
+
+
+def _keepalive(stage: Stage) -> None:
+    client, server, cable = stage.pair(delay="10ms")
+    _serve(server)
+
+    @client.run
+    def call() -> None:
+        with socket.create_connection(("server", 80)) as caller:
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
+            caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+            caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+            with suppress(OSError):
+                caller.recv(100)
+
+    stage.net.at("40s", cable.cut)
+    stage.net.run(until="120s")
+    probes = [fact for fact in stage.facts(SegmentSent, client) if "keepalive" in fact.why]
+    stage.found(f"The client sent {len(probes)} keepalive probes, at {', '.join(when(fact.at_ns) for fact in probes)}.")
+    _find_failures(stage, client, server)
+    _find_left(stage, server)
+
+
+def _user_timeout(stage: Stage) -> None:
+    client, server, cable = stage.pair(delay="10ms")
+    _serve(server)
+
+    @client.run
+    def call() -> None:
+        with socket.create_connection(("server", 80)) as caller:
+            caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)
+            time.sleep(1)
+            caller.sendall(b"anybody?")
+            with suppress(OSError):
+                caller.recv(100)
+
+    stage.net.at("500ms", cable.cut)
+    stage.net.run(until="60s")
+    _find_failures(stage, client, server)
+    _find_left(stage, server)
+
+
+def _power_loss(stage: Stage) -> None:
+    client, server, _ = stage.pair(delay="10ms")
+    _serve(server)
+
+    @client.run
+    def call() -> None:
+        with socket.create_connection(("server", 80)) as caller:
+            caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)
+            time.sleep(1)
+            caller.sendall(b"anybody?")
+            with suppress(OSError):
+                caller.recv(100)
+
+    stage.net.at("500ms", server.power_off)
+    stage.net.run(until="60s")
+    _find_failures(stage, client, server)
+
+
+def _reboot(stage: Stage) -> None:
+    client, server, _ = stage.pair(delay="10ms")
+    _serve(server)
+
+    @client.run
+    def call() -> None:
+        with socket.create_connection(("server", 80)) as caller:
+            time.sleep(10)
+            caller.sendall(b"remember me?")
+            with suppress(OSError):
+                caller.recv(100)
+
+    stage.net.at("1s", server.power_off)
+    stage.net.at("5s", server.power_on)
+    stage.net.run(until="60s")
+    for fact in stage.facts(SegmentSent, server):
+        if "R" in fact.flags:
+            stage.found(f"The server sent a reset at {when(fact.at_ns)}: {fact.why}.")
+    _find_failures(stage, client, server)
+
+
+def _find_silence(stage: Stage, client: Node) -> None:
+    """Say what the cut cable swallowed, and when what was missing arrived."""
+    swallowed = list(stage.facts(LinkDropped))
+    again = [fact for fact in stage.facts(SegmentSent, client) if fact.why.startswith("retransmission")]
+    stage.found(f"The cable swallowed {len(swallowed)} packets"
+                + ("; the client sent "
+                   f"again {len(again)} times, at {', '.join(when(fact.at_ns) for fact in again)}." if again
+                   else ". Nothing had to be sent again."))
+
+
+def _find_failures(stage: Stage, *hosts: Node) -> None:
+    """Say which calls failed, with what, and how long after they began; or that none did."""
+    failed: list[CallRecord] = [record for host in hosts for record in stage.calls(host) if record.error]
+    for record in failed:
+        began = record.started_ns
+        end = record.returned_ns if record.returned_ns is not None else began
+        stage.found(f"{record.host}: {record.name}() failed at {when(end)}, {when(end - began)} after it was called: "
+                    f"{record.error}.")
+    if not failed:
+        stage.found("No call failed: neither program noticed.")
+
+
+def _find_left(stage: Stage, server: Node) -> None:
+    """Say what the other side still believes."""
+    for row in server.sockets():
+        if row.state == "ESTAB":
+            stage.found(f"At the end, {when(stage.net.now_ns)}, the server still held {row.local} to {row.peer} as "
+                        f"{row.state}.")
+
+
+CHAPTER = Chapter(
+    "cable", "the cable is pulled",
+    "The cable is pulled and plugged in again: does TCP notice? After how long does a program hear that its peer is "
+    "gone? A connection is two records on two hosts; nothing on the way knows of it.",
+    (
+        Scene("out and "
+              "in again", "10 ms of cable, a message every second. The cable is out from 0.95 s to 1.15 s.", _at_once),
+        Scene("out for 50 "
+              "minutes, nothing to say", "Both programs are silent for an hour; the cable is out for most of it. "
+              "No keepalive.", _idle),
+        Scene("out for "
+              "good, with keepalive", "The client has SO_KEEPALIVE with 30 s of idle time, then 3 probes 5 s apart. "
+              "The cable is cut after 40 s.", _keepalive),
+        Scene("out for good, with "
+              "data and a user timeout", "The client has TCP_USER_TIMEOUT of 20 s. The cable is cut, then "
+              "the client sends.", _user_timeout),
+        Scene("the server "
+              "loses power", "The same user timeout, but the server's power fails after half a second: no FIN, no "
+              "reset, nobody there.", _power_loss),
+        Scene("the server "
+              "starts anew", "The server's power fails after 1 s and is back after 5 s. Then the client sends.",
+              _reboot),
+    ),
+    frozenset({"retransmission", "keep_alive", "window_update"}),
+)

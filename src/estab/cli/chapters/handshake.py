@@ -1,0 +1,127 @@
+"""Opening a connection: the three segments, and what ``connect`` gives when there is nobody or silence."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+
+from estab.cli.chapters.chapter import Chapter, Scene, Stage, took, when
+from estab.events import QueueChanged, SegmentSent
+from estab.units import format_duration
+
+__all__ = ["CHAPTER"]
+
+
+def _three_segments(stage: Stage) -> None:
+    client, server, _ = stage.pair(delay="10ms")
+
+    @server.run
+    def serve() -> None:
+        listener = stage.keep(socket.socket())
+        listener.bind(("", 80))
+        listener.listen(2)
+        stage.keep(listener.accept()[0])
+
+    @client.run
+    def call() -> None:
+        stage.keep(socket.socket()).connect(("server", 80))
+
+    stage.net.run()
+    stage.found_paths(client, server)
+    for record in [*stage.calls(client, "connect"), *stage.calls(server, "accept")]:
+        if record.waits:
+            stage.found(f"{record.name}() on {record.host} took {took(record)}. The program slept meanwhile; what was "
+                        "sent while it did is the stack's doing.")
+    changes = list(stage.facts(QueueChanged, server))
+    entered = {fact.peer: fact.at_ns for fact in changes if fact.queue == "half-open" and fact.what == "added"}
+    for fact in changes:
+        if fact.queue == "accept" and fact.what == "added" and fact.peer in entered:
+            stage.found(f"{fact.peer} stood in the half-open queue of the listener for "
+                        f"{format_duration(fact.at_ns - entered[fact.peer])}, then moved to the accept queue. Both "
+                        "queues belong to the listener; the client has neither.")
+    if not stage.calls(client, "bind"):
+        ports = {fact.connection.partition(">")[0].rpartition(":")[2] for fact in stage.facts(SegmentSent, client)}
+        stage.found(f"The client called no bind(): the stack chose port {', '.join(sorted(ports))} for it (RFC 6056).")
+
+
+def _nobody(stage: Stage) -> None:
+    client, _, _ = stage.pair(delay="10ms")
+
+    @client.run
+    def call() -> None:
+        with socket.socket() as caller:
+            caller.connect_ex(("server", 81))
+
+    stage.net.run()
+    for record in stage.calls(client, "connect_ex"):
+        if record.result.isdigit() and int(record.result):
+            number = int(record.result)
+            stage.found(f"connect_ex() gave {errno.errorcode.get(number, number)} ({os.strerror(number)}) after "
+                        f"{took(record)}.")
+
+
+def _silence(stage: Stage) -> None:
+    client, server, cable = stage.pair(delay="10ms")
+    stage.lose(cable, client, lambda summary: summary.flags == "S")
+
+    @server.run
+    def serve() -> None:
+        listener = stage.keep(socket.socket())
+        listener.bind(("", 80))
+        listener.listen()
+        stage.keep(listener.accept()[0])
+
+    @client.run
+    def call() -> None:
+        stage.keep(socket.socket()).connect(("server", 80))
+
+    stage.net.run()
+    for record in stage.calls(client, "connect"):
+        sent = [fact for fact in stage.facts(SegmentSent, client) if fact.flags == "S"]
+        stage.found(f"connect() took {took(record)}: {len(sent)} SYNs, at "
+                    f"{', '.join(when(fact.at_ns) for fact in sent)}.")
+
+
+def _without_blocking(stage: Stage) -> None:
+    client, server, _ = stage.pair(delay="10ms")
+
+    @server.run
+    def serve() -> None:
+        listener = stage.keep(socket.socket())
+        listener.bind(("", 80))
+        listener.listen()
+        stage.keep(listener.accept()[0])
+
+    @client.run
+    def call() -> int:
+        caller = stage.keep(socket.socket())
+        caller.setblocking(False)
+        caller.connect_ex(("server", 80))
+        select.select([], [caller], [])
+        return caller.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+    stage.net.run()
+    first, = stage.calls(client, "connect_ex")
+    if first.result == str(errno.EINPROGRESS):
+        stage.found(f"connect_ex() gave {first.result} (EINPROGRESS) after {took(first)}: the SYN was on its way. "
+                    f"Writable came with the end of the handshake, and SO_ERROR said {call.result()}.")
+
+
+CHAPTER = Chapter(
+    "handshake", "a connection opens",
+    "The server calls socket, bind, listen, accept; the client socket and connect. Which of these sends something? "
+    "When does connect() return, and does it block? Where is a connection between the SYN and accept()?",
+    (
+        Scene("socket, bind, listen, accept and connect",
+              "Two hosts, 10 ms of cable between them. The "
+              "server listens with a backlog of 2 and accepts.", _three_segments),
+        Scene("a port that nobody listens on", "The same cable. The client connects to port 81.", _nobody),
+        Scene("the first SYN is taken out", "The cable swallows the first SYN of the client.", _silence),
+        Scene("connect "
+              "without blocking", "The client's socket is non-blocking; it waits with select().", _without_blocking),
+    ),
+    frozenset({"retransmission"}),
+    is_about_opening=True,
+)

@@ -1,0 +1,97 @@
+"""Puts lines on a terminal: roles become colours there, and plain text anywhere else.
+
+- Colours only on a terminal, and not where ``NO_COLOR`` or ``TERM=dumb`` asks for none.
+- As wide as the terminal, from 80 to 120 columns; 100 where the output goes elsewhere, so that it is the same
+  everywhere.
+- Where the output's encoding knows no arrows, they are written in ASCII.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, TextIO
+
+from rich.color import ColorSystem
+from rich.console import Console
+from rich.style import Style
+
+from estab.observe.text import Line, Span
+
+__all__ = ["Screen"]
+
+_STYLES: Final = {
+    "chapter": "bold",
+    "heading": "bold",
+    "rule": "dim",
+    "prose": "",
+    "time": "dim",
+    "host": "bold",
+    "lane": "dim",
+    "arrow": "green",
+    "again": "yellow",
+    "lost": "bold red",
+    "dropped": "red",
+    "state": "cyan",
+    "call": "bold blue",
+    "return": "bold blue",
+    "waits": "dim",
+    "timer": "magenta",
+    "queue": "yellow",
+    "link": "bold magenta",
+    "error": "bold red",
+    "drop": "red",
+    "skip": "dim italic",
+    "legend": "dim",
+    "label": "dim",
+    "finding": "bold green",
+}
+_COLORS: Final = {
+    "standard": ColorSystem.STANDARD, "256": ColorSystem.EIGHT_BIT, "truecolor": ColorSystem.TRUECOLOR,
+    "windows": ColorSystem.WINDOWS,
+}
+_ASCII: Final = str.maketrans({
+    "│": "|", "─": "-", "═": "=", "╌": "-", "▶": ">", "◀": "<", "×": "x", "→": ">", "▸": ">", "◂": "<", "◷": "@",
+    "▤": "#", "●": "*", "⨤": "X", "↺": "@", "⋮": ":", "…": "~", "·": "-", "µ": "u", "■": "#", "□": ".", "’": "'",
+    "–": "-", "━": "=", "⏻": "!",
+})
+
+
+class Screen:
+    """Writes lines. ``width`` is how many columns there are."""
+
+    def __init__(self, file: TextIO | None = None) -> None:
+        console = Console(file=file)
+        self.is_terminal = console.is_terminal
+        self.width = min(max(console.width, 80), 120) if self.is_terminal else 100
+        self._file = console.file
+        self._colors = None if console.no_color else _COLORS.get(console.color_system or "")
+        self._styles = {role: Style.parse(style) for role, style in _STYLES.items()}
+        self._is_ascii = not _can_write(console.encoding)
+
+    def line(self, *spans: Span | str) -> None:
+        """Write one line."""
+        parts = [span if isinstance(span, Span) else Span(span) for span in spans]
+        while parts and not parts[-1].text.rstrip():
+            parts.pop()
+        if parts:
+            parts[-1] = Span(parts[-1].text.rstrip(), parts[-1].role)
+        self._file.write("".join(self._dressed(part) for part in parts) + "\n")
+
+    def lines(self, lines: Iterable[Line]) -> None:
+        """Write lines."""
+        for line in lines:
+            self.line(*line)
+
+    def _dressed(self, part: Span) -> str:
+        text = part.text.translate(_ASCII) if self._is_ascii else part.text
+        if self._colors is None or part.role not in self._styles:
+            return text
+        return self._styles[part.role].render(text, color_system=self._colors)
+
+
+def _can_write(encoding: str) -> bool:
+    try:
+        "│▶×→".encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

@@ -1,0 +1,204 @@
+"""The tour: every chapter tells its run, fast, the same for the same seed, and clean in tshark's eyes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import estab
+from estab.cli import main as cli
+from estab.cli.chapters import CHAPTERS
+from estab.cli.chapters.chapter import Chapter, Played
+from estab.cli.perform import perform
+from estab.cli.screen import Screen
+from estab.observe.pcapng import read
+from estab.observe.text import Span
+
+NAMES = [chapter.name for chapter in CHAPTERS]
+SOURCES = str(Path(estab.__file__).parent.parent)
+TOLD = ("handshake", "backlog", "flood", "data", "loss", "frames", "cable", "close", "half-close", "simultaneous",
+        "time-wait", "close-wait")
+
+
+def tour(*arguments: str, **environment: str) -> bytes:
+    done = subprocess.run(
+        [sys.executable, "-m", "estab.cli.main", "tour", *arguments], capture_output=True, check=True,
+        env={**os.environ, "PYTHONPATH": SOURCES, **environment},
+    )
+    return done.stdout
+
+
+def test_there_is_a_chapter_for_each_part_of_the_story() -> None:
+    assert tuple(NAMES) == TOLD
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_chapter_tells_calls_segments_and_states(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["tour", name]) == 0
+    text = capsys.readouterr().out
+    assert "▸ " in text
+    assert "sends " in text
+    assert "──▶│" in text or "◀──" in text
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_chapter_is_the_same_for_the_same_seed(name: str) -> None:
+    chapter = next(item for item in CHAPTERS if item.name == name)
+    first, second = ([item.recorder.facts for item in perform(chapter, 5)] for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("seed", [0, 2, 3, 77, -4])
+def test_every_chapter_can_be_told_for_any_seed(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["tour", "--seed", str(seed)]) == 0
+    assert capsys.readouterr().out
+
+
+def test_another_seed_is_another_story(capsys: pytest.CaptureFixture[str]) -> None:
+    stories = []
+    for seed in ("1", "2"):
+        assert cli.main(["tour", "loss", "--seed", seed]) == 0
+        stories.append(capsys.readouterr().out)
+    assert stories[0] != stories[1]
+
+
+def test_all_chapters_together_take_under_two_seconds() -> None:
+    best = 99.0
+    for _ in range(3):
+        started = time.perf_counter()
+        tour()
+        best = min(best, time.perf_counter() - started)
+    assert best < 2.0
+
+
+def test_the_list_names_every_chapter(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["tour", "--list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == NAMES
+
+
+def test_a_chapters_name_is_forgiving() -> None:
+    assert cli.main(["tour", "Half_Close"]) == 0
+
+
+# --- as data
+
+
+def test_json_is_one_document_with_all_facts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["tour", "close", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    chapter, = document["chapters"]
+    assert (document["seed"], chapter["chapter"]) == (1, "close")
+    for scene in chapter["scenes"]:
+        assert scene["facts_not_kept"] == 0
+        kinds = Counter(fact["fact"] for fact in scene["facts"])
+        assert kinds["CallStarted"] == kinds["CallReturned"] == len(scene["calls"])
+        assert kinds["SegmentSent"] <= kinds["FrameSent"]
+
+
+def test_json_and_captures_do_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
+    outputs = []
+    for number in ("1", "2"):
+        path = tmp_path / f"{number}.pcapng"
+        text = tour("--json", "--pcap", str(path), PYTHONHASHSEED=number)
+        outputs.append((text, path.read_bytes()))
+    assert outputs[0] == outputs[1]
+
+
+def test_a_capture_says_how_to_make_it_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.pcapng"
+    assert cli.main(["tour", "close", "--seed", "9", "--pcap", str(path)]) == 0
+    with path.open("rb") as stream:
+        capture = read(stream)
+    assert len(capture.comments) == 3
+    assert all("estab tour close --seed 9" in comment for comment in capture.comments)
+    assert {item.name for item in capture.interfaces} == {"client:eth0", "server:eth0"}
+    assert all(packet.comment for packet in capture.packets)
+
+
+# --- as others see it
+
+
+def tshark(path: Path, *arguments: str) -> str:
+    program = shutil.which("tshark")
+    if program is None:
+        pytest.skip("needs tshark, which is not installed")
+    done = subprocess.run(
+        [program, "-n", "-r", str(path), "-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE", "-o",
+         "udp.check_checksum:TRUE", *arguments],
+        capture_output=True, text=True, check=True,
+    )
+    return done.stdout
+
+
+@pytest.mark.tshark
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=NAMES)
+def test_tshark_finds_in_a_chapter_only_what_it_did_on_purpose(chapter: Chapter, tmp_path: Path) -> None:
+    path = tmp_path / "x.pcapng"
+    assert cli.main(["tour", chapter.name, "--pcap", str(path)]) == 0
+    bad = "_ws.malformed || ip.checksum.status == 0 || tcp.checksum.status == 0 || udp.checksum.status == 0"
+    assert tshark(path, "-Y", bad) == ""
+    layers = json.loads(tshark(path, "-T", "json", "--no-duplicate-keys", "-J", "tcp", "-Y", "tcp.analysis.flags"))
+    assert flags_in(layers) == chapter.analysis
+
+
+_NUMBERS = {"tcp.analysis.rto", "tcp.analysis.rto_frame"}
+"""What tshark adds to a retransmission: how long it took and since which frame. No findings."""
+
+
+def flags_in(layers: object) -> frozenset[str]:
+    """Collect the names of the expert findings of tshark's TCP analysis, wherever they stand."""
+    prefix = "tcp.analysis."
+    found: set[str] = set()
+    waiting = [layers]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            inside = item.get("tcp.analysis.flags")
+            if isinstance(inside, dict):
+                found |= {name.removeprefix(prefix) for name in _names(inside) - _NUMBERS if name.startswith(prefix)}
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+    return frozenset(found)
+
+
+def _names(item: dict) -> set[str]:
+    names = set(item)
+    for value in item.values():
+        if isinstance(value, dict):
+            names |= _names(value)
+        elif isinstance(value, list):
+            names |= {name for part in value if isinstance(part, dict) for name in _names(part)}
+    return names
+
+
+# --- the screen
+
+
+def test_colours_are_for_terminals_only() -> None:
+    stream = io.StringIO()
+    Screen(stream).line(Span("lost", "lost"), Span(" and found"))
+    assert stream.getvalue() == "lost and found\n"
+
+
+def test_a_stream_that_knows_no_arrows_gets_ascii() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    Screen(stream).line(Span("│──S──▶│ ×", "arrow"))
+    stream.flush()
+    assert raw.getvalue() == b"|--S-->| x\n"
+
+
+def found(played: list[Played]) -> str:
+    return "\n".join(sentence for item in played for sentence in item.findings)
