@@ -330,3 +330,32 @@ def test_link_local_peers_are_told_apart_by_scope() -> None:
     net.run(100 * MS)
     text, sender, _ = client.recvfrom(9, 0, net.now_ns)
     assert (text, sender[1:]) == (b"back", (9, 0, 2))
+
+
+def test_options_that_the_port_depends_on_hold_after_bind_too() -> None:
+    net, a, _, _ = pair()
+    first, second = open_socket(net, a, address=""), open_socket(net, a)
+    second.reuse_address = True
+    with pytest.raises(OSError, match="in use"):
+        second.bind(("", 9), net.now_ns)
+    first.reuse_address = True
+    second.bind(("", 9), net.now_ns)
+    with pytest.raises(OSError, match="IPV6_V6ONLY can't change"):
+        first.v6only = True
+
+
+def test_receive_buffer_is_clamped() -> None:
+    net, a, _, _ = pair()
+    one = open_socket(net, a)
+    one.receive_buffer_bytes = 1
+    assert one.receive_buffer_bytes == 2304
+    one.receive_buffer_bytes = 10**9
+    assert one.receive_buffer_bytes == 2 * a.config.rmem_max
+
+
+def test_without_path_mtu_discovery_nothing_bears_df() -> None:
+    net, a, _, wire = pair(is_ethernet=False)
+    a.config.ip_no_pmtu_disc = True
+    open_socket(net, a).sendto(b"x", ("10.0.0.2", 9), 0, net.now_ns)
+    net.flush()
+    assert not packets(wire.passed)[0].dont_fragment

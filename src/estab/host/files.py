@@ -12,7 +12,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from estab.abi import AF_INET, SOCK_STREAM
+from estab.abi import AF_INET
 from estab.errors import os_error
 from estab.events import FdAllocated, FdReleased
 from estab.tcp.context import Context, Owner
@@ -26,10 +26,12 @@ _FIRST: Final = 3
 class Descriptor(Owner):
     """What a number in the table stands for. ``fd`` is -1 before it has a number and after it gave it back."""
 
-    def __init__(self, family: i64, kind: i64) -> None:
+    def __init__(self, family: i64, kind: i64, protocol: str) -> None:
         super().__init__()
         self.family: i64 = family
         self.kind: i64 = kind
+        self.netid: str = protocol if family == AF_INET else f"{protocol}6"
+        """What ``ss`` calls it: ``tcp``, ``tcp6``, ``udp``, ``udp6``; ``icmp``, ``icmp6``."""
 
     def readiness(self) -> i64:
         """POLL bits that hold now, as Linux's ``poll`` would give for it."""
@@ -68,7 +70,7 @@ class Files:
         self.open_count += 1
         context = self.context
         if context.observer is not None:
-            context.tell(FdAllocated(context.now_ns, context.name, descriptor.fd, _kind_text(descriptor), why))
+            context.tell(FdAllocated(context.now_ns, context.name, descriptor.fd, descriptor.netid, why))
         return descriptor.fd
 
     def release(self, descriptor: Descriptor) -> None:
@@ -95,8 +97,3 @@ class Files:
     def open_descriptors(self) -> list[Descriptor]:
         """All that is open, in order of number."""
         return [found for found in self._slots if found is not None]
-
-
-def _kind_text(descriptor: Descriptor) -> str:
-    name = "tcp" if descriptor.kind == SOCK_STREAM else "udp"
-    return name if descriptor.family == AF_INET else f"{name}6"

@@ -27,7 +27,7 @@ from estab.host.input import Input
 from estab.host.interface import Address, Interface, Outbound, Outputs
 from estab.host.neighbors import Neighbors
 from estab.host.output import Output
-from estab.host.paths import HostPaths
+from estab.host.paths import HostPaths, needs_scope
 from estab.host.ping import IcmpSocket
 from estab.host.ports import Ports
 from estab.host.routes import Route, Routes
@@ -349,9 +349,10 @@ class Host:
             if outgoing is None:
                 return None
             destination = outgoing.dst
-            path = self.paths.find(destination)
-            if path is None or (len(destination) == 16 and is_link_local(destination)):
+            if len(destination) == 16 and needs_scope(destination):
                 path = self.paths.find_from(destination, outgoing.src, 0)
+            else:
+                path = self.paths.find(destination)
             if path is None:
                 self._drop_unroutable(destination)
                 continue

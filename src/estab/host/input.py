@@ -142,16 +142,20 @@ class Input:
     def _has_possible_ends(self, packet: ip.Packet) -> bool:
         """Refuse addresses that no packet off a link may have (RFC 1122 section 3.2.1.3, RFC 4291 section 2)."""
         source = packet.src
+        destination = packet.dst
+        if len(source) == 4 and 0 < source[0] < 224 and source[0] != 127 and 0 < destination[0] != 127:
+            if source not in self.paths.local:
+                return True
         if is_multicast(source) or is_broadcast(source) or (is_unspecified(source) and packet.protocol != ip.ICMPV6
                                                             and packet.protocol != ip.UDP):
             reason = DropReason.IP_INVALID_SOURCE
         elif is_loopback(source) or source in self.paths.local:
             reason = DropReason.IP_LOCAL_SOURCE
-        elif is_loopback(packet.dst) or is_unspecified(packet.dst):
+        elif is_loopback(destination) or is_unspecified(destination):
             reason = DropReason.IP_INVALID_DEST
         else:
             return True
-        self.context.drop(reason, "", f"{format_address(source)} > {format_address(packet.dst)}")
+        self.context.drop(reason, "", f"{format_address(source)} > {format_address(destination)}")
         return False
 
     def _is_for_group_of_ours(self, interface: Interface, packet: ip.Packet) -> bool:

@@ -23,7 +23,7 @@ from estab.tcp.context import Context, Paths
 from estab.units import NEVER, SECOND
 from estab.wire.address import format_address, is_broadcast, is_link_local, is_loopback, is_multicast
 
-__all__ = ["PATHS_MAX", "HostPaths", "Path"]
+__all__ = ["PATHS_MAX", "HostPaths", "Path", "needs_scope"]
 
 PATHS_MAX: Final = 4096
 PATH_MTUS_MAX: Final = 4096
@@ -92,7 +92,7 @@ class HostPaths(Paths):
 
         The hint is the interface's index where the program gave one (``scope``), or the interface that has ``source``.
         """
-        if not _needs_scope(destination):
+        if not needs_scope(destination):
             return self.find(destination)
         interface: Interface | None = None
         if 0 < scope < len(self.interfaces):
@@ -101,10 +101,24 @@ class HostPaths(Paths):
             interface = self.local.get(source)
         if interface is None or interface.is_loopback:
             return self.find(destination)
+        index: int = interface.index
+        key = destination + index.to_bytes(2, "big")
+        path = self._paths.get(key)
+        if (path is not None and path.generation == self.routes.generation
+                and self.context.now_ns < path.mtu_expires_ns):
+            return path
         route = self.routes.lookup(destination, interface)
         if route is None:
             route = Route(destination, len(destination) * 8, interface, b"", 0)
-        return self._build(destination, route) if interface.is_up else None
+        if not interface.is_up:
+            return None
+        path = self._build(destination, route)
+        self._keep(key, path)
+        return path
+
+    def forbids_cutting(self, path: Path) -> bool:
+        """Tell whether packets on the path bear DF, so that routers report what does not fit (RFC 1191)."""
+        return not path.may_fragment and not path.is_local and not self.context.config.ip_no_pmtu_disc
 
     def is_local(self, address: bytes) -> bool:
         """Tell whether packets to ``address`` are for this host."""
@@ -251,11 +265,11 @@ class HostPaths(Paths):
                         return candidate.address
         return b""
 
-    def _keep(self, destination: bytes, path: Path) -> None:
-        if destination not in self._paths and len(self._paths) >= PATHS_MAX:
+    def _keep(self, key: bytes, path: Path) -> None:
+        if key not in self._paths and len(self._paths) >= PATHS_MAX:
             oldest = next(iter(self._paths))
             del self._paths[oldest]
-        self._paths[destination] = path
+        self._paths[key] = path
 
     def _remember_mtu(self, destination: bytes, learnt: _LearntMtu) -> None:
         if destination not in self._learnt and len(self._learnt) >= PATH_MTUS_MAX:
@@ -268,7 +282,8 @@ class HostPaths(Paths):
         self._paths.pop(destination, None)
 
 
-def _needs_scope(address: bytes) -> bool:
+def needs_scope(address: bytes) -> bool:
+    """Tell whether an address means something only together with an interface."""
     return len(address) == 16 and (is_link_local(address) or is_multicast(address))
 
 

@@ -46,7 +46,7 @@ class IcmpSocket(Pinger):
     """Echo requests to one destination. ``ident`` tells its replies from others' of the same host."""
 
     def __init__(self, icmp: Icmp, files: Files, destination: bytes, scope: i64) -> None:
-        super().__init__(AF_INET if len(destination) == 4 else AF_INET6, SOCK_DGRAM)
+        super().__init__(AF_INET if len(destination) == 4 else AF_INET6, SOCK_DGRAM, "icmp")
         self.icmp: Icmp = icmp
         self.files: Files = files
         self.destination: bytes = destination

@@ -17,7 +17,7 @@ import errno
 from hashlib import blake2s
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from estab.errors import os_error
 from estab.tcp.context import endpoint_text
@@ -49,6 +49,7 @@ class Binding:
         """The one connection that it serves, as TCP's table knows it; ``b""`` for a listener's, which serves many."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class FlowTable:
     """What the port table asks of TCP or UDP."""
 

@@ -25,7 +25,7 @@ class StreamSettings(Descriptor):
     """What a TCP socket is made of, and its options. Durations are nanoseconds; ``linger`` is seconds or ``None``."""
 
     def __init__(self, demux: Demux, family: i64, template: Connection | None, connection: Connection | None) -> None:
-        super().__init__(family, SOCK_STREAM)
+        super().__init__(family, SOCK_STREAM, "tcp")
         self.demux: Demux = demux
         self.connection: Connection | None = connection
         self.template: Connection | None = template

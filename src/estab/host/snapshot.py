@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from mypy_extensions import i64
 
 from estab import abi
-from estab.abi import AF_INET
 from estab.host.demux import Demux
 from estab.host.files import Files
 from estab.host.stream import StreamSocket
@@ -77,7 +76,7 @@ def _netid(name: str, address: bytes) -> str:
 
 
 def _stream_row(socket: StreamSocket, now_ns: i64) -> SocketRow:
-    netid = "tcp" if socket.family == AF_INET else "tcp6"
+    netid = socket.netid
     local = endpoint_text(socket.local, socket.local_port)
     listener = socket.listener
     if listener is not None:
@@ -109,8 +108,7 @@ def _time_wait_row(record: TimeWait, fd: i64, now_ns: i64) -> SocketRow:
 
 
 def _datagram_row(socket: DatagramSocket) -> SocketRow:
-    netid = "udp" if socket.family == AF_INET else "udp6"
     peer = endpoint_text(socket.remote, socket.remote_port) if socket.remote else "*:*"
     state = "ESTAB" if socket.remote else "UNCONN"
     local = endpoint_text(socket.local, socket.local_port)
-    return SocketRow(netid, state, socket.queue_bytes, 0, local, peer, socket.fd, "", 0, 0, "")
+    return SocketRow(socket.netid, state, socket.queue_bytes, 0, local, peer, socket.fd, "", 0, 0, "")

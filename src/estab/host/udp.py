@@ -196,13 +196,12 @@ class Udp(FlowTable):
 class DatagramSocket(Descriptor):
     """A UDP socket of AF_INET or AF_INET6. Every call takes the time and never waits: EAGAIN says that it would.
 
-    ``local`` and ``remote`` are packed addresses, ``b""`` while unbound or unconnected. The plain attributes are
-    options: they may be set at any time, but ``reuse_address``, ``reuse_port`` and ``v6only`` count when the socket is
-    bound.
+    ``local`` and ``remote`` are packed addresses, ``b""`` while unbound or unconnected. ``ttl``, ``tos`` and
+    ``broadcast`` are options that may be set at any time.
     """
 
     def __init__(self, udp: Udp, family: i64) -> None:
-        super().__init__(family, SOCK_DGRAM)
+        super().__init__(family, SOCK_DGRAM, "udp")
         self.udp: Udp = udp
         self.local: bytes = ANY
         self.local_port: i64 = 0
@@ -219,14 +218,59 @@ class DatagramSocket(Descriptor):
         self.dropped_count: i64 = 0
         self.is_read_shutdown: bool = False
         self.is_write_shutdown: bool = False
-        self.reuse_address: bool = False
-        self.reuse_port: bool = False
-        self.v6only: bool = False
+        self._reuse_address: bool = False
+        self._reuse_port: bool = False
+        self._v6only: bool = False
         self.broadcast: bool = False
         self.ttl: i64 = udp.context.config.ip_default_ttl
         self.tos: i64 = 0
-        self.receive_buffer_bytes: i64 = RECEIVE_BUFFER_BYTES
+        self._receive_buffer_bytes: i64 = RECEIVE_BUFFER_BYTES
         self.send_buffer_bytes: i64 = RECEIVE_BUFFER_BYTES
+        """Shown, and without effect: a datagram that was sent is on its way at once."""
+
+    # --- options
+
+    @property
+    def reuse_address(self) -> bool:
+        """SO_REUSEADDR: share the port with all that said so; the newest of those that fit gets a datagram."""
+        return self._reuse_address
+
+    @reuse_address.setter
+    def reuse_address(self, value: bool) -> None:
+        self._reuse_address = value
+        if self.binding is not None:
+            self.binding.is_reuse_address = value
+
+    @property
+    def reuse_port(self) -> bool:
+        """SO_REUSEPORT: share the port with all that said so; a flow stays with one of them."""
+        return self._reuse_port
+
+    @reuse_port.setter
+    def reuse_port(self, value: bool) -> None:
+        self._reuse_port = value
+        if self.binding is not None:
+            self.binding.is_reuse_port = value
+
+    @property
+    def v6only(self) -> bool:
+        """IPV6_V6ONLY: no IPv4 through mapped addresses. EINVAL once the socket is bound."""
+        return self._v6only
+
+    @v6only.setter
+    def v6only(self, value: bool) -> None:
+        if self.binding is not None:
+            raise os_error(errno.EINVAL, "invalid argument: IPV6_V6ONLY can't change once the socket is bound")
+        self._v6only = value
+
+    @property
+    def receive_buffer_bytes(self) -> int:
+        """SO_RCVBUF: bytes of the queue with its overhead, from 2304 to twice ``rmem_max``."""
+        return self._receive_buffer_bytes
+
+    @receive_buffer_bytes.setter
+    def receive_buffer_bytes(self, value: int) -> None:
+        self._receive_buffer_bytes = max(2304, min(value, 2 * self.udp.context.config.rmem_max))
 
     # --- calls
 
@@ -389,7 +433,7 @@ class DatagramSocket(Descriptor):
         context = self.udp.context
         size: i64 = len(received.text) + _OVERHEAD_BYTES
         is_v4 = len(received.destination) == 4
-        if self.queue_bytes + size > self.receive_buffer_bytes:
+        if self.queue_bytes + size > self._receive_buffer_bytes:
             self.dropped_count += 1
             if is_v4:
                 context.counters.UdpRcvbufErrors += 1
@@ -473,7 +517,7 @@ class DatagramSocket(Descriptor):
         source = self.local if self.local else path.source
         size: i64 = len(data) + (28 if is_v4 else 48)
         # Linux's IP_PMTUDISC_WANT: DF where it fits the path, so that routers report; fragments where it doesn't.
-        has_df = size <= path.mtu and not path.may_fragment and not path.is_local
+        has_df = size <= path.mtu and self.udp.paths.forbids_cutting(path)
         ident: i64 = 0
         if is_v4 and not has_df and not path.is_local:
             ident = self.udp.output.ident_for(source, remote, 0xFFFF)
