@@ -48,16 +48,10 @@ ANY = ("127.0.0.1", 0)
 # --- Postgres: a type byte, then a length that counts itself
 
 
-class PostgresStartup(LengthPrefixed):
-    """The first frames have no type byte; the client waits for an answer behind each, so none shares a chunk."""
-
-    def __init__(self) -> None:
-        super().__init__(4, includes_header=True)
-
-
 def postgres(sock: socket.socket) -> None:
     """Serve one session: no TLS, no password, and the text of a simple query as the only column of its only row."""
-    startup = PostgresStartup()
+    # The first frames have no type byte; the client waits for an answer behind each, so none shares a chunk.
+    startup = LengthPrefixed(4, includes_header=True)
     while True:
         for message in startup.feed(sock.recv(1000)):
             if message[:4] == struct.pack("!I", 80877103):  # SSLRequest

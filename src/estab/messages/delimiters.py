@@ -109,10 +109,10 @@ class Delimited(_Marked):
     """
 
     def __init__(self, delimiter: bytes = b"\r\n", *, max_frame: int = 65536) -> None:
-        if not isinstance(delimiter, bytes) or not delimiter:
+        self.delimiter: bytes = as_bytes(delimiter)
+        if not self.delimiter:
             raise ValueError(f"delimiter: {delimiter!r} is not one or more bytes")
-        self.delimiter: bytes = delimiter
-        super().__init__(max_frame, delimiter, max_frame)
+        super().__init__(max_frame, self.delimiter, max_frame)
 
     def encode(self, message: Buffer) -> bytes:
         """Return ``message`` and its delimiter. ValueError if it is over the limit or would come out as two."""

@@ -69,7 +69,8 @@ class _Counted(Framing):
             if self._need < 0:
                 self._head = joined
                 return len(chunk)
-        piece = chunk[at : at + self._need]
+        # A chunk that is all body is kept as it is: compiled, even a slice of the whole would be a copy.
+        piece = chunk if at == 0 and len(chunk) <= self._need else chunk[at : at + self._need]
         self._body.add(piece)
         self._need -= len(piece)
         if self._need == 0:
@@ -345,6 +346,9 @@ class FixedSize(_Counted):
 
     def _scan(self, chunk: bytes, at: int, messages: list[bytes]) -> int:
         size = self.size
+        if at == 0 and len(chunk) == size:
+            messages.append(chunk)
+            return size
         stop = at + (len(chunk) - at) // size * size
         messages.extend([chunk[i : i + size] for i in range(at, stop, size)])
         return stop
