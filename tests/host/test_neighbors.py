@@ -268,3 +268,14 @@ def test_interface_that_goes_down_forgets_what_it_learnt() -> None:
     one.sendto(b"x", ("10.0.0.2", 9), 0, net.now_ns)
     net.run(10 * MS)
     assert state_of(a, "10.0.0.2") == "REACHABLE"
+
+
+def test_entries_set_by_hand_fill_the_table_at_most() -> None:
+    net, a, _, _ = pair()
+    for number in range(NEIGHBORS_MAX):
+        a.add_neighbor(a.interfaces[1], f"10.0.{number // 200}.{number % 200 + 9}", mac(9))
+    with pytest.raises(OSError, match=f"{NEIGHBORS_MAX} neighbours are in use") as caught:
+        a.add_neighbor(a.interfaces[1], "10.0.9.9", mac(9))
+    assert caught.value.errno == errno.ENOBUFS
+    sender(a, net, "10.0.0.2").sendto(b"x", ("10.0.0.2", 9), 0, net.now_ns)
+    assert drops(a, DropReason.NEIGH_TABLE_FULL) == 1

@@ -162,6 +162,23 @@ def test_connect_from_a_bound_address_and_port() -> None:
     fails(errno.EINVAL, other.bind, ("", 0), net.now_ns)
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1"])
+def test_socket_that_connects_to_itself_opens_from_both_sides_at_once(address: str) -> None:
+    # RFC 9293 MUST-10, with one end for both
+    net, a, _, _ = pair()
+    one = open_socket(net, a)
+    one.bind((address, 7777), net.now_ns)
+    fails(errno.EINPROGRESS, one.connect, (address, 7777), net.now_ns)
+    net.run(SECOND)
+    one.connect((address, 7777), net.now_ns)
+    one.send(b"echo", 0, net.now_ns)
+    net.run(SECOND)
+    assert one.recv(9, 0, net.now_ns) == b"echo"
+    one.close(net.now_ns)
+    net.run(200 * SECOND)
+    assert a.demux.table == {}
+
+
 def test_listening_socket_does_not_connect_and_a_connected_one_does_not_listen() -> None:
     net, client, _, _ = connected()
     fails(errno.EINVAL, client.listen, 5, net.now_ns)

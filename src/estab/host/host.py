@@ -56,6 +56,7 @@ LOOPS_PER_POLL_MAX: Final = 1024
 MTU_MIN: Final = 68
 V6_MTU_MIN: Final = 1280
 INTERFACES_MAX: Final = 4096
+ADDRESSES_MAX: Final = 16_384
 
 
 class Host:
@@ -156,6 +157,8 @@ class Host:
         address, bits = parse_prefix(prefix)
         if is_unspecified(address) or is_multicast(address) or address == b"\xff\xff\xff\xff":
             raise ValueError(f"address: {prefix!r} is not an address that a host can have")
+        if len(self.paths.local) >= ADDRESSES_MAX:
+            raise ValueError(f"address: a host has at most {ADDRESSES_MAX} addresses")
         if address in self.paths.local:
             raise ValueError(f"address: {prefix!r} is on {self.paths.local[address].name} already")
         if len(address) == 16 and interface.mtu < V6_MTU_MIN:

@@ -15,13 +15,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from hashlib import blake2s
 from typing import Final
 
 from mypy_extensions import i64
 
-from estab.errors import DropReason
+from estab.errors import DropReason, os_error
 from estab.events import NeighborChanged
 from estab.host.discovery import advertisement_frame, arp_frame, solicitation_frame
 from estab.host.interface import Interface, Outbound, Outputs
@@ -139,12 +140,10 @@ class Neighbors:
             self._set_state(neighbor, STALE, NEVER)
 
     def set_permanent(self, interface: Interface, address: bytes, mac: bytes) -> None:
-        """Set an entry by hand. It never changes by what comes off the wire."""
+        """Set an entry by hand. It never changes by what comes off the wire. ENOBUFS where the table is full."""
         neighbor = self.find(interface, address)
         if neighbor is None:
-            self.context.counters.EstabNeighborTableFull += 1
-            self.context.drop(DropReason.NEIGH_TABLE_FULL, "", f"no room for {format_address(address)}")
-            return
+            raise os_error(errno.ENOBUFS, f"no buffer space available: {NEIGHBORS_MAX} neighbours are in use")
         self._learn(neighbor, mac, PERMANENT, NEVER)
 
     def forget_interface(self, interface: Interface) -> None:

@@ -37,6 +37,7 @@ from estab.abi import (
     SOCK_DGRAM,
 )
 from estab.errors import DropReason, WireError, os_error
+from estab.events import ErrorReported
 from estab.host.files import Descriptor, Files
 from estab.host.output import Output
 from estab.host.paths import HostPaths, Path
@@ -455,7 +456,10 @@ class DatagramSocket(Descriptor):
         """Keep an error for the program (``SO_ERROR``)."""
         self.error = number
         self.error_text = text
-        self.udp.context.wake(self)
+        context = self.udp.context
+        context.wake(self)
+        if context.observer is not None:
+            context.tell(ErrorReported(context.now_ns, context.name, self.text(), number, text, False))
 
     def text(self) -> str:
         """Name the socket as facts do."""
