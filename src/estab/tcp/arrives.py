@@ -246,6 +246,9 @@ def _check_sequence(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
     if (segment.flags & SYN) != 0:
         _challenge(tcb, now_ns)
     elif length > 0 and (tcb.state == abi.TIME_WAIT or end <= tcb.rcv_nxt):
+        if end == tcb.rcv_nxt:
+            # The very segment acknowledged last: the answer must echo this transmission, as the peer measures by it (as Linux).
+            _remember_timestamp(tcb, seq, segment, now_ns)
         # A retransmission: our ACK was lost or late. The peer needs it at once (RFC 9293 MUST-13's reason).
         receive.acknowledge_now(tcb)
     else:
@@ -354,8 +357,8 @@ def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> 
             context.drop(DropReason.TCP_TOO_OLD_ACK, tcb.name(), "")
             _challenge(tcb, now_ns)
             return False
-        if tcb.has_sack and segment.sack is not None:
-            recovery.read_sack(tcb, segment)
+        if tcb.has_sack and segment.sack is not None and recovery.read_sack(tcb, segment):
+            recovery.on_sacked(tcb, now_ns)
     else:
         _use_acknowledgment(tcb, seq, ack, segment, now_ns)
     return _after_acknowledgment(tcb, now_ns)
@@ -376,6 +379,8 @@ def _use_acknowledgment(tcb: Tcb, seq: i64, ack: i64, segment: Segment, now_ns: 
         tcb.context.wake(tcb.owner)
     elif tcb.in_flight_count() > 0 and segment_length(segment) == 0 and (not has_moved or has_new_sack):
         recovery.on_duplicate(tcb, has_new_sack, now_ns)
+    if has_new_sack:
+        recovery.on_sacked(tcb, now_ns)
     # RFC 9293 section 3.10.7.4: only a newer segment, or a newer acknowledgment, may move the window (MUST-34).
     if tcb.snd_wl1 < seq or (tcb.snd_wl1 == seq and tcb.snd_wl2 <= ack):
         was_shut = tcb.snd_wnd == 0

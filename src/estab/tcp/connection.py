@@ -267,19 +267,15 @@ class Connection(Tcb):
         """Tell whether R2 is reached (RFC 9293 section 3.8.3). MUST-21, MUST-22, MUST-23."""
         config = self.context.config
         if self.user_timeout_ns > 0:
-            return now_ns - self.first_unanswered_ns >= self.user_timeout_ns
+            return self.retries > 0 and now_ns - self.first_unanswered_ns >= self.user_timeout_ns
         if self.state == abi.SYN_SENT:
             return self.retries >= self.syn_retries
         if self.state == abi.SYN_RECEIVED:
             return self.retries >= config.tcp_synack_retries
         if self.is_orphan:
-            return self.retries >= config.tcp_orphan_retries or self._has_waited_enough()
+            is_shut_for_long = self.snd_wnd == 0 and now_ns - self.first_unanswered_ns >= 2 * config.tcp_rto_max_ns
+            return self.retries >= config.tcp_orphan_retries or is_shut_for_long
         return self.retries >= config.tcp_retries2
-
-    def _has_waited_enough(self) -> bool:
-        """Tell whether an orphan has waited for a shut window for long enough, though its probes are answered (as Linux)."""
-        config = self.context.config
-        return self.backoff >= config.tcp_orphan_retries and timeout_ns(self) >= config.tcp_rto_max_ns
 
     def _give_up(self, now_ns: i64) -> None:
         counters = self.context.counters
@@ -303,7 +299,9 @@ class Connection(Tcb):
         if self.probes_out == 0:
             self.first_unanswered_ns = now_ns
         is_late = self.user_timeout_ns > 0 and self.probes_out > 0 and now_ns - self.first_unanswered_ns >= self.user_timeout_ns
-        if self.probes_out >= limit or is_late or (self.is_orphan and self._has_waited_enough()):
+        # As Linux: a peer that answers every probe keeps a program's connection open, not one that nobody waits for.
+        is_worn_out = self.is_orphan and self.backoff >= limit and timeout_ns(self) >= config.tcp_rto_max_ns
+        if self.probes_out >= limit or is_late or is_worn_out:
             self._tell_timer("persist", "given up")
             self.context.counters.TcpExtTCPAbortOnTimeout += 1
             waited = format_duration(now_ns - self.first_unanswered_ns)

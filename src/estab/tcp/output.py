@@ -14,7 +14,7 @@ from mypy_extensions import i64
 from estab import abi
 from estab.tcp import receive, recovery
 from estab.tcp.rtt import timeout_ns
-from estab.tcp.tcb import CA_DISORDER, CA_LOSS, CA_RECOVERY, NO_SEQ, SentSegment, Tcb
+from estab.tcp.tcb import CA_LOSS, CA_RECOVERY, NO_SEQ, SentSegment, Tcb
 from estab.units import MS, NEVER
 from estab.wire.seq import wrap
 from estab.wire.tcp import ACK, FIN, PSH, RST, SYN, URG, Segment, options_length
@@ -193,10 +193,10 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
     is_head = at == tcb.sent_head
     allowed = tcb.cwnd_bytes - (tcb.pipe_bytes - tcb.reno_sacked_bytes)
     limit = _text_limit(tcb)
-    if not tcb.is_fast_retransmit_due:
+    is_fast = tcb.is_fast_retransmit_due
+    if not is_fast:
         if tcb.pipe_bytes > 0 and min(lost.end - lost.seq, limit) > allowed:
             return None
-        limit = max(min(limit, allowed // limit * limit), limit)
     edge = tcb.snd_una + tcb.snd_wnd
     if lost.seq >= edge and not is_head:
         return None  # RFC 9293 SHLD-16: only inside the (shrunk) window; the first of all is its own probe
@@ -223,7 +223,7 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
         tcb.why = "fast retransmission"
     else:
         tcb.why = "retransmission"
-    if tcb.retransmit_ns == NEVER:
+    if is_fast or tcb.retransmit_ns == NEVER:
         arm_retransmit(tcb, now_ns)
     return _text_segment(tcb, lost, now_ns)
 
@@ -287,12 +287,11 @@ def _new_text(tcb: Tcb, now_ns: i64) -> Segment | None:
 
 
 def _congestion_room(tcb: Tcb, pipe: i64, mss: i64) -> i64:
-    """Give how much congestion control lets into the network now. With nothing in flight, at least one segment."""
+    """Give how much congestion control lets into the network now. With nothing in flight, at least one segment.
+
+    What SACK or duplicates say has arrived is out of the pipe: that is limited transmit (RFC 3042, RFC 6675 section 5).
+    """
     room = tcb.cwnd_bytes - pipe
-    if tcb.duplicate_acks > 0 and tcb.ca_state == CA_DISORDER and tcb.has_sack:
-        # Limited transmit (RFC 3042): a new segment for each of the first two duplicates. Without SACK the pipe shows it.
-        if room < mss:
-            room += min(tcb.duplicate_acks, 2) * mss
     if pipe <= 0:
         room = max(room, mss)
     return room
@@ -360,6 +359,7 @@ def _bare_fin(tcb: Tcb, now_ns: i64) -> Segment | None:
 
 def _arm_persist(tcb: Tcb, now_ns: i64) -> None:
     """Start probing a shut window after one timeout, then with back-off (RFC 9293 SHLD-29, SHLD-30)."""
+    tcb.backoff = 0
     tcb.persist_ns = now_ns + timeout_ns(tcb)
 
 

@@ -67,11 +67,13 @@ def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
     if not was_limited_by_loss:
         tcb.reno_sacked_bytes = 0
         tcb.congestion.on_ack(tcb, acked, now_ns)
-    elif ack >= tcb.recover:
-        _leave_recovery(tcb, now_ns)
     elif tcb.ca_state == CA_LOSS:
         tcb.is_cwnd_limited = True  # what was lost is still to be sent: the window is what holds it back
         tcb.congestion.on_ack(tcb, acked, now_ns)
+        if ack >= tcb.recover:
+            _leave_recovery(tcb, now_ns)
+    elif ack >= tcb.recover:
+        _leave_recovery(tcb, now_ns)
     elif not tcb.has_sack:
         # RFC 6582 step 3, partial acknowledgment: the next segment is lost too.
         tcb.reno_sacked_bytes = max(0, tcb.reno_sacked_bytes - max(0, acked - tcb.snd_mss()))
@@ -159,14 +161,22 @@ def on_duplicate(tcb: Tcb, has_new_sack: bool, now_ns: i64) -> None:
     if tcb.snd_una < tcb.recover and not tcb.has_sack:
         return
     mark_head_lost(tcb)
-    if tcb.lost_count == 0:
-        return
+    if tcb.lost_count > 0:
+        _enter_recovery(tcb, now_ns)
+
+
+def on_sacked(tcb: Tcb, now_ns: i64) -> None:
+    """SACK told of something new, on whatever segment: where that shows a loss, recovery begins (RFC 6675 section 5)."""
+    if tcb.lost_count > 0 and tcb.ca_state != CA_RECOVERY and tcb.ca_state != CA_LOSS:
+        _enter_recovery(tcb, now_ns)
+
+
+def _enter_recovery(tcb: Tcb, now_ns: i64) -> None:
     tcb.ssthresh_bytes = tcb.congestion.ssthresh(tcb, now_ns)
     tcb.cwnd_bytes = tcb.ssthresh_bytes
     tcb.recover = tcb.snd_nxt
     tcb.ca_state = CA_RECOVERY
     tcb.is_fast_retransmit_due = True
-    tcb.retransmit_ns = NEVER  # armed afresh when the segment goes
     if tcb.has_sack:
         tcb.context.counters.TcpExtTCPSackRecovery += 1
     else:
