@@ -1,9 +1,9 @@
 """Chance: streams of numbers that follow from a seed and a name, and from nothing else.
 
-- Every use of chance has a stream of its own (``Chance(seed, "link", "wifi", "phone", "loss")``), so that one more link, or
-  jitter beside loss, leaves the luck of everything else as it was.
-- The generator is SplitMix64, started from SHA-256 of the names: the same on every machine and in every version of Python,
-  which the standard library does not promise for ``random``.
+- Every use of chance has a stream of its own (``Chance(seed, "link", "wifi", "phone", "loss")``), so that one more
+  link, or jitter beside loss, leaves the luck of everything else as it was.
+- The generator is SplitMix64, started from SHA-256 of the names: the same on every machine and in every version of
+  Python, which the standard library does not promise for ``random``.
 """
 
 from __future__ import annotations

@@ -34,7 +34,10 @@ class Link:
         return self.there.is_cut
 
     def cut(self) -> None:
-        """Cut the cable. Frames in flight and in its queues are lost too. The hosts are not told: they see only silence."""
+        """Cut the cable.
+
+        Frames in flight and in its queues are lost too. The hosts are not told: they see only silence.
+        """
         if not self.is_cut:
             self._tell("cut")
             self.there.cut()
@@ -50,20 +53,20 @@ class Link:
     def set(self, **properties: Any) -> None:
         """Change properties (``delay= jitter= loss= rate= queue= mtu= reorder= duplicate= corrupt=``) from now on.
 
-        A pair or a dict gives them for each direction. The hosts are not told: an ``mtu`` below that of their interfaces
-        makes the link a black hole for larger packets.
+        A pair or a dict gives them for each direction. The hosts are not told: an ``mtu`` below that of their
+        interfaces makes the link a black hole for larger packets.
         """
-        changed = [
-            read_conditions(way.conditions, way.sender, way is self.there, properties) for way in (self.there, self.back)
-        ]
-        self.there.set(changed[0])
-        self.back.set(changed[1])
+        there = read_conditions(self.there.conditions, self.there.sender, True, properties)
+        back = read_conditions(self.back.conditions, self.back.sender, False, properties)
+        self.there.set(there)
+        self.back.set(back)
         self._tell("set " + ", ".join(f"{name}={value!r}" for name, value in properties.items()))
 
     def rule(self, rule: Rule) -> Callable[[], None]:
-        """Ask ``rule(sender, frame)`` about every frame put on the link, in either direction; ``True`` or a reason drops it.
+        """Ask ``rule(sender, frame)`` about every frame put on the link, in either direction.
 
-        Rules come before chance, in the order in which they were made. Returns a function that takes the rule away.
+        ``True`` or a reason drops it. Rules come before chance, in the order in which they were made. Returns a
+        function that takes the rule away.
         """
         for way in (self.there, self.back):
             way.rules.append(rule)

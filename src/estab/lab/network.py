@@ -74,9 +74,10 @@ class Network:
     def link(self, a: Node, b: Node, *, ethernet: bool = False, name: str | None = None, **properties: Any) -> Link:
         """Lay a cable between two hosts, with addresses at both ends and routes to everywhere.
 
-        Properties: ``delay= jitter=`` (``"40ms"``), ``loss= reorder= duplicate= corrupt=`` (``"2%"``), ``rate=`` (``"20Mbit"``),
-        ``queue=`` (frames, or bytes like ``"64KiB"``), ``mtu=``. A value holds for both directions; a pair is (from a, from b); a
-        dict names the sending host. ``ethernet=True``: frames with MAC addresses, ARP and neighbour discovery.
+        Properties: ``delay= jitter=`` (``"40ms"``), ``loss= reorder= duplicate= corrupt=`` (``"2%"``), ``rate=``
+        (``"20Mbit"``), ``queue=`` (frames, or bytes like ``"64KiB"``), ``mtu=``. A value holds for both directions; a
+        pair is (from a, from b); a dict names the sending host. ``ethernet=True``: frames with MAC addresses, ARP and
+        neighbour discovery.
         """
         if a is b:
             raise ValueError(f"link: both ends are {a.name}")
@@ -133,7 +134,10 @@ class Network:
         return self._agenda.now_ns
 
     def at(self, time: int | float | str, action: Callable[..., object], *args: Any) -> None:
-        """Call ``action(*args)`` at a virtual time (``"5s"``, or seconds): cut a cable, start a program. It can't wait."""
+        """Call ``action(*args)`` at a virtual time (``"5s"``, or seconds): cut a cable, start a program.
+
+        It can't wait.
+        """
         due_ns = duration_ns(time, "time")
         if due_ns < self.now_ns:
             raise ValueError(f"time: {time!r} is past: it is {self.now:g}s")
@@ -150,8 +154,8 @@ class Network:
         """Run until a virtual time; without one, until every program is done.
 
         A server that waits for callers and for nothing else counts as done once the others are, and nothing is on its
-        way any more; so does every ``daemon``. A program that raises ends the run with its exception, unless ``check`` is
-        ``False``: then ``result()`` has it. Raises ``Deadlock`` where nothing can happen any more and programs wait.
+        way any more; so does every ``daemon``. A program that raises ends the run with its exception, unless ``check``
+        is ``False``: then ``result()`` has it. Raises ``Deadlock`` where nothing can happen any more and programs wait.
         """
         until_ns = NEVER if until is None else duration_ns(until, "until")
         if until_ns < self.now_ns:
@@ -164,7 +168,10 @@ class Network:
             raise Deadlock(f"nothing is left to happen at {self.now:g}s, and programs wait:\n{self._programs.report()}")
 
     def step(self) -> bool:
-        """Let the next thing happen, and every program run until it waits again. ``False``: nothing is left to happen."""
+        """Let the next thing happen, and every program run until it waits again.
+
+        ``False``: nothing is left to happen.
+        """
         before = self._scheduler.steps
         had_programs = bool(self._scheduler.runnable)
         self._programs.is_checking = True
@@ -175,12 +182,16 @@ class Network:
 
     def close(self) -> None:
         """End programs that have not finished. The network can be looked at, but does not run again. Idempotent."""
+        if self._scheduler.is_running:
+            raise RuntimeError("close: the network is running; only what runs it can close it")
         self._close()
 
     def __enter__(self) -> Network:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -256,7 +267,8 @@ def _read_config(words: dict[str, Any]) -> Config:
         full = f"{name}_ns" if f"{name}_ns" in NAMES else name
         if full not in NAMES:
             near = difflib.get_close_matches(name, NAMES, 1)
-            raise TypeError(f"a host has no setting {name!r}" + (f"; did you mean {near[0].removesuffix('_ns')}?" if near else ""))
+            hint = f"; did you mean {near[0].removesuffix('_ns')}?" if near else ""
+            raise TypeError(f"a host has no setting {name!r}{hint}")
         is_words = full.endswith("_ns") and (full != name or isinstance(value, str))
         config.set(full, duration_ns(value, name) if is_words else value)
     return config

@@ -1,7 +1,7 @@
 """``Node``: a host of the virtual network, as users, programs and links see it.
 
-It is the ``Kernel`` of its programs: their calls wait in virtual time, by the scheduler. A blocking call from outside of
-any program (a test's own thread, a prompt) runs the network until it can go on.
+It is the ``Kernel`` of its programs: their calls wait in virtual time, by the scheduler. A blocking call from outside
+of any program (a test's own thread, a prompt) runs the network until it can go on.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ R = TypeVar("R")
 EPOCH_NS: Final = 1_767_225_600_000_000_000
 """What the calendar says when a network starts: 2026-01-01 00:00 UTC."""
 _SPINS_FREE: Final = 100_000
-_SPIN_NS_MAX: Final = 1_000_000
+_NAP_NS: Final = 1000
+_NAPS_EACH: Final = 256
+_NAP_DOUBLINGS: Final = 10
 
 
 class Node(Kernel):
@@ -48,7 +50,9 @@ class Node(Kernel):
 
     is_virtual = True
 
-    def __init__(self, host: Host, scheduler: Scheduler, topology: Topology, programs: Programs, chance: Chance) -> None:
+    def __init__(
+        self, host: Host, scheduler: Scheduler, topology: Topology, programs: Programs, chance: Chance,
+    ) -> None:
         super().__init__(host)
         self._scheduler = scheduler
         self._agenda = scheduler.agenda
@@ -113,7 +117,10 @@ class Node(Kernel):
             yield self
 
     def power_off(self) -> None:
-        """Take the host's power: programs, connections and memory are gone, and nobody is told. For actions, not programs."""
+        """Take the host's power: programs, connections and memory are gone, and nobody is told.
+
+        For actions, not programs.
+        """
         if not self.is_powered:
             return
         strand = self._scheduler.current
@@ -192,7 +199,7 @@ class Node(Kernel):
         strand = scheduler.current
         if strand is None:
             return self._run_network(wait)
-        strand.spins = 0
+        strand.spins = strand.naps = 0
         started_ns = self._agenda.now_ns
         while True:
             self._enlist(strand, wait)
@@ -224,16 +231,16 @@ class Node(Kernel):
         """Let virtual time pass for a program that looks again and again without waiting.
 
         A program is infinitely fast: one that polls until something changes would never let it change. So after many
-        looks each one takes a microsecond, and later up to a millisecond, until it waits again.
+        looks each one takes a microsecond, and later up to a millisecond, until it waits in earnest.
         """
         strand = self._scheduler.current
         if strand is None:
             return
         strand.spins += weight
         if strand.spins > _SPINS_FREE:
-            spins = strand.spins
-            self.sleep(min(1000 << min((spins - _SPINS_FREE) // _SPINS_FREE, 10), _SPIN_NS_MAX))
-            strand.spins = spins
+            naps = strand.naps
+            self.sleep(_NAP_NS << min(naps // _NAPS_EACH, _NAP_DOUBLINGS))
+            strand.spins, strand.naps = _SPINS_FREE, naps + 1
 
     def resolve(self, name: str, family: int) -> list[bytes]:
         """Look up a host of the network."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from estab.lab.strands import ProgramEnded, Scheduler, Strand
+from estab.sockets import module
 from estab.sockets.kernel import Kernel, Wait, activated, current
 from estab.units import format_duration
 
@@ -68,8 +69,8 @@ class Program(Generic[R]):
     def is_busy(self) -> bool:
         """Tell whether it has something to do or something of its own to wait for.
 
-        It has not where it is done, and where all its strands wait, without a deadline or polling idly, and one of them for
-        callers: then it is a server with no one to serve.
+        It has not where it is done, and where all its strands wait, without a deadline or polling idly, and one of them
+        for callers: then it is a server with no one to serve.
         """
         if self.done:
             return False
@@ -109,7 +110,7 @@ class Programs:
               name: str | None) -> Program[Any]:
         """Start a function on a host at a virtual time."""
         if not callable(function):
-            raise TypeError(f"run: {function!r} is not a function; give its arguments behind it: host.run(function, 1, 2)")
+            raise TypeError(f"run: {function!r} is not a function; give the arguments behind it: host.run(f, 1, 2)")
         name = name or str(getattr(function, "__name__", function))
         program: Program[Any] = Program(node, name, is_daemon, self._scheduler)
         strand = self._scheduler.spawn(
@@ -149,12 +150,13 @@ class Programs:
         exception: BaseException | None = None
         try:
             with activated(node):
-                value = function(*args)
+                value = module.stand_in_for(function)(*args)
                 if inspect.iscoroutine(value):
                     with asyncio.Runner(loop_factory=node.new_event_loop) as runner:
                         value = runner.run(value)
         except ProgramEnded:
-            program.finish(None, Unfinished(f"{program.name} on {node.name}: the network was closed before it finished"))
+            text = f"{program.name} on {node.name}: the network was closed before it finished"
+            program.finish(None, Unfinished(text))
             raise
         except BaseException as error:
             error.add_note(f"in program {program.name} on host {node.name}, at {format_duration(node.now_ns())}")

@@ -27,6 +27,9 @@ _OVERTAKERS_MAX: Final = 4
 class Stage:
     """One step of a frame's way. ``next`` is the one behind it; the last gives frames to the receiver."""
 
+    asked_by: str
+    """The condition that asks for this stage by not being 0. Every link has an ``mtu``."""
+
     def __init__(self, way: Way, chance: Chance) -> None:
         self.way = way
         self.chance = chance
@@ -38,7 +41,7 @@ class Stage:
 
     def is_needed(self) -> bool:
         """Tell whether the way's conditions ask for this stage, or frames are still held in it."""
-        raise NotImplementedError
+        return len(self) > 0 or bool(getattr(self.way.conditions, self.asked_by))
 
     def take(self, frame: bytes) -> None:
         """Take over a frame."""
@@ -53,9 +56,11 @@ class Rules(Stage):
     """Takes out what one of the user's rules says, before chance has a say."""
 
     def is_needed(self) -> bool:
+        """Tell whether there are rules."""
         return bool(self.way.rules)
 
     def take(self, frame: bytes) -> None:
+        """Ask the rules in their order."""
         way = self.way
         for rule in tuple(way.rules):
             verdict = rule(way.sender, frame)
@@ -68,10 +73,10 @@ class Rules(Stage):
 class Mtu(Stage):
     """Takes out what is larger than the link carries."""
 
-    def is_needed(self) -> bool:
-        return True
+    asked_by = "mtu"
 
     def take(self, frame: bytes) -> None:
+        """Measure the packet."""
         way = self.way
         if len(frame) - way.header_bytes > way.conditions.mtu:
             way.drop(DropReason.LINK_MTU, frame)
@@ -80,7 +85,12 @@ class Mtu(Stage):
 
 
 class Rate(Stage):
-    """Sends one frame after the other at the link's rate. What has to wait does so in a bounded queue, the rest is dropped."""
+    """Sends one frame after the other at the link's rate.
+
+    What has to wait does so in a bounded queue, the rest is dropped.
+    """
+
+    asked_by = "rate_bps"
 
     def __init__(self, way: Way, chance: Chance) -> None:
         super().__init__(way, chance)
@@ -92,10 +102,8 @@ class Rate(Stage):
     def __len__(self) -> int:
         return len(self._waiting) + (self._sending is not None)
 
-    def is_needed(self) -> bool:
-        return self.way.conditions.rate_bps > 0 or len(self) > 0
-
     def take(self, frame: bytes) -> None:
+        """Send it now, queue it or drop it."""
         if self._sending is None:
             self._send(frame)
         elif self._is_full(len(frame)):
@@ -105,6 +113,7 @@ class Rate(Stage):
             self._waiting_bytes += len(frame)
 
     def clear(self) -> list[bytes]:
+        """Give up all frames held, oldest first."""
         frames = [] if self._sending is None else [self._sending]
         frames.extend(self._waiting)
         self._waiting.clear()
@@ -141,10 +150,10 @@ class Rate(Stage):
 class Loss(Stage):
     """Loses frames by chance, each alone."""
 
-    def is_needed(self) -> bool:
-        return self.way.conditions.loss > 0
+    asked_by = "loss"
 
     def take(self, frame: bytes) -> None:
+        """Lose it or not."""
         if self.chance.happens(self.way.conditions.loss):
             self.way.drop(DropReason.LINK_LOSS, frame)
         else:
@@ -154,10 +163,10 @@ class Loss(Stage):
 class Corrupt(Stage):
     """Changes one bit by chance. The receiver's checksums see it; with Ethernet, already its frame check."""
 
-    def is_needed(self) -> bool:
-        return self.way.conditions.corrupt > 0
+    asked_by = "corrupt"
 
     def take(self, frame: bytes) -> None:
+        """Damage it or not."""
         if not self.chance.happens(self.way.conditions.corrupt):
             self.next.take(frame)
         elif self.way.header_bytes:
@@ -172,10 +181,10 @@ class Corrupt(Stage):
 class Duplicate(Stage):
     """Sends frames twice by chance."""
 
-    def is_needed(self) -> bool:
-        return self.way.conditions.duplicate > 0
+    asked_by = "duplicate"
 
     def take(self, frame: bytes) -> None:
+        """Send it once or twice."""
         if self.chance.happens(self.way.conditions.duplicate):
             self.next.take(frame)
         self.next.take(frame)
@@ -183,6 +192,8 @@ class Duplicate(Stage):
 
 class Reorder(Stage):
     """Holds frames back by chance until one to four later ones have passed, or for the link's delay (at least 1 ms)."""
+
+    asked_by = "reorder"
 
     def __init__(self, way: Way, chance: Chance) -> None:
         super().__init__(way, chance)
@@ -193,10 +204,8 @@ class Reorder(Stage):
     def __len__(self) -> int:
         return len(self._held)
 
-    def is_needed(self) -> bool:
-        return self.way.conditions.reorder > 0 or len(self._held) > 0
-
     def take(self, frame: bytes) -> None:
+        """Hold it or let it pass those that are held."""
         if self.chance.happens(self.way.conditions.reorder):
             self._hold(frame)
             return
@@ -207,6 +216,7 @@ class Reorder(Stage):
                 self._release(number)
 
     def clear(self) -> list[bytes]:
+        """Give up all frames held, oldest first."""
         frames = list(self._held.values())
         self._held.clear()
         self._to_pass.clear()
@@ -229,6 +239,8 @@ class Reorder(Stage):
 class Delay(Stage):
     """The time that a frame flies. A frame never arrives before one that was sent earlier, whatever the jitter."""
 
+    asked_by = "mtu"
+
     def __init__(self, way: Way, chance: Chance) -> None:
         super().__init__(way, chance)
         self._flying: dict[int, bytes] = {}
@@ -238,10 +250,8 @@ class Delay(Stage):
     def __len__(self) -> int:
         return len(self._flying)
 
-    def is_needed(self) -> bool:
-        return True
-
     def take(self, frame: bytes) -> None:
+        """Let it fly."""
         if len(self._flying) >= FLIGHT_FRAMES_MAX:
             self.way.drop(DropReason.LINK_QUEUE_FULL, frame)
             return
@@ -255,6 +265,7 @@ class Delay(Stage):
         agenda.at(due_ns, self._arrive, self._count)
 
     def clear(self) -> list[bytes]:
+        """Give up all frames held, oldest first."""
         frames = list(self._flying.values())
         self._flying.clear()
         self._last_due_ns = 0

@@ -36,7 +36,9 @@ class ProgramEnded(BaseException):
 
 
 class Habit:
-    """Notices a server that only polls: it waits for callers, time and again for the same time, and does nothing between."""
+    """Notices a server that only polls: it waits for callers, time and again for the same time, and does nothing
+    between.
+    """
 
     __slots__ = ("_ended_ns", "_inputs", "_lasted_ns", "_times")
 
@@ -73,7 +75,9 @@ class Strand:
         self.since_ns = 0
         self.habit = Habit()
         self.spins = 0
-        """Polls without a result since it last waited; see ``Node.spin``."""
+        """Looks without a result since it last waited, by their weight; see ``Node.spin``."""
+        self.naps = 0
+        """How often it was made to sleep for that."""
         self.baton = _thread.allocate_lock()
         self.baton.acquire()
         self.is_stranded = False
@@ -154,12 +158,12 @@ class Scheduler:
         return strand
 
     def drive(self, is_over: Callable[[], bool], until_ns: int) -> None:
-        """Run until ``is_over`` says so, nothing is left to happen, or the next thing to happen is later than ``until_ns``.
+        """Run until ``is_over`` says so, nothing is left to happen, or what is left comes after ``until_ns``.
 
         Raises what an entry of the agenda raised, and what ``fail`` was told.
         """
         if self.is_running:
-            raise RuntimeError("the network is running already: only a program may wait in it, not an action or an observer")
+            raise RuntimeError("the network is running: only a program may wait in it, not an action or an observer")
         if self.is_closing:
             raise RuntimeError("the network is closed")
         self._is_over, self._until_ns = is_over, until_ns
@@ -172,16 +176,14 @@ class Scheduler:
             self.current = None
             self._is_over = _yes
             self._join()
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
+        self._raise_failure()
 
     def wait(self, wait: Wait) -> None:
         """Put the running strand to sleep until it is woken or its deadline comes. Raises ``ProgramEnded``."""
         strand = self.current
         assert strand is not None
         if strand.thread is not threading.current_thread():
-            raise RuntimeError(f"a thread that the lab does not know waits in {wait.describe()}; start it inside a program")
+            raise RuntimeError(f"a thread that is no program waits for {wait.describe()}; start it inside one")
         self._ensure_open(strand)
         strand.wait = wait
         strand.since_ns = self.agenda.now_ns
@@ -279,6 +281,11 @@ class Scheduler:
             self._driver.release()
             strand.baton.acquire()
         raise ProgramEnded(f"{strand.name}: the network was closed")
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     def _join(self) -> None:
         for thread in self._gone:

@@ -1,10 +1,10 @@
 """Addresses, routes and names of a virtual network.
 
-- Link number N, from 0, is the networks ``10.<N / 256>.<N % 256>.0/24`` and ``fd00:0:0:N::/64``; the host named first has the
-  address that ends in 1, the other the one that ends in 2.
+- Link number N, from 0, is the networks ``10.<N / 256>.<N % 256>.0/24`` and ``fd00:0:0:N::/64``; the host named first
+  has the address that ends in 1, the other the one that ends in 2.
 - Every host has a static route to every network, along a shortest way over hosts that forward. Among equally short ways
   the one over the link that was made first is taken.
-- A name stands for all addresses of its host: those on a link shared with who asks first, IPv4 before IPv6.
+- A name stands for all addresses of its host: IPv4 before IPv6, and those first that are nearest to who asks.
 """
 
 from __future__ import annotations
@@ -89,9 +89,11 @@ class Topology:
         return self._ports_of.get(node.name, [])
 
     def addresses_of(self, node: Node, asker: Node | None = None) -> list[bytes]:
-        """Give a host's addresses, IPv4 first, and of each version those that ``asker`` has a link to first."""
-        shared = {port.link for port in self.ports_of(asker)} if asker is not None and asker is not node else set()
-        ports = sorted(self.ports_of(node), key=lambda port: port.link not in shared)
+        """Give a host's addresses, IPv4 first, and of each version those first that are nearest to ``asker``."""
+        ports = self.ports_of(node)
+        if asker is not None and asker is not node and len(ports) > 1:
+            near = [port.link for port in self.ports_of(asker)] + list(self._ways_from(asker))
+            ports = sorted(ports, key=lambda port: near.index(port.link) if port.link in near else len(near))
         return [port.v4 for port in ports] + [port.v6 for port in ports]
 
     def resolve(self, name: str, family: int, asker: Node) -> list[bytes]:
@@ -154,7 +156,7 @@ class Topology:
             self._routes[node.name, number] = hop
 
     def _ways_from(self, node: Node) -> dict[int, _Hop]:
-        """Find the first hop to every network that is not on a link of the host itself (breadth first)."""
+        """Find the first hop to every network that is not on a link of the host itself, the nearest first."""
         own = {port.link for port in self.ports_of(node)}
         ways: dict[int, _Hop] = {}
         seen = {node.name}

@@ -27,8 +27,7 @@ _STAGES: Final[tuple[type[Stage], ...]] = (Rules, Mtu, Rate, Loss, Corrupt, Dupl
 class _Arrival(Stage):
     """The end of the way."""
 
-    def is_needed(self) -> bool:
-        return True
+    asked_by = "mtu"
 
     def take(self, frame: bytes) -> None:
         if not self.way.is_heard:
@@ -41,8 +40,10 @@ class _Arrival(Stage):
 class Way:
     """The way from ``sender`` over a link. ``deliver`` takes each frame that comes through, at its time."""
 
-    def __init__(self, link: str, sender: str, conditions: Conditions, header_bytes: int, agenda: Agenda, chance: Chance,
-                 deliver: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, link: str, sender: str, conditions: Conditions, header_bytes: int, agenda: Agenda, chance: Chance,
+        deliver: Callable[[bytes], None],
+    ) -> None:
         self.link = link
         self.sender = sender
         self.conditions = conditions

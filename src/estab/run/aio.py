@@ -1,7 +1,7 @@
 """asyncio on a host: its own ``SelectorEventLoop`` over a selector of ours.
 
-Transports, streams, TLS and ``sock_*`` are CPython's. Different here: the clock is the host's, names are looked up at once
-and without threads, and what the operating system would have to do fails with a sentence.
+Transports, streams, TLS and ``sock_*`` are CPython's. Different here: the clock is the host's, names are looked up at
+once and without threads, and what the operating system would have to do fails with a sentence.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     async def subprocess_exec(self, protocol_factory: Any, *args: Any, **kwargs: Any) -> NoReturn:
         """Raise: a process of the operating system has its network, not the host's."""
-        raise NotImplementedError("a subprocess would use the operating system's network and clock, not the host's: run "
-                                  "the other program by @host.run")
+        raise NotImplementedError("a subprocess would use the operating system's network and clock, not the host's: "
+                                  "run the other program by @host.run")
 
     async def subprocess_shell(self, protocol_factory: Any, cmd: Any, **kwargs: Any) -> NoReturn:
         """Raise: a process of the operating system has its network, not the host's."""

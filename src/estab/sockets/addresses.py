@@ -37,5 +37,6 @@ def numeric(kernel: Kernel, family: int, address: Any, call: str) -> Any:
 def _interface_index(kernel: Kernel, name: str) -> int:
     interface = kernel.host.find_interface(name)
     if interface is None:
-        raise os_socket.gaierror(os_socket.EAI_NONAME, f"Name or service not known: no interface {name!r} on {kernel.name}")
+        text = f"Name or service not known: no interface {name!r} on {kernel.name}"
+        raise os_socket.gaierror(os_socket.EAI_NONAME, text)
     return interface.index

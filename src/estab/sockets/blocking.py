@@ -1,7 +1,7 @@
 """Sockets that wait: what every call of a ``Socket`` has in common.
 
-A call first tries. Where the host says EAGAIN it waits by the kernel until the socket is ready and tries again, or gives up
-as its timeout says. Whatever changed goes out by the kernel's ``flush``.
+A call first tries. Where the host says EAGAIN it waits by the kernel until the socket is ready and tries again, or
+gives up as its timeout says. Whatever changed goes out by the kernel's ``flush``.
 """
 
 from __future__ import annotations
@@ -117,7 +117,10 @@ class Blocking(os_socket.socket):
 
     def _attempt(self, attempt: Callable[[int], T], bits: int, name: str, flags: int = 0,
                  deadline_ns: int | None = _BY_TIMEOUT) -> T:
-        """Try, and wait for POLL ``bits`` and try again while the host says EAGAIN. ``TimeoutError`` past the deadline."""
+        """Try, and wait for POLL ``bits`` and try again while the host says EAGAIN.
+
+        ``TimeoutError`` past the deadline.
+        """
         kernel = self.kernel
         with kernel.lock:
             while True:
@@ -146,7 +149,8 @@ class Blocking(os_socket.socket):
         """Wait until ``is_ready``, which is asked when the socket has news; with ``fd`` -1, when the host has any."""
         kernel = self.kernel
         host = self.descriptor
-        wait = Wait(is_ready, lambda: f"{name}() on {describe(host)}", deadline_ns, fd or host.fd, lambda: is_serving(host))
+        wait = Wait(
+            is_ready, lambda: f"{name}() on {describe(host)}", deadline_ns, fd or host.fd, lambda: is_serving(host))
         if kernel.call == 0:
             return kernel.wait(wait)
         number = calls.blocked(kernel, host.fd, wait.describe())

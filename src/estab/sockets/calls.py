@@ -79,7 +79,9 @@ class Telling:
         """Tell what the call gives back."""
         self._finish(fd, result, "")
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+    ) -> None:
         if isinstance(error, Exception):
             self._finish(self.fd, "", write_error(error))
         elif self._number:
@@ -118,7 +120,8 @@ def write_arguments(args: tuple[object, ...], kwargs: dict[str, object]) -> str:
 
 def _write_option(args: tuple[object, ...], kwargs: dict[str, object]) -> str:
     level, name = args[:2]
-    words = option_name(level, name) if isinstance(level, int) and isinstance(name, int) else write_arguments((level, name), {})
+    is_known = isinstance(level, int) and isinstance(name, int)
+    words = option_name(int(level), int(name)) if is_known else f"{level!r}, {name!r}"  # type: ignore[call-overload]
     return ", ".join([words, *map(write_value, args[2:])])
 
 

@@ -1,7 +1,7 @@
 """A descriptor of the operating system whose read-readiness follows a socket of ours.
 
-Libraries poll ``fileno()`` from C or hand it to an event loop of their own. Nothing can be read from it or written to it
-but by this file; it only rings. Where the system has eventfd it is one, else the reading end of a pipe.
+Libraries poll ``fileno()`` from C or hand it to an event loop of their own. Nothing can be read from it or written to
+it but by this file; it only rings. Where the system has eventfd it is one, else the reading end of a pipe.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What a socket asks of the world around its host: the time, to wait, to have frames sent, and names.
 
-- A ``Kernel`` stands between programs and one host. The lab has one in virtual time, the wire one with a thread that pumps.
+- A ``Kernel`` stands between programs and one host. The lab has one in virtual time, the wire one with a thread that
+  pumps.
 - ``lock`` is held around every touch of the host; ``wait`` gives it up while it sleeps.
 - After each input to the host comes ``flush``: it drains what the host has to say, and wakes who waits for it.
 - A socket that is only collected, not closed, may be found in the middle of the host's work: it is ``abandon``-ed and
@@ -89,7 +90,9 @@ class Kernel(ABC):
     """One host as its programs see it."""
 
     is_virtual: bool = False
-    """Its clocks and its entropy are not the operating system's: ``time``, ``random`` and ``os.urandom`` mean the host's."""
+    """Its clocks and its entropy are not the operating system's: ``time``, ``random`` and ``os.urandom`` mean the
+    host's.
+    """
 
     def __init__(self, host: Host) -> None:
         self.host = host

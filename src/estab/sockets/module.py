@@ -1,11 +1,11 @@
 """Stands in for the standard library, thread by thread.
 
-While anything is installed, functions of ``socket``, ``select``, ``selectors``, ``time``, ``asyncio``, ``os`` and ``random`` are
-replaced by ones that look at who calls: a program of a host gets the host's, everybody else the original. Undone, everything
-is as it was.
+While anything is installed, functions of ``socket``, ``select``, ``selectors``, ``time``, ``asyncio``, ``os`` and
+``random`` are replaced by ones that look at who calls: a program of a host gets the host's, everybody else the
+original. Undone, everything is as it was.
 
-- ``socket.socket`` stays the class it is; for a program of a host its ``__new__`` makes an ``estab.Socket``, a subclass. So
-  early bindings (``from socket import socket``), ``isinstance`` and subclasses work as ever.
+- ``socket.socket`` stays the class it is; for a program of a host its ``__new__`` makes an ``estab.Socket``, a
+  subclass. So early bindings (``from socket import socket``), ``isinstance`` and subclasses work as ever.
 - A function that some module took by name before (``from time import sleep``) is replaced in that module too. What was
   kept in another place (a default argument, a class's attribute) is not found.
 - Clocks and entropy are replaced only where the host's are virtual. ``datetime.now()`` can't be replaced.
@@ -23,6 +23,7 @@ import socket
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ from estab.sockets.socket import Socket
 if TYPE_CHECKING:
     from estab.sockets.kernel import Kernel
 
-__all__ = ["installed", "patched"]
+__all__ = ["installed", "patched", "stand_in_for"]
 
 
 @contextmanager
@@ -50,16 +51,24 @@ def installed(kernel: Kernel) -> Iterator[None]:
 def patched() -> Iterator[None]:
     """Have the standard library replaced. Nests, and may be used by several threads at once."""
     with _lock:
-        _Patches.users += 1
-        if _Patches.users == 1:
+        _patches.users += 1
+        if _patches.users == 1:
             _apply()
     try:
         yield
     finally:
         with _lock:
-            _Patches.users -= 1
-            if _Patches.users == 0:
+            _patches.users -= 1
+            if _patches.users == 0:
                 _undo()
+
+
+def stand_in_for(function: Any) -> Any:
+    """Give what stands in for one of the standard library's functions that was taken before; any other as it is."""
+    for patch in _functions():
+        if patch.original is function:
+            return patch.replacement
+    return function
 
 
 # --- what is replaced
@@ -89,10 +98,14 @@ _mixtures: dict[type[socket.socket], type[Socket]] = {}
 class _Patches:
     """What is applied now, and what was learnt of early bindings."""
 
-    users = 0
-    applied: list[_Patch] = []
-    scanned: set[int] = set()
-    early: list[_Patch] = []
+    def __init__(self) -> None:
+        self.users = 0
+        self.applied: list[_Patch] = []
+        self.scanned: weakref.WeakSet[ModuleType] = weakref.WeakSet()
+        self.early: list[_Patch] = []
+
+
+_patches: Final = _Patches()
 
 
 def _dispatch(original: Any, stand_in: stand_ins.StandIn, only_virtual: bool) -> Any:
@@ -123,6 +136,7 @@ def _functions() -> tuple[_Patch, ...]:
     add(select, stand_ins.select_stand_ins(), False)
     add(time, stand_ins.time_stand_ins(), True)
     add(os, {"urandom": stand_ins.urandom}, True)
+    add(random, {"_urandom": stand_ins.urandom}, True)
     add(random, stand_ins.entropy_stand_ins(), True)
     add(asyncio, {"new_event_loop": stand_ins.new_event_loop}, False)
     return tuple(patches)
@@ -175,38 +189,38 @@ def _new(cls: type[socket.socket], *args: Any, **kwargs: Any) -> socket.socket:
 
 
 def _apply() -> None:
-    _Patches.applied = [*_functions(), *_members()]
-    for patch in _Patches.applied:
+    _patches.applied = [*_functions(), *_members()]
+    for patch in _patches.applied:
         patch.apply()
     socket.socket.__new__ = _new  # type: ignore[method-assign,assignment]
-    _scan({id(patch.original): patch for patch in _functions()}, is_early=True)
-    for patch in _Patches.early:
+    _scan({id(patch.original): patch for patch in _functions()})
+    for patch in _patches.early:
         if vars(patch.owner).get(patch.name) is patch.original:
             patch.apply()
 
 
 def _undo() -> None:
     del socket.socket.__new__
-    for patch in reversed(_Patches.applied):
+    for patch in reversed(_patches.applied):
         patch.undo()
     # Modules that were imported meanwhile took the stand-ins by name.
-    _scan({id(patch.replacement): patch for patch in _functions()}, is_early=False)
-    for patch in _Patches.early:
+    _scan({id(patch.replacement): patch for patch in _functions()})
+    for patch in _patches.early:
         if vars(patch.owner).get(patch.name) is patch.replacement:
             patch.undo()
-    _Patches.applied = []
+    _patches.applied = []
 
 
-def _scan(by_id: dict[int, _Patch], is_early: bool) -> None:
+def _scan(by_id: dict[int, _Patch]) -> None:
     """Find where modules that were not looked at before keep a replaced function under a name of their own."""
     owners = {id(patch.owner) for patch in _functions()}
     for name, module in list(sys.modules.items()):
-        if id(module) in _Patches.scanned or not isinstance(module, ModuleType) or id(module) in owners:
+        if not isinstance(module, ModuleType) or module in _patches.scanned or id(module) in owners:
             continue
-        _Patches.scanned.add(id(module))
+        _patches.scanned.add(module)
         if name == "estab" or name.startswith("estab."):
             continue
         for key, value in list(vars(module).items()):
             patch = by_id.get(id(value))
             if patch is not None:
-                _Patches.early.append(_Patch(module, key, patch.original, patch.replacement))
+                _patches.early.append(_Patch(module, key, patch.original, patch.replacement))

@@ -112,7 +112,8 @@ def _active(kernel: Kernel, text: str, family: int, flags: int) -> list[bytes]:
         try:
             parse_address(text.partition("%")[0])
         except ValueError:
-            raise os_socket.gaierror(os_socket.EAI_NONAME, f"Name or service not known: {text!r} is not numeric") from None
+            message = f"Name or service not known: {text!r} is not numeric"
+            raise os_socket.gaierror(os_socket.EAI_NONAME, message) from None
     return lookup(kernel, text, family)
 
 

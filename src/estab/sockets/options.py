@@ -1,7 +1,7 @@
 """The one table of socket options: what ``getsockopt`` and ``setsockopt`` know.
 
-What is not in it fails with ENOPROTOOPT, as on Linux. Values are integers as C's ``int``, or bytes where the option is a
-structure. Buffers are doubled when set and shown doubled, as Linux does.
+What is not in it fails with ENOPROTOOPT, as on Linux. Values are integers as C's ``int``, or bytes where the option is
+a structure. Buffers are doubled when set and shown doubled, as Linux does.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def set_option(socket: Socket, level: int, name: int, value: int | bytes, now_ns
     elif len(value) >= _INT.size:
         option.set(socket, int.from_bytes(value[: _INT.size], sys.byteorder, signed=True), now_ns)
     else:
-        raise os_error(errno.EINVAL, f"invalid argument: {option_name(level, name)} takes an int, not {len(value)} bytes")
+        words = f"invalid argument: {option_name(level, name)} takes an int, not {len(value)} bytes"
+        raise os_error(errno.EINVAL, words)
 
 
 def option_name(level: int, name: int) -> str:
@@ -83,7 +84,7 @@ def _flag(attribute: str, kinds: tuple[int, ...] = _BOTH) -> _Option:
                    lambda socket, value, now_ns: setattr(socket, attribute, value != 0))
 
 
-def _number(attribute: str, kinds: tuple[int, ...] = _BOTH, unit: int = 1, low: int = 0, high: int = 2**31 - 1) -> _Option:
+def _number(attribute: str, kinds: tuple[int, ...], unit: int = 1, low: int = 0, high: int = 2**31 - 1) -> _Option:
     def set_number(socket: Any, value: int, now_ns: int) -> None:
         if not low <= value <= high:
             raise os_error(errno.EINVAL, f"invalid argument: {value} is not from {low} to {high}")

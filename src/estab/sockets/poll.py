@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import math
 import select as os_select
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,8 +52,8 @@ def find_socket(kernel: Kernel, fileobj: Any) -> Socket:
         raise ValueError(f"file descriptor cannot be a negative integer ({number})")
     socket = kernel.by_number.get(number)
     if socket is None:
-        raise os_error(errno.EBADF, f"bad file descriptor: {number} is not a socket of host {kernel.name}; the operating "
-                       "system's descriptors can't be waited for here")
+        raise os_error(errno.EBADF, f"bad file descriptor: {number} is not a socket of host {kernel.name}; the "
+                       "operating system's descriptors can't be waited for here")
     return socket
 
 
@@ -138,7 +138,7 @@ class Interests:
         found: list[tuple[int, int]] = []
         for interest in list(self._hot):
             bits = interest.bits()
-            if not bits or interest.events & _ONESHOT and not interest.events & 0xFFFF:
+            if not bits or interest.events == _ONESHOT:
                 del self._hot[interest]
                 continue
             found.append((interest.number, bits))
@@ -181,7 +181,7 @@ class Interests:
 
 
 def is_serving(descriptor: Descriptor) -> bool:
-    """Tell whether a descriptor is one on which strangers call: a listener, or a bound datagram socket without a peer."""
+    """Tell whether strangers call on a descriptor: a listener, or a bound datagram socket without a peer."""
     if isinstance(descriptor, StreamSocket):
         return descriptor.listener is not None
     return isinstance(descriptor, DatagramSocket) and descriptor.binding is not None and not descriptor.remote
@@ -215,8 +215,9 @@ def _wait_for(kernel: Kernel, asked: Sequence[tuple[Descriptor, int]], timeout_s
     if timeout_s is not None and timeout_s <= 0:
         kernel.spin(_SPIN_WEIGHT)
         return
-    describe: Callable[[], str] = lambda: describe_wait(name, [descriptor for descriptor, _ in asked])  # noqa: E731
-    kernel.wait(Wait(is_ready, describe, deadline_from(kernel, timeout_s), -1, serves))
+    deadline_ns = deadline_from(kernel, timeout_s)
+    words = lambda: describe_wait(name, [descriptor for descriptor, _ in asked])  # noqa: E731
+    kernel.wait(Wait(is_ready, words, deadline_ns, -1, serves))
 
 
 def select(
@@ -265,11 +266,12 @@ class Poll:
         kernel = self._kernel
         timeout_s = None if timeout is None or timeout < 0 else timeout * MS / SECOND
         with kernel.lock:
-            gone = [(number, POLLNVAL) for number in self._asked if number not in kernel.by_number and _is_closed(number)]
+            gone = [number for number in self._asked if number not in kernel.by_number and _is_closed(number)]
             if gone:
-                return gone
+                return [(number, POLLNVAL) for number in gone]
             asked = [
-                (number, find_socket(kernel, number).descriptor, events | _ALWAYS) for number, events in self._asked.items()
+                (number, find_socket(kernel, number).descriptor, events | _ALWAYS)
+                for number, events in self._asked.items()
             ]
             _wait_for(kernel, [(descriptor, events) for _, descriptor, events in asked], timeout_s, "poll")
             return [
@@ -332,7 +334,9 @@ class Epoll:
         self._open()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def _open(self) -> Interests:

@@ -1,7 +1,7 @@
 """``Socket``: a ``socket.socket`` that speaks through a host of estab.
 
-- It is a subclass, with the names, arguments, results and errors of the original; no socket of the operating system stands
-  behind it. ``makefile`` and the context manager are the original's.
+- It is a subclass, with the names, arguments, results and errors of the original; no socket of the operating system
+  stands behind it. ``makefile`` and the context manager are the original's.
 - ``fileno()`` is a real descriptor whose read-readiness follows the socket (``Doorbell``), made when first asked for.
 - Beyond the original it tells what TCP does: ``state``, ``info()``, ``unacked``, ``wait_acked()``, ``queues()``.
 """
@@ -53,7 +53,7 @@ class Socket(Transfer):
                  kernel: Kernel | None = None) -> None:
         found = kernel if kernel is not None else current()
         if found is None:
-            raise RuntimeError("estab.Socket outside of a program: make it by host.socket(), or inside host.installed()")
+            raise RuntimeError("estab.Socket outside of a program: make it by host.socket() or inside host.installed()")
         self.kernel = found
         self._io_refs = 0
         self._closed = False
@@ -69,12 +69,12 @@ class Socket(Transfer):
     def _open(self, family: int, kind: int, proto: int) -> None:
         """Have the host make a descriptor."""
         kernel = self.kernel
-        with calls.Telling(kernel, "socket", lambda: calls.write_arguments((_family(family), _kind(kind), proto), {})) as telling:
+        arguments = (_family(family), _kind(kind), proto)
+        with calls.Telling(kernel, "socket", lambda: calls.write_arguments(arguments, {})) as telling:
             if family not in _HOST_FAMILIES:
-                raise os_error(errno.EAFNOSUPPORT, f"address family not supported by protocol: {_family(family)!r} on a host "
-                               "of estab")
+                raise os_error(errno.EAFNOSUPPORT, f"address family not supported by protocol: {arguments[0]!r}")
             if kind not in _PROTOCOLS:
-                raise os_error(errno.ESOCKTNOSUPPORT, f"socket type not supported: {_kind(kind)!r} on a host of estab")
+                raise os_error(errno.ESOCKTNOSUPPORT, f"socket type not supported: {arguments[1]!r}")
             if proto not in _PROTOCOLS[os_socket.SocketKind(kind)]:
                 raise os_error(errno.EPROTONOSUPPORT, f"protocol not supported: {proto} for this type of socket")
             host_family = _HOST_FAMILIES[os_socket.AddressFamily(family)]
@@ -92,7 +92,7 @@ class Socket(Transfer):
             raise ValueError("negative file descriptor")
         left = self.kernel.detached.pop(number, None)
         if left is None:
-            raise os_error(errno.EBADF, f"bad file descriptor: {number} is not a detached socket of host {self.kernel.name}")
+            raise os_error(errno.EBADF, f"bad file descriptor: {number} is no detached socket of {self.kernel.name}")
         self._become(left)
 
     def _become(self, other: Socket) -> None:
@@ -133,7 +133,10 @@ class Socket(Transfer):
         return self._proto
 
     def fileno(self) -> int:
-        """Give a real descriptor that becomes readable when the socket does; -1 once closed. Nothing can be read from it."""
+        """Give a real descriptor that becomes readable when the socket does; -1 once closed.
+
+        Nothing can be read from it.
+        """
         file = self._file
         if file is None or file.descriptor.fd < 0:
             return -1
@@ -157,7 +160,8 @@ class Socket(Transfer):
         file = self._file
         if file is None or file.descriptor.fd < 0:
             return f"<{name} [closed]>"
-        return f"<{name} fd={self.fd} on {self.kernel.name}, {self._family.name}, {self._kind.name}, {describe(file.descriptor)}>"
+        what = f"{self._family.name}, {self._kind.name}, {describe(file.descriptor)}"
+        return f"<{name} fd={self.fd} on {self.kernel.name}, {what}>"
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         raise TypeError(f"cannot pickle {self.__class__.__name__!r} object")
@@ -278,7 +282,10 @@ class Socket(Transfer):
         self.kernel.wait(Wait(lambda: host.outq_bytes == 0, lambda: f"close() on {describe(host)} (SO_LINGER)", due_ns))
 
     def detach(self) -> int:
-        """Let go of the socket without closing it. Returns the number by which ``socket.socket(fileno=…)`` finds it again."""
+        """Let go of the socket without closing it.
+
+        Returns the number by which ``socket.socket(fileno=…)`` finds it again.
+        """
         number = self.fileno()
         self._closed = True
         file = self._file
@@ -359,9 +366,10 @@ class Socket(Transfer):
 
     @told
     def wait_acked(self, timeout: float | None = None) -> None:
-        """Wait until the peer has acknowledged all that was written. ``TimeoutError``, or the error that ended the connection.
+        """Wait until the peer has acknowledged all that was written.
 
-        Acknowledged is not processed: the peer's TCP has the bytes, its program may not have read them.
+        ``TimeoutError``, or the error that ended the connection. Acknowledged is not processed: the peer's TCP has the
+        bytes, its program may not have read them.
         """
         host = self._stream("wait_acked")
         deadline_ns = None if timeout is None else self.kernel.now_ns() + math.ceil(timeout * SECOND)

@@ -167,7 +167,7 @@ def _clock_ns(kernel: Kernel, clock: int) -> int:
 
 
 _MONOTONIC_CLOCKS: Final = {
-    getattr(os_time, name) for name in ("CLOCK_MONOTONIC", "CLOCK_MONOTONIC_RAW", "CLOCK_BOOTTIME") if hasattr(os_time, name)
+    getattr(os_time, name, None) for name in ("CLOCK_MONOTONIC", "CLOCK_MONOTONIC_RAW", "CLOCK_BOOTTIME")
 }
 
 

@@ -23,7 +23,8 @@ def pack_tcp_info(info: Info, state: int) -> bytes:
     mss = max(1, info.snd_mss_bytes)
     ssthresh = _INFINITE_SSTHRESH if info.snd_ssthresh_bytes is None else info.snd_ssthresh_bytes // mss
     head = _HEAD.pack(
-        state, _CA_STATES.index(info.ca_state), min(info.retransmits, 255), min(info.probes, 255), min(info.backoff, 255),
+        state, _CA_STATES.index(info.ca_state),
+        min(info.retransmits, 255), min(info.probes, 255), min(info.backoff, 255),
         sum(bit for name, bit in _OPTION_BITS.items() if name in info.options),
         info.snd_wscale & 15 | (info.rcv_wscale & 15) << 4, 0,
         *(min(number, _MAX32) for number in (

@@ -93,10 +93,13 @@ class Transfer(Blocking):
                     lambda: host.readable_bytes >= size or host.readiness() & _ENDED != 0, name, deadline_ns)
             return self._attempt(lambda now_ns: host.recv(size, flags, now_ns), READ, name, flags, deadline_ns)
         got = bytearray()
+
+        def receive_more(now_ns: int) -> bytes:
+            return host.recv(size - len(got), flags, now_ns)
+
         while len(got) < size:
             try:
-                part = self._attempt(
-                    lambda now_ns: host.recv(size - len(got), flags, now_ns), READ, name, flags, deadline_ns)
+                part = self._attempt(receive_more, READ, name, flags, deadline_ns)
             except OSError:
                 if not got:
                     raise
