@@ -51,10 +51,8 @@ def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
     """Take a new cumulative acknowledgment: drop what it covers, measure, and move recovery and cwnd on."""
     acked = ack - tcb.snd_una
     was_limited_by_loss = tcb.ca_state == CA_RECOVERY or tcb.ca_state == CA_LOSS
-    rtt_ns = _drop_acknowledged(tcb, ack, now_ns)
+    rtt_ns = _drop_acknowledged(tcb, ack, segment, now_ns)
     tcb.snd_una = ack
-    if rtt_ns < 0 and tcb.has_timestamps and segment.has_timestamps and segment.ts_ecr != 0:
-        rtt_ns = _timestamp_rtt(tcb, segment.ts_ecr, now_ns)
     if rtt_ns >= 0:
         on_sample(tcb, rtt_ns)
         tcb.backoff = 0  # RFC 6298 section 5.7: a measurement ends the back-off
@@ -81,14 +79,17 @@ def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
         tcb.is_fast_retransmit_due = True
 
 
-def _drop_acknowledged(tcb: Tcb, ack: i64, now_ns: i64) -> i64:
-    """Drop what ``ack`` covers. Returns the round trip of the newest segment that was sent once, or -1 (Karn's rule)."""
+def _drop_acknowledged(tcb: Tcb, ack: i64, by: Segment, now_ns: i64) -> i64:
+    """Drop what ``ack`` covers. Returns the round trip of the newest segment that was sent once.
+
+    Where one was sent again, Karn's rule: the timestamp echoed in ``by`` must tell, and -1 where it can't.
+    """
     sent = tcb.sent
     rtt_ns: i64 = -1
     if sent is None:
-        return rtt_ns
+        return _timestamp_rtt(tcb, by, 0, now_ns)
     head = tcb.sent_head
-    was_repeated = False
+    repeated_ns: i64 = 0
     while head < len(sent):
         segment = sent[head]
         if segment.seq >= ack:
@@ -101,7 +102,7 @@ def _drop_acknowledged(tcb: Tcb, ack: i64, now_ns: i64) -> i64:
         elif not segment.is_sacked:
             tcb.pipe_bytes -= segment.end - segment.seq
         if segment.transmissions > 1:
-            was_repeated = True
+            repeated_ns = max(repeated_ns, segment.sent_ns)
         elif not segment.is_sacked:
             rtt_ns = now_ns - segment.sent_ns
         head += 1
@@ -112,7 +113,9 @@ def _drop_acknowledged(tcb: Tcb, ack: i64, now_ns: i64) -> i64:
         del sent[:head]
         head = 0
     tcb.sent_head = head
-    return -1 if was_repeated else rtt_ns
+    if rtt_ns < 0 or repeated_ns > 0:
+        return _timestamp_rtt(tcb, by, repeated_ns, now_ns)
+    return rtt_ns
 
 
 def _trim_front(tcb: Tcb, segment: SentSegment, ack: i64) -> None:
@@ -128,12 +131,18 @@ def _trim_front(tcb: Tcb, segment: SentSegment, ack: i64) -> None:
         tcb.pipe_bytes -= cut
 
 
-def _timestamp_rtt(tcb: Tcb, ts_ecr: i64, now_ns: i64) -> i64:
-    """Measure by the echoed timestamp; its tick is a millisecond. -1 where the echo makes no sense."""
-    elapsed_ms: i64 = (now_ns // MS + tcb.ts_offset - ts_ecr) & 0xFFFFFFFF
-    if elapsed_ms > 0x7FFFFFFF:
+def _timestamp_rtt(tcb: Tcb, segment: Segment, repeated_ns: i64, now_ns: i64) -> i64:
+    """Measure by the echoed timestamp; its tick is a millisecond. -1 where there is none, or its echo makes no sense.
+
+    An echo from before ``repeated_ns``, when the newest repetition went, measures nothing: the acknowledgment of an earlier
+    transmission may have been lost, and the time until this one was spent waiting.
+    """
+    if not tcb.has_timestamps or not segment.has_timestamps or segment.ts_ecr == 0:
         return -1
-    return max(elapsed_ms, 1) * MS
+    elapsed_ns: i64 = ((now_ns // MS + tcb.ts_offset - segment.ts_ecr) & 0xFFFFFFFF) * MS
+    if elapsed_ns > now_ns - repeated_ns + MS:
+        return -1
+    return max(elapsed_ns, MS)
 
 
 def _leave_recovery(tcb: Tcb, now_ns: i64) -> None:

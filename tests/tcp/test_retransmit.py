@@ -1,0 +1,588 @@
+"""Loss: the timeout (RFC 6298) and giving up (RFC 9293 section 3.8.3), fast retransmit and recovery, and what both do to cwnd."""
+
+from __future__ import annotations
+
+import errno
+import random
+
+import pytest
+
+from estab.events import ErrorReported
+from estab.tcp.state import State
+from estab.tcp.tcb import CA_LOSS, CA_OPEN, CA_RECOVERY
+from estab.units import MS, NEVER, SECOND
+from estab.wire.tcp import ACK, FIN
+from tests.tcp.pair import Pair
+from tests.tcp.peer import Peer, Seen
+
+MSS = 1460
+
+
+def established(*, cwnd: int = 100 * MSS, rtt_ns: int = 0, **options: object) -> Peer:
+    """Open a connection with a send buffer of 400 kB and the given congestion window."""
+    peer = Peer()
+    listener = peer.listen(send_buffer_bytes=400_000, is_send_buffer_fixed=True)
+    peer.syn(wnd=65_535, **options)  # type: ignore[arg-type]
+    peer.wait(rtt_ns)
+    peer.send(ACK)
+    connection = listener.accept()
+    assert connection is not None
+    peer.connection = connection
+    from estab.tcp.context import Owner
+
+    connection.owner = Owner()
+    connection.cwnd_bytes = cwnd
+    peer.seen.clear()
+    return peer
+
+
+def places(seen: list[Seen]) -> list[int]:
+    """Give where the segments stand, in full segments from 0."""
+    return [(s.seq - 1) // MSS for s in seen]
+
+
+def ack_to(peer: Peer, segment: int, *blocks: tuple[int, int]) -> list[Seen]:
+    """Acknowledge everything before a segment, with SACK blocks in segments."""
+    sack = [1 + MSS * edge for block in blocks for edge in block]
+    if sack:
+        return peer.send(ACK, ack=1 + MSS * segment, sack=sack)
+    return peer.send(ACK, ack=1 + MSS * segment)
+
+
+# --- the timeout (RFC 6298)
+
+
+def test_the_first_timeout_is_srtt_plus_the_larger_of_four_variances_and_the_floor() -> None:
+    for rtt_ns, rto_ns in ((10 * MS, 210 * MS), (100 * MS, 300 * MS), (400 * MS, 1200 * MS)):
+        c = established(rtt_ns=rtt_ns).connection
+        assert (c.srtt_ns, c.rttvar_ns, c.rto_ns) == (rtt_ns, rtt_ns // 2, rto_ns)
+
+
+def test_later_measurements_are_smoothed_with_an_eighth_and_a_quarter() -> None:
+    peer = established(rtt_ns=100 * MS)
+    peer.write(b"x")
+    peer.wait(180 * MS)
+    peer.send(ACK)
+    c = peer.connection
+    assert c.srtt_ns == 110 * MS  # 7/8 · 100 + 1/8 · 180
+    assert c.rttvar_ns == 50 * MS + (80 * MS - 50 * MS) // 4  # 3/4 · 50 + 1/4 · 80
+    assert c.rto_ns == 110 * MS + 4 * c.rttvar_ns
+
+
+def test_the_timer_starts_with_the_first_segment_and_starts_again_with_each_acknowledgment() -> None:
+    peer = established(rtt_ns=100 * MS)
+    c = peer.connection
+    assert c.retransmit_ns == NEVER
+    peer.write(b"x" * 3 * MSS)
+    assert c.retransmit_ns == peer.now_ns + 300 * MS
+    peer.wait(100 * MS)
+    ack_to(peer, 1)
+    assert c.retransmit_ns == peer.now_ns + c.rto_ns
+    peer.wait(20 * MS)
+    ack_to(peer, 3)
+    assert c.retransmit_ns == NEVER
+
+
+def test_a_segment_sent_while_the_timer_runs_does_not_restart_it() -> None:
+    peer = established(rtt_ns=100 * MS)
+    peer.write(b"x" * MSS)
+    due = peer.connection.retransmit_ns
+    peer.wait(50 * MS)
+    peer.write(b"x" * MSS)
+    assert peer.connection.retransmit_ns == due
+
+
+def test_each_timeout_doubles_the_next_up_to_the_limit() -> None:
+    peer = established(rtt_ns=100 * MS)
+    peer.write(b"x")
+    start = peer.now_ns
+    times = [(s.at_ns - start) // MS for s in peer.wait(600 * SECOND)]
+    assert times[:9] == [300 * (2**n - 1) for n in range(1, 10)]
+    gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    assert max(gaps) == 120_000
+
+
+def test_the_oldest_segment_is_repeated_and_with_its_text_unchanged() -> None:
+    peer = established()
+    peer.write(bytes(range(250)) * 20)
+    (again,) = peer.wait(300 * MS)
+    assert again.seq == 1
+    assert again.text == (bytes(range(250)) * 20)[:MSS]
+
+
+def test_a_repeated_segment_does_not_measure_the_round_trip_without_timestamps() -> None:
+    peer = established(rtt_ns=100 * MS)
+    peer.write(b"x")
+    peer.wait(310 * MS)
+    peer.send(ACK)
+    assert peer.connection.srtt_ns == 100 * MS
+    assert peer.connection.backoff == 1  # Karn: the back-off stays until something can be measured
+    peer.write(b"y")
+    assert peer.connection.retransmit_ns == peer.now_ns + 600 * MS
+    peer.wait(100 * MS)
+    peer.send(ACK)
+    assert peer.connection.backoff == 0
+
+
+def test_a_repeated_segment_measures_the_round_trip_by_its_timestamp() -> None:
+    peer = established(rtt_ns=100 * MS, timestamps=True)
+    peer.write(b"x")
+    peer.wait(310 * MS)
+    peer.wait(100 * MS)
+    peer.send(ACK)
+    assert 100 * MS <= peer.connection.srtt_ns <= 102 * MS
+    assert peer.connection.backoff == 0
+
+
+def test_a_repeated_segment_bears_a_fresh_timestamp_and_acknowledgment() -> None:
+    peer = established(timestamps=True)
+    (first,) = peer.write(b"x")
+    peer.text(b"yy", ack=1)
+    (again,) = [s for s in peer.wait(300 * MS) if s.text]
+    assert again.segment.ts_val > first.segment.ts_val
+    assert again.ack == 3
+
+
+# --- giving up (R1 and R2)
+
+
+def test_after_r1_ip_is_advised_and_a_soft_error_noted_and_the_connection_goes_on() -> None:
+    peer = established(rtt_ns=100 * MS)
+    peer.write(b"x")
+    peer.wait(300 * 7 * MS - 1)
+    assert peer.side.paths.suspected == []
+    peer.wait(1)
+    assert peer.side.paths.suspected == [peer.address]
+    assert peer.connection.soft_error == errno.ETIMEDOUT
+    assert [e.is_soft for e in peer.side.events if isinstance(e, ErrorReported)] == [True]
+    assert peer.connection.error == 0
+    peer.send(ACK)
+    assert peer.connection.soft_error == 0
+    assert peer.connection.state == State.ESTABLISHED
+
+
+def test_after_fifteen_retransmissions_the_connection_is_given_up() -> None:
+    peer = established(rtt_ns=100 * MS)
+    peer.write(b"x")
+    start = peer.now_ns
+    repeats = peer.wait(3600 * SECOND)
+    assert len(repeats) == 15
+    assert peer.connection.state == State.CLOSED
+    told = [e for e in peer.side.events if isinstance(e, ErrorReported) and not e.is_soft]
+    assert told[0].at_ns - start == 300 * MS * 511 + 120 * SECOND * 7  # nine doublings, then the limit
+    with pytest.raises(TimeoutError, match="16 transmissions unanswered in 16min"):
+        peer.connection.raise_error()
+    assert peer.counters.TcpExtTCPAbortOnTimeout == 1
+    assert peer.demux.table == {}
+
+
+def test_r2_is_at_least_100_seconds() -> None:
+    peer = established()
+    peer.write(b"x")
+    peer.wait(100 * SECOND)
+    assert peer.connection.state == State.ESTABLISHED
+
+
+def test_an_acknowledgment_resets_the_count_towards_r2() -> None:
+    peer = established()
+    peer.write(b"x" * 2 * MSS)
+    peer.wait(60 * SECOND)
+    retries = peer.connection.retries
+    assert retries > 5
+    ack_to(peer, 1)
+    assert peer.connection.retries == 0
+
+
+def test_the_user_timeout_replaces_r2_to_the_nanosecond() -> None:
+    peer = established(rtt_ns=100 * MS)
+    peer.connection.user_timeout_ns = 5 * SECOND
+    peer.write(b"x")
+    peer.wait(5 * SECOND - 1)
+    assert peer.connection.state == State.ESTABLISHED
+    peer.wait(1)
+    assert peer.connection.state == State.CLOSED
+    assert peer.connection.take_error() == errno.ETIMEDOUT
+
+
+def test_a_user_timeout_shorter_than_the_timer_still_lets_one_retransmission_try() -> None:
+    peer = established(rtt_ns=100 * MS)
+    peer.connection.user_timeout_ns = 50 * MS
+    peer.write(b"x")
+    assert len(peer.wait(300 * MS)) == 1
+    assert peer.connection.state == State.ESTABLISHED
+    peer.wait(SECOND)
+    assert peer.connection.state == State.CLOSED
+
+
+def test_a_longer_user_timeout_keeps_the_connection_longer_than_r2() -> None:
+    peer = established()
+    peer.connection.user_timeout_ns = 7200 * SECOND
+    peer.write(b"x")
+    peer.wait(7100 * SECOND)
+    assert peer.connection.state == State.ESTABLISHED
+    peer.send(ACK)
+    assert peer.connection.outq_bytes() == 0
+
+
+def test_the_user_timeout_counts_from_the_oldest_unanswered_segment() -> None:
+    peer = established(rtt_ns=100 * MS)
+    peer.connection.user_timeout_ns = 5 * SECOND
+    peer.write(b"x" * 2 * MSS)
+    peer.wait(4 * SECOND)
+    ack_to(peer, 1)
+    peer.wait(4 * SECOND)
+    assert peer.connection.state == State.ESTABLISHED
+
+
+# --- what a timeout does to the windows
+
+
+def test_a_timeout_sets_cwnd_to_one_segment_and_ssthresh_to_half_the_flight() -> None:
+    peer = established()
+    peer.write(b"x" * 20 * MSS)
+    peer.wait(300 * MS)
+    c = peer.connection
+    assert (c.cwnd_bytes, c.ssthresh_bytes, c.ca_state) == (MSS, 10 * MSS, CA_LOSS)
+
+
+def test_ssthresh_is_at_least_two_segments() -> None:
+    peer = established()
+    peer.write(b"x" * MSS)
+    peer.wait(300 * MS)
+    assert peer.connection.ssthresh_bytes == 2 * MSS
+
+
+def test_a_second_timeout_of_the_same_flight_does_not_halve_ssthresh_again() -> None:
+    peer = established()
+    peer.write(b"x" * 20 * MSS)
+    peer.wait(3 * SECOND)
+    assert peer.connection.retries > 1
+    assert peer.connection.ssthresh_bytes == 10 * MSS
+
+
+def test_after_a_timeout_what_was_lost_goes_again_in_slow_start() -> None:
+    peer = established()
+    peer.write(b"x" * 20 * MSS)
+    assert places(peer.wait(300 * MS)) == [0]
+    assert places(ack_to(peer, 1)) == [1, 2]
+    assert places(ack_to(peer, 2)) == [3, 4]
+    assert places(ack_to(peer, 3)) == [5, 6]
+    assert places(ack_to(peer, 20)) == []
+    c = peer.connection
+    assert (c.ca_state, c.in_flight_count(), c.pipe_bytes, c.lost_count) == (CA_OPEN, 0, 0, 0)
+
+
+def test_new_text_waits_until_what_was_lost_has_gone_again() -> None:
+    peer = established()
+    peer.write(b"x" * 5 * MSS)
+    peer.wait(300 * MS)
+    assert peer.write(b"y" * MSS) == []
+    assert places(ack_to(peer, 1)) == [1, 2]
+    assert places(ack_to(peer, 3)) == [3, 4, 5]
+
+
+# --- fast retransmit (RFC 5681 section 3.2)
+
+
+@pytest.mark.parametrize("sack", [False, True])
+def test_three_duplicates_repeat_the_segment_that_is_missing(sack: bool) -> None:
+    peer = established(sack=sack)
+    peer.write(b"x" * 10 * MSS)
+    answers = [ack_to(peer, 0, *([(1, n)] if sack else [])) for n in (2, 3)]
+    assert answers == [[], []]
+    assert places(ack_to(peer, 0, *([(1, 4)] if sack else []))) == [0]
+    c = peer.connection
+    assert c.ca_state == CA_RECOVERY
+    assert c.ssthresh_bytes == 5 * MSS
+    assert c.retransmit_ns != NEVER
+    assert peer.counters.TcpExtTCPFastRetrans == 1
+
+
+def test_fast_retransmit_starts_the_timer_again() -> None:
+    peer = established(rtt_ns=100 * MS)
+    peer.write(b"x" * 10 * MSS)
+    peer.wait(250 * MS)
+    for _ in range(3):
+        ack_to(peer, 0)
+    assert peer.connection.retransmit_ns == peer.now_ns + 300 * MS
+
+
+def test_what_is_not_a_duplicate_does_not_count() -> None:
+    peer = established()
+    peer.write(b"x" * 10 * MSS)
+    for n in range(5):
+        peer.send(ACK, ack=1, data=b"z")  # with text
+        peer.send(ACK, ack=1, wnd=60_000 - n)  # with another window
+    assert peer.connection.duplicate_acks == 0
+    peer.seen.clear()
+    for _ in range(5):
+        peer.send(ACK, ack=1, wnd=60_000 - 4)
+    assert peer.connection.ca_state == CA_RECOVERY
+
+
+def test_duplicates_count_only_while_something_is_in_flight() -> None:
+    peer = established()
+    for _ in range(5):
+        assert peer.send(ACK) == []
+    assert peer.connection.duplicate_acks == 0
+
+
+def test_an_acknowledgment_of_new_text_ends_the_count_of_duplicates() -> None:
+    peer = established()
+    peer.write(b"x" * 10 * MSS)
+    ack_to(peer, 0)
+    ack_to(peer, 0)
+    ack_to(peer, 1)
+    assert ack_to(peer, 1) == []
+    assert ack_to(peer, 1) == []
+    assert peer.connection.ca_state != CA_RECOVERY
+
+
+def test_full_recovery_sets_cwnd_to_ssthresh() -> None:
+    peer = established(cwnd=10 * MSS)
+    peer.write(b"x" * 10 * MSS)
+    for _ in range(3):
+        ack_to(peer, 0)
+    ack_to(peer, 10)
+    c = peer.connection
+    assert (c.ca_state, c.cwnd_bytes, c.in_flight_count()) == (CA_OPEN, 5 * MSS, 0)
+
+
+def test_duplicates_in_recovery_let_new_text_go() -> None:
+    peer = established(cwnd=10 * MSS)
+    peer.write(b"x" * 30 * MSS)
+    answers = [places(ack_to(peer, 0)) for _ in range(9)]
+    # pipe = 10 - one for each duplicate + the retransmission; cwnd = 5
+    assert answers[2] == [0]
+    assert answers[:2] == [[10], [11]]  # limited transmit
+    new = [n for a in answers[3:] for n in a]
+    assert new == [12, 13, 14]
+
+
+def test_a_partial_acknowledgment_repeats_the_next_missing_segment_without_sack() -> None:
+    peer = established(cwnd=10 * MSS)
+    peer.write(b"x" * 10 * MSS)  # 0 and 4 are lost
+    for _ in range(3):
+        ack_to(peer, 0)
+    assert places(ack_to(peer, 4))[:1] == [4]
+    assert peer.connection.ca_state == CA_RECOVERY
+    ack_to(peer, 10)
+    assert peer.connection.ca_state == CA_OPEN
+
+
+def test_newreno_does_not_enter_recovery_again_for_duplicates_of_what_came_before_a_timeout() -> None:
+    peer = established(cwnd=10 * MSS)
+    peer.write(b"x" * 10 * MSS)
+    peer.wait(300 * MS)
+    ssthresh = peer.connection.ssthresh_bytes
+    for _ in range(5):
+        ack_to(peer, 0)
+    assert peer.connection.ca_state == CA_LOSS
+    assert peer.connection.ssthresh_bytes == ssthresh
+
+
+# --- SACK (RFC 6675)
+
+
+def test_sack_repeats_all_holes_and_nothing_that_arrived() -> None:
+    peer = established(sack=True)
+    peer.write(b"x" * 20 * MSS)  # 0, 5 and 6 are lost
+    ack_to(peer, 0, (1, 5))
+    seen = ack_to(peer, 0, (7, 12), (1, 5))
+    seen += ack_to(peer, 0, (7, 20), (1, 5))
+    repeats = [s for s in places(peer.seen[20:]) if s < 20]
+    assert sorted(repeats) == [0, 5, 6]
+    assert seen or repeats
+
+
+def test_what_sack_acknowledged_is_not_in_the_pipe() -> None:
+    peer = established(sack=True)
+    peer.write(b"x" * 10 * MSS)
+    ack_to(peer, 0, (8, 10))
+    assert peer.connection.pipe_bytes == 8 * MSS
+    assert peer.connection.in_flight_count() == 10
+
+
+def test_blocks_outside_of_what_is_in_flight_are_ignored() -> None:
+    peer = established(sack=True)
+    peer.write(b"x" * 10 * MSS)
+    peer.send(ACK, ack=1, sack=[1 - MSS, 1])
+    peer.send(ACK, ack=1, sack=[1 + 100 * MSS, 1 + 101 * MSS])
+    peer.send(ACK, ack=1, sack=[1 + 5 * MSS, 1 + 4 * MSS])
+    assert peer.connection.pipe_bytes == 10 * MSS
+    assert peer.connection.lost_count == 0
+
+
+def test_a_loss_first_told_by_an_acknowledgment_that_moves_on_reduces_the_window_too() -> None:
+    peer = established(sack=True, cwnd=20 * MSS)
+    peer.write(b"x" * 20 * MSS)
+    ack_to(peer, 2, (3, 12))  # one segment says both: two arrived, one is missing, nine more arrived
+    c = peer.connection
+    assert c.ca_state == CA_RECOVERY
+    assert c.cwnd_bytes <= 10 * MSS
+    assert 2 in places(peer.seen[20:])
+
+
+def test_sack_marks_are_void_after_a_timeout_for_the_peer_may_have_reneged() -> None:
+    peer = established(sack=True)
+    peer.write(b"x" * 4 * MSS)
+    ack_to(peer, 0, (2, 4))
+    peer.wait(300 * MS)
+    assert peer.connection.lost_count >= 3
+    repeats = places(ack_to(peer, 1)) + places(ack_to(peer, 2)) + places(ack_to(peer, 3))
+    assert {2, 3} <= set(repeats)
+
+
+def test_limited_transmit_sends_a_new_segment_for_each_of_the_first_two_duplicates() -> None:
+    for sack in (False, True):
+        peer = established(cwnd=4 * MSS, sack=sack)
+        peer.write(b"x" * 10 * MSS)
+        assert places(ack_to(peer, 0, *([(1, 2)] if sack else []))) == [4]
+        assert places(ack_to(peer, 0, *([(1, 3)] if sack else []))) == [5]
+
+
+# --- growth (RFC 5681 section 3.1)
+
+
+def test_the_initial_window_is_ten_segments() -> None:
+    peer = Peer()
+    peer.accept(send_buffer_bytes=100_000, is_send_buffer_fixed=True)
+    assert len(peer.write(b"x" * 30 * MSS)) == 10
+
+
+def test_slow_start_adds_what_was_acknowledged_up_to_two_segments_an_acknowledgment() -> None:
+    peer = established(cwnd=10 * MSS)
+    peer.write(b"x" * 60 * MSS)
+    ack_to(peer, 1)
+    assert peer.connection.cwnd_bytes == 11 * MSS
+    ack_to(peer, 3)
+    assert peer.connection.cwnd_bytes == 13 * MSS
+    ack_to(peer, 8)
+    assert peer.connection.cwnd_bytes == 15 * MSS
+
+
+def test_congestion_avoidance_adds_a_segment_a_round_trip() -> None:
+    peer = established(cwnd=10 * MSS)
+    peer.connection.ssthresh_bytes = 5 * MSS
+    peer.write(b"x" * 100 * MSS)
+    for n in range(1, 11):
+        ack_to(peer, n)
+    assert 10.9 * MSS <= peer.connection.cwnd_bytes <= 11.05 * MSS
+
+
+def test_a_window_that_was_not_used_up_does_not_grow() -> None:
+    peer = established(cwnd=10 * MSS)
+    for _ in range(50):
+        peer.write(b"x")
+        peer.send(ACK)
+    assert peer.connection.cwnd_bytes == 10 * MSS
+
+
+def test_a_window_that_was_used_up_once_does_not_grow_for_ever_after() -> None:
+    peer = established(cwnd=10 * MSS)
+    peer.write(b"x" * 12 * MSS)
+    ack_to(peer, 10)
+    ack_to(peer, 12)
+    grown = peer.connection.cwnd_bytes
+    for _ in range(50):
+        peer.write(b"x")
+        peer.send(ACK)
+    assert peer.connection.cwnd_bytes <= grown + MSS
+
+
+# --- two engines over a bad wire
+
+
+@pytest.mark.parametrize("sack", [False, True])
+@pytest.mark.parametrize("timestamps", [False, True])
+@pytest.mark.parametrize("every", [3, 7, 20])
+def test_a_stream_arrives_whole_whatever_is_lost(sack: bool, timestamps: bool, every: int) -> None:
+    pair = Pair()
+    for side in (pair.a, pair.b):
+        side.config.tcp_sack = sack
+        side.config.tcp_timestamps = timestamps
+    pair.a.config.tcp_wmem = (4096, 300_000, 300_000)
+    client, server = pair.established()
+    chance = random.Random(f"{sack} {timestamps} {every}")
+    pair.filter = lambda p: chance.randrange(every) != 0
+    data = bytes(range(251)) * 600
+    assert pair.write(client, data) == len(data)
+    pair.close(client)
+    got = b""
+    while not server.is_eof() and pair.now_ns < 3000 * SECOND:
+        pair.run_for(200 * MS)
+        got += pair.read(server)
+    assert got == data
+    assert pair.a.counters.TcpRetransSegs > 0
+
+
+def test_a_single_loss_in_a_stream_is_repaired_without_a_timeout() -> None:
+    for sack in (False, True):
+        pair = Pair()
+        pair.a.config.tcp_sack = sack
+        pair.a.config.tcp_wmem = (4096, 300_000, 300_000)
+        client, server = pair.established()
+        count = iter(range(10**6))
+        pair.filter = lambda p, count=count: p.sender == "b" or next(count) != 6  # type: ignore[misc]
+        pair.write(client, b"x" * 100_000)
+        got = 0
+        for _ in range(20):
+            pair.run_for(10 * MS)
+            got += len(pair.read(server))
+        assert got == 100_000
+        assert pair.a.counters.TcpExtTCPTimeouts == 0
+        assert pair.a.counters.TcpRetransSegs == 1
+
+
+def test_reordering_by_two_does_not_cause_a_retransmission() -> None:
+    pair = Pair()
+    pair.a.config.tcp_wmem = (4096, 300_000, 300_000)
+    client, server = pair.established()
+    count = iter(range(10**6))
+    pair.filter = lambda p: True if p.sender == "b" or next(count) % 5 else 5 * MS + 1
+    pair.write(client, b"x" * 100_000)
+    for _ in range(30):
+        pair.run_for(10 * MS)
+        pair.read(server)
+    assert server.copied_seq - server.irs - 1 == 100_000
+
+
+def test_a_lost_fin_is_repeated() -> None:
+    pair = Pair()
+    client, server = pair.established()
+    lost: list[object] = []
+    pair.filter = lambda p: not p.segment.flags & FIN or bool(lost) or bool(lost.append(p))
+    pair.close(client)
+    pair.run_for(SECOND)
+    assert server.is_eof()
+    assert pair.a.counters.TcpRetransSegs == 1
+
+
+def test_the_timer_runs_whenever_something_is_in_flight() -> None:
+    peer = established(sack=True)
+    peer.write(b"x" * 10 * MSS)
+    peer.wait(300 * MS)
+    ack_to(peer, 1)
+    for n in range(3, 10):
+        peer.send(ACK, ack=1 + MSS, wnd=0, sack=[1 + 2 * MSS, 1 + n * MSS])
+        assert peer.connection.retransmit_ns != NEVER
+
+
+def test_an_echo_older_than_the_last_repetition_measures_nothing() -> None:
+    # Two segments arrive, their acknowledgment is lost; the repetition of the first is old news to the receiver, which
+    # goes on to echo the timestamp of the second's first transmission. The seconds in between were no round trip.
+    peer = established(rtt_ns=100 * MS, timestamps=True)
+    sent = peer.write(b"x" * 2 * MSS)
+    peer.wait(5 * SECOND)
+    peer.send(ACK, ts_ecr=sent[-1].segment.ts_val)
+    assert peer.connection.outq_bytes() == 0
+    assert peer.connection.srtt_ns == 100 * MS
+
+
+def test_the_segment_acknowledged_last_is_echoed_when_it_comes_again() -> None:
+    peer = established(timestamps=True)
+    peer.text(b"hello")
+    peer.wait(3 * SECOND)
+    again = peer.ts_now()
+    (ack,) = peer.send(ACK, seq=1, data=b"hello")
+    assert ack.segment.ts_ecr == again
