@@ -7,6 +7,7 @@ import errno
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -239,6 +240,47 @@ def test_a_heartbeat_can_be_turned_off_later(pair: Pair) -> None:
     assert far.receive() == b"now quiet"
     assert not near.is_heartbeat_on
     assert not far.is_heartbeat_on
+
+
+def test_a_half_closed_connection_has_no_heartbeat_and_does_not_spin(pair: Pair) -> None:
+    beat = Heartbeat("2ms", "10ms")
+    near, far = Channel(pair[0], line(), heartbeat=beat), Channel(pair[1], line(), heartbeat=beat)
+    near.send_eof()
+    with pytest.raises(EndOfStream):
+        far.receive()
+    assert not far.is_heartbeat_on
+    pair[1].send(b"PING\n")  # one that crossed our end on its way
+    near.sock = counting = CountedCalls(near.sock)  # type: ignore[assignment]
+    with pytest.raises(TimeoutError):
+        near.receive("20ms")
+    assert counting.calls["send"] == 0
+    assert counting.calls["recv"] < 10
+
+
+class CountedCalls:
+    """A socket that counts the calls it passes on."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.calls = Counter[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls[name] += 1
+        return getattr(self.sock, name)
+
+
+def test_a_connection_that_tcp_gave_up_is_a_lost_peer_and_no_time_out_of_receive(pair: Pair) -> None:
+    class GaveUp(CountedCalls):
+        def recv(self, size: int) -> bytes:
+            raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+        send = recv
+
+    channel = Channel(pair[0], line())
+    channel.sock = GaveUp(pair[0])  # type: ignore[assignment]
+    for call in (lambda: channel.receive("1h"), lambda: channel.send(b"more")):
+        with pytest.raises(PeerLost, match=r"TCP gave the connection up \(Connection timed out\)"):
+            call()
 
 
 def test_a_codec_that_cannot_say_ping_is_refused_at_once(pair: Pair) -> None:

@@ -103,8 +103,8 @@ class AnyioChannel:
             yield message
 
     async def send_eof(self) -> None:
-        """Say that no more messages will follow. The peer may still send."""
-        await self._write(b"")
+        """Say that no more messages will follow, and end the heartbeat. The peer may still send."""
+        await self._write(self._exchange.end_control())
         await self.stream.send_eof()
 
     def stop_receiving(self) -> None:

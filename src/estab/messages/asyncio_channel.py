@@ -105,7 +105,8 @@ class AsyncioChannel:
             yield message
 
     async def send_eof(self) -> None:
-        """Say that no more messages will follow. The peer may still send."""
+        """Say that no more messages will follow, and end the heartbeat. The peer may still send."""
+        self.writer.write(self._exchange.end_control())
         self.writer.write_eof()
         await self._drain()
 
@@ -211,9 +212,10 @@ class AsyncioChannel:
         try:
             async with self._reading:
                 return await self.reader.read(CHUNK_BYTES)
-        except TimeoutError:
-            if not self._reading.expired():  # the connection's own ETIMEDOUT
-                raise
+        except TimeoutError as error:
+            if not self._reading.expired():
+                self._failure = self._exchange.gave_up(error, self._now_ns(), self._socket())
+                raise self._failure from error
             return None
         finally:
             self._reading = None
@@ -233,20 +235,17 @@ class AsyncioChannel:
     async def _progress(self, wait: Callable[[], Any]) -> None:
         """Await ``wait()`` for as long as bytes leave the write buffer."""
         stall_ns = self._exchange.stall_ns
-        if stall_ns >= NEVER // 2:
-            await wait()
-            return
         transport = self.writer.transport
         while True:
             unsent = transport.get_write_buffer_size()
-            limit = asyncio.timeout(stall_ns / SECOND)
+            limit = asyncio.timeout(None if stall_ns >= NEVER // 2 else stall_ns / SECOND)
             try:
                 async with limit:
                     await wait()
                 return
             except TimeoutError as error:
-                if not limit.expired():  # the connection's own ETIMEDOUT
-                    raise
+                if not limit.expired():
+                    raise self._exchange.gave_up(error, self._now_ns(), self._socket()) from error
                 if transport.get_write_buffer_size() >= unsent:
                     raise self._exchange.stalled(stall_ns, self._now_ns(), self._socket()) from error
 

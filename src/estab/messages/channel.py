@@ -118,8 +118,8 @@ class Channel:
             yield message
 
     def send_eof(self) -> None:
-        """Say that no more messages will follow. The peer may still send."""
-        self._write(b"")
+        """Say that no more messages will follow, and end the heartbeat. The peer may still send."""
+        self._write(self._exchange.end_control())
         self.sock.shutdown(socket.SHUT_WR)
 
     def stop_receiving(self) -> None:
@@ -208,6 +208,9 @@ class Channel:
                 pass
             except ssl.SSLWantWriteError:
                 wants = WRITABLE
+            except TimeoutError as error:
+                self._failure = exchange.gave_up(error, time.monotonic_ns(), self.sock)
+                raise self._failure from error
             else:
                 exchange.on_bytes(data, time.monotonic_ns())
                 if exchange.has_control:
@@ -244,9 +247,13 @@ class Channel:
     def _push(self) -> None:
         """Hand the socket what is unsent and the heartbeat's messages, as much as it takes. Holds ``_sending``."""
         self._unsent += self._exchange.take_control()
-        with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        try:
             while self._unsent:
                 self._unsent = self._unsent[self.sock.send(self._unsent) :]
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except OSError:  # the connection is broken: the program's own next call says how
+            self._unsent = b""
 
     def _write(self, frame: bytes) -> None:
         """Send a frame whole, whatever was left before it, and the heartbeat's messages behind it."""
@@ -272,6 +279,9 @@ class Channel:
                 pass
             except ssl.SSLWantReadError:
                 wants = READABLE
+            except TimeoutError as error:
+                self._failure = self._exchange.gave_up(error, time.monotonic_ns(), sock)
+                raise self._failure from error
             except OSError as error:
                 self._failure = error
                 raise

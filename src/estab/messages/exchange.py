@@ -48,6 +48,7 @@ class Exchange:
         elif heartbeat is not None and heartbeat.is_wanted:
             self.stall_ns = heartbeat.timeout_ns
         self._last_in_ns = now_ns
+        self._is_sending_over = False
         self._inbox: deque[bytes] = deque()
         self._end: Exception | None = None
         self.is_stopping = False
@@ -116,23 +117,37 @@ class Exchange:
         if self.pulse is None:
             return NEVER
         deadline_ns = self.pulse.next_deadline_ns()
-        return min(deadline_ns, now_ns + _RETRY_NS) if self.pulse.has_due else deadline_ns
-
-    def take_control(self) -> bytes:
-        """Return the frames that the heartbeat wants sent now."""
-        pulse = self.pulse
-        if pulse is None or not pulse.has_due:
-            return b""
-        return b"".join([self.control[word] for word in pulse.take()])
+        return min(deadline_ns, now_ns + _RETRY_NS) if self.has_control else deadline_ns
 
     @property
     def has_control(self) -> bool:
         """Whether ``take_control`` has something."""
-        return self.pulse is not None and self.pulse.has_due
+        return self.pulse is not None and self.pulse.has_due and not self._is_sending_over
+
+    def take_control(self) -> bytes:
+        """Return the frames that the heartbeat wants sent now."""
+        if self.pulse is None or not self.has_control:
+            return b""
+        return b"".join([self.control[word] for word in self.pulse.take()])
+
+    def end_control(self) -> bytes:
+        """Return the heartbeat's last frames: who sends no more can't answer pings, so it ends for both sides."""
+        if self.pulse is not None:
+            self.pulse.turn_off()
+        last = self.take_control()
+        self._is_sending_over = True
+        return last
 
     def stalled(self, stalled_ns: int, now_ns: int, sock: SocketLike | None) -> PeerLost:
         """Build the error for a ``send`` of which the peer took nothing for ``stalled_ns``."""
         return self.lost(f"took no byte for {format_duration(stalled_ns)}", now_ns, sock)
+
+    def gave_up(self, error: OSError, now_ns: int, sock: SocketLike | None) -> PeerLost:
+        """Build the error for the connection's own ETIMEDOUT: TCP's retransmissions or keepalives went unanswered.
+
+        As a ``TimeoutError`` it could not be told from a ``receive`` whose time-out passed.
+        """
+        return self.lost(f"TCP gave the connection up ({error.strerror or error})", now_ns, sock)
 
     def lost(self, what: str, now_ns: int, sock: SocketLike | None) -> PeerLost:
         """Build the error that says that the peer is gone."""

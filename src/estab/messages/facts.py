@@ -1,7 +1,7 @@
 """What a socket knows about its connection: when the peer was last heard of, how much it has not acknowledged.
 
-Read from the socket itself: ``TCP_INFO``, ``SIOCINQ``, ``SIOCOUTQ`` and ``SIOCOUTQNSD`` on Linux. A socket that is not
-the kernel's answers by attributes (``readable_bytes``, ``outq_bytes``, ``outq_unsent_bytes``), as estab's do. What
+Read from the socket itself: ``TCP_INFO``, ``SIOCINQ``, ``SIOCOUTQ`` and ``SIOCOUTQNSD`` on Linux. A socket of another
+stack answers by a method ``info()``, as estab's do: the attributes of what it gives are named in ``_from_info``. What
 can't be found out is None; nothing here raises.
 """
 
@@ -11,6 +11,7 @@ import contextlib
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -53,7 +54,7 @@ class SocketFacts:
     last_data_in_ns: int | None = None
     """How long ago the last segment with data came in (at first: since the connection was made)."""
     last_ack_in_ns: int | None = None
-    """How long ago the last acknowledgment came in."""
+    """How long ago the last acknowledgment came in; on estab, the last segment of any kind."""
     outq_bytes: int | None = None
     """Written by the program and not acknowledged: in flight, or not sent yet (SIOCOUTQ)."""
     unsent_bytes: int | None = None
@@ -93,14 +94,31 @@ def socket_facts(sock: SocketLike | None) -> SocketFacts:
     """Ask a socket what it knows. Works on Linux and on estab; elsewhere, and without a socket, all is None."""
     if sock is None:
         return SocketFacts()
+    inner = getattr(sock, "_sock", sock)  # asyncio's TransportSocket shows little of the socket it holds
+    info = getattr(inner, "info", None)
+    return _from_info(info) if callable(info) else _from_kernel(sock)
+
+
+def _from_info(info: Callable[[], object]) -> SocketFacts:
+    try:
+        known = info()
+    except OSError:
+        return SocketFacts()
+    names = (
+        "state", "last_data_recv_ns", "last_received_ns", "outq_bytes", "notsent_bytes", "inq_bytes", "retransmits",
+        "probes",
+    )
+    return SocketFacts(*(getattr(known, name, None) for name in names))
+
+
+def _from_kernel(sock: SocketLike) -> SocketFacts:
     state = last_data_in = last_ack_in = retransmits = probes = None
     info = _tcp_info(sock)
     if info is not None:
         state = _STATES[info[0]] if info[0] < len(_STATES) else None
         retransmits, probes = info[2], info[3]
         last_data_in, last_ack_in = info[19] * MS, info[20] * MS
-    outq, unsent = _amount(sock, "outq_bytes", _SIOCOUTQ), _amount(sock, "outq_unsent_bytes", _SIOCOUTQNSD)
-    unread = _amount(sock, "readable_bytes", _SIOCINQ)
+    outq, unsent, unread = (_ioctl(sock.fileno(), request) for request in (_SIOCOUTQ, _SIOCOUTQNSD, _SIOCINQ))
     return SocketFacts(state, last_data_in, last_ack_in, outq, unsent, unread, retransmits, probes)
 
 
@@ -124,14 +142,6 @@ def _tcp_info(sock: SocketLike) -> tuple[int, ...] | None:
         return _TCP_INFO.unpack(sock.getsockopt(socket.IPPROTO_TCP, option, _TCP_INFO.size))
     except (OSError, struct.error, TypeError):
         return None
-
-
-def _amount(sock: SocketLike, attribute: str, request: int) -> int | None:
-    """Take the number from the attribute where the socket has it, else from the kernel."""
-    value = getattr(sock, attribute, None)
-    if value is not None:
-        return int(value)
-    return _ioctl(sock.fileno(), request)
 
 
 def _ioctl(descriptor: int, request: int) -> int | None:

@@ -19,7 +19,7 @@ __all__ = ["Heartbeat", "PeerLost", "Pulse"]
 
 
 class PeerLost(ConnectionError):
-    """The peer has been silent for longer than was agreed on, or takes no bytes. Errno is ETIMEDOUT.
+    """The peer has been silent for longer than was agreed on, takes no bytes, or TCP gave it up. Errno is ETIMEDOUT.
 
     Not a ``TimeoutError``: what waits with a time-out of its own and goes on must not take this for it.
     """
