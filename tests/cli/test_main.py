@@ -54,6 +54,13 @@ def test_what_is_wrong_is_said_in_one_line(
     assert all(word in err for word in words)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_disk_that_is_full_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["tour", "handshake", "--pcap", "/dev/full"]) == 1
+    err = capsys.readouterr().err
+    assert err == "estab: --pcap: cannot write '/dev/full': No space left on device\n"
+
+
 def test_a_reader_that_goes_away_ends_it_quietly() -> None:
     environment = {**os.environ, "PYTHONPATH": SOURCES}
     with subprocess.Popen([*ESTAB, "tour"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:

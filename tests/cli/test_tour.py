@@ -188,14 +188,14 @@ def _names(item: dict) -> set[str]:
 
 def test_colours_are_for_terminals_only() -> None:
     stream = io.StringIO()
-    Screen(stream).line(Span("lost", "lost"), Span(" and found"))
+    Screen(stream).lines([(Span("lost", "lost"), Span(" and found"))])
     assert stream.getvalue() == "lost and found\n"
 
 
 def test_a_stream_that_knows_no_arrows_gets_ascii() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    Screen(stream).line(Span("│──S──▶│ ×", "arrow"))
+    Screen(stream).lines([(Span("│──S──▶│ ×", "arrow"),)])
     stream.flush()
     assert raw.getvalue() == b"|--S-->| x\n"
 

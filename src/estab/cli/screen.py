@@ -68,21 +68,21 @@ class Screen:
         self._styles = {role: Style.parse(style) for role, style in _STYLES.items()}
         self._is_ascii = not _can_write(console.encoding)
 
-    def line(self, *spans: Span | str) -> None:
-        """Write one line."""
-        parts = [span if isinstance(span, Span) else Span(span) for span in spans]
+    def lines(self, lines: Iterable[Line]) -> None:
+        """Write lines."""
+        for line in lines:
+            self._file.write(self.dressed(line))
+
+    def dressed(self, line: Line) -> str:
+        """Give a line as it is to be written, with its end."""
+        parts = list(line)
         while parts and not parts[-1].text.rstrip():
             parts.pop()
         if parts:
             parts[-1] = Span(parts[-1].text.rstrip(), parts[-1].role)
-        self._file.write("".join(self._dressed(part) for part in parts) + "\n")
+        return "".join(self._part(part) for part in parts) + "\n"
 
-    def lines(self, lines: Iterable[Line]) -> None:
-        """Write lines."""
-        for line in lines:
-            self.line(*line)
-
-    def _dressed(self, part: Span) -> str:
+    def _part(self, part: Span) -> str:
         text = part.text.translate(_ASCII) if self._is_ascii else part.text
         if self._colors is None or part.role not in self._styles:
             return text

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, Final
 
 import click
@@ -25,7 +26,7 @@ from estab.observe.ladder import ladder
 from estab.observe.ladder_text import render
 from estab.observe.pcapng import PcapngWriter
 from estab.observe.story import story
-from estab.observe.text import Span, wrapped
+from estab.observe.text import Line, Span, wrapped
 from estab.units import SECOND
 
 __all__ = ["tour"]
@@ -54,19 +55,33 @@ def tour(chapter: str | None, seed: int, pcap: str | None, as_json: bool, as_lis
             click.echo(f"{item.name:14}{item.title}")
         return
     with ExitStack() as stack:
-        capture = None if pcap is None else _Capture(_opened(pcap, stack), seed)
-        screen = None if as_json else Screen(sys.stdout)
-        documents: list[Json] = []
-        for number, item in enumerate(chapters):
-            played = perform(item, seed)
-            if capture is not None:
-                capture.add(item, played)
-            if screen is None:
-                documents.append(_document(item, played))
-            else:
-                _tell(screen, item, played, is_first=number == 0)
+        capture = None if pcap is None else _Capture(pcap, stack.enter_context(_written(pcap)), seed)
+        performances = _performances(chapters, seed, capture)
         if as_json:
+            documents = [_document(item, played) for item, played in performances]
             click.echo(json.dumps({"estab": __version__, "seed": seed, "chapters": documents}, indent=1))
+        else:
+            _show(performances, is_long=len(chapters) > 1)
+
+
+def _performances(
+    chapters: Sequence[Chapter], seed: int, capture: _Capture | None
+) -> Iterator[tuple[Chapter, list[Played]]]:
+    for item in chapters:
+        played = perform(item, seed)
+        if capture is not None:
+            capture.add(item, played)
+        yield item, played
+
+
+def _show(performances: Iterable[tuple[Chapter, list[Played]]], *, is_long: bool) -> None:
+    """Write the story; a long one on a terminal goes through the reader's pager."""
+    screen = Screen(sys.stdout)
+    lines = (line for item, played in performances for line in _told(item, played, screen.width))
+    if is_long and screen.is_terminal and sys.stdin.isatty():
+        click.echo_via_pager(map(screen.dressed, lines))
+    else:
+        screen.lines(lines)
 
 
 def _chapter(name: str) -> Chapter:
@@ -77,17 +92,31 @@ def _chapter(name: str) -> Chapter:
     return found
 
 
-def _opened(path: str, stack: ExitStack) -> BinaryIO:
+@contextmanager
+def _written(path: str) -> Iterator[BinaryIO]:
+    """Open a file to be written. What goes wrong with it is the user's to know, in a line."""
     try:
-        return stack.enter_context(open(path, "wb"))
+        stream = open(path, "wb")  # noqa: SIM115 (closed below, where its errors can be told)
     except OSError as error:
-        raise click.ClickException(f"--pcap: cannot write {path!r}: {error.strerror}") from error
+        raise _cannot_write(path, error) from error
+    try:
+        yield stream
+    finally:
+        try:
+            stream.close()
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: str, error: OSError) -> click.ClickException:
+    return click.ClickException(f"--pcap: cannot write {path!r}: {error.strerror}")
 
 
 class _Capture:
     """The capture file of a tour: a section for each scene, one after the other in time."""
 
-    def __init__(self, stream: BinaryIO, seed: int) -> None:
+    def __init__(self, path: str, stream: BinaryIO, seed: int) -> None:
+        self._path = path
         self._writer = PcapngWriter(stream)
         self._seed = seed
         self._after_ns = 0
@@ -95,7 +124,10 @@ class _Capture:
     def add(self, chapter: Chapter, played: list[Played]) -> None:
         for item in played:
             comment = f"{chapter.title}: {item.scene.name}\nestab tour {chapter.name} --seed {self._seed} --pcap FILE"
-            write_section(self._writer, item.recorder.facts, comment=comment, after_ns=self._after_ns)
+            try:
+                write_section(self._writer, item.recorder.facts, comment=comment, after_ns=self._after_ns)
+            except OSError as error:
+                raise _cannot_write(self._path, error) from error
             self._after_ns += -(-(item.ended_ns + _GAP_NS) // _GAP_NS) * _GAP_NS
 
 
@@ -126,30 +158,26 @@ def _scene_document(item: Played) -> dict[str, Json]:
 # --- as a story
 
 
-def _tell(screen: Screen, chapter: Chapter, played: list[Played], *, is_first: bool) -> None:
-    if not is_first:
-        screen.line()
-        screen.line()
-    screen.line(Span("━━ ", "rule"), Span(f"{chapter.name}: {chapter.title} ", "chapter"),
-                Span("━" * max(screen.width - len(chapter.name) - len(chapter.title) - 6, 0), "rule"))
-    _paragraph(screen, chapter.question)
+def _told(chapter: Chapter, played: list[Played], width: int) -> Iterator[Line]:
+    """Tell a chapter: its question, then each scene step by step, as a ladder, and what was found in it."""
+    title = f"{chapter.name}: {chapter.title} "
+    yield Span("━━ ", "rule"), Span(title, "chapter"), Span("━" * (width - len(title) - 3), "rule")
+    yield from _paragraph(chapter.question, width)
     for item in played:
-        screen.line()
-        screen.line(Span(f"── {item.scene.name}", "heading"))
-        _paragraph(screen, item.scene.setting)
-        screen.line()
         facts = item.recorder.facts
         since_ns = 0 if chapter.is_about_opening else _opened_ns(facts)
-        screen.lines(story(facts, width=screen.width, since_ns=since_ns))
-        screen.line()
-        screen.lines(render(ladder(facts, hosts=item.scene.lanes).since(since_ns).folded(), screen.width))
-        if item.findings:
-            screen.line()
+        yield ()
+        yield (Span(f"── {item.scene.name}", "heading"),)
+        yield from _paragraph(item.scene.setting, width)
+        yield ()
+        yield from story(facts, width=width, since_ns=since_ns)
+        yield ()
+        yield from render(ladder(facts, hosts=item.scene.lanes).since(since_ns).folded(), width)
+        yield ()
         for finding in item.findings:
-            first, *rest = wrapped(finding, screen.width - 3)
-            screen.line(Span(" ● ", "finding"), Span(first))
-            for line in rest:
-                screen.line("   " + line)
+            for number, text in enumerate(wrapped(finding, width - 3)):
+                yield Span("   " if number else " ● ", "finding"), Span(text)
+    yield ()
 
 
 def _opened_ns(facts: list[Event]) -> int:
@@ -157,6 +185,6 @@ def _opened_ns(facts: list[Event]) -> int:
     return next((fact.at_ns for fact in facts if isinstance(fact, StateChanged) and fact.new == "ESTABLISHED"), 0)
 
 
-def _paragraph(screen: Screen, text: str) -> None:
-    for line in wrapped(text, screen.width):
-        screen.line(Span(line, "prose"))
+def _paragraph(text: str, width: int) -> Iterator[Line]:
+    for line in wrapped(text, width):
+        yield (Span(line, "prose"),)

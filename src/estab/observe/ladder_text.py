@@ -164,7 +164,8 @@ class _Drawing:
         canvas = self._blank()
         text = f" ⋮ {skip.text} "
         canvas.put(self.left + max((self.span - len(text)) // 2, 2), text, "skip")
-        canvas.put(0, self._time(skip.until_ns).rjust(_TIME), "time")
+        if not self.is_pair:
+            canvas.put(0, self._time(skip.until_ns).rjust(_TIME), "time")
         return canvas.spans()
 
     def _legend(self) -> Line:

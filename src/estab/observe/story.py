@@ -37,7 +37,6 @@ from estab.events import (
     TimerFired,
     TimeWaitEnded,
 )
-from estab.observe.dissect import dissect
 from estab.observe.flights import flights
 from estab.observe.fold import Fold, fold
 from estab.observe.recorder import Episode, FieldChange, episodes
@@ -101,9 +100,9 @@ class _Step:
         self.details = details
 
     @classmethod
-    def of(cls, episode: Episode, labels: dict[tuple[str, int, bytes], str]) -> _Step | None:
+    def of(cls, episode: Episode, labels: dict[bytes, str]) -> _Step | None:
         """Tell an episode; ``None`` where nothing in it is worth a line."""
-        details = list(_details(episode))
+        details = list(_details(episode, labels))
         head = _head(episode, labels)
         if head is None:
             return cls(episode.host, episode.at_ns, Span("by itself", "waits"), "", details) if details else None
@@ -131,15 +130,15 @@ class _Step:
 # --- heads
 
 
-def _labels(facts: list[Event]) -> dict[tuple[str, int, bytes], str]:
-    """Describe each frame that arrived as its sender does, by receiver, time and bytes."""
+def _labels(facts: list[Event]) -> dict[bytes, str]:
+    """Describe each frame as its sender does, by its bytes; ARP and ND are not told."""
     return {
-        (item.receiver, item.received_ns, item.data): _segment(item.segment) if item.segment else item.summary.text
-        for item in flights(facts) if item.received_ns is not None and item.summary.protocol not in ("arp", "nd")
+        item.data: _segment(item.segment) if item.segment is not None else item.summary.text
+        for item in flights(facts) if item.summary.protocol not in ("arp", "nd")
     }
 
 
-def _head(episode: Episode, labels: dict[tuple[str, int, bytes], str]) -> tuple[Span, str] | None:
+def _head(episode: Episode, labels: dict[bytes, str]) -> tuple[Span, str] | None:
     """Say in a few words what began or ended a step."""
     first = episode.facts[0]
     record = episode.record
@@ -152,7 +151,7 @@ def _head(episode: Episode, labels: dict[tuple[str, int, bytes], str]) -> tuple[
     if isinstance(first, TimerFired):
         return Span(f"{first.timer} timer runs out", "timer"), first.detail
     if isinstance(first, FrameReceived):
-        return _frame_head(episode, labels.get((first.host, first.at_ns, first.data), ""))
+        return _frame_head(episode, labels.get(first.data, ""))
     return None
 
 
@@ -188,11 +187,11 @@ def _frame_head(episode: Episode, label: str) -> tuple[Span, str] | None:
 # --- details
 
 
-def _details(episode: Episode) -> Iterator[_Detail]:
+def _details(episode: Episode, labels: dict[bytes, str]) -> Iterator[_Detail]:
     """Give what a step changed, in the order of the facts, the TCB's fields at the end."""
     is_timer_head = isinstance(episode.facts[0], TimerFired)
     for fact in episode.facts[1:] if is_timer_head else episode.facts:
-        detail = _detail(fact)
+        detail = _lost(fact, labels) if isinstance(fact, LinkDropped) else _detail(fact)
         if detail is not None:
             yield detail
         if isinstance(fact, SegmentSent) and "S" in fact.flags and _options(fact.options):
@@ -200,6 +199,11 @@ def _details(episode: Episode) -> Iterator[_Detail]:
     changes = ", ".join(_change(change) for change in episode.tcb_changes if _is_told(change))
     if changes:
         yield "tcb", changes, ""
+
+
+def _lost(fact: LinkDropped, labels: dict[bytes, str]) -> _Detail | None:
+    label = labels.get(fact.data, "")
+    return ("lost", f"{label}: {fact.reason.value}", "lost") if label else None
 
 
 def _detail(fact: Event) -> _Detail | None:
@@ -230,8 +234,6 @@ def _rare_detail(fact: Event) -> _Detail | None:
     match fact:
         case PacketDropped():
             return "dropped", fact.reason.value + (f" ({fact.detail})" if fact.detail else ""), "drop"
-        case LinkDropped():
-            return "lost", f"{dissect(fact.data).text}: {fact.reason.value}", "lost"
         case TimerFired():
             return "timer", fact.timer + (f": {fact.detail}" if fact.detail else ""), "timer"
         case CongestionChanged():

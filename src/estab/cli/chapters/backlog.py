@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from estab.cli.chapters.chapter import Chapter, Scene, Stage, took
+from estab.cli.chapters.chapter import Chapter, Scene, Stage, some, took
 from estab.events import QueueChanged
 from estab.lab.node import Node
 
@@ -62,8 +62,9 @@ def _find(stage: Stage, server: Node, client: Node, accepted: int) -> None:
         of_queue = [fact for fact in changes if fact.queue == queue]
         if of_queue:
             fullest = max(of_queue, key=lambda fact: fact.depth)
-            stage.found(f"The {queue} queue held at most {fullest.depth} (limit {fullest.limit}); it turned away "
-                        f"{sum(fact.what.startswith('overflow') for fact in of_queue)}.")
+            overflows = sum(fact.what.startswith("overflow") for fact in of_queue)
+            stage.found(f"The {queue} queue held at most {fullest.depth} (limit {fullest.limit}). "
+                        f"{some(overflows, 'segment')} found it full.")
     done = [record for record in stage.calls(client, "connect") if not record.error]
     failed = [record for record in stage.calls(client, "connect") if record.error]
     stage.found(f"{len(done)} of {len(done) + len(failed)} connect() calls returned without error, after "

@@ -6,7 +6,7 @@ import socket
 import time
 from contextlib import suppress
 
-from estab.cli.chapters.chapter import Chapter, Scene, Stage, when
+from estab.cli.chapters.chapter import Chapter, Scene, Stage, some, times, when
 from estab.events import LinkDropped, SegmentSent
 from estab.lab.node import Node
 from estab.observe.recorder import CallRecord
@@ -80,7 +80,8 @@ def _keepalive(stage: Stage) -> None:
     stage.net.at("40s", cable.cut)
     stage.net.run(until="120s")
     probes = [fact for fact in stage.facts(SegmentSent, client) if "keepalive" in fact.why]
-    stage.found(f"The client sent {len(probes)} keepalive probes, at {', '.join(when(fact.at_ns) for fact in probes)}.")
+    stage.found(f"The client sent {some(len(probes), 'keepalive probe')}, at "
+                f"{', '.join(when(fact.at_ns) for fact in probes)}.")
     _find_failures(stage, client, server)
     _find_left(stage, server)
 
@@ -147,9 +148,9 @@ def _find_silence(stage: Stage, client: Node) -> None:
     """Say what the cut cable swallowed, and when what was missing arrived."""
     swallowed = list(stage.facts(LinkDropped))
     again = [fact for fact in stage.facts(SegmentSent, client) if fact.why.startswith("retransmission")]
-    stage.found(f"The cable swallowed {len(swallowed)} packets"
+    stage.found(f"The cable swallowed {some(len(swallowed), 'packet')}"
                 + ("; the client sent "
-                   f"again {len(again)} times, at {', '.join(when(fact.at_ns) for fact in again)}." if again
+                   f"again {times(len(again))}, at {', '.join(when(fact.at_ns) for fact in again)}." if again
                    else ". Nothing had to be sent again."))
 
 

@@ -6,7 +6,7 @@ import socket
 import time
 
 from estab.cli.chapters.chapter import Chapter, Scene, Stage, when
-from estab.events import FdReleased, SegmentSent, StateChanged, TimeWaitEnded
+from estab.events import SegmentSent, StateChanged, TimeWaitEnded
 from estab.lab.node import Node
 
 __all__ = ["CHAPTER"]
@@ -75,7 +75,7 @@ def _reset(stage: Stage) -> None:
     stage.net.run(until="90s")
     resets = [fact for fact in stage.facts(SegmentSent) if "R" in fact.flags]
     for fact in resets:
-        stage.found(f"{fact.host} sent a reset at {when(fact.at_ns)}: {fact.why}.")
+        stage.found(f"{fact.host} sent a reset at {when(fact.at_ns)}.")
     stage.found(f"The client's recv() ended with {call.result()}.")
     _find(stage, client, server)
 
@@ -85,9 +85,11 @@ def _find(stage: Stage, client: Node, server: Node) -> None:
         entered = [fact for fact in stage.facts(StateChanged, host) if fact.new == "TIME-WAIT"]
         ended = list(stage.facts(TimeWaitEnded, host))
         for begin, end in zip(entered, ended, strict=False):
-            released = [fact for fact in stage.facts(FdReleased, host) if fact.at_ns <= begin.at_ns]
-            stage.found(f"{host.name} was in TIME-WAIT for {when(end.at_ns - begin.at_ns)} ({end.why})"
-                        + (f", long after its program had given back fd {released[-1].fd}." if released else "."))
+            stage.found(f"{host.name} was in TIME-WAIT for {when(end.at_ns - begin.at_ns)} ({end.why}).")
+            for record in stage.calls(host, "close"):
+                if any(getattr(fact, "connection", "") == begin.connection for fact in record.tcbs) and record.fds:
+                    stage.found(f"Its program had given fd {record.fds[-1].fd} back at {when(record.started_ns)}: the "
+                                f"descriptor goes with close(), the connection when TCP is done with it.")
     stage.found_paths(client, server)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 
-from estab.cli.chapters.chapter import Chapter, Scene, Stage, took, when
+from estab.cli.chapters.chapter import Chapter, Scene, Stage, some, times, took, when
 from estab.events import SegmentReceived, SegmentSent, TimerFired
 from estab.lab.node import Node
 from estab.observe.recorder import CallRecord
@@ -44,8 +44,8 @@ def _find_progress(stage: Stage, client: Node, record: CallRecord) -> None:
     buffered = [fact.size_bytes for fact in record.buffers if fact.which == "send"]
     if buffered:
         stage.found(f"send() returned {size} after {took(record)}: so much it had copied into the send buffer. At "
-                    f"that moment {left_bytes} bytes had left in {len(record.segments)} segments, and {buffered[-1]} "
-                    "were not acknowledged.")
+                    f"that moment {left_bytes} bytes had left in {some(len(record.segments), 'segment')}, and "
+                    f"{buffered[-1]} were not acknowledged.")
     snapshots = [(fact.at_ns, fact.tcb) for fact in stage.facts(SegmentReceived, client)
                  if fact.tcb is not None and fact.at_ns > record.returned_ns]
     done = next((at_ns for at_ns, tcb in snapshots if tcb.send_buffer_bytes == 0), None)
@@ -94,16 +94,16 @@ def _slow_reader(stage: Stage) -> None:
     shut = [fact for fact in stage.facts(SegmentSent, server) if fact.wnd == 0 and "R" not in fact.flags]
     if shut:
         reads = [record for record in stage.calls(server, "recv") if record.started_ns < shut[0].at_ns]
-        stage.found(f"The server announced a window of 0 {len(shut)} times, first at {when(shut[0].at_ns)}. Until "
-                    f"then its program had called recv() {len(reads)} times.")
+        stage.found(f"The server announced a window of 0 {times(len(shut))}, first at {when(shut[0].at_ns)}. Until "
+                    f"then its program had called recv() {times(len(reads))}.")
     probes = [fact for fact in stage.facts(SegmentSent, client) if "probe" in fact.why]
     if probes:
-        stage.found(f"The client asked {len(probes)} times whether the window had opened (zero-window probes), at "
+        stage.found(f"The client asked {times(len(probes))} whether the window had opened (zero-window probes), at "
                     f"{', '.join(when(fact.at_ns) for fact in probes)}: an update that got lost must not stop the "
                     "stream.")
     timers = [fact for fact in stage.facts(TimerFired, client) if fact.timer == "persist"]
     if timers and not probes:
-        stage.found(f"The persist timer ran out {len(timers)} times.")
+        stage.found(f"The persist timer ran out {times(len(timers))}.")
     stage.found(f"The server's program read {serve.result()} bytes in the end.")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from estab.cli.chapters.chapter import Chapter, Scene, Stage, took
+from estab.cli.chapters.chapter import Chapter, Scene, Stage, some, took
 from estab.events import CookieChecked, PacketDropped, QueueChanged
 from estab.lab.link import Link
 from estab.lab.node import Node
+from estab.observe.flights import flights
 from estab.units import MS
 from estab.wire.address import parse_address
 from estab.wire.seq import Seq
@@ -72,7 +73,8 @@ def _find(stage: Stage, server: Node, client: Node, answer: bytes) -> None:
                     f"{half_open[0].limit}.")
     dropped = list(stage.facts(PacketDropped, server))
     for reason in dict.fromkeys(fact.reason for fact in dropped):
-        stage.found(f"Dropped {sum(fact.reason is reason for fact in dropped)} times by the server: {reason.value}.")
+        count = sum(fact.reason is reason for fact in dropped)
+        stage.found(f"The server dropped {some(count, 'segment')}: {reason.value}.")
     for record in stage.calls(client, "connect"):
         outcome = f"failed with {record.error}" if record.error else "came through"
         stage.found(f"The honest client's connect() {outcome} after {took(record)}.")
@@ -80,8 +82,9 @@ def _find(stage: Stage, server: Node, client: Node, answer: bytes) -> None:
         stage.found(f"It was answered {answer!r}.")
     cookies = list(stage.facts(CookieChecked, server))
     if cookies:
-        stage.found(f"{sum(fact.is_valid for fact in cookies)} of {len(cookies)} cookies that came back were good. "
-                    f"A forged caller never sees the SYN-ACK, so it can't send its cookie back.")
+        nobody = sum(item.summary.flags == "S." and item.fate == "dropped" for item in flights(stage.recorder.facts))
+        stage.found(f"{some(len(cookies), 'cookie')} came back, {sum(fact.is_valid for fact in cookies)} of them good; "
+                    f"{some(nobody, 'SYN-ACK')} went to addresses where nobody is, cookies and others.")
     names = ("TcpExtSyncookiesSent", "TcpExtSyncookiesRecv", "TcpExtTCPReqQFullDoCookies", "TcpExtTCPReqQFullDrop")
     counters = server.counters()
     shown = [f"{name} {counters[name]}" for name in names if counters.get(name)]

@@ -7,8 +7,10 @@ import os
 import select
 import socket
 
-from estab.cli.chapters.chapter import Chapter, Scene, Stage, took, when
-from estab.events import QueueChanged, SegmentSent
+from estab.cli.chapters.chapter import Chapter, Scene, Stage, some, took, when
+from estab.events import QueueChanged, SegmentSent, StateChanged
+from estab.lab.node import Node
+from estab.observe.recorder import CallRecord
 from estab.units import format_duration
 
 __all__ = ["CHAPTER"]
@@ -30,10 +32,9 @@ def _three_segments(stage: Stage) -> None:
 
     stage.net.run()
     stage.found_paths(client, server)
-    for record in [*stage.calls(client, "connect"), *stage.calls(server, "accept")]:
-        if record.waits:
-            stage.found(f"{record.name}() on {record.host} took {took(record)}. The program slept meanwhile; what was "
-                        "sent while it did is the stack's doing.")
+    for host, name in ((client, "connect"), (server, "accept")):
+        for record in stage.calls(host, name):
+            _find_sent(stage, host, record)
     changes = list(stage.facts(QueueChanged, server))
     entered = {fact.peer: fact.at_ns for fact in changes if fact.queue == "half-open" and fact.what == "added"}
     for fact in changes:
@@ -44,6 +45,16 @@ def _three_segments(stage: Stage) -> None:
     if not stage.calls(client, "bind"):
         ports = {fact.connection.partition(">")[0].rpartition(":")[2] for fact in stage.facts(SegmentSent, client)}
         stage.found(f"The client called no bind(): the stack chose port {', '.join(sorted(ports))} for it (RFC 6056).")
+
+
+def _find_sent(stage: Stage, host: Node, record: CallRecord) -> None:
+    """Say what a call sent, and what the stack sent while the program slept in it."""
+    during = [
+        fact for fact in stage.facts(SegmentSent, host) if fact not in record.segments
+        and any(wait.since_ns <= fact.at_ns <= (wait.until_ns or fact.at_ns) for wait in record.waits)
+    ]
+    stage.found(f"{record.name}() on {host.name} took {took(record)} and sent {some(len(record.segments), 'segment')}. "
+                f"While the program slept in it, {host.name}'s stack sent {some(len(during), 'segment')} by itself.")
 
 
 def _nobody(stage: Stage) -> None:
@@ -80,7 +91,7 @@ def _silence(stage: Stage) -> None:
     stage.net.run()
     for record in stage.calls(client, "connect"):
         sent = [fact for fact in stage.facts(SegmentSent, client) if fact.flags == "S"]
-        stage.found(f"connect() took {took(record)}: {len(sent)} SYNs, at "
+        stage.found(f"connect() took {took(record)}: {some(len(sent), 'SYN')}, at "
                     f"{', '.join(when(fact.at_ns) for fact in sent)}.")
 
 
@@ -105,8 +116,13 @@ def _without_blocking(stage: Stage) -> None:
     stage.net.run()
     first, = stage.calls(client, "connect_ex")
     if first.result == str(errno.EINPROGRESS):
-        stage.found(f"connect_ex() gave {first.result} (EINPROGRESS) after {took(first)}: the SYN was on its way. "
-                    f"Writable came with the end of the handshake, and SO_ERROR said {call.result()}.")
+        stage.found(f"connect_ex() gave {first.result} (EINPROGRESS) after {took(first)}, when it had sent "
+                    f"{some(len(first.segments), 'segment')}.")
+    opened = next((fact.at_ns for fact in stage.facts(StateChanged, client) if fact.new == "ESTABLISHED"), None)
+    asked = next((record.started_ns for record in stage.calls(client, "getsockopt")), None)
+    if opened is not None and asked is not None:
+        stage.found(f"The connection was ESTABLISHED at {when(opened)}; select() had said writable by {when(asked)}, "
+                    f"and SO_ERROR was {call.result()}.")
 
 
 CHAPTER = Chapter(

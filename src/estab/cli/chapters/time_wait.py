@@ -6,7 +6,7 @@ import errno
 import socket
 import time
 
-from estab.cli.chapters.chapter import Chapter, Scene, Stage, when
+from estab.cli.chapters.chapter import Chapter, Scene, Stage, some, times, when
 from estab.events import PacketDropped, SegmentReceived, SegmentSent, StateChanged, TimeWaitEnded
 from estab.observe.dissect import Summary
 
@@ -38,12 +38,13 @@ def _lost_ack(stage: Stage) -> None:
     stage.net.run(until="90s")
     fins = [fact for fact in stage.facts(SegmentSent, server) if "F" in fact.flags]
     entered = next((fact.at_ns for fact in stage.facts(StateChanged, client) if fact.new == "TIME-WAIT"), None)
-    stage.found(f"The server sent its FIN {len(fins)} times, at {', '.join(when(fact.at_ns) for fact in fins)}.")
+    stage.found(f"The server sent its FIN {times(len(fins))}, at {', '.join(when(fact.at_ns) for fact in fins)}.")
     if entered is not None:
         again = [fact for fact in stage.facts(SegmentReceived, client) if "F" in fact.flags and fact.at_ns > entered]
         answers = [fact for fact in stage.facts(SegmentSent, client) if fact.at_ns > entered and fact.flags == "."]
-        stage.found(f"In TIME-WAIT the client got {len(again)} more FIN and sent {len(answers)} acknowledgment. "
-                    "Without its TIME-WAIT record it would have had nothing to answer with but a reset.")
+        stage.found(f"In TIME-WAIT the client got {some(len(again), 'more FIN')} and sent "
+                    f"{some(len(answers), 'acknowledgment')}. Without its TIME-WAIT record it would have had nothing "
+                    "to answer with but a reset.")
     stage.found_paths(client, server)
 
 
