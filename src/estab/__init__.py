@@ -1,5 +1,49 @@
-"""estab: a TCP/IP stack in user space with the Berkeley sockets API."""
+"""estab: a TCP/IP stack in user space with the Berkeley sockets API.
+
+``import estab`` is cheap: what stands behind a name is imported when the name is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
 
 from estab._version import __version__
 
-__all__ = ["__version__"]
+TYPE_CHECKING = False
+"""Type checkers know this name; ``typing`` itself would be most of the time that ``import estab`` takes."""
+if TYPE_CHECKING:
+    from typing import Any
+
+    from estab.lab.link import Link as Link
+    from estab.lab.network import Network as Network
+    from estab.lab.node import Node as Node
+    from estab.lab.programs import Deadlock as Deadlock
+    from estab.lab.programs import Program as Program
+    from estab.lab.programs import Unfinished as Unfinished
+    from estab.sockets.socket import Socket as Socket
+    from estab.tcp.state import State as State
+
+__all__ = ["Deadlock", "Link", "Network", "Node", "Program", "Socket", "State", "Unfinished", "__version__"]
+
+_HOMES = {
+    "Deadlock": "estab.lab.programs",
+    "Link": "estab.lab.link",
+    "Network": "estab.lab.network",
+    "Node": "estab.lab.node",
+    "Program": "estab.lab.programs",
+    "Socket": "estab.sockets.socket",
+    "State": "estab.tcp.state",
+    "Unfinished": "estab.lab.programs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(home), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

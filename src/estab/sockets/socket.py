@@ -14,7 +14,7 @@ import socket as os_socket
 import warnings
 from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex
 
-from estab.abi import AF_INET, AF_INET6, SHUT_WR
+from estab.abi import AF_INET, AF_INET6, CLOSED, SHUT_WR
 from estab.errors import os_error
 from estab.host.sockaddr import write_sockaddr
 from estab.host.stream import StreamSocket
@@ -374,13 +374,17 @@ class Socket(Transfer):
         host = self._stream("wait_acked")
         deadline_ns = None if timeout is None else self.kernel.now_ns() + math.ceil(timeout * SECOND)
         with self.kernel.lock:
-            self._call(lambda now_ns: None)
-            if not self._wait_until(lambda: host.fd < 0 or host.outq_bytes == 0, "wait_acked", deadline_ns, -1):
+            self.kernel.flush()
+            if not self._wait_until(
+                lambda: host.fd < 0 or host.outq_bytes == 0 or host.state == CLOSED, "wait_acked", deadline_ns, -1,
+            ):
                 raise TimeoutError("timed out")
             self.descriptor  # noqa: B018 - raises EBADF where another program closed it meanwhile
             number = host.take_error()
             if number:
                 raise os_error(number, host.error_text())
+            if host.outq_bytes:
+                raise os_error(errno.EPIPE, f"broken pipe: {host.outq_bytes} bytes of {host.text()} unacknowledged")
 
 
 def _family(number: int) -> int:
