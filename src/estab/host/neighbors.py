@@ -7,10 +7,11 @@
 - When a neighbour fails, those who waited are told: their packets come out of ``failed``, from which the host makes an
   ICMP host unreachable for each, to others and to itself alike (RFC 1122 section 2.3.2.2).
 - The table has a limit; the entry that was used longest ago and that nothing waits for makes room.
-- Duplicate address detection (RFC 4862, RFC 5227) is left out: addresses are set by whoever builds the host, who hears
-  of no events that a host could raise then, and a second of tentative time would delay every virtual host's first
-  packet. Two hosts with one address show as ARP_INVALID / NDISC_INVALID drops, with the other's MAC address in the
-  text.
+- Duplicate address detection (RFC 4862 section 5.4, RFC 5227) is left out: whoever builds a host chooses its addresses,
+  and a second of tentative time would delay each virtual host's first packet. Two hosts with one address show as drops,
+  ARP_INVALID or NDISC_INVALID, with the other's MAC address.
+- Connections that make progress do not confirm their neighbour (RFC 4861 section 7.3.1): one in steady use is probed by
+  a single unicast request about every 35 seconds.
 """
 
 from __future__ import annotations
