@@ -17,6 +17,7 @@ from estab.events import (
     LinkDropped,
     PacketDropped,
     QueueChanged,
+    SegmentReceived,
     SegmentSent,
     StateChanged,
     TimeWaitEnded,
@@ -274,6 +275,11 @@ def test_two_syns_that_cross_make_one_connection(seed: int) -> None:
         assert path(item, host)[:3] == ["SYN-SENT", "SYN-RECEIVED", "ESTABLISHED"]
         assert sizes(item, host) == [5]
     assert not [edge for edge in facts(item, StateChanged) if edge.new == "LISTEN"]
+
+
+def test_the_window_of_a_syn_ack_that_crosses_is_not_scaled(seed: int) -> None:
+    windows = [fact.tcb.snd_wnd for fact in facts(scene("simultaneous", 0, seed), SegmentReceived) if fact.tcb is not None]
+    assert max(windows) == 65_536
 
 
 def test_two_fins_that_cross_go_through_closing(seed: int) -> None:
