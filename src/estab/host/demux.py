@@ -1,8 +1,9 @@
 """Who gets a segment: the table of connections, half-open entries and TIME-WAIT records, and the listeners.
 
-One table, keyed by remote address, local address and ports as they stand in an arriving packet, holds every endpoint; ports
-with listeners have a list each. The demultiplexer also keeps the deadlines of all endpoints and the list of connections
-that may have something to send, so that the cost of an input does not depend on how many connections there are.
+One table, keyed by remote address, local address and ports as they stand in an arriving packet, holds every endpoint;
+ports with listeners have a list each. The demultiplexer also keeps the deadlines of all endpoints and the list of
+connections that may have something to send, so that the cost of an input does not depend on how many connections
+there are.
 """
 
 from __future__ import annotations
@@ -110,10 +111,12 @@ class Demux:
     def _on_unknown(self, packet: Packet, segment: Segment, now_ns: i64) -> None:
         """RFC 9293 sections 3.10.7.1 (CLOSED) and 3.10.7.2 (LISTEN)."""
         context = self.context
-        self._tell_received(packet, segment, segment.seq, 0, 0)
         key = make_key(packet.src, packet.dst, segment.sport, segment.dport)
         listener = self.find_listener(packet.dst, segment.dport, key)
         flags = segment.flags
+        # Numbers of no connection are relative to nothing, but an ACK to a listener may be the third segment, with a cookie.
+        first = 1 if listener is not None and (flags & ACK) != 0 else 0
+        self._tell_received(packet, segment, segment.seq - first, segment.ack - first, 0)
         if listener is None:
             context.drop(DropReason.NO_SOCKET, self._flow(packet, segment), "")
             self._refuse(packet, segment, "no socket for this port")
@@ -137,7 +140,8 @@ class Demux:
         """RFC 9293 MUST-57, MUST-63: a SYN to or from an address that can't have a connection is ignored."""
         src = packet.src
         dst = packet.dst
-        if is_multicast(dst) or is_broadcast(dst) or is_multicast(src) or is_broadcast(src) or is_unspecified(src) or segment.sport == 0:
+        is_for_many = is_multicast(dst) or is_broadcast(dst)
+        if is_for_many or is_multicast(src) or is_broadcast(src) or is_unspecified(src) or segment.sport == 0:
             self.context.drop(DropReason.TCP_INVALID_SYN, self._flow(packet, segment), "")
             return
         key = make_key(src, dst, segment.sport, segment.dport)
@@ -154,7 +158,8 @@ class Demux:
             self._remove(evicted, listener.port)
 
     def _refuse(self, packet: Packet, segment: Segment, why: str) -> None:
-        if is_multicast(packet.dst) or is_broadcast(packet.dst) or is_multicast(packet.src) or is_unspecified(packet.src):
+        is_for_many = is_multicast(packet.dst) or is_broadcast(packet.dst)
+        if is_for_many or is_multicast(packet.src) or is_unspecified(packet.src):
             return
         answer = arrives.answer_for_closed(segment)
         if answer is not None:
@@ -163,7 +168,8 @@ class Demux:
 
     def find_listener(self, local: bytes, port: i64, key: bytes) -> Listener | None:
         """Give the listener for an address and port: one on just that address before one on any; several that share the
-        port (SO_REUSEPORT) by a hash of the four-tuple."""
+        port (SO_REUSEPORT) by a hash of the four-tuple.
+        """
         candidates = self.listeners.get(port)
         if candidates is None:
             return None
@@ -220,7 +226,9 @@ class Demux:
         return True
 
     def on_mtu_changed(self, key: bytes, seq: Seq, now_ns: i64) -> bool:
-        """Tell the connection that a "too big" message quotes; ``False`` where there is none or its number is not in flight."""
+        """Tell the connection that a "too big" message quotes; ``False`` where there is none or its number is not in
+        flight.
+        """
         endpoint = self.table.get(key)
         if endpoint is None or not isinstance(endpoint, Connection):
             return False
@@ -305,7 +313,9 @@ class Demux:
         self.touch(connection)
 
     def may_reuse(self, key: bytes, now_ns: i64) -> bool:
-        """Tell whether ``connect`` may use a four-tuple: it is free, or in TIME-WAIT with timestamps to tell old from new."""
+        """Tell whether ``connect`` may use a four-tuple: it is free, or in TIME-WAIT with timestamps to tell old from
+        new.
+        """
         endpoint = self.table.get(key)
         if endpoint is None:
             return True
@@ -313,7 +323,9 @@ class Demux:
             return False
         return endpoint.has_timestamps and now_ns - endpoint.started_ns > 1_000_000_000
 
-    def new_connection(self, local: bytes, local_port: i64, remote: bytes, remote_port: i64, owner: Owner | None) -> Connection:
+    def new_connection(
+        self, local: bytes, local_port: i64, remote: bytes, remote_port: i64, owner: Owner | None,
+    ) -> Connection:
         """Make a TCB for an active open; ``connect`` puts it to use."""
         key = make_key(remote, local, remote_port, local_port)
         connection = Connection(self.context, key, local, local_port, remote, remote_port, self.congestion())
@@ -368,7 +380,9 @@ class Demux:
                 self.context.tell(TcbReleased(self.context.now_ns, self.context.name, connection.name(), why))
 
     def _enter_time_wait(self, connection: Connection) -> None:
-        """Replace a TCB by its TIME-WAIT record. Over ``tcp_max_tw_buckets`` the connection just ends, and is counted."""
+        """Replace a TCB by its TIME-WAIT record. Over ``tcp_max_tw_buckets`` the connection just ends, and is
+        counted.
+        """
         context = self.context
         self.timers.forget(connection)
         self._forget_orphan(connection)
@@ -459,7 +473,8 @@ class Demux:
 def _score(listener: Listener, local: bytes) -> i64:
     """Rate how well a listener fits a destination: 0 not at all, 2 the same address, 1 any address."""
     if listener.local:
-        return 2 if listener.local == local or (is_v4_mapped(listener.local) and unmap_v4(listener.local) == local) else 0
+        wanted = unmap_v4(listener.local) if is_v4_mapped(listener.local) else listener.local
+        return 2 if wanted == local else 0
     if len(local) == 16:
         return 1 if listener.is_v6 else 0
     return 1 if not listener.is_v6 or not listener.is_v6_only else 0

@@ -1,15 +1,15 @@
 """LISTEN: the two queues of a passive open, and what happens when either is full (RFC 9293 section 3.10.7.2).
 
-A SYN makes a ``HalfOpen`` entry in the half-open queue; the ACK that completes the handshake turns it into a ``Connection``
-in the accept queue; ``accept()`` takes it from there. Both queues belong to the listener. ``backlog_policy`` says what the
-number given to ``listen()`` limits:
+A SYN makes a ``HalfOpen`` entry in the half-open queue; the ACK that completes the handshake turns it into a
+``Connection`` in the accept queue; ``accept()`` takes it from there. Both queues belong to the listener.
+``backlog_policy`` says what the number given to ``listen()`` limits:
 
 - ``accept`` (Linux): the accept queue holds backlog + 1; the half-open queue holds as many as backlog, too;
 - ``sum`` (historic BSD): both together hold 3·backlog/2 + 1;
 - ``syn``: the half-open queue holds backlog; the accept queue holds ``somaxconn``.
 
-A full half-open queue drops the SYN, or answers it with a cookie, or gives up its oldest entry (``tcp_syn_recycle``). A full
-accept queue drops SYNs, and leaves completed entries half-open, to be tried again when the SYN-ACK is repeated.
+A full half-open queue drops the SYN, or answers it with a cookie, or gives up its oldest entry (``tcp_syn_recycle``).
+A full accept queue drops SYNs, and leaves completed entries half-open, to be tried again when the SYN-ACK is repeated.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class HalfOpen(Endpoint):
     """One entry of the half-open queue: what must be known between a SYN and the third segment. RFC 9293 MUST-11."""
 
     def __init__(
-        self, listener: Listener, key: bytes, local: bytes, remote: bytes, remote_port: i64, segment: Segment, now_ns: i64,
+        self, listener: Listener, key: bytes, local: bytes, remote: bytes, remote_port: i64, segment: Segment,
+        now_ns: i64,
     ) -> None:
         super().__init__(key)
         context = listener.context
@@ -72,7 +73,8 @@ class Listener:
     """A socket in LISTEN. ``local`` is ``b""`` for any address; ``is_v6_only`` matters only then."""
 
     def __init__(
-        self, context: Context, local: bytes, port: i64, backlog: i64, template: Template, congestion: CongestionControl,
+        self, context: Context, local: bytes, port: i64, backlog: i64, template: Template,
+        congestion: CongestionControl,
         is_v6_only: bool, is_v6: bool,
     ) -> None:
         self.context = context
@@ -151,7 +153,8 @@ class Listener:
             counters.TcpExtListenOverflows += 1
             counters.TcpExtListenDrops += 1
             self._tell_queue("accept", "overflow: SYN dropped", remote, remote_port)
-            context.drop(DropReason.TCP_LISTEN_OVERFLOW, flow_text(local, self.port, remote, remote_port), "SYN dropped")
+            flow = flow_text(local, self.port, remote, remote_port)
+            context.drop(DropReason.TCP_LISTEN_OVERFLOW, flow, "SYN dropped")
             return None
         is_full = self.is_half_open_queue_full()
         if config.tcp_syncookies == "always" or (is_full and config.tcp_syncookies == "when full"):
@@ -174,7 +177,8 @@ class Listener:
         self._tell_queue("half-open", "added", remote, remote_port)
         if context.observer is not None:
             context.tell(StateChanged(
-                context.now_ns, context.name, entry.name(), state_text(abi.LISTEN), state_text(abi.SYN_RECEIVED), "SYN received",
+                context.now_ns, context.name, entry.name(), state_text(abi.LISTEN), state_text(abi.SYN_RECEIVED),
+                "SYN received",
             ))
         self.send_syn_ack(entry, now_ns)
         entry.due_ns = now_ns + config.tcp_rto_initial_ns
@@ -187,7 +191,9 @@ class Listener:
         if answer.has_timestamps:
             answer.ts_val = (now_ns // MS + context.timestamp_offset(entry.key)) & 0xFFFFFFFF
         entry.sent_ns = now_ns
-        why = "connection accepted" if entry.retransmissions == 0 else f"retransmission: SYN-ACK {entry.retransmissions}"
+        why = "connection accepted"
+        if entry.retransmissions > 0:
+            why = f"retransmission: SYN-ACK {entry.retransmissions}"
         context.reply(answer, entry.local, entry.remote, why, 0, 1, self.template.ttl)
 
     def _syn_ack(self, syn: Segment, local: bytes, remote: bytes, remote_port: i64, iss: i64) -> Segment:
@@ -226,7 +232,8 @@ class Listener:
         peer_mss: i64 = syn.mss if syn.mss > 0 else (1220 if len(remote) == 16 else 536)
         answer = self._syn_ack(syn, local, remote, remote_port, cookies.make(context, key, syn.seq, peer_mss))
         if answer.has_timestamps:
-            answer.ts_val = cookies.timestamp_with_options(context, key, syn.wscale if answer.wscale >= 0 else -1, answer.sack_permitted)
+            wscale: i64 = syn.wscale if answer.wscale >= 0 else -1
+            answer.ts_val = cookies.timestamp_with_options(context, key, wscale, answer.sack_permitted)
         else:
             answer.wscale = -1
             answer.sack_permitted = False
@@ -248,14 +255,17 @@ class Listener:
     # --- the third segment
 
     def on_half_open_segment(self, entry: HalfOpen, segment: Segment, now_ns: i64) -> Connection | None:
-        """Take a segment for a half-open entry: returns the connection that it completes (RFC 9293 section 3.10.7.4)."""
+        """Take a segment for a half-open entry: returns the connection that it completes (RFC 9293 section
+        3.10.7.4).
+        """
         context = self.context
         seq = unwrap(segment.seq, entry.irs + 1)
         flags = segment.flags
         if seq == entry.irs and (flags & SYN) != 0 and (flags & (ACK | RST)) == 0:
             # The SYN again: our SYN-ACK was lost or is late. Its timestamp is the one to echo now.
             syn = entry.syn
-            if syn.has_timestamps and segment.has_timestamps and ((segment.ts_val - syn.ts_val) & 0xFFFFFFFF) <= 0x7FFFFFFF:
+            age: i64 = (segment.ts_val - syn.ts_val) & 0xFFFFFFFF
+        if syn.has_timestamps and segment.has_timestamps and age <= 0x7FFFFFFF:
                 syn.ts_val = segment.ts_val
             if now_ns - entry.last_challenge_ns >= context.config.tcp_invalid_ratelimit_ns:
                 entry.last_challenge_ns = now_ns
@@ -350,7 +360,9 @@ class Listener:
     def _complete(self, entry: HalfOpen, segment: Segment, now_ns: i64) -> Connection:
         del self.half_open[entry.key]
         self._tell_queue("half-open", "completed", entry.remote, entry.remote_port)
-        connection = self._make_connection(entry.key, entry.local, entry.remote, entry.remote_port, entry.iss, entry.syn, "handshake complete")
+        connection = self._make_connection(
+            entry.key, entry.local, entry.remote, entry.remote_port, entry.iss, entry.syn, "handshake complete",
+        )
         syn_ack = SentSegment(entry.iss, entry.iss + 1, SYN | ACK, b"", entry.sent_ns)
         syn_ack.transmissions += entry.retransmissions
         remember_sent(connection, syn_ack)
@@ -366,7 +378,8 @@ class Listener:
         counters = context.counters
         if (segment.flags & (SYN | RST | ACK)) != ACK:
             return None
-        if context.config.tcp_syncookies == "never" or now_ns - self.last_cookie_ns > cookies.PERIOD_NS * cookies.VALID_PERIODS:
+        age_ns = now_ns - self.last_cookie_ns
+        if context.config.tcp_syncookies == "never" or age_ns > cookies.PERIOD_NS * cookies.VALID_PERIODS:
             return None
         irs: i64 = (segment.seq - 1) & 0xFFFFFFFF
         iss: i64 = (segment.ack - 1) & 0xFFFFFFFF
@@ -374,7 +387,9 @@ class Listener:
         if context.observer is not None:
             mss: i64 = 0 if cookie is None else cookie.mss
             name = flow_text(local, self.port, remote, remote_port)
-            detail = "" if cookie is None else f"wscale {cookie.wscale}, sack {'yes' if cookie.sack_permitted else 'no'}"
+            detail = ""
+            if cookie is not None:
+                detail = f"wscale {cookie.wscale}, sack {'yes' if cookie.sack_permitted else 'no'}"
             context.tell(CookieChecked(context.now_ns, context.name, name, cookie is not None, mss, detail))
         if cookie is None:
             self.cookies_failed += 1
@@ -385,7 +400,8 @@ class Listener:
             self.accept_drops += 1
             counters.TcpExtListenOverflows += 1
             counters.TcpExtListenDrops += 1
-            context.drop(DropReason.TCP_LISTEN_OVERFLOW, flow_text(local, self.port, remote, remote_port), "cookie ACK ignored")
+            flow = flow_text(local, self.port, remote, remote_port)
+            context.drop(DropReason.TCP_LISTEN_OVERFLOW, flow, "cookie ACK ignored")
             self._tell_queue("accept", "overflow: third segment ignored", remote, remote_port)
             return None
         self.cookies_accepted += 1
@@ -430,7 +446,7 @@ class Listener:
         self.context.counters.TcpPassiveOpens += 1
         self.ready.append(connection)
         connection.established_ns = now_ns
-        connection.on_segment(segment, now_ns)
+        arrives.segment_arrives(connection, segment, now_ns)  # it was told of when it reached the entry
         self._tell_queue("accept", "added", connection.remote, connection.remote_port)
         self.context.wake(self.owner)
 
@@ -464,7 +480,9 @@ class Listener:
             ))
 
     def accept(self) -> Connection | None:
-        """Take the oldest established connection, ``None`` where none waits. One that died while waiting is handed out too."""
+        """Take the oldest established connection, ``None`` where none waits. One that died while waiting is handed
+        out too.
+        """
         if not self.ready:
             return None
         connection = self.ready.pop(0)
@@ -474,11 +492,15 @@ class Listener:
     def queues(self, now_ns: i64) -> Queues:
         """Give both queues as they are now (M5)."""
         half_open = tuple([
-            HalfOpenRow(endpoint_text(entry.remote, entry.remote_port), now_ns - entry.created_ns, entry.retransmissions)
+            HalfOpenRow(
+                endpoint_text(entry.remote, entry.remote_port), now_ns - entry.created_ns, entry.retransmissions,
+            )
             for entry in self.half_open.values()
         ])
         ready = tuple([
-            AcceptRow(endpoint_text(child.remote, child.remote_port), now_ns - child.established_ns, child.unread_bytes())
+            AcceptRow(
+                endpoint_text(child.remote, child.remote_port), now_ns - child.established_ns, child.unread_bytes(),
+            )
             for child in self.ready
         ])
         return Queues(
