@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from estab.messages import Heartbeat, Pulse
@@ -107,22 +109,35 @@ def test_a_ping_that_crossed_our_off_is_answered_with_off_again() -> None:
     assert pulse.take() == [b"PING OFF"]
 
 
-def test_idle_with_both_sides_on_costs_one_ping_and_one_pong_an_interval() -> None:
-    """What the documentation says an idle connection pays: the side whose interval ends first asks for both."""
-    sides = (Pulse(BEAT, 0), Pulse(BEAT, 0))
-    sent = 0
-    now_ns, hour_ns, one_way_ns = 0, 3600 * SECOND, 20_000_000
-    while now_ns < hour_ns:
-        now_ns = min(side.next_deadline_ns() for side in sides)
-        asks, answers = sorted(sides, key=lambda side: side.next_deadline_ns())
-        asks.on_deadline(now_ns)
-        for sender, receiver in ((asks, answers), (answers, asks)):
-            for word in sender.take():
-                sent += 1
-                now_ns += one_way_ns
-                receiver.on_bytes(now_ns)
-                receiver.on_message(word)
-    assert sent <= 2 * 3600 / 5
+def test_the_side_that_yields_asks_later_and_loses_the_peer_at_the_same_time() -> None:
+    pulse = Pulse(BEAT, 0, is_yielding=True)
+    assert tick(pulse, 7.499) == []
+    assert tick(pulse, 7.5) == [b"PING"]
+    assert not pulse.is_lost(15 * SECOND - 1)
+    assert pulse.is_lost(15 * SECOND)
+
+
+@pytest.mark.parametrize("one_way_ns", [10_000, 20_000_000, 1_000_000_000])
+def test_idle_with_both_sides_on_costs_one_ping_and_one_pong_an_interval(one_way_ns: int) -> None:
+    """The ping of the side that asks is a sign of life to the one that yields, which so never asks itself."""
+    sides = Pulse(BEAT, 0), Pulse(BEAT, one_way_ns, is_yielding=True)
+    way: list[tuple[int, int, bytes]] = []  # when it arrives, at which side
+    sent = Counter[bytes]()
+    now_ns = 0
+    while now_ns < 3600 * SECOND:
+        now_ns = min([side.next_deadline_ns() for side in sides] + [arrival[0] for arrival in way])
+        for arrival in [one for one in way if one[0] == now_ns]:
+            way.remove(arrival)
+            sides[arrival[1]].on_bytes(now_ns)
+            assert sides[arrival[1]].on_message(arrival[2])
+        for i, side in enumerate(sides):
+            side.on_deadline(now_ns)
+            assert not side.is_lost(now_ns)
+            for word in side.take():
+                sent[word] += 1
+                way.append((now_ns + one_way_ns, 1 - i, word))
+    assert sent[b"PING"] <= 3600 / 5
+    assert sent[b"PONG"] in (sent[b"PING"], sent[b"PING"] - 1)
 
 
 @pytest.mark.parametrize(

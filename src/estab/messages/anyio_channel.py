@@ -15,7 +15,7 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
 from estab.messages.codec import Buffer, Codec, FrameError
-from estab.messages.exchange import CHUNK_BYTES, EndOfStream, Exchange, peer_name
+from estab.messages.exchange import CHUNK_BYTES, EndOfStream, Exchange
 from estab.messages.facts import SocketFacts, SocketLike, reset_at_close, socket_facts
 from estab.messages.heartbeat import Heartbeat
 from estab.messages.waiting import WRITABLE, wait_ready
@@ -40,8 +40,10 @@ class AnyioChannel:
     ) -> None:
         self.stream = stream
         self.codec = codec
-        self.peer = peer_name(stream.extra(SocketAttribute.remote_address, None))
-        self._exchange = Exchange(codec, heartbeat, send_timeout, self.peer, _now_ns())
+        local = stream.extra(SocketAttribute.local_address, None)
+        addresses = local, stream.extra(SocketAttribute.remote_address, None)
+        self._exchange = Exchange(codec, heartbeat, send_timeout, addresses, _now_ns())
+        self.peer = self._exchange.peer
         self._receive_ns = NEVER if receive_timeout is None else duration_ns(receive_timeout, "receive_timeout")
         self._close_at_end = close_at_end
         self._sending = anyio.Lock()

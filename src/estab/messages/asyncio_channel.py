@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from estab.messages.codec import Buffer, Codec, FrameError
-from estab.messages.exchange import CHUNK_BYTES, EndOfStream, Exchange, peer_name
+from estab.messages.exchange import CHUNK_BYTES, EndOfStream, Exchange
 from estab.messages.facts import SocketFacts, SocketLike, reset_at_close, socket_facts
 from estab.messages.heartbeat import Heartbeat
 from estab.messages.release import AsyncioReaper
@@ -40,8 +40,9 @@ class AsyncioChannel:
         self.reader = reader
         self.writer = writer
         self.codec = codec
-        self.peer = peer_name(writer.get_extra_info("peername"))
-        self._exchange = Exchange(codec, heartbeat, send_timeout, self.peer, self._now_ns())
+        addresses = writer.get_extra_info("sockname"), writer.get_extra_info("peername")
+        self._exchange = Exchange(codec, heartbeat, send_timeout, addresses, self._now_ns())
+        self.peer = self._exchange.peer
         self._receive_ns = NEVER if receive_timeout is None else duration_ns(receive_timeout, "receive_timeout")
         self._close_at_end = close_at_end
         self._reaper = reaper

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from estab.messages.codec import Buffer, Codec, FrameError
-from estab.messages.exchange import CHUNK_BYTES, EndOfStream, Exchange, peer_name
+from estab.messages.exchange import CHUNK_BYTES, EndOfStream, Exchange
 from estab.messages.facts import SocketFacts, reset_at_close, socket_facts
 from estab.messages.heartbeat import Heartbeat
 from estab.messages.release import Reaper
@@ -51,10 +51,11 @@ class Channel:
     ) -> None:
         self.sock = sock
         self.codec = codec
-        self.peer = "the peer"
+        addresses: tuple[object, object] = (None, None)
         with contextlib.suppress(OSError):
-            self.peer = peer_name(sock.getpeername())
-        self._exchange = Exchange(codec, heartbeat, send_timeout, self.peer, time.monotonic_ns())
+            addresses = sock.getsockname(), sock.getpeername()
+        self._exchange = Exchange(codec, heartbeat, send_timeout, addresses, time.monotonic_ns())
+        self.peer = self._exchange.peer
         self._receive_ns = NEVER if receive_timeout is None else duration_ns(receive_timeout, "receive_timeout")
         self._close_at_end = close_at_end
         self._reaper = reaper

@@ -32,11 +32,13 @@ class Exchange:
     """One connection's messages: bytes in, messages out, and the frames that must be sent."""
 
     def __init__(
-        self, codec: Codec, heartbeat: Heartbeat | None, send_timeout: int | float | str | None, peer: str, now_ns: int
+        self, codec: Codec, heartbeat: Heartbeat | None, send_timeout: int | float | str | None,
+        addresses: tuple[object, object], now_ns: int,
     ) -> None:
         self.codec = codec
-        self.peer = peer
-        self.pulse = None if heartbeat is None else Pulse(heartbeat, now_ns)
+        local, self.peer = map(peer_name, addresses)
+        # The two sides see the same addresses the other way round, so one of them yields; a NAT may undo that.
+        self.pulse = None if heartbeat is None else Pulse(heartbeat, now_ns, is_yielding=local < self.peer)
         self.control: dict[bytes, bytes] = {}
         """The heartbeat's messages and their frames."""
         if heartbeat is not None:

@@ -4,8 +4,10 @@
 
 - any byte that comes in is a sign of life; a ping is sent only after ``interval`` without one: traffic costs nothing;
 - one ping is out at a time: TCP repeats it if it is lost, a second one would only queue behind it;
-- the peer is lost when a ping has been out for ``timeout - interval`` and no byte came, so after ``timeout`` of
-  silence. A program that was away, and so sent no ping, blames nobody: it pings first;
+- one side asks: the other yields, and asks only where the first one's ping is overdue by half an interval. Else two
+  sides that fell silent together would ask together, for ever;
+- the peer is lost after ``timeout`` of silence, at the end of which a ping has been out long enough. A program that was
+  away, and so sent no ping, blames nobody: it pings first;
 - each side answers a ping with a pong. A side that wants no heartbeats answers with ``off`` instead, or says ``off`` by
   itself at any time: then neither side sends pings, and silence means nothing.
 """
@@ -73,8 +75,12 @@ class Heartbeat:
 class Pulse:
     """The heartbeat of one connection: told of bytes, messages and time, it says what to send and when it is over."""
 
-    def __init__(self, heartbeat: Heartbeat, now_ns: int) -> None:
+    def __init__(self, heartbeat: Heartbeat, now_ns: int, is_yielding: bool = False) -> None:
         self.heartbeat: Heartbeat = heartbeat
+        self._ask_ns: int = heartbeat.interval_ns
+        """Silence after which we ask."""
+        if is_yielding:
+            self._ask_ns += min(heartbeat.interval_ns, heartbeat.timeout_ns - heartbeat.interval_ns) // 2
         self.is_on: bool = heartbeat.is_wanted
         """Whether pings are sent and silence is judged."""
         self.turned_off_by: str = "" if heartbeat.is_wanted else "us"
@@ -108,7 +114,7 @@ class Pulse:
 
     def on_deadline(self, now_ns: int) -> None:
         """Time has passed: a ping may have become due."""
-        if self.is_on and self._pinged_ns == NEVER and now_ns - self._last_in_ns >= self.heartbeat.interval_ns:
+        if self.is_on and self._pinged_ns == NEVER and now_ns - self._last_in_ns >= self._ask_ns:
             self._pinged_ns = now_ns
             self._is_ping_due = True
 
@@ -117,8 +123,8 @@ class Pulse:
         if not self.is_on:
             return NEVER
         if self._pinged_ns == NEVER:
-            return self._last_in_ns + self.heartbeat.interval_ns
-        return self._pinged_ns + self.heartbeat.timeout_ns - self.heartbeat.interval_ns
+            return self._last_in_ns + self._ask_ns
+        return self._pinged_ns + self.heartbeat.timeout_ns - self._ask_ns
 
     def is_lost(self, now_ns: int) -> bool:
         """Whether a ping has been out too long with no byte from the peer. Read what there is before asking."""
