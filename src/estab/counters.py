@@ -1,7 +1,7 @@
 """Counters with the names that ``nstat`` prints, so that what one knows of Linux holds here.
 
-Only counters that something here counts move; the rest of Linux's list stays out. ``Estab…`` names are ours, for what Linux
-has no counter for. Drops are counted by reason beside them.
+Only counters that something here counts move; the rest of Linux's list stays out. ``Estab…`` names are ours, for what
+Linux has no counter for. Drops are counted by reason beside them.
 """
 
 from __future__ import annotations

@@ -114,7 +114,8 @@ class Demux:
         key = make_key(packet.src, packet.dst, segment.sport, segment.dport)
         listener = self.find_listener(packet.dst, segment.dport, key)
         flags = segment.flags
-        # Numbers of no connection are relative to nothing, but an ACK to a listener may be the third segment, with a cookie.
+        # Numbers of no connection are relative to nothing, but an ACK to a listener may be the third segment, with a
+        # cookie.
         first = 1 if listener is not None and (flags & ACK) != 0 else 0
         self._tell_received(packet, segment, segment.seq - first, segment.ack - first, 0)
         if listener is None:

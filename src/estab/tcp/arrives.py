@@ -16,14 +16,15 @@ from estab.errors import DropReason
 from estab.events import ErrorReported, StateChanged
 from estab.tcp import receive, recovery
 from estab.tcp.output import arm_retransmit
-from estab.tcp.tcb import NO_SEQ, Tcb
 from estab.tcp.state import state_text
+from estab.tcp.tcb import NO_SEQ, Tcb
 from estab.units import NEVER, SECOND
 from estab.wire.seq import unwrap, wrap
 from estab.wire.tcp import ACK, FIN, RST, SYN, Segment, segment_length
 
 __all__ = [
-    "abort", "agree_options", "answer_for_closed", "establish", "fail", "finish", "report", "segment_arrives", "set_state",
+    "abort", "agree_options", "answer_for_closed", "establish", "fail", "finish", "report", "segment_arrives",
+    "set_state",
     "update_mss",
 ]
 
@@ -90,7 +91,8 @@ def _arrives_in_syn_sent(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
             return
     if (flags & RST) != 0:  # second: the RST bit
         if (flags & ACK) != 0:
-            fail(tcb, errno.ECONNREFUSED, "connection refused: the peer answered the SYN with a reset", "reset received")
+            text = "connection refused: the peer answered the SYN with a reset"
+            fail(tcb, errno.ECONNREFUSED, text, "reset received")
         else:
             tcb.context.drop(DropReason.TCP_RESET_INVALID, tcb.name(), "without ACK in SYN-SENT")
         return
@@ -164,7 +166,9 @@ def update_mss(tcb: Tcb) -> None:
 
 
 def establish(tcb: Tcb, now_ns: i64) -> None:
-    """The handshake is done: set the first congestion window (RFC 6928; one segment where the SYN was lost) and timers."""
+    """The handshake is done: set the first congestion window (RFC 6928; one segment where the SYN was lost) and
+    timers.
+    """
     config = tcb.context.config
     counters = tcb.context.counters
     counters.TcpCurrEstab += 1
@@ -195,7 +199,8 @@ def _check_timestamp(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
     if not tcb.has_timestamps:
         return True
     if not segment.has_timestamps:
-        # We differ from RFC 7323 section 3.2, which drops it (SHOULD): Linux takes it, and peers exist that forget the option.
+        # We differ from RFC 7323 section 3.2, which drops it (SHOULD): Linux takes it, and peers exist that forget
+        # the option.
         return True
     age: i64 = (segment.ts_val - tcb.ts_recent) & 0xFFFFFFFF
     if age > 0x7FFFFFFF and (segment.flags & RST) == 0 and now_ns - tcb.ts_recent_ns < _PAWS_IDLE_NS:
@@ -209,7 +214,9 @@ def _check_timestamp(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
 
 
 def _remember_timestamp(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
-    """Keep the timestamp to echo (RFC 7323 section 4.3, rule 2). Only of what is in the window, or old segments could forge it."""
+    """Keep the timestamp to echo (RFC 7323 section 4.3, rule 2). Only of what is in the window, or old segments could
+    forge it.
+    """
     if not tcb.has_timestamps or not segment.has_timestamps or seq > tcb.rcv_wup:
         return
     age: i64 = (segment.ts_val - tcb.ts_recent) & 0xFFFFFFFF
@@ -225,7 +232,8 @@ def _check_sequence(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
     edge = max(tcb.rcv_adv, tcb.rcv_nxt)
     if length == 0:
         is_acceptable = seq == tcb.rcv_nxt or tcb.rcv_nxt <= seq < edge
-        # An empty segment just before the window carries a good ACK (a keepalive's does not need one, but gets it below).
+        # An empty segment just before the window carries a good ACK (a keepalive's does not need one, but gets it
+        # below).
         if not is_acceptable and seq == edge and seq > tcb.rcv_nxt:
             is_acceptable = True
     else:
@@ -247,7 +255,8 @@ def _check_sequence(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
         _challenge(tcb, now_ns)
     elif length > 0 and (tcb.state == abi.TIME_WAIT or end <= tcb.rcv_nxt):
         if end == tcb.rcv_nxt:
-            # The very segment acknowledged last: the answer must echo this transmission, as the peer measures by it (as Linux).
+            # The very segment acknowledged last: the answer must echo this transmission, as the peer measures by it
+            # (as Linux).
             _remember_timestamp(tcb, seq, segment, now_ns)
         # A retransmission: our ACK was lost or late. The peer needs it at once (RFC 9293 MUST-13's reason).
         receive.acknowledge_now(tcb)
@@ -267,7 +276,10 @@ def _acknowledge_invalid(tcb: Tcb, now_ns: i64) -> None:
 
 
 def _challenge(tcb: Tcb, now_ns: i64) -> None:
-    """Answer what looks like a blind attack with an acknowledgment, at a limited rate (RFC 5961 sections 3 to 5 and 7)."""
+    """Answer what looks like a blind attack with an acknowledgment, at a limited rate.
+
+    RFC 5961 sections 3 to 5 and 7.
+    """
     if not tcb.context.may_challenge():
         tcb.context.counters.TcpExtTCPACKSkippedChallenge += 1
         return
@@ -279,7 +291,9 @@ def _challenge(tcb: Tcb, now_ns: i64) -> None:
 
 
 def _check_reset(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
-    """RFC 9293 section 3.10.7.4, second; RFC 5961 section 3.2: only the exact number resets. SHLD-2: text is ignored."""
+    """RFC 9293 section 3.10.7.4, second; RFC 5961 section 3.2: only the exact number resets. SHLD-2: text is
+    ignored.
+    """
     if seq != tcb.rcv_nxt and not tcb.context.config.tcp_insecure_rst:
         tcb.context.drop(DropReason.TCP_RESET, tcb.name(), f"{seq - tcb.irs}, expected {tcb.rcv_nxt - tcb.irs}")
         _challenge(tcb, now_ns)
@@ -303,7 +317,9 @@ def _check_reset(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
 
 
 def _check_syn(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
-    """RFC 9293 section 3.10.7.4, fourth; RFC 5961 section 4.2: a SYN on a synchronized connection gets a challenge ACK."""
+    """RFC 9293 section 3.10.7.4, fourth; RFC 5961 section 4.2: a SYN on a synchronized connection gets a challenge
+    ACK.
+    """
     context = tcb.context
     if tcb.state == abi.SYN_RECEIVED and _is_crossing_syn_ack(tcb, segment):
         if _check_acknowledgment(tcb, tcb.irs + 1, segment, now_ns):
@@ -318,7 +334,9 @@ def _check_syn(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
 
 
 def _is_crossing_syn_ack(tcb: Tcb, segment: Segment) -> bool:
-    """Tell the other half of a simultaneous open: the peer's SYN again, now with an acknowledgment (figure 8). MUST-10."""
+    """Tell the other half of a simultaneous open: the peer's SYN again, now with an acknowledgment (figure 8).
+    MUST-10.
+    """
     return (segment.flags & (SYN | ACK | RST)) == (SYN | ACK) and unwrap(segment.seq, tcb.irs) == tcb.irs
 
 
@@ -337,7 +355,8 @@ def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> 
             _answer(tcb, segment, "acknowledges what was not sent")
             context.drop(DropReason.TCP_INVALID_ACK_SEQUENCE, tcb.name(), "")
             return False
-        tcb.snd_wnd = segment.wnd << tcb.snd_wscale
+        # RFC 7323 section 2.2: the window of a segment with SYN, as in a simultaneous open, is never scaled.
+        tcb.snd_wnd = segment.wnd if (segment.flags & SYN) != 0 else segment.wnd << tcb.snd_wscale
         tcb.max_snd_wnd = max(tcb.max_snd_wnd, tcb.snd_wnd)
         tcb.snd_wl1 = seq
         tcb.snd_wl2 = ack
@@ -509,7 +528,10 @@ def finish(tcb: Tcb, why: str) -> None:
 
 
 def fail(tcb: Tcb, number: i64, text: str, why: str) -> None:
-    """End the connection with an error for its program (RFC 9293 MUST-12: an abort is told apart from an end of stream)."""
+    """End the connection with an error for its program.
+
+    RFC 9293 MUST-12: an abort is told apart from an end of stream.
+    """
     if number != 0:
         report(tcb, number, text)
     if tcb.state == abi.SYN_SENT:

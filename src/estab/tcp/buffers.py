@@ -1,7 +1,7 @@
 """A queue of bytes that gives back what went in, in order, copying as little as it can.
 
-Pieces are kept as they came. When there are many they are joined with their neighbours, so that a peer who sends one byte
-at a time can't make us spend a hundred bytes of memory on each; every byte is copied a bounded number of times.
+Pieces are kept as they came. When there are many they are joined with their neighbours, so that a peer who sends one
+byte at a time can't make us spend a hundred bytes of memory on each; every byte is copied a bounded number of times.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from mypy_extensions import i64
 
 from estab.units import MS, SECOND
 
-__all__ = ["Config", "NAMES"]
+__all__ = ["NAMES", "Config"]
 
 
 class Config:

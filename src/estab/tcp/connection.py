@@ -57,9 +57,8 @@ class Connection(Tcb):
         self.mss_base = 536
         self.rcv_wscale = choose_window_scale(self)
         if context.observer is not None:
-            context.tell(TcbCreated(
-                context.now_ns, context.name, self.name(), -1 if self.owner is None else self.owner.fd, "CLOSED", "active open",
-            ))
+            fd: i64 = -1 if self.owner is None else self.owner.fd
+            context.tell(TcbCreated(context.now_ns, context.name, self.name(), fd, "CLOSED", "active open"))
         arrives.set_state(self, abi.SYN_SENT, "connect()")
         context.counters.TcpActiveOpens += 1
 
@@ -298,7 +297,11 @@ class Connection(Tcb):
         limit = config.tcp_orphan_retries if self.is_orphan else config.tcp_retries2
         if self.probes_out == 0:
             self.first_unanswered_ns = now_ns
-        is_late = self.user_timeout_ns > 0 and self.probes_out > 0 and now_ns - self.first_unanswered_ns >= self.user_timeout_ns
+        is_late = (
+            self.user_timeout_ns > 0
+            and self.probes_out > 0
+            and now_ns - self.first_unanswered_ns >= self.user_timeout_ns
+        )
         # As Linux: a peer that answers every probe keeps a program's connection open, not one that nobody waits for.
         is_worn_out = self.is_orphan and self.backoff >= limit and timeout_ns(self) >= config.tcp_rto_max_ns
         if self.probes_out >= limit or is_late or is_worn_out:
@@ -319,7 +322,8 @@ class Connection(Tcb):
     def _on_keepalive_timer(self, now_ns: i64) -> None:
         """Ask an idle peer whether it is there (RFC 9293 section 3.8.4). MUST-24 to MUST-29."""
         self.keepalive_ns = NEVER
-        if not self.keepalive or not self.is_counted and self.state != abi.FIN_WAIT_2 and self.state != abi.FIN_WAIT_1:
+        is_alive = self.is_counted or self.state == abi.FIN_WAIT_1 or self.state == abi.FIN_WAIT_2
+        if not self.keepalive or not is_alive:
             return
         if self.in_flight_count() > 0 or self.unsent is not None:
             # MUST-26: something is outstanding, which is probe enough.
@@ -335,7 +339,8 @@ class Connection(Tcb):
         if is_late:
             self._tell_timer("keepalive", "given up")
             self.context.counters.TcpExtTCPAbortOnTimeout += 1
-            text = f"connection timed out: {self.probes_out} keepalive probes unanswered, silent for {format_duration(idle_ns)}"
+            silence = f"silent for {format_duration(idle_ns)}"
+            text = f"connection timed out: {self.probes_out} keepalive probes unanswered, {silence}"
             arrives.abort(self, errno.ETIMEDOUT, text, "timed out")
             return
         self._tell_timer("keepalive", f"silent for {format_duration(idle_ns)}")
@@ -344,7 +349,8 @@ class Connection(Tcb):
         self.keepalive_ns = now_ns + self.keep_interval_ns
 
     def on_unreachable(self, number: i64, text: str, seq: Seq, now_ns: i64) -> None:
-        """Take an ICMP error that quotes a segment of ours (RFC 9293 section 3.9.2.2). MUST-54, MUST-56, SHLD-25, SHLD-26.
+        """Take an ICMP error that quotes a segment of ours (RFC 9293 section 3.9.2.2). MUST-54, MUST-56, SHLD-25,
+        SHLD-26.
 
         A quoted number outside of what is in flight is ignored (RFC 5927 section 4.1). Soft errors are remembered, and
         become the reason if the connection times out; a connection that is opening is told at once, as in Linux.
@@ -419,7 +425,8 @@ class Connection(Tcb):
         return Info(
             state=state_text(self.state), ca_state=_CA_NAMES[self.ca_state], congestion=self.congestion.name,
             retransmits=self.retries, probes=self.probes_out, backoff=self.backoff, options=tuple(options),
-            snd_wscale=self.snd_wscale, rcv_wscale=self.rcv_wscale, rto_ns=timeout_ns(self), snd_mss_bytes=self.snd_mss(),
+            snd_wscale=self.snd_wscale, rcv_wscale=self.rcv_wscale, rto_ns=timeout_ns(self),
+            snd_mss_bytes=self.snd_mss(),
             rcv_mss_bytes=self.rcv_mss, advmss_bytes=output.receive_mss(self),
             pmtu_bytes=self.context.paths.mtu_of(self.remote), unacked_segments=self.in_flight_count(),
             lost_segments=self.lost_count, total_retrans_segments=self.segments_retransmitted,
@@ -430,7 +437,8 @@ class Connection(Tcb):
             rcv_space_bytes=max(0, receive.space_bytes(self)), notsent_bytes=self.unsent_bytes(),
             outq_bytes=self.outq_bytes(), inq_bytes=self.readable_bytes(),
             out_of_order_bytes=0 if queue is None else queue.size_bytes, send_buffer_bytes=self.send_buffer_bytes,
-            receive_buffer_bytes=self.receive_buffer_bytes, timer=timer, timer_ns=max(0, due_ns - now_ns) if timer else 0,
+            receive_buffer_bytes=self.receive_buffer_bytes, timer=timer,
+            timer_ns=max(0, due_ns - now_ns) if timer else 0,
         )
 
     def _timer(self) -> tuple[str, int]:
@@ -477,8 +485,8 @@ class Connection(Tcb):
         context.tell(SegmentReceived(
             context.now_ns, context.name, self.name(), flags_text(segment.flags),
             unwrap(segment.seq, self.rcv_nxt) - self.irs if self.rcv_nxt != 0 else 0,
-            self._ack_fact(segment.ack, self.snd_nxt, self.iss), segment.end - segment.start, wnd, options_text(segment),
-            self.fact(),
+            self._ack_fact(segment.ack, self.snd_nxt, self.iss), segment.end - segment.start, wnd,
+            options_text(segment), self.fact(),
         ))
 
     def _ack_fact(self, ack: Seq, near: i64, base: i64) -> i64:

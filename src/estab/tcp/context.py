@@ -111,7 +111,8 @@ class Context:
         if len(self.replies) >= self.config.reply_queue_max:
             self.counters.EstabReplyQueueDrops += 1
             return
-        self.replies.append(Reply(segment, local, remote, why, seq_fact, ack_fact, ttl if ttl > 0 else self.config.ip_default_ttl))
+        hops = ttl if ttl > 0 else self.config.ip_default_ttl
+        self.replies.append(Reply(segment, local, remote, why, seq_fact, ack_fact, hops))
 
     def may_challenge(self) -> bool:
         """Take one challenge ACK from this second's allowance (RFC 5961 section 7)."""

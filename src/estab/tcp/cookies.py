@@ -1,9 +1,9 @@
 """SYN cookies: answer a SYN without remembering it (RFC 4987 section 3.6).
 
 The cookie is the initial sequence number: 5 bits of a minute counter, 3 bits of MSS, 24 bits of a keyed hash over the
-addresses, the peer's sequence number and those 8 bits. Where the peer sent a timestamp, the low 6 bits of ours carry what
-else the SYN said: 4 bits of window scale, one of SACK-permitted, one spare; the peer echoes them with its ACK. Without
-timestamps window scaling and SACK are not offered.
+addresses, the peer's sequence number and those 8 bits. Where the peer sent a timestamp, the low 6 bits of ours carry
+what else the SYN said: 4 bits of window scale, one of SACK-permitted, one spare; the peer echoes them with its ACK.
+Without timestamps window scaling and SACK are not offered.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mypy_extensions import i64
 from estab.tcp.context import Context
 from estab.units import MS, SECOND
 
-__all__ = ["Cookie", "MSS_TABLE", "check", "make", "mss_index", "timestamp_with_options"]
+__all__ = ["MSS_TABLE", "Cookie", "check", "make", "mss_index", "timestamp_with_options"]
 
 PERIOD_NS: Final = 60 * SECOND
 VALID_PERIODS: Final = 2

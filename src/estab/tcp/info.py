@@ -1,10 +1,12 @@
-"""``Info``: what ``TCP_INFO`` tells, as named fields. Names and meanings are Linux's (``struct tcp_info``), units last."""
+"""``Info``: what ``TCP_INFO`` tells, as named fields. Names and meanings are Linux's (``struct tcp_info``), units
+last.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["HalfOpenRow", "AcceptRow", "Info", "Queues"]
+__all__ = ["AcceptRow", "HalfOpenRow", "Info", "Queues"]
 
 
 @dataclass(frozen=True, slots=True)

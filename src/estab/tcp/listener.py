@@ -265,7 +265,7 @@ class Listener:
             # The SYN again: our SYN-ACK was lost or is late. Its timestamp is the one to echo now.
             syn = entry.syn
             age: i64 = (segment.ts_val - syn.ts_val) & 0xFFFFFFFF
-        if syn.has_timestamps and segment.has_timestamps and age <= 0x7FFFFFFF:
+            if syn.has_timestamps and segment.has_timestamps and age <= 0x7FFFFFFF:
                 syn.ts_val = segment.ts_val
             if now_ns - entry.last_challenge_ns >= context.config.tcp_invalid_ratelimit_ns:
                 entry.last_challenge_ns = now_ns

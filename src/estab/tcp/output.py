@@ -1,8 +1,8 @@
 """What goes next: ``poll_segment`` is asked until it has nothing more.
 
-The order: a reset; what was lost, before anything new; the SYN; new text, within the peer's window, the congestion window
-and Nagle's rule; the FIN behind the last byte; a probe; an acknowledgment that nothing carried. ``tcb.why`` says which
-rule sent it.
+The order: a reset; what was lost, before anything new; the SYN; new text, within the peer's window, the congestion
+window and Nagle's rule; the FIN behind the last byte; a probe; an acknowledgment that nothing carried. ``tcb.why``
+says which rule sent it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def poll_segment(tcb: Tcb, now_ns: i64) -> Segment | None:
 
 
 def bare_segment(tcb: Tcb, seq: i64, flags: i64, now_ns: i64) -> Segment:
-    """Build a segment without text: numbers, window, timestamps. RFC 9293 MUST-45: always the connection's own address."""
+    """Build a segment without text: numbers, window, timestamps. RFC 9293 MUST-45: always the connection's own
+    address.
+    """
     segment = Segment(tcb.local_port, tcb.remote_port, wrap(seq), wrap(0), flags, 0)
     segment.tos = tcb.tos
     if (flags & ACK) != 0:
@@ -310,7 +312,8 @@ def _may_send_partial(tcb: Tcb, count: i64, waiting: i64, now_ns: i64) -> bool:
     """Decide on less than a full segment: silly-window avoidance and Nagle (RFC 9293 MUST-38, section 3.8.6.2.1)."""
     if count == waiting:
         return _may_send_small(tcb)
-    # The window cuts it off. Half of the largest window ever offered is worth sending; less waits for the override timer.
+    # The window cuts it off. Half of the largest window ever offered is worth sending; less waits for the override
+    # timer.
     if count >= tcb.max_snd_wnd // 2 or tcb.is_probe_due:
         return True
     if tcb.in_flight_count() == 0 and tcb.persist_ns == NEVER:
@@ -331,7 +334,8 @@ def _send_text(tcb: Tcb, count: i64, waiting: i64, mss: i64, now_ns: i64) -> Seg
             flags |= FIN
             tcb.fin_seq = end
             end += 1
-        # All is out: the window held nothing back, unless it is full now, or half full while it doubles each round trip.
+        # All is out: the window held nothing back, unless it is full now, or half full while it doubles each round
+        # trip.
         in_use = tcb.pipe_bytes + count
         tcb.is_cwnd_limited = in_use + mss > tcb.cwnd_bytes or (
             tcb.cwnd_bytes < tcb.ssthresh_bytes and 2 * in_use >= tcb.cwnd_bytes
@@ -381,7 +385,10 @@ def _probe(tcb: Tcb, now_ns: i64) -> Segment:
 
 
 def _acknowledgment(tcb: Tcb, now_ns: i64) -> Segment | None:
-    """Send the acknowledgment that nothing carried. Every out-of-order segment gets its duplicate (RFC 5681 section 4.2)."""
+    """Send the acknowledgment that nothing carried. Every out-of-order segment gets its duplicate.
+
+    RFC 5681 section 4.2.
+    """
     if tcb.duplicate_acks_owed > 0:
         tcb.duplicate_acks_owed -= 1
         tcb.why = "duplicate acknowledgment"

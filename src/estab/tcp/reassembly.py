@@ -1,8 +1,9 @@
 """Text that came out of order, held until the gap before it is filled (RFC 9293 SHLD-31), and the SACK blocks it makes.
 
-Pieces are kept sorted and apart: what overlaps a piece already held is cut off, as the first copy of a byte wins. Bytes are
-bounded by the receive window, pieces by ``Config.ofo_segments_max``; what is over is dropped and will be sent again.
-Runs of pieces without a gap between them are the SACK blocks; they are kept apart too, so that telling them costs nothing.
+Pieces are kept sorted and apart: what overlaps a piece already held is cut off, as the first copy of a byte wins.
+Bytes are bounded by the receive window, pieces by ``Config.ofo_segments_max``; what is over is dropped and will be
+sent again. Runs of pieces without a gap between them are the SACK blocks; they are kept apart too, so that telling
+them costs nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class Reassembly:
         return len(self._pieces)
 
     def add(self, seq: i64, data: bytes) -> bool:
-        """Hold ``data`` at ``seq``; only the parts not yet held are stored. ``False``: the queue is full, nothing was kept."""
+        """Hold ``data`` at ``seq``; only the parts not yet held are stored. ``False``: the queue is full, nothing was
+        kept.
+        """
         end: i64 = seq + len(data)
         pieces = self._pieces
         index = self._find(seq)
@@ -94,7 +97,10 @@ class Reassembly:
         return rcv_nxt
 
     def blocks(self, blocks_max: i64) -> list[int]:
-        """Give the SACK blocks to report: left, right, left, right …, the one that changed last first (RFC 2018 section 4)."""
+        """Give the SACK blocks to report: left, right, left, right …, the one that changed last first.
+
+        RFC 2018 section 4.
+        """
         result: list[int] = []
         for run in self._recent:
             if len(result) >= 2 * blocks_max:

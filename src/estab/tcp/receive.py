@@ -1,8 +1,8 @@
 """The receiving half: text in order, the window we offer, when to acknowledge, and reading.
 
-The window: never shrunk (RFC 9293 SHLD-14), never offered in silly pieces (MUST-39), at most what the buffer can take. The
-acknowledgment: at once for every second full segment, for anything out of order, and while the connection starts; otherwise
-delayed in the hope of riding on an answer (MUST-40, SHLD-18, SHLD-19).
+The window: never shrunk (RFC 9293 SHLD-14), never offered in silly pieces (MUST-39), at most what the buffer can
+take. The acknowledgment: at once for every second full segment, for anything out of order, and while the connection
+starts; otherwise delayed in the hope of riding on an answer (MUST-40, SHLD-18, SHLD-19).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from estab.units import NEVER
 from estab.wire.tcp import PSH, URG, Segment
 
 __all__ = [
-    "accept_text", "acknowledge", "acknowledge_now", "is_at_urgent_mark", "note_urgent", "on_acknowledgment_sent", "read",
-    "read_urgent", "select_window", "space_bytes", "start",
+    "accept_text", "acknowledge", "acknowledge_now", "is_at_urgent_mark", "note_urgent", "on_acknowledgment_sent",
+    "read", "read_urgent", "select_window", "space_bytes", "start",
 ]
 
 
@@ -34,7 +34,9 @@ def start(tcb: Tcb) -> None:
 
 
 def space_bytes(tcb: Tcb) -> i64:
-    """Give the room for more text. Half the buffer is kept for what holding bytes costs, as in Linux (tcp_adv_win_scale 1)."""
+    """Give the room for more text. Half the buffer is kept for what holding bytes costs, as in Linux
+    (tcp_adv_win_scale 1).
+    """
     held = tcb.unread_bytes()
     queue = tcb.out_of_order
     if queue is not None:
@@ -61,8 +63,8 @@ def select_window(tcb: Tcb) -> i64:
         window = offered
     window = min(window, 0xFFFF << scale)
     if window < offered:
-        # Never move the right edge left; round up so that scaling does not do it either. Only where that would let a peer
-        # who sends byte by byte push the edge past the buffer it is rounded down: a few octets less than was told.
+        # Never move the right edge left; round up so that scaling does not do it either. Only where that would let a
+        # peer who sends byte by byte push the edge past the buffer it is rounded down: a few octets less than was told.
         window = ((offered + (1 << scale) - 1) >> scale) << scale
         if window > offered and tcb.receive_buffer_bytes // 2 - space_bytes(tcb) + window > tcb.receive_buffer_bytes:
             window = (offered >> scale) << scale
@@ -205,7 +207,10 @@ def _note_size(tcb: Tcb, length: i64, now_ns: i64) -> None:
 
 
 def read(tcb: Tcb, size: i64, is_peek: bool, now_ns: i64) -> bytes:
-    """Take up to ``size`` bytes in order; the urgent byte is left out unless it is inline (RFC 6093, as Linux does it)."""
+    """Take up to ``size`` bytes in order; the urgent byte is left out unless it is inline.
+
+    RFC 6093, as Linux does it.
+    """
     received = tcb.received
     if received is None or size <= 0:
         return b""
@@ -250,7 +255,9 @@ def _offer_more(tcb: Tcb) -> None:
 
 
 def _tune_window(tcb: Tcb, now_ns: i64) -> None:
-    """Grow the buffer to twice what the program takes in a round trip (dynamic right-sizing), up to ``tcp_rmem``'s most."""
+    """Grow the buffer to twice what the program takes in a round trip (dynamic right-sizing), up to ``tcp_rmem``'s
+    most.
+    """
     config = tcb.context.config
     if tcb.is_receive_buffer_fixed or not config.tcp_moderate_rcvbuf:
         return

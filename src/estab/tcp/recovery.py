@@ -13,12 +13,13 @@ from estab.events import CongestionChanged
 from estab.tcp.congestion.control import SSTHRESH_INFINITE
 from estab.tcp.rtt import on_sample
 from estab.tcp.tcb import CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY, SentSegment, Tcb
-from estab.units import MS, NEVER
+from estab.units import MS
 from estab.wire.seq import Seq, unwrap
 from estab.wire.tcp import SYN, Segment
 
 __all__ = [
-    "forget_sent", "mark_lost", "next_lost", "on_acknowledged", "on_duplicate", "on_timeout", "read_sack", "remember_sent",
+    "forget_sent", "mark_lost", "next_lost", "on_acknowledged", "on_duplicate", "on_timeout", "read_sack",
+    "remember_sent",
     "text_of",
 ]
 
@@ -134,8 +135,8 @@ def _trim_front(tcb: Tcb, segment: SentSegment, ack: i64) -> None:
 def _timestamp_rtt(tcb: Tcb, segment: Segment, repeated_ns: i64, now_ns: i64) -> i64:
     """Measure by the echoed timestamp; its tick is a millisecond. -1 where there is none, or its echo makes no sense.
 
-    An echo from before ``repeated_ns``, when the newest repetition went, measures nothing: the acknowledgment of an earlier
-    transmission may have been lost, and the time until this one was spent waiting.
+    An echo from before ``repeated_ns``, when the newest repetition went, measures nothing: the acknowledgment of an
+    earlier transmission may have been lost, and the time until this one was spent waiting.
     """
     if not tcb.has_timestamps or not segment.has_timestamps or segment.ts_ecr == 0:
         return -1
@@ -175,7 +176,10 @@ def on_duplicate(tcb: Tcb, has_new_sack: bool, now_ns: i64) -> None:
 
 
 def on_sacked(tcb: Tcb, now_ns: i64) -> None:
-    """SACK told of something new, on whatever segment: where that shows a loss, recovery begins (RFC 6675 section 5)."""
+    """SACK told of something new, on whatever segment: where that shows a loss, recovery begins.
+
+    RFC 6675 section 5.
+    """
     if tcb.lost_count > 0 and tcb.ca_state != CA_RECOVERY and tcb.ca_state != CA_LOSS:
         _enter_recovery(tcb, now_ns)
 
@@ -194,7 +198,9 @@ def _enter_recovery(tcb: Tcb, now_ns: i64) -> None:
 
 
 def read_sack(tcb: Tcb, segment: Segment) -> bool:
-    """Take in SACK blocks. Returns whether they told of something new. Blocks outside of what is in flight are ignored."""
+    """Take in SACK blocks. Returns whether they told of something new. Blocks outside of what is in flight are
+    ignored.
+    """
     blocks = segment.sack
     sent = tcb.sent
     if blocks is None or sent is None:
@@ -291,7 +297,10 @@ def next_lost(tcb: Tcb) -> i64:
 
 
 def on_timeout(tcb: Tcb, now_ns: i64) -> None:
-    """The retransmission timer ran out: everything in flight is lost, the window is one segment (RFC 5681 section 3.1)."""
+    """The retransmission timer ran out: everything in flight is lost, the window is one segment.
+
+    RFC 5681 section 3.1.
+    """
     counters = tcb.context.counters
     counters.TcpExtTCPTimeouts += 1
     sent = tcb.sent

@@ -1,7 +1,7 @@
 """The eleven states of RFC 9293 section 3.3.2 and the edges between them.
 
-The numbers are Linux's (``tcp_info.tcpi_state``). Hot code compares with the plain constants of ``abi``; ``State`` is for
-people and for the outer faces. ``EDGES`` is the diagram: whatever the engine does, a state takes only these.
+The numbers are Linux's (``tcp_info.tcpi_state``). Hot code compares with the plain constants of ``abi``; ``State`` is
+for people and for the outer faces. ``EDGES`` is the diagram: whatever the engine does, a state takes only these.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Sequence numbers here are unwrapped: endless integers whose low 32 bits are on t
 
 - ``snd_una <= snd_nxt``; ``sent`` holds exactly the segments between them, in order, without gaps;
 - ``write_end`` is where the next written byte will stand: ``snd_nxt + unsent`` until the FIN is sent;
-- ``copied_seq`` to ``rcv_nxt`` is what waits to be read; ``rcv_nxt`` to ``rcv_adv`` is the window the peer was given, and
-  ``rcv_adv`` never moves left (RFC 9293 SHLD-14).
+- ``copied_seq`` to ``rcv_nxt`` is what waits to be read; ``rcv_nxt`` to ``rcv_adv`` is the window the peer was given,
+  and ``rcv_adv`` never moves left (RFC 9293 SHLD-14).
 
 Only data lives here. What changes it is in ``arrives``, ``output``, ``recovery``, ``receive`` and ``connection``.
 Queues are made when first needed and given back when empty: an idle connection holds none.

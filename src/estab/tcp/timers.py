@@ -1,8 +1,8 @@
 """Deadlines: one queue for a host, one next deadline for each endpoint.
 
-An endpoint's deadline moves far more often than it runs out, mostly to later. So the queue holds at most one live entry for
-an endpoint: moving later touches nothing (the entry is looked at when it comes up), moving earlier adds an entry and the old
-one goes stale. Stale entries are swept out when they outnumber the live ones, which bounds the queue.
+An endpoint's deadline moves far more often than it runs out, mostly to later. So the queue holds at most one live
+entry for an endpoint: moving later touches nothing (the entry is looked at when it comes up), moving earlier adds an
+entry and the old one goes stale. Stale entries are swept out when they outnumber the live ones, which bounds the queue.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """TIME-WAIT: what is left of a connection for 2·MSL after both FINs (RFC 9293 section 3.6.1). MUST-13.
 
-It exists for two reasons: the last ACK can be lost, and then the peer sends its FIN again and must get an answer; and old
-segments of this connection must not be taken for a new one's on the same ports. A record holds only what these need.
+It exists for two reasons: the last ACK can be lost, and then the peer sends its FIN again and must get an answer; and
+old segments of this connection must not be taken for a new one's on the same ports. A record holds only what these
+need.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from estab.units import MS
 from estab.wire.seq import unwrap, wrap
 from estab.wire.tcp import ACK, FIN, RST, SYN, Segment, segment_length
 
-__all__ = ["KILLED", "KEPT", "REUSED", "TimeWait"]
+__all__ = ["KEPT", "KILLED", "REUSED", "TimeWait"]
 
 KEPT: Final = 0
 KILLED: Final = 1
@@ -58,7 +59,8 @@ class TimeWait(Endpoint):
         return flow_text(self.local, self.local_port, self.remote, self.remote_port)
 
     def on_segment(self, context: Context, segment: Segment, has_listener: bool, now_ns: i64) -> i64:
-        """Take a segment. ``REUSED``: a SYN that may open a new connection with a listener; ``KILLED``: end this record now.
+        """Take a segment. ``REUSED``: a SYN that may open a new connection with a listener; ``KILLED``: end this
+        record now.
 
         RFC 9293 section 3.10.7.4 for TIME-WAIT; RFC 6191 for early reuse; RFC 1337 against assassination.
         """
@@ -108,11 +110,14 @@ class TimeWait(Endpoint):
             answer.ts_val = (now_ns // MS + self.ts_offset) & 0xFFFFFFFF
             answer.ts_ecr = self.ts_recent
         context.reply(
-            answer, self.local, self.remote, "acknowledgment from TIME-WAIT", self.snd_nxt - self.iss, self.rcv_nxt - self.irs,
+            answer, self.local, self.remote, "acknowledgment from TIME-WAIT",
+            self.snd_nxt - self.iss, self.rcv_nxt - self.irs,
         )
 
     def new_iss(self) -> i64:
-        """Give an initial sequence number safely above everything the old connection sent (as Linux: 65535 + 2 above)."""
+        """Give an initial sequence number safely above everything the old connection sent (as Linux: 65535 + 2
+        above).
+        """
         return (self.snd_nxt + 65537) & 0xFFFFFFFF
 
     def end(self, why: str) -> None:

@@ -1,8 +1,9 @@
 """The protocol of congestion control: what the engine tells it, and what it may set.
 
-A ``CongestionControl`` decides two numbers of a flow: ``cwnd_bytes`` and ``ssthresh_bytes``. The engine tells it when text is
-acknowledged, when loss is found and when the retransmission timer runs out. An object without state of its own may serve
-all connections; one with state is made for each by its factory. Users write their own in plain Python by subclassing.
+A ``CongestionControl`` decides two numbers of a flow: ``cwnd_bytes`` and ``ssthresh_bytes``. The engine tells it when
+text is acknowledged, when loss is found and when the retransmission timer runs out. An object without state of its
+own may serve all connections; one with state is made for each by its factory. Users write their own in plain Python
+by subclassing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from estab.tcp.timers import Endpoint
 
-__all__ = ["CongestionControl", "Flow", "SSTHRESH_INFINITE"]
+__all__ = ["SSTHRESH_INFINITE", "CongestionControl", "Flow"]
 
 SSTHRESH_INFINITE: Final = 0x7FFFFFFF
 

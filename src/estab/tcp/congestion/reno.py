@@ -10,12 +10,15 @@ __all__ = ["Reno"]
 
 
 class Reno(CongestionControl):
-    """Add a segment a round trip, halve at a loss (the base class's rule). Stateless: one object serves all connections."""
+    """Add a segment a round trip, halve at a loss (the base class's rule). Stateless: one object serves all
+    connections.
+    """
 
     name = "reno"
 
     def on_ack(self, flow: Flow, acked_bytes: i64, now_ns: i64) -> None:
-        """Grow the window: by what was acknowledged below ssthresh, by a segment a round trip above (RFC 5681 section 3.1).
+        """Grow the window: by what was acknowledged below ssthresh, by a segment a round trip above (RFC 5681 section
+        3.1).
 
         A window that was not used up does not grow (RFC 7661's principle).
         """
