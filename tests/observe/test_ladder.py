@@ -36,9 +36,9 @@ def test_states_stand_beside_the_arrows_as_they_were_once_the_host_was_done() ->
 
 def test_calls_timers_and_queues_stand_where_they_happened() -> None:
     notes = [(row.host, row.text) for row in ladder(handshake(), hosts=LANES).rows if isinstance(row, Note)]
-    assert ("client", "connect(('10.0.0.2', 80))") in notes
-    assert ("client", "connect → None") in notes
-    assert ("server", "listen(1) → None") in notes
+    assert ("client", "fd 3: connect(('10.0.0.2', 80))") in notes
+    assert ("client", "fd 3: connect → None") in notes
+    assert ("server", "fd 3: listen(1) → None") in notes
     assert [text for _, text in notes if text.startswith("half-open")] == [
         "half-open ■ 1/1: added", "half-open □ 0/1  accept □ 0/1: completed, added, taken",
     ]

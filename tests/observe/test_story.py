@@ -20,7 +20,7 @@ def told(events: list[Event], width: int = 100) -> str:
 
 def test_a_call_is_told_with_what_it_changed_and_sent() -> None:
     text = told(handshake())
-    connect = text[text.index("▸ connect"):text.index("server  arrives S")]
+    connect = text[text.index("▸ fd 3: connect"):text.index("server  arrives S")]
     assert "sleeps: the handshake" in connect
     assert "CLOSED → SYN-SENT" in connect
     assert "sends    S seq=0" in connect
@@ -34,13 +34,13 @@ def test_what_a_segment_did_is_told_at_its_arrival() -> None:
 
 
 def test_a_call_that_waited_says_how_long() -> None:
-    assert "◂ connect → None  after waiting 20ms" in told(handshake())
+    assert "◂ fd 3: connect → None  after waiting 20ms" in told(handshake())
 
 
 def test_a_call_that_failed_says_with_what() -> None:
     events = [CallStarted(0, "a", 1, 3, "connect", "x"),
               CallReturned(0, "a", 1, 3, "connect", "", "ECONNREFUSED: connection refused")]
-    assert "▸ connect(x) → ECONNREFUSED: connection refused" in told(events)
+    assert "▸ fd 3: connect(x) → ECONNREFUSED: connection refused" in told(events)
 
 
 def test_timers_drops_and_cables_are_told() -> None:
@@ -66,8 +66,8 @@ def test_only_the_hosts_that_were_asked_for_are_told() -> None:
 def test_what_was_before_a_time_is_counted() -> None:
     text = "\n".join(plain_text(line) for line in story(handshake(), since_ns=20 * MS))
     assert text.splitlines()[0].strip() == "⋮ 4 steps before: the connection opens"
-    assert "▸ listen" not in text
-    assert "◂ connect" in text
+    assert "▸ fd 3: listen" not in text
+    assert "◂ fd 3: connect" in text
 
 
 def test_what_syns_offer_is_told_once() -> None:

@@ -32,7 +32,7 @@ from estab.events import (
 from estab.observe.facts import Json, plain
 from estab.observe.flights import Flight, flights
 from estab.observe.fold import Fold, fold
-from estab.observe.recorder import CallRecord, connection_of, episodes, flow
+from estab.observe.recorder import CallRecord, connection_of, episodes, flow, tags, written
 from estab.observe.text import gauge, without_numbers
 
 __all__ = ["Arrow", "Ladder", "Note", "Row", "Skip", "ladder"]
@@ -159,9 +159,9 @@ class _Draftsman:
     def draw(self) -> Ladder:
         waiting: dict[_Sighting, list[_Tagged]] = {}
         arriving: dict[_Sighting, list[_Tagged]] = {}
-        tags = self._tags()
+        names = tags(item.connection for item in self.flights if item.connection)
         for item in self.flights:
-            arrow = _arrow(item, tags.get(_flow_of(item), ""))
+            arrow = _arrow(item, names.get(_flow_of(item), ""))
             if arrow.sender in self.lanes and (arrow.receiver in self.lanes or not arrow.receiver):
                 waiting.setdefault((item.sender, item.sent_ns, item.data), []).append((arrow, _flow_of(item)))
                 arriving.setdefault((item.receiver, item.received_ns, item.data), []).append((arrow, _flow_of(item)))
@@ -208,17 +208,6 @@ class _Draftsman:
                     return item.sender
         at = self.lanes.index(arrow.sender)
         return self.lanes[at + 1 if at + 1 < len(self.lanes) else at - 1]
-
-    def _tags(self) -> dict[_Flow, str]:
-        """Name each connection by the port that tells it from the others; nothing where there is only one."""
-        found = list(dict.fromkeys(_flow_of(item) for item in self.flights if item.connection))
-        if len(found) < 2:
-            return {}
-        ports = [[end.rpartition(":")[2] for end in pair] for pair in found]
-        shared = {port for port in {port for pair in ports for port in pair} if sum(port in pair for pair in ports) > 1}
-        return {
-            key: " ".join(port for port in pair if port not in shared) for key, pair in zip(found, ports, strict=True)
-        }
 
     # --- states
 
@@ -319,11 +308,12 @@ def _note(fact: Event, calls: dict[tuple[str, int], CallRecord]) -> Note | None:
     """Write the note of a fact, or ``None`` for one that an arrow or a state already tells."""
     if isinstance(fact, CallStarted):
         record = calls[fact.host, fact.call]
-        text = f"{fact.name}({fact.arguments})"
+        text = written(record)
         return Note(fact.at_ns, fact.host, "call", text if record.waits else text + _outcome(record))
     if isinstance(fact, CallReturned):
         record = calls[fact.host, fact.call]
-        return Note(fact.at_ns, fact.host, "return", fact.name + _outcome(record)) if record.waits else None
+        text = f"fd {fact.fd}: {fact.name}{_outcome(record)}"
+        return Note(fact.at_ns, fact.host, "return", text) if record.waits else None
     if isinstance(fact, TimerFired):
         return Note(fact.at_ns, fact.host, "timer", f"{fact.timer} timer" + (f": {fact.detail}" if fact.detail else ""))
     if isinstance(fact, TimeWaitEnded):

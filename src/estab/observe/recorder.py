@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 
 from estab.events import (
@@ -37,7 +37,10 @@ from estab.events import (
 )
 from estab.observe.facts import Json, event_json, plain
 
-__all__ = ["CallRecord", "Episode", "FieldChange", "Recorder", "Wait", "connection_of", "episodes", "flow"]
+__all__ = [
+    "CallRecord", "Episode", "FieldChange", "Recorder", "Wait", "connection_of", "episodes", "flow",
+    "tags", "written",
+]
 
 _FRAME_FACTS = (FrameSent, FrameReceived, LinkDropped)
 _CALL_FACTS = (CallStarted, CallBlocked, CallResumed, CallReturned)
@@ -354,3 +357,19 @@ def _cause(fact: Event) -> str:
     if isinstance(fact, (LinkChanged, HostChanged)):
         return "link"
     return "other"
+
+
+def tags(connections: Iterable[str]) -> dict[tuple[str, str], str]:
+    """Name each connection by the port that tells it from the others; nothing where there is only one."""
+    found = [key for key in dict.fromkeys(map(flow, connections)) if "*" not in key]
+    if len(found) < 2:
+        return {}
+    ports = [[end.rpartition(":")[2] for end in pair] for pair in found]
+    shared = {port for port in {port for pair in ports for port in pair} if sum(port in pair for pair in ports) > 1}
+    return {key: " ".join(port for port in pair if port not in shared) for key, pair in zip(found, ports, strict=True)}
+
+
+def written(record: CallRecord) -> str:
+    """Write a call with the descriptor that it was made on."""
+    text = f"{record.name}({record.arguments})"
+    return text if record.name == "socket" or record.fd < 0 else f"fd {record.fd}: {text}"

@@ -39,7 +39,7 @@ from estab.events import (
 )
 from estab.observe.flights import flights
 from estab.observe.fold import Fold, fold
-from estab.observe.recorder import Episode, FieldChange, episodes
+from estab.observe.recorder import Episode, FieldChange, connection_of, episodes, flow, tags, written
 from estab.observe.text import Line, Span, clip, gauge, without_numbers, wrapped
 from estab.units import format_bytes, format_duration
 
@@ -51,6 +51,8 @@ _TOLD_FIELDS: Final = ("snd_una", "snd_nxt", "snd_wnd", "rcv_nxt", "rcv_wnd", "c
 
 _Detail = tuple[str, str, str]
 """Label, text, role."""
+_Names = dict[tuple[str, str], str]
+"""What tells each connection from the others, by its two ends; empty where there is only one."""
 
 
 def story(
@@ -59,10 +61,11 @@ def story(
     """Tell a run. ``hosts`` chooses whose steps are told; all where it is empty. What was before ``since_ns`` is
     counted.
     """
-    labels = _labels(list(facts))
-    steps = [step for episode in episodes(list(facts)) if (step := _Step.of(episode, labels)) is not None
+    names = tags(connection for fact in facts if (connection := connection_of(fact)))
+    labels = _labels(list(facts), names)
+    steps = [step for episode in episodes(list(facts)) if (step := _Step.of(episode, labels, names)) is not None
              and (not hosts or not episode.host or episode.host in hosts)]
-    names = max((len(step.host) for step in steps), default=0)
+    columns = max((len(step.host) for step in steps), default=0)
     result: list[Line] = []
     before = sum(step.at_ns < since_ns for step in steps)
     if before:
@@ -75,7 +78,7 @@ def story(
             text = f"⋮ the same {steps_text} {item.times} times more, until {_time(item.items[-1].at_ns)}"
             result.append((Span(" " * (_TIME + 2)), Span(text, "skip")))
         else:
-            result.extend(item.lines(names, width))
+            result.extend(item.lines(columns, width))
     return result
 
 
@@ -100,10 +103,10 @@ class _Step:
         self.details = details
 
     @classmethod
-    def of(cls, episode: Episode, labels: dict[bytes, str]) -> _Step | None:
+    def of(cls, episode: Episode, labels: dict[bytes, str], names: _Names) -> _Step | None:
         """Tell an episode; ``None`` where nothing in it is worth a line."""
-        details = list(_details(episode, labels))
-        head = _head(episode, labels)
+        details = list(_details(episode, labels, names))
+        head = _head(episode, labels, names)
         if head is None:
             return cls(episode.host, episode.at_ns, Span("by itself", "waits"), "", details) if details else None
         return cls(episode.host, episode.at_ns, head[0], head[1], details)
@@ -113,12 +116,12 @@ class _Step:
         return (self.host, without_numbers(self.head.text),
                 tuple((label, without_numbers(text)) for label, text, _ in self.details))
 
-    def lines(self, names: int, width: int) -> Iterator[Line]:
-        indent = _TIME + 2 + names + 2
+    def lines(self, columns: int, width: int) -> Iterator[Line]:
+        indent = _TIME + 2 + columns + 2
         head = clip(self.head.text, width - indent)
         aside = clip(self.aside, max(width - indent - len(head) - 2, 0))
         when = Span(_time(self.at_ns).rjust(_TIME) + "  ", "time")
-        who = Span(self.host.ljust(names) + "  ", "host")
+        who = Span(self.host.ljust(columns) + "  ", "host")
         yield when, who, Span(head, self.head.role), Span("  " + aside, "waits")
         for label, text, role in self.details:
             room = width - indent - 2 - _LABEL
@@ -130,15 +133,16 @@ class _Step:
 # --- heads
 
 
-def _labels(facts: list[Event]) -> dict[bytes, str]:
+def _labels(facts: list[Event], names: _Names) -> dict[bytes, str]:
     """Describe each frame as its sender does, by its bytes; ARP and ND are not told."""
     return {
-        item.data: _segment(item.segment) if item.segment is not None else item.summary.text
+        item.data: _tagged(item.connection, names)
+        + (_segment(item.segment) if item.segment is not None else item.summary.text)
         for item in flights(facts) if item.summary.protocol not in ("arp", "nd")
     }
 
 
-def _head(episode: Episode, labels: dict[bytes, str]) -> tuple[Span, str] | None:
+def _head(episode: Episode, labels: dict[bytes, str], names: _Names) -> tuple[Span, str] | None:
     """Say in a few words what began or ended a step."""
     first = episode.facts[0]
     record = episode.record
@@ -149,9 +153,9 @@ def _head(episode: Episode, labels: dict[bytes, str]) -> tuple[Span, str] | None
     if isinstance(first, HostChanged):
         return Span(first.what, "link"), ""
     if isinstance(first, TimerFired):
-        return Span(f"{first.timer} timer runs out", "timer"), first.detail
+        return Span(f"{_tagged(first.connection, names)}{first.timer} timer runs out", "timer"), first.detail
     if isinstance(first, FrameReceived):
-        return _frame_head(episode, labels.get(first.data, ""))
+        return _frame_head(episode, labels.get(first.data, ""), names)
     return None
 
 
@@ -162,7 +166,7 @@ def _call_head(episode: Episode) -> tuple[Span, str]:
     resumed = any(isinstance(fact, CallResumed) for fact in episode.facts)
     returned = [fact for fact in episode.facts if isinstance(fact, CallReturned)]
     blocked = [fact for fact in episode.facts if isinstance(fact, CallBlocked)]
-    head = f"▸ {record.name}({record.arguments})" if starts else f"◂ {record.name}"
+    head = f"▸ {written(record)}" if starts else f"◂ fd {record.fd}: {record.name}"
     aside = ""
     if returned:
         head += f" → {returned[-1].error or returned[-1].result}"
@@ -177,21 +181,21 @@ def _call_head(episode: Episode) -> tuple[Span, str]:
     return Span(head, "error" if failed else "call"), aside
 
 
-def _frame_head(episode: Episode, label: str) -> tuple[Span, str] | None:
+def _frame_head(episode: Episode, label: str, names: _Names) -> tuple[Span, str] | None:
     arrived = [fact for fact in episode.facts if isinstance(fact, SegmentReceived)]
     if arrived:
-        label = _segment(arrived[0])
+        label = _tagged(arrived[0].connection, names) + _segment(arrived[0])
     return (Span(f"arrives {label}", "arrow"), "") if label else None
 
 
 # --- details
 
 
-def _details(episode: Episode, labels: dict[bytes, str]) -> Iterator[_Detail]:
+def _details(episode: Episode, labels: dict[bytes, str], names: _Names) -> Iterator[_Detail]:
     """Give what a step changed, in the order of the facts, the TCB's fields at the end."""
     is_timer_head = isinstance(episode.facts[0], TimerFired)
     for fact in episode.facts[1:] if is_timer_head else episode.facts:
-        detail = _lost(fact, labels) if isinstance(fact, LinkDropped) else _detail(fact)
+        detail = _lost(fact, labels) if isinstance(fact, LinkDropped) else _detail(fact, names)
         if detail is not None:
             yield detail
         if isinstance(fact, SegmentSent) and "S" in fact.flags and _options(fact.options):
@@ -206,7 +210,7 @@ def _lost(fact: LinkDropped, labels: dict[bytes, str]) -> _Detail | None:
     return ("lost", f"{label}: {fact.reason.value}", "lost") if label else None
 
 
-def _detail(fact: Event) -> _Detail | None:
+def _detail(fact: Event, names: _Names) -> _Detail | None:
     match fact:
         case FdAllocated():
             return "fd", f"{fact.fd} given out ({fact.kind})", ""
@@ -225,7 +229,8 @@ def _detail(fact: Event) -> _Detail | None:
             limit = f" of {format_bytes(fact.limit_bytes)}" if fact.limit_bytes else ""
             return "buffer", f"{fact.which} {format_bytes(fact.size_bytes)}{limit}: {fact.what}", ""
         case SegmentSent():
-            return "sends", _segment(fact) + (f" ({fact.why})" if fact.why else ""), "arrow"
+            why = f" ({fact.why})" if fact.why else ""
+            return "sends", _tagged(fact.connection, names) + _segment(fact) + why, "arrow"
         case _:
             return _rare_detail(fact)
 
@@ -248,6 +253,12 @@ def _rare_detail(fact: Event) -> _Detail | None:
             return "mtu", f"{fact.destination}: {fact.mtu} ({fact.why})", ""
         case _:
             return None
+
+
+def _tagged(connection: str, names: _Names) -> str:
+    """Write which connection it is, where there are several."""
+    name = names.get(flow(connection), "") if connection else ""
+    return f"{name} " if name else ""
 
 
 def _segment(fact: SegmentSent | SegmentReceived) -> str:
