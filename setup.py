@@ -2,7 +2,8 @@
 
 ``ESTAB_COMPILE`` says what is wanted: ``0`` leaves the core interpreted, ``1`` makes a core that does not compile an
 error, and unset (``auto``) compiles where possible and says in one line why not. What was decided goes into the package
-(``_core.txt``), from where ``estab --version`` tells it.
+(``_core.txt``), from where ``estab --version`` tells it. ``ESTAB_OPTIMIZE`` is the C compiler's level, 3 unless set: 1
+takes half of its time, and the core a tenth more.
 
 A compiled core is kept under ``build/core`` by the hash of all that it was made from, so that a build in which no
 source of the core changed takes no compiler's time.
@@ -32,6 +33,7 @@ PACKAGE = HERE / "src" / "estab"
 ROOMS = ("wire", "tcp", "host")
 C_FLAGS = ["-fno-semantic-interposition", "-Wno-error"]
 LIBRARY = "estab._core"
+CORES_KEPT = 3
 
 
 class CoreNotCompiledError(Exception):
@@ -47,6 +49,14 @@ def wish() -> str:
     return wishes[text]
 
 
+def optimize() -> str:
+    """Read ``ESTAB_OPTIMIZE``: the level of optimization, ``0`` to ``3``."""
+    text = os.environ.get("ESTAB_OPTIMIZE", "3").strip()
+    if text not in ("0", "1", "2", "3"):
+        sys.exit(f"ESTAB_OPTIMIZE={text!r}: 0, 1, 2 or 3")
+    return text
+
+
 def core_sources() -> list[Path]:
     """List the files that are compiled, as one group: ``counters`` and every room of the core."""
     rooms = [path for room in ROOMS for path in (PACKAGE / room).rglob("*.py") if path.name != "__init__.py"]
@@ -57,10 +67,17 @@ def fingerprint(flags: list[str]) -> str:
     """Hash all that a compiled core depends on: its sources, what they import, the tools and the flags."""
     tools = [f"{name} {metadata.version(name)}" for name in ("mypy", "librt", "setuptools")]
     platform = [sys.version, sysconfig.get_platform(), sysconfig.get_config_var("EXT_SUFFIX"), os.environ.get("CC", "")]
-    digest = hashlib.sha256(repr([tools, platform, flags, os.environ.get("CFLAGS", "")]).encode())
+    digest = hashlib.sha256(repr([tools, platform, flags, optimize(), os.environ.get("CFLAGS", "")]).encode())
     for path in sorted({*core_sources(), *PACKAGE.glob("*.py"), Path(__file__)}):
         digest.update(f"{path.relative_to(HERE)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def forget_old_cores(folder: Path) -> None:
+    """Leave only the latest of the compiled cores, and so room for one more."""
+    cores = sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime)
+    for old in cores[: 1 - CORES_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def require_compiler(include_dirs: list[str]) -> None:
@@ -97,7 +114,7 @@ def run_mypyc() -> list[Any]:
     sources = [str(path.relative_to(HERE)) for path in core_sources()]
     try:
         extensions: list[Any] = mypycify(
-            ["--follow-imports=silent", *sources], opt_level="3", debug_level="0", group_name=LIBRARY,
+            ["--follow-imports=silent", *sources], opt_level=optimize(), debug_level="0", group_name=LIBRARY,
             target_dir="build/mypyc",
         )
     except SystemExit as error:
@@ -164,7 +181,8 @@ class BuildCore(build_ext):
         except metadata.PackageNotFoundError as error:
             raise CoreNotCompiledError(f"{error.name} is not installed") from error
         if not (kept / "complete").exists():
-            shutil.rmtree(kept.parent, ignore_errors=True)  # one is kept, the latest
+            forget_old_cores(kept.parent)
+            shutil.rmtree(kept, ignore_errors=True)
             self.compile_core(kept)
             (kept / "complete").touch()
         for module in kept.rglob("*" + sysconfig.get_config_var("EXT_SUFFIX")):

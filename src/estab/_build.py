@@ -6,7 +6,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["core_kind", "core_note"]
+__all__ = ["core_kind", "core_line", "core_note"]
 
 _CORE = ("estab.counters", "estab.wire.tcp", "estab.tcp.connection", "estab.host.host")
 
@@ -24,3 +24,9 @@ def core_note() -> str:
     """Say why the core is as it is: what the build wrote down, or that this is a source tree."""
     path = Path(__file__).parent / "_core.txt"
     return path.read_text().strip() if path.exists() else "run from the source tree"
+
+
+def core_line() -> str:
+    """Say in a line what the core runs as and, if interpreted, why."""
+    kind = core_kind()
+    return f"estab: the core is {kind}" + ("" if kind == "compiled" else f": {core_note()}")
