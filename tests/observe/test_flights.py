@@ -71,6 +71,15 @@ def test_a_new_connection_on_the_same_ports_is_no_retransmission() -> None:
     assert not flights(events)[-1].is_retransmission
 
 
+def test_a_frame_that_tcp_told_nothing_of_is_a_copy_where_the_same_was_sent_before() -> None:
+    events = sent(0, "client", OUT, "P.", 1, 1, b"old")
+    original, copy, other = flights([*events, FrameSent(99, "client", "eth0", packet(OUT, "P.", 1, 1, b"old")),
+                                     FrameSent(99, "client", "eth0", packet(OUT, "P.", 1, 1, b"new"))])
+    assert (original.is_copy, copy.is_copy, other.is_copy) == (False, True, False)
+    assert copy.segment == original.segment
+    assert other.segment is None
+
+
 def test_a_frame_from_outside_has_no_sender() -> None:
     item, = flights([FrameReceived(3, "server", "tun0", packet(OUT, "S", 0, 0))])
     assert (item.sender, item.receiver, item.sent_ns) == ("", "server", 3)

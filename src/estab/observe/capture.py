@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from estab.events import Event
 from estab.observe.dissect import is_ethernet
-from estab.observe.flights import Flight, flights
+from estab.observe.flights import COPY, Flight, flights
 from estab.observe.pcapng import INBOUND, LINKTYPE_ETHERNET, LINKTYPE_RAW, OUTBOUND, PcapngWriter
 from estab.observe.recorder import episodes
 
@@ -43,11 +43,13 @@ def write_section(
 def describe(flight: Flight, caller: str = "") -> str:
     """Say why a frame was sent, by which call, and what became of it where that is not simply its arrival."""
     parts = []
-    if flight.segment is not None and flight.segment.why:
+    if flight.is_copy:
+        parts.append(COPY)
+    elif flight.segment is not None and flight.segment.why:
         parts.append(flight.segment.why)
-    if flight.is_retransmission and not any("retransmi" in part for part in parts):
+    if flight.is_retransmission and not flight.is_copy and not any("retransmi" in part for part in parts):
         parts.append("sent again")
-    if caller:
+    if caller and not flight.is_copy:
         parts.append(f"by {caller}")
     if flight.reason is not None:
         where = "never arrived" if flight.fate == "lost" else f"dropped by {flight.receiver}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from estab.errors import DropReason
 from estab.events import (
@@ -26,7 +27,10 @@ from estab.events import (
 )
 from estab.observe.dissect import Summary, dissect
 
-__all__ = ["Flight", "flights"]
+__all__ = ["COPY", "Flight", "flights"]
+
+COPY: Final = "a copy of a frame that was sent before"
+"""What is said of a frame where the rule that sent a segment would stand."""
 
 
 @dataclass(slots=True)
@@ -43,6 +47,8 @@ class Flight:
     summary: Summary
     segment: SegmentSent | None = None
     is_retransmission: bool = False
+    is_copy: bool = False
+    """The same bytes were sent before, and TCP told of no segment for these: somebody has put a copy on the link."""
     receiver: str = ""
     received_on: str = ""
     received_ns: int | None = None
@@ -66,6 +72,7 @@ class _Tower:
         self.flights: list[Flight] = []
         self.under_way: dict[bytes, deque[Flight]] = {}
         self.untold: dict[tuple[str, str], deque[SegmentSent]] = {}
+        self.segments: dict[tuple[str, bytes], SegmentSent] = {}
         self.sent_to: dict[tuple[str, str], int] = {}
         self.last_in: dict[str, Flight] = {}
 
@@ -90,8 +97,11 @@ class _Tower:
         flight = Flight(fact.host, fact.interface, fact.at_ns, fact.data, dissect(fact.data))
         told = self.untold.get((fact.host, flight.summary.connection))
         if told and told[0].flags == flight.summary.flags:
-            flight.segment = told.popleft()
+            flight.segment = self.segments[fact.host, fact.data] = told.popleft()
             flight.is_retransmission = self._is_again(flight.segment)
+        elif (fact.host, fact.data) in self.segments:
+            flight.segment = self.segments[fact.host, fact.data]
+            flight.is_copy = flight.is_retransmission = True
         self.flights.append(flight)
         self.under_way.setdefault(fact.data, deque()).append(flight)
 

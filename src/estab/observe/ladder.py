@@ -30,7 +30,7 @@ from estab.events import (
     TimeWaitEnded,
 )
 from estab.observe.facts import Json, plain
-from estab.observe.flights import Flight, flights
+from estab.observe.flights import COPY, Flight, flights
 from estab.observe.fold import Fold, fold
 from estab.observe.recorder import CallRecord, connection_of, episodes, flow, tags, written
 from estab.observe.text import gauge, without_numbers
@@ -362,9 +362,10 @@ def _arrow(item: Flight, tag: str) -> Arrow:
     label = summary.text
     if summary.protocol == "tcp":
         label = f"{flags} seq={seq}" + (f" ack={ack}" if "." in flags else "") + f" len={length} wnd={wnd}"
+    why = COPY if item.is_copy else told.why if told is not None else ""
     return Arrow(
         item.sent_ns, item.received_ns, item.sender, item.receiver, item.connection, label, flags, seq, ack, length,
-        wnd, "" if told is None else told.why, item.fate, reason, item.detail, item.is_retransmission, tag=tag,
+        wnd, why, item.fate, reason, item.detail, item.is_retransmission, tag=tag,
     )
 
 

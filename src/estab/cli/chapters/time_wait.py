@@ -104,7 +104,7 @@ def _old_segment(stage: Stage) -> None:
     stage.net.at("10s", lambda: cable.inject(client, copy[0]) if copy else None)
     stage.net.run(until="90s")
     for fact in stage.facts(PacketDropped, server):
-        stage.found(f"At {when(fact.at_ns)} the server dropped a segment: {fact.reason.value}.")
+        stage.found(f"At {when(fact.at_ns)} the server dropped a segment: {fact.reason.value} ({fact.detail}).")
     stage.found_paths(client, server)
 
 
