@@ -47,7 +47,8 @@ def can_talk(net: Network, server: Node, client: Node, family: int = socket.AF_I
 
     program = client.run(ask)
     net.run()
-    return program.result()
+    took_s: float = program.result()
+    return took_s
 
 
 def test_each_link_is_two_networks_of_its_own() -> None:

@@ -261,7 +261,23 @@ def test_a_server_that_polls_for_ever_does_not_keep_a_run_going() -> None:
 
     net.run()
     assert call.done
-    assert net.now < 10
+    assert net.now < 20
+
+
+def test_a_server_that_gives_up_after_some_polls_is_waited_for() -> None:
+    net, a, _ = two()
+
+    @a.run
+    def serve() -> int:
+        with socket.create_server(("", 80)) as listener:
+            listener.settimeout(0.5)
+            for _ in range(12):
+                with contextlib.suppress(TimeoutError):
+                    listener.accept()
+        return 12
+
+    net.run()
+    assert serve.result() == 12
 
 
 def test_a_server_that_will_do_something_by_itself_is_waited_for() -> None:

@@ -19,14 +19,15 @@ from typing import Final
 
 from estab.lab.clock import Agenda, Alarm
 from estab.sockets.kernel import Wait
-from estab.units import NEVER
+from estab.units import NEVER, SECOND
 
 __all__ = ["ProgramEnded", "Scheduler", "Strand"]
 
 _ENDINGS_MAX: Final = 1000
 """How often a strand may catch ``ProgramEnded`` and wait again before it is left behind."""
 _INTERRUPT_PATIENCE_S: Final = 2.0
-_IDLE_POLLS: Final = 3
+_IDLE_POLLS: Final = 10
+_IDLE_NS: Final = 10 * SECOND
 _SAME_TIME_NS: Final = 1000
 _start_thread: Final = threading.Thread.start
 
@@ -40,25 +41,29 @@ class Habit:
     between.
     """
 
-    __slots__ = ("_ended_ns", "_inputs", "_lasted_ns", "_times")
+    __slots__ = ("_began_ns", "_ended_ns", "_inputs", "_lasted_ns", "_times")
 
     def __init__(self) -> None:
         self._times = 0
+        self._began_ns = 0
         self._ended_ns = -1
         self._lasted_ns = 0
         self._inputs = 0
 
     @property
     def is_idle(self) -> bool:
-        """Whether it has done so long enough to be taken at its word."""
-        return self._times >= _IDLE_POLLS
+        """Whether it has done so ten times, and for ten seconds."""
+        return self._times >= _IDLE_POLLS and self._ended_ns - self._began_ns >= _IDLE_NS
 
     def timed_out(self, started_ns: int, ended_ns: int, inputs: int) -> None:
         """Note a wait for callers that came to nothing. ``inputs`` counts what happened on its host so far."""
         lasted_ns = ended_ns - started_ns
         is_same = (started_ns == self._ended_ns and inputs == self._inputs
                    and abs(lasted_ns - self._lasted_ns) < _SAME_TIME_NS)
-        self._times = self._times + 1 if is_same else 0
+        if is_same:
+            self._times += 1
+        else:
+            self._times, self._began_ns = 0, started_ns
         self._ended_ns, self._lasted_ns, self._inputs = ended_ns, lasted_ns, inputs
 
     def broken(self) -> None:

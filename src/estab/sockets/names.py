@@ -53,7 +53,7 @@ def getaddrinfo(kernel: Kernel, host: Any, port: Any, family: int = 0, type: int
         raise os_socket.gaierror(os_socket.EAI_SOCKTYPE, "ai_socktype not supported")
     number = _port(port, kinds[0][1], flags)
     text = host.decode("ascii") if isinstance(host, (bytes, bytearray)) else host
-    addresses = _passive(flags, family) if text is None or text == "" else _active(kernel, text, family, flags)
+    addresses = _passive(flags, family) if text is None else _active(kernel, text, family, flags)
     name = text or "" if flags & os_socket.AI_CANONNAME else ""
     result: list[AddrInfo] = []
     for address in addresses:
