@@ -130,15 +130,15 @@ class Blocking(os_socket.socket):
                     if self._timeout == 0.0 or flags & MSG_DONTWAIT:
                         kernel.spin(POLL_WEIGHT)
                         raise
-                    if deadline_ns == _BY_TIMEOUT:
-                        deadline_ns = self._deadline()
-                    if not self._wait(bits, name, deadline_ns):
-                        raise TimeoutError("timed out") from None
-                    self.descriptor  # noqa: B018 - raises EBADF where another program closed it meanwhile
                 else:
                     kernel.flush()
                     self._follow()
                     return result
+                if deadline_ns == _BY_TIMEOUT:
+                    deadline_ns = self._deadline()
+                if not self._wait(bits, name, deadline_ns):
+                    raise TimeoutError("timed out")
+                self.descriptor  # noqa: B018 - raises EBADF where another program closed it meanwhile
 
     def _wait(self, bits: int, name: str, deadline_ns: int | None) -> bool:
         """Wait for one of the POLL ``bits``. ``False``: the deadline came first."""

@@ -223,7 +223,8 @@ class Socket(Transfer):
         try:
             host.connect(target, self.kernel.now_ns())
         except OSError as error:
-            return error
+            # Its traceback leads to the caller's frame, which holds it: a cycle that would keep the socket open.
+            return error.with_traceback(None)
         finally:
             self.kernel.flush()
             self._follow()

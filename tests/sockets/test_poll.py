@@ -1,0 +1,194 @@
+"""``select``, ``poll``, ``epoll`` and selectors over sockets of hosts."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import selectors
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from estab import Network, Node, Socket
+from estab.sockets.poll import Epoll, Poll
+from estab.sockets.poll import select as host_select
+from estab.sockets.selector import Selector
+
+
+@pytest.fixture
+def pair(a: Node, b: Node) -> Iterator[tuple[Socket, Socket]]:
+    """A connection between ``a`` and ``b``."""
+    with b.socket() as listener, a.socket() as caller:
+        listener.bind(("", 80))
+        listener.listen()
+        caller.connect(("b", 80))
+        accepted, _ = listener.accept()
+        assert isinstance(accepted, Socket)
+        with accepted:
+            yield caller, accepted
+
+
+def test_select_waits_for_any_of_its_sockets(net: Network, b: Node, pair: tuple[Socket, Socket]) -> None:
+    caller, accepted = pair
+    started = net.now
+    assert host_select(b, [accepted], [], [], 0.5) == ([], [], [])
+    assert net.now == pytest.approx(started + 0.5)
+    caller.sendall(b"x")
+    assert host_select(b, [accepted], [], []) == ([accepted], [], [])
+    assert net.now == pytest.approx(started + 0.51)
+    assert host_select(b, [accepted.fileno()], [accepted], []) == ([accepted.fileno()], [accepted], [])
+    with pytest.raises(ValueError, match="non-negative"):
+        host_select(b, [], [], [], -1)
+
+
+def test_poll_gives_bits_and_remembers_what_it_is_asked(net: Network, b: Node, pair: tuple[Socket, Socket]) -> None:
+    caller, accepted = pair
+    poll = Poll(b)
+    poll.register(accepted, select.POLLIN)
+    started = net.now
+    assert poll.poll(250) == []
+    assert net.now == pytest.approx(started + 0.25)
+    caller.shutdown(socket.SHUT_WR)
+    assert poll.poll() == [(accepted.fileno(), select.POLLIN)]
+    poll.modify(accepted, select.POLLIN | select.POLLOUT | select.POLLRDHUP)
+    assert poll.poll(-1) == [(accepted.fileno(), select.POLLIN | select.POLLOUT | select.POLLRDHUP)]
+    poll.unregister(accepted)
+    assert poll.poll(0) == []
+    with pytest.raises(KeyError):
+        poll.unregister(accepted)
+    with pytest.raises(OSError, match="No such file") as caught:
+        poll.modify(accepted, select.POLLIN)
+    assert caught.value.errno == errno.ENOENT
+
+
+def test_poll_tells_of_a_closed_socket(b: Node, pair: tuple[Socket, Socket]) -> None:
+    _, accepted = pair
+    poll = Poll(b)
+    number = accepted.fileno()
+    poll.register(number)
+    accepted.close()
+    assert poll.poll() == [(number, select.POLLNVAL)]
+
+
+def test_the_systems_descriptors_are_refused_with_a_sentence(b: Node) -> None:
+    read, write = os.pipe()
+    try:
+        with pytest.raises(OSError, match=f"{read} is not a socket of host b") as caught:
+            host_select(b, [read], [], [], 0)
+        assert caught.value.errno == errno.EBADF
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def test_epoll_is_level_triggered_unless_told_otherwise(b: Node, pair: tuple[Socket, Socket]) -> None:
+    caller, accepted = pair
+    with Epoll(b) as epoll:
+        epoll.register(accepted.fileno(), select.EPOLLIN)
+        assert epoll.poll(0) == []
+        caller.sendall(b"x")
+        for _ in range(2):
+            assert epoll.poll(1) == [(accepted.fileno(), select.EPOLLIN)]
+        epoll.modify(accepted, select.EPOLLIN | select.EPOLLET)
+        assert epoll.poll(0) == [(accepted.fileno(), select.EPOLLIN)]
+        assert epoll.poll(0) == []
+        caller.sendall(b"y")
+        assert epoll.poll(1) == [(accepted.fileno(), select.EPOLLIN)]
+        epoll.modify(accepted, select.EPOLLIN | select.EPOLLONESHOT)
+        assert epoll.poll(0) == [(accepted.fileno(), select.EPOLLIN)]
+        assert epoll.poll(0) == []
+        epoll.modify(accepted, select.EPOLLIN)
+        assert epoll.poll(0) == [(accepted.fileno(), select.EPOLLIN)]
+        with pytest.raises(FileExistsError):
+            epoll.register(accepted)
+        epoll.unregister(accepted)
+        with pytest.raises(FileNotFoundError):
+            epoll.unregister(accepted)
+    assert epoll.closed
+    with pytest.raises(ValueError, match="closed epoll"):
+        epoll.poll()
+
+
+def test_epoll_forgets_a_closed_socket(b: Node, pair: tuple[Socket, Socket]) -> None:
+    _, accepted = pair
+    epoll = Epoll(b)
+    epoll.register(accepted, select.EPOLLIN | select.EPOLLOUT)
+    assert len(epoll.poll(0)) == 1
+    accepted.close()
+    assert epoll.poll(0) == []
+    epoll.close()
+
+
+def test_epoll_gives_no_more_than_asked_for(a: Node, b: Node, pair: tuple[Socket, Socket]) -> None:
+    epoll = Epoll(a)
+    others = [a.socket(type=socket.SOCK_DGRAM) for _ in range(5)]
+    for other in others:
+        epoll.register(other, select.EPOLLOUT)
+    assert len(epoll.poll(0, 2)) == 2
+    assert len(epoll.poll(0)) == 5
+    for other in others:
+        other.close()
+    epoll.close()
+
+
+def test_a_selector_gives_keys_and_waits_exactly(net: Network, b: Node, pair: tuple[Socket, Socket]) -> None:
+    caller, accepted = pair
+    with Selector(b) as selector:
+        key = selector.register(accepted, selectors.EVENT_READ, "data")
+        assert selector.get_key(accepted) == selector.get_map()[accepted.fileno()] == key
+        started_ns = net.now_ns
+        assert selector.select(0.000_000_123) == []
+        assert net.now_ns - started_ns == 123
+        caller.sendall(b"x")
+        assert selector.select() == [(key, selectors.EVENT_READ)]
+        changed = selector.modify(accepted, selectors.EVENT_READ | selectors.EVENT_WRITE, 7)
+        assert selector.select(0) == [(changed, selectors.EVENT_READ | selectors.EVENT_WRITE)]
+        with pytest.raises(KeyError, match="already registered"):
+            selector.register(accepted, selectors.EVENT_READ)
+        with pytest.raises(ValueError, match="Invalid events"):
+            selector.register(caller, 0)
+        selector.wake()
+        selector.modify(accepted, selectors.EVENT_WRITE)
+        selector.unregister(accepted)
+        assert selector.select(5) == []
+        with pytest.raises(KeyError):
+            selector.unregister(accepted)
+    with pytest.raises(RuntimeError, match="closed"):
+        selector.get_key(accepted)
+
+
+def test_a_socket_that_was_closed_first_can_still_be_unregistered(b: Node, pair: tuple[Socket, Socket]) -> None:
+    _, accepted = pair
+    selector = Selector(b)
+    key = selector.register(accepted, selectors.EVENT_READ)
+    accepted.close()
+    assert selector.select(0) == []
+    assert selector.unregister(accepted) == key
+    selector.close()
+
+
+def test_a_selector_looks_only_at_what_has_news(a: Node, b: Node, pair: tuple[Socket, Socket]) -> None:
+    caller, accepted = pair
+    selector = Selector(b)
+    quiet = [b.socket(type=socket.SOCK_DGRAM) for _ in range(50)]
+    for sock in [*quiet, accepted]:
+        selector.register(sock, selectors.EVENT_READ)
+    assert selector.select(0) == []
+    looks = 0
+    original = type(quiet[0].descriptor).readiness
+
+    def counting(descriptor: object) -> int:
+        nonlocal looks
+        looks += 1
+        return original(descriptor)  # type: ignore[arg-type]
+
+    caller.sendall(b"x")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(quiet[0].descriptor), "readiness", counting)
+        assert len(selector.select(1)) == 1
+    assert looks == 0
+    for sock in quiet:
+        sock.close()
+    selector.close()
