@@ -150,9 +150,9 @@ def serve_in(net: Network, server: Node, means: Means, hangs_at: float) -> None:
             sock, _ = listener.accept()
         beat = BEAT if means is heartbeat else None
         with Channel(sock, LengthPrefixed(), heartbeat=beat) as channel, suppress(OSError, EndOfStream):
-            while net.now < hangs_at:
+            while (left := hangs_at - net.now) > 0:
                 with suppress(TimeoutError):
-                    channel.receive("1s")
+                    channel.receive(left)
             time.sleep(HORIZON)
 
 

@@ -32,7 +32,8 @@ _ENDS_MAX: Final = 10_000
 _RECEIVING: Final = ("recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into")
 _READING: Final = ("read", "readexactly", "readuntil")
 _PYTHON: Final = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
-_PACKAGES: Final = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(Path(__file__).parents[1])})
+_PACKAGES: Final = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+_ESTAB: Final = str(Path(__file__).parents[1])
 _LOOP: Final = asyncio.events.__file__
 
 
@@ -144,13 +145,11 @@ def _line_of_program(frame: FrameType | None) -> str:
     fallback = ""
     while frame is not None and frame.f_code.co_filename != _LOOP:
         file = frame.f_code.co_filename
-        if not file.startswith("<"):
-            where = f"{file}:{frame.f_lineno} in {frame.f_code.co_qualname}"
-            is_package = file.startswith(_PACKAGES)
-            if not is_package and not file.startswith(_PYTHON):
-                return where
-            if not fallback and is_package:
-                fallback = where
+        where = f"{file}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+        if file.startswith(_PACKAGES) and not file.startswith(_ESTAB):
+            fallback = fallback or where
+        elif not file.startswith((*_PYTHON, _ESTAB, "<frozen ")):
+            return where
         frame = frame.f_back
     return fallback
 
