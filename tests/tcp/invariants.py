@@ -69,16 +69,20 @@ def _check_sent(c: Connection) -> bool:
     return bool(sent)
 
 
-def check_demux(demux: Demux, counters: Counters) -> None:
-    """Check the tables of a host, and every endpoint in them. Nothing may wait to be polled."""
+def check_demux(demux: Demux, counters: Counters, buffers: dict[bytes, int] | None = None) -> None:
+    """Check the tables of a host, and every endpoint in them. Nothing may wait to be polled.
+
+    ``buffers`` has the largest size of the receive buffers that were made smaller, by key.
+    """
     ports: Counter[int] = Counter()
-    counted = waiting = 0
+    counted = waiting = orphans = 0
     for key, endpoint in demux.table.items():
         assert endpoint.key == key
         if isinstance(endpoint, Connection):
             assert endpoint.state not in (abi.CLOSED, abi.TIME_WAIT)
-            check_connection(endpoint)
+            check_connection(endpoint, None if buffers is None else buffers.get(key))
             counted += endpoint.is_counted
+            orphans += endpoint.is_orphan_counted
             assert endpoint.is_counted == (endpoint.state in (abi.ESTABLISHED, abi.CLOSE_WAIT))
             assert endpoint.due_ns == endpoint.deadline_ns()
             assert endpoint.queued_ns <= endpoint.due_ns
@@ -96,6 +100,7 @@ def check_demux(demux: Demux, counters: Counters) -> None:
     assert dict(ports) == demux.port_users
     assert waiting == demux.time_wait_count <= demux.context.config.tcp_max_tw_buckets
     assert counted == counters.TcpCurrEstab
+    assert orphans == demux.orphan_count <= demux.context.config.tcp_max_orphans
     assert len(demux.timers) <= 2 * len(demux.table) + 64
     assert demux.context.replies == []
     for listeners in demux.listeners.values():
@@ -112,5 +117,6 @@ def check_quiet(demux: Demux, counters: Counters) -> None:
     assert demux.table == {}
     assert demux.port_users == {}
     assert demux.time_wait_count == 0
+    assert demux.orphan_count == 0
     assert counters.TcpCurrEstab == 0
     assert demux.next_deadline_ns() == NEVER

@@ -1,7 +1,7 @@
 """Two hosts' TCP on a virtual wire with a virtual clock: what every test of ``tcp`` stands on.
 
-Segments cross as bytes, through ``emit_packet`` and ``parse``, so that what is tested is what would be on the wire. A test
-may lose, hold or forge any of them: ``Pair.filter`` sees each and says whether it goes on.
+Segments cross as bytes, through ``emit_packet`` and ``parse``, so that what is tested is what would be on the wire. A
+test may lose, hold or forge any of them: ``Pair.filter`` sees each and says whether it goes on.
 """
 
 from __future__ import annotations
@@ -88,7 +88,11 @@ class Passed:
 
 
 class Pair:
-    """Sides ``a`` and ``b`` and the wire between; ``delay_ns`` each way. ``filter(pair, passed)`` returning ``False`` loses it."""
+    """Sides ``a`` and ``b`` and the wire between, ``delay_ns`` each way.
+
+    ``filter(passed)`` says of each segment whether it goes on (``True``, ``False``), or after how many nanoseconds; a list
+    of delays makes copies.
+    """
 
     def __init__(
         self, *, delay_ns: int = 5 * MS, mtu: int = 1500, is_v6: bool = False, segment_bytes_max: int = 0,
@@ -98,7 +102,7 @@ class Pair:
         self.a = Side("a", "fd00::1" if is_v6 else "10.0.0.1", mtu, segment_bytes_max)
         self.b = Side("b", "fd00::2" if is_v6 else "10.0.0.2", mtu, segment_bytes_max)
         self.passed: list[Passed] = []
-        self.filter: Callable[[Passed], bool | int] | None = None
+        self.filter: Callable[[Passed], bool | int | list[int]] | None = None
         self._heap: list[tuple[int, int, str, bytes]] = []
         self._order = 0
         for side in (self.a, self.b):
@@ -188,13 +192,18 @@ class Pair:
         passed = Passed(side.name, self.now_ns, segment, data, False)
         self.passed.append(passed)
         verdict = True if self.filter is None else self.filter(passed)
-        if verdict is False:
-            passed.is_lost = True
-            return
-        delay_ns = self.delay_ns if verdict is True else int(verdict)
-        self._order += 1
-        other = "b" if side is self.a else "a"
-        heapq.heappush(self._heap, (self.now_ns + delay_ns, self._order, other, data))
+        if isinstance(verdict, bool):
+            delays = [self.delay_ns] if verdict else []
+        else:
+            delays = verdict if isinstance(verdict, list) else [verdict]
+        passed.is_lost = not delays
+        for delay_ns in delays:
+            self._order += 1
+            heapq.heappush(self._heap, (self.now_ns + delay_ns, self._order, "b" if side is self.a else "a", data))
+
+    def is_wire_empty(self) -> bool:
+        """Tell whether nothing is on its way."""
+        return not self._heap
 
     def inject(self, side: Side, data: bytes) -> None:
         """Hand a packet to a side now, as if it came from the wire."""

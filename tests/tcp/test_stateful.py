@@ -1,0 +1,363 @@
+"""Two hosts, random calls of their programs, and a wire that loses, repeats, reorders and holds back: what must always hold.
+
+Bytes arrive in order, once and unchanged; states take only the diagram's edges; nothing grows past its bound; and when the
+wire heals, everything written arrives, and when the programs close, nothing is left. Faults are drawn from a seed that
+Hypothesis chooses, so that a failure replays. ``ESTAB_CI`` raises the number of cases to thousands.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from estab import abi
+from estab.events import Event, StateChanged
+from estab.tcp.connection import Connection
+from estab.tcp.context import Owner
+from estab.tcp.listener import Listener
+from estab.tcp.state import EDGES, State
+from estab.units import MS, SECOND
+from tests.tcp.invariants import check_demux, check_quiet
+from tests.tcp.pair import Pair, Passed, Side
+
+IS_CI = os.environ.get("ESTAB_CI", "") not in ("", "0")
+PATTERN = random.Random(0).randbytes(1 << 21)
+TEXTS = {str(state): state for state in State}
+MASK = 0xFFFFFFFF
+HOUR = 3600 * SECOND
+DURATIONS = st.sampled_from([0, MS, 5 * MS, 10 * MS, 50 * MS, 300 * MS, SECOND, 5 * SECOND, 70 * SECOND, 700 * SECOND])
+SIZES = st.sampled_from([1, 2, 100, 1447, 1448, 1460, 3000, 20_000, 200_000])
+
+
+class End:
+    """One end of a connection, as its program sees it."""
+
+    def __init__(self, side: Side, connection: Connection) -> None:
+        self.side = side
+        self.connection = connection
+        self.written = 0
+        self.read = 0
+        self.is_closed = False
+        """The program let go of it."""
+        self.has_aborted = False
+        self.error = 0
+        self.buffer_most = int(connection.receive_buffer_bytes)
+        self.send_most = int(connection.send_buffer_bytes)
+        self.edge = 0
+        self.other: End | None = None
+
+    def place(self) -> int:
+        """Give where in the pattern the stream that this end sends begins."""
+        return hash((int(self.connection.iss), int(self.connection.local_port))) % 100_000
+
+    def is_peer_of(self, other: End) -> bool:
+        """Tell whether the other is this connection's other end: the same incarnation, too."""
+        one, two = self.connection, other.connection
+        return (one.irs & MASK, one.remote_port, one.local_port) == (two.iss & MASK, two.local_port, two.remote_port)
+
+
+class TwoHosts(RuleBasedStateMachine):
+    """Hosts ``a`` and ``b``; either may listen on port 80 and connect to the other's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[End] = []
+        self.buffers: dict[bytes, int] = {}
+        self.listeners: list[Listener] = []
+        self.last: dict[tuple[str, str], State] = {}
+        self.loss = self.copies = 0.0
+        self.jitter_ns = 0
+        self.is_cut = False
+        self.ports = 0
+        self.is_over = False
+
+    @initialize(
+        seed=st.integers(0, 1 << 30), options=st.lists(st.booleans(), min_size=6, max_size=6), is_v6=st.booleans(),
+        mtu=st.sampled_from([1500, 1500, 1280, 9000, 600]), super_bytes=st.sampled_from([0, 0, 20_000, 60_000]),
+        buffer=st.sampled_from([131_072, 131_072, 4096, 30_000]), policy=st.sampled_from(["accept", "sum", "syn"]),
+        syncookies=st.sampled_from(["never", "when full", "always"]), backlog=st.integers(0, 4),
+        start=st.sampled_from([SECOND, 17_179 * SECOND, 4_294_967 * SECOND]), faults=st.booleans(),
+    )
+    def begin(
+        self, seed: int, options: list[bool], is_v6: bool, mtu: int, super_bytes: int, buffer: int, policy: str,
+        syncookies: str, backlog: int, start: int, faults: bool,
+    ) -> None:
+        """Set both hosts up, and let both listen."""
+        self.chance = random.Random(seed)
+        self.pair = Pair(mtu=mtu, is_v6=is_v6, segment_bytes_max=super_bytes)
+        self.pair.now_ns = start
+        self.pair.filter = self.weather
+        self.may_fault = faults
+        for side, own in ((self.pair.a, options[:3]), (self.pair.b, options[3:])):
+            side.context.now_ns = start
+            config = side.config
+            config.tcp_timestamps, config.tcp_sack, config.tcp_window_scaling = own
+            config.tcp_rmem = (4096, buffer, max(buffer, 500_000))
+            config.backlog_policy = policy
+            config.tcp_syncookies = syncookies
+            side.context.observer = self.watch
+        self.backlog = backlog
+        for side in (self.pair.a, self.pair.b):
+            self.listeners.append(self.pair.listen(side=side, backlog=backlog))
+
+    # --- what goes on below
+
+    def weather(self, passed: Passed) -> list[int]:
+        """Decide on a segment: no copies, one, or two, each with its delay."""
+        if self.is_cut or self.chance.random() < self.loss:
+            return []
+        count = 2 if self.chance.random() < self.copies else 1
+        return [self.pair.delay_ns + (self.chance.randrange(self.jitter_ns) if self.jitter_ns else 0) for _ in range(count)]
+
+    def watch(self, event: Event) -> None:
+        """Check every change of state."""
+        if isinstance(event, StateChanged):
+            old, new = TEXTS[event.old], TEXTS[event.new]
+            assert (old, new) in EDGES, f"{old} to {new} is no edge"
+            where = (event.host, event.connection)
+            if where in self.last and old not in (State.LISTEN, State.CLOSED):
+                assert self.last[where] == old
+            self.last[where] = new
+
+    @rule(
+        loss=st.sampled_from([0.0, 0.02, 0.2, 0.5]), copies=st.sampled_from([0.0, 0.2]),
+        jitter=st.sampled_from([0, 2 * MS, 80 * MS]), is_cut=st.sampled_from([False, False, False, True]),
+    )
+    def change_the_weather(self, loss: float, copies: float, jitter: int, is_cut: bool) -> None:
+        """From now on segments are lost, copied and delayed like this."""
+        self.copies, self.jitter_ns = copies, jitter
+        if self.may_fault:
+            self.loss, self.is_cut = loss, is_cut
+
+    @rule(duration=DURATIONS)
+    def time_passes(self, duration: int) -> None:
+        """Let time pass."""
+        self.pair.run_for(duration)
+        self.pair.passed.clear()
+
+    # --- what programs do
+
+    @precondition(lambda self: len(self.ends) < 12)
+    @rule(from_a=st.booleans(), is_port_used_again=st.booleans())
+    def connect(self, from_a: bool, is_port_used_again: bool) -> None:
+        """Open a connection; the port may be one that was in use before, if nothing old is on the wire."""
+        side = self.pair.a if from_a else self.pair.b
+        if not is_port_used_again or not self.ports or not self.pair.is_wire_empty():
+            self.ports += 1
+        try:
+            connection = self.pair.connect(side=side, local_port=40_000 + self.ports)
+        except OSError:
+            return
+        self.ends.append(End(side, connection))
+
+    @precondition(lambda self: len(self.ends) < 12)
+    @rule()
+    def connect_both_ways(self) -> None:
+        """Open from both sides at once, each to the other's port."""
+        self.ports += 1
+        one, other = 20_000 + self.ports, 30_000 + self.ports
+        self.ends.append(End(self.pair.a, self.pair.connect(side=self.pair.a, port=other, local_port=one)))
+        self.ends.append(End(self.pair.b, self.pair.connect(side=self.pair.b, port=one, local_port=other)))
+
+    @rule()
+    def accept(self) -> None:
+        """Take all that wait."""
+        for listener in self.listeners:
+            side = self.pair.a if listener.context is self.pair.a.context else self.pair.b
+            while (connection := listener.accept()) is not None:
+                connection.owner = Owner()
+                self.ends.append(End(side, connection))
+
+    @rule(which=st.integers(0, 11), size=SIZES)
+    def write(self, which: int, size: int) -> None:
+        """Write what fits."""
+        end = self.pick(which)
+        if end is not None:
+            start = end.place() + end.written
+            try:
+                end.written += self.pair.write(end.connection, PATTERN[start : start + size])
+            except OSError as error:
+                self.failed(end, error)
+
+    @rule(which=st.integers(0, 11), size=SIZES)
+    def read(self, which: int, size: int) -> None:
+        """Read what is there."""
+        end = self.pick(which)
+        if end is not None:
+            self.take(end, size)
+
+    @rule()
+    def read_everything(self) -> None:
+        """Read all there is, everywhere."""
+        for end in self.ends:
+            if not end.is_closed:
+                self.take(end, 1 << 30)
+
+    @rule(which=st.integers(0, 11))
+    def shutdown(self, which: int) -> None:
+        """Say that no more will be written."""
+        end = self.pick(which)
+        if end is not None:
+            self.pair.shutdown(end.connection)
+
+    @rule(which=st.integers(0, 11))
+    def close(self, which: int) -> None:
+        """Close."""
+        end = self.pick(which)
+        if end is not None:
+            end.is_closed = True
+            self.pair.close(end.connection)
+
+    @rule(which=st.integers(0, 11))
+    def abort(self, which: int) -> None:
+        """Close with a reset."""
+        end = self.pick(which)
+        if end is not None:
+            end.is_closed = end.has_aborted = True
+            self.pair.abort(end.connection)
+            end.side.demux.forget_owner(end.connection, self.pair.now_ns)
+
+    @rule(which=st.integers(0, 11), what=st.sampled_from(["nodelay", "keepalive", "small", "large", "timeout"]))
+    def set_an_option(self, which: int, what: str) -> None:
+        """Change a setting of a connection."""
+        end = self.pick(which)
+        if end is None:
+            return
+        c = end.connection
+        if what == "nodelay":
+            c.set_nodelay(not c.nodelay)
+        elif what == "keepalive":
+            c.keep_idle_ns, c.keep_interval_ns, c.keep_count = 5 * SECOND, 2 * SECOND, 3
+            c.set_keepalive(not c.keepalive, self.pair.now_ns)
+        elif what == "timeout":
+            c.user_timeout_ns = 20 * SECOND
+        else:
+            c.receive_buffer_bytes = 2304 if what == "small" else 400_000
+            c.is_receive_buffer_fixed = True
+        self.pair.touch(c)
+
+    @rule(from_a=st.booleans(), mtu=st.sampled_from([600, 1280]))
+    def the_path_narrows(self, from_a: bool, mtu: int) -> None:
+        """A router says that packets are too big."""
+        side = self.pair.a if from_a else self.pair.b
+        if len(side.address) == 16 and mtu < 1280 or mtu >= side.paths.mtu:
+            return
+        side.paths.mtu = mtu
+        for end in self.ends:
+            if end.side is side and end.connection.in_flight_count() > 0:
+                side.demux.on_mtu_changed(end.connection.key, end.connection.snd_una & MASK, self.pair.now_ns)
+        self.pair.flush()
+
+    @rule(index=st.integers(0, 1), backlog=st.integers(0, 6))
+    def listen_again(self, index: int, backlog: int) -> None:
+        """Change the backlog; it only grows, so that what is queued stays within it."""
+        self.listeners[index].set_backlog(max(backlog, int(self.listeners[index].backlog)))
+
+    # --- helpers
+
+    def pick(self, which: int) -> End | None:
+        """Give an end that its program still holds."""
+        held = [end for end in self.ends if not end.is_closed]
+        return held[which % len(held)] if held else None
+
+    def failed(self, end: End, error: OSError) -> None:
+        """Note an error that a program met."""
+        assert error.errno in (32, 104, 110, 111), error
+        if error.errno != 32 or not end.connection.fin_wanted:
+            end.error = end.error or error.errno
+
+    def partner(self, end: End) -> End | None:
+        """Find the other end."""
+        if end.other is None:
+            end.other = next((other for other in self.ends if other is not end and end.is_peer_of(other)), None)
+        return end.other
+
+    def take(self, end: End, size: int) -> int:
+        """Read and compare with what the other end wrote."""
+        data = self.pair.read(end.connection, size)
+        if data:
+            other = self.partner(end)
+            assert other is not None, "text from nobody"
+            start = other.place() + end.read
+            assert data == PATTERN[start : start + len(data)], "text arrived changed, twice or out of order"
+            end.read += len(data)
+            assert end.read <= other.written
+        if end.connection.is_eof() and end.connection.error == 0 and not end.error:
+            other = self.partner(end)
+            if other is not None and end.connection.is_fin_received:
+                assert end.read == other.written, "the end of the stream came before its text"
+        return len(data)
+
+    @invariant()
+    def everything_holds(self) -> None:
+        """Check all bounds and tables of both hosts."""
+        if self.is_over or not hasattr(self, "pair"):
+            return
+        for end in self.ends:
+            c = end.connection
+            end.buffer_most = max(end.buffer_most, int(c.receive_buffer_bytes))
+            end.send_most = max(end.send_most, int(c.send_buffer_bytes))
+            self.buffers[c.key] = max(end.buffer_most, self.buffers.get(c.key, 0))
+            if c.state != abi.CLOSED:
+                assert c.outq_bytes() <= end.send_most
+            assert c.rcv_adv >= end.edge, "the right window edge moved left"
+            end.edge = int(c.rcv_adv) if c.irs else 0
+        for side in (self.pair.a, self.pair.b):
+            check_demux(side.demux, side.counters, self.buffers)
+        assert self.pair.a.demux.next_deadline_ns() > self.pair.now_ns
+        assert self.pair.b.demux.next_deadline_ns() > self.pair.now_ns
+
+    def teardown(self) -> None:
+        """Heal the wire: what was written arrives. Close everything: nothing is left."""
+        if not hasattr(self, "pair"):
+            return
+        self.is_over = True
+        self.loss = self.copies = 0.0
+        self.jitter_ns = 0
+        self.is_cut = False
+        quiet = 0
+        for _ in range(80):
+            self.accept()
+            taken = sum(self.take(end, 1 << 30) for end in self.ends if not end.is_closed)
+            quiet = 0 if taken else quiet + 1
+            if quiet > 8 and not any(end.connection.outq_bytes() for end in self.ends if not end.is_closed):
+                break
+            self.pair.run_for(30 * SECOND)
+            self.pair.passed.clear()
+        for end in self.ends:
+            self.check_delivery(end)
+        for end in self.ends:
+            if not end.is_closed:
+                self.pair.close(end.connection)
+        for listener in self.listeners:
+            side = self.pair.a if listener.context is self.pair.a.context else self.pair.b
+            side.demux.close_listener(listener, self.pair.now_ns)
+        self.pair.flush()
+        self.pair.run_for(3 * HOUR)
+        for side in (self.pair.a, self.pair.b):
+            check_quiet(side.demux, side.counters)
+
+    def check_delivery(self, end: End) -> None:
+        """Check that an end whose program still reads got all that the other wrote, unless the connection failed."""
+        other = self.partner(end)
+        end.error = end.error or int(end.connection.take_error())
+        if other is None or end.is_closed or other.has_aborted:
+            return
+        other.error = other.error or int(other.connection.take_error())
+        if other.is_closed and other.connection.state == abi.CLOSED and not end.connection.is_fin_received:
+            return  # an orphan that gave up, or that unread text made a reset
+        if end.error or other.error:
+            assert self.may_fault or other.is_closed, "a connection failed on a good wire"
+            return
+        assert end.read == other.written, "not everything that was written arrived"
+
+
+TestTwoHosts = TwoHosts.TestCase
+TestTwoHosts.settings = settings(
+    max_examples=2500 if IS_CI else 60, stateful_step_count=40, deadline=None, derandomize=True, print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
