@@ -243,7 +243,7 @@ def test_old_text_inside_a_shrunk_window_is_repeated_and_none_beyond_it() -> Non
     repeats = peer.wait(300 * MS)
     repeats += peer.send(ACK, ack=1461, wnd=3540)
     repeats += peer.send(ACK, ack=2921, wnd=2080)
-    assert [s.seq for s in repeats] == [1, 1461, 2921, 4381]
+    assert [(s.seq, s.end) for s in repeats] == [(1, 1461), (1461, 2921), (2921, 4381), (4381, 5001)]
     assert peer.send(ACK, ack=4381, wnd=620) == []
 
 

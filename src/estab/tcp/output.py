@@ -203,6 +203,8 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
     if lost.seq >= edge and not is_head:
         return None  # RFC 9293 SHLD-16: only inside the (shrunk) window; the first of all is its own probe
     tcb.is_fast_retransmit_due = False
+    if lost.seq < edge < lost.seq + limit:
+        limit = edge - lost.seq
     if len(lost.data) > limit:
         _split(tcb, sent, at, limit)
     lost.is_lost = False
