@@ -153,6 +153,14 @@ class Counters:
         self.TcpExtTCPACKSkippedSeq: i64 = 0
         self.TcpExtTCPACKSkippedTimeWait: i64 = 0
         self.TcpExtTCPACKSkippedChallenge: i64 = 0
+        self.TcpExtTCPSACKReneging: i64 = 0
+        self.TcpExtTCPSACKReorder: i64 = 0
+        self.TcpExtTCPLostRetransmit: i64 = 0
+        self.TcpExtTCPLossProbes: i64 = 0
+        self.TcpExtTCPLossProbeRecovery: i64 = 0
+        self.TcpExtTCPDSACKRecv: i64 = 0
+        self.TcpExtTCPDSACKOfoRecv: i64 = 0
+        self.TcpExtTCPSACKDiscard: i64 = 0
         self.TcpExtTCPWinProbe: i64 = 0
         self.TcpExtTCPKeepAlive: i64 = 0
         self.TcpExtTCPZeroWindowDrop: i64 = 0
@@ -215,7 +223,9 @@ COUNTER_NAMES: tuple[str, ...] = (
     "TcpExtTCPOFOQueue", "TcpExtTCPOFODrop", "TcpExtTCPOFOMerge", "TcpExtTCPChallengeACK", "TcpExtTCPSYNChallenge",
     "TcpExtTCPFromZeroWindowAdv", "TcpExtTCPToZeroWindowAdv", "TcpExtTCPSynRetrans", "TcpExtTCPOrigDataSent",
     "TcpExtTCPACKSkippedSynRecv", "TcpExtTCPACKSkippedSeq", "TcpExtTCPACKSkippedTimeWait",
-    "TcpExtTCPACKSkippedChallenge", "TcpExtTCPWinProbe", "TcpExtTCPKeepAlive", "TcpExtTCPZeroWindowDrop",
+    "TcpExtTCPACKSkippedChallenge", "TcpExtTCPSACKReneging", "TcpExtTCPSACKReorder", "TcpExtTCPLostRetransmit",
+    "TcpExtTCPLossProbes", "TcpExtTCPLossProbeRecovery", "TcpExtTCPDSACKRecv", "TcpExtTCPDSACKOfoRecv",
+    "TcpExtTCPSACKDiscard", "TcpExtTCPWinProbe", "TcpExtTCPKeepAlive", "TcpExtTCPZeroWindowDrop",
     "IpExtInNoRoutes", "IpExtInTruncatedPkts", "IpExtInBcastPkts", "IpExtInOctets", "IpExtOutOctets",
     "IpExtInCsumErrors", "IpExtReasmOverlaps", "EstabListenEvicted", "EstabReplyQueueDrops",
     "EstabNeighborQueueDrops", "EstabNeighborTableFull", "EstabPathMtuTableFull", "EstabTimeWaitReused",

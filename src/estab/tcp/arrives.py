@@ -15,7 +15,6 @@ from estab import abi
 from estab.errors import DropReason
 from estab.events import ErrorReported, StateChanged
 from estab.tcp import receive, recovery
-from estab.tcp.output import arm_retransmit
 from estab.tcp.state import state_text
 from estab.tcp.tcb import NO_SEQ, Tcb
 from estab.units import NEVER, SECOND
@@ -109,7 +108,6 @@ def _arrives_in_syn_sent(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
     if (flags & ACK) != 0:
         ack = unwrap(segment.ack, tcb.snd_nxt)
         recovery.on_acknowledged(tcb, ack, segment, now_ns)
-        _rearm(tcb, now_ns)
         tcb.snd_wl2 = ack
         set_state(tcb, abi.ESTABLISHED, "our SYN is acknowledged")
         establish(tcb, now_ns)
@@ -362,7 +360,6 @@ def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> 
         tcb.snd_wl2 = ack
         set_state(tcb, abi.ESTABLISHED, "our SYN is acknowledged")
         recovery.on_acknowledged(tcb, min(ack, tcb.snd_nxt), segment, now_ns)
-        _rearm(tcb, now_ns)
         establish(tcb, now_ns)
         if tcb.fin_wanted:
             set_state(tcb, abi.FIN_WAIT_1, "closed while opening")
@@ -376,8 +373,8 @@ def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> 
             context.drop(DropReason.TCP_TOO_OLD_ACK, tcb.name(), "")
             _challenge(tcb, now_ns)
             return False
-        if tcb.has_sack and segment.sack is not None and recovery.read_sack(tcb, segment):
-            recovery.on_sacked(tcb, now_ns)
+        if tcb.has_sack and segment.sack is not None:
+            recovery.on_duplicate(tcb, ack, segment, False, now_ns)
     else:
         _use_acknowledgment(tcb, seq, ack, segment, now_ns)
     return _after_acknowledgment(tcb, now_ns)
@@ -385,21 +382,18 @@ def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> 
 
 def _use_acknowledgment(tcb: Tcb, seq: i64, ack: i64, segment: Segment, now_ns: i64) -> None:
     """Move SND.UNA and the send window; notice duplicates."""
-    has_new_sack = tcb.has_sack and segment.sack is not None and recovery.read_sack(tcb, segment)
     window = segment.wnd << tcb.snd_wscale
-    has_moved = window != tcb.snd_wnd
     if ack > tcb.snd_una:
         recovery.on_acknowledged(tcb, ack, segment, now_ns)
         if segment.end == segment.start:
             tcb.context.counters.TcpExtTCPPureAcks += 1
         if tcb.snd_up != NO_SEQ and ack >= tcb.snd_up:
             tcb.snd_up = NO_SEQ
-        _rearm(tcb, now_ns)
         tcb.context.wake(tcb.owner)
-    elif tcb.in_flight_count() > 0 and segment_length(segment) == 0 and (not has_moved or has_new_sack):
-        recovery.on_duplicate(tcb, has_new_sack, now_ns)
-    if has_new_sack:
-        recovery.on_sacked(tcb, now_ns)
+    elif tcb.in_flight_count() > 0:
+        is_duplicate = window == tcb.snd_wnd and segment_length(segment) == 0
+        if is_duplicate or (segment.sack is not None and tcb.has_sack):
+            recovery.on_duplicate(tcb, ack, segment, is_duplicate, now_ns)
     # RFC 9293 section 3.10.7.4: only a newer segment, or a newer acknowledgment, may move the window (MUST-34).
     if tcb.snd_wl1 < seq or (tcb.snd_wl1 == seq and tcb.snd_wl2 <= ack):
         was_shut = tcb.snd_wnd == 0
@@ -414,17 +408,6 @@ def _use_acknowledgment(tcb: Tcb, seq: i64, ack: i64, segment: Segment, now_ns: 
     tcb.probes_out = 0
     if tcb.snd_wnd == 0:
         tcb.retries = 0  # nor does what was in flight when it shut time out: its retransmissions are probes (SHLD-17)
-
-
-def _rearm(tcb: Tcb, now_ns: i64) -> None:
-    """RFC 6298 rules 5.2 and 5.3."""
-    if tcb.in_flight_count() == 0:
-        tcb.retransmit_ns = NEVER
-    else:
-        tcb.first_unanswered_ns = now_ns
-        arm_retransmit(tcb, now_ns)
-    if tcb.persist_ns != NEVER and tcb.snd_wnd > 0:
-        tcb.persist_ns = NEVER
 
 
 def _after_acknowledgment(tcb: Tcb, now_ns: i64) -> bool:

@@ -15,14 +15,14 @@ from estab import abi
 from estab.errors import os_error
 from estab.events import BufferChanged, ErrorReported, SegmentReceived, SegmentSent, TcbCreated, TimerFired
 from estab.events import Tcb as TcbFact
-from estab.tcp import arrives, output, receive, recovery
+from estab.tcp import arrives, output, rack, receive, recovery, scoreboard
 from estab.tcp.buffers import ByteQueue
 from estab.tcp.congestion.control import SSTHRESH_INFINITE, CongestionControl
 from estab.tcp.context import Context
 from estab.tcp.info import Info
 from estab.tcp.rtt import timeout_ns
 from estab.tcp.state import state_text
-from estab.tcp.tcb import NO_SEQ, Tcb
+from estab.tcp.tcb import NO_SEQ, TIMER_PROBE, TIMER_REORDER, Tcb
 from estab.units import NEVER, format_duration
 from estab.wire.seq import Seq, unwrap
 from estab.wire.tcp import SYN, Segment, flags_text, options_text
@@ -245,7 +245,16 @@ class Connection(Tcb):
 
     def _on_retransmit_timer(self, now_ns: i64) -> None:
         self.retransmit_ns = NEVER
+        kind = self.timer_kind
         if self.in_flight_count() == 0:
+            return
+        if kind == TIMER_PROBE:
+            self._tell_timer("loss-probe", "the tail of the flight is not acknowledged")
+            rack.on_probe_timer(self, now_ns)
+            return
+        if kind == TIMER_REORDER:
+            self._tell_timer("reordering", "a segment is late")
+            recovery.on_reorder_timer(self, now_ns)
             return
         if self._is_hopeless(now_ns):
             self._give_up(now_ns)
@@ -260,7 +269,7 @@ class Connection(Tcb):
         self.backoff += 1
         self._tell_timer("retransmit", f"{self.retries} without an answer")
         recovery.on_timeout(self, now_ns)
-        output.arm_retransmit(self, now_ns)
+        rack.arm_rto(self, now_ns)
 
     def _is_hopeless(self, now_ns: i64) -> bool:
         """Tell whether R2 is reached (RFC 9293 section 3.8.3). MUST-21, MUST-22, MUST-23."""
@@ -377,14 +386,13 @@ class Connection(Tcb):
         if self.mss_base >= before or sent is None:
             return
         limit = self.snd_mss()
+        losses = scoreboard.losses_of(self)
         is_first = True
         at = self.sent_head
         while at < len(sent):
             segment = sent[at]
             if len(segment.data) > limit and not segment.is_sacked and not segment.is_lost:
-                segment.is_lost = True
-                self.lost_count += 1
-                self.pipe_bytes -= segment.end - segment.seq
+                scoreboard.lose(self, losses, segment)
                 if is_first:
                     self.is_fast_retransmit_due = True
                     is_first = False

@@ -24,7 +24,7 @@ from estab.tcp.congestion.control import CongestionControl
 from estab.tcp.connection import Connection, choose_window_scale
 from estab.tcp.context import Context, Owner, endpoint_text, flow_text
 from estab.tcp.info import AcceptRow, HalfOpenRow, Queues
-from estab.tcp.recovery import remember_sent
+from estab.tcp.scoreboard import remember_sent
 from estab.tcp.state import state_text
 from estab.tcp.tcb import SentSegment
 from estab.tcp.timers import Endpoint

@@ -12,14 +12,16 @@ from typing import Final
 from mypy_extensions import i64
 
 from estab import abi
-from estab.tcp import receive, recovery
+from estab.tcp import rack, receive
+from estab.tcp.inflight import Losses, SentSegment
 from estab.tcp.rtt import timeout_ns
-from estab.tcp.tcb import CA_LOSS, CA_RECOVERY, NO_SEQ, SentSegment, Tcb
+from estab.tcp.scoreboard import next_lost, remember_resent, remember_sent, split
+from estab.tcp.tcb import CA_LOSS, CA_RECOVERY, NO_SEQ, TIMER_PROBE, TIMER_REORDER, Tcb
 from estab.units import MS, NEVER
 from estab.wire.seq import wrap
 from estab.wire.tcp import ACK, FIN, PSH, RST, SYN, URG, Segment, options_length
 
-__all__ = ["arm_retransmit", "bare_segment", "poll_segment"]
+__all__ = ["bare_segment", "poll_segment"]
 
 _WINDOW_MAX: Final = 0xFFFF
 
@@ -31,10 +33,16 @@ def poll_segment(tcb: Tcb, now_ns: i64) -> Segment | None:
     state = tcb.state
     if state == abi.CLOSED or state == abi.LISTEN:
         return None
-    if tcb.lost_count > 0:
-        segment = _retransmit(tcb, now_ns)
-        if segment is not None:
-            return segment
+    losses = tcb.losses
+    if losses is not None:
+        if tcb.lost_count > 0:
+            segment = _retransmit(tcb, now_ns)
+            if segment is not None:
+                return segment
+        if losses.is_probe_due:
+            segment = _loss_probe(tcb, losses, now_ns)
+            if segment is not None:
+                return segment
     if state == abi.SYN_SENT:
         return _syn(tcb, now_ns)
     if state != abi.SYN_RECEIVED and state != abi.TIME_WAIT:
@@ -162,10 +170,13 @@ def _syn(tcb: Tcb, now_ns: i64) -> Segment | None:
 
 def _first_transmission(tcb: Tcb, sent: SentSegment, now_ns: i64, why: str) -> Segment:
     tcb.why = why
-    recovery.remember_sent(tcb, sent)
+    remember_sent(tcb, sent)
     tcb.snd_nxt = sent.end
-    if tcb.retransmit_ns == NEVER:
-        arm_retransmit(tcb, now_ns)
+    losses = tcb.losses
+    if losses is not None:
+        losses.prr_out_bytes += sent.end - sent.seq
+    if tcb.retransmit_ns == NEVER or tcb.timer_kind == TIMER_PROBE:
+        rack.arm(tcb, now_ns)
     if tcb.in_flight_count() == 1:
         tcb.first_unanswered_ns = now_ns
     if len(sent.data) > 0:
@@ -176,27 +187,18 @@ def _first_transmission(tcb: Tcb, sent: SentSegment, now_ns: i64, why: str) -> S
     return _text_segment(tcb, sent, now_ns)
 
 
-def arm_retransmit(tcb: Tcb, now_ns: i64) -> None:
-    """Start the retransmission timer (RFC 6298 rules 5.1 and 5.3), cut short by the user timeout."""
-    due_ns = now_ns + timeout_ns(tcb)
-    if tcb.user_timeout_ns > 0 and tcb.retries > 0:
-        due_ns = min(due_ns, max(tcb.first_unanswered_ns + tcb.user_timeout_ns, now_ns + MS))
-    tcb.retransmit_ns = due_ns
-    tcb.persist_ns = NEVER
-
-
 def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
     """Send again the first segment taken to be lost, cut to what a segment may hold now."""
-    at = recovery.next_lost(tcb)
+    at = next_lost(tcb)
     sent = tcb.sent
-    if at < 0 or sent is None:
+    losses = tcb.losses
+    if at < 0 or sent is None or losses is None:
         return None
     lost = sent[at]
     is_head = at == tcb.sent_head
     allowed = tcb.cwnd_bytes - (tcb.pipe_bytes - tcb.reno_sacked_bytes)
     limit = _text_limit(tcb)
-    is_fast = tcb.is_fast_retransmit_due
-    if not is_fast:
+    if not tcb.is_fast_retransmit_due:
         if tcb.pipe_bytes > 0 and min(lost.end - lost.seq, limit) > allowed:
             return None
     edge = tcb.snd_una + tcb.snd_wnd
@@ -206,17 +208,12 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
     if lost.seq < edge < lost.seq + limit:
         limit = edge - lost.seq
     if len(lost.data) > limit:
-        _split(tcb, sent, at, limit)
+        split(tcb, sent, at, limit)
     lost.is_lost = False
     tcb.lost_count -= 1
-    lost.transmissions += 1
-    lost.sent_ns = now_ns
-    length = lost.end - lost.seq
-    tcb.pipe_bytes += length
-    tcb.bytes_retransmitted += length
-    tcb.segments_retransmitted += 1
+    tcb.pipe_bytes += lost.end - lost.seq
+    remember_resent(tcb, losses, lost, now_ns)
     counters = tcb.context.counters
-    counters.TcpRetransSegs += 1
     if (lost.flags & SYN) != 0:
         counters.TcpExtTCPSynRetrans += 1
     if tcb.ca_state == CA_LOSS:
@@ -227,23 +224,45 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
         tcb.why = "fast retransmission"
     else:
         tcb.why = "retransmission"
-    if is_fast or tcb.retransmit_ns == NEVER:
-        arm_retransmit(tcb, now_ns)
+    if tcb.retransmit_ns == NEVER or (is_head and tcb.timer_kind != TIMER_REORDER):
+        rack.arm_rto(tcb, now_ns)
     return _text_segment(tcb, lost, now_ns)
 
 
-def _split(tcb: Tcb, sent: list[SentSegment], at: i64, limit: i64) -> None:
-    """Cut a segment in flight in two, the first with ``limit`` bytes of text."""
-    first = sent[at]
-    rest = SentSegment(first.seq + limit, first.end, first.flags, first.data[limit:], first.sent_ns)
-    rest.transmissions = first.transmissions
-    rest.is_lost = first.is_lost
-    if rest.is_lost:
-        tcb.lost_count += 1
-    first.data = first.data[:limit]
-    first.end = first.seq + limit
-    first.flags &= ~(FIN | PSH)
-    sent.insert(at + 1, rest)
+def _loss_probe(tcb: Tcb, losses: Losses, now_ns: i64) -> Segment | None:
+    """Send a tail loss probe: a new segment where there is one and the peer has room, else the last one again.
+
+    RFC 8985 section 7.3. The congestion window does not hold it back.
+    """
+    losses.is_probe_due = False
+    sent = tcb.sent
+    if sent is None or tcb.state == abi.SYN_RECEIVED or losses.probe_end != NO_SEQ:
+        return None
+    counters = tcb.context.counters
+    mss = _text_limit(tcb)
+    unsent = tcb.unsent
+    room = tcb.snd_una + tcb.snd_wnd - tcb.snd_nxt
+    if unsent is not None and room > 0 and min(unsent.size, mss) <= room:
+        counters.TcpExtTCPLossProbes += 1
+        losses.is_probe_repeat = False
+        segment = _send_text(tcb, min(unsent.size, mss), unsent.size, mss, now_ns)
+    else:
+        at: i64 = len(sent) - 1
+        last = sent[at]
+        length: i64 = len(last.data)
+        if last.is_lost or last.is_sacked:
+            return None
+        if length > mss:
+            split(tcb, sent, at, (length - 1) // mss * mss)
+            last = sent[at + 1]
+        counters.TcpExtTCPLossProbes += 1
+        losses.is_probe_repeat = True
+        remember_resent(tcb, losses, last, now_ns)
+        segment = _text_segment(tcb, last, now_ns)
+    losses.probe_end = tcb.snd_nxt
+    tcb.why = "retransmission: tail loss probe" if losses.is_probe_repeat else "new data: tail loss probe"
+    rack.arm_rto(tcb, now_ns)
+    return segment
 
 
 def _text_limit(tcb: Tcb) -> i64:
@@ -293,7 +312,8 @@ def _new_text(tcb: Tcb, now_ns: i64) -> Segment | None:
 def _congestion_room(tcb: Tcb, pipe: i64, mss: i64) -> i64:
     """Give how much congestion control lets into the network now. With nothing in flight, at least one segment.
 
-    What SACK or duplicates say has arrived is out of the pipe: that is limited transmit (RFC 3042, RFC 6675 section 5).
+    That is limited transmit as well (RFC 3042): what the first two duplicates tell has left the pipe, so that new text
+    takes its place.
     """
     room = tcb.cwnd_bytes - pipe
     if pipe <= 0:

@@ -2,31 +2,33 @@
 
 Sequence numbers here are unwrapped: endless integers whose low 32 bits are on the wire. Invariants:
 
-- ``snd_una <= snd_nxt``; ``sent`` holds exactly the segments between them, in order, without gaps;
+- ``snd_una <= snd_nxt``; ``sent`` from ``sent_head`` on holds exactly the segments between them, without gaps;
 - ``write_end`` is where the next written byte will stand: ``snd_nxt + unsent`` until the FIN is sent;
 - ``copied_seq`` to ``rcv_nxt`` is what waits to be read; ``rcv_nxt`` to ``rcv_adv`` is the window the peer was given,
   and ``rcv_adv`` never moves left (RFC 9293 SHLD-14).
 
-Only data lives here. What changes it is in ``arrives``, ``output``, ``recovery``, ``receive`` and ``connection``.
-Queues are made when first needed and given back when empty: an idle connection holds none.
+Only data lives here. What changes it is in ``arrives``, ``output``, ``scoreboard``, ``recovery``, ``receive`` and
+``connection``. Queues are made when first needed and given back when empty: an idle connection holds none.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import i64
 
 from estab import abi
 from estab.tcp.buffers import ByteQueue
 from estab.tcp.congestion.control import CongestionControl, Flow
 from estab.tcp.context import Context, Owner, flow_text
+from estab.tcp.inflight import Losses, SentSegment
 from estab.tcp.reassembly import Reassembly
 from estab.tcp.state import state_text
 from estab.units import NEVER
 
 __all__ = [
-    "CA_CWR", "CA_DISORDER", "CA_LOSS", "CA_OPEN", "CA_RECOVERY", "NO_SEQ", "SentSegment", "Tcb",
+    "CA_CWR", "CA_DISORDER", "CA_LOSS", "CA_OPEN", "CA_RECOVERY", "NO_SEQ", "TIMER_PROBE", "TIMER_REORDER",
+    "TIMER_RTO", "SentSegment", "Tcb",
 ]
 
 NO_SEQ: Final = -1
@@ -40,20 +42,10 @@ CA_RECOVERY: Final = 3
 CA_LOSS: Final = 4
 
 
-@mypyc_attr(acyclic=True, free_list_len=1)
-class SentSegment:
-    """A segment in flight: ``seq`` to ``end`` with its text, until it is acknowledged."""
-
-    def __init__(self, seq: i64, end: i64, flags: i64, data: bytes, sent_ns: i64) -> None:
-        self.seq = seq
-        self.end = end
-        self.flags = flags
-        self.data = data
-        self.sent_ns = sent_ns
-        self.transmissions: i64 = 1
-        self.is_sacked: bool = False
-        self.is_lost: bool = False
-        """Taken to be lost and not sent again yet."""
+# What ``retransmit_ns`` is for: one timer serves three ends (RFC 8985 section 6.3).
+TIMER_RTO: Final = 0
+TIMER_PROBE: Final = 1
+TIMER_REORDER: Final = 2
 
 
 class Tcb(Flow):
@@ -166,10 +158,18 @@ class Tcb(Flow):
         """Without SACK: what duplicate acknowledgments say has arrived (RFC 6582's inflation, from the other end)."""
         self.is_fast_retransmit_due: bool = False
         self.lost_count: i64 = 0
+        """Segments taken to be lost that wait to be sent again."""
+        self.losses: Losses | None = None
+        """What is known of losses; ``None`` while nothing went wrong."""
+        self.delivered_bytes: i64 = 0
+        """All that is known to have arrived, in order or SACKed, each byte once."""
+        self.transmission_count: i64 = 0
+        """Segments with text, SYN or FIN that were sent, repeats too."""
         self.bytes_retransmitted: i64 = 0
         self.segments_retransmitted: i64 = 0
         # Timers, each a time or NEVER.
         self.retransmit_ns: i64 = NEVER
+        self.timer_kind: i64 = TIMER_RTO
         self.persist_ns: i64 = NEVER
         self.delack_ns: i64 = NEVER
         self.keepalive_ns: i64 = NEVER
