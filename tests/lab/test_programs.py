@@ -452,3 +452,12 @@ print(threading.active_count(), flush=True)
         output, errors = process.communicate(timeout=20)
     assert output.split() == ["interrupted", "tidied", "1"]
     assert errors == ""
+
+
+def test_a_run_is_over_when_the_last_programs_host_loses_its_power() -> None:
+    net, a, b = two()
+    b.run(time.sleep, 1)
+    a.run(time.sleep, 1000)
+    net.at(5, a.power_off)
+    net.run()
+    assert net.now == 5.0

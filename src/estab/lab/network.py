@@ -164,7 +164,7 @@ class Network:
         self._drive(self._is_finished if until is None else _never, until_ns)
         if until is not None:
             self._agenda.now_ns = max(self._agenda.now_ns, until_ns)
-        elif self._programs.busy():
+        elif self._programs.are_busy():
             raise Deadlock(f"nothing is left to happen at {self.now:g}s, and programs wait:\n{self._programs.report()}")
 
     def step(self) -> bool:
@@ -206,7 +206,7 @@ class Network:
             self._scheduler.drive(is_over, until_ns)
 
     def _is_finished(self) -> bool:
-        if self._programs.busy():
+        if self._programs.are_busy():
             return False
         if self._actions.left and not self._programs.are_done():
             return False

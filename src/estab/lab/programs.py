@@ -105,6 +105,8 @@ class Programs:
         self.is_checking = True
         """A program that raises ends the run, unless another program waits for its result."""
         self._scheduler = scheduler
+        self._asked_turn = -1
+        self._were_busy = False
 
     def start(self, node: Node, function: Callable[..., Any], args: tuple[Any, ...], start_ns: int, is_daemon: bool,
               name: str | None) -> Program[Any]:
@@ -132,9 +134,13 @@ class Programs:
                     strand.strand()
                 program.finish(None, Unfinished(f"{program.name} on {node.name}: the host lost its power"))
 
-    def busy(self) -> list[Program[Any]]:
-        """Give those that the run is for and that are not at their end."""
-        return [program for program in self.all if not program.is_daemon and program.is_busy()]
+    def are_busy(self) -> bool:
+        """Tell whether one that the run is for is not at its end."""
+        turns = self._scheduler.turns
+        if turns != self._asked_turn:
+            self._asked_turn = turns
+            self._were_busy = any(program.is_busy() for program in self.all if not program.is_daemon)
+        return self._were_busy
 
     def are_done(self) -> bool:
         """Tell whether there were programs and all that the run is for have returned or raised."""

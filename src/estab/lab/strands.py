@@ -112,6 +112,7 @@ class Strand:
         """Never let it run again until the network is closed: its host has lost its power."""
         self.is_stranded = True
         self.wait = None
+        self._scheduler.turns += 1
         self.alarm.due_ns = NEVER
         if self.forget is not None:
             self.forget(self)
@@ -141,6 +142,8 @@ class Scheduler:
         self.current: Strand | None = None
         self.steps = 0
         """How many entries of the agenda were carried out."""
+        self.turns = 0
+        """How often a strand was made, began to wait or ended: between two turns no strand changes what it does."""
         self.is_running = False
         self.is_closing = False
         self.untidy: deque[Callable[[], None]] = deque()
@@ -158,6 +161,7 @@ class Scheduler:
         """Make a strand that runs ``body`` from ``start_ns`` on."""
         strand = Strand(self, name, body)
         self.strands[strand] = None
+        self.turns += 1
         strand.wait = Wait(_no, lambda: "its start", start_ns)
         strand.alarm.set(start_ns)
         return strand
@@ -191,6 +195,7 @@ class Scheduler:
             raise RuntimeError(f"a thread that is no program waits for {wait.describe()}; start it inside one")
         self._ensure_open(strand)
         strand.wait = wait
+        self.turns += 1
         strand.since_ns = self.agenda.now_ns
         if wait.deadline_ns is not None:
             strand.alarm.set(wait.deadline_ns)
@@ -209,6 +214,7 @@ class Scheduler:
 
     def finish(self, strand: Strand) -> None:
         """Pass the baton on at a strand's end."""
+        self.turns += 1
         self.strands.pop(strand, None)
         if strand.thread is not None:
             self._gone.append(strand.thread)
