@@ -172,7 +172,7 @@ def test_a_server_under_asyncio_lets_a_peer_go_that_answers_no_ping_and_cleans_u
 
     @client.run
     def call() -> None:
-        with socket.create_connection(("server", 80)) as sock, pytest.raises(ConnectionResetError):
+        with socket.create_connection(("server", 80)) as sock, pytest.raises(ConnectionResetError):  # noqa: PT012
             while sock.recv(100):  # reads the pings, and answers none
                 pass
 
