@@ -9,6 +9,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help tour test lint bench docs build clean
+.NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -47,11 +48,11 @@ $(VENV)/test-tools: $(VENV)/made pyproject.toml
 tour: $(VENV)/installed
 	@$(BIN)/estab tour
 
-lint: $(VENV)/installed $(VENV)/test-tools
+lint: $(VENV)/test-tools
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
 
-test: lint
+test: lint $(VENV)/installed
 	ESTAB_CORE=installed $(PYTEST)
 	ESTAB_CORE=interpreted PYTHONPATH=src PYTHONPYCACHEPREFIX=build/pycache $(PYTEST) $(CORE_TESTS)
 
@@ -64,7 +65,7 @@ docs: $(VENV)/made
 	@$(BIN)/zensical build --clean --strict
 	@echo "estab: open site/index.html"
 
-build: $(VENV)/made $(VENV)/test-tools
+build: $(VENV)/test-tools
 	rm -rf dist build/fresh
 	$(BIN)/python -m build --outdir dist .
 	$(BIN)/python -m venv build/fresh
