@@ -113,7 +113,7 @@ class FdReleased(Event):
 
 @dataclass(frozen=True, slots=True)
 class TcbCreated(Event):
-    """A TCB came to be, for the descriptor ``fd`` (-1: none yet)."""
+    """A TCB came to be, for the descriptor ``fd`` (-1: none yet). ``connection`` is empty where there is none yet."""
 
     connection: str
     fd: int

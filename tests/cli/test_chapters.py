@@ -20,6 +20,7 @@ from estab.events import (
     SegmentReceived,
     SegmentSent,
     StateChanged,
+    TcbCreated,
     TimeWaitEnded,
 )
 from estab.observe.flights import flights
@@ -78,8 +79,10 @@ def test_three_segments_open_a_connection_and_connect_returns_after_two(seed: in
     ]
 
 
-def test_socket_gives_a_descriptor_and_accept_another(seed: int) -> None:
+def test_socket_gives_a_descriptor_and_a_tcb_and_accept_another_descriptor(seed: int) -> None:
     item = scene("handshake", 0, seed)
+    for record in item.recorder.calls(name="socket"):
+        assert [(fact.fd, fact.state) for fact in record.tcbs if isinstance(fact, TcbCreated)] == [(3, "CLOSED")]
     fds = [record.fds[0].fd for name in ("socket", "accept") for record in calls(item, "server", name)]
     assert fds == [3, 4]
 

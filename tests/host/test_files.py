@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
-from estab.events import FdAllocated, FdReleased
+from estab.events import FdAllocated, FdReleased, TcbCreated
 from tests.host.net import Net
 
 
@@ -42,7 +42,10 @@ def test_descriptors_are_told_of_when_given_and_taken_back() -> None:
     net = Net()
     host = net.host("a", is_observed=True)
     host.socket(AF_INET6, SOCK_STREAM, net.now_ns).close(net.now_ns)
-    assert net.events == [FdAllocated(net.now_ns, "a", 3, "tcp6", "socket()"), FdReleased(net.now_ns, "a", 3)]
+    assert net.events == [
+        FdAllocated(net.now_ns, "a", 3, "tcp6", "socket()"), TcbCreated(net.now_ns, "a", "", 3, "CLOSED", "socket()"),
+        FdReleased(net.now_ns, "a", 3),
+    ]
 
 
 def test_a_closed_number_is_ebadf() -> None:

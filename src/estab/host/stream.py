@@ -33,6 +33,7 @@ from estab.abi import (
     SHUT_WR,
 )
 from estab.errors import os_error
+from estab.events import TcbCreated
 from estab.host.demux import Demux
 from estab.host.files import Files
 from estab.host.paths import HostPaths, Path
@@ -64,6 +65,9 @@ class Streams(FlowTable):
         self.files.ensure_room()
         made = StreamSocket(self, family, self.demux.new_template(), None)
         self.files.allocate(made, "socket()")
+        context = self.context
+        if context.observer is not None:
+            context.tell(TcbCreated(context.now_ns, context.name, "", made.fd, "CLOSED", "socket()"))
         return made
 
     def is_flow_taken(self, local: bytes, local_port: i64, remote: bytes, remote_port: i64) -> bool:

@@ -217,7 +217,7 @@ def _detail(fact: Event, names: _Names) -> _Detail | None:
         case FdReleased():
             return "fd", f"{fact.fd} given back", ""
         case TcbCreated():
-            return "tcb", f"made, {fact.state}", "state"
+            return "tcb", f"made, {fact.state}" + (f" ({fact.why})" if fact.why else ""), "state"
         case TcbReleased():
             return "tcb", f"released: {fact.why}", "state"
         case StateChanged():
