@@ -359,6 +359,13 @@ def test_super_segments_are_as_large_as_the_link_takes_and_of_full_segments() ->
     assert sum(lengths(seen)) == 30_000
 
 
+def test_each_burst_is_pushed_though_more_is_waiting() -> None:
+    peer = established(segment_bytes_max=10_000)
+    assert ["P" in s.flags for s in peer.write(b"x" * 30_000)[:3]] == [True, True, True]
+    peer = established()
+    assert [s.flags for s in peer.write(b"x" * 3000)] == [".", ".", "P."]
+
+
 def test_a_super_segment_keeps_to_both_windows() -> None:
     peer = established(segment_bytes_max=60_000, wnd=20_000)
     c = peer.connection

@@ -362,6 +362,8 @@ def _send_text(tcb: Tcb, count: i64, waiting: i64, mss: i64, now_ns: i64) -> Seg
         tcb.is_cwnd_limited = in_use + mss > tcb.cwnd_bytes or (
             tcb.cwnd_bytes < tcb.ssthresh_bytes and 2 * in_use >= tcb.cwnd_bytes
         )
+    if count > mss:
+        flags |= PSH  # as Linux: each burst says of itself that the sender has no more of it to come
     if count % mss != 0:
         tcb.snd_sml = end
     tcb.is_probe_due = False
