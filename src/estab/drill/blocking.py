@@ -1,0 +1,76 @@
+"""A system call under way: from its start to its return, which may be later."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from estab.drill.calls import Calls, Steps
+from estab.drill.errors import Mismatch
+from estab.drill.syntax import Blank, Call, Event
+from estab.drill.values import errno_number, expression_text, integer
+from estab.units import NEVER
+
+__all__ = ["CallUnderWay"]
+
+
+class CallUnderWay:
+    """A call of ``event``, which blocks until ``end_ns`` unless that is ``None``. Times are the script's."""
+
+    def __init__(self, call: Call, event: Event, start_ns: int, end_ns: int | None) -> None:
+        self.call = call
+        self.event = event
+        self.start_ns = start_ns
+        self.end_ns = end_ns
+        self.returned_ns = -1
+        self.wake_ns = NEVER
+        """When the call stops waiting, on the machine's clock."""
+        self.is_done = False
+        self.is_running = False
+        self._steps: Steps | None = None
+        self._result = 0
+        self._error: OSError | None = None
+
+    def begin(self, calls: Calls) -> None:
+        """Start it; it runs until it returns or would block."""
+        try:
+            started = calls.start(self.call)
+        except OSError as error:
+            self._return(-1, error, self.start_ns)
+            return
+        if isinstance(started, int):
+            self._return(started, None, self.start_ns)
+        else:
+            self._steps = started
+            self.resume(self.start_ns)
+
+    def resume(self, now_ns: int) -> None:
+        """Let it go on: something happened, or its time is over."""
+        assert self._steps is not None
+        self.is_running = True
+        try:
+            self.wake_ns = next(self._steps)
+        except StopIteration as end:
+            self._return(end.value, None, now_ns)
+        except OSError as error:
+            self._return(-1, error, now_ns)
+        finally:
+            self.is_running = False
+
+    def _return(self, result: int, error: OSError | None, now_ns: int) -> None:
+        self.is_done = True
+        self._result, self._error = result, error
+        self.returned_ns = now_ns
+
+    def check(self) -> None:
+        """Compare result and errno with the script's."""
+        call = self.call
+        number = self._error.errno if self._error is not None else 0
+        got = str(self._result) if self._error is None else f"-1 {errno.errorcode.get(number or 0, str(number))}"
+        wanted = expression_text(call.result) + (f" {call.errno}" if call.errno else "")
+        is_same = isinstance(call.result, Blank) or integer(call.result) == self._result
+        if is_same and call.errno:
+            is_same = self._error is not None and errno_number(call.errno) == number
+        if not is_same:
+            why = f" ({self._error.strerror or os.strerror(number or 0)})" if self._error is not None else ""
+            raise Mismatch(f"{call.name}(): expected {wanted}, got {got}{why}", call.text, f"= {got}")

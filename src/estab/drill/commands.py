@@ -1,0 +1,179 @@
+"""Commands in backticks: a table of what they mean for a stack. Nothing here ever runs a shell.
+
+A command line is cut at newlines, ``;``, ``&&`` and ``||``, as a shell does, and each part is looked up by its first
+word. Parts that only print (``nstat``, ``ss``, ``sockstat``, files of ``/proc/net``) may be piped through ``grep``,
+whose exit status counts. What is not in the table is a failure that names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+from collections.abc import Callable
+from typing import Final
+
+from estab.drill import tables
+from estab.drill.errors import Mismatch, Unsupported
+from estab.drill.machine import Machine
+from estab.drill.sysctls import Sysctls
+from estab.wire.address import parse_address
+
+__all__ = ["Commands"]
+
+_SEPARATORS: Final = re.compile(r"\n|;|&&|\|\|")
+_REDIRECTION: Final = re.compile(r"\s*(?:[12&]?>{1,2}\s*(?:&[12]|[^\s|&;]+))")
+_COMMENT: Final = re.compile(r"(?:^|\s)#.*$", re.MULTILINE)
+_DEFAULTS: Final = {
+    "tcp_rmem": "4096 540000 15728640", "tcp_wmem": "4096 262144 4194304", "tcp_timestamps": "1",
+    "tcp_syn_retries": "5", "tcp_synack_retries": "5", "tcp_frto": "2", "tcp_sack": "1", "tcp_dsack": "1",
+    "tcp_fack": "0", "tcp_reordering": "3", "tcp_congestion_control": "cubic", "tcp_slow_start_after_idle": "0",
+    "tcp_early_retrans": "4", "tcp_recovery": "1", "tcp_tso_win_divisor": "3",
+    "tcp_ecn": "0", "tcp_ecn_option": "2", "tcp_pacing_ss_ratio": "200", "tcp_pacing_ca_ratio": "120",
+    "tcp_notsent_lowat": "4294967295", "tcp_fastopen": "0x70403",
+    "tcp_fastopen_key": "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4", "tcp_syncookies": "1",
+}
+"""What packetdrill's ``defaults.sh`` sets, which most scripts for Linux begin with."""
+
+
+class Commands:
+    """The commands of one script."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.sysctls = Sysctls(machine.host.config)
+        self._table: dict[str, Callable[[list[str]], None]] = {
+            "defaults.sh": self._defaults, "set_sysctls.py": self._set_sysctls, "sysctl": self._sysctl, "ip": self._ip,
+            "ethtool": self._ethtool, "tc": self._nothing, "tcpdrop": self._tcpdrop, "rm": self._nothing,
+            "dd": self._nothing, "true": self._nothing, "sleep": self._sleep, "echo": self._echo,
+        }
+        self._printers: dict[str, Callable[[list[str]], str]] = {
+            "nstat": lambda words: tables.nstat(machine.host),
+            "ss": lambda words: tables.ss(machine.host, machine.now_ns, words),
+            "sockstat": lambda words: tables.sockstat(machine.host, machine.now_ns),
+            "netstat": lambda words: tables.sockstat(machine.host, machine.now_ns),
+            "cat": self._cat, "grep": self._grep_files,
+        }
+
+    def run(self, text: str) -> None:
+        """Do what a command line means. ``Unsupported`` names what is not known; ``Mismatch``: it fails."""
+        for part in _SEPARATORS.split(_COMMENT.sub("", text.replace("\\\n", " "))):
+            line = _REDIRECTION.sub("", part).strip()
+            if line:
+                self._run_line(line)
+
+    def _run_line(self, line: str) -> None:
+        stages = [shlex.split(stage) for stage in _split_pipe(line)]
+        words = stages[0]
+        name = words[0].rpartition("/")[2]
+        if name.startswith("sysctl_restore_"):
+            self.sysctls.restore()
+        elif name in self._printers:
+            self._print(line, stages, self._printers[name](words[1:]))
+        elif name in self._table and len(stages) == 1:
+            self._table[name](words[1:])
+        else:
+            raise Unsupported(f"unknown command: {line}")
+
+    def _print(self, line: str, stages: list[list[str]], text: str) -> None:
+        is_found = bool(text) or stages[0][0] != "grep"
+        for words in stages[1:]:
+            if words[0].rpartition("/")[2] not in ("grep", "egrep"):
+                raise Unsupported(f"unknown command in a pipe: {' '.join(words)}")
+            text = tables.grep(text, words[1:])
+            is_found = bool(text) and text != "0\n"
+        if not is_found:
+            raise Mismatch(f"command failed with status 1: {line}", line, "nothing found")
+
+    # --- each command
+
+    def _defaults(self, words: list[str]) -> None:
+        for name, value in _DEFAULTS.items():
+            with contextlib.suppress(Unsupported):  # it can't be set where there is nothing to choose
+                self.sysctls.set(f"net.ipv4.{name}", value)
+
+    def _set_sysctls(self, words: list[str]) -> None:
+        """Set what is given as ``/proc/sys/net/ipv4/NAME=VALUE``."""
+        for word in words:
+            name, _, value = word.partition("=")
+            self.sysctls.remember(name)
+            self.sysctls.set(name, value)
+
+    def _sysctl(self, words: list[str]) -> None:
+        pairs = [word for word in words if not word.startswith("-")]
+        at = 0
+        while at < len(pairs):
+            name, has_value, value = pairs[at].partition("=")
+            at += 1
+            if has_value:
+                while at < len(pairs) and "=" not in pairs[at]:
+                    value += " " + pairs[at]
+                    at += 1
+                self.sysctls.set(name, value)
+
+    def _echo(self, words: list[str]) -> None:
+        """``echo 3 > /sys/…`` sets a parameter of a module; what it sets is gone with the redirection."""
+
+    def _ip(self, words: list[str]) -> None:
+        words = [word for word in words if word not in ("-4", "-6")]
+        if words[:1] == ["tcp_metrics"]:
+            return
+        if words[:2] not in (["route", "change"], ["route", "replace"], ["route", "add"]) or len(words) < 3:
+            raise Unsupported(f"unknown command: ip {' '.join(words)}")
+        numbers: dict[str, int] = {}
+        for name, value in zip(words[3:], words[4:], strict=False):
+            if name in ("mtu", "advmss", "initcwnd", "initrwnd", "rto_min") and value.isdecimal():
+                numbers[name] = int(value)
+            elif name == "lock" and value.isdecimal():
+                numbers["mtu"] = int(value)
+        self._change_route(words[2], numbers)
+
+    def _change_route(self, prefix: str, numbers: dict[str, int]) -> None:
+        text = prefix if "/" in prefix else f"{prefix}/{32 if len(parse_address(prefix)) == 4 else 128}"
+        for name in ("initrwnd", "rto_min"):
+            if name in numbers:
+                raise Unsupported(f"ip route: {name} is not kept per route here")
+        host = self.machine.host
+        tables.change_route(host, self.machine.interface, text, numbers)
+
+    def _ethtool(self, words: list[str]) -> None:
+        """``ethtool -K tun0 tso off``: super-segments, or none."""
+        if words[:1] != ["-K"]:
+            raise Unsupported(f"unknown command: ethtool {' '.join(words)}")
+        settings = dict(zip(words[2::2], words[3::2], strict=False))
+        if "off" in (settings.get("tso"), settings.get("gso")):
+            self.machine.interface.segment_bytes_max = 0
+
+    def _tcpdrop(self, words: list[str]) -> None:
+        """``tcpdrop -s TIME_WAIT``: every record of that state goes at once."""
+        raise Unsupported(f"unknown command: tcpdrop {' '.join(words)}")
+
+    def _sleep(self, words: list[str]) -> None:
+        self.machine.advance(self.machine.now_ns + int(float(words[0]) * 1e9))
+
+    def _nothing(self, words: list[str]) -> None:
+        """Do nothing: queueing disciplines and files are no part of a stack."""
+
+    # --- printing
+
+    def _cat(self, words: list[str]) -> str:
+        return "".join(tables.proc_file(self.machine.host, self.machine.now_ns, word) for word in words)
+
+    def _grep_files(self, words: list[str]) -> str:
+        paths = [word for word in words if word.startswith("/proc/")]
+        if not paths:
+            raise Unsupported(f"unknown command: grep {' '.join(words)}")
+        return tables.grep(self._cat(paths), [word for word in words if word not in paths])
+
+
+def _split_pipe(line: str) -> list[str]:
+    """Cut at ``|`` outside of quotes."""
+    stages, quote = [""], ""
+    for letter in line:
+        if letter == "|" and not quote:
+            stages.append("")
+            continue
+        if letter in "'\"":
+            quote = "" if letter == quote else quote or letter
+        stages[-1] += letter
+    return [stage.strip() for stage in stages]

@@ -1,0 +1,98 @@
+"""Running scripts from files, for programs: ``run(path) -> Result``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from estab.drill.errors import Mismatch, ScriptError, Unsupported
+from estab.drill.interpreter import Interpreter
+from estab.drill.parser import parse
+from estab.drill.settings import IP_VERSIONS, PROFILES, Settings
+from estab.events import Observer
+
+__all__ = ["Result", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one script.
+
+    ``outcome`` is ``passed``, ``failed``, ``unsupported`` (the script asks for something that is not here, which the
+    message names) or ``error`` (the script can't be read). ``line`` is the script's, 0 where none is at fault.
+    ``expected`` and ``got`` are packetdrill text, or empty.
+    """
+
+    path: str
+    ip_version: str
+    profile: str
+    outcome: str
+    line: int
+    source_line: str
+    message: str
+    expected: str
+    got: str
+    took_s: float
+    script_s: float
+
+    @property
+    def is_ok(self) -> bool:
+        """The stack did all that the script says."""
+        return self.outcome == "passed"
+
+    def __str__(self) -> str:
+        if self.is_ok:
+            return f"{self.path}: passed"
+        text = f"{self.path}:{self.line}: {self.message}"
+        if self.expected:
+            text += f"\n  expected {self.expected}\n  got      {self.got}"
+        return text
+
+
+def run(
+    path: str | PathLike[str], *, ip_version: str = "ipv4", profile: str = "linux",
+    defines: Mapping[str, str] | None = None, local_ip: str = "", remote_ip: str = "", observer: Observer | None = None,
+) -> Result:
+    """Run a script in virtual time against a fresh stack. Nothing on this computer is touched but the file.
+
+    ``defines`` are names that the script uses (``-D`` of packetdrill). ``observer`` is told all facts of both ends.
+    ``ValueError`` for an argument that makes no sense, ``OSError`` where the file can't be read. Code in a script
+    (``%{ }%``) is Python and runs as such: run only scripts that you trust.
+    """
+    if ip_version not in IP_VERSIONS:
+        raise ValueError(f"ip_version: {ip_version!r} is not one of {', '.join(IP_VERSIONS)}")
+    if profile not in PROFILES:
+        raise ValueError(f"profile: {profile!r} is not one of {', '.join(PROFILES)}")
+    settings = Settings(ip_version, profile, dict(defines or {}), local_ip, remote_ip)
+    source = Path(path).read_text(encoding="utf-8", errors="replace")
+    return _run(str(path), source, settings, observer)
+
+
+def _run(path: str, source: str, settings: Settings, observer: Observer | None) -> Result:
+    began = time.perf_counter()
+    outcome, line, message, expected, got = "passed", 0, "", "", ""
+    interpreter = None
+    script_s = 0.0
+    try:
+        script = parse(source, path, settings.defines, "FreeBSD" if settings.profile == "freebsd" else "Linux")
+        interpreter = Interpreter(script, settings, observer)
+        interpreter.run()
+    except ScriptError as error:
+        outcome, line, message = "error", error.place.line, str(error)
+    except Mismatch as error:
+        outcome = "unsupported" if isinstance(error, Unsupported) else "failed"
+        message, expected, got = error.message, error.expected, error.got
+        if interpreter is not None and interpreter.event is not None:
+            line = interpreter.event.place.line
+    if interpreter is not None:
+        script_s = interpreter.machine.script_ns / 1e9
+    lines = source.splitlines()
+    source_line = lines[line - 1].strip() if 0 < line <= len(lines) else ""
+    took_s = time.perf_counter() - began
+    return Result(
+        path, settings.ip_version, settings.profile, outcome, line, source_line, message, expected, got, took_s,
+        script_s,
+    )

@@ -1,0 +1,85 @@
+"""What commands print of a host: ``nstat``, ``ss``, ``sockstat``, ``/proc/net/tcp``; and ``grep`` on it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from estab import abi
+from estab.drill.errors import Unsupported
+from estab.host.host import Host
+from estab.host.interface import Interface
+from estab.host.snapshot import SocketRow
+
+__all__ = ["change_route", "grep", "nstat", "proc_file", "sockstat", "ss"]
+
+_NUMBERS: Final = {
+    "ESTAB": abi.ESTABLISHED, "SYN-SENT": abi.SYN_SENT, "SYN-RECV": abi.SYN_RECEIVED, "FIN-WAIT-1": abi.FIN_WAIT_1,
+    "FIN-WAIT-2": abi.FIN_WAIT_2, "TIME-WAIT": abi.TIME_WAIT, "CLOSED": abi.CLOSED, "CLOSE-WAIT": abi.CLOSE_WAIT,
+    "LAST-ACK": abi.LAST_ACK, "LISTEN": abi.LISTEN, "CLOSING": abi.CLOSING,
+}
+_FREEBSD: Final = {
+    "ESTAB": "ESTABLISHED", "SYN-SENT": "SYN_SENT", "SYN-RECV": "SYN_RCVD", "FIN-WAIT-1": "FIN_WAIT_1",
+    "FIN-WAIT-2": "FIN_WAIT_2", "TIME-WAIT": "TIME_WAIT", "CLOSED": "CLOSED", "CLOSE-WAIT": "CLOSE_WAIT",
+    "LAST-ACK": "LAST_ACK", "LISTEN": "LISTEN", "CLOSING": "CLOSING",
+}
+
+
+def nstat(host: Host) -> str:
+    """Print the counters that are not zero."""
+    return "".join(f"{name:<32}{value:<16}0.0\n" for name, value in host.counters().items())
+
+
+def ss(host: Host, now_ns: int, words: list[str]) -> str:
+    """Print sockets as ``ss -n`` does; ``state NAME`` chooses one state."""
+    state = words[words.index("state") + 1] if "state" in words[:-1] else ""
+    return "".join(
+        f"{row.netid:<6}{row.state:<11}{row.recv_q:<7}{row.send_q:<7}{row.local} {row.peer}\n"
+        for row in host.sockets(now_ns) if not state or row.state.lower() == state.lower()
+    )
+
+
+def sockstat(host: Host, now_ns: int) -> str:
+    """Print sockets as FreeBSD's ``sockstat -s`` does."""
+    return "".join(
+        f"{row.netid:<6}{row.local:<30}{row.peer:<30}{_FREEBSD.get(row.state, row.state)}\n"
+        for row in host.sockets(now_ns)
+    )
+
+
+def proc_file(host: Host, now_ns: int, path: str) -> str:
+    """Print a file of ``/proc/net``."""
+    name = path.rpartition("/")[2]
+    if name in ("tcp", "tcp6"):
+        return "".join(_proc_row(row) for row in host.sockets(now_ns) if row.netid == name)
+    if name in ("netstat", "snmp"):
+        return nstat(host)
+    raise Unsupported(f"unknown file: {path}")
+
+
+def _proc_row(row: SocketRow) -> str:
+    return f"   0: {_hex_port(row.local)} {_hex_port(row.peer)} {_NUMBERS.get(row.state, abi.CLOSED):02X} \n"
+
+
+def _hex_port(endpoint: str) -> str:
+    port = endpoint.rpartition(":")[2]
+    return f"00000000:{int(port) if port.isdecimal() else 0:04X}"
+
+
+def grep(text: str, words: list[str]) -> str:
+    """Give the lines that match; with ``-c`` how many do, with ``-v`` the others."""
+    flags = "".join(word[1:] for word in words if word.startswith("-"))
+    patterns = [word for word in words if not word.startswith("-")]
+    if len(patterns) != 1:
+        raise Unsupported(f"unknown command: grep {' '.join(words)}")
+    pattern = re.compile(patterns[0], re.IGNORECASE if "i" in flags else 0)
+    lines = [line for line in text.splitlines(keepends=True) if bool(pattern.search(line)) != ("v" in flags)]
+    return f"{len(lines)}\n" if "c" in flags else "".join(lines)
+
+
+def change_route(host: Host, interface: Interface, prefix: str, numbers: dict[str, int]) -> None:
+    """Give a destination a route of its own with other limits."""
+    for name in ("advmss", "initcwnd"):
+        if name in numbers:
+            raise Unsupported(f"ip route: {name} is not kept per route here")
+    host.add_route(prefix, interface, mtu=numbers.get("mtu", 0))
