@@ -161,6 +161,11 @@ class Counters:
         self.TcpExtTCPDSACKRecv: i64 = 0
         self.TcpExtTCPDSACKOfoRecv: i64 = 0
         self.TcpExtTCPSACKDiscard: i64 = 0
+        self.TcpExtTCPFullUndo: i64 = 0
+        self.TcpExtTCPPartialUndo: i64 = 0
+        self.TcpExtTCPDSACKUndo: i64 = 0
+        self.TcpExtTCPLossUndo: i64 = 0
+        self.TcpExtTCPSpuriousRTOs: i64 = 0
         self.TcpExtTCPWinProbe: i64 = 0
         self.TcpExtTCPKeepAlive: i64 = 0
         self.TcpExtTCPZeroWindowDrop: i64 = 0
@@ -225,7 +230,8 @@ COUNTER_NAMES: tuple[str, ...] = (
     "TcpExtTCPACKSkippedSynRecv", "TcpExtTCPACKSkippedSeq", "TcpExtTCPACKSkippedTimeWait",
     "TcpExtTCPACKSkippedChallenge", "TcpExtTCPSACKReneging", "TcpExtTCPSACKReorder", "TcpExtTCPLostRetransmit",
     "TcpExtTCPLossProbes", "TcpExtTCPLossProbeRecovery", "TcpExtTCPDSACKRecv", "TcpExtTCPDSACKOfoRecv",
-    "TcpExtTCPSACKDiscard", "TcpExtTCPWinProbe", "TcpExtTCPKeepAlive", "TcpExtTCPZeroWindowDrop",
+    "TcpExtTCPSACKDiscard", "TcpExtTCPFullUndo", "TcpExtTCPPartialUndo", "TcpExtTCPDSACKUndo", "TcpExtTCPLossUndo",
+    "TcpExtTCPSpuriousRTOs", "TcpExtTCPWinProbe", "TcpExtTCPKeepAlive", "TcpExtTCPZeroWindowDrop",
     "IpExtInNoRoutes", "IpExtInTruncatedPkts", "IpExtInBcastPkts", "IpExtInOctets", "IpExtOutOctets",
     "IpExtInCsumErrors", "IpExtReasmOverlaps", "EstabListenEvicted", "EstabReplyQueueDrops",
     "EstabNeighborQueueDrops", "EstabNeighborTableFull", "EstabPathMtuTableFull", "EstabTimeWaitReused",

@@ -274,6 +274,7 @@ def test_after_a_timeout_what_was_lost_goes_again_in_slow_start() -> None:
 
 def test_new_text_waits_until_what_was_lost_has_gone_again() -> None:
     peer = established()
+    peer.config.tcp_frto = 0  # F-RTO sends new text first
     peer.write(b"x" * 5 * MSS)
     peer.wait(300 * MS)
     assert peer.write(b"y" * MSS) == []

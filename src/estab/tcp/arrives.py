@@ -390,7 +390,7 @@ def _use_acknowledgment(tcb: Tcb, seq: i64, ack: i64, segment: Segment, now_ns: 
         if tcb.snd_up != NO_SEQ and ack >= tcb.snd_up:
             tcb.snd_up = NO_SEQ
         tcb.context.wake(tcb.owner)
-    elif tcb.in_flight_count() > 0:
+    elif tcb.in_flight_count() > 0 or (tcb.losses is not None and segment.sack is not None):
         is_duplicate = window == tcb.snd_wnd and segment_length(segment) == 0
         if is_duplicate or (segment.sack is not None and tcb.has_sack):
             recovery.on_duplicate(tcb, ack, segment, is_duplicate, now_ns)

@@ -47,6 +47,7 @@ class Config:
         self.tcp_initial_cwnd: i64 = 10
         self.tcp_reordering: i64 = 3
         self.tcp_early_retrans: i64 = 3
+        self.tcp_frto: i64 = 2
         self.tcp_congestion_control: str = "reno"
         # Acknowledging.
         self.tcp_delack_ns: i64 = 40 * MS

@@ -84,7 +84,24 @@ class Losses:
         self.prr_out_bytes: i64 = 0
         self.flight_bytes: i64 = 0
         """RecoverFS: what was in flight when recovery began."""
+        # Taking back a false alarm.
+        self.undo_seq: i64 = _NO_SEQ
+        """SND.UNA when the episode began, while it can be taken back."""
+        self.undo_repeats: i64 = -1
+        """Retransmissions since that no DSACK was seen for; -1 while there are none."""
+        self.undo_until: i64 = 0
+        """SND.NXT when recovery ended: once that is acknowledged no DSACK will come any more."""
+        self.repeated_ns: i64 = 0
+        """When the first of them went."""
+        self.prior_cwnd_bytes: i64 = 0
+        self.prior_ssthresh_bytes: i64 = 0
+        self.is_frto: bool = False
+        """F-RTO watches the answers to a timeout."""
+        self.is_holding_back: bool = False
+        """F-RTO sends new text first."""
         # What the latest acknowledgment told.
+        self.has_original_arrived: bool = False
+        """Text from before the episode that was never sent again."""
         self.dsack_left: i64 = _NO_SEQ
         self.dsack_right: i64 = _NO_SEQ
         self.sacked_rtt_ns: i64 = -1

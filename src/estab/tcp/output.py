@@ -35,6 +35,14 @@ def poll_segment(tcb: Tcb, now_ns: i64) -> Segment | None:
         return None
     losses = tcb.losses
     if losses is not None:
+        if losses.is_holding_back:
+            segment = _new_text(tcb, now_ns)
+            if segment is not None:
+                return segment
+            if tcb.snd_nxt > tcb.recover:
+                return _acknowledgment(tcb, now_ns)
+            losses.is_holding_back = False
+            losses.is_frto = False
         if tcb.lost_count > 0:
             segment = _retransmit(tcb, now_ns)
             if segment is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from estab.events import CongestionChanged
-from estab.tcp import prr, rack
+from estab.tcp import prr, rack, undo
 from estab.tcp.congestion.control import SSTHRESH_INFINITE
 from estab.tcp.inflight import Losses, SentSegment
 from estab.tcp.rtt import on_sample
@@ -81,7 +81,7 @@ def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
     else:
         if not tcb.has_sack:
             _deflate(tcb, acked)
-        again_ns = _move_on(tcb, losses, acked, before, flight, lost_before, False, now_ns)
+        again_ns = _move_on(tcb, losses, segment, acked, before, flight, lost_before, False, now_ns)
     if tcb.in_flight_count() == 0:
         tcb.retransmit_ns = NEVER
     else:
@@ -97,6 +97,7 @@ def _begin(losses: Losses) -> None:
     losses.fack_before = losses.fack
     losses.dsack_left = NO_SEQ
     losses.sacked_rtt_ns = -1
+    losses.has_original_arrived = False
 
 
 def on_duplicate(tcb: Tcb, ack: i64, segment: Segment, is_duplicate: bool, now_ns: i64) -> None:
@@ -122,8 +123,7 @@ def on_duplicate(tcb: Tcb, ack: i64, segment: Segment, is_duplicate: bool, now_n
         tcb.reno_sacked_bytes = inflated
     if is_duplicate:
         tcb.duplicate_acks += 1
-    is_bare = is_duplicate and segment.sack is None
-    again_ns = _move_on(tcb, losses, 0, before, flight, lost_before, is_bare, now_ns)
+    again_ns = _move_on(tcb, losses, segment, 0, before, flight, lost_before, is_duplicate, now_ns)
     if tcb.timer_kind != TIMER_RTO and not rack.may_probe(tcb):
         rack.arm_rto(tcb, now_ns)
     _look_again_at(tcb, again_ns)
@@ -144,16 +144,19 @@ def _deflate(tcb: Tcb, acked: i64) -> None:
 
 
 def _move_on(
-    tcb: Tcb, losses: Losses, acked: i64, delivered_before: i64, flight_before: i64, lost_before: i64,
-    is_bare_duplicate: bool, now_ns: i64,
+    tcb: Tcb, losses: Losses, segment: Segment, acked: i64, delivered_before: i64, flight_before: i64,
+    lost_before: i64, is_duplicate: bool, now_ns: i64,
 ) -> i64:
     """Find losses and take the step to the next state, with what that does to cwnd. Returns when to look again."""
     again_ns: i64 = NEVER
     if tcb.has_sack:
         rack.on_dsack(tcb, losses)
         again_ns = rack.detect(tcb, now_ns)
-    if losses.probe_end != NO_SEQ and rack.take_probe_answer(tcb, losses, tcb.snd_una, is_bare_duplicate):
+    is_bare = is_duplicate and segment.sack is None
+    if losses.probe_end != NO_SEQ and rack.take_probe_answer(tcb, losses, tcb.snd_una, is_bare):
         _reduce_for_probe(tcb, losses, now_ns)
+    if losses.undo_seq != NO_SEQ:
+        _take_back_false_alarm(tcb, losses, segment, acked, is_duplicate, now_ns)
     state = tcb.ca_state
     was_reducing = state == CA_RECOVERY or state == CA_CWR
     if (was_reducing or state == CA_LOSS) and acked > 0 and tcb.snd_una >= tcb.recover:
@@ -187,7 +190,33 @@ def _move_on(
 
 
 def _has_nothing_to_remember(losses: Losses) -> bool:
-    return not losses.is_reordering_seen and losses.window_multiplier == 1
+    return not losses.is_reordering_seen and losses.window_multiplier == 1 and losses.undo_seq == NO_SEQ
+
+
+def _take_back_false_alarm(
+    tcb: Tcb, losses: Losses, segment: Segment, acked: i64, is_duplicate: bool, now_ns: i64,
+) -> None:
+    """Look whether this acknowledgment shows that the episode was a false alarm, or that none will show it any more."""
+    counters = tcb.context.counters
+    state = tcb.ca_state
+    if state == CA_LOSS:
+        has_sacked = losses.sacked_rtt_ns >= 0
+        if undo.process_timeout_answer(tcb, losses, acked > 0, has_sacked, is_duplicate):
+            counters.TcpExtTCPSpuriousRTOs += 1
+            undo.take_back(tcb, losses, now_ns)
+            _tell(tcb, "the timeout was spurious (F-RTO): the windows are as before")
+            return
+    if undo.is_false_alarm(tcb, losses, segment, acked > 0):
+        if state == CA_LOSS:
+            counters.TcpExtTCPLossUndo += 1
+        elif tcb.snd_una >= tcb.recover:
+            counters.TcpExtTCPFullUndo += 1
+        else:
+            counters.TcpExtTCPPartialUndo += 1
+        undo.take_back(tcb, losses, now_ns)
+        _tell(tcb, "nothing was lost: the windows are as before")
+    elif state == CA_OPEN and acked > 0 and tcb.snd_una > losses.undo_until:
+        undo.forget(losses)
 
 
 def _count_duplicates(tcb: Tcb) -> None:
@@ -201,6 +230,7 @@ def _count_duplicates(tcb: Tcb) -> None:
 
 def _enter_recovery(tcb: Tcb, losses: Losses, flight_bytes: i64, now_ns: i64) -> None:
     counters = tcb.context.counters
+    undo.start(tcb, losses)
     if tcb.ca_state != CA_CWR:
         tcb.ssthresh_bytes = tcb.congestion.ssthresh(tcb, now_ns)
         prr.start(tcb, losses, flight_bytes)
@@ -222,6 +252,7 @@ def _leave(tcb: Tcb, losses: Losses, now_ns: i64) -> None:
     tcb.ca_state = CA_OPEN
     tcb.reno_sacked_bytes = 0
     tcb.is_fast_retransmit_due = False
+    losses.undo_until = tcb.snd_nxt
     rack.on_recovered(losses)
     tcb.congestion.on_recovered(tcb, now_ns)
     _tell(tcb, "recovered: everything sent before the loss is acknowledged")
@@ -266,7 +297,9 @@ def on_timeout(tcb: Tcb, now_ns: i64) -> None:
         # segment that it does not acknowledge has reneged. So does Linux.
         counters.TcpExtTCPSACKReneging += 1
         unmark_sacked(tcb)
+    was_recovering = tcb.ca_state == CA_RECOVERY
     if tcb.ca_state != CA_LOSS:
+        undo.start(tcb, losses)
         # Once for a window of losses, not once for each back-off (RFC 5681 section 3.1, last paragraph).
         tcb.ssthresh_bytes = tcb.congestion.ssthresh(tcb, now_ns)
         tcb.congestion.on_timeout(tcb, now_ns)
@@ -277,6 +310,7 @@ def on_timeout(tcb: Tcb, now_ns: i64) -> None:
     tcb.is_fast_retransmit_due = True
     losses.probe_end = NO_SEQ
     losses.is_probe_due = False
+    undo.start_timeout(tcb, losses, was_recovering)
     _lose_late(tcb, losses, sent, now_ns)
     tcb.cwnd_bytes = tcb.pipe_bytes + tcb.snd_mss()
     _tell(tcb, "retransmission timeout")

@@ -15,14 +15,15 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from estab.tcp.inflight import Losses, Run, SentSegment
-from estab.tcp.tcb import Tcb
+from estab.tcp.tcb import NO_SEQ, Tcb
 from estab.units import MS
 from estab.wire.seq import Seq, unwrap
 from estab.wire.tcp import FIN, PSH, SYN, Segment
 
 __all__ = [
     "drop_acknowledged", "echoes_before", "find", "forget_sent", "lose", "losses_of", "mark_head_lost", "next_lost",
-    "read_sack", "remember_resent", "remember_sent", "split", "unmark_sacked",
+    "read_sack", "remember_resent", "remember_sent", "split",
+    "unmark_lost", "unmark_sacked",
 ]
 
 
@@ -57,6 +58,10 @@ def remember_resent(tcb: Tcb, losses: Losses, segment: SentSegment, now_ns: i64)
         losses.resent.append(segment)
     length = segment.end - segment.seq
     losses.prr_out_bytes += length
+    if losses.undo_seq != NO_SEQ:
+        losses.undo_repeats = max(losses.undo_repeats, 0) + 1
+        if losses.repeated_ns == 0:
+            losses.repeated_ns = now_ns
     tcb.bytes_retransmitted += length
     tcb.segments_retransmitted += 1
     tcb.context.counters.TcpRetransSegs += 1
@@ -118,6 +123,8 @@ def drop_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> i64:
     tcb.sent_head = head
     if losses is not None:
         _drop_runs(losses, ack)
+        if repeated_ns > 0 and not tcb.has_sack:
+            losses.has_original_arrived = False  # it may have waited for the one that was repeated (RFC 5682)
     if rtt_ns < 0 or repeated_ns > 0:
         return _timestamp_rtt(tcb, segment, repeated_ns, now_ns)
     return rtt_ns
@@ -212,6 +219,9 @@ def _read_dsack(tcb: Tcb, losses: Losses, ack: i64, blocks: list[int]) -> i64:
     if left >= tcb.snd_una - max(tcb.max_snd_wnd, 1):
         losses.dsack_left = left
         losses.dsack_right = right
+        if losses.undo_seq != NO_SEQ and right > losses.undo_seq and losses.undo_repeats > 0:
+            mss = tcb.snd_mss()
+            losses.undo_repeats = max(0, losses.undo_repeats - (right - left + mss - 1) // mss)
     return 2
 
 
@@ -364,6 +374,24 @@ def lose(tcb: Tcb, losses: Losses, segment: SentSegment) -> None:
         losses.lost_seq = segment.seq
 
 
+def unmark_lost(tcb: Tcb, losses: Losses) -> None:
+    """Take all that was lost and not sent again as still in flight."""
+    sent = tcb.sent
+    if sent is None or tcb.lost_count == 0:
+        return
+    at = find(tcb, sent, losses.lost_seq)
+    while at < len(sent) and tcb.lost_count > 0:
+        segment = sent[at]
+        if segment.is_lost:
+            segment.is_lost = False
+            tcb.lost_count -= 1
+            tcb.pipe_bytes += segment.end - segment.seq
+            if segment.transmissions > 1:
+                losses.resent.append(segment)
+        at += 1
+    losses.once_seq = tcb.snd_una
+
+
 def mark_head_lost(tcb: Tcb) -> None:
     """Take the oldest segment in flight as lost."""
     sent = tcb.sent
@@ -423,6 +451,8 @@ def _deliver(tcb: Tcb, losses: Losses, one: SentSegment, segment: Segment, now_n
     if one.end < losses.fack_before and one.transmissions == 1 and not losses.is_reordering_seen:
         losses.is_reordering_seen = True  # a hole below what had arrived was filled by the first transmission
         tcb.context.counters.TcpExtTCPSACKReorder += 1
+    if one.transmissions == 1 and one.end <= tcb.recover:
+        losses.has_original_arrived = True
     rtt_ns = now_ns - one.sent_ns
     if one.transmissions > 1 and (rtt_ns < tcb.min_rtt_ns or echoes_before(tcb, segment, one.sent_ns)):
         return  # an earlier transmission arrived, not the latest

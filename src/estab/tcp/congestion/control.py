@@ -62,5 +62,8 @@ class CongestionControl:
     def on_timeout(self, flow: Flow, now_ns: i64) -> None:
         """Hear that the retransmission timer ran out; the engine sets ``cwnd_bytes`` to one segment itself."""
 
+    def on_undone(self, flow: Flow, now_ns: i64) -> None:
+        """Hear that a loss was a false alarm; ``cwnd_bytes`` and ``ssthresh_bytes`` are again what they were."""
+
     def on_recovered(self, flow: Flow, now_ns: i64) -> None:
         """Hear that a loss was repaired."""
