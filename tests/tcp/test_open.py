@@ -175,6 +175,18 @@ def test_without_a_measurement_the_timeout_after_a_repeated_syn_is_three_seconds
     peer.send(SYN | ACK, seq=0, ack=1, mss=1460)  # for which SYN? Karn's rule: no measurement
     assert peer.connection.srtt_ns == 0
     assert peer.connection.rto_ns == 3 * SECOND
+    assert peer.connection.backoff == 0
+
+
+def test_without_a_measurement_the_timeout_after_a_repeated_syn_ack_is_three_seconds() -> None:
+    peer = Peer()
+    listener = peer.listen()
+    peer.syn()
+    peer.wait(SECOND)
+    peer.send(ACK)
+    connection = listener.accept()
+    assert connection is not None
+    assert (connection.srtt_ns, connection.rto_ns, connection.backoff) == (0, 3 * SECOND, 0)
 
 
 def test_a_syn_ack_measures_the_round_trip() -> None:
@@ -443,6 +455,16 @@ def test_a_simultaneous_open_works_with_a_peer_that_answers_with_a_bare_ack() ->
     assert peer.connection.state == State.SYN_RECEIVED
     peer.send(ACK, seq=1, ack=1)
     assert peer.connection.state == State.ESTABLISHED
+
+
+def test_a_simultaneous_open_is_no_reason_to_wait_longer() -> None:
+    pair = Pair()
+    pair.a.config.tcp_timestamps = False
+    one = pair.connect(side=pair.a, port=2000, local_port=1000)
+    other = pair.connect(side=pair.b, port=1000, local_port=2000)
+    pair.run_for(50 * MS)
+    assert one.cwnd_bytes == 10 * one.snd_mss()
+    assert (one.rto_ns, other.rto_ns) == (SECOND, SECOND)
 
 
 def test_a_reset_during_a_simultaneous_open_refuses_it() -> None:

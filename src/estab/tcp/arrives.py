@@ -176,7 +176,7 @@ def establish(tcb: Tcb, now_ns: i64) -> None:
     if tcb.segments_retransmitted > 1:
         window = mss
     tcb.cwnd_bytes = window
-    if tcb.srtt_ns == 0 and tcb.segments_retransmitted > 0:
+    if tcb.srtt_ns == 0 and tcb.backoff > 0:
         # RFC 6298 rule 5.7: the SYN's timeout was too short or its answer lost; begin again with three seconds.
         tcb.rto_ns = max(tcb.rto_ns, 3 * SECOND)
         tcb.backoff = 0

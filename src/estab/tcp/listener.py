@@ -367,6 +367,7 @@ class Listener:
         syn_ack.transmissions += entry.retransmissions
         remember_sent(connection, syn_ack)
         connection.segments_retransmitted = entry.retransmissions
+        connection.backoff = entry.timeouts
         self._admit(connection, segment, now_ns)
         return connection
 
