@@ -1,4 +1,4 @@
-"""What must hold of one host's TCP at any moment when it has nothing to send: checked after every step of the random tests."""
+"""What must hold of one host's TCP whenever it has nothing to send: checked after every step of the random tests."""
 
 from __future__ import annotations
 

@@ -83,15 +83,16 @@ class Passed:
 
     def __str__(self) -> str:
         s = self.segment
-        text = f"{self.at_ns / 1e6:10.3f} {self.sender} {flags_text(s.flags):4} {s.seq}:{s.seq + s.end - s.start} ack {s.ack} win {s.wnd}"
+        place = f"{s.seq}:{s.seq + s.end - s.start} ack {s.ack} win {s.wnd}"
+        text = f"{self.at_ns / 1e6:10.3f} {self.sender} {flags_text(s.flags):4} {place}"
         return text + (" LOST" if self.is_lost else "")
 
 
 class Pair:
     """Sides ``a`` and ``b`` and the wire between, ``delay_ns`` each way.
 
-    ``filter(passed)`` says of each segment whether it goes on (``True``, ``False``), or after how many nanoseconds; a list
-    of delays makes copies.
+    ``filter(passed)`` says of each segment whether it goes on (``True``, ``False``), or after how many nanoseconds; a
+    list of delays makes copies.
     """
 
     def __init__(
@@ -219,7 +220,8 @@ class Pair:
     def run_until(self, end_ns: int) -> None:
         while True:
             next_ns = min(
-                self._heap[0][0] if self._heap else NEVER, self.a.demux.next_deadline_ns(), self.b.demux.next_deadline_ns(),
+                self._heap[0][0] if self._heap else NEVER,
+                self.a.demux.next_deadline_ns(), self.b.demux.next_deadline_ns(),
             )
             if next_ns > end_ns:
                 break

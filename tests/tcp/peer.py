@@ -1,8 +1,8 @@
 """A peer played by hand: one engine, and a test that sends it whatever it likes and reads what it answers.
 
-Numbers are relative in both directions: the engine's SYN is its 0, the peer's SYN is the peer's 0. Nothing moves by itself:
-``send`` hands over one segment and returns what the engine answers at once, ``wait`` lets time pass and returns what its
-timers send.
+Numbers are relative in both directions: the engine's SYN is its 0, the peer's SYN is the peer's 0. Nothing moves by
+itself: ``send`` hands over one segment and returns what the engine answers at once, ``wait`` lets time pass and returns
+what its timers send.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ class Peer:
         for name, value in template.items():
             setattr(settings, name, value)
         listener = Listener(
-            self.side.context, b"", self.port, backlog, settings, self.demux.congestion(), False, len(self.address) == 16,
+            self.side.context, b"", self.port, backlog, settings, self.demux.congestion(), False,
+            len(self.address) == 16,
         )
         listener.owner = Owner()
         self.demux.listen(listener)
@@ -149,7 +150,8 @@ class Peer:
 
     def packet(
         self, flags: int, *, seq: int | None = None, ack: int | None = None, wnd: int = 65535, data: bytes = b"",
-        ts_val: int | None = None, ts_ecr: int | None = None, source: bytes | None = None, destination: bytes | None = None,
+        ts_val: int | None = None, ts_ecr: int | None = None, source: bytes | None = None,
+        destination: bytes | None = None,
         **fields: object,
     ) -> bytes:
         """Build a packet from the peer. ``seq`` and ``ack`` are relative; ``sack`` too."""
@@ -206,8 +208,8 @@ class Peer:
             s = parse(ip.parse(data, 0), False)
             sack = [_relative(edge, self.iss) for edge in s.sack or []]
             seen = Seen(
-                self.now_ns, flags_text(s.flags), _relative(int(s.seq), self.irs), _relative(int(s.ack), self.iss), s.wnd,
-                s.data[s.start : s.end], sack, s, data, out.segment_bytes, out.ttl,
+                self.now_ns, flags_text(s.flags), _relative(int(s.seq), self.irs), _relative(int(s.ack), self.iss),
+                s.wnd, s.data[s.start : s.end], sack, s, data, out.segment_bytes, out.ttl,
             )
             if s.has_timestamps:
                 self.ts_recent = s.ts_val

@@ -1,4 +1,4 @@
-"""Closing (RFC 9293 section 3.6): every closing state, half-close, both at once, what is lost, orphans, resets, linger."""
+"""Closing (RFC 9293 section 3.6): every closing state, half-close, both at once, losses, orphans, resets, linger."""
 
 from __future__ import annotations
 

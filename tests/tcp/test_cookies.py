@@ -1,4 +1,4 @@
-"""SYN cookies (RFC 4987 section 3.6): when they are sent, what they keep, what they refuse, and who gets in under a flood (M7)."""
+"""SYN cookies (RFC 4987 section 3.6): when they go, what they keep and refuse, and who gets in under a flood (M7)."""
 
 from __future__ import annotations
 
@@ -128,7 +128,8 @@ def test_without_timestamps_window_scale_and_sack_are_not_offered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("offered", "kept"), [(0, 536), (100, 216), (536, 536), (1000, 536), (1220, 1220), (1459, 1452), (1460, 1460), (9000, 8960)],
+    ("offered", "kept"),
+    [(0, 536), (100, 216), (536, 536), (1000, 536), (1220, 1220), (1459, 1452), (1460, 1460), (9000, 8960)],
 )
 def test_the_mss_is_kept_rounded_down_to_the_table(offered: int, kept: int) -> None:
     peer, listener = always()

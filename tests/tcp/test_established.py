@@ -1,4 +1,4 @@
-"""Which segments a synchronized connection takes (RFC 9293 section 3.10.7.4, RFC 5961, PAWS of RFC 7323), and urgent text."""
+"""Which segments a synchronized connection takes (RFC 9293 section 3.10.7.4, RFC 5961, RFC 7323), and urgent text."""
 
 from __future__ import annotations
 
@@ -44,11 +44,13 @@ def shut(peer: Peer) -> int:
     ("seq", "length", "is_acceptable"),
     [
         # an empty segment: RCV.NXT =< SEG.SEQ < RCV.NXT + RCV.WND
-        (NXT - 1, 0, False), (NXT, 0, True), (NXT + 1, 0, True), (NXT + WINDOW - 11, 0, True), (NXT + WINDOW + 1, 0, False),
+        (NXT - 1, 0, False), (NXT, 0, True), (NXT + 1, 0, True), (NXT + WINDOW - 11, 0, True),
+        (NXT + WINDOW + 1, 0, False),
         (NXT - 10_000, 0, False), (NXT + (1 << 31), 0, False),
         # text: its first or its last octet in the window
         (NXT, 1, True), (NXT - 1, 1, False), (NXT - 1, 2, True), (NXT - 10, 10, False), (NXT - 10, 11, True),
-        (NXT + WINDOW - 11, 1, True), (NXT + WINDOW - 11, 100, True), (NXT + WINDOW + 1, 1, False), (NXT + 100_000, 1, False),
+        (NXT + WINDOW - 11, 1, True), (NXT + WINDOW - 11, 100, True), (NXT + WINDOW + 1, 1, False),
+        (NXT + 100_000, 1, False),
         (NXT - 100_000, 1, False), (NXT + (1 << 31), 1, False),
     ],
 )

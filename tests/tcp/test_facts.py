@@ -1,4 +1,4 @@
-"""The facts that the engine tells: states take only the diagram's edges, every drop has its reason, every segment its why."""
+"""The facts that the engine tells: states take the diagram's edges, a drop has its reason, a segment its why."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def test_states_are_written_as_the_rfc_does() -> None:
 
 
 def test_the_synchronized_states_are_those_of_group_3() -> None:
-    assert {s for s in State if not is_synchronized(s)} == {State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED}
+    others = {State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED}
+    assert {s for s in State if not is_synchronized(s)} == others
 
 
 def test_every_state_can_be_reached_and_left_by_the_edges() -> None:

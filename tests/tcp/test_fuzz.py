@@ -1,7 +1,7 @@
-"""Damaged segments for a connection in every state: nothing but counted drops comes of them, and all that must hold holds.
+"""Damaged segments for a connection in every state: only counted drops come of them, and all that must hold holds.
 
-Two kinds: segments whose header says anything at all but whose checksum is right, and packets with bytes changed, cut off
-or added. Numbers are mostly drawn near where they matter.
+Two kinds: segments whose header says anything at all but whose checksum is right, and packets with bytes changed, cut
+off or added. Numbers are mostly drawn near where they matter.
 """
 
 from __future__ import annotations
@@ -189,7 +189,8 @@ def near(chance: random.Random, places: list[int]) -> int:
     """Draw a number near one of the places that matter, or any."""
     if chance.random() < 0.1:
         return chance.getrandbits(32)
-    return chance.choice(places) + chance.choice([0, 0, 0, 1, -1, 2, 100, -100, 1448, 5000, -5000, 65_535, 1 << 20, 1 << 31])
+    away = [0, 0, 0, 1, -1, 2, 100, -100, 1448, 5000, -5000, 65_535, 1 << 20, 1 << 31]
+    return chance.choice(places) + chance.choice(away)
 
 
 def edges(peer: Peer) -> tuple[list[int], list[int]]:

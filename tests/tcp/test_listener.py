@@ -1,4 +1,4 @@
-"""LISTEN and its two queues: three policies of what a backlog limits, and what each does when a queue is full (M4 to M6)."""
+"""LISTEN and its two queues: three policies of what backlog limits, and what each does when one is full (M4 to M6)."""
 
 from __future__ import annotations
 
@@ -94,7 +94,8 @@ def test_queue_changes_are_told_with_their_depth() -> None:
     listener.accept()
     told = [(e.queue, e.depth, e.limit, e.what) for e in peer.side.events if isinstance(e, QueueChanged)]
     assert told == [
-        ("half-open", 1, 3, "added"), ("half-open", 0, 3, "completed"), ("accept", 1, 4, "added"), ("accept", 0, 4, "taken"),
+        ("half-open", 1, 3, "added"), ("half-open", 0, 3, "completed"),
+        ("accept", 1, 4, "added"), ("accept", 0, 4, "taken"),
     ]
 
 
@@ -582,7 +583,8 @@ def test_a_listener_on_the_address_goes_before_one_on_any() -> None:
     open_from(peer, 5000)
     assert (len(here.ready), len(anywhere.ready)) == (1, 0)
     elsewhere = Listener(
-        peer.side.context, parse_address("10.9.9.9"), 81, 5, peer.demux.new_template(), peer.demux.congestion(), False, False,
+        peer.side.context, parse_address("10.9.9.9"), 81, 5, peer.demux.new_template(), peer.demux.congestion(), False,
+        False,
     )
     peer.demux.listen(elsewhere)
     peer.port = 81
@@ -618,7 +620,8 @@ def test_a_dual_stack_listener_takes_ipv4_too_and_an_ipv6_only_one_does_not() ->
 def test_a_listener_on_a_mapped_address_takes_ipv4_to_it() -> None:
     peer = Peer()
     mapped = Listener(
-        peer.side.context, map_v4(peer.side.address), 80, 5, peer.demux.new_template(), peer.demux.congestion(), False, True,
+        peer.side.context, map_v4(peer.side.address), 80, 5, peer.demux.new_template(), peer.demux.congestion(), False,
+        True,
     )
     peer.demux.listen(mapped)
     open_from(peer, 5000)
@@ -706,7 +709,8 @@ def test_a_connection_inherits_the_settings_of_its_listener() -> None:
     settings: dict[str, object] = {
         "nodelay": True, "keepalive": True, "keep_idle_ns": 5 * SECOND, "keep_interval_ns": 2 * SECOND, "keep_count": 3,
         "user_timeout_ns": 9 * SECOND, "is_oob_inline": True, "user_mss": 500, "tos": 0x28, "ttl": 9,
-        "send_buffer_bytes": 9999, "is_send_buffer_fixed": True, "receive_buffer_bytes": 8888, "is_receive_buffer_fixed": True,
+        "send_buffer_bytes": 9999, "is_send_buffer_fixed": True,
+        "receive_buffer_bytes": 8888, "is_receive_buffer_fixed": True,
     }
     connection = peer.accept(**settings)  # type: ignore[arg-type]
     for name, value in settings.items():

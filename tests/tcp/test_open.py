@@ -38,7 +38,8 @@ def test_an_active_open_offers_mss_sack_timestamps_and_window_scale() -> None:
 
 
 def test_every_syn_offers_the_mss_of_its_link_and_no_other_segment_does() -> None:
-    for is_v6, mtu, mss in ((False, 1500, 1460), (True, 1500, 1440), (False, 9000, 8960), (False, 576, 536), (True, 1280, 1220)):
+    links = ((False, 1500, 1460), (True, 1500, 1440), (False, 9000, 8960), (False, 576, 536), (True, 1280, 1220))
+    for is_v6, mtu, mss in links:
         pair = Pair(mtu=mtu, is_v6=is_v6)
         client, server = pair.established()
         pair.write(client, b"x" * 5000)

@@ -1,4 +1,4 @@
-"""Loss: the timeout (RFC 6298) and giving up (RFC 9293 section 3.8.3), fast retransmit and recovery, and what both do to cwnd."""
+"""Loss: the timeout (RFC 6298), giving up (RFC 9293 section 3.8.3), fast retransmit, what they do to windows."""
 
 from __future__ import annotations
 

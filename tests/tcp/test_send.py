@@ -1,4 +1,4 @@
-"""Sending: full segments, Nagle, the silly window, a window that shrinks or shuts, probes, PSH, super-segments, path MTU."""
+"""Sending: full segments, Nagle, silly windows, windows that shrink or shut, probes, PSH, super-segments, path MTU."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Two hosts, random calls of their programs, and a wire that loses, repeats, reorders and holds back: what must always hold.
+"""Two hosts, random calls of their programs, and a wire that loses, copies, reorders and delays: what must always hold.
 
-Bytes arrive in order, once and unchanged; states take only the diagram's edges; nothing grows past its bound; and when the
-wire heals, everything written arrives, and when the programs close, nothing is left. Faults are drawn from a seed that
-Hypothesis chooses, so that a failure replays. ``ESTAB_CI`` raises the number of cases to thousands.
+Bytes arrive in order, once and unchanged; states take only the diagram's edges; nothing grows past its bound; and when
+the wire heals, everything written arrives, and when the programs close, nothing is left. Faults are drawn from a seed
+that Hypothesis chooses, so that a failure replays. ``ESTAB_CI`` raises the number of cases to thousands.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class TwoHosts(RuleBasedStateMachine):
         if self.is_cut or self.chance.random() < self.loss:
             return []
         count = 2 if self.chance.random() < self.copies else 1
-        return [self.pair.delay_ns + (self.chance.randrange(self.jitter_ns) if self.jitter_ns else 0) for _ in range(count)]
+        return [self.pair.delay_ns + self.chance.randrange(self.jitter_ns + 1) for _ in range(count)]
 
     def watch(self, event: Event) -> None:
         """Check every change of state."""
@@ -246,7 +246,7 @@ class TwoHosts(RuleBasedStateMachine):
     def the_path_narrows(self, from_a: bool, mtu: int) -> None:
         """A router says that packets are too big."""
         side = self.pair.a if from_a else self.pair.b
-        if len(side.address) == 16 and mtu < 1280 or mtu >= side.paths.mtu:
+        if (len(side.address) == 16 and mtu < 1280) or mtu >= side.paths.mtu:
             return
         side.paths.mtu = mtu
         for end in self.ends:
