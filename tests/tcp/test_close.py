@@ -327,6 +327,35 @@ def test_closing_in_fin_wait_2_starts_the_timeout() -> None:
     assert peer.demux.table == {}
 
 
+def test_over_the_limit_of_orphans_a_close_is_a_reset() -> None:
+    peer = Peer()
+    peer.config.tcp_max_orphans = 2
+    listener = peer.listen(backlog=10)
+    answers = []
+    for n in range(3):
+        peer.peer_port = 5000 + n
+        peer.accept(listener=listener)
+        answers.append(flags(peer.close()))
+    assert answers == [["F."], ["F."], ["R."]]
+    assert peer.demux.orphan_count == 2
+    assert peer.counters.TcpExtTCPAbortOnMemory == 1
+    peer.wait(3600 * SECOND)
+    assert peer.demux.orphan_count == 0
+
+
+def test_an_orphan_that_reaches_time_wait_or_closed_is_counted_no_more() -> None:
+    peer = established()
+    peer.close()
+    assert peer.demux.orphan_count == 1
+    peer.send(ACK | FIN, ack=2)
+    assert peer.demux.orphan_count == 0
+    peer = in_state(State.CLOSE_WAIT)
+    peer.close()
+    assert peer.demux.orphan_count == 1
+    peer.send(ACK, ack=2)
+    assert peer.demux.orphan_count == 0
+
+
 def test_acknowledgments_do_not_keep_an_orphan_in_fin_wait_2_alive() -> None:
     peer = established()
     peer.close()

@@ -9,7 +9,7 @@ import pytest
 
 from estab import abi
 from estab.tcp.state import State
-from estab.units import MS, SECOND
+from estab.units import MS, NEVER, SECOND
 from estab.wire.tcp import ACK, FIN, PSH, RST, SYN
 from tests.tcp.pair import Pair
 from tests.tcp.peer import Peer
@@ -29,6 +29,7 @@ def test_an_active_open_sends_a_syn_and_an_ack_establishes_it() -> None:
     assert (ack.flags, ack.seq, ack.ack) == (".", 1, 1)
     assert peer.connection.state == State.ESTABLISHED
     assert peer.connection.is_writable()
+    assert peer.connection.deadline_ns() == NEVER  # the SYN's timer ended with the handshake
 
 
 def test_an_active_open_offers_mss_sack_timestamps_and_window_scale() -> None:
