@@ -24,6 +24,7 @@ from estab._build import core_kind
 __all__ = ["estab", "main"]
 
 _COMMANDS: Final = {
+    "drill": ("estab.cli.drill:drill", "Run packetdrill scripts against the engine, in virtual time."),
     "tour": ("estab.cli.tour:tour", "Tell the life of a TCP connection, call by call."),
 }
 """Each subcommand's name, where it is, and what it does."""

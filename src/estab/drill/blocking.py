@@ -7,8 +7,11 @@ import os
 
 from estab.drill.calls import Calls, Steps
 from estab.drill.errors import Mismatch
-from estab.drill.syntax import Blank, Call, Event
+from estab.drill.machine import Machine
+from estab.drill.syntax import Blank, Call
+from estab.drill.syntax import Event as ScriptEvent
 from estab.drill.values import errno_number, expression_text, integer
+from estab.events import CallBlocked, CallReturned, CallStarted, Event
 from estab.units import NEVER
 
 __all__ = ["CallUnderWay"]
@@ -17,7 +20,8 @@ __all__ = ["CallUnderWay"]
 class CallUnderWay:
     """A call of ``event``, which blocks until ``end_ns`` unless that is ``None``. Times are the script's."""
 
-    def __init__(self, call: Call, event: Event, start_ns: int, end_ns: int | None) -> None:
+    def __init__(self, number: int, call: Call, event: ScriptEvent, start_ns: int, end_ns: int | None) -> None:
+        self.number = number
         self.call = call
         self.event = event
         self.start_ns = start_ns
@@ -27,12 +31,16 @@ class CallUnderWay:
         """When the call stops waiting, on the machine's clock."""
         self.is_done = False
         self.is_running = False
+        self._machine: Machine | None = None
         self._steps: Steps | None = None
         self._result = 0
         self._error: OSError | None = None
 
     def begin(self, calls: Calls) -> None:
         """Start it; it runs until it returns or would block."""
+        self._machine = calls.machine
+        arguments = ", ".join(map(expression_text, self.call.arguments))
+        self._tell(CallStarted(self._machine.now_ns, "host", self.number, self._fd(), self.call.name, arguments))
         try:
             started = calls.start(self.call)
         except OSError as error:
@@ -43,6 +51,8 @@ class CallUnderWay:
         else:
             self._steps = started
             self.resume(self.start_ns)
+            if not self.is_done:
+                self._tell(CallBlocked(self._machine.now_ns, "host", self.number, self._fd(), "news"))
 
     def resume(self, now_ns: int) -> None:
         """Let it go on: something happened, or its time is over."""
@@ -61,6 +71,19 @@ class CallUnderWay:
         self.is_done = True
         self._result, self._error = result, error
         self.returned_ns = now_ns
+        text = "" if error is None else f"{errno.errorcode.get(error.errno or 0, '')}: {error.strerror}"
+        at_ns = self._machine.now_ns if self._machine is not None else 0
+        shown = "" if error is not None else str(result)
+        self._tell(CallReturned(at_ns, "host", self.number, self._fd(), self.call.name, shown, text))
+
+    def _fd(self) -> int:
+        """The descriptor that the call is about, for observers: the script's number."""
+        first = self.call.arguments[0] if self.call.arguments else -1
+        return first if isinstance(first, int) else -1
+
+    def _tell(self, event: Event) -> None:
+        if self._machine is not None:
+            self._machine.tell(event)
 
     def check(self) -> None:
         """Compare result and errno with the script's."""

@@ -62,6 +62,7 @@ class Interpreter:
         self._before: Event | None = None
         self._before_ns = 0
         self._next_port = _REMOTE_PORTS
+        self._call_count = 0
         self.machine.on_news = self._on_news
         self.machine.next_wake_ns = self._next_wake_ns
 
@@ -278,7 +279,8 @@ class Interpreter:
         if call.end_ns is not None:
             base_ns = start_ns - event.when.start_ns if event.when.kind == "relative" else 0
             end_ns = base_ns + call.end_ns
-        under_way = CallUnderWay(call, event, self.machine.script_ns, end_ns)
+        self._call_count += 1
+        under_way = CallUnderWay(self._call_count, call, event, self.machine.script_ns, end_ns)
         self._under_way = under_way
         under_way.begin(self.calls)
         self.machine.settle()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from estab.drill.settings import Settings
-from estab.events import FrameReceived, FrameSent, Observer
+from estab.events import Event, FrameReceived, FrameSent, Observer
 from estab.host.host import Host
 from estab.host.interface import Interface
 from estab.tcp.config import Config
@@ -40,7 +41,8 @@ class Machine:
         self.settings = settings
         self.observer = observer
         self.now_ns = START_NS
-        self.host = Host("host", b"drill: same secret, same run", config, observer)
+        told = None if observer is None else self.tell
+        self.host = Host("host", b"drill: same secret, same run", config, told)
         self.interface: Interface = self.host.add_interface(
             "tun0", mtu=settings.link_mtu, segment_bytes_max=SEGMENT_BYTES_MAX)
         self.local = parse_address(settings.local)
@@ -57,11 +59,14 @@ class Machine:
         """The time since the script began."""
         return self.now_ns - START_NS
 
+    def tell(self, event: Event) -> None:
+        """Tell the observer a fact of either end, with the script's time."""
+        if self.observer is not None:
+            self.observer(replace(event, at_ns=event.at_ns - START_NS))
+
     def inject(self, data: bytes) -> None:
         """Give the host a packet."""
-        if self.observer is not None:
-            self.observer(FrameSent(self.now_ns, PEER, "tun0", data))
-            self.observer(FrameReceived(self.now_ns, "host", "tun0", data))
+        self.tell(FrameSent(self.now_ns, PEER, "tun0", data))
         self.host.on_frame(self.interface.index, data, self.now_ns)
         self.settle()
 
@@ -79,10 +84,8 @@ class Machine:
             pieces = [outbound.data]
             if outbound.segment_bytes:
                 pieces = offload.split(outbound.data, outbound.segment_bytes)
-            for data in pieces:
-                self.sent.append((self.now_ns, data))
-                if self.observer is not None:
-                    self.observer(FrameReceived(self.now_ns, PEER, "tun0", data))
+            self.sent.extend((self.now_ns, data) for data in pieces)
+            self.tell(FrameReceived(self.now_ns, PEER, "tun0", outbound.data))
         while (event := self.host.poll_event()) is not None:
             self.on_event(int(event[0]))
 

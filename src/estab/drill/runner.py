@@ -14,7 +14,7 @@ from estab.drill.parser import parse
 from estab.drill.settings import IP_VERSIONS, PROFILES, Settings
 from estab.events import Observer
 
-__all__ = ["Result", "run"]
+__all__ = ["Result", "ip_versions_of", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,14 @@ class Result:
         if self.expected:
             text += f"\n  expected {self.expected}\n  got      {self.got}"
         return text
+
+
+def ip_versions_of(path: str | PathLike[str]) -> tuple[str, ...]:
+    """Give the IP versions that a script is for: all, unless its name ends in ``v4`` or ``v6``."""
+    name = Path(path).stem
+    if name.endswith("v6"):
+        return ("ipv6",)
+    return IP_VERSIONS[:2] if name.endswith("v4") else IP_VERSIONS
 
 
 def run(

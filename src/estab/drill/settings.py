@@ -8,6 +8,7 @@ from typing import Final
 
 from estab.drill.errors import Unsupported
 from estab.units import US
+from estab.wire.address import format_address, parse_address
 
 __all__ = ["IP_VERSIONS", "PROFILES", "Settings"]
 
@@ -58,13 +59,15 @@ class Settings:
 
     @property
     def local(self) -> str:
-        """The address of the host under test."""
-        return self.local_ip or _ADDRESSES[6 if self.is_v6 else 4][0]
+        """The address of the host under test. One of the other IP version is left aside: a script may run in both."""
+        is_usable = bool(self.local_ip) and (":" in self.local_ip) == self.is_v6
+        return self.local_ip if is_usable else _ADDRESSES[6 if self.is_v6 else 4][0]
 
     @property
     def remote(self) -> str:
-        """The script's own address."""
-        return self.remote_ip or _ADDRESSES[6 if self.is_v6 else 4][1]
+        """The script's own address; of the other IP version as for ``local``."""
+        is_usable = bool(self.remote_ip) and (":" in self.remote_ip) == self.is_v6
+        return self.remote_ip if is_usable else _ADDRESSES[6 if self.is_v6 else 4][1]
 
     @property
     def link_mtu(self) -> int:
@@ -84,6 +87,10 @@ class Settings:
             raise Unsupported(f"--{name}: {value!r} is no value for it") from None
 
 
+def _address(value: str) -> str:
+    return format_address(parse_address(value))
+
+
 def _version(settings: Settings, value: str) -> Settings:
     if value not in IP_VERSIONS:
         raise ValueError(value)
@@ -98,8 +105,8 @@ def _non_fatal(settings: Settings, value: str) -> Settings:
 _OPTIONS: Final[dict[str, Callable[[Settings, str], Settings]]] = {
     "ip_version": _version,
     "non_fatal": _non_fatal,
-    "local_ip": lambda settings, value: replace(settings, local_ip=value),
-    "remote_ip": lambda settings, value: replace(settings, remote_ip=value),
+    "local_ip": lambda settings, value: replace(settings, local_ip=_address(value)),
+    "remote_ip": lambda settings, value: replace(settings, remote_ip=_address(value)),
     "bind_port": lambda settings, value: replace(settings, bind_port=int(value)),
     "connect_port": lambda settings, value: replace(settings, connect_port=int(value)),
     "mtu": lambda settings, value: replace(settings, mtu=int(value)),

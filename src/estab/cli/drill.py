@@ -1,0 +1,177 @@
+"""``estab drill``: packetdrill scripts against the engine, in virtual time.
+
+Each script meets a fresh stack. A script that fails is told in one line: where, what differed, what was expected and
+what came, as packetdrill text. Exit status: 0 all passed, 1 some did not, 2 a script could not be read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from estab.cli.junit import write_junit
+from estab.cli.screen import Screen
+from estab.drill.runner import Result, ip_versions_of, run
+from estab.drill.settings import IP_VERSIONS, PROFILES
+from estab.observe.capture import write_section
+from estab.observe.ladder import ladder
+from estab.observe.ladder_text import render
+from estab.observe.pcapng import PcapngWriter
+from estab.observe.recorder import Recorder
+
+__all__ = ["drill"]
+
+_LADDER_LANES: Final = ("host", "script")
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One script and one IP version: all that a worker needs."""
+
+    path: str
+    ip_version: str
+    profile: str
+    defines: tuple[tuple[str, str], ...]
+
+
+@click.command()
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(exists=True))
+@click.option("--profile", type=click.Choice(PROFILES), default="linux", show_default=True,
+              help="Whose defaults the stack takes; neutral: compare only what standards fix.")
+@click.option("--ip", type=click.Choice([*IP_VERSIONS, "all"]), default="ipv4", show_default=True,
+              help="The IP version; all: each one that the script's name does not exclude (…v4.pkt, …v6.pkt).")
+@click.option("--define", "-D", "defines", metavar="NAME=VALUE", multiple=True, help="A name that scripts use.")
+@click.option("--verbose", "-v", is_flag=True, help="Draw each run as a ladder of segments.")
+@click.option("--pcap", type=click.Path(dir_okay=False), help="Write all packets there (pcapng), a section a script.")
+@click.option("--junit", type=click.Path(dir_okay=False), help="Write the results there as JUnit's XML.")
+@click.option("--jobs", "-j", type=click.IntRange(1), default=1, show_default=True, help="Scripts at a time.")
+def drill(
+    paths: tuple[str, ...], profile: str, ip: str, defines: tuple[str, ...], verbose: bool, pcap: str | None,
+    junit: str | None, jobs: int,
+) -> None:
+    """Run packetdrill scripts against the engine, in virtual time.
+
+    PATH is a script or a folder of them. Needs no root and no device. Commands in scripts are looked up in a table and
+    never reach a shell; code (%{ }%) is Python and runs, so give it only scripts that you trust.
+    """
+    scripts = _scripts(paths)
+    pairs = tuple(_define(text) for text in defines)
+    work = [_Job(path, version, profile, pairs) for path in scripts for version in _versions(path, ip)]
+    began = time.perf_counter()
+    if verbose or pcap is not None:
+        results = _watched(work, verbose, pcap)
+    else:
+        results = _reported(work, jobs)
+    if junit is not None:
+        _write_junit(junit, results)
+    passed = sum(result.is_ok for result in results)
+    click.echo(f"{passed} of {len(results)} passed in {time.perf_counter() - began:.1f} s")
+    if passed < len(results):
+        raise click.exceptions.Exit(2 if any(result.outcome == "error" for result in results) else 1)
+
+
+def _versions(path: str, ip: str) -> Sequence[str]:
+    """Give the IP versions to run a script in."""
+    if ip != "all":
+        return [ip]
+    return ip_versions_of(path)
+
+
+def _scripts(paths: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for path in paths:
+        if os.path.isdir(path):
+            found.extend(str(script) for script in sorted(Path(path).rglob("*.pkt")))
+        else:
+            found.append(path)
+    if not found:
+        raise click.BadArgumentUsage(f"no .pkt file below {', '.join(paths)}")
+    return found
+
+
+def _define(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="'--define'")
+    return name, value
+
+
+def _run_job(job: _Job) -> Result:
+    return run(job.path, ip_version=job.ip_version, profile=job.profile, defines=dict(job.defines))
+
+
+# --- telling
+
+
+def _reported(work: Sequence[_Job], jobs: int) -> list[Result]:
+    """Run all, with progress on a terminal and a line for each failure."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    results: list[Result] = []
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("scripts", total=len(work))
+        for result in _results(work, jobs):
+            results.append(result)
+            progress.update(task, advance=1, description=Path(result.path).name)
+            if not result.is_ok:
+                progress.console.file.flush()
+                click.echo(_failure(result))
+    return results
+
+
+def _results(work: Sequence[_Job], jobs: int) -> Iterator[Result]:
+    if jobs == 1 or len(work) == 1:
+        yield from map(_run_job, work)
+        return
+    with ProcessPoolExecutor(min(jobs, len(work))) as pool:
+        yield from pool.map(_run_job, work, chunksize=max(1, len(work) // (4 * jobs)))
+
+
+def _failure(result: Result) -> str:
+    """Tell a failure in one line; one of reading in three, with the caret."""
+    if result.outcome == "error":
+        return result.message
+    text = f"{result.path}:{result.line}: ({result.ip_version}) {result.message}"
+    if result.expected or result.got:
+        text += f" | expected: {result.expected or 'nothing'} | got: {result.got or 'nothing'}"
+    return text
+
+
+def _watched(work: Sequence[_Job], verbose: bool, pcap: str | None) -> list[Result]:
+    """Run all one after the other and show or keep what was on the wire."""
+    screen = Screen(sys.stdout)
+    results: list[Result] = []
+    try:
+        with open(pcap if pcap is not None else os.devnull, "wb") as stream:
+            writer = PcapngWriter(stream)
+            for job in work:
+                recorder = Recorder()
+                result = run(job.path, ip_version=job.ip_version, profile=job.profile, defines=dict(job.defines),
+                             observer=recorder)
+                results.append(result)
+                write_section(writer, recorder.facts, comment=f"{job.path} ({job.ip_version}): {result.outcome}")
+                if verbose:
+                    click.echo(f"{job.path} ({job.ip_version})")
+                    screen.lines(render(ladder(recorder.facts, hosts=_LADDER_LANES), screen.width))
+                if not result.is_ok:
+                    click.echo(_failure(result))
+    except OSError as error:
+        raise click.ClickException(f"--pcap: cannot write {pcap!r}: {error.strerror}") from error
+    return results
+
+
+def _write_junit(path: str, results: Sequence[Result]) -> None:
+    try:
+        write_junit(path, results)
+    except OSError as error:
+        raise click.ClickException(f"--junit: cannot write {path!r}: {error.strerror}") from error
