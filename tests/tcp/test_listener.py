@@ -435,6 +435,15 @@ def test_a_reset_in_the_window_but_not_exact_is_challenged(seq: int) -> None:
     assert peer.drops() == {"TCP_RESET": 1}
 
 
+def test_the_window_of_a_half_open_entrys_challenge_is_scaled_as_its_syn_ack_said() -> None:
+    peer = Peer()
+    peer.listen()
+    (syn_ack,) = peer.syn(wscale=0)
+    (challenge,) = peer.send(RST, seq=1000)
+    assert syn_ack.segment.wscale == 7
+    assert challenge.segment.wnd == 65535 >> 7
+
+
 @pytest.mark.parametrize("seq", [0, -1, -5000, 70_000, 1 << 31])
 def test_a_reset_outside_of_the_window_is_ignored(seq: int) -> None:
     peer = Peer()

@@ -467,7 +467,7 @@ class Demux:
         name = flow_text(reply.local, segment.sport, reply.remote, segment.dport)
         context.tell(SegmentSent(
             context.now_ns, context.name, name, flags_text(segment.flags), reply.seq_fact, reply.ack_fact,
-            segment.end - segment.start, segment.wnd, options_text(segment), reply.why, None,
+            segment.end - segment.start, segment.wnd << reply.wscale, options_text(segment), reply.why, None,
         ))
 
 

@@ -54,6 +54,7 @@ class Reply:
 
     def __init__(
         self, segment: Segment, local: bytes, remote: bytes, why: str, seq_fact: i64, ack_fact: i64, ttl: i64,
+        wscale: i64,
     ) -> None:
         self.segment = segment
         self.local = local
@@ -63,6 +64,8 @@ class Reply:
         """SEG.SEQ as facts tell it, relative."""
         self.ack_fact = ack_fact
         self.ttl = ttl
+        self.wscale = wscale
+        """The scale of SEG.WND, for facts."""
 
 
 class Context:
@@ -103,16 +106,18 @@ class Context:
 
     def reply(
         self, segment: Segment, local: bytes, remote: bytes, why: str, seq_fact: i64, ack_fact: i64, ttl: i64 = 0,
+        wscale: i64 = 0,
     ) -> None:
         """Queue a segment that belongs to no connection. When the queue is full it is dropped and counted.
 
         ``seq_fact`` and ``ack_fact`` are its numbers as facts tell them, relative. ``ttl`` 0 is the host's.
+        ``wscale`` is the scale of its window.
         """
         if len(self.replies) >= self.config.reply_queue_max:
             self.counters.EstabReplyQueueDrops += 1
             return
         hops = ttl if ttl > 0 else self.config.ip_default_ttl
-        self.replies.append(Reply(segment, local, remote, why, seq_fact, ack_fact, hops))
+        self.replies.append(Reply(segment, local, remote, why, seq_fact, ack_fact, hops, wscale))
 
     def may_challenge(self) -> bool:
         """Take one challenge ACK from this second's allowance (RFC 5961 section 7)."""

@@ -207,7 +207,7 @@ class Listener:
         if template.user_mss > 0:
             mss = min(mss, template.user_mss)
         answer.mss = max(min(mss, 0xFFFF), 64)
-        answer.wnd = self._first_window(answer.mss)
+        answer.wnd = self._first_window()
         if config.tcp_sack and syn.sack_permitted:
             answer.sack_permitted = True
         if config.tcp_window_scaling and syn.wscale >= 0:
@@ -217,7 +217,8 @@ class Listener:
             answer.ts_ecr = syn.ts_val
         return answer
 
-    def _first_window(self, mss: i64) -> i64:
+    def _first_window(self) -> i64:
+        """Give the window of a SYN-ACK in bytes, which no scale applies to."""
         return min(self.template.receive_buffer_bytes // 2, 0xFFFF)
 
     def _answer_with_cookie(self, key: bytes, local: bytes, remote: bytes, remote_port: i64, syn: Segment) -> None:
@@ -316,7 +317,7 @@ class Listener:
                 context.drop(DropReason.TCP_RFC7323_PAWS, entry.name(), "")
                 self._challenge(entry, now_ns)
                 return False
-        window = self._first_window(0)
+        window = self._first_window()
         length = segment_length(segment)
         first = entry.irs + 1
         if (first <= seq < first + window) or (first < seq + length <= first + window):
@@ -335,12 +336,15 @@ class Listener:
         entry.last_challenge_ns = now_ns
         context.counters.TcpExtTCPChallengeACK += 1
         answer = Segment(self.port, entry.remote_port, wrap(entry.iss + 1), wrap(entry.irs + 1), ACK, 0)
-        answer.wnd = self._first_window(0)
+        wscale: i64 = 0
+        if context.config.tcp_window_scaling and entry.syn.wscale >= 0:
+            wscale = choose_window_scale(self.template)
+        answer.wnd = self._first_window() >> wscale
         if context.config.tcp_timestamps and entry.syn.has_timestamps:
             answer.has_timestamps = True
             answer.ts_val = (now_ns // MS + context.timestamp_offset(entry.key)) & 0xFFFFFFFF
             answer.ts_ecr = entry.syn.ts_val
-        context.reply(answer, entry.local, entry.remote, "challenge acknowledgment", 1, 1, self.template.ttl)
+        context.reply(answer, entry.local, entry.remote, "challenge acknowledgment", 1, 1, self.template.ttl, wscale)
 
     def _overflow(self, entry: HalfOpen) -> None:
         """The handshake is complete and the accept queue is full: the ACK is ignored, or answered with a reset."""
@@ -435,7 +439,7 @@ class Listener:
         child.rcv_wscale = choose_window_scale(template)
         arrives.agree_options(child, syn, self.context.config.tcp_timestamps)
         receive.start(child)
-        child.rcv_adv = child.rcv_nxt + self._first_window(0)
+        child.rcv_adv = child.rcv_nxt + self._first_window()
         child.snd_wl1 = child.irs
         context = self.context
         if context.observer is not None:

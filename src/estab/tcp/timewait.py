@@ -42,6 +42,7 @@ class TimeWait(Endpoint):
         self.snd_nxt = tcb.snd_nxt
         self.rcv_nxt = tcb.rcv_nxt
         self.rcv_wnd = (tcb.rcv_adv - tcb.rcv_nxt) >> tcb.rcv_wscale if tcb.rcv_adv > tcb.rcv_nxt else 0
+        self.rcv_wscale = tcb.rcv_wscale
         self.snd_wscale = tcb.snd_wscale
         self.ts_recent = tcb.ts_recent
         self.ts_recent_ns = tcb.ts_recent_ns
@@ -111,7 +112,7 @@ class TimeWait(Endpoint):
             answer.ts_ecr = self.ts_recent
         context.reply(
             answer, self.local, self.remote, "acknowledgment from TIME-WAIT",
-            self.snd_nxt - self.iss, self.rcv_nxt - self.irs,
+            self.snd_nxt - self.iss, self.rcv_nxt - self.irs, wscale=self.rcv_wscale,
         )
 
     def new_iss(self) -> i64:
