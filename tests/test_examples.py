@@ -80,6 +80,12 @@ def test_commands_on_a_page_run(command: str, tmp_path: Path) -> None:
     assert run(code, *shlex.split(command)[1:], folder=tmp_path).strip()
 
 
+def test_the_files_that_the_architecture_names_are_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    there = {path.name for folder in ("src", "tests") for path in (ROOT / folder).rglob("*.py")} | {"setup.py"}
+    assert [name for name in re.findall(r"`(?:\w+/)*(\w+\.py)`", text) if name not in there] == []
+
+
 @pytest.mark.parametrize(
     ("text", "blocks", "words"),
     [

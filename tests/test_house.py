@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -250,6 +251,15 @@ def test_every_room_has_a_package_and_every_module_opens_with_its_rules() -> Non
     ]
     assert without == []
     assert [str(path) for path in SOURCES.rglob("*.py") if not (path.parent / "__init__.py").exists()] == []
+
+
+def test_every_dependency_has_its_reason() -> None:
+    told = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    description = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = description["project"]
+    lists = [project["dependencies"], description["build-system"]["requires"], *project["optional-dependencies"].values()]
+    names = {re.split(r"[\s<>=!~;]", line)[0] for lines in lists for line in lines}
+    assert [name for name in sorted(names) if f"`{name}`" not in told] == []
 
 
 # --- the rules can fail
