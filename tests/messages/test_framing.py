@@ -128,6 +128,38 @@ def test_garbage_has_the_same_outcome_however_it_is_cut(
     assert 0 <= whole[3] <= whole[2] <= len(stream)
 
 
+SMALL: dict[str, Maker] = {
+    "length": lambda: LengthPrefixed(1, max_frame=5),
+    "varint": lambda: VarintPrefixed(max_frame=5),
+    "netstring": lambda: Netstring(max_frame=12),
+    "line": lambda: Delimited(b"\n", max_frame=5),
+    "crlf": lambda: Delimited(b"\r\n", max_frame=5),
+    "aab": lambda: Delimited(b"aab", max_frame=5),
+    "cobs": lambda: COBS(max_frame=5),
+}
+"""Limits that a handful of bytes goes over."""
+
+
+@pytest.mark.parametrize("make", SMALL.values(), ids=SMALL.keys())
+@given(stream=st.lists(st.sampled_from(b"ab\r\n\0\1\2\3\4\5\6:,12"), max_size=40).map(bytes), data=st.data())
+def test_a_small_limit_is_kept_however_the_stream_is_cut(make: Maker, stream: bytes, data: st.DataObject) -> None:
+    whole = outcome(make(), [stream])
+    assert all(len(message) <= 12 for message in whole[0])
+    assert outcome(make(), cut(stream, data.draw(st.lists(st.integers(0, 9), max_size=20)))) == whole
+    assert outcome(make(), [stream[i : i + 1] for i in range(len(stream))]) == whole
+
+
+@pytest.mark.parametrize("mark", [b"\n", b"\r\n", b"aab"])
+@pytest.mark.parametrize("size", [5, 6, 7, 8])
+def test_a_line_over_the_limit_is_refused_wherever_it_is_cut(mark: bytes, size: int) -> None:
+    stream = b"x" * size + mark + b"y" + mark
+    found = ([b"xxxxx", b"y"], None, 0, 0) if size == 5 else ([], FrameFault.TOO_LARGE, 5, 0)
+    for first in range(len(stream)):
+        for second in range(first, len(stream)):
+            pieces = [stream[:first], stream[first:second], stream[second:]]
+            assert outcome(Delimited(mark, max_frame=5), pieces) == found
+
+
 @any_codec
 def test_a_stream_cut_inside_a_frame_is_cut_short_at_its_end(make: Maker) -> None:
     codec = make()

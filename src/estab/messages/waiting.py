@@ -23,16 +23,22 @@ class _HasDescriptor(Protocol):
 def wait_ready(sock: _HasDescriptor, wants: int, for_ns: int) -> bool:
     """Wait until the socket is ready for one of ``wants``, broken or closed, or the time has passed (then False)."""
     timeout_ms = None if for_ns >= NEVER // 2 else min(max(0, -(-for_ns // MS)), _POLL_MS_MAX)
-    if sock.fileno() < 0:
+    try:
+        return _poll(sock, wants, timeout_ms) if hasattr(select, "poll") else _select(sock, wants, timeout_ms)
+    except ValueError:  # closed by another thread meanwhile: the next call on it says so
         return True
-    # Looked up at each call: where another stack stands in for the operating system, `select` is that stack's.
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        try:
-            poll.register(sock, wants)
-        except ValueError:  # closed by another thread meanwhile: the next call on it says so
-            return True
-        return bool(poll.poll(timeout_ms))
+
+
+# The module's functions are looked up at each call: where another stack stands in for the system's, they are its.
+
+
+def _poll(sock: _HasDescriptor, wants: int, timeout_ms: int | None) -> bool:
+    poll = select.poll()
+    poll.register(sock, wants)
+    return bool(poll.poll(timeout_ms))
+
+
+def _select(sock: _HasDescriptor, wants: int, timeout_ms: int | None) -> bool:
     readers = [sock] if wants & READABLE else []
     writers = [sock] if wants & WRITABLE else []
-    return any(select.select(readers, writers, writers, None if timeout_ms is None else timeout_ms / 1000))
+    return any(select.select(readers, writers, [sock], None if timeout_ms is None else timeout_ms / 1000))
