@@ -9,11 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from estab.lab import strands
 from estab.lab.network import Network
 from estab.lab.node import Node
 from estab.lab.programs import Deadlock, Unfinished
@@ -425,6 +427,7 @@ def test_closing_from_a_program_is_refused() -> None:
 def test_ctrl_c_ends_a_run_cleanly() -> None:
     code = """
 import signal, threading, time
+from estab.lab import strands
 from estab.lab.network import Network
 net = Network()
 a = net.host("a")
@@ -461,3 +464,21 @@ def test_a_run_is_over_when_the_last_programs_host_loses_its_power() -> None:
     net.at(5, a.power_off)
     net.run()
     assert net.now == 5.0
+
+
+def test_a_program_that_waits_where_the_lab_cannot_see_it_is_pointed_out(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(strands, "_STALL_S", 0.02)
+    net, a, _ = two()
+    outside = threading.Lock()
+
+    def wait_unseen() -> None:
+        outside.acquire(timeout=0.2)
+
+    outside.acquire()
+    a.run(wait_unseen)
+    net.run()
+    errors = capfd.readouterr().err
+    assert "wait_unseen@a has run for 0.02s without waiting" in errors
+    assert "outside.acquire(timeout=0.2)" in errors

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401 - its hook at the interpreter's end must be there before ours
 import difflib
+import threading
 import weakref
 from collections.abc import Callable
 from types import TracebackType
@@ -51,6 +53,7 @@ class Network:
         self._chance = Chance(seed)
         self._observers: list[Observer] = [] if observer is None else [observer]
         self._close = weakref.finalize(self, _close, self._scheduler, self._topology.nodes)
+        _networks.add(self)
 
     # --- building it
 
@@ -272,6 +275,19 @@ def _read_config(words: dict[str, Any]) -> Config:
         is_words = full.endswith("_ns") and (full != name or isinstance(value, str))
         config.set(full, duration_ns(value, name) if is_words else value)
     return config
+
+
+_networks: Final[weakref.WeakSet[Network]] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    """End what still waits when the interpreter does, before it joins the threads of executors."""
+    for network in list(_networks):
+        network.close()
+
+
+# The last hook is called first.
+threading._register_atexit(_close_all)  # type: ignore[attr-defined]
 
 
 def _close(scheduler: Scheduler, nodes: dict[str, Node]) -> None:

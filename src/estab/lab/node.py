@@ -7,6 +7,7 @@ of any program (a test's own thread, a prompt) runs the network until it can go 
 from __future__ import annotations
 
 import socket as os_socket
+from _thread import get_ident
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -220,6 +221,23 @@ class Node(Kernel):
         due_ns = self._agenda.now_ns + duration_ns
         self.wait(Wait(lambda: False, lambda: f"sleep({duration_ns / 1e9:g})", due_ns))
 
+    def can_wait(self) -> bool:
+        """Tell whether the code that runs here is a program's."""
+        strand = self._scheduler.current
+        return strand is not None and strand.ident == get_ident()
+
+    def start_thread(self, run: Callable[[], None], launch: Callable[[Callable[[], None]], Any], name: str,
+                     is_daemon: bool, cancel: Callable[[], None]) -> Strand:
+        """Start another strand of the program that runs here."""
+        return self._programs.start_thread(self, run, launch, name, is_daemon, cancel)
+
+    def notify(self, channel: int) -> None:
+        """Ask those who wait on a channel whether they are ready."""
+        for strand in tuple(self._waiting_fd.get(channel, ())):
+            wait = strand.wait
+            if wait is not None and wait.is_ready():
+                strand.wake()
+
     def poke(self) -> None:
         """Ask everybody who waits for more than one descriptor whether they are ready."""
         for strand in tuple(self._waiting_any):
@@ -289,17 +307,14 @@ class Node(Kernel):
 
     def _tell(self, fd: int, bits: int) -> None:
         self.watches.tell(fd, bits)
-        for strand in tuple(self._waiting_fd.get(fd, ())):
-            wait = strand.wait
-            if wait is not None and wait.is_ready():
-                strand.wake()
+        self.notify(fd)
 
     def _on_deadline(self) -> None:
         self.host.on_deadline(self._agenda.now_ns)
         self.flush()
 
     def _enlist(self, strand: Strand, wait: Wait) -> None:
-        if wait.fd < 0:
+        if wait.fd == -1:
             self._waiting_any.append(strand)
             strand.forget = self._waiting_any.remove
         else:

@@ -69,14 +69,14 @@ class Program(Generic[R]):
     def is_busy(self) -> bool:
         """Tell whether it has something to do or something of its own to wait for.
 
-        It has not where it is done, and where all its strands wait, without a deadline or polling idly, and one of them
-        for callers: then it is a server with no one to serve.
+        It has not where all its strands wait, without a deadline or polling idly, and one of them for callers: then it
+        is a server with no one to serve. Nor where its function has returned and its threads, daemons apart, only wait.
         """
-        if self.done:
-            return False
-        is_serving = False
+        is_serving = self.done
         for strand in self.strands:
             wait = strand.wait
+            if self.done and strand.is_daemon:
+                continue
             if wait is None or (wait.deadline_ns is not None and not strand.habit.is_idle):
                 return True
             is_serving = is_serving or wait.is_serving()
@@ -115,12 +115,39 @@ class Programs:
             raise TypeError(f"run: {function!r} is not a function; give the arguments behind it: host.run(f, 1, 2)")
         name = name or str(getattr(function, "__name__", function))
         program: Program[Any] = Program(node, name, is_daemon, self._scheduler)
-        strand = self._scheduler.spawn(
-            f"{program.name}@{node.name}", lambda: self._run(program, function, args), start_ns,
-        )
+
+        def body() -> None:
+            try:
+                self._run(program, function, args)
+            finally:
+                self._forget(program, strand)
+
+        strand = self._scheduler.spawn(f"{program.name}@{node.name}", body, start_ns)
         program.strands.append(strand)
         self.all.append(program)
         return program
+
+    def start_thread(self, node: Node, run: Callable[[], None], launch: Callable[[Callable[[], None]], Any], name: str,
+                     is_daemon: bool, cancel: Callable[[], None]) -> Strand:
+        """Start another strand of the program that runs now."""
+        current = self._scheduler.current
+        program = next(program for program in self.all if current in program.strands)
+
+        def body() -> None:
+            try:
+                with activated(node):
+                    run()
+            finally:
+                self._forget(program, strand)
+                strand.is_done = True
+                node.notify(strand.channel)
+
+        strand = self._scheduler.adopt(f"{name}@{node.name}", body, cancel)
+        strand.is_daemon = is_daemon
+        strand.channel = node.new_channel()
+        strand.ident = launch(strand.main)
+        program.strands.append(strand)
+        return strand
 
     def runs_on(self, node: Node, strand: Strand) -> bool:
         """Tell whether a strand is of a program on that host."""
@@ -132,6 +159,7 @@ class Programs:
             if program.node is node and not program.done:
                 for strand in program.strands:
                     strand.strand()
+                program.strands.clear()
                 program.finish(None, Unfinished(f"{program.name} on {node.name}: the host lost its power"))
 
     def are_busy(self) -> bool:
@@ -149,6 +177,12 @@ class Programs:
     def report(self) -> str:
         """Say of every unfinished program what it waits for, a line each."""
         return "\n".join(f"  {program.describe()}" for program in self.all if not program.done)
+
+    @staticmethod
+    def _forget(program: Program[Any], strand: Strand) -> None:
+        """Take off a strand that is over. A host that lost its power has forgotten its strands already."""
+        if strand in program.strands:
+            program.strands.remove(strand)
 
     def _run(self, program: Program[Any], function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         node = program.node

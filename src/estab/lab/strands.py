@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import _thread
 import contextvars
+import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -26,10 +28,13 @@ __all__ = ["ProgramEnded", "Scheduler", "Strand"]
 _ENDINGS_MAX: Final = 1000
 """How often a strand may catch ``ProgramEnded`` and wait again before it is left behind."""
 _INTERRUPT_PATIENCE_S: Final = 2.0
+_STALL_S = 30.0
+"""Real seconds after which it is said where a program is that does not wait."""
 _IDLE_POLLS: Final = 10
 _IDLE_NS: Final = 10 * SECOND
 _SAME_TIME_NS: Final = 1000
 _start_thread: Final = threading.Thread.start
+_join_thread: Final = threading.Thread.join
 
 
 class ProgramEnded(BaseException):
@@ -74,8 +79,15 @@ class Habit:
 class Strand:
     """One thread of a program. ``wait`` is what it waits for, ``None`` while it runs or is about to."""
 
-    def __init__(self, scheduler: Scheduler, name: str, body: Callable[[], None]) -> None:
+    def __init__(self, scheduler: Scheduler, name: str, body: Callable[[], None], cancel: Callable[[], None]) -> None:
         self.name = name
+        self.ident = 0
+        """The thread's, once it runs."""
+        self.is_started = False
+        self.is_done = False
+        self.channel = 0
+        """What the program's kernel notifies when it is done; 0: nobody asked."""
+        self.is_daemon = False
         self.wait: Wait | None = None
         self.since_ns = 0
         self.habit = Habit()
@@ -86,17 +98,37 @@ class Strand:
         self.baton = _thread.allocate_lock()
         self.baton.acquire()
         self.is_stranded = False
-        self.thread: threading.Thread | None = None
+        self.join: Callable[[], None] | None = None
+        """Waits for the thread's very end."""
         self.alarm = Alarm(scheduler.agenda, self._time_out)
         self.forget: Callable[[Strand], None] | None = None
         """Takes the strand off the list of those to be asked whether they are ready."""
         self._scheduler = scheduler
         self._body = body
+        self._cancel = cancel
 
     def start(self) -> None:
         """Make the thread. It sleeps until it is handed the baton."""
-        self.thread = threading.Thread(target=self._main, name=self.name, daemon=True)
-        _start_thread(self.thread)
+        thread = threading.Thread(target=self.main, name=self.name, daemon=True)
+        self.is_started = True
+        self.join = lambda: _join_thread(thread)
+        _start_thread(thread)
+        # Threads inherit this: the program's own are to be what they would be in a process of its own.
+        thread._daemonic = False  # type: ignore[attr-defined]
+
+    def main(self) -> None:
+        """Be the thread: what its ``start``, or whoever else starts a thread for it, has run there."""
+        self.baton.acquire()
+        self.ident = _thread.get_ident()
+        try:
+            if self._scheduler.is_closing:
+                self._cancel()
+            else:
+                self._body()
+        except ProgramEnded:
+            pass
+        finally:
+            self._scheduler.finish(self)
 
     def wake(self) -> None:
         """Make it runnable, if it waits."""
@@ -121,16 +153,6 @@ class Strand:
     def _time_out(self) -> None:
         self.wake()
 
-    def _main(self) -> None:
-        self.baton.acquire()
-        try:
-            if not self._scheduler.is_closing:
-                self._body()
-        except ProgramEnded:
-            pass
-        finally:
-            self._scheduler.finish(self)
-
 
 class Scheduler:
     """Runs strands and the agenda. One at a time: the baton is handed over, never shared."""
@@ -154,16 +176,26 @@ class Scheduler:
         self._until_ns = 0
         self._failure: BaseException | None = None
         self._is_interrupted = False
-        self._gone: list[threading.Thread] = []
+        self._gone: list[Callable[[], None]] = []
         self._endings = 0
+        self._watched = (-1, -1)
 
     def spawn(self, name: str, body: Callable[[], None], start_ns: int) -> Strand:
         """Make a strand that runs ``body`` from ``start_ns`` on."""
-        strand = Strand(self, name, body)
+        strand = Strand(self, name, body, _nothing)
         self.strands[strand] = None
         self.turns += 1
         strand.wait = Wait(_no, lambda: "its start", start_ns)
         strand.alarm.set(start_ns)
+        return strand
+
+    def adopt(self, name: str, body: Callable[[], None], cancel: Callable[[], None]) -> Strand:
+        """Make a strand that runs ``body`` when its turn comes, in a thread that the caller starts with ``main``."""
+        strand = Strand(self, name, body, cancel)
+        self.strands[strand] = None
+        self.turns += 1
+        strand.is_started = True
+        self.runnable.append(strand)
         return strand
 
     def drive(self, is_over: Callable[[], bool], until_ns: int) -> None:
@@ -191,7 +223,7 @@ class Scheduler:
         """Put the running strand to sleep until it is woken or its deadline comes. Raises ``ProgramEnded``."""
         strand = self.current
         assert strand is not None
-        if strand.thread is not threading.current_thread():
+        if strand.ident != _thread.get_ident():
             raise RuntimeError(f"a thread that is no program waits for {wait.describe()}; start it inside one")
         self._ensure_open(strand)
         strand.wait = wait
@@ -216,8 +248,8 @@ class Scheduler:
         """Pass the baton on at a strand's end."""
         self.turns += 1
         self.strands.pop(strand, None)
-        if strand.thread is not None:
-            self._gone.append(strand.thread)
+        if strand.join is not None:
+            self._gone.append(strand.join)
         self.current = None
         self._hand_to(self._next())
 
@@ -227,7 +259,7 @@ class Scheduler:
             return
         self.is_closing = True
         for strand in list(self.strands):
-            if strand.thread is None:
+            if not strand.is_started:
                 self.strands.pop(strand)
                 continue
             strand.wait = None
@@ -265,7 +297,7 @@ class Scheduler:
             self._driver.release()
             return
         self.current = strand
-        if strand.thread is None:
+        if not strand.is_started:
             contextvars.Context().run(strand.start)
         strand.baton.release()
 
@@ -275,12 +307,23 @@ class Scheduler:
             return
         self._hand_to(strand)
         try:
-            self._driver.acquire()
+            while not self._driver.acquire(timeout=_STALL_S):
+                self._watch()
         except BaseException:
             self._is_interrupted = True
             if not self._driver.acquire(timeout=_INTERRUPT_PATIENCE_S):
                 self.is_closing = True  # a program computes without a pause: its thread is left behind
             raise
+
+    def _watch(self) -> None:
+        """Say where a program is that has kept the baton for long: it computes, or waits where the lab can't see it."""
+        strand, now = self.current, (self.steps, self.turns)
+        if strand is not None and now == self._watched:
+            frame = sys._current_frames().get(strand.ident)
+            stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
+            sys.stderr.write(f"estab: {strand.name} has run for {_STALL_S:g}s without waiting, and all others wait for "
+                             f"it. Perhaps it wants a lock, made outside of programs, that another holds:\n{stack}")
+        self._watched = now
 
     def _ensure_open(self, strand: Strand) -> None:
         """Raise ``ProgramEnded`` where the network is being closed. Who takes no notice for long is left behind."""
@@ -299,9 +342,12 @@ class Scheduler:
             raise failure
 
     def _join(self) -> None:
-        for thread in self._gone:
-            thread.join()
+        for join in self._gone:
+            join()
         self._gone.clear()
+
+
+def _nothing() -> None: ...
 
 
 def _yes() -> bool:

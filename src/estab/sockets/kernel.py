@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from estab.abi import POLLNVAL
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from estab.host.host import Host
     from estab.sockets.socket import Socket
 
-__all__ = ["Kernel", "Wait", "Watcher", "Watches", "activated", "current"]
+__all__ = ["Kernel", "Task", "Wait", "Watcher", "Watches", "activated", "current"]
 
 
 def _no() -> bool:
@@ -39,7 +39,7 @@ class Wait:
     """What a program waits for, and how long.
 
     ``is_ready`` is asked again when descriptor ``fd`` of the host has news; with ``fd`` -1, whenever the host has done
-    anything. ``describe`` says in words what is waited for.
+    anything; below that, when the channel of that number is notified. ``describe`` says in words what is waited for.
     """
 
     is_ready: Callable[[], bool]
@@ -48,6 +48,15 @@ class Wait:
     fd: int = -1
     is_serving: Callable[[], bool] = _no
     """Whether it waits for callers, as a server does for ever: for a listener, or an unconnected datagram socket."""
+
+
+class Task(Protocol):
+    """A thread of a program, as those see it who wait for its end."""
+
+    ident: int
+    is_done: bool
+    channel: int
+    """What is notified when it is done."""
 
 
 class Watcher(Protocol):
@@ -109,6 +118,7 @@ class Kernel(ABC):
         self.call = 0
         """Number of the told call under way; 0: none."""
         self.abandoned: deque[Descriptor] = deque()
+        self._channels = 0
 
     @property
     def name(self) -> str:
@@ -134,6 +144,28 @@ class Kernel(ABC):
     @abstractmethod
     def sleep(self, duration_ns: int) -> None:
         """Sleep for a time. Others run meanwhile, even if it is 0."""
+
+    @abstractmethod
+    def can_wait(self) -> bool:
+        """Tell whether the code that runs here is a thread of one of the host's programs, so that it may wait."""
+
+    @abstractmethod
+    def start_thread(self, run: Callable[[], None], launch: Callable[[Callable[[], None]], Any], name: str,
+                     is_daemon: bool, cancel: Callable[[], None]) -> Task:
+        """Start another thread of the program that runs here.
+
+        ``launch`` starts a function in a thread of the operating system and gives its ident; ``run`` is what the
+        program wants run there. ``cancel`` is called instead where the world ends before.
+        """
+
+    def new_channel(self) -> int:
+        """Give a number for ``Wait.fd`` that stands for no descriptor, but for whatever ``notify`` is called about."""
+        self._channels += 1
+        return -1 - self._channels
+
+    @abstractmethod
+    def notify(self, channel: int) -> None:
+        """Have those who wait with that ``fd`` asked again whether they are ready."""
 
     @abstractmethod
     def poke(self) -> None:

@@ -1,8 +1,8 @@
 """Stands in for the standard library, thread by thread.
 
-While anything is installed, functions of ``socket``, ``select``, ``selectors``, ``time``, ``asyncio``, ``os`` and
-``random`` are replaced by ones that look at who calls: a program of a host gets the host's, everybody else the
-original. Undone, everything is as it was.
+While anything is installed, functions of ``socket``, ``select``, ``selectors``, ``time``, ``threading``, ``queue``,
+``asyncio``, ``os`` and ``random`` are replaced by ones that look at who calls: a program of a host gets the host's,
+everybody else the original. Undone, everything is as it was.
 
 - ``socket.socket`` stays the class it is; for a program of a host its ``__new__`` makes an ``estab.Socket``, a
   subclass. So early bindings (``from socket import socket``), ``isinstance`` and subclasses work as ever.
@@ -13,9 +13,11 @@ original. Undone, everything is as it was.
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import functools
 import os
+import queue
 import random
 import select
 import selectors
@@ -30,7 +32,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from estab.sockets import stand_ins
+from estab.sockets import stand_ins, threads
 from estab.sockets.kernel import activated, current
 from estab.sockets.socket import Socket
 
@@ -138,6 +140,10 @@ def _functions() -> tuple[_Patch, ...]:
     add(os, {"urandom": stand_ins.urandom}, True)
     add(random, {"_urandom": stand_ins.urandom}, True)
     add(random, stand_ins.entropy_stand_ins(), True)
+    add(threading, threads.lock_stand_ins(), True)
+    add(queue, {"SimpleQueue": threads.new_simple_queue}, True)
+    add(_thread, threads.start_stand_ins(_thread), False)
+    add(threading, threads.start_stand_ins(threading), False)
     add(asyncio, {"new_event_loop": stand_ins.new_event_loop}, False)
     return tuple(patches)
 
@@ -157,6 +163,9 @@ def _members() -> tuple[_Patch, ...]:
     policy = asyncio.DefaultEventLoopPolicy.__mro__[1]
     original = policy.__dict__["new_event_loop"]
     patches.append(_Patch(policy, "new_event_loop", original, _dispatch(original, stand_ins.new_event_loop, False)))
+    for name, stand_in in (("join", threads.join), ("is_alive", threads.is_alive)):
+        original = threading.Thread.__dict__[name]
+        patches.append(_Patch(threading.Thread, name, original, _dispatch(original, stand_in, False)))
     seed = random.Random.__dict__["seed"]
     patches.append(_Patch(random.Random, "seed", seed, _seed_from(seed)))
     return tuple(patches)
@@ -190,6 +199,8 @@ def _new(cls: type[socket.socket], *args: Any, **kwargs: Any) -> socket.socket:
 
 def _apply() -> None:
     _patches.applied = [*_functions(), *_members()]
+    hook = threading.excepthook
+    _patches.applied.append(_Patch(threading, "excepthook", hook, threads.quiet_excepthook(hook, current)))
     for patch in _patches.applied:
         patch.apply()
     socket.socket.__new__ = _new  # type: ignore[method-assign,assignment]
@@ -213,14 +224,14 @@ def _undo() -> None:
 
 def _scan(by_id: dict[int, _Patch]) -> None:
     """Find where modules that were not looked at before keep a replaced function under a name of their own."""
-    owners = {id(patch.owner) for patch in _functions()}
+    homes = {(id(patch.owner), patch.name) for patch in _functions()}
     for name, module in list(sys.modules.items()):
-        if not isinstance(module, ModuleType) or module in _patches.scanned or id(module) in owners:
+        if not isinstance(module, ModuleType) or module in _patches.scanned:
             continue
         _patches.scanned.add(module)
         if name == "estab" or name.startswith("estab."):
             continue
         for key, value in list(vars(module).items()):
             patch = by_id.get(id(value))
-            if patch is not None:
+            if patch is not None and (id(module), key) not in homes:
                 _patches.early.append(_Patch(module, key, patch.original, patch.replacement))
