@@ -11,6 +11,7 @@ import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -70,11 +71,22 @@ def modules_under(root: Path) -> dict[str, Path]:
     return found
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Parse a file, once."""
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def is_type_checking(test: ast.expr) -> bool:
+    """Tell whether a condition is ``TYPE_CHECKING`` or ``typing.TYPE_CHECKING``."""
+    return "TYPE_CHECKING" in (getattr(test, "id", ""), getattr(test, "attr", ""))
+
+
 def imports_of(name: str, path: Path) -> Iterator[Import]:
     """Yield all imports of a file, also those inside functions and those only for types."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    tree = parsed(path)
     for_types = {
-        id(inner) for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        id(inner) for node in ast.walk(tree) if isinstance(node, ast.If) and is_type_checking(node.test)
         for statement in node.body for inner in ast.walk(statement)
     }
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
@@ -91,6 +103,7 @@ def imports_of(name: str, path: Path) -> Iterator[Import]:
                 yield Import(name, f"{base}.{alias.name}", node.lineno, id(node) in for_types)
 
 
+@cache
 def all_imports(root: Path) -> list[Import]:
     """List every import below ``root``."""
     return [found for name, path in modules_under(root).items() for found in imports_of(name, path)]
@@ -175,7 +188,7 @@ def chance_of_the_system(root: Path) -> list[str]:
     for name, path in modules_under(root).items():
         if room_of(name) not in ("wire", "tcp", "host", "lab"):
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Attribute) and node.attr in ("urandom", "getrandom"):
                 complaints.append(f"{name}:{node.lineno} draws from the system's entropy")
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("hash", "id"):
@@ -247,7 +260,7 @@ def test_no_committed_file_names_a_path_of_one_machine() -> None:
 def test_every_room_has_a_package_and_every_module_opens_with_its_rules() -> None:
     without = [
         str(path.relative_to(SOURCES)) for path in SOURCES.rglob("*.py")
-        if ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) is None
+        if ast.get_docstring(parsed(path)) is None
     ]
     assert without == []
     assert [str(path) for path in SOURCES.rglob("*.py") if not (path.parent / "__init__.py").exists()] == []
@@ -256,8 +269,8 @@ def test_every_room_has_a_package_and_every_module_opens_with_its_rules() -> Non
 def test_every_dependency_has_its_reason() -> None:
     told = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
     description = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    project = description["project"]
-    lists = [project["dependencies"], description["build-system"]["requires"], *project["optional-dependencies"].values()]
+    project, build = description["project"], description["build-system"]
+    lists = [project["dependencies"], build["requires"], *project["optional-dependencies"].values()]
     names = {re.split(r"[\s<>=!~;]", line)[0] for lines in lists for line in lines}
     assert [name for name in sorted(names) if f"`{name}`" not in told] == []
 
