@@ -399,6 +399,23 @@ def test_stop_receiving_ends_a_receive_that_waits(kind: Kind) -> None:
     run(kind, test)
 
 
+def test_stop_receiving_in_the_moment_of_a_time_out_is_no_error() -> None:
+    async def test() -> None:
+        near, far = tcp_pair()
+        with far:
+            async with AsyncioChannel(*await asyncio.open_connection(sock=near), line()) as channel:
+                receiving = asyncio.create_task(channel.receive("1ms"))
+                await asyncio.sleep(0)
+                assert channel._reading is not None
+                while not channel._reading.expired():
+                    await asyncio.sleep(0)
+                channel.stop_receiving()
+                with pytest.raises(EndOfStream):
+                    await receiving
+
+    asyncio.run(test())
+
+
 def test_a_reset_by_the_peer_reaches_the_program(kind: Kind) -> None:
     async def test(kind: Kind) -> None:
         async with kind.beside_socket(line()) as (channel, far):

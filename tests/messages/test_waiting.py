@@ -11,7 +11,6 @@ import pytest
 from estab.messages.waiting import READABLE, WRITABLE, wait_ready
 from estab.units import MS, NEVER
 
-
 Pair = tuple[socket.socket, socket.socket]
 
 

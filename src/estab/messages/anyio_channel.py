@@ -176,12 +176,14 @@ class AnyioChannel:
     async def _fill(self, due_ns: int) -> None:
         """Read one chunk, waiting for it if need be."""
         exchange = self._exchange
-        data: bytes | None = b""
+        data: bytes | None = None
         if not exchange.is_stopping:
             data = await self._read(min(due_ns, exchange.next_deadline_ns(_now_ns())))
+        if data is None and exchange.is_stopping:
+            data = b""
         now_ns = _now_ns()
-        if data is not None or exchange.is_stopping:
-            exchange.on_bytes(data or b"", now_ns)
+        if data is not None:
+            exchange.on_bytes(data, now_ns)
         else:
             try:
                 exchange.tick(now_ns, self._socket())

@@ -114,7 +114,7 @@ class AsyncioChannel:
     def stop_receiving(self) -> None:
         """Make ``receive`` end as if the peer had closed, behind what is here. Call it in the loop's thread."""
         self._exchange.is_stopping = True
-        if self._reading is not None:
+        if self._reading is not None and not self._reading.expired():
             self._reading.reschedule(0)
 
     async def heartbeat_off(self) -> None:
@@ -186,12 +186,14 @@ class AsyncioChannel:
     async def _fill(self, due_ns: int) -> None:
         """Read one chunk, waiting for it if need be."""
         exchange = self._exchange
-        data: bytes | None = b""
+        data: bytes | None = None
         if not exchange.is_stopping:
             data = await self._read(min(due_ns, exchange.next_deadline_ns(self._now_ns())))
+        if data is None and exchange.is_stopping:
+            data = b""
         now_ns = self._now_ns()
-        if data is not None or exchange.is_stopping:
-            exchange.on_bytes(data or b"", now_ns)
+        if data is not None:
+            exchange.on_bytes(data, now_ns)
         else:
             try:
                 exchange.tick(now_ns, self._socket())

@@ -7,7 +7,7 @@ others.
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import NoReturn, final
 
 from estab.messages.codec import Buffer, FrameFault, Framing, Pile, as_bytes
 
@@ -101,6 +101,7 @@ class _Marked(Framing):
         raise NotImplementedError
 
 
+@final
 class Delimited(_Marked):
     r"""Messages that end with ``delimiter``: ``Delimited(b"\r\n")`` for the line protocols.
 
@@ -128,6 +129,7 @@ class Delimited(_Marked):
         messages.extend(pieces)
 
 
+@final
 class COBS(_Marked):
     """Consistent Overhead Byte Stuffing: messages without zeros inside, a zero behind each (Cheshire and Baker, 1999).
 

@@ -8,7 +8,7 @@ needs ``_need`` bytes (``_body``). A length over the limit is refused when it is
 from __future__ import annotations
 
 import struct
-from typing import Final, Literal, NoReturn
+from typing import Final, Literal, NoReturn, final
 
 from estab.messages.codec import Buffer, FrameFault, Framing, Pile, as_bytes
 
@@ -121,6 +121,7 @@ class _Counted(Framing):
         raise NotImplementedError
 
 
+@final
 class LengthPrefixed(_Counted):
     """A length of ``size`` bytes, then the message: ``LengthPrefixed(4)`` is Kafka's, and most binary protocols'.
 
@@ -206,6 +207,7 @@ class LengthPrefixed(_Counted):
         return at
 
 
+@final
 class VarintPrefixed(_Counted):
     """A base-128 varint, least significant group first, then the message: protobuf's delimited messages.
 
@@ -264,6 +266,7 @@ class VarintPrefixed(_Counted):
         return at
 
 
+@final
 class Netstring(_Counted):
     """``5:hello,``: the length in decimal, a colon, the message, a comma (https://cr.yp.to/proto/netstrings.txt).
 
@@ -325,6 +328,7 @@ class Netstring(_Counted):
         return at
 
 
+@final
 class FixedSize(_Counted):
     """Every message has ``size`` bytes and nothing around it. A chunk that is one message comes out uncopied."""
 
