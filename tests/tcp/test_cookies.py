@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from estab.events import CookieChecked, SegmentReceived
+from estab.events import CookieChecked, SegmentReceived, StateChanged
 from estab.tcp import cookies
 from estab.tcp.listener import Listener
 from estab.tcp.state import State
@@ -287,5 +287,7 @@ def test_the_check_of_a_cookie_is_told() -> None:
     peer.send(ACK)
     told = [(e.is_valid, e.mss, e.detail) for e in peer.side.events if isinstance(e, CookieChecked)]
     assert told == [(False, 0, ""), (True, 1460, "wscale 5, sack yes")]
+    states = [(e.old, e.new) for e in peer.side.events if isinstance(e, StateChanged)]
+    assert states == [("LISTEN", "SYN-RECEIVED"), ("SYN-RECEIVED", "ESTABLISHED")]
     third = [(e.flags, e.seq, e.ack) for e in peer.side.events if isinstance(e, SegmentReceived)][-1]
     assert third == (".", 1, 1)

@@ -175,11 +175,7 @@ class Listener:
         segment.end = 0
         self.half_open[key] = entry
         self._tell_queue("half-open", "added", remote, remote_port)
-        if context.observer is not None:
-            context.tell(StateChanged(
-                context.now_ns, context.name, entry.name(), state_text(abi.LISTEN), state_text(abi.SYN_RECEIVED),
-                "SYN received",
-            ))
+        self._tell_state(entry.name(), abi.LISTEN, abi.SYN_RECEIVED, "SYN received")
         self.send_syn_ack(entry, now_ns)
         entry.due_ns = now_ns + config.tcp_rto_initial_ns
         return entry
@@ -409,6 +405,7 @@ class Listener:
             context.drop(DropReason.TCP_LISTEN_OVERFLOW, flow, "cookie ACK ignored")
             self._tell_queue("accept", "overflow: third segment ignored", remote, remote_port)
             return None
+        self._tell_state(flow_text(local, self.port, remote, remote_port), abi.LISTEN, abi.SYN_RECEIVED, "SYN cookie")
         self.cookies_accepted += 1
         counters.TcpExtSyncookiesRecv += 1
         syn = Segment(remote_port, self.port, wrap(irs), wrap(0), SYN, segment.wnd)
@@ -478,11 +475,7 @@ class Listener:
             return
         entry.due_ns = NEVER
         self._tell_queue("half-open", what, entry.remote, entry.remote_port)
-        context = self.context
-        if context.observer is not None:
-            context.tell(StateChanged(
-                context.now_ns, context.name, entry.name(), state_text(abi.SYN_RECEIVED), state_text(abi.LISTEN), what,
-            ))
+        self._tell_state(entry.name(), abi.SYN_RECEIVED, abi.LISTEN, what)
 
     def accept(self) -> Connection | None:
         """Take the oldest established connection, ``None`` where none waits. One that died while waiting is handed
@@ -515,6 +508,11 @@ class Listener:
             accept_drops=self.accept_drops, cookies_sent=self.cookies_sent, cookies_accepted=self.cookies_accepted,
             cookies_failed=self.cookies_failed,
         )
+
+    def _tell_state(self, name: str, old: i64, new: i64, why: str) -> None:
+        context = self.context
+        if context.observer is not None:
+            context.tell(StateChanged(context.now_ns, context.name, name, state_text(old), state_text(new), why))
 
     def _tell_queue(self, queue: str, what: str, remote: bytes, remote_port: i64) -> None:
         context = self.context
