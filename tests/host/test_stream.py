@@ -498,6 +498,7 @@ def test_options_set_before_connecting_hold_for_the_connection() -> None:
     client.user_timeout_ns = 9 * SECOND
     client.syn_retries, client.ttl, client.tos = 4, 33, 0x2B
     client.maxseg = 500
+    client.congestion = "reno"
     client.set_keepalive(True, net.now_ns)
     fails(errno.EINPROGRESS, client.connect, ("10.0.0.2", 80), net.now_ns)
     net.run(100 * MS)

@@ -87,7 +87,7 @@ class Peer:
         for name, value in template.items():
             setattr(settings, name, value)
         listener = Listener(
-            self.side.context, b"", self.port, backlog, settings, self.demux.congestion(), False,
+            self.side.context, b"", self.port, backlog, settings, False,
             len(self.address) == 16,
         )
         listener.owner = Owner()

@@ -586,13 +586,13 @@ def test_a_listener_on_the_address_goes_before_one_on_any() -> None:
     peer = Peer()
     anywhere = peer.listen()
     here = Listener(
-        peer.side.context, peer.side.address, 80, 5, peer.demux.new_template(), peer.demux.congestion(), False, False,
+        peer.side.context, peer.side.address, 80, 5, peer.demux.new_template(), False, False,
     )
     peer.demux.listen(here)
     open_from(peer, 5000)
     assert (len(here.ready), len(anywhere.ready)) == (1, 0)
     elsewhere = Listener(
-        peer.side.context, parse_address("10.9.9.9"), 81, 5, peer.demux.new_template(), peer.demux.congestion(), False,
+        peer.side.context, parse_address("10.9.9.9"), 81, 5, peer.demux.new_template(), False,
         False,
     )
     peer.demux.listen(elsewhere)
@@ -620,7 +620,7 @@ def test_a_dual_stack_listener_takes_ipv4_too_and_an_ipv6_only_one_does_not() ->
     for is_only, answer in ((False, "S."), (True, "R.")):
         peer = Peer()
         both = Listener(
-            peer.side.context, b"", 80, 5, peer.demux.new_template(), peer.demux.congestion(), is_only, True,
+            peer.side.context, b"", 80, 5, peer.demux.new_template(), is_only, True,
         )
         peer.demux.listen(both)
         assert [s.flags for s in peer.syn()] == [answer]
@@ -629,7 +629,7 @@ def test_a_dual_stack_listener_takes_ipv4_too_and_an_ipv6_only_one_does_not() ->
 def test_a_listener_on_a_mapped_address_takes_ipv4_to_it() -> None:
     peer = Peer()
     mapped = Listener(
-        peer.side.context, map_v4(peer.side.address), 80, 5, peer.demux.new_template(), peer.demux.congestion(), False,
+        peer.side.context, map_v4(peer.side.address), 80, 5, peer.demux.new_template(), False,
         True,
     )
     peer.demux.listen(mapped)
@@ -640,7 +640,7 @@ def test_a_listener_on_a_mapped_address_takes_ipv4_to_it() -> None:
 def test_an_ipv4_listener_takes_no_ipv6() -> None:
     peer = Peer(is_v6=True)
     peer.demux.listen(Listener(
-        peer.side.context, b"", 80, 5, peer.demux.new_template(), peer.demux.congestion(), False, False,
+        peer.side.context, b"", 80, 5, peer.demux.new_template(), False, False,
     ))
     assert [s.flags for s in peer.syn()] == ["R."]
 

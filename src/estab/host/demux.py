@@ -17,7 +17,6 @@ from estab.errors import DropReason, os_error
 from estab.events import SegmentReceived, SegmentSent, TcbCreated, TcbReleased, TimeWaitEnded
 from estab.tcp import arrives, timewait
 from estab.tcp.congestion.control import CongestionControl
-from estab.tcp.congestion.reno import Reno
 from estab.tcp.connection import Connection
 from estab.tcp.context import Context, Owner, Reply, flow_text
 from estab.tcp.listener import HalfOpen, Listener, Template
@@ -58,7 +57,6 @@ class Demux:
         self._dirty_head: i64 = 0
         self._reply_head: i64 = 0
         self.orphan_count: i64 = 0
-        self._congestion: dict[str, CongestionControl] = {"reno": Reno()}
 
     # --- in
 
@@ -339,7 +337,7 @@ class Demux:
 
     def congestion(self) -> CongestionControl:
         """Give the congestion control of a new connection."""
-        return self._congestion[self.context.config.tcp_congestion_control]
+        return self.context.algorithms.find(self.context.config.tcp_congestion_control)
 
     def listen(self, listener: Listener) -> None:
         """Start to take SYNs for a listener. Who may listen where is the port table's business."""

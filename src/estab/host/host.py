@@ -35,6 +35,7 @@ from estab.host.snapshot import SocketRow, rows
 from estab.host.stream import Streams, StreamSocket
 from estab.host.udp import DatagramSocket, Udp
 from estab.tcp.config import Config
+from estab.tcp.congestion.control import CongestionControl
 from estab.tcp.context import Context, Owner
 from estab.wire import ip
 from estab.wire import tcp as wire_tcp
@@ -210,6 +211,10 @@ class Host:
         if len(mac) != 6:
             raise ValueError(f"mac: {mac!r} is not 6 bytes")
         self.neighbors.set_permanent(interface, parse_address(address), mac)
+
+    def add_congestion_control(self, control: CongestionControl) -> None:
+        """Offer one more congestion control, by its ``name``, to ``TCP_CONGESTION`` and ``tcp_congestion_control``."""
+        self.context.algorithms.add(control)
 
     def set_link(self, interface: Interface, is_up: bool, now_ns: int) -> None:
         """Say that a link went down or came up. While it is down its routes are passed over, nothing leaves by it."""

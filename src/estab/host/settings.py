@@ -15,6 +15,7 @@ from estab.errors import os_error
 from estab.host.demux import Demux
 from estab.host.files import Descriptor
 from estab.host.ports import Binding
+from estab.tcp.congestion.registry import name_of
 from estab.tcp.connection import Connection
 from estab.tcp.tcb import Tcb
 
@@ -194,7 +195,13 @@ class StreamSettings(Descriptor):
     @property
     def congestion(self) -> str:
         """TCP_CONGESTION: the name of the congestion control."""
-        return self.settings().congestion.name
+        return name_of(self.settings().congestion)
+
+    @congestion.setter
+    def congestion(self, name: str) -> None:
+        control = self.demux.context.algorithms.find(name)
+        tcb = self.settings()
+        tcb.set_congestion(control, self.demux.context.now_ns)
 
     @property
     def ttl(self) -> int:

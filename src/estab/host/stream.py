@@ -129,8 +129,8 @@ class StreamSocket(StreamSettings):
         template.syn_retries = self.settings().syn_retries
         inherit(template, self.settings())
         is_v6 = self.family != AF_INET and len(self.local) != 4
-        listener = Listener(self.streams.context, self.local, self.local_port, backlog, template, template.congestion,
-                            self.v6only, is_v6)
+        context = self.streams.context
+        listener = Listener(context, self.local, self.local_port, backlog, template, self.v6only, is_v6)
         listener.owner = self
         self.template = template
         self.listener = listener

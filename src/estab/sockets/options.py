@@ -135,8 +135,7 @@ def _get_congestion(socket: Any, now_ns: int) -> bytes:
 
 def _set_congestion(socket: Any, value: bytes) -> None:
     name = value.rstrip(b"\0").decode(errors="replace")
-    if name != socket.congestion:
-        raise os_error(errno.ENOENT, f"no such file or directory: there is no congestion control {name!r}")
+    socket.congestion = name
 
 
 def _is_stream(socket: Any) -> bool:

@@ -184,7 +184,8 @@ def establish(tcb: Tcb, now_ns: i64) -> None:
     tcb.tune_ns = now_ns
     tcb.tune_space_bytes = min(config.tcp_initial_cwnd * mss, tcb.receive_buffer_bytes // 4)  # half of the first window
     tcb.last_received_ns = now_ns
-    tcb.congestion.start(tcb, now_ns)
+    if tcb.congestion.is_needed_from_start():
+        tcb.control(now_ns)
     if tcb.keepalive:
         tcb.keepalive_ns = now_ns + tcb.keep_idle_ns
     tcb.context.wake(tcb.owner)

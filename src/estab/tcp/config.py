@@ -48,7 +48,7 @@ class Config:
         self.tcp_reordering: i64 = 3
         self.tcp_early_retrans: i64 = 3
         self.tcp_frto: i64 = 2
-        self.tcp_congestion_control: str = "reno"
+        self.tcp_congestion_control: str = "cubic"
         # Acknowledging.
         self.tcp_delack_ns: i64 = 40 * MS
         self.tcp_delack_max_ns: i64 = 200 * MS
@@ -91,7 +91,6 @@ class Config:
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "tcp_congestion_control": ("reno",),
     "backlog_policy": ("accept", "sum", "syn"),
     "tcp_syncookies": ("never", "when full", "always"),
 }

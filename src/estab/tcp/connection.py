@@ -18,6 +18,7 @@ from estab.events import Tcb as TcbFact
 from estab.tcp import arrives, output, rack, receive, recovery, scoreboard
 from estab.tcp.buffers import ByteQueue
 from estab.tcp.congestion.control import SSTHRESH_INFINITE, CongestionControl
+from estab.tcp.congestion.registry import name_of
 from estab.tcp.context import Context
 from estab.tcp.info import Info
 from estab.tcp.rtt import timeout_ns
@@ -106,6 +107,15 @@ class Connection(Tcb):
         wanted: i64 = min(4 * self.cwnd_bytes, self.context.config.tcp_wmem[2])
         if wanted > self.send_buffer_bytes:
             self.send_buffer_bytes = wanted
+
+    def set_congestion(self, control: CongestionControl, now_ns: i64) -> None:
+        """Hand the windows to another congestion control (TCP_CONGESTION)."""
+        is_running = self.has_own_congestion
+        self.congestion = control
+        self.has_own_congestion = False
+        self.pacing_rate = 0
+        if is_running or (self.is_counted and control.is_needed_from_start()):
+            self.control(now_ns)
 
     def read(self, size: i64, is_peek: bool, now_ns: i64) -> bytes:
         """Take up to ``size`` bytes of received text; ``b""`` where there is none (see ``is_eof``)."""
@@ -431,7 +441,7 @@ class Connection(Tcb):
         timer, due_ns = self._timer()
         queue = self.out_of_order
         return Info(
-            state=state_text(self.state), ca_state=_CA_NAMES[self.ca_state], congestion=self.congestion.name,
+            state=state_text(self.state), ca_state=_CA_NAMES[self.ca_state], congestion=name_of(self.congestion),
             retransmits=self.retries, probes=self.probes_out, backoff=self.backoff, options=tuple(options),
             snd_wscale=self.snd_wscale, rcv_wscale=self.rcv_wscale, rto_ns=timeout_ns(self),
             snd_mss_bytes=self.snd_mss(),

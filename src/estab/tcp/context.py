@@ -13,6 +13,7 @@ from estab.counters import Counters
 from estab.errors import DropReason
 from estab.events import Event, Observer, PacketDropped
 from estab.tcp.config import Config
+from estab.tcp.congestion.registry import Registry
 from estab.units import SECOND
 from estab.wire.address import format_address
 from estab.wire.tcp import Segment
@@ -78,6 +79,7 @@ class Context:
         self.config = config
         self.counters = counters
         self.secret = hashlib.blake2s(secret).digest()
+        self.algorithms = Registry()
         self.observer: Observer | None = None
         self.paths: Paths = Paths()
         self.now_ns: i64 = 0

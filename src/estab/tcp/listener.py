@@ -20,7 +20,6 @@ from estab import abi
 from estab.errors import DropReason
 from estab.events import CookieChecked, QueueChanged, StateChanged, TcbCreated
 from estab.tcp import arrives, cookies, receive
-from estab.tcp.congestion.control import CongestionControl
 from estab.tcp.connection import Connection, choose_window_scale
 from estab.tcp.context import Context, Owner, endpoint_text, flow_text
 from estab.tcp.info import AcceptRow, HalfOpenRow, Queues
@@ -74,14 +73,12 @@ class Listener:
 
     def __init__(
         self, context: Context, local: bytes, port: i64, backlog: i64, template: Template,
-        congestion: CongestionControl,
         is_v6_only: bool, is_v6: bool,
     ) -> None:
         self.context = context
         self.local = local
         self.port = port
         self.template = template
-        self.congestion = congestion
         self.is_v6 = is_v6
         self.is_v6_only = is_v6_only
         self.owner: Owner | None = None
@@ -423,7 +420,7 @@ class Listener:
     ) -> Connection:
         """Make the child: its TCB starts where the handshake ended."""
         template = self.template
-        child = Connection(self.context, key, local, self.port, remote, remote_port, self.congestion)
+        child = Connection(self.context, key, local, self.port, remote, remote_port, template.congestion)
         inherit(child, template)
         child.is_passive = True
         child.state = abi.SYN_RECEIVED
@@ -531,6 +528,8 @@ class Listener:
 
 def inherit(child: Connection, parent: Connection) -> None:
     """Copy what a program set on the listener to a connection made from it, as Linux does."""
+    if not parent.has_own_congestion:
+        child.congestion = parent.congestion
     child.nodelay = parent.nodelay
     child.keepalive = parent.keepalive
     child.keep_idle_ns = parent.keep_idle_ns

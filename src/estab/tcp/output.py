@@ -304,10 +304,10 @@ def _new_text(tcb: Tcb, now_ns: i64) -> Segment | None:
     count = min(count, most)
     if count > in_cwnd:
         if in_cwnd < mss and count > in_cwnd:
-            tcb.is_cwnd_limited = True
+            _note_full_window(tcb, tcb.snd_nxt)
             return None
         count = in_cwnd // mss * mss
-        tcb.is_cwnd_limited = True
+        _note_full_window(tcb, tcb.snd_nxt + count)
     if count > mss:
         rest = count % mss
         if rest != 0 and (count < waiting or not _may_send_small(tcb)):
@@ -315,6 +315,12 @@ def _new_text(tcb: Tcb, now_ns: i64) -> Segment | None:
     elif count < mss and not _may_send_partial(tcb, count, waiting, now_ns):
         return None
     return _send_text(tcb, count, waiting, mss, now_ns)
+
+
+def _note_full_window(tcb: Tcb, end: i64) -> None:
+    """The congestion window is what holds text back: until what is in flight, up to ``end``, is acknowledged."""
+    tcb.is_cwnd_limited = True
+    tcb.usage_seq = end
 
 
 def _congestion_room(tcb: Tcb, pipe: i64, mss: i64) -> i64:
@@ -367,9 +373,8 @@ def _send_text(tcb: Tcb, count: i64, waiting: i64, mss: i64, now_ns: i64) -> Seg
         # All is out: the window held nothing back, unless it is full now, or half full while it doubles each round
         # trip.
         in_use = tcb.pipe_bytes + count
-        tcb.is_cwnd_limited = in_use + mss > tcb.cwnd_bytes or (
-            tcb.cwnd_bytes < tcb.ssthresh_bytes and 2 * in_use >= tcb.cwnd_bytes
-        )
+        if in_use + mss > tcb.cwnd_bytes or (tcb.cwnd_bytes < tcb.ssthresh_bytes and 2 * in_use >= tcb.cwnd_bytes):
+            _note_full_window(tcb, end)
     if count > mss:
         flags |= PSH  # as Linux: each burst says of itself that the sender has no more of it to come
     if count % mss != 0:

@@ -77,7 +77,7 @@ def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
     tcb.duplicate_acks = 0
     again_ns: i64 = NEVER
     if losses is None:
-        tcb.congestion.on_ack(tcb, acked, now_ns)
+        _grow(tcb, acked, now_ns)
     else:
         if not tcb.has_sack:
             _deflate(tcb, acked)
@@ -90,6 +90,14 @@ def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
         _look_again_at(tcb, again_ns)
     if tcb.persist_ns != NEVER and tcb.snd_wnd > 0:
         tcb.persist_ns = NEVER
+
+
+def _grow(tcb: Tcb, acked: i64, now_ns: i64) -> None:
+    """Tell congestion control, if this flow has needed any yet, and see whether the window still is its limit."""
+    if tcb.is_cwnd_limited or tcb.has_own_congestion:
+        tcb.control(now_ns).on_ack(tcb, acked, now_ns)
+        if tcb.snd_una >= tcb.usage_seq:
+            tcb.is_cwnd_limited = False
 
 
 def _begin(losses: Losses) -> None:
@@ -183,7 +191,7 @@ def _move_on(
     elif acked > 0 and not was_reducing:
         if state == CA_LOSS:
             tcb.is_cwnd_limited = True  # what was lost is still to be sent: the window is what holds it back
-        tcb.congestion.on_ack(tcb, acked, now_ns)
+        _grow(tcb, acked, now_ns)
     if tcb.sent is None and state == CA_OPEN and _has_nothing_to_remember(losses):
         tcb.losses = None
     return again_ns
@@ -232,7 +240,7 @@ def _enter_recovery(tcb: Tcb, losses: Losses, flight_bytes: i64, now_ns: i64) ->
     counters = tcb.context.counters
     undo.start(tcb, losses)
     if tcb.ca_state != CA_CWR:
-        tcb.ssthresh_bytes = tcb.congestion.ssthresh(tcb, now_ns)
+        tcb.ssthresh_bytes = tcb.control(now_ns).ssthresh(tcb, now_ns)
         prr.start(tcb, losses, flight_bytes)
     tcb.recover = tcb.snd_nxt
     tcb.ca_state = CA_RECOVERY
@@ -254,14 +262,14 @@ def _leave(tcb: Tcb, losses: Losses, now_ns: i64) -> None:
     tcb.is_fast_retransmit_due = False
     losses.undo_until = tcb.snd_nxt
     rack.on_recovered(losses)
-    tcb.congestion.on_recovered(tcb, now_ns)
+    tcb.control(now_ns).on_recovered(tcb, now_ns)
     _tell(tcb, "recovered: everything sent before the loss is acknowledged")
 
 
 def _reduce_for_probe(tcb: Tcb, losses: Losses, now_ns: i64) -> None:
     """A probe repaired a loss before it was noticed: it counts as congestion all the same (RFC 8985 section 7.4)."""
     tcb.context.counters.TcpExtTCPLossProbeRecovery += 1
-    tcb.ssthresh_bytes = tcb.congestion.ssthresh(tcb, now_ns)
+    tcb.ssthresh_bytes = tcb.control(now_ns).ssthresh(tcb, now_ns)
     tcb.cwnd_bytes = max(tcb.ssthresh_bytes, 2 * tcb.snd_mss())
     _tell(tcb, "a tail loss probe repaired a loss")
 
@@ -301,8 +309,8 @@ def on_timeout(tcb: Tcb, now_ns: i64) -> None:
     if tcb.ca_state != CA_LOSS:
         undo.start(tcb, losses)
         # Once for a window of losses, not once for each back-off (RFC 5681 section 3.1, last paragraph).
-        tcb.ssthresh_bytes = tcb.congestion.ssthresh(tcb, now_ns)
-        tcb.congestion.on_timeout(tcb, now_ns)
+        tcb.ssthresh_bytes = tcb.control(now_ns).ssthresh(tcb, now_ns)
+        tcb.control(now_ns).on_timeout(tcb, now_ns)
     tcb.ca_state = CA_LOSS
     tcb.recover = tcb.snd_nxt
     tcb.duplicate_acks = 0

@@ -16,6 +16,7 @@ __all__ = ["on_sample", "timeout_ns"]
 def on_sample(tcb: Tcb, rtt_ns: i64) -> None:
     """Take one measurement into SRTT, RTTVAR and RTO. RFC 9293 MUST-18."""
     rtt_ns = max(rtt_ns, 1)
+    tcb.rtt_ns = rtt_ns
     if tcb.min_rtt_ns == 0 or rtt_ns < tcb.min_rtt_ns:
         tcb.min_rtt_ns = rtt_ns
     if tcb.srtt_ns == 0:

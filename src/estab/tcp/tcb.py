@@ -59,6 +59,8 @@ class Tcb(Flow):
         config = context.config
         self.context = context
         self.congestion = congestion
+        """Its own where ``has_own_congestion``, else the host's, to be asked for one when it is first needed."""
+        self.has_own_congestion: bool = False
         self.owner: Owner | None = None
         self.local = local
         self.local_port = local_port
@@ -76,8 +78,6 @@ class Tcb(Flow):
         """Counted in CurrEstab."""
         # Sending.
         self.iss: i64 = 0
-        self.snd_una: i64 = 0
-        self.snd_nxt: i64 = 0
         self.snd_wnd: i64 = 0
         self.snd_wl1: i64 = 0
         self.snd_wl2: i64 = 0
@@ -159,10 +159,10 @@ class Tcb(Flow):
         self.is_fast_retransmit_due: bool = False
         self.lost_count: i64 = 0
         """Segments taken to be lost that wait to be sent again."""
+        self.usage_seq: i64 = 0
+        """SND.NXT when the congestion window last held something back; until that is acknowledged it counts as used."""
         self.losses: Losses | None = None
         """What is known of losses; ``None`` while nothing went wrong."""
-        self.delivered_bytes: i64 = 0
-        """All that is known to have arrived, in order or SACKed, each byte once."""
         self.transmission_count: i64 = 0
         """Segments with text, SYN or FIN that were sent, repeats too."""
         self.bytes_retransmitted: i64 = 0
@@ -198,6 +198,14 @@ class Tcb(Flow):
         self.why: str = ""
         """The rule that sent the last segment, for the observer."""
         self.ip_ident: i64 = 0
+
+    def control(self, now_ns: i64) -> CongestionControl:
+        """Give the connection's own congestion control, made and started now if there was none."""
+        if not self.has_own_congestion:
+            self.has_own_congestion = True
+            self.congestion = self.congestion.for_flow()
+            self.congestion.start(self, now_ns)
+        return self.congestion
 
     # --- small questions that several rooms ask
 

@@ -48,7 +48,7 @@ def take_back(tcb: Tcb, losses: Losses, now_ns: i64) -> None:
     unmark_lost(tcb, losses)
     tcb.cwnd_bytes = max(tcb.cwnd_bytes, losses.prior_cwnd_bytes)
     tcb.ssthresh_bytes = max(tcb.ssthresh_bytes, losses.prior_ssthresh_bytes)
-    tcb.congestion.on_undone(tcb, now_ns)
+    tcb.control(now_ns).on_undone(tcb, now_ns)
     tcb.is_fast_retransmit_due = False
     tcb.backoff = 0
     tcb.retries = 0

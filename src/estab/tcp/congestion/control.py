@@ -1,9 +1,9 @@
 """The protocol of congestion control: what the engine tells it, and what it may set.
 
-A ``CongestionControl`` decides two numbers of a flow: ``cwnd_bytes`` and ``ssthresh_bytes``. The engine tells it when
-text is acknowledged, when loss is found and when the retransmission timer runs out. An object without state of its
-own may serve all connections; one with state is made for each by its factory. Users write their own in plain Python
-by subclassing.
+A ``CongestionControl`` decides three numbers of a flow: ``cwnd_bytes``, ``ssthresh_bytes`` and ``pacing_rate``. The
+engine tells it when text is acknowledged, when loss is found and when the retransmission timer runs out. One that
+keeps nothing of its own may serve all connections; one with state gives each flow its own (``for_flow``). Users write
+their own in plain Python by subclassing; docs/congestion.md shows how.
 """
 
 from __future__ import annotations
@@ -20,19 +20,27 @@ SSTHRESH_INFINITE: Final = 0x7FFFFFFF
 
 
 class Flow(Endpoint):
-    """What congestion control sees of a connection."""
+    """What congestion control sees of a connection. It may set the first three; the rest is the engine's."""
 
     def __init__(self, key: bytes) -> None:
         super().__init__(key)
         self.cwnd_bytes: i64 = 0
         self.ssthresh_bytes: i64 = SSTHRESH_INFINITE
+        self.pacing_rate: i64 = 0
+        """Bytes a second at which text may leave; 0: as fast as the window allows."""
         self.pipe_bytes: i64 = 0
         """What is in flight: sent, and neither acknowledged, SACKed nor taken to be lost."""
+        self.snd_una: i64 = 0
+        self.snd_nxt: i64 = 0
+        self.delivered_bytes: i64 = 0
+        """All that is known to have arrived, in order or SACKed, each byte once."""
         self.srtt_ns: i64 = 0
         """Smoothed round-trip time, 0 before the first measurement."""
+        self.rtt_ns: i64 = 0
+        """The latest measurement."""
         self.min_rtt_ns: i64 = 0
         self.is_cwnd_limited: bool = False
-        """The window of congestion, not the program or the peer, was what held back the last send."""
+        """The congestion window, not the program or the peer, is what holds back this window's sends."""
 
     def full_segment_bytes(self) -> i64:
         """Give the sender's maximum segment size (SMSS) in bytes of text."""
@@ -49,11 +57,19 @@ class CongestionControl:
 
     name: str = ""
 
+    def for_flow(self) -> CongestionControl:
+        """Give the object that serves one flow: this one, or, where there is state to keep, a new one."""
+        return self
+
+    def is_needed_from_start(self) -> bool:
+        """Say whether a flow must have its own from its first segment, or only once the window holds it back."""
+        return True
+
     def start(self, flow: Flow, now_ns: i64) -> None:
-        """Hear that the connection is established; ``flow.cwnd_bytes`` is the initial window."""
+        """Hear that the flow is now this one's; for a new connection ``cwnd_bytes`` is the initial window."""
 
     def on_ack(self, flow: Flow, acked_bytes: i64, now_ns: i64) -> None:
-        """Hear that ``acked_bytes`` of text left the network, outside of fast recovery."""
+        """Hear that ``acked_bytes`` of text were acknowledged, outside of fast recovery."""
 
     def ssthresh(self, flow: Flow, now_ns: i64) -> i64:
         """Say what ``ssthresh_bytes`` becomes now that a loss was found (RFC 5681 equation 4)."""

@@ -16,6 +16,10 @@ class Reno(CongestionControl):
 
     name = "reno"
 
+    def is_needed_from_start(self) -> bool:
+        """Reno keeps nothing."""
+        return False
+
     def on_ack(self, flow: Flow, acked_bytes: i64, now_ns: i64) -> None:
         """Grow the window: by what was acknowledged below ssthresh, by a segment a round trip above (RFC 5681 section
         3.1).

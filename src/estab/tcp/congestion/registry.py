@@ -1,0 +1,44 @@
+"""The congestion controls that one host offers, by name: ours, and those that its user adds."""
+
+from __future__ import annotations
+
+import errno
+
+from estab.errors import os_error
+from estab.tcp.congestion.control import CongestionControl
+from estab.tcp.congestion.cubic import Cubic
+from estab.tcp.congestion.reno import Reno
+
+__all__ = ["Registry", "name_of"]
+
+
+class Registry:
+    """Congestion controls by the name that ``TCP_CONGESTION`` and ``tcp_congestion_control`` take."""
+
+    def __init__(self) -> None:
+        self._controls: dict[str, CongestionControl] = {"reno": Reno(), "cubic": Cubic()}
+
+    def add(self, control: CongestionControl) -> None:
+        """Offer another one under its ``name``; its ``for_flow`` is asked for each connection."""
+        name = name_of(control)
+        if not name or len(name) > 15 or not name.isascii():
+            raise ValueError(f"name: {name!r} is not 1 to 15 ASCII characters (TCP_CA_NAME_MAX)")
+        self._controls[name] = control
+
+    def find(self, name: str) -> CongestionControl:
+        """Give the one of that name. ``OSError`` ENOENT where there is none."""
+        control = self._controls.get(name)
+        if control is None:
+            known = ", ".join(self._controls)
+            raise os_error(errno.ENOENT, f"no such file or directory: no congestion control {name!r} among {known}")
+        return control
+
+    def names(self) -> list[str]:
+        """List them (``tcp_available_congestion_control``)."""
+        return list(self._controls)
+
+
+def name_of(control: CongestionControl) -> str:
+    """Give a control's name, also where a class written in plain Python sets it in its body."""
+    name: object = getattr(control, "name", "")
+    return str(name)
