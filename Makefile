@@ -66,11 +66,13 @@ docs: $(VENV)/made
 	@echo "estab: open site/index.html"
 
 build: $(VENV)/test-tools
-	rm -rf dist build/fresh
-	$(BIN)/python -m build --outdir dist .
-	$(BIN)/python -m venv build/fresh
-	build/fresh/bin/python -m pip --disable-pip-version-check --quiet install dist/*.whl
-	cd build/fresh && bin/estab --version && bin/estab tour handshake
+	@echo "estab: building the source distribution, and the wheel from it; compiling takes some minutes (build/log)"
+	@rm -rf dist build/fresh && mkdir -p build
+	@$(BIN)/python -m build --outdir dist . >build/log 2>&1 || { tail -n 40 build/log; exit 1; }
+	@$(BIN)/python -m venv build/fresh
+	@build/fresh/bin/python -m pip --disable-pip-version-check --quiet install dist/*.whl
+	@ls dist
+	cd build/fresh && bin/estab --version && bin/estab tour handshake | head -n 20
 
 clean:
 	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis src/*.egg-info
