@@ -18,10 +18,13 @@ from estab.messages import (
     Channel,
     CloseWaitWatch,
     Delimited,
+    Drained,
     EndOfStream,
     Heartbeat,
     PeerLost,
+    Stopped,
     Stuck,
+    serve,
     serve_asyncio,
 )
 
@@ -163,7 +166,7 @@ def test_a_server_under_asyncio_lets_a_peer_go_that_answers_no_ping_and_cleans_u
         lost.append(net.now)
 
     @server.run
-    async def serve() -> tuple[int, int, float]:
+    async def run() -> tuple[int, int, float]:
         running = await serve_asyncio(handle, ("", 80), line, heartbeat=BEAT)
         await asyncio.sleep(100)
         finished, stopped = running.finished, await running.stop("10s")
@@ -177,9 +180,40 @@ def test_a_server_under_asyncio_lets_a_peer_go_that_answers_no_ping_and_cleans_u
                 pass
 
     net.run()
-    finished, done, at = serve.result()
+    finished, done, at = run.result()
     assert (finished, done, at) == (1, 1, 100.0)
     assert lost == [pytest.approx(15 + 30, abs=1)]
+
+
+def test_a_server_in_threads_releases_at_once_and_cleans_up_in_virtual_time(net: estab.Network) -> None:
+    server, client = net.host("server"), net.host("client")
+    net.link(server, client, delay="20ms")
+    cleaned: list[float] = []
+
+    def handle(channel: Channel) -> None:
+        channel.defer(lambda: (time.sleep(40), cleaned.append(net.now)))
+        for message in channel:
+            channel.send(message.upper())
+
+    @server.run
+    def run() -> Stopped:
+        running = serve(handle, ("", 80), line)
+        time.sleep(20)
+        return running.stop(grace="60s")
+
+    @client.run(start="1s")
+    def call() -> float:
+        with Channel(socket.create_connection(("server", 80)), line()) as channel:
+            channel.send(b"hello")
+            assert channel.receive() == b"HELLO"
+            channel.send_eof()
+            assert list(channel) == []
+        return net.now
+
+    net.run()
+    assert call.result() < 1.5, "the server's end came though its clean-up takes 40 s"
+    assert cleaned == [pytest.approx(41, abs=0.5)]
+    assert run.result().clean_up == Drained(done=1, failed=0, by_caller=0, unfinished=())
 
 
 def test_the_watch_names_a_hosts_sockets_and_the_lines_that_hold_them(net: estab.Network) -> None:
@@ -187,7 +221,7 @@ def test_the_watch_names_a_hosts_sockets_and_the_lines_that_hold_them(net: estab
     net.link(server, client, delay="20ms")
 
     @server.run
-    def serve() -> None:
+    def hold() -> None:
         with socket.create_server(("", 80)) as listener:
             reads, waits = listener.accept()[0], listener.accept()[0]
         with reads, waits:
