@@ -186,7 +186,7 @@ def test_names_of_the_network_are_looked_up_in_every_way(net: Network, b: Node) 
             socket.getaddrinfo("a", 80, flags=socket.AI_NUMERICHOST)
         with pytest.raises(socket.herror):
             socket.gethostbyaddr("10.9.9.9")
-        assert socket.if_nameindex() == [(0, "lo"), (1, "eth0")]
+        assert socket.if_nameindex() == [(1, "eth0")]
         assert (socket.if_nametoindex("eth0"), socket.if_indextoname(1)) == (1, "eth0")
 
     net.run()
@@ -206,7 +206,7 @@ def test_socketpair_and_fromfd_work_on_one_host(net: Network, a: Node) -> None:
                 assert first.recv(10) == b"pong"
         number = socket.socket().detach()
         socket.close(number)
-        with pytest.raises(OSError, match="no detached socket"):
+        with pytest.raises(OSError, match="not open"):
             socket.socket(fileno=number)
 
     net.run()

@@ -337,7 +337,7 @@ def test_a_socket_that_is_dropped_is_warned_about_and_closed(net: Network, a: No
         caller.connect(("b", 80))
         accepted, _ = listener.accept()
         with accepted:
-            with pytest.warns(ResourceWarning, match=r"unclosed <estab\.sockets\.socket\.Socket fd=3 on a"):
+            with pytest.warns(ResourceWarning, match=r"unclosed <estab\.sockets\.socket\.Socket .* fd 3 of a, ESTAB"):
                 del caller
             assert accepted.recv(1) == b""
 
@@ -371,18 +371,40 @@ def test_lingering_close_waits_for_the_acknowledgment(net: Network, a: Node, b: 
 def test_repr_says_where_and_in_which_state(a: Node, b: Node) -> None:
     with connected(a, b) as (caller, accepted):
         port = caller.getsockname()[1]
-        assert repr(accepted) == (f"<estab.sockets.socket.Socket fd=4 on b, AF_INET, SOCK_STREAM, "
-                                  f"10.0.0.2:80>10.0.0.1:{port} (ESTABLISHED)>")
-    assert repr(caller) == "<estab.sockets.socket.Socket [closed]>"
+        assert repr(accepted) == ("<estab.sockets.socket.Socket family=2, type=1, proto=0, laddr=('10.0.0.2', 80), "
+                                  f"raddr=('10.0.0.1', {port}), fd 4 of b, ESTABLISHED>")
+        assert f" fd={accepted.fileno()}, " in repr(accepted)
+    assert repr(caller) == "<estab.sockets.socket.Socket [closed] family=2, type=1, proto=0>"
 
 
-def test_it_is_not_pickled_nor_inherited(a: Node) -> None:
+def test_it_is_not_pickled(a: Node) -> None:
+    with a.socket() as sock, pytest.raises(TypeError, match="cannot pickle 'Socket' object"):
+        pickle.dumps(sock)
+
+
+def test_a_number_can_be_shared_as_by_socket_fileno(a: Node) -> None:
+    sock = a.socket()
+    with a.installed():
+        again = socket.socket(fileno=sock.fileno())
+        again.close()
+        with pytest.raises(OSError, match="closed") as caught:
+            sock.close()
+        assert caught.value.errno == errno.EBADF
+        with pytest.raises(OSError, match="non-socket") as caught:
+            socket.socket(fileno=2)
+        assert caught.value.errno == errno.ENOTSOCK
+        with pytest.raises(OSError, match="not open") as caught:
+            socket.socket(fileno=1_000_000)
+        assert caught.value.errno == errno.EBADF
+
+
+def test_the_descriptor_shows_whether_the_socket_waits(a: Node) -> None:
     with a.socket() as sock:
-        with pytest.raises(TypeError, match="cannot pickle 'Socket' object"):
-            pickle.dumps(sock)
-        assert sock.get_inheritable() is False
-        with pytest.raises(OSError, match="inherit"):
-            sock.set_inheritable(True)
+        assert os.get_blocking(sock.fileno())
+        sock.settimeout(1)
+        assert not os.get_blocking(sock.fileno())
+        sock.setblocking(True)
+        assert os.get_blocking(sock.fileno())
 
 
 @pytest.mark.parametrize(("arguments", "number"), [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket as os_socket
 from typing import TYPE_CHECKING, Any
 
-from estab.sockets.names import lookup
+from estab.sockets.names import interface_index, lookup
 from estab.wire.address import format_address
 
 if TYPE_CHECKING:
@@ -29,14 +29,6 @@ def numeric(kernel: Kernel, family: int, address: Any, call: str) -> Any:
     zone = host.partition("%")[2]
     text = format_address(lookup(kernel, host, family)[0])
     if zone and len(address) < 4:
-        index = int(zone) if zone.isdigit() else _interface_index(kernel, zone)
+        index = interface_index(kernel, zone)
         return (text, address[1], address[2] if len(address) > 2 else 0, index)
     return (text, *address[1:])
-
-
-def _interface_index(kernel: Kernel, name: str) -> int:
-    interface = kernel.host.find_interface(name)
-    if interface is None:
-        text = f"Name or service not known: no interface {name!r} on {kernel.name}"
-        raise os_socket.gaierror(os_socket.EAI_NONAME, text)
-    return interface.index

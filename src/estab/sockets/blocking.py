@@ -93,6 +93,7 @@ class Blocking(os_socket.socket):
                 raise ValueError("Invalid value NaN (not a number)")
             if value < 0:
                 raise ValueError("Timeout value out of range")
+        self.descriptor  # noqa: B018 - raises EBADF once closed
         self._timeout = value
 
     def getblocking(self) -> bool:
@@ -101,7 +102,7 @@ class Blocking(os_socket.socket):
 
     def setblocking(self, flag: bool) -> None:
         """Have calls wait for ever, or never."""
-        self._timeout = None if flag else 0.0
+        self.settimeout(None if flag else 0.0)
 
     # --- trying and waiting
 

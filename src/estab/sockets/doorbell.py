@@ -25,7 +25,7 @@ _ONE: Final = (1).to_bytes(8, sys.byteorder)
 class Doorbell:
     """One real descriptor for one descriptor of a host. ``close`` gives it back."""
 
-    def __init__(self, descriptor: Descriptor, watches: Watches) -> None:
+    def __init__(self, descriptor: Descriptor, watches: Watches, is_blocking: bool) -> None:
         self._descriptor = descriptor
         self._is_ringing = False
         self._rope = -1
@@ -33,6 +33,7 @@ class Doorbell:
             self.number = self._rope = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         else:
             self.number, self._rope = os.pipe()
+        self.set_blocking(is_blocking)
         self._watches = watches
         watches.add(descriptor.fd, self)
         self.follow()
@@ -51,6 +52,10 @@ class Doorbell:
                 os.write(self._rope, _ONE)
             else:
                 os.read(self.number, 8)
+
+    def set_blocking(self, is_blocking: bool) -> None:
+        """Show by O_NONBLOCK whether the socket waits, for those who look."""
+        os.set_blocking(self.number, is_blocking)
 
     def close(self) -> None:
         """Give the real descriptor back."""

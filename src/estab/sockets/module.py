@@ -93,7 +93,8 @@ class _Patch:
 
 
 _lock: Final = threading.RLock()
-_new_socket: Final = socket.socket.__new__
+_socket_class: Final = socket.socket
+_new_socket: Final = _socket_class.__new__
 _mixtures: dict[type[socket.socket], type[Socket]] = {}
 
 
@@ -186,7 +187,7 @@ def _new(cls: type[socket.socket], *args: Any, **kwargs: Any) -> socket.socket:
     """Stand in for ``socket.socket.__new__``: a program of a host gets a socket of that host."""
     if current() is None or issubclass(cls, Socket):
         return _new_socket(cls)
-    if cls is socket.socket:
+    if cls is _socket_class:
         return _new_socket(Socket)
     mixture = _mixtures.get(cls)
     if mixture is None:
@@ -203,7 +204,7 @@ def _apply() -> None:
     _patches.applied.append(_Patch(threading, "excepthook", hook, threads.quiet_excepthook(hook, current)))
     for patch in _patches.applied:
         patch.apply()
-    socket.socket.__new__ = _new  # type: ignore[method-assign,assignment]
+    _socket_class.__new__ = _new  # type: ignore[method-assign,assignment]
     _scan({id(patch.original): patch for patch in _functions()})
     for patch in _patches.early:
         if vars(patch.owner).get(patch.name) is patch.original:
@@ -211,7 +212,7 @@ def _apply() -> None:
 
 
 def _undo() -> None:
-    del socket.socket.__new__
+    del _socket_class.__new__
     for patch in reversed(_patches.applied):
         patch.undo()
     # Modules that were imported meanwhile took the stand-ins by name.

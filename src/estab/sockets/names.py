@@ -13,7 +13,9 @@ from estab.wire.address import format_address, parse_address
 if TYPE_CHECKING:
     from estab.sockets.kernel import Kernel
 
-__all__ = ["getaddrinfo", "gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getnameinfo", "lookup"]
+__all__ = [
+    "getaddrinfo", "gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getnameinfo", "interface_index", "lookup",
+]
 
 AddrInfo = tuple[os_socket.AddressFamily, os_socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]
 
@@ -56,8 +58,8 @@ def getaddrinfo(kernel: Kernel, host: Any, port: Any, family: int = 0, type: int
     addresses = _passive(flags, family) if text is None else _active(kernel, text, family, flags)
     name = text or "" if flags & os_socket.AI_CANONNAME else ""
     result: list[AddrInfo] = []
+    scope = interface_index(kernel, (text or "").partition("%")[2])
     for address in addresses:
-        scope = _scope(text)
         for kind, protocol in kinds:
             shown = format_address(address)
             sockaddr = (shown, number) if len(address) == 4 else (shown, number, 0, scope)
@@ -89,6 +91,11 @@ def getnameinfo(kernel: Kernel, sockaddr: Any, flags: int = 0) -> tuple[str, str
     if not isinstance(sockaddr, tuple):
         raise TypeError("getnameinfo() argument 1 must be a tuple")
     host, port = sockaddr[0], sockaddr[1]
+    if len(sockaddr) > 2 and not 0 <= sockaddr[2] <= 0xFFFFF:
+        raise OverflowError("getnameinfo(): flowinfo must be 0-1048575.")
+    scope = sockaddr[3] if len(sockaddr) > 3 else 0
+    if scope and 0 < scope < len(kernel.host.interfaces) and "%" not in host:
+        host = f"{host}%{kernel.host.interfaces[scope].name}"
     try:
         address = parse_address(host.partition("%")[0])
     except ValueError:
@@ -122,9 +129,15 @@ def _passive(flags: int, family: int) -> list[bytes]:
     return [address for address in (v4, v6) if family in (os_socket.AF_UNSPEC, _FAMILY_OF[len(address)])]
 
 
-def _scope(text: str | None) -> int:
-    zone = (text or "").partition("%")[2]
-    return int(zone) if zone.isdigit() else 0
+def interface_index(kernel: Kernel, zone: str) -> int:
+    """Give the interface that an address names behind its ``%``, by number or name; 0 where it names none."""
+    if not zone or zone.isdigit():
+        return int(zone or 0)
+    interface = kernel.host.find_interface(zone)
+    if interface is None:
+        text = f"Name or service not known: no interface {zone!r} on {kernel.name}"
+        raise os_socket.gaierror(os_socket.EAI_NONAME, text)
+    return interface.index
 
 
 def _port(port: Any, protocol: int, flags: int) -> int:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from estab.host.files import Descriptor
     from estab.sockets.socket import Socket
 
-__all__ = ["Epoll", "Interests", "Poll", "deadline_from", "describe", "find_socket", "is_serving", "select"]
+__all__ = [
+    "Epoll", "Interests", "Poll", "deadline_from", "describe", "find_socket", "is_closed", "is_serving", "select",
+]
 
 _ALWAYS: Final = POLLERR | POLLHUP
 _READ: Final = POLLIN | POLLHUP | POLLERR
@@ -266,7 +268,7 @@ class Poll:
         kernel = self._kernel
         timeout_s = None if timeout is None or timeout < 0 else timeout * MS / SECOND
         with kernel.lock:
-            gone = [number for number in self._asked if number not in kernel.by_number and _is_closed(number)]
+            gone = [number for number in self._asked if number not in kernel.by_number and is_closed(number)]
             if gone:
                 return [(number, POLLNVAL) for number in gone]
             asked = [
@@ -352,7 +354,7 @@ def _number(fd: Any) -> int:
     return int(number)
 
 
-def _is_closed(number: int) -> bool:
+def is_closed(number: int) -> bool:
     """Tell whether a number is no open descriptor of the operating system either."""
     poll = _os_poll()
     poll.register(number, 0)

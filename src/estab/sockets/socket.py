@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import socket as os_socket
@@ -25,7 +26,7 @@ from estab.sockets.calls import told, told_option
 from estab.sockets.doorbell import Doorbell
 from estab.sockets.kernel import Wait, current
 from estab.sockets.options import get_option, set_option
-from estab.sockets.poll import describe
+from estab.sockets.poll import describe, is_closed
 from estab.sockets.transfer import READ, WRITE, Transfer
 from estab.tcp.state import State
 from estab.units import SECOND
@@ -59,7 +60,7 @@ class Socket(Transfer):
         self._closed = False
         self._timeout = os_socket.getdefaulttimeout()
         if fileno is not None:
-            self._adopt(fileno)
+            self._adopt(fileno, family, type, proto)
             return
         kind = os_socket.SOCK_STREAM if type == -1 else type & ~(_NONBLOCK | _CLOEXEC)
         if type != -1 and type & _NONBLOCK:
@@ -81,27 +82,29 @@ class Socket(Transfer):
             with kernel.lock:
                 self._file = File(kernel.host.socket(host_family, int(kind), kernel.now_ns()))
                 kernel.flush()
-            self._family, self._kind, self._proto = os_socket.AddressFamily(family), os_socket.SocketKind(kind), proto
+            self._family, self._kind, self._proto = _family(family), _kind(kind), proto
             telling.returned(self.fd, f"<fd {self.fd}>")
 
-    def _adopt(self, number: int) -> None:
-        """Take over what ``detach`` let go of."""
+    def _adopt(self, number: int, family: int, kind: int, proto: int) -> None:
+        """Take the descriptor of that number: what ``detach`` let go of; or share it with the socket that has it."""
         if not isinstance(number, int):
             raise TypeError(f"an integer is required (got type {number.__class__.__name__})")
         if number < 0:
             raise ValueError("negative file descriptor")
-        left = self.kernel.detached.pop(number, None)
-        if left is None:
-            raise os_error(errno.EBADF, f"bad file descriptor: {number} is no detached socket of {self.kernel.name}")
-        self._become(left)
-
-    def _become(self, other: Socket) -> None:
-        """Take over another socket's descriptor; the other is left with nothing."""
-        self._family, self._kind, self._proto = other._family, other._kind, other._proto
+        kernel = self.kernel
+        left = kernel.detached.pop(number, None)
+        other = left or kernel.by_number.get(number)
+        if other is None:
+            if is_closed(number):
+                raise os_error(errno.EBADF, f"bad file descriptor: {number} is not open")
+            raise os_error(errno.ENOTSOCK, f"socket operation on non-socket: {number} is not of host {kernel.name}")
+        self._family = other._family if family == -1 else _family(family)
+        self._kind = other._kind if kind == -1 else _kind(kind)
+        self._proto = other._proto if proto == -1 else proto
         self._file, self._doorbell = other._file, other._doorbell
-        other._file = other._doorbell = None
-        if self._doorbell is not None:
-            self.kernel.by_number[self._doorbell.number] = self
+        kernel.by_number[number] = self
+        if left is not None:
+            left._file = left._doorbell = None
 
     @staticmethod
     def _wrap(kernel: Kernel, file: File, like: Socket) -> Socket:
@@ -141,27 +144,30 @@ class Socket(Transfer):
         if file is None or file.descriptor.fd < 0:
             return -1
         if self._doorbell is None:
-            self._doorbell = Doorbell(file.descriptor, self.kernel.watches)
+            self._doorbell = Doorbell(file.descriptor, self.kernel.watches, self._timeout is None)
             file.doorbells.append(self._doorbell)
             self.kernel.by_number[self._doorbell.number] = self
         return self._doorbell.number
 
-    def get_inheritable(self) -> bool:
-        """Tell whether a child process gets the socket: never."""
-        return False
-
-    def set_inheritable(self, inheritable: bool) -> None:
-        """Refuse: a child process can't have a socket of a host."""
-        if inheritable:
-            raise os_error(errno.ENOTSUP, "not supported: a child process can't inherit a socket of a host of estab")
+    def settimeout(self, value: float | None) -> None:
+        """Set the timeout of all calls that wait, in seconds. Past it they raise ``TimeoutError``."""
+        super().settimeout(value)
+        if self._doorbell is not None:
+            self._doorbell.set_blocking(value is None)
 
     def __repr__(self) -> str:
         name = f"{self.__class__.__module__}.{self.__class__.__qualname__}"
         file = self._file
+        kind = f"family={int(self._family)}, type={int(self._kind)}, proto={self._proto}"
         if file is None or file.descriptor.fd < 0:
-            return f"<{name} [closed]>"
-        what = f"{self._family.name}, {self._kind.name}, {describe(file.descriptor)}"
-        return f"<{name} fd={self.fd} on {self.kernel.name}, {what}>"
+            return f"<{name} [closed] {kind}>"
+        host = file.descriptor
+        number = f"fd={self._doorbell.number}, " if self._doorbell is not None else ""
+        ends = f"laddr={host.getsockname()}"
+        with contextlib.suppress(OSError):
+            ends += f", raddr={host.getpeername()}"
+        state = f", {self.state}" if isinstance(host, StreamSocket) else ""
+        return f"<{name} {number}{kind}, {ends}, fd {host.fd} of {self.kernel.name}{state}>"
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         raise TypeError(f"cannot pickle {self.__class__.__name__!r} object")
@@ -177,7 +183,7 @@ class Socket(Transfer):
     @told
     def listen(self, backlog: SupportsIndex = 128, /) -> None:
         """Take connections from now on. Again: change the backlog."""
-        host, limit = self._stream("listen"), max(0, backlog.__index__())
+        host, limit = self._stream("listen"), max(0, _c_int(backlog))
         self._call(lambda now_ns: host.listen(limit, now_ns))
 
     @told
@@ -241,8 +247,8 @@ class Socket(Transfer):
     @told
     def shutdown(self, how: int, /) -> None:
         """End sending, receiving or both."""
-        host = self.descriptor
-        self._call(lambda now_ns: host.shutdown(how, now_ns))
+        host, sides = self.descriptor, _c_int(how)
+        self._call(lambda now_ns: host.shutdown(sides, now_ns))
 
     @told
     def close(self) -> None:
@@ -251,8 +257,10 @@ class Socket(Transfer):
 
     def _real_close(self, _ss: Any = None) -> None:
         file = self._let_go()
-        if file is not None and file.users == 0 and file.descriptor.fd >= 0:
+        if file is not None and file.users <= 0:
             kernel, host = self.kernel, file.descriptor
+            if host.fd < 0:
+                raise os_error(errno.EBADF, "bad file descriptor: another socket that shared it has closed it")
             with kernel.lock:
                 if isinstance(host, StreamSocket) and host.linger and self._timeout != 0.0:
                     self._linger(host, host.linger)
@@ -266,7 +274,7 @@ class Socket(Transfer):
         self._file = self._doorbell = None
         if file is not None:
             file.users -= 1
-            if doorbell is not None:
+            if doorbell is not None and doorbell in file.doorbells:
                 file.doorbells.remove(doorbell)
                 self.kernel.by_number.pop(doorbell.number, None)
                 doorbell.close()
@@ -292,8 +300,9 @@ class Socket(Transfer):
         file = self._file
         if file is not None and number >= 0:
             left = self._wrap(self.kernel, file, self)
-            left._become(self)
-            self.kernel.detached[number] = left
+            left._doorbell = self._doorbell
+            self._file = self._doorbell = None
+            self.kernel.detached[number] = self.kernel.by_number[number] = left
         return number
 
     def dup(self) -> Socket:
@@ -388,9 +397,25 @@ class Socket(Transfer):
                 raise os_error(errno.EPIPE, f"broken pipe: {host.outq_bytes} bytes of {host.text()} unacknowledged")
 
 
-def _family(number: int) -> int:
-    return os_socket.AddressFamily(number) if number in set(os_socket.AddressFamily) else number
+def _family(number: int) -> os_socket.AddressFamily:
+    """Give a family's name where it has one, as ``socket.socket`` does."""
+    try:
+        return os_socket.AddressFamily(number)
+    except ValueError:
+        return number  # type: ignore[return-value]
 
 
-def _kind(number: int) -> int:
-    return os_socket.SocketKind(number) if number in set(os_socket.SocketKind) else number
+def _kind(number: int) -> os_socket.SocketKind:
+    """Give a kind's name where it has one."""
+    try:
+        return os_socket.SocketKind(number)
+    except ValueError:
+        return number  # type: ignore[return-value]
+
+
+def _c_int(value: SupportsIndex) -> int:
+    """Read an argument that goes into a C ``int``."""
+    number = value.__index__()
+    if not -(2**31) <= number < 2**31:
+        raise OverflowError(f"{number} does not fit into a C int")
+    return number

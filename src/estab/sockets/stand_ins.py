@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import random as os_random
 import select as os_select
 import socket as os_socket
@@ -14,6 +15,7 @@ import time as os_time
 import weakref
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
+from operator import index as _index
 from typing import TYPE_CHECKING, Any, Final
 
 from estab.errors import os_error
@@ -78,28 +80,39 @@ def _fromfd(kernel: Kernel, fd: int, family: int, type: int, proto: int = 0) -> 
 
 
 def _close(kernel: Kernel, fd: int) -> None:
-    Socket(fileno=fd, kernel=kernel).close()
+    number = _index(fd)
+    if number < 0:
+        raise os_error(errno.EBADF)
+    Socket(fileno=number, kernel=kernel).close()
 
 
 def _dup(kernel: Kernel, fd: int) -> int:
     return _fromfd(kernel, fd, 0, 0).detach()
 
 
+def _sethostname(kernel: Kernel, name: str) -> None:
+    raise os_error(errno.EPERM, f"operation not permitted: host {kernel.name} has its name from whoever made it")
+
+
 def _if_nameindex(kernel: Kernel) -> list[tuple[int, str]]:
-    return [(interface.index, interface.name) for interface in kernel.host.interfaces]
+    """List the interfaces with a number; lo has none, as its addresses need no scope."""
+    return [(interface.index, interface.name) for interface in kernel.host.interfaces if interface.index]
 
 
-def _if_nametoindex(kernel: Kernel, name: str) -> int:
-    interface = kernel.host.find_interface(name)
-    if interface is None:
+def _if_nametoindex(kernel: Kernel, name: str | bytes) -> int:
+    interface = kernel.host.find_interface(os.fsdecode(name))
+    if interface is None or not interface.index:
         raise OSError(f"no interface with this name: {name!r} on host {kernel.name}")
     return interface.index
 
 
 def _if_indextoname(kernel: Kernel, index: int) -> str:
-    if not 0 <= index < len(kernel.host.interfaces):
-        raise os_error(errno.ENXIO)
-    return kernel.host.interfaces[index].name
+    number = _index(index)
+    if number < 0:
+        raise OverflowError("can't convert negative value to unsigned int")
+    if not 0 < number < len(kernel.host.interfaces):
+        raise os_error(errno.ENXIO, f"no such device or address: host {kernel.name} has no interface {number}")
+    return kernel.host.interfaces[number].name
 
 
 def socket_stand_ins() -> dict[str, StandIn]:
@@ -107,9 +120,9 @@ def socket_stand_ins() -> dict[str, StandIn]:
     return {
         "getaddrinfo": names.getaddrinfo, "gethostbyname": names.gethostbyname,
         "gethostbyname_ex": names.gethostbyname_ex, "gethostbyaddr": names.gethostbyaddr,
-        "getnameinfo": names.getnameinfo, "gethostname": _gethostname, "socketpair": _socketpair, "fromfd": _fromfd,
-        "dup": _dup, "close": _close, "if_nameindex": _if_nameindex, "if_nametoindex": _if_nametoindex,
-        "if_indextoname": _if_indextoname,
+        "getnameinfo": names.getnameinfo, "gethostname": _gethostname, "sethostname": _sethostname,
+        "socketpair": _socketpair, "fromfd": _fromfd, "dup": _dup, "close": _close, "if_nameindex": _if_nameindex,
+        "if_nametoindex": _if_nametoindex, "if_indextoname": _if_indextoname,
     }
 
 

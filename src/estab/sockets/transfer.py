@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import socket as os_socket
 from collections.abc import Iterable
-from typing import Any, Final
+from operator import index
+from typing import Any, Final, NoReturn
 
 from estab.abi import MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC, MSG_WAITALL, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP
 from estab.errors import os_error
+from estab.host.sockaddr import read_sockaddr
 from estab.host.stream import StreamSocket
 from estab.host.udp import DatagramSocket
 from estab.sockets.addresses import numeric
@@ -62,7 +65,7 @@ class Transfer(Blocking):
         self, buffers: Iterable[Any], ancbufsize: int = 0, flags: int = 0, /,
     ) -> tuple[int, list[Any], int, Any]:
         """Receive into several buffers, one after the other. There is no ancillary data."""
-        views = [memoryview(buffer).cast("B") for buffer in buffers]
+        views = [_writable(buffer, "recvmsg_into") for buffer in buffers]
         if ancbufsize < 0:
             raise ValueError("invalid ancillary data buffer length")
         data, address, result_flags = self._recv(sum(map(len, views)), flags, "recvmsg_into")
@@ -110,7 +113,7 @@ class Transfer(Blocking):
         return bytes(got)
 
     def _recv_into(self, buffer: Any, size: int, flags: int, name: str) -> tuple[int, Any]:
-        with memoryview(buffer) as whole, whole.cast("B") as view:
+        with _writable(buffer, name) as view:
             if size < 0:
                 raise ValueError(f"negative buffersize in {name}")
             if size > len(view):
@@ -125,14 +128,14 @@ class Transfer(Blocking):
     @told
     def send(self, data: Any, flags: int = 0, /) -> int:
         """Copy into the send buffer as much as there is room for, waiting for some. Returns how much."""
-        with memoryview(data) as whole, whole.cast("B") as view:
+        with _readable(data) as view:
             return self._send(view, flags, "send", self._deadline())
 
     @told
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         """Copy everything into the send buffer, waiting for room. The timeout is for the whole."""
         deadline_ns = self._deadline()
-        with memoryview(data) as whole, whole.cast("B") as view:
+        with _readable(data) as view:
             if len(view) == 0 or not isinstance(self.descriptor, StreamSocket):
                 self._send(view, flags, "sendall", deadline_ns)
                 return
@@ -147,26 +150,24 @@ class Transfer(Blocking):
         if len(args) not in (1, 2):
             raise TypeError(f"sendto() takes 2 or 3 arguments ({len(args) + 1} given)")
         flags, address = (0, args[0]) if len(args) == 1 else args
-        if not isinstance(flags, int):
-            raise TypeError(f"'{flags.__class__.__name__}' object cannot be interpreted as an integer")
-        with memoryview(data) as whole, whole.cast("B") as view:
-            return self._sendto(view, flags, address, "sendto")
+        with _readable(data) as view:
+            return self._sendto(view, index(flags), address, "sendto")
 
     @told
     def sendmsg(
         self, buffers: Iterable[Any], ancdata: Iterable[Any] = (), flags: int = 0, address: Any = None, /,
     ) -> int:
         """Send several buffers as one. Ancillary data is refused."""
-        if list(ancdata):
+        view = memoryview(b"".join(_readable(buffer) for buffer in buffers))
+        if _check_ancillary(ancdata):
             raise os_error(errno.EINVAL, "invalid argument: sendmsg: a host of estab takes no ancillary data")
-        view = memoryview(b"".join(memoryview(buffer).cast("B") for buffer in buffers))
         if address is not None:
-            return self._sendto(view, flags, address, "sendmsg")
-        return self._send(view, flags, "sendmsg", self._deadline())
+            return self._sendto(view, index(flags), address, "sendmsg")
+        return self._send(view, index(flags), "sendmsg", self._deadline())
 
-    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """Send a file's bytes, waiting as ``sendall`` does. Returns how many were sent."""
-        return self._sendfile_use_send(file, offset, count)  # type: ignore[attr-defined,no-any-return]
+    def _sendfile_use_sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> NoReturn:
+        """Have ``sendfile`` read and send by itself: the operating system can't."""
+        raise os_socket._GiveupOnSendfile("not a socket of the operating system")  # type: ignore[attr-defined]
 
     def _send(self, view: memoryview, flags: int, name: str, deadline_ns: int | None) -> int:
         host = self.descriptor
@@ -193,7 +194,37 @@ class Transfer(Blocking):
 
     def _sendto(self, view: memoryview, flags: int, address: Any, name: str) -> int:
         host = self.descriptor
-        if isinstance(host, StreamSocket):
-            return self._send(view, flags, name, self._deadline())
         target = numeric(self.kernel, self._family, address, name)
+        if isinstance(host, StreamSocket):
+            read_sockaddr(host.family, target, name)
+            return self._send(view, flags, name, self._deadline())
         return self._call(lambda now_ns: host.sendto(bytes(view), target, flags, now_ns))
+
+
+def _readable(data: Any) -> memoryview:
+    """View a program's buffer as bytes."""
+    try:
+        return memoryview(data).cast("B")
+    except TypeError:
+        raise TypeError(f"a bytes-like object is required, not '{type(data).__name__}'") from None
+
+
+def _writable(buffer: Any, name: str) -> memoryview:
+    """View a program's buffer as bytes to be filled."""
+    view = _readable(buffer)
+    if view.readonly:
+        raise TypeError(f"{name}() argument must be read-write bytes-like object, not {type(buffer).__name__}")
+    return view
+
+
+def _check_ancillary(ancdata: Iterable[Any]) -> bool:
+    """Check the shape of ancillary data. Tells whether there is any."""
+    is_any = False
+    for item in ancdata:
+        if not isinstance(item, (tuple, list)) or len(item) != 3:
+            raise TypeError("[sendmsg() ancillary data items] must be sequences of 3: level, type, data")
+        index(item[0])
+        index(item[1])
+        _readable(item[2])
+        is_any = True
+    return is_any
