@@ -190,8 +190,12 @@ def test_a_server_in_threads_releases_at_once_and_cleans_up_in_virtual_time(net:
     net.link(server, client, delay="20ms")
     cleaned: list[float] = []
 
+    def clean() -> None:
+        time.sleep(40)
+        cleaned.append(net.now)
+
     def handle(channel: Channel) -> None:
-        channel.defer(lambda: (time.sleep(40), cleaned.append(net.now)))
+        channel.defer(clean)
         for message in channel:
             channel.send(message.upper())
 
