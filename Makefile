@@ -72,7 +72,8 @@ build: $(VENV)/test-tools
 	@$(BIN)/python -m venv build/fresh
 	@build/fresh/bin/python -m pip --disable-pip-version-check --quiet install dist/*.whl
 	@ls dist
-	cd build/fresh && bin/estab --version && bin/estab tour handshake | head -n 20
+	@cd build/fresh && bin/estab --version && bin/estab tour > tour.txt && head -n 12 tour.txt
+	@echo "..."
 
 clean:
 	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis src/*.egg-info
