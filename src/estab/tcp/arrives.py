@@ -441,7 +441,9 @@ def _take_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
         if tcb.is_orphan and end > tcb.rcv_nxt:
             tcb.context.counters.TcpExtTCPAbortOnData += 1
             tcb.context.drop(DropReason.TCP_ABORT_ON_DATA, tcb.name(), f"{end - tcb.rcv_nxt} bytes")
-            abort(tcb, errno.ECONNRESET, "connection reset: text arrived after close", "text arrived after close")
+            # Linux's form: the reset takes the number that the peer acknowledged, which is the one that it expects.
+            _answer(tcb, segment, "text arrived after close")
+            fail(tcb, errno.ECONNRESET, "connection reset: text arrived after close", "text arrived after close")
             return False
         if tcb.peer_fin_seq != NO_SEQ and seq >= tcb.peer_fin_seq:
             return True  # text beyond the peer's own FIN
