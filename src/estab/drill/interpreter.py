@@ -292,7 +292,7 @@ class Interpreter:
         under_way = self._under_way
         assert under_way is not None
         event, self.event = self.event, under_way.event
-        limit_ns += self.machine.now_ns
+        limit_ns = max(limit_ns + self.machine.now_ns, START_NS + (under_way.end_ns or 0) + limit_ns)
         while not under_way.is_done:
             if not self.machine.step(limit_ns):
                 raise Mismatch(f"{under_way.call.text}: still blocked", under_way.call.text, "no return")
