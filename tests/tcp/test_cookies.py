@@ -143,7 +143,8 @@ def test_the_mss_is_kept_rounded_down_to_the_table(offered: int, kept: int) -> N
 def test_text_on_the_acknowledgment_of_a_cookie_is_taken() -> None:
     peer, listener = always()
     peer.syn(timestamps=True)
-    peer.send(ACK | PSH, data=b"request")
+    (ack,) = peer.send(ACK | PSH, data=b"request")
+    assert ack.ack == 8
     connection = listener.accept()
     assert connection is not None
     assert connection.read(100, False, peer.now_ns) == b"request"

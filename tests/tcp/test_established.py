@@ -353,6 +353,16 @@ def test_only_a_newer_segment_moves_the_send_window() -> None:
     assert peer.connection.snd_wnd == 3000
 
 
+def test_pure_acknowledgments_are_counted_and_no_others() -> None:
+    peer = established()
+    before = peer.counters.TcpExtTCPPureAcks
+    peer.write(b"y")
+    peer.send(ACK)
+    peer.write(b"y")
+    peer.send(ACK, data=b"x")
+    assert peer.counters.TcpExtTCPPureAcks == before + 1
+
+
 # --- text beyond the window
 
 
@@ -395,6 +405,14 @@ def test_urgent_text_of_any_length_is_marked_in_every_segment_up_to_its_end() ->
     peer.send(ACK, ack=end)
     (after,) = peer.write(b"normal again")
     assert not after.segment.flags & URG
+
+
+def test_what_follows_the_urgent_text_is_not_marked() -> None:
+    peer = established(nodelay=True)
+    peer.connection.write_urgent(b"!", peer.now_ns)
+    peer.touch()
+    (after,) = peer.write(b"normal")
+    assert (after.flags, after.segment.urg) == ("P.", 0)
 
 
 def test_an_urgent_end_further_than_the_field_can_tell_is_told_as_far_as_it_can() -> None:
