@@ -18,6 +18,7 @@ from estab.host.ports import Binding
 from estab.tcp.congestion.registry import name_of
 from estab.tcp.connection import Connection
 from estab.tcp.tcb import Tcb
+from estab.units import SECOND
 
 __all__ = ["StreamSettings"]
 
@@ -143,6 +144,18 @@ class StreamSettings(Descriptor):
     @user_timeout_ns.setter
     def user_timeout_ns(self, value: int) -> None:
         self.settings().user_timeout_ns = value
+
+    @property
+    def fin_timeout_ns(self) -> int:
+        """TCP_LINGER2: how long FIN-WAIT-2 lasts once the program has closed; 0 is ``tcp_fin_timeout``."""
+        return self.settings().fin_timeout_ns
+
+    @fin_timeout_ns.setter
+    def fin_timeout_ns(self, value: int) -> None:
+        if not 0 <= value <= 120 * SECOND:
+            raise os_error(errno.EINVAL, f"invalid argument: TCP_LINGER2 is 0 to 120 seconds, not {value / SECOND}")
+        tcb = self.settings()
+        tcb.fin_timeout_ns = value if value > 0 else tcb.context.config.tcp_fin_timeout_ns
 
     @property
     def syn_retries(self) -> int:

@@ -178,6 +178,7 @@ _TCP: Final = {
     "TCP_KEEPIDLE": _number("keep_idle_ns", _STREAM, SECOND, 1, 32767),
     "TCP_KEEPINTVL": _number("keep_interval_ns", _STREAM, SECOND, 1, 32767),
     "TCP_KEEPCNT": _number("keep_count", _STREAM, 1, 1, 127),
+    "TCP_LINGER2": _number("fin_timeout_ns", _STREAM, SECOND, 0, 120),
     "TCP_SYNCNT": _number("syn_retries", _STREAM),
     "TCP_USER_TIMEOUT": _number("user_timeout_ns", _STREAM, MS),
     "TCP_QUICKACK": _flag("quickack", _STREAM),

@@ -184,6 +184,7 @@ def establish(tcb: Tcb, now_ns: i64) -> None:
     tcb.tune_ns = now_ns
     tcb.tune_space_bytes = min(config.tcp_initial_cwnd * mss, tcb.receive_buffer_bytes // 4)  # half of the first window
     tcb.last_received_ns = now_ns
+    tcb.last_text_ns = now_ns  # "since text last came" counts from here
     if tcb.congestion.is_needed_from_start():
         tcb.control(now_ns)
     if tcb.keepalive:
@@ -420,7 +421,7 @@ def _after_acknowledgment(tcb: Tcb, now_ns: i64) -> bool:
     if state == abi.FIN_WAIT_1:
         set_state(tcb, abi.FIN_WAIT_2, "our FIN is acknowledged")
         if tcb.is_orphan:
-            tcb.linger_ns = now_ns + tcb.context.config.tcp_fin_timeout_ns
+            tcb.linger_ns = now_ns + tcb.fin_timeout_ns
     elif state == abi.CLOSING:
         set_state(tcb, abi.TIME_WAIT, "our FIN is acknowledged")
         return False

@@ -31,6 +31,7 @@ class Config:
         self.tcp_timestamps: bool = True
         self.tcp_sack: bool = True
         self.tcp_window_scaling: bool = True
+        self.tcp_bsd_option_order: bool = False
         # Buffers: least, default, most.
         self.tcp_rmem: tuple[int, int, int] = (4096, 131072, 6291456)
         self.tcp_wmem: tuple[int, int, int] = (4096, 16384, 4194304)

@@ -187,7 +187,7 @@ class Connection(Tcb):
         self.shutdown_write(now_ns)
         self.received = None
         if self.state == abi.FIN_WAIT_2:
-            self.linger_ns = now_ns + self.context.config.tcp_fin_timeout_ns
+            self.linger_ns = now_ns + self.fin_timeout_ns
         if self.keepalive_ns != NEVER and self.in_flight_count() == 0 and self.unsent is None:
             self.keepalive_ns = now_ns + self.keep_idle_ns
 

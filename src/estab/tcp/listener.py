@@ -536,6 +536,7 @@ def inherit(child: Connection, parent: Connection) -> None:
     child.keep_interval_ns = parent.keep_interval_ns
     child.keep_count = parent.keep_count
     child.user_timeout_ns = parent.user_timeout_ns
+    child.fin_timeout_ns = parent.fin_timeout_ns
     child.is_oob_inline = parent.is_oob_inline
     child.user_mss = parent.user_mss
     child.tos = parent.tos

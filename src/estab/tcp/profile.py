@@ -1,7 +1,7 @@
 """What other systems choose where the RFCs leave a choice, as settings of a stack.
 
-``profile_config("freebsd")`` gives a ``Config`` that behaves as that system does on the wire: how options are laid out,
-how large windows and buffers are, how long things last.
+``profile_config("freebsd")`` gives a ``Config`` that looks like that system on the wire: the order of options, the
+sizes of windows and buffers, how long things last. What a system does by other code than ours is not copied.
 """
 
 from __future__ import annotations
@@ -16,19 +16,38 @@ PROFILES: tuple[str, ...] = ("estab", "linux", "freebsd")
 
 
 def profile_config(name: str) -> Config:
-    """Give the settings of a system. ``ValueError`` where no profile has that name."""
+    """Give the settings of a system, fresh each time. ``ValueError`` where no profile has that name."""
     if name not in PROFILES:
         raise ValueError(f"profile: {name!r} is not one of {', '.join(PROFILES)}")
     config = Config()
     if name == "linux":
-        config.tcp_syn_retries = 6
-        config.tcp_rfc1337 = False
+        _set_linux(config)
     elif name == "freebsd":
-        config.tcp_rmem = (4096, 65536, 2097152)
-        config.tcp_wmem = (4096, 32768, 2097152)
-        config.tcp_rto_min_ns = 30 * MS
-        config.tcp_rto_max_ns = 64 * SECOND
-        config.tcp_timewait_ns = 60 * SECOND
-        config.tcp_quick_acks = 0
-        config.tcp_syncookies = "when full"
+        _set_freebsd(config)
     return config
+
+
+def _set_linux(config: Config) -> None:
+    """Ours are Linux's but for these, where an RFC asks for more."""
+    config.tcp_syn_retries = 6
+    config.tcp_rfc1337 = False
+
+
+def _set_freebsd(config: Config) -> None:
+    """FreeBSD 14: scale 6 from ``kern.ipc.maxsockbuf``, no quick acknowledgments, the slop in its timeouts."""
+    config.tcp_bsd_option_order = True
+    config.tcp_rmem = (4096, 131072, 2097152)  # of which half is window: 65535, as recvspace gives there
+    config.tcp_wmem = (4096, 32768, 2097152)
+    config.rmem_max = 2097152
+    config.wmem_max = 2097152
+    config.tcp_rto_min_ns = 230 * MS  # rexmit_min and rexmit_slop
+    config.tcp_rto_max_ns = 64 * SECOND
+    config.tcp_retries2 = 12
+    config.tcp_syn_retries = 4  # until keepinit's 75 seconds are over
+    config.tcp_synack_retries = 3
+    config.tcp_quick_acks = 0
+    config.tcp_delack_ns = 40 * MS
+    config.tcp_delack_max_ns = 40 * MS
+    config.tcp_keepalive_probes = 8
+    config.tcp_rfc1337 = False
+    config.ip_local_port_range = (10000, 65535)

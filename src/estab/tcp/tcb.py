@@ -187,6 +187,8 @@ class Tcb(Flow):
         self.keep_count: i64 = config.tcp_keepalive_probes
         self.user_timeout_ns: i64 = 0
         self.syn_retries: i64 = config.tcp_syn_retries
+        self.fin_timeout_ns: i64 = config.tcp_fin_timeout_ns
+        """How long FIN-WAIT-2 lasts without a program (TCP_LINGER2)."""
         self.is_oob_inline: bool = False
         self.tos: i64 = 0
         self.ttl: i64 = config.ip_default_ttl

@@ -18,7 +18,7 @@ from mypy_extensions import i64, mypyc_attr
 from estab.errors import DropReason, WireError
 from estab.wire import ip
 from estab.wire.checksum import add, fold, pseudo_header
-from estab.wire.octets import Writer, put8, put32, u8, u16, u32
+from estab.wire.octets import Writer, put8, put16, put32, u8, u16, u32
 from estab.wire.seq import Seq
 
 __all__ = [
@@ -63,7 +63,8 @@ class Segment:
 
     ``mss`` is 0, ``wscale`` -1, ``sack``, ``fast_open`` and ``unknown`` ``None`` where the option is absent. ``sack``
     holds left and right edges in turn, 32 bits each; an empty ``fast_open`` asks for a cookie. ``unknown`` is a list of
-    ``(kind, value)``. ``tos`` is the traffic class byte of the IP header, with the ECN bits.
+    ``(kind, value)``. ``tos`` is the traffic class byte of the IP header, with the ECN bits. ``has_bsd_order``: the
+    options are to be written in the order that BSD systems have them.
     """
 
     def __init__(self, sport: i64, dport: i64, seq: Seq, ack: Seq, flags: i64, wnd: i64) -> None:
@@ -84,6 +85,7 @@ class Segment:
         self.tos: i64 = 0
         self.sack_permitted: bool = False
         self.has_timestamps: bool = False
+        self.has_bsd_order: bool = False
         self.sack: list[int] | None = None
         self.fast_open: bytes | None = None
         self.unknown: list[tuple[int, bytes]] | None = None
@@ -260,8 +262,12 @@ def _unknown_length(unknown: list[tuple[int, bytes]]) -> i64:
 
 
 def _options(segment: Segment) -> bytes:
-    """Write the options in Linux's order and padding."""
+    """Write the options in Linux's order and padding, or in BSD's, which takes as many octets."""
     writer = Writer()
+    if segment.has_bsd_order and segment.mss != 0:
+        _put_bsd_options(writer, segment)
+        _put_late_options(writer, segment)
+        return writer.getvalue()
     if segment.mss != 0:
         put32(writer, MSS_KIND << 24 | 4 << 16 | (segment.mss & 0xFFFF))
     if segment.has_timestamps:
@@ -275,6 +281,28 @@ def _options(segment: Segment) -> bytes:
         put32(writer, NOP_KIND << 24 | NOP_KIND << 16 | SACK_PERMITTED_KIND << 8 | 2)
     if segment.wscale >= 0:
         put32(writer, NOP_KIND << 24 | WSCALE_KIND << 16 | 3 << 8 | segment.wscale)
+    _put_late_options(writer, segment)
+    return writer.getvalue()
+
+
+def _put_bsd_options(writer: Writer, segment: Segment) -> None:
+    """Write a SYN's options as BSD does: MSS, scale, SACK-permitted, timestamps, then end-of-list to fill up."""
+    put32(writer, MSS_KIND << 24 | 4 << 16 | (segment.mss & 0xFFFF))
+    if segment.wscale >= 0:
+        put32(writer, NOP_KIND << 24 | WSCALE_KIND << 16 | 3 << 8 | segment.wscale)
+    if segment.sack_permitted:
+        put16(writer, SACK_PERMITTED_KIND << 8 | 2)
+    if segment.has_timestamps:
+        if not segment.sack_permitted:
+            put16(writer, NOP_KIND << 8 | NOP_KIND)
+        put16(writer, TIMESTAMPS_KIND << 8 | 10)
+        put32(writer, segment.ts_val)
+        put32(writer, segment.ts_ecr)
+    elif segment.sack_permitted:
+        put16(writer, EOL_KIND << 8 | EOL_KIND)
+
+
+def _put_late_options(writer: Writer, segment: Segment) -> None:
     sack = segment.sack
     if sack is not None and len(sack) != 0:
         put32(writer, NOP_KIND << 24 | NOP_KIND << 16 | SACK_KIND << 8 | (2 + len(sack) * 4))
@@ -287,7 +315,6 @@ def _options(segment: Segment) -> bytes:
         for kind, value in segment.unknown:
             _put_option(writer, kind, value)
         _pad(writer)
-    return writer.getvalue()
 
 
 def _put_option(writer: Writer, kind: i64, value: bytes) -> None:
