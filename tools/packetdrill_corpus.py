@@ -1,6 +1,7 @@
 """Score the engine against a tree of packetdrill scripts, and write what came of it as a table.
 
     python tools/packetdrill_corpus.py gtests/net/tcp    # of a clone of github.com/google/packetdrill
+    python tools/packetdrill_corpus.py test/packetdrill --option tolerance_usecs=100000    # of google/gvisor
 
 Each script is run in the IP versions that Google's own runner uses: all three, unless its name ends in v4 or v6. With
 ``--reasons FILE`` the failures are sorted by the reasons that file gives, one regular expression and a reason a line;
@@ -29,17 +30,20 @@ DEFINES = {
 """What Google's runner defines, by IP version."""
 
 
-def one(job: tuple[str, str]) -> Result:
-    path, version = job
-    return run(path, ip_version=version, defines=DEFINES[version])
+Job = tuple[str, str, dict[str, str]]
 
 
-def jobs_below(root: Path) -> list[tuple[str, str]]:
+def one(job: Job) -> Result:
+    path, version, options = job
+    return run(path, ip_version=version, defines=DEFINES[version], options=options)
+
+
+def jobs_below(root: Path, options: dict[str, str]) -> list[Job]:
     scripts = sorted(root.rglob("*.pkt")) if root.is_dir() else [root]
-    return [(str(path), version) for path in scripts for version in ip_versions_of(path)]
+    return [(str(path), version, options) for path in scripts for version in ip_versions_of(path)]
 
 
-def results_of(jobs: list[tuple[str, str]], workers: int) -> Iterable[Result]:
+def results_of(jobs: list[Job], workers: int) -> Iterable[Result]:
     if workers == 1:
         yield from map(one, jobs)
         return
@@ -88,12 +92,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--option", metavar="NAME=VALUE", action="append", default=[])
     parser.add_argument("--reasons", metavar="FILE")
     parser.add_argument("--table", action="store_true", help="print Markdown")
     parser.add_argument("--verbose", action="store_true", help="print what was expected and what came")
     arguments = parser.parse_args()
+    options = dict(text.split("=", 1) for text in arguments.option)
     root = arguments.path if arguments.path.is_dir() else arguments.path.parent
-    results = list(results_of(jobs_below(arguments.path), arguments.jobs))
+    results = list(results_of(jobs_below(arguments.path, options), arguments.jobs))
     if arguments.table:
         print(table(results, root))
         print()

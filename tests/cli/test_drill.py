@@ -105,6 +105,8 @@ def test_pcap_and_junit_are_written(folder: Path, tmp_path: Path, capsys: pytest
         ([SOURCES + "/estab/drill"], 2, ["no .pkt file below"]),
         (["{good}", "--define", "x"], 2, ["'x' is not NAME=VALUE"]),
         (["{good}", "--profile", "plan9"], 2, ["plan9"]),
+        (["{good}", "--option", "bogus=1"], 2, ["unknown option --bogus"]),
+        (["{good}", "--option", "mtu=big"], 2, ["--mtu: 'big' is no value for it"]),
         (["{good}", "--jobs", "0"], 2, ["0"]),
         (["{good}", "--pcap", "/nonexistent/x"], 1, ["--pcap: cannot write", "No such file"]),
         (["{good}", "--junit", "/nonexistent/x"], 1, ["--junit: cannot write", "No such file"]),
@@ -122,6 +124,27 @@ def test_what_is_wrong_is_said_in_one_line(
 def test_defines_reach_the_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.pkt").write_text(GOOD.replace("mss 1000", "mss SIZE"))
     assert run(capsys, tmp_path, "-D", "SIZE=1000")[0] == 0
+
+
+def test_options_count_unless_the_script_has_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.pkt").write_text(GOOD.replace("mss 1460", "mss 1360"))
+    assert run(capsys, tmp_path, "--option", "mtu=1400")[0] == 0
+    (tmp_path / "x.pkt").write_text("--mtu=1500\n" + GOOD)
+    assert run(capsys, tmp_path, "--option", "mtu=1400")[0] == 0
+
+
+@pytest.mark.parametrize(("profile", "options"), [
+    ("linux", "mss 1460,sackOK,TS val 100 ecr 0,nop,wscale 7"),
+    ("freebsd", "mss 1460,nop,wscale 6,sackOK,TS val 100 ecr 0"),
+    ("neutral", "wscale 7,mss 1460,TS val 100 ecr 0,sackOK"),
+])
+def test_profiles_lay_out_options_as_their_systems_do(
+    profile: str, options: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.pkt").write_text(
+        "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+0 fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK) = 0\n"
+        f"+0 connect(3, ..., ...) = -1 EINPROGRESS\n+0 > S 0:0(0) win 65535 <{options}>\n")
+    assert run(capsys, tmp_path, "--profile", profile)[0] == 0
 
 
 # --- pytest

@@ -23,6 +23,7 @@ from estab.cli.junit import write_junit
 from estab.cli.screen import Screen
 from estab.drill.runner import Result, ip_versions_of, run
 from estab.drill.settings import IP_VERSIONS, PROFILES
+from estab.events import Observer
 from estab.observe.capture import write_section
 from estab.observe.ladder import ladder
 from estab.observe.ladder_text import render
@@ -42,6 +43,7 @@ class _Job:
     ip_version: str
     profile: str
     defines: tuple[tuple[str, str], ...]
+    options: tuple[tuple[str, str], ...]
 
 
 @click.command()
@@ -51,13 +53,15 @@ class _Job:
 @click.option("--ip", type=click.Choice([*IP_VERSIONS, "all"]), default="ipv4", show_default=True,
               help="The IP version; all: each one that the script's name does not exclude (…v4.pkt, …v6.pkt).")
 @click.option("--define", "-D", "defines", metavar="NAME=VALUE", multiple=True, help="A name that scripts use.")
+@click.option("--option", "-o", "options", metavar="NAME=VALUE", multiple=True,
+              help="An option as scripts have them at their top, like tolerance_usecs=10000.")
 @click.option("--verbose", "-v", is_flag=True, help="Draw each run as a ladder of segments.")
 @click.option("--pcap", type=click.Path(dir_okay=False), help="Write all packets there (pcapng), a section a script.")
 @click.option("--junit", type=click.Path(dir_okay=False), help="Write the results there as JUnit's XML.")
 @click.option("--jobs", "-j", type=click.IntRange(1), default=1, show_default=True, help="Scripts at a time.")
 def drill(
-    paths: tuple[str, ...], profile: str, ip: str, defines: tuple[str, ...], verbose: bool, pcap: str | None,
-    junit: str | None, jobs: int,
+    paths: tuple[str, ...], profile: str, ip: str, defines: tuple[str, ...], options: tuple[str, ...], verbose: bool,
+    pcap: str | None, junit: str | None, jobs: int,
 ) -> None:
     """Run packetdrill scripts against the engine, in virtual time.
 
@@ -65,13 +69,14 @@ def drill(
     never reach a shell; code (%{ }%) is Python and runs, so give it only scripts that you trust.
     """
     scripts = _scripts(paths)
-    pairs = tuple(_define(text) for text in defines)
-    work = [_Job(path, version, profile, pairs) for path in scripts for version in _versions(path, ip)]
+    names = tuple(_pair(text, "--define") for text in defines)
+    settings = tuple(_pair(text, "--option") for text in options)
+    work = [_Job(path, version, profile, names, settings) for path in scripts for version in _versions(path, ip)]
     began = time.perf_counter()
-    if verbose or pcap is not None:
-        results = _watched(work, verbose, pcap)
-    else:
-        results = _reported(work, jobs)
+    try:
+        results = _watched(work, verbose, pcap) if verbose or pcap is not None else _reported(work, jobs)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     if junit is not None:
         _write_junit(junit, results)
     passed = sum(result.is_ok for result in results)
@@ -99,15 +104,16 @@ def _scripts(paths: Sequence[str]) -> list[str]:
     return found
 
 
-def _define(text: str) -> tuple[str, str]:
+def _pair(text: str, option: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not separator or not name:
-        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="'--define'")
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint=repr(option))
     return name, value
 
 
-def _run_job(job: _Job) -> Result:
-    return run(job.path, ip_version=job.ip_version, profile=job.profile, defines=dict(job.defines))
+def _run_job(job: _Job, observer: Observer | None = None) -> Result:
+    return run(job.path, ip_version=job.ip_version, profile=job.profile, defines=dict(job.defines),
+               options=dict(job.options), observer=observer)
 
 
 # --- telling
@@ -156,8 +162,7 @@ def _watched(work: Sequence[_Job], verbose: bool, pcap: str | None) -> list[Resu
             writer = PcapngWriter(stream)
             for job in work:
                 recorder = Recorder()
-                result = run(job.path, ip_version=job.ip_version, profile=job.profile, defines=dict(job.defines),
-                             observer=recorder)
+                result = _run_job(job, recorder)
                 results.append(result)
                 write_section(writer, recorder.facts, comment=f"{job.path} ({job.ip_version}): {result.outcome}")
                 if verbose:

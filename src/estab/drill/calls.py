@@ -228,6 +228,7 @@ class Calls:
     def _read(self, call: Call) -> Steps:
         file = self.file(call.arguments[0])
         size = integer(call.arguments[2])
+        _check_buffer(call.arguments[1], size)
         if isinstance(file, PipeEnd):
             taken = b"".join(file.content)[:size]
             file.content[:] = [b"".join(file.content)[size:]]
@@ -240,6 +241,7 @@ class Calls:
 
     def _recv(self, call: Call) -> Steps:
         file = self.socket_file(call.arguments[0])
+        _check_buffer(call.arguments[1], integer(call.arguments[2]))
         return len((yield from self._receive(file, integer(call.arguments[2]), integer(call.arguments[3]))))
 
     def _recvmsg(self, call: Call) -> Steps:
@@ -418,10 +420,15 @@ def _stream(file: SocketFile) -> StreamSocket:
     return file.socket
 
 
-def _buffer(value: Expression, size: int) -> bytes:
-    """Give what a program sends: zeros. NULL with a size is a bad address."""
+def _check_buffer(value: Expression, size: int) -> None:
+    """Refuse NULL as the place of ``size`` octets: EFAULT."""
     if not isinstance(value, Blank | Text) and size > 0:
         raise os_error(errno.EFAULT, "bad address: NULL")
+
+
+def _buffer(value: Expression, size: int) -> bytes:
+    """Give what a program sends: zeros."""
+    _check_buffer(value, size)
     return bytes(size)
 
 

@@ -62,11 +62,13 @@ def ip_versions_of(path: str | PathLike[str]) -> tuple[str, ...]:
 
 def run(
     path: str | PathLike[str], *, ip_version: str = "ipv4", profile: str = "linux",
-    defines: Mapping[str, str] | None = None, local_ip: str = "", remote_ip: str = "", observer: Observer | None = None,
+    defines: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None,
+    observer: Observer | None = None,
 ) -> Result:
     """Run a script in virtual time against a fresh stack. Nothing on this computer is touched but the file.
 
-    ``defines`` are names that the script uses (``-D`` of packetdrill). ``observer`` is told all facts of both ends.
+    ``defines`` are names that the script uses (``-D`` of packetdrill), ``options`` its options, as the script itself
+    may have them: ``{"tolerance_usecs": "100000"}``; the script's own win. ``observer`` is told all facts of both ends.
     ``ValueError`` for an argument that makes no sense, ``OSError`` where the file can't be read. Code in a script
     (``%{ }%``) is Python and runs as such: run only scripts that you trust.
     """
@@ -74,7 +76,12 @@ def run(
         raise ValueError(f"ip_version: {ip_version!r} is not one of {', '.join(IP_VERSIONS)}")
     if profile not in PROFILES:
         raise ValueError(f"profile: {profile!r} is not one of {', '.join(PROFILES)}")
-    settings = Settings(ip_version, profile, dict(defines or {}), local_ip, remote_ip)
+    settings = Settings(ip_version, profile, dict(defines or {}))
+    for name, value in (options or {}).items():
+        try:
+            settings = settings.with_option(name, value)
+        except Unsupported as error:
+            raise ValueError(f"options: {error.message}") from None
     source = Path(path).read_text(encoding="utf-8", errors="replace")
     return _run(str(path), source, settings, observer)
 
