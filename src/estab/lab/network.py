@@ -294,5 +294,8 @@ def _close(scheduler: Scheduler, nodes: dict[str, Node]) -> None:
     """End all programs of a network. It knows nothing of the ``Network``, so that that can be collected."""
     for node in nodes.values():
         node.is_closing = True
-    with module.patched():
+    if scheduler.strands:
+        with module.patched():
+            scheduler.close()
+    else:
         scheduler.close()

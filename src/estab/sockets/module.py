@@ -105,6 +105,8 @@ class _Patches:
         self.users = 0
         self.applied: list[_Patch] = []
         self.scanned: weakref.WeakSet[ModuleType] = weakref.WeakSet()
+        self.seen: tuple[int, str] = (0, "")
+        """How many modules there were, and the newest, when they were looked at last."""
         self.early: list[_Patch] = []
 
 
@@ -225,6 +227,10 @@ def _undo() -> None:
 
 def _scan(by_id: dict[int, _Patch]) -> None:
     """Find where modules that were not looked at before keep a replaced function under a name of their own."""
+    seen = (len(sys.modules), next(reversed(sys.modules)))
+    if seen == _patches.seen:
+        return
+    _patches.seen = seen
     homes = {(id(patch.owner), patch.name) for patch in _functions()}
     for name, module in list(sys.modules.items()):
         if not isinstance(module, ModuleType) or module in _patches.scanned:
