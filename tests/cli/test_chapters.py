@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
-from estab.cli.chapters import find
-from estab.cli.chapters.chapter import Played
+from estab.cli.chapters import close_wait, find
+from estab.cli.chapters.chapter import Played, when
 from estab.cli.perform import perform
 from estab.errors import DropReason
 from estab.events import (
@@ -226,7 +228,34 @@ def test_keepalive_notices_and_only_on_its_own_side(seed: int) -> None:
     assert any("server still held" in sentence for sentence in item.findings)
 
 
-@pytest.mark.parametrize("number", [3, 4])
+def test_a_heartbeat_tells_both_programs_after_its_time_out_of_silence(seed: int) -> None:
+    item = scene("cable", 3, seed)
+    cut_ns = 12 * SECOND
+    for host in ("client", "server"):
+        heard_ns = max(record.started_ns for record in calls(item, host, "recv") if "P" in record.result)
+        told_ns = calls(item, host, "close")[-1].started_ns
+        assert heard_ns < cut_ns < told_ns
+        assert told_ns - heard_ns == 15 * SECOND
+        sentence, = [text for text in item.findings if text.startswith(f"{host}: receive()")]
+        assert sentence == (f"{host}: receive() ended with PeerLost at {when(told_ns)}, after 15s without a byte from "
+                            "the peer.")
+
+
+def test_a_lost_peer_comes_with_what_the_socket_knew(seed: int) -> None:
+    item = scene("cable", 3, seed)
+    for host in ("client", "server"):
+        sent = [fact for fact in facts(item, SegmentSent, host) if fact.length]
+        again = [fact for fact in sent if "timeout" in fact.why]
+        told_ns = calls(item, host, "close")[-1].started_ns
+        heard_ns = max(fact.at_ns for fact in facts(item, SegmentReceived, host))
+        sentence, = [text for text in item.findings if text.startswith(f"What the {host}'s socket knew")]
+        assert "in ESTABLISHED" in sentence
+        assert f"last segment in {when(told_ns - heard_ns)} ago" in sentence
+        assert f" {sent[-1].length} bytes unacknowledged, {len(again)} time-outs in a row" in sentence
+    assert not [text for text in item.findings if "still held" in text]
+
+
+@pytest.mark.parametrize("number", [4, 5])
 def test_a_user_timeout_ends_what_goes_unanswered(seed: int, number: int) -> None:
     recv = calls(scene("cable", number, seed), "client", "recv")[-1]
     assert recv.error.startswith("ETIMEDOUT")
@@ -235,12 +264,12 @@ def test_a_user_timeout_ends_what_goes_unanswered(seed: int, number: int) -> Non
 
 
 def test_a_host_that_lost_its_power_says_nothing(seed: int) -> None:
-    item = scene("cable", 4, seed)
+    item = scene("cable", 5, seed)
     assert not [fact for fact in facts(item, SegmentSent, "server") if fact.at_ns > 500 * MS]
 
 
 def test_a_host_that_started_anew_resets_the_old_connection(seed: int) -> None:
-    item = scene("cable", 5, seed)
+    item = scene("cable", 6, seed)
     assert "R" in facts(item, SegmentSent, "server")[-1].flags
     assert calls(item, "client", "recv")[-1].error.startswith("ECONNRESET")
 
@@ -318,6 +347,39 @@ def test_close_wait_lasts_until_the_program_closes(seed: int) -> None:
     left = [edge.at_ns for edge in edges if edge.old == "CLOSE-WAIT"]
     assert len(entered) == 3
     assert [round((end - entered[0]) / SECOND) for end in left] == [40, 80, 120]
+
+
+def test_the_watch_names_each_stuck_socket_its_peer_its_age_and_the_line_that_read_its_end(seed: int) -> None:
+    item = scene("close-wait", 0, seed)
+    entered = [edge for edge in facts(item, StateChanged, "server") if edge.new == "CLOSE-WAIT"]
+    named = [text for text in item.findings if text.startswith("At 30s CloseWaitWatch named fd")]
+    assert len(named) == len(entered) == 3
+    for edge, text in zip(entered, named, strict=True):
+        assert f"peer {edge.connection.partition('>')[2]}, in CLOSE-WAIT for at least 29" in text
+    read, *waiting = named
+    blamed = re.search(r"0 bytes unread: close_wait.py:(\d+) in .*serve read the end of the stream", read)
+    assert blamed is not None
+    line = Path(close_wait.__file__).read_text().splitlines()[int(blamed[1]) - 1]
+    assert ".recv(" in line
+    assert read.endswith(f"did not close: `{line.strip()}`.")
+    assert all("4 bytes unread: nobody has read the end of the stream." in text for text in waiting)
+
+
+def test_the_watch_names_what_is_left_until_nothing_is(seed: int) -> None:
+    item = scene("close-wait", 0, seed)
+    counts = [sum(text.startswith(f"At {at} CloseWaitWatch named fd") for text in item.findings)
+              for at in ("30s", "70s", "110s", "2min 30s")]
+    assert counts == [3, 2, 1, 0]
+
+
+def test_a_reaper_closes_at_once_and_cleans_up_for_as_long_as_it_takes(seed: int) -> None:
+    item = scene("close-wait", 1, seed)
+    ends = [record.returned_ns for record in calls(item, "server", "recv") if record.result == "b''"]
+    closed = [record.started_ns for record in calls(item, "server", "close")][1:]
+    assert ends == closed
+    assert not [text for text in item.findings if "named fd" in text]
+    cleaned = ", ".join(when(at_ns + 40 * SECOND) for at_ns in closed)
+    assert item.findings[-1] == f"The reaper ran 3 clean-ups, 0 failed; they ended at {cleaned}."
 
 
 def test_close_before_release_leaves_nothing_in_close_wait(seed: int) -> None:

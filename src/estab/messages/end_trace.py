@@ -3,6 +3,7 @@
 Wrappers around the receiving methods of socket classes see an empty result; the stack then holds the line. Rules:
 
 - the line is the innermost one outside Python's library, installed packages and this one; failing that, in a package;
+  the programs of the tour's scenes are in this package and are programs all the same;
 - under asyncio the loop reads first and the program later, from a ``StreamReader``: the search ends at the loop, so
   that the line that started the loop is never blamed;
 - what is noted is bounded, and forgotten when the connection is gone.
@@ -34,6 +35,7 @@ _READING: Final = ("read", "readexactly", "readuntil")
 _PYTHON: Final = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
 _PACKAGES: Final = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _ESTAB: Final = str(Path(__file__).parents[1])
+_SCENES: Final = str(Path(_ESTAB, "cli", "chapters"))
 _LOOP: Final = asyncio.events.__file__
 
 
@@ -146,6 +148,8 @@ def _line_of_program(frame: FrameType | None) -> str:
     while frame is not None and frame.f_code.co_filename != _LOOP:
         file = frame.f_code.co_filename
         where = f"{file}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+        if file.startswith(_SCENES):
+            return where
         if file.startswith(_PACKAGES) and not file.startswith(_ESTAB):
             fallback = fallback or where
         elif not file.startswith((*_PYTHON, _ESTAB, "<frozen ")):

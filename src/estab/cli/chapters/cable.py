@@ -9,6 +9,7 @@ from contextlib import suppress
 from estab.cli.chapters.chapter import Chapter, Scene, Stage, some, times, when
 from estab.events import LinkDropped, SegmentSent
 from estab.lab.node import Node
+from estab.messages import Channel, Delimited, Heartbeat, PeerLost
 from estab.observe.recorder import CallRecord
 
 __all__ = ["CHAPTER"]
@@ -83,6 +84,36 @@ def _keepalive(stage: Stage) -> None:
     stage.found(f"The client sent {some(len(probes), 'keepalive probe')}, at "
                 f"{', '.join(when(fact.at_ns) for fact in probes)}.")
     _find_failures(stage, client, server)
+    _find_left(stage, server)
+
+
+def _heartbeat(stage: Stage) -> None:
+    client, server, cable = stage.pair(delay="10ms")
+    beat = Heartbeat("5s", "15s")
+    lost: list[tuple[Node, int, PeerLost]] = []
+
+    def receive(host: Node, sock: socket.socket) -> None:
+        with Channel(sock, Delimited(b"\n"), heartbeat=beat) as channel:
+            try:
+                channel.receive()
+            except PeerLost as error:
+                lost.append((host, stage.net.now_ns, error))
+
+    @server.run
+    def serve() -> None:
+        with socket.create_server(("", 80)) as listener:
+            sock, _ = listener.accept()
+        receive(server, sock)
+
+    @client.run
+    def call() -> None:
+        receive(client, socket.create_connection(("server", 80)))
+
+    stage.net.at("12s", cable.cut)
+    stage.net.run(until="60s")
+    for host, at_ns, error in lost:
+        _find_lost(stage, host, at_ns, error)
+    _find_left(stage, client)
     _find_left(stage, server)
 
 
@@ -166,12 +197,26 @@ def _find_failures(stage: Stage, *hosts: Node) -> None:
         stage.found("No call failed: neither program noticed.")
 
 
-def _find_left(stage: Stage, server: Node) -> None:
-    """Say what the other side still believes."""
-    for row in server.sockets():
+def _find_lost(stage: Stage, host: Node, at_ns: int, error: PeerLost) -> None:
+    """Say when a program was told that its peer is lost, after how long a silence, and what its socket knew."""
+    stage.found(f"{host.name}: receive() ended with PeerLost at {when(at_ns)}, after {when(error.silent_ns)} without a "
+                "byte from the peer.")
+    stage.found(f"What the {host.name}'s socket knew then, in {error.facts.state}: last data in "
+                f"{_ago(error.facts.last_data_in_ns)}, last segment in {_ago(error.facts.last_ack_in_ns)}, "
+                f"{error.facts.unacked_bytes} bytes unacknowledged, {some(error.facts.retransmits or 0, 'time-out')} "
+                "in a row unanswered.")
+
+
+def _ago(length_ns: int | None) -> str:
+    return "not known" if length_ns is None else f"{when(length_ns)} ago"
+
+
+def _find_left(stage: Stage, host: Node) -> None:
+    """Say what a side still believes."""
+    for row in host.sockets():
         if row.state == "ESTAB":
-            stage.found(f"At the end, {when(stage.net.now_ns)}, the server still held {row.local} to {row.peer} as "
-                        f"{row.state}.")
+            stage.found(f"At the end, {when(stage.net.now_ns)}, the {host.name} still held {row.local} to {row.peer} "
+                        f"as {row.state}.")
 
 
 CHAPTER = Chapter(
@@ -187,6 +232,10 @@ CHAPTER = Chapter(
         Scene("out for "
               "good, with keepalive", "The client has SO_KEEPALIVE with 30 s of idle time, then 3 probes 5 s apart. "
               "The cable is cut after 40 s.", _keepalive),
+        Scene("out for "
+              "good, with a heartbeat", "Both programs receive on an estab.messages.Channel with Heartbeat('5s', "
+              "'15s'): a ping after 5 s without a byte, given up after 15 s. Neither has anything else to say. "
+              "The cable is cut after 12 s.", _heartbeat),
         Scene("out for good, with "
               "data and a user timeout", "The client has TCP_USER_TIMEOUT of 20 s. The cable is cut, then "
               "the client sends.", _user_timeout),

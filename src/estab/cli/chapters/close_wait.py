@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import linecache
 import socket
 import time
+from pathlib import Path
 
-from estab.cli.chapters.chapter import Chapter, Scene, Stage, when
+from estab.cli.chapters.chapter import Chapter, Scene, Stage, some, when
 from estab.events import StateChanged
 from estab.lab.node import Node
+from estab.messages import CloseWaitWatch, Drained, Reaper, Stuck
+from estab.sockets.socket import Socket
 
 __all__ = ["CHAPTER"]
 
 _CALLERS = 3
+_THRESHOLD = "10s"
+_LOOKS = (30, 70, 110, 150)
+"""Seconds at which it is told what the watch names; it looks every second."""
 
 
 def _play(stage: Stage) -> None:
     client, server, _ = stage.pair(delay="10ms")
-    seen: list[tuple[int, list[str]]] = []
-
-    def look() -> None:
-        rows = [f"fd {row.fd} {row.state} to {row.peer}" for row in server.sockets() if row.state == "CLOSE-WAIT"]
-        seen.append((stage.net.now_ns, rows))
+    watch = _watch(stage, server)
 
     @server.run
     def serve() -> None:
@@ -32,18 +35,14 @@ def _play(stage: Stage) -> None:
             time.sleep(40)  # releases business objects, slowly, before the socket
             connection.close()
 
-    def call() -> None:
-        with socket.create_connection(("server", 80)) as caller:
-            caller.sendall(b"done")
-
-    for _ in range(_CALLERS):
-        client.run(call)
-    for second in (30, 70, 110, 150):
-        stage.net.at(second, look)
-    stage.net.run(until="240s")
-    for at_ns, rows in seen:
-        stage.found(f"At {when(at_ns)} server.sockets() "
-                    f"listed {len(rows)} in CLOSE-WAIT" + (f": {'; '.join(rows)}." if rows else "."))
+    _call(client)
+    with watch.tracing(Socket):
+        for second in range(1, 151):
+            stage.net.run(until=second)
+            stuck = watch.check()
+            if second in _LOOKS:
+                _find_stuck(stage, watch, stuck)
+        stage.net.run(until="240s")
     for entered, left in _stays(stage, server):
         if left is not None:
             stage.found(f"{entered.connection} was in CLOSE-WAIT for {when(left.at_ns - entered.at_ns)}, until "
@@ -53,19 +52,42 @@ def _play(stage: Stage) -> None:
 
 def _cured(stage: Stage) -> None:
     client, server, _ = stage.pair(delay="10ms")
+    watch = _watch(stage, server)
+    cleaned: list[int] = []
 
-    def release(connection: socket.socket) -> None:
-        time.sleep(40)  # the slow clean-up, away from the socket
+    def clean_up() -> None:
+        time.sleep(40)  # as slow as before, but away from the socket
+        cleaned.append(stage.net.now_ns)
 
     @server.run
-    def serve() -> None:
+    def serve() -> Drained:
         with socket.create_server(("", 80)) as listener:
             connections = [listener.accept()[0] for _ in range(_CALLERS)]
+        reaper = Reaper()
         for connection in connections:
             while connection.recv(100):
                 pass
-            connection.close()
-            server.run(release, connection, daemon=True)
+            reaper.release(connection, clean_up)
+        return reaper.drain()
+
+    _call(client)
+    with watch.tracing(Socket):
+        for second in range(1, 91):
+            stage.net.run(until=second)
+            stuck = watch.check()
+            if second in _LOOKS:
+                _find_stuck(stage, watch, stuck)
+    lengths = [left.at_ns - entered.at_ns for entered, left in _stays(stage, server) if left is not None]
+    if lengths:
+        stage.found(f"{some(len(lengths), 'connection')} went through CLOSE-WAIT; the longest stay was "
+                    f"{when(max(lengths))}.")
+    drained = serve.result()
+    stage.found(f"The reaper ran {some(drained.done, 'clean-up')}, {drained.failed} failed; they ended at "
+                f"{', '.join(when(at_ns) for at_ns in cleaned)}.")
+
+
+def _call(client: Node) -> None:
+    """Have the clients call, send, and close."""
 
     def call() -> None:
         with socket.create_connection(("server", 80)) as caller:
@@ -73,10 +95,30 @@ def _cured(stage: Stage) -> None:
 
     for _ in range(_CALLERS):
         client.run(call)
-    stage.net.run(until="90s")
-    times = [left.at_ns - entered.at_ns for entered, left in _stays(stage, server) if left is not None]
-    if times:
-        stage.found(f"{len(times)} connections were in CLOSE-WAIT, the longest for {when(max(times))}.")
+
+
+def _watch(stage: Stage, server: Node) -> CloseWaitWatch:
+    return CloseWaitWatch(_THRESHOLD, source=server.sockets, clock_ns=lambda: stage.net.now_ns)
+
+
+def _find_stuck(stage: Stage, watch: CloseWaitWatch, stuck: list[Stuck]) -> None:
+    """Say which sockets the watch named, who their peers are, for how long, and through whose doing."""
+    at_ns = stage.net.now_ns
+    if not stuck:
+        stage.found(f"At {when(at_ns)} CloseWaitWatch named no socket: none had been in CLOSE-WAIT for "
+                    f"{when(watch.threshold_ns)}.")
+    for one in stuck:
+        stage.found(f"At {when(at_ns)} CloseWaitWatch named fd {one.fd}, peer {one.peer}, in CLOSE-WAIT for at least "
+                    f"{when(one.age_ns)}, {one.unread_bytes} bytes unread: {_blame(one)}.")
+
+
+def _blame(one: Stuck) -> str:
+    """Give the watch's words on who read the end of the stream, with the file's name for its path, and the line."""
+    if not one.read_at:
+        return one.how
+    file, _, number = one.read_at.partition(" in ")[0].rpartition(":")
+    line = linecache.getline(file, int(number)).strip()
+    return one.how.replace(file, Path(file).name) + (f": `{line}`" if line else "")
 
 
 def _stays(stage: Stage, server: Node) -> list[tuple[StateChanged, StateChanged | None]]:
@@ -92,9 +134,10 @@ CHAPTER = Chapter(
     (
         Scene("read the end, "
               "close much later", f"10 ms of cable. {_CALLERS} clients call, send and close. The server reads each "
-              "to the end, then spends 40 seconds on releasing business objects before it closes.", _play),
+              "to the end, then spends 40 seconds on releasing business objects before it closes. An "
+              f"estab.messages.CloseWaitWatch looks every second for what is {_THRESHOLD} in CLOSE-WAIT.", _play),
         Scene("close first, "
-              "release later", "The same, but the server closes the socket as soon as it has read the end, and "
-              "releases what belongs to it elsewhere.", _cured),
+              "release later", "The same, but the server hands each socket to an estab.messages.Reaper as soon as it "
+              "has read the end: that closes at once, and does the 40 seconds of releasing elsewhere.", _cured),
     ),
 )
