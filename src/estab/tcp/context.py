@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -50,6 +51,9 @@ class Owner:
         self.is_woken: bool = False
 
 
+_ADDRESSES_MAX: Final = 4096
+
+
 class Reply:
     """A segment that belongs to no connection: a reset, a challenge from TIME-WAIT, a SYN-ACK with a cookie."""
 
@@ -85,8 +89,19 @@ class Context:
         self.now_ns: i64 = 0
         self.woken: list[Owner] = []
         self.replies: list[Reply] = []
+        self._addresses: dict[bytes, bytes] = {}
         self._challenges_left: i64 = 0
         self._challenge_second: i64 = -1
+
+    def one_copy(self, address: bytes) -> bytes:
+        """Give the one copy of an address that all connections share. The table is forgotten when it is full."""
+        found = self._addresses.get(address)
+        if found is not None:
+            return found
+        if len(self._addresses) >= _ADDRESSES_MAX:
+            self._addresses.clear()
+        self._addresses[address] = address
+        return address
 
     def tell(self, event: Event) -> None:
         """Tell the observer. Callers ask ``observer is not None`` before they build the fact."""

@@ -62,9 +62,9 @@ class Tcb(Flow):
         """Its own where ``has_own_congestion``, else the host's, to be asked for one when it is first needed."""
         self.has_own_congestion: bool = False
         self.owner: Owner | None = None
-        self.local = local
+        self.local = context.one_copy(local)
         self.local_port = local_port
-        self.remote = remote
+        self.remote = context.one_copy(remote)
         self.remote_port = remote_port
         self.state: i64 = abi.CLOSED
         self.is_passive: bool = False
