@@ -434,11 +434,11 @@ a = net.host("a")
 @a.run
 def loop():
     try:
+        print("running", flush=True)
         while True:
             time.sleep(1)
     finally:
         print("tidied", flush=True)
-print("ready", flush=True)
 try:
     net.run()
 except KeyboardInterrupt:
@@ -449,10 +449,12 @@ print(threading.active_count(), flush=True)
     with subprocess.Popen([sys.executable, "-X", "dev", "-W", "error", "-c", code], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, env={"PYTHONPATH": ":".join(sys.path)}) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        select.select([], [], [], 0.3)
+        assert process.stdout.readline() == "running\n"
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=20)
+        try:
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert output.split() == ["interrupted", "tidied", "1"]
     assert errors == ""
 

@@ -305,8 +305,8 @@ class Scheduler:
         """Hand the driver's baton to a strand and sleep until it comes back. Ctrl-C wakes the driver earlier."""
         if strand is None:
             return
-        self._hand_to(strand)
         try:
+            self._hand_to(strand)
             while not self._driver.acquire(timeout=_STALL_S):
                 self._watch()
         except BaseException:
