@@ -77,7 +77,11 @@ def test_ctrl_c_ends_it_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("estab.cli.tour.perform", interrupt)
-    assert cli.main(["tour", "handshake"]) == 130
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs have it ignored
+    try:
+        assert cli.main(["tour", "handshake"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, inherited)
     assert "Traceback" not in capsys.readouterr().err
 
 
