@@ -80,6 +80,10 @@ class Connection(Tcb):
             return 0
         if len(data) > room:
             data = data[:room]
+        sample = self.sample
+        if sample is not None and self.unsent_bytes() < self.snd_mss() and self.pipe_bytes < self.cwnd_bytes:
+            if self.lost_count == 0:
+                sample.note_program_is_slow(self.delivered_bytes, self.pipe_bytes)
         unsent = self.unsent
         if unsent is None:
             unsent = ByteQueue()
@@ -423,9 +427,12 @@ class Connection(Tcb):
 
     def deadline_ns(self) -> i64:
         """Give the soonest of the connection's timers."""
-        return min(
+        due_ns = min(
             min(self.retransmit_ns, self.persist_ns), min(self.delack_ns, min(self.keepalive_ns, self.linger_ns))
         )
+        if self.is_pacing:
+            return min(due_ns, self.pace_ns)
+        return due_ns
 
     # --- facts
 

@@ -31,6 +31,11 @@ class SentSegment:
         self.is_sacked: bool = False
         self.is_lost: bool = False
         """Taken to be lost and not sent again yet."""
+        # For the delivery rate, where it is measured: how things stood when the segment was sent.
+        self.is_app_limited: bool = False
+        self.delivered_bytes: i64 = 0
+        self.delivered_ns: i64 = 0
+        self.first_sent_ns: i64 = 0
 
 
 @mypyc_attr(acyclic=True)
@@ -92,7 +97,8 @@ class Losses:
         self.undo_until: i64 = 0
         """SND.NXT when recovery ended: once that is acknowledged no DSACK will come any more."""
         self.repeated_ns: i64 = 0
-        """When the first of them went."""
+        """When the first retransmission went of all that may still be under way; they lie below ``repeated_end``."""
+        self.repeated_end: i64 = 0
         self.prior_cwnd_bytes: i64 = 0
         self.prior_ssthresh_bytes: i64 = 0
         self.is_frto: bool = False

@@ -209,6 +209,8 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
     if not tcb.is_fast_retransmit_due:
         if tcb.pipe_bytes > 0 and min(lost.end - lost.seq, limit) > allowed:
             return None
+    if tcb.pacing_rate > 0 and not is_head and _must_wait(tcb, now_ns):
+        return None
     edge = tcb.snd_una + tcb.snd_wnd
     if lost.seq >= edge and not is_head:
         return None  # RFC 9293 SHLD-16: only inside the (shrunk) window; the first of all is its own probe
@@ -301,6 +303,12 @@ def _new_text(tcb: Tcb, now_ns: i64) -> Segment | None:
     most = mss
     if tcb.gso_bytes > mss:
         most = tcb.gso_bytes // mss * mss
+    if tcb.pacing_rate > 0:
+        if _must_wait(tcb, now_ns):
+            return None
+        if most > mss:
+            # As Linux's TSO autosizing: a millisecond's worth, but no less than two segments.
+            most = min(most, max(tcb.pacing_rate // 1000 // mss, 2) * mss)
     count = min(count, most)
     if count > in_cwnd:
         if in_cwnd < mss and count > in_cwnd:
@@ -315,6 +323,16 @@ def _new_text(tcb: Tcb, now_ns: i64) -> Segment | None:
     elif count < mss and not _may_send_partial(tcb, count, waiting, now_ns):
         return None
     return _send_text(tcb, count, waiting, mss, now_ns)
+
+
+def _must_wait(tcb: Tcb, now_ns: i64) -> bool:
+    """Tell whether pacing holds text back: up to a millisecond's worth may go at once, then its time must pass."""
+    ahead_ns = tcb.pace_ns - now_ns
+    if ahead_ns <= 0:
+        tcb.is_pacing = False
+    elif ahead_ns > MS:
+        tcb.is_pacing = True
+    return tcb.is_pacing
 
 
 def _note_full_window(tcb: Tcb, end: i64) -> None:

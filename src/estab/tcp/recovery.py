@@ -14,6 +14,7 @@ from mypy_extensions import i64
 from estab.events import CongestionChanged
 from estab.tcp import prr, rack, undo
 from estab.tcp.congestion.control import SSTHRESH_INFINITE
+from estab.tcp.congestion.sample import RateSample
 from estab.tcp.inflight import Losses, SentSegment
 from estab.tcp.rtt import on_sample
 from estab.tcp.scoreboard import (
@@ -76,8 +77,13 @@ def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
     tcb.soft_error = 0
     tcb.duplicate_acks = 0
     again_ns: i64 = NEVER
+    sample = tcb.sample
+    if sample is not None:
+        sample.rtt_ns = rtt_ns
     if losses is None:
         _grow(tcb, acked, now_ns)
+        if sample is not None:
+            _take_sample(tcb, sample, tcb.delivered_bytes - before, 0, now_ns)
     else:
         if not tcb.has_sack:
             _deflate(tcb, acked)
@@ -90,6 +96,11 @@ def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
         _look_again_at(tcb, again_ns)
     if tcb.persist_ns != NEVER and tcb.snd_wnd > 0:
         tcb.persist_ns = NEVER
+
+
+def _take_sample(tcb: Tcb, sample: RateSample, delivered: i64, lost: i64, now_ns: i64) -> None:
+    sample.finish(tcb.delivered_bytes, delivered, lost, tcb.min_rtt_ns, now_ns)
+    tcb.control(now_ns).on_sample(tcb, sample, now_ns)
 
 
 def _grow(tcb: Tcb, acked: i64, now_ns: i64) -> None:
@@ -185,7 +196,12 @@ def _move_on(
                 tcb.ca_state = CA_OPEN
                 tcb.reno_sacked_bytes = 0
     state = tcb.ca_state
-    if state == CA_RECOVERY or state == CA_CWR:
+    sample = tcb.sample
+    if sample is not None:
+        if acked == 0:
+            sample.rtt_ns = losses.sacked_rtt_ns
+        _take_sample(tcb, sample, tcb.delivered_bytes - delivered_before, losses.lost_bytes - lost_before, now_ns)
+    elif state == CA_RECOVERY or state == CA_CWR:
         is_safe = acked > 0 and losses.lost_bytes == lost_before
         prr.on_acknowledgment(tcb, losses, tcb.delivered_bytes - delivered_before, is_safe)
     elif acked > 0 and not was_reducing:
@@ -255,7 +271,7 @@ def _enter_recovery(tcb: Tcb, losses: Losses, flight_bytes: i64, now_ns: i64) ->
 
 
 def _leave(tcb: Tcb, losses: Losses, now_ns: i64) -> None:
-    if tcb.ca_state != CA_LOSS:
+    if tcb.ca_state != CA_LOSS and tcb.sample is None:
         tcb.cwnd_bytes = max(tcb.ssthresh_bytes, 2 * tcb.snd_mss())  # RFC 9937: what PRR worked towards
     tcb.ca_state = CA_OPEN
     tcb.reno_sacked_bytes = 0
@@ -270,7 +286,8 @@ def _reduce_for_probe(tcb: Tcb, losses: Losses, now_ns: i64) -> None:
     """A probe repaired a loss before it was noticed: it counts as congestion all the same (RFC 8985 section 7.4)."""
     tcb.context.counters.TcpExtTCPLossProbeRecovery += 1
     tcb.ssthresh_bytes = tcb.control(now_ns).ssthresh(tcb, now_ns)
-    tcb.cwnd_bytes = max(tcb.ssthresh_bytes, 2 * tcb.snd_mss())
+    if tcb.sample is None:
+        tcb.cwnd_bytes = max(tcb.ssthresh_bytes, 2 * tcb.snd_mss())
     _tell(tcb, "a tail loss probe repaired a loss")
 
 
@@ -285,7 +302,8 @@ def on_reorder_timer(tcb: Tcb, now_ns: i64) -> None:
     rack.arm_rto(tcb, now_ns)
     if tcb.lost_count > 0 and tcb.ca_state != CA_RECOVERY and tcb.ca_state != CA_LOSS:
         _enter_recovery(tcb, losses, flight, now_ns)
-        prr.on_acknowledgment(tcb, losses, 1, False)
+        if tcb.sample is None:
+            prr.on_acknowledgment(tcb, losses, 1, False)
     _look_again_at(tcb, again_ns)
 
 

@@ -16,7 +16,7 @@ from mypy_extensions import i64
 
 from estab.tcp.inflight import Losses, Run, SentSegment
 from estab.tcp.tcb import NO_SEQ, Tcb
-from estab.units import MS
+from estab.units import MS, SECOND
 from estab.wire.seq import Seq, unwrap
 from estab.wire.tcp import FIN, PSH, SYN, Segment
 
@@ -45,7 +45,12 @@ def remember_sent(tcb: Tcb, segment: SentSegment) -> None:
     segment.order = tcb.transmission_count
     tcb.transmission_count += 1
     sent.append(segment)
-    tcb.pipe_bytes += segment.end - segment.seq
+    if tcb.sample is not None:
+        tcb.sample.on_sent(segment, tcb.pipe_bytes, tcb.delivered_bytes, segment.sent_ns)
+    length = segment.end - segment.seq
+    tcb.pipe_bytes += length
+    if tcb.pacing_rate > 0:
+        tcb.pace_ns = max(tcb.pace_ns, segment.sent_ns) + length * SECOND // tcb.pacing_rate
 
 
 def remember_resent(tcb: Tcb, losses: Losses, segment: SentSegment, now_ns: i64) -> None:
@@ -57,11 +62,16 @@ def remember_resent(tcb: Tcb, losses: Losses, segment: SentSegment, now_ns: i64)
     if tcb.has_sack:
         losses.resent.append(segment)
     length = segment.end - segment.seq
+    if tcb.sample is not None:
+        tcb.sample.on_sent(segment, tcb.pipe_bytes, tcb.delivered_bytes, now_ns)
+    if tcb.pacing_rate > 0:
+        tcb.pace_ns = max(tcb.pace_ns, now_ns) + length * SECOND // tcb.pacing_rate
     losses.prr_out_bytes += length
     if losses.undo_seq != NO_SEQ:
         losses.undo_repeats = max(losses.undo_repeats, 0) + 1
-        if losses.repeated_ns == 0:
-            losses.repeated_ns = now_ns
+    if losses.repeated_ns == 0:
+        losses.repeated_ns = now_ns
+    losses.repeated_end = max(losses.repeated_end, segment.end)
     tcb.bytes_retransmitted += length
     tcb.segments_retransmitted += 1
     tcb.context.counters.TcpRetransSegs += 1
@@ -87,6 +97,7 @@ def drop_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> i64:
     if sent is None:
         return _timestamp_rtt(tcb, segment, 0, now_ns)
     losses = tcb.losses
+    sample = tcb.sample
     head = tcb.sent_head
     repeated_ns: i64 = 0
     while head < len(sent):
@@ -103,6 +114,8 @@ def drop_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> i64:
                 losses.sacked_count -= 1
         else:
             tcb.delivered_bytes += length
+            if sample is not None:
+                sample.on_delivered(first)
             if first.is_lost:
                 tcb.lost_count -= 1
             else:
@@ -321,6 +334,8 @@ def _mark(
         losses.sacked_bytes += length
         losses.sacked_count += 1
         tcb.delivered_bytes += length
+        if tcb.sample is not None:
+            tcb.sample.on_delivered(one)
         if one.transmissions == 1:
             losses.sacked_rtt_ns = now_ns - one.sent_ns
         _deliver(tcb, losses, one, segment, now_ns)
@@ -425,6 +440,10 @@ def split(tcb: Tcb, sent: list[SentSegment], at: i64, limit: i64) -> None:
     rest = SentSegment(first.seq + limit, first.end, first.flags, first.data[limit:], first.sent_ns)
     rest.transmissions = first.transmissions
     rest.order = first.order
+    rest.is_app_limited = first.is_app_limited
+    rest.delivered_bytes = first.delivered_bytes
+    rest.delivered_ns = first.delivered_ns
+    rest.first_sent_ns = first.first_sent_ns
     rest.is_sacked = first.is_sacked
     rest.is_lost = first.is_lost
     losses = tcb.losses

@@ -20,6 +20,7 @@ from mypy_extensions import i64
 from estab import abi
 from estab.tcp.buffers import ByteQueue
 from estab.tcp.congestion.control import CongestionControl, Flow
+from estab.tcp.congestion.sample import RateSample
 from estab.tcp.context import Context, Owner, flow_text
 from estab.tcp.inflight import Losses, SentSegment
 from estab.tcp.reassembly import Reassembly
@@ -175,6 +176,10 @@ class Tcb(Flow):
         self.keepalive_ns: i64 = NEVER
         self.linger_ns: i64 = NEVER
         """End of FIN-WAIT-2 for a connection without a program."""
+        self.pace_ns: i64 = 0
+        """When the next text may leave, at ``pacing_rate``."""
+        self.is_pacing: bool = False
+        """Text waits for ``pace_ns``."""
         # Probing a silent or shut peer.
         self.probes_out: i64 = 0
         self.is_probe_due: bool = False
@@ -206,6 +211,7 @@ class Tcb(Flow):
         if not self.has_own_congestion:
             self.has_own_congestion = True
             self.congestion = self.congestion.for_flow()
+            self.sample = RateSample(now_ns) if self.congestion.wants_samples() else None
             self.congestion.start(self, now_ns)
         return self.congestion
 

@@ -8,6 +8,8 @@ and what was taken to be lost is in flight again.
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import i64
 
 from estab.tcp.inflight import Losses
@@ -17,12 +19,17 @@ from estab.wire.tcp import Segment
 
 __all__ = ["forget", "is_false_alarm", "process_timeout_answer", "start", "start_timeout", "take_back"]
 
+_UNCOUNTED: Final = 1 << 40
+
 
 def start(tcb: Tcb, losses: Losses) -> None:
     """Remember the windows, before an episode of loss lowers them."""
     losses.undo_seq = tcb.snd_una
     losses.undo_repeats = -1
-    losses.repeated_ns = 0
+    if tcb.snd_una >= losses.repeated_end:
+        losses.repeated_ns = 0
+    else:
+        losses.undo_repeats = _UNCOUNTED  # repeats of the episode before are under way: DSACKs can't be told apart
     losses.prior_cwnd_bytes = tcb.cwnd_bytes
     losses.prior_ssthresh_bytes = tcb.ssthresh_bytes
 
@@ -30,7 +37,6 @@ def start(tcb: Tcb, losses: Losses) -> None:
 def forget(losses: Losses) -> None:
     """The episode is over for good: the loss was real."""
     losses.undo_seq = NO_SEQ
-    losses.repeated_ns = 0
 
 
 def is_false_alarm(tcb: Tcb, losses: Losses, segment: Segment, has_advanced: bool) -> bool:

@@ -12,6 +12,7 @@ from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
+from estab.tcp.congestion.sample import RateSample
 from estab.tcp.timers import Endpoint
 
 __all__ = ["SSTHRESH_INFINITE", "CongestionControl", "Flow"]
@@ -39,6 +40,8 @@ class Flow(Endpoint):
         self.rtt_ns: i64 = 0
         """The latest measurement."""
         self.min_rtt_ns: i64 = 0
+        self.sample: RateSample | None = None
+        """The path's delivery rate, where the congestion control asked for it."""
         self.is_cwnd_limited: bool = False
         """The congestion window, not the program or the peer, is what holds back this window's sends."""
 
@@ -65,11 +68,18 @@ class CongestionControl:
         """Say whether a flow must have its own from its first segment, or only once the window holds it back."""
         return True
 
+    def wants_samples(self) -> bool:
+        """Say whether the delivery rate is to be measured, and the window is this object's alone, also in recovery."""
+        return False
+
     def start(self, flow: Flow, now_ns: i64) -> None:
         """Hear that the flow is now this one's; for a new connection ``cwnd_bytes`` is the initial window."""
 
     def on_ack(self, flow: Flow, acked_bytes: i64, now_ns: i64) -> None:
         """Hear that ``acked_bytes`` of text were acknowledged, outside of fast recovery."""
+
+    def on_sample(self, flow: Flow, sample: RateSample, now_ns: i64) -> None:
+        """Hear of every acknowledgment, in recovery too, and of what it says of the delivery rate."""
 
     def ssthresh(self, flow: Flow, now_ns: i64) -> i64:
         """Say what ``ssthresh_bytes`` becomes now that a loss was found (RFC 5681 equation 4)."""
