@@ -28,7 +28,8 @@ def on_acknowledgment(tcb: Tcb, losses: Losses, delivered_bytes: i64, is_safe: b
         return
     losses.prr_delivered_bytes += delivered_bytes
     mss = tcb.snd_mss()
-    pipe = tcb.pipe_bytes - tcb.reno_sacked_bytes
+    # Without SACK there can be more duplicates than segments in flight.
+    pipe = max(0, tcb.pipe_bytes - tcb.reno_sacked_bytes)
     ssthresh = tcb.ssthresh_bytes
     if pipe > ssthresh:
         flight = losses.flight_bytes
@@ -40,4 +41,4 @@ def on_acknowledgment(tcb: Tcb, losses: Losses, delivered_bytes: i64, is_safe: b
         count = min(ssthresh - pipe, count)
     if losses.prr_out_bytes == 0:
         count = max(count, mss)  # the fast retransmission itself
-    tcb.cwnd_bytes = pipe + max(count, 0)
+    tcb.cwnd_bytes = max(pipe + max(count, 0), mss)  # never less than what the clock needs to go on
