@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -30,6 +31,7 @@ TEXTS = {str(state): state for state in State}
 MASK = 0xFFFFFFFF
 HOUR = 3600 * SECOND
 DURATIONS = st.sampled_from([0, MS, 5 * MS, 10 * MS, 50 * MS, 300 * MS, SECOND, 5 * SECOND, 70 * SECOND, 700 * SECOND])
+SOON = st.sampled_from([0, 0, MS, 5 * MS, 12 * MS, 100 * MS, 400 * MS])
 SIZES = st.sampled_from([1, 2, 100, 1447, 1448, 1460, 3000, 20_000, 200_000])
 
 
@@ -81,10 +83,11 @@ class TwoHosts(RuleBasedStateMachine):
         buffer=st.sampled_from([131_072, 131_072, 4096, 30_000]), policy=st.sampled_from(["accept", "sum", "syn"]),
         syncookies=st.sampled_from(["never", "when full", "always"]), backlog=st.integers(0, 4),
         start=st.sampled_from([SECOND, 17_179 * SECOND, 4_294_967 * SECOND]), faults=st.booleans(),
+        loss=st.sampled_from([0.0, 0.1, 0.3]), copies=st.sampled_from([0.0, 0.2]), jitter=st.sampled_from([0, 80 * MS]),
     )
     def begin(
         self, seed: int, options: list[bool], is_v6: bool, mtu: int, super_bytes: int, buffer: int, policy: str,
-        syncookies: str, backlog: int, start: int, faults: bool,
+        syncookies: str, backlog: int, start: int, faults: bool, loss: float, copies: float, jitter: int,
     ) -> None:
         """Set both hosts up, and let both listen."""
         self.chance = random.Random(seed)
@@ -102,9 +105,12 @@ class TwoHosts(RuleBasedStateMachine):
             config.backlog_policy = policy
             config.tcp_syncookies = syncookies
             side.context.observer = self.watch
-        self.backlog = backlog
+        self.change_the_weather(loss, copies, jitter, False)
         for side in (self.pair.a, self.pair.b):
             self.listeners.append(self.pair.listen(side=side, backlog=backlog))
+        self.connect(True, False)
+        self.time_passes(SECOND)
+        self.accept()
 
     # --- what goes on below
 
@@ -129,6 +135,10 @@ class TwoHosts(RuleBasedStateMachine):
         loss=st.sampled_from([0.0, 0.02, 0.2, 0.5]), copies=st.sampled_from([0.0, 0.2]),
         jitter=st.sampled_from([0, 2 * MS, 80 * MS]), is_cut=st.sampled_from([False, False, False, True]),
     )
+    def the_weather_changes(self, loss: float, copies: float, jitter: int, is_cut: bool) -> None:
+        """Let other weather come."""
+        self.change_the_weather(loss, copies, jitter, is_cut)
+
     def change_the_weather(self, loss: float, copies: float, jitter: int, is_cut: bool) -> None:
         """From now on segments are lost, copied and delayed like this."""
         self.copies, self.jitter_ns = copies, jitter
@@ -174,9 +184,9 @@ class TwoHosts(RuleBasedStateMachine):
                 connection.owner = Owner()
                 self.ends.append(End(side, connection))
 
-    @rule(which=st.integers(0, 11), size=SIZES)
-    def write(self, which: int, size: int) -> None:
-        """Write what fits."""
+    @rule(which=st.integers(0, 11), size=SIZES, then=SOON)
+    def write(self, which: int, size: int, then: int = 0) -> None:
+        """Write what fits, and go on a little later."""
         end = self.pick(which)
         if end is not None:
             start = end.place() + end.written
@@ -184,6 +194,7 @@ class TwoHosts(RuleBasedStateMachine):
                 end.written += self.pair.write(end.connection, PATTERN[start : start + size])
             except OSError as error:
                 self.failed(end, error)
+            self.time_passes(then)
 
     @rule(which=st.integers(0, 11), size=SIZES)
     def read(self, which: int, size: int) -> None:
@@ -192,12 +203,13 @@ class TwoHosts(RuleBasedStateMachine):
         if end is not None:
             self.take(end, size)
 
-    @rule()
-    def read_everything(self) -> None:
+    @rule(then=SOON)
+    def read_everything(self, then: int) -> None:
         """Read all there is, everywhere."""
         for end in self.ends:
             if not end.is_closed:
                 self.take(end, 1 << 30)
+        self.time_passes(then)
 
     @rule(which=st.integers(0, 11))
     def shutdown(self, which: int) -> None:
@@ -243,6 +255,14 @@ class TwoHosts(RuleBasedStateMachine):
             c.receive_buffer_bytes = 2304 if what == "small" else 400_000
             c.is_receive_buffer_fixed = True
         self.pair.touch(c)
+
+    @rule(which=st.integers(0, 11), size=SIZES, mtu=st.sampled_from([300, 600, 1280]))
+    def write_as_the_path_narrows(self, which: int, size: int, mtu: int) -> None:
+        """What is in flight is cut anew, and overlaps with its first copies."""
+        end = self.pick(which)
+        if end is not None:
+            self.write(which, size)
+            self.the_path_narrows(end.side is self.pair.a, mtu)
 
     @rule(from_a=st.booleans(), mtu=st.sampled_from([600, 1280]))
     def the_path_narrows(self, from_a: bool, mtu: int) -> None:
@@ -324,7 +344,7 @@ class TwoHosts(RuleBasedStateMachine):
         self.jitter_ns = 0
         self.is_cut = False
         quiet = 0
-        for _ in range(80):
+        for _ in range(1000):  # a window of a kilobyte takes many
             self.accept()
             taken = sum(self.take(end, 1 << 30) for end in self.ends if not end.is_closed)
             quiet = 0 if taken else quiet + 1
@@ -358,6 +378,56 @@ class TwoHosts(RuleBasedStateMachine):
             assert self.may_fail or other.is_closed, "a connection failed on a good wire"
             return
         assert end.read == other.written, "not everything that was written arrived"
+
+
+def walk(seed: int, steps: int) -> None:
+    """Take a long random walk, with the same calls and the same checks."""
+    chance = random.Random(seed)
+    some = chance.choice
+    hosts = TwoHosts()
+    hosts.begin(
+        seed=seed, options=[chance.random() < 0.7 for _ in range(6)], is_v6=chance.random() < 0.3,
+        mtu=some([1500, 1500, 1280, 9000, 600]), super_bytes=some([0, 0, 20_000, 60_000]),
+        buffer=some([131_072, 131_072, 4096, 30_000]), policy=some(["accept", "sum", "syn"]),
+        syncookies=some(["never", "when full", "always"]), backlog=chance.randint(0, 4),
+        start=some([SECOND, 17_179 * SECOND, 4_294_967 * SECOND]), faults=chance.random() < 0.8,
+        loss=some([0.0, 0.1, 0.3]), copies=some([0.0, 0.2]), jitter=some([0, 80 * MS]),
+    )
+    soon = [0, 0, MS, 5 * MS, 12 * MS, 100 * MS, 400 * MS]
+    sizes = [1, 2, 100, 1447, 1448, 1460, 3000, 20_000, 200_000]
+    for _ in range(steps):
+        which = chance.randrange(12)
+        draw = chance.random()
+        if draw < 0.40:
+            hosts.write(which, some(sizes), some(soon))
+        elif draw < 0.55:
+            hosts.read_everything(some(soon))
+        elif draw < 0.63:
+            hosts.read(which, some(sizes))
+        elif draw < 0.75:
+            hosts.time_passes(some([MS, 20 * MS, 300 * MS, SECOND, 5 * SECOND, 70 * SECOND]))
+        elif draw < 0.80:
+            hosts.the_weather_changes(some([0.0, 0.02, 0.2, 0.5]), some([0.0, 0.2]), some([0, 80 * MS]), draw < 0.755)
+        elif draw < 0.84:
+            hosts.set_an_option(which, some(["nodelay", "keepalive", "small", "large", "timeout"]))
+        elif draw < 0.88:
+            hosts.write_as_the_path_narrows(which, 20_000, some([300, 600, 1280]))
+        elif draw < 0.94:
+            hosts.accept()
+            if len(hosts.ends) < 30:
+                if chance.random() < 0.5:
+                    hosts.connect_both_ways()
+                else:
+                    hosts.connect(draw < 0.91, draw < 0.9)
+        else:
+            some([hosts.shutdown, hosts.close, hosts.close, hosts.abort])(which)
+        hosts.everything_holds()
+    hosts.teardown()
+
+
+@pytest.mark.parametrize("seed", range(200 if IS_CI else 25))
+def test_a_long_random_walk_of_two_hosts(seed: int) -> None:
+    walk(seed, 120)
 
 
 TestTwoHosts = TwoHosts.TestCase
