@@ -19,7 +19,7 @@ from estab.tcp.scoreboard import next_lost, remember_resent, remember_sent, spli
 from estab.tcp.tcb import CA_LOSS, CA_RECOVERY, NO_SEQ, TIMER_PROBE, TIMER_REORDER, Tcb
 from estab.units import MS, NEVER
 from estab.wire.seq import wrap
-from estab.wire.tcp import ACK, FIN, PSH, RST, SYN, URG, Segment, options_length
+from estab.wire.tcp import ACK, FIN, PSH, RST, SYN, URG, Segment
 
 __all__ = ["bare_segment", "poll_segment"]
 
@@ -452,8 +452,3 @@ def _acknowledgment(tcb: Tcb, now_ns: i64) -> Segment | None:
         return None
     tcb.why = "acknowledgment"
     return bare_segment(tcb, tcb.snd_nxt, ACK, now_ns)
-
-
-def header_bytes(segment: Segment) -> i64:
-    """Give the TCP header's length with options."""
-    return 20 + options_length(segment)

@@ -44,13 +44,8 @@ from estab.wire.tcp import Segment
 
 __all__ = [
     "forget_sent", "mark_head_lost", "next_lost", "on_acknowledged", "on_duplicate", "on_reorder_timer", "on_timeout",
-    "remember_sent", "text_of",
+    "remember_sent",
 ]
-
-
-def text_of(segment: SentSegment) -> i64:
-    """Count the text bytes of a segment in flight."""
-    return len(segment.data)
 
 
 def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
