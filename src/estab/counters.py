@@ -132,6 +132,7 @@ class Counters:
         self.TcpExtTCPSlowStartRetrans: i64 = 0
         self.TcpExtTCPTimeouts: i64 = 0
         self.TcpExtTCPDSACKOldSent: i64 = 0
+        self.TcpExtTCPDSACKOfoSent: i64 = 0
         self.TcpExtTCPAbortOnData: i64 = 0
         self.TcpExtTCPAbortOnClose: i64 = 0
         self.TcpExtTCPAbortOnMemory: i64 = 0

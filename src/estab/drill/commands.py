@@ -41,9 +41,9 @@ class Commands:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self.sysctls = Sysctls(machine.host.config)
+        self.sysctls = Sysctls(machine.host.sysctl)
         self._table: dict[str, Callable[[list[str]], None]] = {
-            "defaults.sh": self._defaults, "set_sysctls.py": self._set_sysctls, "sysctl": self._sysctl, "ip": self._ip,
+            "defaults.sh": self._defaults, "set_sysctls.py": self._set_sysctls, "ip": self._ip,
             "ethtool": self._ethtool, "tc": self._nothing, "tcpdrop": self._tcpdrop, "rm": self._nothing,
             "dd": self._nothing, "true": self._nothing, "sleep": self._sleep, "echo": self._echo,
         }
@@ -52,7 +52,7 @@ class Commands:
             "ss": lambda words: tables.ss(machine.host, machine.now_ns, words),
             "sockstat": lambda words: tables.sockstat(machine.host, machine.now_ns),
             "netstat": lambda words: tables.sockstat(machine.host, machine.now_ns),
-            "cat": self._cat, "grep": self._grep_files,
+            "cat": self._cat, "grep": self._grep_files, "sysctl": self._sysctl,
         }
 
     def run(self, text: str) -> None:
@@ -99,17 +99,21 @@ class Commands:
             self.sysctls.remember(name)
             self.sysctls.set(name, value)
 
-    def _sysctl(self, words: list[str]) -> None:
+    def _sysctl(self, words: list[str]) -> str:
+        """Set what has a value (``NAME=VALUE``), and print the rest, as ``sysctl`` does."""
         pairs = [word for word in words if not word.startswith("-")]
-        at = 0
+        at, printed = 0, ""
         while at < len(pairs):
             name, has_value, value = pairs[at].partition("=")
             at += 1
-            if has_value:
-                while at < len(pairs) and "=" not in pairs[at]:
-                    value += " " + pairs[at]
-                    at += 1
-                self.sysctls.set(name, value)
+            if not has_value:
+                printed += self.sysctls.text(name)
+                continue
+            while at < len(pairs) and "=" not in pairs[at] and pairs[at].isdecimal():
+                value += " " + pairs[at]
+                at += 1
+            self.sysctls.set(name, value)
+        return printed
 
     def _echo(self, words: list[str]) -> None:
         """``echo 3 > /sys/…`` sets a parameter of a module; what it sets is gone with the redirection."""

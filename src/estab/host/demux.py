@@ -318,9 +318,12 @@ class Demux:
         endpoint = self.table.get(key)
         if endpoint is None:
             return True
-        if not isinstance(endpoint, TimeWait) or not self.context.config.tcp_tw_reuse:
+        config = self.context.config
+        if not isinstance(endpoint, TimeWait) or config.tcp_tw_reuse == 0:
             return False
-        return endpoint.has_timestamps and now_ns - endpoint.started_ns > 1_000_000_000
+        if config.tcp_tw_reuse == 2 and not self.context.paths.is_local(endpoint.remote):
+            return False
+        return endpoint.has_timestamps and now_ns - endpoint.started_ns > config.tcp_tw_reuse_delay_ns
 
     def new_connection(
         self, local: bytes, local_port: i64, remote: bytes, remote_port: i64, owner: Owner | None,

@@ -33,6 +33,7 @@ from estab.host.ports import Ports
 from estab.host.routes import Route, Routes
 from estab.host.snapshot import SocketRow, rows
 from estab.host.stream import Streams, StreamSocket
+from estab.host.sysctls import Sysctls
 from estab.host.udp import DatagramSocket, Udp
 from estab.tcp.config import Config
 from estab.tcp.congestion.control import CongestionControl
@@ -90,6 +91,8 @@ class Host:
         forwarding = Forwarding(self.context, self.paths, self.output, self.icmp)
         self.input: Input = Input(self.context, self.paths, self.neighbors, self.reassembly, self.icmp, self.udp,
                                   self.demux, forwarding)
+        self.sysctl: Sysctls = Sysctls(self.context, self.input)
+        """Linux's sysctls, to read and to write: ``host.sysctl["net.ipv4.tcp_retries2"] = 5``."""
         self._events: deque[Owner] = deque()
         self._segment_ident: i64 = self.context.hash32(b"ident", 0) & 0xFFFF
         self._add_loopback()

@@ -25,6 +25,7 @@ from estab.abi import POLLNVAL
 if TYPE_CHECKING:
     from estab.host.files import Descriptor
     from estab.host.host import Host
+    from estab.host.sysctls import Sysctls
     from estab.sockets.socket import Socket
 
 __all__ = ["Kernel", "Task", "Wait", "Watcher", "Watches", "activated", "current"]
@@ -124,6 +125,11 @@ class Kernel(ABC):
     def name(self) -> str:
         """The host's name."""
         return self.host.name
+
+    @property
+    def sysctl(self) -> Sysctls:
+        """Linux's sysctls of this stack, by Linux's names and in its units: a dictionary to read and to write."""
+        return self.host.sysctl
 
     @abstractmethod
     def now_ns(self) -> int:

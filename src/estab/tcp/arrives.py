@@ -176,7 +176,7 @@ def establish(tcb: Tcb, now_ns: i64) -> None:
     if tcb.segments_retransmitted > 1:
         window = mss
     tcb.cwnd_bytes = window
-    if tcb.srtt_ns == 0 and tcb.backoff > 0:
+    if tcb.srtt_ns == 0 and (tcb.backoff > 0 or tcb.timeouts > 0):
         # RFC 6298 rule 5.7: the SYN's timeout was too short or its answer lost; begin again with three seconds.
         tcb.rto_ns = max(tcb.rto_ns, 3 * SECOND)
         tcb.backoff = 0
@@ -247,13 +247,12 @@ def _check_sequence(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
     tcb.context.drop(reason, tcb.name(), f"{seq - tcb.irs}:{end - tcb.irs}, expected {tcb.rcv_nxt - tcb.irs}")
     if (segment.flags & RST) != 0:
         return False
-    if length > 0 and end <= tcb.rcv_nxt and tcb.has_sack:
-        tcb.context.counters.TcpExtTCPDSACKOldSent += 1
-        tcb.dsack_left = seq
-        tcb.dsack_right = end
+    is_old_text = length > 0 and end <= tcb.rcv_nxt
+    if is_old_text and (segment.flags & SYN) == 0:
+        tcb.context.counters.TcpExtTCPDSACKOldSent += receive.report_duplicate(tcb, seq, end)
     if (segment.flags & SYN) != 0:
         _challenge(tcb, now_ns)
-    elif length > 0 and (tcb.state == abi.TIME_WAIT or end <= tcb.rcv_nxt):
+    elif is_old_text or (length > 0 and tcb.state == abi.TIME_WAIT):
         if end == tcb.rcv_nxt:
             # The very segment acknowledged last: the answer must echo this transmission, as the peer measures by it
             # (as Linux).

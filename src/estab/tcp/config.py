@@ -20,6 +20,7 @@ class Config:
         # We differ: Linux's 6 retries give up after 127 s; RFC 9293 MUST-23 wants at least 3 minutes.
         self.tcp_syn_retries: i64 = 7
         self.tcp_synack_retries: i64 = 5
+        self.tcp_syn_linear_timeouts: i64 = 0
         self.tcp_abort_on_overflow: bool = False
         self.somaxconn: i64 = 4096
         self.tcp_max_syn_backlog: i64 = 1024
@@ -30,6 +31,7 @@ class Config:
         # Options.
         self.tcp_timestamps: bool = True
         self.tcp_sack: bool = True
+        self.tcp_dsack: bool = True
         self.tcp_window_scaling: bool = True
         self.tcp_bsd_option_order: bool = False
         # Buffers: least, default, most.
@@ -45,6 +47,7 @@ class Config:
         self.tcp_retries1: i64 = 3
         self.tcp_retries2: i64 = 15
         self.tcp_orphan_retries: i64 = 8
+        self.tcp_thin_linear_timeouts: bool = False
         self.tcp_initial_cwnd: i64 = 10
         self.tcp_reordering: i64 = 3
         self.tcp_early_retrans: i64 = 3
@@ -58,7 +61,8 @@ class Config:
         self.tcp_fin_timeout_ns: i64 = 60 * SECOND
         self.tcp_timewait_ns: i64 = 60 * SECOND
         self.tcp_max_tw_buckets: i64 = 262144
-        self.tcp_tw_reuse: bool = True
+        self.tcp_tw_reuse: i64 = 1
+        self.tcp_tw_reuse_delay_ns: i64 = SECOND
         self.tcp_rfc1337: bool = True
         # Keepalive (RFC 9293 section 3.8.4).
         self.tcp_keepalive_time_ns: i64 = 7200 * SECOND

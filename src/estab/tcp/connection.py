@@ -8,6 +8,7 @@ In: ``on_segment``, ``on_deadline``, ``on_error`` and the commands (``open``, ``
 from __future__ import annotations
 
 import errno
+from typing import Final
 
 from mypy_extensions import i64
 
@@ -31,6 +32,9 @@ from estab.wire.tcp import SYN, Segment, flags_text, options_text
 __all__ = ["Connection"]
 
 _CA_NAMES = ("Open", "Disorder", "CWR", "Recovery", "Loss")
+_THIN_LINEAR_RETRIES: Final = 6
+_ORPHAN_RETRIES: Final = 8
+"""What 0 means for ``tcp_orphan_retries``, as on Linux."""
 
 
 class Connection(Tcb):
@@ -274,16 +278,35 @@ class Connection(Tcb):
             self._give_up(now_ns)
             return
         self.retries += 1
+        self.timeouts += 1
         config = self.context.config
         if self.retries == config.tcp_retries1:
             # RFC 9293 MUST-20, SHLD-9: at R1 tell IP, and note a soft error for the program.
             self.context.paths.suspect(self.remote)
             self.soft_error = errno.ETIMEDOUT
             self._tell_soft_error(errno.ETIMEDOUT, f"{self.retries} retransmissions unanswered")
-        self.backoff += 1
+        self._back_off()
         self._tell_timer("retransmit", f"{self.retries} without an answer")
         recovery.on_timeout(self, now_ns)
         rack.arm_rto(self, now_ns)
+
+    def _back_off(self) -> None:
+        """Double the timeout (RFC 6298 rule 5.5), but for the first of a SYN's and those of a thin stream, if set so.
+
+        A stream is thin that has less than four segments in flight: too few for duplicates to show a loss.
+        """
+        config = self.context.config
+        if self.state == abi.SYN_SENT and self.timeouts <= config.tcp_syn_linear_timeouts:
+            return
+        is_thin = self.state == abi.ESTABLISHED and self.in_flight_count() < 4 and self._ssthresh() is not None
+        if is_thin and config.tcp_thin_linear_timeouts and self.retries <= _THIN_LINEAR_RETRIES:
+            self.backoff = 0
+            return
+        self.backoff += 1
+
+    def _orphan_retries(self) -> i64:
+        retries = self.context.config.tcp_orphan_retries
+        return retries if retries > 0 else _ORPHAN_RETRIES
 
     def _is_hopeless(self, now_ns: i64) -> bool:
         """Tell whether R2 is reached (RFC 9293 section 3.8.3). MUST-21, MUST-22, MUST-23."""
@@ -291,12 +314,12 @@ class Connection(Tcb):
         if self.user_timeout_ns > 0:
             return self.retries > 0 and now_ns - self.first_unanswered_ns >= self.user_timeout_ns
         if self.state == abi.SYN_SENT:
-            return self.retries >= self.syn_retries
+            return self.retries >= self.syn_retries + config.tcp_syn_linear_timeouts
         if self.state == abi.SYN_RECEIVED:
             return self.retries >= config.tcp_synack_retries
         if self.is_orphan:
             is_shut_for_long = self.snd_wnd == 0 and now_ns - self.first_unanswered_ns >= 2 * config.tcp_rto_max_ns
-            return self.retries >= config.tcp_orphan_retries or is_shut_for_long
+            return self.retries >= self._orphan_retries() or is_shut_for_long
         return self.retries >= config.tcp_retries2
 
     def _give_up(self, now_ns: i64) -> None:
@@ -317,7 +340,7 @@ class Connection(Tcb):
         if self.unsent is None and (not self.fin_wanted or self.fin_seq != NO_SEQ):
             return
         config = self.context.config
-        limit = config.tcp_orphan_retries if self.is_orphan else config.tcp_retries2
+        limit = self._orphan_retries() if self.is_orphan else config.tcp_retries2
         if self.probes_out == 0:
             self.first_unanswered_ns = now_ns
         is_late = (

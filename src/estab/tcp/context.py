@@ -38,6 +38,10 @@ class Paths:
         """Give the largest super-segment that the link takes whole, 0 where it has no such offload."""
         return 0
 
+    def is_local(self, address: bytes) -> bool:
+        """Tell whether packets to ``address`` stay on this host."""
+        return False
+
     def suspect(self, destination: bytes) -> None:
         """Hear that segments to ``destination`` go unanswered (RFC 9293 MUST-20: advise IP at R1)."""
 

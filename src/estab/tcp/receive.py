@@ -18,7 +18,7 @@ from estab.wire.tcp import PSH, URG, Segment
 
 __all__ = [
     "accept_text", "acknowledge", "acknowledge_now", "is_at_urgent_mark", "note_urgent", "on_acknowledgment_sent",
-    "read", "read_urgent", "select_window", "space_bytes", "start",
+    "read", "read_urgent", "report_duplicate", "select_window", "space_bytes", "start",
 ]
 
 
@@ -117,7 +117,7 @@ def accept_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
     end = seq + length
     _note_size(tcb, length, now_ns)
     if seq < tcb.rcv_nxt:
-        _note_duplicate(tcb, seq, min(end, tcb.rcv_nxt))
+        tcb.context.counters.TcpExtTCPDSACKOldSent += report_duplicate(tcb, seq, min(end, tcb.rcv_nxt))
         cut = tcb.rcv_nxt - seq
         if cut >= length:
             return
@@ -179,7 +179,7 @@ def _hold(tcb: Tcb, seq: i64, text: bytes) -> None:
     if queue.holds(seq, seq + len(text)):
         counters.TcpExtTCPOFOMerge += 1
         queue.touch(seq)
-        _note_duplicate(tcb, seq, seq + len(text))
+        tcb.context.counters.TcpExtTCPDSACKOfoSent += report_duplicate(tcb, seq, seq + len(text))
     elif queue.add(seq, text):
         counters.TcpExtTCPOFOQueue += 1
     else:
@@ -188,13 +188,14 @@ def _hold(tcb: Tcb, seq: i64, text: bytes) -> None:
     tcb.duplicate_acks_owed = min(tcb.duplicate_acks_owed + 1, 64)
 
 
-def _note_duplicate(tcb: Tcb, seq: i64, end: i64) -> None:
-    """Remember text that came twice, to report as DSACK (RFC 2883), and acknowledge it at once."""
-    tcb.context.counters.TcpExtTCPDSACKOldSent += 1 if tcb.has_sack else 0
-    if tcb.has_sack:
-        tcb.dsack_left = seq
-        tcb.dsack_right = end
+def report_duplicate(tcb: Tcb, seq: i64, end: i64) -> i64:
+    """Remember text that came twice, to report as DSACK (RFC 2883), and acknowledge it at once. 1: it will be."""
     acknowledge_now(tcb)
+    if not tcb.has_sack or not tcb.context.config.tcp_dsack:
+        return 0
+    tcb.dsack_left = seq
+    tcb.dsack_right = end
+    return 1
 
 
 def _note_size(tcb: Tcb, length: i64, now_ns: i64) -> None:

@@ -150,6 +150,8 @@ class Tcb(Flow):
         self.rto_ns: i64 = config.tcp_rto_initial_ns
         self.backoff: i64 = 0
         self.retries: i64 = 0
+        self.timeouts: i64 = 0
+        """All retransmission timeouts of the connection (``tcpi_total_rto``)."""
         self.first_unanswered_ns: i64 = 0
         # Loss recovery.
         self.ca_state: i64 = CA_OPEN

@@ -1,0 +1,258 @@
+"""Linux's sysctls of one stack: names, units and text as there, over the ``Config`` of a host.
+
+``Sysctls`` is a dictionary whose keys are always the same: ``net.ipv4.tcp_rmem`` and the rest of ``TABLE``. A value is
+what the number means in Linux's unit (``tcp_fin_timeout`` is seconds, ``tcp_rto_min_us`` microseconds): an integer, a
+tuple of integers, or text. What Linux does not have stands below ``estab.``, by the name and in the unit of ``Config``.
+Only what has an effect here is in the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from mypy_extensions import i64
+
+from estab.host.input import Input
+from estab.tcp.config import NAMES, Config
+from estab.tcp.context import Context
+from estab.units import MS, NEVER, SECOND, US
+
+__all__ = ["TABLE", "Sysctl", "Sysctls"]
+
+_INT_MAX: Final = 2147483647
+
+
+class Sysctl:
+    """One row: ``name`` of Linux, ``setting`` of ``Config``, the unit, and what the setting does."""
+
+    def __init__(self, name: str, setting: str, unit: str, effect: str, low: i64 = 0, high: i64 = _INT_MAX) -> None:
+        self.name: str = name
+        self.setting: str = setting
+        self.unit: str = unit
+        """``bytes``, ``segments``, ``s``, ``ms`` …; ``flag`` for 0 and 1; ``choice`` for a few numbers."""
+        self.effect: str = effect
+        self.low: i64 = low
+        self.high: i64 = high
+
+
+_UNITS_NS: Final = {"s": SECOND, "ms": MS, "µs": US}
+_CHOICES: Final = {"tcp_syncookies": ("never", "when full", "always")}
+"""Settings that are words here and numbers in Linux, from 0."""
+_IP4: Final = "net.ipv4."
+_CORE: Final = "net.core."
+_OURS: Final = "estab."
+
+
+def _tcp(name: str, unit: str, effect: str, low: i64 = 0, high: i64 = _INT_MAX, setting: str = "") -> Sysctl:
+    return Sysctl(_IP4 + name, setting or name, unit, effect, low, high)
+
+
+TABLE: Final[tuple[Sysctl, ...]] = (
+    # Opening.
+    _tcp("tcp_syn_retries", "count", "Retransmissions of a SYN before `connect` gives up", 1, 127),
+    _tcp("tcp_synack_retries", "count", "Retransmissions of a SYN-ACK before it is given up", 0, 255),
+    _tcp("tcp_syn_linear_timeouts", "count", "So many timeouts of a SYN come without exponential back-off", 0, 127),
+    _tcp("tcp_max_syn_backlog", "entries", "Most half-open connections of a listener"),
+    _tcp("tcp_syncookies", "choice", "SYN cookies: 0 never, 1 when the half-open queue is full, 2 always", 0, 2),
+    _tcp("tcp_abort_on_overflow", "flag", "Reset instead of ignoring a handshake that finds the accept queue full"),
+    Sysctl(_CORE + "somaxconn", "somaxconn", "entries", "Most that `listen` may ask for", 0, _INT_MAX),
+    # Options.
+    _tcp("tcp_timestamps", "flag", "Offer and take the timestamps option (RFC 7323)"),
+    _tcp("tcp_sack", "flag", "Offer and take selective acknowledgments (RFC 2018)"),
+    _tcp("tcp_dsack", "flag", "Report text that came twice (RFC 2883)"),
+    _tcp("tcp_window_scaling", "flag", "Offer and take the window scale option (RFC 7323)"),
+    # Buffers.
+    _tcp("tcp_rmem", "bytes", "Receive buffer of a connection: least, first, most by auto-tuning", 1),
+    _tcp("tcp_wmem", "bytes", "Send buffer of a connection: least, first, most by auto-tuning", 1),
+    _tcp("tcp_moderate_rcvbuf", "flag", "Let the receive buffer grow with what a program reads in a round trip"),
+    Sysctl(_CORE + "rmem_max", "rmem_max", "bytes", "Most that `SO_RCVBUF` may ask for", 2304),
+    Sysctl(_CORE + "wmem_max", "wmem_max", "bytes", "Most that `SO_SNDBUF` may ask for", 4608),
+    # Retransmission and recovery.
+    _tcp("tcp_retries1", "count", "After so many timeouts the next hop is doubted and a soft error noted", 0, 255),
+    _tcp("tcp_retries2", "count", "After so many timeouts an established connection is given up"),
+    _tcp("tcp_orphan_retries", "count", "The same for a connection that its program has closed; 0 means 8"),
+    _tcp("tcp_thin_linear_timeouts", "flag",
+         "With less than four segments in flight the first six timeouts come without back-off"),
+    _tcp("tcp_rto_min_us", "µs", "Least retransmission timeout above the round trip", 1, _INT_MAX, "tcp_rto_min_ns"),
+    _tcp("tcp_rto_max_ms", "ms", "Most that a retransmission timeout grows to", 1000, 120000, "tcp_rto_max_ns"),
+    _tcp("tcp_reordering", "segments", "Segments above a hole that show a loss, until reordering is seen", 1, 300),
+    _tcp("tcp_early_retrans", "choice", "3 and 4: tail loss probes (RFC 8985 section 7); below: none", 0, 4),
+    _tcp("tcp_frto", "choice", "0: no F-RTO; above: false timeouts are found out (RFC 5682)", 0, 2),
+    _tcp("tcp_congestion_control", "name", "Congestion control of new connections"),
+    _tcp("tcp_available_congestion_control", "names", "Those that there are (to be read only)", setting="-algorithms"),
+    # Closing.
+    _tcp("tcp_fin_timeout", "s", "How long FIN-WAIT-2 lasts once the program has closed", setting="tcp_fin_timeout_ns"),
+    _tcp("tcp_max_tw_buckets", "entries", "Most TIME-WAIT records of a host"),
+    _tcp("tcp_tw_reuse", "choice",
+         "`connect` may take over a TIME-WAIT port: 0 never, 1 where timestamps tell old from new, 2 on loopback only",
+         0, 2),
+    _tcp("tcp_tw_reuse_delay", "ms", "How old a TIME-WAIT record must be for that", 1, 60000, "tcp_tw_reuse_delay_ns"),
+    _tcp("tcp_rfc1337", "flag", "Resets don't end TIME-WAIT (RFC 1337)"),
+    _tcp("tcp_max_orphans", "entries", "Most connections that their programs have closed; one more is reset"),
+    # Keepalive.
+    _tcp("tcp_keepalive_time", "s", "Silence before the first probe", 1, 32767, "tcp_keepalive_time_ns"),
+    _tcp("tcp_keepalive_intvl", "s", "Time between probes", 1, 32767, "tcp_keepalive_intvl_ns"),
+    _tcp("tcp_keepalive_probes", "count", "Probes without answer that end the connection", 1, 127),
+    # Defences.
+    _tcp("tcp_challenge_ack_limit", "per second", "Challenge ACKs of a host (RFC 5961 section 7)"),
+    _tcp("tcp_invalid_ratelimit", "ms", "Least time between answers to segments out of the window of one connection",
+         setting="tcp_invalid_ratelimit_ns"),
+    # Path MTU.
+    _tcp("tcp_min_snd_mss", "bytes", "Least segment that a peer or a path can make us send", 48, 65535),
+    _tcp("ip_no_pmtu_disc", "flag", "Don't set DF: routers may cut packets, and path MTU discovery is off"),
+    # IP.
+    _tcp("ip_default_ttl", "hops", "TTL and hop limit of packets", 1, 255),
+    _tcp("ip_local_port_range", "ports", "Ports that `connect` and `bind` to port 0 choose from", 1, 65535),
+    _tcp("ip_forward", "flag", "The host is a router", setting="-forward"),
+)
+"""Every sysctl of Linux that has an effect here."""
+
+class Sysctls:
+    """The sysctls of one host. Reading and writing is by full name, ``net/ipv4/…``, a path, or the last part alone."""
+
+    def __init__(self, context: Context, arrivals: Input) -> None:
+        self._context: Context = context
+        self._config: Config = context.config
+        self._input: Input = arrivals
+        self._rows: dict[str, Sysctl] = {row.name: row for row in TABLE}
+        covered = {row.setting for row in TABLE}
+        for name in NAMES:
+            if name not in covered:
+                self._rows[_OURS + name] = Sysctl(_OURS + name, name, "", "", 0, NEVER)
+        self._short: dict[str, str] = {name.rpartition(".")[2]: name for name in self._rows}
+
+    # --- as a dictionary
+
+    def __getitem__(self, name: str) -> object:
+        """Read one. ``KeyError`` names what is not known."""
+        row = self.row(name)
+        if row.setting == "-algorithms":
+            return " ".join(self._context.algorithms.names())
+        if row.setting == "-forward":
+            return int(self._input.is_forwarding)
+        raw: object = getattr(self._config, row.setting)
+        if row.setting in _CHOICES and isinstance(raw, str):
+            return _CHOICES[row.setting].index(raw)
+        if isinstance(raw, bool):
+            return int(raw)
+        unit: i64 = _UNITS_NS.get(row.unit, 1)
+        if isinstance(raw, int) and unit > 1:
+            return raw // unit
+        return raw
+
+    def __setitem__(self, name: str, value: object) -> None:
+        """Write one: a number, a sequence of numbers, or the text that Linux would take.
+
+        ``KeyError`` names what is not known, ``ValueError`` a value that makes no sense.
+        """
+        row = self.row(name)
+        if row.setting == "-algorithms":
+            raise ValueError(f"{row.name}: can only be read")
+        if row.setting == "-forward":
+            is_on = self._number(row, value, 0, 1) == 1
+            self._input.is_forwarding = is_on
+            self._input.neighbors.is_router = is_on
+            return
+        raw: object = getattr(self._config, row.setting)
+        if row.setting in _CHOICES:
+            words = _CHOICES[row.setting]
+            at = words.index(value) if isinstance(value, str) and value in words else self._number(row, value, 0, 2)
+            self._config.set(row.setting, words[at])
+        elif isinstance(raw, bool):
+            self._config.set(row.setting, self._number(row, value, 0, 1) == 1)
+        elif isinstance(raw, tuple):
+            self._config.set(row.setting, self._numbers(row, value, len(raw)))
+        elif isinstance(raw, int):
+            unit: i64 = _UNITS_NS.get(row.unit, 1)
+            self._config.set(row.setting, self._number(row, value, row.low, row.high) * unit)
+        else:
+            self._set_text(row, value)
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether there is one of that name."""
+        return isinstance(name, str) and self._find(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the full names, in order."""
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self._rows)
+
+    def keys(self) -> list[str]:
+        """List the full names, in order."""
+        return sorted(self._rows)
+
+    def items(self) -> list[tuple[str, object]]:
+        """List full names and values, in order."""
+        return [(name, self[name]) for name in self.keys()]
+
+    def get(self, name: str, default: object = None) -> object:
+        """Read one, or give ``default`` where there is none."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def update(self, values: dict[str, object]) -> None:
+        """Write several."""
+        for name, value in values.items():
+            self[name] = value
+
+    # --- more
+
+    def text(self, name: str) -> str:
+        """Read one as Linux's file shows it: several numbers are parted by tabs."""
+        value = self[name]
+        return "\t".join(str(number) for number in value) if isinstance(value, tuple) else str(value)
+
+    def row(self, name: str) -> Sysctl:
+        """Give what is known of one. ``KeyError`` names what is not."""
+        full = self._find(name)
+        if full is None:
+            raise KeyError(f"{name}: no such sysctl here; list(…sysctl) gives all")
+        return self._rows[full]
+
+    def _find(self, name: str) -> str | None:
+        key = name.removeprefix("/proc/sys/").strip("/").replace("/", ".")
+        if key in self._rows:
+            return key
+        return self._short.get(key)
+
+    def _number(self, row: Sysctl, value: object, low: i64, high: i64) -> int:
+        if isinstance(value, str):
+            try:
+                number = int(value.strip(), 0)
+            except ValueError:
+                raise ValueError(f"{row.name}: {value!r} is not a number") from None
+        elif isinstance(value, int):
+            number = int(value)
+        else:
+            raise ValueError(f"{row.name}: {value!r} is not a number")
+        if not low <= number <= high:
+            raise ValueError(f"{row.name}: {number} is not from {low} to {high}")
+        return number
+
+    def _numbers(self, row: Sysctl, value: object, count: int) -> tuple[int, ...]:
+        parts: list[object] = []
+        if isinstance(value, str):
+            parts.extend(value.split())
+        elif isinstance(value, (tuple, list)):
+            parts.extend(value)
+        if len(parts) != count:
+            raise ValueError(f"{row.name}: {value!r} is not {count} numbers")
+        numbers = tuple([self._number(row, part, row.low, row.high) for part in parts])
+        if list(numbers) != sorted(numbers):
+            raise ValueError(f"{row.name}: {value!r} does not rise")
+        return numbers
+
+    def _set_text(self, row: Sysctl, value: object) -> None:
+        if not isinstance(value, str):
+            raise ValueError(f"{row.name}: {value!r} is not text")
+        text = value.strip()
+        if row.setting == "tcp_congestion_control" and text not in self._context.algorithms.names():
+            known = ", ".join(self._context.algorithms.names())
+            raise ValueError(f"{row.name}: no congestion control {text!r} among {known}")
+        self._config.set(row.setting, text)
