@@ -2,13 +2,14 @@
 #   make tour     the life of a TCP connection, told from a real run (installs estab into .venv first)
 #   make test     types, lint, then all tests; those of the core both compiled and interpreted
 #   make bench    speed and memory of the core
+#   make bench-wire  estab beside other stacks on this machine, through TUN devices in namespaces (root)
 #   make docs     the documentation as pages in site/
 #   make build    source distribution and wheel in dist/, tried in a fresh environment
 # PYTHON=... chooses the interpreter, ESTAB_COMPILE=0 leaves the core interpreted, 1 insists on compiling it. For all but
 # bench and build the C compiler optimizes little (ESTAB_OPTIMIZE=1): that halves its time, and costs a tenth of the speed.
 
 .DEFAULT_GOAL := help
-.PHONY: help tour test lint bench docs build clean
+.PHONY: help tour test lint bench bench-wire docs build clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -59,6 +60,9 @@ test: lint $(VENV)/installed
 bench: $(VENV)/optimized
 	@$(BIN)/python bench/segments.py
 	@$(BIN)/python bench/memory.py
+
+bench-wire: $(VENV)/optimized
+	@$(BIN)/python bench/stacks/race.py $(RACE)
 
 docs: $(VENV)/made
 	@$(BIN)/python tools/extras.py docs | $(PIP) install -r /dev/stdin

@@ -1,0 +1,297 @@
+"""Measures a TCP server from the kernel's side. It knows nothing of the stack that serves.
+
+    python client.py HOST PORT MODE [options]       one line of JSON on standard output
+
+The server listens on three ports: PORT echoes (RFC 862), PORT+1 discards (RFC 863), PORT+2 sends without end (RFC 864).
+Modes:
+
+    ready     connect until it works; how long that took
+    sink      send for --seconds; the clock stops when the server's FIN comes back, so that every byte was read by it
+    source    receive for --seconds
+    latency   --count round trips of 64 bytes, one after the other
+    connect   --count times connect, one byte each way, close; --parallel of them at once; --others idle ones meanwhile
+    idle      open --count connections, one byte each way on each, and see how much the memory of --pid grows
+    soak      --others idle connections, and --parallel that ping-pong on and on for --seconds; how --pid's memory grows
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import selectors
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+CHUNK = 256 * 1024
+PER_SOURCE = 20_000
+"""Connections from one local address; the client's namespace has 10.77.0.1 and 10.77.1.1 to 10.77.1.99."""
+Result = dict[str, Any]
+
+
+def connect(args: argparse.Namespace, port: int, source: str | None = None) -> socket.socket:
+    made = socket.socket(socket.AF_INET6 if ":" in args.host else socket.AF_INET)
+    made.settimeout(30)
+    if source:
+        made.setsockopt(socket.SOL_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT: the port is chosen when the peer is known
+        made.bind((source, 0))
+    made.connect((args.host, port))
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
+
+
+def ready(args: argparse.Namespace) -> Result:
+    start = time.perf_counter()
+    while True:
+        try:
+            with connect(args, args.port) as end:
+                end.sendall(b"a")
+                if end.recv(1) == b"a":
+                    return {"seconds": round(time.perf_counter() - start, 3)}
+        except OSError:
+            if time.perf_counter() - start > args.seconds:
+                raise
+        time.sleep(0.05)
+
+
+def sink(args: argparse.Namespace) -> Result:
+    view, sent = memoryview(bytes(CHUNK)), 0
+    with connect(args, args.port + 1) as end:
+        start = time.perf_counter()
+        while time.perf_counter() < start + args.seconds:
+            sent += end.send(view)
+        end.shutdown(socket.SHUT_WR)
+        is_whole = end.recv(1) == b""
+        took = time.perf_counter() - start
+        info = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    return {"bytes": sent, "seconds": took, "mb_per_s": sent / took / 1e6, "is_whole": is_whole,
+            "retransmitted": struct.unpack_from("I", info, 100)[0]}
+
+
+def source(args: argparse.Namespace) -> Result:
+    buffer, got = bytearray(CHUNK), 0
+    end = connect(args, args.port + 2)
+    start = time.perf_counter()
+    while time.perf_counter() < start + args.seconds:
+        count = end.recv_into(buffer)
+        if not count:
+            break
+        got += count
+    took = time.perf_counter() - start
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    end.close()
+    return {"bytes": got, "seconds": took, "mb_per_s": got / took / 1e6}
+
+
+def latency(args: argparse.Namespace) -> Result:
+    message, buffer = b"x" * args.size, bytearray(args.size)
+    view, clock, times = memoryview(buffer), time.perf_counter_ns, []
+    warm_up = min(500, args.count)
+    with connect(args, args.port) as end:
+        for number in range(args.count + warm_up):
+            start = clock()
+            end.send(message)
+            got = end.recv_into(buffer)
+            while got < args.size:
+                more = end.recv_into(view[got:])
+                if not more:
+                    raise SystemExit("the server closed")
+                got += more
+            if number >= warm_up:
+                times.append(clock() - start)
+    times.sort()
+    return {"count": len(times), "p50_us": _share(times, 0.5) / 1e3, "p99_us": _share(times, 0.99) / 1e3,
+            "mean_us": sum(times) / len(times) / 1e3}
+
+
+def _share(times: Sequence[float], share: float) -> float:
+    return times[min(len(times) - 1, int(len(times) * share))]
+
+
+class Connecting:
+    """``parallel`` non-blocking connections on one selector: connect, one byte out, one byte in, close."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.selector = selectors.DefaultSelector()
+        self.address = (args.host, args.port)
+        self.family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
+        self.started = self.failed = 0
+        self.first_failure = ""
+        self.times: list[float] = []
+
+    def start(self) -> None:
+        """Begin one more connection."""
+        end = socket.socket(self.family)
+        end.setblocking(False)
+        end.connect_ex(self.address)
+        self.started += 1
+        self.selector.register(end, selectors.EVENT_WRITE, time.perf_counter())
+
+    def run(self) -> float:
+        """Make all connections; returns the seconds that it took."""
+        count, began = self.args.count, time.perf_counter()
+        for _ in range(min(self.args.parallel, count)):
+            self.start()
+        while len(self.times) + self.failed < count:
+            events = self.selector.select(30)
+            if not events:
+                break
+            for key, mask in events:
+                if self.is_over(key, mask) and self.started < count:
+                    self.start()
+        return time.perf_counter() - began
+
+    def is_over(self, key: selectors.SelectorKey, mask: int) -> bool:
+        """Take a connection one step on; tell whether that was its last."""
+        end = key.fileobj
+        assert isinstance(end, socket.socket)
+        try:
+            if mask & selectors.EVENT_WRITE:
+                error = end.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if error:
+                    raise OSError(error, os.strerror(error))
+                end.send(b"a")
+                self.selector.modify(end, selectors.EVENT_READ, key.data)
+                return False
+            if end.recv(1) != b"a":
+                raise OSError("another byte came back")
+            self.times.append(time.perf_counter() - key.data)
+        except OSError as error:
+            self.failed += 1
+            self.first_failure = self.first_failure or str(error)
+        self.selector.unregister(end)
+        end.close()
+        return True
+
+
+def connect_many(args: argparse.Namespace) -> Result:
+    others = open_idle(args, args.others)
+    running = Connecting(args)
+    took = running.run()
+    times = sorted(running.times)
+    for end in others:
+        end.close()
+    return {"count": len(times), "failed": running.failed, "first_failure": running.first_failure,
+            "unanswered": args.count - len(times) - running.failed, "others": len(others),
+            "per_s": len(times) / took, "p50_us": _share(times, 0.5) * 1e6 if times else None}
+
+
+def raise_file_limit() -> None:
+    """Allow as many descriptors as we may: root a million, others their hard limit."""
+    for limit in (1 << 20, resource.getrlimit(resource.RLIMIT_NOFILE)[1]):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+            return
+        except (ValueError, OSError):
+            continue
+
+
+def resident_bytes(pid: int) -> int:
+    if not pid:
+        return 0
+    with open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+def open_idle(args: argparse.Namespace, count: int) -> list[socket.socket]:
+    made = []
+    for number in range(count):
+        from_address = None
+        if number >= PER_SOURCE:
+            from_address = f"10.77.1.{number // PER_SOURCE}"
+        end = connect(args, args.port, from_address)
+        end.sendall(b"a")
+        if end.recv(1) != b"a":
+            raise OSError("another byte came back")
+        made.append(end)
+    return made
+
+
+def idle(args: argparse.Namespace) -> Result:
+    for end in open_idle(args, 20):  # what is made once is not counted
+        end.close()
+    time.sleep(0.5)
+    before = resident_bytes(args.pid)
+    start = time.perf_counter()
+    ends = open_idle(args, args.count)
+    took = time.perf_counter() - start
+    time.sleep(args.hold)
+    after = resident_bytes(args.pid)
+    sample, alive = ends[:: max(1, len(ends) // 100)], 0
+    for end in sample:
+        end.sendall(b"b")
+        alive += end.recv(1) == b"b"
+    for end in ends:
+        end.close()
+    return {"count": len(ends), "seconds": took, "alive": alive, "asked": len(sample),
+            "bytes_per_connection": (after - before) / max(1, len(ends))}
+
+
+def soak(args: argparse.Namespace) -> Result:
+    """Hold idle connections and busy ones, and watch the server's memory."""
+    others = open_idle(args, args.others)
+    crowd = selectors.DefaultSelector()
+    for number in range(args.parallel):
+        end = connect(args, args.port, f"10.77.1.{90 + number // PER_SOURCE}" if args.others else None)
+        end.setblocking(False)
+        crowd.register(end, selectors.EVENT_READ)
+        end.send(b"p" * args.size)
+    busy = [key.fileobj for key in crowd.get_map().values()]
+    trips, start, readings = 0, time.perf_counter(), []
+    following = start
+    while time.perf_counter() < start + args.seconds:
+        for key, _ in crowd.select(1):
+            end = key.fileobj
+            assert isinstance(end, socket.socket)
+            data = end.recv(CHUNK)
+            if not data:
+                raise SystemExit("the server closed a busy connection")
+            end.send(data)
+            trips += 1
+        if time.perf_counter() >= following:
+            readings.append(resident_bytes(args.pid))
+            following += args.seconds / 20
+    sample, alive = others[:: max(1, len(others) // 1000)], 0
+    for end in sample:
+        end.sendall(b"b")
+        alive += end.recv(1) == b"b"
+    took = time.perf_counter() - start
+    for closing in (*others, *busy):
+        assert isinstance(closing, socket.socket)
+        closing.close()
+    return {"idle": len(others), "busy": len(busy), "seconds": took, "trips_per_s": trips / took, "alive": alive,
+            "asked": len(sample), "resident_mib": [round(reading / 2**20, 1) for reading in readings]}
+
+
+MODES: dict[str, Callable[[argparse.Namespace], Result]] = {
+    "ready": ready, "sink": sink, "source": source, "latency": latency, "connect": connect_many, "idle": idle,
+    "soak": soak,
+}
+
+
+def main() -> None:
+    """Read the arguments, measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("host")
+    parser.add_argument("port", type=int)
+    parser.add_argument("mode", choices=MODES)
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--parallel", type=int, default=1)
+    parser.add_argument("--others", type=int, default=0)
+    parser.add_argument("--pid", type=int, default=0)
+    parser.add_argument("--hold", type=float, default=2)
+    args = parser.parse_args()
+    raise_file_limit()
+    print(json.dumps({"mode": args.mode, **MODES[args.mode](args)}))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
