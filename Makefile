@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PARTS := $(shell find src/estab -name __pycache__ -prune -o \( -type d -o -name '*.py' \) -print) setup.py pyproject.toml
 # The tests that run against the interpreted files as well: all that touch the core.
-CORE_TESTS := $(wildcard tests/wire tests/tcp tests/host tests/lab)
+CORE_TESTS := $(wildcard tests/wire tests/tcp tests/host tests/serve tests/lab)
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 help:

@@ -30,7 +30,7 @@ from setuptools.errors import BaseError as SetupError
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE / "src" / "estab"
-ROOMS = ("wire", "tcp", "host")
+ROOMS = ("wire", "tcp", "host", "serve")
 C_FLAGS = ["-fno-semantic-interposition", "-Wno-error"]
 LIBRARY = "estab._core"
 CORES_KEPT = 3

@@ -54,8 +54,12 @@ class Files:
 
     def ensure_room(self) -> None:
         """Raise EMFILE where no further number can be given, before anything else is changed."""
-        if self.open_count + _FIRST >= self.limit:
+        if not self.has_room():
             raise os_error(errno.EMFILE, f"too many open files: {self.open_count} of {self.limit - _FIRST} are in use")
+
+    def has_room(self) -> bool:
+        """Tell whether a further number can be given."""
+        return self.open_count + _FIRST < self.limit
 
     def allocate(self, descriptor: Descriptor, why: str) -> i64:
         """Give the lowest free number, or raise EMFILE. ``why`` names the call, for the observer."""

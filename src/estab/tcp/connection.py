@@ -129,6 +129,10 @@ class Connection(Tcb):
         """Take up to ``size`` bytes of received text; ``b""`` where there is none (see ``is_eof``)."""
         return receive.read(self, size, is_peek, now_ns)
 
+    def discard(self, now_ns: i64) -> i64:
+        """Take all text that waits, without making bytes of it; returns how much."""
+        return receive.discard(self, now_ns)
+
     def read_urgent(self, is_peek: bool) -> int:
         """Give the urgent octet (MSG_OOB): -1 not come yet, -2 none."""
         return receive.read_urgent(self, is_peek)

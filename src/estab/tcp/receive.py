@@ -17,8 +17,8 @@ from estab.units import NEVER
 from estab.wire.tcp import PSH, URG, Segment
 
 __all__ = [
-    "accept_text", "acknowledge", "acknowledge_now", "is_at_urgent_mark", "note_urgent", "on_acknowledgment_sent",
-    "read", "read_urgent", "report_duplicate", "select_window", "space_bytes", "start",
+    "accept_text", "acknowledge", "acknowledge_now", "discard", "is_at_urgent_mark", "note_urgent",
+    "on_acknowledgment_sent", "read", "read_urgent", "report_duplicate", "select_window", "space_bytes", "start",
 ]
 
 
@@ -228,16 +228,31 @@ def read(tcb: Tcb, size: i64, is_peek: bool, now_ns: i64) -> bytes:
     if is_peek:
         return received.peek(0, size)
     data = received.take(size)
-    tcb.copied_seq += len(data)
+    _on_read(tcb, received, len(data), now_ns)
+    return data
+
+
+def discard(tcb: Tcb, now_ns: i64) -> i64:
+    """Take all text that waits, the urgent byte too, without making bytes of it; returns how much."""
+    received = tcb.received
+    if received is None:
+        return 0
+    count = received.size
+    received.drop(count)
+    _on_read(tcb, received, count, now_ns)
+    return count
+
+
+def _on_read(tcb: Tcb, received: ByteQueue, count: i64, now_ns: i64) -> None:
+    tcb.copied_seq += count
     if tcb.urgent_seq != NO_SEQ and tcb.copied_seq > tcb.urgent_seq:
         _pass_urgent(tcb)
     if received.size == 0:
         tcb.received = None
-    if len(data) > 0:
+    if count > 0:
         _tell_buffer(tcb, "the program read")
         _tune_window(tcb, now_ns)
         _offer_more(tcb)
-    return data
 
 
 def _offer_more(tcb: Tcb) -> None:

@@ -1,0 +1,105 @@
+"""The three services that every stack is tried with: echo (RFC 862), discard (RFC 863), chargen (RFC 864)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from estab import abi
+from estab.host.stream import StreamSocket
+from estab.serve.server import ENDS_MAX, Service
+from estab.tcp.connection import Connection
+
+__all__ = ["PATTERN", "Chargen", "Discard", "Echo"]
+
+READ_BYTES: Final = 262_144
+
+
+class Echo(Service):
+    """Sends back every byte. While the peer does not take its own bytes back, no more are read from it."""
+
+    def __init__(self, ends_max: i64 = ENDS_MAX) -> None:
+        super().__init__("echo", ends_max)
+
+    def on_ready(self, end: StreamSocket, now_ns: i64) -> None:
+        """Send back what came."""
+        connection = end.connection
+        if connection is None or _is_over(connection):
+            self.close(end, now_ns)
+            return
+        if connection.state == abi.SYN_RECEIVED:
+            return  # text can be here already (Fast Open), but none can be sent yet
+        while connection.unread_bytes() > 0:
+            room = connection.room()
+            if room <= 0:
+                break
+            connection.write(connection.read(min(room, READ_BYTES), False, now_ns), now_ns)
+        if connection.is_eof():
+            self.close(end, now_ns)
+        else:
+            end.demux.touch(connection)
+
+
+class Discard(Service):
+    """Reads and forgets; closes when the peer does."""
+
+    def __init__(self, ends_max: i64 = ENDS_MAX) -> None:
+        super().__init__("discard", ends_max)
+
+    def on_ready(self, end: StreamSocket, now_ns: i64) -> None:
+        """Drop what came."""
+        connection = end.connection
+        if connection is None or _is_over(connection):
+            self.close(end, now_ns)
+            return
+        connection.discard(now_ns)
+        if connection.is_eof():
+            self.close(end, now_ns)
+        else:
+            end.demux.touch(connection)
+
+
+def _pattern() -> bytes:
+    """Write RFC 864's lines: 72 of the 95 printing characters, each line begins one later than the one before."""
+    ring = bytes(range(32, 127))
+    return b"".join((ring[first:] + ring)[:72] + b"\r\n" for first in range(95))
+
+
+PATTERN: Final = _pattern()
+"""All of chargen's text: from here on it repeats."""
+_PERIOD: Final = 7030
+_BLOCK: Final = 260_110
+"""A multiple of the period: what is written at a time where there is room, always the same bytes."""
+
+
+class Chargen(Service):
+    """Sends RFC 864's pattern for as long as the peer takes it. What the peer says is read and forgotten."""
+
+    def __init__(self, ends_max: i64 = ENDS_MAX) -> None:
+        super().__init__("chargen", ends_max)
+        self._block: bytes = PATTERN * (_BLOCK // _PERIOD)
+
+    def on_ready(self, end: StreamSocket, now_ns: i64) -> None:
+        """Fill the send buffer."""
+        connection = end.connection
+        if connection is None or _is_over(connection):
+            self.close(end, now_ns)
+            return
+        connection.discard(now_ns)
+        if connection.is_eof():
+            self.close(end, now_ns)
+            return
+        end.demux.touch(connection)
+        while connection.state != abi.SYN_RECEIVED and connection.is_writable():
+            room = connection.room()
+            at = (connection.snd_nxt - connection.iss - 1 + connection.unsent_bytes()) % _PERIOD
+            if at == 0 and room >= _BLOCK:
+                connection.write(self._block, now_ns)
+            else:
+                connection.write(self._block[at : min(at + room, _BLOCK)], now_ns)
+
+
+def _is_over(connection: Connection) -> bool:
+    """Tell whether nothing more can be sent: the peer reset it, or it failed."""
+    return connection.error != 0 or connection.state == abi.CLOSED or connection.state == abi.TIME_WAIT

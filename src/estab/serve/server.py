@@ -1,0 +1,191 @@
+"""Ports with services, on one host: whoever pumps the host hands its events here.
+
+- A service is told of an end that has news, and takes what is there without waiting. No thread, no event loop, no
+  descriptor of the operating system stands between it and the connection.
+- Each service has a limit of connections. Beyond it, and when the host has no descriptor left, new ones wait in the
+  listener's accept queue (and beyond its backlog, with their senders), until one is given back.
+- A connection without news costs a place in a list.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64, mypyc_attr
+
+from estab import abi
+from estab.host.host import Host
+from estab.host.stream import StreamSocket
+from estab.units import NEVER
+
+__all__ = ["ENDS_MAX", "Server", "Service"]
+
+ENDS_MAX: Final = 1_000_000
+BACKLOG: Final = 4096
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Service:
+    """What happens on the connections of one port. Subclasses say it in ``on_ready``, and may keep state by ``fd``."""
+
+    def __init__(self, name: str, ends_max: i64 = ENDS_MAX) -> None:
+        self.name: str = name
+        self.ends_max: i64 = ends_max
+        self.open_count: i64 = 0
+        self.accepted_count: i64 = 0
+        self.full_count: i64 = 0
+        """How often new connections had to wait, because this service or the host was full."""
+        self.server: Server | None = None
+
+    def on_ready(self, end: StreamSocket, now_ns: i64) -> None:
+        """Take what there is to take on an end: it was just opened, text came, room became free, or it is over."""
+        raise NotImplementedError
+
+    def on_gone(self, fd: i64) -> None:
+        """Forget what was kept for an end that is being closed."""
+
+    def on_deadline(self, now_ns: i64) -> None:
+        """Do what is due by now."""
+
+    def next_deadline_ns(self) -> i64:
+        """Give when ``on_deadline`` wants to be called; ``NEVER`` where nothing waits for a time."""
+        return NEVER
+
+    def close(self, end: StreamSocket, now_ns: i64) -> None:
+        """Let go of an end; TCP finishes it on its own."""
+        server = self.server
+        assert server is not None
+        server.release(end, self, now_ns)
+
+
+class Server:
+    """All services of one host."""
+
+    def __init__(self, host: Host) -> None:
+        self.host: Host = host
+        self.services: list[Service] = []
+        self._listeners: list[StreamSocket] = []
+        self._by_fd: list[Service | None] = []
+        self._is_starved: bool = False
+
+    def add(self, service: Service, address: str, port: i64, now_ns: i64, backlog: i64 = BACKLOG) -> None:
+        """Serve on a port; ``address`` ``""`` is every address of both versions. ``OSError`` as ``bind`` and ``listen``
+        raise.
+        """
+        is_v6 = ":" in address or address == ""
+        listener = self.host.socket(abi.AF_INET6 if is_v6 else abi.AF_INET, abi.SOCK_STREAM, now_ns)
+        assert isinstance(listener, StreamSocket)
+        try:
+            listener.nodelay = True  # every answer is written whole
+            listener.reuse_address = True
+            end: tuple[str, int] = (address, port)
+            listener.bind(end, now_ns)
+            listener.listen(backlog, now_ns)
+        except OSError:
+            listener.close(now_ns)
+            raise
+        service.server = self
+        self._put(listener.fd, service)
+        self.services.append(service)
+        self._listeners.append(listener)
+
+    # --- in
+
+    def drain(self, now_ns: i64) -> list[tuple[int, int]]:
+        """Take all events of the host, and handle those of the services. Gives the others: descriptor, POLL bits."""
+        host = self.host
+        others: list[tuple[int, int]] = []
+        while True:
+            event = host.poll_event()
+            if event is None:
+                return others
+            fd: i64 = event[0]
+            if not self._is_handled(fd, now_ns):
+                others.append(event)
+
+    def on_event(self, fd: i64, now_ns: i64) -> bool:
+        """Handle one event that somebody else took from the host; ``False``: it is none of a service's."""
+        return self._is_handled(fd, now_ns)
+
+    def on_deadline(self, now_ns: i64) -> None:
+        """Let the services do what is due."""
+        for service in self.services:
+            if service.next_deadline_ns() <= now_ns:
+                service.on_deadline(now_ns)
+
+    def next_deadline_ns(self) -> i64:
+        """Give when ``on_deadline`` is to be called next."""
+        soonest: i64 = NEVER
+        for service in self.services:
+            due_ns = service.next_deadline_ns()
+            if due_ns < soonest:
+                soonest = due_ns
+        return soonest
+
+    def close(self, now_ns: i64) -> None:
+        """Stop listening and let go of every connection."""
+        for listener in self._listeners:
+            self._put(listener.fd, None)
+            listener.close(now_ns)
+        self._listeners.clear()
+        for fd, service in enumerate(self._by_fd):
+            if service is not None:
+                end = self.host.files.get(fd)
+                assert isinstance(end, StreamSocket)
+                self.release(end, service, now_ns)
+        self.services.clear()
+
+    # --- what services ask
+
+    def release(self, end: StreamSocket, service: Service, now_ns: i64) -> None:
+        """Close an end, and take in one that waits for its place."""
+        fd = end.fd
+        service.on_gone(fd)
+        self._by_fd[fd] = None
+        service.open_count -= 1
+        end.close(now_ns)
+        if self._is_starved:
+            self._is_starved = False
+            for listener in self._listeners:
+                self._accept(listener, now_ns)
+
+    # --- inside
+
+    def _is_handled(self, fd: i64, now_ns: i64) -> bool:
+        services = self._by_fd
+        if fd >= len(services):
+            return False
+        service = services[fd]
+        if service is None:
+            return False
+        end = self.host.files.get(fd)
+        assert isinstance(end, StreamSocket)
+        if end.listener is not None:
+            self._accept(end, now_ns)
+        else:
+            service.on_ready(end, now_ns)
+        return True
+
+    def _accept(self, listener: StreamSocket, now_ns: i64) -> None:
+        """Take all that wait in the accept queue, as far as there is room."""
+        service = self._by_fd[listener.fd]
+        queues = listener.listener
+        files = self.host.files
+        if service is None or queues is None:
+            return
+        while queues.ready:
+            if service.open_count >= service.ends_max or not files.has_room():
+                service.full_count += 1
+                self._is_starved = True
+                return
+            end = listener.accept(now_ns)
+            service.accepted_count += 1
+            service.open_count += 1
+            self._put(end.fd, service)
+            service.on_ready(end, now_ns)
+
+    def _put(self, fd: i64, service: Service | None) -> None:
+        services = self._by_fd
+        while fd >= len(services):
+            services.append(None)
+        services[fd] = service
