@@ -15,7 +15,7 @@ from mypy_extensions import i64, mypyc_attr
 from estab import abi
 from estab.errors import DropReason, os_error
 from estab.events import SegmentReceived, SegmentSent, TcbCreated, TcbReleased, TimeWaitEnded
-from estab.tcp import arrives, timewait
+from estab.tcp import timewait, transitions
 from estab.tcp.congestion.control import CongestionControl
 from estab.tcp.connection import Connection
 from estab.tcp.context import Context, Owner, Reply, flow_text
@@ -160,7 +160,7 @@ class Demux:
         is_for_many = is_multicast(packet.dst) or is_broadcast(packet.dst)
         if is_for_many or is_multicast(packet.src) or is_unspecified(packet.src):
             return
-        answer = arrives.answer_for_closed(segment)
+        answer = transitions.answer_for_closed(segment)
         if answer is not None:
             self.context.counters.TcpOutRsts += 1
             self.context.reply(answer, packet.dst, packet.src, why, 0, segment_length(segment))
@@ -392,7 +392,7 @@ class Demux:
             return
         if self.time_wait_count >= context.config.tcp_max_tw_buckets:
             context.counters.TcpExtTCPTimeWaitOverflow += 1
-            arrives.finish(connection, "too many in TIME-WAIT")
+            transitions.finish(connection, "too many in TIME-WAIT")
             self.release(connection, "too many in TIME-WAIT")
             return
         record = TimeWait(connection)

@@ -40,10 +40,11 @@ from estab.host.paths import HostPaths, Path
 from estab.host.ports import Binding, FlowTable, Ports
 from estab.host.settings import StreamSettings
 from estab.host.sockaddr import ANY, Endpoint, SockAddr, read_sockaddr, write_sockaddr
+from estab.tcp.child import inherit
 from estab.tcp.connection import Connection
 from estab.tcp.context import Context, endpoint_text
 from estab.tcp.info import Info, Queues
-from estab.tcp.listener import Listener, inherit
+from estab.tcp.listener import Listener
 from estab.wire.address import is_link_local, is_multicast
 from estab.wire.tcp import make_key
 

@@ -1,8 +1,8 @@
-"""A segment arrives: RFC 9293 section 3.10.7, a function a step, in the RFC's order.
+"""A segment arrives: RFC 9293 section 3.10.7.4, a function a step, in the RFC's order.
 
-LISTEN is in ``listener``, TIME-WAIT in ``timewait``, no connection at all in ``answer_for_closed``. Here are SYN-SENT
-(3.10.7.3) and all other states (3.10.7.4). Nothing is sent from here: what must go is noted in the TCB and ``output``
-finds it. Each step returns whether the segment goes on to the next.
+LISTEN is in ``listener``, SYN-SENT in ``syn_sent``, TIME-WAIT in ``timewait``, no connection at all in
+``transitions.answer_for_closed``. Here are all other states. Nothing is sent from here: what must go is noted in the
+TCB and ``output`` finds it. Each step returns whether the segment goes on to the next.
 """
 
 from __future__ import annotations
@@ -13,38 +13,24 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.errors import DropReason
-from estab.events import ErrorReported, StateChanged
-from estab.tcp import receive, recovery
-from estab.tcp.state import state_text
+from estab.tcp import receive, recovery, syn_sent
+from estab.tcp.opening import establish
 from estab.tcp.tcb import NO_SEQ, Tcb
+from estab.tcp.transitions import abort, answer, fail, finish, set_state
 from estab.units import NEVER, SECOND
-from estab.wire.seq import unwrap, wrap
+from estab.wire.seq import unwrap
 from estab.wire.tcp import ACK, FIN, RST, SYN, Segment, segment_length
 
-__all__ = [
-    "abort", "agree_options", "answer_for_closed", "establish", "fail", "finish", "report", "segment_arrives",
-    "set_state",
-    "update_mss",
-]
+__all__ = ["segment_arrives"]
 
 _PAWS_IDLE_NS = 24 * 24 * 3600 * SECOND
-
-
-def answer_for_closed(segment: Segment) -> Segment | None:
-    """Give the reset that answers a segment for which there is no connection (RFC 9293 section 3.10.7.1)."""
-    if (segment.flags & RST) != 0:
-        return None
-    if (segment.flags & ACK) != 0:
-        return Segment(segment.dport, segment.sport, segment.ack, wrap(0), RST, 0)
-    after = wrap(segment.seq + segment_length(segment))
-    return Segment(segment.dport, segment.sport, wrap(0), after, RST | ACK, 0)
 
 
 def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
     """Take a segment whose addresses and ports are this connection's."""
     state = tcb.state
     if state == abi.SYN_SENT:
-        _arrives_in_syn_sent(tcb, segment, now_ns)
+        syn_sent.segment_arrives(tcb, segment, now_ns)
         return
     if state == abi.CLOSED or state == abi.LISTEN:
         tcb.context.drop(DropReason.TCP_CLOSE, tcb.name(), "")
@@ -70,126 +56,6 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
         return
     if (segment.flags & FIN) != 0 or tcb.peer_fin_seq != NO_SEQ:
         _take_fin(tcb, seq, segment, now_ns)
-
-
-# --- 3.10.7.3, SYN-SENT
-
-
-def _arrives_in_syn_sent(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
-    flags = segment.flags
-    if (flags & ACK) != 0:  # first: the ACK bit
-        ack = unwrap(segment.ack, tcb.snd_nxt)
-        if ack <= tcb.iss or ack > tcb.snd_nxt:
-            if (flags & RST) == 0:
-                _answer(tcb, segment, "acknowledges what was not sent")
-            tcb.context.drop(DropReason.TCP_INVALID_ACK_SEQUENCE, tcb.name(), "")
-            return
-        if segment.has_timestamps and tcb.context.config.tcp_timestamps and not _echoes_us(tcb, segment, now_ns):
-            tcb.context.counters.TcpExtPAWSActive += 1
-            _answer(tcb, segment, "echoes a timestamp that was not sent")
-            return
-    if (flags & RST) != 0:  # second: the RST bit
-        if (flags & ACK) != 0:
-            text = "connection refused: the peer answered the SYN with a reset"
-            fail(tcb, errno.ECONNREFUSED, text, "reset received")
-        else:
-            tcb.context.drop(DropReason.TCP_RESET_INVALID, tcb.name(), "without ACK in SYN-SENT")
-        return
-    if (flags & SYN) == 0:  # fifth: neither SYN nor RST
-        tcb.context.drop(DropReason.TCP_FLAGS, tcb.name(), "neither SYN nor RST in SYN-SENT")
-        return
-    # fourth: the SYN bit
-    agree_options(tcb, segment, tcb.context.config.tcp_timestamps)
-    tcb.irs = segment.seq
-    receive.start(tcb)
-    tcb.snd_wnd = segment.wnd
-    tcb.max_snd_wnd = max(tcb.max_snd_wnd, segment.wnd)
-    tcb.snd_wl1 = tcb.irs
-    if (flags & ACK) != 0:
-        ack = unwrap(segment.ack, tcb.snd_nxt)
-        recovery.on_acknowledged(tcb, ack, segment, now_ns)
-        tcb.snd_wl2 = ack
-        set_state(tcb, abi.ESTABLISHED, "our SYN is acknowledged")
-        establish(tcb, now_ns)
-        receive.acknowledge_now(tcb)
-    else:
-        # Simultaneous open (RFC 9293 section 3.5, figure 8). MUST-10.
-        set_state(tcb, abi.SYN_RECEIVED, "simultaneous open: SYN received in SYN-SENT")
-        recovery.mark_head_lost(tcb)
-        tcb.is_fast_retransmit_due = True
-    if segment.end > segment.start or (flags & FIN) != 0:
-        # Text on a SYN waits for the peer to send it again, now that there is a connection.
-        tcb.context.drop(DropReason.TCP_OLD_DATA, tcb.name(), "text on a SYN is not taken without Fast Open")
-
-
-def _echoes_us(tcb: Tcb, segment: Segment, now_ns: i64) -> bool:
-    """Tell whether the echoed timestamp lies between our SYN's and now."""
-    sent = tcb.sent
-    if segment.ts_ecr == 0 or sent is None:
-        return True
-    elapsed: i64 = (now_ns // 1_000_000 + tcb.ts_offset - segment.ts_ecr) & 0xFFFFFFFF
-    return elapsed <= (now_ns - tcb.first_unanswered_ns) // 1_000_000 + 1
-
-
-def agree_options(tcb: Tcb, segment: Segment, wants_timestamps: bool) -> None:
-    """Take the peer's SYN options: what both sides offered is on (RFC 7323 section 1.3, RFC 2018 section 2)."""
-    config = tcb.context.config
-    is_v6 = len(tcb.remote) == 16
-    # RFC 9293 MUST-15: without the option the peer takes 536 octets, 1220 over IPv6.
-    peer_mss: i64 = segment.mss if segment.mss > 0 else (1220 if is_v6 else 536)
-    tcb.peer_mss = max(peer_mss, config.tcp_min_snd_mss)
-    tcb.has_sack = config.tcp_sack and segment.sack_permitted
-    tcb.has_timestamps = wants_timestamps and segment.has_timestamps
-    if tcb.has_timestamps:
-        tcb.ts_recent = segment.ts_val
-        tcb.ts_recent_ns = tcb.context.now_ns
-    tcb.has_wscale = config.tcp_window_scaling and segment.wscale >= 0
-    if tcb.has_wscale:
-        tcb.snd_wscale = min(segment.wscale, 14)  # RFC 7323 section 2.3
-    else:
-        tcb.snd_wscale = 0
-        tcb.rcv_wscale = 0
-    update_mss(tcb)
-
-
-def update_mss(tcb: Tcb) -> None:
-    """Set the largest segment from the peer's MSS and the path's MTU (RFC 9293 MUST-16)."""
-    headers: i64 = 60 if len(tcb.remote) == 16 else 40
-    paths = tcb.context.paths
-    mss = min(tcb.peer_mss, paths.mtu_of(tcb.remote) - headers)
-    if tcb.user_mss > 0:
-        mss = min(mss, tcb.user_mss)
-    tcb.mss_base = max(mss, tcb.context.config.tcp_min_snd_mss)
-    tcb.gso_bytes = paths.segment_bytes_max(tcb.remote)
-
-
-def establish(tcb: Tcb, now_ns: i64) -> None:
-    """The handshake is done: set the first congestion window (RFC 6928; one segment where the SYN was lost) and
-    timers.
-    """
-    config = tcb.context.config
-    counters = tcb.context.counters
-    counters.TcpCurrEstab += 1
-    tcb.is_counted = True
-    mss = tcb.snd_mss()
-    window = config.tcp_initial_cwnd * mss
-    if tcb.segments_retransmitted > 1:
-        window = mss
-    tcb.cwnd_bytes = window
-    if tcb.srtt_ns == 0 and (tcb.backoff > 0 or tcb.timeouts > 0):
-        # RFC 6298 rule 5.7: the SYN's timeout was too short or its answer lost; begin again with three seconds.
-        tcb.rto_ns = max(tcb.rto_ns, 3 * SECOND)
-        tcb.backoff = 0
-    tcb.ca_state = 0
-    tcb.tune_ns = now_ns
-    tcb.tune_space_bytes = min(config.tcp_initial_cwnd * mss, tcb.receive_buffer_bytes // 4)  # half of the first window
-    tcb.last_received_ns = now_ns
-    tcb.last_text_ns = now_ns  # "since text last came" counts from here
-    if tcb.congestion.is_needed_from_start():
-        tcb.control(now_ns)
-    if tcb.keepalive:
-        tcb.keepalive_ns = now_ns + tcb.keep_idle_ns
-    tcb.context.wake(tcb.owner)
 
 
 # --- 3.10.7.4, first: sequence number, with PAWS before it (RFC 7323 section 5.3)
@@ -351,7 +217,7 @@ def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> 
     ack = unwrap(segment.ack, tcb.snd_nxt)
     if tcb.state == abi.SYN_RECEIVED:
         if ack <= tcb.snd_una or ack > tcb.snd_nxt:
-            _answer(tcb, segment, "acknowledges what was not sent")
+            answer(tcb, segment, "acknowledges what was not sent")
             context.drop(DropReason.TCP_INVALID_ACK_SEQUENCE, tcb.name(), "")
             return False
         # RFC 7323 section 2.2: the window of a segment with SYN, as in a simultaneous open, is never scaled.
@@ -442,7 +308,7 @@ def _take_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
             tcb.context.counters.TcpExtTCPAbortOnData += 1
             tcb.context.drop(DropReason.TCP_ABORT_ON_DATA, tcb.name(), f"{end - tcb.rcv_nxt} bytes")
             # Linux's form: the reset takes the number that the peer acknowledged, which is the one that it expects.
-            _answer(tcb, segment, "text arrived after close")
+            answer(tcb, segment, "text arrived after close")
             fail(tcb, errno.ECONNRESET, "connection reset: text arrived after close", "text arrived after close")
             return False
         if tcb.peer_fin_seq != NO_SEQ and seq >= tcb.peer_fin_seq:
@@ -479,74 +345,3 @@ def _take_fin(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
         set_state(tcb, abi.CLOSING, "simultaneous close: FIN received")
     elif state == abi.FIN_WAIT_2:
         set_state(tcb, abi.TIME_WAIT, "FIN received")
-
-
-# --- what several steps do
-
-
-def set_state(tcb: Tcb, state: i64, why: str) -> None:
-    """Take an edge of the state diagram."""
-    old = tcb.state
-    tcb.state = state
-    if tcb.is_counted and state != abi.ESTABLISHED and state != abi.CLOSE_WAIT:
-        tcb.is_counted = False
-        tcb.context.counters.TcpCurrEstab -= 1
-    context = tcb.context
-    context.wake(tcb.owner)
-    if context.observer is not None:
-        context.tell(StateChanged(context.now_ns, context.name, tcb.name(), state_text(old), state_text(state), why))
-
-
-def finish(tcb: Tcb, why: str) -> None:
-    """Go to CLOSED: nothing is sent any more, no timer runs. What was received can still be read."""
-    recovery.forget_sent(tcb)
-    tcb.unsent = None
-    tcb.out_of_order = None
-    tcb.retransmit_ns = NEVER
-    tcb.persist_ns = NEVER
-    tcb.delack_ns = NEVER
-    tcb.keepalive_ns = NEVER
-    tcb.linger_ns = NEVER
-    tcb.is_ack_due = False
-    tcb.duplicate_acks_owed = 0
-    if tcb.state != abi.CLOSED:
-        set_state(tcb, abi.CLOSED, why)
-
-
-def fail(tcb: Tcb, number: i64, text: str, why: str) -> None:
-    """End the connection with an error for its program.
-
-    RFC 9293 MUST-12: an abort is told apart from an end of stream.
-    """
-    if number != 0:
-        report(tcb, number, text)
-    if tcb.state == abi.SYN_SENT:
-        tcb.context.counters.TcpAttemptFails += 1
-    finish(tcb, why)
-
-
-def report(tcb: Tcb, number: i64, text: str) -> None:
-    """Leave an error for the program to find (SO_ERROR)."""
-    described = f"{text} ({tcb.name()})"
-    if not tcb.is_orphan:
-        tcb.error = number
-        tcb.error_text = described
-    context = tcb.context
-    context.wake(tcb.owner)
-    if context.observer is not None:
-        context.tell(ErrorReported(context.now_ns, context.name, tcb.name(), number, described, False))
-
-
-def abort(tcb: Tcb, number: i64, text: str, why: str) -> None:
-    """End the connection and tell the peer with a reset."""
-    if tcb.state != abi.CLOSED and tcb.state != abi.SYN_SENT:
-        tcb.is_reset_due = True
-    fail(tcb, number, text, why)
-
-
-def _answer(tcb: Tcb, segment: Segment, why: str) -> None:
-    """Send the reset of section 3.10.7.1 for a segment that does not belong to this handshake."""
-    answer = answer_for_closed(segment)
-    if answer is not None:
-        tcb.context.counters.TcpOutRsts += 1
-        tcb.context.reply(answer, tcb.local, tcb.remote, why, unwrap(answer.seq, tcb.snd_nxt) - tcb.iss, 0)

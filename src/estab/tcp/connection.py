@@ -16,12 +16,13 @@ from estab import abi
 from estab.errors import os_error
 from estab.events import BufferChanged, ErrorReported, SegmentReceived, SegmentSent, TcbCreated, TimerFired
 from estab.events import Tcb as TcbFact
-from estab.tcp import arrives, output, rack, receive, recovery, scoreboard
+from estab.tcp import arrives, output, rack, receive, recovery, scoreboard, transitions
 from estab.tcp.buffers import ByteQueue
 from estab.tcp.congestion.control import SSTHRESH_INFINITE, CongestionControl
 from estab.tcp.congestion.registry import name_of
 from estab.tcp.context import Context
 from estab.tcp.info import Info
+from estab.tcp.opening import update_mss
 from estab.tcp.rtt import timeout_ns
 from estab.tcp.state import state_text
 from estab.tcp.tcb import NO_SEQ, TIMER_PROBE, TIMER_REORDER, Tcb
@@ -64,7 +65,7 @@ class Connection(Tcb):
         if context.observer is not None:
             fd: i64 = -1 if self.owner is None else self.owner.fd
             context.tell(TcbCreated(context.now_ns, context.name, self.name(), fd, "CLOSED", "active open"))
-        arrives.set_state(self, abi.SYN_SENT, "connect()")
+        transitions.set_state(self, abi.SYN_SENT, "connect()")
         context.counters.TcpActiveOpens += 1
 
     def write(self, data: bytes, now_ns: i64) -> i64:
@@ -172,13 +173,13 @@ class Connection(Tcb):
             return
         state = self.state
         if state == abi.SYN_SENT:
-            arrives.finish(self, "shut down while opening")
+            transitions.finish(self, "shut down while opening")
             return
         self.fin_wanted = True
         if state == abi.ESTABLISHED:
-            arrives.set_state(self, abi.FIN_WAIT_1, "shutdown() or close()")
+            transitions.set_state(self, abi.FIN_WAIT_1, "shutdown() or close()")
         elif state == abi.CLOSE_WAIT:
-            arrives.set_state(self, abi.LAST_ACK, "shutdown() or close()")
+            transitions.set_state(self, abi.LAST_ACK, "shutdown() or close()")
 
     def close(self, now_ns: i64) -> None:
         """Let go of the connection: it finishes on its own. Unread text makes it a reset (RFC 9293 SHLD-3)."""
@@ -191,10 +192,10 @@ class Connection(Tcb):
         if self.unread_bytes() > 0 or (self.out_of_order is not None and not self.is_fin_received):
             self.context.counters.TcpExtTCPAbortOnClose += 1
             self.received = None
-            arrives.abort(self, 0, "", "closed with unread text")
+            transitions.abort(self, 0, "", "closed with unread text")
             return
         if state == abi.SYN_SENT:
-            arrives.finish(self, "closed while opening")
+            transitions.finish(self, "closed while opening")
             return
         self.shutdown_write(now_ns)
         self.received = None
@@ -210,7 +211,7 @@ class Connection(Tcb):
         self.received = None
         if self.state != abi.CLOSED and self.state != abi.TIME_WAIT:
             self.context.counters.TcpExtTCPAbortOnLinger += 1
-            arrives.abort(self, 0, "", "aborted by the program")
+            transitions.abort(self, 0, "", "aborted by the program")
 
     def set_keepalive(self, is_on: bool, now_ns: i64) -> None:
         """Switch keepalive (SO_KEEPALIVE). RFC 9293 MUST-24, MUST-25: off until asked for."""
@@ -263,7 +264,7 @@ class Connection(Tcb):
             self._on_keepalive_timer(now_ns)
         if self.linger_ns <= now_ns:
             self._tell_timer("fin-wait-2", "no FIN from the peer")
-            arrives.finish(self, "FIN-WAIT-2 timed out")
+            transitions.finish(self, "FIN-WAIT-2 timed out")
 
     def _on_retransmit_timer(self, now_ns: i64) -> None:
         self.retransmit_ns = NEVER
@@ -336,7 +337,7 @@ class Connection(Tcb):
         else:
             text = f"connection timed out: {self.retries + 1} transmissions unanswered in {waited}"
         self._tell_timer("retransmit", "given up")
-        arrives.fail(self, number, text, "timed out")
+        transitions.fail(self, number, text, "timed out")
 
     def _on_persist_timer(self, now_ns: i64) -> None:
         """Probe a shut window. RFC 9293 MUST-35, MUST-36, SHLD-30."""
@@ -358,7 +359,7 @@ class Connection(Tcb):
             self._tell_timer("persist", "given up")
             self.context.counters.TcpExtTCPAbortOnTimeout += 1
             waited = format_duration(now_ns - self.first_unanswered_ns)
-            arrives.fail(
+            transitions.fail(
                 self, errno.ETIMEDOUT,
                 f"connection timed out: {self.probes_out} zero-window probes unanswered in {waited}", "timed out",
             )
@@ -391,7 +392,7 @@ class Connection(Tcb):
             self.context.counters.TcpExtTCPAbortOnTimeout += 1
             silence = f"silent for {format_duration(idle_ns)}"
             text = f"connection timed out: {self.probes_out} keepalive probes unanswered, {silence}"
-            arrives.abort(self, errno.ETIMEDOUT, text, "timed out")
+            transitions.abort(self, errno.ETIMEDOUT, text, "timed out")
             return
         self._tell_timer("keepalive", f"silent for {format_duration(idle_ns)}")
         self.probes_out += 1
@@ -409,7 +410,7 @@ class Connection(Tcb):
             self.context.counters.TcpExtOutOfWindowIcmps += 1
             return
         if self.state == abi.SYN_SENT or self.state == abi.SYN_RECEIVED:
-            arrives.fail(self, number, text, "ICMP error")
+            transitions.fail(self, number, text, "ICMP error")
         else:
             # We differ from SHLD-26 as Linux does: once established even a hard error is only noted, so that a forged
             # message can't end a connection (RFC 5927 section 6.1).
@@ -422,7 +423,7 @@ class Connection(Tcb):
             self.context.counters.TcpExtOutOfWindowIcmps += 1
             return
         before = self.mss_base
-        arrives.update_mss(self)
+        update_mss(self)
         sent = self.sent
         if self.mss_base >= before or sent is None:
             return

@@ -18,8 +18,9 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.errors import DropReason
-from estab.events import CookieChecked, QueueChanged, StateChanged, TcbCreated
-from estab.tcp import arrives, cookies, receive
+from estab.events import CookieChecked, QueueChanged, StateChanged
+from estab.tcp import arrives, cookies
+from estab.tcp.child import first_window, make_child
 from estab.tcp.connection import Connection, choose_window_scale
 from estab.tcp.context import Context, Owner, endpoint_text, flow_text
 from estab.tcp.info import AcceptRow, HalfOpenRow, Queues
@@ -27,6 +28,7 @@ from estab.tcp.scoreboard import remember_sent
 from estab.tcp.state import state_text
 from estab.tcp.tcb import SentSegment
 from estab.tcp.timers import Endpoint
+from estab.tcp.transitions import answer_for_closed
 from estab.units import MS, NEVER
 from estab.wire.seq import unwrap, wrap
 from estab.wire.tcp import ACK, RST, SYN, Segment, segment_length
@@ -200,7 +202,7 @@ class Listener:
         if template.user_mss > 0:
             mss = min(mss, template.user_mss)
         answer.mss = max(min(mss, 0xFFFF), 64)
-        answer.wnd = self._first_window()
+        answer.wnd = first_window(self.template)
         if config.tcp_sack and syn.sack_permitted:
             answer.sack_permitted = True
         if config.tcp_window_scaling and syn.wscale >= 0:
@@ -209,10 +211,6 @@ class Listener:
             answer.has_timestamps = True
             answer.ts_ecr = syn.ts_val
         return answer
-
-    def _first_window(self) -> i64:
-        """Give the window of a SYN-ACK in bytes, which no scale applies to."""
-        return min(self.template.receive_buffer_bytes // 2, 0xFFFF)
 
     def _answer_with_cookie(self, key: bytes, local: bytes, remote: bytes, remote_port: i64, syn: Segment) -> None:
         """Answer without remembering anything (RFC 4987 section 3.6)."""
@@ -290,7 +288,7 @@ class Listener:
             context.drop(DropReason.TCP_NO_ACK, entry.name(), "")
             return None
         if segment.ack != wrap(entry.iss + 1):
-            reset = arrives.answer_for_closed(segment)
+            reset = answer_for_closed(segment)
             context.drop(DropReason.TCP_INVALID_ACK_SEQUENCE, entry.name(), "")
             if reset is not None:
                 context.counters.TcpOutRsts += 1
@@ -310,7 +308,7 @@ class Listener:
                 context.drop(DropReason.TCP_RFC7323_PAWS, entry.name(), "")
                 self._challenge(entry, now_ns)
                 return False
-        window = self._first_window()
+        window = first_window(self.template)
         length = segment_length(segment)
         first = entry.irs + 1
         if (first <= seq < first + window) or (first < seq + length <= first + window):
@@ -332,7 +330,7 @@ class Listener:
         wscale: i64 = 0
         if context.config.tcp_window_scaling and entry.syn.wscale >= 0:
             wscale = choose_window_scale(self.template)
-        answer.wnd = self._first_window() >> wscale
+        answer.wnd = first_window(self.template) >> wscale
         if context.config.tcp_timestamps and entry.syn.has_timestamps:
             answer.has_timestamps = True
             answer.ts_val = (now_ns // MS + context.timestamp_offset(entry.key)) & 0xFFFFFFFF
@@ -357,8 +355,9 @@ class Listener:
     def _complete(self, entry: HalfOpen, segment: Segment, now_ns: i64) -> Connection:
         del self.half_open[entry.key]
         self._tell_queue("half-open", "completed", entry.remote, entry.remote_port)
-        connection = self._make_connection(
-            entry.key, entry.local, entry.remote, entry.remote_port, entry.iss, entry.syn, "handshake complete",
+        connection = make_child(
+            self.context, self.template, entry.key, entry.local, self.port, entry.remote, entry.remote_port,
+            entry.iss, entry.syn, "handshake complete",
         )
         syn_ack = SentSegment(entry.iss, entry.iss + 1, SYN | ACK, b"", entry.sent_ns)
         syn_ack.transmissions += entry.retransmissions
@@ -411,34 +410,11 @@ class Listener:
         syn.sack_permitted = cookie.sack_permitted
         syn.has_timestamps = segment.has_timestamps
         syn.ts_val = segment.ts_val
-        connection = self._make_connection(key, local, remote, remote_port, iss, syn, "SYN cookie came back")
+        connection = make_child(
+            context, self.template, key, local, self.port, remote, remote_port, iss, syn, "SYN cookie came back",
+        )
         self._admit(connection, segment, now_ns)
         return connection
-
-    def _make_connection(
-        self, key: bytes, local: bytes, remote: bytes, remote_port: i64, iss: i64, syn: Segment, why: str,
-    ) -> Connection:
-        """Make the child: its TCB starts where the handshake ended."""
-        template = self.template
-        child = Connection(self.context, key, local, self.port, remote, remote_port, template.congestion)
-        inherit(child, template)
-        child.is_passive = True
-        child.state = abi.SYN_RECEIVED
-        child.iss = iss
-        child.snd_una = iss
-        child.snd_nxt = iss + 1
-        child.snd_sml = iss
-        child.recover = iss
-        child.irs = syn.seq
-        child.rcv_wscale = choose_window_scale(template)
-        arrives.agree_options(child, syn, self.context.config.tcp_timestamps)
-        receive.start(child)
-        child.rcv_adv = child.rcv_nxt + self._first_window()
-        child.snd_wl1 = child.irs
-        context = self.context
-        if context.observer is not None:
-            context.tell(TcbCreated(context.now_ns, context.name, child.name(), -1, state_text(child.state), why))
-        return child
 
     def _admit(self, connection: Connection, segment: Segment, now_ns: i64) -> None:
         """Let the third segment establish the connection and put it into the accept queue."""
@@ -524,26 +500,3 @@ class Listener:
         context.tell(QueueChanged(
             context.now_ns, context.name, self.name(), queue, depth, limit, what, endpoint_text(remote, remote_port),
         ))
-
-
-def inherit(child: Connection, parent: Connection) -> None:
-    """Copy what a program set on the listener to a connection made from it, as Linux does."""
-    if not parent.has_own_congestion:
-        child.congestion = parent.congestion
-    child.nodelay = parent.nodelay
-    child.keepalive = parent.keepalive
-    child.keep_idle_ns = parent.keep_idle_ns
-    child.keep_interval_ns = parent.keep_interval_ns
-    child.keep_count = parent.keep_count
-    child.user_timeout_ns = parent.user_timeout_ns
-    child.fin_timeout_ns = parent.fin_timeout_ns
-    child.is_oob_inline = parent.is_oob_inline
-    child.user_mss = parent.user_mss
-    child.tos = parent.tos
-    child.ttl = parent.ttl
-    child.send_buffer_bytes = parent.send_buffer_bytes
-    child.is_send_buffer_fixed = parent.is_send_buffer_fixed
-    child.receive_buffer_bytes = parent.receive_buffer_bytes
-    child.is_receive_buffer_fixed = parent.is_receive_buffer_fixed
-
-

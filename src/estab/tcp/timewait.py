@@ -13,7 +13,7 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.errors import DropReason
-from estab.tcp import arrives
+from estab.tcp import transitions
 from estab.tcp.context import Context, flow_text
 from estab.tcp.tcb import Tcb
 from estab.tcp.timers import Endpoint
@@ -125,5 +125,5 @@ class TimeWait(Endpoint):
         """Tell the connection, if a program still holds it, that TIME-WAIT is over."""
         tcb = self.tcb
         if tcb is not None and tcb.state == abi.TIME_WAIT:
-            arrives.finish(tcb, why)
+            transitions.finish(tcb, why)
         self.tcb = None

@@ -1,0 +1,67 @@
+"""What a listener hands to the connections made from it: its settings, and a TCB that starts where the handshake is."""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from estab import abi
+from estab.events import TcbCreated
+from estab.tcp import receive
+from estab.tcp.connection import Connection, choose_window_scale
+from estab.tcp.context import Context
+from estab.tcp.opening import agree_options
+from estab.tcp.state import state_text
+from estab.wire.tcp import Segment
+
+__all__ = ["first_window", "inherit", "make_child"]
+
+
+def make_child(
+    context: Context, template: Connection, key: bytes, local: bytes, local_port: i64, remote: bytes, remote_port: i64,
+    iss: i64, syn: Segment, why: str,
+) -> Connection:
+    """Make the connection that ``syn`` asked for, in SYN-RECEIVED, with our SYN-ACK numbered ``iss`` on its way."""
+    child = Connection(context, key, local, local_port, remote, remote_port, template.congestion)
+    inherit(child, template)
+    child.is_passive = True
+    child.state = abi.SYN_RECEIVED
+    child.iss = iss
+    child.snd_una = iss
+    child.snd_nxt = iss + 1
+    child.snd_sml = iss
+    child.recover = iss
+    child.irs = syn.seq
+    child.rcv_wscale = choose_window_scale(template)
+    agree_options(child, syn, context.config.tcp_timestamps)
+    receive.start(child)
+    child.rcv_adv = child.rcv_nxt + first_window(template)
+    child.snd_wl1 = child.irs
+    if context.observer is not None:
+        context.tell(TcbCreated(context.now_ns, context.name, child.name(), -1, state_text(child.state), why))
+    return child
+
+
+def first_window(template: Connection) -> i64:
+    """Give the window of a SYN-ACK in bytes, which no scale applies to."""
+    return min(template.receive_buffer_bytes // 2, 0xFFFF)
+
+
+def inherit(child: Connection, parent: Connection) -> None:
+    """Copy what a program set on the listener to a connection made from it, as Linux does."""
+    if not parent.has_own_congestion:
+        child.congestion = parent.congestion
+    child.nodelay = parent.nodelay
+    child.keepalive = parent.keepalive
+    child.keep_idle_ns = parent.keep_idle_ns
+    child.keep_interval_ns = parent.keep_interval_ns
+    child.keep_count = parent.keep_count
+    child.user_timeout_ns = parent.user_timeout_ns
+    child.fin_timeout_ns = parent.fin_timeout_ns
+    child.is_oob_inline = parent.is_oob_inline
+    child.user_mss = parent.user_mss
+    child.tos = parent.tos
+    child.ttl = parent.ttl
+    child.send_buffer_bytes = parent.send_buffer_bytes
+    child.is_send_buffer_fixed = parent.is_send_buffer_fixed
+    child.receive_buffer_bytes = parent.receive_buffer_bytes
+    child.is_receive_buffer_fixed = parent.is_receive_buffer_fixed

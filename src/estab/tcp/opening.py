@@ -1,0 +1,72 @@
+"""What an opening settles, whoever began it: options, segment size, and where an established connection starts."""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from estab.tcp.tcb import Tcb
+from estab.units import SECOND
+from estab.wire.tcp import Segment
+
+__all__ = ["agree_options", "establish", "update_mss"]
+
+
+def agree_options(tcb: Tcb, segment: Segment, wants_timestamps: bool) -> None:
+    """Take the peer's SYN options: what both sides offered is on (RFC 7323 section 1.3, RFC 2018 section 2)."""
+    config = tcb.context.config
+    is_v6 = len(tcb.remote) == 16
+    # RFC 9293 MUST-15: without the option the peer takes 536 octets, 1220 over IPv6.
+    peer_mss: i64 = segment.mss if segment.mss > 0 else (1220 if is_v6 else 536)
+    tcb.peer_mss = max(peer_mss, config.tcp_min_snd_mss)
+    tcb.has_sack = config.tcp_sack and segment.sack_permitted
+    tcb.has_timestamps = wants_timestamps and segment.has_timestamps
+    if tcb.has_timestamps:
+        tcb.ts_recent = segment.ts_val
+        tcb.ts_recent_ns = tcb.context.now_ns
+    tcb.has_wscale = config.tcp_window_scaling and segment.wscale >= 0
+    if tcb.has_wscale:
+        tcb.snd_wscale = min(segment.wscale, 14)  # RFC 7323 section 2.3
+    else:
+        tcb.snd_wscale = 0
+        tcb.rcv_wscale = 0
+    update_mss(tcb)
+
+
+def update_mss(tcb: Tcb) -> None:
+    """Set the largest segment from the peer's MSS and the path's MTU (RFC 9293 MUST-16)."""
+    headers: i64 = 60 if len(tcb.remote) == 16 else 40
+    paths = tcb.context.paths
+    mss = min(tcb.peer_mss, paths.mtu_of(tcb.remote) - headers)
+    if tcb.user_mss > 0:
+        mss = min(mss, tcb.user_mss)
+    tcb.mss_base = max(mss, tcb.context.config.tcp_min_snd_mss)
+    tcb.gso_bytes = paths.segment_bytes_max(tcb.remote)
+
+
+def establish(tcb: Tcb, now_ns: i64) -> None:
+    """The handshake is done: set the first congestion window (RFC 6928; one segment where the SYN was lost) and
+    timers.
+    """
+    config = tcb.context.config
+    counters = tcb.context.counters
+    counters.TcpCurrEstab += 1
+    tcb.is_counted = True
+    mss = tcb.snd_mss()
+    window = config.tcp_initial_cwnd * mss
+    if tcb.segments_retransmitted > 1:
+        window = mss
+    tcb.cwnd_bytes = window
+    if tcb.srtt_ns == 0 and (tcb.backoff > 0 or tcb.timeouts > 0):
+        # RFC 6298 rule 5.7: the SYN's timeout was too short or its answer lost; begin again with three seconds.
+        tcb.rto_ns = max(tcb.rto_ns, 3 * SECOND)
+        tcb.backoff = 0
+    tcb.ca_state = 0
+    tcb.tune_ns = now_ns
+    tcb.tune_space_bytes = min(config.tcp_initial_cwnd * mss, tcb.receive_buffer_bytes // 4)  # half of the first window
+    tcb.last_received_ns = now_ns
+    tcb.last_text_ns = now_ns  # "since text last came" counts from here
+    if tcb.congestion.is_needed_from_start():
+        tcb.control(now_ns)
+    if tcb.keepalive:
+        tcb.keepalive_ns = now_ns + tcb.keep_idle_ns
+    tcb.context.wake(tcb.owner)
