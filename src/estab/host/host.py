@@ -231,13 +231,16 @@ class Host:
 
     # --- in
 
-    def on_frame(self, interface_index: i64, data: bytes, now_ns: i64, is_partial_checksum: bool = False) -> None:
+    def on_frame(
+        self, interface_index: i64, data: bytes, now_ns: i64, is_partial_checksum: bool = False, start: i64 = 0,
+    ) -> None:
         """Take a frame from a link. Whatever it holds, nothing is raised; what is of no use is counted and dropped.
 
-        ``is_partial_checksum``: the link vouches for the transport checksum, which may not be filled in.
+        ``is_partial_checksum``: the link vouches for the transport checksum, which may not be filled in. The frame
+        begins at ``start``: what a device put before it (a virtio header) stays there, uncopied.
         """
         self.context.now_ns = now_ns
-        self.input.on_frame(self.outputs.interfaces[interface_index], data, is_partial_checksum)
+        self.input.on_frame(self.outputs.interfaces[interface_index], data, is_partial_checksum, start)
 
     def on_deadline(self, now_ns: i64) -> None:
         """Do all that is due by now. Calling it early does nothing."""

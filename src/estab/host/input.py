@@ -59,20 +59,20 @@ class Input:
 
     # --- frames
 
-    def on_frame(self, interface: Interface, data: bytes, is_partial_checksum: bool) -> None:
-        """Take a frame from a link."""
+    def on_frame(self, interface: Interface, data: bytes, is_partial_checksum: bool, start: i64 = 0) -> None:
+        """Take a frame from a link. It begins at ``start``."""
         interface.rx_frames += 1
-        interface.rx_bytes += len(data)
+        interface.rx_bytes += len(data) - start
         if self.context.observer is not None:
-            self.context.tell(FrameReceived(self.context.now_ns, self.context.name, interface.name, data))
+            self.context.tell(FrameReceived(self.context.now_ns, self.context.name, interface.name, data[start:]))
         if not interface.is_up:
             self.context.drop(DropReason.DEV_DOWN, "", f"{interface.name} is down")
         elif not interface.is_ethernet:
-            self._on_packet(interface, data, 0, False, is_partial_checksum)
-        elif len(data) < ethernet.HEADER_BYTES:
-            self.context.drop(DropReason.PKT_TOO_SMALL, "", f"{len(data)} bytes of an Ethernet header")
+            self._on_packet(interface, data, start, False, is_partial_checksum)
+        elif len(data) - start < ethernet.HEADER_BYTES:
+            self.context.drop(DropReason.PKT_TOO_SMALL, "", f"{len(data) - start} bytes of an Ethernet header")
         else:
-            self._on_ethernet(interface, data, is_partial_checksum)
+            self._on_ethernet(interface, data, start, is_partial_checksum)
 
     def on_looped(self, outbound: Outbound) -> None:
         """Take a packet that this host sent to itself. Nothing could damage it, so its checksums are not looked at."""
@@ -86,17 +86,19 @@ class Input:
             self.context.counters.Ip6InReceives += 1
         self._receive(lo, ip.parse(outbound.data, 0), False, True)
 
-    def _on_ethernet(self, interface: Interface, data: bytes, is_partial_checksum: bool) -> None:
-        is_link_group = (data[0] & 1) != 0
-        if not is_link_group and data[:6] != interface.mac:
-            self.context.drop(DropReason.OTHERHOST, "", f"to {format_mac(data[:6])}")
+    def _on_ethernet(self, interface: Interface, data: bytes, start: i64, is_partial_checksum: bool) -> None:
+        is_link_group = (data[start] & 1) != 0
+        to_mac = data[start : start + 6]
+        if not is_link_group and to_mac != interface.mac:
+            self.context.drop(DropReason.OTHERHOST, "", f"to {format_mac(to_mac)}")
             return
-        ethertype: i64 = data[12] << 8 | data[13]
+        ethertype: i64 = data[start + 12] << 8 | data[start + 13]
+        start += ethernet.HEADER_BYTES
         if ethertype == ethernet.IPV4 or ethertype == ethernet.IPV6:
-            self._on_packet(interface, data, ethernet.HEADER_BYTES, is_link_group, is_partial_checksum)
+            self._on_packet(interface, data, start, is_link_group, is_partial_checksum)
         elif ethertype == ethernet.ARP:
             try:
-                message = wire_arp.parse(data, ethernet.HEADER_BYTES)
+                message = wire_arp.parse(data, start)
             except WireError as error:
                 self.context.drop(error.reason, "", error.detail)
                 return

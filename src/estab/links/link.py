@@ -1,45 +1,60 @@
-"""``Link``: what carries packets. A link knows no host; whoever pumps the stack moves frames between the two."""
+"""``Link``: what carries packets. A link knows no stack; whoever pumps the stack moves frames between the two.
+
+- A frame is ``bytes``: an IP packet, or with a ``mac`` an Ethernet frame.
+- A device with offload takes and gives frames with a virtio header before each (``VnetLink``).
+- A link never waits and never raises because of what the network did: what it can't send now it refuses, and whoever
+  pumps comes again.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
-__all__ = ["Link", "LinkFrame"]
-
-
-@dataclass(frozen=True, slots=True)
-class LinkFrame:
-    """One frame of a link, and what the link's offload says of it.
-
-    ``segment_bytes`` is the size into which a TCP super-segment is to be cut (0: an ordinary frame).
-    ``is_partial_checksum`` says that the transport checksum holds only the pseudo-header's sum.
-    """
-
-    data: bytes
-    segment_bytes: int = 0
-    is_partial_checksum: bool = False
+__all__ = ["Link", "VnetLink"]
 
 
 class Link(Protocol):
-    """A way for packets in and out, without blocking. ``mtu`` and ``segment_bytes_max`` are in bytes."""
+    """A way for packets in and out. A class that derives from it need only write ``receive`` and ``send``.
 
-    name: str
-    mtu: int
-    is_ethernet: bool
-    """True: frames begin with an Ethernet header. False: with an IP header."""
-    segment_bytes_max: int
-    """Largest TCP super-segment the link takes whole; 0 where it has no such offload."""
-    has_checksum_offload: bool
+    A link with a descriptor is waited for by that. One without calls ``wake`` whenever ``receive`` has something new,
+    or ``send`` has room again; ``wake`` may be called from any thread, at any time and for nothing.
+    """
 
-    def receive(self) -> LinkFrame | None:
-        """Take the next frame that arrived, or ``None``."""
+    name: str = "link0"
+    """Of the stack's interface."""
+    mtu: int = 1500
+    """The largest IP packet in bytes."""
+    mac: bytes = b""
+    """``b""``: frames are IP packets. 6 bytes: frames are Ethernet's, and this is the stack's own address."""
 
-    def send(self, frame: LinkFrame) -> bool:
-        """Send a frame. ``False``: the link is full now, try again when ``fileno`` is writable."""
+    def open(self, wake: Callable[[], None]) -> None:
+        """Take the stack's ``wake``. Called once, before anything is received or sent."""
 
     def fileno(self) -> int:
-        """The descriptor to wait on, or -1 where the link has none."""
+        """Give the descriptor to wait on, or -1."""
+        return -1
+
+    def receive(self) -> bytes | None:
+        """Take the next frame that arrived, or ``None``."""
+
+    def send(self, frame: bytes) -> bool:
+        """Send a frame. ``False``: there is no room now; the frame comes again when there is."""
 
     def close(self) -> None:
         """Give the link back. Idempotent."""
+
+
+@runtime_checkable
+class VnetLink(Protocol):
+    """What a link with offload has beyond ``Link``: a virtio header (``wire.offload``) before each frame."""
+
+    header_bytes: int
+    """The header's size: 10 or 12. Frames that ``receive`` gives begin with it."""
+    segment_bytes_max: int
+    """The largest text of a TCP super-segment that it takes; 0 where it can't cut any."""
+    has_checksum_offload: bool
+    """It completes transport checksums, and gives frames whose own are not filled in."""
+
+    def send_offloaded(self, header: bytes, frame: bytes) -> bool:
+        """Send a frame behind its virtio header, as ``Link.send`` does."""

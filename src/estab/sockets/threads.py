@@ -19,7 +19,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from estab.sockets.kernel import Wait
+from estab.sockets.kernel import Wait, activated
 from estab.sockets.poll import deadline_from
 
 if TYPE_CHECKING:
@@ -131,6 +131,9 @@ def start_stand_ins(owner: Any) -> dict[str, Callable[..., Any]]:
 def _starter(original: Callable[..., Any]) -> Callable[..., Any]:
     def start(kernel: Kernel, function: Callable[..., object], args: tuple[Any, ...] = (),
               kwargs: dict[str, Any] | None = None, **options: Any) -> Any:
+        if not kernel.is_virtual:
+            inside = _inside(kernel, function)
+            return original(inside, **options) if options else original(inside, args, kwargs or {})
         if not kernel.can_wait():
             # Called from outside of a program, it is no program's thread.
             return original(function, **options) if options else original(function, args, kwargs or {})
@@ -160,6 +163,16 @@ def _starter(original: Callable[..., Any]) -> Callable[..., Any]:
         return task.ident
 
     return start
+
+
+def _inside(kernel: Kernel, function: Callable[..., object]) -> Callable[..., object]:
+    """Make a real thread's function one that is a program of the host, too."""
+
+    def run(*args: Any, **kwargs: Any) -> object:
+        with activated(kernel):
+            return function(*args, **kwargs)
+
+    return run
 
 
 def _forget(thread: threading.Thread) -> None:

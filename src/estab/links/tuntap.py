@@ -1,0 +1,165 @@
+"""TUN and TAP: an interface of the kernel whose other end is a file of ours (Linux).
+
+- ``Tun`` carries IP packets, ``Tap`` Ethernet frames.
+- A device that does not exist is made, which needs CAP_NET_ADMIN, and goes with the file, however the process ends. One
+  that was made for this user (``ip tuntap add dev tun0 mode tun user me``) is opened without root, and stays.
+- With offload, TCP super-segments and packets without checksums pass in both directions, each behind a virtio header.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+from typing import Final
+
+from estab.errors import os_error
+from estab.links.link import Link
+
+__all__ = ["Tap", "Tun"]
+
+_PATH: Final = "/dev/net/tun"
+_TUNSETIFF: Final = 0x400454CA
+_TUNSETOFFLOAD: Final = 0x400454D0
+_TUNSETVNETLE: Final = 0x400454DC
+_TUNGETIFF: Final = 0x800454D2
+_TUNSETVNETHDRSZ: Final = 0x400454D8
+_TUNGETFEATURES: Final = 0x800454CF
+_IFF_TUN: Final = 0x0001
+_IFF_TAP: Final = 0x0002
+_IFF_MULTI_QUEUE: Final = 0x0100
+_IFF_NO_PI: Final = 0x1000
+_IFF_VNET_HDR: Final = 0x4000
+_OFFLOAD_CSUM: Final = 0x01
+_OFFLOAD_TSO: Final = 0x02 | 0x04
+_OFFLOAD_TSO_ECN: Final = 0x08
+_HEADER_BYTES: Final = 10
+_SEGMENT_BYTES_MAX: Final = 65_400
+"""Of text: with the longest headers that our segments have, a packet of at most 65,535 bytes."""
+
+
+class _Device(Link):
+    """What TUN and TAP have in common."""
+
+    _mode: int = 0
+
+    def __init__(self, name: str = "", *, offload: bool = True, is_multi_queue: bool = False) -> None:
+        if len(name.encode()) > 15:
+            raise ValueError(f"name: {name!r} is longer than the 15 bytes of an interface's name")
+        self._fd = os.open(_PATH, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self.header_bytes = 0
+        self.segment_bytes_max = 0
+        self.has_checksum_offload = False
+        try:
+            self.name = self._attach(name, offload, is_multi_queue)
+            self.mtu = _mtu_of(self.name)
+            if self.header_bytes:
+                self._ask_for_offload()
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self._read_bytes = max(self.mtu + 18, 65_536 + 18 if self.has_checksum_offload else 0) + self.header_bytes
+
+    def _attach(self, name: str, offload: bool, is_multi_queue: bool) -> str:
+        flags = self._mode | _IFF_NO_PI | (_IFF_MULTI_QUEUE if is_multi_queue else 0)
+        features = struct.unpack("I", fcntl.ioctl(self._fd, _TUNGETFEATURES, bytes(4)))[0]
+        if offload and features & _IFF_VNET_HDR:
+            flags |= _IFF_VNET_HDR
+        request = struct.pack("16sH22x", name.encode(), flags)
+        try:
+            reply = fcntl.ioctl(self._fd, _TUNSETIFF, request)
+        except PermissionError:
+            raise os_error(
+                errno.EPERM, f"operation not permitted: device {name or 'tun%d'} needs CAP_NET_ADMIN, or to be made "
+                f"for this user: sudo ip tuntap add dev {name or 'tun0'} mode {self._word()} user {os.getuid()}",
+            ) from None
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise os_error(errno.EBUSY, f"device or resource busy: another process has {name} open") from None
+            raise
+        if flags & _IFF_VNET_HDR:
+            self.header_bytes = _HEADER_BYTES
+            fcntl.ioctl(self._fd, _TUNSETVNETHDRSZ, struct.pack("i", _HEADER_BYTES))
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(self._fd, _TUNSETVNETLE, struct.pack("i", 1))
+        return reply[:16].rstrip(b"\0").decode()
+
+    def _ask_for_offload(self) -> None:
+        for wanted in (_OFFLOAD_CSUM | _OFFLOAD_TSO | _OFFLOAD_TSO_ECN, _OFFLOAD_CSUM | _OFFLOAD_TSO, _OFFLOAD_CSUM):
+            try:
+                fcntl.ioctl(self._fd, _TUNSETOFFLOAD, wanted)
+            except OSError:
+                continue
+            self.has_checksum_offload = True
+            self.segment_bytes_max = _SEGMENT_BYTES_MAX if wanted & _OFFLOAD_TSO else 0
+            return
+
+    def _word(self) -> str:
+        return "tun" if self._mode == _IFF_TUN else "tap"
+
+    def fileno(self) -> int:
+        """Give the device's descriptor."""
+        return self._fd
+
+    def receive(self) -> bytes | None:
+        """Take the next packet, with its virtio header where the device has them."""
+        try:
+            return os.read(self._fd, self._read_bytes)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno in (errno.EIO, errno.EBADFD):  # the interface is down, or gone
+                return None
+            raise
+
+    def send(self, frame: bytes) -> bool:
+        """Send a packet."""
+        return self.send_offloaded(bytes(self.header_bytes), frame)
+
+    def send_offloaded(self, header: bytes, frame: bytes) -> bool:
+        """Send a packet behind its virtio header."""
+        try:
+            os.writev(self._fd, (header, frame))
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno not in (errno.EIO, errno.EBADFD, errno.EINVAL, errno.ENOBUFS, errno.ENOMEM):
+                raise  # those mean that the packet is lost, as on any network
+        return True
+
+    def close(self) -> None:
+        """Give the device back."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} mtu {self.mtu}{' offload' if self.has_checksum_offload else ''}>"
+
+
+class Tun(_Device):
+    """A TUN device: IP packets. ``name`` ``""``: the kernel chooses one. ``offload=False``: no super-segments."""
+
+    _mode = _IFF_TUN
+    mac = b""
+
+
+class Tap(_Device):
+    """A TAP device: Ethernet frames. ``mac`` is the stack's own address, by default one made up."""
+
+    _mode = _IFF_TAP
+
+    def __init__(self, name: str = "", *, mac: bytes = b"", offload: bool = True, is_multi_queue: bool = False) -> None:
+        super().__init__(name, offload=offload, is_multi_queue=is_multi_queue)
+        self.mac = mac or b"\x02" + os.urandom(5)
+
+
+def _mtu_of(name: str) -> int:
+    import socket
+
+    siocgifmtu = 0x8921
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        reply = fcntl.ioctl(probe.fileno(), siocgifmtu, struct.pack("16si20x", name.encode(), 0))
+    return int(struct.unpack_from("i", reply, 16)[0])

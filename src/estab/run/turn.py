@@ -1,0 +1,102 @@
+"""One turn of the pump: frames from a link into a host, and all that the host has to say out again.
+
+Here is the loop that every packet on the wire goes through, so it is compiled with the core. It opens nothing and
+waits for nothing: receiving, sending and telling are functions that it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from mypy_extensions import i64
+
+from estab.errors import WireError
+from estab.host.host import Host
+from estab.host.interface import Interface, Outbound
+from estab.wire import ethernet, offload
+
+__all__ = ["Turn"]
+
+_KNOWN_GOOD: Final = offload.NEEDS_CHECKSUM | offload.DATA_VALID
+
+
+class Turn:
+    """What stands between one host and one link.
+
+    ``receive`` gives a frame or ``None``, ``send`` takes one (behind its virtio header, ``b""`` without offload) or
+    says ``False``; ``tell`` hears of descriptors with news. With ``header_bytes`` frames from the link begin with a
+    virtio header of that size.
+    """
+
+    def __init__(self, host: Host, interface: Interface, receive: Callable[[], bytes | None],
+                 send: Callable[[bytes, bytes], bool], tell: Callable[[int, int], None], header_bytes: i64) -> None:
+        self.host: Host = host
+        self.interface_index: i64 = interface.index
+        self.header_bytes: i64 = header_bytes
+        self.is_full: bool = False
+        """The link refused a frame: nothing is sent before ``retry``."""
+        self._receive: Callable[[], bytes | None] = receive
+        self._send: Callable[[bytes, bytes], bool] = send
+        self._tell: Callable[[int, int], None] = tell
+        self._packet_start: i64 = ethernet.HEADER_BYTES if interface.is_ethernet else 0
+        self._no_header: bytes = bytes(header_bytes)
+        self._unsent: Outbound | None = None
+
+    def receive(self, now_ns: i64, frames_max: i64) -> i64:
+        """Take up to ``frames_max`` frames off the link. Returns how many there were."""
+        host = self.host
+        receive = self._receive
+        index = self.interface_index
+        start = self.header_bytes
+        count: i64 = 0
+        while count < frames_max:
+            data = receive()
+            if data is None:
+                break
+            count += 1
+            if start == 0:
+                host.on_frame(index, data, now_ns)
+            elif len(data) > start:
+                host.on_frame(index, data, now_ns, (data[0] & _KNOWN_GOOD) != 0, start)
+        return count
+
+    def drain(self, now_ns: i64) -> i64:
+        """Send and tell all that the host has to say. Returns its next deadline, ``NEVER`` where it has none."""
+        host = self.host
+        while True:
+            while not self.is_full:
+                outbound = host.poll_frame(now_ns)
+                if outbound is None:
+                    break
+                self._put(outbound)
+            event = host.poll_event()
+            if event is None:
+                return host.next_deadline_ns()
+            while event is not None:
+                self._tell(event[0], event[1])
+                event = host.poll_event()
+            # Who was told may have read or written at once.
+
+    def retry(self) -> None:
+        """Offer the link the frame that it refused."""
+        outbound = self._unsent
+        self._unsent = None
+        self.is_full = False
+        if outbound is not None:
+            self._put(outbound)
+
+    def _put(self, outbound: Outbound) -> None:
+        header = self._no_header
+        if outbound.is_partial_checksum and self.header_bytes > 0:
+            header = self._header_for(outbound)
+        if not self._send(header, outbound.data):
+            self._unsent = outbound
+            self.is_full = True
+
+    def _header_for(self, outbound: Outbound) -> bytes:
+        try:
+            described = offload.for_packet(outbound.data, outbound.segment_bytes, True, self._packet_start)
+        except WireError:
+            return self._no_header
+        return offload.emit(described, self.header_bytes == offload.HEADER_BYTES_WITH_BUFFERS)
