@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from estab.lab.programs import Deadlock as Deadlock
     from estab.lab.programs import Program as Program
     from estab.lab.programs import Unfinished as Unfinished
+    from estab.links.tuntap import Tap as Tap
+    from estab.links.tuntap import Tun as Tun
     from estab.sockets.socket import Socket as Socket
+    from estab.stack.stack import Stack as Stack
     from estab.tcp.state import State as State
 
-__all__ = ["Deadlock", "Link", "Network", "Node", "Program", "Socket", "State", "Unfinished", "__version__"]
+__all__ = ["Deadlock", "Link", "Network", "Node", "Program", "Socket", "Stack", "State", "Tap", "Tun", "Unfinished",
+           "__version__"]
 
 _HOMES = {
     "Deadlock": "estab.lab.programs",
@@ -32,7 +36,10 @@ _HOMES = {
     "Node": "estab.lab.node",
     "Program": "estab.lab.programs",
     "Socket": "estab.sockets.socket",
+    "Stack": "estab.stack.stack",
     "State": "estab.tcp.state",
+    "Tap": "estab.links.tuntap",
+    "Tun": "estab.links.tuntap",
     "Unfinished": "estab.lab.programs",
 }
 

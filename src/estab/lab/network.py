@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import concurrent.futures.thread  # noqa: F401 - its hook at the interpreter's end must be there before ours
-import difflib
 import threading
 import weakref
 from collections.abc import Callable
@@ -25,8 +24,8 @@ from estab.lab.programs import Deadlock, Programs
 from estab.lab.strands import Scheduler
 from estab.lab.topology import LINKS_MAX, Port, Topology, plug
 from estab.lab.way import Way
+from estab.run.config import read_config
 from estab.sockets import module
-from estab.tcp.config import NAMES, Config
 from estab.units import NEVER, SECOND, duration_ns
 
 __all__ = ["Network"]
@@ -68,7 +67,7 @@ class Network:
         if name in self._topology.nodes:
             raise ValueError(f"name: there is a host {name!r} already")
         secret = self._chance.child("host", name, "secret").octets(32)
-        host = Host(name, secret, _read_config(config), self._observer())
+        host = Host(name, secret, read_config(config), self._observer())
         host.is_forwarding = forwarding
         node = Node(host, self._scheduler, self._topology, self._programs, self._chance.child("host", name, "entropy"))
         self._topology.nodes[name] = node
@@ -262,19 +261,6 @@ def _delivery(port: Port) -> Callable[[bytes], None]:
 
 def _never() -> bool:
     return False
-
-
-def _read_config(words: dict[str, Any]) -> Config:
-    config = Config()
-    for name, value in words.items():
-        full = f"{name}_ns" if f"{name}_ns" in NAMES else name
-        if full not in NAMES:
-            near = difflib.get_close_matches(name, NAMES, 1)
-            hint = f"; did you mean {near[0].removesuffix('_ns')}?" if near else ""
-            raise TypeError(f"a host has no setting {name!r}{hint}")
-        is_words = full.endswith("_ns") and (full != name or isinstance(value, str))
-        config.set(full, duration_ns(value, name) if is_words else value)
-    return config
 
 
 _networks: Final[weakref.WeakSet[Network]] = weakref.WeakSet()

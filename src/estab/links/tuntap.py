@@ -17,6 +17,7 @@ from typing import Final
 
 from estab.errors import os_error
 from estab.links.link import Link
+from estab.links.namespace import call_in
 
 __all__ = ["Tap", "Tun"]
 
@@ -45,9 +46,14 @@ class _Device(Link):
 
     _mode: int = 0
 
-    def __init__(self, name: str = "", *, offload: bool = True, is_multi_queue: bool = False) -> None:
+    def __init__(self, name: str = "", *, netns: str | None = None, offload: bool = True,
+                 is_multi_queue: bool = False) -> None:
         if len(name.encode()) > 15:
             raise ValueError(f"name: {name!r} is longer than the 15 bytes of an interface's name")
+        self.netns = netns
+        call_in(netns, lambda: self._open(name, offload, is_multi_queue))
+
+    def _open(self, name: str, offload: bool, is_multi_queue: bool) -> None:
         self._fd = os.open(_PATH, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self.header_bytes = 0
         self.segment_bytes_max = 0
@@ -140,7 +146,11 @@ class _Device(Link):
 
 
 class Tun(_Device):
-    """A TUN device: IP packets. ``name`` ``""``: the kernel chooses one. ``offload=False``: no super-segments."""
+    """A TUN device: IP packets.
+
+    ``name`` ``""``: the kernel chooses one. ``netns``: the network namespace that it is in. ``offload=False``: no
+    super-segments.
+    """
 
     _mode = _IFF_TUN
     mac = b""
@@ -151,8 +161,9 @@ class Tap(_Device):
 
     _mode = _IFF_TAP
 
-    def __init__(self, name: str = "", *, mac: bytes = b"", offload: bool = True, is_multi_queue: bool = False) -> None:
-        super().__init__(name, offload=offload, is_multi_queue=is_multi_queue)
+    def __init__(self, name: str = "", *, mac: bytes = b"", netns: str | None = None, offload: bool = True,
+                 is_multi_queue: bool = False) -> None:
+        super().__init__(name, netns=netns, offload=offload, is_multi_queue=is_multi_queue)
         self.mac = mac or b"\x02" + os.urandom(5)
 
 

@@ -1,7 +1,7 @@
 """``RealTime``: one host on a real link, in real time, for as many threads as like to use it.
 
-- ``lock`` is held around every touch of the host. Who holds it for an input drains the outputs too: a program's ``send``
-  puts its segment on the link before it returns.
+- ``lock`` is held around every touch of the host. Who holds it for an input drains the outputs too: a program's
+  ``send`` puts its segment on the link before it returns.
 - Who waits sleeps on a lock of its own, which whoever brings the news releases.
 - Somebody else sleeps until the link has a frame or ``due_ns`` comes: a thread (``pump``), or an event loop of the
   user's. ``sleeper`` wakes that one where a deadline comes earlier than it knows.

@@ -1,0 +1,56 @@
+"""Doing something in another network namespace of Linux (``ip netns``)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from estab.errors import os_error
+
+__all__ = ["call_in"]
+
+T = TypeVar("T")
+
+_CLONE_NEWNET: Final = 0x40000000
+
+
+def call_in(netns: str | None, function: Callable[[], T]) -> T:
+    """Call a function in the namespace of that name or path; ``None``: in this one.
+
+    It runs in a thread of its own, as a thread has one namespace at a time. What it opens there stays there. ``OSError``
+    where there is no such namespace (ENOENT), or without CAP_SYS_ADMIN (EPERM).
+    """
+    if netns is None:
+        return function()
+    path = netns if "/" in netns else str(Path("/var/run/netns") / netns)
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def enter_and_call() -> None:
+        try:
+            _enter(path)
+            results.append(function())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=enter_and_call, name="estab-netns")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _enter(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.setns(fd, _CLONE_NEWNET):
+            number = ctypes.get_errno()
+            raise os_error(number, f"{os.strerror(number)}: can't enter the network namespace {path}")
+    finally:
+        os.close(fd)

@@ -1,0 +1,1 @@
+"""``estab.Stack``: a stack on a link of the real world."""

@@ -1,0 +1,119 @@
+"""``Stack``: a stack on a link of the real world, in real time.
+
+From other threads it is used like an operating system's: ``socket()``, blocking calls, ``installed()`` for code that
+imports ``socket``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket as os_socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from estab.host.host import Host
+from estab.host.snapshot import SocketRow
+from estab.links.link import Link, VnetLink
+from estab.run.config import read_config
+from estab.run.pump import Pump
+from estab.run.real import RealTime
+from estab.sockets import module
+from estab.sockets.socket import Socket
+from estab.stack import hosts_file
+
+__all__ = ["Stack"]
+
+
+class Stack:
+    """A stack on ``link``. ``address`` is one or several, ``"10.7.0.2/24"``.
+
+    ``gateway`` is where everything else goes; a link of bare IP packets needs none. ``profile`` and ``config`` are
+    settings (``estab.tcp.config.Config``). A context manager; ``close`` gives the link back.
+    """
+
+    def __init__(self, link: Link, address: str | Iterable[str], *, gateway: str | Iterable[str] = (),
+                 name: str = "estab", profile: str = "estab", **config: Any) -> None:
+        self.link = link
+        self.name = name
+        host = Host(name, os.urandom(32), read_config(config, profile))
+        offloaded = link if isinstance(link, VnetLink) else None
+        self._interface = host.add_interface(
+            link.name, mtu=link.mtu, mac=link.mac,
+            segment_bytes_max=offloaded.segment_bytes_max if offloaded is not None else 0,
+            has_checksum_offload=offloaded is not None and offloaded.has_checksum_offload)
+        self.addresses = _listed(address)
+        for prefix in self.addresses:
+            host.add_address(self._interface, prefix)
+        self._add_default_routes(host, _listed(gateway))
+        self.kernel = RealTime(host, link, self._interface, hosts_file.resolve, hosts_file.reverse)
+        self._pump = Pump(self.kernel)
+        self._is_closed = False
+
+    # --- for users
+
+    @property
+    def host(self) -> Host:
+        """The engine. Hold ``kernel.lock`` to touch it."""
+        return self.kernel.host
+
+    def socket(self, family: int = os_socket.AF_INET, type: int = os_socket.SOCK_STREAM, proto: int = 0) -> Socket:
+        """Make a socket of this stack, for use from any thread."""
+        self._pump.start()
+        return Socket(family, type, proto, kernel=self.kernel)
+
+    @contextmanager
+    def installed(self) -> Iterator[Stack]:
+        """Make ``socket``, ``select``, ``selectors`` and ``asyncio`` mean this stack's in the body.
+
+        That holds for this thread and context, and for threads that are started in it.
+        """
+        self._pump.start()
+        with module.installed(self.kernel):
+            yield self
+
+    def sockets(self) -> list[SocketRow]:
+        """List what ``ss -a`` would: sockets, TIME-WAIT records and half-open entries."""
+        with self.kernel.lock:
+            return self.host.sockets(self.kernel.now_ns())
+
+    def counters(self) -> dict[str, int]:
+        """Give what ``nstat`` would, and how many packets were dropped for each reason."""
+        with self.kernel.lock:
+            return self.host.counters()
+
+    def close(self) -> None:
+        """Stop, and give the link back. Connections are not closed: their peers hear nothing more. Idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.kernel.is_closing = True
+        self._pump.close()
+        self.link.close()
+
+    def __enter__(self) -> Stack:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Stack {self.name} {', '.join(self.addresses)} on {self.link!r}>"
+
+    # --- inside
+
+    def _add_default_routes(self, host: Host, gateways: list[str]) -> None:
+        for gateway in gateways:
+            host.add_route("::/0" if ":" in gateway else "0.0.0.0/0", self._interface, gateway)
+        if not self.link.mac:
+            for default, is_v6 in (("0.0.0.0/0", False), ("::/0", True)):
+                is_there = any((":" in address) == is_v6 for address in self.addresses)
+                if is_there and not any((":" in gateway) == is_v6 for gateway in gateways):
+                    host.add_route(default, self._interface)
+
+
+def _listed(value: str | Iterable[str]) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
