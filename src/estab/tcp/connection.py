@@ -16,7 +16,7 @@ from estab import abi
 from estab.errors import os_error
 from estab.events import BufferChanged, ErrorReported, SegmentReceived, SegmentSent, TcbCreated, TimerFired
 from estab.events import Tcb as TcbFact
-from estab.tcp import arrives, output, rack, receive, recovery, scoreboard, transitions
+from estab.tcp import arrives, output, rack, receive, recovery, scoreboard, segments, transitions
 from estab.tcp.buffers import ByteQueue
 from estab.tcp.congestion.control import SSTHRESH_INFINITE, CongestionControl
 from estab.tcp.congestion.registry import name_of
@@ -480,7 +480,7 @@ class Connection(Tcb):
             retransmits=self.retries, probes=self.probes_out, backoff=self.backoff, options=tuple(options),
             snd_wscale=self.snd_wscale, rcv_wscale=self.rcv_wscale, rto_ns=timeout_ns(self),
             snd_mss_bytes=self.snd_mss(),
-            rcv_mss_bytes=self.rcv_mss, advmss_bytes=output.receive_mss(self),
+            rcv_mss_bytes=self.rcv_mss, advmss_bytes=segments.receive_mss(self),
             pmtu_bytes=self.context.paths.mtu_of(self.remote), unacked_segments=self.in_flight_count(),
             lost_segments=self.lost_count, total_retrans_segments=self.segments_retransmitted,
             bytes_retrans=self.bytes_retransmitted, last_data_recv_ns=now_ns - self.last_text_ns,

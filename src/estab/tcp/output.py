@@ -1,29 +1,26 @@
 """What goes next: ``poll_segment`` is asked until it has nothing more.
 
 The order: a reset; what was lost, before anything new; the SYN; new text, within the peer's window, the congestion
-window and Nagle's rule; the FIN behind the last byte; a probe; an acknowledgment that nothing carried. ``tcb.why``
-says which rule sent it.
+window and Nagle's rule (``sending``); the FIN behind the last byte; a probe; an acknowledgment that nothing carried.
+``tcb.why`` says which rule sent it.
 """
 
 from __future__ import annotations
 
-from typing import Final
-
 from mypy_extensions import i64
 
 from estab import abi
-from estab.tcp import rack, receive
+from estab.tcp import rack
 from estab.tcp.inflight import Losses, SentSegment
-from estab.tcp.rtt import timeout_ns
-from estab.tcp.scoreboard import next_lost, remember_resent, remember_sent, split
-from estab.tcp.tcb import CA_LOSS, CA_RECOVERY, NO_SEQ, TIMER_PROBE, TIMER_REORDER, Tcb
+from estab.tcp.scoreboard import next_lost, remember_resent, split
+from estab.tcp.segments import bare_segment, text_limit, text_segment
+from estab.tcp.sending import bare_fin, first_transmission, must_wait, new_text, send_text
+from estab.tcp.tcb import CA_LOSS, CA_RECOVERY, NO_SEQ, TIMER_REORDER, Tcb
 from estab.units import MS, NEVER
 from estab.wire.seq import wrap
-from estab.wire.tcp import ACK, FIN, PSH, RST, SYN, URG, Segment
+from estab.wire.tcp import ACK, RST, SYN, Segment
 
-__all__ = ["bare_segment", "poll_segment"]
-
-_WINDOW_MAX: Final = 0xFFFF
+__all__ = ["poll_segment"]
 
 
 def poll_segment(tcb: Tcb, now_ns: i64) -> Segment | None:
@@ -36,7 +33,7 @@ def poll_segment(tcb: Tcb, now_ns: i64) -> Segment | None:
     losses = tcb.losses
     if losses is not None:
         if losses.is_holding_back:
-            segment = _new_text(tcb, now_ns)
+            segment = new_text(tcb, now_ns)
             if segment is not None:
                 return segment
             if tcb.snd_nxt > tcb.recover:
@@ -55,104 +52,16 @@ def poll_segment(tcb: Tcb, now_ns: i64) -> Segment | None:
         return _syn(tcb, now_ns)
     if state != abi.SYN_RECEIVED and state != abi.TIME_WAIT:
         if tcb.unsent is not None:
-            segment = _new_text(tcb, now_ns)
+            segment = new_text(tcb, now_ns)
             if segment is not None:
                 return segment
         elif tcb.fin_wanted and tcb.fin_seq == NO_SEQ:
-            segment = _bare_fin(tcb, now_ns)
+            segment = bare_fin(tcb, now_ns)
             if segment is not None:
                 return segment
         if tcb.is_probe_due:
             return _probe(tcb, now_ns)
     return _acknowledgment(tcb, now_ns)
-
-
-# --- building
-
-
-def bare_segment(tcb: Tcb, seq: i64, flags: i64, now_ns: i64) -> Segment:
-    """Build a segment without text: numbers, window, timestamps. RFC 9293 MUST-45: always the connection's own
-    address.
-    """
-    segment = Segment(tcb.local_port, tcb.remote_port, wrap(seq), wrap(0), flags, 0)
-    segment.tos = tcb.tos
-    if (flags & ACK) != 0:
-        segment.ack = wrap(tcb.rcv_nxt)
-    if (flags & SYN) != 0:
-        segment.wnd = min(receive.select_window(tcb), _WINDOW_MAX)  # the window of a SYN is never scaled
-    else:
-        segment.wnd = min(receive.select_window(tcb) >> tcb.rcv_wscale, _WINDOW_MAX)
-    if tcb.has_timestamps:
-        segment.has_timestamps = True
-        segment.ts_val = (now_ns // MS + tcb.ts_offset) & 0xFFFFFFFF
-        if (flags & ACK) != 0:
-            segment.ts_ecr = tcb.ts_recent
-    if (flags & ACK) != 0 and (flags & SYN) == 0:
-        if tcb.has_sack and (tcb.out_of_order is not None or tcb.dsack_left != NO_SEQ):
-            segment.sack = _sack_blocks(tcb)
-        receive.on_acknowledgment_sent(tcb)
-    return segment
-
-
-def _sack_blocks(tcb: Tcb) -> list[int] | None:
-    """List up to three blocks beside timestamps, four without (RFC 2018 section 3); a DSACK goes first (RFC 2883)."""
-    most: i64 = 4
-    if tcb.has_timestamps:
-        most = 3
-    blocks: list[int] = []
-    if tcb.dsack_left != NO_SEQ:
-        blocks.append(tcb.dsack_left)
-        blocks.append(tcb.dsack_right)
-        most -= 1
-    queue = tcb.out_of_order
-    if queue is not None:
-        blocks.extend(queue.blocks(most))
-    if not blocks:
-        return None
-    return [number & 0xFFFFFFFF for number in blocks]
-
-
-def _text_segment(tcb: Tcb, sent: SentSegment, now_ns: i64) -> Segment:
-    """Build a segment with the text, SYN and FIN of ``sent``."""
-    flags = sent.flags
-    if (flags & SYN) == 0 or tcb.state != abi.SYN_SENT:
-        flags |= ACK
-    segment = bare_segment(tcb, sent.seq, flags, now_ns)
-    if (flags & SYN) != 0:
-        _syn_options(tcb, segment)
-    segment.data = sent.data
-    segment.start = 0
-    segment.end = len(sent.data)
-    if tcb.snd_up != NO_SEQ and tcb.snd_up > sent.seq:
-        # RFC 9293 MUST-62: the pointer is the number of the octet after the urgent data.
-        segment.flags |= URG
-        segment.urg = min(tcb.snd_up - sent.seq, 0xFFFF)
-    return segment
-
-
-def _syn_options(tcb: Tcb, segment: Segment) -> None:
-    config = tcb.context.config
-    segment.mss = receive_mss(tcb)  # RFC 9293 MUST-14, MUST-65, SHLD-5
-    answers = tcb.state != abi.SYN_SENT
-    if tcb.has_sack if answers else config.tcp_sack:
-        segment.sack_permitted = True
-    if tcb.has_wscale if answers else config.tcp_window_scaling:
-        segment.wscale = tcb.rcv_wscale
-    if not answers and config.tcp_timestamps:
-        segment.has_timestamps = True
-        segment.ts_val = (tcb.context.now_ns // MS + tcb.ts_offset) & 0xFFFFFFFF
-
-
-def receive_mss(tcb: Tcb) -> i64:
-    """Give the MSS to advertise: the link's MTU less the fixed headers (RFC 9293 MUST-67)."""
-    headers: i64 = 60 if len(tcb.remote) == 16 else 40
-    mss = tcb.context.paths.mtu_of(tcb.remote) - headers
-    if tcb.user_mss > 0:
-        mss = min(mss, tcb.user_mss)
-    return max(min(mss, 0xFFFF), 64)
-
-
-# --- what goes out
 
 
 def _reset(tcb: Tcb) -> Segment:
@@ -173,26 +82,7 @@ def _syn(tcb: Tcb, now_ns: i64) -> Segment | None:
     if tcb.snd_nxt != tcb.iss:
         return None
     sent = SentSegment(tcb.iss, tcb.iss + 1, SYN, b"", now_ns)
-    return _first_transmission(tcb, sent, now_ns, "connection request")
-
-
-def _first_transmission(tcb: Tcb, sent: SentSegment, now_ns: i64, why: str) -> Segment:
-    tcb.why = why
-    remember_sent(tcb, sent)
-    tcb.snd_nxt = sent.end
-    losses = tcb.losses
-    if losses is not None:
-        losses.prr_out_bytes += sent.end - sent.seq
-    if tcb.retransmit_ns == NEVER or tcb.timer_kind == TIMER_PROBE:
-        rack.arm(tcb, now_ns)
-    if tcb.in_flight_count() == 1:
-        tcb.first_unanswered_ns = now_ns
-    if len(sent.data) > 0:
-        tcb.context.counters.TcpExtTCPOrigDataSent += 1
-        # Text that answers text: acknowledgments may ride on it (Linux's pingpong).
-        if now_ns - tcb.last_text_ns < tcb.context.config.tcp_delack_ns and tcb.rcv_nxt > tcb.irs + 1:
-            tcb.is_interactive = True
-    return _text_segment(tcb, sent, now_ns)
+    return first_transmission(tcb, sent, now_ns, "connection request")
 
 
 def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
@@ -205,11 +95,11 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
     lost = sent[at]
     is_head = at == tcb.sent_head
     allowed = tcb.cwnd_bytes - (tcb.pipe_bytes - tcb.reno_sacked_bytes)
-    limit = _text_limit(tcb)
+    limit = text_limit(tcb)
     if not tcb.is_fast_retransmit_due:
         if tcb.pipe_bytes > 0 and min(lost.end - lost.seq, limit) > allowed:
             return None
-    if tcb.pacing_rate > 0 and not is_head and _must_wait(tcb, now_ns):
+    if tcb.pacing_rate > 0 and not is_head and must_wait(tcb, now_ns):
         return None
     edge = tcb.snd_una + tcb.snd_wnd
     if lost.seq >= edge and not is_head:
@@ -236,7 +126,7 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
         tcb.why = "retransmission"
     if tcb.retransmit_ns == NEVER or (is_head and tcb.timer_kind != TIMER_REORDER):
         rack.arm_rto(tcb, now_ns)
-    return _text_segment(tcb, lost, now_ns)
+    return text_segment(tcb, lost, now_ns)
 
 
 def _loss_probe(tcb: Tcb, losses: Losses, now_ns: i64) -> Segment | None:
@@ -249,13 +139,13 @@ def _loss_probe(tcb: Tcb, losses: Losses, now_ns: i64) -> Segment | None:
     if sent is None or tcb.state == abi.SYN_RECEIVED or losses.probe_end != NO_SEQ:
         return None
     counters = tcb.context.counters
-    mss = _text_limit(tcb)
+    mss = text_limit(tcb)
     unsent = tcb.unsent
     room = tcb.snd_una + tcb.snd_wnd - tcb.snd_nxt
     if unsent is not None and room > 0 and min(unsent.size, mss) <= room:
         counters.TcpExtTCPLossProbes += 1
         losses.is_probe_repeat = False
-        segment = _send_text(tcb, min(unsent.size, mss), unsent.size, mss, now_ns)
+        segment = send_text(tcb, min(unsent.size, mss), unsent.size, mss, now_ns)
     else:
         at: i64 = len(sent) - 1
         last = sent[at]
@@ -268,158 +158,11 @@ def _loss_probe(tcb: Tcb, losses: Losses, now_ns: i64) -> Segment | None:
         counters.TcpExtTCPLossProbes += 1
         losses.is_probe_repeat = True
         remember_resent(tcb, losses, last, now_ns)
-        segment = _text_segment(tcb, last, now_ns)
+        segment = text_segment(tcb, last, now_ns)
     losses.probe_end = tcb.snd_nxt
     tcb.why = "retransmission: tail loss probe" if losses.is_probe_repeat else "new data: tail loss probe"
     rack.arm_rto(tcb, now_ns)
     return segment
-
-
-def _text_limit(tcb: Tcb) -> i64:
-    """Give the most text one segment to the wire may carry now; SACK blocks take their part."""
-    limit = tcb.snd_mss()
-    if tcb.has_sack and (tcb.out_of_order is not None or tcb.dsack_left != NO_SEQ):
-        blocks = _sack_blocks(tcb)
-        if blocks is not None:
-            limit -= 4 + 4 * len(blocks)  # two NOPs, kind, length, eight bytes a block
-    return max(limit, 8)
-
-
-def _new_text(tcb: Tcb, now_ns: i64) -> Segment | None:
-    """Send text that was never sent, where window, congestion window and Nagle's rule allow."""
-    unsent = tcb.unsent
-    if unsent is None:
-        return None
-    waiting = unsent.size
-    mss = _text_limit(tcb)
-    in_window = tcb.snd_una + tcb.snd_wnd - tcb.snd_nxt
-    pipe = tcb.pipe_bytes - tcb.reno_sacked_bytes
-    in_cwnd = _congestion_room(tcb, pipe, mss)
-    count = min(waiting, in_window)
-    if count <= 0:
-        if tcb.in_flight_count() == 0 and tcb.persist_ns == NEVER:
-            _arm_persist(tcb, now_ns)
-        return None
-    most = mss
-    if tcb.gso_bytes > mss:
-        most = tcb.gso_bytes // mss * mss
-    if tcb.pacing_rate > 0:
-        if _must_wait(tcb, now_ns):
-            return None
-        if most > mss:
-            # As Linux's TSO autosizing: a millisecond's worth, but no less than two segments.
-            most = min(most, max(tcb.pacing_rate // 1000 // mss, 2) * mss)
-    count = min(count, most)
-    if count > in_cwnd:
-        if in_cwnd < mss and count > in_cwnd:
-            _note_full_window(tcb, tcb.snd_nxt)
-            return None
-        count = in_cwnd // mss * mss
-        _note_full_window(tcb, tcb.snd_nxt + count)
-    if count > mss:
-        rest = count % mss
-        if rest != 0 and (count < waiting or not _may_send_small(tcb)):
-            count -= rest
-    elif count < mss and not _may_send_partial(tcb, count, waiting, now_ns):
-        return None
-    return _send_text(tcb, count, waiting, mss, now_ns)
-
-
-def _must_wait(tcb: Tcb, now_ns: i64) -> bool:
-    """Tell whether pacing holds text back: up to a millisecond's worth may go at once, then its time must pass."""
-    ahead_ns = tcb.pace_ns - now_ns
-    if ahead_ns <= 0:
-        tcb.is_pacing = False
-    elif ahead_ns > MS:
-        tcb.is_pacing = True
-    return tcb.is_pacing
-
-
-def _note_full_window(tcb: Tcb, end: i64) -> None:
-    """The congestion window is what holds text back: until what is in flight, up to ``end``, is acknowledged."""
-    tcb.is_cwnd_limited = True
-    tcb.usage_seq = end
-
-
-def _congestion_room(tcb: Tcb, pipe: i64, mss: i64) -> i64:
-    """Give how much congestion control lets into the network now. With nothing in flight, at least one segment.
-
-    That is limited transmit as well (RFC 3042): what the first two duplicates tell has left the pipe, so that new text
-    takes its place.
-    """
-    room = tcb.cwnd_bytes - pipe
-    if pipe <= 0:
-        room = max(room, mss)
-    return room
-
-
-def _may_send_small(tcb: Tcb) -> bool:
-    """Apply Nagle's rule to a last, partial segment (RFC 9293 SHLD-7, MUST-17).
-
-    Minshall's variant, as Linux: only a small segment in flight holds back another, so that the tail of a large write
-    does not wait for its full segments.
-    """
-    return tcb.nodelay or tcb.fin_wanted or tcb.snd_sml <= tcb.snd_una or tcb.snd_up > tcb.snd_nxt
-
-
-def _may_send_partial(tcb: Tcb, count: i64, waiting: i64, now_ns: i64) -> bool:
-    """Decide on less than a full segment: silly-window avoidance and Nagle (RFC 9293 MUST-38, section 3.8.6.2.1)."""
-    if count == waiting:
-        return _may_send_small(tcb)
-    # The window cuts it off. Half of the largest window ever offered is worth sending; less waits for the override
-    # timer.
-    if count >= tcb.max_snd_wnd // 2 or tcb.is_probe_due:
-        return True
-    if tcb.in_flight_count() == 0 and tcb.persist_ns == NEVER:
-        _arm_persist(tcb, now_ns)
-    return False
-
-
-def _send_text(tcb: Tcb, count: i64, waiting: i64, mss: i64, now_ns: i64) -> Segment:
-    unsent = tcb.unsent
-    assert unsent is not None
-    data = unsent.take(count)
-    flags: i64 = 0
-    end = tcb.snd_nxt + count
-    if count == waiting:
-        tcb.unsent = None
-        flags |= PSH  # RFC 9293 MUST-61: the last segment of what was written
-        if tcb.fin_wanted and end < tcb.snd_una + tcb.snd_wnd:
-            flags |= FIN
-            tcb.fin_seq = end
-            end += 1
-        # All is out: the window held nothing back, unless it is full now, or half full while it doubles each round
-        # trip.
-        in_use = tcb.pipe_bytes + count
-        if in_use + mss > tcb.cwnd_bytes or (tcb.cwnd_bytes < tcb.ssthresh_bytes and 2 * in_use >= tcb.cwnd_bytes):
-            _note_full_window(tcb, end)
-    if count > mss:
-        flags |= PSH  # as Linux: each burst says of itself that the sender has no more of it to come
-    if count % mss != 0:
-        tcb.snd_sml = end
-    tcb.is_probe_due = False
-    sent = SentSegment(tcb.snd_nxt, end, flags, data, now_ns)
-    return _first_transmission(tcb, sent, now_ns, "new data")
-
-
-def _bare_fin(tcb: Tcb, now_ns: i64) -> Segment | None:
-    """Send a FIN that no text could carry."""
-    if tcb.snd_wnd == 0 and tcb.in_flight_count() == 0 and not tcb.is_probe_due:
-        if tcb.persist_ns == NEVER:
-            _arm_persist(tcb, now_ns)
-        return None
-    if tcb.snd_nxt >= tcb.snd_una + tcb.snd_wnd and tcb.in_flight_count() > 0:
-        return None
-    tcb.is_probe_due = False
-    tcb.fin_seq = tcb.snd_nxt
-    sent = SentSegment(tcb.snd_nxt, tcb.snd_nxt + 1, FIN, b"", now_ns)
-    return _first_transmission(tcb, sent, now_ns, "no more data")
-
-
-def _arm_persist(tcb: Tcb, now_ns: i64) -> None:
-    """Start probing a shut window after one timeout, then with back-off (RFC 9293 SHLD-29, SHLD-30)."""
-    tcb.backoff = 0
-    tcb.persist_ns = now_ns + timeout_ns(tcb)
 
 
 def _probe(tcb: Tcb, now_ns: i64) -> Segment:
