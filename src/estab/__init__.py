@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     from estab.lab.programs import Deadlock as Deadlock
     from estab.lab.programs import Program as Program
     from estab.lab.programs import Unfinished as Unfinished
+    from estab.links.queue import QueueLink as QueueLink
     from estab.links.tuntap import Tap as Tap
     from estab.links.tuntap import Tun as Tun
     from estab.sockets.socket import Socket as Socket
     from estab.stack.stack import Stack as Stack
     from estab.tcp.state import State as State
 
-__all__ = ["Deadlock", "Link", "Network", "Node", "Program", "Socket", "Stack", "State", "Tap", "Tun", "Unfinished",
-           "__version__"]
+__all__ = [
+    "Deadlock", "Link", "Network", "Node", "Program", "QueueLink", "Socket", "Stack", "State", "Tap", "Tun",
+    "Unfinished", "__version__",
+]
 
 _HOMES = {
     "Deadlock": "estab.lab.programs",
@@ -35,6 +38,7 @@ _HOMES = {
     "Network": "estab.lab.network",
     "Node": "estab.lab.node",
     "Program": "estab.lab.programs",
+    "QueueLink": "estab.links.queue",
     "Socket": "estab.sockets.socket",
     "Stack": "estab.stack.stack",
     "State": "estab.tcp.state",

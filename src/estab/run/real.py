@@ -12,13 +12,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from _thread import allocate_lock
+from _thread import allocate_lock, get_ident
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from estab.host.turn import Turn
 from estab.links.link import Link, VnetLink
-from estab.run.turn import Turn
 from estab.sockets.kernel import Kernel, Task, Wait
 from estab.units import SECOND
 
@@ -64,6 +64,8 @@ class RealTime(Kernel):
         self.due_ns = 0
         """When whoever sleeps for the host will wake by itself; 0 while nobody sleeps."""
         self.sleeper: Callable[[], None] = _nothing
+        self.driver = 0
+        """The thread whose event loop turns the host, where one does: it must not wait for what only it can bring."""
         self._resolve = resolve
         self._reverse = reverse
         send, header_bytes = self._send, 0
@@ -135,6 +137,9 @@ class RealTime(Kernel):
         with self._mutex:
             if wait.is_ready():
                 return True
+            if self.driver == get_ident():
+                raise RuntimeError(f"{wait.describe()} would block the event loop that drives the stack; "
+                                   "await stack.open_connection(), or use a thread")
             waiter = _Waiter(wait)
             waiting = self._waiting_any if wait.fd == -1 else self._waiting_fd.setdefault(wait.fd, [])
             waiting.append(waiter)

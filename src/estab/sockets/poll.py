@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import math
-import select as os_select
+import os
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -34,7 +34,6 @@ _WRITE: Final = POLLOUT | POLLERR
 _ET: Final = 1 << 31
 _ONESHOT: Final = 1 << 30
 _SPIN_WEIGHT: Final = 100
-_os_poll: Final = os_select.poll
 
 
 def deadline_from(kernel: Kernel, timeout_s: float | None) -> int | None:
@@ -356,6 +355,8 @@ def _number(fd: Any) -> int:
 
 def is_closed(number: int) -> bool:
     """Tell whether a number is no open descriptor of the operating system either."""
-    poll = _os_poll()
-    poll.register(number, 0)
-    return any(bits & POLLNVAL for _, bits in poll.poll(0))
+    try:
+        os.fstat(number)
+    except OSError:
+        return True
+    return False

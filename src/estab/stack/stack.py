@@ -1,14 +1,18 @@
 """``Stack``: a stack on a link of the real world, in real time.
 
-From other threads it is used like an operating system's: ``socket()``, blocking calls, ``installed()`` for code that
-imports ``socket``.
+- From threads it is used like an operating system's: ``socket()``, blocking calls, ``installed()`` for code that
+  imports ``socket``. A thread of its own pumps.
+- From an asyncio program, on any platform and any event loop: ``await start()``, ``open_connection``, ``start_server``.
+  That loop pumps.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket as os_socket
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -17,11 +21,12 @@ from estab.host.host import Host
 from estab.host.snapshot import SocketRow
 from estab.links.link import Link, VnetLink
 from estab.run.config import read_config
+from estab.run.loop_pump import LoopPump
 from estab.run.pump import Pump
 from estab.run.real import RealTime
 from estab.sockets import module
 from estab.sockets.socket import Socket
-from estab.stack import hosts_file
+from estab.stack import hosts_file, streams
 
 __all__ = ["Stack"]
 
@@ -48,7 +53,8 @@ class Stack:
             host.add_address(self._interface, prefix)
         self._add_default_routes(host, _listed(gateway))
         self.kernel = RealTime(host, link, self._interface, hosts_file.resolve, hosts_file.reverse)
-        self._pump = Pump(self.kernel)
+        self._pump: Pump | LoopPump | None = None
+        self._opening = threading.Lock()
         self._is_closed = False
 
     # --- for users
@@ -60,7 +66,7 @@ class Stack:
 
     def socket(self, family: int = os_socket.AF_INET, type: int = os_socket.SOCK_STREAM, proto: int = 0) -> Socket:
         """Make a socket of this stack, for use from any thread."""
-        self._pump.start()
+        self.run_in_thread()
         return Socket(family, type, proto, kernel=self.kernel)
 
     @contextmanager
@@ -69,9 +75,59 @@ class Stack:
 
         That holds for this thread and context, and for threads that are started in it.
         """
-        self._pump.start()
+        self.run_in_thread()
         with module.installed(self.kernel):
             yield self
+
+    def run_in_thread(self) -> None:
+        """Start the thread that pumps, if nothing pumps yet. ``socket`` and ``installed`` do it by themselves."""
+        with self._opening:
+            self._ensure_open()
+            if self._pump is None:
+                self._pump = pump = Pump(self.kernel)
+                pump.start()
+
+    async def start(self) -> Stack:
+        """Pump in the event loop that runs here, and return when the address is usable."""
+        with self._opening:
+            self._ensure_open()
+            if self._pump is None:
+                self._pump = LoopPump(self.kernel, asyncio.get_running_loop())
+        return self
+
+    # --- in the user's event loop
+
+    async def open_connection(self, host: str, port: int, **options: Any,
+                              ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect, as ``asyncio.open_connection``; with ``ssl``, ``server_hostname``, ``family``, ``local_addr``."""
+        await self.start()
+        return await streams.open_connection(self.kernel, host, port, **options)
+
+    async def start_server(self, callback: streams.ClientCallback, host: str | None = None, port: int = 0,
+                           **options: Any) -> streams.Server:
+        """Listen, and call ``callback(reader, writer)`` for each connection, as ``asyncio.start_server``."""
+        await self.start()
+        return await streams.start_server(self.kernel, callback, host, port, **options)
+
+    async def create_connection(self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int,
+                                **options: Any) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        """Connect, as the event loop's method of this name does for sockets of the operating system."""
+        await self.start()
+        return await streams.create_connection(self.kernel, factory, host, port, **options)
+
+    async def create_server(self, factory: Callable[[], asyncio.BaseProtocol], host: str | None = None, port: int = 0,
+                            **options: Any) -> streams.Server:
+        """Listen, as the event loop's method of this name does for sockets of the operating system."""
+        await self.start()
+        return await streams.create_server(self.kernel, factory, host, port, **options)
+
+    async def __aenter__(self) -> Stack:
+        return await self.start()
+
+    async def __aexit__(self, *error: object) -> None:
+        self.close()
+
+    # --- looking at it
 
     def sockets(self) -> list[SocketRow]:
         """List what ``ss -a`` would: sockets, TIME-WAIT records and half-open entries."""
@@ -89,7 +145,8 @@ class Stack:
             return
         self._is_closed = True
         self.kernel.is_closing = True
-        self._pump.close()
+        if self._pump is not None:
+            self._pump.close()
         self.link.close()
 
     def __enter__(self) -> Stack:
@@ -104,6 +161,10 @@ class Stack:
         return f"<Stack {self.name} {', '.join(self.addresses)} on {self.link!r}>"
 
     # --- inside
+
+    def _ensure_open(self) -> None:
+        if self._is_closed:
+            raise RuntimeError(f"stack {self.name} is closed")
 
     def _add_default_routes(self, host: Host, gateways: list[str]) -> None:
         for gateway in gateways:

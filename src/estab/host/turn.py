@@ -1,7 +1,7 @@
 """One turn of the pump: frames from a link into a host, and all that the host has to say out again.
 
-Here is the loop that every packet on the wire goes through, so it is compiled with the core. It opens nothing and
-waits for nothing: receiving, sending and telling are functions that it is given.
+Here is the loop that every packet on the wire goes through, so it is part of the core. It opens nothing and waits for
+nothing: receiving, sending and telling are functions that it is given.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from estab.errors import WireError
 from estab.host.host import Host
 from estab.host.interface import Interface, Outbound
-from estab.wire import ethernet, offload
+from estab.wire import ethernet, ip, offload, tcp
 
 __all__ = ["Turn"]
 
+HEADERS_MAX: Final = 256
+"""Different virtio headers that are kept at once."""
+_TCP_CHECKSUM_AT: Final = 16
 _KNOWN_GOOD: Final = offload.NEEDS_CHECKSUM | offload.DATA_VALID
 
 
@@ -41,6 +43,7 @@ class Turn:
         self._tell: Callable[[int, int], None] = tell
         self._packet_start: i64 = ethernet.HEADER_BYTES if interface.is_ethernet else 0
         self._no_header: bytes = bytes(header_bytes)
+        self._headers: dict[i64, bytes] = {}
         self._unsent: Outbound | None = None
 
     def receive(self, now_ns: i64, frames_max: i64) -> i64:
@@ -95,8 +98,26 @@ class Turn:
             self.is_full = True
 
     def _header_for(self, outbound: Outbound) -> bytes:
-        try:
-            described = offload.for_packet(outbound.data, outbound.segment_bytes, True, self._packet_start)
-        except WireError:
-            return self._no_header
-        return offload.emit(described, self.header_bytes == offload.HEADER_BYTES_WITH_BUFFERS)
+        """Give the virtio header of a TCP packet of ours. There are few different ones, so they are kept."""
+        data = outbound.data
+        start = self._packet_start
+        is_v4 = (data[start] >> 4) == 4
+        transport = start + (ip.V4_HEADER_BYTES if is_v4 else ip.V6_HEADER_BYTES)
+        text = transport + (data[transport + 12] >> 4) * 4
+        segment_bytes = outbound.segment_bytes if len(data) - text > outbound.segment_bytes else 0
+        has_cwr = segment_bytes > 0 and (data[transport + 13] & tcp.CWR) != 0
+        key = segment_bytes << 16 | text << 2 | (2 if is_v4 else 0) | (1 if has_cwr else 0)
+        header = self._headers.get(key)
+        if header is None:
+            described = offload.Offload(offload.NEEDS_CHECKSUM, checksum_start=transport,
+                                        checksum_offset=_TCP_CHECKSUM_AT)
+            if segment_bytes > 0:
+                described.gso_type = offload.GSO_TCPV4 if is_v4 else offload.GSO_TCPV6
+                described.has_cwr = has_cwr
+                described.header_bytes = text
+                described.segment_bytes = segment_bytes
+            header = offload.emit(described, self.header_bytes == offload.HEADER_BYTES_WITH_BUFFERS)
+            if len(self._headers) >= HEADERS_MAX:
+                self._headers.clear()
+            self._headers[key] = header
+        return header
