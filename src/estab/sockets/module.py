@@ -1,11 +1,12 @@
 """Stands in for the standard library, thread by thread.
 
 While anything is installed, functions of ``socket``, ``select``, ``selectors``, ``time``, ``threading``, ``queue``,
-``asyncio``, ``os`` and ``random`` are replaced by ones that look at who calls: a program of a host gets the host's,
-everybody else the original. Undone, everything is as it was.
+``asyncio``, ``ssl``, ``os`` and ``random`` are replaced by ones that look at who calls: a program of a host gets the
+host's, everybody else the original. Undone, everything is as it was.
 
 - ``socket.socket`` stays the class it is; for a program of a host its ``__new__`` makes an ``estab.Socket``, a
   subclass. So early bindings (``from socket import socket``), ``isinstance`` and subclasses work as ever.
+- ``ssl`` looks at the socket, not at who calls: one of ours is wrapped into an ``ssl.SSLSocket`` that is one of ours.
 - A function that some module took by name before (``from time import sleep``) is replaced in that module too. What was
   kept in another place (a default argument, a class's attribute) is not found.
 - Clocks and entropy are replaced only where the host's are virtual. ``datetime.now()`` can't be replaced.
@@ -22,6 +23,7 @@ import random
 import select
 import selectors
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -32,7 +34,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from estab.sockets import stand_ins, threads
+from estab.sockets import stand_ins, threads, tls
 from estab.sockets.kernel import activated, current
 from estab.sockets.socket import Socket
 
@@ -75,6 +77,9 @@ def stand_in_for(function: Any) -> Any:
 
 # --- what is replaced
 
+_INHERITED: Final = object()
+"""Stands for an attribute that its owner has from a class above."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Patch:
@@ -89,13 +94,16 @@ class _Patch:
         setattr(self.owner, self.name, self.replacement)
 
     def undo(self) -> None:
-        setattr(self.owner, self.name, self.original)
+        if self.original is _INHERITED:
+            delattr(self.owner, self.name)
+        else:
+            setattr(self.owner, self.name, self.original)
 
 
 _lock: Final = threading.RLock()
 _socket_class: Final = socket.socket
 _new_socket: Final = _socket_class.__new__
-_mixtures: dict[type[socket.socket], type[Socket]] = {}
+_wrap_tls: Final = ssl.SSLContext._wrap_socket  # type: ignore[attr-defined]
 
 
 class _Patches:
@@ -169,6 +177,9 @@ def _members() -> tuple[_Patch, ...]:
     for name, stand_in in (("join", threads.join), ("is_alive", threads.is_alive)):
         original = threading.Thread.__dict__[name]
         patches.append(_Patch(threading.Thread, name, original, _dispatch(original, stand_in, False)))
+    patches.append(_Patch(ssl.SSLContext, "_wrap_socket", _INHERITED, tls.new_wrap_socket(_wrap_tls)))
+    create = ssl.SSLSocket.__dict__["_create"]
+    patches.append(_Patch(ssl.SSLSocket, "_create", create, tls.new_create(create)))
     seed = random.Random.__dict__["seed"]
     patches.append(_Patch(random.Random, "seed", seed, _seed_from(seed)))
     return tuple(patches)
@@ -191,10 +202,7 @@ def _new(cls: type[socket.socket], *args: Any, **kwargs: Any) -> socket.socket:
         return _new_socket(cls)
     if cls is _socket_class:
         return _new_socket(Socket)
-    mixture = _mixtures.get(cls)
-    if mixture is None:
-        mixture = _mixtures[cls] = type(cls.__name__, (cls, Socket), {"__module__": cls.__module__})
-    return _new_socket(mixture)
+    return _new_socket(tls.mixture(cls))
 
 
 # --- doing and undoing it
@@ -233,7 +241,7 @@ def _scan(by_id: dict[int, _Patch]) -> None:
     _patches.seen = seen
     homes = {(id(patch.owner), patch.name) for patch in _functions()}
     for name, module in list(sys.modules.items()):
-        if not isinstance(module, ModuleType) or module in _patches.scanned:
+        if not issubclass(type(module), ModuleType) or module in _patches.scanned:  # cffi has some that only say so
             continue
         _patches.scanned.add(module)
         if name == "estab" or name.startswith("estab."):

@@ -298,7 +298,9 @@ class Socket(Transfer):
         number = self.fileno()
         self._closed = True
         file = self._file
-        if file is not None and number >= 0:
+        if file is not None and self.kernel.by_number.get(number, self) is not self:
+            self._file = self._doorbell = None  # another socket was made with the number and has the descriptor now
+        elif file is not None and number >= 0:
             left = self._wrap(self.kernel, file, self)
             left._doorbell = self._doorbell
             self._file = self._doorbell = None
