@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from estab.lab.programs import Deadlock as Deadlock
     from estab.lab.programs import Program as Program
     from estab.lab.programs import Unfinished as Unfinished
+    from estab.links.faulty import Faulty as Faulty
     from estab.links.queue import QueueLink as QueueLink
     from estab.links.tuntap import Tap as Tap
     from estab.links.tuntap import Tun as Tun
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
     from estab.tcp.state import State as State
 
 __all__ = [
-    "Deadlock", "Link", "Network", "Node", "Program", "QueueLink", "Socket", "Stack", "State", "Tap", "Tun",
+    "Deadlock", "Faulty", "Link", "Network", "Node", "Program", "QueueLink", "Socket", "Stack", "State", "Tap", "Tun",
     "Unfinished", "__version__",
 ]
 
 _HOMES = {
     "Deadlock": "estab.lab.programs",
+    "Faulty": "estab.links.faulty",
     "Link": "estab.lab.link",
     "Network": "estab.lab.network",
     "Node": "estab.lab.node",

@@ -188,6 +188,10 @@ class Counters:
         """Count one dropped packet."""
         self.drops[reason] = self.drops.get(reason, 0) + 1
 
+    def drops_count(self) -> int:
+        """How many packets were dropped, for whatever reason."""
+        return sum(self.drops.values())
+
     def as_dict(self) -> dict[str, int]:
         """Every counter that is not zero, by name, then the drops as ``drop:REASON``."""
         result: dict[str, int] = {}

@@ -11,6 +11,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from estab.host.handler import Handler
 from estab.host.host import Host
 from estab.host.interface import Interface, Outbound
 from estab.wire import ethernet, ip, offload, tcp
@@ -44,6 +45,8 @@ class Turn:
         self._packet_start: i64 = ethernet.HEADER_BYTES if interface.is_ethernet else 0
         self._no_header: bytes = bytes(header_bytes)
         self._headers: dict[i64, bytes] = {}
+        self.handler: Handler = Handler()
+        """Hears of descriptors with news before ``tell`` does."""
         self._unsent: Outbound | None = None
 
     def receive(self, now_ns: i64, frames_max: i64) -> i64:
@@ -67,7 +70,14 @@ class Turn:
     def drain(self, now_ns: i64) -> i64:
         """Send and tell all that the host has to say. Returns its next deadline, ``NEVER`` where it has none."""
         host = self.host
+        handler = self.handler
+        event = host.poll_event()
         while True:
+            # Events first: an answer that is written now carries the acknowledgment.
+            while event is not None:
+                if not handler.on_event(event[0], now_ns):
+                    self._tell(event[0], event[1])
+                event = host.poll_event()
             while not self.is_full:
                 outbound = host.poll_frame(now_ns)
                 if outbound is None:
@@ -75,11 +85,16 @@ class Turn:
                 self._put(outbound)
             event = host.poll_event()
             if event is None:
-                return host.next_deadline_ns()
-            while event is not None:
-                self._tell(event[0], event[1])
-                event = host.poll_event()
-            # Who was told may have read or written at once.
+                return self.next_deadline_ns()
+
+    def on_deadline(self, now_ns: i64) -> None:
+        """Do what is due by now."""
+        self.host.on_deadline(now_ns)
+        self.handler.on_deadline(now_ns)
+
+    def next_deadline_ns(self) -> i64:
+        """Give when ``on_deadline`` is to be called next; ``NEVER`` where nothing waits for a time."""
+        return min(self.host.next_deadline_ns(), self.handler.next_deadline_ns())
 
     def retry(self) -> None:
         """Offer the link the frame that it refused."""

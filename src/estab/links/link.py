@@ -30,6 +30,7 @@ class Link(Protocol):
 
     def open(self, wake: Callable[[], None]) -> None:
         """Take the stack's ``wake``. Called once, before anything is received or sent."""
+        return
 
     def fileno(self) -> int:
         """Give the descriptor to wait on, or -1."""

@@ -46,6 +46,8 @@ class Pump:
         self._sleep = _Sleep(kernel.link.fileno())
         self._is_stopping = False
         self._thread: threading.Thread | None = None
+        self.failure: BaseException | None = None
+        """What ended ``run``, where something did that nobody expected."""
         kernel.sleeper = self._sleep.wake
         kernel.link.open(self._sleep.wake)
 
@@ -57,8 +59,15 @@ class Pump:
     def start(self) -> None:
         """Run in a thread of its own, which does not keep the process alive."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self.run, name=f"estab-{self._kernel.name}", daemon=True)
+            self._thread = threading.Thread(target=self._run_guarded, name=f"estab-{self._kernel.name}", daemon=True)
             self._thread.start()
+
+    def _run_guarded(self) -> None:
+        try:
+            self.run()
+        except BaseException as failure:
+            self.failure = failure
+            raise
 
     def run(self) -> None:
         """Turn the host until ``stop``."""

@@ -97,7 +97,7 @@ class RealTime(Kernel):
                 self.turn.retry()
             count = self.turn.receive(now_ns, frames_max)
             if self.due_ns <= now_ns or count == 0:
-                self.host.on_deadline(now_ns)
+                self.turn.on_deadline(now_ns)
             self.due_ns = 0
             self._drain()
             return count
@@ -105,7 +105,7 @@ class RealTime(Kernel):
     def fall_asleep(self) -> int:
         """Note that whoever calls will sleep until the deadline that this gives, unless ``sleeper`` wakes it."""
         with self._mutex:
-            self.due_ns = self.host.next_deadline_ns()
+            self.due_ns = self.turn.next_deadline_ns()
             return self.due_ns
 
     # --- the kernel of programs

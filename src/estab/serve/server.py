@@ -14,6 +14,7 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from estab import abi
+from estab.host.handler import Handler
 from estab.host.host import Host
 from estab.host.stream import StreamSocket
 from estab.units import NEVER
@@ -58,10 +59,11 @@ class Service:
         server.release(end, self, now_ns)
 
 
-class Server:
+class Server(Handler):
     """All services of one host."""
 
     def __init__(self, host: Host) -> None:
+        super().__init__()
         self.host: Host = host
         self.services: list[Service] = []
         self._listeners: list[StreamSocket] = []
@@ -99,13 +101,24 @@ class Server:
             event = host.poll_event()
             if event is None:
                 return others
-            fd: i64 = event[0]
-            if not self._is_handled(fd, now_ns):
+            if not self.on_event(event[0], now_ns):
                 others.append(event)
 
     def on_event(self, fd: i64, now_ns: i64) -> bool:
-        """Handle one event that somebody else took from the host; ``False``: it is none of a service's."""
-        return self._is_handled(fd, now_ns)
+        """Handle the news of a descriptor; ``False``: it is none of a service's."""
+        services = self._by_fd
+        if fd >= len(services):
+            return False
+        service = services[fd]
+        if service is None:
+            return False
+        end = self.host.files.get(fd)
+        assert isinstance(end, StreamSocket)
+        if end.listener is not None:
+            self._accept(end, now_ns)
+        else:
+            service.on_ready(end, now_ns)
+        return True
 
     def on_deadline(self, now_ns: i64) -> None:
         """Let the services do what is due."""
@@ -150,21 +163,6 @@ class Server:
                 self._accept(listener, now_ns)
 
     # --- inside
-
-    def _is_handled(self, fd: i64, now_ns: i64) -> bool:
-        services = self._by_fd
-        if fd >= len(services):
-            return False
-        service = services[fd]
-        if service is None:
-            return False
-        end = self.host.files.get(fd)
-        assert isinstance(end, StreamSocket)
-        if end.listener is not None:
-            self._accept(end, now_ns)
-        else:
-            service.on_ready(end, now_ns)
-        return True
 
     def _accept(self, listener: StreamSocket, now_ns: i64) -> None:
         """Take all that wait in the accept queue, as far as there is room."""

@@ -24,6 +24,7 @@ from estab.run.config import read_config
 from estab.run.loop_pump import LoopPump
 from estab.run.pump import Pump
 from estab.run.real import RealTime
+from estab.serve.server import Server, Service
 from estab.sockets import module
 from estab.sockets.socket import Socket
 from estab.stack import hosts_file, streams
@@ -68,6 +69,31 @@ class Stack:
         """Make a socket of this stack, for use from any thread."""
         self.run_in_thread()
         return Socket(family, type, proto, kernel=self.kernel)
+
+    def serve(self, service: Service, port: int, address: str = "") -> None:
+        """Serve on a port, of every address or of one, from the pump itself: no thread and no socket is between.
+
+        ``OSError`` as ``bind`` and ``listen`` raise.
+        """
+        with self.kernel.lock:
+            handler = self.kernel.turn.handler
+            if not isinstance(handler, Server):
+                handler = self.kernel.turn.handler = Server(self.host)
+            handler.add(service, address, port, self.kernel.now_ns())
+            self.kernel.flush()
+
+    def stop_serving(self) -> None:
+        """End all services: their ports are free, and their connections finish on their own."""
+        with self.kernel.lock:
+            handler = self.kernel.turn.handler
+            if isinstance(handler, Server):
+                handler.close(self.kernel.now_ns())
+                self.kernel.flush()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the pump, where something did."""
+        return self._pump.failure if isinstance(self._pump, Pump) else None
 
     @contextmanager
     def installed(self) -> Iterator[Stack]:

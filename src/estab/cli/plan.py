@@ -1,0 +1,57 @@
+"""What ``estab up`` is to do, and the two things that are done from it in more than one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from estab.cli.serving import Served
+
+if TYPE_CHECKING:
+    from estab.host.host import Host
+    from estab.links.link import Link
+
+__all__ = ["Plan", "apply_settings", "open_link"]
+
+
+@dataclass(slots=True)
+class Plan:
+    """All that the command line asked for, checked as far as that goes without touching anything."""
+
+    kind: str
+    device: str
+    addresses: list[str]
+    gateways: list[str]
+    peer: str
+    mtu: int
+    served: list[Served]
+    program: str | None
+    words: list[str]
+    sysctls: list[tuple[str, str]]
+    congestion: str
+    pcap: str | None
+    queues: int
+    has_offload: bool
+    notes: list[str] = field(default_factory=list)
+
+
+def apply_settings(host: Host, plan: Plan) -> None:
+    """Set what --sysctl and --congestion say. ``ValueError`` and its kind on what can't be."""
+    for name, value in plan.sysctls:
+        try:
+            host.sysctl[name] = value
+        except KeyError:
+            raise ValueError(f"--sysctl: there is no {name!r} here") from None
+    if plan.congestion:
+        host.context.algorithms.find(plan.congestion)
+        host.config.tcp_congestion_control = plan.congestion
+
+
+def open_link(plan: Plan) -> Link:
+    """Open the device, or one more queue of it."""
+    from estab.links.tuntap import Tap, Tun
+
+    is_multi = plan.queues > 1
+    if plan.kind == "tun":
+        return Tun(plan.device, offload=plan.has_offload, is_multi_queue=is_multi)
+    return Tap(plan.device, offload=plan.has_offload, is_multi_queue=is_multi)

@@ -1,0 +1,180 @@
+"""A stack that stands until it is told to go: by Ctrl-C, SIGTERM or SIGHUP, by its program's end, or by a failure."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from estab.cli.plan import Plan, apply_settings
+from estab.cli.rates import Reading, line, summary
+from estab.cli.serving import make_service
+from estab.observe.live import LiveCapture
+from estab.stack.stack import Stack
+
+if TYPE_CHECKING:
+    from estab.links.link import Link
+
+__all__ = ["Stop", "begin_line", "end_line", "make_stack", "stand", "watch"]
+
+FILES_MAX: Final = 1 << 20
+TICK_S: Final = 0.5
+_GOODBYE_S: Final = 2.0
+"""How long the last bytes and FINs may take when all is over."""
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stop:
+    """Set when the process is told to end. In a ``with`` block the signals set it."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.number = 0
+        self._before: list[tuple[signal.Signals, Callable[[int, FrameType | None], object] | int | None]] = []
+
+    def __enter__(self) -> Stop:
+        for number in _SIGNALS:
+            self._before.append((number, signal.signal(number, self._hear)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._before:
+            number, handler = self._before.pop()
+            signal.signal(number, handler)
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        self.number = number
+        self.event.set()
+
+
+def stand(plan: Plan, link: Link, is_ours: bool) -> int:
+    """Bring the stack up on ``link``, and have it stand. Returns the exit status."""
+    with ExitStack() as cleanup:
+        stack = cleanup.enter_context(make_stack(plan, link))
+        capture = _start_capture(plan, stack, cleanup)
+        print(begin_line(plan, link), flush=True)
+        start, began = Reading.of(stack.host), time.monotonic()
+        failure: BaseException | None = None
+        try:
+            if plan.program is not None:
+                _run_program(plan, stack)
+            else:
+                with Stop() as stop:
+                    failure = watch(stop, lambda: Reading.of(stack.host), lambda: stack.failure, capture, stack)
+        finally:
+            _say_goodbye(stack)
+            print(end_line(plan, is_ours, summary(start, Reading.of(stack.host), time.monotonic() - began)), flush=True)
+        if failure is not None:
+            print(f"estab: the stack failed: {failure!r}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def make_stack(plan: Plan, link: Link) -> Stack:
+    """Make the stack that was asked for, with its services. It closes ``link`` when it is closed, or can't be made."""
+    try:
+        stack = Stack(link, plan.addresses, gateway=plan.gateways)
+    except BaseException:
+        link.close()
+        raise
+    stack.host.files.limit = FILES_MAX
+    apply_settings(stack.host, plan)
+    for served in plan.served:
+        stack.serve(make_service(served), served.port)
+    stack.run_in_thread()
+    return stack
+
+
+def begin_line(plan: Plan, link: Link) -> str:
+    """Say what stands where."""
+    offload = ", offload" if getattr(link, "has_checksum_offload", False) else ""
+    queues = f", {plan.queues} queues" if plan.queues > 1 else ""
+    about = "; ".join([f"MTU {link.mtu}{offload}{queues}", *plan.notes])
+    does = [f"{served.name} on {served.port}" for served in plan.served]
+    if plan.program is not None:
+        does.append(f"{plan.program} runs")
+    return f"estab: {', '.join(plan.addresses)} on {plan.device} ({about}): {', '.join(does)}"
+
+
+def end_line(plan: Plan, is_ours: bool, what: str) -> str:
+    """Say what was, and what becomes of the device."""
+    return f"estab: {what}; {plan.device} {'is gone' if is_ours else 'stays as it was'}"
+
+
+def watch(stop: Stop, read: Callable[[], Reading], find_failure: Callable[[], BaseException | None],
+          capture: LiveCapture | None = None, stack: Stack | None = None) -> BaseException | None:
+    """Show a line of rates on a terminal until it is time to stop. Gives the failure that ended it, if one did."""
+    console = Console(stderr=True)
+    before, at = read(), time.monotonic()
+    with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False,
+              redirect_stderr=False) as live:
+        while not stop.event.wait(TICK_S):
+            failure = find_failure()
+            if failure is not None:
+                return failure
+            if capture is not None and stack is not None:
+                with stack.kernel.lock:
+                    capture.flush()
+            if console.is_terminal:
+                now, later = read(), time.monotonic()
+                live.update(Text(line(before, now, later - at), no_wrap=True, overflow="ellipsis"), refresh=True)
+                before, at = now, later
+    return None
+
+
+def _start_capture(plan: Plan, stack: Stack, cleanup: ExitStack) -> LiveCapture | None:
+    if plan.pcap is None:
+        return None
+    file = Path(plan.pcap).open("wb")  # noqa: SIM115
+    cleanup.callback(file.close)
+    capture = LiveCapture(file, time.time_ns() - time.monotonic_ns(), f"estab up, {', '.join(plan.addresses)}")
+    with stack.kernel.lock:
+        stack.host.observer = capture
+
+    def end() -> None:
+        with stack.kernel.lock:
+            stack.host.observer = None
+            capture.close()
+
+    cleanup.callback(end)
+    return capture
+
+
+def _run_program(plan: Plan, stack: Stack) -> None:
+    """Run the program as ``python FILE`` would, with the stack for its sockets. SIGTERM ends it as it ends Python."""
+    assert plan.program is not None
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
+    sys.argv = [plan.program, *plan.words]
+    sys.path.insert(0, os.path.dirname(os.path.abspath(plan.program)))
+    with stack.installed():
+        runpy.run_path(plan.program, run_name="__main__")
+
+
+def _say_goodbye(stack: Stack) -> None:
+    """Close the services, and give what was closed a moment to reach its peers."""
+    if stack.failure is not None:
+        return
+    stack.stop_serving()
+    end = time.monotonic() + _GOODBYE_S
+    while time.monotonic() < end:
+        with stack.kernel.lock:
+            if stack.host.demux.orphan_count == 0:
+                return
+        time.sleep(0.01)

@@ -1,0 +1,25 @@
+"""``Handler``: who takes a host's events before its programs do. Services are one."""
+
+from __future__ import annotations
+
+from mypy_extensions import i64, mypyc_attr
+
+from estab.units import NEVER
+
+__all__ = ["Handler"]
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Handler:
+    """Hears of descriptors with news, and of time. This one takes nothing."""
+
+    def on_event(self, fd: i64, now_ns: i64) -> bool:
+        """Take the news of a descriptor, or say ``False``: it is somebody else's."""
+        return False
+
+    def on_deadline(self, now_ns: i64) -> None:
+        """Do what is due by now. Calling it early does nothing."""
+
+    def next_deadline_ns(self) -> i64:
+        """Give when ``on_deadline`` is to be called next; ``NEVER`` where nothing waits."""
+        return NEVER
