@@ -21,16 +21,19 @@ if TYPE_CHECKING:
     from estab.lab.programs import Program as Program
     from estab.lab.programs import Unfinished as Unfinished
     from estab.links.faulty import Faulty as Faulty
+    from estab.links.packet import Packet as Packet
+    from estab.links.pcap import PcapLink as PcapLink
     from estab.links.queue import QueueLink as QueueLink
     from estab.links.tuntap import Tap as Tap
     from estab.links.tuntap import Tun as Tun
+    from estab.links.udp import UdpTunnel as UdpTunnel
     from estab.sockets.socket import Socket as Socket
     from estab.stack.stack import Stack as Stack
     from estab.tcp.state import State as State
 
 __all__ = [
-    "Deadlock", "Faulty", "Link", "Network", "Node", "Program", "QueueLink", "Socket", "Stack", "State", "Tap", "Tun",
-    "Unfinished", "__version__",
+    "Deadlock", "Link", "Network", "Node", "Packet", "PcapLink", "Program", "QueueLink", "Socket", "Stack", "State",
+    "Tap", "Tun", "UdpTunnel", "Unfinished", "__version__",
 ]
 
 _HOMES = {
@@ -39,6 +42,8 @@ _HOMES = {
     "Link": "estab.lab.link",
     "Network": "estab.lab.network",
     "Node": "estab.lab.node",
+    "Packet": "estab.links.packet",
+    "PcapLink": "estab.links.pcap",
     "Program": "estab.lab.programs",
     "QueueLink": "estab.links.queue",
     "Socket": "estab.sockets.socket",
@@ -46,6 +51,7 @@ _HOMES = {
     "State": "estab.tcp.state",
     "Tap": "estab.links.tuntap",
     "Tun": "estab.links.tuntap",
+    "UdpTunnel": "estab.links.udp",
     "Unfinished": "estab.lab.programs",
 }
 

@@ -37,6 +37,10 @@ class Namespace:
         """Run ``ip`` in it."""
         return _run(["ip", "-n", self.name, *words.split()])
 
+    def check(self, *words: str) -> str:
+        """Run a program in it to its end. ``RuntimeError`` where it fails."""
+        return _run(["ip", "netns", "exec", self.name, *words])
+
     def run(self, *words: str, **options: object) -> subprocess.Popen[bytes]:
         """Start a program in it."""
         command = ["ip", "netns", "exec", self.name, *words]

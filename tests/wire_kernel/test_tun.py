@@ -10,13 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 import estab
-from estab.links.namespace import call_in
+from tests.wire_kernel.exchanges import BULK, echo_all, exchange, kernel_socket
 from tests.wire_kernel.namespaces import Namespace, namespace, requires_kernel
 
 pytestmark = requires_kernel
-
-BULK = bytes(range(256)) * 40_000
-
 
 @pytest.fixture(name="net")
 def make_net() -> Iterator[Namespace]:
@@ -35,37 +32,6 @@ def make_stack(net: Namespace, request: pytest.FixtureRequest) -> Iterator[estab
     with estab.Stack(estab.Tun("tun0", netns=net.name, offload=request.param),
                      ["10.7.0.2/24", "fd00:7::2/64"]) as stack:
         yield stack
-
-
-def kernel_socket(net: Namespace, family: int = socket.AF_INET) -> socket.socket:
-    """Make a socket of the kernel's in the namespace."""
-    made = call_in(net.name, lambda: socket.socket(family, socket.SOCK_STREAM))
-    made.settimeout(20)
-    return made
-
-
-def echo_all(connection: socket.socket) -> None:
-    """Send everything back until the end of the stream."""
-    with connection:
-        while data := connection.recv(65_536):
-            connection.sendall(data)
-
-
-def exchange(client: socket.socket, data: bytes) -> bytes:
-    """Send all, half-close, and read all, at the same time."""
-    got = []
-
-    def read() -> None:
-        while part := client.recv(65_536):
-            got.append(part)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    client.sendall(data)
-    client.shutdown(socket.SHUT_WR)
-    reader.join(20)
-    assert not reader.is_alive()
-    return b"".join(got)
 
 
 @pytest.mark.parametrize(("family", "here"), [(socket.AF_INET, "10.7.0.2"), (socket.AF_INET6, "fd00:7::2")])

@@ -32,6 +32,10 @@ class Link(Protocol):
         """Take the stack's ``wake``. Called once, before anything is received or sent."""
         return
 
+    def conflict(self, address: str) -> str:
+        """Say why the stack must not have ``address`` on this link; ``""``: it may."""
+        return ""
+
     def fileno(self) -> int:
         """Give the descriptor to wait on, or -1."""
         return -1

@@ -16,7 +16,7 @@ import struct
 from typing import Final
 
 from estab.errors import os_error
-from estab.links.link import Link
+from estab.links.descriptor import SEGMENT_BYTES_MAX, DescriptorLink
 from estab.links.namespace import call_in
 
 __all__ = ["Tap", "Tun"]
@@ -37,11 +37,9 @@ _OFFLOAD_CSUM: Final = 0x01
 _OFFLOAD_TSO: Final = 0x02 | 0x04
 _OFFLOAD_TSO_ECN: Final = 0x08
 _HEADER_BYTES: Final = 10
-_SEGMENT_BYTES_MAX: Final = 65_400
-"""Of text: with the longest headers that our segments have, a packet of at most 65,535 bytes."""
 
 
-class _Device(Link):
+class _Device(DescriptorLink):
     """What TUN and TAP have in common."""
 
     _mode: int = 0
@@ -55,18 +53,14 @@ class _Device(Link):
 
     def _open(self, name: str, offload: bool, is_multi_queue: bool) -> None:
         self._fd = os.open(_PATH, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        self.header_bytes = 0
-        self.segment_bytes_max = 0
-        self.has_checksum_offload = False
         try:
             self.name = self._attach(name, offload, is_multi_queue)
             self.mtu = _mtu_of(self.name)
-            if self.header_bytes:
-                self._ask_for_offload()
+            self._ask_for_offload()
         except BaseException:
             os.close(self._fd)
             raise
-        self._read_bytes = max(self.mtu + 18, 65_536 + 18 if self.has_checksum_offload else 0) + self.header_bytes
+        self._size_reads()
 
     def _attach(self, name: str, offload: bool, is_multi_queue: bool) -> str:
         flags = self._mode | _IFF_NO_PI | (_IFF_MULTI_QUEUE if is_multi_queue else 0)
@@ -93,56 +87,22 @@ class _Device(Link):
         return reply[:16].rstrip(b"\0").decode()
 
     def _ask_for_offload(self) -> None:
+        """Ask for as much as there is; for none, too, as a device may remember what was asked of it before."""
+        if not self.header_bytes:
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(self._fd, _TUNSETOFFLOAD, 0)
+            return
         for wanted in (_OFFLOAD_CSUM | _OFFLOAD_TSO | _OFFLOAD_TSO_ECN, _OFFLOAD_CSUM | _OFFLOAD_TSO, _OFFLOAD_CSUM):
             try:
                 fcntl.ioctl(self._fd, _TUNSETOFFLOAD, wanted)
             except OSError:
                 continue
             self.has_checksum_offload = True
-            self.segment_bytes_max = _SEGMENT_BYTES_MAX if wanted & _OFFLOAD_TSO else 0
+            self.segment_bytes_max = SEGMENT_BYTES_MAX if wanted & _OFFLOAD_TSO else 0
             return
 
     def _word(self) -> str:
         return "tun" if self._mode == _IFF_TUN else "tap"
-
-    def fileno(self) -> int:
-        """Give the device's descriptor."""
-        return self._fd
-
-    def receive(self) -> bytes | None:
-        """Take the next packet, with its virtio header where the device has them."""
-        try:
-            return os.read(self._fd, self._read_bytes)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            if error.errno in (errno.EIO, errno.EBADFD):  # the interface is down, or gone
-                return None
-            raise
-
-    def send(self, frame: bytes) -> bool:
-        """Send a packet."""
-        return self.send_offloaded(bytes(self.header_bytes), frame)
-
-    def send_offloaded(self, header: bytes, frame: bytes) -> bool:
-        """Send a packet behind its virtio header."""
-        try:
-            os.writev(self._fd, (header, frame))
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if error.errno not in (errno.EIO, errno.EBADFD, errno.EINVAL, errno.ENOBUFS, errno.ENOMEM):
-                raise  # those mean that the packet is lost, as on any network
-        return True
-
-    def close(self) -> None:
-        """Give the device back."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name} mtu {self.mtu}{' offload' if self.has_checksum_offload else ''}>"
 
 
 class Tun(_Device):

@@ -43,13 +43,17 @@ class Stack:
                  name: str = "estab", profile: str = "estab", **config: Any) -> None:
         self.link = link
         self.name = name
+        self.addresses = _listed(address)
+        for prefix in self.addresses:
+            conflict = link.conflict(prefix.partition("/")[0])
+            if conflict:
+                raise ValueError(f"address: {conflict}")
         host = Host(name, os.urandom(32), read_config(config, profile))
         offloaded = link if isinstance(link, VnetLink) else None
         self._interface = host.add_interface(
             link.name, mtu=link.mtu, mac=link.mac,
             segment_bytes_max=offloaded.segment_bytes_max if offloaded is not None else 0,
             has_checksum_offload=offloaded is not None and offloaded.has_checksum_offload)
-        self.addresses = _listed(address)
         for prefix in self.addresses:
             host.add_address(self._interface, prefix)
         self._add_default_routes(host, _listed(gateway))

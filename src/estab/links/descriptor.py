@@ -1,0 +1,73 @@
+"""What links over a descriptor of the operating system have in common: frames are read from it and written to it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Final
+
+from estab.links.link import Link
+
+__all__ = ["SEGMENT_BYTES_MAX", "DescriptorLink"]
+
+SEGMENT_BYTES_MAX: Final = 65_400
+"""Of a super-segment's text: with the longest headers that our segments have, a packet of at most 65,535 bytes."""
+_SUPER_FRAME_BYTES: Final = 65_536 + 18
+_AWAY: Final = frozenset({errno.EIO, errno.ENETDOWN, errno.ENODEV, errno.ENXIO, getattr(errno, "EBADFD", errno.EIO)})
+"""What reading gives where the interface is down or gone."""
+_LOST: Final = _AWAY | {errno.EINVAL, errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZE, errno.EPERM}
+"""What writing gives where the packet is lost, as on any network."""
+
+
+class DescriptorLink(Link):
+    """A link over the non-blocking descriptor ``_fd``, a read or write a frame."""
+
+    _fd: int = -1
+    header_bytes: int = 0
+    segment_bytes_max: int = 0
+    has_checksum_offload: bool = False
+    _read_bytes: int = 0
+
+    def _size_reads(self) -> None:
+        """Make reads as large as the largest frame. To be called when the attributes stand."""
+        frame = self.mtu + 18
+        self._read_bytes = self.header_bytes + (max(frame, _SUPER_FRAME_BYTES) if self.header_bytes else frame)
+
+    def fileno(self) -> int:
+        """Give the descriptor."""
+        return self._fd
+
+    def receive(self) -> bytes | None:
+        """Take the next frame, with its virtio header where there are such."""
+        try:
+            return os.read(self._fd, self._read_bytes)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno in _AWAY:
+                return None
+            raise
+
+    def send(self, frame: bytes) -> bool:
+        """Send a frame as it is."""
+        return self.send_offloaded(bytes(self.header_bytes), frame)
+
+    def send_offloaded(self, header: bytes, frame: bytes) -> bool:
+        """Send a frame behind its virtio header (``b""`` where there are none)."""
+        try:
+            os.writev(self._fd, (header, frame))
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno not in _LOST:
+                raise
+        return True
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} mtu {self.mtu}{' offload' if self.has_checksum_offload else ''}>"

@@ -1,0 +1,112 @@
+"""``PcapLink``: a capture as a link. What was recorded for the stack comes to it again; what it sends is kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from ipaddress import ip_address
+from os import PathLike
+from typing import Final
+
+from estab.links.capture_file import Captured, ip_packet, read_capture
+from estab.links.link import Link
+
+__all__ = ["PcapLink"]
+
+_SECOND: Final = 1_000_000_000
+_V4_BYTES: Final = 4
+
+
+class PcapLink(Link):
+    """The IP packets of a pcap or pcapng file, in their order; Ethernet and its like are taken off.
+
+    ``to``: only packets to that address (a capture mostly holds both directions). ``speed``: 1 keeps the recorded
+    times, 2 halves them; ``None`` gives packets as fast as they are taken. What the stack sends is in ``sent``, the
+    last ``sent_max`` packets; ``is_over`` says that all was given. ``OSError`` where there is no such file,
+    ``CaptureError`` where it is damaged.
+    """
+
+    def __init__(self, path: str | PathLike[str], *, to: str | None = None, speed: float | None = None,
+                 name: str = "pcap0", mtu: int = 65_535, sent_max: int = 100_000) -> None:
+        if speed is not None and speed <= 0:
+            raise ValueError(f"speed: {speed} is not above 0")
+        self.name = name
+        self.mtu = mtu
+        self.sent: deque[bytes] = deque(maxlen=sent_max)
+        target = None if to is None else ip_address(to).packed
+        with open(path, "rb") as file:
+            found = [(frame.time_ns, packet) for frame, packet in _packets(list(read_capture(file)))
+                     if target in (None, _destination(packet))]
+        self.packets = len(found)
+        """How many packets of the capture are given."""
+        self._left = deque(found)
+        self._first_ns = found[0][0] if found else 0
+        self._speed = speed
+        self._started_ns = 0
+        self._wake: Callable[[], None] = _nothing
+        self._timer: threading.Timer | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all packets were given."""
+        return not self._left
+
+    def open(self, wake: Callable[[], None]) -> None:
+        """Begin to play."""
+        self._wake = wake
+        self._started_ns = time.monotonic_ns()
+
+    def receive(self) -> bytes | None:
+        """Take the next packet whose time has come."""
+        if not self._left:
+            return None
+        if self._speed is not None:
+            due_ns = self._started_ns + int((self._left[0][0] - self._first_ns) / self._speed)
+            left_ns = due_ns - time.monotonic_ns()
+            if left_ns > 0:
+                self._wake_in(left_ns)
+                return None
+        return self._left.popleft()[1]
+
+    def send(self, frame: bytes) -> bool:
+        """Keep a packet."""
+        self.sent.append(frame)
+        return True
+
+    def close(self) -> None:
+        """Play no more."""
+        self._left.clear()
+        timer = self._timer
+        if timer is not None:
+            timer.cancel()
+
+    def _wake_in(self, left_ns: int) -> None:
+        if self._timer is None:
+            self._timer = threading.Timer(left_ns / _SECOND, self._ring)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._wake()
+
+    def __repr__(self) -> str:
+        return f"<PcapLink {self.name} {self.packets} packets, {len(self._left)} left>"
+
+
+def _packets(frames: list[Captured]) -> list[tuple[Captured, bytes]]:
+    found = []
+    for frame in frames:
+        packet = ip_packet(frame)
+        if packet is not None and len(packet) >= 20:
+            found.append((frame, packet))
+    return found
+
+
+def _destination(packet: bytes) -> bytes:
+    return packet[16:20] if packet[0] >> 4 == _V4_BYTES else packet[24:40]
+
+
+def _nothing() -> None: ...

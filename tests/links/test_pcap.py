@@ -1,0 +1,117 @@
+"""Reading captures, and playing them to a stack."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import estab
+from estab.links.capture_file import Captured, CaptureError, ip_packet, read_capture
+from estab.wire import ip, udp
+
+HERE, THERE = b"\x0a\x09\0\1", b"\x0a\x09\0\2"
+SECOND = 1_000_000_000
+
+
+def classic(frames: list[tuple[int, bytes]], order: str = "<", magic: int = 0xA1B2C3D4, link_type: int = 101) -> bytes:
+    """Write a classic pcap file."""
+    tick = 1000 if magic == 0xA1B2C3D4 else 1
+    text = struct.pack(f"{order}IHHiIII", magic, 2, 4, 0, 0, 65_535, link_type)
+    for at_ns, data in frames:
+        text += struct.pack(f"{order}IIII", at_ns // SECOND, at_ns % SECOND // tick, len(data), len(data)) + data
+    return text
+
+
+def block(order: str, kind: int, body: bytes) -> bytes:
+    """Write a pcapng block."""
+    body += bytes(-len(body) % 4)
+    size = struct.pack(f"{order}I", len(body) + 12)
+    return struct.pack(f"{order}I", kind) + size + body + size
+
+
+def pcapng(frames: list[tuple[int, bytes]], order: str = "<", resolution: int = 9) -> bytes:
+    """Write a pcapng file with one interface of bare IP packets."""
+    text = block(order, 0x0A0D0D0A, struct.pack(f"{order}IHHq", 0x1A2B3C4D, 1, 0, -1))
+    options = struct.pack(f"{order}HHBxxx", 9, 1, resolution) + struct.pack(f"{order}HH", 0, 0)
+    text += block(order, 1, struct.pack(f"{order}HHI", 101, 0, 0) + options)
+    for at_ns, data in frames:
+        ticks = at_ns * 10**resolution // SECOND
+        head = struct.pack(f"{order}IIIII", 0, ticks >> 32, ticks & 0xFFFFFFFF, len(data), len(data))
+        text += block(order, 6, head + data)
+    return text
+
+
+FRAMES = [(1_700_000_000 * SECOND + 1000 * number, bytes([0x45, number]) + bytes(20 + number)) for number in range(5)]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("magic", [0xA1B2C3D4, 0xA1B23C4D])
+def test_classic_captures_are_read_in_both_byte_orders_and_resolutions(order: str, magic: int) -> None:
+    read = list(read_capture(io.BytesIO(classic(FRAMES, order, magic))))
+    assert read == [Captured(at_ns, 101, data) for at_ns, data in FRAMES]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("resolution", [6, 9])
+def test_pcapng_is_read_in_both_byte_orders_and_resolutions(order: str, resolution: int) -> None:
+    read = list(read_capture(io.BytesIO(pcapng(FRAMES, order, resolution))))
+    assert read == [Captured(at_ns, 101, data) for at_ns, data in FRAMES]
+
+
+def test_sections_of_different_byte_order_follow_each_other() -> None:
+    assert len(list(read_capture(io.BytesIO(pcapng(FRAMES, "<") + pcapng(FRAMES, ">"))))) == 10
+
+
+@given(st.data())
+def test_a_damaged_file_raises_a_capture_error_or_reads(data: st.DataObject) -> None:
+    whole = bytearray(data.draw(st.sampled_from([classic(FRAMES), pcapng(FRAMES), pcapng(FRAMES, ">")])))
+    cut = data.draw(st.integers(0, len(whole)))
+    for _ in range(data.draw(st.integers(0, 3))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(CaptureError):
+        list(read_capture(io.BytesIO(bytes(whole[:cut]))))
+
+
+@pytest.mark.parametrize(("link_type", "head"), [
+    (1, bytes(12) + b"\x08\x00"), (1, bytes(12) + b"\x81\x00\x00\x05\x08\x00"), (101, b""), (0, b"\2\0\0\0"),
+    (113, bytes(14) + b"\x08\x00"), (276, b"\x08\x00" + bytes(18)),
+])
+def test_the_packet_is_found_in_each_kind_of_frame(link_type: int, head: bytes) -> None:
+    inner = ip.emit(HERE, THERE, ip.UDP, b"x")
+    assert ip_packet(Captured(0, link_type, head + inner)) == inner
+
+
+def test_arp_is_no_packet() -> None:
+    assert ip_packet(Captured(0, 1, bytes(12) + b"\x08\x06" + bytes(28))) is None
+
+
+def make_capture(path: Path, gap_ns: int = 0) -> None:
+    """Record three datagrams to a port, among packets of the other direction."""
+    frames = []
+    for number in range(3):
+        text = udp.emit(1000, 53, b"question %d" % number, HERE, THERE)
+        frames.append((SECOND + number * gap_ns, ip.emit(HERE, THERE, ip.UDP, text)))
+        frames.append((SECOND + number * gap_ns, ip.emit(THERE, HERE, ip.UDP, udp.emit(53, 1000, b"a", THERE, HERE))))
+    path.write_bytes(classic(frames, magic=0xA1B23C4D))
+
+
+@pytest.mark.parametrize("speed", [None, 1.0])
+def test_a_stack_hears_what_was_recorded_and_what_it_answers_is_kept(tmp_path: Path, speed: float | None) -> None:
+    make_capture(tmp_path / "a.pcap", gap_ns=2_000_000)
+    link = estab.PcapLink(tmp_path / "a.pcap", to="10.9.0.2", speed=speed)
+    with estab.Stack(link, "10.9.0.2/24") as stack:
+        with stack.kernel.lock, stack.socket(type=2) as server:
+            server.bind(("", 53))
+            server.settimeout(20)
+            for number in range(3):
+                data, sender = server.recvfrom(100)
+                assert (data, sender) == (b"question %d" % number, ("10.9.0.1", 1000))
+                server.sendto(b"answer", sender)
+        assert link.is_over
+    assert [ip.parse(sent, 0).dst for sent in link.sent] == [HERE, HERE, HERE]
