@@ -3,8 +3,8 @@
 Rules:
 
 - ``parse`` gives a ``Segment`` or raises ``WireError``; ``emit_packet`` writes IP header, TCP header, options and text;
-- every option that is in use is a field: MSS, window scale, SACK-permitted, SACK, timestamps, Fast Open. All others are
-  kept in ``unknown``, as are these with a length that is not theirs;
+- every option that is in use is a field: MSS, window scale, SACK-permitted, SACK, timestamps, Fast Open, AccECN. All
+  others are kept in ``unknown``, as are these with a length that is not theirs;
 - options go out in Linux's order and padding, so that a trace looks like a trace;
 - a segment is one object of plain numbers, because one is made for each packet.
 """
@@ -22,9 +22,9 @@ from estab.wire.octets import Writer, put8, put16, put32, u8, u16, u32
 from estab.wire.seq import Seq
 
 __all__ = [
-    "ACK", "AE", "CWR", "ECE", "FIN", "HEADER_BYTES", "OPTIONS_BYTES_MAX", "PSH", "RST", "SYN", "URG", "WSCALE_MAX",
-    "Segment", "emit", "emit_packet", "flags_text", "flow_key", "make_key", "options_length", "options_text", "parse",
-    "segment_length", "text_length",
+    "ACCECN0_KIND", "ACCECN1_KIND", "ACK", "AE", "CWR", "ECE", "FIN", "HEADER_BYTES", "OPTIONS_BYTES_MAX", "PSH", "RST",
+    "SYN", "URG", "WSCALE_MAX", "AccEcnOption", "Segment", "emit", "emit_packet", "flags_text", "flow_key", "make_key",
+    "options_length", "options_text", "parse", "segment_length", "text_length",
 ]
 
 FIN: Final = 0x01
@@ -49,6 +49,10 @@ SACK_PERMITTED_KIND: Final = 4
 SACK_KIND: Final = 5
 TIMESTAMPS_KIND: Final = 8
 FAST_OPEN_KIND: Final = 34
+ACCECN0_KIND: Final = 172
+ACCECN1_KIND: Final = 174
+_ACCECN_FIELDS: Final = 3
+_ACCECN_FIELD_BYTES: Final = 3
 
 _NOP_NOP_TIMESTAMPS: Final = 0x0101080A
 _LETTERS: Final = "FSRP.UEWe"
@@ -57,14 +61,26 @@ _SMALL_TEXT_BYTES: Final = 160
 """Text up to here goes through the writer, whose built-in buffer it fits; longer text is put behind the header."""
 
 
+@mypyc_attr(acyclic=True)
+class AccEcnOption:
+    """An AccECN option (RFC 9768 section 3.2.3): up to three counters of octets, 24 bits each.
+
+    ``kind`` says in which order: 172 EE0B, ECEB, EE1B; 174 EE1B, ECEB, EE0B. The last may be left out.
+    """
+
+    def __init__(self, kind: i64, fields: list[int]) -> None:
+        self.kind = kind
+        self.fields = fields
+
+
 @mypyc_attr(acyclic=True, free_list_len=1)  # one is made for each packet, and most are gone before the next
 class Segment:
     """A TCP segment: header fields, options, and its text ``data[start:end]``.
 
-    ``mss`` is 0, ``wscale`` -1, ``sack``, ``fast_open`` and ``unknown`` ``None`` where the option is absent. ``sack``
-    holds left and right edges in turn, 32 bits each; an empty ``fast_open`` asks for a cookie. ``unknown`` is a list of
-    ``(kind, value)``. ``tos`` is the traffic class byte of the IP header, with the ECN bits. ``has_bsd_order``: the
-    options are to be written in the order that BSD systems have them.
+    ``mss`` is 0, ``wscale`` -1, ``sack``, ``fast_open``, ``accecn`` and ``unknown`` ``None`` where the option is not
+    there. ``sack`` holds left and right edges in turn, 32 bits each; an empty ``fast_open`` asks for a cookie.
+    ``unknown`` is a list of ``(kind, value)``. ``tos`` is the traffic class byte of the IP header, with the ECN bits.
+    ``has_bsd_order``: the options are to be written in the order that BSD systems have them.
     """
 
     def __init__(self, sport: i64, dport: i64, seq: Seq, ack: Seq, flags: i64, wnd: i64) -> None:
@@ -88,6 +104,7 @@ class Segment:
         self.has_bsd_order: bool = False
         self.sack: list[int] | None = None
         self.fast_open: bytes | None = None
+        self.accecn: AccEcnOption | None = None
         self.unknown: list[tuple[int, bytes]] | None = None
 
     def __repr__(self) -> str:
@@ -123,6 +140,11 @@ def options_text(segment: Segment) -> str:
         parts.append("sackOK")
     if segment.has_timestamps:
         parts.append(f"TS val {segment.ts_val} ecr {segment.ts_ecr}")
+    accecn = segment.accecn
+    if accecn is not None:
+        names = ("e0b", "ceb", "e1b") if accecn.kind == ACCECN0_KIND else ("e1b", "ceb", "e0b")
+        pairs = [f" {name} {number}" for name, number in zip(names, accecn.fields, strict=False)]
+        parts.append(f"ECN{''.join(pairs)}")
     if segment.wscale >= 0:
         parts.append(f"wscale {segment.wscale}")
     sack = segment.sack
@@ -224,6 +246,14 @@ def _read_known(segment: Segment, data: bytes, kind: i64, value: i64, size: i64)
         segment.sack_permitted = True
     elif kind == FAST_OPEN_KIND and (size == 2 or (6 <= size <= 18 and (size & 1) == 0)):  # RFC 7413 section 4.1.1
         segment.fast_open = data[value : value + size - 2]
+    elif kind == ACCECN0_KIND or kind == ACCECN1_KIND:
+        # RFC 9768 section 3.2.3: of any other length, the whole fields that fit.
+        counters: list[int] = []
+        end = value + size - 2
+        while value + _ACCECN_FIELD_BYTES <= end and len(counters) < _ACCECN_FIELDS:
+            counters.append(u8(data, value) << 16 | u16(data, value + 1))
+            value += _ACCECN_FIELD_BYTES
+        segment.accecn = AccEcnOption(kind, counters)
     else:
         return False
     return True
@@ -239,13 +269,18 @@ def options_length(segment: Segment) -> i64:
         size = 12
     if segment.mss != 0:
         size += 4
-    if segment.wscale >= 0:
-        size += 4
+    accecn = segment.accecn
+    if accecn is not None:
+        size += 2 + _ACCECN_FIELD_BYTES * len(accecn.fields)
+    # What follows an AccECN option takes the place of padding, as far as it has some.
     if segment.sack_permitted and not segment.has_timestamps:
-        size += 4
+        size += ((2 - size) & 3) + 2
+    if segment.wscale >= 0:
+        size += ((1 - size) & 3) + 3
     sack = segment.sack
     if sack is not None and len(sack) != 0:
-        size += 4 + len(sack) * 4
+        size += ((2 - size) & 3) + 2 + len(sack) * 4
+    size = (size + 3) & -4
     cookie = segment.fast_open
     if cookie is not None:
         size += (2 + len(cookie) + 3) & -4
@@ -264,7 +299,7 @@ def _unknown_length(unknown: list[tuple[int, bytes]]) -> i64:
 def _options(segment: Segment) -> bytes:
     """Write the options in Linux's order and padding, or in BSD's, which takes as many octets."""
     writer = Writer()
-    if segment.has_bsd_order and segment.mss != 0:
+    if segment.has_bsd_order and segment.mss != 0 and segment.accecn is None:
         _put_bsd_options(writer, segment)
         _put_late_options(writer, segment)
         return writer.getvalue()
@@ -277,12 +312,28 @@ def _options(segment: Segment) -> bytes:
             put32(writer, _NOP_NOP_TIMESTAMPS)
         put32(writer, segment.ts_val)
         put32(writer, segment.ts_ecr)
-    elif segment.sack_permitted:
-        put32(writer, NOP_KIND << 24 | NOP_KIND << 16 | SACK_PERMITTED_KIND << 8 | 2)
+    accecn = segment.accecn
+    if accecn is not None:
+        _put_accecn(writer, accecn)
+    if segment.sack_permitted and not segment.has_timestamps:
+        _pad_to(writer, 2)
+        put16(writer, SACK_PERMITTED_KIND << 8 | 2)
     if segment.wscale >= 0:
-        put32(writer, NOP_KIND << 24 | WSCALE_KIND << 16 | 3 << 8 | segment.wscale)
+        _pad_to(writer, 1)
+        put8(writer, WSCALE_KIND)
+        put8(writer, 3)
+        put8(writer, segment.wscale)
     _put_late_options(writer, segment)
     return writer.getvalue()
+
+
+def _put_accecn(writer: Writer, option: AccEcnOption) -> None:
+    fields = option.fields
+    put8(writer, option.kind)
+    put8(writer, 2 + _ACCECN_FIELD_BYTES * len(fields))
+    for counter in fields:
+        put8(writer, (counter >> 16) & 0xFF)
+        put16(writer, counter & 0xFFFF)
 
 
 def _put_bsd_options(writer: Writer, segment: Segment) -> None:
@@ -305,16 +356,18 @@ def _put_bsd_options(writer: Writer, segment: Segment) -> None:
 def _put_late_options(writer: Writer, segment: Segment) -> None:
     sack = segment.sack
     if sack is not None and len(sack) != 0:
-        put32(writer, NOP_KIND << 24 | NOP_KIND << 16 | SACK_KIND << 8 | (2 + len(sack) * 4))
+        _pad_to(writer, 2)
+        put16(writer, SACK_KIND << 8 | (2 + len(sack) * 4))
         for edge in sack:
             put32(writer, edge)
+    _pad_to(writer, 0)
     if segment.fast_open is not None:
         _put_option(writer, FAST_OPEN_KIND, segment.fast_open)
-        _pad(writer)
+        _pad_to(writer, 0)
     if segment.unknown is not None:
         for kind, value in segment.unknown:
             _put_option(writer, kind, value)
-        _pad(writer)
+        _pad_to(writer, 0)
 
 
 def _put_option(writer: Writer, kind: i64, value: bytes) -> None:
@@ -323,8 +376,9 @@ def _put_option(writer: Writer, kind: i64, value: bytes) -> None:
     writer.write(value)
 
 
-def _pad(writer: Writer) -> None:
-    while (len(writer) & 3) != 0:
+def _pad_to(writer: Writer, place: i64) -> None:
+    """Write no-operations until the next octet stands at ``place`` of a word."""
+    while (len(writer) & 3) != place:
         put8(writer, NOP_KIND)
 
 
