@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from estab.drill.cursor import Cursor
+from estab.drill.lexer import Token
 from estab.drill.parse_options import tcp_options
 from estab.drill.syntax import (
     Encapsulation,
@@ -197,17 +198,23 @@ def _after_word(cursor: Cursor, word: str, high: int) -> int | None:
 
 
 def _tcp_flags(cursor: Cursor) -> tuple[int, int | None]:
-    """Read ``S.``, ``-``, ``SEWA``, or with AccECN's counter ``S.5``. nplab has letters behind the dot too."""
+    """Read ``S.``, ``-``, ``SEWA``, or with AccECN's counter ``P.5`` or ``P5.``. nplab has letters behind the dot."""
     if cursor.skip("-"):
         return 0, None
     flags = 0
     ace = None
     start = cursor.token
-    if cursor.at("word"):
+    counted = re.fullmatch(r"([A-Z]+)([0-7])", cursor.token.text) if cursor.at("word") else None
+    if counted is not None:
+        ace = int(counted[2])
+        for letter in counted[1]:
+            flags |= _letter(cursor, letter, cursor.token)
+        cursor.next()
+    elif cursor.at("word"):
         flags |= _letters(cursor)
     if cursor.skip("."):
         flags |= ACK
-    elif cursor.at("float") and re.fullmatch(r"\.[0-7]", cursor.token.text):
+    elif ace is None and cursor.at("float") and re.fullmatch(r"\.[0-7]", cursor.token.text):
         ace = int(cursor.next().text[1:])
         flags |= ACK
     if cursor.at("word") and flags & ACK:
@@ -221,10 +228,14 @@ def _letters(cursor: Cursor) -> int:
     token = cursor.take("word")
     flags = 0
     for letter in token.text:
-        if letter not in _FLAGS:
-            cursor.fail(f"{letter!r} in {token.text!r} is no TCP flag: those are {' '.join(_FLAGS)} and the dot", token)
-        flags |= _FLAGS[letter]
+        flags |= _letter(cursor, letter, token)
     return flags
+
+
+def _letter(cursor: Cursor, letter: str, token: Token) -> int:
+    if letter not in _FLAGS:
+        cursor.fail(f"{letter!r} in {token.text!r} is no TCP flag: those are {' '.join(_FLAGS)} and the dot", token)
+    return _FLAGS[letter]
 
 
 def _sequence(cursor: Cursor, is_inbound: bool) -> Sequence:
