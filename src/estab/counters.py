@@ -67,6 +67,10 @@ class Counters:
         self.Ip6FragOKs: i64 = 0
         self.Ip6FragFails: i64 = 0
         self.Ip6FragCreates: i64 = 0
+        self.Ip6InNoECTPkts: i64 = 0
+        self.Ip6InECT1Pkts: i64 = 0
+        self.Ip6InECT0Pkts: i64 = 0
+        self.Ip6InCEPkts: i64 = 0
         self.Icmp6InMsgs: i64 = 0
         self.Icmp6InErrors: i64 = 0
         self.Icmp6InCsumErrors: i64 = 0
@@ -170,12 +174,18 @@ class Counters:
         self.TcpExtTCPWinProbe: i64 = 0
         self.TcpExtTCPKeepAlive: i64 = 0
         self.TcpExtTCPZeroWindowDrop: i64 = 0
+        self.TcpExtTCPDelivered: i64 = 0
+        self.TcpExtTCPDeliveredCE: i64 = 0
         self.IpExtInNoRoutes: i64 = 0
         self.IpExtInTruncatedPkts: i64 = 0
         self.IpExtInBcastPkts: i64 = 0
         self.IpExtInOctets: i64 = 0
         self.IpExtOutOctets: i64 = 0
         self.IpExtInCsumErrors: i64 = 0
+        self.IpExtInNoECTPkts: i64 = 0
+        self.IpExtInECT1Pkts: i64 = 0
+        self.IpExtInECT0Pkts: i64 = 0
+        self.IpExtInCEPkts: i64 = 0
         self.IpExtReasmOverlaps: i64 = 0
         self.EstabListenEvicted: i64 = 0
         self.EstabReplyQueueDrops: i64 = 0
@@ -212,32 +222,34 @@ COUNTER_NAMES: tuple[str, ...] = (
     "IpFragFails", "IpFragCreates", "IcmpInMsgs", "IcmpInErrors", "IcmpInCsumErrors", "IcmpInDestUnreachs",
     "IcmpInTimeExcds", "IcmpInParmProbs", "IcmpInSrcQuenchs", "IcmpInRedirects", "IcmpInEchos", "IcmpInEchoReps",
     "IcmpOutMsgs", "IcmpOutDestUnreachs", "IcmpOutTimeExcds", "IcmpOutParmProbs", "IcmpOutEchos", "IcmpOutEchoReps",
-    "IcmpOutRateLimitHost", "Ip6InReceives", "Ip6InHdrErrors", "Ip6InTooBigErrors", "Ip6InNoRoutes",
-    "Ip6InAddrErrors", "Ip6InUnknownProtos", "Ip6InDelivers", "Ip6OutForwDatagrams", "Ip6OutRequests",
-    "Ip6OutNoRoutes", "Ip6ReasmTimeout", "Ip6ReasmReqds", "Ip6ReasmOKs", "Ip6ReasmFails", "Ip6FragOKs",
-    "Ip6FragFails", "Ip6FragCreates", "Icmp6InMsgs", "Icmp6InErrors", "Icmp6InCsumErrors", "Icmp6OutMsgs",
-    "Icmp6InDestUnreachs", "Icmp6InPktTooBigs", "Icmp6InTimeExcds", "Icmp6InParmProblems", "Icmp6InEchos",
-    "Icmp6InEchoReplies", "Icmp6InRouterAdvertisements", "Icmp6InNeighborSolicits", "Icmp6InNeighborAdvertisements",
-    "Icmp6InRedirects", "Icmp6OutDestUnreachs", "Icmp6OutPktTooBigs", "Icmp6OutTimeExcds", "Icmp6OutParmProblems",
-    "Icmp6OutEchos", "Icmp6OutEchoReplies", "Icmp6OutNeighborSolicits", "Icmp6OutNeighborAdvertisements",
-    "Icmp6OutRateLimitHost", "TcpActiveOpens", "TcpPassiveOpens", "TcpAttemptFails", "TcpEstabResets", "TcpCurrEstab",
-    "TcpInSegs", "TcpOutSegs", "TcpRetransSegs", "TcpInErrs", "TcpInCsumErrors", "TcpOutRsts", "UdpInDatagrams",
-    "UdpNoPorts", "UdpInErrors", "UdpOutDatagrams", "UdpRcvbufErrors", "UdpInCsumErrors", "Udp6InDatagrams",
-    "Udp6NoPorts", "Udp6InErrors", "Udp6OutDatagrams", "Udp6RcvbufErrors", "Udp6InCsumErrors", "TcpExtSyncookiesSent",
-    "TcpExtSyncookiesRecv", "TcpExtSyncookiesFailed", "TcpExtEmbryonicRsts", "TcpExtOutOfWindowIcmps", "TcpExtTW",
-    "TcpExtTWKilled", "TcpExtPAWSActive", "TcpExtPAWSEstab", "TcpExtDelayedACKs", "TcpExtListenOverflows",
-    "TcpExtListenDrops", "TcpExtTCPPureAcks", "TcpExtTCPRenoRecovery", "TcpExtTCPSackRecovery",
-    "TcpExtTCPFastRetrans", "TcpExtTCPSlowStartRetrans", "TcpExtTCPTimeouts", "TcpExtTCPDSACKOldSent",
-    "TcpExtTCPAbortOnData", "TcpExtTCPAbortOnClose", "TcpExtTCPAbortOnMemory", "TcpExtTCPAbortOnTimeout",
-    "TcpExtTCPAbortOnLinger", "TcpExtTCPTimeWaitOverflow", "TcpExtTCPReqQFullDoCookies", "TcpExtTCPReqQFullDrop",
-    "TcpExtTCPOFOQueue", "TcpExtTCPOFODrop", "TcpExtTCPOFOMerge", "TcpExtTCPChallengeACK", "TcpExtTCPSYNChallenge",
+    "IcmpOutRateLimitHost", "Ip6InReceives", "Ip6InHdrErrors", "Ip6InTooBigErrors", "Ip6InNoRoutes", "Ip6InAddrErrors",
+    "Ip6InUnknownProtos", "Ip6InDelivers", "Ip6OutForwDatagrams", "Ip6OutRequests", "Ip6OutNoRoutes",
+    "Ip6ReasmTimeout", "Ip6ReasmReqds", "Ip6ReasmOKs", "Ip6ReasmFails", "Ip6FragOKs", "Ip6FragFails", "Ip6FragCreates",
+    "Ip6InNoECTPkts", "Ip6InECT1Pkts", "Ip6InECT0Pkts", "Ip6InCEPkts", "Icmp6InMsgs", "Icmp6InErrors",
+    "Icmp6InCsumErrors", "Icmp6OutMsgs", "Icmp6InDestUnreachs", "Icmp6InPktTooBigs", "Icmp6InTimeExcds",
+    "Icmp6InParmProblems", "Icmp6InEchos", "Icmp6InEchoReplies", "Icmp6InRouterAdvertisements",
+    "Icmp6InNeighborSolicits", "Icmp6InNeighborAdvertisements", "Icmp6InRedirects", "Icmp6OutDestUnreachs",
+    "Icmp6OutPktTooBigs", "Icmp6OutTimeExcds", "Icmp6OutParmProblems", "Icmp6OutEchos", "Icmp6OutEchoReplies",
+    "Icmp6OutNeighborSolicits", "Icmp6OutNeighborAdvertisements", "Icmp6OutRateLimitHost", "TcpActiveOpens",
+    "TcpPassiveOpens", "TcpAttemptFails", "TcpEstabResets", "TcpCurrEstab", "TcpInSegs", "TcpOutSegs",
+    "TcpRetransSegs", "TcpInErrs", "TcpInCsumErrors", "TcpOutRsts", "UdpInDatagrams", "UdpNoPorts", "UdpInErrors",
+    "UdpOutDatagrams", "UdpRcvbufErrors", "UdpInCsumErrors", "Udp6InDatagrams", "Udp6NoPorts", "Udp6InErrors",
+    "Udp6OutDatagrams", "Udp6RcvbufErrors", "Udp6InCsumErrors", "TcpExtSyncookiesSent", "TcpExtSyncookiesRecv",
+    "TcpExtSyncookiesFailed", "TcpExtEmbryonicRsts", "TcpExtOutOfWindowIcmps", "TcpExtTW", "TcpExtTWKilled",
+    "TcpExtPAWSActive", "TcpExtPAWSEstab", "TcpExtDelayedACKs", "TcpExtListenOverflows", "TcpExtListenDrops",
+    "TcpExtTCPPureAcks", "TcpExtTCPRenoRecovery", "TcpExtTCPSackRecovery", "TcpExtTCPFastRetrans",
+    "TcpExtTCPSlowStartRetrans", "TcpExtTCPTimeouts", "TcpExtTCPDSACKOldSent", "TcpExtTCPAbortOnData",
+    "TcpExtTCPAbortOnClose", "TcpExtTCPAbortOnMemory", "TcpExtTCPAbortOnTimeout", "TcpExtTCPAbortOnLinger",
+    "TcpExtTCPTimeWaitOverflow", "TcpExtTCPReqQFullDoCookies", "TcpExtTCPReqQFullDrop", "TcpExtTCPOFOQueue",
+    "TcpExtTCPOFODrop", "TcpExtTCPOFOMerge", "TcpExtTCPChallengeACK", "TcpExtTCPSYNChallenge",
     "TcpExtTCPFromZeroWindowAdv", "TcpExtTCPToZeroWindowAdv", "TcpExtTCPSynRetrans", "TcpExtTCPOrigDataSent",
     "TcpExtTCPACKSkippedSynRecv", "TcpExtTCPACKSkippedSeq", "TcpExtTCPACKSkippedTimeWait",
     "TcpExtTCPACKSkippedChallenge", "TcpExtTCPSACKReneging", "TcpExtTCPSACKReorder", "TcpExtTCPLostRetransmit",
     "TcpExtTCPLossProbes", "TcpExtTCPLossProbeRecovery", "TcpExtTCPDSACKRecv", "TcpExtTCPDSACKOfoRecv",
     "TcpExtTCPSACKDiscard", "TcpExtTCPFullUndo", "TcpExtTCPPartialUndo", "TcpExtTCPDSACKUndo", "TcpExtTCPLossUndo",
     "TcpExtTCPSpuriousRTOs", "TcpExtTCPWinProbe", "TcpExtTCPKeepAlive", "TcpExtTCPZeroWindowDrop",
-    "IpExtInNoRoutes", "IpExtInTruncatedPkts", "IpExtInBcastPkts", "IpExtInOctets", "IpExtOutOctets",
-    "IpExtInCsumErrors", "IpExtReasmOverlaps", "EstabListenEvicted", "EstabReplyQueueDrops",
-    "EstabNeighborQueueDrops", "EstabNeighborTableFull", "EstabPathMtuTableFull", "EstabTimeWaitReused",
+    "TcpExtTCPDelivered", "TcpExtTCPDeliveredCE", "IpExtInNoRoutes", "IpExtInTruncatedPkts", "IpExtInBcastPkts",
+    "IpExtInOctets", "IpExtOutOctets", "IpExtInCsumErrors", "IpExtInNoECTPkts", "IpExtInECT1Pkts", "IpExtInECT0Pkts",
+    "IpExtInCEPkts", "IpExtReasmOverlaps", "EstabListenEvicted", "EstabReplyQueueDrops", "EstabNeighborQueueDrops",
+    "EstabNeighborTableFull", "EstabPathMtuTableFull", "EstabTimeWaitReused",
 )

@@ -25,7 +25,18 @@ from estab.tcp.timewait import TimeWait
 from estab.wire.address import is_broadcast, is_multicast, is_unspecified, is_v4_mapped, unmap_v4
 from estab.wire.ip import Packet
 from estab.wire.seq import Seq
-from estab.wire.tcp import ACK, RST, SYN, Segment, flags_text, flow_key, make_key, options_text, segment_length
+from estab.wire.tcp import (
+    ACK,
+    RST,
+    SYN,
+    Segment,
+    flags_text,
+    flow_key,
+    make_key,
+    options_length,
+    options_text,
+    segment_length,
+)
 
 __all__ = ["Demux", "Outgoing"]
 
@@ -254,10 +265,12 @@ class Demux:
             if segment is not None:
                 context.counters.TcpOutSegs += 1
                 text_bytes = segment.end - segment.start
-                mss = connection.snd_mss()
-                return Outgoing(
-                    segment, connection.local, connection.remote, connection.ttl, mss if text_bytes > mss else 0,
-                )
+                cut_bytes: i64 = 0
+                if text_bytes > connection.snd_mss():
+                    cut_bytes = connection.mss_base - options_length(segment)
+                    if text_bytes <= cut_bytes:
+                        cut_bytes = 0
+                return Outgoing(segment, connection.local, connection.remote, connection.ttl, cut_bytes)
             self._dirty_head += 1
             connection.is_dirty = False
             self._settle(connection)

@@ -84,7 +84,9 @@ class Input:
             self.context.counters.IpExtInOctets += len(outbound.data)
         else:
             self.context.counters.Ip6InReceives += 1
-        self._receive(lo, ip.parse(outbound.data, 0), False, True)
+        packet = ip.parse(outbound.data, 0)
+        self._count_mark(packet)
+        self._receive(lo, packet, False, True)
 
     def _on_ethernet(self, interface: Interface, data: bytes, start: i64, is_partial_checksum: bool) -> None:
         is_link_group = (data[start] & 1) != 0
@@ -123,6 +125,7 @@ class Input:
             self._count_header_error(is_v4, error.reason)
             self.context.drop(error.reason, "", error.detail)
             return
+        self._count_mark(packet)
         if not self._has_possible_ends(packet):
             return
         if packet.dst in self.paths.local:
@@ -140,6 +143,28 @@ class Input:
                 counters.Ip6InAddrErrors += 1
             self.context.drop(DropReason.IP_INADDRERRORS, "",
                               f"{format_address(packet.src)} > {format_address(packet.dst)}")
+
+    def _count_mark(self, packet: ip.Packet) -> None:
+        """Count a packet by its ECN codepoint (RFC 3168 section 5), those that are to be forwarded too."""
+        counters = self.context.counters
+        codepoint = packet.tos & 3
+        if packet.version == 4:
+            if codepoint == 0:
+                counters.IpExtInNoECTPkts += 1
+            elif codepoint == 1:
+                counters.IpExtInECT1Pkts += 1
+            elif codepoint == 2:
+                counters.IpExtInECT0Pkts += 1
+            else:
+                counters.IpExtInCEPkts += 1
+        elif codepoint == 0:
+            counters.Ip6InNoECTPkts += 1
+        elif codepoint == 1:
+            counters.Ip6InECT1Pkts += 1
+        elif codepoint == 2:
+            counters.Ip6InECT0Pkts += 1
+        else:
+            counters.Ip6InCEPkts += 1
 
     def _has_possible_ends(self, packet: ip.Packet) -> bool:
         """Refuse addresses that no packet off a link may have (RFC 1122 section 3.2.1.3, RFC 4291 section 2)."""

@@ -13,7 +13,7 @@ __all__ = ["pack_tcp_info"]
 _HEAD: Final = struct.Struct("=8B24I")
 _TAIL: Final = struct.Struct("=4Q6I4Q2I2Q5I")
 _CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
-_OPTION_BITS: Final = {"timestamps": 1, "sack": 2, "wscale": 4}
+_OPTION_BITS: Final = {"timestamps": 1, "sack": 2, "wscale": 4, "ecn": 8, "ecn-seen": 16}
 _INFINITE_SSTHRESH: Final = 0x7FFFFFFF
 _MAX32: Final = 0xFFFFFFFF
 
@@ -39,7 +39,7 @@ def pack_tcp_info(info: Info, state: int) -> bytes:
         _MAX32 << 32 | _MAX32, _MAX32 << 32 | _MAX32, 0, 0,
         0, 0, info.notsent_bytes, min(info.min_rtt_ns // US, _MAX32), 0, 0,
         0, 0, 0, 0,
-        0, 0,
+        min(info.delivered_segments, _MAX32), min(info.delivered_ce_segments, _MAX32),
         0, info.bytes_retrans,
         0, 0, 0, min(info.snd_wnd_bytes, _MAX32), min(info.rcv_wnd_bytes, _MAX32),
     )

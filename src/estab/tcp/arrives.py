@@ -13,7 +13,7 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.errors import DropReason
-from estab.tcp import receive, recovery, syn_sent
+from estab.tcp import ecn, receive, recovery, syn_sent
 from estab.tcp.opening import establish
 from estab.tcp.tcb import NO_SEQ, Tcb
 from estab.tcp.transitions import abort, answer, fail, finish, set_state
@@ -48,6 +48,8 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
         return
     if not _check_acknowledgment(tcb, seq, segment, now_ns):
         return
+    if tcb.ecn is not None:
+        ecn.on_arrival(tcb, tcb.ecn, segment, now_ns)
     _remember_timestamp(tcb, seq, segment, now_ns)
     tcb.last_received_ns = now_ns
     if tcb.state != abi.TIME_WAIT and tcb.state != abi.CLOSED:
@@ -117,12 +119,16 @@ def _check_sequence(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
     if is_old_text and (segment.flags & SYN) == 0:
         tcb.context.counters.TcpExtTCPDSACKOldSent += receive.report_duplicate(tcb, seq, end)
     if (segment.flags & SYN) != 0:
+        if tcb.ecn is not None:
+            ecn.note_syn_ack(tcb, tcb.ecn, segment)
         _challenge(tcb, now_ns)
     elif is_old_text or (length > 0 and tcb.state == abi.TIME_WAIT):
         if end == tcb.rcv_nxt:
             # The very segment acknowledged last: the answer must echo this transmission, as the peer measures by it
             # (as Linux).
             _remember_timestamp(tcb, seq, segment, now_ns)
+            if tcb.ecn is not None:
+                ecn.on_arrival(tcb, tcb.ecn, segment, now_ns)
         # A retransmission: our ACK was lost or late. The peer needs it at once (RFC 9293 MUST-13's reason).
         receive.acknowledge_now(tcb)
     else:
@@ -186,6 +192,8 @@ def _check_syn(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
     ACK.
     """
     context = tcb.context
+    if tcb.ecn is not None:
+        ecn.note_syn_ack(tcb, tcb.ecn, segment)
     if tcb.state == abi.SYN_RECEIVED and _is_crossing_syn_ack(tcb, segment):
         if _check_acknowledgment(tcb, tcb.irs + 1, segment, now_ns):
             receive.acknowledge_now(tcb)
@@ -216,6 +224,7 @@ def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> 
         return False
     ack = unwrap(segment.ack, tcb.snd_nxt)
     if tcb.state == abi.SYN_RECEIVED:
+        ecn.on_third_segment(tcb, segment)
         if ack <= tcb.snd_una or ack > tcb.snd_nxt:
             answer(tcb, segment, "acknowledges what was not sent")
             context.drop(DropReason.TCP_INVALID_ACK_SEQUENCE, tcb.name(), "")
@@ -261,6 +270,10 @@ def _use_acknowledgment(tcb: Tcb, seq: i64, ack: i64, segment: Segment, now_ns: 
         is_duplicate = window == tcb.snd_wnd and segment_length(segment) == 0
         if is_duplicate or (segment.sack is not None and tcb.has_sack):
             recovery.on_duplicate(tcb, ack, segment, is_duplicate, now_ns)
+        elif tcb.ecn is not None:
+            recovery.on_mere_feedback(tcb, segment, now_ns)
+    elif tcb.ecn is not None:
+        recovery.on_mere_feedback(tcb, segment, now_ns)
     # RFC 9293 section 3.10.7.4: only a newer segment, or a newer acknowledgment, may move the window (MUST-34).
     if tcb.snd_wl1 < seq or (tcb.snd_wl1 == seq and tcb.snd_wl2 <= ack):
         was_shut = tcb.snd_wnd == 0

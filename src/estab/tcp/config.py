@@ -53,6 +53,13 @@ class Config:
         self.tcp_early_retrans: i64 = 3
         self.tcp_frto: i64 = 2
         self.tcp_congestion_control: str = "cubic"
+        # Explicit congestion notification (RFC 3168, RFC 9768). tcp_ecn: 0 none; 1 ask for ECN and answer it; 2 answer
+        # it; 3 ask for AccECN and answer it; 4 ask for ECN, answer AccECN too; 5 answer AccECN too.
+        self.tcp_ecn: i64 = 2
+        self.tcp_ecn_fallback: bool = True
+        self.tcp_ecn_option: i64 = 2
+        self.tcp_ecn_option_beacon: i64 = 3
+        self.tcp_abe: bool = False
         # Acknowledging.
         self.tcp_delack_ns: i64 = 40 * MS
         self.tcp_delack_max_ns: i64 = 200 * MS
@@ -90,11 +97,14 @@ class Config:
         old: object = getattr(self, name)
         if type(old) is not type(value):
             raise TypeError(f"{name}: expected {type(old).__name__}, not {value!r}")
+        if name in _RANGES and isinstance(value, int) and not 0 <= value <= _RANGES[name]:
+            raise ValueError(f"{name}: {value!r} is not in 0 to {_RANGES[name]}")
         if name in _CHOICES and value not in _CHOICES[name]:
             raise ValueError(f"{name}: {value!r} is not one of {', '.join(_CHOICES[name])}")
         setattr(self, name, value)
 
 
+_RANGES: dict[str, int] = {"tcp_ecn": 5, "tcp_ecn_option": 2, "tcp_ecn_option_beacon": 3}
 _CHOICES: dict[str, tuple[str, ...]] = {
     "backlog_policy": ("accept", "sum", "syn"),
     "tcp_syncookies": ("never", "when full", "always"),

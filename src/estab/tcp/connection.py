@@ -16,7 +16,7 @@ from estab import abi
 from estab.errors import os_error
 from estab.events import BufferChanged, ErrorReported, SegmentReceived, SegmentSent, TcbCreated, TimerFired
 from estab.events import Tcb as TcbFact
-from estab.tcp import arrives, output, rack, receive, recovery, scoreboard, segments, transitions
+from estab.tcp import arrives, ecn, output, rack, receive, recovery, scoreboard, segments, transitions
 from estab.tcp.buffers import ByteQueue
 from estab.tcp.congestion.control import SSTHRESH_INFINITE, CongestionControl
 from estab.tcp.congestion.registry import name_of
@@ -65,6 +65,7 @@ class Connection(Tcb):
         if context.observer is not None:
             fd: i64 = -1 if self.owner is None else self.owner.fd
             context.tell(TcbCreated(context.now_ns, context.name, self.name(), fd, "CLOSED", "active open"))
+        ecn.offer(self)
         transitions.set_state(self, abi.SYN_SENT, "connect()")
         context.counters.TcpActiveOpens += 1
 
@@ -121,6 +122,7 @@ class Connection(Tcb):
         """Hand the windows to another congestion control (TCP_CONGESTION)."""
         is_running = self.has_own_congestion
         self.congestion = control
+        ecn.set_needed(self, control.needs_ecn())
         self.has_own_congestion = False
         self.pacing_rate = 0
         if is_running or (self.is_counted and control.is_needed_from_start()):
@@ -473,6 +475,10 @@ class Connection(Tcb):
             options.append("sack")
         if self.has_wscale:
             options.append("wscale")
+        if self.has_ecn:
+            options.append("ecn")
+            if self.ecn is not None and self.ecn.is_seen:
+                options.append("ecn-seen")
         timer, due_ns = self._timer()
         queue = self.out_of_order
         return Info(
@@ -483,7 +489,8 @@ class Connection(Tcb):
             rcv_mss_bytes=self.rcv_mss, advmss_bytes=segments.receive_mss(self),
             pmtu_bytes=self.context.paths.mtu_of(self.remote), unacked_segments=self.in_flight_count(),
             lost_segments=self.lost_count, total_retrans_segments=self.segments_retransmitted,
-            bytes_retrans=self.bytes_retransmitted, last_data_recv_ns=now_ns - self.last_text_ns,
+            bytes_retrans=self.bytes_retransmitted, delivered_segments=self.delivered_segments,
+            delivered_ce_segments=self.delivered_ce, last_data_recv_ns=now_ns - self.last_text_ns,
             last_received_ns=now_ns - self.last_received_ns, rtt_ns=self.srtt_ns, rttvar_ns=self.rttvar_ns,
             min_rtt_ns=self.min_rtt_ns, snd_cwnd_bytes=self.cwnd_bytes, snd_ssthresh_bytes=self._ssthresh(),
             snd_wnd_bytes=self.snd_wnd, rcv_wnd_bytes=max(0, self.rcv_adv - self.rcv_nxt),

@@ -2,8 +2,8 @@
 
 The cookie is the initial sequence number: 5 bits of a minute counter, 3 bits of MSS, 24 bits of a keyed hash over the
 addresses, the peer's sequence number and those 8 bits. Where the peer sent a timestamp, the low 6 bits of ours carry
-what else the SYN said: 4 bits of window scale, one of SACK-permitted, one spare; the peer echoes them with its ACK.
-Without timestamps window scaling and SACK are not offered.
+what else the SYN said: 4 bits of window scale, one of SACK-permitted, one of ECN; the peer echoes them with its ACK.
+Without timestamps window scaling, SACK and classic ECN are not offered. AccECN needs no bit: the peer's ACK tells it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ _OPTION_BITS: Final = 6
 class Cookie:
     """What a good cookie says of the SYN that it answered."""
 
-    def __init__(self, mss: i64, wscale: i64, sack_permitted: bool) -> None:
+    def __init__(self, mss: i64, wscale: i64, sack_permitted: bool, has_ecn: bool) -> None:
         self.mss = mss
         self.wscale = wscale
         """-1: no window scaling."""
         self.sack_permitted = sack_permitted
+        self.has_ecn = has_ecn
+        """Classic ECN was agreed on."""
 
 
 def mss_index(mss: i64) -> i64:
@@ -58,15 +60,15 @@ def check(context: Context, key: bytes, irs: i64, cookie: i64, ts_ecr: i64, has_
         return None
     mss: i64 = MSS_TABLE[head & 7]
     if not has_timestamp:
-        return Cookie(mss, -1, False)
+        return Cookie(mss, -1, False, False)
     bits = (ts_ecr - context.timestamp_offset(key)) & 63
     wscale = bits & 15
-    return Cookie(mss, -1 if wscale == _NO_SCALE else wscale, (bits & 16) != 0)
+    return Cookie(mss, -1 if wscale == _NO_SCALE else wscale, (bits & 16) != 0, (bits & 32) != 0)
 
 
-def timestamp_with_options(context: Context, key: bytes, wscale: i64, sack_permitted: bool) -> i64:
+def timestamp_with_options(context: Context, key: bytes, wscale: i64, sack_permitted: bool, has_ecn: bool) -> i64:
     """Give a timestamp of about now whose low bits carry the options. ``wscale`` -1: none."""
-    bits = (_NO_SCALE if wscale < 0 else min(wscale, 14)) | (16 if sack_permitted else 0)
+    bits = (_NO_SCALE if wscale < 0 else min(wscale, 14)) | (16 if sack_permitted else 0) | (32 if has_ecn else 0)
     now_ms = context.now_ns // MS
     value = now_ms >> _OPTION_BITS << _OPTION_BITS | bits
     if value > now_ms:

@@ -22,7 +22,9 @@ class Info:
     probes: int
     backoff: int
     options: tuple[str, ...]
-    """What the handshake agreed on: ``timestamps``, ``sack``, ``wscale``."""
+    """What the handshake agreed on: ``timestamps``, ``sack``, ``wscale``, ``ecn``; ``ecn-seen`` once the peer sent an
+    ECN-capable packet.
+    """
     snd_wscale: int
     rcv_wscale: int
     rto_ns: int
@@ -34,6 +36,10 @@ class Info:
     lost_segments: int
     total_retrans_segments: int
     bytes_retrans: int
+    delivered_segments: int
+    """Segments that the peer has, the SYN among them."""
+    delivered_ce_segments: int
+    """Of these, how many met congestion on the way, as far as it said."""
     last_data_recv_ns: int
     """Since text last came."""
     last_received_ns: int

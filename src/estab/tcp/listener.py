@@ -19,10 +19,11 @@ from mypy_extensions import i64
 from estab import abi
 from estab.errors import DropReason
 from estab.events import CookieChecked, QueueChanged, StateChanged
-from estab.tcp import arrives, cookies
+from estab.tcp import arrives, cookies, ecn
 from estab.tcp.child import first_window, make_child
 from estab.tcp.connection import Connection, choose_window_scale
 from estab.tcp.context import Context, Owner, endpoint_text, flow_text
+from estab.tcp.ecn_state import ACCURATE, CLASSIC, OFF
 from estab.tcp.info import AcceptRow, HalfOpenRow, Queues
 from estab.tcp.scoreboard import remember_sent
 from estab.tcp.state import state_text
@@ -31,7 +32,7 @@ from estab.tcp.timers import Endpoint
 from estab.tcp.transitions import answer_for_closed
 from estab.units import MS, NEVER
 from estab.wire.seq import unwrap, wrap
-from estab.wire.tcp import ACK, RST, SYN, Segment, segment_length
+from estab.wire.tcp import ACK, AE, CWR, ECE, RST, SYN, Segment, segment_length
 
 __all__ = ["HalfOpen", "Listener", "Template"]
 
@@ -64,6 +65,9 @@ class HalfOpen(Endpoint):
         self.was_acknowledged: bool = False
         """The third segment came, but the accept queue was full."""
         self.last_challenge_ns: i64 = -NEVER
+        self.ecn_mode = ecn.answer(context.config, segment, listener.needs_ecn())
+        self.is_ecn_silent: bool = False
+        """A SYN or SYN-ACK without ECN crossed, although the first SYN asked for AccECN."""
 
     def name(self) -> str:
         """Write the four-tuple as facts do."""
@@ -127,6 +131,10 @@ class Listener:
             return config.somaxconn
         return self.backlog + 1
 
+    def needs_ecn(self) -> bool:
+        """Tell whether the congestion control that connections get lives on marks."""
+        return self.template.congestion.needs_ecn()
+
     def is_accept_queue_full(self) -> bool:
         """Tell whether another completed connection would not fit."""
         return len(self.ready) >= self.accept_limit()
@@ -183,6 +191,11 @@ class Listener:
         """Queue the second segment of the handshake for an entry."""
         context = self.context
         answer = self._syn_ack(entry.syn, entry.local, entry.remote, entry.remote_port, entry.iss)
+        is_late = entry.timeouts > 1
+        if is_late and entry.ecn_mode == ACCURATE:
+            entry.is_ecn_silent = True
+        is_repeat = entry.retransmissions > 0
+        ecn.mark_syn_ack(context.config, entry.ecn_mode, self.needs_ecn(), entry.syn, is_repeat, is_late, answer)
         if answer.has_timestamps:
             answer.ts_val = (now_ns // MS + context.timestamp_offset(entry.key)) & 0xFFFFFFFF
         entry.sent_ns = now_ns
@@ -223,12 +236,17 @@ class Listener:
             counters.TcpExtTCPReqQFullDoCookies += 1
         peer_mss: i64 = syn.mss if syn.mss > 0 else (1220 if len(remote) == 16 else 536)
         answer = self._syn_ack(syn, local, remote, remote_port, cookies.make(context, key, syn.seq, peer_mss))
+        mode = ecn.answer(context.config, syn, self.needs_ecn())
         if answer.has_timestamps:
             wscale: i64 = syn.wscale if answer.wscale >= 0 else -1
-            answer.ts_val = cookies.timestamp_with_options(context, key, wscale, answer.sack_permitted)
+            has_ecn = mode == CLASSIC
+            answer.ts_val = cookies.timestamp_with_options(context, key, wscale, answer.sack_permitted, has_ecn)
         else:
             answer.wscale = -1
             answer.sack_permitted = False
+            if mode == CLASSIC:
+                mode = OFF
+        ecn.mark_syn_ack(context.config, mode, self.needs_ecn(), syn, False, False, answer)
         self._tell_queue("half-open", "answered with a cookie", remote, remote_port)
         context.reply(answer, local, remote, "SYN cookie", 0, 1, self.template.ttl)
 
@@ -259,6 +277,12 @@ class Listener:
             age: i64 = (segment.ts_val - syn.ts_val) & 0xFFFFFFFF
             if syn.has_timestamps and segment.has_timestamps and age <= 0x7FFFFFFF:
                 syn.ts_val = segment.ts_val
+            if ecn.wants_reset(entry.ecn_mode, segment):
+                self._refuse_ecn_mix(entry)
+                return None
+            syn.tos = segment.tos
+            if entry.ecn_mode == ACCURATE and (segment.flags & (AE | CWR | ECE)) == 0:
+                entry.is_ecn_silent = True
             if now_ns - entry.last_challenge_ns >= context.config.tcp_invalid_ratelimit_ns:
                 entry.last_challenge_ns = now_ns
                 entry.retransmissions += 1
@@ -298,6 +322,18 @@ class Listener:
             self._overflow(entry)
             return None
         return self._complete(entry, segment, now_ns)
+
+    def _refuse_ecn_mix(self, entry: HalfOpen) -> None:
+        """Reset a peer that asks for classic ECN after it asked for AccECN: the two ends might differ on which it is.
+
+        RFC 9768 section 3.1.5.
+        """
+        context = self.context
+        context.drop(DropReason.TCP_FLAGS, entry.name(), "a SYN for classic ECN after one for AccECN")
+        reset = Segment(self.port, entry.remote_port, wrap(0), wrap(entry.irs + 1), RST | ACK, 0)
+        context.counters.TcpOutRsts += 1
+        context.reply(reset, entry.local, entry.remote, "SYNs for two kinds of ECN feedback", 0, 1)
+        self.give_up(entry, "reset: SYNs for two kinds of ECN feedback")
 
     def _is_acceptable(self, entry: HalfOpen, seq: i64, segment: Segment, now_ns: i64) -> bool:
         context = self.context
@@ -359,6 +395,7 @@ class Listener:
             self.context, self.template, entry.key, entry.local, self.port, entry.remote, entry.remote_port,
             entry.iss, entry.syn, "handshake complete",
         )
+        ecn.adopt(connection, entry.ecn_mode, self.needs_ecn(), entry.syn, entry.is_ecn_silent)
         syn_ack = SentSegment(entry.iss, entry.iss + 1, SYN | ACK, b"", entry.sent_ns)
         syn_ack.transmissions += entry.retransmissions
         remember_sent(connection, syn_ack)
@@ -413,6 +450,7 @@ class Listener:
         connection = make_child(
             context, self.template, key, local, self.port, remote, remote_port, iss, syn, "SYN cookie came back",
         )
+        ecn.adopt_cookie(connection, cookie.has_ecn, self.needs_ecn(), segment)
         self._admit(connection, segment, now_ns)
         return connection
 

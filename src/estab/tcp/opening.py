@@ -53,7 +53,7 @@ def establish(tcb: Tcb, now_ns: i64) -> None:
     tcb.is_counted = True
     mss = tcb.snd_mss()
     window = config.tcp_initial_cwnd * mss
-    if tcb.segments_retransmitted > 1:
+    if tcb.segments_retransmitted > 1 or (tcb.ecn is not None and tcb.ecn.is_handshake_marked):
         window = mss
     tcb.cwnd_bytes = window
     if tcb.srtt_ns == 0 and (tcb.backoff > 0 or tcb.timeouts > 0):

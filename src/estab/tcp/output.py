@@ -10,10 +10,11 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from estab import abi
-from estab.tcp import rack
+from estab.tcp import ecn, rack
+from estab.tcp.ecn_state import Ecn
 from estab.tcp.inflight import Losses, SentSegment
 from estab.tcp.scoreboard import next_lost, remember_resent, split
-from estab.tcp.segments import bare_segment, text_limit, text_segment
+from estab.tcp.segments import WINDOW_MAX, bare_segment, text_limit, text_segment
 from estab.tcp.sending import bare_fin, first_transmission, must_wait, new_text, send_text
 from estab.tcp.tcb import CA_LOSS, CA_RECOVERY, NO_SEQ, TIMER_REORDER, Tcb
 from estab.units import MS, NEVER
@@ -31,6 +32,8 @@ def poll_segment(tcb: Tcb, now_ns: i64) -> Segment | None:
     if state == abi.CLOSED or state == abi.LISTEN:
         return None
     losses = tcb.losses
+    if tcb.ecn is not None and tcb.ecn.early_ack_seq != NO_SEQ:
+        return _early_acknowledgment(tcb, tcb.ecn, now_ns)
     if losses is not None:
         if losses.is_holding_back:
             segment = new_text(tcb, now_ns)
@@ -95,7 +98,7 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
     lost = sent[at]
     is_head = at == tcb.sent_head
     allowed = tcb.cwnd_bytes - (tcb.pipe_bytes - tcb.reno_sacked_bytes)
-    limit = text_limit(tcb)
+    limit = text_limit(tcb, now_ns)
     if not tcb.is_fast_retransmit_due:
         if tcb.pipe_bytes > 0 and min(lost.end - lost.seq, limit) > allowed:
             return None
@@ -139,7 +142,7 @@ def _loss_probe(tcb: Tcb, losses: Losses, now_ns: i64) -> Segment | None:
     if sent is None or tcb.state == abi.SYN_RECEIVED or losses.probe_end != NO_SEQ:
         return None
     counters = tcb.context.counters
-    mss = text_limit(tcb)
+    mss = text_limit(tcb, now_ns)
     unsent = tcb.unsent
     room = tcb.snd_una + tcb.snd_wnd - tcb.snd_nxt
     if unsent is not None and room > 0 and min(unsent.size, mss) <= room:
@@ -179,7 +182,7 @@ def _probe(tcb: Tcb, now_ns: i64) -> Segment:
         counters.TcpExtTCPWinProbe += 1
     else:
         counters.TcpExtTCPKeepAlive += 1
-    return bare_segment(tcb, tcb.snd_una - 1, ACK, now_ns)
+    return _pure(tcb, tcb.snd_una - 1, now_ns)
 
 
 def _acknowledgment(tcb: Tcb, now_ns: i64) -> Segment | None:
@@ -190,8 +193,32 @@ def _acknowledgment(tcb: Tcb, now_ns: i64) -> Segment | None:
     if tcb.duplicate_acks_owed > 0:
         tcb.duplicate_acks_owed -= 1
         tcb.why = "duplicate acknowledgment"
-        return bare_segment(tcb, tcb.snd_nxt, ACK, now_ns)
+        return _pure(tcb, tcb.snd_nxt, now_ns)
     if not tcb.is_ack_due:
         return None
     tcb.why = "acknowledgment"
-    return bare_segment(tcb, tcb.snd_nxt, ACK, now_ns)
+    return _pure(tcb, tcb.snd_nxt, now_ns)
+
+
+def _early_acknowledgment(tcb: Tcb, state: Ecn, now_ns: i64) -> Segment:
+    """Acknowledge what came before marks began or ended, as it was marked (RFC 8257 section 3.2)."""
+    seq = ecn.take_early_ack(state)
+    is_echoing = state.is_echoing
+    state.is_echoing = state.is_early_echo
+    tcb.why = "acknowledgment: the marks change"
+    segment = _pure(tcb, tcb.snd_nxt, now_ns)
+    state.is_echoing = is_echoing
+    # The window's right edge is where the segment would have it that acknowledges all, and that one comes next.
+    segment.ack = wrap(seq)
+    segment.wnd = min(segment.wnd + ((tcb.rcv_nxt - seq) >> tcb.rcv_wscale), WINDOW_MAX)
+    tcb.rcv_wup = seq
+    tcb.is_ack_due = True
+    return segment
+
+
+def _pure(tcb: Tcb, seq: i64, now_ns: i64) -> Segment:
+    """Build an acknowledgment without text, with what it tells of marks."""
+    segment = bare_segment(tcb, seq, ACK, now_ns)
+    if tcb.ecn is not None:
+        ecn.mark_pure(tcb, tcb.ecn, segment, now_ns)
+    return segment

@@ -12,7 +12,7 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from estab.events import CongestionChanged
-from estab.tcp import prr, rack, undo
+from estab.tcp import ecn, prr, rack, undo
 from estab.tcp.congestion.control import SSTHRESH_INFINITE
 from estab.tcp.congestion.sample import RateSample
 from estab.tcp.inflight import Losses, SentSegment
@@ -26,6 +26,7 @@ from estab.tcp.scoreboard import (
     next_lost,
     read_sack,
     remember_sent,
+    segments_in,
     unmark_sacked,
 )
 from estab.tcp.tcb import (
@@ -43,8 +44,8 @@ from estab.units import NEVER
 from estab.wire.tcp import Segment
 
 __all__ = [
-    "forget_sent", "mark_head_lost", "next_lost", "on_acknowledged", "on_duplicate", "on_reorder_timer", "on_timeout",
-    "remember_sent",
+    "forget_sent", "mark_head_lost", "next_lost", "on_acknowledged", "on_duplicate", "on_mere_feedback",
+    "on_reorder_timer", "on_timeout", "remember_sent",
 ]
 
 
@@ -52,6 +53,8 @@ def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
     """Take a new cumulative acknowledgment: drop what it covers, measure, move recovery and cwnd on, set the timer."""
     acked = ack - tcb.snd_una
     before = tcb.delivered_bytes
+    segments_before = tcb.delivered_segments
+    is_of_syn = tcb.snd_una == tcb.iss
     flight = tcb.snd_nxt - tcb.snd_una
     losses = tcb.losses
     lost_before: i64 = 0
@@ -64,9 +67,15 @@ def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
     if segment.sack is not None and tcb.has_sack:
         read_sack(tcb, ack, segment, now_ns)
         losses = tcb.losses
+    has_mark = False
+    if tcb.ecn is not None and not is_of_syn:
+        has_mark = _take_feedback(tcb, segment, segments_before, before, now_ns)
+        if has_mark:
+            losses = losses_of(tcb)
     if rtt_ns >= 0:
         on_sample(tcb, rtt_ns)
         tcb.backoff = 0  # RFC 6298 section 5.7: a measurement ends the back-off
+    tcb.context.counters.TcpExtTCPDelivered += tcb.delivered_segments - segments_before
     tcb.retries = 0
     tcb.probes_out = 0
     tcb.soft_error = 0
@@ -82,7 +91,7 @@ def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
     else:
         if not tcb.has_sack:
             _deflate(tcb, acked)
-        again_ns = _move_on(tcb, losses, segment, acked, before, flight, lost_before, False, now_ns)
+        again_ns = _move_on(tcb, losses, segment, acked, before, flight, lost_before, False, has_mark, now_ns)
     if tcb.in_flight_count() == 0:
         tcb.retransmit_ns = NEVER
     else:
@@ -91,6 +100,27 @@ def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
         _look_again_at(tcb, again_ns)
     if tcb.persist_ns != NEVER and tcb.snd_wnd > 0:
         tcb.persist_ns = NEVER
+
+
+def _take_feedback(tcb: Tcb, segment: Segment, segments_before: i64, bytes_before: i64, now_ns: i64) -> bool:
+    """Read what an acknowledgment tells of marks, once it is known what it delivered."""
+    state = tcb.ecn
+    if state is None:
+        return False
+    segments = tcb.delivered_segments - segments_before
+    has_mark = ecn.take_feedback(tcb, state, segment, segments, tcb.delivered_bytes - bytes_before)
+    if state.is_needed:
+        tcb.control(now_ns).on_feedback(tcb, now_ns)
+    return has_mark
+
+
+def on_mere_feedback(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
+    """Take an acknowledgment that tells nothing new but, perhaps, of marks."""
+    if not _take_feedback(tcb, segment, tcb.delivered_segments, tcb.delivered_bytes, now_ns):
+        return
+    if tcb.in_flight_count() > 0 and (tcb.ca_state == CA_OPEN or tcb.ca_state == CA_DISORDER):
+        losses = losses_of(tcb)
+        _reduce_for_mark(tcb, losses, tcb.snd_nxt - tcb.snd_una - losses.sacked_bytes, now_ns)
 
 
 def _take_sample(tcb: Tcb, sample: RateSample, delivered: i64, lost: i64, now_ns: i64) -> None:
@@ -120,6 +150,7 @@ def on_duplicate(tcb: Tcb, ack: i64, segment: Segment, is_duplicate: bool, now_n
     ``is_duplicate``: it is one in the sense of RFC 5681 section 2, and not only the bearer of SACK blocks.
     """
     before = tcb.delivered_bytes
+    segments_before = tcb.delivered_segments
     losses = losses_of(tcb)
     _begin(losses)
     lost_before = losses.lost_bytes
@@ -134,10 +165,13 @@ def on_duplicate(tcb: Tcb, ack: i64, segment: Segment, is_duplicate: bool, now_n
         # missing.
         inflated = min(tcb.reno_sacked_bytes + tcb.snd_mss(), max(0, tcb.pipe_bytes - tcb.snd_mss()))
         tcb.delivered_bytes += inflated - tcb.reno_sacked_bytes
+        tcb.delivered_segments += segments_in(tcb, inflated - tcb.reno_sacked_bytes)
         tcb.reno_sacked_bytes = inflated
+    has_mark = tcb.ecn is not None and _take_feedback(tcb, segment, segments_before, before, now_ns)
+    tcb.context.counters.TcpExtTCPDelivered += max(0, tcb.delivered_segments - segments_before)
     if is_duplicate:
         tcb.duplicate_acks += 1
-    again_ns = _move_on(tcb, losses, segment, 0, before, flight, lost_before, is_duplicate, now_ns)
+    again_ns = _move_on(tcb, losses, segment, 0, before, flight, lost_before, is_duplicate, has_mark, now_ns)
     if tcb.timer_kind != TIMER_RTO and not rack.may_probe(tcb):
         rack.arm_rto(tcb, now_ns)
     _look_again_at(tcb, again_ns)
@@ -154,12 +188,14 @@ def _deflate(tcb: Tcb, acked: i64) -> None:
     """Take back from the count of duplicates what they stood for: all of ``acked`` but the segment that was missing."""
     counted = min(tcb.reno_sacked_bytes, max(0, acked - tcb.snd_mss()))
     tcb.delivered_bytes -= counted
+    if counted > 0:
+        tcb.delivered_segments -= segments_in(tcb, counted)
     tcb.reno_sacked_bytes -= counted
 
 
 def _move_on(
     tcb: Tcb, losses: Losses, segment: Segment, acked: i64, delivered_before: i64, flight_before: i64,
-    lost_before: i64, is_duplicate: bool, now_ns: i64,
+    lost_before: i64, is_duplicate: bool, has_mark: bool, now_ns: i64,
 ) -> i64:
     """Find losses and take the step to the next state, with what that does to cwnd. Returns when to look again."""
     again_ns: i64 = NEVER
@@ -173,7 +209,9 @@ def _move_on(
         _take_back_false_alarm(tcb, losses, segment, acked, is_duplicate, now_ns)
     state = tcb.ca_state
     was_reducing = state == CA_RECOVERY or state == CA_CWR
-    if (was_reducing or state == CA_LOSS) and acked > 0 and tcb.snd_una >= tcb.recover:
+    # CWR lasts until more than that is acknowledged, so that the peer's echo has ended, too (as Linux).
+    end = tcb.recover + 1 if state == CA_CWR else tcb.recover
+    if (was_reducing or state == CA_LOSS) and acked > 0 and tcb.snd_una >= end:
         _leave(tcb, losses, now_ns)
         state = tcb.ca_state
     elif state == CA_RECOVERY and acked > 0 and not tcb.has_sack:
@@ -183,8 +221,12 @@ def _move_on(
         if not tcb.has_sack:
             _count_duplicates(tcb)
         if tcb.lost_count > 0 and tcb.snd_una < tcb.snd_nxt:
-            _enter_recovery(tcb, losses, flight_before, now_ns)
-        elif state != CA_CWR:
+            _enter_recovery(tcb, losses, flight_before, has_mark, now_ns)
+        elif state == CA_CWR:
+            pass  # a window is reduced once a round trip, whatever the marks in it
+        elif has_mark:
+            _reduce_for_mark(tcb, losses, flight_before, now_ns)
+        else:
             has_doubts = losses.sacked_count > 0 or tcb.duplicate_acks > 0
             tcb.ca_state = CA_DISORDER
             if not has_doubts:
@@ -197,7 +239,8 @@ def _move_on(
             sample.rtt_ns = losses.sacked_rtt_ns
         _take_sample(tcb, sample, tcb.delivered_bytes - delivered_before, losses.lost_bytes - lost_before, now_ns)
     elif state == CA_RECOVERY or state == CA_CWR:
-        is_safe = acked > 0 and losses.lost_bytes == lost_before
+        # Where nothing was lost there is nothing to catch up with: CWR never sends more than arrives (as Linux).
+        is_safe = acked > 0 and losses.lost_bytes == lost_before and state == CA_RECOVERY
         prr.on_acknowledgment(tcb, losses, tcb.delivered_bytes - delivered_before, is_safe)
     elif acked > 0 and not was_reducing:
         if state == CA_LOSS:
@@ -247,10 +290,26 @@ def _count_duplicates(tcb: Tcb) -> None:
     mark_head_lost(tcb)
 
 
-def _enter_recovery(tcb: Tcb, losses: Losses, flight_bytes: i64, now_ns: i64) -> None:
+def _reduce_for_mark(tcb: Tcb, losses: Losses, flight_bytes: i64, now_ns: i64) -> None:
+    """Packets were marked: the window goes down as for a loss, once a round trip (RFC 3168 section 6.1.2)."""
+    undo.forget(losses)
+    is_gentle = tcb.context.config.tcp_abe
+    tcb.ssthresh_bytes = tcb.control(now_ns).ssthresh_for_mark(tcb, is_gentle, now_ns)
+    prr.start(tcb, losses, flight_bytes)
+    tcb.recover = tcb.snd_nxt
+    tcb.ca_state = CA_CWR
+    losses.probe_end = NO_SEQ
+    ecn.queue_cwr(tcb)
+    _tell(tcb, "congestion experienced: packets were marked")
+
+
+def _enter_recovery(tcb: Tcb, losses: Losses, flight_bytes: i64, has_mark: bool, now_ns: i64) -> None:
     counters = tcb.context.counters
     undo.start(tcb, losses)
+    if has_mark or tcb.ca_state == CA_CWR:
+        undo.keep_reduction(losses)
     if tcb.ca_state != CA_CWR:
+        ecn.queue_cwr(tcb)
         tcb.ssthresh_bytes = tcb.control(now_ns).ssthresh(tcb, now_ns)
         prr.start(tcb, losses, flight_bytes)
     tcb.recover = tcb.snd_nxt
@@ -268,6 +327,10 @@ def _enter_recovery(tcb: Tcb, losses: Losses, flight_bytes: i64, now_ns: i64) ->
 def _leave(tcb: Tcb, losses: Losses, now_ns: i64) -> None:
     if tcb.ca_state != CA_LOSS and tcb.sample is None:
         tcb.cwnd_bytes = max(tcb.ssthresh_bytes, 2 * tcb.snd_mss())  # RFC 9937: what PRR worked towards
+    if tcb.ca_state == CA_CWR:
+        tcb.ca_state = CA_OPEN
+        _tell(tcb, "everything sent before the window went down is acknowledged")
+        return
     tcb.ca_state = CA_OPEN
     tcb.reno_sacked_bytes = 0
     tcb.is_fast_retransmit_due = False
@@ -280,6 +343,7 @@ def _leave(tcb: Tcb, losses: Losses, now_ns: i64) -> None:
 def _reduce_for_probe(tcb: Tcb, losses: Losses, now_ns: i64) -> None:
     """A probe repaired a loss before it was noticed: it counts as congestion all the same (RFC 8985 section 7.4)."""
     tcb.context.counters.TcpExtTCPLossProbeRecovery += 1
+    ecn.queue_cwr(tcb)
     tcb.ssthresh_bytes = tcb.control(now_ns).ssthresh(tcb, now_ns)
     if tcb.sample is None:
         tcb.cwnd_bytes = max(tcb.ssthresh_bytes, 2 * tcb.snd_mss())
@@ -296,7 +360,7 @@ def on_reorder_timer(tcb: Tcb, now_ns: i64) -> None:
     again_ns = rack.detect(tcb, now_ns)
     rack.arm_rto(tcb, now_ns)
     if tcb.lost_count > 0 and tcb.ca_state != CA_RECOVERY and tcb.ca_state != CA_LOSS:
-        _enter_recovery(tcb, losses, flight, now_ns)
+        _enter_recovery(tcb, losses, flight, False, now_ns)
         if tcb.sample is None:
             prr.on_acknowledgment(tcb, losses, 1, False)
     _look_again_at(tcb, again_ns)
@@ -324,6 +388,7 @@ def on_timeout(tcb: Tcb, now_ns: i64) -> None:
         # Once for a window of losses, not once for each back-off (RFC 5681 section 3.1, last paragraph).
         tcb.ssthresh_bytes = tcb.control(now_ns).ssthresh(tcb, now_ns)
         tcb.control(now_ns).on_timeout(tcb, now_ns)
+        ecn.queue_cwr(tcb)
     tcb.ca_state = CA_LOSS
     tcb.recover = tcb.snd_nxt
     tcb.duplicate_acks = 0

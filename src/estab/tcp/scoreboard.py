@@ -22,8 +22,8 @@ from estab.wire.tcp import FIN, PSH, SYN, Segment
 
 __all__ = [
     "drop_acknowledged", "echoes_before", "find", "forget_sent", "lose", "losses_of", "mark_head_lost", "next_lost",
-    "read_sack", "remember_resent", "remember_sent", "split",
-    "unmark_lost", "unmark_sacked",
+    "read_sack", "remember_resent", "remember_sent", "segments_in",
+    "split", "unmark_lost", "unmark_sacked",
 ]
 
 
@@ -114,6 +114,7 @@ def drop_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> i64:
                 losses.sacked_count -= 1
         else:
             tcb.delivered_bytes += length
+            tcb.delivered_segments += segments_in(tcb, length)
             if sample is not None:
                 sample.on_delivered(first)
             if first.is_lost:
@@ -141,6 +142,12 @@ def drop_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> i64:
     if rtt_ns < 0 or repeated_ns > 0:
         return _timestamp_rtt(tcb, segment, repeated_ns, now_ns)
     return rtt_ns
+
+
+def segments_in(tcb: Tcb, length: i64) -> i64:
+    """Count the packets that so much text of one segment went in: more than one where it was a super-segment."""
+    mss = tcb.snd_mss()
+    return 1 if length <= mss else (length + mss - 1) // mss
 
 
 def _timestamp_rtt(tcb: Tcb, segment: Segment, repeated_ns: i64, now_ns: i64) -> i64:
@@ -181,6 +188,8 @@ def _trim_front(tcb: Tcb, segment: SentSegment, ack: i64) -> None:
             losses.sacked_bytes -= cut
         return
     tcb.delivered_bytes += cut
+    length = segment.end - segment.seq
+    tcb.delivered_segments += segments_in(tcb, length + cut) - segments_in(tcb, length)
     if not segment.is_lost:
         tcb.pipe_bytes -= cut
 
@@ -334,6 +343,7 @@ def _mark(
         losses.sacked_bytes += length
         losses.sacked_count += 1
         tcb.delivered_bytes += length
+        tcb.delivered_segments += segments_in(tcb, length)
         if tcb.sample is not None:
             tcb.sample.on_delivered(one)
         if one.transmissions == 1:
@@ -355,6 +365,7 @@ def unmark_sacked(tcb: Tcb) -> None:
             length = segment.end - segment.seq
             tcb.pipe_bytes += length
             tcb.delivered_bytes -= length
+            tcb.delivered_segments -= segments_in(tcb, length)
         at += 1
     losses.runs.clear()
     losses.sacked_bytes = 0

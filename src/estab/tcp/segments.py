@@ -7,15 +7,16 @@ from typing import Final
 from mypy_extensions import i64
 
 from estab import abi
-from estab.tcp import receive
+from estab.tcp import accecn, ecn, receive
+from estab.tcp.ecn_state import ACCURATE
 from estab.tcp.tcb import NO_SEQ, SentSegment, Tcb
 from estab.units import MS
 from estab.wire.seq import wrap
 from estab.wire.tcp import ACK, SYN, URG, Segment
 
-__all__ = ["bare_segment", "receive_mss", "text_limit", "text_segment"]
+__all__ = ["WINDOW_MAX", "bare_segment", "receive_mss", "text_limit", "text_segment"]
 
-_WINDOW_MAX: Final = 0xFFFF
+WINDOW_MAX: Final = 0xFFFF
 
 
 def bare_segment(tcb: Tcb, seq: i64, flags: i64, now_ns: i64) -> Segment:
@@ -27,9 +28,9 @@ def bare_segment(tcb: Tcb, seq: i64, flags: i64, now_ns: i64) -> Segment:
     if (flags & ACK) != 0:
         segment.ack = wrap(tcb.rcv_nxt)
     if (flags & SYN) != 0:
-        segment.wnd = min(receive.select_window(tcb), _WINDOW_MAX)  # the window of a SYN is never scaled
+        segment.wnd = min(receive.select_window(tcb), WINDOW_MAX)  # the window of a SYN is never scaled
     else:
-        segment.wnd = min(receive.select_window(tcb) >> tcb.rcv_wscale, _WINDOW_MAX)
+        segment.wnd = min(receive.select_window(tcb) >> tcb.rcv_wscale, WINDOW_MAX)
     if tcb.has_timestamps:
         segment.has_timestamps = True
         segment.ts_val = (now_ns // MS + tcb.ts_offset) & 0xFFFFFFFF
@@ -66,11 +67,15 @@ def text_segment(tcb: Tcb, sent: SentSegment, now_ns: i64) -> Segment:
     if (flags & SYN) == 0 or tcb.state != abi.SYN_SENT:
         flags |= ACK
     segment = bare_segment(tcb, sent.seq, flags, now_ns)
-    if (flags & SYN) != 0:
-        _syn_options(tcb, segment)
     segment.data = sent.data
     segment.start = 0
     segment.end = len(sent.data)
+    if (flags & SYN) != 0:
+        _syn_options(tcb, segment)
+        if tcb.ecn is not None:
+            ecn.mark_syn(tcb, tcb.ecn, segment, sent.transmissions)
+    elif tcb.ecn is not None:
+        ecn.mark_text(tcb, tcb.ecn, segment, sent.transmissions == 1, now_ns)
     if tcb.snd_up != NO_SEQ and tcb.snd_up > sent.seq:
         # RFC 9293 MUST-62: the pointer is the number of the octet after the urgent data.
         segment.flags |= URG
@@ -100,11 +105,16 @@ def receive_mss(tcb: Tcb) -> i64:
     return max(min(mss, 0xFFFF), 64)
 
 
-def text_limit(tcb: Tcb) -> i64:
-    """Give the most text one segment to the wire may carry now; SACK blocks take their part."""
+def text_limit(tcb: Tcb, now_ns: i64) -> i64:
+    """Give the most text one segment to the wire may carry now; SACK blocks and AccECN's option take their part."""
     limit = tcb.snd_mss()
+    edges: i64 = 0
     if tcb.has_sack and (tcb.out_of_order is not None or tcb.dsack_left != NO_SEQ):
         blocks = _sack_blocks(tcb)
         if blocks is not None:
-            limit -= 4 + 4 * len(blocks)  # two NOPs, kind, length, eight bytes a block
+            edges = len(blocks)
+            limit -= 4 + 4 * edges  # two NOPs, kind, length, eight bytes a block
+    state = tcb.ecn
+    if state is not None and state.mode == ACCURATE:
+        limit = accecn.text_limit(tcb, state, edges // 2, now_ns)
     return max(limit, 8)

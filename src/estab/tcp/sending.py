@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
-from estab.tcp import rack
+from estab.tcp import accecn, rack
 from estab.tcp.rtt import timeout_ns
 from estab.tcp.scoreboard import remember_sent
 from estab.tcp.segments import text_limit, text_segment
@@ -41,7 +41,7 @@ def new_text(tcb: Tcb, now_ns: i64) -> Segment | None:
     if unsent is None:
         return None
     waiting = unsent.size
-    mss = text_limit(tcb)
+    mss = text_limit(tcb, now_ns)
     in_window = tcb.snd_una + tcb.snd_wnd - tcb.snd_nxt
     pipe = tcb.pipe_bytes - tcb.reno_sacked_bytes
     in_cwnd = _congestion_room(tcb, pipe, mss)
@@ -51,7 +51,7 @@ def new_text(tcb: Tcb, now_ns: i64) -> Segment | None:
             _arm_persist(tcb, now_ns)
         return None
     most = mss
-    if tcb.gso_bytes > mss:
+    if tcb.gso_bytes > mss and (tcb.ecn is None or accecn.can_be_cut(tcb.ecn)):
         most = tcb.gso_bytes // mss * mss
     if tcb.pacing_rate > 0:
         if must_wait(tcb, now_ns):

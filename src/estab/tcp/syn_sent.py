@@ -8,7 +8,7 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.errors import DropReason
-from estab.tcp import receive, recovery
+from estab.tcp import ecn, receive, recovery
 from estab.tcp.opening import agree_options, establish
 from estab.tcp.tcb import Tcb
 from estab.tcp.transitions import answer, fail, set_state
@@ -46,6 +46,8 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
     agree_options(tcb, segment, tcb.context.config.tcp_timestamps)
     tcb.irs = segment.seq
     receive.start(tcb)
+    if tcb.ecn is not None:
+        ecn.read_handshake(tcb, tcb.ecn, segment)
     tcb.snd_wnd = segment.wnd
     tcb.max_snd_wnd = max(tcb.max_snd_wnd, segment.wnd)
     tcb.snd_wl1 = tcb.irs

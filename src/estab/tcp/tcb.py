@@ -22,6 +22,7 @@ from estab.tcp.buffers import ByteQueue
 from estab.tcp.congestion.control import CongestionControl, Flow
 from estab.tcp.congestion.sample import RateSample
 from estab.tcp.context import Context, Owner, flow_text
+from estab.tcp.ecn_state import Ecn
 from estab.tcp.inflight import Losses, SentSegment
 from estab.tcp.reassembly import Reassembly
 from estab.tcp.state import state_text
@@ -92,6 +93,10 @@ class Tcb(Flow):
         self.peer_mss: i64 = 536
         self.user_mss: i64 = 0
         self.gso_bytes: i64 = 0
+        self.ecn: Ecn | None = None
+        """Explicit congestion notification: what was asked for or agreed on, ``None`` without."""
+        self.ecn_option_bytes: i64 = 0
+        """What every segment keeps free for AccECN's option."""
         self.unsent: ByteQueue | None = None
         self.sent: list[SentSegment] | None = None
         self.sent_head: i64 = 0
@@ -260,8 +265,8 @@ class Tcb(Flow):
     def snd_mss(self) -> i64:
         """Give the most text a full segment carries now, options taken off (RFC 9293 MUST-16)."""
         if self.has_timestamps:
-            return self.mss_base - 12
-        return self.mss_base
+            return self.mss_base - 12 - self.ecn_option_bytes
+        return self.mss_base - self.ecn_option_bytes
 
     def full_segment_bytes(self) -> i64:
         """Give the sender's maximum segment size, for congestion control."""

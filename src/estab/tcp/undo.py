@@ -12,12 +12,15 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from estab.tcp.ecn import withdraw_cwr
 from estab.tcp.inflight import Losses
 from estab.tcp.scoreboard import echoes_before, unmark_lost
 from estab.tcp.tcb import CA_DISORDER, CA_OPEN, NO_SEQ, Tcb
 from estab.wire.tcp import Segment
 
-__all__ = ["forget", "is_false_alarm", "process_timeout_answer", "start", "start_timeout", "take_back"]
+__all__ = [
+    "forget", "is_false_alarm", "keep_reduction", "process_timeout_answer", "start", "start_timeout", "take_back",
+]
 
 _UNCOUNTED: Final = 1 << 40
 
@@ -32,6 +35,12 @@ def start(tcb: Tcb, losses: Losses) -> None:
         losses.undo_repeats = _UNCOUNTED  # repeats of the episode before are under way: DSACKs can't be told apart
     losses.prior_cwnd_bytes = tcb.cwnd_bytes
     losses.prior_ssthresh_bytes = tcb.ssthresh_bytes
+
+
+def keep_reduction(losses: Losses) -> None:
+    """The window goes down for a mark as well: a false alarm about losses does not bring it back (as Linux)."""
+    losses.prior_cwnd_bytes = 0
+    losses.prior_ssthresh_bytes = 0
 
 
 def forget(losses: Losses) -> None:
@@ -55,6 +64,7 @@ def take_back(tcb: Tcb, losses: Losses, now_ns: i64) -> None:
     tcb.cwnd_bytes = max(tcb.cwnd_bytes, losses.prior_cwnd_bytes)
     tcb.ssthresh_bytes = max(tcb.ssthresh_bytes, losses.prior_ssthresh_bytes)
     tcb.control(now_ns).on_undone(tcb, now_ns)
+    withdraw_cwr(tcb)
     tcb.is_fast_retransmit_due = False
     tcb.backoff = 0
     tcb.retries = 0

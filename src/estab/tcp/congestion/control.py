@@ -35,6 +35,12 @@ class Flow(Endpoint):
         self.snd_nxt: i64 = 0
         self.delivered_bytes: i64 = 0
         """All that is known to have arrived, in order or SACKed, each byte once."""
+        self.delivered_segments: i64 = 0
+        """The same in segments; the SYN counts."""
+        self.delivered_ce: i64 = 0
+        """Of these, how many met congestion, as far as the peer's feedback says (RFC 3168, RFC 9768)."""
+        self.has_ecn: bool = False
+        """Both ends agreed on ECN."""
         self.srtt_ns: i64 = 0
         """Smoothed round-trip time, 0 before the first measurement."""
         self.rtt_ns: i64 = 0
@@ -72,6 +78,10 @@ class CongestionControl:
         """Say whether the delivery rate is to be measured, and the window is this object's alone, also in recovery."""
         return False
 
+    def needs_ecn(self) -> bool:
+        """Say whether this one lives on marks: ECN is asked for, whatever ``tcp_ecn``, and ``on_feedback`` called."""
+        return False
+
     def start(self, flow: Flow, now_ns: i64) -> None:
         """Hear that the flow is now this one's; for a new connection ``cwnd_bytes`` is the initial window."""
 
@@ -84,6 +94,16 @@ class CongestionControl:
     def ssthresh(self, flow: Flow, now_ns: i64) -> i64:
         """Say what ``ssthresh_bytes`` becomes now that a loss was found (RFC 5681 equation 4)."""
         return max(flow.flight_bytes() // 2, 2 * flow.full_segment_bytes())
+
+    def ssthresh_for_mark(self, flow: Flow, is_gentle: bool, now_ns: i64) -> i64:
+        """Say what ``ssthresh_bytes`` becomes now that packets were marked, not lost; once a round trip at most.
+
+        ``is_gentle``: the stack wants marks to cost less than losses (RFC 8511), for those that know how.
+        """
+        return self.ssthresh(flow, now_ns)
+
+    def on_feedback(self, flow: Flow, now_ns: i64) -> None:
+        """Hear of every acknowledgment, in recovery too, with ``delivered_segments`` and ``delivered_ce`` counted."""
 
     def on_timeout(self, flow: Flow, now_ns: i64) -> None:
         """Hear that the retransmission timer ran out; the engine sets ``cwnd_bytes`` to one segment itself."""
