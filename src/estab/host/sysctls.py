@@ -83,10 +83,11 @@ TABLE: Final[tuple[Sysctl, ...]] = (
     _tcp("tcp_available_congestion_control", "names", "Those that there are (to be read only)", setting="-algorithms"),
     # Explicit congestion notification.
     _tcp("tcp_ecn", "choice",
-         "ECN: 0 none; 1 ask for it and answer; 2 answer; 3 ask for AccECN and answer; 4 ask for ECN, answer AccECN too; "
-         "5 answer AccECN too", 0, 5),
+         "ECN: 0 none; 1 ask for it and answer; 2 answer; 3 ask for AccECN and answer; 4 ask for ECN, answer "
+         "AccECN too; 5 answer AccECN too", 0, 5),
     _tcp("tcp_ecn_fallback", "flag", "A SYN that asked for ECN in vain is repeated without, and mangled marks end ECT"),
-    _tcp("tcp_ecn_option", "choice", "AccECN's option: 0 never sent, 1 where something changed, 2 on every segment", 0, 2),
+    _tcp("tcp_ecn_option", "choice", "AccECN's option: 0 never sent, 1 where something changed, 2 on every segment",
+         0, 2),
     _tcp("tcp_ecn_option_beacon", "count", "With 1, the option is sent at least so often in a round trip", 0, 3),
     # Closing.
     _tcp("tcp_fin_timeout", "s", "How long FIN-WAIT-2 lasts once the program has closed", setting="tcp_fin_timeout_ns"),

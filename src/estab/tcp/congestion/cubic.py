@@ -130,6 +130,13 @@ class Cubic(CongestionControl):
 
     def ssthresh(self, flow: Flow, now_ns: i64) -> i64:
         """Multiply by 0.7 (section 4.6), and yield to newer flows where the window did not grow back (section 4.7)."""
+        return self._reduce(flow, 70)
+
+    def ssthresh_for_mark(self, flow: Flow, is_gentle: bool, now_ns: i64) -> i64:
+        """Reduce as for a loss; where marks are to cost less, multiply by 0.85 (RFC 8511 section 3)."""
+        return self._reduce(flow, 85 if is_gentle else 70)
+
+    def _reduce(self, flow: Flow, percent: i64) -> i64:
         cwnd = flow.cwnd_bytes
         self.undo_w_max = self.w_max
         self.prior_cwnd = cwnd
@@ -139,7 +146,7 @@ class Cubic(CongestionControl):
             self.w_max = cwnd
         self.epoch_ns = 0
         self.hystart = None
-        return max(cwnd * 7 // 10, 2 * flow.full_segment_bytes())
+        return max(cwnd * percent // 100, 2 * flow.full_segment_bytes())
 
     def on_timeout(self, flow: Flow, now_ns: i64) -> None:
         """Begin afresh after slow start (section 4.8)."""
