@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import select
 import signal
 import socket
@@ -484,3 +485,35 @@ def test_a_program_that_waits_where_the_lab_cannot_see_it_is_pointed_out(
     errors = capfd.readouterr().err
     assert "wait_unseen@a has run for 0.02s without waiting" in errors
     assert "outside.acquire(timeout=0.2)" in errors
+
+
+def test_tasks_that_wait_while_they_tidy_up_are_cancelled_again(recwarn: pytest.WarningsRecorder) -> None:
+    seen: list[str] = []
+    with Network() as net:
+        a, b = net.host("a"), net.host("b")
+        net.link(a, b)
+
+        @b.run
+        async def serve() -> None:
+            async def on_caller(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                try:
+                    await reader.read(1)
+                finally:
+                    try:
+                        await asyncio.sleep(10)
+                    finally:
+                        seen.append("tidied up")
+
+            async with await asyncio.start_server(on_caller, "", 80) as server:
+                await server.serve_forever()
+
+        @a.run(daemon=True)
+        async def call() -> None:
+            _, writer = await asyncio.open_connection("b", 80)
+            await asyncio.sleep(1000)
+            writer.close()
+
+        net.run(until=1)
+    gc.collect()
+    assert seen == ["tidied up"]
+    assert [str(warning.message) for warning in recwarn] == []

@@ -258,3 +258,20 @@ def test_sockets_handed_to_asyncio_are_the_hosts(net: Network, a: Node, b: Node)
 
     net.run()
     assert ask.result() == b"Y\n"
+
+
+def test_a_loop_that_a_program_makes_by_its_class_is_the_hosts(net: Network, a: Node) -> None:
+    original = asyncio.SelectorEventLoop
+
+    @a.run
+    def work() -> tuple[bool, float]:
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            loop = runner.get_loop()
+            runner.run(asyncio.sleep(0.0001))
+            return isinstance(loop, EventLoop) and isinstance(loop, original), loop.time()
+
+    net.run()
+    assert work.result() == (True, 0.0001)
+    loop = asyncio.SelectorEventLoop()
+    loop.close()
+    assert type(loop) is asyncio.SelectorEventLoop

@@ -410,14 +410,14 @@ def test_the_timeout_is_for_the_whole_handshake(
 
     @a.run
     def call() -> float:
-        with socket.create_connection(("b", 443), timeout=3600) as connection:
+        with socket.create_connection(("b", 443), timeout=600) as connection:
             started = time.monotonic()
             with pytest.raises(TimeoutError):
                 contexts[1].wrap_socket(connection, server_hostname=HOST)
             return time.monotonic() - started
 
     net.run()
-    assert call.result() == 3600
+    assert call.result() == 600
 
 
 def test_a_socket_that_does_not_wait_says_what_it_wants(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:

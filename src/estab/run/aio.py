@@ -7,7 +7,8 @@ once and without threads, and what the operating system would have to do fails w
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NoReturn
+import selectors
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from estab.sockets import names
 from estab.sockets.selector import Selector
@@ -18,13 +19,20 @@ if TYPE_CHECKING:
 
 __all__ = ["EventLoop"]
 
+_NO_UNIX: Final = "a host of estab speaks TCP and UDP; it has no Unix sockets"
+_NO_PIPES: Final = "pipes are the operating system's; a host of estab can't wait for them"
+_ENDINGS_MAX: Final = 20
+"""How often tasks are cancelled at the end of the world, for those that wait again while they tidy up."""
+
 
 class EventLoop(asyncio.SelectorEventLoop):
     """An event loop of one host's programs."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel | None = None) -> None:
+        if kernel is None:
+            return  # made by asyncio.SelectorEventLoop(), which begins again what is begun
         self._kernel = kernel
-        self._wakeable = Selector(kernel)
+        self._wakeable = _LoopSelector(kernel, self)
         super().__init__(self._wakeable)
         self._clock_resolution = 1e-9
 
@@ -41,6 +49,18 @@ class EventLoop(asyncio.SelectorEventLoop):
         """Find the name of an address in the host's network."""
         return names.getnameinfo(self._kernel, sockaddr, flags)
 
+    def close(self) -> None:
+        """Close the loop. Where the world ends, so do transports that nobody closed: they are no one's fault."""
+        if self._kernel.is_closing and not self.is_closed() and not self.is_running():
+            transports: list[asyncio.Transport] = list(self._transports.values())  # type: ignore[attr-defined]
+            for transport in transports:
+                transport.abort()
+            self.call_soon(self.stop)
+            self.run_forever()
+        super().close()
+
+    # --- what only the operating system could do
+
     def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> NoReturn:  # type: ignore[override]
         """Raise: signals come to the process, not to a host."""
         raise NotImplementedError("signals come to the process; a program on a host of estab has none of its own")
@@ -54,7 +74,23 @@ class EventLoop(asyncio.SelectorEventLoop):
         """Raise: a process of the operating system has its network, not the host's."""
         await self.subprocess_exec(protocol_factory)
 
-    # Instead of writing to a socket pair to itself, the loop wakes its selector.
+    async def create_unix_connection(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise: hosts of estab have no Unix sockets."""
+        raise NotImplementedError(_NO_UNIX)
+
+    async def create_unix_server(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise: hosts of estab have no Unix sockets."""
+        raise NotImplementedError(_NO_UNIX)
+
+    async def connect_read_pipe(self, protocol_factory: Any, pipe: Any) -> NoReturn:
+        """Raise: a pipe is no socket of the host."""
+        raise NotImplementedError(_NO_PIPES)
+
+    async def connect_write_pipe(self, protocol_factory: Any, pipe: Any) -> NoReturn:
+        """Raise: a pipe is no socket of the host."""
+        raise NotImplementedError(_NO_PIPES)
+
+    # --- instead of writing to a socket pair to itself, the loop wakes its selector
 
     def _make_self_pipe(self) -> None:
         pass
@@ -65,10 +101,23 @@ class EventLoop(asyncio.SelectorEventLoop):
     def _write_to_self(self) -> None:
         self._wakeable.wake()
 
-    async def create_unix_connection(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise: hosts of estab have no Unix sockets."""
-        raise NotImplementedError("a host of estab speaks TCP and UDP; it has no Unix sockets")
 
-    async def create_unix_server(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise: hosts of estab have no Unix sockets."""
-        raise NotImplementedError("a host of estab speaks TCP and UDP; it has no Unix sockets")
+class _LoopSelector(Selector):
+    """A selector that, when the world ends, ends the loop once, and then what its tasks wait for while they tidy up."""
+
+    def __init__(self, kernel: Kernel, loop: EventLoop) -> None:
+        super().__init__(kernel)
+        self._loop = loop
+        self._endings = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait until a socket is ready, ``wake`` is called, or ``timeout`` seconds are over."""
+        try:
+            return super().select(timeout)
+        except BaseException:
+            self._endings += 1
+            if not self.kernel.is_closing or not 1 < self._endings < _ENDINGS_MAX:
+                raise
+            for task in asyncio.all_tasks(self._loop):
+                task.cancel()
+            return []

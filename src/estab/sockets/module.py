@@ -6,6 +6,7 @@ host's, everybody else the original. Undone, everything is as it was.
 
 - ``socket.socket`` stays the class it is; for a program of a host its ``__new__`` makes an ``estab.Socket``, a
   subclass. So early bindings (``from socket import socket``), ``isinstance`` and subclasses work as ever.
+- So does ``asyncio.SelectorEventLoop``, where a program makes one itself and brings no selector.
 - ``ssl`` looks at the socket, not at who calls: one of ours is wrapped into an ``ssl.SSLSocket`` that is one of ours.
 - A function that some module took by name before (``from time import sleep``) is replaced in that module too. What was
   kept in another place (a default argument, a class's attribute) is not found.
@@ -103,6 +104,7 @@ class _Patch:
 _lock: Final = threading.RLock()
 _socket_class: Final = socket.socket
 _new_socket: Final = _socket_class.__new__
+_loop_class: Final = asyncio.SelectorEventLoop
 _wrap_tls: Final = ssl.SSLContext._wrap_socket  # type: ignore[attr-defined]
 
 
@@ -205,6 +207,14 @@ def _new(cls: type[socket.socket], *args: Any, **kwargs: Any) -> socket.socket:
     return _new_socket(tls.mixture(cls))
 
 
+def _new_loop(cls: type[asyncio.AbstractEventLoop], *args: Any, **kwargs: Any) -> asyncio.AbstractEventLoop:
+    """Stand in for ``SelectorEventLoop.__new__``: a program's is its host's, unless it brings a selector."""
+    kernel = current()
+    if kernel is None or cls is not _loop_class or args or kwargs:
+        return object.__new__(cls)
+    return kernel.new_event_loop()
+
+
 # --- doing and undoing it
 
 
@@ -215,6 +225,7 @@ def _apply() -> None:
     for patch in _patches.applied:
         patch.apply()
     _socket_class.__new__ = _new  # type: ignore[method-assign,assignment]
+    _loop_class.__new__ = _new_loop  # type: ignore[method-assign,assignment]
     _scan({id(patch.original): patch for patch in _functions()})
     for patch in _patches.early:
         if vars(patch.owner).get(patch.name) is patch.original:
@@ -222,7 +233,7 @@ def _apply() -> None:
 
 
 def _undo() -> None:
-    del _socket_class.__new__
+    del _socket_class.__new__, _loop_class.__new__
     for patch in reversed(_patches.applied):
         patch.undo()
     # Modules that were imported meanwhile took the stand-ins by name.
