@@ -12,9 +12,12 @@ AF_INET: Final = 2
 AF_INET6: Final = 10
 SOCK_STREAM: Final = 1
 SOCK_DGRAM: Final = 2
+SOL_SOCKET: Final = 1
+IPPROTO_IP: Final = 0
 IPPROTO_ICMP: Final = 1
 IPPROTO_TCP: Final = 6
 IPPROTO_UDP: Final = 17
+IPPROTO_IPV6: Final = 41
 IPPROTO_ICMPV6: Final = 58
 
 SHUT_RD: Final = 0
@@ -23,12 +26,32 @@ SHUT_RDWR: Final = 2
 
 MSG_OOB: Final = 0x1
 MSG_PEEK: Final = 0x2
+MSG_CTRUNC: Final = 0x8
 MSG_TRUNC: Final = 0x20
 MSG_DONTWAIT: Final = 0x40
 MSG_EOR: Final = 0x80
 MSG_WAITALL: Final = 0x100
+MSG_ERRQUEUE: Final = 0x2000
 MSG_NOSIGNAL: Final = 0x4000
 MSG_MORE: Final = 0x8000
+
+# Types of ancillary data, by level.
+SCM_RIGHTS: Final = 1
+SCM_CREDENTIALS: Final = 2
+IP_TOS: Final = 1
+IP_TTL: Final = 2
+IP_PKTINFO: Final = 8
+IP_RECVERR: Final = 11
+IPV6_RECVERR: Final = 25
+IPV6_PKTINFO: Final = 50
+IPV6_HOPLIMIT: Final = 52
+IPV6_TCLASS: Final = 67
+
+# ioctl requests on sockets.
+SIOCOUTQ: Final = 0x5411
+SIOCINQ: Final = 0x541B
+SIOCOUTQNSD: Final = 0x894B
+SIOCATMARK: Final = 0x8905
 
 POLLIN: Final = 0x1
 POLLPRI: Final = 0x2

@@ -247,7 +247,7 @@ def test_messages_of_tcp_have_no_address(a: Node, b: Node) -> None:
         caller.sendto(b"x", ("10.9.9.9", 9))
         assert accepted.recvfrom(100) == (b"x", None)
         with pytest.raises(OSError, match="ancillary") as caught:
-            caller.sendmsg([b"x"], [(1, 2, b"")])
+            caller.sendmsg([b"x"], [(socket.SOL_SOCKET, 99, b"")])
         assert caught.value.errno == errno.EINVAL
 
 

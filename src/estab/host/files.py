@@ -32,6 +32,11 @@ class Descriptor(Owner):
         self.kind: i64 = kind
         self.netid: str = protocol if family == AF_INET else f"{protocol}6"
         """What ``ss`` calls it: ``tcp``, ``tcp6``, ``udp``, ``udp6``; ``icmp``, ``icmp6``."""
+        self.wanted: i64 = 0
+        """Ancillary data that ``recvmsg`` is to give: bits of ``host.ancillary``. TCP has none to give."""
+        self.receive_timeout_ns: i64 = 0
+        """SO_RCVTIMEO, for whoever waits: 0 is for ever."""
+        self.send_timeout_ns: i64 = 0
 
     def readiness(self) -> i64:
         """POLL bits that hold now, as Linux's ``poll`` would give for it."""

@@ -210,32 +210,31 @@ class Icmp:
         if error.problem == wire.REDIRECT:
             self.context.drop(DropReason.ICMP_INVALID, "", f"redirect from {sender}: routes are set by hand")
             return
-        if not self.paths.is_local(error.quoted.src) or not self.obey(error, sender):
+        if not self.paths.is_local(error.quoted.src) or not self.obey(error, sender, packet.src):
             self._count_in_error(packet.version == 4, DropReason.ICMP_INVALID)
             self.context.drop(DropReason.ICMP_INVALID, "",
                               f"error from {sender} about {format_address(error.quoted.src)} > "
                               f"{format_address(error.quoted.dst)}, which is nothing of ours")
 
-    def obey(self, error: wire.Error, sender: str) -> bool:
-        """Tell whoever sent the quoted packet. ``False``: nobody here did."""
+    def obey(self, error: wire.Error, sender: str, offender: bytes) -> bool:
+        """Tell whoever sent the quoted packet what ``sender`` reports from its address. ``False``: nobody here did."""
         quoted = error.quoted
         if error.problem == wire.PACKET_TOO_BIG:
-            return self._obey_too_big(error, sender)
+            return self._obey_too_big(error, sender, offender)
         number, is_hard = _classify(error)
         text = f"{_TEXTS.get(number, 'ICMP error')}: {sender} reports {_problem_text(error)}"
         if quoted.protocol == ip.TCP:
             return quoted.seq >= 0 and self.demux.on_unreachable(
                 _flow_key(quoted), Seq(quoted.seq), number, text, self.context.now_ns)
         if quoted.protocol == ip.UDP:
-            return quoted.sport >= 0 and self.udp.on_error(
-                quoted.src, quoted.sport, quoted.dst, quoted.dport, number, text, is_hard)
+            return quoted.sport >= 0 and self.udp.on_error(error, offender, number, text, is_hard)
         pinger = self.pingers.get(_pinger_key(quoted.version, quoted.ident))
         if quoted.ident < 0 or pinger is None:
             return False
         pinger.on_error(quoted.sequence, number, text)
         return True
 
-    def _obey_too_big(self, error: wire.Error, sender: str) -> bool:
+    def _obey_too_big(self, error: wire.Error, sender: str, offender: bytes) -> bool:
         """RFC 1191, RFC 8201: believe a smaller path MTU if it is about something that we sent and that was larger."""
         quoted = error.quoted
         mtu = error.mtu
@@ -250,8 +249,7 @@ class Icmp:
             self.paths.learn_mtu(quoted.dst, mtu, f"ICMP from {sender}")
             return self.demux.on_mtu_changed(_flow_key(quoted), Seq(quoted.seq), self.context.now_ns)
         if quoted.protocol == ip.UDP:
-            if quoted.sport < 0 or not self.udp.on_error(quoted.src, quoted.sport, quoted.dst, quoted.dport,
-                                                         errno.EMSGSIZE, text, True):
+            if quoted.sport < 0 or not self.udp.on_error(error, offender, errno.EMSGSIZE, text, True):
                 return False
         else:
             pinger = self.pingers.get(_pinger_key(quoted.version, quoted.ident))
@@ -317,7 +315,7 @@ class Icmp:
         if packet.src not in self.paths.local:
             self.unreachable(packet, code)
         elif not wire.is_error(packet):
-            self.obey(wire.Error(packet.version, wire.UNREACHABLE, code, data), self.context.name)
+            self.obey(wire.Error(packet.version, wire.UNREACHABLE, code, data), self.context.name, packet.src)
 
     def _may_answer(self, packet: ip.Packet, may_be_group: bool) -> bool:
         """The rules on when never to send an error (RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e))."""

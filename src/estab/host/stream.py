@@ -45,6 +45,7 @@ from estab.tcp.connection import Connection
 from estab.tcp.context import Context, endpoint_text
 from estab.tcp.info import Info, Queues
 from estab.tcp.listener import Listener
+from estab.tcp.receive import is_at_urgent_mark
 from estab.wire.address import is_link_local, is_multicast
 from estab.wire.tcp import make_key
 
@@ -335,6 +336,12 @@ class StreamSocket(StreamSettings):
         """Bytes that came and wait to be read (SIOCINQ)."""
         connection = self.connection
         return connection.readable_bytes() if connection is not None else 0
+
+    @property
+    def is_at_mark(self) -> bool:
+        """Whether the next byte to read is the urgent one, or follows it where that is out of line (SIOCATMARK)."""
+        connection = self.connection
+        return connection is not None and is_at_urgent_mark(connection)
 
     @property
     def outq_bytes(self) -> int:

@@ -21,9 +21,9 @@ from mypy_extensions import i64
 from estab.abi import (
     AF_INET,
     AF_INET6,
-    MSG_DONTWAIT,
+    MSG_ERRQUEUE,
     MSG_MORE,
-    MSG_NOSIGNAL,
+    MSG_OOB,
     MSG_PEEK,
     MSG_TRUNC,
     POLLERR,
@@ -34,41 +34,27 @@ from estab.abi import (
     SHUT_RD,
     SHUT_RDWR,
     SHUT_WR,
-    SOCK_DGRAM,
 )
 from estab.errors import DropReason, WireError, os_error
 from estab.events import ErrorReported
-from estab.host.files import Descriptor, Files
+from estab.host.ancillary import Ancillary, SendControl, describe_arrival
+from estab.host.datagram import DatagramSettings, Pending, QueuedError, Received
+from estab.host.files import Files
 from estab.host.output import Output
 from estab.host.paths import HostPaths, Path
 from estab.host.ports import Binding, FlowTable, Ports
 from estab.host.sockaddr import ANY, Endpoint, SockAddr, read_sockaddr, write_sockaddr
 from estab.tcp.context import Context, endpoint_text, flow_text
+from estab.wire import icmp as wire_icmp
 from estab.wire import udp as wire_udp
 from estab.wire.address import is_link_local, is_multicast
 from estab.wire.ip import Packet
 
-__all__ = ["DatagramSocket", "Received", "Udp"]
+__all__ = ["DatagramSocket", "Udp"]
 
-RECEIVE_BUFFER_BYTES: Final = 212_992
-"""Default of a socket's queue (Linux's ``rmem_default``), with ``_OVERHEAD_BYTES`` for each datagram."""
 _OVERHEAD_BYTES: Final = 512
 _V4_TEXT_BYTES_MAX: Final = 65_507
 _V6_TEXT_BYTES_MAX: Final = 65_527
-
-
-class Received:
-    """One datagram in a socket's queue, and what the program may ask about it."""
-
-    def __init__(self, text: bytes, packet: Packet, port: i64, scope: i64) -> None:
-        self.text: bytes = text
-        self.source: bytes = packet.src
-        self.source_port: i64 = port
-        self.destination: bytes = packet.dst
-        self.ttl: i64 = packet.ttl
-        self.tos: i64 = packet.tos
-        self.scope: i64 = scope
-        """Index of the interface that it came in by."""
 
 
 class Udp(FlowTable):
@@ -183,33 +169,34 @@ class Udp(FlowTable):
 
     # --- from ICMP
 
-    def on_error(self, local: bytes, local_port: i64, remote: bytes, remote_port: i64, number: i64, text: str,
-                 is_hard: bool) -> bool:
+    def on_error(self, error: wire_icmp.Error, offender: bytes, number: i64, text: str, is_hard: bool) -> bool:
         """Hear that a datagram of ours came to grief (RFC 1122 section 4.1.3.3). ``False``: no socket sent it."""
-        socket = self.find(local, local_port, remote, remote_port)
+        quoted = error.quoted
+        socket = self.find(quoted.src, quoted.sport, quoted.dst, quoted.dport)
         if socket is None:
             return False
-        if is_hard and socket.remote and socket.remote == remote and socket.remote_port == remote_port:
+        if socket.keeps_errors:
+            socket.keep_error(QueuedError(number, offender, error))
+            socket.fail(number, text)
+        elif is_hard and socket.remote and socket.remote == quoted.dst and socket.remote_port == quoted.dport:
             socket.fail(number, text)
         return True
 
 
-class DatagramSocket(Descriptor):
+class DatagramSocket(DatagramSettings):
     """A UDP socket of AF_INET or AF_INET6. Every call takes the time and never waits: EAGAIN says that it would.
 
-    ``local`` and ``remote`` are packed addresses, ``b""`` while unbound or unconnected. ``ttl``, ``tos`` and
-    ``broadcast`` are options that may be set at any time.
+    ``local`` and ``remote`` are packed addresses, ``b""`` while unbound or unconnected.
     """
 
     def __init__(self, udp: Udp, family: i64) -> None:
-        super().__init__(family, SOCK_DGRAM, "udp")
+        super().__init__(udp.context, family)
         self.udp: Udp = udp
         self.local: bytes = ANY
         self.local_port: i64 = 0
         self.remote: bytes = ANY
         self.remote_port: i64 = 0
         self.scope: i64 = 0
-        self.binding: Binding | None = None
         self.has_bound_address: bool = False
         self.error: i64 = 0
         self.error_text: str = ""
@@ -219,59 +206,8 @@ class DatagramSocket(Descriptor):
         self.dropped_count: i64 = 0
         self.is_read_shutdown: bool = False
         self.is_write_shutdown: bool = False
-        self._reuse_address: bool = False
-        self._reuse_port: bool = False
-        self._v6only: bool = False
-        self.broadcast: bool = False
-        self.ttl: i64 = udp.context.config.ip_default_ttl
-        self.tos: i64 = 0
-        self._receive_buffer_bytes: i64 = RECEIVE_BUFFER_BYTES
-        self.send_buffer_bytes: i64 = RECEIVE_BUFFER_BYTES
-        """Shown, and without effect: a datagram that was sent is on its way at once."""
-
-    # --- options
-
-    @property
-    def reuse_address(self) -> bool:
-        """SO_REUSEADDR: share the port with all that said so; the newest of those that fit gets a datagram."""
-        return self._reuse_address
-
-    @reuse_address.setter
-    def reuse_address(self, value: bool) -> None:
-        self._reuse_address = value
-        if self.binding is not None:
-            self.binding.is_reuse_address = value
-
-    @property
-    def reuse_port(self) -> bool:
-        """SO_REUSEPORT: share the port with all that said so; a flow stays with one of them."""
-        return self._reuse_port
-
-    @reuse_port.setter
-    def reuse_port(self, value: bool) -> None:
-        self._reuse_port = value
-        if self.binding is not None:
-            self.binding.is_reuse_port = value
-
-    @property
-    def v6only(self) -> bool:
-        """IPV6_V6ONLY: no IPv4 through mapped addresses. EINVAL once the socket is bound."""
-        return self._v6only
-
-    @v6only.setter
-    def v6only(self, value: bool) -> None:
-        if self.binding is not None:
-            raise os_error(errno.EINVAL, "invalid argument: IPV6_V6ONLY can't change once the socket is bound")
-        self._v6only = value
-
-    @property
-    def receive_buffer_bytes(self) -> int:
-        """SO_RCVBUF: bytes of the queue with its overhead, from 2304 to twice ``rmem_max``."""
-        return self._receive_buffer_bytes
-
-    @receive_buffer_bytes.setter
-    def receive_buffer_bytes(self, value: int) -> None:
-        self._receive_buffer_bytes = max(2304, min(value, 2 * self.udp.context.config.rmem_max))
+        self._pending: Pending | None = None
+        """A datagram that MSG_MORE or UDP_CORK holds back."""
 
     # --- calls
 
@@ -292,7 +228,7 @@ class DatagramSocket(Descriptor):
         end = read_sockaddr(self.family, address, "connect")
         self._check_family(end)
         remote = end.address if end.address else self._loopback(end.is_v4)
-        path = self._path_to(remote, end.scope)
+        path = self._path_to(remote, self.local, end.scope)
         self._check_broadcast(path, remote)
         if self.binding is None:
             self._bind(ANY, 0)
@@ -309,25 +245,62 @@ class DatagramSocket(Descriptor):
 
     def send(self, data: bytes, flags: i64, now_ns: i64) -> int:
         """Send to the connected remote end. EDESTADDRREQ when there is none."""
-        if not self.remote:
-            raise os_error(errno.EDESTADDRREQ, "destination address required: the socket is not connected")
-        return self._send(data, self.remote, self.remote_port, self.scope, flags, now_ns)
+        return self.sendmsg(data, None, flags, None, now_ns)
 
     def sendto(self, data: bytes, address: object, flags: i64, now_ns: i64) -> int:
         """Send one datagram. EMSGSIZE when it is longer than UDP allows, ENETUNREACH, EACCES for a broadcast."""
-        end = read_sockaddr(self.family, address, "sendto")
-        if end.port == 0:
-            raise os_error(errno.EINVAL, "invalid argument: sendto: port 0 can't be sent to")
-        self._check_family(end)
-        remote = end.address if end.address else self._loopback(end.is_v4)
-        return self._send(data, remote, end.port, end.scope, flags, now_ns)
+        return self.sendmsg(data, address, flags, None, now_ns)
+
+    def sendmsg(self, data: bytes, address: object | None, flags: i64, items: list[Ancillary] | None,
+                now_ns: i64) -> int:
+        """Send one datagram, to ``address`` or the connected end, with ancillary data that holds for it alone.
+
+        With MSG_MORE or UDP_CORK it is held back, and what is sent next becomes a part of it.
+        """
+        if (flags & MSG_OOB) != 0:
+            raise os_error(errno.EOPNOTSUPP, "operation not supported: UDP has no urgent data")
+        if address is None:
+            if not self.remote:
+                raise os_error(errno.EDESTADDRREQ, "destination address required: the socket is not connected")
+            remote, port, scope = self.remote, self.remote_port, self.scope
+        else:
+            end = read_sockaddr(self.family, address, "sendto")
+            if end.port == 0:
+                raise os_error(errno.EINVAL, "invalid argument: sendto: port 0 can't be sent to")
+            self._check_family(end)
+            remote, port, scope = end.address if end.address else self._loopback(end.is_v4), end.port, end.scope
+        pending = self._pending
+        if pending is None:
+            control: SendControl | None = None
+            if items:
+                control = SendControl()
+                control.read(items, len(remote) == 4)
+            if (flags & MSG_MORE) == 0 and not self.is_corked:
+                return self._send(data, remote, port, scope, control, now_ns)
+            pending = Pending(remote, port, scope, control)
+        return self._append(pending, data, (flags & MSG_MORE) != 0 or self.is_corked, now_ns)
+
+    def set_cork(self, is_on: bool, now_ns: i64) -> None:
+        """Switch UDP_CORK; off, what was held back goes."""
+        self.is_corked = is_on
+        if not is_on and self._pending is not None:
+            self._append(self._pending, b"", False, now_ns)
 
     def recvfrom(self, size: i64, flags: i64, now_ns: i64) -> tuple[bytes, SockAddr, int]:
         """Take the oldest datagram: text cut to ``size``, its sender, MSG_TRUNC where it was cut. EAGAIN: none came.
 
         With MSG_TRUNC in ``flags`` the text comes whole, so that its length can be told.
         """
-        _check_flags(flags, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT)
+        text, address, result_flags, _ = self.recvmsg(size, flags, now_ns)
+        return text, address, result_flags
+
+    def recvmsg(self, size: i64, flags: i64, now_ns: i64) -> tuple[bytes, SockAddr, int, list[Ancillary]]:
+        """Take the oldest datagram as ``recvfrom``, with the ancillary data that the socket wants.
+
+        With MSG_ERRQUEUE: the oldest error that IP_RECVERR kept, with what is left of the datagram and whom it was to.
+        """
+        if (flags & MSG_ERRQUEUE) != 0:
+            return self._take_queued_error(size)
         received = self.receive((flags & MSG_PEEK) != 0)
         text = received.text
         result_flags: i64 = 0
@@ -336,7 +309,26 @@ class DatagramSocket(Descriptor):
             if (flags & MSG_TRUNC) == 0:
                 text = text[:size]
         scope = received.scope if is_scoped(received.source) else 0
-        return text, write_sockaddr(self.family, received.source, received.source_port, scope), result_flags
+        items = describe_arrival(
+            self.wanted, received.destination, received.scope, received.ttl, received.tos, self.family == AF_INET6)
+        return text, write_sockaddr(self.family, received.source, received.source_port, scope), result_flags, items
+
+    def _take_queued_error(self, size: i64) -> tuple[bytes, SockAddr, int, list[Ancillary]]:
+        if not self.errors:
+            raise os_error(errno.EAGAIN, "resource temporarily unavailable: no error is queued")
+        queued = self.errors.popleft()
+        quoted = queued.error.quoted
+        text = queued.text()
+        result_flags: i64 = MSG_ERRQUEUE
+        if len(text) > size:
+            text = text[:size]
+            result_flags |= MSG_TRUNC
+        if self.errors:
+            self.error = self.errors[0].number
+        elif self.error == queued.number:
+            self.error, self.error_text = 0, ""
+        address = write_sockaddr(self.family, quoted.dst, quoted.dport, 0)
+        return text, address, result_flags, [queued.ancillary(self.scope)]
 
     def receive(self, is_peek: bool) -> Received:
         """Take (or look at) the oldest datagram with all that is known of it. The pending error, or EAGAIN."""
@@ -369,12 +361,14 @@ class DatagramSocket(Descriptor):
             self.binding = None
         self.queue.clear()
         self.queue_bytes = 0
+        self.errors.clear()
+        self._pending = None
         self.udp.files.release(self)
 
     def readiness(self) -> i64:
         """POLL bits that hold now (Linux's ``datagram_poll``)."""
         bits: i64 = 0
-        if self.error != 0:
+        if self.error != 0 or self.errors:
             bits |= POLLERR
         if self.is_read_shutdown:
             bits |= POLLRDHUP | POLLIN
@@ -492,8 +486,8 @@ class DatagramSocket(Descriptor):
         """What Linux makes of a wildcard as destination: this host."""
         return b"\x7f\0\0\x01" if is_v4 else b"\0" * 15 + b"\x01"
 
-    def _path_to(self, remote: bytes, scope: i64) -> Path:
-        path = self.udp.paths.find_from(remote, self.local, scope)
+    def _path_to(self, remote: bytes, source: bytes, scope: i64) -> Path:
+        path = self.udp.paths.find_from(remote, source, scope)
         if path is None or not path.source:
             self._count_no_route(len(remote) == 4)
             raise os_error(errno.ENETUNREACH, f"network is unreachable: no route to {endpoint_text(remote, 0)[:-2]}")
@@ -503,30 +497,69 @@ class DatagramSocket(Descriptor):
         if (path.is_broadcast or remote == b"\xff\xff\xff\xff") and not self.broadcast:
             raise os_error(errno.EACCES, "permission denied: SO_BROADCAST is not set and the address is a broadcast")
 
-    def _send(self, data: bytes, remote: bytes, port: i64, scope: i64, flags: i64, now_ns: i64) -> int:
-        _check_flags(flags, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE)
-        context = self.udp.context
-        context.now_ns = now_ns
+    def _append(self, pending: Pending, data: bytes, is_more: bool, now_ns: i64) -> int:
+        """Add to a datagram that is being put together, and send it unless more is to come."""
+        size: i64 = pending.size + len(data)
+        try:
+            self._check_sending(size, len(pending.remote) == 4)
+        except OSError:
+            self._pending = None
+            raise
+        if is_more:
+            pending.parts.append(data)
+            pending.size = size
+            self._pending = pending
+            return len(data)
+        self._pending = None
+        self._send(b"".join(pending.parts) + data, pending.remote, pending.port, pending.scope, pending.control, now_ns)
+        return len(data)
+
+    def _check_control(self, control: SendControl) -> None:
+        """Raise ENODEV or, as Linux, ENETUNREACH or EINVAL for an interface or a source that this host has not."""
+        paths = self.udp.paths
+        if control.scope >= len(paths.interfaces):
+            raise os_error(errno.ENODEV, f"no such device: this host has no interface {control.scope}")
+        if control.source and not paths.is_local(control.source):
+            number = errno.ENETUNREACH if len(control.source) == 4 else errno.EINVAL
+            text = f"{endpoint_text(control.source, 0)[:-2]} is not an address of this host to send from"
+            raise os_error(number, f"network is unreachable: {text}" if number == errno.ENETUNREACH else
+                           f"invalid argument: {text}")
+
+    def _check_sending(self, size: i64, is_v4: bool) -> None:
+        """Raise what keeps a datagram of that size from being sent now."""
         self._raise_error()
         if self.is_write_shutdown:
             raise os_error(errno.EPIPE, "broken pipe: the socket is shut down for writing")
-        is_v4 = len(remote) == 4
         size_max: i64 = _V4_TEXT_BYTES_MAX if is_v4 else _V6_TEXT_BYTES_MAX
-        if len(data) > size_max:
-            raise os_error(errno.EMSGSIZE, f"message too long: {len(data)} bytes, and a datagram carries {size_max}")
-        path = self._path_to(remote, scope)
+        if size > size_max:
+            raise os_error(errno.EMSGSIZE, f"message too long: {size} bytes, and a datagram carries {size_max}")
+
+    def _send(self, data: bytes, remote: bytes, port: i64, scope: i64, control: SendControl | None, now_ns: i64) -> int:
+        context = self.udp.context
+        context.now_ns = now_ns
+        is_v4 = len(remote) == 4
+        self._check_sending(len(data), is_v4)
+        source = self.local
+        ttl = self.ttl if not is_multicast(remote) else 1
+        tos = self.tos
+        if control is not None:
+            ttl = control.ttl if control.ttl >= 0 else ttl
+            tos = control.tos if control.tos >= 0 else tos
+            scope = control.scope if control.scope > 0 else scope
+            source = control.source if control.source else source
+            self._check_control(control)
+        path = self._path_to(remote, source, scope)
         self._check_broadcast(path, remote)
         if self.binding is None:
             self._bind(ANY, 0)
-        source = self.local if self.local else path.source
+        source = source if source else path.source
         size: i64 = len(data) + (28 if is_v4 else 48)
         # Linux's IP_PMTUDISC_WANT: DF where it fits the path, so that routers report; fragments where it doesn't.
         has_df = size <= path.mtu and self.udp.paths.forbids_cutting(path)
         ident: i64 = 0
         if is_v4 and not has_df and not path.is_local:
             ident = self.udp.output.ident_for(source, remote, 0xFFFF)
-        ttl = self.ttl if not is_multicast(remote) else 1
-        packet = wire_udp.emit_packet(self.local_port, port, data, source, remote, ttl, self.tos, ident, has_df, 0)
+        packet = wire_udp.emit_packet(self.local_port, port, data, source, remote, ttl, tos, ident, has_df, 0)
         if is_v4:
             context.counters.UdpOutDatagrams += 1
         else:
@@ -544,11 +577,6 @@ class DatagramSocket(Descriptor):
             self.udp.context.counters.IpOutNoRoutes += 1
         else:
             self.udp.context.counters.Ip6OutNoRoutes += 1
-
-
-def _check_flags(flags: i64, allowed: i64) -> None:
-    if (flags & ~allowed) != 0:
-        raise os_error(errno.EOPNOTSUPP, f"operation not supported: flags {int(flags & ~allowed):#x} on a UDP socket")
 
 
 def is_scoped(address: bytes) -> bool:

@@ -12,7 +12,7 @@ import socket as os_socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from estab.abi import MSG_DONTWAIT
+from estab.abi import MSG_DONTWAIT, POLLIN, POLLOUT
 from estab.errors import os_error
 from estab.host.stream import StreamSocket
 from estab.host.udp import DatagramSocket
@@ -25,14 +25,15 @@ from estab.units import SECOND
 if TYPE_CHECKING:
     from estab.sockets.kernel import Kernel
 
-__all__ = ["Blocking", "File", "HostSocket"]
+__all__ = ["BY_TIMEOUT", "Blocking", "File", "HostSocket"]
 
 T = TypeVar("T")
 
 HostSocket = StreamSocket | DatagramSocket
 """The host's side of a socket."""
 POLL_WEIGHT: Final = 100
-_BY_TIMEOUT: Final = -1
+BY_TIMEOUT: Final = -1
+"""Stands for the deadline that follows from the socket's timeout, once the call has to wait."""
 
 
 class File:
@@ -117,7 +118,7 @@ class Blocking(os_socket.socket):
                 self._follow()
 
     def _attempt(self, attempt: Callable[[int], T], bits: int, name: str, flags: int = 0,
-                 deadline_ns: int | None = _BY_TIMEOUT) -> T:
+                 deadline_ns: int | None = BY_TIMEOUT) -> T:
         """Try, and wait for POLL ``bits`` and try again while the host says EAGAIN.
 
         ``TimeoutError`` past the deadline.
@@ -135,10 +136,10 @@ class Blocking(os_socket.socket):
                     kernel.flush()
                     self._follow()
                     return result
-                if deadline_ns == _BY_TIMEOUT:
-                    deadline_ns = self._deadline()
+                if deadline_ns == BY_TIMEOUT:
+                    deadline_ns = self._deadline(bits)
                 if not self._wait(bits, name, deadline_ns):
-                    raise TimeoutError("timed out")
+                    raise self._late(name)
                 self.descriptor  # noqa: B018 - raises EBADF where another program closed it meanwhile
 
     def _wait(self, bits: int, name: str, deadline_ns: int | None) -> bool:
@@ -160,10 +161,25 @@ class Blocking(os_socket.socket):
         finally:
             calls.resumed(kernel, host.fd, number)
 
-    def _deadline(self) -> int | None:
-        """Give the time by which a call that starts now must be over."""
+    def _deadline(self, bits: int = POLLIN) -> int | None:
+        """Give the time by which a call that starts now and waits for ``bits`` must be over.
+
+        SO_RCVTIMEO and SO_SNDTIMEO count where there is no timeout of Python's, whose sockets wait by ``poll``.
+        """
         timeout = self._timeout
-        return None if timeout is None else self.kernel.now_ns() + math.ceil(timeout * SECOND)
+        if timeout is not None:
+            return self.kernel.now_ns() + math.ceil(timeout * SECOND)
+        host = self.descriptor
+        limit_ns = host.send_timeout_ns if bits & POLLOUT else host.receive_timeout_ns
+        return self.kernel.now_ns() + limit_ns if limit_ns else None
+
+    def _late(self, name: str) -> OSError:
+        """Give what a call raises whose time is over."""
+        if self._timeout is not None:
+            return TimeoutError("timed out")
+        option = "SO_SNDTIMEO" if name.startswith("send") else "SO_RCVTIMEO"
+        return os_error(errno.EAGAIN, f"resource temporarily unavailable: {option} is over for {name}() on "
+                        f"{describe(self.descriptor)}")
 
     def _follow(self) -> None:
         if self._file is not None and self._file.doorbells:

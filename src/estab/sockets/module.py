@@ -39,6 +39,11 @@ from estab.sockets import stand_ins, threads, tls
 from estab.sockets.kernel import activated, current
 from estab.sockets.socket import Socket
 
+try:
+    import fcntl
+except ImportError:  # where the system has none
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from estab.sockets.kernel import Kernel
 
@@ -136,6 +141,11 @@ def _dispatch(original: Any, stand_in: stand_ins.StandIn, only_virtual: bool) ->
     return dispatch
 
 
+def _behind(stand_in: stand_ins.StandIn, original: Any, kernel: Kernel, *args: Any, **kwargs: Any) -> Any:
+    """Call a stand-in that leaves the operating system's own descriptors to the original."""
+    return stand_in(kernel, original, *args, **kwargs)
+
+
 @functools.cache
 def _functions() -> tuple[_Patch, ...]:
     """Every function that is replaced where it lives and wherever it was taken to."""
@@ -151,6 +161,10 @@ def _functions() -> tuple[_Patch, ...]:
     add(select, stand_ins.select_stand_ins(), False)
     add(time, stand_ins.time_stand_ins(), True)
     add(os, {"urandom": stand_ins.urandom}, True)
+    for owner, name, stand_in in ((fcntl, "ioctl", stand_ins.ioctl), (os, "sendfile", stand_ins.sendfile)):
+        original = getattr(owner, name, None)
+        if original is not None:
+            add(owner, {name: functools.partial(_behind, stand_in, original)}, False)
     add(random, {"_urandom": stand_ins.urandom}, True)
     add(random, stand_ins.entropy_stand_ins(), True)
     add(threading, threads.lock_stand_ins(), True)

@@ -94,12 +94,15 @@ def getnameinfo(kernel: Kernel, sockaddr: Any, flags: int = 0) -> tuple[str, str
     if len(sockaddr) > 2 and not 0 <= sockaddr[2] <= 0xFFFFF:
         raise OverflowError("getnameinfo(): flowinfo must be 0-1048575.")
     scope = sockaddr[3] if len(sockaddr) > 3 else 0
-    if scope and 0 < scope < len(kernel.host.interfaces) and "%" not in host:
-        host = f"{host}%{kernel.host.interfaces[scope].name}"
+    text, mark, zone = host.partition("%")
     try:
-        address = parse_address(host.partition("%")[0])
+        address = parse_address(text)
     except ValueError:
         raise os_socket.gaierror(os_socket.EAI_NONAME, f"Name or service not known: {host!r} is not numeric") from None
+    if scope and not zone:
+        is_known = 0 < scope < len(kernel.host.interfaces)
+        mark, zone = "%", kernel.host.interfaces[scope].name if is_known else str(scope)
+    host = f"{format_address(address)}{mark}{zone}"
     names = [] if flags & os_socket.NI_NUMERICHOST else kernel.reverse(address)
     if not names and flags & os_socket.NI_NAMEREQD:
         raise os_socket.gaierror(os_socket.EAI_NONAME, f"Name or service not known: {host} has no name on this network")

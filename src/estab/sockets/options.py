@@ -14,12 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from estab.abi import LISTEN, SOCK_DGRAM, SOCK_STREAM
+from estab.abi import AF_INET6, LISTEN, SOCK_DGRAM, SOCK_STREAM
 from estab.errors import os_error
+from estab.host import ancillary
 from estab.host.stream import StreamSocket
 from estab.host.udp import DatagramSocket
 from estab.sockets.tcp_info import pack_tcp_info
-from estab.units import MS, SECOND
+from estab.units import MS, NEVER, SECOND, US
 
 __all__ = ["get_option", "option_name", "set_option"]
 
@@ -27,6 +28,7 @@ Socket = StreamSocket | DatagramSocket
 
 _INT: Final = struct.Struct("i")
 _LINGER: Final = struct.Struct("ii")
+_TIMEVAL: Final = struct.Struct("ll")
 _BOTH: Final = (SOCK_STREAM, SOCK_DGRAM)
 _STREAM: Final = (SOCK_STREAM,)
 _DGRAM: Final = (SOCK_DGRAM,)
@@ -50,8 +52,8 @@ def get_option(socket: Socket, level: int, name: int, now_ns: int) -> int | byte
 def set_option(socket: Socket, level: int, name: int, value: int | bytes, now_ns: int) -> None:
     """Set an option. ENOPROTOOPT where it can't be set; EINVAL where the value is too short or makes no sense."""
     option = _find(socket, level, name)
-    if option.set_bytes is not None and not isinstance(value, int):
-        option.set_bytes(socket, value)
+    if option.set_bytes is not None:
+        option.set_bytes(socket, value.to_bytes(4, sys.byteorder, signed=True) if isinstance(value, int) else value)
         return
     if option.set is None:
         raise os_error(errno.ENOPROTOOPT, f"protocol not available: {option_name(level, name)} can't be set")
@@ -71,7 +73,7 @@ def option_name(level: int, name: int) -> str:
 
 def _find(socket: Socket, level: int, name: int) -> _Option:
     option = _OPTIONS.get((level, name))
-    if option is None or socket.kind not in option.kinds:
+    if option is None or socket.kind not in option.kinds or (level == s.IPPROTO_IPV6 and socket.family != AF_INET6):
         raise os_error(errno.ENOPROTOOPT, f"protocol not available: no option {option_name(level, name)} here")
     return option
 
@@ -152,6 +154,34 @@ def _set_tos(socket: Any, value: int, now_ns: int) -> None:
     socket.tos = value & 0xFF
 
 
+def _wanted(bit: int) -> _Option:
+    """An option that asks for ancillary data. TCP sockets take it and have nothing to tell, as on Linux."""
+
+    def set_wanted(socket: Any, value: int, now_ns: int) -> None:
+        socket.wanted = socket.wanted | bit if value else socket.wanted & ~bit
+
+    return _Option(_BOTH, lambda socket, now_ns: int(socket.wanted & bit != 0), set_wanted)
+
+
+def _timeout(attribute: str) -> _Option:
+    """SO_RCVTIMEO and SO_SNDTIMEO: a ``struct timeval``, 0 being for ever."""
+
+    def get_timeout(socket: Any, now_ns: int) -> bytes:
+        return _TIMEVAL.pack(*divmod(getattr(socket, attribute) // US, SECOND // US))
+
+    def set_timeout(socket: Any, value: bytes) -> None:
+        if len(value) < _TIMEVAL.size:
+            raise os_error(errno.EINVAL, f"invalid argument: a timeout is a struct timeval, not {len(value)} bytes")
+        seconds, microseconds = _TIMEVAL.unpack_from(value)
+        if not 0 <= microseconds < SECOND // US:
+            raise os_error(errno.EDOM, f"numerical argument out of domain: {microseconds} is no part of a second in µs")
+        # A negative time is none at all, as on Linux; one so long that it can't be counted is for ever.
+        limit_ns = seconds * SECOND + microseconds * US if seconds >= 0 else 1
+        setattr(socket, attribute, limit_ns if limit_ns < NEVER else 0)
+
+    return _Option(_BOTH, get_timeout, None, set_timeout)
+
+
 _TOS: Final = _Option(_BOTH, lambda socket, now_ns: int(socket.tos), _set_tos)
 _SOCKET: Final = {
     "SO_REUSEADDR": _flag("reuse_address"),
@@ -171,6 +201,8 @@ _SOCKET: Final = {
     "SO_PROTOCOL": _Option(_BOTH, lambda socket, now_ns: s.IPPROTO_TCP if _is_stream(socket) else s.IPPROTO_UDP),
     "SO_ACCEPTCONN": _Option(_BOTH, lambda socket, now_ns: int(_is_stream(socket) and socket.state == LISTEN)),
     "SO_DONTROUTE": _constant(0),
+    "SO_RCVTIMEO": _timeout("receive_timeout_ns"),
+    "SO_SNDTIMEO": _timeout("send_timeout_ns"),
 }
 _TCP: Final = {
     "TCP_NODELAY": _flag("nodelay", _STREAM),
@@ -185,13 +217,26 @@ _TCP: Final = {
     "TCP_CONGESTION": _Option(_STREAM, _get_congestion, None, _set_congestion),
     "TCP_INFO": _Option(_STREAM, lambda socket, now_ns: pack_tcp_info(socket.info(now_ns), socket.state)),
 }
-_IP: Final = {"IP_TTL": _hops(64), "IP_TOS": _TOS, "IP_MTU": _Option(_BOTH, _get_mtu)}
+_IP: Final = {
+    "IP_TTL": _hops(64), "IP_TOS": _TOS, "IP_MTU": _Option(_BOTH, _get_mtu),
+    "IP_PKTINFO": _wanted(ancillary.WANTS_PKTINFO), "IP_RECVTTL": _wanted(ancillary.WANTS_TTL),
+    "IP_RECVTOS": _wanted(ancillary.WANTS_TOS), "IP_RECVERR": _flag("keeps_errors", _DGRAM),
+}
 _IPV6: Final = {
     "IPV6_V6ONLY": _flag("v6only"), "IPV6_UNICAST_HOPS": _hops(64), "IPV6_TCLASS": _TOS,
     "IPV6_MTU": _Option(_BOTH, _get_mtu),
+    "IPV6_RECVPKTINFO": _wanted(ancillary.WANTS_PKTINFO6), "IPV6_RECVHOPLIMIT": _wanted(ancillary.WANTS_HOPLIMIT),
+    "IPV6_RECVTCLASS": _wanted(ancillary.WANTS_TCLASS), "IPV6_RECVERR": _flag("keeps_errors", _DGRAM),
+}
+_UDP: Final = {
+    "UDP_CORK": _Option(_DGRAM, lambda socket, now_ns: int(socket.is_corked),
+                        lambda socket, value, now_ns: socket.set_cork(value != 0, now_ns)),
 }
 # Linux numbers of names that some versions of Python leave out.
-_NUMBERS: Final = {"IP_MTU": 14, "IPV6_MTU": 24, "SO_DOMAIN": 39, "SO_PROTOCOL": 38, "SO_REUSEPORT": 15}
+_NUMBERS: Final = {
+    "IP_MTU": 14, "IPV6_MTU": 24, "SO_DOMAIN": 39, "SO_PROTOCOL": 38, "SO_REUSEPORT": 15,
+    "IP_PKTINFO": 8, "IP_RECVERR": 11, "IP_RECVTTL": 12, "IP_RECVTOS": 13, "IPV6_RECVERR": 25, "UDP_CORK": 1,
+}
 
 
 def _table() -> tuple[dict[tuple[int, int], _Option], dict[tuple[int, int], str]]:
@@ -199,7 +244,7 @@ def _table() -> tuple[dict[tuple[int, int], _Option], dict[tuple[int, int], str]
     names: dict[tuple[int, int], str] = {}
     for level, level_name, group in (
         (s.SOL_SOCKET, "SOL_SOCKET", _SOCKET), (s.IPPROTO_TCP, "IPPROTO_TCP", _TCP), (s.IPPROTO_IP, "IPPROTO_IP", _IP),
-        (s.IPPROTO_IPV6, "IPPROTO_IPV6", _IPV6),
+        (s.IPPROTO_IPV6, "IPPROTO_IPV6", _IPV6), (s.IPPROTO_UDP, "IPPROTO_UDP", _UDP),
     ):
         for name, option in group.items():
             number = getattr(s, name, _NUMBERS.get(name))

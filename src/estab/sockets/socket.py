@@ -24,6 +24,7 @@ from estab.sockets.addresses import numeric
 from estab.sockets.blocking import File, HostSocket
 from estab.sockets.calls import told, told_option
 from estab.sockets.doorbell import Doorbell
+from estab.sockets.ioctl import ask
 from estab.sockets.kernel import Wait, current
 from estab.sockets.options import get_option, set_option
 from estab.sockets.poll import describe, is_closed
@@ -221,8 +222,8 @@ class Socket(Transfer):
             failure = self._try_connect(host, target)
             if failure is None or failure.errno != errno.EINPROGRESS or self._timeout == 0.0:
                 return failure
-            if not self._wait(WRITE, "connect", self._deadline()):
-                return TimeoutError("timed out")
+            if not self._wait(WRITE, "connect", self._deadline(WRITE)):
+                return failure if self._timeout is None else TimeoutError("timed out")
             return self._try_connect(self.descriptor, target)
 
     def _try_connect(self, host: HostSocket, target: Any) -> OSError | None:
@@ -241,6 +242,12 @@ class Socket(Transfer):
         if not isinstance(host, StreamSocket):
             raise os_error(errno.EOPNOTSUPP, f"operation not supported: {name} on a UDP socket")
         return host
+
+    def _stream_or_none(self, name: str) -> StreamSocket | None:
+        """Give the host's side for an attribute, ``None`` once closed. Whoever walks over attributes expects that."""
+        if self._kind == os_socket.SOCK_DGRAM:
+            raise AttributeError(f"a UDP socket has no {name}")
+        return None if self.fd < 0 else self._stream(name)
 
     # --- closing
 
@@ -277,6 +284,9 @@ class Socket(Transfer):
             if doorbell is not None and doorbell in file.doorbells:
                 file.doorbells.remove(doorbell)
                 self.kernel.by_number.pop(doorbell.number, None)
+                left = self.kernel.detached.pop(doorbell.number, None)
+                if left is not None:
+                    left._file = left._doorbell = None
                 doorbell.close()
         return file
 
@@ -356,17 +366,27 @@ class Socket(Transfer):
         """Give the peer's address, or raise ENOTCONN."""
         return self.descriptor.getpeername()
 
+    def ioctl(self, request: int, /) -> int:
+        """Answer SIOCINQ (FIONREAD), SIOCOUTQ (TIOCOUTQ), SIOCOUTQNSD or SIOCATMARK, as the call of that name does.
+
+        EINVAL on a listener, ENOTTY for anything else.
+        """
+        host = self.descriptor
+        return self._call(lambda now_ns: ask(host, request))
+
     # --- beyond the standard
 
     @property
     def state(self) -> State:
-        """TCP's state; ``str()`` of it is as RFC 9293 writes it."""
-        return State(self._stream("state").state)
+        """TCP's state; ``str()`` of it is as RFC 9293 writes it. A UDP socket has no such attribute."""
+        host = self._stream_or_none("state")
+        return State(CLOSED if host is None else host.state)
 
     @property
     def unacked(self) -> int:
-        """Bytes that were written and that the peer has not acknowledged (SIOCOUTQ)."""
-        return self._stream("unacked").outq_bytes
+        """Bytes that were written and that the peer has not acknowledged (SIOCOUTQ). A UDP socket has no such thing."""
+        host = self._stream_or_none("unacked")
+        return 0 if host is None else host.outq_bytes
 
     def info(self) -> Info:
         """Give what TCP_INFO tells, as named fields."""

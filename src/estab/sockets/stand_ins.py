@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from estab.errors import os_error
 from estab.sockets import names
+from estab.sockets.ioctl import ioctl as answer_ioctl
 from estab.sockets.poll import Epoll, Poll, select
 from estab.sockets.socket import Socket
 from estab.units import SECOND
@@ -27,11 +28,14 @@ from estab.units import SECOND
 if TYPE_CHECKING:
     from estab.sockets.kernel import Kernel
 
-__all__ = ["StandIn", "entropy_stand_ins", "select_stand_ins", "socket_stand_ins", "time_stand_ins"]
+__all__ = [
+    "StandIn", "entropy_stand_ins", "ioctl", "select_stand_ins", "sendfile", "socket_stand_ins", "time_stand_ins",
+]
 
 StandIn = Callable[..., Any]
 
 _POLL_WEIGHT: Final = 100
+_SENDFILE_BYTES: Final = 262_144
 _gmtime: Final = os_time.gmtime
 _localtime: Final = os_time.localtime
 _strftime: Final = os_time.strftime
@@ -124,6 +128,30 @@ def socket_stand_ins() -> dict[str, StandIn]:
         "socketpair": _socketpair, "fromfd": _fromfd, "dup": _dup, "close": _close, "if_nameindex": _if_nameindex,
         "if_nametoindex": _if_nametoindex, "if_indextoname": _if_indextoname,
     }
+
+
+def ioctl(kernel: Kernel, original: StandIn, fd: Any, request: int, arg: Any = 0, mutate_flag: bool = True, /) -> Any:
+    """Stand in for ``fcntl.ioctl``: a host's sockets answer themselves."""
+    found = kernel.by_number.get(fd if isinstance(fd, int) else fd.fileno())
+    if found is None:
+        return original(fd, request, arg, mutate_flag)
+    return answer_ioctl(found.descriptor, request, arg, mutate_flag)
+
+
+def sendfile(kernel: Kernel, original: StandIn, out_fd: Any, in_fd: Any, offset: int | None, count: int,
+             *args: Any, **kwargs: Any) -> int:
+    """Stand in for ``os.sendfile``: into a host's socket, as much of a file as there is room for."""
+    found = kernel.by_number.get(out_fd)
+    if found is None:
+        return int(original(out_fd, in_fd, offset, count, *args, **kwargs))
+    size = min(_index(count), _SENDFILE_BYTES)
+    data = os.read(in_fd, size) if offset is None else os.pread(in_fd, size, offset)
+    if not data:
+        return 0
+    sent = found.send(data)
+    if offset is None:
+        os.lseek(in_fd, sent - len(data), os.SEEK_CUR)
+    return sent
 
 
 # --- select

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket as os_socket
 from collections.abc import Iterable
 from operator import index
 from typing import Any, Final, NoReturn
 
-from estab.abi import MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC, MSG_WAITALL, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP
+from estab.abi import (
+    MSG_DONTWAIT,
+    MSG_ERRQUEUE,
+    MSG_PEEK,
+    MSG_TRUNC,
+    MSG_WAITALL,
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLOUT,
+    POLLRDHUP,
+)
 from estab.errors import os_error
+from estab.host.ancillary import Ancillary, read_stream_control
 from estab.host.sockaddr import read_sockaddr
 from estab.host.stream import StreamSocket
 from estab.host.udp import DatagramSocket
 from estab.sockets.addresses import numeric
-from estab.sockets.blocking import Blocking
+from estab.sockets.ancillary import fit, read_items
+from estab.sockets.blocking import BY_TIMEOUT, Blocking
 from estab.sockets.calls import told
 
 __all__ = ["READ", "WRITE", "Transfer"]
@@ -22,6 +36,7 @@ __all__ = ["READ", "WRITE", "Transfer"]
 READ: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
 WRITE: Final = POLLOUT | POLLHUP | POLLERR
 _ENDED: Final = POLLRDHUP | POLLHUP | POLLERR
+_SEND_WEIGHT: Final = 10
 _CHUNK_BYTES: Final = 262_144
 """What is handed to the host at once of a longer buffer."""
 
@@ -39,7 +54,7 @@ class Transfer(Blocking):
     @told
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive, and say from whom (``None`` with TCP)."""
-        data, address, _ = self._recv(bufsize, flags, "recvfrom")
+        data, address, _, _ = self._recv(bufsize, flags, "recvfrom")
         return data, address
 
     @told
@@ -54,56 +69,67 @@ class Transfer(Blocking):
 
     @told
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
-        """Receive with flags and from whom. There is no ancillary data."""
-        if ancbufsize < 0:
-            raise ValueError("invalid ancillary data buffer length")
-        data, address, result_flags = self._recv(bufsize, flags, "recvmsg")
-        return data, [], result_flags, address
+        """Receive with ancillary data of up to ``ancbufsize`` bytes, flags, and from whom.
+
+        What there is to tell beside a datagram: see ``host.ancillary``. TCP has nothing.
+        """
+        _check_ancillary_size(ancbufsize)
+        data, address, result_flags, items = self._recv(bufsize, flags, "recvmsg")
+        found, cut = fit(items, ancbufsize)
+        return data, found, result_flags | cut, address
 
     @told
     def recvmsg_into(
         self, buffers: Iterable[Any], ancbufsize: int = 0, flags: int = 0, /,
     ) -> tuple[int, list[Any], int, Any]:
-        """Receive into several buffers, one after the other. There is no ancillary data."""
+        """Receive as ``recvmsg`` into several buffers, one after the other."""
         views = [_writable(buffer, "recvmsg_into") for buffer in buffers]
-        if ancbufsize < 0:
-            raise ValueError("invalid ancillary data buffer length")
-        data, address, result_flags = self._recv(sum(map(len, views)), flags, "recvmsg_into")
+        _check_ancillary_size(ancbufsize)
+        data, address, result_flags, items = self._recv(sum(map(len, views)), flags, "recvmsg_into")
+        found, cut = fit(items, ancbufsize)
         at = 0
         for view in views:
             part = data[at : at + len(view)]
             view[: len(part)] = part
             at += len(part)
-        return len(data), [], result_flags, address
+        return len(data), found, result_flags | cut, address
 
-    def _recv(self, size: int, flags: int, name: str) -> tuple[bytes, Any, int]:
-        """Receive: the bytes, the sender's address, and flags of the result."""
+    def _recv(self, size: int, flags: int, name: str) -> tuple[bytes, Any, int, list[Ancillary]]:
+        """Receive: the bytes, the sender's address, flags of the result and all ancillary data."""
         if size < 0:
             raise ValueError(f"negative buffersize in {name}")
         host = self.descriptor
+        if flags & MSG_ERRQUEUE:
+            flags |= MSG_DONTWAIT
+        may_wait = self._timeout is None and not flags & MSG_DONTWAIT
         if isinstance(host, DatagramSocket):
-            return self._attempt(lambda now_ns: host.recvfrom(size, flags, now_ns), READ, name, flags)
-        if flags & MSG_WAITALL:
-            return self._recv_all(host, size, flags, name), None, 0
-        return self._attempt(lambda now_ns: host.recv(size, flags, now_ns), READ, name, flags), None, 0
+            return self._attempt(lambda now_ns: _receive(host, size, flags, now_ns, may_wait), READ, name, flags)
+        if flags & MSG_ERRQUEUE:
+            raise os_error(errno.EAGAIN, "resource temporarily unavailable: TCP queues no errors")
+        if flags & MSG_WAITALL and may_wait:
+            return self._recv_all(host, size, flags, name), None, 0, []
+        return self._attempt(lambda now_ns: host.recv(size, flags, now_ns), READ, name, flags), None, 0, []
 
     def _recv_all(self, host: StreamSocket, size: int, flags: int, name: str) -> bytes:
-        """Receive until there are ``size`` bytes, the stream ends, or an error or timeout comes after some."""
-        deadline_ns = self._deadline()
+        """Receive until there are ``size`` bytes, the stream ends, or an error or the option's time comes after some.
+
+        An error that comes after some bytes stays for the next call.
+        """
+        deadline_ns = self._deadline(READ)
         if flags & MSG_PEEK:
-            if self._timeout != 0.0 and not flags & MSG_DONTWAIT:
-                self._wait_until(
-                    lambda: host.readable_bytes >= size or host.readiness() & _ENDED != 0, name, deadline_ns)
+            self._wait_until(lambda: host.readable_bytes >= size or host.readiness() & _ENDED != 0, name, deadline_ns)
             return self._attempt(lambda now_ns: host.recv(size, flags, now_ns), READ, name, flags, deadline_ns)
         got = bytearray()
 
         def receive_more(now_ns: int) -> bytes:
+            if got and host.readable_bytes == 0 and host.readiness() & POLLERR:
+                return b""
             return host.recv(size - len(got), flags, now_ns)
 
         while len(got) < size:
             try:
                 part = self._attempt(receive_more, READ, name, flags, deadline_ns)
-            except OSError:
+            except BlockingIOError:
                 if not got:
                     raise
                 break
@@ -119,8 +145,13 @@ class Transfer(Blocking):
             if size > len(view):
                 raise ValueError(f"buffer too small for requested bytes in {name}" if name == "recv_into" else
                                  "nbytes is greater than the length of the buffer")
-            data, address, _ = self._recv(size or len(view), flags & ~MSG_TRUNC, name)
-            view[: len(data)] = data
+            data, address, _, _ = self._recv(size or len(view), flags, name)
+            if not flags & MSG_TRUNC:
+                view[: len(data)] = data
+            elif isinstance(self.descriptor, DatagramSocket):
+                # The whole length is told, also of what did not fit. TCP throws the bytes away.
+                part = data[: size or len(view)]
+                view[: len(part)] = part
             return len(data), address
 
     # --- sending
@@ -129,12 +160,12 @@ class Transfer(Blocking):
     def send(self, data: Any, flags: int = 0, /) -> int:
         """Copy into the send buffer as much as there is room for, waiting for some. Returns how much."""
         with _readable(data) as view:
-            return self._send(view, flags, "send", self._deadline())
+            return self._send(view, flags, "send")
 
     @told
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         """Copy everything into the send buffer, waiting for room. The timeout is for the whole."""
-        deadline_ns = self._deadline()
+        deadline_ns = BY_TIMEOUT if self._timeout is None else self._deadline(WRITE)
         with _readable(data) as view:
             if len(view) == 0 or not isinstance(self.descriptor, StreamSocket):
                 self._send(view, flags, "sendall", deadline_ns)
@@ -157,48 +188,91 @@ class Transfer(Blocking):
     def sendmsg(
         self, buffers: Iterable[Any], ancdata: Iterable[Any] = (), flags: int = 0, address: Any = None, /,
     ) -> int:
-        """Send several buffers as one. Ancillary data is refused."""
-        view = memoryview(b"".join(_readable(buffer) for buffer in buffers))
-        if _check_ancillary(ancdata):
-            raise os_error(errno.EINVAL, "invalid argument: sendmsg: a host of estab takes no ancillary data")
-        if address is not None:
-            return self._sendto(view, index(flags), address, "sendmsg")
-        return self._send(view, index(flags), "sendmsg", self._deadline())
+        """Send several buffers as one, to ``address`` or the connected end.
 
-    def _sendfile_use_sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> NoReturn:
-        """Have ``sendfile`` read and send by itself: the operating system can't."""
-        raise os_socket._GiveupOnSendfile("not a socket of the operating system")  # type: ignore[attr-defined]
+        Ancillary data holds for this datagram alone: TTL, TOS or traffic class, source address and interface.
+        """
+        data = b"".join(_readable(buffer) for buffer in buffers)
+        items, flags, host = read_items(ancdata), index(flags), self.descriptor
+        target = None if address is None else numeric(self.kernel, self._family, address, "sendmsg")
+        if isinstance(host, DatagramSocket):
+            sent = self._call(lambda now_ns: host.sendmsg(data, target, flags, items, now_ns))
+            self.kernel.spin(_SEND_WEIGHT)
+            return sent
+        if target is not None:
+            read_sockaddr(host.family, target, "sendmsg")
+        return self._send(memoryview(data), flags, "sendmsg", BY_TIMEOUT, items)
 
-    def _send(self, view: memoryview, flags: int, name: str, deadline_ns: int | None) -> int:
+    @told
+    def sendmsg_afalg(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise: that is for the kernel's own ciphers, sockets of AF_ALG."""
+        raise OSError("algset is only supported for AF_ALG")
+
+    def _sendfile_use_sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """Send a regular file from ``offset`` on by reading it where it is, whatever its own position."""
+        self._check_sendfile_params(file, offset, count)  # type: ignore[attr-defined]
+        try:
+            number = file.fileno()
+            size = os.fstat(number).st_size
+        except (AttributeError, OSError) as error:  # io.UnsupportedOperation is one
+            raise os_socket._GiveupOnSendfile(error) from None  # type: ignore[attr-defined]
+        if not size:
+            return 0
+        if self._timeout == 0.0:
+            raise ValueError("non-blocking sockets are not supported")
+        sent = 0
+        try:
+            while count is None or sent < count:
+                part = os.pread(number, min(_CHUNK_BYTES, _CHUNK_BYTES if count is None else count - sent),
+                                offset + sent)
+                if not part:
+                    break
+                sent += self._send(memoryview(part), 0, "sendfile")
+            return sent
+        finally:
+            if sent and hasattr(file, "seek"):
+                file.seek(offset + sent)
+
+    def _send(self, view: memoryview, flags: int, name: str, deadline_ns: int | None = BY_TIMEOUT,
+              items: list[Ancillary] | None = None) -> int:
         host = self.descriptor
         if isinstance(host, DatagramSocket):
-            return self._call(lambda now_ns: host.send(bytes(view), flags, now_ns))
-        if len(view) <= _CHUNK_BYTES:
-            data = bytes(view)
-            return self._attempt(lambda now_ns: host.send(data, flags, now_ns), WRITE, name, flags, deadline_ns)
+            sent = self._call(lambda now_ns: host.send(bytes(view), flags, now_ns))
+            self.kernel.spin(_SEND_WEIGHT)
+            return sent
+        if items:
+            read_stream_control(items)
+        # Linux's send() comes back when all is copied, where the socket blocks for ever; else with what fits.
+        is_whole = self._timeout is None and not flags & MSG_DONTWAIT
         at = 0
-        while at < len(view):
+        while True:
             chunk = bytes(view[at : at + _CHUNK_BYTES])
+
+            def send_more(now_ns: int, chunk: bytes = chunk, is_first: bool = at == 0) -> int:
+                # An error that comes after some bytes stays for the next call.
+                return host.send(chunk, flags, now_ns) if is_first or not host.readiness() & POLLERR else 0
+
             try:
                 taken = self._attempt(
-                    lambda now_ns, chunk=chunk: host.send(chunk, flags, now_ns),  # type: ignore[misc]
-                    WRITE, name, flags if at == 0 else flags | MSG_DONTWAIT, deadline_ns)
+                    send_more, WRITE, name, flags if at == 0 or is_whole else flags | MSG_DONTWAIT, deadline_ns)
             except OSError:
                 if at == 0:
                     raise
-                break
+                return at
             at += taken
-            if taken < len(chunk):
-                break
-        return at
+            self.kernel.spin(_SEND_WEIGHT)
+            if at >= len(view) or taken == 0 or (taken < len(chunk) and not is_whole):
+                return at
 
     def _sendto(self, view: memoryview, flags: int, address: Any, name: str) -> int:
         host = self.descriptor
         target = numeric(self.kernel, self._family, address, name)
+        read_sockaddr(host.family, target, name)
         if isinstance(host, StreamSocket):
-            read_sockaddr(host.family, target, name)
-            return self._send(view, flags, name, self._deadline())
-        return self._call(lambda now_ns: host.sendto(bytes(view), target, flags, now_ns))
+            return self._send(view, flags, name)
+        sent = self._call(lambda now_ns: host.sendto(bytes(view), target, flags, now_ns))
+        self.kernel.spin(_SEND_WEIGHT)
+        return sent
 
 
 def _readable(data: Any) -> memoryview:
@@ -217,14 +291,17 @@ def _writable(buffer: Any, name: str) -> memoryview:
     return view
 
 
-def _check_ancillary(ancdata: Iterable[Any]) -> bool:
-    """Check the shape of ancillary data. Tells whether there is any."""
-    is_any = False
-    for item in ancdata:
-        if not isinstance(item, (tuple, list)) or len(item) != 3:
-            raise TypeError("[sendmsg() ancillary data items] must be sequences of 3: level, type, data")
-        index(item[0])
-        index(item[1])
-        _readable(item[2])
-        is_any = True
-    return is_any
+def _check_ancillary_size(size: int) -> None:
+    if not 0 <= size <= 0x7FFFFFFF:
+        raise ValueError("invalid ancillary data buffer length")
+
+
+def _receive(host: DatagramSocket, size: int, flags: int, now_ns: int,
+             may_wait: bool) -> tuple[bytes, Any, int, list[Ancillary]]:
+    """Take a datagram. Where reading is shut down and the call would wait, nothing comes: not even a sender."""
+    try:
+        return host.recvmsg(size, flags, now_ns)
+    except BlockingIOError:
+        if may_wait and host.is_read_shutdown:
+            return b"", None, 0, []
+        raise

@@ -87,6 +87,8 @@ class Quoted:
         self.seq: i64 = -1
         self.ident: i64 = -1
         self.sequence: i64 = -1
+        self.text_at: i64 = -1
+        """Where in the quote a UDP datagram's text begins."""
 
 
 @mypyc_attr(acyclic=True)
@@ -242,6 +244,8 @@ def _read_transport(quoted: Quoted, quote: bytes, index: i64, size: i64) -> None
             quoted.dport = u16(quote, index + 2)
         if protocol == ip.TCP and index + 8 <= size:
             quoted.seq = u32(quote, index + 4)
+        elif protocol == ip.UDP and index + 8 <= size:
+            quoted.text_at = index + 8
     elif index + 8 <= size:
         kind = u8(quote, index)
         is_echo_v4 = protocol == ip.ICMP and kind in (_V4_ECHO, _V4_ECHO_REPLY)

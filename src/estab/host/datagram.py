@@ -1,0 +1,169 @@
+"""What a UDP socket is made of: datagrams that came or are being put together, errors that wait, and its options."""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from struct import Struct
+from typing import Final
+
+from mypy_extensions import i64
+
+from estab.abi import AF_INET, AF_INET6, IP_RECVERR, IPPROTO_IP, IPPROTO_IPV6, IPV6_RECVERR, SOCK_DGRAM
+from estab.errors import os_error
+from estab.host.ancillary import Ancillary, SendControl
+from estab.host.files import Descriptor
+from estab.host.ports import Binding
+from estab.tcp.context import Context
+from estab.wire import icmp
+from estab.wire.address import is_link_local
+from estab.wire.ip import Packet
+
+__all__ = ["DatagramSettings", "Pending", "QueuedError", "Received"]
+
+RECEIVE_BUFFER_BYTES: Final = 212_992
+"""Default of a socket's queue (Linux's ``rmem_default``), with an overhead for each datagram."""
+ERRORS_MAX: Final = 64
+"""Errors that wait to be read by MSG_ERRQUEUE; beyond it they are counted in ``errors_dropped_count``."""
+_FROM_ICMP: Final = 2
+_FROM_ICMPV6: Final = 3
+_EXTENDED: Final = Struct("IBBBxII")
+_SOCKADDR_IN: Final = Struct("HH4s8x")
+_SOCKADDR_IN6: Final = Struct("HHI16sI")
+
+
+class Received:
+    """One datagram in a socket's queue, and what the program may ask about it."""
+
+    def __init__(self, text: bytes, packet: Packet, port: i64, scope: i64) -> None:
+        self.text: bytes = text
+        self.source: bytes = packet.src
+        self.source_port: i64 = port
+        self.destination: bytes = packet.dst
+        self.ttl: i64 = packet.ttl
+        self.tos: i64 = packet.tos
+        self.scope: i64 = scope
+        """Index of the interface that it came in by."""
+
+
+class Pending:
+    """A datagram that is being put together: its parts, and where it will go."""
+
+    def __init__(self, remote: bytes, port: i64, scope: i64, control: SendControl | None) -> None:
+        self.remote: bytes = remote
+        self.port: i64 = port
+        self.scope: i64 = scope
+        self.control: SendControl | None = control
+        self.parts: list[bytes] = []
+        self.size: i64 = 0
+
+
+class QueuedError:
+    """An ICMP error about a datagram of ours: what MSG_ERRQUEUE gives."""
+
+    def __init__(self, number: i64, offender: bytes, error: icmp.Error) -> None:
+        self.number: i64 = number
+        self.offender: bytes = offender
+        self.error: icmp.Error = error
+
+    def text(self) -> bytes:
+        """Give what the error quotes of the datagram's text."""
+        at = self.error.quoted.text_at
+        return self.error.quote[at:] if at >= 0 else b""
+
+    def ancillary(self, scope: i64) -> Ancillary:
+        """Give Linux's ``struct sock_extended_err``, with the address of whoever reported it behind it."""
+        error = self.error
+        is_v4 = error.version == 4
+        origin = _FROM_ICMP if is_v4 else _FROM_ICMPV6
+        head = _EXTENDED.pack(int(self.number), origin, int(error.type), int(error.code), int(error.mtu), 0)
+        if is_v4:
+            return IPPROTO_IP, IP_RECVERR, head + _SOCKADDR_IN.pack(AF_INET, 0, self.offender)
+        scope_id = int(scope) if is_link_local(self.offender) else 0
+        return IPPROTO_IPV6, IPV6_RECVERR, head + _SOCKADDR_IN6.pack(AF_INET6, 0, 0, self.offender, scope_id)
+
+
+class DatagramSettings(Descriptor):
+    """What a UDP socket is made of, and its options.
+
+    ``ttl``, ``tos`` and ``broadcast`` may be set at any time.
+    """
+
+    def __init__(self, context: Context, family: i64) -> None:
+        super().__init__(family, SOCK_DGRAM, "udp")
+        self.context: Context = context
+        self.binding: Binding | None = None
+        self._reuse_address: bool = False
+        self._reuse_port: bool = False
+        self._v6only: bool = False
+        self.broadcast: bool = False
+        self.ttl: i64 = context.config.ip_default_ttl
+        self.tos: i64 = 0
+        self._receive_buffer_bytes: i64 = RECEIVE_BUFFER_BYTES
+        self.send_buffer_bytes: i64 = RECEIVE_BUFFER_BYTES
+        """Shown, and without effect: a datagram that was sent is on its way at once."""
+        self.is_corked: bool = False
+        """UDP_CORK: what is sent is kept, and goes as one datagram when the option is cleared."""
+        self._keeps_errors: bool = False
+        self.errors: deque[QueuedError] = deque()
+        self.errors_dropped_count: i64 = 0
+
+    @property
+    def reuse_address(self) -> bool:
+        """SO_REUSEADDR: share the port with all that said so; the newest of those that fit gets a datagram."""
+        return self._reuse_address
+
+    @reuse_address.setter
+    def reuse_address(self, value: bool) -> None:
+        self._reuse_address = value
+        if self.binding is not None:
+            self.binding.is_reuse_address = value
+
+    @property
+    def reuse_port(self) -> bool:
+        """SO_REUSEPORT: share the port with all that said so; a flow stays with one of them."""
+        return self._reuse_port
+
+    @reuse_port.setter
+    def reuse_port(self, value: bool) -> None:
+        self._reuse_port = value
+        if self.binding is not None:
+            self.binding.is_reuse_port = value
+
+    @property
+    def v6only(self) -> bool:
+        """IPV6_V6ONLY: no IPv4 through mapped addresses. EINVAL once the socket is bound."""
+        return self._v6only
+
+    @v6only.setter
+    def v6only(self, value: bool) -> None:
+        if self.binding is not None:
+            raise os_error(errno.EINVAL, "invalid argument: IPV6_V6ONLY can't change once the socket is bound")
+        self._v6only = value
+
+    @property
+    def receive_buffer_bytes(self) -> int:
+        """SO_RCVBUF: bytes of the queue with its overhead, from 2304 to twice ``rmem_max``."""
+        return self._receive_buffer_bytes
+
+    @receive_buffer_bytes.setter
+    def receive_buffer_bytes(self, value: int) -> None:
+        self._receive_buffer_bytes = max(2304, min(value, 2 * self.context.config.rmem_max))
+
+    @property
+    def keeps_errors(self) -> bool:
+        """IP_RECVERR, IPV6_RECVERR: every ICMP error is reported, of unconnected sockets too, and kept to be read."""
+        return self._keeps_errors
+
+    @keeps_errors.setter
+    def keeps_errors(self, value: bool) -> None:
+        self._keeps_errors = value
+        if not value:
+            self.errors.clear()
+
+    def keep_error(self, queued: QueuedError) -> None:
+        """Put an error where MSG_ERRQUEUE finds it."""
+        if len(self.errors) < ERRORS_MAX:
+            self.errors.append(queued)
+        else:
+            self.errors_dropped_count += 1
