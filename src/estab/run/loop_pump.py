@@ -69,6 +69,7 @@ class LoopPump:
         """Turn it no more."""
         self._is_closed = True
         self._kernel.driver = 0
+        self._kernel.end()
         if self._timer is not None:
             self._timer.cancel()
         if self._fd >= 0 and not self.loop.is_closed():

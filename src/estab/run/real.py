@@ -2,13 +2,16 @@
 
 - ``lock`` is held around every touch of the host. Who holds it for an input drains the outputs too: a program's
   ``send`` puts its segment on the link before it returns.
-- Who waits sleeps on a lock of its own, which whoever brings the news releases.
-- Somebody else sleeps until the link has a frame or ``due_ns`` comes: a thread (``pump``), or an event loop of the
-  user's. ``sleeper`` wakes that one where a deadline comes earlier than it knows.
+- One thread leads: it sleeps until the link has a frame or ``due_ns`` comes, and turns the host. That is a program
+  which waits, where there is one, so that an answer reaches it without a switch of threads; else a thread of ours
+  (``pump``). Or an event loop of the user's leads all the time. ``sleeper`` wakes the leader where a deadline comes
+  earlier than it knows.
+- Others who wait follow: each sleeps on a lock of its own, which whoever brings the news releases.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -17,10 +20,12 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from estab.errors import os_error
 from estab.host.turn import Turn
 from estab.links.link import Link, VnetLink
+from estab.run.sleep import Sleep
 from estab.sockets.kernel import Kernel, Task, Wait
-from estab.units import SECOND
+from estab.units import NEVER, SECOND
 
 if TYPE_CHECKING:
     from estab.host.host import Host
@@ -36,18 +41,32 @@ _WAIT_S_MAX: Final = threading.TIMEOUT_MAX
 class _Waiter:
     """A thread that waits: what for, and the lock on which it sleeps."""
 
-    __slots__ = ("bell", "is_rung", "wait")
+    __slots__ = ("bell", "is_leading", "is_rung", "must_lead", "rope", "wait")
 
     def __init__(self, wait: Wait) -> None:
         self.wait = wait
         self.bell = allocate_lock()
         self.bell.acquire()
+        self.rope = -1
+        """Where it is not the lock that it sleeps on: the writing end of a pipe."""
         self.is_rung = False
+        self.is_leading = False
+        self.must_lead = False
 
-    def ask(self) -> None:
+    def ask(self, wake_leader: Callable[[], None]) -> None:
         """Wake the thread if what it waits for has come. To be called with the kernel's lock."""
         if not self.is_rung and self.wait.is_ready():
             self.is_rung = True
+            if self.is_leading:
+                wake_leader()
+            else:
+                self.ring()
+
+    def ring(self) -> None:
+        """Wake the thread from following."""
+        if self.rope >= 0:
+            os.write(self.rope, b"r")
+        elif self.bell.locked():
             self.bell.release()
 
 
@@ -64,6 +83,16 @@ class RealTime(Kernel):
         self.due_ns = 0
         """When whoever sleeps for the host will wake by itself; 0 while nobody sleeps."""
         self.sleeper: Callable[[], None] = _nothing
+        self.bed: Sleep | None = None
+        """Where a leader sleeps; ``None`` where an event loop leads."""
+        self.is_led = False
+        self.is_lead_wanted = False
+        """A program waits while the pump leads."""
+        self.is_over = False
+        self.leads = 0
+        """How often a program has led."""
+        self._parked = threading.Event()
+        self._is_parked = False
         self.driver = 0
         """The thread whose event loop turns the host, where one does: it must not wait for what only it can bring."""
         self._resolve = resolve
@@ -137,31 +166,148 @@ class RealTime(Kernel):
         with self._mutex:
             if wait.is_ready():
                 return True
+            self._ensure_turning(wait)
             if self.driver == get_ident():
                 raise RuntimeError(f"{wait.describe()} would block the event loop that drives the stack; "
                                    "await stack.open_connection(), or use a thread")
             waiter = _Waiter(wait)
             waiting = self._waiting_any if wait.fd == -1 else self._waiting_fd.setdefault(wait.fd, [])
             waiting.append(waiter)
+            is_os_ready = False
+            if self.bed is not None and not self.is_led:
+                self._begin_lead(waiter)
+            else:
+                self.is_lead_wanted = True
             held = self._mutex._release_save()  # type: ignore[attr-defined]
             try:
-                self._sleep(waiter)
+                if not waiter.is_leading:
+                    is_os_ready = self._follow(waiter)
+                if waiter.is_leading or waiter.must_lead:
+                    is_os_ready = self._lead(waiter)
             finally:
                 self._mutex._acquire_restore(held)  # type: ignore[attr-defined]
                 waiting.remove(waiter)
                 if not waiting and wait.fd != -1 and self._waiting_fd.get(wait.fd) is waiting:
                     del self._waiting_fd[wait.fd]
-            return waiter.is_rung or wait.is_ready()
+                if waiter.is_leading or waiter.must_lead:
+                    self.give_lead()
+            if waiter.is_rung or is_os_ready or wait.is_ready():
+                return True
+            self._ensure_turning(wait)
+            return False
 
-    def _sleep(self, waiter: _Waiter) -> None:
+    def _ensure_turning(self, wait: Wait) -> None:
+        if self.is_over:
+            raise os_error(errno.ENETDOWN, f"network is down: {wait.describe()} on a stack that is closed")
+
+    def _begin_lead(self, waiter: _Waiter) -> None:
+        self.is_led = True
+        self.is_lead_wanted = False
+        self.leads += 1
+        waiter.is_leading = True
+
+    def _lead(self, waiter: _Waiter) -> bool:
+        """Turn the host until the waiter's wait is over. Tells whether its descriptor of the system's is readable."""
+        waiter.is_leading = True
+        bed, wait = self.bed, waiter.wait
+        assert bed is not None
+        deadline_ns = NEVER if wait.deadline_ns is None else wait.deadline_ns
+        # A link with a descriptor says by it that it has frames; another one has to be asked before one may sleep.
+        is_asked = self.link.fileno() >= 0
+        while not waiter.is_rung and not self.is_over:
+            if is_asked:
+                # Who rings it from now on wakes the bed, too.
+                due_ns = self.fall_asleep()
+                if bed.until(min(due_ns, deadline_ns), self.turn.is_full, wait.os_fd):
+                    return True
+                if bed.is_link_gone:
+                    self.lose_link()
+            count = self.turn_once()
+            is_asked = count < FRAMES_PER_TURN
+            if time.monotonic_ns() >= deadline_ns:
+                break
+        return False
+
+    def _follow(self, waiter: _Waiter) -> bool:
+        """Sleep until the waiter's bell rings or its deadline comes."""
         deadline_ns = waiter.wait.deadline_ns
+        if waiter.wait.os_fd >= 0:
+            return self._follow_descriptor(waiter, waiter.wait.os_fd)
         if deadline_ns is None:
             waiter.bell.acquire()
-            return
+            return False
         while True:
             left_ns = deadline_ns - time.monotonic_ns()
             if left_ns <= 0 or waiter.bell.acquire(True, min(left_ns / SECOND, _WAIT_S_MAX)):
-                return
+                return False
+
+    def _follow_descriptor(self, waiter: _Waiter, os_fd: int) -> bool:
+        """Do the same, and have a descriptor of the operating system's end it too."""
+        bed = Sleep(-1)
+        try:
+            with self._mutex:
+                if waiter.is_rung or waiter.must_lead:
+                    return False
+                waiter.rope = bed.rope
+            deadline_ns = waiter.wait.deadline_ns
+            return bed.until(NEVER if deadline_ns is None else deadline_ns, False, os_fd)
+        finally:
+            with self._mutex:
+                waiter.rope = -1
+            bed.close()
+
+    # --- who leads
+
+    def take_lead(self, leads: int) -> bool:
+        """Let the pump lead, unless a program does, or has since it had led ``leads`` times."""
+        with self._mutex:
+            if self.is_led or self.leads != leads:
+                return False
+            self.is_led = True
+            return True
+
+    def give_lead(self) -> None:
+        """End leading: somebody else who waits does it from now on, or the pump when it looks."""
+        with self._mutex:
+            self.is_led = self.is_lead_wanted = False
+            for waiting in (self._waiting_any, *self._waiting_fd.values()):
+                for waiter in waiting:
+                    if not waiter.is_rung and not waiter.is_leading and not waiter.must_lead:
+                        self._begin_lead(waiter)
+                        waiter.is_leading = False
+                        waiter.must_lead = True
+                        waiter.ring()
+                        return
+            if self._is_parked:
+                self._parked.set()
+
+    def park(self, pause_s: float) -> None:
+        """Let the pump sleep while programs lead, and a little longer."""
+        with self._mutex:
+            is_led = self._is_parked = self.is_led
+        if is_led and not self.is_over:
+            self._parked.wait()
+        self._is_parked = False
+        self._parked.clear()
+        if not self.is_over:
+            time.sleep(pause_s)
+
+    def end(self) -> None:
+        """End all waits, for nobody turns the host any more."""
+        with self._mutex:
+            self.is_over = True
+            self.sleeper()
+            for waiting in (self._waiting_any, *self._waiting_fd.values()):
+                for waiter in waiting:
+                    waiter.ring()
+        self._parked.set()
+
+    def lose_link(self) -> None:
+        """Note that the link's device is gone: nothing leaves any more, and connections end by their timers."""
+        with self._mutex:
+            interface = self.host.interfaces[self.turn.interface_index]
+            if interface.is_up:
+                self.host.set_link(interface, False, time.monotonic_ns())
 
     def sleep(self, duration_ns: int) -> None:
         """Sleep for a time."""
@@ -203,9 +349,9 @@ class RealTime(Kernel):
 
     def new_event_loop(self) -> AbstractEventLoop:
         """Make an asyncio event loop that waits on this host."""
-        from estab.run.aio import EventLoop
+        from estab.run.real_loop import RealEventLoop
 
-        return EventLoop(self)
+        return RealEventLoop(self)
 
     # --- inside
 
@@ -213,6 +359,11 @@ class RealTime(Kernel):
         self._is_draining = True
         try:
             due_ns = self.turn.drain(time.monotonic_ns())
+        except BaseException:
+            # A signal's handler raised in the middle, and somebody may not have been told.
+            for waiting in self._waiting_fd.values():
+                self._ask(waiting)
+            raise
         finally:
             self._is_draining = False
         if self._waiting_any:
@@ -228,10 +379,10 @@ class RealTime(Kernel):
         if waiting is not None:
             self._ask(waiting)
 
-    @staticmethod
-    def _ask(waiting: Any) -> None:
+    def _ask(self, waiting: Any) -> None:
+        wake = self.sleeper
         for waiter in tuple(waiting):
-            waiter.ask()
+            waiter.ask(wake)
 
 
 def _nothing() -> None: ...

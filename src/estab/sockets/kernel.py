@@ -49,6 +49,8 @@ class Wait:
     fd: int = -1
     is_serving: Callable[[], bool] = _no
     """Whether it waits for callers, as a server does for ever: for a listener, or an unconnected datagram socket."""
+    os_fd: int = -1
+    """A descriptor of the operating system that ends the wait, too, once it is readable. In real time only."""
 
 
 class Task(Protocol):

@@ -214,7 +214,8 @@ def _seed_from(original: Callable[..., None]) -> Callable[..., None]:
 
 def _new(cls: type[socket.socket], *args: Any, **kwargs: Any) -> socket.socket:
     """Stand in for ``socket.socket.__new__``: a program of a host gets a socket of that host."""
-    if current() is None or issubclass(cls, Socket):
+    kernel = current()
+    if kernel is None or issubclass(cls, Socket) or _is_of_the_system(kernel, *args, **kwargs):
         return _new_socket(cls)
     if cls is _socket_class:
         return _new_socket(Socket)
@@ -227,6 +228,16 @@ def _new_loop(cls: type[asyncio.AbstractEventLoop], *args: Any, **kwargs: Any) -
     if kernel is None or cls is not _loop_class or args or kwargs:
         return object.__new__(cls)
     return kernel.new_event_loop()
+
+
+def _is_of_the_system(kernel: Kernel, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None,
+                      **unknown: Any) -> bool:
+    """Tell whether a program in real time means a socket of the operating system's: a Unix one, or one that it has."""
+    if kernel.is_virtual:
+        return False
+    if fileno is not None:
+        return fileno not in kernel.by_number and fileno not in kernel.detached
+    return family not in (-1, socket.AF_INET, socket.AF_INET6)
 
 
 # --- doing and undoing it

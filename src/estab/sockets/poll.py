@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,7 @@ from estab.errors import os_error
 from estab.host.stream import StreamSocket
 from estab.host.udp import DatagramSocket
 from estab.sockets.kernel import Kernel, Wait
+from estab.sockets.os_events import OsEvents
 from estab.tcp.state import State
 from estab.units import MS, SECOND
 
@@ -41,10 +43,11 @@ def deadline_from(kernel: Kernel, timeout_s: float | None) -> int | None:
     return None if timeout_s is None else kernel.now_ns() + max(0, math.ceil(timeout_s * SECOND))
 
 
-def find_socket(kernel: Kernel, fileobj: Any) -> Socket:
+def find_socket(kernel: Kernel, fileobj: Any) -> Socket | None:
     """Find the socket that an object with ``fileno()``, or a number, stands for.
 
-    ``OSError`` EBADF says so where it is one of the operating system's: the host can't wait for those.
+    ``None`` where it is one of the operating system's. In virtual time the host can't wait for those, and ``OSError``
+    EBADF says so.
     """
     number = fileobj if isinstance(fileobj, int) else fileobj.fileno()
     if not isinstance(number, int):
@@ -52,7 +55,7 @@ def find_socket(kernel: Kernel, fileobj: Any) -> Socket:
     if number < 0:
         raise ValueError(f"file descriptor cannot be a negative integer ({number})")
     socket = kernel.by_number.get(number)
-    if socket is None:
+    if socket is None and kernel.is_virtual:
         raise os_error(errno.EBADF, f"bad file descriptor: {number} is not a socket of host {kernel.name}; the "
                        "operating system's descriptors can't be waited for here")
     return socket
@@ -84,13 +87,19 @@ class Interests:
         self._asked: dict[int, Interest] = {}
         self._by_fd: dict[int, Interest] = {}
         self._hot: dict[Interest, None] = {}
+        self._os: OsEvents | None = None
         self._is_woken = False
 
     def __contains__(self, number: int) -> bool:
-        return number in self._asked
+        return number in self._asked or (self._os is not None and number in self._os)
 
-    def add(self, number: int, socket: Socket, events: int) -> None:
-        """Ask for events of a socket that has none asked of it."""
+    def add(self, number: int, socket: Socket | None, events: int) -> None:
+        """Ask for events of a socket that has none asked of it, or of a descriptor of the system's (``None``)."""
+        if socket is None:
+            if self._os is None:
+                self._os = OsEvents()
+            self._os.add(number, events)
+            return
         interest = Interest(number, socket.descriptor, events)
         self._asked[number] = interest
         self._by_fd[interest.fd] = interest
@@ -99,12 +108,18 @@ class Interests:
 
     def modify(self, number: int, events: int) -> None:
         """Ask for other events. ``KeyError`` where none were asked."""
+        if self._os is not None and number in self._os:
+            self._os.modify(number, events)
+            return
         interest = self._asked[number]
         interest.events = events
         self._hot[interest] = None
 
     def remove(self, number: int) -> None:
         """Ask no more. ``KeyError`` where nothing was asked."""
+        if self._os is not None and number in self._os:
+            self._os.remove(number)
+            return
         interest = self._asked.pop(number)
         self._hot.pop(interest, None)
         if self._by_fd.get(interest.fd) is interest:
@@ -115,6 +130,9 @@ class Interests:
         """Ask for nothing."""
         for number in list(self._asked):
             self.remove(number)
+        if self._os is not None:
+            self._os.close()
+            self._os = None
 
     def on_ready(self, fd: int, bits: int) -> None:
         """Hear of a socket's news."""
@@ -148,7 +166,9 @@ class Interests:
             if interest.events & _ONESHOT:
                 interest.events = _ONESHOT
             if len(found) == count_max:
-                break
+                return found
+        if self._os is not None:
+            found += self._os.collect(count_max - len(found) if count_max > 0 else -1)
         return found
 
     def wait(self, timeout_s: float | None, count_max: int, name: str) -> list[tuple[int, int]]:
@@ -161,7 +181,9 @@ class Interests:
                     kernel.spin(_SPIN_WEIGHT)
                 else:
                     deadline_ns = deadline_from(kernel, timeout_s)
-                    kernel.wait(Wait(self._has_news, lambda: self._describe(name), deadline_ns, -1, self._is_serving))
+                    os_fd = self._os.fileno() if self._os is not None else -1
+                    kernel.wait(
+                        Wait(self._has_news, lambda: self._describe(name), deadline_ns, -1, self._is_serving, os_fd))
                 found = self.collect(count_max)
             self._is_woken = False
             return found
@@ -202,7 +224,8 @@ def describe_wait(name: str, descriptors: Sequence[Descriptor]) -> str:
     return f"{name}() on {shown or 'no socket'}{more}"
 
 
-def _wait_for(kernel: Kernel, asked: Sequence[tuple[Descriptor, int]], timeout_s: float | None, name: str) -> None:
+def _wait_for(kernel: Kernel, asked: Sequence[tuple[Descriptor, int]], timeout_s: float | None, name: str,
+              os_events: OsEvents | None) -> None:
     """Wait until one of a few descriptors has one of the bits asked of it."""
 
     def is_ready() -> bool:
@@ -211,14 +234,32 @@ def _wait_for(kernel: Kernel, asked: Sequence[tuple[Descriptor, int]], timeout_s
     def serves() -> bool:
         return any(bits & POLLIN and is_serving(descriptor) for descriptor, bits in asked)
 
-    if is_ready():
+    if is_ready() or (os_events is not None and os_events.collect()):
         return
     if timeout_s is not None and timeout_s <= 0:
         kernel.spin(_SPIN_WEIGHT)
         return
     deadline_ns = deadline_from(kernel, timeout_s)
     words = lambda: describe_wait(name, [descriptor for descriptor, _ in asked])  # noqa: E731
-    kernel.wait(Wait(is_ready, words, deadline_ns, -1, serves))
+    kernel.wait(Wait(is_ready, words, deadline_ns, -1, serves, -1 if os_events is None else os_events.fileno()))
+
+
+@contextmanager
+def _system_events(asked: Sequence[tuple[int, int]]) -> Iterator[OsEvents | None]:
+    """Ask for events of the system's descriptors, for one call."""
+    if not asked:
+        yield None
+        return
+    events: dict[int, int] = {}
+    for number, bits in asked:
+        events[number] = events.get(number, 0) | bits
+    found = OsEvents()
+    try:
+        for number, bits in events.items():
+            found.add(number, bits)
+        yield found
+    finally:
+        found.close()
 
 
 def select(
@@ -230,11 +271,17 @@ def select(
     lists = [list(rlist), list(wlist), list(xlist)]
     wanted = (_READ | POLLRDHUP, _WRITE, POLLPRI)
     with kernel.lock:
-        asked = [[(fileobj, find_socket(kernel, fileobj).descriptor) for fileobj in fileobjs] for fileobjs in lists]
-        flat = [(descriptor, bits) for group, bits in zip(asked, wanted, strict=True) for _, descriptor in group]
-        _wait_for(kernel, flat, timeout, "select")
+        asked = [[(fileobj, find_socket(kernel, fileobj)) for fileobj in fileobjs] for fileobjs in lists]
+        ours = [(socket.descriptor, bits) for group, bits in zip(asked, wanted, strict=True)
+                for _, socket in group if socket is not None]
+        others = [(_number(fileobj), bits) for group, bits in zip(asked, wanted, strict=True)
+                  for fileobj, socket in group if socket is None]
+        with _system_events(others) as os_events:
+            _wait_for(kernel, ours, timeout, "select", os_events)
+            ready = dict(os_events.collect()) if os_events is not None else {}
         found = [
-            [fileobj for fileobj, descriptor in group if descriptor.readiness() & bits]
+            [fileobj for fileobj, socket in group
+             if (ready.get(_number(fileobj), 0) if socket is None else socket.descriptor.readiness()) & bits]
             for group, bits in zip(asked, wanted, strict=True)
         ]
     return found[0], found[1], found[2]
@@ -270,12 +317,19 @@ class Poll:
             gone = [number for number in self._asked if number not in kernel.by_number and is_closed(number)]
             if gone:
                 return [(number, POLLNVAL) for number in gone]
-            asked = [
-                (number, find_socket(kernel, number).descriptor, events | _ALWAYS)
-                for number, events in self._asked.items()
-            ]
-            _wait_for(kernel, [(descriptor, events) for _, descriptor, events in asked], timeout_s, "poll")
-            return [
+            asked: list[tuple[int, Descriptor, int]] = []
+            others: list[tuple[int, int]] = []
+            for number, events in self._asked.items():
+                socket = find_socket(kernel, number)
+                if socket is None:
+                    others.append((number, events))
+                else:
+                    asked.append((number, socket.descriptor, events | _ALWAYS))
+            with _system_events(others) as os_events:
+                _wait_for(kernel, [(descriptor, events) for _, descriptor, events in asked], timeout_s, "poll",
+                          os_events)
+                found = os_events.collect() if os_events is not None else []
+            return found + [
                 (number, bits) for number, descriptor, events in asked
                 if (bits := POLLNVAL if descriptor.fd < 0 else descriptor.readiness() & events)
             ]

@@ -36,6 +36,7 @@ StandIn = Callable[..., Any]
 
 _POLL_WEIGHT: Final = 100
 _SENDFILE_BYTES: Final = 262_144
+_os_socketpair: Final = os_socket.socketpair
 _gmtime: Final = os_time.gmtime
 _localtime: Final = os_time.localtime
 _strftime: Final = os_time.strftime
@@ -51,8 +52,13 @@ def _gethostname(kernel: Kernel) -> str:
 
 
 def _socketpair(kernel: Kernel, family: int | None = None, type: int = os_socket.SOCK_STREAM,
-                proto: int = 0) -> tuple[Socket, Socket]:
-    """Connect two sockets of this host over its loopback, as Python does where there are no Unix sockets."""
+                proto: int = 0) -> tuple[os_socket.socket, os_socket.socket]:
+    """Connect two sockets of this host over its loopback, as Python does where there are no Unix sockets.
+
+    In real time a pair of Unix sockets is the operating system's.
+    """
+    if not kernel.is_virtual and family not in (os_socket.AF_INET, os_socket.AF_INET6):
+        return _os_socketpair(family, type, proto)
     if family == os_socket.AF_INET6:
         address, version = "::1", os_socket.AF_INET6
     elif family in (None, os_socket.AF_INET, getattr(os_socket, "AF_UNIX", None)):

@@ -1,0 +1,144 @@
+"""``Sleep``: until a link's descriptor is ready, a time comes, or another thread wakes.
+
+Where the platform has ``poll`` that is a pipe in the same call; elsewhere an event, and then links have no descriptors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import threading
+import time
+from typing import Any, Final
+
+from estab.units import MS, NEVER, SECOND
+
+__all__ = ["Sleep"]
+
+_SLEEP_NS_MAX: Final = 3600 * SECOND
+_FINE_NS: Final = 2 * MS
+_SELECT_FDS: Final = 1024
+_poll: Final = getattr(select, "poll", None)
+_select: Final = select.select
+_IN: Final = 1
+_OUT: Final = 4
+_GONE: Final = 8 | 16 | 32
+_FAILURES_MAX: Final = 16
+
+
+class Sleep:
+    """One thread sleeps at a time; any may wake it. ``fd`` is the link's descriptor, -1 where it has none."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._is_asleep = False
+        self._is_woken = False
+        self._is_for_writing = False
+        self._failures = 0
+        self.is_link_gone = False
+        """The link's descriptor only says that it is broken; it is looked at no more."""
+        self._event = threading.Event()
+        self._ends = (-1, -1)
+        self._waiting: Any = None
+        if _poll is None:
+            return
+        self._ends = os.pipe()
+        for end in self._ends:
+            os.set_blocking(end, False)
+        self._waiting = _poll()
+        self._waiting.register(self._ends[0], _IN)
+        if fd >= 0:
+            self._waiting.register(fd, _IN)
+
+    @property
+    def rope(self) -> int:
+        """A descriptor by which a byte wakes too; -1 where the platform has none."""
+        return self._ends[1]
+
+    def until(self, due_ns: int, is_full: bool, os_fd: int = -1) -> bool:
+        """Sleep, at most until ``due_ns``. ``is_full``: room to write on the link ends it too.
+
+        Tells whether ``os_fd``, one more descriptor, is readable.
+        """
+        left_ns = _SLEEP_NS_MAX if due_ns >= NEVER else min(due_ns - time.monotonic_ns(), _SLEEP_NS_MAX)
+        self._is_asleep = True
+        try:
+            if left_ns <= 0 or self._is_woken:
+                return False
+            if self._waiting is None:
+                self._event.wait(left_ns / SECOND)
+                self._event.clear()
+                return False
+            return self._wait(left_ns, is_full, os_fd)
+        finally:
+            self._is_asleep = False
+            self._is_woken = False
+
+    def wake(self) -> None:
+        """End the sleep, or the next one. From any thread."""
+        self._is_woken = True
+        if not self._is_asleep:
+            return
+        if self._waiting is None:
+            self._event.set()
+        elif self._ends[1] >= 0:
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._ends[1], b"w")
+
+    def close(self) -> None:
+        """Give the pipe back."""
+        for end in self._ends:
+            if end >= 0:
+                os.close(end)
+        self._ends = (-1, -1)
+
+    def _wait(self, left_ns: int, is_full: bool, os_fd: int) -> bool:
+        if left_ns < _FINE_NS and max(self._fd, self._ends[0], os_fd) < _SELECT_FDS:
+            return self._wait_finely(left_ns, is_full, os_fd)
+        waiting = self._waiting
+        if is_full != self._is_for_writing and not self.is_link_gone:
+            self._is_for_writing = is_full
+            waiting.modify(self._fd, _IN | (_OUT if is_full else 0))
+        if os_fd >= 0:
+            waiting.register(os_fd, _IN)
+        is_os_ready = False
+        try:
+            for fd, bits in waiting.poll(math.ceil(left_ns / MS)):
+                if fd == self._ends[0]:
+                    self._empty()
+                elif fd == os_fd:
+                    is_os_ready = True
+                elif bits & _GONE and not bits & (_IN | _OUT):
+                    self._on_failure()
+                else:
+                    self._failures = 0
+        finally:
+            if os_fd >= 0:
+                waiting.unregister(os_fd)
+        return is_os_ready
+
+    def _wait_finely(self, left_ns: int, is_full: bool, os_fd: int) -> bool:
+        """Do the same by ``select``: ``poll`` counts in milliseconds, and a paced connection in microseconds."""
+        readers = [self._ends[0]]
+        is_link_there = self._fd >= 0 and not self.is_link_gone
+        if is_link_there:
+            readers.append(self._fd)
+        if os_fd >= 0:
+            readers.append(os_fd)
+        ready = _select(readers, [self._fd] if is_full and is_link_there else [], [], left_ns / SECOND)[0]
+        if self._ends[0] in ready:
+            self._empty()
+        return os_fd in ready
+
+    def _empty(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._ends[0], 4096)
+
+    def _on_failure(self) -> None:
+        """Look away from a descriptor that stays broken, as when its device was deleted. One error may pass."""
+        self._failures += 1
+        if self._failures >= _FAILURES_MAX:
+            self.is_link_gone = True
+            self._waiting.unregister(self._fd)

@@ -1,0 +1,239 @@
+"""A stack used by threads: blocking calls, signals, and waiting for its sockets beside the operating system's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import selectors
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import estab
+
+
+@pytest.fixture(name="pair")
+def make_pair() -> Iterator[tuple[estab.Stack, estab.Stack]]:
+    """Two stacks whose links carry to each other."""
+    left = estab.QueueLink()
+    right = estab.QueueLink(left.deliver)
+    left.on_packet = right.deliver
+    with (estab.Stack(left, "10.9.0.1/24", name="left") as here,
+          estab.Stack(right, "10.9.0.2/24", name="right") as there):
+        yield here, there
+
+
+def connected(pair: tuple[estab.Stack, estab.Stack]) -> tuple[socket.socket, socket.socket]:
+    """Connect a socket of the first to one of the second."""
+    here, there = pair
+    with there.socket() as listener:
+        listener.bind(("", 7))
+        listener.listen()
+        client = here.socket()
+        client.settimeout(20)
+        client.connect(("10.9.0.2", 7))
+        server, _ = listener.accept()
+    server.settimeout(20)
+    return client, server
+
+
+def test_many_threads_ask_and_answer_over_one_stack(pair: tuple[estab.Stack, estab.Stack]) -> None:
+    here, there = pair
+    got: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        with connection:
+            while data := connection.recv(100):
+                connection.sendall(data)
+
+    def accept(listener: socket.socket) -> None:
+        for _ in range(8):
+            threading.Thread(target=serve, args=(listener.accept()[0],)).start()
+
+    def ask(number: int) -> None:
+        with here.socket() as client:
+            client.settimeout(30)
+            client.connect(("10.9.0.2", 7))
+            for turn in range(50):
+                client.sendall(b"%d-%d" % (number, turn))
+                got.append(client.recv(100))
+
+    with there.socket() as listener:
+        listener.bind(("", 7))
+        listener.listen()
+        threads = [threading.Thread(target=accept, args=(listener,)),
+                   *(threading.Thread(target=ask, args=(number,)) for number in range(8))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive()
+    assert sorted(got) == sorted(b"%d-%d" % (number, turn) for number in range(8) for turn in range(50))
+
+
+def test_a_timeout_ends_a_blocking_call(pair: tuple[estab.Stack, estab.Stack]) -> None:
+    client, server = connected(pair)
+    with client, server:
+        client.settimeout(0.02)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+
+
+@pytest.mark.parametrize("is_following", [False, True], ids=["leading", "following"])
+def test_a_signals_exception_ends_a_blocking_call(pair: tuple[estab.Stack, estab.Stack], is_following: bool) -> None:
+    client, server = connected(pair)
+    client.settimeout(None)
+    other = pair[0].socket(type=socket.SOCK_DGRAM)
+    other.bind(("", 9))
+    leader = threading.Thread(target=lambda: other.recv(1))
+    if is_following:
+        leader.start()
+        while not pair[0].kernel.is_led or pair[0].kernel.leads < 2:
+            time.sleep(0.001)
+
+    def interrupt(number: int, frame: object) -> None:
+        raise InterruptedError("by a signal")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with client, server, pytest.raises(InterruptedError, match="by a signal"):
+            client.recv(1)
+        if is_following:
+            with pair[1].socket(type=socket.SOCK_DGRAM) as sender:
+                sender.sendto(b"x", ("10.9.0.1", 9))
+            leader.join(20)
+            assert not leader.is_alive()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        other.close()
+
+
+def test_a_signal_whose_handler_returns_does_not_end_a_blocking_call(pair: tuple[estab.Stack, estab.Stack]) -> None:
+    client, server = connected(pair)
+    seen: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, frame: (seen.append(number), server.sendall(b"later")))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with client, server:
+            assert client.recv(10) == b"later"
+        assert seen == [signal.SIGALRM]
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_closing_a_stack_ends_what_waits_on_it(pair: tuple[estab.Stack, estab.Stack]) -> None:
+    client, server = connected(pair)
+    client.settimeout(None)
+    errors: list[OSError] = []
+    is_waiting = threading.Event()
+
+    def receive() -> None:
+        is_waiting.set()
+        try:
+            client.recv(1)
+        except OSError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=receive) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    is_waiting.wait()
+    pair[0].close()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert [error.strerror is not None and "closed" in error.strerror for error in errors] == [True] * 3
+    client.close()
+    server.close()
+
+
+@pytest.mark.parametrize("kind", ["select", "poll", "epoll", "selectors"])
+@pytest.mark.parametrize("is_ours", [True, False], ids=["ours", "the system's"])
+def test_a_wait_for_both_kinds_of_descriptor_ends_by_either(
+    pair: tuple[estab.Stack, estab.Stack], kind: str, is_ours: bool,
+) -> None:
+    client, server = connected(pair)
+    reader, writer = os.pipe()
+
+    def act() -> None:
+        if is_ours:
+            server.sendall(b"x")
+        else:
+            os.write(writer, b"x")
+
+    with client, server, pair[0].installed():
+        acting = threading.Timer(0.02, act)
+        acting.start()
+        expected = client.fileno() if is_ours else reader
+        assert wait_for_one(kind, client, reader) == [expected]
+        acting.join()
+    os.close(reader)
+    os.close(writer)
+
+
+def wait_for_one(kind: str, ours: socket.socket, number: int) -> list[int]:
+    """Wait for a socket of ours and a descriptor of the system's, and give the numbers of those that are readable."""
+    if kind == "select":
+        readable = select.select([ours, number], [], [], 20)[0]
+        return [one if isinstance(one, int) else one.fileno() for one in readable]
+    if kind == "selectors":
+        with selectors.DefaultSelector() as selector:
+            selector.register(ours, selectors.EVENT_READ)
+            selector.register(number, selectors.EVENT_READ)
+            return [key.fd for key, _ in selector.select(20)]
+    poll = select.poll() if kind == "poll" else select.epoll()
+    poll.register(ours, select.POLLIN)
+    poll.register(number, select.POLLIN)
+    return [fd for fd, _ in poll.poll(20_000 if kind == "poll" else 20)]
+
+
+def test_asyncio_in_a_stack_waits_for_pipes_processes_signals_and_unix_sockets_too(
+    pair: tuple[estab.Stack, estab.Stack],
+) -> None:
+    client, server = connected(pair)
+    client.setblocking(False)
+
+    async def main() -> list[bytes]:
+        loop = asyncio.get_running_loop()
+        signalled = asyncio.Event()
+        loop.add_signal_handler(signal.SIGUSR1, signalled.set)
+        ours = asyncio.ensure_future(loop.sock_recv(client, 100))
+        process = await asyncio.create_subprocess_exec("cat", stdin=-1, stdout=-1)
+        out, _ = await process.communicate(b"through a process")
+        one, two = socket.socketpair()
+        assert one.family == socket.AF_UNIX
+        with one, two:
+            one.setblocking(False)
+            two.send(b"through a Unix socket")
+            unix = await loop.sock_recv(one, 100)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await signalled.wait()
+        server.sendall(b"through the stack")
+        return [out, unix, await ours]
+
+    with client, server, pair[0].installed():
+        assert asyncio.run(asyncio.wait_for(main(), 30)) == [
+            b"through a process", b"through a Unix socket", b"through the stack"]
+
+
+def test_threads_started_inside_speak_through_the_stack(pair: tuple[estab.Stack, estab.Stack]) -> None:
+    kinds: list[type] = []
+
+    def look() -> None:
+        with socket.socket() as made:
+            kinds.append(type(made))
+
+    with pair[0].installed():
+        inside = threading.Thread(target=look)
+        inside.start()
+        inside.join()
+    outside = threading.Thread(target=look)
+    outside.start()
+    outside.join()
+    assert kinds == [estab.Socket, socket.socket]
