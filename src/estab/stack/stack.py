@@ -14,9 +14,11 @@ import socket as os_socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from os import PathLike
 from types import TracebackType
 from typing import Any
 
+from estab.events import Observer
 from estab.host.host import Host
 from estab.host.snapshot import SocketRow
 from estab.links.link import Link, VnetLink
@@ -28,6 +30,7 @@ from estab.serve.server import Server, Service
 from estab.sockets import module
 from estab.sockets.socket import Socket
 from estab.stack import hosts_file, streams
+from estab.stack.watching import CaptureFile, Observers
 
 __all__ = ["Stack"]
 
@@ -60,6 +63,8 @@ class Stack:
         self.kernel = RealTime(host, link, self._interface, hosts_file.resolve, hosts_file.reverse)
         self._pump: Pump | LoopPump | None = None
         self._opening = threading.Lock()
+        self._observers = Observers(self.kernel)
+        self._captures: list[CaptureFile] = []
         self._is_closed = False
 
     # --- for users
@@ -169,6 +174,20 @@ class Stack:
         with self.kernel.lock:
             return self.host.counters()
 
+    def observe(self, observer: Observer) -> None:
+        """Tell ``observer`` all facts (``estab.events``) from now on, beside those who are told already."""
+        self._observers.add(observer)
+
+    def capture(self, path: str | PathLike[str]) -> CaptureFile:
+        """Write all frames to a pcapng file from now on, each with why it was sent or dropped.
+
+        Until the ``close`` of what this returns, a context manager, or the stack's. With offload, segments stand there
+        as they passed: larger than the MTU, their checksums not filled in.
+        """
+        made = CaptureFile(path, self.kernel, self._observers, f"{self.name}, {', '.join(self.addresses)}")
+        self._captures.append(made)
+        return made
+
     def close(self) -> None:
         """Stop, and give the link back. Connections are not closed: their peers hear nothing more. Idempotent."""
         if self._is_closed:
@@ -177,6 +196,8 @@ class Stack:
         self.kernel.is_closing = True
         if self._pump is not None:
             self._pump.close()
+        for capture in self._captures:
+            capture.close()
         self.link.close()
 
     def __enter__(self) -> Stack:

@@ -1,0 +1,61 @@
+"""What a stack tells: facts, captures, sockets and counters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import estab
+from estab.events import Event, FrameReceived, FrameSent, StateChanged
+from estab.links.capture_file import ip_packet, read_capture
+
+
+def joined() -> tuple[estab.Stack, estab.Stack]:
+    """Make two stacks whose links carry to each other."""
+    left = estab.QueueLink()
+    right = estab.QueueLink(left.deliver)
+    left.on_packet = right.deliver
+    return estab.Stack(left, "10.9.0.1/24", name="left"), estab.Stack(right, "10.9.0.2/24", name="right")
+
+
+def say_hello(here: estab.Stack, there: estab.Stack, port: int) -> None:
+    """Connect, send a few bytes, and close both ends."""
+    with there.socket() as listener, here.socket() as client:
+        listener.bind(("", port))
+        listener.listen()
+        client.settimeout(20)
+        client.connect(("10.9.0.2", port))
+        assert "ESTAB" in [row.state for row in here.sockets()]
+        with listener.accept()[0] as server:
+            client.sendall(b"hello")
+            assert server.recv(100) == b"hello"
+
+
+def test_observers_are_told_side_by_side_and_each_frame_is_captured_once(tmp_path: Path) -> None:
+    here, there = joined()
+    with here, there:
+        facts: list[Event] = []
+        others: list[Event] = []
+        here.observe(facts.append)
+        with here.capture(tmp_path / "a.pcapng") as capture:
+            here.observe(others.append)
+            say_hello(here, there, 7)
+            capture.flush()
+            frames = [fact.data for fact in facts if isinstance(fact, (FrameSent, FrameReceived))]
+            with open(tmp_path / "a.pcapng", "rb") as file:
+                captured = list(read_capture(file))
+        before = capture.frame_count
+        say_hello(here, there, 8)
+    assert [ip_packet(frame) for frame in captured] == frames[: len(captured)]
+    assert len(captured) >= 4  # three of the handshake, and the text
+    assert capture.frame_count == before
+    assert facts[-len(others):] == others
+    assert any(isinstance(fact, StateChanged) for fact in facts)
+
+
+def test_counters_and_settings_are_linuxs(tmp_path: Path) -> None:
+    link = estab.QueueLink()
+    with estab.Stack(link, ["10.9.0.1/24", "fd00:9::1/64"], profile="freebsd", tcp_syn_retries=1) as stack:
+        stack.run_in_thread()
+        assert stack.host.config.tcp_bsd_option_order
+        assert stack.host.config.tcp_syn_retries == 1
+        assert stack.counters().get("TcpActiveOpens", 0) == 0
