@@ -53,6 +53,9 @@ ACCECN0_KIND: Final = 172
 ACCECN1_KIND: Final = 174
 _ACCECN_FIELDS: Final = 3
 _ACCECN_FIELD_BYTES: Final = 3
+EXPERIMENT_KIND: Final = 254
+FAST_OPEN_MAGIC: Final = 0xF989
+"""The experiment's number (RFC 6994) that Fast Open had before it had a kind of its own; some still speak so."""
 
 _NOP_NOP_TIMESTAMPS: Final = 0x0101080A
 _LETTERS: Final = "FSRP.UEWe"
@@ -105,6 +108,7 @@ class Segment:
         self.sack: list[int] | None = None
         self.fast_open: bytes | None = None
         self.accecn: AccEcnOption | None = None
+        self.is_fast_open_experimental: bool = False
         self.unknown: list[tuple[int, bytes]] | None = None
 
     def __repr__(self) -> str:
@@ -152,7 +156,8 @@ def options_text(segment: Segment) -> str:
         blocks = "".join([f"{{{sack[i]}:{sack[i + 1]}}}" for i in range(0, len(sack) - 1, 2)])
         parts.append(f"sack {len(sack) // 2} {blocks}")
     if segment.fast_open is not None:
-        parts.append(f"tfo cookie {segment.fast_open.hex()}" if segment.fast_open else "tfo cookiereq")
+        name = "exp-tfo" if segment.is_fast_open_experimental else "tfo"
+        parts.append(f"{name} cookie {segment.fast_open.hex()}" if segment.fast_open else f"{name} cookiereq")
     for kind, value in segment.unknown or []:
         parts.append(f"unknown-{kind} 0x{value.hex()}" if value else f"unknown-{kind}")
     return ",".join(parts)
@@ -244,8 +249,12 @@ def _read_known(segment: Segment, data: bytes, kind: i64, value: i64, size: i64)
         segment.wscale = wscale if wscale < WSCALE_MAX else WSCALE_MAX  # RFC 7323 section 2.3
     elif kind == SACK_PERMITTED_KIND and size == 2:
         segment.sack_permitted = True
-    elif kind == FAST_OPEN_KIND and (size == 2 or (6 <= size <= 18 and (size & 1) == 0)):  # RFC 7413 section 4.1.1
+    elif kind == FAST_OPEN_KIND and _is_cookie_length(size - 2):
         segment.fast_open = data[value : value + size - 2]
+        segment.is_fast_open_experimental = False
+    elif kind == EXPERIMENT_KIND and size >= 4 and u16(data, value) == FAST_OPEN_MAGIC and _is_cookie_length(size - 4):
+        segment.fast_open = data[value + 2 : value + size - 2]
+        segment.is_fast_open_experimental = True
     elif kind == ACCECN0_KIND or kind == ACCECN1_KIND:
         # RFC 9768 section 3.2.3: of any other length, the whole fields that fit.
         counters: list[int] = []
@@ -257,6 +266,11 @@ def _read_known(segment: Segment, data: bytes, kind: i64, value: i64, size: i64)
     else:
         return False
     return True
+
+
+def _is_cookie_length(size: i64) -> bool:
+    """Tell whether a Fast Open cookie may have so many octets, or none: a request (RFC 7413 section 4.1.1)."""
+    return size == 0 or (4 <= size <= 16 and (size & 1) == 0)
 
 
 # --- out
@@ -283,7 +297,7 @@ def options_length(segment: Segment) -> i64:
     size = (size + 3) & -4
     cookie = segment.fast_open
     if cookie is not None:
-        size += (2 + len(cookie) + 3) & -4
+        size += ((4 if segment.is_fast_open_experimental else 2) + len(cookie) + 3) & -4
     if segment.unknown is not None:
         size += _unknown_length(segment.unknown)
     return size
@@ -362,7 +376,10 @@ def _put_late_options(writer: Writer, segment: Segment) -> None:
             put32(writer, edge)
     _pad_to(writer, 0)
     if segment.fast_open is not None:
-        _put_option(writer, FAST_OPEN_KIND, segment.fast_open)
+        if segment.is_fast_open_experimental:
+            _put_option(writer, EXPERIMENT_KIND, FAST_OPEN_MAGIC.to_bytes(2, "big") + segment.fast_open)
+        else:
+            _put_option(writer, FAST_OPEN_KIND, segment.fast_open)
         _pad_to(writer, 0)
     if segment.unknown is not None:
         for kind, value in segment.unknown:
