@@ -21,7 +21,7 @@ from estab.wire.address import parse_address
 
 __all__ = ["Commands"]
 
-_SEPARATORS: Final = re.compile(r"\n|;|&&|\|\|")
+_SEPARATORS: Final = re.compile(r"(\n|;|&&|\|\|)")
 _REDIRECTION: Final = re.compile(r"\s*(?:[12&]?>{1,2}\s*(?:&[12]|[^\s|&;]+))")
 _COMMENT: Final = re.compile(r"(?:^|\s)#.*$", re.MULTILINE)
 _DEFAULTS: Final = {
@@ -57,10 +57,19 @@ class Commands:
 
     def run(self, text: str) -> None:
         """Do what a command line means. ``Unsupported`` names what is not known; ``Mismatch``: it fails."""
-        for part in _SEPARATORS.split(_COMMENT.sub("", text.replace("\\\n", " "))):
-            line = _REDIRECTION.sub("", part).strip()
-            if line:
+        pieces = _SEPARATORS.split(_COMMENT.sub("", text.replace("\\\n", " ")))
+        has_failed = False
+        for at in range(0, len(pieces), 2):
+            line = _REDIRECTION.sub("", pieces[at]).strip()
+            if not line or (at > 0 and pieces[at - 1] == "||" and not has_failed):
+                continue
+            has_failed = False
+            try:
                 self._run_line(line)
+            except (Unsupported, Mismatch):
+                if pieces[at + 1 : at + 2] != ["||"]:
+                    raise
+                has_failed = True
 
     def _run_line(self, line: str) -> None:
         stages = [shlex.split(stage) for stage in _split_pipe(line)]
@@ -121,6 +130,8 @@ class Commands:
     def _ip(self, words: list[str]) -> None:
         words = [word for word in words if word not in ("-4", "-6")]
         if words[:1] == ["tcp_metrics"]:
+            if words[1:2] == ["flush"]:
+                self.machine.host.context.fast_open.forget_all()
             return
         if words[:2] not in (["route", "change"], ["route", "replace"], ["route", "add"]) or len(words) < 3:
             raise Unsupported(f"unknown command: ip {' '.join(words)}")
