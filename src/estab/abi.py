@@ -34,6 +34,7 @@ MSG_WAITALL: Final = 0x100
 MSG_ERRQUEUE: Final = 0x2000
 MSG_NOSIGNAL: Final = 0x4000
 MSG_MORE: Final = 0x8000
+MSG_FASTOPEN: Final = 0x20000000
 
 # Types of ancillary data, by level.
 SCM_RIGHTS: Final = 1

@@ -176,6 +176,14 @@ class Counters:
         self.TcpExtTCPZeroWindowDrop: i64 = 0
         self.TcpExtTCPDelivered: i64 = 0
         self.TcpExtTCPDeliveredCE: i64 = 0
+        self.TcpExtTCPFastOpenActive: i64 = 0
+        self.TcpExtTCPFastOpenActiveFail: i64 = 0
+        self.TcpExtTCPFastOpenPassive: i64 = 0
+        self.TcpExtTCPFastOpenPassiveFail: i64 = 0
+        self.TcpExtTCPFastOpenListenOverflow: i64 = 0
+        self.TcpExtTCPFastOpenCookieReqd: i64 = 0
+        self.TcpExtTCPFastOpenBlackhole: i64 = 0
+        self.TcpExtTCPFastOpenPassiveAltKey: i64 = 0
         self.IpExtInNoRoutes: i64 = 0
         self.IpExtInTruncatedPkts: i64 = 0
         self.IpExtInBcastPkts: i64 = 0
@@ -193,6 +201,7 @@ class Counters:
         self.EstabNeighborTableFull: i64 = 0
         self.EstabPathMtuTableFull: i64 = 0
         self.EstabTimeWaitReused: i64 = 0
+        self.EstabFastOpenCacheFull: i64 = 0
 
     def drop(self, reason: DropReason) -> None:
         """Count one dropped packet."""
@@ -248,8 +257,11 @@ COUNTER_NAMES: tuple[str, ...] = (
     "TcpExtTCPLossProbes", "TcpExtTCPLossProbeRecovery", "TcpExtTCPDSACKRecv", "TcpExtTCPDSACKOfoRecv",
     "TcpExtTCPSACKDiscard", "TcpExtTCPFullUndo", "TcpExtTCPPartialUndo", "TcpExtTCPDSACKUndo", "TcpExtTCPLossUndo",
     "TcpExtTCPSpuriousRTOs", "TcpExtTCPWinProbe", "TcpExtTCPKeepAlive", "TcpExtTCPZeroWindowDrop",
+    "TcpExtTCPFastOpenActive", "TcpExtTCPFastOpenActiveFail", "TcpExtTCPFastOpenPassive",
+    "TcpExtTCPFastOpenPassiveFail", "TcpExtTCPFastOpenListenOverflow", "TcpExtTCPFastOpenCookieReqd",
+    "TcpExtTCPFastOpenBlackhole", "TcpExtTCPFastOpenPassiveAltKey",
     "TcpExtTCPDelivered", "TcpExtTCPDeliveredCE", "IpExtInNoRoutes", "IpExtInTruncatedPkts", "IpExtInBcastPkts",
     "IpExtInOctets", "IpExtOutOctets", "IpExtInCsumErrors", "IpExtInNoECTPkts", "IpExtInECT1Pkts", "IpExtInECT0Pkts",
     "IpExtInCEPkts", "IpExtReasmOverlaps", "EstabListenEvicted", "EstabReplyQueueDrops", "EstabNeighborQueueDrops",
-    "EstabNeighborTableFull", "EstabPathMtuTableFull", "EstabTimeWaitReused",
+    "EstabNeighborTableFull", "EstabPathMtuTableFull", "EstabTimeWaitReused", "EstabFastOpenCacheFull",
 )

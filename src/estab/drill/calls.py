@@ -11,14 +11,14 @@ from collections.abc import Callable, Generator
 from typing import Final
 
 from estab import abi
-from estab.abi import AF_INET, AF_INET6, MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL, SOCK_DGRAM, SOCK_STREAM
+from estab.abi import AF_INET, AF_INET6, MSG_DONTWAIT, MSG_FASTOPEN, MSG_PEEK, MSG_WAITALL, SOCK_DGRAM, SOCK_STREAM
 from estab.drill.errors import Mismatch, Unsupported
 from estab.drill.files import File, PipeEnd, PlainFile, SocketFile
 from estab.drill.flow import Flow, Stage
 from estab.drill.machine import Machine
 from estab.drill.options import Options
 from estab.drill.polling import Polling
-from estab.drill.syntax import Array, Blank, Call, Expression, Structure, Text
+from estab.drill.syntax import Array, Blank, Call, Expression, Structure, Text, Word
 from estab.drill.values import constant, expression_text, integer, octets
 from estab.errors import os_error
 from estab.host.stream import StreamSocket
@@ -31,7 +31,6 @@ __all__ = ["Calls", "Steps"]
 Steps = Generator[int, None, int]
 """A call under way: yields when it stops waiting, returns its number."""
 
-_MSG_FASTOPEN: Final = 0x20000000
 _MSG_ZEROCOPY: Final = 0x4000000
 _MSG_ERRQUEUE: Final = 0x2000
 _NONBLOCK: Final = 0o4000
@@ -45,6 +44,8 @@ class Calls:
         self.machine = machine
         self.settings = machine.settings
         self.files: dict[int, File] = {}
+        self.hidden: list[File] = []
+        """Descriptors whose number a later one took."""
         self.flow: Flow | None = None
         self.options = Options(self)
         self.polling = Polling(self)
@@ -87,10 +88,13 @@ class Calls:
         return found
 
     def add(self, call: Call, file: File) -> int:
-        """Give a new descriptor the number that the script expects."""
+        """Give a new descriptor the number that the script expects; one that has it already stays open, out of reach.
+
+        The script's numbers are names: packetdrill, too, lets one stand for the descriptor that had it last.
+        """
         number = call.result if isinstance(call.result, int) and call.result >= 0 else self._lowest()
         if number in self.files:
-            raise Mismatch(f"{number} is open already: no call can return it")
+            self.hidden.append(self.files.pop(number))
         self.files[number] = file
         return number
 
@@ -123,6 +127,8 @@ class Calls:
         return ("" if host in ("0.0.0.0", "::") else host), number
 
     def _is_unspec(self, value: Expression) -> bool:
+        if isinstance(value, Word):
+            return constant(value.name) == abi.AF_UNSPEC
         if not isinstance(value, Structure):
             return False
         family = value.get("sa_family", "sin_family")
@@ -303,10 +309,8 @@ class Calls:
         file = self.socket_file(call.arguments[0])
         data = _buffer(call.arguments[1], integer(call.arguments[2]))
         flags = integer(call.arguments[3])
-        if flags & _MSG_FASTOPEN:
-            raise Unsupported("TCP Fast Open (MSG_FASTOPEN) is not spoken here")
         if isinstance(file.socket, StreamSocket):
-            return (yield from self._transmit(file, data, flags))
+            return (yield from self._transmit(file, data, flags, call.arguments[4]))
         address = self._address(call.arguments[4], file, (self.settings.remote, self.settings.connect_port))
         file.flow.stage = Stage.CONNECTING
         file.flow.remote_port = address[1]
@@ -318,14 +322,16 @@ class Calls:
         if not isinstance(message, Structure):
             raise Mismatch(f"expected a msghdr, not {expression_text(message)}")
         size = _vector_bytes(message.get("msg_iov") or Array(()))
-        return (yield from self._transmit(file, bytes(size), integer(call.arguments[2])))
+        name = message.get("msg_name") or Blank()
+        return (yield from self._transmit(file, bytes(size), integer(call.arguments[2]), name))
 
-    def _transmit(self, file: SocketFile, data: bytes, flags: int) -> Steps:
+    def _transmit(self, file: SocketFile, data: bytes, flags: int, to: Expression | None = None) -> Steps:
         """Send all of ``data`` where waiting is allowed, else what there is room for."""
         if flags & _MSG_ZEROCOPY:
             raise Unsupported("MSG_ZEROCOPY is not done here: a stack in user space copies")
-        if flags & _MSG_FASTOPEN:
-            raise Unsupported("TCP Fast Open (MSG_FASTOPEN) is not spoken here")
+        socket = file.socket
+        if isinstance(socket, StreamSocket) and socket.opens_with(flags):
+            return (yield from self._open_with(file, socket, data, flags, to))
         is_waiting = not (file.is_nonblocking or flags & MSG_DONTWAIT)
         sent = 0
         while True:
@@ -344,6 +350,35 @@ class Calls:
                     return sent
                 raise
             yield NEVER
+
+    def _open_with(
+        self, file: SocketFile, socket: StreamSocket, data: bytes, flags: int, to: Expression | None,
+    ) -> Steps:
+        """Open the connection with text on its SYN (MSG_FASTOPEN, TCP_FASTOPEN_CONNECT), then send the rest."""
+        address: tuple[str, int] | None = None
+        if to is not None:
+            if self._is_unspec(to):
+                raise os_error(errno.EOPNOTSUPP, "operation not supported: MSG_FASTOPEN to no address")
+            address = self._address(to, file, (self.settings.remote, self.settings.connect_port))
+        if file.flow.stage is Stage.NEW and address is not None:
+            file.flow.stage = Stage.CONNECTING
+            file.flow.remote_port = address[1]
+        is_waiting = not (file.is_nonblocking or flags & MSG_DONTWAIT)
+        sent = 0
+        try:
+            sent = socket.send(data, flags, self.now_ns, address)
+        except BlockingIOError:
+            if not is_waiting:
+                raise
+        if not is_waiting:
+            return sent
+        socket.wait_with_text(sent < len(data))
+        while socket.state in (abi.SYN_SENT, abi.SYN_RECEIVED):
+            yield NEVER
+        socket.finish_opening(self.now_ns)
+        if sent < len(data):
+            sent += yield from self._transmit(file, data[sent:], flags & ~MSG_FASTOPEN)
+        return sent
 
     # --- descriptors again
 

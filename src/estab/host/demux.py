@@ -157,8 +157,12 @@ class Demux:
         key = make_key(src, dst, segment.sport, segment.dport)
         entry = listener.on_syn(key, dst, src, segment.sport, segment, iss, now_ns)
         self._sweep_evicted(listener)
-        if entry is not None:
-            self._insert(entry, listener.port)
+        if entry is None:
+            return
+        self._insert(entry, listener.port)
+        if isinstance(entry, Connection):
+            self.touch(entry)
+        elif isinstance(entry, HalfOpen):
             self.timers.set(entry, entry.due_ns)
 
     def _sweep_evicted(self, listener: Listener) -> None:
@@ -229,6 +233,12 @@ class Demux:
     def on_unreachable(self, key: bytes, seq: Seq, number: i64, text: str, now_ns: i64) -> bool:
         """Hand an ICMP error to the connection that it quotes; ``False`` where there is none. MUST-54."""
         endpoint = self.table.get(key)
+        if isinstance(endpoint, HalfOpen):
+            listener = endpoint.listener
+            listener.on_unreachable(endpoint, number, text, seq)
+            if endpoint.key not in listener.half_open:
+                self._remove(endpoint, listener.port)
+            return True
         if endpoint is None or not isinstance(endpoint, Connection):
             return False
         endpoint.on_unreachable(number, text, seq, now_ns)

@@ -240,7 +240,8 @@ class Icmp:
         mtu = error.mtu
         if mtu == 0 and quoted.version == 4:
             mtu = _plateau_below(quoted.total_bytes)
-        if mtu < 68 or mtu >= quoted.total_bytes:
+        # Of TCP the quoted number shows enough, whatever length is quoted beside it: Linux goes by that alone.
+        if mtu < 68 or (mtu >= quoted.total_bytes and quoted.protocol != ip.TCP):
             return False
         text = f"message too long: {sender} reports that the path carries {mtu} bytes"
         if quoted.protocol == ip.TCP:

@@ -171,8 +171,8 @@ class HostPaths(Paths):
         return path.source if path is not None else b""
 
     def mtu_of(self, destination: bytes) -> i64:
-        """Give the path's MTU in bytes, as far as it is known."""
-        path = self.find(destination)
+        """Give the path's MTU in bytes, as far as it is known; a socket without a peer has no path yet."""
+        path = self.find(destination) if destination else None
         return path.mtu if path is not None else 1500
 
     def segment_bytes_max(self, destination: bytes) -> i64:

@@ -17,6 +17,7 @@ from estab.host.files import Descriptor
 from estab.host.ports import Binding
 from estab.tcp.congestion.registry import name_of
 from estab.tcp.connection import Connection
+from estab.tcp.fastopen import CLIENT, FastOpenOptions
 from estab.tcp.tcb import Tcb
 from estab.units import SECOND
 
@@ -34,6 +35,8 @@ class StreamSettings(Descriptor):
         """The TCB record of a socket that has no connection: it holds the options."""
         self.binding: Binding | None = None
         self.linger: int | None = None
+        self.fast_open: FastOpenOptions = FastOpenOptions()
+        """What the socket wants of TCP Fast Open; its listener shares it."""
         self.receive_lowat_bytes: i64 = 1
         self._reuse_address: bool = False
         self._reuse_port: bool = False
@@ -215,6 +218,60 @@ class StreamSettings(Descriptor):
         control = self.demux.context.algorithms.find(name)
         tcb = self.settings()
         tcb.set_congestion(control, self.demux.context.now_ns)
+
+    # --- of Fast Open (RFC 7413)
+
+    @property
+    def fast_open_backlog(self) -> int:
+        """TCP_FASTOPEN: how many connections of a listener may be in use before their handshake is done; 0: none."""
+        return self.fast_open.queue.limit
+
+    @fast_open_backlog.setter
+    def fast_open_backlog(self, value: int) -> None:
+        if value < 0 or self.connection is not None:
+            raise os_error(errno.EINVAL, f"invalid argument: TCP_FASTOPEN is for listeners and not below 0: {value}")
+        self.fast_open.queue.limit = min(value, self.demux.context.config.somaxconn)
+
+    @property
+    def fast_open_connect(self) -> bool:
+        """TCP_FASTOPEN_CONNECT: ``connect`` leaves the SYN to the first write, whose text it carries."""
+        return self.fast_open.is_on_connect
+
+    @fast_open_connect.setter
+    def fast_open_connect(self, value: bool) -> None:
+        if (self.demux.context.config.tcp_fastopen & CLIENT) == 0:
+            raise os_error(errno.EOPNOTSUPP, "operation not supported: tcp_fastopen is off for clients")
+        self._ensure_closed("TCP_FASTOPEN_CONNECT", False)
+        self.fast_open.is_on_connect = value
+
+    @property
+    def fast_open_no_cookie(self) -> bool:
+        """TCP_FASTOPEN_NO_COOKIE: put text on SYNs, and take it, without any cookie."""
+        return self.fast_open.needs_no_cookie
+
+    @fast_open_no_cookie.setter
+    def fast_open_no_cookie(self, value: bool) -> None:
+        self._ensure_closed("TCP_FASTOPEN_NO_COOKIE", True)
+        self.fast_open.needs_no_cookie = value
+
+    @property
+    def fast_open_keys(self) -> bytes:
+        """TCP_FASTOPEN_KEY: 16 bytes, or 32 for a second key that is still good; the host's where none was set."""
+        return self.fast_open.keys or self.demux.context.fast_open.keys()
+
+    @fast_open_keys.setter
+    def fast_open_keys(self, value: bytes) -> None:
+        if len(value) != 16 and len(value) != 32:
+            raise os_error(errno.EINVAL, f"invalid argument: TCP_FASTOPEN_KEY is 16 or 32 bytes, not {len(value)}")
+        self.fast_open.keys = value
+
+    def _ensure_closed(self, name: str, may_listen: bool) -> None:
+        if self.connection is not None or (not may_listen and self.is_listening()):
+            raise os_error(errno.EINVAL, f"invalid argument: {name} is set before the connection is opened")
+
+    def is_listening(self) -> bool:
+        """Tell whether the socket takes connections."""
+        return False
 
     @property
     def ttl(self) -> int:

@@ -16,6 +16,7 @@ from estab.abi import (
     AF_INET,
     MSG_DONTWAIT,
     MSG_EOR,
+    MSG_FASTOPEN,
     MSG_MORE,
     MSG_NOSIGNAL,
     MSG_OOB,
@@ -43,6 +44,8 @@ from estab.host.sockaddr import ANY, Endpoint, SockAddr, read_sockaddr, write_so
 from estab.tcp.child import inherit
 from estab.tcp.connection import Connection
 from estab.tcp.context import Context, endpoint_text
+from estab.tcp.fastopen import CLIENT, SERVER, SERVER_NO_OPTION, FastOpen
+from estab.tcp.fastopen_client import put_text
 from estab.tcp.info import Info, Queues
 from estab.tcp.listener import Listener
 from estab.tcp.receive import is_at_urgent_mark
@@ -134,6 +137,10 @@ class StreamSocket(StreamSettings):
         context = self.streams.context
         listener = Listener(context, self.local, self.local_port, backlog, template, self.v6only, is_v6)
         listener.owner = self
+        flags = context.config.tcp_fastopen
+        if (flags & SERVER_NO_OPTION) != 0 and (flags & SERVER) != 0 and self.fast_open.queue.limit == 0:
+            self.fast_open.queue.limit = min(max(backlog, 0), context.config.somaxconn)
+        listener.fast_open = self.fast_open
         self.template = template
         self.listener = listener
         self.demux.listen(listener)
@@ -142,7 +149,8 @@ class StreamSocket(StreamSettings):
         """Open actively: the SYN goes out, and EINPROGRESS says so. Called again it tells how it went.
 
         EALREADY while it goes on, EISCONN when connected, the connection's error when it failed (and then the socket
-        may connect again). ENETUNREACH without a route, EADDRNOTAVAIL without a free port.
+        may connect again). ENETUNREACH without a route, EADDRNOTAVAIL without a free port. With TCP_FASTOPEN_CONNECT
+        and a cookie it is done at once, and the SYN waits for the first write.
         """
         self.streams.context.now_ns = now_ns
         end = read_sockaddr(self.family, address, "connect")
@@ -151,7 +159,9 @@ class StreamSocket(StreamSettings):
         if self.connection is not None:
             self._connect_again(self.connection)
             return
-        self._start_connecting(end, now_ns)
+        self._start_connecting(end, self._fast_open_for_connect(), now_ns)
+        if self.is_deferred():
+            return
         raise os_error(errno.EINPROGRESS, f"operation now in progress: {self.text()} is connecting")
 
     def accept(self, now_ns: i64) -> StreamSocket:
@@ -182,13 +192,18 @@ class StreamSocket(StreamSettings):
 
     # --- bytes
 
-    def send(self, data: bytes, flags: i64, now_ns: i64) -> int:
+    def send(self, data: bytes, flags: i64, now_ns: i64, address: object = None) -> int:
         """Copy as much of ``data`` into the send buffer as there is room for, and say how much. EAGAIN when it is full.
 
-        EPIPE when sending is over or never began; the connection's own error comes first.
+        EPIPE when sending is over or never began; the connection's own error comes first. With MSG_FASTOPEN, see
+        ``open_with``; without, ``address`` is ignored.
         """
-        _check_flags(flags, MSG_OOB | MSG_DONTWAIT | MSG_EOR | MSG_NOSIGNAL | MSG_MORE)
+        _check_flags(flags, MSG_OOB | MSG_DONTWAIT | MSG_EOR | MSG_NOSIGNAL | MSG_MORE | MSG_FASTOPEN)
         self.streams.context.now_ns = now_ns
+        if self.opens_with(flags):
+            count = self.open_with(data, address, now_ns)
+            if count >= 0:
+                return count
         connection = self.connection
         if connection is None:
             raise os_error(errno.EPIPE, f"broken pipe: {self.text()} is not connected")
@@ -200,6 +215,67 @@ class StreamSocket(StreamSettings):
             raise os_error(errno.EAGAIN, f"resource temporarily unavailable: the send buffer of {self.text()} is full")
         self.demux.touch(connection)
         return count
+
+    def opens_with(self, flags: i64) -> bool:
+        """Tell whether a write with these flags is what opens the connection."""
+        return (flags & MSG_FASTOPEN) != 0 or self.is_deferred()
+
+    def open_with(self, data: bytes, address: object, now_ns: i64) -> int:
+        """Open the connection with text on its SYN (MSG_FASTOPEN): ``connect`` and ``send`` in one (RFC 7413).
+
+        Says how many bytes go on the SYN. EINPROGRESS: it is opening, and none goes, as no cookie is there yet or
+        ``data`` is empty. EALREADY: it was opening already. -1: it is open since; send as always. EISCONN,
+        EOPNOTSUPP, and what ``connect`` may raise.
+        """
+        context = self.streams.context
+        context.now_ns = now_ns
+        if (context.config.tcp_fastopen & CLIENT) == 0:
+            raise os_error(errno.EOPNOTSUPP, "operation not supported: tcp_fastopen is off for clients")
+        connection = self.connection
+        if connection is None:
+            if self.listener is not None:
+                raise os_error(errno.EISCONN, f"transport endpoint is already connected: {self.text()} listens")
+            if address is None:
+                raise os_error(errno.EINVAL, "invalid argument: MSG_FASTOPEN without an address to connect to")
+            fast_open = FastOpen()
+            fast_open.needs_no_cookie = self.fast_open.needs_no_cookie
+            self._start_connecting(read_sockaddr(self.family, address, "sendto"), fast_open, now_ns)
+            connection = self.connection
+            assert connection is not None
+        elif not self.is_deferred():
+            self._connect_again(connection)
+            return -1
+        fast_open_now = connection.fast_open
+        assert fast_open_now is not None
+        count = put_text(connection, fast_open_now, data)
+        self.demux.touch(connection)
+        if count == 0:
+            raise os_error(errno.EINPROGRESS, f"operation now in progress: {self.text()} is connecting")
+        return count
+
+    def is_deferred(self) -> bool:
+        """Tell whether ``connect`` left the SYN to the first write."""
+        connection = self.connection
+        if connection is None or connection.state != abi.SYN_SENT:
+            return False
+        return connection.fast_open is not None and connection.fast_open.is_deferred
+
+    def wait_with_text(self, is_waiting: bool) -> None:
+        """Say that a program waits to write behind what its SYN carries: that text brings the third segment."""
+        connection = self.connection
+        if connection is not None and connection.fast_open is not None:
+            connection.fast_open.has_more = is_waiting
+
+    def finish_opening(self, now_ns: i64) -> None:
+        """Say how the opening went: nothing, or EALREADY while it goes on, or the error that ended it."""
+        self.streams.context.now_ns = now_ns
+        connection = self.connection
+        if connection is not None and not self.is_connect_reported:
+            self._connect_again(connection)
+
+    def is_listening(self) -> bool:
+        """Tell whether the socket takes connections."""
+        return self.listener is not None
 
     def recv(self, size: i64, flags: i64, now_ns: i64) -> bytes:
         """Take up to ``size`` bytes of what came; ``b""`` at the end of the stream. EAGAIN when nothing is there yet.
@@ -409,6 +485,9 @@ class StreamSocket(StreamSettings):
     def _connect_again(self, connection: Connection) -> None:
         """Answer a second ``connect``: how did the first one go?"""
         state = connection.state
+        if self.is_deferred():
+            raise os_error(errno.EISCONN, f"transport endpoint is already connected: {connection.name()}, by the first "
+                           "write (TCP_FASTOPEN_CONNECT)")
         if state == abi.SYN_SENT or state == abi.SYN_RECEIVED:
             raise os_error(errno.EALREADY, f"operation already in progress: {connection.name()} is connecting")
         if connection.snd_una > connection.iss:
@@ -437,7 +516,16 @@ class StreamSocket(StreamSettings):
         if not self.has_bound_address:
             self.local = ANY
 
-    def _start_connecting(self, end: Endpoint, now_ns: i64) -> None:
+    def _fast_open_for_connect(self) -> FastOpen | None:
+        """Make what a connection needs whose SYN may wait for the first write (TCP_FASTOPEN_CONNECT)."""
+        if not self.fast_open.is_on_connect:
+            return None
+        fast_open = FastOpen()
+        fast_open.needs_no_cookie = self.fast_open.needs_no_cookie
+        fast_open.is_deferred = True
+        return fast_open
+
+    def _start_connecting(self, end: Endpoint, fast_open: FastOpen | None, now_ns: i64) -> None:
         self._check_version(end)
         remote = end.address if end.address else (b"\x7f\0\0\x01" if end.is_v4 else b"\0" * 15 + b"\x01")
         path = self._path_to(remote, end)
@@ -451,6 +539,7 @@ class StreamSocket(StreamSettings):
         connection = self.demux.new_connection(local, self.local_port, remote, end.port, self)
         inherit(connection, self.settings())
         connection.syn_retries = self.settings().syn_retries
+        connection.fast_open = fast_open
         try:
             self.demux.connect(connection, now_ns)
         except OSError:

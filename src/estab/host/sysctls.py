@@ -16,6 +16,7 @@ from mypy_extensions import i64
 from estab.host.input import Input
 from estab.tcp.config import NAMES, Config
 from estab.tcp.context import Context
+from estab.tcp.fastopen import key_bytes, key_text
 from estab.units import MS, NEVER, SECOND, US
 
 __all__ = ["TABLE", "Sysctl", "Sysctls"]
@@ -57,6 +58,13 @@ TABLE: Final[tuple[Sysctl, ...]] = (
     _tcp("tcp_syncookies", "choice", "SYN cookies: 0 never, 1 when the half-open queue is full, 2 always", 0, 2),
     _tcp("tcp_abort_on_overflow", "flag", "Reset instead of ignoring a handshake that finds the accept queue full"),
     Sysctl(_CORE + "somaxconn", "somaxconn", "entries", "Most that `listen` may ask for", 0, _INT_MAX),
+    # Fast Open.
+    _tcp("tcp_fastopen", "bits",
+         "1: clients send text on SYNs; 2: servers take it; 4, 0x200: without cookies; 0x400: without TCP_FASTOPEN"),
+    _tcp("tcp_fastopen_key", "text", "Key of the servers' cookies, as four groups of hexadecimal digits; or two keys"),
+    _tcp("tcp_fastopen_blackhole_timeout_sec", "s",
+         "How long clients leave Fast Open when the network eats it, doubled each time; 0: never",
+         setting="tcp_fastopen_blackhole_timeout_ns"),
     # Options.
     _tcp("tcp_timestamps", "flag", "Offer and take the timestamps option (RFC 7323)"),
     _tcp("tcp_sack", "flag", "Offer and take selective acknowledgments (RFC 2018)"),
@@ -139,6 +147,8 @@ class Sysctls:
             return " ".join(self._context.algorithms.names())
         if row.setting == "-forward":
             return int(self._input.is_forwarding)
+        if row.setting == "tcp_fastopen_key":
+            return key_text(self._context.fast_open.keys())
         raw: object = getattr(self._config, row.setting)
         if row.setting in _CHOICES and isinstance(raw, str):
             return _CHOICES[row.setting].index(raw)
@@ -263,4 +273,9 @@ class Sysctls:
         if row.setting == "tcp_congestion_control" and text not in self._context.algorithms.names():
             known = ", ".join(self._context.algorithms.names())
             raise ValueError(f"{row.name}: no congestion control {text!r} among {known}")
+        if row.setting == "tcp_fastopen_key" and text:
+            try:
+                text = key_text(key_bytes(text))
+            except ValueError as error:
+                raise ValueError(f"{row.name}: {error}") from None
         self._config.set(row.setting, text)

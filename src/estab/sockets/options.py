@@ -95,6 +95,16 @@ def _number(attribute: str, kinds: tuple[int, ...], unit: int = 1, low: int = 0,
     return _Option(kinds, lambda socket, now_ns: int(getattr(socket, attribute)) // unit, set_number)
 
 
+def _choice(attribute: str) -> _Option:
+    """0 or 1, and nothing else."""
+    def set_choice(socket: Any, value: int, now_ns: int) -> None:
+        if value not in (0, 1):
+            raise os_error(errno.EINVAL, f"invalid argument: {value} is neither 0 nor 1")
+        setattr(socket, attribute, value == 1)
+
+    return _Option(_STREAM, lambda socket, now_ns: int(getattr(socket, attribute)), set_choice)
+
+
 def _constant(value: int, kinds: tuple[int, ...] = _BOTH) -> _Option:
     return _Option(kinds, lambda socket, now_ns: value)
 
@@ -138,6 +148,15 @@ def _get_congestion(socket: Any, now_ns: int) -> bytes:
 def _set_congestion(socket: Any, value: bytes) -> None:
     name = value.rstrip(b"\0").decode(errors="replace")
     socket.congestion = name
+
+
+def _get_fast_open_keys(socket: Any, now_ns: int) -> bytes:
+    keys: bytes = socket.fast_open_keys
+    return keys
+
+
+def _set_fast_open_keys(socket: Any, value: bytes) -> None:
+    socket.fast_open_keys = value
 
 
 def _is_stream(socket: Any) -> bool:
@@ -214,6 +233,10 @@ _TCP: Final = {
     "TCP_SYNCNT": _number("syn_retries", _STREAM),
     "TCP_USER_TIMEOUT": _number("user_timeout_ns", _STREAM, MS),
     "TCP_QUICKACK": _flag("quickack", _STREAM),
+    "TCP_FASTOPEN": _number("fast_open_backlog", _STREAM),
+    "TCP_FASTOPEN_CONNECT": _choice("fast_open_connect"),
+    "TCP_FASTOPEN_NO_COOKIE": _choice("fast_open_no_cookie"),
+    "TCP_FASTOPEN_KEY": _Option(_STREAM, _get_fast_open_keys, None, _set_fast_open_keys),
     "TCP_CONGESTION": _Option(_STREAM, _get_congestion, None, _set_congestion),
     "TCP_INFO": _Option(_STREAM, lambda socket, now_ns: pack_tcp_info(socket.info(now_ns), socket.state)),
 }
@@ -236,6 +259,7 @@ _UDP: Final = {
 _NUMBERS: Final = {
     "IP_MTU": 14, "IPV6_MTU": 24, "SO_DOMAIN": 39, "SO_PROTOCOL": 38, "SO_REUSEPORT": 15,
     "IP_PKTINFO": 8, "IP_RECVERR": 11, "IP_RECVTTL": 12, "IP_RECVTOS": 13, "IPV6_RECVERR": 25, "UDP_CORK": 1,
+    "TCP_FASTOPEN": 23, "TCP_FASTOPEN_CONNECT": 30, "TCP_FASTOPEN_KEY": 33, "TCP_FASTOPEN_NO_COOKIE": 34,
 }
 
 

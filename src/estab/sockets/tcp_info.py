@@ -13,7 +13,9 @@ __all__ = ["pack_tcp_info"]
 _HEAD: Final = struct.Struct("=8B24I")
 _TAIL: Final = struct.Struct("=4Q6I4Q2I2Q5I")
 _CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
-_OPTION_BITS: Final = {"timestamps": 1, "sack": 2, "wscale": 4, "ecn": 8, "ecn-seen": 16}
+_OPTION_BITS: Final = {
+    "timestamps": 1, "sack": 2, "wscale": 4, "ecn": 8, "ecn-seen": 16, "syn-data": 32, "fast-open-child": 128,
+}
 _INFINITE_SSTHRESH: Final = 0x7FFFFFFF
 _MAX32: Final = 0xFFFFFFFF
 

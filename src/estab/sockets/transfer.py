@@ -10,8 +10,10 @@ from operator import index
 from typing import Any, Final, NoReturn
 
 from estab.abi import (
+    ESTABLISHED,
     MSG_DONTWAIT,
     MSG_ERRQUEUE,
+    MSG_FASTOPEN,
     MSG_PEEK,
     MSG_TRUNC,
     MSG_WAITALL,
@@ -201,7 +203,7 @@ class Transfer(Blocking):
             return sent
         if target is not None:
             read_sockaddr(host.family, target, "sendmsg")
-        return self._send(memoryview(data), flags, "sendmsg", BY_TIMEOUT, items)
+        return self._send(memoryview(data), flags, "sendmsg", BY_TIMEOUT, items, target)
 
     @told
     def sendmsg_afalg(self, *args: Any, **kwargs: Any) -> NoReturn:
@@ -234,7 +236,7 @@ class Transfer(Blocking):
                 file.seek(offset + sent)
 
     def _send(self, view: memoryview, flags: int, name: str, deadline_ns: int | None = BY_TIMEOUT,
-              items: list[Ancillary] | None = None) -> int:
+              items: list[Ancillary] | None = None, target: object = None) -> int:
         host = self.descriptor
         if isinstance(host, DatagramSocket):
             sent = self._call(lambda now_ns: host.send(bytes(view), flags, now_ns))
@@ -242,6 +244,8 @@ class Transfer(Blocking):
             return sent
         if items:
             read_stream_control(items)
+        if host.opens_with(flags):
+            return self._open_with(host, bytes(view), flags, name, deadline_ns, target)
         # Linux's send() comes back when all is copied, where the socket blocks for ever; else with what fits.
         is_whole = self._timeout is None and not flags & MSG_DONTWAIT
         at = 0
@@ -264,12 +268,36 @@ class Transfer(Blocking):
             if at >= len(view) or taken == 0 or (taken < len(chunk) and not is_whole):
                 return at
 
+    def _open_with(
+        self, host: StreamSocket, data: bytes, flags: int, name: str, deadline_ns: int | None, target: object,
+    ) -> int:
+        """Open the connection with text on its SYN, as MSG_FASTOPEN asks: wait until it is open, then send the rest."""
+        is_waiting = self._timeout != 0.0 and not flags & MSG_DONTWAIT
+        if deadline_ns == BY_TIMEOUT:
+            deadline_ns = self._deadline()
+        sent = 0
+        try:
+            sent = self._call(lambda now_ns: host.send(data, flags, now_ns, target))
+        except BlockingIOError:
+            if not is_waiting:
+                raise
+        if not is_waiting or host.state == ESTABLISHED:
+            return sent
+        host.wait_with_text(sent < len(data))
+        if not self._wait(WRITE, name, deadline_ns):
+            raise TimeoutError("timed out")
+        self._call(host.finish_opening)
+        if sent == len(data):
+            return sent
+        rest = memoryview(data)[sent:]
+        return sent + self._send(rest, flags & ~MSG_FASTOPEN, name, deadline_ns)
+
     def _sendto(self, view: memoryview, flags: int, address: Any, name: str) -> int:
         host = self.descriptor
         target = numeric(self.kernel, self._family, address, name)
         read_sockaddr(host.family, target, name)
         if isinstance(host, StreamSocket):
-            return self._send(view, flags, name)
+            return self._send(view, flags, name, BY_TIMEOUT, None, target)
         sent = self._call(lambda now_ns: host.sendto(bytes(view), target, flags, now_ns))
         self.kernel.spin(_SEND_WEIGHT)
         return sent

@@ -13,10 +13,11 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.errors import DropReason
-from estab.tcp import ecn, receive, recovery, syn_sent
-from estab.tcp.opening import establish
+from estab.tcp import ecn, fastopen_server, receive, recovery, syn_sent
+from estab.tcp.fastopen import FastOpen, PendingSynAck
+from estab.tcp.opening import count_established, establish
 from estab.tcp.tcb import NO_SEQ, Tcb
-from estab.tcp.transitions import abort, answer, fail, finish, set_state
+from estab.tcp.transitions import abort, answer, fail, finish, release_fast_open, set_state, take_fin
 from estab.units import NEVER, SECOND
 from estab.wire.seq import unwrap
 from estab.wire.tcp import ACK, FIN, RST, SYN, Segment, segment_length
@@ -35,6 +36,11 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
     if state == abi.CLOSED or state == abi.LISTEN:
         tcb.context.drop(DropReason.TCP_CLOSE, tcb.name(), "")
         return
+    fast_open = tcb.fast_open
+    if fast_open is not None:
+        pending = fast_open.pending
+        if pending is not None and fastopen_server.is_answered_again(tcb, pending, segment, now_ns):
+            return
     seq = unwrap(segment.seq, tcb.rcv_nxt)
     if not _check_timestamp(tcb, seq, segment, now_ns):
         return
@@ -57,7 +63,7 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
     if segment.end > segment.start and not _take_text(tcb, seq, segment, now_ns):
         return
     if (segment.flags & FIN) != 0 or tcb.peer_fin_seq != NO_SEQ:
-        _take_fin(tcb, seq, segment, now_ns)
+        take_fin(tcb, seq, segment)
 
 
 # --- 3.10.7.4, first: sequence number, with PAWS before it (RFC 7323 section 5.3)
@@ -167,9 +173,19 @@ def _check_reset(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
     """
     if seq != tcb.rcv_nxt and not tcb.context.config.tcp_insecure_rst:
         tcb.context.drop(DropReason.TCP_RESET, tcb.name(), f"{seq - tcb.irs}, expected {tcb.rcv_nxt - tcb.irs}")
+        fast_open = tcb.fast_open
+        if fast_open is not None and fast_open.has_option and tcb.rcv_nxt == tcb.irs + 1:
+            if tcb.state == abi.ESTABLISHED:
+                tcb.context.fast_open.pause(now_ns)  # as Linux: a middle box that ate the text now resets
         _challenge(tcb, now_ns)
         return
     counters = tcb.context.counters
+    fast_open = tcb.fast_open
+    if fast_open is not None and fast_open.pending is not None:
+        counters.TcpAttemptFails += 1
+        release_fast_open(fast_open, tcb.owner is not None or tcb.is_orphan, now_ns)
+        fail(tcb, errno.ECONNRESET, "connection reset by peer", "reset received")
+        return
     if tcb.state == abi.SYN_RECEIVED:
         # RFC 9293 MUST-11: only a simultaneous open comes here; a half-open entry of a listener is its own record.
         counters.TcpAttemptFails += 1
@@ -196,6 +212,7 @@ def _check_syn(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
         ecn.note_syn_ack(tcb, tcb.ecn, segment)
     if tcb.state == abi.SYN_RECEIVED and _is_crossing_syn_ack(tcb, segment):
         if _check_acknowledgment(tcb, tcb.irs + 1, segment, now_ns):
+            receive.report_duplicate(tcb, tcb.irs, tcb.irs + 1)  # the SYN came twice
             receive.acknowledge_now(tcb)
         return
     if context.config.tcp_insecure_syn and tcb.state != abi.SYN_RECEIVED:
@@ -223,6 +240,10 @@ def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> 
         context.drop(DropReason.TCP_NO_ACK, tcb.name(), "")
         return False
     ack = unwrap(segment.ack, tcb.snd_nxt)
+    fast_open = tcb.fast_open
+    if fast_open is not None and fast_open.pending is not None and tcb.snd_una <= ack <= tcb.snd_nxt:
+        ecn.on_third_segment(tcb, segment)
+        _end_fast_handshake(tcb, fast_open, fast_open.pending, now_ns)
     if tcb.state == abi.SYN_RECEIVED:
         ecn.on_third_segment(tcb, segment)
         if ack <= tcb.snd_una or ack > tcb.snd_nxt:
@@ -254,6 +275,14 @@ def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> 
     else:
         _use_acknowledgment(tcb, seq, ack, segment, now_ns)
     return _after_acknowledgment(tcb, now_ns)
+
+
+def _end_fast_handshake(tcb: Tcb, fast_open: FastOpen, pending: PendingSynAck, now_ns: i64) -> None:
+    """The third segment of a handshake behind Fast Open: the connection is in use already, and goes on as it is."""
+    fastopen_server.complete(tcb, fast_open, pending, now_ns)
+    if tcb.state == abi.SYN_RECEIVED:
+        set_state(tcb, abi.ESTABLISHED, "our SYN-ACK is acknowledged")
+        count_established(tcb, now_ns)
 
 
 def _use_acknowledgment(tcb: Tcb, seq: i64, ack: i64, segment: Segment, now_ns: i64) -> None:
@@ -335,26 +364,3 @@ def _take_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
         if tcb.peer_fin_seq != NO_SEQ and tcb.rcv_nxt > tcb.peer_fin_seq:
             tcb.peer_fin_seq = NO_SEQ  # a FIN ahead of its time that text has overtaken was never the peer's
     return True
-
-
-def _take_fin(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
-    """RFC 9293 section 3.10.7.4, eighth. A FIN counts once all text before it is here."""
-    if (segment.flags & FIN) != 0 and tcb.peer_fin_seq == NO_SEQ:
-        tcb.peer_fin_seq = seq + (segment.end - segment.start)
-    if tcb.is_fin_received or tcb.rcv_nxt != tcb.peer_fin_seq:
-        if (segment.flags & FIN) != 0:
-            receive.acknowledge_now(tcb)
-        return
-    tcb.is_fin_received = True
-    tcb.rcv_nxt += 1
-    tcb.out_of_order = None
-    receive.acknowledge_now(tcb)
-    tcb.context.wake(tcb.owner)
-    state = tcb.state
-    if state == abi.ESTABLISHED or state == abi.SYN_RECEIVED:
-        set_state(tcb, abi.CLOSE_WAIT, "FIN received")
-    elif state == abi.FIN_WAIT_1:
-        # Had our FIN been acknowledged by this segment, the fifth step would have moved us to FIN-WAIT-2.
-        set_state(tcb, abi.CLOSING, "simultaneous close: FIN received")
-    elif state == abi.FIN_WAIT_2:
-        set_state(tcb, abi.TIME_WAIT, "FIN received")

@@ -6,14 +6,16 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.events import TcbCreated
-from estab.tcp import receive
+from estab.tcp import ecn, fastopen_server, receive
 from estab.tcp.connection import Connection, choose_window_scale
 from estab.tcp.context import Context
-from estab.tcp.opening import agree_options
+from estab.tcp.fastopen import FastOpen, FastOpenQueue, PendingSynAck
+from estab.tcp.opening import agree_options, begin_transfer
 from estab.tcp.state import state_text
+from estab.units import NEVER
 from estab.wire.tcp import Segment
 
-__all__ = ["first_window", "inherit", "make_child"]
+__all__ = ["first_window", "inherit", "make_child", "make_fast_child"]
 
 
 def make_child(
@@ -38,6 +40,47 @@ def make_child(
     child.snd_wl1 = child.irs
     if context.observer is not None:
         context.tell(TcbCreated(context.now_ns, context.name, child.name(), -1, state_text(child.state), why))
+    return child
+
+
+def make_fast_child(
+    context: Context, template: Connection, key: bytes, local: bytes, local_port: i64, remote: bytes, remote_port: i64,
+    iss: i64, syn: Segment, queue: FastOpenQueue, cookie: bytes | None, now_ns: i64,
+) -> Connection:
+    """Make a connection that is in use at once: the SYN's text can be read, and text sent (RFC 7413 section 4.2.2).
+
+    ``cookie`` is a new one for the client, where its own is of the older key.
+    """
+    child = make_child(
+        context, template, key, local, local_port, remote, remote_port, iss, syn, "SYN received: Fast Open",
+    )
+    fast_open = FastOpen()
+    fast_open.is_child = True
+    pending = PendingSynAck(queue, cookie, syn, now_ns)
+    fast_open.pending = pending
+    child.fast_open = fast_open
+    child.snd_una = child.snd_nxt
+    child.snd_sml = child.snd_nxt
+    child.recover = child.snd_nxt
+    is_ecn_needed = template.congestion.needs_ecn()
+    pending.ecn_mode = ecn.answer(context.config, syn, is_ecn_needed)
+    ecn.adopt(child, pending.ecn_mode, is_ecn_needed, syn, False)
+    child.snd_wnd = syn.wnd  # the window of a SYN is never scaled
+    child.max_snd_wnd = syn.wnd
+    queue.pending += 1
+    begin_transfer(child, now_ns)
+    if syn.end > syn.start:
+        receive.accept_text(child, child.rcv_nxt, syn, now_ns)
+        fast_open.is_text_acknowledged = True
+        syn.data = b""  # it is with the connection now
+        syn.start = 0
+        syn.end = 0
+        child.is_ack_due = False  # the SYN-ACK says it
+        child.is_ack_pending = False
+        child.delack_ns = NEVER
+    child.rcv_adv = child.rcv_nxt + first_window(template)
+    fast_open.text_end = child.rcv_nxt
+    fastopen_server.arm(child, now_ns)
     return child
 
 

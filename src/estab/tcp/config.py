@@ -28,6 +28,10 @@ class Config:
         self.tcp_syncookies: str = "when full"
         self.tcp_syn_recycle: bool = False
         self.tcp_max_orphans: i64 = 65536
+        # Fast Open (RFC 7413).
+        self.tcp_fastopen: i64 = 1
+        self.tcp_fastopen_key: str = ""
+        self.tcp_fastopen_blackhole_timeout_ns: i64 = 0
         # Options.
         self.tcp_timestamps: bool = True
         self.tcp_sack: bool = True
@@ -89,6 +93,7 @@ class Config:
         # Bounds of ours.
         self.reply_queue_max: i64 = 256
         self.ofo_segments_max: i64 = 4096
+        self.fastopen_cookies_max: i64 = 1024
 
     def set(self, name: str, value: object) -> None:
         """Set one setting by name. ``ValueError`` names what is wrong with the name or the value."""

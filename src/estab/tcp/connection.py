@@ -14,18 +14,29 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.errors import os_error
-from estab.events import BufferChanged, ErrorReported, SegmentReceived, SegmentSent, TcbCreated, TimerFired
+from estab.events import BufferChanged, SegmentReceived, SegmentSent, TcbCreated, TimerFired
 from estab.events import Tcb as TcbFact
-from estab.tcp import arrives, ecn, output, rack, receive, recovery, scoreboard, segments, transitions
+from estab.tcp import (
+    arrives,
+    ecn,
+    fastopen_client,
+    fastopen_server,
+    icmp_errors,
+    output,
+    rack,
+    receive,
+    recovery,
+    segments,
+    transitions,
+)
 from estab.tcp.buffers import ByteQueue
 from estab.tcp.congestion.control import SSTHRESH_INFINITE, CongestionControl
 from estab.tcp.congestion.registry import name_of
 from estab.tcp.context import Context
 from estab.tcp.info import Info
-from estab.tcp.opening import update_mss
 from estab.tcp.rtt import timeout_ns
 from estab.tcp.state import state_text
-from estab.tcp.tcb import NO_SEQ, TIMER_PROBE, TIMER_REORDER, Tcb
+from estab.tcp.tcb import NO_SEQ, TIMER_PROBE, TIMER_REORDER, TIMER_SYN_ACK, Tcb
 from estab.units import NEVER, format_duration
 from estab.wire.seq import Seq, unwrap
 from estab.wire.tcp import SYN, Segment, flags_text, options_text
@@ -66,6 +77,8 @@ class Connection(Tcb):
             fd: i64 = -1 if self.owner is None else self.owner.fd
             context.tell(TcbCreated(context.now_ns, context.name, self.name(), fd, "CLOSED", "active open"))
         ecn.offer(self)
+        if self.fast_open is not None:
+            fastopen_client.prepare(self, self.fast_open, segments.receive_mss(self))
         transitions.set_state(self, abi.SYN_SENT, "connect()")
         context.counters.TcpActiveOpens += 1
 
@@ -77,7 +90,8 @@ class Connection(Tcb):
         """
         self.raise_error()
         state = self.state
-        if self.fin_wanted or (state != abi.ESTABLISHED and state != abi.CLOSE_WAIT):
+        is_open = state == abi.ESTABLISHED or state == abi.CLOSE_WAIT or self.is_fast_child()
+        if self.fin_wanted or not is_open:
             if not self.fin_wanted and (state == abi.SYN_SENT or state == abi.SYN_RECEIVED):
                 return 0
             raise os_error(errno.EPIPE, f"broken pipe: {self.describe()}, sending is over")
@@ -158,9 +172,11 @@ class Connection(Tcb):
         state = self.state
         if self.error != 0 or self.fin_wanted:
             return True
-        if state == abi.SYN_SENT or state == abi.SYN_RECEIVED:
+        if state == abi.SYN_SENT:
+            return self.fast_open is not None and self.fast_open.is_deferred
+        if state == abi.SYN_RECEIVED and not self.is_fast_child():
             return False
-        if state != abi.ESTABLISHED and state != abi.CLOSE_WAIT:
+        if state != abi.ESTABLISHED and state != abi.CLOSE_WAIT and state != abi.SYN_RECEIVED:
             return True
         return 3 * self.room() >= self.send_buffer_bytes
 
@@ -178,7 +194,7 @@ class Connection(Tcb):
             transitions.finish(self, "shut down while opening")
             return
         self.fin_wanted = True
-        if state == abi.ESTABLISHED:
+        if state == abi.ESTABLISHED or self.is_fast_child():
             transitions.set_state(self, abi.FIN_WAIT_1, "shutdown() or close()")
         elif state == abi.CLOSE_WAIT:
             transitions.set_state(self, abi.LAST_ACK, "shutdown() or close()")
@@ -271,6 +287,10 @@ class Connection(Tcb):
     def _on_retransmit_timer(self, now_ns: i64) -> None:
         self.retransmit_ns = NEVER
         kind = self.timer_kind
+        if kind == TIMER_SYN_ACK:
+            self._tell_timer("retransmit", "the SYN-ACK is not acknowledged")
+            fastopen_server.on_timer(self, now_ns)
+            return
         if self.in_flight_count() == 0:
             return
         if kind == TIMER_PROBE:
@@ -281,7 +301,10 @@ class Connection(Tcb):
             self._tell_timer("reordering", "a segment is late")
             recovery.on_reorder_timer(self, now_ns)
             return
-        if self._is_hopeless(now_ns):
+        is_hopeless = self._is_hopeless(now_ns)
+        if self.fast_open is not None:
+            fastopen_client.note_timeout(self, self.fast_open, is_hopeless, now_ns)
+        if is_hopeless:
             self._give_up(now_ns)
             return
         self.retries += 1
@@ -291,7 +314,7 @@ class Connection(Tcb):
             # RFC 9293 MUST-20, SHLD-9: at R1 tell IP, and note a soft error for the program.
             self.context.paths.suspect(self.remote)
             self.soft_error = errno.ETIMEDOUT
-            self._tell_soft_error(errno.ETIMEDOUT, f"{self.retries} retransmissions unanswered")
+            transitions.tell_soft_error(self, errno.ETIMEDOUT, f"{self.retries} retransmissions unanswered")
         self._back_off()
         self._tell_timer("retransmit", f"{self.retries} without an answer")
         recovery.on_timeout(self, now_ns)
@@ -402,49 +425,12 @@ class Connection(Tcb):
         self.keepalive_ns = now_ns + self.keep_interval_ns
 
     def on_unreachable(self, number: i64, text: str, seq: Seq, now_ns: i64) -> None:
-        """Take an ICMP error that quotes a segment of ours (RFC 9293 section 3.9.2.2). MUST-54, MUST-56, SHLD-25,
-        SHLD-26.
-
-        A quoted number outside of what is in flight is ignored (RFC 5927 section 4.1). Soft errors are remembered, and
-        become the reason if the connection times out; a connection that is opening is told at once, as in Linux.
-        """
-        if not self._is_in_flight(seq):
-            self.context.counters.TcpExtOutOfWindowIcmps += 1
-            return
-        if self.state == abi.SYN_SENT or self.state == abi.SYN_RECEIVED:
-            transitions.fail(self, number, text, "ICMP error")
-        else:
-            # We differ from SHLD-26 as Linux does: once established even a hard error is only noted, so that a forged
-            # message can't end a connection (RFC 5927 section 6.1).
-            self.soft_error = number
-            self._tell_soft_error(number, text)
+        """Take an ICMP error that quotes a segment of ours: see ``icmp_errors``."""
+        icmp_errors.on_unreachable(self, number, text, seq)
 
     def on_mtu_changed(self, seq: Seq, now_ns: i64) -> None:
-        """The path's MTU went down and a segment of ours was too big (RFC 1191, RFC 8201): cut and send again."""
-        if not self._is_in_flight(seq):
-            self.context.counters.TcpExtOutOfWindowIcmps += 1
-            return
-        before = self.mss_base
-        update_mss(self)
-        sent = self.sent
-        if self.mss_base >= before or sent is None:
-            return
-        limit = self.snd_mss()
-        losses = scoreboard.losses_of(self)
-        is_first = True
-        at = self.sent_head
-        while at < len(sent):
-            segment = sent[at]
-            if len(segment.data) > limit and not segment.is_sacked and not segment.is_lost:
-                scoreboard.lose(self, losses, segment)
-                if is_first:
-                    self.is_fast_retransmit_due = True
-                    is_first = False
-            at += 1
-
-    def _is_in_flight(self, seq: Seq) -> bool:
-        place = unwrap(seq, self.snd_nxt)
-        return self.snd_una <= place < self.snd_nxt
+        """The path's MTU went down and a segment of ours was too big: see ``icmp_errors``."""
+        icmp_errors.on_mtu_changed(self, seq)
 
     # --- out
 
@@ -479,6 +465,11 @@ class Connection(Tcb):
             options.append("ecn")
             if self.ecn is not None and self.ecn.is_seen:
                 options.append("ecn-seen")
+        fast_open = self.fast_open
+        if fast_open is not None and fast_open.is_text_acknowledged:
+            options.append("syn-data")
+        if fast_open is not None and fast_open.is_child:
+            options.append("fast-open-child")
         timer, due_ns = self._timer()
         queue = self.out_of_order
         return Info(
@@ -553,11 +544,6 @@ class Connection(Tcb):
         if near == 0:
             return 0
         return max(0, unwrap(ack, near) - base)
-
-    def _tell_soft_error(self, number: i64, text: str) -> None:
-        context = self.context
-        if context.observer is not None:
-            context.tell(ErrorReported(context.now_ns, context.name, self.name(), number, text, True))
 
     def _tell_timer(self, timer: str, detail: str) -> None:
         context = self.context

@@ -15,6 +15,7 @@ from estab.errors import DropReason
 from estab.events import Event, Observer, PacketDropped
 from estab.tcp.config import Config
 from estab.tcp.congestion.registry import Registry
+from estab.tcp.fastopen import HostFastOpen
 from estab.units import SECOND
 from estab.wire.address import format_address
 from estab.wire.tcp import Segment
@@ -88,6 +89,7 @@ class Context:
         self.counters = counters
         self.secret = hashlib.blake2s(secret).digest()
         self.algorithms = Registry()
+        self.fast_open = HostFastOpen(config, counters, hashlib.blake2s(b"fast open", key=self.secret).digest())
         self.observer: Observer | None = None
         self.paths: Paths = Paths()
         self.now_ns: i64 = 0

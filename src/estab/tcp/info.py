@@ -77,11 +77,12 @@ class HalfOpenRow:
 
 @dataclass(frozen=True, slots=True)
 class AcceptRow:
-    """An entry of the accept queue: established, waiting for ``accept()``."""
+    """An entry of the accept queue: established, waiting for ``accept()``; or, with Fast Open, half open still."""
 
     peer: str
     age_ns: int
     unread_bytes: int
+    is_half_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +101,9 @@ class Queues:
     cookies_sent: int
     cookies_accepted: int
     cookies_failed: int
+    fast_open_pending: int = 0
+    """Connections in use before their handshake was done (TCP Fast Open), and those lately reset in that state."""
+    fast_open_limit: int = 0
+    """How many of those there may be; 0: the listener does not speak Fast Open."""
+    fast_open_drops: int = 0
+    """SYNs that were served without Fast Open because there were as many."""

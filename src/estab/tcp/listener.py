@@ -14,16 +14,19 @@ A full accept queue drops SYNs, and leaves completed entries half-open, to be tr
 
 from __future__ import annotations
 
+import errno
+
 from mypy_extensions import i64
 
 from estab import abi
 from estab.errors import DropReason
 from estab.events import CookieChecked, QueueChanged, StateChanged
-from estab.tcp import arrives, cookies, ecn
-from estab.tcp.child import first_window, make_child
+from estab.tcp import arrives, cookies, ecn, fastopen_server
+from estab.tcp.child import first_window, make_child, make_fast_child
 from estab.tcp.connection import Connection, choose_window_scale
 from estab.tcp.context import Context, Owner, endpoint_text, flow_text
 from estab.tcp.ecn_state import ACCURATE, CLASSIC, OFF
+from estab.tcp.fastopen import FastOpenOptions
 from estab.tcp.info import AcceptRow, HalfOpenRow, Queues
 from estab.tcp.scoreboard import remember_sent
 from estab.tcp.state import state_text
@@ -31,7 +34,7 @@ from estab.tcp.tcb import SentSegment
 from estab.tcp.timers import Endpoint
 from estab.tcp.transitions import answer_for_closed
 from estab.units import MS, NEVER
-from estab.wire.seq import unwrap, wrap
+from estab.wire.seq import Seq, unwrap, wrap
 from estab.wire.tcp import ACK, AE, CWR, ECE, RST, SYN, Segment, segment_length
 
 __all__ = ["HalfOpen", "Listener", "Template"]
@@ -68,6 +71,8 @@ class HalfOpen(Endpoint):
         self.ecn_mode = ecn.answer(context.config, segment, listener.needs_ecn())
         self.is_ecn_silent: bool = False
         """A SYN or SYN-ACK without ECN crossed, although the first SYN asked for AccECN."""
+        self.fast_open_cookie: bytes | None = None
+        """What the first SYN-ACK brings to a client that asked for a cookie, or had a bad one."""
 
     def name(self) -> str:
         """Write the four-tuple as facts do."""
@@ -85,6 +90,7 @@ class Listener:
         self.local = local
         self.port = port
         self.template = template
+        self.fast_open = FastOpenOptions()
         self.is_v6 = is_v6
         self.is_v6_only = is_v6_only
         self.owner: Owner | None = None
@@ -147,8 +153,10 @@ class Listener:
 
     def on_syn(
         self, key: bytes, local: bytes, remote: bytes, remote_port: i64, segment: Segment, iss: i64, now_ns: i64,
-    ) -> HalfOpen | None:
+    ) -> Endpoint | None:
         """Take a SYN: returns the new half-open entry, ``None`` where the SYN was dropped or answered with a cookie.
+
+        With Fast Open it may be a connection at once, which stands in the accept queue already.
 
         ``iss`` is the initial sequence number to use, -1 to choose one.
         """
@@ -174,7 +182,12 @@ class Listener:
             self._tell_queue("half-open", "overflow: SYN dropped", remote, remote_port)
             context.drop(DropReason.TCP_REQ_QUEUE_FULL, flow_text(local, self.port, remote, remote_port), "SYN dropped")
             return None
+        is_open, cookie = fastopen_server.judge(context, self.fast_open, local, remote, segment, now_ns)
+        if is_open:
+            number = iss if iss >= 0 else context.initial_sequence(key)
+            return self._open_at_once(key, local, remote, remote_port, segment, number, cookie, now_ns)
         entry = HalfOpen(self, key, local, remote, remote_port, segment, now_ns)
+        entry.fast_open_cookie = cookie
         if iss >= 0:
             entry.iss = iss
         segment.data = b""  # text on a SYN is not kept: the peer sends it again
@@ -186,6 +199,23 @@ class Listener:
         self.send_syn_ack(entry, now_ns)
         entry.due_ns = now_ns + config.tcp_rto_initial_ns
         return entry
+
+    def _open_at_once(
+        self, key: bytes, local: bytes, remote: bytes, remote_port: i64, segment: Segment, iss: i64,
+        cookie: bytes | None, now_ns: i64,
+    ) -> Connection:
+        """Let a program have the connection before its handshake is done: Fast Open."""
+        child = make_fast_child(
+            self.context, self.template, key, local, self.port, remote, remote_port, iss, segment,
+            self.fast_open.queue, cookie, now_ns,
+        )
+        self._tell_state(child.name(), abi.LISTEN, abi.SYN_RECEIVED, "SYN received: Fast Open")
+        self.context.counters.TcpPassiveOpens += 1
+        self.ready.append(child)
+        child.established_ns = now_ns
+        self._tell_queue("accept", "added before its handshake is done", remote, remote_port)
+        self.context.wake(self.owner)
+        return child
 
     def send_syn_ack(self, entry: HalfOpen, now_ns: i64) -> None:
         """Queue the second segment of the handshake for an entry."""
@@ -202,6 +232,10 @@ class Listener:
         why = "connection accepted"
         if entry.retransmissions > 0:
             why = f"retransmission: SYN-ACK {entry.retransmissions}"
+        elif entry.fast_open_cookie is not None:
+            answer.fast_open = entry.fast_open_cookie
+            answer.is_fast_open_experimental = entry.syn.is_fast_open_experimental
+            why = "connection accepted, with a cookie for Fast Open"
         context.reply(answer, entry.local, entry.remote, why, 0, 1, self.template.ttl)
 
     def _syn_ack(self, syn: Segment, local: bytes, remote: bytes, remote_port: i64, iss: i64) -> Segment:
@@ -480,6 +514,17 @@ class Listener:
         wait_ns = min(config.tcp_rto_initial_ns << entry.timeouts, config.tcp_rto_max_ns)
         entry.due_ns = now_ns + wait_ns
 
+    def on_unreachable(self, entry: HalfOpen, number: i64, text: str, seq: Seq) -> None:
+        """Take an ICMP error that quotes our SYN-ACK: an entry whose peer can't be reached is given up, as on Linux.
+
+        One that quotes another number is ignored (RFC 5927 section 4.1).
+        """
+        if seq != wrap(entry.iss):
+            self.context.counters.TcpExtOutOfWindowIcmps += 1
+        elif number == errno.EHOSTUNREACH or number == errno.ENETUNREACH or number == errno.EPROTO:
+            self.context.counters.TcpExtListenDrops += 1
+            self.give_up(entry, f"ICMP error: {text}")
+
     def give_up(self, entry: HalfOpen, what: str) -> None:
         """Take an entry out of the half-open queue."""
         if self.half_open.pop(entry.key, None) is None:
@@ -509,6 +554,7 @@ class Listener:
         ready = tuple([
             AcceptRow(
                 endpoint_text(child.remote, child.remote_port), now_ns - child.established_ns, child.unread_bytes(),
+                child.is_fast_child(),
             )
             for child in self.ready
         ])
@@ -517,7 +563,8 @@ class Listener:
             half_open_limit=self.half_open_limit(), half_open_drops=self.half_open_drops,
             half_open_evictions=self.half_open_evictions, accept=ready, accept_limit=self.accept_limit(),
             accept_drops=self.accept_drops, cookies_sent=self.cookies_sent, cookies_accepted=self.cookies_accepted,
-            cookies_failed=self.cookies_failed,
+            cookies_failed=self.cookies_failed, fast_open_pending=self.fast_open.queue.pending,
+            fast_open_limit=self.fast_open.queue.limit, fast_open_drops=self.fast_open.queue.overflows,
         )
 
     def _tell_state(self, name: str, old: i64, new: i64, why: str) -> None:

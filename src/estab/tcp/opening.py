@@ -8,7 +8,7 @@ from estab.tcp.tcb import Tcb
 from estab.units import SECOND
 from estab.wire.tcp import Segment
 
-__all__ = ["agree_options", "establish", "update_mss"]
+__all__ = ["agree_options", "begin_transfer", "count_established", "establish", "update_mss"]
 
 
 def agree_options(tcb: Tcb, segment: Segment, wants_timestamps: bool) -> None:
@@ -44,13 +44,14 @@ def update_mss(tcb: Tcb) -> None:
 
 
 def establish(tcb: Tcb, now_ns: i64) -> None:
-    """The handshake is done: set the first congestion window (RFC 6928; one segment where the SYN was lost) and
-    timers.
-    """
+    """The handshake is done: text may flow, and the connection counts."""
+    begin_transfer(tcb, now_ns)
+    count_established(tcb, now_ns)
+
+
+def begin_transfer(tcb: Tcb, now_ns: i64) -> None:
+    """Set the first congestion window (RFC 6928; one segment where the SYN was lost), timeout and buffers."""
     config = tcb.context.config
-    counters = tcb.context.counters
-    counters.TcpCurrEstab += 1
-    tcb.is_counted = True
     mss = tcb.snd_mss()
     window = config.tcp_initial_cwnd * mss
     if tcb.segments_retransmitted > 1 or (tcb.ecn is not None and tcb.ecn.is_handshake_marked):
@@ -67,6 +68,12 @@ def establish(tcb: Tcb, now_ns: i64) -> None:
     tcb.last_text_ns = now_ns  # "since text last came" counts from here
     if tcb.congestion.is_needed_from_start():
         tcb.control(now_ns)
+
+
+def count_established(tcb: Tcb, now_ns: i64) -> None:
+    """Count the connection in CurrEstab, and start its keepalive."""
+    tcb.context.counters.TcpCurrEstab += 1
+    tcb.is_counted = True
     if tcb.keepalive:
         tcb.keepalive_ns = now_ns + tcb.keep_idle_ns
     tcb.context.wake(tcb.owner)

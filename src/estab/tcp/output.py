@@ -12,14 +12,15 @@ from mypy_extensions import i64
 from estab import abi
 from estab.tcp import ecn, rack
 from estab.tcp.ecn_state import Ecn
+from estab.tcp.fastopen import FastOpen, PendingSynAck
 from estab.tcp.inflight import Losses, SentSegment
-from estab.tcp.scoreboard import next_lost, remember_resent, split
-from estab.tcp.segments import WINDOW_MAX, bare_segment, text_limit, text_segment
+from estab.tcp.scoreboard import next_lost, remember_resent, remember_sent, split
+from estab.tcp.segments import WINDOW_MAX, bare_segment, syn_options, text_limit, text_segment
 from estab.tcp.sending import bare_fin, first_transmission, must_wait, new_text, send_text
 from estab.tcp.tcb import CA_LOSS, CA_RECOVERY, NO_SEQ, TIMER_REORDER, Tcb
 from estab.units import MS, NEVER
 from estab.wire.seq import wrap
-from estab.wire.tcp import ACK, RST, SYN, Segment
+from estab.wire.tcp import ACK, PSH, RST, SYN, Segment
 
 __all__ = ["poll_segment"]
 
@@ -31,10 +32,14 @@ def poll_segment(tcb: Tcb, now_ns: i64) -> Segment | None:
     state = tcb.state
     if state == abi.CLOSED or state == abi.LISTEN:
         return None
+    fast_open = tcb.fast_open
+    pending = None if fast_open is None else fast_open.pending
+    if pending is not None and pending.is_due:
+        return _fast_syn_ack(tcb, pending, now_ns)
     losses = tcb.losses
     if tcb.ecn is not None and tcb.ecn.early_ack_seq != NO_SEQ:
         return _early_acknowledgment(tcb, tcb.ecn, now_ns)
-    if losses is not None:
+    if losses is not None and pending is None:
         if losses.is_holding_back:
             segment = new_text(tcb, now_ns)
             if segment is not None:
@@ -53,7 +58,7 @@ def poll_segment(tcb: Tcb, now_ns: i64) -> Segment | None:
                 return segment
     if state == abi.SYN_SENT:
         return _syn(tcb, now_ns)
-    if state != abi.SYN_RECEIVED and state != abi.TIME_WAIT:
+    if (state != abi.SYN_RECEIVED or pending is not None) and state != abi.TIME_WAIT:
         if tcb.unsent is not None:
             segment = new_text(tcb, now_ns)
             if segment is not None:
@@ -82,10 +87,54 @@ def _reset(tcb: Tcb) -> Segment:
 
 
 def _syn(tcb: Tcb, now_ns: i64) -> Segment | None:
-    if tcb.snd_nxt != tcb.iss:
+    fast_open = tcb.fast_open
+    if tcb.snd_nxt != tcb.iss or (fast_open is not None and fast_open.is_deferred):
         return None
     sent = SentSegment(tcb.iss, tcb.iss + 1, SYN, b"", now_ns)
-    return first_transmission(tcb, sent, now_ns, "connection request")
+    segment = first_transmission(tcb, sent, now_ns, "connection request")
+    if fast_open is not None:
+        _put_fast_open(tcb, fast_open, segment, now_ns)
+    return segment
+
+
+def _put_fast_open(tcb: Tcb, fast_open: FastOpen, segment: Segment, now_ns: i64) -> None:
+    """Let the SYN bring option and text; to the scoreboard the text is a segment of its own (RFC 7413 section 4.2)."""
+    if fast_open.cookie is not None:
+        segment.fast_open = fast_open.cookie
+        segment.is_fast_open_experimental = fast_open.is_experimental
+        fast_open.has_option = True
+        tcb.why = "connection request: Fast Open" if fast_open.cookie else "connection request: asks for a cookie"
+    unsent = tcb.unsent
+    if unsent is None:
+        return
+    data = unsent.take(unsent.size)
+    tcb.unsent = None
+    remember_sent(tcb, SentSegment(tcb.snd_nxt, tcb.snd_nxt + len(data), PSH, data, now_ns))
+    tcb.snd_nxt += len(data)
+    tcb.context.counters.TcpExtTCPOrigDataSent += 1
+    segment.data = data
+    segment.start = 0
+    segment.end = len(data)
+    fast_open.has_text = True
+    tcb.why = "connection request with data: Fast Open"
+
+
+def _fast_syn_ack(tcb: Tcb, pending: PendingSynAck, now_ns: i64) -> Segment:
+    """Answer the SYN of a connection that is in use already; what it brought is acknowledged, too."""
+    pending.is_due = False
+    tcb.why = "connection accepted: Fast Open"
+    if pending.retransmissions > 0:
+        tcb.why = f"retransmission: SYN-ACK {pending.retransmissions}"
+    segment = bare_segment(tcb, tcb.iss, SYN | ACK, now_ns)
+    syn_options(tcb, segment)
+    if pending.cookie is not None:
+        segment.fast_open = pending.cookie
+        segment.is_fast_open_experimental = pending.syn.is_fast_open_experimental
+    is_ecn_needed = tcb.ecn is not None and tcb.ecn.is_needed
+    again = pending.retransmissions
+    ecn.mark_syn_ack(tcb.context.config, pending.ecn_mode, is_ecn_needed, pending.syn, again > 0, again > 1, segment)
+    tcb.rcv_wup = tcb.rcv_nxt
+    return segment
 
 
 def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
@@ -96,6 +145,8 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
     if at < 0 or sent is None or losses is None:
         return None
     lost = sent[at]
+    if (tcb.state == abi.SYN_SENT or tcb.state == abi.SYN_RECEIVED) and (lost.flags & SYN) == 0:
+        return None  # text behind the SYN waits for the handshake
     is_head = at == tcb.sent_head
     allowed = tcb.cwnd_bytes - (tcb.pipe_bytes - tcb.reno_sacked_bytes)
     limit = text_limit(tcb, now_ns)

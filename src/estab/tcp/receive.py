@@ -49,6 +49,8 @@ def select_window(tcb: Tcb) -> i64:
     offered = max(0, tcb.rcv_adv - tcb.rcv_nxt)
     full = tcb.receive_buffer_bytes // 2
     space = min(space_bytes(tcb), full)
+    if tcb.is_fast_child():
+        space = min(space, offered)  # until the handshake is done, no more than the SYN-ACK offers
     mss = min(tcb.rcv_mss, full)
     scale = tcb.rcv_wscale
     if space < mss or (space < full // 16 and space < offered + mss):
@@ -257,7 +259,7 @@ def _on_read(tcb: Tcb, received: ByteQueue, count: i64, now_ns: i64) -> None:
 
 def _offer_more(tcb: Tcb) -> None:
     """After a read: tell the peer of new room where that is worth a segment (RFC 9293 MUST-39), or pay what is owed."""
-    if tcb.is_fin_received:
+    if tcb.is_fin_received or (tcb.fast_open is not None and tcb.rcv_nxt == tcb.fast_open.text_end):
         return
     if tcb.is_ack_pending and tcb.rcv_nxt - tcb.rcv_wup > tcb.rcv_mss:
         tcb.is_ack_due = True

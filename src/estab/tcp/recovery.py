@@ -44,7 +44,7 @@ from estab.units import NEVER
 from estab.wire.tcp import Segment
 
 __all__ = [
-    "forget_sent", "mark_head_lost", "next_lost", "on_acknowledged", "on_duplicate", "on_mere_feedback",
+    "forget_sent", "lose_all", "mark_head_lost", "next_lost", "on_acknowledged", "on_duplicate", "on_mere_feedback",
     "on_reorder_timer", "on_timeout", "remember_sent",
 ]
 
@@ -400,6 +400,25 @@ def on_timeout(tcb: Tcb, now_ns: i64) -> None:
     _lose_late(tcb, losses, sent, now_ns)
     tcb.cwnd_bytes = tcb.pipe_bytes + tcb.snd_mss()
     _tell(tcb, "retransmission timeout")
+
+
+def lose_all(tcb: Tcb, why: str) -> None:
+    """Take all that is in flight as lost, and not by congestion: the windows stay. What follows is slow start."""
+    sent = tcb.sent
+    if sent is None or tcb.in_flight_count() == 0:
+        return
+    losses = losses_of(tcb)
+    undo.forget(losses)
+    tcb.ca_state = CA_LOSS
+    tcb.recover = tcb.snd_nxt
+    tcb.is_fast_retransmit_due = True
+    at = tcb.sent_head
+    while at < len(sent):
+        segment = sent[at]
+        if not segment.is_sacked and not segment.is_lost:
+            lose(tcb, losses, segment)
+        at += 1
+    _tell(tcb, why)
 
 
 def _lose_late(tcb: Tcb, losses: Losses, sent: list[SentSegment], now_ns: i64) -> None:

@@ -14,7 +14,7 @@ from estab.units import MS
 from estab.wire.seq import wrap
 from estab.wire.tcp import ACK, SYN, URG, Segment
 
-__all__ = ["WINDOW_MAX", "bare_segment", "receive_mss", "text_limit", "text_segment"]
+__all__ = ["WINDOW_MAX", "bare_segment", "receive_mss", "syn_options", "text_limit", "text_segment"]
 
 WINDOW_MAX: Final = 0xFFFF
 
@@ -71,7 +71,7 @@ def text_segment(tcb: Tcb, sent: SentSegment, now_ns: i64) -> Segment:
     segment.start = 0
     segment.end = len(sent.data)
     if (flags & SYN) != 0:
-        _syn_options(tcb, segment)
+        syn_options(tcb, segment)
         if tcb.ecn is not None:
             ecn.mark_syn(tcb, tcb.ecn, segment, sent.transmissions)
     elif tcb.ecn is not None:
@@ -83,7 +83,8 @@ def text_segment(tcb: Tcb, sent: SentSegment, now_ns: i64) -> Segment:
     return segment
 
 
-def _syn_options(tcb: Tcb, segment: Segment) -> None:
+def syn_options(tcb: Tcb, segment: Segment) -> None:
+    """Put on a SYN or SYN-ACK what we offer, or agree to."""
     config = tcb.context.config
     segment.mss = receive_mss(tcb)  # RFC 9293 MUST-14, MUST-65, SHLD-5
     answers = tcb.state != abi.SYN_SENT

@@ -8,10 +8,11 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.errors import DropReason
-from estab.tcp import ecn, receive, recovery
+from estab.tcp import ecn, fastopen_client, receive, recovery
+from estab.tcp.fastopen import FastOpen
 from estab.tcp.opening import agree_options, establish
 from estab.tcp.tcb import Tcb
-from estab.tcp.transitions import answer, fail, set_state
+from estab.tcp.transitions import answer, fail, set_state, take_fin
 from estab.wire.seq import unwrap
 from estab.wire.tcp import ACK, FIN, RST, SYN, Segment
 
@@ -57,6 +58,10 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
         tcb.snd_wl2 = ack
         set_state(tcb, abi.ESTABLISHED, "our SYN is acknowledged")
         establish(tcb, now_ns)
+        fast_open = tcb.fast_open
+        if fast_open is not None and (fast_open.has_option or fast_open.has_text):
+            _answer_fast_open(tcb, fast_open, segment, now_ns)
+            return
         receive.acknowledge_now(tcb)
     else:
         # Simultaneous open (RFC 9293 section 3.5, figure 8). MUST-10.
@@ -66,6 +71,25 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
     if segment.end > segment.start or (flags & FIN) != 0:
         # Text on a SYN waits for the peer to send it again, now that there is a connection.
         tcb.context.drop(DropReason.TCP_OLD_DATA, tcb.name(), "text on a SYN is not taken without Fast Open")
+
+
+def _answer_fast_open(tcb: Tcb, fast_open: FastOpen, segment: Segment, now_ns: i64) -> None:
+    """The SYN-ACK of a connection with Fast Open: what it says of our text, and what text it brings itself."""
+    if fastopen_client.on_syn_ack(tcb, fast_open, segment, now_ns):
+        receive.acknowledge_now(tcb)  # rides on the text that is sent again
+        return
+    if segment.end > segment.start:
+        tcb.rcv_adv = max(tcb.rcv_adv, tcb.rcv_nxt + min(receive.space_bytes(tcb), 0xFFFF))  # as our SYN said
+        receive.accept_text(tcb, tcb.irs + 1, segment, now_ns)
+    if (segment.flags & FIN) != 0:
+        take_fin(tcb, tcb.irs + 1, segment)
+    if fast_open.has_more and (segment.flags & FIN) == 0 and segment.end == segment.start:
+        # A program waits to write: its text carries the acknowledgment, and needs no segment of its own (as Linux).
+        tcb.is_ack_pending = True
+        tcb.is_interactive = True
+        tcb.delack_ns = now_ns + tcb.context.config.tcp_delack_max_ns
+        return
+    receive.acknowledge_now(tcb)
 
 
 def _echoes_us(tcb: Tcb, segment: Segment, now_ns: i64) -> bool:

@@ -23,6 +23,7 @@ from estab.tcp.congestion.control import CongestionControl, Flow
 from estab.tcp.congestion.sample import RateSample
 from estab.tcp.context import Context, Owner, flow_text
 from estab.tcp.ecn_state import Ecn
+from estab.tcp.fastopen import FastOpen
 from estab.tcp.inflight import Losses, SentSegment
 from estab.tcp.reassembly import Reassembly
 from estab.tcp.state import state_text
@@ -30,7 +31,7 @@ from estab.units import NEVER
 
 __all__ = [
     "CA_CWR", "CA_DISORDER", "CA_LOSS", "CA_OPEN", "CA_RECOVERY", "NO_SEQ", "TIMER_PROBE", "TIMER_REORDER",
-    "TIMER_RTO", "SentSegment", "Tcb",
+    "TIMER_RTO", "TIMER_SYN_ACK", "SentSegment", "Tcb",
 ]
 
 NO_SEQ: Final = -1
@@ -48,6 +49,8 @@ CA_LOSS: Final = 4
 TIMER_RTO: Final = 0
 TIMER_PROBE: Final = 1
 TIMER_REORDER: Final = 2
+TIMER_SYN_ACK: Final = 3
+"""A connection with Fast Open waits for the acknowledgment of its SYN-ACK."""
 
 
 class Tcb(Flow):
@@ -150,6 +153,8 @@ class Tcb(Flow):
         self.ts_recent: i64 = 0
         self.ts_recent_ns: i64 = 0
         self.ts_offset: i64 = 0
+        self.fast_open: FastOpen | None = None
+        """Where the connection began, or may begin, with TCP Fast Open."""
         # Round trip and retransmission (RFC 6298).
         self.rttvar_ns: i64 = 0
         self.rto_ns: i64 = config.tcp_rto_initial_ns
@@ -231,6 +236,10 @@ class Tcb(Flow):
     def describe(self) -> str:
         """Write the four-tuple and the state, for error texts."""
         return f"{self.name()} in {state_text(self.state)}"
+
+    def is_fast_child(self) -> bool:
+        """Tell whether the connection is in use before its handshake is done (Fast Open, at the server)."""
+        return self.state == abi.SYN_RECEIVED and self.fast_open is not None and self.fast_open.is_child
 
     def unsent_bytes(self) -> i64:
         """Count the bytes written and never sent."""

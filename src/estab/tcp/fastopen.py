@@ -1,0 +1,305 @@
+"""TCP Fast Open (RFC 7413): what a host knows and decides. Cookies, keys, the cache of a client, when to leave it.
+
+- A server's cookie is SipHash-2-4 of both addresses with a key, 8 octets long, as Linux makes it. The second key of two
+  is still good, so that keys can be changed while clients have old cookies.
+- A client keeps cookie and MSS for each pair of addresses. The cache has a limit; the oldest entry makes room.
+- A client whose connections with text on the SYN keep timing out takes it that a middle box eats them, and leaves Fast
+  Open for a while, everywhere, each time for twice as long (``tcp_fastopen_blackhole_timeout_sec``).
+
+The records that sockets and connections hold stand here, too. What is done with them is in ``fastopen_client`` and
+``fastopen_server``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from estab.counters import Counters
+from estab.tcp.config import Config
+from estab.tcp.siphash import KEY_BYTES, siphash
+from estab.units import SECOND
+from estab.wire.tcp import Segment
+
+__all__ = [
+    "CLIENT", "CLIENT_NO_COOKIE", "COOKIE_BYTES", "FAIL_NAMES", "SERVER", "SERVER_NO_COOKIE", "SERVER_NO_OPTION",
+    "Cached", "FastOpen", "FastOpenOptions", "FastOpenQueue", "HostFastOpen", "PendingSynAck", "key_bytes", "key_text",
+    "make_cookie", "which_key",
+]
+
+# The bits of the sysctl tcp_fastopen.
+CLIENT: Final = 0x1
+SERVER: Final = 0x2
+CLIENT_NO_COOKIE: Final = 0x4
+"""Send text on the SYN without a cookie, too."""
+SERVER_NO_COOKIE: Final = 0x200
+"""Take text on a SYN without a cookie, too."""
+SERVER_NO_OPTION: Final = 0x400
+"""Every listener speaks Fast Open, without TCP_FASTOPEN."""
+
+COOKIE_BYTES: Final = 8
+"""Length of the cookies that we make; a client takes 4 to 16 octets."""
+RESET_PENALTY_NS: Final = 60 * SECOND
+"""How long a connection that its peer reset counts as pending: an attack with forged addresses is answered so."""
+PAUSE_DOUBLINGS_MAX: Final = 6
+
+# Why data did not go on the SYN (tcp_info.tcpi_fastopen_client_fail).
+FAIL_NONE: Final = 0
+FAIL_NO_COOKIE: Final = 1
+FAIL_NOT_ACKNOWLEDGED: Final = 2
+FAIL_SYN_REPEATED: Final = 3
+FAIL_NAMES: Final = ("", "cookie unavailable", "data not acknowledged", "SYN retransmitted")
+
+
+# --- keys and cookies
+
+
+def key_bytes(text: str) -> bytes:
+    """Read a key as the sysctl writes it: ``00010203-04050607-08090a0b-0c0d0e0f``, or two with a comma between.
+
+    Each group is a number, as on Linux: its low octet comes first. Gives 16 or 32 bytes. ``ValueError``.
+    """
+    keys = text.strip().split(",")
+    if len(keys) > 2:
+        raise ValueError(f"expected one key or two, not {len(keys)}")
+    result = b""
+    for key in keys:
+        groups = key.split("-")
+        if len(groups) != 4:
+            raise ValueError(f"expected four groups of hexadecimal digits with '-' between, not {key!r}")
+        for group in groups:
+            if not 0 < len(group) <= 8 or not _is_hexadecimal(group):
+                raise ValueError(f"expected up to 8 hexadecimal digits, not {group!r}")
+            result += int(group, 16).to_bytes(4, "little")
+    return result
+
+
+def _is_hexadecimal(text: str) -> bool:
+    for letter in text:
+        if letter not in "0123456789abcdefABCDEF":
+            return False
+    return True
+
+
+def key_text(keys: bytes) -> str:
+    """Write one key or two, 16 bytes each, as the sysctl does."""
+    texts: list[str] = []
+    for at in range(0, len(keys), KEY_BYTES):
+        groups = [f"{int.from_bytes(keys[i : i + 4], 'little'):08x}" for i in range(at, at + KEY_BYTES, 4)]
+        texts.append("-".join(groups))
+    return ",".join(texts)
+
+
+def make_cookie(key: bytes, remote: bytes, local: bytes) -> bytes:
+    """Make the cookie of a client at ``remote`` for our address ``local`` (RFC 7413 section 4.1.2)."""
+    return siphash(key, remote + local).to_bytes(COOKIE_BYTES, "little")
+
+
+def which_key(keys: bytes, remote: bytes, local: bytes, cookie: bytes) -> i64:
+    """Tell which key a cookie was made with: 1, the first; 2, the second; 0, none."""
+    if len(cookie) != COOKIE_BYTES:
+        return 0
+    if cookie == make_cookie(keys[:KEY_BYTES], remote, local):
+        return 1
+    if len(keys) > KEY_BYTES and cookie == make_cookie(keys[KEY_BYTES:], remote, local):
+        return 2
+    return 0
+
+
+# --- records
+
+
+class FastOpenQueue:
+    """A listener's connections whose handshake is not done, though their text is here: how many there may be."""
+
+    def __init__(self) -> None:
+        self.limit: i64 = 0
+        """TCP_FASTOPEN; 0: the listener does not speak Fast Open."""
+        self.pending: i64 = 0
+        self.overflows: i64 = 0
+        """SYNs that were served without Fast Open because too many were pending."""
+        self.resets_ns: list[int] = []
+        """Until when each of those that were reset still counts as pending."""
+
+    def has_room(self, now_ns: i64) -> bool:
+        """Tell whether one more may begin. One that was reset makes room once its time is over."""
+        if self.pending < self.limit:
+            return True
+        if self.limit > 0 and self.resets_ns and self.resets_ns[0] <= now_ns:
+            del self.resets_ns[0]
+            self.pending -= 1
+            return True
+        return False
+
+
+class FastOpenOptions:
+    """What a program set for Fast Open on a socket, listening or not."""
+
+    def __init__(self) -> None:
+        self.queue = FastOpenQueue()
+        self.keys: bytes = b""
+        """TCP_FASTOPEN_KEY: one key or two; empty for the host's."""
+        self.is_on_connect: bool = False
+        """TCP_FASTOPEN_CONNECT: ``connect`` leaves the SYN to the first write."""
+        self.needs_no_cookie: bool = False
+        """TCP_FASTOPEN_NO_COOKIE."""
+
+
+class PendingSynAck:
+    """The handshake of a server's connection that is already in use: our SYN-ACK waits for its acknowledgment."""
+
+    def __init__(self, queue: FastOpenQueue, cookie: bytes | None, syn: Segment, now_ns: i64) -> None:
+        self.queue = queue
+        self.syn = syn
+        self.ecn_mode: i64 = 0
+        self.cookie = cookie
+        """A new cookie for the client, on the first SYN-ACK only."""
+        self.sent_ns = now_ns
+        self.timeouts: i64 = 0
+        self.retransmissions: i64 = 0
+        self.is_due: bool = True
+        self.last_repeat_ns: i64 = 0
+        """When a repeated SYN was last answered."""
+
+
+class FastOpen:
+    """What one connection has to do with Fast Open."""
+
+    def __init__(self) -> None:
+        # A client's.
+        self.needs_no_cookie: bool = False
+        """The program says that the path is safe without cookies."""
+        self.cookie: bytes | None = None
+        """What the first SYN's option says: a cookie, a request for one where empty, ``None`` for no option."""
+        self.is_experimental: bool = False
+        """The option is of the experimental kind (254)."""
+        self.text_limit: i64 = 0
+        """How much text the SYN may carry."""
+        self.is_deferred: bool = False
+        """The SYN waits for the first write."""
+        self.has_more: bool = False
+        """A program waits to write behind the SYN's text: the third segment carries it."""
+        self.has_option: bool = False
+        """The SYN went out with the option."""
+        self.has_text: bool = False
+        """The SYN went out with text."""
+        self.is_trial: bool = False
+        """The first after a pause."""
+        self.fail: i64 = FAIL_NONE
+        # Both.
+        self.is_text_acknowledged: bool = False
+        """All text of the SYN was taken (TCPI_OPT_SYN_DATA)."""
+        # A server's.
+        self.is_child: bool = False
+        self.text_end: i64 = 0
+        """Behind the SYN's text: for what comes from there on the SYN-ACK offered all of the window."""
+        self.pending: PendingSynAck | None = None
+
+
+class Cached:
+    """What a client remembers of a server."""
+
+    def __init__(self) -> None:
+        self.mss: i64 = 0
+        self.cookie: bytes = b""
+        self.is_experimental: bool = False
+        self.try_experimental: i64 = 0
+        """1: no cookie came for the option of kind 34, try the other kind; 2: nor for that."""
+
+
+class HostFastOpen:
+    """Fast Open of one host: the server's keys, the client's cache, and whether the client is pausing."""
+
+    def __init__(self, config: Config, counters: Counters, seed: bytes) -> None:
+        self._config = config
+        self._counters = counters
+        self._own_key = seed[:KEY_BYTES]
+        self._keys: bytes = b""
+        self._keys_text: str = ""
+        self._cache: dict[bytes, Cached] = {}
+        self._pauses: i64 = 0
+        self._paused_ns: i64 = 0
+
+    # --- the server's side
+
+    def keys(self) -> bytes:
+        """Give the host's keys: of ``tcp_fastopen_key`` where it is set, else one made from the host's secret."""
+        text = self._config.tcp_fastopen_key
+        if not text:
+            return self._own_key
+        if text != self._keys_text:
+            self._keys = key_bytes(text)
+            self._keys_text = text
+        return self._keys
+
+    # --- the client's side
+
+    def find(self, local: bytes, remote: bytes) -> Cached | None:
+        """Give what is remembered of a server."""
+        return self._cache.get(local + remote)
+
+    def remember(
+        self, local: bytes, remote: bytes, mss: i64, cookie: bytes, is_experimental: bool, try_experimental: i64,
+    ) -> None:
+        """Keep what a SYN-ACK said. An empty ``cookie`` leaves the old one; so does ``mss`` 0."""
+        key = local + remote
+        entry = self._cache.get(key)
+        if entry is None:
+            if len(self._cache) >= self._config.fastopen_cookies_max:
+                for oldest in self._cache:
+                    del self._cache[oldest]
+                    break
+                self._counters.EstabFastOpenCacheFull += 1
+            entry = Cached()
+            self._cache[key] = entry
+        if mss > 0:
+            entry.mss = mss
+        if cookie:
+            entry.cookie = cookie
+            entry.is_experimental = is_experimental
+        elif try_experimental > entry.try_experimental and not entry.cookie:
+            entry.try_experimental = try_experimental
+
+    def forget_all(self) -> None:
+        """Empty the cache."""
+        self._cache.clear()
+
+    def cached_count(self) -> int:
+        """Count the servers that are remembered."""
+        return len(self._cache)
+
+    # --- black holes
+
+    def pause(self, now_ns: i64) -> None:
+        """Take it that something on the way eats Fast Open, and leave it for a while; each time for twice as long."""
+        if self._config.tcp_fastopen_blackhole_timeout_ns <= 0:
+            return
+        self._paused_ns = now_ns
+        self._pauses += 1
+        self._counters.TcpExtTCPFastOpenBlackhole += 1
+
+    def is_pausing(self, now_ns: i64) -> bool:
+        """Tell whether Fast Open is left alone for now."""
+        first_ns = self._config.tcp_fastopen_blackhole_timeout_ns
+        if first_ns <= 0 or self._pauses == 0:
+            return False
+        return now_ns < self._paused_ns + (first_ns << min(self._pauses - 1, PAUSE_DOUBLINGS_MAX))
+
+    def is_on_trial(self) -> bool:
+        """Tell whether there was a pause, and nothing has shown since that all is well."""
+        return self._pauses > 0 and self._config.tcp_fastopen_blackhole_timeout_ns > 0
+
+    def end_pauses(self) -> None:
+        """A connection with Fast Open worked: the next pause begins small again."""
+        self._pauses = 0
+
+    def on_end(self, fast_open: FastOpen, has_text: bool, is_fin_early: bool, is_loopback: bool, now_ns: i64) -> None:
+        """A client's connection is over. That nothing but a FIN with a gap before it ever came shows a black hole."""
+        if not fast_open.has_option:
+            return
+        if not has_text:
+            if is_fin_early:
+                self.pause(now_ns)
+        elif fast_open.is_trial and not is_loopback:
+            self.end_pauses()
