@@ -64,15 +64,19 @@ def stand(plan: Plan, link: Link, is_ours: bool) -> int:
     with ExitStack() as cleanup:
         stack = cleanup.enter_context(make_stack(plan, link))
         capture = _start_capture(plan, stack, cleanup)
+        stop = Stop() if plan.program is None else None
+        if stop is not None:
+            cleanup.enter_context(stop)
+        else:
+            _leave_by_signal()
         print(begin_line(plan, link), flush=True)
         start, began = Reading.of(stack.host), time.monotonic()
         failure: BaseException | None = None
         try:
-            if plan.program is not None:
+            if stop is None:
                 _run_program(plan, stack)
             else:
-                with Stop() as stop:
-                    failure = watch(stop, lambda: Reading.of(stack.host), lambda: stack.failure, capture, stack)
+                failure = watch(stop, lambda: Reading.of(stack.host), lambda: stack.failure, capture, stack)
         finally:
             _say_goodbye(stack)
             print(end_line(plan, is_ours, summary(start, Reading.of(stack.host), time.monotonic() - began)), flush=True)
@@ -152,15 +156,19 @@ def _start_capture(plan: Plan, stack: Stack, cleanup: ExitStack) -> LiveCapture 
     return capture
 
 
-def _run_program(plan: Plan, stack: Stack) -> None:
-    """Run the program as ``python FILE`` would, with the stack for its sockets. SIGTERM ends it as it ends Python."""
-    assert plan.program is not None
+def _leave_by_signal() -> None:
+    """Have SIGTERM and SIGHUP end a program as Ctrl-C does, so that what it has to clean up it can."""
 
     def leave(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
+
+
+def _run_program(plan: Plan, stack: Stack) -> None:
+    """Run the program as ``python FILE`` would, with the stack for its sockets."""
+    assert plan.program is not None
     sys.argv = [plan.program, *plan.words]
     sys.path.insert(0, os.path.dirname(os.path.abspath(plan.program)))
     with stack.installed():

@@ -115,7 +115,7 @@ def _check(plan: Plan) -> None:
     from estab.host.host import Host
 
     trial = Host("trial", bytes(32))
-    interface = trial.add_interface("trial0", mtu=max(plan.mtu, 1280) if plan.mtu else 1500)
+    interface = trial.add_interface("trial0", mtu=plan.mtu or 1500)
     ports: dict[int, str] = {}
     try:
         for address in plan.addresses:
