@@ -183,7 +183,7 @@ def _estab_offload(course: Course) -> None:
 
 def _estab_plain(course: Course) -> None:
     course.tun(course.client, "tun0", "10.77.0.1")
-    course.serve(course.client, *_estab())
+    course.serve(course.client, *_estab(), "--no-offload")
 
 
 STACKS: Final[dict[str, Callable[[Course], None]]] = {

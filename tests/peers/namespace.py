@@ -93,14 +93,15 @@ class Namespace:
         """Set sysctls of the namespace."""
         self.run("sysctl", "-qw", *settings)
 
-    def run(self, *command: str, check: bool = True, timeout: float = 30, text: str | None = None,
+    def run(self, *command: str, check: bool = True, timeout: float = 30, binary: bytes = b"",
             **more: Any) -> subprocess.CompletedProcess[str]:
-        """Run a program to its end."""
-        done = subprocess.run(self._inside(command), capture_output=True, text=True, timeout=timeout, input=text,
-                              check=False, **more)
-        told = f"{done.stderr[-2000:]}{done.stdout[-500:]}"
+        """Run a program to its end, with ``binary`` for its input."""
+        words = self._inside(command)
+        done = subprocess.run(words, capture_output=True, timeout=timeout, input=binary, check=False, **more)
+        out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        told = f"{err[-2000:]}{out[-500:]}"
         assert not check or done.returncode == 0, f"{command[0]}: exit status {done.returncode}: {told}"
-        return done
+        return subprocess.CompletedProcess(words, done.returncode, out, err)
 
     def start(self, *command: str, **more: Any) -> subprocess.Popen[bytes]:
         """Start a program that is ended with the namespace, together with its children."""

@@ -49,6 +49,7 @@ class _Device(DescriptorLink):
         if len(name.encode()) > 15:
             raise ValueError(f"name: {name!r} is longer than the 15 bytes of an interface's name")
         self.netns = netns
+        self._has_company = is_multi_queue
         call_in(netns, lambda: self._open(name, offload, is_multi_queue))
 
     def _open(self, name: str, offload: bool, is_multi_queue: bool) -> None:
@@ -89,8 +90,7 @@ class _Device(DescriptorLink):
     def _ask_for_offload(self) -> None:
         """Ask for as much as there is; for none, too, as a device may remember what was asked of it before."""
         if not self.header_bytes:
-            with contextlib.suppress(OSError):
-                fcntl.ioctl(self._fd, _TUNSETOFFLOAD, 0)
+            self._stop_offload()
             return
         for wanted in (_OFFLOAD_CSUM | _OFFLOAD_TSO | _OFFLOAD_TSO_ECN, _OFFLOAD_CSUM | _OFFLOAD_TSO, _OFFLOAD_CSUM):
             try:
@@ -100,6 +100,16 @@ class _Device(DescriptorLink):
             self.has_checksum_offload = True
             self.segment_bytes_max = SEGMENT_BYTES_MAX if wanted & _OFFLOAD_TSO else 0
             return
+
+    def _stop_offload(self) -> None:
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(self._fd, _TUNSETOFFLOAD, 0)
+
+    def close(self) -> None:
+        """Give the device back, such that whoever opens it next without offload gets plain packets."""
+        if self._fd >= 0 and not self._has_company:
+            self._stop_offload()
+        super().close()
 
     def _word(self) -> str:
         return "tun" if self._mode == _IFF_TUN else "tap"
