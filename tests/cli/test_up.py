@@ -22,8 +22,8 @@ SOURCES = str(Path(estab.__file__).parent.parent)
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["--address", "10.7.0.2/24", "--serve", "echo:7"], ["--tun or --tap"]),
-    (["--tun", "a", "--tap", "b", "--address", "10.7.0.2/24", "--serve", "echo:7"], ["--tun or --tap"]),
+    (["--address", "10.7.0.2/24", "--serve", "echo:7"], ["--tun, --tap or --packet"]),
+    (["--tun", "a", "--tap", "b", "--address", "10.7.0.2/24", "--serve", "echo:7"], ["--tun, --tap or --packet"]),
     (["--tun", "tun0", "--serve", "echo:7"], ["--address"]),
     (["--tun", "tun0", "--address", "10.7.0.2/24"], ["--serve or --program"]),
     (["--tun", "a" * 16, "--address", "10.7.0.2/24", "--serve", "echo:7"], ["interface's name"]),
@@ -71,10 +71,11 @@ def test_rates_are_of_the_time_between_two_readings() -> None:
 class Upped:
     """An ``estab up`` in a namespace of its own."""
 
-    def __init__(self, net: Namespace, *arguments: str, prefix: tuple[str, ...] = ()) -> None:
+    def __init__(self, net: Namespace, *arguments: str, prefix: tuple[str, ...] = (),
+                 device: tuple[str, str] = ("--tun", "tun7")) -> None:
         self.net = net
         environment = {**os.environ, "PYTHONPATH": SOURCES, "PYTHONUNBUFFERED": "1"}
-        command = [*prefix, *ESTAB, "up", "--tun", "tun7", *arguments]
+        command = [*prefix, *ESTAB, "up", *device, *arguments]
         self.process = net.start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
 
     def first_line(self) -> str:
@@ -257,3 +258,27 @@ class TestOnTheKernel:
             "print(s.getsockopt(socket.IPPROTO_IP, socket.IP_TTL))\n")
         up = Upped(net, *ADDRESS, "--program", str(program), "--congestion", "reno", "--sysctl", "ip_default_ttl=33")
         assert up.wait()[1].splitlines()[1:3] == ["reno", "33"]
+
+    @needs("curl", "setpriv")
+    def test_an_interface_that_is_there_is_shared_with_the_kernel(self, net: Namespace) -> None:
+        with namespace() as other:
+            net.ip("link", "add", "v0", "type", "veth", "peer", "name", "v1", "netns", other.name)
+            net.ip("link", "set", "v0", "up")
+            other.ip("link", "set", "v1", "up")
+            other.ip("addr", "add", "10.7.0.1/24", "dev", "v1")
+            poor = ("setpriv", "--bounding-set=-net_raw")
+            status, _, err = Upped(net, *ADDRESS, *ECHO, device=("--packet", "v0"), prefix=poor).wait()
+            assert status == 1
+            assert "CAP_NET_RAW" in err
+            assert "sudo setcap cap_net_raw+ep /" in err
+            up = Upped(net, *ADDRESS, *ECHO, device=("--packet", "v0"))
+            assert "on v0 (MTU 1500" in up.first_line()
+            shown = other.run("curl", "-sS", "-m3", "telnet://10.7.0.2:7", binary=b"hello\n", check=False).stdout
+            assert shown == "hello\n"
+            assert up.end()[1].endswith("v0 stays as it was\n")
+
+    def test_an_interface_that_is_not_there_is_said(self, net: Namespace) -> None:
+        status, _, err = Upped(net, *ADDRESS, *ECHO, device=("--packet", "nosuch")).wait()
+        assert status == 1
+        assert "there is no interface nosuch" in err
+        assert err.count("\n") == 1

@@ -29,6 +29,7 @@ QUEUES_MAX: Final = 64
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--tun", metavar="NAME", help="Speak IP over this TUN device, made if it is not there.")
 @click.option("--tap", metavar="NAME", help="Speak Ethernet over this TAP device, made if it is not there.")
+@click.option("--packet", metavar="NAME", help="Speak Ethernet on this interface, beside the kernel (AF_PACKET).")
 @click.option("--address", "addresses", metavar="ADDRESS/BITS", multiple=True, required=True,
               help="The stack's own address; again for more, of either version.")
 @click.option("--gateway", "gateways", metavar="ADDRESS", multiple=True, help="Where everything else is sent to.")
@@ -48,17 +49,17 @@ QUEUES_MAX: Final = 64
               help="Let super-segments and unfinished checksums pass where the device can.")
 @click.argument("words", nargs=-1, metavar="[ARGUMENT...]")
 def up(
-    tun: str | None, tap: str | None, addresses: tuple[str, ...], gateways: tuple[str, ...], peer: str,
-    serves: tuple[str, ...], program: str | None, mtu: int | None, sysctls: tuple[str, ...], congestion: str,
+    tun: str | None, tap: str | None, packet: str | None, addresses: tuple[str, ...], gateways: tuple[str, ...],
+    peer: str, serves: tuple[str, ...], program: str | None, mtu: int | None, sysctls: tuple[str, ...], congestion: str,
     pcap: str | None, queues: int, offload: bool, words: tuple[str, ...],
 ) -> None:
     """Bring a stack up on a device of this machine, and serve on it.
 
     estab up --tun estab0 --address 10.7.0.2/24 --serve echo:7 --serve http:80=public
     """
-    named = [(kind, name) for kind, name in (("tun", tun), ("tap", tap)) if name is not None]
+    named = [(kind, name) for kind, name in (("tun", tun), ("tap", tap), ("packet", packet)) if name is not None]
     if len(named) != 1:
-        raise click.UsageError("name one device: --tun or --tap")
+        raise click.UsageError("name one device: --tun, --tap or --packet")
     kind, device = named[0]
     if not 0 < len(device.encode()) < 16 or "/" in device or any(char.isspace() for char in device):
         raise click.UsageError(f"{device!r} can't be an interface's name: 1 to 15 bytes, no slash, no space")
@@ -66,8 +67,8 @@ def up(
         raise click.UsageError(f"what is {words[0]!r}? Arguments are a program's, and there is no --program")
     if program is None and not serves:
         raise click.UsageError("nothing to do: --serve or --program says what happens on the stack")
-    if queues > 1 and (program is not None or pcap is not None):
-        raise click.UsageError("--queues is for services, without --program and --pcap")
+    if queues > 1 and (program is not None or pcap is not None or kind == "packet"):
+        raise click.UsageError("--queues is for services on a TUN or TAP device, without --program and --pcap")
     plan = Plan(
         kind, device, [_prefix(text, "--address") for text in addresses], [_address(text) for text in gateways],
         _prefix(peer, "--peer") if peer else "", mtu or 0, [parse_serve(text) for text in serves], program, list(words),
@@ -154,6 +155,12 @@ def _open(plan: Plan) -> tuple[Link, bool]:
     from estab.links import netlink
 
     found = netlink.find(plan.device)
+    if plan.kind == "packet":
+        if found is None:
+            raise FileNotFoundError(errno.ENODEV, "no such interface")
+        if not found.is_up:
+            raise NotReady(f"{plan.device} is down", [f"sudo ip link set dev {plan.device} up"])
+        return open_link(plan), False
     link = open_link(plan)
     try:
         if found is None:
@@ -195,8 +202,14 @@ def _refuse(plan: Plan, error: OSError) -> int:
         print(f"estab: {error}. This does it:", file=sys.stderr)
         commands = error.commands
     elif isinstance(error, PermissionError):
-        print(f"estab: making or opening {plan.device} needs CAP_NET_ADMIN. Either of these gives it:", file=sys.stderr)
+        what = (f"reading {plan.device} needs CAP_NET_RAW" if plan.kind == "packet"
+                else f"making or opening {plan.device} needs CAP_NET_ADMIN")
+        print(f"estab: {what}. Either of these gives it:", file=sys.stderr)
         commands = _commands(plan)
+    elif plan.kind == "packet":
+        what = f"there is no interface {plan.device}" if error.errno == errno.ENODEV else f"{plan.device}: {error}"
+        print(f"estab: {what}; ip -brief link lists those that are there", file=sys.stderr)
+        return 1
     elif isinstance(error, FileNotFoundError):
         print("estab: there is no /dev/net/tun: the kernel has no TUN (modprobe tun), or a container was not given it "
               "(docker run --device /dev/net/tun --cap-add NET_ADMIN)", file=sys.stderr)
@@ -216,6 +229,8 @@ def _commands(plan: Plan) -> list[str]:
     from estab.links.netlink import peer_address
 
     python = os.path.realpath(sys.executable)
+    if plan.kind == "packet":
+        return [f"sudo {' '.join(sys.argv)}", f"sudo setcap cap_net_raw+ep {python}"]
     commands = [f"sudo ip tuntap add dev {plan.device} mode {plan.kind}{' multi_queue' if plan.queues > 1 else ''} "
                 f"user {_user()}"]
     for address in plan.addresses:
