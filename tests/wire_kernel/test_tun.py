@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 import estab
+from tests.test_examples import path_of_estab
 from tests.wire_kernel.exchanges import BULK, echo_all, exchange, kernel_socket
 from tests.wire_kernel.namespaces import Namespace, namespace, requires_kernel
 
@@ -81,3 +86,64 @@ def test_with_offload_segments_cross_that_are_larger_than_the_mtu(net: Namespace
         interface = stack.host.interfaces[1]
         assert interface.rx_bytes / interface.rx_frames > 4000
         assert interface.tx_bytes / interface.tx_frames > 4000
+
+
+def test_a_device_that_is_made_comes_up_with_the_kernels_address_and_goes_with_the_stack() -> None:
+    with namespace("made") as net:
+        link = estab.Tun("estab7", netns=net.name, mtu=1400)
+        with estab.Stack(link, ["10.7.0.1/24", "fd00:7::2/64"]) as stack, stack.socket() as listener:
+            assert "10.7.0.2/24" in net.ip("addr show dev estab7")
+            assert "fd00:7::1/64" in net.ip("addr show dev estab7")
+            listener.bind(("", 7))
+            listener.listen()
+            with kernel_socket(net) as client:
+                client.connect(("10.7.0.1", 7))
+        assert "estab7" not in net.ip("link show")
+
+
+def test_a_device_that_was_there_is_left_as_it_was(net: Namespace) -> None:
+    before = net.ip("addr show dev tun0")
+    with estab.Stack(estab.Tun("tun0", netns=net.name, peer="10.9.9.1/24"), "10.7.0.2/24"):
+        pass
+    after = net.ip("addr show dev tun0")
+    assert [line for line in after.splitlines() if "scope global" in line] == [
+        line for line in before.splitlines() if "scope global" in line]
+
+
+def test_a_killed_process_leaves_no_device_behind() -> None:
+    program = (
+        "import estab, sys, time; "
+        "stack = estab.Stack(estab.Tun('estab8', netns=sys.argv[1]), '10.7.0.2/24'); stack.run_in_thread(); "
+        "print('up', flush=True); time.sleep(60)"
+    )
+    with namespace("kill") as net:
+        process = subprocess.Popen([sys.executable, "-c", program, net.name], stdout=subprocess.PIPE,
+                                   env=os.environ | {"PYTHONPATH": os.pathsep.join(path_of_estab())})
+        assert process.stdout is not None
+        with process.stdout as out:
+            assert out.readline() == b"up\n"
+            assert "estab8" in net.ip("link show")
+            process.kill()
+            process.wait()
+        assert "estab8" not in net.ip("link show")
+
+
+def test_a_device_that_is_deleted_ends_nothing_but_traffic(net: Namespace) -> None:
+    with estab.Stack(estab.Tun("tun0", netns=net.name), "10.7.0.2/24", tcp_syn_retries=1) as stack:
+        with stack.socket(type=socket.SOCK_DGRAM) as datagrams:
+            datagrams.bind(("", 9))
+            datagrams.settimeout(0.2)
+            net.ip("link del tun0")
+            began = time.process_time()
+            with pytest.raises(TimeoutError):
+                datagrams.recv(1)
+            assert time.process_time() - began < 0.15
+        assert not stack.host.interfaces[1].is_up
+
+
+def test_a_tap_device_finds_its_neighbours_and_answers_ping() -> None:
+    with (namespace("tap") as net,
+          estab.Stack(estab.Tap("tap7", netns=net.name), ["10.7.0.2/24", "fd00:7::2/64"]) as stack):
+        stack.run_in_thread()
+        assert " 0% packet loss" in net.check("ping", "-c", "1", "-W", "5", "10.7.0.2")
+        assert " 0% packet loss" in net.check("ping", "-c", "1", "-W", "5", "fd00:7::2")

@@ -53,9 +53,9 @@ def open_link(plan: Plan) -> Link:
 
     is_multi = plan.queues > 1
     if plan.kind == "tun":
-        return Tun(plan.device, offload=plan.has_offload, is_multi_queue=is_multi)
+        return Tun(plan.device, peer=plan.peer or (), mtu=plan.mtu, offload=plan.has_offload, is_multi_queue=is_multi)
     if plan.kind == "tap":
-        return Tap(plan.device, offload=plan.has_offload, is_multi_queue=is_multi)
+        return Tap(plan.device, peer=plan.peer or (), mtu=plan.mtu, offload=plan.has_offload, is_multi_queue=is_multi)
     from estab.links.packet import Packet
 
     return Packet(plan.device, offload=plan.has_offload)

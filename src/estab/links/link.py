@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 __all__ = ["Link", "VnetLink"]
@@ -31,6 +31,9 @@ class Link(Protocol):
     def open(self, wake: Callable[[], None]) -> None:
         """Take the stack's ``wake``. Called once, before anything is received or sent."""
         return
+
+    def prepare(self, prefixes: Sequence[str]) -> None:
+        """Do what the link's other end needs for a stack with these addresses, before ``open``."""
 
     def conflict(self, address: str) -> str:
         """Say why the stack must not have ``address`` on this link; ``""``: it may."""

@@ -12,8 +12,10 @@ import contextlib
 import errno
 import fcntl
 import os
+import socket
 import struct
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from estab.errors import os_error
 from estab.links.descriptor import SEGMENT_BYTES_MAX, DescriptorLink
@@ -44,19 +46,24 @@ class _Device(DescriptorLink):
 
     _mode: int = 0
 
-    def __init__(self, name: str = "", *, netns: str | None = None, offload: bool = True,
-                 is_multi_queue: bool = False) -> None:
+    def __init__(self, name: str = "", *, netns: str | None = None, peer: str | Sequence[str] = (), mtu: int = 0,
+                 offload: bool = True, is_multi_queue: bool = False) -> None:
         if len(name.encode()) > 15:
             raise ValueError(f"name: {name!r} is longer than the 15 bytes of an interface's name")
         self.netns = netns
         self._has_company = is_multi_queue
+        self._peers = [peer] if isinstance(peer, str) else list(peer)
+        self._wanted_mtu = mtu
+        self.is_made = False
+        """The device was not there before: it goes with this link."""
         call_in(netns, lambda: self._open(name, offload, is_multi_queue))
 
     def _open(self, name: str, offload: bool, is_multi_queue: bool) -> None:
         self._fd = os.open(_PATH, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
+            self.is_made = not _is_there(name)
             self.name = self._attach(name, offload, is_multi_queue)
-            self.mtu = _mtu_of(self.name)
+            self.mtu = (self._wanted_mtu if self.is_made else 0) or _mtu_of(self.name)
             self._ask_for_offload()
         except BaseException:
             os.close(self._fd)
@@ -111,6 +118,19 @@ class _Device(DescriptorLink):
             self._stop_offload()
         super().close()
 
+    def prepare(self, prefixes: Sequence[str]) -> None:
+        """Bring a device up that was made here, and give the kernel's end its addresses: ``peer``, or else the first of
+        each of the stack's networks that the stack does not have. One that was there is left as it was.
+        """
+        if not self.is_made:
+            return
+        from estab.links import netlink
+
+        addresses = self._peers or [peer for prefix in prefixes if (peer := netlink.peer_address(prefix)) is not None]
+        alone = [prefix for prefix in prefixes if netlink.peer_address(prefix) is None]
+        call_in(self.netns, lambda: netlink.configure(self.name, mtu=self._wanted_mtu, addresses=addresses,
+                                                      routes=alone))
+
     def _word(self) -> str:
         return "tun" if self._mode == _IFF_TUN else "tap"
 
@@ -118,7 +138,8 @@ class _Device(DescriptorLink):
 class Tun(_Device):
     """A TUN device: IP packets.
 
-    ``name`` ``""``: the kernel chooses one. ``netns``: the network namespace that it is in. ``offload=False``: no
+    ``name`` ``""``: the kernel chooses one. ``netns``: the network namespace that it is in. ``peer`` and ``mtu`` are
+    for a device that does not exist yet: the addresses of the kernel's end, ``"10.7.0.1/24"``. ``offload=False``: no
     super-segments.
     """
 
@@ -127,19 +148,23 @@ class Tun(_Device):
 
 
 class Tap(_Device):
-    """A TAP device: Ethernet frames. ``mac`` is the stack's own address, by default one made up."""
+    """A TAP device: Ethernet frames. ``mac``: the stack's own address, by default one made up. The rest is ``Tun``'s."""
 
     _mode = _IFF_TAP
 
-    def __init__(self, name: str = "", *, mac: bytes = b"", netns: str | None = None, offload: bool = True,
-                 is_multi_queue: bool = False) -> None:
-        super().__init__(name, netns=netns, offload=offload, is_multi_queue=is_multi_queue)
+    def __init__(self, name: str = "", *, mac: bytes = b"", **options: Any) -> None:
+        super().__init__(name, **options)
         self.mac = mac or b"\x02" + os.urandom(5)
 
 
-def _mtu_of(name: str) -> int:
-    import socket
+def _is_there(name: str) -> bool:
+    try:
+        return bool(name) and socket.if_nametoindex(name) > 0
+    except OSError:
+        return False
 
+
+def _mtu_of(name: str) -> int:
     siocgifmtu = 0x8921
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         reply = fcntl.ioctl(probe.fileno(), siocgifmtu, struct.pack("16si20x", name.encode(), 0))

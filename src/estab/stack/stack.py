@@ -21,6 +21,7 @@ from typing import Any
 from estab.events import Observer
 from estab.host.host import Host
 from estab.host.snapshot import SocketRow
+from estab.host.sysctls import Sysctls
 from estab.links.link import Link, VnetLink
 from estab.run.config import read_config
 from estab.run.loop_pump import LoopPump
@@ -51,6 +52,7 @@ class Stack:
             conflict = link.conflict(prefix.partition("/")[0])
             if conflict:
                 raise ValueError(f"address: {conflict}")
+        link.prepare(self.addresses)
         host = Host(name, os.urandom(32), read_config(config, profile))
         offloaded = link if isinstance(link, VnetLink) else None
         self._interface = host.add_interface(
@@ -163,6 +165,11 @@ class Stack:
         self.close()
 
     # --- looking at it
+
+    @property
+    def sysctl(self) -> Sysctls:
+        """Settings by Linux's names, ``stack.sysctl["net.ipv4.tcp_syn_retries"]``; see ``docs/sysctls.md``."""
+        return self.host.sysctl
 
     def sockets(self) -> list[SocketRow]:
         """List what ``ss -a`` would: sockets, TIME-WAIT records and half-open entries."""
