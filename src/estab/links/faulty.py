@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
@@ -154,6 +154,14 @@ class Faulty(Link):
         """Take the stack's ``wake``."""
         self._wake = wake
         self.link.open(wake)
+
+    def prepare(self, prefixes: Sequence[str]) -> None:
+        """Have the link below do what its other end needs."""
+        self.link.prepare(prefixes)
+
+    def conflict(self, address: str) -> str:
+        """Say why the link below must not have the address."""
+        return self.link.conflict(address)
 
     def fileno(self) -> int:
         """Give the descriptor of the link below."""

@@ -34,6 +34,7 @@ class Link(Protocol):
 
     def prepare(self, prefixes: Sequence[str]) -> None:
         """Do what the link's other end needs for a stack with these addresses, before ``open``."""
+        return
 
     def conflict(self, address: str) -> str:
         """Say why the stack must not have ``address`` on this link; ``""``: it may."""
@@ -51,6 +52,7 @@ class Link(Protocol):
 
     def close(self) -> None:
         """Give the link back. Idempotent."""
+        return
 
 
 @runtime_checkable

@@ -148,7 +148,7 @@ class Tun(_Device):
 
 
 class Tap(_Device):
-    """A TAP device: Ethernet frames. ``mac``: the stack's own address, by default one made up. The rest is ``Tun``'s."""
+    """A TAP device: Ethernet frames. ``mac``: the stack's own address, by default one made up; the rest as ``Tun``."""
 
     _mode = _IFF_TAP
 
