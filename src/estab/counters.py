@@ -137,6 +137,8 @@ class Counters:
         self.TcpExtTCPTimeouts: i64 = 0
         self.TcpExtTCPDSACKOldSent: i64 = 0
         self.TcpExtTCPDSACKOfoSent: i64 = 0
+        self.TcpExtTCPDSACKRecvSegs: i64 = 0
+        self.TcpExtTCPDelivered: i64 = 0
         self.TcpExtTCPAbortOnData: i64 = 0
         self.TcpExtTCPAbortOnClose: i64 = 0
         self.TcpExtTCPAbortOnMemory: i64 = 0
@@ -174,7 +176,6 @@ class Counters:
         self.TcpExtTCPWinProbe: i64 = 0
         self.TcpExtTCPKeepAlive: i64 = 0
         self.TcpExtTCPZeroWindowDrop: i64 = 0
-        self.TcpExtTCPDelivered: i64 = 0
         self.TcpExtTCPDeliveredCE: i64 = 0
         self.TcpExtTCPFastOpenActive: i64 = 0
         self.TcpExtTCPFastOpenActiveFail: i64 = 0

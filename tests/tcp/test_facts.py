@@ -242,7 +242,7 @@ def test_info_tells_what_tcp_info_does() -> None:
     assert (info.state, info.ca_state, info.congestion) == ("ESTABLISHED", "Open", "reno")
     assert info.options == ("timestamps", "sack", "wscale")
     assert (info.snd_wscale, info.rcv_wscale) == (3, 7)
-    assert (info.snd_mss_bytes, info.advmss_bytes, info.pmtu_bytes) == (1448, 1460, 1500)
+    assert (info.snd_mss_bytes, info.advmss_bytes, info.pmtu_bytes) == (1448, 1448, 1500)
     assert (info.unacked_segments, info.outq_bytes, info.notsent_bytes) == (4, 5000, 0)
     assert (info.inq_bytes, info.out_of_order_bytes) == (70, 5)
     assert (info.timer, info.retransmits, info.backoff, info.lost_segments) == ("on", 0, 0, 0)

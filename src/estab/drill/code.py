@@ -8,26 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import io
-import struct
 import textwrap
 from typing import Final
 
 from estab.drill.errors import Mismatch
 from estab.host.stream import StreamSocket
-from estab.sockets.tcp_info import pack_tcp_info
+from estab.sockets.tcp_info import FIELDS, pack_tcp_info, unpack_tcp_info
 
 __all__ = ["Namespace"]
 
-_LAYOUT: Final = struct.Struct("=8B24I4Q6I4Q2I2Q5I")
-_NAMES: Final = (
-    "state", "ca_state", "retransmits", "probes", "backoff", "options", "wscales", "flags", "rto", "ato", "snd_mss",
-    "rcv_mss", "unacked", "sacked", "lost", "retrans", "fackets", "last_data_sent", "last_ack_sent", "last_data_recv",
-    "last_ack_recv", "pmtu", "rcv_ssthresh", "rtt", "rttvar", "snd_ssthresh", "snd_cwnd", "advmss", "reordering",
-    "rcv_rtt", "rcv_space", "total_retrans", "pacing_rate", "max_pacing_rate", "bytes_acked", "bytes_received",
-    "segs_out", "segs_in", "notsent_bytes", "min_rtt", "data_segs_in", "data_segs_out", "delivery_rate", "busy_time",
-    "rwnd_limited", "sndbuf_limited", "delivered", "delivered_ce", "bytes_sent", "bytes_retrans", "dsack_dups",
-    "reord_seen", "rcv_ooopack", "snd_wnd", "rcv_wnd",
-)
 _STATES: Final = (
     "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT", "LAST_ACK",
     "LISTEN", "CLOSING",
@@ -50,7 +39,8 @@ class Namespace:
         """Run one piece. ``Mismatch`` where it raises: an ``assert`` shows its condition and the fields in it."""
         if socket is not None:
             self._names.update(_fields(socket, now_ns))
-        source = "\n" * (line - 1) + textwrap.dedent(text).strip("\n")
+        # packetdrill writes more code behind each piece, and so may a piece end in a backslash.
+        source = "\n" * (line - 1) + textwrap.dedent(text).strip("\n") + "\npass\n"
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 exec(compile(source, path, "exec"), self._names)
@@ -61,15 +51,16 @@ class Namespace:
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
-        used = [name for name in _NAMES if f"tcpi_{name}" in text]
+        used = [name for name in FIELDS if f"tcpi_{name}" in text]
         values = ", ".join(f"tcpi_{name} = {self._names.get('tcpi_' + name, '?')}" for name in used)
         said = f"{type(error).__name__}: {error}".rstrip(": ")
         return f"code failed: {said}{' (' + values + ')' if values else ''}"
 
 
 def _fields(socket: StreamSocket, now_ns: int) -> dict[str, object]:
-    numbers = _LAYOUT.unpack(pack_tcp_info(socket.info(now_ns), socket.state))
-    fields: dict[str, object] = {f"tcpi_{name}": number for name, number in zip(_NAMES, numbers, strict=True)}
-    scales = numbers[_NAMES.index("wscales")]
+    numbers = unpack_tcp_info(pack_tcp_info(socket.info(now_ns), socket.state))
+    fields: dict[str, object] = {f"tcpi_{name}": number for name, number in numbers.items()}
+    scales, flags = numbers["wscales"], numbers["flags"]
     fields["tcpi_snd_wscale"], fields["tcpi_rcv_wscale"] = scales & 15, scales >> 4
+    fields["tcpi_delivery_rate_app_limited"], fields["tcpi_fastopen_client_fail"] = flags & 1, flags >> 1 & 3
     return fields

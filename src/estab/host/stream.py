@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 
 from mypy_extensions import i64
 
@@ -433,7 +434,13 @@ class StreamSocket(StreamSettings):
 
     def info(self, now_ns: i64) -> Info:
         """Give what TCP_INFO tells."""
-        return self.settings().info(now_ns)
+        info = self.settings().info(now_ns)
+        listener = self.listener
+        if listener is None:
+            return info
+        # As Linux: what a listener has instead of segments is connections.
+        return replace(info, state="LISTEN", unacked_segments=len(listener.ready), sacked_segments=listener.backlog,
+                       snd_ssthresh_bytes=0)
 
     def queues(self, now_ns: i64) -> Queues:
         """Give both queues of a listening socket (M5), or raise EINVAL."""

@@ -84,7 +84,12 @@ TABLE: Final[tuple[Sysctl, ...]] = (
          "With less than four segments in flight the first six timeouts come without back-off"),
     _tcp("tcp_rto_min_us", "µs", "Least retransmission timeout above the round trip", 1, _INT_MAX, "tcp_rto_min_ns"),
     _tcp("tcp_rto_max_ms", "ms", "Most that a retransmission timeout grows to", 1000, 120000, "tcp_rto_max_ns"),
+    _tcp("tcp_min_rtt_wlen", "s", "Over how long the shortest round trip is taken", 0, 86400, "tcp_min_rtt_wlen_ns"),
     _tcp("tcp_reordering", "segments", "Segments above a hole that show a loss, until reordering is seen", 1, 300),
+    _tcp("tcp_max_reordering", "segments", "Most reordering that a path is believed to have", 1),
+    _tcp("tcp_recovery", "bits",
+         "1: RACK (RFC 8985), always on with SACK; 2: its reordering window does not grow with DSACKs; 4: three "
+         "segments above a hole are no reason to wait for none", 0, 255),
     _tcp("tcp_early_retrans", "choice", "3 and 4: tail loss probes (RFC 8985 section 7); below: none", 0, 4),
     _tcp("tcp_frto", "choice", "0: no F-RTO; above: false timeouts are found out (RFC 5682)", 0, 2),
     _tcp("tcp_congestion_control", "name", "Congestion control of new connections"),

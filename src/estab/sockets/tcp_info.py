@@ -1,4 +1,8 @@
-"""``TCP_INFO`` as bytes: ``struct tcp_info`` of Linux 5.4 and later, for programs that unpack it."""
+"""``TCP_INFO`` as bytes: ``struct tcp_info`` of Linux 6.18, for programs that unpack it.
+
+A field is what Linux fills in, in Linux's unit: times in microseconds or milliseconds, windows of congestion control
+in segments. docs/tcp-info.md has them all. What means nothing here is 0, as where a kernel does not fill it.
+"""
 
 from __future__ import annotations
 
@@ -8,41 +12,90 @@ from typing import Final
 from estab.tcp.info import Info
 from estab.units import MS, US
 
-__all__ = ["pack_tcp_info"]
+__all__ = ["FIELDS", "LAYOUT", "pack_tcp_info", "unpack_tcp_info"]
 
-_HEAD: Final = struct.Struct("=8B24I")
-_TAIL: Final = struct.Struct("=4Q6I4Q2I2Q5I")
+LAYOUT: Final = struct.Struct("=8B24I4Q6I4Q2I2Q6I2HI7I2H")
+FIELDS: Final = (
+    "state", "ca_state", "retransmits", "probes", "backoff", "options", "wscales", "flags", "rto", "ato", "snd_mss",
+    "rcv_mss", "unacked", "sacked", "lost", "retrans", "fackets", "last_data_sent", "last_ack_sent", "last_data_recv",
+    "last_ack_recv", "pmtu", "rcv_ssthresh", "rtt", "rttvar", "snd_ssthresh", "snd_cwnd", "advmss", "reordering",
+    "rcv_rtt", "rcv_space", "total_retrans", "pacing_rate", "max_pacing_rate", "bytes_acked", "bytes_received",
+    "segs_out", "segs_in", "notsent_bytes", "min_rtt", "data_segs_in", "data_segs_out", "delivery_rate", "busy_time",
+    "rwnd_limited", "sndbuf_limited", "delivered", "delivered_ce", "bytes_sent", "bytes_retrans", "dsack_dups",
+    "reord_seen", "rcv_ooopack", "snd_wnd", "rcv_wnd", "rehash", "total_rto", "total_rto_recoveries", "total_rto_time",
+    "received_ce", "delivered_e1_bytes", "delivered_e0_bytes", "delivered_ce_bytes", "received_e1_bytes",
+    "received_e0_bytes", "received_ce_bytes", "accecn_fail_mode", "accecn_opt_seen",
+)
+"""The members of ``struct tcp_info`` in order, without ``tcpi_``; bit fields by the byte: ``wscales``, ``flags``."""
 _CA_STATES: Final = ("Open", "Disorder", "CWR", "Recovery", "Loss")
 _OPTION_BITS: Final = {
     "timestamps": 1, "sack": 2, "wscale": 4, "ecn": 8, "ecn-seen": 16, "syn-data": 32, "fast-open-child": 128,
 }
 _INFINITE_SSTHRESH: Final = 0x7FFFFFFF
-_MAX32: Final = 0xFFFFFFFF
+_NO_RATE: Final = 0xFFFFFFFFFFFFFFFF
+_BITS: Final = {"B": 8, "H": 16, "I": 32, "Q": 64}
 
 
 def pack_tcp_info(info: Info, state: int) -> bytes:
-    """Pack what is known of a connection; fields that the engine does not keep are 0."""
+    """Pack what is known of a connection. What does not fit a field is its largest number."""
+    values = _values(info, state)
+    fields = (min(values.get(name, 0), most) for name, most in zip(FIELDS, _MOST, strict=True))
+    return LAYOUT.pack(*fields)
+
+
+def unpack_tcp_info(data: bytes) -> dict[str, int]:
+    """Name the fields of a ``struct tcp_info``; those that a shorter one lacks are left out."""
+    fields: dict[str, int] = {}
+    numbers = LAYOUT.unpack(data[: LAYOUT.size].ljust(LAYOUT.size, b"\0"))
+    offset = 0
+    for name, most, number in zip(FIELDS, _MOST, numbers, strict=True):
+        offset += most.bit_length() // 8
+        if offset <= len(data):
+            fields[name] = number
+    return fields
+
+
+def _values(info: Info, state: int) -> dict[str, int]:
     mss = max(1, info.snd_mss_bytes)
     ssthresh = _INFINITE_SSTHRESH if info.snd_ssthresh_bytes is None else info.snd_ssthresh_bytes // mss
-    head = _HEAD.pack(
-        state, _CA_STATES.index(info.ca_state),
-        min(info.retransmits, 255), min(info.probes, 255), min(info.backoff, 255),
-        sum(bit for name, bit in _OPTION_BITS.items() if name in info.options),
-        info.snd_wscale & 15 | (info.rcv_wscale & 15) << 4, 0,
-        *(min(number, _MAX32) for number in (
-            info.rto_ns // US, 0, info.snd_mss_bytes, info.rcv_mss_bytes,
-            info.unacked_segments, 0, info.lost_segments, 0, 0,
-            0, 0, info.last_data_recv_ns // MS, info.last_received_ns // MS,
-            info.pmtu_bytes, info.receive_buffer_bytes, info.rtt_ns // US, info.rttvar_ns // US, ssthresh,
-            info.snd_cwnd_bytes // mss, info.advmss_bytes, 3, 0, info.rcv_space_bytes, info.total_retrans_segments,
-        )),
-    )
-    tail = _TAIL.pack(
-        _MAX32 << 32 | _MAX32, _MAX32 << 32 | _MAX32, 0, 0,
-        0, 0, info.notsent_bytes, min(info.min_rtt_ns // US, _MAX32), 0, 0,
-        0, 0, 0, 0,
-        min(info.delivered_segments, _MAX32), min(info.delivered_ce_segments, _MAX32),
-        0, info.bytes_retrans,
-        0, 0, 0, min(info.snd_wnd_bytes, _MAX32), min(info.rcv_wnd_bytes, _MAX32),
-    )
-    return head + tail
+    return {
+        "state": state, "ca_state": _CA_STATES.index(info.ca_state), "retransmits": info.retransmits,
+        "probes": info.probes, "backoff": info.backoff,
+        "options": sum(bit for name, bit in _OPTION_BITS.items() if name in info.options),
+        "wscales": info.snd_wscale & 15 | (info.rcv_wscale & 15) << 4, "flags": int(info.is_delivery_rate_app_limited),
+        "rto": info.rto_ns // US, "ato": info.ato_ns // US, "snd_mss": info.snd_mss_bytes,
+        "rcv_mss": info.rcv_mss_bytes, "unacked": info.unacked_segments, "sacked": info.sacked_segments,
+        "lost": info.lost_segments, "retrans": info.retrans_segments, "last_data_sent": info.last_data_sent_ns // MS,
+        "last_data_recv": info.last_data_recv_ns // MS, "last_ack_recv": info.last_received_ns // MS,
+        "pmtu": info.pmtu_bytes, "rcv_ssthresh": info.rcv_ssthresh_bytes, "rtt": info.rtt_ns // US,
+        "rttvar": info.rttvar_ns // US, "snd_ssthresh": ssthresh, "snd_cwnd": info.snd_cwnd_bytes // mss,
+        "advmss": info.advmss_bytes, "reordering": info.reordering_segments, "rcv_rtt": info.rcv_rtt_ns // US,
+        "rcv_space": info.rcv_space_bytes, "total_retrans": info.total_retrans_segments,
+        "pacing_rate": info.pacing_rate or _NO_RATE, "max_pacing_rate": _NO_RATE, "bytes_acked": info.bytes_acked,
+        "bytes_received": info.bytes_received, "segs_out": info.segs_out, "segs_in": info.segs_in,
+        "notsent_bytes": info.notsent_bytes, "min_rtt": info.min_rtt_ns // US, "data_segs_in": info.data_segs_in,
+        "data_segs_out": info.data_segs_out, "delivery_rate": info.delivery_rate, "busy_time": info.busy_ns // US,
+        "rwnd_limited": info.rwnd_limited_ns // US, "sndbuf_limited": info.sndbuf_limited_ns // US,
+        "delivered": info.delivered_segments, "delivered_ce": info.delivered_ce_segments,
+        "bytes_sent": info.bytes_sent, "bytes_retrans": info.bytes_retrans,
+        "dsack_dups": info.dsack_dups_segments, "reord_seen": info.reord_seen,
+        "rcv_ooopack": info.rcv_ooopack_segments, "snd_wnd": info.snd_wnd_bytes, "rcv_wnd": info.rcv_wnd_bytes,
+        "total_rto": info.total_rto, "total_rto_recoveries": info.total_rto_recoveries,
+        "total_rto_time": info.total_rto_time_ns // MS,
+    }
+
+
+def _limits() -> tuple[int, ...]:
+    """Give the largest number of each field."""
+    kinds: list[str] = []
+    count = ""
+    for letter in LAYOUT.format[1:]:
+        if letter.isdecimal():
+            count += letter
+        else:
+            kinds += letter * int(count or "1")
+            count = ""
+    return tuple((1 << _BITS[kind]) - 1 for kind in kinds)
+
+
+_MOST: Final = _limits()

@@ -13,7 +13,7 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.errors import DropReason
-from estab.tcp import ecn, fastopen_server, receive, recovery, syn_sent
+from estab.tcp import chrono, ecn, fastopen_server, receive, recovery, syn_sent
 from estab.tcp.fastopen import FastOpen, PendingSynAck
 from estab.tcp.opening import count_established, establish
 from estab.tcp.tcb import NO_SEQ, Tcb
@@ -257,6 +257,8 @@ def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> 
         tcb.snd_wl2 = ack
         set_state(tcb, abi.ESTABLISHED, "our SYN is acknowledged")
         recovery.on_acknowledged(tcb, min(ack, tcb.snd_nxt), segment, now_ns)
+        if tcb.delivered_segments == 0:
+            tcb.delivered_segments = 1  # the SYN-ACK, which a cookie stood for
         establish(tcb, now_ns)
         if tcb.fin_wanted:
             set_state(tcb, abi.FIN_WAIT_1, "closed while opening")
@@ -294,6 +296,10 @@ def _use_acknowledgment(tcb: Tcb, seq: i64, ack: i64, segment: Segment, now_ns: 
             tcb.context.counters.TcpExtTCPPureAcks += 1
         if tcb.snd_up != NO_SEQ and ack >= tcb.snd_up:
             tcb.snd_up = NO_SEQ
+        if tcb.is_room_wanted and tcb.has_room():
+            tcb.is_room_wanted = False
+            chrono.stop(tcb, chrono.SEND_BUFFER, now_ns)
+        chrono.stop_if_idle(tcb, now_ns)
         tcb.context.wake(tcb.owner)
     elif tcb.in_flight_count() > 0 or (tcb.losses is not None and segment.sack is not None):
         is_duplicate = window == tcb.snd_wnd and segment_length(segment) == 0

@@ -54,6 +54,9 @@ class Config:
         self.tcp_thin_linear_timeouts: bool = False
         self.tcp_initial_cwnd: i64 = 10
         self.tcp_reordering: i64 = 3
+        self.tcp_max_reordering: i64 = 300
+        self.tcp_recovery: i64 = 1
+        self.tcp_min_rtt_wlen_ns: i64 = 300 * SECOND
         self.tcp_early_retrans: i64 = 3
         self.tcp_frto: i64 = 2
         self.tcp_congestion_control: str = "cubic"

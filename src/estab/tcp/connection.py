@@ -18,6 +18,7 @@ from estab.events import BufferChanged, SegmentReceived, SegmentSent, TcbCreated
 from estab.events import Tcb as TcbFact
 from estab.tcp import (
     arrives,
+    chrono,
     ecn,
     fastopen_client,
     fastopen_server,
@@ -26,14 +27,15 @@ from estab.tcp import (
     rack,
     receive,
     recovery,
+    scoreboard,
     segments,
     transitions,
 )
 from estab.tcp.buffers import ByteQueue
 from estab.tcp.congestion.control import SSTHRESH_INFINITE, CongestionControl
-from estab.tcp.congestion.registry import name_of
 from estab.tcp.context import Context
 from estab.tcp.info import Info
+from estab.tcp.report import report
 from estab.tcp.rtt import timeout_ns
 from estab.tcp.state import state_text
 from estab.tcp.tcb import NO_SEQ, TIMER_PROBE, TIMER_REORDER, TIMER_SYN_ACK, Tcb
@@ -43,7 +45,6 @@ from estab.wire.tcp import SYN, Segment, flags_text, options_text
 
 __all__ = ["Connection"]
 
-_CA_NAMES = ("Open", "Disorder", "CWR", "Recovery", "Loss")
 _THIN_LINEAR_RETRIES: Final = 6
 _ORPHAN_RETRIES: Final = 8
 """What 0 means for ``tcp_orphan_retries``, as on Linux."""
@@ -96,11 +97,12 @@ class Connection(Tcb):
                 return 0
             raise os_error(errno.EPIPE, f"broken pipe: {self.describe()}, sending is over")
         room = self.room()
+        if len(data) > room:
+            self.is_room_wanted = True
+            data = data[: max(room, 0)]
         if room <= 0:
             return 0
-        if len(data) > room:
-            data = data[:room]
-        sample = self.sample
+        sample = self.rate
         if sample is not None and self.unsent_bytes() < self.snd_mss() and self.pipe_bytes < self.cwnd_bytes:
             if self.lost_count == 0:
                 sample.note_program_is_slow(self.delivered_bytes, self.pipe_bytes)
@@ -108,6 +110,7 @@ class Connection(Tcb):
         if unsent is None:
             unsent = ByteQueue()
             self.unsent = unsent
+            chrono.start(self, chrono.BUSY, now_ns)
         unsent.append(data)
         self._tell_send_buffer("the program wrote")
         return len(data)
@@ -259,11 +262,22 @@ class Connection(Tcb):
 
     def on_segment(self, segment: Segment, now_ns: i64) -> None:
         """Take a segment that carries this connection's addresses and ports."""
+        self.count_received(segment)
         arrives.segment_arrives(self, segment, now_ns)
         if self.keepalive_ns != NEVER and self.probes_out == 0:
             self.keepalive_ns = max(self.keepalive_ns, now_ns + self.keep_idle_ns)
         if self.context.observer is not None:
             self._tell_received(segment)
+
+    def count_received(self, segment: Segment) -> None:
+        """Count a segment, whatever comes of it; a super-segment for each segment of the wire, as far as is known."""
+        length = segment.end - segment.start
+        count: i64 = 1
+        if length > 0:
+            if length > self.mss_base:
+                count = (length + self.rcv_mss - 1) // self.rcv_mss
+            self.data_segs_in += count
+        self.segs_in += count
 
     def on_deadline(self, now_ns: i64) -> None:
         """Do what the timers that ran out by ``now_ns`` ask for."""
@@ -307,6 +321,9 @@ class Connection(Tcb):
         if is_hopeless:
             self._give_up(now_ns)
             return
+        if self.retries == 0:
+            self.rto_recoveries += 1
+            self.rto_since_ns = now_ns
         self.retries += 1
         self.timeouts += 1
         config = self.context.config
@@ -437,9 +454,20 @@ class Connection(Tcb):
     def poll_segment(self, now_ns: i64) -> Segment | None:
         """Give the next segment to send, ``None`` when there is nothing to send now."""
         segment = output.poll_segment(self, now_ns)
-        if segment is not None and self.context.observer is not None:
-            self._tell_sent(segment)
+        if segment is not None:
+            self._count_sent(segment, now_ns)
+            if self.context.observer is not None:
+                self._tell_sent(segment)
         return segment
+
+    def _count_sent(self, segment: Segment, now_ns: i64) -> None:
+        count: i64 = 1
+        length = segment.end - segment.start
+        if length > 0:
+            count = scoreboard.segments_in(self, length)
+            self.data_segs_out += count
+            self.last_sent_ns = now_ns
+        self.segs_out += count
 
     def deadline_ns(self) -> i64:
         """Give the soonest of the connection's timers."""
@@ -454,55 +482,7 @@ class Connection(Tcb):
 
     def info(self, now_ns: i64) -> Info:
         """Give what ``TCP_INFO`` tells."""
-        options: list[str] = []
-        if self.has_timestamps:
-            options.append("timestamps")
-        if self.has_sack:
-            options.append("sack")
-        if self.has_wscale:
-            options.append("wscale")
-        if self.has_ecn:
-            options.append("ecn")
-            if self.ecn is not None and self.ecn.is_seen:
-                options.append("ecn-seen")
-        fast_open = self.fast_open
-        if fast_open is not None and fast_open.is_text_acknowledged:
-            options.append("syn-data")
-        if fast_open is not None and fast_open.is_child:
-            options.append("fast-open-child")
-        timer, due_ns = self._timer()
-        queue = self.out_of_order
-        return Info(
-            state=state_text(self.state), ca_state=_CA_NAMES[self.ca_state], congestion=name_of(self.congestion),
-            retransmits=self.retries, probes=self.probes_out, backoff=self.backoff, options=tuple(options),
-            snd_wscale=self.snd_wscale, rcv_wscale=self.rcv_wscale, rto_ns=timeout_ns(self),
-            snd_mss_bytes=self.snd_mss(),
-            rcv_mss_bytes=self.rcv_mss, advmss_bytes=segments.receive_mss(self),
-            pmtu_bytes=self.context.paths.mtu_of(self.remote), unacked_segments=self.in_flight_count(),
-            lost_segments=self.lost_count, total_retrans_segments=self.segments_retransmitted,
-            bytes_retrans=self.bytes_retransmitted, delivered_segments=self.delivered_segments,
-            delivered_ce_segments=self.delivered_ce, last_data_recv_ns=now_ns - self.last_text_ns,
-            last_received_ns=now_ns - self.last_received_ns, rtt_ns=self.srtt_ns, rttvar_ns=self.rttvar_ns,
-            min_rtt_ns=self.min_rtt_ns, snd_cwnd_bytes=self.cwnd_bytes, snd_ssthresh_bytes=self._ssthresh(),
-            snd_wnd_bytes=self.snd_wnd, rcv_wnd_bytes=max(0, self.rcv_adv - self.rcv_nxt),
-            rcv_space_bytes=max(0, receive.space_bytes(self)), notsent_bytes=self.unsent_bytes(),
-            outq_bytes=self.outq_bytes(), inq_bytes=self.readable_bytes(),
-            out_of_order_bytes=0 if queue is None else queue.size_bytes, send_buffer_bytes=self.send_buffer_bytes,
-            receive_buffer_bytes=self.receive_buffer_bytes, timer=timer,
-            timer_ns=max(0, due_ns - now_ns) if timer else 0,
-        )
-
-    def _timer(self) -> tuple[str, int]:
-        due_ns = self.deadline_ns()
-        if due_ns == NEVER:
-            return "", 0
-        if due_ns == self.retransmit_ns:
-            return "on", due_ns
-        if due_ns == self.persist_ns:
-            return "persist", due_ns
-        if due_ns == self.keepalive_ns:
-            return "keepalive", due_ns
-        return ("delack", due_ns) if due_ns == self.delack_ns else ("timewait", due_ns)
+        return report(self, self.readable_bytes(), self.deadline_ns(), now_ns)
 
     def _ssthresh(self) -> int | None:
         return None if self.ssthresh_bytes >= SSTHRESH_INFINITE else self.ssthresh_bytes

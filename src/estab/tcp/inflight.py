@@ -10,6 +10,8 @@ from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
+from estab.units import NEVER
+
 __all__ = ["Losses", "Run", "SentSegment"]
 
 _NO_SEQ: Final = -1
@@ -31,6 +33,8 @@ class SentSegment:
         self.is_sacked: bool = False
         self.is_lost: bool = False
         """Taken to be lost and not sent again yet."""
+        self.is_marked: bool = False
+        """Taken to be lost, and that neither taken back nor repaired yet: sent again, it stays so."""
         # For the delivery rate, where it is measured: how things stood when the segment was sent.
         self.is_app_limited: bool = False
         self.delivered_bytes: i64 = 0
@@ -58,6 +62,8 @@ class Losses:
         self.sacked_count: i64 = 0
         self.lost_seq: i64 = snd_una
         """No segment that begins below this is lost: where to look for the next one to send again."""
+        self.has_marks: bool = False
+        """Some segment in flight may be marked as lost."""
         self.lost_bytes: i64 = 0
         """All that was ever taken to be lost."""
         # RACK (RFC 8985 section 5).
@@ -73,6 +79,8 @@ class Losses:
         self.fack: i64 = snd_una
         """The highest number known to have arrived; ``fack_before``: before the acknowledgment at hand."""
         self.fack_before: i64 = snd_una
+        self.late_seq: i64 = NEVER
+        """The lowest original that the acknowledgment at hand brings and that others had overtaken."""
         self.is_reordering_seen: bool = False
         self.window_multiplier: i64 = 1
         """RACK.reo_wnd_mult: quarters of the round trip that a segment may be late."""

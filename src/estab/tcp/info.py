@@ -11,53 +11,127 @@ __all__ = ["AcceptRow", "HalfOpenRow", "Info", "Queues"]
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """One connection at one instant. Times are nanoseconds, sizes bytes; counts of segments say so."""
+    """One connection at one instant. Times are nanoseconds, sizes bytes, rates bytes a second; counts of segments, as
+    they are on the wire, say so. docs/tcp-info.md tells Linux's field beside each.
+    """
 
     state: str
     ca_state: str
     """Where loss recovery stands: ``Open``, ``Disorder``, ``CWR``, ``Recovery``, ``Loss``."""
     congestion: str
+    """The congestion control's name (``TCP_CONGESTION``)."""
     retransmits: int
-    """Retransmissions of the oldest segment without an answer."""
+    """Timeouts in a row without an answer."""
     probes: int
+    """Keepalive or window probes without an answer."""
     backoff: int
+    """How often the timeout was doubled."""
     options: tuple[str, ...]
     """What the handshake agreed on: ``timestamps``, ``sack``, ``wscale``, ``ecn``; ``ecn-seen`` once the peer sent an
     ECN-capable packet.
     """
     snd_wscale: int
     rcv_wscale: int
+    is_delivery_rate_app_limited: bool
+    """``delivery_rate`` is of a time when the program had too little to send."""
     rto_ns: int
+    """The retransmission timeout, with its back-off."""
+    ato_ns: int
+    """How long an acknowledgment may be delayed; 0 until text came."""
     snd_mss_bytes: int
+    """The most text of a segment, options taken off."""
     rcv_mss_bytes: int
+    """What the peer's full segments seem to be."""
     advmss_bytes: int
+    """What we told the peer a segment may carry, options taken off."""
     pmtu_bytes: int
+    """The path's MTU, as far as it is known."""
     unacked_segments: int
+    """Sent and not acknowledged."""
+    sacked_segments: int
+    """Of these, what the peer has out of order; without SACK, what its duplicates tell."""
     lost_segments: int
+    """Of these, what is taken to be lost, sent again or not."""
+    retrans_segments: int
+    """Of these, what was sent again and is under way."""
+    reordering_segments: int
+    """How far the path is known to bring segments out of order."""
     total_retrans_segments: int
     bytes_retrans: int
+    """Text that was sent again, all together."""
+    bytes_sent: int
+    """Text that was sent, repetitions too."""
+    bytes_acked: int
+    """Acknowledged by the peer, SYN and FIN too where this end sent them after it was made."""
+    bytes_received: int
+    """Received in order, the FIN too."""
+    segs_out: int
+    """Segments sent, of any kind."""
+    segs_in: int
+    """Segments received, of any kind."""
+    data_segs_out: int
+    """Of the segments sent, those with text."""
+    data_segs_in: int
+    """Of the segments received, those with text."""
     delivered_segments: int
     """Segments that the peer has, the SYN among them."""
     delivered_ce_segments: int
     """Of these, how many met congestion on the way, as far as it said."""
+    dsack_dups_segments: int
+    """Segments that the peer reported to have got twice."""
+    reord_seen: int
+    """How often an acknowledgment showed reordering."""
+    rcv_ooopack_segments: int
+    """Segments received out of order."""
+    last_data_sent_ns: int
+    """Since text was last sent."""
     last_data_recv_ns: int
     """Since text last came."""
     last_received_ns: int
-    """Since any segment last came."""
+    """Since any segment last came (``tcpi_last_ack_recv``)."""
     rtt_ns: int
+    """Smoothed round-trip time."""
     rttvar_ns: int
+    """Its mean deviation."""
     min_rtt_ns: int
+    """The shortest round trip of the last five minutes (``tcp_min_rtt_wlen``)."""
+    rcv_rtt_ns: int
+    """The round trip as the receiving half measures it; 0 before it could."""
     snd_cwnd_bytes: int
     snd_ssthresh_bytes: int | None
+    """``None`` while nothing was lost."""
     snd_wnd_bytes: int
+    """The window that the peer offers."""
     rcv_wnd_bytes: int
+    """The window that the last acknowledgment offered."""
+    rcv_ssthresh_bytes: int
+    """The largest window that the receive buffer allows."""
     rcv_space_bytes: int
+    """What the program read in a round trip, by which the receive buffer grows."""
+    pacing_rate: int
+    """At which text leaves; 0: as fast as the windows allow."""
+    delivery_rate: int
+    """At which the path delivered last."""
+    busy_ns: int
+    """How long there was something to send or unacknowledged."""
+    rwnd_limited_ns: int
+    """How much of that the peer's window held text back."""
+    sndbuf_limited_ns: int
+    """How much of that the send buffer was too small for the congestion window."""
+    total_rto: int
+    """Retransmission timeouts, those of the SYN too."""
+    total_rto_recoveries: int
+    """How often the peer fell silent so long, however many timeouts it then took."""
+    total_rto_time_ns: int
+    """How long all of these took until the peer answered."""
     notsent_bytes: int
+    """Written and not sent (SIOCOUTQNSD)."""
     outq_bytes: int
     """Written and not acknowledged (SIOCOUTQ)."""
     inq_bytes: int
     """Received in order and not read (SIOCINQ)."""
     out_of_order_bytes: int
+    """Received beyond a gap."""
     send_buffer_bytes: int
     receive_buffer_bytes: int
     timer: str

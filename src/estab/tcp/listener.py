@@ -493,6 +493,8 @@ class Listener:
         self.context.counters.TcpPassiveOpens += 1
         self.ready.append(connection)
         connection.established_ns = now_ns
+        connection.segs_in = 1  # the SYN; the SYN-ACK was not the connection's (as Linux counts)
+        connection.count_received(segment)
         arrives.segment_arrives(connection, segment, now_ns)  # it was told of when it reached the entry
         self._tell_queue("accept", "added", connection.remote, connection.remote_port)
         self.context.wake(self.owner)

@@ -66,6 +66,7 @@ def begin_transfer(tcb: Tcb, now_ns: i64) -> None:
     tcb.tune_space_bytes = min(config.tcp_initial_cwnd * mss, tcb.receive_buffer_bytes // 4)  # half of the first window
     tcb.last_received_ns = now_ns
     tcb.last_text_ns = now_ns  # "since text last came" counts from here
+    tcb.last_sent_ns = now_ns
     if tcb.congestion.is_needed_from_start():
         tcb.control(now_ns)
 

@@ -25,6 +25,9 @@ __all__ = ["arm", "arm_rto", "detect", "on_dsack", "on_probe_timer", "on_recover
 
 _PERSIST: Final = 16
 """Recoveries without a DSACK after which the window goes back to a quarter of a round trip."""
+_STATIC_WINDOW: Final = 2
+_NO_DUPTHRESH: Final = 4
+"""Bits of ``tcp_recovery``."""
 _SLACK_NS: Final = 2 * MS
 """For the peer's timers, as Linux's TCP_TIMEOUT_MIN."""
 
@@ -149,7 +152,8 @@ def reordering_window_ns(tcb: Tcb, losses: Losses) -> i64:
     if not losses.is_reordering_seen:
         if tcb.ca_state == CA_RECOVERY or tcb.ca_state == CA_LOSS:
             return 0
-        if losses.sacked_bytes >= tcb.context.config.tcp_reordering * tcb.snd_mss():
+        is_ruled = (tcb.context.config.tcp_recovery & _NO_DUPTHRESH) == 0
+        if is_ruled and losses.sacked_bytes >= tcb.reordering * tcb.snd_mss():
             return 0  # three segments above it arrived: RFC 5681's duplicate-acknowledgment rule
     return min(losses.window_multiplier * (tcb.min_rtt_ns // 4), tcb.srtt_ns)
 
@@ -159,6 +163,8 @@ def on_dsack(tcb: Tcb, losses: Losses) -> None:
     if losses.dsack_round != NO_SEQ and tcb.snd_una >= losses.dsack_round:
         losses.dsack_round = NO_SEQ
     if losses.dsack_left == NO_SEQ or losses.dsack_round != NO_SEQ:
+        return
+    if (tcb.context.config.tcp_recovery & _STATIC_WINDOW) != 0:
         return
     losses.dsack_round = tcb.snd_nxt
     losses.window_multiplier += 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from estab.events import BufferChanged
+from estab.tcp import rightsizing
 from estab.tcp.buffers import ByteQueue
 from estab.tcp.reassembly import Reassembly
 from estab.tcp.tcb import NO_SEQ, Tcb
@@ -118,6 +119,7 @@ def accept_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
     length = segment.end - start_at
     end = seq + length
     _note_size(tcb, length, now_ns)
+    rightsizing.measure(tcb, segment, now_ns)
     if seq < tcb.rcv_nxt:
         tcb.context.counters.TcpExtTCPDSACKOldSent += report_duplicate(tcb, seq, min(end, tcb.rcv_nxt))
         cut = tcb.rcv_nxt - seq
@@ -174,6 +176,7 @@ def _close_gap(tcb: Tcb) -> None:
 def _hold(tcb: Tcb, seq: i64, text: bytes) -> None:
     """Keep text from beyond a gap, and tell the peer at once that there is one (RFC 5681 section 4.2)."""
     counters = tcb.context.counters
+    tcb.rcv_ooopack += 1
     queue = tcb.out_of_order
     if queue is None:
         queue = Reassembly(tcb.context.config.ofo_segments_max)
@@ -253,7 +256,10 @@ def _on_read(tcb: Tcb, received: ByteQueue, count: i64, now_ns: i64) -> None:
         tcb.received = None
     if count > 0:
         _tell_buffer(tcb, "the program read")
-        _tune_window(tcb, now_ns)
+        wanted = rightsizing.wanted_buffer(tcb, now_ns)
+        if wanted > 0:
+            tcb.receive_buffer_bytes = wanted
+            _tell_buffer(tcb, "the receive buffer grew")
         _offer_more(tcb)
 
 
@@ -270,28 +276,6 @@ def _offer_more(tcb: Tcb) -> None:
     mss = min(tcb.rcv_mss, full)
     if space >= mss and space - offered >= min(full // 2, max(2 * mss, offered)):
         tcb.is_ack_due = True
-
-
-def _tune_window(tcb: Tcb, now_ns: i64) -> None:
-    """Grow the buffer to twice what the program takes in a round trip (dynamic right-sizing), up to ``tcp_rmem``'s
-    most.
-    """
-    config = tcb.context.config
-    if tcb.is_receive_buffer_fixed or not config.tcp_moderate_rcvbuf:
-        return
-    rtt_ns = tcb.srtt_ns if tcb.srtt_ns > 0 else config.tcp_rto_initial_ns
-    if now_ns - tcb.tune_ns < rtt_ns:
-        return
-    copied = tcb.copied_seq - tcb.tune_seq
-    if copied > tcb.tune_space_bytes and tcb.tune_ns > 0:
-        tcb.tune_space_bytes = copied
-        # Twice the bytes of a round trip, for slow start doubles them; twice again, as half the buffer is window.
-        wanted: i64 = min(4 * copied + 64 * tcb.rcv_mss, config.tcp_rmem[2])
-        if wanted > tcb.receive_buffer_bytes:
-            tcb.receive_buffer_bytes = wanted
-            _tell_buffer(tcb, "the receive buffer grew")
-    tcb.tune_ns = now_ns
-    tcb.tune_seq = tcb.copied_seq
 
 
 def note_urgent(tcb: Tcb, seq: i64, segment: Segment) -> None:

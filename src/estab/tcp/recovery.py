@@ -24,6 +24,7 @@ from estab.tcp.scoreboard import (
     losses_of,
     mark_head_lost,
     next_lost,
+    note_reordering,
     read_sack,
     remember_sent,
     segments_in,
@@ -77,17 +78,20 @@ def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
         tcb.backoff = 0  # RFC 6298 section 5.7: a measurement ends the back-off
     tcb.context.counters.TcpExtTCPDelivered += tcb.delivered_segments - segments_before
     tcb.retries = 0
+    if tcb.rto_since_ns > 0:
+        tcb.rto_time_ns += now_ns - tcb.rto_since_ns
+        tcb.rto_since_ns = 0
     tcb.probes_out = 0
     tcb.soft_error = 0
     tcb.duplicate_acks = 0
     again_ns: i64 = NEVER
-    sample = tcb.sample
-    if sample is not None:
-        sample.rtt_ns = rtt_ns
+    rate = tcb.rate
+    if rate is not None:
+        rate.rtt_ns = rtt_ns
     if losses is None:
         _grow(tcb, acked, now_ns)
-        if sample is not None:
-            _take_sample(tcb, sample, tcb.delivered_bytes - before, 0, now_ns)
+        if rate is not None:
+            _measure(tcb, rate, tcb.delivered_bytes - before, 0, now_ns)
     else:
         if not tcb.has_sack:
             _deflate(tcb, acked)
@@ -123,9 +127,11 @@ def on_mere_feedback(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
         _reduce_for_mark(tcb, losses, tcb.snd_nxt - tcb.snd_una - losses.sacked_bytes, now_ns)
 
 
-def _take_sample(tcb: Tcb, sample: RateSample, delivered: i64, lost: i64, now_ns: i64) -> None:
-    sample.finish(tcb.delivered_bytes, delivered, lost, tcb.min_rtt_ns, now_ns)
-    tcb.control(now_ns).on_sample(tcb, sample, now_ns)
+def _measure(tcb: Tcb, rate: RateSample, delivered: i64, lost: i64, now_ns: i64) -> None:
+    """Close the sample of the delivery rate, and pass it on where it is asked for."""
+    rate.finish(tcb.delivered_bytes, delivered, lost, tcb.min_rtt_ns, now_ns)
+    if tcb.sample is not None:
+        tcb.control(now_ns).on_sample(tcb, rate, now_ns)
 
 
 def _grow(tcb: Tcb, acked: i64, now_ns: i64) -> None:
@@ -165,7 +171,8 @@ def on_duplicate(tcb: Tcb, ack: i64, segment: Segment, is_duplicate: bool, now_n
         # missing.
         inflated = min(tcb.reno_sacked_bytes + tcb.snd_mss(), max(0, tcb.pipe_bytes - tcb.snd_mss()))
         tcb.delivered_bytes += inflated - tcb.reno_sacked_bytes
-        tcb.delivered_segments += segments_in(tcb, inflated - tcb.reno_sacked_bytes)
+        if inflated > tcb.reno_sacked_bytes:
+            tcb.delivered_segments += segments_in(tcb, inflated - tcb.reno_sacked_bytes)
         tcb.reno_sacked_bytes = inflated
     has_mark = tcb.ecn is not None and _take_feedback(tcb, segment, segments_before, before, now_ns)
     tcb.context.counters.TcpExtTCPDelivered += max(0, tcb.delivered_segments - segments_before)
@@ -200,6 +207,8 @@ def _move_on(
     """Find losses and take the step to the next state, with what that does to cwnd. Returns when to look again."""
     again_ns: i64 = NEVER
     if tcb.has_sack:
+        if losses.late_seq != NEVER:
+            note_reordering(tcb, losses)
         rack.on_dsack(tcb, losses)
         again_ns = rack.detect(tcb, now_ns)
     is_bare = is_duplicate and segment.sack is None
@@ -233,11 +242,13 @@ def _move_on(
                 tcb.ca_state = CA_OPEN
                 tcb.reno_sacked_bytes = 0
     state = tcb.ca_state
-    sample = tcb.sample
-    if sample is not None:
+    rate = tcb.rate
+    if rate is not None:
         if acked == 0:
-            sample.rtt_ns = losses.sacked_rtt_ns
-        _take_sample(tcb, sample, tcb.delivered_bytes - delivered_before, losses.lost_bytes - lost_before, now_ns)
+            rate.rtt_ns = losses.sacked_rtt_ns
+        _measure(tcb, rate, tcb.delivered_bytes - delivered_before, losses.lost_bytes - lost_before, now_ns)
+    if tcb.sample is not None:
+        pass  # the window is the congestion control's alone
     elif state == CA_RECOVERY or state == CA_CWR:
         # Where nothing was lost there is nothing to catch up with: CWR never sends more than arrives (as Linux).
         is_safe = acked > 0 and losses.lost_bytes == lost_before and state == CA_RECOVERY
@@ -283,7 +294,7 @@ def _take_back_false_alarm(
 
 def _count_duplicates(tcb: Tcb) -> None:
     """Take the oldest segment as lost at the third duplicate (RFC 5681 section 3.2)."""
-    if tcb.duplicate_acks < tcb.context.config.tcp_reordering:
+    if tcb.duplicate_acks < tcb.reordering:
         return
     if tcb.snd_una < tcb.recover:
         return  # RFC 6582 section 4: duplicates of what was sent before a timeout are not a new loss

@@ -14,16 +14,17 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
+from estab.tcp.congestion.sample import RateSample
 from estab.tcp.inflight import Losses, Run, SentSegment
-from estab.tcp.tcb import NO_SEQ, Tcb
-from estab.units import MS, SECOND
+from estab.tcp.tcb import CA_LOSS, NO_SEQ, Tcb
+from estab.units import MS, NEVER, SECOND
 from estab.wire.seq import Seq, unwrap
 from estab.wire.tcp import FIN, PSH, SYN, Segment
 
 __all__ = [
     "drop_acknowledged", "echoes_before", "find", "forget_sent", "lose", "losses_of", "mark_head_lost", "next_lost",
-    "read_sack", "remember_resent", "remember_sent", "segments_in",
-    "split", "unmark_lost", "unmark_sacked",
+    "note_reordering", "read_sack", "remember_resent", "remember_sent", "segments_in", "split", "unmark_lost",
+    "unmark_sacked",
 ]
 
 
@@ -45,8 +46,12 @@ def remember_sent(tcb: Tcb, segment: SentSegment) -> None:
     segment.order = tcb.transmission_count
     tcb.transmission_count += 1
     sent.append(segment)
-    if tcb.sample is not None:
-        tcb.sample.on_sent(segment, tcb.pipe_bytes, tcb.delivered_bytes, segment.sent_ns)
+    rate = tcb.rate
+    if rate is None and len(segment.data) > 0:
+        rate = RateSample(segment.sent_ns)
+        tcb.rate = rate
+    if rate is not None:
+        rate.on_sent(segment, tcb.pipe_bytes, tcb.delivered_bytes, segment.sent_ns)
     length = segment.end - segment.seq
     tcb.pipe_bytes += length
     if tcb.pacing_rate > 0:
@@ -62,8 +67,8 @@ def remember_resent(tcb: Tcb, losses: Losses, segment: SentSegment, now_ns: i64)
     if tcb.has_sack:
         losses.resent.append(segment)
     length = segment.end - segment.seq
-    if tcb.sample is not None:
-        tcb.sample.on_sent(segment, tcb.pipe_bytes, tcb.delivered_bytes, now_ns)
+    if tcb.rate is not None:
+        tcb.rate.on_sent(segment, tcb.pipe_bytes, tcb.delivered_bytes, now_ns)
     if tcb.pacing_rate > 0:
         tcb.pace_ns = max(tcb.pace_ns, now_ns) + length * SECOND // tcb.pacing_rate
     losses.prr_out_bytes += length
@@ -72,9 +77,10 @@ def remember_resent(tcb: Tcb, losses: Losses, segment: SentSegment, now_ns: i64)
     if losses.repeated_ns == 0:
         losses.repeated_ns = now_ns
     losses.repeated_end = max(losses.repeated_end, segment.end)
-    tcb.bytes_retransmitted += length
-    tcb.segments_retransmitted += 1
-    tcb.context.counters.TcpRetransSegs += 1
+    tcb.bytes_retransmitted += len(segment.data)
+    count = segments_in(tcb, len(segment.data))
+    tcb.segments_retransmitted += count
+    tcb.context.counters.TcpRetransSegs += count
 
 
 def forget_sent(tcb: Tcb) -> None:
@@ -97,7 +103,7 @@ def drop_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> i64:
     if sent is None:
         return _timestamp_rtt(tcb, segment, 0, now_ns)
     losses = tcb.losses
-    sample = tcb.sample
+    rate = tcb.rate
     head = tcb.sent_head
     repeated_ns: i64 = 0
     while head < len(sent):
@@ -115,8 +121,8 @@ def drop_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> i64:
         else:
             tcb.delivered_bytes += length
             tcb.delivered_segments += segments_in(tcb, length)
-            if sample is not None:
-                sample.on_delivered(first)
+            if rate is not None:
+                rate.on_delivered(first)
             if first.is_lost:
                 tcb.lost_count -= 1
             else:
@@ -239,6 +245,9 @@ def _read_dsack(tcb: Tcb, losses: Losses, ack: i64, blocks: list[int]) -> i64:
         return 0
     # Older than anything that was in flight a window ago: not a word about us (as Linux's tcp_is_sackblock_valid).
     if left >= tcb.snd_una - max(tcb.max_snd_wnd, 1):
+        duplicates = segments_in(tcb, right - left)
+        tcb.dsack_dups += duplicates
+        counters.TcpExtTCPDSACKRecvSegs += duplicates
         losses.dsack_left = left
         losses.dsack_right = right
         if losses.undo_seq != NO_SEQ and right > losses.undo_seq and losses.undo_repeats > 0:
@@ -344,8 +353,8 @@ def _mark(
         losses.sacked_count += 1
         tcb.delivered_bytes += length
         tcb.delivered_segments += segments_in(tcb, length)
-        if tcb.sample is not None:
-            tcb.sample.on_delivered(one)
+        if tcb.rate is not None:
+            tcb.rate.on_delivered(one)
         if one.transmissions == 1:
             losses.sacked_rtt_ns = now_ns - one.sent_ns
         _deliver(tcb, losses, one, segment, now_ns)
@@ -393,6 +402,8 @@ def lose(tcb: Tcb, losses: Losses, segment: SentSegment) -> None:
     """Take a segment as lost: it is out of the network, and will be sent again."""
     length = segment.end - segment.seq
     segment.is_lost = True
+    segment.is_marked = True
+    losses.has_marks = True
     tcb.lost_count += 1
     tcb.pipe_bytes -= length
     losses.lost_bytes += length
@@ -401,13 +412,15 @@ def lose(tcb: Tcb, losses: Losses, segment: SentSegment) -> None:
 
 
 def unmark_lost(tcb: Tcb, losses: Losses) -> None:
-    """Take all that was lost and not sent again as still in flight."""
+    """Take all that was lost and not sent again as still in flight, and nothing as lost any more."""
     sent = tcb.sent
-    if sent is None or tcb.lost_count == 0:
+    if sent is None or not losses.has_marks:
         return
-    at = find(tcb, sent, losses.lost_seq)
-    while at < len(sent) and tcb.lost_count > 0:
+    losses.has_marks = False
+    at = tcb.sent_head
+    while at < len(sent):
         segment = sent[at]
+        segment.is_marked = False
         if segment.is_lost:
             segment.is_lost = False
             tcb.lost_count -= 1
@@ -457,6 +470,7 @@ def split(tcb: Tcb, sent: list[SentSegment], at: i64, limit: i64) -> None:
     rest.first_sent_ns = first.first_sent_ns
     rest.is_sacked = first.is_sacked
     rest.is_lost = first.is_lost
+    rest.is_marked = first.is_marked
     losses = tcb.losses
     if rest.is_lost:
         tcb.lost_count += 1
@@ -478,9 +492,8 @@ def _deliver(tcb: Tcb, losses: Losses, one: SentSegment, segment: Segment, now_n
     """Take in that a segment arrived, as ``segment`` says (RFC 8985 section 6.2, steps 1 to 3)."""
     if one.end > losses.fack:
         losses.fack = one.end
-    if one.end < losses.fack_before and one.transmissions == 1 and not losses.is_reordering_seen:
-        losses.is_reordering_seen = True  # a hole below what had arrived was filled by the first transmission
-        tcb.context.counters.TcpExtTCPSACKReorder += 1
+    if one.seq < losses.fack_before and one.transmissions == 1:
+        losses.late_seq = min(losses.late_seq, one.seq)  # a hole below what had arrived was filled by the original
     if one.transmissions == 1 and one.end <= tcb.recover:
         losses.has_original_arrived = True
     rtt_ns = now_ns - one.sent_ns
@@ -490,6 +503,26 @@ def _deliver(tcb: Tcb, losses: Losses, one: SentSegment, segment: Segment, now_n
     if one.order > losses.rack_order or (one.order == losses.rack_order and one.end > losses.rack_end):
         losses.rack_order = one.order
         losses.rack_end = one.end
+
+
+def note_reordering(tcb: Tcb, losses: Losses) -> None:
+    """Learn from the acknowledgment at hand how far the path brings segments out of order (RFC 8985 section 6.2).
+
+    As on Linux: the distance from the lowest original that came late to the highest number that had arrived.
+    """
+    late = losses.late_seq
+    losses.late_seq = NEVER
+    if late >= losses.fack:
+        return
+    if tcb.ca_state == CA_LOSS and losses.undo_seq == NO_SEQ:
+        return
+    mss = tcb.snd_mss()
+    distance = (losses.fack - late + mss - 1) // mss
+    if distance > tcb.reordering:
+        tcb.reordering = min(distance, tcb.context.config.tcp_max_reordering)
+    tcb.reord_seen += 1
+    losses.is_reordering_seen = True
+    tcb.context.counters.TcpExtTCPSACKReorder += 1
 
 
 def echoes_before(tcb: Tcb, segment: Segment, sent_ns: i64) -> bool:

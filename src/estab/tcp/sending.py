@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
-from estab.tcp import accecn, rack
+from estab.tcp import accecn, chrono, rack
 from estab.tcp.rtt import timeout_ns
 from estab.tcp.scoreboard import remember_sent
 from estab.tcp.segments import text_limit, text_segment
@@ -46,6 +46,10 @@ def new_text(tcb: Tcb, now_ns: i64) -> Segment | None:
     pipe = tcb.pipe_bytes - tcb.reno_sacked_bytes
     in_cwnd = _congestion_room(tcb, pipe, mss)
     count = min(waiting, in_window)
+    if count < waiting and count < mss and in_cwnd >= mss:
+        chrono.start(tcb, chrono.PEER_WINDOW, now_ns)  # the next segment does not fit into the peer's window
+    elif tcb.chrono == chrono.PEER_WINDOW:
+        chrono.stop(tcb, chrono.PEER_WINDOW, now_ns)
     if count <= 0:
         if tcb.in_flight_count() == 0 and tcb.persist_ns == NEVER:
             _arm_persist(tcb, now_ns)
@@ -144,6 +148,8 @@ def send_text(tcb: Tcb, count: i64, waiting: i64, mss: i64, now_ns: i64) -> Segm
         in_use = tcb.pipe_bytes + count
         if in_use + mss > tcb.cwnd_bytes or (tcb.cwnd_bytes < tcb.ssthresh_bytes and 2 * in_use >= tcb.cwnd_bytes):
             _note_full_window(tcb, end)
+        if tcb.is_room_wanted and in_use + mss <= tcb.cwnd_bytes:
+            chrono.start(tcb, chrono.SEND_BUFFER, now_ns)  # the window has room, but the program none to write more
     if count > mss:
         flags |= PSH  # as Linux: each burst says of itself that the sender has no more of it to come
     if count % mss != 0:

@@ -133,6 +133,11 @@ class Tcb(Flow):
         self.tune_seq: i64 = 0
         self.tune_ns: i64 = 0
         self.tune_space_bytes: i64 = 0
+        self.rcv_rtt_ns: i64 = 0
+        """The round trip as a receiver sees it: by echoed timestamps, or by how long a window takes to arrive."""
+        self.rcv_rtt_seq: i64 = 0
+        self.rcv_rtt_since_ns: i64 = 0
+        self.rcv_rtt_echo: i64 = -1
         # Acknowledging.
         self.is_ack_due: bool = False
         """An acknowledgment must go now."""
@@ -143,6 +148,8 @@ class Tcb(Flow):
         self.is_interactive: bool = False
         """Requests and answers alternate (Linux's pingpong): hope to put ACKs on data."""
         self.last_text_ns: i64 = 0
+        self.last_sent_ns: i64 = 0
+        """When text was last sent."""
         self.last_challenge_ns: i64 = -NEVER
         self.dsack_left: i64 = NO_SEQ
         self.dsack_right: i64 = NO_SEQ
@@ -157,6 +164,12 @@ class Tcb(Flow):
         """Where the connection began, or may begin, with TCP Fast Open."""
         # Round trip and retransmission (RFC 6298).
         self.rttvar_ns: i64 = 0
+        self.min_rtt_at_ns: i64 = 0
+        """When ``min_rtt_ns`` was measured; after it, the least of later times, for when that is too old."""
+        self.second_rtt_ns: i64 = 0
+        self.second_rtt_at_ns: i64 = 0
+        self.third_rtt_ns: i64 = 0
+        self.third_rtt_at_ns: i64 = 0
         self.rto_ns: i64 = config.tcp_rto_initial_ns
         self.backoff: i64 = 0
         self.retries: i64 = 0
@@ -180,6 +193,28 @@ class Tcb(Flow):
         """Segments with text, SYN or FIN that were sent, repeats too."""
         self.bytes_retransmitted: i64 = 0
         self.segments_retransmitted: i64 = 0
+        self.reordering: i64 = config.tcp_reordering
+        """How many segments the path has been seen to bring out of order, from ``tcp_reordering`` up."""
+        # What else TCP_INFO counts.
+        self.segs_in: i64 = 0
+        self.segs_out: i64 = 0
+        self.data_segs_in: i64 = 0
+        self.data_segs_out: i64 = 0
+        self.dsack_dups: i64 = 0
+        self.reord_seen: i64 = 0
+        self.rcv_ooopack: i64 = 0
+        self.rto_recoveries: i64 = 0
+        self.rto_since_ns: i64 = 0
+        """When the retransmission timer first ran out since the peer last acknowledged something; 0: it did not."""
+        self.rto_time_ns: i64 = 0
+        self.chrono: i64 = 0
+        """What the time since ``chrono_ns`` is spent on (``chrono``), and what was spent before."""
+        self.chrono_ns: i64 = 0
+        self.busy_ns: i64 = 0
+        self.peer_window_ns: i64 = 0
+        self.send_buffer_ns: i64 = 0
+        self.is_room_wanted: bool = False
+        """The program wanted to write more than the send buffer takes (Linux's SOCK_NOSPACE)."""
         # Timers, each a time or NEVER.
         self.retransmit_ns: i64 = NEVER
         self.timer_kind: i64 = TIMER_RTO
@@ -223,7 +258,11 @@ class Tcb(Flow):
         if not self.has_own_congestion:
             self.has_own_congestion = True
             self.congestion = self.congestion.for_flow()
-            self.sample = RateSample(now_ns) if self.congestion.wants_samples() else None
+            self.sample = None
+            if self.congestion.wants_samples():
+                if self.rate is None:
+                    self.rate = RateSample(now_ns)
+                self.sample = self.rate
             self.congestion.start(self, now_ns)
         return self.congestion
 
@@ -270,6 +309,10 @@ class Tcb(Flow):
         if self.snd_una == self.iss and self.snd_nxt > self.iss:
             count -= 1
         return count
+
+    def has_room(self) -> bool:
+        """Tell whether a third of the send buffer is free: worth telling a program that waits (as Linux)."""
+        return 3 * (self.send_buffer_bytes - self.outq_bytes()) >= self.send_buffer_bytes
 
     def snd_mss(self) -> i64:
         """Give the most text a full segment carries now, options taken off (RFC 9293 MUST-16)."""

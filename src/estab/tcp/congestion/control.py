@@ -46,8 +46,10 @@ class Flow(Endpoint):
         self.rtt_ns: i64 = 0
         """The latest measurement."""
         self.min_rtt_ns: i64 = 0
+        self.rate: RateSample | None = None
+        """The path's delivery rate, measured since text was first sent."""
         self.sample: RateSample | None = None
-        """The path's delivery rate, where the congestion control asked for it."""
+        """The same, where the congestion control asked for it."""
         self.is_cwnd_limited: bool = False
         """The congestion window, not the program or the peer, is what holds back this window's sends."""
 

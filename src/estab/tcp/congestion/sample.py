@@ -2,8 +2,8 @@
 
 A segment remembers how much had been delivered when it was sent. When it is acknowledged, what was delivered in
 between, over the longer of the times that sending and acknowledging it took, is a sample of the path's rate. A sample
-is limited by the program where there was a time without enough to send. Only connections whose congestion control asks
-for samples have one.
+is limited by the program where there was a time without enough to send. The latest sample that tells something new
+(the program did not limit it, or it is no less than the one before) is what ``TCP_INFO`` reports.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ class RateSample:
     def __init__(self, now_ns: i64) -> None:
         self.rate: i64 = 0
         self.is_app_limited: bool = False
+        self.reported_rate: i64 = 0
+        """What ``tcpi_delivery_rate`` tells."""
+        self.is_reported_limited: bool = True
         self.prior_delivered_bytes: i64 = 0
         """What had been delivered when the latest-sent of the segments now acknowledged was sent: it counts rounds."""
         self.acked_bytes: i64 = 0
@@ -75,3 +78,6 @@ class RateSample:
         self._prior_ns = 0
         if interval_ns >= min_rtt_ns and interval_ns > 0:  # shorter is an artefact of compressed acknowledgments
             self.rate = (delivered_bytes - self.prior_delivered_bytes) * SECOND // interval_ns
+            if not self.is_app_limited or self.rate >= self.reported_rate:
+                self.reported_rate = self.rate
+                self.is_reported_limited = self.is_app_limited
