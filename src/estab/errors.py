@@ -88,6 +88,7 @@ class DropReason(enum.Enum):
     LINK_LOSS = "lost on the link by chance"
     LINK_DOWN = "the cable is cut"
     LINK_QUEUE_FULL = "the link's queue is full"
+    LINK_AQM = "the link's queue stood for too long (CoDel)"
     LINK_CORRUPTED = "damaged on the link"
     LINK_MTU = "larger than the link carries"
     LINK_RULE = "a rule on the link took it"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from estab.units import bits_per_second, byte_count, duration_ns, share
@@ -33,6 +33,13 @@ class Conditions:
     queue_frames: int = QUEUE_FRAMES
     """Frames that wait at most for the rate; 0 where bytes are the limit."""
     queue_bytes: int = 0
+    ecn_mark_frames: int = 0
+    """With so many frames waiting for the rate, packets that are ECN-capable are marked; 0: bytes are the threshold."""
+    ecn_mark_bytes: int = 0
+    codel_target_ns: int = 0
+    """CoDel: how long a frame may wait in a queue that stands (RFC 8289 section 4.3); 0: no CoDel."""
+    codel_interval_ns: int = 0
+    """CoDel: for how long, before it acts: a worst round trip (section 4.3)."""
     mtu: int = 1500
     """The largest IP packet carried."""
     reorder: float = 0.0
@@ -40,6 +47,11 @@ class Conditions:
     duplicate: float = 0.0
     corrupt: float = 0.0
     """Frames in which one bit changes. With Ethernet the frame check sees it and the frame is gone."""
+
+    @property
+    def ecn_mark_limit(self) -> int:
+        """The threshold, in frames or in bytes; 0 for none."""
+        return self.ecn_mark_frames or self.ecn_mark_bytes
 
 
 def read_conditions(base: Conditions, sender: str, is_first: bool, words: Mapping[str, Any]) -> Conditions:
@@ -72,6 +84,10 @@ def _read(name: str, value: Any) -> dict[str, Any]:
         return {"rate_bps": 0 if value is None else _positive(name, value, bits_per_second(value, name))}
     if name == "queue":
         return _read_queue(value)
+    if name == "ecn_mark":
+        return _read_mark(value)
+    if name == "aqm":
+        return _read_aqm(value)
     if name == "mtu":
         if not isinstance(value, int) or not 68 <= value <= 65535:
             raise ValueError(f"mtu: {value!r} is not a number of bytes from 68 (RFC 791) to 65535")
@@ -89,12 +105,35 @@ def _read_queue(value: Any) -> dict[str, int]:
     raise TypeError(f"queue: {value!r} is neither a number of frames like 100 nor a size like \"64KiB\"")
 
 
+def _read_mark(value: Any) -> dict[str, int]:
+    if value is None:
+        return {"ecn_mark_frames": 0, "ecn_mark_bytes": 0}
+    if isinstance(value, int):
+        return {"ecn_mark_frames": _positive("ecn_mark", value, value), "ecn_mark_bytes": 0}
+    if isinstance(value, str):
+        return {"ecn_mark_frames": 0, "ecn_mark_bytes": _positive("ecn_mark", value, byte_count(value, "ecn_mark"))}
+    raise TypeError(f"ecn_mark: {value!r} is neither a number of frames like 20 nor a size like \"30KiB\"")
+
+
+def _read_aqm(value: Any) -> dict[str, int]:
+    if value is None:
+        return {"codel_target_ns": 0, "codel_interval_ns": 0}
+    words = value.split() if isinstance(value, str) else []
+    if not words or words[0] != "codel" or len(words) not in (1, 3):
+        raise ValueError(f"aqm: {value!r} is neither \"codel\" nor one with target and interval, \"codel 5ms 100ms\"")
+    target, interval = words[1:] or ("5ms", "100ms")
+    return {
+        "codel_target_ns": _positive("aqm", value, duration_ns(target, "aqm")),
+        "codel_interval_ns": _positive("aqm", value, duration_ns(interval, "aqm")),
+    }
+
+
 def _positive(name: str, given: object, value: int) -> int:
     if value <= 0:
         raise ValueError(f"{name}: {given!r} is not more than nothing; None is the default")
     return value
 
 
-_PROPERTIES: Final = tuple(
-    dict.fromkeys(field.name.removesuffix("_ns").removesuffix("_bps").partition("_")[0] for field in fields(Conditions))
+_PROPERTIES: Final = (
+    "delay", "jitter", "loss", "rate", "queue", "ecn_mark", "aqm", "mtu", "reorder", "duplicate", "corrupt",
 )

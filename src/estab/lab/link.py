@@ -51,7 +51,8 @@ class Link:
             self._tell("healed")
 
     def set(self, **properties: Any) -> None:
-        """Change properties (``delay= jitter= loss= rate= queue= mtu= reorder= duplicate= corrupt=``) from now on.
+        """Change properties from now on: ``delay= jitter= loss= rate= queue= ecn_mark= aqm= mtu= reorder= duplicate=
+        corrupt=``.
 
         A pair or a dict gives them for each direction. The hosts are not told: an ``mtu`` below that of their
         interfaces makes the link a black hole for larger packets.
@@ -112,4 +113,8 @@ def _describe(conditions: Conditions) -> str:
                  if getattr(conditions, name))
     if conditions.rate_bps:
         words.append(f"rate={conditions.rate_bps / 1e6:g}Mbit")
+    if conditions.ecn_mark_limit:
+        words.append(f"ecn_mark={conditions.ecn_mark_frames or f'{conditions.ecn_mark_bytes}B'}")
+    if conditions.codel_target_ns:
+        words.append("aqm=codel")
     return " ".join(words)

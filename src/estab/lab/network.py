@@ -77,7 +77,9 @@ class Network:
         """Lay a cable between two hosts, with addresses at both ends and routes to everywhere.
 
         Properties: ``delay= jitter=`` (``"40ms"``), ``loss= reorder= duplicate= corrupt=`` (``"2%"``), ``rate=``
-        (``"20Mbit"``), ``queue=`` (frames, or bytes like ``"64KiB"``), ``mtu=``. A value holds for both directions; a
+        (``"20Mbit"``), ``queue=`` (frames, or bytes like ``"64KiB"``), ``ecn_mark=`` (likewise: with so much waiting
+        for the rate, ECN-capable packets are marked CE), ``aqm=`` (``"codel"``, or with target and interval ``"codel
+        5ms 100ms"``, RFC 8289: marks, or drops what is not ECN-capable), ``mtu=``. A value holds for both directions; a
         pair is (from a, from b); a dict names the sending host. ``ethernet=True``: frames with MAC addresses, ARP and
         neighbour discovery.
         """

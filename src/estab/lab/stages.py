@@ -11,13 +11,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from estab.errors import DropReason
+from estab.lab.aqm import CodelState
 from estab.lab.chance import Chance
 from estab.units import MS, SECOND
 
 if TYPE_CHECKING:
     from estab.lab.way import Way
 
-__all__ = ["Corrupt", "Delay", "Duplicate", "Loss", "Mtu", "Rate", "Reorder", "Rules", "Stage"]
+__all__ = ["Corrupt", "Delay", "Duplicate", "Loss", "Mark", "Mtu", "Rate", "Reorder", "Rules", "Stage"]
 
 FLIGHT_FRAMES_MAX: Final = 262_144
 """Frames under way on a link without a rate, before more are dropped."""
@@ -84,18 +85,38 @@ class Mtu(Stage):
             self.next.take(frame)
 
 
+class Mark(Stage):
+    """Marks ECN-capable packets that find so much waiting for the rate already, as a switch does for DCTCP (RFC 8257
+    section 3.1). Other packets pass.
+    """
+
+    asked_by = "ecn_mark_limit"
+
+    def take(self, frame: bytes) -> None:
+        """Look at the queue behind."""
+        way = self.way
+        queue, conditions = way.queue, way.conditions
+        waiting = queue.waiting_frames if conditions.ecn_mark_frames else queue.waiting_bytes
+        if waiting >= conditions.ecn_mark_limit:
+            frame = way.mark(frame, f"{queue.waiting_frames} frames wait") or frame
+        self.next.take(frame)
+
+
 class Rate(Stage):
     """Sends one frame after the other at the link's rate.
 
-    What has to wait does so in a bounded queue, the rest is dropped.
+    What has to wait does so in a bounded queue, the rest is dropped. With ``aqm="codel"`` a queue that stands is told
+    to its senders: by a mark where they are ECN-capable, else by a drop (RFC 8289).
     """
 
     asked_by = "rate_bps"
 
     def __init__(self, way: Way, chance: Chance) -> None:
         super().__init__(way, chance)
-        self._waiting: deque[bytes] = deque()
-        self._waiting_bytes = 0
+        self._waiting: deque[tuple[int, bytes]] = deque()
+        """Since when, and what."""
+        self.waiting_bytes = 0
+        self._codel = CodelState()
         self._sending: bytes | None = None
         self._epoch = 0
 
@@ -109,15 +130,16 @@ class Rate(Stage):
         elif self._is_full(len(frame)):
             self.way.drop(DropReason.LINK_QUEUE_FULL, frame)
         else:
-            self._waiting.append(frame)
-            self._waiting_bytes += len(frame)
+            self._waiting.append((self.way.agenda.now_ns, frame))
+            self.waiting_bytes += len(frame)
 
     def clear(self) -> list[bytes]:
         """Give up all frames held, oldest first."""
         frames = [] if self._sending is None else [self._sending]
-        frames.extend(self._waiting)
+        frames.extend(frame for _since_ns, frame in self._waiting)
         self._waiting.clear()
-        self._waiting_bytes = 0
+        self.waiting_bytes = 0
+        self._codel = CodelState()
         self._sending = None
         self._epoch += 1
         return frames
@@ -126,7 +148,7 @@ class Rate(Stage):
         conditions = self.way.conditions
         if conditions.queue_frames:
             return len(self._waiting) >= conditions.queue_frames
-        return self._waiting_bytes + size_bytes > conditions.queue_bytes
+        return self.waiting_bytes + size_bytes > conditions.queue_bytes
 
     def _send(self, frame: bytes) -> None:
         rate_bps = self.way.conditions.rate_bps
@@ -140,11 +162,63 @@ class Rate(Stage):
         if epoch != self._epoch or frame is None:
             return
         self._sending = None
-        if self._waiting:
-            following = self._waiting.popleft()
-            self._waiting_bytes -= len(following)
+        following = self._managed() if self.way.conditions.codel_target_ns else self._pop()[1]
+        if following is not None:
             self._send(following)
         self.next.take(frame)
+
+    @property
+    def waiting_frames(self) -> int:
+        """Frames that wait, without the one that is being sent."""
+        return len(self._waiting)
+
+    def _pop(self) -> tuple[int, bytes | None]:
+        if not self._waiting:
+            return 0, None
+        since_ns, frame = self._waiting.popleft()
+        self.waiting_bytes -= len(frame)
+        return since_ns, frame
+
+    def _managed(self) -> bytes | None:
+        """Take the next frame as CoDel would (RFC 8289 section 5.5)."""
+        codel, interval_ns, now_ns = self._codel, self.way.conditions.codel_interval_ns, self.way.agenda.now_ns
+        frame, is_late = self._next_of_codel()
+        if codel.is_dropping:
+            if not is_late:
+                codel.is_dropping = False
+            while codel.is_dropping and now_ns >= codel.next_ns and frame is not None:
+                codel.again(interval_ns)
+                told = self._tell_of(frame)
+                if told is not None:
+                    return told
+                frame, is_late = self._next_of_codel()
+                codel.is_dropping = is_late
+        elif is_late and frame is not None:
+            codel.begin(interval_ns, now_ns)
+            told = self._tell_of(frame)
+            if told is not None:
+                return told
+            frame, _ = self._next_of_codel()
+        return frame
+
+    def _next_of_codel(self) -> tuple[bytes | None, bool]:
+        """Take the frame at the head, and say whether the queue has stood for too long."""
+        conditions, now_ns = self.way.conditions, self.way.agenda.now_ns
+        since_ns, frame = self._pop()
+        if frame is None:
+            self._codel.first_above_ns = 0
+            return None, False
+        is_last = self.waiting_bytes <= conditions.mtu
+        return frame, self._codel.is_too_long(
+            now_ns - since_ns, conditions.codel_target_ns, conditions.codel_interval_ns, is_last, now_ns,
+        )
+
+    def _tell_of(self, frame: bytes) -> bytes | None:
+        """Mark a frame and give it, or drop it."""
+        told = self.way.mark(frame, "the queue stands (CoDel)")
+        if told is None:
+            self.way.drop(DropReason.LINK_AQM, frame)
+        return told
 
 
 class Loss(Stage):

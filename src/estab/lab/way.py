@@ -10,18 +10,19 @@ from collections.abc import Callable
 from typing import Final
 
 from estab.errors import DropReason
-from estab.events import LinkDropped, Observer
+from estab.events import LinkDropped, LinkMarked, Observer
+from estab.lab.aqm import marked
 from estab.lab.chance import Chance
 from estab.lab.clock import Agenda
 from estab.lab.conditions import Conditions
-from estab.lab.stages import Corrupt, Delay, Duplicate, Loss, Mtu, Rate, Reorder, Rules, Stage
+from estab.lab.stages import Corrupt, Delay, Duplicate, Loss, Mark, Mtu, Rate, Reorder, Rules, Stage
 
 __all__ = ["Rule", "Way"]
 
 Rule = Callable[[str, bytes], DropReason | bool | None]
 """Looks at a frame, given its sender's name and its bytes. ``True`` or a reason: take it out."""
 
-_STAGES: Final[tuple[type[Stage], ...]] = (Rules, Mtu, Rate, Loss, Corrupt, Duplicate, Reorder, Delay)
+_STAGES: Final[tuple[type[Stage], ...]] = (Rules, Mtu, Mark, Rate, Loss, Corrupt, Duplicate, Reorder, Delay)
 
 
 class _Arrival(Stage):
@@ -58,11 +59,15 @@ class Way:
         self.rules: list[Rule] = []
         self.frames_carried = 0
         self.frames_delivered = 0
+        self.frames_marked = 0
+        """Packets that were made to say CE, by ``ecn_mark=`` or ``aqm=``."""
         self.drops: dict[DropReason, int] = {}
         self._stages: list[Stage] = [
             stage(self, chance.child("link", link, sender, stage.__name__.lower())) for stage in (*_STAGES, _Arrival)
         ]
         self._first = self._stages[0]
+        self.queue: Rate = next(stage for stage in self._stages if isinstance(stage, Rate))
+        """What waits for the link's rate."""
         self.set(conditions)
 
     def set(self, conditions: Conditions) -> None:
@@ -96,6 +101,15 @@ class Way:
     def in_flight_frames(self) -> int:
         """Frames that were sent and have neither arrived nor been lost."""
         return sum(len(stage) for stage in self._stages)
+
+    def mark(self, frame: bytes, why: str) -> bytes | None:
+        """Make a packet say that it met congestion: count it, and tell. ``None`` where it is not ECN-capable."""
+        result = marked(frame, self.header_bytes)
+        if result is not None:
+            self.frames_marked += 1
+            if self.observer is not None:
+                self.observer(LinkMarked(self.agenda.now_ns, self.sender, self.link, why, frame, result))
+        return result
 
     def drop(self, reason: DropReason, frame: bytes) -> None:
         """Take a frame out: count it, and tell."""
