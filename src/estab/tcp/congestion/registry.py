@@ -8,6 +8,7 @@ from estab.errors import os_error
 from estab.tcp.congestion.bbr import Bbr
 from estab.tcp.congestion.control import CongestionControl
 from estab.tcp.congestion.cubic import Cubic
+from estab.tcp.congestion.dctcp import Dctcp
 from estab.tcp.congestion.reno import Reno
 
 __all__ = ["Registry", "name_of"]
@@ -17,7 +18,9 @@ class Registry:
     """Congestion controls by the name that ``TCP_CONGESTION`` and ``tcp_congestion_control`` take."""
 
     def __init__(self) -> None:
-        self._controls: dict[str, CongestionControl] = {"reno": Reno(), "cubic": Cubic(), "bbr": Bbr()}
+        self._controls: dict[str, CongestionControl] = {
+            "reno": Reno(), "cubic": Cubic(), "bbr": Bbr(), "dctcp": Dctcp(),
+        }
 
     def add(self, control: CongestionControl) -> None:
         """Offer another one under its ``name``; its ``for_flow`` is asked for each connection."""
