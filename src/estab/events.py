@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from estab.errors import DropReason
 
 __all__ = [
-    "BufferChanged", "CallBlocked", "CallResumed", "CallReturned", "CallStarted", "CongestionChanged",
-    "CookieChecked", "ErrorReported", "Event", "FdAllocated", "FdReleased", "FrameReceived", "FrameSent",
-    "HostChanged", "LinkChanged", "LinkDropped", "NeighborChanged", "Observer", "PacketDropped", "PathMtuChanged",
-    "QueueChanged", "SegmentReceived", "SegmentSent", "StateChanged", "Tcb", "TcbCreated", "TcbReleased",
-    "TimeWaitEnded", "TimerFired",
+    "BufferChanged", "CallBlocked", "CallResumed", "CallReturned", "CallStarted", "CongestionChanged", "CookieChecked",
+    "ErrorReported", "Event", "FdAllocated", "FdReleased", "FrameReceived", "FrameSent", "HostChanged", "LinkChanged",
+    "LinkDropped", "LinkMarked", "NeighborChanged", "Observer", "PacketDropped", "PathMtuChanged", "QueueChanged",
+    "SegmentReceived", "SegmentSent", "StateChanged", "Tcb", "TcbCreated", "TcbReleased", "TimeWaitEnded",
+    "TimerFired",
 ]
 
 
@@ -145,7 +145,7 @@ class SegmentSent(Event):
 
     connection: str
     flags: str
-    """Letters of ``SFRPUEWA``-style tcpdump order, ``.`` for ACK: ``S``, ``S.``, ``P.``, ``F.``, ``R``."""
+    """Letters in tcpdump's order, ``.`` for ACK, ``E``, ``W`` and ``e`` for ECE, CWR and AE: ``S``, ``S.``, ``SEW``."""
     seq: int
     ack: int
     length: int
@@ -155,6 +155,8 @@ class SegmentSent(Event):
     why: str
     """``new data``, ``acknowledgment``, ``delayed ack``, ``retransmission: rto 2 of 15``, ``zero-window probe`` …"""
     tcb: Tcb | None
+    ecn: str = ""
+    """The ECN field of its packet: ``ECT(0)``, ``ECT(1)``, ``CE``, or nothing (RFC 3168 section 5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,7 @@ class SegmentReceived(Event):
     wnd: int
     options: str
     tcb: Tcb | None
+    ecn: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +298,17 @@ class LinkDropped(Event):
 
     link: str
     reason: DropReason
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LinkMarked(Event):
+    """A link of the lab marked a packet CE (RFC 3168 section 5). ``host`` is the sender."""
+
+    link: str
+    why: str
+    before: bytes
+    """The frame as it was sent; ``data`` is as it goes on."""
     data: bytes
 
 

@@ -30,6 +30,7 @@ from estab.wire.tcp import (
     RST,
     SYN,
     Segment,
+    ecn_text,
     flags_text,
     flow_key,
     make_key,
@@ -482,7 +483,7 @@ class Demux:
             wnd: i64 = segment.wnd if (segment.flags & SYN) != 0 else segment.wnd << scale
             context.tell(SegmentReceived(
                 context.now_ns, context.name, self._flow(packet, segment), flags_text(segment.flags), seq, ack,
-                segment.end - segment.start, wnd, options_text(segment), None,
+                segment.end - segment.start, wnd, options_text(segment), None, ecn_text(segment.tos),
             ))
 
     def _tell_reply(self, reply: Reply) -> None:
@@ -492,6 +493,7 @@ class Demux:
         context.tell(SegmentSent(
             context.now_ns, context.name, name, flags_text(segment.flags), reply.seq_fact, reply.ack_fact,
             segment.end - segment.start, segment.wnd << reply.wscale, options_text(segment), reply.why, None,
+            ecn_text(segment.tos),
         ))
 
 

@@ -39,6 +39,8 @@ class Summary:
     ack: int = 0
     length: int = 0
     wnd: int = 0
+    ecn: str = ""
+    """The ECN field, ``ECT(0)``, ``ECT(1)`` or ``CE``; empty for Not-ECT and for what is not TCP."""
 
     @property
     def connection(self) -> str:
@@ -98,9 +100,10 @@ def _tcp(packet: ip.Packet, source: str, destination: str) -> Summary:
     segment = tcp.parse(packet, True)
     flags = tcp.flags_text(segment.flags)
     length = tcp.text_length(segment)
-    text = f"{flags} seq={segment.seq} ack={segment.ack} len={length}"
+    ecn = tcp.ecn_text(segment.tos)
+    text = f"{flags} seq={segment.seq} ack={segment.ack} len={length}" + (f" {ecn}" if ecn else "")
     return Summary("tcp", text, _end(source, segment.sport), _end(destination, segment.dport), flags, int(segment.seq),
-                   int(segment.ack), length, segment.wnd)
+                   int(segment.ack), length, segment.wnd, ecn)
 
 
 def _icmp(packet: ip.Packet, source: str, destination: str) -> Summary:

@@ -21,6 +21,7 @@ from estab.events import (
     FrameReceived,
     FrameSent,
     LinkDropped,
+    LinkMarked,
     PacketDropped,
     SegmentSent,
     TimerFired,
@@ -55,6 +56,8 @@ class Flight:
     fate: str = "under way"
     reason: DropReason | None = None
     detail: str = ""
+    marked: bytes = b""
+    """The frame as it arrived, where a link marked it CE on the way."""
 
     @property
     def connection(self) -> str:
@@ -87,6 +90,8 @@ class _Tower:
                 self._receive(fact)
             elif isinstance(fact, LinkDropped):
                 self._lose(fact)
+            elif isinstance(fact, LinkMarked):
+                self._mark(fact)
             elif isinstance(fact, PacketDropped):
                 self._drop(fact)
             elif isinstance(fact, (CallStarted, CallResumed, TimerFired)):
@@ -145,6 +150,13 @@ class _Tower:
             flight = Flight(fact.host, fact.link, fact.at_ns, fact.data, dissect(fact.data))
             self.flights.append(flight)
         flight.fate, flight.reason = "lost", fact.reason
+
+    def _mark(self, fact: LinkMarked) -> None:
+        """A link changed a frame under way: from now on it is known by its new bytes."""
+        flight = self._take(fact.before, fact.host, is_sender=True)
+        if flight is not None:
+            flight.marked = fact.data
+            self.under_way.setdefault(fact.data, deque()).append(flight)
 
     def _drop(self, fact: PacketDropped) -> None:
         flight = self.last_in.get(fact.host)

@@ -164,7 +164,8 @@ class _Draftsman:
             arrow = _arrow(item, names.get(_flow_of(item), ""))
             if arrow.sender in self.lanes and (arrow.receiver in self.lanes or not arrow.receiver):
                 waiting.setdefault((item.sender, item.sent_ns, item.data), []).append((arrow, _flow_of(item)))
-                arriving.setdefault((item.receiver, item.received_ns, item.data), []).append((arrow, _flow_of(item)))
+                arrived = item.marked or item.data
+                arriving.setdefault((item.receiver, item.received_ns, arrived), []).append((arrow, _flow_of(item)))
         started = self._calls()
         for fact in self.facts:
             self._settle_before(fact)
@@ -362,6 +363,8 @@ def _arrow(item: Flight, tag: str) -> Arrow:
     label = summary.text
     if summary.protocol == "tcp":
         label = f"{flags} seq={seq}" + (f" ack={ack}" if "." in flags else "") + f" len={length} wnd={wnd}"
+        if item.marked or summary.ecn:
+            label += f" {summary.ecn} → CE" if item.marked and summary.ecn != "CE" else f" {summary.ecn}"
     why = COPY if item.is_copy else told.why if told is not None else ""
     return Arrow(
         item.sent_ns, item.received_ns, item.sender, item.receiver, item.connection, label, flags, seq, ack, length,

@@ -26,6 +26,7 @@ from estab.events import (
     HostChanged,
     LinkChanged,
     LinkDropped,
+    LinkMarked,
     QueueChanged,
     SegmentReceived,
     SegmentSent,
@@ -42,7 +43,7 @@ __all__ = [
     "tags", "written",
 ]
 
-_FRAME_FACTS = (FrameSent, FrameReceived, LinkDropped)
+_FRAME_FACTS = (FrameSent, FrameReceived, LinkDropped, LinkMarked)
 _CALL_FACTS = (CallStarted, CallBlocked, CallResumed, CallReturned)
 _TCB_FIELDS = tuple(item.name for item in fields(Tcb))
 

@@ -26,6 +26,7 @@ from estab.events import (
     HostChanged,
     LinkChanged,
     LinkDropped,
+    LinkMarked,
     PacketDropped,
     PathMtuChanged,
     QueueChanged,
@@ -195,7 +196,7 @@ def _details(episode: Episode, labels: dict[bytes, str], names: _Names) -> Itera
     """Give what a step changed, in the order of the facts, the TCB's fields at the end."""
     is_timer_head = isinstance(episode.facts[0], TimerFired)
     for fact in episode.facts[1:] if is_timer_head else episode.facts:
-        detail = _lost(fact, labels) if isinstance(fact, LinkDropped) else _detail(fact, names)
+        detail = _on_link(fact, labels) if isinstance(fact, (LinkDropped, LinkMarked)) else _detail(fact, names)
         if detail is not None:
             yield detail
         if isinstance(fact, SegmentSent) and "S" in fact.flags and _options(fact.options):
@@ -205,7 +206,10 @@ def _details(episode: Episode, labels: dict[bytes, str], names: _Names) -> Itera
         yield "tcb", changes, ""
 
 
-def _lost(fact: LinkDropped, labels: dict[bytes, str]) -> _Detail | None:
+def _on_link(fact: LinkDropped | LinkMarked, labels: dict[bytes, str]) -> _Detail | None:
+    if isinstance(fact, LinkMarked):
+        label = labels.get(fact.before, "")
+        return ("marked", f"{label}: {fact.why}", "queue") if label else None
     label = labels.get(fact.data, "")
     return ("lost", f"{label}: {fact.reason.value}", "lost") if label else None
 
@@ -263,7 +267,8 @@ def _tagged(connection: str, names: _Names) -> str:
 
 def _segment(fact: SegmentSent | SegmentReceived) -> str:
     ack = f" ack={fact.ack}" if "." in fact.flags else ""
-    return f"{fact.flags} seq={fact.seq}{ack} len={fact.length} wnd={fact.wnd}"
+    mark = f" {fact.ecn}" if fact.ecn else ""
+    return f"{fact.flags} seq={fact.seq}{ack} len={fact.length} wnd={fact.wnd}{mark}"
 
 
 def _options(text: str) -> str:

@@ -41,7 +41,7 @@ from estab.tcp.state import state_text
 from estab.tcp.tcb import NO_SEQ, TIMER_PROBE, TIMER_REORDER, TIMER_SYN_ACK, Tcb
 from estab.units import NEVER, format_duration
 from estab.wire.seq import Seq, unwrap
-from estab.wire.tcp import SYN, Segment, flags_text, options_text
+from estab.wire.tcp import SYN, Segment, ecn_text, flags_text, options_text
 
 __all__ = ["Connection"]
 
@@ -507,7 +507,7 @@ class Connection(Tcb):
         context.tell(SegmentSent(
             context.now_ns, context.name, self.name(), flags_text(segment.flags),
             unwrap(segment.seq, self.snd_nxt) - self.iss, self._ack_fact(segment.ack, self.rcv_nxt, self.irs),
-            segment.end - segment.start, wnd, options_text(segment), self.why, self.fact(),
+            segment.end - segment.start, wnd, options_text(segment), self.why, self.fact(), ecn_text(segment.tos),
         ))
 
     def _tell_received(self, segment: Segment) -> None:
@@ -517,7 +517,7 @@ class Connection(Tcb):
             context.now_ns, context.name, self.name(), flags_text(segment.flags),
             unwrap(segment.seq, self.rcv_nxt) - self.irs if self.rcv_nxt != 0 else 0,
             self._ack_fact(segment.ack, self.snd_nxt, self.iss), segment.end - segment.start, wnd,
-            options_text(segment), self.fact(),
+            options_text(segment), self.fact(), ecn_text(segment.tos),
         ))
 
     def _ack_fact(self, ack: Seq, near: i64, base: i64) -> i64:

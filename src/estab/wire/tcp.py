@@ -23,8 +23,8 @@ from estab.wire.seq import Seq
 
 __all__ = [
     "ACCECN0_KIND", "ACCECN1_KIND", "ACK", "AE", "CWR", "ECE", "FIN", "HEADER_BYTES", "OPTIONS_BYTES_MAX", "PSH", "RST",
-    "SYN", "URG", "WSCALE_MAX", "AccEcnOption", "Segment", "emit", "emit_packet", "flags_text", "flow_key", "make_key",
-    "options_length", "options_text", "parse", "segment_length", "text_length",
+    "SYN", "URG", "WSCALE_MAX", "AccEcnOption", "Segment", "ecn_text", "emit", "emit_packet", "flags_text", "flow_key",
+    "make_key", "options_length", "options_text", "parse", "segment_length", "text_length",
 ]
 
 FIN: Final = 0x01
@@ -133,6 +133,14 @@ def segment_length(segment: Segment) -> i64:
 def flags_text(flags: i64) -> str:
     """Write flags as tcpdump does: ``S``, ``S.``, ``P.``, ``F.``, ``R``; ``none`` where no flag is set."""
     return "".join([letter for bit, letter in enumerate(_LETTERS) if flags >> bit & 1]) or "none"
+
+
+def ecn_text(tos: i64) -> str:
+    """Name the ECN field of a traffic class byte: ``ECT(0)``, ``ECT(1)``, ``CE``, nothing for Not-ECT."""
+    codepoint = tos & 3
+    if codepoint == 0:
+        return ""
+    return "CE" if codepoint == 3 else "ECT(0)" if codepoint == 2 else "ECT(1)"
 
 
 def options_text(segment: Segment) -> str:
