@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -288,6 +290,17 @@ def test_codel_keeps_cubics_queue_short_with_marks_where_a_plain_queue_stands() 
     assert managed.queue_frames < 0.3 * plain.queue_frames
     assert managed.goodput > 0.9 * plain.goodput
     assert managed.marks > 0
+
+
+def test_the_example_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "ecn.md"
+    names: dict[str, Any] = {"__name__": "ecn"}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        exec(compile(block, str(page), "exec"), names)
+    words = capsys.readouterr().out.split()
+    assert words[1:4] == ["marked,", "0", "lost,"]
+    assert int(words[0]) > 50
+    assert int(words[6]) < 30
 
 
 def test_dctcp_without_ecn_is_reno() -> None:

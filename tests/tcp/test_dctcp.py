@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from estab.tcp.congestion.control import Flow
 from estab.tcp.congestion.dctcp import Dctcp
 from estab.tcp.ecn_state import CE, ECT0, NOT_ECT
 from estab.tcp.tcb import CA_CWR, CA_RECOVERY
@@ -13,93 +12,96 @@ from tests.tcp.pair import ACK, SYN
 from tests.tcp.peer import Peer
 
 
-class OneFlow(Flow):
-    """A flow with a segment size of 1000 and 20 segments of window."""
+class OneFlow:
+    """A flow with a segment size of 1000 and 20 segments of window, all of them out."""
 
     def __init__(self) -> None:
-        super().__init__(b"")
-        self.cwnd_bytes = 20_000
-        self.has_ecn = True
+        self.flow = Peer().demux.new_template()
+        self.control = Dctcp()
+        self.flow.mss_base = 1000
+        self.flow.cwnd_bytes = 20_000
+        self.flow.snd_nxt = self.flow.snd_una + 20_000
+        self.flow.has_ecn = True
+        self.control.start(self.flow, 0)
 
-    def full_segment_bytes(self) -> int:
-        return 1000
-
-    def flight_bytes(self) -> int:
-        return 20_000
-
-    def window(self, control: Dctcp, segments: int, marked: int) -> None:
+    def window(self, segments: int, marked: int) -> None:
         """Let a window of text be acknowledged, some of it marked."""
-        self.delivered_segments += segments
-        self.delivered_ce += marked
-        self.snd_una = self.snd_nxt
-        self.snd_nxt += segments * 1000
-        control.on_feedback(self, 0)
+        flow = self.flow
+        flow.delivered_segments += segments
+        flow.delivered_ce += marked
+        flow.snd_una = flow.snd_nxt
+        flow.snd_nxt += segments * 1000
+        self.control.on_feedback(flow, 0)
 
-
-def started() -> tuple[OneFlow, Dctcp]:
-    flow, control = OneFlow(), Dctcp()
-    control.start(flow, 0)
-    return flow, control
+    def reduced(self) -> int:
+        return int(self.control.ssthresh_for_mark(self.flow, False, 0))
 
 
 def test_section_3_3_alpha_begins_with_one_and_the_first_mark_halves() -> None:
-    flow, control = started()
+    one = OneFlow()
+    control = one.control
     assert control.alpha == 1024
-    assert control.ssthresh_for_mark(flow, False, 0) == 10_000
+    assert one.reduced() == 10_000
 
 
 def test_section_3_3_alpha_is_an_average_with_a_weight_of_a_sixteenth() -> None:
-    flow, control = started()
-    flow.window(control, 20, 0)
+    one = OneFlow()
+    control = one.control
+    one.window(20, 0)
     assert control.alpha == 1024 - 64
-    flow.window(control, 20, 5)
+    one.window(20, 5)
     assert control.alpha == 960 - 60 + 5 * 64 // 20
     for _ in range(300):
-        flow.window(control, 20, 5)
+        one.window(20, 5)
     assert abs(control.alpha - 256) <= 16  # a quarter was marked
 
 
 def test_alpha_goes_to_zero_without_marks_and_to_one_with_all() -> None:
-    flow, control = started()
+    one = OneFlow()
+    control = one.control
     for _ in range(300):
-        flow.window(control, 20, 0)
+        one.window(20, 0)
     assert control.alpha == 0
-    assert control.ssthresh_for_mark(flow, False, 0) == 20_000
+    assert one.reduced() == 20_000
     for _ in range(300):
-        flow.window(control, 20, 20)
+        one.window(20, 20)
     assert control.alpha > 1000
 
 
 def test_the_estimate_moves_once_a_window() -> None:
-    flow, control = started()
-    flow.window(control, 20, 0)
+    one = OneFlow()
+    control = one.control
+    one.window(20, 0)
     alpha = control.alpha
-    flow.snd_una = flow.snd_nxt - 1  # not all of it
-    flow.delivered_segments += 19
-    flow.delivered_ce += 19
-    control.on_feedback(flow, 0)
+    one.flow.snd_una = one.flow.snd_nxt - 1  # not all of it
+    one.flow.delivered_segments += 19
+    one.flow.delivered_ce += 19
+    control.on_feedback(one.flow, 0)
     assert control.alpha == alpha
 
 
 def test_section_3_3_the_window_goes_down_by_half_of_alpha() -> None:
-    flow, control = started()
+    one = OneFlow()
+    control = one.control
     control.alpha = 256
-    assert control.ssthresh_for_mark(flow, False, 0) == 20_000 - 2_500
-    flow.cwnd_bytes = 2_000
-    assert control.ssthresh_for_mark(flow, False, 0) == 2_000
+    assert one.reduced() == 20_000 - 2_500
+    one.flow.cwnd_bytes = 2_000
+    assert one.reduced() == 2_000
 
 
 def test_section_3_4_a_loss_halves_as_with_reno() -> None:
-    flow, control = started()
+    one = OneFlow()
+    control = one.control
     control.alpha = 16
-    assert control.ssthresh(flow, 0) == 10_000
+    assert control.ssthresh(one.flow, 0) == 10_000
 
 
 def test_without_ecn_it_is_reno() -> None:
-    flow, control = started()
-    flow.has_ecn = False
+    one = OneFlow()
+    control = one.control
+    one.flow.has_ecn = False
     control.alpha = 0
-    assert control.ssthresh_for_mark(flow, False, 0) == 10_000
+    assert one.reduced() == 10_000
 
 
 def test_each_flow_has_its_own_estimate() -> None:

@@ -36,7 +36,8 @@ def write_section(
     for at_ns, name, direction, flight in rows:
         caller = callers.get(id(flight.segment), "") if flight.segment is not None else ""
         text = describe(flight, caller)
-        writer.packet(numbers[name], after_ns + at_ns, flight.data, comment=text, direction=direction)
+        data = flight.marked if direction == INBOUND and flight.marked else flight.data
+        writer.packet(numbers[name], after_ns + at_ns, data, comment=text, direction=direction)
     return len(rows)
 
 
@@ -51,6 +52,8 @@ def describe(flight: Flight, caller: str = "") -> str:
         parts.append("sent again")
     if caller and not flight.is_copy:
         parts.append(f"by {caller}")
+    if flight.marked:
+        parts.append("marked CE on the way")
     if flight.reason is not None:
         where = "never arrived" if flight.fate == "lost" else f"dropped by {flight.receiver}"
         parts.append(f"{where}: {flight.reason.value}" + (f" ({flight.detail})" if flight.detail else ""))

@@ -136,11 +136,14 @@ class _Step:
 
 def _labels(facts: list[Event], names: _Names) -> dict[bytes, str]:
     """Describe each frame as its sender does, by its bytes; ARP and ND are not told."""
-    return {
-        item.data: _tagged(item.connection, names)
-        + (_segment(item.segment) if item.segment is not None else item.summary.text)
-        for item in flights(facts) if item.summary.protocol not in ("arp", "nd")
-    }
+    labels: dict[bytes, str] = {}
+    for item in flights(facts):
+        if item.summary.protocol not in ("arp", "nd"):
+            text = _segment(item.segment) if item.segment is not None else item.summary.text
+            labels[item.data] = _tagged(item.connection, names) + text
+            if item.marked:
+                labels[item.marked] = labels[item.data]
+    return labels
 
 
 def _head(episode: Episode, labels: dict[bytes, str], names: _Names) -> tuple[Span, str] | None:
