@@ -111,6 +111,8 @@ def on_syn_ack(tcb: Tcb, fast_open: FastOpen, segment: Segment, now_ns: i64) -> 
         recovery.lose_all(tcb, "the text of the SYN was not taken: it is sent again")
         return True
     fast_open.is_text_acknowledged = True
+    context.counters.TcpExtTCPDelivered -= tcb.delivered_segments - 1
+    tcb.delivered_segments = 1  # SYN and text were one on the wire
     context.counters.TcpExtTCPFastOpenActive += 1
     return False
 

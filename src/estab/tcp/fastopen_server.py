@@ -131,6 +131,8 @@ def complete(tcb: Tcb, fast_open: FastOpen, pending: PendingSynAck, now_ns: i64)
     release_fast_open(fast_open, False, now_ns)
     if pending.retransmissions == 0 and tcb.srtt_ns == 0:
         on_sample(tcb, now_ns - pending.sent_ns)
+    tcb.delivered_segments += 1  # the SYN-ACK, which the scoreboard does not hold
+    tcb.context.counters.TcpExtTCPDelivered += 1
     tcb.retries = 0
     tcb.timer_kind = TIMER_RTO
     tcb.retransmit_ns = NEVER

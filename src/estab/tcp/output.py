@@ -172,7 +172,9 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
         counters.TcpExtTCPSynRetrans += 1
     if tcb.ca_state == CA_LOSS:
         counters.TcpExtTCPSlowStartRetrans += 1
-        tcb.why = f"retransmission: timeout {tcb.retries}" if tcb.context.observer is not None else "retransmission"
+        tcb.why = "retransmission"
+        if tcb.retries > 0 and tcb.context.observer is not None:
+            tcb.why = f"retransmission: timeout {tcb.retries}"
     elif tcb.ca_state == CA_RECOVERY:
         counters.TcpExtTCPFastRetrans += 1
         tcb.why = "fast retransmission"
