@@ -10,7 +10,6 @@ from operator import index
 from typing import Any, Final, NoReturn
 
 from estab.abi import (
-    ESTABLISHED,
     MSG_DONTWAIT,
     MSG_ERRQUEUE,
     MSG_FASTOPEN,
@@ -22,6 +21,8 @@ from estab.abi import (
     POLLIN,
     POLLOUT,
     POLLRDHUP,
+    SYN_RECEIVED,
+    SYN_SENT,
 )
 from estab.errors import os_error
 from estab.host.ancillary import Ancillary, read_stream_control
@@ -281,11 +282,12 @@ class Transfer(Blocking):
         except BlockingIOError:
             if not is_waiting:
                 raise
-        if not is_waiting or host.state == ESTABLISHED:
+        if not is_waiting:
             return sent
-        host.wait_with_text(sent < len(data))
-        if not self._wait(WRITE, name, deadline_ns):
-            raise TimeoutError("timed out")
+        if host.state == SYN_SENT or host.state == SYN_RECEIVED:
+            host.wait_with_text(sent < len(data))
+            if not self._wait(WRITE, name, deadline_ns):
+                raise TimeoutError("timed out")
         self._call(host.finish_opening)
         if sent == len(data):
             return sent
