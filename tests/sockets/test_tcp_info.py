@@ -100,3 +100,34 @@ def test_the_page_tells_of_every_field_in_order_and_of_every_name_of_info() -> N
     assert tuple(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == FIELDS
     told = set(re.findall(r"`(\w+)`", page))
     assert {field.name for field in dataclasses.fields(Info)} <= told
+
+
+def test_what_accecn_counts_is_told_at_both_ends() -> None:
+    net = Network(seed=1)
+    server, client = net.host("server", tcp_ecn=5), net.host("client", tcp_ecn=3)
+    net.link(client, server, rate="1Mbit", delay="5ms", ecn_mark=3)
+
+    @server.run
+    def serve() -> dict[str, int]:
+        with socket.create_server(("", 80)) as listener:
+            connection, _ = listener.accept()
+        with connection:
+            while connection.recv(65536):
+                pass
+            return fields(connection)
+
+    @client.run
+    def send() -> dict[str, int]:
+        with socket.create_connection(("server", 80)) as connection:
+            connection.sendall(bytes(40_000))
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(1)
+            return fields(connection)
+
+    net.run()
+    theirs, ours = serve.result(), send.result()
+    assert ours["options"] & theirs["options"] & 8
+    assert theirs["received_ce"] == ours["delivered_ce"] > 2
+    assert theirs["received_ce_bytes"] == ours["delivered_ce_bytes"] > 0
+    assert theirs["received_e0_bytes"] == ours["delivered_e0_bytes"] == 40_000 - ours["delivered_ce_bytes"]
+    assert (ours["accecn_fail_mode"], ours["accecn_opt_seen"]) == (0, 2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from estab.tcp.info import Info
+from estab.tcp.info import AccEcnInfo, Info
 from estab.units import MS, US
 
 __all__ = ["FIELDS", "LAYOUT", "pack_tcp_info", "unpack_tcp_info"]
@@ -81,7 +81,25 @@ def _values(info: Info, state: int) -> dict[str, int]:
         "dsack_dups": info.dsack_dups_segments, "reord_seen": info.reord_seen,
         "rcv_ooopack": info.rcv_ooopack_segments, "snd_wnd": info.snd_wnd_bytes, "rcv_wnd": info.rcv_wnd_bytes,
         "total_rto": info.total_rto, "total_rto_recoveries": info.total_rto_recoveries,
-        "total_rto_time": info.total_rto_time_ns // MS,
+        "total_rto_time": info.total_rto_time_ns // MS, **_accecn(info.accecn),
+    }
+
+
+def _accecn(info: AccEcnInfo | None) -> dict[str, int]:
+    """Give AccECN's fields. The failure bits are Linux's: 2 marks are mangled, 4 our option is lost, 8 theirs is."""
+    if info is None:
+        return {}
+    counts = {
+        "received_ce": info.received_ce_segments, "delivered_e1_bytes": info.delivered_ect1_bytes,
+        "delivered_e0_bytes": info.delivered_ect0_bytes, "delivered_ce_bytes": info.delivered_ce_bytes,
+        "received_e1_bytes": info.received_ect1_bytes, "received_e0_bytes": info.received_ect0_bytes,
+        "received_ce_bytes": info.received_ce_bytes,
+    }
+    # They wrap, and what a peer tells may go back below where it began.
+    return {
+        **{name: count & 0xFFFFFFFF for name, count in counts.items()},
+        "accecn_fail_mode": 2 * info.is_silent + 4 * info.is_option_blocked + 8 * info.is_option_zeroed,
+        "accecn_opt_seen": info.option_seen,
     }
 
 

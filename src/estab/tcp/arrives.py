@@ -212,7 +212,8 @@ def _check_syn(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
         ecn.note_syn_ack(tcb, tcb.ecn, segment)
     if tcb.state == abi.SYN_RECEIVED and _is_crossing_syn_ack(tcb, segment):
         if _check_acknowledgment(tcb, tcb.irs + 1, segment, now_ns):
-            receive.report_duplicate(tcb, tcb.irs, tcb.irs + 1)  # the SYN came twice
+            if tcb.snd_una > tcb.iss + 1:  # as Linux: the SYN came twice, and the second one answers text of ours
+                receive.report_duplicate(tcb, tcb.irs, tcb.irs + 1)
             receive.acknowledge_now(tcb)
         return
     if context.config.tcp_insecure_syn and tcb.state != abi.SYN_RECEIVED:

@@ -6,7 +6,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["AcceptRow", "HalfOpenRow", "Info", "Queues"]
+__all__ = ["AccEcnInfo", "AcceptRow", "HalfOpenRow", "Info", "Queues"]
+
+
+@dataclass(frozen=True, slots=True)
+class AccEcnInfo:
+    """The counters of AccECN (RFC 9768): ``received_…`` is ours, ``delivered_…`` what the peer tells of our text."""
+
+    received_ce_segments: int
+    """Packets that arrived CE-marked, acknowledgments too."""
+    received_ce_bytes: int
+    received_ect0_bytes: int
+    received_ect1_bytes: int
+    delivered_ce_bytes: int
+    delivered_ect0_bytes: int
+    delivered_ect1_bytes: int
+    is_silent: bool
+    """No packet is ECN-capable any more: something on the path mangles marks, or the handshake forbade it."""
+    is_option_blocked: bool
+    """Segments with the option don't get through, so none has it."""
+    is_option_zeroed: bool
+    """The peer's options are not believed, or came too late."""
+    option_seen: int
+    """Linux's number: 0 none came, 1 an empty one, 2 one with counters, 3 one that can't be believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +99,8 @@ class Info:
     """Segments that the peer has, the SYN among them."""
     delivered_ce_segments: int
     """Of these, how many met congestion on the way, as far as it said."""
+    accecn: AccEcnInfo | None
+    """What AccECN counts, where both ends agreed on it."""
     dsack_dups_segments: int
     """Segments that the peer reported to have got twice."""
     reord_seen: int

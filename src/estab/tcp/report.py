@@ -7,7 +7,8 @@ from mypy_extensions import i64
 from estab.tcp import chrono, segments
 from estab.tcp.congestion.control import SSTHRESH_INFINITE
 from estab.tcp.congestion.registry import name_of
-from estab.tcp.info import Info
+from estab.tcp.ecn_state import ACCURATE, OPTION_ZEROED
+from estab.tcp.info import AccEcnInfo, Info
 from estab.tcp.rtt import timeout_ns
 from estab.tcp.scoreboard import segments_in
 from estab.tcp.state import state_text
@@ -73,6 +74,7 @@ def report(tcb: Tcb, inq_bytes: i64, due_ns: i64, now_ns: i64) -> Info:
         bytes_acked=max(tcb.snd_una - tcb.iss - (1 if tcb.is_passive else 0), 0), bytes_received=received,
         segs_out=tcb.segs_out, segs_in=tcb.segs_in, data_segs_out=tcb.data_segs_out, data_segs_in=tcb.data_segs_in,
         delivered_segments=tcb.delivered_segments, delivered_ce_segments=tcb.delivered_ce,
+        accecn=_accecn(tcb),
         dsack_dups_segments=tcb.dsack_dups, reord_seen=tcb.reord_seen,
         rcv_ooopack_segments=tcb.rcv_ooopack, last_data_sent_ns=now_ns - tcb.last_sent_ns,
         last_data_recv_ns=now_ns - tcb.last_text_ns, last_received_ns=now_ns - tcb.last_received_ns,
@@ -88,6 +90,19 @@ def report(tcb: Tcb, inq_bytes: i64, due_ns: i64, now_ns: i64) -> Info:
         inq_bytes=inq_bytes, out_of_order_bytes=0 if queue is None else queue.size_bytes,
         send_buffer_bytes=tcb.send_buffer_bytes, receive_buffer_bytes=tcb.receive_buffer_bytes, timer=timer,
         timer_ns=max(0, due_ns - now_ns) if timer else 0,
+    )
+
+
+def _accecn(tcb: Tcb) -> AccEcnInfo | None:
+    ecn = tcb.ecn
+    if ecn is None or ecn.mode != ACCURATE:
+        return None
+    return AccEcnInfo(
+        received_ce_segments=ecn.ce_packets, received_ce_bytes=ecn.ce_bytes, received_ect0_bytes=ecn.ect0_bytes,
+        received_ect1_bytes=ecn.ect1_bytes, delivered_ce_bytes=ecn.told_ce_bytes,
+        delivered_ect0_bytes=ecn.told_ect0_bytes, delivered_ect1_bytes=ecn.told_ect1_bytes, is_silent=ecn.is_silent,
+        is_option_blocked=ecn.is_option_blocked, is_option_zeroed=ecn.option_seen == OPTION_ZEROED,
+        option_seen=ecn.option_seen,
     )
 
 
