@@ -24,6 +24,17 @@ _TCP_CHECKSUM_AT: Final = 16
 _KNOWN_GOOD: Final = offload.NEEDS_CHECKSUM | offload.DATA_VALID
 
 
+SINGLE_TURNS_MAX: Final = 8
+
+
+def _read_nothing(fd: int, size: int) -> bytes:
+    return b""
+
+
+def _write_nothing(fd: int, parts: list[bytes]) -> int:
+    return 0
+
+
 class Turn:
     """What stands between one host and one link.
 
@@ -48,24 +59,73 @@ class Turn:
         self.handler: Handler = Handler()
         """Hears of descriptors with news before ``tell`` does."""
         self._unsent: Outbound | None = None
+        self._read: Callable[[int, int], bytes] = _read_nothing
+        self._write: Callable[[int, list[bytes]], int] = _write_nothing
+        self._fd: int = -1
+        self._read_bytes: int = 0
+        self._single_turns: i64 = 0
+        """How many turns in a row found one frame and no second."""
+
+    def use_descriptor(self, fd: int, read_bytes: int, read: Callable[[int, int], bytes],
+                       write: Callable[[int, list[bytes]], int]) -> None:
+        """Read and write frames directly: ``os.read`` and ``os.writev`` on the link's descriptor.
+
+        ``receive`` and ``send`` are then asked only where those fail, to say what it means.
+        """
+        self._fd, self._read_bytes, self._read, self._write = fd, read_bytes, read, write
+
+    def forget_descriptor(self) -> None:
+        """Have ``receive`` and ``send`` asked again: the descriptor is about to be closed."""
+        self._fd = -1
 
     def receive(self, now_ns: i64, frames_max: i64) -> i64:
-        """Take up to ``frames_max`` frames off the link. Returns how many there were."""
+        """Take up to ``frames_max`` frames off the link. Returns how many there were.
+
+        To look for a second frame and find none costs as much as sleeping until it comes. So where requests come one by
+        one, mostly only the first is taken.
+        """
         host = self.host
-        receive = self._receive
         index = self.interface_index
         start = self.header_bytes
         count: i64 = 0
+        if self._single_turns >= SINGLE_TURNS_MAX:
+            self._single_turns = 0 if self._single_turns >= 4 * SINGLE_TURNS_MAX else self._single_turns + 1
+            frames_max = 1
         while count < frames_max:
-            data = receive()
+            data = self._next_frame()
             if data is None:
+                if count == 1:
+                    self._single_turns += 1
                 break
             count += 1
+            if count > 1:
+                self._single_turns = 0
             if start == 0:
                 host.on_frame(index, data, now_ns)
             elif len(data) > start:
                 host.on_frame(index, data, now_ns, (data[0] & _KNOWN_GOOD) != 0, start)
         return count
+
+    def _next_frame(self) -> bytes | None:
+        if self._fd < 0:
+            return self._receive()
+        try:
+            return self._read(self._fd, self._read_bytes)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return self._receive()
+
+    def _send_frame(self, header: bytes, frame: bytes) -> bool:
+        if self._fd < 0:
+            return self._send(header, frame)
+        try:
+            self._write(self._fd, [header, frame])
+        except BlockingIOError:
+            return False
+        except OSError:
+            return self._send(header, frame)
+        return True
 
     def drain(self, now_ns: i64) -> i64:
         """Send and tell all that the host has to say. Returns its next deadline, ``NEVER`` where it has none."""
@@ -108,7 +168,7 @@ class Turn:
         header = self._no_header
         if outbound.is_partial_checksum and self.header_bytes > 0:
             header = self._header_for(outbound)
-        if not self._send(header, outbound.data):
+        if not self._send_frame(header, outbound.data):
             self._unsent = outbound
             self.is_full = True
 

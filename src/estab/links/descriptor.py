@@ -26,12 +26,18 @@ class DescriptorLink(Link):
     header_bytes: int = 0
     segment_bytes_max: int = 0
     has_checksum_offload: bool = False
-    _read_bytes: int = 0
+    read_bytes: int = 0
+    """Size of a read that takes the largest frame whole."""
 
     def _size_reads(self) -> None:
         """Make reads as large as the largest frame. To be called when the attributes stand."""
         frame = self.mtu + 18
-        self._read_bytes = self.header_bytes + (max(frame, _SUPER_FRAME_BYTES) if self.header_bytes else frame)
+        self.read_bytes = self.header_bytes + (max(frame, _SUPER_FRAME_BYTES) if self.header_bytes else frame)
+
+    @classmethod
+    def is_plain(cls) -> bool:
+        """Tell whether a read is a frame and a write another, and nothing more is to be done."""
+        return cls.receive is DescriptorLink.receive and cls.send_offloaded is DescriptorLink.send_offloaded
 
     def fileno(self) -> int:
         """Give the descriptor."""
@@ -40,7 +46,7 @@ class DescriptorLink(Link):
     def receive(self) -> bytes | None:
         """Take the next frame, with its virtio header where there are such."""
         try:
-            return os.read(self._fd, self._read_bytes)
+            return os.read(self._fd, self.read_bytes)
         except BlockingIOError:
             return None
         except OSError as error:

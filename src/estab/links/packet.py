@@ -92,7 +92,7 @@ class Packet(DescriptorLink):
     def receive(self) -> bytes | None:
         """Take the next frame. Without offload, one that the card was to cut is too large and is dropped, counted."""
         frame = super().receive()
-        while frame is not None and len(frame) == self._read_bytes:
+        while frame is not None and len(frame) == self.read_bytes:
             self.dropped_frames += 1
             frame = super().receive()
         return frame

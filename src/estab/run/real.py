@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from estab.errors import os_error
 from estab.host.turn import Turn
+from estab.links.descriptor import DescriptorLink
 from estab.links.link import Link, VnetLink
 from estab.run.sleep import Sleep
 from estab.sockets.kernel import Kernel, Task, Wait
@@ -101,6 +102,8 @@ class RealTime(Kernel):
         if isinstance(link, VnetLink) and link.header_bytes:
             send, header_bytes = link.send_offloaded, link.header_bytes
         self.turn = Turn(host, interface, link.receive, send, self._tell, header_bytes)
+        if isinstance(link, DescriptorLink) and link.is_plain():
+            self.turn.use_descriptor(link.fileno(), link.read_bytes, os.read, os.writev)
         self._is_draining = False
         self._waiting_fd: dict[int, list[_Waiter]] = {}
         self._waiting_any: list[_Waiter] = []

@@ -205,7 +205,9 @@ class Stack:
             self._pump.close()
         for capture in self._captures:
             capture.close()
-        self.link.close()
+        with self.kernel.lock:
+            self.kernel.turn.forget_descriptor()
+            self.link.close()
 
     def __enter__(self) -> Stack:
         return self

@@ -19,22 +19,35 @@ _JOINED_BYTES: Final = 16384
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class ByteQueue:
-    """Bytes in order. ``size`` is how many; the first byte is ``_pieces[_head][_skip]``."""
+    """Bytes in order. ``size`` is how many. Piece ``i`` counts from its byte ``_skips[i]``; the first is ``_head``."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
+        self._skips: list[int] = []
         self._head: i64 = 0
-        self._skip: i64 = 0
         self._pieces_max: i64 = _PIECES_MAX
         self.size: i64 = 0
 
     def append(self, data: bytes) -> None:
         """Add bytes at the end."""
         length: i64 = len(data)
-        if length == 0:
+        if length > 0:
+            self._push(data, 0, length)
+
+    def append_part(self, data: bytes, start: i64, end: i64) -> None:
+        """Add ``data[start:end]`` at the end, where it is most of ``data`` without copying it."""
+        length = end - start
+        if length <= 0:
             return
+        if start > length or end != len(data):
+            self._push(data[start:end], 0, length)
+        else:
+            self._push(data, start, length)
+
+    def _push(self, data: bytes, skip: i64, length: i64) -> None:
         self.size += length
         self._pieces.append(data)
+        self._skips.append(skip)
         if len(self._pieces) > self._pieces_max:
             self._join_small()
 
@@ -44,42 +57,36 @@ class ByteQueue:
         if count <= 0:
             return b""
         pieces = self._pieces
+        skips = self._skips
         index: i64 = self._head
-        skip: i64 = self._skip + offset
         piece = pieces[index]
+        begin: i64 = skips[index]
         length: i64 = len(piece)
-        while skip >= length:
-            skip -= length
+        while offset >= length - begin:
+            offset -= length - begin
             index += 1
             piece = pieces[index]
+            begin = skips[index]
             length = len(piece)
-        if length - skip >= count:
-            if skip == 0 and length == count:
+        begin += offset
+        if length - begin >= count:
+            if begin == 0 and length == count:
                 return piece
-            return piece[skip : skip + count]
+            return piece[begin : begin + count]
         parts: list[bytes] = []
         while count > 0:
-            piece = pieces[index]
-            length = len(piece)
-            end = min(length, skip + count)
-            parts.append(piece if skip == 0 and end == length else piece[skip:end])
-            count -= end - skip
-            skip = 0
-            index += 1
+            end = min(length, begin + count)
+            parts.append(piece if begin == 0 and end == length else piece[begin:end])
+            count -= end - begin
+            if count > 0:
+                index += 1
+                piece = pieces[index]
+                begin = skips[index]
+                length = len(piece)
         return b"".join(parts)
 
     def take(self, count: i64) -> bytes:
         """Take up to ``count`` bytes from the front."""
-        count = min(count, self.size)
-        if count <= 0:
-            return b""
-        pieces = self._pieces
-        if count == self.size and len(pieces) - self._head == 1 and self._skip == 0:
-            data = pieces[self._head]
-            pieces.clear()
-            self._head = 0
-            self.size = 0
-            return data
         data = self.peek(0, count)
         self.drop(count)
         return data
@@ -89,23 +96,24 @@ class ByteQueue:
         count = min(count, self.size)
         self.size -= count
         pieces = self._pieces
+        if self.size == 0:
+            pieces.clear()
+            self._skips.clear()
+            self._head = 0
+            return
+        skips = self._skips
         head = self._head
-        count += self._skip
-        total: i64 = len(pieces)
-        while head < total:
-            length: i64 = len(pieces[head])
-            if count < length:
+        while True:
+            left: i64 = len(pieces[head]) - skips[head]
+            if count < left:
                 break
-            count -= length
+            count -= left
             pieces[head] = b""  # let the memory go now, the slot later
             head += 1
-        self._skip = count
-        if head >= total:
-            pieces.clear()
-            head = 0
-            self._skip = 0
-        elif head > 32 and 2 * head > total:
+        skips[head] += count
+        if head > 32 and 2 * head > len(pieces):
             del pieces[:head]
+            del skips[:head]
             head = 0
         self._head = head
 
@@ -117,8 +125,9 @@ class ByteQueue:
         index: i64 = self._head
         while index < len(self._pieces):
             piece = self._pieces[index]
-            if index == self._head and self._skip > 0:
-                piece = piece[self._skip :]
+            skip: i64 = self._skips[index]
+            if skip > 0:
+                piece = piece[skip:]
             index += 1
             length: i64 = len(piece)
             if run_bytes + length > _JOINED_BYTES and run_bytes > 0:
@@ -129,6 +138,6 @@ class ByteQueue:
             run_bytes += length
         joined.append(b"".join(run))
         self._pieces = joined
+        self._skips = [0] * len(joined)
         self._head = 0
-        self._skip = 0
         self._pieces_max = max(_PIECES_MAX, 2 * len(joined))

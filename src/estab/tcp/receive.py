@@ -133,25 +133,25 @@ def accept_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
         if end <= seq:
             acknowledge_now(tcb)
             return
-    text = segment.data[start_at : start_at + (end - seq)]
     if seq == tcb.rcv_nxt:
-        _append(tcb, text, end)
+        _append(tcb, segment.data, start_at, end)
         if not tcb.is_ack_due:
             acknowledge(tcb, now_ns)
         if tcb.out_of_order is not None:
             _close_gap(tcb)
     else:
-        _hold(tcb, seq, text)
+        _hold(tcb, seq, segment.data[start_at : start_at + (end - seq)])
     if (segment.flags & PSH) != 0 and tcb.owner is not None:
         tcb.context.wake(tcb.owner)
 
 
-def _append(tcb: Tcb, text: bytes, end: i64) -> None:
+def _append(tcb: Tcb, data: bytes, start_at: i64, end: i64) -> None:
+    """Take in ``data`` from ``start_at`` on, up to the number ``end``."""
     received = tcb.received
     if received is None:
         received = ByteQueue()
         tcb.received = received
-    received.append(text)
+    received.append_part(data, start_at, start_at + (end - tcb.rcv_nxt))
     tcb.rcv_nxt = end
     _tell_buffer(tcb, "text arrived in order")
     tcb.context.wake(tcb.owner)
