@@ -122,6 +122,9 @@ class Namespace:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(patience)
         process.wait(5)
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
 
     def wait_for_port(self, port: int, patience: float = 10) -> None:
         """Wait until something listens on a port in the namespace."""

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
@@ -21,11 +20,11 @@ from rich.text import Text
 from estab.cli.plan import Plan, apply_settings
 from estab.cli.rates import Reading, line, summary
 from estab.cli.serving import make_service
-from estab.observe.live import LiveCapture
 from estab.stack.stack import Stack
 
 if TYPE_CHECKING:
     from estab.links.link import Link
+    from estab.stack.watching import CaptureFile
 
 __all__ = ["Stop", "begin_line", "end_line", "make_stack", "stand", "watch"]
 
@@ -62,8 +61,12 @@ class Stop:
 def stand(plan: Plan, link: Link, is_ours: bool) -> int:
     """Bring the stack up on ``link``, and have it stand. Returns the exit status."""
     with ExitStack() as cleanup:
-        stack = cleanup.enter_context(make_stack(plan, link))
-        capture = _start_capture(plan, stack, cleanup)
+        try:
+            stack = cleanup.enter_context(make_stack(plan, link))
+            capture = stack.capture(plan.pcap) if plan.pcap is not None else None
+        except (OSError, ValueError) as error:
+            print(f"estab: {error}", file=sys.stderr)
+            return 1
         stop = Stop() if plan.program is None else None
         if stop is not None:
             cleanup.enter_context(stop)
@@ -76,7 +79,7 @@ def stand(plan: Plan, link: Link, is_ours: bool) -> int:
             if stop is None:
                 _run_program(plan, stack)
             else:
-                failure = watch(stop, lambda: Reading.of(stack.host), lambda: stack.failure, capture, stack)
+                failure = watch(stop, lambda: Reading.of(stack.host), lambda: stack.failure, capture)
         finally:
             _say_goodbye(stack)
             print(end_line(plan, is_ours, summary(start, Reading.of(stack.host), time.monotonic() - began)), flush=True)
@@ -118,7 +121,7 @@ def end_line(plan: Plan, is_ours: bool, what: str) -> str:
 
 
 def watch(stop: Stop, read: Callable[[], Reading], find_failure: Callable[[], BaseException | None],
-          capture: LiveCapture | None = None, stack: Stack | None = None) -> BaseException | None:
+          capture: CaptureFile | None = None) -> BaseException | None:
     """Show a line of rates on a terminal until it is time to stop. Gives the failure that ended it, if one did."""
     console = Console(stderr=True)
     before, at = read(), time.monotonic()
@@ -128,32 +131,13 @@ def watch(stop: Stop, read: Callable[[], Reading], find_failure: Callable[[], Ba
             failure = find_failure()
             if failure is not None:
                 return failure
-            if capture is not None and stack is not None:
-                with stack.kernel.lock:
-                    capture.flush()
+            if capture is not None:
+                capture.flush()
             if console.is_terminal:
                 now, later = read(), time.monotonic()
                 live.update(Text(line(before, now, later - at), no_wrap=True, overflow="ellipsis"), refresh=True)
                 before, at = now, later
     return None
-
-
-def _start_capture(plan: Plan, stack: Stack, cleanup: ExitStack) -> LiveCapture | None:
-    if plan.pcap is None:
-        return None
-    file = Path(plan.pcap).open("wb")  # noqa: SIM115
-    cleanup.callback(file.close)
-    capture = LiveCapture(file, time.time_ns() - time.monotonic_ns(), f"estab up, {', '.join(plan.addresses)}")
-    with stack.kernel.lock:
-        stack.host.observer = capture
-
-    def end() -> None:
-        with stack.kernel.lock:
-            stack.host.observer = None
-            capture.close()
-
-    cleanup.callback(end)
-    return capture
 
 
 def _leave_by_signal() -> None:

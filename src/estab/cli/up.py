@@ -151,7 +151,7 @@ def _run(plan: Plan) -> int:
 
 
 def _open(plan: Plan) -> tuple[Link, bool]:
-    """Open the device, and configure its other end if it was made here. Tells whether it was."""
+    """Open the device. Tells whether it was made here: then the stack brings it up, with the other end's addresses."""
     from estab.links import netlink
 
     found = netlink.find(plan.device)
@@ -165,10 +165,7 @@ def _open(plan: Plan) -> tuple[Link, bool]:
     try:
         if found is None:
             peers = [plan.peer] if plan.peer else [netlink.peer_address(text) for text in plan.addresses]
-            given = [text for text in peers if text is not None]
-            alone = [text for text in plan.addresses if netlink.peer_address(text) is None]
-            netlink.configure(plan.device, mtu=plan.mtu, addresses=given, routes=alone)
-            names = ", ".join(text.partition("/")[0] for text in given)
+            names = ", ".join(text.partition("/")[0] for text in peers if text is not None)
             plan.notes.append(f"the kernel is {names}" if names else "the kernel has no address on it")
         else:
             _check_found(plan, found)
