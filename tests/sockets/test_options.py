@@ -90,6 +90,8 @@ def test_udp_has_its_own(a: Node) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST) == 1
         with pytest.raises(OSError, match="protocol not available"):
+            ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with pytest.raises(OSError, match="no options of level 6"):
             ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 

@@ -420,11 +420,26 @@ def test_text_that_was_received_before_does_not_reset_a_closed_connection() -> N
     assert peer.connection.state == State.FIN_WAIT_1
 
 
-def test_after_shutting_down_reading_and_writing_text_is_still_taken_off_the_wire() -> None:
+def test_text_after_both_directions_were_shut_down_is_a_reset_as_on_linux() -> None:
     peer = in_state(State.FIN_WAIT_2)
     peer.connection.shutdown_read()
-    peer.text(b"x", ack=2)
-    assert peer.connection.state == State.FIN_WAIT_2
+    (reset,) = peer.send(ACK, data=b"x", ack=2)
+    assert reset.flags == "R"
+    assert (peer.connection.state, peer.connection.error) == (State.CLOSED, errno.ECONNRESET)
+
+
+def test_text_after_reading_alone_was_shut_down_is_taken_off_the_wire() -> None:
+    peer = established()
+    peer.connection.shutdown_read()
+    peer.text(b"x")
+    assert peer.connection.state == State.ESTABLISHED
+
+
+def test_writing_nothing_does_not_hold_back_the_fin() -> None:
+    peer = established()
+    peer.write(b"")
+    (fin,) = peer.close()
+    assert "F" in fin.flags
 
 
 def test_a_lingering_close_of_no_time_resets_and_forgets_everything() -> None:

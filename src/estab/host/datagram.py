@@ -96,7 +96,9 @@ class DatagramSettings(Descriptor):
         self._reuse_address: bool = False
         self._reuse_port: bool = False
         self._v6only: bool = False
-        self.broadcast: bool = False
+        self.keepalive: bool = False
+        """SO_KEEPALIVE and SO_OOBINLINE: shown, and without a meaning for datagrams."""
+        self.oob_inline: bool = False
         self.ttl: i64 = context.config.ip_default_ttl
         self.tos: i64 = 0
         self._receive_buffer_bytes: i64 = RECEIVE_BUFFER_BYTES
@@ -160,6 +162,10 @@ class DatagramSettings(Descriptor):
         self._keeps_errors = value
         if not value:
             self.errors.clear()
+
+    def set_keepalive(self, is_on: bool, now_ns: i64) -> None:
+        """Switch SO_KEEPALIVE."""
+        self.keepalive = is_on
 
     def keep_error(self, queued: QueuedError) -> None:
         """Put an error where MSG_ERRQUEUE finds it."""

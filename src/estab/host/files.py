@@ -34,6 +34,8 @@ class Descriptor(Owner):
         """What ``ss`` calls it: ``tcp``, ``tcp6``, ``udp``, ``udp6``; ``icmp``, ``icmp6``."""
         self.wanted: i64 = 0
         """Ancillary data that ``recvmsg`` is to give: bits of ``host.ancillary``. TCP has none to give."""
+        self.broadcast: bool = False
+        """SO_BROADCAST: datagrams may go to broadcast addresses. TCP sockets show it."""
         self.receive_timeout_ns: i64 = 0
         """SO_RCVTIMEO, for whoever waits: 0 is for ever."""
         self.send_timeout_ns: i64 = 0

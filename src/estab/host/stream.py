@@ -100,8 +100,17 @@ class StreamSocket(StreamSettings):
         self.local_port: i64 = 0
         self.scope: i64 = 0
         self.has_bound_address: bool = False
+        self.has_bound_port: bool = False
+        """``bind`` named the port. Any other is given back when the connection or the listening ends."""
+        self.is_bound_again: bool = False
+        """``bind`` was called after the connection ended; it gives a port, and nothing else can be done with it."""
         self.is_connect_reported: bool = connection is not None
         """``connect`` has said that the connection is made; again it says EISCONN."""
+        self.is_read_shut: bool = False
+        """``shutdown`` came before a connection: it failed, and holds all the same, as on Linux."""
+        self.is_write_shut: bool = False
+        self.is_disconnecting: bool = False
+        """``shutdown`` came when ``connect`` had failed and had not said so yet: it never will."""
 
     # --- opening
 
@@ -109,13 +118,24 @@ class StreamSocket(StreamSettings):
         """Take a local address and port (0: any). EINVAL when bound already, EADDRINUSE, EADDRNOTAVAIL."""
         self.streams.context.now_ns = now_ns
         end = read_sockaddr(self.family, address, "bind")
-        if self.binding is not None or self.connection is not None:
+        connection = self.connection
+        is_over = connection is not None and (connection.state == abi.CLOSED or connection.state == abi.TIME_WAIT)
+        if is_over and not self.has_bound_port and not self.is_bound_again:
+            self._release_binding()
+            self.is_bound_again = True
+        if self.binding is not None or (connection is not None and not is_over):
             raise os_error(errno.EINVAL, f"invalid argument: the socket is already bound to {self._local_text()}")
         if end.address and not self.streams.paths.is_local(end.address):
             raise os_error(errno.EADDRNOTAVAIL, "cannot assign requested address: "
                            f"{endpoint_text(end.address, end.port)} is not an address of this host")
-        self._bind(end.address, end.port)
+        self.has_bound_address = False
+        try:
+            self._bind(end.address, end.port)
+        except OSError:
+            self.local = ANY
+            raise
         self.has_bound_address = end.address != ANY
+        self.has_bound_port = end.port != 0
         self.scope = end.scope
 
     def listen(self, backlog: i64, now_ns: i64) -> None:
@@ -127,7 +147,7 @@ class StreamSocket(StreamSettings):
         if self.connection is not None:
             raise os_error(errno.EINVAL, f"invalid argument: listen on {self.text()}, which has a connection")
         if self.binding is None:
-            self._bind(ANY, 0)
+            self._bind(self.local, 0)
         binding = self.binding
         assert binding is not None
         self.streams.ports.set_listening(binding, self.streams)
@@ -208,6 +228,9 @@ class StreamSocket(StreamSettings):
         connection = self.connection
         if connection is None:
             raise os_error(errno.EPIPE, f"broken pipe: {self.text()} is not connected")
+        if self.is_write_shut:
+            connection.raise_error()
+            raise os_error(errno.EPIPE, f"broken pipe: {self.text()} was shut down before it was connected")
         if (flags & MSG_OOB) != 0:
             count = connection.write_urgent(data, now_ns)
         else:
@@ -286,11 +309,13 @@ class StreamSocket(StreamSettings):
         _check_flags(flags, MSG_OOB | MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_WAITALL)
         self.streams.context.now_ns = now_ns
         connection = self.connection
-        if connection is None:
+        if connection is None and ((flags & MSG_OOB) == 0 or self.listener is not None):
+            if self.is_read_shut and self.listener is None:
+                return b""
             raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: recv on {self.text()}")
-        if (flags & MSG_OOB) != 0:
+        if (flags & MSG_OOB) != 0 or connection is None:
             return self._recv_urgent(connection, (flags & MSG_PEEK) != 0)
-        if size <= 0:
+        if size <= 0 and connection.unread_bytes() > 0:
             return b""
         data = connection.read(size, (flags & MSG_PEEK) != 0, now_ns)
         if data:
@@ -302,8 +327,10 @@ class StreamSocket(StreamSettings):
             return b""
         raise os_error(errno.EAGAIN, f"resource temporarily unavailable: nothing has come on {self.text()}")
 
-    def _recv_urgent(self, connection: Connection, is_peek: bool) -> bytes:
-        octet = connection.read_urgent(is_peek)
+    def _recv_urgent(self, connection: Connection | None, is_peek: bool) -> bytes:
+        octet = connection.read_urgent(is_peek) if connection is not None else -2
+        if octet > -2 and connection is not None and connection.state == abi.CLOSED and not connection.is_fin_received:
+            raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: recv on {self.text()}")
         if octet >= 0:
             return bytes([octet])
         if octet == -1:
@@ -321,10 +348,20 @@ class StreamSocket(StreamSettings):
         if self.listener is not None:
             if how != SHUT_WR:
                 self._stop_listening(now_ns)
+                self._forget_local()
+                self.is_read_shut = self.is_write_shut = False
             return
         connection = self.connection
         if connection is None or connection.state == abi.CLOSED or connection.state == abi.TIME_WAIT:
+            if connection is not None:
+                self.is_disconnecting = not self.is_connect_reported
+            else:
+                self.is_read_shut = self.is_read_shut or how != SHUT_WR
+                self.is_write_shut = self.is_write_shut or how != SHUT_RD
+                self.streams.context.wake(self)
             raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: shutdown of {self.text()}")
+        if connection.snd_una > connection.iss:
+            self.is_connect_reported = True
         if how != SHUT_WR:
             connection.shutdown_read()
         if how != SHUT_RD:
@@ -360,7 +397,7 @@ class StreamSocket(StreamSettings):
             return POLLIN if listener.ready else 0
         connection = self.connection
         if connection is None:
-            return POLLOUT | POLLHUP
+            return POLLOUT | POLLHUP | (POLLIN | POLLRDHUP if self.is_read_shut else 0)
         state = connection.state
         is_over = state == abi.CLOSED or state == abi.TIME_WAIT
         is_read_over = is_over or connection.is_fin_received or connection.is_read_shut
@@ -396,7 +433,8 @@ class StreamSocket(StreamSettings):
     def getpeername(self) -> SockAddr:
         """Give the remote address, or raise ENOTCONN."""
         connection = self.connection
-        if connection is None or connection.state == abi.SYN_SENT or connection.state == abi.CLOSED:
+        state = connection.state if connection is not None else abi.CLOSED
+        if connection is None or state == abi.SYN_SENT or state == abi.CLOSED or state == abi.TIME_WAIT:
             raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: getpeername of {self.text()}")
         return write_sockaddr(self.family, connection.remote, connection.remote_port, self._scope_of(connection.remote))
 
@@ -419,6 +457,17 @@ class StreamSocket(StreamSettings):
         """Whether the next byte to read is the urgent one, or follows it where that is out of line (SIOCATMARK)."""
         connection = self.connection
         return connection is not None and is_at_urgent_mark(connection)
+
+    @property
+    def inq_bytes(self) -> int:
+        """Bytes that wait to be read, up to the urgent mark where one is among them, as SIOCINQ tells on Linux."""
+        connection = self.connection
+        if connection is None:
+            return 0
+        mark = connection.urgent_seq
+        if connection.is_oob_inline or not connection.copied_seq <= mark < connection.rcv_nxt:
+            return connection.readable_bytes()
+        return mark - connection.copied_seq
 
     @property
     def outq_bytes(self) -> int:
@@ -497,11 +546,13 @@ class StreamSocket(StreamSettings):
                            "write (TCP_FASTOPEN_CONNECT)")
         if state == abi.SYN_SENT or state == abi.SYN_RECEIVED:
             raise os_error(errno.EALREADY, f"operation already in progress: {connection.name()} is connecting")
-        if connection.snd_una > connection.iss:
-            if not self.is_connect_reported:
-                self.is_connect_reported = True
-                return
+        if self.is_disconnecting:
+            raise os_error(errno.EINVAL, f"invalid argument: {connection.name()} was shut down after connect() failed")
+        if self.is_connect_reported:
             raise os_error(errno.EISCONN, f"transport endpoint is already connected: {connection.name()}")
+        if connection.snd_una > connection.iss and state != abi.CLOSED and state != abi.TIME_WAIT:
+            self.is_connect_reported = True
+            return
         number = connection.take_error()
         text = connection.error_text
         self._forget_failed(connection)
@@ -514,12 +565,17 @@ class StreamSocket(StreamSettings):
         template.syn_retries = connection.syn_retries
         connection.owner = None
         self.demux.touch(connection)
+        self.is_read_shut = self.is_write_shut = False
         self.template = template
         self.connection = None
-        binding = self.binding
-        if binding is not None and binding.is_implicit:
+        if not self.is_bound_again:
+            self._forget_local()
+        self.is_bound_again = False
+
+    def _forget_local(self) -> None:
+        """Give back what of the local end was not named by ``bind``. The port's number is still shown, as on Linux."""
+        if not self.has_bound_port:
             self._release_binding()
-            self.local_port = 0
         if not self.has_bound_address:
             self.local = ANY
 
@@ -556,6 +612,7 @@ class StreamSocket(StreamSettings):
             raise
         self.local = local
         self.scope = end.scope
+        connection.is_read_shut = self.is_read_shut
         self.connection = connection
         self.template = None
         self.is_connect_reported = False

@@ -226,16 +226,15 @@ class DatagramSocket(DatagramSettings):
         """Fix the remote end: send to it by default, hear only from it, and hear of its ICMP errors. ENETUNREACH."""
         self.udp.context.now_ns = now_ns
         end = read_sockaddr(self.family, address, "connect")
+        if self.binding is None:
+            self._bind(ANY, 0)
         self._check_family(end)
         remote = end.address if end.address else self._loopback(end.is_v4)
         path = self._path_to(remote, self.local, end.scope)
         self._check_broadcast(path, remote)
-        if self.binding is None:
-            self._bind(ANY, 0)
         self.remote, self.remote_port, self.scope = remote, end.port, end.scope
         if not self.local:
             self.local = path.source
-        self.error, self.error_text = 0, ""
 
     def disconnect(self) -> None:
         """Undo ``connect`` (Linux: ``connect`` with AF_UNSPEC)."""
@@ -257,14 +256,16 @@ class DatagramSocket(DatagramSettings):
 
         With MSG_MORE or UDP_CORK it is held back, and what is sent next becomes a part of it.
         """
+        end = read_sockaddr(self.family, address, "sendto") if address is not None else None
+        if self.binding is None:
+            self._bind(ANY, 0)
         if (flags & MSG_OOB) != 0:
             raise os_error(errno.EOPNOTSUPP, "operation not supported: UDP has no urgent data")
-        if address is None:
+        if end is None:
             if not self.remote:
                 raise os_error(errno.EDESTADDRREQ, "destination address required: the socket is not connected")
             remote, port, scope = self.remote, self.remote_port, self.scope
         else:
-            end = read_sockaddr(self.family, address, "sendto")
             if end.port == 0:
                 raise os_error(errno.EINVAL, "invalid argument: sendto: port 0 can't be sent to")
             self._check_family(end)
@@ -342,16 +343,16 @@ class DatagramSocket(DatagramSettings):
         return received
 
     def shutdown(self, how: i64, now_ns: i64) -> None:
-        """Close one or both directions of a connected socket. ENOTCONN when it is not, which still wakes readers."""
+        """Close one or both directions. ENOTCONN where there is no remote end; they are closed all the same."""
         if how != SHUT_RD and how != SHUT_WR and how != SHUT_RDWR:
             raise os_error(errno.EINVAL, f"invalid argument: shutdown: how must be 0, 1 or 2, not {how}")
-        if not self.remote:
-            raise os_error(errno.ENOTCONN, "transport endpoint is not connected: shutdown")
         if how != SHUT_WR:
             self.is_read_shutdown = True
         if how != SHUT_RD:
             self.is_write_shutdown = True
         self.udp.context.wake(self)
+        if not self.remote:
+            raise os_error(errno.ENOTCONN, "transport endpoint is not connected: shutdown")
 
     def close(self, now_ns: i64) -> None:
         """Give back the descriptor and the port; what waits in the queue is lost."""
@@ -550,8 +551,6 @@ class DatagramSocket(DatagramSettings):
             self._check_control(control)
         path = self._path_to(remote, source, scope)
         self._check_broadcast(path, remote)
-        if self.binding is None:
-            self._bind(ANY, 0)
         source = source if source else path.source
         size: i64 = len(data) + (28 if is_v4 else 48)
         # Linux's IP_PMTUDISC_WANT: DF where it fits the path, so that routers report; fragments where it doesn't.

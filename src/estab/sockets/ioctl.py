@@ -32,7 +32,7 @@ def ask(socket: StreamSocket | DatagramSocket, request: int) -> int:
             if socket.state in (SYN_SENT, SYN_RECEIVED):
                 return 0
             if request == SIOCINQ:
-                return socket.readable_bytes
+                return socket.inq_bytes
             return socket.outq_bytes if request == SIOCOUTQ else socket.outq_unsent_bytes
     raise os_error(errno.ENOTTY, f"inappropriate ioctl for device: {request:#x} on a socket of estab")
 

@@ -32,6 +32,7 @@ _TIMEVAL: Final = struct.Struct("ll")
 _BOTH: Final = (SOCK_STREAM, SOCK_DGRAM)
 _STREAM: Final = (SOCK_STREAM,)
 _DGRAM: Final = (SOCK_DGRAM,)
+_PROTOCOLS: Final = {SOCK_STREAM: s.IPPROTO_TCP, SOCK_DGRAM: s.IPPROTO_UDP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,9 @@ class _Option:
 
 
 def get_option(socket: Socket, level: int, name: int, now_ns: int) -> int | bytes:
-    """Read an option. ENOPROTOOPT where the socket has none of that level and name."""
+    """Read an option. ENOPROTOOPT where the socket has none of that name, EOPNOTSUPP where none of that level."""
+    if socket.family != AF_INET6 and level not in (s.SOL_SOCKET, s.IPPROTO_IP, _PROTOCOLS[socket.kind]):
+        raise os_error(errno.EOPNOTSUPP, f"operation not supported: this socket has no options of level {level}")
     return _find(socket, level, name).get(socket, now_ns)
 
 
@@ -205,10 +208,10 @@ _TOS: Final = _Option(_BOTH, lambda socket, now_ns: int(socket.tos), _set_tos)
 _SOCKET: Final = {
     "SO_REUSEADDR": _flag("reuse_address"),
     "SO_REUSEPORT": _flag("reuse_port"),
-    "SO_KEEPALIVE": _Option(_STREAM, lambda socket, now_ns: int(socket.keepalive),
+    "SO_KEEPALIVE": _Option(_BOTH, lambda socket, now_ns: int(socket.keepalive),
                             lambda socket, value, now_ns: socket.set_keepalive(value != 0, now_ns)),
-    "SO_BROADCAST": _flag("broadcast", _DGRAM),
-    "SO_OOBINLINE": _flag("oob_inline", _STREAM),
+    "SO_BROADCAST": _flag("broadcast"),
+    "SO_OOBINLINE": _flag("oob_inline"),
     "SO_RCVBUF": _buffer("receive_buffer_bytes"),
     "SO_SNDBUF": _buffer("send_buffer_bytes"),
     "SO_RCVLOWAT": _number("receive_lowat_bytes", _STREAM),

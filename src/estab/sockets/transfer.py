@@ -52,7 +52,8 @@ class Transfer(Blocking):
     @told
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """Receive up to ``bufsize`` bytes; ``b""`` at the end of the stream."""
-        return self._recv(bufsize, flags, "recv")[0]
+        # Python asks the system nothing where no bytes are wanted; recvfrom and recvmsg do ask.
+        return b"" if bufsize == 0 else self._recv(bufsize, flags, "recv")[0]
 
     @told
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
@@ -79,7 +80,7 @@ class Transfer(Blocking):
         _check_ancillary_size(ancbufsize)
         data, address, result_flags, items = self._recv(bufsize, flags, "recvmsg")
         found, cut = fit(items, ancbufsize)
-        return data, found, result_flags | cut, address
+        return data[:bufsize], found, result_flags | cut, address
 
     @told
     def recvmsg_into(
@@ -148,6 +149,8 @@ class Transfer(Blocking):
             if size > len(view):
                 raise ValueError(f"buffer too small for requested bytes in {name}" if name == "recv_into" else
                                  "nbytes is greater than the length of the buffer")
+            if len(view) == 0 and name == "recv_into":
+                return 0, None
             data, address, _, _ = self._recv(size or len(view), flags, name)
             if not flags & MSG_TRUNC:
                 view[: len(data)] = data

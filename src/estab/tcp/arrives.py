@@ -349,11 +349,12 @@ def _after_acknowledgment(tcb: Tcb, now_ns: i64) -> bool:
 
 
 def _take_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
-    """RFC 9293 section 3.10.7.4, seventh. Text for a socket that is closed resets the connection (SHLD-3)."""
+    """RFC 9293 section 3.10.7.4, seventh. Text for a socket that is closed, or shut both ways, is a reset (SHLD-3)."""
     state = tcb.state
     if state == abi.ESTABLISHED or state == abi.FIN_WAIT_1 or state == abi.FIN_WAIT_2:
         end = seq + (segment.end - segment.start)
-        if tcb.is_orphan and end > tcb.rcv_nxt:
+        is_unwanted = tcb.is_orphan or (tcb.is_read_shut and state != abi.ESTABLISHED)
+        if is_unwanted and end > tcb.rcv_nxt:
             tcb.context.counters.TcpExtTCPAbortOnData += 1
             tcb.context.drop(DropReason.TCP_ABORT_ON_DATA, tcb.name(), f"{end - tcb.rcv_nxt} bytes")
             # Linux's form: the reset takes the number that the peer acknowledged, which is the one that it expects.

@@ -100,7 +100,7 @@ class Connection(Tcb):
         if len(data) > room:
             self.is_room_wanted = True
             data = data[: max(room, 0)]
-        if room <= 0:
+        if room <= 0 or not data:
             return 0
         sample = self.rate
         if sample is not None and self.unsent_bytes() < self.snd_mss() and self.pipe_bytes < self.cwnd_bytes:

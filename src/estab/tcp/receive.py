@@ -289,6 +289,13 @@ def note_urgent(tcb: Tcb, seq: i64, segment: Segment) -> None:
     if place < tcb.copied_seq or place < tcb.urgent_seq or place >= max(tcb.rcv_adv, tcb.rcv_nxt) + 0xFFFF:
         return
     if place > tcb.urgent_seq:
+        received = tcb.received
+        if tcb.urgent_seq == tcb.copied_seq and received is not None and not tcb.is_oob_inline:
+            # As Linux does: reading stands at the old mark, whose byte is lost; it is not part of the stream.
+            received.drop(1)
+            tcb.copied_seq += 1
+            if received.size == 0:
+                tcb.received = None
         tcb.urgent_seq = place
         tcb.is_urgent_new = True
         tcb.is_urgent_read = False
