@@ -11,7 +11,9 @@ from estab import abi
 from estab.counters import Counters
 from estab.errors import WireError
 from estab.events import SegmentSent, StateChanged
+from estab.sockets.tcp_info import pack_tcp_info, unpack_tcp_info
 from estab.tcp.config import Config
+from estab.tcp.context import Owner
 from estab.tcp.fastopen import (
     CLIENT_NO_COOKIE,
     SERVER,
@@ -28,7 +30,7 @@ from estab.tcp.listener import Listener
 from estab.tcp.siphash import siphash
 from estab.wire.address import parse_address
 from estab.wire.tcp import ACK, RST, SYN
-from tests.tcp.pair import MS, SECOND
+from tests.tcp.pair import MS, SECOND, Pair
 from tests.tcp.peer import Peer, Seen
 
 KEY = bytes(range(16))
@@ -535,6 +537,80 @@ def test_a_refused_connection_says_so_and_holds_nothing() -> None:
     peer.send(RST | ACK, seq=0, ack=8)
     assert (peer.connection.state, peer.connection.error) == (abi.CLOSED, errno.ECONNREFUSED)
     assert peer.endpoint() is None
+
+
+@pytest.mark.parametrize(("cookie", "waits_ns", "acked", "reason", "number"), [
+    (b"", 0, 0, "cookie unavailable", 1), (COOKIE, 0, 0, "data not acknowledged", 2),
+    (COOKIE, 1100 * MS, 0, "SYN retransmitted", 3), (COOKIE, 0, 7, "", 0),
+])
+def test_tcp_info_says_why_text_did_not_ride(
+    cookie: bytes, waits_ns: int, acked: int, reason: str, number: int,
+) -> None:
+    peer = Peer()
+    if cookie:
+        peer, _ = client(b"request", peer=peer)
+    else:
+        peer.connect(fast_open=FastOpen())
+    peer.wait(waits_ns)
+    peer.irs = peer.connection.iss
+    peer.send(SYN | ACK, seq=0, ack=1 + acked, mss=1460)
+    info = peer.connection.info(peer.now_ns)
+    assert info.fast_open_fail == reason
+    assert unpack_tcp_info(pack_tcp_info(info, peer.connection.state))["flags"] >> 1 & 3 == number
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_the_network_does_the_text_arrives_once_and_in_order(seed: int) -> None:
+    chance = random.Random(seed)
+    pair = Pair()
+    for side in (pair.a, pair.b):
+        side.config.tcp_fastopen = 1 | SERVER | CLIENT_NO_COOKIE | SERVER_NO_COOKIE
+        side.config.tcp_synack_retries = 15
+    listener = pair.listen()
+    listener.fast_open.queue.limit = 100
+    pair.filter = lambda passed: chance.random() > 0.25
+    for number in range(10):
+        text = chance.randbytes(chance.choice([1, 100, 1400, 5000]))
+        answer = chance.randbytes(chance.choice([1, 100, 1400, 5000]))
+        here = pair.a.demux.new_connection(pair.a.address, 41000 + number, pair.b.address, 80, Owner())
+        here.fast_open = FastOpen()
+        here.fast_open.is_deferred = True
+        pair.a.demux.connect(here, pair.now_ns)
+        sent = put_text(here, here.fast_open, text)
+        pair.a.demux.touch(here)
+        there = None
+        received = returned = b""
+        for _ in range(4000):
+            pair.flush()
+            pair.run_for(100 * MS)
+            if sent < len(text) and here.state == abi.ESTABLISHED:
+                sent += here.write(text[sent:], pair.now_ns)
+                pair.a.demux.touch(here)
+            if there is None:
+                there = listener.accept()
+                if there is None:
+                    continue
+                there.owner = Owner()
+            received += there.read(1 << 20, False, pair.now_ns)
+            if len(received) == len(text) and answer and there.outq_bytes() == 0 and not there.fin_wanted:
+                assert there.write(answer, pair.now_ns) == len(answer)
+                there.shutdown_write(pair.now_ns)
+                pair.b.demux.touch(there)
+            returned += here.read(1 << 20, False, pair.now_ns)
+            if here.is_eof():
+                break
+        assert received == text
+        assert returned == answer
+        for side, end in ((pair.a, here), (pair.b, there)):
+            assert end is not None
+            end.close(pair.now_ns)
+            side.demux.forget_owner(end, pair.now_ns)
+            side.demux.touch(end)
+        pair.flush()
+        pair.run_for(SECOND)
+    assert pair.a.counters.TcpExtTCPFastOpenActive > 0
+    pair.run_for(600 * SECOND)
+    assert listener.fast_open.queue.pending == 0
 
 
 def test_states_take_only_edges_of_the_diagram() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from estab.tcp.fastopen import FAIL_NAMES
 from estab.tcp.info import AccEcnInfo, Info
 from estab.units import MS, US
 
@@ -62,7 +63,8 @@ def _values(info: Info, state: int) -> dict[str, int]:
         "state": state, "ca_state": _CA_STATES.index(info.ca_state), "retransmits": info.retransmits,
         "probes": info.probes, "backoff": info.backoff,
         "options": sum(bit for name, bit in _OPTION_BITS.items() if name in info.options),
-        "wscales": info.snd_wscale & 15 | (info.rcv_wscale & 15) << 4, "flags": int(info.is_delivery_rate_app_limited),
+        "wscales": info.snd_wscale & 15 | (info.rcv_wscale & 15) << 4,
+        "flags": int(info.is_delivery_rate_app_limited) | FAIL_NAMES.index(info.fast_open_fail) << 1,
         "rto": info.rto_ns // US, "ato": info.ato_ns // US, "snd_mss": info.snd_mss_bytes,
         "rcv_mss": info.rcv_mss_bytes, "unacked": info.unacked_segments, "sacked": info.sacked_segments,
         "lost": info.lost_segments, "retrans": info.retrans_segments, "last_data_sent": info.last_data_sent_ns // MS,

@@ -50,12 +50,16 @@ class Info:
     """How often the timeout was doubled."""
     options: tuple[str, ...]
     """What the handshake agreed on: ``timestamps``, ``sack``, ``wscale``, ``ecn``; ``ecn-seen`` once the peer sent an
-    ECN-capable packet.
+    ECN-capable packet; ``syn-data``: TCP Fast Open carried all text of the SYN; ``fast-open-child``: at the server.
     """
     snd_wscale: int
     rcv_wscale: int
     is_delivery_rate_app_limited: bool
     """``delivery_rate`` is of a time when the program had too little to send."""
+    fast_open_fail: str
+    """Why text did not go on the SYN, or not for good: ``cookie unavailable``, ``data not acknowledged``,
+    ``SYN retransmitted``; else empty.
+    """
     rto_ns: int
     """The retransmission timeout, with its back-off."""
     ato_ns: int

@@ -8,6 +8,7 @@ from estab.tcp import chrono, segments
 from estab.tcp.congestion.control import SSTHRESH_INFINITE
 from estab.tcp.congestion.registry import name_of
 from estab.tcp.ecn_state import ACCURATE, OPTION_ZEROED
+from estab.tcp.fastopen import FAIL_NAMES
 from estab.tcp.info import AccEcnInfo, Info
 from estab.tcp.rtt import timeout_ns
 from estab.tcp.scoreboard import segments_in
@@ -65,6 +66,7 @@ def report(tcb: Tcb, inq_bytes: i64, due_ns: i64, now_ns: i64) -> Info:
         retransmits=tcb.retries, probes=tcb.probes_out, backoff=tcb.backoff, options=_options(tcb),
         snd_wscale=tcb.snd_wscale, rcv_wscale=tcb.rcv_wscale,
         is_delivery_rate_app_limited=rate is None or rate.is_reported_limited,
+        fast_open_fail=FAIL_NAMES[0 if tcb.fast_open is None else tcb.fast_open.fail],
         rto_ns=timeout_ns(tcb), ato_ns=tcb.context.config.tcp_delack_ns if tcb.data_segs_in > 0 else 0,
         snd_mss_bytes=tcb.snd_mss(), rcv_mss_bytes=tcb.rcv_mss, advmss_bytes=segments.receive_mss(tcb) - header,
         pmtu_bytes=tcb.context.paths.mtu_of(tcb.remote), unacked_segments=flight.unacked, sacked_segments=sacked,
