@@ -138,6 +138,8 @@ class Counters:
         self.TcpExtTCPDSACKOldSent: i64 = 0
         self.TcpExtTCPDSACKOfoSent: i64 = 0
         self.TcpExtTCPDSACKRecvSegs: i64 = 0
+        self.TcpExtTCPMTUPFail: i64 = 0
+        self.TcpExtTCPMTUPSuccess: i64 = 0
         self.TcpExtTCPDelivered: i64 = 0
         self.TcpExtTCPAbortOnData: i64 = 0
         self.TcpExtTCPAbortOnClose: i64 = 0
@@ -265,4 +267,5 @@ COUNTER_NAMES: tuple[str, ...] = (
     "IpExtInOctets", "IpExtOutOctets", "IpExtInCsumErrors", "IpExtInNoECTPkts", "IpExtInECT1Pkts", "IpExtInECT0Pkts",
     "IpExtInCEPkts", "IpExtReasmOverlaps", "EstabListenEvicted", "EstabReplyQueueDrops", "EstabNeighborQueueDrops",
     "EstabNeighborTableFull", "EstabPathMtuTableFull", "EstabTimeWaitReused", "EstabFastOpenCacheFull",
+    "TcpExtTCPDSACKOfoSent", "TcpExtTCPDSACKRecvSegs", "TcpExtTCPMTUPFail", "TcpExtTCPMTUPSuccess",
 )

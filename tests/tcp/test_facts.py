@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from estab.counters import COUNTER_NAMES, Counters
 from estab.errors import DropReason
 from estab.events import (
     BufferChanged,
@@ -265,3 +266,9 @@ def test_outq_counts_text_only_and_neither_syn_nor_fin() -> None:
     assert peer.connection.outq_bytes() == 10
     peer.send(ACK | FIN, ack=11)
     assert peer.connection.outq_bytes() == 0
+
+
+def test_every_counter_is_listed_by_name() -> None:
+    counters = Counters()
+    numbers = {name for name in dir(counters) if name[0].isupper() and isinstance(getattr(counters, name), int)}
+    assert numbers == set(COUNTER_NAMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Final
 
@@ -78,8 +79,8 @@ def grep(text: str, words: list[str]) -> str:
 
 
 def change_route(host: Host, interface: Interface, prefix: str, numbers: dict[str, int]) -> None:
-    """Give a destination a route of its own with other limits."""
-    for name in ("advmss", "initcwnd"):
-        if name in numbers:
-            raise Unsupported(f"ip route: {name} is not kept per route here")
-    host.add_route(prefix, interface, mtu=numbers.get("mtu", 0))
+    """Give a destination a route of its own with other limits, in place of the one it has."""
+    with contextlib.suppress(OSError):
+        host.remove_route(prefix, interface)
+    host.add_route(prefix, interface, mtu=numbers.get("mtu", 0), advmss=numbers.get("advmss", 0),
+                   initcwnd=numbers.get("initcwnd", 0))

@@ -15,7 +15,7 @@ from mypy_extensions import i64, mypyc_attr
 from estab import abi
 from estab.errors import DropReason, os_error
 from estab.events import SegmentReceived, SegmentSent, TcbCreated, TcbReleased, TimeWaitEnded
-from estab.tcp import timewait, transitions
+from estab.tcp import mtu_search, timewait, transitions
 from estab.tcp.congestion.control import CongestionControl
 from estab.tcp.connection import Connection
 from estab.tcp.context import Context, Owner, Reply, flow_text
@@ -277,7 +277,7 @@ class Demux:
                 context.counters.TcpOutSegs += 1
                 text_bytes = segment.end - segment.start
                 cut_bytes: i64 = 0
-                if text_bytes > connection.snd_mss():
+                if text_bytes > connection.snd_mss() and not mtu_search.is_probe(connection, segment):
                     cut_bytes = connection.mss_base - options_length(segment)
                     if text_bytes <= cut_bytes:
                         cut_bytes = 0

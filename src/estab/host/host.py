@@ -185,11 +185,13 @@ class Host:
                 self.routes.remove(found.network, found.prefix_bits, interface)
         self.routes.generation += 1
 
-    def add_route(self, prefix: str, interface: Interface, gateway: str | None = None, mtu: int = 0) -> None:
+    def add_route(self, prefix: str, interface: Interface, gateway: str | None = None, mtu: int = 0, advmss: int = 0,
+                  initcwnd: int = 0) -> None:
         """Add a route; ``"0.0.0.0/0"`` and ``"::/0"`` are the default ones.
 
-        ``mtu`` limits it below the interface's (0: not). ``ValueError``; ENETUNREACH for a gateway on no network of
-        ours.
+        ``mtu`` limits it below the interface's (0: not), ``advmss`` what TCP tells its peers there of the segments
+        that they may send, and ``initcwnd`` is the first congestion window in segments. ``ValueError``; ENETUNREACH for
+        a gateway on no network of ours.
         """
         address, bits = parse_prefix(prefix)
         hop = parse_address(gateway) if gateway is not None else b""
@@ -200,9 +202,11 @@ class Host:
         if hop and interface.is_ethernet and not interface.on_link_source(hop) and not is_link_local(hop):
             raise os_error(errno.ENETUNREACH,
                            f"network is unreachable: gateway {gateway} is on no network of {interface.name}")
+        if not 0 <= advmss <= 65535 or not 0 <= initcwnd <= 65535:
+            raise ValueError(f"advmss, initcwnd: {advmss}, {initcwnd} are not from 0 to 65535")
         if mtu and not MTU_MIN <= mtu <= LOOP_MTU:
             raise ValueError(f"mtu: {mtu} is not 0 or from {MTU_MIN} to {LOOP_MTU}")
-        self.routes.add(Route(network_of(address, bits), bits, interface, hop, mtu))
+        self.routes.add(Route(network_of(address, bits), bits, interface, hop, mtu, advmss, initcwnd))
 
     def remove_route(self, prefix: str, interface: Interface | None = None) -> None:
         """Remove a route, or raise ESRCH."""

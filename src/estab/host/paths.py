@@ -46,6 +46,9 @@ class Path:
         """Bytes of the largest packet that goes through whole, as far as we know."""
         self.link_mtu: i64 = mtu
         """The same without what ICMP taught: the limit for forwarded packets, whose senders learn for themselves."""
+        self.advmss: i64 = 0
+        self.initcwnd: i64 = 0
+        """What the route says of TCP's connections, 0 for nothing."""
         self.mtu_expires_ns: i64 = NEVER
         self.may_fragment: bool = False
         """The path carries less than we care to send: leave out DF, and let routers cut."""
@@ -175,6 +178,16 @@ class HostPaths(Paths):
         path = self.find(destination) if destination else None
         return path.mtu if path is not None else 1500
 
+    def initial_cwnd(self, destination: bytes) -> i64:
+        """Give the segments of the first congestion window on the way there, 0 where no route says so."""
+        path = self.find(destination)
+        return path.initcwnd if path is not None else 0
+
+    def advertised_mss(self, destination: bytes) -> i64:
+        """Give the most that a route lets us tell a peer as our MSS, 0 where none says so."""
+        path = self.find(destination)
+        return path.advmss if path is not None else 0
+
     def segment_bytes_max(self, destination: bytes) -> i64:
         """Give the largest super-segment that the link takes whole, 0 where it has no such offload."""
         path = self.find(destination)
@@ -213,6 +226,8 @@ class HostPaths(Paths):
             mtu = _PACKET_BYTES_MAX
         path = Path(destination, interface, route.gateway or destination, b"", mtu)
         path.generation = self.routes.generation
+        path.advmss = route.advmss
+        path.initcwnd = route.initcwnd
         path.source = self._choose_source(path.next_hop, destination, interface)
         path.is_broadcast = len(destination) == 4 and interface.is_broadcast_here(destination)
         learnt = self._learnt.get(destination)

@@ -24,21 +24,28 @@ ROUTES_MAX: Final = 65_536
 class Route:
     """One route: ``network``/``prefix_bits`` through ``interface``, by ``gateway`` or on the link where it is ``b""``.
 
-    ``mtu`` is a limit of this route's own, 0 for the interface's.
+    ``mtu`` is a limit of this route's own, 0 for the interface's; ``advmss`` and ``initcwnd`` are for TCP, 0 for none.
     """
 
-    def __init__(self, network: bytes, prefix_bits: i64, interface: Interface, gateway: bytes, mtu: i64) -> None:
+    def __init__(
+        self, network: bytes, prefix_bits: i64, interface: Interface, gateway: bytes, mtu: i64, advmss: i64 = 0,
+        initcwnd: i64 = 0,
+    ) -> None:
         self.network: bytes = network
         self.prefix_bits: i64 = prefix_bits
         self.interface: Interface = interface
         self.gateway: bytes = gateway
         self.mtu: i64 = mtu
+        self.advmss: i64 = advmss
+        self.initcwnd: i64 = initcwnd
 
     def text(self) -> str:
         """Write the route as ``ip route`` does: ``10.0.0.0/24 via 10.0.0.1 dev eth0``."""
         via = f" via {format_address(self.gateway)}" if self.gateway else ""
         mtu = f" mtu {self.mtu}" if self.mtu else ""
-        return f"{format_address(self.network)}/{self.prefix_bits}{via} dev {self.interface.name}{mtu}"
+        tcp = f" advmss {self.advmss}" if self.advmss else ""
+        tcp += f" initcwnd {self.initcwnd}" if self.initcwnd else ""
+        return f"{format_address(self.network)}/{self.prefix_bits}{via} dev {self.interface.name}{mtu}{tcp}"
 
 
 class _Family:

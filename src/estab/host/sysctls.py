@@ -121,6 +121,12 @@ TABLE: Final[tuple[Sysctl, ...]] = (
          setting="tcp_invalid_ratelimit_ns"),
     # Path MTU.
     _tcp("tcp_min_snd_mss", "bytes", "Least segment that a peer or a path can make us send", 48, 65535),
+    _tcp("tcp_mtu_probing", "choice",
+         "Search for the path's MTU by probes (RFC 4821): 0 never, 1 when a black hole shows, 2 always", 0, 2),
+    _tcp("tcp_base_mss", "bytes", "Segment that a search takes to get through, at first", 48),
+    _tcp("tcp_mtu_probe_floor", "bytes", "Least segment that a search goes down to", 48),
+    _tcp("tcp_probe_threshold", "bytes", "A search ends where it knows the MTU as closely as this"),
+    _tcp("tcp_probe_interval", "s", "After so long a search begins again", setting="tcp_probe_interval_ns"),
     _tcp("ip_no_pmtu_disc", "flag", "Don't set DF: routers may cut packets, and path MTU discovery is off"),
     # IP.
     _tcp("ip_default_ttl", "hops", "TTL and hop limit of packets", 1, 255),

@@ -89,6 +89,11 @@ class Config:
         self.tcp_insecure_syn: bool = False
         # Path MTU.
         self.tcp_min_snd_mss: i64 = 48
+        self.tcp_mtu_probing: i64 = 0
+        self.tcp_base_mss: i64 = 1024
+        self.tcp_mtu_probe_floor: i64 = 48
+        self.tcp_probe_threshold: i64 = 8
+        self.tcp_probe_interval_ns: i64 = 600 * SECOND
         self.ip_no_pmtu_disc: bool = False
         # Ports (RFC 6056).
         self.ip_local_port_range: tuple[int, int] = (32768, 60999)

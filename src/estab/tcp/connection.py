@@ -23,6 +23,7 @@ from estab.tcp import (
     fastopen_client,
     fastopen_server,
     icmp_errors,
+    mtu_search,
     output,
     rack,
     receive,
@@ -332,6 +333,8 @@ class Connection(Tcb):
             self.context.paths.suspect(self.remote)
             self.soft_error = errno.ETIMEDOUT
             transitions.tell_soft_error(self, errno.ETIMEDOUT, f"{self.retries} retransmissions unanswered")
+        if self.retries > config.tcp_retries1 and self.state != abi.SYN_SENT:
+            mtu_search.on_timeout(self, now_ns)
         self._back_off()
         self._tell_timer("retransmit", f"{self.retries} without an answer")
         recovery.on_timeout(self, now_ns)

@@ -35,6 +35,14 @@ class Paths:
         """Give the path's MTU in bytes, as far as it is known."""
         return 1500
 
+    def initial_cwnd(self, destination: bytes) -> i64:
+        """Give the segments of the first congestion window on the way there, 0 where no route says so."""
+        return 0
+
+    def advertised_mss(self, destination: bytes) -> i64:
+        """Give the most that a route lets us tell a peer as our MSS, 0 where none says so."""
+        return 0
+
     def segment_bytes_max(self, destination: bytes) -> i64:
         """Give the largest super-segment that the link takes whole, 0 where it has no such offload."""
         return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from estab import abi
-from estab.tcp.opening import update_mss
+from estab.tcp.mtu_search import update_mss
 from estab.tcp.recovery import lose_all
 from estab.tcp.scoreboard import lose, losses_of
 from estab.tcp.tcb import Tcb

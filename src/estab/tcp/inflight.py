@@ -12,7 +12,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from estab.units import NEVER
 
-__all__ = ["Losses", "Run", "SentSegment"]
+__all__ = ["Losses", "MtuSearch", "Run", "SentSegment"]
 
 _NO_SEQ: Final = -1
 
@@ -120,3 +120,18 @@ class Losses:
         self.dsack_right: i64 = _NO_SEQ
         self.sacked_rtt_ns: i64 = -1
         """The round trip of a segment that it SACKed and that was sent once, -1 for none."""
+
+
+@mypyc_attr(acyclic=True)
+class MtuSearch:
+    """A search for the path's MTU by probes: packets of ``low`` bytes get through, those above ``high`` don't."""
+
+    def __init__(self, low: i64, high: i64, now_ns: i64) -> None:
+        self.low = low
+        self.high = high
+        self.since_ns = now_ns
+        """When the search began."""
+        self.probe_mtu: i64 = 0
+        """Size of the packet that is under way as a probe, 0 for none; its text is ``probe_start`` to ``probe_end``."""
+        self.probe_start: i64 = 0
+        self.probe_end: i64 = 0

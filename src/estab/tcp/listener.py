@@ -29,6 +29,7 @@ from estab.tcp.ecn_state import ACCURATE, CLASSIC, OFF
 from estab.tcp.fastopen import FastOpenOptions
 from estab.tcp.info import AcceptRow, HalfOpenRow, Queues
 from estab.tcp.scoreboard import remember_sent
+from estab.tcp.segments import mss_to_offer
 from estab.tcp.state import state_text
 from estab.tcp.tcb import SentSegment
 from estab.tcp.timers import Endpoint
@@ -244,11 +245,7 @@ class Listener:
         answer = Segment(self.port, remote_port, wrap(iss), wrap(syn.seq + 1), SYN | ACK, 0)
         template = self.template
         answer.tos = template.tos
-        headers: i64 = 60 if len(remote) == 16 else 40
-        mss = self.context.paths.mtu_of(remote) - headers
-        if template.user_mss > 0:
-            mss = min(mss, template.user_mss)
-        answer.mss = max(min(mss, 0xFFFF), 64)
+        answer.mss = mss_to_offer(self.context.paths, remote, template.user_mss)
         answer.wnd = first_window(self.template)
         if config.tcp_sack and syn.sack_permitted:
             answer.sack_permitted = True

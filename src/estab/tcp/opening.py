@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
+from estab.tcp import mtu_search
 from estab.tcp.tcb import Tcb
 from estab.units import SECOND
 from estab.wire.tcp import Segment
 
-__all__ = ["agree_options", "begin_transfer", "count_established", "establish", "update_mss"]
+__all__ = ["agree_options", "begin_transfer", "count_established", "establish"]
 
 
 def agree_options(tcb: Tcb, segment: Segment, wants_timestamps: bool) -> None:
@@ -29,18 +30,7 @@ def agree_options(tcb: Tcb, segment: Segment, wants_timestamps: bool) -> None:
     else:
         tcb.snd_wscale = 0
         tcb.rcv_wscale = 0
-    update_mss(tcb)
-
-
-def update_mss(tcb: Tcb) -> None:
-    """Set the largest segment from the peer's MSS and the path's MTU (RFC 9293 MUST-16)."""
-    headers: i64 = 60 if len(tcb.remote) == 16 else 40
-    paths = tcb.context.paths
-    mss = min(tcb.peer_mss, paths.mtu_of(tcb.remote) - headers)
-    if tcb.user_mss > 0:
-        mss = min(mss, tcb.user_mss)
-    tcb.mss_base = max(mss, tcb.context.config.tcp_min_snd_mss)
-    tcb.gso_bytes = paths.segment_bytes_max(tcb.remote)
+    mtu_search.update_mss(tcb)
 
 
 def establish(tcb: Tcb, now_ns: i64) -> None:
@@ -52,8 +42,13 @@ def establish(tcb: Tcb, now_ns: i64) -> None:
 def begin_transfer(tcb: Tcb, now_ns: i64) -> None:
     """Set the first congestion window (RFC 6928; one segment where the SYN was lost), timeout and buffers."""
     config = tcb.context.config
+    if config.tcp_mtu_probing >= 2:
+        mtu_search.begin(tcb, now_ns)
+        if not tcb.is_passive:
+            mtu_search.update_mss(tcb)  # who accepts starts from the path's MTU, as on Linux
     mss = tcb.snd_mss()
-    window = config.tcp_initial_cwnd * mss
+    initial = tcb.context.paths.initial_cwnd(tcb.remote)
+    window = (initial if initial > 0 else config.tcp_initial_cwnd) * mss
     if tcb.segments_retransmitted > 1 or (tcb.ecn is not None and tcb.ecn.is_handshake_marked):
         window = mss
     tcb.cwnd_bytes = window

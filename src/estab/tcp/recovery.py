@@ -12,7 +12,7 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from estab.events import CongestionChanged
-from estab.tcp import ecn, prr, rack, undo
+from estab.tcp import ecn, mtu_search, prr, rack, undo
 from estab.tcp.congestion.control import SSTHRESH_INFINITE
 from estab.tcp.congestion.sample import RateSample
 from estab.tcp.inflight import Losses, SentSegment
@@ -65,6 +65,8 @@ def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
         flight -= losses.sacked_bytes
     rtt_ns = drop_acknowledged(tcb, ack, segment, now_ns)
     tcb.snd_una = ack
+    if tcb.mtu_search is not None:
+        mtu_search.on_acknowledged(tcb, tcb.mtu_search)
     if segment.sack is not None and tcb.has_sack:
         read_sack(tcb, ack, segment, now_ns)
         losses = tcb.losses
@@ -316,6 +318,8 @@ def _reduce_for_mark(tcb: Tcb, losses: Losses, flight_bytes: i64, now_ns: i64) -
 
 def _enter_recovery(tcb: Tcb, losses: Losses, flight_bytes: i64, has_mark: bool, now_ns: i64) -> None:
     counters = tcb.context.counters
+    if tcb.mtu_search is not None and tcb.ca_state < CA_CWR and mtu_search.take_failure(tcb, tcb.mtu_search):
+        return  # what was lost was a probe of the path's MTU, which says nothing of congestion
     undo.start(tcb, losses)
     if has_mark or tcb.ca_state == CA_CWR:
         undo.keep_reduction(losses)
@@ -372,7 +376,7 @@ def on_reorder_timer(tcb: Tcb, now_ns: i64) -> None:
     rack.arm_rto(tcb, now_ns)
     if tcb.lost_count > 0 and tcb.ca_state != CA_RECOVERY and tcb.ca_state != CA_LOSS:
         _enter_recovery(tcb, losses, flight, False, now_ns)
-        if tcb.sample is None:
+        if tcb.sample is None and tcb.ca_state == CA_RECOVERY:
             prr.on_acknowledgment(tcb, losses, 1, False)
     _look_again_at(tcb, again_ns)
 

@@ -60,6 +60,8 @@ def remember_sent(tcb: Tcb, segment: SentSegment) -> None:
 
 def remember_resent(tcb: Tcb, losses: Losses, segment: SentSegment, now_ns: i64) -> None:
     """Take note that a segment was sent again."""
+    if tcb.mtu_search is not None:
+        tcb.mtu_search.probe_mtu = 0  # whatever comes of the probe tells nothing now
     segment.transmissions += 1
     segment.sent_ns = now_ns
     segment.order = tcb.transmission_count

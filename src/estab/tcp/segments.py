@@ -8,13 +8,14 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.tcp import accecn, ecn, receive
+from estab.tcp.context import Paths
 from estab.tcp.ecn_state import ACCURATE
 from estab.tcp.tcb import NO_SEQ, SentSegment, Tcb
 from estab.units import MS
 from estab.wire.seq import wrap
 from estab.wire.tcp import ACK, SYN, URG, Segment
 
-__all__ = ["WINDOW_MAX", "bare_segment", "receive_mss", "syn_options", "text_limit", "text_segment"]
+__all__ = ["WINDOW_MAX", "bare_segment", "mss_to_offer", "receive_mss", "syn_options", "text_limit", "text_segment"]
 
 WINDOW_MAX: Final = 0xFFFF
 
@@ -98,11 +99,20 @@ def syn_options(tcb: Tcb, segment: Segment) -> None:
 
 
 def receive_mss(tcb: Tcb) -> i64:
-    """Give the MSS to advertise: the link's MTU less the fixed headers (RFC 9293 MUST-67)."""
-    headers: i64 = 60 if len(tcb.remote) == 16 else 40
-    mss = tcb.context.paths.mtu_of(tcb.remote) - headers
-    if tcb.user_mss > 0:
-        mss = min(mss, tcb.user_mss)
+    """Give the MSS to advertise (RFC 9293 MUST-67)."""
+    return mss_to_offer(tcb.context.paths, tcb.remote, tcb.user_mss)
+
+
+def mss_to_offer(paths: Paths, remote: bytes, user_mss: i64) -> i64:
+    """Give the MSS to advertise to ``remote``: the link's MTU less the fixed headers (RFC 9293 MUST-67), or what the
+    route says (``advmss``), and no more than the program wants (TCP_MAXSEG, 0 for no wish).
+    """
+    headers: i64 = 60 if len(remote) == 16 else 40
+    mss = paths.advertised_mss(remote)
+    if mss == 0:
+        mss = paths.mtu_of(remote) - headers
+    if user_mss > 0:
+        mss = min(mss, user_mss)
     return max(min(mss, 0xFFFF), 64)
 
 

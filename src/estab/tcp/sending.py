@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
-from estab.tcp import accecn, chrono, rack
+from estab.tcp import accecn, chrono, mtu_search, rack
 from estab.tcp.rtt import timeout_ns
 from estab.tcp.scoreboard import remember_sent
 from estab.tcp.segments import text_limit, text_segment
@@ -43,6 +43,14 @@ def new_text(tcb: Tcb, now_ns: i64) -> Segment | None:
     waiting = unsent.size
     mss = text_limit(tcb, now_ns)
     in_window = tcb.snd_una + tcb.snd_wnd - tcb.snd_nxt
+    search = tcb.mtu_search
+    if search is not None:
+        size = mtu_search.probe_bytes(tcb, search, waiting, now_ns)
+        if size == mtu_search.WAIT:
+            return None
+        if size > 0:
+            mtu_search.note_sent(tcb, search, size)
+            return send_text(tcb, size, waiting, size, now_ns)
     pipe = tcb.pipe_bytes - tcb.reno_sacked_bytes
     in_cwnd = _congestion_room(tcb, pipe, mss)
     count = min(waiting, in_window)

@@ -24,7 +24,7 @@ from estab.tcp.congestion.sample import RateSample
 from estab.tcp.context import Context, Owner, flow_text
 from estab.tcp.ecn_state import Ecn
 from estab.tcp.fastopen import FastOpen
-from estab.tcp.inflight import Losses, SentSegment
+from estab.tcp.inflight import Losses, MtuSearch, SentSegment
 from estab.tcp.reassembly import Reassembly
 from estab.tcp.state import state_text
 from estab.units import NEVER
@@ -100,6 +100,8 @@ class Tcb(Flow):
         """Explicit congestion notification: what was asked for or agreed on, ``None`` without."""
         self.ecn_option_bytes: i64 = 0
         """What every segment keeps free for AccECN's option."""
+        self.mtu_search: MtuSearch | None = None
+        """A search for the path's MTU (RFC 4821), where one is on."""
         self.unsent: ByteQueue | None = None
         self.sent: list[SentSegment] | None = None
         self.sent_head: i64 = 0
