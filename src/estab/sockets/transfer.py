@@ -249,7 +249,7 @@ class Transfer(Blocking):
         if items:
             read_stream_control(items)
         if host.opens_with(flags):
-            return self._open_with(host, bytes(view), flags, name, deadline_ns, target)
+            return self._open_with(host, bytes(view), flags, name, target)
         # Linux's send() comes back when all is copied, where the socket blocks for ever; else with what fits.
         is_whole = self._timeout is None and not flags & MSG_DONTWAIT
         at = 0
@@ -273,12 +273,13 @@ class Transfer(Blocking):
                 return at
 
     def _open_with(
-        self, host: StreamSocket, data: bytes, flags: int, name: str, deadline_ns: int | None, target: object,
+        self, host: StreamSocket, data: bytes, flags: int, name: str, target: object,
     ) -> int:
-        """Open the connection with text on its SYN, as MSG_FASTOPEN asks: wait until it is open, then send the rest."""
-        is_waiting = self._timeout != 0.0 and not flags & MSG_DONTWAIT
-        if deadline_ns == BY_TIMEOUT:
-            deadline_ns = self._deadline()
+        """Open the connection with text on its SYN, as MSG_FASTOPEN asks: wait until it is open, then send the rest.
+
+        A socket with a timeout does not wait here, as with the kernel's sockets, which CPython makes non-blocking then.
+        """
+        is_waiting = self._timeout is None and not flags & MSG_DONTWAIT
         sent = 0
         try:
             sent = self._call(lambda now_ns: host.send(data, flags, now_ns, target))
@@ -289,13 +290,12 @@ class Transfer(Blocking):
             return sent
         if host.state == SYN_SENT or host.state == SYN_RECEIVED:
             host.wait_with_text(sent < len(data))
-            if not self._wait(WRITE, name, deadline_ns):
-                raise TimeoutError("timed out")
+            self._wait(WRITE, name, None)
         self._call(host.finish_opening)
         if sent == len(data):
             return sent
         rest = memoryview(data)[sent:]
-        return sent + self._send(rest, flags & ~MSG_FASTOPEN, name, deadline_ns)
+        return sent + self._send(rest, flags & ~MSG_FASTOPEN, name)
 
     def _sendto(self, view: memoryview, flags: int, address: Any, name: str) -> int:
         host = self.descriptor
