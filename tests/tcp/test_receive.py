@@ -59,7 +59,8 @@ def test_a_fin_out_of_order_counts_once_the_text_before_it_is_here() -> None:
 
 def test_a_bare_fin_out_of_order_counts_once_the_text_before_it_is_here() -> None:
     peer = established()
-    peer.send(ACK | FIN, seq=4)
+    (ack,) = peer.send(ACK | FIN, seq=4)
+    assert ack.ack == 1
     (ack,) = peer.send(ACK, seq=1, data=b"abc")
     assert (ack.ack, peer.connection.state) == (5, State.CLOSE_WAIT)
 

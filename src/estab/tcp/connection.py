@@ -211,7 +211,7 @@ class Connection(Tcb):
         if state == abi.CLOSED or state == abi.TIME_WAIT:
             self.received = None
             return
-        if self.unread_bytes() > 0 or (self.out_of_order is not None and not self.is_fin_received):
+        if self.unread_bytes() > 0 or (self.out_of_order is not None and self.out_of_order.size_bytes > 0):
             self.context.counters.TcpExtTCPAbortOnClose += 1
             self.received = None
             transitions.abort(self, 0, "", "closed with unread text")

@@ -63,6 +63,14 @@ class Reassembly:
         self._join(seq, end)
         return True
 
+    def add_fin(self, seq: i64) -> None:
+        """Tell in the SACK blocks that the FIN at ``seq`` is here: it takes a number, and holds no byte."""
+        self._join(seq, seq + 1)
+
+    def is_empty(self) -> bool:
+        """Tell whether nothing is held, neither bytes nor the FIN."""
+        return len(self._runs) == 0
+
     def holds(self, seq: i64, end: i64) -> bool:
         """Tell whether all of ``seq`` to ``end`` is held already."""
         index = self._find_run(seq)

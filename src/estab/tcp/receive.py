@@ -106,7 +106,7 @@ def acknowledge(tcb: Tcb, now_ns: i64) -> None:
     if tcb.rcv_nxt - tcb.rcv_wup > tcb.rcv_mss:
         # More than one full segment since the last acknowledgment (SHLD-19) …
         tcb.is_ack_due = True
-    elif (queue is not None and len(queue) > 0) or (tcb.quick_acks > 0 and not tcb.is_interactive):
+    elif queue is not None or (tcb.quick_acks > 0 and not tcb.is_interactive):
         tcb.is_ack_due = True
     elif not tcb.is_ack_pending:
         tcb.is_ack_pending = True
@@ -167,7 +167,7 @@ def _close_gap(tcb: Tcb) -> None:
     tcb.rcv_nxt = queue.take_into(received, tcb.rcv_nxt)
     # RFC 5681 section 4.2: a segment that fills a gap is acknowledged at once.
     acknowledge_now(tcb)
-    if len(queue) == 0:
+    if queue.is_empty():
         tcb.out_of_order = None
     if tcb.rcv_nxt != before:
         _tell_buffer(tcb, "a gap was filled")
@@ -177,10 +177,7 @@ def _hold(tcb: Tcb, seq: i64, text: bytes) -> None:
     """Keep text from beyond a gap, and tell the peer at once that there is one (RFC 5681 section 4.2)."""
     counters = tcb.context.counters
     tcb.rcv_ooopack += 1
-    queue = tcb.out_of_order
-    if queue is None:
-        queue = Reassembly(tcb.context.config.ofo_segments_max)
-        tcb.out_of_order = queue
+    queue = _queue_of(tcb)
     if queue.holds(seq, seq + len(text)):
         counters.TcpExtTCPOFOMerge += 1
         queue.touch(seq)
@@ -191,6 +188,25 @@ def _hold(tcb: Tcb, seq: i64, text: bytes) -> None:
         counters.TcpExtTCPOFODrop += 1
     acknowledge_now(tcb)
     tcb.duplicate_acks_owed = min(tcb.duplicate_acks_owed + 1, 64)
+
+
+def hold_fin(tcb: Tcb, seq: i64, is_bare: bool) -> None:
+    """Note a FIN from beyond a gap: the peer hears of it as of text, and finds what was lost before it.
+
+    ``is_bare``: it came without text, for which a duplicate acknowledgment would be owed already.
+    """
+    _queue_of(tcb).add_fin(seq)
+    acknowledge_now(tcb)
+    if is_bare:
+        tcb.duplicate_acks_owed = min(tcb.duplicate_acks_owed + 1, 64)
+
+
+def _queue_of(tcb: Tcb) -> Reassembly:
+    queue = tcb.out_of_order
+    if queue is None:
+        queue = Reassembly(tcb.context.config.ofo_segments_max)
+        tcb.out_of_order = queue
+    return queue
 
 
 def report_duplicate(tcb: Tcb, seq: i64, end: i64) -> i64:

@@ -112,6 +112,8 @@ def take_fin(tcb: Tcb, seq: i64, segment: Segment) -> None:
     """RFC 9293 section 3.10.7.4, eighth. A FIN counts once all text before it is here."""
     if (segment.flags & FIN) != 0 and tcb.peer_fin_seq == NO_SEQ:
         tcb.peer_fin_seq = seq + (segment.end - segment.start)
+        if tcb.rcv_nxt < tcb.peer_fin_seq:
+            receive.hold_fin(tcb, tcb.peer_fin_seq, segment.end == segment.start)
     if tcb.is_fin_received or tcb.rcv_nxt != tcb.peer_fin_seq:
         if (segment.flags & FIN) != 0:
             receive.acknowledge_now(tcb)
