@@ -71,7 +71,7 @@ def may_probe(tcb: Tcb) -> bool:
 def probe_timeout_ns(tcb: Tcb) -> i64:
     """Give PTO: two round trips, and for a single segment the longest time that a peer delays an acknowledgment."""
     wait_ns = 2 * tcb.srtt_ns
-    if tcb.snd_nxt - tcb.snd_una <= tcb.mss_base:
+    if tcb.in_flight_count() == 1 and tcb.snd_nxt - tcb.snd_una <= tcb.mss_base:
         return wait_ns + tcb.context.config.tcp_rto_min_ns
     return wait_ns + _SLACK_NS
 

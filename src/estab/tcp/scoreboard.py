@@ -499,8 +499,15 @@ def _deliver(tcb: Tcb, losses: Losses, one: SentSegment, segment: Segment, now_n
     if one.transmissions == 1 and one.end <= tcb.recover:
         losses.has_original_arrived = True
     rtt_ns = now_ns - one.sent_ns
-    if one.transmissions > 1 and (rtt_ns < tcb.min_rtt_ns or echoes_before(tcb, segment, one.sent_ns)):
-        return  # an earlier transmission arrived, not the latest
+    if one.transmissions > 1:
+        # We differ, as Linux does: RFC 8985 compares the echoed timestamp here too. But what is selectively
+        # acknowledged came out of order, and its acknowledgment echoes the last segment in order (RFC 7323 section
+        # 4.3): that would be older always, and no probe would ever tell of a loss. The sixteenth is for probes that are
+        # shorter, and so quicker, than what was measured.
+        if rtt_ns < tcb.min_rtt_ns - tcb.min_rtt_ns // 16:
+            return  # an earlier transmission arrived, not the latest
+        if not one.is_sacked and echoes_before(tcb, segment, one.sent_ns):
+            return
     losses.rack_rtt_ns = rtt_ns
     if one.order > losses.rack_order or (one.order == losses.rack_order and one.end > losses.rack_end):
         losses.rack_order = one.order
