@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 
+from estab import abi
 from estab.tcp.accecn import ace_flags, ace_of, handshake_ace, is_transition_valid
 from estab.tcp.ecn_state import CE, ECT0, ECT1, NOT_ECT
 from estab.tcp.tcb import CA_CWR, CA_OPEN
@@ -570,6 +572,84 @@ def test_section_3_3_4_all_pieces_of_a_super_segment_have_the_counter() -> None:
         assert fields == [(5 + count) & 7] * len(pieces)
         assert (len(sent) == 1) is ((5 + count) & 2 == 0)  # with CWR no device may cut it
         pair.run_for(SECOND)
+
+
+# --- 5.2: Fast Open
+
+
+@pytest.mark.parametrize("experimental", [False, True])
+def test_section_5_2_a_cookie_for_fast_open_leaves_the_option_what_room_there_is(experimental: bool) -> None:
+    peer = Peer()
+    peer.config.tcp_ecn = 3
+    peer.config.tcp_fastopen = 3
+    listener = peer.listen()
+    listener.fast_open.queue.limit = 4
+    peer.has_timestamps = True
+    (answer,) = peer.send(
+        SYN | ALL, seq=0, ack=0, mss=1000, sack_permitted=True, wscale=7, fast_open=b"",
+        is_fast_open_experimental=experimental,
+    )
+    assert answer.segment.fast_open
+    assert (ace(answer), option(answer)) == (2, [1, 0])
+    assert options_length(answer.segment) <= 40
+
+
+@pytest.mark.parametrize(("third", "silent"), [(2, False), (0, True), (6, True)])
+def test_section_5_2_the_third_segment_of_a_connection_in_use_is_no_counter(third: int, silent: bool) -> None:
+    peer = Peer()
+    peer.config.tcp_ecn = 3
+    peer.config.tcp_fastopen = 0x203
+    listener = peer.listen()
+    listener.fast_open.queue.limit = 4
+    peer.has_timestamps = True
+    (answer,) = peer.send(SYN | ALL, seq=0, ack=0, data=b"hello", mss=1000, tos=ECT0)
+    assert (ace(answer), option(answer)) == (4, [1, 0, 1])
+    peer.irs = int(answer.segment.seq)
+    child = listener.accept()
+    assert child is not None
+    peer.connection = child
+    peer.seq, peer.ack = 6, 1
+    peer.now_ns += MS
+    (text,) = peer.write(b"x" * 100)
+    assert (codepoint(text), ace(text)) == (ECT0, 5)
+    peer.send(ACK | ace_flags(third), ack=1, accecn=WHOLE)
+    assert child.delivered_ce == 0
+    peer.now_ns += MS
+    peer.send(ACK | ace_flags(6), ack=101, accecn=counters(ceb=100))
+    assert child.delivered_ce == (0 if third == 0 else 1)
+    assert codepoint(peer.write(b"y")[0]) == (NOT_ECT if silent else ECT0)
+
+
+# --- hostile peers
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("tcp_ecn_option", [1, 2])
+def test_whatever_a_peer_says_of_marks_nothing_breaks(seed: int, tcp_ecn_option: int) -> None:
+    chance = random.Random(seed)
+    peer = server(timestamps=chance.random() < 0.5, tcp_ecn_option=tcp_ecn_option, third=chance.randrange(8))
+    for _ in range(300):
+        kind = chance.choice((ACCECN0_KIND, ACCECN1_KIND))
+        fields = [chance.choice((0, 1, 2, 0x7FFFFF, 0x800000, 0xFFFFFF, chance.randrange(1 << 24))) for _ in range(3)]
+        told = AccEcnOption(kind, fields[: chance.randrange(4)]) if chance.random() < 0.7 else None
+        flags = ACK | ace_flags(chance.randrange(8)) | (SYN if chance.random() < 0.02 else 0)
+        if peer.connection.state != abi.ESTABLISHED:
+            break
+        peer.connection.write(bytes(chance.randrange(3000)), peer.now_ns)
+        out = peer.send(
+            flags, data=bytes(chance.choice((0, 0, 1, 500))), seq=peer.seq + chance.choice((0, 0, 0, 700, -300)),
+            ack=max(1, peer.ack - chance.choice((0, 0, 500, 5000))), tos=chance.randrange(4), accecn=told,
+            **({"sack": [peer.ack - 400, peer.ack]} if peer.ack > 1000 and chance.random() < 0.1 else {}),
+        )
+        out += peer.wait(chance.choice((0, MS, 50 * MS)))
+        for seen in out:
+            assert options_length(seen.segment) <= 40
+            assert len(seen.data) <= 1000 + 40 or seen.segment_bytes > 0
+        peer.read()
+        ecn = state(peer)
+        assert peer.connection.cwnd_bytes > 0
+        assert peer.connection.delivered_ce >= 0
+        assert ecn.ect0_bytes >= 0
 
 
 # --- both ends together

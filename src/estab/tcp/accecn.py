@@ -121,6 +121,7 @@ def _look_at_first(option: AccEcnOption) -> i64:
 def read_third_segment(tcb: Tcb, ecn: Ecn, segment: Segment) -> None:
     """Take the segment that ends a passive open (RFC 9768 table 4)."""
     ecn.is_first_due = False
+    ecn.is_third_taken = True
     if segment.accecn is not None:
         _see_first_option(tcb, ecn, segment.accecn)
     ecn.option_demand = 1
@@ -333,10 +334,14 @@ def take_feedback(
     """
     if (segment.flags & SYN) != 0:
         return 0
+    if ecn.is_third_taken:
+        ecn.is_third_taken = False
+        return 0
     ace = ace_of(segment.flags)
     if ecn.is_first_due:
         if ecn.is_answering and segment.end == segment.start:
             read_third_segment(tcb, ecn, segment)
+            ecn.is_third_taken = False
             return 0
         ecn.is_first_due = False
         if ace == 0:  # section 3.2.2.4: zeroed on the way

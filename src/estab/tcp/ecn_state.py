@@ -77,6 +77,8 @@ class Ecn:
         """The peer's counts of marks are not believed (RFC 9768 section 3.2.2.4)."""
         self.is_answering: bool = False
         """The peer asked, and we answered: its first segment ends the handshake."""
+        self.is_third_taken: bool = False
+        """The segment at hand ended the handshake: what it bears is no counter."""
         self.is_first_due: bool = False
         """The peer's first segment without SYN is still to come."""
         # Classic feedback (RFC 3168 section 6.1).

@@ -225,8 +225,6 @@ class Listener:
         is_late = entry.timeouts > 1
         if is_late and entry.ecn_mode == ACCURATE:
             entry.is_ecn_silent = True
-        is_repeat = entry.retransmissions > 0
-        ecn.mark_syn_ack(context.config, entry.ecn_mode, self.needs_ecn(), entry.syn, is_repeat, is_late, answer)
         if answer.has_timestamps:
             answer.ts_val = (now_ns // MS + context.timestamp_offset(entry.key)) & 0xFFFFFFFF
         entry.sent_ns = now_ns
@@ -237,6 +235,8 @@ class Listener:
             answer.fast_open = entry.fast_open_cookie
             answer.is_fast_open_experimental = entry.syn.is_fast_open_experimental
             why = "connection accepted, with a cookie for Fast Open"
+        is_repeat = entry.retransmissions > 0
+        ecn.mark_syn_ack(context.config, entry.ecn_mode, self.needs_ecn(), entry.syn, is_repeat, is_late, answer)
         context.reply(answer, entry.local, entry.remote, why, 0, 1, self.template.ttl)
 
     def _syn_ack(self, syn: Segment, local: bytes, remote: bytes, remote_port: i64, iss: i64) -> Segment:

@@ -11,7 +11,7 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.tcp import ecn, rack
-from estab.tcp.ecn_state import Ecn
+from estab.tcp.ecn_state import ACCURATE, Ecn
 from estab.tcp.fastopen import FastOpen, PendingSynAck
 from estab.tcp.inflight import Losses, SentSegment
 from estab.tcp.scoreboard import next_lost, remember_resent, remember_sent, split
@@ -133,6 +133,8 @@ def _fast_syn_ack(tcb: Tcb, pending: PendingSynAck, now_ns: i64) -> Segment:
     is_ecn_needed = tcb.ecn is not None and tcb.ecn.is_needed
     again = pending.retransmissions
     ecn.mark_syn_ack(tcb.context.config, pending.ecn_mode, is_ecn_needed, pending.syn, again > 0, again > 1, segment)
+    if again > 1 and tcb.ecn is not None and tcb.ecn.mode == ACCURATE:
+        tcb.ecn.is_silent = True  # this one told of no ECN (RFC 9768 section 3.1.5)
     tcb.rcv_wup = tcb.rcv_nxt
     return segment
 

@@ -15,6 +15,7 @@ from estab.events import CongestionChanged
 from estab.tcp import ecn, mtu_search, prr, rack, undo
 from estab.tcp.congestion.control import SSTHRESH_INFINITE
 from estab.tcp.congestion.sample import RateSample
+from estab.tcp.ecn_state import ACCURATE
 from estab.tcp.inflight import Losses, SentSegment
 from estab.tcp.rtt import on_sample
 from estab.tcp.scoreboard import (
@@ -71,7 +72,7 @@ def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
         read_sack(tcb, ack, segment, now_ns)
         losses = tcb.losses
     has_mark = False
-    if tcb.ecn is not None and not is_of_syn:
+    if tcb.ecn is not None and (not is_of_syn or tcb.ecn.mode == ACCURATE):
         has_mark = _take_feedback(tcb, segment, segments_before, before, now_ns)
         if has_mark:
             losses = losses_of(tcb)
