@@ -10,7 +10,7 @@ from estab.tcp.ecn_state import CE, ECT0, NOT_ECT
 from estab.tcp.tcb import CA_CWR, CA_OPEN
 from estab.wire import ip
 from estab.wire.offload import split
-from estab.wire.tcp import AE, CWR, ECE, Segment, parse
+from estab.wire.tcp import AE, CWR, ECE, Segment, options_length, parse
 from tests.tcp.pair import ACK, FIN, MS, SECOND, SYN, Pair
 from tests.tcp.peer import Peer, Seen
 
@@ -146,6 +146,19 @@ def test_a_cookie_for_a_syn_without_ecn_brings_none() -> None:
     listener = peer.listen()
     peer.has_timestamps = True
     peer.irs = int(peer.send(SYN, seq=0, ack=0, mss=1460)[0].segment.seq)
+    peer.send(ACK, seq=1, ack=1)
+    child = listener.accept()
+    assert child is not None
+    assert not child.has_ecn
+
+
+def test_a_cookie_brings_no_ecn_once_that_is_switched_off() -> None:
+    peer = Peer()
+    peer.config.tcp_syncookies = "always"
+    listener = peer.listen()
+    peer.has_timestamps = True
+    peer.irs = int(peer.send(SYN | CWR | ECE, seq=0, ack=0, mss=1460)[0].segment.seq)
+    peer.config.tcp_ecn = 0
     peer.send(ACK, seq=1, ack=1)
     child = listener.accept()
     assert child is not None
@@ -323,6 +336,20 @@ def test_a_loss_reduces_and_says_cwr_too() -> None:
     assert marks(news[0].segment) == "W"
 
 
+@pytest.mark.parametrize(("flags", "is_taken_back"), [(0, True), (ECE, False)])
+def test_a_false_alarm_gives_the_window_back_unless_there_was_a_mark_as_well(flags: int, is_taken_back: bool) -> None:
+    peer = asked_peer()
+    agreed(peer, sack_permitted=True)
+    peer.write(b"x" * 10000)
+    repeats = peer.send(ACK | flags, ack=1, sack=[1001, 5001])
+    assert repeats[0].text == b"x" * 1000
+    peer.send(ACK, ack=10001, sack=[1, 1001])  # the original and the repeat both arrived
+    assert peer.connection.ca_state == CA_OPEN
+    assert (peer.connection.cwnd_bytes >= 10000) is is_taken_back
+    (text,) = peer.write(b"y" * 100)
+    assert marks(text.segment) == ("" if is_taken_back else "W")
+
+
 @pytest.mark.parametrize(("control", "has_abe", "share"), [
     ("reno", False, 0.5), ("reno", True, 0.8), ("cubic", False, 0.7), ("cubic", True, 0.85),
 ])
@@ -355,6 +382,15 @@ def test_cwr_stays_on_the_first_piece_of_a_super_segment_only() -> None:
     pieces = [parse(ip.parse(piece, 0), False) for piece in split(whole.data, client.snd_mss())]
     assert [marks(piece) for piece in pieces] == ["W"] + [""] * (len(pieces) - 1)
     assert {piece.tos for piece in pieces} == {ECT0}
+
+
+def test_a_super_segment_is_cut_so_that_its_options_fit_too() -> None:
+    peer = Peer(segment_bytes_max=65535)
+    peer.accept(sack=True, timestamps=True)
+    peer.text(b"x" * 10, seq=101)
+    (whole, *_) = peer.write(b"y" * 10000)
+    assert len(whole.sack) == 2
+    assert 0 < whole.segment_bytes <= 1460 - options_length(whole.segment)
 
 
 # --- both ends together

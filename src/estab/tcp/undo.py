@@ -64,7 +64,8 @@ def take_back(tcb: Tcb, losses: Losses, now_ns: i64) -> None:
     tcb.cwnd_bytes = max(tcb.cwnd_bytes, losses.prior_cwnd_bytes)
     tcb.ssthresh_bytes = max(tcb.ssthresh_bytes, losses.prior_ssthresh_bytes)
     tcb.control(now_ns).on_undone(tcb, now_ns)
-    withdraw_cwr(tcb)
+    if losses.prior_cwnd_bytes > 0:
+        withdraw_cwr(tcb)  # else the window stays down for a mark, which the peer must hear
     tcb.is_fast_retransmit_due = False
     tcb.backoff = 0
     tcb.retries = 0
