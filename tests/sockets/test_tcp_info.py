@@ -85,6 +85,26 @@ def test_the_same_calls_give_the_same_numbers_as_the_kernels_own_loopback() -> N
         assert {name: mine[name] for name in names} == {name: kernel[name] for name in names}, what
 
 
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_a_socket_without_a_peer_has_tcp_info_too(family: int) -> None:
+    net = Network()
+    host = net.host("a")
+
+    @host.run
+    def ask() -> list[int]:
+        with socket.socket(family) as fresh, socket.socket(family) as refused:
+            states = [fields(fresh)["state"]]
+            refused.bind(("", 0))
+            states.append(fields(refused)["state"])
+            assert refused.connect_ex(("localhost", 9)) != 0
+            states.append(fields(refused)["state"])
+            return states
+
+    net.run()
+    net.close()
+    assert ask.result() == [7, 7, 7]
+
+
 def test_the_structure_is_as_long_as_that_of_linux_6_18_and_a_short_buffer_gets_its_head() -> None:
     assert LAYOUT.size == 280
     net = Network(seed=1)

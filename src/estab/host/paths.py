@@ -83,7 +83,7 @@ class HostPaths(Paths):
     # --- the way to a destination
 
     def find(self, destination: bytes) -> Path | None:
-        """Give the path to a destination, ``None`` where there is no route."""
+        """Give the path to a destination, ``None`` where there is no route, or no peer (``b""``)."""
         path = self._paths.get(destination)
         if (path is not None and path.generation == self.routes.generation
                 and self.context.now_ns < path.mtu_expires_ns):
@@ -174,8 +174,8 @@ class HostPaths(Paths):
         return path.source if path is not None else b""
 
     def mtu_of(self, destination: bytes) -> i64:
-        """Give the path's MTU in bytes, as far as it is known; a socket without a peer has no path yet."""
-        path = self.find(destination) if destination else None
+        """Give the path's MTU in bytes, as far as it is known."""
+        path = self.find(destination)
         return path.mtu if path is not None else 1500
 
     def initial_cwnd(self, destination: bytes) -> i64:
@@ -202,6 +202,8 @@ class HostPaths(Paths):
     # --- inside
 
     def _look_up(self, destination: bytes) -> Path | None:
+        if not destination:
+            return None
         if self.is_local(destination):
             path = self._build(destination, Route(destination, len(destination) * 8, self.interfaces[0], b"", 0))
             path.is_local = True
