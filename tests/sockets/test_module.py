@@ -254,3 +254,29 @@ def test_two_threads_may_install_two_hosts_at_once(a: Node, b: Node) -> None:
     for thread in threads:
         thread.join()
     assert seen == {"a": "a", "b": "b"}
+
+
+def test_what_a_class_keeps_is_replaced_too_and_binds_to_nothing(
+    net: Network, a: Node, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    early, late = types.ModuleType("early_keeper"), types.ModuleType("late_keeper")
+    source = "import time\nclass Keeper:\n    clock = time.monotonic\n    pause = time.sleep\n"
+    monkeypatch.setitem(sys.modules, early.__name__, early)
+    exec(source, vars(early))
+
+    @a.run
+    def use() -> list[float]:
+        monkeypatch.setitem(sys.modules, late.__name__, late)
+        exec(source, vars(late))
+        times = []
+        for keeping in (early, late):
+            keeping.Keeper().pause(100)
+            times.append(keeping.Keeper().clock())
+        return times
+
+    net.run()
+    assert use.result() == [100, 200]
+    assert early.Keeper.pause is time.sleep
+    with a.installed():
+        pass
+    assert late.Keeper.pause is time.sleep

@@ -77,10 +77,15 @@ class Program(Generic[R]):
             wait = strand.wait
             if self.done and strand.is_daemon:
                 continue
-            if wait is None or (wait.deadline_ns is not None and not strand.habit.is_idle):
+            if wait is None or (wait.deadline_ns is not None and not self._polls_in_vain(strand)):
                 return True
             is_serving = is_serving or wait.is_serving()
         return not is_serving
+
+    def _polls_in_vain(self, strand: Strand) -> bool:
+        """Tell whether a strand only polls, and no other has done anything that its next look may find."""
+        return strand.habit.is_idle and not any(
+            other.since_ns > strand.since_ns and not other.habit.is_idle for other in self.strands)
 
     def describe(self) -> str:
         """Say in a line where the program stands."""

@@ -8,8 +8,8 @@ host's, everybody else the original. Undone, everything is as it was.
   subclass. So early bindings (``from socket import socket``), ``isinstance`` and subclasses work as ever.
 - So does ``asyncio.SelectorEventLoop``, where a program makes one itself and brings no selector.
 - ``ssl`` looks at the socket, not at who calls: one of ours is wrapped into an ``ssl.SSLSocket`` that is one of ours.
-- A function that some module took by name before (``from time import sleep``) is replaced in that module too. What was
-  kept in another place (a default argument, a class's attribute) is not found.
+- A function that some module took by name before (``from time import sleep``), or a class of it (``poller =
+  select.epoll``), is replaced there too. What was kept in another place (a default argument) is not found.
 - Clocks and entropy are replaced only where the host's are virtual. ``datetime.now()`` can't be replaced.
 """
 
@@ -146,6 +146,17 @@ def _behind(stand_in: stand_ins.StandIn, original: Any, kernel: Kernel, *args: A
     return stand_in(kernel, original, *args, **kwargs)
 
 
+class _StandIn:
+    """A function that decides by its caller. As a builtin it binds to nothing, so that classes may keep it."""
+
+    def __init__(self, original: Any, stand_in: stand_ins.StandIn, only_virtual: bool) -> None:
+        self._dispatch = _dispatch(original, stand_in, only_virtual)
+        functools.update_wrapper(self, original)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._dispatch(*args, **kwargs)
+
+
 @functools.cache
 def _functions() -> tuple[_Patch, ...]:
     """Every function that is replaced where it lives and wherever it was taken to."""
@@ -155,7 +166,7 @@ def _functions() -> tuple[_Patch, ...]:
         for name, stand_in in names.items():
             original = getattr(owner, name, None)
             if original is not None:
-                patches.append(_Patch(owner, name, original, _dispatch(original, stand_in, only_virtual)))
+                patches.append(_Patch(owner, name, original, _StandIn(original, stand_in, only_virtual)))
 
     add(socket, stand_ins.socket_stand_ins(), False)
     add(select, stand_ins.select_stand_ins(), False)
@@ -286,3 +297,8 @@ def _scan(by_id: dict[int, _Patch]) -> None:
             patch = by_id.get(id(value))
             if patch is not None and (id(module), key) not in homes:
                 _patches.early.append(_Patch(module, key, patch.original, patch.replacement))
+            elif isinstance(value, type) and value.__module__ == name:
+                for attribute, kept in list(vars(value).items()):
+                    patch = by_id.get(id(kept))
+                    if patch is not None:
+                        _patches.early.append(_Patch(value, attribute, patch.original, patch.replacement))
