@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from estab.events import LinkChanged, Observer
 from estab.lab.conditions import Conditions, read_conditions
+from estab.lab.firewall import Firewall
 from estab.lab.way import Rule, Way
-from estab.units import format_duration
+from estab.units import duration_ns, format_duration
 
 if TYPE_CHECKING:
     from estab.lab.node import Node
@@ -80,6 +81,20 @@ class Link:
                     way.set(way.conditions)
 
         return remove
+
+    def firewall(self, idle: int | float | str, inside: Node | None = None) -> Firewall:
+        """Put a firewall on the link that forgets a flow of TCP or UDP once it has been idle for ``idle``.
+
+        What is sent in a forgotten flow, or in one that never began with a SYN, is dropped, and nobody is told. With
+        ``inside``, only packets from that host's side begin flows.
+        """
+        if inside is not None and inside not in self.ends:
+            raise ValueError(f"inside: {inside.name} is at no end of {self.name}")
+        agenda = self.there.agenda
+        made = Firewall(duration_ns(idle, "idle"), inside.name if inside is not None else "", self.there.header_bytes,
+                        lambda: agenda.now_ns, self._tell)
+        self.rule(made)
+        return made
 
     def inject(self, host: Node, frame: bytes) -> None:
         """Put a frame on the link as though ``host`` had sent it: a forged one, or the copy of an old one."""

@@ -59,6 +59,11 @@ class EventLoop(asyncio.SelectorEventLoop):
             self.run_forever()
         super().close()
 
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Tell of an exception that nobody caught. Those of the world's end are no one's fault either."""
+        if not self._kernel.is_closing:
+            super().call_exception_handler(context)
+
     # --- what only the operating system could do
 
     def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> NoReturn:  # type: ignore[override]

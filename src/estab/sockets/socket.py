@@ -330,11 +330,13 @@ class Socket(Transfer):
     def __del__(self) -> None:
         if self._file is None:
             return
-        if not self.kernel.is_closing:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
-        file = self._let_go()
-        if file is not None and file.users == 0:
-            self.kernel.abandon(file.descriptor)
+        try:
+            if not self.kernel.is_closing:
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+        finally:  # the warning may be an error
+            file = self._let_go()
+            if file is not None and file.users == 0:
+                self.kernel.abandon(file.descriptor)
 
     # --- options and names
 
