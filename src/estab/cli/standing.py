@@ -20,6 +20,7 @@ from rich.text import Text
 from estab.cli.plan import Plan, apply_settings
 from estab.cli.rates import Reading, line, summary
 from estab.cli.serving import make_service
+from estab.run.heap import keep_heap
 from estab.stack.stack import Stack
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def stand(plan: Plan, link: Link, is_ours: bool) -> int:
 
 def make_stack(plan: Plan, link: Link) -> Stack:
     """Make the stack that was asked for, with its services. It closes ``link`` when it is closed, or can't be made."""
+    keep_heap()
     try:
         stack = Stack(link, plan.addresses, gateway=plan.gateways)
     except BaseException:

@@ -14,17 +14,18 @@ from mypy_extensions import i64
 from estab.host.handler import Handler
 from estab.host.host import Host
 from estab.host.interface import Interface, Outbound
+from estab.units import US
 from estab.wire import ethernet, ip, offload, tcp
 
-__all__ = ["Turn"]
+__all__ = ["FRAMES_PER_TURN", "Turn"]
 
+FRAMES_PER_TURN: Final = 64
+"""Frames that are taken off the link before the host's answers go out and others may have the lock."""
 HEADERS_MAX: Final = 256
 """Different virtio headers that are kept at once."""
 _TCP_CHECKSUM_AT: Final = 16
+_SOON_NS: Final = 30 * US
 _KNOWN_GOOD: Final = offload.NEEDS_CHECKSUM | offload.DATA_VALID
-
-
-SINGLE_TURNS_MAX: Final = 8
 
 
 def _read_nothing(fd: int, size: int) -> bytes:
@@ -44,12 +45,17 @@ class Turn:
     """
 
     def __init__(self, host: Host, interface: Interface, receive: Callable[[], bytes | None],
-                 send: Callable[[bytes, bytes], bool], tell: Callable[[int, int], None], header_bytes: i64) -> None:
+                 send: Callable[[bytes, bytes], bool], tell: Callable[[int, int], None], header_bytes: i64,
+                 is_polled: bool = False) -> None:
         self.host: Host = host
         self.interface_index: i64 = interface.index
         self.header_bytes: i64 = header_bytes
         self.is_full: bool = False
         """The link refused a frame: nothing is sent before ``retry``."""
+        self.due_ns: i64 = 0
+        """The next deadline, as ``drain`` found it last."""
+        self.has_more: bool = False
+        """The last ``step`` took as many frames as it may, and there are probably more."""
         self._receive: Callable[[], bytes | None] = receive
         self._send: Callable[[bytes, bytes], bool] = send
         self._tell: Callable[[int, int], None] = tell
@@ -63,8 +69,9 @@ class Turn:
         self._write: Callable[[int, list[bytes]], int] = _write_nothing
         self._fd: int = -1
         self._read_bytes: int = 0
-        self._single_turns: i64 = 0
-        """How many turns in a row found one frame and no second."""
+        self._is_polled: bool = is_polled
+        self._frames_max: i64 = 1 if is_polled else FRAMES_PER_TURN
+        self._stepped_ns: i64 = 0
 
     def use_descriptor(self, fd: int, read_bytes: int, read: Callable[[int, int], bytes],
                        write: Callable[[int, list[bytes]], int]) -> None:
@@ -78,28 +85,38 @@ class Turn:
         """Have ``receive`` and ``send`` asked again: the descriptor is about to be closed."""
         self._fd = -1
 
-    def receive(self, now_ns: i64, frames_max: i64) -> i64:
-        """Take up to ``frames_max`` frames off the link. Returns how many there were.
+    def step(self, now_ns: i64) -> i64:
+        """Take frames, do what is due, send and tell. Returns the next deadline, ``NEVER`` where there is none.
 
-        To look for a second frame and find none costs as much as sleeping until it comes. So where requests come one by
-        one, mostly only the first is taken.
+        To be told that a descriptor has no more frames costs as much as a frame. So from a link that is polled as many
+        are taken as it had lately: one in a conversation, ``FRAMES_PER_TURN`` in a bulk transfer.
         """
+        if self.is_full:
+            self.retry()
+        frames_max = self._frames_max
+        count = self.receive(now_ns, frames_max)
+        self.has_more = count == FRAMES_PER_TURN
+        if self._is_polled:
+            if count < frames_max:
+                self._frames_max = count if count > 0 else 1
+            elif now_ns - self._stepped_ns < _SOON_NS:
+                self._frames_max = min(2 * frames_max, FRAMES_PER_TURN)
+            self._stepped_ns = now_ns
+        if self.due_ns <= now_ns:
+            self.on_deadline(now_ns)
+        return self.drain(now_ns)
+
+    def receive(self, now_ns: i64, frames_max: i64) -> i64:
+        """Take up to ``frames_max`` frames off the link. Returns how many there were."""
         host = self.host
         index = self.interface_index
         start = self.header_bytes
         count: i64 = 0
-        if self._single_turns >= SINGLE_TURNS_MAX:
-            self._single_turns = 0 if self._single_turns >= 4 * SINGLE_TURNS_MAX else self._single_turns + 1
-            frames_max = 1
         while count < frames_max:
             data = self._next_frame()
             if data is None:
-                if count == 1:
-                    self._single_turns += 1
                 break
             count += 1
-            if count > 1:
-                self._single_turns = 0
             if start == 0:
                 host.on_frame(index, data, now_ns)
             elif len(data) > start:
@@ -145,7 +162,8 @@ class Turn:
                 self._put(outbound)
             event = host.poll_event()
             if event is None:
-                return self.next_deadline_ns()
+                self.due_ns = self.next_deadline_ns()
+                return self.due_ns
 
     def on_deadline(self, now_ns: i64) -> None:
         """Do what is due by now."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 from _thread import get_ident
 
-from estab.run.real import FRAMES_PER_TURN, RealTime
+from estab.run.real import RealTime
 from estab.units import NEVER, SECOND
 
 __all__ = ["LoopPump"]
@@ -49,10 +49,10 @@ class LoopPump:
         if self._is_closed:
             return
         kernel = self._kernel
-        if kernel.turn_once() == FRAMES_PER_TURN:
+        due_ns = kernel.turn_once()
+        if not due_ns:
             self.wake()
             return
-        due_ns = kernel.fall_asleep()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

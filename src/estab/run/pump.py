@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from estab.run.real import FRAMES_PER_TURN, RealTime
+from estab.run.real import RealTime
 from estab.run.sleep import Sleep
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ class Pump:
     def _lead(self) -> None:
         kernel, sleep = self._kernel, self._sleep
         while not self._is_stopping and not kernel.is_lead_wanted:
-            if kernel.turn_once() < FRAMES_PER_TURN:
-                due_ns = kernel.fall_asleep()
+            due_ns = kernel.turn_once()
+            if due_ns:
                 sleep.until(due_ns, kernel.turn.is_full)
                 if sleep.is_link_gone:
                     kernel.lose_link()

@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     from estab.host.host import Host
     from estab.host.interface import Interface
 
-__all__ = ["FRAMES_PER_TURN", "RealTime"]
+__all__ = ["RealTime"]
 
-FRAMES_PER_TURN: Final = 64
-"""Frames that are taken off the link before the host's answers go out and others may have the lock."""
+_monotonic_ns: Final = time.monotonic_ns
 _WAIT_S_MAX: Final = threading.TIMEOUT_MAX
 
 
@@ -101,7 +100,7 @@ class RealTime(Kernel):
         send, header_bytes = self._send, 0
         if isinstance(link, VnetLink) and link.header_bytes:
             send, header_bytes = link.send_offloaded, link.header_bytes
-        self.turn = Turn(host, interface, link.receive, send, self._tell, header_bytes)
+        self.turn = Turn(host, interface, link.receive, send, self._tell, header_bytes, link.fileno() >= 0)
         if isinstance(link, DescriptorLink) and link.is_plain():
             self.turn.use_descriptor(link.fileno(), link.read_bytes, os.read, os.writev)
         self._is_draining = False
@@ -121,23 +120,29 @@ class RealTime(Kernel):
 
     # --- for whoever sleeps for the host
 
-    def turn_once(self, frames_max: int = FRAMES_PER_TURN) -> int:
-        """Take frames off the link, do what is due, and send all answers. Returns how many frames there were."""
+    def turn_once(self) -> int:
+        """Take frames off the link, do what is due, and send all answers.
+
+        Returns until when whoever leads may sleep, unless ``sleeper`` wakes it; 0 where there is more to do.
+        """
         with self._mutex:
-            now_ns = time.monotonic_ns()
-            if self.turn.is_full:
-                self.turn.retry()
-            count = self.turn.receive(now_ns, frames_max)
-            if self.due_ns <= now_ns or count == 0:
-                self.turn.on_deadline(now_ns)
-            self.due_ns = 0
-            self._drain()
-            return count
+            self._is_draining = True
+            try:
+                due_ns = self.turn.step(_monotonic_ns())
+            except BaseException:
+                self._ask_all()
+                raise
+            finally:
+                self._is_draining = False
+            if self._waiting_any:
+                self._ask(self._waiting_any)
+            self.due_ns = 0 if self.turn.has_more else due_ns
+            return self.due_ns
 
     def fall_asleep(self) -> int:
         """Note that whoever calls will sleep until the deadline that this gives, unless ``sleeper`` wakes it."""
         with self._mutex:
-            self.due_ns = self.turn.next_deadline_ns()
+            self.due_ns = self.turn.due_ns
             return self.due_ns
 
     # --- the kernel of programs
@@ -225,9 +230,8 @@ class RealTime(Kernel):
                     return True
                 if bed.is_link_gone:
                     self.lose_link()
-            count = self.turn_once()
-            is_asked = count < FRAMES_PER_TURN
-            if time.monotonic_ns() >= deadline_ns:
+            is_asked = self.turn_once() > 0
+            if deadline_ns < NEVER and _monotonic_ns() >= deadline_ns:
                 break
         return False
 
@@ -361,17 +365,20 @@ class RealTime(Kernel):
     def _drain(self) -> int:
         self._is_draining = True
         try:
-            due_ns = self.turn.drain(time.monotonic_ns())
+            due_ns = self.turn.drain(_monotonic_ns())
         except BaseException:
-            # A signal's handler raised in the middle, and somebody may not have been told.
-            for waiting in self._waiting_fd.values():
-                self._ask(waiting)
+            self._ask_all()
             raise
         finally:
             self._is_draining = False
         if self._waiting_any:
             self._ask(self._waiting_any)
         return due_ns
+
+    def _ask_all(self) -> None:
+        """Ask everybody: a signal's handler raised in the middle, and somebody may not have been told."""
+        for waiting in (self._waiting_any, *self._waiting_fd.values()):
+            self._ask(waiting)
 
     def _send(self, header: bytes, frame: bytes) -> bool:
         return self.link.send(frame)

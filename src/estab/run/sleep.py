@@ -6,7 +6,6 @@ Where the platform has ``poll`` that is a pipe in the same call; elsewhere an ev
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import select
 import threading
@@ -22,6 +21,7 @@ _FINE_NS: Final = 2 * MS
 _SELECT_FDS: Final = 1024
 _poll: Final = getattr(select, "poll", None)
 _select: Final = select.select
+_monotonic_ns: Final = time.monotonic_ns
 _IN: Final = 1
 _OUT: Final = 4
 _GONE: Final = 8 | 16 | 32
@@ -33,6 +33,7 @@ class Sleep:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._usual = (fd, _IN)
         self._is_asleep = False
         self._is_woken = False
         self._is_for_writing = False
@@ -62,16 +63,23 @@ class Sleep:
 
         Tells whether ``os_fd``, one more descriptor, is readable.
         """
-        left_ns = _SLEEP_NS_MAX if due_ns >= NEVER else min(due_ns - time.monotonic_ns(), _SLEEP_NS_MAX)
+        left_ns = due_ns - _monotonic_ns() if due_ns < NEVER else _SLEEP_NS_MAX
         self._is_asleep = True
         try:
             if left_ns <= 0 or self._is_woken:
                 return False
             if self._waiting is None:
-                self._event.wait(left_ns / SECOND)
+                self._event.wait(min(left_ns, _SLEEP_NS_MAX) / SECOND)
                 self._event.clear()
                 return False
-            return self._wait(left_ns, is_full, os_fd)
+            if os_fd >= 0 or left_ns < _FINE_NS or is_full != self._is_for_writing:
+                return self._wait(min(left_ns, _SLEEP_NS_MAX), is_full, os_fd)
+            ready = self._waiting.poll(-(-min(left_ns, _SLEEP_NS_MAX) // MS))
+            if len(ready) == 1 and ready[0] == self._usual:
+                self._failures = 0
+            else:
+                self._look_at(ready, -1)
+            return False
         finally:
             self._is_asleep = False
             self._is_woken = False
@@ -103,20 +111,24 @@ class Sleep:
             waiting.modify(self._fd, _IN | (_OUT if is_full else 0))
         if os_fd >= 0:
             waiting.register(os_fd, _IN)
-        is_os_ready = False
         try:
-            for fd, bits in waiting.poll(math.ceil(left_ns / MS)):
-                if fd == self._ends[0]:
-                    self._empty()
-                elif fd == os_fd:
-                    is_os_ready = True
-                elif bits & _GONE and not bits & (_IN | _OUT):
-                    self._on_failure()
-                else:
-                    self._failures = 0
+            return self._look_at(waiting.poll(-(-left_ns // MS)), os_fd)
         finally:
             if os_fd >= 0:
                 waiting.unregister(os_fd)
+
+    def _look_at(self, ready: list[tuple[int, int]], os_fd: int) -> bool:
+        """See what woke. Tells whether ``os_fd`` did."""
+        is_os_ready = False
+        for fd, bits in ready:
+            if fd == self._ends[0]:
+                self._empty()
+            elif fd == os_fd:
+                is_os_ready = True
+            elif bits & _GONE and not bits & (_IN | _OUT):
+                self._on_failure()
+            else:
+                self._failures = 0
         return is_os_ready
 
     def _wait_finely(self, left_ns: int, is_full: bool, os_fd: int) -> bool:
