@@ -14,6 +14,7 @@ from estab import abi
 from estab.counters import Counters
 from estab.events import Event
 from estab.host.demux import Demux
+from estab.lab.aqm import marked
 from estab.tcp.config import Config
 from estab.tcp.connection import Connection
 from estab.tcp.context import Context, Owner, Paths
@@ -105,6 +106,8 @@ class Pair:
         self.b = Side("b", "fd00::2" if is_v6 else "10.0.0.2", mtu, segment_bytes_max)
         self.passed: list[Passed] = []
         self.filter: Callable[[Passed], bool | int | list[int]] | None = None
+        self.marks: Callable[[Passed], bool] | None = None
+        """Says of each segment whether a queue on its way marks it, if it is ECN-capable."""
         self._heap: list[tuple[int, int, str, bytes]] = []
         self._order = 0
         for side in (self.a, self.b):
@@ -193,6 +196,8 @@ class Pair:
         segment = parse(ip.parse(data, 0), False)
         passed = Passed(side.name, self.now_ns, segment, data, False)
         self.passed.append(passed)
+        if self.marks is not None and self.marks(passed):
+            data = marked(data, 0) or data
         verdict = True if self.filter is None else self.filter(passed)
         if isinstance(verdict, bool):
             delays = [self.delay_ns] if verdict else []

@@ -84,16 +84,20 @@ class TwoHosts(RuleBasedStateMachine):
         syncookies=st.sampled_from(["never", "when full", "always"]), backlog=st.integers(0, 4),
         start=st.sampled_from([SECOND, 17_179 * SECOND, 4_294_967 * SECOND]), faults=st.booleans(),
         loss=st.sampled_from([0.0, 0.1, 0.3]), copies=st.sampled_from([0.0, 0.2]), jitter=st.sampled_from([0, 80 * MS]),
+        ecn=st.tuples(st.integers(0, 5), st.integers(0, 5)), control=st.sampled_from(["reno", "cubic", "dctcp"]),
+        marks=st.sampled_from([0.0, 0.1, 0.6]),
     )
     def begin(
         self, seed: int, options: list[bool], is_v6: bool, mtu: int, super_bytes: int, buffer: int, policy: str,
         syncookies: str, backlog: int, start: int, faults: bool, loss: float, copies: float, jitter: int,
+        ecn: tuple[int, int], control: str, marks: float,
     ) -> None:
         """Set both hosts up, and let both listen."""
         self.chance = random.Random(seed)
         self.pair = Pair(mtu=mtu, is_v6=is_v6, segment_bytes_max=super_bytes)
         self.pair.now_ns = start
         self.pair.filter = self.weather
+        self.pair.marks = lambda _passed: self.chance.random() < marks
         self.may_fault = faults
         # With cookies a segment that was on its way when a program aborted opens the connection again, until the reset.
         self.may_fail = faults or syncookies != "never"
@@ -104,6 +108,8 @@ class TwoHosts(RuleBasedStateMachine):
             config.tcp_rmem = (4096, buffer, max(buffer, 500_000))
             config.backlog_policy = policy
             config.tcp_syncookies = syncookies
+            config.tcp_ecn = ecn[side is self.pair.b]
+            config.tcp_congestion_control = control
             side.context.observer = self.watch
         self.change_the_weather(loss, copies, jitter, False)
         for side in (self.pair.a, self.pair.b):
@@ -392,6 +398,8 @@ def walk(seed: int, steps: int) -> None:
         syncookies=some(["never", "when full", "always"]), backlog=chance.randint(0, 4),
         start=some([SECOND, 17_179 * SECOND, 4_294_967 * SECOND]), faults=chance.random() < 0.8,
         loss=some([0.0, 0.1, 0.3]), copies=some([0.0, 0.2]), jitter=some([0, 80 * MS]),
+        ecn=(chance.randrange(6), chance.randrange(6)), control=some(["reno", "cubic", "dctcp"]),
+        marks=some([0.0, 0.1, 0.6]),
     )
     soon = [0, 0, MS, 5 * MS, 12 * MS, 100 * MS, 400 * MS]
     sizes = [1, 2, 100, 1447, 1448, 1460, 3000, 20_000, 200_000]

@@ -235,7 +235,9 @@ def _move_on(
         if tcb.lost_count > 0 and tcb.snd_una < tcb.snd_nxt:
             _enter_recovery(tcb, losses, flight_before, has_mark, now_ns)
         elif state == CA_CWR:
-            pass  # a window is reduced once a round trip, whatever the marks in it
+            # A window is reduced once a round trip, whatever the marks in it.
+            if acked > 0:
+                tcb.reno_sacked_bytes = 0  # progress: what the duplicates stood for is acknowledged, or was nothing
         elif has_mark:
             _reduce_for_mark(tcb, losses, flight_before, now_ns)
         else:
@@ -345,6 +347,7 @@ def _leave(tcb: Tcb, losses: Losses, now_ns: i64) -> None:
         tcb.cwnd_bytes = max(tcb.ssthresh_bytes, 2 * tcb.snd_mss())  # RFC 9937: what PRR worked towards
     if tcb.ca_state == CA_CWR:
         tcb.ca_state = CA_OPEN
+        tcb.reno_sacked_bytes = 0
         _tell(tcb, "everything sent before the window went down is acknowledged")
         return
     tcb.ca_state = CA_OPEN
