@@ -9,7 +9,16 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from estab.abi import AF_INET, AF_INET6, IP_RECVERR, IPPROTO_IP, IPPROTO_IPV6, IPV6_RECVERR, SOCK_DGRAM
+from estab.abi import (
+    AF_INET,
+    AF_INET6,
+    IP_PMTUDISC_WANT,
+    IP_RECVERR,
+    IPPROTO_IP,
+    IPPROTO_IPV6,
+    IPV6_RECVERR,
+    SOCK_DGRAM,
+)
 from estab.errors import os_error
 from estab.host.ancillary import Ancillary, SendControl
 from estab.host.files import Descriptor
@@ -101,6 +110,8 @@ class DatagramSettings(Descriptor):
         self.oob_inline: bool = False
         self.ttl: i64 = context.config.ip_default_ttl
         self.tos: i64 = 0
+        self.pmtu_discover: i64 = IP_PMTUDISC_WANT
+        """IP_MTU_DISCOVER, IPV6_MTU_DISCOVER: whether datagrams may be cut on the way."""
         self._receive_buffer_bytes: i64 = RECEIVE_BUFFER_BYTES
         self.send_buffer_bytes: i64 = RECEIVE_BUFFER_BYTES
         """Shown, and without effect: a datagram that was sent is on its way at once."""

@@ -52,6 +52,7 @@ class Outgoing:
         self.dst = dst
         self.ttl = ttl
         self.segment_bytes = segment_bytes
+        self.pmtu_discover: i64 = abi.IP_PMTUDISC_WANT
 
 
 class Demux:
@@ -281,7 +282,9 @@ class Demux:
                     cut_bytes = connection.mss_base - options_length(segment)
                     if text_bytes <= cut_bytes:
                         cut_bytes = 0
-                return Outgoing(segment, connection.local, connection.remote, connection.ttl, cut_bytes)
+                outgoing = Outgoing(segment, connection.local, connection.remote, connection.ttl, cut_bytes)
+                outgoing.pmtu_discover = connection.pmtu_discover
+                return outgoing
             self._dirty_head += 1
             connection.is_dirty = False
             self._settle(connection)

@@ -377,7 +377,7 @@ class Host:
             interface = path.interface
             is_partial = interface.has_checksum_offload
             outgoing.segment.has_bsd_order = self.config.tcp_bsd_option_order
-            may_fragment = path.may_fragment or self.config.ip_no_pmtu_disc
+            may_fragment = not self.paths.forbids_cutting(path, outgoing.pmtu_discover)
             ident: i64 = 0  # RFC 6864: with DF a packet is atomic and its identification means nothing
             if may_fragment:
                 self._segment_ident = (self._segment_ident + 1) & 0xFFFF

@@ -15,6 +15,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from estab.abi import IP_PMTUDISC_DO, IP_PMTUDISC_PROBE, IP_PMTUDISC_WANT
 from estab.events import PathMtuChanged
 from estab.host.interface import Address, Interface
 from estab.host.neighbors import Neighbor, Neighbors
@@ -119,9 +120,14 @@ class HostPaths(Paths):
         self._keep(key, path)
         return path
 
-    def forbids_cutting(self, path: Path) -> bool:
-        """Tell whether packets on the path bear DF, so that routers report what does not fit (RFC 1191)."""
-        return not path.may_fragment and not path.is_local and not self.context.config.ip_no_pmtu_disc
+    def forbids_cutting(self, path: Path, pmtu_discover: i64) -> bool:
+        """Tell whether packets on the path bear DF, so that routers report what does not fit (RFC 1191).
+
+        ``pmtu_discover`` is what the socket says (IP_MTU_DISCOVER): with ``WANT`` it is as the path is.
+        """
+        if pmtu_discover == IP_PMTUDISC_WANT:
+            return not path.may_fragment and not self.context.config.ip_no_pmtu_disc
+        return pmtu_discover == IP_PMTUDISC_DO or pmtu_discover == IP_PMTUDISC_PROBE
 
     def is_local(self, address: bytes) -> bool:
         """Tell whether packets to ``address`` are for this host."""
@@ -177,6 +183,11 @@ class HostPaths(Paths):
         """Give the path's MTU in bytes, as far as it is known."""
         path = self.find(destination)
         return path.mtu if path is not None else 1500
+
+    def link_mtu_of(self, destination: bytes) -> i64:
+        """Give the MTU of the first link and the route alone, whatever was learnt of the path."""
+        path = self.find(destination)
+        return path.link_mtu if path is not None else 1500
 
     def initial_cwnd(self, destination: bytes) -> i64:
         """Give the segments of the first congestion window on the way there, 0 where no route says so."""

@@ -18,6 +18,7 @@ from estab.host.ports import Binding
 from estab.tcp.congestion.registry import name_of
 from estab.tcp.connection import Connection
 from estab.tcp.fastopen import CLIENT, FastOpenOptions
+from estab.tcp.mtu_search import update_mss
 from estab.tcp.tcb import Tcb
 from estab.units import SECOND
 
@@ -292,6 +293,18 @@ class StreamSettings(Descriptor):
     @tos.setter
     def tos(self, value: int) -> None:
         self.settings().tos = value & 0xFC
+
+    @property
+    def pmtu_discover(self) -> int:
+        """IP_MTU_DISCOVER, IPV6_MTU_DISCOVER: whether packets bear DF, and reports of a path's MTU are heeded."""
+        return self.settings().pmtu_discover
+
+    @pmtu_discover.setter
+    def pmtu_discover(self, value: int) -> None:
+        self.settings().pmtu_discover = value
+        connection = self.connection
+        if connection is not None and connection.is_counted:
+            update_mss(connection)
 
     # --- buffers
 

@@ -21,6 +21,8 @@ from mypy_extensions import i64
 from estab.abi import (
     AF_INET,
     AF_INET6,
+    IP_PMTUDISC_PROBE,
+    IP_PMTUDISC_WANT,
     MSG_ERRQUEUE,
     MSG_MORE,
     MSG_OOB,
@@ -553,8 +555,13 @@ class DatagramSocket(DatagramSettings):
         self._check_broadcast(path, remote)
         source = source if source else path.source
         size: i64 = len(data) + (28 if is_v4 else 48)
+        limit = path.link_mtu if self.pmtu_discover >= IP_PMTUDISC_PROBE else path.mtu
+        forbids = self.udp.paths.forbids_cutting(path, self.pmtu_discover)
+        if forbids and size > limit and self.pmtu_discover != IP_PMTUDISC_WANT:
+            raise os_error(errno.EMSGSIZE, f"message too long: {size} bytes, the path carries {limit}, and "
+                           "IP_MTU_DISCOVER forbids to cut them")
         # Linux's IP_PMTUDISC_WANT: DF where it fits the path, so that routers report; fragments where it doesn't.
-        has_df = size <= path.mtu and self.udp.paths.forbids_cutting(path)
+        has_df = size <= limit and forbids and not path.is_local
         ident: i64 = 0
         if is_v4 and not has_df and not path.is_local:
             ident = self.udp.output.ident_for(source, remote, 0xFFFF)
@@ -565,6 +572,14 @@ class DatagramSocket(DatagramSettings):
             context.counters.Udp6OutDatagrams += 1
         self.udp.output.send(path, packet)
         return len(data)
+
+    @property
+    def path_mtu(self) -> int:
+        """The MTU of the way to the connected peer (IP_MTU). ENOTCONN without one."""
+        path = self.udp.paths.find(self.remote) if self.remote else None
+        if path is None:
+            raise os_error(errno.ENOTCONN, "transport endpoint is not connected: IP_MTU is the path's")
+        return path.mtu
 
     def _raise_error(self) -> None:
         if self.error != 0:

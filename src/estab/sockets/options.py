@@ -62,6 +62,8 @@ def set_option(socket: Socket, level: int, name: int, value: int | bytes, now_ns
         raise os_error(errno.ENOPROTOOPT, f"protocol not available: {option_name(level, name)} can't be set")
     if isinstance(value, int):
         option.set(socket, value, now_ns)
+    elif level == s.IPPROTO_IP and 0 < len(value) < _INT.size:
+        option.set(socket, value[0], now_ns)  # as Linux: IP's options may be given in a byte
     elif len(value) >= _INT.size:
         option.set(socket, int.from_bytes(value[: _INT.size], sys.byteorder, signed=True), now_ns)
     else:
@@ -167,6 +169,8 @@ def _is_stream(socket: Any) -> bool:
 
 
 def _get_mtu(socket: Any, now_ns: int) -> int:
+    if isinstance(socket, DatagramSocket) and socket.remote:
+        return socket.path_mtu
     if not isinstance(socket, StreamSocket) or socket.connection is None:
         raise os_error(errno.ENOTCONN, "transport endpoint is not connected: IP_MTU is the path's")
     return socket.info(now_ns).pmtu_bytes
@@ -245,12 +249,13 @@ _TCP: Final = {
 }
 _IP: Final = {
     "IP_TTL": _hops(64), "IP_TOS": _TOS, "IP_MTU": _Option(_BOTH, _get_mtu),
+    "IP_MTU_DISCOVER": _number("pmtu_discover", _BOTH, high=5),
     "IP_PKTINFO": _wanted(ancillary.WANTS_PKTINFO), "IP_RECVTTL": _wanted(ancillary.WANTS_TTL),
     "IP_RECVTOS": _wanted(ancillary.WANTS_TOS), "IP_RECVERR": _flag("keeps_errors", _DGRAM),
 }
 _IPV6: Final = {
     "IPV6_V6ONLY": _flag("v6only"), "IPV6_UNICAST_HOPS": _hops(64), "IPV6_TCLASS": _TOS,
-    "IPV6_MTU": _Option(_BOTH, _get_mtu),
+    "IPV6_MTU": _Option(_BOTH, _get_mtu), "IPV6_MTU_DISCOVER": _number("pmtu_discover", _BOTH, high=5),
     "IPV6_RECVPKTINFO": _wanted(ancillary.WANTS_PKTINFO6), "IPV6_RECVHOPLIMIT": _wanted(ancillary.WANTS_HOPLIMIT),
     "IPV6_RECVTCLASS": _wanted(ancillary.WANTS_TCLASS), "IPV6_RECVERR": _flag("keeps_errors", _DGRAM),
 }
@@ -260,6 +265,7 @@ _UDP: Final = {
 }
 # Linux numbers of names that some versions of Python leave out.
 _NUMBERS: Final = {
+    "IP_MTU_DISCOVER": 10, "IPV6_MTU_DISCOVER": 23,
     "IP_MTU": 14, "IPV6_MTU": 24, "SO_DOMAIN": 39, "SO_PROTOCOL": 38, "SO_REUSEPORT": 15,
     "IP_PKTINFO": 8, "IP_RECVERR": 11, "IP_RECVTTL": 12, "IP_RECVTOS": 13, "IPV6_RECVERR": 25, "UDP_CORK": 1,
     "TCP_FASTOPEN": 23, "TCP_FASTOPEN_CONNECT": 30, "TCP_FASTOPEN_KEY": 33, "TCP_FASTOPEN_NO_COOKIE": 34,
@@ -282,3 +288,9 @@ def _table() -> tuple[dict[tuple[int, int], _Option], dict[tuple[int, int], str]
 
 
 _OPTIONS, _NAMES = _table()
+_NAMES |= {
+    (s.SOL_SOCKET, 60): "SOL_SOCKET, SO_ZEROCOPY", (s.SOL_SOCKET, 37): "SOL_SOCKET, SO_TIMESTAMPING",
+    (s.SOL_SOCKET, 65): "SOL_SOCKET, SO_TIMESTAMPING_NEW", (s.IPPROTO_TCP, 35): "IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE",
+    (s.IPPROTO_TCP, 14): "IPPROTO_TCP, TCP_MD5SIG", (s.IPPROTO_TCP, 31): "IPPROTO_TCP, TCP_ULP",
+}
+"""Options of Linux that are not here are named all the same."""

@@ -265,7 +265,8 @@ def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> 
             set_state(tcb, abi.FIN_WAIT_1, "closed while opening")
     elif ack > tcb.snd_nxt:
         context.drop(DropReason.TCP_ACK_UNSENT_DATA, tcb.name(), f"{ack - tcb.iss}, sent {tcb.snd_nxt - tcb.iss}")
-        _challenge(tcb, now_ns)
+        if context.config.tcp_answer_early_acks:  # RFC 9293 section 3.10.7.4; Linux only drops it
+            _challenge(tcb, now_ns)
         return False
     elif ack < tcb.snd_una:
         if ack < tcb.snd_una - max(tcb.max_snd_wnd, 1):

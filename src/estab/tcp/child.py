@@ -103,6 +103,7 @@ def inherit(child: Connection, parent: Connection) -> None:
     child.is_oob_inline = parent.is_oob_inline
     child.user_mss = parent.user_mss
     child.tos = parent.tos
+    child.pmtu_discover = parent.pmtu_discover
     child.ttl = parent.ttl
     child.send_buffer_bytes = parent.send_buffer_bytes
     child.is_send_buffer_fixed = parent.is_send_buffer_fixed

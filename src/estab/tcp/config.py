@@ -87,6 +87,7 @@ class Config:
         self.tcp_invalid_ratelimit_ns: i64 = 500 * MS
         self.tcp_insecure_rst: bool = False
         self.tcp_insecure_syn: bool = False
+        self.tcp_answer_early_acks: bool = True
         # Path MTU.
         self.tcp_min_snd_mss: i64 = 48
         self.tcp_mtu_probing: i64 = 0

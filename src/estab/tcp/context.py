@@ -35,6 +35,10 @@ class Paths:
         """Give the path's MTU in bytes, as far as it is known."""
         return 1500
 
+    def link_mtu_of(self, destination: bytes) -> i64:
+        """Give the MTU of the first link and the route alone, whatever was learnt of the path."""
+        return self.mtu_of(destination)
+
     def initial_cwnd(self, destination: bytes) -> i64:
         """Give the segments of the first congestion window on the way there, 0 where no route says so."""
         return 0

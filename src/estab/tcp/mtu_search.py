@@ -15,6 +15,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from estab.abi import IP_PMTUDISC_PROBE
 from estab.tcp.inflight import MtuSearch
 from estab.tcp.scoreboard import lose, losses_of
 from estab.tcp.tcb import CA_OPEN, NO_SEQ, Tcb
@@ -36,6 +37,8 @@ def update_mss(tcb: Tcb) -> None:
     """Set the largest segment from the peer's MSS, the path's MTU (RFC 9293 MUST-16), and what the search knows."""
     paths = tcb.context.paths
     mtu = paths.mtu_of(tcb.remote)
+    if tcb.pmtu_discover >= IP_PMTUDISC_PROBE:
+        mtu = paths.link_mtu_of(tcb.remote)  # the program wants to find out itself, or distrusts reports
     headers = _headers(tcb)
     mss = min(tcb.peer_mss, mtu - headers)
     if tcb.user_mss > 0:

@@ -31,6 +31,7 @@ def _set_linux(config: Config) -> None:
     """Ours are Linux's but for these, where an RFC asks for more."""
     config.tcp_syn_retries = 6
     config.tcp_syn_linear_timeouts = 4
+    config.tcp_answer_early_acks = False
     config.tcp_rfc1337 = False
 
 

@@ -245,6 +245,8 @@ class Tcb(Flow):
         """How long FIN-WAIT-2 lasts without a program (TCP_LINGER2)."""
         self.is_oob_inline: bool = False
         self.tos: i64 = 0
+        self.pmtu_discover: i64 = abi.IP_PMTUDISC_WANT
+        """What becomes of packets that the path may not carry whole (IP_MTU_DISCOVER)."""
         self.ttl: i64 = config.ip_default_ttl
         # Ending.
         self.error: i64 = 0
