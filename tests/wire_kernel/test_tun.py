@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import http.server
 import os
 import socket
 import subprocess
@@ -147,3 +149,41 @@ def test_a_tap_device_finds_its_neighbours_and_answers_ping() -> None:
         stack.run_in_thread()
         assert " 0% packet loss" in net.check("ping", "-c", "1", "-W", "5", "10.7.0.2")
         assert " 0% packet loss" in net.check("ping", "-c", "1", "-W", "5", "fd00:7::2")
+
+
+@pytest.mark.parametrize("offload", [True, False], ids=["offload", "plain"])
+def test_a_users_event_loop_drives_a_stack_on_a_device(net: Namespace, offload: bool) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def main() -> bytes:
+        link = estab.Tun("tun0", netns=net.name, offload=offload)
+        async with estab.Stack(link, "10.7.0.2/24") as stack, await stack.start_server(echo, port=7):
+            with kernel_socket(net) as client:
+                await asyncio.to_thread(client.connect, ("10.7.0.2", 7))
+                return await asyncio.to_thread(exchange, client, BULK[:2_000_000])
+
+    assert asyncio.run(asyncio.wait_for(main(), 60)) == BULK[:2_000_000]
+
+
+def test_the_standard_librarys_server_answers_curl_through_a_stack(net: Namespace) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"hello from a stack")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with (estab.Stack(estab.Tun("tun0", netns=net.name), "10.7.0.2/24") as stack, stack.installed(),
+          http.server.ThreadingHTTPServer(("", 80), Handler) as server):
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        serving.start()
+        page = net.check("curl", "-s", "-S", "-m", "20", "http://10.7.0.2/")
+        server.shutdown()
+        serving.join()
+    assert page == "hello from a stack"
