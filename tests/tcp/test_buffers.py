@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,3 +74,23 @@ def test_what_was_taken_does_not_stay_in_memory() -> None:
         assert len(queue.take(2999)) == 2999
         assert len(queue.take(1)) == 1
     assert queue.size == 0
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 100), (20, 100), (20, 90), (90, 100), (100, 100)])
+def test_a_part_of_bytes_is_that_part(start: int, end: int) -> None:
+    data = bytes(range(100))
+    queue = ByteQueue()
+    queue.append(b"a")
+    queue.append_part(data, start, end)
+    queue.append(b"z")
+    assert queue.size == end - start + 2
+    assert queue.peek(1, end - start) == data[start:end]
+    assert queue.peek(2, 10) == (data[start:end] + b"z")[1:11]
+    assert queue.take(3) == (b"a" + data[start:end] + b"z")[:3]
+    assert queue.take(1000) == (b"a" + data[start:end] + b"z")[3:]
+
+
+def test_a_small_part_of_much_does_not_keep_all_of_it() -> None:
+    queue = ByteQueue()
+    queue.append_part(bytes(1000), 990, 1000)
+    assert len(queue._pieces[0]) == 10
