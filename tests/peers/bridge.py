@@ -19,10 +19,22 @@ class Bridge:
         self._listener, self._connect = listener, connect
         self.carried = [0, 0]
         self._threads: list[threading.Thread] = []
+        self._ends: list[socket.socket] = [listener]
         self._start(self._accept)
 
+    def __enter__(self) -> Bridge:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for end in self._ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        for thread in self._threads:
+            thread.join(10)
+
     @classmethod
-    def to_namespace(cls, stack: estab.Stack, address: str, port: int) -> tuple[Bridge, int]:
+    def to_namespace(cls, stack: estab.Stack, address: str, port: int) -> Bridge:
         """Listen on a port of this machine's 127.0.0.1, and connect to the namespace through the stack."""
         listener = socket.create_server(("127.0.0.1", 0))
 
@@ -31,7 +43,12 @@ class Bridge:
             made.connect((address, port))
             return made
 
-        return cls(listener, connect), listener.getsockname()[1]
+        return cls(listener, connect)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._listener.getsockname()[1])
 
     @classmethod
     def from_namespace(cls, stack: estab.Stack, port: int, connect: Callable[[], socket.socket]) -> Bridge:
@@ -50,7 +67,9 @@ class Bridge:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
+                self._ends.append(near)
                 far = self._connect()
+                self._ends.append(far)
                 self._start(self._carry, near, far, 0)
                 self._start(self._carry, far, near, 1)
 

@@ -85,11 +85,11 @@ def test_ssh_speaks_to_sshd_through_a_stack_that_connects(
     server, client = ssh
     net.start("sshd", "-D", "-p", "2222", *server)
     net.wait_for_port(2222)
-    bridge, port = Bridge.to_namespace(net.stack(), KERNEL[version], 2222)
     blob = tmp_path / "blob"
     blob.write_bytes(os.urandom(3_000_000))
-    shown = subprocess.run(["ssh", *client, "-p", str(port), "root@127.0.0.1", f"cat {blob}"], capture_output=True,
-                           timeout=60, check=False)
+    with Bridge.to_namespace(net.stack(), KERNEL[version], 2222) as bridge:
+        shown = subprocess.run(["ssh", *client, "-p", str(bridge.port), "root@127.0.0.1", f"cat {blob}"],
+                               capture_output=True, timeout=60, check=False)
     assert shown.returncode == 0, shown.stderr
     assert digest_of(shown.stdout) == digest_of(blob.read_bytes())
     assert bridge.carried[1] > 3_000_000
@@ -111,10 +111,10 @@ def test_ssh_speaks_to_sshd_through_a_stack_that_listens(
         theirs.close()
         return ours
 
-    Bridge.from_namespace(net.stack(), 2222, spawn)
     blob = os.urandom(3_000_000)
-    shown = net.run("ssh", *client, "-p", "2222", f"root@{STACK[version]}", f"cat > {tmp_path}/blob && echo done",
-                    binary=blob)
+    with Bridge.from_namespace(net.stack(), 2222, spawn):
+        shown = net.run("ssh", *client, "-p", "2222", f"root@{STACK[version]}", f"cat > {tmp_path}/blob && echo done",
+                        binary=blob)
     assert shown.stdout == "done\n"
     assert digest_of((tmp_path / "blob").read_bytes()) == digest_of(blob)
     for process in started:
