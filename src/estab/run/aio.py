@@ -1,7 +1,7 @@
 """asyncio on a host: its own ``SelectorEventLoop`` over a selector of ours.
 
-Transports, streams, TLS and ``sock_*`` are CPython's. Different here: the clock is the host's, names are looked up at
-once and without threads, and what the operating system would have to do fails with a sentence.
+Transports, streams, TLS and ``sock_*`` are CPython's. Different here: the clock is the host's, names are those of its
+network (in the lab, without threads), and what the operating system would have to do fails with a sentence.
 """
 
 from __future__ import annotations
@@ -42,12 +42,17 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     async def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
                           flags: int = 0) -> Any:
-        """Look a name up in the host's network."""
-        return names.getaddrinfo(self._kernel, host, port, family, type, proto, flags)
+        """Look a name up in the host's network: at once, or where that means to ask a name server, in a thread."""
+        if self._kernel.is_virtual:
+            return names.getaddrinfo(self._kernel, host, port, family, type, proto, flags)
+        return await self.run_in_executor(
+            None, names.getaddrinfo, self._kernel, host, port, family, type, proto, flags)
 
     async def getnameinfo(self, sockaddr: Any, flags: int = 0) -> tuple[str, str]:
         """Find the name of an address in the host's network."""
-        return names.getnameinfo(self._kernel, sockaddr, flags)
+        if self._kernel.is_virtual:
+            return names.getnameinfo(self._kernel, sockaddr, flags)
+        return await self.run_in_executor(None, names.getnameinfo, self._kernel, sockaddr, flags)
 
     def close(self) -> None:
         """Close the loop. Where the world ends, so do transports that nobody closed: they are no one's fault."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from estab.events import Observer
 from estab.host.host import Host
@@ -33,6 +33,9 @@ from estab.sockets.socket import Socket
 from estab.stack import hosts_file, streams
 from estab.stack.watching import CaptureFile, Observers
 
+if TYPE_CHECKING:
+    from estab.run.dns import Resolver, Servers
+
 __all__ = ["Stack"]
 
 
@@ -40,11 +43,14 @@ class Stack:
     """A stack on ``link``. ``address`` is one or several, ``"10.7.0.2/24"``.
 
     ``gateway`` is where everything else goes; a link of bare IP packets needs none. ``profile`` and ``config`` are
-    settings (``estab.tcp.config.Config``). A context manager; ``close`` gives the link back.
+    settings (``estab.tcp.config.Config``). ``nameservers``: who is asked for names that are not in the hosts file, by
+    addresses or with a search list and times (``estab.run.dns.Servers``); needs dnspython. A context manager; ``close``
+    gives the link back.
     """
 
     def __init__(self, link: Link, address: str | Iterable[str], *, gateway: str | Iterable[str] = (),
-                 name: str = "estab", profile: str = "estab", **config: Any) -> None:
+                 name: str = "estab", profile: str = "estab", nameservers: str | Iterable[str] | Servers = (),
+                 **config: Any) -> None:
         self.link = link
         self.name = name
         self.addresses = _listed(address)
@@ -62,7 +68,11 @@ class Stack:
         for prefix in self.addresses:
             host.add_address(self._interface, prefix)
         self._add_default_routes(host, _listed(gateway))
-        self.kernel = RealTime(host, link, self._interface, hosts_file.resolve, hosts_file.reverse)
+        resolver = _resolver(nameservers) if nameservers else None
+        names = hosts_file if resolver is None else resolver
+        self.kernel = RealTime(host, link, self._interface, names.resolve, names.reverse)
+        if resolver is not None:
+            resolver.kernel = self.kernel
         self._pump: Pump | LoopPump | None = None
         self._opening = threading.Lock()
         self._observers = Observers(self.kernel)
@@ -234,6 +244,16 @@ class Stack:
                 is_there = any((":" in address) == is_v6 for address in self.addresses)
                 if is_there and not any((":" in gateway) == is_v6 for gateway in gateways):
                     host.add_route(default, self._interface)
+
+
+def _resolver(nameservers: str | Iterable[str] | Servers) -> Resolver:
+    """Make a resolver that asks the hosts file first. ``ImportError`` says what it needs."""
+    try:
+        from estab.run.dns import Resolver, Servers
+    except ImportError as error:
+        raise ImportError("nameservers: asking name servers needs dnspython (pip install estab[dns])") from error
+    servers = nameservers if isinstance(nameservers, Servers) else Servers(tuple(_listed(nameservers)))
+    return Resolver(servers, hosts_file.resolve, hosts_file.reverse)
 
 
 def _listed(value: str | Iterable[str]) -> list[str]:
