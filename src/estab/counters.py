@@ -127,6 +127,7 @@ class Counters:
         self.TcpExtPAWSActive: i64 = 0
         self.TcpExtPAWSEstab: i64 = 0
         self.TcpExtDelayedACKs: i64 = 0
+        self.TcpExtDelayedACKLost: i64 = 0
         self.TcpExtListenOverflows: i64 = 0
         self.TcpExtListenDrops: i64 = 0
         self.TcpExtTCPPureAcks: i64 = 0
@@ -248,7 +249,8 @@ COUNTER_NAMES: tuple[str, ...] = (
     "UdpOutDatagrams", "UdpRcvbufErrors", "UdpInCsumErrors", "Udp6InDatagrams", "Udp6NoPorts", "Udp6InErrors",
     "Udp6OutDatagrams", "Udp6RcvbufErrors", "Udp6InCsumErrors", "TcpExtSyncookiesSent", "TcpExtSyncookiesRecv",
     "TcpExtSyncookiesFailed", "TcpExtEmbryonicRsts", "TcpExtOutOfWindowIcmps", "TcpExtTW", "TcpExtTWKilled",
-    "TcpExtPAWSActive", "TcpExtPAWSEstab", "TcpExtDelayedACKs", "TcpExtListenOverflows", "TcpExtListenDrops",
+    "TcpExtPAWSActive", "TcpExtPAWSEstab", "TcpExtDelayedACKs", "TcpExtDelayedACKLost",
+    "TcpExtListenOverflows", "TcpExtListenDrops",
     "TcpExtTCPPureAcks", "TcpExtTCPRenoRecovery", "TcpExtTCPSackRecovery", "TcpExtTCPFastRetrans",
     "TcpExtTCPSlowStartRetrans", "TcpExtTCPTimeouts", "TcpExtTCPDSACKOldSent", "TcpExtTCPAbortOnData",
     "TcpExtTCPAbortOnClose", "TcpExtTCPAbortOnMemory", "TcpExtTCPAbortOnTimeout", "TcpExtTCPAbortOnLinger",

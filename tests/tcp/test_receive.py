@@ -182,6 +182,30 @@ def test_a_connection_starts_with_quick_acknowledgments() -> None:
     assert answers == [1, 1, 1, 1, 0, 0]
 
 
+def test_after_text_that_came_twice_acknowledgments_are_quick_for_a_while() -> None:
+    peer = established()
+    peer.write(b"a")  # a conversation, in which acknowledgments would ride on text
+    assert peer.text(b"x" * 100) == []
+    peer.send(ACK, seq=1, data=b"x" * 100)
+    assert peer.counters.TcpExtDelayedACKLost == 1
+    assert [len(peer.text(b"y" * 100)) for _ in range(20)] == [1] * 15 + [0] * 5
+
+
+def test_after_a_pause_longer_than_the_timeout_acknowledgments_are_quick_for_a_while() -> None:
+    peer = established()
+    assert peer.text(b"x" * 100) == []
+    peer.wait(5 * SECOND)
+    assert [len(peer.text(b"y" * 100)) for _ in range(20)] == [1] * 16 + [0] * 4
+
+
+def test_fewer_acknowledgments_are_quick_where_the_window_is_small() -> None:
+    peer = established(receive_buffer_bytes=10_000, is_receive_buffer_fixed=True)
+    peer.text(b"x" * 500)
+    peer.read()
+    peer.wait(5 * SECOND)
+    assert [len(peer.text(b"y" * 10)) for _ in range(6)] == [1] * 4 + [0] * 2
+
+
 def test_text_out_of_order_is_acknowledged_at_once_each_time() -> None:
     peer = established()
     answers = [peer.send(ACK, seq=1001 + 1000 * n, data=b"x" * 1000) for n in range(3)]
@@ -436,9 +460,9 @@ def test_text_received_twice_is_told_as_dsack() -> None:
 def test_a_dsack_is_told_once() -> None:
     peer = established(sack=True)
     peer.text(b"x" * 100)
-    peer.send(ACK, seq=1, data=b"x" * 100)
-    peer.text(b"y" * 100)
-    (ack,) = peer.wait(SECOND)
+    (dsack,) = peer.send(ACK, seq=1, data=b"x" * 100)
+    assert dsack.sack == [1, 101]
+    (ack,) = peer.text(b"y" * 100)
     assert ack.sack == []
 
 

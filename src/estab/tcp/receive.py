@@ -209,9 +209,19 @@ def _queue_of(tcb: Tcb) -> Reassembly:
     return queue
 
 
+def _acknowledge_quickly(tcb: Tcb) -> None:
+    """Acknowledge the next segments at once: as many as half a window holds, at least two, at most sixteen."""
+    count = max((tcb.rcv_adv - tcb.rcv_nxt) // (2 * tcb.rcv_mss), 2)
+    tcb.quick_acks = max(tcb.quick_acks, min(count, tcb.context.config.tcp_quick_acks))
+
+
 def report_duplicate(tcb: Tcb, seq: i64, end: i64) -> i64:
     """Remember text that came twice, to report as DSACK (RFC 2883), and acknowledge it at once. 1: it will be."""
     acknowledge_now(tcb)
+    # An acknowledgment was lost or late: those that follow don't wait, nor ride on text (Linux's quick-ACK mode).
+    tcb.context.counters.TcpExtDelayedACKLost += 1
+    tcb.is_interactive = False
+    _acknowledge_quickly(tcb)
     if not tcb.has_sack or not tcb.context.config.tcp_dsack:
         return 0
     tcb.dsack_left = seq
@@ -225,6 +235,8 @@ def _note_size(tcb: Tcb, length: i64, now_ns: i64) -> None:
         tcb.rcv_mss = min(length, max(tcb.mss_base, 1460))
     elif length >= 536 and tcb.rcv_mss < length:
         tcb.rcv_mss = length
+    if now_ns - tcb.last_text_ns > tcb.rto_ns:
+        _acknowledge_quickly(tcb)  # the sender begins anew after a pause or a timeout, and needs its clock (as Linux)
     tcb.last_text_ns = now_ns
 
 
