@@ -166,6 +166,9 @@ def test_frames_are_told_with_their_checksums_even_where_the_link_fills_them_in(
     with pytest.raises(BlockingIOError):
         client.connect(("10.0.0.2", 80), net.now_ns)
     net.run(100 * MS)
+    connection = client.connection
+    assert connection is not None
+    connection.cwnd_bytes = 100_000
     client.send(b"x" * 10_000, 0, net.now_ns)
     net.run(100 * MS)
     sent = [event for event in net.events if isinstance(event, FrameSent)]

@@ -33,14 +33,14 @@ def established(**options: object) -> Peer:
 # --- writing
 
 
-def test_write_takes_what_there_is_room_for_and_says_how_much() -> None:
+def test_write_fills_the_last_piece_and_begins_none_in_a_full_buffer() -> None:
     peer = established(wnd=100)
     c = peer.connection
     c.send_buffer_bytes = 5000
     assert c.write(b"x" * 3000, peer.now_ns) == 3000
-    assert c.write(b"x" * 3000, peer.now_ns) == 2000
+    assert c.write(b"x" * 3000, peer.now_ns) == 2840, "three and a half segments of 1460 began below 5000"
     assert c.write(b"x", peer.now_ns) == 0
-    assert c.outq_bytes() == 5000
+    assert c.outq_bytes() == 4 * 1460
     assert not c.is_writable()
 
 
@@ -54,14 +54,20 @@ def test_room_comes_back_with_the_acknowledgment_and_not_with_the_sending() -> N
     assert (c.outq_bytes(), c.room()) == (3000, 2000)
 
 
-def test_the_program_is_woken_when_text_is_acknowledged() -> None:
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_a_program_that_found_no_room_is_woken_when_a_third_of_the_buffer_is_free(is_asked: bool) -> None:
     peer = established()
-    peer.write(b"x" * 5000)
-    owner = peer.connection.owner
+    c = peer.connection
+    c.send_buffer_bytes = 6000
+    peer.write(b"x" * 6000)
+    owner = c.owner
     assert owner is not None
     owner.is_woken = False
+    assert not is_asked or c.write(b"x", peer.now_ns) == 0
+    peer.send(ACK, ack=1001)
+    assert not owner.is_woken, "5000 of 6000 are in use"
     peer.send(ACK, ack=2001)
-    assert owner.is_woken
+    assert owner.is_woken == is_asked
 
 
 def test_writing_after_the_end_of_sending_is_a_broken_pipe() -> None:
@@ -327,7 +333,7 @@ def test_a_fin_waits_behind_text_that_a_shut_window_holds_back() -> None:
     assert peer.shutdown() == []
     assert peer.connection.state == State.FIN_WAIT_1
     seen = peer.send(ACK, ack=1001, wnd=10_000)
-    assert [(len(s.text), s.flags) for s in seen] == [(1460, "."), (1460, "."), (1080, "FP.")]
+    assert [(len(s.text), s.flags) for s in seen] == [(1460, "P."), (1460, "P."), (1080, "FP.")]
 
 
 def test_an_orphan_does_not_probe_a_shut_window_for_ever() -> None:

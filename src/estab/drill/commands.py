@@ -44,7 +44,7 @@ class Commands:
         self.sysctls = Sysctls(machine.host.sysctl)
         self._table: dict[str, Callable[[list[str]], None]] = {
             "defaults.sh": self._defaults, "set_sysctls.py": self._set_sysctls, "ip": self._ip,
-            "ethtool": self._ethtool, "tc": self._nothing, "tcpdrop": self._tcpdrop, "rm": self._nothing,
+            "ethtool": self._ethtool, "tc": self._tc, "tcpdrop": self._tcpdrop, "rm": self._nothing,
             "dd": self._nothing, "true": self._nothing, "sleep": self._sleep, "echo": self._echo,
         }
         self._printers: dict[str, Callable[[list[str]], str]] = {
@@ -165,6 +165,11 @@ class Commands:
 
     def _sleep(self, words: list[str]) -> None:
         self.machine.advance(self.machine.now_ns + int(float(words[0]) * 1e9))
+
+    def _tc(self, words: list[str]) -> None:
+        """``tc qdisc replace dev tun0 root fq`` paces connections; other disciplines change nothing of a stack."""
+        if words[-1:] == ["fq"]:
+            self.machine.host.context.config.tcp_pacing = True
 
     def _nothing(self, words: list[str]) -> None:
         """Do nothing: queueing disciplines and files are no part of a stack."""

@@ -27,8 +27,6 @@ _MILLISECONDS: Final = ("net.inet.tcp.keepidle", "net.inet.tcp.keepintvl")
 """What FreeBSD counts in milliseconds and Linux in seconds."""
 _INVERTED: Final = ("net.inet.tcp.path_mtu_discovery",)
 _HOW_NOT_WHAT: Final = {
-    "tcp_tso_win_divisor": "a kernel's choice of when to gather super-segments",
-    "tcp_min_tso_segs": "a kernel's choice of super-segment sizes",
     "tcp_fack": "gone from Linux since 4.15",
     "tcp_autocorking": "waits for a device queue, which is not here",
     "tcp_limit_output_bytes": "bounds a device queue, which is not here",

@@ -20,7 +20,7 @@ from estab.tcp.connection import Connection
 from estab.tcp.fastopen import CLIENT, FastOpenOptions
 from estab.tcp.mtu_search import update_mss
 from estab.tcp.tcb import Tcb
-from estab.units import SECOND
+from estab.units import NEVER, SECOND
 
 __all__ = ["StreamSettings"]
 
@@ -97,6 +97,37 @@ class StreamSettings(Descriptor):
     @nodelay.setter
     def nodelay(self, value: bool) -> None:
         self.settings().set_nodelay(value)
+        self._touch()
+
+    @property
+    def cork(self) -> bool:
+        """TCP_CORK: hold back partial segments, at most until a retransmission timeout has passed."""
+        return self.settings().is_corked
+
+    @cork.setter
+    def cork(self, value: bool) -> None:
+        self.settings().set_cork(value)
+        self._touch()
+
+    @property
+    def notsent_lowat_bytes(self) -> int:
+        """TCP_NOTSENT_LOWAT: not writable while so much waits unsent; 0 is the stack's ``tcp_notsent_lowat``."""
+        return self.settings().notsent_lowat_bytes
+
+    @notsent_lowat_bytes.setter
+    def notsent_lowat_bytes(self, value: int) -> None:
+        self.settings().notsent_lowat_bytes = value
+        self._touch()
+
+    @property
+    def max_pacing_rate(self) -> int:
+        """SO_MAX_PACING_RATE: bytes a second that sending keeps to; 2**32 - 1 or more: no limit."""
+        rate = self.settings().max_pacing_rate
+        return rate if rate < NEVER else 0xFFFFFFFF
+
+    @max_pacing_rate.setter
+    def max_pacing_rate(self, value: int) -> None:
+        self.settings().max_pacing_rate = max(value, 1) if value < 0xFFFFFFFF else NEVER
         self._touch()
 
     @property

@@ -209,7 +209,7 @@ class StreamSocket(StreamView):
         if (flags & MSG_OOB) != 0:
             count = connection.write_urgent(data, now_ns)
         else:
-            count = connection.write(data, now_ns)
+            count = connection.write(data, now_ns, flags & (MSG_MORE | MSG_EOR))
         if count == 0 and data:
             raise os_error(errno.EAGAIN, f"resource temporarily unavailable: the send buffer of {self.text()} is full")
         self.demux.touch(connection)

@@ -93,6 +93,15 @@ TABLE: Final[tuple[Sysctl, ...]] = (
     _tcp("tcp_early_retrans", "choice", "3 and 4: tail loss probes (RFC 8985 section 7); below: none", 0, 4),
     _tcp("tcp_frto", "choice", "0: no F-RTO; above: false timeouts are found out (RFC 5682)", 0, 2),
     _tcp("tcp_congestion_control", "name", "Congestion control of new connections"),
+    # Sending.
+    _tcp("tcp_slow_start_after_idle", "flag", "A window that was not used shrinks, one that rested begins again"),
+    _tcp("tcp_notsent_lowat", "bytes", "Unsent text from which on a socket is not writable (TCP_NOTSENT_LOWAT)",
+         1, 4294967295),
+    _tcp("tcp_pacing_ss_ratio", "percent", "Pace in slow start, of window over round trip", 0, 1000),
+    _tcp("tcp_pacing_ca_ratio", "percent", "The same in congestion avoidance", 0, 1000),
+    _tcp("tcp_min_tso_segs", "segments", "Least size of a super-segment", 1, 65535),
+    _tcp("tcp_tso_win_divisor", "count", "The share of the window worth a super-segment of its own; 0 never waits",
+         0, 255),
     _tcp("tcp_available_congestion_control", "names", "Those that there are (to be read only)", setting="-algorithms"),
     # Explicit congestion notification.
     _tcp("tcp_ecn", "choice",

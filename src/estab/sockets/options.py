@@ -110,6 +110,16 @@ def _choice(attribute: str) -> _Option:
     return _Option(_STREAM, lambda socket, now_ns: int(getattr(socket, attribute)), set_choice)
 
 
+def _unsigned(attribute: str, kinds: tuple[int, ...]) -> _Option:
+    """A C ``unsigned int``, as a program may write it: -1 is the largest."""
+
+    def get_number(socket: Any, now_ns: int) -> int:
+        value = min(int(getattr(socket, attribute)), 2**32 - 1)
+        return value - 2**32 if value >= 2**31 else value
+
+    return _Option(kinds, get_number, lambda socket, value, now_ns: setattr(socket, attribute, value % 2**32))
+
+
 def _constant(value: int, kinds: tuple[int, ...] = _BOTH) -> _Option:
     return _Option(kinds, lambda socket, now_ns: value)
 
@@ -229,9 +239,12 @@ _SOCKET: Final = {
     "SO_DONTROUTE": _constant(0),
     "SO_RCVTIMEO": _timeout("receive_timeout_ns"),
     "SO_SNDTIMEO": _timeout("send_timeout_ns"),
+    "SO_MAX_PACING_RATE": _unsigned("max_pacing_rate", _STREAM),
 }
 _TCP: Final = {
     "TCP_NODELAY": _flag("nodelay", _STREAM),
+    "TCP_CORK": _flag("cork", _STREAM),
+    "TCP_NOTSENT_LOWAT": _unsigned("notsent_lowat_bytes", _STREAM),
     "TCP_MAXSEG": _number("maxseg", _STREAM),
     "TCP_KEEPIDLE": _number("keep_idle_ns", _STREAM, SECOND, 1, 32767),
     "TCP_KEEPINTVL": _number("keep_interval_ns", _STREAM, SECOND, 1, 32767),
@@ -265,10 +278,11 @@ _UDP: Final = {
 }
 # Linux numbers of names that some versions of Python leave out.
 _NUMBERS: Final = {
-    "IP_MTU_DISCOVER": 10, "IPV6_MTU_DISCOVER": 23,
+    "IP_MTU_DISCOVER": 10, "IPV6_MTU_DISCOVER": 23, "SO_MAX_PACING_RATE": 47,
     "IP_MTU": 14, "IPV6_MTU": 24, "SO_DOMAIN": 39, "SO_PROTOCOL": 38, "SO_REUSEPORT": 15,
     "IP_PKTINFO": 8, "IP_RECVERR": 11, "IP_RECVTTL": 12, "IP_RECVTOS": 13, "IPV6_RECVERR": 25, "UDP_CORK": 1,
     "TCP_FASTOPEN": 23, "TCP_FASTOPEN_CONNECT": 30, "TCP_FASTOPEN_KEY": 33, "TCP_FASTOPEN_NO_COOKIE": 34,
+    "TCP_NOTSENT_LOWAT": 25,
 }
 
 

@@ -18,6 +18,7 @@ from estab.tcp.fastopen import FastOpen, PendingSynAck
 from estab.tcp.opening import count_established, establish
 from estab.tcp.tcb import NO_SEQ, Tcb
 from estab.tcp.transitions import abort, answer, fail, finish, release_fast_open, set_state, take_fin
+from estab.tcp.windows import restart_after_idle
 from estab.units import NEVER, SECOND
 from estab.wire.seq import unwrap
 from estab.wire.tcp import ACK, FIN, RST, SYN, Segment, segment_length
@@ -298,11 +299,7 @@ def _use_acknowledgment(tcb: Tcb, seq: i64, ack: i64, segment: Segment, now_ns: 
             tcb.context.counters.TcpExtTCPPureAcks += 1
         if tcb.snd_up != NO_SEQ and ack >= tcb.snd_up:
             tcb.snd_up = NO_SEQ
-        if tcb.is_room_wanted and tcb.has_room():
-            tcb.is_room_wanted = False
-            chrono.stop(tcb, chrono.SEND_BUFFER, now_ns)
         chrono.stop_if_idle(tcb, now_ns)
-        tcb.context.wake(tcb.owner)
     elif tcb.in_flight_count() > 0 or (tcb.losses is not None and segment.sack is not None):
         is_duplicate = window == tcb.snd_wnd and segment_length(segment) == 0
         if is_duplicate or (segment.sack is not None and tcb.has_sack):
@@ -318,6 +315,8 @@ def _use_acknowledgment(tcb: Tcb, seq: i64, ack: i64, segment: Segment, now_ns: 
         tcb.snd_wl1 = seq
         tcb.snd_wl2 = ack
         tcb.max_snd_wnd = max(tcb.max_snd_wnd, window)
+        if tcb.unsent is not None:
+            restart_after_idle(tcb, now_ns)
         if window > 0 and was_shut:
             tcb.persist_ns = NEVER
             tcb.backoff = 0

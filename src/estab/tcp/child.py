@@ -94,6 +94,9 @@ def inherit(child: Connection, parent: Connection) -> None:
     if not parent.has_own_congestion:
         child.congestion = parent.congestion
     child.nodelay = parent.nodelay
+    child.is_corked = parent.is_corked
+    child.notsent_lowat_bytes = parent.notsent_lowat_bytes
+    child.max_pacing_rate = parent.max_pacing_rate
     child.keepalive = parent.keepalive
     child.keep_idle_ns = parent.keep_idle_ns
     child.keep_interval_ns = parent.keep_interval_ns

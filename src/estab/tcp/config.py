@@ -67,6 +67,14 @@ class Config:
         self.tcp_ecn_option: i64 = 2
         self.tcp_ecn_option_beacon: i64 = 3
         self.tcp_abe: bool = False
+        # Sending.
+        self.tcp_slow_start_after_idle: bool = True
+        self.tcp_notsent_lowat: i64 = 4294967295
+        self.tcp_pacing: bool = False
+        self.tcp_pacing_ss_ratio: i64 = 200
+        self.tcp_pacing_ca_ratio: i64 = 120
+        self.tcp_min_tso_segs: i64 = 2
+        self.tcp_tso_win_divisor: i64 = 3
         # Acknowledging.
         self.tcp_delack_ns: i64 = 40 * MS
         self.tcp_delack_max_ns: i64 = 200 * MS

@@ -18,7 +18,6 @@ from estab.events import BufferChanged, SegmentReceived, SegmentSent, TcbCreated
 from estab.events import Tcb as TcbFact
 from estab.tcp import (
     arrives,
-    chrono,
     ecn,
     fastopen_client,
     fastopen_server,
@@ -28,11 +27,12 @@ from estab.tcp import (
     rack,
     receive,
     recovery,
+    room,
     scoreboard,
     segments,
     transitions,
+    writing,
 )
-from estab.tcp.buffers import ByteQueue
 from estab.tcp.congestion.control import SSTHRESH_INFINITE, CongestionControl
 from estab.tcp.context import Context
 from estab.tcp.info import Info
@@ -84,11 +84,11 @@ class Connection(Tcb):
         transitions.set_state(self, abi.SYN_SENT, "connect()")
         context.counters.TcpActiveOpens += 1
 
-    def write(self, data: bytes, now_ns: i64) -> i64:
+    def write(self, data: bytes, now_ns: i64, flags: i64 = 0) -> i64:
         """Take as much of ``data`` into the send buffer as there is room for; returns how many bytes.
 
-        Returning does not mean sent, and sent does not mean received (M10). ``OSError``: the pending error, or EPIPE
-        after the end of sending.
+        ``flags``: MSG_MORE, more of the segment is to come; MSG_EOR, nothing joins it; MSG_OOB. Returning does not mean
+        sent, and sent does not mean received (M10). ``OSError``: the pending error, or EPIPE after the end of sending.
         """
         self.raise_error()
         state = self.state
@@ -97,44 +97,31 @@ class Connection(Tcb):
             if not self.fin_wanted and (state == abi.SYN_SENT or state == abi.SYN_RECEIVED):
                 return 0
             raise os_error(errno.EPIPE, f"broken pipe: {self.describe()}, sending is over")
-        room = self.room()
-        if len(data) > room:
-            self.is_room_wanted = True
-            data = data[: max(room, 0)]
-        if room <= 0 or not data:
+        if not data:
             return 0
         sample = self.rate
         if sample is not None and self.unsent_bytes() < self.snd_mss() and self.pipe_bytes < self.cwnd_bytes:
             if self.lost_count == 0:
                 sample.note_program_is_slow(self.delivered_bytes, self.pipe_bytes)
-        unsent = self.unsent
-        if unsent is None:
-            unsent = ByteQueue()
-            self.unsent = unsent
-            chrono.start(self, chrono.BUSY, now_ns)
-        unsent.append(data)
-        self._tell_send_buffer("the program wrote")
-        return len(data)
+        count = writing.write(self, data, flags, now_ns)
+        if count > 0:
+            self._tell_send_buffer("the program wrote")
+        return count
 
     def write_urgent(self, data: bytes, now_ns: i64) -> i64:
         """Write with the last byte marked urgent (MSG_OOB). RFC 9293 MUST-30, MUST-31; RFC 6093."""
-        count = self.write(data, now_ns)
+        count = self.write(data, now_ns, abi.MSG_OOB)
         if count == len(data) and count > 0:
             self.snd_up = self.snd_nxt + self.unsent_bytes()
         return count
 
     def room(self) -> i64:
-        """Give the free bytes of the send buffer."""
-        self._tune_send_buffer()
-        return self.send_buffer_bytes - self.outq_bytes()
-
-    def _tune_send_buffer(self) -> None:
-        """Let the send buffer hold two congestion windows, up to ``tcp_wmem``'s most."""
-        if self.is_send_buffer_fixed:
-            return
-        wanted: i64 = min(4 * self.cwnd_bytes, self.context.config.tcp_wmem[2])
-        if wanted > self.send_buffer_bytes:
-            self.send_buffer_bytes = wanted
+        """Give the free bytes of the send buffer; where there are none, the owner is told once there are."""
+        free = self.send_buffer_bytes - self.outq_bytes()
+        if free <= 0 or not room.has_room(self):
+            self.is_out_of_room = True
+            return 0
+        return free
 
     def set_congestion(self, control: CongestionControl, now_ns: i64) -> None:
         """Hand the windows to another congestion control (TCP_CONGESTION)."""
@@ -182,7 +169,7 @@ class Connection(Tcb):
             return False
         if state != abi.ESTABLISHED and state != abi.CLOSE_WAIT and state != abi.SYN_RECEIVED:
             return True
-        return 3 * self.room() >= self.send_buffer_bytes
+        return room.is_spacious(self)
 
     def shutdown_read(self) -> None:
         """End reading here; the peer is not told (shutdown(SHUT_RD))."""
@@ -243,6 +230,14 @@ class Connection(Tcb):
     def set_nodelay(self, is_on: bool) -> None:
         """Switch Nagle's rule off or on (TCP_NODELAY). RFC 9293 MUST-17. What waited goes at the next poll."""
         self.nodelay = is_on
+        if is_on:
+            self.is_push_forced = True  # even TCP_CORK does not hold what waits now, as in Linux
+
+    def set_cork(self, is_on: bool) -> None:
+        """Hold partial segments back, or let them go (TCP_CORK)."""
+        self.is_corked = is_on
+        if not is_on and self.nodelay:
+            self.is_push_forced = True
 
     # --- errors
 
@@ -264,6 +259,7 @@ class Connection(Tcb):
     def on_segment(self, segment: Segment, now_ns: i64) -> None:
         """Take a segment that carries this connection's addresses and ports."""
         self.count_received(segment)
+        self.is_more_coming = False  # an acknowledgment lets go what MSG_MORE held, as in Linux
         arrives.segment_arrives(self, segment, now_ns)
         if self.keepalive_ns != NEVER and self.probes_out == 0:
             self.keepalive_ns = max(self.keepalive_ns, now_ns + self.keep_idle_ns)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from estab.tcp import mtu_search
+from estab.tcp.room import expand_send_buffer
 from estab.tcp.tcb import Tcb
+from estab.tcp.windows import initial_cwnd
 from estab.units import SECOND
 from estab.wire.tcp import Segment
 
@@ -47,8 +49,7 @@ def begin_transfer(tcb: Tcb, now_ns: i64) -> None:
         if not tcb.is_passive:
             mtu_search.update_mss(tcb)  # who accepts starts from the path's MTU, as on Linux
     mss = tcb.snd_mss()
-    initial = tcb.context.paths.initial_cwnd(tcb.remote)
-    window = (initial if initial > 0 else config.tcp_initial_cwnd) * mss
+    window = initial_cwnd(tcb)
     if tcb.segments_retransmitted > 1 or (tcb.ecn is not None and tcb.ecn.is_handshake_marked):
         window = mss
     tcb.cwnd_bytes = window
@@ -57,6 +58,10 @@ def begin_transfer(tcb: Tcb, now_ns: i64) -> None:
         tcb.rto_ns = max(tcb.rto_ns, 3 * SECOND)
         tcb.backoff = 0
     tcb.ca_state = 0
+    tcb.pushed_seq = tcb.snd_nxt
+    tcb.usage_seq = tcb.snd_nxt
+    tcb.used_ns = now_ns
+    expand_send_buffer(tcb)
     tcb.tune_ns = now_ns
     tcb.tune_space_bytes = min(config.tcp_initial_cwnd * mss, tcb.receive_buffer_bytes // 4)  # half of the first window
     tcb.last_received_ns = now_ns

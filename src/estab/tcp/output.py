@@ -14,9 +14,10 @@ from estab.tcp import ecn, rack
 from estab.tcp.ecn_state import ACCURATE, Ecn
 from estab.tcp.fastopen import FastOpen, PendingSynAck
 from estab.tcp.inflight import Losses, SentSegment
+from estab.tcp.pacing import must_wait
 from estab.tcp.scoreboard import next_lost, remember_resent, remember_sent, split
 from estab.tcp.segments import WINDOW_MAX, bare_segment, syn_options, text_limit, text_segment
-from estab.tcp.sending import bare_fin, first_transmission, must_wait, new_text, send_text
+from estab.tcp.sending import bare_fin, first_transmission, new_text, probe_text
 from estab.tcp.tcb import CA_LOSS, CA_RECOVERY, NO_SEQ, TIMER_REORDER, Tcb
 from estab.units import MS, NEVER
 from estab.wire.seq import wrap
@@ -36,6 +37,9 @@ def poll_segment(tcb: Tcb, now_ns: i64) -> Segment | None:
     pending = None if fast_open is None else fast_open.pending
     if pending is not None and pending.is_due:
         return _fast_syn_ack(tcb, pending, now_ns)
+    unsent = tcb.unsent
+    if unsent is not None and unsent.planned > 0:
+        return new_text(tcb, now_ns)  # decided before anything that came since
     losses = tcb.losses
     if tcb.ecn is not None and tcb.ecn.early_ack_seq != NO_SEQ:
         return _early_acknowledgment(tcb, tcb.ecn, now_ns)
@@ -59,14 +63,11 @@ def poll_segment(tcb: Tcb, now_ns: i64) -> Segment | None:
     if state == abi.SYN_SENT:
         return _syn(tcb, now_ns)
     if (state != abi.SYN_RECEIVED or pending is not None) and state != abi.TIME_WAIT:
-        if tcb.unsent is not None:
-            segment = new_text(tcb, now_ns)
-            if segment is not None:
-                return segment
-        elif tcb.fin_wanted and tcb.fin_seq == NO_SEQ:
+        segment = new_text(tcb, now_ns)
+        if segment is None and tcb.unsent is None and tcb.fin_wanted and tcb.fin_seq == NO_SEQ:
             segment = bare_fin(tcb, now_ns)
-            if segment is not None:
-                return segment
+        if segment is not None:
+            return segment
         if tcb.is_probe_due:
             return _probe(tcb, now_ns)
     return _acknowledgment(tcb, now_ns)
@@ -155,7 +156,7 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
     if not tcb.is_fast_retransmit_due:
         if tcb.pipe_bytes > 0 and min(lost.end - lost.seq, limit) > allowed:
             return None
-    if tcb.pacing_rate > 0 and not is_head and must_wait(tcb, now_ns):
+    if tcb.is_paced() and not is_head and must_wait(tcb, now_ns):
         return None
     edge = tcb.snd_una + tcb.snd_wnd
     if lost.seq >= edge and not is_head:
@@ -203,7 +204,7 @@ def _loss_probe(tcb: Tcb, losses: Losses, now_ns: i64) -> Segment | None:
     if unsent is not None and room > 0 and min(unsent.size, mss) <= room:
         counters.TcpExtTCPLossProbes += 1
         losses.is_probe_repeat = False
-        segment = send_text(tcb, min(unsent.size, mss), unsent.size, mss, now_ns)
+        segment = probe_text(tcb, unsent, now_ns)
     else:
         at: i64 = len(sent) - 1
         last = sent[at]

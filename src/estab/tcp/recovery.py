@@ -138,11 +138,9 @@ def _measure(tcb: Tcb, rate: RateSample, delivered: i64, lost: i64, now_ns: i64)
 
 
 def _grow(tcb: Tcb, acked: i64, now_ns: i64) -> None:
-    """Tell congestion control, if this flow has needed any yet, and see whether the window still is its limit."""
-    if tcb.is_cwnd_limited or tcb.has_own_congestion:
+    """Tell congestion control, if this flow has needed any yet."""
+    if tcb.is_window_used() or tcb.has_own_congestion:
         tcb.control(now_ns).on_ack(tcb, acked, now_ns)
-        if tcb.snd_una >= tcb.usage_seq:
-            tcb.is_cwnd_limited = False
 
 
 def _begin(losses: Losses) -> None:
@@ -261,7 +259,8 @@ def _move_on(
     elif acked > 0 and not was_reducing:
         if state == CA_LOSS:
             tcb.is_cwnd_limited = True  # what was lost is still to be sent: the window is what holds it back
-        _grow(tcb, acked, now_ns)
+        # What SACKs told of before is not counted again.
+        _grow(tcb, max(tcb.delivered_bytes - delivered_before, 0), now_ns)
     if tcb.sent is None and state == CA_OPEN and _has_nothing_to_remember(losses):
         tcb.losses = None
     return again_ns

@@ -16,8 +16,9 @@ from mypy_extensions import i64
 
 from estab.tcp.congestion.sample import RateSample
 from estab.tcp.inflight import Losses, Run, SentSegment
+from estab.tcp.pacing import note_sent
 from estab.tcp.tcb import CA_LOSS, NO_SEQ, Tcb
-from estab.units import MS, NEVER, SECOND
+from estab.units import MS, NEVER
 from estab.wire.seq import Seq, unwrap
 from estab.wire.tcp import FIN, PSH, SYN, Segment
 
@@ -54,8 +55,8 @@ def remember_sent(tcb: Tcb, segment: SentSegment) -> None:
         rate.on_sent(segment, tcb.pipe_bytes, tcb.delivered_bytes, segment.sent_ns)
     length = segment.end - segment.seq
     tcb.pipe_bytes += length
-    if tcb.pacing_rate > 0:
-        tcb.pace_ns = max(tcb.pace_ns, segment.sent_ns) + length * SECOND // tcb.pacing_rate
+    if tcb.is_paced():
+        note_sent(tcb, length, segment.sent_ns)
 
 
 def remember_resent(tcb: Tcb, losses: Losses, segment: SentSegment, now_ns: i64) -> None:
@@ -71,8 +72,8 @@ def remember_resent(tcb: Tcb, losses: Losses, segment: SentSegment, now_ns: i64)
     length = segment.end - segment.seq
     if tcb.rate is not None:
         tcb.rate.on_sent(segment, tcb.pipe_bytes, tcb.delivered_bytes, now_ns)
-    if tcb.pacing_rate > 0:
-        tcb.pace_ns = max(tcb.pace_ns, now_ns) + length * SECOND // tcb.pacing_rate
+    if tcb.is_paced():
+        note_sent(tcb, length, now_ns)
     losses.prr_out_bytes += length
     if losses.undo_seq != NO_SEQ:
         losses.undo_repeats = max(losses.undo_repeats, 0) + 1

@@ -1,19 +1,26 @@
-"""New text: how much of it goes now, within the peer's window, the congestion window, Nagle's rule and the pace."""
+"""New text: how much of it goes now, within the peer's window, the congestion window, Nagle's rule and the pace.
+
+``plan`` is Linux's ``tcp_write_xmit``, one super-segment at a time: it takes text off the send queue's pieces into a
+burst, and ``new_text`` makes segments of the bursts. A super-segment is half of the congestion window at most, and a
+millisecond's worth at the pace that the window and the round trip give, or more on a path that is very short.
+"""
 
 from __future__ import annotations
 
 from mypy_extensions import i64
 
-from estab.tcp import accecn, chrono, mtu_search, rack
+from estab.tcp import accecn, chrono, mtu_search, rack, windows
+from estab.tcp.pacing import must_wait, super_segments
+from estab.tcp.room import notice_room
 from estab.tcp.rtt import timeout_ns
 from estab.tcp.scoreboard import remember_sent
 from estab.tcp.segments import text_limit, text_segment
-from estab.tcp.tcb import TIMER_PROBE, SentSegment, Tcb
+from estab.tcp.sendqueue import Piece, SendQueue
+from estab.tcp.tcb import CA_OPEN, TIMER_PROBE, SentSegment, Tcb
 from estab.units import MS, NEVER
 from estab.wire.tcp import FIN, PSH, Segment
 
-__all__ = ["bare_fin", "first_transmission", "must_wait", "new_text", "send_text"]
-
+__all__ = ["bare_fin", "first_transmission", "new_text", "plan", "probe_text"]
 
 def first_transmission(tcb: Tcb, sent: SentSegment, now_ns: i64, why: str) -> Segment:
     """Put ``sent`` in flight: it takes its numbers, is remembered until it is acknowledged, and starts the timer."""
@@ -35,134 +42,67 @@ def first_transmission(tcb: Tcb, sent: SentSegment, now_ns: i64, why: str) -> Se
     return text_segment(tcb, sent, now_ns)
 
 
+# --- emitting
+
+
 def new_text(tcb: Tcb, now_ns: i64) -> Segment | None:
     """Send text that was never sent, where window, congestion window and Nagle's rule allow."""
-    unsent = tcb.unsent
-    if unsent is None:
+    queue = tcb.unsent
+    if queue is None:
+        if tcb.has_sent_text:
+            _end_round(tcb, now_ns)
+        if tcb.is_out_of_room:
+            notice_room(tcb, now_ns)
         return None
-    waiting = unsent.size
-    mss = text_limit(tcb, now_ns)
-    in_window = tcb.snd_una + tcb.snd_wnd - tcb.snd_nxt
     search = tcb.mtu_search
-    if search is not None:
-        size = mtu_search.probe_bytes(tcb, search, waiting, now_ns)
+    if search is not None and queue.planned == 0:
+        size = mtu_search.probe_bytes(tcb, search, queue.size, now_ns)
         if size == mtu_search.WAIT:
             return None
-        if size > 0:
+        if size > 0 and queue.grow_first(size):
             mtu_search.note_sent(tcb, search, size)
-            return send_text(tcb, size, waiting, size, now_ns)
-    pipe = tcb.pipe_bytes - tcb.reno_sacked_bytes
-    in_cwnd = _congestion_room(tcb, pipe, mss)
-    count = min(waiting, in_window)
-    if count < waiting and count < mss and in_cwnd >= mss:
-        chrono.start(tcb, chrono.PEER_WINDOW, now_ns)  # the next segment does not fit into the peer's window
-    elif tcb.chrono == chrono.PEER_WINDOW:
-        chrono.stop(tcb, chrono.PEER_WINDOW, now_ns)
-    if count <= 0:
-        if tcb.in_flight_count() == 0 and tcb.persist_ns == NEVER:
-            _arm_persist(tcb, now_ns)
+            queue.plan(size, False)
+            return _emit(tcb, queue, now_ns, size)
+    if queue.planned == 0 and not plan(tcb, queue, False, False, now_ns):
+        _end_round(tcb, now_ns)
+        if tcb.is_out_of_room:
+            notice_room(tcb, now_ns)
         return None
-    most = mss
-    if tcb.gso_bytes > mss and (tcb.ecn is None or accecn.can_be_cut(tcb.ecn)):
-        most = tcb.gso_bytes // mss * mss
-    if tcb.pacing_rate > 0:
-        if must_wait(tcb, now_ns):
-            return None
-        if most > mss:
-            # As Linux's TSO autosizing: a millisecond's worth, but no less than two segments.
-            most = min(most, max(tcb.pacing_rate // 1000 // mss, 2) * mss)
-    count = min(count, most)
-    if count > in_cwnd:
-        if in_cwnd < mss and count > in_cwnd:
-            _note_full_window(tcb, tcb.snd_nxt)
-            return None
-        count = in_cwnd // mss * mss
-        _note_full_window(tcb, tcb.snd_nxt + count)
-    if count > mss:
-        rest = count % mss
-        if rest != 0 and (count < waiting or not _may_send_small(tcb)):
-            count -= rest
-    elif count < mss and not _may_send_partial(tcb, count, waiting, now_ns):
-        return None
-    return send_text(tcb, count, waiting, mss, now_ns)
+    return _emit(tcb, queue, now_ns, 0)
 
 
-def must_wait(tcb: Tcb, now_ns: i64) -> bool:
-    """Tell whether pacing holds text back: up to a millisecond's worth may go at once, then its time must pass."""
-    ahead_ns = tcb.pace_ns - now_ns
-    if ahead_ns <= 0:
-        tcb.is_pacing = False
-    elif ahead_ns > MS:
-        tcb.is_pacing = True
-    return tcb.is_pacing
+def probe_text(tcb: Tcb, queue: SendQueue, now_ns: i64) -> Segment:
+    """Send a segment of new text, whatever holds it back but the peer's window; the caller has looked at that."""
+    piece = queue.first()
+    if piece is not None and queue.planned == 0:
+        queue.plan(min(piece.size, text_limit(tcb, now_ns)), False)
+    return _emit(tcb, queue, now_ns, 0)
 
 
-def _note_full_window(tcb: Tcb, end: i64) -> None:
-    """The congestion window is what holds text back: until what is in flight, up to ``end``, is acknowledged."""
-    tcb.is_cwnd_limited = True
-    tcb.usage_seq = end
-
-
-def _congestion_room(tcb: Tcb, pipe: i64, mss: i64) -> i64:
-    """Give how much congestion control lets into the network now. With nothing in flight, at least one segment.
-
-    That is limited transmit as well (RFC 3042): what the first two duplicates tell has left the pipe, so that new text
-    takes its place.
-    """
-    room = tcb.cwnd_bytes - pipe
-    if pipe <= 0:
-        room = max(room, mss)
-    return room
-
-
-def _may_send_small(tcb: Tcb) -> bool:
-    """Apply Nagle's rule to a last, partial segment (RFC 9293 SHLD-7, MUST-17).
-
-    Minshall's variant, as Linux: only a small segment in flight holds back another, so that the tail of a large write
-    does not wait for its full segments.
-    """
-    return tcb.nodelay or tcb.fin_wanted or tcb.snd_sml <= tcb.snd_una or tcb.snd_up > tcb.snd_nxt
-
-
-def _may_send_partial(tcb: Tcb, count: i64, waiting: i64, now_ns: i64) -> bool:
-    """Decide on less than a full segment: silly-window avoidance and Nagle (RFC 9293 MUST-38, section 3.8.6.2.1)."""
-    if count == waiting:
-        return _may_send_small(tcb)
-    # The window cuts it off. Half of the largest window ever offered is worth sending; less waits for the override
-    # timer.
-    if count >= tcb.max_snd_wnd // 2 or tcb.is_probe_due:
-        return True
-    if tcb.in_flight_count() == 0 and tcb.persist_ns == NEVER:
-        _arm_persist(tcb, now_ns)
-    return False
-
-
-def send_text(tcb: Tcb, count: i64, waiting: i64, mss: i64, now_ns: i64) -> Segment:
-    """Send the next ``count`` bytes of the ``waiting``, with the FIN where it is wanted behind the last."""
-    unsent = tcb.unsent
-    assert unsent is not None
-    data = unsent.take(count)
-    flags: i64 = 0
+def _emit(tcb: Tcb, queue: SendQueue, now_ns: i64, probe_bytes: i64) -> Segment:
+    """Make the next segment of the bursts; all of it, whatever the segment size, where it is a probe of the MTU."""
+    burst = queue.next_burst()
+    assert burst is not None
+    mss = text_limit(tcb, now_ns)
+    count = burst.size
+    if count > mss and probe_bytes == 0:
+        count = min(count, tcb.gso_bytes // mss * mss if _can_be_large(tcb, mss) else mss)
+    is_last = count == burst.size
+    flags: i64 = PSH if is_last and burst.is_pushed else 0
+    data = queue.take(count)
     end = tcb.snd_nxt + count
-    if count == waiting:
+    if queue.size == 0:
         tcb.unsent = None
-        flags |= PSH  # RFC 9293 MUST-61: the last segment of what was written
         if tcb.fin_wanted and end < tcb.snd_una + tcb.snd_wnd:
             flags |= FIN
             tcb.fin_seq = end
             end += 1
-        # All is out: the window held nothing back, unless it is full now, or half full while it doubles each round
-        # trip.
-        in_use = tcb.pipe_bytes + count
-        if in_use + mss > tcb.cwnd_bytes or (tcb.cwnd_bytes < tcb.ssthresh_bytes and 2 * in_use >= tcb.cwnd_bytes):
-            _note_full_window(tcb, end)
-        if tcb.is_room_wanted and in_use + mss <= tcb.cwnd_bytes:
-            chrono.start(tcb, chrono.SEND_BUFFER, now_ns)  # the window has room, but the program none to write more
-    if count > mss:
-        flags |= PSH  # as Linux: each burst says of itself that the sender has no more of it to come
-    if count % mss != 0:
-        tcb.snd_sml = end
-    tcb.is_probe_due = False
+    if tcb.is_probe_due:
+        tcb.is_probe_due = False
+        tcb.probes_out = 0
+        tcb.backoff = 0
+    tcb.persist_ns = NEVER
+    tcb.has_sent_text = True
     sent = SentSegment(tcb.snd_nxt, end, flags, data, now_ns)
     return first_transmission(tcb, sent, now_ns, "new data")
 
@@ -181,7 +121,151 @@ def bare_fin(tcb: Tcb, now_ns: i64) -> Segment | None:
     return first_transmission(tcb, sent, now_ns, "no more data")
 
 
+def _end_round(tcb: Tcb, now_ns: i64) -> None:
+    """All has left that may: see whether the congestion window is what ended it."""
+    is_limited = tcb.is_round_limited or tcb.pipe_bytes - tcb.reno_sacked_bytes + tcb.snd_mss() > tcb.cwnd_bytes
+    tcb.is_round_limited = False
+    if tcb.has_sent_text or is_limited:
+        tcb.has_sent_text = False
+        windows.validate(tcb, is_limited, now_ns)
+        if tcb.is_out_of_room and tcb.unsent is None and not tcb.is_window_used():
+            chrono.start(tcb, chrono.SEND_BUFFER, now_ns)  # the window has room, but the program none to write more
+
+
 def _arm_persist(tcb: Tcb, now_ns: i64) -> None:
     """Start probing a shut window after one timeout, then with back-off (RFC 9293 SHLD-29, SHLD-30)."""
     tcb.backoff = 0
     tcb.persist_ns = now_ns + timeout_ns(tcb)
+
+
+# --- deciding
+
+
+def plan(tcb: Tcb, queue: SendQueue, is_forced: bool, is_single: bool, now_ns: i64) -> bool:
+    """Decide on the next burst; ``False`` when nothing may leave now.
+
+    ``is_forced`` sets Nagle's rule and TCP_CORK aside, ``is_single`` the gathering of larger super-segments.
+    """
+    piece = queue.first()
+    if piece is None:
+        return False
+    mss = text_limit(tcb, now_ns)
+    pipe = tcb.pipe_bytes - tcb.reno_sacked_bytes + queue.planned
+    start = tcb.snd_nxt + queue.planned
+    in_window = tcb.snd_una + tcb.snd_wnd - start
+    if tcb.is_probe_due and in_window > 0 and queue.planned == 0:
+        _commit(tcb, queue, min(min(piece.size, mss), in_window), mss, True)  # what the override timer lets go
+        return True
+    if tcb.is_paced() and (queue.planned > 0 or must_wait(tcb, now_ns)):
+        return False
+    room = tcb.cwnd_bytes - pipe
+    if pipe <= 0:
+        room = max(room, mss)
+    needed = min(piece.size, mss)
+    if room < needed:
+        tcb.is_round_limited = True
+        return False
+    if in_window < needed:
+        chrono.start(tcb, chrono.PEER_WINDOW, now_ns)  # the next segment does not fit into the peer's window
+    elif tcb.chrono == chrono.PEER_WINDOW:
+        chrono.stop(tcb, chrono.PEER_WINDOW, now_ns)
+    if in_window < needed and not _may_send_silly(tcb, in_window):
+        _wait_for_window(tcb, queue, now_ns)
+        return False
+    most: i64 = super_segments(tcb, mss) if _can_be_large(tcb, mss) else 1
+    segments = min(max(room // mss, 1), max(tcb.cwnd_bytes // mss // 2, 1), most)
+    if piece.size < mss and not queue.has_one_piece() and not piece.is_closed:
+        queue.grow_first(mss)
+        piece = queue.first()
+        assert piece is not None
+    is_tail = queue.has_one_piece()
+    count = piece.size
+    if count <= mss:
+        if is_tail and not is_forced and _must_gather(tcb, queue, count < mss):
+            _wait_for_window(tcb, queue, now_ns)
+            return False
+    else:
+        if not is_single and _should_defer(tcb, piece, is_tail, room // mss * mss, in_window, most, mss, now_ns):
+            return False
+        count = min(count, segments * mss)
+        if count > in_window:
+            count = in_window
+        partial = count % mss
+        if partial != 0 and count > mss:
+            is_cut = count < piece.size
+            if is_cut or (is_tail and not is_forced and _must_gather(tcb, queue, True)):
+                count -= partial
+    if count > in_window:
+        count = in_window
+    _commit(tcb, queue, count, mss, False)
+    return True
+
+
+def _commit(tcb: Tcb, queue: SendQueue, count: i64, mss: i64, is_pushed: bool) -> None:
+    """Take the text into a burst. As Linux, each super-segment says PSH: its sender has no more of it to come."""
+    end = tcb.snd_nxt + queue.planned + count
+    if count % mss != 0:
+        tcb.snd_sml = end
+    if is_pushed and tcb.pushed_seq < end:
+        tcb.pushed_seq = end
+    queue.plan(count, is_pushed or count > mss)
+
+
+def _can_be_large(tcb: Tcb, mss: i64) -> bool:
+    """Tell whether the link takes super-segments, and nothing in their headers would be wrong once they are cut."""
+    return tcb.gso_bytes > mss and (tcb.ecn is None or accecn.can_be_cut(tcb.ecn))
+
+
+def _should_defer(
+    tcb: Tcb, piece: Piece, is_tail: bool, in_cwnd: i64, in_window: i64, most: i64, mss: i64, now_ns: i64,
+) -> bool:
+    """Wait for the next acknowledgment to let a larger super-segment go? (Linux's ``tcp_tso_should_defer``.)
+
+    Only while acknowledgments come fast and the next is near, and less than a ``tcp_tso_win_divisor``'th of the window
+    is free.
+    """
+    divisor = tcb.context.config.tcp_tso_win_divisor
+    if divisor == 0 or tcb.ca_state != CA_OPEN or now_ns - tcb.last_sent_ns > MS:
+        return False
+    limit = min(in_window, in_cwnd)
+    if limit >= most * mss or (not is_tail and limit >= piece.size):
+        return False
+    if limit >= min(tcb.snd_wnd, tcb.cwnd_bytes) // divisor:
+        return False
+    sent = tcb.sent
+    if sent is None or tcb.sent_head >= len(sent):
+        return False
+    ack_in_ns = sent[tcb.sent_head].sent_ns + tcb.srtt_ns - now_ns
+    if ack_in_ns > min(tcb.srtt_ns // 2, MS):
+        return False
+    if in_cwnd < in_window:
+        if in_cwnd <= piece.size:
+            tcb.is_round_limited = True
+            return True
+    elif in_window <= piece.size:
+        return True
+    return not (tcb.fin_wanted or piece.is_closed)
+
+
+def _must_gather(tcb: Tcb, queue: SendQueue, is_partial: bool) -> bool:
+    """Tell whether a last, partial segment waits: TCP_CORK, MSG_MORE, or Nagle's rule (RFC 9293 SHLD-7, MUST-17).
+
+    Minshall's variant, as Linux: only a small segment in flight holds back another, so that the tail of a large write
+    does not wait for its full segments.
+    """
+    if not is_partial or tcb.fin_wanted or tcb.is_push_forced or tcb.snd_up > tcb.snd_nxt + queue.planned:
+        return False
+    if tcb.is_corked or tcb.is_more_coming:
+        return True
+    return not tcb.nodelay and tcb.snd_sml > tcb.snd_una
+
+
+def _may_send_silly(tcb: Tcb, in_window: i64) -> bool:
+    """Avoid the silly window (RFC 9293 MUST-38, section 3.8.6.2.1): half of the largest ever offered is worth it."""
+    return in_window > 0 and in_window >= tcb.max_snd_wnd // 2
+
+
+def _wait_for_window(tcb: Tcb, queue: SendQueue, now_ns: i64) -> None:
+    """Nothing in flight will bring an acknowledgment: let a timer override what holds the text back."""
+    if queue.planned == 0 and tcb.in_flight_count() == 0 and tcb.persist_ns == NEVER and not tcb.is_probe_due:
+        _arm_persist(tcb, now_ns)

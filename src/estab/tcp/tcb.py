@@ -26,6 +26,7 @@ from estab.tcp.ecn_state import Ecn
 from estab.tcp.fastopen import FastOpen
 from estab.tcp.inflight import Losses, MtuSearch, SentSegment
 from estab.tcp.reassembly import Reassembly
+from estab.tcp.sendqueue import SendQueue
 from estab.tcp.state import state_text
 from estab.units import NEVER
 
@@ -102,7 +103,19 @@ class Tcb(Flow):
         """What every segment keeps free for AccECN's option."""
         self.mtu_search: MtuSearch | None = None
         """A search for the path's MTU (RFC 4821), where one is on."""
-        self.unsent: ByteQueue | None = None
+        self.unsent: SendQueue | None = None
+        self.pushed_seq: i64 = 0
+        """End of the last text that was written with PSH."""
+        self.is_corked: bool = False
+        """TCP_CORK: no partial segments."""
+        self.is_more_coming: bool = False
+        """MSG_MORE was said of the last write: its partial segment waits for the next, or for an acknowledgment."""
+        self.is_push_forced: bool = False
+        """What waits in the last piece may go whatever Nagle's rule and TCP_CORK say (TCP_NODELAY was just set)."""
+        self.is_out_of_room: bool = False
+        """A program found no room in the send buffer; it is told when there is some (Linux's SOCK_NOSPACE)."""
+        self.notsent_lowat_bytes: i64 = 0
+        """TCP_NOTSENT_LOWAT; 0 is the stack's."""
         self.sent: list[SentSegment] | None = None
         self.sent_head: i64 = 0
         self.send_buffer_bytes: i64 = config.tcp_wmem[1]
@@ -187,8 +200,15 @@ class Tcb(Flow):
         self.is_fast_retransmit_due: bool = False
         self.lost_count: i64 = 0
         """Segments taken to be lost that wait to be sent again."""
+        # Whether the congestion window is used (``windows``).
         self.usage_seq: i64 = 0
-        """SND.NXT when the congestion window last held something back; until that is acknowledged it counts as used."""
+        """SND.NXT when ``max_out_bytes`` and ``is_cwnd_limited`` were noted; they hold until it is acknowledged."""
+        self.used_bytes: i64 = 0
+        self.used_ns: i64 = 0
+        """When the window was last used up, and the most that was in flight since."""
+        self.has_sent_text: bool = False
+        self.is_round_limited: bool = False
+        """Since the host was last drained: text was sent; the congestion window held some back."""
         self.losses: Losses | None = None
         """What is known of losses; ``None`` while nothing went wrong."""
         self.transmission_count: i64 = 0
@@ -215,8 +235,6 @@ class Tcb(Flow):
         self.busy_ns: i64 = 0
         self.peer_window_ns: i64 = 0
         self.send_buffer_ns: i64 = 0
-        self.is_room_wanted: bool = False
-        """The program wanted to write more than the send buffer takes (Linux's SOCK_NOSPACE)."""
         # Timers, each a time or NEVER.
         self.retransmit_ns: i64 = NEVER
         self.timer_kind: i64 = TIMER_RTO
@@ -227,6 +245,8 @@ class Tcb(Flow):
         """End of FIN-WAIT-2 for a connection without a program."""
         self.pace_ns: i64 = 0
         """When the next text may leave, at ``pacing_rate``."""
+        self.max_pacing_rate: i64 = NEVER
+        """SO_MAX_PACING_RATE in bytes a second."""
         self.is_pacing: bool = False
         """Text waits for ``pace_ns``."""
         # Probing a silent or shut peer.
@@ -284,6 +304,21 @@ class Tcb(Flow):
         """Tell whether the connection is in use before its handshake is done (Fast Open, at the server)."""
         return self.state == abi.SYN_RECEIVED and self.fast_open is not None and self.fast_open.is_child
 
+    def is_paced(self) -> bool:
+        """Tell whether text keeps to the pace."""
+        return self.pacing_rate > 0 or self.max_pacing_rate < NEVER or self.context.config.tcp_pacing
+
+    def write_end(self) -> i64:
+        """Give the number that the next byte written will have."""
+        return self.snd_nxt + self.unsent_bytes()
+
+    def notsent_bytes(self) -> i64:
+        """Count the bytes written of which nothing was decided yet."""
+        unsent = self.unsent
+        if unsent is None:
+            return 0
+        return unsent.size - unsent.planned
+
     def unsent_bytes(self) -> i64:
         """Count the bytes written and never sent."""
         unsent = self.unsent
@@ -313,10 +348,6 @@ class Tcb(Flow):
         if self.snd_una == self.iss and self.snd_nxt > self.iss:
             count -= 1
         return count
-
-    def has_room(self) -> bool:
-        """Tell whether a third of the send buffer is free: worth telling a program that waits (as Linux)."""
-        return 3 * (self.send_buffer_bytes - self.outq_bytes()) >= self.send_buffer_bytes
 
     def snd_mss(self) -> i64:
         """Give the most text a full segment carries now, options taken off (RFC 9293 MUST-16)."""

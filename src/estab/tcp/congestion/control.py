@@ -51,7 +51,15 @@ class Flow(Endpoint):
         self.sample: RateSample | None = None
         """The same, where the congestion control asked for it."""
         self.is_cwnd_limited: bool = False
-        """The congestion window, not the program or the peer, is what holds back this window's sends."""
+        """The congestion window, not the program or the peer, is what held back this window's sends."""
+        self.max_out_bytes: i64 = 0
+        """The most that was in flight in this window, acknowledged or not."""
+
+    def is_window_used(self) -> bool:
+        """Tell whether the window may grow: it is the limit, or, in slow start, less than twice what was in flight."""
+        if self.is_cwnd_limited:
+            return True
+        return self.cwnd_bytes < self.ssthresh_bytes and self.cwnd_bytes < 2 * self.max_out_bytes
 
     def full_segment_bytes(self) -> i64:
         """Give the sender's maximum segment size (SMSS) in bytes of text."""

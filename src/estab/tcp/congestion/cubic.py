@@ -56,7 +56,7 @@ class Cubic(CongestionControl):
         """Grow the window. Time in which the window was not what held the flow back does not count (section 5.8)."""
         gap_ns = now_ns - self.last_ns
         self.last_ns = now_ns
-        if not flow.is_cwnd_limited:
+        if not flow.is_window_used():
             self._shift(gap_ns)
             return
         if gap_ns > 2 * flow.srtt_ns + 200 * MS:

@@ -26,7 +26,7 @@ class Reno(CongestionControl):
 
         A window that was not used up does not grow (RFC 7661's principle).
         """
-        if not flow.is_cwnd_limited:
+        if not flow.is_window_used():
             return
         mss = flow.full_segment_bytes()
         cwnd = flow.cwnd_bytes

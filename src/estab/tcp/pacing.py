@@ -1,0 +1,72 @@
+"""The pace: at what rate text may leave, and how much of it at once.
+
+Every connection has a rate, by which super-segments are sized. It is kept to where the congestion control asks for that
+(BBR), where the program set SO_MAX_PACING_RATE, or on a host with ``tcp_pacing``, as under Linux's fq.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from estab.tcp.tcb import Tcb
+from estab.units import MS, NEVER, SECOND, US
+
+__all__ = ["GSO_BYTES_MAX", "must_wait", "note_sent", "pacing_rate", "super_segments"]
+
+GSO_BYTES_MAX: Final = 65_215
+"""The largest super-segment: Linux's ``sk_gso_max_size`` less the largest headers."""
+_UNPACED: Final = 10
+"""So many segments leave before pacing begins, as in Linux: the first window is a burst."""
+
+
+def super_segments(tcb: Tcb, mss: i64) -> i64:
+    """Give how many segments a super-segment may hold now (Linux's ``tcp_tso_autosize``).
+
+    A millisecond's worth at the pace, and on a path shorter than 16 ms a share of the largest there is, half of it for
+    each half millisecond; but no less than ``tcp_min_tso_segs``.
+    """
+    size = pacing_rate(tcb) // 1024
+    steps = tcb.min_rtt_ns // US >> 9
+    if steps < 32:
+        size += GSO_BYTES_MAX >> steps
+    return max(min(size, GSO_BYTES_MAX) // mss, tcb.context.config.tcp_min_tso_segs)
+
+
+def pacing_rate(tcb: Tcb) -> i64:
+    """Give the pace in bytes a second: congestion control's own, else a multiple of window and round trip.
+
+    ``tcp_pacing_ss_ratio`` percent of it up to half of ssthresh, ``tcp_pacing_ca_ratio`` percent above; never more than
+    SO_MAX_PACING_RATE.
+    """
+    rate = tcb.pacing_rate
+    if rate == 0:
+        config = tcb.context.config
+        ratio = config.tcp_pacing_ca_ratio
+        if tcb.cwnd_bytes < tcb.ssthresh_bytes // 2:
+            ratio = config.tcp_pacing_ss_ratio
+        window = max(tcb.cwnd_bytes, tcb.snd_nxt - tcb.snd_una)
+        rate = window * (SECOND // 100) // max(tcb.srtt_ns, 1) * ratio
+        if tcb.srtt_ns == 0:
+            rate = NEVER
+    return min(rate, tcb.max_pacing_rate)
+
+
+def must_wait(tcb: Tcb, now_ns: i64) -> bool:
+    """Tell whether pacing holds text back: up to a millisecond's worth may go at once, then its time must pass."""
+    ahead_ns = tcb.pace_ns - now_ns
+    if ahead_ns <= 0:
+        tcb.is_pacing = False
+    elif ahead_ns > MS:
+        tcb.is_pacing = True
+    return tcb.is_pacing
+
+
+def note_sent(tcb: Tcb, length: i64, sent_ns: i64) -> None:
+    """Set when the next text may leave, after ``length`` bytes at ``sent_ns``."""
+    if tcb.pacing_rate == 0 and tcb.transmission_count < _UNPACED:
+        return
+    rate = pacing_rate(tcb)
+    if rate < NEVER:
+        tcb.pace_ns = max(tcb.pace_ns, sent_ns) + length * SECOND // max(rate, 1)
