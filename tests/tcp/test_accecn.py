@@ -560,6 +560,7 @@ def test_section_5_1_a_cookie_is_accecn_where_the_third_segment_says_so(third: i
 def test_section_3_3_4_all_pieces_of_a_super_segment_have_the_counter() -> None:
     pair = Pair(segment_bytes_max=65535)
     pair.a.config.tcp_ecn = pair.b.config.tcp_ecn = 3
+    pair.a.config.tcp_min_tso_segs = 4
     one, _other = pair.established()
     assert one.ecn is not None
     for count in range(8):

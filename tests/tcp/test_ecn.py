@@ -372,9 +372,11 @@ def test_marks_cost_as_much_as_losses_unless_abe_is_on(control: str, has_abe: bo
 def test_cwr_stays_on_the_first_piece_of_a_super_segment_only() -> None:
     pair = Pair(segment_bytes_max=65535)
     pair.a.config.tcp_ecn = 1
+    pair.a.config.tcp_min_tso_segs = 7
     client, _server = pair.established()
     assert client.ecn is not None
     client.ecn.is_cwr_due = True
+    client.cwnd_bytes = 100_000
     since = len(pair.passed)
     pair.write(client, b"x" * 10000)
     (whole,) = [p for p in pair.passed[since:] if p.sender == "a"]

@@ -196,7 +196,7 @@ def test_single_sacked_bytes_neither_count_nor_make_the_scoreboard_grow() -> Non
 
 def test_a_super_segment_is_cut_where_a_block_begins_and_only_what_is_missing_is_sent_again() -> None:
     peer = opened(65000)
-    peer.context.config.tcp_min_tso_segs = 10
+    peer.config.tcp_min_tso_segs = 10
     peer.connection.cwnd_bytes = 20 * MSS
     peer.write(bytes(10 * MSS))
     assert len(peer.seen[-1].text) == 10 * MSS

@@ -11,7 +11,6 @@ from typing import Final
 from mypy_extensions import i64
 
 from estab.tcp import recovery
-from estab.tcp.buffers import ByteQueue
 from estab.tcp.fastopen import (
     CLIENT_NO_COOKIE,
     FAIL_NO_COOKIE,
@@ -20,6 +19,7 @@ from estab.tcp.fastopen import (
     Cached,
     FastOpen,
 )
+from estab.tcp.sendqueue import SendQueue
 from estab.tcp.tcb import Tcb
 from estab.wire.tcp import OPTIONS_BYTES_MAX, Segment
 
@@ -78,7 +78,7 @@ def put_text(tcb: Tcb, fast_open: FastOpen, data: bytes) -> i64:
     fast_open.is_deferred = False
     count: i64 = min(len(data), fast_open.text_limit)
     if count > 0:
-        text = ByteQueue()
+        text = SendQueue()
         text.append(data[:count])
         tcb.unsent = text
     return count

@@ -172,7 +172,9 @@ def plan(tcb: Tcb, queue: SendQueue, is_forced: bool, is_single: bool, now_ns: i
     if in_window < needed and not _may_send_silly(tcb, in_window):
         _wait_for_window(tcb, queue, now_ns)
         return False
-    most: i64 = super_segments(tcb, mss) if _can_be_large(tcb, mss) else 1
+    most: i64 = 1
+    if _can_be_large(tcb, mss):
+        most = min(super_segments(tcb, mss), tcb.gso_bytes // mss)
     segments = min(max(room // mss, 1), max(tcb.cwnd_bytes // mss // 2, 1), most)
     if piece.size < mss and not queue.has_one_piece() and not piece.is_closed:
         queue.grow_first(mss)
