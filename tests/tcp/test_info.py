@@ -88,7 +88,9 @@ def test_delivered_counts_each_segment_once_and_the_handshake() -> None:
 
 def test_a_super_segment_counts_for_those_that_it_is_cut_into() -> None:
     peer = Peer(segment_bytes_max=65535)
+    peer.config.tcp_min_tso_segs = 9
     peer.accept(mss=1000)
+    peer.connection.cwnd_bytes = 20_000
     (sent,) = peer.write(b"x" * 8500)
     assert sent.segment_bytes == 1000
     one = info(peer)
@@ -132,13 +134,14 @@ def test_time_with_the_peers_window_shut_is_told_apart_from_being_busy() -> None
 def test_time_with_a_send_buffer_that_is_too_small_is_told_until_there_is_room() -> None:
     peer = Peer()
     peer.accept(mss=1000, wnd=60_000, send_buffer_bytes=5000, is_send_buffer_fixed=True)
-    assert peer.connection.write(b"x" * 9000, peer.now_ns) == 5000  # the window would take ten segments
+    assert peer.connection.write(b"x" * 9000, peer.now_ns) == 9000
+    assert peer.connection.write(b"x", peer.now_ns) == 0  # the congestion window has room for a tenth segment
     peer.touch()
     peer.wait(20 * MS)
     assert info(peer).sndbuf_limited_ns == 20 * MS
     peer.send(ACK, ack=3001)
     peer.wait(10 * MS)
-    peer.send(ACK, ack=5001)
+    peer.send(ACK, ack=9001)
     peer.wait(SECOND)
     one = info(peer)
     assert (one.sndbuf_limited_ns, one.busy_ns, one.rwnd_limited_ns) == (20 * MS, 30 * MS, 0)

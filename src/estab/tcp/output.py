@@ -38,7 +38,7 @@ def poll_segment(tcb: Tcb, now_ns: i64) -> Segment | None:
     if pending is not None and pending.is_due:
         return _fast_syn_ack(tcb, pending, now_ns)
     unsent = tcb.unsent
-    if unsent is not None and unsent.planned > 0:
+    if unsent is not None and unsent.planned > 0 and state != abi.SYN_SENT:
         return new_text(tcb, now_ns)  # decided before anything that came since
     losses = tcb.losses
     if tcb.ecn is not None and tcb.ecn.early_ack_seq != NO_SEQ:
