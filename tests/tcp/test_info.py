@@ -134,14 +134,15 @@ def test_time_with_the_peers_window_shut_is_told_apart_from_being_busy() -> None
 def test_time_with_a_send_buffer_that_is_too_small_is_told_until_there_is_room() -> None:
     peer = Peer()
     peer.accept(mss=1000, wnd=60_000, send_buffer_bytes=5000, is_send_buffer_fixed=True)
-    assert peer.connection.write(b"x" * 9000, peer.now_ns) == 9000
-    assert peer.connection.write(b"x", peer.now_ns) == 0  # the congestion window has room for a tenth segment
+    peer.connection.cwnd_bytes = 100_000
+    count = peer.connection.write(b"x" * 60_000, peer.now_ns)
+    assert 5000 < count < 60_000  # both windows would take all
     peer.touch()
     peer.wait(20 * MS)
     assert info(peer).sndbuf_limited_ns == 20 * MS
     peer.send(ACK, ack=3001)
     peer.wait(10 * MS)
-    peer.send(ACK, ack=9001)
+    peer.send(ACK, ack=count + 1)
     peer.wait(SECOND)
     one = info(peer)
     assert (one.sndbuf_limited_ns, one.busy_ns, one.rwnd_limited_ns) == (20 * MS, 30 * MS, 0)
