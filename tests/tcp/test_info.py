@@ -140,7 +140,7 @@ def test_time_with_a_send_buffer_that_is_too_small_is_told_until_there_is_room()
     peer.touch()
     peer.wait(20 * MS)
     assert info(peer).sndbuf_limited_ns == 20 * MS
-    peer.send(ACK, ack=3001)
+    peer.send(ACK, ack=count - 1999)
     peer.wait(10 * MS)
     peer.send(ACK, ack=count + 1)
     peer.wait(SECOND)

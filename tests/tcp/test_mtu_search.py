@@ -79,7 +79,7 @@ def test_a_probe_that_was_sent_again_tells_nothing() -> None:
 
 
 def test_a_search_that_has_ended_begins_again_after_tcp_probe_interval() -> None:
-    peer = searching(tcp_probe_interval_ns=60 * SECOND)
+    peer = searching(tcp_probe_interval_ns=60 * SECOND, tcp_slow_start_after_idle=False)
     search = peer.connection.mtu_search
     assert search is not None
     search.high = search.low + 7
