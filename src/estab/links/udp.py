@@ -1,7 +1,6 @@
 """``UdpTunnel``: packets in the operating system's UDP datagrams, so that two machines are joined without root.
 
-- A datagram is an IP packet and nothing else. That is what Linux calls FOU (``ip fou add port P ipproto 4``), so the
-  other end may also be a kernel.
+- A datagram is an IP packet and nothing else, as in what Linux calls FOU. ``Bridge`` joins it to a kernel's TUN device.
 - With ``peer`` everything goes there, and what comes from elsewhere is dropped. Without, peers are learnt: whoever
   sends a packet gets the packets to its source address. At most ``peers_max`` addresses are remembered, and those
   forgotten of which nothing came for longest.

@@ -1,0 +1,79 @@
+"""``Bridge``: carries frames between two links, so that a tunnel's other end can be a kernel.
+
+    Bridge(Tun("tun0", offload=False), UdpTunnel(("", 4789))).run()
+
+On a machine with root that gives its kernel a way to stacks elsewhere that need none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+from typing import Final
+
+from estab.links.link import Link
+
+__all__ = ["Bridge"]
+
+_FRAMES_PER_TURN: Final = 64
+
+
+class Bridge:
+    """Two links with descriptors that carry the same kind of frames, without virtio headers.
+
+    ``ValueError`` on others. What the receiving link has no room for is dropped and counted.
+    """
+
+    def __init__(self, a: Link, b: Link) -> None:
+        for link in (a, b):
+            if link.fileno() < 0:
+                raise ValueError(f"bridge: {link!r} has no descriptor to wait on")
+            if getattr(link, "header_bytes", 0):
+                raise ValueError(f"bridge: {link!r} has virtio headers; open it with offload=False")
+        if bool(a.mac) != bool(b.mac):
+            raise ValueError(f"bridge: one of {a!r} and {b!r} carries Ethernet frames, the other bare packets")
+        self.carried_frames = 0
+        self.dropped_frames = 0
+        self._ways = ((a, b), (b, a))
+        self._ends = os.pipe()
+        self._is_stopped = False
+        for link in (a, b):
+            link.open(self._wake)
+
+    def run(self) -> None:
+        """Carry until ``stop``."""
+        waiting = select.poll()
+        waiting.register(self._ends[0], select.POLLIN)
+        for link, _ in self._ways:
+            waiting.register(link.fileno(), select.POLLIN)
+        while not self._is_stopped:
+            waiting.poll()
+            for source, target in self._ways:
+                self._carry(source, target)
+
+    def stop(self) -> None:
+        """End ``run``. From any thread."""
+        self._is_stopped = True
+        self._wake()
+
+    def close(self) -> None:
+        """Give back both links."""
+        for link, _ in self._ways:
+            link.close()
+        for end in self._ends:
+            with contextlib.suppress(OSError):
+                os.close(end)
+
+    def _carry(self, source: Link, target: Link) -> None:
+        for _ in range(_FRAMES_PER_TURN):
+            frame = source.receive()
+            if frame is None:
+                return
+            if target.send(frame):
+                self.carried_frames += 1
+            else:
+                self.dropped_frames += 1
+
+    def _wake(self) -> None:
+        os.write(self._ends[1], b"w")
