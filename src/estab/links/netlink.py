@@ -1,6 +1,6 @@
 """The kernel's end of a link, by netlink (Linux): is it there, is it up, its addresses and routes.
 
-Needs ``pyroute2`` (``estab[wire]``). What changes something needs CAP_NET_ADMIN, and raises ``PermissionError``
+By ``pyroute2``. What changes something needs CAP_NET_ADMIN, and raises ``PermissionError``
 without.
 """
 
