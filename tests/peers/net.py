@@ -45,7 +45,11 @@ class Net(Namespace):
             link = estab.Faulty(link, **weather)
         made = estab.Stack(link, [f"{STACK[0]}/24", f"{STACK[1]}/64"], **config)
         made.run_in_thread()
-        return self._open.enter_context(made)
+        return self.enter(made)
+
+    def enter(self, stack: estab.Stack) -> estab.Stack:
+        """Have a stack closed with the test."""
+        return self._open.enter_context(stack)
 
     def close_stacks(self) -> None:
         """Close all stacks, so that the device is free."""

@@ -195,6 +195,8 @@ def _look_again_at(tcb: Tcb, again_ns: i64) -> None:
 def _deflate(tcb: Tcb, acked: i64) -> None:
     """Take back from the count of duplicates what they stood for: all of ``acked`` but the segment that was missing."""
     counted = min(tcb.reno_sacked_bytes, max(0, acked - tcb.snd_mss()))
+    # Acknowledgments for a segment each take nothing back; there never is more than is in flight (as Linux).
+    counted = max(counted, tcb.reno_sacked_bytes - tcb.pipe_bytes)
     tcb.delivered_bytes -= counted
     if counted > 0:
         tcb.delivered_segments -= segments_in(tcb, counted)
