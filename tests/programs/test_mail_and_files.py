@@ -338,3 +338,34 @@ def test_a_threading_server_ends_with_its_request(net: Network, client: Node, se
     assert ask.result() == b"ABC\n"
     program: Program[float] = serve
     assert program.result() == pytest.approx(3600, abs=0.6)
+
+
+def test_a_server_gives_up_a_caller_without_power_after_its_own_hour(
+    net: Network, client: Node, server: Node,
+) -> None:
+    noticed: list[float] = []
+
+    class Patient(socketserver.StreamRequestHandler):
+        timeout = 3600
+
+        def handle(self) -> None:
+            try:
+                self.rfile.readline()
+                self.rfile.readline()
+            except TimeoutError:
+                noticed.append(time.monotonic())
+
+    @server.run
+    def serve() -> None:
+        with socketserver.ThreadingTCPServer(("", 7), Patient) as listening:
+            listening.handle_request()
+
+    @client.run
+    def call() -> None:
+        with socket.create_connection(("server", 7)) as connection:
+            connection.sendall(b"one\n")
+            time.sleep(100_000)
+
+    net.at(10, client.power_off)
+    net.run()
+    assert noticed == [pytest.approx(3600.06, abs=0.01)]
