@@ -201,14 +201,24 @@ def test_section_3_1_5_a_server_without_ecn_stays_so() -> None:
     assert ace(second) == 0
 
 
-def test_section_3_1_5_syns_for_two_kinds_of_feedback_are_reset() -> None:
+@pytest.mark.parametrize(("first", "second"), [(ALL, CWR | ECE), (CWR | ECE, ALL), (CWR | ECE, AE)])
+def test_section_3_1_5_syns_for_two_kinds_of_feedback_are_reset(first: int, second: int) -> None:
     peer = Peer()
     peer.config.tcp_ecn = 3
     listener = peer.listen()
-    peer.send(SYN | ALL, seq=0, ack=0, mss=1000)
-    (answer,) = peer.send(SYN | CWR | ECE, seq=0, ack=0, mss=1000)
+    peer.send(SYN | first, seq=0, ack=0, mss=1000)
+    (answer,) = peer.send(SYN | second, seq=0, ack=0, mss=1000)
     assert answer.segment.flags & RST
     assert not listener.half_open
+
+
+def test_a_listener_without_accecn_takes_repeated_syns_of_either_kind() -> None:
+    peer = Peer()
+    listener = peer.listen()
+    peer.send(SYN | ALL, seq=0, ack=0, mss=1000)
+    (answer,) = peer.send(SYN | CWR | ECE, seq=0, ack=0, mss=1000)
+    assert ace(answer) == 1
+    assert len(listener.half_open) == 1
 
 
 # --- 3.2.2.1: the acknowledgment of the SYN-ACK

@@ -70,13 +70,15 @@ def answer(config: Config, syn: Segment, is_needed: bool) -> i64:
     return CLASSIC
 
 
-def wants_reset(mode: i64, syn: Segment) -> bool:
+def wants_reset(config: Config, mode: i64, syn: Segment) -> bool:
     """Tell whether a repeated SYN asks for the other kind of feedback: neither end could know which one is in use.
 
     RFC 9768 section 3.1.5. ``mode`` is what the first SYN led to.
     """
     flags = syn.flags & _ALL
-    return mode == ACCURATE and flags == (CWR | ECE)
+    if mode == ACCURATE:
+        return flags == (CWR | ECE)
+    return mode == CLASSIC and config.tcp_ecn >= 3 and flags != 0 and flags != (CWR | ECE)
 
 
 def mark_syn_ack(

@@ -308,7 +308,7 @@ class Listener:
             age: i64 = (segment.ts_val - syn.ts_val) & 0xFFFFFFFF
             if syn.has_timestamps and segment.has_timestamps and age <= 0x7FFFFFFF:
                 syn.ts_val = segment.ts_val
-            if ecn.wants_reset(entry.ecn_mode, segment):
+            if ecn.wants_reset(context.config, entry.ecn_mode, segment):
                 self._refuse_ecn_mix(entry)
                 return None
             syn.tos = segment.tos
@@ -355,12 +355,12 @@ class Listener:
         return self._complete(entry, segment, now_ns)
 
     def _refuse_ecn_mix(self, entry: HalfOpen) -> None:
-        """Reset a peer that asks for classic ECN after it asked for AccECN: the two ends might differ on which it is.
+        """Reset a peer whose SYNs ask for classic ECN and for AccECN: the two ends might differ on which it is.
 
         RFC 9768 section 3.1.5.
         """
         context = self.context
-        context.drop(DropReason.TCP_FLAGS, entry.name(), "a SYN for classic ECN after one for AccECN")
+        context.drop(DropReason.TCP_FLAGS, entry.name(), "SYNs for classic ECN and for AccECN")
         reset = Segment(self.port, entry.remote_port, wrap(0), wrap(entry.irs + 1), RST | ACK, 0)
         context.counters.TcpOutRsts += 1
         context.reply(reset, entry.local, entry.remote, "SYNs for two kinds of ECN feedback", 0, 1)
