@@ -128,7 +128,9 @@ def report(readings: list[Reading], names: list[str], args: argparse.Namespace) 
         markdown(absolute_table(board, names)),
     ]
     parts += [markdown(ratio_table(board, subject, names)) for subject in ("estab", "estab-plain") if subject in names]
-    parts.append(markdown(aims_table(board)))
+    aims = aims_table(board)
+    if len(aims) > 1:
+        parts.append(markdown(aims))
     parts.append("\n".join(f"- {name}: {WHAT[name]}" for name in names))
     return "\n\n".join(parts) + "\n"
 

@@ -181,7 +181,7 @@ def _check_found(plan: Plan, found: Device) -> None:
     """Look at a device that was there: is it up? Has the kernel an address on it?"""
     if not found.is_up:
         raise NotReady(f"{plan.device} is down", [f"sudo ip link set dev {plan.device} up"])
-    if not found.addresses:
+    if not found.has_addresses:
         plan.notes.append(f"the kernel has no address on {plan.device}, so from here nothing reaches the stack")
 
 

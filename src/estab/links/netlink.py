@@ -1,49 +1,71 @@
-"""The kernel's end of a link, by netlink (Linux): is it there, is it up, its addresses and routes.
+"""The kernel's end of a link (Linux): is it there, is it up; and by netlink, its addresses and routes.
 
-By ``pyroute2``. What changes something needs CAP_NET_ADMIN, and raises ``PermissionError``
-without.
+``pyroute2`` is imported where something is changed, which needs CAP_NET_ADMIN and raises ``PermissionError`` without.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import ipaddress
+import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["Device", "configure", "find", "peer_address"]
 
-_IFF_UP = 1
-_IFF_LOOPBACK = 8
-_ARPHRD_ETHER = 1
+_IFF_UP: Final = 1
+_SIOCGIFFLAGS: Final = 0x8913
+_SIOCGIFADDR: Final = 0x8915
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """An interface of the kernel. ``kind`` is ``tun``, ``veth`` …, ``""`` for a card; ``addresses`` with prefixes."""
+    """An interface of the kernel, as far as a stack on it has to know it."""
 
-    index: int
     name: str
-    kind: str
-    mtu: int
-    mac: bytes
     is_up: bool
-    is_ethernet: bool
-    is_loopback: bool
-    addresses: list[str] = field(default_factory=list)
+    has_addresses: bool
+    """The kernel has an address of its own on it, of either version but IPv6's link-local ones."""
 
 
 def find(name: str) -> Device | None:
-    """Look at an interface; ``None`` where there is none of that name."""
-    with _netlink() as netlink:
-        for message in netlink.get_links():
-            if message.get("ifname") == name or message.get_attr("IFLA_IFNAME") == name:
-                return _device(netlink, message)
-    return None
+    """Look at an interface; ``None`` where there is none of that name. Needs no netlink, and so is quick."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            flags = struct.unpack_from("H", _request(probe, _SIOCGIFFLAGS, name), 16)[0]
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise
+        return Device(name, bool(flags & _IFF_UP), _has_v4(probe, name) or _has_v6(name))
+
+
+def _request(probe: socket.socket, number: int, name: str) -> bytes:
+    return fcntl.ioctl(probe.fileno(), number, struct.pack("16s24x", name.encode()))
+
+
+def _has_v4(probe: socket.socket, name: str) -> bool:
+    try:
+        _request(probe, _SIOCGIFADDR, name)
+    except OSError:
+        return False
+    return True
+
+
+def _has_v6(name: str) -> bool:
+    try:
+        with open("/proc/thread-self/net/if_inet6") as file:
+            rows = [line.split() for line in file]
+    except OSError:
+        return False
+    return any(row[5] == name and not row[0].startswith("fe8") for row in rows if len(row) == 6)
 
 
 def configure(name: str, *, mtu: int = 0, addresses: Sequence[str] = (), routes: Sequence[str] = ()) -> None:
@@ -54,7 +76,7 @@ def configure(name: str, *, mtu: int = 0, addresses: Sequence[str] = (), routes:
     with _netlink() as netlink:
         found = netlink.link_lookup(ifname=name)
         if not found:
-            raise OSError(19, f"no such device: {name}")
+            raise OSError(errno.ENODEV, f"no such device: {name}")
         index = found[0]
         change: dict[str, Any] = {"index": index, "state": "up"}
         if mtu:
@@ -95,22 +117,9 @@ def _ask(what: str, call: Any, *words: Any, **more: Any) -> None:
     try:
         call(*words, **more)
     except NetlinkError as error:
-        if error.code == 17:  # EEXIST: as it was asked for
+        if error.code == errno.EEXIST:  # as it was asked for
             return
         raise OSError(error.code, f"can't {what}: {error.args[-1]}") from None
-
-
-def _device(netlink: Any, message: Any) -> Device:
-    index = message["index"]
-    info = message.get_attr("IFLA_LINKINFO")
-    kind = info.get_attr("IFLA_INFO_KIND") if info is not None else None
-    mac = message.get_attr("IFLA_ADDRESS") or ""
-    return Device(
-        index, message.get_attr("IFLA_IFNAME"), kind or "", message.get_attr("IFLA_MTU"),
-        bytes.fromhex(mac.replace(":", "")) if mac else b"", bool(message["flags"] & _IFF_UP),
-        message["ifi_type"] == _ARPHRD_ETHER, bool(message["flags"] & _IFF_LOOPBACK),
-        [f"{one.get_attr('IFA_ADDRESS')}/{one['prefixlen']}" for one in netlink.get_addr(index=index)],
-    )
 
 
 @contextmanager
