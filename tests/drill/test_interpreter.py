@@ -443,3 +443,16 @@ def test_arguments_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         run(tmp_path / "x.pkt", ip_version="ipx")
     with pytest.raises(ValueError, match="profile: 'plan9' is not one of"):
         run(tmp_path / "x.pkt", profile="plan9")
+
+
+def test_a_queue_that_refuses_every_packet_is_not_played(drill: Drill) -> None:
+    passes(drill("0 `tc qdisc add dev tun0 root pfifo limit 1000`\n"))
+    result = drill("0 `tc qdisc add dev tun0 root pfifo limit 0`\n")
+    assert result.outcome == "unsupported"
+    assert "limit 0: there is no queue of a device here" in result.message
+
+
+def test_sysctl_prints_what_it_is_not_told_to_set(drill: Drill) -> None:
+    passes(drill("0 `sysctl net.ipv4.tcp_sack | grep 'tcp_sack = 1'`\n"))
+    fails(drill("0 `sysctl net.ipv4.tcp_sack | grep 'tcp_sack = 0'`\n"), 1, "status 1")
+    assert "changes nothing here" in drill("0 `sysctl net.ipv4.tcp_fack`\n").message

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM
 from estab.errors import DropReason
-from estab.host.fragments import REASSEMBLY_BYTES_MAX
 from estab.host.host import Host
 from estab.host.udp import DatagramSocket
 from estab.units import NEVER
@@ -109,7 +108,7 @@ def test_memory_is_bounded_and_frees_itself() -> None:
     src, dst = (parse_address(end) for end in ENDS[0])
     for ident in range(4000):
         a.on_frame(1, ip.emit(src, dst, ip.UDP, b"a" * 1400, ident=ident, more_fragments=True), net.now_ns)
-        assert a.reassembly.bytes_held <= REASSEMBLY_BYTES_MAX
+        assert a.reassembly.bytes_held <= a.config.ipfrag_high_thresh
     assert drops(a, DropReason.FRAG_QUEUE_FULL) > 1000
     net.run(31 * SECOND)
     assert a.reassembly.bytes_held == 0

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from estab.errors import DropReason
 from estab.host.host import Host
 from estab.host.sysctls import TABLE
 from estab.tcp.config import NAMES
 from estab.units import MS, SECOND
+from estab.wire import udp
+from estab.wire.address import parse_address
+from tests.host.net import Net, Wire, drops
+from tests.host.test_fragments import ENDS, pieces, receiver
 
 ROOT = Path(__file__).parents[2]
 
@@ -129,3 +134,47 @@ def test_the_page_of_the_documentation_is_what_the_code_has() -> None:
     assert tool["table"]() in page, "docs/sysctls.md: put in what tools/sysctl_table.py prints"
     assert tool["own_table"]() in page, "docs/sysctls.md: put in what tools/sysctl_table.py prints"
     assert len({row.name for row in TABLE}) == len(TABLE)
+
+
+def test_a_reported_path_mtu_is_believed_as_long_and_as_low_as_the_sysctls_say() -> None:
+    net, wire = Net(), Wire()
+    a, b = net.host("a"), net.host("b")
+    net.join(wire, a, "10.0.0.1/24")
+    net.join(wire, b, "10.0.0.2/24")
+    a.sysctl["net.ipv4.route.mtu_expires"] = 5
+    a.sysctl["net.ipv4.route.min_pmtu"] = 700
+    destination = parse_address("10.0.0.2")
+    a.context.now_ns = net.now_ns
+    assert a.paths.learn_mtu(destination, 600, "test")
+    assert (a.paths.mtu_of(destination), a.paths.learnt_mtus()[0][2]) == (700, net.now_ns + 5 * SECOND)
+    a.context.now_ns += 6 * SECOND
+    assert a.paths.mtu_of(destination) == 1500
+
+
+@pytest.mark.parametrize("ends", ENDS)
+def test_how_long_fragments_wait_and_how_much_they_hold_is_set_by_sysctls(ends: tuple[str, str]) -> None:
+    net, a, _, _ = receiver("." in ends[0])
+    a.sysctl["net.ipv4.ipfrag_time"] = 2
+    a.sysctl["net.ipv6.ip6frag_time"] = 2
+    first = pieces(ends, bytes(3000))[0]
+    a.on_frame(1, first, net.now_ns)
+    net.run(SECOND)
+    assert a.reassembly.datagram_count() == 1
+    net.run(2 * SECOND)
+    assert a.reassembly.datagram_count() == 0
+    a.sysctl["net.ipv4.ipfrag_high_thresh"] = 100
+    a.on_frame(1, first, net.now_ns)
+    assert drops(a, DropReason.FRAG_QUEUE_FULL) == 1
+
+
+def test_how_many_icmp_errors_a_host_sends_is_set_by_sysctls() -> None:
+    net, a, _, _ = receiver(True)
+    a.sysctl["net.ipv4.icmp_ratelimit"] = 0  # none for each receiver
+    a.sysctl["net.ipv4.icmp_msgs_per_sec"] = 1
+    a.sysctl["net.ipv4.icmp_msgs_burst"] = 3
+    source, target = parse_address("10.0.0.2"), parse_address("10.0.0.1")
+    for _ in range(10):
+        a.on_frame(1, udp.emit_packet(5, 99, b"to nobody", source, target, 64, 0, 0, False, 0), net.now_ns)
+    assert a.counters()["IcmpOutDestUnreachs"] <= 10
+    assert drops(a, DropReason.ICMP_RATE_LIMITED) >= 7
+    assert 1 <= a.counters()["IcmpOutDestUnreachs"] <= 3

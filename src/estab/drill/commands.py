@@ -167,9 +167,13 @@ class Commands:
         self.machine.advance(self.machine.now_ns + int(float(words[0]) * 1e9))
 
     def _tc(self, words: list[str]) -> None:
-        """``tc qdisc replace dev tun0 root fq`` paces connections; other disciplines change nothing of a stack."""
+        """``tc qdisc replace dev tun0 root fq`` paces connections. Others change nothing of a stack, but for one that
+        refuses every packet: TCP would feel it, and it can't be played.
+        """
         if words[-1:] == ["fq"]:
             self.machine.host.context.config.tcp_pacing = True
+        if words[-2:] == ["limit", "0"]:
+            raise Unsupported("tc qdisc … limit 0: there is no queue of a device here that could refuse packets")
 
     def _nothing(self, words: list[str]) -> None:
         """Do nothing: queueing disciplines and files are no part of a stack."""

@@ -17,17 +17,12 @@ from mypy_extensions import i64
 
 from estab.errors import DropReason, WireError
 from estab.tcp.context import Context
-from estab.units import NEVER, SECOND
+from estab.units import NEVER
 from estab.wire.address import format_address
 from estab.wire.fragment import join
 from estab.wire.ip import Packet, parse
 
-__all__ = ["REASSEMBLY_BYTES_MAX", "Reassembly"]
-
-REASSEMBLY_BYTES_MAX: Final = 4_194_304
-"""Bytes of all fragments held, with ``_OVERHEAD_BYTES`` for each."""
-TIMEOUT_V4_NS: Final = 30 * SECOND
-TIMEOUT_V6_NS: Final = 60 * SECOND
+__all__ = ["Reassembly"]
 
 _OVERHEAD_BYTES: Final = 256
 _DATAGRAM_BYTES_MAX: Final = 65_535
@@ -65,7 +60,6 @@ class Reassembly:
 
     def __init__(self, context: Context) -> None:
         self.context: Context = context
-        self.bytes_max: i64 = REASSEMBLY_BYTES_MAX
         self.bytes_held: i64 = 0
         self.next_due_ns: i64 = NEVER
         """Nothing is due before then."""
@@ -131,10 +125,11 @@ class Reassembly:
         return True
 
     def _open(self, key: bytes, packet: Packet) -> _Datagram | None:
-        if self.bytes_held + _OVERHEAD_BYTES > self.bytes_max:
+        if self.bytes_held + _OVERHEAD_BYTES > self.context.config.ipfrag_high_thresh:
             self._refuse(packet)
             return None
-        timeout_ns: i64 = TIMEOUT_V4_NS if packet.version == 4 else TIMEOUT_V6_NS
+        config = self.context.config
+        timeout_ns = config.ipfrag_time_ns if packet.version == 4 else config.ip6frag_time_ns
         datagram = _Datagram(self.context.now_ns + timeout_ns)
         self._datagrams[key] = datagram
         self.bytes_held += _OVERHEAD_BYTES
@@ -160,7 +155,7 @@ class Reassembly:
         if not self._agrees_on_length(datagram, packet, end):
             return self._poison(datagram, packet)
         charge: i64 = end - start + _OVERHEAD_BYTES
-        if self.bytes_held + charge > self.bytes_max:
+        if self.bytes_held + charge > self.context.config.ipfrag_high_thresh:
             self._refuse(packet)
             return False
         datagram.parts.insert(index, _Part(start, end, packet.data[packet.start : packet.end]))
@@ -196,7 +191,7 @@ class Reassembly:
 
     def _refuse(self, packet: Packet) -> None:
         self._count_failed(packet.version == 4)
-        self.context.drop(DropReason.FRAG_QUEUE_FULL, "", f"{self.bytes_held} of {self.bytes_max} bytes are held")
+        self.context.drop(DropReason.FRAG_QUEUE_FULL, "", f"{self.bytes_held} bytes are held")
 
     def _finish(self, datagram: _Datagram) -> Packet | None:
         first = datagram.first

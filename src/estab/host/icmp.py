@@ -37,9 +37,6 @@ from estab.wire.tcp import make_key
 
 __all__ = ["Icmp", "Pinger"]
 
-MESSAGES_PER_SECOND: Final = 1000
-MESSAGES_BURST: Final = 50
-RECEIVER_INTERVAL_NS: Final = SECOND
 RECEIVER_BURST: Final = 6
 RECEIVERS_MAX: Final = 1024
 PINGERS_MAX: Final = 65_536
@@ -109,7 +106,7 @@ class Icmp:
         self.demux: Demux = demux
         self.pingers: dict[int, Pinger] = {}
         self._next_ident: i64 = context.hash32(b"ping", 0) & 0xFFFF
-        self._all: _Bucket = _Bucket(MESSAGES_BURST, 0)
+        self._all: _Bucket = _Bucket(context.config.icmp_msgs_burst, 0)
         self._receivers: dict[bytes, _Bucket] = {}
 
     # --- who pings
@@ -357,8 +354,10 @@ class Icmp:
             if len(self._receivers) >= RECEIVERS_MAX:
                 del self._receivers[next(iter(self._receivers))]
             bucket = self._receivers[receiver] = _Bucket(RECEIVER_BURST, now_ns)
-        return (bucket.take(RECEIVER_INTERVAL_NS, RECEIVER_BURST, now_ns)
-                and self._all.take(SECOND // MESSAGES_PER_SECOND, MESSAGES_BURST, now_ns))
+        config = self.context.config
+        if config.icmp_ratelimit_ns > 0 and not bucket.take(config.icmp_ratelimit_ns, RECEIVER_BURST, now_ns):
+            return False
+        return self._all.take(SECOND // config.icmp_msgs_per_sec, config.icmp_msgs_burst, now_ns)
 
     # --- out
 

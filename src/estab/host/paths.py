@@ -21,16 +21,13 @@ from estab.host.interface import Address, Interface
 from estab.host.neighbors import Neighbor, Neighbors
 from estab.host.routes import Route, Routes
 from estab.tcp.context import Context, Paths
-from estab.units import NEVER, SECOND
+from estab.units import NEVER
 from estab.wire.address import format_address, is_broadcast, is_link_local, is_loopback, is_multicast
 
 __all__ = ["PATHS_MAX", "HostPaths", "Path", "needs_scope"]
 
 PATHS_MAX: Final = 4096
 PATH_MTUS_MAX: Final = 4096
-MTU_EXPIRES_NS: Final = 600 * SECOND
-"""How long a learnt path MTU is believed (RFC 1191 section 6.3: 10 minutes; Linux's ``mtu_expires``)."""
-V4_MTU_MIN: Final = 552
 V6_MTU_MIN: Final = 1280
 _PACKET_BYTES_MAX: Final = 65_535
 
@@ -156,13 +153,14 @@ class HostPaths(Paths):
         if len(destination) == 16:
             if mtu < V6_MTU_MIN:
                 return False
-        elif mtu < V4_MTU_MIN:
-            mtu = V4_MTU_MIN
+        elif mtu < self.context.config.route_min_pmtu:
+            mtu = self.context.config.route_min_pmtu
             may_fragment = True
         # A report never raises the estimate (RFC 8201 section 4).
         if mtu > path.mtu or (mtu == path.mtu and may_fragment == path.may_fragment):
             return False
-        self._remember_mtu(destination, _LearntMtu(mtu, self.context.now_ns + MTU_EXPIRES_NS, may_fragment))
+        expires_ns = self.context.now_ns + self.context.config.route_mtu_expires_ns
+        self._remember_mtu(destination, _LearntMtu(mtu, expires_ns, may_fragment))
         if self.context.observer is not None:
             self.context.tell(PathMtuChanged(self.context.now_ns, self.context.name, format_address(destination),
                                              mtu, why))

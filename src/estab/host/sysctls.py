@@ -140,6 +140,18 @@ TABLE: Final[tuple[Sysctl, ...]] = (
     # IP.
     _tcp("ip_default_ttl", "hops", "TTL and hop limit of packets", 1, 255),
     _tcp("ip_local_port_range", "ports", "Ports that `connect` and `bind` to port 0 choose from", 1, 65535),
+    _tcp("route.mtu_expires", "s", "How long a reported path MTU is believed", 1, setting="route_mtu_expires_ns"),
+    _tcp("route.min_pmtu", "bytes", "IPv4: a reported path MTU below this is not believed; packets may be cut instead",
+         68, setting="route_min_pmtu"),
+    _tcp("ipfrag_time", "s", "How long the fragments of an IPv4 packet wait for each other", 1,
+         setting="ipfrag_time_ns"),
+    Sysctl("net.ipv6.ip6frag_time", "ip6frag_time_ns", "s", "The same for IPv6", 1),
+    _tcp("ipfrag_high_thresh", "bytes", "Most that all fragments may hold, of both versions"),
+    _tcp("icmp_ratelimit", "ms", "Least time between ICMP errors to one receiver, beyond a burst of 6; 0: none",
+         setting="icmp_ratelimit_ns"),
+    _tcp("icmp_msgs_per_sec", "per second", "ICMP errors of a host, with `icmp_msgs_burst` more at once", 1,
+         1000000000),
+    _tcp("icmp_msgs_burst", "count", "See `icmp_msgs_per_sec`", 1),
     _tcp("ip_forward", "flag", "The host is a router", setting="-forward"),
 )
 """Every sysctl of Linux that has an effect here."""

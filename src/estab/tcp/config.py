@@ -104,6 +104,16 @@ class Config:
         self.tcp_probe_threshold: i64 = 8
         self.tcp_probe_interval_ns: i64 = 600 * SECOND
         self.ip_no_pmtu_disc: bool = False
+        self.route_mtu_expires_ns: i64 = 600 * SECOND
+        self.route_min_pmtu: i64 = 552
+        # Fragments (RFC 791, RFC 8200 section 4.5).
+        self.ipfrag_time_ns: i64 = 30 * SECOND
+        self.ip6frag_time_ns: i64 = 60 * SECOND
+        self.ipfrag_high_thresh: i64 = 4_194_304
+        # ICMP (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 f).
+        self.icmp_ratelimit_ns: i64 = SECOND
+        self.icmp_msgs_per_sec: i64 = 1000
+        self.icmp_msgs_burst: i64 = 50
         # Ports (RFC 6056).
         self.ip_local_port_range: tuple[int, int] = (32768, 60999)
         self.ip_default_ttl: i64 = 64
