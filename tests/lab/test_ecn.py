@@ -292,6 +292,13 @@ def test_codel_keeps_cubics_queue_short_with_marks_where_a_plain_queue_stands() 
     assert managed.marks > 0
 
 
+def test_marks_leave_bbr_as_it_is() -> None:
+    run = bulk("bbr", ecn_mark=8)
+    assert run.drops == {}
+    assert run.goodput > 0.85
+    assert run.queue_frames < 8
+
+
 def test_the_example_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:
     page = Path(__file__).resolve().parents[2] / "docs" / "ecn.md"
     names: dict[str, Any] = {"__name__": "ecn"}

@@ -257,6 +257,10 @@ class Bbr(CongestionControl):
         flow.cwnd_bytes = flow.pipe_bytes + flow.full_segment_bytes()
         return flow.ssthresh_bytes
 
+    def ssthresh_for_mark(self, flow: Flow, is_gentle: bool, now_ns: i64) -> i64:
+        """Marks change nothing: version 1 goes by its model alone (as Linux)."""
+        return flow.ssthresh_bytes
+
     def on_timeout(self, flow: Flow, now_ns: i64) -> None:
         """Look for the bandwidth anew."""
         self.is_conserving = False
