@@ -122,7 +122,7 @@ def test_a_slow_reader_slows_the_writer() -> None:
 
         async with await right.start_server(wait_and_read, port=7):
             reader, writer = await left.open_connection("10.9.0.2", 7)
-            writer.write(BULK * 20)
+            writer.write(BULK * 6)
             drained = asyncio.ensure_future(writer.drain())
             for _ in range(200):
                 await asyncio.sleep(0)
@@ -130,7 +130,7 @@ def test_a_slow_reader_slows_the_writer() -> None:
             release.set()
             await drained
             writer.write_eof()
-            assert await reader.read() == str(len(BULK * 20)).encode()
+            assert await reader.read() == str(len(BULK * 6)).encode()
             writer.close()
 
     run(program)
