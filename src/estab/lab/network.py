@@ -111,7 +111,7 @@ class Network:
         self._observers.append(observer)
         told = self._observer()
         for node in self._topology.nodes.values():
-            node.host.observer = told
+            node.observe(told)
         for link in self._topology.links:
             link.observe(told)
 

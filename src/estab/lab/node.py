@@ -191,6 +191,8 @@ class Node(Kernel):
         self._alarm.set(drain(self.host, self._agenda.now_ns, self._send, self._tell))
         if self._waiting_any:
             self.poke()
+        if self.hooks:
+            self.run_hooks()
 
     def wait(self, wait: Wait) -> bool:
         """Sleep until ready or due; others run meanwhile. ``False``: the deadline came first."""

@@ -373,6 +373,8 @@ class RealTime(Kernel):
             self._is_draining = False
         if self._waiting_any:
             self._ask(self._waiting_any)
+        if self.hooks:
+            self.run_hooks()
         return due_ns
 
     def _ask_all(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import math
 import socket as os_socket
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -23,6 +24,7 @@ from estab.sockets.poll import describe, is_serving
 from estab.units import SECOND
 
 if TYPE_CHECKING:
+    from estab.sockets.history import PastCall
     from estab.sockets.kernel import Kernel
 
 __all__ = ["BY_TIMEOUT", "Blocking", "File", "HostSocket"]
@@ -58,6 +60,7 @@ class Blocking(os_socket.socket):
     kernel: Kernel
     _file: File | None = None
     _timeout: float | None = None
+    _past: deque[PastCall] | None = None
     _family: os_socket.AddressFamily
     _kind: os_socket.SocketKind
     _proto: int
@@ -74,6 +77,12 @@ class Blocking(os_socket.socket):
     def fd(self) -> int:
         """The descriptor's number on its host, from 3 on; -1 once closed. Not what ``fileno`` gives."""
         return -1 if self._file is None else self._file.descriptor.fd
+
+    def past(self, kernel: Kernel) -> deque[PastCall] | None:
+        """Give where what calls changed is kept; ``None`` where nothing is."""
+        if self._past is None and kernel.historian is not None:
+            self._past = deque(maxlen=kernel.historian.calls_max)
+        return self._past
 
     # --- timeouts
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import functools
 import socket as os_socket
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
@@ -17,6 +18,7 @@ from estab.sockets.options import option_name
 
 if TYPE_CHECKING:
     from estab.sockets.blocking import Blocking
+    from estab.sockets.history import PastCall
     from estab.sockets.kernel import Kernel
 
 __all__ = ["Telling", "blocked", "resumed", "told", "told_option", "write_arguments", "write_error", "write_value"]
@@ -41,14 +43,14 @@ def told_option(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[
 
 def _tell(method: Callable[Concatenate[S, P], R],
           write: Callable[[tuple[object, ...], dict[str, object]], str]) -> Callable[Concatenate[S, P], R]:
-    name = method.__name__
+    name = method.__name__.removeprefix("_")
 
     @functools.wraps(method)
     def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         kernel = self.kernel
         if kernel.host.observer is None or kernel.call:
             return method(self, *args, **kwargs)
-        with Telling(kernel, name, lambda: write(args, kwargs), self.fd) as telling:
+        with Telling(kernel, name, lambda: write(args, kwargs), self.fd, self.past(kernel)) as telling:
             result = method(self, *args, **kwargs)
             telling.returned(telling.fd, write_value(result))
             return result
@@ -59,8 +61,10 @@ def _tell(method: Callable[Concatenate[S, P], R],
 class Telling:
     """A call under way: its start is told, then ``returned`` or the exception that left it."""
 
-    def __init__(self, kernel: Kernel, name: str, arguments: Callable[[], str], fd: int = -1) -> None:
+    def __init__(self, kernel: Kernel, name: str, arguments: Callable[[], str], fd: int = -1,
+                 past: deque[PastCall] | None = None) -> None:
         self.fd = fd
+        self._past = past
         self._kernel = kernel
         self._name = name
         self._arguments = arguments
@@ -72,7 +76,10 @@ class Telling:
         if observer is not None:
             kernel.calls += 1
             kernel.call = self._number = kernel.calls
-            observer(CallStarted(kernel.now_ns(), kernel.name, self._number, self.fd, self._name, self._arguments()))
+            arguments = self._arguments()
+            if kernel.historian is not None and self._past is not None:
+                kernel.historian.begin(self._number, self._name, arguments, self._past)
+            observer(CallStarted(kernel.now_ns(), kernel.name, self._number, self.fd, self._name, arguments))
         return self
 
     def returned(self, fd: int, result: str) -> None:
@@ -86,6 +93,8 @@ class Telling:
             self._finish(self.fd, "", write_error(error))
         elif self._number:
             self._kernel.call = 0
+            if self._kernel.historian is not None:
+                self._kernel.historian.forget(self._number)
 
     def _finish(self, fd: int, result: str, error: str) -> None:
         kernel = self._kernel

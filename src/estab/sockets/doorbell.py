@@ -20,6 +20,10 @@ __all__ = ["Doorbell"]
 
 _READABLE: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
 _ONE: Final = (1).to_bytes(8, sys.byteorder)
+# Inside of a program, ``os`` takes the number for the socket that it stands for.
+_read: Final = os.read
+_write: Final = os.write
+_close: Final = os.close
 
 
 class Doorbell:
@@ -49,9 +53,9 @@ class Doorbell:
         if is_readable != self._is_ringing:
             self._is_ringing = is_readable
             if is_readable:
-                os.write(self._rope, _ONE)
+                _write(self._rope, _ONE)
             else:
-                os.read(self.number, 8)
+                _read(self.number, 8)
 
     def set_blocking(self, is_blocking: bool) -> None:
         """Show by O_NONBLOCK whether the socket waits, for those who look."""
@@ -62,7 +66,7 @@ class Doorbell:
         if self.number < 0:
             return
         self._watches.remove(self._descriptor.fd, self)
-        os.close(self.number)
+        _close(self.number)
         if self._rope != self.number:
-            os.close(self._rope)
+            _close(self._rope)
         self.number = -1

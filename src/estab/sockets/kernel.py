@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from estab.abi import POLLNVAL
+from estab.sockets.history import CALLS_MAX, Historian
 
 if TYPE_CHECKING:
+    from estab.events import Event, Observer
     from estab.host.files import Descriptor
     from estab.host.host import Host
     from estab.host.sysctls import Sysctls
@@ -121,6 +123,11 @@ class Kernel(ABC):
         self.call = 0
         """Number of the told call under way; 0: none."""
         self.abandoned: deque[Descriptor] = deque()
+        self.hooks: list[Callable[[], None]] = []
+        """Called after each input to the host, with the lock held."""
+        self.historian: Historian | None = None
+        """Who keeps what calls changed; see ``keep_history``."""
+        self._observer = host.observer
         self._channels = 0
 
     @property
@@ -199,6 +206,25 @@ class Kernel(ABC):
     def new_event_loop(self) -> AbstractEventLoop:
         """Make an asyncio event loop that waits on this kernel."""
 
+    def observe(self, observer: Observer | None) -> None:
+        """Tell ``observer`` all of the host's facts from now on, and nobody else."""
+        self._observer = observer
+        self._retell()
+
+    def keep_history(self, calls_max: int = CALLS_MAX) -> None:
+        """Keep what each socket's last ``calls_max`` calls changed, for ``Socket.history``. 0: keep no more."""
+        self.historian = Historian(self, calls_max) if calls_max > 0 else None
+        self._retell()
+
+    def _retell(self) -> None:
+        told = [observer for observer in (self._observer, self.historian) if observer is not None]
+        self.host.observer = told[0] if len(told) == 1 else _all_of(told) if told else None
+
+    def run_hooks(self) -> None:
+        """Call the hooks. Whoever drains the host does."""
+        for hook in tuple(self.hooks):
+            hook()
+
     def abandon(self, descriptor: Descriptor) -> None:
         """Close a descriptor at the next ``flush``. Safe at any moment."""
         self.abandoned.append(descriptor)
@@ -210,6 +236,14 @@ class Kernel(ABC):
             if descriptor.fd >= 0:
                 self.watches.close(descriptor.fd)
                 descriptor.close(self.now_ns())
+
+
+def _all_of(observers: list[Observer]) -> Observer:
+    def tell(event: Event) -> None:
+        for observer in observers:
+            observer(event)
+
+    return tell
 
 
 _current: ContextVar[Kernel | None] = ContextVar("estab_kernel", default=None)

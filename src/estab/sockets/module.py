@@ -172,7 +172,10 @@ def _functions() -> tuple[_Patch, ...]:
     add(select, stand_ins.select_stand_ins(), False)
     add(time, stand_ins.time_stand_ins(), True)
     add(os, {"urandom": stand_ins.urandom}, True)
-    for owner, name, stand_in in ((fcntl, "ioctl", stand_ins.ioctl), (os, "sendfile", stand_ins.sendfile)):
+    for owner, name, stand_in in (
+        (fcntl, "ioctl", stand_ins.ioctl), (os, "sendfile", stand_ins.sendfile), (os, "read", stand_ins.read),
+        (os, "write", stand_ins.write), (os, "close", stand_ins.close),
+    ):
         original = getattr(owner, name, None)
         if original is not None:
             add(owner, {name: functools.partial(_behind, stand_in, original)}, False)

@@ -19,7 +19,7 @@ from estab.abi import AF_INET, AF_INET6, CLOSED, SHUT_WR
 from estab.errors import os_error
 from estab.host.sockaddr import write_sockaddr
 from estab.host.stream import StreamSocket
-from estab.sockets import calls
+from estab.sockets import acked, calls
 from estab.sockets.addresses import numeric
 from estab.sockets.blocking import File, HostSocket
 from estab.sockets.calls import told, told_option
@@ -33,6 +33,9 @@ from estab.tcp.state import State
 from estab.units import SECOND
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from estab.sockets.history import PastCall
     from estab.sockets.kernel import Kernel
     from estab.tcp.info import Info, Queues
 
@@ -43,6 +46,7 @@ _CLOEXEC: Final = getattr(os_socket, "SOCK_CLOEXEC", 0)
 _PROTOCOLS: Final = {
     os_socket.SOCK_STREAM: (0, os_socket.IPPROTO_TCP), os_socket.SOCK_DGRAM: (0, os_socket.IPPROTO_UDP),
 }
+_AF_UNIX: Final = getattr(os_socket, "AF_UNIX", -1)
 _HOST_FAMILIES: Final = {os_socket.AF_INET: AF_INET, os_socket.AF_INET6: AF_INET6}
 
 
@@ -72,7 +76,8 @@ class Socket(Transfer):
         """Have the host make a descriptor."""
         kernel = self.kernel
         arguments = (_family(family), _kind(kind), proto)
-        with calls.Telling(kernel, "socket", lambda: calls.write_arguments(arguments, {})) as telling:
+        written = lambda: calls.write_arguments(arguments, {})  # noqa: E731
+        with calls.Telling(kernel, "socket", written, past=self.past(kernel)) as telling:
             if family not in _HOST_FAMILIES:
                 raise os_error(errno.EAFNOSUPPORT, f"address family not supported by protocol: {arguments[0]!r}")
             if kind not in _PROTOCOLS:
@@ -362,11 +367,17 @@ class Socket(Transfer):
 
     def getsockname(self) -> Any:
         """Give the local address."""
-        return self.descriptor.getsockname()
+        address = self.descriptor.getsockname()
+        return "" if self._family == _AF_UNIX else address
 
     def getpeername(self) -> Any:
         """Give the peer's address, or raise ENOTCONN."""
-        return self.descriptor.getpeername()
+        address = self.descriptor.getpeername()
+        return "" if self._family == _AF_UNIX else address
+
+    def show_as_unix(self) -> None:
+        """Have ``family`` say AF_UNIX, and the addresses be empty: for ``socketpair``."""
+        self._family = _family(_AF_UNIX)
 
     def ioctl(self, request: int, /) -> int:
         """Answer SIOCINQ (FIONREAD), SIOCOUTQ (TIOCOUTQ), SIOCOUTQNSD or SIOCATMARK, as the call of that name does.
@@ -398,27 +409,36 @@ class Socket(Transfer):
         """Give a listener's two queues: who waits in them and for how long, their limits, and what overflowed."""
         return self._stream("queues").queues(self.kernel.now_ns())
 
-    @told
-    def wait_acked(self, timeout: float | None = None) -> None:
+    def wait_acked(self, timeout: float | None = None) -> Awaitable[None] | None:
         """Wait until the peer has acknowledged all that was written.
 
-        ``TimeoutError``, or the error that ended the connection. Acknowledged is not processed: the peer's TCP has the
-        bytes, its program may not have read them.
+        Where an event loop runs, nothing blocks: the result is to be awaited. ``TimeoutError``, or the error that ended
+        the connection. Acknowledged is not processed: the peer's TCP has the bytes, its program may not have read them.
         """
+        loop = acked.running_loop()
+        if loop is not None:
+            return acked.wait_in_loop(self.kernel, self._stream("wait_acked"), timeout, loop)
+        self._wait_acked(timeout)
+        return None
+
+    @told
+    def _wait_acked(self, timeout: float | None) -> None:
         host = self._stream("wait_acked")
         deadline_ns = None if timeout is None else self.kernel.now_ns() + math.ceil(timeout * SECOND)
         with self.kernel.lock:
             self.kernel.flush()
-            if not self._wait_until(
-                lambda: host.fd < 0 or host.outq_bytes == 0 or host.state == CLOSED, "wait_acked", deadline_ns, -1,
-            ):
+            if not self._wait_until(lambda: acked.is_over(host), "wait_acked", deadline_ns, -1):
                 raise TimeoutError("timed out")
-            self.descriptor  # noqa: B018 - raises EBADF where another program closed it meanwhile
-            number = host.take_error()
-            if number:
-                raise os_error(number, host.error_text())
-            if host.outq_bytes:
-                raise os_error(errno.EPIPE, f"broken pipe: {host.outq_bytes} bytes of {host.text()} unacknowledged")
+            acked.check(host)
+
+    def history(self) -> list[PastCall]:
+        """Give this socket's last calls and what each changed, oldest first; ``str()`` of one tells it in lines.
+
+        Kept from ``keep_history()`` of its host on; ``RuntimeError`` where that was not called.
+        """
+        if self._past is None and self.kernel.historian is None:
+            raise RuntimeError(f"history: nothing is kept on {self.kernel.name}; call its keep_history() first")
+        return list(self._past or ())
 
 
 def _family(number: int) -> os_socket.AddressFamily:

@@ -29,13 +29,15 @@ if TYPE_CHECKING:
     from estab.sockets.kernel import Kernel
 
 __all__ = [
-    "StandIn", "entropy_stand_ins", "ioctl", "select_stand_ins", "sendfile", "socket_stand_ins", "time_stand_ins",
+    "StandIn", "close", "entropy_stand_ins", "ioctl", "read", "select_stand_ins", "sendfile", "socket_stand_ins",
+    "time_stand_ins", "write",
 ]
 
 StandIn = Callable[..., Any]
 
 _POLL_WEIGHT: Final = 100
 _SENDFILE_BYTES: Final = 262_144
+_AF_UNIX: Final = getattr(os_socket, "AF_UNIX", None)
 _os_socketpair: Final = os_socket.socketpair
 _gmtime: Final = os_time.gmtime
 _localtime: Final = os_time.localtime
@@ -53,7 +55,7 @@ def _gethostname(kernel: Kernel) -> str:
 
 def _socketpair(kernel: Kernel, family: int | None = None, type: int = os_socket.SOCK_STREAM,
                 proto: int = 0) -> tuple[os_socket.socket, os_socket.socket]:
-    """Connect two sockets of this host over its loopback, as Python does where there are no Unix sockets.
+    """Connect two sockets of this host over its loopback. What were Unix sockets on Linux look so.
 
     In real time a pair of Unix sockets is the operating system's.
     """
@@ -61,7 +63,7 @@ def _socketpair(kernel: Kernel, family: int | None = None, type: int = os_socket
         return _os_socketpair(family, type, proto)
     if family == os_socket.AF_INET6:
         address, version = "::1", os_socket.AF_INET6
-    elif family in (None, os_socket.AF_INET, getattr(os_socket, "AF_UNIX", None)):
+    elif family in (None, os_socket.AF_INET, _AF_UNIX):
         address, version = "127.0.0.1", os_socket.AF_INET
     else:
         raise os_error(errno.EAFNOSUPPORT, f"address family not supported by protocol: {family}")
@@ -72,14 +74,21 @@ def _socketpair(kernel: Kernel, family: int | None = None, type: int = os_socket
         second.bind((address, 0))
         first.connect(second.getsockname())
         second.connect(first.getsockname())
-        return first, second
+        return _as_unix(first, family), _as_unix(second, family)
     first.bind((address, 0))
     first.listen(1)
     second.connect(first.getsockname())
     accepted, _ = first.accept()
     first.close()
     assert isinstance(accepted, Socket)
-    return accepted, second
+    return _as_unix(accepted, family), _as_unix(second, family)
+
+
+def _as_unix(sock: Socket, family: int | None) -> Socket:
+    """Let the end of a pair look like a Unix socket, where one was asked for: its family, and no addresses."""
+    if family in (None, _AF_UNIX) and _AF_UNIX is not None:
+        sock.show_as_unix()
+    return sock
 
 
 def _fromfd(kernel: Kernel, fd: int, family: int, type: int, proto: int = 0) -> Socket:
@@ -158,6 +167,26 @@ def sendfile(kernel: Kernel, original: StandIn, out_fd: Any, in_fd: Any, offset:
     if offset is None:
         os.lseek(in_fd, sent - len(data), os.SEEK_CUR)
     return sent
+
+
+def read(kernel: Kernel, original: StandIn, fd: Any, length: int, /) -> bytes:
+    """Stand in for ``os.read``."""
+    found = kernel.by_number.get(fd)
+    return bytes(original(fd, length)) if found is None else found.recv(length)
+
+
+def write(kernel: Kernel, original: StandIn, fd: Any, data: Any, /) -> int:
+    """Stand in for ``os.write``."""
+    found = kernel.by_number.get(fd)
+    return int(original(fd, data)) if found is None else found.send(data)
+
+
+def close(kernel: Kernel, original: StandIn, fd: Any) -> None:
+    """Stand in for ``os.close``."""
+    if fd in kernel.by_number:
+        _close(kernel, fd)
+    else:
+        original(fd)
 
 
 # --- select

@@ -33,16 +33,15 @@ class Observers:
     def _set(self, observers: tuple[Observer, ...]) -> None:
         with self._kernel.lock:
             self._all = observers
-            host = self._kernel.host
             if len(observers) < 2:
-                host.observer = observers[0] if observers else None
+                self._kernel.observe(observers[0] if observers else None)
                 return
 
             def tell(event: Event) -> None:
                 for observer in observers:
                     observer(event)
 
-            host.observer = tell
+            self._kernel.observe(tell)
 
 
 class CaptureFile(AbstractContextManager["CaptureFile"]):
