@@ -15,9 +15,9 @@ from estab.tcp.ecn_state import ACCURATE, Ecn
 from estab.tcp.fastopen import FastOpen, PendingSynAck
 from estab.tcp.inflight import Losses, SentSegment
 from estab.tcp.pacing import must_wait
-from estab.tcp.scoreboard import next_lost, remember_resent, remember_sent, split
+from estab.tcp.scoreboard import next_lost, remember_resent, remember_sent, segments_in, split
 from estab.tcp.segments import WINDOW_MAX, bare_segment, syn_options, text_limit, text_segment
-from estab.tcp.sending import bare_fin, first_transmission, new_text, probe_text
+from estab.tcp.sending import bare_fin, can_be_large, first_transmission, new_text, probe_text
 from estab.tcp.tcb import CA_LOSS, CA_RECOVERY, NO_SEQ, TIMER_REORDER, Tcb
 from estab.units import MS, NEVER
 from estab.wire.seq import wrap
@@ -162,30 +162,37 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
     if lost.seq >= edge and not is_head:
         return None  # RFC 9293 SHLD-16: only inside the (shrunk) window; the first of all is its own probe
     tcb.is_fast_retransmit_due = False
-    if lost.seq < edge < lost.seq + limit:
-        limit = edge - lost.seq
-    if len(lost.data) > limit:
-        split(tcb, sent, at, limit)
+    most = limit
+    if can_be_large(tcb, limit) and allowed > limit and not tcb.is_paced():
+        most = min(allowed, tcb.gso_bytes) // limit * limit  # as one super-segment, as far as the window goes
+    if lost.seq < edge < lost.seq + most:
+        most = edge - lost.seq
+    if len(lost.data) > most:
+        split(tcb, sent, at, most)
     lost.is_lost = False
     tcb.lost_count -= 1
     tcb.pipe_bytes += lost.end - lost.seq
     remember_resent(tcb, losses, lost, now_ns)
     counters = tcb.context.counters
+    count = segments_in(tcb, len(lost.data))
     if (lost.flags & SYN) != 0:
         counters.TcpExtTCPSynRetrans += 1
     if tcb.ca_state == CA_LOSS:
-        counters.TcpExtTCPSlowStartRetrans += 1
+        counters.TcpExtTCPSlowStartRetrans += count
         tcb.why = "retransmission"
         if tcb.retries > 0 and tcb.context.observer is not None:
             tcb.why = f"retransmission: timeout {tcb.retries}"
     elif tcb.ca_state == CA_RECOVERY:
-        counters.TcpExtTCPFastRetrans += 1
+        counters.TcpExtTCPFastRetrans += count
         tcb.why = "fast retransmission"
     else:
         tcb.why = "retransmission"
     if tcb.retransmit_ns == NEVER or (is_head and tcb.timer_kind != TIMER_REORDER):
         rack.arm_rto(tcb, now_ns)
-    return text_segment(tcb, lost, now_ns)
+    segment = text_segment(tcb, lost, now_ns)
+    if len(lost.data) > limit:
+        segment.flags |= PSH  # as Linux: each super-segment says that its sender has no more of it to come
+    return segment
 
 
 def _loss_probe(tcb: Tcb, losses: Losses, now_ns: i64) -> Segment | None:

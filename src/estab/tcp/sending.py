@@ -20,7 +20,7 @@ from estab.tcp.tcb import CA_OPEN, TIMER_PROBE, SentSegment, Tcb
 from estab.units import MS, NEVER
 from estab.wire.tcp import FIN, PSH, Segment
 
-__all__ = ["bare_fin", "first_transmission", "new_text", "plan", "probe_text"]
+__all__ = ["bare_fin", "can_be_large", "first_transmission", "new_text", "plan", "probe_text"]
 
 def first_transmission(tcb: Tcb, sent: SentSegment, now_ns: i64, why: str) -> Segment:
     """Put ``sent`` in flight: it takes its numbers, is remembered until it is acknowledged, and starts the timer."""
@@ -86,7 +86,7 @@ def _emit(tcb: Tcb, queue: SendQueue, now_ns: i64, probe_bytes: i64) -> Segment:
     mss = text_limit(tcb, now_ns)
     count = burst.size
     if count > mss and probe_bytes == 0:
-        count = min(count, tcb.gso_bytes // mss * mss if _can_be_large(tcb, mss) else mss)
+        count = min(count, tcb.gso_bytes // mss * mss if can_be_large(tcb, mss) else mss)
     is_last = count == burst.size
     flags: i64 = PSH if is_last and burst.is_pushed else 0
     data = queue.take(count)
@@ -173,7 +173,7 @@ def plan(tcb: Tcb, queue: SendQueue, is_forced: bool, is_single: bool, now_ns: i
         _wait_for_window(tcb, queue, now_ns)
         return False
     most: i64 = 1
-    if _can_be_large(tcb, mss):
+    if can_be_large(tcb, mss):
         most = min(super_segments(tcb, mss), tcb.gso_bytes // mss)
     segments = min(max(room // mss, 1), max(tcb.cwnd_bytes // mss // 2, 1), most)
     if piece.size < mss and not queue.has_one_piece() and not piece.is_closed:
@@ -213,7 +213,7 @@ def _commit(tcb: Tcb, queue: SendQueue, count: i64, mss: i64, is_pushed: bool) -
     queue.plan(count, is_pushed or count > mss)
 
 
-def _can_be_large(tcb: Tcb, mss: i64) -> bool:
+def can_be_large(tcb: Tcb, mss: i64) -> bool:
     """Tell whether the link takes super-segments, and nothing in their headers would be wrong once they are cut."""
     return tcb.gso_bytes > mss and (tcb.ecn is None or accecn.can_be_cut(tcb.ecn))
 
