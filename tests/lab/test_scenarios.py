@@ -1,6 +1,6 @@
 """What goes wrong on networks, by name: each with what a program sees of it, when, and what TCP counted.
 
-Two hosts, one link of 100 Mbit/s and 10 ms each way unless the scenario says otherwise. Programs are ordinary; rules of
+Two hosts, one link of 100 Mbit/s and 10 ms each way with a queue that never fills, unless the scenario says otherwise. Programs are ordinary; rules of
 the link pick the victims. All data arrives byte-exact, or the test fails.
 """
 
@@ -108,7 +108,7 @@ def transfer(
     config = config or {}
     net = Network(seed=3)
     server, client = net.host("server", **config), net.host("client", **config)
-    properties: dict[str, Any] = {"delay": "10ms", "rate": "100Mbit", "queue": "1MiB"}
+    properties: dict[str, Any] = {"delay": "10ms", "rate": "100Mbit", "queue": "16MiB"}
     cable = net.link(client, server, **(properties | (link or {})))
     for rule in rules:
         cable.rule(rule)
@@ -290,26 +290,27 @@ def test_every_segment_twice_changes_nothing_but_the_count() -> None:
 # --- order and time
 
 
-def hold_back(link: Any, net: Network, client: Any, number: int, later: int) -> None:
+def hold_back(cable: Any, client: Any, number: int, later: int) -> None:
     """Take the text segment ``number`` out and put it back behind ``later`` others."""
     held: list[bytes] = []
-    passed = [0]
+    passed = 0
     pick = Numbered(number)
 
     def rule(sender: str, frame: bytes) -> bool:
-        if sender != "client":
+        nonlocal passed
+        if sender != "client" or passed > later:
             return False
         segment = tcp.parse(ip.parse(frame, 0), True)
         if not held and pick(segment):
             held.append(frame)
             return True
         if held and has_text(segment):
-            passed[0] += 1
-            if passed[0] == later:
-                net.at(net.now, link.inject, client, held[0])
+            passed += 1
+            if passed > later:
+                cable.inject(client, held[0])  # ahead of this one, which is on its way to the link
         return False
 
-    link.rule(rule)
+    cable.rule(rule)
 
 
 @pytest.mark.parametrize("later", [2, 3, 300])
@@ -318,7 +319,7 @@ def test_reordering_is_survived_and_a_false_alarm_taken_back(later: int) -> None
 
     def actions(net: Network, cable: Any) -> None:
         for number in (400, 800, 1200):
-            hold_back(cable, net, net.hosts["client"], number, later)
+            hold_back(cable, net.hosts["client"], number, later)
 
     outcome = transfer(4_000_000, actions=actions)
     clean = transfer(4_000_000)
