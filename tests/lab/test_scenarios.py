@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from bench.gigabyte import move
+from estab._build import core_kind
 from estab.lab.network import Network
 from estab.wire import ip, tcp
 from estab.wire.tcp import ACK, FIN, SYN, Segment
@@ -440,3 +442,15 @@ def test_a_reader_of_one_byte_a_second_gets_no_silly_segments() -> None:
     assert serve.result() == text(seconds)
     assert len(sizes) < 40, sizes
     assert min(sizes) >= 100, "RFC 9293 section 3.8.6.2: no window is offered, and no segment sent, that small"
+
+
+# --- all at once
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("control", ["cubic", "bbr"])
+def test_a_link_that_loses_doubles_reorders_and_damages_brings_every_byte(control: str) -> None:
+    """The gigabyte of ``bench/gigabyte.py``, a part of it: 64 MB compiled, 4 MB interpreted."""
+    moved = move(64_000_000 if core_kind() == "compiled" else 4_000_000, control=control)
+    assert moved.is_exact
+    assert moved.retransmitted > 0.02 * moved.size_bytes / 1448
