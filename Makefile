@@ -1,7 +1,7 @@
 # What one does with a clone. Everything is kept in .venv and build; `make clean` takes both away.
 #   make tour     the life of a TCP connection, told from a real run (installs estab into .venv first)
 #   make test     types, lint, then all tests; those of the core both compiled and interpreted
-#   make bench    speed and memory of the core
+#   make bench    speed and memory of the core; goodput of each congestion control in virtual time (a quarter of an hour)
 #   make bench-wire  estab beside other stacks on this machine, through TUN devices in namespaces (root)
 #   make docs     the documentation as pages in site/
 #   make build    source distribution and wheel in dist/, tried in a fresh environment
@@ -60,6 +60,8 @@ test: lint $(VENV)/installed
 bench: $(VENV)/optimized
 	@$(BIN)/python bench/segments.py
 	@$(BIN)/python bench/memory.py
+	@$(BIN)/python -m bench.gigabyte
+	@$(BIN)/python -m bench.goodput --page docs/goodput.md
 
 bench-wire: $(VENV)/optimized
 	@$(BIN)/python bench/stacks/race.py $(RACE)

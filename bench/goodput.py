@@ -1,6 +1,6 @@
 """Goodput as a share of the bottleneck, by congestion control, loss, round-trip time and rate, in virtual time.
 
-    python -m bench.goodput [--rate 10Mbit] [--jobs N] [--write FILE]
+    python -m bench.goodput [--rate 10Mbit] [--jobs N] [--write FILE] [--page FILE]
 
 One connection that always has something to send crosses one link whose queue holds a bandwidth-delay product (at least
 16 full packets). After a warm-up, what arrives is counted. Beside each figure stands what theory says:
@@ -48,6 +48,8 @@ MEASURED_NS_LEAST = 2 * SECOND
 LOSSES_WANTED = 120
 """So many losses make the mean of a random sawtooth good to about a tenth."""
 PACKETS_MOST = 400_000
+MARK = "## The table"
+"""The heading in the documentation's page below which the table stands, to the page's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,10 @@ def main() -> None:
     parser.add_argument("--rate", action="append", choices=RATES, help="only links of this rate")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     parser.add_argument("--write", metavar="FILE", type=Path, help="keep the figures as JSON")
+    parser.add_argument("--page", metavar="FILE", type=Path, help="put the table into this page of the documentation")
     options = parser.parse_args()
+    if options.page and (options.rate or MARK not in options.page.read_text(encoding="utf-8")):
+        parser.error(f"--page wants the whole table, and a page with the line {MARK!r}")
     cases = list(all_cases(tuple(options.rate or RATES)))
     figures: dict[str, float] = {}
     print(core_line(), file=sys.stderr)
@@ -141,7 +146,11 @@ def main() -> None:
     if options.write:
         ordered = {case.key: figures[case.key] for case in cases}
         options.write.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
-    print("\n".join(table(figures, cases)))
+    lines = list(table(figures, cases))
+    if options.page:
+        before = options.page.read_text(encoding="utf-8").partition(MARK)[0]
+        options.page.write_text(before + MARK + "\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
 
 
 def table(figures: dict[str, float], cases: list[Case]) -> Iterator[str]:
