@@ -1,4 +1,4 @@
-"""A gigabyte over a link that loses, doubles, reorders and damages: every byte right, and how long it takes to simulate.
+"""A gigabyte over a link that loses, doubles, reorders and damages: every byte right, and how long that takes.
 
     python -m bench.gigabyte [--megabytes N] [--seed N]
 
@@ -87,9 +87,10 @@ def main() -> None:
     options = parser.parse_args()
     print(core_line(), file=sys.stderr)
     moved = move(options.megabytes * 1_000_000, options.seed)
-    print(f"{moved.size_bytes / 1e6:.0f} MB {'byte-exact' if moved.is_exact else 'WRONG'}: {moved.virtual_s:.1f} virtual "
-          f"seconds in {moved.real_s:.1f} real ones ({moved.virtual_s / moved.real_s:.2f} simulated seconds a second), "
-          f"{moved.frames} frames ({moved.frames / moved.real_s:,.0f} a second), {moved.retransmitted} segments sent again")
+    verdict = "byte-exact" if moved.is_exact else "WRONG"
+    print(f"{moved.size_bytes / 1e6:.0f} MB {verdict}: {moved.virtual_s:.1f} virtual seconds in {moved.real_s:.1f} "
+          f"real ones ({moved.virtual_s / moved.real_s:.2f} simulated seconds a second), {moved.frames:,} frames "
+          f"({moved.frames / moved.real_s:,.0f} a second), {moved.retransmitted:,} segments sent again")
     sys.exit(0 if moved.is_exact else 1)
 
 

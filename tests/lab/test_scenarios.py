@@ -1,7 +1,7 @@
 """What goes wrong on networks, by name: each with what a program sees of it, when, and what TCP counted.
 
-Two hosts, one link of 100 Mbit/s and 10 ms each way with a queue that never fills, unless the scenario says otherwise. Programs are ordinary; rules of
-the link pick the victims. All data arrives byte-exact, or the test fails.
+Two hosts, one link of 100 Mbit/s and 10 ms each way with a queue that never fills, unless the scenario says otherwise.
+Programs are ordinary; rules of the link pick the victims. All data arrives byte-exact, or the test fails.
 """
 
 from __future__ import annotations
