@@ -10,8 +10,8 @@ from typing import Any
 HEAD = """# CPython's own tests
 
 The tests that come with Python {python}, unmodified, with `socket`, `select`, `selectors`, `asyncio` and `ssl` meaning
-a host of estab. They run as a program of the lab, in virtual time, over the host's loopback; where a test needs signals
-or the process's main thread it runs on an `estab.Stack`, in real time. Written by
+a host of estab. They run as a program of the lab, in virtual time, over the host's loopback; where a test needs
+signals, the process's main thread or the system's pipes it runs on an `estab.Stack`, in real time. Written by
 
     python tools/cpython_tests.py --page docs/conformance-python.md
 

@@ -65,6 +65,7 @@ SUITES = (
     Suite("asyncio-streams", "test.test_asyncio.test_streams", excluded=(
         ("*pipe_reader*", SYSTEM),
     )),
+    Suite("asyncio-streams-system", "test.test_asyncio.test_streams", ("*pipe_reader*",), world="stack"),
     Suite("asyncio-sock-lowlevel", "test.test_asyncio.test_sock_lowlevel"),
     Suite("asyncio-server", "test.test_asyncio.test_server"),
     Suite("asyncio-sendfile", "test.test_asyncio.test_sendfile"),
@@ -77,6 +78,9 @@ SUITES = (
         ("*pty*", SYSTEM),
         ("*new_process*", FORK),
     )),
+    Suite("asyncio-events-system", "test.test_asyncio.test_events", (
+        "*signal*", "PolicyTests.test_get_event_loop*", "*returns_running_loop2", "*subprocess*", "*pipe*", "*pty*",
+    ), world="stack"),
     Suite("socketserver", "test.test_socketserver", excluded=(
         ("*Unix*", UNIX),
         ("*Forking*", FORK),

@@ -265,7 +265,7 @@ class DatagramSocket(DatagramSettings):
             raise os_error(errno.EOPNOTSUPP, "operation not supported: UDP has no urgent data")
         if end is None:
             if not self.remote:
-                raise os_error(errno.EDESTADDRREQ, "destination address required: the socket is not connected")
+                raise os_error(errno.EDESTADDRREQ, f"destination address required: {self.text()} is not connected")
             remote, port, scope = self.remote, self.remote_port, self.scope
         else:
             if end.port == 0:
@@ -318,7 +318,7 @@ class DatagramSocket(DatagramSettings):
 
     def _take_queued_error(self, size: i64) -> tuple[bytes, SockAddr, int, list[Ancillary]]:
         if not self.errors:
-            raise os_error(errno.EAGAIN, "resource temporarily unavailable: no error is queued")
+            raise os_error(errno.EAGAIN, f"resource temporarily unavailable: no error is queued on {self.text()}")
         queued = self.errors.popleft()
         quoted = queued.error.quoted
         text = queued.text()
@@ -337,7 +337,7 @@ class DatagramSocket(DatagramSettings):
         """Take (or look at) the oldest datagram with all that is known of it. The pending error, or EAGAIN."""
         self._raise_error()
         if not self.queue:
-            raise os_error(errno.EAGAIN, "resource temporarily unavailable: no datagram has come")
+            raise os_error(errno.EAGAIN, f"resource temporarily unavailable: no datagram has come to {self.text()}")
         if is_peek:
             return self.queue[0]
         received = self.queue.popleft()
@@ -354,7 +354,7 @@ class DatagramSocket(DatagramSettings):
             self.is_write_shutdown = True
         self.udp.context.wake(self)
         if not self.remote:
-            raise os_error(errno.ENOTCONN, "transport endpoint is not connected: shutdown")
+            raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: shutdown of {self.text()}")
 
     def close(self, now_ns: i64) -> None:
         """Give back the descriptor and the port; what waits in the queue is lost."""
@@ -394,7 +394,7 @@ class DatagramSocket(DatagramSettings):
     def getpeername(self) -> SockAddr:
         """Give the connected remote address, or raise ENOTCONN."""
         if not self.remote:
-            raise os_error(errno.ENOTCONN, "transport endpoint is not connected: getpeername")
+            raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: getpeername of {self.text()}")
         return write_sockaddr(self.family, self.remote, self.remote_port, self.scope)
 
     @property
@@ -532,7 +532,7 @@ class DatagramSocket(DatagramSettings):
         """Raise what keeps a datagram of that size from being sent now."""
         self._raise_error()
         if self.is_write_shutdown:
-            raise os_error(errno.EPIPE, "broken pipe: the socket is shut down for writing")
+            raise os_error(errno.EPIPE, f"broken pipe: {self.text()} is shut down for writing")
         size_max: i64 = _V4_TEXT_BYTES_MAX if is_v4 else _V6_TEXT_BYTES_MAX
         if size > size_max:
             raise os_error(errno.EMSGSIZE, f"message too long: {size} bytes, and a datagram carries {size_max}")
