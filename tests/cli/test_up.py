@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -292,3 +293,22 @@ class TestOnTheKernel:
         assert status == 1
         assert "there is no interface nosuch" in err
         assert err.count("\n") == 1
+
+    def test_a_terminal_shows_a_live_line_that_is_gone_at_the_end(self, net: Namespace) -> None:
+        ours, theirs = os.openpty()
+        environment = {**os.environ, "PYTHONPATH": SOURCES, "TERM": "xterm", "COLUMNS": "120"}
+        process = net.start(*ESTAB, "up", "--tun", "tun7", *ADDRESS, *ECHO, stdout=theirs, stderr=theirs,
+                            env=environment)
+        os.close(theirs)
+        seen = b""
+        while b"new/s" not in seen:
+            seen += os.read(ours, 4096)
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # EIO: the other end is closed
+            while data := os.read(ours, 4096):
+                seen += data
+        os.close(ours)
+        assert process.wait(10) == 0
+        assert b"0 connections \xc2\xb7 0 new/s \xc2\xb7 in " in seen
+        assert b"\x1b[2K" in seen[seen.rindex(b"new/s"):]
+        assert seen.rstrip().endswith(b"tun7 is gone")
