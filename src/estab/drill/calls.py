@@ -345,11 +345,12 @@ class Calls:
                     if sent:
                         return sent
                     raise
+                while not file.socket.readiness() & (abi.POLLOUT | abi.POLLERR | abi.POLLHUP):
+                    yield NEVER
             except OSError:
                 if sent:
                     return sent
                 raise
-            yield NEVER
 
     def _open_with(
         self, file: SocketFile, socket: StreamSocket, data: bytes, flags: int, to: Expression | None,

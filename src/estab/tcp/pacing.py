@@ -65,7 +65,7 @@ def must_wait(tcb: Tcb, now_ns: i64) -> bool:
 
 def note_sent(tcb: Tcb, length: i64, sent_ns: i64) -> None:
     """Set when the next text may leave, after ``length`` bytes at ``sent_ns``."""
-    if tcb.pacing_rate == 0 and tcb.transmission_count < _UNPACED:
+    if tcb.pacing_rate == 0 and tcb.data_segs_out < _UNPACED:
         return
     rate = pacing_rate(tcb)
     if rate < NEVER:

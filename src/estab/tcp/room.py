@@ -14,11 +14,25 @@ __all__ = ["expand_send_buffer", "has_room", "is_spacious", "notice_room"]
 _HEADERS_BYTES: Final = 640
 """MAX_TCP_HEADER and ``skb_shared_info``, which Linux counts for each segment of a send buffer."""
 _SK_BUFF_BYTES: Final = 256
+_BUFFER_BYTES: Final = 1280
+"""What a buffer costs beside its text: the sk_buff, room for the largest headers, and ``skb_shared_info``."""
 
 
 def has_room(tcb: Tcb) -> bool:
     """Tell whether a new piece may begin: the buffer is not full, and unsent text is below TCP_NOTSENT_LOWAT."""
-    return tcb.outq_bytes() < tcb.send_buffer_bytes and tcb.notsent_bytes() < notsent_lowat(tcb)
+    return _memory_bytes(tcb) < tcb.send_buffer_bytes and tcb.notsent_bytes() < notsent_lowat(tcb)
+
+
+def _memory_bytes(tcb: Tcb) -> i64:
+    """Estimate what Linux would count for the text (``sk_wmem_queued``): its bytes, and an sk_buff for each piece."""
+    buffers: i64 = 0
+    unsent = tcb.unsent
+    if unsent is not None:
+        buffers = len(unsent.pieces) - unsent.head
+    flight = tcb.pipe_bytes
+    if flight > 0:
+        buffers += 1 + flight // max(tcb.cwnd_bytes // 2, 1)
+    return tcb.outq_bytes() + buffers * _BUFFER_BYTES
 
 
 def notsent_lowat(tcb: Tcb) -> i64:
@@ -32,7 +46,7 @@ def is_spacious(tcb: Tcb) -> bool:
     That is when Linux's ``poll`` says writable and a blocked write goes on (``sk_stream_min_wspace``). Where it is not
     so, whoever asked is told once it is.
     """
-    queued = tcb.outq_bytes()
+    queued = _memory_bytes(tcb)
     if tcb.send_buffer_bytes - queued >= queued // 2 and 2 * tcb.notsent_bytes() < notsent_lowat(tcb):
         return True
     tcb.is_out_of_room = True

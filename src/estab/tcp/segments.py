@@ -13,7 +13,7 @@ from estab.tcp.ecn_state import ACCURATE
 from estab.tcp.tcb import NO_SEQ, SentSegment, Tcb
 from estab.units import MS
 from estab.wire.seq import wrap
-from estab.wire.tcp import ACK, SYN, URG, Segment
+from estab.wire.tcp import ACK, PSH, SYN, URG, Segment
 
 __all__ = ["WINDOW_MAX", "bare_segment", "mss_to_offer", "receive_mss", "syn_options", "text_limit", "text_segment"]
 
@@ -67,6 +67,10 @@ def text_segment(tcb: Tcb, sent: SentSegment, now_ns: i64) -> Segment:
     flags = sent.flags
     if (flags & SYN) == 0 or tcb.state != abi.SYN_SENT:
         flags |= ACK
+    if len(sent.data) > tcb.snd_mss():
+        search = tcb.mtu_search
+        if search is None or search.probe_mtu == 0 or search.probe_start != sent.seq:
+            flags |= PSH  # as Linux: each super-segment says of itself that the sender has no more of it to come
     segment = bare_segment(tcb, sent.seq, flags, now_ns)
     segment.data = sent.data
     segment.start = 0

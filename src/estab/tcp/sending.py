@@ -204,13 +204,13 @@ def plan(tcb: Tcb, queue: SendQueue, is_forced: bool, is_single: bool, now_ns: i
 
 
 def _commit(tcb: Tcb, queue: SendQueue, count: i64, mss: i64, is_pushed: bool) -> None:
-    """Take the text into a burst. As Linux, each super-segment says PSH: its sender has no more of it to come."""
+    """Take the text into a burst."""
     end = tcb.snd_nxt + queue.planned + count
     if count % mss != 0:
         tcb.snd_sml = end
     if is_pushed and tcb.pushed_seq < end:
         tcb.pushed_seq = end
-    queue.plan(count, is_pushed or count > mss)
+    queue.plan(count, is_pushed)
 
 
 def can_be_large(tcb: Tcb, mss: i64) -> bool:
@@ -237,8 +237,7 @@ def _should_defer(
     sent = tcb.sent
     if sent is None or tcb.sent_head >= len(sent):
         return False
-    ack_in_ns = sent[tcb.sent_head].sent_ns + tcb.srtt_ns - now_ns
-    if ack_in_ns > min(tcb.srtt_ns // 2, MS):
+    if sent[tcb.sent_head].sent_ns + tcb.srtt_ns - now_ns > min(tcb.srtt_ns // 2, MS):
         return False
     if in_cwnd < in_window:
         if in_cwnd <= piece.size:
