@@ -227,7 +227,7 @@ def _should_defer(
     is free.
     """
     divisor = tcb.context.config.tcp_tso_win_divisor
-    if divisor == 0 or tcb.ca_state != CA_OPEN or now_ns - tcb.last_sent_ns > MS:
+    if divisor == 0 or tcb.ca_state != CA_OPEN or now_ns - tcb.last_sent_ns >= MS:
         return False
     limit = min(in_window, in_cwnd)
     if limit >= most * mss or (not is_tail and limit >= piece.size):
