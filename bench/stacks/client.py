@@ -31,6 +31,7 @@ from typing import Any
 CHUNK = 256 * 1024
 PER_SOURCE = 20_000
 """Connections from one local address; the client's namespace has 10.77.0.1 and 10.77.1.1 to 10.77.1.99."""
+PER_CROWD = 15_000
 Result = dict[str, Any]
 
 
@@ -199,9 +200,9 @@ def resident_bytes(pid: int) -> int:
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
-def open_idle(args: argparse.Namespace, count: int) -> list[socket.socket]:
+def open_idle(args: argparse.Namespace, count: int, first: int = 0) -> list[socket.socket]:
     made = []
-    for number in range(count):
+    for number in range(first, first + count):
         from_address = None
         if number >= PER_SOURCE:
             from_address = f"10.77.1.{number // PER_SOURCE}"
@@ -233,9 +234,54 @@ def idle(args: argparse.Namespace) -> Result:
             "bytes_per_connection": (after - before) / max(1, len(ends))}
 
 
+def count_alive(ends: Sequence[socket.socket], step: int) -> tuple[int, int]:
+    """Ask every ``step``-th connection for an echo. Gives how many answered, and how many were asked."""
+    sample, alive = ends[::step], 0
+    for end in sample:
+        end.sendall(b"b")
+        alive += end.recv(1) == b"b"
+    return alive, len(sample)
+
+
+class Crowd:
+    """Idle connections in a process of their own: one process may not have as many descriptors."""
+
+    def __init__(self, args: argparse.Namespace, first: int, count: int) -> None:
+        down, self._end = os.pipe()
+        self._answer, up = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(self._end)
+            self._hold(args, first, count, down, up)
+        os.close(down)
+        os.close(up)
+        if os.read(self._answer, 1) != b"r":
+            raise OSError("idle connections could not be opened")
+
+    def _hold(self, args: argparse.Namespace, first: int, count: int, down: int, up: int) -> None:
+        status = 1
+        try:
+            ends = open_idle(args, count, first)
+            os.write(up, b"r")
+            os.read(down, 1)  # until it is told to end
+            os.write(up, struct.pack("2i", *count_alive(ends, 100)))
+            status = 0
+        finally:
+            os._exit(status)
+
+    def end(self) -> tuple[int, int]:
+        """Ask some, and close all. Gives how many answered, and how many were asked."""
+        os.write(self._end, b"e")
+        os.close(self._end)
+        told = os.read(self._answer, 8)
+        os.waitpid(self._pid, 0)
+        alive, asked = struct.unpack("2i", told)
+        return alive, asked
+
+
 def soak(args: argparse.Namespace) -> Result:
     """Hold idle connections and busy ones, and watch the server's memory."""
-    others = open_idle(args, args.others)
+    crowds = [Crowd(args, first, min(PER_CROWD, args.others - first)) for first in range(0, args.others, PER_CROWD)]
     crowd = selectors.DefaultSelector()
     for number in range(args.parallel):
         end = connect(args, args.port, f"10.77.1.{90 + number // PER_SOURCE}" if args.others else None)
@@ -257,16 +303,14 @@ def soak(args: argparse.Namespace) -> Result:
         if time.perf_counter() >= following:
             readings.append(resident_bytes(args.pid))
             following += args.seconds / 20
-    sample, alive = others[:: max(1, len(others) // 1000)], 0
-    for end in sample:
-        end.sendall(b"b")
-        alive += end.recv(1) == b"b"
     took = time.perf_counter() - start
-    for closing in (*others, *busy):
+    told = [crowd.end() for crowd in crowds]
+    for closing in busy:
         assert isinstance(closing, socket.socket)
         closing.close()
-    return {"idle": len(others), "busy": len(busy), "seconds": took, "trips_per_s": trips / took, "alive": alive,
-            "asked": len(sample), "resident_mib": [round(reading / 2**20, 1) for reading in readings]}
+    return {"idle": args.others, "busy": len(busy), "seconds": took, "trips_per_s": trips / took,
+            "alive": sum(alive for alive, _ in told), "asked": sum(asked for _, asked in told),
+            "resident_mib": [round(reading / 2**20, 1) for reading in readings]}
 
 
 MODES: dict[str, Callable[[argparse.Namespace], Result]] = {
