@@ -16,6 +16,7 @@ SOL_SOCKET: Final = 1
 IPPROTO_IP: Final = 0
 IPPROTO_ICMP: Final = 1
 IPPROTO_TCP: Final = 6
+TCP_CM_INQ: Final = 36
 IPPROTO_UDP: Final = 17
 IPPROTO_IPV6: Final = 41
 IPPROTO_ICMPV6: Final = 58

@@ -151,3 +151,19 @@ def test_what_accecn_counts_is_told_at_both_ends() -> None:
     assert theirs["received_ce_bytes"] == ours["delivered_ce_bytes"] > 0
     assert theirs["received_e0_bytes"] == ours["delivered_e0_bytes"] == 40_000 - ours["delivered_ce_bytes"]
     assert (ours["accecn_fail_mode"], ours["accecn_opt_seen"]) == (0, 2)
+
+
+def test_the_pacing_rates_are_those_that_sending_goes_by(net: Network) -> None:
+    a, b = net.hosts["a"], net.hosts["b"]
+    with a.socket() as listener, b.socket() as client:
+        listener.bind(("", 80))
+        listener.listen()
+        client.connect((str(a.address), 80))
+        before = fields(client)
+        assert before["max_pacing_rate"] == 0xFFFFFFFFFFFFFFFF
+        # Twice the window in a round trip while it starts slowly.
+        expected = 2 * before["snd_cwnd"] * before["snd_mss"] * 1_000_000 // before["rtt"]
+        assert before["pacing_rate"] == pytest.approx(expected, rel=0.01)
+        client.setsockopt(socket.SOL_SOCKET, 47, 10_000)
+        after = fields(client)
+        assert (after["pacing_rate"], after["max_pacing_rate"]) == (10_000, 10_000)

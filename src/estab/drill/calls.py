@@ -12,6 +12,7 @@ from typing import Final
 
 from estab import abi
 from estab.abi import AF_INET, AF_INET6, MSG_DONTWAIT, MSG_FASTOPEN, MSG_PEEK, MSG_WAITALL, SOCK_DGRAM, SOCK_STREAM
+from estab.drill.control import check_control
 from estab.drill.errors import Mismatch, Unsupported
 from estab.drill.files import File, PipeEnd, PlainFile, SocketFile
 from estab.drill.flow import Flow, Stage
@@ -258,13 +259,15 @@ class Calls:
             raise Mismatch(f"expected a msghdr, not {expression_text(message)}")
         if flags & _MSG_ERRQUEUE:
             raise Unsupported("the error queue (MSG_ERRQUEUE) is not kept here")
-        if message.get("msg_control") is not None:
-            raise Unsupported("control messages (msg_control) are not given here")
         vector = message.get("msg_iov") or Array(())
         data = yield from self._receive(file, _vector_bytes(vector), flags)
         wanted = message.get("msg_flags")
         if wanted is not None and not isinstance(wanted, Blank) and integer(wanted) != 0:
             raise Mismatch(f"recvmsg: expected msg_flags={expression_text(wanted)}, got 0")
+        control = message.get("msg_control")
+        if control is not None and not isinstance(control, Blank):
+            found = file.socket.ancillary() if isinstance(file.socket, StreamSocket) else []
+            check_control(control, found)
         return len(data)
 
     def _receive(self, file: SocketFile, size: int, flags: int) -> Generator[int, None, bytes]:

@@ -19,19 +19,21 @@ from estab.abi import (
     IP_TTL,
     IPPROTO_IP,
     IPPROTO_IPV6,
+    IPPROTO_TCP,
     IPV6_HOPLIMIT,
     IPV6_PKTINFO,
     IPV6_TCLASS,
     SCM_CREDENTIALS,
     SCM_RIGHTS,
     SOL_SOCKET,
+    TCP_CM_INQ,
 )
 from estab.errors import os_error
 from estab.wire.address import is_v4_mapped, map_v4, unmap_v4
 
 __all__ = [
     "WANTS_HOPLIMIT", "WANTS_PKTINFO", "WANTS_PKTINFO6", "WANTS_TCLASS", "WANTS_TOS", "WANTS_TTL", "Ancillary",
-    "SendControl", "describe_arrival", "read_stream_control",
+    "SendControl", "describe_arrival", "describe_inq", "read_stream_control",
 ]
 
 Ancillary = tuple[int, int, bytes]
@@ -74,6 +76,11 @@ def describe_arrival(
     if (wanted & WANTS_TOS) != 0:
         found.append((IPPROTO_IP, IP_TOS, bytes([int(tos)])))
     return found
+
+
+def describe_inq(count: i64) -> Ancillary:
+    """Say how many bytes wait to be read (TCP_CM_INQ)."""
+    return IPPROTO_TCP, TCP_CM_INQ, _INT.pack(int(min(count, 0x7FFFFFFF)))
 
 
 class SendControl:

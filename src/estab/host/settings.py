@@ -39,6 +39,8 @@ class StreamSettings(Descriptor):
         self.fast_open: FastOpenOptions = FastOpenOptions()
         """What the socket wants of TCP Fast Open; its listener shares it."""
         self.receive_lowat_bytes: i64 = 1
+        self.tells_inq: bool = False
+        """TCP_INQ: ``recvmsg`` says beside the bytes how many more there are."""
         self._reuse_address: bool = False
         self._reuse_port: bool = False
         self._v6only: bool = False

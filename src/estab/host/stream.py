@@ -178,6 +178,7 @@ class StreamSocket(StreamView):
         made.local, made.local_port = connection.local, connection.local_port
         made.has_bound_address = True
         made.linger = self.linger
+        made.tells_inq = self.tells_inq
         made._reuse_address, made._reuse_port, made._v6only = self._reuse_address, self._reuse_port, self._v6only
         made.binding = binding
         streams.ports.hold(binding)

@@ -10,6 +10,7 @@ from mypy_extensions import i64
 from estab import abi
 from estab.abi import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP
 from estab.errors import os_error
+from estab.host.ancillary import Ancillary, describe_inq
 from estab.host.demux import Demux
 from estab.host.settings import StreamSettings
 from estab.host.sockaddr import ANY, SockAddr, write_sockaddr
@@ -123,6 +124,14 @@ class StreamView(StreamSettings):
         if connection.is_oob_inline or not connection.copied_seq <= mark < connection.rcv_nxt:
             return connection.readable_bytes()
         return mark - connection.copied_seq
+
+    def ancillary(self) -> list[Ancillary]:
+        """Give what ``recvmsg`` tells beside the bytes: with TCP_INQ how many more wait, a FIN being one (Linux)."""
+        connection = self.connection
+        if not self.tells_inq or connection is None:
+            return []
+        count = connection.unread_bytes() + (1 if connection.is_fin_received else 0)
+        return [describe_inq(count)]
 
     @property
     def outq_bytes(self) -> int:

@@ -253,6 +253,7 @@ _TCP: Final = {
     "TCP_SYNCNT": _number("syn_retries", _STREAM),
     "TCP_USER_TIMEOUT": _number("user_timeout_ns", _STREAM, MS),
     "TCP_QUICKACK": _flag("quickack", _STREAM),
+    "TCP_INQ": _choice("tells_inq"),
     "TCP_FASTOPEN": _number("fast_open_backlog", _STREAM),
     "TCP_FASTOPEN_CONNECT": _choice("fast_open_connect"),
     "TCP_FASTOPEN_NO_COOKIE": _choice("fast_open_no_cookie"),
@@ -282,7 +283,7 @@ _NUMBERS: Final = {
     "IP_MTU": 14, "IPV6_MTU": 24, "SO_DOMAIN": 39, "SO_PROTOCOL": 38, "SO_REUSEPORT": 15,
     "IP_PKTINFO": 8, "IP_RECVERR": 11, "IP_RECVTTL": 12, "IP_RECVTOS": 13, "IPV6_RECVERR": 25, "UDP_CORK": 1,
     "TCP_FASTOPEN": 23, "TCP_FASTOPEN_CONNECT": 30, "TCP_FASTOPEN_KEY": 33, "TCP_FASTOPEN_NO_COOKIE": 34,
-    "TCP_NOTSENT_LOWAT": 25,
+    "TCP_NOTSENT_LOWAT": 25, "TCP_INQ": 36,
 }
 
 

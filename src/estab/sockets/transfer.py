@@ -75,7 +75,7 @@ class Transfer(Blocking):
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
         """Receive with ancillary data of up to ``ancbufsize`` bytes, flags, and from whom.
 
-        What there is to tell beside a datagram: see ``host.ancillary``. TCP has nothing.
+        What there is to tell beside a datagram: see ``host.ancillary``. TCP tells what TCP_INQ asks for.
         """
         _check_ancillary_size(ancbufsize)
         data, address, result_flags, items = self._recv(bufsize, flags, "recvmsg")
@@ -111,8 +111,10 @@ class Transfer(Blocking):
         if flags & MSG_ERRQUEUE:
             raise os_error(errno.EAGAIN, "resource temporarily unavailable: TCP queues no errors")
         if flags & MSG_WAITALL and may_wait:
-            return self._recv_all(host, size, flags, name), None, 0, []
-        return self._attempt(lambda now_ns: host.recv(size, flags, now_ns), READ, name, flags), None, 0, []
+            data = self._recv_all(host, size, flags, name)
+        else:
+            data = self._attempt(lambda now_ns: host.recv(size, flags, now_ns), READ, name, flags)
+        return data, None, 0, host.ancillary()
 
     def _recv_all(self, host: StreamSocket, size: int, flags: int, name: str) -> bytes:
         """Receive until there are ``size`` bytes, the stream ends, or an error or the option's time comes after some.

@@ -137,7 +137,9 @@ class Info:
     rcv_space_bytes: int
     """What the program read in a round trip, by which the receive buffer grows."""
     pacing_rate: int
-    """At which text leaves; 0: as fast as the windows allow."""
+    """By which super-segments are sized, and to which a paced connection keeps; 0: no round trip was measured yet."""
+    max_pacing_rate: int
+    """SO_MAX_PACING_RATE; 0: no limit."""
     delivery_rate: int
     """At which the path delivered last."""
     busy_ns: int
