@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from estab.run.folder import Folder
 from estab.serve.http import Content, Http, Store
 from estab.serve.request import UNSATISFIABLE, WHOLE, BadRequest, parse_path, parse_range, parse_request
+from estab.tcp.config import Config
 from tests.serve.net import SECOND, Client, Serving
 
 BODY = b"0123456789" * 100
@@ -55,8 +56,8 @@ class Thing(Content):
 
 
 class Site:
-    def __init__(self, ends_max: int = 100) -> None:
-        self.net = Serving()
+    def __init__(self, ends_max: int = 100, config: Config | None = None) -> None:
+        self.net = Serving(config)
         self.shelf = Shelf({"a.txt": BODY, "": b"index", "big": bytes(range(256)) * 20_000, "empty": b""})
         self.http = Http(self.shelf, ends_max)
         self.net.add(self.http, 80)
@@ -104,6 +105,16 @@ def test_head_gives_the_fields_of_get_without_the_body(site: Site) -> None:
 
 def test_a_large_answer_is_whole_though_it_passes_the_send_buffer_many_times(site: Site) -> None:
     assert site.get("/big")[2] == site.shelf.things["big"]
+
+
+@pytest.mark.parametrize("most", [5_000, 40_000, 64_000, 90_000])
+def test_a_large_answer_is_whole_whatever_part_of_a_write_there_is_room_for(most: int) -> None:
+    config = Config()
+    config.tcp_wmem = (4096, min(16_384, most), most)
+    site = Site(config=config)
+    site.net.client.config.tcp_rmem = (4096, 16_384, 16_384)  # a small window makes small pieces, and many of them
+    site.shelf.things["some"] = bytes(range(251)) * 2_000
+    assert site.get("/some")[2] == site.shelf.things["some"]
 
 
 def test_a_connection_is_kept_for_the_next_request(site: Site) -> None:

@@ -27,6 +27,21 @@ def test_echo_gives_back_every_byte_and_closes_with_the_peer(address: str) -> No
     assert echo.open_count == 0
 
 
+@pytest.mark.parametrize("most", [5_000, 40_000, 64_000, 90_000])
+def test_echo_gives_back_every_byte_whatever_part_of_a_write_there_is_room_for(most: int) -> None:
+    config = Config()
+    config.tcp_wmem = (4096, min(16_384, most), most)
+    net = Serving(config)
+    net.client.config.tcp_rmem = (4096, 16_384, 16_384)  # a small window makes small pieces, and many of them
+    net.add(Echo(), 7)
+    client = net.connect(7)
+    text = bytes(range(251)) * 2_000
+    for start in range(0, len(text), 25_100):
+        client.ask(text[start : start + 25_100])
+    client.read(5 * SECOND)
+    assert client.text == text
+
+
 def test_echo_reads_no_more_than_the_peer_takes_back() -> None:
     net = Serving()
     net.add(Echo(), 7)

@@ -180,23 +180,20 @@ class Http(Service):
             room = connection.room()
             if room <= 0 or connection.state == abi.SYN_RECEIVED:
                 return False
-            data = exchange.head
             content = exchange.content
-            if data:
-                exchange.head = data[room:]
-                data = data[:room]
+            if exchange.head:
+                exchange.head = exchange.head[connection.write(exchange.head, now_ns):]
             elif content is not None:
                 if not connection.is_writable():
                     return False
                 data = content.read(exchange.at, min(room, CHUNK_BYTES, exchange.stop - exchange.at))
-                exchange.at += len(data)
+                exchange.at += connection.write(data, now_ns)  # that may be less than all of it
                 if not data:  # it shrank, or can't be read: all we can still say is that this answer is cut off
                     self.error_count += 1
                     self._drop_content(exchange)
                     exchange.is_last = True
                     connection.abort(now_ns)
                     return False
-            connection.write(data, now_ns)
             exchange.due_ns = now_ns + IDLE_NS
             if content is not None and not exchange.head and exchange.at >= exchange.stop:
                 self._drop_content(exchange)

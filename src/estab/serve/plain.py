@@ -34,7 +34,11 @@ class Echo(Service):
             room = connection.room()
             if room <= 0:
                 break
-            connection.write(connection.read(min(room, READ_BYTES), False, now_ns), now_ns)
+            # What is written is what there was room for; only that much is taken from what was received.
+            count = connection.write(connection.read(min(room, READ_BYTES), True, now_ns), now_ns)
+            if count == 0:
+                break
+            connection.read(count, False, now_ns)
         if connection.is_eof():
             self.close(end, now_ns)
         else:
