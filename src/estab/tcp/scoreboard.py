@@ -435,12 +435,15 @@ def unmark_lost(tcb: Tcb, losses: Losses) -> None:
 
 
 def mark_head_lost(tcb: Tcb) -> None:
-    """Take the oldest segment in flight as lost."""
+    """Take the oldest segment in flight as lost: one alone, also where it was sent as part of a super-segment."""
     sent = tcb.sent
     if sent is None:
         return
     segment = sent[tcb.sent_head]
     if not segment.is_lost and not segment.is_sacked:
+        mss = tcb.snd_mss()
+        if len(segment.data) > mss and (segment.flags & SYN) == 0:
+            split(tcb, sent, tcb.sent_head, mss)
         lose(tcb, losses_of(tcb), segment)
 
 
