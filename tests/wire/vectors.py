@@ -47,7 +47,7 @@ address_pairs = st.one_of(
     st.tuples(st.binary(min_size=4, max_size=4), st.binary(min_size=4, max_size=4)),
     st.tuples(st.binary(min_size=16, max_size=16), st.binary(min_size=16, max_size=16)),
 )
-_known_kinds = (0, 1, 2, 3, 4, 5, 8, 34)
+_known_kinds = (0, 1, 2, 3, 4, 5, 8, 34, tcp.ACCECN0_KIND, tcp.ACCECN1_KIND)
 
 
 @st.composite
@@ -86,6 +86,7 @@ def facts(segment: tcp.Segment) -> tuple[object, ...]:
         segment.sport, segment.dport, segment.seq, segment.ack, segment.flags, segment.wnd, segment.urg, segment.tos,
         segment.data[segment.start : segment.end], segment.mss, segment.wscale, segment.sack_permitted,
         segment.has_timestamps, segment.ts_val, segment.ts_ecr, segment.sack, segment.fast_open, segment.unknown,
+        None if segment.accecn is None else (segment.accecn.kind, list(segment.accecn.fields)),
     )
 
 
