@@ -187,3 +187,10 @@ def test_the_standard_librarys_server_answers_curl_through_a_stack(net: Namespac
         server.shutdown()
         serving.join()
     assert page == "hello from a stack"
+
+
+def test_a_stack_on_which_nobody_waits_answers_all_the_same(net: Namespace) -> None:
+    with estab.Stack(estab.Tun("tun0", netns=net.name), "10.7.0.2/24"), kernel_socket(net) as client:
+        assert " 0% packet loss" in net.check("ping", "-c", "1", "-W", "5", "10.7.0.2")
+        with pytest.raises(ConnectionRefusedError):
+            client.connect(("10.7.0.2", 9))

@@ -10,6 +10,7 @@ import fcntl
 import ipaddress
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +19,12 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Device", "configure", "find", "peer_address"]
+__all__ = ["Device", "await_running", "configure", "find", "peer_address"]
 
 _IFF_UP: Final = 1
+_IFF_RUNNING: Final = 0x40
+_RUNNING_WITHIN_S: Final = 1.0
+_RUNNING_LOOK_S: Final = 0.001
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCGIFADDR: Final = 0x8915
 
@@ -92,6 +96,23 @@ def configure(name: str, *, mtu: int = 0, addresses: Sequence[str] = (), routes:
 
 _NODAD = 2
 """IFA_F_NODAD: usable at once. Nobody else is on the link who could have the address."""
+
+
+def await_running(name: str) -> None:
+    """Wait until the kernel sends by an interface that is up: it hears of a TUN's new reader in its own time.
+
+    Before that it throws away what it sends without a word. After a second it is left at that.
+    """
+    give_up_s = time.monotonic() + _RUNNING_WITHIN_S
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        while time.monotonic() < give_up_s:
+            try:
+                flags = struct.unpack_from("H", _request(probe, _SIOCGIFFLAGS, name), 16)[0]
+            except OSError:
+                return
+            if not flags & _IFF_UP or flags & _IFF_RUNNING:
+                return
+            time.sleep(_RUNNING_LOOK_S)
 
 
 def peer_address(prefix: str) -> str | None:

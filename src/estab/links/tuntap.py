@@ -122,14 +122,17 @@ class _Device(DescriptorLink):
         """Bring a device up that was made here, and give the kernel's end its addresses: ``peer``, or else the first of
         each of the stack's networks that the stack does not have. One that was there is left as it was.
         """
-        if not self.is_made:
-            return
         from estab.links import netlink
+
+        if not self.is_made:
+            call_in(self.netns, lambda: netlink.await_running(self.name))
+            return
 
         addresses = self._peers or [peer for prefix in prefixes if (peer := netlink.peer_address(prefix)) is not None]
         alone = [prefix for prefix in prefixes if netlink.peer_address(prefix) is None]
         call_in(self.netns, lambda: netlink.configure(self.name, mtu=self._wanted_mtu, addresses=addresses,
                                                       routes=alone))
+        call_in(self.netns, lambda: netlink.await_running(self.name))
 
     def _word(self) -> str:
         return "tun" if self._mode == _IFF_TUN else "tap"

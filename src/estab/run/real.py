@@ -263,6 +263,11 @@ class RealTime(Kernel):
                 waiter.rope = -1
             bed.close()
 
+    def has_waiters(self, count: int = 1) -> bool:
+        """Tell whether at least ``count`` threads wait for the host's news."""
+        with self._mutex:
+            return sum(map(len, (self._waiting_any, *self._waiting_fd.values()))) >= count
+
     # --- who leads
 
     def take_lead(self, leads: int) -> bool:

@@ -42,6 +42,7 @@ class Sleep:
         """The link's descriptor only says that it is broken; it is looked at no more."""
         self._event = threading.Event()
         self._ends = (-1, -1)
+        self._closing = threading.RLock()
         self._waiting: Any = None
         if _poll is None:
             return
@@ -91,16 +92,19 @@ class Sleep:
             return
         if self._waiting is None:
             self._event.set()
-        elif self._ends[1] >= 0:
-            with contextlib.suppress(BlockingIOError):
-                os.write(self._ends[1], b"w")
+            return
+        with self._closing:  # whoever wakes may come late: the descriptor must not be another's by then
+            if self._ends[1] >= 0:
+                with contextlib.suppress(BlockingIOError):
+                    os.write(self._ends[1], b"w")
 
     def close(self) -> None:
         """Give the pipe back."""
-        for end in self._ends:
-            if end >= 0:
-                os.close(end)
-        self._ends = (-1, -1)
+        with self._closing:
+            for end in self._ends:
+                if end >= 0:
+                    os.close(end)
+            self._ends = (-1, -1)
 
     def _wait(self, left_ns: int, is_full: bool, os_fd: int) -> bool:
         if left_ns < _FINE_NS and max(self._fd, self._ends[0], os_fd) < _SELECT_FDS:

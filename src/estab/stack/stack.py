@@ -127,7 +127,7 @@ class Stack:
             yield self
 
     def run_in_thread(self) -> None:
-        """Start the thread that pumps, if nothing pumps yet. ``socket`` and ``installed`` do it by themselves."""
+        """Start the thread that pumps, if nothing pumps yet. ``with``, ``socket`` and ``installed`` do it too."""
         with self._opening:
             self._ensure_open()
             if self._pump is None:
@@ -135,9 +135,15 @@ class Stack:
                 pump.start()
 
     async def start(self) -> Stack:
-        """Pump in the event loop that runs here, and return when the address is usable."""
+        """Pump in the event loop that runs here, and return when the address is usable.
+
+        ``RuntimeError`` where a thread pumps already, as in the body of a plain ``with``: use ``async with``.
+        """
         with self._opening:
             self._ensure_open()
+            if isinstance(self._pump, Pump):
+                raise RuntimeError(f"stack {self.name} is pumped by a thread: in an event loop use `async with`, or "
+                                   "start() before anything else")
             if self._pump is None:
                 self._pump = LoopPump(self.kernel, asyncio.get_running_loop())
         return self
@@ -220,6 +226,7 @@ class Stack:
             self.link.close()
 
     def __enter__(self) -> Stack:
+        self.run_in_thread()  # where nobody waits, it answers pings and refuses connections all the same
         return self
 
     def __exit__(
