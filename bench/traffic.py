@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from estab.abi import AF_INET, POLLIN, POLLOUT, SOCK_STREAM
 from estab.host.stream import StreamSocket
@@ -21,9 +22,13 @@ _PIECE = bytes(1 << 20)
 _READ_MOST = 1 << 22
 
 
-def wide_open(buffer_bytes: int) -> dict[str, tuple[int, int, int]]:
-    """Settings of a host whose buffers may grow to ``buffer_bytes``, so that they never limit the flow."""
-    return {"tcp_rmem": (4096, 131_072, buffer_bytes), "tcp_wmem": (4096, 16_384, buffer_bytes)}
+def wide_open(buffer_bytes: int) -> dict[str, Any]:
+    """Settings of a host whose buffers may grow to ``buffer_bytes``, so that they never limit the flow.
+
+    What comes out of order is counted in segments, too, of which a long fat path has more in flight than is usual.
+    """
+    return {"tcp_rmem": (4096, 131_072, buffer_bytes), "tcp_wmem": (4096, 16_384, buffer_bytes),
+            "ofo_segments_max": 1 << 20}
 
 
 class _Ready:
