@@ -126,16 +126,7 @@ class RealTime(Kernel):
         Returns until when whoever leads may sleep, unless ``sleeper`` wakes it; 0 where there is more to do.
         """
         with self._mutex:
-            self._is_draining = True
-            try:
-                due_ns = self.turn.step(_monotonic_ns())
-            except BaseException:
-                self._ask_all()
-                raise
-            finally:
-                self._is_draining = False
-            if self._waiting_any:
-                self._ask(self._waiting_any)
+            due_ns = self._work(self.turn.step)
             self.due_ns = 0 if self.turn.has_more else due_ns
             return self.due_ns
 
@@ -161,7 +152,7 @@ class RealTime(Kernel):
             return  # a watcher called, and whoever drains goes on after it
         if self.abandoned:
             self.close_abandoned()
-        due_ns = self._drain()
+        due_ns = self._work(self.turn.drain)
         if due_ns < self.due_ns:
             self.due_ns = due_ns
             self.sleeper()
@@ -367,10 +358,11 @@ class RealTime(Kernel):
 
     # --- inside
 
-    def _drain(self) -> int:
+    def _work(self, work: Callable[[int], int]) -> int:
+        """Turn or drain the host, and tell whoever waits for more than one descriptor, or by a hook."""
         self._is_draining = True
         try:
-            due_ns = self.turn.drain(_monotonic_ns())
+            due_ns = work(_monotonic_ns())
         except BaseException:
             self._ask_all()
             raise

@@ -149,8 +149,10 @@ class Sleep:
         return os_fd in ready
 
     def _empty(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._ends[0], 4096)
+        with self._closing:
+            if self._ends[0] >= 0:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._ends[0], 4096)
 
     def _on_failure(self) -> None:
         """Look away from a descriptor that stays broken, as when its device was deleted. One error may pass."""
