@@ -32,6 +32,7 @@ class Plan:
     pcap: str | None
     queues: int
     has_offload: bool
+    busy_poll_us: int | None = None
     notes: list[str] = field(default_factory=list)
 
 

@@ -94,7 +94,7 @@ def make_stack(plan: Plan, link: Link) -> Stack:
     """Make the stack that was asked for, with its services. It closes ``link`` when it is closed, or can't be made."""
     keep_heap()
     try:
-        stack = Stack(link, plan.addresses, gateway=plan.gateways)
+        stack = Stack(link, plan.addresses, gateway=plan.gateways, busy_poll_us=plan.busy_poll_us)
     except BaseException:
         link.close()
         raise

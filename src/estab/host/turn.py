@@ -23,8 +23,11 @@ FRAMES_PER_TURN: Final = 64
 """Frames that are taken off the link before the host's answers go out and others may have the lock."""
 HEADERS_MAX: Final = 256
 """Different virtio headers that are kept at once."""
+_COPIED_BYTES: Final = 2048
+"""Below this, to put a header and a frame together costs less than to hand over both."""
 _TCP_CHECKSUM_AT: Final = 16
 _SOON_NS: Final = 30 * US
+_AT_ONCE_NS: Final = 5 * US
 _KNOWN_GOOD: Final = offload.NEEDS_CHECKSUM | offload.DATA_VALID
 
 
@@ -32,7 +35,11 @@ def _read_nothing(fd: int, size: int) -> bytes:
     return b""
 
 
-def _write_nothing(fd: int, parts: list[bytes]) -> int:
+def _write_nothing(fd: int, data: bytes) -> int:
+    return 0
+
+
+def _write_no_parts(fd: int, parts: list[bytes]) -> int:
     return 0
 
 
@@ -66,20 +73,24 @@ class Turn:
         """Hears of descriptors with news before ``tell`` does."""
         self._unsent: Outbound | None = None
         self._read: Callable[[int, int], bytes] = _read_nothing
-        self._write: Callable[[int, list[bytes]], int] = _write_nothing
+        self._write: Callable[[int, bytes], int] = _write_nothing
+        self._write_parts: Callable[[int, list[bytes]], int] = _write_no_parts
         self._fd: int = -1
         self._read_bytes: int = 0
         self._is_polled: bool = is_polled
         self._frames_max: i64 = 1 if is_polled else FRAMES_PER_TURN
         self._stepped_ns: i64 = 0
+        self.rested_ns: i64 = 0
+        """When the last step was over, where whoever steps notes it."""
 
     def use_descriptor(self, fd: int, read_bytes: int, read: Callable[[int, int], bytes],
-                       write: Callable[[int, list[bytes]], int]) -> None:
-        """Read and write frames directly: ``os.read`` and ``os.writev`` on the link's descriptor.
+                       write: Callable[[int, bytes], int], write_parts: Callable[[int, list[bytes]], int]) -> None:
+        """Read and write frames directly: ``os.read``, ``os.write`` and ``os.writev`` on the link's descriptor.
 
         ``receive`` and ``send`` are then asked only where those fail, to say what it means.
         """
-        self._fd, self._read_bytes, self._read, self._write = fd, read_bytes, read, write
+        self._fd, self._read_bytes, self._read = fd, read_bytes, read
+        self._write, self._write_parts = write, write_parts
 
     def forget_descriptor(self) -> None:
         """Have ``receive`` and ``send`` asked again: the descriptor is about to be closed."""
@@ -99,12 +110,18 @@ class Turn:
         if self._is_polled:
             if count < frames_max:
                 self._frames_max = count if count > 0 else 1
-            elif now_ns - self._stepped_ns < _SOON_NS:
+            elif self._is_behind(now_ns):
                 self._frames_max = min(2 * frames_max, FRAMES_PER_TURN)
             self._stepped_ns = now_ns
         if self.due_ns <= now_ns:
             self.on_deadline(now_ns)
         return self.drain(now_ns)
+
+    def _is_behind(self, now_ns: i64) -> bool:
+        """Tell whether the frames of this step were there when the last one ended."""
+        if self.rested_ns > self._stepped_ns:
+            return now_ns - self.rested_ns < _AT_ONCE_NS
+        return now_ns - self._stepped_ns < _SOON_NS
 
     def receive(self, now_ns: i64, frames_max: i64) -> i64:
         """Take up to ``frames_max`` frames off the link. Returns how many there were."""
@@ -137,7 +154,12 @@ class Turn:
         if self._fd < 0:
             return self._send(header, frame)
         try:
-            self._write(self._fd, [header, frame])
+            if not header:
+                self._write(self._fd, frame)
+            elif len(frame) < _COPIED_BYTES:
+                self._write(self._fd, header + frame)
+            else:
+                self._write_parts(self._fd, [header, frame])
         except BlockingIOError:
             return False
         except OSError:

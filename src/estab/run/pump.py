@@ -1,7 +1,7 @@
 """The pump: who sleeps for a host until its link has a frame or a deadline comes, and then turns it.
 
 ``drain`` is the lab's: it hands every frame to ``send``, every readiness event to ``tell``, and says when the host
-wants to be woken next. ``Pump`` is the wire's: a thread around ``RealTime.turn_once``.
+wants to be woken next. ``Pump`` is the wire's: a thread around ``Lead.run``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from estab.run.real import RealTime
 from estab.run.sleep import Sleep
+from estab.units import NEVER
 
 if TYPE_CHECKING:
     from estab.host.host import Host
@@ -84,12 +85,10 @@ class Pump:
 
     def _lead(self) -> None:
         kernel, sleep = self._kernel, self._sleep
-        while not self._is_stopping and not kernel.is_lead_wanted:
-            due_ns = kernel.turn_once()
-            if due_ns:
-                sleep.until(due_ns, kernel.turn.is_full)
-                if sleep.is_link_gone:
-                    kernel.lose_link()
+        while not self._is_stopping and not kernel.lead.is_wanted:
+            sleep.lead(kernel.lead, NEVER, False, True)
+            if sleep.is_link_gone:
+                kernel.lose_link()
 
     def stop(self) -> None:
         """End ``run``, and wait for the thread."""

@@ -21,12 +21,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from estab.errors import os_error
+from estab.host.lead import Lead
 from estab.host.turn import Turn
 from estab.links.descriptor import DescriptorLink
 from estab.links.link import Link, VnetLink
 from estab.run.sleep import Sleep
 from estab.sockets.kernel import Kernel, Task, Wait
-from estab.units import NEVER, SECOND
+from estab.units import NEVER, SECOND, US
 
 if TYPE_CHECKING:
     from estab.host.host import Host
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["RealTime"]
 
 _monotonic_ns: Final = time.monotonic_ns
+_BUSY_POLL_US: Final = 50
+_BUSY_POLL_US_MAX: Final = 1_000_000
 _WAIT_S_MAX: Final = threading.TIMEOUT_MAX
 
 
@@ -74,20 +77,17 @@ class RealTime(Kernel):
     """One host in real time."""
 
     def __init__(self, host: Host, link: Link, interface: Interface,
-                 resolve: Callable[[str, int], list[bytes]], reverse: Callable[[bytes], list[str]]) -> None:
+                 resolve: Callable[[str, int], list[bytes]], reverse: Callable[[bytes], list[str]],
+                 busy_poll_us: int | None = None) -> None:
         self._per_thread = threading.local()
         super().__init__(host)
         self._mutex = threading.RLock()
         self.lock = self._mutex
         self.link = link
-        self.due_ns = 0
-        """When whoever sleeps for the host will wake by itself; 0 while nobody sleeps."""
         self.sleeper: Callable[[], None] = _nothing
         self.bed: Sleep | None = None
         """Where a leader sleeps; ``None`` where an event loop leads."""
         self.is_led = False
-        self.is_lead_wanted = False
-        """A program waits while the pump leads."""
         self.is_over = False
         self.leads = 0
         """How often a program has led."""
@@ -102,10 +102,16 @@ class RealTime(Kernel):
             send, header_bytes = link.send_offloaded, link.header_bytes
         self.turn = Turn(host, interface, link.receive, send, self._tell, header_bytes, link.fileno() >= 0)
         if isinstance(link, DescriptorLink) and link.is_plain():
-            self.turn.use_descriptor(link.fileno(), link.read_bytes, os.read, os.writev)
-        self._is_draining = False
+            self.turn.use_descriptor(link.fileno(), link.read_bytes, os.read, os.write, os.writev)
         self._waiting_fd: dict[int, list[_Waiter]] = {}
         self._waiting_any: list[_Waiter] = []
+        self.lead = Lead(self.turn, self._mutex.acquire, self._mutex.release, _monotonic_ns, self._ask_all,
+                         self._attend, _nothing, self._waiting_any, self.hooks)
+        if busy_poll_us is None:
+            busy_poll_us = _BUSY_POLL_US if _processor_count() > 1 else 0
+        if not 0 <= busy_poll_us <= _BUSY_POLL_US_MAX:
+            raise ValueError(f"busy_poll_us: {busy_poll_us} is not from 0 to {_BUSY_POLL_US_MAX}")
+        self.lead.busy_poll_ns = busy_poll_us * US
 
     # Which told call is under way is a matter of each thread.
 
@@ -125,16 +131,12 @@ class RealTime(Kernel):
 
         Returns until when whoever leads may sleep, unless ``sleeper`` wakes it; 0 where there is more to do.
         """
-        with self._mutex:
-            due_ns = self._work(self.turn.step)
-            self.due_ns = 0 if self.turn.has_more else due_ns
-            return self.due_ns
+        return self.lead.step()
 
-    def fall_asleep(self) -> int:
-        """Note that whoever calls will sleep until the deadline that this gives, unless ``sleeper`` wakes it."""
-        with self._mutex:
-            self.due_ns = self.turn.due_ns
-            return self.due_ns
+    @property
+    def due_ns(self) -> int:
+        """When whoever sleeps for the host will wake by itself; 0 while nobody sleeps."""
+        return self.lead.due_ns
 
     # --- the kernel of programs
 
@@ -148,13 +150,14 @@ class RealTime(Kernel):
 
     def flush(self) -> None:
         """Send what the host has to say, and wake whoever waited for what happened. With the lock held."""
-        if self._is_draining:
+        lead = self.lead
+        if lead.is_working:
             return  # a watcher called, and whoever drains goes on after it
         if self.abandoned:
             self.close_abandoned()
-        due_ns = self._work(self.turn.drain)
-        if due_ns < self.due_ns:
-            self.due_ns = due_ns
+        due_ns = lead.work(False)
+        if due_ns < lead.due_ns:
+            lead.due_ns = due_ns
             self.sleeper()
 
     def wait(self, wait: Wait) -> bool:
@@ -176,7 +179,7 @@ class RealTime(Kernel):
             if self.bed is not None and not self.is_led:
                 self._begin_lead(waiter)
             else:
-                self.is_lead_wanted = True
+                self.lead.is_wanted = True
             held = self._mutex._release_save()  # type: ignore[attr-defined]
             try:
                 if not waiter.is_leading:
@@ -201,7 +204,7 @@ class RealTime(Kernel):
 
     def _begin_lead(self, waiter: _Waiter) -> None:
         self.is_led = True
-        self.is_lead_wanted = False
+        self.lead.is_wanted = False
         self.leads += 1
         waiter.is_leading = True
 
@@ -212,18 +215,15 @@ class RealTime(Kernel):
         assert bed is not None
         deadline_ns = NEVER if wait.deadline_ns is None else wait.deadline_ns
         # A link with a descriptor says by it that it has frames; another one has to be asked before one may sleep.
-        is_asked = self.link.fileno() >= 0
+        begins_asleep = self.link.fileno() >= 0
         while not waiter.is_rung and not self.is_over:
-            if is_asked:
-                # Who rings it from now on wakes the bed, too.
-                due_ns = self.fall_asleep()
-                if bed.until(min(due_ns, deadline_ns), self.turn.is_full, wait.os_fd):
-                    return True
-                if bed.is_link_gone:
-                    self.lose_link()
-            is_asked = self.turn_once() > 0
+            if bed.lead(self.lead, deadline_ns, begins_asleep, False, wait.os_fd):
+                return True
+            if bed.is_link_gone:
+                self.lose_link()
             if deadline_ns < NEVER and _monotonic_ns() >= deadline_ns:
                 break
+            begins_asleep = False
         return False
 
     def _follow(self, waiter: _Waiter) -> bool:
@@ -272,7 +272,7 @@ class RealTime(Kernel):
     def give_lead(self) -> None:
         """End leading: somebody else who waits does it from now on, or the pump when it looks."""
         with self._mutex:
-            self.is_led = self.is_lead_wanted = False
+            self.is_led = self.lead.is_wanted = False
             for waiting in (self._waiting_any, *self._waiting_fd.values()):
                 for waiter in waiting:
                     if not waiter.is_rung and not waiter.is_leading and not waiter.must_lead:
@@ -358,24 +358,15 @@ class RealTime(Kernel):
 
     # --- inside
 
-    def _work(self, work: Callable[[int], int]) -> int:
-        """Turn or drain the host, and tell whoever waits for more than one descriptor, or by a hook."""
-        self._is_draining = True
-        try:
-            due_ns = work(_monotonic_ns())
-        except BaseException:
-            self._ask_all()
-            raise
-        finally:
-            self._is_draining = False
+    def _attend(self) -> None:
+        """Tell those who wait for more than one descriptor, or by a hook, that the host did something."""
         if self._waiting_any:
             self._ask(self._waiting_any)
         if self.hooks:
             self.run_hooks()
-        return due_ns
 
     def _ask_all(self) -> None:
-        """Ask everybody: a signal's handler raised in the middle, and somebody may not have been told."""
+        """Ask everybody who waits whether they are ready."""
         for waiting in (self._waiting_any, *self._waiting_fd.values()):
             self._ask(waiting)
 
@@ -392,6 +383,12 @@ class RealTime(Kernel):
         wake = self.sleeper
         for waiter in tuple(waiting):
             waiter.ask(wake)
+
+
+def _processor_count() -> int:
+    """Count the processors that this process may use: to wait busily on the only one keeps off who is waited for."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def _nothing() -> None: ...

@@ -12,6 +12,7 @@ import threading
 import time
 from typing import Any, Final
 
+from estab.host.lead import Bell, Lead
 from estab.units import MS, NEVER, SECOND
 
 __all__ = ["Sleep"]
@@ -34,8 +35,7 @@ class Sleep:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._usual = (fd, _IN)
-        self._is_asleep = False
-        self._is_woken = False
+        self._bell = Bell()
         self._is_for_writing = False
         self._failures = 0
         self.is_link_gone = False
@@ -59,15 +59,29 @@ class Sleep:
         """A descriptor by which a byte wakes too; -1 where the platform has none."""
         return self._ends[1]
 
+    def lead(self, lead: Lead, until_ns: int, begins_asleep: bool, yields: bool, os_fd: int = -1) -> bool:
+        """Turn a host and sleep for it until something else is to be done, at most until ``until_ns``.
+
+        ``begins_asleep``: to sleep is the first thing to do. ``yields``: it is over, too, where somebody else wants to
+        lead. Tells whether ``os_fd``, one more descriptor, is readable.
+        """
+        if self._waiting is not None and os_fd < 0:
+            ready = lead.run(until_ns, begins_asleep, yields, self._bell, self._waiting.poll, self._usual)
+            if ready:
+                return self._look_at(ready, -1)
+            return self.until(min(until_ns, lead.due_ns), lead.turn.is_full)
+        due_ns = lead.begin_sleep() if begins_asleep else lead.step()
+        return due_ns > 0 and self.until(min(until_ns, due_ns), lead.turn.is_full, os_fd)
+
     def until(self, due_ns: int, is_full: bool, os_fd: int = -1) -> bool:
         """Sleep, at most until ``due_ns``. ``is_full``: room to write on the link ends it too.
 
         Tells whether ``os_fd``, one more descriptor, is readable.
         """
         left_ns = due_ns - _monotonic_ns() if due_ns < NEVER else _SLEEP_NS_MAX
-        self._is_asleep = True
+        self._bell.is_asleep = True
         try:
-            if left_ns <= 0 or self._is_woken:
+            if left_ns <= 0 or self._bell.is_rung:
                 return False
             if self._waiting is None:
                 self._event.wait(min(left_ns, _SLEEP_NS_MAX) / SECOND)
@@ -82,13 +96,13 @@ class Sleep:
                 self._look_at(ready, -1)
             return False
         finally:
-            self._is_asleep = False
-            self._is_woken = False
+            self._bell.is_asleep = False
+            self._bell.is_rung = False
 
     def wake(self) -> None:
         """End the sleep, or the next one. From any thread."""
-        self._is_woken = True
-        if not self._is_asleep:
+        self._bell.is_rung = True
+        if not self._bell.is_asleep:
             return
         if self._waiting is None:
             self._event.set()

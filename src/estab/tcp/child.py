@@ -23,15 +23,11 @@ def make_child(
     iss: i64, syn: Segment, why: str,
 ) -> Connection:
     """Make the connection that ``syn`` asked for, in SYN-RECEIVED, with our SYN-ACK numbered ``iss`` on its way."""
-    child = Connection(context, key, local, local_port, remote, remote_port, template.congestion)
+    child = Connection(context, key, local, local_port, remote, remote_port, template.congestion, iss)
     inherit(child, template)
     child.is_passive = True
     child.state = abi.SYN_RECEIVED
-    child.iss = iss
-    child.snd_una = iss
     child.snd_nxt = iss + 1
-    child.snd_sml = iss
-    child.recover = iss
     child.irs = syn.seq
     child.rcv_wscale = choose_window_scale(template)
     agree_options(child, syn, context.config.tcp_timestamps)

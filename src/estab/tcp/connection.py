@@ -56,10 +56,10 @@ class Connection(Tcb):
 
     def __init__(
         self, context: Context, key: bytes, local: bytes, local_port: i64, remote: bytes, remote_port: i64,
-        congestion: CongestionControl,
+        congestion: CongestionControl, iss: i64 = -1,
     ) -> None:
         super().__init__(context, key, local, local_port, remote, remote_port, congestion)
-        self.iss = context.initial_sequence(key)
+        self.iss = iss if iss >= 0 else context.initial_sequence(key)
         self.snd_una = self.iss
         self.snd_nxt = self.iss
         self.recover = self.iss

@@ -17,6 +17,7 @@ from estab.tcp.config import Config
 from estab.tcp.congestion.registry import Registry
 from estab.tcp.fastopen import HostFastOpen
 from estab.units import SECOND
+from estab.wire import octets
 from estab.wire.address import format_address
 from estab.wire.tcp import Segment
 
@@ -107,6 +108,9 @@ class Context:
         self.now_ns: i64 = 0
         self.woken: list[Owner] = []
         self.replies: list[Reply] = []
+        self._keyed = hashlib.blake2s(key=self.secret, digest_size=4)
+        self._offset_pair: bytes = b""
+        self._offset: i64 = 0
         self._addresses: dict[bytes, bytes] = {}
         self._challenges_left: i64 = 0
         self._challenge_second: i64 = -1
@@ -170,8 +174,9 @@ class Context:
     def hash32(self, what: bytes, number: i64) -> i64:
         """Hash with the secret key to 32 bits: unguessable outside, repeatable inside."""
         counter: int = number
-        message = what + counter.to_bytes(8, "big", signed=True)
-        return int.from_bytes(hashlib.blake2s(message, key=self.secret, digest_size=4).digest(), "big")
+        hashed = self._keyed.copy()
+        hashed.update(what + counter.to_bytes(8, "big", signed=True))
+        return octets.u32(hashed.digest(), 0)
 
     def initial_sequence(self, key: bytes) -> i64:
         """Choose an initial sequence number: a clock of 4 microseconds plus a keyed hash of the four-tuple (RFC 6528).
@@ -182,7 +187,11 @@ class Context:
 
     def timestamp_offset(self, key: bytes) -> i64:
         """Choose where a connection's timestamp clock starts; a hash of the address pair (RFC 7323 section 5.4)."""
-        return self.hash32(b"timestamp" + key[: len(key) - 4], 0)
+        pair = key[: len(key) - 4]
+        if pair != self._offset_pair:
+            self._offset = self.hash32(b"timestamp" + pair, 0)
+            self._offset_pair = pair
+        return self._offset
 
 
 def flow_text(local: bytes, local_port: i64, remote: bytes, remote_port: i64) -> str:

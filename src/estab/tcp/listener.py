@@ -50,7 +50,7 @@ class HalfOpen(Endpoint):
 
     def __init__(
         self, listener: Listener, key: bytes, local: bytes, remote: bytes, remote_port: i64, segment: Segment,
-        now_ns: i64,
+        iss: i64, now_ns: i64,
     ) -> None:
         super().__init__(key)
         context = listener.context
@@ -60,7 +60,7 @@ class HalfOpen(Endpoint):
         self.remote_port = remote_port
         self.syn = segment
         self.irs: i64 = segment.seq
-        self.iss: i64 = context.initial_sequence(key)
+        self.iss: i64 = iss
         self.created_ns = now_ns
         self.sent_ns = now_ns
         self.retransmissions: i64 = 0
@@ -184,19 +184,18 @@ class Listener:
             context.drop(DropReason.TCP_REQ_QUEUE_FULL, flow_text(local, self.port, remote, remote_port), "SYN dropped")
             return None
         is_open, cookie = fastopen_server.judge(context, self.fast_open, local, remote, segment, now_ns)
+        number = iss if iss >= 0 else context.initial_sequence(key)
         if is_open:
-            number = iss if iss >= 0 else context.initial_sequence(key)
             return self._open_at_once(key, local, remote, remote_port, segment, number, cookie, now_ns)
-        entry = HalfOpen(self, key, local, remote, remote_port, segment, now_ns)
+        entry = HalfOpen(self, key, local, remote, remote_port, segment, number, now_ns)
         entry.fast_open_cookie = cookie
-        if iss >= 0:
-            entry.iss = iss
         segment.data = b""  # text on a SYN is not kept: the peer sends it again
         segment.start = 0
         segment.end = 0
         self.half_open[key] = entry
         self._tell_queue("half-open", "added", remote, remote_port)
-        self._tell_state(entry.name(), abi.LISTEN, abi.SYN_RECEIVED, "SYN received")
+        if context.observer is not None:
+            self._tell_state(entry.name(), abi.LISTEN, abi.SYN_RECEIVED, "SYN received")
         self.send_syn_ack(entry, now_ns)
         entry.due_ns = now_ns + config.tcp_rto_initial_ns
         return entry
@@ -530,7 +529,8 @@ class Listener:
             return
         entry.due_ns = NEVER
         self._tell_queue("half-open", what, entry.remote, entry.remote_port)
-        self._tell_state(entry.name(), abi.SYN_RECEIVED, abi.LISTEN, what)
+        if self.context.observer is not None:
+            self._tell_state(entry.name(), abi.SYN_RECEIVED, abi.LISTEN, what)
 
     def accept(self) -> Connection | None:
         """Take the oldest established connection, ``None`` where none waits. One that died while waiting is handed

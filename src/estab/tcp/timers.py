@@ -1,13 +1,10 @@
 """Deadlines: one queue for a host, one next deadline for each endpoint.
 
-An endpoint's deadline moves far more often than it runs out, mostly to later. So the queue holds at most one live
-entry for an endpoint: moving later touches nothing (the entry is looked at when it comes up), moving earlier adds an
-entry and the old one goes stale. Stale entries are swept out when they outnumber the live ones, which bounds the queue.
+An endpoint's deadline moves far more often than it runs out, mostly to later. So an endpoint has one place in the queue
+at most, a heap: moving later touches nothing (the place is looked at when it comes up), moving earlier moves it there.
 """
 
 from __future__ import annotations
-
-import heapq
 
 from mypy_extensions import i64
 
@@ -23,89 +20,113 @@ class Endpoint:
         self.key = key
         self.due_ns: i64 = NEVER
         self.queued_ns: i64 = NEVER
-        """When the queue will look at this endpoint; ``NEVER`` where it holds no entry for it."""
+        """When the queue will look at this endpoint; ``NEVER`` where it has no place in it."""
+        self.queued_order: i64 = 0
+        self.queued_at: i64 = 0
+        """Its place in the queue, where it has one."""
 
 
 class TimerQueue:
     """The endpoints that wait for a time, soonest first; equal times in the order in which they were set."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Endpoint]] = []
+        self._heap: list[Endpoint] = []
         self._order: i64 = 0
-        self._live: i64 = 0
 
     def set(self, endpoint: Endpoint, due_ns: i64) -> None:
         """Give an endpoint its next deadline, ``NEVER`` for none."""
         endpoint.due_ns = due_ns
         if due_ns < endpoint.queued_ns:
+            at = endpoint.queued_at
             if endpoint.queued_ns == NEVER:
-                self._live += 1
-            self._push(endpoint, due_ns)
+                at = len(self._heap)
+                self._heap.append(endpoint)
+            self._mark(endpoint, due_ns)
+            self._rise(endpoint, at)
 
     def next_ns(self) -> i64:
-        """Give the time to look again: the soonest deadline, or an earlier time at which one used to be."""
+        """Give the time to look again: the soonest deadline."""
         heap = self._heap
         while heap:
             first = heap[0]
-            endpoint = first[2]
-            due_ns: i64 = first[0]
-            if due_ns == endpoint.queued_ns:
-                if endpoint.due_ns <= due_ns:
-                    return due_ns
-                heapq.heappop(heap)
-                self._requeue(endpoint)
+            if first.due_ns <= first.queued_ns:
+                return first.queued_ns
+            if first.due_ns == NEVER:
+                self._take_out(first)
             else:
-                heapq.heappop(heap)
+                self._mark(first, first.due_ns)
+                self._sink(first, 0)
         return NEVER
 
     def pop(self, now_ns: i64) -> Endpoint | None:
         """Take the next endpoint whose deadline has come, or ``None``. Its deadline is then ``NEVER``."""
         if self.next_ns() > now_ns:
             return None
-        endpoint = heapq.heappop(self._heap)[2]
-        endpoint.queued_ns = NEVER
-        endpoint.due_ns = NEVER
-        self._live -= 1
+        endpoint = self._heap[0]
+        self.forget(endpoint)
         return endpoint
 
     def forget(self, endpoint: Endpoint) -> None:
         """Let go of an endpoint that is no more."""
         endpoint.due_ns = NEVER
         if endpoint.queued_ns != NEVER:
-            endpoint.queued_ns = NEVER
-            self._live -= 1
-            self._sweep()
+            self._take_out(endpoint)
 
     def __len__(self) -> int:
         return len(self._heap)
 
-    def _requeue(self, endpoint: Endpoint) -> None:
-        if endpoint.due_ns == NEVER:
-            endpoint.queued_ns = NEVER
-            self._live -= 1
-        else:
-            self._push(endpoint, endpoint.due_ns)
-
-    def _push(self, endpoint: Endpoint, due_ns: i64) -> None:
+    def _mark(self, endpoint: Endpoint, due_ns: i64) -> None:
         endpoint.queued_ns = due_ns
         self._order += 1
-        heapq.heappush(self._heap, (due_ns, self._order, endpoint))
-        self._sweep()
+        endpoint.queued_order = self._order
 
-    def _sweep(self) -> None:
-        if len(self._heap) <= 2 * self._live + 64:
-            return
-        # An entry is live when it is the endpoint's latest; two with the same time keep the older.
-        live: list[tuple[int, int, Endpoint]] = []
-        for entry in sorted(self._heap, key=_when):
-            endpoint = entry[2]
-            if endpoint.queued_ns == entry[0]:
-                live.append(entry)
-                endpoint.queued_ns = -entry[0] - 1  # seen
-        for entry in live:
-            entry[2].queued_ns = entry[0]
-        self._heap = live
+    def _take_out(self, endpoint: Endpoint) -> None:
+        """Let the last of the heap have the endpoint's place, and find its own from there."""
+        at = endpoint.queued_at
+        last = self._heap.pop()
+        if last is not endpoint:
+            self._rise(last, at)
+            self._sink(last, last.queued_at)
+        endpoint.queued_ns = NEVER
+
+    def _rise(self, endpoint: Endpoint, at: i64) -> None:
+        """Put an endpoint at a place, or nearer to the top where it is due before those that stand there."""
+        heap = self._heap
+        while at > 0:
+            above: i64 = (at - 1) >> 1
+            other = heap[above]
+            if not _is_sooner(endpoint, other):
+                break
+            heap[at] = other
+            other.queued_at = at
+            at = above
+        heap[at] = endpoint
+        endpoint.queued_at = at
+
+    def _sink(self, endpoint: Endpoint, at: i64) -> None:
+        """Put an endpoint at a place, or farther from the top where those that stand there are due before it."""
+        heap = self._heap
+        count: i64 = len(heap)
+        while True:
+            below: i64 = 2 * at + 1
+            if below >= count:
+                break
+            other = heap[below]
+            if below + 1 < count:
+                right = heap[below + 1]
+                if _is_sooner(right, other):
+                    below += 1
+                    other = right
+            if not _is_sooner(other, endpoint):
+                break
+            heap[at] = other
+            other.queued_at = at
+            at = below
+        heap[at] = endpoint
+        endpoint.queued_at = at
 
 
-def _when(entry: tuple[int, int, Endpoint]) -> tuple[int, int]:
-    return entry[0], entry[1]
+def _is_sooner(one: Endpoint, other: Endpoint) -> bool:
+    if one.queued_ns != other.queued_ns:
+        return one.queued_ns < other.queued_ns
+    return one.queued_order < other.queued_order
