@@ -10,6 +10,7 @@ host's, everybody else the original. Undone, everything is as it was.
 - ``ssl`` looks at the socket, not at who calls: one of ours is wrapped into an ``ssl.SSLSocket`` that is one of ours.
 - A function that some module took by name before (``from time import sleep``), or a class of it (``poller =
   select.epoll``), is replaced there too. What was kept in another place (a default argument) is not found.
+- Libraries that open sockets in C can't be replaced; the known ones refuse (``natives``).
 - Clocks and entropy are replaced only where the host's are virtual. ``datetime.now()`` can't be replaced.
 """
 
@@ -37,6 +38,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from estab.sockets import stand_ins, threads, tls
 from estab.sockets.kernel import activated, current
+from estab.sockets.natives import Guard
 from estab.sockets.socket import Socket
 
 try:
@@ -126,6 +128,7 @@ class _Patches:
 
 
 _patches: Final = _Patches()
+_guard: Final = Guard()
 
 
 def _dispatch(original: Any, stand_in: stand_ins.StandIn, only_virtual: bool) -> Any:
@@ -269,9 +272,11 @@ def _apply() -> None:
     for patch in _patches.early:
         if vars(patch.owner).get(patch.name) is patch.original:
             patch.apply()
+    _guard.apply()
 
 
 def _undo() -> None:
+    _guard.undo()
     del _socket_class.__new__, _loop_class.__new__
     for patch in reversed(_patches.applied):
         patch.undo()

@@ -1,0 +1,263 @@
+"""Libraries that open sockets in C: on a host they say so, instead of talking to the operating system's network.
+
+Such a library never asks Python's ``socket``, so nothing can stand in for it: it would look for a host of the lab in
+the operating system's DNS, and wait in real time. While anything is installed, the calls by which the known ones begin
+raise ``NotImplementedError`` for a program of a host, with what to use instead. Everybody else gets what he called.
+
+A library may be imported before a program runs, or by it: ``Guard`` sees to both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from estab.sockets.kernel import current
+
+if TYPE_CHECKING:
+    from estab.sockets.kernel import Kernel
+
+__all__ = ["NATIVES", "Guard", "Native"]
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """A way into a library: a function or class of a module, or a method of one of its classes (``Class.method``).
+
+    With the name ``""`` it is to import the module at all, where a program of a host does.
+    """
+
+    library: str
+    module: str
+    name: str
+    does: str
+    instead: str
+    concerns: Callable[..., bool] = lambda *args, **kwargs: True
+    """Tells by a call's arguments whether it would lead to the operating system's network."""
+    stand_in: Callable[..., Any] | None = None
+    """What is done instead of a refusal, where that serves."""
+
+    def sentence(self, host: str) -> str:
+        """Say why it can't be used, and what can."""
+        return f"{self.library} can't be used on host {host}: it {self.does}, past estab. {self.instead}"
+
+
+_CONNECTS: Final = "calls the operating system's connect() in C"
+_LOOPS: Final = "waits in C on descriptors of the operating system"
+_POSTGRES: Final = "Use pg8000 or asyncpg"
+_QT: Final = ("QAbstractSocket", "QTcpSocket", "QSslSocket", "QUdpSocket", "QTcpServer", "QNetworkAccessManager")
+
+
+def _new_event_loop(kernel: Kernel, *policy: Any) -> Any:
+    return kernel.new_event_loop()
+
+
+def _run_in_loop(kernel: Kernel, main: Any, *, loop_factory: Any = None, debug: bool | None = None) -> Any:
+    return asyncio.run(main, debug=debug)
+
+
+def _has_socket(self: Any, context: Any, socket: Any = None) -> bool:
+    return socket is not None
+
+
+def _leaves_process(self: Any, addr: str, *rest: Any, **more: Any) -> bool:
+    return not str(addr).startswith("inproc:")
+
+
+NATIVES: Final[tuple[Native, ...]] = (
+    Native("psycopg", "psycopg", "connect", _CONNECTS, _POSTGRES),
+    Native("psycopg", "psycopg", "Connection.connect", _CONNECTS, _POSTGRES),
+    Native("psycopg", "psycopg", "AsyncConnection.connect", _CONNECTS, _POSTGRES),
+    Native("psycopg2", "psycopg2", "_connect", _CONNECTS, _POSTGRES),
+    Native("mysqlclient", "MySQLdb.connections", "Connection.__init__", _CONNECTS, "Use PyMySQL"),
+    Native("mysql.connector's C extension", "mysql.connector.connection_cext", "CMySQLConnection.__init__", _CONNECTS,
+           "Connect with use_pure=True"),
+    Native("pymssql", "pymssql._pymssql", "connect", _CONNECTS, "Use python-tds"),
+    Native("pyodbc", "pyodbc", "connect", _CONNECTS, "Use a driver in Python"),
+    Native("grpcio", "grpc._channel", "Channel.__init__", _CONNECTS, "Use grpclib"),
+    Native("grpcio", "grpc.aio._channel", "Channel.__init__", _CONNECTS, "Use grpclib"),
+    Native("grpcio", "grpc._server", "_Server.__init__", "listens in C on the operating system's sockets",
+           "Use grpclib"),
+    Native("grpcio", "grpc.aio._server", "Server.__init__", "listens in C on the operating system's sockets",
+           "Use grpclib"),
+    Native("pycurl", "pycurl", "Curl", _CONNECTS, "Use httpx, requests or aiohttp"),
+    Native("curl_cffi", "curl_cffi.curl", "Curl.perform", _CONNECTS, "Use httpx, requests or aiohttp"),
+    Native("curl_cffi", "curl_cffi.aio", "AsyncCurl.add_handle", _CONNECTS, "Use httpx, requests or aiohttp"),
+    Native("confluent_kafka", "confluent_kafka.cimpl", "Producer", _CONNECTS, "Use aiokafka"),
+    Native("confluent_kafka", "confluent_kafka.cimpl", "Consumer", _CONNECTS, "Use aiokafka"),
+    Native("pylibmc", "pylibmc.client", "Client.__init__", _CONNECTS, "Use pymemcache"),
+    Native("zmq", "zmq.sugar.socket", "Socket.connect", _CONNECTS, "Its inproc: transport works", _leaves_process),
+    Native("zmq", "zmq.sugar.socket", "Socket.bind", "listens in C on the operating system's sockets",
+           "Its inproc: transport works", _leaves_process),
+    Native("pyOpenSSL", "OpenSSL.SSL", "Connection.__init__",
+           "reads and writes the descriptor in C, and that of a host's socket only tells when to read",
+           "Use ssl, or Connection(context, None) and carry the bytes by bio_read and bio_write", _has_socket),
+    Native("M2Crypto", "M2Crypto.SSL.Connection", "Connection.__init__", "reads and writes the descriptor in C",
+           "Use ssl"),
+    Native("uvloop", "uvloop", "Loop.__init__", _LOOPS, "Use asyncio's own event loop"),
+    Native("uvloop", "uvloop", "new_event_loop", _LOOPS, "", stand_in=_new_event_loop),
+    Native("uvloop", "uvloop", "run", _LOOPS, "", stand_in=_run_in_loop),
+    Native("uvloop", "uvloop", "EventLoopPolicy._loop_factory", _LOOPS, "", stand_in=_new_event_loop),
+    Native("gevent", "gevent.hub", "Hub.__init__", _LOOPS, "Use threads or asyncio"),
+    Native("eventlet", "eventlet", "", _LOOPS, "Use threads or asyncio"),  # it takes ``threading`` apart
+    Native("eventlet", "eventlet.hubs", "get_hub", _LOOPS, "Use threads or asyncio"),
+    *(Native(f"{binding}.QtNetwork", f"{binding}.QtNetwork", name, _CONNECTS, "Use socket or asyncio")
+      for binding in ("PyQt5", "PyQt6", "PySide2", "PySide6") for name in _QT),
+)
+"""The known ones. What is not here fails as the operating system says: it does not know the hosts of a lab."""
+
+_MISSING: Final = object()
+
+
+class _Refusing:
+    """Stands in for a function or class of a module. It can still be asked what is one, and be a base."""
+
+    def __init__(self, original: Any, native: Native) -> None:
+        self._original = original
+        self._call = _refuse(original, native)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._original, name)
+
+    def __instancecheck__(self, instance: object) -> bool:
+        return isinstance(instance, self._original)
+
+    def __subclasscheck__(self, kind: type) -> bool:
+        return issubclass(kind, self._original)
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (self._original,)
+
+
+def _refuse(original: Callable[..., Any], native: Native) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        kernel = current()
+        if kernel is not None and native.concerns(*args, **kwargs):
+            if native.stand_in is not None:
+                return native.stand_in(kernel, *args, **kwargs)
+            raise NotImplementedError(native.sentence(kernel.name))
+        return original(*args, **kwargs)
+
+    return refuse
+
+
+class Guard:
+    """Puts the refusals in place and takes them away. Also a finder of modules, for those that come meanwhile."""
+
+    def __init__(self) -> None:
+        self._undo: list[tuple[Any, str, Any, Any]] = []
+        self._by_module: dict[str, list[Native]] = {}
+        for native in NATIVES:
+            self._by_module.setdefault(native.module, []).append(native)
+
+    def apply(self) -> None:
+        """Guard what is imported, and what will be."""
+        sys.meta_path.insert(0, self)
+        for name in self._by_module:
+            module = sys.modules.get(name)
+            if module is not None:
+                self.guard(module)
+
+    def undo(self) -> None:
+        """Take all away."""
+        sys.meta_path.remove(self)
+        while self._undo:
+            owner, name, before, stand_in = self._undo.pop()
+            if vars(owner).get(name) is stand_in:
+                if before is _MISSING:
+                    delattr(owner, name)
+                else:
+                    setattr(owner, name, before)
+
+    def guard(self, module: ModuleType) -> None:
+        """Guard the ways into one module."""
+        for native in self._by_module[module.__name__]:
+            if not native.name:
+                continue
+            class_name, _, member = native.name.rpartition(".")
+            owner = vars(module).get(class_name) if class_name else module
+            found = getattr(owner, member, None)
+            if owner is None or found is None or isinstance(found, _Refusing):
+                continue
+            if class_name:
+                self._guard_member(owner, member, native)
+            else:
+                refusing = _Refusing(found, native)
+                for other in list(sys.modules.values()):  # also where it was taken by name
+                    if issubclass(type(other), ModuleType):
+                        for key in [key for key, value in vars(other).items() if value is found]:
+                            self._put(other, key, refusing)
+
+    def _guard_member(self, owner: Any, name: str, native: Native) -> None:
+        kept = vars(owner).get(name, _MISSING)
+        if isinstance(kept, (classmethod, staticmethod)):
+            self._put(owner, name, type(kept)(_refuse(kept.__func__, native)))
+        else:
+            self._put(owner, name, _refuse(getattr(owner, name), native))
+
+    def _put(self, owner: Any, name: str, stand_in: Any) -> None:
+        try:
+            before = vars(owner).get(name, _MISSING)
+            setattr(owner, name, stand_in)
+        except (AttributeError, TypeError):
+            return  # made in C, and can't be changed
+        self._undo.append((owner, name, before, stand_in))
+
+    def ensure_may_load(self, name: str) -> None:
+        """Raise where a program of a host must not even import a module."""
+        kernel = current()
+        for native in self._by_module[name]:
+            if not native.name and kernel is not None:
+                raise NotImplementedError(native.sentence(kernel.name))
+
+    # --- what Python's import calls
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Find one of the modules that are to be guarded, by the other finders."""
+        if name not in self._by_module:
+            return None
+        for finder in sys.meta_path:
+            find = getattr(finder, "find_spec", None)
+            spec: ModuleSpec | None = None
+            if finder is not self and find is not None:
+                spec = find(name, path, target)
+            if spec is not None:
+                if hasattr(spec.loader, "exec_module"):
+                    spec.loader = _Loader(spec.loader, self)  # type: ignore[assignment]
+                return spec
+        return None
+
+
+class _Loader:
+    """Loads a module as it would be loaded, and guards it."""
+
+    def __init__(self, loader: Any, guard: Guard) -> None:
+        self._loader = loader
+        self._guard = guard
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Make the module as its own loader does."""
+        made: ModuleType | None = self._loader.create_module(spec)
+        return made
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run it, then guard it if that is still wanted."""
+        assert module.__spec__ is not None
+        module.__spec__.loader = module.__loader__ = self._loader
+        self._guard.ensure_may_load(module.__name__)
+        self._loader.exec_module(module)
+        if self._guard in sys.meta_path:
+            self._guard.guard(module)
