@@ -148,6 +148,7 @@ class Counters:
         self.TcpExtTCPAbortOnTimeout: i64 = 0
         self.TcpExtTCPAbortOnLinger: i64 = 0
         self.TcpExtTCPTimeWaitOverflow: i64 = 0
+        self.TcpExtTCPDeferAcceptDrop: i64 = 0
         self.TcpExtTCPReqQFullDoCookies: i64 = 0
         self.TcpExtTCPReqQFullDrop: i64 = 0
         self.TcpExtTCPOFOQueue: i64 = 0
@@ -254,7 +255,8 @@ COUNTER_NAMES: tuple[str, ...] = (
     "TcpExtTCPPureAcks", "TcpExtTCPRenoRecovery", "TcpExtTCPSackRecovery", "TcpExtTCPFastRetrans",
     "TcpExtTCPSlowStartRetrans", "TcpExtTCPTimeouts", "TcpExtTCPDSACKOldSent", "TcpExtTCPAbortOnData",
     "TcpExtTCPAbortOnClose", "TcpExtTCPAbortOnMemory", "TcpExtTCPAbortOnTimeout", "TcpExtTCPAbortOnLinger",
-    "TcpExtTCPTimeWaitOverflow", "TcpExtTCPReqQFullDoCookies", "TcpExtTCPReqQFullDrop", "TcpExtTCPOFOQueue",
+    "TcpExtTCPTimeWaitOverflow", "TcpExtTCPDeferAcceptDrop", "TcpExtTCPReqQFullDoCookies", "TcpExtTCPReqQFullDrop",
+    "TcpExtTCPOFOQueue",
     "TcpExtTCPOFODrop", "TcpExtTCPOFOMerge", "TcpExtTCPChallengeACK", "TcpExtTCPSYNChallenge",
     "TcpExtTCPFromZeroWindowAdv", "TcpExtTCPToZeroWindowAdv", "TcpExtTCPSynRetrans", "TcpExtTCPOrigDataSent",
     "TcpExtTCPACKSkippedSynRecv", "TcpExtTCPACKSkippedSeq", "TcpExtTCPACKSkippedTimeWait",

@@ -79,6 +79,7 @@ class DropReason(enum.Enum):
     TCP_CLOSE = "the connection is closed"
     TCP_OFO_QUEUE_PRUNE = "out-of-order queue is over its limit"
     TCP_LISTEN_OVERFLOW = "accept queue is full"
+    TCP_DEFER_ACCEPT = "third segment without text, which TCP_DEFER_ACCEPT waits for"
     TCP_REQ_QUEUE_FULL = "half-open queue is full"
     TCP_REQ_EVICTED = "half-open entry made room for a newer one"
     TCP_BAD_COOKIE = "ACK whose SYN cookie does not verify"

@@ -26,6 +26,11 @@ IP_MTU = 14
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3, 3),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000, 30_000),
     (socket.IPPROTO_TCP, socket.TCP_SYNCNT, 2, 2),
+    (socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1, 1),
+    (socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5, 7),
+    (socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 600, 607),
+    (socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 2**31 - 1, 29_887),
+    (socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, -1, 0),
     (socket.IPPROTO_IP, socket.IP_TTL, 9, 9),
     (socket.IPPROTO_IP, socket.IP_TOS, 0x10, 0x10),
 ])

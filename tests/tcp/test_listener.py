@@ -745,3 +745,81 @@ def test_the_state_of_a_queued_connection_is_established() -> None:
     child.owner = Owner()
     assert child.state == abi.ESTABLISHED
     assert child.is_passive
+
+
+# --- TCP_DEFER_ACCEPT
+
+
+def deferring(timeouts: int) -> tuple[Peer, Listener]:
+    """Listen for connections with text only, and have a peer open one without."""
+    peer = Peer()
+    listener = peer.listen()
+    listener.defer_accept = timeouts
+    open_from(peer, 5001)
+    return peer, listener
+
+
+def test_a_deferred_connection_is_none_until_text_comes() -> None:
+    peer, listener = deferring(3)
+    assert depths(listener) == (1, 0)
+    assert peer.counters.TcpExtTCPDeferAcceptDrop == 1
+    assert peer.drops()["TCP_DEFER_ACCEPT"] == 1
+    assert [s.flags for s in peer.text(b"request")] == ["."]
+    assert depths(listener) == (0, 1)
+    assert listener.ready[0].readable_bytes() == 7
+
+
+def test_a_fin_is_enough_for_a_deferred_connection() -> None:
+    peer, listener = deferring(3)
+    peer.send(FIN | ACK)
+    assert depths(listener) == (0, 1)
+    assert listener.ready[0].is_fin_received
+
+
+def test_a_peer_that_answered_is_left_alone_until_the_last_timeout_and_may_then_answer_without_text() -> None:
+    peer, listener = deferring(3)
+    assert peer.wait(1 * SECOND) == []
+    assert peer.wait(2 * SECOND - MS) == []
+    (syn_ack,) = peer.wait(5 * SECOND)
+    assert syn_ack.flags == "S."
+    peer.send(ACK)
+    assert depths(listener) == (0, 1)
+    assert peer.counters.TcpExtTCPDeferAcceptDrop == 1
+
+
+def test_one_timeout_is_the_least_that_can_be_deferred() -> None:
+    peer, listener = deferring(1)
+    (syn_ack,) = peer.wait(SECOND)
+    assert syn_ack.flags == "S."
+    peer.send(ACK)
+    assert depths(listener) == (0, 1)
+
+
+def test_a_peer_that_never_answers_is_given_up_as_ever() -> None:
+    peer = Peer()
+    listener = peer.listen()
+    listener.defer_accept = 20
+    syn_from(peer, 5001)
+    times = [s.at_ns for s in peer.wait(200 * SECOND)]
+    assert [(at - times[0]) // SECOND for at in times] == [0, 2, 6, 14, 30]
+    assert depths(listener) == (0, 0)
+    assert peer.counters.TcpAttemptFails == 1
+
+
+def test_one_that_answered_is_kept_for_as_long_as_was_asked_for_and_given_up_if_it_stays_silent() -> None:
+    peer, listener = deferring(8)
+    assert peer.wait(247 * SECOND - MS) == []  # 1 + 2 + 4 + 8 + 16 + 32 + 64 + 120
+    assert [s.flags for s in peer.wait(MS)] == ["S."]
+    assert depths(listener) == (1, 0)
+    peer.wait(130 * SECOND)
+    assert depths(listener) == (0, 0)
+    assert peer.counters.TcpAttemptFails == 1
+
+
+def test_a_connection_from_a_cookie_is_not_deferred() -> None:
+    peer = Peer()
+    peer.config.tcp_syncookies = "always"
+    listener = peer.listen()
+    listener.defer_accept = 3
+    open_from(peer, 5001)
+    assert depths(listener) == (0, 1)

@@ -30,8 +30,7 @@ class Descriptor(Owner):
         super().__init__()
         self.family: i64 = family
         self.kind: i64 = kind
-        self.netid: str = protocol if family == AF_INET else f"{protocol}6"
-        """What ``ss`` calls it: ``tcp``, ``tcp6``, ``udp``, ``udp6``; ``icmp``, ``icmp6``."""
+        self.protocol: str = protocol
         self.wanted: i64 = 0
         """Ancillary data that ``recvmsg`` is to give: bits of ``host.ancillary``. TCP has none to give."""
         self.broadcast: bool = False
@@ -39,6 +38,11 @@ class Descriptor(Owner):
         self.receive_timeout_ns: i64 = 0
         """SO_RCVTIMEO, for whoever waits: 0 is for ever."""
         self.send_timeout_ns: i64 = 0
+
+    @property
+    def netid(self) -> str:
+        """What ``ss`` calls it: ``tcp``, ``tcp6``, ``udp``, ``udp6``; ``icmp``, ``icmp6``."""
+        return self.protocol if self.family == AF_INET else f"{self.protocol}6"
 
     def readiness(self) -> i64:
         """POLL bits that hold now, as Linux's ``poll`` would give for it."""

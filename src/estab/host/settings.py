@@ -7,8 +7,9 @@ and ``listen`` hand on. A setter does what the option asks for at once, as on Li
 from __future__ import annotations
 
 import errno
+from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i16, i64
 
 from estab.abi import SOCK_STREAM
 from estab.errors import os_error
@@ -24,6 +25,10 @@ from estab.units import NEVER, SECOND
 
 __all__ = ["StreamSettings"]
 
+_DEFERRALS_MAX: Final = 255
+_DEFER_FIRST_S: Final = 1
+_DEFER_MAX_S: Final = 120
+
 
 class StreamSettings(Descriptor):
     """What a TCP socket is made of, and its options. Durations are nanoseconds; ``linger`` is seconds or ``None``."""
@@ -36,11 +41,11 @@ class StreamSettings(Descriptor):
         """The TCB record of a socket that has no connection: it holds the options."""
         self.binding: Binding | None = None
         self.linger: int | None = None
-        self.fast_open: FastOpenOptions = FastOpenOptions()
-        """What the socket wants of TCP Fast Open; its listener shares it."""
+        self._fast_open: FastOpenOptions | None = None
         self.receive_lowat_bytes: i64 = 1
         self.tells_inq: bool = False
         """TCP_INQ: ``recvmsg`` says beside the bytes how many more there are."""
+        self._defer_accept: i16 = 0
         self._reuse_address: bool = False
         self._reuse_port: bool = False
         self._v6only: bool = False
@@ -53,6 +58,14 @@ class StreamSettings(Descriptor):
         template = self.template
         assert template is not None
         return template
+
+    @property
+    def fast_open(self) -> FastOpenOptions:
+        """What the socket wants of TCP Fast Open; its listener shares it. Made when it is first asked for."""
+        found = self._fast_open
+        if found is None:
+            found = self._fast_open = FastOpenOptions()
+        return found
 
     # --- of the socket and its port
 
@@ -204,6 +217,25 @@ class StreamSettings(Descriptor):
         if not 1 <= value <= 127:
             raise os_error(errno.EINVAL, f"invalid argument: TCP_SYNCNT is 1 to 127, not {value}")
         self.settings().syn_retries = value
+
+    @property
+    def defer_accept_s(self) -> int:
+        """TCP_DEFER_ACCEPT, seconds: how long a listener waits for text before it hands a connection out; 0 is not.
+
+        As on Linux it counts in timeouts of the SYN-ACK, which double: what is set is rounded up to the sum of some.
+        """
+        return _seconds_of(i64(self._defer_accept))
+
+    @defer_accept_s.setter
+    def defer_accept_s(self, value: int) -> None:
+        count = 0
+        while count < _DEFERRALS_MAX and value > _seconds_of(count):
+            count += 1
+        self._defer_accept = i16(count)
+        self._apply_defer_accept()
+
+    def _apply_defer_accept(self) -> None:
+        """Tell the listener, where there is one."""
 
     @property
     def maxseg(self) -> int:
@@ -371,3 +403,13 @@ class StreamSettings(Descriptor):
         connection = self.connection
         if connection is not None:
             self.demux.touch(connection)
+
+
+def _seconds_of(timeouts: i64) -> i64:
+    """Give how long so many timeouts of a SYN-ACK take together: 1, 2, 4 … at most 120 seconds."""
+    total: i64 = 0
+    wait: i64 = _DEFER_FIRST_S
+    for _ in range(timeouts):
+        total += wait
+        wait = min(2 * wait, _DEFER_MAX_S)
+    return total

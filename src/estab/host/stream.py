@@ -133,6 +133,7 @@ class StreamSocket(StreamView):
         context = self.streams.context
         listener = Listener(context, self.local, self.local_port, backlog, template, self.v6only, is_v6)
         listener.owner = self
+        listener.defer_accept = i64(self._defer_accept)
         flags = context.config.tcp_fastopen
         if (flags & SERVER_NO_OPTION) != 0 and (flags & SERVER) != 0 and self.fast_open.queue.limit == 0:
             self.fast_open.queue.limit = min(max(backlog, 0), context.config.somaxconn)
@@ -436,7 +437,7 @@ class StreamSocket(StreamView):
 
     def _fast_open_for_connect(self) -> FastOpen | None:
         """Make what a connection needs whose SYN may wait for the first write (TCP_FASTOPEN_CONNECT)."""
-        if not self.fast_open.is_on_connect:
+        if self._fast_open is None or not self._fast_open.is_on_connect:
             return None
         fast_open = FastOpen()
         fast_open.needs_no_cookie = self.fast_open.needs_no_cookie
@@ -457,6 +458,7 @@ class StreamSocket(StreamView):
         connection = self.demux.new_connection(local, self.local_port, remote, end.port, self)
         inherit(connection, self.settings())
         connection.syn_retries = self.settings().syn_retries
+        connection.is_first_ack_delayed = self._defer_accept > 0
         connection.fast_open = fast_open
         try:
             self.demux.connect(connection, now_ns)

@@ -46,6 +46,10 @@ class StreamView(StreamSettings):
         self.is_disconnecting: bool = False
         """``shutdown`` came when ``connect`` had failed and had not said so yet: it never will."""
 
+    def _apply_defer_accept(self) -> None:
+        if self.listener is not None:
+            self.listener.defer_accept = i64(self._defer_accept)
+
     def readiness(self) -> i64:
         """POLL bits that hold now (Linux's ``tcp_poll``)."""
         listener = self.listener

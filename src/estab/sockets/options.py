@@ -251,6 +251,7 @@ _TCP: Final = {
     "TCP_KEEPCNT": _number("keep_count", _STREAM, 1, 1, 127),
     "TCP_LINGER2": _number("fin_timeout_ns", _STREAM, SECOND, 0, 120),
     "TCP_SYNCNT": _number("syn_retries", _STREAM),
+    "TCP_DEFER_ACCEPT": _number("defer_accept_s", _STREAM, low=-(2**31)),
     "TCP_USER_TIMEOUT": _number("user_timeout_ns", _STREAM, MS),
     "TCP_QUICKACK": _flag("quickack", _STREAM),
     "TCP_INQ": _choice("tells_inq"),
@@ -283,7 +284,7 @@ _NUMBERS: Final = {
     "IP_MTU": 14, "IPV6_MTU": 24, "SO_DOMAIN": 39, "SO_PROTOCOL": 38, "SO_REUSEPORT": 15,
     "IP_PKTINFO": 8, "IP_RECVERR": 11, "IP_RECVTTL": 12, "IP_RECVTOS": 13, "IPV6_RECVERR": 25, "UDP_CORK": 1,
     "TCP_FASTOPEN": 23, "TCP_FASTOPEN_CONNECT": 30, "TCP_FASTOPEN_KEY": 33, "TCP_FASTOPEN_NO_COOKIE": 34,
-    "TCP_NOTSENT_LOWAT": 25, "TCP_INQ": 36,
+    "TCP_NOTSENT_LOWAT": 25, "TCP_INQ": 36, "TCP_DEFER_ACCEPT": 9,
 }
 
 

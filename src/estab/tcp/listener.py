@@ -21,7 +21,7 @@ from mypy_extensions import i64
 from estab import abi
 from estab.errors import DropReason
 from estab.events import CookieChecked, QueueChanged, StateChanged
-from estab.tcp import arrives, cookies, ecn, fastopen_server
+from estab.tcp import arrives, backlog, cookies, ecn, fastopen_server
 from estab.tcp.child import first_window, make_child, make_fast_child
 from estab.tcp.connection import Connection, choose_window_scale
 from estab.tcp.context import Context, Owner, endpoint_text, flow_text
@@ -67,7 +67,7 @@ class HalfOpen(Endpoint):
         self.timeouts: i64 = 0
         """Retransmissions that no repeated SYN asked for: only these use up ``tcp_synack_retries``."""
         self.was_acknowledged: bool = False
-        """The third segment came, but the accept queue was full."""
+        """The third segment came, but the accept queue was full, or it brought no text (TCP_DEFER_ACCEPT)."""
         self.last_challenge_ns: i64 = -NEVER
         self.ecn_mode = ecn.answer(context.config, segment, listener.needs_ecn())
         self.is_ecn_silent: bool = False
@@ -97,6 +97,8 @@ class Listener:
         self.owner: Owner | None = None
         self.is_closed: bool = False
         self.backlog: i64 = 0
+        self.defer_accept: i64 = 0
+        """TCP_DEFER_ACCEPT: before so many timeouts of the SYN-ACK, a connection without text is none; 0 is off."""
         self.half_open: dict[bytes, HalfOpen] = {}
         self.evicted: HalfOpen | None = None
         """The entry given up for the newest one, until the table has let go of it."""
@@ -122,21 +124,11 @@ class Listener:
 
     def half_open_limit(self) -> i64:
         """Give how many half-open entries there may be now."""
-        config = self.context.config
-        if config.backlog_policy == "sum":
-            return max(0, 3 * self.backlog // 2 + 1 - len(self.ready))
-        if config.backlog_policy == "syn":
-            return min(max(1, self.backlog), config.tcp_max_syn_backlog)
-        return min(max(1, self.backlog), config.tcp_max_syn_backlog)
+        return backlog.half_open_limit(self.context.config, self.backlog, len(self.ready))
 
     def accept_limit(self) -> i64:
         """Give how many established connections may wait for ``accept()``."""
-        config = self.context.config
-        if config.backlog_policy == "sum":
-            return 3 * self.backlog // 2 + 1
-        if config.backlog_policy == "syn":
-            return config.somaxconn
-        return self.backlog + 1
+        return backlog.accept_limit(self.context.config, self.backlog)
 
     def needs_ecn(self) -> bool:
         """Tell whether the congestion control that connections get lives on marks."""
@@ -348,6 +340,9 @@ class Listener:
                 context.counters.TcpOutRsts += 1
                 context.reply(reset, entry.local, entry.remote, "acknowledges what was not sent", 0, 0)
             return None
+        if entry.timeouts < self.defer_accept and segment_length(segment) == 0:
+            self._defer(entry)
+            return None
         if self.is_accept_queue_full():
             self._overflow(entry)
             return None
@@ -417,6 +412,15 @@ class Listener:
             context.counters.TcpOutRsts += 1
             context.reply(reset, entry.local, entry.remote, "accept queue full (tcp_abort_on_overflow)", 1, 0)
             self.give_up(entry, "reset: accept queue full")
+
+    def _defer(self, entry: HalfOpen) -> None:
+        """The handshake would be complete, but the program wants to hear of it with the first text only."""
+        context = self.context
+        context.counters.TcpExtTCPDeferAcceptDrop += 1
+        context.drop(DropReason.TCP_DEFER_ACCEPT, entry.name(), "")
+        if not entry.was_acknowledged:
+            entry.was_acknowledged = True
+            self._tell_queue("half-open", "waits for text (TCP_DEFER_ACCEPT)", entry.remote, entry.remote_port)
 
     def _complete(self, entry: HalfOpen, segment: Segment, now_ns: i64) -> Connection:
         del self.half_open[entry.key]
@@ -498,17 +502,24 @@ class Listener:
     # --- time, accept, close
 
     def on_deadline(self, entry: HalfOpen, now_ns: i64) -> None:
-        """Send the SYN-ACK again, or give the entry up after ``tcp_synack_retries`` (RFC 4987 section 3.3)."""
+        """Send the SYN-ACK again, or give the entry up after ``tcp_synack_retries`` (RFC 4987 section 3.3).
+
+        With TCP_DEFER_ACCEPT a peer that has answered is left alone until the last timeout, whose SYN-ACK gives it one
+        more chance: what answers that makes the connection, with text or without.
+        """
         config = self.context.config
-        if entry.timeouts >= config.tcp_synack_retries:
+        is_waiting = self.defer_accept > 0 and entry.was_acknowledged
+        if entry.timeouts >= config.tcp_synack_retries and not (is_waiting and entry.timeouts < self.defer_accept):
             self.context.counters.TcpAttemptFails += 1
             self.give_up(entry, "expired")
             return
+        is_quiet = is_waiting and entry.timeouts < self.defer_accept - 1
         entry.timeouts += 1
-        entry.retransmissions += 1
-        self.context.counters.TcpRetransSegs += 1
-        self.context.counters.TcpExtTCPTimeouts += 1
-        self.send_syn_ack(entry, now_ns)
+        if not is_quiet:
+            entry.retransmissions += 1
+            self.context.counters.TcpRetransSegs += 1
+            self.context.counters.TcpExtTCPTimeouts += 1
+            self.send_syn_ack(entry, now_ns)
         wait_ns = min(config.tcp_rto_initial_ns << entry.timeouts, config.tcp_rto_max_ns)
         entry.due_ns = now_ns + wait_ns
 

@@ -62,7 +62,10 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
         if fast_open is not None and (fast_open.has_option or fast_open.has_text):
             _answer_fast_open(tcb, fast_open, segment, now_ns)
             return
-        receive.acknowledge_now(tcb)
+        if tcb.is_first_ack_delayed:
+            _acknowledge_late(tcb, now_ns)
+        else:
+            receive.acknowledge_now(tcb)
     else:
         # Simultaneous open (RFC 9293 section 3.5, figure 8). MUST-10.
         set_state(tcb, abi.SYN_RECEIVED, "simultaneous open: SYN received in SYN-SENT")
@@ -84,12 +87,16 @@ def _answer_fast_open(tcb: Tcb, fast_open: FastOpen, segment: Segment, now_ns: i
     if (segment.flags & FIN) != 0:
         take_fin(tcb, tcb.irs + 1, segment)
     if fast_open.has_more and (segment.flags & FIN) == 0 and segment.end == segment.start:
-        # A program waits to write: its text carries the acknowledgment, and needs no segment of its own (as Linux).
-        tcb.is_ack_pending = True
-        tcb.is_interactive = True
-        tcb.delack_ns = now_ns + tcb.context.config.tcp_delack_max_ns
+        _acknowledge_late(tcb, now_ns)  # a program waits to write
         return
     receive.acknowledge_now(tcb)
+
+
+def _acknowledge_late(tcb: Tcb, now_ns: i64) -> None:
+    """Let the text that is to come carry the acknowledgment, which then needs no segment of its own (as Linux)."""
+    tcb.is_ack_pending = True
+    tcb.is_interactive = True
+    tcb.delack_ns = now_ns + tcb.context.config.tcp_delack_max_ns
 
 
 def _echoes_us(tcb: Tcb, segment: Segment, now_ns: i64) -> bool:

@@ -74,6 +74,8 @@ class Tcb(Flow):
         self.remote_port = remote_port
         self.state: i64 = abi.CLOSED
         self.is_passive: bool = False
+        self.is_first_ack_delayed: bool = False
+        """TCP_DEFER_ACCEPT on the side that connects: the third segment waits for text to ride on."""
         self.is_dirty: bool = False
         """On the list of connections that may have something to send."""
         self.is_orphan: bool = False

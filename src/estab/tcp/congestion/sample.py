@@ -8,7 +8,7 @@ is limited by the program where there was a time without enough to send. The lat
 
 from __future__ import annotations
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from estab.tcp.inflight import SentSegment
 from estab.units import SECOND
@@ -16,6 +16,7 @@ from estab.units import SECOND
 __all__ = ["RateSample"]
 
 
+@mypyc_attr(acyclic=True)
 class RateSample:
     """The latest sample, and what the next one needs. ``rate`` is bytes a second, 0 where there is no new one."""
 
