@@ -6,6 +6,7 @@ import errno
 
 import pytest
 
+from estab.tcp.config import Config
 from estab.tcp.congestion.control import SSTHRESH_INFINITE, CongestionControl, Flow
 from estab.tcp.congestion.cubic import Cubic
 from estab.tcp.congestion.hystart import HyStart
@@ -87,11 +88,11 @@ def test_a_connection_may_change_its_control_while_it_runs() -> None:
 
 
 def test_a_loss_multiplies_the_window_by_seven_tenths() -> None:
-    assert Cubic().ssthresh(flow_of(100), SECOND) == 70 * SMSS
+    assert Cubic(Config()).ssthresh(flow_of(100), SECOND) == 70 * SMSS
 
 
 def test_a_second_loss_below_the_old_plateau_makes_room_for_newer_flows() -> None:
-    cubic, flow = Cubic(), flow_of(100)
+    cubic, flow = Cubic(Config()), flow_of(100)
     flow.cwnd_bytes = cubic.ssthresh(flow, SECOND)
     assert cubic.w_max == 100 * SMSS
     cubic.ssthresh(flow, SECOND)
@@ -99,7 +100,7 @@ def test_a_second_loss_below_the_old_plateau_makes_room_for_newer_flows() -> Non
 
 
 def test_the_window_is_back_at_its_old_plateau_after_k_seconds_and_flat_there() -> None:
-    cubic, flow = Cubic(), flow_of(1000)
+    cubic, flow = Cubic(Config()), flow_of(1000)
     flow.ssthresh_bytes = flow.cwnd_bytes = cubic.ssthresh(flow, SECOND)
     k_ns = round((300 / 0.4) ** (1 / 3) * SECOND)  # cbrt(W_max (1 - beta) / C)
     now_ns = grow(cubic, flow, SECOND, SECOND + k_ns // 2)
@@ -115,7 +116,7 @@ def test_the_window_is_back_at_its_old_plateau_after_k_seconds_and_flat_there() 
 def test_growth_depends_on_time_and_not_on_the_round_trip() -> None:
     windows = []
     for rtt_ms in (40, 200):
-        cubic, flow = Cubic(), flow_of(800, rtt_ns=rtt_ms * MS)
+        cubic, flow = Cubic(Config()), flow_of(800, rtt_ns=rtt_ms * MS)
         flow.ssthresh_bytes = flow.cwnd_bytes = cubic.ssthresh(flow, SECOND)
         grow(cubic, flow, SECOND, 6 * SECOND)
         windows.append(flow.cwnd_bytes)
@@ -123,7 +124,7 @@ def test_growth_depends_on_time_and_not_on_the_round_trip() -> None:
 
 
 def test_on_a_short_path_it_is_never_slower_than_reno() -> None:
-    cubic, flow = Cubic(), flow_of(20, rtt_ns=2 * MS)
+    cubic, flow = Cubic(Config()), flow_of(20, rtt_ns=2 * MS)
     flow.ssthresh_bytes = flow.cwnd_bytes = cubic.ssthresh(flow, SECOND)
     grow(cubic, flow, SECOND, SECOND + 100 * MS)
     # 50 round trips: 9/17 of a segment each until 20 are reached, then one each.
@@ -131,7 +132,7 @@ def test_on_a_short_path_it_is_never_slower_than_reno() -> None:
 
 
 def test_time_that_the_program_idles_does_not_make_the_window_jump() -> None:
-    cubic, flow = Cubic(), flow_of(1000)
+    cubic, flow = Cubic(Config()), flow_of(1000)
     flow.ssthresh_bytes = flow.cwnd_bytes = cubic.ssthresh(flow, SECOND)
     now_ns = grow(cubic, flow, SECOND, 2 * SECOND)
     before = flow.cwnd_bytes
@@ -140,14 +141,14 @@ def test_time_that_the_program_idles_does_not_make_the_window_jump() -> None:
 
 
 def test_a_window_that_is_not_used_up_does_not_grow() -> None:
-    cubic, flow = Cubic(), flow_of(100)
+    cubic, flow = Cubic(Config()), flow_of(100)
     flow.is_cwnd_limited = False
     cubic.on_ack(flow, 50 * SMSS, SECOND)
     assert flow.cwnd_bytes == 100 * SMSS
 
 
 def test_a_loss_that_was_none_gives_the_plateau_back() -> None:
-    cubic, flow = Cubic(), flow_of(1000)
+    cubic, flow = Cubic(Config()), flow_of(1000)
     cubic.w_max = 1200 * SMSS
     cubic.ssthresh(flow, SECOND)
     cubic.on_undone(flow, SECOND)

@@ -210,6 +210,26 @@ def test_a_super_segment_is_cut_where_a_block_begins_and_only_what_is_missing_is
     assert peer.counters.TcpRetransSegs == 3, "counted as the segments that the wire has"
 
 
+def test_a_part_of_a_super_segment_measures_the_round_trip_as_well_as_all_of_it() -> None:
+    peer = opened(65000)
+    peer.config.tcp_min_tso_segs = 10
+    peer.write(bytes(4 * MSS))
+    peer.wait(RTT + MS // 2)
+    peer.send(ACK, ack=MSS)
+    assert peer.connection.rtt_ns % MS == 0, "less than a packet of it measures nothing; the timestamp does"
+    peer.send(ACK, ack=2 * MSS + 1)
+    assert peer.connection.rtt_ns == RTT + MS // 2
+
+
+def test_where_segments_come_out_of_order_a_sack_lets_the_window_grow() -> None:
+    peer = flight(10)
+    c = peer.connection
+    sack(peer, (9, 10))
+    assert c.cwnd_bytes == 10 * MSS, "nothing yet says that the path reorders"
+    sack(peer, (3, 4), (9, 10))
+    assert c.cwnd_bytes == 11 * MSS
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_the_scoreboard_adds_up_after_any_sequence_of_blocks(seed: int) -> None:
     chance = random.Random(seed)

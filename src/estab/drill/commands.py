@@ -23,6 +23,7 @@ __all__ = ["Commands"]
 
 _SEPARATORS: Final = re.compile(r"(\n|;|&&|\|\|)")
 _REDIRECTION: Final = re.compile(r"\s*(?:[12&]?>{1,2}\s*(?:&[12]|[^\s|&;]+))")
+_PARAMETER: Final = re.compile(r"\becho\s+(\S+)\s*>\s*/sys/module/(\w+)/parameters/(\w+)")
 _COMMENT: Final = re.compile(r"(?:^|\s)#.*$", re.MULTILINE)
 _DEFAULTS: Final = {
     "tcp_rmem": "4096 540000 15728640", "tcp_wmem": "4096 262144 4194304", "tcp_timestamps": "1",
@@ -60,7 +61,7 @@ class Commands:
         pieces = _SEPARATORS.split(_COMMENT.sub("", text.replace("\\\n", " ")))
         has_failed = False
         for at in range(0, len(pieces), 2):
-            line = _REDIRECTION.sub("", pieces[at]).strip()
+            line = _REDIRECTION.sub("", _PARAMETER.sub(r"sysctl \2.\3=\1", pieces[at])).strip()
             if not line or (at > 0 and pieces[at - 1] == "||" and not has_failed):
                 continue
             has_failed = False
@@ -125,7 +126,7 @@ class Commands:
         return printed
 
     def _echo(self, words: list[str]) -> None:
-        """``echo 3 > /sys/…`` sets a parameter of a module; what it sets is gone with the redirection."""
+        """Print nothing: nobody looks at it. Parameters of modules that it sets have become sysctls before."""
 
     def _ip(self, words: list[str]) -> None:
         words = [word for word in words if word not in ("-4", "-6")]

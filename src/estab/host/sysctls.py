@@ -49,6 +49,11 @@ def _tcp(name: str, unit: str, effect: str, low: i64 = 0, high: i64 = _INT_MAX, 
     return Sysctl(_IP4 + name, setting or name, unit, effect, low, high)
 
 
+def _cubic(name: str, unit: str, effect: str, low: i64 = 0, high: i64 = _INT_MAX, setting: str = "") -> Sysctl:
+    """Parameters of Linux's module, by their names on the kernel's command line."""
+    return Sysctl("tcp_cubic." + name, setting or "cubic_" + name, unit, effect, low, high)
+
+
 TABLE: Final[tuple[Sysctl, ...]] = (
     # Opening.
     _tcp("tcp_syn_retries", "count", "Retransmissions of a SYN before `connect` gives up", 1, 127),
@@ -93,6 +98,12 @@ TABLE: Final[tuple[Sysctl, ...]] = (
     _tcp("tcp_early_retrans", "choice", "3 and 4: tail loss probes (RFC 8985 section 7); below: none", 0, 4),
     _tcp("tcp_frto", "choice", "0: no F-RTO; above: false timeouts are found out (RFC 5682)", 0, 2),
     _tcp("tcp_congestion_control", "name", "Congestion control of new connections"),
+    _cubic("hystart", "choice",
+           "How CUBIC leaves slow start: 0 only at a loss; 1 by Linux's HyStart; 2 by HyStart++ (RFC 9406)", 0, 2),
+    _cubic("hystart_detect", "bits", "What ends slow start with 1: 1 a train of acknowledgments, 2 delay", 0, 3),
+    _cubic("hystart_low_window", "segments", "With 1, a smaller window is left alone"),
+    _cubic("hystart_ack_delta_us", "µs", "With 1, acknowledgments further apart are no train",
+           setting="cubic_hystart_ack_delta_ns"),
     # Sending.
     _tcp("tcp_slow_start_after_idle", "flag", "A window that was not used shrinks, one that rested begins again"),
     _tcp("tcp_notsent_lowat", "bytes", "Unsent text from which on a socket is not writable (TCP_NOTSENT_LOWAT)",

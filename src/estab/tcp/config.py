@@ -60,6 +60,11 @@ class Config:
         self.tcp_early_retrans: i64 = 3
         self.tcp_frto: i64 = 2
         self.tcp_congestion_control: str = "cubic"
+        # How CUBIC leaves slow start: 0 at a loss; 1 by Linux's HyStart, which the other three are for; 2 by HyStart++.
+        self.cubic_hystart: i64 = 2
+        self.cubic_hystart_detect: i64 = 3
+        self.cubic_hystart_low_window: i64 = 16
+        self.cubic_hystart_ack_delta_ns: i64 = 2 * MS
         # Explicit congestion notification (RFC 3168, RFC 9768). tcp_ecn: 0 none; 1 ask for ECN and answer it; 2 answer
         # it; 3 ask for AccECN and answer it; 4 ask for ECN, answer AccECN too; 5 answer AccECN too.
         self.tcp_ecn: i64 = 2
@@ -136,7 +141,9 @@ class Config:
         setattr(self, name, value)
 
 
-_RANGES: dict[str, int] = {"tcp_ecn": 5, "tcp_ecn_option": 2, "tcp_ecn_option_beacon": 3}
+_RANGES: dict[str, int] = {
+    "tcp_ecn": 5, "tcp_ecn_option": 2, "tcp_ecn_option_beacon": 3, "cubic_hystart": 2, "cubic_hystart_detect": 3,
+}
 _CHOICES: dict[str, tuple[str, ...]] = {
     "backlog_policy": ("accept", "sum", "syn"),
     "tcp_syncookies": ("never", "when full", "always"),

@@ -101,7 +101,7 @@ class Context:
         self.config = config
         self.counters = counters
         self.secret = hashlib.blake2s(secret).digest()
-        self.algorithms = Registry()
+        self.algorithms = Registry(config)
         self.fast_open = HostFastOpen(config, counters, hashlib.blake2s(b"fast open", key=self.secret).digest())
         self.observer: Observer | None = None
         self.paths: Paths = Paths()

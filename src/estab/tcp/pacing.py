@@ -13,7 +13,7 @@ from mypy_extensions import i64
 from estab.tcp.tcb import Tcb
 from estab.units import MS, NEVER, SECOND, US
 
-__all__ = ["GSO_BYTES_MAX", "must_wait", "note_sent", "pacing_rate", "super_segments"]
+__all__ = ["GSO_BYTES_MAX", "is_first_window", "must_wait", "note_sent", "super_segments"]
 
 GSO_BYTES_MAX: Final = 65_215
 """The largest super-segment: Linux's ``sk_gso_max_size`` less the largest headers."""
@@ -27,30 +27,11 @@ def super_segments(tcb: Tcb, mss: i64) -> i64:
     A millisecond's worth at the pace, and on a path shorter than 16 ms a share of the largest there is, half of it for
     each half millisecond; but no less than ``tcp_min_tso_segs``.
     """
-    size = pacing_rate(tcb) // 1024
+    size = tcb.pace() // 1024
     steps = tcb.min_rtt_ns // US >> 9
     if steps < 32:
         size += GSO_BYTES_MAX >> steps
     return max(min(size, GSO_BYTES_MAX) // mss, tcb.context.config.tcp_min_tso_segs)
-
-
-def pacing_rate(tcb: Tcb) -> i64:
-    """Give the pace in bytes a second: congestion control's own, else a multiple of window and round trip.
-
-    ``tcp_pacing_ss_ratio`` percent of it up to half of ssthresh, ``tcp_pacing_ca_ratio`` percent above; never more than
-    SO_MAX_PACING_RATE.
-    """
-    rate = tcb.pacing_rate
-    if rate == 0:
-        config = tcb.context.config
-        ratio = config.tcp_pacing_ca_ratio
-        if tcb.cwnd_bytes < tcb.ssthresh_bytes // 2:
-            ratio = config.tcp_pacing_ss_ratio
-        window = max(tcb.cwnd_bytes, tcb.snd_nxt - tcb.snd_una)
-        rate = window * (SECOND // 100) // max(tcb.srtt_ns, 1) * ratio
-        if tcb.srtt_ns == 0:
-            rate = NEVER
-    return min(rate, tcb.max_pacing_rate)
 
 
 def must_wait(tcb: Tcb, now_ns: i64) -> bool:
@@ -63,10 +44,15 @@ def must_wait(tcb: Tcb, now_ns: i64) -> bool:
     return tcb.is_pacing
 
 
+def is_first_window(tcb: Tcb, ahead: i64) -> bool:
+    """Tell whether the next segment, ``ahead`` others before it, is one of those that leave without a pace."""
+    return tcb.pacing_rate == 0 and tcb.data_segs_out + ahead < _UNPACED
+
+
 def note_sent(tcb: Tcb, length: i64, sent_ns: i64) -> None:
     """Set when the next text may leave, after ``length`` bytes at ``sent_ns``."""
-    if tcb.pacing_rate == 0 and tcb.data_segs_out < _UNPACED:
+    if is_first_window(tcb, 0):
         return
-    rate = pacing_rate(tcb)
+    rate = tcb.pace()
     if rate < NEVER:
         tcb.pace_ns = max(tcb.pace_ns, sent_ns) + length * SECOND // max(rate, 1)

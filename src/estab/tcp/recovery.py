@@ -258,11 +258,14 @@ def _move_on(
         # Where nothing was lost there is nothing to catch up with: CWR never sends more than arrives (as Linux).
         is_safe = acked > 0 and losses.lost_bytes == lost_before and state == CA_RECOVERY
         prr.on_acknowledgment(tcb, losses, tcb.delivered_bytes - delivered_before, is_safe)
-    elif acked > 0 and not was_reducing:
-        if state == CA_LOSS:
-            tcb.is_cwnd_limited = True  # what was lost is still to be sent: the window is what holds it back
-        # What SACKs told of before is not counted again.
-        _grow(tcb, max(tcb.delivered_bytes - delivered_before, 0), now_ns)
+    elif not was_reducing:
+        # What SACKs told of before is not counted again. Where the path is known to bring segments out of order, what
+        # they tell of lets the window grow at once; else only progress in order does (as Linux).
+        delivered = max(tcb.delivered_bytes - delivered_before, 0)
+        if acked > 0 or (delivered > 0 and tcb.has_sack and tcb.reordering > tcb.context.config.tcp_reordering):
+            if state == CA_LOSS:
+                tcb.is_cwnd_limited = True  # what was lost is still to be sent: the window is what holds it back
+            _grow(tcb, delivered, now_ns)
     if tcb.sent is None and state == CA_OPEN and _has_nothing_to_remember(losses):
         tcb.losses = None
     return again_ns

@@ -10,7 +10,6 @@ from estab.tcp.congestion.registry import name_of
 from estab.tcp.ecn_state import ACCURATE, OPTION_ZEROED
 from estab.tcp.fastopen import FAIL_NAMES
 from estab.tcp.info import AccEcnInfo, Info
-from estab.tcp.pacing import pacing_rate
 from estab.tcp.rtt import timeout_ns
 from estab.tcp.scoreboard import segments_in
 from estab.tcp.state import state_text
@@ -86,7 +85,7 @@ def report(tcb: Tcb, inq_bytes: i64, due_ns: i64, now_ns: i64) -> Info:
         snd_ssthresh_bytes=None if tcb.ssthresh_bytes >= SSTHRESH_INFINITE else tcb.ssthresh_bytes,
         snd_wnd_bytes=tcb.snd_wnd, rcv_wnd_bytes=max(0, tcb.rcv_adv - tcb.rcv_wup),
         rcv_ssthresh_bytes=tcb.receive_buffer_bytes // 2, rcv_space_bytes=tcb.tune_space_bytes,
-        pacing_rate=_rate(pacing_rate(tcb)), max_pacing_rate=_rate(tcb.max_pacing_rate),
+        pacing_rate=_rate(tcb.pace()), max_pacing_rate=_rate(tcb.max_pacing_rate),
         delivery_rate=0 if rate is None else rate.reported_rate,
         busy_ns=chrono.spent_ns(tcb, chrono.BUSY, now_ns) + peer_ns + buffer_ns, rwnd_limited_ns=peer_ns,
         sndbuf_limited_ns=buffer_ns, total_rto=tcb.timeouts, total_rto_recoveries=tcb.rto_recoveries,

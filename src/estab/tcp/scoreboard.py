@@ -114,6 +114,8 @@ def drop_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> i64:
         if first.seq >= ack:
             break
         if first.end > ack:
+            if first.transmissions == 1 and not first.is_sacked and ack - first.seq >= tcb.snd_mss():
+                rtt_ns = now_ns - first.sent_ns  # a packet of a super-segment measures as well as all of them
             _trim_front(tcb, first, ack)
             break
         length = first.end - first.seq

@@ -10,7 +10,7 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from estab.tcp import accecn, chrono, mtu_search, rack, windows
-from estab.tcp.pacing import must_wait, super_segments
+from estab.tcp.pacing import is_first_window, must_wait, super_segments
 from estab.tcp.room import notice_room
 from estab.tcp.rtt import timeout_ns
 from estab.tcp.scoreboard import remember_sent
@@ -156,8 +156,9 @@ def plan(tcb: Tcb, queue: SendQueue, is_forced: bool, is_single: bool, now_ns: i
     if tcb.is_probe_due and in_window > 0 and queue.planned == 0:
         _commit(tcb, queue, min(min(piece.size, mss), in_window), mss, True)  # what the override timer lets go
         return True
-    if tcb.is_paced() and (queue.planned > 0 or must_wait(tcb, now_ns)):
-        return False
+    if tcb.is_paced():
+        if must_wait(tcb, now_ns) or (queue.planned > 0 and not is_first_window(tcb, queue.planned // mss)):
+            return False
     room = tcb.cwnd_bytes - pipe
     if pipe <= 0:
         room = max(room, mss)

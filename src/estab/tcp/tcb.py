@@ -28,7 +28,7 @@ from estab.tcp.inflight import Losses, MtuSearch, SentSegment
 from estab.tcp.reassembly import Reassembly
 from estab.tcp.sendqueue import SendQueue
 from estab.tcp.state import state_text
-from estab.units import NEVER
+from estab.units import NEVER, SECOND
 
 __all__ = [
     "CA_CWR", "CA_DISORDER", "CA_LOSS", "CA_OPEN", "CA_RECOVERY", "NO_SEQ", "TIMER_PROBE", "TIMER_REORDER",
@@ -249,8 +249,6 @@ class Tcb(Flow):
         """When the next text may leave, at ``pacing_rate``."""
         self.max_pacing_rate: i64 = NEVER
         """SO_MAX_PACING_RATE in bytes a second."""
-        self.is_pacing: bool = False
-        """Text waits for ``pace_ns``."""
         # Probing a silent or shut peer.
         self.probes_out: i64 = 0
         self.is_probe_due: bool = False
@@ -309,6 +307,24 @@ class Tcb(Flow):
     def is_paced(self) -> bool:
         """Tell whether text keeps to the pace."""
         return self.pacing_rate > 0 or self.max_pacing_rate < NEVER or self.context.config.tcp_pacing
+
+    def pace(self) -> i64:
+        """Give the pace in bytes a second: congestion control's own, else a multiple of window and round trip.
+
+        ``tcp_pacing_ss_ratio`` percent of it up to half of ssthresh, ``tcp_pacing_ca_ratio`` percent above; never more
+        than SO_MAX_PACING_RATE.
+        """
+        rate = self.pacing_rate
+        if rate == 0:
+            config = self.context.config
+            ratio = config.tcp_pacing_ca_ratio
+            if self.cwnd_bytes < self.ssthresh_bytes // 2:
+                ratio = config.tcp_pacing_ss_ratio
+            window = max(self.cwnd_bytes, self.snd_nxt - self.snd_una)
+            rate = window * (SECOND // 100) // max(self.srtt_ns, 1) * ratio
+            if self.srtt_ns == 0:
+                rate = NEVER
+        return min(rate, self.max_pacing_rate)
 
     def write_end(self) -> i64:
         """Give the number that the next byte written will have."""

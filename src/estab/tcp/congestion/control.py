@@ -52,6 +52,8 @@ class Flow(Endpoint):
         """The same, where the congestion control asked for it."""
         self.is_cwnd_limited: bool = False
         """The congestion window, not the program or the peer, is what held back this window's sends."""
+        self.is_pacing: bool = False
+        """The pace is what holds text back now."""
         self.max_out_bytes: i64 = 0
         """The most that was in flight in this window, acknowledged or not."""
 
@@ -60,6 +62,14 @@ class Flow(Endpoint):
         if self.is_cwnd_limited:
             return True
         return self.cwnd_bytes < self.ssthresh_bytes and self.cwnd_bytes < 2 * self.max_out_bytes
+
+    def is_paced(self) -> bool:
+        """Tell whether text keeps to the pace."""
+        return False
+
+    def pace(self) -> i64:
+        """Give the pace in bytes a second: congestion control's own, or what follows from window and round trip."""
+        return self.pacing_rate
 
     def full_segment_bytes(self) -> i64:
         """Give the sender's maximum segment size (SMSS) in bytes of text."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from estab.errors import os_error
+from estab.tcp.config import Config
 from estab.tcp.congestion.bbr import Bbr
 from estab.tcp.congestion.control import CongestionControl
 from estab.tcp.congestion.cubic import Cubic
@@ -17,9 +18,9 @@ __all__ = ["Registry", "name_of"]
 class Registry:
     """Congestion controls by the name that ``TCP_CONGESTION`` and ``tcp_congestion_control`` take."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Config) -> None:
         self._controls: dict[str, CongestionControl] = {
-            "reno": Reno(), "cubic": Cubic(), "bbr": Bbr(), "dctcp": Dctcp(),
+            "reno": Reno(), "cubic": Cubic(config), "bbr": Bbr(), "dctcp": Dctcp(),
         }
 
     def add(self, control: CongestionControl) -> None:
