@@ -23,12 +23,8 @@ _READ_MOST = 1 << 22
 
 
 def wide_open(buffer_bytes: int) -> dict[str, Any]:
-    """Settings of a host whose buffers may grow to ``buffer_bytes``, so that they never limit the flow.
-
-    What comes out of order is counted in segments, too, of which a long fat path has more in flight than is usual.
-    """
-    return {"tcp_rmem": (4096, 131_072, buffer_bytes), "tcp_wmem": (4096, 16_384, buffer_bytes),
-            "ofo_segments_max": 1 << 20}
+    """Settings of a host whose buffers may grow to ``buffer_bytes``, so that they never limit the flow."""
+    return {"tcp_rmem": (4096, 131_072, buffer_bytes), "tcp_wmem": (4096, 16_384, buffer_bytes)}
 
 
 class _Ready:

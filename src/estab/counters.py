@@ -153,6 +153,7 @@ class Counters:
         self.TcpExtTCPReqQFullDrop: i64 = 0
         self.TcpExtTCPOFOQueue: i64 = 0
         self.TcpExtTCPOFODrop: i64 = 0
+        self.TcpExtOfoPruned: i64 = 0
         self.TcpExtTCPOFOMerge: i64 = 0
         self.TcpExtTCPChallengeACK: i64 = 0
         self.TcpExtTCPSYNChallenge: i64 = 0
@@ -257,7 +258,7 @@ COUNTER_NAMES: tuple[str, ...] = (
     "TcpExtTCPAbortOnClose", "TcpExtTCPAbortOnMemory", "TcpExtTCPAbortOnTimeout", "TcpExtTCPAbortOnLinger",
     "TcpExtTCPTimeWaitOverflow", "TcpExtTCPDeferAcceptDrop", "TcpExtTCPReqQFullDoCookies", "TcpExtTCPReqQFullDrop",
     "TcpExtTCPOFOQueue",
-    "TcpExtTCPOFODrop", "TcpExtTCPOFOMerge", "TcpExtTCPChallengeACK", "TcpExtTCPSYNChallenge",
+    "TcpExtOfoPruned", "TcpExtTCPOFODrop", "TcpExtTCPOFOMerge", "TcpExtTCPChallengeACK", "TcpExtTCPSYNChallenge",
     "TcpExtTCPFromZeroWindowAdv", "TcpExtTCPToZeroWindowAdv", "TcpExtTCPSynRetrans", "TcpExtTCPOrigDataSent",
     "TcpExtTCPACKSkippedSynRecv", "TcpExtTCPACKSkippedSeq", "TcpExtTCPACKSkippedTimeWait",
     "TcpExtTCPACKSkippedChallenge", "TcpExtTCPSACKReneging", "TcpExtTCPSACKReorder", "TcpExtTCPLostRetransmit",

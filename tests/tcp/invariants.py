@@ -43,8 +43,7 @@ def check_connection(c: Connection, buffer_most: int | None = None) -> None:
     queue = c.out_of_order
     if queue is not None:
         assert not queue.is_empty()
-        assert len(queue) <= c.context.config.ofo_segments_max
-        assert 0 <= queue.size_bytes <= buffer
+        assert 0 <= queue.size_bytes <= queue.memory_bytes() <= buffer
         assert c.state not in (abi.CLOSED, abi.TIME_WAIT)
     if c.delack_ns != NEVER:
         assert c.is_ack_pending

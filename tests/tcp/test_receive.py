@@ -96,15 +96,49 @@ def test_the_owner_is_woken_by_text_in_order_and_not_by_a_gap() -> None:
     assert woken == [owner]
 
 
-def test_more_pieces_than_the_limit_are_not_held() -> None:
-    peer = established()
-    peer.config.ofo_segments_max = 10
-    for n in range(30):
+def test_tiny_pieces_beyond_a_gap_take_no_more_memory_than_the_buffer() -> None:
+    peer = established(receive_buffer_bytes=20_000, is_receive_buffer_fixed=True)
+    for n in range(200):
         peer.send(ACK, seq=10 + 10 * n, data=b"x")
     queue = peer.connection.out_of_order
     assert queue is not None
-    assert len(queue) == 10
-    assert peer.counters.TcpExtTCPOFODrop == 20
+    assert len(queue) == 20_000 // 257
+    assert queue.blocks(1) == [queue.blocks(1)[0], queue.blocks(1)[0] + 1]
+    assert peer.counters.TcpExtTCPOFODrop == 200 - 20_000 // 257, "each is farther than all that is held"
+    assert peer.counters.TcpExtOfoPruned == 0
+
+
+def test_for_what_comes_nearer_the_farthest_is_dropped_an_eighth_of_the_buffer_at_a_time() -> None:
+    peer = established(receive_buffer_bytes=20_000, is_receive_buffer_fixed=True)
+    for n in range(20_000 // 257):
+        peer.send(ACK, seq=5000 - 10 * n, data=b"x")
+    assert peer.counters.TcpExtOfoPruned == peer.counters.TcpExtTCPOFODrop == 0
+    queue = peer.connection.out_of_order
+    assert queue is not None
+    held = len(queue)
+    peer.send(ACK, seq=10, data=b"y")
+    assert peer.counters.TcpExtOfoPruned == 1
+    assert len(queue) == held - 10 + 1, "ten of 257 bytes are more than 2,500"
+    assert peer.counters.TcpExtTCPOFODrop == 0
+    peer.send(ACK, seq=1, data=b"z" * 9)
+    assert peer.read() == b"z" * 9 + b"y"
+
+
+def test_text_in_order_is_taken_though_what_is_out_of_order_fills_the_buffer() -> None:
+    peer = established(receive_buffer_bytes=20_000, is_receive_buffer_fixed=True)
+    for n in range(20_000 // 257):
+        peer.send(ACK, seq=3000 + 10 * n, data=b"x")
+    peer.send(ACK, seq=1, data=b"y" * 1460)
+    assert peer.read() == b"y" * 1460
+    assert peer.counters.TcpExtOfoPruned == 1
+
+
+def test_a_whole_window_of_small_segments_beyond_a_gap_is_held() -> None:
+    peer = established(receive_buffer_bytes=65_536, is_receive_buffer_fixed=True)
+    for n in range(100):
+        peer.send(ACK, seq=257 + 256 * n, data=b"x" * 256)
+    assert peer.counters.TcpExtTCPOFOQueue == 100
+    assert peer.counters.TcpExtTCPOFODrop == peer.counters.TcpExtOfoPruned == 0
 
 
 def test_peeking_leaves_the_text_where_it_is() -> None:

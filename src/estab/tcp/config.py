@@ -124,7 +124,6 @@ class Config:
         self.ip_default_ttl: i64 = 64
         # Bounds of ours.
         self.reply_queue_max: i64 = 256
-        self.ofo_segments_max: i64 = 4096
         self.fastopen_cookies_max: i64 = 1024
 
     def set(self, name: str, value: object) -> None:

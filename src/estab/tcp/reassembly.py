@@ -1,18 +1,24 @@
 """Text that came out of order, held until the gap before it is filled (RFC 9293 SHLD-31), and the SACK blocks it makes.
 
 Pieces are kept sorted and apart: what overlaps a piece already held is cut off, as the first copy of a byte wins.
-Bytes are bounded by the receive window, pieces by ``Config.ofo_segments_max``; what is over is dropped and will be
-sent again. Runs of pieces without a gap between them are the SACK blocks; they are kept apart too, so that telling
-them costs nothing.
+Memory is bounded by the receive buffer: bytes, and what each piece costs beside them. Where more comes, what lies
+farthest from RCV.NXT goes first (``prune``), as in Linux; it will be sent again. Runs of pieces without a gap between
+them are the SACK blocks; they are kept apart too, so that telling them costs nothing.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from mypy_extensions import i64
 
 from estab.tcp.buffers import ByteQueue
 
-__all__ = ["Reassembly"]
+__all__ = ["PIECE_BYTES", "Reassembly"]
+
+PIECE_BYTES: Final = 256
+"""What a piece counts beside its text: Linux's ``sk_buff``, and more than a piece takes here."""
+_NO_FIN: Final = -1
 
 
 class Piece:
@@ -35,36 +41,55 @@ class Run:
 class Reassembly:
     """The out-of-order queue of one connection. ``size_bytes`` is what it holds."""
 
-    def __init__(self, pieces_max: i64) -> None:
+    def __init__(self) -> None:
         self._pieces: list[Piece] = []
         self._runs: list[Run] = []
         self._recent: list[Run] = []
         """The same runs, the one that changed last first."""
-        self._pieces_max = pieces_max
+        self._fin_seq: i64 = _NO_FIN
         self.size_bytes: i64 = 0
 
     def __len__(self) -> int:
         return len(self._pieces)
 
-    def add(self, seq: i64, data: bytes) -> bool:
-        """Hold ``data`` at ``seq``; only the parts not yet held are stored. ``False``: the queue is full, nothing was
-        kept.
-        """
+    def memory_bytes(self) -> i64:
+        """Count the memory that all takes."""
+        return self.size_bytes + len(self._pieces) * PIECE_BYTES
+
+    def add(self, seq: i64, data: bytes) -> None:
+        """Hold ``data`` at ``seq``; only the parts not yet held are stored. It makes one piece more at most."""
         end: i64 = seq + len(data)
         pieces = self._pieces
         index = self._find(seq)
         if index == len(pieces) or pieces[index].seq >= end:
-            if len(pieces) >= self._pieces_max:
-                return False
             pieces.insert(index, Piece(seq, end, data))
             self.size_bytes += end - seq
-        elif not self._fill_gaps(index, seq, end, data):
-            return False
+        else:
+            self._fill_gaps(index, seq, end, data)
         self._join(seq, end)
+
+    def prune(self, beyond: i64, wanted: i64) -> bool:
+        """Drop what lies farthest, but nothing that begins before ``beyond``, until ``wanted`` bytes are free.
+
+        Returns whether anything was dropped.
+        """
+        pieces = self._pieces
+        count: i64 = len(pieces)
+        freed: i64 = 0
+        while count > 0 and freed < wanted and pieces[count - 1].seq > beyond:
+            count -= 1
+            piece = pieces[count]
+            self.size_bytes -= piece.end - piece.seq
+            freed += piece.end - piece.seq + PIECE_BYTES
+        if freed == 0:
+            return False
+        self._forget_from(pieces[count].seq)
+        del pieces[count:]
         return True
 
     def add_fin(self, seq: i64) -> None:
         """Tell in the SACK blocks that the FIN at ``seq`` is here: it takes a number, and holds no byte."""
+        self._fin_seq = seq
         self._join(seq, seq + 1)
 
     def is_empty(self) -> bool:
@@ -141,29 +166,51 @@ class Reassembly:
                 high = middle
         return low
 
-    def _fill_gaps(self, index: i64, seq: i64, end: i64, data: bytes) -> bool:
-        """Store the parts of ``data`` that lie between pieces, from the piece at ``index`` on; all of them or none."""
+    def _fill_gaps(self, index: i64, seq: i64, end: i64, data: bytes) -> None:
+        """Store what ``data`` has between pieces, from the piece at ``index`` on, as one piece with those it meets.
+
+        A piece that begins before or ends after it stays as it is. So a segment that fills many gaps makes fewer pieces
+        of many, never more.
+        """
         pieces = self._pieces
-        new: list[Piece] = []
         at: i64 = seq
+        if pieces[index].seq <= at:
+            at = pieces[index].end
+            index += 1
         last = index
+        parts: list[bytes] = []
+        start = at
         while at < end:
             if last == len(pieces) or pieces[last].seq >= end:
-                new.append(Piece(at, end, data[at - seq :]))
+                parts.append(data[at - seq :])
+                self.size_bytes += end - at
+                at = end
                 break
             piece = pieces[last]
             if piece.seq > at:
-                new.append(Piece(at, piece.seq, data[at - seq : piece.seq - seq]))
+                parts.append(data[at - seq : piece.seq - seq])
+                self.size_bytes += piece.seq - at
+                at = piece.seq
+            if piece.end > end:
+                break
+            parts.append(piece.data)
             at = piece.end
             last += 1
-        if len(pieces) + len(new) > self._pieces_max:
-            return False
-        for piece in new:
-            self.size_bytes += piece.end - piece.seq
-            while index < len(pieces) and pieces[index].seq < piece.seq:
-                index += 1
-            pieces.insert(index, piece)
-        return True
+        if at > start:
+            pieces[index:last] = [Piece(start, at, b"".join(parts))]
+
+    def _forget_from(self, seq: i64) -> None:
+        """Tell in the SACK blocks of nothing from ``seq`` on but the FIN."""
+        runs = self._runs
+        while runs and runs[-1].end > seq:
+            run = runs[-1]
+            if run.seq < seq:
+                run.end = seq
+                break
+            runs.pop()
+            self._recent.remove(run)
+        if self._fin_seq >= seq:
+            self._join(self._fin_seq, self._fin_seq + 1)
 
     def _join(self, seq: i64, end: i64) -> None:
         """Let ``seq`` to ``end``, now held, be one run with all that it touches, and the one that changed last."""

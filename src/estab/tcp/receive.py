@@ -12,7 +12,7 @@ from mypy_extensions import i64
 from estab.events import BufferChanged
 from estab.tcp import rightsizing
 from estab.tcp.buffers import ByteQueue
-from estab.tcp.reassembly import Reassembly
+from estab.tcp.reassembly import PIECE_BYTES, Reassembly
 from estab.tcp.tcb import NO_SEQ, Tcb
 from estab.units import NEVER
 from estab.wire.tcp import PSH, URG, Segment
@@ -134,6 +134,8 @@ def accept_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
             acknowledge_now(tcb)
             return
     if seq == tcb.rcv_nxt:
+        if tcb.out_of_order is not None:
+            _has_memory(tcb, tcb.out_of_order, seq, end - seq)
         _append(tcb, segment.data, start_at, end)
         if not tcb.is_ack_due:
             acknowledge(tcb, now_ns)
@@ -182,12 +184,30 @@ def _hold(tcb: Tcb, seq: i64, text: bytes) -> None:
         counters.TcpExtTCPOFOMerge += 1
         queue.touch(seq)
         tcb.context.counters.TcpExtTCPDSACKOfoSent += report_duplicate(tcb, seq, seq + len(text))
-    elif queue.add(seq, text):
+    elif _has_memory(tcb, queue, seq, len(text) + PIECE_BYTES):
+        queue.add(seq, text)
         counters.TcpExtTCPOFOQueue += 1
     else:
         counters.TcpExtTCPOFODrop += 1
+        if queue.is_empty():
+            tcb.out_of_order = None
     acknowledge_now(tcb)
     tcb.duplicate_acks_owed = min(tcb.duplicate_acks_owed + 1, 64)
+
+
+def _has_memory(tcb: Tcb, queue: Reassembly, seq: i64, needed: i64) -> bool:
+    """Tell whether ``needed`` bytes more may be held for text at ``seq``, after dropping some from farther away.
+
+    As Linux's ``tcp_prune_ofo_queue``: an eighth of the buffer is freed at least, so that it is not done for every
+    segment, and nothing before the text at hand is dropped for it.
+    """
+    most = tcb.receive_buffer_bytes
+    over = tcb.unread_bytes() + queue.memory_bytes() + needed - most
+    if over <= 0:
+        return True
+    if queue.prune(seq, max(over, most // 8)):
+        tcb.context.counters.TcpExtOfoPruned += 1
+    return tcb.unread_bytes() + queue.memory_bytes() + needed <= most
 
 
 def hold_fin(tcb: Tcb, seq: i64, is_bare: bool) -> None:
@@ -204,7 +224,7 @@ def hold_fin(tcb: Tcb, seq: i64, is_bare: bool) -> None:
 def _queue_of(tcb: Tcb) -> Reassembly:
     queue = tcb.out_of_order
     if queue is None:
-        queue = Reassembly(tcb.context.config.ofo_segments_max)
+        queue = Reassembly()
         tcb.out_of_order = queue
     return queue
 
