@@ -354,13 +354,26 @@ class Connection(Tcb):
         retries = self.context.config.tcp_orphan_retries
         return retries if retries > 0 else _ORPHAN_RETRIES
 
+    def _doubling_ns(self, retries: i64) -> i64:
+        """Give how long so many retransmissions of a SYN take with a timeout that doubles, the last wait with them."""
+        config = self.context.config
+        total: i64 = 0
+        wait = config.tcp_rto_initial_ns
+        for _ in range(retries + 1):
+            total += wait
+            wait = min(2 * wait, config.tcp_rto_max_ns)
+        return total
+
     def _is_hopeless(self, now_ns: i64) -> bool:
         """Tell whether R2 is reached (RFC 9293 section 3.8.3). MUST-21, MUST-22, MUST-23."""
         config = self.context.config
         if self.user_timeout_ns > 0:
             return self.retries > 0 and now_ns - self.first_unanswered_ns >= self.user_timeout_ns
         if self.state == abi.SYN_SENT:
-            return self.retries >= self.syn_retries + config.tcp_syn_linear_timeouts
+            if self.retries >= self.syn_retries + config.tcp_syn_linear_timeouts:
+                return True
+            # Linear timeouts make more SYNs, but none of them later (Linux's retransmits_timed_out).
+            return self.retries > 0 and now_ns - self.first_unanswered_ns >= self._doubling_ns(self.syn_retries)
         if self.state == abi.SYN_RECEIVED:
             return self.retries >= config.tcp_synack_retries
         if self.is_orphan:

@@ -241,7 +241,8 @@ def _move_on(
         elif has_mark:
             _reduce_for_mark(tcb, losses, flight_before, now_ns)
         else:
-            has_doubts = losses.sacked_count > 0 or tcb.duplicate_acks > 0
+            # With SACK a duplicate that selects nothing new says nothing (as Linux): a probe may still be sent.
+            has_doubts = losses.sacked_count > 0 or (tcb.duplicate_acks > 0 and not tcb.has_sack)
             tcb.ca_state = CA_DISORDER
             if not has_doubts:
                 tcb.ca_state = CA_OPEN
