@@ -50,9 +50,14 @@ def is_first_window(tcb: Tcb, ahead: i64) -> bool:
 
 
 def note_sent(tcb: Tcb, length: i64, sent_ns: i64) -> None:
-    """Set when the next text may leave, after ``length`` bytes at ``sent_ns``."""
-    if is_first_window(tcb, 0):
-        return
+    """Set when the next text may leave, after ``length`` bytes at ``sent_ns``.
+
+    What leaves later than it might have, for want of window or text, makes the next wait shorter by as much, up to half
+    of it (Linux's ``tcp_update_skb_after_send``, and fq).
+    """
+    late_ns = max(sent_ns - tcb.pace_ns, 0)
+    tcb.pace_ns = max(tcb.pace_ns, sent_ns)
     rate = tcb.pace()
-    if rate < NEVER:
-        tcb.pace_ns = max(tcb.pace_ns, sent_ns) + length * SECOND // max(rate, 1)
+    if rate < NEVER and not is_first_window(tcb, 0):
+        wait_ns = length * SECOND // max(rate, 1)
+        tcb.pace_ns += wait_ns - min(wait_ns // 2, late_ns)
