@@ -10,17 +10,13 @@ from estab.tcp.congestion.cubic import Cubic
 from estab.tcp.congestion.hystart_linux import LinuxHyStart
 from estab.tcp.profile import profile_config
 from estab.units import MS, SECOND, US
+from tests.tcp.peer import Peer
 
 SMSS = 536
 
 
-class PacedFlow(Flow):
-    def is_paced(self) -> bool:
-        return True
-
-
-def flow_of(segments: int, flow: Flow | None = None) -> Flow:
-    flow = flow or Flow(b"")
+def flow_of(segments: int) -> Flow:
+    flow = Flow(b"")
     flow.cwnd_bytes = segments * SMSS
     flow.srtt_ns = flow.rtt_ns = flow.min_rtt_ns = 100 * MS
     flow.snd_nxt = 1000
@@ -69,7 +65,11 @@ def test_a_train_of_half_the_shortest_round_trip_ends_it() -> None:
 
 
 def test_under_a_pace_the_train_may_be_as_long_as_the_round_trip_and_a_millisecond() -> None:
-    hystart, flow = LinuxHyStart(Config()), flow_of(20, PacedFlow(b""))
+    peer = Peer()
+    peer.accept()
+    hystart, flow = LinuxHyStart(Config()), peer.connection
+    flow.cwnd_bytes = 20 * flow.full_segment_bytes()
+    flow.snd_nxt = flow.snd_una + 1000
     flow.pacing_rate = 100_000_000
     assert acknowledge(hystart, flow, 100 * MS, 199, MS) == 103
     flow.pacing_rate = 1 << 40
