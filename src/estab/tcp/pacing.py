@@ -53,9 +53,10 @@ def note_sent(tcb: Tcb, length: i64, sent_ns: i64) -> None:
     """Set when the next text may leave, after ``length`` bytes at ``sent_ns``.
 
     What leaves later than it might have, for want of window or text, makes the next wait shorter by as much, up to half
-    of it (Linux's ``tcp_update_skb_after_send``, and fq).
+    of it (Linux's ``tcp_update_skb_after_send``, and fq). We differ: not at a pace that the congestion control set. BBR
+    loses much by it on lossy paths here.
     """
-    late_ns = max(sent_ns - tcb.pace_ns, 0)
+    late_ns = max(sent_ns - tcb.pace_ns, 0) if tcb.pacing_rate == 0 else 0
     tcb.pace_ns = max(tcb.pace_ns, sent_ns)
     rate = tcb.pace()
     if rate < NEVER and not is_first_window(tcb, 0):
