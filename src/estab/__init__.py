@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from estab.links.tuntap import Tun as Tun
     from estab.links.udp import UdpTunnel as UdpTunnel
     from estab.sockets.socket import Socket as Socket
+    from estab.stack.queues import QueueEndedError as QueueEndedError
+    from estab.stack.queues import run_queues as run_queues
     from estab.stack.stack import Stack as Stack
     from estab.tcp.state import State as State
 
 __all__ = [
-    "Deadlock", "Link", "Network", "Node", "Packet", "PcapLink", "Program", "QueueLink", "Socket", "Stack", "State",
-    "Tap", "Tun", "UdpTunnel", "Unfinished", "__version__",
+    "Deadlock", "Link", "Network", "Node", "Packet", "PcapLink", "Program", "QueueEndedError", "QueueLink", "Socket",
+    "Stack", "State", "Tap", "Tun", "UdpTunnel", "Unfinished", "__version__", "run_queues",
 ]
 
 _HOMES = {
@@ -45,6 +47,7 @@ _HOMES = {
     "Packet": "estab.links.packet",
     "PcapLink": "estab.links.pcap",
     "Program": "estab.lab.programs",
+    "QueueEndedError": "estab.stack.queues",
     "QueueLink": "estab.links.queue",
     "Socket": "estab.sockets.socket",
     "Stack": "estab.stack.stack",
@@ -53,6 +56,7 @@ _HOMES = {
     "Tun": "estab.links.tuntap",
     "UdpTunnel": "estab.links.udp",
     "Unfinished": "estab.lab.programs",
+    "run_queues": "estab.stack.queues",
 }
 
 
