@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import sys
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from estab.sockets.kernel import current
 
@@ -151,67 +152,113 @@ def _refuse(original: Callable[..., Any], native: Native) -> Callable[..., Any]:
     return refuse
 
 
+class _Place(NamedTuple):
+    """Where a refusal is put: an attribute of a class or a module, what it is without, and what with."""
+
+    owner: Any
+    name: str
+    original: Any
+    stand_in: Any
+
+
+def _member_place(owner: Any, name: str, native: Native) -> _Place:
+    kept = vars(owner).get(name, _MISSING)
+    if isinstance(kept, (classmethod, staticmethod)):
+        return _Place(owner, name, kept, type(kept)(_refuse(kept.__func__, native)))
+    return _Place(owner, name, kept, _refuse(getattr(owner, name), native))
+
+
 class Guard:
-    """Puts the refusals in place and takes them away. Also a finder of modules, for those that come meanwhile."""
+    """Puts the refusals in place and takes them away. Also a finder of modules, for those that come meanwhile.
+
+    Where they belong is looked for once: in a module that is to be guarded, and for what is taken from it by name, in
+    every module.
+    """
 
     def __init__(self) -> None:
-        self._undo: list[tuple[Any, str, Any, Any]] = []
         self._by_module: dict[str, list[Native]] = {}
         for native in NATIVES:
             self._by_module.setdefault(native.module, []).append(native)
+        self._known: dict[str, ModuleType] = {}
+        self._places: dict[str, list[_Place]] = {}
+        self._refusing: dict[int, tuple[str, _Refusing]] = {}
+        """By the identity of what they stand in for: from which module, and the refusal."""
+        self._scanned: weakref.WeakSet[ModuleType] = weakref.WeakSet()
+        self._seen: tuple[int, str] = (0, "")
+        """How many modules there were, and the newest, when they were looked through last."""
+        self._applied: list[_Place] = []
 
     def apply(self) -> None:
         """Guard what is imported, and what will be."""
         sys.meta_path.insert(0, self)
         for name in self._by_module:
             module = sys.modules.get(name)
-            if module is not None:
-                self.guard(module)
+            if module is not None and self._known.get(name) is not module:
+                self._learn(module)
+        self._look_through()
+        self._put(place for places in self._places.values() for place in places)
 
     def undo(self) -> None:
         """Take all away."""
         sys.meta_path.remove(self)
-        while self._undo:
-            owner, name, before, stand_in = self._undo.pop()
+        while self._applied:
+            owner, name, original, stand_in = self._applied.pop()
             if vars(owner).get(name) is stand_in:
-                if before is _MISSING:
+                if original is _MISSING:
                     delattr(owner, name)
                 else:
-                    setattr(owner, name, before)
+                    setattr(owner, name, original)
 
     def guard(self, module: ModuleType) -> None:
-        """Guard the ways into one module."""
-        for native in self._by_module[module.__name__]:
-            if not native.name:
-                continue
+        """Guard a module that was imported just now."""
+        self._learn(module)
+        self._look_through()
+        self._put(self._places[module.__name__])
+
+    def _learn(self, module: ModuleType) -> None:
+        """Find the ways into a module."""
+        name = module.__name__
+        self._known[name] = module
+        self._refusing = {key: kept for key, kept in self._refusing.items() if kept[0] != name}
+        places = self._places[name] = []
+        for native in self._by_module[name]:
             class_name, _, member = native.name.rpartition(".")
             owner = vars(module).get(class_name) if class_name else module
-            found = getattr(owner, member, None)
-            if owner is None or found is None or isinstance(found, _Refusing):
+            found = getattr(owner, member, None) if member else None
+            if found is None:
                 continue
             if class_name:
-                self._guard_member(owner, member, native)
+                places.append(_member_place(owner, member, native))
             else:
-                refusing = _Refusing(found, native)
-                for other in list(sys.modules.values()):  # also where it was taken by name
-                    if issubclass(type(other), ModuleType):
-                        for key in [key for key, value in vars(other).items() if value is found]:
-                            self._put(other, key, refusing)
+                self._refusing[id(found)] = name, _Refusing(found, native)
+                self._scanned.clear()
+                self._seen = 0, ""
 
-    def _guard_member(self, owner: Any, name: str, native: Native) -> None:
-        kept = vars(owner).get(name, _MISSING)
-        if isinstance(kept, (classmethod, staticmethod)):
-            self._put(owner, name, type(kept)(_refuse(kept.__func__, native)))
-        else:
-            self._put(owner, name, _refuse(getattr(owner, name), native))
+    def _look_through(self) -> None:
+        """Find where modules that were not looked through yet keep what stands to be refused."""
+        seen = len(sys.modules), next(reversed(sys.modules))
+        if seen == self._seen or not self._refusing:
+            return
+        self._seen = seen
+        for module in list(sys.modules.values()):
+            if not issubclass(type(module), ModuleType) or module in self._scanned:
+                continue
+            self._scanned.add(module)
+            for key, value in list(vars(module).items()):
+                name, refusing = self._refusing.get(id(value), ("", None))
+                if refusing is not None:
+                    place = _Place(module, key, value, refusing)
+                    if place not in self._places[name]:
+                        self._places[name].append(place)
 
-    def _put(self, owner: Any, name: str, stand_in: Any) -> None:
-        try:
-            before = vars(owner).get(name, _MISSING)
-            setattr(owner, name, stand_in)
-        except (AttributeError, TypeError):
-            return  # made in C, and can't be changed
-        self._undo.append((owner, name, before, stand_in))
+    def _put(self, places: Iterable[_Place]) -> None:
+        for place in places:
+            if vars(place.owner).get(place.name, _MISSING) is place.original:
+                try:
+                    setattr(place.owner, place.name, place.stand_in)
+                except (AttributeError, TypeError):
+                    continue  # made in C, and can't be changed
+                self._applied.append(place)
 
     def ensure_may_load(self, name: str) -> None:
         """Raise where a program of a host must not even import a module."""
