@@ -16,7 +16,7 @@ import estab
 from estab.cli import main as cli
 from estab.cli.rates import Reading, line, summary
 from estab.observe import pcapng
-from tests.peers.namespace import Namespace, await_that, namespace, needs, requires_kernel
+from tests.namespaces import Namespace, await_that, needs, requires_kernel
 
 ESTAB = [sys.executable, "-m", "estab.cli.main"]
 SOURCES = str(Path(estab.__file__).parent.parent)
@@ -95,7 +95,7 @@ class Upped:
 
 @pytest.fixture(name="net")
 def make_net() -> Iterator[Namespace]:
-    with namespace() as made:
+    with Namespace() as made:
         yield made
 
 
@@ -129,9 +129,9 @@ class TestOnTheKernel:
         await_that(lambda: "tun7" not in net.run("ip", "link").stdout, "the device is gone")
 
     def test_a_device_that_was_there_stays_as_it_was(self, net: Namespace) -> None:
-        net.ip("tuntap", "add", "tun7", "mode", "tun")
-        net.ip("addr", "add", "10.7.0.9/24", "dev", "tun7")
-        net.ip("link", "set", "tun7", "up", "mtu", "1400")
+        net.ip("tuntap add tun7 mode tun")
+        net.ip("addr add 10.7.0.9/24 dev tun7")
+        net.ip("link set tun7 up mtu 1400")
         up = Upped(net, *ADDRESS, *ECHO)
         assert "(MTU 1400, offload)" in up.first_line()
         assert up.end()[1].endswith("; tun7 stays as it was\n")
@@ -141,7 +141,7 @@ class TestOnTheKernel:
         assert "mtu 1400" in shown
 
     def test_a_device_that_is_down_is_said_with_the_command(self, net: Namespace) -> None:
-        net.ip("tuntap", "add", "tun7", "mode", "tun")
+        net.ip("tuntap add tun7 mode tun")
         status, out, err = Upped(net, *ADDRESS, *ECHO).wait()
         assert (status, out) == (1, "")
         assert "tun7 is down" in err
@@ -159,17 +159,17 @@ class TestOnTheKernel:
 
     @needs("setpriv")
     def test_a_device_prepared_for_the_user_needs_no_capability(self, net: Namespace) -> None:
-        net.ip("tuntap", "add", "tun7", "mode", "tun", "user", "root")
-        net.ip("addr", "add", "10.7.0.1/24", "dev", "tun7")
-        net.ip("link", "set", "tun7", "up")
+        net.ip("tuntap add tun7 mode tun user root")
+        net.ip("addr add 10.7.0.1/24 dev tun7")
+        net.ip("link set tun7 up")
         up = Upped(net, *ADDRESS, *ECHO, prefix=("setpriv", "--bounding-set=-net_admin"))
         assert "echo on 7" in up.first_line()
         assert net.run("ping", "-c1", "-W2", "10.7.0.2").returncode == 0
         assert up.end()[0] == 0
 
     def test_a_device_of_another_mode_is_said(self, net: Namespace) -> None:
-        net.ip("tuntap", "add", "tun7", "mode", "tap")
-        net.ip("link", "set", "tun7", "up")
+        net.ip("tuntap add tun7 mode tap")
+        net.ip("link set tun7 up")
         status, _, err = Upped(net, *ADDRESS, *ECHO).wait()
         assert status == 1
         assert "mode tun" in err
@@ -262,11 +262,11 @@ class TestOnTheKernel:
 
     @needs("curl", "setpriv")
     def test_an_interface_that_is_there_is_shared_with_the_kernel(self, net: Namespace) -> None:
-        with namespace() as other:
-            net.ip("link", "add", "v0", "type", "veth", "peer", "name", "v1", "netns", other.name)
-            net.ip("link", "set", "v0", "up")
-            other.ip("link", "set", "v1", "up")
-            other.ip("addr", "add", "10.7.0.1/24", "dev", "v1")
+        with Namespace() as other:
+            net.ip(f"link add v0 type veth peer name v1 netns {other.name}")
+            net.ip("link set v0 up")
+            other.ip("link set v1 up")
+            other.ip("addr add 10.7.0.1/24 dev v1")
             poor = ("setpriv", "--bounding-set=-net_raw")
             status, _, err = Upped(net, *ADDRESS, *ECHO, device=("--packet", "v0"), prefix=poor).wait()
             assert status == 1

@@ -21,9 +21,7 @@ def make_net(shared: Net) -> Iterator[Net]:
     """The file's net; the stacks on it, and the programs in it, end with the test."""
     yield shared
     shared.close_stacks()
-    for process in shared.processes:
-        shared.end(process)
-    shared.processes.clear()
+    shared.end_all()
 
 
 @pytest.fixture(name="own_net")

@@ -11,7 +11,7 @@ from typing import Any
 
 import estab
 from estab.links.namespace import call_in
-from tests.peers.namespace import Namespace
+from tests.namespaces import Namespace
 
 __all__ = ["KERNEL", "STACK", "Net", "Task", "digest_of", "receive_all", "send_all"]
 
@@ -26,17 +26,18 @@ class Net(Namespace):
         super().__init__()
         self._open = ExitStack()
 
-    def __enter__(self) -> Net:
-        super().__enter__()
-        self.ip("tuntap", "add", "dev", "tun0", "mode", "tun")
-        self.ip("addr", "add", f"{KERNEL[0]}/24", "dev", "tun0")
-        self.ip("addr", "add", f"{KERNEL[1]}/64", "dev", "tun0", "nodad")
-        self.ip("link", "set", "tun0", "up", "mtu", "1500")
-        return self
+    def set_up(self) -> None:
+        super().set_up()
+        self.ip("tuntap add dev tun0 mode tun")
+        self.ip(f"addr add {KERNEL[0]}/24 dev tun0")
+        self.ip(f"addr add {KERNEL[1]}/64 dev tun0 nodad")
+        self.ip("link set tun0 up mtu 1500")
 
     def __exit__(self, *error: object) -> None:
-        self._open.close()
-        super().__exit__(*error)
+        try:
+            self._open.close()
+        finally:
+            super().__exit__(*error)
 
     def stack(self, offload: bool = True, weather: dict[str, Any] | None = None, **config: Any) -> estab.Stack:
         """Put a stack on the device, with bad weather where there is some. It is closed with the test."""

@@ -19,7 +19,7 @@ from estab.serve.plain import Discard
 from estab.wire import tcp
 from estab.wire.address import parse_address
 from estab.wire.seq import Seq
-from tests.peers.namespace import await_that, needs, requires_kernel
+from tests.namespaces import await_that, needs, requires_kernel
 from tests.peers.net import KERNEL, STACK, Net, Task, digest_of, receive_all, send_all
 
 pytestmark = requires_kernel
@@ -44,7 +44,7 @@ def test_a_deleted_namespace_ends_an_idle_connection_by_keepalive(own_net: Net) 
         near.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
         near.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
         near.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
-        own_net.ip("link", "del", "tun0")
+        own_net.ip("link del tun0")
         start = time.monotonic()
         with pytest.raises(TimeoutError) as caught:
             near.recv(1)
@@ -57,7 +57,7 @@ def test_a_deleted_device_ends_a_sender_by_its_user_timeout(own_net: Net) -> Non
     stack = own_net.stack()
     with connected(own_net, stack) as (near, far):
         near.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 800)
-        own_net.ip("link", "del", "tun0")
+        own_net.ip("link del tun0")
         near.sendall(b"into the void")
         start = time.monotonic()
         with pytest.raises(OSError, match=r"timed out|unreachable") as caught:
@@ -74,13 +74,13 @@ def test_a_link_that_goes_down_and_comes_up_costs_no_byte(net: Net) -> None:
     with connected(net, stack) as (near, far):
         sending, receiving = Task(send_all, near, data), Task(receive_all, far)
         await_that(lambda: stack.counters().get("TcpOutSegs", 0) > 50, "the transfer runs")
-        net.ip("link", "set", "tun0", "down")
+        net.ip("link set tun0 down")
         threading.Event().wait(0.5)
-        net.ip("link", "set", "tun0", "up")
+        net.ip("link set tun0 up")
         assert digest_of(receiving.result()) == digest_of(data)
         sending.result()
     # "down" took the IPv6 address with it; the file's other tests want it
-    net.ip("addr", "replace", f"{KERNEL[1]}/64", "dev", "tun0", "nodad")
+    net.ip(f"addr replace {KERNEL[1]}/64 dev tun0 nodad")
 
 
 def test_a_reset_of_the_kernels_is_connection_reset(net: Net) -> None:

@@ -17,9 +17,9 @@ import pytest
 import redis
 import redis.asyncio
 
+from tests.namespaces import await_that, find, needs, requires_kernel
 from tests.peers import iperf
 from tests.peers.bridge import Bridge
-from tests.peers.namespace import await_that, find, needs, requires_kernel
 from tests.peers.net import KERNEL, STACK, Net, Task, digest_of
 
 pytestmark = requires_kernel

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import estab
-from tests.peers.namespace import requires_kernel
+from tests.namespaces import requires_kernel
 
 pytestmark = requires_kernel
 

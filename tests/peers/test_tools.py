@@ -13,7 +13,7 @@ import pytest
 from estab.run.folder import Folder
 from estab.serve.http import Http
 from estab.serve.plain import Echo
-from tests.peers.namespace import needs, requires_kernel
+from tests.namespaces import await_that, needs, requires_kernel
 from tests.peers.net import KERNEL, STACK, Net, digest_of, receive_all
 
 pytestmark = requires_kernel
@@ -41,8 +41,6 @@ def test_our_ping_is_answered_by_the_kernel(net: Net, version: int) -> None:
         pinger = stack.host.ping(KERNEL[version], b"x" * 1000, stack.kernel.now_ns())
         stack.kernel.flush()
     name = "IcmpInEchoReps" if version == 0 else "Icmp6InEchoReplies"
-    from tests.peers.namespace import await_that
-
     await_that(lambda: stack.counters().get(name, 0) == 1, "the reply came")
     with stack.kernel.lock:
         pinger.close(stack.kernel.now_ns())

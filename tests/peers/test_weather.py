@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import estab
-from tests.peers.namespace import requires_kernel
+from tests.namespaces import requires_kernel
 from tests.peers.net import STACK, Net, Task, digest_of, receive_all, send_all
 
 pytestmark = requires_kernel

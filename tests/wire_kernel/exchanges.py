@@ -7,7 +7,7 @@ import threading
 from typing import Final
 
 from estab.links.namespace import call_in
-from tests.wire_kernel.namespaces import Namespace
+from tests.namespaces import Namespace
 
 __all__ = ["BULK", "echo_all", "exchange", "kernel_socket"]
 

@@ -14,8 +14,8 @@ from estab.events import Event, SegmentReceived, SegmentSent
 from estab.sockets.tcp_info import unpack_tcp_info
 from estab.tcp.fastopen import key_bytes, make_cookie
 from estab.wire.address import parse_address
+from tests.namespaces import Namespace, requires_kernel
 from tests.wire_kernel.exchanges import kernel_socket
-from tests.wire_kernel.namespaces import Namespace, namespace, requires_kernel
 
 pytestmark = requires_kernel
 
@@ -27,13 +27,13 @@ FAMILIES = [(socket.AF_INET, "10.7.0.1", "10.7.0.2"), (socket.AF_INET6, "fd00:7:
 @pytest.fixture(name="net")
 def make_net() -> Iterator[Namespace]:
     """A namespace with a TUN device, and Fast Open switched on with our key."""
-    with namespace("tfo") as made:
+    with Namespace() as made:
         made.ip("tuntap add dev tun0 mode tun")
         made.ip("addr add 10.7.0.1/24 dev tun0")
         made.ip("addr add fd00:7::1/64 dev tun0 nodad")
         made.ip("link set tun0 up")
-        made.check("sh", "-c", "echo 3 > /proc/sys/net/ipv4/tcp_fastopen")
-        made.check("sh", "-c", f"echo {KEY} > /proc/sys/net/ipv4/tcp_fastopen_key")
+        made.run("sh", "-c", "echo 3 > /proc/sys/net/ipv4/tcp_fastopen")
+        made.run("sh", "-c", f"echo {KEY} > /proc/sys/net/ipv4/tcp_fastopen_key")
         yield made
 
 

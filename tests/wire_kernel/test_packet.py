@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 import estab
+from tests.namespaces import Namespace, requires_kernel
 from tests.wire_kernel.exchanges import BULK, echo_all, exchange, kernel_socket
-from tests.wire_kernel.namespaces import Namespace, namespace, requires_kernel
 
 pytestmark = requires_kernel
 
@@ -18,7 +18,7 @@ pytestmark = requires_kernel
 @pytest.fixture(name="nets")
 def make_nets() -> Iterator[tuple[Namespace, Namespace]]:
     """Two namespaces with a cable between them; only the first's kernel has an address."""
-    with namespace("pa") as kernels, namespace("pb") as ours:
+    with Namespace() as kernels, Namespace() as ours:
         kernels.ip(f"link add v0 type veth peer name v1 netns {ours.name}")
         kernels.ip("addr add 10.8.0.1/24 dev v0")
         kernels.ip("link set v0 up")
@@ -50,7 +50,7 @@ def test_with_offload_bytes_pass_both_ways_between_packet_socket_and_kernel(
 def test_without_offload_on_either_side_bytes_pass_too(nets: tuple[Namespace, Namespace]) -> None:
     kernels, ours = nets
     for net, name in ((kernels, "v0"), (ours, "v1")):
-        net.check("ethtool", "-K", name, "tso", "off", "gso", "off", "gro", "off", "tx", "off")
+        net.run("ethtool", "-K", name, "tso", "off", "gso", "off", "gro", "off", "tx", "off")
     with (estab.Stack(estab.Packet("v1", netns=ours.name, offload=False), "10.8.0.2/24") as stack,
           stack.socket() as client, kernel_socket(kernels) as listener):
         listener.bind(("", 7))

@@ -7,14 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.namespaces import Namespace, await_that, requires_kernel
 from tests.wire_kernel.exchanges import kernel_socket
-from tests.wire_kernel.namespaces import Namespace, namespace, requires_kernel
 
 pytestmark = requires_kernel
 
@@ -47,7 +46,7 @@ run(program)
 @pytest.fixture(name="net")
 def make_net() -> Iterator[Namespace]:
     """A namespace in which the device is to be made."""
-    with namespace("queues") as made:
+    with Namespace() as made:
         yield made
 
 
@@ -55,7 +54,7 @@ def start(net: Namespace, tmp_path: Path, text: str) -> subprocess.Popen[str]:
     """Run a program in the namespace."""
     path = tmp_path / "program.py"
     path.write_text(text)
-    return net.run(sys.executable, str(path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # type: ignore[return-value]
+    return net.start(sys.executable, str(path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def await_lines(process: subprocess.Popen[str], count: int) -> None:
@@ -82,27 +81,20 @@ def children_of(pid: int) -> list[int]:
 
 
 def await_gone(pids: list[int]) -> None:
-    end = time.monotonic() + 10
-    while any(os.path.exists(f"/proc/{pid}") for pid in pids) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert [pid for pid in pids if os.path.exists(f"/proc/{pid}")] == []
+    await_that(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), f"the processes {pids} end")
 
 
 def test_a_listening_port_is_shared_and_ctrl_c_ends_all_and_takes_the_device_along(
     net: Namespace, tmp_path: Path,
 ) -> None:
     process = start(net, tmp_path, SERVING)
-    try:
-        await_lines(process, 3)
-        answers = {ask(net) for _ in range(60)}
-        assert answers == {b"0", b"1", b"2"}
-        workers = children_of(process.pid)
-        assert len(workers) == 3
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
-    finally:
-        process.kill()
-        process.wait()
+    await_lines(process, 3)
+    answers = {ask(net) for _ in range(60)}
+    assert answers == {b"0", b"1", b"2"}
+    workers = children_of(process.pid)
+    assert len(workers) == 3
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
     assert process.returncode == -signal.SIGINT or "KeyboardInterrupt" in said
     await_gone(workers)
     assert "tun0" not in devices(net)

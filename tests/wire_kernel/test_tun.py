@@ -16,16 +16,16 @@ from collections.abc import Iterator
 import pytest
 
 import estab
+from tests.namespaces import Namespace, requires_kernel
 from tests.test_examples import path_of_estab
 from tests.wire_kernel.exchanges import BULK, echo_all, exchange, kernel_socket
-from tests.wire_kernel.namespaces import Namespace, namespace, requires_kernel
 
 pytestmark = requires_kernel
 
 @pytest.fixture(name="net")
 def make_net() -> Iterator[Namespace]:
     """A namespace with a persistent TUN device in it, which has the kernel's address."""
-    with namespace("tun") as made:
+    with Namespace() as made:
         made.ip("tuntap add dev tun0 mode tun")
         made.ip("addr add 10.7.0.1/24 dev tun0")
         made.ip("addr add fd00:7::1/64 dev tun0 nodad")
@@ -91,7 +91,7 @@ def test_with_offload_segments_cross_that_are_larger_than_the_mtu(net: Namespace
 
 
 def test_a_device_that_is_made_comes_up_with_the_kernels_address_and_goes_with_the_stack() -> None:
-    with namespace("made") as net:
+    with Namespace() as net:
         link = estab.Tun("estab7", netns=net.name, mtu=1400)
         with estab.Stack(link, ["10.7.0.1/24", "fd00:7::2/64"]) as stack, stack.socket() as listener:
             assert "10.7.0.2/24" in net.ip("addr show dev estab7")
@@ -118,7 +118,7 @@ def test_a_killed_process_leaves_no_device_behind() -> None:
         "stack = estab.Stack(estab.Tun('estab8', netns=sys.argv[1]), '10.7.0.2/24'); stack.run_in_thread(); "
         "print('up', flush=True); time.sleep(60)"
     )
-    with namespace("kill") as net:
+    with Namespace() as net:
         process = subprocess.Popen([sys.executable, "-c", program, net.name], stdout=subprocess.PIPE,
                                    env=os.environ | {"PYTHONPATH": os.pathsep.join(path_of_estab())})
         assert process.stdout is not None
@@ -144,11 +144,11 @@ def test_a_device_that_is_deleted_ends_nothing_but_traffic(net: Namespace) -> No
 
 
 def test_a_tap_device_finds_its_neighbours_and_answers_ping() -> None:
-    with (namespace("tap") as net,
+    with (Namespace() as net,
           estab.Stack(estab.Tap("tap7", netns=net.name), ["10.7.0.2/24", "fd00:7::2/64"]) as stack):
         stack.run_in_thread()
-        assert " 0% packet loss" in net.check("ping", "-c", "1", "-W", "5", "10.7.0.2")
-        assert " 0% packet loss" in net.check("ping", "-c", "1", "-W", "5", "fd00:7::2")
+        assert " 0% packet loss" in net.run("ping", "-c", "1", "-W", "5", "10.7.0.2").stdout
+        assert " 0% packet loss" in net.run("ping", "-c", "1", "-W", "5", "fd00:7::2").stdout
 
 
 @pytest.mark.parametrize("offload", [True, False], ids=["offload", "plain"])
@@ -183,7 +183,7 @@ def test_the_standard_librarys_server_answers_curl_through_a_stack(net: Namespac
           http.server.ThreadingHTTPServer(("", 80), Handler) as server):
         serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         serving.start()
-        page = net.check("curl", "-s", "-S", "-m", "20", "http://10.7.0.2/")
+        page = net.run("curl", "-s", "-S", "-m", "20", "http://10.7.0.2/").stdout
         server.shutdown()
         serving.join()
     assert page == "hello from a stack"
@@ -191,6 +191,6 @@ def test_the_standard_librarys_server_answers_curl_through_a_stack(net: Namespac
 
 def test_a_stack_on_which_nobody_waits_answers_all_the_same(net: Namespace) -> None:
     with estab.Stack(estab.Tun("tun0", netns=net.name), "10.7.0.2/24"), kernel_socket(net) as client:
-        assert " 0% packet loss" in net.check("ping", "-c", "1", "-W", "5", "10.7.0.2")
+        assert " 0% packet loss" in net.run("ping", "-c", "1", "-W", "5", "10.7.0.2").stdout
         with pytest.raises(ConnectionRefusedError):
             client.connect(("10.7.0.2", 9))

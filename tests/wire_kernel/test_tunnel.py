@@ -8,14 +8,14 @@ import pytest
 
 import estab
 from estab.links.bridge import Bridge
+from tests.namespaces import Namespace, requires_kernel
 from tests.wire_kernel.exchanges import BULK, echo_all, exchange, kernel_socket
-from tests.wire_kernel.namespaces import namespace, requires_kernel
 
 pytestmark = requires_kernel
 
 
 def test_a_stack_without_root_reaches_a_kernel_through_datagrams() -> None:
-    with namespace("far") as far:
+    with Namespace() as far:
         far.ip("tuntap add dev tun0 mode tun")
         far.ip("addr add 10.7.0.1/24 dev tun0")
         far.ip("link set tun0 mtu 1400 up")
@@ -42,7 +42,7 @@ def test_a_stack_without_root_reaches_a_kernel_through_datagrams() -> None:
 
 
 def test_links_that_do_not_fit_are_refused() -> None:
-    with namespace("odd") as net:
+    with Namespace() as net:
         tunnel = estab.UdpTunnel(("127.0.0.1", 0))
         offloaded = estab.Tun("tun7", netns=net.name)
         tap = estab.Tap("tap7", netns=net.name, offload=False)
