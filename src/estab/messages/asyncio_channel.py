@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from functools import partial
-from types import TracebackType
-from typing import Any, Final, Self
+from collections.abc import Callable
+from typing import Any, Final
 
-from estab.messages.codec import Buffer, Codec, FrameError
-from estab.messages.exchange import CHUNK_BYTES, EndOfStream, Exchange
-from estab.messages.facts import SocketFacts, SocketLike, reset_at_close, socket_facts
+from estab.messages.async_channel import AsyncChannel
+from estab.messages.codec import Codec
+from estab.messages.exchange import CHUNK_BYTES
+from estab.messages.facts import SocketLike, reset_at_close
 from estab.messages.heartbeat import Heartbeat
 from estab.messages.release import AsyncioReaper
-from estab.units import MS, NEVER, SECOND, duration_ns
+from estab.units import MS, NEVER, SECOND
 
 __all__ = ["AsyncioChannel"]
 
@@ -25,7 +24,7 @@ _CONTROL_BYTES_MAX: Final = 65536
 """With more than this unsent, the heartbeat's messages wait: a peer that pings and never reads must not fill memory."""
 
 
-class AsyncioChannel:
+class AsyncioChannel(AsyncChannel):
     """Messages over a ``StreamReader`` and ``StreamWriter``: ``send``, ``receive``, iteration, ``close``.
 
     The arguments are ``Channel``'s. One task may receive while others send.
@@ -39,71 +38,10 @@ class AsyncioChannel:
     ) -> None:
         self.reader = reader
         self.writer = writer
-        self.codec = codec
         addresses = writer.get_extra_info("sockname"), writer.get_extra_info("peername")
-        self._exchange = Exchange(codec, heartbeat, send_timeout, addresses, self._now_ns())
-        self.peer = self._exchange.peer
-        self._receive_ns = NEVER if receive_timeout is None else duration_ns(receive_timeout, "receive_timeout")
-        self._close_at_end = close_at_end
+        super().__init__(codec, addresses, heartbeat, receive_timeout, send_timeout, close_at_end)
         self._reaper = reaper
-        self.fault: Exception | None = None
-        """The last error that ``send`` or ``receive`` raised because of the peer or the stream."""
-        self._failure: OSError | None = None
-        self._is_receiving = False
         self._reading: asyncio.Timeout | None = None
-        self._is_closed = False
-
-    # --- messages
-
-    async def send(self, message: Buffer) -> None:
-        """Send one message; returns when the stream has room for the next.
-
-        Waits while the peer does not read. ValueError if the codec can't carry it; PeerLost, or the stream's OSError,
-        if the connection is gone.
-        """
-        frame = self._exchange.frame(message)
-        try:
-            if self._failure is not None:
-                raise self._failure.with_traceback(None)
-            self.writer.write(frame)
-            await self._drain()
-        except OSError as error:
-            self.fault = error
-            raise
-
-    async def receive(self, timeout: int | float | str | None = None) -> bytes:
-        """Return the next message; wait for it, at most for ``timeout``.
-
-        EndOfStream when the peer has closed, FrameError when it broke the format, PeerLost when its heartbeat stopped,
-        TimeoutError when ``timeout`` passed (nothing is lost: call again, and so it is if the task is cancelled), the
-        stream's OSError.
-        """
-        if self._is_receiving:
-            raise RuntimeError("receive: another task is receiving on this channel")
-        self._is_receiving = True
-        try:
-            message = self._exchange.take()
-            if message is None:
-                wait_ns = self._receive_ns if timeout is None else duration_ns(timeout, "timeout")
-                due_ns = self._now_ns() + wait_ns
-                while message is None:
-                    await self._fill(due_ns)
-                    message = self._exchange.take()
-            return message
-        except (EndOfStream, FrameError, OSError) as error:
-            self.fault = error
-            raise
-        finally:
-            self._is_receiving = False
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the messages until the peer closes."""
-        while True:
-            try:
-                message = await self.receive()
-            except EndOfStream:
-                return
-            yield message
 
     async def send_eof(self) -> None:
         """Say that no more messages will follow, and end the heartbeat. The peer may still send."""
@@ -121,22 +59,7 @@ class AsyncioChannel:
         """Turn the heartbeat off for both sides. Nothing happens if there is none."""
         if self._exchange.pulse is not None:
             self._exchange.pulse.turn_off()
-            self._send_control()
-
-    @property
-    def is_heartbeat_on(self) -> bool:
-        """Whether pings are sent and silence is judged: False if none was asked for, or either side turned it off."""
-        return self._exchange.pulse is not None and self._exchange.pulse.is_on
-
-    def facts(self) -> SocketFacts:
-        """What the socket knows now: state, last data in, bytes unacknowledged."""
-        return socket_facts(self._socket())
-
-    # --- release
-
-    def defer(self, function: Callable[..., Any], *args: Any) -> None:
-        """Have ``function(*args)`` called, and awaited, once the stream is closed: by the reaper, or by ``close``."""
-        self._exchange.defer(partial(function, *args))
+            await self._send_control()
 
     async def close(self) -> None:
         """Close the stream, then run or hand over what was deferred. May be called again.
@@ -160,22 +83,6 @@ class AsyncioChannel:
             self.writer.transport.abort()
             await self._clean_up()
 
-    async def abort(self) -> None:
-        """Close at once and reset the connection: what is unsent is dropped."""
-        if self._failure is None:
-            self._failure = ConnectionAbortedError("the channel was aborted")
-        await self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    # --- inside
-
     def _now_ns(self) -> int:
         return int(asyncio.get_running_loop().time() * SECOND)
 
@@ -183,32 +90,7 @@ class AsyncioChannel:
         sock: SocketLike | None = self.writer.get_extra_info("socket")
         return sock
 
-    async def _fill(self, due_ns: int) -> None:
-        """Read one chunk, waiting for it if need be."""
-        exchange = self._exchange
-        data: bytes | None = None
-        if not exchange.is_stopping:
-            data = await self._read(min(due_ns, exchange.next_deadline_ns(self._now_ns())))
-        if data is None and exchange.is_stopping:
-            data = b""
-        now_ns = self._now_ns()
-        if data is not None:
-            exchange.on_bytes(data, now_ns)
-        else:
-            try:
-                exchange.tick(now_ns, self._socket())
-            except OSError as error:
-                self._failure = error
-                raise
-        if exchange.has_control:
-            self._send_control()
-        if data is None and now_ns >= due_ns:
-            raise TimeoutError(f"{self.peer}: no message in time")
-        if self._close_at_end and data == b"":
-            await self.close()
-
     async def _read(self, deadline_ns: int) -> bytes | None:
-        """Read one chunk; None if the deadline came first, or ``stop_receiving``."""
         # A millisecond at least, so that bytes that have come while the program was away are read before it judges.
         when = None if deadline_ns >= NEVER // 2 else max(deadline_ns, self._now_ns() + MS) / SECOND
         self._reading = asyncio.timeout_at(when)
@@ -223,7 +105,13 @@ class AsyncioChannel:
         finally:
             self._reading = None
 
-    def _send_control(self) -> None:
+    async def _write(self, frame: bytes) -> None:
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
+        self.writer.write(frame)
+        await self._drain()
+
+    async def _send_control(self) -> None:
         if self.writer.transport.get_write_buffer_size() <= _CONTROL_BYTES_MAX and not self.writer.is_closing():
             self.writer.write(self._exchange.take_control())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -15,47 +14,30 @@ from estab.messages.codec import Codec
 from estab.messages.exchange import peer_name
 from estab.messages.heartbeat import Heartbeat
 from estab.messages.release import AsyncioReaper
-from estab.messages.serving import ACCEPT_PAUSE_SECONDS, OnError, Stopped, log_error, no_delay, open_listener
+from estab.messages.serving import ACCEPT_PAUSE_SECONDS, OnError, Serving, Stopped, no_delay, open_listener
 from estab.units import SECOND, duration_ns
 
 __all__ = ["AsyncioServer", "serve_asyncio"]
 
-_LOG = logging.getLogger("estab.messages")
-
 AsyncHandler = Callable[[AsyncioChannel], Awaitable[Any]]
 
 
-class AsyncioServer:
+class AsyncioServer(Serving):
     """A running server: see ``serve_asyncio``. An async context manager: leaving it stops it."""
 
     def __init__(
         self, handler: AsyncHandler, listener: socket.socket, codec: Callable[[], Codec], connections_max: int,
         options: dict[str, Any], reaper: AsyncioReaper | None, on_error: OnError | None,
     ) -> None:
-        if connections_max < 1:
-            raise ValueError(f"connections_max: {connections_max} is not a number from 1 up")
-        self.listener = listener
-        self.address: Any = listener.getsockname()
-        """Where it listens, as ``getsockname`` says: with the port that was given where 0 was asked for."""
-        self.accepted = 0
-        """Connections taken."""
-        self.finished = 0
-        """Handlers that ended by themselves, or with the peer's connection."""
-        self.failed = 0
-        """Handlers that raised anything else; each was reported."""
-        self.accept_errors = 0
-        """Connections that could not be taken, for lack of descriptors or memory."""
+        super().__init__(listener, connections_max, on_error)
         self._handler = handler
         self._codec = codec
         self._options = options
         self._own_reaper = None if reaper is not None else AsyncioReaper()
         self._reaper = reaper or self._own_reaper
-        self._on_error: OnError = on_error or log_error
         self._places = asyncio.Semaphore(connections_max)
         self._channels: dict[asyncio.Task[None], AsyncioChannel | None] = {}
-        listener.setblocking(False)
         self._acceptor = asyncio.create_task(self._accept_all(), name="estab-accept")
-        self._is_stopping = False
 
     @property
     def connections(self) -> int:
@@ -114,8 +96,7 @@ class AsyncioServer:
                 self._places.release()
                 if isinstance(error, ConnectionAbortedError):
                     continue
-                self.accept_errors += 1
-                _LOG.warning("accept on %s failed: %s", peer_name(self.address), error)
+                self._note_accept_error(error)
                 await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
                 continue
             self.accepted += 1
@@ -154,10 +135,7 @@ class AsyncioServer:
 
     def _report(self, error: Exception, channel: Any) -> None:
         self.failed += 1
-        try:
-            self._on_error(error, channel)
-        except Exception:
-            _LOG.exception("on_error failed")
+        self._tell(error, channel)
 
 
 async def serve_asyncio(

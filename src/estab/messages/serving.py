@@ -57,15 +57,13 @@ class Stopped:
     """What the server's own reaper did; None if the caller gave one."""
 
 
-class Server:
-    """A running server: see ``serve``. A context manager: leaving it stops it. No handler may stop its own server."""
+class Serving:
+    """What servers have in common: where they listen, and what they count."""
 
-    def __init__(
-        self, handler: Handler, listener: socket.socket, codec: Callable[[], Codec], connections_max: int,
-        options: dict[str, Any], reaper: Reaper | None, on_error: OnError | None,
-    ) -> None:
+    def __init__(self, listener: socket.socket, connections_max: int, on_error: OnError | None) -> None:
         if connections_max < 1:
             raise ValueError(f"connections_max: {connections_max} is not a number from 1 up")
+        listener.setblocking(False)
         self.listener = listener
         self.address: Any = listener.getsockname()
         """Where it listens, as ``getsockname`` says: with the port that was given where 0 was asked for."""
@@ -77,16 +75,36 @@ class Server:
         """Handlers that raised anything else; each was reported."""
         self.accept_errors = 0
         """Connections that could not be taken, for lack of descriptors or memory."""
+        self._on_error: OnError = on_error or log_error
+        self._is_stopping = False
+
+    def _note_accept_error(self, error: OSError) -> None:
+        self.accept_errors += 1
+        _LOG.warning("accept on %s failed: %s", peer_name(self.address), error)
+
+    def _tell(self, error: Exception, channel: Any) -> None:
+        try:
+            self._on_error(error, channel)
+        except Exception:
+            _LOG.exception("on_error failed")
+
+
+class Server(Serving):
+    """A running server: see ``serve``. A context manager: leaving it stops it. No handler may stop its own server."""
+
+    def __init__(
+        self, handler: Handler, listener: socket.socket, codec: Callable[[], Codec], connections_max: int,
+        options: dict[str, Any], reaper: Reaper | None, on_error: OnError | None,
+    ) -> None:
+        super().__init__(listener, connections_max, on_error)
         self._handler = handler
         self._codec = codec
         self._options = options
         self._own_reaper = None if reaper is not None else Reaper()
         self._reaper = reaper or self._own_reaper
-        self._on_error: OnError = on_error or log_error
         self._connections_max = connections_max
         self._changed = threading.Condition()
         self._channels: set[Channel] = set()
-        self._is_stopping = False
         self._waker, self._wakes = socket.socketpair()
         self._acceptor = threading.Thread(target=self._accept_all, name="estab-accept", daemon=True)
 
@@ -98,7 +116,6 @@ class Server:
 
     def start(self) -> Self:
         """Begin to accept, in a thread."""
-        self.listener.setblocking(False)
         self._acceptor.start()
         return self
 
@@ -173,8 +190,7 @@ class Server:
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError as error:
-            self.accept_errors += 1
-            _LOG.warning("accept on %s failed: %s", peer_name(self.address), error)
+            self._note_accept_error(error)
             wait_ready(self._wakes, READABLE, int(ACCEPT_PAUSE_SECONDS * SECOND))
             return
         self._begin(sock, address)
@@ -219,10 +235,7 @@ class Server:
     def _report(self, error: Exception, channel: Any) -> None:
         with self._changed:
             self.failed += 1
-        try:
-            self._on_error(error, channel)
-        except Exception:
-            _LOG.exception("on_error failed")
+        self._tell(error, channel)
 
 
 def serve(
