@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections import deque
 from struct import Struct
 from typing import Final
@@ -19,10 +18,8 @@ from estab.abi import (
     IPV6_RECVERR,
     SOCK_DGRAM,
 )
-from estab.errors import os_error
 from estab.host.ancillary import Ancillary, SendControl
-from estab.host.files import Descriptor
-from estab.host.ports import Binding
+from estab.host.bound import BoundDescriptor
 from estab.tcp.context import Context
 from estab.wire import icmp
 from estab.wire.address import is_link_local
@@ -92,7 +89,7 @@ class QueuedError:
         return IPPROTO_IPV6, IPV6_RECVERR, head + _SOCKADDR_IN6.pack(AF_INET6, 0, 0, self.offender, scope_id)
 
 
-class DatagramSettings(Descriptor):
+class DatagramSettings(BoundDescriptor):
     """What a UDP socket is made of, and its options.
 
     ``ttl``, ``tos`` and ``broadcast`` may be set at any time.
@@ -101,10 +98,6 @@ class DatagramSettings(Descriptor):
     def __init__(self, context: Context, family: i64) -> None:
         super().__init__(family, SOCK_DGRAM, "udp")
         self.context: Context = context
-        self.binding: Binding | None = None
-        self._reuse_address: bool = False
-        self._reuse_port: bool = False
-        self._v6only: bool = False
         self.keepalive: bool = False
         """SO_KEEPALIVE and SO_OOBINLINE: shown, and without a meaning for datagrams."""
         self.oob_inline: bool = False
@@ -120,39 +113,6 @@ class DatagramSettings(Descriptor):
         self._keeps_errors: bool = False
         self.errors: deque[QueuedError] = deque()
         self.errors_dropped_count: i64 = 0
-
-    @property
-    def reuse_address(self) -> bool:
-        """SO_REUSEADDR: share the port with all that said so; the newest of those that fit gets a datagram."""
-        return self._reuse_address
-
-    @reuse_address.setter
-    def reuse_address(self, value: bool) -> None:
-        self._reuse_address = value
-        if self.binding is not None:
-            self.binding.is_reuse_address = value
-
-    @property
-    def reuse_port(self) -> bool:
-        """SO_REUSEPORT: share the port with all that said so; a flow stays with one of them."""
-        return self._reuse_port
-
-    @reuse_port.setter
-    def reuse_port(self, value: bool) -> None:
-        self._reuse_port = value
-        if self.binding is not None:
-            self.binding.is_reuse_port = value
-
-    @property
-    def v6only(self) -> bool:
-        """IPV6_V6ONLY: no IPv4 through mapped addresses. EINVAL once the socket is bound."""
-        return self._v6only
-
-    @v6only.setter
-    def v6only(self, value: bool) -> None:
-        if self.binding is not None:
-            raise os_error(errno.EINVAL, "invalid argument: IPV6_V6ONLY can't change once the socket is bound")
-        self._v6only = value
 
     @property
     def receive_buffer_bytes(self) -> int:

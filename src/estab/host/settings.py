@@ -13,9 +13,8 @@ from mypy_extensions import i16, i64
 
 from estab.abi import SOCK_STREAM
 from estab.errors import os_error
+from estab.host.bound import BoundDescriptor
 from estab.host.demux import Demux
-from estab.host.files import Descriptor
-from estab.host.ports import Binding
 from estab.tcp.congestion.registry import name_of
 from estab.tcp.connection import Connection
 from estab.tcp.fastopen import CLIENT, FastOpenOptions
@@ -30,7 +29,7 @@ _DEFER_FIRST_S: Final = 1
 _DEFER_MAX_S: Final = 120
 
 
-class StreamSettings(Descriptor):
+class StreamSettings(BoundDescriptor):
     """What a TCP socket is made of, and its options. Durations are nanoseconds; ``linger`` is seconds or ``None``."""
 
     def __init__(self, demux: Demux, family: i64, template: Connection | None, connection: Connection | None) -> None:
@@ -39,16 +38,12 @@ class StreamSettings(Descriptor):
         self.connection: Connection | None = connection
         self.template: Connection | None = template
         """The TCB record of a socket that has no connection: it holds the options."""
-        self.binding: Binding | None = None
         self.linger: int | None = None
         self._fast_open: FastOpenOptions | None = None
         self.receive_lowat_bytes: i64 = 1
         self.tells_inq: bool = False
         """TCP_INQ: ``recvmsg`` says beside the bytes how many more there are."""
         self._defer_accept: i16 = 0
-        self._reuse_address: bool = False
-        self._reuse_port: bool = False
-        self._v6only: bool = False
 
     def settings(self) -> Connection:
         """Give the TCB that the options live in."""
@@ -66,41 +61,6 @@ class StreamSettings(Descriptor):
         if found is None:
             found = self._fast_open = FastOpenOptions()
         return found
-
-    # --- of the socket and its port
-
-    @property
-    def reuse_address(self) -> bool:
-        """SO_REUSEADDR: share a port with connections in TIME-WAIT, and with others that said so and don't listen."""
-        return self._reuse_address
-
-    @reuse_address.setter
-    def reuse_address(self, value: bool) -> None:
-        self._reuse_address = value
-        if self.binding is not None:
-            self.binding.is_reuse_address = value
-
-    @property
-    def reuse_port(self) -> bool:
-        """SO_REUSEPORT: share a port with all that said so."""
-        return self._reuse_port
-
-    @reuse_port.setter
-    def reuse_port(self, value: bool) -> None:
-        self._reuse_port = value
-        if self.binding is not None:
-            self.binding.is_reuse_port = value
-
-    @property
-    def v6only(self) -> bool:
-        """IPV6_V6ONLY: no IPv4 through mapped addresses. EINVAL once the socket is bound."""
-        return self._v6only
-
-    @v6only.setter
-    def v6only(self, value: bool) -> None:
-        if self.binding is not None:
-            raise os_error(errno.EINVAL, "invalid argument: IPV6_V6ONLY can't change once the socket is bound")
-        self._v6only = value
 
     # --- of TCP
 
