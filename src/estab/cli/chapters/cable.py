@@ -25,6 +25,17 @@ def _serve(server: Node) -> None:
                     connection.sendall(text)
 
 
+def _ask_with_patience(client: Node) -> None:
+    @client.run
+    def call() -> None:
+        with socket.create_connection(("server", 80)) as caller:
+            caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)
+            time.sleep(1)
+            caller.sendall(b"anybody?")
+            with suppress(OSError):
+                caller.recv(100)
+
+
 def _at_once(stage: Stage) -> None:
     client, server, cable = stage.pair(delay="10ms")
     _serve(server)
@@ -120,16 +131,7 @@ def _heartbeat(stage: Stage) -> None:
 def _user_timeout(stage: Stage) -> None:
     client, server, cable = stage.pair(delay="10ms")
     _serve(server)
-
-    @client.run
-    def call() -> None:
-        with socket.create_connection(("server", 80)) as caller:
-            caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)
-            time.sleep(1)
-            caller.sendall(b"anybody?")
-            with suppress(OSError):
-                caller.recv(100)
-
+    _ask_with_patience(client)
     stage.net.at("500ms", cable.cut)
     stage.net.run(until="60s")
     _find_failures(stage, client, server)
@@ -139,16 +141,7 @@ def _user_timeout(stage: Stage) -> None:
 def _power_loss(stage: Stage) -> None:
     client, server, _ = stage.pair(delay="10ms")
     _serve(server)
-
-    @client.run
-    def call() -> None:
-        with socket.create_connection(("server", 80)) as caller:
-            caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)
-            time.sleep(1)
-            caller.sendall(b"anybody?")
-            with suppress(OSError):
-                caller.recv(100)
-
+    _ask_with_patience(client)
     stage.net.at("500ms", server.power_off)
     stage.net.run(until="60s")
     _find_failures(stage, client, server)
