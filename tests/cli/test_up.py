@@ -28,11 +28,15 @@ SOURCES = str(Path(estab.__file__).parent.parent)
     (["--tun", "tun0", "--serve", "echo:7"], ["--address"]),
     (["--tun", "tun0", "--address", "10.7.0.2/24"], ["--serve or --program"]),
     (["--tun", "a" * 16, "--address", "10.7.0.2/24", "--serve", "echo:7"], ["interface's name"]),
+    (["--tun", "tun%d", "--address", "10.7.0.2/24", "--serve", "echo:7"], ["--tun", "'tun%d'", "percent"]),
     (["--tun", "tun0", "--address", "10.7.0.2", "--serve", "echo:7"], ["10.7.0.2/24"]),
     (["--tun", "tun0", "--address", "10.7.0.256/24", "--serve", "echo:7"], ["--address", "10.7.0.256"]),
     (["--tun", "tun0", "--address", "224.0.0.1/24", "--serve", "echo:7"], ["224.0.0.1/24"]),
-    (["--tun", "tun0", "--address", "10.7.0.2/24", "--address", "10.7.0.2/24", "--serve", "echo:7"], ["already"]),
+    (["--tun", "tun0", "--address", "10.7.0.2/24", "--address", "10.7.0.2/24", "--serve", "echo:7"],
+     ["on tun0 already"]),
     (["--tun", "tun0", "--address", "10.7.0.2/24", "--gateway", "home", "--serve", "echo:7"], ["--gateway", "home"]),
+    (["--tun", "tun0", "--address", "10.7.0.2/24", "--peer", "10.7.0.2/24", "--serve", "echo:7"],
+     ["--peer", "stack's own address"]),
     (["--tun", "tun0", "--address", "10.7.0.2/24", "--serve", "echo"], ["echo:PORT"]),
     (["--tun", "tun0", "--address", "10.7.0.2/24", "--serve", "echo:70000"], ["70000", "65535"]),
     (["--tun", "tun0", "--address", "10.7.0.2/24", "--serve", "telnet:23"], ["telnet:23", "discard:PORT"]),
@@ -40,14 +44,15 @@ SOURCES = str(Path(estab.__file__).parent.parent)
     (["--tun", "tun0", "--address", "10.7.0.2/24", "--serve", "http:80=/nonexistent"], ["/nonexistent"]),
     (["--tun", "tun0", "--address", "10.7.0.2/24", "--serve", "echo:7=x"], ["takes no folder"]),
     (["--tun", "tun0", "--address", "10.7.0.2/24", "--serve", "echo:7", "--serve", "discard:7"], ["port 7 twice"]),
-    (["--tun", "tun0", "--address", "10.7.0.2/24", "--serve", "echo:7", "--congestion", "vegas"], ["vegas"]),
+    (["--tun", "tun0", "--address", "10.7.0.2/24", "--serve", "echo:7", "--congestion", "vegas"],
+     ["--congestion: there is no 'vegas', only reno, cubic"]),
     (["--tun", "tun0", "--address", "10.7.0.2/24", "--serve", "echo:7", "--sysctl", "tcp_sac=1"], ["tcp_sac"]),
     (["--tun", "tun0", "--address", "10.7.0.2/24", "--serve", "echo:7", "--sysctl", "tcp_retries2"], ["NAME=VALUE"]),
     (["--tun", "tun0", "--address", "10.7.0.2/24", "--serve", "echo:7", "--sysctl", "tcp_sack=x"], ["tcp_sack"]),
     (["--tun", "tun0", "--address", "10.7.0.2/24", "--program", "/nonexistent.py"], ["/nonexistent.py"]),
     (["--tun", "tun0", "--address", "10.7.0.2/24", "--serve", "echo:7", "more"], ["more", "--program"]),
     (["--tun", "tun0", "--address", "10.7.0.2/24", "--serve", "echo:7", "--mtu", "20"], ["--mtu", "20"]),
-    (["--tun", "tun0", "--address", "fd00::2/64", "--serve", "echo:7", "--mtu", "1000"], ["1280"]),
+    (["--tun", "tun0", "--address", "fd00::2/64", "--serve", "echo:7", "--mtu", "1000"], ["1280", "tun0 has 1000"]),
     (["--tun", "tun0", "--address", "10.7.0.2/24", "--serve", "echo:7", "--queues", "2", "--pcap", "x"], ["--queues"]),
 ])
 def test_a_bad_argument_is_said_in_one_line_and_touches_nothing(
@@ -203,6 +208,20 @@ class TestOnTheKernel:
         status, out, _ = up.wait()
         assert status == 3
         assert out.endswith("tun7 is gone\n")
+
+    def test_a_program_that_fails_shows_its_own_lines_only(self, net: Namespace, tmp_path: Path) -> None:
+        program = tmp_path / "fails.py"
+        program.write_text("def serve():\n    raise ValueError('no more')\n\nserve()\n")
+        status, _, err = Upped(net, *ADDRESS, "--program", str(program)).wait()
+        assert status == 1
+        assert err == (
+            f"Traceback (most recent call last):\n  File \"{program}\", line 4, in <module>\n    serve()\n"
+            f"  File \"{program}\", line 2, in serve\n    raise ValueError('no more')\nValueError: no more\n")
+
+    def test_a_capture_that_cannot_be_written_is_said_in_one_line(self, net: Namespace) -> None:
+        status, out, err = Upped(net, *ADDRESS, *ECHO, "--pcap", "/nonexistent/x.pcapng").wait()
+        assert (status, out) == (1, "")
+        assert err == "estab: --pcap: cannot write '/nonexistent/x.pcapng': No such file or directory\n"
 
     def test_sigterm_ends_a_program_that_waits(self, net: Namespace, tmp_path: Path) -> None:
         program = tmp_path / "waits.py"

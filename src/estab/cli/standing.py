@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import FrameType
@@ -64,9 +65,13 @@ def stand(plan: Plan, link: Link, is_ours: bool) -> int:
     with ExitStack() as cleanup:
         try:
             stack = cleanup.enter_context(make_stack(plan, link))
-            capture = stack.capture(plan.pcap) if plan.pcap is not None else None
         except (OSError, ValueError) as error:
-            print(f"estab: {error}", file=sys.stderr)
+            print(f"estab: {error.strerror if isinstance(error, OSError) else error}", file=sys.stderr)
+            return 1
+        try:
+            capture = stack.capture(plan.pcap) if plan.pcap is not None else None
+        except OSError as error:
+            print(f"estab: --pcap: cannot write {plan.pcap!r}: {error.strerror}", file=sys.stderr)
             return 1
         stop = Stop() if plan.program is None else None
         if stop is not None:
@@ -76,9 +81,10 @@ def stand(plan: Plan, link: Link, is_ours: bool) -> int:
         print(begin_line(plan, link), flush=True)
         start, began = Reading.of(stack.host), time.monotonic()
         failure: BaseException | None = None
+        status = 0
         try:
             if stop is None:
-                _run_program(plan, stack)
+                status = _run_program(plan, stack)
             else:
                 failure = watch(stop, lambda: Reading.of(stack.host), lambda: stack.failure, capture)
         finally:
@@ -87,7 +93,7 @@ def stand(plan: Plan, link: Link, is_ours: bool) -> int:
         if failure is not None:
             print(f"estab: the stack failed: {failure!r}", file=sys.stderr)
             return 1
-    return 0
+    return status
 
 
 def make_stack(plan: Plan, link: Link) -> Stack:
@@ -152,13 +158,26 @@ def _leave_by_signal() -> None:
         signal.signal(number, leave)
 
 
-def _run_program(plan: Plan, stack: Stack) -> None:
-    """Run the program as ``python FILE`` would, with the stack for its sockets."""
+def _run_program(plan: Plan, stack: Stack) -> int:
+    """Run the program as ``python FILE`` would, with the stack for its sockets. Returns the exit status."""
     assert plan.program is not None
     sys.argv = [plan.program, *plan.words]
     sys.path.insert(0, os.path.dirname(os.path.abspath(plan.program)))
     with stack.installed():
-        runpy.run_path(plan.program, run_name="__main__")
+        try:
+            runpy.run_path(plan.program, run_name="__main__")
+        except Exception as error:
+            _print_its_own(error, plan.program)
+            return 1
+    return 0
+
+
+def _print_its_own(error: Exception, program: str) -> None:
+    """Print the traceback of a program's error as ``python FILE`` would: without what lies before its first line."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != program:
+        trace = trace.tb_next
+    traceback.print_exception(error.with_traceback(trace))
 
 
 def _say_goodbye(stack: Stack) -> None:

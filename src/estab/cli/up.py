@@ -63,8 +63,7 @@ def up(
     if len(named) != 1:
         raise click.UsageError("name one device: --tun, --tap or --packet")
     kind, device = named[0]
-    if not 0 < len(device.encode()) < 16 or "/" in device or any(char.isspace() for char in device):
-        raise click.UsageError(f"{device!r} can't be an interface's name: 1 to 15 bytes, no slash, no space")
+    _check_name(device, f"--{kind}")
     if program is None and words:
         raise click.UsageError(f"what is {words[0]!r}? Arguments are a program's, and there is no --program")
     if program is None and not serves:
@@ -83,6 +82,15 @@ def up(
 
 
 # --- reading the command line
+
+
+def _check_name(device: str, option: str) -> None:
+    from estab.links.tuntap import check_name
+
+    try:
+        check_name(device)
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}") from None
 
 
 def _prefix(text: str, option: str) -> str:
@@ -115,10 +123,12 @@ def _setting(text: str) -> tuple[str, str]:
 
 def _check(plan: Plan) -> None:
     """Try all settings on a stack that is never used, so that a wrong one is told before anything is touched."""
+    import ipaddress
+
     from estab.host.host import Host
 
     trial = Host("trial", bytes(32))
-    interface = trial.add_interface("trial0", mtu=plan.mtu or 1500)
+    interface = trial.find_interface(plan.device) or trial.add_interface(plan.device, mtu=plan.mtu or 1500)
     ports: dict[int, str] = {}
     try:
         for address in plan.addresses:
@@ -126,6 +136,8 @@ def _check(plan: Plan) -> None:
         apply_settings(trial, plan)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise click.UsageError(str(error).strip("'\"")) from None
+    if plan.peer and ipaddress.ip_interface(plan.peer).ip in [ipaddress.ip_interface(own).ip for own in plan.addresses]:
+        raise click.UsageError(f"--peer: {plan.peer!r} is the stack's own address; the kernel's is another one")
     for served in plan.served:
         if served.port in ports:
             raise click.UsageError(f"--serve: port {served.port} twice, for {ports[served.port]} and {served.name}")
@@ -206,7 +218,8 @@ def _refuse(plan: Plan, error: OSError) -> int:
         print(f"estab: {what}. Either of these gives it:", file=sys.stderr)
         commands = _commands(plan)
     elif plan.kind == "packet":
-        what = f"there is no interface {plan.device}" if error.errno == errno.ENODEV else f"{plan.device}: {error}"
+        is_missing = error.errno == errno.ENODEV
+        what = f"there is no interface {plan.device}" if is_missing else f"{plan.device}: {error.strerror}"
         print(f"estab: {what}; ip -brief link lists those that are there", file=sys.stderr)
         return 1
     elif isinstance(error, FileNotFoundError):

@@ -99,7 +99,27 @@ def _version(settings: Settings, value: str) -> Settings:
 
 def _non_fatal(settings: Settings, value: str) -> Settings:
     kinds = value.split(",")
+    if not {"packet", "syscall"}.issuperset(kinds):
+        raise ValueError
     return replace(settings, is_packet_fatal="packet" not in kinds, is_call_fatal="syscall" not in kinds)
+
+
+def _count(value: str) -> int:
+    if int(value) < 0:
+        raise ValueError
+    return int(value)
+
+
+def _share(value: str) -> float:
+    if not float(value) >= 0:
+        raise ValueError
+    return float(value)
+
+
+def _port(value: str) -> int:
+    if not 1 <= int(value) <= 65535:
+        raise ValueError
+    return int(value)
 
 
 _OPTIONS: Final[dict[str, Callable[[Settings, str], Settings]]] = {
@@ -107,13 +127,13 @@ _OPTIONS: Final[dict[str, Callable[[Settings, str], Settings]]] = {
     "non_fatal": _non_fatal,
     "local_ip": lambda settings, value: replace(settings, local_ip=_address(value)),
     "remote_ip": lambda settings, value: replace(settings, remote_ip=_address(value)),
-    "bind_port": lambda settings, value: replace(settings, bind_port=int(value)),
-    "connect_port": lambda settings, value: replace(settings, connect_port=int(value)),
-    "mtu": lambda settings, value: replace(settings, mtu=int(value)),
+    "bind_port": lambda settings, value: replace(settings, bind_port=_port(value)),
+    "connect_port": lambda settings, value: replace(settings, connect_port=_port(value)),
+    "mtu": lambda settings, value: replace(settings, mtu=_count(value)),
     "mss": lambda settings, value: settings,
-    "tolerance_usecs": lambda settings, value: replace(settings, tolerance_ns=int(value) * US),
-    "tolerance_percent": lambda settings, value: replace(settings, tolerance_percent=float(value)),
-    "tcp_ts_tick_usecs": lambda settings, value: replace(settings, ts_tick_ns=int(value) * US),
+    "tolerance_usecs": lambda settings, value: replace(settings, tolerance_ns=_count(value) * US),
+    "tolerance_percent": lambda settings, value: replace(settings, tolerance_percent=_share(value)),
+    "tcp_ts_tick_usecs": lambda settings, value: replace(settings, ts_tick_ns=_count(value) * US),
     "tcp_ts_ecr_scaled": lambda settings, value: replace(settings, has_scaled_ecr=True),
     "strict_segments": lambda settings, value: replace(settings, is_strict=True),
     "init_scripts": lambda settings, value: replace(settings, init_scripts=tuple(value.split(","))),

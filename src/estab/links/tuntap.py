@@ -21,7 +21,7 @@ from estab.errors import os_error
 from estab.links.descriptor import SEGMENT_BYTES_MAX, DescriptorLink
 from estab.links.namespace import call_in
 
-__all__ = ["Tap", "Tun"]
+__all__ = ["Tap", "Tun", "check_name"]
 
 _PATH: Final = "/dev/net/tun"
 _TUNSETIFF: Final = 0x400454CA
@@ -48,8 +48,8 @@ class _Device(DescriptorLink):
 
     def __init__(self, name: str = "", *, netns: str | None = None, peer: str | Sequence[str] = (), mtu: int = 0,
                  offload: bool = True, is_multi_queue: bool = False) -> None:
-        if len(name.encode()) > 15:
-            raise ValueError(f"name: {name!r} is longer than the 15 bytes of an interface's name")
+        if name:
+            check_name(name)
         self.netns = netns
         self._has_company = is_multi_queue
         self._peers = [peer] if isinstance(peer, str) else list(peer)
@@ -158,6 +158,12 @@ class Tap(_Device):
     def __init__(self, name: str = "", *, mac: bytes = b"", **options: Any) -> None:
         super().__init__(name, **options)
         self.mac = mac or b"\x02" + os.urandom(5)
+
+
+def check_name(name: str) -> None:
+    """Refuse what can't be the name of an interface, or what the kernel would put a number into. ``ValueError``."""
+    if not 0 < len(name.encode()) < 16 or name in (".", "..") or any(char in "/:%" or char.isspace() for char in name):
+        raise ValueError(f"{name!r} can't be an interface's name: 1 to 15 bytes, no slash, colon, percent or space")
 
 
 def _is_there(name: str) -> bool:
