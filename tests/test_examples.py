@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+import estab
+from estab.sockets import options
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if path.is_file()]
 
@@ -84,6 +87,30 @@ def test_the_files_that_the_architecture_names_are_there() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     there = {path.name for folder in ("src", "tests") for path in (ROOT / folder).rglob("*.py")} | {"setup.py"}
     assert [name for name in re.findall(r"`(?:\w+/)*(\w+\.py)`", text) if name not in there] == []
+
+
+def test_the_architecture_names_every_file_of_tcp() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    names = sorted(path.name for path in (ROOT / "src/estab/tcp").glob("*.py") if path.name != "__init__.py")
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_the_page_of_the_socket_names_every_option_that_there_is() -> None:
+    text = (ROOT / "docs" / "sockets.md").read_text(encoding="utf-8")
+    table = text[text.index("## Options"):text.index("## Ancillary data")]
+    there = [options._NAMES[key].split(", ")[1] for key in options._OPTIONS]
+    assert sorted(re.findall(r"\b(?:SO|TCP|UDP|IP|IPV6)_[A-Z0-9_]+", table)) == sorted(there)
+
+
+def test_the_first_page_leads_to_every_other() -> None:
+    pages = {str(path.relative_to(ROOT / "docs")) for path in PAGES if path.parent != ROOT}
+    linked = set(re.findall(r"\]\(([\w/.-]+)\)", (ROOT / "docs/index.md").read_text(encoding="utf-8")))
+    assert sorted(page for page in pages - linked if not page.startswith("mission/M")) == ["index.md"]
+
+
+def test_what_is_imported_from_estab_is_what_it_says_it_has() -> None:
+    assert sorted([*estab._HOMES, "__version__"]) == sorted(estab.__all__)
+    assert [name for name in estab.__all__ if getattr(estab, name) is None] == []
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from estab.tcp.state import State as State
 
 __all__ = [
-    "Deadlock", "Link", "Network", "Node", "Packet", "PcapLink", "Program", "QueueEndedError", "QueueLink", "Socket",
-    "Stack", "State", "Tap", "Tun", "UdpTunnel", "Unfinished", "__version__", "run_queues",
+    "Deadlock", "Faulty", "Link", "Network", "Node", "Packet", "PcapLink", "Program", "QueueEndedError", "QueueLink",
+    "Socket", "Stack", "State", "Tap", "Tun", "UdpTunnel", "Unfinished", "__version__", "run_queues",
 ]
 
 _HOMES = {
