@@ -66,7 +66,7 @@ def byte_count(value: int | float | str, name: str = "size") -> int:
 def share(value: int | float | str, name: str = "share") -> float:
     """Read a share of one: ``"2%"``, ``0.02``. Returns a float from 0 to 1."""
     if isinstance(value, str) and value.strip().endswith("%"):
-        result = float(_read(value.strip()[:-1], {"": 1}, name, '"2%"')) / 100
+        result = float(_read(value, {"%": 1}, name, '"2%"')) / 100
     else:
         result = float(_read(value, {"": 1}, name, '"2%"'))
     if result > 1:

@@ -185,7 +185,7 @@ class TestOnTheKernel:
         first.first_line()
         status, _, err = Upped(net, *ADDRESS, *ECHO).wait()
         assert status == 1
-        assert "another process has tun7 open" in err
+        assert "tun7 is open already" in err
         assert first.end()[0] == 0
 
     @needs("curl")

@@ -43,6 +43,10 @@ class Network:
     """
 
     def __init__(self, seed: int | str = 0, observer: Observer | None = None) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, (int, str)):
+            raise TypeError(f"seed: {seed!r} is neither an integer nor a text, so a run could not be repeated by it")
+        if observer is not None:
+            _check_callable(observer, "observer")
         self.seed = seed
         self._scheduler = Scheduler()
         self._agenda = self._scheduler.agenda
@@ -66,6 +70,7 @@ class Network:
             raise ValueError(f"name: {name!r} is not a name for a host: no spaces and none of : / , =")
         if name in self._topology.nodes:
             raise ValueError(f"name: there is a host {name!r} already")
+        self._ensure_open()
         secret = self._chance.child("host", name, "secret").octets(32)
         host = Host(name, secret, read_config(config), self._observer())
         host.is_forwarding = forwarding
@@ -83,8 +88,14 @@ class Network:
         pair is (from a, from b); a dict names the sending host. ``ethernet=True``: frames with MAC addresses, ARP and
         neighbour discovery.
         """
+        for end in (a, b):
+            if not isinstance(end, Node):
+                raise TypeError(f"link: {end!r} is not a host; give what Network.host() returned")
+            if self._topology.nodes.get(end.name) is not end:
+                raise ValueError(f"link: {end.name} is a host of another network")
         if a is b:
             raise ValueError(f"link: both ends are {a.name}")
+        self._ensure_open()
         if len(self._topology.ports) >= LINKS_MAX:
             raise ValueError(f"link: a network has at most {LINKS_MAX}")
         name = self._link_name(a, b, name)
@@ -108,6 +119,7 @@ class Network:
 
     def observe(self, observer: Observer) -> None:
         """Tell ``observer`` all facts from now on, beside those who are told already."""
+        _check_callable(observer, "observer")
         self._observers.append(observer)
         told = self._observer()
         for node in self._topology.nodes.values():
@@ -142,6 +154,7 @@ class Network:
 
         It can't wait.
         """
+        _check_callable(action, "action")
         due_ns = duration_ns(time, "time")
         if due_ns < self.now_ns:
             raise ValueError(f"time: {time!r} is past: it is {self.now:g}s")
@@ -149,6 +162,7 @@ class Network:
 
     def every(self, interval: int | float | str, action: Callable[..., object], *args: Any) -> None:
         """Call ``action(*args)`` again and again, first after one ``interval``. It keeps no run going."""
+        _check_callable(action, "action")
         interval_ns = duration_ns(interval, "interval")
         if interval_ns <= 0:
             raise ValueError(f"interval: {interval!r} is not more than nothing")
@@ -204,6 +218,10 @@ class Network:
 
     # --- inside
 
+    def _ensure_open(self) -> None:
+        if self._scheduler.is_closing:
+            raise RuntimeError("the network is closed")
+
     def _drive(self, is_over: Callable[[], bool], until_ns: int) -> None:
         self._topology.route()
         with module.patched():
@@ -254,6 +272,11 @@ class Network:
         mac = bytes((2, 0, v4[1], v4[2], 0, side + 1)) if is_ethernet else b""
         interface = plug(host, f"eth{len(host.interfaces) - 1}", mtu, mac, v4, v6)
         return Port(node, interface.name, interface.index, len(self._topology.ports), v4, v6)
+
+
+def _check_callable(given: object, name: str) -> None:
+    if not callable(given):
+        raise TypeError(f"{name}: {given!r} is not a function; give the function itself, without calling it")
 
 
 def _delivery(port: Port) -> Callable[[bytes], None]:

@@ -38,6 +38,7 @@ __all__ = ["Node"]
 
 R = TypeVar("R")
 
+_NOTHING: Final[Any] = object()
 EPOCH_NS: Final = 1_767_225_600_000_000_000
 """What the calendar says when a network starts: 2026-01-01 00:00 UTC."""
 _SPINS_FREE: Final = 100_000
@@ -92,7 +93,7 @@ class Node(Kernel):
     @overload
     def run(self, /, *, start: int | float | str = 0, daemon: bool = False,
             name: str | None = None) -> Callable[[Callable[..., R]], Program[Any]]: ...
-    def run(self, function: Callable[..., R] | None = None, /, *args: Any, start: int | float | str = 0,
+    def run(self, function: Callable[..., R] = _NOTHING, /, *args: Any, start: int | float | str = 0,
             daemon: bool = False, name: str | None = None) -> Any:
         """Run a function on this host, with ``args``: blocking, on a thread of its own, or async.
 
@@ -101,7 +102,7 @@ class Node(Kernel):
         ``time`` mean the host's. Returns a ``Program``, which has the ``result()``.
         """
         start_ns = duration_ns(start, "start")
-        if function is None:
+        if function is _NOTHING:
             return lambda function: self._programs.start(self, function, (), start_ns, daemon, name)
         return self._programs.start(self, function, args, start_ns, daemon, name)
 
@@ -265,6 +266,12 @@ class Node(Kernel):
     def resolve(self, name: str, family: int) -> list[bytes]:
         """Look up a host of the network."""
         return self._topology.resolve(name, family, self)
+
+    def why_unknown(self, name: str) -> str:
+        """Say why a name has no address: there is no such host, or it has no link."""
+        if name in self._topology.nodes:
+            return f"host {name} has no address yet: Network.link gives it one"
+        return super().why_unknown(name)
 
     def reverse(self, address: bytes) -> list[str]:
         """Find the host of an address."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from estab.lab.strands import ProgramEnded, Scheduler, Strand
 from estab.sockets import module
@@ -59,6 +59,11 @@ class Program(Generic[R]):
         if self.exception is not None:
             raise self.exception
         return self._value  # type: ignore[return-value]
+
+    def __call__(self, *args: object, **more: object) -> NoReturn:
+        """Say how to come by the result: a program is run by its network, not by a call."""
+        raise TypeError(f"{self.name} is a program of host {self.node.name}: Network.run() runs it, and then "
+                        f"{self.name}.result() gives what it returned")
 
     def finish(self, value: R | None, exception: BaseException | None) -> None:
         """Note what became of the function, and wake who waits for it."""

@@ -75,5 +75,9 @@ class DescriptorLink(Link):
             os.close(self._fd)
             self._fd = -1
 
+    def __del__(self) -> None:
+        # Where no stack could be made of it, nobody else has it; a device that was made here would stay for ever.
+        DescriptorLink.close(self)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} mtu {self.mtu}{' offload' if self.has_checksum_offload else ''}>"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
-from estab.links.link import Link
+from estab.links.link import Link, check_link
 from estab.units import MS, SECOND, duration_ns, share
 
 __all__ = ["Faulty", "Weather"]
@@ -132,6 +132,7 @@ class Faulty(Link):
         self, link: Link, *, loss: object = 0, corrupt: object = 0, duplicate: object = 0, reorder: object = 0,
         delay: object = 0, jitter: object = 0, seed: int = 0,
     ) -> None:
+        check_link(link)
         shares = [_pair(share, value, name) for name, value in
                   (("loss", loss), ("corrupt", corrupt), ("duplicate", duplicate), ("reorder", reorder))]
         times = [_pair(duration_ns, value, name) for name, value in (("delay", delay), ("jitter", jitter))]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
-__all__ = ["Link", "VnetLink"]
+__all__ = ["Link", "VnetLink", "check_link", "check_mac"]
 
 
 class Link(Protocol):
@@ -53,6 +53,22 @@ class Link(Protocol):
     def close(self) -> None:
         """Give the link back. Idempotent."""
         return
+
+
+def check_link(link: object) -> None:
+    """Refuse what is no link, with a hint where it is the name of a device, or a class. ``TypeError``."""
+    if isinstance(link, str):
+        raise TypeError(f"link: {link!r} is a name, not a link; give estab.Tun({link!r}), or another link")
+    if isinstance(link, type) or not callable(getattr(link, "receive", None)):
+        raise TypeError(f"link: {link!r} is not a link; give one that was made, like estab.Tun('estab0')")
+
+
+def check_mac(mac: object) -> None:
+    """Refuse what is neither ``b""`` nor six bytes. ``TypeError``, ``ValueError``."""
+    if not isinstance(mac, bytes):
+        raise TypeError(f"mac: expected six bytes like bytes.fromhex('020000000001'), not {mac!r}")
+    if len(mac) not in (0, 6):
+        raise ValueError(f"mac: {mac!r} has {len(mac)} bytes, not six")
 
 
 @runtime_checkable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -40,13 +41,20 @@ def call_in(netns: str | None, function: Callable[[], T]) -> T:
     thread = threading.Thread(target=enter_and_call, name="estab-netns")
     thread.start()
     thread.join()
-    if errors:
-        raise errors[0]
+    try:
+        if errors:
+            raise errors[0]
+    finally:
+        errors.clear()  # with its traceback it would hold itself, and what the caller opened
     return results[0]
 
 
 def _enter(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise os_error(errno.ENOENT, f"no such file or directory: there is no network namespace {path}; "
+                                     "`ip netns` lists those that are there") from None
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.setns(fd, _CLONE_NEWNET):

@@ -16,6 +16,7 @@ from typing import Final
 
 from estab.errors import os_error
 from estab.links.descriptor import SEGMENT_BYTES_MAX, DescriptorLink
+from estab.links.link import check_mac
 from estab.links.namespace import call_in
 
 __all__ = ["Packet"]
@@ -44,6 +45,7 @@ class Packet(DescriptorLink):
         self.name = name
         self.netns = netns
         self.dropped_frames = 0
+        check_mac(mac)
         call_in(netns, lambda: self._open(mac, offload))
 
     def _open(self, mac: bytes, offload: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -10,7 +11,7 @@ from ipaddress import ip_address
 from os import PathLike
 from typing import Final
 
-from estab.links.capture_file import Captured, ip_packet, read_capture
+from estab.links.capture_file import Captured, CaptureError, ip_packet, read_capture
 from estab.links.link import Link
 
 __all__ = ["PcapLink"]
@@ -36,9 +37,12 @@ class PcapLink(Link):
         self.mtu = mtu
         self.sent: deque[bytes] = deque(maxlen=sent_max)
         target = None if to is None else ip_address(to).packed
-        with open(path, "rb") as file:
-            found = [(frame.time_ns, packet) for frame, packet in _packets(list(read_capture(file)))
-                     if target in (None, _destination(packet))]
+        try:
+            with open(path, "rb") as file:
+                found = [(frame.time_ns, packet) for frame, packet in _packets(list(read_capture(file)))
+                         if target in (None, _destination(packet))]
+        except CaptureError as error:
+            raise CaptureError(f"{os.fspath(path)}: {error}") from None
         self.packets = len(found)
         """How many packets of the capture are given."""
         self._left = deque(found)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
-from estab.links.link import Link
+from estab.links.link import Link, check_mac
 
 __all__ = ["QueueLink"]
 
@@ -27,6 +27,11 @@ class QueueLink(Link):
                  name: str = "queue0", frames_max: int = 1024) -> None:
         if frames_max < 1:
             raise ValueError(f"frames_max: {frames_max}; a queue needs room for at least 1")
+        if mtu < 68:
+            raise ValueError(f"mtu: {mtu} is not a number of bytes from 68 up (RFC 791)")
+        if on_packet is not None and not callable(on_packet):
+            raise TypeError(f"on_packet: {on_packet!r} is not a function")
+        check_mac(mac)
         self.name = name
         self.mtu = mtu
         self.mac = mac
@@ -35,6 +40,7 @@ class QueueLink(Link):
         self.dropped_frames = 0
         """Frames that were delivered while the queue was full."""
         self.is_closed = False
+        self._is_taken = False
         self._in: deque[bytes] = deque()
         self._out: deque[bytes] = deque()
         self._was_full = False
@@ -45,6 +51,8 @@ class QueueLink(Link):
 
     def deliver(self, packet: bytes) -> bool:
         """Put a packet in, as though a network had brought it. ``False``: it was dropped, for the queue is full."""
+        if not isinstance(packet, (bytes, bytearray, memoryview)):
+            raise TypeError(f"packet: expected bytes, not {type(packet).__name__}")
         if len(self._in) >= self.frames_max or self.is_closed:
             self.dropped_frames += 1
             return False
@@ -80,6 +88,14 @@ class QueueLink(Link):
             await news
 
     # --- for the stack
+
+    def prepare(self, prefixes: Sequence[str]) -> None:
+        """Become a stack's link. ``RuntimeError`` where it is one already, or was."""
+        if self.is_closed:
+            raise RuntimeError(f"link {self.name} is closed; make a new one")
+        if self._is_taken:
+            raise RuntimeError(f"link {self.name} is another stack's already; each has one of its own")
+        self._is_taken = True
 
     def open(self, wake: Callable[[], None]) -> None:
         """Take the stack's ``wake``."""

@@ -15,11 +15,14 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from estab.errors import os_error
 from estab.links.descriptor import SEGMENT_BYTES_MAX, DescriptorLink
 from estab.links.namespace import call_in
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
 
 __all__ = ["Tap", "Tun", "check_name"]
 
@@ -50,9 +53,13 @@ class _Device(DescriptorLink):
                  offload: bool = True, is_multi_queue: bool = False) -> None:
         if name:
             check_name(name)
+        if mtu and not 68 <= mtu <= 65535:
+            raise ValueError(f"mtu: {mtu} is not a number of bytes from 68 (RFC 791) to 65535")
         self.netns = netns
         self._has_company = is_multi_queue
         self._peers = [peer] if isinstance(peer, str) else list(peer)
+        for text in self._peers:
+            _peer_address(text)
         self._wanted_mtu = mtu
         self.is_made = False
         """The device was not there before: it goes with this link."""
@@ -66,7 +73,7 @@ class _Device(DescriptorLink):
             self.mtu = (self._wanted_mtu if self.is_made else 0) or _mtu_of(self.name)
             self._ask_for_offload()
         except BaseException:
-            os.close(self._fd)
+            DescriptorLink.close(self)
             raise
         self._size_reads()
 
@@ -85,7 +92,12 @@ class _Device(DescriptorLink):
             ) from None
         except OSError as error:
             if error.errno == errno.EBUSY:
-                raise os_error(errno.EBUSY, f"device or resource busy: another process has {name} open") from None
+                raise os_error(errno.EBUSY, f"device or resource busy: {name} is open already, here or in another "
+                                            "process") from None
+            if error.errno == errno.EINVAL and name:
+                queues = "with" if is_multi_queue else "without"
+                raise os_error(errno.EINVAL, f"invalid argument: {name} exists and is something else than a device of "
+                                             f"mode {self._word()}, {queues} multi_queue") from None
             raise
         if flags & _IFF_VNET_HDR:
             self.header_bytes = _HEADER_BYTES
@@ -122,8 +134,14 @@ class _Device(DescriptorLink):
         """Bring a device up that was made here, and give the kernel's end its addresses: ``peer``, or else the first of
         each of the stack's networks that the stack does not have. One that was there is left as it was.
         """
+        from ipaddress import ip_address
+
         from estab.links import netlink
 
+        own = [prefix.partition("/")[0] for prefix in prefixes]
+        for text in self._peers:
+            if any(_peer_address(text) == ip_address(address) for address in own):
+                raise ValueError(f"peer: {text!r} is the stack's own address; the kernel's is another one")
         if not self.is_made:
             call_in(self.netns, lambda: netlink.await_running(self.name))
             return
@@ -164,6 +182,17 @@ def check_name(name: str) -> None:
     """Refuse what can't be the name of an interface, or what the kernel would put a number into. ``ValueError``."""
     if not 0 < len(name.encode()) < 16 or name in (".", "..") or any(char in "/:%" or char.isspace() for char in name):
         raise ValueError(f"{name!r} can't be an interface's name: 1 to 15 bytes, no slash, colon, percent or space")
+
+
+def _peer_address(text: str) -> IPv4Address | IPv6Address:
+    from ipaddress import ip_interface
+
+    if "/" not in text:
+        raise ValueError(f"peer: {text!r} says no size of its network; write it like '10.7.0.1/24'")
+    try:
+        return ip_interface(text).ip
+    except ValueError as error:
+        raise ValueError(f"peer: {error}") from None
 
 
 def _is_there(name: str) -> bool:

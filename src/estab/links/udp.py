@@ -35,6 +35,9 @@ class UdpTunnel(Link):
 
     def __init__(self, local: tuple[str, int] = ("", 0), peer: tuple[str, int] | None = None, *, mtu: int = 1400,
                  name: str = "udp0", peers_max: int = 1024) -> None:
+        for end, address in (("local", local), ("peer", peer)):
+            if address is not None and not (isinstance(address, tuple) and len(address) == 2):
+                raise TypeError(f'{end}: expected ("host", port), not {address!r}')
         if peers_max < 1:
             raise ValueError(f"peers_max: {peers_max}; at least 1 peer must have room")
         self.name = name

@@ -25,5 +25,7 @@ def read_config(words: dict[str, Any], profile: str = "estab") -> Config:
             hint = f"; did you mean {near[0].removesuffix('_ns')}?" if near else ""
             raise TypeError(f"a host has no setting {name!r}{hint}")
         is_words = full.endswith("_ns") and (full != name or isinstance(value, str))
+        if isinstance(value, int) and value < 0:
+            raise ValueError(f"{name}: {value} is negative")
         config.set(full, duration_ns(value, name) if is_words else value)
     return config

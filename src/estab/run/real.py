@@ -109,8 +109,8 @@ class RealTime(Kernel):
                          self._attend, _nothing, self._waiting_any, self.hooks)
         if busy_poll_us is None:
             busy_poll_us = _BUSY_POLL_US if _processor_count() > 1 else 0
-        if not 0 <= busy_poll_us <= _BUSY_POLL_US_MAX:
-            raise ValueError(f"busy_poll_us: {busy_poll_us} is not from 0 to {_BUSY_POLL_US_MAX}")
+        if not isinstance(busy_poll_us, int) or not 0 <= busy_poll_us <= _BUSY_POLL_US_MAX:
+            raise ValueError(f"busy_poll_us: {busy_poll_us!r} is not a number from 0 to {_BUSY_POLL_US_MAX}")
         self.lead.busy_poll_ns = busy_poll_us * US
 
     # Which told call is under way is a matter of each thread.

@@ -194,6 +194,10 @@ class Kernel(ABC):
     def resolve(self, name: str, family: int) -> list[bytes]:
         """Give a name's addresses of that family (``AF_UNSPEC``: of any, IPv4 first). Empty where there are none."""
 
+    def why_unknown(self, name: str) -> str:
+        """Say why ``resolve`` found nothing."""
+        return f"{name!r} is no name that host {self.name} can look up"
+
     @abstractmethod
     def reverse(self, address: bytes) -> list[str]:
         """Give an address's names. Empty where there are none."""

@@ -35,8 +35,7 @@ def lookup(kernel: Kernel, host: str, family: int) -> list[bytes]:
         numeric = []
     found = numeric or kernel.resolve(host, os_socket.AF_UNSPEC)
     if not found:
-        raise os_socket.gaierror(os_socket.EAI_NONAME, f"Name or service not known: {host!r} is no name that host "
-                                 f"{kernel.name} can look up")
+        raise os_socket.gaierror(os_socket.EAI_NONAME, f"Name or service not known: {kernel.why_unknown(host)}")
     of_family = [address for address in found if family in (os_socket.AF_UNSPEC, _FAMILY_OF[len(address)])]
     if not of_family:
         number = os_socket.EAI_ADDRFAMILY if hasattr(os_socket, "EAI_ADDRFAMILY") else os_socket.EAI_NONAME

@@ -158,8 +158,11 @@ def run_queues(program: Callable[[Stack, int], object], open_link: Callable[[], 
     For servers: a connection that a program opens may be answered to another one. ``options`` are those of ``Stack``.
     To be called before there are other threads, as ``os.fork`` is.
     """
-    if not 1 <= queues <= QUEUES_MAX:
-        raise ValueError(f"queues: {queues} is not from 1 to {QUEUES_MAX}")
+    if not isinstance(queues, int) or not 1 <= queues <= QUEUES_MAX:
+        raise ValueError(f"queues: {queues!r} is not a number from 1 to {QUEUES_MAX}")
+    if not callable(open_link):
+        raise TypeError(f"open_link: {open_link!r} is not a function; give one that opens a queue, like "
+                        "lambda: estab.Tun('tun0', is_multi_queue=True)")
     addresses = [address] if isinstance(address, str) else list(address)
     first = open_link()
 

@@ -22,7 +22,7 @@ from estab.events import Observer
 from estab.host.host import Host
 from estab.host.snapshot import SocketRow
 from estab.host.sysctls import Sysctls
-from estab.links.link import Link, VnetLink
+from estab.links.link import Link, VnetLink, check_link
 from estab.run.config import read_config
 from estab.run.loop_pump import LoopPump
 from estab.run.pump import Pump
@@ -32,6 +32,7 @@ from estab.sockets import module
 from estab.sockets.socket import Socket
 from estab.stack import hosts_file, streams
 from estab.stack.watching import CaptureFile, Observers
+from estab.wire.address import parse_address, parse_prefix
 
 if TYPE_CHECKING:
     from estab.run.dns import Resolver, Servers
@@ -53,15 +54,20 @@ class Stack:
     def __init__(self, link: Link, address: str | Iterable[str], *, gateway: str | Iterable[str] = (),
                  name: str = "estab", profile: str = "estab", nameservers: str | Iterable[str] | Servers = (),
                  busy_poll_us: int | None = None, **config: Any) -> None:
+        check_link(link)
         self.link = link
         self.name = name
-        self.addresses = _listed(address)
+        self.addresses = _listed(address, "address")
+        if not self.addresses:
+            raise ValueError("address: a stack has one at least, like '10.7.0.2/24'")
         for prefix in self.addresses:
+            parse_prefix(prefix)
             conflict = link.conflict(prefix.partition("/")[0])
             if conflict:
                 raise ValueError(f"address: {conflict}")
+        settings = read_config(config, profile)
         link.prepare(self.addresses)
-        host = Host(name, os.urandom(32), read_config(config, profile))
+        host = Host(name, os.urandom(32), settings)
         offloaded = link if isinstance(link, VnetLink) else None
         self._interface = host.add_interface(
             link.name, mtu=link.mtu, mac=link.mac,
@@ -69,7 +75,7 @@ class Stack:
             has_checksum_offload=offloaded is not None and offloaded.has_checksum_offload)
         for prefix in self.addresses:
             host.add_address(self._interface, prefix)
-        self._add_default_routes(host, _listed(gateway))
+        self._add_default_routes(host, _listed(gateway, "gateway"))
         resolver = _resolver(nameservers) if nameservers else None
         names = hosts_file if resolver is None else resolver
         self.kernel = RealTime(host, link, self._interface, names.resolve, names.reverse, busy_poll_us)
@@ -98,6 +104,9 @@ class Stack:
 
         ``OSError`` as ``bind`` and ``listen`` raise.
         """
+        self._ensure_open()
+        if not isinstance(service, Service):
+            raise TypeError(f"service: {service!r} is no estab.serve.server.Service, as Echo() is")
         with self.kernel.lock:
             handler = self.kernel.turn.handler
             if not isinstance(handler, Server):
@@ -201,6 +210,8 @@ class Stack:
 
     def observe(self, observer: Observer) -> None:
         """Tell ``observer`` all facts (``estab.events``) from now on, beside those who are told already."""
+        if not callable(observer):
+            raise TypeError(f"observer: {observer!r} is not a function")
         self._observers.add(observer)
 
     def capture(self, path: str | PathLike[str]) -> CaptureFile:
@@ -261,9 +272,14 @@ def _resolver(nameservers: str | Iterable[str] | Servers) -> Resolver:
         from estab.run.dns import Resolver, Servers
     except ImportError as error:
         raise ImportError("nameservers: asking name servers needs dnspython (pip install estab[dns])") from error
-    servers = nameservers if isinstance(nameservers, Servers) else Servers(tuple(_listed(nameservers)))
+    for address in () if isinstance(nameservers, Servers) else _listed(nameservers, "nameservers"):
+        parse_address(address.partition("%")[0])
+    servers = nameservers if isinstance(nameservers, Servers) else Servers(tuple(_listed(nameservers, "nameservers")))
     return Resolver(servers, hosts_file.resolve, hosts_file.reverse)
 
 
-def _listed(value: str | Iterable[str]) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
+def _listed(value: str | Iterable[str], name: str) -> list[str]:
+    values = [value] if isinstance(value, str) else list(value) if isinstance(value, Iterable) else None
+    if values is None or not all(isinstance(each, str) for each in values):
+        raise TypeError(f"{name}: expected a text like '10.7.0.2/24', or several, not {value!r}")
+    return values

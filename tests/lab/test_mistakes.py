@@ -1,0 +1,110 @@
+"""What somebody new gets wrong: each mistake is named at once, with what was given and what would be right."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import estab
+from estab.lab.network import Network
+
+
+def pair() -> tuple[Network, estab.Node, estab.Node]:
+    net = Network(seed=1)
+    return net, net.host("a"), net.host("b")
+
+
+def link(**properties: Any) -> None:
+    net, a, b = pair()
+    net.link(a, b, **properties)
+
+
+def link_names() -> None:
+    pair()[0].link("a", "b")  # type: ignore[arg-type]
+
+
+def link_another_networks_host() -> None:
+    net, a, _ = pair()
+    net.link(a, Network(seed=2).host("stranger"))
+
+
+def act(action: Any) -> None:
+    pair()[0].at("1s", action)
+
+
+def act_again(action: Any) -> None:
+    pair()[0].every("1s", action)
+
+
+def run_what_was_called() -> None:
+    _, a, _ = pair()
+    a.run(print())  # type: ignore[func-returns-value]
+
+
+def call_program() -> None:
+    _, a, _ = pair()
+    serve = a.run(print, name="serve")
+    serve()
+
+
+def closed() -> Network:
+    net = Network(seed=1)
+    net.close()
+    return net
+
+
+@pytest.mark.parametrize(("mistake", "kind", "words"), [
+    (lambda: Network(seed=1.5), TypeError, "seed: 1.5 is neither an integer nor a text"),  # type: ignore[arg-type]
+    (lambda: Network(seed=None), TypeError, "seed: None is neither"),  # type: ignore[arg-type]
+    (lambda: Network(observer=5), TypeError, "observer: 5 is not a function"),  # type: ignore[arg-type]
+    (link_names, TypeError, "link: 'a' is not a host; give what Network.host() returned"),
+    (link_another_networks_host, ValueError, "link: stranger is a host of another network"),
+    (lambda: link(loss="-1%"), ValueError, "loss: '-1%' is negative"),
+    (lambda: link(loss=2), ValueError, "loss: 2 is more than 100%"),
+    (lambda: link(delay="-5ms"), ValueError, "delay: '-5ms' is negative"),
+    (lambda: act(print()), TypeError, "action: None is not a function"),  # type: ignore[func-returns-value]
+    (lambda: act_again(5), TypeError, "action: 5 is not a function"),
+    (lambda: pair()[0].observe(5), TypeError, "observer: 5 is not a function"),  # type: ignore[arg-type]
+    (run_what_was_called, TypeError, "run: None is not a function"),
+    (call_program, TypeError, "serve is a program of host a: Network.run() runs it, and then serve.result() gives"),
+    (lambda: Network(seed=1).host("a", tcp_retries2=-4), ValueError, "tcp_retries2: -4 is negative"),
+    (lambda: closed().host("a"), RuntimeError, "the network is closed"),
+    (lambda: closed().run(), RuntimeError, "the network is closed"),
+])
+def test_a_mistake_is_named_at_once(mistake: Callable[[], object], kind: type[Exception], words: str) -> None:
+    with pytest.raises(kind) as caught:
+        mistake()
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("nobody", "'nobody' is no name that host a can look up"),
+    ("b", "host b has no address yet: Network.link gives it one"),
+])
+def test_a_name_without_an_address_says_why(name: str, words: str) -> None:
+    net, a, _ = pair()
+
+    @a.run
+    def call() -> None:
+        socket.create_connection((name, 80))
+
+    with pytest.raises(socket.gaierror) as caught:
+        net.run()
+    assert words in str(caught.value)
+
+
+def test_a_host_without_a_link_finds_itself() -> None:
+    net, a, _ = pair()
+
+    @a.run
+    def talk() -> bytes:
+        with socket.create_server(("", 80)) as listener, socket.create_connection(("a", 80)) as caller:
+            caller.sendall(b"myself")
+            with listener.accept()[0] as taken:
+                return taken.recv(10)
+
+    net.run()
+    assert talk.result() == b"myself"
