@@ -106,6 +106,25 @@ def test_addresses_of_lo_and_our_own_never_come_from_a_link(src: str, dst: str) 
     assert not wire.passed
 
 
+def test_what_holds_for_one_packet_is_forgotten_when_addresses_change() -> None:
+    host = Host("a", bytes(16))
+    interface = host.add_interface("tun0")
+    host.add_address(interface, "10.0.0.1/24")
+    packet = udp.emit_packet(5, 9, b"", B4, A4, 64, 0, 0, False, 0)
+
+    def taken() -> int:
+        host.on_frame(interface.index, packet, 0)
+        return host.context.counters.IpInDelivers
+
+    assert (taken(), taken()) == (1, 2)
+    host.remove_address(interface, "10.0.0.1")
+    assert taken() == 2
+    host.add_address(interface, "10.0.0.1/24")
+    assert taken() == 3
+    host.add_address(interface, "10.0.0.2/24")  # the sender is ourselves now
+    assert taken() == 3
+
+
 # --- what ss shows
 
 

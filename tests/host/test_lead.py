@@ -190,3 +190,35 @@ def test_without_busy_polling_it_never_asks_in_vain() -> None:
     bed.plan = [(10 * US, [LINK])] * 6 + [(10 * US, [OTHER])]
     bed.run()
     assert 0 not in bed.asked
+
+
+
+def test_a_frame_that_has_always_been_there_is_taken_without_asking_until_that_is_wrong_once() -> None:
+    bed = Bed()
+    bed.turn = Turn(bed.host, bed.host.interfaces[1], bed.receive, lambda header, frame: True, lambda fd, bits: None, 0,
+                    is_polled=True)
+    bed.lead.turn = bed.turn
+    received = bed.host.interfaces[1]
+
+    def poll(timeout_ms: int) -> list[tuple[int, int]]:
+        bed.asked.append(received.rx_frames)
+        if bed.frames:
+            return [LINK]
+        bed.now_ns += timeout_ms * MS
+        return [OTHER]
+
+    def run(frames: int) -> list[int]:
+        """Give how many frames had been taken at each time it asked."""
+        bed.frames = [b"\x45"] * frames
+        before = received.rx_frames
+        bed.asked.clear()
+        assert bed.lead.run(bed.now_ns + SECOND, True, False, bed.bell, poll, LINK) == [OTHER]
+        assert received.rx_frames == before + frames
+        return [asked - before for asked in bed.asked]
+
+    run(1)
+    assert run(3) == [0, 1, 2, 3]
+    asked = run(200)
+    assert asked == [*range(len(asked) - 1), 200]
+    assert len(asked) <= 10  # from then on it looked without asking, until it found nothing
+    assert run(3) == [0, 1, 2, 3]

@@ -117,7 +117,7 @@ class Demux:
         self.context.counters.EstabTimeWaitReused += 1
         iss = record.new_iss()
         self._end_time_wait(record, "reused by a new SYN (RFC 6191)")
-        self._on_syn(listener, packet, segment, now_ns, iss)
+        self._on_syn(listener, packet, segment, record.key, now_ns, iss)
 
     def _on_unknown(self, packet: Packet, segment: Segment, now_ns: i64) -> None:
         """RFC 9293 sections 3.10.7.1 (CLOSED) and 3.10.7.2 (LISTEN)."""
@@ -144,11 +144,13 @@ class Demux:
                 context.drop(DropReason.NO_SOCKET, self._flow(packet, segment), "acknowledgment to a listener")
                 self._refuse(packet, segment, "acknowledgment to a listener")
         elif (flags & SYN) != 0:
-            self._on_syn(listener, packet, segment, now_ns, -1)
+            self._on_syn(listener, packet, segment, key, now_ns, -1)
         else:
             context.drop(DropReason.TCP_FLAGS, self._flow(packet, segment), "neither SYN nor ACK to a listener")
 
-    def _on_syn(self, listener: Listener, packet: Packet, segment: Segment, now_ns: i64, iss: i64) -> None:
+    def _on_syn(
+        self, listener: Listener, packet: Packet, segment: Segment, key: bytes, now_ns: i64, iss: i64,
+    ) -> None:
         """RFC 9293 MUST-57, MUST-63: a SYN to or from an address that can't have a connection is ignored."""
         src = packet.src
         dst = packet.dst
@@ -156,7 +158,6 @@ class Demux:
         if is_for_many or is_multicast(src) or is_broadcast(src) or is_unspecified(src) or segment.sport == 0:
             self.context.drop(DropReason.TCP_INVALID_SYN, self._flow(packet, segment), "")
             return
-        key = make_key(src, dst, segment.sport, segment.dport)
         entry = listener.on_syn(key, dst, src, segment.sport, segment, iss, now_ns)
         self._sweep_evicted(listener)
         if entry is None:

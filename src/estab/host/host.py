@@ -8,7 +8,6 @@ entropy or waits: the same inputs give the same outputs, to the byte.
 from __future__ import annotations
 
 import errno
-from collections import deque
 from hashlib import blake2s
 from typing import Final
 
@@ -93,7 +92,8 @@ class Host:
                                   self.demux, forwarding)
         self.sysctl: Sysctls = Sysctls(self.context, self.input)
         """Linux's sysctls, to read and to write: ``host.sysctl["net.ipv4.tcp_retries2"] = 5``."""
-        self._events: deque[Owner] = deque()
+        self._events: list[Owner] = []
+        self._event_head: i64 = 0
         self._segment_ident: i64 = self.context.hash32(b"ident", 0) & 0xFFFF
         self._add_loopback()
 
@@ -292,14 +292,16 @@ class Host:
 
     def poll_event(self) -> tuple[int, int] | None:
         """Give the next descriptor with news and its POLL bits, ``None`` when there is none."""
-        events = self._events
         while True:
-            if not events:
+            if self._event_head == len(self._events):
+                self._event_head = 0
                 if not self.context.woken:
+                    self._events.clear()
                     return None
-                events.extend(self.context.woken)
-                self.context.woken.clear()
-            owner = events.popleft()
+                self._events = self.context.woken
+                self.context.woken = []
+            owner = self._events[self._event_head]
+            self._event_head += 1
             owner.is_woken = False
             if owner.fd >= 0:
                 assert isinstance(owner, Descriptor)

@@ -56,6 +56,9 @@ class Input:
         self.demux: Demux = demux
         self.forwarding: Forwarding = forwarding
         self.is_forwarding: bool = False
+        self._last_src: bytes = b""
+        self._last_dst: bytes = b""
+        self._last_generation: i64 = 0
 
     # --- frames
 
@@ -126,9 +129,16 @@ class Input:
             self.context.drop(error.reason, "", error.detail)
             return
         self._count_mark(packet)
+        generation = self.paths.routes.generation
+        if packet.src == self._last_src and packet.dst == self._last_dst and generation == self._last_generation:
+            self._receive(interface, packet, is_link_group, is_partial_checksum)  # as the packet before
+            return
         if not self._has_possible_ends(packet):
             return
         if packet.dst in self.paths.local:
+            self._last_src = packet.src
+            self._last_dst = packet.dst
+            self._last_generation = generation
             self._receive(interface, packet, is_link_group, is_partial_checksum)
         elif self._is_for_group_of_ours(interface, packet):
             self._receive(interface, packet, True, is_partial_checksum)

@@ -28,6 +28,10 @@ _COPIED_BYTES: Final = 2048
 _TCP_CHECKSUM_AT: Final = 16
 _SOON_NS: Final = 30 * US
 _AT_ONCE_NS: Final = 5 * US
+_AT_ONCE_MAX: Final = 7
+"""After more frames in a row that lay there at once, the next step takes several."""
+_SURE: Final = 8
+"""After so many frames in a row that lay there at once in the same place, the next one is expected there."""
 _KNOWN_GOOD: Final = offload.NEEDS_CHECKSUM | offload.DATA_VALID
 
 
@@ -79,9 +83,16 @@ class Turn:
         self._read_bytes: int = 0
         self._is_polled: bool = is_polled
         self._frames_max: i64 = 1 if is_polled else FRAMES_PER_TURN
+        self._at_once: i64 = 0
+        self._at_once_behind_none: i64 = 0
+        self._at_once_behind_answer: i64 = 0
         self._stepped_ns: i64 = 0
         self.rested_ns: i64 = 0
         """When the last step was over, where whoever steps notes it."""
+        self.has_answered: bool = False
+        """The last step put something on the link."""
+        self.expects_frame: bool = False
+        """The next frame is probably there already: to take it without asking pays."""
 
     def use_descriptor(self, fd: int, read_bytes: int, read: Callable[[int, int], bytes],
                        write: Callable[[int, bytes], int], write_parts: Callable[[int, list[bytes]], int]) -> None:
@@ -99,26 +110,50 @@ class Turn:
     def step(self, now_ns: i64) -> i64:
         """Take frames, do what is due, send and tell. Returns the next deadline, ``NEVER`` where there is none.
 
-        To be told that a descriptor has no more frames costs as much as a frame. So from a link that is polled as many
-        are taken as it had lately: one in a conversation, ``FRAMES_PER_TURN`` in a bulk transfer.
+        To be told that a descriptor has no more frames costs as much as a frame, and whoever sent a lone frame waits
+        for its answer. So from a link that is polled one frame is taken at a time, and more only where they keep lying
+        there: up to ``FRAMES_PER_TURN`` in a bulk transfer.
         """
+        is_at_once = self._is_behind(now_ns)
+        has_answered = self.has_answered
+        self.has_answered = False
         if self.is_full:
             self.retry()
         frames_max = self._frames_max
         count = self.receive(now_ns, frames_max)
         self.has_more = count == FRAMES_PER_TURN
         if self._is_polled:
-            if count < frames_max:
-                self._frames_max = count if count > 0 else 1
-            elif self._is_behind(now_ns):
-                self._frames_max = min(2 * frames_max, FRAMES_PER_TURN)
             self._stepped_ns = now_ns
+            self._size_steps(count, frames_max, is_at_once)
+            self._note_look(has_answered, is_at_once and count > 0)
         if self.due_ns <= now_ns:
             self.on_deadline(now_ns)
-        return self.drain(now_ns)
+        due_ns = self.drain(now_ns)
+        self.expects_frame = count > 0 and (
+            self._at_once_behind_answer if self.has_answered else self._at_once_behind_none) >= _SURE
+        return due_ns
+
+    def _size_steps(self, count: i64, frames_max: i64, is_at_once: bool) -> None:
+        """See from this step how many frames the next one may take."""
+        if count < frames_max:
+            self._frames_max = count if count > 0 else 1
+            self._at_once = 0
+        elif not is_at_once:
+            self._at_once = 0
+        elif self._at_once < _AT_ONCE_MAX:
+            self._at_once += 1
+        else:
+            self._frames_max = min(2 * frames_max, FRAMES_PER_TURN)
+
+    def _note_look(self, has_answered: bool, is_at_once: bool) -> None:
+        """Note whether a frame lay there at once, behind an answer or behind a frame that had none."""
+        if has_answered:
+            self._at_once_behind_answer = self._at_once_behind_answer + 1 if is_at_once else 0
+        else:
+            self._at_once_behind_none = self._at_once_behind_none + 1 if is_at_once else 0
 
     def _is_behind(self, now_ns: i64) -> bool:
-        """Tell whether the frames of this step were there when the last one ended."""
+        """Tell whether whatever a step finds now was there when the last one ended."""
         if self.rested_ns > self._stepped_ns:
             return now_ns - self.rested_ns < _AT_ONCE_NS
         return now_ns - self._stepped_ns < _SOON_NS
@@ -211,6 +246,8 @@ class Turn:
         if not self._send_frame(header, outbound.data):
             self._unsent = outbound
             self.is_full = True
+        else:
+            self.has_answered = True
 
     def _header_for(self, outbound: Outbound) -> bytes:
         """Give the virtio header of a TCP packet of ours. There are few different ones, so they are kept."""

@@ -108,7 +108,6 @@ class Context:
         self.now_ns: i64 = 0
         self.woken: list[Owner] = []
         self.replies: list[Reply] = []
-        self._keyed = hashlib.blake2s(key=self.secret, digest_size=4)
         self._offset_pair: bytes = b""
         self._offset: i64 = 0
         self._addresses: dict[bytes, bytes] = {}
@@ -174,9 +173,8 @@ class Context:
     def hash32(self, what: bytes, number: i64) -> i64:
         """Hash with the secret key to 32 bits: unguessable outside, repeatable inside."""
         counter: int = number
-        hashed = self._keyed.copy()
-        hashed.update(what + counter.to_bytes(8, "big", signed=True))
-        return octets.u32(hashed.digest(), 0)
+        # BLAKE2 needs no key block to be a keyed hash; a secret in front makes one block of most of what is hashed.
+        return octets.u32(hashlib.blake2s(self.secret + what + counter.to_bytes(8, "big", signed=True)).digest(), 0)
 
     def initial_sequence(self, key: bytes) -> i64:
         """Choose an initial sequence number: a clock of 4 microseconds plus a keyed hash of the four-tuple (RFC 6528).

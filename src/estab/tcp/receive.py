@@ -320,7 +320,7 @@ def _offer_more(tcb: Tcb) -> None:
         return
     offered = tcb.rcv_adv - tcb.rcv_nxt
     full = tcb.receive_buffer_bytes // 2
-    space = min(space_bytes(tcb), full, 0xFFFF << tcb.rcv_wscale)
+    space = min(min(space_bytes(tcb), full), 0xFFFF << tcb.rcv_wscale)  # of two each: of three it is a call
     mss = min(tcb.rcv_mss, full)
     if space >= mss and space - offered >= min(full // 2, max(2 * mss, offered)):
         tcb.is_ack_due = True

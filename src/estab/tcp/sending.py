@@ -176,7 +176,7 @@ def plan(tcb: Tcb, queue: SendQueue, is_forced: bool, is_single: bool, now_ns: i
     most: i64 = 1
     if can_be_large(tcb, mss):
         most = min(super_segments(tcb, mss), tcb.gso_bytes // mss)
-    segments = min(max(room // mss, 1), max(tcb.cwnd_bytes // mss // 2, 1), most)
+    segments = min(min(max(room // mss, 1), max(tcb.cwnd_bytes // mss // 2, 1)), most)
     if piece.size < mss and not queue.has_one_piece() and not piece.is_closed:
         queue.grow_first(mss)
         piece = queue.first()
