@@ -2,8 +2,10 @@
 
     sudo .venv/bin/python bench/stacks/soak.py [--idle 100000] [--busy 10000] [--seconds 120]
 
-Exit status 1 where an idle connection did not answer, or memory grew by more than a hundredth and 4 MiB from the second
-quarter of the time to its last.
+Exit status 1 where an idle connection did not answer, or memory grew by more than is allowed from the second quarter of
+the time to its last: a hundredth, 4 MiB, and 2 KiB for each busy connection. So much one that meets its first loss comes
+to remember, and keeps: with thousands of packets on their way at once the device's queue drops some, now of one, now of
+another. A leak of 10 bytes a round trip is more than that within minutes.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from course import PORT, Course
 
 HERE = Path(__file__).resolve().parent
 SLACK_MIB = 4.0
+LOSS_KIB = 2.0
 
 
 def soak(idle: int, busy: int, seconds: float) -> dict[str, Any]:
@@ -58,7 +61,7 @@ def main() -> int:
     result = soak(args.idle, args.busy, args.seconds)
     readings = result["resident_mib"]
     grown = growth_mib(readings)
-    allowed = SLACK_MIB + 0.01 * max(readings)
+    allowed = SLACK_MIB + 0.01 * max(readings) + result["busy"] * LOSS_KIB / 1024
     print(f"{result['idle']:,} idle and {result['busy']:,} busy connections for {result['seconds']:.0f} s: "
           f"{result['trips_per_s']:,.0f} round trips a second")
     print(f"resident memory, MiB: {' '.join(f'{reading:.0f}' for reading in readings)}")
