@@ -3,9 +3,9 @@
     sudo .venv/bin/python bench/stacks/soak.py [--idle 100000] [--busy 10000] [--seconds 120]
 
 Exit status 1 where an idle connection did not answer, or memory grew by more than is allowed from the second quarter of
-the time to its last: a hundredth, 4 MiB, and 2 KiB for each busy connection. So much one that meets its first loss comes
-to remember, and keeps: with thousands of packets on their way at once the device's queue drops some, now of one, now of
-another. A leak of 10 bytes a round trip is more than that within minutes.
+the time to its last: a hundredth, 4 MiB, and 2 KiB for each busy connection. That is what one keeps from its first loss
+on, and with thousands of packets on their way at once the device's queue drops some, now of one, now of another. A leak
+of 10 bytes a round trip is more than that within minutes.
 """
 
 from __future__ import annotations
