@@ -219,6 +219,7 @@ def test_a_frame_that_has_always_been_there_is_taken_without_asking_until_that_i
     run(1)
     assert run(3) == [0, 1, 2, 3]
     asked = run(200)
-    assert asked == [*range(len(asked) - 1), 200]
+    assert asked[:4] == [0, 1, 2, 3]
+    assert asked[-1] == 200
     assert len(asked) <= 10  # from then on it looked without asking, until it found nothing
     assert run(3) == [0, 1, 2, 3]

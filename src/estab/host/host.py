@@ -296,7 +296,8 @@ class Host:
             if self._event_head == len(self._events):
                 self._event_head = 0
                 if not self.context.woken:
-                    self._events.clear()
+                    if self._events:
+                        self._events.clear()
                     return None
                 self._events = self.context.woken
                 self.context.woken = []

@@ -76,16 +76,22 @@ class HostPaths(Paths):
         self.local: dict[bytes, Interface] = {}
         """Every address of this host and the interface that has it."""
         self._paths: dict[bytes, Path] = {}
+        self._last: Path | None = None
+        """The path that was asked for last, where it stands in ``_paths`` by its destination alone."""
         self._learnt: dict[bytes, _LearntMtu] = {}
 
     # --- the way to a destination
 
     def find(self, destination: bytes) -> Path | None:
         """Give the path to a destination, ``None`` where there is no route, or no peer (``b""``)."""
-        path = self._paths.get(destination)
+        path = self._last
+        if path is None or path.destination != destination:
+            path = self._paths.get(destination)
+            self._last = path
         if (path is not None and path.generation == self.routes.generation
                 and self.context.now_ns < path.mtu_expires_ns):
             return path
+        self._last = None
         return self._look_up(destination)
 
     def find_from(self, destination: bytes, source: bytes, scope: i64) -> Path | None:
@@ -296,6 +302,7 @@ class HostPaths(Paths):
             oldest = next(iter(self._paths))
             del self._paths[oldest]
         self._paths[key] = path
+        self._last = None
 
     def _remember_mtu(self, destination: bytes, learnt: _LearntMtu) -> None:
         if destination not in self._learnt and len(self._learnt) >= PATH_MTUS_MAX:
@@ -306,6 +313,7 @@ class HostPaths(Paths):
         self._learnt.pop(destination, None)
         self._learnt[destination] = learnt
         self._paths.pop(destination, None)
+        self._last = None
 
 
 def needs_scope(address: bytes) -> bool:

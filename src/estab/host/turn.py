@@ -29,9 +29,13 @@ _TCP_CHECKSUM_AT: Final = 16
 _SOON_NS: Final = 30 * US
 _AT_ONCE_NS: Final = 5 * US
 _AT_ONCE_MAX: Final = 7
-"""After more frames in a row that lay there at once, the next step takes several."""
-_SURE: Final = 8
+"""After more frames in a row that lay there at once, the next step takes several. After a large one it does at once:
+whoever sends so much does not wait for the answer to each."""
+_LARGE_BYTES: Final = 1024
+_SURE: Final = 4
 """After so many frames in a row that lay there at once in the same place, the next one is expected there."""
+_HISTORY_MASK: Final = 0xFF
+"""The place is told by the last four looks, as a processor tells one branch from another."""
 _KNOWN_GOOD: Final = offload.NEEDS_CHECKSUM | offload.DATA_VALID
 
 
@@ -84,8 +88,11 @@ class Turn:
         self._is_polled: bool = is_polled
         self._frames_max: i64 = 1 if is_polled else FRAMES_PER_TURN
         self._at_once: i64 = 0
-        self._at_once_behind_none: i64 = 0
-        self._at_once_behind_answer: i64 = 0
+        self._last_bytes: i64 = 0
+        self._history: i64 = 0
+        """What the last looks found: two bits each, for a frame at once and for an answer to it."""
+        self._luck: list[int] = [0] * (_HISTORY_MASK + 1)
+        """How many frames in a row lay there at once behind each history."""
         self._stepped_ns: i64 = 0
         self.rested_ns: i64 = 0
         """When the last step was over, where whoever steps notes it."""
@@ -115,7 +122,6 @@ class Turn:
         there: up to ``FRAMES_PER_TURN`` in a bulk transfer.
         """
         is_at_once = self._is_behind(now_ns)
-        has_answered = self.has_answered
         self.has_answered = False
         if self.is_full:
             self.retry()
@@ -125,12 +131,13 @@ class Turn:
         if self._is_polled:
             self._stepped_ns = now_ns
             self._size_steps(count, frames_max, is_at_once)
-            self._note_look(has_answered, is_at_once and count > 0)
+            self._note_look(is_at_once and count > 0)
         if self.due_ns <= now_ns:
             self.on_deadline(now_ns)
         due_ns = self.drain(now_ns)
-        self.expects_frame = count > 0 and (
-            self._at_once_behind_answer if self.has_answered else self._at_once_behind_none) >= _SURE
+        if self.has_answered:
+            self._history |= 1
+        self.expects_frame = count > 0 and self._luck[self._history] >= _SURE
         return due_ns
 
     def _size_steps(self, count: i64, frames_max: i64, is_at_once: bool) -> None:
@@ -140,17 +147,19 @@ class Turn:
             self._at_once = 0
         elif not is_at_once:
             self._at_once = 0
-        elif self._at_once < _AT_ONCE_MAX:
+        elif self._at_once < _AT_ONCE_MAX and self._last_bytes < _LARGE_BYTES:
             self._at_once += 1
         else:
             self._frames_max = min(2 * frames_max, FRAMES_PER_TURN)
 
-    def _note_look(self, has_answered: bool, is_at_once: bool) -> None:
-        """Note whether a frame lay there at once, behind an answer or behind a frame that had none."""
-        if has_answered:
-            self._at_once_behind_answer = self._at_once_behind_answer + 1 if is_at_once else 0
-        else:
-            self._at_once_behind_none = self._at_once_behind_none + 1 if is_at_once else 0
+    def _note_look(self, is_at_once: bool) -> None:
+        """Note whether there was a frame at once, and that this step has not answered yet."""
+        luck: i64 = self._luck[self._history]
+        if not is_at_once:
+            self._luck[self._history] = 0
+        elif luck < _SURE:
+            self._luck[self._history] = luck + 1
+        self._history = (self._history << 2 | (2 if is_at_once else 0)) & _HISTORY_MASK
 
     def _is_behind(self, now_ns: i64) -> bool:
         """Tell whether whatever a step finds now was there when the last one ended."""
@@ -169,6 +178,7 @@ class Turn:
             if data is None:
                 break
             count += 1
+            self._last_bytes = len(data)
             if start == 0:
                 host.on_frame(index, data, now_ns)
             elif len(data) > start:

@@ -16,8 +16,8 @@ from estab.events import Event, Observer, PacketDropped
 from estab.tcp.config import Config
 from estab.tcp.congestion.registry import Registry
 from estab.tcp.fastopen import HostFastOpen
+from estab.tcp.siphash import KEY_BYTES, SipHash
 from estab.units import SECOND
-from estab.wire import octets
 from estab.wire.address import format_address
 from estab.wire.tcp import Segment
 
@@ -106,6 +106,7 @@ class Context:
         self.observer: Observer | None = None
         self.paths: Paths = Paths()
         self.now_ns: i64 = 0
+        self._keyed: SipHash = SipHash(hashlib.blake2s(b"siphash", key=self.secret, digest_size=KEY_BYTES).digest())
         self.woken: list[Owner] = []
         self.replies: list[Reply] = []
         self._offset_pair: bytes = b""
@@ -173,15 +174,14 @@ class Context:
     def hash32(self, what: bytes, number: i64) -> i64:
         """Hash with the secret key to 32 bits: unguessable outside, repeatable inside."""
         counter: int = number
-        # BLAKE2 needs no key block to be a keyed hash; a secret in front makes one block of most of what is hashed.
-        return octets.u32(hashlib.blake2s(self.secret + what + counter.to_bytes(8, "big", signed=True)).digest(), 0)
+        return self._keyed.hash32(what + counter.to_bytes(8, "big", signed=True))
 
     def initial_sequence(self, key: bytes) -> i64:
         """Choose an initial sequence number: a clock of 4 microseconds plus a keyed hash of the four-tuple (RFC 6528).
 
         RFC 9293 MUST-8, MUST-9, SHLD-1.
         """
-        return (self.now_ns // 4000 + self.hash32(b"isn" + key, 0)) & 0xFFFFFFFF
+        return (self.now_ns // 4000 + self._keyed.hash32(key + b"isn")) & 0xFFFFFFFF
 
     def timestamp_offset(self, key: bytes) -> i64:
         """Choose where a connection's timestamp clock starts; a hash of the address pair (RFC 7323 section 5.4)."""
