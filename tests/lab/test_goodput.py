@@ -34,6 +34,11 @@ def test_the_figures_kept_are_near_what_theory_says(case: Case) -> None:
     assert least * theory(case) <= KEPT[case.key] <= most * theory(case)
 
 
+def test_cubic_sees_that_reno_would_be_ahead_where_losses_come_fast() -> None:
+    """On a short path the curve says nothing between two losses: Reno's window must count (RFC 9438 section 4.3)."""
+    assert measure(Case("cubic", 0.05, 1, "100Mbit")) > 0.34
+
+
 def sharing(controls: list[str], rate: str, rtt_ms: int, warm_up_s: int, seconds: int) -> list[float]:
     """Let flows that start a tenth of a second apart share a bottleneck; gives their rates in Mbit/s."""
     net = Network(seed=1)

@@ -27,7 +27,9 @@ _TIME_MAX_MS: Final = 100_000
 """Beyond this distance from K the window would be larger than any; it bounds the products below."""
 
 _CURVE_NS: Final = SECOND // 32
-"""While the window stays, the curve is looked at no more often than this."""
+_CURVE_NS_LEAST: Final = MS
+"""While the window stays, the curve is looked at once a round trip, but at least and at most so often. Linux always
+looks 32 times a second: where losses come faster than that, it does not see that Reno would be ahead (section 4.3)."""
 _COUNT_BEFORE_LOSS: Final = 20
 """Until a loss was seen growth is no less than a segment for so many, as in Linux: no plateau is known yet."""
 
@@ -128,7 +130,7 @@ class Cubic(CongestionControl):
         cwnd = flow.cwnd_bytes
         mss = flow.full_segment_bytes()
         self.acked_bytes += acked_bytes
-        if self.epoch_ns == 0 or cwnd != self.curve_cwnd or now_ns - self.curve_ns > _CURVE_NS:
+        if self.epoch_ns == 0 or cwnd != self.curve_cwnd or now_ns - self.curve_ns > self._patience_ns(flow):
             self._look_at_curve(flow, cwnd, mss, now_ns)
         each = self.count * mss
         growth: i64 = 0
@@ -139,6 +141,9 @@ class Cubic(CongestionControl):
         growth += self.credit // each * mss
         self.credit %= each
         flow.cwnd_bytes = cwnd + growth
+
+    def _patience_ns(self, flow: Flow) -> i64:
+        return min(_CURVE_NS, max(flow.min_rtt_ns, _CURVE_NS_LEAST))
 
     def _look_at_curve(self, flow: Flow, cwnd: i64, mss: i64, now_ns: i64) -> None:
         """Find how many segments must be acknowledged for one of growth, in whole segments, as Linux does."""
