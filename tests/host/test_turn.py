@@ -78,6 +78,16 @@ def test_a_burst_is_taken_in_ever_larger_steps() -> None:
     assert link.empty_asks <= 1
 
 
+def test_behind_large_frames_the_steps_grow_at_once() -> None:
+    link = FakeLink()
+    turn = make_turn(link)
+    large = ip.emit(THERE, HERE, ip.UDP, udp.emit(1000, 9, bytes(1400), THERE, HERE))
+    link.frames.extend([large] * 31)
+    for steps in range(5):
+        turn.step(steps * 10 * US)
+    assert not link.frames  # 1, 2, 4, 8, 16
+
+
 def test_a_link_without_a_descriptor_is_always_asked_until_it_has_no_more() -> None:
     link = FakeLink()
     turn = make_turn(link, is_polled=False)
