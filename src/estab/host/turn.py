@@ -99,7 +99,7 @@ class Turn:
         self.has_answered: bool = False
         """The last step put something on the link."""
         self.expects_frame: bool = False
-        """The next frame is probably there already: to take it without asking pays."""
+        """The next frame is probably there already, and to take it without asking pays."""
 
     def use_descriptor(self, fd: int, read_bytes: int, read: Callable[[int, int], bytes],
                        write: Callable[[int, bytes], int], write_parts: Callable[[int, list[bytes]], int]) -> None:
@@ -137,7 +137,7 @@ class Turn:
         due_ns = self.drain(now_ns)
         if self.has_answered:
             self._history |= 1
-        self.expects_frame = count > 0 and self._luck[self._history] >= _SURE
+        self.expects_frame = count > 0 and self._last_bytes < _LARGE_BYTES and self._luck[self._history] >= _SURE
         return due_ns
 
     def _size_steps(self, count: i64, frames_max: i64, is_at_once: bool) -> None:
