@@ -110,5 +110,6 @@ def _word(data: bytes, at: i64, size: i64) -> i64:
 def siphash(key: bytes, message: bytes) -> int:
     """Hash ``message`` with a key of 16 bytes to a number of 64 bits. ``ValueError`` on a key of another length."""
     high, low = SipHash(key).halves(message)
-    whole: int = high
-    return whole << 32 | low
+    upper: int = high
+    lower: int = low
+    return upper << 32 | lower  # of plain numbers: it has 64 bits, one more than fit beside a sign
