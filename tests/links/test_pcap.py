@@ -105,10 +105,12 @@ def make_capture(path: Path, gap_ns: int = 0) -> None:
 def test_a_stack_hears_what_was_recorded_and_what_it_answers_is_kept(tmp_path: Path, speed: float | None) -> None:
     make_capture(tmp_path / "a.pcap", gap_ns=2_000_000)
     link = estab.PcapLink(tmp_path / "a.pcap", to="10.9.0.2", speed=speed)
-    with estab.Stack(link, "10.9.0.2/24") as stack:
-        with stack.kernel.lock, stack.socket(type=2) as server:
+    with contextlib.closing(estab.Stack(link, "10.9.0.2/24")) as stack:
+        with stack.kernel.lock:  # nothing is played before somebody is there to hear it
+            server = stack.socket(type=2)
             server.bind(("", 53))
             server.settimeout(20)
+        with server:
             for number in range(3):
                 data, sender = server.recvfrom(100)
                 assert (data, sender) == (b"question %d" % number, ("10.9.0.1", 1000))

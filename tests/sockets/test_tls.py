@@ -650,6 +650,45 @@ def test_reading_and_writing_in_two_threads(
     assert call.result() == size
 
 
+def test_who_reads_does_not_wait_for_what_another_thread_could_not_send_yet(
+    net: Network, a: Node, b: Node, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    """The peer reads nothing before we have read all of its text: to send first would be to wait for ever."""
+    size = 1_000_000
+
+    def shrink(sock: socket.socket) -> socket.socket:
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            sock.setsockopt(socket.SOL_SOCKET, option, 50_000)
+        return sock
+
+    @b.run
+    def say_all_then_listen() -> int:
+        with contexts[0].wrap_socket(shrink(socket.create_server(("", 443))), server_side=True) as listener:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(bytes(size))
+                count = 0
+                while count < size:
+                    count += len(connection.recv(100_000))
+                return count
+
+    @a.run
+    def call() -> int:
+        with contexts[1].wrap_socket(shrink(socket.create_connection(("b", 443))), server_hostname=HOST) as tls:
+            tls.settimeout(60)
+            writer = threading.Thread(target=tls.sendall, args=(bytes(size),))
+            writer.start()
+            time.sleep(5)  # it is stuck by now
+            count = 0
+            while count < size:
+                count += len(tls.recv(100_000))
+            writer.join()
+            return count
+
+    net.run()
+    assert (call.result(), say_all_then_listen.result()) == (size, size)
+
+
 def test_files_are_sent_through_tls(
     net: Network, a: Node, b: Node, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import threading
 import weakref
@@ -155,19 +156,31 @@ class Tls:
                     finally:
                         self._unsent += self._outgoing.read()
             except ssl.SSLWantReadError:
-                self._send(sock, name, deadline_ns)
+                # What waits to be sent while one reads is mostly another thread's: to wait until it is sent could be to
+                # wait for a peer that does not read before we do.
+                if name != "read" or sock.gettimeout() == 0.0:
+                    self._send(sock, name, deadline_ns)
                 self._receive(sock, name, deadline_ns)
             except ssl.SSLError:
                 self._send_what_fits(sock)  # the alert that tells the peer why
                 raise
 
     def _receive(self, sock: Socket, name: str, deadline_ns: int | None) -> None:
-        """Receive of the record under way as much as there is."""
+        """Receive of the record under way as much as there is. What was said meanwhile goes out as there is room."""
         host = sock._stream("recv")
         wanted = self._missing_bytes or _HEADER_BYTES - len(self._header)
+        is_sending = False
 
         def attempt(now_ns: int) -> int:
-            data = host.recv(self._missing_bytes or _HEADER_BYTES - len(self._header), 0, now_ns)
+            if is_sending and self._unsent:
+                with contextlib.suppress(BlockingIOError):
+                    del self._unsent[: host.send(bytes(self._unsent), 0, now_ns)]
+            try:
+                data = host.recv(self._missing_bytes or _HEADER_BYTES - len(self._header), 0, now_ns)
+            except BlockingIOError:
+                if is_sending and not self._unsent:
+                    return -1  # from now on there is nothing to wait for but text
+                raise
             self._arrived.append(data)
             self._has_ended = not data
             if self._missing_bytes:
@@ -179,8 +192,16 @@ class Tls:
                     self._header.clear()
             return len(data)
 
+        def receive() -> int:
+            nonlocal is_sending
+            while True:
+                is_sending = bool(self._unsent)
+                count = sock._attempt(attempt, READ | WRITE if is_sending else READ, "recv", 0, deadline_ns)
+                if count >= 0:
+                    return count
+
         try:
-            _told(sock, "recv", wanted, lambda: sock._attempt(attempt, READ, "recv", 0, deadline_ns))
+            _told(sock, "recv", wanted, receive)
         except BlockingIOError:
             text = "The operation did not complete (read)"
             raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, text) from None
