@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import grpc
+import grpc._channel
 import grpc.aio
 import psycopg
 import pycurl
