@@ -18,6 +18,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from estab.sockets import calls
@@ -169,18 +170,9 @@ class Tls:
         """Receive of the record under way as much as there is. What was said meanwhile goes out as there is room."""
         host = sock._stream("recv")
         wanted = self._missing_bytes or _HEADER_BYTES - len(self._header)
-        is_sending = False
 
-        def attempt(now_ns: int) -> int:
-            if is_sending and self._unsent:
-                with contextlib.suppress(BlockingIOError):
-                    del self._unsent[: host.send(bytes(self._unsent), 0, now_ns)]
-            try:
-                data = host.recv(self._missing_bytes or _HEADER_BYTES - len(self._header), 0, now_ns)
-            except BlockingIOError:
-                if is_sending and not self._unsent:
-                    return -1  # from now on there is nothing to wait for but text
-                raise
+        def take(now_ns: int) -> int:
+            data = host.recv(self._missing_bytes or _HEADER_BYTES - len(self._header), 0, now_ns)
             self._arrived.append(data)
             self._has_ended = not data
             if self._missing_bytes:
@@ -192,13 +184,22 @@ class Tls:
                     self._header.clear()
             return len(data)
 
+        def send_and_take(now_ns: int) -> int | None:
+            with contextlib.suppress(BlockingIOError):
+                self._push(sock, now_ns)
+            try:
+                return take(now_ns)
+            except BlockingIOError:
+                if self._unsent:
+                    raise
+                return None  # there is nothing but text to wait for any more
+
         def receive() -> int:
-            nonlocal is_sending
-            while True:
-                is_sending = bool(self._unsent)
-                count = sock._attempt(attempt, READ | WRITE if is_sending else READ, "recv", 0, deadline_ns)
-                if count >= 0:
+            while self._unsent:
+                count = sock._attempt(send_and_take, READ | WRITE, "recv", 0, deadline_ns)
+                if count is not None:
                     return count
+            return sock._attempt(take, READ, "recv", 0, deadline_ns)
 
         try:
             _told(sock, "recv", wanted, receive)
@@ -210,16 +211,10 @@ class Tls:
 
     def _send(self, sock: Socket, name: str, deadline_ns: int | None) -> None:
         """Send all that OpenSSL has said."""
-        host = sock.descriptor
-
-        def attempt(now_ns: int) -> int:
-            count = host.send(bytes(self._unsent), 0, now_ns) if self._unsent else 0
-            del self._unsent[:count]
-            return count
-
+        push = partial(self._push, sock)
         try:
             while self._unsent:
-                _told(sock, "send", len(self._unsent), lambda: sock._attempt(attempt, WRITE, "send", 0, deadline_ns))
+                _told(sock, "send", len(self._unsent), lambda: sock._attempt(push, WRITE, "send", 0, deadline_ns))
         except BlockingIOError:
             text = "The operation did not complete (write)"
             raise ssl.SSLWantWriteError(ssl.SSL_ERROR_WANT_WRITE, text) from None
@@ -228,17 +223,17 @@ class Tls:
 
     def _send_what_fits(self, sock: Socket) -> None:
         """Send what the socket takes now. What went wrong before matters more than what does here."""
-
-        def attempt(now_ns: int) -> int:
-            count = sock.descriptor.send(bytes(self._unsent), 0, now_ns)
-            del self._unsent[:count]
-            return count
-
         if self._unsent:
             try:
-                _told(sock, "send", len(self._unsent), lambda: sock._call(attempt))
+                _told(sock, "send", len(self._unsent), lambda: sock._call(partial(self._push, sock)))
             except OSError:
                 return
+
+    def _push(self, sock: Socket, now_ns: int) -> int:
+        """Hand what is unsent to TCP, as much as it takes. Returns how much that was."""
+        count = sock.descriptor.send(bytes(self._unsent), 0, now_ns) if self._unsent else 0
+        del self._unsent[:count]
+        return count
 
 
 def _timed_out(error: TimeoutError, name: str) -> TimeoutError:
