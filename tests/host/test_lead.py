@@ -10,10 +10,12 @@ from estab.host.host import Host
 from estab.host.lead import Bell, Lead
 from estab.host.turn import Turn
 from estab.units import MS, NEVER, SECOND, US
+from estab.wire import icmp, ip
 
 LINK = (7, 1)
 """What ``poll`` says where the link is readable, and nothing else."""
 OTHER = (8, 1)
+HERE, THERE = b"\x0a\0\0\x01", b"\x0a\0\0\x02"
 
 
 class Bed:
@@ -192,13 +194,14 @@ def test_without_busy_polling_it_never_asks_in_vain() -> None:
     assert 0 not in bed.asked
 
 
-
 def test_a_frame_that_has_always_been_there_is_taken_without_asking_until_that_is_wrong_once() -> None:
     bed = Bed()
     bed.turn = Turn(bed.host, bed.host.interfaces[1], bed.receive, lambda header, frame: True, lambda fd, bits: None, 0,
                     is_polled=True)
     bed.lead.turn = bed.turn
     received = bed.host.interfaces[1]
+    bed.host.add_address(received, "10.0.0.1/24")
+    ping = ip.emit(THERE, HERE, ip.ICMP, icmp.emit(icmp.Echo(4, False, 1, 1, b""), THERE, HERE))
 
     def poll(timeout_ms: int) -> list[tuple[int, int]]:
         bed.asked.append(received.rx_frames)
@@ -209,7 +212,7 @@ def test_a_frame_that_has_always_been_there_is_taken_without_asking_until_that_i
 
     def run(frames: int) -> list[int]:
         """Give how many frames had been taken at each time it asked."""
-        bed.frames = [b"\x45"] * frames
+        bed.frames = [ping] * frames
         before = received.rx_frames
         bed.asked.clear()
         assert bed.lead.run(bed.now_ns + SECOND, True, False, bed.bell, poll, LINK) == [OTHER]

@@ -74,7 +74,7 @@ def test_a_burst_is_taken_in_ever_larger_steps() -> None:
     while link.frames:
         turn.step(steps * 10 * US)
         steps += 1
-    assert steps < 8 + 6 + 1000 // FRAMES_PER_TURN + 2
+    assert steps < 6 + 1000 // FRAMES_PER_TURN + 2
     assert link.empty_asks <= 1
 
 

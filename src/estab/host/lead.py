@@ -26,7 +26,6 @@ _FINE_NS: Final = 2 * MS
 _SHORT_WAITS_MAX: Final = 16
 _SHORT_WAITS_MIN: Final = 2
 """So many short waits make the next one busy."""
-_TURNS_PER_HEED: Final = 8
 
 
 class Bell:
@@ -40,8 +39,7 @@ class Bell:
 class Lead:
     """Turns one host for whoever leads. ``work`` is called with the lock held.
 
-    ``heed`` is called without the lock behind every sleep and every few turns: what it raises ends ``run``, as a
-    signal's handler may.
+    ``heed`` is called once a turn, without the lock: what it raises ends ``run``, as a signal's handler may.
     """
 
     def __init__(self, turn: Turn, acquire: Callable[[], object], release: Callable[[], None],
@@ -112,11 +110,8 @@ class Lead:
         """
         turn = self.turn
         is_asleep = begins_asleep
-        turns: i64 = 0
         while True:
-            if turns % _TURNS_PER_HEED == 0:
-                self._heed()
-            turns += 1
+            self._heed()
             if is_asleep:
                 is_asleep = False
                 due_ns = self.begin_sleep()
@@ -137,7 +132,6 @@ class Lead:
             if not ready:
                 bell.is_asleep = True
                 if not bell.is_rung:
-                    turns = 0
                     ready = poll((min(soonest_ns - now_ns, _SLEEP_NS_MAX) + MS - 1) // MS)
                     self._note_wait(self._clock() - now_ns)
                 bell.is_asleep = False

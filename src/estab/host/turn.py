@@ -29,13 +29,15 @@ _TCP_CHECKSUM_AT: Final = 16
 _SOON_NS: Final = 30 * US
 _AT_ONCE_NS: Final = 5 * US
 _AT_ONCE_MAX: Final = 7
-"""After more frames in a row that lay there at once, the next step takes several. After a large one it does at once:
-whoever sends so much does not wait for the answer to each."""
+"""After more frames in a row that lay there at once, the next step takes several. After a large frame it does at once,
+and where nothing is answered: then nobody waits for the answer to each."""
 _LARGE_BYTES: Final = 1024
 _SURE: Final = 4
 """After so many frames in a row that lay there at once in the same place, the next one is expected there."""
 _HISTORY_MASK: Final = 0xFF
 """The place is told by the last four looks, as a processor tells one branch from another."""
+_ANSWERED: Final = 0x01
+_ANSWERED_LATELY: Final = 0x55
 _KNOWN_GOOD: Final = offload.NEEDS_CHECKSUM | offload.DATA_VALID
 
 
@@ -90,14 +92,12 @@ class Turn:
         self._at_once: i64 = 0
         self._last_bytes: i64 = 0
         self._history: i64 = 0
-        """What the last looks found: two bits each, for a frame at once and for an answer to it."""
+        """What the last looks found, two bits each: a frame at once, and something put on the link since."""
         self._luck: list[int] = [0] * (_HISTORY_MASK + 1)
         """How many frames in a row lay there at once behind each history."""
         self._stepped_ns: i64 = 0
         self.rested_ns: i64 = 0
         """When the last step was over, where whoever steps notes it."""
-        self.has_answered: bool = False
-        """The last step put something on the link."""
         self.expects_frame: bool = False
         """The next frame is probably there already, and to take it without asking pays."""
 
@@ -122,7 +122,6 @@ class Turn:
         there: up to ``FRAMES_PER_TURN`` in a bulk transfer.
         """
         is_at_once = self._is_behind(now_ns)
-        self.has_answered = False
         if self.is_full:
             self.retry()
         frames_max = self._frames_max
@@ -135,8 +134,6 @@ class Turn:
         if self.due_ns <= now_ns:
             self.on_deadline(now_ns)
         due_ns = self.drain(now_ns)
-        if self.has_answered:
-            self._history |= 1
         self.expects_frame = count > 0 and self._last_bytes < _LARGE_BYTES and self._luck[self._history] >= _SURE
         return due_ns
 
@@ -147,13 +144,17 @@ class Turn:
             self._at_once = 0
         elif not is_at_once:
             self._at_once = 0
-        elif self._at_once < _AT_ONCE_MAX and self._last_bytes < _LARGE_BYTES:
+        elif self._at_once < _AT_ONCE_MAX and self._is_conversation():
             self._at_once += 1
         else:
             self._frames_max = min(2 * frames_max, FRAMES_PER_TURN)
 
+    def _is_conversation(self) -> bool:
+        """Tell whether whoever sent the last frame seems to wait for an answer before it sends more."""
+        return self._last_bytes < _LARGE_BYTES and (self._history & _ANSWERED_LATELY) != 0
+
     def _note_look(self, is_at_once: bool) -> None:
-        """Note whether there was a frame at once, and that this step has not answered yet."""
+        """Note whether there was a frame at once; nothing is answered since."""
         luck: i64 = self._luck[self._history]
         if not is_at_once:
             self._luck[self._history] = 0
@@ -257,7 +258,7 @@ class Turn:
             self._unsent = outbound
             self.is_full = True
         else:
-            self.has_answered = True
+            self._history |= _ANSWERED
 
     def _header_for(self, outbound: Outbound) -> bytes:
         """Give the virtio header of a TCP packet of ours. There are few different ones, so they are kept."""
