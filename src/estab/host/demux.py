@@ -289,11 +289,9 @@ class Demux:
             self._dirty_head += 1
             connection.is_dirty = False
             self._settle(connection)
-        if self._dirty_head == 1:
-            self._dirty.pop()
-        elif self._dirty_head > 1:
+        if self._dirty_head > 0:
             self._dirty.clear()
-        self._dirty_head = 0
+            self._dirty_head = 0
         if self._reply_head < len(context.replies):
             return self._next_reply()
         return None

@@ -93,7 +93,7 @@ class Host:
         self.sysctl: Sysctls = Sysctls(self.context, self.input)
         """Linux's sysctls, to read and to write: ``host.sysctl["net.ipv4.tcp_retries2"] = 5``."""
         self._events: list[Owner] = []
-        self._event_head: i64 = 0
+        """Those with news, the first one last."""
         self._segment_ident: i64 = self.context.hash32(b"ident", 0) & 0xFFFF
         self._add_loopback()
 
@@ -293,16 +293,13 @@ class Host:
     def poll_event(self) -> tuple[int, int] | None:
         """Give the next descriptor with news and its POLL bits, ``None`` when there is none."""
         while True:
-            if self._event_head == len(self._events):
-                self._event_head = 0
-                if not self.context.woken:
-                    if self._events:
-                        self._events.clear()
+            if not self._events:
+                woken = self.context.woken
+                if not woken:
                     return None
-                self._events = self.context.woken
-                self.context.woken = []
-            owner = self._events[self._event_head]
-            self._event_head += 1
+                woken.reverse()
+                self.context.woken, self._events = self._events, woken
+            owner = self._events.pop()
             owner.is_woken = False
             if owner.fd >= 0:
                 assert isinstance(owner, Descriptor)

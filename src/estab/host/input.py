@@ -59,6 +59,7 @@ class Input:
         self._last_src: bytes = b""
         self._last_dst: bytes = b""
         self._last_generation: i64 = 0
+        """The ends of the last packet for us, and the ``generation`` of routes and addresses that it holds for."""
 
     # --- frames
 
@@ -130,12 +131,11 @@ class Input:
             return
         self._count_mark(packet)
         generation = self.paths.routes.generation
-        if packet.src == self._last_src and packet.dst == self._last_dst and generation == self._last_generation:
-            self._receive(interface, packet, is_link_group, is_partial_checksum)  # as the packet before
+        is_known = (packet.src == self._last_src and packet.dst == self._last_dst
+                    and generation == self._last_generation)
+        if not is_known and not self._has_possible_ends(packet):
             return
-        if not self._has_possible_ends(packet):
-            return
-        if packet.dst in self.paths.local:
+        if is_known or packet.dst in self.paths.local:
             self._last_src = packet.src
             self._last_dst = packet.dst
             self._last_generation = generation

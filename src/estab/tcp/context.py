@@ -181,7 +181,7 @@ class Context:
 
         RFC 9293 MUST-8, MUST-9, SHLD-1.
         """
-        return (self.now_ns // 4000 + self._keyed.hash32(key + b"isn")) & 0xFFFFFFFF
+        return (self.now_ns // 4000 + self.hash32(b"isn" + key, 0)) & 0xFFFFFFFF
 
     def timestamp_offset(self, key: bytes) -> i64:
         """Choose where a connection's timestamp clock starts; a hash of the address pair (RFC 7323 section 5.4)."""

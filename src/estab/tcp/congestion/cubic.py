@@ -28,8 +28,8 @@ _TIME_MAX_MS: Final = 100_000
 
 _CURVE_NS: Final = SECOND // 32
 _CURVE_NS_LEAST: Final = MS
-"""While the window stays, the curve is looked at once a round trip, but at least and at most so often. Linux always
-looks 32 times a second: where losses come faster than that, it does not see that Reno would be ahead (section 4.3)."""
+"""While the window stays, the curve is looked at once a round trip, of a length between these two. Linux looks 32
+times a second: where losses come faster than that, it does not see that Reno would be ahead (section 4.3)."""
 _COUNT_BEFORE_LOSS: Final = 20
 """Until a loss was seen growth is no less than a segment for so many, as in Linux: no plateau is known yet."""
 
