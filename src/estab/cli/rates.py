@@ -46,7 +46,7 @@ def line(before: Reading, now: Reading, seconds: float) -> str:
     """Write what happens now, in one line."""
     seconds = max(seconds, 1e-9)
     parts = [
-        f"{now.open_count:,} connections",
+        _connections(now.open_count),
         f"{(now.opened - before.opened) / seconds:,.0f} new/s",
         f"in {_rate(now.in_bytes - before.in_bytes, now.in_frames - before.in_frames, seconds)}",
         f"out {_rate(now.out_bytes - before.out_bytes, now.out_frames - before.out_frames, seconds)}",
@@ -61,9 +61,13 @@ def line(before: Reading, now: Reading, seconds: float) -> str:
 def summary(start: Reading, end: Reading, seconds: float) -> str:
     """Write what happened in all."""
     repeated = end.repeated - start.repeated
-    return (f"{seconds:,.1f} s, {end.opened - start.opened:,} connections, "
+    return (f"{seconds:,.1f} s, {_connections(end.opened - start.opened)}, "
             f"{format_bytes(end.in_bytes - start.in_bytes)} in, {format_bytes(end.out_bytes - start.out_bytes)} out"
             + (f", {repeated:,} segments sent again" if repeated else ""))
+
+
+def _connections(count: int) -> str:
+    return f"{count:,} connection{'' if count == 1 else 's'}"
 
 
 def _rate(count: int, frames: int, seconds: float) -> str:
