@@ -185,13 +185,15 @@ def make_postgres(net: Net) -> Iterator[int]:
     server = net.start("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups",
                        find("postgres") or "postgres", "-D", str(folder / "data"), "-c", "listen_addresses=*",
                        "-c", "fsync=off", "-c", f"unix_socket_directories={folder}", cwd="/")
-    net.wait_for_port(5432)
+    # It listens before it has recovered, and refuses until then.
+    await_that(lambda: net.run("pg_isready", "-h", KERNEL[0], check=False).returncode == 0,
+               "PostgreSQL takes connections", 60)
     yield 5432
     net.end(server)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@needs("initdb", "postgres", "setpriv")
+@needs("initdb", "postgres", "pg_isready", "setpriv")
 @FAMILIES
 def test_asyncpg_gets_back_what_it_inserted(net: Net, postgres_port: int, version: int) -> None:
     blob = os.urandom(2_000_000)
