@@ -88,6 +88,13 @@ def test_sizes_are_written_for_people(count: int, text: str) -> None:
     assert format_bytes(count) == text
 
 
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 segments"), (1, "1 segment"), (2, "2 segments"), (1234, "1,234 segments")],
+)
+def test_things_are_counted_for_people(count: int, text: str) -> None:
+    assert units.format_count(count, "segment") == text
+
+
 @given(st.integers(min_value=0, max_value=10**15))
 def test_whole_nanoseconds_survive_the_trip_through_words(ns: int) -> None:
     assert duration_ns(f"{ns}ns") == ns

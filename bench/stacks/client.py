@@ -176,10 +176,7 @@ def connect_many(args: argparse.Namespace) -> Result:
     running = Connecting(args)
     took = running.run()
     times = sorted(running.times)
-    for end in others:
-        end.close()
-    if others:  # their FINs overrun the device's queue: who asks next shall not lose a SYN to them
-        ready(args)
+    close_all(args, others)
     return {"count": len(times), "failed": running.failed, "first_failure": running.first_failure,
             "unanswered": args.count - len(times) - running.failed, "others": len(others),
             "per_s": len(times) / took, "p50_us": _share(times, 0.5) * 1e6 if times else None}
@@ -216,6 +213,14 @@ def open_idle(args: argparse.Namespace, count: int, first: int = 0) -> list[sock
     return made
 
 
+def close_all(args: argparse.Namespace, ends: Sequence[socket.socket]) -> None:
+    """Close connections, and wait until the server is through: many FINs overrun a queue, and with it the next SYN."""
+    for end in ends:
+        end.close()
+    if ends:
+        ready(args)
+
+
 def idle(args: argparse.Namespace) -> Result:
     for end in open_idle(args, 20):  # what is made once is not counted
         end.close()
@@ -230,8 +235,7 @@ def idle(args: argparse.Namespace) -> Result:
     for end in sample:
         end.sendall(b"b")
         alive += end.recv(1) == b"b"
-    for end in ends:
-        end.close()
+    close_all(args, ends)
     return {"count": len(ends), "seconds": took, "alive": alive, "asked": len(sample),
             "bytes_per_connection": (after - before) / max(1, len(ends))}
 

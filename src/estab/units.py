@@ -10,8 +10,8 @@ from fractions import Fraction
 from typing import Final
 
 __all__ = [
-    "MS", "NEVER", "SECOND", "US", "bits_per_second", "byte_count", "duration_ns", "format_bytes", "format_duration",
-    "share",
+    "MS", "NEVER", "SECOND", "US", "bits_per_second", "byte_count", "duration_ns", "format_bytes", "format_count",
+    "format_duration", "share",
 ]
 
 US: Final = 1_000
@@ -97,3 +97,8 @@ def format_bytes(count: int) -> str:
             return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} GiB"
+
+
+def format_count(count: int, what: str) -> str:
+    """Write a number of things: ``1 segment``, ``2 segments``, ``1,234 segments``."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

@@ -74,10 +74,10 @@ def test_rates_are_of_the_time_between_two_readings() -> None:
     assert summary(before, now, 2.0) == "2.0 s, 10 connections, 2.0 MiB in, 1.0 KiB out, 4 segments sent again"
 
 
-def test_one_connection_is_not_told_as_several() -> None:
-    one = Reading(opened=1, open_count=1)
+def test_one_is_not_told_as_several() -> None:
+    one = Reading(opened=1, open_count=1, repeated=1)
     assert line(Reading(), one, 1.0).startswith("1 connection · ")
-    assert summary(Reading(), one, 2.0) == "2.0 s, 1 connection, 0 B in, 0 B out"
+    assert summary(Reading(), one, 2.0) == "2.0 s, 1 connection, 0 B in, 0 B out, 1 segment sent again"
 
 
 class Upped:

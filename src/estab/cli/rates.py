@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
-from estab.units import format_bytes
+from estab.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     from estab.host.host import Host
@@ -46,7 +46,7 @@ def line(before: Reading, now: Reading, seconds: float) -> str:
     """Write what happens now, in one line."""
     seconds = max(seconds, 1e-9)
     parts = [
-        _connections(now.open_count),
+        format_count(now.open_count, "connection"),
         f"{(now.opened - before.opened) / seconds:,.0f} new/s",
         f"in {_rate(now.in_bytes - before.in_bytes, now.in_frames - before.in_frames, seconds)}",
         f"out {_rate(now.out_bytes - before.out_bytes, now.out_frames - before.out_frames, seconds)}",
@@ -61,13 +61,9 @@ def line(before: Reading, now: Reading, seconds: float) -> str:
 def summary(start: Reading, end: Reading, seconds: float) -> str:
     """Write what happened in all."""
     repeated = end.repeated - start.repeated
-    return (f"{seconds:,.1f} s, {_connections(end.opened - start.opened)}, "
+    return (f"{seconds:,.1f} s, {format_count(end.opened - start.opened, 'connection')}, "
             f"{format_bytes(end.in_bytes - start.in_bytes)} in, {format_bytes(end.out_bytes - start.out_bytes)} out"
-            + (f", {repeated:,} segments sent again" if repeated else ""))
-
-
-def _connections(count: int) -> str:
-    return f"{count:,} connection{'' if count == 1 else 's'}"
+            + (f", {format_count(repeated, 'segment')} sent again" if repeated else ""))
 
 
 def _rate(count: int, frames: int, seconds: float) -> str:

@@ -26,7 +26,7 @@ from estab.lab.topology import LINKS_MAX, Port, Topology, plug
 from estab.lab.way import Way
 from estab.run.config import read_config
 from estab.sockets import module
-from estab.units import NEVER, SECOND, duration_ns
+from estab.units import NEVER, SECOND, duration_ns, format_count
 
 __all__ = ["Network"]
 
@@ -213,8 +213,8 @@ class Network:
         self.close()
 
     def __repr__(self) -> str:
-        return (f"<Network seed={self.seed!r} {len(self._topology.nodes)} hosts, {len(self._topology.links)} links, "
-                f"at {self.now:g}s>")
+        return (f"<Network seed={self.seed!r} {format_count(len(self._topology.nodes), 'host')}, "
+                f"{format_count(len(self._topology.links), 'link')}, at {self.now:g}s>")
 
     # --- inside
 

@@ -34,6 +34,7 @@ from estab.observe.flights import COPY, Flight, flights
 from estab.observe.fold import Fold, fold
 from estab.observe.recorder import CallRecord, connection_of, episodes, flow, tags, written
 from estab.observe.text import gauge, without_numbers
+from estab.units import format_count
 
 __all__ = ["Arrow", "Ladder", "Note", "Row", "Skip", "ladder"]
 
@@ -126,7 +127,7 @@ class Ladder:
         """Give the same ladder without the rows before a time, which are counted."""
         rows = [row for row in self.rows if _row_time(row) >= at_ns]
         count = len(self.rows) - len(rows)
-        text = f"{count} rows before: the connection opens"
+        text = f"{format_count(count, 'row')} before: the connection opens"
         return Ladder(list(self.lanes), [Skip(at_ns, count, text), *rows] if count else rows)
 
 

@@ -42,7 +42,7 @@ from estab.observe.flights import flights
 from estab.observe.fold import Fold, fold
 from estab.observe.recorder import Episode, FieldChange, connection_of, episodes, flow, tags, written
 from estab.observe.text import Line, Span, clip, gauge, without_numbers, wrapped
-from estab.units import format_bytes, format_duration
+from estab.units import format_bytes, format_count, format_duration
 
 __all__ = ["story"]
 
@@ -70,7 +70,8 @@ def story(
     result: list[Line] = []
     before = sum(step.at_ns < since_ns for step in steps)
     if before:
-        result.append((Span(" " * (_TIME + 2)), Span(f"⋮ {before} steps before: the connection opens", "skip")))
+        text = f"⋮ {format_count(before, 'step')} before: the connection opens"
+        result.append((Span(" " * (_TIME + 2)), Span(text, "skip")))
         steps = [step for step in steps if step.at_ns >= since_ns]
     _leave_out_known_options(steps)
     for item in fold(steps, _Step.shape):

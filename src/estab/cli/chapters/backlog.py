@@ -6,9 +6,10 @@ import socket
 import time
 from collections.abc import Callable
 
-from estab.cli.chapters.chapter import Chapter, Scene, Stage, some, took
+from estab.cli.chapters.chapter import Chapter, Scene, Stage, took
 from estab.events import QueueChanged
 from estab.lab.node import Node
+from estab.units import format_count
 
 __all__ = ["CHAPTER"]
 
@@ -64,7 +65,7 @@ def _find(stage: Stage, server: Node, client: Node, accepted: int) -> None:
             fullest = max(of_queue, key=lambda fact: fact.depth)
             overflows = sum(fact.what.startswith("overflow") for fact in of_queue)
             stage.found(f"The {queue} queue held at most {fullest.depth} (limit {fullest.limit}). "
-                        f"{some(overflows, 'segment')} found it full.")
+                        f"{format_count(overflows, 'segment')} found it full.")
     done = [record for record in stage.calls(client, "connect") if not record.error]
     failed = [record for record in stage.calls(client, "connect") if record.error]
     stage.found(f"{len(done)} of {len(done) + len(failed)} connect() calls returned without error, after "

@@ -6,11 +6,12 @@ import socket
 import time
 from contextlib import suppress
 
-from estab.cli.chapters.chapter import Chapter, Scene, Stage, some, times, when
+from estab.cli.chapters.chapter import Chapter, Scene, Stage, times, when
 from estab.events import LinkDropped, SegmentSent
 from estab.lab.node import Node
 from estab.messages import Channel, Delimited, Heartbeat, PeerLost
 from estab.observe.recorder import CallRecord
+from estab.units import format_count
 
 __all__ = ["CHAPTER"]
 
@@ -92,7 +93,7 @@ def _keepalive(stage: Stage) -> None:
     stage.net.at("40s", cable.cut)
     stage.net.run(until="120s")
     probes = [fact for fact in stage.facts(SegmentSent, client) if "keepalive" in fact.why]
-    stage.found(f"The client sent {some(len(probes), 'keepalive probe')}, at "
+    stage.found(f"The client sent {format_count(len(probes), 'keepalive probe')}, at "
                 f"{', '.join(when(fact.at_ns) for fact in probes)}.")
     _find_failures(stage, client, server)
     _find_left(stage, server)
@@ -172,7 +173,7 @@ def _find_silence(stage: Stage, client: Node) -> None:
     """Say what the cut cable swallowed, and when what was missing arrived."""
     swallowed = list(stage.facts(LinkDropped))
     again = [fact for fact in stage.facts(SegmentSent, client) if fact.why.startswith("retransmission")]
-    stage.found(f"The cable swallowed {some(len(swallowed), 'packet')}"
+    stage.found(f"The cable swallowed {format_count(len(swallowed), 'packet')}"
                 + ("; the client sent "
                    f"again {times(len(again))}, at {', '.join(when(fact.at_ns) for fact in again)}." if again
                    else ". Nothing had to be sent again."))
@@ -196,8 +197,8 @@ def _find_lost(stage: Stage, host: Node, at_ns: int, error: PeerLost) -> None:
                 "byte from the peer.")
     stage.found(f"What the {host.name}'s socket knew then, in {error.facts.state}: last data in "
                 f"{_ago(error.facts.last_data_in_ns)}, last segment in {_ago(error.facts.last_ack_in_ns)}, "
-                f"{error.facts.unacked_bytes} bytes unacknowledged, {some(error.facts.retransmits or 0, 'time-out')} "
-                "in a row unanswered.")
+                f"{error.facts.unacked_bytes} bytes unacknowledged, "
+                f"{format_count(error.facts.retransmits or 0, 'time-out')} in a row unanswered.")
 
 
 def _ago(length_ns: int | None) -> str:

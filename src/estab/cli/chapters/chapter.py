@@ -23,7 +23,7 @@ from estab.observe.dissect import Summary, dissect
 from estab.observe.recorder import CallRecord, Recorder, flow
 from estab.units import format_duration
 
-__all__ = ["Chapter", "Played", "Scene", "Stage", "some", "times", "took", "when"]
+__all__ = ["Chapter", "Played", "Scene", "Stage", "times", "took", "when"]
 
 F = TypeVar("F", bound=Event)
 S = TypeVar("S")
@@ -139,11 +139,6 @@ def took(record: CallRecord) -> str:
 def when(at_ns: int) -> str:
     """Write a time or a length of time; ``0`` for none."""
     return format_duration(at_ns) if at_ns else "0"
-
-
-def some(count: int, what: str) -> str:
-    """Write a number of things: ``1 segment``, ``2 segments``."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def times(count: int) -> str:

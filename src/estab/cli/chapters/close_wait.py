@@ -7,11 +7,12 @@ import socket
 import time
 from pathlib import Path
 
-from estab.cli.chapters.chapter import Chapter, Scene, Stage, some, when
+from estab.cli.chapters.chapter import Chapter, Scene, Stage, when
 from estab.events import StateChanged
 from estab.lab.node import Node
 from estab.messages import CloseWaitWatch, Drained, Reaper, Stuck
 from estab.sockets.socket import Socket
+from estab.units import format_count
 
 __all__ = ["CHAPTER"]
 
@@ -79,10 +80,10 @@ def _cured(stage: Stage) -> None:
                 _find_stuck(stage, watch, stuck)
     lengths = [left.at_ns - entered.at_ns for entered, left in _stays(stage, server) if left is not None]
     if lengths:
-        stage.found(f"{some(len(lengths), 'connection')} went through CLOSE-WAIT; the longest stay was "
+        stage.found(f"{format_count(len(lengths), 'connection')} went through CLOSE-WAIT; the longest stay was "
                     f"{when(max(lengths))}.")
     drained = serve.result()
-    stage.found(f"The reaper ran {some(drained.done, 'clean-up')}, {drained.failed} failed; they ended at "
+    stage.found(f"The reaper ran {format_count(drained.done, 'clean-up')}, {drained.failed} failed; they ended at "
                 f"{', '.join(when(at_ns) for at_ns in cleaned)}.")
 
 

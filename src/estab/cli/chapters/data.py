@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 import time
 
-from estab.cli.chapters.chapter import Chapter, Scene, Stage, some, times, took, when
+from estab.cli.chapters.chapter import Chapter, Scene, Stage, times, took, when
 from estab.events import SegmentReceived, SegmentSent, TimerFired
 from estab.lab.node import Node
 from estab.observe.recorder import CallRecord
-from estab.units import format_duration
+from estab.units import format_count, format_duration
 
 __all__ = ["CHAPTER"]
 
@@ -44,7 +44,7 @@ def _find_progress(stage: Stage, client: Node, record: CallRecord) -> None:
     buffered = [fact.size_bytes for fact in record.buffers if fact.which == "send"]
     if buffered:
         stage.found(f"send() returned {size} after {took(record)}: so much it had copied into the send buffer. At "
-                    f"that moment {left_bytes} bytes had left in {some(len(record.segments), 'segment')}, and "
+                    f"that moment {left_bytes} bytes had left in {format_count(len(record.segments), 'segment')}, and "
                     f"{buffered[-1]} were not acknowledged.")
     snapshots = [(fact.at_ns, fact.tcb) for fact in stage.facts(SegmentReceived, client)
                  if fact.tcb is not None and fact.at_ns > record.returned_ns]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from estab.cli.chapters.chapter import Chapter, Scene, Stage, some, took
+from estab.cli.chapters.chapter import Chapter, Scene, Stage, took
 from estab.events import CookieChecked, PacketDropped, QueueChanged
 from estab.lab.link import Link
 from estab.lab.node import Node
 from estab.observe.flights import flights
-from estab.units import MS
+from estab.units import MS, format_count
 from estab.wire.address import parse_address
 from estab.wire.seq import Seq
 from estab.wire.tcp import SYN, Segment, emit_packet
@@ -74,7 +74,7 @@ def _find(stage: Stage, server: Node, client: Node, answer: bytes) -> None:
     dropped = list(stage.facts(PacketDropped, server))
     for reason in dict.fromkeys(fact.reason for fact in dropped):
         count = sum(fact.reason is reason for fact in dropped)
-        stage.found(f"The server dropped {some(count, 'segment')}: {reason.value}.")
+        stage.found(f"The server dropped {format_count(count, 'segment')}: {reason.value}.")
     for record in stage.calls(client, "connect"):
         outcome = f"failed with {record.error}" if record.error else "came through"
         stage.found(f"The honest client's connect() {outcome} after {took(record)}.")
@@ -83,8 +83,9 @@ def _find(stage: Stage, server: Node, client: Node, answer: bytes) -> None:
     cookies = list(stage.facts(CookieChecked, server))
     if cookies:
         nobody = sum(item.summary.flags == "S." and item.fate == "dropped" for item in flights(stage.recorder.facts))
-        stage.found(f"{some(len(cookies), 'cookie')} came back, {sum(fact.is_valid for fact in cookies)} of them good; "
-                    f"{some(nobody, 'SYN-ACK')} went to addresses where nobody is, cookies and others.")
+        stage.found(f"{format_count(len(cookies), 'cookie')} came back, "
+                    f"{sum(fact.is_valid for fact in cookies)} of them good; "
+                    f"{format_count(nobody, 'SYN-ACK')} went to addresses where nobody is, cookies and others.")
     names = ("TcpExtSyncookiesSent", "TcpExtSyncookiesRecv", "TcpExtTCPReqQFullDoCookies", "TcpExtTCPReqQFullDrop")
     counters = server.counters()
     shown = [f"{name} {counters[name]}" for name in names if counters.get(name)]

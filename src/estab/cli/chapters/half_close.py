@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 import time
 
-from estab.cli.chapters.chapter import Chapter, Scene, Stage, some, when
+from estab.cli.chapters.chapter import Chapter, Scene, Stage, when
 from estab.events import SegmentSent
+from estab.units import format_count
 
 __all__ = ["CHAPTER"]
 
@@ -38,7 +39,7 @@ def _play(stage: Stage) -> None:
                    if fact.length and fins[client.name] < fact.at_ns <= fins[server.name]]
         stage.found(f"The client's FIN went out at {when(fins[client.name])}, the server's at "
                     f"{when(fins[server.name])}. Between the two the server sent "
-                    f"{sum(fact.length for fact in between)} bytes of text in {some(len(between), 'segment')}.")
+                    f"{sum(fact.length for fact in between)} bytes of text in {format_count(len(between), 'segment')}.")
     stage.found(f"The client read {call.result()!r} after it had shut down its own direction.")
     stage.found_paths(client, server)
 

@@ -7,11 +7,11 @@ import os
 import select
 import socket
 
-from estab.cli.chapters.chapter import Chapter, Scene, Stage, some, took, when
+from estab.cli.chapters.chapter import Chapter, Scene, Stage, took, when
 from estab.events import QueueChanged, SegmentSent, StateChanged
 from estab.lab.node import Node
 from estab.observe.recorder import CallRecord
-from estab.units import format_duration
+from estab.units import format_count, format_duration
 
 __all__ = ["CHAPTER"]
 
@@ -53,8 +53,10 @@ def _find_sent(stage: Stage, host: Node, record: CallRecord) -> None:
         fact for fact in stage.facts(SegmentSent, host) if fact not in record.segments
         and any(wait.since_ns <= fact.at_ns <= (wait.until_ns or fact.at_ns) for wait in record.waits)
     ]
-    stage.found(f"{record.name}() on {host.name} took {took(record)} and sent {some(len(record.segments), 'segment')}. "
-                f"While the program slept in it, {host.name}'s stack sent {some(len(during), 'segment')} by itself.")
+    stage.found(f"{record.name}() on {host.name} took {took(record)} and sent "
+                f"{format_count(len(record.segments), 'segment')}. "
+                f"While the program slept in it, {host.name}'s stack sent "
+                f"{format_count(len(during), 'segment')} by itself.")
 
 
 def _nobody(stage: Stage) -> None:
@@ -91,7 +93,7 @@ def _silence(stage: Stage) -> None:
     stage.net.run()
     for record in stage.calls(client, "connect"):
         sent = [fact for fact in stage.facts(SegmentSent, client) if fact.flags == "S"]
-        stage.found(f"connect() took {took(record)}: {some(len(sent), 'SYN')}, at "
+        stage.found(f"connect() took {took(record)}: {format_count(len(sent), 'SYN')}, at "
                     f"{', '.join(when(fact.at_ns) for fact in sent)}.")
 
 
@@ -117,7 +119,7 @@ def _without_blocking(stage: Stage) -> None:
     first, = stage.calls(client, "connect_ex")
     if first.result == str(errno.EINPROGRESS):
         stage.found(f"connect_ex() gave {first.result} (EINPROGRESS) after {took(first)}, when it had sent "
-                    f"{some(len(first.segments), 'segment')}.")
+                    f"{format_count(len(first.segments), 'segment')}.")
     opened = next((fact.at_ns for fact in stage.facts(StateChanged, client) if fact.new == "ESTABLISHED"), None)
     asked = next((record.started_ns for record in stage.calls(client, "getsockopt")), None)
     if opened is not None and asked is not None:

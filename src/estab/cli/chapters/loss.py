@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import socket
 
-from estab.cli.chapters.chapter import Chapter, Scene, Stage, some
+from estab.cli.chapters.chapter import Chapter, Scene, Stage
 from estab.events import CongestionChanged, LinkDropped, SegmentSent
 from estab.observe.flights import flights
-from estab.units import format_bytes, format_duration
+from estab.units import format_bytes, format_count, format_duration
 
 __all__ = ["CHAPTER"]
 
@@ -38,7 +38,7 @@ def _play(stage: Stage) -> None:
                                     f"at {format_duration(fact.at_ns)}" for fact in lost) if lost else "") + ".")
     reasons = dict.fromkeys(item.segment.why for item in again if item.segment is not None)
     if again:
-        stage.found(f"Sent again: {some(len(again), 'segment')}, by these rules: {'; '.join(reasons)}.")
+        stage.found(f"Sent again: {format_count(len(again), 'segment')}, by these rules: {'; '.join(reasons)}.")
     cuts = list(stage.facts(CongestionChanged, client))
     if cuts:
         smallest = min(cuts, key=lambda fact: fact.cwnd_bytes)

@@ -6,9 +6,10 @@ import errno
 import socket
 import time
 
-from estab.cli.chapters.chapter import Chapter, Scene, Stage, some, times, when
+from estab.cli.chapters.chapter import Chapter, Scene, Stage, times, when
 from estab.events import PacketDropped, SegmentReceived, SegmentSent, StateChanged, TimeWaitEnded
 from estab.observe.dissect import Summary
+from estab.units import format_count
 
 __all__ = ["CHAPTER"]
 
@@ -42,9 +43,9 @@ def _lost_ack(stage: Stage) -> None:
     if entered is not None:
         again = [fact for fact in stage.facts(SegmentReceived, client) if "F" in fact.flags and fact.at_ns > entered]
         answers = [fact for fact in stage.facts(SegmentSent, client) if fact.at_ns > entered and fact.flags == "."]
-        stage.found(f"In TIME-WAIT the client got {some(len(again), 'more FIN')} and sent "
-                    f"{some(len(answers), 'acknowledgment')}. Without its TIME-WAIT record it would have had nothing "
-                    "to answer with but a reset.")
+        stage.found(f"In TIME-WAIT the client got {format_count(len(again), 'more FIN')} and sent "
+                    f"{format_count(len(answers), 'acknowledgment')}. Without its TIME-WAIT record it would have had "
+                    "nothing to answer with but a reset.")
     stage.found_paths(client, server)
 
 
