@@ -30,7 +30,7 @@ $(VENV)/made:
 	rm -rf $(VENV) && $$python -m venv $(VENV) && touch $@
 
 $(VENV)/installed: $(VENV)/made $(PARTS)
-	@echo "estab: installing into $(VENV); if the core changed, compiling it takes a minute or two"
+	@echo "estab: installing into $(VENV); if the core changed, compiling it takes some minutes"
 	@ESTAB_OPTIMIZE=$${ESTAB_OPTIMIZE:-1} $(PIP) install .
 	@$(BIN)/python -c "from estab._build import core_line; print(core_line())"
 	@touch $@
