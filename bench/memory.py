@@ -14,7 +14,7 @@ import sys
 from estab._build import core_kind
 from estab.abi import AF_INET, SOCK_STREAM
 from estab.host.host import Host
-from estab.host.stream import StreamSocket
+from estab.host.sockets.stream import StreamSocket
 
 PAGE = 4096
 PER_ADDRESS = 20_000

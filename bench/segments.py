@@ -18,7 +18,7 @@ from time import perf_counter
 from estab._build import core_kind
 from estab.abi import AF_INET, SOCK_STREAM
 from estab.host.host import Host
-from estab.host.stream import StreamSocket
+from estab.host.sockets.stream import StreamSocket
 from estab.tcp.config import Config
 from estab.wire import ip, tcp
 from estab.wire.seq import wrap

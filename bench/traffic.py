@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from estab.abi import AF_INET, POLLIN, POLLOUT, SOCK_STREAM
-from estab.host.stream import StreamSocket
+from estab.host.sockets.stream import StreamSocket
 from estab.lab.network import Network
 from estab.lab.node import Node
 from estab.units import SECOND

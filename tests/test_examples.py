@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import estab
-from estab.sockets import options
+from estab.sockets.socket import options
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if path.is_file()]

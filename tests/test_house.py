@@ -24,13 +24,30 @@ FLOORS: Mapping[str, int] = {
     "wire": 2, "links": 2, "messages": 2,
     "tcp": 3,
     "host": 4,
-    "sockets": 5, "serve": 5,
-    "run": 6, "observe": 6,
+    "settings": 5, "sockets": 5, "serve": 5,
+    "names": 6, "observe": 6, "realtime": 6,
     "lab": 7, "drill": 7, "stack": 7,
     "estab": 8,  # the package's own __init__: what a user imports
     "cli": 9, "pytest_plugin": 9,
 }
 """A room imports from itself and from floors below. Two rooms of one floor don't know each other, but on the first."""
+
+INNER: Mapping[str, Mapping[str, int]] = {
+    "tcp": {
+        "config": 1, "info": 1, "siphash": 1, "state": 1,
+        "fastopen": 2, "profile": 2,
+        "context": 3,
+        "record": 4,
+        "congestion": 5, "ecn": 5, "receiving": 5, "window": 5,
+        "recovery": 6,
+        "arriving": 7, "sending": 7,
+        "report": 8,
+        "connection": 9,
+        "listening": 10,
+    },
+    "host": {"ip": 1, "sockets": 2, "arriving": 3, "snapshot": 3, "sysctls": 4, "host": 5, "drive": 6},
+}
+"""The floors inside of a big room: its folders and its own files. The same rule holds between them."""
 
 WORLD = {
     "_thread", "asyncio", "concurrent", "datetime", "fcntl", "io", "logging", "multiprocessing", "os", "pathlib",
@@ -112,7 +129,7 @@ def all_imports(root: Path) -> list[Import]:
 
 
 def room_of(name: str) -> str:
-    """Name the room of a module: ``estab.tcp.output`` is in ``tcp``, ``estab`` itself is the room ``estab``."""
+    """Name the room of a module: ``estab.tcp.sending.output`` is in ``tcp``, ``estab`` itself is the room ``estab``."""
     parts = name.split(".")
     return parts[1] if len(parts) > 1 else parts[0]
 
@@ -123,6 +140,31 @@ def module_of(target: str, modules: Mapping[str, Path]) -> str | None:
         if name in modules:
             return name
     return None
+
+
+def inner_room_of(name: str) -> str:
+    """Name the room inside of a room: ``estab.tcp.sending.output`` is in ``sending``; ``""`` for the package itself."""
+    parts = name.split(".")
+    return parts[2] if len(parts) > 2 else ""
+
+
+def upward_imports_inside(root: Path) -> list[str]:
+    """Complain of each import within a room of ``INNER`` that does not go down, and of files without a floor."""
+    modules = modules_under(root)
+    complaints = [
+        f"{name}: no floor inside of {room_of(name)} is known for it" for name in modules
+        if room_of(name) in INNER and inner_room_of(name) and inner_room_of(name) not in INNER[room_of(name)]
+    ]
+    for found in all_imports(root):
+        target = module_of(found.target, modules)
+        room = room_of(found.source)
+        if target is None or room not in INNER or room_of(target) != room:
+            continue
+        here, there = inner_room_of(found.source), inner_room_of(target)
+        floors = INNER[room]
+        if here != there and here in floors and floors.get(there, 0) >= floors[here]:
+            complaints.append(f"{found}: inner floor {floors[there]} is not below inner floor {floors[here]}")
+    return complaints
 
 
 def upward_imports(root: Path) -> list[str]:
@@ -239,6 +281,10 @@ def test_imports_go_down_only() -> None:
     assert upward_imports(SOURCES) == []
 
 
+def test_imports_go_down_only_inside_of_the_big_rooms() -> None:
+    assert upward_imports_inside(SOURCES) == []
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     assert circles(SOURCES) == []
 
@@ -299,8 +345,8 @@ def tree(root: Path, files: Mapping[str, str]) -> Path:
         {"wire/ip.py": "def late():\n    from estab.tcp.output import send", "tcp/output.py": ""},
         {"links/memory.py": "from estab.host.host import Host", "host/host.py": ""},
         {"messages/framing.py": "from estab.wire.octets import u8", "wire/octets.py": ""},
-        {"messages/framing.py": "import estab.sockets.socket", "sockets/socket.py": ""},
-        {"sockets/socket.py": "from estab.observe.recorder import Recorder", "observe/recorder.py": ""},
+        {"messages/framing.py": "import estab.sockets.socket.socket", "sockets/socket/socket.py": ""},
+        {"sockets/socket/socket.py": "from estab.observe.recorder import Recorder", "observe/recorder.py": ""},
         {"host/host.py": "from estab.lab.network import Network", "lab/network.py": ""},
         {"host/host.py": "import estab"},
         {"errors.py": "from estab.wire.octets import u8", "wire/octets.py": ""},
@@ -316,8 +362,8 @@ def test_an_import_that_goes_up_is_found(tmp_path: Path, files: dict[str, str]) 
 @pytest.mark.parametrize(
     "files",
     [
-        {"tcp/output.py": "from estab.wire.ip import parse", "wire/ip.py": "import estab.errors", "errors.py": ""},
-        {"tcp/output.py": "from estab.tcp.tcb import Tcb\nimport json", "tcp/tcb.py": ""},
+        {"tcp/a.py": "from estab.wire.ip import parse", "wire/ip.py": "import estab.errors", "errors.py": ""},
+        {"tcp/output.py": "from estab.tcp.record.tcb import Tcb\nimport json", "tcp/record/tcb.py": ""},
         {"events.py": "from estab.errors import x", "errors.py": ""},
         {"__init__.py": "from estab.lab.network import Network", "lab/network.py": ""},
         {"cli/main.py": "import estab\nfrom estab._version import v", "_version.py": ""},
@@ -361,15 +407,15 @@ def test_a_forbidden_module_is_found(tmp_path: Path, files: dict[str, str]) -> N
     assert len(forbidden_imports(tree(tmp_path, files))) == 1
 
 
-def test_octets_may_know_librt_and_run_may_know_the_clock(tmp_path: Path) -> None:
-    files = {"wire/octets.py": "import librt.strings", "run/pump.py": "import time", "lab/a.py": "import threading"}
+def test_octets_may_know_librt_and_realtime_may_know_the_clock(tmp_path: Path) -> None:
+    files = {"wire/octets.py": "import librt.strings", "realtime/a.py": "import time", "lab/a.py": "import threading"}
     assert forbidden_imports(tree(tmp_path, files)) == []
 
 
 @pytest.mark.parametrize("text", ["import os\nos.urandom(8)", "x = hash('a')", "x = sorted(y, key=lambda z: id(z))"])
 def test_chance_of_the_system_is_found(tmp_path: Path, text: str) -> None:
     assert len(chance_of_the_system(tree(tmp_path, {"lab/a.py": text}))) == 1
-    assert chance_of_the_system(tree(tmp_path / "elsewhere", {"run/a.py": text})) == []
+    assert chance_of_the_system(tree(tmp_path / "elsewhere", {"realtime/a.py": text})) == []
 
 
 def test_a_long_file_is_found(tmp_path: Path) -> None:

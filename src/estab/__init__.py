@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from estab.links.tuntap import Tap as Tap
     from estab.links.tuntap import Tun as Tun
     from estab.links.udp import UdpTunnel as UdpTunnel
-    from estab.sockets.socket import Socket as Socket
+    from estab.sockets.socket.socket import Socket as Socket
     from estab.stack.queues import QueueEndedError as QueueEndedError
     from estab.stack.queues import run_queues as run_queues
     from estab.stack.stack import Stack as Stack
@@ -49,7 +49,7 @@ _HOMES = {
     "Program": "estab.lab.programs",
     "QueueEndedError": "estab.stack.queues",
     "QueueLink": "estab.links.queue",
-    "Socket": "estab.sockets.socket",
+    "Socket": "estab.sockets.socket.socket",
     "Stack": "estab.stack.stack",
     "State": "estab.tcp.state",
     "Tap": "estab.links.tuntap",

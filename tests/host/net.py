@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from estab.errors import DropReason
 from estab.events import Event
 from estab.host.host import Host
-from estab.host.interface import Interface, Outbound
+from estab.host.ip.interface import Interface, Outbound
 from estab.tcp.config import Config
 from estab.units import MS, NEVER, SECOND
 from estab.wire import arp, ethernet, icmp, ip

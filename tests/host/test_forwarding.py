@@ -9,8 +9,8 @@ import pytest
 from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
 from estab.errors import DropReason
 from estab.host.host import Host
-from estab.host.paths import PATHS_MAX
-from estab.host.routes import ROUTES_MAX, Route, Routes
+from estab.host.ip.paths import PATHS_MAX
+from estab.host.ip.routes import ROUTES_MAX, Route, Routes
 from estab.wire import icmp, ip, tcp, udp
 from estab.wire.address import BROADCAST_MAC, network_of, parse_address
 from estab.wire.seq import Seq

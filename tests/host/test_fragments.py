@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM
 from estab.errors import DropReason
 from estab.host.host import Host
-from estab.host.udp import DatagramSocket
+from estab.host.sockets.udp import DatagramSocket
 from estab.units import NEVER
 from estab.wire import fragment, icmp, ip, udp
 from estab.wire.address import parse_address

@@ -14,7 +14,7 @@ from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
 from estab.errors import DropReason
 from estab.events import FrameReceived, FrameSent
 from estab.host.host import Host
-from estab.host.stream import StreamSocket
+from estab.host.sockets.stream import StreamSocket
 from estab.units import NEVER
 from estab.wire import ip, tcp, udp
 from estab.wire.address import parse_address

@@ -9,10 +9,10 @@ import pytest
 from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
 from estab.errors import DropReason
 from estab.events import PathMtuChanged
+from estab.host.arriving.ping import RESULTS_MAX
 from estab.host.host import Host
-from estab.host.paths import PATH_MTUS_MAX
-from estab.host.ping import RESULTS_MAX
-from estab.host.udp import DatagramSocket
+from estab.host.ip.paths import PATH_MTUS_MAX
+from estab.host.sockets.udp import DatagramSocket
 from estab.wire import icmp, ip, tcp, udp
 from estab.wire.address import parse_address
 from estab.wire.icmp_message import build

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from estab.host.drive.lead import Bell, Lead
+from estab.host.drive.turn import Turn
 from estab.host.host import Host
-from estab.host.lead import Bell, Lead
-from estab.host.turn import Turn
 from estab.units import MS, NEVER, SECOND, US
 from estab.wire import icmp, ip
 

@@ -10,8 +10,8 @@ from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
 from estab.errors import DropReason
 from estab.events import NeighborChanged
 from estab.host.host import Host
-from estab.host.neighbors import NEIGHBORS_MAX, WAITING_MAX, state_name
-from estab.host.udp import DatagramSocket
+from estab.host.ip.neighbors import NEIGHBORS_MAX, WAITING_MAX, state_name
+from estab.host.sockets.udp import DatagramSocket
 from estab.units import NEVER
 from estab.wire import arp, ethernet, ip, nd
 from estab.wire.address import BROADCAST_MAC, parse_address, solicited_node

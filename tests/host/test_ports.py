@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
-from estab.host.ports import Binding, FlowTable, Ports
+from estab.host.sockets.ports import Binding, FlowTable, Ports
 from estab.tcp.config import Config
 from tests.host.net import MS, SECOND, pair
 

@@ -27,7 +27,7 @@ from estab.abi import (
     SOCK_STREAM,
 )
 from estab.host.host import Host
-from estab.host.stream import StreamSocket
+from estab.host.sockets.stream import StreamSocket
 from estab.tcp.config import Config
 from tests.host.net import MS, SECOND, Net, Wire, pair
 

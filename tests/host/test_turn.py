@@ -7,9 +7,9 @@ from collections import deque
 import pytest
 
 from estab.abi import AF_INET, AF_INET6, SOCK_STREAM
+from estab.host.drive.turn import FRAMES_PER_TURN, Turn
 from estab.host.host import Host
-from estab.host.interface import Outbound
-from estab.host.turn import FRAMES_PER_TURN, Turn
+from estab.host.ip.interface import Outbound
 from estab.units import MS, NEVER, US
 from estab.wire import ip, offload, tcp, udp
 

@@ -24,7 +24,7 @@ from estab.abi import (
 )
 from estab.errors import DropReason
 from estab.host.host import Host
-from estab.host.udp import DatagramSocket
+from estab.host.sockets.udp import DatagramSocket
 from estab.wire import ip, udp
 from estab.wire.address import parse_address
 from tests.host.net import MS, Net, Wire, drops, packets, pair

@@ -13,7 +13,7 @@ import estab
 from estab.lab.aqm import marked
 from estab.links.link import Link
 from estab.links.namespace import call_in
-from estab.sockets.tcp_info import unpack_tcp_info
+from estab.sockets.socket.tcp_info import unpack_tcp_info
 from tests.namespaces import requires_kernel
 from tests.peers.net import KERNEL, STACK, Net, Task, digest_of
 

@@ -160,8 +160,8 @@ class Flood:
 def test_a_syn_flood_that_fills_the_queue_does_not_keep_curl_out(net: Net, tmp_path: object) -> None:
     from pathlib import Path
 
-    from estab.run.folder import Folder
     from estab.serve.http import Http
+    from estab.stack.folder import Folder
 
     assert isinstance(tmp_path, Path)
     (tmp_path / "index.html").write_text("<p>still here")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from estab.run.folder import Folder
 from estab.serve.http import Http
 from estab.serve.plain import Echo
+from estab.stack.folder import Folder
 from tests.namespaces import await_that, needs, requires_kernel
 from tests.peers.net import KERNEL, STACK, Net, digest_of, receive_all
 

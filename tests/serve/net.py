@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from estab.abi import AF_INET, AF_INET6, SOCK_STREAM
-from estab.host.stream import StreamSocket
+from estab.host.sockets.stream import StreamSocket
 from estab.serve.server import Server, Service
 from estab.tcp.config import Config
 from estab.units import MS, SECOND

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estab.run.folder import Folder
 from estab.serve.http import Content, Http, Store
 from estab.serve.request import UNSATISFIABLE, WHOLE, BadRequest, parse_path, parse_range, parse_request
+from estab.stack.folder import Folder
 from estab.tcp.config import Config
 from tests.serve.net import SECOND, Client, Serving
 

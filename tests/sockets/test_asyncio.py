@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from estab import Network, Node, Socket
-from estab.run.aio import EventLoop
+from estab.sockets.polling.event_loop import EventLoop
 
 
 async def serve_lines(ready: asyncio.Event | None = None) -> None:

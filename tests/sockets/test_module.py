@@ -20,7 +20,7 @@ from time import sleep as early_sleep
 import pytest
 
 from estab import Network, Node, Socket
-from estab.sockets import module
+from estab.sockets.standin import module
 
 EPOCH = 1767225600
 WATCHED = [

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from estab import Network, Node, Socket
-from estab.sockets.poll import Epoll, Poll
-from estab.sockets.poll import select as host_select
-from estab.sockets.selector import Selector
+from estab.sockets.polling.poll import Epoll, Poll
+from estab.sockets.polling.poll import select as host_select
+from estab.sockets.polling.selector import Selector
 
 
 @pytest.fixture

@@ -337,7 +337,7 @@ def test_a_socket_that_is_dropped_is_warned_about_and_closed(net: Network, a: No
         caller.connect(("b", 80))
         accepted, _ = listener.accept()
         with accepted:
-            with pytest.warns(ResourceWarning, match=r"unclosed <estab\.sockets\.socket\.Socket .* fd 3 of a, ESTAB"):
+            with pytest.warns(ResourceWarning, match=r"unclosed <estab\.Socket .* fd 3 of a, ESTAB"):
                 del caller
             assert accepted.recv(1) == b""
 
@@ -371,10 +371,10 @@ def test_lingering_close_waits_for_the_acknowledgment(net: Network, a: Node, b: 
 def test_repr_says_where_and_in_which_state(a: Node, b: Node) -> None:
     with connected(a, b) as (caller, accepted):
         port = caller.getsockname()[1]
-        assert repr(accepted) == ("<estab.sockets.socket.Socket family=2, type=1, proto=0, laddr=('10.0.0.2', 80), "
-                                  f"raddr=('10.0.0.1', {port}), fd 4 of b, ESTABLISHED>")
+        assert repr(accepted) == ("<estab.Socket family=2, type=1, proto=0, "
+                                  f"laddr=('10.0.0.2', 80), raddr=('10.0.0.1', {port}), fd 4 of b, ESTABLISHED>")
         assert f" fd={accepted.fileno()}, " in repr(accepted)
-    assert repr(caller) == "<estab.sockets.socket.Socket [closed] family=2, type=1, proto=0>"
+    assert repr(caller) == "<estab.Socket [closed] family=2, type=1, proto=0>"
 
 
 def test_it_is_not_pickled(a: Node) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from estab.lab.network import Network
-from estab.sockets.tcp_info import FIELDS, LAYOUT, unpack_tcp_info
+from estab.sockets.socket.tcp_info import FIELDS, LAYOUT, unpack_tcp_info
 from estab.tcp.info import Info
 
 PAGE = Path(__file__).parents[2] / "docs/tcp-info.md"

@@ -23,7 +23,7 @@ import trustme
 
 from estab import Network, Node, Socket
 from estab.events import CallStarted, Event
-from estab.sockets.tls import Tls
+from estab.sockets.socket.tls import Tls
 
 Story = list[Any]
 HOST = "server.example"

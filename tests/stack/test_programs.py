@@ -18,7 +18,7 @@ import requests
 import trustme
 
 import estab
-from tests.run.test_dns import answer
+from tests.names.test_dns import answer
 
 Pair = tuple[estab.Stack, estab.Stack]
 
@@ -77,7 +77,7 @@ def test_without_dnspython_a_name_server_is_refused_with_a_sentence(monkeypatch:
     original = builtins.__import__
 
     def without(name: str, *rest: Any, **more: Any) -> Any:
-        if name == "estab.run.dns":
+        if name == "estab.names.dns":
             raise ImportError(name)
         return original(name, *rest, **more)
 

@@ -6,11 +6,11 @@ from collections import Counter
 
 from estab import abi
 from estab.counters import Counters
-from estab.host.demux import Demux
+from estab.host.sockets.demux import Demux
+from estab.tcp.arriving.timewait import TimeWait
 from estab.tcp.connection import Connection
-from estab.tcp.listener import HalfOpen
-from estab.tcp.tcb import NO_SEQ
-from estab.tcp.timewait import TimeWait
+from estab.tcp.listening.listener import HalfOpen
+from estab.tcp.record.tcb import NO_SEQ
 from estab.units import NEVER
 
 __all__ = ["check_connection", "check_demux", "check_quiet"]

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from estab import abi
 from estab.counters import Counters
 from estab.events import Event
-from estab.host.demux import Demux
+from estab.host.sockets.demux import Demux
 from estab.lab.aqm import marked
 from estab.tcp.config import Config
 from estab.tcp.connection import Connection
 from estab.tcp.context import Context, Owner, Paths
-from estab.tcp.listener import Listener
+from estab.tcp.listening.listener import Listener
 from estab.tcp.state import State
 from estab.units import MS, NEVER, SECOND
 from estab.wire import ip

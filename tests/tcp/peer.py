@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from estab import abi
 from estab.tcp.connection import Connection
 from estab.tcp.context import Owner
-from estab.tcp.listener import Listener
+from estab.tcp.listening.listener import Listener
 from estab.units import MS, SECOND
 from estab.wire import ip
 from estab.wire.address import parse_address

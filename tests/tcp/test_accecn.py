@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from estab import abi
-from estab.tcp.accecn import ace_flags, ace_of, handshake_ace, is_transition_valid
-from estab.tcp.ecn_state import CE, ECT0, ECT1, NOT_ECT
-from estab.tcp.tcb import CA_CWR, CA_OPEN
+from estab.tcp.ecn.accurate import ace_flags, ace_of, handshake_ace, is_transition_valid
+from estab.tcp.record.ecn_state import CE, ECT0, ECT1, NOT_ECT
+from estab.tcp.record.tcb import CA_CWR, CA_OPEN
 from estab.wire import ip
 from estab.wire.offload import split
 from estab.wire.tcp import (

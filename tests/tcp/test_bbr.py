@@ -7,9 +7,9 @@ import random
 import pytest
 
 from estab.tcp.congestion.bbr import Bbr
-from estab.tcp.congestion.sample import RateSample
 from estab.tcp.connection import Connection
-from estab.tcp.inflight import SentSegment
+from estab.tcp.record.inflight import SentSegment
+from estab.tcp.record.sample import RateSample
 from estab.units import MS, SECOND
 from tests.tcp.pair import ACK, Pair, Passed
 from tests.tcp.peer import Peer

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estab.tcp.buffers import ByteQueue
+from estab.tcp.record.buffers import ByteQueue
 
 SIZES = st.one_of(st.integers(0, 40), st.integers(2000, 2100), st.integers(0, 6000))
 STEPS = st.lists(

@@ -6,8 +6,8 @@ import errno
 
 import pytest
 
+from estab.tcp.arriving.timewait import TimeWait
 from estab.tcp.state import State
-from estab.tcp.timewait import TimeWait
 from estab.units import MS, NEVER, SECOND
 from estab.wire.tcp import ACK, FIN, PSH, RST, SYN
 from tests.tcp.pair import Pair

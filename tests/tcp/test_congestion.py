@@ -7,9 +7,9 @@ import errno
 import pytest
 
 from estab.tcp.config import Config
-from estab.tcp.congestion.control import SSTHRESH_INFINITE, CongestionControl, Flow
 from estab.tcp.congestion.cubic import Cubic
 from estab.tcp.congestion.hystart import HyStart
+from estab.tcp.record.control import SSTHRESH_INFINITE, CongestionControl, Flow
 from estab.units import MS, SECOND
 from tests.tcp.pair import Pair, Passed
 from tests.tcp.peer import Peer
@@ -48,7 +48,7 @@ def test_the_default_is_cubic_as_in_linux() -> None:
 def test_an_unknown_name_is_enoent_and_says_which_there_are() -> None:
     peer = Peer()
     with pytest.raises(OSError, match="'vegas' among reno, cubic") as caught:
-        peer.side.context.algorithms.find("vegas")
+        peer.side.demux.algorithms.find("vegas")
     assert caught.value.errno == errno.ENOENT
 
 
@@ -78,7 +78,7 @@ def test_a_connection_may_change_its_control_while_it_runs() -> None:
     client, server = pair.established()
     pair.write(client, bytes(100_000))
     pair.run_for(30 * MS)
-    client.set_congestion(pair.a.context.algorithms.find("cubic"), pair.now_ns)
+    client.set_congestion(pair.a.demux.algorithms.find("cubic"), pair.now_ns)
     assert client.info(pair.now_ns).congestion == "cubic"
     pair.run_for(SECOND)
     assert len(pair.read(server)) > 50_000
@@ -227,7 +227,7 @@ class HalfStep(CongestionControl):
 
 def test_a_user_writes_one_in_plain_python_and_every_part_of_it_is_called() -> None:
     pair = Pair(delay_ns=20 * MS)
-    pair.a.context.algorithms.add(HalfStep())
+    pair.a.demux.algorithms.add(HalfStep())
     pair.a.config.tcp_congestion_control = "halfstep"
     client, server = pair.established()
     count = 0
@@ -255,4 +255,4 @@ def test_a_name_that_tcp_congestion_could_not_carry_is_refused() -> None:
         name = "longer-than-a-name"
 
     with pytest.raises(ValueError, match="1 to 15"):
-        Pair().a.context.algorithms.add(Long())
+        Pair().a.demux.algorithms.add(Long())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from estab.events import CookieChecked, SegmentReceived, StateChanged
-from estab.tcp import cookies
-from estab.tcp.listener import Listener
+from estab.tcp.listening import cookies
+from estab.tcp.listening.listener import Listener
 from estab.tcp.state import State
 from estab.units import MS, SECOND
 from estab.wire.tcp import ACK, FIN, PSH, RST, SYN

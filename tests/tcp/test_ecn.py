@@ -6,8 +6,8 @@ import pytest
 
 from estab.host.host import Host
 from estab.tcp.connection import Connection
-from estab.tcp.ecn_state import CE, ECT0, NOT_ECT
-from estab.tcp.tcb import CA_CWR, CA_OPEN
+from estab.tcp.record.ecn_state import CE, ECT0, NOT_ECT
+from estab.tcp.record.tcb import CA_CWR, CA_OPEN
 from estab.wire import ip
 from estab.wire.offload import split
 from estab.wire.tcp import AE, CWR, ECE, Segment, options_length, parse

@@ -455,7 +455,7 @@ def test_the_urgent_octet_is_read_out_of_band_and_not_in_line() -> None:
 
 
 def test_reading_stops_at_the_urgent_mark_and_then_the_mark_can_be_told() -> None:
-    from estab.tcp import receive
+    from estab.tcp.receiving import receive
 
     peer = established()
     peer.send(ACK | URG, data=b"abcdef", urg=3)

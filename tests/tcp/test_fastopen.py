@@ -11,7 +11,8 @@ from estab import abi
 from estab.counters import Counters
 from estab.errors import WireError
 from estab.events import SegmentSent, StateChanged
-from estab.sockets.tcp_info import pack_tcp_info, unpack_tcp_info
+from estab.sockets.socket.tcp_info import pack_tcp_info, unpack_tcp_info
+from estab.tcp.arriving.fastopen_client import put_text
 from estab.tcp.config import Config
 from estab.tcp.context import Owner
 from estab.tcp.fastopen import (
@@ -25,8 +26,7 @@ from estab.tcp.fastopen import (
     make_cookie,
     which_key,
 )
-from estab.tcp.fastopen_client import put_text
-from estab.tcp.listener import Listener
+from estab.tcp.listening.listener import Listener
 from estab.tcp.siphash import siphash
 from estab.wire.address import parse_address
 from estab.wire.tcp import ACK, RST, SYN

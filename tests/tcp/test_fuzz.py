@@ -14,11 +14,11 @@ import pytest
 
 from estab import abi
 from estab.errors import WireError
+from estab.tcp.arriving.timewait import TimeWait
 from estab.tcp.connection import Connection
 from estab.tcp.context import Owner
-from estab.tcp.listener import HalfOpen
+from estab.tcp.listening.listener import HalfOpen
 from estab.tcp.state import State
-from estab.tcp.timewait import TimeWait
 from estab.units import MS, SECOND
 from estab.wire import ip
 from estab.wire.tcp import ACK, FIN, PSH, RST, SYN, URG, parse

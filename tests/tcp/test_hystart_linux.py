@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from estab.tcp.config import Config
-from estab.tcp.congestion.control import SSTHRESH_INFINITE, Flow
 from estab.tcp.congestion.cubic import Cubic
 from estab.tcp.congestion.hystart_linux import LinuxHyStart
 from estab.tcp.profile import profile_config
+from estab.tcp.record.control import SSTHRESH_INFINITE, Flow
 from estab.units import MS, SECOND, US
 from tests.tcp.peer import Peer
 

@@ -8,7 +8,7 @@ from estab import abi
 from estab.events import QueueChanged, StateChanged
 from estab.tcp.connection import Connection
 from estab.tcp.context import Owner
-from estab.tcp.listener import HalfOpen, Listener
+from estab.tcp.listening.listener import HalfOpen, Listener
 from estab.tcp.state import State
 from estab.units import MS, SECOND
 from estab.wire.address import map_v4, parse_address

@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from estab.tcp import rack
 from estab.tcp.connection import Connection
 from estab.tcp.context import Owner
-from estab.tcp.tcb import CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY
+from estab.tcp.record.tcb import CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY
+from estab.tcp.recovery import rack
 from tests.tcp.pair import ACK, MS, SECOND, Pair
 from tests.tcp.peer import Peer, Seen
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estab.tcp.buffers import ByteQueue
-from estab.tcp.reassembly import PIECE_BYTES, Reassembly
+from estab.tcp.record.buffers import ByteQueue
+from estab.tcp.record.reassembly import PIECE_BYTES, Reassembly
 
 SEGMENTS = st.lists(st.tuples(st.integers(1, 400), st.integers(1, 60)), min_size=1, max_size=40)
 BASE = (1 << 32) - 200

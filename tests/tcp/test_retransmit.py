@@ -8,8 +8,8 @@ import random
 import pytest
 
 from estab.events import ErrorReported
+from estab.tcp.record.tcb import CA_LOSS, CA_OPEN, CA_RECOVERY
 from estab.tcp.state import State
-from estab.tcp.tcb import CA_LOSS, CA_OPEN, CA_RECOVERY
 from estab.units import MS, NEVER, SECOND
 from estab.wire.tcp import ACK, FIN
 from tests.tcp.pair import Pair

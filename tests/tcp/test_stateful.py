@@ -19,9 +19,9 @@ from estab import abi
 from estab.events import Event, StateChanged
 from estab.tcp.connection import Connection
 from estab.tcp.context import Owner
-from estab.tcp.listener import Listener
-from estab.tcp.pacing import GSO_BYTES_MAX
+from estab.tcp.listening.listener import Listener
 from estab.tcp.state import EDGES, State
+from estab.tcp.window.pacing import GSO_BYTES_MAX
 from estab.units import MS, SECOND
 from tests.tcp.invariants import check_demux, check_quiet
 from tests.tcp.pair import Pair, Passed, Side

@@ -10,9 +10,9 @@ import weakref
 import pytest
 
 from estab.events import TimeWaitEnded
+from estab.tcp.arriving.timewait import TimeWait
 from estab.tcp.connection import Connection
 from estab.tcp.state import State
-from estab.tcp.timewait import TimeWait
 from estab.units import MS, SECOND
 from estab.wire.tcp import ACK, FIN, RST, SYN
 from tests.tcp.pair import Pair

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estab.tcp.timers import Endpoint, TimerQueue
+from estab.tcp.record.timers import Endpoint, TimerQueue
 from estab.units import MS, NEVER, SECOND
 from tests.tcp.pair import Pair
 

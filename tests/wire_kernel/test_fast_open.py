@@ -11,7 +11,7 @@ import pytest
 
 import estab
 from estab.events import Event, SegmentReceived, SegmentSent
-from estab.sockets.tcp_info import unpack_tcp_info
+from estab.sockets.socket.tcp_info import unpack_tcp_info
 from estab.tcp.fastopen import key_bytes, make_cookie
 from estab.wire.address import parse_address
 from tests.namespaces import Namespace, requires_kernel

@@ -44,7 +44,7 @@ def apply_settings(host: Host, plan: Plan) -> None:
         except KeyError:
             raise ValueError(f"--sysctl: there is no {name!r} here") from None
     if plan.congestion:
-        names = host.context.algorithms.names()
+        names = host.demux.algorithms.names()
         if plan.congestion not in names:
             raise ValueError(f"--congestion: there is no {plan.congestion!r}, only {', '.join(names)}")
         host.config.tcp_congestion_control = plan.congestion

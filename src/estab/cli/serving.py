@@ -44,9 +44,9 @@ def parse_serve(text: str) -> Served:
 
 def make_service(served: Served) -> Service:
     """Make the service that was asked for."""
-    from estab.run.folder import Folder
     from estab.serve.http import Http
     from estab.serve.plain import Chargen, Discard, Echo
+    from estab.stack.folder import Folder
 
     if served.name == "http":
         return Http(Folder(served.folder))

@@ -21,7 +21,7 @@ from rich.text import Text
 from estab.cli.plan import Plan, apply_settings
 from estab.cli.rates import Reading, line, summary
 from estab.cli.serving import make_service
-from estab.run.heap import keep_heap
+from estab.realtime.heap import keep_heap
 from estab.stack.stack import Stack
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from estab.drill.polling import Polling
 from estab.drill.syntax import Array, Blank, Call, Expression, Structure, Text, Word
 from estab.drill.values import constant, expression_text, integer, octets
 from estab.errors import os_error
-from estab.host.stream import StreamSocket
-from estab.host.udp import DatagramSocket
+from estab.host.sockets.stream import StreamSocket
+from estab.host.sockets.udp import DatagramSocket
 from estab.units import NEVER, SECOND
 from estab.wire.address import format_address, map_v4
 

@@ -12,8 +12,8 @@ import textwrap
 from typing import Final
 
 from estab.drill.errors import Mismatch
-from estab.host.stream import StreamSocket
-from estab.sockets.tcp_info import FIELDS, pack_tcp_info, unpack_tcp_info
+from estab.host.sockets.stream import StreamSocket
+from estab.sockets.socket.tcp_info import FIELDS, pack_tcp_info, unpack_tcp_info
 
 __all__ = ["Namespace"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from estab.drill.errors import Mismatch
 from estab.drill.syntax import Array, Expression, Structure
 from estab.drill.values import expression_text, integer
-from estab.host.ancillary import Ancillary
+from estab.host.sockets.ancillary import Ancillary
 
 __all__ = ["check_control"]
 

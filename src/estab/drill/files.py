@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from estab.abi import POLLERR, POLLHUP
 from estab.drill.flow import Flow
-from estab.host.stream import StreamSocket
-from estab.host.udp import DatagramSocket
+from estab.host.sockets.stream import StreamSocket
+from estab.host.sockets.udp import DatagramSocket
 
 __all__ = ["Epoll", "File", "PipeEnd", "PlainFile", "Socket", "SocketFile", "Watch"]
 

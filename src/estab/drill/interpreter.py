@@ -22,7 +22,7 @@ from estab.drill.settings import Settings
 from estab.drill.syntax import Call, Code, Command, Event, PacketAction, Script, TcpPacket
 from estab.drill.text import packet_text, time_text
 from estab.events import Observer
-from estab.host.stream import StreamSocket
+from estab.host.sockets.stream import StreamSocket
 from estab.tcp.profile import profile_config
 from estab.units import NEVER, SECOND
 from estab.wire import ip

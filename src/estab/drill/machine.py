@@ -13,7 +13,7 @@ from dataclasses import replace
 from estab.drill.settings import Settings
 from estab.events import Event, FrameReceived, FrameSent, Observer
 from estab.host.host import Host
-from estab.host.interface import Interface
+from estab.host.ip.interface import Interface
 from estab.tcp.config import Config
 from estab.units import NEVER, SECOND
 from estab.wire import offload

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from estab.drill.errors import Mismatch
 from estab.drill.syntax import Array, Blank, Call, Expression, FunctionCall, Structure, Text, Word
 from estab.drill.values import errno_number, expression_text, integer, octets
-from estab.sockets.options import get_option, set_option
+from estab.sockets.socket.options import get_option, set_option
 
 if TYPE_CHECKING:
     from estab.drill.calls import Calls

@@ -9,7 +9,7 @@ from typing import Final
 from estab import abi
 from estab.drill.errors import Unsupported
 from estab.host.host import Host
-from estab.host.interface import Interface
+from estab.host.ip.interface import Interface
 from estab.host.snapshot import SocketRow
 
 __all__ = ["change_route", "grep", "nstat", "proc_file", "sockstat", "ss"]

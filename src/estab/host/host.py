@@ -17,26 +17,26 @@ from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
 from estab.counters import Counters
 from estab.errors import DropReason, os_error
 from estab.events import Observer
-from estab.host.demux import Demux
-from estab.host.files import Descriptor, Files
-from estab.host.forwarding import Forwarding
-from estab.host.fragments import Reassembly
-from estab.host.icmp import Icmp
-from estab.host.input import Input
-from estab.host.interface import Address, Interface, Outbound, Outputs
-from estab.host.neighbors import Neighbors
-from estab.host.output import Output
-from estab.host.paths import HostPaths, needs_scope
-from estab.host.ping import IcmpSocket
-from estab.host.ports import Ports
-from estab.host.routes import Route, Routes
+from estab.host.arriving.forwarding import Forwarding
+from estab.host.arriving.icmp import Icmp
+from estab.host.arriving.input import Input
+from estab.host.arriving.ping import IcmpSocket
+from estab.host.ip.fragments import Reassembly
+from estab.host.ip.interface import Address, Interface, Outbound, Outputs
+from estab.host.ip.neighbors import Neighbors
+from estab.host.ip.output import Output
+from estab.host.ip.paths import HostPaths, needs_scope
+from estab.host.ip.routes import Route, Routes
 from estab.host.snapshot import SocketRow, rows
-from estab.host.stream import Streams, StreamSocket
+from estab.host.sockets.demux import Demux
+from estab.host.sockets.files import Descriptor, Files
+from estab.host.sockets.ports import Ports
+from estab.host.sockets.stream import Streams, StreamSocket
+from estab.host.sockets.udp import DatagramSocket, Udp
 from estab.host.sysctls import Sysctls
-from estab.host.udp import DatagramSocket, Udp
 from estab.tcp.config import Config
-from estab.tcp.congestion.control import CongestionControl
 from estab.tcp.context import Context, Owner
+from estab.tcp.record.control import CongestionControl
 from estab.wire import ip
 from estab.wire import tcp as wire_tcp
 from estab.wire.address import (
@@ -90,7 +90,7 @@ class Host:
         forwarding = Forwarding(self.context, self.paths, self.output, self.icmp)
         self.input: Input = Input(self.context, self.paths, self.neighbors, self.reassembly, self.icmp, self.udp,
                                   self.demux, forwarding)
-        self.sysctl: Sysctls = Sysctls(self.context, self.input)
+        self.sysctl: Sysctls = Sysctls(self.context, self.input, self.demux.algorithms)
         """Linux's sysctls, to read and to write: ``host.sysctl["net.ipv4.tcp_retries2"] = 5``."""
         self._events: list[Owner] = []
         """Those with news, the first one last."""
@@ -221,7 +221,7 @@ class Host:
 
     def add_congestion_control(self, control: CongestionControl) -> None:
         """Offer one more congestion control, by its ``name``, to ``TCP_CONGESTION`` and ``tcp_congestion_control``."""
-        self.context.algorithms.add(control)
+        self.demux.algorithms.add(control)
 
     def set_link(self, interface: Interface, is_up: bool, now_ns: int) -> None:
         """Say that a link went down or came up. While it is down its routes are passed over, nothing leaves by it."""

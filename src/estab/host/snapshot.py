@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from mypy_extensions import i64
 
 from estab import abi
-from estab.host.demux import Demux
-from estab.host.files import Files
-from estab.host.stream import StreamSocket
-from estab.host.udp import DatagramSocket, Udp
+from estab.host.sockets.demux import Demux
+from estab.host.sockets.files import Files
+from estab.host.sockets.stream import StreamSocket
+from estab.host.sockets.udp import DatagramSocket, Udp
+from estab.tcp.arriving.timewait import TimeWait
 from estab.tcp.connection import Connection
 from estab.tcp.context import endpoint_text
-from estab.tcp.listener import HalfOpen
-from estab.tcp.timewait import TimeWait
+from estab.tcp.listening.listener import HalfOpen
 
 __all__ = ["SocketRow", "rows"]
 

@@ -13,8 +13,9 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from estab.host.input import Input
+from estab.host.arriving.input import Input
 from estab.tcp.config import NAMES, Config
+from estab.tcp.congestion.registry import Registry
 from estab.tcp.context import Context
 from estab.tcp.fastopen import key_bytes, key_text
 from estab.units import MS, NEVER, SECOND, US
@@ -170,8 +171,9 @@ TABLE: Final[tuple[Sysctl, ...]] = (
 class Sysctls:
     """The sysctls of one host. Reading and writing is by full name, ``net/ipv4/…``, a path, or the last part alone."""
 
-    def __init__(self, context: Context, arrivals: Input) -> None:
+    def __init__(self, context: Context, arrivals: Input, algorithms: Registry) -> None:
         self._context: Context = context
+        self._algorithms: Registry = algorithms
         self._config: Config = context.config
         self._input: Input = arrivals
         self._rows: dict[str, Sysctl] = {row.name: row for row in TABLE}
@@ -187,7 +189,7 @@ class Sysctls:
         """Read one. ``KeyError`` names what is not known."""
         row = self.row(name)
         if row.setting == "-algorithms":
-            return " ".join(self._context.algorithms.names())
+            return " ".join(self._algorithms.names())
         if row.setting == "-forward":
             return int(self._input.is_forwarding)
         if row.setting == "tcp_fastopen_key":
@@ -313,8 +315,8 @@ class Sysctls:
         if not isinstance(value, str):
             raise ValueError(f"{row.name}: {value!r} is not text")
         text = value.strip()
-        if row.setting == "tcp_congestion_control" and text not in self._context.algorithms.names():
-            known = ", ".join(self._context.algorithms.names())
+        if row.setting == "tcp_congestion_control" and text not in self._algorithms.names():
+            known = ", ".join(self._algorithms.names())
             raise ValueError(f"{row.name}: no congestion control {text!r} among {known}")
         if row.setting == "tcp_fastopen_key" and text:
             try:

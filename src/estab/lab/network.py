@@ -24,8 +24,8 @@ from estab.lab.programs import Deadlock, Programs
 from estab.lab.strands import Scheduler
 from estab.lab.topology import LINKS_MAX, Port, Topology, plug
 from estab.lab.way import Way
-from estab.run.config import read_config
-from estab.sockets import module
+from estab.settings import read_config
+from estab.sockets.standin import module
 from estab.units import NEVER, SECOND, duration_ns, format_count
 
 __all__ = ["Network"]

@@ -14,23 +14,23 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from estab.events import FrameSent, HostChanged
+from estab.host.drive.drain import drain
 from estab.host.host import Host
 from estab.lab.chance import Chance
 from estab.lab.clock import Alarm
 from estab.lab.programs import Deadlock, Program, Programs
 from estab.lab.strands import Scheduler, Strand
-from estab.run.aio import EventLoop
-from estab.run.pump import drain
-from estab.sockets import module
 from estab.sockets.kernel import Kernel, Wait, Watches
-from estab.sockets.socket import Socket
+from estab.sockets.polling.event_loop import EventLoop
+from estab.sockets.socket.socket import Socket
+from estab.sockets.standin import module
 from estab.units import NEVER, duration_ns
 from estab.wire.address import format_address
 
 if TYPE_CHECKING:
-    from estab.host.files import Descriptor
-    from estab.host.interface import Outbound
+    from estab.host.ip.interface import Outbound
     from estab.host.snapshot import SocketRow
+    from estab.host.sockets.files import Descriptor
     from estab.lab.topology import Topology
     from estab.lab.way import Way
 

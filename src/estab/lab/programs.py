@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from estab.lab.strands import ProgramEnded, Scheduler, Strand
-from estab.sockets import module
 from estab.sockets.kernel import Kernel, Wait, activated, current
+from estab.sockets.standin import module
 from estab.units import format_duration
 
 if TYPE_CHECKING:

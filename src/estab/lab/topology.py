@@ -18,7 +18,7 @@ from estab.wire.address import format_address, network_of
 
 if TYPE_CHECKING:
     from estab.host.host import Host
-    from estab.host.interface import Interface
+    from estab.host.ip.interface import Interface
     from estab.lab.link import Link
     from estab.lab.node import Node
 

@@ -14,7 +14,7 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from estab import abi
-from estab.host.stream import StreamSocket
+from estab.host.sockets.stream import StreamSocket
 from estab.serve.request import (
     HEAD_BYTES_MAX,
     UNSATISFIABLE,

@@ -7,7 +7,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from estab import abi
-from estab.host.stream import StreamSocket
+from estab.host.sockets.stream import StreamSocket
 from estab.serve.server import ENDS_MAX, Service
 from estab.tcp.connection import Connection
 

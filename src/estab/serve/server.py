@@ -14,9 +14,9 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from estab import abi
-from estab.host.handler import Handler
+from estab.host.drive.handler import Handler
 from estab.host.host import Host
-from estab.host.stream import StreamSocket
+from estab.host.sockets.stream import StreamSocket
 from estab.units import NEVER
 
 __all__ = ["ENDS_MAX", "Server", "Service"]

@@ -21,14 +21,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from estab.abi import POLLNVAL
-from estab.sockets.history import CALLS_MAX, Historian
+from estab.sockets.socket.history import CALLS_MAX, Historian
 
 if TYPE_CHECKING:
     from estab.events import Event, Observer
-    from estab.host.files import Descriptor
     from estab.host.host import Host
+    from estab.host.sockets.files import Descriptor
     from estab.host.sysctls import Sysctls
-    from estab.sockets.socket import Socket
+    from estab.sockets.socket.socket import Socket
 
 __all__ = ["Kernel", "Task", "Wait", "Watcher", "Watches", "activated", "current"]
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from estab.run.heap import keep_heap
+from estab.realtime.heap import keep_heap
 from estab.stack.stack import Stack
 
 if TYPE_CHECKING:

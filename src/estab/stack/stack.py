@@ -23,19 +23,20 @@ from estab.host.host import Host
 from estab.host.snapshot import SocketRow
 from estab.host.sysctls import Sysctls
 from estab.links.link import Link, VnetLink, check_link
-from estab.run.config import read_config
-from estab.run.loop_pump import LoopPump
-from estab.run.pump import Pump
-from estab.run.real import RealTime
+from estab.names import hosts_file
+from estab.realtime.loop_pump import LoopPump
+from estab.realtime.pump import Pump
+from estab.realtime.real import RealTime
 from estab.serve.server import Server, Service
-from estab.sockets import module
-from estab.sockets.socket import Socket
-from estab.stack import hosts_file, streams
+from estab.settings import read_config
+from estab.sockets.socket.socket import Socket
+from estab.sockets.standin import module
+from estab.stack import streams
 from estab.stack.watching import CaptureFile, Observers
 from estab.wire.address import parse_address, parse_prefix
 
 if TYPE_CHECKING:
-    from estab.run.dns import Resolver, Servers
+    from estab.names.dns import Resolver, Servers
 
 __all__ = ["Stack"]
 
@@ -45,7 +46,7 @@ class Stack:
 
     ``gateway`` is where everything else goes; a link of bare IP packets needs none. ``profile`` and ``config`` are
     settings (``estab.tcp.config.Config``). ``nameservers``: who is asked for names that are not in the hosts file, by
-    addresses or with a search list and times (``estab.run.dns.Servers``); needs dnspython. ``busy_poll_us``: behind
+    addresses or with a search list and times (``estab.names.dns.Servers``); needs dnspython. ``busy_poll_us``: behind
     waits that were shorter than that, the next one does not sleep for as long, but asks the link again and again, as
     with Linux's ``net.core.busy_poll``: it spares the peer's answer a wake-up. By default 50 µs where the process may
     use more than one processor; 0 is never. A context manager; ``close`` gives the link back.
@@ -269,7 +270,7 @@ class Stack:
 def _resolver(nameservers: str | Iterable[str] | Servers) -> Resolver:
     """Make a resolver that asks the hosts file first. ``ImportError`` says what it needs."""
     try:
-        from estab.run.dns import Resolver, Servers
+        from estab.names.dns import Resolver, Servers
     except ImportError as error:
         raise ImportError("nameservers: asking name servers needs dnspython (pip install estab[dns])") from error
     for address in () if isinstance(nameservers, Servers) else _listed(nameservers, "nameservers"):

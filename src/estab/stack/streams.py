@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 from estab.abi import POLLERR, POLLHUP, POLLOUT
 from estab.errors import os_error
 from estab.sockets import names
-from estab.sockets.socket import Socket
+from estab.sockets.socket.socket import Socket
 from estab.stack.transport import News, StreamTransport
 
 if TYPE_CHECKING:
-    from estab.run.real import RealTime
+    from estab.realtime.real import RealTime
 
 __all__ = ["Server", "create_connection", "create_server", "open_connection", "start_server"]
 

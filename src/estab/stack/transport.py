@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from estab.abi import MSG_DONTWAIT, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLRDHUP
-from estab.sockets.socket import Socket
+from estab.sockets.socket.socket import Socket
 
 __all__ = ["News", "StreamTransport"]
 

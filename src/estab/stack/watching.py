@@ -10,7 +10,7 @@ from types import TracebackType
 
 from estab.events import Event, Observer
 from estab.observe.live import LiveCapture
-from estab.run.real import RealTime
+from estab.realtime.real import RealTime
 
 __all__ = ["CaptureFile", "Observers"]
 

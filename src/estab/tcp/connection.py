@@ -16,30 +16,19 @@ from estab import abi
 from estab.errors import os_error
 from estab.events import BufferChanged, SegmentReceived, SegmentSent, TcbCreated, TimerFired
 from estab.events import Tcb as TcbFact
-from estab.tcp import (
-    arrives,
-    ecn,
-    fastopen_client,
-    fastopen_server,
-    icmp_errors,
-    mtu_search,
-    output,
-    rack,
-    receive,
-    recovery,
-    room,
-    scoreboard,
-    segments,
-    transitions,
-    writing,
-)
-from estab.tcp.congestion.control import SSTHRESH_INFINITE, CongestionControl
+from estab.tcp.arriving import arrives, fastopen_client, fastopen_server, icmp_errors, transitions
 from estab.tcp.context import Context
+from estab.tcp.ecn import classic as ecn
 from estab.tcp.info import Info
+from estab.tcp.receiving import receive
+from estab.tcp.record.control import SSTHRESH_INFINITE, CongestionControl
+from estab.tcp.record.tcb import NO_SEQ, TIMER_PROBE, TIMER_REORDER, TIMER_SYN_ACK, Tcb
+from estab.tcp.recovery import mtu_search, rack, recovery, scoreboard
 from estab.tcp.report import report
-from estab.tcp.rtt import timeout_ns
+from estab.tcp.sending import output, segments, writing
 from estab.tcp.state import state_text
-from estab.tcp.tcb import NO_SEQ, TIMER_PROBE, TIMER_REORDER, TIMER_SYN_ACK, Tcb
+from estab.tcp.window import room
+from estab.tcp.window.rtt import timeout_ns
 from estab.units import NEVER, format_duration
 from estab.wire.seq import Seq, unwrap
 from estab.wire.tcp import SYN, Segment, ecn_text, flags_text, options_text

@@ -14,7 +14,6 @@ from estab.counters import Counters
 from estab.errors import DropReason
 from estab.events import Event, Observer, PacketDropped
 from estab.tcp.config import Config
-from estab.tcp.congestion.registry import Registry
 from estab.tcp.fastopen import HostFastOpen
 from estab.tcp.siphash import KEY_BYTES, SipHash
 from estab.units import SECOND
@@ -101,7 +100,6 @@ class Context:
         self.config = config
         self.counters = counters
         self.secret = hashlib.blake2s(secret).digest()
-        self.algorithms = Registry(config)
         self.fast_open = HostFastOpen(config, counters, hashlib.blake2s(b"fast open", key=self.secret).digest())
         self.observer: Observer | None = None
         self.paths: Paths = Paths()

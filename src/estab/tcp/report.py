@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
-from estab.tcp import chrono, segments
-from estab.tcp.congestion.control import SSTHRESH_INFINITE
 from estab.tcp.congestion.registry import name_of
-from estab.tcp.ecn_state import ACCURATE, OPTION_ZEROED
 from estab.tcp.fastopen import FAIL_NAMES
 from estab.tcp.info import AccEcnInfo, Info
-from estab.tcp.rtt import timeout_ns
-from estab.tcp.scoreboard import segments_in
+from estab.tcp.record.control import SSTHRESH_INFINITE
+from estab.tcp.record.ecn_state import ACCURATE, OPTION_ZEROED
+from estab.tcp.record.tcb import NO_SEQ, Tcb
+from estab.tcp.recovery.scoreboard import segments_in
+from estab.tcp.sending import segments
 from estab.tcp.state import state_text
-from estab.tcp.tcb import NO_SEQ, Tcb
+from estab.tcp.window import chrono
+from estab.tcp.window.rtt import timeout_ns
 from estab.units import NEVER
 
 __all__ = ["report", "timer_of"]

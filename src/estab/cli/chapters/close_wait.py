@@ -11,7 +11,7 @@ from estab.cli.chapters.chapter import Chapter, Scene, Stage, when
 from estab.events import StateChanged
 from estab.lab.node import Node
 from estab.messages import CloseWaitWatch, Drained, Reaper, Stuck
-from estab.sockets.socket import Socket
+from estab.sockets.socket.socket import Socket
 from estab.units import format_count
 
 __all__ = ["CHAPTER"]

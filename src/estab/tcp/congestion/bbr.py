@@ -15,8 +15,8 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from estab.tcp.congestion.control import CongestionControl, Flow
-from estab.tcp.congestion.sample import RateSample
+from estab.tcp.record.control import CongestionControl, Flow
+from estab.tcp.record.sample import RateSample
 from estab.units import MS, NEVER, SECOND
 
 __all__ = ["Bbr"]

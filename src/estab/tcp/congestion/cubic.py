@@ -13,9 +13,9 @@ from typing import Final
 from mypy_extensions import i64
 
 from estab.tcp.config import Config
-from estab.tcp.congestion.control import SSTHRESH_INFINITE, CongestionControl, Flow
 from estab.tcp.congestion.hystart import HyStart
 from estab.tcp.congestion.hystart_linux import LinuxHyStart
+from estab.tcp.record.control import SSTHRESH_INFINITE, CongestionControl, Flow
 from estab.units import MS, NEVER, SECOND
 
 __all__ = ["Cubic"]

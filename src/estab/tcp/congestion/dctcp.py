@@ -2,8 +2,8 @@
 
 Switches mark every packet that finds more than a few waiting. Once a window of text, the share of what was marked in it
 is averaged into ``alpha``; where there were marks the window is reduced by half of that. So queues stay as short as
-the switches' threshold. The receiver's part, an exact echo, is ``estab.tcp.ecn``'s; with AccECN it is there anyway.
-Losses cost as much as Reno's. Without ECN there is nothing to go by, and it is Reno.
+the switches' threshold. The receiver's part, an exact echo, is in ``estab.tcp.ecn.classic``; with AccECN it is there
+anyway. Losses cost as much as Reno's. Without ECN there is nothing to go by, and it is Reno.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from estab.tcp.congestion.control import CongestionControl, Flow
 from estab.tcp.congestion.reno import Reno
+from estab.tcp.record.control import CongestionControl, Flow
 
 __all__ = ["Dctcp"]
 

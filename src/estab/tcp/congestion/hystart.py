@@ -14,7 +14,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from estab.tcp.congestion.control import Flow
+from estab.tcp.record.control import Flow
 from estab.units import MS, NEVER
 
 __all__ = ["HyStart"]

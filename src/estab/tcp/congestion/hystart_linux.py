@@ -16,7 +16,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from estab.tcp.config import Config
-from estab.tcp.congestion.control import Flow
+from estab.tcp.record.control import Flow
 from estab.units import MS, NEVER, SECOND
 
 __all__ = ["DELAY", "TRAIN", "LinuxHyStart"]

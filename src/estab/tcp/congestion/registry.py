@@ -7,10 +7,10 @@ import errno
 from estab.errors import os_error
 from estab.tcp.config import Config
 from estab.tcp.congestion.bbr import Bbr
-from estab.tcp.congestion.control import CongestionControl
 from estab.tcp.congestion.cubic import Cubic
 from estab.tcp.congestion.dctcp import Dctcp
 from estab.tcp.congestion.reno import Reno
+from estab.tcp.record.control import CongestionControl
 
 __all__ = ["Registry", "name_of"]
 

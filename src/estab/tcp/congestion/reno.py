@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
-from estab.tcp.congestion.control import CongestionControl, Flow
+from estab.tcp.record.control import CongestionControl, Flow
 
 __all__ = ["Reno"]
 

@@ -1,0 +1,1 @@
+"""The way in: packets off an interface, ICMP, forwarding, echo."""

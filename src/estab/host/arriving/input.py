@@ -1,0 +1,324 @@
+"""The way in: from a frame to the protocol that it is for (RFC 1122 section 3.2, RFC 8200).
+
+Each step either passes the packet on or drops it with its reason. The host model is weak, as Linux's: a packet to any
+of our addresses is ours, whichever interface it came by.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from estab.errors import DropReason, WireError
+from estab.events import FrameReceived
+from estab.host.arriving.forwarding import Forwarding
+from estab.host.arriving.icmp import Icmp
+from estab.host.ip.fragments import Reassembly
+from estab.host.ip.interface import Interface, Outbound
+from estab.host.ip.neighbors import Neighbors
+from estab.host.ip.paths import HostPaths
+from estab.host.sockets.demux import Demux
+from estab.host.sockets.udp import Udp
+from estab.tcp.context import Context
+from estab.wire import arp as wire_arp
+from estab.wire import ethernet, ip
+from estab.wire import tcp as wire_tcp
+from estab.wire.address import (
+    format_address,
+    format_mac,
+    is_broadcast,
+    is_loopback,
+    is_multicast,
+    is_unspecified,
+    solicited_node,
+)
+
+__all__ = ["Input"]
+
+_ALL_NODES: Final = (b"\xff\x01" + b"\0" * 13 + b"\x01", b"\xff\x02" + b"\0" * 13 + b"\x01")
+_ALL_SYSTEMS_V4: Final = b"\xe0\0\0\x01"
+_LOOSE_SOURCE_ROUTE: Final = 131
+_STRICT_SOURCE_ROUTE: Final = 137
+
+
+class Input:
+    """The way in of one host."""
+
+    def __init__(self, context: Context, paths: HostPaths, neighbors: Neighbors, reassembly: Reassembly, icmp: Icmp,
+                 udp: Udp, demux: Demux, forwarding: Forwarding) -> None:
+        self.context: Context = context
+        self.paths: HostPaths = paths
+        self.neighbors: Neighbors = neighbors
+        self.reassembly: Reassembly = reassembly
+        self.icmp: Icmp = icmp
+        self.udp: Udp = udp
+        self.demux: Demux = demux
+        self.forwarding: Forwarding = forwarding
+        self.is_forwarding: bool = False
+        self._last_src: bytes = b""
+        self._last_dst: bytes = b""
+        self._last_generation: i64 = 0
+        """The ends of the last packet for us, and the ``generation`` of routes and addresses that it holds for."""
+
+    # --- frames
+
+    def on_frame(self, interface: Interface, data: bytes, is_partial_checksum: bool, start: i64 = 0) -> None:
+        """Take a frame from a link. It begins at ``start``."""
+        interface.rx_frames += 1
+        interface.rx_bytes += len(data) - start
+        if self.context.observer is not None:
+            self.context.tell(FrameReceived(self.context.now_ns, self.context.name, interface.name, data[start:]))
+        if not interface.is_up:
+            self.context.drop(DropReason.DEV_DOWN, "", f"{interface.name} is down")
+        elif not interface.is_ethernet:
+            self._on_packet(interface, data, start, False, is_partial_checksum)
+        elif len(data) - start < ethernet.HEADER_BYTES:
+            self.context.drop(DropReason.PKT_TOO_SMALL, "", f"{len(data) - start} bytes of an Ethernet header")
+        else:
+            self._on_ethernet(interface, data, start, is_partial_checksum)
+
+    def on_looped(self, outbound: Outbound) -> None:
+        """Take a packet that this host sent to itself. Nothing could damage it, so its checksums are not looked at."""
+        lo = self.paths.interfaces[0]
+        lo.rx_frames += 1
+        lo.rx_bytes += len(outbound.data)
+        if (outbound.data[0] >> 4) == 4:
+            self.context.counters.IpInReceives += 1
+            self.context.counters.IpExtInOctets += len(outbound.data)
+        else:
+            self.context.counters.Ip6InReceives += 1
+        packet = ip.parse(outbound.data, 0)
+        self._count_mark(packet)
+        self._receive(lo, packet, False, True)
+
+    def _on_ethernet(self, interface: Interface, data: bytes, start: i64, is_partial_checksum: bool) -> None:
+        is_link_group = (data[start] & 1) != 0
+        to_mac = data[start : start + 6]
+        if not is_link_group and to_mac != interface.mac:
+            self.context.drop(DropReason.OTHERHOST, "", f"to {format_mac(to_mac)}")
+            return
+        ethertype: i64 = data[start + 12] << 8 | data[start + 13]
+        start += ethernet.HEADER_BYTES
+        if ethertype == ethernet.IPV4 or ethertype == ethernet.IPV6:
+            self._on_packet(interface, data, start, is_link_group, is_partial_checksum)
+        elif ethertype == ethernet.ARP:
+            try:
+                message = wire_arp.parse(data, start)
+            except WireError as error:
+                self.context.drop(error.reason, "", error.detail)
+                return
+            self.neighbors.on_arp(interface, message)
+        else:
+            self.context.drop(DropReason.UNHANDLED_PROTO, "", f"EtherType {int(ethertype):#06x}")
+
+    # --- packets
+
+    def _on_packet(self, interface: Interface, data: bytes, start: i64, is_link_group: bool,
+                   is_partial_checksum: bool) -> None:
+        counters = self.context.counters
+        is_v4 = len(data) > start and (data[start] >> 4) == 4
+        if is_v4:
+            counters.IpInReceives += 1
+            counters.IpExtInOctets += len(data) - start
+        else:
+            counters.Ip6InReceives += 1
+        try:
+            packet = ip.parse(data, start)
+        except WireError as error:
+            self._count_header_error(is_v4, error.reason)
+            self.context.drop(error.reason, "", error.detail)
+            return
+        self._count_mark(packet)
+        generation = self.paths.routes.generation
+        is_known = (packet.src == self._last_src and packet.dst == self._last_dst
+                    and generation == self._last_generation)
+        if not is_known and not self._has_possible_ends(packet):
+            return
+        if is_known or packet.dst in self.paths.local:
+            self._last_src = packet.src
+            self._last_dst = packet.dst
+            self._last_generation = generation
+            self._receive(interface, packet, is_link_group, is_partial_checksum)
+        elif self._is_for_group_of_ours(interface, packet):
+            self._receive(interface, packet, True, is_partial_checksum)
+        elif self.is_forwarding and not is_multicast(packet.dst):
+            if packet.options and self._has_source_route(packet):
+                return
+            self.forwarding.forward(interface, packet, is_link_group, is_partial_checksum)
+        else:
+            if is_v4:
+                counters.IpInAddrErrors += 1
+            else:
+                counters.Ip6InAddrErrors += 1
+            self.context.drop(DropReason.IP_INADDRERRORS, "",
+                              f"{format_address(packet.src)} > {format_address(packet.dst)}")
+
+    def _count_mark(self, packet: ip.Packet) -> None:
+        """Count a packet by its ECN codepoint (RFC 3168 section 5), those that are to be forwarded too."""
+        counters = self.context.counters
+        codepoint = packet.tos & 3
+        if packet.version == 4:
+            if codepoint == 0:
+                counters.IpExtInNoECTPkts += 1
+            elif codepoint == 1:
+                counters.IpExtInECT1Pkts += 1
+            elif codepoint == 2:
+                counters.IpExtInECT0Pkts += 1
+            else:
+                counters.IpExtInCEPkts += 1
+        elif codepoint == 0:
+            counters.Ip6InNoECTPkts += 1
+        elif codepoint == 1:
+            counters.Ip6InECT1Pkts += 1
+        elif codepoint == 2:
+            counters.Ip6InECT0Pkts += 1
+        else:
+            counters.Ip6InCEPkts += 1
+
+    def _has_possible_ends(self, packet: ip.Packet) -> bool:
+        """Refuse addresses that no packet off a link may have (RFC 1122 section 3.2.1.3, RFC 4291 section 2)."""
+        source = packet.src
+        destination = packet.dst
+        if len(source) == 4 and 0 < source[0] < 224 and source[0] != 127 and 0 < destination[0] != 127:
+            if source not in self.paths.local:
+                return True
+        if is_multicast(source) or is_broadcast(source) or (is_unspecified(source) and packet.protocol != ip.ICMPV6
+                                                            and packet.protocol != ip.UDP):
+            reason = DropReason.IP_INVALID_SOURCE
+        elif is_loopback(source) or source in self.paths.local:
+            reason = DropReason.IP_LOCAL_SOURCE
+        elif is_loopback(destination) or is_unspecified(destination):
+            reason = DropReason.IP_INVALID_DEST
+        else:
+            return True
+        self.context.drop(reason, "", f"{format_address(source)} > {format_address(destination)}")
+        return False
+
+    def _is_for_group_of_ours(self, interface: Interface, packet: ip.Packet) -> bool:
+        destination = packet.dst
+        if packet.version == 4:
+            if interface.is_broadcast_here(destination):
+                self.context.counters.IpExtInBcastPkts += 1
+                return True
+            return destination == _ALL_SYSTEMS_V4
+        if destination[0] != 0xFF:
+            return False
+        if destination in _ALL_NODES:
+            return True
+        for candidate in interface.addresses:
+            if len(candidate.address) == 16 and solicited_node(candidate.address) == destination:
+                return True
+        return False
+
+    def _has_source_route(self, packet: ip.Packet) -> bool:
+        """Drop IPv4 packets that prescribe their route: they serve attacks only (RFC 7126 section 4.3)."""
+        options = packet.options
+        at: i64 = 0
+        while at < len(options) and options[at] != 0:
+            kind: i64 = options[at]
+            if kind in (_LOOSE_SOURCE_ROUTE, _STRICT_SOURCE_ROUTE):
+                self._count_header_error(True, DropReason.IP_INHDR)
+                self.context.drop(DropReason.IP_INHDR, "", f"source route from {format_address(packet.src)}")
+                return True
+            if kind == 1:
+                at += 1
+            elif at + 1 < len(options) and options[at + 1] >= 2:
+                at += options[at + 1]
+            else:
+                break
+        return False
+
+    # --- packets for us
+
+    def _receive(self, interface: Interface, packet: ip.Packet, is_group: bool, is_known_good: bool) -> None:
+        """Take a packet whose destination is this host."""
+        if packet.options and self._has_source_route(packet):
+            return
+        if packet.problem_code != ip.NO_PROBLEM and self._has_problem(packet):
+            return
+        if packet.more_fragments or packet.fragment_offset != 0:
+            whole = self.reassembly.add(packet)
+            if whole is None:
+                return
+            packet = whole
+            is_known_good = False
+            if packet.problem_code != ip.NO_PROBLEM and self._has_problem(packet):
+                return
+        self._dispatch(interface, packet, is_group, is_known_good)
+
+    def _dispatch(self, interface: Interface, packet: ip.Packet, is_group: bool, is_known_good: bool) -> None:
+        counters = self.context.counters
+        protocol = packet.protocol
+        is_v4 = packet.version == 4
+        if is_v4:
+            counters.IpInDelivers += 1
+        else:
+            counters.Ip6InDelivers += 1
+        if protocol == ip.TCP:
+            self._on_tcp(packet, is_group, is_known_good)
+        elif protocol == ip.UDP:
+            if not self.udp.on_packet(packet, interface.index, is_known_good) and not is_group:
+                self.icmp.unreachable(packet, 3 if is_v4 else 4)
+        elif (protocol == ip.ICMP and is_v4) or (protocol == ip.ICMPV6 and not is_v4):
+            self.icmp.on_packet(interface, packet, is_group, is_known_good)
+        elif protocol != ip.NO_NEXT_HEADER or is_v4:
+            self._on_unknown_protocol(packet, is_group)
+
+    def _on_tcp(self, packet: ip.Packet, is_group: bool, is_known_good: bool) -> None:
+        counters = self.context.counters
+        if is_group:  # RFC 9293 MUST-57
+            counters.TcpInSegs += 1
+            self.context.drop(DropReason.TCP_INVALID_SYN, "", f"segment to {format_address(packet.dst)}")
+            return
+        try:
+            segment = wire_tcp.parse(packet, is_known_good)
+        except WireError as error:
+            counters.TcpInSegs += 1
+            counters.TcpInErrs += 1
+            if error.reason is DropReason.TCP_CSUM:
+                counters.TcpInCsumErrors += 1
+            self.context.drop(error.reason, "", error.detail)
+            return
+        self.demux.on_segment(packet, segment, self.context.now_ns)
+
+    def _on_unknown_protocol(self, packet: ip.Packet, is_group: bool) -> None:
+        if packet.version == 4:
+            self.context.counters.IpInUnknownProtos += 1
+        else:
+            self.context.counters.Ip6InUnknownProtos += 1
+        self.context.drop(DropReason.IP_NOPROTO, "", f"protocol {packet.protocol} from {format_address(packet.src)}")
+        if is_group:
+            return
+        if packet.version == 4:
+            self.icmp.unreachable(packet, 2)
+        else:
+            self.icmp.parameter_problem(packet, 1, _next_header_offset(packet))
+
+    def _has_problem(self, packet: ip.Packet) -> bool:
+        """Drop an IPv6 packet with an extension header that we can't obey (RFC 8200 section 4.2)."""
+        self.context.counters.Ip6InHdrErrors += 1
+        self.context.drop(DropReason.IPV6_BAD_EXTHDR, "",
+                          f"from {format_address(packet.src)}, at byte {packet.problem_pointer}")
+        if packet.problem_code != ip.DISCARD_SILENTLY:
+            self.icmp.parameter_problem(packet, packet.problem_code, packet.problem_pointer)
+        return True
+
+    def _count_header_error(self, is_v4: bool, reason: DropReason) -> None:
+        counters = self.context.counters
+        if not is_v4:
+            counters.Ip6InHdrErrors += 1
+        elif reason is DropReason.IP_CSUM:
+            counters.IpExtInCsumErrors += 1
+            counters.IpInHdrErrors += 1
+        elif reason is DropReason.PKT_TOO_SMALL:
+            counters.IpExtInTruncatedPkts += 1
+        else:
+            counters.IpInHdrErrors += 1
+
+
+def _next_header_offset(packet: ip.Packet) -> i64:
+    """Where the number of the unknown protocol stands, for the Parameter Problem's pointer."""
+    if packet.start == packet.header_start + ip.V6_HEADER_BYTES:
+        return 6
+    return packet.unfragmentable_end - packet.header_start

@@ -1,0 +1,286 @@
+"""One turn of the pump: frames from a link into a host, and all that the host has to say out again.
+
+Here is the loop that every packet on the wire goes through, so it is part of the core. It opens nothing and waits for
+nothing: receiving, sending and telling are functions that it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from mypy_extensions import i64
+
+from estab.host.drive.handler import Handler
+from estab.host.host import Host
+from estab.host.ip.interface import Interface, Outbound
+from estab.units import US
+from estab.wire import ethernet, ip, offload, tcp
+
+__all__ = ["FRAMES_PER_TURN", "Turn"]
+
+FRAMES_PER_TURN: Final = 64
+"""Frames that are taken off the link before the host's answers go out and others may have the lock."""
+HEADERS_MAX: Final = 256
+"""Different virtio headers that are kept at once."""
+_COPIED_BYTES: Final = 2048
+"""Below this, to put a header and a frame together costs less than to hand over both."""
+_TCP_CHECKSUM_AT: Final = 16
+_SOON_NS: Final = 30 * US
+_AT_ONCE_NS: Final = 5 * US
+_AT_ONCE_MAX: Final = 7
+"""After more frames in a row that lay there at once, the next step takes several. After a large frame it does at once,
+and where nothing is answered: then nobody waits for the answer to each."""
+_LARGE_BYTES: Final = 1024
+_SURE: Final = 4
+"""After so many frames in a row that lay there at once in the same place, the next one is expected there."""
+_HISTORY_MASK: Final = 0xFF
+"""The place is told by the last four looks, as a processor tells one branch from another."""
+_ANSWERED: Final = 0x01
+_ANSWERED_LATELY: Final = 0x55
+_KNOWN_GOOD: Final = offload.NEEDS_CHECKSUM | offload.DATA_VALID
+
+
+def _read_nothing(fd: int, size: int) -> bytes:
+    return b""
+
+
+def _write_nothing(fd: int, data: bytes) -> int:
+    return 0
+
+
+def _write_no_parts(fd: int, parts: list[bytes]) -> int:
+    return 0
+
+
+class Turn:
+    """What stands between one host and one link.
+
+    ``receive`` gives a frame or ``None``, ``send`` takes one (behind its virtio header, ``b""`` without offload) or
+    says ``False``; ``tell`` hears of descriptors with news. With ``header_bytes`` frames from the link begin with a
+    virtio header of that size.
+    """
+
+    def __init__(self, host: Host, interface: Interface, receive: Callable[[], bytes | None],
+                 send: Callable[[bytes, bytes], bool], tell: Callable[[int, int], None], header_bytes: i64,
+                 is_polled: bool = False) -> None:
+        self.host: Host = host
+        self.interface_index: i64 = interface.index
+        self.header_bytes: i64 = header_bytes
+        self.is_full: bool = False
+        """The link refused a frame: nothing is sent before ``retry``."""
+        self.due_ns: i64 = 0
+        """The next deadline, as ``drain`` found it last."""
+        self.has_more: bool = False
+        """The last ``step`` took as many frames as it may, and there are probably more."""
+        self._receive: Callable[[], bytes | None] = receive
+        self._send: Callable[[bytes, bytes], bool] = send
+        self._tell: Callable[[int, int], None] = tell
+        self._packet_start: i64 = ethernet.HEADER_BYTES if interface.is_ethernet else 0
+        self._no_header: bytes = bytes(header_bytes)
+        self._headers: dict[i64, bytes] = {}
+        self.handler: Handler = Handler()
+        """Hears of descriptors with news before ``tell`` does."""
+        self._unsent: Outbound | None = None
+        self._read: Callable[[int, int], bytes] = _read_nothing
+        self._write: Callable[[int, bytes], int] = _write_nothing
+        self._write_parts: Callable[[int, list[bytes]], int] = _write_no_parts
+        self._fd: int = -1
+        self._read_bytes: int = 0
+        self._is_polled: bool = is_polled
+        self._frames_max: i64 = 1 if is_polled else FRAMES_PER_TURN
+        self._at_once: i64 = 0
+        self._last_bytes: i64 = 0
+        self._history: i64 = 0
+        """What the last looks found, two bits each: a frame at once, and something put on the link since."""
+        self._luck: list[int] = [0] * (_HISTORY_MASK + 1)
+        """How many frames in a row lay there at once behind each history."""
+        self._stepped_ns: i64 = 0
+        self.rested_ns: i64 = 0
+        """When the last step was over, where whoever steps notes it."""
+        self.expects_frame: bool = False
+        """The next frame is probably there already, and to take it without asking pays."""
+
+    def use_descriptor(self, fd: int, read_bytes: int, read: Callable[[int, int], bytes],
+                       write: Callable[[int, bytes], int], write_parts: Callable[[int, list[bytes]], int]) -> None:
+        """Read and write frames directly: ``os.read``, ``os.write`` and ``os.writev`` on the link's descriptor.
+
+        ``receive`` and ``send`` are then asked only where those fail, to say what it means.
+        """
+        self._fd, self._read_bytes, self._read = fd, read_bytes, read
+        self._write, self._write_parts = write, write_parts
+
+    def forget_descriptor(self) -> None:
+        """Have ``receive`` and ``send`` asked again: the descriptor is about to be closed."""
+        self._fd = -1
+
+    def step(self, now_ns: i64) -> i64:
+        """Take frames, do what is due, send and tell. Returns the next deadline, ``NEVER`` where there is none.
+
+        To be told that a descriptor has no more frames costs as much as a frame, and whoever sent a lone frame waits
+        for its answer. So from a link that is polled one frame is taken at a time, and more only where they keep lying
+        there: up to ``FRAMES_PER_TURN`` in a bulk transfer.
+        """
+        is_at_once = self._is_behind(now_ns)
+        if self.is_full:
+            self.retry()
+        frames_max = self._frames_max
+        count = self.receive(now_ns, frames_max)
+        self.has_more = count == FRAMES_PER_TURN
+        if self._is_polled:
+            self._stepped_ns = now_ns
+            self._size_steps(count, frames_max, is_at_once)
+            self._note_look(is_at_once and count > 0)
+        if self.due_ns <= now_ns:
+            self.on_deadline(now_ns)
+        due_ns = self.drain(now_ns)
+        self.expects_frame = count > 0 and self._last_bytes < _LARGE_BYTES and self._luck[self._history] >= _SURE
+        return due_ns
+
+    def _size_steps(self, count: i64, frames_max: i64, is_at_once: bool) -> None:
+        """See from this step how many frames the next one may take."""
+        if count < frames_max:
+            self._frames_max = count if count > 0 else 1
+            self._at_once = 0
+        elif not is_at_once:
+            self._at_once = 0
+        elif self._at_once < _AT_ONCE_MAX and self._is_conversation():
+            self._at_once += 1
+        else:
+            self._frames_max = min(2 * frames_max, FRAMES_PER_TURN)
+
+    def _is_conversation(self) -> bool:
+        """Tell whether whoever sent the last frame seems to wait for an answer before it sends more."""
+        return self._last_bytes < _LARGE_BYTES and (self._history & _ANSWERED_LATELY) != 0
+
+    def _note_look(self, is_at_once: bool) -> None:
+        """Note whether there was a frame at once; nothing is answered since."""
+        luck: i64 = self._luck[self._history]
+        if not is_at_once:
+            self._luck[self._history] = 0
+        elif luck < _SURE:
+            self._luck[self._history] = luck + 1
+        self._history = (self._history << 2 | (2 if is_at_once else 0)) & _HISTORY_MASK
+
+    def _is_behind(self, now_ns: i64) -> bool:
+        """Tell whether whatever a step finds now was there when the last one ended."""
+        if self.rested_ns > self._stepped_ns:
+            return now_ns - self.rested_ns < _AT_ONCE_NS
+        return now_ns - self._stepped_ns < _SOON_NS
+
+    def receive(self, now_ns: i64, frames_max: i64) -> i64:
+        """Take up to ``frames_max`` frames off the link. Returns how many there were."""
+        host = self.host
+        index = self.interface_index
+        start = self.header_bytes
+        count: i64 = 0
+        while count < frames_max:
+            data = self._next_frame()
+            if data is None:
+                break
+            count += 1
+            self._last_bytes = len(data)
+            if start == 0:
+                host.on_frame(index, data, now_ns)
+            elif len(data) > start:
+                host.on_frame(index, data, now_ns, (data[0] & _KNOWN_GOOD) != 0, start)
+        return count
+
+    def _next_frame(self) -> bytes | None:
+        if self._fd < 0:
+            return self._receive()
+        try:
+            return self._read(self._fd, self._read_bytes)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return self._receive()
+
+    def _send_frame(self, header: bytes, frame: bytes) -> bool:
+        if self._fd < 0:
+            return self._send(header, frame)
+        try:
+            if not header:
+                self._write(self._fd, frame)
+            elif len(frame) < _COPIED_BYTES:
+                self._write(self._fd, header + frame)
+            else:
+                self._write_parts(self._fd, [header, frame])
+        except BlockingIOError:
+            return False
+        except OSError:
+            return self._send(header, frame)
+        return True
+
+    def drain(self, now_ns: i64) -> i64:
+        """Send and tell all that the host has to say. Returns its next deadline, ``NEVER`` where it has none."""
+        host = self.host
+        handler = self.handler
+        event = host.poll_event()
+        while True:
+            # Events first: an answer that is written now carries the acknowledgment.
+            while event is not None:
+                if not handler.on_event(event[0], now_ns):
+                    self._tell(event[0], event[1])
+                event = host.poll_event()
+            while not self.is_full:
+                outbound = host.poll_frame(now_ns)
+                if outbound is None:
+                    break
+                self._put(outbound)
+            event = host.poll_event()
+            if event is None:
+                self.due_ns = self.next_deadline_ns()
+                return self.due_ns
+
+    def on_deadline(self, now_ns: i64) -> None:
+        """Do what is due by now."""
+        self.host.on_deadline(now_ns)
+        self.handler.on_deadline(now_ns)
+
+    def next_deadline_ns(self) -> i64:
+        """Give when ``on_deadline`` is to be called next; ``NEVER`` where nothing waits for a time."""
+        return min(self.host.next_deadline_ns(), self.handler.next_deadline_ns())
+
+    def retry(self) -> None:
+        """Offer the link the frame that it refused."""
+        outbound = self._unsent
+        self._unsent = None
+        self.is_full = False
+        if outbound is not None:
+            self._put(outbound)
+
+    def _put(self, outbound: Outbound) -> None:
+        header = self._no_header
+        if outbound.is_partial_checksum and self.header_bytes > 0:
+            header = self._header_for(outbound)
+        if not self._send_frame(header, outbound.data):
+            self._unsent = outbound
+            self.is_full = True
+        else:
+            self._history |= _ANSWERED
+
+    def _header_for(self, outbound: Outbound) -> bytes:
+        """Give the virtio header of a TCP packet of ours. There are few different ones, so they are kept."""
+        data = outbound.data
+        start = self._packet_start
+        is_v4 = (data[start] >> 4) == 4
+        transport = start + (ip.V4_HEADER_BYTES if is_v4 else ip.V6_HEADER_BYTES)
+        text = transport + (data[transport + 12] >> 4) * 4
+        segment_bytes = outbound.segment_bytes if len(data) - text > outbound.segment_bytes else 0
+        has_cwr = segment_bytes > 0 and (data[transport + 13] & tcp.CWR) != 0
+        key = segment_bytes << 16 | text << 2 | (2 if is_v4 else 0) | (1 if has_cwr else 0)
+        header = self._headers.get(key)
+        if header is None:
+            described = offload.Offload(offload.NEEDS_CHECKSUM, checksum_start=transport,
+                                        checksum_offset=_TCP_CHECKSUM_AT)
+            if segment_bytes > 0:
+                described.gso_type = offload.GSO_TCPV4 if is_v4 else offload.GSO_TCPV6
+                described.has_cwr = has_cwr
+                described.header_bytes = text
+                described.segment_bytes = segment_bytes
+            header = offload.emit(described, self.header_bytes == offload.HEADER_BYTES_WITH_BUFFERS)
+            if len(self._headers) >= HEADERS_MAX:
+                self._headers.clear()
+            self._headers[key] = header
+        return header

@@ -1,0 +1,1 @@
+"""Internet layer: interfaces, routes, neighbours, paths, fragments, and the way out."""

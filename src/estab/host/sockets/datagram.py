@@ -1,0 +1,146 @@
+"""What a UDP socket is made of: datagrams that came or are being put together, errors that wait, and its options."""
+
+from __future__ import annotations
+
+from collections import deque
+from struct import Struct
+from typing import Final
+
+from mypy_extensions import i64
+
+from estab.abi import (
+    AF_INET,
+    AF_INET6,
+    IP_PMTUDISC_WANT,
+    IP_RECVERR,
+    IPPROTO_IP,
+    IPPROTO_IPV6,
+    IPV6_RECVERR,
+    SOCK_DGRAM,
+)
+from estab.host.sockets.ancillary import Ancillary, SendControl
+from estab.host.sockets.bound import BoundDescriptor
+from estab.tcp.context import Context
+from estab.wire import icmp
+from estab.wire.address import is_link_local
+from estab.wire.ip import Packet
+
+__all__ = ["DatagramSettings", "Pending", "QueuedError", "Received"]
+
+RECEIVE_BUFFER_BYTES: Final = 212_992
+"""Default of a socket's queue (Linux's ``rmem_default``), with an overhead for each datagram."""
+ERRORS_MAX: Final = 64
+"""Errors that wait to be read by MSG_ERRQUEUE; beyond it they are counted in ``errors_dropped_count``."""
+_FROM_ICMP: Final = 2
+_FROM_ICMPV6: Final = 3
+_EXTENDED: Final = Struct("IBBBxII")
+_SOCKADDR_IN: Final = Struct("HH4s8x")
+_SOCKADDR_IN6: Final = Struct("HHI16sI")
+
+
+class Received:
+    """One datagram in a socket's queue, and what the program may ask about it."""
+
+    def __init__(self, text: bytes, packet: Packet, port: i64, scope: i64) -> None:
+        self.text: bytes = text
+        self.source: bytes = packet.src
+        self.source_port: i64 = port
+        self.destination: bytes = packet.dst
+        self.ttl: i64 = packet.ttl
+        self.tos: i64 = packet.tos
+        self.scope: i64 = scope
+        """Index of the interface that it came in by."""
+
+
+class Pending:
+    """A datagram that is being put together: its parts, and where it will go."""
+
+    def __init__(self, remote: bytes, port: i64, scope: i64, control: SendControl | None) -> None:
+        self.remote: bytes = remote
+        self.port: i64 = port
+        self.scope: i64 = scope
+        self.control: SendControl | None = control
+        self.parts: list[bytes] = []
+        self.size: i64 = 0
+
+
+class QueuedError:
+    """An ICMP error about a datagram of ours: what MSG_ERRQUEUE gives."""
+
+    def __init__(self, number: i64, offender: bytes, error: icmp.Error) -> None:
+        self.number: i64 = number
+        self.offender: bytes = offender
+        self.error: icmp.Error = error
+
+    def text(self) -> bytes:
+        """Give what the error quotes of the datagram's text."""
+        at = self.error.quoted.text_at
+        return self.error.quote[at:] if at >= 0 else b""
+
+    def ancillary(self, scope: i64) -> Ancillary:
+        """Give Linux's ``struct sock_extended_err``, with the address of whoever reported it behind it."""
+        error = self.error
+        is_v4 = error.version == 4
+        origin = _FROM_ICMP if is_v4 else _FROM_ICMPV6
+        head = _EXTENDED.pack(int(self.number), origin, int(error.type), int(error.code), int(error.mtu), 0)
+        if is_v4:
+            return IPPROTO_IP, IP_RECVERR, head + _SOCKADDR_IN.pack(AF_INET, 0, self.offender)
+        scope_id = int(scope) if is_link_local(self.offender) else 0
+        return IPPROTO_IPV6, IPV6_RECVERR, head + _SOCKADDR_IN6.pack(AF_INET6, 0, 0, self.offender, scope_id)
+
+
+class DatagramSettings(BoundDescriptor):
+    """What a UDP socket is made of, and its options.
+
+    ``ttl``, ``tos`` and ``broadcast`` may be set at any time.
+    """
+
+    def __init__(self, context: Context, family: i64) -> None:
+        super().__init__(family, SOCK_DGRAM, "udp")
+        self.context: Context = context
+        self.keepalive: bool = False
+        """SO_KEEPALIVE and SO_OOBINLINE: shown, and without a meaning for datagrams."""
+        self.oob_inline: bool = False
+        self.ttl: i64 = context.config.ip_default_ttl
+        self.tos: i64 = 0
+        self.pmtu_discover: i64 = IP_PMTUDISC_WANT
+        """IP_MTU_DISCOVER, IPV6_MTU_DISCOVER: whether datagrams may be cut on the way."""
+        self._receive_buffer_bytes: i64 = RECEIVE_BUFFER_BYTES
+        self.send_buffer_bytes: i64 = RECEIVE_BUFFER_BYTES
+        """Shown, and without effect: a datagram that was sent is on its way at once."""
+        self.is_corked: bool = False
+        """UDP_CORK: what is sent is kept, and goes as one datagram when the option is cleared."""
+        self._keeps_errors: bool = False
+        self.errors: deque[QueuedError] = deque()
+        self.errors_dropped_count: i64 = 0
+
+    @property
+    def receive_buffer_bytes(self) -> int:
+        """SO_RCVBUF: bytes of the queue with its overhead, from 2304 to twice ``rmem_max``."""
+        return self._receive_buffer_bytes
+
+    @receive_buffer_bytes.setter
+    def receive_buffer_bytes(self, value: int) -> None:
+        self._receive_buffer_bytes = max(2304, min(value, 2 * self.context.config.rmem_max))
+
+    @property
+    def keeps_errors(self) -> bool:
+        """IP_RECVERR, IPV6_RECVERR: every ICMP error is reported, of unconnected sockets too, and kept to be read."""
+        return self._keeps_errors
+
+    @keeps_errors.setter
+    def keeps_errors(self, value: bool) -> None:
+        self._keeps_errors = value
+        if not value:
+            self.errors.clear()
+
+    def set_keepalive(self, is_on: bool, now_ns: i64) -> None:
+        """Switch SO_KEEPALIVE."""
+        self.keepalive = is_on
+
+    def keep_error(self, queued: QueuedError) -> None:
+        """Put an error where MSG_ERRQUEUE finds it."""
+        if len(self.errors) < ERRORS_MAX:
+            self.errors.append(queued)
+        else:
+            self.errors_dropped_count += 1

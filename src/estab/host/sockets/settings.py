@@ -1,0 +1,375 @@
+"""The options of a TCP socket, one attribute each.
+
+What TCP itself obeys lives in the TCB: that of the connection, or before there is one in a template, which ``connect``
+and ``listen`` hand on. A setter does what the option asks for at once, as on Linux.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+from mypy_extensions import i16, i64
+
+from estab.abi import SOCK_STREAM
+from estab.errors import os_error
+from estab.host.sockets.bound import BoundDescriptor
+from estab.host.sockets.demux import Demux
+from estab.tcp.congestion.registry import name_of
+from estab.tcp.connection import Connection
+from estab.tcp.fastopen import CLIENT, FastOpenOptions
+from estab.tcp.record.tcb import Tcb
+from estab.tcp.recovery.mtu_search import update_mss
+from estab.units import NEVER, SECOND
+
+__all__ = ["StreamSettings"]
+
+_DEFERRALS_MAX: Final = 255
+_DEFER_FIRST_S: Final = 1
+_DEFER_MAX_S: Final = 120
+
+
+class StreamSettings(BoundDescriptor):
+    """What a TCP socket is made of, and its options. Durations are nanoseconds; ``linger`` is seconds or ``None``."""
+
+    def __init__(self, demux: Demux, family: i64, template: Connection | None, connection: Connection | None) -> None:
+        super().__init__(family, SOCK_STREAM, "tcp")
+        self.demux: Demux = demux
+        self.connection: Connection | None = connection
+        self.template: Connection | None = template
+        """The TCB record of a socket that has no connection: it holds the options."""
+        self.linger: int | None = None
+        self._fast_open: FastOpenOptions | None = None
+        self.receive_lowat_bytes: i64 = 1
+        self.tells_inq: bool = False
+        """TCP_INQ: ``recvmsg`` says beside the bytes how many more there are."""
+        self._defer_accept: i16 = 0
+
+    def settings(self) -> Connection:
+        """Give the TCB that the options live in."""
+        connection = self.connection
+        if connection is not None:
+            return connection
+        template = self.template
+        assert template is not None
+        return template
+
+    @property
+    def fast_open(self) -> FastOpenOptions:
+        """What the socket wants of TCP Fast Open; its listener shares it. Made when it is first asked for."""
+        found = self._fast_open
+        if found is None:
+            found = self._fast_open = FastOpenOptions()
+        return found
+
+    # --- of TCP
+
+    @property
+    def nodelay(self) -> bool:
+        """TCP_NODELAY: send small segments at once (RFC 9293 section 3.7.4)."""
+        return self.settings().nodelay
+
+    @nodelay.setter
+    def nodelay(self, value: bool) -> None:
+        self.settings().set_nodelay(value)
+        self._touch()
+
+    @property
+    def cork(self) -> bool:
+        """TCP_CORK: hold back partial segments, at most until a retransmission timeout has passed."""
+        return self.settings().is_corked
+
+    @cork.setter
+    def cork(self, value: bool) -> None:
+        self.settings().set_cork(value)
+        self._touch()
+
+    @property
+    def notsent_lowat_bytes(self) -> int:
+        """TCP_NOTSENT_LOWAT: not writable while so much waits unsent; 0 is the stack's ``tcp_notsent_lowat``."""
+        return self.settings().notsent_lowat_bytes
+
+    @notsent_lowat_bytes.setter
+    def notsent_lowat_bytes(self, value: int) -> None:
+        self.settings().notsent_lowat_bytes = value
+        self._touch()
+
+    @property
+    def max_pacing_rate(self) -> int:
+        """SO_MAX_PACING_RATE: bytes a second that sending keeps to; 2**32 - 1 or more: no limit."""
+        rate = self.settings().max_pacing_rate
+        return rate if rate < NEVER else 0xFFFFFFFF
+
+    @max_pacing_rate.setter
+    def max_pacing_rate(self, value: int) -> None:
+        self.settings().max_pacing_rate = max(value, 1) if value < 0xFFFFFFFF else NEVER
+        self._touch()
+
+    @property
+    def keepalive(self) -> bool:
+        """SO_KEEPALIVE: ask an idle peer whether it is there."""
+        return self.settings().keepalive
+
+    def set_keepalive(self, is_on: bool, now_ns: i64) -> None:
+        """Switch SO_KEEPALIVE."""
+        self.settings().set_keepalive(is_on, now_ns)
+        self._touch()
+
+    @property
+    def keep_idle_ns(self) -> int:
+        """TCP_KEEPIDLE: silence before the first probe."""
+        return self.settings().keep_idle_ns
+
+    @keep_idle_ns.setter
+    def keep_idle_ns(self, value: int) -> None:
+        tcb = self.settings()
+        tcb.keep_idle_ns = value
+        if tcb.keepalive and tcb.probes_out == 0:
+            tcb.set_keepalive(True, tcb.context.now_ns)
+            self._touch()
+
+    @property
+    def keep_interval_ns(self) -> int:
+        """TCP_KEEPINTVL: time between probes."""
+        return self.settings().keep_interval_ns
+
+    @keep_interval_ns.setter
+    def keep_interval_ns(self, value: int) -> None:
+        self.settings().keep_interval_ns = value
+
+    @property
+    def keep_count(self) -> int:
+        """TCP_KEEPCNT: probes without answer that end the connection."""
+        return self.settings().keep_count
+
+    @keep_count.setter
+    def keep_count(self, value: int) -> None:
+        self.settings().keep_count = value
+
+    @property
+    def user_timeout_ns(self) -> int:
+        """TCP_USER_TIMEOUT: how long what was sent may stay unacknowledged; 0 leaves it to ``tcp_retries2``."""
+        return self.settings().user_timeout_ns
+
+    @user_timeout_ns.setter
+    def user_timeout_ns(self, value: int) -> None:
+        self.settings().user_timeout_ns = value
+
+    @property
+    def fin_timeout_ns(self) -> int:
+        """TCP_LINGER2: how long FIN-WAIT-2 lasts once the program has closed; 0 is ``tcp_fin_timeout``."""
+        return self.settings().fin_timeout_ns
+
+    @fin_timeout_ns.setter
+    def fin_timeout_ns(self, value: int) -> None:
+        if not 0 <= value <= 120 * SECOND:
+            raise os_error(errno.EINVAL, f"invalid argument: TCP_LINGER2 is 0 to 120 seconds, not {value / SECOND}")
+        tcb = self.settings()
+        tcb.fin_timeout_ns = value if value > 0 else tcb.context.config.tcp_fin_timeout_ns
+
+    @property
+    def syn_retries(self) -> int:
+        """TCP_SYNCNT: retransmissions of the SYN before ``connect`` gives up; 1 to 127, or EINVAL."""
+        return self.settings().syn_retries
+
+    @syn_retries.setter
+    def syn_retries(self, value: int) -> None:
+        if not 1 <= value <= 127:
+            raise os_error(errno.EINVAL, f"invalid argument: TCP_SYNCNT is 1 to 127, not {value}")
+        self.settings().syn_retries = value
+
+    @property
+    def defer_accept_s(self) -> int:
+        """TCP_DEFER_ACCEPT, seconds: how long a listener waits for text before it hands a connection out; 0 is not.
+
+        As on Linux it counts in timeouts of the SYN-ACK, which double: what is set is rounded up to the sum of some.
+        """
+        return _seconds_of(i64(self._defer_accept))
+
+    @defer_accept_s.setter
+    def defer_accept_s(self, value: int) -> None:
+        count = 0
+        while count < _DEFERRALS_MAX and value > _seconds_of(count):
+            count += 1
+        self._defer_accept = i16(count)
+        self._apply_defer_accept()
+
+    def _apply_defer_accept(self) -> None:
+        """Tell the listener, where there is one."""
+
+    @property
+    def maxseg(self) -> int:
+        """TCP_MAXSEG: the largest text of a segment now, or the limit that was set before; 0 or 88 to 32767."""
+        tcb = self.settings()
+        if self.connection is not None:
+            return tcb.snd_mss()
+        return tcb.user_mss if tcb.user_mss > 0 else 536
+
+    @maxseg.setter
+    def maxseg(self, value: int) -> None:
+        if value != 0 and not 88 <= value <= 32767:
+            raise os_error(errno.EINVAL, f"invalid argument: TCP_MAXSEG is 0 or 88 to 32767, not {value}")
+        self.settings().user_mss = value
+
+    @property
+    def quickack(self) -> bool:
+        """TCP_QUICKACK: acknowledge at once for now; as on Linux TCP may leave the mode again by itself."""
+        return not self.settings().is_interactive
+
+    @quickack.setter
+    def quickack(self, value: bool) -> None:
+        tcb = self.settings()
+        tcb.is_interactive = not value
+        tcb.quick_acks = tcb.context.config.tcp_quick_acks if value else 0
+        if value and tcb.is_ack_pending:
+            tcb.is_ack_due = True
+            self._touch()
+
+    @property
+    def oob_inline(self) -> bool:
+        """SO_OOBINLINE: leave the urgent byte in the stream."""
+        return self.settings().is_oob_inline
+
+    @oob_inline.setter
+    def oob_inline(self, value: bool) -> None:
+        self.settings().is_oob_inline = value
+
+    @property
+    def congestion(self) -> str:
+        """TCP_CONGESTION: the name of the congestion control."""
+        return name_of(self.settings().congestion)
+
+    @congestion.setter
+    def congestion(self, name: str) -> None:
+        control = self.demux.algorithms.find(name)
+        tcb = self.settings()
+        tcb.set_congestion(control, self.demux.context.now_ns)
+
+    # --- of Fast Open (RFC 7413)
+
+    @property
+    def fast_open_backlog(self) -> int:
+        """TCP_FASTOPEN: how many connections of a listener may be in use before their handshake is done; 0: none."""
+        return self.fast_open.queue.limit
+
+    @fast_open_backlog.setter
+    def fast_open_backlog(self, value: int) -> None:
+        if value < 0 or self.connection is not None:
+            raise os_error(errno.EINVAL, f"invalid argument: TCP_FASTOPEN is for listeners and not below 0: {value}")
+        self.fast_open.queue.limit = min(value, self.demux.context.config.somaxconn)
+
+    @property
+    def fast_open_connect(self) -> bool:
+        """TCP_FASTOPEN_CONNECT: ``connect`` leaves the SYN to the first write, whose text it carries."""
+        return self.fast_open.is_on_connect
+
+    @fast_open_connect.setter
+    def fast_open_connect(self, value: bool) -> None:
+        if (self.demux.context.config.tcp_fastopen & CLIENT) == 0:
+            raise os_error(errno.EOPNOTSUPP, "operation not supported: tcp_fastopen is off for clients")
+        self._ensure_closed("TCP_FASTOPEN_CONNECT", False)
+        self.fast_open.is_on_connect = value
+
+    @property
+    def fast_open_no_cookie(self) -> bool:
+        """TCP_FASTOPEN_NO_COOKIE: put text on SYNs, and take it, without any cookie."""
+        return self.fast_open.needs_no_cookie
+
+    @fast_open_no_cookie.setter
+    def fast_open_no_cookie(self, value: bool) -> None:
+        self._ensure_closed("TCP_FASTOPEN_NO_COOKIE", True)
+        self.fast_open.needs_no_cookie = value
+
+    @property
+    def fast_open_keys(self) -> bytes:
+        """TCP_FASTOPEN_KEY: 16 bytes, or 32 for a second key that is still good; the host's where none was set."""
+        return self.fast_open.keys or self.demux.context.fast_open.keys()
+
+    @fast_open_keys.setter
+    def fast_open_keys(self, value: bytes) -> None:
+        if len(value) != 16 and len(value) != 32:
+            raise os_error(errno.EINVAL, f"invalid argument: TCP_FASTOPEN_KEY is 16 or 32 bytes, not {len(value)}")
+        self.fast_open.keys = value
+
+    def _ensure_closed(self, name: str, may_listen: bool) -> None:
+        if self.connection is not None or (not may_listen and self.is_listening()):
+            raise os_error(errno.EINVAL, f"invalid argument: {name} is set before the connection is opened")
+
+    def is_listening(self) -> bool:
+        """Tell whether the socket takes connections."""
+        return False
+
+    @property
+    def ttl(self) -> int:
+        """IP_TTL, IPV6_UNICAST_HOPS: 1 to 255, or EINVAL."""
+        return self.settings().ttl
+
+    @ttl.setter
+    def ttl(self, value: int) -> None:
+        if not 1 <= value <= 255:
+            raise os_error(errno.EINVAL, f"invalid argument: a TTL is 1 to 255, not {value}")
+        self.settings().ttl = value
+
+    @property
+    def tos(self) -> int:
+        """IP_TOS, IPV6_TCLASS. The ECN bits are TCP's."""
+        return self.settings().tos
+
+    @tos.setter
+    def tos(self, value: int) -> None:
+        self.settings().tos = value & 0xFC
+
+    @property
+    def pmtu_discover(self) -> int:
+        """IP_MTU_DISCOVER, IPV6_MTU_DISCOVER: whether packets bear DF, and reports of a path's MTU are heeded."""
+        return self.settings().pmtu_discover
+
+    @pmtu_discover.setter
+    def pmtu_discover(self, value: int) -> None:
+        self.settings().pmtu_discover = value
+        connection = self.connection
+        if connection is not None and connection.is_counted:
+            update_mss(connection)
+
+    # --- buffers
+
+    @property
+    def receive_buffer_bytes(self) -> int:
+        """SO_RCVBUF: bytes of the receive buffer, as they are (Linux's doubling is the caller's)."""
+        return self.settings().receive_buffer_bytes
+
+    @receive_buffer_bytes.setter
+    def receive_buffer_bytes(self, value: int) -> None:
+        tcb = self.settings()
+        tcb.receive_buffer_bytes = max(2304, min(value, 2 * tcb.context.config.rmem_max))
+        tcb.is_receive_buffer_fixed = True
+
+    @property
+    def send_buffer_bytes(self) -> int:
+        """SO_SNDBUF: bytes of the send buffer, as they are (Linux's doubling is the caller's)."""
+        return self.settings().send_buffer_bytes
+
+    @send_buffer_bytes.setter
+    def send_buffer_bytes(self, value: int) -> None:
+        tcb = self.settings()
+        tcb.send_buffer_bytes = max(4608, min(value, 2 * tcb.context.config.wmem_max))
+        tcb.is_send_buffer_fixed = True
+
+    def tcb(self) -> Tcb:
+        """Look at the TCB: the connection's, or the record that ``socket()`` made (M2)."""
+        return self.settings()
+
+    def _touch(self) -> None:
+        connection = self.connection
+        if connection is not None:
+            self.demux.touch(connection)
+
+
+def _seconds_of(timeouts: i64) -> i64:
+    """Give how long so many timeouts of a SYN-ACK take together: 1, 2, 4 … at most 120 seconds."""
+    total: i64 = 0
+    wait: i64 = _DEFER_FIRST_S
+    for _ in range(timeouts):
+        total += wait
+        wait = min(2 * wait, _DEFER_MAX_S)
+    return total

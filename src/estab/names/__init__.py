@@ -1,0 +1,1 @@
+"""Names and addresses: DNS and the hosts file."""

@@ -1,0 +1,1 @@
+"""Readiness: poll, select, epoll, selectors, event loops."""

@@ -1,0 +1,72 @@
+"""A descriptor of the operating system whose read-readiness follows a socket of ours.
+
+Libraries poll ``fileno()`` from C or hand it to an event loop of their own. Nothing can be read from it or written to
+it but by this file; it only rings. Where the system has eventfd it is one, else the reading end of a pipe.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+from estab.abi import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLRDHUP
+
+if TYPE_CHECKING:
+    from estab.host.sockets.files import Descriptor
+    from estab.sockets.kernel import Watches
+
+__all__ = ["Doorbell"]
+
+_READABLE: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
+_ONE: Final = (1).to_bytes(8, sys.byteorder)
+# Inside of a program, ``os`` takes the number for the socket that it stands for.
+_read: Final = os.read
+_write: Final = os.write
+_close: Final = os.close
+
+
+class Doorbell:
+    """One real descriptor for one descriptor of a host. ``close`` gives it back."""
+
+    def __init__(self, descriptor: Descriptor, watches: Watches, is_blocking: bool) -> None:
+        self._descriptor = descriptor
+        self._is_ringing = False
+        self._rope = -1
+        if sys.platform == "linux":
+            self.number = self._rope = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        else:
+            self.number, self._rope = os.pipe()
+        self.set_blocking(is_blocking)
+        self._watches = watches
+        watches.add(descriptor.fd, self)
+        self.follow()
+
+    def on_ready(self, fd: int, bits: int) -> None:
+        """Hear of news of the descriptor."""
+        if not bits & POLLNVAL:
+            self.follow()
+
+    def follow(self) -> None:
+        """Ring if the descriptor is readable now, fall silent if it is not."""
+        is_readable = (self._descriptor.readiness() & _READABLE) != 0
+        if is_readable != self._is_ringing:
+            self._is_ringing = is_readable
+            if is_readable:
+                _write(self._rope, _ONE)
+            else:
+                _read(self.number, 8)
+
+    def set_blocking(self, is_blocking: bool) -> None:
+        """Show by O_NONBLOCK whether the socket waits, for those who look."""
+        os.set_blocking(self.number, is_blocking)
+
+    def close(self) -> None:
+        """Give the real descriptor back."""
+        if self.number < 0:
+            return
+        self._watches.remove(self._descriptor.fd, self)
+        _close(self.number)
+        if self._rope != self.number:
+            _close(self._rope)
+        self.number = -1

@@ -1,0 +1,133 @@
+"""asyncio on a host: its own ``SelectorEventLoop`` over a selector of ours.
+
+Transports, streams, TLS and ``sock_*`` are CPython's. Different here: the clock is the host's, names are those of its
+network (in the lab, without threads), and what the operating system would have to do fails with a sentence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from estab.sockets import names
+from estab.sockets.polling.selector import Selector
+from estab.units import SECOND
+
+if TYPE_CHECKING:
+    from estab.sockets.kernel import Kernel
+
+__all__ = ["EventLoop"]
+
+_NO_UNIX: Final = "a host of estab speaks TCP and UDP; it has no Unix sockets"
+_NO_PIPES: Final = "pipes are the operating system's; a host of estab can't wait for them"
+_ENDINGS_MAX: Final = 20
+"""How often tasks are cancelled at the end of the world, for those that wait again while they tidy up."""
+
+
+class EventLoop(asyncio.SelectorEventLoop):
+    """An event loop of one host's programs."""
+
+    def __init__(self, kernel: Kernel | None = None) -> None:
+        if kernel is None:
+            return  # made by asyncio.SelectorEventLoop(), which begins again what is begun
+        self._kernel = kernel
+        self._wakeable = _LoopSelector(kernel, self)
+        super().__init__(self._wakeable)
+        self._clock_resolution = 1e-9
+
+    def time(self) -> float:
+        """Give the host's monotonic clock in seconds."""
+        return self._kernel.now_ns() / SECOND
+
+    async def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
+                          flags: int = 0) -> Any:
+        """Look a name up in the host's network: at once, or where that means to ask a name server, in a thread."""
+        if self._kernel.is_virtual:
+            return names.getaddrinfo(self._kernel, host, port, family, type, proto, flags)
+        return await self.run_in_executor(
+            None, names.getaddrinfo, self._kernel, host, port, family, type, proto, flags)
+
+    async def getnameinfo(self, sockaddr: Any, flags: int = 0) -> tuple[str, str]:
+        """Find the name of an address in the host's network."""
+        if self._kernel.is_virtual:
+            return names.getnameinfo(self._kernel, sockaddr, flags)
+        return await self.run_in_executor(None, names.getnameinfo, self._kernel, sockaddr, flags)
+
+    def close(self) -> None:
+        """Close the loop. Where the world ends, so do transports that nobody closed: they are no one's fault."""
+        if self._kernel.is_closing and not self.is_closed() and not self.is_running():
+            transports: list[asyncio.Transport] = list(self._transports.values())  # type: ignore[attr-defined]
+            for transport in transports:
+                transport.abort()
+            self.call_soon(self.stop)
+            self.run_forever()
+        super().close()
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Tell of an exception that nobody caught. Those of the world's end are no one's fault either."""
+        if not self._kernel.is_closing:
+            super().call_exception_handler(context)
+
+    # --- what only the operating system could do
+
+    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> NoReturn:  # type: ignore[override]
+        """Raise: signals come to the process, not to a host."""
+        raise NotImplementedError("signals come to the process; a program on a host of estab has none of its own")
+
+    async def subprocess_exec(self, protocol_factory: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise: a process of the operating system has its network, not the host's."""
+        raise NotImplementedError("a subprocess would use the operating system's network and clock, not the host's: "
+                                  "run the other program by @host.run")
+
+    async def subprocess_shell(self, protocol_factory: Any, cmd: Any, **kwargs: Any) -> NoReturn:
+        """Raise: a process of the operating system has its network, not the host's."""
+        await self.subprocess_exec(protocol_factory)
+
+    async def create_unix_connection(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise: hosts of estab have no Unix sockets."""
+        raise NotImplementedError(_NO_UNIX)
+
+    async def create_unix_server(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise: hosts of estab have no Unix sockets."""
+        raise NotImplementedError(_NO_UNIX)
+
+    async def connect_read_pipe(self, protocol_factory: Any, pipe: Any) -> NoReturn:
+        """Raise: a pipe is no socket of the host."""
+        raise NotImplementedError(_NO_PIPES)
+
+    async def connect_write_pipe(self, protocol_factory: Any, pipe: Any) -> NoReturn:
+        """Raise: a pipe is no socket of the host."""
+        raise NotImplementedError(_NO_PIPES)
+
+    # --- instead of writing to a socket pair to itself, the loop wakes its selector
+
+    def _make_self_pipe(self) -> None:
+        pass
+
+    def _close_self_pipe(self) -> None:
+        pass
+
+    def _write_to_self(self) -> None:
+        self._wakeable.wake()
+
+
+class _LoopSelector(Selector):
+    """A selector that, when the world ends, ends the loop once, and then what its tasks wait for while they tidy up."""
+
+    def __init__(self, kernel: Kernel, loop: EventLoop) -> None:
+        super().__init__(kernel)
+        self._loop = loop
+        self._endings = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait until a socket is ready, ``wake`` is called, or ``timeout`` seconds are over."""
+        try:
+            return super().select(timeout)
+        except BaseException:
+            self._endings += 1
+            if not self.kernel.is_closing or not 1 < self._endings < _ENDINGS_MAX:
+                raise
+            for task in asyncio.all_tasks(self._loop):
+                task.cancel()
+            return []

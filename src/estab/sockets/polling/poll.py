@@ -1,0 +1,416 @@
+"""``select``, ``poll`` and ``epoll`` over sockets of ours, with the arguments and results of the ``select`` module.
+
+``Interests`` stands behind ``Epoll`` and the selector: it looks only at sockets that had news, however many there are.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+from estab.abi import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDHUP
+from estab.errors import os_error
+from estab.host.sockets.stream import StreamSocket
+from estab.host.sockets.udp import DatagramSocket
+from estab.sockets.kernel import Kernel, Wait
+from estab.sockets.polling.os_events import OsEvents
+from estab.tcp.state import State
+from estab.units import MS, SECOND
+
+if TYPE_CHECKING:
+    from estab.host.sockets.files import Descriptor
+    from estab.sockets.socket.socket import Socket
+
+__all__ = [
+    "Epoll", "Interests", "Poll", "deadline_from", "describe", "find_socket", "is_closed", "is_serving", "select",
+]
+
+_ALWAYS: Final = POLLERR | POLLHUP
+_READ: Final = POLLIN | POLLHUP | POLLERR
+_WRITE: Final = POLLOUT | POLLERR
+_ET: Final = 1 << 31
+_ONESHOT: Final = 1 << 30
+_SPIN_WEIGHT: Final = 100
+
+
+def deadline_from(kernel: Kernel, timeout_s: float | None) -> int | None:
+    """Turn a timeout in seconds into a time of the kernel's clock."""
+    return None if timeout_s is None else kernel.now_ns() + max(0, math.ceil(timeout_s * SECOND))
+
+
+def find_socket(kernel: Kernel, fileobj: Any) -> Socket | None:
+    """Find the socket that an object with ``fileno()``, or a number, stands for.
+
+    ``None`` where it is one of the operating system's. In virtual time the host can't wait for those, and ``OSError``
+    EBADF says so.
+    """
+    number = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+    if not isinstance(number, int):
+        raise TypeError("argument must be an int, or have a fileno() method.")
+    if number < 0:
+        raise ValueError(f"file descriptor cannot be a negative integer ({number})")
+    socket = kernel.by_number.get(number)
+    if socket is None and kernel.is_virtual:
+        raise os_error(errno.EBADF, f"bad file descriptor: {number} is not a socket of host {kernel.name}; the "
+                       "operating system's descriptors can't be waited for here")
+    return socket
+
+
+class Interest:
+    """What is asked of one socket. ``events`` are POLL bits, with epoll's EPOLLET and EPOLLONESHOT."""
+
+    __slots__ = ("descriptor", "events", "fd", "number")
+
+    def __init__(self, number: int, descriptor: Descriptor, events: int) -> None:
+        self.number = number
+        self.descriptor = descriptor
+        self.fd: int = descriptor.fd
+        self.events = events
+
+    def bits(self) -> int:
+        """Give the bits that are asked for and hold now."""
+        if self.descriptor.fd < 0:
+            return POLLNVAL
+        return self.descriptor.readiness() & (self.events | _ALWAYS) & 0xFFFF
+
+
+class Interests:
+    """Sockets by the number of their ``fileno()``, the events asked of each, and which of them may be ready."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self._asked: dict[int, Interest] = {}
+        self._by_fd: dict[int, Interest] = {}
+        self._hot: dict[Interest, None] = {}
+        self._os: OsEvents | None = None
+        self._is_woken = False
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._asked or (self._os is not None and number in self._os)
+
+    def add(self, number: int, socket: Socket | None, events: int) -> None:
+        """Ask for events of a socket that has none asked of it, or of a descriptor of the system's (``None``)."""
+        if socket is None:
+            if self._os is None:
+                self._os = OsEvents()
+            self._os.add(number, events)
+            return
+        interest = Interest(number, socket.descriptor, events)
+        self._asked[number] = interest
+        self._by_fd[interest.fd] = interest
+        self._hot[interest] = None
+        self.kernel.watches.add(interest.fd, self)
+
+    def modify(self, number: int, events: int) -> None:
+        """Ask for other events. ``KeyError`` where none were asked."""
+        if self._os is not None and number in self._os:
+            self._os.modify(number, events)
+            return
+        interest = self._asked[number]
+        interest.events = events
+        self._hot[interest] = None
+
+    def remove(self, number: int) -> None:
+        """Ask no more. ``KeyError`` where nothing was asked."""
+        if self._os is not None and number in self._os:
+            self._os.remove(number)
+            return
+        interest = self._asked.pop(number)
+        self._hot.pop(interest, None)
+        if self._by_fd.get(interest.fd) is interest:
+            del self._by_fd[interest.fd]
+            self.kernel.watches.remove(interest.fd, self)
+
+    def clear(self) -> None:
+        """Ask for nothing."""
+        for number in list(self._asked):
+            self.remove(number)
+        if self._os is not None:
+            self._os.close()
+            self._os = None
+
+    def on_ready(self, fd: int, bits: int) -> None:
+        """Hear of a socket's news."""
+        interest = self._by_fd.get(fd)
+        if interest is None:
+            return
+        if bits & POLLNVAL:
+            # As epoll does, forget a descriptor when it is closed.
+            del self._by_fd[fd]
+            self._hot.pop(interest, None)
+            self._asked.pop(interest.number, None)
+        else:
+            self._hot[interest] = None
+
+    def wake(self) -> None:
+        """Have ``wait`` come back now, from any program."""
+        self._is_woken = True
+        self.kernel.poke()
+
+    def collect(self, count_max: int) -> list[tuple[int, int]]:
+        """Give those that are ready: number and bits. What is not ready is not looked at again before it has news."""
+        found: list[tuple[int, int]] = []
+        for interest in list(self._hot):
+            bits = interest.bits()
+            if not bits or interest.events == _ONESHOT:
+                del self._hot[interest]
+                continue
+            found.append((interest.number, bits))
+            if interest.events & _ET:
+                del self._hot[interest]
+            if interest.events & _ONESHOT:
+                interest.events = _ONESHOT
+            if len(found) == count_max:
+                return found
+        if self._os is not None:
+            found += self._os.collect(count_max - len(found) if count_max > 0 else -1)
+        return found
+
+    def wait(self, timeout_s: float | None, count_max: int, name: str) -> list[tuple[int, int]]:
+        """Wait until some are ready, ``wake`` is called or the timeout is over."""
+        kernel = self.kernel
+        with kernel.lock:
+            found = self.collect(count_max)
+            if not found and not self._is_woken:
+                if timeout_s is not None and timeout_s <= 0:
+                    kernel.spin(_SPIN_WEIGHT)
+                else:
+                    deadline_ns = deadline_from(kernel, timeout_s)
+                    os_fd = self._os.fileno() if self._os is not None else -1
+                    kernel.wait(
+                        Wait(self._has_news, lambda: self._describe(name), deadline_ns, -1, self._is_serving, os_fd))
+                found = self.collect(count_max)
+            self._is_woken = False
+            return found
+
+    def _has_news(self) -> bool:
+        if self._is_woken:
+            return True
+        for interest in self._hot:
+            if interest.bits():
+                return True
+        return False
+
+    def _is_serving(self) -> bool:
+        return any(interest.events & POLLIN and is_serving(interest.descriptor) for interest in self._asked.values())
+
+    def _describe(self, name: str) -> str:
+        return describe_wait(name, [interest.descriptor for interest in self._asked.values()])
+
+
+def is_serving(descriptor: Descriptor) -> bool:
+    """Tell whether strangers call on a descriptor: a listener, or a bound datagram socket without a peer."""
+    if isinstance(descriptor, StreamSocket):
+        return descriptor.listener is not None
+    return isinstance(descriptor, DatagramSocket) and descriptor.binding is not None and not descriptor.remote
+
+
+def describe(descriptor: Descriptor) -> str:
+    """Name a descriptor as ``ss`` would: addresses, and TCP's state."""
+    if isinstance(descriptor, StreamSocket):
+        return f"{descriptor.text()} ({State(descriptor.state)})"
+    return descriptor.text() if isinstance(descriptor, DatagramSocket) else f"fd {descriptor.fd}"
+
+
+def describe_wait(name: str, descriptors: Sequence[Descriptor]) -> str:
+    """Say what a call on several descriptors waits for."""
+    shown = ", ".join(describe(descriptor) for descriptor in descriptors[:4])
+    more = f" and {len(descriptors) - 4} more" if len(descriptors) > 4 else ""
+    return f"{name}() on {shown or 'no socket'}{more}"
+
+
+def _wait_for(kernel: Kernel, asked: Sequence[tuple[Descriptor, int]], timeout_s: float | None, name: str,
+              os_events: OsEvents | None) -> None:
+    """Wait until one of a few descriptors has one of the bits asked of it."""
+
+    def is_ready() -> bool:
+        return any(descriptor.fd < 0 or descriptor.readiness() & bits for descriptor, bits in asked)
+
+    def serves() -> bool:
+        return any(bits & POLLIN and is_serving(descriptor) for descriptor, bits in asked)
+
+    if is_ready() or (os_events is not None and os_events.collect()):
+        return
+    if timeout_s is not None and timeout_s <= 0:
+        kernel.spin(_SPIN_WEIGHT)
+        return
+    deadline_ns = deadline_from(kernel, timeout_s)
+    words = lambda: describe_wait(name, [descriptor for descriptor, _ in asked])  # noqa: E731
+    kernel.wait(Wait(is_ready, words, deadline_ns, -1, serves, -1 if os_events is None else os_events.fileno()))
+
+
+@contextmanager
+def _system_events(asked: Sequence[tuple[int, int]]) -> Iterator[OsEvents | None]:
+    """Ask for events of the system's descriptors, for one call."""
+    if not asked:
+        yield None
+        return
+    events: dict[int, int] = {}
+    for number, bits in asked:
+        events[number] = events.get(number, 0) | bits
+    found = OsEvents()
+    try:
+        for number, bits in events.items():
+            found.add(number, bits)
+        yield found
+    finally:
+        found.close()
+
+
+def select(
+    kernel: Kernel, rlist: Iterable[Any], wlist: Iterable[Any], xlist: Iterable[Any], timeout: float | None = None,
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """Wait until a socket of one of the lists is ready, as ``select.select``."""
+    if timeout is not None and timeout < 0:
+        raise ValueError("timeout must be non-negative")
+    lists = [list(rlist), list(wlist), list(xlist)]
+    wanted = (_READ | POLLRDHUP, _WRITE, POLLPRI)
+    with kernel.lock:
+        asked = [[(fileobj, find_socket(kernel, fileobj)) for fileobj in fileobjs] for fileobjs in lists]
+        ours = [(socket.descriptor, bits) for group, bits in zip(asked, wanted, strict=True)
+                for _, socket in group if socket is not None]
+        others = [(_number(fileobj), bits) for group, bits in zip(asked, wanted, strict=True)
+                  for fileobj, socket in group if socket is None]
+        with _system_events(others) as os_events:
+            _wait_for(kernel, ours, timeout, "select", os_events)
+            ready = dict(os_events.collect()) if os_events is not None else {}
+        found = [
+            [fileobj for fileobj, socket in group
+             if (ready.get(_number(fileobj), 0) if socket is None else socket.descriptor.readiness()) & bits]
+            for group, bits in zip(asked, wanted, strict=True)
+        ]
+    return found[0], found[1], found[2]
+
+
+class Poll:
+    """``select.poll()`` on a host."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._asked: dict[int, int] = {}
+
+    def register(self, fd: Any, eventmask: int = POLLIN | POLLPRI | POLLOUT, /) -> None:
+        """Ask for events of a socket, or for others than before."""
+        self._asked[_number(fd)] = eventmask
+
+    def modify(self, fd: Any, eventmask: int, /) -> None:
+        """Ask for other events. ENOENT where none were asked."""
+        number = _number(fd)
+        if number not in self._asked:
+            raise os_error(errno.ENOENT)
+        self._asked[number] = eventmask
+
+    def unregister(self, fd: Any, /) -> None:
+        """Ask no more. ``KeyError`` where nothing was asked."""
+        del self._asked[_number(fd)]
+
+    def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
+        """Wait up to ``timeout`` milliseconds (``None`` or negative: for ever). Returns numbers and bits."""
+        kernel = self._kernel
+        timeout_s = None if timeout is None or timeout < 0 else timeout * MS / SECOND
+        with kernel.lock:
+            gone = [number for number in self._asked if number not in kernel.by_number and is_closed(number)]
+            if gone:
+                return [(number, POLLNVAL) for number in gone]
+            asked: list[tuple[int, Descriptor, int]] = []
+            others: list[tuple[int, int]] = []
+            for number, events in self._asked.items():
+                socket = find_socket(kernel, number)
+                if socket is None:
+                    others.append((number, events))
+                else:
+                    asked.append((number, socket.descriptor, events | _ALWAYS))
+            with _system_events(others) as os_events:
+                _wait_for(kernel, [(descriptor, events) for _, descriptor, events in asked], timeout_s, "poll",
+                          os_events)
+                found = os_events.collect() if os_events is not None else []
+            return found + [
+                (number, bits) for number, descriptor, events in asked
+                if (bits := POLLNVAL if descriptor.fd < 0 else descriptor.readiness() & events)
+            ]
+
+
+class Epoll:
+    """``select.epoll()`` on a host: level- and edge-triggered, and one-shot. It has no descriptor of its own."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._interests: Interests | None = Interests(kernel)
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._interests is None
+
+    def close(self) -> None:
+        """Forget all sockets. Idempotent."""
+        if self._interests is not None:
+            self._interests.clear()
+            self._interests = None
+
+    def fileno(self) -> int:
+        """Raise: nothing can wait for an epoll of a host."""
+        raise os_error(errno.ENOTSUP, "not supported: an epoll object of a host has no descriptor to wait on")
+
+    def register(self, fd: Any, eventmask: int = POLLIN | POLLPRI | POLLOUT) -> None:
+        """Ask for events of a socket. EEXIST where some are asked already."""
+        interests = self._open()
+        number = _number(fd)
+        if number in interests:
+            raise os_error(errno.EEXIST)
+        interests.add(number, find_socket(interests.kernel, number), eventmask)
+
+    def modify(self, fd: Any, eventmask: int) -> None:
+        """Ask for other events. ENOENT where none were asked."""
+        interests = self._open()
+        if _number(fd) not in interests:
+            raise os_error(errno.ENOENT)
+        interests.modify(_number(fd), eventmask)
+
+    def unregister(self, fd: Any) -> None:
+        """Ask no more. ENOENT where nothing was asked."""
+        interests = self._open()
+        if _number(fd) not in interests:
+            raise os_error(errno.ENOENT)
+        interests.remove(_number(fd))
+
+    def poll(self, timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
+        """Wait up to ``timeout`` seconds (``None`` or negative: for ever). Returns numbers and bits."""
+        if maxevents == 0 or maxevents < -1:
+            raise ValueError(f"maxevents must be greater than 0, got {maxevents}")
+        timeout_s = None if timeout is None or timeout < 0 else timeout
+        return self._open().wait(timeout_s, maxevents, "epoll")
+
+    def __enter__(self) -> Epoll:
+        self._open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open(self) -> Interests:
+        if self._interests is None:
+            raise ValueError("I/O operation on closed epoll object")
+        return self._interests
+
+
+def _number(fd: Any) -> int:
+    number = fd if isinstance(fd, int) else fd.fileno()
+    if number < 0:
+        raise ValueError(f"file descriptor cannot be a negative integer ({number})")
+    return int(number)
+
+
+def is_closed(number: int) -> bool:
+    """Tell whether a number is no open descriptor of the operating system either."""
+    try:
+        os.fstat(number)
+    except OSError:
+        return True
+    return False

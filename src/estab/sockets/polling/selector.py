@@ -1,0 +1,138 @@
+"""A selector over sockets of ours, for asyncio's own ``SelectorEventLoop``.
+
+Timeouts are exact: they are not rounded to milliseconds, as those of ``selectors.EpollSelector`` are.
+"""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from estab.abi import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP
+from estab.sockets.polling.poll import Interests, find_socket
+
+if TYPE_CHECKING:
+    from estab.sockets.kernel import Kernel
+
+__all__ = ["Selector"]
+
+_READ: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
+_WRITE: Final = POLLOUT | POLLHUP | POLLERR
+
+
+class Selector(selectors.BaseSelector):
+    """Waits for sockets of one host. ``wake`` ends a wait from another program or thread."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self._interests = Interests(kernel)
+        self._keys: dict[int, selectors.SelectorKey] = {}
+        self._is_closed = False
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Ask for ``events`` of a socket. ``KeyError`` where some are asked already."""
+        self._check(events)
+        number = self._number(fileobj)
+        if number in self._keys:
+            raise KeyError(f"{fileobj!r} (FD {number}) is already registered")
+        self._interests.add(number, find_socket(self.kernel, number), _poll_bits(events))
+        key = self._keys[number] = selectors.SelectorKey(fileobj, number, events, data)
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        """Ask no more. ``KeyError`` where nothing was asked."""
+        key = self._key(fileobj)
+        del self._keys[key.fd]
+        if key.fd in self._interests:
+            self._interests.remove(key.fd)
+        return key
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Ask for other events. ``KeyError`` where none were asked."""
+        self._check(events)
+        key = self._key(fileobj)
+        if events != key.events and key.fd in self._interests:
+            self._interests.modify(key.fd, _poll_bits(events))
+        key = self._keys[key.fd] = key._replace(events=events, data=data)
+        return key
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait until a socket is ready, ``wake`` is called, or ``timeout`` seconds are over."""
+        found: list[tuple[selectors.SelectorKey, int]] = []
+        for number, bits in self._interests.wait(timeout, -1, "select"):
+            key = self._keys[number]
+            events = (selectors.EVENT_READ if bits & _READ else 0) | (selectors.EVENT_WRITE if bits & _WRITE else 0)
+            if events & key.events:
+                found.append((key, events & key.events))
+        return found
+
+    def wake(self) -> None:
+        """Have ``select`` come back now."""
+        self._interests.wake()
+
+    def close(self) -> None:
+        """Forget all sockets."""
+        self._interests.clear()
+        self._keys.clear()
+        self._is_closed = True
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        """Give the key of a registered socket, or raise ``KeyError``."""
+        if self._is_closed:
+            raise RuntimeError("Selector is closed")
+        return self._key(fileobj)
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        """Give the keys by number; ``None`` once closed, as the standard selectors do."""
+        return None if self._is_closed else _ByFileObject(self)  # type: ignore[return-value]
+
+    def keys(self) -> dict[int, selectors.SelectorKey]:
+        """Give the keys by number."""
+        return self._keys
+
+    def _key(self, fileobj: Any) -> selectors.SelectorKey:
+        try:
+            number = self._number(fileobj)
+        except ValueError:
+            # A closed socket knows its number no more.
+            for key in self._keys.values():
+                if key.fileobj is fileobj:
+                    return key
+            raise
+        if number not in self._keys:
+            raise KeyError(f"{fileobj!r} is not registered")
+        return self._keys[number]
+
+    @staticmethod
+    def _number(fileobj: Any) -> int:
+        number = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        if number < 0:
+            raise ValueError(f"Invalid file descriptor: {number}")
+        return int(number)
+
+    @staticmethod
+    def _check(events: int) -> None:
+        if not events or events & ~(selectors.EVENT_READ | selectors.EVENT_WRITE):
+            raise ValueError(f"Invalid events: {events!r}")
+
+
+class _ByFileObject(Mapping[Any, selectors.SelectorKey]):
+    """What ``get_map`` gives: keys by socket or number."""
+
+    def __init__(self, selector: Selector) -> None:
+        self._selector = selector
+
+    def __len__(self) -> int:
+        return len(self._selector.keys())
+
+    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._selector.get_key(fileobj)
+
+    def __iter__(self) -> Any:
+        return iter(self._selector.keys())
+
+
+def _poll_bits(events: int) -> int:
+    bits = (POLLIN | POLLRDHUP) if events & selectors.EVENT_READ else 0
+    return bits | (POLLOUT if events & selectors.EVENT_WRITE else 0)

@@ -1,0 +1,1 @@
+"""The socket class: its calls, options, transfers, TLS and history."""

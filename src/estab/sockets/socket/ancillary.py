@@ -1,0 +1,47 @@
+"""Ancillary data as programs hand it to ``sendmsg`` and get it from ``recvmsg``."""
+
+from __future__ import annotations
+
+import socket as os_socket
+from collections.abc import Iterable, Sequence
+from operator import index
+from typing import Any, Final
+
+from estab.abi import MSG_CTRUNC
+from estab.host.sockets.ancillary import Ancillary
+
+__all__ = ["fit", "read_items"]
+
+_HEADER_BYTES: Final = os_socket.CMSG_LEN(0)
+
+
+def read_items(ancdata: Iterable[Any]) -> list[Ancillary]:
+    """Read what a program gives to ``sendmsg``. ``TypeError`` where it has not the shape."""
+    items: list[Ancillary] = []
+    for item in ancdata:
+        if not isinstance(item, (tuple, list)) or len(item) != 3:
+            raise TypeError("[sendmsg() ancillary data items] must be sequences of 3: level, type, data")
+        try:
+            data = bytes(memoryview(item[2]).cast("B"))
+        except TypeError:
+            raise TypeError(f"a bytes-like object is required, not '{type(item[2]).__name__}'") from None
+        items.append((index(item[0]), index(item[1]), data))
+    return items
+
+
+def fit(items: Sequence[Ancillary], size: int) -> tuple[list[Ancillary], int]:
+    """Give what fits into a buffer of ``size`` bytes, the last one cut, and MSG_CTRUNC where something was left out.
+
+    Linux's ``put_cmsg``: each item takes CMSG_SPACE, and needs CMSG_LEN.
+    """
+    found: list[Ancillary] = []
+    flags = 0
+    for level, kind, data in items:
+        if size < _HEADER_BYTES:
+            return found, MSG_CTRUNC
+        room = size - _HEADER_BYTES
+        if room < len(data):
+            flags = MSG_CTRUNC
+        found.append((level, kind, data[:room]))
+        size -= min(size, os_socket.CMSG_SPACE(len(data)))
+    return found, flags

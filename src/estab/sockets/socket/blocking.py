@@ -1,0 +1,195 @@
+"""Sockets that wait: what every call of a ``Socket`` has in common.
+
+A call first tries. Where the host says EAGAIN it waits by the kernel until the socket is ready and tries again, or
+gives up as its timeout says. Whatever changed goes out by the kernel's ``flush``.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import socket as os_socket
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from estab.abi import MSG_DONTWAIT, POLLIN, POLLOUT
+from estab.errors import os_error
+from estab.host.sockets.stream import StreamSocket
+from estab.host.sockets.udp import DatagramSocket
+from estab.sockets.kernel import Wait
+from estab.sockets.polling.doorbell import Doorbell
+from estab.sockets.polling.poll import describe, is_serving
+from estab.sockets.socket import calls
+from estab.units import SECOND
+
+if TYPE_CHECKING:
+    from estab.sockets.kernel import Kernel
+    from estab.sockets.socket.history import PastCall
+
+__all__ = ["BY_TIMEOUT", "Blocking", "File", "HostSocket"]
+
+T = TypeVar("T")
+
+HostSocket = StreamSocket | DatagramSocket
+"""The host's side of a socket."""
+POLL_WEIGHT: Final = 100
+BY_TIMEOUT: Final = -1
+"""Stands for the deadline that follows from the socket's timeout, once the call has to wait."""
+
+
+class File:
+    """An open descriptor of a host, how many sockets share it (``dup``), and what rings for it."""
+
+    __slots__ = ("descriptor", "doorbells", "users")
+
+    def __init__(self, descriptor: HostSocket) -> None:
+        self.descriptor = descriptor
+        self.users = 1
+        self.doorbells: list[Doorbell] = []
+
+    def follow(self) -> None:
+        """Bring what rings up to date after a call that may have emptied a queue."""
+        for doorbell in self.doorbells:
+            doorbell.follow()
+
+
+class Blocking(os_socket.socket):
+    """A socket of a host, with a timeout, that can try and wait."""
+
+    kernel: Kernel
+    _file: File | None = None
+    _timeout: float | None = None
+    _past: deque[PastCall] | None = None
+    _family: os_socket.AddressFamily
+    _kind: os_socket.SocketKind
+    _proto: int
+
+    @property
+    def descriptor(self) -> HostSocket:
+        """The host's side of the socket. EBADF once it is closed."""
+        file = self._file
+        if file is None or file.descriptor.fd < 0:
+            raise os_error(errno.EBADF, "bad file descriptor: the socket is closed")
+        return file.descriptor
+
+    @property
+    def fd(self) -> int:
+        """The descriptor's number on its host, from 3 on; -1 once closed. Not what ``fileno`` gives."""
+        return -1 if self._file is None else self._file.descriptor.fd
+
+    def past(self, kernel: Kernel) -> deque[PastCall] | None:
+        """Give where what calls changed is kept; ``None`` where nothing is."""
+        if self._past is None and kernel.historian is not None:
+            self._past = deque(maxlen=kernel.historian.calls_max)
+        return self._past
+
+    # --- timeouts
+
+    @property
+    def timeout(self) -> float | None:
+        """The timeout in seconds."""
+        return self._timeout
+
+    def gettimeout(self) -> float | None:
+        """Give the timeout in seconds: ``None`` blocks for ever, 0 never."""
+        return self._timeout
+
+    def settimeout(self, value: float | None) -> None:
+        """Set the timeout of all calls that wait, in seconds. Past it they raise ``TimeoutError``."""
+        if value is not None:
+            value = float(value)
+            if value != value:
+                raise ValueError("Invalid value NaN (not a number)")
+            if value < 0:
+                raise ValueError("Timeout value out of range")
+        self.descriptor  # noqa: B018 - raises EBADF once closed
+        self._timeout = value
+
+    def getblocking(self) -> bool:
+        """Tell whether calls wait."""
+        return self._timeout != 0.0
+
+    def setblocking(self, flag: bool) -> None:
+        """Have calls wait for ever, or never."""
+        self.settimeout(None if flag else 0.0)
+
+    # --- trying and waiting
+
+    def _call(self, do: Callable[[int], T]) -> T:
+        """Do what never waits; ``do`` takes the time."""
+        kernel = self.kernel
+        with kernel.lock:
+            try:
+                return do(kernel.now_ns())
+            finally:
+                kernel.flush()
+                self._follow()
+
+    def _attempt(self, attempt: Callable[[int], T], bits: int, name: str, flags: int = 0,
+                 deadline_ns: int | None = BY_TIMEOUT) -> T:
+        """Try, and wait for POLL ``bits`` and try again while the host says EAGAIN.
+
+        ``TimeoutError`` past the deadline.
+        """
+        kernel = self.kernel
+        with kernel.lock:
+            while True:
+                try:
+                    result = attempt(kernel.now_ns())
+                except BlockingIOError:
+                    if self._timeout == 0.0 or flags & MSG_DONTWAIT:
+                        kernel.spin(POLL_WEIGHT)
+                        raise
+                else:
+                    kernel.flush()
+                    self._follow()
+                    return result
+                if deadline_ns == BY_TIMEOUT:
+                    deadline_ns = self._deadline(bits)
+                if not self._wait(bits, name, deadline_ns):
+                    raise self._late(name)
+                self.descriptor  # noqa: B018 - raises EBADF where another program closed it meanwhile
+
+    def _wait(self, bits: int, name: str, deadline_ns: int | None) -> bool:
+        """Wait for one of the POLL ``bits``. ``False``: the deadline came first."""
+        host = self.descriptor
+        return self._wait_until(lambda: host.fd < 0 or host.readiness() & bits != 0, name, deadline_ns)
+
+    def _wait_until(self, is_ready: Callable[[], bool], name: str, deadline_ns: int | None, fd: int = 0) -> bool:
+        """Wait until ``is_ready``, which is asked when the socket has news; with ``fd`` -1, when the host has any."""
+        kernel = self.kernel
+        host = self.descriptor
+        wait = Wait(
+            is_ready, lambda: f"{name}() on {describe(host)}", deadline_ns, fd or host.fd, lambda: is_serving(host))
+        if kernel.call == 0:
+            return kernel.wait(wait)
+        number = calls.blocked(kernel, host.fd, wait.describe())
+        try:
+            return kernel.wait(wait)
+        finally:
+            calls.resumed(kernel, host.fd, number)
+
+    def _deadline(self, bits: int = POLLIN) -> int | None:
+        """Give the time by which a call that starts now and waits for ``bits`` must be over.
+
+        SO_RCVTIMEO and SO_SNDTIMEO count where there is no timeout of Python's, whose sockets wait by ``poll``.
+        """
+        timeout = self._timeout
+        if timeout is not None:
+            return self.kernel.now_ns() + math.ceil(timeout * SECOND)
+        host = self.descriptor
+        limit_ns = host.send_timeout_ns if bits & POLLOUT else host.receive_timeout_ns
+        return self.kernel.now_ns() + limit_ns if limit_ns else None
+
+    def _late(self, name: str) -> OSError:
+        """Give what a call raises whose time is over."""
+        if self._timeout is not None:
+            return TimeoutError("timed out")
+        option = "SO_SNDTIMEO" if name.startswith("send") else "SO_RCVTIMEO"
+        return os_error(errno.EAGAIN, f"resource temporarily unavailable: {option} is over for {name}() on "
+                        f"{describe(self.descriptor)}")
+
+    def _follow(self) -> None:
+        if self._file is not None and self._file.doorbells:
+            self._file.follow()

@@ -1,0 +1,159 @@
+"""Calls of the sockets API, told as facts: who called what with which arguments, and what came of it.
+
+Without an observer a call costs one look at the host. Calls that a call makes in turn are not told.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import socket as os_socket
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
+
+from estab.events import CallBlocked, CallResumed, CallReturned, CallStarted
+from estab.sockets.socket.options import option_name
+
+if TYPE_CHECKING:
+    from estab.sockets.kernel import Kernel
+    from estab.sockets.socket.blocking import Blocking
+    from estab.sockets.socket.history import PastCall
+
+__all__ = ["Telling", "blocked", "resumed", "told", "told_option", "write_arguments", "write_error", "write_value"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S", bound="Blocking")
+
+_SHOWN_BYTES: Final = 32
+_SHOWN_TEXT: Final = 200
+
+
+def told(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Have a method of a socket tell its host's observer that it was called, and what it gave back or raised."""
+    return _tell(method, write_arguments)
+
+
+def told_option(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Do the same for ``getsockopt`` and ``setsockopt``, and write level and option by their names."""
+    return _tell(method, _write_option)
+
+
+def _tell(method: Callable[Concatenate[S, P], R],
+          write: Callable[[tuple[object, ...], dict[str, object]], str]) -> Callable[Concatenate[S, P], R]:
+    name = method.__name__.removeprefix("_")
+
+    @functools.wraps(method)
+    def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        kernel = self.kernel
+        if kernel.host.observer is None or kernel.call:
+            return method(self, *args, **kwargs)
+        with Telling(kernel, name, lambda: write(args, kwargs), self.fd, self.past(kernel)) as telling:
+            result = method(self, *args, **kwargs)
+            telling.returned(telling.fd, write_value(result))
+            return result
+
+    return call
+
+
+class Telling:
+    """A call under way: its start is told, then ``returned`` or the exception that left it."""
+
+    def __init__(self, kernel: Kernel, name: str, arguments: Callable[[], str], fd: int = -1,
+                 past: deque[PastCall] | None = None) -> None:
+        self.fd = fd
+        self._past = past
+        self._kernel = kernel
+        self._name = name
+        self._arguments = arguments
+        self._number = 0
+
+    def __enter__(self) -> Telling:
+        kernel = self._kernel
+        observer = kernel.host.observer
+        if observer is not None:
+            kernel.calls += 1
+            kernel.call = self._number = kernel.calls
+            arguments = self._arguments()
+            if kernel.historian is not None and self._past is not None:
+                kernel.historian.begin(self._number, self._name, arguments, self._past)
+            observer(CallStarted(kernel.now_ns(), kernel.name, self._number, self.fd, self._name, arguments))
+        return self
+
+    def returned(self, fd: int, result: str) -> None:
+        """Tell what the call gives back."""
+        self._finish(fd, result, "")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, Exception):
+            self._finish(self.fd, "", write_error(error))
+        elif self._number:
+            self._kernel.call = 0
+            if self._kernel.historian is not None:
+                self._kernel.historian.forget(self._number)
+
+    def _finish(self, fd: int, result: str, error: str) -> None:
+        kernel = self._kernel
+        observer = kernel.host.observer
+        if observer is not None and self._number:
+            observer(CallReturned(kernel.now_ns(), kernel.name, self._number, fd, self._name, result, error))
+        kernel.call = 0
+
+
+def blocked(kernel: Kernel, fd: int, waits_for: str) -> int:
+    """Tell that the call under way can't go on now. Returns its number, 0 where none is told."""
+    number = kernel.call
+    observer = kernel.host.observer
+    kernel.call = 0
+    if observer is not None and number:
+        observer(CallBlocked(kernel.now_ns(), kernel.name, number, fd, waits_for))
+    return number
+
+
+def resumed(kernel: Kernel, fd: int, number: int) -> None:
+    """Tell that a blocked call goes on."""
+    kernel.call = number
+    observer = kernel.host.observer
+    if observer is not None and number:
+        observer(CallResumed(kernel.now_ns(), kernel.name, number, fd))
+
+
+def write_arguments(args: tuple[object, ...], kwargs: dict[str, object]) -> str:
+    """Write a call's arguments as Python would, long ones shortened."""
+    return ", ".join([*map(write_value, args), *(f"{name}={write_value(value)}" for name, value in kwargs.items())])
+
+
+def _write_option(args: tuple[object, ...], kwargs: dict[str, object]) -> str:
+    level, name = args[:2]
+    is_known = isinstance(level, int) and isinstance(name, int)
+    words = option_name(int(level), int(name)) if is_known else f"{level!r}, {name!r}"  # type: ignore[call-overload]
+    return ", ".join([words, *map(write_value, args[2:])])
+
+
+def write_value(value: object) -> str:
+    """Write a value as Python would: buffers beyond 32 bytes as their length, sockets as their descriptor."""
+    if isinstance(value, (bytes, bytearray)):
+        return repr(bytes(value)) if len(value) <= _SHOWN_BYTES else f"<{len(value)} bytes>"
+    if isinstance(value, memoryview):
+        return f"<{value.nbytes} bytes>"
+    if isinstance(value, os_socket.socket):
+        return f"<fd {getattr(value, 'fd', -1)}>"
+    if type(value) is tuple:
+        return f"({', '.join(map(write_value, value))}{',' if len(value) == 1 else ''})"
+    if type(value) is list:
+        return f"[{', '.join(map(write_value, value))}]"
+    text = value.name if isinstance(value, (os_socket.AddressFamily, os_socket.SocketKind)) else repr(value)
+    return text if len(text) <= _SHOWN_TEXT else f"{text[:_SHOWN_TEXT]}…"
+
+
+def write_error(error: Exception) -> str:
+    """Write an error: ``EAGAIN: …`` where it has an errno, else its class and text."""
+    if isinstance(error, OSError) and not isinstance(error, os_socket.gaierror):
+        name = errno.errorcode.get(error.errno or 0)
+        if name is not None:
+            return f"{name}: {error.strerror}"
+    return f"{type(error).__name__}: {error}"

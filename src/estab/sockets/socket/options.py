@@ -1,0 +1,312 @@
+"""The one table of socket options: what ``getsockopt`` and ``setsockopt`` know.
+
+What is not in it fails with ENOPROTOOPT, as on Linux. Values are integers as C's ``int``, or bytes where the option is
+a structure. Buffers are doubled when set and shown doubled, as Linux does.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket as s
+import struct
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from estab.abi import AF_INET6, LISTEN, SOCK_DGRAM, SOCK_STREAM
+from estab.errors import os_error
+from estab.host.sockets import ancillary
+from estab.host.sockets.stream import StreamSocket
+from estab.host.sockets.udp import DatagramSocket
+from estab.sockets.socket.tcp_info import pack_tcp_info
+from estab.units import MS, NEVER, SECOND, US
+
+__all__ = ["get_option", "option_name", "set_option"]
+
+Socket = StreamSocket | DatagramSocket
+
+_INT: Final = struct.Struct("i")
+_LINGER: Final = struct.Struct("ii")
+_TIMEVAL: Final = struct.Struct("ll")
+_BOTH: Final = (SOCK_STREAM, SOCK_DGRAM)
+_STREAM: Final = (SOCK_STREAM,)
+_DGRAM: Final = (SOCK_DGRAM,)
+_PROTOCOLS: Final = {SOCK_STREAM: s.IPPROTO_TCP, SOCK_DGRAM: s.IPPROTO_UDP}
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """One option: for which kinds of socket, how it is read and how it is set (``None``: it can't be)."""
+
+    kinds: tuple[int, ...]
+    get: Callable[[Any, int], int | bytes]
+    set: Callable[[Any, int, int], None] | None = None
+    set_bytes: Callable[[Any, bytes], None] | None = None
+
+
+def get_option(socket: Socket, level: int, name: int, now_ns: int) -> int | bytes:
+    """Read an option. ENOPROTOOPT where the socket has none of that name, EOPNOTSUPP where none of that level."""
+    if socket.family != AF_INET6 and level not in (s.SOL_SOCKET, s.IPPROTO_IP, _PROTOCOLS[socket.kind]):
+        raise os_error(errno.EOPNOTSUPP, f"operation not supported: this socket has no options of level {level}")
+    return _find(socket, level, name).get(socket, now_ns)
+
+
+def set_option(socket: Socket, level: int, name: int, value: int | bytes, now_ns: int) -> None:
+    """Set an option. ENOPROTOOPT where it can't be set; EINVAL where the value is too short or makes no sense."""
+    option = _find(socket, level, name)
+    if option.set_bytes is not None:
+        option.set_bytes(socket, value.to_bytes(4, sys.byteorder, signed=True) if isinstance(value, int) else value)
+        return
+    if option.set is None:
+        raise os_error(errno.ENOPROTOOPT, f"protocol not available: {option_name(level, name)} can't be set")
+    if isinstance(value, int):
+        option.set(socket, value, now_ns)
+    elif level == s.IPPROTO_IP and 0 < len(value) < _INT.size:
+        option.set(socket, value[0], now_ns)  # as Linux: IP's options may be given in a byte
+    elif len(value) >= _INT.size:
+        option.set(socket, int.from_bytes(value[: _INT.size], sys.byteorder, signed=True), now_ns)
+    else:
+        words = f"invalid argument: {option_name(level, name)} takes an int, not {len(value)} bytes"
+        raise os_error(errno.EINVAL, words)
+
+
+def option_name(level: int, name: int) -> str:
+    """Name an option as programs do: ``SOL_SOCKET, SO_REUSEADDR``; numbers where it has no name."""
+    return _NAMES.get((level, name), f"{level}, {name}")
+
+
+def _find(socket: Socket, level: int, name: int) -> _Option:
+    option = _OPTIONS.get((level, name))
+    if option is None or socket.kind not in option.kinds or (level == s.IPPROTO_IPV6 and socket.family != AF_INET6):
+        raise os_error(errno.ENOPROTOOPT, f"protocol not available: no option {option_name(level, name)} here")
+    return option
+
+
+# --- ways to read and to set
+
+
+def _flag(attribute: str, kinds: tuple[int, ...] = _BOTH) -> _Option:
+    return _Option(kinds, lambda socket, now_ns: int(getattr(socket, attribute)),
+                   lambda socket, value, now_ns: setattr(socket, attribute, value != 0))
+
+
+def _number(attribute: str, kinds: tuple[int, ...], unit: int = 1, low: int = 0, high: int = 2**31 - 1) -> _Option:
+    def set_number(socket: Any, value: int, now_ns: int) -> None:
+        if not low <= value <= high:
+            raise os_error(errno.EINVAL, f"invalid argument: {value} is not from {low} to {high}")
+        setattr(socket, attribute, value * unit)
+
+    return _Option(kinds, lambda socket, now_ns: int(getattr(socket, attribute)) // unit, set_number)
+
+
+def _choice(attribute: str) -> _Option:
+    """0 or 1, and nothing else."""
+    def set_choice(socket: Any, value: int, now_ns: int) -> None:
+        if value not in (0, 1):
+            raise os_error(errno.EINVAL, f"invalid argument: {value} is neither 0 nor 1")
+        setattr(socket, attribute, value == 1)
+
+    return _Option(_STREAM, lambda socket, now_ns: int(getattr(socket, attribute)), set_choice)
+
+
+def _unsigned(attribute: str, kinds: tuple[int, ...]) -> _Option:
+    """A C ``unsigned int``, as a program may write it: -1 is the largest."""
+
+    def get_number(socket: Any, now_ns: int) -> int:
+        value = min(int(getattr(socket, attribute)), 2**32 - 1)
+        return value - 2**32 if value >= 2**31 else value
+
+    return _Option(kinds, get_number, lambda socket, value, now_ns: setattr(socket, attribute, value % 2**32))
+
+
+def _constant(value: int, kinds: tuple[int, ...] = _BOTH) -> _Option:
+    return _Option(kinds, lambda socket, now_ns: value)
+
+
+def _buffer(attribute: str) -> _Option:
+    def set_buffer(socket: Any, value: int, now_ns: int) -> None:
+        setattr(socket, attribute, max(value, 0) * 2)
+
+    return _Option(_BOTH, lambda socket, now_ns: int(getattr(socket, attribute)), set_buffer)
+
+
+def _hops(default: int) -> _Option:
+    """IP_TTL and IPV6_UNICAST_HOPS: -1 is the default."""
+
+    def set_hops(socket: Any, value: int, now_ns: int) -> None:
+        if value != -1 and not 1 <= value <= 255:
+            raise os_error(errno.EINVAL, f"invalid argument: a TTL is 1 to 255, not {value}")
+        socket.ttl = default if value == -1 else value
+
+    return _Option(_BOTH, lambda socket, now_ns: int(socket.ttl), set_hops)
+
+
+def _get_linger(socket: Any, now_ns: int) -> bytes:
+    linger = getattr(socket, "linger", None)
+    return _LINGER.pack(linger is not None, linger or 0)
+
+
+def _set_linger(socket: Any, value: bytes) -> None:
+    if len(value) < _LINGER.size:
+        raise os_error(errno.EINVAL, f"invalid argument: SO_LINGER takes two ints, not {len(value)} bytes")
+    is_on, seconds = _LINGER.unpack_from(value)
+    if isinstance(socket, StreamSocket):
+        socket.linger = seconds if is_on else None
+
+
+def _get_congestion(socket: Any, now_ns: int) -> bytes:
+    name: str = socket.congestion
+    return name.encode().ljust(16, b"\0")
+
+
+def _set_congestion(socket: Any, value: bytes) -> None:
+    name = value.rstrip(b"\0").decode(errors="replace")
+    socket.congestion = name
+
+
+def _get_fast_open_keys(socket: Any, now_ns: int) -> bytes:
+    keys: bytes = socket.fast_open_keys
+    return keys
+
+
+def _set_fast_open_keys(socket: Any, value: bytes) -> None:
+    socket.fast_open_keys = value
+
+
+def _is_stream(socket: Any) -> bool:
+    return isinstance(socket, StreamSocket)
+
+
+def _get_mtu(socket: Any, now_ns: int) -> int:
+    if isinstance(socket, DatagramSocket) and socket.remote:
+        return socket.path_mtu
+    if not isinstance(socket, StreamSocket) or socket.connection is None:
+        raise os_error(errno.ENOTCONN, "transport endpoint is not connected: IP_MTU is the path's")
+    return socket.info(now_ns).pmtu_bytes
+
+
+def _set_tos(socket: Any, value: int, now_ns: int) -> None:
+    socket.tos = value & 0xFF
+
+
+def _wanted(bit: int) -> _Option:
+    """An option that asks for ancillary data. TCP sockets take it and have nothing to tell, as on Linux."""
+
+    def set_wanted(socket: Any, value: int, now_ns: int) -> None:
+        socket.wanted = socket.wanted | bit if value else socket.wanted & ~bit
+
+    return _Option(_BOTH, lambda socket, now_ns: int(socket.wanted & bit != 0), set_wanted)
+
+
+def _timeout(attribute: str) -> _Option:
+    """SO_RCVTIMEO and SO_SNDTIMEO: a ``struct timeval``, 0 being for ever."""
+
+    def get_timeout(socket: Any, now_ns: int) -> bytes:
+        return _TIMEVAL.pack(*divmod(getattr(socket, attribute) // US, SECOND // US))
+
+    def set_timeout(socket: Any, value: bytes) -> None:
+        if len(value) < _TIMEVAL.size:
+            raise os_error(errno.EINVAL, f"invalid argument: a timeout is a struct timeval, not {len(value)} bytes")
+        seconds, microseconds = _TIMEVAL.unpack_from(value)
+        if not 0 <= microseconds < SECOND // US:
+            raise os_error(errno.EDOM, f"numerical argument out of domain: {microseconds} is no part of a second in µs")
+        # A negative time is none at all, as on Linux; one so long that it can't be counted is for ever.
+        limit_ns = seconds * SECOND + microseconds * US if seconds >= 0 else 1
+        setattr(socket, attribute, limit_ns if limit_ns < NEVER else 0)
+
+    return _Option(_BOTH, get_timeout, None, set_timeout)
+
+
+_TOS: Final = _Option(_BOTH, lambda socket, now_ns: int(socket.tos), _set_tos)
+_SOCKET: Final = {
+    "SO_REUSEADDR": _flag("reuse_address"),
+    "SO_REUSEPORT": _flag("reuse_port"),
+    "SO_KEEPALIVE": _Option(_BOTH, lambda socket, now_ns: int(socket.keepalive),
+                            lambda socket, value, now_ns: socket.set_keepalive(value != 0, now_ns)),
+    "SO_BROADCAST": _flag("broadcast"),
+    "SO_OOBINLINE": _flag("oob_inline"),
+    "SO_RCVBUF": _buffer("receive_buffer_bytes"),
+    "SO_SNDBUF": _buffer("send_buffer_bytes"),
+    "SO_RCVLOWAT": _number("receive_lowat_bytes", _STREAM),
+    "SO_SNDLOWAT": _constant(1),
+    "SO_LINGER": _Option(_BOTH, _get_linger, None, _set_linger),
+    "SO_ERROR": _Option(_BOTH, lambda socket, now_ns: int(socket.take_error())),
+    "SO_TYPE": _Option(_BOTH, lambda socket, now_ns: int(socket.kind)),
+    "SO_DOMAIN": _Option(_BOTH, lambda socket, now_ns: int(socket.family)),
+    "SO_PROTOCOL": _Option(_BOTH, lambda socket, now_ns: s.IPPROTO_TCP if _is_stream(socket) else s.IPPROTO_UDP),
+    "SO_ACCEPTCONN": _Option(_BOTH, lambda socket, now_ns: int(_is_stream(socket) and socket.state == LISTEN)),
+    "SO_DONTROUTE": _constant(0),
+    "SO_RCVTIMEO": _timeout("receive_timeout_ns"),
+    "SO_SNDTIMEO": _timeout("send_timeout_ns"),
+    "SO_MAX_PACING_RATE": _unsigned("max_pacing_rate", _STREAM),
+}
+_TCP: Final = {
+    "TCP_NODELAY": _flag("nodelay", _STREAM),
+    "TCP_CORK": _flag("cork", _STREAM),
+    "TCP_NOTSENT_LOWAT": _unsigned("notsent_lowat_bytes", _STREAM),
+    "TCP_MAXSEG": _number("maxseg", _STREAM),
+    "TCP_KEEPIDLE": _number("keep_idle_ns", _STREAM, SECOND, 1, 32767),
+    "TCP_KEEPINTVL": _number("keep_interval_ns", _STREAM, SECOND, 1, 32767),
+    "TCP_KEEPCNT": _number("keep_count", _STREAM, 1, 1, 127),
+    "TCP_LINGER2": _number("fin_timeout_ns", _STREAM, SECOND, 0, 120),
+    "TCP_SYNCNT": _number("syn_retries", _STREAM),
+    "TCP_DEFER_ACCEPT": _number("defer_accept_s", _STREAM, low=-(2**31)),
+    "TCP_USER_TIMEOUT": _number("user_timeout_ns", _STREAM, MS),
+    "TCP_QUICKACK": _flag("quickack", _STREAM),
+    "TCP_INQ": _choice("tells_inq"),
+    "TCP_FASTOPEN": _number("fast_open_backlog", _STREAM),
+    "TCP_FASTOPEN_CONNECT": _choice("fast_open_connect"),
+    "TCP_FASTOPEN_NO_COOKIE": _choice("fast_open_no_cookie"),
+    "TCP_FASTOPEN_KEY": _Option(_STREAM, _get_fast_open_keys, None, _set_fast_open_keys),
+    "TCP_CONGESTION": _Option(_STREAM, _get_congestion, None, _set_congestion),
+    "TCP_INFO": _Option(_STREAM, lambda socket, now_ns: pack_tcp_info(socket.info(now_ns), socket.state)),
+}
+_IP: Final = {
+    "IP_TTL": _hops(64), "IP_TOS": _TOS, "IP_MTU": _Option(_BOTH, _get_mtu),
+    "IP_MTU_DISCOVER": _number("pmtu_discover", _BOTH, high=5),
+    "IP_PKTINFO": _wanted(ancillary.WANTS_PKTINFO), "IP_RECVTTL": _wanted(ancillary.WANTS_TTL),
+    "IP_RECVTOS": _wanted(ancillary.WANTS_TOS), "IP_RECVERR": _flag("keeps_errors", _DGRAM),
+}
+_IPV6: Final = {
+    "IPV6_V6ONLY": _flag("v6only"), "IPV6_UNICAST_HOPS": _hops(64), "IPV6_TCLASS": _TOS,
+    "IPV6_MTU": _Option(_BOTH, _get_mtu), "IPV6_MTU_DISCOVER": _number("pmtu_discover", _BOTH, high=5),
+    "IPV6_RECVPKTINFO": _wanted(ancillary.WANTS_PKTINFO6), "IPV6_RECVHOPLIMIT": _wanted(ancillary.WANTS_HOPLIMIT),
+    "IPV6_RECVTCLASS": _wanted(ancillary.WANTS_TCLASS), "IPV6_RECVERR": _flag("keeps_errors", _DGRAM),
+}
+_UDP: Final = {
+    "UDP_CORK": _Option(_DGRAM, lambda socket, now_ns: int(socket.is_corked),
+                        lambda socket, value, now_ns: socket.set_cork(value != 0, now_ns)),
+}
+# Linux numbers of names that some versions of Python leave out.
+_NUMBERS: Final = {
+    "IP_MTU_DISCOVER": 10, "IPV6_MTU_DISCOVER": 23, "SO_MAX_PACING_RATE": 47,
+    "IP_MTU": 14, "IPV6_MTU": 24, "SO_DOMAIN": 39, "SO_PROTOCOL": 38, "SO_REUSEPORT": 15,
+    "IP_PKTINFO": 8, "IP_RECVERR": 11, "IP_RECVTTL": 12, "IP_RECVTOS": 13, "IPV6_RECVERR": 25, "UDP_CORK": 1,
+    "TCP_FASTOPEN": 23, "TCP_FASTOPEN_CONNECT": 30, "TCP_FASTOPEN_KEY": 33, "TCP_FASTOPEN_NO_COOKIE": 34,
+    "TCP_NOTSENT_LOWAT": 25, "TCP_INQ": 36, "TCP_DEFER_ACCEPT": 9,
+}
+
+
+def _table() -> tuple[dict[tuple[int, int], _Option], dict[tuple[int, int], str]]:
+    options: dict[tuple[int, int], _Option] = {}
+    names: dict[tuple[int, int], str] = {}
+    for level, level_name, group in (
+        (s.SOL_SOCKET, "SOL_SOCKET", _SOCKET), (s.IPPROTO_TCP, "IPPROTO_TCP", _TCP), (s.IPPROTO_IP, "IPPROTO_IP", _IP),
+        (s.IPPROTO_IPV6, "IPPROTO_IPV6", _IPV6), (s.IPPROTO_UDP, "IPPROTO_UDP", _UDP),
+    ):
+        for name, option in group.items():
+            number = getattr(s, name, _NUMBERS.get(name))
+            if number is not None:
+                options[level, number] = option
+                names[level, number] = f"{level_name}, {name}"
+    return options, names
+
+
+_OPTIONS, _NAMES = _table()
+_NAMES |= {
+    (s.SOL_SOCKET, 60): "SOL_SOCKET, SO_ZEROCOPY", (s.SOL_SOCKET, 37): "SOL_SOCKET, SO_TIMESTAMPING",
+    (s.SOL_SOCKET, 65): "SOL_SOCKET, SO_TIMESTAMPING_NEW", (s.IPPROTO_TCP, 35): "IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE",
+    (s.IPPROTO_TCP, 14): "IPPROTO_TCP, TCP_MD5SIG", (s.IPPROTO_TCP, 31): "IPPROTO_TCP, TCP_ULP",
+}
+"""Options of Linux that are not here are named all the same."""

@@ -1,0 +1,467 @@
+"""``Socket``: a ``socket.socket`` that speaks through a host of estab.
+
+- It is a subclass, with the names, arguments, results and errors of the original; no socket of the operating system
+  stands behind it. ``makefile`` and the context manager are the original's.
+- ``fileno()`` is a real descriptor whose read-readiness follows the socket (``Doorbell``), made when first asked for.
+- Beyond the original it tells what TCP does: ``state``, ``info()``, ``unacked``, ``wait_acked()``, ``queues()``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import socket as os_socket
+import warnings
+from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex
+
+from estab.abi import AF_INET, AF_INET6, CLOSED, SHUT_WR
+from estab.errors import os_error
+from estab.host.sockets.sockaddr import write_sockaddr
+from estab.host.sockets.stream import StreamSocket
+from estab.sockets.kernel import Wait, current
+from estab.sockets.polling.doorbell import Doorbell
+from estab.sockets.polling.poll import describe, is_closed
+from estab.sockets.socket import acked, calls
+from estab.sockets.socket.addresses import numeric
+from estab.sockets.socket.blocking import File, HostSocket
+from estab.sockets.socket.calls import told, told_option
+from estab.sockets.socket.ioctl import ask
+from estab.sockets.socket.options import get_option, set_option
+from estab.sockets.socket.transfer import READ, WRITE, Transfer
+from estab.tcp.state import State
+from estab.units import SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from estab.sockets.kernel import Kernel
+    from estab.sockets.socket.history import PastCall
+    from estab.tcp.info import Info, Queues
+
+__all__ = ["Socket"]
+
+_NONBLOCK: Final = getattr(os_socket, "SOCK_NONBLOCK", 0)
+_CLOEXEC: Final = getattr(os_socket, "SOCK_CLOEXEC", 0)
+_PROTOCOLS: Final = {
+    os_socket.SOCK_STREAM: (0, os_socket.IPPROTO_TCP), os_socket.SOCK_DGRAM: (0, os_socket.IPPROTO_UDP),
+}
+_AF_UNIX: Final = getattr(os_socket, "AF_UNIX", -1)
+_HOST_FAMILIES: Final = {os_socket.AF_INET: AF_INET, os_socket.AF_INET6: AF_INET6}
+
+
+class Socket(Transfer):
+    """A TCP or UDP socket of a host. ``kernel`` is that host's; inside of a program it need not be given."""
+
+    __module__ = "estab"  # where users find it; texts and warnings name it so
+
+    _doorbell: Doorbell | None = None
+
+    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None, *,
+                 kernel: Kernel | None = None) -> None:
+        found = kernel if kernel is not None else current()
+        if found is None:
+            raise RuntimeError("estab.Socket outside of a program: make it by host.socket() or inside host.installed()")
+        self.kernel = found
+        self._io_refs = 0
+        self._closed = False
+        self._timeout = os_socket.getdefaulttimeout()
+        if fileno is not None:
+            self._adopt(fileno, family, type, proto)
+            return
+        kind = os_socket.SOCK_STREAM if type == -1 else type & ~(_NONBLOCK | _CLOEXEC)
+        if type != -1 and type & _NONBLOCK:
+            self._timeout = 0.0
+        self._open(os_socket.AF_INET if family == -1 else family, kind, 0 if proto == -1 else proto)
+
+    def _open(self, family: int, kind: int, proto: int) -> None:
+        """Have the host make a descriptor."""
+        kernel = self.kernel
+        arguments = (_family(family), _kind(kind), proto)
+        written = lambda: calls.write_arguments(arguments, {})  # noqa: E731
+        with calls.Telling(kernel, "socket", written, past=self.past(kernel)) as telling:
+            if family not in _HOST_FAMILIES:
+                raise os_error(errno.EAFNOSUPPORT, f"address family not supported by protocol: {arguments[0]!r}")
+            if kind not in _PROTOCOLS:
+                raise os_error(errno.ESOCKTNOSUPPORT, f"socket type not supported: {arguments[1]!r}")
+            if proto not in _PROTOCOLS[os_socket.SocketKind(kind)]:
+                raise os_error(errno.EPROTONOSUPPORT, f"protocol not supported: {proto} for this type of socket")
+            host_family = _HOST_FAMILIES[os_socket.AddressFamily(family)]
+            with kernel.lock:
+                self._file = File(kernel.host.socket(host_family, int(kind), kernel.now_ns()))
+                kernel.flush()
+            self._family, self._kind, self._proto = _family(family), _kind(kind), proto
+            telling.returned(self.fd, f"<fd {self.fd}>")
+
+    def _adopt(self, number: int, family: int, kind: int, proto: int) -> None:
+        """Take the descriptor of that number: what ``detach`` let go of; or share it with the socket that has it."""
+        if not isinstance(number, int):
+            raise TypeError(f"an integer is required (got type {number.__class__.__name__})")
+        if number < 0:
+            raise ValueError("negative file descriptor")
+        kernel = self.kernel
+        left = kernel.detached.pop(number, None)
+        other = left or kernel.by_number.get(number)
+        if other is None:
+            if is_closed(number):
+                raise os_error(errno.EBADF, f"bad file descriptor: {number} is not open")
+            raise os_error(errno.ENOTSOCK, f"socket operation on non-socket: {number} is not of host {kernel.name}")
+        self._family = other._family if family == -1 else _family(family)
+        self._kind = other._kind if kind == -1 else _kind(kind)
+        self._proto = other._proto if proto == -1 else proto
+        self._file, self._doorbell = other._file, other._doorbell
+        kernel.by_number[number] = self
+        if left is not None:
+            left._file = left._doorbell = None
+
+    @staticmethod
+    def _wrap(kernel: Kernel, file: File, like: Socket) -> Socket:
+        """Make a socket for a descriptor that exists."""
+        made = Socket.__new__(Socket)
+        made.kernel = kernel
+        made._io_refs = 0
+        made._closed = False
+        made._timeout = os_socket.getdefaulttimeout()
+        made._file = file
+        made._family, made._kind, made._proto = like._family, like._kind, like._proto
+        return made
+
+    # --- what it is
+
+    @property
+    def family(self) -> os_socket.AddressFamily:
+        """The address family."""
+        return self._family
+
+    @property
+    def type(self) -> os_socket.SocketKind:
+        """The kind of socket."""
+        return self._kind
+
+    @property
+    def proto(self) -> int:
+        """The protocol's number as it was given."""
+        return self._proto
+
+    def fileno(self) -> int:
+        """Give a real descriptor that becomes readable when the socket does; -1 once closed.
+
+        Nothing can be read from it.
+        """
+        file = self._file
+        if file is None or file.descriptor.fd < 0:
+            return -1
+        if self._doorbell is None:
+            self._doorbell = Doorbell(file.descriptor, self.kernel.watches, self._timeout is None)
+            file.doorbells.append(self._doorbell)
+            self.kernel.by_number[self._doorbell.number] = self
+        return self._doorbell.number
+
+    def settimeout(self, value: float | None) -> None:
+        """Set the timeout of all calls that wait, in seconds. Past it they raise ``TimeoutError``."""
+        super().settimeout(value)
+        if self._doorbell is not None:
+            self._doorbell.set_blocking(value is None)
+
+    def __repr__(self) -> str:
+        name = f"{self.__class__.__module__}.{self.__class__.__qualname__}"
+        file = self._file
+        kind = f"family={int(self._family)}, type={int(self._kind)}, proto={self._proto}"
+        if file is None or file.descriptor.fd < 0:
+            return f"<{name} [closed] {kind}>"
+        host = file.descriptor
+        number = f"fd={self._doorbell.number}, " if self._doorbell is not None else ""
+        ends = f"laddr={host.getsockname()}"
+        with contextlib.suppress(OSError):
+            ends += f", raddr={host.getpeername()}"
+        state = f", {self.state}" if isinstance(host, StreamSocket) else ""
+        return f"<{name} {number}{kind}, {ends}, fd {host.fd} of {self.kernel.name}{state}>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError(f"cannot pickle {self.__class__.__name__!r} object")
+
+    # --- opening
+
+    @told
+    def bind(self, address: Any, /) -> None:
+        """Take a local address and port."""
+        host, target = self.descriptor, numeric(self.kernel, self._family, address, "bind")
+        self._call(lambda now_ns: host.bind(target, now_ns))
+
+    @told
+    def listen(self, backlog: SupportsIndex = 128, /) -> None:
+        """Take connections from now on. Again: change the backlog."""
+        host, limit = self._stream("listen"), max(0, _c_int(backlog))
+        self._call(lambda now_ns: host.listen(limit, now_ns))
+
+    @told
+    def accept(self) -> tuple[os_socket.socket, Any]:
+        """Wait for a connection and take it: a new socket, and the peer's address."""
+        host = self._stream("accept")
+        taken = self._attempt(lambda now_ns: host.accept(now_ns), READ, "accept")
+        made = self._wrap(self.kernel, File(taken), self)
+        if made._timeout is None and self._timeout:
+            made.setblocking(True)
+        # Not getpeername(): a connection that was reset while it waited in the queue has a peer all the same.
+        connection = taken.connection
+        assert connection is not None
+        return made, write_sockaddr(taken.family, connection.remote, connection.remote_port, taken.scope)
+
+    @told
+    def connect(self, address: Any, /) -> None:
+        """Connect to an address, and wait until it is done. UDP: fix the peer."""
+        failure = self._connect(address)
+        if failure is not None:
+            raise failure
+
+    @told
+    def connect_ex(self, address: Any, /) -> int:
+        """Connect as ``connect`` does, but give the errno instead of raising."""
+        failure = self._connect(address)
+        if failure is None:
+            return 0
+        return errno.EAGAIN if failure.errno is None else failure.errno
+
+    def _connect(self, address: Any) -> OSError | None:
+        """Connect. Returns what went wrong."""
+        host, target = self.descriptor, numeric(self.kernel, self._family, address, "connect")
+        with self.kernel.lock:
+            failure = self._try_connect(host, target)
+            if failure is None or failure.errno != errno.EINPROGRESS or self._timeout == 0.0:
+                return failure
+            if not self._wait(WRITE, "connect", self._deadline(WRITE)):
+                return failure if self._timeout is None else TimeoutError("timed out")
+            return self._try_connect(self.descriptor, target)
+
+    def _try_connect(self, host: HostSocket, target: Any) -> OSError | None:
+        try:
+            host.connect(target, self.kernel.now_ns())
+        except OSError as error:
+            # Its traceback leads to the caller's frame, which holds it: a cycle that would keep the socket open.
+            return error.with_traceback(None)
+        finally:
+            self.kernel.flush()
+            self._follow()
+        return None
+
+    def _stream(self, name: str) -> StreamSocket:
+        host = self.descriptor
+        if not isinstance(host, StreamSocket):
+            raise os_error(errno.EOPNOTSUPP, f"operation not supported: {name} on a UDP socket")
+        return host
+
+    def _stream_or_none(self, name: str) -> StreamSocket | None:
+        """Give the host's side for an attribute, ``None`` once closed. Whoever walks over attributes expects that."""
+        if self._kind == os_socket.SOCK_DGRAM:
+            raise AttributeError(f"a UDP socket has no {name}")
+        return None if self.fd < 0 else self._stream(name)
+
+    # --- closing
+
+    @told
+    def shutdown(self, how: int, /) -> None:
+        """End sending, receiving or both."""
+        host, sides = self.descriptor, _c_int(how)
+        self._call(lambda now_ns: host.shutdown(sides, now_ns))
+
+    @told
+    def close(self) -> None:
+        """Give the socket back. TCP finishes by itself; files made by ``makefile`` keep the socket open."""
+        super().close()
+
+    def _real_close(self, _ss: Any = None) -> None:
+        file = self._let_go()
+        if file is not None and file.users <= 0:
+            kernel, host = self.kernel, file.descriptor
+            if host.fd < 0:
+                raise os_error(errno.EBADF, "bad file descriptor: another socket that shared it has closed it")
+            with kernel.lock:
+                if isinstance(host, StreamSocket) and host.linger and self._timeout != 0.0:
+                    self._linger(host, host.linger)
+                kernel.watches.close(host.fd)
+                host.close(kernel.now_ns())
+                kernel.flush()
+
+    def _let_go(self) -> File | None:
+        """Take descriptor and doorbell from the socket. Returns the descriptor's file, with one user less."""
+        file, doorbell = self._file, self._doorbell
+        self._file = self._doorbell = None
+        if file is not None:
+            file.users -= 1
+            if doorbell is not None and doorbell in file.doorbells:
+                file.doorbells.remove(doorbell)
+                self.kernel.by_number.pop(doorbell.number, None)
+                left = self.kernel.detached.pop(doorbell.number, None)
+                if left is not None:
+                    left._file = left._doorbell = None
+                doorbell.close()
+        return file
+
+    def _linger(self, host: StreamSocket, seconds: int) -> None:
+        """Wait until all is acknowledged, as SO_LINGER asks of ``close``."""
+        try:
+            host.shutdown(SHUT_WR, self.kernel.now_ns())
+        except OSError:
+            return
+        self.kernel.flush()
+        due_ns = self.kernel.now_ns() + seconds * SECOND
+        self.kernel.wait(Wait(lambda: host.outq_bytes == 0, lambda: f"close() on {describe(host)} (SO_LINGER)", due_ns))
+
+    def detach(self) -> int:
+        """Let go of the socket without closing it.
+
+        Returns the number by which ``socket.socket(fileno=…)`` finds it again.
+        """
+        number = self.fileno()
+        self._closed = True
+        file = self._file
+        if file is not None and self.kernel.by_number.get(number, self) is not self:
+            self._file = self._doorbell = None  # another socket was made with the number and has the descriptor now
+        elif file is not None and number >= 0:
+            left = self._wrap(self.kernel, file, self)
+            left._doorbell = self._doorbell
+            self._file = self._doorbell = None
+            self.kernel.detached[number] = self.kernel.by_number[number] = left
+        return number
+
+    def dup(self) -> Socket:
+        """Make another socket that shares this one's descriptor, which closes with the last of them."""
+        file = self._file
+        if file is None:
+            raise os_error(errno.EBADF, "bad file descriptor: the socket is closed")
+        file.users += 1
+        made = self._wrap(self.kernel, file, self)
+        made._timeout = self._timeout
+        return made
+
+    def __del__(self) -> None:
+        if self._file is None:
+            return
+        try:
+            if not self.kernel.is_closing:
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+        finally:  # the warning may be an error
+            file = self._let_go()
+            if file is not None and file.users == 0:
+                self.kernel.abandon(file.descriptor)
+
+    # --- options and names
+
+    @told_option
+    def getsockopt(self, level: int, optname: int, buflen: int | None = None, /) -> Any:
+        """Read an option: an int, or up to ``buflen`` bytes where that is given."""
+        host = self.descriptor
+        value = self._call(lambda now_ns: get_option(host, level, optname, now_ns))
+        if buflen is None:
+            return value if isinstance(value, int) else int.from_bytes(value[:4], "little")
+        if not 0 < buflen <= 1024:
+            raise os_error(errno.EINVAL, "getsockopt buflen out of range")
+        return (value.to_bytes(4, "little", signed=True) if isinstance(value, int) else value)[:buflen]
+
+    @told_option
+    def setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None, /) -> None:
+        """Set an option, to an int or to bytes."""
+        host = self.descriptor
+        if value is None:
+            raise os_error(errno.EINVAL, f"invalid argument: no option takes an empty value of {optlen} bytes")
+        given = value if isinstance(value, int) else bytes(value)
+        self._call(lambda now_ns: set_option(host, level, optname, given, now_ns))
+
+    def getsockname(self) -> Any:
+        """Give the local address."""
+        address = self.descriptor.getsockname()
+        return "" if self._family == _AF_UNIX else address
+
+    def getpeername(self) -> Any:
+        """Give the peer's address, or raise ENOTCONN."""
+        address = self.descriptor.getpeername()
+        return "" if self._family == _AF_UNIX else address
+
+    def show_as_unix(self) -> None:
+        """Have ``family`` say AF_UNIX, and the addresses be empty: for ``socketpair``."""
+        self._family = _family(_AF_UNIX)
+
+    def ioctl(self, request: int, /) -> int:
+        """Answer SIOCINQ (FIONREAD), SIOCOUTQ (TIOCOUTQ), SIOCOUTQNSD or SIOCATMARK, as the call of that name does.
+
+        EINVAL on a listener, ENOTTY for anything else.
+        """
+        host = self.descriptor
+        return self._call(lambda now_ns: ask(host, request))
+
+    # --- beyond the standard
+
+    @property
+    def state(self) -> State:
+        """TCP's state; ``str()`` of it is as RFC 9293 writes it. A UDP socket has no such attribute."""
+        host = self._stream_or_none("state")
+        return State(CLOSED if host is None else host.state)
+
+    @property
+    def unacked(self) -> int:
+        """Bytes that were written and that the peer has not acknowledged (SIOCOUTQ). A UDP socket has no such thing."""
+        host = self._stream_or_none("unacked")
+        return 0 if host is None else host.outq_bytes
+
+    def info(self) -> Info:
+        """Give what TCP_INFO tells, as named fields."""
+        return self._stream("info").info(self.kernel.now_ns())
+
+    def queues(self) -> Queues:
+        """Give a listener's two queues: who waits in them and for how long, their limits, and what overflowed."""
+        return self._stream("queues").queues(self.kernel.now_ns())
+
+    def wait_acked(self, timeout: float | None = None) -> Awaitable[None] | None:
+        """Wait until the peer has acknowledged all that was written.
+
+        Where an event loop runs, nothing blocks: the result is to be awaited. ``TimeoutError``, or the error that ended
+        the connection. Acknowledged is not processed: the peer's TCP has the bytes, its program may not have read them.
+        """
+        loop = acked.running_loop()
+        if loop is not None:
+            return acked.wait_in_loop(self.kernel, self._stream("wait_acked"), timeout, loop)
+        self._wait_acked(timeout)
+        return None
+
+    @told
+    def _wait_acked(self, timeout: float | None) -> None:
+        host = self._stream("wait_acked")
+        deadline_ns = None if timeout is None else self.kernel.now_ns() + math.ceil(timeout * SECOND)
+        with self.kernel.lock:
+            self.kernel.flush()
+            if not self._wait_until(lambda: acked.is_over(host), "wait_acked", deadline_ns, -1):
+                raise TimeoutError("timed out")
+            acked.check(host)
+
+    def history(self) -> list[PastCall]:
+        """Give this socket's last calls and what each changed, oldest first; ``str()`` of one tells it in lines.
+
+        Kept from ``keep_history()`` of its host on; ``RuntimeError`` where that was not called.
+        """
+        if self._past is None and self.kernel.historian is None:
+            raise RuntimeError(f"history: nothing is kept on {self.kernel.name}; call its keep_history() first")
+        return list(self._past or ())
+
+
+def _family(number: int) -> os_socket.AddressFamily:
+    """Give a family's name where it has one, as ``socket.socket`` does."""
+    try:
+        return os_socket.AddressFamily(number)
+    except ValueError:
+        return number  # type: ignore[return-value]
+
+
+def _kind(number: int) -> os_socket.SocketKind:
+    """Give a kind's name where it has one."""
+    try:
+        return os_socket.SocketKind(number)
+    except ValueError:
+        return number  # type: ignore[return-value]
+
+
+def _c_int(value: SupportsIndex) -> int:
+    """Read an argument that goes into a C ``int``."""
+    number = value.__index__()
+    if not -(2**31) <= number < 2**31:
+        raise OverflowError(f"{number} does not fit into a C int")
+    return number

@@ -1,0 +1,342 @@
+"""Sockets that carry bytes: every way to receive and to send, with the arguments and results of ``socket.socket``."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket as os_socket
+from collections.abc import Iterable
+from operator import index
+from typing import Any, Final, NoReturn
+
+from estab.abi import (
+    MSG_DONTWAIT,
+    MSG_ERRQUEUE,
+    MSG_FASTOPEN,
+    MSG_PEEK,
+    MSG_TRUNC,
+    MSG_WAITALL,
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLOUT,
+    POLLRDHUP,
+    SYN_RECEIVED,
+    SYN_SENT,
+)
+from estab.errors import os_error
+from estab.host.sockets.ancillary import Ancillary, read_stream_control
+from estab.host.sockets.sockaddr import read_sockaddr
+from estab.host.sockets.stream import StreamSocket
+from estab.host.sockets.udp import DatagramSocket
+from estab.sockets.socket.addresses import numeric
+from estab.sockets.socket.ancillary import fit, read_items
+from estab.sockets.socket.blocking import BY_TIMEOUT, Blocking
+from estab.sockets.socket.calls import told
+
+__all__ = ["READ", "WRITE", "Transfer"]
+
+READ: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
+WRITE: Final = POLLOUT | POLLHUP | POLLERR
+_ENDED: Final = POLLRDHUP | POLLHUP | POLLERR
+_SEND_WEIGHT: Final = 10
+_CHUNK_BYTES: Final = 262_144
+"""What is handed to the host at once of a longer buffer."""
+
+
+class Transfer(Blocking):
+    """A socket that receives and sends."""
+
+    # --- receiving
+
+    @told
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """Receive up to ``bufsize`` bytes; ``b""`` at the end of the stream."""
+        # Python asks the system nothing where no bytes are wanted; recvfrom and recvmsg do ask.
+        return b"" if bufsize == 0 else self._recv(bufsize, flags, "recv")[0]
+
+    @told
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
+        """Receive, and say from whom (``None`` with TCP)."""
+        data, address, _, _ = self._recv(bufsize, flags, "recvfrom")
+        return data, address
+
+    @told
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """Receive into a buffer; returns how many bytes."""
+        return self._recv_into(buffer, nbytes, flags, "recv_into")[0]
+
+    @told
+    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
+        """Receive into a buffer, and say how many bytes and from whom."""
+        return self._recv_into(buffer, nbytes, flags, "recvfrom_into")
+
+    @told
+    def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
+        """Receive with ancillary data of up to ``ancbufsize`` bytes, flags, and from whom.
+
+        What there is to tell beside a datagram: see ``host.ancillary``. TCP tells what TCP_INQ asks for.
+        """
+        _check_ancillary_size(ancbufsize)
+        data, address, result_flags, items = self._recv(bufsize, flags, "recvmsg")
+        found, cut = fit(items, ancbufsize)
+        return data[:bufsize], found, result_flags | cut, address
+
+    @told
+    def recvmsg_into(
+        self, buffers: Iterable[Any], ancbufsize: int = 0, flags: int = 0, /,
+    ) -> tuple[int, list[Any], int, Any]:
+        """Receive as ``recvmsg`` into several buffers, one after the other."""
+        views = [_writable(buffer, "recvmsg_into") for buffer in buffers]
+        _check_ancillary_size(ancbufsize)
+        data, address, result_flags, items = self._recv(sum(map(len, views)), flags, "recvmsg_into")
+        found, cut = fit(items, ancbufsize)
+        at = 0
+        for view in views:
+            part = data[at : at + len(view)]
+            view[: len(part)] = part
+            at += len(part)
+        return len(data), found, result_flags | cut, address
+
+    def _recv(self, size: int, flags: int, name: str) -> tuple[bytes, Any, int, list[Ancillary]]:
+        """Receive: the bytes, the sender's address, flags of the result and all ancillary data."""
+        if size < 0:
+            raise ValueError(f"negative buffersize in {name}")
+        host = self.descriptor
+        if flags & MSG_ERRQUEUE:
+            flags |= MSG_DONTWAIT
+        may_wait = self._timeout is None and not flags & MSG_DONTWAIT
+        if isinstance(host, DatagramSocket):
+            return self._attempt(lambda now_ns: _receive(host, size, flags, now_ns, may_wait), READ, name, flags)
+        if flags & MSG_ERRQUEUE:
+            raise os_error(errno.EAGAIN, "resource temporarily unavailable: TCP queues no errors")
+        if flags & MSG_WAITALL and may_wait:
+            data = self._recv_all(host, size, flags, name)
+        else:
+            data = self._attempt(lambda now_ns: host.recv(size, flags, now_ns), READ, name, flags)
+        return data, None, 0, host.ancillary()
+
+    def _recv_all(self, host: StreamSocket, size: int, flags: int, name: str) -> bytes:
+        """Receive until there are ``size`` bytes, the stream ends, or an error or the option's time comes after some.
+
+        An error that comes after some bytes stays for the next call.
+        """
+        deadline_ns = self._deadline(READ)
+        if flags & MSG_PEEK:
+            self._wait_until(lambda: host.readable_bytes >= size or host.readiness() & _ENDED != 0, name, deadline_ns)
+            return self._attempt(lambda now_ns: host.recv(size, flags, now_ns), READ, name, flags, deadline_ns)
+        got = bytearray()
+
+        def receive_more(now_ns: int) -> bytes:
+            if got and host.readable_bytes == 0 and host.readiness() & POLLERR:
+                return b""
+            return host.recv(size - len(got), flags, now_ns)
+
+        while len(got) < size:
+            try:
+                part = self._attempt(receive_more, READ, name, flags, deadline_ns)
+            except BlockingIOError:
+                if not got:
+                    raise
+                break
+            if not part:
+                break
+            got += part
+        return bytes(got)
+
+    def _recv_into(self, buffer: Any, size: int, flags: int, name: str) -> tuple[int, Any]:
+        with _writable(buffer, name) as view:
+            if size < 0:
+                raise ValueError(f"negative buffersize in {name}")
+            if size > len(view):
+                raise ValueError(f"buffer too small for requested bytes in {name}" if name == "recv_into" else
+                                 "nbytes is greater than the length of the buffer")
+            if len(view) == 0 and name == "recv_into":
+                return 0, None
+            data, address, _, _ = self._recv(size or len(view), flags, name)
+            if not flags & MSG_TRUNC:
+                view[: len(data)] = data
+            elif isinstance(self.descriptor, DatagramSocket):
+                # The whole length is told, also of what did not fit. TCP throws the bytes away.
+                part = data[: size or len(view)]
+                view[: len(part)] = part
+            return len(data), address
+
+    # --- sending
+
+    @told
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        """Copy into the send buffer as much as there is room for, waiting for some. Returns how much."""
+        with _readable(data) as view:
+            return self._send(view, flags, "send")
+
+    @told
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        """Copy everything into the send buffer, waiting for room. The timeout is for the whole."""
+        deadline_ns = BY_TIMEOUT if self._timeout is None else self._deadline(WRITE)
+        with _readable(data) as view:
+            if len(view) == 0 or not isinstance(self.descriptor, StreamSocket):
+                self._send(view, flags, "sendall", deadline_ns)
+                return
+            at = 0
+            while at < len(view):
+                with view[at:] as rest:
+                    at += self._send(rest, flags, "sendall", deadline_ns)
+
+    @told
+    def sendto(self, data: Any, *args: Any) -> int:
+        """Send a datagram to an address; TCP ignores the address. ``sendto(data, [flags,] address)``."""
+        if len(args) not in (1, 2):
+            raise TypeError(f"sendto() takes 2 or 3 arguments ({len(args) + 1} given)")
+        flags, address = (0, args[0]) if len(args) == 1 else args
+        with _readable(data) as view:
+            return self._sendto(view, index(flags), address, "sendto")
+
+    @told
+    def sendmsg(
+        self, buffers: Iterable[Any], ancdata: Iterable[Any] = (), flags: int = 0, address: Any = None, /,
+    ) -> int:
+        """Send several buffers as one, to ``address`` or the connected end.
+
+        Ancillary data holds for this datagram alone: TTL, TOS or traffic class, source address and interface.
+        """
+        data = b"".join(_readable(buffer) for buffer in buffers)
+        items, flags, host = read_items(ancdata), index(flags), self.descriptor
+        target = None if address is None else numeric(self.kernel, self._family, address, "sendmsg")
+        if isinstance(host, DatagramSocket):
+            sent = self._call(lambda now_ns: host.sendmsg(data, target, flags, items, now_ns))
+            self.kernel.spin(_SEND_WEIGHT)
+            return sent
+        if target is not None:
+            read_sockaddr(host.family, target, "sendmsg")
+        return self._send(memoryview(data), flags, "sendmsg", BY_TIMEOUT, items, target)
+
+    @told
+    def sendmsg_afalg(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise: that is for the kernel's own ciphers, sockets of AF_ALG."""
+        raise OSError("algset is only supported for AF_ALG")
+
+    def _sendfile_use_sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """Send a regular file from ``offset`` on by reading it where it is, whatever its own position."""
+        self._check_sendfile_params(file, offset, count)  # type: ignore[attr-defined]
+        try:
+            number = file.fileno()
+            size = os.fstat(number).st_size
+        except (AttributeError, OSError) as error:  # io.UnsupportedOperation is one
+            raise os_socket._GiveupOnSendfile(error) from None  # type: ignore[attr-defined]
+        if not size:
+            return 0
+        if self._timeout == 0.0:
+            raise ValueError("non-blocking sockets are not supported")
+        sent = 0
+        try:
+            while count is None or sent < count:
+                part = os.pread(number, min(_CHUNK_BYTES, _CHUNK_BYTES if count is None else count - sent),
+                                offset + sent)
+                if not part:
+                    break
+                sent += self._send(memoryview(part), 0, "sendfile")
+            return sent
+        finally:
+            if sent and hasattr(file, "seek"):
+                file.seek(offset + sent)
+
+    def _send(self, view: memoryview, flags: int, name: str, deadline_ns: int | None = BY_TIMEOUT,
+              items: list[Ancillary] | None = None, target: object = None) -> int:
+        host = self.descriptor
+        if isinstance(host, DatagramSocket):
+            sent = self._call(lambda now_ns: host.send(bytes(view), flags, now_ns))
+            self.kernel.spin(_SEND_WEIGHT)
+            return sent
+        if items:
+            read_stream_control(items)
+        if host.opens_with(flags):
+            return self._open_with(host, bytes(view), flags, name, target)
+        # Linux's send() comes back when all is copied, where the socket blocks for ever; else with what fits.
+        is_whole = self._timeout is None and not flags & MSG_DONTWAIT
+        at = 0
+        while True:
+            chunk = bytes(view[at : at + _CHUNK_BYTES])
+
+            def send_more(now_ns: int, chunk: bytes = chunk, is_first: bool = at == 0) -> int:
+                # An error that comes after some bytes stays for the next call.
+                return host.send(chunk, flags, now_ns) if is_first or not host.readiness() & POLLERR else 0
+
+            try:
+                taken = self._attempt(
+                    send_more, WRITE, name, flags if at == 0 or is_whole else flags | MSG_DONTWAIT, deadline_ns)
+            except OSError:
+                if at == 0:
+                    raise
+                return at
+            at += taken
+            self.kernel.spin(_SEND_WEIGHT)
+            if at >= len(view) or taken == 0 or (taken < len(chunk) and not is_whole):
+                return at
+
+    def _open_with(
+        self, host: StreamSocket, data: bytes, flags: int, name: str, target: object,
+    ) -> int:
+        """Open the connection with text on its SYN, as MSG_FASTOPEN asks: wait until it is open, then send the rest.
+
+        A socket with a timeout does not wait here, as with the kernel's sockets, which CPython makes non-blocking then.
+        """
+        is_waiting = self._timeout is None and not flags & MSG_DONTWAIT
+        sent = 0
+        try:
+            sent = self._call(lambda now_ns: host.send(data, flags, now_ns, target))
+        except BlockingIOError:
+            if not is_waiting:
+                raise
+        if not is_waiting:
+            return sent
+        if host.state == SYN_SENT or host.state == SYN_RECEIVED:
+            host.wait_with_text(sent < len(data))
+            self._wait(WRITE, name, None)
+        self._call(host.finish_opening)
+        if sent == len(data):
+            return sent
+        rest = memoryview(data)[sent:]
+        return sent + self._send(rest, flags & ~MSG_FASTOPEN, name)
+
+    def _sendto(self, view: memoryview, flags: int, address: Any, name: str) -> int:
+        host = self.descriptor
+        target = numeric(self.kernel, self._family, address, name)
+        read_sockaddr(host.family, target, name)
+        if isinstance(host, StreamSocket):
+            return self._send(view, flags, name, BY_TIMEOUT, None, target)
+        sent = self._call(lambda now_ns: host.sendto(bytes(view), target, flags, now_ns))
+        self.kernel.spin(_SEND_WEIGHT)
+        return sent
+
+
+def _readable(data: Any) -> memoryview:
+    """View a program's buffer as bytes."""
+    try:
+        return memoryview(data).cast("B")
+    except TypeError:
+        raise TypeError(f"a bytes-like object is required, not '{type(data).__name__}'") from None
+
+
+def _writable(buffer: Any, name: str) -> memoryview:
+    """View a program's buffer as bytes to be filled."""
+    view = _readable(buffer)
+    if view.readonly:
+        raise TypeError(f"{name}() argument must be read-write bytes-like object, not {type(buffer).__name__}")
+    return view
+
+
+def _check_ancillary_size(size: int) -> None:
+    if not 0 <= size <= 0x7FFFFFFF:
+        raise ValueError("invalid ancillary data buffer length")
+
+
+def _receive(host: DatagramSocket, size: int, flags: int, now_ns: int,
+             may_wait: bool) -> tuple[bytes, Any, int, list[Ancillary]]:
+    """Take a datagram. Where reading is shut down and the call would wait, nothing comes: not even a sender."""
+    try:
+        return host.recvmsg(size, flags, now_ns)
+    except BlockingIOError:
+        if may_wait and host.is_read_shutdown:
+            return b"", None, 0, []
+        raise

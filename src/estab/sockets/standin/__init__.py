@@ -1,0 +1,1 @@
+"""What programs find in place of socket, select, time and threading."""

@@ -1,0 +1,294 @@
+"""What the functions of ``socket``, ``select``, ``time``, ``os`` and ``random`` do for a program on a host.
+
+Each takes the program's kernel and then what the original takes. ``module`` puts them in the originals' place.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import random as os_random
+import select as os_select
+import socket as os_socket
+import time as os_time
+import weakref
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from operator import index as _index
+from typing import TYPE_CHECKING, Any, Final
+
+from estab.errors import os_error
+from estab.sockets import names
+from estab.sockets.polling.poll import Epoll, Poll, select
+from estab.sockets.socket.ioctl import ioctl as answer_ioctl
+from estab.sockets.socket.socket import Socket
+from estab.units import SECOND
+
+if TYPE_CHECKING:
+    from estab.sockets.kernel import Kernel
+
+__all__ = [
+    "StandIn", "close", "entropy_stand_ins", "ioctl", "read", "select_stand_ins", "sendfile", "socket_stand_ins",
+    "time_stand_ins", "write",
+]
+
+StandIn = Callable[..., Any]
+
+_POLL_WEIGHT: Final = 100
+_SENDFILE_BYTES: Final = 262_144
+_AF_UNIX: Final = getattr(os_socket, "AF_UNIX", None)
+_os_socketpair: Final = os_socket.socketpair
+_gmtime: Final = os_time.gmtime
+_localtime: Final = os_time.localtime
+_strftime: Final = os_time.strftime
+_asctime: Final = os_time.asctime
+_clock_gettime_ns: Final = os_time.clock_gettime_ns
+
+
+# --- socket
+
+
+def _gethostname(kernel: Kernel) -> str:
+    return kernel.name
+
+
+def _socketpair(kernel: Kernel, family: int | None = None, type: int = os_socket.SOCK_STREAM,
+                proto: int = 0) -> tuple[os_socket.socket, os_socket.socket]:
+    """Connect two sockets of this host over its loopback. What were Unix sockets on Linux look so.
+
+    In real time a pair of Unix sockets is the operating system's.
+    """
+    if not kernel.is_virtual and family not in (os_socket.AF_INET, os_socket.AF_INET6):
+        return _os_socketpair(family, type, proto)
+    if family == os_socket.AF_INET6:
+        address, version = "::1", os_socket.AF_INET6
+    elif family in (None, os_socket.AF_INET, _AF_UNIX):
+        address, version = "127.0.0.1", os_socket.AF_INET
+    else:
+        raise os_error(errno.EAFNOSUPPORT, f"address family not supported by protocol: {family}")
+    first = Socket(version, type, kernel=kernel)
+    second = Socket(version, type, kernel=kernel)
+    if type & 0xF == os_socket.SOCK_DGRAM:
+        first.bind((address, 0))
+        second.bind((address, 0))
+        first.connect(second.getsockname())
+        second.connect(first.getsockname())
+        return _as_unix(first, family), _as_unix(second, family)
+    first.bind((address, 0))
+    first.listen(1)
+    second.connect(first.getsockname())
+    accepted, _ = first.accept()
+    first.close()
+    assert isinstance(accepted, Socket)
+    return _as_unix(accepted, family), _as_unix(second, family)
+
+
+def _as_unix(sock: Socket, family: int | None) -> Socket:
+    """Let the end of a pair look like a Unix socket, where one was asked for: its family, and no addresses."""
+    if family in (None, _AF_UNIX) and _AF_UNIX is not None:
+        sock.show_as_unix()
+    return sock
+
+
+def _fromfd(kernel: Kernel, fd: int, family: int, type: int, proto: int = 0) -> Socket:
+    found = kernel.by_number.get(fd)
+    if found is None:
+        raise os_error(errno.EBADF, f"bad file descriptor: {fd} is not a socket of host {kernel.name}")
+    return found.dup()
+
+
+def _close(kernel: Kernel, fd: int) -> None:
+    number = _index(fd)
+    if number < 0:
+        raise os_error(errno.EBADF)
+    Socket(fileno=number, kernel=kernel).close()
+
+
+def _dup(kernel: Kernel, fd: int) -> int:
+    return _fromfd(kernel, fd, 0, 0).detach()
+
+
+def _sethostname(kernel: Kernel, name: str) -> None:
+    raise os_error(errno.EPERM, f"operation not permitted: host {kernel.name} has its name from whoever made it")
+
+
+def _if_nameindex(kernel: Kernel) -> list[tuple[int, str]]:
+    """List the interfaces with a number; lo has none, as its addresses need no scope."""
+    return [(interface.index, interface.name) for interface in kernel.host.interfaces if interface.index]
+
+
+def _if_nametoindex(kernel: Kernel, name: str | bytes) -> int:
+    interface = kernel.host.find_interface(os.fsdecode(name))
+    if interface is None or not interface.index:
+        raise OSError(f"no interface with this name: {name!r} on host {kernel.name}")
+    return interface.index
+
+
+def _if_indextoname(kernel: Kernel, index: int) -> str:
+    number = _index(index)
+    if number < 0:
+        raise OverflowError("can't convert negative value to unsigned int")
+    if not 0 < number < len(kernel.host.interfaces):
+        raise os_error(errno.ENXIO, f"no such device or address: host {kernel.name} has no interface {number}")
+    return kernel.host.interfaces[number].name
+
+
+def socket_stand_ins() -> dict[str, StandIn]:
+    """Give what stands in for functions of ``socket``."""
+    return {
+        "getaddrinfo": names.getaddrinfo, "gethostbyname": names.gethostbyname,
+        "gethostbyname_ex": names.gethostbyname_ex, "gethostbyaddr": names.gethostbyaddr,
+        "getnameinfo": names.getnameinfo, "gethostname": _gethostname, "sethostname": _sethostname,
+        "socketpair": _socketpair, "fromfd": _fromfd, "dup": _dup, "close": _close, "if_nameindex": _if_nameindex,
+        "if_nametoindex": _if_nametoindex, "if_indextoname": _if_indextoname,
+    }
+
+
+def ioctl(kernel: Kernel, original: StandIn, fd: Any, request: int, arg: Any = 0, mutate_flag: bool = True, /) -> Any:
+    """Stand in for ``fcntl.ioctl``: a host's sockets answer themselves."""
+    found = kernel.by_number.get(fd if isinstance(fd, int) else fd.fileno())
+    if found is None:
+        return original(fd, request, arg, mutate_flag)
+    return answer_ioctl(found.descriptor, request, arg, mutate_flag)
+
+
+def sendfile(kernel: Kernel, original: StandIn, out_fd: Any, in_fd: Any, offset: int | None, count: int,
+             *args: Any, **kwargs: Any) -> int:
+    """Stand in for ``os.sendfile``: into a host's socket, as much of a file as there is room for."""
+    found = kernel.by_number.get(out_fd)
+    if found is None:
+        return int(original(out_fd, in_fd, offset, count, *args, **kwargs))
+    size = min(_index(count), _SENDFILE_BYTES)
+    data = os.read(in_fd, size) if offset is None else os.pread(in_fd, size, offset)
+    if not data:
+        return 0
+    sent = found.send(data)
+    if offset is None:
+        os.lseek(in_fd, sent - len(data), os.SEEK_CUR)
+    return sent
+
+
+def read(kernel: Kernel, original: StandIn, fd: Any, length: int, /) -> bytes:
+    """Stand in for ``os.read``."""
+    found = kernel.by_number.get(fd)
+    return bytes(original(fd, length)) if found is None else found.recv(length)
+
+
+def write(kernel: Kernel, original: StandIn, fd: Any, data: Any, /) -> int:
+    """Stand in for ``os.write``."""
+    found = kernel.by_number.get(fd)
+    return int(original(fd, data)) if found is None else found.send(data)
+
+
+def close(kernel: Kernel, original: StandIn, fd: Any) -> None:
+    """Stand in for ``os.close``."""
+    if fd in kernel.by_number:
+        _close(kernel, fd)
+    else:
+        original(fd)
+
+
+# --- select
+
+
+def select_stand_ins() -> dict[str, StandIn]:
+    """Give what stands in for functions and classes of ``select``."""
+    found: dict[str, StandIn] = {"select": select, "poll": Poll}
+    if hasattr(os_select, "epoll"):
+        found["epoll"] = lambda kernel, sizehint=-1, flags=0: Epoll(kernel)
+    return found
+
+
+def new_event_loop(kernel: Kernel, *policy: object) -> AbstractEventLoop:
+    """Stand in for ``asyncio.new_event_loop``, the function and the policies' method."""
+    return kernel.new_event_loop()
+
+
+# --- time
+
+
+def _time_ns(kernel: Kernel) -> int:
+    kernel.spin(1)
+    return kernel.wall_ns()
+
+
+def _monotonic_ns(kernel: Kernel) -> int:
+    kernel.spin(1)
+    return kernel.now_ns()
+
+
+def _time(kernel: Kernel) -> float:
+    return _time_ns(kernel) / SECOND
+
+
+def _monotonic(kernel: Kernel) -> float:
+    return _monotonic_ns(kernel) / SECOND
+
+
+def _sleep(kernel: Kernel, secs: float) -> None:
+    if secs < 0:
+        raise ValueError("sleep length must be non-negative")
+    if secs == 0:
+        kernel.spin(_POLL_WEIGHT)
+    kernel.sleep(math.ceil(secs * SECOND))
+
+
+def _clock_ns(kernel: Kernel, clock: int) -> int:
+    if clock == os_time.CLOCK_REALTIME:
+        return _time_ns(kernel)
+    if clock in _MONOTONIC_CLOCKS:
+        return _monotonic_ns(kernel)
+    return _clock_gettime_ns(clock)
+
+
+_MONOTONIC_CLOCKS: Final = {
+    getattr(os_time, name, None) for name in ("CLOCK_MONOTONIC", "CLOCK_MONOTONIC_RAW", "CLOCK_BOOTTIME")
+}
+
+
+def time_stand_ins() -> dict[str, StandIn]:
+    """Give what stands in for functions of ``time``. Calendar functions differ only in what is now."""
+    return {
+        "time": _time, "time_ns": _time_ns, "monotonic": _monotonic, "monotonic_ns": _monotonic_ns,
+        "perf_counter": _monotonic, "perf_counter_ns": _monotonic_ns, "sleep": _sleep, "clock_gettime_ns": _clock_ns,
+        "clock_gettime": lambda kernel, clock: _clock_ns(kernel, clock) / SECOND,
+        "gmtime": lambda kernel, secs=None: _gmtime(_time(kernel) if secs is None else secs),
+        "localtime": lambda kernel, secs=None: _localtime(_time(kernel) if secs is None else secs),
+        "ctime": lambda kernel, secs=None: _asctime(_localtime(_time(kernel) if secs is None else secs)),
+        "asctime": lambda kernel, *t: _asctime(*(t or (_localtime(_time(kernel)),))),
+        "strftime": lambda kernel, format, *t: _strftime(format, *(t or (_localtime(_time(kernel)),))),
+    }
+
+
+# --- entropy
+
+_generators: weakref.WeakKeyDictionary[Kernel, os_random.Random] = weakref.WeakKeyDictionary()
+RANDOM_FUNCTIONS: Final = (
+    "seed", "random", "uniform", "triangular", "randint", "choice", "randrange", "sample", "shuffle", "choices",
+    "normalvariate", "lognormvariate", "expovariate", "vonmisesvariate", "gammavariate", "gauss", "betavariate",
+    "paretovariate", "weibullvariate", "getstate", "setstate", "getrandbits", "randbytes",
+)
+
+
+def _generator(kernel: Kernel) -> os_random.Random:
+    generator = _generators.get(kernel)
+    if generator is None:
+        generator = _generators[kernel] = os_random.Random(int.from_bytes(kernel.entropy(32), "big"))
+    return generator
+
+
+def urandom(kernel: Kernel, size: int) -> bytes:
+    """Stand in for ``os.urandom``."""
+    if size < 0:
+        raise ValueError("negative argument not allowed")
+    return kernel.entropy(size)
+
+
+def entropy_stand_ins() -> dict[str, StandIn]:
+    """Give what stands in for the functions of ``random``: a generator of each host's own."""
+
+    def make(name: str) -> StandIn:
+        return lambda kernel, *args, **kwargs: getattr(_generator(kernel), name)(*args, **kwargs)
+
+    return {name: make(name) for name in RANDOM_FUNCTIONS}

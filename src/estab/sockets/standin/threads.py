@@ -1,0 +1,206 @@
+"""Threads of programs: what ``threading`` does for a program whose host has a clock of its own.
+
+- A thread started by a program becomes another thread of the same program: only one runs at a time, and waiting lets
+  the others run.
+- Locks made by a program wait by the kernel, and so does everything that ``threading`` and ``queue`` build on them:
+  conditions, events, semaphores, queues, executors, timers, all with timeouts in the host's time.
+- Locks that were made elsewhere (at a module's import) are the operating system's. They work as long as no program
+  waits while it holds one that another one wants.
+"""
+
+from __future__ import annotations
+
+import _thread
+import queue
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+from estab.sockets.kernel import Wait, activated
+from estab.sockets.polling.poll import deadline_from
+
+if TYPE_CHECKING:
+    from estab.sockets.kernel import Kernel, Task
+
+__all__ = ["Lock", "is_alive", "join", "lock_stand_ins", "new_simple_queue", "quiet_excepthook", "start_stand_ins"]
+
+_LOOK_WEIGHT: Final = 100
+_allocate: Final = _thread.allocate_lock
+_join: Final = threading.Thread.join
+_is_alive: Final = threading.Thread.is_alive
+_STARTERS: Final = (
+    "start_new_thread", "start_new", "_start_new_thread", "start_joinable_thread", "_start_joinable_thread",
+)
+_tasks: weakref.WeakKeyDictionary[threading.Thread, Task] = weakref.WeakKeyDictionary()
+
+
+class Lock:
+    """``threading.Lock`` of a program. Where nobody waits for it, it is as good as any."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._lock = _allocate()
+        self._channel = 0
+        self._waiting_count = 0
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Take the lock, waiting for it. ``False``: it is taken, and was for all of ``timeout`` seconds."""
+        if not blocking and timeout != -1:
+            raise ValueError("can't specify a timeout for a non-blocking call")
+        if timeout < 0 and timeout != -1:
+            raise ValueError("timeout value must be a non-negative number")
+        kernel = self._kernel
+        if self._lock.acquire(False):
+            return True
+        if not blocking:
+            kernel.spin(_LOOK_WEIGHT)
+            return False
+        if not kernel.can_wait():
+            return self._lock.acquire(True, timeout)
+        return self._wait(deadline_from(kernel, None if timeout == -1 else timeout))
+
+    def _wait(self, deadline_ns: int | None) -> bool:
+        kernel = self._kernel
+        if not self._channel:
+            self._channel = kernel.new_channel()
+        wait = Wait(lambda: not self._lock.locked(), lambda: "a lock", deadline_ns, self._channel)
+        self._waiting_count += 1
+        try:
+            while kernel.wait(wait):
+                if self._lock.acquire(False):
+                    return True
+            return False
+        finally:
+            self._waiting_count -= 1
+
+    def release(self) -> None:
+        """Give the lock back. ``RuntimeError`` where it is not taken."""
+        self._lock.release()
+        if self._waiting_count:
+            self._kernel.notify(self._channel)
+
+    def locked(self) -> bool:
+        """Tell whether the lock is taken."""
+        return self._lock.locked()
+
+    def _at_fork_reinit(self) -> None:
+        self._lock = _allocate()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def __repr__(self) -> str:
+        return f"<{'locked' if self.locked() else 'unlocked'} lock of host {self._kernel.name}>"
+
+
+def lock_stand_ins() -> dict[str, Callable[..., Any]]:
+    """Give what stands in for the kinds of lock in ``threading``."""
+    return {"Lock": Lock, "_allocate_lock": Lock, "RLock": _new_rlock}
+
+
+def _new_rlock(kernel: Kernel) -> Any:
+    return threading._PyRLock()  # type: ignore[attr-defined]
+
+
+def new_simple_queue(kernel: Kernel) -> Any:
+    """Stand in for ``queue.SimpleQueue``: the one in Python, whose locks are the program's."""
+    return queue._PySimpleQueue()  # type: ignore[attr-defined]
+
+
+# --- starting
+
+
+def start_stand_ins(owner: Any) -> dict[str, Callable[..., Any]]:
+    """Give what stands in for the functions by which ``threading`` and ``_thread`` start threads."""
+    found: dict[str, Callable[..., Any]] = {}
+    for name in _STARTERS:
+        original = getattr(owner, name, None)
+        if original is not None:
+            found[name] = _starter(original)
+    return found
+
+
+def _starter(original: Callable[..., Any]) -> Callable[..., Any]:
+    def start(kernel: Kernel, function: Callable[..., object], args: tuple[Any, ...] = (),
+              kwargs: dict[str, Any] | None = None, **options: Any) -> Any:
+        if not kernel.is_virtual:
+            inside = _inside(kernel, function)
+            return original(inside, **options) if options else original(inside, args, kwargs or {})
+        if not kernel.can_wait():
+            # Called from outside of a program, it is no program's thread.
+            return original(function, **options) if options else original(function, args, kwargs or {})
+        thread = getattr(function, "__self__", None)
+        if not isinstance(thread, threading.Thread):
+            thread = None
+        name = thread.name if thread is not None else getattr(function, "__name__", "thread")
+        is_daemon = thread is not None and thread.daemon
+        if options:
+            options["daemon"] = True
+
+        def launch(main: Callable[[], None]) -> Any:
+            return original(main, **options) if options else original(main, ())
+
+        def run() -> None:
+            function(*args, **(kwargs or {}))
+
+        if thread is None:
+            return kernel.start_thread(run, launch, name, is_daemon, lambda: None).ident
+        # The interpreter's end must not wait for a thread that may never be given its turn again.
+        thread._daemonic = True  # type: ignore[attr-defined]
+        task = kernel.start_thread(run, launch, name, is_daemon, lambda: _forget(thread))
+        _tasks[thread] = task
+        # start() waits until the thread runs; with this it goes on, and the thread runs when its turn comes.
+        thread._ident = task.ident  # type: ignore[attr-defined]
+        thread._started.set()  # type: ignore[attr-defined]
+        return task.ident
+
+    return start
+
+
+def _inside(kernel: Kernel, function: Callable[..., object]) -> Callable[..., object]:
+    """Make a real thread's function one that is a program of the host, too."""
+
+    def run(*args: Any, **kwargs: Any) -> object:
+        with activated(kernel):
+            return function(*args, **kwargs)
+
+    return run
+
+
+def _forget(thread: threading.Thread) -> None:
+    """Take a thread that ended before it began from the list of those about to begin."""
+    threading._limbo.pop(thread, None)  # type: ignore[attr-defined]
+
+
+def join(kernel: Kernel, thread: threading.Thread, timeout: float | None = None) -> None:
+    """Stand in for ``Thread.join``."""
+    task = _tasks.get(thread)
+    if task is not None and not task.is_done and thread is not threading.current_thread():
+        deadline_ns = deadline_from(kernel, timeout)
+        if not kernel.wait(Wait(lambda: task.is_done, lambda: f"the end of {thread.name}", deadline_ns, task.channel)):
+            return
+    _join(thread, timeout)
+
+
+def is_alive(kernel: Kernel, thread: threading.Thread) -> bool:
+    """Stand in for ``Thread.is_alive``."""
+    task = _tasks.get(thread)
+    return _is_alive(thread) if task is None else not task.is_done
+
+
+def quiet_excepthook(hook: Callable[[Any], Any], kernel_of: Callable[[], Kernel | None]) -> Callable[[Any], Any]:
+    """Make a ``threading.excepthook`` that says nothing of threads which end because their world does."""
+
+    def excepthook(args: Any, /) -> Any:
+        kernel = kernel_of()
+        return None if kernel is not None and kernel.is_closing and not sys.is_finalizing() else hook(args)
+
+    return excepthook

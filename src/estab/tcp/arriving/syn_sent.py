@@ -1,0 +1,111 @@
+"""A segment arrives in SYN-SENT: RFC 9293 section 3.10.7.3, in the RFC's order."""
+
+from __future__ import annotations
+
+import errno
+
+from mypy_extensions import i64
+
+from estab import abi
+from estab.errors import DropReason
+from estab.tcp.arriving import fastopen_client
+from estab.tcp.arriving.opening import agree_options, establish
+from estab.tcp.arriving.transitions import answer, fail, set_state, take_fin
+from estab.tcp.ecn import classic as ecn
+from estab.tcp.fastopen import FastOpen
+from estab.tcp.receiving import receive
+from estab.tcp.record.tcb import Tcb
+from estab.tcp.recovery import recovery
+from estab.wire.seq import unwrap
+from estab.wire.tcp import ACK, FIN, RST, SYN, Segment
+
+__all__ = ["segment_arrives"]
+
+
+def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
+    """Take a segment for a connection that has sent a SYN and waits for the peer's."""
+    flags = segment.flags
+    if (flags & ACK) != 0:  # first: the ACK bit
+        ack = unwrap(segment.ack, tcb.snd_nxt)
+        if ack <= tcb.iss or ack > tcb.snd_nxt:
+            if (flags & RST) == 0:
+                answer(tcb, segment, "acknowledges what was not sent")
+            tcb.context.drop(DropReason.TCP_INVALID_ACK_SEQUENCE, tcb.name(), "")
+            return
+        if segment.has_timestamps and tcb.context.config.tcp_timestamps and not _echoes_us(tcb, segment, now_ns):
+            tcb.context.counters.TcpExtPAWSActive += 1
+            answer(tcb, segment, "echoes a timestamp that was not sent")
+            return
+    if (flags & RST) != 0:  # second: the RST bit
+        if (flags & ACK) != 0:
+            text = "connection refused: the peer answered the SYN with a reset"
+            fail(tcb, errno.ECONNREFUSED, text, "reset received")
+        else:
+            tcb.context.drop(DropReason.TCP_RESET_INVALID, tcb.name(), "without ACK in SYN-SENT")
+        return
+    if (flags & SYN) == 0:  # fifth: neither SYN nor RST
+        tcb.context.drop(DropReason.TCP_FLAGS, tcb.name(), "neither SYN nor RST in SYN-SENT")
+        return
+    # fourth: the SYN bit
+    agree_options(tcb, segment, tcb.context.config.tcp_timestamps)
+    tcb.irs = segment.seq
+    receive.start(tcb)
+    if tcb.ecn is not None:
+        ecn.read_handshake(tcb, tcb.ecn, segment)
+    tcb.snd_wnd = segment.wnd
+    tcb.max_snd_wnd = max(tcb.max_snd_wnd, segment.wnd)
+    tcb.snd_wl1 = tcb.irs
+    if (flags & ACK) != 0:
+        ack = unwrap(segment.ack, tcb.snd_nxt)
+        recovery.on_acknowledged(tcb, ack, segment, now_ns)
+        tcb.snd_wl2 = ack
+        set_state(tcb, abi.ESTABLISHED, "our SYN is acknowledged")
+        establish(tcb, now_ns)
+        fast_open = tcb.fast_open
+        if fast_open is not None and (fast_open.has_option or fast_open.has_text):
+            _answer_fast_open(tcb, fast_open, segment, now_ns)
+            return
+        if tcb.is_first_ack_delayed:
+            _acknowledge_late(tcb, now_ns)
+        else:
+            receive.acknowledge_now(tcb)
+    else:
+        # Simultaneous open (RFC 9293 section 3.5, figure 8). MUST-10.
+        set_state(tcb, abi.SYN_RECEIVED, "simultaneous open: SYN received in SYN-SENT")
+        recovery.mark_head_lost(tcb)
+        tcb.is_fast_retransmit_due = True
+    if segment.end > segment.start or (flags & FIN) != 0:
+        # Text on a SYN waits for the peer to send it again, now that there is a connection.
+        tcb.context.drop(DropReason.TCP_OLD_DATA, tcb.name(), "text on a SYN is not taken without Fast Open")
+
+
+def _answer_fast_open(tcb: Tcb, fast_open: FastOpen, segment: Segment, now_ns: i64) -> None:
+    """The SYN-ACK of a connection with Fast Open: what it says of our text, and what text it brings itself."""
+    if fastopen_client.on_syn_ack(tcb, fast_open, segment, now_ns):
+        receive.acknowledge_now(tcb)  # rides on the text that is sent again
+        return
+    if segment.end > segment.start:
+        tcb.rcv_adv = max(tcb.rcv_adv, tcb.rcv_nxt + min(receive.space_bytes(tcb), 0xFFFF))  # as our SYN said
+        receive.accept_text(tcb, tcb.irs + 1, segment, now_ns)
+    if (segment.flags & FIN) != 0:
+        take_fin(tcb, tcb.irs + 1, segment)
+    if fast_open.has_more and (segment.flags & FIN) == 0 and segment.end == segment.start:
+        _acknowledge_late(tcb, now_ns)  # a program waits to write
+        return
+    receive.acknowledge_now(tcb)
+
+
+def _acknowledge_late(tcb: Tcb, now_ns: i64) -> None:
+    """Let the text that is to come carry the acknowledgment, which then needs no segment of its own (as Linux)."""
+    tcb.is_ack_pending = True
+    tcb.is_interactive = True
+    tcb.delack_ns = now_ns + tcb.context.config.tcp_delack_max_ns
+
+
+def _echoes_us(tcb: Tcb, segment: Segment, now_ns: i64) -> bool:
+    """Tell whether the echoed timestamp lies between our SYN's and now."""
+    sent = tcb.sent
+    if segment.ts_ecr == 0 or sent is None:
+        return True
+    elapsed: i64 = (now_ns // 1_000_000 + tcb.ts_offset - segment.ts_ecr) & 0xFFFFFFFF
+    return elapsed <= (now_ns - tcb.first_unanswered_ns) // 1_000_000 + 1

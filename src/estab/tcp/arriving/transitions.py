@@ -1,0 +1,166 @@
+"""What several steps of several states do: take an edge of the diagram, fail, end, answer with a reset."""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from estab import abi
+from estab.events import ErrorReported, StateChanged
+from estab.tcp.fastopen import RESET_PENALTY_NS, FastOpen
+from estab.tcp.receiving import receive
+from estab.tcp.record.tcb import NO_SEQ, Tcb
+from estab.tcp.recovery import recovery
+from estab.tcp.state import state_text
+from estab.units import NEVER
+from estab.wire.address import is_loopback
+from estab.wire.seq import unwrap, wrap
+from estab.wire.tcp import ACK, FIN, RST, Segment, segment_length
+
+__all__ = [
+    "abort", "answer", "answer_for_closed", "fail", "finish", "release_fast_open", "report", "set_state",
+    "take_fin", "tell_soft_error",
+]
+
+
+def answer_for_closed(segment: Segment) -> Segment | None:
+    """Give the reset that answers a segment for which there is no connection (RFC 9293 section 3.10.7.1)."""
+    if (segment.flags & RST) != 0:
+        return None
+    if (segment.flags & ACK) != 0:
+        return Segment(segment.dport, segment.sport, segment.ack, wrap(0), RST, 0)
+    after = wrap(segment.seq + segment_length(segment))
+    return Segment(segment.dport, segment.sport, wrap(0), after, RST | ACK, 0)
+
+
+def set_state(tcb: Tcb, state: i64, why: str) -> None:
+    """Take an edge of the state diagram."""
+    old = tcb.state
+    tcb.state = state
+    if tcb.is_counted and state != abi.ESTABLISHED and state != abi.CLOSE_WAIT:
+        tcb.is_counted = False
+        tcb.context.counters.TcpCurrEstab -= 1
+    if tcb.fast_open is not None and (state == abi.CLOSED or state == abi.TIME_WAIT):
+        _end_fast_open(tcb, tcb.fast_open)
+    context = tcb.context
+    context.wake(tcb.owner)
+    if context.observer is not None:
+        context.tell(StateChanged(context.now_ns, context.name, tcb.name(), state_text(old), state_text(state), why))
+
+
+def finish(tcb: Tcb, why: str) -> None:
+    """Go to CLOSED: nothing is sent any more, no timer runs. What was received can still be read."""
+    recovery.forget_sent(tcb)
+    tcb.unsent = None
+    tcb.out_of_order = None
+    tcb.retransmit_ns = NEVER
+    tcb.persist_ns = NEVER
+    tcb.delack_ns = NEVER
+    tcb.keepalive_ns = NEVER
+    tcb.linger_ns = NEVER
+    tcb.is_ack_due = False
+    tcb.duplicate_acks_owed = 0
+    if tcb.state != abi.CLOSED:
+        set_state(tcb, abi.CLOSED, why)
+
+
+def fail(tcb: Tcb, number: i64, text: str, why: str) -> None:
+    """End the connection with an error for its program.
+
+    RFC 9293 MUST-12: an abort is told apart from an end of stream.
+    """
+    if number != 0:
+        report(tcb, number, text)
+    if tcb.state == abi.SYN_SENT:
+        tcb.context.counters.TcpAttemptFails += 1
+    finish(tcb, why)
+
+
+def report(tcb: Tcb, number: i64, text: str) -> None:
+    """Leave an error for the program to find (SO_ERROR)."""
+    described = f"{text} ({tcb.name()})"
+    if not tcb.is_orphan:
+        tcb.error = number
+        tcb.error_text = described
+    context = tcb.context
+    context.wake(tcb.owner)
+    if context.observer is not None:
+        context.tell(ErrorReported(context.now_ns, context.name, tcb.name(), number, described, False))
+
+
+def tell_soft_error(tcb: Tcb, number: i64, text: str) -> None:
+    """Tell the observer of an error that ends nothing, but is the reason if the connection times out."""
+    context = tcb.context
+    if context.observer is not None:
+        context.tell(ErrorReported(context.now_ns, context.name, tcb.name(), number, text, True))
+
+
+def abort(tcb: Tcb, number: i64, text: str, why: str) -> None:
+    """End the connection and tell the peer with a reset."""
+    if tcb.state != abi.CLOSED and tcb.state != abi.SYN_SENT:
+        tcb.is_reset_due = True
+    fail(tcb, number, text, why)
+
+
+def answer(tcb: Tcb, segment: Segment, why: str) -> None:
+    """Send the reset of section 3.10.7.1 for a segment that does not belong to this handshake."""
+    answer = answer_for_closed(segment)
+    if answer is not None:
+        tcb.context.counters.TcpOutRsts += 1
+        tcb.context.reply(answer, tcb.local, tcb.remote, why, unwrap(answer.seq, tcb.snd_nxt) - tcb.iss, 0)
+
+
+def take_fin(tcb: Tcb, seq: i64, segment: Segment) -> None:
+    """RFC 9293 section 3.10.7.4, eighth. A FIN counts once all text before it is here."""
+    if (segment.flags & FIN) != 0 and tcb.peer_fin_seq == NO_SEQ:
+        tcb.peer_fin_seq = seq + (segment.end - segment.start)
+        if tcb.rcv_nxt < tcb.peer_fin_seq:
+            receive.hold_fin(tcb, tcb.peer_fin_seq, segment.end == segment.start)
+    if tcb.is_fin_received or tcb.rcv_nxt != tcb.peer_fin_seq:
+        if (segment.flags & FIN) != 0:
+            receive.acknowledge_now(tcb)
+        return
+    tcb.is_fin_received = True
+    tcb.rcv_nxt += 1
+    tcb.out_of_order = None
+    receive.acknowledge_now(tcb)
+    tcb.context.wake(tcb.owner)
+    state = tcb.state
+    if state == abi.ESTABLISHED or state == abi.SYN_RECEIVED:
+        set_state(tcb, abi.CLOSE_WAIT, "FIN received")
+    elif state == abi.FIN_WAIT_1:
+        # Had our FIN been acknowledged by this segment, the fifth step would have moved us to FIN-WAIT-2.
+        set_state(tcb, abi.CLOSING, "simultaneous close: FIN received")
+    elif state == abi.FIN_WAIT_2:
+        set_state(tcb, abi.TIME_WAIT, "FIN received")
+
+
+# --- Fast Open
+
+
+def release_fast_open(fast_open: FastOpen, is_reset: bool, now_ns: i64) -> None:
+    """A server's handshake behind Fast Open is over: it is pending no more, unless a reset ended it.
+
+    RFC 7413 section 5.1: whoever floods with the cookie of another gets resets from that other. So one that was reset
+    counts as pending for a while.
+    """
+    pending = fast_open.pending
+    if pending is None:
+        return
+    fast_open.pending = None
+    if is_reset:
+        pending.queue.resets_ns.append(now_ns + RESET_PENALTY_NS)
+    else:
+        pending.queue.pending -= 1
+
+
+def _end_fast_open(tcb: Tcb, fast_open: FastOpen) -> None:
+    """The connection is over, or all but."""
+    if fast_open.is_child:
+        release_fast_open(fast_open, False, tcb.context.now_ns)
+        return
+    if tcb.rcv_nxt == 0:
+        return  # it never was a connection
+    has_text = tcb.rcv_nxt > tcb.irs + 1 + (1 if tcb.is_fin_received else 0)
+    is_fin_early = tcb.peer_fin_seq != NO_SEQ and not tcb.is_fin_received
+    tcb.context.fast_open.on_end(fast_open, has_text, is_fin_early, is_loopback(tcb.remote), tcb.context.now_ns)
+    fast_open.is_trial = False

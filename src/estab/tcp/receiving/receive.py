@@ -1,0 +1,382 @@
+"""The receiving half: text in order, the window we offer, when to acknowledge, and reading.
+
+The window: never shrunk (RFC 9293 SHLD-14), never offered in silly pieces (MUST-39), at most what the buffer can
+take. The acknowledgment: at once for every second full segment, for anything out of order, and while the connection
+starts; otherwise delayed in the hope of riding on an answer (MUST-40, SHLD-18, SHLD-19).
+"""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from estab.events import BufferChanged
+from estab.tcp.receiving import rightsizing
+from estab.tcp.record.buffers import ByteQueue
+from estab.tcp.record.reassembly import PIECE_BYTES, Reassembly
+from estab.tcp.record.tcb import NO_SEQ, Tcb
+from estab.units import NEVER
+from estab.wire.tcp import PSH, URG, Segment
+
+__all__ = [
+    "accept_text", "acknowledge", "acknowledge_now", "discard", "is_at_urgent_mark", "note_urgent",
+    "on_acknowledgment_sent", "read", "read_urgent", "report_duplicate", "select_window", "space_bytes", "start",
+]
+
+
+def start(tcb: Tcb) -> None:
+    """Set the receive side from the peer's SYN, with ``irs`` set: RCV.NXT, and nothing read or offered yet."""
+    tcb.rcv_nxt = tcb.irs + 1
+    tcb.rcv_wup = tcb.rcv_nxt
+    tcb.copied_seq = tcb.rcv_nxt
+    tcb.rcv_adv = tcb.rcv_nxt
+    tcb.tune_seq = tcb.rcv_nxt
+    tcb.last_received_ns = tcb.context.now_ns
+    tcb.quick_acks = tcb.context.config.tcp_quick_acks
+
+
+def space_bytes(tcb: Tcb) -> i64:
+    """Give the room for more text. Half the buffer is kept for what holding bytes costs, as in Linux
+    (tcp_adv_win_scale 1).
+    """
+    held = tcb.unread_bytes()
+    queue = tcb.out_of_order
+    if queue is not None:
+        held += queue.size_bytes
+    return tcb.receive_buffer_bytes // 2 - held
+
+
+def select_window(tcb: Tcb) -> i64:
+    """Choose the window to offer, in bytes, and move the right edge. RFC 9293 MUST-39, SHLD-14; section 3.8.6.2.2."""
+    offered = max(0, tcb.rcv_adv - tcb.rcv_nxt)
+    full = tcb.receive_buffer_bytes // 2
+    space = min(space_bytes(tcb), full)
+    if tcb.is_fast_child():
+        space = min(space, offered)  # until the handshake is done, no more than the SYN-ACK offers
+    mss = min(tcb.rcv_mss, full)
+    scale = tcb.rcv_wscale
+    if space < mss or (space < full // 16 and space < offered + mss):
+        window: i64 = 0
+    elif scale > 0:
+        window = (space >> scale) << scale
+        if window == 0:
+            window = 1 << scale
+    elif offered <= space - mss or offered > space:
+        window = space // mss * mss
+    else:
+        window = offered
+    window = min(window, 0xFFFF << scale)
+    if window < offered:
+        # Never move the right edge left; round up so that scaling does not do it either. Only where that would let a
+        # peer who sends byte by byte push the edge past the buffer it is rounded down: a few octets less than was told.
+        window = ((offered + (1 << scale) - 1) >> scale) << scale
+        if window > offered and tcb.receive_buffer_bytes // 2 - space_bytes(tcb) + window > tcb.receive_buffer_bytes:
+            window = (offered >> scale) << scale
+        window = min(window, 0xFFFF << scale)
+    edge = tcb.rcv_nxt + window
+    if edge > tcb.rcv_adv:
+        tcb.rcv_adv = edge
+    counters = tcb.context.counters
+    if window == 0 and offered != 0:
+        counters.TcpExtTCPToZeroWindowAdv += 1
+    elif window != 0 and offered == 0 and tcb.is_counted:
+        counters.TcpExtTCPFromZeroWindowAdv += 1
+    return window
+
+
+def on_acknowledgment_sent(tcb: Tcb) -> None:
+    """A segment with the current RCV.NXT goes out: nothing is owed any more."""
+    tcb.rcv_wup = tcb.rcv_nxt
+    tcb.is_ack_due = False
+    tcb.is_ack_pending = False
+    tcb.delack_ns = NEVER
+    tcb.dsack_left = NO_SEQ
+    if tcb.quick_acks > 0:
+        tcb.quick_acks -= 1
+
+
+def acknowledge_now(tcb: Tcb) -> None:
+    """Owe an acknowledgment that must not wait."""
+    tcb.is_ack_due = True
+
+
+def acknowledge(tcb: Tcb, now_ns: i64) -> None:
+    """Owe an acknowledgment for text that came; decide whether it may wait."""
+    config = tcb.context.config
+    queue = tcb.out_of_order
+    if tcb.rcv_nxt - tcb.rcv_wup > tcb.rcv_mss:
+        # More than one full segment since the last acknowledgment (SHLD-19) …
+        tcb.is_ack_due = True
+    elif queue is not None or (tcb.quick_acks > 0 and not tcb.is_interactive):
+        tcb.is_ack_due = True
+    elif not tcb.is_ack_pending:
+        tcb.is_ack_pending = True
+        tcb.delack_ns = now_ns + min(config.tcp_delack_ns, config.tcp_delack_max_ns)
+
+
+def accept_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
+    """Take the segment's text, already known to be acceptable, at ``seq`` (RFC 9293 section 3.10.7.4, seventh step)."""
+    start_at = segment.start
+    length = segment.end - start_at
+    end = seq + length
+    _note_size(tcb, length, now_ns)
+    rightsizing.measure(tcb, segment, now_ns)
+    if seq < tcb.rcv_nxt:
+        tcb.context.counters.TcpExtTCPDSACKOldSent += report_duplicate(tcb, seq, min(end, tcb.rcv_nxt))
+        cut = tcb.rcv_nxt - seq
+        if cut >= length:
+            return
+        start_at += cut
+        seq = tcb.rcv_nxt
+    edge = max(tcb.rcv_adv, tcb.rcv_nxt)
+    if end > edge:
+        end = edge  # beyond the window: cut off, will be sent again
+        if end <= seq:
+            acknowledge_now(tcb)
+            return
+    if seq == tcb.rcv_nxt:
+        if tcb.out_of_order is not None:
+            _has_memory(tcb, tcb.out_of_order, seq, end - seq)
+        _append(tcb, segment.data, start_at, end)
+        if not tcb.is_ack_due:
+            acknowledge(tcb, now_ns)
+        if tcb.out_of_order is not None:
+            _close_gap(tcb)
+    else:
+        _hold(tcb, seq, segment.data[start_at : start_at + (end - seq)])
+    if (segment.flags & PSH) != 0 and tcb.owner is not None:
+        tcb.context.wake(tcb.owner)
+
+
+def _append(tcb: Tcb, data: bytes, start_at: i64, end: i64) -> None:
+    """Take in ``data`` from ``start_at`` on, up to the number ``end``."""
+    received = tcb.received
+    if received is None:
+        received = ByteQueue()
+        tcb.received = received
+    received.append_part(data, start_at, start_at + (end - tcb.rcv_nxt))
+    tcb.rcv_nxt = end
+    _tell_buffer(tcb, "text arrived in order")
+    tcb.context.wake(tcb.owner)
+
+
+def _close_gap(tcb: Tcb) -> None:
+    """Take over what the new text now reaches."""
+    queue = tcb.out_of_order
+    received = tcb.received
+    if queue is None or received is None:
+        return
+    before = tcb.rcv_nxt
+    tcb.rcv_nxt = queue.take_into(received, tcb.rcv_nxt)
+    # RFC 5681 section 4.2: a segment that fills a gap is acknowledged at once.
+    acknowledge_now(tcb)
+    if queue.is_empty():
+        tcb.out_of_order = None
+    if tcb.rcv_nxt != before:
+        _tell_buffer(tcb, "a gap was filled")
+
+
+def _hold(tcb: Tcb, seq: i64, text: bytes) -> None:
+    """Keep text from beyond a gap, and tell the peer at once that there is one (RFC 5681 section 4.2)."""
+    counters = tcb.context.counters
+    tcb.rcv_ooopack += 1
+    queue = _queue_of(tcb)
+    if queue.holds(seq, seq + len(text)):
+        counters.TcpExtTCPOFOMerge += 1
+        queue.touch(seq)
+        tcb.context.counters.TcpExtTCPDSACKOfoSent += report_duplicate(tcb, seq, seq + len(text))
+    elif _has_memory(tcb, queue, seq, len(text) + PIECE_BYTES):
+        queue.add(seq, text)
+        counters.TcpExtTCPOFOQueue += 1
+    else:
+        counters.TcpExtTCPOFODrop += 1
+        if queue.is_empty():
+            tcb.out_of_order = None
+    acknowledge_now(tcb)
+    tcb.duplicate_acks_owed = min(tcb.duplicate_acks_owed + 1, 64)
+
+
+def _has_memory(tcb: Tcb, queue: Reassembly, seq: i64, needed: i64) -> bool:
+    """Tell whether ``needed`` bytes more may be held for text at ``seq``, after dropping some from farther away.
+
+    As Linux's ``tcp_prune_ofo_queue``: an eighth of the buffer is freed at least, so that it is not done for every
+    segment, and nothing before the text at hand is dropped for it.
+    """
+    most = tcb.receive_buffer_bytes
+    over = tcb.unread_bytes() + queue.memory_bytes() + needed - most
+    if over <= 0:
+        return True
+    if queue.prune(seq, max(over, most // 8)):
+        tcb.context.counters.TcpExtOfoPruned += 1
+    return tcb.unread_bytes() + queue.memory_bytes() + needed <= most
+
+
+def hold_fin(tcb: Tcb, seq: i64, is_bare: bool) -> None:
+    """Note a FIN from beyond a gap: the peer hears of it as of text, and finds what was lost before it.
+
+    ``is_bare``: it came without text, for which a duplicate acknowledgment would be owed already.
+    """
+    _queue_of(tcb).add_fin(seq)
+    acknowledge_now(tcb)
+    if is_bare:
+        tcb.duplicate_acks_owed = min(tcb.duplicate_acks_owed + 1, 64)
+
+
+def _queue_of(tcb: Tcb) -> Reassembly:
+    queue = tcb.out_of_order
+    if queue is None:
+        queue = Reassembly()
+        tcb.out_of_order = queue
+    return queue
+
+
+def _acknowledge_quickly(tcb: Tcb) -> None:
+    """Acknowledge the next segments at once: as many as half a window holds, at least two, at most sixteen."""
+    count = max((tcb.rcv_adv - tcb.rcv_nxt) // (2 * tcb.rcv_mss), 2)
+    tcb.quick_acks = max(tcb.quick_acks, min(count, tcb.context.config.tcp_quick_acks))
+
+
+def report_duplicate(tcb: Tcb, seq: i64, end: i64) -> i64:
+    """Remember text that came twice, to report as DSACK (RFC 2883), and acknowledge it at once. 1: it will be."""
+    acknowledge_now(tcb)
+    # An acknowledgment was lost or late: those that follow don't wait, nor ride on text (Linux's quick-ACK mode).
+    tcb.context.counters.TcpExtDelayedACKLost += 1
+    tcb.is_interactive = False
+    _acknowledge_quickly(tcb)
+    if not tcb.has_sack or not tcb.context.config.tcp_dsack:
+        return 0
+    tcb.dsack_left = seq
+    tcb.dsack_right = end
+    return 1
+
+
+def _note_size(tcb: Tcb, length: i64, now_ns: i64) -> None:
+    """Learn how large the peer's full segments are, and whether it is a conversation or a bulk transfer."""
+    if length > tcb.rcv_mss:
+        tcb.rcv_mss = min(length, max(tcb.mss_base, 1460))
+    elif length >= 536 and tcb.rcv_mss < length:
+        tcb.rcv_mss = length
+    if now_ns - tcb.last_text_ns > tcb.rto_ns:
+        _acknowledge_quickly(tcb)  # the sender begins anew after a pause or a timeout, and needs its clock (as Linux)
+    tcb.last_text_ns = now_ns
+
+
+def read(tcb: Tcb, size: i64, is_peek: bool, now_ns: i64) -> bytes:
+    """Take up to ``size`` bytes in order; the urgent byte is left out unless it is inline.
+
+    RFC 6093, as Linux does it.
+    """
+    received = tcb.received
+    if received is None or size <= 0:
+        return b""
+    if tcb.urgent_seq != NO_SEQ:
+        before_mark = tcb.urgent_seq - tcb.copied_seq
+        if before_mark == 0 and not tcb.is_oob_inline:
+            if is_peek:
+                return received.peek(1, size)
+            received.drop(1)
+            tcb.copied_seq += 1
+            _pass_urgent(tcb)
+        elif before_mark > 0:
+            size = min(size, before_mark)
+    if is_peek:
+        return received.peek(0, size)
+    data = received.take(size)
+    _on_read(tcb, received, len(data), now_ns)
+    return data
+
+
+def discard(tcb: Tcb, now_ns: i64) -> i64:
+    """Take all text that waits, the urgent byte too, without making bytes of it; returns how much."""
+    received = tcb.received
+    if received is None:
+        return 0
+    count = received.size
+    received.drop(count)
+    _on_read(tcb, received, count, now_ns)
+    return count
+
+
+def _on_read(tcb: Tcb, received: ByteQueue, count: i64, now_ns: i64) -> None:
+    tcb.copied_seq += count
+    if tcb.urgent_seq != NO_SEQ and tcb.copied_seq > tcb.urgent_seq:
+        _pass_urgent(tcb)
+    if received.size == 0:
+        tcb.received = None
+    if count > 0:
+        _tell_buffer(tcb, "the program read")
+        wanted = rightsizing.wanted_buffer(tcb, now_ns)
+        if wanted > 0:
+            tcb.receive_buffer_bytes = wanted
+            _tell_buffer(tcb, "the receive buffer grew")
+        _offer_more(tcb)
+
+
+def _offer_more(tcb: Tcb) -> None:
+    """After a read: tell the peer of new room where that is worth a segment (RFC 9293 MUST-39), or pay what is owed."""
+    if tcb.is_fin_received or (tcb.fast_open is not None and tcb.rcv_nxt == tcb.fast_open.text_end):
+        return
+    if tcb.is_ack_pending and tcb.rcv_nxt - tcb.rcv_wup > tcb.rcv_mss:
+        tcb.is_ack_due = True
+        return
+    offered = tcb.rcv_adv - tcb.rcv_nxt
+    full = tcb.receive_buffer_bytes // 2
+    space = min(min(space_bytes(tcb), full), 0xFFFF << tcb.rcv_wscale)  # of two each: of three it is a call
+    mss = min(tcb.rcv_mss, full)
+    if space >= mss and space - offered >= min(full // 2, max(2 * mss, offered)):
+        tcb.is_ack_due = True
+
+
+def note_urgent(tcb: Tcb, seq: i64, segment: Segment) -> None:
+    """Take in an urgent pointer (RFC 9293 section 3.8.5; RFC 6093). MUST-30, MUST-32.
+
+    The pointer tells the octet after the urgent one (MUST-62); we keep the place of the urgent octet itself.
+    """
+    if (segment.flags & URG) == 0 or segment.urg == 0:
+        return
+    place = seq + segment.urg - 1
+    if place < tcb.copied_seq or place < tcb.urgent_seq or place >= max(tcb.rcv_adv, tcb.rcv_nxt) + 0xFFFF:
+        return
+    if place > tcb.urgent_seq:
+        received = tcb.received
+        if tcb.urgent_seq == tcb.copied_seq and received is not None and not tcb.is_oob_inline:
+            # As Linux does: reading stands at the old mark, whose byte is lost; it is not part of the stream.
+            received.drop(1)
+            tcb.copied_seq += 1
+            if received.size == 0:
+                tcb.received = None
+        tcb.urgent_seq = place
+        tcb.is_urgent_new = True
+        tcb.is_urgent_read = False
+        tcb.context.wake(tcb.owner)
+
+
+def read_urgent(tcb: Tcb, is_peek: bool) -> int:
+    """Give the urgent octet (MSG_OOB), -1 where it has not come yet, -2 where there is none to give."""
+    if tcb.urgent_seq == NO_SEQ or tcb.is_urgent_read or tcb.is_oob_inline:
+        return -2
+    received = tcb.received
+    offset = tcb.urgent_seq - tcb.copied_seq
+    if received is None or offset >= received.size:
+        return -1
+    if not is_peek:
+        tcb.is_urgent_read = True
+        tcb.is_urgent_new = False
+    return received.peek(offset, 1)[0]
+
+
+def is_at_urgent_mark(tcb: Tcb) -> bool:
+    """Tell whether the next byte to read is the urgent one (SIOCATMARK). RFC 9293 MUST-33."""
+    return tcb.urgent_seq != NO_SEQ and tcb.copied_seq == tcb.urgent_seq
+
+
+def _pass_urgent(tcb: Tcb) -> None:
+    tcb.urgent_seq = NO_SEQ
+    tcb.is_urgent_new = False
+
+
+def _tell_buffer(tcb: Tcb, what: str) -> None:
+    context = tcb.context
+    if context.observer is not None:
+        context.tell(BufferChanged(
+            context.now_ns, context.name, tcb.name(), "receive", tcb.unread_bytes(), tcb.receive_buffer_bytes, what,
+        ))

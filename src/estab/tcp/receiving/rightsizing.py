@@ -1,0 +1,76 @@
+"""Dynamic right-sizing: the receive buffer grows with what the program takes in a round trip, as Linux's.
+
+A receiver that only acknowledges has no round trip of its own to measure. Two things tell it: the timestamp that the
+peer echoes with each full segment, and, without timestamps, how long it takes a whole window to arrive.
+"""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from estab.tcp.record.tcb import Tcb
+from estab.units import MS
+from estab.wire.tcp import Segment
+
+__all__ = ["measure", "wanted_buffer"]
+
+
+def measure(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
+    """Take a segment with text as a measure of the round trip (Linux's tcp_rcv_rtt_measure and _measure_ts)."""
+    if tcb.has_timestamps and segment.has_timestamps:
+        _measure_echo(tcb, segment, now_ns)
+    if tcb.rcv_rtt_since_ns == 0:
+        _start(tcb, now_ns)
+    elif tcb.rcv_nxt >= tcb.rcv_rtt_seq:
+        # A window took so long: only ever a bound from above, as the peer may have paused.
+        sample_ns = max(now_ns - tcb.rcv_rtt_since_ns, 1000)
+        if tcb.rcv_rtt_ns == 0 or sample_ns < tcb.rcv_rtt_ns:
+            tcb.rcv_rtt_ns = sample_ns
+        _start(tcb, now_ns)
+
+
+def _start(tcb: Tcb, now_ns: i64) -> None:
+    tcb.rcv_rtt_seq = max(tcb.rcv_adv, tcb.rcv_nxt)
+    tcb.rcv_rtt_since_ns = now_ns
+
+
+def _measure_echo(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
+    """Measure by the echo, once for each, and only with full segments: others may have waited for the program."""
+    if segment.ts_ecr == tcb.rcv_rtt_echo:
+        return
+    tcb.rcv_rtt_echo = segment.ts_ecr
+    if segment.end - segment.start < tcb.rcv_mss or segment.ts_ecr == 0:
+        return
+    ticks: i64 = (now_ns // MS + tcb.ts_offset - segment.ts_ecr) & 0xFFFFFFFF
+    if ticks > 0x7FFFFFFF:
+        return
+    sample_ns = max(ticks, 1) * MS
+    if tcb.rcv_rtt_ns == 0 or sample_ns < tcb.rcv_rtt_ns:
+        tcb.rcv_rtt_ns = sample_ns
+    elif tcb.rcv_nxt == tcb.copied_seq:  # unread text delays the acknowledgments, and so the echo
+        tcb.rcv_rtt_ns += (sample_ns - tcb.rcv_rtt_ns) // 8
+
+
+def wanted_buffer(tcb: Tcb, now_ns: i64) -> i64:
+    """After the program read: give the buffer that a sender at this rate fills, 0 where nothing is to change.
+
+    Twice what was read in the last round trip, for slow start doubles it, and more where the rate grows still faster;
+    twice again, as half of a buffer is window.
+    """
+    config = tcb.context.config
+    rtt_ns = tcb.rcv_rtt_ns
+    if rtt_ns == 0 or now_ns - tcb.tune_ns < rtt_ns:
+        return 0
+    copied = tcb.copied_seq - tcb.tune_seq - tcb.unread_bytes()  # what waits unread came too late to count
+    before = tcb.tune_space_bytes
+    wanted: i64 = 0
+    if copied > before:
+        tcb.tune_space_bytes = copied
+        if config.tcp_moderate_rcvbuf and not tcb.is_receive_buffer_fixed:
+            window = 2 * copied + 16 * tcb.rcv_mss
+            if before > 0:
+                window += 2 * (window * min(copied - before, before) // before)
+            wanted = min(2 * window, config.tcp_rmem[2])
+    tcb.tune_ns = now_ns
+    tcb.tune_seq = tcb.copied_seq
+    return wanted if wanted > tcb.receive_buffer_bytes else 0

@@ -1,0 +1,233 @@
+"""Text that came out of order, held until the gap before it is filled (RFC 9293 SHLD-31), and the SACK blocks it makes.
+
+Pieces are kept sorted and apart: what overlaps a piece already held is cut off, as the first copy of a byte wins.
+Memory is bounded by the receive buffer: bytes, and what each piece costs beside them. Where more comes, what lies
+farthest from RCV.NXT goes first (``prune``), as in Linux; it will be sent again. Runs of pieces without a gap between
+them are the SACK blocks; they are kept apart too, so that telling them costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from estab.tcp.record.buffers import ByteQueue
+
+__all__ = ["PIECE_BYTES", "Reassembly"]
+
+PIECE_BYTES: Final = 256
+"""What a piece counts beside its text: Linux's ``sk_buff``, and more than a piece takes here."""
+_NO_FIN: Final = -1
+
+
+class Piece:
+    """Bytes at a place: ``data`` lies at ``seq`` to ``end`` (unwrapped)."""
+
+    def __init__(self, seq: i64, end: i64, data: bytes) -> None:
+        self.seq = seq
+        self.end = end
+        self.data = data
+
+
+class Run:
+    """A stretch without a gap, ``seq`` to ``end``: one SACK block."""
+
+    def __init__(self, seq: i64, end: i64) -> None:
+        self.seq = seq
+        self.end = end
+
+
+class Reassembly:
+    """The out-of-order queue of one connection. ``size_bytes`` is what it holds."""
+
+    def __init__(self) -> None:
+        self._pieces: list[Piece] = []
+        self._runs: list[Run] = []
+        self._recent: list[Run] = []
+        """The same runs, the one that changed last first."""
+        self._fin_seq: i64 = _NO_FIN
+        self.size_bytes: i64 = 0
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def memory_bytes(self) -> i64:
+        """Count the memory that all takes."""
+        return self.size_bytes + len(self._pieces) * PIECE_BYTES
+
+    def add(self, seq: i64, data: bytes) -> None:
+        """Hold ``data`` at ``seq``; only the parts not yet held are stored. It makes one piece more at most."""
+        end: i64 = seq + len(data)
+        pieces = self._pieces
+        index = self._find(seq)
+        if index == len(pieces) or pieces[index].seq >= end:
+            pieces.insert(index, Piece(seq, end, data))
+            self.size_bytes += end - seq
+        else:
+            self._fill_gaps(index, seq, end, data)
+        self._join(seq, end)
+
+    def prune(self, beyond: i64, wanted: i64) -> bool:
+        """Drop what lies farthest, but nothing that begins before ``beyond``, until ``wanted`` bytes are free.
+
+        Returns whether anything was dropped.
+        """
+        pieces = self._pieces
+        count: i64 = len(pieces)
+        freed: i64 = 0
+        while count > 0 and freed < wanted and pieces[count - 1].seq > beyond:
+            count -= 1
+            piece = pieces[count]
+            self.size_bytes -= piece.end - piece.seq
+            freed += piece.end - piece.seq + PIECE_BYTES
+        if freed == 0:
+            return False
+        self._forget_from(pieces[count].seq)
+        del pieces[count:]
+        return True
+
+    def add_fin(self, seq: i64) -> None:
+        """Tell in the SACK blocks that the FIN at ``seq`` is here: it takes a number, and holds no byte."""
+        self._fin_seq = seq
+        self._join(seq, seq + 1)
+
+    def is_empty(self) -> bool:
+        """Tell whether nothing is held, neither bytes nor the FIN."""
+        return len(self._runs) == 0
+
+    def holds(self, seq: i64, end: i64) -> bool:
+        """Tell whether all of ``seq`` to ``end`` is held already."""
+        index = self._find_run(seq)
+        if index == len(self._runs):
+            return False
+        run = self._runs[index]
+        return run.seq <= seq and end <= run.end
+
+    def touch(self, seq: i64) -> None:
+        """Let the run at ``seq`` be told first: a segment for it has just come again (RFC 2018 section 4)."""
+        index = self._find_run(seq)
+        if index < len(self._runs):
+            run = self._runs[index]
+            self._recent.remove(run)
+            self._recent.insert(0, run)
+
+    def take_into(self, queue: ByteQueue, rcv_nxt: i64) -> i64:
+        """Move what now follows ``rcv_nxt`` into ``queue``, and drop what lies before; returns the new RCV.NXT."""
+        count: i64 = 0
+        for piece in self._pieces:
+            if piece.seq > rcv_nxt:
+                break
+            count += 1
+            self.size_bytes -= piece.end - piece.seq
+            if piece.end > rcv_nxt:
+                queue.append(piece.data if piece.seq == rcv_nxt else piece.data[rcv_nxt - piece.seq :])
+                rcv_nxt = piece.end
+        if count > 0:
+            del self._pieces[:count]
+            while self._runs and self._runs[0].seq <= rcv_nxt:
+                self._recent.remove(self._runs.pop(0))
+        return rcv_nxt
+
+    def blocks(self, blocks_max: i64) -> list[int]:
+        """Give the SACK blocks to report: left, right, left, right …, the one that changed last first.
+
+        RFC 2018 section 4.
+        """
+        result: list[int] = []
+        for run in self._recent:
+            if len(result) >= 2 * blocks_max:
+                break
+            result.append(run.seq)
+            result.append(run.end)
+        return result
+
+    def _find(self, seq: i64) -> i64:
+        """Give the index of the first piece that ends after ``seq``."""
+        low: i64 = 0
+        high: i64 = len(self._pieces)
+        while low < high:
+            middle = (low + high) // 2
+            if self._pieces[middle].end <= seq:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def _find_run(self, seq: i64) -> i64:
+        """Give the index of the first run that ends after ``seq``."""
+        low: i64 = 0
+        high: i64 = len(self._runs)
+        while low < high:
+            middle = (low + high) // 2
+            if self._runs[middle].end <= seq:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def _fill_gaps(self, index: i64, seq: i64, end: i64, data: bytes) -> None:
+        """Store what ``data`` has between pieces, from the piece at ``index`` on, as one piece with those it meets.
+
+        A piece that begins before or ends after it stays as it is. So a segment that fills many gaps makes fewer pieces
+        of many, never more.
+        """
+        pieces = self._pieces
+        at: i64 = seq
+        if pieces[index].seq <= at:
+            at = pieces[index].end
+            index += 1
+        last = index
+        parts: list[bytes] = []
+        start = at
+        while at < end:
+            if last == len(pieces) or pieces[last].seq >= end:
+                parts.append(data[at - seq :])
+                self.size_bytes += end - at
+                at = end
+                break
+            piece = pieces[last]
+            if piece.seq > at:
+                parts.append(data[at - seq : piece.seq - seq])
+                self.size_bytes += piece.seq - at
+                at = piece.seq
+            if piece.end > end:
+                break
+            parts.append(piece.data)
+            at = piece.end
+            last += 1
+        if at > start:
+            pieces[index:last] = [Piece(start, at, b"".join(parts))]
+
+    def _forget_from(self, seq: i64) -> None:
+        """Tell in the SACK blocks of nothing from ``seq`` on but the FIN."""
+        runs = self._runs
+        while runs and runs[-1].end > seq:
+            run = runs[-1]
+            if run.seq < seq:
+                run.end = seq
+                break
+            runs.pop()
+            self._recent.remove(run)
+        if self._fin_seq >= seq:
+            self._join(self._fin_seq, self._fin_seq + 1)
+
+    def _join(self, seq: i64, end: i64) -> None:
+        """Let ``seq`` to ``end``, now held, be one run with all that it touches, and the one that changed last."""
+        first = self._find_run(seq - 1)
+        last = first
+        while last < len(self._runs) and self._runs[last].seq <= end:
+            last += 1
+        if first == last:
+            run = Run(seq, end)
+            self._runs.insert(first, run)
+        else:
+            run = self._runs[first]
+            run.seq = min(run.seq, seq)
+            run.end = max(end, self._runs[last - 1].end)
+            self._recent.remove(run)
+            if last - first > 1:
+                for merged in self._runs[first + 1 : last]:
+                    self._recent.remove(merged)
+                del self._runs[first + 1 : last]
+        self._recent.insert(0, run)

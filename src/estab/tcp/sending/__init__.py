@@ -1,0 +1,1 @@
+"""What goes next: the plan, the segments, and what a write becomes."""

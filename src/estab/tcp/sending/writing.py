@@ -1,0 +1,104 @@
+"""From a program's write to the send queue: pieces, PSH, and what leaves while the write goes on.
+
+As Linux's ``tcp_sendmsg``: text joins the last piece until that holds ``size_goal`` bytes; a new piece needs free
+memory, so that a write may overshoot the buffer by one. Half of the peer's largest window without a PSH forces one, and
+what is ready leaves while the write still goes on, which makes room in the last piece.
+"""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from estab import abi
+from estab.tcp.record.sendqueue import SendQueue
+from estab.tcp.record.tcb import Tcb
+from estab.tcp.sending import plan
+from estab.tcp.window import chrono
+from estab.tcp.window.pacing import GSO_BYTES_MAX
+from estab.tcp.window.room import has_room
+from estab.tcp.window.windows import restart_after_idle
+
+__all__ = ["size_goal", "write"]
+
+
+def write(tcb: Tcb, data: bytes, flags: i64, now_ns: i64) -> i64:
+    """Take as much of ``data`` as there is room for; ``flags`` are MSG_OOB, MSG_MORE and MSG_EOR. Returns how much."""
+    total: i64 = len(data)
+    if total == 0:
+        return 0
+    is_urgent = (flags & abi.MSG_OOB) != 0
+    goal: i64 = tcb.snd_mss() if is_urgent else size_goal(tcb)
+    queue = tcb.unsent
+    if queue is None:
+        if not has_room(tcb):
+            tcb.is_out_of_room = True
+            return 0
+        queue = SendQueue()
+        tcb.unsent = queue
+        chrono.start(tcb, chrono.BUSY, now_ns)
+    written: i64 = 0
+    is_short = False
+    while True:
+        piece = queue.tail()
+        if piece is None or piece.is_closed or piece.size >= goal:
+            if not has_room(tcb):
+                is_short = True
+                tcb.is_out_of_room = True
+                break
+            piece = queue.begin_piece()
+            tcb.is_push_forced = False
+            restart_after_idle(tcb, now_ns)
+        count = min(goal - piece.size, total - written)
+        queue.extend(piece, count)
+        if written == 0:
+            piece.is_pushed = False
+        written += count
+        if written == total:
+            if (flags & abi.MSG_EOR) != 0:
+                piece.is_closed = True
+            break
+        if piece.size < goal or is_urgent:
+            continue
+        if _must_push(tcb):
+            _push_here(tcb, queue)
+            while plan.plan(tcb, queue, True, False, now_ns):
+                pass
+        elif queue.has_one_piece():
+            plan.plan(tcb, queue, True, True, now_ns)
+    if written == 0:
+        return 0
+    queue.store(data if written == total else data[:written])
+    tcb.is_more_coming = (flags & abi.MSG_MORE) != 0 and not is_short
+    if not tcb.is_more_coming or _must_push(tcb):
+        _push_here(tcb, queue)
+    if is_short:
+        while plan.plan(tcb, queue, True, False, now_ns):
+            pass
+    return written
+
+
+def size_goal(tcb: Tcb) -> i64:
+    """Give how many bytes a piece should hold: what a super-segment can, and half of the peer's largest window."""
+    mss = tcb.snd_mss()
+    window = tcb.max_snd_wnd
+    if window > 536:
+        window //= 2
+    goal: i64 = GSO_BYTES_MAX
+    if 0 < window < goal:
+        goal = window
+    return max(goal // mss * mss, mss)
+
+
+def _must_push(tcb: Tcb) -> bool:
+    """Tell whether more than half of the peer's largest window was written since the last PSH."""
+    return tcb.write_end() > tcb.pushed_seq + tcb.max_snd_wnd // 2
+
+
+def _push_here(tcb: Tcb, queue: SendQueue) -> None:
+    """Let the last byte written bear PSH (RFC 9293 MUST-61)."""
+    tcb.pushed_seq = tcb.write_end()
+    piece = queue.tail()
+    if piece is not None:
+        piece.is_pushed = True
+    elif queue.planned > 0:
+        queue.bursts[-1].is_pushed = True

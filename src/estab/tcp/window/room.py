@@ -1,0 +1,80 @@
+"""Room in the send buffer: when a write finds some, when it does not, and who is told that there is some again."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from estab.tcp.record.tcb import Tcb
+from estab.tcp.window import chrono
+
+__all__ = ["expand_send_buffer", "has_room", "is_spacious", "notice_room"]
+
+_HEADERS_BYTES: Final = 640
+"""MAX_TCP_HEADER and ``skb_shared_info``, which Linux counts for each segment of a send buffer."""
+_SK_BUFF_BYTES: Final = 256
+_BUFFER_BYTES: Final = 1280
+"""What a buffer costs beside its text: the sk_buff, room for the largest headers, and ``skb_shared_info``."""
+
+
+def has_room(tcb: Tcb) -> bool:
+    """Tell whether a new piece may begin: the buffer is not full, and unsent text is below TCP_NOTSENT_LOWAT."""
+    return _memory_bytes(tcb) < tcb.send_buffer_bytes and tcb.notsent_bytes() < notsent_lowat(tcb)
+
+
+def _memory_bytes(tcb: Tcb) -> i64:
+    """Estimate what Linux would count for the text (``sk_wmem_queued``): its bytes, and an sk_buff for each piece."""
+    buffers: i64 = 0
+    unsent = tcb.unsent
+    if unsent is not None:
+        buffers = len(unsent.pieces) - unsent.head
+    flight = tcb.pipe_bytes
+    if flight > 0:
+        buffers += 1 + flight // max(tcb.cwnd_bytes // 2, 1)
+    return tcb.outq_bytes() + buffers * _BUFFER_BYTES
+
+
+def notsent_lowat(tcb: Tcb) -> i64:
+    """Give TCP_NOTSENT_LOWAT, the socket's own or the stack's."""
+    return tcb.notsent_lowat_bytes if tcb.notsent_lowat_bytes > 0 else tcb.context.config.tcp_notsent_lowat
+
+
+def is_spacious(tcb: Tcb) -> bool:
+    """Tell whether a third of the send buffer is free and unsent text is below half of TCP_NOTSENT_LOWAT.
+
+    That is when Linux's ``poll`` says writable and a blocked write goes on (``sk_stream_min_wspace``). Where it is not
+    so, whoever asked is told once it is.
+    """
+    queued = _memory_bytes(tcb)
+    if tcb.send_buffer_bytes - queued >= queued // 2 and 2 * tcb.notsent_bytes() < notsent_lowat(tcb):
+        return True
+    tcb.is_out_of_room = True
+    return False
+
+
+def notice_room(tcb: Tcb, now_ns: i64) -> None:
+    """Tell the program that waits for room, if it does and there is enough now. Let the buffer grow before."""
+    if not tcb.is_out_of_room:
+        return
+    if tcb.pipe_bytes - tcb.reno_sacked_bytes + tcb.snd_mss() <= tcb.cwnd_bytes:
+        expand_send_buffer(tcb)  # a window that is full shows no need of more buffer
+    if is_spacious(tcb):
+        tcb.is_out_of_room = False
+        chrono.stop(tcb, chrono.SEND_BUFFER, now_ns)
+        tcb.context.wake(tcb.owner)
+
+
+def expand_send_buffer(tcb: Tcb) -> None:
+    """Let the send buffer hold two congestion windows, headers and all, up to ``tcp_wmem``'s most."""
+    if tcb.is_send_buffer_fixed:
+        return
+    config = tcb.context.config
+    mss = tcb.snd_mss()
+    each: i64 = 1024
+    while each < tcb.peer_mss + _HEADERS_BYTES:
+        each *= 2
+    segments = max(max(config.tcp_initial_cwnd, tcb.cwnd_bytes // mss), config.tcp_reordering + 1)
+    wanted: i64 = min(2 * segments * (each + _SK_BUFF_BYTES), config.tcp_wmem[2])
+    if wanted > tcb.send_buffer_bytes:
+        tcb.send_buffer_bytes = wanted

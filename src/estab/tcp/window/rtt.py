@@ -1,0 +1,82 @@
+"""Round-trip time and retransmission timeout (RFC 6298).
+
+Samples come from segments sent once (Karn's rule) or from timestamps (RFC 7323 section 4), which tell for which
+transmission an acknowledgment is.
+"""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from estab.tcp.record.tcb import Tcb
+
+__all__ = ["on_sample", "timeout_ns"]
+
+
+def on_sample(tcb: Tcb, rtt_ns: i64) -> None:
+    """Take one measurement into SRTT, RTTVAR and RTO. RFC 9293 MUST-18."""
+    rtt_ns = max(rtt_ns, 1)
+    tcb.rtt_ns = rtt_ns
+    _note_minimum(tcb, rtt_ns)
+    if tcb.srtt_ns == 0:
+        tcb.srtt_ns = rtt_ns
+        tcb.rttvar_ns = rtt_ns // 2
+    else:
+        error = tcb.srtt_ns - rtt_ns
+        if error < 0:
+            error = -error
+        tcb.rttvar_ns += (error - tcb.rttvar_ns) // 4
+        tcb.srtt_ns += (rtt_ns - tcb.srtt_ns) // 8
+    config = tcb.context.config
+    # The floor lies under the variance, as in Linux: a steady path of 50 ms waits 250 ms, not 200.
+    rto = tcb.srtt_ns + max(4 * tcb.rttvar_ns, config.tcp_rto_min_ns)
+    tcb.rto_ns = min(rto, config.tcp_rto_max_ns)
+
+
+def _note_minimum(tcb: Tcb, rtt_ns: i64) -> None:
+    """Keep the least of the last ``tcp_min_rtt_wlen``: Kathleen Nichols' filter of three samples, as Linux's minmax."""
+    now_ns = tcb.context.now_ns
+    if tcb.min_rtt_ns == 0 or rtt_ns <= tcb.min_rtt_ns:
+        tcb.min_rtt_ns = tcb.second_rtt_ns = tcb.third_rtt_ns = rtt_ns
+        tcb.min_rtt_at_ns = tcb.second_rtt_at_ns = tcb.third_rtt_at_ns = now_ns
+        return
+    window_ns = tcb.context.config.tcp_min_rtt_wlen_ns
+    if rtt_ns <= tcb.second_rtt_ns:
+        tcb.second_rtt_ns = rtt_ns
+        tcb.second_rtt_at_ns = now_ns
+        _third_rtt(tcb, rtt_ns, now_ns)
+    elif rtt_ns <= tcb.third_rtt_ns:
+        _third_rtt(tcb, rtt_ns, now_ns)
+    age_ns = now_ns - tcb.min_rtt_at_ns
+    if age_ns > window_ns:
+        _next_minimum(tcb, rtt_ns, now_ns)
+        if now_ns - tcb.min_rtt_at_ns > window_ns:
+            _next_minimum(tcb, rtt_ns, now_ns)
+    elif tcb.second_rtt_at_ns == tcb.min_rtt_at_ns and age_ns > window_ns // 4:
+        tcb.second_rtt_ns = rtt_ns
+        tcb.second_rtt_at_ns = now_ns
+        _third_rtt(tcb, rtt_ns, now_ns)
+    elif tcb.third_rtt_at_ns == tcb.second_rtt_at_ns and age_ns > window_ns // 2:
+        _third_rtt(tcb, rtt_ns, now_ns)
+
+
+def _next_minimum(tcb: Tcb, rtt_ns: i64, now_ns: i64) -> None:
+    tcb.min_rtt_ns = tcb.second_rtt_ns
+    tcb.min_rtt_at_ns = tcb.second_rtt_at_ns
+    tcb.second_rtt_ns = tcb.third_rtt_ns
+    tcb.second_rtt_at_ns = tcb.third_rtt_at_ns
+    _third_rtt(tcb, rtt_ns, now_ns)
+
+
+def _third_rtt(tcb: Tcb, rtt_ns: i64, now_ns: i64) -> None:
+    tcb.third_rtt_ns = rtt_ns
+    tcb.third_rtt_at_ns = now_ns
+
+
+def timeout_ns(tcb: Tcb) -> i64:
+    """Give the retransmission timeout with its back-off (RFC 6298 rule 5.5), at most ``tcp_rto_max_ns``."""
+    most = tcb.context.config.tcp_rto_max_ns
+    backoff = tcb.backoff
+    if backoff > 30:
+        return most
+    return min(tcb.rto_ns << backoff, most)

@@ -1,0 +1,78 @@
+"""Whether the congestion window is used, and what becomes of one that is not (RFC 2861, RFC 7661's principle).
+
+As Linux's ``tcp_cwnd_validate``: the window counts as used while it, and not the program or the peer, is what holds
+text back; in slow start also while it is less than twice what was in flight. One that was not used for a retransmission
+timeout goes half the way down to what was, and a flow that rested begins again with the first window, unless
+``tcp_slow_start_after_idle`` is off.
+"""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from estab.tcp.record.tcb import CA_CWR, CA_OPEN, CA_RECOVERY, Tcb
+
+__all__ = ["initial_cwnd", "restart_after_idle", "validate"]
+
+
+def initial_cwnd(tcb: Tcb) -> i64:
+    """Give the first congestion window in bytes (RFC 6928)."""
+    segments = tcb.context.paths.initial_cwnd(tcb.remote)  # the route's
+    if segments == 0:
+        segments = tcb.context.config.tcp_initial_cwnd
+    return segments * tcb.snd_mss()
+
+
+def validate(tcb: Tcb, is_limited: bool, now_ns: i64) -> None:
+    """Take note of a round of sending. ``is_limited``: the congestion window ended it."""
+    out = tcb.snd_nxt - tcb.snd_una
+    if tcb.snd_una >= tcb.usage_seq or is_limited or (not tcb.is_cwnd_limited and out > tcb.max_out_bytes):
+        tcb.is_cwnd_limited = is_limited
+        tcb.max_out_bytes = out
+        tcb.usage_seq = tcb.snd_nxt
+    if tcb.is_window_used():
+        tcb.used_bytes = 0
+        tcb.used_ns = now_ns
+        return
+    tcb.used_bytes = max(tcb.used_bytes, out)
+    is_own_rule = tcb.sample is not None  # as BBR, which knows itself when it is limited by the program
+    if tcb.context.config.tcp_slow_start_after_idle and now_ns - tcb.used_ns >= tcb.rto_ns and not is_own_rule:
+        _shrink_unused(tcb, now_ns)
+
+
+def _shrink_unused(tcb: Tcb, now_ns: i64) -> None:
+    """Go half the way to what was used (RFC 2861 section 3)."""
+    if tcb.ca_state == CA_OPEN and not tcb.is_out_of_room:
+        used = max(tcb.used_bytes, initial_cwnd(tcb))
+        if used < tcb.cwnd_bytes:
+            tcb.ssthresh_bytes = _ssthresh_kept(tcb)
+            tcb.cwnd_bytes = (tcb.cwnd_bytes + used) // 2
+        tcb.used_bytes = 0
+    tcb.used_ns = now_ns
+
+
+def restart_after_idle(tcb: Tcb, now_ns: i64) -> None:
+    """Begin again with the first window after a rest: each timeout of silence halves the window down to it."""
+    if not tcb.context.config.tcp_slow_start_after_idle or tcb.sample is not None or tcb.snd_nxt > tcb.snd_una:
+        return
+    rto_ns = tcb.rto_ns  # without its back-off, as in Linux
+    rest_ns = now_ns - tcb.last_sent_ns
+    if rest_ns <= rto_ns:
+        return
+    floor = min(initial_cwnd(tcb), tcb.cwnd_bytes)
+    cwnd = tcb.cwnd_bytes
+    tcb.ssthresh_bytes = _ssthresh_kept(tcb)
+    rest_ns -= rto_ns
+    while rest_ns > 0 and cwnd > floor:
+        cwnd //= 2
+        rest_ns -= rto_ns
+    tcb.cwnd_bytes = max(cwnd, floor)
+    tcb.used_bytes = 0
+    tcb.used_ns = now_ns
+
+
+def _ssthresh_kept(tcb: Tcb) -> i64:
+    """Remember three quarters of a window that is given up without a loss."""
+    if tcb.ca_state == CA_CWR or tcb.ca_state == CA_RECOVERY:
+        return tcb.ssthresh_bytes
+    return max(tcb.ssthresh_bytes, tcb.cwnd_bytes // 2 + tcb.cwnd_bytes // 4)
