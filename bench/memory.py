@@ -13,7 +13,7 @@ import sys
 
 from estab._build import core_kind
 from estab.abi import AF_INET, SOCK_STREAM
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.sockets.stream import StreamSocket
 
 PAGE = 4096
@@ -39,16 +39,16 @@ class Crowd:
         self.listener.listen(1024, self.now_ns)
         self.kept: list[StreamSocket] = []
 
-    def host(self, name: str, number: int, addresses: int) -> Host:
+    def host(self, name: str, number: int, addresses: int) -> Engine:
         """Make a host with one interface and as many addresses as asked."""
-        host = Host(name, name.encode() * 16)
+        host = Engine(name, name.encode() * 16)
         host.files.limit = 1 << 24
         interface = host.add_interface("eth0", mtu=1500)
         for index in range(addresses):
             host.add_address(interface, f"10.{number}.{index}.1/8")
         return host
 
-    def socket(self, host: Host) -> StreamSocket:
+    def socket(self, host: Engine) -> StreamSocket:
         """Make a TCP socket."""
         made = host.socket(AF_INET, SOCK_STREAM, self.now_ns)
         assert isinstance(made, StreamSocket)

@@ -17,7 +17,7 @@ from time import perf_counter
 
 from estab._build import core_kind
 from estab.abi import AF_INET, SOCK_STREAM
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.sockets.stream import StreamSocket
 from estab.tcp.config import Config
 from estab.wire import ip, tcp
@@ -44,24 +44,24 @@ class Lab:
         self.server = listener.accept(self.now_ns)
         self.client.nodelay = self.server.nodelay = True
 
-    def host(self, name: str, number: int, segment_bytes_max: int) -> Host:
+    def host(self, name: str, number: int, segment_bytes_max: int) -> Engine:
         """Make a host with one interface that carries bare IP packets."""
         config = Config()
         config.tcp_delack_ns = 1_000_000_000
-        host = Host(name, name.encode() * 16, config)
+        host = Engine(name, name.encode() * 16, config)
         interface = host.add_interface(
             "eth0", mtu=1500, segment_bytes_max=segment_bytes_max, has_checksum_offload=segment_bytes_max > 0,
         )
         host.add_address(interface, f"10.0.0.{number}/24")
         return host
 
-    def socket(self, host: Host) -> StreamSocket:
+    def socket(self, host: Engine) -> StreamSocket:
         """Make a TCP socket."""
         made = host.socket(AF_INET, SOCK_STREAM, self.now_ns)
         assert isinstance(made, StreamSocket)
         return made
 
-    def move(self, source: Host, target: Host) -> int:
+    def move(self, source: Engine, target: Engine) -> int:
         """Carry all frames that a host has to the other; says how many."""
         moved = 0
         while (frame := source.poll_frame(self.now_ns)) is not None:

@@ -128,6 +128,6 @@ def jain(rates: list[float]) -> float:
 
 
 def _stream(node: Node, now_ns: int) -> StreamSocket:
-    made = node.host.socket(AF_INET, SOCK_STREAM, now_ns)
+    made = node.engine.socket(AF_INET, SOCK_STREAM, now_ns)
     assert isinstance(made, StreamSocket)
     return made

@@ -17,12 +17,12 @@ from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import ServerConnection, serve
 
 import estab
-from estab.links.link import Link
+from estab.devices.device import Device
 
 QUEUE_MAX = 1024
 
 
-class WebSocketLink(Link):
+class WebSocketLink(Device):
     """Carries packets over a WebSocket that somebody else opened, in the loop in which this is made.
 
     ``send`` may be called from any thread; what the WebSocket can't take yet waits, up to ``QUEUE_MAX`` packets.

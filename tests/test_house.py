@@ -21,7 +21,7 @@ SOURCES = ROOT / "src"
 
 FLOORS: Mapping[str, int] = {
     "abi": 1, "counters": 1, "errors": 1, "events": 1, "units": 1, "_build": 1, "_version": 1,
-    "wire": 2, "links": 2, "messages": 2,
+    "wire": 2, "devices": 2, "messages": 2,
     "tcp": 3,
     "host": 4,
     "settings": 5, "sockets": 5, "serve": 5,
@@ -45,7 +45,7 @@ INNER: Mapping[str, Mapping[str, int]] = {
         "connection": 9,
         "listening": 10,
     },
-    "host": {"ip": 1, "sockets": 2, "arriving": 3, "snapshot": 3, "sysctls": 4, "host": 5, "drive": 6},
+    "host": {"ip": 1, "sockets": 2, "arriving": 3, "snapshot": 3, "sysctls": 4, "engine": 5, "drive": 6},
 }
 """The floors inside of a big room: its folders and its own files. The same rule holds between them."""
 
@@ -343,12 +343,12 @@ def tree(root: Path, files: Mapping[str, str]) -> Path:
         {"wire/ip.py": "import estab.tcp.output", "tcp/output.py": ""},
         {"wire/ip.py": "from ..tcp.output import send", "tcp/output.py": ""},
         {"wire/ip.py": "def late():\n    from estab.tcp.output import send", "tcp/output.py": ""},
-        {"links/memory.py": "from estab.host.host import Host", "host/host.py": ""},
+        {"devices/memory.py": "from estab.host.engine import Engine", "host/engine.py": ""},
         {"messages/framing.py": "from estab.wire.octets import u8", "wire/octets.py": ""},
         {"messages/framing.py": "import estab.sockets.socket.socket", "sockets/socket/socket.py": ""},
         {"sockets/socket/socket.py": "from estab.observe.recorder import Recorder", "observe/recorder.py": ""},
-        {"host/host.py": "from estab.lab.network import Network", "lab/network.py": ""},
-        {"host/host.py": "import estab"},
+        {"host/engine.py": "from estab.lab.network import Network", "lab/network.py": ""},
+        {"host/engine.py": "import estab"},
         {"errors.py": "from estab.wire.octets import u8", "wire/octets.py": ""},
         {"__init__.py": "from estab.cli.main import main", "cli/main.py": ""},
         {"attic/box.py": ""},

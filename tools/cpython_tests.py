@@ -194,9 +194,9 @@ def child() -> int:
         out.write(json.dumps([what, name, text]) + "\n")
 
     if order["world"] == "stack":
-        from estab import QueueLink, Stack
+        from estab import QueueDevice, Stack
 
-        with Stack(QueueLink(), "10.9.0.1/24") as stack, stack.installed():
+        with Stack(QueueDevice(), "10.9.0.1/24") as stack, stack.installed():
             run_tests(order, tell)
     else:
         from estab import Network

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.sysctls import TABLE
 
 
 def table() -> str:
     """Write a row for each sysctl of Linux: name, default, unit, effect."""
-    sysctl = Host("docs", bytes(16)).sysctl
+    sysctl = Engine("docs", bytes(16)).sysctl
     rows = ["| name | default | unit | effect |", "|---|---|---|---|"]
     for row in sorted(TABLE, key=lambda row: row.name):
         value = sysctl.text(row.name).replace("\t", " ")
@@ -18,7 +18,7 @@ def table() -> str:
 
 def own_table() -> str:
     """Write a row for each setting that Linux does not have."""
-    sysctl = Host("docs", bytes(16)).sysctl
+    sysctl = Engine("docs", bytes(16)).sysctl
     rows = ["| name | default |", "|---|---|"]
     for name in sysctl:
         if name.startswith("estab."):

@@ -147,13 +147,13 @@ def _loopback(course: Course) -> None:
 
 
 def _kernel_tun(course: Course) -> None:
-    kernel, bounce = build("kernel"), build("bounce")
+    runtime, bounce = build("kernel"), build("bounce")
     server = course.own_namespace()
     course.tun(course.client, "tun0", "10.77.0.1", "vnet_hdr")
     course.tun(server, "tun1", ADDRESS, "vnet_hdr")
     ip("-n", server, "route", "add", "default", "dev", "tun1")
     course.serve(None, bounce, course.client, "tun0", server, "tun1", "vnet")
-    course.serve(server, kernel, str(PORT))
+    course.serve(server, runtime, str(PORT))
 
 
 def _lwip(course: Course) -> None:

@@ -14,19 +14,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from estab.devices.af_packet import AfPacket as AfPacket
+    from estab.devices.faulty import Faulty as Faulty
+    from estab.devices.pcap import PcapDevice as PcapDevice
+    from estab.devices.queue import QueueDevice as QueueDevice
+    from estab.devices.tuntap import Tap as Tap
+    from estab.devices.tuntap import Tun as Tun
+    from estab.devices.udp import UdpTunnel as UdpTunnel
     from estab.lab.link import Link as Link
     from estab.lab.network import Network as Network
     from estab.lab.node import Node as Node
     from estab.lab.programs import Deadlock as Deadlock
     from estab.lab.programs import Program as Program
     from estab.lab.programs import Unfinished as Unfinished
-    from estab.links.faulty import Faulty as Faulty
-    from estab.links.packet import Packet as Packet
-    from estab.links.pcap import PcapLink as PcapLink
-    from estab.links.queue import QueueLink as QueueLink
-    from estab.links.tuntap import Tap as Tap
-    from estab.links.tuntap import Tun as Tun
-    from estab.links.udp import UdpTunnel as UdpTunnel
     from estab.sockets.socket.socket import Socket as Socket
     from estab.stack.queues import QueueEndedError as QueueEndedError
     from estab.stack.queues import run_queues as run_queues
@@ -34,27 +34,44 @@ if TYPE_CHECKING:
     from estab.tcp.state import State as State
 
 __all__ = [
-    "Deadlock", "Faulty", "Link", "Network", "Node", "Packet", "PcapLink", "Program", "QueueEndedError", "QueueLink",
-    "Socket", "Stack", "State", "Tap", "Tun", "UdpTunnel", "Unfinished", "__version__", "run_queues",
+    "AfPacket",
+    "Deadlock",
+    "Faulty",
+    "Link",
+    "Network",
+    "Node",
+    "PcapDevice",
+    "Program",
+    "QueueDevice",
+    "QueueEndedError",
+    "Socket",
+    "Stack",
+    "State",
+    "Tap",
+    "Tun",
+    "UdpTunnel",
+    "Unfinished",
+    "__version__",
+    "run_queues",
 ]
 
 _HOMES = {
     "Deadlock": "estab.lab.programs",
-    "Faulty": "estab.links.faulty",
+    "Faulty": "estab.devices.faulty",
     "Link": "estab.lab.link",
     "Network": "estab.lab.network",
     "Node": "estab.lab.node",
-    "Packet": "estab.links.packet",
-    "PcapLink": "estab.links.pcap",
+    "AfPacket": "estab.devices.af_packet",
+    "PcapDevice": "estab.devices.pcap",
     "Program": "estab.lab.programs",
     "QueueEndedError": "estab.stack.queues",
-    "QueueLink": "estab.links.queue",
+    "QueueDevice": "estab.devices.queue",
     "Socket": "estab.sockets.socket.socket",
     "Stack": "estab.stack.stack",
     "State": "estab.tcp.state",
-    "Tap": "estab.links.tuntap",
-    "Tun": "estab.links.tuntap",
-    "UdpTunnel": "estab.links.udp",
+    "Tap": "estab.devices.tuntap",
+    "Tun": "estab.devices.tuntap",
+    "UdpTunnel": "estab.devices.udp",
     "Unfinished": "estab.lab.programs",
     "run_queues": "estab.stack.queues",
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 __all__ = ["core_kind", "core_line", "core_note"]
 
-_CORE = ("estab.counters", "estab.wire.tcp", "estab.tcp.connection", "estab.host.host")
+_CORE = ("estab.counters", "estab.wire.tcp", "estab.tcp.connection", "estab.host.engine")
 
 
 def core_kind() -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from estab.errors import DropReason
 from estab.events import Event
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.ip.interface import Interface, Outbound
 from estab.tcp.config import Config
 from estab.units import MS, NEVER, SECOND
@@ -27,7 +27,7 @@ class Wire:
 
     delay_ns: int = MS
     filter: Callable[[bytes], bool] = lambda _data: True
-    ends: list[tuple[Host, Interface]] = field(default_factory=list)
+    ends: list[tuple[Engine, Interface]] = field(default_factory=list)
     passed: list[tuple[int, str, bytes]] = field(default_factory=list)
 
 
@@ -36,20 +36,20 @@ class Net:
 
     def __init__(self) -> None:
         self.now_ns = 1_000 * SECOND
-        self.hosts: list[Host] = []
+        self.hosts: list[Engine] = []
         self.events: list[Event] = []
         self.woken: dict[tuple[str, int], int] = {}
         self._wires: dict[tuple[str, int], Wire] = {}
-        self._flying: list[tuple[int, int, Host, int, Outbound]] = []
+        self._flying: list[tuple[int, int, Engine, int, Outbound]] = []
         self._order = 0
 
-    def host(self, name: str, config: Config | None = None, is_observed: bool = False) -> Host:
+    def host(self, name: str, config: Config | None = None, is_observed: bool = False) -> Engine:
         observer = self.events.append if is_observed else None
-        made = Host(name, b"secret of " + name.encode() + bytes(16), config, observer)
+        made = Engine(name, b"secret of " + name.encode() + bytes(16), config, observer)
         self.hosts.append(made)
         return made
 
-    def join(self, wire: Wire, host: Host, *addresses: str, mtu: int = 1500, is_ethernet: bool = True,
+    def join(self, wire: Wire, host: Engine, *addresses: str, mtu: int = 1500, is_ethernet: bool = True,
              segment_bytes_max: int = 0, has_checksum_offload: bool = False) -> Interface:
         """Put a host on a wire by a new interface with those addresses."""
         number = len(self._wires) + 1
@@ -93,7 +93,7 @@ class Net:
             self.flush()
         raise AssertionError("the hosts never come to rest")
 
-    def _carry(self, host: Host, outbound: Outbound) -> None:
+    def _carry(self, host: Engine, outbound: Outbound) -> None:
         wire = self._wires[host.name, outbound.interface_index]
         wire.passed.append((self.now_ns, host.name, outbound.data))
         if not wire.filter(outbound.data):
@@ -111,7 +111,7 @@ def mac(number: int) -> bytes:
 
 
 def pair(is_ethernet: bool = True, is_observed: bool = False, config: Config | None = None,
-         mtu: int = 1500) -> tuple[Net, Host, Host, Wire]:
+         mtu: int = 1500) -> tuple[Net, Engine, Engine, Wire]:
     """Two hosts on a wire: ``a`` is 10.0.0.1 and fd00::1, ``b`` 10.0.0.2 and fd00::2."""
     net = Net()
     wire = Wire()
@@ -121,7 +121,7 @@ def pair(is_ethernet: bool = True, is_observed: bool = False, config: Config | N
     return net, a, b, wire
 
 
-def drops(host: Host, reason: DropReason) -> int:
+def drops(host: Engine, reason: DropReason) -> int:
     """How many packets a host dropped for a reason."""
     return host.counters().get(f"drop:{reason.name}", 0)
 

@@ -8,7 +8,7 @@ import pytest
 
 from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
 from estab.errors import DropReason
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.ip.paths import PATHS_MAX
 from estab.host.ip.routes import ROUTES_MAX, Route, Routes
 from estab.wire import icmp, ip, tcp, udp
@@ -21,7 +21,7 @@ A6, B6 = parse_address("fd00:1::2"), parse_address("fd00:2::2")
 FAR = ["10.0.2.2", "fd00:2::2"]
 
 
-def routed(mtu: int = 1500, is_ethernet: bool = True) -> tuple[Net, Host, Host, Host, Wire, Wire]:
+def routed(mtu: int = 1500, is_ethernet: bool = True) -> tuple[Net, Engine, Engine, Engine, Wire, Wire]:
     """``a`` and ``b`` with router ``r`` between them; the far wire has that MTU."""
     net = Net()
     near, far = Wire(), Wire()

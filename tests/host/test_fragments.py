@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM
 from estab.errors import DropReason
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.sockets.udp import DatagramSocket
 from estab.units import NEVER
 from estab.wire import fragment, icmp, ip, udp
@@ -20,7 +20,7 @@ from tests.host.net import MS, SECOND, Net, Wire, drops, errors, packets, pair
 ENDS = [("10.0.0.2", "10.0.0.1"), ("fd00::2", "fd00::1")]
 
 
-def receiver(is_v4: bool) -> tuple[Net, Host, DatagramSocket, Wire]:
+def receiver(is_v4: bool) -> tuple[Net, Engine, DatagramSocket, Wire]:
     """A host on a bare IP link, with a socket at port 9."""
     net = Net()
     wire = Wire()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
 from estab.errors import DropReason
 from estab.events import FrameReceived, FrameSent
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.sockets.stream import StreamSocket
 from estab.units import NEVER
 from estab.wire import ip, tcp, udp
@@ -24,13 +24,13 @@ from tests.host.net import MS, SECOND, Net, Wire, drops, mac, pair
 A4, B4 = parse_address("10.0.0.1"), parse_address("10.0.0.2")
 
 
-def stream(net: Net, host: Host, family: int = AF_INET) -> StreamSocket:
+def stream(net: Net, host: Engine, family: int = AF_INET) -> StreamSocket:
     made = host.socket(family, SOCK_STREAM, net.now_ns)
     assert isinstance(made, StreamSocket)
     return made
 
 
-def loop(net: Net, host: Host, address: str) -> tuple[StreamSocket, StreamSocket, StreamSocket]:
+def loop(net: Net, host: Engine, address: str) -> tuple[StreamSocket, StreamSocket, StreamSocket]:
     """A listener, a client and a server on one host."""
     family = AF_INET if "." in address else AF_INET6
     listener = stream(net, host, family)
@@ -107,7 +107,7 @@ def test_addresses_of_lo_and_our_own_never_come_from_a_link(src: str, dst: str) 
 
 
 def test_what_holds_for_one_packet_is_forgotten_when_addresses_change() -> None:
-    host = Host("a", bytes(16))
+    host = Engine("a", bytes(16))
     interface = host.add_interface("tun0")
     host.add_address(interface, "10.0.0.1/24")
     packet = udp.emit_packet(5, 9, b"", B4, A4, 64, 0, 0, False, 0)
@@ -330,7 +330,7 @@ def test_impossible_interfaces_are_refused_by_name(arguments: dict[str, object],
 
 def test_secret_must_be_long_enough() -> None:
     with pytest.raises(ValueError, match="secret"):
-        Host("a", b"short")
+        Engine("a", b"short")
 
 
 def test_deadline_called_early_does_nothing() -> None:

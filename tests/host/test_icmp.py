@@ -10,7 +10,7 @@ from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
 from estab.errors import DropReason
 from estab.events import PathMtuChanged
 from estab.host.arriving.ping import RESULTS_MAX
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.ip.paths import PATH_MTUS_MAX
 from estab.host.sockets.udp import DatagramSocket
 from estab.wire import icmp, ip, tcp, udp
@@ -24,7 +24,7 @@ A6, B6 = parse_address("fd00::1"), parse_address("fd00::2")
 PEERS = ["10.0.0.2", "fd00::2"]
 
 
-def one_host() -> tuple[Net, Host, Wire]:
+def one_host() -> tuple[Net, Engine, Wire]:
     net = Net()
     wire = Wire()
     a = net.host("a", is_observed=True)
@@ -280,7 +280,7 @@ def test_ping_hears_of_errors_with_their_sequence_number() -> None:
 # --- path MTU
 
 
-def connected(net: Net, a: Host) -> tuple[DatagramSocket, bytes]:
+def connected(net: Net, a: Engine) -> tuple[DatagramSocket, bytes]:
     one = a.socket(AF_INET, SOCK_DGRAM, net.now_ns)
     assert isinstance(one, DatagramSocket)
     one.connect(("10.0.0.2", 9), net.now_ns)

@@ -8,7 +8,7 @@ import pytest
 
 from estab.host.drive.lead import Bell, Lead
 from estab.host.drive.turn import Turn
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.units import MS, NEVER, SECOND, US
 from estab.wire import icmp, ip
 
@@ -32,9 +32,9 @@ class Bed:
         self.hooks: list[object] = []
         self.heed: Callable[[], None] = lambda: None
         self.bell = Bell()
-        self.host = Host("a", bytes(32))
-        interface = self.host.add_interface("eth0")
-        self.turn = Turn(self.host, interface, self.receive, lambda header, frame: True, lambda fd, bits: None, 0)
+        self.engine = Engine("a", bytes(32))
+        interface = self.engine.add_interface("eth0")
+        self.turn = Turn(self.engine, interface, self.receive, lambda header, frame: True, lambda fd, bits: None, 0)
         self.lead = Lead(self.turn, self.acquire, self.release, lambda: self.now_ns,
                          lambda: self.told.append("ask all"), lambda: self.told.append("attend"),
                          lambda: self.heed(), self.crowd, self.hooks)
@@ -196,11 +196,11 @@ def test_without_busy_polling_it_never_asks_in_vain() -> None:
 
 def test_a_frame_that_has_always_been_there_is_taken_without_asking_until_that_is_wrong_once() -> None:
     bed = Bed()
-    bed.turn = Turn(bed.host, bed.host.interfaces[1], bed.receive, lambda header, frame: True, lambda fd, bits: None, 0,
-                    is_polled=True)
+    bed.turn = Turn(bed.engine, bed.engine.interfaces[1], bed.receive, lambda header, frame: True,
+                    lambda fd, bits: None, 0, is_polled=True)
     bed.lead.turn = bed.turn
-    received = bed.host.interfaces[1]
-    bed.host.add_address(received, "10.0.0.1/24")
+    received = bed.engine.interfaces[1]
+    bed.engine.add_address(received, "10.0.0.1/24")
     ping = ip.emit(THERE, HERE, ip.ICMP, icmp.emit(icmp.Echo(4, False, 1, 1, b""), THERE, HERE))
 
     def poll(timeout_ms: int) -> list[tuple[int, int]]:

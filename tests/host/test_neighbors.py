@@ -9,7 +9,7 @@ import pytest
 from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
 from estab.errors import DropReason
 from estab.events import NeighborChanged
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.ip.neighbors import NEIGHBORS_MAX, WAITING_MAX, state_name
 from estab.host.sockets.udp import DatagramSocket
 from estab.units import NEVER
@@ -20,13 +20,13 @@ from tests.host.net import MS, SECOND, Net, Wire, arps, drops, mac, packets, pai
 PEERS = ["10.0.0.2", "fd00::2"]
 
 
-def sender(host: Host, net: Net, peer: str) -> DatagramSocket:
+def sender(host: Engine, net: Net, peer: str) -> DatagramSocket:
     made = host.socket(AF_INET if "." in peer else AF_INET6, SOCK_DGRAM, net.now_ns)
     assert isinstance(made, DatagramSocket)
     return made
 
 
-def state_of(host: Host, address: str) -> str:
+def state_of(host: Engine, address: str) -> str:
     for neighbor in host.neighbors.all():
         if neighbor.address == parse_address(address):
             return state_name(neighbor.state)

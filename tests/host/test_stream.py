@@ -26,7 +26,7 @@ from estab.abi import (
     SHUT_WR,
     SOCK_STREAM,
 )
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.sockets.stream import StreamSocket
 from estab.tcp.config import Config
 from tests.host.net import MS, SECOND, Net, Wire, pair
@@ -34,20 +34,20 @@ from tests.host.net import MS, SECOND, Net, Wire, pair
 PEERS = ["10.0.0.2", "fd00::2"]
 
 
-def open_socket(net: Net, host: Host, family: int = AF_INET) -> StreamSocket:
+def open_socket(net: Net, host: Engine, family: int = AF_INET) -> StreamSocket:
     made = host.socket(family, SOCK_STREAM, net.now_ns)
     assert isinstance(made, StreamSocket)
     return made
 
 
-def listen(net: Net, host: Host, port: int = 80, backlog: int = 8, family: int = AF_INET) -> StreamSocket:
+def listen(net: Net, host: Engine, port: int = 80, backlog: int = 8, family: int = AF_INET) -> StreamSocket:
     made = open_socket(net, host, family)
     made.bind(("", port), net.now_ns)
     made.listen(backlog, net.now_ns)
     return made
 
 
-def connect(net: Net, host: Host, address: str, port: int = 80) -> StreamSocket:
+def connect(net: Net, host: Engine, address: str, port: int = 80) -> StreamSocket:
     made = open_socket(net, host, AF_INET if "." in address else AF_INET6)
     with pytest.raises(BlockingIOError) as caught:
         made.connect((address, port), net.now_ns)

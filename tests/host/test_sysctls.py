@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from estab.errors import DropReason
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.sysctls import TABLE
 from estab.tcp.config import NAMES
 from estab.units import MS, SECOND
@@ -20,8 +20,8 @@ from tests.host.test_fragments import ENDS, pieces, receiver
 ROOT = Path(__file__).parents[2]
 
 
-def host() -> Host:
-    return Host("h", bytes(16))
+def host() -> Engine:
+    return Engine("h", bytes(16))
 
 
 def test_values_are_in_linuxs_units_and_what_is_set_is_what_the_engine_obeys() -> None:

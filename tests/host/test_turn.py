@@ -8,7 +8,7 @@ import pytest
 
 from estab.abi import AF_INET, AF_INET6, SOCK_STREAM
 from estab.host.drive.turn import FRAMES_PER_TURN, Turn
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.ip.interface import Outbound
 from estab.units import MS, NEVER, US
 from estab.wire import ip, offload, tcp, udp
@@ -47,7 +47,7 @@ def datagram(number: int) -> bytes:
 
 def make_turn(link: FakeLink, *, header_bytes: int = 0, is_polled: bool = True, mac: bytes = b"") -> Turn:
     """Make a host on a link."""
-    host = Host("a", bytes(32))
+    host = Engine("a", bytes(32))
     interface = host.add_interface("tun0", mac=mac, segment_bytes_max=65_400 if header_bytes else 0,
                                    has_checksum_offload=bool(header_bytes))
     host.add_address(interface, "10.0.0.1/24")
@@ -101,7 +101,7 @@ def test_a_link_without_a_descriptor_is_always_asked_until_it_has_no_more() -> N
 def test_a_refused_frame_is_offered_again_and_nothing_overtakes_it() -> None:
     link = FakeLink(takes=False)
     turn = make_turn(link)
-    host = turn.host
+    host = turn.engine
     for number in range(3):
         sender = host.socket(AF_INET, 2, 0)
         sender.sendto(b"%d" % number, ("10.0.0.2", 9), 0, 0)
@@ -121,7 +121,7 @@ def test_the_virtio_header_is_the_one_that_the_packet_asks_for(
 ) -> None:
     link = FakeLink()
     turn = make_turn(link, header_bytes=header_bytes, mac=mac)
-    host = turn.host
+    host = turn.engine
     if mac:
         host.add_neighbor(host.interfaces[1], there, b"\x02\0\0\0\0\2")
     sock = host.socket(family, SOCK_STREAM, 0)

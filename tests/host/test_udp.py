@@ -23,7 +23,7 @@ from estab.abi import (
     SOCK_DGRAM,
 )
 from estab.errors import DropReason
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.sockets.udp import DatagramSocket
 from estab.wire import ip, udp
 from estab.wire.address import parse_address
@@ -33,7 +33,7 @@ PEERS = ["10.0.0.2", "fd00::2"]
 
 
 def open_socket(
-        net: Net, host: Host, family: int = AF_INET, address: str | None = None, port: int = 9) -> DatagramSocket:
+        net: Net, host: Engine, family: int = AF_INET, address: str | None = None, port: int = 9) -> DatagramSocket:
     made = host.socket(family, SOCK_DGRAM, net.now_ns)
     assert isinstance(made, DatagramSocket)
     if address is not None:

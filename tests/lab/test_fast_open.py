@@ -86,8 +86,8 @@ def test_texts_of_any_size_arrive_whole(size: int) -> None:
     net.run()
     net.close()
     assert ask.result() == [text[::-1]] * 2
-    assert client.host.counters()["TcpExtTCPFastOpenActive"] == 1
-    assert server.host.counters()["TcpExtTCPFastOpenPassive"] == 1
+    assert client.engine.counters()["TcpExtTCPFastOpenActive"] == 1
+    assert server.engine.counters()["TcpExtTCPFastOpenPassive"] == 1
 
 
 @pytest.mark.parametrize("loss", ["10%", "30%"])
@@ -114,7 +114,7 @@ def test_a_server_without_fast_open_is_served_all_the_same() -> None:
     net.run()
     net.close()
     assert ask.result() == [b".eno", b".owt"]
-    assert "TcpExtTCPFastOpenPassive" not in server.host.counters()
+    assert "TcpExtTCPFastOpenPassive" not in server.engine.counters()
 
 
 def test_facts_ladder_and_story_show_cookie_and_text_on_the_syn() -> None:
@@ -162,7 +162,7 @@ def test_connect_may_leave_the_syn_to_the_first_write() -> None:
     net.run()
     net.close()
     assert ask.result() == [True, b".owt"]
-    assert client.host.counters()["TcpExtTCPFastOpenActive"] == 1
+    assert client.engine.counters()["TcpExtTCPFastOpenActive"] == 1
 
 
 def test_a_socket_that_does_not_wait_is_told_how_much_rides() -> None:

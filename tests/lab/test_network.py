@@ -131,8 +131,8 @@ def test_names_are_case_blind_and_known_backwards() -> None:
 def test_settings_are_read_in_words_and_wrong_ones_named() -> None:
     net = Network()
     host = net.host("a", tcp_fin_timeout="10s", tcp_syncookies="always", somaxconn=5)
-    assert host.host.config.tcp_fin_timeout_ns == 10 * SECOND
-    assert host.host.config.somaxconn == 5
+    assert host.engine.config.tcp_fin_timeout_ns == 10 * SECOND
+    assert host.engine.config.somaxconn == 5
     with pytest.raises(TypeError, match="did you mean tcp_fin_timeout"):
         net.host("b", tcp_fin_timout="10s")
     with pytest.raises(ValueError, match="backlog_policy: 'none' is not one of"):

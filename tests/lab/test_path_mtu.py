@@ -70,7 +70,7 @@ def test_a_router_that_tells_is_believed_at_once(version: int) -> None:
     assert got == BYTES
     assert mss == 1300 - (40 if version == 4 else 60) - 12
     assert took < 2
-    counters = sender.host.counters()
+    counters = sender.engine.counters()
     assert counters.get("TcpExtTCPTimeouts", 0) == 0
 
 
@@ -91,7 +91,7 @@ def test_a_connection_that_probes_survives_a_black_hole_and_finds_what_gets_thro
     largest = 1300 - (40 if version == 4 else 60) - 12
     assert largest - 8 <= mss <= largest  # as close as tcp_probe_threshold
     assert took < 30
-    counters = sender.host.counters()
+    counters = sender.engine.counters()
     assert counters["TcpExtTCPMTUPSuccess"] >= 1
     assert counters["TcpExtTCPMTUPFail"] >= 1
 
@@ -108,6 +108,6 @@ def test_with_2_every_connection_begins_small_and_grows() -> None:
     got, took, mss = transfer(net, sender, receiver, receiver.address, 4 * BYTES)
     assert got == 4 * BYTES
     assert 1448 - 8 <= mss <= 1448
-    assert sender.host.counters()["TcpExtTCPMTUPSuccess"] >= 3
-    assert sender.host.counters().get("TcpExtTCPMTUPFail", 0) == 0
+    assert sender.engine.counters()["TcpExtTCPMTUPSuccess"] >= 3
+    assert sender.engine.counters().get("TcpExtTCPMTUPFail", 0) == 0
     assert took < 4

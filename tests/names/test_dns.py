@@ -15,7 +15,7 @@ import pytest
 from estab import Network
 from estab.names import hosts_file
 from estab.names.dns import Resolver, Servers, read_resolv_conf
-from estab.sockets.kernel import Kernel, current
+from estab.sockets.runtime import Runtime, current
 from estab.wire.address import format_address, parse_address
 
 ZONE = {
@@ -95,9 +95,9 @@ def ask(net: Network, name: str, servers: Servers) -> tuple[list[str] | str, flo
     """Look up a name on ``client``: addresses or the error's text, how long it took, and how many queries it took."""
 
     def look_up() -> tuple[list[str] | str, float, int]:
-        kernel = current()
-        assert isinstance(kernel, Kernel)
-        resolver = Resolver(servers, nothing, nobody, kernel)
+        runtime = current()
+        assert isinstance(runtime, Runtime)
+        resolver = Resolver(servers, nothing, nobody, runtime)
         try:
             found: list[str] | str = [format_address(octets) for octets in resolver.resolve(name, socket.AF_UNSPEC)]
         except socket.gaierror as error:

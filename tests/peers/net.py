@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import estab
-from estab.links.namespace import call_in
+from estab.devices.namespace import call_in
 from tests.namespaces import Namespace
 
 __all__ = ["KERNEL", "STACK", "Net", "Task", "digest_of", "receive_all", "send_all"]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import estab
+from estab.devices.device import Device
+from estab.devices.namespace import call_in
 from estab.lab.aqm import marked
-from estab.links.link import Link
-from estab.links.namespace import call_in
 from estab.sockets.socket.tcp_info import unpack_tcp_info
 from tests.namespaces import requires_kernel
 from tests.peers.net import KERNEL, STACK, Net, Task, digest_of
@@ -22,7 +22,7 @@ pytestmark = requires_kernel
 FAMILIES = pytest.mark.parametrize("version", [0, 1], ids=["ipv4", "ipv6"])
 
 
-class Marking(Link):
+class Marking(Device):
     """A link that marks every fortieth ECN-capable packet in each direction."""
 
     def __init__(self, link: estab.Tun) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import estab
-from estab.links.faulty import Faulty
-from estab.links.link import Link
+from estab.devices.device import Device
+from estab.devices.faulty import Faulty
 
 
-class Bench(Link):
+class Bench(Device):
     """A link that keeps what is sent, and gives what a test put in."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import pytest
 
 import estab
-from estab.links.namespace import call_in
+from estab.devices.namespace import call_in
 from estab.serve.plain import Discard
 from estab.wire import tcp
 from estab.wire.address import parse_address

@@ -37,13 +37,13 @@ def test_ping_is_answered_whatever_its_size(net: Net, version: int) -> None:
 @FAMILIES
 def test_our_ping_is_answered_by_the_kernel(net: Net, version: int) -> None:
     stack = net.stack()
-    with stack.kernel.lock:
-        pinger = stack.host.ping(KERNEL[version], b"x" * 1000, stack.kernel.now_ns())
-        stack.kernel.flush()
+    with stack.runtime.lock:
+        pinger = stack.engine.ping(KERNEL[version], b"x" * 1000, stack.runtime.now_ns())
+        stack.runtime.flush()
     name = "IcmpInEchoReps" if version == 0 else "Icmp6InEchoReplies"
     await_that(lambda: stack.counters().get(name, 0) == 1, "the reply came")
-    with stack.kernel.lock:
-        pinger.close(stack.kernel.now_ns())
+    with stack.runtime.lock:
+        pinger.close(stack.runtime.now_ns())
 
 
 @needs("traceroute")

@@ -52,7 +52,7 @@ def exchange(net: Net, stack: estab.Stack, version: int, size: int, congestion: 
 def test_both_directions_arrive_byte_for_byte(net: Net, version: int, weather: str) -> None:
     stack = net.stack(offload=False, weather={**WEATHER[weather], "seed": version + 1})
     exchange(net, stack, version, 1_500_000)
-    link = stack.link
+    link = stack.device
     assert isinstance(link, estab.Faulty)
     for way in (link.outward, link.inward):
         assert way.passed > 100

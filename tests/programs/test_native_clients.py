@@ -117,7 +117,7 @@ def test_outside_of_hosts_they_are_what_they_were(net: Network, client: Node, se
     @client.run
     def work() -> None: ...
 
-    with ThreadPoolExecutor(1) as outside, estab.Stack(estab.QueueLink(), "10.9.0.2/24") as stack:
+    with ThreadPoolExecutor(1) as outside, estab.Stack(estab.QueueDevice(), "10.9.0.2/24") as stack:
         outside.submit(int).result()  # its thread is there before
         with stack.installed():
             with pytest.raises(NotImplementedError, match="on host estab"):

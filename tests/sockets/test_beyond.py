@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from estab import Network, Node, QueueLink, Socket, Stack
+from estab import Network, Node, QueueDevice, Socket, Stack
 from estab.events import BufferChanged, FdAllocated, SegmentSent, StateChanged, TcbCreated
 
 
@@ -122,8 +122,8 @@ def test_what_ends_the_connection_ends_the_wait(net: Network, a: Node, b: Node) 
         net.links[0].cut()
         writer.write(b"x")
         waiting = sock.wait_acked()
-        sock.descriptor.connection.abort(sock.kernel.now_ns())
-        sock.kernel.flush()
+        sock.descriptor.connection.abort(sock.runtime.now_ns())
+        sock.runtime.flush()
         with pytest.raises(OSError, match=r"unacknowledged|reset|closed"):
             await waiting
         writer.close()
@@ -133,7 +133,7 @@ def test_what_ends_the_connection_ends_the_wait(net: Network, a: Node, b: Node) 
 
 
 def test_acknowledgments_can_be_awaited_on_a_stack_in_real_time() -> None:
-    with Stack(QueueLink(), "10.9.0.1/24") as stack:
+    with Stack(QueueDevice(), "10.9.0.1/24") as stack:
         listener, caller = stack.socket(), stack.socket()
         with listener, caller:
             listener.bind(("10.9.0.1", 0))

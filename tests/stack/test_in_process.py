@@ -19,8 +19,8 @@ BULK = bytes(range(251)) * 4001
 
 def joined(**options: int) -> tuple[estab.Stack, estab.Stack]:
     """Make two stacks whose links carry to each other."""
-    left = estab.QueueLink(**options)  # type: ignore[arg-type]
-    right = estab.QueueLink(left.deliver, **options)  # type: ignore[arg-type]
+    left = estab.QueueDevice(**options)  # type: ignore[arg-type]
+    right = estab.QueueDevice(left.deliver, **options)  # type: ignore[arg-type]
     left.on_packet = right.deliver
     return estab.Stack(left, "10.9.0.1/24", name="left"), estab.Stack(right, "10.9.0.2/24", name="right")
 
@@ -161,7 +161,7 @@ def test_threads_use_a_stack_that_an_event_loop_pumps() -> None:
 
 def test_packets_can_be_carried_by_hand() -> None:
     async def body() -> None:
-        link = estab.QueueLink()
+        link = estab.QueueDevice()
         async with estab.Stack(link, "10.9.0.1/24") as stack:
             connecting = asyncio.ensure_future(stack.open_connection("10.9.0.2", 7))
             async for packet in link:
@@ -174,13 +174,13 @@ def test_packets_can_be_carried_by_hand() -> None:
 
 
 def test_what_is_delivered_to_a_full_queue_is_dropped_and_counted() -> None:
-    link = estab.QueueLink(frames_max=2)
+    link = estab.QueueDevice(frames_max=2)
     assert [link.deliver(b"E") for _ in range(4)] == [True, True, False, False]
     assert link.dropped_frames == 2
 
 
 def test_a_program_that_takes_no_packets_makes_tcp_wait() -> None:
-    link = estab.QueueLink(frames_max=1)
+    link = estab.QueueDevice(frames_max=1)
     assert link.send(b"first")
     assert not link.send(b"second")
     woken: list[bool] = []
@@ -220,8 +220,8 @@ class Loop(asyncio.SelectorEventLoop):
 import estab
 
 async def main():
-    left = estab.QueueLink()
-    right = estab.QueueLink(left.deliver)
+    left = estab.QueueDevice()
+    right = estab.QueueDevice(left.deliver)
     left.on_packet = right.deliver
     async with estab.Stack(left, "10.9.0.1/24") as a, estab.Stack(right, "10.9.0.2/24") as b:
         async def echo(reader, writer):

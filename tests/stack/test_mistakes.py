@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 import estab
-from estab.links.capture_file import CaptureError
+from estab.devices.capture_file import CaptureError
 from estab.serve.plain import Echo
 from tests.namespaces import Namespace, requires_kernel
 
 ADDRESS = "10.7.0.2/24"
 
 
-def stack(link: Any = None, address: Any = ADDRESS, **more: Any) -> estab.Stack:
-    return estab.Stack(estab.QueueLink() if link is None else link, address, **more)
+def stack(device: Any = None, address: Any = ADDRESS, **more: Any) -> estab.Stack:
+    return estab.Stack(estab.QueueDevice() if device is None else device, address, **more)
 
 
 def closed() -> estab.Stack:
@@ -25,18 +25,18 @@ def closed() -> estab.Stack:
     return made
 
 
-def two_on_one_link() -> None:
-    link = estab.QueueLink()
-    stack(link)
-    stack(link, "10.7.0.3/24")
+def two_on_one_device() -> None:
+    device = estab.QueueDevice()
+    stack(device)
+    stack(device, "10.7.0.3/24")
 
 
 @pytest.mark.parametrize(("mistake", "kind", "words"), [
-    (lambda: stack("tun0"), TypeError, "link: 'tun0' is a name, not a link; give estab.Tun('tun0')"),
-    (lambda: stack(estab.Tun), TypeError, "is not a link; give one that was made"),
-    (lambda: estab.Faulty("tun0"), TypeError, "link: 'tun0' is a name"),  # type: ignore[arg-type]
-    (two_on_one_link, RuntimeError, "link queue0 is another stack's already"),
-    (lambda: stack(closed().link), RuntimeError, "link queue0 is closed; make a new one"),
+    (lambda: stack("tun0"), TypeError, "device: 'tun0' is a name, not a device; give estab.Tun('tun0')"),
+    (lambda: stack(estab.Tun), TypeError, "is not a device; give one that was made"),
+    (lambda: estab.Faulty("tun0"), TypeError, "device: 'tun0' is a name"),  # type: ignore[arg-type]
+    (two_on_one_device, RuntimeError, "device queue0 is another stack's already"),
+    (lambda: stack(closed().device), RuntimeError, "device queue0 is closed; make a new one"),
     (lambda: stack(address=5), TypeError, "address: expected a text like '10.7.0.2/24', or several, not 5"),
     (lambda: stack(address=[]), ValueError, "address: a stack has one at least"),
     (lambda: stack(nameservers="home"), ValueError, "'home' is not an IP address"),
@@ -46,18 +46,18 @@ def two_on_one_link() -> None:
     (lambda: stack().serve(5, 7), TypeError, "service: 5 is no estab.serve.server.Service"),  # type: ignore[arg-type]
     (lambda: closed().serve(Echo(), 7), RuntimeError, "stack estab is closed"),
     (lambda: closed().socket(), RuntimeError, "stack estab is closed"),
-    (lambda: estab.QueueLink(mtu=-1), ValueError, "mtu: -1 is not a number of bytes from 68 up"),
-    (lambda: estab.QueueLink(mac="02:00:00:00:00:01"), TypeError,  # type: ignore[arg-type]
+    (lambda: estab.QueueDevice(mtu=-1), ValueError, "mtu: -1 is not a number of bytes from 68 up"),
+    (lambda: estab.QueueDevice(mac="02:00:00:00:00:01"), TypeError,  # type: ignore[arg-type]
      "mac: expected six bytes like"),
-    (lambda: estab.QueueLink(mac=b"12345"), ValueError, "has 5 bytes, not six"),
-    (lambda: estab.QueueLink(on_packet=5), TypeError, "on_packet: 5 is not a function"),  # type: ignore[arg-type]
-    (lambda: estab.QueueLink().deliver("x"), TypeError, "packet: expected bytes, not str"),  # type: ignore[arg-type]
+    (lambda: estab.QueueDevice(mac=b"12345"), ValueError, "has 5 bytes, not six"),
+    (lambda: estab.QueueDevice(on_packet=5), TypeError, "on_packet: 5 is not a function"),  # type: ignore[arg-type]
+    (lambda: estab.QueueDevice().deliver("x"), TypeError, "packet: expected bytes, not str"),  # type: ignore[arg-type]
     (lambda: estab.UdpTunnel("home"), TypeError, "local: expected (\"host\", port)"),  # type: ignore[arg-type]
-    (lambda: estab.PcapLink(__file__), CaptureError, "test_mistakes.py: neither pcap nor pcapng"),
-    (lambda: estab.run_queues(print, estab.QueueLink, ADDRESS, queues="4"),  # type: ignore[arg-type]
+    (lambda: estab.PcapDevice(__file__), CaptureError, "test_mistakes.py: neither pcap nor pcapng"),
+    (lambda: estab.run_queues(print, estab.QueueDevice, ADDRESS, queues="4"),  # type: ignore[arg-type]
      ValueError, "queues: '4' is not a number from 1 to 64"),
-    (lambda: estab.run_queues(print, estab.QueueLink(), ADDRESS, queues=2),  # type: ignore[arg-type]
-     TypeError, "open_link: <QueueLink queue0 mtu 1500> is not a function"),
+    (lambda: estab.run_queues(print, estab.QueueDevice(), ADDRESS, queues=2),  # type: ignore[arg-type]
+     TypeError, "open_device: <QueueDevice queue0 mtu 1500> is not a function"),
     (lambda: estab.Tun("a/b"), ValueError, "'a/b' can't be an interface's name"),
     (lambda: estab.Tun("tun%d"), ValueError, "'tun%d' can't be an interface's name"),
     (lambda: estab.Tun("tun0", mtu=10), ValueError, "mtu: 10 is not a number of bytes from 68"),

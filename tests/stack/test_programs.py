@@ -26,8 +26,8 @@ Pair = tuple[estab.Stack, estab.Stack]
 @pytest.fixture(name="pair")
 def make_pair() -> Iterator[Pair]:
     """Two stacks whose links carry to each other. The first asks the second for names."""
-    left = estab.QueueLink()
-    right = estab.QueueLink(left.deliver)
+    left = estab.QueueDevice()
+    right = estab.QueueDevice(left.deliver)
     left.on_packet = right.deliver
     with (estab.Stack(left, "10.9.0.1/24", name="left", nameservers="10.9.0.2") as here,
           estab.Stack(right, "10.9.0.2/24", name="right") as there):
@@ -83,7 +83,7 @@ def test_without_dnspython_a_name_server_is_refused_with_a_sentence(monkeypatch:
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r"pip install estab\[dns\]"):
-        estab.Stack(estab.QueueLink(), "10.9.0.1/24", nameservers="10.9.0.2")
+        estab.Stack(estab.QueueDevice(), "10.9.0.1/24", nameservers="10.9.0.2")
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -20,8 +20,8 @@ import estab
 @pytest.fixture(name="pair")
 def make_pair() -> Iterator[tuple[estab.Stack, estab.Stack]]:
     """Two stacks whose links carry to each other."""
-    left = estab.QueueLink()
-    right = estab.QueueLink(left.deliver)
+    left = estab.QueueDevice()
+    right = estab.QueueDevice(left.deliver)
     left.on_packet = right.deliver
     with (estab.Stack(left, "10.9.0.1/24", name="left") as here,
           estab.Stack(right, "10.9.0.2/24", name="right") as there):
@@ -96,7 +96,7 @@ def test_a_signals_exception_ends_a_blocking_call(pair: tuple[estab.Stack, estab
     leader = threading.Thread(target=lambda: other.recv(1))
     if is_following:
         leader.start()
-        while not pair[0].kernel.has_waiters():
+        while not pair[0].runtime.has_waiters():
             assert leader.is_alive()
             time.sleep(0.001)
 
@@ -145,7 +145,7 @@ def test_closing_a_stack_ends_what_waits_on_it(pair: tuple[estab.Stack, estab.St
     threads = [threading.Thread(target=receive) for _ in range(3)]
     for thread in threads:
         thread.start()
-    while not pair[0].kernel.has_waiters(3):
+    while not pair[0].runtime.has_waiters(3):
         time.sleep(0.001)
     pair[0].close()
     for thread in threads:
@@ -243,7 +243,7 @@ def test_threads_started_inside_speak_through_the_stack(pair: tuple[estab.Stack,
 
 
 def test_how_long_a_wait_may_be_busy_can_be_said_and_has_bounds() -> None:
-    with estab.Stack(estab.QueueLink(), "10.9.0.2/24", busy_poll_us=0) as stack:
-        assert stack.kernel.lead.busy_poll_ns == 0
+    with estab.Stack(estab.QueueDevice(), "10.9.0.2/24", busy_poll_us=0) as stack:
+        assert stack.runtime.lead.busy_poll_ns == 0
     with pytest.raises(ValueError, match="busy_poll_us: -1 is not a number from 0 to 1000000"):
-        estab.Stack(estab.QueueLink(), "10.9.0.2/24", busy_poll_us=-1)
+        estab.Stack(estab.QueueDevice(), "10.9.0.2/24", busy_poll_us=-1)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import estab
+from estab.devices.capture_file import ip_packet, read_capture
 from estab.events import Event, FrameReceived, FrameSent, StateChanged
-from estab.links.capture_file import ip_packet, read_capture
 
 
 def joined() -> tuple[estab.Stack, estab.Stack]:
     """Make two stacks whose links carry to each other."""
-    left = estab.QueueLink()
-    right = estab.QueueLink(left.deliver)
+    left = estab.QueueDevice()
+    right = estab.QueueDevice(left.deliver)
     left.on_packet = right.deliver
     return estab.Stack(left, "10.9.0.1/24", name="left"), estab.Stack(right, "10.9.0.2/24", name="right")
 
@@ -53,9 +53,9 @@ def test_observers_are_told_side_by_side_and_each_frame_is_captured_once(tmp_pat
 
 
 def test_counters_and_settings_are_linuxs(tmp_path: Path) -> None:
-    link = estab.QueueLink()
+    link = estab.QueueDevice()
     with estab.Stack(link, ["10.9.0.1/24", "fd00:9::1/64"], profile="freebsd", tcp_syn_retries=1) as stack:
         stack.run_in_thread()
-        assert stack.host.config.tcp_bsd_option_order
-        assert stack.host.config.tcp_syn_retries == 1
+        assert stack.engine.config.tcp_bsd_option_order
+        assert stack.engine.config.tcp_syn_retries == 1
         assert stack.counters().get("TcpActiveOpens", 0) == 0

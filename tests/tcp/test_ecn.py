@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.tcp.connection import Connection
 from estab.tcp.record.ecn_state import CE, ECT0, NOT_ECT
 from estab.tcp.record.tcb import CA_CWR, CA_OPEN
@@ -458,7 +458,7 @@ def test_exact_echoes_don_t_wait_for_cwr_and_keep_the_window_where_it_was() -> N
 
 
 def test_arriving_packets_are_counted_by_codepoint() -> None:
-    host = Host("h", bytes(16))
+    host = Engine("h", bytes(16))
     interface = host.add_interface("eth0")
     for tos in (0, 1, 2, 2, 3, 3, 3):
         for address in (b"\x0a\0\0", b"\xfd" + bytes(14)):

@@ -6,7 +6,7 @@ import socket
 import threading
 from typing import Final
 
-from estab.links.namespace import call_in
+from estab.devices.namespace import call_in
 from tests.namespaces import Namespace
 
 __all__ = ["BULK", "echo_all", "exchange", "kernel_socket"]

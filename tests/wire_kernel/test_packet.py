@@ -31,9 +31,9 @@ def test_with_offload_bytes_pass_both_ways_between_packet_socket_and_kernel(
     nets: tuple[Namespace, Namespace], mac: bytes,
 ) -> None:
     kernels, ours = nets
-    with estab.Stack(estab.Packet("v1", netns=ours.name, mac=mac), "10.8.0.2/24") as stack:
-        assert isinstance(stack.link, estab.Packet)
-        assert stack.link.has_checksum_offload
+    with estab.Stack(estab.AfPacket("v1", netns=ours.name, mac=mac), "10.8.0.2/24") as stack:
+        assert isinstance(stack.device, estab.AfPacket)
+        assert stack.device.has_checksum_offload
         with stack.socket() as listener, kernel_socket(kernels) as client:
             listener.bind(("", 7))
             listener.listen()
@@ -42,7 +42,7 @@ def test_with_offload_bytes_pass_both_ways_between_packet_socket_and_kernel(
             client.connect(("10.8.0.2", 7))
             assert exchange(client, BULK) == BULK
             server.join(20)
-        interface = stack.host.interfaces[1]
+        interface = stack.engine.interfaces[1]
         assert interface.rx_bytes / interface.rx_frames > 3000
         assert interface.tx_bytes / interface.tx_frames > 3000
 
@@ -51,7 +51,7 @@ def test_without_offload_on_either_side_bytes_pass_too(nets: tuple[Namespace, Na
     kernels, ours = nets
     for net, name in ((kernels, "v0"), (ours, "v1")):
         net.run("ethtool", "-K", name, "tso", "off", "gso", "off", "gro", "off", "tx", "off")
-    with (estab.Stack(estab.Packet("v1", netns=ours.name, offload=False), "10.8.0.2/24") as stack,
+    with (estab.Stack(estab.AfPacket("v1", netns=ours.name, offload=False), "10.8.0.2/24") as stack,
           stack.socket() as client, kernel_socket(kernels) as listener):
         listener.bind(("", 7))
         listener.listen()
@@ -65,7 +65,7 @@ def test_without_offload_on_either_side_bytes_pass_too(nets: tuple[Namespace, Na
 
 def test_an_address_that_the_kernel_has_too_is_told_of(nets: tuple[Namespace, Namespace]) -> None:
     kernels, _ = nets
-    link = estab.Packet("v0", netns=kernels.name)
+    link = estab.AfPacket("v0", netns=kernels.name)
     assert "ip addr del 10.8.0.1" in link.conflict("10.8.0.1")
     assert link.conflict("10.8.0.9") == ""
     with pytest.raises(ValueError, match=r"the kernel has 10\.8\.0\.1 too"):
@@ -75,12 +75,12 @@ def test_an_address_that_the_kernel_has_too_is_told_of(nets: tuple[Namespace, Na
 
 def test_no_such_interface_says_so() -> None:
     with pytest.raises(OSError, match="no such device: nowhere0"):
-        estab.Packet("nowhere0")
+        estab.AfPacket("nowhere0")
 
 
 def test_the_kernel_stays_silent_about_the_stacks_connections(nets: tuple[Namespace, Namespace]) -> None:
     kernels, ours = nets
-    with estab.Stack(estab.Packet("v1", netns=ours.name), "10.8.0.2/24") as stack:
+    with estab.Stack(estab.AfPacket("v1", netns=ours.name), "10.8.0.2/24") as stack:
         stack.run_in_thread()
         with kernel_socket(kernels) as client, pytest.raises(ConnectionRefusedError):
             client.connect(("10.8.0.2", 9))  # the stack's own reset, once

@@ -85,7 +85,7 @@ def test_with_offload_segments_cross_that_are_larger_than_the_mtu(net: Namespace
             client.connect(("10.7.0.2", 7))
             exchange(client, BULK)
             server.join(20)
-        interface = stack.host.interfaces[1]
+        interface = stack.engine.interfaces[1]
         assert interface.rx_bytes / interface.rx_frames > 4000
         assert interface.tx_bytes / interface.tx_frames > 4000
 
@@ -140,7 +140,7 @@ def test_a_device_that_is_deleted_ends_nothing_but_traffic(net: Namespace) -> No
             with pytest.raises(TimeoutError):
                 datagrams.recv(1)
             assert time.process_time() - began < 0.15
-        assert not stack.host.interfaces[1].is_up
+        assert not stack.engine.interfaces[1].is_up
 
 
 def test_a_tap_device_finds_its_neighbours_and_answers_ping() -> None:

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import estab
-from estab.links.bridge import Bridge
+from estab.devices.bridge import Bridge
 from tests.namespaces import Namespace, requires_kernel
 from tests.wire_kernel.exchanges import BULK, echo_all, exchange, kernel_socket
 
@@ -48,7 +48,7 @@ def test_links_that_do_not_fit_are_refused() -> None:
         tap = estab.Tap("tap7", netns=net.name, offload=False)
         try:
             with pytest.raises(ValueError, match="no descriptor"):
-                Bridge(tunnel, estab.QueueLink())
+                Bridge(tunnel, estab.QueueDevice())
             with pytest.raises(ValueError, match="offload=False"):
                 Bridge(offloaded, tunnel)
             with pytest.raises(ValueError, match="Ethernet"):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from estab.cli.serving import Served
 
 if TYPE_CHECKING:
-    from estab.host.host import Host
-    from estab.links.link import Link
+    from estab.devices.device import Device
+    from estab.host.engine import Engine
 
-__all__ = ["Plan", "apply_settings", "open_link"]
+__all__ = ["Plan", "apply_settings", "open_device"]
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class Plan:
     notes: list[str] = field(default_factory=list)
 
 
-def apply_settings(host: Host, plan: Plan) -> None:
+def apply_settings(host: Engine, plan: Plan) -> None:
     """Set what --sysctl and --congestion say. ``ValueError`` and its kind on what can't be."""
     for name, value in plan.sysctls:
         try:
@@ -50,15 +50,15 @@ def apply_settings(host: Host, plan: Plan) -> None:
         host.config.tcp_congestion_control = plan.congestion
 
 
-def open_link(plan: Plan) -> Link:
+def open_device(plan: Plan) -> Device:
     """Open the device, or one more queue of it."""
-    from estab.links.tuntap import Tap, Tun
+    from estab.devices.tuntap import Tap, Tun
 
     is_multi = plan.queues > 1
     if plan.kind == "tun":
         return Tun(plan.device, peer=plan.peer or (), mtu=plan.mtu, offload=plan.has_offload, is_multi_queue=is_multi)
     if plan.kind == "tap":
         return Tap(plan.device, peer=plan.peer or (), mtu=plan.mtu, offload=plan.has_offload, is_multi_queue=is_multi)
-    from estab.links.packet import Packet
+    from estab.devices.af_packet import AfPacket
 
-    return Packet(plan.device, offload=plan.has_offload)
+    return AfPacket(plan.device, offload=plan.has_offload)

@@ -9,13 +9,13 @@ import time
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Final
 
-from estab.cli.plan import Plan, open_link
+from estab.cli.plan import Plan, open_device
 from estab.cli.rates import Reading, summary
 from estab.cli.standing import Stop, begin_line, end_line, make_stack, watch
 from estab.stack.queues import Crew, Member
 
 if TYPE_CHECKING:
-    from estab.links.link import Link
+    from estab.devices.device import Device
 
 __all__ = ["run_queues"]
 
@@ -23,12 +23,12 @@ _ROW: Final = struct.Struct("8q")
 _TELL_S: Final = 0.2
 
 
-def run_queues(plan: Plan, link: Link, is_ours: bool) -> int:
+def run_queues(plan: Plan, device: Device, is_ours: bool) -> int:
     """Start the processes, watch them, and end them. Returns the exit status."""
     board = mmap.mmap(-1, _ROW.size * plan.queues)
 
     def work(member: Member) -> int:
-        return _work(plan, link, member, board)
+        return _work(plan, device, member, board)
 
     failure: BaseException | None = None
     began = time.monotonic()
@@ -37,11 +37,11 @@ def run_queues(plan: Plan, link: Link, is_ours: bool) -> int:
             with Crew(plan.queues, work, hears_by_event=True) as crew:
                 is_ready = crew.await_ready()
                 if is_ready:
-                    print(begin_line(plan, link), flush=True)
+                    print(begin_line(plan, device), flush=True)
                     began = time.monotonic()
                     failure = watch(stop, lambda: _read_all(board, plan.queues), crew.find_failed)
         finally:
-            link.close()
+            device.close()
         if not is_ready:
             print("estab: a process could not take its queue; what it said stands above", file=sys.stderr)
             return 1
@@ -53,15 +53,15 @@ def run_queues(plan: Plan, link: Link, is_ours: bool) -> int:
     return 0
 
 
-def _work(plan: Plan, link: Link, member: Member, board: mmap.mmap) -> int:
+def _work(plan: Plan, device: Device, member: Member, board: mmap.mmap) -> int:
     """Be one of the processes. Returns its exit status."""
 
     def tell() -> None:
-        _ROW.pack_into(board, _ROW.size * member.number, *astuple(Reading.of(stack.host)))
+        _ROW.pack_into(board, _ROW.size * member.number, *astuple(Reading.of(stack.engine)))
 
     try:
-        own = link if member.number == 0 else open_link(plan)
-        own.mtu = link.mtu
+        own = device if member.number == 0 else open_device(plan)
+        own.mtu = device.mtu
         with make_stack(plan, own) as stack:
             member.tell_ready()
             while not member.leave.wait(_TELL_S) and member.is_wanted() and stack.failure is None:

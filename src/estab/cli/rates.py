@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from estab.units import format_bytes, format_count
 
 if TYPE_CHECKING:
-    from estab.host.host import Host
+    from estab.host.engine import Engine
 
 __all__ = ["Reading", "line", "summary"]
 
@@ -28,7 +28,7 @@ class Reading:
     dropped: int = 0
 
     @classmethod
-    def of(cls, host: Host) -> Reading:
+    def of(cls, host: Engine) -> Reading:
         """Read a host's numbers. Each is right; a moment may pass between two."""
         link = host.interfaces[-1]
         counters = host.context.counters

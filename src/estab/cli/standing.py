@@ -25,7 +25,7 @@ from estab.realtime.heap import keep_heap
 from estab.stack.stack import Stack
 
 if TYPE_CHECKING:
-    from estab.links.link import Link
+    from estab.devices.device import Device
     from estab.stack.watching import CaptureFile
 
 __all__ = ["Stop", "begin_line", "end_line", "make_stack", "stand", "watch"]
@@ -60,11 +60,11 @@ class Stop:
         self.event.set()
 
 
-def stand(plan: Plan, link: Link, is_ours: bool) -> int:
-    """Bring the stack up on ``link``, and have it stand. Returns the exit status."""
+def stand(plan: Plan, device: Device, is_ours: bool) -> int:
+    """Bring the stack up on ``device``, and have it stand. Returns the exit status."""
     with ExitStack() as cleanup:
         try:
-            stack = cleanup.enter_context(make_stack(plan, link))
+            stack = cleanup.enter_context(make_stack(plan, device))
         except (OSError, ValueError) as error:
             print(f"estab: {error.strerror if isinstance(error, OSError) else error}", file=sys.stderr)
             return 1
@@ -78,45 +78,46 @@ def stand(plan: Plan, link: Link, is_ours: bool) -> int:
             cleanup.enter_context(stop)
         else:
             _leave_by_signal()
-        print(begin_line(plan, link), flush=True)
-        start, began = Reading.of(stack.host), time.monotonic()
+        print(begin_line(plan, device), flush=True)
+        start, began = Reading.of(stack.engine), time.monotonic()
         failure: BaseException | None = None
         status = 0
         try:
             if stop is None:
                 status = _run_program(plan, stack)
             else:
-                failure = watch(stop, lambda: Reading.of(stack.host), lambda: stack.failure, capture)
+                failure = watch(stop, lambda: Reading.of(stack.engine), lambda: stack.failure, capture)
         finally:
             _say_goodbye(stack)
-            print(end_line(plan, is_ours, summary(start, Reading.of(stack.host), time.monotonic() - began)), flush=True)
+            told = summary(start, Reading.of(stack.engine), time.monotonic() - began)
+            print(end_line(plan, is_ours, told), flush=True)
         if failure is not None:
             print(f"estab: the stack failed: {failure!r}", file=sys.stderr)
             return 1
     return status
 
 
-def make_stack(plan: Plan, link: Link) -> Stack:
-    """Make the stack that was asked for, with its services. It closes ``link`` when it is closed, or can't be made."""
+def make_stack(plan: Plan, device: Device) -> Stack:
+    """Make the stack that was asked for, with its services. ``device`` is closed with it, or if it can't be made."""
     keep_heap()
     try:
-        stack = Stack(link, plan.addresses, gateway=plan.gateways, busy_poll_us=plan.busy_poll_us)
+        stack = Stack(device, plan.addresses, gateway=plan.gateways, busy_poll_us=plan.busy_poll_us)
     except BaseException:
-        link.close()
+        device.close()
         raise
-    stack.host.files.limit = FILES_MAX
-    apply_settings(stack.host, plan)
+    stack.engine.files.limit = FILES_MAX
+    apply_settings(stack.engine, plan)
     for served in plan.served:
         stack.serve(make_service(served), served.port)
     stack.run_in_thread()
     return stack
 
 
-def begin_line(plan: Plan, link: Link) -> str:
+def begin_line(plan: Plan, device: Device) -> str:
     """Say what stands where."""
-    offload = ", offload" if getattr(link, "has_checksum_offload", False) else ""
+    offload = ", offload" if getattr(device, "has_checksum_offload", False) else ""
     queues = f", {plan.queues} queues" if plan.queues > 1 else ""
-    about = "; ".join([f"MTU {link.mtu}{offload}{queues}", *plan.notes])
+    about = "; ".join([f"MTU {device.mtu}{offload}{queues}", *plan.notes])
     does = [f"{served.name} on {served.port}" for served in plan.served]
     if plan.program is not None:
         does.append(f"{plan.program} runs")
@@ -187,7 +188,7 @@ def _say_goodbye(stack: Stack) -> None:
     stack.stop_serving()
     end = time.monotonic() + _GOODBYE_S
     while time.monotonic() < end:
-        with stack.kernel.lock:
-            if stack.host.demux.orphan_count == 0:
+        with stack.runtime.lock:
+            if stack.engine.demux.orphan_count == 0:
                 return
         time.sleep(0.01)

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from estab.cli.plan import Plan, apply_settings, open_link
+from estab.cli.plan import Plan, apply_settings, open_device
 from estab.cli.serving import parse_serve
 
 if TYPE_CHECKING:
-    from estab.links.link import Link
-    from estab.links.netlink import Device
+    from estab.devices.device import Device
+    from estab.devices.netlink import SystemDevice
 
 __all__ = ["up"]
 
@@ -85,7 +85,7 @@ def up(
 
 
 def _check_name(device: str, option: str) -> None:
-    from estab.links.tuntap import check_name
+    from estab.devices.tuntap import check_name
 
     try:
         check_name(device)
@@ -125,9 +125,9 @@ def _check(plan: Plan) -> None:
     """Try all settings on a stack that is never used, so that a wrong one is told before anything is touched."""
     import ipaddress
 
-    from estab.host.host import Host
+    from estab.host.engine import Engine
 
-    trial = Host("trial", bytes(32))
+    trial = Engine("trial", bytes(32))
     interface = trial.find_interface(plan.device) or trial.add_interface(plan.device, mtu=plan.mtu or 1500)
     ports: dict[int, str] = {}
     try:
@@ -152,21 +152,21 @@ def _run(plan: Plan) -> int:
         print("estab: estab up needs Linux: TUN, TAP and AF_PACKET are its own", file=sys.stderr)
         return 1
     try:
-        link, is_ours = _open(plan)
+        device, is_ours = _open(plan)
     except OSError as error:
         return _refuse(plan, error)
     if plan.queues > 1:
         from estab.cli.queues import run_queues
 
-        return run_queues(plan, link, is_ours)
+        return run_queues(plan, device, is_ours)
     from estab.cli.standing import stand
 
-    return stand(plan, link, is_ours)
+    return stand(plan, device, is_ours)
 
 
-def _open(plan: Plan) -> tuple[Link, bool]:
+def _open(plan: Plan) -> tuple[Device, bool]:
     """Open the device. Tells whether it was made here: then the stack brings it up, with the other end's addresses."""
-    from estab.links import netlink
+    from estab.devices import netlink
 
     found = netlink.find(plan.device)
     if plan.kind == "packet":
@@ -174,8 +174,8 @@ def _open(plan: Plan) -> tuple[Link, bool]:
             raise FileNotFoundError(errno.ENODEV, "no such interface")
         if not found.is_up:
             raise NotReady(f"{plan.device} is down", [f"sudo ip link set dev {plan.device} up"])
-        return open_link(plan), False
-    link = open_link(plan)
+        return open_device(plan), False
+    device = open_device(plan)
     try:
         if found is None:
             peers = [plan.peer] if plan.peer else [netlink.peer_address(text) for text in plan.addresses]
@@ -184,14 +184,14 @@ def _open(plan: Plan) -> tuple[Link, bool]:
         else:
             _check_found(plan, found)
     except BaseException:
-        link.close()
+        device.close()
         raise
     if plan.mtu:
-        link.mtu = plan.mtu
-    return link, found is None
+        device.mtu = plan.mtu
+    return device, found is None
 
 
-def _check_found(plan: Plan, found: Device) -> None:
+def _check_found(plan: Plan, found: SystemDevice) -> None:
     """Look at a device that was there: is it up? Has the kernel an address on it?"""
     if not found.is_up:
         raise NotReady(f"{plan.device} is down", [f"sudo ip link set dev {plan.device} up"])
@@ -220,7 +220,7 @@ def _refuse(plan: Plan, error: OSError) -> int:
     elif plan.kind == "packet":
         is_missing = error.errno == errno.ENODEV
         what = f"there is no interface {plan.device}" if is_missing else f"{plan.device}: {error.strerror}"
-        print(f"estab: {what}; ip -brief link lists those that are there", file=sys.stderr)
+        print(f"estab: {what}; ip -brief device lists those that are there", file=sys.stderr)
         return 1
     elif isinstance(error, FileNotFoundError):
         print("estab: there is no /dev/net/tun: the kernel has no TUN (modprobe tun), or a container was not given it "
@@ -238,7 +238,7 @@ def _refuse(plan: Plan, error: OSError) -> int:
 
 
 def _commands(plan: Plan) -> list[str]:
-    from estab.links.netlink import peer_address
+    from estab.devices.netlink import peer_address
 
     python = os.path.realpath(sys.executable)
     if plan.kind == "packet":

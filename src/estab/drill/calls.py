@@ -147,7 +147,7 @@ class Calls:
         kind_bits &= 0xF
         if not isinstance(protocol, Blank) and integer(protocol) not in (0, abi.IPPROTO_TCP, abi.IPPROTO_UDP):
             raise Unsupported(f"sockets of protocol {expression_text(protocol)} are not spoken here")
-        socket = self.machine.host.socket(number, kind_bits, self.now_ns)
+        socket = self.machine.engine.socket(number, kind_bits, self.now_ns)
         flow = Flow("tcp" if kind_bits == SOCK_STREAM else "udp", self.machine.local, self.machine.remote)
         self.flow = flow
         return self.add(call, SocketFile(2 | flags, socket, flow))

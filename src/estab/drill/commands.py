@@ -42,17 +42,17 @@ class Commands:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self.sysctls = Sysctls(machine.host.sysctl)
+        self.sysctls = Sysctls(machine.engine.sysctl)
         self._table: dict[str, Callable[[list[str]], None]] = {
             "defaults.sh": self._defaults, "set_sysctls.py": self._set_sysctls, "ip": self._ip,
             "ethtool": self._ethtool, "tc": self._tc, "tcpdrop": self._tcpdrop, "rm": self._nothing,
             "dd": self._nothing, "true": self._nothing, "sleep": self._sleep, "echo": self._echo,
         }
         self._printers: dict[str, Callable[[list[str]], str]] = {
-            "nstat": lambda words: tables.nstat(machine.host),
-            "ss": lambda words: tables.ss(machine.host, machine.now_ns, words),
-            "sockstat": lambda words: tables.sockstat(machine.host, machine.now_ns),
-            "netstat": lambda words: tables.sockstat(machine.host, machine.now_ns),
+            "nstat": lambda words: tables.nstat(machine.engine),
+            "ss": lambda words: tables.ss(machine.engine, machine.now_ns, words),
+            "sockstat": lambda words: tables.sockstat(machine.engine, machine.now_ns),
+            "netstat": lambda words: tables.sockstat(machine.engine, machine.now_ns),
             "cat": self._cat, "grep": self._grep_files, "sysctl": self._sysctl,
         }
 
@@ -132,7 +132,7 @@ class Commands:
         words = [word for word in words if word not in ("-4", "-6")]
         if words[:1] == ["tcp_metrics"]:
             if words[1:2] == ["flush"]:
-                self.machine.host.context.fast_open.forget_all()
+                self.machine.engine.context.fast_open.forget_all()
             return
         if words[:2] not in (["route", "change"], ["route", "replace"], ["route", "add"]) or len(words) < 3:
             raise Unsupported(f"unknown command: ip {' '.join(words)}")
@@ -149,7 +149,7 @@ class Commands:
         for name in ("initrwnd", "rto_min"):
             if name in numbers:
                 raise Unsupported(f"ip route: {name} is not kept per route here")
-        host = self.machine.host
+        host = self.machine.engine
         tables.change_route(host, self.machine.interface, text, numbers)
 
     def _ethtool(self, words: list[str]) -> None:
@@ -172,7 +172,7 @@ class Commands:
         refuses every packet: TCP would feel it, and it can't be played.
         """
         if words[-1:] == ["fq"]:
-            self.machine.host.context.config.tcp_pacing = True
+            self.machine.engine.context.config.tcp_pacing = True
         if words[-2:] == ["limit", "0"]:
             raise Unsupported("tc qdisc … limit 0: there is no queue of a device here that could refuse packets")
 
@@ -182,7 +182,7 @@ class Commands:
     # --- printing
 
     def _cat(self, words: list[str]) -> str:
-        return "".join(tables.proc_file(self.machine.host, self.machine.now_ns, word) for word in words)
+        return "".join(tables.proc_file(self.machine.engine, self.machine.now_ns, word) for word in words)
 
     def _grep_files(self, words: list[str]) -> str:
         paths = [word for word in words if word.startswith("/proc/")]

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from estab.drill.settings import Settings
 from estab.events import Event, FrameReceived, FrameSent, Observer
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.ip.interface import Interface
 from estab.tcp.config import Config
 from estab.units import NEVER, SECOND
@@ -42,13 +42,13 @@ class Machine:
         self.observer = observer
         self.now_ns = START_NS
         told = None if observer is None else self.tell
-        self.host = Host("host", b"drill: same secret, same run", config, told)
-        self.interface: Interface = self.host.add_interface(
+        self.engine = Engine("host", b"drill: same secret, same run", config, told)
+        self.interface: Interface = self.engine.add_interface(
             "tun0", mtu=settings.link_mtu, segment_bytes_max=SEGMENT_BYTES_MAX)
         self.local = parse_address(settings.local)
         self.remote = parse_address(settings.remote)
-        self.host.add_address(self.interface, f"{settings.local}/{16 if len(self.local) == 4 else 64}")
-        self.host.add_route("0.0.0.0/0" if len(self.local) == 4 else "::/0", self.interface)
+        self.engine.add_address(self.interface, f"{settings.local}/{16 if len(self.local) == 4 else 64}")
+        self.engine.add_route("0.0.0.0/0" if len(self.local) == 4 else "::/0", self.interface)
         self.sent: deque[tuple[int, bytes]] = deque()
         self.on_event: Callable[[int], None] = lambda fd: None
         self.on_news: Callable[[], bool] = lambda: False
@@ -67,7 +67,7 @@ class Machine:
     def inject(self, data: bytes) -> None:
         """Give the host a packet."""
         self.tell(FrameSent(self.now_ns, PEER, "tun0", data))
-        self.host.on_frame(self.interface.index, data, self.now_ns)
+        self.engine.on_frame(self.interface.index, data, self.now_ns)
         self.settle()
 
     def settle(self) -> None:
@@ -80,18 +80,18 @@ class Machine:
         raise AssertionError("the host does not come to rest")
 
     def _drain(self) -> None:
-        while (outbound := self.host.poll_frame(self.now_ns)) is not None:
+        while (outbound := self.engine.poll_frame(self.now_ns)) is not None:
             pieces = [outbound.data]
             if outbound.segment_bytes:
                 pieces = offload.split(outbound.data, outbound.segment_bytes)
             self.sent.extend((self.now_ns, data) for data in pieces)
             self.tell(FrameReceived(self.now_ns, PEER, "tun0", outbound.data))
-        while (event := self.host.poll_event()) is not None:
+        while (event := self.engine.poll_event()) is not None:
             self.on_event(int(event[0]))
 
     def next_ns(self) -> int:
         """When something happens next by itself; ``NEVER`` where nothing waits."""
-        return min(int(self.host.next_deadline_ns()), self.next_wake_ns())
+        return min(int(self.engine.next_deadline_ns()), self.next_wake_ns())
 
     def step(self, until_ns: int) -> bool:
         """Go to the next deadline, at most to ``until_ns``. ``False`` where that is reached with nothing to do."""
@@ -100,7 +100,7 @@ class Machine:
             self.now_ns = max(self.now_ns, until_ns)
             return False
         self.now_ns = max(self.now_ns, due_ns)
-        self.host.on_deadline(self.now_ns)
+        self.engine.on_deadline(self.now_ns)
         self.settle()
         return True
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from estab import abi
 from estab.drill.errors import Unsupported
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.ip.interface import Interface
 from estab.host.snapshot import SocketRow
 
@@ -26,12 +26,12 @@ _FREEBSD: Final = {
 }
 
 
-def nstat(host: Host) -> str:
+def nstat(host: Engine) -> str:
     """Print the counters that are not zero."""
     return "".join(f"{name:<32}{value:<16}0.0\n" for name, value in host.counters().items())
 
 
-def ss(host: Host, now_ns: int, words: list[str]) -> str:
+def ss(host: Engine, now_ns: int, words: list[str]) -> str:
     """Print sockets as ``ss -n`` does; ``state NAME`` chooses one state."""
     state = words[words.index("state") + 1] if "state" in words[:-1] else ""
     return "".join(
@@ -40,7 +40,7 @@ def ss(host: Host, now_ns: int, words: list[str]) -> str:
     )
 
 
-def sockstat(host: Host, now_ns: int) -> str:
+def sockstat(host: Engine, now_ns: int) -> str:
     """Print sockets as FreeBSD's ``sockstat -s`` does."""
     return "".join(
         f"{row.netid:<6}{row.local:<30}{row.peer:<30}{_FREEBSD.get(row.state, row.state)}\n"
@@ -48,7 +48,7 @@ def sockstat(host: Host, now_ns: int) -> str:
     )
 
 
-def proc_file(host: Host, now_ns: int, path: str) -> str:
+def proc_file(host: Engine, now_ns: int, path: str) -> str:
     """Print a file of ``/proc/net``."""
     name = path.rpartition("/")[2]
     if name in ("tcp", "tcp6"):
@@ -78,7 +78,7 @@ def grep(text: str, words: list[str]) -> str:
     return f"{len(lines)}\n" if "c" in flags else "".join(lines)
 
 
-def change_route(host: Host, interface: Interface, prefix: str, numbers: dict[str, int]) -> None:
+def change_route(host: Engine, interface: Interface, prefix: str, numbers: dict[str, int]) -> None:
     """Give a destination a route of its own with other limits, in place of the one it has."""
     with contextlib.suppress(OSError):
         host.remove_route(prefix, interface)

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from estab.events import Event, Observer
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.lab.actions import Actions
 from estab.lab.chance import Chance
 from estab.lab.conditions import Conditions, read_conditions
@@ -72,7 +72,7 @@ class Network:
             raise ValueError(f"name: there is a host {name!r} already")
         self._ensure_open()
         secret = self._chance.child("host", name, "secret").octets(32)
-        host = Host(name, secret, read_config(config), self._observer())
+        host = Engine(name, secret, read_config(config), self._observer())
         host.is_forwarding = forwarding
         node = Node(host, self._scheduler, self._topology, self._programs, self._chance.child("host", name, "entropy"))
         self._topology.nodes[name] = node
@@ -268,7 +268,7 @@ class Network:
     def _plug(self, node: Node, side: int, mtu: int, is_ethernet: bool) -> Port:
         """Give a host an interface for the next link."""
         v4, v6 = self._topology.addresses_for(side)
-        host = node.host
+        host = node.engine
         mac = bytes((2, 0, v4[1], v4[2], 0, side + 1)) if is_ethernet else b""
         interface = plug(host, f"eth{len(host.interfaces) - 1}", mtu, mac, v4, v6)
         return Port(node, interface.name, interface.index, len(self._topology.ports), v4, v6)

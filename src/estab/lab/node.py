@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from estab.events import FrameSent, HostChanged
 from estab.host.drive.drain import drain
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.lab.chance import Chance
 from estab.lab.clock import Alarm
 from estab.lab.programs import Deadlock, Program, Programs
 from estab.lab.strands import Scheduler, Strand
-from estab.sockets.kernel import Kernel, Wait, Watches
 from estab.sockets.polling.event_loop import EventLoop
+from estab.sockets.runtime import Runtime, Wait, Watches
 from estab.sockets.socket.socket import Socket
 from estab.sockets.standin import module
 from estab.units import NEVER, duration_ns
@@ -47,15 +47,15 @@ _NAPS_EACH: Final = 256
 _NAP_DOUBLINGS: Final = 10
 
 
-class Node(Kernel):
+class Node(Runtime):
     """A host of the lab. ``Network.host`` makes it."""
 
     is_virtual = True
 
     def __init__(
-        self, host: Host, scheduler: Scheduler, topology: Topology, programs: Programs, chance: Chance,
+        self, engine: Engine, scheduler: Scheduler, topology: Topology, programs: Programs, chance: Chance,
     ) -> None:
-        super().__init__(host)
+        super().__init__(engine)
         self._scheduler = scheduler
         self._agenda = scheduler.agenda
         self._topology = topology
@@ -85,7 +85,7 @@ class Node(Kernel):
     @property
     def is_forwarding(self) -> bool:
         """Whether the host is a router."""
-        return self.host.is_forwarding
+        return self.engine.is_forwarding
 
     @overload
     def run(self, function: Callable[..., R], /, *args: Any, start: int | float | str = 0, daemon: bool = False,
@@ -109,7 +109,7 @@ class Node(Kernel):
     def socket(self, family: int = os_socket.AF_INET, type: int = os_socket.SOCK_STREAM, proto: int = 0) -> Socket:
         """Make a socket of this host, for use from anywhere. Outside of programs a blocking call runs the network."""
         self._topology.route()
-        return Socket(family, type, proto, kernel=self)
+        return Socket(family, type, proto, runtime=self)
 
     @contextmanager
     def installed(self) -> Iterator[Node]:
@@ -140,10 +140,10 @@ class Node(Kernel):
             return
         self.is_powered = True
         self._boots += 1
-        before = self.host
+        before = self.engine
         secret = self._entropy.child("boot", self._boots).octets(32)
-        self.host = Host(before.name, secret, before.config, before.observer)
-        self.host.is_forwarding = before.is_forwarding
+        self.engine = Engine(before.name, secret, before.config, before.observer)
+        self.engine.is_forwarding = before.is_forwarding
         self.watches = Watches()
         self.by_number.clear()
         self.detached.clear()
@@ -154,11 +154,11 @@ class Node(Kernel):
 
     def sockets(self) -> list[SocketRow]:
         """List what ``ss -a`` would: sockets, TIME-WAIT records and half-open entries."""
-        return self.host.sockets(self.now_ns())
+        return self.engine.sockets(self.now_ns())
 
     def counters(self) -> dict[str, int]:
         """Give what ``nstat`` would, and how many packets were dropped for each reason."""
-        return self.host.counters()
+        return self.engine.counters()
 
     def __repr__(self) -> str:
         return f"<Node {self.name} {self.address}>"
@@ -171,7 +171,7 @@ class Node(Kernel):
 
     def receive(self, interface_index: int, frame: bytes) -> None:
         """Take a frame from a link."""
-        self.host.on_frame(interface_index, frame, self._agenda.now_ns)
+        self.engine.on_frame(interface_index, frame, self._agenda.now_ns)
         self.flush()
 
     # --- the kernel of programs
@@ -189,7 +189,7 @@ class Node(Kernel):
         self._inputs += 1
         if self.abandoned:
             self.close_abandoned()
-        self._alarm.set(drain(self.host, self._agenda.now_ns, self._send, self._tell))
+        self._alarm.set(drain(self.engine, self._agenda.now_ns, self._send, self._tell))
         if self._waiting_any:
             self.poke()
         if self.hooks:
@@ -297,15 +297,15 @@ class Node(Kernel):
     def forge(self, way: Way, frame: bytes) -> None:
         """Put a frame on a way as though the host's stack had sent it."""
         index = self.index_of(way)
-        observer = self.host.observer
+        observer = self.engine.observer
         if observer is not None:
-            observer(FrameSent(self._agenda.now_ns, self.name, self.host.interfaces[index].name, frame))
+            observer(FrameSent(self._agenda.now_ns, self.name, self.engine.interfaces[index].name, frame))
         way.carry(frame)
 
     # --- inside
 
     def _tell_power(self, what: str) -> None:
-        observer = self.host.observer
+        observer = self.engine.observer
         if observer is not None:
             observer(HostChanged(self._agenda.now_ns, self.name, what))
 
@@ -319,7 +319,7 @@ class Node(Kernel):
         self.notify(fd)
 
     def _on_deadline(self) -> None:
-        self.host.on_deadline(self._agenda.now_ns)
+        self.engine.on_deadline(self._agenda.now_ns)
         self.flush()
 
     def _enlist(self, strand: Strand, wait: Wait) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from estab.lab.strands import ProgramEnded, Scheduler, Strand
-from estab.sockets.kernel import Kernel, Wait, activated, current
+from estab.sockets.runtime import Runtime, Wait, activated, current
 from estab.sockets.standin import module
 from estab.units import format_duration
 
@@ -39,7 +39,7 @@ class Program(Generic[R]):
         self.exception: BaseException | None = None
         """What it raised, once it is done."""
         self.strands: list[Strand] = []
-        self.waiters: list[Kernel] = []
+        self.waiters: list[Runtime] = []
         """Hosts on which another program waits for this one's result."""
         self._scheduler = scheduler
         self._value: R | None = None
@@ -50,10 +50,10 @@ class Program(Generic[R]):
         Inside of another program it waits for the end; outside it raises ``Unfinished``, which says what the program
         waits for.
         """
-        kernel = current()
-        if not self.done and self._scheduler.current is not None and kernel is not None:
-            self.waiters.append(kernel)
-            kernel.wait(Wait(lambda: self.done, lambda: f"the result of {self.name}"))
+        runtime = current()
+        if not self.done and self._scheduler.current is not None and runtime is not None:
+            self.waiters.append(runtime)
+            runtime.wait(Wait(lambda: self.done, lambda: f"the result of {self.name}"))
         if not self.done:
             raise Unfinished(f"{self.describe()}; Network.run() runs it")
         if self.exception is not None:
@@ -68,8 +68,8 @@ class Program(Generic[R]):
     def finish(self, value: R | None, exception: BaseException | None) -> None:
         """Note what became of the function, and wake who waits for it."""
         self._value, self.exception, self.done = value, exception, True
-        for kernel in self.waiters:
-            kernel.poke()
+        for runtime in self.waiters:
+            runtime.poke()
 
     def is_busy(self) -> bool:
         """Tell whether it has something to do or something of its own to wait for.

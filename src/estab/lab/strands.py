@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Final
 
 from estab.lab.clock import Agenda, Alarm
-from estab.sockets.kernel import Wait
+from estab.sockets.runtime import Wait
 from estab.units import NEVER, SECOND
 
 __all__ = ["ProgramEnded", "Scheduler", "Strand"]

@@ -17,7 +17,7 @@ from estab.abi import AF_INET, AF_INET6, AF_UNSPEC
 from estab.wire.address import format_address, network_of
 
 if TYPE_CHECKING:
-    from estab.host.host import Host
+    from estab.host.engine import Engine
     from estab.host.ip.interface import Interface
     from estab.lab.link import Link
     from estab.lab.node import Node
@@ -49,7 +49,7 @@ class _Hop:
     gateway: Port
 
 
-def plug(host: Host, name: str, mtu: int, mac: bytes, v4: bytes, v6: bytes) -> Interface:
+def plug(host: Engine, name: str, mtu: int, mac: bytes, v4: bytes, v6: bytes) -> Interface:
     """Give a host an interface with its two addresses; IPv6 only where the MTU allows it."""
     interface = host.add_interface(name, mtu=mtu, mac=mac)
     host.add_address(interface, f"{format_address(v4)}/24")
@@ -121,11 +121,11 @@ class Topology:
             link = self.links[port.link]
             (link.back if link.ends[0] is node else link.there).is_heard = is_heard
 
-    def plug_again(self, node: Node, before: Host) -> None:
+    def plug_again(self, node: Node, before: Engine) -> None:
         """Give a host that starts anew the interfaces, addresses and routes that it had."""
         for port in self.ports_of(node):
             interface = before.interfaces[port.index]
-            plug(node.host, port.interface, interface.mtu, interface.mac, port.v4, port.v6)
+            plug(node.engine, port.interface, interface.mtu, interface.mac, port.v4, port.v6)
         for number in range(len(self.ports)):
             self._routes.pop((node.name, number), None)
         self._is_stale = True
@@ -148,10 +148,10 @@ class Topology:
         for address, bits in ((self.ports[number][0].v4, 24), (self.ports[number][0].v6, 64)):
             network = f"{format_address(network_of(address, bits))}/{bits}"
             if before is not None:
-                node.host.remove_route(network, node.host.interfaces[before.port.index])
+                node.engine.remove_route(network, node.engine.interfaces[before.port.index])
             if hop is not None:
                 gateway = hop.gateway.v4 if bits == 24 else hop.gateway.v6
-                node.host.add_route(network, node.host.interfaces[hop.port.index], format_address(gateway))
+                node.engine.add_route(network, node.engine.interfaces[hop.port.index], format_address(gateway))
         if hop is None:
             del self._routes[node.name, number]
         else:

@@ -27,7 +27,7 @@ from estab.units import SECOND
 from estab.wire.address import format_address, parse_address
 
 if TYPE_CHECKING:
-    from estab.sockets.kernel import Kernel
+    from estab.sockets.runtime import Runtime
 
 __all__ = ["Resolver", "Servers", "read_resolv_conf"]
 
@@ -88,9 +88,9 @@ class Resolver:
     """
 
     def __init__(self, servers: Servers, known: Callable[[str, int], list[bytes]],
-                 known_names: Callable[[bytes], list[str]], kernel: Kernel | None = None) -> None:
+                 known_names: Callable[[bytes], list[str]], runtime: Runtime | None = None) -> None:
         self.servers = servers
-        self.kernel = kernel
+        self.runtime = runtime
         self.queries = 0
         """How many messages were sent."""
         self._known = known
@@ -167,12 +167,12 @@ class Resolver:
 
     def _ask_server(self, server: str, name: dns.name.Name,
                     kinds: tuple[dns.rdatatype.RdataType, ...]) -> list[list[str]]:
-        assert self.kernel is not None
-        deadline_ns = self.kernel.now_ns() + int(self.servers.timeout_s * SECOND)
+        assert self.runtime is not None
+        deadline_ns = self.runtime.now_ns() + int(self.servers.timeout_s * SECOND)
         asked: dict[dns.rdatatype.RdataType, dns.message.QueryMessage] = {}
         for kind in kinds:
             message = dns.message.make_query(name, kind, use_edns=0, payload=_PAYLOAD_BYTES)
-            message.id = int.from_bytes(self.kernel.entropy(2), "big")
+            message.id = int.from_bytes(self.runtime.entropy(2), "big")
             asked[kind] = message
         answers: dict[dns.rdatatype.RdataType, list[str]] = {}
         with self._socket(server, os_socket.SOCK_DGRAM) as sock:
@@ -208,7 +208,7 @@ class Resolver:
 
     def _socket(self, server: str, kind: int) -> Socket:
         family = os_socket.AF_INET6 if ":" in server else os_socket.AF_INET
-        return Socket(family, kind, kernel=self.kernel)
+        return Socket(family, kind, runtime=self.runtime)
 
     def _receive(self, sock: Socket, size: int, deadline_ns: int) -> bytes:
         data = b""
@@ -222,8 +222,8 @@ class Resolver:
 
     def _wait_until(self, sock: Socket, deadline_ns: int) -> None:
         """Have the socket's next call wait until the deadline, and no longer."""
-        assert self.kernel is not None
-        left_ns = deadline_ns - self.kernel.now_ns()
+        assert self.runtime is not None
+        left_ns = deadline_ns - self.runtime.now_ns()
         if left_ns <= 0:
             raise TimeoutError("timed out")
         sock.settimeout(left_ns / SECOND)

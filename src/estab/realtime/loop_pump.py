@@ -13,20 +13,20 @@ __all__ = ["LoopPump"]
 
 
 class LoopPump:
-    """Turns a host whenever its link has something, a deadline comes, or another thread asks for it."""
+    """Turns a host whenever its device has something, a deadline comes, or another thread asks for it."""
 
-    def __init__(self, kernel: RealTime, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, runtime: RealTime, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._kernel = kernel
-        self._fd = kernel.link.fileno()
+        self._kernel = runtime
+        self._fd = runtime.device.fileno()
         self._ident = get_ident()
         self._is_scheduled = False
         self._is_writing = False
         self._is_closed = False
         self._timer: asyncio.TimerHandle | None = None
-        kernel.sleeper = self.wake
-        kernel.driver = self._ident
-        kernel.link.open(self.wake)
+        runtime.sleeper = self.wake
+        runtime.driver = self._ident
+        runtime.device.open(self.wake)
         if self._fd >= 0:
             loop.add_reader(self._fd, self._turn)
         self.wake()
@@ -48,8 +48,8 @@ class LoopPump:
         self._is_scheduled = False
         if self._is_closed:
             return
-        kernel = self._kernel
-        due_ns = kernel.turn_once()
+        runtime = self._kernel
+        due_ns = runtime.turn_once()
         if not due_ns:
             self.wake()
             return
@@ -58,8 +58,8 @@ class LoopPump:
             self._timer = None
         if due_ns < NEVER:
             self._timer = self.loop.call_later(max(0, due_ns - time.monotonic_ns()) / SECOND, self._turn)
-        if self._fd >= 0 and kernel.turn.is_full != self._is_writing:
-            self._is_writing = kernel.turn.is_full
+        if self._fd >= 0 and runtime.turn.is_full != self._is_writing:
+            self._is_writing = runtime.turn.is_full
             if self._is_writing:
                 self.loop.add_writer(self._fd, self._turn)
             else:

@@ -1,4 +1,4 @@
-"""The pump: who sleeps for a host until its link has a frame or a deadline comes, and then turns it.
+"""The pump: who sleeps for a host until its device has a frame or a deadline comes, and then turns it.
 
 ``Pump`` is a thread around ``Lead.run``.
 """
@@ -19,21 +19,21 @@ _PARK_S: Final = 0.002
 
 
 class Pump:
-    """Drives a host on a link with a descriptor or without. ``run`` is the loop; ``start`` runs it in a thread.
+    """Drives a host on a device with a descriptor or without. ``run`` is the loop; ``start`` runs it in a thread.
 
     It leads only while no program waits: a program that waits turns the host itself (``RealTime.wait``), which spares
     two switches between threads for each answer.
     """
 
-    def __init__(self, kernel: RealTime) -> None:
-        self._kernel = kernel
-        self._sleep = kernel.bed = Sleep(kernel.link.fileno())
+    def __init__(self, runtime: RealTime) -> None:
+        self._kernel = runtime
+        self._sleep = runtime.bed = Sleep(runtime.device.fileno())
         self._is_stopping = False
         self._thread: threading.Thread | None = None
         self.failure: BaseException | None = None
         """What ended ``run``, where something did that nobody expected."""
-        kernel.sleeper = self._sleep.wake
-        kernel.link.open(self._sleep.wake)
+        runtime.sleeper = self._sleep.wake
+        runtime.device.open(self._sleep.wake)
 
     @property
     def is_running(self) -> bool:
@@ -55,25 +55,25 @@ class Pump:
 
     def run(self) -> None:
         """Turn the host until ``stop``."""
-        kernel = self._kernel
+        runtime = self._kernel
         leads = -1
         while not self._is_stopping:
-            if not kernel.take_lead(leads):
-                leads = kernel.leads
-                kernel.park(_PARK_S)
+            if not runtime.take_lead(leads):
+                leads = runtime.leads
+                runtime.park(_PARK_S)
                 continue
             try:
                 self._lead()
             finally:
-                leads = kernel.leads
-                kernel.give_lead()
+                leads = runtime.leads
+                runtime.give_lead()
 
     def _lead(self) -> None:
-        kernel, sleep = self._kernel, self._sleep
-        while not self._is_stopping and not kernel.lead.is_wanted:
-            sleep.lead(kernel.lead, NEVER, False, True)
-            if sleep.is_link_gone:
-                kernel.lose_link()
+        runtime, sleep = self._kernel, self._sleep
+        while not self._is_stopping and not runtime.lead.is_wanted:
+            sleep.lead(runtime.lead, NEVER, False, True)
+            if sleep.is_device_gone:
+                runtime.lose_device()
 
     def stop(self) -> None:
         """End ``run``, and wait for the thread."""

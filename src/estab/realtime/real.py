@@ -1,8 +1,8 @@
-"""``RealTime``: one host on a real link, in real time, for as many threads as like to use it.
+"""``RealTime``: one host on a real device, in real time, for as many threads as like to use it.
 
 - ``lock`` is held around every touch of the host. Who holds it for an input drains the outputs too: a program's
-  ``send`` puts its segment on the link before it returns.
-- One thread leads: it sleeps until the link has a frame or ``due_ns`` comes, and turns the host. That is a program
+  ``send`` puts its segment on the device before it returns.
+- One thread leads: it sleeps until the device has a frame or ``due_ns`` comes, and turns the host. That is a program
   which waits, where there is one, so that an answer reaches it without a switch of threads; else a thread of ours
   (``pump``). Or an event loop of the user's leads all the time. ``sleeper`` wakes the leader where a deadline comes
   earlier than it knows.
@@ -20,17 +20,17 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from estab.devices.descriptor import DescriptorDevice
+from estab.devices.device import Device, VnetDevice
 from estab.errors import os_error
 from estab.host.drive.lead import Lead
 from estab.host.drive.turn import Turn
-from estab.links.descriptor import DescriptorLink
-from estab.links.link import Link, VnetLink
 from estab.realtime.sleep import Sleep
-from estab.sockets.kernel import Kernel, Task, Wait
+from estab.sockets.runtime import Runtime, Task, Wait
 from estab.units import NEVER, SECOND, US
 
 if TYPE_CHECKING:
-    from estab.host.host import Host
+    from estab.host.engine import Engine
     from estab.host.ip.interface import Interface
 
 __all__ = ["RealTime"]
@@ -73,17 +73,17 @@ class _Waiter:
             self.bell.release()
 
 
-class RealTime(Kernel):
+class RealTime(Runtime):
     """One host in real time."""
 
-    def __init__(self, host: Host, link: Link, interface: Interface,
+    def __init__(self, engine: Engine, device: Device, interface: Interface,
                  resolve: Callable[[str, int], list[bytes]], reverse: Callable[[bytes], list[str]],
                  busy_poll_us: int | None = None) -> None:
         self._per_thread = threading.local()
-        super().__init__(host)
+        super().__init__(engine)
         self._mutex = threading.RLock()
         self.lock = self._mutex
-        self.link = link
+        self.device = device
         self.sleeper: Callable[[], None] = _nothing
         self.bed: Sleep | None = None
         """Where a leader sleeps; ``None`` where an event loop leads."""
@@ -98,11 +98,11 @@ class RealTime(Kernel):
         self._resolve = resolve
         self._reverse = reverse
         send, header_bytes = self._send, 0
-        if isinstance(link, VnetLink) and link.header_bytes:
-            send, header_bytes = link.send_offloaded, link.header_bytes
-        self.turn = Turn(host, interface, link.receive, send, self._tell, header_bytes, link.fileno() >= 0)
-        if isinstance(link, DescriptorLink) and link.is_plain():
-            self.turn.use_descriptor(link.fileno(), link.read_bytes, os.read, os.write, os.writev)
+        if isinstance(device, VnetDevice) and device.header_bytes:
+            send, header_bytes = device.send_offloaded, device.header_bytes
+        self.turn = Turn(engine, interface, device.receive, send, self._tell, header_bytes, device.fileno() >= 0)
+        if isinstance(device, DescriptorDevice) and device.is_plain():
+            self.turn.use_descriptor(device.fileno(), device.read_bytes, os.read, os.write, os.writev)
         self._waiting_fd: dict[int, list[_Waiter]] = {}
         self._waiting_any: list[_Waiter] = []
         self.lead = Lead(self.turn, self._mutex.acquire, self._mutex.release, _monotonic_ns, self._ask_all,
@@ -127,7 +127,7 @@ class RealTime(Kernel):
     # --- for whoever sleeps for the host
 
     def turn_once(self) -> int:
-        """Take frames off the link, do what is due, and send all answers.
+        """Take frames off the device, do what is due, and send all answers.
 
         Returns until when whoever leads may sleep, unless ``sleeper`` wakes it; 0 where there is more to do.
         """
@@ -214,13 +214,13 @@ class RealTime(Kernel):
         bed, wait = self.bed, waiter.wait
         assert bed is not None
         deadline_ns = NEVER if wait.deadline_ns is None else wait.deadline_ns
-        # A link with a descriptor says by it that it has frames; another one has to be asked before one may sleep.
-        begins_asleep = self.link.fileno() >= 0
+        # A device with a descriptor says by it that it has frames; another one has to be asked before one may sleep.
+        begins_asleep = self.device.fileno() >= 0
         while not waiter.is_rung and not self.is_over:
             if bed.lead(self.lead, deadline_ns, begins_asleep, False, wait.os_fd):
                 return True
-            if bed.is_link_gone:
-                self.lose_link()
+            if bed.is_device_gone:
+                self.lose_device()
             if deadline_ns < NEVER and _monotonic_ns() >= deadline_ns:
                 break
             begins_asleep = False
@@ -305,12 +305,12 @@ class RealTime(Kernel):
                     waiter.ring()
         self._parked.set()
 
-    def lose_link(self) -> None:
-        """Note that the link's device is gone: nothing leaves any more, and connections end by their timers."""
+    def lose_device(self) -> None:
+        """Note that the device is gone: nothing leaves any more, and connections end by their timers."""
         with self._mutex:
-            interface = self.host.interfaces[self.turn.interface_index]
+            interface = self.engine.interfaces[self.turn.interface_index]
             if interface.is_up:
-                self.host.set_link(interface, False, time.monotonic_ns())
+                self.engine.set_link(interface, False, time.monotonic_ns())
 
     def sleep(self, duration_ns: int) -> None:
         """Sleep for a time."""
@@ -371,7 +371,7 @@ class RealTime(Kernel):
             self._ask(waiting)
 
     def _send(self, header: bytes, frame: bytes) -> bool:
-        return self.link.send(frame)
+        return self.device.send(frame)
 
     def _tell(self, fd: int, bits: int) -> None:
         self.watches.tell(fd, bits)

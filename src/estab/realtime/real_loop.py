@@ -14,7 +14,7 @@ from estab.sockets import names
 from estab.sockets.polling.event_loop import EventLoop
 
 if TYPE_CHECKING:
-    from estab.sockets.kernel import Kernel
+    from estab.sockets.runtime import Runtime
 
 __all__ = ["RealEventLoop"]
 
@@ -24,10 +24,10 @@ _System = asyncio.SelectorEventLoop
 class RealEventLoop(EventLoop):
     """An event loop of programs on a host in real time."""
 
-    def __init__(self, kernel: Kernel | None = None) -> None:
-        if kernel is not None:
+    def __init__(self, runtime: Runtime | None = None) -> None:
+        if runtime is not None:
             self._signals: set[int] = set()
-        super().__init__(kernel)
+        super().__init__(runtime)
 
     async def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
                           flags: int = 0) -> Any:

@@ -1,6 +1,7 @@
-"""``Sleep``: until a link's descriptor is ready, a time comes, or another thread wakes.
+"""``Sleep``: until a device's descriptor is ready, a time comes, or another thread wakes.
 
-Where the platform has ``poll`` that is a pipe in the same call; elsewhere an event, and then links have no descriptors.
+Where the platform has ``poll`` that is a pipe in the same call; elsewhere an event, and then devices have no
+descriptors.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _FAILURES_MAX: Final = 16
 
 
 class Sleep:
-    """One thread sleeps at a time; any may wake it. ``fd`` is the link's descriptor, -1 where it has none."""
+    """One thread sleeps at a time; any may wake it. ``fd`` is the device's descriptor, -1 where it has none."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -38,8 +39,8 @@ class Sleep:
         self._bell = Bell()
         self._is_for_writing = False
         self._failures = 0
-        self.is_link_gone = False
-        """The link's descriptor only says that it is broken; it is looked at no more."""
+        self.is_device_gone = False
+        """The device's descriptor only says that it is broken; it is looked at no more."""
         self._event = threading.Event()
         self._ends = (-1, -1)
         self._closing = threading.RLock()
@@ -74,7 +75,7 @@ class Sleep:
         return due_ns > 0 and self.until(min(until_ns, due_ns), lead.turn.is_full, os_fd)
 
     def until(self, due_ns: int, is_full: bool, os_fd: int = -1) -> bool:
-        """Sleep, at most until ``due_ns``. ``is_full``: room to write on the link ends it too.
+        """Sleep, at most until ``due_ns``. ``is_full``: room to write on the device ends it too.
 
         Tells whether ``os_fd``, one more descriptor, is readable.
         """
@@ -124,7 +125,7 @@ class Sleep:
         if left_ns < _FINE_NS and max(self._fd, self._ends[0], os_fd) < _SELECT_FDS:
             return self._wait_finely(left_ns, is_full, os_fd)
         waiting = self._waiting
-        if is_full != self._is_for_writing and not self.is_link_gone:
+        if is_full != self._is_for_writing and not self.is_device_gone:
             self._is_for_writing = is_full
             waiting.modify(self._fd, _IN | (_OUT if is_full else 0))
         if os_fd >= 0:
@@ -152,7 +153,7 @@ class Sleep:
     def _wait_finely(self, left_ns: int, is_full: bool, os_fd: int) -> bool:
         """Do the same by ``select``: ``poll`` counts in milliseconds, and a paced connection in microseconds."""
         readers = [self._ends[0]]
-        is_link_there = self._fd >= 0 and not self.is_link_gone
+        is_link_there = self._fd >= 0 and not self.is_device_gone
         if is_link_there:
             readers.append(self._fd)
         if os_fd >= 0:
@@ -172,5 +173,5 @@ class Sleep:
         """Look away from a descriptor that stays broken, as when its device was deleted. One error may pass."""
         self._failures += 1
         if self._failures >= _FAILURES_MAX:
-            self.is_link_gone = True
+            self.is_device_gone = True
             self._waiting.unregister(self._fd)

@@ -15,7 +15,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from estab import abi
 from estab.host.drive.handler import Handler
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.sockets.stream import StreamSocket
 from estab.units import NEVER
 
@@ -62,9 +62,9 @@ class Service:
 class Server(Handler):
     """All services of one host."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, engine: Engine) -> None:
         super().__init__()
-        self.host: Host = host
+        self.engine: Engine = engine
         self.services: list[Service] = []
         self._listeners: list[StreamSocket] = []
         self._by_fd: list[Service | None] = []
@@ -75,7 +75,7 @@ class Server(Handler):
         raise.
         """
         is_v6 = ":" in address or address == ""
-        listener = self.host.socket(abi.AF_INET6 if is_v6 else abi.AF_INET, abi.SOCK_STREAM, now_ns)
+        listener = self.engine.socket(abi.AF_INET6 if is_v6 else abi.AF_INET, abi.SOCK_STREAM, now_ns)
         assert isinstance(listener, StreamSocket)
         try:
             listener.nodelay = True  # every answer is written whole
@@ -95,10 +95,10 @@ class Server(Handler):
 
     def drain(self, now_ns: i64) -> list[tuple[int, int]]:
         """Take all events of the host, and handle those of the services. Gives the others: descriptor, POLL bits."""
-        host = self.host
+        engine = self.engine
         others: list[tuple[int, int]] = []
         while True:
-            event = host.poll_event()
+            event = engine.poll_event()
             if event is None:
                 return others
             if not self.on_event(event[0], now_ns):
@@ -112,7 +112,7 @@ class Server(Handler):
         service = services[fd]
         if service is None:
             return False
-        end = self.host.files.get(fd)
+        end = self.engine.files.get(fd)
         assert isinstance(end, StreamSocket)
         if end.listener is not None:
             self._accept(end, now_ns)
@@ -143,7 +143,7 @@ class Server(Handler):
         self._listeners.clear()
         for fd, service in enumerate(self._by_fd):
             if service is not None:
-                end = self.host.files.get(fd)
+                end = self.engine.files.get(fd)
                 assert isinstance(end, StreamSocket)
                 self.release(end, service, now_ns)
         self.services.clear()
@@ -168,7 +168,7 @@ class Server(Handler):
         """Take all that wait in the accept queue, as far as there is room."""
         service = self._by_fd[listener.fd]
         queues = listener.listener
-        files = self.host.files
+        files = self.engine.files
         if service is None or queues is None:
             return
         while queues.ready:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from estab.wire.address import format_address, parse_address
 
 if TYPE_CHECKING:
-    from estab.sockets.kernel import Kernel
+    from estab.sockets.runtime import Runtime
 
 __all__ = [
     "getaddrinfo", "gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getnameinfo", "interface_index", "lookup",
@@ -27,15 +27,15 @@ _EVERY_KIND: Final = (*_KINDS, (os_socket.SOCK_RAW, 0))
 _FAMILY_OF: Final = {4: os_socket.AF_INET, 16: os_socket.AF_INET6}
 
 
-def lookup(kernel: Kernel, host: str, family: int) -> list[bytes]:
+def lookup(runtime: Runtime, host: str, family: int) -> list[bytes]:
     """Give the addresses of a numeric host or of a name, IPv4 first. ``gaierror`` where there are none."""
     try:
         numeric = [parse_address(host.partition("%")[0])]
     except ValueError:
         numeric = []
-    found = numeric or kernel.resolve(host, os_socket.AF_UNSPEC)
+    found = numeric or runtime.resolve(host, os_socket.AF_UNSPEC)
     if not found:
-        raise os_socket.gaierror(os_socket.EAI_NONAME, f"Name or service not known: {kernel.why_unknown(host)}")
+        raise os_socket.gaierror(os_socket.EAI_NONAME, f"Name or service not known: {runtime.why_unknown(host)}")
     of_family = [address for address in found if family in (os_socket.AF_UNSPEC, _FAMILY_OF[len(address)])]
     if not of_family:
         number = os_socket.EAI_ADDRFAMILY if hasattr(os_socket, "EAI_ADDRFAMILY") else os_socket.EAI_NONAME
@@ -43,7 +43,7 @@ def lookup(kernel: Kernel, host: str, family: int) -> list[bytes]:
     return of_family
 
 
-def getaddrinfo(kernel: Kernel, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0,
+def getaddrinfo(runtime: Runtime, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0,
                 flags: int = 0) -> list[AddrInfo]:
     """Translate a host and a port into addresses to connect or bind to, as ``socket.getaddrinfo``."""
     if family not in (os_socket.AF_UNSPEC, os_socket.AF_INET, os_socket.AF_INET6):
@@ -54,10 +54,10 @@ def getaddrinfo(kernel: Kernel, host: Any, port: Any, family: int = 0, type: int
         raise os_socket.gaierror(os_socket.EAI_SOCKTYPE, "ai_socktype not supported")
     number = _port(port, kinds[0][1], flags)
     text = host.decode("ascii") if isinstance(host, (bytes, bytearray)) else host
-    addresses = _passive(flags, family) if text is None else _active(kernel, text, family, flags)
+    addresses = _passive(flags, family) if text is None else _active(runtime, text, family, flags)
     name = text or "" if flags & os_socket.AI_CANONNAME else ""
     result: list[AddrInfo] = []
-    scope = interface_index(kernel, (text or "").partition("%")[2])
+    scope = interface_index(runtime, (text or "").partition("%")[2])
     for address in addresses:
         for kind, protocol in kinds:
             shown = format_address(address)
@@ -66,26 +66,26 @@ def getaddrinfo(kernel: Kernel, host: Any, port: Any, family: int = 0, type: int
     return result
 
 
-def gethostbyname(kernel: Kernel, name: str) -> str:
+def gethostbyname(runtime: Runtime, name: str) -> str:
     """Give a name's first IPv4 address, as text."""
-    return format_address(_v4(kernel, name)[0])
+    return format_address(_v4(runtime, name)[0])
 
 
-def gethostbyname_ex(kernel: Kernel, name: str) -> tuple[str, list[str], list[str]]:
+def gethostbyname_ex(runtime: Runtime, name: str) -> tuple[str, list[str], list[str]]:
     """Give a name, its other names (none) and all its IPv4 addresses."""
-    return name, [], [format_address(address) for address in _v4(kernel, name)]
+    return name, [], [format_address(address) for address in _v4(runtime, name)]
 
 
-def gethostbyaddr(kernel: Kernel, name: str) -> tuple[str, list[str], list[str]]:
+def gethostbyaddr(runtime: Runtime, name: str) -> tuple[str, list[str], list[str]]:
     """Give the names of an address, and the address. ``herror`` where it has no name."""
-    address = lookup(kernel, name, os_socket.AF_UNSPEC)[0]
-    names = kernel.reverse(address)
+    address = lookup(runtime, name, os_socket.AF_UNSPEC)[0]
+    names = runtime.reverse(address)
     if not names:
         raise os_socket.herror(1, f"Unknown host: {format_address(address)} has no name on this network")
     return names[0], names[1:], [format_address(address)]
 
 
-def getnameinfo(kernel: Kernel, sockaddr: Any, flags: int = 0) -> tuple[str, str]:
+def getnameinfo(runtime: Runtime, sockaddr: Any, flags: int = 0) -> tuple[str, str]:
     """Give the name and the service of an address."""
     if not isinstance(sockaddr, tuple):
         raise TypeError("getnameinfo() argument 1 must be a tuple")
@@ -99,31 +99,31 @@ def getnameinfo(kernel: Kernel, sockaddr: Any, flags: int = 0) -> tuple[str, str
     except ValueError:
         raise os_socket.gaierror(os_socket.EAI_NONAME, f"Name or service not known: {host!r} is not numeric") from None
     if scope and not zone:
-        is_known = 0 < scope < len(kernel.host.interfaces)
-        mark, zone = "%", kernel.host.interfaces[scope].name if is_known else str(scope)
+        is_known = 0 < scope < len(runtime.engine.interfaces)
+        mark, zone = "%", runtime.engine.interfaces[scope].name if is_known else str(scope)
     host = f"{format_address(address)}{mark}{zone}"
-    names = [] if flags & os_socket.NI_NUMERICHOST else kernel.reverse(address)
+    names = [] if flags & os_socket.NI_NUMERICHOST else runtime.reverse(address)
     if not names and flags & os_socket.NI_NAMEREQD:
         raise os_socket.gaierror(os_socket.EAI_NONAME, f"Name or service not known: {host} has no name on this network")
     return names[0] if names else host, _service(port, flags)
 
 
-def _v4(kernel: Kernel, name: str) -> list[bytes]:
+def _v4(runtime: Runtime, name: str) -> list[bytes]:
     if name in ("", "0.0.0.0"):
         return [b"\0\0\0\0"]
     if name == "<broadcast>":
         return [b"\xff\xff\xff\xff"]
-    return lookup(kernel, name, os_socket.AF_INET)
+    return lookup(runtime, name, os_socket.AF_INET)
 
 
-def _active(kernel: Kernel, text: str, family: int, flags: int) -> list[bytes]:
+def _active(runtime: Runtime, text: str, family: int, flags: int) -> list[bytes]:
     if flags & os_socket.AI_NUMERICHOST:
         try:
             parse_address(text.partition("%")[0])
         except ValueError:
             message = f"Name or service not known: {text!r} is not numeric"
             raise os_socket.gaierror(os_socket.EAI_NONAME, message) from None
-    return lookup(kernel, text, family)
+    return lookup(runtime, text, family)
 
 
 def _passive(flags: int, family: int) -> list[bytes]:
@@ -131,13 +131,13 @@ def _passive(flags: int, family: int) -> list[bytes]:
     return [address for address in (v4, v6) if family in (os_socket.AF_UNSPEC, _FAMILY_OF[len(address)])]
 
 
-def interface_index(kernel: Kernel, zone: str) -> int:
+def interface_index(runtime: Runtime, zone: str) -> int:
     """Give the interface that an address names behind its ``%``, by number or name; 0 where it names none."""
     if not zone or zone.isdigit():
         return int(zone or 0)
-    interface = kernel.host.find_interface(zone)
+    interface = runtime.engine.find_interface(zone)
     if interface is None:
-        text = f"Name or service not known: no interface {zone!r} on {kernel.name}"
+        text = f"Name or service not known: no interface {zone!r} on {runtime.name}"
         raise os_socket.gaierror(os_socket.EAI_NONAME, text)
     return interface.index
 

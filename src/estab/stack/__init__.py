@@ -1,1 +1,1 @@
-"""``estab.Stack``: a stack on a link of the real world."""
+"""``estab.Stack``: a stack on a device of the real world."""

@@ -24,7 +24,7 @@ from estab.realtime.heap import keep_heap
 from estab.stack.stack import Stack
 
 if TYPE_CHECKING:
-    from estab.links.link import Link
+    from estab.devices.device import Device
 
 __all__ = ["Crew", "Member", "QueueEndedError", "run_queues"]
 
@@ -145,9 +145,9 @@ class Crew:
             self._ready_end = -1
 
 
-def run_queues(program: Callable[[Stack, int], object], open_link: Callable[[], Link], address: str | Iterable[str], *,
-               queues: int, **options: Any) -> None:
-    """Run ``program(stack, number)`` in ``queues`` processes, each with a queue of the device that ``open_link`` opens.
+def run_queues(program: Callable[[Stack, int], object], open_device: Callable[[], Device],
+               address: str | Iterable[str], *, queues: int, **options: Any) -> None:
+    """Run ``program(stack, number)`` in ``queues`` processes, each with a queue of one device.
 
         estab.run_queues(serve, lambda: estab.Tun("tun0", is_multi_queue=True), "10.7.0.2/24", queues=4)
 
@@ -160,16 +160,16 @@ def run_queues(program: Callable[[Stack, int], object], open_link: Callable[[], 
     """
     if not isinstance(queues, int) or not 1 <= queues <= QUEUES_MAX:
         raise ValueError(f"queues: {queues!r} is not a number from 1 to {QUEUES_MAX}")
-    if not callable(open_link):
-        raise TypeError(f"open_link: {open_link!r} is not a function; give one that opens a queue, like "
+    if not callable(open_device):
+        raise TypeError(f"open_device: {open_device!r} is not a function; give one that opens a queue, like "
                         "lambda: estab.Tun('tun0', is_multi_queue=True)")
     addresses = [address] if isinstance(address, str) else list(address)
-    first = open_link()
+    first = open_device()
 
     def work(member: Member) -> int:
-        link = first if member.number == 0 else open_link()
+        device = first if member.number == 0 else open_device()
         keep_heap()
-        with Stack(link, addresses, **options) as stack:
+        with Stack(device, addresses, **options) as stack:
             member.tell_ready()
             program(stack, member.number)
         return 0

@@ -1,4 +1,4 @@
-"""``Stack``: a stack on a link of the real world, in real time.
+"""``Stack``: a stack on a device of the real world, in real time.
 
 - From threads it is used like an operating system's: ``socket()``, blocking calls, ``installed()`` for code that
   imports ``socket``. A thread of its own pumps.
@@ -18,11 +18,11 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from estab.devices.device import Device, VnetDevice, check_device
 from estab.events import Observer
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.snapshot import SocketRow
 from estab.host.sysctls import Sysctls
-from estab.links.link import Link, VnetLink, check_link
 from estab.names import hosts_file
 from estab.realtime.loop_pump import LoopPump
 from estab.realtime.pump import Pump
@@ -42,63 +42,63 @@ __all__ = ["Stack"]
 
 
 class Stack:
-    """A stack on ``link``. ``address`` is one or several, ``"10.7.0.2/24"``.
+    """A stack on ``device``. ``address`` is one or several, ``"10.7.0.2/24"``.
 
-    ``gateway`` is where everything else goes; a link of bare IP packets needs none. ``profile`` and ``config`` are
+    ``gateway`` is where everything else goes; a device of bare IP packets needs none. ``profile`` and ``config`` are
     settings (``estab.tcp.config.Config``). ``nameservers``: who is asked for names that are not in the hosts file, by
     addresses or with a search list and times (``estab.names.dns.Servers``); needs dnspython. ``busy_poll_us``: behind
-    waits that were shorter than that, the next one does not sleep for as long, but asks the link again and again, as
+    waits that were shorter than that, the next one does not sleep for as long, but asks the device again and again, as
     with Linux's ``net.core.busy_poll``: it spares the peer's answer a wake-up. By default 50 µs where the process may
-    use more than one processor; 0 is never. A context manager; ``close`` gives the link back.
+    use more than one processor; 0 is never. A context manager; ``close`` gives the device back.
     """
 
-    def __init__(self, link: Link, address: str | Iterable[str], *, gateway: str | Iterable[str] = (),
+    def __init__(self, device: Device, address: str | Iterable[str], *, gateway: str | Iterable[str] = (),
                  name: str = "estab", profile: str = "estab", nameservers: str | Iterable[str] | Servers = (),
                  busy_poll_us: int | None = None, **config: Any) -> None:
-        check_link(link)
-        self.link = link
+        check_device(device)
+        self.device = device
         self.name = name
         self.addresses = _listed(address, "address")
         if not self.addresses:
             raise ValueError("address: a stack has one at least, like '10.7.0.2/24'")
         for prefix in self.addresses:
             parse_prefix(prefix)
-            conflict = link.conflict(prefix.partition("/")[0])
+            conflict = device.conflict(prefix.partition("/")[0])
             if conflict:
                 raise ValueError(f"address: {conflict}")
         settings = read_config(config, profile)
-        link.prepare(self.addresses)
-        host = Host(name, os.urandom(32), settings)
-        offloaded = link if isinstance(link, VnetLink) else None
-        self._interface = host.add_interface(
-            link.name, mtu=link.mtu, mac=link.mac,
+        device.prepare(self.addresses)
+        engine = Engine(name, os.urandom(32), settings)
+        offloaded = device if isinstance(device, VnetDevice) else None
+        self._interface = engine.add_interface(
+            device.name, mtu=device.mtu, mac=device.mac,
             segment_bytes_max=offloaded.segment_bytes_max if offloaded is not None else 0,
             has_checksum_offload=offloaded is not None and offloaded.has_checksum_offload)
         for prefix in self.addresses:
-            host.add_address(self._interface, prefix)
-        self._add_default_routes(host, _listed(gateway, "gateway"))
+            engine.add_address(self._interface, prefix)
+        self._add_default_routes(engine, _listed(gateway, "gateway"))
         resolver = _resolver(nameservers) if nameservers else None
         names = hosts_file if resolver is None else resolver
-        self.kernel = RealTime(host, link, self._interface, names.resolve, names.reverse, busy_poll_us)
+        self.runtime = RealTime(engine, device, self._interface, names.resolve, names.reverse, busy_poll_us)
         if resolver is not None:
-            resolver.kernel = self.kernel
+            resolver.runtime = self.runtime
         self._pump: Pump | LoopPump | None = None
         self._opening = threading.Lock()
-        self._observers = Observers(self.kernel)
+        self._observers = Observers(self.runtime)
         self._captures: list[CaptureFile] = []
         self._is_closed = False
 
     # --- for users
 
     @property
-    def host(self) -> Host:
+    def engine(self) -> Engine:
         """The engine. Hold ``kernel.lock`` to touch it."""
-        return self.kernel.host
+        return self.runtime.engine
 
     def socket(self, family: int = os_socket.AF_INET, type: int = os_socket.SOCK_STREAM, proto: int = 0) -> Socket:
         """Make a socket of this stack, for use from any thread."""
         self.run_in_thread()
-        return Socket(family, type, proto, kernel=self.kernel)
+        return Socket(family, type, proto, runtime=self.runtime)
 
     def serve(self, service: Service, port: int, address: str = "") -> None:
         """Serve on a port, of every address or of one, from the pump itself: no thread and no socket is between.
@@ -108,20 +108,20 @@ class Stack:
         self._ensure_open()
         if not isinstance(service, Service):
             raise TypeError(f"service: {service!r} is no estab.serve.server.Service, as Echo() is")
-        with self.kernel.lock:
-            handler = self.kernel.turn.handler
+        with self.runtime.lock:
+            handler = self.runtime.turn.handler
             if not isinstance(handler, Server):
-                handler = self.kernel.turn.handler = Server(self.host)
-            handler.add(service, address, port, self.kernel.now_ns())
-            self.kernel.flush()
+                handler = self.runtime.turn.handler = Server(self.engine)
+            handler.add(service, address, port, self.runtime.now_ns())
+            self.runtime.flush()
 
     def stop_serving(self) -> None:
         """End all services: their ports are free, and their connections finish on their own."""
-        with self.kernel.lock:
-            handler = self.kernel.turn.handler
+        with self.runtime.lock:
+            handler = self.runtime.turn.handler
             if isinstance(handler, Server):
-                handler.close(self.kernel.now_ns())
-                self.kernel.flush()
+                handler.close(self.runtime.now_ns())
+                self.runtime.flush()
 
     @property
     def failure(self) -> BaseException | None:
@@ -135,7 +135,7 @@ class Stack:
         That holds for this thread and context, and for threads that are started in it.
         """
         self.run_in_thread()
-        with module.installed(self.kernel):
+        with module.installed(self.runtime):
             yield self
 
     def run_in_thread(self) -> None:
@@ -143,7 +143,7 @@ class Stack:
         with self._opening:
             self._ensure_open()
             if self._pump is None:
-                self._pump = pump = Pump(self.kernel)
+                self._pump = pump = Pump(self.runtime)
                 pump.start()
 
     async def start(self) -> Stack:
@@ -157,7 +157,7 @@ class Stack:
                 raise RuntimeError(f"stack {self.name} is pumped by a thread: in an event loop use `async with`, or "
                                    "start() before anything else")
             if self._pump is None:
-                self._pump = LoopPump(self.kernel, asyncio.get_running_loop())
+                self._pump = LoopPump(self.runtime, asyncio.get_running_loop())
         return self
 
     # --- in the user's event loop
@@ -166,25 +166,25 @@ class Stack:
                               ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect, as ``asyncio.open_connection``; with ``ssl``, ``server_hostname``, ``family``, ``local_addr``."""
         await self.start()
-        return await streams.open_connection(self.kernel, host, port, **options)
+        return await streams.open_connection(self.runtime, host, port, **options)
 
     async def start_server(self, callback: streams.ClientCallback, host: str | None = None, port: int = 0,
                            **options: Any) -> streams.Server:
         """Listen, and call ``callback(reader, writer)`` for each connection, as ``asyncio.start_server``."""
         await self.start()
-        return await streams.start_server(self.kernel, callback, host, port, **options)
+        return await streams.start_server(self.runtime, callback, host, port, **options)
 
     async def create_connection(self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int,
                                 **options: Any) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
         """Connect, as the event loop's method of this name does for sockets of the operating system."""
         await self.start()
-        return await streams.create_connection(self.kernel, factory, host, port, **options)
+        return await streams.create_connection(self.runtime, factory, host, port, **options)
 
     async def create_server(self, factory: Callable[[], asyncio.BaseProtocol], host: str | None = None, port: int = 0,
                             **options: Any) -> streams.Server:
         """Listen, as the event loop's method of this name does for sockets of the operating system."""
         await self.start()
-        return await streams.create_server(self.kernel, factory, host, port, **options)
+        return await streams.create_server(self.runtime, factory, host, port, **options)
 
     async def __aenter__(self) -> Stack:
         return await self.start()
@@ -197,17 +197,17 @@ class Stack:
     @property
     def sysctl(self) -> Sysctls:
         """Settings by Linux's names, ``stack.sysctl["net.ipv4.tcp_syn_retries"]``; see ``docs/sysctls.md``."""
-        return self.host.sysctl
+        return self.engine.sysctl
 
     def sockets(self) -> list[SocketRow]:
         """List what ``ss -a`` would: sockets, TIME-WAIT records and half-open entries."""
-        with self.kernel.lock:
-            return self.host.sockets(self.kernel.now_ns())
+        with self.runtime.lock:
+            return self.engine.sockets(self.runtime.now_ns())
 
     def counters(self) -> dict[str, int]:
         """Give what ``nstat`` would, and how many packets were dropped for each reason."""
-        with self.kernel.lock:
-            return self.host.counters()
+        with self.runtime.lock:
+            return self.engine.counters()
 
     def observe(self, observer: Observer) -> None:
         """Tell ``observer`` all facts (``estab.events``) from now on, beside those who are told already."""
@@ -221,23 +221,23 @@ class Stack:
         Until the ``close`` of what this returns, a context manager, or the stack's. With offload, segments stand there
         as they passed: larger than the MTU, their checksums not filled in.
         """
-        made = CaptureFile(path, self.kernel, self._observers, f"{self.name}, {', '.join(self.addresses)}")
+        made = CaptureFile(path, self.runtime, self._observers, f"{self.name}, {', '.join(self.addresses)}")
         self._captures.append(made)
         return made
 
     def close(self) -> None:
-        """Stop, and give the link back. Connections are not closed: their peers hear nothing more. Idempotent."""
+        """Stop, and give the device back. Connections are not closed: their peers hear nothing more. Idempotent."""
         if self._is_closed:
             return
         self._is_closed = True
-        self.kernel.is_closing = True
+        self.runtime.is_closing = True
         if self._pump is not None:
             self._pump.close()
         for capture in self._captures:
             capture.close()
-        with self.kernel.lock:
-            self.kernel.turn.forget_descriptor()
-            self.link.close()
+        with self.runtime.lock:
+            self.runtime.turn.forget_descriptor()
+            self.device.close()
 
     def __enter__(self) -> Stack:
         self.run_in_thread()  # where nobody waits, it answers pings and refuses connections all the same
@@ -249,7 +249,7 @@ class Stack:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Stack {self.name} {', '.join(self.addresses)} on {self.link!r}>"
+        return f"<Stack {self.name} {', '.join(self.addresses)} on {self.device!r}>"
 
     # --- inside
 
@@ -257,14 +257,14 @@ class Stack:
         if self._is_closed:
             raise RuntimeError(f"stack {self.name} is closed")
 
-    def _add_default_routes(self, host: Host, gateways: list[str]) -> None:
+    def _add_default_routes(self, engine: Engine, gateways: list[str]) -> None:
         for gateway in gateways:
-            host.add_route("::/0" if ":" in gateway else "0.0.0.0/0", self._interface, gateway)
-        if not self.link.mac:
+            engine.add_route("::/0" if ":" in gateway else "0.0.0.0/0", self._interface, gateway)
+        if not self.device.mac:
             for default, is_v6 in (("0.0.0.0/0", False), ("::/0", True)):
                 is_there = any((":" in address) == is_v6 for address in self.addresses)
                 if is_there and not any((":" in gateway) == is_v6 for gateway in gateways):
-                    host.add_route(default, self._interface)
+                    engine.add_route(default, self._interface)
 
 
 def _resolver(nameservers: str | Iterable[str] | Servers) -> Resolver:

@@ -28,13 +28,13 @@ _ACCEPTS_PER_NEWS: Final = 64
 ClientCallback = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
 
 
-async def connect(kernel: RealTime, host: str, port: int, family: int, local_addr: tuple[str, int] | None) -> Socket:
+async def connect(runtime: RealTime, host: str, port: int, family: int, local_addr: tuple[str, int] | None) -> Socket:
     """Connect to the first address of a name that takes it. The last error is raised where none does."""
     loop = asyncio.get_running_loop()
-    found = await resolve(kernel, host, port, family)
+    found = await resolve(runtime, host, port, family)
     failure: OSError | None = None
     for version, _, _, _, address in found:
-        socket = Socket(version, os_socket.SOCK_STREAM, kernel=kernel)
+        socket = Socket(version, os_socket.SOCK_STREAM, runtime=runtime)
         try:
             socket.setblocking(False)
             if local_addr is not None:
@@ -51,14 +51,14 @@ async def connect(kernel: RealTime, host: str, port: int, family: int, local_add
     raise failure if failure is not None else os_error(errno.EADDRNOTAVAIL, f"{host!r} has no address")
 
 
-async def resolve(kernel: RealTime, host: str | None, port: int, family: int, flags: int = 0) -> list[Any]:
+async def resolve(runtime: RealTime, host: str | None, port: int, family: int, flags: int = 0) -> list[Any]:
     """Look a name up: at once where it needs no asking, else in a thread."""
     try:
-        return list(names.getaddrinfo(kernel, host, port, family, os_socket.SOCK_STREAM, 0,
+        return list(names.getaddrinfo(runtime, host, port, family, os_socket.SOCK_STREAM, 0,
                                       flags | (os_socket.AI_NUMERICHOST if host else 0)))
     except os_socket.gaierror:
         loop = asyncio.get_running_loop()
-        look_up = lambda: names.getaddrinfo(kernel, host, port, family, os_socket.SOCK_STREAM, 0, flags)  # noqa: E731
+        look_up = lambda: names.getaddrinfo(runtime, host, port, family, os_socket.SOCK_STREAM, 0, flags)  # noqa: E731
         return list(await loop.run_in_executor(None, look_up))
 
 
@@ -83,13 +83,13 @@ async def _connect_one(loop: asyncio.AbstractEventLoop, socket: Socket, address:
     socket.connect(address)
 
 
-async def create_connection(kernel: RealTime, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int, *,
+async def create_connection(runtime: RealTime, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int, *,
                             ssl: os_ssl.SSLContext | bool | None = None, server_hostname: str | None = None,
                             family: int = 0, local_addr: tuple[str, int] | None = None,
                             ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
     """Connect, over TLS with an ``ssl`` context, and give transport and protocol."""
     loop = asyncio.get_running_loop()
-    socket = await connect(kernel, host, port, family, local_addr)
+    socket = await connect(runtime, host, port, family, local_addr)
     protocol = factory()
     ready: asyncio.Future[None] = loop.create_future()
     if ssl:
@@ -108,13 +108,13 @@ async def create_connection(kernel: RealTime, factory: Callable[[], asyncio.Base
     return transport, protocol
 
 
-async def open_connection(kernel: RealTime, host: str, port: int, *, limit: int = _LIMIT,
+async def open_connection(runtime: RealTime, host: str, port: int, *, limit: int = _LIMIT,
                           **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect, and give reader and writer."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    transport, _ = await create_connection(kernel, lambda: protocol, host, port, **options)
+    transport, _ = await create_connection(runtime, lambda: protocol, host, port, **options)
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
@@ -197,20 +197,20 @@ class Server(asyncio.AbstractServer):
         StreamTransport(self._loop, made, protocol)
 
 
-async def create_server(kernel: RealTime, factory: Callable[[], asyncio.BaseProtocol], host: str | None, port: int, *,
+async def create_server(runtime: RealTime, factory: Callable[[], asyncio.BaseProtocol], host: str | None, port: int, *,
                         family: int = 0, backlog: int = 100, ssl: os_ssl.SSLContext | None = None,
                         reuse_address: bool = True, reuse_port: bool = False) -> Server:
     """Listen on the addresses of ``host`` (``None``: on all), and give each connection a protocol."""
     loop = asyncio.get_running_loop()
     if host:
-        infos = await resolve(kernel, host, port, family, os_socket.AI_PASSIVE)
+        infos = await resolve(runtime, host, port, family, os_socket.AI_PASSIVE)
         found = [(info[0], info[4][0]) for info in infos]
     else:
-        found = [(version, "") for version in _versions(kernel) if family in (0, version)]
+        found = [(version, "") for version in _versions(runtime) if family in (0, version)]
     listeners: list[Socket] = []
     try:
         for version, text in found:
-            listener = Socket(version, os_socket.SOCK_STREAM, kernel=kernel)
+            listener = Socket(version, os_socket.SOCK_STREAM, runtime=runtime)
             listeners.append(listener)
             listener.setblocking(False)
             if reuse_address:
@@ -228,7 +228,7 @@ async def create_server(kernel: RealTime, factory: Callable[[], asyncio.BaseProt
     return Server(loop, listeners, factory, ssl)
 
 
-async def start_server(kernel: RealTime, callback: ClientCallback, host: str | None, port: int, *,
+async def start_server(runtime: RealTime, callback: ClientCallback, host: str | None, port: int, *,
                        limit: int = _LIMIT, **options: Any) -> Server:
     """Listen, and call ``callback(reader, writer)`` for each connection."""
     loop = asyncio.get_running_loop()
@@ -237,12 +237,12 @@ async def start_server(kernel: RealTime, callback: ClientCallback, host: str | N
         reader = asyncio.StreamReader(limit=limit, loop=loop)
         return asyncio.StreamReaderProtocol(reader, callback, loop=loop)
 
-    return await create_server(kernel, factory, host, port, **options)
+    return await create_server(runtime, factory, host, port, **options)
 
 
-def _versions(kernel: RealTime) -> list[int]:
+def _versions(runtime: RealTime) -> list[int]:
     """Give the IP versions that the stack has addresses of."""
-    sizes = {len(address.address) for interface in kernel.host.interfaces[1:] for address in interface.addresses}
+    sizes = {len(address.address) for interface in runtime.engine.interfaces[1:] for address in interface.addresses}
     return [version for version, size in ((os_socket.AF_INET, 4), (os_socket.AF_INET6, 16)) if size in sizes]
 
 

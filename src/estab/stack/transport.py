@@ -30,7 +30,7 @@ class News:
         self._ident = get_ident()
         self._call = call
         self._is_scheduled = False
-        self._watches = socket.kernel.watches
+        self._watches = socket.runtime.watches
         self._fd = socket.fd
         self._watches.add(self._fd, self)
 

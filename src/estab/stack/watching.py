@@ -18,8 +18,8 @@ __all__ = ["CaptureFile", "Observers"]
 class Observers:
     """Everybody who is told the facts of one host. Without anybody the host builds none."""
 
-    def __init__(self, kernel: RealTime) -> None:
-        self._kernel = kernel
+    def __init__(self, runtime: RealTime) -> None:
+        self._kernel = runtime
         self._all: tuple[Observer, ...] = ()
 
     def add(self, observer: Observer) -> None:
@@ -47,9 +47,9 @@ class Observers:
 class CaptureFile(AbstractContextManager["CaptureFile"]):
     """A pcapng file that is being written. ``close`` ends it; what was written before can be read at any time."""
 
-    def __init__(self, path: str | PathLike[str], kernel: RealTime, observers: Observers, comment: str) -> None:
+    def __init__(self, path: str | PathLike[str], runtime: RealTime, observers: Observers, comment: str) -> None:
         self._file = open(path, "wb")  # noqa: SIM115 - closed by close()
-        self._kernel = kernel
+        self._kernel = runtime
         self._observers = observers
         self._capture = LiveCapture(self._file, time.time_ns() - time.monotonic_ns(), comment)
         self._observer: Callable[[Event], None] = self._capture

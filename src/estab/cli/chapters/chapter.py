@@ -68,7 +68,7 @@ class Stage:
         way = link.there if link.ends[0] is host else link.back
         index = host.index_of(way)
         address = next(address for address in beyond.addresses if "." in address)
-        host.host.add_route("0.0.0.0/0", host.host.interfaces[index], address)
+        host.engine.add_route("0.0.0.0/0", host.engine.interfaces[index], address)
 
     # --- what came of it
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.ip.interface import Outbound
 
 __all__ = ["drain"]
 
 
-def drain(host: Host, now_ns: int, send: Callable[[Outbound], None], tell: Callable[[int, int], None]) -> int:
+def drain(engine: Engine, now_ns: int, send: Callable[[Outbound], None], tell: Callable[[int, int], None]) -> int:
     """Take all frames and events that wait in ``host``. Returns its next deadline, ``NEVER`` where it has none."""
-    while (outbound := host.poll_frame(now_ns)) is not None:
+    while (outbound := engine.poll_frame(now_ns)) is not None:
         send(outbound)
-    while (event := host.poll_event()) is not None:
+    while (event := engine.poll_event()) is not None:
         tell(event[0], event[1])
-    return host.next_deadline_ns()
+    return engine.next_deadline_ns()

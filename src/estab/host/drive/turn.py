@@ -12,7 +12,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from estab.host.drive.handler import Handler
-from estab.host.host import Host
+from estab.host.engine import Engine
 from estab.host.ip.interface import Interface, Outbound
 from estab.units import US
 from estab.wire import ethernet, ip, offload, tcp
@@ -61,10 +61,10 @@ class Turn:
     virtio header of that size.
     """
 
-    def __init__(self, host: Host, interface: Interface, receive: Callable[[], bytes | None],
+    def __init__(self, engine: Engine, interface: Interface, receive: Callable[[], bytes | None],
                  send: Callable[[bytes, bytes], bool], tell: Callable[[int, int], None], header_bytes: i64,
                  is_polled: bool = False) -> None:
-        self.host: Host = host
+        self.engine: Engine = engine
         self.interface_index: i64 = interface.index
         self.header_bytes: i64 = header_bytes
         self.is_full: bool = False
@@ -170,7 +170,7 @@ class Turn:
 
     def receive(self, now_ns: i64, frames_max: i64) -> i64:
         """Take up to ``frames_max`` frames off the link. Returns how many there were."""
-        host = self.host
+        engine = self.engine
         index = self.interface_index
         start = self.header_bytes
         count: i64 = 0
@@ -181,9 +181,9 @@ class Turn:
             count += 1
             self._last_bytes = len(data)
             if start == 0:
-                host.on_frame(index, data, now_ns)
+                engine.on_frame(index, data, now_ns)
             elif len(data) > start:
-                host.on_frame(index, data, now_ns, (data[0] & _KNOWN_GOOD) != 0, start)
+                engine.on_frame(index, data, now_ns, (data[0] & _KNOWN_GOOD) != 0, start)
         return count
 
     def _next_frame(self) -> bytes | None:
@@ -214,33 +214,33 @@ class Turn:
 
     def drain(self, now_ns: i64) -> i64:
         """Send and tell all that the host has to say. Returns its next deadline, ``NEVER`` where it has none."""
-        host = self.host
+        engine = self.engine
         handler = self.handler
-        event = host.poll_event()
+        event = engine.poll_event()
         while True:
             # Events first: an answer that is written now carries the acknowledgment.
             while event is not None:
                 if not handler.on_event(event[0], now_ns):
                     self._tell(event[0], event[1])
-                event = host.poll_event()
+                event = engine.poll_event()
             while not self.is_full:
-                outbound = host.poll_frame(now_ns)
+                outbound = engine.poll_frame(now_ns)
                 if outbound is None:
                     break
                 self._put(outbound)
-            event = host.poll_event()
+            event = engine.poll_event()
             if event is None:
                 self.due_ns = self.next_deadline_ns()
                 return self.due_ns
 
     def on_deadline(self, now_ns: i64) -> None:
         """Do what is due by now."""
-        self.host.on_deadline(now_ns)
+        self.engine.on_deadline(now_ns)
         self.handler.on_deadline(now_ns)
 
     def next_deadline_ns(self) -> i64:
         """Give when ``on_deadline`` is to be called next; ``NEVER`` where nothing waits for a time."""
-        return min(self.host.next_deadline_ns(), self.handler.next_deadline_ns())
+        return min(self.engine.next_deadline_ns(), self.handler.next_deadline_ns())
 
     def retry(self) -> None:
         """Offer the link the frame that it refused."""

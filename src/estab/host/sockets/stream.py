@@ -1,7 +1,7 @@
 """TCP sockets: the calls of the sockets API, on connections and listeners.
 
 - Nothing waits: EAGAIN and EINPROGRESS say that a call would. Whoever waits does it floors above, by ``readiness``.
-- What a call changes goes out at the next ``Host.poll_frame``.
+- What a call changes goes out at the next ``Engine.poll_frame``.
 - Errnos and the order of checks are Linux's.
 """
 

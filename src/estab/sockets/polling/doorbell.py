@@ -14,7 +14,7 @@ from estab.abi import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLRDHUP
 
 if TYPE_CHECKING:
     from estab.host.sockets.files import Descriptor
-    from estab.sockets.kernel import Watches
+    from estab.sockets.runtime import Watches
 
 __all__ = ["Doorbell"]
 

@@ -15,7 +15,7 @@ from estab.sockets.polling.selector import Selector
 from estab.units import SECOND
 
 if TYPE_CHECKING:
-    from estab.sockets.kernel import Kernel
+    from estab.sockets.runtime import Runtime
 
 __all__ = ["EventLoop"]
 
@@ -28,11 +28,11 @@ _ENDINGS_MAX: Final = 20
 class EventLoop(asyncio.SelectorEventLoop):
     """An event loop of one host's programs."""
 
-    def __init__(self, kernel: Kernel | None = None) -> None:
-        if kernel is None:
+    def __init__(self, runtime: Runtime | None = None) -> None:
+        if runtime is None:
             return  # made by asyncio.SelectorEventLoop(), which begins again what is begun
-        self._kernel = kernel
-        self._wakeable = _LoopSelector(kernel, self)
+        self._kernel = runtime
+        self._wakeable = _LoopSelector(runtime, self)
         super().__init__(self._wakeable)
         self._clock_resolution = 1e-9
 
@@ -115,8 +115,8 @@ class EventLoop(asyncio.SelectorEventLoop):
 class _LoopSelector(Selector):
     """A selector that, when the world ends, ends the loop once, and then what its tasks wait for while they tidy up."""
 
-    def __init__(self, kernel: Kernel, loop: EventLoop) -> None:
-        super().__init__(kernel)
+    def __init__(self, runtime: Runtime, loop: EventLoop) -> None:
+        super().__init__(runtime)
         self._loop = loop
         self._endings = 0
 
@@ -126,7 +126,7 @@ class _LoopSelector(Selector):
             return super().select(timeout)
         except BaseException:
             self._endings += 1
-            if not self.kernel.is_closing or not 1 < self._endings < _ENDINGS_MAX:
+            if not self.runtime.is_closing or not 1 < self._endings < _ENDINGS_MAX:
                 raise
             for task in asyncio.all_tasks(self._loop):
                 task.cancel()

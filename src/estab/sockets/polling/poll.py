@@ -17,8 +17,8 @@ from estab.abi import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLL
 from estab.errors import os_error
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
-from estab.sockets.kernel import Kernel, Wait
 from estab.sockets.polling.os_events import OsEvents
+from estab.sockets.runtime import Runtime, Wait
 from estab.tcp.state import State
 from estab.units import MS, SECOND
 
@@ -38,12 +38,12 @@ _ONESHOT: Final = 1 << 30
 _SPIN_WEIGHT: Final = 100
 
 
-def deadline_from(kernel: Kernel, timeout_s: float | None) -> int | None:
+def deadline_from(runtime: Runtime, timeout_s: float | None) -> int | None:
     """Turn a timeout in seconds into a time of the kernel's clock."""
-    return None if timeout_s is None else kernel.now_ns() + max(0, math.ceil(timeout_s * SECOND))
+    return None if timeout_s is None else runtime.now_ns() + max(0, math.ceil(timeout_s * SECOND))
 
 
-def find_socket(kernel: Kernel, fileobj: Any) -> Socket | None:
+def find_socket(runtime: Runtime, fileobj: Any) -> Socket | None:
     """Find the socket that an object with ``fileno()``, or a number, stands for.
 
     ``None`` where it is one of the operating system's. In virtual time the host can't wait for those, and ``OSError``
@@ -54,9 +54,9 @@ def find_socket(kernel: Kernel, fileobj: Any) -> Socket | None:
         raise TypeError("argument must be an int, or have a fileno() method.")
     if number < 0:
         raise ValueError(f"file descriptor cannot be a negative integer ({number})")
-    socket = kernel.by_number.get(number)
-    if socket is None and kernel.is_virtual:
-        raise os_error(errno.EBADF, f"bad file descriptor: {number} is not a socket of host {kernel.name}; the "
+    socket = runtime.by_number.get(number)
+    if socket is None and runtime.is_virtual:
+        raise os_error(errno.EBADF, f"bad file descriptor: {number} is not a socket of host {runtime.name}; the "
                        "operating system's descriptors can't be waited for here")
     return socket
 
@@ -82,8 +82,8 @@ class Interest:
 class Interests:
     """Sockets by the number of their ``fileno()``, the events asked of each, and which of them may be ready."""
 
-    def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
         self._asked: dict[int, Interest] = {}
         self._by_fd: dict[int, Interest] = {}
         self._hot: dict[Interest, None] = {}
@@ -104,7 +104,7 @@ class Interests:
         self._asked[number] = interest
         self._by_fd[interest.fd] = interest
         self._hot[interest] = None
-        self.kernel.watches.add(interest.fd, self)
+        self.runtime.watches.add(interest.fd, self)
 
     def modify(self, number: int, events: int) -> None:
         """Ask for other events. ``KeyError`` where none were asked."""
@@ -124,7 +124,7 @@ class Interests:
         self._hot.pop(interest, None)
         if self._by_fd.get(interest.fd) is interest:
             del self._by_fd[interest.fd]
-            self.kernel.watches.remove(interest.fd, self)
+            self.runtime.watches.remove(interest.fd, self)
 
     def clear(self) -> None:
         """Ask for nothing."""
@@ -150,7 +150,7 @@ class Interests:
     def wake(self) -> None:
         """Have ``wait`` come back now, from any program."""
         self._is_woken = True
-        self.kernel.poke()
+        self.runtime.poke()
 
     def collect(self, count_max: int) -> list[tuple[int, int]]:
         """Give those that are ready: number and bits. What is not ready is not looked at again before it has news."""
@@ -173,16 +173,16 @@ class Interests:
 
     def wait(self, timeout_s: float | None, count_max: int, name: str) -> list[tuple[int, int]]:
         """Wait until some are ready, ``wake`` is called or the timeout is over."""
-        kernel = self.kernel
-        with kernel.lock:
+        runtime = self.runtime
+        with runtime.lock:
             found = self.collect(count_max)
             if not found and not self._is_woken:
                 if timeout_s is not None and timeout_s <= 0:
-                    kernel.spin(_SPIN_WEIGHT)
+                    runtime.spin(_SPIN_WEIGHT)
                 else:
-                    deadline_ns = deadline_from(kernel, timeout_s)
+                    deadline_ns = deadline_from(runtime, timeout_s)
                     os_fd = self._os.fileno() if self._os is not None else -1
-                    kernel.wait(
+                    runtime.wait(
                         Wait(self._has_news, lambda: self._describe(name), deadline_ns, -1, self._is_serving, os_fd))
                 found = self.collect(count_max)
             self._is_woken = False
@@ -224,7 +224,7 @@ def describe_wait(name: str, descriptors: Sequence[Descriptor]) -> str:
     return f"{name}() on {shown or 'no socket'}{more}"
 
 
-def _wait_for(kernel: Kernel, asked: Sequence[tuple[Descriptor, int]], timeout_s: float | None, name: str,
+def _wait_for(runtime: Runtime, asked: Sequence[tuple[Descriptor, int]], timeout_s: float | None, name: str,
               os_events: OsEvents | None) -> None:
     """Wait until one of a few descriptors has one of the bits asked of it."""
 
@@ -237,11 +237,11 @@ def _wait_for(kernel: Kernel, asked: Sequence[tuple[Descriptor, int]], timeout_s
     if is_ready() or (os_events is not None and os_events.collect()):
         return
     if timeout_s is not None and timeout_s <= 0:
-        kernel.spin(_SPIN_WEIGHT)
+        runtime.spin(_SPIN_WEIGHT)
         return
-    deadline_ns = deadline_from(kernel, timeout_s)
+    deadline_ns = deadline_from(runtime, timeout_s)
     words = lambda: describe_wait(name, [descriptor for descriptor, _ in asked])  # noqa: E731
-    kernel.wait(Wait(is_ready, words, deadline_ns, -1, serves, -1 if os_events is None else os_events.fileno()))
+    runtime.wait(Wait(is_ready, words, deadline_ns, -1, serves, -1 if os_events is None else os_events.fileno()))
 
 
 @contextmanager
@@ -263,21 +263,21 @@ def _system_events(asked: Sequence[tuple[int, int]]) -> Iterator[OsEvents | None
 
 
 def select(
-    kernel: Kernel, rlist: Iterable[Any], wlist: Iterable[Any], xlist: Iterable[Any], timeout: float | None = None,
+    runtime: Runtime, rlist: Iterable[Any], wlist: Iterable[Any], xlist: Iterable[Any], timeout: float | None = None,
 ) -> tuple[list[Any], list[Any], list[Any]]:
     """Wait until a socket of one of the lists is ready, as ``select.select``."""
     if timeout is not None and timeout < 0:
         raise ValueError("timeout must be non-negative")
     lists = [list(rlist), list(wlist), list(xlist)]
     wanted = (_READ | POLLRDHUP, _WRITE, POLLPRI)
-    with kernel.lock:
-        asked = [[(fileobj, find_socket(kernel, fileobj)) for fileobj in fileobjs] for fileobjs in lists]
+    with runtime.lock:
+        asked = [[(fileobj, find_socket(runtime, fileobj)) for fileobj in fileobjs] for fileobjs in lists]
         ours = [(socket.descriptor, bits) for group, bits in zip(asked, wanted, strict=True)
                 for _, socket in group if socket is not None]
         others = [(_number(fileobj), bits) for group, bits in zip(asked, wanted, strict=True)
                   for fileobj, socket in group if socket is None]
         with _system_events(others) as os_events:
-            _wait_for(kernel, ours, timeout, "select", os_events)
+            _wait_for(runtime, ours, timeout, "select", os_events)
             ready = dict(os_events.collect()) if os_events is not None else {}
         found = [
             [fileobj for fileobj, socket in group
@@ -290,8 +290,8 @@ def select(
 class Poll:
     """``select.poll()`` on a host."""
 
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
+    def __init__(self, runtime: Runtime) -> None:
+        self._kernel = runtime
         self._asked: dict[int, int] = {}
 
     def register(self, fd: Any, eventmask: int = POLLIN | POLLPRI | POLLOUT, /) -> None:
@@ -311,22 +311,22 @@ class Poll:
 
     def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
         """Wait up to ``timeout`` milliseconds (``None`` or negative: for ever). Returns numbers and bits."""
-        kernel = self._kernel
+        runtime = self._kernel
         timeout_s = None if timeout is None or timeout < 0 else timeout * MS / SECOND
-        with kernel.lock:
-            gone = [number for number in self._asked if number not in kernel.by_number and is_closed(number)]
+        with runtime.lock:
+            gone = [number for number in self._asked if number not in runtime.by_number and is_closed(number)]
             if gone:
                 return [(number, POLLNVAL) for number in gone]
             asked: list[tuple[int, Descriptor, int]] = []
             others: list[tuple[int, int]] = []
             for number, events in self._asked.items():
-                socket = find_socket(kernel, number)
+                socket = find_socket(runtime, number)
                 if socket is None:
                     others.append((number, events))
                 else:
                     asked.append((number, socket.descriptor, events | _ALWAYS))
             with _system_events(others) as os_events:
-                _wait_for(kernel, [(descriptor, events) for _, descriptor, events in asked], timeout_s, "poll",
+                _wait_for(runtime, [(descriptor, events) for _, descriptor, events in asked], timeout_s, "poll",
                           os_events)
                 found = os_events.collect() if os_events is not None else []
             return found + [
@@ -338,8 +338,8 @@ class Poll:
 class Epoll:
     """``select.epoll()`` on a host: level- and edge-triggered, and one-shot. It has no descriptor of its own."""
 
-    def __init__(self, kernel: Kernel) -> None:
-        self._interests: Interests | None = Interests(kernel)
+    def __init__(self, runtime: Runtime) -> None:
+        self._interests: Interests | None = Interests(runtime)
 
     @property
     def closed(self) -> bool:
@@ -362,7 +362,7 @@ class Epoll:
         number = _number(fd)
         if number in interests:
             raise os_error(errno.EEXIST)
-        interests.add(number, find_socket(interests.kernel, number), eventmask)
+        interests.add(number, find_socket(interests.runtime, number), eventmask)
 
     def modify(self, fd: Any, eventmask: int) -> None:
         """Ask for other events. ENOENT where none were asked."""

@@ -13,7 +13,7 @@ from estab.abi import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP
 from estab.sockets.polling.poll import Interests, find_socket
 
 if TYPE_CHECKING:
-    from estab.sockets.kernel import Kernel
+    from estab.sockets.runtime import Runtime
 
 __all__ = ["Selector"]
 
@@ -24,9 +24,9 @@ _WRITE: Final = POLLOUT | POLLHUP | POLLERR
 class Selector(selectors.BaseSelector):
     """Waits for sockets of one host. ``wake`` ends a wait from another program or thread."""
 
-    def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
-        self._interests = Interests(kernel)
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self._interests = Interests(runtime)
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._is_closed = False
 
@@ -36,7 +36,7 @@ class Selector(selectors.BaseSelector):
         number = self._number(fileobj)
         if number in self._keys:
             raise KeyError(f"{fileobj!r} (FD {number}) is already registered")
-        self._interests.add(number, find_socket(self.kernel, number), _poll_bits(events))
+        self._interests.add(number, find_socket(self.runtime, number), _poll_bits(events))
         key = self._keys[number] = selectors.SelectorKey(fileobj, number, events, data)
         return key
 

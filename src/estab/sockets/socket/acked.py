@@ -12,7 +12,7 @@ from estab.errors import os_error
 
 if TYPE_CHECKING:
     from estab.host.sockets.stream import StreamSocket
-    from estab.sockets.kernel import Kernel
+    from estab.sockets.runtime import Runtime
 
 __all__ = ["check", "is_over", "running_loop", "wait_in_loop"]
 
@@ -41,7 +41,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def wait_in_loop(kernel: Kernel, host: StreamSocket, timeout: float | None,
+def wait_in_loop(runtime: Runtime, host: StreamSocket, timeout: float | None,
                  loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
     """Give a future that is done when the wait is over."""
     future: asyncio.Future[None] = loop.create_future()
@@ -63,9 +63,9 @@ def wait_in_loop(kernel: Kernel, host: StreamSocket, timeout: float | None,
                 loop.call_soon_threadsafe(settle)
 
     def forget() -> None:
-        with kernel.lock:
-            if look in kernel.hooks:
-                kernel.hooks.remove(look)
+        with runtime.lock:
+            if look in runtime.hooks:
+                runtime.hooks.remove(look)
 
     def expire() -> None:
         if not future.done():
@@ -79,10 +79,10 @@ def wait_in_loop(kernel: Kernel, host: StreamSocket, timeout: float | None,
             timer.cancel()
 
     future.add_done_callback(finish)
-    with kernel.lock:
-        kernel.flush()
+    with runtime.lock:
+        runtime.flush()
         if is_over(host):
             settle()
         else:
-            kernel.hooks.append(look)
+            runtime.hooks.append(look)
     return future

@@ -9,12 +9,12 @@ from estab.sockets.names import interface_index, lookup
 from estab.wire.address import format_address
 
 if TYPE_CHECKING:
-    from estab.sockets.kernel import Kernel
+    from estab.sockets.runtime import Runtime
 
 __all__ = ["numeric"]
 
 
-def numeric(kernel: Kernel, family: int, address: Any, call: str) -> Any:
+def numeric(runtime: Runtime, family: int, address: Any, call: str) -> Any:
     """Give ``address`` with a numeric host. What is no address at all is left for the host's own call to refuse.
 
     ``socket.gaierror`` where the name has no address of the family.
@@ -27,8 +27,8 @@ def numeric(kernel: Kernel, family: int, address: Any, call: str) -> Any:
     if not isinstance(host, str) or host == "" or (host == "<broadcast>" and family == os_socket.AF_INET):
         return (host, *address[1:])
     zone = host.partition("%")[2]
-    text = format_address(lookup(kernel, host, family)[0])
+    text = format_address(lookup(runtime, host, family)[0])
     if zone and len(address) < 4:
-        index = interface_index(kernel, zone)
+        index = interface_index(runtime, zone)
         return (text, address[1], address[2] if len(address) > 2 else 0, index)
     return (text, *address[1:])

@@ -17,14 +17,14 @@ from estab.abi import MSG_DONTWAIT, POLLIN, POLLOUT
 from estab.errors import os_error
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
-from estab.sockets.kernel import Wait
 from estab.sockets.polling.doorbell import Doorbell
 from estab.sockets.polling.poll import describe, is_serving
+from estab.sockets.runtime import Wait
 from estab.sockets.socket import calls
 from estab.units import SECOND
 
 if TYPE_CHECKING:
-    from estab.sockets.kernel import Kernel
+    from estab.sockets.runtime import Runtime
     from estab.sockets.socket.history import PastCall
 
 __all__ = ["BY_TIMEOUT", "Blocking", "File", "HostSocket"]
@@ -57,7 +57,7 @@ class File:
 class Blocking(os_socket.socket):
     """A socket of a host, with a timeout, that can try and wait."""
 
-    kernel: Kernel
+    runtime: Runtime
     _file: File | None = None
     _timeout: float | None = None
     _past: deque[PastCall] | None = None
@@ -78,10 +78,10 @@ class Blocking(os_socket.socket):
         """The descriptor's number on its host, from 3 on; -1 once closed. Not what ``fileno`` gives."""
         return -1 if self._file is None else self._file.descriptor.fd
 
-    def past(self, kernel: Kernel) -> deque[PastCall] | None:
+    def past(self, runtime: Runtime) -> deque[PastCall] | None:
         """Give where what calls changed is kept; ``None`` where nothing is."""
-        if self._past is None and kernel.historian is not None:
-            self._past = deque(maxlen=kernel.historian.calls_max)
+        if self._past is None and runtime.historian is not None:
+            self._past = deque(maxlen=runtime.historian.calls_max)
         return self._past
 
     # --- timeouts
@@ -118,12 +118,12 @@ class Blocking(os_socket.socket):
 
     def _call(self, do: Callable[[int], T]) -> T:
         """Do what never waits; ``do`` takes the time."""
-        kernel = self.kernel
-        with kernel.lock:
+        runtime = self.runtime
+        with runtime.lock:
             try:
-                return do(kernel.now_ns())
+                return do(runtime.now_ns())
             finally:
-                kernel.flush()
+                runtime.flush()
                 self._follow()
 
     def _attempt(self, attempt: Callable[[int], T], bits: int, name: str, flags: int = 0,
@@ -132,17 +132,17 @@ class Blocking(os_socket.socket):
 
         ``TimeoutError`` past the deadline.
         """
-        kernel = self.kernel
-        with kernel.lock:
+        runtime = self.runtime
+        with runtime.lock:
             while True:
                 try:
-                    result = attempt(kernel.now_ns())
+                    result = attempt(runtime.now_ns())
                 except BlockingIOError:
                     if self._timeout == 0.0 or flags & MSG_DONTWAIT:
-                        kernel.spin(POLL_WEIGHT)
+                        runtime.spin(POLL_WEIGHT)
                         raise
                 else:
-                    kernel.flush()
+                    runtime.flush()
                     self._follow()
                     return result
                 if deadline_ns == BY_TIMEOUT:
@@ -158,17 +158,17 @@ class Blocking(os_socket.socket):
 
     def _wait_until(self, is_ready: Callable[[], bool], name: str, deadline_ns: int | None, fd: int = 0) -> bool:
         """Wait until ``is_ready``, which is asked when the socket has news; with ``fd`` -1, when the host has any."""
-        kernel = self.kernel
+        runtime = self.runtime
         host = self.descriptor
         wait = Wait(
             is_ready, lambda: f"{name}() on {describe(host)}", deadline_ns, fd or host.fd, lambda: is_serving(host))
-        if kernel.call == 0:
-            return kernel.wait(wait)
-        number = calls.blocked(kernel, host.fd, wait.describe())
+        if runtime.call == 0:
+            return runtime.wait(wait)
+        number = calls.blocked(runtime, host.fd, wait.describe())
         try:
-            return kernel.wait(wait)
+            return runtime.wait(wait)
         finally:
-            calls.resumed(kernel, host.fd, number)
+            calls.resumed(runtime, host.fd, number)
 
     def _deadline(self, bits: int = POLLIN) -> int | None:
         """Give the time by which a call that starts now and waits for ``bits`` must be over.
@@ -177,10 +177,10 @@ class Blocking(os_socket.socket):
         """
         timeout = self._timeout
         if timeout is not None:
-            return self.kernel.now_ns() + math.ceil(timeout * SECOND)
+            return self.runtime.now_ns() + math.ceil(timeout * SECOND)
         host = self.descriptor
         limit_ns = host.send_timeout_ns if bits & POLLOUT else host.receive_timeout_ns
-        return self.kernel.now_ns() + limit_ns if limit_ns else None
+        return self.runtime.now_ns() + limit_ns if limit_ns else None
 
     def _late(self, name: str) -> OSError:
         """Give what a call raises whose time is over."""

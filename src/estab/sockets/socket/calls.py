@@ -17,7 +17,7 @@ from estab.events import CallBlocked, CallResumed, CallReturned, CallStarted
 from estab.sockets.socket.options import option_name
 
 if TYPE_CHECKING:
-    from estab.sockets.kernel import Kernel
+    from estab.sockets.runtime import Runtime
     from estab.sockets.socket.blocking import Blocking
     from estab.sockets.socket.history import PastCall
 
@@ -47,10 +47,10 @@ def _tell(method: Callable[Concatenate[S, P], R],
 
     @functools.wraps(method)
     def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        kernel = self.kernel
-        if kernel.host.observer is None or kernel.call:
+        runtime = self.runtime
+        if runtime.engine.observer is None or runtime.call:
             return method(self, *args, **kwargs)
-        with Telling(kernel, name, lambda: write(args, kwargs), self.fd, self.past(kernel)) as telling:
+        with Telling(runtime, name, lambda: write(args, kwargs), self.fd, self.past(runtime)) as telling:
             result = method(self, *args, **kwargs)
             telling.returned(telling.fd, write_value(result))
             return result
@@ -61,25 +61,25 @@ def _tell(method: Callable[Concatenate[S, P], R],
 class Telling:
     """A call under way: its start is told, then ``returned`` or the exception that left it."""
 
-    def __init__(self, kernel: Kernel, name: str, arguments: Callable[[], str], fd: int = -1,
+    def __init__(self, runtime: Runtime, name: str, arguments: Callable[[], str], fd: int = -1,
                  past: deque[PastCall] | None = None) -> None:
         self.fd = fd
         self._past = past
-        self._kernel = kernel
+        self._kernel = runtime
         self._name = name
         self._arguments = arguments
         self._number = 0
 
     def __enter__(self) -> Telling:
-        kernel = self._kernel
-        observer = kernel.host.observer
+        runtime = self._kernel
+        observer = runtime.engine.observer
         if observer is not None:
-            kernel.calls += 1
-            kernel.call = self._number = kernel.calls
+            runtime.calls += 1
+            runtime.call = self._number = runtime.calls
             arguments = self._arguments()
-            if kernel.historian is not None and self._past is not None:
-                kernel.historian.begin(self._number, self._name, arguments, self._past)
-            observer(CallStarted(kernel.now_ns(), kernel.name, self._number, self.fd, self._name, arguments))
+            if runtime.historian is not None and self._past is not None:
+                runtime.historian.begin(self._number, self._name, arguments, self._past)
+            observer(CallStarted(runtime.now_ns(), runtime.name, self._number, self.fd, self._name, arguments))
         return self
 
     def returned(self, fd: int, result: str) -> None:
@@ -97,29 +97,29 @@ class Telling:
                 self._kernel.historian.forget(self._number)
 
     def _finish(self, fd: int, result: str, error: str) -> None:
-        kernel = self._kernel
-        observer = kernel.host.observer
+        runtime = self._kernel
+        observer = runtime.engine.observer
         if observer is not None and self._number:
-            observer(CallReturned(kernel.now_ns(), kernel.name, self._number, fd, self._name, result, error))
-        kernel.call = 0
+            observer(CallReturned(runtime.now_ns(), runtime.name, self._number, fd, self._name, result, error))
+        runtime.call = 0
 
 
-def blocked(kernel: Kernel, fd: int, waits_for: str) -> int:
+def blocked(runtime: Runtime, fd: int, waits_for: str) -> int:
     """Tell that the call under way can't go on now. Returns its number, 0 where none is told."""
-    number = kernel.call
-    observer = kernel.host.observer
-    kernel.call = 0
+    number = runtime.call
+    observer = runtime.engine.observer
+    runtime.call = 0
     if observer is not None and number:
-        observer(CallBlocked(kernel.now_ns(), kernel.name, number, fd, waits_for))
+        observer(CallBlocked(runtime.now_ns(), runtime.name, number, fd, waits_for))
     return number
 
 
-def resumed(kernel: Kernel, fd: int, number: int) -> None:
+def resumed(runtime: Runtime, fd: int, number: int) -> None:
     """Tell that a blocked call goes on."""
-    kernel.call = number
-    observer = kernel.host.observer
+    runtime.call = number
+    observer = runtime.engine.observer
     if observer is not None and number:
-        observer(CallResumed(kernel.now_ns(), kernel.name, number, fd))
+        observer(CallResumed(runtime.now_ns(), runtime.name, number, fd))
 
 
 def write_arguments(args: tuple[object, ...], kwargs: dict[str, object]) -> str:

@@ -22,7 +22,7 @@ from estab.events import (
 from estab.units import format_duration
 
 if TYPE_CHECKING:
-    from estab.sockets.kernel import Kernel
+    from estab.sockets.runtime import Runtime
 
 __all__ = ["Historian", "PastCall"]
 
@@ -64,9 +64,9 @@ class PastCall:
 class Historian:
     """An observer that puts each fact to the call under way."""
 
-    def __init__(self, kernel: Kernel, calls_max: int) -> None:
+    def __init__(self, runtime: Runtime, calls_max: int) -> None:
         self.calls_max = calls_max
-        self._kernel = kernel
+        self._kernel = runtime
         self._open: dict[int, PastCall] = {}
 
     def begin(self, number: int, name: str, arguments: str, past: deque[PastCall]) -> None:

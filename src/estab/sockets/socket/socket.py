@@ -19,9 +19,9 @@ from estab.abi import AF_INET, AF_INET6, CLOSED, SHUT_WR
 from estab.errors import os_error
 from estab.host.sockets.sockaddr import write_sockaddr
 from estab.host.sockets.stream import StreamSocket
-from estab.sockets.kernel import Wait, current
 from estab.sockets.polling.doorbell import Doorbell
 from estab.sockets.polling.poll import describe, is_closed
+from estab.sockets.runtime import Wait, current
 from estab.sockets.socket import acked, calls
 from estab.sockets.socket.addresses import numeric
 from estab.sockets.socket.blocking import File, HostSocket
@@ -35,7 +35,7 @@ from estab.units import SECOND
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from estab.sockets.kernel import Kernel
+    from estab.sockets.runtime import Runtime
     from estab.sockets.socket.history import PastCall
     from estab.tcp.info import Info, Queues
 
@@ -58,11 +58,11 @@ class Socket(Transfer):
     _doorbell: Doorbell | None = None
 
     def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None, *,
-                 kernel: Kernel | None = None) -> None:
-        found = kernel if kernel is not None else current()
+                 runtime: Runtime | None = None) -> None:
+        found = runtime if runtime is not None else current()
         if found is None:
             raise RuntimeError("estab.Socket outside of a program: make it by host.socket() or inside host.installed()")
-        self.kernel = found
+        self.runtime = found
         self._io_refs = 0
         self._closed = False
         self._timeout = os_socket.getdefaulttimeout()
@@ -76,10 +76,10 @@ class Socket(Transfer):
 
     def _open(self, family: int, kind: int, proto: int) -> None:
         """Have the host make a descriptor."""
-        kernel = self.kernel
+        runtime = self.runtime
         arguments = (_family(family), _kind(kind), proto)
         written = lambda: calls.write_arguments(arguments, {})  # noqa: E731
-        with calls.Telling(kernel, "socket", written, past=self.past(kernel)) as telling:
+        with calls.Telling(runtime, "socket", written, past=self.past(runtime)) as telling:
             if family not in _HOST_FAMILIES:
                 raise os_error(errno.EAFNOSUPPORT, f"address family not supported by protocol: {arguments[0]!r}")
             if kind not in _PROTOCOLS:
@@ -87,9 +87,9 @@ class Socket(Transfer):
             if proto not in _PROTOCOLS[os_socket.SocketKind(kind)]:
                 raise os_error(errno.EPROTONOSUPPORT, f"protocol not supported: {proto} for this type of socket")
             host_family = _HOST_FAMILIES[os_socket.AddressFamily(family)]
-            with kernel.lock:
-                self._file = File(kernel.host.socket(host_family, int(kind), kernel.now_ns()))
-                kernel.flush()
+            with runtime.lock:
+                self._file = File(runtime.engine.socket(host_family, int(kind), runtime.now_ns()))
+                runtime.flush()
             self._family, self._kind, self._proto = _family(family), _kind(kind), proto
             telling.returned(self.fd, f"<fd {self.fd}>")
 
@@ -99,26 +99,26 @@ class Socket(Transfer):
             raise TypeError(f"an integer is required (got type {number.__class__.__name__})")
         if number < 0:
             raise ValueError("negative file descriptor")
-        kernel = self.kernel
-        left = kernel.detached.pop(number, None)
-        other = left or kernel.by_number.get(number)
+        runtime = self.runtime
+        left = runtime.detached.pop(number, None)
+        other = left or runtime.by_number.get(number)
         if other is None:
             if is_closed(number):
                 raise os_error(errno.EBADF, f"bad file descriptor: {number} is not open")
-            raise os_error(errno.ENOTSOCK, f"socket operation on non-socket: {number} is not of host {kernel.name}")
+            raise os_error(errno.ENOTSOCK, f"socket operation on non-socket: {number} is not of host {runtime.name}")
         self._family = other._family if family == -1 else _family(family)
         self._kind = other._kind if kind == -1 else _kind(kind)
         self._proto = other._proto if proto == -1 else proto
         self._file, self._doorbell = other._file, other._doorbell
-        kernel.by_number[number] = self
+        runtime.by_number[number] = self
         if left is not None:
             left._file = left._doorbell = None
 
     @staticmethod
-    def _wrap(kernel: Kernel, file: File, like: Socket) -> Socket:
+    def _wrap(runtime: Runtime, file: File, like: Socket) -> Socket:
         """Make a socket for a descriptor that exists."""
         made = Socket.__new__(Socket)
-        made.kernel = kernel
+        made.runtime = runtime
         made._io_refs = 0
         made._closed = False
         made._timeout = os_socket.getdefaulttimeout()
@@ -152,9 +152,9 @@ class Socket(Transfer):
         if file is None or file.descriptor.fd < 0:
             return -1
         if self._doorbell is None:
-            self._doorbell = Doorbell(file.descriptor, self.kernel.watches, self._timeout is None)
+            self._doorbell = Doorbell(file.descriptor, self.runtime.watches, self._timeout is None)
             file.doorbells.append(self._doorbell)
-            self.kernel.by_number[self._doorbell.number] = self
+            self.runtime.by_number[self._doorbell.number] = self
         return self._doorbell.number
 
     def settimeout(self, value: float | None) -> None:
@@ -175,7 +175,7 @@ class Socket(Transfer):
         with contextlib.suppress(OSError):
             ends += f", raddr={host.getpeername()}"
         state = f", {self.state}" if isinstance(host, StreamSocket) else ""
-        return f"<{name} {number}{kind}, {ends}, fd {host.fd} of {self.kernel.name}{state}>"
+        return f"<{name} {number}{kind}, {ends}, fd {host.fd} of {self.runtime.name}{state}>"
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         raise TypeError(f"cannot pickle {self.__class__.__name__!r} object")
@@ -185,7 +185,7 @@ class Socket(Transfer):
     @told
     def bind(self, address: Any, /) -> None:
         """Take a local address and port."""
-        host, target = self.descriptor, numeric(self.kernel, self._family, address, "bind")
+        host, target = self.descriptor, numeric(self.runtime, self._family, address, "bind")
         self._call(lambda now_ns: host.bind(target, now_ns))
 
     @told
@@ -199,7 +199,7 @@ class Socket(Transfer):
         """Wait for a connection and take it: a new socket, and the peer's address."""
         host = self._stream("accept")
         taken = self._attempt(lambda now_ns: host.accept(now_ns), READ, "accept")
-        made = self._wrap(self.kernel, File(taken), self)
+        made = self._wrap(self.runtime, File(taken), self)
         if made._timeout is None and self._timeout:
             made.setblocking(True)
         # Not getpeername(): a connection that was reset while it waited in the queue has a peer all the same.
@@ -224,8 +224,8 @@ class Socket(Transfer):
 
     def _connect(self, address: Any) -> OSError | None:
         """Connect. Returns what went wrong."""
-        host, target = self.descriptor, numeric(self.kernel, self._family, address, "connect")
-        with self.kernel.lock:
+        host, target = self.descriptor, numeric(self.runtime, self._family, address, "connect")
+        with self.runtime.lock:
             failure = self._try_connect(host, target)
             if failure is None or failure.errno != errno.EINPROGRESS or self._timeout == 0.0:
                 return failure
@@ -235,12 +235,12 @@ class Socket(Transfer):
 
     def _try_connect(self, host: HostSocket, target: Any) -> OSError | None:
         try:
-            host.connect(target, self.kernel.now_ns())
+            host.connect(target, self.runtime.now_ns())
         except OSError as error:
             # Its traceback leads to the caller's frame, which holds it: a cycle that would keep the socket open.
             return error.with_traceback(None)
         finally:
-            self.kernel.flush()
+            self.runtime.flush()
             self._follow()
         return None
 
@@ -272,15 +272,15 @@ class Socket(Transfer):
     def _real_close(self, _ss: Any = None) -> None:
         file = self._let_go()
         if file is not None and file.users <= 0:
-            kernel, host = self.kernel, file.descriptor
+            runtime, host = self.runtime, file.descriptor
             if host.fd < 0:
                 raise os_error(errno.EBADF, "bad file descriptor: another socket that shared it has closed it")
-            with kernel.lock:
+            with runtime.lock:
                 if isinstance(host, StreamSocket) and host.linger and self._timeout != 0.0:
                     self._linger(host, host.linger)
-                kernel.watches.close(host.fd)
-                host.close(kernel.now_ns())
-                kernel.flush()
+                runtime.watches.close(host.fd)
+                host.close(runtime.now_ns())
+                runtime.flush()
 
     def _let_go(self) -> File | None:
         """Take descriptor and doorbell from the socket. Returns the descriptor's file, with one user less."""
@@ -290,8 +290,8 @@ class Socket(Transfer):
             file.users -= 1
             if doorbell is not None and doorbell in file.doorbells:
                 file.doorbells.remove(doorbell)
-                self.kernel.by_number.pop(doorbell.number, None)
-                left = self.kernel.detached.pop(doorbell.number, None)
+                self.runtime.by_number.pop(doorbell.number, None)
+                left = self.runtime.detached.pop(doorbell.number, None)
                 if left is not None:
                     left._file = left._doorbell = None
                 doorbell.close()
@@ -300,12 +300,13 @@ class Socket(Transfer):
     def _linger(self, host: StreamSocket, seconds: int) -> None:
         """Wait until all is acknowledged, as SO_LINGER asks of ``close``."""
         try:
-            host.shutdown(SHUT_WR, self.kernel.now_ns())
+            host.shutdown(SHUT_WR, self.runtime.now_ns())
         except OSError:
             return
-        self.kernel.flush()
-        due_ns = self.kernel.now_ns() + seconds * SECOND
-        self.kernel.wait(Wait(lambda: host.outq_bytes == 0, lambda: f"close() on {describe(host)} (SO_LINGER)", due_ns))
+        self.runtime.flush()
+        due_ns = self.runtime.now_ns() + seconds * SECOND
+        self.runtime.wait(
+            Wait(lambda: host.outq_bytes == 0, lambda: f"close() on {describe(host)} (SO_LINGER)", due_ns))
 
     def detach(self) -> int:
         """Let go of the socket without closing it.
@@ -315,13 +316,13 @@ class Socket(Transfer):
         number = self.fileno()
         self._closed = True
         file = self._file
-        if file is not None and self.kernel.by_number.get(number, self) is not self:
+        if file is not None and self.runtime.by_number.get(number, self) is not self:
             self._file = self._doorbell = None  # another socket was made with the number and has the descriptor now
         elif file is not None and number >= 0:
-            left = self._wrap(self.kernel, file, self)
+            left = self._wrap(self.runtime, file, self)
             left._doorbell = self._doorbell
             self._file = self._doorbell = None
-            self.kernel.detached[number] = self.kernel.by_number[number] = left
+            self.runtime.detached[number] = self.runtime.by_number[number] = left
         return number
 
     def dup(self) -> Socket:
@@ -330,7 +331,7 @@ class Socket(Transfer):
         if file is None:
             raise os_error(errno.EBADF, "bad file descriptor: the socket is closed")
         file.users += 1
-        made = self._wrap(self.kernel, file, self)
+        made = self._wrap(self.runtime, file, self)
         made._timeout = self._timeout
         return made
 
@@ -338,12 +339,12 @@ class Socket(Transfer):
         if self._file is None:
             return
         try:
-            if not self.kernel.is_closing:
+            if not self.runtime.is_closing:
                 warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
         finally:  # the warning may be an error
             file = self._let_go()
             if file is not None and file.users == 0:
-                self.kernel.abandon(file.descriptor)
+                self.runtime.abandon(file.descriptor)
 
     # --- options and names
 
@@ -405,11 +406,11 @@ class Socket(Transfer):
 
     def info(self) -> Info:
         """Give what TCP_INFO tells, as named fields."""
-        return self._stream("info").info(self.kernel.now_ns())
+        return self._stream("info").info(self.runtime.now_ns())
 
     def queues(self) -> Queues:
         """Give a listener's two queues: who waits in them and for how long, their limits, and what overflowed."""
-        return self._stream("queues").queues(self.kernel.now_ns())
+        return self._stream("queues").queues(self.runtime.now_ns())
 
     def wait_acked(self, timeout: float | None = None) -> Awaitable[None] | None:
         """Wait until the peer has acknowledged all that was written.
@@ -419,16 +420,16 @@ class Socket(Transfer):
         """
         loop = acked.running_loop()
         if loop is not None:
-            return acked.wait_in_loop(self.kernel, self._stream("wait_acked"), timeout, loop)
+            return acked.wait_in_loop(self.runtime, self._stream("wait_acked"), timeout, loop)
         self._wait_acked(timeout)
         return None
 
     @told
     def _wait_acked(self, timeout: float | None) -> None:
         host = self._stream("wait_acked")
-        deadline_ns = None if timeout is None else self.kernel.now_ns() + math.ceil(timeout * SECOND)
-        with self.kernel.lock:
-            self.kernel.flush()
+        deadline_ns = None if timeout is None else self.runtime.now_ns() + math.ceil(timeout * SECOND)
+        with self.runtime.lock:
+            self.runtime.flush()
             if not self._wait_until(lambda: acked.is_over(host), "wait_acked", deadline_ns, -1):
                 raise TimeoutError("timed out")
             acked.check(host)
@@ -438,8 +439,8 @@ class Socket(Transfer):
 
         Kept from ``keep_history()`` of its host on; ``RuntimeError`` where that was not called.
         """
-        if self._past is None and self.kernel.historian is None:
-            raise RuntimeError(f"history: nothing is kept on {self.kernel.name}; call its keep_history() first")
+        if self._past is None and self.runtime.historian is None:
+            raise RuntimeError(f"history: nothing is kept on {self.runtime.name}; call its keep_history() first")
         return list(self._past or ())
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from estab.sockets.kernel import activated
+from estab.sockets.runtime import activated
 from estab.sockets.socket import calls
 from estab.sockets.socket.socket import Socket
 from estab.sockets.socket.transfer import READ, WRITE
@@ -243,10 +243,10 @@ def _timed_out(error: TimeoutError, name: str) -> TimeoutError:
 
 def _told(sock: Socket, name: str, size: int, do: Callable[[], int]) -> int:
     """Tell the host's observer of the call on TCP below TLS."""
-    kernel = sock.kernel
-    if kernel.host.observer is None or kernel.call:
+    runtime = sock.runtime
+    if runtime.engine.observer is None or runtime.call:
         return do()
-    with calls.Telling(kernel, name, lambda: f"{size} bytes of TLS", sock.fd) as telling:
+    with calls.Telling(runtime, name, lambda: f"{size} bytes of TLS", sock.fd) as telling:
         count = do()
         telling.returned(telling.fd, str(count))
         return count
@@ -273,7 +273,7 @@ def new_create(original: Any) -> Any:
             with activated(None):
                 return original.__func__(cls, sock, *args, **kwargs)
         sock.descriptor  # noqa: B018 - raises EBADF once closed
-        with activated(sock.kernel):
+        with activated(sock.runtime):
             return original.__func__(cls if issubclass(cls, Socket) else mixture(cls), sock, *args, **kwargs)
 
     return classmethod(_create)

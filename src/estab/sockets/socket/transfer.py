@@ -202,10 +202,10 @@ class Transfer(Blocking):
         """
         data = b"".join(_readable(buffer) for buffer in buffers)
         items, flags, host = read_items(ancdata), index(flags), self.descriptor
-        target = None if address is None else numeric(self.kernel, self._family, address, "sendmsg")
+        target = None if address is None else numeric(self.runtime, self._family, address, "sendmsg")
         if isinstance(host, DatagramSocket):
             sent = self._call(lambda now_ns: host.sendmsg(data, target, flags, items, now_ns))
-            self.kernel.spin(_SEND_WEIGHT)
+            self.runtime.spin(_SEND_WEIGHT)
             return sent
         if target is not None:
             read_sockaddr(host.family, target, "sendmsg")
@@ -246,7 +246,7 @@ class Transfer(Blocking):
         host = self.descriptor
         if isinstance(host, DatagramSocket):
             sent = self._call(lambda now_ns: host.send(bytes(view), flags, now_ns))
-            self.kernel.spin(_SEND_WEIGHT)
+            self.runtime.spin(_SEND_WEIGHT)
             return sent
         if items:
             read_stream_control(items)
@@ -270,7 +270,7 @@ class Transfer(Blocking):
                     raise
                 return at
             at += taken
-            self.kernel.spin(_SEND_WEIGHT)
+            self.runtime.spin(_SEND_WEIGHT)
             if at >= len(view) or taken == 0 or (taken < len(chunk) and not is_whole):
                 return at
 
@@ -301,12 +301,12 @@ class Transfer(Blocking):
 
     def _sendto(self, view: memoryview, flags: int, address: Any, name: str) -> int:
         host = self.descriptor
-        target = numeric(self.kernel, self._family, address, name)
+        target = numeric(self.runtime, self._family, address, name)
         read_sockaddr(host.family, target, name)
         if isinstance(host, StreamSocket):
             return self._send(view, flags, name, BY_TIMEOUT, None, target)
         sent = self._call(lambda now_ns: host.sendto(bytes(view), target, flags, now_ns))
-        self.kernel.spin(_SEND_WEIGHT)
+        self.runtime.spin(_SEND_WEIGHT)
         return sent
 
 

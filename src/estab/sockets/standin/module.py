@@ -36,7 +36,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from estab.sockets.kernel import activated, current
+from estab.sockets.runtime import activated, current
 from estab.sockets.socket import tls
 from estab.sockets.socket.socket import Socket
 from estab.sockets.standin import stand_ins, threads
@@ -48,15 +48,15 @@ except ImportError:  # where the system has none
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from estab.sockets.kernel import Kernel
+    from estab.sockets.runtime import Runtime
 
 __all__ = ["installed", "patched", "stand_in_for"]
 
 
 @contextmanager
-def installed(kernel: Kernel) -> Iterator[None]:
+def installed(runtime: Runtime) -> Iterator[None]:
     """Make code in this thread and context a program of ``kernel``, with the standard library replaced."""
-    with patched(), activated(kernel):
+    with patched(), activated(runtime):
         yield
 
 
@@ -137,17 +137,17 @@ def _dispatch(original: Any, stand_in: stand_ins.StandIn, only_virtual: bool) ->
 
     @functools.wraps(original)
     def dispatch(*args: Any, **kwargs: Any) -> Any:
-        kernel = current()
-        if kernel is None or (only_virtual and not kernel.is_virtual):
+        runtime = current()
+        if runtime is None or (only_virtual and not runtime.is_virtual):
             return original(*args, **kwargs)
-        return stand_in(kernel, *args, **kwargs)
+        return stand_in(runtime, *args, **kwargs)
 
     return dispatch
 
 
-def _behind(stand_in: stand_ins.StandIn, original: Any, kernel: Kernel, *args: Any, **kwargs: Any) -> Any:
+def _behind(stand_in: stand_ins.StandIn, original: Any, runtime: Runtime, *args: Any, **kwargs: Any) -> Any:
     """Call a stand-in that leaves the operating system's own descriptors to the original."""
-    return stand_in(kernel, original, *args, **kwargs)
+    return stand_in(runtime, original, *args, **kwargs)
 
 
 class _StandIn:
@@ -222,9 +222,9 @@ def _members() -> tuple[_Patch, ...]:
 def _seed_from(original: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(original)
     def seed(self: random.Random, a: Any = None, version: int = 2) -> None:
-        kernel = current()
-        if a is None and kernel is not None and kernel.is_virtual:
-            a = int.from_bytes(kernel.entropy(32), "big")
+        runtime = current()
+        if a is None and runtime is not None and runtime.is_virtual:
+            a = int.from_bytes(runtime.entropy(32), "big")
         original(self, a, version)
 
     return seed
@@ -232,8 +232,8 @@ def _seed_from(original: Callable[..., None]) -> Callable[..., None]:
 
 def _new(cls: type[socket.socket], *args: Any, **kwargs: Any) -> socket.socket:
     """Stand in for ``socket.socket.__new__``: a program of a host gets a socket of that host."""
-    kernel = current()
-    if kernel is None or issubclass(cls, Socket) or _is_of_the_system(kernel, *args, **kwargs):
+    runtime = current()
+    if runtime is None or issubclass(cls, Socket) or _is_of_the_system(runtime, *args, **kwargs):
         return _new_socket(cls)
     if cls is _socket_class:
         return _new_socket(Socket)
@@ -242,19 +242,19 @@ def _new(cls: type[socket.socket], *args: Any, **kwargs: Any) -> socket.socket:
 
 def _new_loop(cls: type[asyncio.AbstractEventLoop], *args: Any, **kwargs: Any) -> asyncio.AbstractEventLoop:
     """Stand in for ``SelectorEventLoop.__new__``: a program's is its host's, unless it brings a selector."""
-    kernel = current()
-    if kernel is None or cls is not _loop_class or args or kwargs:
+    runtime = current()
+    if runtime is None or cls is not _loop_class or args or kwargs:
         return object.__new__(cls)
-    return kernel.new_event_loop()
+    return runtime.new_event_loop()
 
 
-def _is_of_the_system(kernel: Kernel, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None,
+def _is_of_the_system(runtime: Runtime, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None,
                       **unknown: Any) -> bool:
     """Tell whether a program in real time means a socket of the operating system's: a Unix one, or one that it has."""
-    if kernel.is_virtual:
+    if runtime.is_virtual:
         return False
     if fileno is not None:
-        return fileno not in kernel.by_number and fileno not in kernel.detached
+        return fileno not in runtime.by_number and fileno not in runtime.detached
     return family not in (-1, socket.AF_INET, socket.AF_INET6)
 
 

@@ -19,10 +19,10 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from estab.sockets.kernel import current
+from estab.sockets.runtime import current
 
 if TYPE_CHECKING:
-    from estab.sockets.kernel import Kernel
+    from estab.sockets.runtime import Runtime
 
 __all__ = ["NATIVES", "Guard", "Native"]
 
@@ -55,11 +55,11 @@ _POSTGRES: Final = "Use pg8000 or asyncpg"
 _QT: Final = ("QAbstractSocket", "QTcpSocket", "QSslSocket", "QUdpSocket", "QTcpServer", "QNetworkAccessManager")
 
 
-def _new_event_loop(kernel: Kernel, *policy: Any) -> Any:
-    return kernel.new_event_loop()
+def _new_event_loop(runtime: Runtime, *policy: Any) -> Any:
+    return runtime.new_event_loop()
 
 
-def _run_in_loop(kernel: Kernel, main: Any, *, loop_factory: Any = None, debug: bool | None = None) -> Any:
+def _run_in_loop(runtime: Runtime, main: Any, *, loop_factory: Any = None, debug: bool | None = None) -> Any:
     return asyncio.run(main, debug=debug)
 
 
@@ -142,11 +142,11 @@ class _Refusing:
 def _refuse(original: Callable[..., Any], native: Native) -> Callable[..., Any]:
     @functools.wraps(original)
     def refuse(*args: Any, **kwargs: Any) -> Any:
-        kernel = current()
-        if kernel is not None and native.concerns(*args, **kwargs):
+        runtime = current()
+        if runtime is not None and native.concerns(*args, **kwargs):
             if native.stand_in is not None:
-                return native.stand_in(kernel, *args, **kwargs)
-            raise NotImplementedError(native.sentence(kernel.name))
+                return native.stand_in(runtime, *args, **kwargs)
+            raise NotImplementedError(native.sentence(runtime.name))
         return original(*args, **kwargs)
 
     return refuse
@@ -262,10 +262,10 @@ class Guard:
 
     def ensure_may_load(self, name: str) -> None:
         """Raise where a program of a host must not even import a module."""
-        kernel = current()
+        runtime = current()
         for native in self._by_module[name]:
-            if not native.name and kernel is not None:
-                raise NotImplementedError(native.sentence(kernel.name))
+            if not native.name and runtime is not None:
+                raise NotImplementedError(native.sentence(runtime.name))
 
     # --- what Python's import calls
 

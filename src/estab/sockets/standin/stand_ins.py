@@ -26,7 +26,7 @@ from estab.sockets.socket.socket import Socket
 from estab.units import SECOND
 
 if TYPE_CHECKING:
-    from estab.sockets.kernel import Kernel
+    from estab.sockets.runtime import Runtime
 
 __all__ = [
     "StandIn", "close", "entropy_stand_ins", "ioctl", "read", "select_stand_ins", "sendfile", "socket_stand_ins",
@@ -49,17 +49,17 @@ _clock_gettime_ns: Final = os_time.clock_gettime_ns
 # --- socket
 
 
-def _gethostname(kernel: Kernel) -> str:
-    return kernel.name
+def _gethostname(runtime: Runtime) -> str:
+    return runtime.name
 
 
-def _socketpair(kernel: Kernel, family: int | None = None, type: int = os_socket.SOCK_STREAM,
+def _socketpair(runtime: Runtime, family: int | None = None, type: int = os_socket.SOCK_STREAM,
                 proto: int = 0) -> tuple[os_socket.socket, os_socket.socket]:
     """Connect two sockets of this host over its loopback. What were Unix sockets on Linux look so.
 
     In real time a pair of Unix sockets is the operating system's.
     """
-    if not kernel.is_virtual and family not in (os_socket.AF_INET, os_socket.AF_INET6):
+    if not runtime.is_virtual and family not in (os_socket.AF_INET, os_socket.AF_INET6):
         return _os_socketpair(family, type, proto)
     if family == os_socket.AF_INET6:
         address, version = "::1", os_socket.AF_INET6
@@ -67,8 +67,8 @@ def _socketpair(kernel: Kernel, family: int | None = None, type: int = os_socket
         address, version = "127.0.0.1", os_socket.AF_INET
     else:
         raise os_error(errno.EAFNOSUPPORT, f"address family not supported by protocol: {family}")
-    first = Socket(version, type, kernel=kernel)
-    second = Socket(version, type, kernel=kernel)
+    first = Socket(version, type, runtime=runtime)
+    second = Socket(version, type, runtime=runtime)
     if type & 0xF == os_socket.SOCK_DGRAM:
         first.bind((address, 0))
         second.bind((address, 0))
@@ -91,47 +91,47 @@ def _as_unix(sock: Socket, family: int | None) -> Socket:
     return sock
 
 
-def _fromfd(kernel: Kernel, fd: int, family: int, type: int, proto: int = 0) -> Socket:
-    found = kernel.by_number.get(fd)
+def _fromfd(runtime: Runtime, fd: int, family: int, type: int, proto: int = 0) -> Socket:
+    found = runtime.by_number.get(fd)
     if found is None:
-        raise os_error(errno.EBADF, f"bad file descriptor: {fd} is not a socket of host {kernel.name}")
+        raise os_error(errno.EBADF, f"bad file descriptor: {fd} is not a socket of host {runtime.name}")
     return found.dup()
 
 
-def _close(kernel: Kernel, fd: int) -> None:
+def _close(runtime: Runtime, fd: int) -> None:
     number = _index(fd)
     if number < 0:
         raise os_error(errno.EBADF)
-    Socket(fileno=number, kernel=kernel).close()
+    Socket(fileno=number, runtime=runtime).close()
 
 
-def _dup(kernel: Kernel, fd: int) -> int:
-    return _fromfd(kernel, fd, 0, 0).detach()
+def _dup(runtime: Runtime, fd: int) -> int:
+    return _fromfd(runtime, fd, 0, 0).detach()
 
 
-def _sethostname(kernel: Kernel, name: str) -> None:
-    raise os_error(errno.EPERM, f"operation not permitted: host {kernel.name} has its name from whoever made it")
+def _sethostname(runtime: Runtime, name: str) -> None:
+    raise os_error(errno.EPERM, f"operation not permitted: host {runtime.name} has its name from whoever made it")
 
 
-def _if_nameindex(kernel: Kernel) -> list[tuple[int, str]]:
+def _if_nameindex(runtime: Runtime) -> list[tuple[int, str]]:
     """List the interfaces with a number; lo has none, as its addresses need no scope."""
-    return [(interface.index, interface.name) for interface in kernel.host.interfaces if interface.index]
+    return [(interface.index, interface.name) for interface in runtime.engine.interfaces if interface.index]
 
 
-def _if_nametoindex(kernel: Kernel, name: str | bytes) -> int:
-    interface = kernel.host.find_interface(os.fsdecode(name))
+def _if_nametoindex(runtime: Runtime, name: str | bytes) -> int:
+    interface = runtime.engine.find_interface(os.fsdecode(name))
     if interface is None or not interface.index:
-        raise OSError(f"no interface with this name: {name!r} on host {kernel.name}")
+        raise OSError(f"no interface with this name: {name!r} on host {runtime.name}")
     return interface.index
 
 
-def _if_indextoname(kernel: Kernel, index: int) -> str:
+def _if_indextoname(runtime: Runtime, index: int) -> str:
     number = _index(index)
     if number < 0:
         raise OverflowError("can't convert negative value to unsigned int")
-    if not 0 < number < len(kernel.host.interfaces):
-        raise os_error(errno.ENXIO, f"no such device or address: host {kernel.name} has no interface {number}")
-    return kernel.host.interfaces[number].name
+    if not 0 < number < len(runtime.engine.interfaces):
+        raise os_error(errno.ENXIO, f"no such device or address: host {runtime.name} has no interface {number}")
+    return runtime.engine.interfaces[number].name
 
 
 def socket_stand_ins() -> dict[str, StandIn]:
@@ -145,18 +145,18 @@ def socket_stand_ins() -> dict[str, StandIn]:
     }
 
 
-def ioctl(kernel: Kernel, original: StandIn, fd: Any, request: int, arg: Any = 0, mutate_flag: bool = True, /) -> Any:
+def ioctl(runtime: Runtime, original: StandIn, fd: Any, request: int, arg: Any = 0, mutate_flag: bool = True, /) -> Any:
     """Stand in for ``fcntl.ioctl``: a host's sockets answer themselves."""
-    found = kernel.by_number.get(fd if isinstance(fd, int) else fd.fileno())
+    found = runtime.by_number.get(fd if isinstance(fd, int) else fd.fileno())
     if found is None:
         return original(fd, request, arg, mutate_flag)
     return answer_ioctl(found.descriptor, request, arg, mutate_flag)
 
 
-def sendfile(kernel: Kernel, original: StandIn, out_fd: Any, in_fd: Any, offset: int | None, count: int,
+def sendfile(runtime: Runtime, original: StandIn, out_fd: Any, in_fd: Any, offset: int | None, count: int,
              *args: Any, **kwargs: Any) -> int:
     """Stand in for ``os.sendfile``: into a host's socket, as much of a file as there is room for."""
-    found = kernel.by_number.get(out_fd)
+    found = runtime.by_number.get(out_fd)
     if found is None:
         return int(original(out_fd, in_fd, offset, count, *args, **kwargs))
     size = min(_index(count), _SENDFILE_BYTES)
@@ -169,22 +169,22 @@ def sendfile(kernel: Kernel, original: StandIn, out_fd: Any, in_fd: Any, offset:
     return sent
 
 
-def read(kernel: Kernel, original: StandIn, fd: Any, length: int, /) -> bytes:
+def read(runtime: Runtime, original: StandIn, fd: Any, length: int, /) -> bytes:
     """Stand in for ``os.read``."""
-    found = kernel.by_number.get(fd)
+    found = runtime.by_number.get(fd)
     return bytes(original(fd, length)) if found is None else found.recv(length)
 
 
-def write(kernel: Kernel, original: StandIn, fd: Any, data: Any, /) -> int:
+def write(runtime: Runtime, original: StandIn, fd: Any, data: Any, /) -> int:
     """Stand in for ``os.write``."""
-    found = kernel.by_number.get(fd)
+    found = runtime.by_number.get(fd)
     return int(original(fd, data)) if found is None else found.send(data)
 
 
-def close(kernel: Kernel, original: StandIn, fd: Any) -> None:
+def close(runtime: Runtime, original: StandIn, fd: Any) -> None:
     """Stand in for ``os.close``."""
-    if fd in kernel.by_number:
-        _close(kernel, fd)
+    if fd in runtime.by_number:
+        _close(runtime, fd)
     else:
         original(fd)
 
@@ -196,49 +196,49 @@ def select_stand_ins() -> dict[str, StandIn]:
     """Give what stands in for functions and classes of ``select``."""
     found: dict[str, StandIn] = {"select": select, "poll": Poll}
     if hasattr(os_select, "epoll"):
-        found["epoll"] = lambda kernel, sizehint=-1, flags=0: Epoll(kernel)
+        found["epoll"] = lambda runtime, sizehint=-1, flags=0: Epoll(runtime)
     return found
 
 
-def new_event_loop(kernel: Kernel, *policy: object) -> AbstractEventLoop:
+def new_event_loop(runtime: Runtime, *policy: object) -> AbstractEventLoop:
     """Stand in for ``asyncio.new_event_loop``, the function and the policies' method."""
-    return kernel.new_event_loop()
+    return runtime.new_event_loop()
 
 
 # --- time
 
 
-def _time_ns(kernel: Kernel) -> int:
-    kernel.spin(1)
-    return kernel.wall_ns()
+def _time_ns(runtime: Runtime) -> int:
+    runtime.spin(1)
+    return runtime.wall_ns()
 
 
-def _monotonic_ns(kernel: Kernel) -> int:
-    kernel.spin(1)
-    return kernel.now_ns()
+def _monotonic_ns(runtime: Runtime) -> int:
+    runtime.spin(1)
+    return runtime.now_ns()
 
 
-def _time(kernel: Kernel) -> float:
-    return _time_ns(kernel) / SECOND
+def _time(runtime: Runtime) -> float:
+    return _time_ns(runtime) / SECOND
 
 
-def _monotonic(kernel: Kernel) -> float:
-    return _monotonic_ns(kernel) / SECOND
+def _monotonic(runtime: Runtime) -> float:
+    return _monotonic_ns(runtime) / SECOND
 
 
-def _sleep(kernel: Kernel, secs: float) -> None:
+def _sleep(runtime: Runtime, secs: float) -> None:
     if secs < 0:
         raise ValueError("sleep length must be non-negative")
     if secs == 0:
-        kernel.spin(_POLL_WEIGHT)
-    kernel.sleep(math.ceil(secs * SECOND))
+        runtime.spin(_POLL_WEIGHT)
+    runtime.sleep(math.ceil(secs * SECOND))
 
 
-def _clock_ns(kernel: Kernel, clock: int) -> int:
+def _clock_ns(runtime: Runtime, clock: int) -> int:
     if clock == os_time.CLOCK_REALTIME:
-        return _time_ns(kernel)
+        return _time_ns(runtime)
     if clock in _MONOTONIC_CLOCKS:
-        return _monotonic_ns(kernel)
+        return _monotonic_ns(runtime)
     return _clock_gettime_ns(clock)
 
 
@@ -252,18 +252,18 @@ def time_stand_ins() -> dict[str, StandIn]:
     return {
         "time": _time, "time_ns": _time_ns, "monotonic": _monotonic, "monotonic_ns": _monotonic_ns,
         "perf_counter": _monotonic, "perf_counter_ns": _monotonic_ns, "sleep": _sleep, "clock_gettime_ns": _clock_ns,
-        "clock_gettime": lambda kernel, clock: _clock_ns(kernel, clock) / SECOND,
-        "gmtime": lambda kernel, secs=None: _gmtime(_time(kernel) if secs is None else secs),
-        "localtime": lambda kernel, secs=None: _localtime(_time(kernel) if secs is None else secs),
-        "ctime": lambda kernel, secs=None: _asctime(_localtime(_time(kernel) if secs is None else secs)),
-        "asctime": lambda kernel, *t: _asctime(*(t or (_localtime(_time(kernel)),))),
-        "strftime": lambda kernel, format, *t: _strftime(format, *(t or (_localtime(_time(kernel)),))),
+        "clock_gettime": lambda runtime, clock: _clock_ns(runtime, clock) / SECOND,
+        "gmtime": lambda runtime, secs=None: _gmtime(_time(runtime) if secs is None else secs),
+        "localtime": lambda runtime, secs=None: _localtime(_time(runtime) if secs is None else secs),
+        "ctime": lambda runtime, secs=None: _asctime(_localtime(_time(runtime) if secs is None else secs)),
+        "asctime": lambda runtime, *t: _asctime(*(t or (_localtime(_time(runtime)),))),
+        "strftime": lambda runtime, format, *t: _strftime(format, *(t or (_localtime(_time(runtime)),))),
     }
 
 
 # --- entropy
 
-_generators: weakref.WeakKeyDictionary[Kernel, os_random.Random] = weakref.WeakKeyDictionary()
+_generators: weakref.WeakKeyDictionary[Runtime, os_random.Random] = weakref.WeakKeyDictionary()
 RANDOM_FUNCTIONS: Final = (
     "seed", "random", "uniform", "triangular", "randint", "choice", "randrange", "sample", "shuffle", "choices",
     "normalvariate", "lognormvariate", "expovariate", "vonmisesvariate", "gammavariate", "gauss", "betavariate",
@@ -271,24 +271,24 @@ RANDOM_FUNCTIONS: Final = (
 )
 
 
-def _generator(kernel: Kernel) -> os_random.Random:
-    generator = _generators.get(kernel)
+def _generator(runtime: Runtime) -> os_random.Random:
+    generator = _generators.get(runtime)
     if generator is None:
-        generator = _generators[kernel] = os_random.Random(int.from_bytes(kernel.entropy(32), "big"))
+        generator = _generators[runtime] = os_random.Random(int.from_bytes(runtime.entropy(32), "big"))
     return generator
 
 
-def urandom(kernel: Kernel, size: int) -> bytes:
+def urandom(runtime: Runtime, size: int) -> bytes:
     """Stand in for ``os.urandom``."""
     if size < 0:
         raise ValueError("negative argument not allowed")
-    return kernel.entropy(size)
+    return runtime.entropy(size)
 
 
 def entropy_stand_ins() -> dict[str, StandIn]:
     """Give what stands in for the functions of ``random``: a generator of each host's own."""
 
     def make(name: str) -> StandIn:
-        return lambda kernel, *args, **kwargs: getattr(_generator(kernel), name)(*args, **kwargs)
+        return lambda runtime, *args, **kwargs: getattr(_generator(runtime), name)(*args, **kwargs)
 
     return {name: make(name) for name in RANDOM_FUNCTIONS}

@@ -19,11 +19,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from estab.sockets.kernel import Wait, activated
 from estab.sockets.polling.poll import deadline_from
+from estab.sockets.runtime import Wait, activated
 
 if TYPE_CHECKING:
-    from estab.sockets.kernel import Kernel, Task
+    from estab.sockets.runtime import Runtime, Task
 
 __all__ = ["Lock", "is_alive", "join", "lock_stand_ins", "new_simple_queue", "quiet_excepthook", "start_stand_ins"]
 
@@ -40,8 +40,8 @@ _tasks: weakref.WeakKeyDictionary[threading.Thread, Task] = weakref.WeakKeyDicti
 class Lock:
     """``threading.Lock`` of a program. Where nobody waits for it, it is as good as any."""
 
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
+    def __init__(self, runtime: Runtime) -> None:
+        self._kernel = runtime
         self._lock = _allocate()
         self._channel = 0
         self._waiting_count = 0
@@ -52,24 +52,24 @@ class Lock:
             raise ValueError("can't specify a timeout for a non-blocking call")
         if timeout < 0 and timeout != -1:
             raise ValueError("timeout value must be a non-negative number")
-        kernel = self._kernel
+        runtime = self._kernel
         if self._lock.acquire(False):
             return True
         if not blocking:
-            kernel.spin(_LOOK_WEIGHT)
+            runtime.spin(_LOOK_WEIGHT)
             return False
-        if not kernel.can_wait():
+        if not runtime.can_wait():
             return self._lock.acquire(True, timeout)
-        return self._wait(deadline_from(kernel, None if timeout == -1 else timeout))
+        return self._wait(deadline_from(runtime, None if timeout == -1 else timeout))
 
     def _wait(self, deadline_ns: int | None) -> bool:
-        kernel = self._kernel
+        runtime = self._kernel
         if not self._channel:
-            self._channel = kernel.new_channel()
+            self._channel = runtime.new_channel()
         wait = Wait(lambda: not self._lock.locked(), lambda: "a lock", deadline_ns, self._channel)
         self._waiting_count += 1
         try:
-            while kernel.wait(wait):
+            while runtime.wait(wait):
                 if self._lock.acquire(False):
                     return True
             return False
@@ -106,11 +106,11 @@ def lock_stand_ins() -> dict[str, Callable[..., Any]]:
     return {"Lock": Lock, "_allocate_lock": Lock, "RLock": _new_rlock}
 
 
-def _new_rlock(kernel: Kernel) -> Any:
+def _new_rlock(runtime: Runtime) -> Any:
     return threading._PyRLock()  # type: ignore[attr-defined]
 
 
-def new_simple_queue(kernel: Kernel) -> Any:
+def new_simple_queue(runtime: Runtime) -> Any:
     """Stand in for ``queue.SimpleQueue``: the one in Python, whose locks are the program's."""
     return queue._PySimpleQueue()  # type: ignore[attr-defined]
 
@@ -129,12 +129,12 @@ def start_stand_ins(owner: Any) -> dict[str, Callable[..., Any]]:
 
 
 def _starter(original: Callable[..., Any]) -> Callable[..., Any]:
-    def start(kernel: Kernel, function: Callable[..., object], args: tuple[Any, ...] = (),
+    def start(runtime: Runtime, function: Callable[..., object], args: tuple[Any, ...] = (),
               kwargs: dict[str, Any] | None = None, **options: Any) -> Any:
-        if not kernel.is_virtual:
-            inside = _inside(kernel, function)
+        if not runtime.is_virtual:
+            inside = _inside(runtime, function)
             return original(inside, **options) if options else original(inside, args, kwargs or {})
-        if not kernel.can_wait():
+        if not runtime.can_wait():
             # Called from outside of a program, it is no program's thread.
             return original(function, **options) if options else original(function, args, kwargs or {})
         thread = getattr(function, "__self__", None)
@@ -152,10 +152,10 @@ def _starter(original: Callable[..., Any]) -> Callable[..., Any]:
             function(*args, **(kwargs or {}))
 
         if thread is None:
-            return kernel.start_thread(run, launch, name, is_daemon, lambda: None).ident
+            return runtime.start_thread(run, launch, name, is_daemon, lambda: None).ident
         # The interpreter's end must not wait for a thread that may never be given its turn again.
         thread._daemonic = True  # type: ignore[attr-defined]
-        task = kernel.start_thread(run, launch, name, is_daemon, lambda: _forget(thread))
+        task = runtime.start_thread(run, launch, name, is_daemon, lambda: _forget(thread))
         _tasks[thread] = task
         # start() waits until the thread runs; with this it goes on, and the thread runs when its turn comes.
         thread._ident = task.ident  # type: ignore[attr-defined]
@@ -165,11 +165,11 @@ def _starter(original: Callable[..., Any]) -> Callable[..., Any]:
     return start
 
 
-def _inside(kernel: Kernel, function: Callable[..., object]) -> Callable[..., object]:
+def _inside(runtime: Runtime, function: Callable[..., object]) -> Callable[..., object]:
     """Make a real thread's function one that is a program of the host, too."""
 
     def run(*args: Any, **kwargs: Any) -> object:
-        with activated(kernel):
+        with activated(runtime):
             return function(*args, **kwargs)
 
     return run
@@ -180,27 +180,27 @@ def _forget(thread: threading.Thread) -> None:
     threading._limbo.pop(thread, None)  # type: ignore[attr-defined]
 
 
-def join(kernel: Kernel, thread: threading.Thread, timeout: float | None = None) -> None:
+def join(runtime: Runtime, thread: threading.Thread, timeout: float | None = None) -> None:
     """Stand in for ``Thread.join``."""
     task = _tasks.get(thread)
     if task is not None and not task.is_done and thread is not threading.current_thread():
-        deadline_ns = deadline_from(kernel, timeout)
-        if not kernel.wait(Wait(lambda: task.is_done, lambda: f"the end of {thread.name}", deadline_ns, task.channel)):
+        deadline_ns = deadline_from(runtime, timeout)
+        if not runtime.wait(Wait(lambda: task.is_done, lambda: f"the end of {thread.name}", deadline_ns, task.channel)):
             return
     _join(thread, timeout)
 
 
-def is_alive(kernel: Kernel, thread: threading.Thread) -> bool:
+def is_alive(runtime: Runtime, thread: threading.Thread) -> bool:
     """Stand in for ``Thread.is_alive``."""
     task = _tasks.get(thread)
     return _is_alive(thread) if task is None else not task.is_done
 
 
-def quiet_excepthook(hook: Callable[[Any], Any], kernel_of: Callable[[], Kernel | None]) -> Callable[[Any], Any]:
+def quiet_excepthook(hook: Callable[[Any], Any], kernel_of: Callable[[], Runtime | None]) -> Callable[[Any], Any]:
     """Make a ``threading.excepthook`` that says nothing of threads which end because their world does."""
 
     def excepthook(args: Any, /) -> Any:
-        kernel = kernel_of()
-        return None if kernel is not None and kernel.is_closing and not sys.is_finalizing() else hook(args)
+        runtime = kernel_of()
+        return None if runtime is not None and runtime.is_closing and not sys.is_finalizing() else hook(args)
 
     return excepthook

@@ -1,4 +1,4 @@
-"""``QueueLink``: packets in and out as bytes, for programs that have a way of their own to carry them.
+"""``QueueDevice``: packets in and out as bytes, for programs that have a way of their own to carry them.
 
 - In: ``deliver``, from any thread. What comes while ``frames_max`` wait is dropped and counted, as by any network.
 - Out: ``on_packet`` is called with each packet, or where it is not set ``take`` and ``async for`` give them. Is nobody
@@ -11,13 +11,13 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from estab.links.link import Link, check_mac
+from estab.devices.device import Device, check_mac
 
-__all__ = ["QueueLink"]
+__all__ = ["QueueDevice"]
 
 
-class QueueLink(Link):
-    """A link whose other end is the program that made it.
+class QueueDevice(Device):
+    """A device whose other end is the program that made it.
 
     With a ``mac`` it carries Ethernet frames, else IP packets. ``on_packet`` is called by whoever pumps the stack, in
     the middle of it: hand the packet on, and ask nothing of the stack there but ``deliver``.
@@ -72,7 +72,7 @@ class QueueLink(Link):
         return packet
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Give each packet that the stack sends, until the link is closed."""
+        """Give each packet that the stack sends, until the device is closed."""
         loop = asyncio.get_running_loop()
         while True:
             packet = self.take()
@@ -90,11 +90,11 @@ class QueueLink(Link):
     # --- for the stack
 
     def prepare(self, prefixes: Sequence[str]) -> None:
-        """Become a stack's link. ``RuntimeError`` where it is one already, or was."""
+        """Become a stack's device. ``RuntimeError`` where it is one already, or was."""
         if self.is_closed:
-            raise RuntimeError(f"link {self.name} is closed; make a new one")
+            raise RuntimeError(f"device {self.name} is closed; make a new one")
         if self._is_taken:
-            raise RuntimeError(f"link {self.name} is another stack's already; each has one of its own")
+            raise RuntimeError(f"device {self.name} is another stack's already; each has one of its own")
         self._is_taken = True
 
     def open(self, wake: Callable[[], None]) -> None:
@@ -136,7 +136,7 @@ class QueueLink(Link):
                 continue  # its loop was closed
 
     def __repr__(self) -> str:
-        return f"<QueueLink {self.name} mtu {self.mtu}>"
+        return f"<QueueDevice {self.name} mtu {self.mtu}>"
 
 
 def _settle(news: asyncio.Future[None]) -> None:

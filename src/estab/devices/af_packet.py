@@ -14,12 +14,12 @@ import socket
 import struct
 from typing import Final
 
+from estab.devices.descriptor import SEGMENT_BYTES_MAX, DescriptorDevice
+from estab.devices.device import check_mac
+from estab.devices.namespace import call_in
 from estab.errors import os_error
-from estab.links.descriptor import SEGMENT_BYTES_MAX, DescriptorLink
-from estab.links.link import check_mac
-from estab.links.namespace import call_in
 
-__all__ = ["Packet"]
+__all__ = ["AfPacket"]
 
 _ETH_P_ALL: Final = 0x0003
 _SOL_PACKET: Final = 263
@@ -34,7 +34,7 @@ _HEADER_BYTES: Final = 10
 _BUFFER_BYTES: Final = 4 << 20
 
 
-class Packet(DescriptorLink):
+class AfPacket(DescriptorDevice):
     """The interface ``name``: Ethernet frames.
 
     ``mac``: the stack's own address, by default the interface's; with another one the interface is made promiscuous.

@@ -25,12 +25,12 @@ from estab.sockets.socket.history import CALLS_MAX, Historian
 
 if TYPE_CHECKING:
     from estab.events import Event, Observer
-    from estab.host.host import Host
+    from estab.host.engine import Engine
     from estab.host.sockets.files import Descriptor
     from estab.host.sysctls import Sysctls
     from estab.sockets.socket.socket import Socket
 
-__all__ = ["Kernel", "Task", "Wait", "Watcher", "Watches", "activated", "current"]
+__all__ = ["Runtime", "Task", "Wait", "Watcher", "Watches", "activated", "current"]
 
 
 def _no() -> bool:
@@ -100,7 +100,7 @@ class Watches:
             watcher.on_ready(fd, POLLNVAL)
 
 
-class Kernel(ABC):
+class Runtime(ABC):
     """One host as its programs see it."""
 
     is_virtual: bool = False
@@ -108,8 +108,8 @@ class Kernel(ABC):
     host's.
     """
 
-    def __init__(self, host: Host) -> None:
-        self.host = host
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
         self.lock: AbstractContextManager[object] = nullcontext()
         self.watches = Watches()
         self.by_number: weakref.WeakValueDictionary[int, Socket] = weakref.WeakValueDictionary()
@@ -127,18 +127,18 @@ class Kernel(ABC):
         """Called after each input to the host, with the lock held."""
         self.historian: Historian | None = None
         """Who keeps what calls changed; see ``keep_history``."""
-        self._observer = host.observer
+        self._observer = engine.observer
         self._channels = 0
 
     @property
     def name(self) -> str:
         """The host's name."""
-        return self.host.name
+        return self.engine.name
 
     @property
     def sysctl(self) -> Sysctls:
         """Linux's sysctls of this stack, by Linux's names and in its units: a dictionary to read and to write."""
-        return self.host.sysctl
+        return self.engine.sysctl
 
     @abstractmethod
     def now_ns(self) -> int:
@@ -222,7 +222,7 @@ class Kernel(ABC):
 
     def _retell(self) -> None:
         told = [observer for observer in (self._observer, self.historian) if observer is not None]
-        self.host.observer = told[0] if len(told) == 1 else _all_of(told) if told else None
+        self.engine.observer = told[0] if len(told) == 1 else _all_of(told) if told else None
 
     def run_hooks(self) -> None:
         """Call the hooks. Whoever drains the host does."""
@@ -250,16 +250,16 @@ def _all_of(observers: list[Observer]) -> Observer:
     return tell
 
 
-_current: ContextVar[Kernel | None] = ContextVar("estab_kernel", default=None)
+_current: ContextVar[Runtime | None] = ContextVar("estab_kernel", default=None)
 
-current: Callable[[], Kernel | None] = _current.get
+current: Callable[[], Runtime | None] = _current.get
 """Give the kernel on which the code that runs here is a program, ``None`` outside. Per thread and per context."""
 
 
 @contextmanager
-def activated(kernel: Kernel | None) -> Iterator[None]:
+def activated(runtime: Runtime | None) -> Iterator[None]:
     """Make code in this thread and context a program of ``kernel``."""
-    token = _current.set(kernel)
+    token = _current.set(runtime)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The kernel's end of a link (Linux): is it there, is it up; and by netlink, its addresses and routes.
+"""The kernel's end of a device (Linux): is it there, is it up; and by netlink, its addresses and routes.
 
 ``pyroute2`` is imported where something is changed, which needs CAP_NET_ADMIN and raises ``PermissionError`` without.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Device", "await_running", "configure", "find", "peer_address"]
+__all__ = ["SystemDevice", "await_running", "configure", "find", "peer_address"]
 
 _IFF_UP: Final = 1
 _IFF_RUNNING: Final = 0x40
@@ -30,7 +30,7 @@ _SIOCGIFADDR: Final = 0x8915
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class SystemDevice:
     """An interface of the kernel, as far as a stack on it has to know it."""
 
     name: str
@@ -39,7 +39,7 @@ class Device:
     """The kernel has an address of its own on it, of either version but IPv6's link-local ones."""
 
 
-def find(name: str) -> Device | None:
+def find(name: str) -> SystemDevice | None:
     """Look at an interface; ``None`` where there is none of that name. Needs no netlink, and so is quick."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
@@ -48,7 +48,7 @@ def find(name: str) -> Device | None:
             if error.errno == errno.ENODEV:
                 return None
             raise
-        return Device(name, bool(flags & _IFF_UP), _has_v4(probe, name) or _has_v6(name))
+        return SystemDevice(name, bool(flags & _IFF_UP), _has_v4(probe, name) or _has_v6(name))
 
 
 def _request(probe: socket.socket, number: int, name: str) -> bytes:

@@ -1,8 +1,8 @@
-"""``Link``: what carries packets. A link knows no stack; whoever pumps the stack moves frames between the two.
+"""``Device``: what carries packets. A device knows no stack; whoever pumps the stack moves frames between the two.
 
 - A frame is ``bytes``: an IP packet, or with a ``mac`` an Ethernet frame.
-- A device with offload takes and gives frames with a virtio header before each (``VnetLink``).
-- A link never waits and never raises because of what the network did: what it can't send now it refuses, and whoever
+- A device with offload takes and gives frames with a virtio header before each (``VnetDevice``).
+- A device never waits and never raises because of what the network did: what it can't send now it refuses, and whoever
   pumps comes again.
 """
 
@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
-__all__ = ["Link", "VnetLink", "check_link", "check_mac"]
+__all__ = ["Device", "VnetDevice", "check_device", "check_mac"]
 
 
-class Link(Protocol):
+class Device(Protocol):
     """A way for packets in and out. A class that derives from it need only write ``receive`` and ``send``.
 
-    A link with a descriptor is waited for by that. One without calls ``wake`` whenever ``receive`` has something new,
+    A device with a descriptor is waited for by that. One without calls ``wake`` whenever ``receive`` has something new,
     or ``send`` has room again; ``wake`` may be called from any thread, at any time and for nothing.
     """
 
@@ -33,11 +33,11 @@ class Link(Protocol):
         return
 
     def prepare(self, prefixes: Sequence[str]) -> None:
-        """Do what the link's other end needs for a stack with these addresses, before ``open``."""
+        """Do what the device's other end needs for a stack with these addresses, before ``open``."""
         return
 
     def conflict(self, address: str) -> str:
-        """Say why the stack must not have ``address`` on this link; ``""``: it may."""
+        """Say why the stack must not have ``address`` on this device; ``""``: it may."""
         return ""
 
     def fileno(self) -> int:
@@ -51,16 +51,16 @@ class Link(Protocol):
         """Send a frame. ``False``: there is no room now; the frame comes again when there is."""
 
     def close(self) -> None:
-        """Give the link back. Idempotent."""
+        """Give the device back. Idempotent."""
         return
 
 
-def check_link(link: object) -> None:
-    """Refuse what is no link, with a hint where it is the name of a device, or a class. ``TypeError``."""
-    if isinstance(link, str):
-        raise TypeError(f"link: {link!r} is a name, not a link; give estab.Tun({link!r}), or another link")
-    if isinstance(link, type) or not callable(getattr(link, "receive", None)):
-        raise TypeError(f"link: {link!r} is not a link; give one that was made, like estab.Tun('estab0')")
+def check_device(device: object) -> None:
+    """Refuse what is no device, with a hint where it is the name of a device, or a class. ``TypeError``."""
+    if isinstance(device, str):
+        raise TypeError(f"device: {device!r} is a name, not a device; give estab.Tun({device!r}), or another device")
+    if isinstance(device, type) or not callable(getattr(device, "receive", None)):
+        raise TypeError(f"device: {device!r} is not a device; give one that was made, like estab.Tun('estab0')")
 
 
 def check_mac(mac: object) -> None:
@@ -72,8 +72,8 @@ def check_mac(mac: object) -> None:
 
 
 @runtime_checkable
-class VnetLink(Protocol):
-    """What a link with offload has beyond ``Link``: a virtio header (``wire.offload``) before each frame."""
+class VnetDevice(Protocol):
+    """What a device with offload has beyond ``Device``: a virtio header (``wire.offload``) before each frame."""
 
     header_bytes: int
     """The header's size: 10 or 12. Frames that ``receive`` gives begin with it."""

@@ -1,4 +1,4 @@
-"""``Host``: one host's stack, and the face of the whole core.
+"""``Engine``: one host's stack, and the face of the whole core.
 
 In: ``on_frame``, ``on_deadline`` and the calls of sockets, each with the time. Out, to be drained after every input:
 ``poll_frame`` and ``poll_event`` until they give ``None``, and ``next_deadline_ns``. Nothing here reads a clock, draws
@@ -49,7 +49,7 @@ from estab.wire.address import (
     parse_prefix,
 )
 
-__all__ = ["Host"]
+__all__ = ["Engine"]
 
 LOOP_MTU: Final = 65_536
 LOOPS_PER_POLL_MAX: Final = 1024
@@ -60,7 +60,7 @@ INTERFACES_MAX: Final = 4096
 ADDRESSES_MAX: Final = 16_384
 
 
-class Host:
+class Engine:
     """One host: interfaces, routes, sockets, and everything between.
 
     ``name`` is for facts. ``secret``, at least 16 bytes, is all the entropy that there will ever be: initial sequence

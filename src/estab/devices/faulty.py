@@ -1,10 +1,10 @@
-"""``Faulty``: bad weather around any link, for trying a program or a stack against a real peer.
+"""``Faulty``: bad weather around any device, for trying a program or a stack against a real peer.
 
 - What happens to a frame is decided by chance from a seed, each kind of fault and each direction by a stream of its
   own. The order of frames is the real network's, so a run repeats only as far as that does.
 - In the order of the real thing: lost, damaged, doubled, held back until later ones have passed, delayed.
 - With offload a frame may be a super-segment of many packets, which then shares one fate. For the fate of each packet,
-  give it a link without (``offload=False``).
+  give it a device without (``offload=False``).
 - Bounds: ``FRAMES_MAX`` frames are under way in each direction, the rest is dropped.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
-from estab.links.link import Link, check_link
+from estab.devices.device import Device, check_device
 from estab.units import MS, SECOND, duration_ns, share
 
 __all__ = ["Faulty", "Weather"]
@@ -84,7 +84,7 @@ class Weather:
         return None
 
     def put_back(self, header: bytes, frame: bytes, now_ns: int) -> None:
-        """Have a frame that the link had no room for come again soon, before the others."""
+        """Have a frame that the device had no room for come again soon, before the others."""
         self.passed -= 1
         self._flying = [(now_ns + MS, -1, header, frame), *((max(due_ns, now_ns + MS), count, head, data)
                                                            for due_ns, count, head, data in self._flying)]
@@ -120,27 +120,27 @@ class Weather:
                 self._fly(header, frame, now_ns)
 
 
-class Faulty(Link):
-    """A link like ``link``, with faults in both directions.
+class Faulty(Device):
+    """A device like ``device``, with faults in both directions.
 
     ``loss``, ``corrupt``, ``duplicate`` and ``reorder`` are shares of frames (``"2%"``, ``0.02``), ``delay`` and
     ``jitter`` times (``"10ms"``). A pair gives them for each direction: from the stack, to the stack. ``outward`` and
-    ``inward`` count what happened, and may be changed while the link is in use.
+    ``inward`` count what happened, and may be changed while the device is in use.
     """
 
     def __init__(
-        self, link: Link, *, loss: object = 0, corrupt: object = 0, duplicate: object = 0, reorder: object = 0,
+        self, device: Device, *, loss: object = 0, corrupt: object = 0, duplicate: object = 0, reorder: object = 0,
         delay: object = 0, jitter: object = 0, seed: int = 0,
     ) -> None:
-        check_link(link)
+        check_device(device)
         shares = [_pair(share, value, name) for name, value in
                   (("loss", loss), ("corrupt", corrupt), ("duplicate", duplicate), ("reorder", reorder))]
         times = [_pair(duration_ns, value, name) for name, value in (("delay", delay), ("jitter", jitter))]
-        self.link = link
-        self.name, self.mtu, self.mac = link.name, link.mtu, link.mac
-        self.header_bytes: int = getattr(link, "header_bytes", 0)
-        self.segment_bytes_max: int = getattr(link, "segment_bytes_max", 0)
-        self.has_checksum_offload: bool = getattr(link, "has_checksum_offload", False)
+        self.device = device
+        self.name, self.mtu, self.mac = device.name, device.mtu, device.mac
+        self.header_bytes: int = getattr(device, "header_bytes", 0)
+        self.segment_bytes_max: int = getattr(device, "segment_bytes_max", 0)
+        self.has_checksum_offload: bool = getattr(device, "has_checksum_offload", False)
         (l_out, l_in), (c_out, c_in), (d_out, d_in), (r_out, r_in) = shares
         (delay_out, delay_in), (jitter_out, jitter_in) = times
         self.outward = Weather(f"{seed} outward", l_out, c_out, d_out, r_out, int(delay_out), int(jitter_out))
@@ -154,19 +154,19 @@ class Faulty(Link):
     def open(self, wake: Callable[[], None]) -> None:
         """Take the stack's ``wake``."""
         self._wake = wake
-        self.link.open(wake)
+        self.device.open(wake)
 
     def prepare(self, prefixes: Sequence[str]) -> None:
-        """Have the link below do what its other end needs."""
-        self.link.prepare(prefixes)
+        """Have the device below do what its other end needs."""
+        self.device.prepare(prefixes)
 
     def conflict(self, address: str) -> str:
-        """Say why the link below must not have the address."""
-        return self.link.conflict(address)
+        """Say why the device below must not have the address."""
+        return self.device.conflict(address)
 
     def fileno(self) -> int:
-        """Give the descriptor of the link below."""
-        return self.link.fileno()
+        """Give the descriptor of the device below."""
+        return self.device.fileno()
 
     def receive(self) -> bytes | None:
         """Take the next frame that came through."""
@@ -175,7 +175,7 @@ class Faulty(Link):
         while True:
             found = self.inward.due(now_ns)
             if found is None:
-                frame = self.link.receive()
+                frame = self.device.receive()
                 if frame is None:
                     self._wake_later()
                     return None
@@ -196,24 +196,24 @@ class Faulty(Link):
         return True
 
     def close(self) -> None:
-        """Close the link below; what is under way is lost."""
+        """Close the device below; what is under way is lost."""
         with self._lock:
             self._is_closed = True
             self._lock.notify()
         if self._clock is not None:
             self._clock.join()
             self._clock = None
-        self.link.close()
+        self.device.close()
 
     def __repr__(self) -> str:
-        return f"<Faulty {self.link!r}>"
+        return f"<Faulty {self.device!r}>"
 
     # --- inside
 
     def _send_due(self, now_ns: int) -> None:
         while (found := self.outward.due(now_ns)) is not None:
             header, frame = found
-            sent = self.link.send_offloaded(header, frame) if self.header_bytes else self.link.send(frame)  # type: ignore[attr-defined]
+            sent = self.device.send_offloaded(header, frame) if self.header_bytes else self.device.send(frame)  # type: ignore[attr-defined]
             if not sent:
                 self.outward.put_back(header, frame, now_ns)
                 return
@@ -253,4 +253,4 @@ def _pair(read: Callable[[int | float | str, str], float], value: object, name: 
 
 
 def _nobody() -> None:
-    """Wake nobody: the link is not open."""
+    """Wake nobody: the device is not open."""

@@ -14,7 +14,7 @@ import socket
 from collections import OrderedDict
 from typing import Any, Final
 
-from estab.links.link import Link
+from estab.devices.device import Device
 
 __all__ = ["UdpTunnel"]
 
@@ -26,7 +26,7 @@ _V6_SOURCE: Final = slice(8, 24)
 _V6_DESTINATION: Final = slice(24, 40)
 
 
-class UdpTunnel(Link):
+class UdpTunnel(Device):
     """A tunnel on the UDP port ``local``, to ``peer`` or to whoever sends. Addresses are ``("host", port)``.
 
     ``mtu`` is of the packets inside: that of the path without 28 bytes, or 48 with IPv6 outside. ``dropped_frames`` are

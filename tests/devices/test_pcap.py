@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import estab
-from estab.links.capture_file import Captured, CaptureError, ip_packet, read_capture
+from estab.devices.capture_file import Captured, CaptureError, ip_packet, read_capture
 from estab.wire import ip, udp
 
 HERE, THERE = b"\x0a\x09\0\1", b"\x0a\x09\0\2"
@@ -104,9 +104,9 @@ def make_capture(path: Path, gap_ns: int = 0) -> None:
 @pytest.mark.parametrize("speed", [None, 1.0])
 def test_a_stack_hears_what_was_recorded_and_what_it_answers_is_kept(tmp_path: Path, speed: float | None) -> None:
     make_capture(tmp_path / "a.pcap", gap_ns=2_000_000)
-    link = estab.PcapLink(tmp_path / "a.pcap", to="10.9.0.2", speed=speed)
+    link = estab.PcapDevice(tmp_path / "a.pcap", to="10.9.0.2", speed=speed)
     with contextlib.closing(estab.Stack(link, "10.9.0.2/24")) as stack:
-        with stack.kernel.lock:  # nothing is played before somebody is there to hear it
+        with stack.runtime.lock:  # nothing is played before somebody is there to hear it
             server = stack.socket(type=2)
             server.bind(("", 53))
             server.settimeout(20)

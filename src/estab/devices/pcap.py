@@ -1,4 +1,4 @@
-"""``PcapLink``: a capture as a link. What was recorded for the stack comes to it again; what it sends is kept."""
+"""``PcapDevice``: a capture as a device. What was recorded for the stack comes to it again; what it sends is kept."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ipaddress import ip_address
 from os import PathLike
 from typing import Final
 
-from estab.links.capture_file import Captured, CaptureError, ip_packet, read_capture
-from estab.links.link import Link
+from estab.devices.capture_file import Captured, CaptureError, ip_packet, read_capture
+from estab.devices.device import Device
 
-__all__ = ["PcapLink"]
+__all__ = ["PcapDevice"]
 
 _SECOND: Final = 1_000_000_000
 _V4_BYTES: Final = 4
 
 
-class PcapLink(Link):
+class PcapDevice(Device):
     """The IP packets of a pcap or pcapng file, in their order; Ethernet and its like are taken off.
 
     ``to``: only packets to that address (a capture mostly holds both directions). ``speed``: 1 keeps the recorded
@@ -97,7 +97,7 @@ class PcapLink(Link):
         self._wake()
 
     def __repr__(self) -> str:
-        return f"<PcapLink {self.name} {self.packets} packets, {len(self._left)} left>"
+        return f"<PcapDevice {self.name} {self.packets} packets, {len(self._left)} left>"
 
 
 def _packets(frames: list[Captured]) -> list[tuple[Captured, bytes]]:

@@ -17,9 +17,9 @@ import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from estab.devices.descriptor import SEGMENT_BYTES_MAX, DescriptorDevice
+from estab.devices.namespace import call_in
 from estab.errors import os_error
-from estab.links.descriptor import SEGMENT_BYTES_MAX, DescriptorLink
-from estab.links.namespace import call_in
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
@@ -44,7 +44,7 @@ _OFFLOAD_TSO_ECN: Final = 0x08
 _HEADER_BYTES: Final = 10
 
 
-class _Device(DescriptorLink):
+class _Device(DescriptorDevice):
     """What TUN and TAP have in common."""
 
     _mode: int = 0
@@ -62,7 +62,7 @@ class _Device(DescriptorLink):
             _peer_address(text)
         self._wanted_mtu = mtu
         self.is_made = False
-        """The device was not there before: it goes with this link."""
+        """The device was not there before: it is removed when this one is closed."""
         call_in(netns, lambda: self._open(name, offload, is_multi_queue))
 
     def _open(self, name: str, offload: bool, is_multi_queue: bool) -> None:
@@ -73,7 +73,7 @@ class _Device(DescriptorLink):
             self.mtu = (self._wanted_mtu if self.is_made else 0) or _mtu_of(self.name)
             self._ask_for_offload()
         except BaseException:
-            DescriptorLink.close(self)
+            DescriptorDevice.close(self)
             raise
         self._size_reads()
 
@@ -136,7 +136,7 @@ class _Device(DescriptorLink):
         """
         from ipaddress import ip_address
 
-        from estab.links import netlink
+        from estab.devices import netlink
 
         own = [prefix.partition("/")[0] for prefix in prefixes]
         for text in self._peers:

@@ -1,4 +1,4 @@
-"""What links over a descriptor of the operating system have in common: frames are read from it and written to it."""
+"""What devices over a descriptor of the operating system have in common: frames are read from it and written to it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import errno
 import os
 from typing import Final
 
-from estab.links.link import Link
+from estab.devices.device import Device
 
-__all__ = ["SEGMENT_BYTES_MAX", "DescriptorLink"]
+__all__ = ["SEGMENT_BYTES_MAX", "DescriptorDevice"]
 
 SEGMENT_BYTES_MAX: Final = 65_400
 """Of a super-segment's text: with the longest headers that our segments have, a packet of at most 65,535 bytes."""
@@ -19,8 +19,8 @@ _LOST: Final = _AWAY | {errno.EINVAL, errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZ
 """What writing gives where the packet is lost, as on any network."""
 
 
-class DescriptorLink(Link):
-    """A link over the non-blocking descriptor ``_fd``, a read or write a frame."""
+class DescriptorDevice(Device):
+    """A device over the non-blocking descriptor ``_fd``, a read or write a frame."""
 
     _fd: int = -1
     header_bytes: int = 0
@@ -37,7 +37,7 @@ class DescriptorLink(Link):
     @classmethod
     def is_plain(cls) -> bool:
         """Tell whether a read is a frame and a write another, and nothing more is to be done."""
-        return cls.receive is DescriptorLink.receive and cls.send_offloaded is DescriptorLink.send_offloaded
+        return cls.receive is DescriptorDevice.receive and cls.send_offloaded is DescriptorDevice.send_offloaded
 
     def fileno(self) -> int:
         """Give the descriptor."""
@@ -77,7 +77,7 @@ class DescriptorLink(Link):
 
     def __del__(self) -> None:
         # Where no stack could be made of it, nobody else has it; a device that was made here would stay for ever.
-        DescriptorLink.close(self)
+        DescriptorDevice.close(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} mtu {self.mtu}{' offload' if self.has_checksum_offload else ''}>"

@@ -1,4 +1,4 @@
-"""``Bridge``: carries frames between two links, so that a tunnel's other end can be a kernel.
+"""``Bridge``: carries frames between two devices, so that a tunnel's other end can be a kernel.
 
     Bridge(Tun("tun0", offload=False), UdpTunnel(("", 4789))).run()
 
@@ -12,7 +12,7 @@ import os
 import select
 from typing import Final
 
-from estab.links.link import Link
+from estab.devices.device import Device
 
 __all__ = ["Bridge"]
 
@@ -20,17 +20,17 @@ _FRAMES_PER_TURN: Final = 64
 
 
 class Bridge:
-    """Two links with descriptors that carry the same kind of frames, without virtio headers.
+    """Two devices with descriptors that carry the same kind of frames, without virtio headers.
 
-    ``ValueError`` on others. What the receiving link has no room for is dropped and counted.
+    ``ValueError`` on others. What the receiving device has no room for is dropped and counted.
     """
 
-    def __init__(self, a: Link, b: Link) -> None:
-        for link in (a, b):
-            if link.fileno() < 0:
-                raise ValueError(f"bridge: {link!r} has no descriptor to wait on")
-            if getattr(link, "header_bytes", 0):
-                raise ValueError(f"bridge: {link!r} has virtio headers; open it with offload=False")
+    def __init__(self, a: Device, b: Device) -> None:
+        for device in (a, b):
+            if device.fileno() < 0:
+                raise ValueError(f"bridge: {device!r} has no descriptor to wait on")
+            if getattr(device, "header_bytes", 0):
+                raise ValueError(f"bridge: {device!r} has virtio headers; open it with offload=False")
         if bool(a.mac) != bool(b.mac):
             raise ValueError(f"bridge: one of {a!r} and {b!r} carries Ethernet frames, the other bare packets")
         self.carried_frames = 0
@@ -38,15 +38,15 @@ class Bridge:
         self._ways = ((a, b), (b, a))
         self._ends = os.pipe()
         self._is_stopped = False
-        for link in (a, b):
-            link.open(self._wake)
+        for device in (a, b):
+            device.open(self._wake)
 
     def run(self) -> None:
         """Carry until ``stop``."""
         waiting = select.poll()
         waiting.register(self._ends[0], select.POLLIN)
-        for link, _ in self._ways:
-            waiting.register(link.fileno(), select.POLLIN)
+        for device, _ in self._ways:
+            waiting.register(device.fileno(), select.POLLIN)
         while not self._is_stopped:
             waiting.poll()
             for source, target in self._ways:
@@ -58,14 +58,14 @@ class Bridge:
         self._wake()
 
     def close(self) -> None:
-        """Give back both links."""
-        for link, _ in self._ways:
-            link.close()
+        """Give back both devices."""
+        for device, _ in self._ways:
+            device.close()
         for end in self._ends:
             with contextlib.suppress(OSError):
                 os.close(end)
 
-    def _carry(self, source: Link, target: Link) -> None:
+    def _carry(self, source: Device, target: Device) -> None:
         for _ in range(_FRAMES_PER_TURN):
             frame = source.receive()
             if frame is None:

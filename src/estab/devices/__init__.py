@@ -1,0 +1,1 @@
+"""Devices: ways for packets in and out. A device knows no host."""

@@ -1,1 +1,0 @@
-"""Links: ways for packets in and out. A link knows no host."""
