@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
+import estab
 from estab.errors import DropReason
 from estab.events import LinkDropped
 from estab.observe.capture import write_section
 from estab.observe.pcapng import INBOUND, LINKTYPE_RAW, OUTBOUND, Capture, PcapngWriter, read
+from estab.observe.recorder import Recorder
 
 from .made_up import BACK, OUT, handshake, packet, received, sent
 
@@ -57,6 +60,39 @@ def test_the_section_says_what_was_run() -> None:
 
 def test_one_run_can_follow_another_in_time() -> None:
     assert capture(handshake(), after_ns=10**10).packets[0].at_ns == 10**10
+
+
+@pytest.mark.tshark
+def test_tcpdump_reads_a_capture_of_two_hosts_and_both_ip_versions(tmp_path: Path) -> None:
+    tcpdump = shutil.which("tcpdump")
+    if tcpdump is None:
+        pytest.skip("needs tcpdump, which is not installed")
+    net = estab.Network(seed=1)
+    seen = Recorder()
+    net.observe(seen)
+    client, server = net.host("client"), net.host("server")
+    net.link(client, server)
+
+    def serve() -> None:
+        with socket.create_server(("", 80), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
+            for _ in range(2):
+                listener.accept()[0].close()
+
+    def call() -> None:
+        for address in server.addresses:
+            with socket.create_connection((address, 80)) as caller:
+                caller.recv(1)
+
+    server.run(serve)
+    client.run(call)
+    net.run()
+    with (tmp_path / "x.pcapng").open("wb") as file:
+        count = write_section(PcapngWriter(file), list(seen.facts))
+    done = subprocess.run([tcpdump, "-nr", str(tmp_path / "x.pcapng")], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == count
+    assert {" IP " in line or " IP6 " in line for line in lines} == {True}
+    assert any(" IP6 fd00::" in line and "Flags [S]" in line for line in lines)
 
 
 @pytest.mark.tshark

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import estab
-from estab.devices.capture_file import ip_packet, read_capture
+from estab.devices.capture_file import read_capture
+from estab.devices.decapsulate import ip_packet
 from estab.events import Event, FrameReceived, FrameSent, StateChanged
 
 

@@ -11,7 +11,8 @@ from ipaddress import ip_address
 from os import PathLike
 from typing import Final
 
-from estab.devices.capture_file import Captured, CaptureError, ip_packet, read_capture
+from estab.devices.capture_file import Captured, CaptureError, read_capture
+from estab.devices.decapsulate import LINK_TYPES, ip_packet, link_type_text
 from estab.devices.device import Device
 
 __all__ = ["PcapDevice"]
@@ -25,12 +26,15 @@ class PcapDevice(Device):
 
     ``to``: only packets to that address (a capture mostly holds both directions). ``speed``: 1 keeps the recorded
     times, 2 halves them; ``None`` gives packets as fast as they are taken. What the stack sends is in ``sent``, the
-    last ``sent_max`` packets; ``is_over`` says that all was given. ``OSError`` where there is no such file,
-    ``CaptureError`` where it is damaged.
+    last ``sent_max`` packets; ``is_over`` says that all was given. ``validate_checksums=False``: checksums are filled
+    in, as for a capture taken on the machine that sent, before its network card did. A file that ends in the middle
+    gives what stands before the cut; ``cut`` says where that is. ``OSError`` where there is no such file,
+    ``CaptureError`` where it contradicts itself, or has no packet in it because its link type is not known.
     """
 
     def __init__(self, path: str | PathLike[str], *, to: str | None = None, speed: float | None = None,
-                 name: str = "pcap0", mtu: int = 65_535, sent_max: int = 100_000) -> None:
+                 name: str = "pcap0", mtu: int = 65_535, sent_max: int = 100_000,
+                 validate_checksums: bool = True) -> None:
         if speed is not None and speed <= 0:
             raise ValueError(f"speed: {speed} is not above 0")
         self.name = name
@@ -39,12 +43,17 @@ class PcapDevice(Device):
         target = None if to is None else ip_address(to).packed
         try:
             with open(path, "rb") as file:
-                found = [(frame.time_ns, packet) for frame, packet in _packets(list(read_capture(file)))
+                reader = read_capture(file)
+                found = [(frame.time_ns, packet) for frame, packet in _packets(list(reader))
                          if target in (None, _destination(packet))]
         except CaptureError as error:
             raise CaptureError(f"{os.fspath(path)}: {error}") from None
         self.packets = len(found)
         """How many packets of the capture are given."""
+        self.cut = reader.cut
+        """Where the file ends in the middle; empty if it does not."""
+        if not validate_checksums:
+            found = [(at_ns, _with_checksum(packet)) for at_ns, packet in found]
         self._left = deque(found)
         self._first_ns = found[0][0] if found else 0
         self._speed = speed
@@ -102,6 +111,10 @@ class PcapDevice(Device):
 
 def _packets(frames: list[Captured]) -> list[tuple[Captured, bytes]]:
     found = []
+    unknown = {frame.link_type for frame in frames if frame.link_type not in LINK_TYPES}
+    if unknown and len(unknown) == len({frame.link_type for frame in frames}):
+        raise CaptureError(f"{', '.join(link_type_text(one) for one in sorted(unknown))} is not one that can be read; "
+                           f"these are: {', '.join(sorted(set(LINK_TYPES.values())))}")
     for frame in frames:
         packet = ip_packet(frame)
         if packet is not None and len(packet) >= 20:
@@ -111,6 +124,27 @@ def _packets(frames: list[Captured]) -> list[tuple[Captured, bytes]]:
 
 def _destination(packet: bytes) -> bytes:
     return packet[16:20] if packet[0] >> 4 == _V4_BYTES else packet[24:40]
+
+
+_CHECKSUM_AT: Final = {6: 16, 17: 6}
+"""Where TCP and UDP have their checksum."""
+
+
+def _with_checksum(packet: bytes) -> bytes:
+    """Fill in the checksum of TCP or UDP; what is cut, a fragment, or no such packet stays as it is."""
+    if packet[0] >> 4 == _V4_BYTES:
+        start, end = (packet[0] & 15) * 4, int.from_bytes(packet[2:4], "big")
+        protocol, addresses, is_fragment = packet[9], packet[12:20], int.from_bytes(packet[6:8], "big") & 0x3FFF != 0
+    else:
+        start, end = 40, int.from_bytes(packet[4:6], "big") + 40
+        protocol, addresses, is_fragment = packet[6], packet[8:40], False
+    at = start + _CHECKSUM_AT.get(protocol, 0)
+    if at == start or is_fragment or not at + 2 <= end <= len(packet):
+        return packet
+    words = addresses + bytes((0, protocol)) + (end - start).to_bytes(4, "big")
+    words += packet[start:at] + b"\0\0" + packet[at + 2:end] + bytes((end - start) & 1)
+    total = 0xFFFF - int.from_bytes(words, "big") % 0xFFFF
+    return packet[:at] + total.to_bytes(2, "big") + packet[at + 2:]
 
 
 def _nothing() -> None: ...

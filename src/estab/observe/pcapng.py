@@ -11,9 +11,10 @@ each block from generic schemas; what a capture of ours needs of the format is t
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
+
+from estab.devices.capture_file import INBOUND, OUTBOUND, CaptureError, CaptureInterface, read_capture
 
 __all__ = [
     "INBOUND", "LINKTYPE_ETHERNET", "LINKTYPE_RAW", "OUTBOUND", "Capture", "CaptureError", "CapturedPacket",
@@ -21,9 +22,9 @@ __all__ = [
 ]
 
 LINKTYPE_ETHERNET: Final = 1
-LINKTYPE_RAW: Final = 101
-INBOUND: Final = 1
-OUTBOUND: Final = 2
+LINKTYPE_RAW: Final = 228
+"""Packets of either IP version: their first four bits say which. It is the number for IPv4, because libpcap takes a
+second interface of type 101 for one of another kind than the first, and then reads nothing (its #1252)."""
 
 _SECTION: Final = 0x0A0D0D0A
 _INTERFACE: Final = 1
@@ -37,7 +38,6 @@ _IF_DESCRIPTION: Final = 3
 _IF_TSRESOL: Final = 9
 _EPB_FLAGS: Final = 2
 _OPTION_BYTES_MAX: Final = 65_535
-_BLOCK_BYTES_MAX: Final = 64 * 1024 * 1024
 
 
 class PcapngWriter:
@@ -104,10 +104,6 @@ def _end(options: bytes) -> bytes:
 # --- reading
 
 
-class CaptureError(ValueError):
-    """The file is not a capture that we can read; says at which byte and why."""
-
-
 @dataclass(frozen=True, slots=True)
 class Interface:
     """An interface of a capture. ``ticks_per_second`` is what its times count."""
@@ -132,92 +128,34 @@ class CapturedPacket:
 
 @dataclass(slots=True)
 class Capture:
-    """All of a capture file: comments of its sections, interfaces and packets in the file's order."""
+    """All of a capture file: comments of its sections, interfaces and packets in the file's order.
+
+    ``cut`` says where the file ends in the middle; ``""``: it is whole.
+    """
 
     comments: list[str] = field(default_factory=list)
     interfaces: list[Interface] = field(default_factory=list)
     packets: list[CapturedPacket] = field(default_factory=list)
+    cut: str = ""
 
 
 def read(stream: BinaryIO) -> Capture:
-    """Read a pcapng file, of either byte order. Unknown blocks are skipped. Raises ``CaptureError``."""
+    """Read a whole capture (``devices.capture_file`` reads it step by step). Raises ``CaptureError``."""
     capture = Capture()
-    section: list[Interface] = []
-    for offset, kind, body, order in _blocks(stream):
-        try:
-            if kind == _SECTION:
-                section = []
-                capture.comments.extend(_texts(body[16:], order, _OPT_COMMENT))
-            elif kind == _INTERFACE:
-                section.append(_read_interface(body, order))
-                capture.interfaces.append(section[-1])
-            elif kind == _PACKET:
-                capture.packets.append(_read_packet(body, order, section))
-        except (struct.error, IndexError, UnicodeDecodeError) as error:
-            raise CaptureError(f"damaged block at byte {offset}: {error}") from error
+    reader = read_capture(stream)
+    known: dict[int, Interface] = {}
+    for frame in reader:
+        assert frame.interface is not None
+        interface = known.get(id(frame.interface))
+        if interface is None:
+            interface = known[id(frame.interface)] = _interface(frame.interface)
+        capture.packets.append(
+            CapturedPacket(interface, frame.time_ns, frame.data, frame.length, frame.comment, frame.direction))
+    capture.comments = reader.comments
+    capture.interfaces = [known.get(id(made)) or _interface(made) for made in reader.interfaces]
+    capture.cut = reader.cut
     return capture
 
 
-def _blocks(stream: BinaryIO) -> Iterator[tuple[int, int, bytes, str]]:
-    """Cut the stream into blocks: offset, type, body, byte order."""
-    offset, order = 0, ""
-    while head := stream.read(8):
-        if len(head) < 8:
-            raise CaptureError(f"the file ends inside a block at byte {offset}")
-        start = b""
-        if head[:4] == b"\x0a\x0d\x0d\x0a":
-            start = stream.read(4)
-            order = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}.get(start, "")
-        if not order:
-            raise CaptureError(f"not a pcapng file: no section header at byte {offset}")
-        kind, length = struct.unpack(order + "II", head)
-        if length < 12 + len(start) or length % 4 or length > _BLOCK_BYTES_MAX:
-            raise CaptureError(f"a block at byte {offset} has the impossible length {length}")
-        rest = stream.read(length - 8 - len(start))
-        if len(rest) != length - 8 - len(start) or rest[-4:] != head[4:]:
-            raise CaptureError(f"the block at byte {offset} is cut short or its two lengths differ")
-        yield offset, kind, start + rest[:-4], order
-        offset += length
-
-
-def _options(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + 4 <= len(data):
-        code, length = struct.unpack_from(order + "HH", data, at)
-        if code == _OPT_END:
-            return
-        if at + 4 + length > len(data):
-            raise struct.error(f"option {code} runs over the end of its block")
-        yield code, data[at + 4:at + 4 + length]
-        at += 4 + length + -length % 4
-
-
-def _texts(data: bytes, order: str, code: int) -> list[str]:
-    return [value.decode() for found, value in _options(data, order) if found == code]
-
-
-def _read_interface(body: bytes, order: str) -> Interface:
-    link_type, _, _ = struct.unpack_from(order + "HHI", body)
-    ticks = 1_000_000
-    for code, value in _options(body[8:], order):
-        if code == _IF_TSRESOL:
-            exponent = value[0] & 0x7F
-            ticks = 1 << exponent if value[0] & 0x80 else 10**exponent
-    name = "".join(_texts(body[8:], order, _IF_NAME)[:1])
-    return Interface(name, link_type, ticks, "".join(_texts(body[8:], order, _IF_DESCRIPTION)[:1]))
-
-
-def _read_packet(body: bytes, order: str, section: list[Interface]) -> CapturedPacket:
-    number, high, low, kept, length = struct.unpack_from(order + "IIIII", body)
-    interface = section[number]
-    data = body[20:20 + kept]
-    if len(data) != kept:
-        raise struct.error(f"{kept} bytes of packet announced, {len(data)} there")
-    options = body[20 + kept + -kept % 4:]
-    direction = 0
-    for code, value in _options(options, order):
-        if code == _EPB_FLAGS:
-            direction = struct.unpack(order + "I", value)[0] & 3
-    ticks = high << 32 | low
-    at_ns = ticks * 1_000_000_000 // interface.ticks_per_second
-    return CapturedPacket(interface, at_ns, data, length, "\n".join(_texts(options, order, _OPT_COMMENT)), direction)
+def _interface(made: CaptureInterface) -> Interface:
+    return Interface(made.name, made.link_type, made.ticks_per_second, made.description)
