@@ -105,7 +105,14 @@ def test_the_page_of_the_socket_names_every_option_that_there_is() -> None:
 def test_the_first_page_leads_to_every_other() -> None:
     pages = {str(path.relative_to(ROOT / "docs")) for path in PAGES if path.parent != ROOT}
     linked = set(re.findall(r"\]\(([\w/.-]+)\)", (ROOT / "docs/index.md").read_text(encoding="utf-8")))
-    assert sorted(page for page in pages - linked if not page.startswith("mission/M")) == ["index.md"]
+    misconceptions = {page for page in pages if page.startswith("misconceptions/")} - {"misconceptions/index.md"}
+    assert sorted(pages - linked - misconceptions) == ["index.md"]
+
+
+def test_the_index_of_misconceptions_leads_to_each() -> None:
+    folder = ROOT / "docs/misconceptions"
+    linked = re.findall(r"\]\(([\w-]+\.md)\)", (folder / "index.md").read_text(encoding="utf-8"))
+    assert sorted(linked) == sorted(path.name for path in folder.glob("*.md") if path.name != "index.md")
 
 
 def test_what_is_imported_from_estab_is_what_it_says_it_has() -> None:

@@ -1,4 +1,4 @@
-"""Calls told as facts: who called what, when it waited, and what came of it (M20)."""
+"""Calls told as facts: who called what, when it waited, and what came of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SYN cookies (RFC 4987 section 3.6): when they go, what they keep and refuse, and who gets in under a flood (M7)."""
+"""SYN cookies (RFC 4987 section 3.6): when they go, what they keep and refuse, and who gets in under a flood."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keepalive (RFC 9293 section 3.8.4): off until asked for, quiet in traffic, patient, and fatal in the end (M14)."""
+"""Keepalive (RFC 9293 section 3.8.4): off until asked for, quiet in traffic, patient, and fatal in the end."""
 
 from __future__ import annotations
 

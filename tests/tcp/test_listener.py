@@ -1,4 +1,4 @@
-"""LISTEN and its two queues: three policies of what backlog limits, and what each does when one is full (M4 to M6)."""
+"""LISTEN and its two queues: three policies of what backlog limits, and what each does when one is full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TIME-WAIT: what it answers, when it ends, who may use its four-tuple again, and how little it holds (M18)."""
+"""TIME-WAIT: what it answers, when it ends, who may use its four-tuple again, and how little it holds."""
 
 from __future__ import annotations
 

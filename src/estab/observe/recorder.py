@@ -69,7 +69,7 @@ class Wait:
 
 @dataclass(slots=True)
 class CallRecord:
-    """One call of the sockets API with all that it changed (M20).
+    """One call of the sockets API with all that it changed.
 
     ``facts`` are those it caused, in order. ``returned_ns`` is ``None`` for a call that never came back.
     """

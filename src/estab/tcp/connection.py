@@ -77,7 +77,7 @@ class Connection(Tcb):
         """Take as much of ``data`` into the send buffer as there is room for; returns how many bytes.
 
         ``flags``: MSG_MORE, more of the segment is to come; MSG_EOR, nothing joins it; MSG_OOB. Returning does not mean
-        sent, and sent does not mean received (M10). ``OSError``: the pending error, or EPIPE after the end of sending.
+        sent, and sent does not mean received. ``OSError``: the pending error, or EPIPE after the end of sending.
         """
         self.raise_error()
         state = self.state

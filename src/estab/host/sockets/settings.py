@@ -356,7 +356,7 @@ class StreamSettings(BoundDescriptor):
         tcb.is_send_buffer_fixed = True
 
     def tcb(self) -> Tcb:
-        """Look at the TCB: the connection's, or the record that ``socket()`` made (M2)."""
+        """Look at the TCB: the connection's, or the record that ``socket()`` made."""
         return self.settings()
 
     def _touch(self) -> None:

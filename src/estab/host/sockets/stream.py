@@ -114,7 +114,7 @@ class StreamSocket(StreamView):
         self.scope = end.scope
 
     def listen(self, backlog: i64, now_ns: i64) -> None:
-        """Open passively: SYNs are taken, into two queues. Again: change the limit (M4). EINVAL, EADDRINUSE."""
+        """Open passively: SYNs are taken, into two queues. Again: change the limit. EINVAL, EADDRINUSE."""
         self.streams.context.now_ns = now_ns
         if self.listener is not None:
             self.listener.set_backlog(backlog)
@@ -347,7 +347,7 @@ class StreamSocket(StreamView):
         self.demux.touch(connection)
 
     def close(self, now_ns: i64) -> None:
-        """Give the descriptor back. The connection goes on by itself until both sides are done (M15).
+        """Give the descriptor back. The connection goes on by itself until both sides are done.
 
         With ``linger`` 0 it is reset instead. A longer ``linger`` is for whoever can wait: see ``outq_bytes``.
         """

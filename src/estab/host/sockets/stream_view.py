@@ -160,7 +160,7 @@ class StreamView(StreamSettings):
                        snd_ssthresh_bytes=0)
 
     def queues(self, now_ns: i64) -> Queues:
-        """Give both queues of a listening socket (M5), or raise EINVAL."""
+        """Give both queues of a listening socket, or raise EINVAL."""
         listener = self.listener
         if listener is None:
             raise os_error(errno.EINVAL, f"invalid argument: {self.text()} does not listen and has no queues")

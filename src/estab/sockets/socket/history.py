@@ -1,4 +1,4 @@
-"""What a socket's own calls changed, kept for ``Socket.history`` (M20): made from the facts that an observer is told.
+"""What a socket's own calls changed, kept for ``Socket.history``: made from the facts that an observer is told.
 
 Nothing is kept until ``Kernel.keep_history`` asks for it. Both are bounded: the calls of a socket (the oldest are
 forgotten) and the changes of a call (those beyond are counted in ``left_out``).

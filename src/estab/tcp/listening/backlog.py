@@ -1,4 +1,4 @@
-"""What the number given to ``listen()`` limits, by the stack's ``backlog_policy`` (M4): see ``listener``."""
+"""What the number given to ``listen()`` limits, by the stack's ``backlog_policy``: see ``listener``."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ class Listener:
     # --- limits
 
     def set_backlog(self, backlog: i64) -> None:
-        """Change the limit, as a second ``listen()`` does. Entries already queued stay (M4)."""
+        """Change the limit, as a second ``listen()`` does. Entries already queued stay."""
         self.backlog = max(0, min(backlog, self.context.config.somaxconn))
 
     def half_open_limit(self) -> i64:
@@ -556,7 +556,7 @@ class Listener:
         return connection
 
     def queues(self, now_ns: i64) -> Queues:
-        """Give both queues as they are now (M5)."""
+        """Give both queues as they are now."""
         half_open = tuple([
             HalfOpenRow(
                 endpoint_text(entry.remote, entry.remote_port), now_ns - entry.created_ns, entry.retransmissions,
