@@ -16,7 +16,7 @@ import estab
 from estab.cli import main as cli
 from estab.cli.rates import Reading, line, summary
 from estab.observe import pcapng
-from tests.namespaces import Namespace, await_that, needs, requires_kernel
+from tests.kit.namespaces import Namespace, await_that, needs, requires_kernel
 
 ESTAB = [sys.executable, "-m", "estab.cli.main"]
 SOURCES = str(Path(estab.__file__).parent.parent)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
 from estab.events import FdAllocated, FdReleased, TcbCreated
-from tests.host.net import Net
+from tests.kit.engines import Net
 
 
 def test_first_descriptor_is_3_and_the_lowest_free_one_is_given() -> None:

@@ -14,7 +14,7 @@ from estab.host.ip.routes import ROUTES_MAX, Route, Routes
 from estab.wire import icmp, ip, tcp, udp
 from estab.wire.address import BROADCAST_MAC, network_of, parse_address
 from estab.wire.seq import Seq
-from tests.host.net import MS, SECOND, Net, Wire, drops, errors, mac, packets
+from tests.kit.engines import MS, SECOND, Net, Wire, drops, errors, mac, packets
 
 A4, B4 = parse_address("10.0.1.2"), parse_address("10.0.2.2")
 A6, B6 = parse_address("fd00:1::2"), parse_address("fd00:2::2")

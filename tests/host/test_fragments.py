@@ -15,7 +15,7 @@ from estab.host.sockets.udp import DatagramSocket
 from estab.units import NEVER
 from estab.wire import fragment, icmp, ip, udp
 from estab.wire.address import parse_address
-from tests.host.net import MS, SECOND, Net, Wire, drops, errors, packets, pair
+from tests.kit.engines import MS, SECOND, Net, Wire, drops, errors, packets, pair
 
 ENDS = [("10.0.0.2", "10.0.0.1"), ("fd00::2", "fd00::1")]
 

@@ -19,7 +19,7 @@ from estab.units import NEVER
 from estab.wire import ip, tcp, udp
 from estab.wire.address import parse_address
 from estab.wire.seq import Seq
-from tests.host.net import MS, SECOND, Net, Wire, drops, mac, pair
+from tests.kit.engines import MS, SECOND, Net, Wire, drops, mac, pair
 
 A4, B4 = parse_address("10.0.0.1"), parse_address("10.0.0.2")
 

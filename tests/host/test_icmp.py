@@ -17,7 +17,7 @@ from estab.wire import icmp, ip, tcp, udp
 from estab.wire.address import parse_address
 from estab.wire.icmp_message import build
 from estab.wire.seq import Seq
-from tests.host.net import MS, SECOND, Net, Wire, drops, errors, packets, pair
+from tests.kit.engines import MS, SECOND, Net, Wire, drops, errors, packets, pair
 
 A4, B4, R4 = (parse_address(text) for text in ("10.0.0.1", "10.0.0.2", "10.0.0.254"))
 A6, B6 = parse_address("fd00::1"), parse_address("fd00::2")

@@ -15,7 +15,7 @@ from estab.host.sockets.udp import DatagramSocket
 from estab.units import NEVER
 from estab.wire import arp, ethernet, ip, nd
 from estab.wire.address import BROADCAST_MAC, parse_address, solicited_node
-from tests.host.net import MS, SECOND, Net, Wire, arps, drops, mac, packets, pair
+from tests.kit.engines import MS, SECOND, Net, Wire, arps, drops, mac, packets, pair
 
 PEERS = ["10.0.0.2", "fd00::2"]
 

@@ -10,7 +10,7 @@ import pytest
 from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
 from estab.host.sockets.ports import Binding, FlowTable, Ports
 from estab.tcp.config import Config
-from tests.host.net import MS, SECOND, pair
+from tests.kit.engines import MS, SECOND, pair
 
 A = b"\x0a\0\0\x01"
 B = b"\x0a\0\0\x02"

@@ -29,7 +29,7 @@ from estab.abi import (
 from estab.host.engine import Engine
 from estab.host.sockets.stream import StreamSocket
 from estab.tcp.config import Config
-from tests.host.net import MS, SECOND, Net, Wire, pair
+from tests.kit.engines import MS, SECOND, Net, Wire, pair
 
 PEERS = ["10.0.0.2", "fd00::2"]
 

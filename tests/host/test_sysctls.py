@@ -14,8 +14,8 @@ from estab.tcp.config import NAMES
 from estab.units import MS, SECOND
 from estab.wire import udp
 from estab.wire.address import parse_address
-from tests.host.net import Net, Wire, drops
 from tests.host.test_fragments import ENDS, pieces, receiver
+from tests.kit.engines import Net, Wire, drops
 
 ROOT = Path(__file__).parents[2]
 

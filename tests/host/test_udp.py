@@ -27,7 +27,7 @@ from estab.host.engine import Engine
 from estab.host.sockets.udp import DatagramSocket
 from estab.wire import ip, udp
 from estab.wire.address import parse_address
-from tests.host.net import MS, Net, Wire, drops, packets, pair
+from tests.kit.engines import MS, Net, Wire, drops, packets, pair
 
 PEERS = ["10.0.0.2", "fd00::2"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.peers.net import Net
+from tests.kit.tun import Net
 
 
 @pytest.fixture(name="shared", scope="module")

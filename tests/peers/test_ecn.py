@@ -14,8 +14,8 @@ from estab.devices.device import Device
 from estab.devices.namespace import call_in
 from estab.lab.aqm import marked
 from estab.sockets.socket.tcp_info import unpack_tcp_info
-from tests.namespaces import requires_kernel
-from tests.peers.net import KERNEL, STACK, Net, Task, digest_of
+from tests.kit.namespaces import requires_kernel
+from tests.kit.tun import KERNEL, STACK, Net, Task, digest_of
 
 pytestmark = requires_kernel
 

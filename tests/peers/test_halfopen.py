@@ -19,8 +19,8 @@ from estab.serve.plain import Discard
 from estab.wire import tcp
 from estab.wire.address import parse_address
 from estab.wire.seq import Seq
-from tests.namespaces import await_that, needs, requires_kernel
-from tests.peers.net import KERNEL, STACK, Net, Task, digest_of, receive_all, send_all
+from tests.kit.namespaces import await_that, needs, requires_kernel
+from tests.kit.tun import KERNEL, STACK, Net, Task, digest_of, receive_all, send_all
 
 pytestmark = requires_kernel
 

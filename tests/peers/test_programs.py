@@ -17,10 +17,10 @@ import pytest
 import redis
 import redis.asyncio
 
-from tests.namespaces import await_that, find, needs, requires_kernel
+from tests.kit.namespaces import await_that, find, needs, requires_kernel
+from tests.kit.tun import KERNEL, STACK, Net, Task, digest_of
 from tests.peers import iperf
 from tests.peers.bridge import Bridge
-from tests.peers.net import KERNEL, STACK, Net, Task, digest_of
 
 pytestmark = requires_kernel
 

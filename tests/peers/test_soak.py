@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import estab
-from tests.namespaces import requires_kernel
+from tests.kit.namespaces import requires_kernel
 
 pytestmark = requires_kernel
 

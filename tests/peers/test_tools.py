@@ -13,8 +13,8 @@ import pytest
 from estab.serve.http import Http
 from estab.serve.plain import Echo
 from estab.stack.folder import Folder
-from tests.namespaces import await_that, needs, requires_kernel
-from tests.peers.net import KERNEL, STACK, Net, digest_of, receive_all
+from tests.kit.namespaces import await_that, needs, requires_kernel
+from tests.kit.tun import KERNEL, STACK, Net, digest_of, receive_all
 
 pytestmark = requires_kernel
 
@@ -139,7 +139,7 @@ def test_a_server_program_of_the_standard_library_serves_curl(net: Net) -> None:
     listener = stack.socket()
     listener.bind(("", 8000))
     listener.listen()
-    from tests.peers.net import Task
+    from tests.kit.tun import Task
 
     def serve() -> bytes:
         end, _ = listener.accept()

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import estab
-from tests.namespaces import requires_kernel
-from tests.peers.net import STACK, Net, Task, digest_of, receive_all, send_all
+from tests.kit.namespaces import requires_kernel
+from tests.kit.tun import STACK, Net, Task, digest_of, receive_all, send_all
 
 pytestmark = requires_kernel
 

@@ -15,7 +15,7 @@ from estab.serve.http import Content, Http, Store
 from estab.serve.request import UNSATISFIABLE, WHOLE, BadRequest, parse_path, parse_range, parse_request
 from estab.stack.folder import Folder
 from estab.tcp.config import Config
-from tests.serve.net import SECOND, Client, Serving
+from tests.kit.serving import SECOND, Client, Serving
 
 BODY = b"0123456789" * 100
 

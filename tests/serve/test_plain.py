@@ -9,7 +9,7 @@ import pytest
 from estab import abi
 from estab.serve.plain import PATTERN, Chargen, Discard, Echo
 from estab.tcp.config import Config
-from tests.serve.net import MS, SECOND, Serving
+from tests.kit.serving import MS, SECOND, Serving
 
 
 @pytest.mark.parametrize("address", ["10.0.0.2", "fd00::2"])

@@ -10,7 +10,7 @@ import pytest
 import estab
 from estab.devices.capture_file import CaptureError
 from estab.serve.plain import Echo
-from tests.namespaces import Namespace, requires_kernel
+from tests.kit.namespaces import Namespace, requires_kernel
 
 ADDRESS = "10.7.0.2/24"
 

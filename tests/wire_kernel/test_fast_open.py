@@ -14,8 +14,8 @@ from estab.events import Event, SegmentReceived, SegmentSent
 from estab.sockets.socket.tcp_info import unpack_tcp_info
 from estab.tcp.fastopen import key_bytes, make_cookie
 from estab.wire.address import parse_address
-from tests.namespaces import Namespace, requires_kernel
-from tests.wire_kernel.exchanges import kernel_socket
+from tests.kit.exchanges import kernel_socket
+from tests.kit.namespaces import Namespace, requires_kernel
 
 pytestmark = requires_kernel
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.namespaces import Namespace, await_that, requires_kernel
+from tests.kit.namespaces import Namespace, await_that, requires_kernel
 
 pytestmark = requires_kernel
 

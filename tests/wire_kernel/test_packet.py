@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 import estab
-from tests.namespaces import Namespace, requires_kernel
-from tests.wire_kernel.exchanges import BULK, echo_all, exchange, kernel_socket
+from tests.kit.exchanges import BULK, echo_all, exchange, kernel_socket
+from tests.kit.namespaces import Namespace, requires_kernel
 
 pytestmark = requires_kernel
 

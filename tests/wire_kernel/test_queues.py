@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.namespaces import Namespace, await_that, requires_kernel
-from tests.wire_kernel.exchanges import kernel_socket
+from tests.kit.exchanges import kernel_socket
+from tests.kit.namespaces import Namespace, await_that, requires_kernel
 
 pytestmark = requires_kernel
 

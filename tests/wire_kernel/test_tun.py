@@ -16,9 +16,9 @@ from collections.abc import Iterator
 import pytest
 
 import estab
-from tests.namespaces import Namespace, requires_kernel
+from tests.kit.exchanges import BULK, echo_all, exchange, kernel_socket
+from tests.kit.namespaces import Namespace, requires_kernel
 from tests.test_examples import path_of_estab
-from tests.wire_kernel.exchanges import BULK, echo_all, exchange, kernel_socket
 
 pytestmark = requires_kernel
 

@@ -7,7 +7,7 @@ import threading
 from typing import Final
 
 from estab.devices.namespace import call_in
-from tests.namespaces import Namespace
+from tests.kit.namespaces import Namespace
 
 __all__ = ["BULK", "echo_all", "exchange", "kernel_socket"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import estab
 from estab.devices.namespace import call_in
-from tests.namespaces import Namespace
+from tests.kit.namespaces import Namespace
 
 __all__ = ["KERNEL", "STACK", "Net", "Task", "digest_of", "receive_all", "send_all"]
 

@@ -9,7 +9,7 @@ from estab.host.sockets.stream import StreamSocket
 from estab.serve.server import Server, Service
 from estab.tcp.config import Config
 from estab.units import MS, SECOND
-from tests.host.net import Net, Wire
+from tests.kit.engines import Net, Wire
 
 __all__ = ["MS", "SECOND", "Client", "Serving"]
 
