@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from estab.errors import DropReason
 
 __all__ = [
-    "BufferChanged", "CallBlocked", "CallResumed", "CallReturned", "CallStarted", "CongestionChanged", "CookieChecked",
-    "ErrorReported", "Event", "FdAllocated", "FdReleased", "FrameReceived", "FrameSent", "HostChanged", "LinkChanged",
-    "LinkDropped", "LinkMarked", "NeighborChanged", "Observer", "PacketDropped", "PathMtuChanged", "QueueChanged",
-    "SegmentReceived", "SegmentSent", "StateChanged", "Tcb", "TcbCreated", "TcbReleased", "TimeWaitEnded",
-    "TimerFired",
+    "BufferChanged", "CallBlocked", "CallResumed", "CallReturned", "CallStarted", "CongestionChanged",
+    "CookieChecked", "ErrorReported", "Event", "FdAllocated", "FdReleased", "FrameReceived", "FrameSent",
+    "HostChanged", "LinkChanged", "LinkCopied", "LinkDamaged", "LinkDropped", "LinkHeld", "LinkMarked",
+    "NeighborChanged", "Observer", "PacketDropped", "PathMtuChanged", "QueueChanged", "SegmentReceived",
+    "SegmentSent", "StateChanged", "Tcb", "TcbCreated", "TcbReleased", "TimeWaitEnded", "TimerFired",
 ]
 
 
@@ -298,6 +298,35 @@ class LinkDropped(Event):
 
     link: str
     reason: DropReason
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LinkHeld(Event):
+    """A link of the lab holds a frame back until ``overtakers`` later ones have passed. ``host`` is the sender."""
+
+    link: str
+    overtakers: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LinkCopied(Event):
+    """A link of the lab delivers a frame twice. ``host`` is the sender."""
+
+    link: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDamaged(Event):
+    """A bit of a frame flipped on a link of the lab. ``host`` is the sender."""
+
+    link: str
+    bit: int
+    """Counted from the frame's first; the most significant bit of an octet is number 7 of it."""
+    before: bytes
+    """The frame as it was sent; ``data`` is as it goes on."""
     data: bytes
 
 

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from estab.lab.clock import Agenda
+from estab.units import SECOND
 
-__all__ = ["Actions"]
+__all__ = ["Actions", "fault_of"]
+
+_FAULTS: Final = frozenset({"cut", "heal", "set", "power_off", "power_on", "reboot", "pause", "resume", "kill"})
 
 
 class Actions:
     """Actions on the agenda. ``left`` counts those that are still to come, repeated ones apart."""
 
-    def __init__(self, agenda: Agenda) -> None:
+    def __init__(self, agenda: Agenda, skipped: frozenset[str] = frozenset()) -> None:
         self.left = 0
+        self.faults: list[str] = []
+        """What was said of actions that are faults: methods of a link or a host, as ``"5s wifi.cut"``."""
         self._agenda = agenda
+        self._skipped = skipped
+        """Faults that are left out, by the same words."""
 
     def at(self, due_ns: int, action: Callable[..., object], args: tuple[Any, ...]) -> None:
         """Call ``action(*args)`` once."""
+        fault = fault_of(due_ns, action, args)
+        if fault:
+            self.faults.append(fault)
+            if fault in self._skipped:
+                return
         self.left += 1
         self._agenda.at(due_ns, self._act, (action, args))
 
@@ -36,3 +48,13 @@ class Actions:
         interval_ns, action, args = what
         self.every(interval_ns, action, args)
         contextvars.Context().run(action, *args)
+
+
+def fault_of(due_ns: int, action: Callable[..., object], args: tuple[Any, ...]) -> str:
+    """Name an action that is a fault of a link or a host, as ``"5s wifi.cut"``; ``""`` for any other."""
+    owner = getattr(action, "__self__", None)
+    method = getattr(action, "__name__", "")
+    name = getattr(owner, "name", None)
+    if owner is None or method not in _FAULTS or not isinstance(name, str):
+        return ""
+    return f"{due_ns / SECOND:g}s {name}.{method}" + (f"({', '.join(map(repr, args))})" if args else "")

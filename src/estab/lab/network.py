@@ -9,7 +9,7 @@ from __future__ import annotations
 import concurrent.futures.thread  # noqa: F401 - its hook at the interpreter's end must be there before ours
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from estab.lab.programs import Deadlock, Programs
 from estab.lab.strands import Scheduler
 from estab.lab.topology import LINKS_MAX, Port, Topology, plug
 from estab.lab.way import Way
+from estab.lab.weather import Diary, Forecast, Namer, Weather
 from estab.settings import read_config
 from estab.sockets.standin import module
 from estab.units import NEVER, SECOND, duration_ns, format_count
@@ -38,22 +39,34 @@ _DELIVERING: Final = frozenset({"SYN-SENT", "FIN-WAIT-1", "CLOSING", "LAST-ACK"}
 class Network:
     """A virtual network. ``seed`` decides all chance; ``observer`` is told all facts.
 
+    ``weather`` takes the place of chance on the links: exactly what it names happens to frames (``lab.weather``).
+
     A context manager: leaving it ends programs that have not finished. Without it that happens when the network is
     collected, or at the interpreter's exit.
     """
 
-    def __init__(self, seed: int | str = 0, observer: Observer | None = None) -> None:
+    def __init__(
+        self, seed: int | str = 0, observer: Observer | None = None, *,
+        weather: Weather | Mapping[str, Any] | None = None,
+    ) -> None:
         if isinstance(seed, bool) or not isinstance(seed, (int, str)):
             raise TypeError(f"seed: {seed!r} is neither an integer nor a text, so a run could not be repeated by it")
         if observer is not None:
             _check_callable(observer, "observer")
         self.seed = seed
+        if weather is not None and not isinstance(weather, Weather):
+            weather = Weather.read(weather)
         self._scheduler = Scheduler()
         self._agenda = self._scheduler.agenda
         self._topology = Topology()
         self._programs = Programs(self._scheduler)
-        self._actions = Actions(self._agenda)
+        self._actions = Actions(self._agenda, frozenset() if weather is None else weather.skipped)
         self._chance = Chance(seed)
+        namer = Namer(self._name_of, lambda: len(self._topology.links))
+        self.forecast: Forecast | None = None if weather is None else Forecast(weather, namer)
+        """What takes the place of chance, if the network was given its weather."""
+        self.diary: Diary | None = None
+        self._namer = namer
         self._observers: list[Observer] = [] if observer is None else [observer]
         self._close = weakref.finalize(self, _close, self._scheduler, self._topology.nodes)
         _networks.add(self)
@@ -105,7 +118,8 @@ class Network:
         header_bytes = _ETHERNET_HEADER_BYTES if ethernet else 0
         ports = [self._plug(node, side, conditions[side].mtu, ethernet) for side, node in enumerate((a, b))]
         ways = [
-            Way(name, sender.node.name, conditions[side], header_bytes, self._agenda, self._chance, _delivery(receiver))
+            Way(name, sender.node.name, conditions[side], header_bytes, self._agenda, self._chance, _delivery(receiver),
+                self.forecast or self.diary)
             for side, (sender, receiver) in enumerate(((ports[0], ports[1]), (ports[1], ports[0])))
         ]
         for port, way in zip(ports, ways, strict=True):
@@ -126,6 +140,23 @@ class Network:
             node.observe(told)
         for link in self._topology.links:
             link.observe(told)
+
+    def keep_diary(self) -> Diary:
+        """Note from now on under which names chance decided what on the links. Call it before the first link is made.
+
+        ``Weather.of(diary.happenings)`` is the same weather without chance.
+        """
+        if self._topology.links:
+            raise RuntimeError("keep_diary: links were made already; ask for the diary first")
+        if self.forecast is not None:
+            raise RuntimeError("keep_diary: this network was given its weather, so chance decides nothing")
+        self.diary = Diary(self._namer)
+        return self.diary
+
+    @property
+    def faults(self) -> list[str]:
+        """What ``at`` was asked to do to links and hosts, each as ``"5s wifi.cut"``: names for ``weather`` to skip."""
+        return list(self._actions.faults)
 
     @property
     def hosts(self) -> dict[str, Node]:
@@ -240,6 +271,10 @@ class Network:
             row.netid.startswith("tcp") and (row.state in _DELIVERING or (row.send_q > 0 and row.state != "LISTEN"))
             for node in self._topology.nodes.values() for row in node.sockets()
         )
+
+    def _name_of(self, address: bytes) -> str:
+        names = self._topology.reverse(address)
+        return names[0] if names else ""
 
     def _observer(self) -> Observer | None:
         if len(self._observers) < 2:

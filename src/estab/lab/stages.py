@@ -2,7 +2,8 @@
 
 - A stage takes a frame and, now or later, gives it to ``next``, or takes it out with a reason.
 - A stage that holds frames says how many (``len``), and gives them up when the cable is cut (``clear``).
-- What it decides by chance it decides by a stream of its own.
+- What it decides by chance it decides by a stream of its own. Where the way has a ``fate``, that decides instead, frame
+  by frame (``weather.py``).
 """
 
 from __future__ import annotations
@@ -221,57 +222,88 @@ class Rate(Stage):
         return told
 
 
-class Loss(Stage):
-    """Loses frames by chance, each alone."""
+class _Chance(Stage):
+    """A stage that chance asks for, or a fate."""
+
+    def is_needed(self) -> bool:
+        """Tell whether the way's conditions ask for this stage, frames are held in it, or there is a fate."""
+        return self.way.fate is not None or super().is_needed()
+
+
+class Loss(_Chance):
+    """Loses frames by chance, each alone. It is the first of chance's stages, so here a fate names the frame."""
 
     asked_by = "loss"
 
     def take(self, frame: bytes) -> None:
         """Lose it or not."""
-        if self.chance.happens(self.way.conditions.loss):
-            self.way.drop(DropReason.LINK_LOSS, frame)
+        way = self.way
+        if way.fate is None:
+            is_lost = self.chance.happens(way.conditions.loss)
+        else:
+            way.frame_name = way.fate.meet(way, frame)
+            is_lost = way.fate.loses(way.frame_name, way.conditions.loss, self.chance)
+        if is_lost:
+            way.drop(DropReason.LINK_LOSS, frame)
         else:
             self.next.take(frame)
 
 
-class Corrupt(Stage):
+class Corrupt(_Chance):
     """Changes one bit by chance. The receiver's checksums see it; with Ethernet, already its frame check."""
 
     asked_by = "corrupt"
 
     def take(self, frame: bytes) -> None:
         """Damage it or not."""
-        if not self.chance.happens(self.way.conditions.corrupt):
+        bit = self._bit(len(frame) * 8)
+        if bit < 0:
             self.next.take(frame)
         elif self.way.header_bytes:
             self.way.drop(DropReason.LINK_CORRUPTED, frame)
         else:
-            bit = self.chance.between(0, len(frame) * 8 - 1)
-            damaged = bytearray(frame)
-            damaged[bit // 8] ^= 1 << bit % 8
-            self.next.take(bytes(damaged))
+            changed = bytearray(frame)
+            changed[bit // 8] ^= 1 << bit % 8
+            damaged = bytes(changed)
+            self.way.tell_damaged(bit, frame, damaged)
+            self.next.take(damaged)
+
+    def _bit(self, bits: int) -> int:
+        way = self.way
+        if way.fate is not None:
+            choices = 0 if way.header_bytes else bits
+            return way.fate.damages(way.frame_name, way.conditions.corrupt, choices, self.chance)
+        if not self.chance.happens(way.conditions.corrupt):
+            return -1
+        return 0 if way.header_bytes else self.chance.between(0, bits - 1)
 
 
-class Duplicate(Stage):
+class Duplicate(_Chance):
     """Sends frames twice by chance."""
 
     asked_by = "duplicate"
 
     def take(self, frame: bytes) -> None:
         """Send it once or twice."""
-        if self.chance.happens(self.way.conditions.duplicate):
+        way = self.way
+        fate, name = way.fate, way.frame_name
+        share = way.conditions.duplicate
+        if self.chance.happens(share) if fate is None else fate.copies(name, share, self.chance):
+            way.tell_copied(frame)
             self.next.take(frame)
+            way.frame_name = f"{name}, its copy"
         self.next.take(frame)
 
 
-class Reorder(Stage):
+class Reorder(_Chance):
     """Holds frames back by chance until one to four later ones have passed, or for the link's delay (at least 1 ms)."""
 
     asked_by = "reorder"
 
     def __init__(self, way: Way, chance: Chance) -> None:
         super().__init__(way, chance)
-        self._held: dict[int, bytes] = {}
+        self._held: dict[int, tuple[str, bytes]] = {}
+        """The name that a fate gave it, and the frame."""
         self._to_pass: dict[int, int] = {}
         self._count = 0
 
@@ -280,8 +312,9 @@ class Reorder(Stage):
 
     def take(self, frame: bytes) -> None:
         """Hold it or let it pass those that are held."""
-        if self.chance.happens(self.way.conditions.reorder):
-            self._hold(frame)
+        overtakers = self._overtakers()
+        if overtakers:
+            self._hold(frame, overtakers)
             return
         self.next.take(frame)
         for number in list(self._held):
@@ -291,22 +324,30 @@ class Reorder(Stage):
 
     def clear(self) -> list[bytes]:
         """Give up all frames held, oldest first."""
-        frames = list(self._held.values())
+        frames = [frame for _name, frame in self._held.values()]
         self._held.clear()
         self._to_pass.clear()
         return frames
 
-    def _hold(self, frame: bytes) -> None:
+    def _overtakers(self) -> int:
+        way, chance = self.way, self.chance
+        if way.fate is not None:
+            return way.fate.holds(way.frame_name, way.conditions.reorder, _OVERTAKERS_MAX, chance)
+        return chance.between(1, _OVERTAKERS_MAX) if chance.happens(way.conditions.reorder) else 0
+
+    def _hold(self, frame: bytes, overtakers: int) -> None:
+        self.way.tell_held(overtakers, frame)
         self._count += 1
-        self._held[self._count] = frame
-        self._to_pass[self._count] = self.chance.between(1, _OVERTAKERS_MAX)
+        self._held[self._count] = (self.way.frame_name, frame)
+        self._to_pass[self._count] = overtakers
         agenda = self.way.agenda
         agenda.at(agenda.now_ns + max(self.way.conditions.delay_ns, MS), self._release, self._count)
 
     def _release(self, number: int) -> None:
-        frame = self._held.pop(number, None)
-        if frame is not None:
+        held = self._held.pop(number, None)
+        if held is not None:
             del self._to_pass[number]
+            self.way.frame_name, frame = held
             self.next.take(frame)
 
 
@@ -331,8 +372,11 @@ class Delay(Stage):
             return
         conditions, agenda = self.way.conditions, self.way.agenda
         lasts_ns = conditions.delay_ns
-        if conditions.jitter_ns:
-            lasts_ns = max(0, lasts_ns + self.chance.between(-conditions.jitter_ns, conditions.jitter_ns))
+        jitter_ns, way = conditions.jitter_ns, self.way
+        if way.fate is not None:
+            lasts_ns = max(0, lasts_ns + way.fate.late_ns(way.frame_name, jitter_ns, self.chance))
+        elif jitter_ns:
+            lasts_ns = max(0, lasts_ns + self.chance.between(-jitter_ns, jitter_ns))
         self._last_due_ns = due_ns = max(agenda.now_ns + lasts_ns, self._last_due_ns)
         self._count += 1
         self._flying[self._count] = frame

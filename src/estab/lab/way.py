@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import Final
 
 from estab.errors import DropReason
-from estab.events import LinkDropped, LinkMarked, Observer
+from estab.events import LinkCopied, LinkDamaged, LinkDropped, LinkHeld, LinkMarked, Observer
 from estab.lab.aqm import marked
 from estab.lab.chance import Chance
 from estab.lab.clock import Agenda
 from estab.lab.conditions import Conditions
 from estab.lab.stages import Corrupt, Delay, Duplicate, Loss, Mark, Mtu, Rate, Reorder, Rules, Stage
+from estab.lab.weather import Fate
 
 __all__ = ["Rule", "Way"]
 
@@ -43,7 +44,7 @@ class Way:
 
     def __init__(
         self, link: str, sender: str, conditions: Conditions, header_bytes: int, agenda: Agenda, chance: Chance,
-        deliver: Callable[[bytes], None],
+        deliver: Callable[[bytes], None], fate: Fate | None = None,
     ) -> None:
         self.link = link
         self.sender = sender
@@ -53,6 +54,10 @@ class Way:
         self.agenda = agenda
         self.deliver = deliver
         self.observer: Observer | None = None
+        self.fate = fate
+        """Decides in place of chance; ``None``: chance does, and frames have no names."""
+        self.frame_name = ""
+        """What ``fate`` calls the frame that passes chance's stages now."""
         self.is_cut = False
         self.is_heard = True
         """Whether the receiver has power."""
@@ -110,6 +115,21 @@ class Way:
             if self.observer is not None:
                 self.observer(LinkMarked(self.agenda.now_ns, self.sender, self.link, why, frame, result))
         return result
+
+    def tell_held(self, overtakers: int, frame: bytes) -> None:
+        """Tell that a frame is held back until so many later ones have passed."""
+        if self.observer is not None:
+            self.observer(LinkHeld(self.agenda.now_ns, self.sender, self.link, overtakers, frame))
+
+    def tell_copied(self, frame: bytes) -> None:
+        """Tell that a frame goes on twice."""
+        if self.observer is not None:
+            self.observer(LinkCopied(self.agenda.now_ns, self.sender, self.link, frame))
+
+    def tell_damaged(self, bit: int, frame: bytes, damaged: bytes) -> None:
+        """Tell that a bit of a frame flipped."""
+        if self.observer is not None:
+            self.observer(LinkDamaged(self.agenda.now_ns, self.sender, self.link, bit, frame, damaged))
 
     def drop(self, reason: DropReason, frame: bytes) -> None:
         """Take a frame out: count it, and tell."""
