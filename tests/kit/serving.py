@@ -6,7 +6,7 @@ import contextlib
 
 from estab.abi import AF_INET, AF_INET6, SOCK_STREAM
 from estab.host.sockets.stream import StreamSocket
-from estab.serve.server import Server, Service
+from estab.serve.services import Service, Services
 from estab.tcp.config import Config
 from estab.units import MS, SECOND
 from tests.kit.engines import Net, Wire
@@ -15,7 +15,7 @@ __all__ = ["MS", "SECOND", "Client", "Serving"]
 
 
 class Serving(Net):
-    """``client`` is 10.0.0.1 and fd00::1; ``host``, where ``server`` serves, is 10.0.0.2 and fd00::2."""
+    """``client`` is 10.0.0.1 and fd00::1; ``host``, which serves, is 10.0.0.2 and fd00::2."""
 
     def __init__(self, config: Config | None = None) -> None:
         super().__init__()
@@ -23,16 +23,16 @@ class Serving(Net):
         self.client, self.host_served = self.host("client"), self.host("server", config)
         self.join(self.wire, self.client, "10.0.0.1/24", "fd00::1/64")
         self.join(self.wire, self.host_served, "10.0.0.2/24", "fd00::2/64")
-        self.server = Server(self.host_served)
+        self.services = Services(self.host_served)
         self.others: list[tuple[int, int]] = []
 
     def add(self, service: Service, port: int, address: str = "", backlog: int = 64) -> None:
-        self.server.add(service, address, port, self.now_ns, backlog)
+        self.services.add(service, address, port, self.now_ns, backlog)
 
     def flush(self) -> None:
-        self.server.on_deadline(self.now_ns)
+        self.services.on_deadline(self.now_ns)
         for _ in range(100):
-            self.others += self.server.drain(self.now_ns)
+            self.others += self.services.drain(self.now_ns)
             before = len(self.wire.passed)
             self._flush_frames()
             if len(self.wire.passed) == before:

@@ -218,7 +218,7 @@ def test_an_idle_connection_is_closed_and_a_busy_one_is_not(site: Site) -> None:
     for _ in range(8):
         busy.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         site.net.run(10 * SECOND)
-        site.net.server.on_deadline(site.net.now_ns)
+        site.net.services.on_deadline(site.net.now_ns)
     idle.read()
     assert idle.is_eof
     assert busy.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").endswith(b"index")
@@ -234,7 +234,7 @@ def test_a_reader_that_stops_is_let_go_and_its_file_closed(site: Site) -> None:
     assert site.shelf.open == 1
     for _ in range(40):
         site.net.run(SECOND)
-        site.net.server.on_deadline(site.net.now_ns)
+        site.net.services.on_deadline(site.net.now_ns)
     assert (site.shelf.open, site.http.open_count) == (0, 0)
     client.close()
 

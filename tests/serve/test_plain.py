@@ -169,7 +169,7 @@ def test_closing_the_server_ends_every_connection_and_frees_the_ports() -> None:
     net = Serving()
     net.add(Echo(), 7)
     client = net.connect(7)
-    net.server.close(net.now_ns)
+    net.services.close(net.now_ns)
     client.read()
     assert client.is_eof
     assert net.host_served.files.open_count == 0

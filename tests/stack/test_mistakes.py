@@ -43,7 +43,7 @@ def two_on_one_device() -> None:
     (lambda: stack(busy_poll_us="50us"), ValueError, "busy_poll_us: '50us' is not a number from 0 to 1000000"),
     (lambda: stack(tcp_retries2=-1), ValueError, "tcp_retries2: -1 is negative"),
     (lambda: stack().observe(5), TypeError, "observer: 5 is not a function"),  # type: ignore[arg-type]
-    (lambda: stack().serve(5, 7), TypeError, "service: 5 is no estab.serve.server.Service"),  # type: ignore[arg-type]
+    (lambda: stack().serve(5, 7), TypeError, "service: 5 is no estab.serve.services.Service"),  # type: ignore[arg-type]
     (lambda: closed().serve(Echo(), 7), RuntimeError, "stack estab is closed"),
     (lambda: closed().socket(), RuntimeError, "stack estab is closed"),
     (lambda: estab.QueueDevice(mtu=-1), ValueError, "mtu: -1 is not a number of bytes from 68 up"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 if TYPE_CHECKING:
-    from estab.serve.server import Service
+    from estab.serve.services import Service
 
 __all__ = ["Served", "make_service", "parse_serve"]
 

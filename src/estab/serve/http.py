@@ -26,7 +26,7 @@ from estab.serve.request import (
     parse_range,
     parse_request,
 )
-from estab.serve.server import Service
+from estab.serve.services import Service
 from estab.tcp.connection import Connection
 from estab.units import NEVER, SECOND
 

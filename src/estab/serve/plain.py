@@ -8,7 +8,7 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.host.sockets.stream import StreamSocket
-from estab.serve.server import ENDS_MAX, Service
+from estab.serve.services import ENDS_MAX, Service
 from estab.tcp.connection import Connection
 
 __all__ = ["PATTERN", "Chargen", "Discard", "Echo"]

@@ -27,7 +27,7 @@ from estab.names import hosts_file
 from estab.realtime.loop_pump import LoopPump
 from estab.realtime.pump import Pump
 from estab.realtime.real import RealTime
-from estab.serve.server import Server, Service
+from estab.serve.services import Service, Services
 from estab.settings import read_config
 from estab.sockets.socket.socket import Socket
 from estab.sockets.standin import module
@@ -107,11 +107,11 @@ class Stack:
         """
         self._ensure_open()
         if not isinstance(service, Service):
-            raise TypeError(f"service: {service!r} is no estab.serve.server.Service, as Echo() is")
+            raise TypeError(f"service: {service!r} is no estab.serve.services.Service, as Echo() is")
         with self.runtime.lock:
             handler = self.runtime.turn.handler
-            if not isinstance(handler, Server):
-                handler = self.runtime.turn.handler = Server(self.engine)
+            if not isinstance(handler, Services):
+                handler = self.runtime.turn.handler = Services(self.engine)
             handler.add(service, address, port, self.runtime.now_ns())
             self.runtime.flush()
 
@@ -119,7 +119,7 @@ class Stack:
         """End all services: their ports are free, and their connections finish on their own."""
         with self.runtime.lock:
             handler = self.runtime.turn.handler
-            if isinstance(handler, Server):
+            if isinstance(handler, Services):
                 handler.close(self.runtime.now_ns())
                 self.runtime.flush()
 

@@ -1,4 +1,4 @@
-"""Ports with services, on one host: whoever pumps the host hands its events here.
+"""Ports with services, on one host: what drives the host hands its events to ``Services``.
 
 - A service is told of an end that has news, and takes what is there without waiting. No thread, no event loop, no
   descriptor of the operating system stands between it and the connection.
@@ -19,7 +19,7 @@ from estab.host.engine import Engine
 from estab.host.sockets.stream import StreamSocket
 from estab.units import NEVER
 
-__all__ = ["ENDS_MAX", "Server", "Service"]
+__all__ = ["ENDS_MAX", "Service", "Services"]
 
 ENDS_MAX: Final = 1_000_000
 BACKLOG: Final = 4096
@@ -36,7 +36,7 @@ class Service:
         self.accepted_count: i64 = 0
         self.full_count: i64 = 0
         """How often new connections had to wait, because this service or the host was full."""
-        self.server: Server | None = None
+        self.services: Services | None = None
 
     def on_ready(self, end: StreamSocket, now_ns: i64) -> None:
         """Take what there is to take on an end: it was just opened, text came, room became free, or it is over."""
@@ -54,12 +54,12 @@ class Service:
 
     def close(self, end: StreamSocket, now_ns: i64) -> None:
         """Let go of an end; TCP finishes it on its own."""
-        server = self.server
-        assert server is not None
-        server.release(end, self, now_ns)
+        services = self.services
+        assert services is not None
+        services.release(end, self, now_ns)
 
 
-class Server(Handler):
+class Services(Handler):
     """All services of one host."""
 
     def __init__(self, engine: Engine) -> None:
@@ -86,7 +86,7 @@ class Server(Handler):
         except OSError:
             listener.close(now_ns)
             raise
-        service.server = self
+        service.services = self
         self._put(listener.fd, service)
         self.services.append(service)
         self._listeners.append(listener)
