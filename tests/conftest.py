@@ -7,14 +7,17 @@ compiled in CI). ``ESTAB_CI=1`` raises the number of random cases and turns a sk
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 import estab
+from estab import Network
 from estab._build import core_kind, core_note
+from tests.kit.namespaces import Namespace
+from tests.kit.tun import TunNamespace
 
 IS_CI = os.environ.get("ESTAB_CI", "") not in ("", "0")
 CORE = os.environ.get("ESTAB_CORE", "")
@@ -63,3 +66,24 @@ def pytest_make_collect_report(
         report.outcome = "failed"
         report.longrepr = f"in CI no file of tests may skip. {reason}"
     return report
+
+
+@pytest.fixture
+def net() -> Iterator[Network]:
+    """A virtual network with nothing in it. A folder or a file whose tests share hosts puts them on it."""
+    with Network(seed=5) as network:
+        yield network
+
+
+@pytest.fixture
+def netns() -> Iterator[TunNamespace]:
+    """A network namespace with a TUN device, the kernel's addresses on it; ``netns.stack()`` puts a stack on it."""
+    with TunNamespace() as made:
+        yield made
+
+
+@pytest.fixture
+def bare() -> Iterator[Namespace]:
+    """A network namespace in which nothing is but its loopback."""
+    with Namespace() as made:
+        yield made

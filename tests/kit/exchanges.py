@@ -1,24 +1,16 @@
-"""What tests on the real kernel send to and fro."""
+"""What two ends of a connection say to each other, and a thread for one of them."""
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import threading
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
-from estab.devices.namespace import call_in
-from tests.kit.namespaces import Namespace
-
-__all__ = ["BULK", "echo_all", "exchange", "kernel_socket"]
+__all__ = ["BULK", "Task", "digest_of", "echo_all", "exchange", "receive_all", "send_all"]
 
 BULK: Final = bytes(range(256)) * 40_000
-
-
-def kernel_socket(net: Namespace, family: int = socket.AF_INET) -> socket.socket:
-    """Make a socket of the kernel's in the namespace."""
-    made = call_in(net.name, lambda: socket.socket(family, socket.SOCK_STREAM))
-    made.settimeout(20)
-    return made
 
 
 def echo_all(connection: socket.socket) -> None:
@@ -43,3 +35,47 @@ def exchange(client: socket.socket, data: bytes) -> bytes:
     reader.join(20)
     assert not reader.is_alive()
     return b"".join(got)
+
+
+class Task:
+    """A function in a thread. ``result`` waits for it, and raises what it raised."""
+
+    def __init__(self, call: Callable[..., Any], *arguments: Any) -> None:
+        self._call, self._arguments = call, arguments
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._result = self._call(*self._arguments)
+        except BaseException as error:
+            self._error = error
+
+    def result(self, patience: float = 60) -> Any:
+        """Give what the function returned."""
+        self._thread.join(patience)
+        assert not self._thread.is_alive(), f"not within {patience} s: {self._call}"
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+def send_all(end: socket.socket, data: bytes) -> None:
+    """Send all, and say that it was all."""
+    end.sendall(data)
+    end.shutdown(socket.SHUT_WR)
+
+
+def receive_all(end: socket.socket) -> bytes:
+    """Receive until the end of the stream."""
+    parts = []
+    while data := end.recv(1 << 18):
+        parts.append(data)
+    return b"".join(parts)
+
+
+def digest_of(data: bytes) -> str:
+    """Name bytes by their checksum, for an error that can be read."""
+    return f"{len(data)} bytes, sha256 {hashlib.sha256(data).hexdigest()}"

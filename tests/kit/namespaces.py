@@ -11,6 +11,7 @@ import itertools
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+
+from estab.devices.namespace import call_in
 
 __all__ = ["Namespace", "await_that", "find", "needs", "requires_kernel"]
 
@@ -129,6 +132,12 @@ class Namespace:
         for pid in self.pids() if self._is_there else []:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, proto: int = 0) -> socket.socket:
+        """Make a socket of the kernel in the namespace, with a bound to how long it waits."""
+        made = call_in(self.name, lambda: socket.socket(family, kind, proto))
+        made.settimeout(30)
+        return made
 
     def wait_for_port(self, port: int, patience: float = 10) -> None:
         """Wait until something listens on a port in the namespace."""

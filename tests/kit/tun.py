@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
-import threading
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 import estab
-from estab.devices.namespace import call_in
 from tests.kit.namespaces import Namespace
 
-__all__ = ["KERNEL", "STACK", "Net", "Task", "digest_of", "receive_all", "send_all"]
+__all__ = ["KERNEL", "STACK", "TunNamespace"]
 
-KERNEL = ("10.9.0.1", "fd09::1")
-STACK = ("10.9.0.2", "fd09::2")
+KERNEL = ("10.7.0.1", "fd00:7::1")
+STACK = ("10.7.0.2", "fd00:7::2")
 
 
-class Net(Namespace):
+class TunNamespace(Namespace):
     """A namespace whose device ``tun0`` has the kernel's addresses; ``stack`` puts one of ours at its other end."""
 
     def __init__(self) -> None:
@@ -56,12 +52,6 @@ class Net(Namespace):
         """Close all stacks, so that the device is free."""
         self._open.close()
 
-    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, proto: int = 0) -> socket.socket:
-        """Make a socket of the kernel in the namespace, with a bound to how long it waits."""
-        made = call_in(self.name, lambda: socket.socket(family, kind, proto))
-        made.settimeout(30)
-        return made
-
     def listener(self, address: str = KERNEL[0], port: int = 0) -> socket.socket:
         """Make a listening socket of the kernel in the namespace."""
         made = self.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
@@ -69,47 +59,3 @@ class Net(Namespace):
         made.bind((address, port))
         made.listen(16)
         return made
-
-
-class Task:
-    """A function in a thread. ``result`` waits for it, and raises what it raised."""
-
-    def __init__(self, call: Callable[..., Any], *arguments: Any) -> None:
-        self._call, self._arguments = call, arguments
-        self._result: Any = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._result = self._call(*self._arguments)
-        except BaseException as error:
-            self._error = error
-
-    def result(self, patience: float = 60) -> Any:
-        """Give what the function returned."""
-        self._thread.join(patience)
-        assert not self._thread.is_alive(), f"not within {patience} s: {self._call}"
-        if self._error is not None:
-            raise self._error
-        return self._result
-
-
-def send_all(end: socket.socket, data: bytes) -> None:
-    """Send all, and say that it was all."""
-    end.sendall(data)
-    end.shutdown(socket.SHUT_WR)
-
-
-def receive_all(end: socket.socket) -> bytes:
-    """Receive until the end of the stream."""
-    parts = []
-    while data := end.recv(1 << 18):
-        parts.append(data)
-    return b"".join(parts)
-
-
-def digest_of(data: bytes) -> str:
-    """Name bytes by their checksum, for an error that can be read."""
-    return f"{len(data)} bytes, sha256 {hashlib.sha256(data).hexdigest()}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 import anyio
@@ -76,12 +76,6 @@ def shout(heartbeat: Heartbeat) -> Callable[[], None]:
                 channel.send(message.upper())
 
     return run
-
-
-@pytest.fixture
-def net() -> Iterator[estab.Network]:
-    with estab.Network(seed=5) as net:
-        yield net
 
 
 @pytest.mark.parametrize("call", [blocking, by_asyncio, by_anyio])

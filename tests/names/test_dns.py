@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import dns.flags
 import dns.message
@@ -72,12 +72,11 @@ def serve_tcp() -> None:
 
 
 @pytest.fixture
-def net() -> Iterator[Network]:
-    with Network(seed=8) as network:
-        client = network.host("client")
-        for name in ("first", "second"):
-            network.link(client, network.host(name), delay="10ms")
-        yield network
+def net(net: Network) -> Network:
+    client = net.host("client")
+    for name in ("first", "second"):
+        net.link(client, net.host(name), delay="10ms")
+    return net
 
 
 FIRST, SECOND = "10.0.0.2", "10.0.1.2"

@@ -14,8 +14,9 @@ from estab.devices.device import Device
 from estab.devices.namespace import call_in
 from estab.lab.aqm import marked
 from estab.sockets.socket.tcp_info import unpack_tcp_info
+from tests.kit.exchanges import Task, digest_of
 from tests.kit.namespaces import requires_kernel
-from tests.kit.tun import KERNEL, STACK, Net, Task, digest_of
+from tests.kit.tun import KERNEL, STACK, TunNamespace
 
 pytestmark = requires_kernel
 
@@ -61,7 +62,7 @@ class Marking(Device):
         return changed
 
 
-def set_kernels(net: Net, value: int) -> int:
+def set_kernels(netns: TunNamespace, value: int) -> int:
     """Set ``tcp_ecn`` of the namespace. Returns it, or 1 where this kernel does not know AccECN yet."""
 
     def write(number: int) -> None:
@@ -69,10 +70,10 @@ def set_kernels(net: Net, value: int) -> int:
             file.write(str(number))
 
     try:
-        call_in(net.name, lambda: write(value))
+        call_in(netns.name, lambda: write(value))
     except OSError:
         assert value > 2
-        call_in(net.name, lambda: write(1))
+        call_in(netns.name, lambda: write(1))
         return 1
     return value
 
@@ -88,11 +89,11 @@ def receive(end: socket.socket, size: int) -> bytes:
     return bytes(parts)
 
 
-def meet(net: Net, stack: estab.Stack, version: int, ours_connects: bool) -> tuple[Any, socket.socket]:
+def meet(netns: TunNamespace, stack: estab.Stack, version: int, ours_connects: bool) -> tuple[Any, socket.socket]:
     """Give our end and the kernel's of a new connection."""
     family = socket.AF_INET6 if version else socket.AF_INET
     if ours_connects:
-        with net.listener(KERNEL[version]) as listener:
+        with netns.listener(KERNEL[version]) as listener:
             near = stack.socket(family)
             near.settimeout(30)
             near.connect(listener.getsockname()[:2])
@@ -101,7 +102,7 @@ def meet(net: Net, stack: estab.Stack, version: int, ours_connects: bool) -> tup
         listener = stack.socket(family)
         listener.bind(("", 9))
         listener.listen()
-        far = net.socket(family)
+        far = netns.socket(family)
         far.connect((STACK[version], 9))
         near, _ = listener.accept()
         listener.close()
@@ -114,13 +115,13 @@ def meet(net: Net, stack: estab.Stack, version: int, ours_connects: bool) -> tup
 @pytest.mark.parametrize("ours_connects", [True, False], ids=["we connect", "it connects"])
 @FAMILIES
 def test_both_ends_agree_and_marks_come_back(
-    net: Net, version: int, ours_connects: bool, ours: int, theirs: int,
+    netns: TunNamespace, version: int, ours_connects: bool, ours: int, theirs: int,
 ) -> None:
-    accurate = set_kernels(net, theirs) == 3 and ours == 3
-    link = Marking(estab.Tun("tun0", netns=net.name, offload=False))
-    stack = net.enter(estab.Stack(link, [f"{STACK[0]}/24", f"{STACK[1]}/64"], tcp_ecn=ours))
+    accurate = set_kernels(netns, theirs) == 3 and ours == 3
+    link = Marking(estab.Tun("tun0", netns=netns.name, offload=False))
+    stack = netns.enter(estab.Stack(link, [f"{STACK[0]}/24", f"{STACK[1]}/64"], tcp_ecn=ours))
     stack.run_in_thread()
-    near, far = meet(net, stack, version, ours_connects)
+    near, far = meet(netns, stack, version, ours_connects)
     with near, far:
         size = 1_500_000
         mine, its = random.Random(1).randbytes(size), random.Random(2).randbytes(size)
@@ -149,10 +150,10 @@ def near_is_accurate(fields: dict[str, int]) -> bool:
 
 
 @FAMILIES
-def test_a_kernel_that_does_not_want_ecn_gets_none(net: Net, version: int) -> None:
-    set_kernels(net, 0)
-    stack = net.stack(offload=False, tcp_ecn=3)
-    near, far = meet(net, stack, version, True)
+def test_a_kernel_that_does_not_want_ecn_gets_none(netns: TunNamespace, version: int) -> None:
+    set_kernels(netns, 0)
+    stack = netns.stack(offload=False, tcp_ecn=3)
+    near, far = meet(netns, stack, version, True)
     with near, far:
         near.sendall(b"hello")
         assert far.recv(10) == b"hello"
@@ -160,10 +161,10 @@ def test_a_kernel_that_does_not_want_ecn_gets_none(net: Net, version: int) -> No
         assert not info(far)["options"] & 8
 
 
-def test_a_syn_cookie_of_ours_keeps_ecn(net: Net) -> None:
-    set_kernels(net, 1)
-    stack = net.stack(offload=False, tcp_syncookies="always")
-    near, far = meet(net, stack, 0, False)
+def test_a_syn_cookie_of_ours_keeps_ecn(netns: TunNamespace) -> None:
+    set_kernels(netns, 1)
+    stack = netns.stack(offload=False, tcp_syncookies="always")
+    near, far = meet(netns, stack, 0, False)
     with near, far:
         far.sendall(b"hello")
         assert near.recv(10) == b"hello"

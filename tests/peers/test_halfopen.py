@@ -19,16 +19,17 @@ from estab.serve.plain import Discard
 from estab.wire import tcp
 from estab.wire.address import parse_address
 from estab.wire.seq import Seq
+from tests.kit.exchanges import Task, digest_of, receive_all, send_all
 from tests.kit.namespaces import await_that, needs, requires_kernel
-from tests.kit.tun import KERNEL, STACK, Net, Task, digest_of, receive_all, send_all
+from tests.kit.tun import KERNEL, STACK, TunNamespace
 
 pytestmark = requires_kernel
 
 
 @contextmanager
-def connected(net: Net, stack: estab.Stack) -> Iterator[tuple[estab.Socket, socket.socket]]:
+def connected(netns: TunNamespace, stack: estab.Stack) -> Iterator[tuple[estab.Socket, socket.socket]]:
     """A connection that our side opened: our socket, and the kernel's."""
-    with net.listener() as listener, stack.socket() as near:
+    with netns.listener() as listener, stack.socket() as near:
         near.settimeout(30)
         near.connect((KERNEL[0], listener.getsockname()[1]))
         far, _ = listener.accept()
@@ -37,14 +38,14 @@ def connected(net: Net, stack: estab.Stack) -> Iterator[tuple[estab.Socket, sock
             yield near, far
 
 
-def test_a_deleted_namespace_ends_an_idle_connection_by_keepalive(own_net: Net) -> None:
-    stack = own_net.stack()
-    with connected(own_net, stack) as (near, far):
+def test_a_deleted_namespace_ends_an_idle_connection_by_keepalive(netns: TunNamespace) -> None:
+    stack = netns.stack()
+    with connected(netns, stack) as (near, far):
         near.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         near.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
         near.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
         near.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
-        own_net.ip("link del tun0")
+        netns.ip("link del tun0")
         start = time.monotonic()
         with pytest.raises(TimeoutError) as caught:
             near.recv(1)
@@ -53,11 +54,11 @@ def test_a_deleted_namespace_ends_an_idle_connection_by_keepalive(own_net: Net) 
         del far
 
 
-def test_a_deleted_device_ends_a_sender_by_its_user_timeout(own_net: Net) -> None:
-    stack = own_net.stack()
-    with connected(own_net, stack) as (near, far):
+def test_a_deleted_device_ends_a_sender_by_its_user_timeout(netns: TunNamespace) -> None:
+    stack = netns.stack()
+    with connected(netns, stack) as (near, far):
         near.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 800)
-        own_net.ip("link del tun0")
+        netns.ip("link del tun0")
         near.sendall(b"into the void")
         start = time.monotonic()
         with pytest.raises(OSError, match=r"timed out|unreachable") as caught:
@@ -68,24 +69,24 @@ def test_a_deleted_device_ends_a_sender_by_its_user_timeout(own_net: Net) -> Non
     assert stack.failure is None
 
 
-def test_a_link_that_goes_down_and_comes_up_costs_no_byte(net: Net) -> None:
-    stack = net.stack()
+def test_a_link_that_goes_down_and_comes_up_costs_no_byte(netns: TunNamespace) -> None:
+    stack = netns.stack()
     data = random.Random(5).randbytes(60_000_000)
-    with connected(net, stack) as (near, far):
+    with connected(netns, stack) as (near, far):
         sending, receiving = Task(send_all, near, data), Task(receive_all, far)
         await_that(lambda: stack.counters().get("TcpOutSegs", 0) > 50, "the transfer runs")
-        net.ip("link set tun0 down")
+        netns.ip("link set tun0 down")
         threading.Event().wait(0.5)
-        net.ip("link set tun0 up")
+        netns.ip("link set tun0 up")
         assert digest_of(receiving.result()) == digest_of(data)
         sending.result()
     # "down" took the IPv6 address with it; the file's other tests want it
-    net.ip(f"addr replace {KERNEL[1]}/64 dev tun0 nodad")
+    netns.ip(f"addr replace {KERNEL[1]}/64 dev tun0 nodad")
 
 
-def test_a_reset_of_the_kernels_is_connection_reset(net: Net) -> None:
-    stack = net.stack()
-    with connected(net, stack) as (near, far):
+def test_a_reset_of_the_kernels_is_connection_reset(netns: TunNamespace) -> None:
+    stack = netns.stack()
+    with connected(netns, stack) as (near, far):
         far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         far.close()
         with pytest.raises(ConnectionResetError):
@@ -95,9 +96,9 @@ def test_a_reset_of_the_kernels_is_connection_reset(net: Net) -> None:
         near.connect((KERNEL[0], 1))
 
 
-def test_a_close_with_unread_bytes_resets_the_kernels_side(net: Net) -> None:
-    stack = net.stack()
-    with connected(net, stack) as (near, far):
+def test_a_close_with_unread_bytes_resets_the_kernels_side(netns: TunNamespace) -> None:
+    stack = netns.stack()
+    with connected(netns, stack) as (near, far):
         far.sendall(b"never read")
         assert near.recv(100, socket.MSG_PEEK) == b"never read"
         near.close()
@@ -105,22 +106,22 @@ def test_a_close_with_unread_bytes_resets_the_kernels_side(net: Net) -> None:
             far.recv(1)
 
 
-def test_a_kernel_that_does_not_read_holds_us_back_and_loses_nothing(net: Net) -> None:
-    stack = net.stack()
+def test_a_kernel_that_does_not_read_holds_us_back_and_loses_nothing(netns: TunNamespace) -> None:
+    stack = netns.stack()
     data = random.Random(6).randbytes(12_000_000)
-    with connected(net, stack) as (near, far):
+    with connected(netns, stack) as (near, far):
         sending = Task(send_all, near, data)
         await_that(lambda: stack.counters().get("TcpExtTCPWinProbe", 0) >= 2, "the shut window is probed", 20)
         assert digest_of(Task(receive_all, far).result()) == digest_of(data)
         sending.result()
 
 
-def test_a_reader_of_ours_that_stops_holds_the_kernel_back_and_loses_nothing(net: Net) -> None:
-    stack = net.stack()
+def test_a_reader_of_ours_that_stops_holds_the_kernel_back_and_loses_nothing(netns: TunNamespace) -> None:
+    stack = netns.stack()
     data = random.Random(7).randbytes(12_000_000)
-    with connected(net, stack) as (near, far):
+    with connected(netns, stack) as (near, far):
         sending = Task(send_all, far, data)
-        await_that(lambda: "timer:(persist" in net.run("ss", "-tinoH").stdout, "the kernel probes our shut window")
+        await_that(lambda: "timer:(persist" in netns.run("ss", "-tinoH").stdout, "the kernel probes our shut window")
         assert digest_of(Task(receive_all, near).result()) == digest_of(data)
         sending.result()
 
@@ -128,8 +129,8 @@ def test_a_reader_of_ours_that_stops_holds_the_kernel_back_and_loses_nothing(net
 class Flood:
     """SYNs from addresses that are not there, by a raw socket in the namespace, as fast as they go."""
 
-    def __init__(self, net: Net, port: int) -> None:
-        self._raw = call_in(net.name, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
+    def __init__(self, netns: TunNamespace, port: int) -> None:
+        self._raw = call_in(netns.name, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
         self._port = port
         self._chance = random.Random(8)
         self._stop = threading.Event()
@@ -157,7 +158,7 @@ class Flood:
 
 
 @needs("curl")
-def test_a_syn_flood_that_fills_the_queue_does_not_keep_curl_out(net: Net, tmp_path: object) -> None:
+def test_a_syn_flood_that_fills_the_queue_does_not_keep_curl_out(netns: TunNamespace, tmp_path: object) -> None:
     from pathlib import Path
 
     from estab.serve.http import Http
@@ -165,14 +166,14 @@ def test_a_syn_flood_that_fills_the_queue_does_not_keep_curl_out(net: Net, tmp_p
 
     assert isinstance(tmp_path, Path)
     (tmp_path / "index.html").write_text("<p>still here")
-    stack = net.stack(tcp_max_syn_backlog=256)
+    stack = netns.stack(tcp_max_syn_backlog=256)
     stack.serve(Http(Folder(tmp_path)), 80)
     stack.serve(Discard(), 9)
-    flood = Flood(net, 80)
+    flood = Flood(netns, 80)
     try:
         await_that(lambda: stack.counters().get("TcpExtSyncookiesSent", 0) > 100, "the half-open queue is full", 20)
         for _ in range(5):
-            assert net.run("curl", "-sS", "-m10", f"http://{STACK[0]}/").stdout == "<p>still here"
+            assert netns.run("curl", "-sS", "-m10", f"http://{STACK[0]}/").stdout == "<p>still here"
     finally:
         flood.end()
     counters = stack.counters()

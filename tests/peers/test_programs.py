@@ -17,8 +17,9 @@ import pytest
 import redis
 import redis.asyncio
 
+from tests.kit.exchanges import Task, digest_of
 from tests.kit.namespaces import await_that, find, needs, requires_kernel
-from tests.kit.tun import KERNEL, STACK, Net, Task, digest_of
+from tests.kit.tun import KERNEL, STACK, TunNamespace
 from tests.peers import iperf
 from tests.peers.bridge import Bridge
 
@@ -32,28 +33,28 @@ FAMILIES = pytest.mark.parametrize("version", [0, 1], ids=["ipv4", "ipv6"])
 
 @needs("iperf3")
 @FAMILIES
-def test_iperf3_sends_to_us_and_both_count_the_same(net: Net, version: int) -> None:
-    stack = net.stack()
+def test_iperf3_sends_to_us_and_both_count_the_same(netns: TunNamespace, version: int) -> None:
+    stack = netns.stack()
     with stack.socket(socket.AF_INET6) as listener:
         listener.bind(("::", 5201))
         listener.listen(5)
         task = Task(iperf.serve_once, listener)
-        shown = json.loads(net.run("iperf3", "-c", STACK[version], "-t1", "-J").stdout)
+        shown = json.loads(netns.run("iperf3", "-c", STACK[version], "-t1", "-J").stdout)
         assert task.result() == shown["end"]["sum_sent"]["bytes"] > 1_000_000
 
 
 @needs("iperf3")
 @FAMILIES
-def test_iperf3_receives_from_us_and_both_count_the_same(net: Net, version: int) -> None:
-    net.start("iperf3", "-s")
-    net.wait_for_port(5201)
-    stack = net.stack()
+def test_iperf3_receives_from_us_and_both_count_the_same(netns: TunNamespace, version: int) -> None:
+    netns.start("iperf3", "-s")
+    netns.wait_for_port(5201)
+    stack = netns.stack()
     family = socket.AF_INET6 if version else socket.AF_INET
     with stack.socket(family) as control, stack.socket(family) as stream:
 
         def settle() -> None:
             await_that(lambda: stream.unacked == 0, "all is acknowledged")
-            await_that(lambda: all(row.split()[1] == "0" for row in net.run("ss", "-Htn").stdout.splitlines()),
+            await_that(lambda: all(row.split()[1] == "0" for row in netns.run("ss", "-Htn").stdout.splitlines()),
                        "iperf3 has read all")
 
         sent = 20_000_000
@@ -80,14 +81,14 @@ def make_ssh(tmp_path: Path) -> tuple[list[str], list[str]]:
 @needs("ssh", "sshd", "ssh-keygen")
 @FAMILIES
 def test_ssh_speaks_to_sshd_through_a_stack_that_connects(
-    net: Net, ssh: tuple[list[str], list[str]], version: int, tmp_path: Path
+    netns: TunNamespace, ssh: tuple[list[str], list[str]], version: int, tmp_path: Path
 ) -> None:
     server, client = ssh
-    net.start("sshd", "-D", "-p", "2222", *server)
-    net.wait_for_port(2222)
+    netns.start("sshd", "-D", "-p", "2222", *server)
+    netns.wait_for_port(2222)
     blob = tmp_path / "blob"
     blob.write_bytes(os.urandom(3_000_000))
-    with Bridge.to_namespace(net.stack(), KERNEL[version], 2222) as bridge:
+    with Bridge.to_namespace(netns.stack(), KERNEL[version], 2222) as bridge:
         shown = subprocess.run(["ssh", *client, "-p", str(bridge.port), "root@127.0.0.1", f"cat {blob}"],
                                capture_output=True, timeout=60, check=False)
     assert shown.returncode == 0, shown.stderr
@@ -98,7 +99,7 @@ def test_ssh_speaks_to_sshd_through_a_stack_that_connects(
 @needs("ssh", "sshd", "ssh-keygen")
 @FAMILIES
 def test_ssh_speaks_to_sshd_through_a_stack_that_listens(
-    net: Net, ssh: tuple[list[str], list[str]], version: int, tmp_path: Path
+    netns: TunNamespace, ssh: tuple[list[str], list[str]], version: int, tmp_path: Path
 ) -> None:
     server, client = ssh
     sshd = find("sshd")
@@ -112,8 +113,8 @@ def test_ssh_speaks_to_sshd_through_a_stack_that_listens(
         return ours
 
     blob = os.urandom(3_000_000)
-    with Bridge.from_namespace(net.stack(), 2222, spawn):
-        shown = net.run("ssh", *client, "-p", "2222", f"root@{STACK[version]}", f"cat > {tmp_path}/blob && echo done",
+    with Bridge.from_namespace(netns.stack(), 2222, spawn):
+        shown = netns.run("ssh", *client, "-p", "2222", f"root@{STACK[version]}", f"cat > {tmp_path}/blob && echo done",
                         binary=blob)
     assert shown.stdout == "done\n"
     assert digest_of((tmp_path / "blob").read_bytes()) == digest_of(blob)
@@ -125,18 +126,18 @@ def test_ssh_speaks_to_sshd_through_a_stack_that_listens(
 
 
 @pytest.fixture(name="redis_port")
-def make_redis(net: Net, tmp_path: Path) -> int:
-    net.start("redis-server", "--port", "6379", "--bind", *KERNEL, "--save", "", "--dir", str(tmp_path),
+def make_redis(netns: TunNamespace, tmp_path: Path) -> int:
+    netns.start("redis-server", "--port", "6379", "--bind", *KERNEL, "--save", "", "--dir", str(tmp_path),
               "--protected-mode", "no")
-    net.wait_for_port(6379)
+    netns.wait_for_port(6379)
     return 6379
 
 
 @needs("redis-server")
 @FAMILIES
-def test_redis_py_gets_back_what_it_set(net: Net, redis_port: int, version: int) -> None:
+def test_redis_py_gets_back_what_it_set(netns: TunNamespace, redis_port: int, version: int) -> None:
     big = os.urandom(5_000_000)
-    with net.stack().installed():
+    with netns.stack().installed():
         client = redis.Redis(KERNEL[version], redis_port, socket_timeout=30)
         assert client.set("big", big)
         found = client.get("big")
@@ -150,7 +151,7 @@ def test_redis_py_gets_back_what_it_set(net: Net, redis_port: int, version: int)
 
 
 @needs("redis-server")
-def test_redis_py_under_asyncio_publishes_and_subscribes(net: Net, redis_port: int) -> None:
+def test_redis_py_under_asyncio_publishes_and_subscribes(netns: TunNamespace, redis_port: int) -> None:
     async def talk() -> list[Any]:
         client = redis.asyncio.Redis(host=KERNEL[0], port=redis_port)
         heard = client.pubsub()
@@ -163,7 +164,7 @@ def test_redis_py_under_asyncio_publishes_and_subscribes(net: Net, redis_port: i
         await client.aclose()
         return got
 
-    with net.stack().installed():
+    with netns.stack().installed():
         assert sorted(asyncio.run(talk())) == list(range(50))
 
 
@@ -171,31 +172,31 @@ def test_redis_py_under_asyncio_publishes_and_subscribes(net: Net, redis_port: i
 
 
 @pytest.fixture(name="postgres_port")
-def make_postgres(net: Net) -> Iterator[int]:
+def make_postgres(netns: TunNamespace) -> Iterator[int]:
     """A cluster of its own, run by the user ``postgres``, as the server refuses to be root."""
     folder = Path("/tmp") / f"estab-postgres-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     shutil.chown(folder, "postgres", "postgres")
-    net.run("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", find("initdb") or "initdb", "-D",
+    netns.run("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", find("initdb") or "initdb", "-D",
             str(folder / "data"), "-A", "trust", "-N", "--locale=C", "-E", "UTF8", "-U", "postgres", cwd="/",
             timeout=60)
     with open(folder / "data" / "pg_hba.conf", "a") as file:
         file.write("host all all all trust\n")
-    server = net.start("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups",
+    server = netns.start("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups",
                        find("postgres") or "postgres", "-D", str(folder / "data"), "-c", "listen_addresses=*",
                        "-c", "fsync=off", "-c", f"unix_socket_directories={folder}", cwd="/")
     # It listens before it has recovered, and refuses until then.
-    await_that(lambda: net.run("pg_isready", "-h", KERNEL[0], check=False).returncode == 0,
+    await_that(lambda: netns.run("pg_isready", "-h", KERNEL[0], check=False).returncode == 0,
                "PostgreSQL takes connections", 60)
     yield 5432
-    net.end(server)
+    netns.end(server)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @needs("initdb", "postgres", "pg_isready", "setpriv")
 @FAMILIES
-def test_asyncpg_gets_back_what_it_inserted(net: Net, postgres_port: int, version: int) -> None:
+def test_asyncpg_gets_back_what_it_inserted(netns: TunNamespace, postgres_port: int, version: int) -> None:
     blob = os.urandom(2_000_000)
 
     async def talk() -> bytes:
@@ -214,5 +215,5 @@ def test_asyncpg_gets_back_what_it_inserted(net: Net, postgres_port: int, versio
         assert isinstance(found, bytes)
         return found
 
-    with net.stack().installed():
+    with netns.stack().installed():
         assert digest_of(asyncio.run(talk())) == digest_of(blob)

@@ -13,8 +13,9 @@ import pytest
 from estab.serve.http import Http
 from estab.serve.plain import Echo
 from estab.stack.folder import Folder
+from tests.kit.exchanges import digest_of, receive_all
 from tests.kit.namespaces import await_that, needs, requires_kernel
-from tests.kit.tun import KERNEL, STACK, Net, digest_of, receive_all
+from tests.kit.tun import KERNEL, STACK, TunNamespace
 
 pytestmark = requires_kernel
 
@@ -27,16 +28,16 @@ def in_url(address: str) -> str:
 
 @needs("ping")
 @FAMILIES
-def test_ping_is_answered_whatever_its_size(net: Net, version: int) -> None:
-    net.stack()
+def test_ping_is_answered_whatever_its_size(netns: TunNamespace, version: int) -> None:
+    netns.stack()
     for size in ("0", "56", "1472", "5000"):
-        shown = net.run("ping", "-c3", "-i0.01", "-W2", "-s", size, STACK[version]).stdout
+        shown = netns.run("ping", "-c3", "-i0.01", "-W2", "-s", size, STACK[version]).stdout
         assert "3 received, 0% packet loss" in shown
 
 
 @FAMILIES
-def test_our_ping_is_answered_by_the_kernel(net: Net, version: int) -> None:
-    stack = net.stack()
+def test_our_ping_is_answered_by_the_kernel(netns: TunNamespace, version: int) -> None:
+    stack = netns.stack()
     with stack.runtime.lock:
         pinger = stack.engine.ping(KERNEL[version], b"x" * 1000, stack.runtime.now_ns())
         stack.runtime.flush()
@@ -49,21 +50,21 @@ def test_our_ping_is_answered_by_the_kernel(net: Net, version: int) -> None:
 @needs("traceroute")
 @pytest.mark.parametrize("method", ["-U", "-I", "-T"])
 @FAMILIES
-def test_traceroute_ends_at_the_stack(net: Net, version: int, method: str) -> None:
-    net.stack()
-    shown = net.run("traceroute", "-n", "-q1", "-w2", "-m3", method, STACK[version]).stdout
+def test_traceroute_ends_at_the_stack(netns: TunNamespace, version: int, method: str) -> None:
+    netns.stack()
+    shown = netns.run("traceroute", "-n", "-q1", "-w2", "-m3", method, STACK[version]).stdout
     assert re.search(rf"^ 1  {re.escape(STACK[version])}  [\d.]+ ms", shown, re.MULTILINE), shown
 
 
 @needs("ss")
 @FAMILIES
-def test_ss_shows_that_every_option_was_agreed(net: Net, version: int) -> None:
-    net.stack().serve(Echo(), 7)
-    with net.socket(socket.AF_INET6 if version else socket.AF_INET) as end:
+def test_ss_shows_that_every_option_was_agreed(netns: TunNamespace, version: int) -> None:
+    netns.stack().serve(Echo(), 7)
+    with netns.socket(socket.AF_INET6 if version else socket.AF_INET) as end:
         end.connect((STACK[version], 7))
         end.sendall(b"hello")
         assert end.recv(100) == b"hello"
-        shown = net.run("ss", "-tinoH", "state", "established").stdout
+        shown = netns.run("ss", "-tinoH", "state", "established").stdout
     assert " ts sack " in shown
     assert re.search(r"wscale:\d+,\d+", shown)
     mss = 1500 - (40 if version == 0 else 60) - 12
@@ -84,26 +85,28 @@ def make_site(tmp_path: Path) -> Path:
 @needs("curl")
 @pytest.mark.parametrize("offload", [True, False], ids=["offload", "plain"])
 @FAMILIES
-def test_curl_downloads_byte_for_byte(net: Net, site: Path, version: int, offload: bool, tmp_path: Path) -> None:
-    net.stack(offload).serve(Http(Folder(site)), 80)
+def test_curl_downloads_byte_for_byte(
+    netns: TunNamespace, site: Path, version: int, offload: bool, tmp_path: Path,
+) -> None:
+    netns.stack(offload).serve(Http(Folder(site)), 80)
     url = f"http://{in_url(STACK[version])}"
     out = tmp_path / "out"
-    net.run("curl", "-gsS", "-o", str(out), f"{url}/big.bin")
+    netns.run("curl", "-gsS", "-o", str(out), f"{url}/big.bin")
     assert digest_of(out.read_bytes()) == digest_of((site / "big.bin").read_bytes())
-    net.run("curl", "-gsS", "-o", str(out), "-r", "1000-1999999", f"{url}/big.bin")
+    netns.run("curl", "-gsS", "-o", str(out), "-r", "1000-1999999", f"{url}/big.bin")
     assert out.read_bytes() == (site / "big.bin").read_bytes()[1000:2000000]
-    shown = net.run("curl", "-gsSI", f"{url}/index.html").stdout
+    shown = netns.run("curl", "-gsSI", f"{url}/index.html").stdout
     assert shown.startswith("HTTP/1.1 200 OK")
-    assert net.run("curl", "-gsS", "-w", "%{http_code} %{num_connects}\n", f"{url}/", f"{url}/none").stdout == (
+    assert netns.run("curl", "-gsS", "-w", "%{http_code} %{num_connects}\n", f"{url}/", f"{url}/none").stdout == (
         "<p>hello200 1\n404 Not Found: there is nothing of that name\n404 0\n")
-    assert net.run("curl", "-gsS", "--path-as-is", f"{url}/../../etc/passwd").stdout.startswith("400 Bad Request")
+    assert netns.run("curl", "-gsS", "--path-as-is", f"{url}/../../etc/passwd").stdout.startswith("400 Bad Request")
 
 
 @needs("wrk")
-def test_wrk_finds_no_error_in_thousands_of_requests(net: Net, site: Path) -> None:
+def test_wrk_finds_no_error_in_thousands_of_requests(netns: TunNamespace, site: Path) -> None:
     http_service = Http(Folder(site))
-    net.stack().serve(http_service, 80)
-    shown = net.run("wrk", "-t1", "-c50", "-d2s", f"http://{STACK[0]}/").stdout
+    netns.stack().serve(http_service, 80)
+    shown = netns.run("wrk", "-t1", "-c50", "-d2s", f"http://{STACK[0]}/").stdout
     assert "Socket errors" not in shown
     assert "Non-2xx" not in shown
     requests = re.search(r"(\d+) requests in", shown)
@@ -114,16 +117,16 @@ def test_wrk_finds_no_error_in_thousands_of_requests(net: Net, site: Path) -> No
 
 @needs("nginx")
 @FAMILIES
-def test_we_download_from_nginx_byte_for_byte(net: Net, site: Path, version: int, tmp_path: Path) -> None:
+def test_we_download_from_nginx_byte_for_byte(netns: TunNamespace, site: Path, version: int, tmp_path: Path) -> None:
     config = tmp_path / "nginx.conf"
     config.write_text(
         f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; user root; events {{}}\n"
         f"http {{ access_log off; sendfile on; client_body_temp_path {tmp_path}; proxy_temp_path {tmp_path};"
         f" fastcgi_temp_path {tmp_path}; uwsgi_temp_path {tmp_path}; scgi_temp_path {tmp_path};"
         f" server {{ listen 8080; listen [::]:8080; root {site}; }} }}\n")
-    net.start("nginx", "-c", str(config), "-p", str(tmp_path))
-    net.wait_for_port(8080)
-    stack = net.stack()
+    netns.start("nginx", "-c", str(config), "-p", str(tmp_path))
+    netns.wait_for_port(8080)
+    stack = netns.stack()
     with stack.installed():
         client = http.client.HTTPConnection(KERNEL[version], 8080, timeout=30)
         for _ in range(2):  # the second on the same connection
@@ -134,12 +137,12 @@ def test_we_download_from_nginx_byte_for_byte(net: Net, site: Path, version: int
 
 
 @needs("nginx", "curl")
-def test_a_server_program_of_the_standard_library_serves_curl(net: Net) -> None:
-    stack = net.stack()
+def test_a_server_program_of_the_standard_library_serves_curl(netns: TunNamespace) -> None:
+    stack = netns.stack()
     listener = stack.socket()
     listener.bind(("", 8000))
     listener.listen()
-    from tests.kit.tun import Task
+    from tests.kit.exchanges import Task
 
     def serve() -> bytes:
         end, _ = listener.accept()
@@ -151,6 +154,6 @@ def test_a_server_program_of_the_standard_library_serves_curl(net: Net) -> None:
         return request
 
     task = Task(serve)
-    assert net.run("curl", "-sS", f"http://{STACK[0]}:8000/x").stdout == "y" * 300_000
+    assert netns.run("curl", "-sS", f"http://{STACK[0]}:8000/x").stdout == "y" * 300_000
     assert task.result().startswith(b"GET /x HTTP/1.1\r\n")
     listener.close()

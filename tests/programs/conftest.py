@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import trustme
 
@@ -11,13 +9,12 @@ from estab import Link, Network, Node
 
 
 @pytest.fixture
-def net() -> Iterator[Network]:
+def net(net: Network) -> Network:
     """Hosts ``client`` and ``server``, 20 ms apart, with ``router`` between them."""
-    with Network(seed=5) as network:
-        client, router, server = network.host("client"), network.host("router", forwarding=True), network.host("server")
-        network.link(client, router, delay="5ms")
-        network.link(router, server, delay="15ms")
-        yield network
+    client, router, server = net.host("client"), net.host("router", forwarding=True), net.host("server")
+    net.link(client, router, delay="5ms")
+    net.link(router, server, delay="15ms")
+    return net
 
 
 @pytest.fixture

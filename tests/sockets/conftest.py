@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from estab import Network, Node
 
 
 @pytest.fixture
-def net() -> Iterator[Network]:
+def net(net: Network) -> Network:
     """A network of hosts ``a`` and ``b``, 10 ms apart."""
-    with Network(seed=11) as network:
-        network.link(network.host("a"), network.host("b"), delay="10ms")
-        yield network
+    net.link(net.host("a"), net.host("b"), delay="10ms")
+    return net
 
 
 @pytest.fixture

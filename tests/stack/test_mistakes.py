@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -70,34 +70,28 @@ def test_a_mistake_is_named_at_once(mistake: Callable[[], object], kind: type[Ex
     assert words in str(caught.value)
 
 
-@pytest.fixture(name="net")
-def make_net() -> Iterator[Namespace]:
-    with Namespace() as made:
-        yield made
-
-
 class TestOnTheKernel:
     """With devices of the kernel's."""
 
     pytestmark = requires_kernel
 
-    def test_a_stack_that_could_not_be_made_leaves_no_device_behind(self, net: Namespace) -> None:
+    def test_a_stack_that_could_not_be_made_leaves_no_device_behind(self, bare: Namespace) -> None:
         for address, peer in (("10.7.0.256/24", ()), ("224.0.0.1/24", ()), (ADDRESS, ADDRESS)):
             with pytest.raises(ValueError, match=r"address"):
-                estab.Stack(estab.Tun("tun7", netns=net.name, peer=peer), address)
-            assert "tun7" not in net.ip("link")
+                estab.Stack(estab.Tun("tun7", netns=bare.name, peer=peer), address)
+            assert "tun7" not in bare.ip("link")
 
-    def test_a_device_of_another_kind_is_named(self, net: Namespace) -> None:
-        net.ip("tuntap add tun7 mode tap")
+    def test_a_device_of_another_kind_is_named(self, bare: Namespace) -> None:
+        bare.ip("tuntap add tun7 mode tap")
         with pytest.raises(OSError, match="tun7 exists and is something else than a device of mode tun"):
-            estab.Tun("tun7", netns=net.name)
+            estab.Tun("tun7", netns=bare.name)
 
     def test_a_namespace_that_is_not_there_is_named(self) -> None:
         with pytest.raises(FileNotFoundError, match=r"there is no network namespace .*/nowhere"):
             estab.Tun("tun7", netns="nowhere")
 
-    def test_a_device_that_is_open_already_is_named(self, net: Namespace) -> None:
-        first = estab.Tun("tun7", netns=net.name)
+    def test_a_device_that_is_open_already_is_named(self, bare: Namespace) -> None:
+        first = estab.Tun("tun7", netns=bare.name)
         with pytest.raises(OSError, match="tun7 is open already"):
-            estab.Tun("tun7", netns=net.name)
+            estab.Tun("tun7", netns=bare.name)
         first.close()

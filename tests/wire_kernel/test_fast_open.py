@@ -14,8 +14,8 @@ from estab.events import Event, SegmentReceived, SegmentSent
 from estab.sockets.socket.tcp_info import unpack_tcp_info
 from estab.tcp.fastopen import key_bytes, make_cookie
 from estab.wire.address import parse_address
-from tests.kit.exchanges import kernel_socket
-from tests.kit.namespaces import Namespace, requires_kernel
+from tests.kit.namespaces import requires_kernel
+from tests.kit.tun import TunNamespace
 
 pytestmark = requires_kernel
 
@@ -24,17 +24,11 @@ SYN_DATA = 32
 FAMILIES = [(socket.AF_INET, "10.7.0.1", "10.7.0.2"), (socket.AF_INET6, "fd00:7::1", "fd00:7::2")]
 
 
-@pytest.fixture(name="net")
-def make_net() -> Iterator[Namespace]:
-    """A namespace with a TUN device, and Fast Open switched on with our key."""
-    with Namespace() as made:
-        made.ip("tuntap add dev tun0 mode tun")
-        made.ip("addr add 10.7.0.1/24 dev tun0")
-        made.ip("addr add fd00:7::1/64 dev tun0 nodad")
-        made.ip("link set tun0 up")
-        made.run("sh", "-c", "echo 3 > /proc/sys/net/ipv4/tcp_fastopen")
-        made.run("sh", "-c", f"echo {KEY} > /proc/sys/net/ipv4/tcp_fastopen_key")
-        yield made
+@pytest.fixture(autouse=True)
+def fast_open_of_the_kernel(netns: TunNamespace) -> None:
+    """Fast Open is switched on in the namespace, with our key."""
+    netns.run("sh", "-c", "echo 3 > /proc/sys/net/ipv4/tcp_fastopen")
+    netns.run("sh", "-c", f"echo {KEY} > /proc/sys/net/ipv4/tcp_fastopen_key")
 
 
 @pytest.fixture(name="facts")
@@ -44,9 +38,9 @@ def make_facts() -> list[Event]:
 
 
 @pytest.fixture(name="stack")
-def make_stack(net: Namespace, facts: list[Event]) -> Iterator[estab.Stack]:
+def make_stack(netns: TunNamespace, facts: list[Event]) -> Iterator[estab.Stack]:
     """A stack on the device, with the same key."""
-    with estab.Stack(estab.Tun("tun0", netns=net.name), ["10.7.0.2/24", "fd00:7::2/64"]) as stack:
+    with estab.Stack(estab.Tun("tun0", netns=netns.name), ["10.7.0.2/24", "fd00:7::2/64"]) as stack:
         stack.sysctl["net.ipv4.tcp_fastopen"] = 3
         stack.sysctl["net.ipv4.tcp_fastopen_key"] = KEY
         stack.observe(facts.append)
@@ -79,7 +73,7 @@ def ask(connection: socket.socket, text: bytes, address: tuple[str, int]) -> tup
 
 @pytest.mark.parametrize(("family", "there", "here"), FAMILIES)
 def test_the_kernel_gets_a_cookie_and_its_text_is_taken_from_the_syn(
-    net: Namespace, stack: estab.Stack, facts: list[Event], family: int, there: str, here: str,
+    netns: TunNamespace, stack: estab.Stack, facts: list[Event], family: int, there: str, here: str,
 ) -> None:
     infos: list[int] = []
     with stack.socket(family) as listener:
@@ -88,7 +82,7 @@ def test_the_kernel_gets_a_cookie_and_its_text_is_taken_from_the_syn(
         listener.listen()
         server = threading.Thread(target=answer_some, args=(listener, 2, infos))
         server.start()
-        answers = [ask(kernel_socket(net, family), text, (here, 7)) for text in (b"one", b"two")]
+        answers = [ask(netns.socket(family), text, (here, 7)) for text in (b"one", b"two")]
         server.join(20)
     assert [answer for answer, _ in answers] == [b"eno", b"owt"]
     assert [options & SYN_DATA for _, options in answers] == [0, SYN_DATA]
@@ -99,10 +93,10 @@ def test_the_kernel_gets_a_cookie_and_its_text_is_taken_from_the_syn(
 
 @pytest.mark.parametrize(("family", "there", "here"), FAMILIES)
 def test_the_kernel_gives_a_cookie_and_takes_our_text_from_the_syn(
-    net: Namespace, stack: estab.Stack, facts: list[Event], family: int, there: str, here: str,
+    netns: TunNamespace, stack: estab.Stack, facts: list[Event], family: int, there: str, here: str,
 ) -> None:
     infos: list[int] = []
-    with kernel_socket(net, family) as listener:
+    with netns.socket(family) as listener:
         listener.bind(("", 7))
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 8)
         listener.listen()
@@ -120,7 +114,7 @@ def test_the_kernel_gives_a_cookie_and_takes_our_text_from_the_syn(
     assert f"tfo cookie {cookie.hex()}" in syns[1].options
 
 
-def test_a_large_text_begins_on_the_syn_and_arrives_whole(net: Namespace, stack: estab.Stack) -> None:
+def test_a_large_text_begins_on_the_syn_and_arrives_whole(netns: TunNamespace, stack: estab.Stack) -> None:
     text = os.urandom(300_000)
     received: list[bytes] = []
 
@@ -134,7 +128,7 @@ def test_a_large_text_begins_on_the_syn_and_arrives_whole(net: Namespace, stack:
                     parts += part
                 received.append(parts)
 
-    with kernel_socket(net) as listener:
+    with netns.socket() as listener:
         listener.bind(("", 7))
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 8)
         listener.listen()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 import estab
-from tests.kit.exchanges import BULK, echo_all, exchange, kernel_socket
+from tests.kit.exchanges import BULK, echo_all, exchange
 from tests.kit.namespaces import Namespace, requires_kernel
 
 pytestmark = requires_kernel
@@ -34,7 +34,7 @@ def test_with_offload_bytes_pass_both_ways_between_packet_socket_and_kernel(
     with estab.Stack(estab.AfPacket("v1", netns=ours.name, mac=mac), "10.8.0.2/24") as stack:
         assert isinstance(stack.device, estab.AfPacket)
         assert stack.device.has_checksum_offload
-        with stack.socket() as listener, kernel_socket(kernels) as client:
+        with stack.socket() as listener, kernels.socket() as client:
             listener.bind(("", 7))
             listener.listen()
             server = threading.Thread(target=lambda: echo_all(listener.accept()[0]))
@@ -52,7 +52,7 @@ def test_without_offload_on_either_side_bytes_pass_too(nets: tuple[Namespace, Na
     for net, name in ((kernels, "v0"), (ours, "v1")):
         net.run("ethtool", "-K", name, "tso", "off", "gso", "off", "gro", "off", "tx", "off")
     with (estab.Stack(estab.AfPacket("v1", netns=ours.name, offload=False), "10.8.0.2/24") as stack,
-          stack.socket() as client, kernel_socket(kernels) as listener):
+          stack.socket() as client, kernels.socket() as listener):
         listener.bind(("", 7))
         listener.listen()
         server = threading.Thread(target=lambda: echo_all(listener.accept()[0]))
@@ -82,9 +82,9 @@ def test_the_kernel_stays_silent_about_the_stacks_connections(nets: tuple[Namesp
     kernels, ours = nets
     with estab.Stack(estab.AfPacket("v1", netns=ours.name), "10.8.0.2/24") as stack:
         stack.run_in_thread()
-        with kernel_socket(kernels) as client, pytest.raises(ConnectionRefusedError):
+        with kernels.socket() as client, pytest.raises(ConnectionRefusedError):
             client.connect(("10.8.0.2", 9))  # the stack's own reset, once
-    with kernel_socket(kernels, socket.AF_INET) as client:
+    with kernels.socket(socket.AF_INET) as client:
         client.settimeout(0.3)
         with pytest.raises(OSError, match=r"timed out|No route|unreachable"):
             client.connect(("10.8.0.2", 9))

@@ -7,12 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.kit.exchanges import kernel_socket
 from tests.kit.namespaces import Namespace, await_that, requires_kernel
 
 pytestmark = requires_kernel
@@ -43,18 +39,11 @@ run(program)
 """
 
 
-@pytest.fixture(name="net")
-def make_net() -> Iterator[Namespace]:
-    """A namespace in which the device is to be made."""
-    with Namespace() as made:
-        yield made
-
-
-def start(net: Namespace, tmp_path: Path, text: str) -> subprocess.Popen[str]:
+def start(netns: Namespace, tmp_path: Path, text: str) -> subprocess.Popen[str]:
     """Run a program in the namespace."""
     path = tmp_path / "program.py"
     path.write_text(text)
-    return net.start(sys.executable, str(path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return netns.start(sys.executable, str(path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def await_lines(process: subprocess.Popen[str], count: int) -> None:
@@ -64,16 +53,16 @@ def await_lines(process: subprocess.Popen[str], count: int) -> None:
         assert process.stdout.readline() != ""
 
 
-def ask(net: Namespace) -> bytes:
+def ask(netns: Namespace) -> bytes:
     """Connect from the kernel, and read to the end."""
-    with kernel_socket(net, socket.AF_INET) as client:
+    with netns.socket(socket.AF_INET) as client:
         client.settimeout(10)
         client.connect(("10.7.0.2", 7))
         return client.recv(10)
 
 
-def devices(net: Namespace) -> str:
-    return net.ip("-brief link")
+def devices(netns: Namespace) -> str:
+    return netns.ip("-brief link")
 
 
 def children_of(pid: int) -> list[int]:
@@ -85,11 +74,11 @@ def await_gone(pids: list[int]) -> None:
 
 
 def test_a_listening_port_is_shared_and_ctrl_c_ends_all_and_takes_the_device_along(
-    net: Namespace, tmp_path: Path,
+    bare: Namespace, tmp_path: Path,
 ) -> None:
-    process = start(net, tmp_path, SERVING)
+    process = start(bare, tmp_path, SERVING)
     await_lines(process, 3)
-    answers = {ask(net) for _ in range(60)}
+    answers = {ask(bare) for _ in range(60)}
     assert answers == {b"0", b"1", b"2"}
     workers = children_of(process.pid)
     assert len(workers) == 3
@@ -97,11 +86,11 @@ def test_a_listening_port_is_shared_and_ctrl_c_ends_all_and_takes_the_device_alo
     _, said = process.communicate(timeout=20)
     assert process.returncode == -signal.SIGINT or "KeyboardInterrupt" in said
     await_gone(workers)
-    assert "tun0" not in devices(net)
+    assert "tun0" not in devices(bare)
 
 
-def test_it_is_over_when_every_program_has_returned(net: Namespace, tmp_path: Path) -> None:
-    process = start(net, tmp_path, START + """
+def test_it_is_over_when_every_program_has_returned(bare: Namespace, tmp_path: Path) -> None:
+    process = start(bare, tmp_path, START + """
 def program(stack, number):
     print(stack.name, number, flush=True)
 
@@ -111,11 +100,11 @@ print("all have")
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, "")
     assert sorted(out.splitlines()) == ["a stack 0", "a stack 1", "a stack 2", "all have"]
-    assert "tun0" not in devices(net)
+    assert "tun0" not in devices(bare)
 
 
-def test_when_one_fails_all_end_and_it_is_said_which(net: Namespace, tmp_path: Path) -> None:
-    process = start(net, tmp_path, START + """
+def test_when_one_fails_all_end_and_it_is_said_which(bare: Namespace, tmp_path: Path) -> None:
+    process = start(bare, tmp_path, START + """
 def program(stack, number):
     time.sleep(0.3 if number == 1 else 60)
     raise ValueError("no more of this")
@@ -131,14 +120,14 @@ except estab.QueueEndedError as error:
     assert out == "the process of queue 1 ended with status 1; all were ended\n"
     assert "ValueError: no more of this" in err
     assert err.count("Traceback") == 1
-    assert "tun0" not in devices(net)
+    assert "tun0" not in devices(bare)
 
 
-def test_when_the_first_is_killed_nothing_is_left_over(net: Namespace, tmp_path: Path) -> None:
-    process = start(net, tmp_path, SERVING)
+def test_when_the_first_is_killed_nothing_is_left_over(bare: Namespace, tmp_path: Path) -> None:
+    process = start(bare, tmp_path, SERVING)
     await_lines(process, 3)
     workers = children_of(process.pid)
     process.kill()
     process.communicate(timeout=20)
     await_gone(workers)
-    assert "tun0" not in devices(net)
+    assert "tun0" not in devices(bare)

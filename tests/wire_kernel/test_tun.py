@@ -16,41 +16,32 @@ from collections.abc import Iterator
 import pytest
 
 import estab
-from tests.kit.exchanges import BULK, echo_all, exchange, kernel_socket
+from tests.kit.exchanges import BULK, echo_all, exchange
 from tests.kit.namespaces import Namespace, requires_kernel
+from tests.kit.tun import TunNamespace
 from tests.test_examples import path_of_estab
 
 pytestmark = requires_kernel
 
-@pytest.fixture(name="net")
-def make_net() -> Iterator[Namespace]:
-    """A namespace with a persistent TUN device in it, which has the kernel's address."""
-    with Namespace() as made:
-        made.ip("tuntap add dev tun0 mode tun")
-        made.ip("addr add 10.7.0.1/24 dev tun0")
-        made.ip("addr add fd00:7::1/64 dev tun0 nodad")
-        made.ip("link set tun0 up")
-        yield made
-
 
 @pytest.fixture(name="stack", params=[True, False], ids=["offload", "plain"])
-def make_stack(net: Namespace, request: pytest.FixtureRequest) -> Iterator[estab.Stack]:
+def make_stack(netns: TunNamespace, request: pytest.FixtureRequest) -> Iterator[estab.Stack]:
     """A stack on that device."""
-    with estab.Stack(estab.Tun("tun0", netns=net.name, offload=request.param),
+    with estab.Stack(estab.Tun("tun0", netns=netns.name, offload=request.param),
                      ["10.7.0.2/24", "fd00:7::2/64"]) as stack:
         yield stack
 
 
 @pytest.mark.parametrize(("family", "here"), [(socket.AF_INET, "10.7.0.2"), (socket.AF_INET6, "fd00:7::2")])
 def test_the_kernel_connects_and_has_ten_megabytes_back_byte_for_byte(
-    net: Namespace, stack: estab.Stack, family: int, here: str,
+    netns: TunNamespace, stack: estab.Stack, family: int, here: str,
 ) -> None:
     listener = stack.socket(family)
     listener.bind(("", 7))
     listener.listen()
     server = threading.Thread(target=lambda: echo_all(listener.accept()[0]))
     server.start()
-    with kernel_socket(net, family) as client:
+    with netns.socket(family) as client:
         client.connect((here, 7))
         back = exchange(client, BULK)
     server.join(20)
@@ -60,9 +51,9 @@ def test_the_kernel_connects_and_has_ten_megabytes_back_byte_for_byte(
 
 @pytest.mark.parametrize(("family", "there"), [(socket.AF_INET, "10.7.0.1"), (socket.AF_INET6, "fd00:7::1")])
 def test_a_socket_of_the_stack_connects_to_the_kernel_and_has_ten_megabytes_back(
-    net: Namespace, stack: estab.Stack, family: int, there: str,
+    netns: TunNamespace, stack: estab.Stack, family: int, there: str,
 ) -> None:
-    with kernel_socket(net, family) as listener:
+    with netns.socket(family) as listener:
         listener.bind(("", 7))
         listener.listen()
         server = threading.Thread(target=lambda: echo_all(listener.accept()[0]))
@@ -75,8 +66,8 @@ def test_a_socket_of_the_stack_connects_to_the_kernel_and_has_ten_megabytes_back
     assert hashlib.sha256(back).digest() == hashlib.sha256(BULK).digest()
 
 
-def test_with_offload_segments_cross_that_are_larger_than_the_mtu(net: Namespace) -> None:
-    with estab.Stack(estab.Tun("tun0", netns=net.name), "10.7.0.2/24") as stack, kernel_socket(net) as client:
+def test_with_offload_segments_cross_that_are_larger_than_the_mtu(netns: TunNamespace) -> None:
+    with estab.Stack(estab.Tun("tun0", netns=netns.name), "10.7.0.2/24") as stack, netns.socket() as client:
         with stack.socket() as listener:
             listener.bind(("", 7))
             listener.listen()
@@ -91,23 +82,23 @@ def test_with_offload_segments_cross_that_are_larger_than_the_mtu(net: Namespace
 
 
 def test_a_device_that_is_made_comes_up_with_the_kernels_address_and_goes_with_the_stack() -> None:
-    with Namespace() as net:
-        link = estab.Tun("estab7", netns=net.name, mtu=1400)
+    with Namespace() as netns:
+        link = estab.Tun("estab7", netns=netns.name, mtu=1400)
         with estab.Stack(link, ["10.7.0.1/24", "fd00:7::2/64"]) as stack, stack.socket() as listener:
-            assert "10.7.0.2/24" in net.ip("addr show dev estab7")
-            assert "fd00:7::1/64" in net.ip("addr show dev estab7")
+            assert "10.7.0.2/24" in netns.ip("addr show dev estab7")
+            assert "fd00:7::1/64" in netns.ip("addr show dev estab7")
             listener.bind(("", 7))
             listener.listen()
-            with kernel_socket(net) as client:
+            with netns.socket() as client:
                 client.connect(("10.7.0.1", 7))
-        assert "estab7" not in net.ip("link show")
+        assert "estab7" not in netns.ip("link show")
 
 
-def test_a_device_that_was_there_is_left_as_it_was(net: Namespace) -> None:
-    before = net.ip("addr show dev tun0")
-    with estab.Stack(estab.Tun("tun0", netns=net.name, peer="10.9.9.1/24"), "10.7.0.2/24"):
+def test_a_device_that_was_there_is_left_as_it_was(netns: TunNamespace) -> None:
+    before = netns.ip("addr show dev tun0")
+    with estab.Stack(estab.Tun("tun0", netns=netns.name, peer="10.9.9.1/24"), "10.7.0.2/24"):
         pass
-    after = net.ip("addr show dev tun0")
+    after = netns.ip("addr show dev tun0")
     assert [line for line in after.splitlines() if "scope global" in line] == [
         line for line in before.splitlines() if "scope global" in line]
 
@@ -118,24 +109,24 @@ def test_a_killed_process_leaves_no_device_behind() -> None:
         "stack = estab.Stack(estab.Tun('estab8', netns=sys.argv[1]), '10.7.0.2/24'); stack.run_in_thread(); "
         "print('up', flush=True); time.sleep(60)"
     )
-    with Namespace() as net:
-        process = subprocess.Popen([sys.executable, "-c", program, net.name], stdout=subprocess.PIPE,
+    with Namespace() as netns:
+        process = subprocess.Popen([sys.executable, "-c", program, netns.name], stdout=subprocess.PIPE,
                                    env=os.environ | {"PYTHONPATH": os.pathsep.join(path_of_estab())})
         assert process.stdout is not None
         with process.stdout as out:
             assert out.readline() == b"up\n"
-            assert "estab8" in net.ip("link show")
+            assert "estab8" in netns.ip("link show")
             process.kill()
             process.wait()
-        assert "estab8" not in net.ip("link show")
+        assert "estab8" not in netns.ip("link show")
 
 
-def test_a_device_that_is_deleted_ends_nothing_but_traffic(net: Namespace) -> None:
-    with estab.Stack(estab.Tun("tun0", netns=net.name), "10.7.0.2/24", tcp_syn_retries=1) as stack:
+def test_a_device_that_is_deleted_ends_nothing_but_traffic(netns: TunNamespace) -> None:
+    with estab.Stack(estab.Tun("tun0", netns=netns.name), "10.7.0.2/24", tcp_syn_retries=1) as stack:
         with stack.socket(type=socket.SOCK_DGRAM) as datagrams:
             datagrams.bind(("", 9))
             datagrams.settimeout(0.2)
-            net.ip("link del tun0")
+            netns.ip("link del tun0")
             began = time.process_time()
             with pytest.raises(TimeoutError):
                 datagrams.recv(1)
@@ -144,15 +135,15 @@ def test_a_device_that_is_deleted_ends_nothing_but_traffic(net: Namespace) -> No
 
 
 def test_a_tap_device_finds_its_neighbours_and_answers_ping() -> None:
-    with (Namespace() as net,
-          estab.Stack(estab.Tap("tap7", netns=net.name), ["10.7.0.2/24", "fd00:7::2/64"]) as stack):
+    with (Namespace() as netns,
+          estab.Stack(estab.Tap("tap7", netns=netns.name), ["10.7.0.2/24", "fd00:7::2/64"]) as stack):
         stack.run_in_thread()
-        assert " 0% packet loss" in net.run("ping", "-c", "1", "-W", "5", "10.7.0.2").stdout
-        assert " 0% packet loss" in net.run("ping", "-c", "1", "-W", "5", "fd00:7::2").stdout
+        assert " 0% packet loss" in netns.run("ping", "-c", "1", "-W", "5", "10.7.0.2").stdout
+        assert " 0% packet loss" in netns.run("ping", "-c", "1", "-W", "5", "fd00:7::2").stdout
 
 
 @pytest.mark.parametrize("offload", [True, False], ids=["offload", "plain"])
-def test_a_users_event_loop_drives_a_stack_on_a_device(net: Namespace, offload: bool) -> None:
+def test_a_users_event_loop_drives_a_stack_on_a_device(netns: TunNamespace, offload: bool) -> None:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
             writer.write(data)
@@ -160,16 +151,16 @@ def test_a_users_event_loop_drives_a_stack_on_a_device(net: Namespace, offload: 
         writer.close()
 
     async def main() -> bytes:
-        link = estab.Tun("tun0", netns=net.name, offload=offload)
+        link = estab.Tun("tun0", netns=netns.name, offload=offload)
         async with estab.Stack(link, "10.7.0.2/24") as stack, await stack.start_server(echo, port=7):
-            with kernel_socket(net) as client:
+            with netns.socket() as client:
                 await asyncio.to_thread(client.connect, ("10.7.0.2", 7))
                 return await asyncio.to_thread(exchange, client, BULK[:2_000_000])
 
     assert asyncio.run(asyncio.wait_for(main(), 60)) == BULK[:2_000_000]
 
 
-def test_the_standard_librarys_server_answers_curl_through_a_stack(net: Namespace) -> None:
+def test_the_standard_librarys_server_answers_curl_through_a_stack(netns: TunNamespace) -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -179,18 +170,18 @@ def test_the_standard_librarys_server_answers_curl_through_a_stack(net: Namespac
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with (estab.Stack(estab.Tun("tun0", netns=net.name), "10.7.0.2/24") as stack, stack.installed(),
+    with (estab.Stack(estab.Tun("tun0", netns=netns.name), "10.7.0.2/24") as stack, stack.installed(),
           http.server.ThreadingHTTPServer(("", 80), Handler) as server):
         serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         serving.start()
-        page = net.run("curl", "-s", "-S", "-m", "20", "http://10.7.0.2/").stdout
+        page = netns.run("curl", "-s", "-S", "-m", "20", "http://10.7.0.2/").stdout
         server.shutdown()
         serving.join()
     assert page == "hello from a stack"
 
 
-def test_a_stack_on_which_nobody_waits_answers_all_the_same(net: Namespace) -> None:
-    with estab.Stack(estab.Tun("tun0", netns=net.name), "10.7.0.2/24"), kernel_socket(net) as client:
-        assert " 0% packet loss" in net.run("ping", "-c", "1", "-W", "5", "10.7.0.2").stdout
+def test_a_stack_on_which_nobody_waits_answers_all_the_same(netns: TunNamespace) -> None:
+    with estab.Stack(estab.Tun("tun0", netns=netns.name), "10.7.0.2/24"), netns.socket() as client:
+        assert " 0% packet loss" in netns.run("ping", "-c", "1", "-W", "5", "10.7.0.2").stdout
         with pytest.raises(ConnectionRefusedError):
             client.connect(("10.7.0.2", 9))

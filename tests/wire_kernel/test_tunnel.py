@@ -8,7 +8,7 @@ import pytest
 
 import estab
 from estab.devices.bridge import Bridge
-from tests.kit.exchanges import BULK, echo_all, exchange, kernel_socket
+from tests.kit.exchanges import BULK, echo_all, exchange
 from tests.kit.namespaces import Namespace, requires_kernel
 
 pytestmark = requires_kernel
@@ -25,7 +25,7 @@ def test_a_stack_without_root_reaches_a_kernel_through_datagrams() -> None:
         carrying.start()
         try:
             with (estab.Stack(estab.UdpTunnel(("127.0.0.1", 0), hub.address), "10.7.0.2/24") as stack,
-                  kernel_socket(far) as listener, stack.socket() as client):
+                  far.socket() as listener, stack.socket() as client):
                 listener.bind(("", 7))
                 listener.listen()
                 server = threading.Thread(target=lambda: echo_all(listener.accept()[0]))
