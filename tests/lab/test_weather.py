@@ -66,19 +66,19 @@ class Told:
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("ethernet", [False, True])
-def test_a_diary_changes_nothing_and_its_weather_repeats_the_run_to_the_fact(seed: int, ethernet: bool) -> None:
+def test_a_chance_log_changes_nothing_and_its_weather_repeats_the_run_to_the_fact(seed: int, ethernet: bool) -> None:
     told = [Told(), Told(), Told()]
     with estab.Network(seed, told[0]) as net:
         outcome = three_transfers(net, ethernet=ethernet)
     with estab.Network(seed, told[1]) as net:
-        diary = net.keep_diary()
+        chance_log = net.log_chance()
         assert three_transfers(net, ethernet=ethernet) == outcome
-    with estab.Network(seed, told[2], weather=Weather.of(diary.happenings)) as net:
+    with estab.Network(seed, told[2], weather=Weather.of(chance_log.happenings)) as net:
         assert three_transfers(net, ethernet=ethernet) == outcome
-        assert net.forecast is not None
-        assert net.forecast.missed() == []
+        assert net.fixed_weather is not None
+        assert net.fixed_weather.missed() == []
     assert told[0].digest == told[1].digest == told[2].digest
-    assert {one.kind for one in diary.happenings} >= {"lost", "held", "late"}
+    assert {one.kind for one in chance_log.happenings} >= {"lost", "held", "late"}
 
 
 def test_weather_on_a_calm_link_loses_the_frame_that_it_names_and_no_other() -> None:
@@ -86,8 +86,8 @@ def test_weather_on_a_calm_link_loses_the_frame_that_it_names_and_no_other() -> 
     told = Told()
     with estab.Network(1, told, weather={"lost": [name]}) as net:
         assert three_transfers(net, loss=0, reorder=0, jitter=0, duplicate=0, corrupt=0).startswith("done")
-        assert net.forecast is not None
-        assert net.forecast.met == {name}
+        assert net.fixed_weather is not None
+        assert net.fixed_weather.met == {name}
     lost = [fact for fact in told.facts if isinstance(fact, LinkDropped)]
     assert len(lost) == 1
     assert net.now > 1  # the SYN went again after a second
@@ -103,18 +103,18 @@ def test_given_weather_leaves_nothing_to_the_chance_that_links_ask_for() -> None
 def test_a_frame_that_weather_names_and_that_never_came_is_told() -> None:
     with estab.Network(weather={"lost": ["phone > server:80, connection 9: SYN, 1st transmission"]}) as net:
         three_transfers(net)
-        assert net.forecast is not None
-        assert net.forecast.missed() == ["phone > server:80, connection 9: SYN, 1st transmission"]
+        assert net.fixed_weather is not None
+        assert net.fixed_weather.missed() == ["phone > server:80, connection 9: SYN, 1st transmission"]
 
 
 def test_what_chance_does_to_frames_is_told_as_facts() -> None:
     told = Told()
     with estab.Network(2, told) as net:
-        diary = net.keep_diary()
+        chance_log = net.log_chance()
         three_transfers(net, corrupt="5%")
     kinds = {"lost": LinkDropped, "copied": LinkCopied, "held": LinkHeld, "damaged": LinkDamaged}
     for kind, fact_type in kinds.items():
-        noted = sum(one.kind == kind for one in diary.happenings)
+        noted = sum(one.kind == kind for one in chance_log.happenings)
         assert noted == sum(isinstance(fact, fact_type) for fact in told.facts) > 0
     damaged = next(fact for fact in told.facts if isinstance(fact, LinkDamaged))
     flipped = [a ^ b for a, b in zip(damaged.before, damaged.data, strict=True)]
@@ -125,7 +125,7 @@ def test_what_chance_does_to_frames_is_told_as_facts() -> None:
 def test_names_say_the_link_if_there_are_several_and_have_arp_too() -> None:
     with estab.Network() as net:
         a, router, b = net.host("a"), net.host("router", forwarding=True), net.host("b")
-        net.keep_diary()
+        net.log_chance()
         for one, other in ((a, router), (router, b)):
             net.link(one, other, delay="1ms", loss="100%" if one is router else 0, ethernet=True)
 
@@ -136,8 +136,8 @@ def test_names_say_the_link_if_there_are_several_and_have_arp_too() -> None:
                     end.sendto(b"hello", (b.address, 53))
 
         net.run()
-        assert net.diary is not None
-        assert [str(one) for one in net.diary.happenings] == [
+        assert net.chance_log is not None
+        assert [str(one) for one in net.chance_log.happenings] == [
             "router: ARP who has b, on router-b from router, 1st time, lost",
         ]
         assert net.links[0].there.frames_delivered == 3  # the question for the router, and both datagrams
@@ -146,7 +146,7 @@ def test_names_say_the_link_if_there_are_several_and_have_arp_too() -> None:
 def test_datagrams_and_echoes_have_names() -> None:
     with estab.Network(1) as net:
         phone, server = net.host("phone"), net.host("server")
-        diary = net.keep_diary()
+        chance_log = net.log_chance()
         net.link(phone, server, loss="100%")
 
         @phone.run
@@ -156,7 +156,7 @@ def test_datagrams_and_echoes_have_names() -> None:
                     end.sendto(bytes(size), ("server", 53))
 
         net.run()
-    assert [str(one) for one in diary.happenings] == [
+    assert [str(one) for one in chance_log.happenings] == [
         "phone > server:53: datagram of 5 bytes, 1st time, lost",
         "phone > server:53: datagram of 5 bytes, 2nd time, lost",
         "phone > server:53: datagram of 7 bytes, 1st time, lost",
@@ -201,8 +201,8 @@ def test_a_fault_of_the_agenda_has_a_name_and_can_be_skipped() -> None:
     assert run(["5s wifi.cut"]) == (["5s wifi.cut"], False)
 
 
-def test_a_diary_comes_before_the_first_link() -> None:
+def test_a_chance_log_comes_before_the_first_link() -> None:
     with estab.Network() as net:
         net.link(net.host("a"), net.host("b"))
         with pytest.raises(RuntimeError, match="links were made already"):
-            net.keep_diary()
+            net.log_chance()

@@ -24,7 +24,7 @@ from estab.lab.programs import Deadlock, Programs
 from estab.lab.strands import Scheduler
 from estab.lab.topology import LINKS_MAX, Port, Topology, plug
 from estab.lab.way import Way
-from estab.lab.weather import Diary, Forecast, Namer, Weather
+from estab.lab.weather import ChanceLog, FixedWeather, Namer, Weather
 from estab.settings import read_config
 from estab.sockets.standin import module
 from estab.units import NEVER, SECOND, duration_ns, format_count
@@ -63,9 +63,9 @@ class Network:
         self._actions = Actions(self._agenda, frozenset() if weather is None else weather.skipped)
         self._chance = Chance(seed)
         namer = Namer(self._name_of, lambda: len(self._topology.links))
-        self.forecast: Forecast | None = None if weather is None else Forecast(weather, namer)
+        self.fixed_weather: FixedWeather | None = None if weather is None else FixedWeather(weather, namer)
         """What takes the place of chance, if the network was given its weather."""
-        self.diary: Diary | None = None
+        self.chance_log: ChanceLog | None = None
         self._namer = namer
         self._observers: list[Observer] = [] if observer is None else [observer]
         self._close = weakref.finalize(self, _close, self._scheduler, self._topology.nodes)
@@ -119,7 +119,7 @@ class Network:
         ports = [self._plug(node, side, conditions[side].mtu, ethernet) for side, node in enumerate((a, b))]
         ways = [
             Way(name, sender.node.name, conditions[side], header_bytes, self._agenda, self._chance, _delivery(receiver),
-                self.forecast or self.diary)
+                self.fixed_weather or self.chance_log)
             for side, (sender, receiver) in enumerate(((ports[0], ports[1]), (ports[1], ports[0])))
         ]
         for port, way in zip(ports, ways, strict=True):
@@ -141,17 +141,17 @@ class Network:
         for link in self._topology.links:
             link.observe(told)
 
-    def keep_diary(self) -> Diary:
+    def log_chance(self) -> ChanceLog:
         """Note from now on under which names chance decided what on the links. Call it before the first link is made.
 
-        ``Weather.of(diary.happenings)`` is the same weather without chance.
+        ``Weather.of(chance_log.happenings)`` is the same weather without chance.
         """
         if self._topology.links:
-            raise RuntimeError("keep_diary: links were made already; ask for the diary first")
-        if self.forecast is not None:
-            raise RuntimeError("keep_diary: this network was given its weather, so chance decides nothing")
-        self.diary = Diary(self._namer)
-        return self.diary
+            raise RuntimeError("log_chance: links were made already; ask for the log before")
+        if self.fixed_weather is not None:
+            raise RuntimeError("log_chance: this network was given its weather, so chance decides nothing")
+        self.chance_log = ChanceLog(self._namer)
+        return self.chance_log
 
     @property
     def faults(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 - A stage takes a frame and, now or later, gives it to ``next``, or takes it out with a reason.
 - A stage that holds frames says how many (``len``), and gives them up when the cable is cut (``clear``).
-- What it decides by chance it decides by a stream of its own. Where the way has a ``fate``, that decides instead, frame
+- What it decides by chance it decides by a stream of its own. If the way has a ``decider``, that decides instead, frame
   by frame (``weather.py``).
 """
 
@@ -223,26 +223,26 @@ class Rate(Stage):
 
 
 class _Chance(Stage):
-    """A stage that chance asks for, or a fate."""
+    """A stage that chance asks for, or a decider."""
 
     def is_needed(self) -> bool:
-        """Tell whether the way's conditions ask for this stage, frames are held in it, or there is a fate."""
-        return self.way.fate is not None or super().is_needed()
+        """Tell whether the way's conditions ask for this stage, frames are held in it, or there is a decider."""
+        return self.way.decider is not None or super().is_needed()
 
 
 class Loss(_Chance):
-    """Loses frames by chance, each alone. It is the first of chance's stages, so here a fate names the frame."""
+    """Loses frames by chance, each alone. It is the first of chance's stages, so here a decider names the frame."""
 
     asked_by = "loss"
 
     def take(self, frame: bytes) -> None:
         """Lose it or not."""
         way = self.way
-        if way.fate is None:
+        if way.decider is None:
             is_lost = self.chance.happens(way.conditions.loss)
         else:
-            way.frame_name = way.fate.meet(way, frame)
-            is_lost = way.fate.loses(way.frame_name, way.conditions.loss, self.chance)
+            way.frame_name = way.decider.meet(way, frame)
+            is_lost = way.decider.loses(way.frame_name, way.conditions.loss, self.chance)
         if is_lost:
             way.drop(DropReason.LINK_LOSS, frame)
         else:
@@ -270,9 +270,9 @@ class Corrupt(_Chance):
 
     def _bit(self, bits: int) -> int:
         way = self.way
-        if way.fate is not None:
+        if way.decider is not None:
             choices = 0 if way.header_bytes else bits
-            return way.fate.damages(way.frame_name, way.conditions.corrupt, choices, self.chance)
+            return way.decider.damages(way.frame_name, way.conditions.corrupt, choices, self.chance)
         if not self.chance.happens(way.conditions.corrupt):
             return -1
         return 0 if way.header_bytes else self.chance.between(0, bits - 1)
@@ -286,9 +286,9 @@ class Duplicate(_Chance):
     def take(self, frame: bytes) -> None:
         """Send it once or twice."""
         way = self.way
-        fate, name = way.fate, way.frame_name
+        decider, name = way.decider, way.frame_name
         share = way.conditions.duplicate
-        if self.chance.happens(share) if fate is None else fate.copies(name, share, self.chance):
+        if self.chance.happens(share) if decider is None else decider.copies(name, share, self.chance):
             way.tell_copied(frame)
             self.next.take(frame)
             way.frame_name = f"{name}, its copy"
@@ -303,7 +303,7 @@ class Reorder(_Chance):
     def __init__(self, way: Way, chance: Chance) -> None:
         super().__init__(way, chance)
         self._held: dict[int, tuple[str, bytes]] = {}
-        """The name that a fate gave it, and the frame."""
+        """The name that a decider gave it, and the frame."""
         self._to_pass: dict[int, int] = {}
         self._count = 0
 
@@ -331,8 +331,8 @@ class Reorder(_Chance):
 
     def _overtakers(self) -> int:
         way, chance = self.way, self.chance
-        if way.fate is not None:
-            return way.fate.holds(way.frame_name, way.conditions.reorder, _OVERTAKERS_MAX, chance)
+        if way.decider is not None:
+            return way.decider.holds(way.frame_name, way.conditions.reorder, _OVERTAKERS_MAX, chance)
         return chance.between(1, _OVERTAKERS_MAX) if chance.happens(way.conditions.reorder) else 0
 
     def _hold(self, frame: bytes, overtakers: int) -> None:
@@ -373,8 +373,8 @@ class Delay(Stage):
         conditions, agenda = self.way.conditions, self.way.agenda
         lasts_ns = conditions.delay_ns
         jitter_ns, way = conditions.jitter_ns, self.way
-        if way.fate is not None:
-            lasts_ns = max(0, lasts_ns + way.fate.late_ns(way.frame_name, jitter_ns, self.chance))
+        if way.decider is not None:
+            lasts_ns = max(0, lasts_ns + way.decider.late_ns(way.frame_name, jitter_ns, self.chance))
         elif jitter_ns:
             lasts_ns = max(0, lasts_ns + self.chance.between(-jitter_ns, jitter_ns))
         self._last_due_ns = due_ns = max(agenda.now_ns + lasts_ns, self._last_due_ns)

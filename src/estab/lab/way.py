@@ -16,7 +16,7 @@ from estab.lab.chance import Chance
 from estab.lab.clock import Agenda
 from estab.lab.conditions import Conditions
 from estab.lab.stages import Corrupt, Delay, Duplicate, Loss, Mark, Mtu, Rate, Reorder, Rules, Stage
-from estab.lab.weather import Fate
+from estab.lab.weather import Decider
 
 __all__ = ["Rule", "Way"]
 
@@ -44,7 +44,7 @@ class Way:
 
     def __init__(
         self, link: str, sender: str, conditions: Conditions, header_bytes: int, agenda: Agenda, chance: Chance,
-        deliver: Callable[[bytes], None], fate: Fate | None = None,
+        deliver: Callable[[bytes], None], decider: Decider | None = None,
     ) -> None:
         self.link = link
         self.sender = sender
@@ -54,10 +54,10 @@ class Way:
         self.agenda = agenda
         self.deliver = deliver
         self.observer: Observer | None = None
-        self.fate = fate
+        self.decider = decider
         """Decides in place of chance; ``None``: chance does, and frames have no names."""
         self.frame_name = ""
-        """What ``fate`` calls the frame that passes chance's stages now."""
+        """What ``decider`` calls the frame that passes chance's stages now."""
         self.is_cut = False
         self.is_heard = True
         """Whether the receiver has power."""

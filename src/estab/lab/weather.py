@@ -3,8 +3,8 @@
 - A frame is named by what it is, not by its number: between which programs, in which connection, with which flags and
   relative sequence number, in its n-th transmission. So a name means the same frame in another run, as long as the
   programs do the same until then.
-- A ``Diary`` lets chance decide as ever, and notes under which names it decided what.
-- A ``Forecast`` takes chance out: exactly what its ``Weather`` names happens, and nothing else.
+- A ``ChanceLog`` lets chance decide as ever, and notes under which names it decided what.
+- A ``FixedWeather`` takes chance out: exactly what its ``Weather`` names happens, and nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from estab.units import duration_ns, format_duration
 from estab.wire import arp, ethernet, icmp, ip, tcp, udp
 from estab.wire.address import format_address
 
-__all__ = ["KINDS", "Diary", "Fate", "Forecast", "Happening", "Namer", "Weather", "ordinal"]
+__all__ = ["KINDS", "ChanceLog", "Decider", "FixedWeather", "Happening", "Namer", "Weather", "ordinal"]
 
 KINDS: Final = ("lost", "damaged", "copied", "held", "late")
 """What may happen to a frame, in the order in which a link does it."""
@@ -108,7 +108,7 @@ class Weather:
         ]
 
     def lines(self) -> list[str]:
-        """Tell it in English, a line each; transmissions of the same frame that share a fate share a line."""
+        """Tell it in English, a line each; transmissions of the same frame that share an outcome share a line."""
         grouped: dict[tuple[str, str], list[int]] = {}
         singles: list[str] = []
         for one in self.happenings():
@@ -133,7 +133,7 @@ class Way(Protocol):
     header_bytes: int
 
 
-class Fate(Protocol):
+class Decider(Protocol):
     """Decides what becomes of each frame, stage by stage. ``name`` is what ``meet`` said of the frame at hand."""
 
     def meet(self, way: Way, frame: bytes) -> str:
@@ -155,7 +155,7 @@ class Fate(Protocol):
         """Decide how much later than the link's delay it arrives."""
 
 
-class Diary:
+class ChanceLog:
     """Chance decides; what it decided is noted in ``happenings``."""
 
     def __init__(self, namer: Namer) -> None:
@@ -202,7 +202,7 @@ class Diary:
         return is_so
 
 
-class Forecast:
+class FixedWeather:
     """Exactly what ``weather`` names happens. ``met`` collects the names of it that occurred."""
 
     def __init__(self, weather: Weather, namer: Namer) -> None:
