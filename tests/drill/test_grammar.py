@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from estab.drill.errors import Place, ScriptError
-from estab.drill.lexer import lex
-from estab.drill.parser import parse
-from estab.drill.syntax import (
+from estab.drill.language.lexer import lex
+from estab.drill.language.parser import parse
+from estab.drill.language.syntax import (
     Array,
     Blank,
     Call,
@@ -31,7 +31,7 @@ from estab.drill.syntax import (
     When,
     Word,
 )
-from estab.drill.text import packet_text
+from estab.drill.language.text import packet_text
 from estab.units import MS, SECOND
 from estab.wire.tcp import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG
 

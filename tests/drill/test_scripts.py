@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from estab.drill.parser import parse
+from estab.drill.language.parser import parse
 from estab.drill.runner import ip_versions_of, run
 
 FOLDER = Path(__file__).parent / "scripts"

@@ -21,8 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from estab.cli.junit import write_junit
 from estab.cli.screen import Screen
+from estab.drill.machine.settings import IP_VERSIONS, PROFILES
 from estab.drill.runner import Result, ip_versions_of, run
-from estab.drill.settings import IP_VERSIONS, PROFILES
 from estab.events import Observer
 from estab.observe.capture import write_section
 from estab.observe.ladder import ladder

@@ -7,20 +7,20 @@ the moment its line is reached, and the time at which it was sent must be near e
 
 from __future__ import annotations
 
-from estab.drill.blocking import CallUnderWay
-from estab.drill.calls import Calls
-from estab.drill.code import Namespace
-from estab.drill.commands import Commands
 from estab.drill.errors import Mismatch, ScriptError
-from estab.drill.expect import check_follows, check_packet, check_timestamp
-from estab.drill.files import SocketFile
-from estab.drill.flow import Flow, Stage
-from estab.drill.inject import packet_bytes
-from estab.drill.machine import START_NS, Machine
-from estab.drill.seen import Seen, is_of_flow, joined, read
-from estab.drill.settings import Settings
-from estab.drill.syntax import Call, Code, Command, Event, PacketAction, Script, TcpPacket
-from estab.drill.text import packet_text, time_text
+from estab.drill.language.syntax import Call, Code, Command, Event, PacketAction, Script, TcpPacket
+from estab.drill.language.text import packet_text, time_text
+from estab.drill.machine.files import SocketFile
+from estab.drill.machine.flow import Flow, Stage
+from estab.drill.machine.machine import START_NS, Machine
+from estab.drill.machine.settings import Settings
+from estab.drill.steps.blocking import CallUnderWay
+from estab.drill.steps.calls import Calls
+from estab.drill.steps.code import Namespace
+from estab.drill.steps.commands import Commands
+from estab.drill.steps.expect import check_follows, check_packet, check_timestamp
+from estab.drill.steps.inject import packet_bytes
+from estab.drill.steps.seen import Seen, is_of_flow, joined, read
 from estab.events import Observer
 from estab.host.sockets.stream import StreamSocket
 from estab.tcp.profile import profile_config

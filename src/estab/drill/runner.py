@@ -10,8 +10,8 @@ from pathlib import Path
 
 from estab.drill.errors import Mismatch, ScriptError, Unsupported
 from estab.drill.interpreter import Interpreter
-from estab.drill.parser import parse
-from estab.drill.settings import IP_VERSIONS, PROFILES, Settings
+from estab.drill.language.parser import parse
+from estab.drill.machine.settings import IP_VERSIONS, PROFILES, Settings
 from estab.events import Observer
 
 __all__ = ["Result", "ip_versions_of", "run"]

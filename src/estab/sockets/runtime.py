@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from estab.abi import POLLNVAL
-from estab.sockets.socket.history import CALLS_MAX, Historian
+from estab.sockets.history import CALLS_MAX, Historian
 
 if TYPE_CHECKING:
     from estab.events import Event, Observer

@@ -24,8 +24,8 @@ from estab.sockets.socket import calls
 from estab.units import SECOND
 
 if TYPE_CHECKING:
+    from estab.sockets.history import PastCall
     from estab.sockets.runtime import Runtime
-    from estab.sockets.socket.history import PastCall
 
 __all__ = ["BY_TIMEOUT", "Blocking", "File", "HostSocket"]
 

@@ -17,9 +17,9 @@ from estab.events import CallBlocked, CallResumed, CallReturned, CallStarted
 from estab.sockets.socket.options import option_name
 
 if TYPE_CHECKING:
+    from estab.sockets.history import PastCall
     from estab.sockets.runtime import Runtime
     from estab.sockets.socket.blocking import Blocking
-    from estab.sockets.socket.history import PastCall
 
 __all__ = ["Telling", "blocked", "resumed", "told", "told_option", "write_arguments", "write_error", "write_value"]
 

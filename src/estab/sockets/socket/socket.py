@@ -35,8 +35,8 @@ from estab.units import SECOND
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from estab.sockets.history import PastCall
     from estab.sockets.runtime import Runtime
-    from estab.sockets.socket.history import PastCall
     from estab.tcp.info import Info, Queues
 
 __all__ = ["Socket"]

@@ -6,12 +6,12 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from estab.drill.errors import Mismatch
-from estab.drill.syntax import Array, Blank, Call, Expression, FunctionCall, Structure, Text, Word
-from estab.drill.values import errno_number, expression_text, integer, octets
+from estab.drill.language.syntax import Array, Blank, Call, Expression, FunctionCall, Structure, Text, Word
+from estab.drill.language.values import errno_number, expression_text, integer, octets
 from estab.sockets.socket.options import get_option, set_option
 
 if TYPE_CHECKING:
-    from estab.drill.calls import Calls
+    from estab.drill.steps.calls import Calls
 
 __all__ = ["Options"]
 

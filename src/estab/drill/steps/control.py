@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from estab.drill.errors import Mismatch
-from estab.drill.syntax import Array, Expression, Structure
-from estab.drill.values import expression_text, integer
+from estab.drill.language.syntax import Array, Expression, Structure
+from estab.drill.language.values import expression_text, integer
 from estab.host.sockets.ancillary import Ancillary
 
 __all__ = ["check_control"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from estab.drill.syntax import (
+from estab.drill.language.syntax import (
     Encapsulation,
     IcmpPacket,
     IpInfo,

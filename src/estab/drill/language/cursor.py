@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from estab.drill.errors import ScriptError
-from estab.drill.lexer import Token, place_of
+from estab.drill.language.lexer import Token, place_of
 
 __all__ = ["Cursor"]
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Final
 
 from estab.drill.errors import Mismatch, Unsupported
-from estab.drill.flow import Flow
-from estab.drill.inject import icmp_numbers
-from estab.drill.option_bytes import encode
-from estab.drill.seen import Seen
-from estab.drill.settings import Settings
-from estab.drill.syntax import IcmpPacket, IpInfo, PacketAction, TcpOption, TcpPacket, UdpPacket
-from estab.drill.text import option_text, packet_text
+from estab.drill.language.syntax import IcmpPacket, IpInfo, PacketAction, TcpOption, TcpPacket, UdpPacket
+from estab.drill.language.text import option_text, packet_text
+from estab.drill.machine.flow import Flow
+from estab.drill.machine.settings import Settings
+from estab.drill.steps.inject import icmp_numbers
+from estab.drill.steps.option_bytes import encode
+from estab.drill.steps.seen import Seen
 from estab.wire.tcp import ACK, AE, CWR, ECE, FIN, PSH
 
 __all__ = ["check_follows", "check_packet", "check_timestamp"]

@@ -12,15 +12,15 @@ from typing import Final
 
 from estab import abi
 from estab.abi import AF_INET, AF_INET6, MSG_DONTWAIT, MSG_FASTOPEN, MSG_PEEK, MSG_WAITALL, SOCK_DGRAM, SOCK_STREAM
-from estab.drill.control import check_control
 from estab.drill.errors import Mismatch, Unsupported
-from estab.drill.files import File, PipeEnd, PlainFile, SocketFile
-from estab.drill.flow import Flow, Stage
-from estab.drill.machine import Machine
-from estab.drill.options import Options
-from estab.drill.polling import Polling
-from estab.drill.syntax import Array, Blank, Call, Expression, Structure, Text, Word
-from estab.drill.values import constant, expression_text, integer, octets
+from estab.drill.language.syntax import Array, Blank, Call, Expression, Structure, Text, Word
+from estab.drill.language.values import constant, expression_text, integer, octets
+from estab.drill.machine.files import File, PipeEnd, PlainFile, SocketFile
+from estab.drill.machine.flow import Flow, Stage
+from estab.drill.machine.machine import Machine
+from estab.drill.steps.control import check_control
+from estab.drill.steps.options import Options
+from estab.drill.steps.polling import Polling
 from estab.errors import os_error
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from estab.drill.cursor import Cursor
-from estab.drill.lexer import lex, place_of
-from estab.drill.parse_call import at_time, system_call, time_ns
-from estab.drill.parse_packet import packet
-from estab.drill.syntax import Action, Code, Command, Event, Option, PacketAction, Script, When
+from estab.drill.language.cursor import Cursor
+from estab.drill.language.lexer import lex, place_of
+from estab.drill.language.parse_call import at_time, system_call, time_ns
+from estab.drill.language.parse_packet import packet
+from estab.drill.language.syntax import Action, Code, Command, Event, Option, PacketAction, Script, When
 
 __all__ = ["parse"]
 

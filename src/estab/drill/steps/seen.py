@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from estab.drill.flow import Flow
-from estab.drill.inject import ICMP_NAMES
-from estab.drill.option_bytes import decode
-from estab.drill.syntax import IcmpPacket, IpInfo, PacketAction, Quote, Sequence, TcpOption, TcpPacket, UdpPacket
+from estab.drill.language.syntax import (
+    IcmpPacket,
+    IpInfo,
+    PacketAction,
+    Quote,
+    Sequence,
+    TcpOption,
+    TcpPacket,
+    UdpPacket,
+)
+from estab.drill.machine.flow import Flow
+from estab.drill.steps.inject import ICMP_NAMES
+from estab.drill.steps.option_bytes import decode
 from estab.wire import icmp, ip, udp
 from estab.wire.tcp import ACK, FIN, PSH, SYN
 

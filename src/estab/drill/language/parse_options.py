@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from estab.drill.cursor import Cursor
-from estab.drill.syntax import TcpOption
+from estab.drill.language.cursor import Cursor
+from estab.drill.language.syntax import TcpOption
 
 __all__ = ["tcp_options"]
 

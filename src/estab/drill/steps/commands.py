@@ -13,10 +13,10 @@ import shlex
 from collections.abc import Callable
 from typing import Final
 
-from estab.drill import tables
 from estab.drill.errors import Mismatch, Unsupported
-from estab.drill.machine import Machine
-from estab.drill.sysctls import Sysctls
+from estab.drill.machine import tables
+from estab.drill.machine.machine import Machine
+from estab.drill.machine.sysctls import Sysctls
 from estab.wire.address import parse_address
 
 __all__ = ["Commands"]

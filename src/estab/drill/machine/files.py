@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from estab.abi import POLLERR, POLLHUP
-from estab.drill.flow import Flow
+from estab.drill.machine.flow import Flow
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from estab.drill.errors import Mismatch, Unsupported
-from estab.drill.flow import Flow
-from estab.drill.option_bytes import encode
-from estab.drill.settings import Settings
-from estab.drill.syntax import IcmpPacket, IpInfo, PacketAction, TcpOption, TcpPacket, UdpPacket
+from estab.drill.language.syntax import IcmpPacket, IpInfo, PacketAction, TcpOption, TcpPacket, UdpPacket
+from estab.drill.machine.flow import Flow
+from estab.drill.machine.settings import Settings
+from estab.drill.steps.option_bytes import encode
 from estab.wire import ip
 from estab.wire.checksum import add, fold, pseudo_header
 from estab.wire.icmp_message import build

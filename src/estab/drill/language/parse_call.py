@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from estab.drill.cursor import Cursor
-from estab.drill.syntax import (
+from estab.drill.language.cursor import Cursor
+from estab.drill.language.syntax import (
     Array,
     Blank,
     Call,

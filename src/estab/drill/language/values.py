@@ -15,7 +15,7 @@ import socket
 from typing import Final
 
 from estab.drill.errors import Mismatch, Unsupported
-from estab.drill.syntax import Array, Blank, Expression, Field, FunctionCall, Or, Structure, Text, Word
+from estab.drill.language.syntax import Array, Blank, Expression, Field, FunctionCall, Or, Structure, Text, Word
 from estab.wire.address import parse_address
 
 __all__ = ["constant", "errno_number", "expression_text", "integer", "octets"]

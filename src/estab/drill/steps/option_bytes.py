@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from estab.drill.errors import Unsupported
-from estab.drill.syntax import TcpOption
+from estab.drill.language.syntax import TcpOption
 
 __all__ = ["decode", "encode"]
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from estab.abi import POLLERR, POLLHUP, POLLNVAL
 from estab.drill.errors import Mismatch
-from estab.drill.files import Epoll, SocketFile, Watch
-from estab.drill.syntax import Array, Call, Expression, Structure
-from estab.drill.values import expression_text, integer
+from estab.drill.language.syntax import Array, Call, Expression, Structure
+from estab.drill.language.values import expression_text, integer
+from estab.drill.machine.files import Epoll, SocketFile, Watch
 from estab.errors import os_error
 from estab.units import MS, NEVER
 
 if TYPE_CHECKING:
-    from estab.drill.calls import Calls, Steps
+    from estab.drill.steps.calls import Calls, Steps
 
 __all__ = ["Polling"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 
-from estab.drill.calls import Calls, Steps
 from estab.drill.errors import Mismatch
-from estab.drill.machine import Machine
-from estab.drill.syntax import Blank, Call
-from estab.drill.syntax import Event as ScriptEvent
-from estab.drill.values import errno_number, expression_text, integer
+from estab.drill.language.syntax import Blank, Call
+from estab.drill.language.syntax import Event as ScriptEvent
+from estab.drill.language.values import errno_number, expression_text, integer
+from estab.drill.machine.machine import Machine
+from estab.drill.steps.calls import Calls, Steps
 from estab.events import CallBlocked, CallReturned, CallStarted, Event
 from estab.units import NEVER
 

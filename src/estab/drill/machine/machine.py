@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from estab.drill.settings import Settings
+from estab.drill.machine.settings import Settings
 from estab.events import Event, FrameReceived, FrameSent, Observer
 from estab.host.engine import Engine
 from estab.host.ip.interface import Interface

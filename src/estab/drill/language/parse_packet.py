@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from estab.drill.cursor import Cursor
-from estab.drill.lexer import Token
-from estab.drill.parse_options import tcp_options
-from estab.drill.syntax import (
+from estab.drill.language.cursor import Cursor
+from estab.drill.language.lexer import Token
+from estab.drill.language.parse_options import tcp_options
+from estab.drill.language.syntax import (
     Encapsulation,
     IcmpPacket,
     IpInfo,
