@@ -3,7 +3,7 @@
 - It does what glibc's does (resolv.conf(5)): the search list and ``ndots``, each server in its turn, ``timeout``
   seconds for each, ``attempts`` times; both address families at once; no cache.
 - An answer counts if it comes from the server that was asked, bears the number and the question, and parses.
-- Messages are dnspython's; sockets and time are the kernel's, so it runs in virtual time as well.
+- Messages are dnspython's; sockets and time are the runtime's, so it runs in virtual time as well.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class _Unanswered(Exception):
 class Resolver:
     """Looks names up. ``known`` and ``known_names`` are asked first: the hosts file.
 
-    ``kernel`` must be set before the first question.
+    ``runtime`` must be set before the first question.
     """
 
     def __init__(self, servers: Servers, known: Callable[[str, int], list[bytes]],

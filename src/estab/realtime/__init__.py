@@ -1,1 +1,1 @@
-"""What drives a host in real time: sleeping, pumping, and the kernel that programs of a stack wait on."""
+"""What drives a host in real time: sleeping, pumping, and the runtime that programs of a stack wait on."""

@@ -17,7 +17,7 @@ class LoopPump:
 
     def __init__(self, runtime: RealTime, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._kernel = runtime
+        self._runtime = runtime
         self._fd = runtime.device.fileno()
         self._ident = get_ident()
         self._is_scheduled = False
@@ -48,7 +48,7 @@ class LoopPump:
         self._is_scheduled = False
         if self._is_closed:
             return
-        runtime = self._kernel
+        runtime = self._runtime
         due_ns = runtime.turn_once()
         if not due_ns:
             self.wake()
@@ -68,8 +68,8 @@ class LoopPump:
     def close(self) -> None:
         """Turn it no more."""
         self._is_closed = True
-        self._kernel.driver = 0
-        self._kernel.end()
+        self._runtime.driver = 0
+        self._runtime.end()
         if self._timer is not None:
             self._timer.cancel()
         if self._fd >= 0 and not self.loop.is_closed():

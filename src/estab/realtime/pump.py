@@ -26,7 +26,7 @@ class Pump:
     """
 
     def __init__(self, runtime: RealTime) -> None:
-        self._kernel = runtime
+        self._runtime = runtime
         self._sleep = runtime.bed = Sleep(runtime.device.fileno())
         self._is_stopping = False
         self._thread: threading.Thread | None = None
@@ -43,7 +43,7 @@ class Pump:
     def start(self) -> None:
         """Run in a thread of its own, which does not keep the process alive."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run_guarded, name=f"estab-{self._kernel.name}", daemon=True)
+            self._thread = threading.Thread(target=self._run_guarded, name=f"estab-{self._runtime.name}", daemon=True)
             self._thread.start()
 
     def _run_guarded(self) -> None:
@@ -55,7 +55,7 @@ class Pump:
 
     def run(self) -> None:
         """Turn the host until ``stop``."""
-        runtime = self._kernel
+        runtime = self._runtime
         leads = -1
         while not self._is_stopping:
             if not runtime.take_lead(leads):
@@ -69,7 +69,7 @@ class Pump:
                 runtime.give_lead()
 
     def _lead(self) -> None:
-        runtime, sleep = self._kernel, self._sleep
+        runtime, sleep = self._runtime, self._sleep
         while not self._is_stopping and not runtime.lead.is_wanted:
             sleep.lead(runtime.lead, NEVER, False, True)
             if sleep.is_device_gone:
@@ -78,7 +78,7 @@ class Pump:
     def stop(self) -> None:
         """End ``run``, and wait for the thread."""
         self._is_stopping = True
-        self._kernel.end()
+        self._runtime.end()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
         self._thread = None

@@ -57,7 +57,7 @@ class _Waiter:
         self.must_lead = False
 
     def ask(self, wake_leader: Callable[[], None]) -> None:
-        """Wake the thread if what it waits for has come. To be called with the kernel's lock."""
+        """Wake the thread if what it waits for has come. To be called with the runtime's lock."""
         if not self.is_rung and self.wait.is_ready():
             self.is_rung = True
             if self.is_leading:
@@ -138,7 +138,7 @@ class RealTime(Runtime):
         """When whoever sleeps for the host will wake by itself; 0 while nobody sleeps."""
         return self.lead.due_ns
 
-    # --- the kernel of programs
+    # --- the runtime of programs
 
     def now_ns(self) -> int:
         """Give the system's monotonic clock."""

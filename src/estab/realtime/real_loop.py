@@ -32,7 +32,7 @@ class RealEventLoop(EventLoop):
     async def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
                           flags: int = 0) -> Any:
         """Look a name up, in a thread."""
-        look_up = functools.partial(names.getaddrinfo, self._kernel, host, port, family, type, proto, flags)
+        look_up = functools.partial(names.getaddrinfo, self._runtime, host, port, family, type, proto, flags)
         return await self.run_in_executor(None, look_up)
 
     def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:  # type: ignore[override]

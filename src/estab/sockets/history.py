@@ -1,6 +1,6 @@
 """What a socket's own calls changed, kept for ``Socket.history``: made from the facts that an observer is told.
 
-Nothing is kept until ``Kernel.keep_history`` asks for it. Both are bounded: the calls of a socket (the oldest are
+Nothing is kept until ``Runtime.keep_history`` asks for it. Both are bounded: the calls of a socket (the oldest are
 forgotten) and the changes of a call (those beyond are counted in ``left_out``).
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from estab.events import (
     CallBlocked,
@@ -20,9 +20,6 @@ from estab.events import (
     FrameSent,
 )
 from estab.units import format_duration
-
-if TYPE_CHECKING:
-    from estab.sockets.runtime import Runtime
 
 __all__ = ["Historian", "PastCall"]
 
@@ -61,17 +58,26 @@ class PastCall:
         return "\n".join(lines)
 
 
+class Caller(Protocol):
+    """Where calls are made: its time, and the number of the call that is under way there; 0: none."""
+
+    call: int
+
+    def now_ns(self) -> int:
+        """Give the time."""
+
+
 class Historian:
     """An observer that puts each fact to the call under way."""
 
-    def __init__(self, runtime: Runtime, calls_max: int) -> None:
+    def __init__(self, caller: Caller, calls_max: int) -> None:
         self.calls_max = calls_max
-        self._kernel = runtime
+        self._caller = caller
         self._open: dict[int, PastCall] = {}
 
     def begin(self, number: int, name: str, arguments: str, past: deque[PastCall]) -> None:
         """Note that a call started. It is put to those of its socket at once."""
-        record = self._open[number] = PastCall(name, arguments, self._kernel.now_ns())
+        record = self._open[number] = PastCall(name, arguments, self._caller.now_ns())
         past.append(record)
 
     def forget(self, number: int) -> None:
@@ -89,7 +95,7 @@ class Historian:
             if record is not None:
                 record.waited_for.append(event.waits_for)
         elif not isinstance(event, _UNTOLD):
-            record = self._open.get(self._kernel.call)
+            record = self._open.get(self._caller.call)
             if record is None:
                 return
             if len(record.changes) < CHANGES_MAX:

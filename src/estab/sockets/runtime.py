@@ -1,6 +1,6 @@
 """What a socket asks of the world around its host: the time, to wait, to have frames sent, and names.
 
-- A ``Kernel`` stands between programs and one host. The lab has one in virtual time, the wire one with a thread that
+- A ``Runtime`` stands between programs and one host. The lab has one in virtual time, the wire one with a thread that
   pumps.
 - ``lock`` is held around every touch of the host; ``wait`` gives it up while it sleeps.
 - After each input to the host comes ``flush``: it drains what the host has to say, and wakes who waits for it.
@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from estab.host.engine import Engine
     from estab.host.sockets.files import Descriptor
     from estab.host.sysctls import Sysctls
-    from estab.sockets.socket.socket import Socket
 
-__all__ = ["Runtime", "Task", "Wait", "Watcher", "Watches", "activated", "current"]
+__all__ = ["Numbered", "Runtime", "Task", "Wait", "Watcher", "Watches", "activated", "current"]
 
 
 def _no() -> bool:
@@ -62,6 +61,29 @@ class Task(Protocol):
     is_done: bool
     channel: int
     """What is notified when it is done."""
+
+
+class Numbered(Protocol):
+    """What a number stands for that a program has from ``fileno()``, as far as calls on the number need it."""
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """The host's side. EBADF once it is closed."""
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """Read up to ``bufsize`` bytes."""
+
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        """Write; returns how many bytes were taken."""
+
+    def dup(self) -> Numbered:
+        """Make another that shares the descriptor."""
+
+    def detach(self) -> int:
+        """Let go of the descriptor without closing it. Returns its number."""
+
+    def close(self) -> None:
+        """Close it."""
 
 
 class Watcher(Protocol):
@@ -112,9 +134,9 @@ class Runtime(ABC):
         self.engine = engine
         self.lock: AbstractContextManager[object] = nullcontext()
         self.watches = Watches()
-        self.by_number: weakref.WeakValueDictionary[int, Socket] = weakref.WeakValueDictionary()
-        """Sockets by the number that their ``fileno()`` gave."""
-        self.detached: dict[int, Socket] = {}
+        self.by_number: weakref.WeakValueDictionary[int, Numbered] = weakref.WeakValueDictionary()
+        """What a number stands for that ``fileno()`` gave."""
+        self.detached: dict[int, Numbered] = {}
         """What ``detach`` let go of, by the same numbers."""
         self.is_closing = False
         """The world is ending: sockets that nobody closed are no one's fault."""
@@ -208,7 +230,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def new_event_loop(self) -> AbstractEventLoop:
-        """Make an asyncio event loop that waits on this kernel."""
+        """Make an asyncio event loop that waits on this runtime."""
 
     def observe(self, observer: Observer | None) -> None:
         """Tell ``observer`` all of the host's facts from now on, and nobody else."""
@@ -250,15 +272,15 @@ def _all_of(observers: list[Observer]) -> Observer:
     return tell
 
 
-_current: ContextVar[Runtime | None] = ContextVar("estab_kernel", default=None)
+_current: ContextVar[Runtime | None] = ContextVar("estab_runtime", default=None)
 
 current: Callable[[], Runtime | None] = _current.get
-"""Give the kernel on which the code that runs here is a program, ``None`` outside. Per thread and per context."""
+"""Give the runtime on which the code that runs here is a program, ``None`` outside. Per thread and per context."""
 
 
 @contextmanager
 def activated(runtime: Runtime | None) -> Iterator[None]:
-    """Make code in this thread and context a program of ``kernel``."""
+    """Make code in this thread and context a program of ``runtime``."""
     token = _current.set(runtime)
     try:
         yield

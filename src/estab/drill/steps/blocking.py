@@ -10,7 +10,8 @@ from estab.drill.language.syntax import Blank, Call
 from estab.drill.language.syntax import Event as ScriptEvent
 from estab.drill.language.values import errno_number, expression_text, integer
 from estab.drill.machine.machine import Machine
-from estab.drill.steps.calls import Calls, Steps
+from estab.drill.steps.calls import Calls
+from estab.drill.steps.descriptors import Steps
 from estab.events import CallBlocked, CallReturned, CallStarted, Event
 from estab.units import NEVER
 

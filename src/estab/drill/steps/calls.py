@@ -19,6 +19,7 @@ from estab.drill.machine.files import File, PipeEnd, PlainFile, SocketFile
 from estab.drill.machine.flow import Flow, Stage
 from estab.drill.machine.machine import Machine
 from estab.drill.steps.control import check_control
+from estab.drill.steps.descriptors import Steps
 from estab.drill.steps.options import Options
 from estab.drill.steps.polling import Polling
 from estab.errors import os_error
@@ -27,10 +28,7 @@ from estab.host.sockets.udp import DatagramSocket
 from estab.units import NEVER, SECOND
 from estab.wire.address import format_address, map_v4
 
-__all__ = ["Calls", "Steps"]
-
-Steps = Generator[int, None, int]
-"""A call under way: yields when it stops waiting, returns its number."""
+__all__ = ["Calls"]
 
 _MSG_ZEROCOPY: Final = 0x4000000
 _MSG_ERRQUEUE: Final = 0x2000
@@ -48,8 +46,8 @@ class Calls:
         self.hidden: list[File] = []
         """Descriptors whose number a later one took."""
         self.flow: Flow | None = None
-        self.options = Options(self)
         self.polling = Polling(self)
+        self.options = Options(self, self.polling.on_event)
         self._table: dict[str, Callable[[Call], Steps | int]] = {
             "socket": self._socket, "bind": self._bind, "listen": self._listen, "accept": self._accept,
             "accept4": self._accept, "connect": self._connect, "close": self._close, "shutdown": self._shutdown,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from estab.drill.errors import Mismatch
 from estab.drill.language.syntax import Array, Blank, Call, Expression, FunctionCall, Structure, Text, Word
 from estab.drill.language.values import errno_number, expression_text, integer, octets
+from estab.drill.steps.descriptors import Descriptors
 from estab.sockets.socket.options import get_option, set_option
-
-if TYPE_CHECKING:
-    from estab.drill.steps.calls import Calls
 
 __all__ = ["Options"]
 
@@ -21,8 +20,9 @@ _LINGER: Final = struct.Struct("ii")
 class Options:
     """The two calls."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Descriptors, on_event: Callable[[int], None]) -> None:
         self.calls = calls
+        self._on_event = on_event
 
     def getsockopt(self, call: Call) -> int:
         """Read an option and compare it with what the script has in the value's place."""
@@ -44,7 +44,7 @@ class Options:
         file = self.calls.socket_file(call.arguments[0])
         level, name = integer(call.arguments[1]), integer(call.arguments[2])
         set_option(file.socket, level, name, self._value(call.arguments[3], call.arguments[4]), self.calls.now_ns)
-        self.calls.polling.on_event(int(file.socket.fd))
+        self._on_event(int(file.socket.fd))
         return 0
 
     def _value(self, value: Expression, size: Expression) -> int | bytes:

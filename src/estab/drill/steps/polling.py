@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from estab.abi import POLLERR, POLLHUP, POLLNVAL
 from estab.drill.errors import Mismatch
 from estab.drill.language.syntax import Array, Call, Expression, Structure
 from estab.drill.language.values import expression_text, integer
 from estab.drill.machine.files import Epoll, SocketFile, Watch
+from estab.drill.steps.descriptors import Descriptors, Steps
 from estab.errors import os_error
 from estab.units import MS, NEVER
-
-if TYPE_CHECKING:
-    from estab.drill.steps.calls import Calls, Steps
 
 __all__ = ["Polling"]
 
@@ -27,7 +25,7 @@ _POLL_NAMES: Final = {
 class Polling:
     """The calls that wait for descriptors."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Descriptors) -> None:
         self.calls = calls
 
     def on_event(self, fd: int) -> None:

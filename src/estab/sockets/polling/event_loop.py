@@ -31,32 +31,32 @@ class EventLoop(asyncio.SelectorEventLoop):
     def __init__(self, runtime: Runtime | None = None) -> None:
         if runtime is None:
             return  # made by asyncio.SelectorEventLoop(), which begins again what is begun
-        self._kernel = runtime
+        self._runtime = runtime
         self._wakeable = _LoopSelector(runtime, self)
         super().__init__(self._wakeable)
         self._clock_resolution = 1e-9
 
     def time(self) -> float:
         """Give the host's monotonic clock in seconds."""
-        return self._kernel.now_ns() / SECOND
+        return self._runtime.now_ns() / SECOND
 
     async def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
                           flags: int = 0) -> Any:
         """Look a name up in the host's network: at once, or where that means to ask a name server, in a thread."""
-        if self._kernel.is_virtual:
-            return names.getaddrinfo(self._kernel, host, port, family, type, proto, flags)
+        if self._runtime.is_virtual:
+            return names.getaddrinfo(self._runtime, host, port, family, type, proto, flags)
         return await self.run_in_executor(
-            None, names.getaddrinfo, self._kernel, host, port, family, type, proto, flags)
+            None, names.getaddrinfo, self._runtime, host, port, family, type, proto, flags)
 
     async def getnameinfo(self, sockaddr: Any, flags: int = 0) -> tuple[str, str]:
         """Find the name of an address in the host's network."""
-        if self._kernel.is_virtual:
-            return names.getnameinfo(self._kernel, sockaddr, flags)
-        return await self.run_in_executor(None, names.getnameinfo, self._kernel, sockaddr, flags)
+        if self._runtime.is_virtual:
+            return names.getnameinfo(self._runtime, sockaddr, flags)
+        return await self.run_in_executor(None, names.getnameinfo, self._runtime, sockaddr, flags)
 
     def close(self) -> None:
         """Close the loop. Where the world ends, so do transports that nobody closed: they are no one's fault."""
-        if self._kernel.is_closing and not self.is_closed() and not self.is_running():
+        if self._runtime.is_closing and not self.is_closed() and not self.is_running():
             transports: list[asyncio.Transport] = list(self._transports.values())  # type: ignore[attr-defined]
             for transport in transports:
                 transport.abort()
@@ -66,7 +66,7 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Tell of an exception that nobody caught. Those of the world's end are no one's fault either."""
-        if not self._kernel.is_closing:
+        if not self._runtime.is_closing:
             super().call_exception_handler(context)
 
     # --- what only the operating system could do

@@ -24,7 +24,7 @@ from estab.units import MS, SECOND
 
 if TYPE_CHECKING:
     from estab.host.sockets.files import Descriptor
-    from estab.sockets.socket.socket import Socket
+    from estab.sockets.runtime import Numbered
 
 __all__ = [
     "Epoll", "Interests", "Poll", "deadline_from", "describe", "find_socket", "is_closed", "is_serving", "select",
@@ -39,11 +39,11 @@ _SPIN_WEIGHT: Final = 100
 
 
 def deadline_from(runtime: Runtime, timeout_s: float | None) -> int | None:
-    """Turn a timeout in seconds into a time of the kernel's clock."""
+    """Turn a timeout in seconds into a time of the runtime's clock."""
     return None if timeout_s is None else runtime.now_ns() + max(0, math.ceil(timeout_s * SECOND))
 
 
-def find_socket(runtime: Runtime, fileobj: Any) -> Socket | None:
+def find_socket(runtime: Runtime, fileobj: Any) -> Numbered | None:
     """Find the socket that an object with ``fileno()``, or a number, stands for.
 
     ``None`` where it is one of the operating system's. In virtual time the host can't wait for those, and ``OSError``
@@ -93,7 +93,7 @@ class Interests:
     def __contains__(self, number: int) -> bool:
         return number in self._asked or (self._os is not None and number in self._os)
 
-    def add(self, number: int, socket: Socket | None, events: int) -> None:
+    def add(self, number: int, socket: Numbered | None, events: int) -> None:
         """Ask for events of a socket that has none asked of it, or of a descriptor of the system's (``None``)."""
         if socket is None:
             if self._os is None:
@@ -291,7 +291,7 @@ class Poll:
     """``select.poll()`` on a host."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._kernel = runtime
+        self._runtime = runtime
         self._asked: dict[int, int] = {}
 
     def register(self, fd: Any, eventmask: int = POLLIN | POLLPRI | POLLOUT, /) -> None:
@@ -311,7 +311,7 @@ class Poll:
 
     def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
         """Wait up to ``timeout`` milliseconds (``None`` or negative: for ever). Returns numbers and bits."""
-        runtime = self._kernel
+        runtime = self._runtime
         timeout_s = None if timeout is None or timeout < 0 else timeout * MS / SECOND
         with runtime.lock:
             gone = [number for number in self._asked if number not in runtime.by_number and is_closed(number)]

@@ -1,7 +1,7 @@
 """Sockets that wait: what every call of a ``Socket`` has in common.
 
-A call first tries. Where the host says EAGAIN it waits by the kernel until the socket is ready and tries again, or
-gives up as its timeout says. Whatever changed goes out by the kernel's ``flush``.
+A call first tries. Where the host says EAGAIN it waits by the runtime until the socket is ready and tries again, or
+gives up as its timeout says. Whatever changed goes out by the runtime's ``flush``.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import socket as os_socket
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from estab.events import CallBlocked, CallResumed, CallReturned, CallStarted
 from estab.sockets.socket.options import option_name
@@ -19,16 +19,28 @@ from estab.sockets.socket.options import option_name
 if TYPE_CHECKING:
     from estab.sockets.history import PastCall
     from estab.sockets.runtime import Runtime
-    from estab.sockets.socket.blocking import Blocking
 
 __all__ = ["Telling", "blocked", "resumed", "told", "told_option", "write_arguments", "write_error", "write_value"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-S = TypeVar("S", bound="Blocking")
+S = TypeVar("S", bound="Teller")
 
 _SHOWN_BYTES: Final = 32
 _SHOWN_TEXT: Final = 200
+
+
+class Teller(Protocol):
+    """A socket whose calls are told."""
+
+    runtime: Runtime
+
+    @property
+    def fd(self) -> int:
+        """The descriptor's number on its host; -1: none."""
+
+    def past(self, runtime: Runtime) -> deque[PastCall] | None:
+        """Give where what calls changed is kept; ``None`` if nothing is."""
 
 
 def told(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
@@ -65,13 +77,13 @@ class Telling:
                  past: deque[PastCall] | None = None) -> None:
         self.fd = fd
         self._past = past
-        self._kernel = runtime
+        self._runtime = runtime
         self._name = name
         self._arguments = arguments
         self._number = 0
 
     def __enter__(self) -> Telling:
-        runtime = self._kernel
+        runtime = self._runtime
         observer = runtime.engine.observer
         if observer is not None:
             runtime.calls += 1
@@ -92,12 +104,12 @@ class Telling:
         if isinstance(error, Exception):
             self._finish(self.fd, "", write_error(error))
         elif self._number:
-            self._kernel.call = 0
-            if self._kernel.historian is not None:
-                self._kernel.historian.forget(self._number)
+            self._runtime.call = 0
+            if self._runtime.historian is not None:
+                self._runtime.historian.forget(self._number)
 
     def _finish(self, fd: int, result: str, error: str) -> None:
-        runtime = self._kernel
+        runtime = self._runtime
         observer = runtime.engine.observer
         if observer is not None and self._number:
             observer(CallReturned(runtime.now_ns(), runtime.name, self._number, fd, self._name, result, error))

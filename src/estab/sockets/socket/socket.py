@@ -51,7 +51,7 @@ _HOST_FAMILIES: Final = {os_socket.AF_INET: AF_INET, os_socket.AF_INET6: AF_INET
 
 
 class Socket(Transfer):
-    """A TCP or UDP socket of a host. ``kernel`` is that host's; inside of a program it need not be given."""
+    """A TCP or UDP socket of a host. ``runtime`` is that host's; inside of a program it need not be given."""
 
     __module__ = "estab"  # where users find it; texts and warnings name it so
 
@@ -100,18 +100,18 @@ class Socket(Transfer):
         if number < 0:
             raise ValueError("negative file descriptor")
         runtime = self.runtime
-        left = runtime.detached.pop(number, None)
-        other = left or runtime.by_number.get(number)
-        if other is None:
-            if is_closed(number):
+        other = runtime.detached.get(number) or runtime.by_number.get(number)
+        if not isinstance(other, Socket):
+            if other is None and is_closed(number):
                 raise os_error(errno.EBADF, f"bad file descriptor: {number} is not open")
             raise os_error(errno.ENOTSOCK, f"socket operation on non-socket: {number} is not of host {runtime.name}")
+        left = runtime.detached.pop(number, None)
         self._family = other._family if family == -1 else _family(family)
         self._kind = other._kind if kind == -1 else _kind(kind)
         self._proto = other._proto if proto == -1 else proto
         self._file, self._doorbell = other._file, other._doorbell
         runtime.by_number[number] = self
-        if left is not None:
+        if isinstance(left, Socket):
             left._file = left._doorbell = None
 
     @staticmethod
@@ -292,7 +292,7 @@ class Socket(Transfer):
                 file.doorbells.remove(doorbell)
                 self.runtime.by_number.pop(doorbell.number, None)
                 left = self.runtime.detached.pop(doorbell.number, None)
-                if left is not None:
+                if isinstance(left, Socket):
                     left._file = left._doorbell = None
                 doorbell.close()
         return file

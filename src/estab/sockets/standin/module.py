@@ -55,7 +55,7 @@ __all__ = ["installed", "patched", "stand_in_for"]
 
 @contextmanager
 def installed(runtime: Runtime) -> Iterator[None]:
-    """Make code in this thread and context a program of ``kernel``, with the standard library replaced."""
+    """Make code in this thread and context a program of ``runtime``, with the standard library replaced."""
     with patched(), activated(runtime):
         yield
 

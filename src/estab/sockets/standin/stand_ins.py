@@ -1,6 +1,6 @@
 """What the functions of ``socket``, ``select``, ``time``, ``os`` and ``random`` do for a program on a host.
 
-Each takes the program's kernel and then what the original takes. ``module`` puts them in the originals' place.
+Each takes the program's runtime and then what the original takes. ``module`` puts them in the originals' place.
 """
 
 from __future__ import annotations
@@ -95,7 +95,10 @@ def _fromfd(runtime: Runtime, fd: int, family: int, type: int, proto: int = 0) -
     found = runtime.by_number.get(fd)
     if found is None:
         raise os_error(errno.EBADF, f"bad file descriptor: {fd} is not a socket of host {runtime.name}")
-    return found.dup()
+    made = found.dup()
+    if not isinstance(made, Socket):
+        raise os_error(errno.ENOTSOCK, f"socket operation on non-socket: {fd} is not a socket of host {runtime.name}")
+    return made
 
 
 def _close(runtime: Runtime, fd: int) -> None:
@@ -148,7 +151,7 @@ def socket_stand_ins() -> dict[str, StandIn]:
 def ioctl(runtime: Runtime, original: StandIn, fd: Any, request: int, arg: Any = 0, mutate_flag: bool = True, /) -> Any:
     """Stand in for ``fcntl.ioctl``: a host's sockets answer themselves."""
     found = runtime.by_number.get(fd if isinstance(fd, int) else fd.fileno())
-    if found is None:
+    if not isinstance(found, Socket):
         return original(fd, request, arg, mutate_flag)
     return answer_ioctl(found.descriptor, request, arg, mutate_flag)
 

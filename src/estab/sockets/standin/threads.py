@@ -2,7 +2,7 @@
 
 - A thread started by a program becomes another thread of the same program: only one runs at a time, and waiting lets
   the others run.
-- Locks made by a program wait by the kernel, and so does everything that ``threading`` and ``queue`` build on them:
+- Locks made by a program wait by the runtime, and so does everything that ``threading`` and ``queue`` build on them:
   conditions, events, semaphores, queues, executors, timers, all with timeouts in the host's time.
 - Locks that were made elsewhere (at a module's import) are the operating system's. They work as long as no program
   waits while it holds one that another one wants.
@@ -41,7 +41,7 @@ class Lock:
     """``threading.Lock`` of a program. Where nobody waits for it, it is as good as any."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._kernel = runtime
+        self._runtime = runtime
         self._lock = _allocate()
         self._channel = 0
         self._waiting_count = 0
@@ -52,7 +52,7 @@ class Lock:
             raise ValueError("can't specify a timeout for a non-blocking call")
         if timeout < 0 and timeout != -1:
             raise ValueError("timeout value must be a non-negative number")
-        runtime = self._kernel
+        runtime = self._runtime
         if self._lock.acquire(False):
             return True
         if not blocking:
@@ -63,7 +63,7 @@ class Lock:
         return self._wait(deadline_from(runtime, None if timeout == -1 else timeout))
 
     def _wait(self, deadline_ns: int | None) -> bool:
-        runtime = self._kernel
+        runtime = self._runtime
         if not self._channel:
             self._channel = runtime.new_channel()
         wait = Wait(lambda: not self._lock.locked(), lambda: "a lock", deadline_ns, self._channel)
@@ -80,7 +80,7 @@ class Lock:
         """Give the lock back. ``RuntimeError`` where it is not taken."""
         self._lock.release()
         if self._waiting_count:
-            self._kernel.notify(self._channel)
+            self._runtime.notify(self._channel)
 
     def locked(self) -> bool:
         """Tell whether the lock is taken."""
@@ -98,7 +98,7 @@ class Lock:
         self.release()
 
     def __repr__(self) -> str:
-        return f"<{'locked' if self.locked() else 'unlocked'} lock of host {self._kernel.name}>"
+        return f"<{'locked' if self.locked() else 'unlocked'} lock of host {self._runtime.name}>"
 
 
 def lock_stand_ins() -> dict[str, Callable[..., Any]]:
