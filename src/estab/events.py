@@ -19,9 +19,10 @@ from estab.errors import DropReason
 __all__ = [
     "BufferChanged", "CallBlocked", "CallResumed", "CallReturned", "CallStarted", "CongestionChanged",
     "CookieChecked", "ErrorReported", "Event", "FdAllocated", "FdReleased", "FrameReceived", "FrameSent",
-    "HostChanged", "LinkChanged", "LinkCopied", "LinkDamaged", "LinkDropped", "LinkHeld", "LinkMarked",
-    "NeighborChanged", "Observer", "PacketDropped", "PathMtuChanged", "QueueChanged", "SegmentReceived",
-    "SegmentSent", "StateChanged", "Tcb", "TcbCreated", "TcbReleased", "TimeWaitEnded", "TimerFired",
+    "HostChanged", "LinkChanged", "LinkConditions", "LinkCopied", "LinkDamaged", "LinkDropped", "LinkHeld",
+    "LinkMarked", "LinkQueueChanged", "NeighborChanged", "Observer", "PacketDropped", "PathMtuChanged",
+    "QueueChanged", "RttMeasured", "SegmentReceived", "SegmentSent", "StateChanged", "Tcb", "TcbCreated",
+    "TcbReleased", "TimeWaitEnded", "TimerFired",
 ]
 
 
@@ -55,6 +56,32 @@ class Tcb:
     unsent_bytes: int
     receive_buffer_bytes: int
     out_of_order_bytes: int
+    pipe_bytes: int = 0
+    """What is in flight: sent, and neither acknowledged, SACKed nor taken to be lost (RFC 6675)."""
+    rttvar_ns: int = 0
+    min_rtt_ns: int = 0
+    ca_state: str = ""
+    """Where loss recovery stands: ``Open``, ``Disorder``, ``CWR``, ``Recovery``, ``Loss`` (``tcpi_ca_state``)."""
+    limited_by: str = ""
+    """What a sender's time is spent on now: ``idle`` (nothing is unacknowledged or waits), ``busy``, ``peer window``,
+    ``send buffer`` (Linux's tcp_chrono), or ``pacing`` while the pace holds text back."""
+    pacing_rate: int = 0
+    """Bytes a second; 0: no limit, or no round trip was measured yet."""
+    delivery_rate: int = 0
+    """Bytes a second at which the path delivered last; 0: not measured yet."""
+    is_app_limited: bool = False
+    """``delivery_rate`` is of a time when the program had too little to send."""
+    retries: int = 0
+    """Timeouts in a row without an answer."""
+    timer: str = ""
+    """The next timer that is armed, as ``ss -o`` names them: ``on``, ``keepalive``, ``persist``, ``delack``,
+    ``timewait``; empty for none."""
+    timer_due_ns: int = 0
+    """When it runs out, on the engine's clock; 0 for none."""
+    mss_bytes: int = 0
+    """The most text of a segment, options taken off."""
+    send_buffer_limit: int = 0
+    receive_buffer_limit: int = 0
 
 
 # --- calls and descriptors
@@ -227,6 +254,17 @@ class CongestionChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RttMeasured(Event):
+    """A round trip was measured (RFC 6298); ``srtt_ns``, ``rttvar_ns`` and ``rto_ns`` are what it made of them."""
+
+    connection: str
+    rtt_ns: int
+    srtt_ns: int
+    rttvar_ns: int
+    rto_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class CookieChecked(Event):
     """A SYN cookie came back in an ACK, and was good or not."""
 
@@ -347,6 +385,48 @@ class LinkChanged(Event):
 
     link: str
     what: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkConditions(Event):
+    """What one direction of a link of the lab does to frames from now on. ``host`` is the sender.
+
+    Told when the link is laid, upon each change, and to an observer that comes later. Shares are of 1, 0 is none.
+    """
+
+    link: str
+    interface: str
+    """The sender's interface on it."""
+    receiver: str
+    delay_ns: int
+    jitter_ns: int
+    rate_bps: int
+    queue_frames: int
+    """Frames that wait at most for the rate; 0 where bytes are the limit."""
+    queue_bytes: int
+    loss: float
+    reorder: float
+    duplicate: float
+    corrupt: float
+    mtu: int
+    codel_target_ns: int
+    codel_interval_ns: int
+    ecn_mark_frames: int
+    ecn_mark_bytes: int
+    is_cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkQueueChanged(Event):
+    """The queue before a link's rate holds another number of frames. ``host`` is the sender."""
+
+    link: str
+    waiting_frames: int
+    """Without the one that is being sent."""
+    waiting_bytes: int
+    what: str
+    """``added``: the frame that was put on the link last waits. ``left``: the one that waited longest goes out, or is
+    dropped there by CoDel. ``emptied``: the cable was cut."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class Link:
             self._tell("cut")
             self.there.cut()
             self.back.cut()
+            self.tell_conditions(self._observer)
 
     def heal(self) -> None:
         """Plug the cable in again. What was lost stays lost."""
@@ -50,6 +51,7 @@ class Link:
             self.there.heal()
             self.back.heal()
             self._tell("healed")
+            self.tell_conditions(self._observer)
 
     def set(self, **properties: Any) -> None:
         """Change properties from now on: ``delay= jitter= loss= rate= queue= ecn_mark= aqm= mtu= reorder= duplicate=
@@ -63,6 +65,7 @@ class Link:
         self.there.set(there)
         self.back.set(back)
         self._tell("set " + ", ".join(f"{name}={value!r}" for name, value in properties.items()))
+        self.tell_conditions(self._observer)
 
     def rule(self, rule: Rule) -> Callable[[], None]:
         """Ask ``rule(sender, frame)`` about every frame put on the link, in either direction.
@@ -105,6 +108,11 @@ class Link:
     def observe(self, observer: Observer | None) -> None:
         """Tell ``observer`` of every frame that is lost and of every change."""
         self._observer = self.there.observer = self.back.observer = observer
+
+    def tell_conditions(self, observer: Observer | None) -> None:
+        """Tell ``observer`` what the cable does to frames from now on, in both directions."""
+        self.there.tell_conditions(observer)
+        self.back.tell_conditions(observer)
 
     @property
     def in_flight_frames(self) -> int:

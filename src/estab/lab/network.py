@@ -122,17 +122,19 @@ class Network:
                 self.fixed_weather or self.chance_log)
             for side, (sender, receiver) in enumerate(((ports[0], ports[1]), (ports[1], ports[0])))
         ]
-        for port, way in zip(ports, ways, strict=True):
+        for port, other, way in zip(ports, reversed(ports), ways, strict=True):
+            way.interface, way.receiver = port.interface, other.node.name
             port.node.attach(port.index, way)
         link = Link(name, (a, b), (ways[0], ways[1]))
         link.observe(self._observer())
+        link.tell_conditions(self._observer())
         self._topology.add(link, ports[0], ports[1])
         if self._scheduler.is_running:
             self._topology.route()
         return link
 
     def observe(self, observer: Observer) -> None:
-        """Tell ``observer`` all facts from now on, beside those who are told already."""
+        """Tell ``observer`` all facts from now on, beside those who are told already; what the links are, at once."""
         _check_callable(observer, "observer")
         self._observers.append(observer)
         told = self._observer()
@@ -140,6 +142,7 @@ class Network:
             node.observe(told)
         for link in self._topology.links:
             link.observe(told)
+            link.tell_conditions(observer)
 
     def log_chance(self) -> ChanceLog:
         """Note from now on under which names chance decided what on the links. Call it before the first link is made.

@@ -133,13 +133,17 @@ class Rate(Stage):
         else:
             self._waiting.append((self.way.agenda.now_ns, frame))
             self.waiting_bytes += len(frame)
+            self.way.tell_queue("added")
 
     def clear(self) -> list[bytes]:
         """Give up all frames held, oldest first."""
         frames = [] if self._sending is None else [self._sending]
         frames.extend(frame for _since_ns, frame in self._waiting)
+        had_waiting = bool(self._waiting)
         self._waiting.clear()
         self.waiting_bytes = 0
+        if had_waiting:
+            self.way.tell_queue("emptied")
         self._codel = CodelState()
         self._sending = None
         self._epoch += 1
@@ -178,6 +182,7 @@ class Rate(Stage):
             return 0, None
         since_ns, frame = self._waiting.popleft()
         self.waiting_bytes -= len(frame)
+        self.way.tell_queue("left")
         return since_ns, frame
 
     def _managed(self) -> bytes | None:

@@ -10,7 +10,16 @@ from collections.abc import Callable
 from typing import Final
 
 from estab.errors import DropReason
-from estab.events import LinkCopied, LinkDamaged, LinkDropped, LinkHeld, LinkMarked, Observer
+from estab.events import (
+    LinkConditions,
+    LinkCopied,
+    LinkDamaged,
+    LinkDropped,
+    LinkHeld,
+    LinkMarked,
+    LinkQueueChanged,
+    Observer,
+)
 from estab.lab.aqm import marked
 from estab.lab.chance import Chance
 from estab.lab.clock import Agenda
@@ -53,6 +62,9 @@ class Way:
         """Bytes of a frame in front of its IP packet: 14 with Ethernet."""
         self.agenda = agenda
         self.deliver = deliver
+        self.interface = ""
+        self.receiver = ""
+        """The sender's interface and the receiver's name, for the facts."""
         self.observer: Observer | None = None
         self.decider = decider
         """Decides in place of chance; ``None``: chance does, and frames have no names."""
@@ -130,6 +142,25 @@ class Way:
         """Tell that a bit of a frame flipped."""
         if self.observer is not None:
             self.observer(LinkDamaged(self.agenda.now_ns, self.sender, self.link, bit, frame, damaged))
+
+    def tell_queue(self, what: str) -> None:
+        """Tell how much waits for the rate, after it changed."""
+        if self.observer is not None:
+            queue = self.queue
+            self.observer(LinkQueueChanged(
+                self.agenda.now_ns, self.sender, self.link, queue.waiting_frames, queue.waiting_bytes, what,
+            ))
+
+    def tell_conditions(self, observer: Observer | None) -> None:
+        """Tell what the way does to frames from now on."""
+        if observer is not None:
+            now = self.conditions
+            observer(LinkConditions(
+                self.agenda.now_ns, self.sender, self.link, self.interface, self.receiver, now.delay_ns, now.jitter_ns,
+                now.rate_bps, now.queue_frames, now.queue_bytes, now.loss, now.reorder, now.duplicate, now.corrupt,
+                now.mtu, now.codel_target_ns, now.codel_interval_ns, now.ecn_mark_frames, now.ecn_mark_bytes,
+                self.is_cut,
+            ))
 
     def drop(self, reason: DropReason, frame: bytes) -> None:
         """Take a frame out: count it, and tell."""

@@ -24,7 +24,7 @@ from estab.tcp.receiving import receive
 from estab.tcp.record.control import SSTHRESH_INFINITE, CongestionControl
 from estab.tcp.record.tcb import NO_SEQ, TIMER_PROBE, TIMER_REORDER, TIMER_SYN_ACK, Tcb
 from estab.tcp.recovery import mtu_search, rack, recovery, scoreboard
-from estab.tcp.report import report
+from estab.tcp.report import ca_name, limited_by, rate_told, report, timer_of
 from estab.tcp.sending import output, segments, writing
 from estab.tcp.state import state_text
 from estab.tcp.window import room
@@ -491,12 +491,21 @@ class Connection(Tcb):
     def fact(self) -> TcbFact:
         """Give the TCB's fields as a fact, sequence numbers relative."""
         queue = self.out_of_order
+        rate = self.rate
+        due_ns = self.deadline_ns()
+        timer = timer_of(self, due_ns)
         return TcbFact(
             state=state_text(self.state), snd_una=self.snd_una - self.iss, snd_nxt=self.snd_nxt - self.iss,
             snd_wnd=self.snd_wnd, rcv_nxt=self._relative(self.rcv_nxt), rcv_wnd=max(0, self.rcv_adv - self.rcv_nxt),
             cwnd_bytes=self.cwnd_bytes, ssthresh_bytes=self._ssthresh(), srtt_ns=self.srtt_ns if self.srtt_ns else None,
             rto_ns=timeout_ns(self), send_buffer_bytes=self.outq_bytes(), unsent_bytes=self.unsent_bytes(),
             receive_buffer_bytes=self.unread_bytes(), out_of_order_bytes=0 if queue is None else queue.size_bytes,
+            pipe_bytes=self.pipe_bytes, rttvar_ns=self.rttvar_ns, min_rtt_ns=self.min_rtt_ns,
+            ca_state=ca_name(self), limited_by=limited_by(self), pacing_rate=rate_told(self.pace()),
+            delivery_rate=0 if rate is None else rate.reported_rate,
+            is_app_limited=rate is None or rate.is_reported_limited, retries=self.retries, timer=timer,
+            timer_due_ns=due_ns if timer else 0, mss_bytes=self.snd_mss(), send_buffer_limit=self.send_buffer_bytes,
+            receive_buffer_limit=self.receive_buffer_bytes,
         )
 
     def _relative(self, seq: i64) -> i64:

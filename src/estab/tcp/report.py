@@ -17,9 +17,10 @@ from estab.tcp.window import chrono
 from estab.tcp.window.rtt import timeout_ns
 from estab.units import NEVER
 
-__all__ = ["report", "timer_of"]
+__all__ = ["ca_name", "limited_by", "rate_told", "report", "timer_of"]
 
 _CA_NAMES = ("Open", "Disorder", "CWR", "Recovery", "Loss")
+_LIMITS = ("idle", "busy", "peer window", "send buffer")
 
 
 class _Flight:
@@ -63,7 +64,7 @@ def report(tcb: Tcb, inq_bytes: i64, due_ns: i64, now_ns: i64) -> Info:
     peer_ns = chrono.spent_ns(tcb, chrono.PEER_WINDOW, now_ns)
     buffer_ns = chrono.spent_ns(tcb, chrono.SEND_BUFFER, now_ns)
     return Info(
-        state=state_text(tcb.state), ca_state=_CA_NAMES[tcb.ca_state], congestion=name_of(tcb.congestion),
+        state=state_text(tcb.state), ca_state=ca_name(tcb), congestion=name_of(tcb.congestion),
         retransmits=tcb.retries, probes=tcb.probes_out, backoff=tcb.backoff, options=_options(tcb),
         snd_wscale=tcb.snd_wscale, rcv_wscale=tcb.rcv_wscale,
         is_delivery_rate_app_limited=rate is None or rate.is_reported_limited,
@@ -86,7 +87,7 @@ def report(tcb: Tcb, inq_bytes: i64, due_ns: i64, now_ns: i64) -> Info:
         snd_ssthresh_bytes=None if tcb.ssthresh_bytes >= SSTHRESH_INFINITE else tcb.ssthresh_bytes,
         snd_wnd_bytes=tcb.snd_wnd, rcv_wnd_bytes=max(0, tcb.rcv_adv - tcb.rcv_wup),
         rcv_ssthresh_bytes=tcb.receive_buffer_bytes // 2, rcv_space_bytes=tcb.tune_space_bytes,
-        pacing_rate=_rate(tcb.pace()), max_pacing_rate=_rate(tcb.max_pacing_rate),
+        pacing_rate=rate_told(tcb.pace()), max_pacing_rate=rate_told(tcb.max_pacing_rate),
         delivery_rate=0 if rate is None else rate.reported_rate,
         busy_ns=chrono.spent_ns(tcb, chrono.BUSY, now_ns) + peer_ns + buffer_ns, rwnd_limited_ns=peer_ns,
         sndbuf_limited_ns=buffer_ns, total_rto=tcb.timeouts, total_rto_recoveries=tcb.rto_recoveries,
@@ -97,7 +98,19 @@ def report(tcb: Tcb, inq_bytes: i64, due_ns: i64, now_ns: i64) -> Info:
     )
 
 
-def _rate(rate: i64) -> i64:
+def ca_name(tcb: Tcb) -> str:
+    """Name where loss recovery stands, as Linux does."""
+    return _CA_NAMES[tcb.ca_state]
+
+
+def limited_by(tcb: Tcb) -> str:
+    """Name what a sender's time is spent on now (``events.Tcb.limited_by``)."""
+    if tcb.is_pacing and tcb.chrono == chrono.BUSY:
+        return "pacing"
+    return _LIMITS[tcb.chrono]
+
+
+def rate_told(rate: i64) -> i64:
     """Give a rate as ``Info`` does: 0 where there is no limit."""
     return 0 if rate >= NEVER else rate
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
+from estab.events import RttMeasured
 from estab.tcp.record.tcb import Tcb
 
 __all__ = ["on_sample", "timeout_ns"]
@@ -31,6 +32,11 @@ def on_sample(tcb: Tcb, rtt_ns: i64) -> None:
     # The floor lies under the variance, as in Linux: a steady path of 50 ms waits 250 ms, not 200.
     rto = tcb.srtt_ns + max(4 * tcb.rttvar_ns, config.tcp_rto_min_ns)
     tcb.rto_ns = min(rto, config.tcp_rto_max_ns)
+    context = tcb.context
+    if context.observer is not None:
+        context.tell(RttMeasured(
+            context.now_ns, context.name, tcb.name(), rtt_ns, tcb.srtt_ns, tcb.rttvar_ns, tcb.rto_ns,
+        ))
 
 
 def _note_minimum(tcb: Tcb, rtt_ns: i64) -> None:
