@@ -13,10 +13,12 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import estab
+import estab.messages
 from estab.sockets.socket import options
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -105,14 +107,21 @@ def test_the_page_of_the_socket_names_every_option_that_there_is() -> None:
 def test_the_first_page_leads_to_every_other() -> None:
     pages = {str(path.relative_to(ROOT / "docs")) for path in PAGES if path.parent != ROOT}
     linked = set(re.findall(r"\]\(([\w/.-]+)\)", (ROOT / "docs/index.md").read_text(encoding="utf-8")))
-    misconceptions = {page for page in pages if page.startswith("misconceptions/")} - {"misconceptions/index.md"}
-    assert sorted(pages - linked - misconceptions) == ["index.md"]
+    below = {page for page in pages if page.startswith(("misconceptions/", "reference/")) and "index" not in page}
+    assert sorted(pages - linked - below) == ["index.md"]
 
 
 def test_the_index_of_misconceptions_leads_to_each() -> None:
     folder = ROOT / "docs/misconceptions"
     linked = re.findall(r"\]\(([\w-]+\.md)\)", (folder / "index.md").read_text(encoding="utf-8"))
     assert sorted(linked) == sorted(path.name for path in folder.glob("*.md") if path.name != "index.md")
+
+
+@pytest.mark.parametrize("module", [estab, estab.messages], ids=lambda module: module.__name__)
+def test_the_api_reference_has_every_public_name(module: ModuleType) -> None:
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs/reference").glob("*.md")))
+    there = set(re.findall(rf"^::: {re.escape(module.__name__)}\.(\w+)$", pages, re.MULTILINE))
+    assert sorted(set(module.__all__) - there - {"__version__"}) == []
 
 
 def test_what_is_imported_from_estab_is_what_it_says_it_has() -> None:
