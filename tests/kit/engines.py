@@ -6,7 +6,6 @@ A wire joins interfaces: what one sends reaches all others after ``delay_ns``. A
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -17,6 +16,7 @@ from estab.host.ip.interface import Interface, Outbound
 from estab.tcp.config import Config
 from estab.units import MS, NEVER, SECOND
 from estab.wire import arp, ethernet, icmp, ip
+from tests.kit.agenda import Flight
 
 __all__ = ["MS", "SECOND", "Net", "Wire", "arps", "drops", "mac", "packets", "pair"]
 
@@ -40,8 +40,7 @@ class Net:
         self.events: list[Event] = []
         self.woken: dict[tuple[str, int], int] = {}
         self._wires: dict[tuple[str, int], Wire] = {}
-        self._flying: list[tuple[int, int, Engine, int, Outbound]] = []
-        self._order = 0
+        self._flying: Flight[tuple[Engine, int, Outbound]] = Flight()
 
     def host(self, name: str, config: Config | None = None, is_observed: bool = False) -> Engine:
         observer = self.events.append if is_observed else None
@@ -78,14 +77,13 @@ class Net:
         self.flush()
         for _ in range(1_000_000):
             due_ns = min([host.next_deadline_ns() for host in self.hosts], default=NEVER)
-            if self._flying:
-                due_ns = min(due_ns, self._flying[0][0])
+            due_ns = min(due_ns, self._flying.next_due_ns())
             if due_ns > end_ns:
                 self.now_ns = end_ns
                 return
             self.now_ns = max(self.now_ns, due_ns)
-            while self._flying and self._flying[0][0] <= self.now_ns:
-                _, _, host, index, outbound = heapq.heappop(self._flying)
+            while self._flying.next_due_ns() <= self.now_ns:
+                host, index, outbound = self._flying.pop()
                 host.on_frame(index, outbound.data, self.now_ns, outbound.is_partial_checksum)
             for host in self.hosts:
                 if host.next_deadline_ns() <= self.now_ns:
@@ -100,9 +98,7 @@ class Net:
             return
         for other, interface in wire.ends:
             if other is not host or interface.index != outbound.interface_index:
-                self._order += 1
-                flying = (self.now_ns + wire.delay_ns, self._order, other, interface.index, outbound)
-                heapq.heappush(self._flying, flying)
+                self._flying.push(self.now_ns + wire.delay_ns, (other, interface.index, outbound))
 
 
 def mac(number: int) -> bytes:
