@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 from hypothesis import HealthCheck, settings
 
 import estab
@@ -66,6 +67,12 @@ def pytest_make_collect_report(
         report.outcome = "failed"
         report.longrepr = f"in CI no file of tests may skip. {reason}"
     return report
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """An authority for certificates, which nobody trusts but by a test's own word."""
+    return trustme.CA()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import trustme
 
 from estab import Link, Network, Node
 
@@ -31,8 +30,3 @@ def server(net: Network) -> Node:
 def cable(net: Network) -> Link:
     """The cable between router and server."""
     return net.links[1]
-
-
-@pytest.fixture(scope="session")
-def authority() -> trustme.CA:
-    return trustme.CA()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
+import trustme
 
 from estab import Network, Node
+from tests.kit.both_worlds import HOST
 
 
 @pytest.fixture
@@ -22,3 +26,14 @@ def a(net: Network) -> Node:
 @pytest.fixture
 def b(net: Network) -> Node:
     return net.hosts["b"]
+
+
+@pytest.fixture(scope="module")
+def contexts(authority: trustme.CA) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A context for a server and one for a client that trusts it."""
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.issue_cert(HOST).configure_cert(server)
+    authority.configure_trust(client)
+    for context in (server, client):
+        context.set_alpn_protocols(["h2", "http/1.1"])
+    return server, client

@@ -1,0 +1,284 @@
+"""When a run is over: who is waited for, who is not, and what is said when nothing can happen any more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from estab.lab import strands
+from estab.lab.network import Network
+from estab.lab.programs import Deadlock
+from tests.kit.two_hosts import two
+
+# --- when a run is over
+
+
+def test_a_run_is_over_when_only_servers_wait_for_callers() -> None:
+    net, a, b = two()
+
+    @b.run
+    def serve() -> None:
+        with socket.create_server(("", 80)) as listener:
+            while True:
+                connection, _ = listener.accept()
+                connection.close()
+
+    @a.run
+    def call() -> bytes:
+        with socket.create_connection(("b", 80)) as connection:
+            return connection.recv(1)
+
+    net.run()
+    assert call.result() == b""
+    assert not serve.done
+    # All that was sent has arrived, and the clock did not run on to the end of TIME-WAIT.
+    assert 0.04 <= net.now < 0.2
+    assert [row.state for row in (*a.sockets(), *b.sockets())].count("TIME-WAIT") == 1
+
+
+def test_a_run_is_not_over_before_what_was_written_is_delivered() -> None:
+    net = Network(seed=4)
+    a, b = net.host("a"), net.host("b")
+    net.link(a, b, delay="10ms", loss="20%")
+    received: list[int] = []
+
+    @b.run
+    def sink() -> None:
+        with socket.create_server(("", 80)) as listener:
+            while True:
+                connection, _ = listener.accept()
+                with connection, connection.makefile("rb") as file:
+                    received.append(len(file.read()))
+
+    @a.run
+    def call() -> None:
+        with socket.create_connection(("b", 80)) as connection:
+            connection.sendall(bytes(100_000))
+
+    net.run()
+    assert received == [100_000]
+
+
+def test_a_datagram_server_is_a_server() -> None:
+    net, a, b = two()
+
+    @b.run
+    def serve() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            server.bind(("", 53))
+            while True:
+                data, address = server.recvfrom(512)
+                server.sendto(data[::-1], address)
+
+    @a.run
+    def ask() -> bytes:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
+            caller.sendto(b"abc", ("b", 53))
+            return caller.recv(512)
+
+    net.run()
+    assert ask.result() == b"cba"
+
+
+def test_a_server_that_polls_for_ever_does_not_keep_a_run_going() -> None:
+    net, a, b = two()
+
+    @b.run
+    def serve() -> None:
+        server = HTTPServer(("", 80), BaseHTTPRequestHandler)
+        server.serve_forever(poll_interval=0.1)
+
+    @a.run
+    def call() -> None:
+        time.sleep(2.05)
+        with socket.create_connection(("b", 80)):
+            pass
+
+    net.run()
+    assert call.done
+    assert net.now < 20
+
+
+def test_a_server_that_gives_up_after_some_polls_is_waited_for() -> None:
+    net, a, _ = two()
+
+    @a.run
+    def serve() -> int:
+        with socket.create_server(("", 80)) as listener:
+            listener.settimeout(0.5)
+            for _ in range(12):
+                with contextlib.suppress(TimeoutError):
+                    listener.accept()
+        return 12
+
+    net.run()
+    assert serve.result() == 12
+
+
+def test_a_server_that_will_do_something_by_itself_is_waited_for() -> None:
+    net, a, _ = two()
+
+    @a.run
+    async def serve() -> float:
+        async with await asyncio.start_server(lambda reader, writer: None, "", 80):
+            await asyncio.sleep(30)
+        return asyncio.get_running_loop().time()
+
+    net.run()
+    assert serve.result() == 30.0
+
+
+def test_a_daemon_is_not_waited_for() -> None:
+    net, a, b = two()
+
+    @b.run(daemon=True)
+    def tick() -> None:
+        while True:
+            time.sleep(1)
+
+    a.run(time.sleep, 3.5)
+    net.run()
+    assert net.now == 3.5
+
+
+def test_a_deadlock_names_every_program_and_what_it_waits_for() -> None:
+    net, a, b = two()
+
+    @b.run
+    def server() -> None:
+        with socket.create_server(("", 80)) as listener:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1)
+
+    @a.run
+    def client() -> None:
+        with socket.create_connection(("b", 80)) as connection:
+            connection.recv(1)
+
+    @a.run
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(Deadlock) as caught:
+        net.run()
+    text = str(caught.value)
+    assert "server on b waits for recv() on 10.0.0.2:80>10.0.0.1:" in text
+    assert "client on a waits for recv() on 10.0.0.1:" in text
+    assert "never on a waits for select() on no socket since 0ns" in text
+
+
+def test_a_program_that_polls_in_a_loop_lets_time_pass() -> None:
+    net, a, b = two()
+
+    @b.run
+    def serve() -> None:
+        with socket.create_server(("", 80)) as listener:
+            connection, _ = listener.accept()
+            with connection:
+                time.sleep(0.2)
+                connection.sendall(b"x")
+
+    @a.run
+    def spin() -> bytes:
+        with socket.create_connection(("b", 80)) as connection:
+            connection.setblocking(False)
+            while True:
+                try:
+                    return connection.recv(1)
+                except BlockingIOError:
+                    pass
+
+    @a.run
+    async def spin_more() -> None:
+        while asyncio.get_running_loop().time() < 0.1:
+            await asyncio.sleep(0)
+
+    @a.run
+    def spin_on_the_clock() -> None:
+        while time.monotonic() < 0.1:
+            pass
+
+    @a.run
+    def spin_on_poll() -> None:
+        poll = select.poll()
+        while time.monotonic() < 0.1:
+            poll.poll(0)
+
+    net.run()
+    assert spin.result() == b"x"
+
+
+# --- their end
+
+
+def test_ctrl_c_ends_a_run_cleanly() -> None:
+    code = """
+import signal, threading, time
+from estab.lab.network import Network
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have had it ignored
+net = Network()
+a = net.host("a")
+@a.run
+def loop():
+    try:
+        print("running", flush=True)
+        while True:
+            time.sleep(1)
+    finally:
+        print("tidied", flush=True)
+try:
+    net.run()
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+net.close()
+print(threading.active_count(), flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-X", "dev", "-W", "error", "-c", code], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, env={"PYTHONPATH": ":".join(sys.path)}) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+        process.send_signal(signal.SIGINT)
+        try:
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert output.split() == ["interrupted", "tidied", "1"]
+    assert errors == ""
+
+
+def test_a_run_is_over_when_the_last_programs_host_loses_its_power() -> None:
+    net, a, b = two()
+    b.run(time.sleep, 1)
+    a.run(time.sleep, 1000)
+    net.at(5, a.power_off)
+    net.run()
+    assert net.now == 5.0
+
+
+def test_a_program_that_waits_where_the_lab_cannot_see_it_is_pointed_out(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(strands, "_STALL_S", 0.02)
+    net, a, _ = two()
+    outside = threading.Lock()
+
+    def wait_unseen() -> None:
+        outside.acquire(timeout=0.2)
+
+    outside.acquire()
+    a.run(wait_unseen)
+    net.run()
+    errors = capfd.readouterr().err
+    assert "wait_unseen@a has run for 0.02s without waiting" in errors
+    assert "outside.acquire(timeout=0.2)" in errors
