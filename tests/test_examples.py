@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -122,6 +123,17 @@ def test_the_api_reference_has_every_public_name(module: ModuleType) -> None:
     pages = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs/reference").glob("*.md")))
     there = set(re.findall(rf"^::: {re.escape(module.__name__)}\.(\w+)$", pages, re.MULTILINE))
     assert sorted(set(module.__all__) - there - {"__version__"}) == []
+
+
+NAMED_IN_REFERENCE = sorted({
+    name for path in (ROOT / "docs/reference").glob("*.md")
+    for name in re.findall(r"^::: ([\w.]+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+})
+
+
+@pytest.mark.parametrize("name", NAMED_IN_REFERENCE)
+def test_what_the_api_reference_names_is_there(name: str) -> None:
+    assert pkgutil.resolve_name(name) is not None
 
 
 def test_what_is_imported_from_estab_is_what_it_says_it_has() -> None:
