@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "src"
 
 FLOORS: Mapping[str, int] = {
-    "abi": 1, "counters": 1, "errors": 1, "events": 1, "units": 1, "_build": 1, "_version": 1,
+    "abi": 1, "counters": 1, "cpython": 1, "errors": 1, "events": 1, "units": 1, "_build": 1, "_version": 1,
     "wire": 2, "devices": 2, "messages": 2,
     "tcp": 3,
     "host": 4,
@@ -62,8 +62,15 @@ FORBIDDEN: Mapping[str, set[str]] = {
 }
 """Modules from outside that a room never imports: the core is sans-IO, the lab has its own clock and its own chance."""
 
-ONLY_IN = {"librt": {"estab.wire.octets"}}
+ONLY_IN = {"_thread": {"estab.cpython"}, "librt": {"estab.wire.octets"}}
 """Modules from outside that only these files know."""
+
+PRIVATE_MEMBERS = {
+    "_acquire_restore", "_create", "_daemonic", "_get_app_transport", "_GiveupOnSendfile", "_check_sendfile_params",
+    "_is_stopped", "_release_save", "_selector_cls", "_tstate_lock", "_wrap_socket",
+}
+"""Members of the standard library's classes that it keeps for itself, as far as anything here ever used them."""
+PUBLIC_ALL_THE_SAME = {"os._exit", "sys._getframe"}
 
 LINES_MAX = 600
 LONG: Mapping[str, str] = {}
@@ -242,6 +249,27 @@ def chance_of_the_system(root: Path) -> list[str]:
     return complaints
 
 
+def private_interfaces(root: Path) -> list[str]:
+    """Complain where a file other than ``estab.cpython`` uses what CPython keeps for itself."""
+    complaints = []
+    for name, path in modules_under(root).items():
+        if name == "estab.cpython":
+            continue
+        tree = parsed(path)
+        outside = {
+            alias.asname or alias.name: alias.name for node in ast.walk(tree) if isinstance(node, ast.Import)
+            for alias in node.names if not alias.name.startswith("estab")
+        }
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Attribute) or not node.attr.startswith("_") or node.attr.startswith("__"):
+                continue
+            owner = ast.unparse(node.value)
+            is_of_module = owner in outside and f"{outside[owner]}.{node.attr}" not in PUBLIC_ALL_THE_SAME
+            if is_of_module or (node.attr in PRIVATE_MEMBERS and owner != "self"):
+                complaints.append(f"{name}:{node.lineno} uses {ast.unparse(node)}, which is CPython's own")
+    return complaints
+
+
 def long_files(root: Path) -> list[str]:
     """Complain of files over ``LINES_MAX`` lines that ``LONG`` gives no reason for, and of reasons without a need."""
     paths = root.rglob("*.py")
@@ -297,6 +325,10 @@ def test_the_core_knows_no_clock_no_chance_and_no_operating_system() -> None:
 
 def test_the_core_and_the_lab_draw_nothing_that_differs_from_run_to_run() -> None:
     assert chance_of_the_system(SOURCES) == []
+
+
+def test_private_interfaces_of_cpython_are_used_in_one_file() -> None:
+    assert private_interfaces(SOURCES) == []
 
 
 def test_no_source_file_is_too_long() -> None:
@@ -418,6 +450,15 @@ def test_octets_may_know_librt_and_realtime_may_know_the_clock(tmp_path: Path) -
 def test_chance_of_the_system_is_found(tmp_path: Path, text: str) -> None:
     assert len(chance_of_the_system(tree(tmp_path, {"lab/a.py": text}))) == 1
     assert chance_of_the_system(tree(tmp_path / "elsewhere", {"realtime/a.py": text})) == []
+
+
+@pytest.mark.parametrize("text", [
+    "import threading\nthreading._limbo", "import os as s\ns._private()", "def f(thread):\n    thread._daemonic = True",
+])
+def test_a_private_interface_is_found(tmp_path: Path, text: str) -> None:
+    assert len(private_interfaces(tree(tmp_path, {"lab/a.py": text}))) == 1
+    assert private_interfaces(tree(tmp_path / "elsewhere", {"cpython.py": text})) == []
+    assert private_interfaces(tree(tmp_path / "fine", {"lab/a.py": "import os\nos._exit(1)\nself._limbo"})) == []
 
 
 def test_a_long_file_is_found(tmp_path: Path) -> None:

@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-import concurrent.futures.thread  # noqa: F401 - its hook at the interpreter's end must be there before ours
-import threading
 import weakref
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
+from estab.cpython import register_atexit  # imports concurrent.futures, whose hook must come first
 from estab.events import Event, Observer
 from estab.host.engine import Engine
 from estab.lab.actions import Actions
@@ -336,7 +335,7 @@ def _close_all() -> None:
 
 
 # The last hook is called first.
-threading._register_atexit(_close_all)  # type: ignore[attr-defined]
+register_atexit(_close_all)
 
 
 def _close(scheduler: Scheduler, nodes: dict[str, Node]) -> None:

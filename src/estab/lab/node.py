@@ -7,12 +7,12 @@ of any program (a test's own thread, a prompt) runs the network until it can go 
 from __future__ import annotations
 
 import socket as os_socket
-from _thread import get_ident
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
+from estab.cpython import get_ident
 from estab.events import FrameSent, HostChanged
 from estab.host.drive.drain import drain
 from estab.host.engine import Engine

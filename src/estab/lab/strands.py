@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import _thread
 import contextvars
 import sys
 import threading
@@ -19,6 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from estab.cpython import allocate_lock, current_frames, get_ident, set_daemonic
 from estab.lab.clock import Agenda, Alarm
 from estab.sockets.runtime import Wait
 from estab.units import NEVER, SECOND
@@ -95,7 +95,7 @@ class Strand:
         """Looks without a result since it last waited, by their weight; see ``Node.spin``."""
         self.naps = 0
         """How often it was made to sleep for that."""
-        self.baton = _thread.allocate_lock()
+        self.baton = allocate_lock()
         self.baton.acquire()
         self.is_stranded = False
         self.join: Callable[[], None] | None = None
@@ -114,12 +114,12 @@ class Strand:
         self.join = lambda: _join_thread(thread)
         _start_thread(thread)
         # Threads inherit this: the program's own are to be what they would be in a process of its own.
-        thread._daemonic = False  # type: ignore[attr-defined]
+        set_daemonic(thread, is_daemonic=False)
 
     def main(self) -> None:
         """Be the thread: what its ``start``, or whoever else starts a thread for it, has run there."""
         self.baton.acquire()
-        self.ident = _thread.get_ident()
+        self.ident = get_ident()
         try:
             if self._scheduler.is_closing:
                 self._cancel()
@@ -170,7 +170,7 @@ class Scheduler:
         self.is_closing = False
         self.untidy: deque[Callable[[], None]] = deque()
         """What is to be called once, when a strand gives up the baton, before the next is chosen."""
-        self._driver = _thread.allocate_lock()
+        self._driver = allocate_lock()
         self._driver.acquire()
         self._is_over: Callable[[], bool] = _yes
         self._until_ns = 0
@@ -223,7 +223,7 @@ class Scheduler:
         """Put the running strand to sleep until it is woken or its deadline comes. Raises ``ProgramEnded``."""
         strand = self.current
         assert strand is not None
-        if strand.ident != _thread.get_ident():
+        if strand.ident != get_ident():
             raise RuntimeError(f"a thread that is no program waits for {wait.describe()}; start it inside one")
         self._ensure_open(strand)
         strand.wait = wait
@@ -319,7 +319,7 @@ class Scheduler:
         """Say where a program is that has kept the baton for long: it computes, or waits where the lab can't see it."""
         strand, now = self.current, (self.steps, self.turns)
         if strand is not None and now == self._watched:
-            frame = sys._current_frames().get(strand.ident)
+            frame = current_frames().get(strand.ident)
             stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
             sys.stderr.write(f"estab: {strand.name} has run for {_STALL_S:g}s without waiting, and all others wait for "
                              f"it. Perhaps it wants a lock, made outside of programs, that another holds:\n{stack}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from _thread import get_ident
 
+from estab.cpython import get_ident
 from estab.realtime.real import RealTime
 from estab.units import NEVER, SECOND
 

@@ -15,11 +15,11 @@ import errno
 import os
 import threading
 import time
-from _thread import allocate_lock, get_ident
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from estab.cpython import allocate_lock, get_ident, rlock_acquire_again, rlock_release_all
 from estab.devices.descriptor import DescriptorDevice
 from estab.devices.device import Device, VnetDevice
 from estab.errors import os_error
@@ -180,14 +180,14 @@ class RealTime(Runtime):
                 self._begin_lead(waiter)
             else:
                 self.lead.is_wanted = True
-            held = self._mutex._release_save()  # type: ignore[attr-defined]
+            held = rlock_release_all(self._mutex)
             try:
                 if not waiter.is_leading:
                     is_os_ready = self._follow(waiter)
                 if waiter.is_leading or waiter.must_lead:
                     is_os_ready = self._lead(waiter)
             finally:
-                self._mutex._acquire_restore(held)  # type: ignore[attr-defined]
+                rlock_acquire_again(self._mutex, held)
                 waiting.remove(waiter)
                 if not waiting and wait.fd != -1 and self._waiting_fd.get(wait.fd) is waiting:
                     del self._waiting_fd[wait.fd]

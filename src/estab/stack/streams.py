@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from estab.abi import POLLERR, POLLHUP, POLLOUT
+from estab.cpython import app_transport
 from estab.errors import os_error
 from estab.sockets import names
 from estab.sockets.socket.socket import Socket
@@ -101,7 +102,7 @@ async def create_connection(runtime: RealTime, factory: Callable[[], asyncio.Bas
         except BaseException:
             transport.close()
             raise
-        return tls._get_app_transport(), protocol  # type: ignore[attr-defined]
+        return app_transport(tls), protocol
     transport = StreamTransport(loop, socket, protocol)
     loop.call_soon(_settle, ready)
     await ready

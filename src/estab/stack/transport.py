@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import socket as os_socket
-from _thread import get_ident
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from estab.abi import MSG_DONTWAIT, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLRDHUP
+from estab.cpython import get_ident
 from estab.sockets.socket.socket import Socket
 
 __all__ = ["News", "StreamTransport"]

@@ -10,6 +10,7 @@ import asyncio
 import selectors
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from estab.cpython import transports_of
 from estab.sockets import names
 from estab.sockets.polling.selector import Selector
 from estab.units import SECOND
@@ -57,8 +58,7 @@ class EventLoop(asyncio.SelectorEventLoop):
     def close(self) -> None:
         """Close the loop. Where the world ends, so do transports that nobody closed: they are no one's fault."""
         if self._runtime.is_closing and not self.is_closed() and not self.is_running():
-            transports: list[asyncio.Transport] = list(self._transports.values())  # type: ignore[attr-defined]
-            for transport in transports:
+            for transport in transports_of(self):
                 transport.abort()
             self.call_soon(self.stop)
             self.run_forever()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket as os_socket
 from collections.abc import Iterable
 from operator import index
 from typing import Any, Final, NoReturn
@@ -24,6 +23,7 @@ from estab.abi import (
     SYN_RECEIVED,
     SYN_SENT,
 )
+from estab.cpython import check_sendfile, give_up_on_sendfile
 from estab.errors import os_error
 from estab.host.sockets.ancillary import Ancillary, read_stream_control
 from estab.host.sockets.sockaddr import read_sockaddr
@@ -218,12 +218,12 @@ class Transfer(Blocking):
 
     def _sendfile_use_sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """Send a regular file from ``offset`` on by reading it where it is, whatever its own position."""
-        self._check_sendfile_params(file, offset, count)  # type: ignore[attr-defined]
+        check_sendfile(self, file, offset, count)
         try:
             number = file.fileno()
             size = os.fstat(number).st_size
         except (AttributeError, OSError) as error:  # io.UnsupportedOperation is one
-            raise os_socket._GiveupOnSendfile(error) from None  # type: ignore[attr-defined]
+            raise give_up_on_sendfile(error) from None
         if not size:
             return 0
         if self._timeout == 0.0:

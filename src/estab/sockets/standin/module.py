@@ -16,7 +16,6 @@ host's, everybody else the original. Undone, everything is as it was.
 
 from __future__ import annotations
 
-import _thread
 import asyncio
 import functools
 import os
@@ -36,6 +35,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from estab import cpython
 from estab.sockets.runtime import activated, current
 from estab.sockets.socket import tls
 from estab.sockets.socket.socket import Socket
@@ -48,7 +48,8 @@ except ImportError:  # where the system has none
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from estab.sockets.runtime import Runtime
+    from estab import cpython
+from estab.sockets.runtime import Runtime
 
 __all__ = ["installed", "patched", "stand_in_for"]
 
@@ -113,7 +114,6 @@ _lock: Final = threading.RLock()
 _socket_class: Final = socket.socket
 _new_socket: Final = _socket_class.__new__
 _loop_class: Final = asyncio.SelectorEventLoop
-_wrap_tls: Final = ssl.SSLContext._wrap_socket  # type: ignore[attr-defined]
 
 
 class _Patches:
@@ -187,7 +187,7 @@ def _functions() -> tuple[_Patch, ...]:
     add(random, stand_ins.entropy_stand_ins(), True)
     add(threading, threads.lock_stand_ins(), True)
     add(queue, {"SimpleQueue": threads.new_simple_queue}, True)
-    add(_thread, threads.start_stand_ins(_thread), False)
+    add(cpython.thread_module, threads.start_stand_ins(cpython.thread_module), False)
     add(threading, threads.start_stand_ins(threading), False)
     add(asyncio, {"new_event_loop": stand_ins.new_event_loop}, False)
     return tuple(patches)
@@ -201,19 +201,18 @@ def _members() -> tuple[_Patch, ...]:
     for owner, name in ((selectors, "EpollSelector"), (selectors, "PollSelector")):
         selector = getattr(owner, name, None)
         if selector is not None:
-            kept = selector._selector_cls
+            kept = cpython.selector_member(selector)
             patches.append(_Patch(selector, "_selector_cls", kept, staticmethod(by_original[id(kept)])))
-    kept = selectors.SelectSelector.__dict__["_select"]
+    kept = cpython.selector_member(selectors.SelectSelector)
     patches.append(_Patch(selectors.SelectSelector, "_select", kept, staticmethod(by_original[id(select.select)])))
-    policy = asyncio.DefaultEventLoopPolicy.__mro__[1]
+    policy = cpython.event_loop_policy()
     original = policy.__dict__["new_event_loop"]
     patches.append(_Patch(policy, "new_event_loop", original, _dispatch(original, stand_ins.new_event_loop, False)))
     for name, stand_in in (("join", threads.join), ("is_alive", threads.is_alive)):
         original = threading.Thread.__dict__[name]
         patches.append(_Patch(threading.Thread, name, original, _dispatch(original, stand_in, False)))
-    patches.append(_Patch(ssl.SSLContext, "_wrap_socket", _INHERITED, tls.new_wrap_socket(_wrap_tls)))
-    create = ssl.SSLSocket.__dict__["_create"]
-    patches.append(_Patch(ssl.SSLSocket, "_create", create, tls.new_create(create)))
+    patches.append(_Patch(ssl.SSLContext, "_wrap_socket", _INHERITED, tls.new_wrap_socket(cpython.ssl_wrap)))
+    patches.append(_Patch(ssl.SSLSocket, "_create", cpython.ssl_create, tls.new_create(cpython.ssl_create)))
     seed = random.Random.__dict__["seed"]
     patches.append(_Patch(random.Random, "seed", seed, _seed_from(seed)))
     return tuple(patches)

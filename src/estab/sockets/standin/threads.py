@@ -10,8 +10,6 @@
 
 from __future__ import annotations
 
-import _thread
-import queue
 import sys
 import threading
 import weakref
@@ -19,6 +17,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
+from estab import cpython
+from estab.cpython import THREAD_STARTERS, allocate_lock
 from estab.sockets.polling.poll import deadline_from
 from estab.sockets.runtime import Wait, activated
 
@@ -28,12 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Lock", "is_alive", "join", "lock_stand_ins", "new_simple_queue", "quiet_excepthook", "start_stand_ins"]
 
 _LOOK_WEIGHT: Final = 100
-_allocate: Final = _thread.allocate_lock
 _join: Final = threading.Thread.join
 _is_alive: Final = threading.Thread.is_alive
-_STARTERS: Final = (
-    "start_new_thread", "start_new", "_start_new_thread", "start_joinable_thread", "_start_joinable_thread",
-)
 _tasks: weakref.WeakKeyDictionary[threading.Thread, Task] = weakref.WeakKeyDictionary()
 
 
@@ -42,7 +38,7 @@ class Lock:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._lock = _allocate()
+        self._lock = allocate_lock()
         self._channel = 0
         self._waiting_count = 0
 
@@ -87,7 +83,7 @@ class Lock:
         return self._lock.locked()
 
     def _at_fork_reinit(self) -> None:
-        self._lock = _allocate()
+        self._lock = allocate_lock()
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -107,12 +103,12 @@ def lock_stand_ins() -> dict[str, Callable[..., Any]]:
 
 
 def _new_rlock(runtime: Runtime) -> Any:
-    return threading._PyRLock()  # type: ignore[attr-defined]
+    return cpython.new_rlock()
 
 
 def new_simple_queue(runtime: Runtime) -> Any:
     """Stand in for ``queue.SimpleQueue``: the one in Python, whose locks are the program's."""
-    return queue._PySimpleQueue()  # type: ignore[attr-defined]
+    return cpython.new_simple_queue()
 
 
 # --- starting
@@ -121,7 +117,7 @@ def new_simple_queue(runtime: Runtime) -> Any:
 def start_stand_ins(owner: Any) -> dict[str, Callable[..., Any]]:
     """Give what stands in for the functions by which ``threading`` and ``_thread`` start threads."""
     found: dict[str, Callable[..., Any]] = {}
-    for name in _STARTERS:
+    for name in THREAD_STARTERS:
         original = getattr(owner, name, None)
         if original is not None:
             found[name] = _starter(original)
@@ -154,12 +150,11 @@ def _starter(original: Callable[..., Any]) -> Callable[..., Any]:
         if thread is None:
             return runtime.start_thread(run, launch, name, is_daemon, lambda: None).ident
         # The interpreter's end must not wait for a thread that may never be given its turn again.
-        thread._daemonic = True  # type: ignore[attr-defined]
-        task = runtime.start_thread(run, launch, name, is_daemon, lambda: _forget(thread))
+        cpython.set_daemonic(thread, is_daemonic=True)
+        task = runtime.start_thread(run, launch, name, is_daemon, lambda: cpython.forget_thread(thread))
         _tasks[thread] = task
         # start() waits until the thread runs; with this it goes on, and the thread runs when its turn comes.
-        thread._ident = task.ident  # type: ignore[attr-defined]
-        thread._started.set()  # type: ignore[attr-defined]
+        cpython.begin_thread(thread, task.ident)
         return task.ident
 
     return start
@@ -173,11 +168,6 @@ def _inside(runtime: Runtime, function: Callable[..., object]) -> Callable[..., 
             return function(*args, **kwargs)
 
     return run
-
-
-def _forget(thread: threading.Thread) -> None:
-    """Take a thread that ended before it began from the list of those about to begin."""
-    threading._limbo.pop(thread, None)  # type: ignore[attr-defined]
 
 
 def join(runtime: Runtime, thread: threading.Thread, timeout: float | None = None) -> None:
