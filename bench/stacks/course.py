@@ -134,9 +134,13 @@ class Course:
                 time.sleep(0.1)
 
 
-def _estab() -> list[str]:
-    command = Path(sys.executable).with_name("estab")
-    start = [str(command)] if command.exists() else [sys.executable, "-m", "estab.cli.main"]
+BEFORE: Final = os.environ.get("ESTAB_BEFORE", "")
+"""Another ``estab`` command to race against this one: a checkout from before a change, say."""
+
+
+def _estab(command: str = "") -> list[str]:
+    beside = Path(sys.executable).with_name("estab")
+    start = [command] if command else [str(beside)] if beside.exists() else [sys.executable, "-m", "estab.cli.main"]
     return [*start, "up", "--tun", "tun0", "--address", f"{ADDRESS}/24", "--serve", f"echo:{PORT}",
             "--serve", f"discard:{PORT + 1}", "--serve", f"chargen:{PORT + 2}"]
 
@@ -186,10 +190,22 @@ def _estab_plain(course: Course) -> None:
     course.serve(course.client, *_estab(), "--no-offload")
 
 
+def _before_offload(course: Course) -> None:
+    course.tun(course.client, "tun0", "10.77.0.1", "vnet_hdr")
+    course.serve(course.client, *_estab(BEFORE))
+
+
+def _before_plain(course: Course) -> None:
+    course.tun(course.client, "tun0", "10.77.0.1")
+    course.serve(course.client, *_estab(BEFORE), "--no-offload")
+
+
 STACKS: Final[dict[str, Callable[[Course], None]]] = {
     "loopback": _loopback, "estab": _estab_offload, "estab-plain": _estab_plain, "lwip": _lwip, "gvisor": _gvisor,
     "gvisor-gso": _gvisor_gso, "kernel-tun": _kernel_tun,
 }
+if BEFORE:
+    STACKS.update({"estab-before": _before_offload, "estab-plain-before": _before_plain})
 """Each stack's name and set-up."""
 
 WHAT: Final[dict[str, str]] = {
@@ -200,6 +216,8 @@ WHAT: Final[dict[str, str]] = {
     "gvisor": "gVisor's netstack on TUN, MTU 1500",
     "gvisor-gso": "gVisor's netstack on AF_PACKET and veth, with GSO",
     "kernel-tun": "the kernel's TCP behind two TUN devices with offload and a loop in C between them",
+    "estab-before": f"{BEFORE} on TUN with offload",
+    "estab-plain-before": f"{BEFORE} on TUN, MTU 1500, no offload",
 }
 
 

@@ -4,7 +4,8 @@
 
 Stacks that can't be built are named with what is missing, and left out. Tables of medians and ratios go to the
 terminal and to build/stacks/race.md, the readings to build/stacks/race.jsonl; with --docs they also go between the
-marks of docs/speed.md.
+marks of docs/speed.md. With ``ESTAB_BEFORE=/path/to/bin/estab`` in the environment, another build of estab runs as
+``estab-before`` and ``estab-plain-before``, in turn with the rest: what a change costs or brings.
 """
 
 from __future__ import annotations
