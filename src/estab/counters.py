@@ -2,15 +2,82 @@
 
 Only counters that something here counts move; the rest of Linux's list stays out. ``Estab…`` names are ours, for what
 Linux has no counter for. Drops are counted by reason beside them.
+
+IPv4 and IPv6, with the ICMP and UDP of each, count the same things: one record per version, whose fields one table
+exports under Linux's names.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from mypy_extensions import i64
 
 from estab.errors import DropReason
 
-__all__ = ["Counters"]
+__all__ = ["COUNTER_NAMES", "Counters", "VersionCounters"]
+
+
+class VersionCounters:
+    """What one IP version, its ICMP and its UDP count, from zero."""
+
+    def __init__(self) -> None:
+        self.ip_in_receives: i64 = 0
+        self.ip_in_hdr_errors: i64 = 0
+        self.ip_in_too_big_errors: i64 = 0
+        self.ip_in_no_routes: i64 = 0
+        self.ip_in_addr_errors: i64 = 0
+        self.ip_in_unknown_protos: i64 = 0
+        self.ip_in_truncated_pkts: i64 = 0
+        self.ip_in_csum_errors: i64 = 0
+        self.ip_in_delivers: i64 = 0
+        self.ip_in_bcast_pkts: i64 = 0
+        self.ip_in_octets: i64 = 0
+        self.ip_out_octets: i64 = 0
+        self.ip_out_forw_datagrams: i64 = 0
+        self.ip_out_requests: i64 = 0
+        self.ip_out_no_routes: i64 = 0
+        self.ip_reasm_timeout: i64 = 0
+        self.ip_reasm_reqds: i64 = 0
+        self.ip_reasm_oks: i64 = 0
+        self.ip_reasm_fails: i64 = 0
+        self.ip_frag_oks: i64 = 0
+        self.ip_frag_fails: i64 = 0
+        self.ip_frag_creates: i64 = 0
+        self.ip_in_no_ect_pkts: i64 = 0
+        self.ip_in_ect1_pkts: i64 = 0
+        self.ip_in_ect0_pkts: i64 = 0
+        self.ip_in_ce_pkts: i64 = 0
+        self.icmp_in_msgs: i64 = 0
+        self.icmp_in_errors: i64 = 0
+        self.icmp_in_csum_errors: i64 = 0
+        self.icmp_in_dest_unreachs: i64 = 0
+        self.icmp_in_pkt_too_bigs: i64 = 0
+        self.icmp_in_time_excds: i64 = 0
+        self.icmp_in_parm_problems: i64 = 0
+        self.icmp_in_src_quenchs: i64 = 0
+        self.icmp_in_redirects: i64 = 0
+        self.icmp_in_echos: i64 = 0
+        self.icmp_in_echo_replies: i64 = 0
+        self.icmp_in_router_advertisements: i64 = 0
+        self.icmp_in_neighbor_solicits: i64 = 0
+        self.icmp_in_neighbor_advertisements: i64 = 0
+        self.icmp_out_msgs: i64 = 0
+        self.icmp_out_dest_unreachs: i64 = 0
+        self.icmp_out_pkt_too_bigs: i64 = 0
+        self.icmp_out_time_excds: i64 = 0
+        self.icmp_out_parm_problems: i64 = 0
+        self.icmp_out_echos: i64 = 0
+        self.icmp_out_echo_replies: i64 = 0
+        self.icmp_out_neighbor_solicits: i64 = 0
+        self.icmp_out_neighbor_advertisements: i64 = 0
+        self.icmp_out_rate_limit_host: i64 = 0
+        self.udp_in_datagrams: i64 = 0
+        self.udp_no_ports: i64 = 0
+        self.udp_in_errors: i64 = 0
+        self.udp_out_datagrams: i64 = 0
+        self.udp_rcvbuf_errors: i64 = 0
+        self.udp_in_csum_errors: i64 = 0
 
 
 class Counters:
@@ -18,82 +85,8 @@ class Counters:
 
     def __init__(self) -> None:
         self.drops: dict[DropReason, int] = {}
-        self.IpInReceives: i64 = 0
-        self.IpInHdrErrors: i64 = 0
-        self.IpInAddrErrors: i64 = 0
-        self.IpForwDatagrams: i64 = 0
-        self.IpInUnknownProtos: i64 = 0
-        self.IpInDelivers: i64 = 0
-        self.IpOutRequests: i64 = 0
-        self.IpOutNoRoutes: i64 = 0
-        self.IpReasmTimeout: i64 = 0
-        self.IpReasmReqds: i64 = 0
-        self.IpReasmOKs: i64 = 0
-        self.IpReasmFails: i64 = 0
-        self.IpFragOKs: i64 = 0
-        self.IpFragFails: i64 = 0
-        self.IpFragCreates: i64 = 0
-        self.IcmpInMsgs: i64 = 0
-        self.IcmpInErrors: i64 = 0
-        self.IcmpInCsumErrors: i64 = 0
-        self.IcmpInDestUnreachs: i64 = 0
-        self.IcmpInTimeExcds: i64 = 0
-        self.IcmpInParmProbs: i64 = 0
-        self.IcmpInSrcQuenchs: i64 = 0
-        self.IcmpInRedirects: i64 = 0
-        self.IcmpInEchos: i64 = 0
-        self.IcmpInEchoReps: i64 = 0
-        self.IcmpOutMsgs: i64 = 0
-        self.IcmpOutDestUnreachs: i64 = 0
-        self.IcmpOutTimeExcds: i64 = 0
-        self.IcmpOutParmProbs: i64 = 0
-        self.IcmpOutEchos: i64 = 0
-        self.IcmpOutEchoReps: i64 = 0
-        self.IcmpOutRateLimitHost: i64 = 0
-        self.Ip6InReceives: i64 = 0
-        self.Ip6InHdrErrors: i64 = 0
-        self.Ip6InTooBigErrors: i64 = 0
-        self.Ip6InNoRoutes: i64 = 0
-        self.Ip6InAddrErrors: i64 = 0
-        self.Ip6InUnknownProtos: i64 = 0
-        self.Ip6InDelivers: i64 = 0
-        self.Ip6OutForwDatagrams: i64 = 0
-        self.Ip6OutRequests: i64 = 0
-        self.Ip6OutNoRoutes: i64 = 0
-        self.Ip6ReasmTimeout: i64 = 0
-        self.Ip6ReasmReqds: i64 = 0
-        self.Ip6ReasmOKs: i64 = 0
-        self.Ip6ReasmFails: i64 = 0
-        self.Ip6FragOKs: i64 = 0
-        self.Ip6FragFails: i64 = 0
-        self.Ip6FragCreates: i64 = 0
-        self.Ip6InNoECTPkts: i64 = 0
-        self.Ip6InECT1Pkts: i64 = 0
-        self.Ip6InECT0Pkts: i64 = 0
-        self.Ip6InCEPkts: i64 = 0
-        self.Icmp6InMsgs: i64 = 0
-        self.Icmp6InErrors: i64 = 0
-        self.Icmp6InCsumErrors: i64 = 0
-        self.Icmp6OutMsgs: i64 = 0
-        self.Icmp6InDestUnreachs: i64 = 0
-        self.Icmp6InPktTooBigs: i64 = 0
-        self.Icmp6InTimeExcds: i64 = 0
-        self.Icmp6InParmProblems: i64 = 0
-        self.Icmp6InEchos: i64 = 0
-        self.Icmp6InEchoReplies: i64 = 0
-        self.Icmp6InRouterAdvertisements: i64 = 0
-        self.Icmp6InNeighborSolicits: i64 = 0
-        self.Icmp6InNeighborAdvertisements: i64 = 0
-        self.Icmp6InRedirects: i64 = 0
-        self.Icmp6OutDestUnreachs: i64 = 0
-        self.Icmp6OutPktTooBigs: i64 = 0
-        self.Icmp6OutTimeExcds: i64 = 0
-        self.Icmp6OutParmProblems: i64 = 0
-        self.Icmp6OutEchos: i64 = 0
-        self.Icmp6OutEchoReplies: i64 = 0
-        self.Icmp6OutNeighborSolicits: i64 = 0
-        self.Icmp6OutNeighborAdvertisements: i64 = 0
-        self.Icmp6OutRateLimitHost: i64 = 0
+        self.v4: VersionCounters = VersionCounters()
+        self.v6: VersionCounters = VersionCounters()
         self.TcpActiveOpens: i64 = 0
         self.TcpPassiveOpens: i64 = 0
         self.TcpAttemptFails: i64 = 0
@@ -105,18 +98,6 @@ class Counters:
         self.TcpInErrs: i64 = 0
         self.TcpInCsumErrors: i64 = 0
         self.TcpOutRsts: i64 = 0
-        self.UdpInDatagrams: i64 = 0
-        self.UdpNoPorts: i64 = 0
-        self.UdpInErrors: i64 = 0
-        self.UdpOutDatagrams: i64 = 0
-        self.UdpRcvbufErrors: i64 = 0
-        self.UdpInCsumErrors: i64 = 0
-        self.Udp6InDatagrams: i64 = 0
-        self.Udp6NoPorts: i64 = 0
-        self.Udp6InErrors: i64 = 0
-        self.Udp6OutDatagrams: i64 = 0
-        self.Udp6RcvbufErrors: i64 = 0
-        self.Udp6InCsumErrors: i64 = 0
         self.TcpExtSyncookiesSent: i64 = 0
         self.TcpExtSyncookiesRecv: i64 = 0
         self.TcpExtSyncookiesFailed: i64 = 0
@@ -190,16 +171,6 @@ class Counters:
         self.TcpExtTCPFastOpenCookieReqd: i64 = 0
         self.TcpExtTCPFastOpenBlackhole: i64 = 0
         self.TcpExtTCPFastOpenPassiveAltKey: i64 = 0
-        self.IpExtInNoRoutes: i64 = 0
-        self.IpExtInTruncatedPkts: i64 = 0
-        self.IpExtInBcastPkts: i64 = 0
-        self.IpExtInOctets: i64 = 0
-        self.IpExtOutOctets: i64 = 0
-        self.IpExtInCsumErrors: i64 = 0
-        self.IpExtInNoECTPkts: i64 = 0
-        self.IpExtInECT1Pkts: i64 = 0
-        self.IpExtInECT0Pkts: i64 = 0
-        self.IpExtInCEPkts: i64 = 0
         self.IpExtReasmOverlaps: i64 = 0
         self.EstabListenEvicted: i64 = 0
         self.EstabReplyQueueDrops: i64 = 0
@@ -208,6 +179,14 @@ class Counters:
         self.EstabPathMtuTableFull: i64 = 0
         self.EstabTimeWaitReused: i64 = 0
         self.EstabFastOpenCacheFull: i64 = 0
+
+    def of(self, version: i64) -> VersionCounters:
+        """Give the counters of IP version 4 or 6."""
+        return self.v4 if version == 4 else self.v6
+
+    def of_address(self, address: bytes) -> VersionCounters:
+        """Give the counters of the IP version that an address belongs to."""
+        return self.v4 if len(address) == 4 else self.v6
 
     def drop(self, reason: DropReason) -> None:
         """Count one dropped packet."""
@@ -218,59 +197,106 @@ class Counters:
         return sum(self.drops.values())
 
     def as_dict(self) -> dict[str, int]:
-        """Every counter that is not zero, by name, then the drops as ``drop:REASON``."""
+        """Every counter that is not zero, by Linux's name, then the drops as ``drop:REASON``."""
         result: dict[str, int] = {}
-        for name in COUNTER_NAMES:
+        for field, name_v4, name_v6 in _VERSION_NAMES:
+            for record, name in ((self.v4, name_v4), (self.v6, name_v6)):
+                count: int = getattr(record, field)
+                if count and name:
+                    result[name] = count
+        for name in _NAMES:
             value: int = getattr(self, name)
             if value:
                 result[name] = value
         for reason in DropReason:
-            count = self.drops.get(reason, 0)
-            if count:
-                result[f"drop:{reason.name}"] = count
+            dropped = self.drops.get(reason, 0)
+            if dropped:
+                result[f"drop:{reason.name}"] = dropped
         return result
 
 
-COUNTER_NAMES: tuple[str, ...] = (
-    "IpInReceives", "IpInHdrErrors", "IpInAddrErrors", "IpForwDatagrams", "IpInUnknownProtos", "IpInDelivers",
-    "IpOutRequests", "IpOutNoRoutes", "IpReasmTimeout", "IpReasmReqds", "IpReasmOKs", "IpReasmFails", "IpFragOKs",
-    "IpFragFails", "IpFragCreates", "IcmpInMsgs", "IcmpInErrors", "IcmpInCsumErrors", "IcmpInDestUnreachs",
-    "IcmpInTimeExcds", "IcmpInParmProbs", "IcmpInSrcQuenchs", "IcmpInRedirects", "IcmpInEchos", "IcmpInEchoReps",
-    "IcmpOutMsgs", "IcmpOutDestUnreachs", "IcmpOutTimeExcds", "IcmpOutParmProbs", "IcmpOutEchos", "IcmpOutEchoReps",
-    "IcmpOutRateLimitHost", "Ip6InReceives", "Ip6InHdrErrors", "Ip6InTooBigErrors", "Ip6InNoRoutes", "Ip6InAddrErrors",
-    "Ip6InUnknownProtos", "Ip6InDelivers", "Ip6OutForwDatagrams", "Ip6OutRequests", "Ip6OutNoRoutes",
-    "Ip6ReasmTimeout", "Ip6ReasmReqds", "Ip6ReasmOKs", "Ip6ReasmFails", "Ip6FragOKs", "Ip6FragFails", "Ip6FragCreates",
-    "Ip6InNoECTPkts", "Ip6InECT1Pkts", "Ip6InECT0Pkts", "Ip6InCEPkts", "Icmp6InMsgs", "Icmp6InErrors",
-    "Icmp6InCsumErrors", "Icmp6OutMsgs", "Icmp6InDestUnreachs", "Icmp6InPktTooBigs", "Icmp6InTimeExcds",
-    "Icmp6InParmProblems", "Icmp6InEchos", "Icmp6InEchoReplies", "Icmp6InRouterAdvertisements",
-    "Icmp6InNeighborSolicits", "Icmp6InNeighborAdvertisements", "Icmp6InRedirects", "Icmp6OutDestUnreachs",
-    "Icmp6OutPktTooBigs", "Icmp6OutTimeExcds", "Icmp6OutParmProblems", "Icmp6OutEchos", "Icmp6OutEchoReplies",
-    "Icmp6OutNeighborSolicits", "Icmp6OutNeighborAdvertisements", "Icmp6OutRateLimitHost", "TcpActiveOpens",
-    "TcpPassiveOpens", "TcpAttemptFails", "TcpEstabResets", "TcpCurrEstab", "TcpInSegs", "TcpOutSegs",
-    "TcpRetransSegs", "TcpInErrs", "TcpInCsumErrors", "TcpOutRsts", "UdpInDatagrams", "UdpNoPorts", "UdpInErrors",
-    "UdpOutDatagrams", "UdpRcvbufErrors", "UdpInCsumErrors", "Udp6InDatagrams", "Udp6NoPorts", "Udp6InErrors",
-    "Udp6OutDatagrams", "Udp6RcvbufErrors", "Udp6InCsumErrors", "TcpExtSyncookiesSent", "TcpExtSyncookiesRecv",
+# Field, Linux's name for IPv4 and for IPv6; "" if Linux has no such counter for that version.
+_VERSION_NAMES: Final[tuple[tuple[str, str, str], ...]] = (
+    ("ip_in_receives", "IpInReceives", "Ip6InReceives"),
+    ("ip_in_hdr_errors", "IpInHdrErrors", "Ip6InHdrErrors"),
+    ("ip_in_too_big_errors", "", "Ip6InTooBigErrors"),
+    ("ip_in_no_routes", "IpExtInNoRoutes", "Ip6InNoRoutes"),
+    ("ip_in_addr_errors", "IpInAddrErrors", "Ip6InAddrErrors"),
+    ("ip_in_unknown_protos", "IpInUnknownProtos", "Ip6InUnknownProtos"),
+    ("ip_in_truncated_pkts", "IpExtInTruncatedPkts", ""),
+    ("ip_in_csum_errors", "IpExtInCsumErrors", ""),
+    ("ip_in_delivers", "IpInDelivers", "Ip6InDelivers"),
+    ("ip_in_bcast_pkts", "IpExtInBcastPkts", ""),
+    ("ip_in_octets", "IpExtInOctets", "Ip6InOctets"),
+    ("ip_out_octets", "IpExtOutOctets", "Ip6OutOctets"),
+    ("ip_out_forw_datagrams", "IpForwDatagrams", "Ip6OutForwDatagrams"),
+    ("ip_out_requests", "IpOutRequests", "Ip6OutRequests"),
+    ("ip_out_no_routes", "IpOutNoRoutes", "Ip6OutNoRoutes"),
+    ("ip_reasm_timeout", "IpReasmTimeout", "Ip6ReasmTimeout"),
+    ("ip_reasm_reqds", "IpReasmReqds", "Ip6ReasmReqds"),
+    ("ip_reasm_oks", "IpReasmOKs", "Ip6ReasmOKs"),
+    ("ip_reasm_fails", "IpReasmFails", "Ip6ReasmFails"),
+    ("ip_frag_oks", "IpFragOKs", "Ip6FragOKs"),
+    ("ip_frag_fails", "IpFragFails", "Ip6FragFails"),
+    ("ip_frag_creates", "IpFragCreates", "Ip6FragCreates"),
+    ("ip_in_no_ect_pkts", "IpExtInNoECTPkts", "Ip6InNoECTPkts"),
+    ("ip_in_ect1_pkts", "IpExtInECT1Pkts", "Ip6InECT1Pkts"),
+    ("ip_in_ect0_pkts", "IpExtInECT0Pkts", "Ip6InECT0Pkts"),
+    ("ip_in_ce_pkts", "IpExtInCEPkts", "Ip6InCEPkts"),
+    ("icmp_in_msgs", "IcmpInMsgs", "Icmp6InMsgs"),
+    ("icmp_in_errors", "IcmpInErrors", "Icmp6InErrors"),
+    ("icmp_in_csum_errors", "IcmpInCsumErrors", "Icmp6InCsumErrors"),
+    ("icmp_in_dest_unreachs", "IcmpInDestUnreachs", "Icmp6InDestUnreachs"),
+    ("icmp_in_pkt_too_bigs", "", "Icmp6InPktTooBigs"),
+    ("icmp_in_time_excds", "IcmpInTimeExcds", "Icmp6InTimeExcds"),
+    ("icmp_in_parm_problems", "IcmpInParmProbs", "Icmp6InParmProblems"),
+    ("icmp_in_src_quenchs", "IcmpInSrcQuenchs", ""),
+    ("icmp_in_redirects", "IcmpInRedirects", "Icmp6InRedirects"),
+    ("icmp_in_echos", "IcmpInEchos", "Icmp6InEchos"),
+    ("icmp_in_echo_replies", "IcmpInEchoReps", "Icmp6InEchoReplies"),
+    ("icmp_in_router_advertisements", "", "Icmp6InRouterAdvertisements"),
+    ("icmp_in_neighbor_solicits", "", "Icmp6InNeighborSolicits"),
+    ("icmp_in_neighbor_advertisements", "", "Icmp6InNeighborAdvertisements"),
+    ("icmp_out_msgs", "IcmpOutMsgs", "Icmp6OutMsgs"),
+    ("icmp_out_dest_unreachs", "IcmpOutDestUnreachs", "Icmp6OutDestUnreachs"),
+    ("icmp_out_pkt_too_bigs", "", "Icmp6OutPktTooBigs"),
+    ("icmp_out_time_excds", "IcmpOutTimeExcds", "Icmp6OutTimeExcds"),
+    ("icmp_out_parm_problems", "IcmpOutParmProbs", "Icmp6OutParmProblems"),
+    ("icmp_out_echos", "IcmpOutEchos", "Icmp6OutEchos"),
+    ("icmp_out_echo_replies", "IcmpOutEchoReps", "Icmp6OutEchoReplies"),
+    ("icmp_out_neighbor_solicits", "", "Icmp6OutNeighborSolicits"),
+    ("icmp_out_neighbor_advertisements", "", "Icmp6OutNeighborAdvertisements"),
+    ("icmp_out_rate_limit_host", "IcmpOutRateLimitHost", "Icmp6OutRateLimitHost"),
+    ("udp_in_datagrams", "UdpInDatagrams", "Udp6InDatagrams"),
+    ("udp_no_ports", "UdpNoPorts", "Udp6NoPorts"),
+    ("udp_in_errors", "UdpInErrors", "Udp6InErrors"),
+    ("udp_out_datagrams", "UdpOutDatagrams", "Udp6OutDatagrams"),
+    ("udp_rcvbuf_errors", "UdpRcvbufErrors", "Udp6RcvbufErrors"),
+    ("udp_in_csum_errors", "UdpInCsumErrors", "Udp6InCsumErrors"),
+)
+_NAMES: Final[tuple[str, ...]] = (
+    "TcpActiveOpens", "TcpPassiveOpens", "TcpAttemptFails", "TcpEstabResets", "TcpCurrEstab", "TcpInSegs", "TcpOutSegs",
+    "TcpRetransSegs", "TcpInErrs", "TcpInCsumErrors", "TcpOutRsts", "TcpExtSyncookiesSent", "TcpExtSyncookiesRecv",
     "TcpExtSyncookiesFailed", "TcpExtEmbryonicRsts", "TcpExtOutOfWindowIcmps", "TcpExtTW", "TcpExtTWKilled",
-    "TcpExtPAWSActive", "TcpExtPAWSEstab", "TcpExtDelayedACKs", "TcpExtDelayedACKLost",
-    "TcpExtListenOverflows", "TcpExtListenDrops",
-    "TcpExtTCPPureAcks", "TcpExtTCPRenoRecovery", "TcpExtTCPSackRecovery", "TcpExtTCPFastRetrans",
+    "TcpExtPAWSActive", "TcpExtPAWSEstab", "TcpExtDelayedACKs", "TcpExtDelayedACKLost", "TcpExtListenOverflows",
+    "TcpExtListenDrops", "TcpExtTCPPureAcks", "TcpExtTCPRenoRecovery", "TcpExtTCPSackRecovery", "TcpExtTCPFastRetrans",
     "TcpExtTCPSlowStartRetrans", "TcpExtTCPTimeouts", "TcpExtTCPDSACKOldSent", "TcpExtTCPAbortOnData",
     "TcpExtTCPAbortOnClose", "TcpExtTCPAbortOnMemory", "TcpExtTCPAbortOnTimeout", "TcpExtTCPAbortOnLinger",
     "TcpExtTCPTimeWaitOverflow", "TcpExtTCPDeferAcceptDrop", "TcpExtTCPReqQFullDoCookies", "TcpExtTCPReqQFullDrop",
-    "TcpExtTCPOFOQueue",
-    "TcpExtOfoPruned", "TcpExtTCPOFODrop", "TcpExtTCPOFOMerge", "TcpExtTCPChallengeACK", "TcpExtTCPSYNChallenge",
-    "TcpExtTCPFromZeroWindowAdv", "TcpExtTCPToZeroWindowAdv", "TcpExtTCPSynRetrans", "TcpExtTCPOrigDataSent",
-    "TcpExtTCPACKSkippedSynRecv", "TcpExtTCPACKSkippedSeq", "TcpExtTCPACKSkippedTimeWait",
+    "TcpExtTCPOFOQueue", "TcpExtOfoPruned", "TcpExtTCPOFODrop", "TcpExtTCPOFOMerge", "TcpExtTCPChallengeACK",
+    "TcpExtTCPSYNChallenge", "TcpExtTCPFromZeroWindowAdv", "TcpExtTCPToZeroWindowAdv", "TcpExtTCPSynRetrans",
+    "TcpExtTCPOrigDataSent", "TcpExtTCPACKSkippedSynRecv", "TcpExtTCPACKSkippedSeq", "TcpExtTCPACKSkippedTimeWait",
     "TcpExtTCPACKSkippedChallenge", "TcpExtTCPSACKReneging", "TcpExtTCPSACKReorder", "TcpExtTCPLostRetransmit",
     "TcpExtTCPLossProbes", "TcpExtTCPLossProbeRecovery", "TcpExtTCPDSACKRecv", "TcpExtTCPDSACKOfoRecv",
     "TcpExtTCPSACKDiscard", "TcpExtTCPFullUndo", "TcpExtTCPPartialUndo", "TcpExtTCPDSACKUndo", "TcpExtTCPLossUndo",
     "TcpExtTCPSpuriousRTOs", "TcpExtTCPWinProbe", "TcpExtTCPKeepAlive", "TcpExtTCPZeroWindowDrop",
     "TcpExtTCPFastOpenActive", "TcpExtTCPFastOpenActiveFail", "TcpExtTCPFastOpenPassive",
     "TcpExtTCPFastOpenPassiveFail", "TcpExtTCPFastOpenListenOverflow", "TcpExtTCPFastOpenCookieReqd",
-    "TcpExtTCPFastOpenBlackhole", "TcpExtTCPFastOpenPassiveAltKey",
-    "TcpExtTCPDelivered", "TcpExtTCPDeliveredCE", "IpExtInNoRoutes", "IpExtInTruncatedPkts", "IpExtInBcastPkts",
-    "IpExtInOctets", "IpExtOutOctets", "IpExtInCsumErrors", "IpExtInNoECTPkts", "IpExtInECT1Pkts", "IpExtInECT0Pkts",
-    "IpExtInCEPkts", "IpExtReasmOverlaps", "EstabListenEvicted", "EstabReplyQueueDrops", "EstabNeighborQueueDrops",
-    "EstabNeighborTableFull", "EstabPathMtuTableFull", "EstabTimeWaitReused", "EstabFastOpenCacheFull",
-    "TcpExtTCPDSACKOfoSent", "TcpExtTCPDSACKRecvSegs", "TcpExtTCPMTUPFail", "TcpExtTCPMTUPSuccess",
+    "TcpExtTCPFastOpenBlackhole", "TcpExtTCPFastOpenPassiveAltKey", "TcpExtTCPDelivered", "TcpExtTCPDeliveredCE",
+    "IpExtReasmOverlaps", "EstabListenEvicted", "EstabReplyQueueDrops", "EstabNeighborQueueDrops",
+    "EstabNeighborTableFull",
+    "EstabPathMtuTableFull", "EstabTimeWaitReused", "EstabFastOpenCacheFull", "TcpExtTCPDSACKOfoSent",
+    "TcpExtTCPDSACKRecvSegs", "TcpExtTCPMTUPFail", "TcpExtTCPMTUPSuccess",
 )
+COUNTER_NAMES: Final = (*(name for row in _VERSION_NAMES for name in row[1:] if name), *_NAMES)
+"""Every name that ``Counters.as_dict`` may give, but the drops'."""

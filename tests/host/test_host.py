@@ -114,7 +114,7 @@ def test_what_holds_for_one_packet_is_forgotten_when_addresses_change() -> None:
 
     def taken() -> int:
         host.on_frame(interface.index, packet, 0)
-        return host.context.counters.IpInDelivers
+        return host.context.counters.v4.ip_in_delivers
 
     assert (taken(), taken()) == (1, 2)
     host.remove_address(interface, "10.0.0.1")

@@ -270,5 +270,15 @@ def test_outq_counts_text_only_and_neither_syn_nor_fin() -> None:
 
 def test_every_counter_is_listed_by_name() -> None:
     counters = Counters()
-    numbers = {name for name in dir(counters) if name[0].isupper() and isinstance(getattr(counters, name), int)}
-    assert numbers == set(COUNTER_NAMES)
+    for record in (counters, counters.v4, counters.v6):
+        for field in dir(record):
+            if not field.startswith("_") and isinstance(getattr(record, field), int):
+                setattr(record, field, 1)
+    assert set(counters.as_dict()) == set(COUNTER_NAMES)
+    assert len(COUNTER_NAMES) == len(set(COUNTER_NAMES))
+
+
+def test_each_count_of_an_ip_version_goes_to_that_versions_name() -> None:
+    counters = Counters()
+    counters.of(4).udp_no_ports, counters.of_address(bytes(16)).udp_no_ports = 4, 6
+    assert counters.as_dict() == {"UdpNoPorts": 4, "Udp6NoPorts": 6}

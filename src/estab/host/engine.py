@@ -391,10 +391,7 @@ class Engine:
                 return None
 
     def _drop_unroutable(self, destination: bytes) -> None:
-        if len(destination) == 4:
-            self.context.counters.IpOutNoRoutes += 1
-        else:
-            self.context.counters.Ip6OutNoRoutes += 1
+        self.context.counters.of_address(destination).ip_out_no_routes += 1
         self.context.drop(DropReason.IP_OUTNOROUTES, "", f"TCP to {format_address(destination)}")
 
     def _ports(self, name: str, salt: bytes) -> Ports:

@@ -37,24 +37,17 @@ class Forwarding:
 
     def forward(self, interface: Interface, packet: ip.Packet, is_link_group: bool, is_partial_checksum: bool) -> None:
         """Send a packet on its way, or drop it and tell its sender why."""
-        is_v4 = packet.version == 4
         if is_link_group or _is_martian(packet):
             self._drop(DropReason.IP_INVALID_DEST, packet, "is not forwarded")
             return
         if packet.ttl <= 1:
-            if is_v4:
-                self.context.counters.IpInHdrErrors += 1
-            else:
-                self.context.counters.Ip6InHdrErrors += 1
+            self.context.counters.of(packet.version).ip_in_hdr_errors += 1
             self._drop(DropReason.IP_TTL_EXPIRED, packet, f"ttl {packet.ttl}")
             self.icmp.time_exceeded(packet, 0)
             return
         path = self.paths.find(packet.dst)
         if path is None:
-            if is_v4:
-                self.context.counters.IpExtInNoRoutes += 1
-            else:
-                self.context.counters.Ip6InNoRoutes += 1
+            self.context.counters.of(packet.version).ip_in_no_routes += 1
             self._drop(DropReason.IP_INNOROUTES, packet, "no route")
             self.icmp.unreachable(packet, 0)
             return
@@ -70,33 +63,29 @@ class Forwarding:
         if is_partial_checksum and size <= path.link_mtu:
             data = finish_checksum(data)
         if size <= path.link_mtu:
-            self._count(is_v4, size)
+            self._count(packet.version, size)
             self.output.transmit(path, data)
         elif is_partial_checksum and packet.protocol == ip.TCP:
             for segment in split(data, path.link_mtu - _tcp_headers_bytes(packet)):
-                self._count(is_v4, len(segment))
+                self._count(packet.version, len(segment))
                 self.output.transmit(path, segment)
         elif is_v4 and not packet.dont_fragment:
-            self._count(is_v4, size)
+            self._count(packet.version, size)
             self.output.send_cut(path, ip.parse(data, 0), path.link_mtu)
         else:
             self._refuse_too_big(path, packet, size)
 
     def _refuse_too_big(self, path: Path, packet: ip.Packet, size: i64) -> None:
-        if packet.version == 4:
-            self.context.counters.IpFragFails += 1
-        else:
-            self.context.counters.Ip6InTooBigErrors += 1
-            self.context.counters.Ip6FragFails += 1
+        counters = self.context.counters.of(packet.version)
+        counters.ip_in_too_big_errors += 1
+        counters.ip_frag_fails += 1
         self._drop(DropReason.PKT_TOO_BIG, packet, f"{size} bytes, and {path.interface.name} carries {path.link_mtu}")
         self.icmp.too_big(packet, path.link_mtu)
 
-    def _count(self, is_v4: bool, size: i64) -> None:
-        if is_v4:
-            self.context.counters.IpForwDatagrams += 1
-            self.context.counters.IpExtOutOctets += size
-        else:
-            self.context.counters.Ip6OutForwDatagrams += 1
+    def _count(self, version: i64, size: i64) -> None:
+        counters = self.context.counters.of(version)
+        counters.ip_out_forw_datagrams += 1
+        counters.ip_out_octets += size
 
     def _drop(self, reason: DropReason, packet: ip.Packet, detail: str) -> None:
         self.context.drop(reason, "", f"{format_address(packet.src)} > {format_address(packet.dst)}: {detail}")

@@ -130,11 +130,11 @@ class Icmp:
     def on_packet(self, interface: Interface, packet: ip.Packet, is_group: bool, is_known_good: bool) -> None:
         """Take an ICMP packet for this host."""
         is_v4 = packet.version == 4
-        self._count_in(is_v4)
+        self.context.counters.of(packet.version).icmp_in_msgs += 1
         try:
             message = wire.parse(packet, is_known_good)
         except WireError as error:
-            self._count_in_error(is_v4, error.reason)
+            self._count_in_error(packet.version, error.reason)
             self.context.drop(error.reason, "", f"from {format_address(packet.src)}: {error.detail}")
             return
         if isinstance(message, wire.Echo):
@@ -148,22 +148,16 @@ class Icmp:
 
     def _on_echo(self, interface: Interface, packet: ip.Packet, echo: wire.Echo, is_group: bool) -> None:
         is_v4 = packet.version == 4
-        counters = self.context.counters
+        counters = self.context.counters.of(packet.version)
         if echo.is_reply:
-            if is_v4:
-                counters.IcmpInEchoReps += 1
-            else:
-                counters.Icmp6InEchoReplies += 1
+            counters.icmp_in_echo_replies += 1
             pinger = self.pingers.get(_pinger_key(packet.version, echo.ident))
             if pinger is None:
                 self.context.drop(DropReason.NO_SOCKET, "", f"echo reply from {format_address(packet.src)}")
             else:
                 pinger.on_reply(packet, echo)
             return
-        if is_v4:
-            counters.IcmpInEchos += 1
-        else:
-            counters.Icmp6InEchos += 1
+        counters.icmp_in_echos += 1
         # Linux's icmp_echo_ignore_broadcasts; IPv6 answers those to groups too (RFC 4443 section 4.2).
         if (is_group and is_v4) or is_unspecified(packet.src):
             self.context.drop(DropReason.IP_INVALID_DEST, "", f"echo request from {format_address(packet.src)} to all")
@@ -171,30 +165,27 @@ class Icmp:
         source = b"" if is_group else packet.dst
         reply = wire.Echo(packet.version, True, echo.ident, echo.sequence, echo.payload)
         if self._send(reply, source, packet.src, packet.tos, interface.index):
-            if is_v4:
-                counters.IcmpOutEchoReps += 1
-            else:
-                counters.Icmp6OutEchoReplies += 1
+            counters.icmp_out_echo_replies += 1
 
     def _on_other_v4(self, packet: ip.Packet, message: wire.Message) -> None:
         if message.type == _V4_SOURCE_QUENCH:
-            self.context.counters.IcmpInSrcQuenchs += 1
+            self.context.counters.v4.icmp_in_src_quenchs += 1
         self.context.drop(DropReason.ICMP_INVALID, "", f"type {message.type} from {format_address(packet.src)}")
 
     def _on_other_v6(self, interface: Interface, packet: ip.Packet, message: wire.Message) -> None:
-        counters = self.context.counters
+        counters = self.context.counters.v6
         if isinstance(message, nd.NeighborSolicitation):
-            counters.Icmp6InNeighborSolicits += 1
+            counters.icmp_in_neighbor_solicits += 1
             self.neighbors.on_solicitation(interface, packet.src, message.target, message.link_address)
         elif isinstance(message, nd.NeighborAdvertisement):
-            counters.Icmp6InNeighborAdvertisements += 1
+            counters.icmp_in_neighbor_advertisements += 1
             self.neighbors.on_advertisement(interface, message.target, message.link_address, message.is_solicited,
                                             message.is_override)
         elif isinstance(message, nd.RouterAdvertisement):
-            counters.Icmp6InRouterAdvertisements += 1
+            counters.icmp_in_router_advertisements += 1
             self.context.drop(DropReason.NDISC_INVALID, "", "router advertisement: routes are set by hand")
         elif isinstance(message, nd.Redirect):
-            counters.Icmp6InRedirects += 1
+            counters.icmp_in_redirects += 1
             self.context.drop(DropReason.NDISC_INVALID, "", "redirect: routes are set by hand")
         else:
             self.context.drop(DropReason.ICMP_INVALID, "", f"type {message.type} from {format_address(packet.src)}")
@@ -208,7 +199,7 @@ class Icmp:
             self.context.drop(DropReason.ICMP_INVALID, "", f"redirect from {sender}: routes are set by hand")
             return
         if not self.paths.is_local(error.quoted.src) or not self.obey(error, sender, packet.src):
-            self._count_in_error(packet.version == 4, DropReason.ICMP_INVALID)
+            self._count_in_error(packet.version, DropReason.ICMP_INVALID)
             self.context.drop(DropReason.ICMP_INVALID, "",
                               f"error from {sender} about {format_address(error.quoted.src)} > "
                               f"{format_address(error.quoted.dst)}, which is nothing of ours")
@@ -275,36 +266,28 @@ class Icmp:
     def unreachable(self, packet: ip.Packet, code: i64) -> None:
         """Tell the sender that its packet can't be delivered; ``code`` is the version's own."""
         if self._may_answer(packet, False) and self._send_error(packet, wire.UNREACHABLE, code, 0, 0, True):
-            if packet.version == 4:
-                self.context.counters.IcmpOutDestUnreachs += 1
-            else:
-                self.context.counters.Icmp6OutDestUnreachs += 1
+            self.context.counters.of(packet.version).icmp_out_dest_unreachs += 1
 
     def time_exceeded(self, packet: ip.Packet, code: i64) -> None:
         """Tell the sender that hops (code 0) or time for reassembly (1) ran out."""
         if self._may_answer(packet, False) and self._send_error(packet, wire.TIME_EXCEEDED, code, 0, 0, True):
-            if packet.version == 4:
-                self.context.counters.IcmpOutTimeExcds += 1
-            else:
-                self.context.counters.Icmp6OutTimeExcds += 1
+            self.context.counters.of(packet.version).icmp_out_time_excds += 1
 
     def too_big(self, packet: ip.Packet, mtu: i64) -> None:
         """Tell the sender the MTU that its packet exceeds. Not rate limited: path MTU discovery depends on it."""
         if self._may_answer(packet, True) and self._send_error(packet, wire.PACKET_TOO_BIG, 0, mtu, 0, False):
+            counters = self.context.counters.of(packet.version)
             if packet.version == 4:
-                self.context.counters.IcmpOutDestUnreachs += 1
+                counters.icmp_out_dest_unreachs += 1
             else:
-                self.context.counters.Icmp6OutPktTooBigs += 1
+                counters.icmp_out_pkt_too_bigs += 1
 
     def parameter_problem(self, packet: ip.Packet, code: i64, pointer: i64) -> None:
         """Tell the sender which byte of its header we can't use."""
         is_about_option = packet.version == 6 and code == 2
         if self._may_answer(packet, is_about_option) and self._send_error(
                 packet, wire.PARAMETER_PROBLEM, code, 0, pointer, True):
-            if packet.version == 4:
-                self.context.counters.IcmpOutParmProbs += 1
-            else:
-                self.context.counters.Icmp6OutParmProblems += 1
+            self.context.counters.of(packet.version).icmp_out_parm_problems += 1
 
     def host_unreachable(self, data: bytes) -> None:
         """Report a packet whose next hop did not answer: to its sender, or to our own socket that sent it."""
@@ -332,10 +315,7 @@ class Icmp:
     def _send_error(self, packet: ip.Packet, problem: i64, code: i64, mtu: i64, pointer: i64, is_limited: bool) -> bool:
         is_v4 = packet.version == 4
         if is_limited and not self._has_token(packet.src):
-            if is_v4:
-                self.context.counters.IcmpOutRateLimitHost += 1
-            else:
-                self.context.counters.Icmp6OutRateLimitHost += 1
+            self.context.counters.of(packet.version).icmp_out_rate_limit_host += 1
             self.context.drop(DropReason.ICMP_RATE_LIMITED, "", f"error to {format_address(packet.src)}")
             return False
         quote = packet.data[packet.header_start : packet.end]
@@ -374,11 +354,9 @@ class Icmp:
         size_max: i64 = 65_515 if version == 4 else 65_535
         if len(body) > size_max:
             raise os_error(errno.EMSGSIZE, f"message too long: {len(payload)} bytes of payload")
-        self._count_out(version == 4)
-        if version == 4:
-            self.context.counters.IcmpOutEchos += 1
-        else:
-            self.context.counters.Icmp6OutEchos += 1
+        counters = self.context.counters.of(version)
+        counters.icmp_out_msgs += 1
+        counters.icmp_out_echos += 1
         ident_ip: i64 = self.output.ident_for(source, destination, 0xFFFF) if version == 4 else 0
         protocol: i64 = ip.ICMP if version == 4 else ip.ICMPV6
         self.output.send(path, ip.emit(source, destination, protocol, body, ttl, tos, ident_ip))
@@ -387,11 +365,9 @@ class Icmp:
         """Send a message, from ``source`` or from whatever address the path prefers. ``False``: no way there."""
         path = self.paths.find_from(destination, source, scope)
         is_v4 = len(destination) == 4
+        counters = self.context.counters.of_address(destination)
         if path is None or not path.source:
-            if is_v4:
-                self.context.counters.IpOutNoRoutes += 1
-            else:
-                self.context.counters.Ip6OutNoRoutes += 1
+            counters.ip_out_no_routes += 1
             self.context.drop(DropReason.IP_OUTNOROUTES, "", f"ICMP to {format_address(destination)}")
             return False
         source = source if source else path.source
@@ -399,54 +375,29 @@ class Icmp:
         ident: i64 = self.output.ident_for(source, destination, 0xFFFF) if is_v4 else 0
         protocol: i64 = ip.ICMP if is_v4 else ip.ICMPV6
         ttl = self.context.config.ip_default_ttl
-        self._count_out(is_v4)
+        counters.icmp_out_msgs += 1
         self.output.send(path, ip.emit(source, destination, protocol, body, ttl, tos, ident))
         return True
 
     # --- counting
 
-    def _count_in(self, is_v4: bool) -> None:
-        if is_v4:
-            self.context.counters.IcmpInMsgs += 1
-        else:
-            self.context.counters.Icmp6InMsgs += 1
-
-    def _count_out(self, is_v4: bool) -> None:
-        if is_v4:
-            self.context.counters.IcmpOutMsgs += 1
-        else:
-            self.context.counters.Icmp6OutMsgs += 1
-
-    def _count_in_error(self, is_v4: bool, reason: DropReason) -> None:
-        counters = self.context.counters
-        if is_v4:
-            counters.IcmpInErrors += 1
-            counters.IcmpInCsumErrors += 1 if reason is DropReason.ICMP_CSUM else 0
-        else:
-            counters.Icmp6InErrors += 1
-            counters.Icmp6InCsumErrors += 1 if reason is DropReason.ICMP_CSUM else 0
+    def _count_in_error(self, version: i64, reason: DropReason) -> None:
+        counters = self.context.counters.of(version)
+        counters.icmp_in_errors += 1
+        counters.icmp_in_csum_errors += 1 if reason is DropReason.ICMP_CSUM else 0
 
     def _count_in_problem(self, error: wire.Error) -> None:
-        counters = self.context.counters
-        is_v4 = error.version == 4
+        counters = self.context.counters.of(error.version)
         if error.problem == wire.TIME_EXCEEDED:
-            if is_v4:
-                counters.IcmpInTimeExcds += 1
-            else:
-                counters.Icmp6InTimeExcds += 1
+            counters.icmp_in_time_excds += 1
         elif error.problem == wire.PARAMETER_PROBLEM:
-            if is_v4:
-                counters.IcmpInParmProbs += 1
-            else:
-                counters.Icmp6InParmProblems += 1
+            counters.icmp_in_parm_problems += 1
         elif error.problem == wire.REDIRECT:
-            counters.IcmpInRedirects += 1
-        elif is_v4:
-            counters.IcmpInDestUnreachs += 1
-        elif error.problem == wire.PACKET_TOO_BIG:
-            counters.Icmp6InPktTooBigs += 1
+            counters.icmp_in_redirects += 1
+        elif error.problem == wire.PACKET_TOO_BIG and error.version == 6:
+            counters.icmp_in_pkt_too_bigs += 1
         else:
-            counters.Icmp6InDestUnreachs += 1
+            counters.icmp_in_dest_unreachs += 1
 
 
 _TEXTS: Final = {

@@ -83,11 +83,9 @@ class Input:
         lo = self.paths.interfaces[0]
         lo.rx_frames += 1
         lo.rx_bytes += len(outbound.data)
-        if (outbound.data[0] >> 4) == 4:
-            self.context.counters.IpInReceives += 1
-            self.context.counters.IpExtInOctets += len(outbound.data)
-        else:
-            self.context.counters.Ip6InReceives += 1
+        counters = self.context.counters.of(outbound.data[0] >> 4)
+        counters.ip_in_receives += 1
+        counters.ip_in_octets += len(outbound.data)
         packet = ip.parse(outbound.data, 0)
         self._count_mark(packet)
         self._receive(lo, packet, False, True)
@@ -116,17 +114,14 @@ class Input:
 
     def _on_packet(self, interface: Interface, data: bytes, start: i64, is_link_group: bool,
                    is_partial_checksum: bool) -> None:
-        counters = self.context.counters
-        is_v4 = len(data) > start and (data[start] >> 4) == 4
-        if is_v4:
-            counters.IpInReceives += 1
-            counters.IpExtInOctets += len(data) - start
-        else:
-            counters.Ip6InReceives += 1
+        version: i64 = 4 if len(data) > start and (data[start] >> 4) == 4 else 6
+        counters = self.context.counters.of(version)
+        counters.ip_in_receives += 1
+        counters.ip_in_octets += len(data) - start
         try:
             packet = ip.parse(data, start)
         except WireError as error:
-            self._count_header_error(is_v4, error.reason)
+            self._count_header_error(version, error.reason)
             self.context.drop(error.reason, "", error.detail)
             return
         self._count_mark(packet)
@@ -147,34 +142,22 @@ class Input:
                 return
             self.forwarding.forward(interface, packet, is_link_group, is_partial_checksum)
         else:
-            if is_v4:
-                counters.IpInAddrErrors += 1
-            else:
-                counters.Ip6InAddrErrors += 1
+            counters.ip_in_addr_errors += 1
             self.context.drop(DropReason.IP_INADDRERRORS, "",
                               f"{format_address(packet.src)} > {format_address(packet.dst)}")
 
     def _count_mark(self, packet: ip.Packet) -> None:
         """Count a packet by its ECN codepoint (RFC 3168 section 5), those that are to be forwarded too."""
-        counters = self.context.counters
+        counters = self.context.counters.of(packet.version)
         codepoint = packet.tos & 3
-        if packet.version == 4:
-            if codepoint == 0:
-                counters.IpExtInNoECTPkts += 1
-            elif codepoint == 1:
-                counters.IpExtInECT1Pkts += 1
-            elif codepoint == 2:
-                counters.IpExtInECT0Pkts += 1
-            else:
-                counters.IpExtInCEPkts += 1
-        elif codepoint == 0:
-            counters.Ip6InNoECTPkts += 1
+        if codepoint == 0:
+            counters.ip_in_no_ect_pkts += 1
         elif codepoint == 1:
-            counters.Ip6InECT1Pkts += 1
+            counters.ip_in_ect1_pkts += 1
         elif codepoint == 2:
-            counters.Ip6InECT0Pkts += 1
+            counters.ip_in_ect0_pkts += 1
         else:
-            counters.Ip6InCEPkts += 1
+            counters.ip_in_ce_pkts += 1
 
     def _has_possible_ends(self, packet: ip.Packet) -> bool:
         """Refuse addresses that no packet off a link may have (RFC 1122 section 3.2.1.3, RFC 4291 section 2)."""
@@ -199,7 +182,7 @@ class Input:
         destination = packet.dst
         if packet.version == 4:
             if interface.is_broadcast_here(destination):
-                self.context.counters.IpExtInBcastPkts += 1
+                self.context.counters.v4.ip_in_bcast_pkts += 1
                 return True
             return destination == _ALL_SYSTEMS_V4
         if destination[0] != 0xFF:
@@ -218,7 +201,7 @@ class Input:
         while at < len(options) and options[at] != 0:
             kind: i64 = options[at]
             if kind in (_LOOSE_SOURCE_ROUTE, _STRICT_SOURCE_ROUTE):
-                self._count_header_error(True, DropReason.IP_INHDR)
+                self._count_header_error(4, DropReason.IP_INHDR)
                 self.context.drop(DropReason.IP_INHDR, "", f"source route from {format_address(packet.src)}")
                 return True
             if kind == 1:
@@ -248,13 +231,9 @@ class Input:
         self._dispatch(interface, packet, is_group, is_known_good)
 
     def _dispatch(self, interface: Interface, packet: ip.Packet, is_group: bool, is_known_good: bool) -> None:
-        counters = self.context.counters
         protocol = packet.protocol
         is_v4 = packet.version == 4
-        if is_v4:
-            counters.IpInDelivers += 1
-        else:
-            counters.Ip6InDelivers += 1
+        self.context.counters.of(packet.version).ip_in_delivers += 1
         if protocol == ip.TCP:
             self._on_tcp(packet, is_group, is_known_good)
         elif protocol == ip.UDP:
@@ -283,10 +262,7 @@ class Input:
         self.demux.on_segment(packet, segment, self.context.now_ns)
 
     def _on_unknown_protocol(self, packet: ip.Packet, is_group: bool) -> None:
-        if packet.version == 4:
-            self.context.counters.IpInUnknownProtos += 1
-        else:
-            self.context.counters.Ip6InUnknownProtos += 1
+        self.context.counters.of(packet.version).ip_in_unknown_protos += 1
         self.context.drop(DropReason.IP_NOPROTO, "", f"protocol {packet.protocol} from {format_address(packet.src)}")
         if is_group:
             return
@@ -297,24 +273,21 @@ class Input:
 
     def _has_problem(self, packet: ip.Packet) -> bool:
         """Drop an IPv6 packet with an extension header that we can't obey (RFC 8200 section 4.2)."""
-        self.context.counters.Ip6InHdrErrors += 1
+        self.context.counters.v6.ip_in_hdr_errors += 1
         self.context.drop(DropReason.IPV6_BAD_EXTHDR, "",
                           f"from {format_address(packet.src)}, at byte {packet.problem_pointer}")
         if packet.problem_code != ip.DISCARD_SILENTLY:
             self.icmp.parameter_problem(packet, packet.problem_code, packet.problem_pointer)
         return True
 
-    def _count_header_error(self, is_v4: bool, reason: DropReason) -> None:
-        counters = self.context.counters
-        if not is_v4:
-            counters.Ip6InHdrErrors += 1
-        elif reason is DropReason.IP_CSUM:
-            counters.IpExtInCsumErrors += 1
-            counters.IpInHdrErrors += 1
-        elif reason is DropReason.PKT_TOO_SMALL:
-            counters.IpExtInTruncatedPkts += 1
-        else:
-            counters.IpInHdrErrors += 1
+    def _count_header_error(self, version: i64, reason: DropReason) -> None:
+        counters = self.context.counters.of(version)
+        if version == 4 and reason is DropReason.PKT_TOO_SMALL:
+            counters.ip_in_truncated_pkts += 1
+            return
+        counters.ip_in_hdr_errors += 1
+        if reason is DropReason.IP_CSUM:
+            counters.ip_in_csum_errors += 1
 
 
 def _next_header_offset(packet: ip.Packet) -> i64:

@@ -69,11 +69,10 @@ class Reassembly:
 
     def add(self, packet: Packet) -> Packet | None:
         """Take a fragment. Gives the whole packet where this one completed it."""
-        is_v4 = packet.version == 4
-        self._count_required(is_v4)
+        self.context.counters.of(packet.version).ip_reasm_reqds += 1
         end = packet.fragment_offset + packet.end - packet.start
         if not self._is_well_formed(packet, end):
-            self._count_failed(is_v4)
+            self._count_failed(packet.version)
             return None
         key = _key(packet)
         datagram = self._datagrams.get(key)
@@ -180,7 +179,7 @@ class Reassembly:
     def _poison(self, datagram: _Datagram, packet: Packet) -> bool:
         """RFC 5722: discard the datagram, and what still comes of it."""
         self.context.counters.IpExtReasmOverlaps += 1
-        self._count_failed(packet.version == 4)
+        self._count_failed(packet.version)
         self.context.drop(DropReason.DUP_FRAG, "", f"from {format_address(packet.src)}: the datagram is discarded")
         self.bytes_held -= datagram.charged_bytes - _OVERHEAD_BYTES
         datagram.charged_bytes = _OVERHEAD_BYTES
@@ -190,41 +189,34 @@ class Reassembly:
         return False
 
     def _refuse(self, packet: Packet) -> None:
-        self._count_failed(packet.version == 4)
+        self._count_failed(packet.version)
         self.context.drop(DropReason.FRAG_QUEUE_FULL, "", f"{self.bytes_held} bytes are held")
 
     def _finish(self, datagram: _Datagram) -> Packet | None:
         first = datagram.first
         assert first is not None
-        is_v4 = first.version == 4
         if (datagram.ecn_seen & _CE) != 0:
             if (datagram.ecn_seen & _NOT_ECT) != 0:
-                self._count_failed(is_v4)
+                self._count_failed(first.version)
                 self.context.drop(DropReason.IP_INHDR, "", "fragments disagree about ECN")
                 return None
             first.tos |= 3
         try:
             whole = parse(join(first, b"".join([part.text for part in datagram.parts])), 0)
         except WireError as error:
-            self._count_failed(is_v4)
+            self._count_failed(first.version)
             self.context.drop(error.reason, "", f"datagram from {format_address(first.src)}: {error.detail}")
             return None
-        if is_v4:
-            self.context.counters.IpReasmOKs += 1
-        else:
-            self.context.counters.Ip6ReasmOKs += 1
+        self.context.counters.of(first.version).ip_reasm_oks += 1
         return whole
 
     def _expire(self, key: bytes, datagram: _Datagram) -> None:
         self._forget(key, datagram)
-        is_v4 = len(key) < 32
-        if is_v4:
-            self.context.counters.IpReasmTimeout += 1
-        else:
-            self.context.counters.Ip6ReasmTimeout += 1
+        version: i64 = 4 if len(key) < 32 else 6
+        self.context.counters.of(version).ip_reasm_timeout += 1
         if datagram.is_poisoned:
             return
-        self._count_failed(is_v4)
+        self._count_failed(version)
         self.context.drop(DropReason.FRAG_REASM_TIMEOUT, "", f"{datagram.held_bytes} bytes had come")
         first = datagram.first
         if first is not None:
@@ -234,17 +226,8 @@ class Reassembly:
         del self._datagrams[key]
         self.bytes_held -= datagram.charged_bytes
 
-    def _count_required(self, is_v4: bool) -> None:
-        if is_v4:
-            self.context.counters.IpReasmReqds += 1
-        else:
-            self.context.counters.Ip6ReasmReqds += 1
-
-    def _count_failed(self, is_v4: bool) -> None:
-        if is_v4:
-            self.context.counters.IpReasmFails += 1
-        else:
-            self.context.counters.Ip6ReasmFails += 1
+    def _count_failed(self, version: i64) -> None:
+        self.context.counters.of(version).ip_reasm_fails += 1
 
 
 def _key(packet: Packet) -> bytes:

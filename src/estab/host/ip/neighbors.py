@@ -280,15 +280,16 @@ class Neighbors:
             return
         source = interface.link_local() or interface.on_link_source(neighbor.address)
         if source:
-            self.context.counters.Icmp6OutMsgs += 1
-            self.context.counters.Icmp6OutNeighborSolicits += 1
+            counters = self.context.counters.v6
+            counters.icmp_out_msgs += 1
+            counters.icmp_out_neighbor_solicits += 1
             self.outputs.push(interface, solicitation_frame(interface, source, neighbor.address, neighbor.mac))
 
     def _advertise(self, interface: Interface, target: bytes, mac: bytes, destination: bytes) -> None:
         """Answer for one of our addresses; to all nodes where the one who asked has no address yet."""
-        counters = self.context.counters
-        counters.Icmp6OutMsgs += 1
-        counters.Icmp6OutNeighborAdvertisements += 1
+        counters = self.context.counters.v6
+        counters.icmp_out_msgs += 1
+        counters.icmp_out_neighbor_advertisements += 1
         if not destination:
             destination = b"\xff\x02" + b"\0" * 13 + b"\x01"
             mac = multicast_mac(destination)

@@ -40,8 +40,7 @@ class Output:
 
     def send(self, path: Path, packet: bytes) -> None:
         """Send a packet that this host made, cut to the path's MTU."""
-        is_v4 = len(path.destination) == 4
-        self.count_request(is_v4, len(packet))
+        self.count_request(path.destination, len(packet))
         if path.is_local:
             self.outputs.loop(packet, False)
         elif len(packet) <= path.mtu:
@@ -51,27 +50,21 @@ class Output:
 
     def send_cut(self, path: Path, packet: Packet, mtu: i64) -> None:
         """Send a packet as fragments."""
-        counters = self.context.counters
         ident: i64 = 0
         if packet.version == 6:
             ident = self.ident_for(packet.src, packet.dst, 0xFFFFFFFF)
         fragments = split(packet, mtu, ident)
-        if packet.version == 4:
-            counters.IpFragOKs += 1
-            counters.IpFragCreates += len(fragments)
-        else:
-            counters.Ip6FragOKs += 1
-            counters.Ip6FragCreates += len(fragments)
+        counters = self.context.counters.of(packet.version)
+        counters.ip_frag_oks += 1
+        counters.ip_frag_creates += len(fragments)
         for fragment in fragments:
             self.transmit(path, fragment)
 
-    def count_request(self, is_v4: bool, size: i64) -> None:
+    def count_request(self, destination: bytes, size: i64) -> None:
         """Count a packet that this host made."""
-        if is_v4:
-            self.context.counters.IpOutRequests += 1
-            self.context.counters.IpExtOutOctets += size
-        else:
-            self.context.counters.Ip6OutRequests += 1
+        counters = self.context.counters.of_address(destination)
+        counters.ip_out_requests += 1
+        counters.ip_out_octets += size
 
     def ident_for(self, source: bytes, destination: bytes, mask: i64) -> i64:
         """Give the next IP identification for a pair of addresses: counters in hashed places, unguessable outside.
@@ -103,7 +96,7 @@ class Output:
 
         ``None`` where it waits, goes back over lo, or was dropped.
         """
-        self.count_request(len(path.destination) == 4, len(packet))
+        self.count_request(path.destination, len(packet))
         interface = path.interface
         if path.is_local:
             self.outputs.loop(packet, is_partial_checksum)

@@ -495,10 +495,7 @@ class StreamSocket(StreamView):
         path = self.streams.paths.find_from(remote, self.local, end.scope)
         counters = self.streams.context.counters
         if path is None or not path.source or path.is_broadcast or is_multicast(remote):
-            if len(remote) == 4:
-                counters.IpOutNoRoutes += 1
-            else:
-                counters.Ip6OutNoRoutes += 1
+            counters.of_address(remote).ip_out_no_routes += 1
             what = "no route to" if path is None or not path.source else "no connection can be made to"
             raise os_error(errno.ENETUNREACH, f"network is unreachable: {what} {endpoint_text(remote, end.port)}")
         return path

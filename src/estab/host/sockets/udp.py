@@ -103,7 +103,7 @@ class Udp(FlowTable):
         try:
             datagram = wire_udp.parse(packet, is_checksum_known_good)
         except WireError as error:
-            self._count_bad(packet.version == 4, error.reason)
+            self._count_bad(packet.version, error.reason)
             self.context.drop(error.reason, "", error.detail)
             return True
         text = datagram.data[datagram.start : datagram.end]
@@ -153,21 +153,14 @@ class Udp(FlowTable):
             self._count_no_port(received, port)
 
     def _count_no_port(self, received: Received, port: i64) -> None:
-        if len(received.destination) == 4:
-            self.context.counters.UdpNoPorts += 1
-        else:
-            self.context.counters.Udp6NoPorts += 1
+        self.context.counters.of_address(received.destination).udp_no_ports += 1
         name = flow_text(received.destination, port, received.source, received.source_port)
         self.context.drop(DropReason.NO_SOCKET, name, "UDP")
 
-    def _count_bad(self, is_v4: bool, reason: DropReason) -> None:
-        counters = self.context.counters
-        if is_v4:
-            counters.UdpInErrors += 1
-            counters.UdpInCsumErrors += 1 if reason is DropReason.UDP_CSUM else 0
-        else:
-            counters.Udp6InErrors += 1
-            counters.Udp6InCsumErrors += 1 if reason is DropReason.UDP_CSUM else 0
+    def _count_bad(self, version: i64, reason: DropReason) -> None:
+        counters = self.context.counters.of(version)
+        counters.udp_in_errors += 1
+        counters.udp_in_csum_errors += 1 if reason is DropReason.UDP_CSUM else 0
 
     # --- from ICMP
 
@@ -430,21 +423,14 @@ class DatagramSocket(DatagramSettings):
         """Queue a datagram, or drop it when the queue is full."""
         context = self.udp.context
         size: i64 = len(received.text) + _OVERHEAD_BYTES
-        is_v4 = len(received.destination) == 4
+        counters = context.counters.of_address(received.destination)
         if self.queue_bytes + size > self._receive_buffer_bytes:
             self.dropped_count += 1
-            if is_v4:
-                context.counters.UdpRcvbufErrors += 1
-                context.counters.UdpInErrors += 1
-            else:
-                context.counters.Udp6RcvbufErrors += 1
-                context.counters.Udp6InErrors += 1
+            counters.udp_rcvbuf_errors += 1
+            counters.udp_in_errors += 1
             context.drop(DropReason.SOCKET_RCVBUFF, self.text(), f"{len(self.queue)} datagrams wait")
             return
-        if is_v4:
-            context.counters.UdpInDatagrams += 1
-        else:
-            context.counters.Udp6InDatagrams += 1
+        counters.udp_in_datagrams += 1
         self.queue.append(received)
         self.queue_bytes += size
         context.wake(self)
@@ -492,7 +478,7 @@ class DatagramSocket(DatagramSettings):
     def _path_to(self, remote: bytes, source: bytes, scope: i64) -> Path:
         path = self.udp.paths.find_from(remote, source, scope)
         if path is None or not path.source:
-            self._count_no_route(len(remote) == 4)
+            self.udp.context.counters.of_address(remote).ip_out_no_routes += 1
             raise os_error(errno.ENETUNREACH, f"network is unreachable: no route to {endpoint_text(remote, 0)[:-2]}")
         return path
 
@@ -566,10 +552,7 @@ class DatagramSocket(DatagramSettings):
         if is_v4 and not has_df and not path.is_local:
             ident = self.udp.output.ident_for(source, remote, 0xFFFF)
         packet = wire_udp.emit_packet(self.local_port, port, data, source, remote, ttl, tos, ident, has_df, 0)
-        if is_v4:
-            context.counters.UdpOutDatagrams += 1
-        else:
-            context.counters.Udp6OutDatagrams += 1
+        context.counters.of_address(remote).udp_out_datagrams += 1
         self.udp.output.send(path, packet)
         return len(data)
 
@@ -585,12 +568,6 @@ class DatagramSocket(DatagramSettings):
         if self.error != 0:
             text = self.error_text
             raise os_error(self.take_error(), text)
-
-    def _count_no_route(self, is_v4: bool) -> None:
-        if is_v4:
-            self.udp.context.counters.IpOutNoRoutes += 1
-        else:
-            self.udp.context.counters.Ip6OutNoRoutes += 1
 
 
 def is_scoped(address: bytes) -> bool:
