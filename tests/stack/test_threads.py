@@ -244,6 +244,6 @@ def test_threads_started_inside_speak_through_the_stack(pair: tuple[estab.Stack,
 
 def test_how_long_a_wait_may_be_busy_can_be_said_and_has_bounds() -> None:
     with estab.Stack(estab.QueueDevice(), "10.9.0.2/24", busy_poll_us=0) as stack:
-        assert stack.runtime.lead.busy_poll_ns == 0
+        assert stack.runtime.loop.busy_poll_ns == 0
     with pytest.raises(ValueError, match="busy_poll_us: -1 is not a number from 0 to 1000000"):
         estab.Stack(estab.QueueDevice(), "10.9.0.2/24", busy_poll_us=-1)

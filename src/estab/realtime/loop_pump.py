@@ -13,7 +13,7 @@ __all__ = ["LoopPump"]
 
 
 class LoopPump:
-    """Turns a host whenever its device has something, a deadline comes, or another thread asks for it."""
+    """Steps a host whenever its device has something, a deadline comes, or another thread asks for it."""
 
     def __init__(self, runtime: RealTime, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -24,32 +24,32 @@ class LoopPump:
         self._is_writing = False
         self._is_closed = False
         self._timer: asyncio.TimerHandle | None = None
-        runtime.sleeper = self.wake
+        runtime.wake_loop = self.wake
         runtime.driver = self._ident
         runtime.device.open(self.wake)
         if self._fd >= 0:
-            loop.add_reader(self._fd, self._turn)
+            loop.add_reader(self._fd, self._step)
         self.wake()
 
     def wake(self) -> None:
-        """Have the host turned soon. From any thread."""
+        """Have the host stepped soon. From any thread."""
         if self._is_scheduled or self._is_closed:
             return
         self._is_scheduled = True
         if get_ident() == self._ident:
-            self.loop.call_soon(self._turn)
+            self.loop.call_soon(self._step)
             return
         try:
-            self.loop.call_soon_threadsafe(self._turn)
+            self.loop.call_soon_threadsafe(self._step)
         except RuntimeError:
-            self._is_scheduled = False  # the loop was closed: nobody will turn the host again
+            self._is_scheduled = False  # the loop was closed: nothing will step the host again
 
-    def _turn(self) -> None:
+    def _step(self) -> None:
         self._is_scheduled = False
         if self._is_closed:
             return
         runtime = self._runtime
-        due_ns = runtime.turn_once()
+        due_ns = runtime.step()
         if not due_ns:
             self.wake()
             return
@@ -57,16 +57,16 @@ class LoopPump:
             self._timer.cancel()
             self._timer = None
         if due_ns < NEVER:
-            self._timer = self.loop.call_later(max(0, due_ns - time.monotonic_ns()) / SECOND, self._turn)
-        if self._fd >= 0 and runtime.turn.is_full != self._is_writing:
-            self._is_writing = runtime.turn.is_full
+            self._timer = self.loop.call_later(max(0, due_ns - time.monotonic_ns()) / SECOND, self._step)
+        if self._fd >= 0 and runtime.stepper.is_full != self._is_writing:
+            self._is_writing = runtime.stepper.is_full
             if self._is_writing:
-                self.loop.add_writer(self._fd, self._turn)
+                self.loop.add_writer(self._fd, self._step)
             else:
                 self.loop.remove_writer(self._fd)
 
     def close(self) -> None:
-        """Turn it no more."""
+        """Stop stepping the host."""
         self._is_closed = True
         self._runtime.driver = 0
         self._runtime.end()

@@ -1,7 +1,4 @@
-"""The pump: who sleeps for a host until its device has a frame or a deadline comes, and then turns it.
-
-``Pump`` is a thread around ``Lead.run``.
-"""
+"""The pump: a thread that runs a host's loop while no program's thread does."""
 
 from __future__ import annotations
 
@@ -15,24 +12,24 @@ from estab.units import NEVER
 __all__ = ["Pump"]
 
 _PARK_S: Final = 0.002
-"""How long no program must have waited before the pump leads again."""
+"""How long no program must have waited before the pump runs the loop again."""
 
 
 class Pump:
     """Drives a host on a device with a descriptor or without. ``run`` is the loop; ``start`` runs it in a thread.
 
-    It leads only while no program waits: a program that waits turns the host itself (``RealTime.wait``), which spares
-    two switches between threads for each answer.
+    The pump runs the loop only while no program waits: a program that waits runs it in its own thread
+    (``RealTime.wait``), which spares two switches between threads for each answer.
     """
 
     def __init__(self, runtime: RealTime) -> None:
         self._runtime = runtime
-        self._sleep = runtime.bed = Sleep(runtime.device.fileno())
+        self._sleep = runtime.sleeping = Sleep(runtime.device.fileno())
         self._is_stopping = False
         self._thread: threading.Thread | None = None
         self.failure: BaseException | None = None
-        """What ended ``run``, where something did that nobody expected."""
-        runtime.sleeper = self._sleep.wake
+        """What ended ``run``, if something unexpected did."""
+        runtime.wake_loop = self._sleep.wake
         runtime.device.open(self._sleep.wake)
 
     @property
@@ -54,24 +51,24 @@ class Pump:
             raise
 
     def run(self) -> None:
-        """Turn the host until ``stop``."""
+        """Run the loop until ``stop``."""
         runtime = self._runtime
-        leads = -1
+        program_loops = -1
         while not self._is_stopping:
-            if not runtime.take_lead(leads):
-                leads = runtime.leads
+            if not runtime.take_loop(program_loops):
+                program_loops = runtime.program_loops
                 runtime.park(_PARK_S)
                 continue
             try:
-                self._lead()
+                self._run_loop()
             finally:
-                leads = runtime.leads
-                runtime.give_lead()
+                program_loops = runtime.program_loops
+                runtime.end_loop()
 
-    def _lead(self) -> None:
+    def _run_loop(self) -> None:
         runtime, sleep = self._runtime, self._sleep
-        while not self._is_stopping and not runtime.lead.is_wanted:
-            sleep.lead(runtime.lead, NEVER, False, True)
+        while not self._is_stopping and not runtime.loop.is_wanted:
+            sleep.run(runtime.loop, NEVER, begins_asleep=False, yields=True)
             if sleep.is_device_gone:
                 runtime.lose_device()
 
@@ -84,6 +81,6 @@ class Pump:
         self._thread = None
 
     def close(self) -> None:
-        """Stop, and give back what the pump has of the operating system."""
+        """Stop, and release what the pump has of the operating system."""
         self.stop()
         self._sleep.close()

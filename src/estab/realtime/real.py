@@ -1,12 +1,12 @@
 """``RealTime``: one host on a real device, in real time, for as many threads as like to use it.
 
-- ``lock`` is held around every touch of the host. Who holds it for an input drains the outputs too: a program's
-  ``send`` puts its segment on the device before it returns.
-- One thread leads: it sleeps until the device has a frame or ``due_ns`` comes, and turns the host. That is a program
-  which waits, where there is one, so that an answer reaches it without a switch of threads; else a thread of ours
-  (``pump``). Or an event loop of the user's leads all the time. ``sleeper`` wakes the leader where a deadline comes
-  earlier than it knows.
-- Others who wait follow: each sleeps on a lock of its own, which whoever brings the news releases.
+- ``lock`` is held around every use of the host. The thread that holds it for an input drains the outputs too: a
+  program's ``send`` puts its segment on the device before it returns.
+- One thread at a time runs the loop (``host.drive.loop``): it sleeps until the device has a frame or ``due_ns`` comes,
+  and steps the host. If a program waits, the loop runs in its thread, so that an answer reaches it without a switch of
+  threads; else it runs in a thread of ours (``pump``). Or the user's event loop does it all the time. ``wake_loop``
+  wakes it if a deadline comes earlier than it knows.
+- Other threads that wait sleep on a lock of their own, which the thread that brings the news releases.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from estab.cpython import allocate_lock, get_ident, rlock_acquire_again, rlock_r
 from estab.devices.descriptor import DescriptorDevice
 from estab.devices.device import Device, VnetDevice
 from estab.errors import os_error
-from estab.host.drive.lead import Lead
-from estab.host.drive.turn import Turn
+from estab.host.drive.loop import Loop, Surroundings
+from estab.host.drive.step import Stepper
 from estab.realtime.sleep import Sleep
 from estab.sockets.runtime import Runtime, Task, Wait
 from estab.units import NEVER, SECOND, US
@@ -44,33 +44,52 @@ _WAIT_S_MAX: Final = threading.TIMEOUT_MAX
 class _Waiter:
     """A thread that waits: what for, and the lock on which it sleeps."""
 
-    __slots__ = ("bell", "is_leading", "is_rung", "must_lead", "rope", "wait")
+    __slots__ = ("has_loop", "is_woken", "must_run_loop", "sleep_lock", "wait", "wake_fd")
 
     def __init__(self, wait: Wait) -> None:
         self.wait = wait
-        self.bell = allocate_lock()
-        self.bell.acquire()
-        self.rope = -1
-        """Where it is not the lock that it sleeps on: the writing end of a pipe."""
-        self.is_rung = False
-        self.is_leading = False
-        self.must_lead = False
+        self.sleep_lock = allocate_lock()
+        self.sleep_lock.acquire()
+        self.wake_fd = -1
+        """If it does not sleep on the lock: the writing end of a pipe."""
+        self.is_woken = False
+        self.has_loop = False
+        self.must_run_loop = False
 
-    def ask(self, wake_leader: Callable[[], None]) -> None:
+    def ask(self, wake_loop: Callable[[], None]) -> None:
         """Wake the thread if what it waits for has come. To be called with the runtime's lock."""
-        if not self.is_rung and self.wait.is_ready():
-            self.is_rung = True
-            if self.is_leading:
-                wake_leader()
+        if not self.is_woken and self.wait.is_ready():
+            self.is_woken = True
+            if self.has_loop:
+                wake_loop()
             else:
-                self.ring()
+                self.wake()
 
-    def ring(self) -> None:
-        """Wake the thread from following."""
-        if self.rope >= 0:
-            os.write(self.rope, b"r")
-        elif self.bell.locked():
-            self.bell.release()
+    def wake(self) -> None:
+        """Wake the thread from its sleep on the lock or the pipe."""
+        if self.wake_fd >= 0:
+            os.write(self.wake_fd, b"w")
+        elif self.sleep_lock.locked():
+            self.sleep_lock.release()
+
+
+class _Surroundings(Surroundings):
+    """What the loop needs of its runtime."""
+
+    def __init__(self, runtime: RealTime, mutex: threading.RLock, waiters: list[_Waiter]) -> None:
+        super().__init__(mutex.acquire, mutex.release, _monotonic_ns, waiters, runtime.hooks)
+        self._runtime = runtime
+
+    def run_signal_handlers(self) -> None:
+        """Let signal handlers run: being interpreted is enough."""
+
+    def tell_some(self) -> None:
+        """Tell those who wait for more than one descriptor, or by a hook, that the host did something."""
+        self._runtime.tell_some()
+
+    def tell_all(self) -> None:
+        """Ask everybody who waits whether they are ready."""
+        self._runtime.tell_all()
 
 
 class RealTime(Runtime):
@@ -84,34 +103,34 @@ class RealTime(Runtime):
         self._mutex = threading.RLock()
         self.lock = self._mutex
         self.device = device
-        self.sleeper: Callable[[], None] = _nothing
-        self.bed: Sleep | None = None
-        """Where a leader sleeps; ``None`` where an event loop leads."""
-        self.is_led = False
+        self.wake_loop: Callable[[], None] = _nothing
+        self.sleeping: Sleep | None = None
+        """Where the loop sleeps; ``None`` if an event loop steps the host."""
+        self.is_looping = False
+        """A thread runs the loop, a program's or the pump's."""
         self.is_over = False
-        self.leads = 0
-        """How often a program has led."""
+        self.program_loops = 0
+        """How often a program's thread has begun to run the loop."""
         self._parked = threading.Event()
         self._is_parked = False
         self.driver = 0
-        """The thread whose event loop turns the host, where one does: it must not wait for what only it can bring."""
+        """The thread whose event loop steps the host, if one does: it must not wait for what only it can bring."""
         self._resolve = resolve
         self._reverse = reverse
         send, header_bytes = self._send, 0
         if isinstance(device, VnetDevice) and device.header_bytes:
             send, header_bytes = device.send_offloaded, device.header_bytes
-        self.turn = Turn(engine, interface, device.receive, send, self._tell, header_bytes, device.fileno() >= 0)
+        self.stepper = Stepper(engine, interface, device.receive, send, self._tell, header_bytes, device.fileno() >= 0)
         if isinstance(device, DescriptorDevice) and device.is_plain():
-            self.turn.use_descriptor(device.fileno(), device.read_bytes, os.read, os.write, os.writev)
+            self.stepper.use_descriptor(device.fileno(), device.read_bytes, os.read, os.write, os.writev)
         self._waiting_fd: dict[int, list[_Waiter]] = {}
         self._waiting_any: list[_Waiter] = []
-        self.lead = Lead(self.turn, self._mutex.acquire, self._mutex.release, _monotonic_ns, self._ask_all,
-                         self._attend, _nothing, self._waiting_any, self.hooks)
+        self.loop = Loop(self.stepper, _Surroundings(self, self._mutex, self._waiting_any))
         if busy_poll_us is None:
             busy_poll_us = _BUSY_POLL_US if _processor_count() > 1 else 0
         if not isinstance(busy_poll_us, int) or not 0 <= busy_poll_us <= _BUSY_POLL_US_MAX:
             raise ValueError(f"busy_poll_us: {busy_poll_us!r} is not a number from 0 to {_BUSY_POLL_US_MAX}")
-        self.lead.busy_poll_ns = busy_poll_us * US
+        self.loop.busy_poll_ns = busy_poll_us * US
 
     # Which told call is under way is a matter of each thread.
 
@@ -124,19 +143,19 @@ class RealTime(Runtime):
     def call(self, number: int) -> None:
         self._per_thread.call = number
 
-    # --- for whoever sleeps for the host
+    # --- for the thread that sleeps for the host
 
-    def turn_once(self) -> int:
+    def step(self) -> int:
         """Take frames off the device, do what is due, and send all answers.
 
-        Returns until when whoever leads may sleep, unless ``sleeper`` wakes it; 0 where there is more to do.
+        Returns until when the caller may sleep, unless ``wake_loop`` wakes it; 0 if there is more to do.
         """
-        return self.lead.step()
+        return self.loop.step()
 
     @property
     def due_ns(self) -> int:
-        """When whoever sleeps for the host will wake by itself; 0 while nobody sleeps."""
-        return self.lead.due_ns
+        """When the thread that sleeps for the host will wake by itself; 0 while none sleeps."""
+        return self.loop.due_ns
 
     # --- the runtime of programs
 
@@ -150,15 +169,15 @@ class RealTime(Runtime):
 
     def flush(self) -> None:
         """Send what the host has to say, and wake whoever waited for what happened. With the lock held."""
-        lead = self.lead
-        if lead.is_working:
+        loop = self.loop
+        if loop.is_working:
             return  # a watcher called, and whoever drains goes on after it
         if self.abandoned:
             self.close_abandoned()
-        due_ns = lead.work(False)
-        if due_ns < lead.due_ns:
-            lead.due_ns = due_ns
-            self.sleeper()
+        due_ns = loop.drain_locked()
+        if due_ns < loop.due_ns:
+            loop.due_ns = due_ns
+            self.wake_loop()
 
     def wait(self, wait: Wait) -> bool:
         """Sleep until ready or due, with the lock given up meanwhile. ``False``: the deadline came first.
@@ -168,7 +187,7 @@ class RealTime(Runtime):
         with self._mutex:
             if wait.is_ready():
                 return True
-            self._ensure_turning(wait)
+            self._ensure_running(wait)
             if self.driver == get_ident():
                 raise RuntimeError(f"{wait.describe()} would block the event loop that drives the stack; "
                                    "await stack.open_connection(), or use a thread")
@@ -176,119 +195,119 @@ class RealTime(Runtime):
             waiting = self._waiting_any if wait.fd == -1 else self._waiting_fd.setdefault(wait.fd, [])
             waiting.append(waiter)
             is_os_ready = False
-            if self.bed is not None and not self.is_led:
-                self._begin_lead(waiter)
+            if self.sleeping is not None and not self.is_looping:
+                self._begin_loop(waiter)
             else:
-                self.lead.is_wanted = True
+                self.loop.is_wanted = True
             held = rlock_release_all(self._mutex)
             try:
-                if not waiter.is_leading:
-                    is_os_ready = self._follow(waiter)
-                if waiter.is_leading or waiter.must_lead:
-                    is_os_ready = self._lead(waiter)
+                if not waiter.has_loop:
+                    is_os_ready = self._sleep_on_lock(waiter)
+                if waiter.has_loop or waiter.must_run_loop:
+                    is_os_ready = self._run_loop(waiter)
             finally:
                 rlock_acquire_again(self._mutex, held)
                 waiting.remove(waiter)
                 if not waiting and wait.fd != -1 and self._waiting_fd.get(wait.fd) is waiting:
                     del self._waiting_fd[wait.fd]
-                if waiter.is_leading or waiter.must_lead:
-                    self.give_lead()
-            if waiter.is_rung or is_os_ready or wait.is_ready():
+                if waiter.has_loop or waiter.must_run_loop:
+                    self.end_loop()
+            if waiter.is_woken or is_os_ready or wait.is_ready():
                 return True
-            self._ensure_turning(wait)
+            self._ensure_running(wait)
             return False
 
-    def _ensure_turning(self, wait: Wait) -> None:
+    def _ensure_running(self, wait: Wait) -> None:
         if self.is_over:
             raise os_error(errno.ENETDOWN, f"network is down: {wait.describe()} on a stack that is closed")
 
-    def _begin_lead(self, waiter: _Waiter) -> None:
-        self.is_led = True
-        self.lead.is_wanted = False
-        self.leads += 1
-        waiter.is_leading = True
+    def _begin_loop(self, waiter: _Waiter) -> None:
+        self.is_looping = True
+        self.loop.is_wanted = False
+        self.program_loops += 1
+        waiter.has_loop = True
 
-    def _lead(self, waiter: _Waiter) -> bool:
-        """Turn the host until the waiter's wait is over. Tells whether its descriptor of the system's is readable."""
-        waiter.is_leading = True
-        bed, wait = self.bed, waiter.wait
-        assert bed is not None
+    def _run_loop(self, waiter: _Waiter) -> bool:
+        """Run the loop until the waiter's wait is over. Tells whether its descriptor of the system's is readable."""
+        waiter.has_loop = True
+        sleeping, wait = self.sleeping, waiter.wait
+        assert sleeping is not None
         deadline_ns = NEVER if wait.deadline_ns is None else wait.deadline_ns
-        # A device with a descriptor says by it that it has frames; another one has to be asked before one may sleep.
+        # A device with a descriptor says by it that it has frames; another one has to be asked before the first sleep.
         begins_asleep = self.device.fileno() >= 0
-        while not waiter.is_rung and not self.is_over:
-            if bed.lead(self.lead, deadline_ns, begins_asleep, False, wait.os_fd):
+        while not waiter.is_woken and not self.is_over:
+            if sleeping.run(self.loop, deadline_ns, begins_asleep=begins_asleep, yields=False, os_fd=wait.os_fd):
                 return True
-            if bed.is_device_gone:
+            if sleeping.is_device_gone:
                 self.lose_device()
             if deadline_ns < NEVER and _monotonic_ns() >= deadline_ns:
                 break
             begins_asleep = False
         return False
 
-    def _follow(self, waiter: _Waiter) -> bool:
-        """Sleep until the waiter's bell rings or its deadline comes."""
+    def _sleep_on_lock(self, waiter: _Waiter) -> bool:
+        """Sleep until another thread wakes the waiter or its deadline comes."""
         deadline_ns = waiter.wait.deadline_ns
         if waiter.wait.os_fd >= 0:
-            return self._follow_descriptor(waiter, waiter.wait.os_fd)
+            return self._sleep_on_pipe(waiter, waiter.wait.os_fd)
         if deadline_ns is None:
-            waiter.bell.acquire()
+            waiter.sleep_lock.acquire()
             return False
         while True:
             left_ns = deadline_ns - time.monotonic_ns()
-            if left_ns <= 0 or waiter.bell.acquire(True, min(left_ns / SECOND, _WAIT_S_MAX)):
+            if left_ns <= 0 or waiter.sleep_lock.acquire(True, min(left_ns / SECOND, _WAIT_S_MAX)):
                 return False
 
-    def _follow_descriptor(self, waiter: _Waiter, os_fd: int) -> bool:
-        """Do the same, and have a descriptor of the operating system's end it too."""
-        bed = Sleep(-1)
+    def _sleep_on_pipe(self, waiter: _Waiter, os_fd: int) -> bool:
+        """Sleep likewise, and have a descriptor of the operating system end it too."""
+        sleeping = Sleep(-1)
         try:
             with self._mutex:
-                if waiter.is_rung or waiter.must_lead:
+                if waiter.is_woken or waiter.must_run_loop:
                     return False
-                waiter.rope = bed.rope
+                waiter.wake_fd = sleeping.wake_fd
             deadline_ns = waiter.wait.deadline_ns
-            return bed.until(NEVER if deadline_ns is None else deadline_ns, False, os_fd)
+            return sleeping.until(NEVER if deadline_ns is None else deadline_ns, False, os_fd)
         finally:
             with self._mutex:
-                waiter.rope = -1
-            bed.close()
+                waiter.wake_fd = -1
+            sleeping.close()
 
     def has_waiters(self, count: int = 1) -> bool:
         """Tell whether at least ``count`` threads wait for the host's news."""
         with self._mutex:
             return sum(map(len, (self._waiting_any, *self._waiting_fd.values()))) >= count
 
-    # --- who leads
+    # --- which thread runs the loop
 
-    def take_lead(self, leads: int) -> bool:
-        """Let the pump lead, unless a program does, or has since it had led ``leads`` times."""
+    def take_loop(self, program_loops: int) -> bool:
+        """Let the pump run the loop, unless a program does, or has begun to since ``program_loops`` was counted."""
         with self._mutex:
-            if self.is_led or self.leads != leads:
+            if self.is_looping or self.program_loops != program_loops:
                 return False
-            self.is_led = True
+            self.is_looping = True
             return True
 
-    def give_lead(self) -> None:
-        """End leading: somebody else who waits does it from now on, or the pump when it looks."""
+    def end_loop(self) -> None:
+        """Stop running the loop: another thread that waits does it from now on, or the pump when it looks."""
         with self._mutex:
-            self.is_led = self.lead.is_wanted = False
+            self.is_looping = self.loop.is_wanted = False
             for waiting in (self._waiting_any, *self._waiting_fd.values()):
                 for waiter in waiting:
-                    if not waiter.is_rung and not waiter.is_leading and not waiter.must_lead:
-                        self._begin_lead(waiter)
-                        waiter.is_leading = False
-                        waiter.must_lead = True
-                        waiter.ring()
+                    if not waiter.is_woken and not waiter.has_loop and not waiter.must_run_loop:
+                        self._begin_loop(waiter)
+                        waiter.has_loop = False
+                        waiter.must_run_loop = True
+                        waiter.wake()
                         return
             if self._is_parked:
                 self._parked.set()
 
     def park(self, pause_s: float) -> None:
-        """Let the pump sleep while programs lead, and a little longer."""
+        """Let the pump sleep while programs run the loop, and a little longer."""
         with self._mutex:
-            is_led = self._is_parked = self.is_led
-        if is_led and not self.is_over:
+            is_looping = self._is_parked = self.is_looping
+        if is_looping and not self.is_over:
             self._parked.wait()
         self._is_parked = False
         self._parked.clear()
@@ -296,19 +315,19 @@ class RealTime(Runtime):
             time.sleep(pause_s)
 
     def end(self) -> None:
-        """End all waits, for nobody turns the host any more."""
+        """End all waits, for no thread steps the host any more."""
         with self._mutex:
             self.is_over = True
-            self.sleeper()
+            self.wake_loop()
             for waiting in (self._waiting_any, *self._waiting_fd.values()):
                 for waiter in waiting:
-                    waiter.ring()
+                    waiter.wake()
         self._parked.set()
 
     def lose_device(self) -> None:
         """Note that the device is gone: nothing leaves any more, and connections end by their timers."""
         with self._mutex:
-            interface = self.engine.interfaces[self.turn.interface_index]
+            interface = self.engine.interfaces[self.stepper.interface_index]
             if interface.is_up:
                 self.engine.set_link(interface, False, time.monotonic_ns())
 
@@ -358,14 +377,14 @@ class RealTime(Runtime):
 
     # --- inside
 
-    def _attend(self) -> None:
+    def tell_some(self) -> None:
         """Tell those who wait for more than one descriptor, or by a hook, that the host did something."""
         if self._waiting_any:
             self._ask(self._waiting_any)
         if self.hooks:
             self.run_hooks()
 
-    def _ask_all(self) -> None:
+    def tell_all(self) -> None:
         """Ask everybody who waits whether they are ready."""
         for waiting in (self._waiting_any, *self._waiting_fd.values()):
             self._ask(waiting)
@@ -380,7 +399,7 @@ class RealTime(Runtime):
             self._ask(waiting)
 
     def _ask(self, waiting: Any) -> None:
-        wake = self.sleeper
+        wake = self.wake_loop
         for waiter in tuple(waiting):
             waiter.ask(wake)
 

@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Any, Final
 
-from estab.host.drive.lead import Bell, Lead
+from estab.host.drive.loop import Loop, WakeUp
 from estab.units import MS, NEVER, SECOND
 
 __all__ = ["Sleep"]
@@ -31,12 +31,12 @@ _FAILURES_MAX: Final = 16
 
 
 class Sleep:
-    """One thread sleeps at a time; any may wake it. ``fd`` is the device's descriptor, -1 where it has none."""
+    """One thread sleeps at a time; any may wake it. ``fd`` is the device's descriptor, -1 if it has none."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._usual = (fd, _IN)
-        self._bell = Bell()
+        self._wake_up = WakeUp()
         self._is_for_writing = False
         self._failures = 0
         self.is_device_gone = False
@@ -56,23 +56,23 @@ class Sleep:
             self._waiting.register(fd, _IN)
 
     @property
-    def rope(self) -> int:
-        """A descriptor by which a byte wakes too; -1 where the platform has none."""
+    def wake_fd(self) -> int:
+        """A descriptor by which a byte wakes too; -1 if the platform has none."""
         return self._ends[1]
 
-    def lead(self, lead: Lead, until_ns: int, begins_asleep: bool, yields: bool, os_fd: int = -1) -> bool:
-        """Turn a host and sleep for it until something else is to be done, at most until ``until_ns``.
+    def run(self, loop: Loop, until_ns: int, *, begins_asleep: bool, yields: bool, os_fd: int = -1) -> bool:
+        """Step a host and sleep for it until something else is to be done, at most until ``until_ns``.
 
-        ``begins_asleep``: to sleep is the first thing to do. ``yields``: it is over, too, where somebody else wants to
-        lead. Tells whether ``os_fd``, one more descriptor, is readable.
+        ``begins_asleep``: to sleep is the first thing to do. ``yields``: the run ends, too, if another thread wants to
+        run the loop. Tells whether ``os_fd``, one more descriptor, is readable.
         """
         if self._waiting is not None and os_fd < 0:
-            ready = lead.run(until_ns, begins_asleep, yields, self._bell, self._waiting.poll, self._usual)
+            ready = loop.run(until_ns, begins_asleep, yields, self._wake_up, self._waiting.poll, self._usual)
             if ready:
                 return self._look_at(ready, -1)
-            return self.until(min(until_ns, lead.due_ns), lead.turn.is_full)
-        due_ns = lead.begin_sleep() if begins_asleep else lead.step()
-        return due_ns > 0 and self.until(min(until_ns, due_ns), lead.turn.is_full, os_fd)
+            return self.until(min(until_ns, loop.due_ns), loop.stepper.is_full)
+        due_ns = loop.begin_sleep() if begins_asleep else loop.step()
+        return due_ns > 0 and self.until(min(until_ns, due_ns), loop.stepper.is_full, os_fd)
 
     def until(self, due_ns: int, is_full: bool, os_fd: int = -1) -> bool:
         """Sleep, at most until ``due_ns``. ``is_full``: room to write on the device ends it too.
@@ -80,9 +80,9 @@ class Sleep:
         Tells whether ``os_fd``, one more descriptor, is readable.
         """
         left_ns = due_ns - _monotonic_ns() if due_ns < NEVER else _SLEEP_NS_MAX
-        self._bell.is_asleep = True
+        self._wake_up.is_asleep = True
         try:
-            if left_ns <= 0 or self._bell.is_rung:
+            if left_ns <= 0 or self._wake_up.is_requested:
                 return False
             if self._waiting is None:
                 self._event.wait(min(left_ns, _SLEEP_NS_MAX) / SECOND)
@@ -97,24 +97,24 @@ class Sleep:
                 self._look_at(ready, -1)
             return False
         finally:
-            self._bell.is_asleep = False
-            self._bell.is_rung = False
+            self._wake_up.is_asleep = False
+            self._wake_up.is_requested = False
 
     def wake(self) -> None:
         """End the sleep, or the next one. From any thread."""
-        self._bell.is_rung = True
-        if not self._bell.is_asleep:
+        self._wake_up.is_requested = True
+        if not self._wake_up.is_asleep:
             return
         if self._waiting is None:
             self._event.set()
             return
-        with self._closing:  # whoever wakes may come late: the descriptor must not be another's by then
+        with self._closing:  # the waker may come late: the descriptor must not be another's by then
             if self._ends[1] >= 0:
                 with contextlib.suppress(BlockingIOError):
                     os.write(self._ends[1], b"w")
 
     def close(self) -> None:
-        """Give the pipe back."""
+        """Release the pipe."""
         with self._closing:
             for end in self._ends:
                 if end >= 0:

@@ -109,16 +109,16 @@ class Stack:
         if not isinstance(service, Service):
             raise TypeError(f"service: {service!r} is no estab.serve.services.Service, as Echo() is")
         with self.runtime.lock:
-            handler = self.runtime.turn.handler
+            handler = self.runtime.stepper.handler
             if not isinstance(handler, Services):
-                handler = self.runtime.turn.handler = Services(self.engine)
+                handler = self.runtime.stepper.handler = Services(self.engine)
             handler.add(service, address, port, self.runtime.now_ns())
             self.runtime.flush()
 
     def stop_serving(self) -> None:
         """End all services: their ports are free, and their connections finish on their own."""
         with self.runtime.lock:
-            handler = self.runtime.turn.handler
+            handler = self.runtime.stepper.handler
             if isinstance(handler, Services):
                 handler.close(self.runtime.now_ns())
                 self.runtime.flush()
@@ -236,7 +236,7 @@ class Stack:
         for capture in self._captures:
             capture.close()
         with self.runtime.lock:
-            self.runtime.turn.forget_descriptor()
+            self.runtime.stepper.forget_descriptor()
             self.device.close()
 
     def __enter__(self) -> Stack:

@@ -1,4 +1,4 @@
-"""One turn of the pump: what it asks of the link, and the virtio headers that it writes."""
+"""One step: what it asks of the device, and the virtio headers that it writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 import pytest
 
 from estab.abi import AF_INET, AF_INET6, SOCK_STREAM
-from estab.host.drive.turn import FRAMES_PER_TURN, Turn
+from estab.host.drive.step import FRAMES_PER_STEP, Stepper
 from estab.host.engine import Engine
 from estab.host.ip.interface import Outbound
 from estab.units import MS, NEVER, US
@@ -16,7 +16,7 @@ from estab.wire import ip, offload, tcp, udp
 HERE, THERE = b"\x0a\x00\x00\x01", b"\x0a\x00\x00\x02"
 
 
-class FakeLink:
+class FakeDevice:
     """Gives frames that were put in, and counts how often it was asked for nothing."""
 
     def __init__(self, takes: bool = True) -> None:
@@ -45,8 +45,8 @@ def datagram(number: int) -> bytes:
     return ip.emit(THERE, HERE, ip.UDP, text)
 
 
-def make_turn(link: FakeLink, *, header_bytes: int = 0, is_polled: bool = True, mac: bytes = b"") -> Turn:
-    """Make a host on a link."""
+def make_stepper(device: FakeDevice, *, header_bytes: int = 0, is_polled: bool = True, mac: bytes = b"") -> Stepper:
+    """Make a host on a device."""
     host = Engine("a", bytes(32))
     interface = host.add_interface("tun0", mac=mac, segment_bytes_max=65_400 if header_bytes else 0,
                                    has_checksum_offload=bool(header_bytes))
@@ -54,63 +54,63 @@ def make_turn(link: FakeLink, *, header_bytes: int = 0, is_polled: bool = True, 
     host.add_address(interface, "fd00::1/64")
     receiver = host.socket(AF_INET, 2, 0)
     receiver.bind(("", 9), 0)
-    return Turn(host, interface, link.receive, link.send, lambda fd, bits: None, header_bytes, is_polled)
+    return Stepper(host, interface, device.receive, device.send, lambda fd, bits: None, header_bytes, is_polled)
 
 
 def test_in_a_conversation_no_read_comes_back_empty() -> None:
-    link = FakeLink()
-    turn = make_turn(link)
+    device = FakeDevice()
+    stepper = make_stepper(device)
     for number in range(100):
-        link.frames.append(datagram(number))
-        turn.step((number + 1) * MS)
-    assert (len(link.frames), link.empty_asks) == (0, 0)
+        device.frames.append(datagram(number))
+        stepper.step((number + 1) * MS)
+    assert (len(device.frames), device.empty_asks) == (0, 0)
 
 
 def test_a_burst_is_taken_in_ever_larger_steps() -> None:
-    link = FakeLink()
-    turn = make_turn(link)
-    link.frames.extend(datagram(number) for number in range(1000))
+    device = FakeDevice()
+    stepper = make_stepper(device)
+    device.frames.extend(datagram(number) for number in range(1000))
     steps = 0
-    while link.frames:
-        turn.step(steps * 10 * US)
+    while device.frames:
+        stepper.step(steps * 10 * US)
         steps += 1
-    assert steps < 6 + 1000 // FRAMES_PER_TURN + 2
-    assert link.empty_asks <= 1
+    assert steps < 6 + 1000 // FRAMES_PER_STEP + 2
+    assert device.empty_asks <= 1
 
 
-def test_behind_large_frames_the_steps_grow_at_once() -> None:
-    link = FakeLink()
-    turn = make_turn(link)
+def test_after_large_frames_the_steps_grow_at_once() -> None:
+    device = FakeDevice()
+    stepper = make_stepper(device)
     large = ip.emit(THERE, HERE, ip.UDP, udp.emit(1000, 9, bytes(1400), THERE, HERE))
-    link.frames.extend([large] * 31)
+    device.frames.extend([large] * 31)
     for steps in range(5):
-        turn.step(steps * 10 * US)
-    assert not link.frames  # 1, 2, 4, 8, 16
+        stepper.step(steps * 10 * US)
+    assert not device.frames  # 1, 2, 4, 8, 16
 
 
 def test_a_link_without_a_descriptor_is_always_asked_until_it_has_no_more() -> None:
-    link = FakeLink()
-    turn = make_turn(link, is_polled=False)
-    link.frames.extend(datagram(number) for number in range(FRAMES_PER_TURN + 3))
-    turn.step(0)
-    assert (turn.has_more, len(link.frames)) == (True, 3)
-    turn.step(MS)
-    assert (turn.has_more, len(link.frames)) == (False, 0)
+    device = FakeDevice()
+    stepper = make_stepper(device, is_polled=False)
+    device.frames.extend(datagram(number) for number in range(FRAMES_PER_STEP + 3))
+    stepper.step(0)
+    assert (stepper.has_more, len(device.frames)) == (True, 3)
+    stepper.step(MS)
+    assert (stepper.has_more, len(device.frames)) == (False, 0)
 
 
 def test_a_refused_frame_is_offered_again_and_nothing_overtakes_it() -> None:
-    link = FakeLink(takes=False)
-    turn = make_turn(link)
-    host = turn.engine
+    device = FakeDevice(takes=False)
+    stepper = make_stepper(device)
+    host = stepper.engine
     for number in range(3):
         sender = host.socket(AF_INET, 2, 0)
         sender.sendto(b"%d" % number, ("10.0.0.2", 9), 0, 0)
-    assert turn.step(0) < NEVER or turn.is_full
-    assert (turn.is_full, link.sent) == (True, [])
-    link.takes = True
-    turn.step(MS)
-    assert [frame[-1:] for _, frame in link.sent] == [b"0", b"1", b"2"]
-    assert not turn.is_full
+    assert stepper.step(0) < NEVER or stepper.is_full
+    assert (stepper.is_full, device.sent) == (True, [])
+    device.takes = True
+    stepper.step(MS)
+    assert [frame[-1:] for _, frame in device.sent] == [b"0", b"1", b"2"]
+    assert not stepper.is_full
 
 
 @pytest.mark.parametrize("mac", [b"", b"\x02\0\0\0\0\1"], ids=["bare", "ethernet"])
@@ -119,31 +119,31 @@ def test_a_refused_frame_is_offered_again_and_nothing_overtakes_it() -> None:
 def test_the_virtio_header_is_the_one_that_the_packet_asks_for(
     mac: bytes, header_bytes: int, family: int, there: str,
 ) -> None:
-    link = FakeLink()
-    turn = make_turn(link, header_bytes=header_bytes, mac=mac)
-    host = turn.engine
+    device = FakeDevice()
+    stepper = make_stepper(device, header_bytes=header_bytes, mac=mac)
+    host = stepper.engine
     if mac:
         host.add_neighbor(host.interfaces[1], there, b"\x02\0\0\0\0\2")
     sock = host.socket(family, SOCK_STREAM, 0)
     with pytest.raises(BlockingIOError):
         sock.connect((there, 80), 0)
-    turn.step(0)
+    stepper.step(0)
     start = 14 if mac else 0
-    assert link.sent
-    for header, frame in link.sent:
+    assert device.sent
+    for header, frame in device.sent:
         described = offload.for_packet(frame, 1448, True, start)
         assert header == offload.emit(described, header_bytes == 12)
 
 
 @pytest.mark.parametrize("text_bytes", [0, 1448, 1449, 60_000])
 def test_super_segments_are_to_be_cut_and_others_are_not(text_bytes: int) -> None:
-    link = FakeLink()
-    turn = make_turn(link, header_bytes=10)
+    device = FakeDevice()
+    stepper = make_stepper(device, header_bytes=10)
     segment = tcp.Segment(80, 1000, 1, 2, tcp.ACK, 100)
     head = tcp.emit_packet(segment, HERE, THERE, 64, 0, True, 0, True)
     packet = head[:2] + (len(head) + text_bytes).to_bytes(2, "big") + head[4:] + bytes(text_bytes)
-    turn._put(Outbound(1, packet, 1448, True))
-    described = offload.parse(b"".join(link.sent[0]))
+    stepper._put(Outbound(1, packet, 1448, True))
+    described = offload.parse(b"".join(device.sent[0]))
     assert described.is_partial_checksum()
     assert (described.gso_type, described.segment_bytes) == (
         (offload.GSO_TCPV4, 1448) if text_bytes > 1448 else (offload.GSO_NONE, 0))

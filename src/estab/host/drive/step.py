@@ -1,7 +1,11 @@
-"""One turn of the pump: frames from a link into a host, and all that the host has to say out again.
+"""One step of a host on a device: frames come off the device, and all that the host has to say goes out.
 
-Here is the loop that every packet on the wire goes through, so it is part of the core. It opens nothing and waits for
-nothing: receiving, sending and telling are functions that it is given.
+Every packet on a real device goes through this code, so it is part of the core. It opens nothing and waits for nothing:
+receiving, sending and telling are functions that it is given.
+
+How many frames a step takes follows what was found. To be told that a descriptor has no more frames costs as much as a
+frame, so a step begins with one. More are taken if they keep lying there (a bulk transfer), up to ``FRAMES_PER_STEP``;
+if the peer waits for our answer to each small frame, one is right for longer.
 """
 
 from __future__ import annotations
@@ -17,27 +21,23 @@ from estab.host.ip.interface import Interface, Outbound
 from estab.units import US
 from estab.wire import ethernet, ip, offload, tcp
 
-__all__ = ["FRAMES_PER_TURN", "Turn"]
+__all__ = ["FRAMES_PER_STEP", "Stepper"]
 
-FRAMES_PER_TURN: Final = 64
-"""Frames that are taken off the link before the host's answers go out and others may have the lock."""
+FRAMES_PER_STEP: Final = 64
+"""Frames that are taken off the device before the host's answers go out and other threads may have the lock."""
 HEADERS_MAX: Final = 256
-"""Different virtio headers that are kept at once."""
+"""Different virtio headers that are kept at the same time."""
 _COPIED_BYTES: Final = 2048
-"""Below this, to put a header and a frame together costs less than to hand over both."""
+"""Below this size, joining a header and a frame costs less than handing over both."""
 _TCP_CHECKSUM_AT: Final = 16
 _SOON_NS: Final = 30 * US
 _AT_ONCE_NS: Final = 5 * US
 _AT_ONCE_MAX: Final = 7
-"""After more frames in a row that lay there at once, the next step takes several. After a large frame it does at once,
-and where nothing is answered: then nobody waits for the answer to each."""
+"""After more small frames in a row that were there at once, the next step takes several. After a large frame it takes
+several immediately, and also if nothing was answered lately: then the peer waits for no answer."""
 _LARGE_BYTES: Final = 1024
-_SURE: Final = 4
-"""After so many frames in a row that lay there at once in the same place, the next one is expected there."""
-_HISTORY_MASK: Final = 0xFF
-"""The place is told by the last four looks, as a processor tells one branch from another."""
-_ANSWERED: Final = 0x01
-_ANSWERED_LATELY: Final = 0x55
+_ANSWERED_STEPS: Final = 4
+"""If a frame of ours left in one of the last so many steps, the peer may wait for our answer before it sends more."""
 _KNOWN_GOOD: Final = offload.NEEDS_CHECKSUM | offload.DATA_VALID
 
 
@@ -53,12 +53,12 @@ def _write_no_parts(fd: int, parts: list[bytes]) -> int:
     return 0
 
 
-class Turn:
-    """What stands between one host and one link.
+class Stepper:
+    """What stands between one host and one device.
 
-    ``receive`` gives a frame or ``None``, ``send`` takes one (behind its virtio header, ``b""`` without offload) or
-    says ``False``; ``tell`` hears of descriptors with news. With ``header_bytes`` frames from the link begin with a
-    virtio header of that size.
+    ``receive`` gives a frame or ``None``. ``send`` takes a virtio header (``b""`` without offload) and a frame, or
+    returns ``False``. ``tell`` hears of descriptors with news. If ``header_bytes`` is not 0, frames from the device
+    begin with a virtio header of that size.
     """
 
     def __init__(self, engine: Engine, interface: Interface, receive: Callable[[], bytes | None],
@@ -68,7 +68,7 @@ class Turn:
         self.interface_index: i64 = interface.index
         self.header_bytes: i64 = header_bytes
         self.is_full: bool = False
-        """The link refused a frame: nothing is sent before ``retry``."""
+        """The device refused a frame: nothing is sent before ``retry``."""
         self.due_ns: i64 = 0
         """The next deadline, as ``drain`` found it last."""
         self.has_more: bool = False
@@ -88,24 +88,20 @@ class Turn:
         self._fd: int = -1
         self._read_bytes: int = 0
         self._is_polled: bool = is_polled
-        self._frames_max: i64 = 1 if is_polled else FRAMES_PER_TURN
+        self._frames_max: i64 = 1 if is_polled else FRAMES_PER_STEP
         self._at_once: i64 = 0
         self._last_bytes: i64 = 0
-        self._history: i64 = 0
-        """What the last looks found, two bits each: a frame at once, and something put on the link since."""
-        self._luck: list[int] = [0] * (_HISTORY_MASK + 1)
-        """How many frames in a row lay there at once behind each history."""
+        self._silent_steps: i64 = _ANSWERED_STEPS
+        """Steps since the last frame of ours."""
         self._stepped_ns: i64 = 0
-        self.rested_ns: i64 = 0
-        """When the last step was over, where whoever steps notes it."""
-        self.expects_frame: bool = False
-        """The next frame is probably there already, and to take it without asking pays."""
+        self.ended_ns: i64 = 0
+        """When the last step was over, if the caller notes it."""
 
     def use_descriptor(self, fd: int, read_bytes: int, read: Callable[[int, int], bytes],
                        write: Callable[[int, bytes], int], write_parts: Callable[[int, list[bytes]], int]) -> None:
-        """Read and write frames directly: ``os.read``, ``os.write`` and ``os.writev`` on the link's descriptor.
+        """Read and write frames directly: ``os.read``, ``os.write`` and ``os.writev`` on the device's descriptor.
 
-        ``receive`` and ``send`` are then asked only where those fail, to say what it means.
+        ``receive`` and ``send`` are then asked only if those fail, to say what it means.
         """
         self._fd, self._read_bytes, self._read = fd, read_bytes, read
         self._write, self._write_parts = write, write_parts
@@ -115,27 +111,20 @@ class Turn:
         self._fd = -1
 
     def step(self, now_ns: i64) -> i64:
-        """Take frames, do what is due, send and tell. Returns the next deadline, ``NEVER`` where there is none.
-
-        To be told that a descriptor has no more frames costs as much as a frame, and whoever sent a lone frame waits
-        for its answer. So from a link that is polled one frame is taken at a time, and more only where they keep lying
-        there: up to ``FRAMES_PER_TURN`` in a bulk transfer.
-        """
+        """Take frames, do what is due, send and tell. Returns the next deadline, ``NEVER`` if there is none."""
         is_at_once = self._is_behind(now_ns)
         if self.is_full:
             self.retry()
         frames_max = self._frames_max
         count = self.receive(now_ns, frames_max)
-        self.has_more = count == FRAMES_PER_TURN
+        self.has_more = count == FRAMES_PER_STEP
         if self._is_polled:
             self._stepped_ns = now_ns
             self._size_steps(count, frames_max, is_at_once)
-            self._note_look(is_at_once and count > 0)
+            self._silent_steps += 1
         if self.due_ns <= now_ns:
             self.on_deadline(now_ns)
-        due_ns = self.drain(now_ns)
-        self.expects_frame = count > 0 and self._last_bytes < _LARGE_BYTES and self._luck[self._history] >= _SURE
-        return due_ns
+        return self.drain(now_ns)
 
     def _size_steps(self, count: i64, frames_max: i64, is_at_once: bool) -> None:
         """See from this step how many frames the next one may take."""
@@ -147,29 +136,20 @@ class Turn:
         elif self._at_once < _AT_ONCE_MAX and self._is_conversation():
             self._at_once += 1
         else:
-            self._frames_max = min(2 * frames_max, FRAMES_PER_TURN)
+            self._frames_max = min(2 * frames_max, FRAMES_PER_STEP)
 
     def _is_conversation(self) -> bool:
-        """Tell whether whoever sent the last frame seems to wait for an answer before it sends more."""
-        return self._last_bytes < _LARGE_BYTES and (self._history & _ANSWERED_LATELY) != 0
-
-    def _note_look(self, is_at_once: bool) -> None:
-        """Note whether there was a frame at once; nothing is answered since."""
-        luck: i64 = self._luck[self._history]
-        if not is_at_once:
-            self._luck[self._history] = 0
-        elif luck < _SURE:
-            self._luck[self._history] = luck + 1
-        self._history = (self._history << 2 | (2 if is_at_once else 0)) & _HISTORY_MASK
+        """Tell whether the peer seems to wait for an answer before it sends more."""
+        return self._last_bytes < _LARGE_BYTES and self._silent_steps < _ANSWERED_STEPS
 
     def _is_behind(self, now_ns: i64) -> bool:
-        """Tell whether whatever a step finds now was there when the last one ended."""
-        if self.rested_ns > self._stepped_ns:
-            return now_ns - self.rested_ns < _AT_ONCE_NS
+        """Tell whether what a step finds now was there when the last one ended."""
+        if self.ended_ns > self._stepped_ns:
+            return now_ns - self.ended_ns < _AT_ONCE_NS
         return now_ns - self._stepped_ns < _SOON_NS
 
     def receive(self, now_ns: i64, frames_max: i64) -> i64:
-        """Take up to ``frames_max`` frames off the link. Returns how many there were."""
+        """Take up to ``frames_max`` frames off the device. Returns how many there were."""
         engine = self.engine
         index = self.interface_index
         start = self.header_bytes
@@ -213,7 +193,7 @@ class Turn:
         return True
 
     def drain(self, now_ns: i64) -> i64:
-        """Send and tell all that the host has to say. Returns its next deadline, ``NEVER`` where it has none."""
+        """Send and tell all that the host has to say. Returns its next deadline, ``NEVER`` if it has none."""
         engine = self.engine
         handler = self.handler
         event = engine.poll_event()
@@ -239,11 +219,11 @@ class Turn:
         self.handler.on_deadline(now_ns)
 
     def next_deadline_ns(self) -> i64:
-        """Give when ``on_deadline`` is to be called next; ``NEVER`` where nothing waits for a time."""
+        """Give when ``on_deadline`` is to be called next; ``NEVER`` if nothing waits for a time."""
         return min(self.engine.next_deadline_ns(), self.handler.next_deadline_ns())
 
     def retry(self) -> None:
-        """Offer the link the frame that it refused."""
+        """Offer the device the frame that it refused."""
         outbound = self._unsent
         self._unsent = None
         self.is_full = False
@@ -258,7 +238,7 @@ class Turn:
             self._unsent = outbound
             self.is_full = True
         else:
-            self._history |= _ANSWERED
+            self._silent_steps = 0
 
     def _header_for(self, outbound: Outbound) -> bytes:
         """Give the virtio header of a TCP packet of ours. There are few different ones, so they are kept."""

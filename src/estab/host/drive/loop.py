@@ -1,0 +1,184 @@
+"""The loop: step a host, sleep until its device has a frame or a deadline comes, step it again, and so on.
+
+Nothing but this loop stands between a frame and its answer, so it is part of the core. It knows no system call and no
+clock: what it needs of the world it is given as ``Surroundings``.
+
+While a peer answers within microseconds, to sleep and to be woken costs more than all of the work. So after short
+waits the next one begins by asking again and again (``busy_poll_ns``), as with Linux's ``net.core.busy_poll``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from mypy_extensions import i64, mypyc_attr
+
+from estab.host.drive.step import Stepper
+from estab.units import MS, SECOND
+
+__all__ = ["Loop", "Surroundings", "WakeUp"]
+
+_SLEEP_NS_MAX: Final = 3600 * SECOND
+_FINE_NS: Final = 2 * MS
+"""Waits shorter than this are not for ``poll``, which counts in milliseconds."""
+_SHORT_WAITS_MAX: Final = 16
+_SHORT_WAITS_MIN: Final = 2
+"""After so many short waits the next one is busy."""
+
+
+class WakeUp:
+    """How a thread that sleeps is woken: the waker sets ``is_requested``, and does more if ``is_asleep`` is set."""
+
+    def __init__(self) -> None:
+        self.is_requested: bool = False
+        self.is_asleep: bool = False
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Surroundings:
+    """What a loop needs of the world: the host's lock, a clock, and the threads that wait for the host's news.
+
+    ``acquire``, ``release`` and ``clock`` are called in every step. They are functions, not methods to override,
+    because a call of an overridden method costs twice as much as a call of the system's own function.
+    ``waiters`` and ``hooks`` are looked at only for whether they are empty.
+    """
+
+    def __init__(self, acquire: Callable[[], object], release: Callable[[], None], clock: Callable[[], int],
+                 waiters: list[Any], hooks: list[Any]) -> None:
+        self.acquire: Callable[[], object] = acquire
+        self.release: Callable[[], None] = release
+        self.clock: Callable[[], int] = clock
+        self.waiters: list[Any] = waiters
+        self.hooks: list[Any] = hooks
+
+    def run_signal_handlers(self) -> None:
+        """Give signal handlers a chance to run: once per step, without the lock. What they raise ends ``Loop.run``.
+
+        Compiled code runs none. An overriding method in plain Python does so by being called, whatever it does.
+        """
+
+    def tell_some(self) -> None:
+        """Hear that the host took a step, with the lock held, while ``waiters`` or ``hooks`` has somebody."""
+
+    def tell_all(self) -> None:
+        """Hear that a step was cut short by an exception, with the lock held: any news may have gone untold."""
+
+
+class Loop:
+    """Steps one host for the thread that runs it."""
+
+    def __init__(self, stepper: Stepper, around: Surroundings) -> None:
+        self.stepper: Stepper = stepper
+        self.around: Surroundings = around
+        self.is_working: bool = False
+        """The host is in a step or being drained: a call from inside leaves the rest to that."""
+        self.due_ns: i64 = 0
+        """When the thread that sleeps for the host will wake by itself; 0 while none sleeps."""
+        self.is_wanted: bool = False
+        """Another thread wants to run the loop: a run that ``yields`` stops at the next news."""
+        self.busy_poll_ns: i64 = 0
+        """How long a wait may be busy; 0: never."""
+        self.busy_waits: i64 = 0
+        """How many waits ended while they were busy."""
+        self._short_waits: i64 = 0
+
+    def step(self) -> i64:
+        """Step the host once. Returns until when the caller may sleep; 0 if there is more to do."""
+        self.around.acquire()
+        try:
+            due_ns = self.step_locked()
+            self.due_ns = 0 if self.stepper.has_more else due_ns
+            return self.due_ns
+        finally:
+            self.around.release()
+
+    def step_locked(self) -> i64:
+        """Take frames, do what is due, send and tell, with the lock held. Returns the next deadline."""
+        return self._work(True)
+
+    def drain_locked(self) -> i64:
+        """Send and tell what the host has to say, with the lock held. Returns the next deadline."""
+        return self._work(False)
+
+    def begin_sleep(self) -> i64:
+        """Note that the caller will sleep until the deadline that this returns, unless it is woken."""
+        self.around.acquire()
+        self.due_ns = self.stepper.due_ns
+        self.around.release()
+        return self.due_ns
+
+    def run(self, until_ns: i64, begins_asleep: bool, yields: bool, wake_up: WakeUp,
+            poll: Callable[[int], list[tuple[int, int]]], usual: tuple[int, int]) -> list[tuple[int, int]]:
+        """Step and sleep until something comes up that is neither the device's next frame nor the host's deadline.
+
+        ``poll`` waits, at most so many milliseconds, and gives what is ready; that is returned if it is not just
+        ``usual``. Else a wake-up was requested, ``until_ns`` is near or over, the device is full, or a deadline is
+        nearer than milliseconds can tell: the caller has to see which, and to sleep in a finer way.
+        """
+        around = self.around
+        stepper = self.stepper
+        is_asleep = begins_asleep
+        while True:
+            around.run_signal_handlers()
+            if is_asleep:
+                is_asleep = False
+                due_ns = self.begin_sleep()
+            else:
+                due_ns = self.step()
+            if wake_up.is_requested:
+                return []
+            if due_ns == 0:
+                continue
+            now_ns: i64 = around.clock()
+            stepper.ended_ns = now_ns
+            soonest_ns = min(until_ns, due_ns)
+            if stepper.is_full or soonest_ns - now_ns < _FINE_NS:
+                return []
+            ready = self._wait_busily(now_ns, wake_up, poll)
+            if not ready:
+                wake_up.is_asleep = True
+                if not wake_up.is_requested:
+                    ready = poll((min(soonest_ns - now_ns, _SLEEP_NS_MAX) + MS - 1) // MS)
+                    self._note_wait(around.clock() - now_ns)
+                wake_up.is_asleep = False
+            if wake_up.is_requested or (yields and self.is_wanted):
+                return ready
+            if len(ready) > 0 and (len(ready) > 1 or ready[0] != usual):
+                return ready
+
+    def _work(self, takes_frames: bool) -> i64:
+        around = self.around
+        self.is_working = True
+        try:
+            now_ns: i64 = around.clock()
+            due_ns: i64 = self.stepper.step(now_ns) if takes_frames else self.stepper.drain(now_ns)
+        except BaseException:
+            around.tell_all()  # a signal's handler raised in the middle, and somebody may not have been told
+            raise
+        finally:
+            self.is_working = False
+        if around.waiters or around.hooks:
+            around.tell_some()
+        return due_ns
+
+    def _wait_busily(self, now_ns: i64, wake_up: WakeUp,
+                     poll: Callable[[int], list[tuple[int, int]]]) -> list[tuple[int, int]]:
+        """Ask again and again, for a while, whether something is ready, if the last waits were short."""
+        ready: list[tuple[int, int]] = []
+        if self.busy_poll_ns > 0 and self._short_waits >= _SHORT_WAITS_MIN:
+            end_ns = now_ns + self.busy_poll_ns
+            while not ready and not wake_up.is_requested:
+                ready = poll(0)
+                if ready:
+                    self.busy_waits += 1
+                    self._note_wait(0)
+                elif self.around.clock() >= end_ns:
+                    break
+        return ready
+
+    def _note_wait(self, wait_ns: i64) -> None:
+        if wait_ns >= self.busy_poll_ns:
+            self._short_waits >>= 1
+        elif self._short_waits < _SHORT_WAITS_MAX:
+            self._short_waits += 1

@@ -1,0 +1,207 @@
+"""``Loop``: it sleeps when there is nothing to do, not longer than it may, and busily if that pays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from estab.host.drive.loop import Loop, Surroundings, WakeUp
+from estab.host.drive.step import Stepper
+from estab.host.engine import Engine
+from estab.units import MS, NEVER, SECOND, US
+
+DEVICE = (7, 1)
+"""What ``poll`` says where the device is readable, and nothing else."""
+OTHER = (8, 1)
+
+
+class World(Surroundings):
+    """What a loop needs of the world, as a test wrote it down."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench.acquire, bench.release, lambda: bench.now_ns, [], bench.hooks)
+        self.bench = bench
+
+    def run_signal_handlers(self) -> None:
+        self.bench.on_signals()
+
+    def tell_some(self) -> None:
+        self.bench.told.append("tell some")
+
+    def tell_all(self) -> None:
+        self.bench.told.append("tell all")
+
+
+class Bench:
+    """A clock, a lock, and a ``poll`` that does what a test wrote down: how long it takes, and what is ready then."""
+
+    def __init__(self) -> None:
+        self.now_ns = SECOND
+        self.is_locked = False
+        self.plan: list[tuple[int, list[tuple[int, int]]]] = []
+        self.asked: list[int] = []
+        self.told: list[str] = []
+        self.frames: list[bytes] = []
+        self.hooks: list[object] = []
+        self.on_signals: Callable[[], None] = lambda: None
+        self.wake_up = WakeUp()
+        self.engine = Engine("a", bytes(32))
+        interface = self.engine.add_interface("eth0")
+        self.stepper = Stepper(self.engine, interface, self.receive, lambda header, frame: True,
+                               lambda fd, bits: None, 0)
+        self.loop = Loop(self.stepper, World(self))
+
+    def acquire(self) -> None:
+        assert not self.is_locked
+        self.is_locked = True
+
+    def release(self) -> None:
+        assert self.is_locked
+        self.is_locked = False
+
+    def receive(self) -> bytes | None:
+        assert self.is_locked
+        return self.frames.pop(0) if self.frames else None
+
+    def poll(self, timeout_ms: int) -> list[tuple[int, int]]:
+        assert not self.is_locked
+        self.asked.append(timeout_ms)
+        if timeout_ms == 0 and (not self.plan or self.plan[0][0] > US):
+            self.now_ns += US
+            if self.plan:
+                self.plan[0] = (self.plan[0][0] - US, self.plan[0][1])
+            return []
+        took_ns, ready = self.plan.pop(0) if self.plan else (timeout_ms * MS, [OTHER])
+        self.now_ns += took_ns
+        return ready
+
+    def run(self, until_ns: int = NEVER, *, begins_asleep: bool = False, yields: bool = False) -> list[tuple[int, int]]:
+        return self.loop.run(until_ns, begins_asleep, yields, self.wake_up, self.poll, DEVICE)
+
+
+def test_it_sleeps_until_something_else_than_the_device_is_ready() -> None:
+    bench = Bench()
+    bench.plan = [(MS, [DEVICE]), (MS, [DEVICE]), (MS, [DEVICE, OTHER])]
+    assert bench.run() == [DEVICE, OTHER]
+    assert len(bench.asked) == 3
+    assert not bench.is_locked
+
+
+def test_it_sleeps_no_longer_than_until_the_deadline_it_was_given() -> None:
+    bench = Bench()
+    bench.plan = [(50 * MS, [])]
+    assert bench.run(bench.now_ns + 51 * MS) == []
+    assert bench.asked == [51]  # what is left, 1 ms, is for whoever can wait more finely
+
+
+def test_frames_that_are_there_are_taken_before_it_sleeps_unless_it_was_told_otherwise() -> None:
+    bench = Bench()
+    bench.run(bench.now_ns + SECOND)
+    bench.frames = [b"\x45"]
+    bench.run(bench.now_ns + SECOND, begins_asleep=True)
+    assert bench.frames == [b"\x45"]
+    bench.run(bench.now_ns + SECOND)
+    assert bench.frames == []
+
+
+def test_a_bell_that_is_requested_ends_it_without_a_sleep() -> None:
+    bench = Bench()
+    bench.wake_up.is_requested = True
+    assert bench.run() == []
+    assert bench.asked == []
+    assert not bench.wake_up.is_asleep
+
+
+def test_a_wake_up_while_it_waits_busily_ends_it() -> None:
+    bench = Bench()
+    bench.loop.busy_poll_ns = 50 * US
+    bench.plan = [(10 * US, [DEVICE])] * 4 + [(20 * US, [DEVICE])]
+
+    def wake() -> None:
+        bench.wake_up.is_requested = len(bench.asked) > 5
+
+    bench.on_signals = wake
+    bench.run()
+    assert not bench.wake_up.is_asleep
+
+
+def test_only_a_run_that_yields_stops_for_a_thread_that_wants_to_run_the_loop() -> None:
+    bench = Bench()
+    bench.loop.is_wanted = True
+    bench.plan = [(MS, [DEVICE]), (MS, [DEVICE]), (MS, [OTHER])]
+    assert bench.run(yields=True) == [DEVICE]
+    assert bench.run() == [OTHER]
+
+
+def test_a_failure_gives_the_lock_back_and_has_everybody_asked() -> None:
+    bench = Bench()
+
+    def fail() -> bytes | None:
+        raise KeyboardInterrupt
+
+    bench.stepper._receive = fail
+    with pytest.raises(KeyboardInterrupt):
+        bench.run()
+    assert bench.told == ["tell all"]
+    assert not bench.is_locked
+    assert not bench.loop.is_working
+
+
+def test_what_a_signal_raises_ends_it() -> None:
+    bench = Bench()
+
+    def raise_interrupt() -> None:
+        if len(bench.asked) == 3:
+            raise KeyboardInterrupt
+
+    bench.on_signals = raise_interrupt
+    bench.plan = [(MS, [DEVICE])] * 10
+    with pytest.raises(KeyboardInterrupt):
+        bench.run()
+    assert len(bench.asked) == 3
+
+
+def test_whoever_waits_for_anything_at_all_is_told_after_each_step() -> None:
+    bench = Bench()
+    bench.plan = [(MS, [DEVICE]), (MS, [OTHER])]
+    bench.hooks.append(object())
+    bench.run()
+    assert bench.told == ["tell some", "tell some"]
+
+
+def test_it_sleeps_at_once_where_waits_are_long() -> None:
+    bench = Bench()
+    bench.loop.busy_poll_ns = 50 * US
+    bench.plan = [(MS, [DEVICE])] * 5 + [(MS, [OTHER])]
+    bench.run()
+    assert 0 not in bench.asked
+
+
+def test_after_short_waits_it_asks_until_something_is_ready() -> None:
+    bench = Bench()
+    bench.loop.busy_poll_ns = 50 * US
+    bench.plan = [(10 * US, [DEVICE])] * 6 + [(10 * US, [OTHER])]
+    assert bench.run() == [OTHER]
+    assert bench.asked[:2] == [bench.asked[0]] * 2  # two waits asleep show that it pays
+    assert set(bench.asked[2:]) == {0}
+    assert bench.loop.busy_waits == 5
+
+
+def test_it_gives_busy_waiting_up_when_nothing_comes() -> None:
+    bench = Bench()
+    bench.loop.busy_poll_ns = 50 * US
+    bench.plan = [(10 * US, [DEVICE])] * 4 + [(SECOND, [DEVICE])] * 4 + [(SECOND, [OTHER])]
+    start = len(bench.plan)
+    bench.run()
+    assert bench.plan == []
+    assert 0 < bench.asked.count(0) < start * 60
+    sleeps = [number for number, asked in enumerate(bench.asked) if asked > 0]
+    assert bench.asked[sleeps[-1] - 1] > 0  # the last wait went to sleep at once
+
+
+def test_without_busy_polling_it_never_asks_in_vain() -> None:
+    bench = Bench()
+    bench.plan = [(10 * US, [DEVICE])] * 6 + [(10 * US, [OTHER])]
+    bench.run()
+    assert 0 not in bench.asked
