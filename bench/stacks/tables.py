@@ -22,18 +22,18 @@ class Metric:
 
 
 METRICS: Final = (
-    Metric("in", "bulk in, MB/s", "sink", "mb_per_s", True),
-    Metric("out", "bulk out, MB/s", "source", "mb_per_s", True),
-    Metric("p50", "round trip p50, µs", "latency", "p50_us", False),
-    Metric("p99", "round trip p99, µs", "latency", "p99_us", False),
-    Metric("conn1", "connections/s, 1 at a time", "connect 1", "per_s", True),
-    Metric("conn32", "connections/s, 32 at once", "connect 32", "per_s", True),
-    Metric("crowd", "connections/s beside 10,000 idle", "connect others", "per_s", True),
-    Metric("idle", "bytes per idle connection", "idle", "bytes_per_connection", False),
-    Metric("cpu-in", "its CPU, ms per MB in", "sink", "cpu_ms_per_mb", False),
-    Metric("cpu-out", "its CPU, ms per MB out", "source", "cpu_ms_per_mb", False),
-    Metric("cpu-trip", "its CPU, µs per round trip", "latency", "cpu_us_each", False),
-    Metric("cpu-conn", "its CPU, µs per connection", "connect 32", "cpu_us_each", False),
+    Metric("in", "bulk in, MB/s", "sink", "mb_per_s", is_more_better=True),
+    Metric("out", "bulk out, MB/s", "source", "mb_per_s", is_more_better=True),
+    Metric("p50", "round trip p50, µs", "latency", "p50_us", is_more_better=False),
+    Metric("p99", "round trip p99, µs", "latency", "p99_us", is_more_better=False),
+    Metric("conn1", "connections/s, 1 at a time", "connect 1", "per_s", is_more_better=True),
+    Metric("conn32", "connections/s, 32 at once", "connect 32", "per_s", is_more_better=True),
+    Metric("crowd", "connections/s beside 10,000 idle", "connect others", "per_s", is_more_better=True),
+    Metric("idle", "bytes per idle connection", "idle", "bytes_per_connection", is_more_better=False),
+    Metric("cpu-in", "its CPU, ms per MB in", "sink", "cpu_ms_per_mb", is_more_better=False),
+    Metric("cpu-out", "its CPU, ms per MB out", "source", "cpu_ms_per_mb", is_more_better=False),
+    Metric("cpu-trip", "its CPU, µs per round trip", "latency", "cpu_us_each", is_more_better=False),
+    Metric("cpu-conn", "its CPU, µs per connection", "connect 32", "cpu_us_each", is_more_better=False),
 )
 
 

@@ -10,10 +10,12 @@ from estab.host.drive.loop import Loop, Surroundings, WakeUp
 from estab.host.drive.step import Stepper
 from estab.host.engine import Engine
 from estab.units import MS, NEVER, SECOND, US
+from estab.wire import icmp, ip
 
 DEVICE = (7, 1)
 """What ``poll`` says where the device is readable, and nothing else."""
 OTHER = (8, 1)
+HERE, THERE = b"\x0a\0\0\x01", b"\x0a\0\0\x02"
 
 
 class World(Surroundings):
@@ -205,3 +207,37 @@ def test_without_busy_polling_it_never_asks_in_vain() -> None:
     bench.plan = [(10 * US, [DEVICE])] * 6 + [(10 * US, [OTHER])]
     bench.run()
     assert 0 not in bench.asked
+
+
+def test_a_frame_that_has_always_been_there_is_taken_without_asking_until_that_is_wrong_once() -> None:
+    bench = Bench()
+    bench.stepper = Stepper(bench.engine, bench.engine.interfaces[1], bench.receive, lambda header, frame: True,
+                    lambda fd, bits: None, 0, is_polled=True)
+    bench.loop.stepper = bench.stepper
+    received = bench.engine.interfaces[1]
+    bench.engine.add_address(received, "10.0.0.1/24")
+    ping = ip.emit(THERE, HERE, ip.ICMP, icmp.emit(icmp.Echo(4, False, 1, 1, b""), THERE, HERE))
+
+    def poll(timeout_ms: int) -> list[tuple[int, int]]:
+        bench.asked.append(received.rx_frames)
+        if bench.frames:
+            return [DEVICE]
+        bench.now_ns += timeout_ms * MS
+        return [OTHER]
+
+    def run(frames: int) -> list[int]:
+        """Give how many frames had been taken at each time it asked."""
+        bench.frames = [ping] * frames
+        before = received.rx_frames
+        bench.asked.clear()
+        assert bench.loop.run(bench.now_ns + SECOND, True, False, bench.wake_up, poll, DEVICE) == [OTHER]
+        assert received.rx_frames == before + frames
+        return [asked - before for asked in bench.asked]
+
+    run(1)
+    assert run(3) == [0, 1, 2, 3]
+    asked = run(200)
+    assert asked[:4] == [0, 1, 2, 3]
+    assert asked[-1] == 200
+    assert len(asked) <= 10  # from then on it looked without asking, until it found nothing
+    assert run(3) == [0, 1, 2, 3]

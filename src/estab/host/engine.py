@@ -140,7 +140,8 @@ class Engine:
             raise ValueError(f"name: there is an interface {name!r} already, or it is empty")
         if len(self.interfaces) >= INTERFACES_MAX:
             raise ValueError(f"a host has at most {INTERFACES_MAX} interfaces")
-        interface = Interface(len(self.interfaces), name, mtu, mac, segment_bytes_max, has_checksum_offload, False)
+        interface = Interface(len(self.interfaces), name, mtu, mac, segment_bytes_max,
+                              has_checksum_offload=has_checksum_offload, is_loopback=False)
         self.interfaces.append(interface)
         if mac and mtu >= V6_MTU_MIN:
             self._add_address(interface, _link_local_address(mac), 64)
@@ -399,7 +400,7 @@ class Engine:
         return Ports(name, blake2s(salt, key=self.context.secret).digest(), port_min, port_max)
 
     def _add_loopback(self) -> None:
-        lo = Interface(0, "lo", LOOP_MTU, b"", 0, True, True)
+        lo = Interface(0, "lo", LOOP_MTU, b"", 0, has_checksum_offload=True, is_loopback=True)
         self.interfaces.append(lo)
         for address, bits in ((b"\x7f\0\0\x01", 8), (b"\0" * 15 + b"\x01", 128)):
             lo.addresses.append(Address(address, bits))

@@ -255,7 +255,7 @@ class RealTime(Runtime):
             return False
         while True:
             left_ns = deadline_ns - time.monotonic_ns()
-            if left_ns <= 0 or waiter.sleep_lock.acquire(True, min(left_ns / SECOND, _WAIT_S_MAX)):
+            if left_ns <= 0 or waiter.sleep_lock.acquire(timeout=min(left_ns / SECOND, _WAIT_S_MAX)):
                 return False
 
     def _sleep_on_pipe(self, waiter: _Waiter, os_fd: int) -> bool:
@@ -267,7 +267,7 @@ class RealTime(Runtime):
                     return False
                 waiter.wake_fd = sleeping.wake_fd
             deadline_ns = waiter.wait.deadline_ns
-            return sleeping.until(NEVER if deadline_ns is None else deadline_ns, False, os_fd)
+            return sleeping.until(NEVER if deadline_ns is None else deadline_ns, is_full=False, os_fd=os_fd)
         finally:
             with self._mutex:
                 waiter.wake_fd = -1
@@ -329,7 +329,7 @@ class RealTime(Runtime):
         with self._mutex:
             interface = self.engine.interfaces[self.stepper.interface_index]
             if interface.is_up:
-                self.engine.set_link(interface, False, time.monotonic_ns())
+                self.engine.set_link(interface, is_up=False, now_ns=time.monotonic_ns())
 
     def sleep(self, duration_ns: int) -> None:
         """Sleep for a time."""

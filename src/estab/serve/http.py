@@ -209,7 +209,7 @@ class Http(Service):
         """Take the next request, and prepare its answer. ``False``: it has not all come."""
         received = exchange.received
         if len(received) < HEAD_BYTES_MAX:
-            more = connection.read(HEAD_BYTES_MAX - len(received), False, now_ns)
+            more = connection.read(HEAD_BYTES_MAX - len(received), is_peek=False, now_ns=now_ns)
             if more:
                 received += more
                 exchange.due_ns = now_ns + IDLE_NS
@@ -225,27 +225,27 @@ class Http(Service):
             self._answer(exchange, parse_request(received[:end]))
         except BadRequest as bad:
             exchange.is_last = True
-            self._refuse(exchange, bad.status, bad.why, False, "")
+            self._refuse(exchange, bad.status, bad.why)
         return True
 
     def _answer(self, exchange: _Exchange, request: Request) -> None:
         exchange.is_last = not request.is_kept_alive()
         is_head = request.method == "HEAD"
         if not is_head and request.method != "GET":
-            self._refuse(exchange, 405, f"{request.method} is not done here", False, "Allow: GET, HEAD\r\n")
+            self._refuse(exchange, 405, f"{request.method} is not done here", more="Allow: GET, HEAD\r\n")
             return
         names = parse_path(request.target)
         try:
             content = self.store.find(names)
         except OSError as error:
             status = 503 if error.errno == errno.EMFILE else 403
-            self._refuse(exchange, status, "it can't be read", is_head, "")
+            self._refuse(exchange, status, "it can't be read", is_head=is_head)
             return
         if content is None:
-            self._refuse(exchange, 404, "there is nothing of that name", is_head, "")
+            self._refuse(exchange, 404, "there is nothing of that name", is_head=is_head)
         elif content.moved_to:
             content.close()
-            self._refuse(exchange, 301, "see Location", is_head, f"Location: {content.moved_to}\r\n")
+            self._refuse(exchange, 301, "see Location", is_head=is_head, more=f"Location: {content.moved_to}\r\n")
         else:
             self._answer_with(exchange, request, content, is_head)
 
@@ -261,7 +261,8 @@ class Http(Service):
             begin, stop = parse_range(fields.get("range", ""), content.size_bytes)
         if (begin, stop) == UNSATISFIABLE:
             content.close()
-            self._refuse(exchange, 416, "no such range", False, f"Content-Range: bytes */{content.size_bytes}\r\n")
+            self._refuse(exchange, 416, "no such range",
+                         more=f"Content-Range: bytes */{content.size_bytes}\r\n")
             return
         about += f"Content-Type: {content.kind}\r\n"
         status = 200
@@ -277,7 +278,7 @@ class Http(Service):
             exchange.content = content
             exchange.at, exchange.stop = begin, stop
 
-    def _refuse(self, exchange: _Exchange, status: int, why: str, is_head: bool, more: str) -> None:
+    def _refuse(self, exchange: _Exchange, status: int, why: str, *, is_head: bool = False, more: str = "") -> None:
         """Answer with a line of text."""
         if status >= 400:
             self.error_count += 1

@@ -35,10 +35,10 @@ class Echo(Service):
             if room <= 0:
                 break
             # What is written is what there was room for; only that much is taken from what was received.
-            count = connection.write(connection.read(min(room, READ_BYTES), True, now_ns), now_ns)
+            count = connection.write(connection.read(min(room, READ_BYTES), is_peek=True, now_ns=now_ns), now_ns)
             if count == 0:
                 break
-            connection.read(count, False, now_ns)
+            connection.read(count, is_peek=False, now_ns=now_ns)
         if connection.is_eof():
             self.close(end, now_ns)
         else:

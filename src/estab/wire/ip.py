@@ -298,7 +298,8 @@ def emit(
             size += 8
         if options or size > PACKET_BYTES_MAX:
             raise ValueError(f"payload of {len(payload)} bytes, options {options!r}: no IPv6 packet holds these")
-        emit_header(writer, src, dst, FRAGMENT if is_part else protocol, size, ttl, tos, 0, False, flow_label)
+        emit_header(writer, src, dst, FRAGMENT if is_part else protocol, size, ttl, tos, 0,
+                    dont_fragment=False, flow_label=flow_label)
         if is_part:
             put8(writer, protocol)
             put8(writer, 0)

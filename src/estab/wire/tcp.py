@@ -474,7 +474,7 @@ def emit(segment: Segment, src: bytes, dst: bytes) -> bytes:
     """Build the TCP segment alone, with its checksum: what goes into an IP packet from ``src`` to ``dst``."""
     header_bytes = HEADER_BYTES + options_length(segment)
     assert header_bytes <= HEADER_BYTES + OPTIONS_BYTES_MAX, "more options than a TCP header holds"
-    return _put_segment(Writer(), segment, src, dst, header_bytes, False)
+    return _put_segment(Writer(), segment, src, dst, header_bytes, is_checksum_partial=False)
 
 
 # --- whose segment it is

@@ -35,7 +35,7 @@ class Forwarding:
         self.output: Output = output
         self.icmp: Icmp = icmp
 
-    def forward(self, interface: Interface, packet: ip.Packet, is_link_group: bool, is_partial_checksum: bool) -> None:
+    def forward(self, interface: Interface, packet: ip.Packet, is_link_group: bool, is_known_good: bool) -> None:
         """Send a packet on its way, or drop it and tell its sender why."""
         if is_link_group or _is_martian(packet):
             self._drop(DropReason.IP_INVALID_DEST, packet, "is not forwarded")
@@ -54,18 +54,18 @@ class Forwarding:
         if path.is_broadcast or path.is_local:
             self._drop(DropReason.IP_INVALID_DEST, packet, "directed broadcasts are not forwarded (RFC 2644)")
             return
-        self._send_on(interface, path, packet, is_partial_checksum)
+        self._send_on(interface, path, packet, is_known_good)
 
-    def _send_on(self, interface: Interface, path: Path, packet: ip.Packet, is_partial_checksum: bool) -> None:
+    def _send_on(self, interface: Interface, path: Path, packet: ip.Packet, is_known_good: bool) -> None:
         is_v4 = packet.version == 4
         size = packet.end - packet.header_start
         data = ip.forwarded(packet)
-        if is_partial_checksum and size <= path.link_mtu:
+        if is_known_good and size <= path.link_mtu:
             data = finish_checksum(data)
         if size <= path.link_mtu:
             self._count(packet.version, size)
             self.output.transmit(path, data)
-        elif is_partial_checksum and packet.protocol == ip.TCP:
+        elif is_known_good and packet.protocol == ip.TCP:
             for segment in split(data, path.link_mtu - _tcp_headers_bytes(packet)):
                 self._count(packet.version, len(segment))
                 self.output.transmit(path, segment)

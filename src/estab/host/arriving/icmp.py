@@ -163,7 +163,8 @@ class Icmp:
             self.context.drop(DropReason.IP_INVALID_DEST, "", f"echo request from {format_address(packet.src)} to all")
             return
         source = b"" if is_group else packet.dst
-        reply = wire.Echo(packet.version, True, echo.ident, echo.sequence, echo.payload)
+        reply = wire.Echo(packet.version, is_reply=True, ident=echo.ident, sequence=echo.sequence,
+                          payload=echo.payload)
         if self._send(reply, source, packet.src, packet.tos, interface.index):
             counters.icmp_out_echo_replies += 1
 
@@ -238,7 +239,7 @@ class Icmp:
             self.paths.learn_mtu(quoted.dst, mtu, f"ICMP from {sender}")
             return self.demux.on_mtu_changed(_flow_key(quoted), Seq(quoted.seq), self.context.now_ns)
         if quoted.protocol == ip.UDP:
-            if quoted.sport < 0 or not self.udp.on_error(error, offender, errno.EMSGSIZE, text, True):
+            if quoted.sport < 0 or not self.udp.on_error(error, offender, errno.EMSGSIZE, text, is_hard=True):
                 return False
         else:
             pinger = self.pingers.get(_pinger_key(quoted.version, quoted.ident))
@@ -265,17 +266,18 @@ class Icmp:
 
     def unreachable(self, packet: ip.Packet, code: i64) -> None:
         """Tell the sender that its packet can't be delivered; ``code`` is the version's own."""
-        if self._may_answer(packet, False) and self._send_error(packet, wire.UNREACHABLE, code, 0, 0, True):
+        if self._may_answer(packet) and self._send_error(packet, wire.UNREACHABLE, code):
             self.context.counters.of(packet.version).icmp_out_dest_unreachs += 1
 
     def time_exceeded(self, packet: ip.Packet, code: i64) -> None:
         """Tell the sender that hops (code 0) or time for reassembly (1) ran out."""
-        if self._may_answer(packet, False) and self._send_error(packet, wire.TIME_EXCEEDED, code, 0, 0, True):
+        if self._may_answer(packet) and self._send_error(packet, wire.TIME_EXCEEDED, code):
             self.context.counters.of(packet.version).icmp_out_time_excds += 1
 
     def too_big(self, packet: ip.Packet, mtu: i64) -> None:
         """Tell the sender the MTU that its packet exceeds. Not rate limited: path MTU discovery depends on it."""
-        if self._may_answer(packet, True) and self._send_error(packet, wire.PACKET_TOO_BIG, 0, mtu, 0, False):
+        if self._may_answer(packet, may_be_group=True) and self._send_error(
+                packet, wire.PACKET_TOO_BIG, 0, mtu=mtu, is_limited=False):
             counters = self.context.counters.of(packet.version)
             if packet.version == 4:
                 counters.icmp_out_dest_unreachs += 1
@@ -285,8 +287,8 @@ class Icmp:
     def parameter_problem(self, packet: ip.Packet, code: i64, pointer: i64) -> None:
         """Tell the sender which byte of its header we can't use."""
         is_about_option = packet.version == 6 and code == 2
-        if self._may_answer(packet, is_about_option) and self._send_error(
-                packet, wire.PARAMETER_PROBLEM, code, 0, pointer, True):
+        if self._may_answer(packet, may_be_group=is_about_option) and self._send_error(
+                packet, wire.PARAMETER_PROBLEM, code, pointer=pointer):
             self.context.counters.of(packet.version).icmp_out_parm_problems += 1
 
     def host_unreachable(self, data: bytes) -> None:
@@ -298,7 +300,7 @@ class Icmp:
         elif not wire.is_error(packet):
             self.obey(wire.Error(packet.version, wire.UNREACHABLE, code, data), self.context.name, packet.src)
 
-    def _may_answer(self, packet: ip.Packet, may_be_group: bool) -> bool:
+    def _may_answer(self, packet: ip.Packet, *, may_be_group: bool = False) -> bool:
         """The rules on when never to send an error (RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e))."""
         source = packet.src
         if packet.fragment_offset != 0 or wire.is_error(packet):
@@ -312,7 +314,8 @@ class Icmp:
         is_group = is_multicast(packet.dst) or is_broadcast(packet.dst) or self.paths.is_broadcast(packet.dst)
         return not is_group or (may_be_group and packet.version == 6)
 
-    def _send_error(self, packet: ip.Packet, problem: i64, code: i64, mtu: i64, pointer: i64, is_limited: bool) -> bool:
+    def _send_error(self, packet: ip.Packet, problem: i64, code: i64, *, mtu: i64 = 0, pointer: i64 = 0,
+                    is_limited: bool = True) -> bool:
         is_v4 = packet.version == 4
         if is_limited and not self._has_token(packet.src):
             self.context.counters.of(packet.version).icmp_out_rate_limit_host += 1
@@ -345,7 +348,7 @@ class Icmp:
                   tos: i64, scope: i64) -> None:
         """Send an echo request. ENETUNREACH where there is no route, EMSGSIZE where the payload is too long."""
         version: i64 = 4 if len(destination) == 4 else 6
-        echo = wire.Echo(version, False, ident, sequence, payload)
+        echo = wire.Echo(version, is_reply=False, ident=ident, sequence=sequence, payload=payload)
         path = self.paths.find_from(destination, source, scope)
         if path is None or not path.source:
             raise os_error(errno.ENETUNREACH, f"network is unreachable: no route to {format_address(destination)}")

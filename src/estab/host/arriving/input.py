@@ -63,7 +63,7 @@ class Input:
 
     # --- frames
 
-    def on_frame(self, interface: Interface, data: bytes, is_partial_checksum: bool, start: i64 = 0) -> None:
+    def on_frame(self, interface: Interface, data: bytes, is_known_good: bool, start: i64 = 0) -> None:
         """Take a frame from a link. It begins at ``start``."""
         interface.rx_frames += 1
         interface.rx_bytes += len(data) - start
@@ -72,11 +72,11 @@ class Input:
         if not interface.is_up:
             self.context.drop(DropReason.DEV_DOWN, "", f"{interface.name} is down")
         elif not interface.is_ethernet:
-            self._on_packet(interface, data, start, False, is_partial_checksum)
+            self._on_packet(interface, data, start, is_link_group=False, is_known_good=is_known_good)
         elif len(data) - start < ethernet.HEADER_BYTES:
             self.context.drop(DropReason.PKT_TOO_SMALL, "", f"{len(data) - start} bytes of an Ethernet header")
         else:
-            self._on_ethernet(interface, data, start, is_partial_checksum)
+            self._on_ethernet(interface, data, start, is_known_good)
 
     def on_looped(self, outbound: Outbound) -> None:
         """Take a packet that this host sent to itself. Nothing could damage it, so its checksums are not looked at."""
@@ -88,9 +88,9 @@ class Input:
         counters.ip_in_octets += len(outbound.data)
         packet = ip.parse(outbound.data, 0)
         self._count_mark(packet)
-        self._receive(lo, packet, False, True)
+        self._receive(lo, packet, is_group=False, is_known_good=True)
 
-    def _on_ethernet(self, interface: Interface, data: bytes, start: i64, is_partial_checksum: bool) -> None:
+    def _on_ethernet(self, interface: Interface, data: bytes, start: i64, is_known_good: bool) -> None:
         is_link_group = (data[start] & 1) != 0
         to_mac = data[start : start + 6]
         if not is_link_group and to_mac != interface.mac:
@@ -99,7 +99,7 @@ class Input:
         ethertype: i64 = data[start + 12] << 8 | data[start + 13]
         start += ethernet.HEADER_BYTES
         if ethertype == ethernet.IPV4 or ethertype == ethernet.IPV6:
-            self._on_packet(interface, data, start, is_link_group, is_partial_checksum)
+            self._on_packet(interface, data, start, is_link_group=is_link_group, is_known_good=is_known_good)
         elif ethertype == ethernet.ARP:
             try:
                 message = wire_arp.parse(data, start)
@@ -113,7 +113,7 @@ class Input:
     # --- packets
 
     def _on_packet(self, interface: Interface, data: bytes, start: i64, is_link_group: bool,
-                   is_partial_checksum: bool) -> None:
+                   is_known_good: bool) -> None:
         version: i64 = 4 if len(data) > start and (data[start] >> 4) == 4 else 6
         counters = self.context.counters.of(version)
         counters.ip_in_receives += 1
@@ -134,13 +134,13 @@ class Input:
             self._last_src = packet.src
             self._last_dst = packet.dst
             self._last_generation = generation
-            self._receive(interface, packet, is_link_group, is_partial_checksum)
+            self._receive(interface, packet, is_group=is_link_group, is_known_good=is_known_good)
         elif self._is_for_group_of_ours(interface, packet):
-            self._receive(interface, packet, True, is_partial_checksum)
+            self._receive(interface, packet, is_group=True, is_known_good=is_known_good)
         elif self.is_forwarding and not is_multicast(packet.dst):
             if packet.options and self._has_source_route(packet):
                 return
-            self.forwarding.forward(interface, packet, is_link_group, is_partial_checksum)
+            self.forwarding.forward(interface, packet, is_link_group=is_link_group, is_known_good=is_known_good)
         else:
             counters.ip_in_addr_errors += 1
             self.context.drop(DropReason.IP_INADDRERRORS, "",

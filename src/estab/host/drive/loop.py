@@ -5,6 +5,7 @@ clock: what it needs of the world it is given as ``Surroundings``.
 
 While a peer answers within microseconds, to sleep and to be woken costs more than all of the work. So after short
 waits the next one begins by asking again and again (``busy_poll_ns``), as with Linux's ``net.core.busy_poll``.
+And if the next frame is expected to be there already (``expectation``), it is taken without asking.
 """
 
 from __future__ import annotations
@@ -95,11 +96,11 @@ class Loop:
 
     def step_locked(self) -> i64:
         """Take frames, do what is due, send and tell, with the lock held. Returns the next deadline."""
-        return self._work(True)
+        return self._work(takes_frames=True)
 
     def drain_locked(self) -> i64:
         """Send and tell what the host has to say, with the lock held. Returns the next deadline."""
-        return self._work(False)
+        return self._work(takes_frames=False)
 
     def begin_sleep(self) -> i64:
         """Note that the caller will sleep until the deadline that this returns, unless it is woken."""
@@ -135,6 +136,8 @@ class Loop:
             soonest_ns = min(until_ns, due_ns)
             if stepper.is_full or soonest_ns - now_ns < _FINE_NS:
                 return []
+            if stepper.expects_frame and not (yields and self.is_wanted):
+                continue
             ready = self._wait_busily(now_ns, wake_up, poll)
             if not ready:
                 wake_up.is_asleep = True
@@ -147,7 +150,7 @@ class Loop:
             if len(ready) > 0 and (len(ready) > 1 or ready[0] != usual):
                 return ready
 
-    def _work(self, takes_frames: bool) -> i64:
+    def _work(self, *, takes_frames: bool) -> i64:
         around = self.around
         self.is_working = True
         try:

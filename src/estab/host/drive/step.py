@@ -15,6 +15,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from estab.host.drive.expectation import Expectation
 from estab.host.drive.handler import Handler
 from estab.host.engine import Engine
 from estab.host.ip.interface import Interface, Outbound
@@ -36,8 +37,6 @@ _AT_ONCE_MAX: Final = 7
 """After more small frames in a row that were there at once, the next step takes several. After a large frame it takes
 several immediately, and also if nothing was answered lately: then the peer waits for no answer."""
 _LARGE_BYTES: Final = 1024
-_ANSWERED_STEPS: Final = 4
-"""If a frame of ours left in one of the last so many steps, the peer may wait for our answer before it sends more."""
 _KNOWN_GOOD: Final = offload.NEEDS_CHECKSUM | offload.DATA_VALID
 
 
@@ -91,8 +90,9 @@ class Stepper:
         self._frames_max: i64 = 1 if is_polled else FRAMES_PER_STEP
         self._at_once: i64 = 0
         self._last_bytes: i64 = 0
-        self._silent_steps: i64 = _ANSWERED_STEPS
-        """Steps since the last frame of ours."""
+        self._expectation: Expectation = Expectation()
+        self.expects_frame: bool = False
+        """The next frame is probably there already, and to take it without asking pays."""
         self._stepped_ns: i64 = 0
         self.ended_ns: i64 = 0
         """When the last step was over, if the caller notes it."""
@@ -112,7 +112,7 @@ class Stepper:
 
     def step(self, now_ns: i64) -> i64:
         """Take frames, do what is due, send and tell. Returns the next deadline, ``NEVER`` if there is none."""
-        is_at_once = self._is_behind(now_ns)
+        is_at_once = self._is_at_once(now_ns)
         if self.is_full:
             self.retry()
         frames_max = self._frames_max
@@ -121,10 +121,12 @@ class Stepper:
         if self._is_polled:
             self._stepped_ns = now_ns
             self._size_steps(count, frames_max, is_at_once)
-            self._silent_steps += 1
+            self._expectation.note_look(is_at_once and count > 0)
         if self.due_ns <= now_ns:
             self.on_deadline(now_ns)
-        return self.drain(now_ns)
+        due_ns = self.drain(now_ns)
+        self.expects_frame = count > 0 and self._last_bytes < _LARGE_BYTES and self._expectation.is_next_there()
+        return due_ns
 
     def _size_steps(self, count: i64, frames_max: i64, is_at_once: bool) -> None:
         """See from this step how many frames the next one may take."""
@@ -140,9 +142,9 @@ class Stepper:
 
     def _is_conversation(self) -> bool:
         """Tell whether the peer seems to wait for an answer before it sends more."""
-        return self._last_bytes < _LARGE_BYTES and self._silent_steps < _ANSWERED_STEPS
+        return self._last_bytes < _LARGE_BYTES and self._expectation.has_answered_lately()
 
-    def _is_behind(self, now_ns: i64) -> bool:
+    def _is_at_once(self, now_ns: i64) -> bool:
         """Tell whether what a step finds now was there when the last one ended."""
         if self.ended_ns > self._stepped_ns:
             return now_ns - self.ended_ns < _AT_ONCE_NS
@@ -238,7 +240,7 @@ class Stepper:
             self._unsent = outbound
             self.is_full = True
         else:
-            self._silent_steps = 0
+            self._expectation.note_answer()
 
     def _header_for(self, outbound: Outbound) -> bytes:
         """Give the virtio header of a TCP packet of ours. There are few different ones, so they are kept."""

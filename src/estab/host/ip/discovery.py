@@ -30,7 +30,8 @@ def solicitation_frame(interface: Interface, source: bytes, target: bytes, mac: 
 def advertisement_frame(interface: Interface, mac: bytes, target: bytes, destination: bytes, is_solicited: bool,
                         is_router: bool) -> bytes:
     """Build a Neighbor Advertisement of our address ``target``."""
-    message = nd.NeighborAdvertisement(target, is_router, is_solicited, True, interface.mac)
+    message = nd.NeighborAdvertisement(target, is_router=is_router, is_solicited=is_solicited, is_override=True,
+                                       link_address=interface.mac)
     return _frame(interface, mac, message, target, destination)
 
 

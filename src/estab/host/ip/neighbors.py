@@ -171,7 +171,8 @@ class Neighbors:
         is_for_us = interface.find(arp.target) is not None
         has_sender = arp.sender != b"\0\0\0\0"  # A probe of RFC 5227 has none, and teaches nothing.
         if has_sender:
-            self._hear(interface, arp.sender, arp.sender_mac, is_for_us, arp.operation == REPLY and is_for_us)
+            self._hear(interface, arp.sender, arp.sender_mac, is_for_us=is_for_us,
+                       is_reply=arp.operation == REPLY and is_for_us)
         if arp.operation == REQUEST and is_for_us:
             self.outputs.push(interface, arp_frame(interface, REPLY, arp.sender_mac, arp.target, arp.sender,
                                                    arp.sender_mac))
@@ -190,7 +191,7 @@ class Neighbors:
             self.context.drop(DropReason.NDISC_INVALID, "", f"sender {format_address(source)}")
             return
         if mac:
-            self._hear(interface, source, mac, True, False)
+            self._hear(interface, source, mac, is_for_us=True, is_reply=False)
         neighbor = self.find(interface, source)
         if neighbor is not None:
             self._advertise(interface, target, mac if mac else neighbor.mac, source)
@@ -293,10 +294,12 @@ class Neighbors:
         if not destination:
             destination = b"\xff\x02" + b"\0" * 13 + b"\x01"
             mac = multicast_mac(destination)
-            frame = advertisement_frame(interface, mac, target, destination, False, self.is_router)
+            frame = advertisement_frame(interface, mac, target, destination, is_solicited=False,
+                                        is_router=self.is_router)
             self.outputs.push(interface, frame)
         elif mac:
-            frame = advertisement_frame(interface, mac, target, destination, True, self.is_router)
+            frame = advertisement_frame(interface, mac, target, destination, is_solicited=True,
+                                        is_router=self.is_router)
             self.outputs.push(interface, frame)
 
     def _hear(self, interface: Interface, address: bytes, mac: bytes, is_for_us: bool, is_reply: bool) -> None:

@@ -42,7 +42,7 @@ class Output:
         """Send a packet that this host made, cut to the path's MTU."""
         self.count_request(path.destination, len(packet))
         if path.is_local:
-            self.outputs.loop(packet, False)
+            self.outputs.loop(packet, is_partial_checksum=False)
         elif len(packet) <= path.mtu:
             self.transmit(path, packet)
         else:
@@ -87,7 +87,7 @@ class Output:
 
     def transmit(self, path: Path, packet: bytes) -> None:
         """Queue a packet for the path's link, or let it wait for the next hop's MAC address."""
-        frame = self.frame_for(path, packet, 0, False)
+        frame = self.frame_for(path, packet, 0, is_partial_checksum=False)
         if frame is not None:
             self.outputs.push(path.interface, frame)
 
@@ -99,12 +99,12 @@ class Output:
         self.count_request(path.destination, len(packet))
         interface = path.interface
         if path.is_local:
-            self.outputs.loop(packet, is_partial_checksum)
+            self.outputs.loop(packet, is_partial_checksum=is_partial_checksum)
             return None
         if not interface.is_up:
             self.context.drop(DropReason.DEV_DOWN, "", f"{interface.name} is down")
             return None
-        frame = self.frame_for(path, packet, segment_bytes, is_partial_checksum)
+        frame = self.frame_for(path, packet, segment_bytes, is_partial_checksum=is_partial_checksum)
         if frame is None:
             return None
         return Outbound(interface.index, frame, segment_bytes, is_partial_checksum)

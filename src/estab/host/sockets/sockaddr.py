@@ -72,7 +72,7 @@ def _read_host(family: i64, text: str, port: i64, scope: i64, call: str) -> Endp
     if text == "":
         return Endpoint(ANY, port, scope, family == AF_INET)
     if text == "<broadcast>" and family == AF_INET:
-        return Endpoint(b"\xff\xff\xff\xff", port, scope, True)
+        return Endpoint(b"\xff\xff\xff\xff", port, scope, is_v4=True)
     try:
         packed = parse_address(text.partition("%")[0])
     except ValueError:

@@ -376,7 +376,8 @@ class StreamSocket(StreamView):
     def _new_binding(self, address: bytes, port: i64) -> Binding:
         is_v4 = self.family == AF_INET or len(address) == 4
         has_v4 = is_v4 or (not address and not self.v6only)
-        return Binding(address, port, has_v4, not is_v4, self.reuse_address, self.reuse_port, False)
+        return Binding(address, port, has_v4, not is_v4, self.reuse_address, self.reuse_port,
+                       is_implicit=False)
 
     def _release_binding(self) -> None:
         binding = self.binding

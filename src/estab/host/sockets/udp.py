@@ -280,7 +280,7 @@ class DatagramSocket(DatagramSettings):
         """Switch UDP_CORK; off, what was held back goes."""
         self.is_corked = is_on
         if not is_on and self._pending is not None:
-            self._append(self._pending, b"", False, now_ns)
+            self._append(self._pending, b"", is_more=False, now_ns=now_ns)
 
     def recvfrom(self, size: i64, flags: i64, now_ns: i64) -> tuple[bytes, SockAddr, int]:
         """Take the oldest datagram: text cut to ``size``, its sender, MSG_TRUNC where it was cut. EAGAIN: none came.
@@ -442,7 +442,7 @@ class DatagramSocket(DatagramSettings):
         context = self.udp.context
         context.wake(self)
         if context.observer is not None:
-            context.tell(ErrorReported(context.now_ns, context.name, self.text(), number, text, False))
+            context.tell(ErrorReported(context.now_ns, context.name, self.text(), number, text, is_soft=False))
 
     def text(self) -> str:
         """Name the socket as facts do."""
@@ -458,7 +458,8 @@ class DatagramSocket(DatagramSettings):
     def _bind(self, address: bytes, port: i64) -> None:
         is_v4 = self.family == AF_INET or len(address) == 4
         has_v4 = is_v4 or (not address and not self.v6only)
-        binding = Binding(address, port, has_v4, not is_v4, self.reuse_address, self.reuse_port, False)
+        binding = Binding(address, port, has_v4, not is_v4, self.reuse_address, self.reuse_port,
+                          is_implicit=False)
         self.udp.ports.bind(binding, self.udp)
         self.binding = binding
         self.local, self.local_port = address, binding.port
