@@ -12,8 +12,8 @@ from typing import Any
 
 from estab.abi import AF_INET, POLLIN, POLLOUT, SOCK_STREAM
 from estab.host.sockets.stream import StreamSocket
+from estab.lab.host import Host
 from estab.lab.network import Network
-from estab.lab.node import Node
 from estab.units import SECOND
 
 __all__ = ["Bulk", "jain", "wide_open"]
@@ -30,13 +30,13 @@ def wide_open(buffer_bytes: int) -> dict[str, Any]:
 class _Ready:
     """Calls ``work`` once, outside of the host, after its descriptor had news."""
 
-    def __init__(self, net: Network, node: Node, fd: int, bits: int, work: Callable[[], None]) -> None:
+    def __init__(self, net: Network, host: Host, fd: int, bits: int, work: Callable[[], None]) -> None:
         self._net = net
-        self._node = node
+        self._host = host
         self._bits = bits
         self._work = work
         self._is_asked = False
-        node.watches.add(fd, self)
+        host.runtime.watches.add(fd, self)
         self.on_ready(fd, bits)
 
     def on_ready(self, fd: int, bits: int) -> None:
@@ -49,7 +49,7 @@ class _Ready:
     def _act(self, nothing: None) -> None:
         self._is_asked = False
         self._work()
-        self._node.flush()
+        self._host.runtime.flush()
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class Bulk:
     """A connection from ``sender`` to ``receiver`` that is never idle, from ``start_s`` (virtual seconds) on."""
 
     def __init__(
-        self, net: Network, sender: Node, receiver: Node, port: int, control: str, start_s: float = 0.0,
+        self, net: Network, sender: Host, receiver: Host, port: int, control: str, start_s: float = 0.0,
     ) -> None:
         self.received_bytes = 0
         self._net = net
@@ -97,7 +97,7 @@ class Bulk:
         except BlockingIOError:
             pass
         _Ready(self._net, self._sender, self.socket.fd, POLLOUT, self._send)
-        self._sender.flush()
+        self._sender.runtime.flush()
 
     def _accept(self) -> None:
         if self._listener.listener is None or not self._listener.listener.ready:
@@ -127,7 +127,7 @@ def jain(rates: list[float]) -> float:
     return sum(rates) ** 2 / (len(rates) * sum(rate * rate for rate in rates))
 
 
-def _stream(node: Node, now_ns: int) -> StreamSocket:
-    made = node.engine.socket(AF_INET, SOCK_STREAM, now_ns)
+def _stream(host: Host, now_ns: int) -> StreamSocket:
+    made = host.engine.socket(AF_INET, SOCK_STREAM, now_ns)
     assert isinstance(made, StreamSocket)
     return made

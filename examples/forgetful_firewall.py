@@ -79,7 +79,7 @@ def second_request(limits: httpx.Limits, read: float | None = None, socket_optio
         return took_s, f"{result}, {firewall.dropped_count} packets lost, {_connections(server)} connections"
 
 
-def _connections(server: estab.Node) -> int:
+def _connections(server: estab.Host) -> int:
     return server.counters()["TcpPassiveOpens"]
 
 

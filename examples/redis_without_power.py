@@ -73,7 +73,7 @@ def notice(settings: dict[str, Any], is_listening: bool) -> float:
             return -1
 
         net.run(until=A_DAY_S)
-        return work.result() if work.done else -1
+        return work.result() if work.done() else -1
 
 
 def main() -> None:

@@ -17,9 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from estab.events import Event, FrameSent
+from estab.lab.host import Host
 from estab.lab.link import Link
 from estab.lab.network import Network
-from estab.lab.node import Node
 from estab.messages import Channel, EndOfStream, Heartbeat, LengthPrefixed, PeerLost
 from estab.units import SECOND
 
@@ -71,30 +71,30 @@ class Case:
     what: str
     is_sending: bool
     """Whether the client sends 100 bytes a second; else it only waits for a message."""
-    strike: Callable[[Network, Node, Link], None]
+    strike: Callable[[Network, Host, Link], None]
     hangs: bool = False
     """Whether the server's program stops serving at the event, its TCP going on."""
 
 
-def cut(net: Network, server: Node, cable: Link) -> None:
+def cut(net: Network, server: Host, cable: Link) -> None:
     net.at(EVENT, cable.cut)
 
 
-def cut_for_a_while(net: Network, server: Node, cable: Link) -> None:
+def cut_for_a_while(net: Network, server: Host, cable: Link) -> None:
     net.at(EVENT, cable.cut)
     net.at(EVENT + 12, cable.heal)
 
 
-def lose_power(net: Network, server: Node, cable: Link) -> None:
+def lose_power(net: Network, server: Host, cable: Link) -> None:
     net.at(EVENT, server.power_off)
 
 
-def restart(net: Network, server: Node, cable: Link) -> None:
+def restart(net: Network, server: Host, cable: Link) -> None:
     net.at(EVENT, server.power_off)
     net.at(EVENT + 1, server.power_on)
 
 
-def nothing_happens(net: Network, server: Node, cable: Link) -> None:
+def nothing_happens(net: Network, server: Host, cable: Link) -> None:
     """Leave cable and host alone: only the program hangs."""
 
 
@@ -135,13 +135,13 @@ def measure(case: Case, means: Means) -> str:
 
         case.strike(net, server, cable)
         net.run(until=HORIZON)
-        if not call.done:
+        if not call.done():
             return "–"
         at, error = call.result()
         return f"{at - EVENT:.0f} s {name(error)}"
 
 
-def serve_in(net: Network, server: Node, means: Means, hangs_at: float) -> None:
+def serve_in(net: Network, server: Host, means: Means, hangs_at: float) -> None:
     """Have the server take one connection and read it, until it hangs."""
 
     @server.run(daemon=True)

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from estab.devices.tuntap import Tap as Tap
     from estab.devices.tuntap import Tun as Tun
     from estab.devices.udp import UdpTunnel as UdpTunnel
+    from estab.lab.host import Host as Host
     from estab.lab.link import Link as Link
     from estab.lab.network import Network as Network
-    from estab.lab.node import Node as Node
-    from estab.lab.programs import Deadlock as Deadlock
+    from estab.lab.programs import DeadlockError as DeadlockError
     from estab.lab.programs import Program as Program
-    from estab.lab.programs import Unfinished as Unfinished
+    from estab.lab.programs import UnfinishedError as UnfinishedError
     from estab.sockets.socket.socket import Socket as Socket
     from estab.stack.queues import QueueEndedError as QueueEndedError
     from estab.stack.queues import run_queues as run_queues
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AfPacket",
-    "Deadlock",
+    "DeadlockError",
     "Faulty",
+    "Host",
     "Link",
     "Network",
-    "Node",
     "PcapDevice",
     "Program",
     "QueueDevice",
@@ -50,17 +50,17 @@ __all__ = [
     "Tap",
     "Tun",
     "UdpTunnel",
-    "Unfinished",
+    "UnfinishedError",
     "__version__",
     "run_queues",
 ]
 
 _HOMES = {
-    "Deadlock": "estab.lab.programs",
+    "DeadlockError": "estab.lab.programs",
     "Faulty": "estab.devices.faulty",
     "Link": "estab.lab.link",
     "Network": "estab.lab.network",
-    "Node": "estab.lab.node",
+    "Host": "estab.lab.host",
     "AfPacket": "estab.devices.af_packet",
     "PcapDevice": "estab.devices.pcap",
     "Program": "estab.lab.programs",
@@ -72,7 +72,7 @@ _HOMES = {
     "Tap": "estab.devices.tuntap",
     "Tun": "estab.devices.tuntap",
     "UdpTunnel": "estab.devices.udp",
-    "Unfinished": "estab.lab.programs",
+    "UnfinishedError": "estab.lab.programs",
     "run_queues": "estab.stack.queues",
 }
 

@@ -15,14 +15,14 @@ from estab.abi import (
     IP_PMTUDISC_PROBE,
     IP_PMTUDISC_WANT,
 )
+from estab.lab.host import Host
 from estab.lab.network import Network
-from estab.lab.node import Node
 
 IP_MTU_DISCOVER, IP_MTU = 10, 14
 DF = 0x40
 
 
-def pair(**settings: object) -> tuple[Network, Node, Node, list[bytes]]:
+def pair(**settings: object) -> tuple[Network, Host, Host, list[bytes]]:
     """Two hosts; what ``a`` sends to ``b`` is kept."""
     net = Network(seed=1)
     a, b = net.host("a", **settings), net.host("b")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from estab.lab.host import Host
 from estab.lab.network import Network
-from estab.lab.node import Node
 
 
-def two() -> tuple[Network, Node, Node]:
+def two() -> tuple[Network, Host, Host]:
     """Give the network and its hosts ``a`` and ``b``."""
     net = Network(seed=3)
     a, b = net.host("a"), net.host("b")

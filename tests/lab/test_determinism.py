@@ -53,7 +53,7 @@ def digest(seed: int, with_spare_link: bool = False) -> str:
 
         programs = [client.run(call, size) for size in (1, 5000, 20_000)]
         net.run()
-        assert all(program.done for program in programs)
+        assert all(program.done() for program in programs)
         return f"{state.hexdigest()} {net.now_ns}"
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from estab.lab import strands
 from estab.lab.network import Network
-from estab.lab.programs import Deadlock
+from estab.lab.programs import DeadlockError
 from tests.kit.two_hosts import two
 
 # --- when a run is over
@@ -40,7 +40,7 @@ def test_a_run_is_over_when_only_servers_wait_for_callers() -> None:
 
     net.run()
     assert call.result() == b""
-    assert not serve.done
+    assert not serve.done()
     # All that was sent has arrived, and the clock did not run on to the end of TIME-WAIT.
     assert 0.04 <= net.now < 0.2
     assert [row.state for row in (*a.sockets(), *b.sockets())].count("TIME-WAIT") == 1
@@ -105,7 +105,7 @@ def test_a_server_that_polls_for_ever_does_not_keep_a_run_going() -> None:
             pass
 
     net.run()
-    assert call.done
+    assert call.done()
     assert net.now < 20
 
 
@@ -170,7 +170,7 @@ def test_a_deadlock_names_every_program_and_what_it_waits_for() -> None:
     async def never() -> None:
         await asyncio.Event().wait()
 
-    with pytest.raises(Deadlock) as caught:
+    with pytest.raises(DeadlockError) as caught:
         net.run()
     text = str(caught.value)
     assert "server on b waits for recv() on 10.0.0.2:80>10.0.0.1:" in text

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from estab.events import Event, SegmentReceived, SegmentSent
+from estab.lab.host import Host
 from estab.lab.network import Network
-from estab.lab.node import Node
 from estab.observe.capture import write_section
 from estab.observe.ladder import ladder
 from estab.observe.ladder_text import render_plain
@@ -37,7 +37,7 @@ def test_the_example_of_the_documentation_runs(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == shown
 
 
-def pair(*, exchanges: int = 2, limit: int = 8, **link: Any) -> tuple[Network, Node, Node]:
+def pair(*, exchanges: int = 2, limit: int = 8, **link: Any) -> tuple[Network, Host, Host]:
     """Two hosts; the server answers each connection with what it read, turned around."""
     net = Network(seed=4)
     server, client = net.host("server"), net.host("client")

@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-from estab import Network, Node
+from estab import Host, Network
 from estab.errors import DropReason
 from estab.events import Event, LinkChanged, LinkDropped
 from estab.lab.firewall import Firewall
 
 
-def three(observer: list[Event] | None = None) -> tuple[Network, Node, Node]:
+def three(observer: list[Event] | None = None) -> tuple[Network, Host, Host]:
     net = Network(seed=2, observer=None if observer is None else observer.append)
     a, b = net.host("a"), net.host("b")
     net.link(a, b, delay="10ms")

@@ -12,7 +12,7 @@ import estab
 from estab.lab.network import Network
 
 
-def pair() -> tuple[Network, estab.Node, estab.Node]:
+def pair() -> tuple[Network, estab.Host, estab.Host]:
     net = Network(seed=1)
     return net, net.host("a"), net.host("b")
 

@@ -13,19 +13,19 @@ import pytest
 
 from estab.errors import DropReason
 from estab.events import Event, FrameReceived, FrameSent, LinkChanged, LinkDropped
+from estab.lab.host import Host
 from estab.lab.network import Network
-from estab.lab.node import Node
 from estab.units import SECOND
 
 
-def two(**properties: Any) -> tuple[Network, Node, Node]:
+def two(**properties: Any) -> tuple[Network, Host, Host]:
     net = Network(seed=3)
     a, b = net.host("a"), net.host("b")
     net.link(a, b, **properties)
     return net, a, b
 
 
-def can_talk(net: Network, server: Node, client: Node, family: int = socket.AF_INET) -> float:
+def can_talk(net: Network, server: Host, client: Host, family: int = socket.AF_INET) -> float:
     """Send a line from one host to another and back. Returns how long that took."""
     name = server.name
 
@@ -178,9 +178,9 @@ def test_run_until_stops_at_that_time_and_can_go_on() -> None:
     nap = a.run(time.sleep, 10)
     net.run(until="4s")
     assert net.now == 4.0
-    assert not nap.done
+    assert not nap.done()
     net.run(until=10)
-    assert nap.done
+    assert nap.done()
     net.run(until="1min")
     assert net.now_ns == 60 * SECOND
     with pytest.raises(ValueError, match="until: 5 is past: it is 60s"):
@@ -328,9 +328,9 @@ def test_closing_ends_programs_and_runs_their_finally_clauses() -> None:
                 seen.append("ended")
 
         net.run()
-        assert not wait.done
+        assert not wait.done()
     assert seen == ["ended"]
-    assert wait.done
+    assert wait.done()
     assert threading.active_count() == before
     with pytest.raises(RuntimeError, match="the network is closed"):
         net.run()

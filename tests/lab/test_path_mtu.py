@@ -7,13 +7,13 @@ import time
 
 import pytest
 
+from estab.lab.host import Host
 from estab.lab.network import Network
-from estab.lab.node import Node
 
 BYTES = 1_000_000
 
 
-def narrow(mtu: int, is_told: bool, **settings: object) -> tuple[Network, Node, Node]:
+def narrow(mtu: int, is_told: bool, **settings: object) -> tuple[Network, Host, Host]:
     """Two hosts and a router whose far link carries ``mtu`` bytes. Unless ``is_told`` it is silent about that.
 
     The far host does not know of it either: what it says of its own segments is what an Ethernet carries.
@@ -28,7 +28,7 @@ def narrow(mtu: int, is_told: bool, **settings: object) -> tuple[Network, Node, 
     return net, sender, receiver
 
 
-def transfer(net: Network, sender: Node, receiver: Node, address: str, size: int = BYTES) -> tuple[int, float, int]:
+def transfer(net: Network, sender: Host, receiver: Host, address: str, size: int = BYTES) -> tuple[int, float, int]:
     """Send; gives what arrived, how long it took, and the largest text of a segment at the end."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     got = 0
@@ -58,7 +58,7 @@ def transfer(net: Network, sender: Node, receiver: Node, address: str, size: int
     return got, took, mss
 
 
-def v6(node: Node) -> str:
+def v6(node: Host) -> str:
     return next(address for address in node.addresses if ":" in address and not address.startswith("fe80"))
 
 

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from estab.lab.network import Network
-from estab.lab.programs import Unfinished
+from estab.lab.programs import UnfinishedError
 from tests.kit.two_hosts import two
 
 
@@ -29,7 +29,7 @@ def test_a_decorated_function_becomes_a_program_with_a_result() -> None:
         await asyncio.sleep(2)
         return asyncio.get_running_loop().time()
 
-    assert not blocking.done
+    assert not blocking.done()
     net.run()
     assert (blocking.result(), asynchronous.result()) == (7, 2.0)
 
@@ -65,7 +65,7 @@ def test_a_result_asked_for_too_early_says_what_the_program_waits_for() -> None:
 
     net.run(until=1)
     waits = r"caller on a waits for recv\(\) on 10\.0\.0\.1:\d+>10\.0\.0\.2:80 \(ESTABLISHED\)"
-    with pytest.raises(Unfinished, match=waits):
+    with pytest.raises(UnfinishedError, match=waits):
         caller.result()
 
 
@@ -108,7 +108,7 @@ def test_an_exception_ends_the_run_and_bears_the_place_and_time() -> None:
     assert net.now == 1.5
     # It was told once; the others can go on.
     net.run()
-    assert other.done
+    assert other.done()
     with pytest.raises(LookupError):
         broken.result()
 

@@ -9,18 +9,18 @@ import pytest
 
 from estab.errors import DropReason
 from estab.events import Event, FrameSent, HostChanged, LinkDropped, SegmentSent
+from estab.lab.host import Host
 from estab.lab.network import Network
-from estab.lab.node import Node
 from estab.units import SECOND
 
 
-def pair(seed: int = 1) -> tuple[Network, Node, Node, list[Event]]:
+def pair(seed: int = 1) -> tuple[Network, Host, Host, list[Event]]:
     facts: list[Event] = []
     net = Network(seed, facts.append)
     return net, net.host("client"), net.host("server"), facts
 
 
-def echo(server: Node) -> None:
+def echo(server: Host) -> None:
     @server.run(daemon=True)
     def serve() -> None:
         with socket.create_server(("", 80)) as listener:
@@ -169,7 +169,7 @@ def test_a_program_ends_with_its_hosts_power() -> None:
 
     net.at("1s", server.power_off)
     net.run(until="200s")
-    assert wait.done
+    assert wait.done()
     assert tidied == []
     with pytest.raises(RuntimeError, match="lost its power"):
         wait.result()

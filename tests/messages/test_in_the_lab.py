@@ -129,7 +129,7 @@ def test_an_outage_shorter_than_the_timeout_is_survived(net: estab.Network, call
     net.at("60s", cable.cut)
     net.at("63s", cable.heal)
     net.run(until="300s")
-    assert not program.done
+    assert not program.done()
 
 
 @pytest.mark.parametrize("call", [blocking, by_asyncio, by_anyio])
@@ -142,7 +142,7 @@ def test_declined_by_the_server_nobody_asks_and_silence_means_nothing(
     program = client.run(call)
     net.at("60s", cable.cut)
     net.run(until="3600s")
-    assert not program.done
+    assert not program.done()
 
 
 def test_a_server_under_asyncio_lets_a_peer_go_that_answers_no_ping_and_cleans_up_behind_it(net: estab.Network) -> None:

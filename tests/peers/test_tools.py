@@ -39,12 +39,12 @@ def test_ping_is_answered_whatever_its_size(netns: TunNamespace, version: int) -
 def test_our_ping_is_answered_by_the_kernel(netns: TunNamespace, version: int) -> None:
     stack = netns.stack()
     with stack.runtime.lock:
-        pinger = stack.engine.ping(KERNEL[version], b"x" * 1000, stack.runtime.now_ns())
+        pinger = stack.engine.ping(KERNEL[version], b"x" * 1000, stack.runtime.now_ns)
         stack.runtime.flush()
     name = "IcmpInEchoReps" if version == 0 else "Icmp6InEchoReplies"
     await_that(lambda: stack.counters().get(name, 0) == 1, "the reply came")
     with stack.runtime.lock:
-        pinger.close(stack.runtime.now_ns())
+        pinger.close(stack.runtime.now_ns)
 
 
 @needs("traceroute")

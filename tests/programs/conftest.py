@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from estab import Link, Network, Node
+from estab import Host, Link, Network
 
 
 @pytest.fixture
@@ -17,12 +17,12 @@ def net(net: Network) -> Network:
 
 
 @pytest.fixture
-def client(net: Network) -> Node:
+def client(net: Network) -> Host:
     return net.hosts["client"]
 
 
 @pytest.fixture
-def server(net: Network) -> Node:
+def server(net: Network) -> Host:
     return net.hosts["server"]
 
 

@@ -15,7 +15,7 @@ import trustme
 from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.tls import TLSListener, TLSStream
 
-from estab import Link, Network, Node
+from estab import Host, Link, Network
 
 
 async def shout(stream: SocketStream) -> None:
@@ -27,7 +27,7 @@ async def shout(stream: SocketStream) -> None:
             pass
 
 
-def test_anyio_streams_names_and_threads(net: Network, client: Node, server: Node) -> None:
+def test_anyio_streams_names_and_threads(net: Network, client: Host, server: Host) -> None:
     @server.run
     async def serve() -> None:
         await (await anyio.create_tcp_listener(local_port=7)).serve(shout)
@@ -50,7 +50,7 @@ def test_anyio_streams_names_and_threads(net: Network, client: Node, server: Nod
     assert now_s == pytest.approx(600, abs=1)
 
 
-def test_anyio_notices_a_host_without_power_when_its_scope_ends(net: Network, client: Node, server: Node) -> None:
+def test_anyio_notices_a_host_without_power_when_its_scope_ends(net: Network, client: Host, server: Host) -> None:
     @server.run
     async def serve() -> None:
         await (await anyio.create_tcp_listener(local_port=7)).serve(shout)
@@ -72,7 +72,7 @@ def test_anyio_notices_a_host_without_power_when_its_scope_ends(net: Network, cl
     assert call.result() == 3600
 
 
-def test_anyio_speaks_tls(net: Network, client: Node, server: Node, authority: trustme.CA) -> None:
+def test_anyio_speaks_tls(net: Network, client: Host, server: Host, authority: trustme.CA) -> None:
     context, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.issue_cert("server").configure_cert(context)
     authority.configure_trust(trusting)
@@ -97,7 +97,7 @@ def test_anyio_speaks_tls(net: Network, client: Node, server: Node, authority: t
 
 
 def test_asyncio_begins_tls_in_the_middle_and_survives_a_cut(
-    net: Network, client: Node, server: Node, cable: Link, authority: trustme.CA,
+    net: Network, client: Host, server: Host, cable: Link, authority: trustme.CA,
 ) -> None:
     context, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.issue_cert("server").configure_cert(context)
@@ -137,7 +137,7 @@ def test_asyncio_begins_tls_in_the_middle_and_survives_a_cut(
     assert net.now > 20
 
 
-def test_low_level_calls_of_the_loop(net: Network, client: Node, server: Node) -> None:
+def test_low_level_calls_of_the_loop(net: Network, client: Host, server: Host) -> None:
     @server.run
     async def serve() -> bytes:
         loop = asyncio.get_running_loop()
@@ -171,7 +171,7 @@ def test_low_level_calls_of_the_loop(net: Network, client: Node, server: Node) -
     assert ask.result() == (("10.0.1.2", 80), ("server", "http"))
 
 
-def test_what_only_the_operating_system_could_do_says_so(net: Network, client: Node) -> None:
+def test_what_only_the_operating_system_could_do_says_so(net: Network, client: Host) -> None:
     @client.run
     async def attempt() -> list[str]:
         loop = asyncio.get_running_loop()

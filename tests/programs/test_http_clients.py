@@ -15,7 +15,7 @@ import pytest
 import requests
 import trustme
 
-from estab import Link, Network, Node, Program
+from estab import Host, Link, Network, Program
 from tests.programs.web import serve
 
 HOUR = 3600.0
@@ -101,7 +101,7 @@ def timed(get: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
 @pytest.mark.parametrize("get", KEEPERS)
 @pytest.mark.parametrize("is_tls", [False, True])
 def test_one_connection_carries_five_requests(
-    net: Network, client: Node, server: Node, trust: str, context: ssl.SSLContext, get: Callable[..., Any],
+    net: Network, client: Host, server: Host, trust: str, context: ssl.SSLContext, get: Callable[..., Any],
     is_tls: bool,
 ) -> None:
     server.run(serve, 443 if is_tls else 80, context if is_tls else None)
@@ -114,7 +114,7 @@ def test_one_connection_carries_five_requests(
 
 @pytest.mark.parametrize("get", CLIENTS)
 def test_an_answer_that_takes_an_hour_is_waited_for(
-    net: Network, client: Node, server: Node, trust: str, get: Callable[..., Any],
+    net: Network, client: Host, server: Host, trust: str, get: Callable[..., Any],
 ) -> None:
     server.run(serve)
     program: Program[tuple[float, Any]] = client.run(timed(get, "http://server", ["/wait/3599"], HOUR, trust))
@@ -128,7 +128,7 @@ def test_an_answer_that_takes_an_hour_is_waited_for(
 @pytest.mark.parametrize("get", CLIENTS)
 @pytest.mark.parametrize("is_tls", [False, True])
 def test_a_server_without_power_is_noticed_after_the_programs_own_hour(
-    net: Network, client: Node, server: Node, trust: str, context: ssl.SSLContext, get: Callable[..., Any],
+    net: Network, client: Host, server: Host, trust: str, context: ssl.SSLContext, get: Callable[..., Any],
     is_tls: bool,
 ) -> None:
     server.run(serve, 443 if is_tls else 80, context if is_tls else None)
@@ -144,7 +144,7 @@ def test_a_server_without_power_is_noticed_after_the_programs_own_hour(
 
 @pytest.mark.parametrize("get", CLIENTS)
 def test_an_answer_survives_a_cut(
-    net: Network, client: Node, server: Node, cable: Link, trust: str, get: Callable[..., Any],
+    net: Network, client: Host, server: Host, cable: Link, trust: str, get: Callable[..., Any],
 ) -> None:
     server.run(serve)
     net.at(9, cable.cut)
@@ -158,17 +158,17 @@ def test_an_answer_survives_a_cut(
 
 @pytest.mark.parametrize("get", CLIENTS)
 def test_a_certificate_of_nobody_is_refused(
-    net: Network, client: Node, server: Node, trust: str, get: Callable[..., Any],
+    net: Network, client: Host, server: Host, trust: str, get: Callable[..., Any],
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("server").configure_cert(context)
     server.run(serve, 443, context)
     program = client.run(get, "https://server", ["/"], HOUR, trust)
     net.run(check=False)
-    assert "CERTIFICATE_VERIFY_FAILED" in str(program.exception)
+    assert "CERTIFICATE_VERIFY_FAILED" in str(program.exception())
 
 
-def test_a_pool_of_httpx_notices_that_the_server_has_closed(net: Network, client: Node, server: Node) -> None:
+def test_a_pool_of_httpx_notices_that_the_server_has_closed(net: Network, client: Host, server: Host) -> None:
     """It looks by polling the socket's descriptor: a number without a descriptor would cost a failed request."""
 
     @server.run

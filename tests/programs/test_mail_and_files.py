@@ -21,7 +21,7 @@ import aiosmtpd.smtp
 import pytest
 import trustme
 
-from estab import Link, Network, Node, Program
+from estab import Host, Link, Network, Program
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # pyftpdlib stands on asyncore
@@ -70,7 +70,7 @@ def letter(text: str = "Hello\n") -> EmailMessage:
 
 @pytest.mark.parametrize("is_tls", [False, True])
 def test_a_letter_is_sent(
-    net: Network, client: Node, server: Node, contexts: tuple[ssl.SSLContext, ssl.SSLContext], is_tls: bool,
+    net: Network, client: Host, server: Host, contexts: tuple[ssl.SSLContext, ssl.SSLContext], is_tls: bool,
 ) -> None:
     inbox = Inbox()
     server.run(serve_mail, inbox, contexts[0] if is_tls else None)
@@ -92,7 +92,7 @@ def test_a_letter_is_sent(
     assert b"y" * 70 in content
 
 
-def test_a_mail_server_without_power_is_noticed(net: Network, client: Node, server: Node) -> None:
+def test_a_mail_server_without_power_is_noticed(net: Network, client: Host, server: Host) -> None:
     server.run(serve_mail, Inbox(), None, 100_000)
     net.at(10, server.power_off)
 
@@ -111,7 +111,7 @@ def test_a_mail_server_without_power_is_noticed(net: Network, client: Node, serv
 
 
 def test_a_mail_server_gives_up_a_client_that_was_cut_off(
-    net: Network, client: Node, server: Node, cable: Link,
+    net: Network, client: Host, server: Host, cable: Link,
 ) -> None:
     server.run(serve_mail, Inbox())
     net.at(10, cable.cut)
@@ -160,7 +160,7 @@ def serve_files(folder: Path, kind: type[FTPServer]) -> None:
 @pytest.mark.parametrize("kind", [FTPServer, ThreadedFTPServer])
 @pytest.mark.parametrize("is_passive", [True, False])
 def test_files_go_both_ways(
-    net: Network, client: Node, server: Node, tmp_path: Path, kind: type[FTPServer], is_passive: bool,
+    net: Network, client: Host, server: Host, tmp_path: Path, kind: type[FTPServer], is_passive: bool,
 ) -> None:
     (tmp_path / "there.txt").write_bytes(bytes(100_000))
     server.run(serve_files, tmp_path, kind)
@@ -181,7 +181,7 @@ def test_files_go_both_ways(
 
 
 def test_a_cut_is_noticed_in_the_middle_of_a_file(
-    net: Network, client: Node, server: Node, cable: Link, tmp_path: Path,
+    net: Network, client: Host, server: Host, cable: Link, tmp_path: Path,
 ) -> None:
     (tmp_path / "long.bin").write_bytes(bytes(3_000_000))
     server.run(serve_files, tmp_path, FTPServer)
@@ -243,7 +243,7 @@ class SmallTlsServer(socketserver.StreamRequestHandler):
 
 
 def test_a_file_comes_over_tls(
-    net: Network, client: Node, server: Node, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+    net: Network, client: Host, server: Host, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     class Handler(SmallTlsServer):
         context = contexts[0]
@@ -280,7 +280,7 @@ class Reverse(socketserver.DatagramRequestHandler):
 
 
 @pytest.mark.parametrize("kind", [socketserver.TCPServer, socketserver.ThreadingTCPServer])
-def test_a_server_of_lines(net: Network, client: Node, server: Node, kind: type[socketserver.TCPServer]) -> None:
+def test_a_server_of_lines(net: Network, client: Host, server: Host, kind: type[socketserver.TCPServer]) -> None:
     @server.run
     def serve() -> None:
         with kind(("", 7), Upper) as listening:
@@ -300,7 +300,7 @@ def test_a_server_of_lines(net: Network, client: Node, server: Node, kind: type[
 
 
 @pytest.mark.parametrize("kind", [socketserver.UDPServer, socketserver.ThreadingUDPServer])
-def test_a_server_of_datagrams(net: Network, client: Node, server: Node, kind: type[socketserver.UDPServer]) -> None:
+def test_a_server_of_datagrams(net: Network, client: Host, server: Host, kind: type[socketserver.UDPServer]) -> None:
     @server.run
     def serve() -> None:
         with kind(("", 7), Reverse) as listening:
@@ -317,7 +317,7 @@ def test_a_server_of_datagrams(net: Network, client: Node, server: Node, kind: t
     assert ask.result() == b"cba"
 
 
-def test_a_threading_server_ends_with_its_request(net: Network, client: Node, server: Node) -> None:
+def test_a_threading_server_ends_with_its_request(net: Network, client: Host, server: Host) -> None:
     @server.run
     def serve() -> float:
         with socketserver.ThreadingTCPServer(("", 7), Upper) as listening:
@@ -341,7 +341,7 @@ def test_a_threading_server_ends_with_its_request(net: Network, client: Node, se
 
 
 def test_a_server_gives_up_a_caller_without_power_after_its_own_hour(
-    net: Network, client: Node, server: Node,
+    net: Network, client: Host, server: Host,
 ) -> None:
     noticed: list[float] = []
 

@@ -9,7 +9,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from estab import Link, Network, Node
+from estab import Host, Link, Network
 from tests.programs.mqtt import Broker
 
 
@@ -20,7 +20,7 @@ def new_client(**callbacks: Any) -> mqtt.Client:
     return made
 
 
-def test_messages_reach_a_subscriber_by_the_clients_thread(net: Network, client: Node, server: Node) -> None:
+def test_messages_reach_a_subscriber_by_the_clients_thread(net: Network, client: Host, server: Host) -> None:
     server.run(Broker().serve)
     seen: list[tuple[str, bytes, float]] = []
 
@@ -52,7 +52,7 @@ def test_messages_reach_a_subscriber_by_the_clients_thread(net: Network, client:
     assert seen[0][2] == pytest.approx(1000.12, abs=0.05)
 
 
-def test_a_broker_without_power_is_noticed_by_keepalive(net: Network, client: Node, server: Node) -> None:
+def test_a_broker_without_power_is_noticed_by_keepalive(net: Network, client: Host, server: Host) -> None:
     server.run(Broker().serve)
     net.at(100, server.power_off)
 
@@ -77,7 +77,7 @@ def test_a_broker_without_power_is_noticed_by_keepalive(net: Network, client: No
 
 
 def test_a_cut_client_leaves_its_will_and_comes_back(
-    net: Network, client: Node, server: Node, cable: Link,
+    net: Network, client: Host, server: Host, cable: Link,
 ) -> None:
     broker = Broker()
     server.run(broker.serve)

@@ -24,12 +24,12 @@ from OpenSSL import SSL
 from pycurl import Curl
 
 import estab
-from estab import Network, Node
+from estab import Host, Network
 
 DATABASE = "host=10.0.0.2 connect_timeout=1"
 
 
-def refusal(net: Network, client: Node, call: Callable[[], Any]) -> str:
+def refusal(net: Network, client: Host, call: Callable[[], Any]) -> str:
     """Run a call on a host, and give what it was told."""
 
     @client.run
@@ -68,7 +68,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str, str]] = {
 
 @pytest.mark.parametrize("what", CALLS)
 def test_a_program_that_uses_one_is_told_which_why_and_what_instead(
-    net: Network, client: Node, server: Node, what: str,
+    net: Network, client: Host, server: Host, what: str,
 ) -> None:
     call, library, instead = CALLS[what]
     told = refusal(net, client, call)
@@ -76,7 +76,7 @@ def test_a_program_that_uses_one_is_told_which_why_and_what_instead(
     assert instead in told
 
 
-def test_what_does_not_touch_the_network_goes_on_working(net: Network, client: Node, server: Node) -> None:
+def test_what_does_not_touch_the_network_goes_on_working(net: Network, client: Host, server: Host) -> None:
     @client.run
     def work() -> tuple[bytes, bytes]:
         ends = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
@@ -93,7 +93,7 @@ def test_what_does_not_touch_the_network_goes_on_working(net: Network, client: N
     assert work.result() == (b"\x16\x03\x01", b"hello")
 
 
-def test_uvloop_gives_a_program_the_hosts_own_event_loop(net: Network, client: Node, server: Node) -> None:
+def test_uvloop_gives_a_program_the_hosts_own_event_loop(net: Network, client: Host, server: Host) -> None:
     async def wait() -> float:
         loop = asyncio.get_running_loop()
         start = loop.time()
@@ -110,7 +110,7 @@ def test_uvloop_gives_a_program_the_hosts_own_event_loop(net: Network, client: N
     assert work.result() == (3600, True)
 
 
-def test_outside_of_hosts_they_are_what_they_were(net: Network, client: Node, server: Node) -> None:
+def test_outside_of_hosts_they_are_what_they_were(net: Network, client: Host, server: Host) -> None:
     kinds = [pycurl.Curl, uvloop.Loop.__init__, psycopg.connect, grpc._channel.Channel.__init__]
     paths = list(sys.meta_path)
 
@@ -143,7 +143,7 @@ def made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleT
 
 
 @pytest.mark.usefixtures("made_up")
-def test_one_that_a_program_imports_itself_is_guarded_too(net: Network, client: Node, server: Node) -> None:
+def test_one_that_a_program_imports_itself_is_guarded_too(net: Network, client: Host, server: Host) -> None:
     told = refusal(net, client, lambda: importlib.import_module("pyodbc").connect("DSN=a"))
     assert told.startswith("pyodbc can't be used on host client")
     module = sys.modules["pyodbc"]
@@ -154,7 +154,7 @@ def test_one_that_a_program_imports_itself_is_guarded_too(net: Network, client: 
 
 
 @pytest.mark.usefixtures("made_up")
-def test_the_stand_in_for_a_class_can_be_asked_and_inherited_from(net: Network, client: Node, server: Node) -> None:
+def test_the_stand_in_for_a_class_can_be_asked_and_inherited_from(net: Network, client: Host, server: Host) -> None:
     @client.run
     def work() -> tuple[bool, bool, str]:
         class Mine(pycurl.Curl):  # type: ignore[misc]

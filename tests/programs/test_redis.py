@@ -11,11 +11,11 @@ import pytest
 import redis
 import redis.asyncio
 
-from estab import Link, Network, Node, Program
+from estab import Host, Link, Network, Program
 from tests.programs.resp import Server
 
 
-def test_blocking_commands_over_one_connection(net: Network, client: Node, server: Node) -> None:
+def test_blocking_commands_over_one_connection(net: Network, client: Host, server: Host) -> None:
     server.run(Server().serve)
 
     @client.run
@@ -31,7 +31,7 @@ def test_blocking_commands_over_one_connection(net: Network, client: Node, serve
     assert server.counters()["TcpPassiveOpens"] == 1
 
 
-def test_subscribers_in_a_thread_and_publishers(net: Network, client: Node, server: Node) -> None:
+def test_subscribers_in_a_thread_and_publishers(net: Network, client: Host, server: Host) -> None:
     server.run(Server().serve)
 
     @client.run
@@ -55,7 +55,7 @@ def test_subscribers_in_a_thread_and_publishers(net: Network, client: Node, serv
     assert work.result() == [b"first", b"second"]
 
 
-def test_asyncio_commands_and_a_pool(net: Network, client: Node, server: Node) -> None:
+def test_asyncio_commands_and_a_pool(net: Network, client: Host, server: Host) -> None:
     server.run(Server().serve)
 
     @client.run
@@ -84,7 +84,7 @@ WAITS = {
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("case", WAITS)
 def test_who_waits_for_a_server_without_power_notices_by(
-    net: Network, client: Node, server: Node, is_async: bool, case: str,
+    net: Network, client: Host, server: Host, is_async: bool, case: str,
 ) -> None:
     settings, expected_s = WAITS[case]
     server.run(Server().serve)
@@ -108,7 +108,7 @@ def test_who_waits_for_a_server_without_power_notices_by(
 
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_command_that_no_one_acknowledges_ends_with_tcp(
-    net: Network, client: Node, server: Node, is_async: bool,
+    net: Network, client: Host, server: Host, is_async: bool,
 ) -> None:
     server.run(Server().serve)
     net.at(10, server.power_off)
@@ -138,7 +138,7 @@ def test_a_command_that_no_one_acknowledges_ends_with_tcp(
     assert program.result() == pytest.approx(962.88)
 
 
-def test_a_command_survives_a_cut(net: Network, client: Node, server: Node, cable: Link) -> None:
+def test_a_command_survives_a_cut(net: Network, client: Host, server: Host, cable: Link) -> None:
     server.run(Server().serve)
     net.at(10, cable.cut)
     net.at(15, cable.heal)

@@ -25,7 +25,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 
-from estab import Link, Network, Node
+from estab import Host, Link, Network
 
 # --- aiohttp
 
@@ -46,7 +46,7 @@ def serve_aiohttp() -> None:
     web.run_app(app, host="0.0.0.0", port=80, print=lambda *words: None)
 
 
-def test_aiohttp_serves_aiohttp(net: Network, client: Node, server: Node) -> None:
+def test_aiohttp_serves_aiohttp(net: Network, client: Host, server: Host) -> None:
     server.run(serve_aiohttp)
 
     @client.run
@@ -66,7 +66,7 @@ def test_aiohttp_serves_aiohttp(net: Network, client: Node, server: Node) -> Non
     assert server.counters()["TcpPassiveOpens"] == 1
 
 
-def test_a_heartbeat_of_aiohttp_notices_a_cut_cable(net: Network, client: Node, server: Node, cable: Link) -> None:
+def test_a_heartbeat_of_aiohttp_notices_a_cut_cable(net: Network, client: Host, server: Host, cable: Link) -> None:
     server.run(serve_aiohttp)
     net.at(100, cable.cut)
 
@@ -117,7 +117,7 @@ def serve_uvicorn(**settings: Any) -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"http": "h11", "loop": "asyncio"}])
-def test_uvicorn_serves_a_starlette_app(net: Network, client: Node, server: Node, settings: dict[str, Any]) -> None:
+def test_uvicorn_serves_a_starlette_app(net: Network, client: Host, server: Host, settings: dict[str, Any]) -> None:
     server.run(lambda: serve_uvicorn(**settings))
 
     @client.run
@@ -131,7 +131,7 @@ def test_uvicorn_serves_a_starlette_app(net: Network, client: Node, server: Node
     assert client.counters()["TcpActiveOpens"] == 1
 
 
-def test_a_stream_of_an_hour(net: Network, client: Node, server: Node) -> None:
+def test_a_stream_of_an_hour(net: Network, client: Host, server: Host) -> None:
     server.run(serve_uvicorn)
 
     @client.run
@@ -144,7 +144,7 @@ def test_a_stream_of_an_hour(net: Network, client: Node, server: Node) -> None:
     assert net.now == pytest.approx(3600, abs=15)
 
 
-def test_a_stream_that_stops_is_noticed_by_the_read_timeout(net: Network, client: Node, server: Node) -> None:
+def test_a_stream_that_stops_is_noticed_by_the_read_timeout(net: Network, client: Host, server: Host) -> None:
     server.run(serve_uvicorn)
     net.at(100, server.power_off)
 
@@ -188,7 +188,7 @@ def shout_in_threads() -> None:
 
 
 @pytest.mark.parametrize("serving", [shout, shout_in_threads, serve_uvicorn])
-def test_websockets_talk(net: Network, client: Node, server: Node, serving: Any) -> None:
+def test_websockets_talk(net: Network, client: Host, server: Host, serving: Any) -> None:
     server.run(serving)
 
     @client.run
@@ -215,7 +215,7 @@ def test_websockets_talk(net: Network, client: Node, server: Node, serving: Any)
 
 @pytest.mark.parametrize("is_async", [False, True])
 def test_websockets_notice_a_server_without_power(
-    net: Network, client: Node, server: Node, is_async: bool,
+    net: Network, client: Host, server: Host, is_async: bool,
 ) -> None:
     server.run(shout)
     net.at(100, server.power_off)
@@ -241,7 +241,7 @@ def test_websockets_notice_a_server_without_power(
 
 
 def test_a_websocket_survives_a_cut_that_is_shorter_than_its_patience(
-    net: Network, client: Node, server: Node, cable: Link,
+    net: Network, client: Host, server: Host, cable: Link,
 ) -> None:
     server.run(shout)
     net.at(30, cable.cut)
@@ -259,7 +259,7 @@ def test_a_websocket_survives_a_cut_that_is_shorter_than_its_patience(
     assert net.now < 70
 
 
-def test_a_websocket_in_tls(net: Network, client: Node, server: Node, authority: trustme.CA) -> None:
+def test_a_websocket_in_tls(net: Network, client: Host, server: Host, authority: trustme.CA) -> None:
     context, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.issue_cert("server").configure_cert(context)
     authority.configure_trust(trusting)

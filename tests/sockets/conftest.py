@@ -7,7 +7,7 @@ import ssl
 import pytest
 import trustme
 
-from estab import Network, Node
+from estab import Host, Network
 from tests.kit.both_worlds import HOST
 
 
@@ -19,12 +19,12 @@ def net(net: Network) -> Network:
 
 
 @pytest.fixture
-def a(net: Network) -> Node:
+def a(net: Network) -> Host:
     return net.hosts["a"]
 
 
 @pytest.fixture
-def b(net: Network) -> Node:
+def b(net: Network) -> Host:
     return net.hosts["b"]
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from estab import Network, Node, Socket
+from estab import Host, Network, Socket
 
 IP, IPV6, UDP = socket.IPPROTO_IP, socket.IPPROTO_IPV6, socket.IPPROTO_UDP
 IP_PKTINFO, IP_RECVERR, IP_RECVTTL, IP_RECVTOS, IPV6_RECVERR, UDP_CORK = 8, 11, 12, 13, 25, 1
@@ -30,7 +30,7 @@ LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 
 @pytest.fixture(params=["estab", "kernel"])
-def make(request: pytest.FixtureRequest, a: Node) -> Make:
+def make(request: pytest.FixtureRequest, a: Host) -> Make:
     """Make a socket of estab's, or of the kernel's."""
     return a.socket if request.param == "estab" else socket.socket
 
@@ -107,7 +107,7 @@ def test_ipv4_to_a_dual_stack_socket_is_told_as_ipv4_with_a_mapped_destination(m
 
 
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 19, 20, 24, 39, 40, 41, 48])
-def test_a_small_buffer_cuts_ancillary_data_where_linux_does(a: Node, size: int) -> None:
+def test_a_small_buffer_cuts_ancillary_data_where_linux_does(a: Host, size: int) -> None:
     seen = []
     for make in (a.socket, socket.socket):
         with datagrams(make) as (sender, receiver):
@@ -138,7 +138,7 @@ def test_what_sendmsg_is_told_holds_for_that_datagram_alone(make: Make) -> None:
         assert [data for _, _, data in receiver.recvmsg(9, 99)[1]] == [struct.pack("i", 64), b"\0"]
 
 
-def test_the_source_can_be_chosen_among_the_hosts_addresses(net: Network, a: Node, b: Node) -> None:
+def test_the_source_can_be_chosen_among_the_hosts_addresses(net: Network, a: Host, b: Host) -> None:
     net.link(a, b)
     with b.socket(type=socket.SOCK_DGRAM) as receiver, a.socket(type=socket.SOCK_DGRAM) as sender:
         receiver.bind(("", 9))
@@ -157,7 +157,7 @@ PKTINFO = struct.pack("i4s4s", 0, bytes([1, 2, 3, 4]), bytes(4))
     (IP, IP_PKTINFO, struct.pack("i4s4s", 77, bytes(4), bytes(4))), (IPV6, socket.IPV6_HOPLIMIT, b"passed over"),
     (socket.SOL_SOCKET, 2, b""), (socket.SOL_SOCKET, 99, b""), (4242, 1, b""),
 ])
-def test_ancillary_data_that_makes_no_sense_is_refused_as_by_the_kernel(a: Node, item: tuple[int, int, bytes]) -> None:
+def test_ancillary_data_that_makes_no_sense_is_refused_as_by_the_kernel(a: Host, item: tuple[int, int, bytes]) -> None:
     found = []
     for make in (a.socket, socket.socket):
         with make(type=socket.SOCK_DGRAM) as sock:
@@ -199,7 +199,7 @@ def test_an_unconnected_socket_hears_of_errors_if_it_asks(make: Make, family: in
         assert errno_of(lambda: sender.recvmsg(100, 1000, MSG_ERRQUEUE)) == errno.EAGAIN
 
 
-def test_queued_errors_are_bounded(a: Node) -> None:
+def test_queued_errors_are_bounded(a: Host) -> None:
     with a.socket(type=socket.SOCK_DGRAM) as sender:
         sender.setsockopt(IP, IP_RECVERR, 1)
         for _ in range(200):
@@ -266,7 +266,7 @@ def test_a_timeout_is_a_timeval(make: Make, option: int) -> None:
             assert errno_of(partial(sock.setsockopt, socket.SOL_SOCKET, option, value)) == number
 
 
-def test_calls_of_a_blocking_socket_end_when_the_options_time_is_over(net: Network, a: Node, b: Node) -> None:
+def test_calls_of_a_blocking_socket_end_when_the_options_time_is_over(net: Network, a: Host, b: Host) -> None:
     time = struct.pack("ll", 2, 500_000)
     with b.socket() as listener, a.socket() as caller:
         listener.bind(("", 80))
@@ -301,7 +301,7 @@ def test_calls_of_a_blocking_socket_end_when_the_options_time_is_over(net: Netwo
 # --- ioctl
 
 
-def test_ioctl_counts_what_waits_and_finds_the_mark(net: Network, a: Node, b: Node) -> None:
+def test_ioctl_counts_what_waits_and_finds_the_mark(net: Network, a: Host, b: Host) -> None:
     with b.socket() as listener, a.socket() as caller:
         listener.bind(("", 80))
         listener.listen()
@@ -322,7 +322,7 @@ def test_ioctl_counts_what_waits_and_finds_the_mark(net: Network, a: Node, b: No
             assert errno_of(lambda: caller.ioctl(0x5401)) == errno.ENOTTY
 
 
-def test_fcntl_asks_sockets_inside_and_the_system_about_its_own(a: Node) -> None:
+def test_fcntl_asks_sockets_inside_and_the_system_about_its_own(a: Host) -> None:
     real, other = socket.socketpair()
     with real, other, a.installed():
         first, second = socket.socketpair()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from estab import Network, Node, Socket
+from estab import Host, Network, Socket
 from estab.sockets.polling.event_loop import EventLoop
 
 
@@ -28,7 +28,7 @@ async def serve_lines(ready: asyncio.Event | None = None) -> None:
         await server.serve_forever()
 
 
-def test_streams_work_as_they_are(net: Network, a: Node, b: Node) -> None:
+def test_streams_work_as_they_are(net: Network, a: Host, b: Host) -> None:
     b.run(serve_lines)
 
     @a.run
@@ -51,7 +51,7 @@ def test_streams_work_as_they_are(net: Network, a: Node, b: Node) -> None:
     assert 30 < net.now < 31
 
 
-def test_a_hundred_callers_at_once(net: Network, a: Node, b: Node) -> None:
+def test_a_hundred_callers_at_once(net: Network, a: Host, b: Host) -> None:
     b.run(serve_lines)
 
     async def one(number: int) -> bytes:
@@ -71,7 +71,7 @@ def test_a_hundred_callers_at_once(net: Network, a: Node, b: Node) -> None:
     assert net.now < 1
 
 
-def test_a_large_transfer_obeys_flow_control(net: Network, a: Node, b: Node) -> None:
+def test_a_large_transfer_obeys_flow_control(net: Network, a: Host, b: Host) -> None:
     @b.run
     async def serve() -> int:
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -100,7 +100,7 @@ def test_a_large_transfer_obeys_flow_control(net: Network, a: Node, b: Node) -> 
     assert serve.result() == 1_000_000
 
 
-def test_datagrams_and_low_level_calls(net: Network, a: Node, b: Node) -> None:
+def test_datagrams_and_low_level_calls(net: Network, a: Host, b: Host) -> None:
     @b.run(daemon=True)
     async def serve() -> None:
         class Echo(asyncio.DatagramProtocol):
@@ -129,7 +129,7 @@ def test_datagrams_and_low_level_calls(net: Network, a: Node, b: Node) -> None:
     assert ask.result() == b"cba"
 
 
-def test_a_timeout_of_an_hour_takes_no_time(net: Network, a: Node, b: Node) -> None:
+def test_a_timeout_of_an_hour_takes_no_time(net: Network, a: Host, b: Host) -> None:
     @b.run
     def silent() -> None:
         with socket.create_server(("", 80)) as listener, listener.accept()[0] as connection:
@@ -149,7 +149,7 @@ def test_a_timeout_of_an_hour_takes_no_time(net: Network, a: Node, b: Node) -> N
     assert ask.result() == pytest.approx(3600.02)
 
 
-def test_a_refused_connection_raises(net: Network, a: Node) -> None:
+def test_a_refused_connection_raises(net: Network, a: Host) -> None:
     @a.run
     async def ask() -> None:
         with pytest.raises(ConnectionRefusedError):
@@ -161,7 +161,7 @@ def test_a_refused_connection_raises(net: Network, a: Node) -> None:
     ask.result()
 
 
-def test_asyncio_run_in_a_blocking_program_uses_the_hosts_loop(net: Network, a: Node) -> None:
+def test_asyncio_run_in_a_blocking_program_uses_the_hosts_loop(net: Network, a: Host) -> None:
     async def nap() -> tuple[type, float]:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(7)
@@ -178,7 +178,7 @@ def test_asyncio_run_in_a_blocking_program_uses_the_hosts_loop(net: Network, a: 
     assert program.result() == (EventLoop, 7.0)
 
 
-def test_a_loop_over_the_standard_selector_works_too(net: Network, a: Node, b: Node) -> None:
+def test_a_loop_over_the_standard_selector_works_too(net: Network, a: Host, b: Host) -> None:
     b.run(serve_lines)
 
     async def ask() -> bytes:
@@ -200,7 +200,7 @@ def test_a_loop_over_the_standard_selector_works_too(net: Network, a: Node, b: N
     assert program.result() == b"X\n"
 
 
-def test_a_program_can_wake_the_loop_of_another(net: Network, a: Node) -> None:
+def test_a_program_can_wake_the_loop_of_another(net: Network, a: Host) -> None:
     @a.run
     async def wait() -> tuple[str, float]:
         loop = asyncio.get_running_loop()
@@ -214,7 +214,7 @@ def test_a_program_can_wake_the_loop_of_another(net: Network, a: Node) -> None:
     assert wait.result() == ("woken", 5.0)
 
 
-def test_what_a_host_has_not_fails_with_a_sentence(net: Network, a: Node) -> None:
+def test_what_a_host_has_not_fails_with_a_sentence(net: Network, a: Host) -> None:
     @a.run
     async def program() -> None:
         loop = asyncio.get_running_loop()
@@ -229,7 +229,7 @@ def test_what_a_host_has_not_fails_with_a_sentence(net: Network, a: Node) -> Non
     program.result()
 
 
-def test_the_main_threads_loop_is_the_operating_systems(a: Node) -> None:
+def test_the_main_threads_loop_is_the_operating_systems(a: Host) -> None:
     with a.installed():
         loop = asyncio.new_event_loop()
         assert isinstance(loop, EventLoop)
@@ -242,7 +242,7 @@ def test_the_main_threads_loop_is_the_operating_systems(a: Node) -> None:
     assert threading.current_thread() is threading.main_thread()
 
 
-def test_sockets_handed_to_asyncio_are_the_hosts(net: Network, a: Node, b: Node) -> None:
+def test_sockets_handed_to_asyncio_are_the_hosts(net: Network, a: Host, b: Host) -> None:
     b.run(serve_lines)
 
     @a.run
@@ -260,7 +260,7 @@ def test_sockets_handed_to_asyncio_are_the_hosts(net: Network, a: Node, b: Node)
     assert ask.result() == b"Y\n"
 
 
-def test_a_loop_that_a_program_makes_by_its_class_is_the_hosts(net: Network, a: Node) -> None:
+def test_a_loop_that_a_program_makes_by_its_class_is_the_hosts(net: Network, a: Host) -> None:
     original = asyncio.SelectorEventLoop
 
     @a.run

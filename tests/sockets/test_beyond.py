@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from estab import Network, Node, QueueDevice, Socket, Stack
+from estab import Host, Network, QueueDevice, Socket, Stack
 from estab.events import BufferChanged, FdAllocated, SegmentSent, StateChanged, TcbCreated
 
 
-def test_history_tells_what_each_call_changed(net: Network, a: Node, b: Node) -> None:
+def test_history_tells_what_each_call_changed(net: Network, a: Host, b: Host) -> None:
     a.keep_history()
     with b.socket() as listener, a.socket() as caller:
         listener.bind(("", 80))
@@ -43,7 +43,7 @@ def test_history_tells_what_each_call_changed(net: Network, a: Node, b: Node) ->
     assert caller.history()[-1].name == "close"
 
 
-def test_history_is_bounded_and_other_observers_are_still_told(net: Network, a: Node) -> None:
+def test_history_is_bounded_and_other_observers_are_still_told(net: Network, a: Host) -> None:
     told: list[object] = []
     a.keep_history(3)
     net.observe(told.append)
@@ -59,7 +59,7 @@ def test_history_is_bounded_and_other_observers_are_still_told(net: Network, a: 
         assert len(sock.history()) == 3
 
 
-def test_a_reset_host_keeps_no_history_of_its_old_life(net: Network, a: Node) -> None:
+def test_a_reset_host_keeps_no_history_of_its_old_life(net: Network, a: Host) -> None:
     a.keep_history()
     net.at(1, a.power_off)
     net.at(2, a.power_on)
@@ -69,7 +69,7 @@ def test_a_reset_host_keeps_no_history_of_its_old_life(net: Network, a: Node) ->
         assert [call.name for call in sock.history()] == ["socket", "bind"]
 
 
-def test_acknowledgments_can_be_awaited(net: Network, a: Node, b: Node) -> None:
+def test_acknowledgments_can_be_awaited(net: Network, a: Host, b: Host) -> None:
     @b.run
     def server() -> None:
         with socket.create_server(("", 80)) as listener, listener.accept()[0] as taken:
@@ -108,7 +108,7 @@ def test_acknowledgments_can_be_awaited(net: Network, a: Node, b: Node) -> None:
     assert second == pytest.approx(first + 0.5, abs=0.003)
 
 
-def test_what_ends_the_connection_ends_the_wait(net: Network, a: Node, b: Node) -> None:
+def test_what_ends_the_connection_ends_the_wait(net: Network, a: Host, b: Host) -> None:
     @b.run
     def server() -> None:
         with socket.create_server(("", 80)) as listener, listener.accept()[0] as taken:
@@ -122,7 +122,7 @@ def test_what_ends_the_connection_ends_the_wait(net: Network, a: Node, b: Node) 
         net.links[0].cut()
         writer.write(b"x")
         waiting = sock.wait_acked()
-        sock.descriptor.connection.abort(sock.runtime.now_ns())
+        sock.descriptor.connection.abort(sock.runtime.now_ns)
         sock.runtime.flush()
         with pytest.raises(OSError, match=r"unacknowledged|reset|closed"):
             await waiting
@@ -152,7 +152,7 @@ def test_acknowledgments_can_be_awaited_on_a_stack_in_real_time() -> None:
                 assert taken.recv(2000) == b"x" * 1000
 
 
-def test_a_pair_looks_like_unix_sockets_where_the_system_makes_those(a: Node) -> None:
+def test_a_pair_looks_like_unix_sockets_where_the_system_makes_those(a: Host) -> None:
     reals = socket.socketpair()
     with a.installed():
         ours = socket.socketpair()
@@ -166,7 +166,7 @@ def test_a_pair_looks_like_unix_sockets_where_the_system_makes_those(a: Node) ->
         assert inet[0].getpeername() == inet[1].getsockname()
 
 
-def test_a_sockets_number_can_be_read_written_and_closed(a: Node) -> None:
+def test_a_sockets_number_can_be_read_written_and_closed(a: Host) -> None:
     with a.installed():
         first, second = socket.socketpair()
         assert os.write(first.fileno(), b"hello") == 5

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from estab import Network, Node
+from estab import Host, Network
 from estab.events import CallBlocked, CallResumed, CallReturned, CallStarted, Event, FdAllocated, SegmentSent
 
 CALLS = (CallStarted, CallBlocked, CallResumed, CallReturned)
@@ -23,7 +23,7 @@ def calls_of(facts: list[Event], host: str) -> list[Event]:
     return [fact for fact in facts if isinstance(fact, CALLS) and fact.host == host]
 
 
-def test_a_call_is_told_from_start_to_result(net: Network, a: Node) -> None:
+def test_a_call_is_told_from_start_to_result(net: Network, a: Host) -> None:
     facts = told(net)
     sock = a.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -44,7 +44,7 @@ def test_a_call_is_told_from_start_to_result(net: Network, a: Node) -> None:
     assert kinds.index(CallStarted) < kinds.index(FdAllocated) < kinds.index(CallReturned)
 
 
-def test_a_call_that_waits_is_blocked_and_resumed(net: Network, a: Node, b: Node) -> None:
+def test_a_call_that_waits_is_blocked_and_resumed(net: Network, a: Host, b: Host) -> None:
     facts = told(net)
 
     @b.run
@@ -68,7 +68,7 @@ def test_a_call_that_waits_is_blocked_and_resumed(net: Network, a: Node, b: Node
     assert returned.result.startswith("(<fd 4>, ('10.0.0.1', ")
 
 
-def test_segments_lie_within_the_call_that_caused_them(net: Network, a: Node, b: Node) -> None:
+def test_segments_lie_within_the_call_that_caused_them(net: Network, a: Host, b: Host) -> None:
     facts = told(net)
     with a.socket() as caller:
         with contextlib.suppress(ConnectionRefusedError):
@@ -79,7 +79,7 @@ def test_segments_lie_within_the_call_that_caused_them(net: Network, a: Node, b:
 
 
 @pytest.mark.parametrize("failing", ["connect", "recv"])
-def test_errors_are_told_with_their_names(net: Network, a: Node, failing: str) -> None:
+def test_errors_are_told_with_their_names(net: Network, a: Host, failing: str) -> None:
     facts = told(net)
     with a.socket() as sock, pytest.raises(OSError):  # noqa: PT011 - its text is checked below
         sock.connect(("b", 9)) if failing == "connect" else sock.recv(1)
@@ -89,7 +89,7 @@ def test_errors_are_told_with_their_names(net: Network, a: Node, failing: str) -
         "ECONNREFUSED: connection refused" if failing == "connect" else "ENOTCONN: transport endpoint")
 
 
-def test_long_buffers_are_told_by_their_length(net: Network, a: Node, b: Node) -> None:
+def test_long_buffers_are_told_by_their_length(net: Network, a: Host, b: Host) -> None:
     facts = told(net)
 
     @b.run
@@ -109,7 +109,7 @@ def test_long_buffers_are_told_by_their_length(net: Network, a: Node, b: Node) -
     assert results["recv"] == "<100 bytes>"
 
 
-def test_a_call_inside_of_a_call_is_not_told(net: Network, a: Node) -> None:
+def test_a_call_inside_of_a_call_is_not_told(net: Network, a: Host) -> None:
     facts = told(net)
     with a.socket(type=socket.SOCK_DGRAM) as sock:
         sock.connect(("b", 9))
@@ -117,7 +117,7 @@ def test_a_call_inside_of_a_call_is_not_told(net: Network, a: Node) -> None:
     assert [fact.name for fact in facts if isinstance(fact, CallStarted)] == ["socket", "connect", "sendall", "close"]
 
 
-def test_calls_of_two_programs_on_one_host_keep_their_numbers(net: Network, a: Node, b: Node) -> None:
+def test_calls_of_two_programs_on_one_host_keep_their_numbers(net: Network, a: Host, b: Host) -> None:
     facts = told(net)
 
     def receive(port: int) -> None:
@@ -139,7 +139,7 @@ def test_calls_of_two_programs_on_one_host_keep_their_numbers(net: Network, a: N
     assert len(started) == 2
 
 
-def test_nothing_is_told_without_an_observer(a: Node) -> None:
+def test_nothing_is_told_without_an_observer(a: Host) -> None:
     with a.socket() as sock:
         sock.bind(("", 80))
-    assert a.calls == 0
+    assert a.runtime.calls == 0

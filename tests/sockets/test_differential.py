@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 
-from estab import Network, Node, Socket
+from estab import Host, Network, Socket
 
 Op = tuple[Any, ...]
 SLOTS = 4
@@ -213,7 +213,7 @@ class Estabs(World):
 def compare(family: int, kind: int, ops: list[Op]) -> None:
     """Carry out the calls in both worlds, step by step."""
     with Network(seed=5) as net:
-        host: Node = net.host("a")
+        host: Host = net.host("a")
         ours, kernels = Estabs(host.socket, family, kind), Kernels(socket.socket, family, kind)
         try:
             for op in ops:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import estab
-from estab import Network, Node
+from estab import Host, Network
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -75,7 +75,7 @@ def test_the_designs_example_runs_as_it_is_written() -> None:
     net.close()
 
 
-def test_urllib_fetches_from_http_server(net: Network, a: Node, b: Node) -> None:
+def test_urllib_fetches_from_http_server(net: Network, a: Host, b: Host) -> None:
     b.run(serve)
 
     @a.run
@@ -90,7 +90,7 @@ def test_urllib_fetches_from_http_server(net: Network, a: Node, b: Node) -> None
     assert took_s == pytest.approx(0.04, abs=0.001)
 
 
-def test_one_connection_carries_five_requests(net: Network, a: Node, b: Node) -> None:
+def test_one_connection_carries_five_requests(net: Network, a: Host, b: Host) -> None:
     b.run(serve)
 
     @a.run
@@ -108,7 +108,7 @@ def test_one_connection_carries_five_requests(net: Network, a: Node, b: Node) ->
     assert b.counters()["TcpPassiveOpens"] == 1
 
 
-def test_a_request_survives_a_cut_and_a_timeout_ends_one(net: Network, a: Node, b: Node) -> None:
+def test_a_request_survives_a_cut_and_a_timeout_ends_one(net: Network, a: Host, b: Host) -> None:
     b.run(serve)
 
     @a.run
@@ -136,7 +136,7 @@ def test_a_request_survives_a_cut_and_a_timeout_ends_one(net: Network, a: Node, 
     assert give_up.result() == pytest.approx(10)  # five seconds for each of b's two addresses
 
 
-def test_a_server_of_one_host_is_not_reached_from_the_operating_system(net: Network, a: Node) -> None:
+def test_a_server_of_one_host_is_not_reached_from_the_operating_system(net: Network, a: Host) -> None:
     a.run(serve)
     net.run(until=1)
     with pytest.raises(OSError):  # noqa: PT011 - "a" is unknown, or nobody answers

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from estab import Node
+from estab import Host
 
 TCP_INQ = TCP_CM_INQ = 36
 Make = Callable[..., socket.socket]
@@ -17,7 +17,7 @@ Pair = tuple[socket.socket, socket.socket]
 
 
 @pytest.fixture(params=["estab", "kernel"])
-def pair(request: pytest.FixtureRequest, a: Node) -> Iterator[Pair]:
+def pair(request: pytest.FixtureRequest, a: Host) -> Iterator[Pair]:
     """A client and the server's end, which inherits TCP_INQ from its listener."""
     make: Make = a.socket if request.param == "estab" else socket.socket
     with ExitStack() as stack:

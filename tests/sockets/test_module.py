@@ -19,7 +19,7 @@ from time import sleep as early_sleep
 
 import pytest
 
-from estab import Network, Node, Socket
+from estab import Host, Network, Socket
 from estab.sockets.standin import module
 
 EPOCH = 1767225600
@@ -31,7 +31,7 @@ WATCHED = [
      (selectors.EpollSelector, "_selector_cls"), (selectors.SelectSelector, "_select"), (random.Random, "seed")]
 
 
-def test_everything_is_as_it_was_afterwards(a: Node) -> None:
+def test_everything_is_as_it_was_afterwards(a: Host) -> None:
     before = [getattr(owner, name) for owner, name in WATCHED]
     new = socket.socket.__new__
     early = early_sleep
@@ -46,7 +46,7 @@ def test_everything_is_as_it_was_afterwards(a: Node) -> None:
         assert type(real) is socket.socket
 
 
-def test_it_nests_and_hosts_do_not_see_each_other(a: Node, b: Node) -> None:
+def test_it_nests_and_hosts_do_not_see_each_other(a: Host, b: Host) -> None:
     with a.installed():
         with b.installed():
             assert socket.gethostname() == "b"
@@ -54,7 +54,7 @@ def test_it_nests_and_hosts_do_not_see_each_other(a: Node, b: Node) -> None:
     assert socket.gethostname() not in ("a", "b")
 
 
-def test_other_threads_keep_the_operating_systems(a: Node) -> None:
+def test_other_threads_keep_the_operating_systems(a: Host) -> None:
     seen: list[object] = []
 
     def outside() -> None:
@@ -68,7 +68,7 @@ def test_other_threads_keep_the_operating_systems(a: Node) -> None:
     assert seen == [socket.socket, True, True]
 
 
-def test_a_class_derived_from_socket_becomes_one_of_the_host(a: Node, b: Node) -> None:
+def test_a_class_derived_from_socket_becomes_one_of_the_host(a: Host, b: Host) -> None:
     class Counting(socket.socket):
         sent = 0
 
@@ -86,7 +86,7 @@ def test_a_class_derived_from_socket_becomes_one_of_the_host(a: Node, b: Node) -
         assert not isinstance(sock, Socket)
 
 
-def test_early_bindings_are_found_in_modules(net: Network, a: Node, b: Node) -> None:
+def test_early_bindings_are_found_in_modules(net: Network, a: Host, b: Host) -> None:
     made = types.ModuleType("made_up")
     exec("from time import sleep, monotonic as clock\nfrom socket import gethostname as name", vars(made))
     sys.modules["made_up"] = made
@@ -109,7 +109,7 @@ def test_early_bindings_are_found_in_modules(net: Network, a: Node, b: Node) -> 
 
 
 def test_what_is_imported_meanwhile_is_given_the_originals_back(
-    a: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    a: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "imported_late.py").write_text("from time import sleep\n")
@@ -121,7 +121,7 @@ def test_what_is_imported_meanwhile_is_given_the_originals_back(
         assert imported_late.sleep is time.sleep
 
 
-def test_clocks_are_the_hosts(net: Network, a: Node) -> None:
+def test_clocks_are_the_hosts(net: Network, a: Host) -> None:
     @a.run
     def program() -> None:
         time.sleep(1.5)
@@ -157,7 +157,7 @@ def test_chance_is_the_hosts_and_the_same_each_time() -> None:
     assert random.getstate() == state
 
 
-def test_names_of_the_network_are_looked_up_in_every_way(net: Network, b: Node) -> None:
+def test_names_of_the_network_are_looked_up_in_every_way(net: Network, b: Host) -> None:
     @b.run
     def program() -> None:
         assert socket.gethostname() == socket.getfqdn() == "b"
@@ -193,7 +193,7 @@ def test_names_of_the_network_are_looked_up_in_every_way(net: Network, b: Node) 
     program.result()
 
 
-def test_socketpair_and_fromfd_work_on_one_host(net: Network, a: Node) -> None:
+def test_socketpair_and_fromfd_work_on_one_host(net: Network, a: Host) -> None:
     @a.run
     def program() -> None:
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
@@ -213,7 +213,7 @@ def test_socketpair_and_fromfd_work_on_one_host(net: Network, a: Node) -> None:
     program.result()
 
 
-def test_the_selectors_of_the_standard_library_work_as_they_are(net: Network, a: Node) -> None:
+def test_the_selectors_of_the_standard_library_work_as_they_are(net: Network, a: Host) -> None:
     def program(kind: type[selectors.BaseSelector]) -> None:
         first, second = socket.socketpair()
         with first, second, kind() as selector:
@@ -231,24 +231,24 @@ def test_the_selectors_of_the_standard_library_work_as_they_are(net: Network, a:
         finished.result()
 
 
-def test_what_a_host_of_the_wire_would_not_change_stays(a: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(a), "is_virtual", False)
+def test_what_a_host_of_the_wire_would_not_change_stays(a: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(a.runtime), "is_virtual", False)
     with a.installed():
         assert time.time() > EPOCH + 86400 * 300
         assert socket.gethostname() == "a"
 
 
-def test_two_threads_may_install_two_hosts_at_once(a: Node, b: Node) -> None:
+def test_two_threads_may_install_two_hosts_at_once(a: Host, b: Host) -> None:
     seen: dict[str, str] = {}
     both = threading.Barrier(2)
 
-    def install(node: Node) -> None:
-        with module.installed(node):
+    def install(host: Host) -> None:
+        with module.installed(host.runtime):
             both.wait(5)
-            seen[node.name] = socket.gethostname()
+            seen[host.name] = socket.gethostname()
             both.wait(5)
 
-    threads = [threading.Thread(target=install, args=(node,)) for node in (a, b)]
+    threads = [threading.Thread(target=install, args=(host,)) for host in (a, b)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -257,7 +257,7 @@ def test_two_threads_may_install_two_hosts_at_once(a: Node, b: Node) -> None:
 
 
 def test_what_a_class_keeps_is_replaced_too_and_binds_to_nothing(
-    net: Network, a: Node, monkeypatch: pytest.MonkeyPatch,
+    net: Network, a: Host, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     early, late = types.ModuleType("early_keeper"), types.ModuleType("late_keeper")
     source = "import time\nclass Keeper:\n    clock = time.monotonic\n    pause = time.sleep\n"

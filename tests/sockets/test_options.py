@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from estab import Network, Node
+from estab import Host, Network
 
 IP_MTU = 14
 
@@ -34,7 +34,7 @@ IP_MTU = 14
     (socket.IPPROTO_IP, socket.IP_TTL, 9, 9),
     (socket.IPPROTO_IP, socket.IP_TOS, 0x10, 0x10),
 ])
-def test_what_is_set_is_shown_as_by_the_kernel(a: Node, level: int, name: int, value: int, shown: int) -> None:
+def test_what_is_set_is_shown_as_by_the_kernel(a: Host, level: int, name: int, value: int, shown: int) -> None:
     with a.socket() as ours, socket.socket() as real:
         for sock in (ours, real):
             sock.setsockopt(level, name, value)
@@ -52,7 +52,7 @@ def test_what_is_set_is_shown_as_by_the_kernel(a: Node, level: int, name: int, v
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT), (socket.IPPROTO_TCP, socket.TCP_MAXSEG),
     (socket.IPPROTO_IP, socket.IP_TTL), (socket.IPPROTO_IP, socket.IP_TOS),
 ])
-def test_defaults_are_the_kernels(a: Node, level: int, name: int) -> None:
+def test_defaults_are_the_kernels(a: Host, level: int, name: int) -> None:
     with a.socket() as ours, socket.socket() as real:
         assert ours.getsockopt(level, name) == real.getsockopt(level, name)
 
@@ -61,7 +61,7 @@ def test_defaults_are_the_kernels(a: Node, level: int, name: int) -> None:
     (socket.SOL_SOCKET, 9999, 1), (socket.IPPROTO_TCP, 9999, 1), (4242, 1, 1),
     (socket.SOL_SOCKET, socket.SO_TYPE, 1), (socket.SOL_SOCKET, socket.SO_ERROR, 1),
 ])
-def test_an_unknown_or_fixed_option_is_not_available(a: Node, level: int, name: int, value: int) -> None:
+def test_an_unknown_or_fixed_option_is_not_available(a: Host, level: int, name: int, value: int) -> None:
     with a.socket() as ours, pytest.raises(OSError, match="protocol not available") as caught:
         ours.setsockopt(level, name, value)
     assert caught.value.errno == errno.ENOPROTOOPT
@@ -73,7 +73,7 @@ def test_an_unknown_or_fixed_option_is_not_available(a: Node, level: int, name: 
     (socket.IPPROTO_TCP, socket.TCP_MAXSEG, 5), (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, -1),
     (socket.SOL_SOCKET, socket.SO_REUSEADDR, b"\1"), (socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0"),
 ])
-def test_a_value_out_of_range_is_invalid_as_to_the_kernel(a: Node, level: int, name: int, value: int | bytes) -> None:
+def test_a_value_out_of_range_is_invalid_as_to_the_kernel(a: Host, level: int, name: int, value: int | bytes) -> None:
     with a.socket() as ours, socket.socket() as real:
         for sock in (ours, real):
             with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno is what is checked
@@ -81,7 +81,7 @@ def test_a_value_out_of_range_is_invalid_as_to_the_kernel(a: Node, level: int, n
             assert caught.value.errno == errno.EINVAL
 
 
-def test_linger_is_a_structure(a: Node) -> None:
+def test_linger_is_a_structure(a: Host) -> None:
     with a.socket() as sock:
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == struct.pack("ii", 0, 0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 9))
@@ -89,7 +89,7 @@ def test_linger_is_a_structure(a: Node) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
 
 
-def test_udp_has_its_own(a: Node) -> None:
+def test_udp_has_its_own(a: Host) -> None:
     with a.socket(type=socket.SOCK_DGRAM) as ours, socket.socket(type=socket.SOCK_DGRAM) as real:
         for sock in (ours, real):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
@@ -100,7 +100,7 @@ def test_udp_has_its_own(a: Node) -> None:
             ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-def test_v6only_can_change_until_the_socket_is_bound(a: Node) -> None:
+def test_v6only_can_change_until_the_socket_is_bound(a: Host) -> None:
     with a.socket(socket.AF_INET6) as sock:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(("::", 80))
@@ -109,7 +109,7 @@ def test_v6only_can_change_until_the_socket_is_bound(a: Node) -> None:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
 
 
-def test_tcp_info_has_linuxs_layout(net: Network, a: Node, b: Node) -> None:
+def test_tcp_info_has_linuxs_layout(net: Network, a: Host, b: Host) -> None:
     with b.socket() as listener, a.socket() as caller:
         listener.bind(("", 80))
         listener.listen()

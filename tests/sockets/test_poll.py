@@ -11,14 +11,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from estab import Network, Node, Socket
+from estab import Host, Network, Socket
 from estab.sockets.polling.poll import Epoll, Poll
 from estab.sockets.polling.poll import select as host_select
 from estab.sockets.polling.selector import Selector
 
 
 @pytest.fixture
-def pair(a: Node, b: Node) -> Iterator[tuple[Socket, Socket]]:
+def pair(a: Host, b: Host) -> Iterator[tuple[Socket, Socket]]:
     """A connection between ``a`` and ``b``."""
     with b.socket() as listener, a.socket() as caller:
         listener.bind(("", 80))
@@ -30,22 +30,22 @@ def pair(a: Node, b: Node) -> Iterator[tuple[Socket, Socket]]:
             yield caller, accepted
 
 
-def test_select_waits_for_any_of_its_sockets(net: Network, b: Node, pair: tuple[Socket, Socket]) -> None:
+def test_select_waits_for_any_of_its_sockets(net: Network, b: Host, pair: tuple[Socket, Socket]) -> None:
     caller, accepted = pair
     started = net.now
-    assert host_select(b, [accepted], [], [], 0.5) == ([], [], [])
+    assert host_select(b.runtime, [accepted], [], [], 0.5) == ([], [], [])
     assert net.now == pytest.approx(started + 0.5)
     caller.sendall(b"x")
-    assert host_select(b, [accepted], [], []) == ([accepted], [], [])
+    assert host_select(b.runtime, [accepted], [], []) == ([accepted], [], [])
     assert net.now == pytest.approx(started + 0.51)
-    assert host_select(b, [accepted.fileno()], [accepted], []) == ([accepted.fileno()], [accepted], [])
+    assert host_select(b.runtime, [accepted.fileno()], [accepted], []) == ([accepted.fileno()], [accepted], [])
     with pytest.raises(ValueError, match="non-negative"):
-        host_select(b, [], [], [], -1)
+        host_select(b.runtime, [], [], [], -1)
 
 
-def test_poll_gives_bits_and_remembers_what_it_is_asked(net: Network, b: Node, pair: tuple[Socket, Socket]) -> None:
+def test_poll_gives_bits_and_remembers_what_it_is_asked(net: Network, b: Host, pair: tuple[Socket, Socket]) -> None:
     caller, accepted = pair
-    poll = Poll(b)
+    poll = Poll(b.runtime)
     poll.register(accepted, select.POLLIN)
     started = net.now
     assert poll.poll(250) == []
@@ -63,29 +63,29 @@ def test_poll_gives_bits_and_remembers_what_it_is_asked(net: Network, b: Node, p
     assert caught.value.errno == errno.ENOENT
 
 
-def test_poll_tells_of_a_closed_socket(b: Node, pair: tuple[Socket, Socket]) -> None:
+def test_poll_tells_of_a_closed_socket(b: Host, pair: tuple[Socket, Socket]) -> None:
     _, accepted = pair
-    poll = Poll(b)
+    poll = Poll(b.runtime)
     number = accepted.fileno()
     poll.register(number)
     accepted.close()
     assert poll.poll() == [(number, select.POLLNVAL)]
 
 
-def test_the_systems_descriptors_are_refused_with_a_sentence(b: Node) -> None:
+def test_the_systems_descriptors_are_refused_with_a_sentence(b: Host) -> None:
     read, write = os.pipe()
     try:
         with pytest.raises(OSError, match=f"{read} is not a socket of host b") as caught:
-            host_select(b, [read], [], [], 0)
+            host_select(b.runtime, [read], [], [], 0)
         assert caught.value.errno == errno.EBADF
     finally:
         os.close(read)
         os.close(write)
 
 
-def test_epoll_is_level_triggered_unless_told_otherwise(b: Node, pair: tuple[Socket, Socket]) -> None:
+def test_epoll_is_level_triggered_unless_told_otherwise(b: Host, pair: tuple[Socket, Socket]) -> None:
     caller, accepted = pair
-    with Epoll(b) as epoll:
+    with Epoll(b.runtime) as epoll:
         epoll.register(accepted.fileno(), select.EPOLLIN)
         assert epoll.poll(0) == []
         caller.sendall(b"x")
@@ -111,9 +111,9 @@ def test_epoll_is_level_triggered_unless_told_otherwise(b: Node, pair: tuple[Soc
         epoll.poll()
 
 
-def test_epoll_forgets_a_closed_socket(b: Node, pair: tuple[Socket, Socket]) -> None:
+def test_epoll_forgets_a_closed_socket(b: Host, pair: tuple[Socket, Socket]) -> None:
     _, accepted = pair
-    epoll = Epoll(b)
+    epoll = Epoll(b.runtime)
     epoll.register(accepted, select.EPOLLIN | select.EPOLLOUT)
     assert len(epoll.poll(0)) == 1
     accepted.close()
@@ -121,8 +121,8 @@ def test_epoll_forgets_a_closed_socket(b: Node, pair: tuple[Socket, Socket]) -> 
     epoll.close()
 
 
-def test_epoll_gives_no_more_than_asked_for(a: Node, b: Node, pair: tuple[Socket, Socket]) -> None:
-    epoll = Epoll(a)
+def test_epoll_gives_no_more_than_asked_for(a: Host, b: Host, pair: tuple[Socket, Socket]) -> None:
+    epoll = Epoll(a.runtime)
     others = [a.socket(type=socket.SOCK_DGRAM) for _ in range(5)]
     for other in others:
         epoll.register(other, select.EPOLLOUT)
@@ -133,9 +133,9 @@ def test_epoll_gives_no_more_than_asked_for(a: Node, b: Node, pair: tuple[Socket
     epoll.close()
 
 
-def test_a_selector_gives_keys_and_waits_exactly(net: Network, b: Node, pair: tuple[Socket, Socket]) -> None:
+def test_a_selector_gives_keys_and_waits_exactly(net: Network, b: Host, pair: tuple[Socket, Socket]) -> None:
     caller, accepted = pair
-    with Selector(b) as selector:
+    with Selector(b.runtime) as selector:
         key = selector.register(accepted, selectors.EVENT_READ, "data")
         assert selector.get_key(accepted) == selector.get_map()[accepted.fileno()] == key
         started_ns = net.now_ns
@@ -159,9 +159,9 @@ def test_a_selector_gives_keys_and_waits_exactly(net: Network, b: Node, pair: tu
         selector.get_key(accepted)
 
 
-def test_a_socket_that_was_closed_first_can_still_be_unregistered(b: Node, pair: tuple[Socket, Socket]) -> None:
+def test_a_socket_that_was_closed_first_can_still_be_unregistered(b: Host, pair: tuple[Socket, Socket]) -> None:
     _, accepted = pair
-    selector = Selector(b)
+    selector = Selector(b.runtime)
     key = selector.register(accepted, selectors.EVENT_READ)
     accepted.close()
     assert selector.select(0) == []
@@ -169,9 +169,9 @@ def test_a_socket_that_was_closed_first_can_still_be_unregistered(b: Node, pair:
     selector.close()
 
 
-def test_a_selector_looks_only_at_what_has_news(a: Node, b: Node, pair: tuple[Socket, Socket]) -> None:
+def test_a_selector_looks_only_at_what_has_news(a: Host, b: Host, pair: tuple[Socket, Socket]) -> None:
     caller, accepted = pair
-    selector = Selector(b)
+    selector = Selector(b.runtime)
     quiet = [b.socket(type=socket.SOCK_DGRAM) for _ in range(50)]
     for sock in [*quiet, accepted]:
         selector.register(sock, selectors.EVENT_READ)

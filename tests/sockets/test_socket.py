@@ -17,11 +17,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from estab import Network, Node, Socket, State
+from estab import Host, Network, Socket, State
 
 
 @contextlib.contextmanager
-def connected(a: Node, b: Node, family: int = socket.AF_INET) -> Iterator[tuple[Socket, Socket]]:
+def connected(a: Host, b: Host, family: int = socket.AF_INET) -> Iterator[tuple[Socket, Socket]]:
     """A connection: the caller's end on ``a``, the other on ``b``."""
     with b.socket(family) as listener, a.socket(family) as caller:
         listener.bind(("", 80))
@@ -33,7 +33,7 @@ def connected(a: Node, b: Node, family: int = socket.AF_INET) -> Iterator[tuple[
             yield caller, accepted
 
 
-def test_it_is_a_socket_of_the_standard_library_without_one_of_the_system(a: Node) -> None:
+def test_it_is_a_socket_of_the_standard_library_without_one_of_the_system(a: Host) -> None:
     before = len(os.listdir("/proc/self/fd"))
     with a.socket() as sock:
         assert isinstance(sock, socket.socket)
@@ -43,7 +43,7 @@ def test_it_is_a_socket_of_the_standard_library_without_one_of_the_system(a: Nod
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_bytes_go_both_ways_and_the_end_of_the_stream_is_empty(a: Node, b: Node, family: int) -> None:
+def test_bytes_go_both_ways_and_the_end_of_the_stream_is_empty(a: Host, b: Host, family: int) -> None:
     with connected(a, b, family) as (caller, accepted):
         assert caller.send(b"hello") == 5
         assert accepted.recv(100) == b"hello"
@@ -56,7 +56,7 @@ def test_bytes_go_both_ways_and_the_end_of_the_stream_is_empty(a: Node, b: Node,
         assert caller.recv(100) == b"still here"
 
 
-def test_names_are_looked_up_and_addresses_are_the_ends(a: Node, b: Node) -> None:
+def test_names_are_looked_up_and_addresses_are_the_ends(a: Host, b: Host) -> None:
     with connected(a, b) as (caller, accepted):
         assert caller.getpeername() == accepted.getsockname() == ("10.0.0.2", 80)
         assert accepted.getpeername() == caller.getsockname()
@@ -64,7 +64,7 @@ def test_names_are_looked_up_and_addresses_are_the_ends(a: Node, b: Node) -> Non
         sock.connect(("nowhere", 80))
 
 
-def test_a_dual_stack_listener_takes_ipv4_as_mapped_addresses(a: Node, b: Node) -> None:
+def test_a_dual_stack_listener_takes_ipv4_as_mapped_addresses(a: Host, b: Host) -> None:
     with b.socket(socket.AF_INET6) as listener, a.socket() as caller:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(("::", 80))
@@ -80,14 +80,14 @@ def test_a_dual_stack_listener_takes_ipv4_as_mapped_addresses(a: Node, b: Node) 
     (("10.0.0.2", 70000), OverflowError), (("10.0.0.2", -1), OverflowError), ((80, "10.0.0.2"), TypeError),
     (("fd00::2", 80), socket.gaierror),
 ])
-def test_an_address_that_is_none_is_refused_as_by_python(a: Node, address: object, error: type[Exception]) -> None:
+def test_an_address_that_is_none_is_refused_as_by_python(a: Host, address: object, error: type[Exception]) -> None:
     with a.socket() as sock, socket.socket() as real:
         for candidate in (sock, real):
             with pytest.raises(error):
                 candidate.connect(address)  # type: ignore[arg-type]
 
 
-def test_addresses_of_ipv6_have_four_parts(a: Node, b: Node) -> None:
+def test_addresses_of_ipv6_have_four_parts(a: Host, b: Host) -> None:
     with connected(a, b, socket.AF_INET6) as (caller, accepted):
         assert caller.getpeername() == accepted.getsockname() == ("fd00::2", 80, 0, 0)
 
@@ -95,14 +95,14 @@ def test_addresses_of_ipv6_have_four_parts(a: Node, b: Node) -> None:
 # --- errors and timeouts
 
 
-def test_a_port_without_a_listener_refuses(a: Node) -> None:
+def test_a_port_without_a_listener_refuses(a: Host) -> None:
     with a.socket() as caller, pytest.raises(ConnectionRefusedError, match="refused"):
         caller.connect(("b", 81))
     with a.socket() as caller:
         assert caller.connect_ex(("b", 81)) == errno.ECONNREFUSED
 
 
-def test_a_silent_peer_times_out_after_all_syns(net: Network, a: Node) -> None:
+def test_a_silent_peer_times_out_after_all_syns(net: Network, a: Host) -> None:
     net.links[0].cut()
     with a.socket() as caller, pytest.raises(TimeoutError, match="SYNs unanswered") as caught:
         caller.connect(("b", 80))
@@ -110,7 +110,7 @@ def test_a_silent_peer_times_out_after_all_syns(net: Network, a: Node) -> None:
     assert net.now > 60
 
 
-def test_timeouts_raise_without_an_errno_and_connect_ex_says_eagain(net: Network, a: Node, b: Node) -> None:
+def test_timeouts_raise_without_an_errno_and_connect_ex_says_eagain(net: Network, a: Host, b: Host) -> None:
     with connected(a, b) as (caller, accepted), b.socket() as listener:
         caller.settimeout(0.5)
         started = net.now
@@ -132,7 +132,7 @@ def test_timeouts_raise_without_an_errno_and_connect_ex_says_eagain(net: Network
         assert caller.connect_ex(("b", 80)) == errno.EAGAIN
 
 
-def test_a_socket_that_does_not_block_says_so_and_becomes_ready(net: Network, a: Node, b: Node) -> None:
+def test_a_socket_that_does_not_block_says_so_and_becomes_ready(net: Network, a: Host, b: Host) -> None:
     with b.socket() as listener, a.socket() as caller:
         listener.bind(("", 80))
         listener.listen()
@@ -160,7 +160,7 @@ def test_a_socket_that_does_not_block_says_so_and_becomes_ready(net: Network, a:
             assert 10_000 < sent < 1_000_000
 
 
-def test_a_failed_connect_tells_by_so_error(net: Network, a: Node) -> None:
+def test_a_failed_connect_tells_by_so_error(net: Network, a: Host) -> None:
     with a.socket() as caller:
         caller.setblocking(False)
         assert caller.connect_ex(("b", 81)) == errno.EINPROGRESS
@@ -169,7 +169,7 @@ def test_a_failed_connect_tells_by_so_error(net: Network, a: Node) -> None:
         assert caller.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
 
 
-def test_a_reset_reaches_the_reader_and_then_the_writer(a: Node, b: Node) -> None:
+def test_a_reset_reaches_the_reader_and_then_the_writer(a: Host, b: Host) -> None:
     with connected(a, b) as (caller, accepted):
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         accepted.close()
@@ -180,12 +180,12 @@ def test_a_reset_reaches_the_reader_and_then_the_writer(a: Node, b: Node) -> Non
 
 
 @pytest.mark.parametrize("value", [-1, -0.5, float("nan")])
-def test_a_timeout_that_is_none_is_refused(a: Node, value: float) -> None:
+def test_a_timeout_that_is_none_is_refused(a: Host, value: float) -> None:
     with a.socket() as sock, pytest.raises(ValueError, match="alue"):
         sock.settimeout(value)
 
 
-def test_the_default_timeout_is_pythons(a: Node) -> None:
+def test_the_default_timeout_is_pythons(a: Host) -> None:
     socket.setdefaulttimeout(7)
     try:
         with a.socket() as sock:
@@ -197,14 +197,14 @@ def test_the_default_timeout_is_pythons(a: Node) -> None:
 # --- receiving and sending
 
 
-def test_peek_leaves_what_it_shows(a: Node, b: Node) -> None:
+def test_peek_leaves_what_it_shows(a: Host, b: Host) -> None:
     with connected(a, b) as (caller, accepted):
         caller.send(b"hello")
         assert accepted.recv(3, socket.MSG_PEEK) == b"hel"
         assert accepted.recv(100) == b"hello"
 
 
-def test_waitall_waits_for_all_and_gives_less_at_the_end(net: Network, a: Node, b: Node) -> None:
+def test_waitall_waits_for_all_and_gives_less_at_the_end(net: Network, a: Host, b: Host) -> None:
     with connected(a, b) as (caller, accepted):
         net.at(net.now + 1, lambda: caller.send(b"world"))
         caller.send(b"hello")
@@ -215,7 +215,7 @@ def test_waitall_waits_for_all_and_gives_less_at_the_end(net: Network, a: Node, 
         assert accepted.recv(10, socket.MSG_WAITALL) == b""
 
 
-def test_waitall_and_peek_together_wait_and_take_nothing(net: Network, a: Node, b: Node) -> None:
+def test_waitall_and_peek_together_wait_and_take_nothing(net: Network, a: Host, b: Host) -> None:
     with connected(a, b) as (caller, accepted):
         net.at(net.now + 1, lambda: caller.send(b"world"))
         caller.send(b"hello")
@@ -223,7 +223,7 @@ def test_waitall_and_peek_together_wait_and_take_nothing(net: Network, a: Node, 
         assert accepted.recv(10) == b"helloworld"
 
 
-def test_receiving_into_buffers(a: Node, b: Node) -> None:
+def test_receiving_into_buffers(a: Host, b: Host) -> None:
     with connected(a, b) as (caller, accepted):
         caller.send(b"0123456789abcdef")
         buffer = bytearray(8)
@@ -240,7 +240,7 @@ def test_receiving_into_buffers(a: Node, b: Node) -> None:
             accepted.recv(-1)
 
 
-def test_messages_of_tcp_have_no_address(a: Node, b: Node) -> None:
+def test_messages_of_tcp_have_no_address(a: Host, b: Host) -> None:
     with connected(a, b) as (caller, accepted):
         assert caller.sendmsg([b"one", bytearray(b"two"), memoryview(b"three")]) == 11
         assert accepted.recvmsg(100) == (b"onetwothree", [], 0, None)
@@ -251,7 +251,7 @@ def test_messages_of_tcp_have_no_address(a: Node, b: Node) -> None:
         assert caught.value.errno == errno.EINVAL
 
 
-def test_a_long_sendall_arrives_whole(a: Node, b: Node) -> None:
+def test_a_long_sendall_arrives_whole(a: Host, b: Host) -> None:
     text = bytes(range(256)) * 4000
 
     @b.run
@@ -267,13 +267,13 @@ def test_a_long_sendall_arrives_whole(a: Node, b: Node) -> None:
     assert sink.result() == text
 
 
-def test_a_file_can_be_sent(a: Node, b: Node) -> None:
+def test_a_file_can_be_sent(a: Host, b: Host) -> None:
     with connected(a, b) as (caller, accepted):
         assert caller.sendfile(io.BytesIO(b"0123456789"), offset=2, count=5) == 5
         assert accepted.recv(100) == b"23456"
 
 
-def test_makefile_reads_lines_and_keeps_the_socket_open(a: Node, b: Node) -> None:
+def test_makefile_reads_lines_and_keeps_the_socket_open(a: Host, b: Host) -> None:
     with connected(a, b) as (caller, accepted):
         file = accepted.makefile("rwb")
         accepted.close()
@@ -286,12 +286,12 @@ def test_makefile_reads_lines_and_keeps_the_socket_open(a: Node, b: Node) -> Non
         assert caller.recv(100) == b""
 
 
-def test_text_is_no_bytes(a: Node, b: Node) -> None:
+def test_text_is_no_bytes(a: Host, b: Host) -> None:
     with connected(a, b) as (caller, _), pytest.raises(TypeError, match="bytes-like"):
         caller.send("text")
 
 
-def test_datagrams_have_senders_and_bounds(a: Node, b: Node) -> None:
+def test_datagrams_have_senders_and_bounds(a: Host, b: Host) -> None:
     with a.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller, b.socket(type=socket.SOCK_DGRAM) as server:
         server.bind(("", 53))
         assert caller.sendto(b"question", ("b", 53)) == 8
@@ -313,7 +313,7 @@ def test_datagrams_have_senders_and_bounds(a: Node, b: Node) -> None:
 # --- life
 
 
-def test_close_gives_the_number_back_and_every_call_says_ebadf(a: Node) -> None:
+def test_close_gives_the_number_back_and_every_call_says_ebadf(a: Host) -> None:
     first, second = a.socket(), a.socket()
     assert (first.fd, second.fd) == (3, 4)
     first.close()
@@ -329,7 +329,7 @@ def test_close_gives_the_number_back_and_every_call_says_ebadf(a: Node) -> None:
     second.close()
 
 
-def test_a_socket_that_is_dropped_is_warned_about_and_closed(net: Network, a: Node, b: Node) -> None:
+def test_a_socket_that_is_dropped_is_warned_about_and_closed(net: Network, a: Host, b: Host) -> None:
     with b.socket() as listener:
         listener.bind(("", 80))
         listener.listen()
@@ -342,7 +342,7 @@ def test_a_socket_that_is_dropped_is_warned_about_and_closed(net: Network, a: No
             assert accepted.recv(1) == b""
 
 
-def test_detach_and_dup_hand_the_descriptor_on(a: Node, b: Node) -> None:
+def test_detach_and_dup_hand_the_descriptor_on(a: Host, b: Host) -> None:
     with connected(a, b) as (caller, accepted):
         twin = caller.dup()
         caller.close()
@@ -359,7 +359,7 @@ def test_detach_and_dup_hand_the_descriptor_on(a: Node, b: Node) -> None:
         assert accepted.recv(100) == b""
 
 
-def test_lingering_close_waits_for_the_acknowledgment(net: Network, a: Node, b: Node) -> None:
+def test_lingering_close_waits_for_the_acknowledgment(net: Network, a: Host, b: Host) -> None:
     with connected(a, b) as (caller, _accepted):
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 5))
         started = net.now
@@ -368,7 +368,7 @@ def test_lingering_close_waits_for_the_acknowledgment(net: Network, a: Node, b: 
         assert net.now - started >= 0.02
 
 
-def test_repr_says_where_and_in_which_state(a: Node, b: Node) -> None:
+def test_repr_says_where_and_in_which_state(a: Host, b: Host) -> None:
     with connected(a, b) as (caller, accepted):
         port = caller.getsockname()[1]
         assert repr(accepted) == ("<estab.Socket family=2, type=1, proto=0, "
@@ -377,12 +377,12 @@ def test_repr_says_where_and_in_which_state(a: Node, b: Node) -> None:
     assert repr(caller) == "<estab.Socket [closed] family=2, type=1, proto=0>"
 
 
-def test_it_is_not_pickled(a: Node) -> None:
+def test_it_is_not_pickled(a: Host) -> None:
     with a.socket() as sock, pytest.raises(TypeError, match="cannot pickle 'Socket' object"):
         pickle.dumps(sock)
 
 
-def test_a_number_can_be_shared_as_by_socket_fileno(a: Node) -> None:
+def test_a_number_can_be_shared_as_by_socket_fileno(a: Host) -> None:
     sock = a.socket()
     with a.installed():
         again = socket.socket(fileno=sock.fileno())
@@ -398,7 +398,7 @@ def test_a_number_can_be_shared_as_by_socket_fileno(a: Node) -> None:
         assert caught.value.errno == errno.EBADF
 
 
-def test_the_descriptor_shows_whether_the_socket_waits(a: Node) -> None:
+def test_the_descriptor_shows_whether_the_socket_waits(a: Host) -> None:
     with a.socket() as sock:
         assert os.get_blocking(sock.fileno())
         sock.settimeout(1)
@@ -412,7 +412,7 @@ def test_the_descriptor_shows_whether_the_socket_waits(a: Node) -> None:
     ((socket.AF_INET, socket.SOCK_RAW), errno.ESOCKTNOSUPPORT),
     ((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_UDP), errno.EPROTONOSUPPORT),
 ])
-def test_what_a_host_does_not_speak_is_refused_by_its_errno(a: Node, arguments: tuple[int, ...], number: int) -> None:
+def test_what_a_host_does_not_speak_is_refused_by_its_errno(a: Host, arguments: tuple[int, ...], number: int) -> None:
     with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno is what is checked
         a.socket(*arguments)
     assert caught.value.errno == number
@@ -421,7 +421,7 @@ def test_what_a_host_does_not_speak_is_refused_by_its_errno(a: Node, arguments: 
 # --- a real descriptor
 
 
-def test_fileno_is_a_real_descriptor_that_follows_the_socket(net: Network, a: Node, b: Node) -> None:
+def test_fileno_is_a_real_descriptor_that_follows_the_socket(net: Network, a: Host, b: Host) -> None:
     with connected(a, b) as (caller, accepted):
         number = accepted.fileno()
         os.fstat(number)
@@ -443,7 +443,7 @@ def test_fileno_is_a_real_descriptor_that_follows_the_socket(net: Network, a: No
             os.fstat(number)
 
 
-def test_the_descriptor_of_a_listener_rings_for_callers(net: Network, a: Node, b: Node) -> None:
+def test_the_descriptor_of_a_listener_rings_for_callers(net: Network, a: Host, b: Host) -> None:
     with b.socket() as listener, a.socket() as caller:
         listener.bind(("", 80))
         listener.listen()
@@ -458,7 +458,7 @@ def test_the_descriptor_of_a_listener_rings_for_callers(net: Network, a: Node, b
 # --- beyond the standard
 
 
-def test_a_socket_tells_what_tcp_does(net: Network, a: Node, b: Node) -> None:
+def test_a_socket_tells_what_tcp_does(net: Network, a: Host, b: Host) -> None:
     with b.socket() as listener, a.socket() as caller:
         listener.bind(("", 80))
         listener.listen(7)
@@ -480,7 +480,7 @@ def test_a_socket_tells_what_tcp_does(net: Network, a: Node, b: Node) -> None:
         assert caller.unacked == 500
 
 
-def test_waiting_for_acknowledgments_ends_with_the_connections_error(net: Network, a: Node, b: Node) -> None:
+def test_waiting_for_acknowledgments_ends_with_the_connections_error(net: Network, a: Host, b: Host) -> None:
     with connected(a, b) as (caller, accepted):
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         caller.sendall(b"x" * 500)

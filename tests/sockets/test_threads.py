@@ -16,19 +16,19 @@ from typing import Any
 
 import pytest
 
-from estab import Network, Node, Unfinished
+from estab import Host, Network, UnfinishedError
 
 module_lock = threading.Lock()
 module_queue: queue.Queue[int] = queue.Queue()
 
 
-def result_of(net: Network, node: Node, function: Any) -> Any:
+def result_of(net: Network, node: Host, function: Any) -> Any:
     program = node.run(function)
     net.run()
     return program.result()
 
 
-def test_threads_run_in_virtual_time_and_can_be_joined(net: Network, a: Node) -> None:
+def test_threads_run_in_virtual_time_and_can_be_joined(net: Network, a: Host) -> None:
     before = set(threading.enumerate())
 
     def program() -> tuple[list[str], float]:
@@ -60,7 +60,7 @@ def test_threads_run_in_virtual_time_and_can_be_joined(net: Network, a: Node) ->
     assert set(threading.enumerate()) <= before, "a thread was left behind"
 
 
-def test_locks_conditions_and_their_kin_wait_in_virtual_time(net: Network, a: Node) -> None:
+def test_locks_conditions_and_their_kin_wait_in_virtual_time(net: Network, a: Host) -> None:
     def program() -> list[object]:
         seen: list[object] = []
         lock, rlock, event, semaphore = threading.Lock(), threading.RLock(), threading.Event(), threading.Semaphore(1)
@@ -96,7 +96,7 @@ def test_locks_conditions_and_their_kin_wait_in_virtual_time(net: Network, a: No
     assert result_of(net, a, program) == [6.0, 10.0, 15.0]
 
 
-def test_queues_and_executors_work_as_they_are(net: Network, a: Node) -> None:
+def test_queues_and_executors_work_as_they_are(net: Network, a: Host) -> None:
     def program() -> tuple[list[int], float]:
         with ThreadPoolExecutor(3) as pool:
             def work(number: int) -> int:
@@ -114,7 +114,7 @@ def test_queues_and_executors_work_as_they_are(net: Network, a: Node) -> None:
     assert result_of(net, a, program) == ([number * number for number in range(9)], 9.0)
 
 
-def test_asyncio_may_use_threads(net: Network, a: Node) -> None:
+def test_asyncio_may_use_threads(net: Network, a: Host) -> None:
     async def program() -> tuple[list[float], float]:
         def work(duration: float) -> float:
             time.sleep(duration)
@@ -127,7 +127,7 @@ def test_asyncio_may_use_threads(net: Network, a: Node) -> None:
     assert result_of(net, a, program) == ([3.0, 1.0, 2.0], 4.0)
 
 
-def test_a_server_with_a_thread_for_each_caller(net: Network, a: Node, b: Node) -> None:
+def test_a_server_with_a_thread_for_each_caller(net: Network, a: Host, b: Host) -> None:
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             for line in self.rfile:
@@ -153,7 +153,7 @@ def test_a_server_with_a_thread_for_each_caller(net: Network, a: Node, b: Node) 
         assert when == pytest.approx(1.04)
 
 
-def test_a_program_with_threads_left_is_waited_for_but_not_for_daemons(net: Network, a: Node) -> None:
+def test_a_program_with_threads_left_is_waited_for_but_not_for_daemons(net: Network, a: Host) -> None:
     ended: list[float] = []
 
     def nap(duration: float) -> None:
@@ -169,7 +169,7 @@ def test_a_program_with_threads_left_is_waited_for_but_not_for_daemons(net: Netw
     assert net.now == 5.0
 
 
-def test_an_exception_in_a_thread_goes_to_the_hook(net: Network, a: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exception_in_a_thread_goes_to_the_hook(net: Network, a: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     caught: list[object] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: caught.append(args.exc_value))
 
@@ -210,14 +210,14 @@ def test_threads_end_quietly_with_the_network(monkeypatch: pytest.MonkeyPatch) -
             thread.join()
 
         net.run(until=1)
-    with pytest.raises(Unfinished):
+    with pytest.raises(UnfinishedError):
         program.result()
     assert seen == ["ended", "ended"]
     assert caught == []
     assert threading.active_count() == before
 
 
-def test_locks_made_at_import_work_where_nobody_waits_while_holding_one(net: Network, a: Node) -> None:
+def test_locks_made_at_import_work_where_nobody_waits_while_holding_one(net: Network, a: Host) -> None:
     def produce() -> None:
         for number in range(3):
             time.sleep(1)
@@ -231,7 +231,7 @@ def test_locks_made_at_import_work_where_nobody_waits_while_holding_one(net: Net
     assert result_of(net, a, consume) == [0, 1, 2]
 
 
-def test_logging_from_threads_bears_virtual_times(net: Network, a: Node, caplog: pytest.LogCaptureFixture) -> None:
+def test_logging_from_threads_bears_virtual_times(net: Network, a: Host, caplog: pytest.LogCaptureFixture) -> None:
     def say(number: int) -> None:
         time.sleep(number)
         logging.getLogger("lab").warning("number %d", number)
@@ -279,7 +279,7 @@ def test_the_order_of_threads_is_the_same_each_time() -> None:
     assert sorted(first) == sorted([*range(5)] * 5)
 
 
-def test_threads_of_other_threads_are_the_operating_systems(a: Node) -> None:
+def test_threads_of_other_threads_are_the_operating_systems(a: Host) -> None:
     seen: list[object] = []
 
     def outside() -> None:

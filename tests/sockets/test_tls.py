@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from estab import Network, Node, Socket
+from estab import Host, Network, Socket
 from estab.events import CallStarted, Event
 from estab.sockets.socket.tls import Tls
 from tests.kit.both_worlds import HOST, Story, both
@@ -54,7 +54,7 @@ def test_a_conversation_and_all_that_can_be_asked_about_it(
 
 
 def test_socket_and_certificate_are_those_of_the_host(
-    net: Network, a: Node, b: Node, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+    net: Network, a: Host, b: Host, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     @b.run
     def serve() -> None:
@@ -82,7 +82,7 @@ def test_socket_and_certificate_are_those_of_the_host(
 
 
 def test_outside_of_programs_it_works_where_the_host_is_installed(
-    net: Network, a: Node, b: Node, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+    net: Network, a: Host, b: Host, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     @b.run
     def serve() -> None:
@@ -99,7 +99,7 @@ def test_outside_of_programs_it_works_where_the_host_is_installed(
         assert tls.recv(100) == b""
 
 
-def test_afterwards_ssl_is_as_it_was(a: Node) -> None:
+def test_afterwards_ssl_is_as_it_was(a: Host) -> None:
     create = ssl.SSLSocket.__dict__["_create"]
     with a.installed():
         assert ssl.SSLSocket.__dict__["_create"] is not create
@@ -108,7 +108,7 @@ def test_afterwards_ssl_is_as_it_was(a: Node) -> None:
 
 
 def test_a_socket_of_the_operating_system_is_wrapped_as_ever_meanwhile(
-    a: Node, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+    a: Host, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     left, right = socket.socketpair()
     with a.installed(), left, right:
@@ -123,7 +123,7 @@ def test_a_socket_of_the_operating_system_is_wrapped_as_ever_meanwhile(
 
 
 def test_a_session_can_be_resumed(
-    net: Network, a: Node, b: Node, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+    net: Network, a: Host, b: Host, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     @b.run
     def serve() -> None:
@@ -152,7 +152,7 @@ def test_a_session_can_be_resumed(
 
 
 def test_reading_and_writing_in_two_threads(
-    net: Network, a: Node, b: Node, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+    net: Network, a: Host, b: Host, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     size = 500_000
 
@@ -180,7 +180,7 @@ def test_reading_and_writing_in_two_threads(
 
 
 def test_who_reads_does_not_wait_for_what_another_thread_could_not_send_yet(
-    net: Network, a: Node, b: Node, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+    net: Network, a: Host, b: Host, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     """The peer reads nothing before we have read all of its text: to send first would be to wait for ever."""
     size = 1_000_000
@@ -219,7 +219,7 @@ def test_who_reads_does_not_wait_for_what_another_thread_could_not_send_yet(
 
 
 def test_files_are_sent_through_tls(
-    net: Network, a: Node, b: Node, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+    net: Network, a: Host, b: Host, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     @b.run
     def serve() -> int | None:
@@ -239,7 +239,7 @@ def test_files_are_sent_through_tls(
 
 
 def test_a_dropped_socket_is_warned_about_and_closed(
-    net: Network, a: Node, b: Node, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+    net: Network, a: Host, b: Host, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     @b.run
     def serve() -> bytes:
@@ -256,11 +256,11 @@ def test_a_dropped_socket_is_warned_about_and_closed(
 
     net.run()
     assert serve.result() == b""
-    assert a.detached == {}
+    assert a.runtime.detached == {}
 
 
 def test_the_calls_below_tls_are_told(
-    net: Network, a: Node, b: Node, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+    net: Network, a: Host, b: Host, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     seen: list[str] = []
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from estab import Network, Node
+from estab import Host, Network
 from tests.kit.both_worlds import HOST, Story, both, words
 
 
@@ -53,7 +53,7 @@ def test_timeouts_name_the_operation(contexts: tuple[ssl.SSLContext, ssl.SSLCont
 
 
 def test_the_timeout_is_for_the_whole_handshake(
-    net: Network, a: Node, b: Node, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+    net: Network, a: Host, b: Host, contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     @b.run(daemon=True)
     def dribble() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import estab
@@ -51,6 +52,31 @@ def test_observers_are_told_side_by_side_and_each_frame_is_captured_once(tmp_pat
     assert capture.frame_count == before
     assert facts[-len(others):] == others
     assert any(isinstance(fact, StateChanged) for fact in facts)
+
+
+def test_an_observer_of_a_stack_is_taken_away_by_a_call_or_at_the_end_of_a_block() -> None:
+    here, there = joined()
+    with here, there:
+        first: list[Event] = []
+        second: list[Event] = []
+        stop = here.observe(first.append)
+        with here.observe(second.append):
+            say_hello(here, there, 7)
+        told = len(second)
+        say_hello(here, there, 8)
+        assert len(second) == told > 0
+        stop()
+        with here.runtime.lock:
+            assert here.engine.observer is None
+            assert len(first) > told
+
+
+def test_the_time_of_a_stack_is_a_property() -> None:
+    here, there = joined()
+    with here, there:
+        before_ns = time.monotonic_ns()
+        assert before_ns <= here.now_ns <= here.runtime.now_ns <= time.monotonic_ns()
+        assert before_ns / 1e9 <= here.now <= here.runtime.now
 
 
 def test_counters_and_settings_are_linuxs(tmp_path: Path) -> None:

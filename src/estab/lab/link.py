@@ -9,10 +9,11 @@ from estab.events import LinkChanged, Observer
 from estab.lab.conditions import Conditions, read_conditions
 from estab.lab.firewall import Firewall
 from estab.lab.way import Rule, Way
+from estab.observers import Observation, Observers
 from estab.units import duration_ns, format_duration
 
 if TYPE_CHECKING:
-    from estab.lab.node import Node
+    from estab.lab.host import Host
 
 __all__ = ["Link"]
 
@@ -23,10 +24,11 @@ class Link:
     ``there`` and ``back`` are its two directions; each can be read (``conditions``, ``drops``, ``in_flight_frames``).
     """
 
-    def __init__(self, name: str, ends: tuple[Node, Node], ways: tuple[Way, Way]) -> None:
+    def __init__(self, name: str, ends: tuple[Host, Host], ways: tuple[Way, Way]) -> None:
         self.name = name
         self.ends = ends
         self.there, self.back = ways
+        self._observers = Observers(self._tell_all_facts)
         self._observer: Observer | None = None
 
     @property
@@ -85,7 +87,7 @@ class Link:
 
         return remove
 
-    def firewall(self, idle: int | float | str, inside: Node | None = None) -> Firewall:
+    def firewall(self, idle: int | float | str, inside: Host | None = None) -> Firewall:
         """Put a firewall on the link that forgets a flow of TCP or UDP once it has been idle for ``idle``.
 
         What is sent in a forgotten flow, or in one that never began with a SYN, is dropped, and nobody is told. With
@@ -99,15 +101,20 @@ class Link:
         self.rule(made)
         return made
 
-    def inject(self, host: Node, frame: bytes) -> None:
+    def inject(self, host: Host, frame: bytes) -> None:
         """Put a frame on the link as though ``host`` had sent it: a forged one, or the copy of an old one."""
         if host not in self.ends:
             raise ValueError(f"host: {host.name} is at no end of {self.name}")
-        host.forge(self.there if host is self.ends[0] else self.back, frame)
+        host.runtime.forge(self.there if host is self.ends[0] else self.back, frame)
 
-    def observe(self, observer: Observer | None) -> None:
-        """Tell ``observer`` of every frame that is lost and of every change."""
-        self._observer = self.there.observer = self.back.observer = observer
+    def observe(self, observer: Observer) -> Observation:
+        """Tell ``observer`` of lost frames, marks and changes from now on, and what the link is at once.
+
+        Those who are told already go on being told. Returns what ends that: call it, or use it in a ``with`` statement.
+        """
+        observation = self._observers.add(observer)
+        self.tell_conditions(observer)
+        return observation
 
     def tell_conditions(self, observer: Observer | None) -> None:
         """Tell ``observer`` what the cable does to frames from now on, in both directions."""
@@ -122,6 +129,9 @@ class Link:
     def __repr__(self) -> str:
         state = "cut" if self.is_cut else _describe(self.there.conditions)
         return f"<Link {self.name} {self.ends[0].name}-{self.ends[1].name} {state}>"
+
+    def _tell_all_facts(self, observer: Observer | None) -> None:
+        self._observer = self.there.observer = self.back.observer = observer
 
     def _tell(self, what: str) -> None:
         if self._observer is not None:

@@ -12,18 +12,20 @@ from types import TracebackType
 from typing import Any, Final
 
 from estab.cpython import register_atexit  # imports concurrent.futures, whose hook must come first
-from estab.events import Event, Observer
+from estab.events import Observer
 from estab.host.engine import Engine
 from estab.lab.actions import Actions
 from estab.lab.chance import Chance
 from estab.lab.conditions import Conditions, read_conditions
+from estab.lab.host import Host
 from estab.lab.link import Link
-from estab.lab.node import Node
-from estab.lab.programs import Deadlock, Programs
+from estab.lab.programs import DeadlockError, Programs
+from estab.lab.runtime import VirtualTime
 from estab.lab.strands import Scheduler
 from estab.lab.topology import LINKS_MAX, Port, Topology, plug
 from estab.lab.way import Way
 from estab.lab.weather import ChanceLog, FixedWeather, Namer, Weather
+from estab.observers import Observation, check_observer
 from estab.settings import read_config
 from estab.sockets.standin import module
 from estab.units import NEVER, SECOND, duration_ns, format_count
@@ -50,8 +52,6 @@ class Network:
     ) -> None:
         if isinstance(seed, bool) or not isinstance(seed, (int, str)):
             raise TypeError(f"seed: {seed!r} is neither an integer nor a text, so a run could not be repeated by it")
-        if observer is not None:
-            _check_callable(observer, "observer")
         self.seed = seed
         if weather is not None and not isinstance(weather, Weather):
             weather = Weather.read(weather)
@@ -61,18 +61,23 @@ class Network:
         self._programs = Programs(self._scheduler)
         self._actions = Actions(self._agenda, frozenset() if weather is None else weather.skipped)
         self._chance = Chance(seed)
-        namer = Namer(self._name_of, lambda: len(self._topology.links))
+        namer = Namer(self._name_of, lambda: len(self._topology.ports))
         self.fixed_weather: FixedWeather | None = None if weather is None else FixedWeather(weather, namer)
         """What takes the place of chance, if the network was given its weather."""
         self.chance_log: ChanceLog | None = None
         self._namer = namer
-        self._observers: list[Observer] = [] if observer is None else [observer]
-        self._close = weakref.finalize(self, _close, self._scheduler, self._topology.nodes)
+        self._hosts: dict[str, Host] = {}
+        self._links: list[Link] = []
+        self._observed: list[tuple[Observer, list[Observation]]] = []
+        """Those who are told everything, with what takes them off each host and link."""
+        self._close = weakref.finalize(self, _close, self._scheduler, self._hosts)
         _networks.add(self)
+        if observer is not None:
+            self.observe(observer)
 
     # --- building it
 
-    def host(self, name: str, forwarding: bool = False, **config: Any) -> Node:
+    def host(self, name: str, forwarding: bool = False, **config: Any) -> Host:
         """Add a host. ``forwarding=True`` makes it a router.
 
         ``config`` are settings of its stack (``estab.tcp.config.Config``), durations as numbers of seconds or words:
@@ -80,17 +85,21 @@ class Network:
         """
         if not isinstance(name, str) or not name or any(letter in name for letter in " :/,="):
             raise ValueError(f"name: {name!r} is not a name for a host: no spaces and none of : / , =")
-        if name in self._topology.nodes:
+        if name in self._hosts:
             raise ValueError(f"name: there is a host {name!r} already")
         self._ensure_open()
         secret = self._chance.child("host", name, "secret").octets(32)
-        host = Engine(name, secret, read_config(config), self._observer())
-        host.is_forwarding = forwarding
-        node = Node(host, self._scheduler, self._topology, self._programs, self._chance.child("host", name, "entropy"))
-        self._topology.nodes[name] = node
-        return node
+        engine = Engine(name, secret, read_config(config))
+        engine.is_forwarding = forwarding
+        entropy = self._chance.child("host", name, "entropy")
+        runtime = VirtualTime(engine, self._scheduler, self._topology, self._programs, entropy)
+        host = Host(runtime, self._topology, self._programs)
+        self._topology.members[name] = runtime
+        self._hosts[name] = host
+        self._tell_of(host)
+        return host
 
-    def link(self, a: Node, b: Node, *, ethernet: bool = False, name: str | None = None, **properties: Any) -> Link:
+    def link(self, a: Host, b: Host, *, ethernet: bool = False, name: str | None = None, **properties: Any) -> Link:
         """Lay a cable between two hosts, with addresses at both ends and routes to everywhere.
 
         Properties: ``delay= jitter=`` (``"40ms"``), ``loss= reorder= duplicate= corrupt=`` (``"2%"``), ``rate=``
@@ -101,9 +110,9 @@ class Network:
         neighbour discovery.
         """
         for end in (a, b):
-            if not isinstance(end, Node):
+            if not isinstance(end, Host):
                 raise TypeError(f"link: {end!r} is not a host; give what Network.host() returned")
-            if self._topology.nodes.get(end.name) is not end:
+            if self._hosts.get(end.name) is not end:
                 raise ValueError(f"link: {end.name} is a host of another network")
         if a is b:
             raise ValueError(f"link: both ends are {a.name}")
@@ -112,43 +121,53 @@ class Network:
             raise ValueError(f"link: a network has at most {LINKS_MAX}")
         name = self._link_name(a, b, name)
         conditions = [
-            read_conditions(Conditions(), node.name, node is a, properties) for node in (a, b)
+            read_conditions(Conditions(), host.name, host is a, properties) for host in (a, b)
         ]
         header_bytes = _ETHERNET_HEADER_BYTES if ethernet else 0
-        ports = [self._plug(node, side, conditions[side].mtu, ethernet) for side, node in enumerate((a, b))]
-        ways = [
-            Way(name, sender.node.name, conditions[side], header_bytes, self._agenda, self._chance, _delivery(receiver),
-                self.fixed_weather or self.chance_log)
-            for side, (sender, receiver) in enumerate(((ports[0], ports[1]), (ports[1], ports[0])))
-        ]
-        for port, other, way in zip(ports, reversed(ports), ways, strict=True):
-            way.interface, way.receiver = port.interface, other.node.name
-            port.node.attach(port.index, way)
-        link = Link(name, (a, b), (ways[0], ways[1]))
-        link.observe(self._observer())
-        link.tell_conditions(self._observer())
-        self._topology.add(link, ports[0], ports[1])
+        ports = [self._plug(host, side, conditions[side].mtu, ethernet) for side, host in enumerate((a, b))]
+        there, back = (
+            Way(name, sender.name, conditions[side], header_bytes, self._agenda, self._chance,
+                _delivery(receiver, ports[1 - side].index), self.fixed_weather or self.chance_log)
+            for side, (sender, receiver) in enumerate(((a, b), (b, a)))
+        )
+        for host, other, port, way in ((a, b, ports[0], there), (b, a, ports[1], back)):
+            way.interface, way.receiver = port.interface, other.name
+            host.runtime.attach(port.index, way)
+        link = Link(name, (a, b), (there, back))
+        self._links.append(link)
+        self._tell_of(link)
+        self._topology.add((there, back), ports[0], ports[1])
         if self._scheduler.is_running:
             self._topology.route()
         return link
 
-    def observe(self, observer: Observer) -> None:
-        """Tell ``observer`` all facts from now on, beside those who are told already; what the links are, at once."""
-        _check_callable(observer, "observer")
-        self._observers.append(observer)
-        told = self._observer()
-        for node in self._topology.nodes.values():
-            node.observe(told)
-        for link in self._topology.links:
-            link.observe(told)
-            link.tell_conditions(observer)
+    def observe(self, observer: Observer) -> Observation:
+        """Tell ``observer`` all facts from now on, those of hosts and links made later too, and what links are.
+
+        Those who are told already go on being told.
+
+        Returns what ends that: call it, or use it in a ``with`` statement.
+        """
+        check_observer(observer)
+        ends: list[Observation] = []
+        told = (observer, ends)
+        ends.extend(host.observe(observer) for host in self._hosts.values())
+        ends.extend(link.observe(observer) for link in self._links)
+        self._observed.append(told)
+
+        def end() -> None:
+            self._observed.remove(told)
+            for take_off in ends:
+                take_off()
+
+        return Observation(end)
 
     def log_chance(self) -> ChanceLog:
         """Note from now on under which names chance decided what on the links. Call it before the first link is made.
 
         ``Weather.of(chance_log.happenings)`` is the same weather without chance.
         """
-        if self._topology.links:
+        if self._links:
             raise RuntimeError("log_chance: links were made already; ask for the log before")
         if self.fixed_weather is not None:
             raise RuntimeError("log_chance: this network was given its weather, so chance decides nothing")
@@ -161,14 +180,14 @@ class Network:
         return list(self._actions.faults)
 
     @property
-    def hosts(self) -> dict[str, Node]:
+    def hosts(self) -> dict[str, Host]:
         """The hosts by name."""
-        return dict(self._topology.nodes)
+        return dict(self._hosts)
 
     @property
     def links(self) -> list[Link]:
         """The links, in the order in which they were made."""
-        return list(self._topology.links)
+        return list(self._links)
 
     # --- time
 
@@ -206,7 +225,8 @@ class Network:
 
         A server that waits for callers and for nothing else counts as done once the others are, and nothing is on its
         way any more; so does every ``daemon``. A program that raises ends the run with its exception, unless ``check``
-        is ``False``: then ``result()`` has it. Raises ``Deadlock`` where nothing can happen any more and programs wait.
+        is ``False``: then ``result()`` has it. Raises ``DeadlockError`` if nothing can happen any more and programs
+        wait.
         """
         until_ns = NEVER if until is None else duration_ns(until, "until")
         if until_ns < self.now_ns:
@@ -216,7 +236,8 @@ class Network:
         if until is not None:
             self._agenda.now_ns = max(self._agenda.now_ns, until_ns)
         elif self._programs.are_busy():
-            raise Deadlock(f"nothing is left to happen at {self.now:g}s, and programs wait:\n{self._programs.report()}")
+            raise DeadlockError(f"nothing is left to happen at {self.now:g}s, and programs wait:\n"
+                                f"{self._programs.report()}")
 
     def step(self) -> bool:
         """Let the next thing happen, and every program run until it waits again.
@@ -246,8 +267,8 @@ class Network:
         self.close()
 
     def __repr__(self) -> str:
-        return (f"<Network seed={self.seed!r} {format_count(len(self._topology.nodes), 'host')}, "
-                f"{format_count(len(self._topology.links), 'link')}, at {self.now:g}s>")
+        return (f"<Network seed={self.seed!r} {format_count(len(self._hosts), 'host')}, "
+                f"{format_count(len(self._links), 'link')}, at {self.now:g}s>")
 
     # --- inside
 
@@ -265,32 +286,26 @@ class Network:
             return False
         if self._actions.left and not self._programs.are_done():
             return False
-        return not any(link.in_flight_frames for link in self._topology.links) and not self._is_delivering()
+        return not any(link.in_flight_frames for link in self._links) and not self._is_delivering()
 
     def _is_delivering(self) -> bool:
         """Tell whether a connection still has something to bring to its peer."""
         return any(
             row.netid.startswith("tcp") and (row.state in _DELIVERING or (row.send_q > 0 and row.state != "LISTEN"))
-            for node in self._topology.nodes.values() for row in node.sockets()
+            for host in self._hosts.values() for row in host.sockets()
         )
 
     def _name_of(self, address: bytes) -> str:
         names = self._topology.reverse(address)
         return names[0] if names else ""
 
-    def _observer(self) -> Observer | None:
-        if len(self._observers) < 2:
-            return self._observers[0] if self._observers else None
-        observers = tuple(self._observers)
+    def _tell_of(self, made: Host | Link) -> None:
+        """Have those who are told everything told of a host or link that was made."""
+        for observer, ends in self._observed:
+            ends.append(made.observe(observer))
 
-        def tell(event: Event) -> None:
-            for observer in observers:
-                observer(event)
-
-        return tell
-
-    def _link_name(self, a: Node, b: Node, name: str | None) -> str:
-        taken = {link.name for link in self._topology.links}
+    def _link_name(self, a: Host, b: Host, name: str | None) -> str:
+        taken = {link.name for link in self._links}
         if name is not None:
             if name in taken:
                 raise ValueError(f"name: there is a link {name!r} already")
@@ -302,13 +317,13 @@ class Network:
             name, number = f"{base}-{number}", number + 1
         return name
 
-    def _plug(self, node: Node, side: int, mtu: int, is_ethernet: bool) -> Port:
+    def _plug(self, host: Host, side: int, mtu: int, is_ethernet: bool) -> Port:
         """Give a host an interface for the next link."""
         v4, v6 = self._topology.addresses_for(side)
-        host = node.engine
+        engine = host.engine
         mac = bytes((2, 0, v4[1], v4[2], 0, side + 1)) if is_ethernet else b""
-        interface = plug(host, f"eth{len(host.interfaces) - 1}", mtu, mac, v4, v6)
-        return Port(node, interface.name, interface.index, len(self._topology.ports), v4, v6)
+        interface = plug(engine, f"eth{len(engine.interfaces) - 1}", mtu, mac, v4, v6)
+        return Port(host.runtime, interface.name, interface.index, len(self._topology.ports), v4, v6)
 
 
 def _check_callable(given: object, name: str) -> None:
@@ -316,9 +331,9 @@ def _check_callable(given: object, name: str) -> None:
         raise TypeError(f"{name}: {given!r} is not a function; give the function itself, without calling it")
 
 
-def _delivery(port: Port) -> Callable[[bytes], None]:
-    node, index = port.node, port.index
-    return lambda frame: node.receive(index, frame)
+def _delivery(host: Host, index: int) -> Callable[[bytes], None]:
+    runtime = host.runtime
+    return lambda frame: runtime.receive(index, frame)
 
 
 def _never() -> bool:
@@ -338,10 +353,10 @@ def _close_all() -> None:
 register_atexit(_close_all)
 
 
-def _close(scheduler: Scheduler, nodes: dict[str, Node]) -> None:
+def _close(scheduler: Scheduler, hosts: dict[str, Host]) -> None:
     """End all programs of a network. It knows nothing of the ``Network``, so that that can be collected."""
-    for node in nodes.values():
-        node.is_closing = True
+    for host in hosts.values():
+        host.runtime.is_closing = True
     if scheduler.strands:
         with module.patched():
             scheduler.close()

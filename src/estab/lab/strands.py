@@ -92,7 +92,7 @@ class Strand:
         self.since_ns = 0
         self.habit = Habit()
         self.spins = 0
-        """Looks without a result since it last waited, by their weight; see ``Node.spin``."""
+        """Looks without a result since it last waited, by their weight; see ``VirtualTime.spin``."""
         self.naps = 0
         """How often it was made to sleep for that."""
         self.baton = allocate_lock()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from estab.abi import AF_INET, AF_INET6, AF_UNSPEC
 from estab.wire.address import format_address, network_of
@@ -19,20 +19,29 @@ from estab.wire.address import format_address, network_of
 if TYPE_CHECKING:
     from estab.host.engine import Engine
     from estab.host.ip.interface import Interface
-    from estab.lab.link import Link
-    from estab.lab.node import Node
+    from estab.lab.way import Way
 
-__all__ = ["LINKS_MAX", "Port", "Topology", "plug"]
+__all__ = ["LINKS_MAX", "Member", "Port", "Topology", "plug"]
 
 LINKS_MAX = 65_536
 _V6_MTU_MIN = 1280
+
+
+class Member(Protocol):
+    """A host, as the topology knows it. Its engine is another one after it was without power."""
+
+    engine: Engine
+
+    @property
+    def name(self) -> str:
+        """The host's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
     """Where a link ends: an interface of a host, with an address in each of the link's networks."""
 
-    node: Node
+    member: Member
     interface: str
     index: int
     link: int
@@ -62,8 +71,9 @@ class Topology:
     """Hosts by name, links by number, and what follows from them."""
 
     def __init__(self) -> None:
-        self.nodes: dict[str, Node] = {}
-        self.links: list[Link] = []
+        self.members: dict[str, Member] = {}
+        self.ways: list[tuple[Way, Way]] = []
+        """Of each link: from its first host, and from its second."""
         self.ports: list[tuple[Port, Port]] = []
         self._ports_of: dict[str, list[Port]] = {}
         self._routes: dict[tuple[str, int], _Hop] = {}
@@ -76,35 +86,35 @@ class Topology:
         v6 = b"\xfd" + bytes(5) + number.to_bytes(2, "big") + bytes(7) + bytes((side + 1,))
         return v4, v6
 
-    def add(self, link: Link, first: Port, second: Port) -> None:
+    def add(self, ways: tuple[Way, Way], first: Port, second: Port) -> None:
         """Take up a link."""
-        self.links.append(link)
+        self.ways.append(ways)
         self.ports.append((first, second))
-        self._ports_of.setdefault(first.node.name, []).append(first)
-        self._ports_of.setdefault(second.node.name, []).append(second)
+        self._ports_of.setdefault(first.member.name, []).append(first)
+        self._ports_of.setdefault(second.member.name, []).append(second)
         self._is_stale = True
 
-    def ports_of(self, node: Node) -> list[Port]:
+    def ports_of(self, member: Member) -> list[Port]:
         """Give a host's ends of links, in the order in which they were made."""
-        return self._ports_of.get(node.name, [])
+        return self._ports_of.get(member.name, [])
 
-    def addresses_of(self, node: Node, asker: Node | None = None) -> list[bytes]:
+    def addresses_of(self, member: Member, asker: Member | None = None) -> list[bytes]:
         """Give a host's addresses, IPv4 first, and of each version those first that are nearest to ``asker``."""
-        ports = self.ports_of(node)
-        if asker is not None and asker is not node and len(ports) > 1:
+        ports = self.ports_of(member)
+        if asker is not None and asker is not member and len(ports) > 1:
             near = [port.link for port in self.ports_of(asker)] + list(self._ways_from(asker))
             ports = sorted(ports, key=lambda port: near.index(port.link) if port.link in near else len(near))
         return [port.v4 for port in ports] + [port.v6 for port in ports]
 
-    def resolve(self, name: str, family: int, asker: Node) -> list[bytes]:
+    def resolve(self, name: str, family: int, asker: Member) -> list[bytes]:
         """Look a name up for a program on ``asker``."""
         wanted = name.rstrip(".").lower()
         if wanted in ("localhost", "ip6-localhost"):
             found = [b"\x7f\0\0\x01", bytes(15) + b"\x01"]
         else:
-            node = next((node for name, node in self.nodes.items() if name.lower() == wanted), None)
-            found = [] if node is None else self.addresses_of(node, asker)
-            if node is asker and not found:
+            member = next((member for name, member in self.members.items() if name.lower() == wanted), None)
+            found = [] if member is None else self.addresses_of(member, asker)
+            if member is asker and not found:
                 found = [b"\x7f\0\0\x01"]
         size = {AF_INET: (4,), AF_INET6: (16,), AF_UNSPEC: (4, 16)}[family]
         return [address for address in found if len(address) in size]
@@ -113,21 +123,21 @@ class Topology:
         """Find the name of an address."""
         if address in (b"\x7f\0\0\x01", bytes(15) + b"\x01"):
             return ["localhost"]
-        return [port.node.name for pair in self.ports for port in pair if address in (port.v4, port.v6)]
+        return [port.member.name for pair in self.ports for port in pair if address in (port.v4, port.v6)]
 
-    def set_heard(self, node: Node, is_heard: bool) -> None:
+    def set_heard(self, member: Member, is_heard: bool) -> None:
         """Say whether a host takes what arrives: not without power."""
-        for port in self.ports_of(node):
-            link = self.links[port.link]
-            (link.back if link.ends[0] is node else link.there).is_heard = is_heard
+        for port in self.ports_of(member):
+            there, back = self.ways[port.link]
+            (back if self.ports[port.link][0] is port else there).is_heard = is_heard
 
-    def plug_again(self, node: Node, before: Engine) -> None:
+    def plug_again(self, member: Member, before: Engine) -> None:
         """Give a host that starts anew the interfaces, addresses and routes that it had."""
-        for port in self.ports_of(node):
+        for port in self.ports_of(member):
             interface = before.interfaces[port.index]
-            plug(node.engine, port.interface, interface.mtu, interface.mac, port.v4, port.v6)
+            plug(member.engine, port.interface, interface.mtu, interface.mac, port.v4, port.v6)
         for number in range(len(self.ports)):
-            self._routes.pop((node.name, number), None)
+            self._routes.pop((member.name, number), None)
         self._is_stale = True
         self.route()
 
@@ -136,33 +146,33 @@ class Topology:
         if not self._is_stale:
             return
         self._is_stale = False
-        for node in self.nodes.values():
-            ways = self._ways_from(node)
+        for member in self.members.values():
+            ways = self._ways_from(member)
             for number in range(len(self.ports)):
-                self._set_route(node, number, ways.get(number))
+                self._set_route(member, number, ways.get(number))
 
-    def _set_route(self, node: Node, number: int, hop: _Hop | None) -> None:
-        before = self._routes.get((node.name, number))
+    def _set_route(self, member: Member, number: int, hop: _Hop | None) -> None:
+        before = self._routes.get((member.name, number))
         if before == hop:
             return
         for address, bits in ((self.ports[number][0].v4, 24), (self.ports[number][0].v6, 64)):
             network = f"{format_address(network_of(address, bits))}/{bits}"
             if before is not None:
-                node.engine.remove_route(network, node.engine.interfaces[before.port.index])
+                member.engine.remove_route(network, member.engine.interfaces[before.port.index])
             if hop is not None:
                 gateway = hop.gateway.v4 if bits == 24 else hop.gateway.v6
-                node.engine.add_route(network, node.engine.interfaces[hop.port.index], format_address(gateway))
+                member.engine.add_route(network, member.engine.interfaces[hop.port.index], format_address(gateway))
         if hop is None:
-            del self._routes[node.name, number]
+            del self._routes[member.name, number]
         else:
-            self._routes[node.name, number] = hop
+            self._routes[member.name, number] = hop
 
-    def _ways_from(self, node: Node) -> dict[int, _Hop]:
+    def _ways_from(self, member: Member) -> dict[int, _Hop]:
         """Find the first hop to every network that is not on a link of the host itself, the nearest first."""
-        own = {port.link for port in self.ports_of(node)}
+        own = {port.link for port in self.ports_of(member)}
         ways: dict[int, _Hop] = {}
-        seen = {node.name}
-        queue: deque[tuple[Node, _Hop | None]] = deque([(node, None)])
+        seen = {member.name}
+        queue: deque[tuple[Member, _Hop | None]] = deque([(member, None)])
         while queue:
             at, hop = queue.popleft()
             for port in self.ports_of(at):
@@ -170,9 +180,9 @@ class Topology:
                     ways[port.link] = hop
                 first, second = self.ports[port.link]
                 other = second if port is first else first
-                if other.node.name in seen:
+                if other.member.name in seen:
                     continue
-                seen.add(other.node.name)
-                if other.node.is_forwarding or other.node is node:
-                    queue.append((other.node, hop or _Hop(port, other)))
+                seen.add(other.member.name)
+                if other.member.engine.is_forwarding or other.member is member:
+                    queue.append((other.member, hop or _Hop(port, other)))
         return ways

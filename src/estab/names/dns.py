@@ -168,7 +168,7 @@ class Resolver:
     def _ask_server(self, server: str, name: dns.name.Name,
                     kinds: tuple[dns.rdatatype.RdataType, ...]) -> list[list[str]]:
         assert self.runtime is not None
-        deadline_ns = self.runtime.now_ns() + int(self.servers.timeout_s * SECOND)
+        deadline_ns = self.runtime.now_ns + int(self.servers.timeout_s * SECOND)
         asked: dict[dns.rdatatype.RdataType, dns.message.QueryMessage] = {}
         for kind in kinds:
             message = dns.message.make_query(name, kind, use_edns=0, payload=_PAYLOAD_BYTES)
@@ -223,7 +223,7 @@ class Resolver:
     def _wait_until(self, sock: Socket, deadline_ns: int) -> None:
         """Have the socket's next call wait until the deadline, and no longer."""
         assert self.runtime is not None
-        left_ns = deadline_ns - self.runtime.now_ns()
+        left_ns = deadline_ns - self.runtime.now_ns
         if left_ns <= 0:
             raise TimeoutError("timed out")
         sock.settimeout(left_ns / SECOND)

@@ -99,9 +99,8 @@ class RealTime(Runtime):
                  resolve: Callable[[str, int], list[bytes]], reverse: Callable[[bytes], list[str]],
                  busy_poll_us: int | None = None) -> None:
         self._per_thread = threading.local()
-        super().__init__(engine)
         self._mutex = threading.RLock()
-        self.lock = self._mutex
+        super().__init__(engine, self._mutex)
         self.device = device
         self.wake_loop: Callable[[], None] = _nothing
         self.sleeping: Sleep | None = None
@@ -159,12 +158,14 @@ class RealTime(Runtime):
 
     # --- the runtime of programs
 
+    @property
     def now_ns(self) -> int:
-        """Give the system's monotonic clock."""
+        """The system's monotonic clock."""
         return time.monotonic_ns()
 
+    @property
     def wall_ns(self) -> int:
-        """Give the system's calendar clock."""
+        """The system's calendar clock."""
         return time.time_ns()
 
     def flush(self) -> None:

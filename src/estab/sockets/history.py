@@ -63,8 +63,9 @@ class Caller(Protocol):
 
     call: int
 
+    @property
     def now_ns(self) -> int:
-        """Give the time."""
+        """The time."""
 
 
 class Historian:
@@ -77,7 +78,7 @@ class Historian:
 
     def begin(self, number: int, name: str, arguments: str, past: deque[PastCall]) -> None:
         """Note that a call started. It is put to those of its socket at once."""
-        record = self._open[number] = PastCall(name, arguments, self._caller.now_ns())
+        record = self._open[number] = PastCall(name, arguments, self._caller.now_ns)
         past.append(record)
 
     def forget(self, number: int) -> None:

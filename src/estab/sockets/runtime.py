@@ -21,10 +21,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from estab.abi import POLLNVAL
+from estab.observers import Observation, Observers
 from estab.sockets.history import CALLS_MAX, Historian
+from estab.units import SECOND
 
 if TYPE_CHECKING:
-    from estab.events import Event, Observer
+    from estab.events import Observer
     from estab.host.engine import Engine
     from estab.host.sockets.files import Descriptor
     from estab.host.sysctls import Sysctls
@@ -130,9 +132,9 @@ class Runtime(ABC):
     host's.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, lock: AbstractContextManager[object] | None = None) -> None:
         self.engine = engine
-        self.lock: AbstractContextManager[object] = nullcontext()
+        self.lock: AbstractContextManager[object] = nullcontext() if lock is None else lock
         self.watches = Watches()
         self.by_number: weakref.WeakValueDictionary[int, Numbered] = weakref.WeakValueDictionary()
         """What a number stands for that ``fileno()`` gave."""
@@ -149,7 +151,8 @@ class Runtime(ABC):
         """Called after each input to the host, with the lock held."""
         self.historian: Historian | None = None
         """Who keeps what calls changed; see ``keep_history``."""
-        self._observer = engine.observer
+        self._observers = Observers(self._tell_all_facts, self.lock)
+        self._told_history: Observation | None = None
         self._channels = 0
 
     @property
@@ -162,13 +165,20 @@ class Runtime(ABC):
         """Linux's sysctls of this stack, by Linux's names and in its units: a dictionary to read and to write."""
         return self.engine.sysctl
 
+    @property
     @abstractmethod
     def now_ns(self) -> int:
-        """Give the host's monotonic clock."""
+        """The host's monotonic clock, in nanoseconds."""
 
+    @property
+    def now(self) -> float:
+        """The host's monotonic clock, in seconds."""
+        return self.now_ns / SECOND
+
+    @property
     @abstractmethod
     def wall_ns(self) -> int:
-        """Give the host's calendar clock: nanoseconds since 1970."""
+        """The host's calendar clock: nanoseconds since 1970."""
 
     @abstractmethod
     def flush(self) -> None:
@@ -232,19 +242,24 @@ class Runtime(ABC):
     def new_event_loop(self) -> AbstractEventLoop:
         """Make an asyncio event loop that waits on this runtime."""
 
-    def observe(self, observer: Observer | None) -> None:
-        """Tell ``observer`` all of the host's facts from now on, and nobody else."""
-        self._observer = observer
-        self._retell()
+    def observe(self, observer: Observer) -> Observation:
+        """Tell ``observer`` all of the host's facts from now on, beside those who are told already.
+
+        Returns what ends that: call it, or use it in a ``with`` statement.
+        """
+        return self._observers.add(observer)
 
     def keep_history(self, calls_max: int = CALLS_MAX) -> None:
         """Keep what each socket's last ``calls_max`` calls changed, for ``Socket.history``. 0: keep no more."""
-        self.historian = Historian(self, calls_max) if calls_max > 0 else None
-        self._retell()
+        if self._told_history is not None:
+            self._told_history()
+        self.historian = self._told_history = None
+        if calls_max > 0:
+            self.historian = Historian(self, calls_max)
+            self._told_history = self.observe(self.historian)
 
-    def _retell(self) -> None:
-        told = [observer for observer in (self._observer, self.historian) if observer is not None]
-        self.engine.observer = told[0] if len(told) == 1 else _all_of(told) if told else None
+    def _tell_all_facts(self, observer: Observer | None) -> None:
+        self.engine.observer = observer
 
     def run_hooks(self) -> None:
         """Call the hooks. Whoever drains the host does."""
@@ -261,15 +276,7 @@ class Runtime(ABC):
             descriptor = self.abandoned.popleft()
             if descriptor.fd >= 0:
                 self.watches.close(descriptor.fd)
-                descriptor.close(self.now_ns())
-
-
-def _all_of(observers: list[Observer]) -> Observer:
-    def tell(event: Event) -> None:
-        for observer in observers:
-            observer(event)
-
-    return tell
+                descriptor.close(self.now_ns)
 
 
 _current: ContextVar[Runtime | None] = ContextVar("estab_runtime", default=None)

@@ -24,15 +24,17 @@ from estab.host.engine import Engine
 from estab.host.snapshot import SocketRow
 from estab.host.sysctls import Sysctls
 from estab.names import hosts_file
+from estab.observers import Observation
 from estab.realtime.loop_pump import LoopPump
 from estab.realtime.pump import Pump
 from estab.realtime.real import RealTime
 from estab.serve.services import Service, Services
 from estab.settings import read_config
+from estab.sockets.history import CALLS_MAX
 from estab.sockets.socket.socket import Socket
 from estab.sockets.standin import module
 from estab.stack import streams
-from estab.stack.watching import CaptureFile, Observers
+from estab.stack.watching import CaptureFile
 from estab.wire.address import parse_address, parse_prefix
 
 if TYPE_CHECKING:
@@ -84,7 +86,6 @@ class Stack:
             resolver.runtime = self.runtime
         self._pump: Pump | LoopPump | None = None
         self._opening = threading.Lock()
-        self._observers = Observers(self.runtime)
         self._captures: list[CaptureFile] = []
         self._is_closed = False
 
@@ -92,7 +93,7 @@ class Stack:
 
     @property
     def engine(self) -> Engine:
-        """The engine. Hold ``kernel.lock`` to touch it."""
+        """The engine. Hold ``runtime.lock`` to touch it."""
         return self.runtime.engine
 
     def socket(self, family: int = os_socket.AF_INET, type: int = os_socket.SOCK_STREAM, proto: int = 0) -> Socket:
@@ -112,7 +113,7 @@ class Stack:
             handler = self.runtime.stepper.handler
             if not isinstance(handler, Services):
                 handler = self.runtime.stepper.handler = Services(self.engine)
-            handler.add(service, address, port, self.runtime.now_ns())
+            handler.add(service, address, port, self.runtime.now_ns)
             self.runtime.flush()
 
     def stop_serving(self) -> None:
@@ -120,7 +121,7 @@ class Stack:
         with self.runtime.lock:
             handler = self.runtime.stepper.handler
             if isinstance(handler, Services):
-                handler.close(self.runtime.now_ns())
+                handler.close(self.runtime.now_ns)
                 self.runtime.flush()
 
     @property
@@ -195,6 +196,16 @@ class Stack:
     # --- looking at it
 
     @property
+    def now(self) -> float:
+        """The system's monotonic clock, in seconds: the time of facts, calls and samples."""
+        return self.runtime.now
+
+    @property
+    def now_ns(self) -> int:
+        """The system's monotonic clock, in nanoseconds."""
+        return self.runtime.now_ns
+
+    @property
     def sysctl(self) -> Sysctls:
         """Settings by Linux's names, ``stack.sysctl["net.ipv4.tcp_syn_retries"]``; see ``docs/sysctls.md``."""
         return self.engine.sysctl
@@ -202,18 +213,23 @@ class Stack:
     def sockets(self) -> list[SocketRow]:
         """List what ``ss -a`` would: sockets, TIME-WAIT records and half-open entries."""
         with self.runtime.lock:
-            return self.engine.sockets(self.runtime.now_ns())
+            return self.engine.sockets(self.runtime.now_ns)
 
     def counters(self) -> dict[str, int]:
         """Give what ``nstat`` would, and how many packets were dropped for each reason."""
         with self.runtime.lock:
             return self.engine.counters()
 
-    def observe(self, observer: Observer) -> None:
-        """Tell ``observer`` all facts (``estab.events``) from now on, beside those who are told already."""
-        if not callable(observer):
-            raise TypeError(f"observer: {observer!r} is not a function")
-        self._observers.add(observer)
+    def observe(self, observer: Observer) -> Observation:
+        """Tell ``observer`` all facts (``estab.events``) from now on, beside those who are told already.
+
+        Returns what ends that: call it, or use it in a ``with`` statement.
+        """
+        return self.runtime.observe(observer)
+
+    def keep_history(self, calls_max: int = CALLS_MAX) -> None:
+        """Keep what each socket's last ``calls_max`` calls changed, for ``Socket.history``. 0: keep no more."""
+        self.runtime.keep_history(calls_max)
 
     def capture(self, path: str | PathLike[str]) -> CaptureFile:
         """Write all frames to a pcapng file from now on, each with why it was sent or dropped.
@@ -221,7 +237,7 @@ class Stack:
         Until the ``close`` of what this returns, a context manager, or the stack's. With offload, segments stand there
         as they passed: larger than the MTU, their checksums not filled in.
         """
-        made = CaptureFile(path, self.runtime, self._observers, f"{self.name}, {', '.join(self.addresses)}")
+        made = CaptureFile(path, self.runtime, f"{self.name}, {', '.join(self.addresses)}")
         self._captures.append(made)
         return made
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from estab.cli.chapters.chapter import Chapter, Scene, Stage, took
 from estab.events import QueueChanged
-from estab.lab.node import Node
+from estab.lab.host import Host
 from estab.units import format_count
 
 __all__ = ["CHAPTER"]
@@ -57,7 +57,7 @@ def _play(policy: str) -> Callable[[Stage], None]:
     return play
 
 
-def _find(stage: Stage, server: Node, client: Node, accepted: int) -> None:
+def _find(stage: Stage, server: Host, client: Host, accepted: int) -> None:
     changes = list(stage.facts(QueueChanged, server))
     for queue in ("half-open", "accept"):
         of_queue = [fact for fact in changes if fact.queue == queue]

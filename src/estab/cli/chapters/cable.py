@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from estab.cli.chapters.chapter import Chapter, Scene, Stage, times, when
 from estab.events import LinkDropped, SegmentSent
-from estab.lab.node import Node
+from estab.lab.host import Host
 from estab.messages import Channel, Delimited, Heartbeat, PeerLost
 from estab.observe.recorder import CallRecord
 from estab.units import format_count
@@ -16,7 +16,7 @@ from estab.units import format_count
 __all__ = ["CHAPTER"]
 
 
-def _serve(server: Node) -> None:
+def _serve(server: Host) -> None:
     @server.run
     def serve() -> None:
         with socket.create_server(("", 80)) as listener:
@@ -26,7 +26,7 @@ def _serve(server: Node) -> None:
                     connection.sendall(text)
 
 
-def _ask_with_patience(client: Node) -> None:
+def _ask_with_patience(client: Host) -> None:
     @client.run
     def call() -> None:
         with socket.create_connection(("server", 80)) as caller:
@@ -102,9 +102,9 @@ def _keepalive(stage: Stage) -> None:
 def _heartbeat(stage: Stage) -> None:
     client, server, cable = stage.pair(delay="10ms")
     beat = Heartbeat("5s", "15s")
-    lost: list[tuple[Node, int, PeerLost]] = []
+    lost: list[tuple[Host, int, PeerLost]] = []
 
-    def receive(host: Node, sock: socket.socket) -> None:
+    def receive(host: Host, sock: socket.socket) -> None:
         with Channel(sock, Delimited(b"\n"), heartbeat=beat) as channel:
             try:
                 channel.receive()
@@ -169,7 +169,7 @@ def _reboot(stage: Stage) -> None:
     _find_failures(stage, client, server)
 
 
-def _find_silence(stage: Stage, client: Node) -> None:
+def _find_silence(stage: Stage, client: Host) -> None:
     """Say what the cut cable swallowed, and when what was missing arrived."""
     swallowed = list(stage.facts(LinkDropped))
     again = [fact for fact in stage.facts(SegmentSent, client) if fact.why.startswith("retransmission")]
@@ -179,7 +179,7 @@ def _find_silence(stage: Stage, client: Node) -> None:
                    else ". Nothing had to be sent again."))
 
 
-def _find_failures(stage: Stage, *hosts: Node) -> None:
+def _find_failures(stage: Stage, *hosts: Host) -> None:
     """Say which calls failed, with what, and how long after they began; or that none did."""
     failed: list[CallRecord] = [record for host in hosts for record in stage.calls(host) if record.error]
     for record in failed:
@@ -191,7 +191,7 @@ def _find_failures(stage: Stage, *hosts: Node) -> None:
         stage.found("No call failed: neither program noticed.")
 
 
-def _find_lost(stage: Stage, host: Node, at_ns: int, error: PeerLost) -> None:
+def _find_lost(stage: Stage, host: Host, at_ns: int, error: PeerLost) -> None:
     """Say when a program was told that its peer is lost, after how long a silence, and what its socket knew."""
     stage.found(f"{host.name}: receive() ended with PeerLost at {when(at_ns)}, after {when(error.silent_ns)} without a "
                 "byte from the peer.")
@@ -205,7 +205,7 @@ def _ago(length_ns: int | None) -> str:
     return "not known" if length_ns is None else f"{when(length_ns)} ago"
 
 
-def _find_left(stage: Stage, host: Node) -> None:
+def _find_left(stage: Stage, host: Host) -> None:
     """Say what a side still believes."""
     for row in host.sockets():
         if row.state == "ESTAB":

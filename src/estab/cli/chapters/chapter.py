@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 from estab.errors import DropReason
 from estab.events import Event, StateChanged
+from estab.lab.host import Host
 from estab.lab.link import Link
 from estab.lab.network import Network
-from estab.lab.node import Node
 from estab.observe.dissect import Summary, dissect
 from estab.observe.recorder import CallRecord, Recorder, flow
 from estab.units import format_duration
@@ -40,7 +40,7 @@ class Stage:
 
     # --- setting it up
 
-    def pair(self, **conditions: Any) -> tuple[Node, Node, Link]:
+    def pair(self, **conditions: Any) -> tuple[Host, Host, Link]:
         """Make a client and a server with a cable between them."""
         client, server = self.net.host("client"), self.net.host("server")
         return client, server, self.net.link(client, server, name="cable", **conditions)
@@ -50,7 +50,7 @@ class Stage:
         self._kept.append(thing)
         return thing
 
-    def lose(self, link: Link, sender: Node, is_it: Callable[[Summary], bool], *, times: int = 1) -> None:
+    def lose(self, link: Link, sender: Host, is_it: Callable[[Summary], bool], *, times: int = 1) -> None:
         """Have a link take out the first ``times`` frames from a host for which ``is_it`` holds."""
         left = times
 
@@ -63,10 +63,10 @@ class Stage:
 
         link.rule(rule)
 
-    def internet(self, host: Node, link: Link, beyond: Node) -> None:
+    def internet(self, host: Host, link: Link, beyond: Host) -> None:
         """Have a host send what is for nobody it knows over a link, as to the Internet."""
         way = link.there if link.ends[0] is host else link.back
-        index = host.index_of(way)
+        index = host.runtime.index_of(way)
         address = next(address for address in beyond.addresses if "." in address)
         host.engine.add_route("0.0.0.0/0", host.engine.interfaces[index], address)
 
@@ -76,17 +76,17 @@ class Stage:
         """Add what follows from the facts of this run."""
         self.findings.append(sentence)
 
-    def calls(self, host: Node, name: str = "") -> list[CallRecord]:
+    def calls(self, host: Host, name: str = "") -> list[CallRecord]:
         """Give the calls that a host's programs made."""
         return self.recorder.calls(host.name, name=name)
 
-    def facts(self, kind: type[F], host: Node | None = None) -> Iterator[F]:
+    def facts(self, kind: type[F], host: Host | None = None) -> Iterator[F]:
         """Give the facts of a kind, in order."""
         for fact in self.recorder.facts:
             if isinstance(fact, kind) and (host is None or fact.host == host.name):
                 yield fact
 
-    def found_paths(self, *hosts: Node) -> None:
+    def found_paths(self, *hosts: Host) -> None:
         """Add, for every host, the states that each of its connections went through."""
         for host in hosts:
             paths: dict[tuple[str, str], list[str]] = {}

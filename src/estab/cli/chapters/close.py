@@ -7,7 +7,7 @@ import time
 
 from estab.cli.chapters.chapter import Chapter, Scene, Stage, when
 from estab.events import SegmentSent, StateChanged, TimeWaitEnded
-from estab.lab.node import Node
+from estab.lab.host import Host
 
 __all__ = ["CHAPTER"]
 
@@ -80,7 +80,7 @@ def _reset(stage: Stage) -> None:
     _find(stage, client, server)
 
 
-def _find(stage: Stage, client: Node, server: Node) -> None:
+def _find(stage: Stage, client: Host, server: Host) -> None:
     for host in (client, server):
         entered = [fact for fact in stage.facts(StateChanged, host) if fact.new == "TIME-WAIT"]
         ended = list(stage.facts(TimeWaitEnded, host))

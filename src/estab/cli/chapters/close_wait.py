@@ -9,7 +9,7 @@ from pathlib import Path
 
 from estab.cli.chapters.chapter import Chapter, Scene, Stage, when
 from estab.events import StateChanged
-from estab.lab.node import Node
+from estab.lab.host import Host
 from estab.messages import CloseWaitWatch, Drained, Reaper, Stuck
 from estab.sockets.socket.socket import Socket
 from estab.units import format_count
@@ -87,7 +87,7 @@ def _cured(stage: Stage) -> None:
                 f"{', '.join(when(at_ns) for at_ns in cleaned)}.")
 
 
-def _call(client: Node) -> None:
+def _call(client: Host) -> None:
     """Have the clients call, send, and close."""
 
     def call() -> None:
@@ -98,7 +98,7 @@ def _call(client: Node) -> None:
         client.run(call)
 
 
-def _watch(stage: Stage, server: Node) -> CloseWaitWatch:
+def _watch(stage: Stage, server: Host) -> CloseWaitWatch:
     return CloseWaitWatch(_THRESHOLD, source=server.sockets, clock_ns=lambda: stage.net.now_ns)
 
 
@@ -122,7 +122,7 @@ def _blame(one: Stuck) -> str:
     return one.how.replace(file, Path(file).name) + (f": `{line}`" if line else "")
 
 
-def _stays(stage: Stage, server: Node) -> list[tuple[StateChanged, StateChanged | None]]:
+def _stays(stage: Stage, server: Host) -> list[tuple[StateChanged, StateChanged | None]]:
     """Give, for each connection that entered CLOSE-WAIT, the fact that it did and the fact that it left."""
     edges = list(stage.facts(StateChanged, server))
     left = {edge.connection: edge for edge in edges if edge.old == "CLOSE-WAIT"}

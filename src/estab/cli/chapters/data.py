@@ -7,7 +7,7 @@ import time
 
 from estab.cli.chapters.chapter import Chapter, Scene, Stage, times, took, when
 from estab.events import SegmentReceived, SegmentSent, TimerFired
-from estab.lab.node import Node
+from estab.lab.host import Host
 from estab.observe.recorder import CallRecord
 from estab.units import format_count, format_duration
 
@@ -36,7 +36,7 @@ def _copied(stage: Stage) -> None:
         _find_progress(stage, client, record)
 
 
-def _find_progress(stage: Stage, client: Node, record: CallRecord) -> None:
+def _find_progress(stage: Stage, client: Host, record: CallRecord) -> None:
     """Say how far the text of a ``send`` had got when the call returned, and when the rest followed."""
     assert record.returned_ns is not None
     size = int(record.result)

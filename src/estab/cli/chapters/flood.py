@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from estab.cli.chapters.chapter import Chapter, Scene, Stage, took
 from estab.events import CookieChecked, PacketDropped, QueueChanged
+from estab.lab.host import Host
 from estab.lab.link import Link
-from estab.lab.node import Node
 from estab.observe.flights import flights
 from estab.units import MS, format_count
 from estab.wire.address import parse_address
@@ -58,7 +58,7 @@ def _play(cookies: str, port: int) -> Callable[[Stage], None]:
     return play
 
 
-def _forge(link: Link, attacker: Node, server: Node, number: int, port: int) -> None:
+def _forge(link: Link, attacker: Host, server: Host, number: int, port: int) -> None:
     """Put a SYN on the link that claims to come from a host which does not exist."""
     source = parse_address(f"198.51.100.{number + 1}")
     segment = Segment(port + number, 80, Seq(number * 64_000), Seq(0), SYN, 64_240)
@@ -66,7 +66,7 @@ def _forge(link: Link, attacker: Node, server: Node, number: int, port: int) -> 
     link.inject(attacker, emit_packet(segment, source, parse_address(server.addresses[0]), 64, number, True, 0, False))
 
 
-def _find(stage: Stage, server: Node, client: Node, answer: bytes) -> None:
+def _find(stage: Stage, server: Host, client: Host, answer: bytes) -> None:
     half_open = [fact for fact in stage.facts(QueueChanged, server) if fact.queue == "half-open"]
     if half_open:
         stage.found(f"The half-open queue held at most {max(fact.depth for fact in half_open)} of "

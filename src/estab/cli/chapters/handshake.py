@@ -9,7 +9,7 @@ import socket
 
 from estab.cli.chapters.chapter import Chapter, Scene, Stage, took, when
 from estab.events import QueueChanged, SegmentSent, StateChanged
-from estab.lab.node import Node
+from estab.lab.host import Host
 from estab.observe.recorder import CallRecord
 from estab.units import format_count, format_duration
 
@@ -47,7 +47,7 @@ def _three_segments(stage: Stage) -> None:
         stage.found(f"The client called no bind(): the stack chose port {', '.join(sorted(ports))} for it (RFC 6056).")
 
 
-def _find_sent(stage: Stage, host: Node, record: CallRecord) -> None:
+def _find_sent(stage: Stage, host: Host, record: CallRecord) -> None:
     """Say what a call sent, and what the stack sent while the program slept in it."""
     during = [
         fact for fact in stage.facts(SegmentSent, host) if fact not in record.segments

@@ -7,7 +7,7 @@ import time
 
 from estab.cli.chapters.chapter import Chapter, Scene, Stage
 from estab.events import SegmentSent, StateChanged
-from estab.lab.node import Node
+from estab.lab.host import Host
 
 __all__ = ["CHAPTER"]
 
@@ -15,7 +15,7 @@ __all__ = ["CHAPTER"]
 def _opened(stage: Stage) -> None:
     left, right = _pair(stage)
 
-    def meet(other: Node) -> bytes:
+    def meet(other: Host) -> bytes:
         with socket.socket() as here:
             here.bind(("", 7000))
             here.connect((other.name, 7000))
@@ -56,7 +56,7 @@ def _closed(stage: Stage) -> None:
     stage.found_paths(left, right)
 
 
-def _pair(stage: Stage) -> tuple[Node, Node]:
+def _pair(stage: Stage) -> tuple[Host, Host]:
     left, right = stage.net.host("left"), stage.net.host("right")
     stage.net.link(left, right, name="cable", delay="10ms")
     return left, right

@@ -39,7 +39,7 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         """Give the host's monotonic clock in seconds."""
-        return self._runtime.now_ns() / SECOND
+        return self._runtime.now_ns / SECOND
 
     async def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
                           flags: int = 0) -> Any:

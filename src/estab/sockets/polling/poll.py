@@ -40,7 +40,7 @@ _SPIN_WEIGHT: Final = 100
 
 def deadline_from(runtime: Runtime, timeout_s: float | None) -> int | None:
     """Turn a timeout in seconds into a time of the runtime's clock."""
-    return None if timeout_s is None else runtime.now_ns() + max(0, math.ceil(timeout_s * SECOND))
+    return None if timeout_s is None else runtime.now_ns + max(0, math.ceil(timeout_s * SECOND))
 
 
 def find_socket(runtime: Runtime, fileobj: Any) -> Numbered | None:

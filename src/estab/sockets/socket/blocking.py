@@ -121,7 +121,7 @@ class Blocking(os_socket.socket):
         runtime = self.runtime
         with runtime.lock:
             try:
-                return do(runtime.now_ns())
+                return do(runtime.now_ns)
             finally:
                 runtime.flush()
                 self._follow()
@@ -136,7 +136,7 @@ class Blocking(os_socket.socket):
         with runtime.lock:
             while True:
                 try:
-                    result = attempt(runtime.now_ns())
+                    result = attempt(runtime.now_ns)
                 except BlockingIOError:
                     if self._timeout == 0.0 or flags & MSG_DONTWAIT:
                         runtime.spin(POLL_WEIGHT)
@@ -177,10 +177,10 @@ class Blocking(os_socket.socket):
         """
         timeout = self._timeout
         if timeout is not None:
-            return self.runtime.now_ns() + math.ceil(timeout * SECOND)
+            return self.runtime.now_ns + math.ceil(timeout * SECOND)
         host = self.descriptor
         limit_ns = host.send_timeout_ns if bits & POLLOUT else host.receive_timeout_ns
-        return self.runtime.now_ns() + limit_ns if limit_ns else None
+        return self.runtime.now_ns + limit_ns if limit_ns else None
 
     def _late(self, name: str) -> OSError:
         """Give what a call raises whose time is over."""

@@ -91,7 +91,7 @@ class Telling:
             arguments = self._arguments()
             if runtime.historian is not None and self._past is not None:
                 runtime.historian.begin(self._number, self._name, arguments, self._past)
-            observer(CallStarted(runtime.now_ns(), runtime.name, self._number, self.fd, self._name, arguments))
+            observer(CallStarted(runtime.now_ns, runtime.name, self._number, self.fd, self._name, arguments))
         return self
 
     def returned(self, fd: int, result: str) -> None:
@@ -112,7 +112,7 @@ class Telling:
         runtime = self._runtime
         observer = runtime.engine.observer
         if observer is not None and self._number:
-            observer(CallReturned(runtime.now_ns(), runtime.name, self._number, fd, self._name, result, error))
+            observer(CallReturned(runtime.now_ns, runtime.name, self._number, fd, self._name, result, error))
         runtime.call = 0
 
 
@@ -122,7 +122,7 @@ def blocked(runtime: Runtime, fd: int, waits_for: str) -> int:
     observer = runtime.engine.observer
     runtime.call = 0
     if observer is not None and number:
-        observer(CallBlocked(runtime.now_ns(), runtime.name, number, fd, waits_for))
+        observer(CallBlocked(runtime.now_ns, runtime.name, number, fd, waits_for))
     return number
 
 
@@ -131,7 +131,7 @@ def resumed(runtime: Runtime, fd: int, number: int) -> None:
     runtime.call = number
     observer = runtime.engine.observer
     if observer is not None and number:
-        observer(CallResumed(runtime.now_ns(), runtime.name, number, fd))
+        observer(CallResumed(runtime.now_ns, runtime.name, number, fd))
 
 
 def write_arguments(args: tuple[object, ...], kwargs: dict[str, object]) -> str:

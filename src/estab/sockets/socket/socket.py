@@ -88,7 +88,7 @@ class Socket(Transfer):
                 raise os_error(errno.EPROTONOSUPPORT, f"protocol not supported: {proto} for this type of socket")
             host_family = _HOST_FAMILIES[os_socket.AddressFamily(family)]
             with runtime.lock:
-                self._file = File(runtime.engine.socket(host_family, int(kind), runtime.now_ns()))
+                self._file = File(runtime.engine.socket(host_family, int(kind), runtime.now_ns))
                 runtime.flush()
             self._family, self._kind, self._proto = _family(family), _kind(kind), proto
             telling.returned(self.fd, f"<fd {self.fd}>")
@@ -235,7 +235,7 @@ class Socket(Transfer):
 
     def _try_connect(self, host: HostSocket, target: Any) -> OSError | None:
         try:
-            host.connect(target, self.runtime.now_ns())
+            host.connect(target, self.runtime.now_ns)
         except OSError as error:
             # Its traceback leads to the caller's frame, which holds it: a cycle that would keep the socket open.
             return error.with_traceback(None)
@@ -279,7 +279,7 @@ class Socket(Transfer):
                 if isinstance(host, StreamSocket) and host.linger and self._timeout != 0.0:
                     self._linger(host, host.linger)
                 runtime.watches.close(host.fd)
-                host.close(runtime.now_ns())
+                host.close(runtime.now_ns)
                 runtime.flush()
 
     def _let_go(self) -> File | None:
@@ -300,11 +300,11 @@ class Socket(Transfer):
     def _linger(self, host: StreamSocket, seconds: int) -> None:
         """Wait until all is acknowledged, as SO_LINGER asks of ``close``."""
         try:
-            host.shutdown(SHUT_WR, self.runtime.now_ns())
+            host.shutdown(SHUT_WR, self.runtime.now_ns)
         except OSError:
             return
         self.runtime.flush()
-        due_ns = self.runtime.now_ns() + seconds * SECOND
+        due_ns = self.runtime.now_ns + seconds * SECOND
         self.runtime.wait(
             Wait(lambda: host.outq_bytes == 0, lambda: f"close() on {describe(host)} (SO_LINGER)", due_ns))
 
@@ -406,11 +406,11 @@ class Socket(Transfer):
 
     def info(self) -> Info:
         """Give what TCP_INFO tells, as named fields."""
-        return self._stream("info").info(self.runtime.now_ns())
+        return self._stream("info").info(self.runtime.now_ns)
 
     def queues(self) -> Queues:
         """Give a listener's two queues: who waits in them and for how long, their limits, and what overflowed."""
-        return self._stream("queues").queues(self.runtime.now_ns())
+        return self._stream("queues").queues(self.runtime.now_ns)
 
     def wait_acked(self, timeout: float | None = None) -> Awaitable[None] | None:
         """Wait until the peer has acknowledged all that was written.
@@ -427,7 +427,7 @@ class Socket(Transfer):
     @told
     def _wait_acked(self, timeout: float | None) -> None:
         host = self._stream("wait_acked")
-        deadline_ns = None if timeout is None else self.runtime.now_ns() + math.ceil(timeout * SECOND)
+        deadline_ns = None if timeout is None else self.runtime.now_ns + math.ceil(timeout * SECOND)
         with self.runtime.lock:
             self.runtime.flush()
             if not self._wait_until(lambda: acked.is_over(host), "wait_acked", deadline_ns, -1):

@@ -213,12 +213,12 @@ def new_event_loop(runtime: Runtime, *policy: object) -> AbstractEventLoop:
 
 def _time_ns(runtime: Runtime) -> int:
     runtime.spin(1)
-    return runtime.wall_ns()
+    return runtime.wall_ns
 
 
 def _monotonic_ns(runtime: Runtime) -> int:
     runtime.spin(1)
-    return runtime.now_ns()
+    return runtime.now_ns
 
 
 def _time(runtime: Runtime) -> float:

@@ -1,16 +1,14 @@
-"""``Node``: a host of the virtual network, as users, programs and links see it.
+"""``VirtualTime``: what the programs of a lab's host wait on.
 
-It is the ``Kernel`` of its programs: their calls wait in virtual time, by the scheduler. A blocking call from outside
-of any program (a test's own thread, a prompt) runs the network until it can go on.
+Their calls wait in virtual time, by the scheduler. A blocking call from outside of any program (a test's own thread, a
+prompt) runs the network until it can go on.
 """
 
 from __future__ import annotations
 
-import socket as os_socket
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from estab.cpython import get_ident
 from estab.events import FrameSent, HostChanged
@@ -18,27 +16,21 @@ from estab.host.drive.drain import drain
 from estab.host.engine import Engine
 from estab.lab.chance import Chance
 from estab.lab.clock import Alarm
-from estab.lab.programs import Deadlock, Program, Programs
+from estab.lab.programs import DeadlockError, Programs
 from estab.lab.strands import Scheduler, Strand
 from estab.sockets.polling.event_loop import EventLoop
 from estab.sockets.runtime import Runtime, Wait, Watches
-from estab.sockets.socket.socket import Socket
 from estab.sockets.standin import module
-from estab.units import NEVER, duration_ns
-from estab.wire.address import format_address
+from estab.units import NEVER
 
 if TYPE_CHECKING:
     from estab.host.ip.interface import Outbound
-    from estab.host.snapshot import SocketRow
     from estab.host.sockets.files import Descriptor
     from estab.lab.topology import Topology
     from estab.lab.way import Way
 
-__all__ = ["Node"]
+__all__ = ["EPOCH_NS", "VirtualTime"]
 
-R = TypeVar("R")
-
-_NOTHING: Final[Any] = object()
 EPOCH_NS: Final = 1_767_225_600_000_000_000
 """What the calendar says when a network starts: 2026-01-01 00:00 UTC."""
 _SPINS_FREE: Final = 100_000
@@ -47,8 +39,8 @@ _NAPS_EACH: Final = 256
 _NAP_DOUBLINGS: Final = 10
 
 
-class Node(Runtime):
-    """A host of the lab. ``Network.host`` makes it."""
+class VirtualTime(Runtime):
+    """One host in virtual time."""
 
     is_virtual = True
 
@@ -70,61 +62,10 @@ class Node(Runtime):
         self._waiting_any: list[Strand] = []
         self._waiting_fd: dict[int, list[Strand]] = {}
 
-    # --- for users
+    # --- power
 
-    @property
-    def address(self) -> str:
-        """The host's first IPv4 address; 127.0.0.1 before it has a link."""
-        return self.addresses[0] if self.addresses else "127.0.0.1"
-
-    @property
-    def addresses(self) -> list[str]:
-        """All addresses on links, IPv4 first."""
-        return [format_address(address) for address in self._topology.addresses_of(self)]
-
-    @property
-    def is_forwarding(self) -> bool:
-        """Whether the host is a router."""
-        return self.engine.is_forwarding
-
-    @overload
-    def run(self, function: Callable[..., R], /, *args: Any, start: int | float | str = 0, daemon: bool = False,
-            name: str | None = None) -> Program[Any]: ...
-    @overload
-    def run(self, /, *, start: int | float | str = 0, daemon: bool = False,
-            name: str | None = None) -> Callable[[Callable[..., R]], Program[Any]]: ...
-    def run(self, function: Callable[..., R] = _NOTHING, /, *args: Any, start: int | float | str = 0,
-            daemon: bool = False, name: str | None = None) -> Any:
-        """Run a function on this host, with ``args``: blocking, on a thread of its own, or async.
-
-        As a decorator, or as a call. ``start`` is the virtual time at which it begins, at once where that is past. A
-        ``daemon`` is not waited for by ``Network.run``. Inside, ``socket``, ``select``, ``selectors``, ``asyncio`` and
-        ``time`` mean the host's. Returns a ``Program``, which has the ``result()``.
-        """
-        start_ns = duration_ns(start, "start")
-        if function is _NOTHING:
-            return lambda function: self._programs.start(self, function, (), start_ns, daemon, name)
-        return self._programs.start(self, function, args, start_ns, daemon, name)
-
-    def socket(self, family: int = os_socket.AF_INET, type: int = os_socket.SOCK_STREAM, proto: int = 0) -> Socket:
-        """Make a socket of this host, for use from anywhere. Outside of programs a blocking call runs the network."""
-        self._topology.route()
-        return Socket(family, type, proto, runtime=self)
-
-    @contextmanager
-    def installed(self) -> Iterator[Node]:
-        """Make ``socket``, ``select``, ``selectors``, ``asyncio`` and ``time`` mean this host's in the body."""
-        self._topology.route()
-        with module.installed(self):
-            yield self
-
-    def power_off(self) -> None:
-        """Take the host's power: programs, connections and memory are gone, and nobody is told.
-
-        For actions, not programs.
-        """
-        if not self.is_powered:
-            return
+    def lose_power(self) -> None:
+        """End programs and connections, and forget everything. Nobody is told."""
         strand = self._scheduler.current
         if strand is not None and self._programs.runs_on(self, strand):
             raise RuntimeError(f"power_off: a program on {self.name} can't take its own power; use Network.at")
@@ -134,10 +75,8 @@ class Node(Runtime):
         self._topology.set_heard(self, False)
         self._tell_power("power off")
 
-    def power_on(self) -> None:
-        """Give the host its power back. It starts empty, with its old addresses; start its programs anew."""
-        if self.is_powered:
-            return
+    def regain_power(self) -> None:
+        """Start with an empty engine, that has the old one's settings, interfaces and addresses."""
         self.is_powered = True
         self._boots += 1
         before = self.engine
@@ -152,17 +91,6 @@ class Node(Runtime):
         self._topology.set_heard(self, True)
         self._tell_power("power on")
 
-    def sockets(self) -> list[SocketRow]:
-        """List what ``ss -a`` would: sockets, TIME-WAIT records and half-open entries."""
-        return self.engine.sockets(self.now_ns())
-
-    def counters(self) -> dict[str, int]:
-        """Give what ``nstat`` would, and how many packets were dropped for each reason."""
-        return self.engine.counters()
-
-    def __repr__(self) -> str:
-        return f"<Node {self.name} {self.address}>"
-
     # --- for the network
 
     def attach(self, interface_index: int, way: Way) -> None:
@@ -174,14 +102,16 @@ class Node(Runtime):
         self.engine.on_frame(interface_index, frame, self._agenda.now_ns)
         self.flush()
 
-    # --- the kernel of programs
+    # --- what programs wait on
 
+    @property
     def now_ns(self) -> int:
-        """Give the network's virtual time."""
+        """The network's virtual time."""
         return self._agenda.now_ns
 
+    @property
     def wall_ns(self) -> int:
-        """Give the network's virtual time as a calendar's."""
+        """The network's virtual time as a calendar's."""
         return EPOCH_NS + self._agenda.now_ns
 
     def flush(self) -> None:
@@ -269,7 +199,7 @@ class Node(Runtime):
 
     def why_unknown(self, name: str) -> str:
         """Say why a name has no address: there is no such host, or it has no link."""
-        if name in self._topology.nodes:
+        if name in self._topology.members:
             return f"host {name} has no address yet: Network.link gives it one"
         return super().why_unknown(name)
 
@@ -339,6 +269,7 @@ class Node(Runtime):
         if wait.is_ready():
             return True
         if deadline_ns is None:
-            raise Deadlock(f"{wait.describe()} on {self.name} waits for ever: nothing is left to happen in the network")
+            raise DeadlockError(f"{wait.describe()} on {self.name} waits for ever: nothing is left to happen in the "
+                                "network")
         self._agenda.now_ns = max(self._agenda.now_ns, deadline_ns)
         return False

@@ -1,0 +1,80 @@
+"""Those who are told facts: ``observe`` adds one, wherever it is found, and returns what takes it away.
+
+Without an observer nothing is built to be told. With one, it is told directly; only with several something stands
+between, which tells them in the order in which they were added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+
+from estab.events import Event, Observer
+
+__all__ = ["Observation", "Observers", "check_observer"]
+
+
+class Observation(AbstractContextManager["Observation"]):
+    """That somebody is told facts. Call it, or leave its ``with`` block, and they are told no more. Idempotent."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end: Callable[[], None] | None = end
+
+    def __call__(self) -> None:
+        """Tell them no more."""
+        end, self._end = self._end, None
+        if end is not None:
+            end()
+
+    def __exit__(self, *error: object) -> None:
+        self()
+
+
+class Observers:
+    """Everybody who is told the facts of one thing. ``tell`` takes the one function to be told by, or ``None``."""
+
+    def __init__(self, tell: Callable[[Observer | None], None],
+                 lock: AbstractContextManager[object] | None = None) -> None:
+        self._tell = tell
+        self._lock = nullcontext() if lock is None else lock
+        self._all: dict[int, Observer] = {}
+        self._count = 0
+
+    def add(self, observer: Observer) -> Observation:
+        """Tell one more from now on. It is told in the middle of the work: it must be quick, and not raise.
+
+        ``TypeError`` for what can't be called.
+        """
+        check_observer(observer)
+        with self._lock:
+            self._count += 1
+            number = self._count
+            self._all[number] = observer
+            self._tell(_one_of(self._all.values()))
+        return Observation(lambda: self._remove(number))
+
+    def _remove(self, number: int) -> None:
+        with self._lock:
+            del self._all[number]
+            self._tell(_one_of(self._all.values()))
+
+
+def check_observer(observer: object) -> None:
+    """Raise ``TypeError`` for what can't be told anything."""
+    if not callable(observer):
+        raise TypeError(f"observer: {observer!r} is not a function; give the function itself, without calling it")
+
+
+def _one_of(observers: Iterable[Observer]) -> Observer | None:
+    """Make one observer of several."""
+    each = tuple(observers)
+    if len(each) < 2:
+        return each[0] if each else None
+
+    def tell(event: Event) -> None:
+        for observer in each:
+            observer(event)
+
+    return tell
