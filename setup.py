@@ -1,9 +1,10 @@
-"""Build estab: compile the core with mypyc where a C compiler is there, else ship the interpreted files.
+"""Build estab: the files as they are, or with a core that mypyc compiles.
 
-``ESTAB_COMPILE`` says what is wanted: ``0`` leaves the core interpreted, ``1`` makes a core that does not compile an
-error, and unset (``auto``) compiles where possible and says in one line why not. What was decided goes into the package
-(``_core.txt``), from where ``estab --version`` tells it. ``ESTAB_OPTIMIZE`` is the C compiler's level, 3 unless set: 1
-takes half of its time, and the core a tenth more.
+``ESTAB_COMPILE`` says what is wanted. Unset, or ``0``, leaves the core interpreted: a build then takes seconds, needs
+no compiler, and gives a wheel for every platform. ``1`` compiles it, which takes minutes, and makes a core that does
+not compile an error. ``auto`` compiles where possible and says in one line why not. What was decided goes into the
+package (``_core.txt``), from where ``estab --version`` tells it. ``ESTAB_OPTIMIZE`` is the C compiler's level, 3 unless
+set: 1 takes half of its time, and the core a tenth more. Only a build that compiles asks for what that needs (mypyc).
 
 A compiled core is kept under ``build/core`` by the hash of all that it was made from, so that a build in which no
 source of the core changed takes no compiler's time.
@@ -33,6 +34,8 @@ PACKAGE = HERE / "src" / "estab"
 ROOMS = ("wire", "tcp", "host", "serve")
 C_FLAGS = ["-fno-semantic-interposition", "-Wno-error"]
 LIBRARY = "estab._core"
+COMPILE_REQUIRES = ["mypy[mypyc]>=2.4,<3", "mypy_extensions>=1.0", "librt>=0.16"]
+NOT_COMPILED = "compiling was not asked for; ESTAB_COMPILE=1 pip install does"
 CORES_KEPT = 3
 
 
@@ -42,8 +45,8 @@ class CoreNotCompiledError(Exception):
 
 def wish() -> str:
     """Read ``ESTAB_COMPILE``: ``never``, ``auto`` or ``require``."""
-    text = os.environ.get("ESTAB_COMPILE", "auto").strip().lower()
-    wishes = {"0": "never", "no": "never", "1": "require", "require": "require", "auto": "auto", "": "auto"}
+    text = os.environ.get("ESTAB_COMPILE", "").strip().lower()
+    wishes = {"": "never", "0": "never", "no": "never", "1": "require", "require": "require", "auto": "auto"}
     if text not in wishes:
         sys.exit(f"ESTAB_COMPILE={text!r}: 0 (interpreted), 1 (compiled, or fail) or auto")
     return wishes[text]
@@ -150,7 +153,7 @@ class BuildPackage(build_py):
             shutil.rmtree(Path(self.build_lib) / "estab", ignore_errors=True)
         super().run()
         if not self.editable_mode:
-            note = "it was built with ESTAB_COMPILE=0" if wish() == "never" else "not compiled yet"
+            note = NOT_COMPILED if wish() == "never" else "not compiled yet"
             (Path(self.build_lib) / "estab" / "_core.txt").write_text(note + "\n")
 
 
@@ -204,4 +207,7 @@ class BuildCore(build_ext):
             raise CoreNotCompiledError("the C compiler failed on what mypyc made (its errors stand above)") from error
 
 
-setup(distclass=CoreDistribution, cmdclass={"build_py": BuildPackage, "build_ext": BuildCore})
+setup(
+    distclass=CoreDistribution, cmdclass={"build_py": BuildPackage, "build_ext": BuildCore},
+    setup_requires=[] if wish() == "never" else COMPILE_REQUIRES,
+)

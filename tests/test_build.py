@@ -1,10 +1,11 @@
-"""What a build gives: a compiled core where it can, the interpreted files and the reason where it can't.
+"""What a build gives: the interpreted files, or, where that is asked for, a compiled core or the reason why not.
 
 Nothing here compiles: whether the core does is what ``ESTAB_CORE=installed`` and CI's wheel show.
 """
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -51,7 +52,7 @@ def note_in(wheel: Path) -> str:
 
 
 def test_without_a_working_compiler_the_wheel_is_pure_and_says_why_in_one_line(tmp_path: Path) -> None:
-    code, said, wheels = build_wheel(tmp_path, CC="false")
+    code, said, wheels = build_wheel(tmp_path, ESTAB_COMPILE="auto", CC="false")
     assert code == 0, said
     assert [wheel.name for wheel in wheels] == [f"estab-{estab.__version__}-py3-none-any.whl"]
     lines = [line for line in said.splitlines() if line.startswith("estab: ")]
@@ -60,17 +61,34 @@ def test_without_a_working_compiler_the_wheel_is_pure_and_says_why_in_one_line(t
 
 
 def test_a_compiler_that_is_not_there_is_named(tmp_path: Path) -> None:
-    code, said, wheels = build_wheel(tmp_path, CC="no-such-compiler")
+    code, said, wheels = build_wheel(tmp_path, ESTAB_COMPILE="auto", CC="no-such-compiler")
     assert code == 0, said
     assert note_in(wheels[0]) == "no C compiler (no-such-compiler is not installed)"
 
 
-def test_estab_compile_0_leaves_the_core_interpreted_without_complaint(tmp_path: Path) -> None:
-    code, said, wheels = build_wheel(tmp_path, ESTAB_COMPILE="0")
+@pytest.mark.parametrize("environment", [{}, {"ESTAB_COMPILE": "0"}])
+def test_nothing_is_compiled_unless_asked_for_and_the_wheel_says_how(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    code, said, wheels = build_wheel(tmp_path, CC="no-such-compiler", **environment)
     assert code == 0, said
     assert "estab: " not in said
     assert wheels[0].name.endswith("-py3-none-any.whl")
-    assert note_in(wheels[0]) == "it was built with ESTAB_COMPILE=0"
+    assert note_in(wheels[0]) == "compiling was not asked for; ESTAB_COMPILE=1 pip install does"
+
+
+@pytest.mark.parametrize(("wish", "tools"), [("", []), ("0", []), ("1", ["mypy[mypyc]", "mypy_extensions", "librt"]),
+                                             ("auto", ["mypy[mypyc]", "mypy_extensions", "librt"])])
+def test_only_a_build_that_compiles_asks_for_the_compilers_parts(tmp_path: Path, wish: str, tools: list[str]) -> None:
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    done = subprocess.run(
+        [sys.executable, "-c", "import setuptools.build_meta as b; print(b.get_requires_for_build_wheel())"],
+        cwd=tmp_path, env={**os.environ, "ESTAB_COMPILE": wish}, capture_output=True, text=True, check=True,
+    )
+    asked = ast.literal_eval(done.stdout.splitlines()[-1])
+    assert [text.partition(">")[0] for text in asked] == tools
 
 
 def test_estab_compile_1_fails_where_the_core_does_not_compile(tmp_path: Path) -> None:

@@ -30,3 +30,7 @@ def core_line() -> str:
     """Say in a line what the core runs as and, if interpreted, why."""
     kind = core_kind()
     return f"estab: the core is {kind}" + ("" if kind == "compiled" else f": {core_note()}")
+
+
+if __name__ == "__main__":
+    print(core_line())
