@@ -118,9 +118,9 @@ class Pair:
     def listen(self, *, port: int = 80, backlog: int = 16, side: Side | None = None, address: bytes = b"") -> Listener:
         """Listen at ``b``."""
         side = side or self.b
-        template = side.demux.new_template()
+        options = side.demux.new_options()
         listener = Listener(
-            side.context, address, port, backlog, template, False, len(side.address) == 16,
+            side.context, address, port, backlog, options, False, len(side.address) == 16,
         )
         listener.owner = Owner()
         side.demux.listen(listener)
@@ -133,7 +133,8 @@ class Pair:
         if not local_port:
             side.next_port += 1
             local_port = side.next_port
-        connection = side.demux.new_connection(side.address, local_port, other.address, port, Owner())
+        options = side.demux.new_options()
+        connection = side.demux.new_connection(side.address, local_port, other.address, port, options, Owner())
         side.demux.connect(connection, self.now_ns)
         self.flush()
         return connection

@@ -13,6 +13,8 @@ from estab import abi
 from estab.tcp.connection import Connection
 from estab.tcp.context import Owner
 from estab.tcp.listening.listener import Listener
+from estab.tcp.record.fast_open import FastOpen
+from estab.tcp.record.options import Options
 from estab.units import MS, SECOND
 from estab.wire import ip
 from estab.wire.address import parse_address
@@ -46,6 +48,20 @@ class Seen:
     def end(self) -> int:
         """Where the text ends."""
         return self.seq + len(self.text)
+
+
+def with_options(options: Options, **changed: object) -> Options:
+    """Give the same options with some changed, by the names of their fields."""
+    made = options.copy()
+    for name, value in changed.items():
+        assert hasattr(made, name), name
+        setattr(made, name, value)
+    return made
+
+
+def set_options(connection: Connection, **changed: object) -> None:
+    """Change options of a connection, by the names of their fields."""
+    connection.set_options(with_options(connection.options, **changed))
 
 
 class Peer:
@@ -83,11 +99,9 @@ class Peer:
 
     def listen(self, backlog: int = 16, **template: object) -> Listener:
         """Let the engine listen on ``port``."""
-        settings = self.demux.new_template()
-        for name, value in template.items():
-            setattr(settings, name, value)
+        options = with_options(self.demux.new_options(), **template)
         listener = Listener(
-            self.side.context, b"", self.port, backlog, settings, False,
+            self.side.context, b"", self.port, backlog, options, False,
             len(self.address) == 16,
         )
         listener.owner = Owner()
@@ -98,9 +112,11 @@ class Peer:
         """Let the engine open actively; returns its SYN."""
         self.port = local_port
         self.peer_port = 80
-        c = self.demux.new_connection(self.side.address, local_port, self.address, self.peer_port, Owner())
-        for name, value in settings.items():
-            setattr(c, name, value)
+        fast_open = settings.pop("fast_open", None)
+        assert fast_open is None or isinstance(fast_open, FastOpen)
+        options = with_options(self.demux.new_options(), **settings)
+        c = self.demux.new_connection(self.side.address, local_port, self.address, self.peer_port, options, Owner())
+        c.prepare_open(fast_open, is_first_ack_delayed=False, is_read_shut=False)
         self.connection = c
         self.demux.connect(c, self.now_ns)
         self.irs = c.iss

@@ -12,7 +12,7 @@ from estab.tcp.record.inflight import SentSegment
 from estab.tcp.record.sample import RateSample
 from estab.units import MS, SECOND
 from tests.tcp.pair import ACK, Pair, Passed
-from tests.tcp.peer import Peer
+from tests.tcp.peer import Peer, set_options
 from tests.tcp.test_rack import MSS, RTT, opened, places
 
 RATE = 1_250_000
@@ -164,7 +164,7 @@ def test_segments_leave_no_faster_than_the_pace() -> None:
 @pytest.mark.parametrize(("late_ms", "wait_ms"), [(0, 10), (2, 8), (5, 5), (9, 5), (30, 5)])
 def test_a_segment_that_leaves_late_shortens_the_next_wait_by_half_of_it_at_most(late_ms: int, wait_ms: int) -> None:
     peer = paced(0)
-    peer.connection.max_pacing_rate = 100 * MSS
+    set_options(peer.connection, max_pacing_rate=100 * MSS)
     peer.connection.data_segs_out = 10  # the first ten are not paced
     peer.write(bytes(2 * MSS))
     peer.wait(5 * MS)

@@ -16,7 +16,8 @@ class OneFlow:
     """A flow with a segment size of 1000 and 20 segments of window, all of them out."""
 
     def __init__(self) -> None:
-        self.flow = Peer().demux.new_template()
+        demux = Peer().demux
+        self.flow = demux.unopened(demux.new_options())
         self.control = Dctcp()
         self.flow.mss_base = 1000
         self.flow.cwnd_bytes = 20_000

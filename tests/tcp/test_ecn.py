@@ -12,7 +12,7 @@ from estab.wire import ip
 from estab.wire.offload import split
 from estab.wire.tcp import AE, CWR, ECE, Segment, options_length, parse
 from tests.tcp.pair import ACK, FIN, MS, SECOND, SYN, Pair
-from tests.tcp.peer import Peer, Seen
+from tests.tcp.peer import Peer, Seen, set_options
 
 MARKS = AE | CWR | ECE
 
@@ -202,7 +202,7 @@ def test_a_reset_is_not_ecn_capable() -> None:
 
 def test_the_programs_traffic_class_keeps_its_dscp() -> None:
     peer = sender()
-    peer.connection.tos = 0xB8
+    set_options(peer.connection, tos=0xB8)
     (text,) = peer.write(b"x")
     assert text.segment.tos == 0xB8 | ECT0
     (ack,) = peer.text(b"y" * 2000)

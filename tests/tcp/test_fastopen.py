@@ -19,7 +19,6 @@ from estab.tcp.fastopen import (
     CLIENT_NO_COOKIE,
     SERVER,
     SERVER_NO_COOKIE,
-    FastOpen,
     HostFastOpen,
     key_bytes,
     key_text,
@@ -27,6 +26,7 @@ from estab.tcp.fastopen import (
     which_key,
 )
 from estab.tcp.listening.listener import Listener
+from estab.tcp.record.fast_open import FastOpen
 from estab.tcp.siphash import siphash
 from estab.wire.address import parse_address
 from estab.wire.tcp import ACK, RST, SYN
@@ -144,11 +144,9 @@ def test_pauses_double_up_to_64_times_and_end_with_a_connection_that_works() -> 
         assert fast_open.is_on_trial()
         now_ns = end_ns
     assert counters.TcpExtTCPFastOpenBlackhole == 9
-    trial = FastOpen()
-    trial.has_option = trial.is_trial = True
-    fast_open.on_end(trial, True, False, True, now_ns)
+    fast_open.on_end(True, True, True, False, True, now_ns)
     assert fast_open.is_on_trial(), "loopback proves nothing"
-    fast_open.on_end(trial, True, False, False, now_ns)
+    fast_open.on_end(True, True, True, False, False, now_ns)
     assert not fast_open.is_on_trial()
 
 
@@ -161,11 +159,9 @@ def test_without_a_blackhole_timeout_nothing_pauses() -> None:
 
 def test_a_connection_that_got_nothing_but_a_fin_behind_a_gap_makes_a_pause() -> None:
     fast_open, _, _ = host(tcp_fastopen_blackhole_timeout_ns=SECOND)
-    with_option = FastOpen()
-    with_option.has_option = True
-    fast_open.on_end(FastOpen(), False, True, False, SECOND)
+    fast_open.on_end(False, False, False, True, False, SECOND)
     assert not fast_open.is_pausing(SECOND)
-    fast_open.on_end(with_option, False, True, False, SECOND)
+    fast_open.on_end(True, False, False, True, False, SECOND)
     assert fast_open.is_pausing(SECOND)
 
 
@@ -574,7 +570,9 @@ def test_whatever_the_network_does_the_text_arrives_once_and_in_order(seed: int)
     for number in range(10):
         text = chance.randbytes(chance.choice([1, 100, 1400, 5000]))
         answer = chance.randbytes(chance.choice([1, 100, 1400, 5000]))
-        here = pair.a.demux.new_connection(pair.a.address, 41000 + number, pair.b.address, 80, Owner())
+        demux = pair.a.demux
+        options = demux.new_options()
+        here = demux.new_connection(pair.a.address, 41000 + number, pair.b.address, 80, options, Owner())
         here.fast_open = FastOpen()
         here.fast_open.is_deferred = True
         pair.a.demux.connect(here, pair.now_ns)

@@ -10,7 +10,7 @@ from estab.tcp.state import State
 from estab.units import MS, NEVER, SECOND
 from estab.wire.tcp import ACK, FIN, RST
 from tests.tcp.pair import Pair
-from tests.tcp.peer import Peer
+from tests.tcp.peer import Peer, set_options
 
 
 def established(*, idle: int = 10, interval: int = 5, count: int = 3) -> Peer:
@@ -25,7 +25,7 @@ def established(*, idle: int = 10, interval: int = 5, count: int = 3) -> Peer:
 def test_it_is_off_until_asked_for() -> None:
     peer = Peer()
     peer.accept()
-    assert not peer.connection.keepalive
+    assert not peer.connection.options.keepalive
     assert peer.wait(30 * 24 * 3600 * SECOND) == []
     assert peer.connection.state == State.ESTABLISHED
 
@@ -129,7 +129,7 @@ def test_it_can_be_switched_on_and_off_during_the_connection() -> None:
 def test_it_switches_only_its_own_connection() -> None:
     pair = Pair()
     client, server = pair.established()
-    client.keep_idle_ns = client.keep_interval_ns = 5 * SECOND
+    set_options(client, keep_idle_ns=5 * SECOND, keep_interval_ns=5 * SECOND)
     client.set_keepalive(True, pair.now_ns)
     pair.touch(client)
     pair.run_for(100 * SECOND)
@@ -141,9 +141,7 @@ def test_it_switches_only_its_own_connection() -> None:
 def test_the_peer_answers_every_probe_even_frequent_ones() -> None:
     pair = Pair()
     client, server = pair.established()
-    client.keep_idle_ns = SECOND
-    client.keep_interval_ns = SECOND
-    client.keep_count = 2
+    set_options(client, keep_idle_ns=SECOND, keep_interval_ns=SECOND, keep_count=2)
     client.set_keepalive(True, pair.now_ns)
     pair.touch(client)
     pair.run_for(600 * SECOND)
@@ -153,7 +151,7 @@ def test_the_peer_answers_every_probe_even_frequent_ones() -> None:
 
 def test_the_user_timeout_ends_a_silent_connection_instead_of_the_count() -> None:
     peer = established(idle=10, interval=5, count=100)
-    peer.connection.user_timeout_ns = 22 * SECOND
+    set_options(peer.connection, user_timeout_ns=22 * SECOND)
     peer.wait(24 * SECOND)
     assert peer.connection.state == State.ESTABLISHED
     peer.wait(SECOND)
@@ -171,7 +169,7 @@ def test_a_peer_that_lost_power_and_came_back_resets_at_the_first_probe() -> Non
 def test_a_cable_pulled_and_plugged_back_in_time_is_not_noticed() -> None:
     pair = Pair()
     client, server = pair.established()
-    client.keep_idle_ns, client.keep_interval_ns, client.keep_count = 5 * SECOND, 2 * SECOND, 5
+    set_options(client, keep_idle_ns=5 * SECOND, keep_interval_ns=2 * SECOND, keep_count=5)
     client.set_keepalive(True, pair.now_ns)
     pair.touch(client)
     pair.filter = lambda p: False
@@ -187,7 +185,7 @@ def test_a_cable_pulled_and_plugged_back_in_time_is_not_noticed() -> None:
 def test_a_cable_pulled_for_good_ends_the_side_with_keepalive_only() -> None:
     pair = Pair()
     client, server = pair.established()
-    client.keep_idle_ns, client.keep_interval_ns, client.keep_count = 5 * SECOND, 2 * SECOND, 5
+    set_options(client, keep_idle_ns=5 * SECOND, keep_interval_ns=2 * SECOND, keep_count=5)
     client.set_keepalive(True, pair.now_ns)
     pair.touch(client)
     pair.filter = lambda p: False

@@ -331,7 +331,7 @@ def test_recycling_gives_up_the_oldest_entry_for_the_newest() -> None:
     listener = peer.listen(backlog=3)
     for n in range(10):
         assert [s.flags for s in syn_from(peer, 5000 + n)] == ["S."]
-    assert [entry.remote_port for entry in listener.half_open.values()] == [5007, 5008, 5009]
+    assert [entry.ends.remote_port for entry in listener.half_open.values()] == [5007, 5008, 5009]
     assert listener.half_open_evictions == 7
     assert peer.counters.EstabListenEvicted == 7
     assert len(peer.demux.table) == 3
@@ -586,13 +586,13 @@ def test_a_listener_on_the_address_goes_before_one_on_any() -> None:
     peer = Peer()
     anywhere = peer.listen()
     here = Listener(
-        peer.side.context, peer.side.address, 80, 5, peer.demux.new_template(), False, False,
+        peer.side.context, peer.side.address, 80, 5, peer.demux.new_options(), False, False,
     )
     peer.demux.listen(here)
     open_from(peer, 5000)
     assert (len(here.ready), len(anywhere.ready)) == (1, 0)
     elsewhere = Listener(
-        peer.side.context, parse_address("10.9.9.9"), 81, 5, peer.demux.new_template(), False,
+        peer.side.context, parse_address("10.9.9.9"), 81, 5, peer.demux.new_options(), False,
         False,
     )
     peer.demux.listen(elsewhere)
@@ -620,7 +620,7 @@ def test_a_dual_stack_listener_takes_ipv4_too_and_an_ipv6_only_one_does_not() ->
     for is_only, answer in ((False, "S."), (True, "R.")):
         peer = Peer()
         both = Listener(
-            peer.side.context, b"", 80, 5, peer.demux.new_template(), is_only, True,
+            peer.side.context, b"", 80, 5, peer.demux.new_options(), is_only, True,
         )
         peer.demux.listen(both)
         assert [s.flags for s in peer.syn()] == [answer]
@@ -629,7 +629,7 @@ def test_a_dual_stack_listener_takes_ipv4_too_and_an_ipv6_only_one_does_not() ->
 def test_a_listener_on_a_mapped_address_takes_ipv4_to_it() -> None:
     peer = Peer()
     mapped = Listener(
-        peer.side.context, map_v4(peer.side.address), 80, 5, peer.demux.new_template(), False,
+        peer.side.context, map_v4(peer.side.address), 80, 5, peer.demux.new_options(), False,
         True,
     )
     peer.demux.listen(mapped)
@@ -640,7 +640,7 @@ def test_a_listener_on_a_mapped_address_takes_ipv4_to_it() -> None:
 def test_an_ipv4_listener_takes_no_ipv6() -> None:
     peer = Peer(is_v6=True)
     peer.demux.listen(Listener(
-        peer.side.context, b"", 80, 5, peer.demux.new_template(), False, False,
+        peer.side.context, b"", 80, 5, peer.demux.new_options(), False, False,
     ))
     assert [s.flags for s in peer.syn()] == ["R."]
 
@@ -713,17 +713,15 @@ def test_connections_accepted_before_outlive_their_listener() -> None:
 # --- what a connection inherits
 
 
-def test_a_connection_inherits_the_settings_of_its_listener() -> None:
+def test_a_connection_shares_the_options_of_its_listener() -> None:
     peer = Peer()
-    settings: dict[str, object] = {
-        "nodelay": True, "keepalive": True, "keep_idle_ns": 5 * SECOND, "keep_interval_ns": 2 * SECOND, "keep_count": 3,
-        "user_timeout_ns": 9 * SECOND, "is_oob_inline": True, "user_mss": 500, "tos": 0x28, "ttl": 9,
-        "send_buffer_bytes": 9999, "is_send_buffer_fixed": True,
-        "receive_buffer_bytes": 8888, "is_receive_buffer_fixed": True,
-    }
-    connection = peer.accept(**settings)  # type: ignore[arg-type]
-    for name, value in settings.items():
-        assert getattr(connection, name) == value, name
+    listener = peer.listen(
+        nodelay=True, keepalive=True, keep_idle_ns=5 * SECOND, tos=0x28, ttl=9, send_buffer_bytes=9999,
+        is_send_buffer_fixed=True, receive_buffer_bytes=8888, is_receive_buffer_fixed=True,
+    )
+    connection = peer.accept(listener=listener)
+    assert connection.options is listener.options
+    assert (connection.send_buffer_bytes, connection.receive_buffer_bytes) == (9999, 8888)
     assert connection.keepalive_ns == peer.now_ns + 5 * SECOND
     (sent,) = peer.write(b"x")
     assert (sent.segment.tos, sent.ttl) == (0x28, 9)

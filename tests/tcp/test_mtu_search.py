@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from estab.units import MS, SECOND
 from estab.wire.tcp import ACK, SYN
-from tests.tcp.peer import Peer, Seen
+from tests.tcp.peer import Peer, Seen, set_options
 
 HEADERS = 40
 
@@ -22,7 +22,7 @@ def searching(probing: int = 2, peer_mss: int = 1460, **config: int) -> Peer:
         search.low = 1000 + HEADERS
         peer.connection.mss_base = 1000
     peer.connection.cwnd_bytes = 30_000
-    peer.connection.nodelay = True
+    set_options(peer.connection, nodelay=True)
     return peer
 
 

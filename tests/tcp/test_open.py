@@ -521,7 +521,7 @@ def test_a_connection_to_oneself_opens_and_carries_text() -> None:
     # The same four-tuple at both ends: the SYN comes back to its sender, who opens simultaneously with itself.
     pair = Pair()
     a = pair.a
-    own = a.demux.new_connection(a.address, 5000, a.address, 5000, None)
+    own = a.demux.new_connection(a.address, 5000, a.address, 5000, a.demux.new_options(), None)
     a.demux.connect(own, pair.now_ns)
     pair.filter = lambda p: False
     pair.flush()

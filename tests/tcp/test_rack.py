@@ -11,7 +11,7 @@ from estab.tcp.context import Owner
 from estab.tcp.record.tcb import CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY
 from estab.tcp.recovery import rack
 from tests.tcp.pair import ACK, MS, SECOND, Pair
-from tests.tcp.peer import Peer, Seen
+from tests.tcp.peer import Peer, Seen, set_options
 
 MSS = 1448
 RTT = 40 * MS
@@ -27,7 +27,7 @@ def opened(segment_bytes_max: int = 0, **options: bool) -> Peer:
     connection = listener.accept()
     assert connection is not None
     connection.owner = Owner()
-    connection.nodelay = True
+    set_options(connection, nodelay=True)
     peer.connection = connection
     assert connection.srtt_ns == RTT
     return peer
@@ -236,7 +236,7 @@ def test_the_scoreboard_adds_up_after_any_sequence_of_blocks(seed: int) -> None:
     peer = Peer(segment_bytes_max=chance.choice([0, 20_000]))
     peer.accept(sack=True, timestamps=seed % 2 == 0, wnd=60_000)
     c = peer.connection
-    c.nodelay = True
+    set_options(c, nodelay=True)
     have = 0
     for _ in range(300):
         if c.outq_bytes() < 15_000:

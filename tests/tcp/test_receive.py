@@ -8,7 +8,7 @@ from estab.tcp.state import State
 from estab.units import MS, SECOND
 from estab.wire.tcp import ACK, FIN, PSH, SYN
 from tests.tcp.pair import Pair, Passed
-from tests.tcp.peer import Peer, Seen
+from tests.tcp.peer import Peer, Seen, set_options
 
 
 def established(*, quick: int = 0, **options: object) -> Peer:
@@ -298,8 +298,7 @@ def test_the_right_edge_never_moves_left(wscale: int, chunk: int) -> None:
 def test_the_right_edge_does_not_move_left_when_the_buffer_is_made_smaller() -> None:
     peer = established(quick=1000)
     peer.text(b"x" * 100)
-    peer.connection.receive_buffer_bytes = 8192
-    peer.connection.is_receive_buffer_fixed = True
+    peer.connection.set_receive_buffer(8192)
     peer.text(b"x" * 100)
     peer.text(b"x" * 100)
     edges = right_edges(peer.seen, 0)
@@ -364,8 +363,7 @@ def test_reading_a_little_of_an_open_window_sends_nothing() -> None:
 def test_a_tiny_buffer_still_gets_everything_through(size: int) -> None:
     pair = Pair()
     listener = pair.listen()
-    listener.template.receive_buffer_bytes = size
-    listener.template.is_receive_buffer_fixed = True
+    listener.options = listener.options.with_receive_buffer(size)
     client = pair.connect()
     pair.run_for(20 * MS)
     server = listener.accept()
@@ -382,8 +380,7 @@ def test_a_tiny_buffer_still_gets_everything_through(size: int) -> None:
 def test_a_lost_window_update_is_made_good_by_the_probe() -> None:
     pair = Pair()
     listener = pair.listen()
-    listener.template.receive_buffer_bytes = 8192
-    listener.template.is_receive_buffer_fixed = True
+    listener.options = listener.options.with_receive_buffer(8192)
     client = pair.connect()
     pair.run_for(20 * MS)
     server = listener.accept()
@@ -424,7 +421,7 @@ def test_a_fixed_buffer_does_not_grow() -> None:
     pair = Pair()
     pair.a.config.tcp_wmem = (4096, 4_000_000, 4_000_000)
     client, server = pair.established()
-    server.is_receive_buffer_fixed = True
+    set_options(server, is_receive_buffer_fixed=True)
     before = int(server.receive_buffer_bytes)
     pair.write(client, b"x" * 500_000)
     for _ in range(100):

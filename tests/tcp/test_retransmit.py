@@ -13,7 +13,7 @@ from estab.tcp.state import State
 from estab.units import MS, NEVER, SECOND
 from estab.wire.tcp import ACK, FIN
 from tests.tcp.pair import Pair
-from tests.tcp.peer import Peer, Seen
+from tests.tcp.peer import Peer, Seen, set_options
 
 MSS = 1460
 
@@ -195,7 +195,7 @@ def test_an_acknowledgment_resets_the_count_towards_r2() -> None:
 
 def test_the_user_timeout_replaces_r2_to_the_nanosecond() -> None:
     peer = established(rtt_ns=100 * MS)
-    peer.connection.user_timeout_ns = 5 * SECOND
+    set_options(peer.connection, user_timeout_ns=5 * SECOND)
     peer.write(b"x")
     peer.wait(5 * SECOND - 1)
     assert peer.connection.state == State.ESTABLISHED
@@ -206,7 +206,7 @@ def test_the_user_timeout_replaces_r2_to_the_nanosecond() -> None:
 
 def test_a_user_timeout_shorter_than_the_timer_still_lets_one_retransmission_try() -> None:
     peer = established(rtt_ns=100 * MS)
-    peer.connection.user_timeout_ns = 50 * MS
+    set_options(peer.connection, user_timeout_ns=50 * MS)
     peer.write(b"x")
     assert len(peer.wait(300 * MS)) == 1
     assert peer.connection.state == State.ESTABLISHED
@@ -216,7 +216,7 @@ def test_a_user_timeout_shorter_than_the_timer_still_lets_one_retransmission_try
 
 def test_a_longer_user_timeout_keeps_the_connection_longer_than_r2() -> None:
     peer = established()
-    peer.connection.user_timeout_ns = 7200 * SECOND
+    set_options(peer.connection, user_timeout_ns=7200 * SECOND)
     peer.write(b"x")
     peer.wait(7100 * SECOND)
     assert peer.connection.state == State.ESTABLISHED
@@ -226,7 +226,7 @@ def test_a_longer_user_timeout_keeps_the_connection_longer_than_r2() -> None:
 
 def test_the_user_timeout_counts_from_the_oldest_unanswered_segment() -> None:
     peer = established(rtt_ns=100 * MS)
-    peer.connection.user_timeout_ns = 5 * SECOND
+    set_options(peer.connection, user_timeout_ns=5 * SECOND)
     peer.write(b"x" * 2 * MSS)
     peer.wait(4 * SECOND)
     ack_to(peer, 1)

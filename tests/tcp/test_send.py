@@ -11,7 +11,7 @@ from estab.tcp.state import State
 from estab.units import MS, NEVER, SECOND
 from estab.wire.tcp import ACK, PSH
 from tests.tcp.pair import Pair
-from tests.tcp.peer import Peer, Seen
+from tests.tcp.peer import Peer, Seen, set_options
 
 
 def lengths(seen: list[Seen]) -> list[int]:
@@ -499,7 +499,7 @@ def test_the_traffic_class_may_change_during_the_connection_and_is_passed_on_unc
     peer = established(tos=0x10)
     assert peer.write(b"a")[0].segment.tos == 0x10
     peer.send(ACK)
-    peer.connection.tos = 0xB8
+    set_options(peer.connection, tos=0xB8)
     (sent,) = peer.write(b"b")
     assert sent.segment.tos == 0xB8
     assert sent.data[1] == 0xB8

@@ -25,6 +25,7 @@ from estab.tcp.window.pacing import GSO_BYTES_MAX
 from estab.units import MS, SECOND
 from tests.tcp.invariants import check_demux, check_quiet
 from tests.tcp.pair import Pair, Passed, Side
+from tests.tcp.peer import set_options
 
 IS_CI = os.environ.get("ESTAB_CI", "") not in ("", "0")
 PATTERN = random.Random(0).randbytes(1 << 21)
@@ -252,15 +253,14 @@ class TwoHosts(RuleBasedStateMachine):
             return
         c = end.connection
         if what == "nodelay":
-            c.set_nodelay(not c.nodelay)
+            c.set_nodelay(not c.options.nodelay)
         elif what == "keepalive":
-            c.keep_idle_ns, c.keep_interval_ns, c.keep_count = 5 * SECOND, 2 * SECOND, 3
-            c.set_keepalive(not c.keepalive, self.pair.now_ns)
+            set_options(c, keep_idle_ns=5 * SECOND, keep_interval_ns=2 * SECOND, keep_count=3)
+            c.set_keepalive(not c.options.keepalive, self.pair.now_ns)
         elif what == "timeout":
-            c.user_timeout_ns = 20 * SECOND
+            set_options(c, user_timeout_ns=20 * SECOND)
         else:
-            c.receive_buffer_bytes = 2304 if what == "small" else 400_000
-            c.is_receive_buffer_fixed = True
+            c.set_receive_buffer(2304 if what == "small" else 400_000)
         self.pair.touch(c)
 
     @rule(which=st.integers(0, 11), size=SIZES, mtu=st.sampled_from([300, 600, 1280]))

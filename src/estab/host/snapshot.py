@@ -62,9 +62,10 @@ def rows(demux: Demux, udp: Udp, files: Files, now_ns: i64) -> list[SocketRow]:
                 result.append(_connection_row(endpoint, _netid("tcp", endpoint.local), -1, what, now_ns))
         elif isinstance(endpoint, HalfOpen):
             result.append(SocketRow(
-                _netid("tcp", endpoint.local), "SYN-RECV", 0, 0, endpoint_text(endpoint.local, endpoint.listener.port),
-                endpoint_text(endpoint.remote, endpoint.remote_port), -1, "on", max(0, endpoint.due_ns - now_ns),
-                endpoint.retransmissions, "half-open",
+                _netid("tcp", endpoint.ends.local), "SYN-RECV", 0, 0,
+                endpoint_text(endpoint.ends.local, endpoint.ends.local_port),
+                endpoint_text(endpoint.ends.remote, endpoint.ends.remote_port), -1, "on",
+                max(0, endpoint.due_ns - now_ns), endpoint.retransmissions, "half-open",
             ))
         elif isinstance(endpoint, TimeWait) and endpoint.tcb is None:
             result.append(_time_wait_row(endpoint, -1, now_ns))

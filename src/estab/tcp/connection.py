@@ -8,62 +8,69 @@ In: ``on_segment``, ``on_deadline``, ``on_error`` and the commands (``open``, ``
 from __future__ import annotations
 
 import errno
-from typing import Final
 
 from mypy_extensions import i64
 
 from estab import abi
 from estab.errors import os_error
-from estab.events import BufferChanged, SegmentReceived, SegmentSent, TcbCreated, TimerFired
+from estab.events import BufferChanged, SegmentReceived, SegmentSent, TcbCreated
 from estab.events import Tcb as TcbFact
-from estab.tcp.arriving import arrives, fastopen_client, fastopen_server, icmp_errors, transitions
-from estab.tcp.context import Context
+from estab.tcp.arriving import arrives, fastopen_client, icmp_errors, timeouts, transitions
+from estab.tcp.context import Context, Owner
 from estab.tcp.ecn import classic as ecn
 from estab.tcp.info import Info
-from estab.tcp.receiving import receive
+from estab.tcp.receiving import acknowledging, receive
 from estab.tcp.record.control import SSTHRESH_INFINITE, CongestionControl
-from estab.tcp.record.tcb import NO_SEQ, TIMER_PROBE, TIMER_REORDER, TIMER_SYN_ACK, Tcb
-from estab.tcp.recovery import mtu_search, rack, recovery, scoreboard
-from estab.tcp.report import ca_name, limited_by, rate_told, report, timer_of
+from estab.tcp.record.fast_open import FastOpen
+from estab.tcp.record.four_tuple import FourTuple
+from estab.tcp.record.numbers import DEFAULT_MSS_BYTES
+from estab.tcp.record.options import Options
+from estab.tcp.record.tcb import NO_SEQ, Tcb
+from estab.tcp.record.timer_table import TIMER_FIN_WAIT_2, TIMER_KEEPALIVE
+from estab.tcp.recovery import cwnd, mtu_search, scoreboard
+from estab.tcp.report import ca_name, limited_by, rate_told, report, timer_name
 from estab.tcp.sending import output, segments, writing
 from estab.tcp.state import state_text
 from estab.tcp.window import room
 from estab.tcp.window.rtt import timeout_ns
-from estab.units import NEVER, format_duration
+from estab.units import NEVER
 from estab.wire.seq import Seq, unwrap
 from estab.wire.tcp import SYN, Segment, ecn_text, flags_text, options_text
 
 __all__ = ["Connection"]
 
-_THIN_LINEAR_RETRIES: Final = 6
-_ORPHAN_RETRIES: Final = 8
-"""What 0 means for ``tcp_orphan_retries``, as on Linux."""
-
 
 class Connection(Tcb):
     """One TCP connection, from ``socket()`` to the end of TIME-WAIT."""
 
-    def __init__(
-        self, context: Context, key: bytes, local: bytes, local_port: i64, remote: bytes, remote_port: i64,
-        congestion: CongestionControl, iss: i64 = -1,
-    ) -> None:
-        super().__init__(context, key, local, local_port, remote, remote_port, congestion)
-        self.iss = iss if iss >= 0 else context.initial_sequence(key)
-        self.snd_una = self.iss
-        self.snd_nxt = self.iss
-        self.recover = self.iss
-        self.snd_sml = self.iss
-        self.ts_offset = context.timestamp_offset(key)
+    def __init__(self, context: Context, ends: FourTuple, options: Options, iss: i64 = -1) -> None:
+        super().__init__(context, ends, options)
+        self.number_from(iss if iss >= 0 else context.initial_sequence(ends.key))
         self.established_ns: i64 = 0
+        """ns, time: when it came into the accept queue, for a connection that a listener made. Writers: connection."""
 
     # --- commands
+
+    def set_owner(self, owner: Owner | None) -> None:
+        """Let a socket have the connection: it is told of news."""
+        self.owner = owner
+
+    def prepare_open(
+        self, fast_open: FastOpen | None, *, is_first_ack_delayed: bool, is_read_shut: bool,
+    ) -> None:
+        """Before ``open``: what the socket wants of the handshake, and that it ended reading already.
+
+        ``fast_open``: the SYN asks for a cookie or carries text. ``is_first_ack_delayed``: TCP_DEFER_ACCEPT.
+        """
+        self.fast_open = fast_open
+        self.is_first_ack_delayed = is_first_ack_delayed
+        self.is_read_shut = is_read_shut
 
     def open(self, now_ns: i64) -> None:
         """Open actively: the next ``poll_segment`` gives the SYN (RFC 9293 section 3.10.1)."""
         context = self.context
-        self.cwnd_bytes = context.config.tcp_initial_cwnd * 536
-        self.mss_base = 536
-        self.rcv_wscale = choose_window_scale(self)
+        cwnd.set_window(self, context.config.tcp_initial_cwnd * DEFAULT_MSS_BYTES)
+        receive.set_scale(self, receive.window_scale(context.config, self.options))
         if context.observer is not None:
             fd: i64 = -1 if self.owner is None else self.owner.fd
             context.tell(TcbCreated(context.now_ns, context.name, self.name(), fd, "CLOSED", "active open"))
@@ -108,17 +115,15 @@ class Connection(Tcb):
         """Give the free bytes of the send buffer; where there are none, the owner is told once there are."""
         free = self.send_buffer_bytes - self.outq_bytes()
         if free <= 0 or not room.has_room(self):
-            self.is_out_of_room = True
+            room.note_full(self)
             return 0
         return free
 
     def set_congestion(self, control: CongestionControl, now_ns: i64) -> None:
         """Hand the windows to another congestion control (TCP_CONGESTION)."""
         is_running = self.has_own_congestion
-        self.congestion = control
+        self.use_congestion(control)
         ecn.set_needed(self, control.needs_ecn())
-        self.has_own_congestion = False
-        self.pacing_rate = 0
         if is_running or (self.is_counted and control.is_needed_from_start()):
             self.control(now_ns)
 
@@ -138,7 +143,7 @@ class Connection(Tcb):
         """Count the bytes ready to be read (SIOCINQ); an urgent byte out of line isn't."""
         count = self.unread_bytes()
         place = self.urgent_seq
-        if place != NO_SEQ and not self.is_oob_inline and self.copied_seq <= place < self.rcv_nxt and count > 0:
+        if place != NO_SEQ and not self.options.is_oob_inline and self.copied_seq <= place < self.rcv_nxt and count > 0:
             count -= 1
         return count
 
@@ -185,48 +190,105 @@ class Connection(Tcb):
         self.owner = None
         state = self.state
         if state == abi.CLOSED or state == abi.TIME_WAIT:
-            self.received = None
+            receive.drop_unread(self)
             return
         if self.unread_bytes() > 0 or (self.out_of_order is not None and self.out_of_order.size_bytes > 0):
             self.context.counters.TcpExtTCPAbortOnClose += 1
-            self.received = None
+            receive.drop_unread(self)
             transitions.abort(self, 0, "", "closed with unread text")
             return
         if state == abi.SYN_SENT:
             transitions.finish(self, "closed while opening")
             return
         self.shutdown_write(now_ns)
-        self.received = None
+        receive.drop_unread(self)
         if self.state == abi.FIN_WAIT_2:
-            self.linger_ns = now_ns + self.fin_timeout_ns
+            self.arm(TIMER_FIN_WAIT_2, now_ns + self.options.fin_timeout_ns)
         if self.keepalive_ns != NEVER and self.in_flight_count() == 0 and self.unsent is None:
-            self.keepalive_ns = now_ns + self.keep_idle_ns
+            self.arm(TIMER_KEEPALIVE, now_ns + self.options.keep_idle_ns)
 
     def abort(self, now_ns: i64) -> None:
         """Close at once with a reset; what was not sent or not read is gone (RFC 9293 section 3.10.5)."""
         self.is_orphan = True
         self.owner = None
-        self.received = None
+        receive.drop_unread(self)
         if self.state != abi.CLOSED and self.state != abi.TIME_WAIT:
             self.context.counters.TcpExtTCPAbortOnLinger += 1
             transitions.abort(self, 0, "", "aborted by the program")
 
+    # --- options
+
+    def set_options(self, options: Options) -> None:
+        """Take options of which nothing follows at once: the next segment, timer or probe looks at them.
+
+        Those that ask for something now have functions of their own below.
+        """
+        self.options = options
+
     def set_keepalive(self, is_on: bool, now_ns: i64) -> None:
         """Switch keepalive (SO_KEEPALIVE). RFC 9293 MUST-24, MUST-25: off until asked for."""
-        self.keepalive = is_on
-        self.keepalive_ns = now_ns + self.keep_idle_ns if is_on and self.is_counted else NEVER
+        self.options = self.options.with_keepalive(is_on)
+        self.arm(TIMER_KEEPALIVE, now_ns + self.options.keep_idle_ns if is_on and self.is_counted else NEVER)
+
+    def set_keep_idle(self, idle_ns: i64, now_ns: i64) -> None:
+        """Set the silence before the first probe (TCP_KEEPIDLE); it counts from now unless a probe is out."""
+        self.options = self.options.with_keep_idle(idle_ns)
+        if self.options.keepalive and self.probes_out == 0:
+            self.set_keepalive(True, now_ns)
 
     def set_nodelay(self, is_on: bool) -> None:
         """Switch Nagle's rule off or on (TCP_NODELAY). RFC 9293 MUST-17. What waited goes at the next poll."""
-        self.nodelay = is_on
+        self.options = self.options.with_nodelay(is_on)
         if is_on:
-            self.is_push_forced = True  # even TCP_CORK does not hold what waits now, as in Linux
+            writing.force_push(self)  # even TCP_CORK does not hold what waits now, as in Linux
 
     def set_cork(self, is_on: bool) -> None:
         """Hold partial segments back, or let them go (TCP_CORK)."""
-        self.is_corked = is_on
-        if not is_on and self.nodelay:
-            self.is_push_forced = True
+        self.options = self.options.with_cork(is_on)
+        if not is_on and self.options.nodelay:
+            writing.force_push(self)
+
+    def set_quickack(self, is_on: bool) -> None:
+        """Acknowledge at once for now (TCP_QUICKACK); as on Linux TCP may leave the mode again by itself."""
+        acknowledging.set_quickack(self, is_on)
+
+    def set_pmtu_discover(self, how: i64) -> None:
+        """Set what becomes of packets that the path may not carry whole (IP_MTU_DISCOVER)."""
+        self.options = self.options.with_pmtu_discover(how)
+        if self.is_counted:
+            mtu_search.update_mss(self)
+
+    def set_send_buffer(self, size_bytes: i64) -> None:
+        """Fix the size of the send buffer (SO_SNDBUF)."""
+        self.options = self.options.with_send_buffer(size_bytes)
+        room.fix_send_buffer(self, size_bytes)
+
+    def set_receive_buffer(self, size_bytes: i64) -> None:
+        """Fix the size of the receive buffer (SO_RCVBUF)."""
+        self.options = self.options.with_receive_buffer(size_bytes)
+        receive.fix_buffer(self, size_bytes)
+
+    # --- the host's and the listener's tables
+
+    def enlist(self) -> None:
+        """The host put the connection on its list of those that may have something to send."""
+        self.is_dirty = True
+
+    def delist(self) -> None:
+        """The host took it off that list."""
+        self.is_dirty = False
+
+    def count_as_orphan(self, is_counted: bool) -> None:
+        """The host counts it among the orphans, or does no more."""
+        self.is_orphan_counted = is_counted
+
+    def note_established(self, now_ns: i64) -> None:
+        """The listener put it into the accept queue."""
+        self.established_ns = now_ns
+
+    def count_syn(self) -> None:
+        """Count the SYN that a listener took; the SYN-ACK was not the connection's (as Linux counts)."""
+        self.segs_in = 1
 
     # --- errors
 
@@ -248,10 +310,10 @@ class Connection(Tcb):
     def on_segment(self, segment: Segment, now_ns: i64) -> None:
         """Take a segment that carries this connection's addresses and ports."""
         self.count_received(segment)
-        self.is_more_coming = False  # an acknowledgment lets go what MSG_MORE held, as in Linux
+        writing.release_held(self)
         arrives.segment_arrives(self, segment, now_ns)
         if self.keepalive_ns != NEVER and self.probes_out == 0:
-            self.keepalive_ns = max(self.keepalive_ns, now_ns + self.keep_idle_ns)
+            self.arm(TIMER_KEEPALIVE, max(self.keepalive_ns, now_ns + self.options.keep_idle_ns))
         if self.context.observer is not None:
             self._tell_received(segment)
 
@@ -267,180 +329,7 @@ class Connection(Tcb):
 
     def on_deadline(self, now_ns: i64) -> None:
         """Do what the timers that ran out by ``now_ns`` ask for."""
-        if self.delack_ns <= now_ns:
-            self.delack_ns = NEVER
-            if self.is_ack_pending:
-                self.is_ack_due = True
-                self.is_interactive = False
-                self.context.counters.TcpExtDelayedACKs += 1
-                self._tell_timer("delayed-ack", "")
-        if self.retransmit_ns <= now_ns:
-            self._on_retransmit_timer(now_ns)
-        if self.persist_ns <= now_ns:
-            self._on_persist_timer(now_ns)
-        if self.keepalive_ns <= now_ns:
-            self._on_keepalive_timer(now_ns)
-        if self.linger_ns <= now_ns:
-            self._tell_timer("fin-wait-2", "no FIN from the peer")
-            transitions.finish(self, "FIN-WAIT-2 timed out")
-
-    def _on_retransmit_timer(self, now_ns: i64) -> None:
-        self.retransmit_ns = NEVER
-        kind = self.timer_kind
-        if kind == TIMER_SYN_ACK:
-            self._tell_timer("retransmit", "the SYN-ACK is not acknowledged")
-            fastopen_server.on_timer(self, now_ns)
-            return
-        if self.in_flight_count() == 0:
-            return
-        if kind == TIMER_PROBE:
-            self._tell_timer("loss-probe", "the tail of the flight is not acknowledged")
-            rack.on_probe_timer(self, now_ns)
-            return
-        if kind == TIMER_REORDER:
-            self._tell_timer("reordering", "a segment is late")
-            recovery.on_reorder_timer(self, now_ns)
-            return
-        is_hopeless = self._is_hopeless(now_ns)
-        if self.fast_open is not None:
-            fastopen_client.note_timeout(self, self.fast_open, is_hopeless, now_ns)
-        if is_hopeless:
-            self._give_up(now_ns)
-            return
-        if self.retries == 0:
-            self.rto_recoveries += 1
-            self.rto_since_ns = now_ns
-        self.retries += 1
-        self.timeouts += 1
-        config = self.context.config
-        if self.retries == config.tcp_retries1:
-            # RFC 9293 MUST-20, SHLD-9: at R1 tell IP, and note a soft error for the program.
-            self.context.paths.suspect(self.remote)
-            self.soft_error = errno.ETIMEDOUT
-            transitions.tell_soft_error(self, errno.ETIMEDOUT, f"{self.retries} retransmissions unanswered")
-        if self.retries > config.tcp_retries1 and self.state != abi.SYN_SENT:
-            mtu_search.on_timeout(self, now_ns)
-        self._back_off()
-        self._tell_timer("retransmit", f"{self.retries} without an answer")
-        recovery.on_timeout(self, now_ns)
-        rack.arm_rto(self, now_ns)
-
-    def _back_off(self) -> None:
-        """Double the timeout (RFC 6298 rule 5.5), but for the first of a SYN's and those of a thin stream, if set so.
-
-        A stream is thin that has less than four segments in flight: too few for duplicates to show a loss.
-        """
-        config = self.context.config
-        if self.state == abi.SYN_SENT and self.timeouts <= config.tcp_syn_linear_timeouts:
-            return
-        is_thin = self.state == abi.ESTABLISHED and self.in_flight_count() < 4 and self._ssthresh() is not None
-        if is_thin and config.tcp_thin_linear_timeouts and self.retries <= _THIN_LINEAR_RETRIES:
-            self.backoff = 0
-            return
-        self.backoff += 1
-
-    def _orphan_retries(self) -> i64:
-        retries = self.context.config.tcp_orphan_retries
-        return retries if retries > 0 else _ORPHAN_RETRIES
-
-    def _doubling_ns(self, retries: i64) -> i64:
-        """Give how long so many retransmissions of a SYN take with a timeout that doubles, the last wait with them."""
-        config = self.context.config
-        total: i64 = 0
-        wait = config.tcp_rto_initial_ns
-        for _ in range(retries + 1):
-            total += wait
-            wait = min(2 * wait, config.tcp_rto_max_ns)
-        return total
-
-    def _is_hopeless(self, now_ns: i64) -> bool:
-        """Tell whether R2 is reached (RFC 9293 section 3.8.3). MUST-21, MUST-22, MUST-23."""
-        config = self.context.config
-        if self.user_timeout_ns > 0:
-            return self.retries > 0 and now_ns - self.first_unanswered_ns >= self.user_timeout_ns
-        if self.state == abi.SYN_SENT:
-            if self.retries >= self.syn_retries + config.tcp_syn_linear_timeouts:
-                return True
-            # Linear timeouts make more SYNs, but none of them later (Linux's retransmits_timed_out).
-            return self.retries > 0 and now_ns - self.first_unanswered_ns >= self._doubling_ns(self.syn_retries)
-        if self.state == abi.SYN_RECEIVED:
-            return self.retries >= config.tcp_synack_retries
-        if self.is_orphan:
-            is_shut_for_long = self.snd_wnd == 0 and now_ns - self.first_unanswered_ns >= 2 * config.tcp_rto_max_ns
-            return self.retries >= self._orphan_retries() or is_shut_for_long
-        return self.retries >= config.tcp_retries2
-
-    def _give_up(self, now_ns: i64) -> None:
-        counters = self.context.counters
-        counters.TcpExtTCPAbortOnTimeout += 1
-        waited = format_duration(now_ns - self.first_unanswered_ns)
-        number: i64 = self.soft_error if self.soft_error != 0 else errno.ETIMEDOUT
-        if self.state == abi.SYN_SENT:
-            text = f"connection timed out: {self.retries + 1} SYNs unanswered in {waited}"
-        else:
-            text = f"connection timed out: {self.retries + 1} transmissions unanswered in {waited}"
-        self._tell_timer("retransmit", "given up")
-        transitions.fail(self, number, text, "timed out")
-
-    def _on_persist_timer(self, now_ns: i64) -> None:
-        """Probe a shut window. RFC 9293 MUST-35, MUST-36, SHLD-30."""
-        self.persist_ns = NEVER
-        if self.unsent is None and (not self.fin_wanted or self.fin_seq != NO_SEQ):
-            return
-        config = self.context.config
-        limit = self._orphan_retries() if self.is_orphan else config.tcp_retries2
-        if self.probes_out == 0:
-            self.first_unanswered_ns = now_ns
-        is_late = (
-            self.user_timeout_ns > 0
-            and self.probes_out > 0
-            and now_ns - self.first_unanswered_ns >= self.user_timeout_ns
-        )
-        # As Linux: a peer that answers every probe keeps a program's connection open, not one that nobody waits for.
-        is_worn_out = self.is_orphan and self.backoff >= limit and timeout_ns(self) >= config.tcp_rto_max_ns
-        if self.probes_out >= limit or is_late or is_worn_out:
-            self._tell_timer("persist", "given up")
-            self.context.counters.TcpExtTCPAbortOnTimeout += 1
-            waited = format_duration(now_ns - self.first_unanswered_ns)
-            transitions.fail(
-                self, errno.ETIMEDOUT,
-                f"connection timed out: {self.probes_out} zero-window probes unanswered in {waited}", "timed out",
-            )
-            return
-        self._tell_timer("persist", f"window {self.snd_wnd}")
-        self.probes_out += 1
-        self.backoff += 1
-        self.is_probe_due = True
-        self.persist_ns = now_ns + timeout_ns(self)
-
-    def _on_keepalive_timer(self, now_ns: i64) -> None:
-        """Ask an idle peer whether it is there (RFC 9293 section 3.8.4). MUST-24 to MUST-29."""
-        self.keepalive_ns = NEVER
-        is_alive = self.is_counted or self.state == abi.FIN_WAIT_1 or self.state == abi.FIN_WAIT_2
-        if not self.keepalive or not is_alive:
-            return
-        if self.in_flight_count() > 0 or self.unsent is not None:
-            # MUST-26: something is outstanding, which is probe enough.
-            self.keepalive_ns = now_ns + self.keep_idle_ns
-            return
-        idle_ns = now_ns - self.last_received_ns
-        if idle_ns < self.keep_idle_ns:
-            self.keepalive_ns = self.last_received_ns + self.keep_idle_ns
-            return
-        is_late = self.probes_out >= self.keep_count
-        if self.user_timeout_ns > 0:
-            is_late = self.probes_out > 0 and idle_ns >= self.user_timeout_ns
-        if is_late:
-            self._tell_timer("keepalive", "given up")
-            self.context.counters.TcpExtTCPAbortOnTimeout += 1
-            silence = f"silent for {format_duration(idle_ns)}"
-            text = f"connection timed out: {self.probes_out} keepalive probes unanswered, {silence}"
-            transitions.abort(self, errno.ETIMEDOUT, text, "timed out")
-            return
-        self._tell_timer("keepalive", f"silent for {format_duration(idle_ns)}")
-        self.probes_out += 1
-        self.is_probe_due = True
-        self.keepalive_ns = now_ns + self.keep_interval_ns
+        timeouts.on_deadline(self, now_ns)
 
     def on_unreachable(self, number: i64, text: str, seq: Seq, now_ns: i64) -> None:
         """Take an ICMP error that quotes a segment of ours: see ``icmp_errors``."""
@@ -470,20 +359,11 @@ class Connection(Tcb):
             self.last_sent_ns = now_ns
         self.segs_out += count
 
-    def deadline_ns(self) -> i64:
-        """Give the soonest of the connection's timers."""
-        due_ns = min(
-            min(self.retransmit_ns, self.persist_ns), min(self.delack_ns, min(self.keepalive_ns, self.linger_ns))
-        )
-        if self.is_pacing:
-            return min(due_ns, self.pace_ns)
-        return due_ns
-
     # --- facts
 
     def info(self, now_ns: i64) -> Info:
         """Give what ``TCP_INFO`` tells."""
-        return report(self, self.readable_bytes(), self.deadline_ns(), now_ns)
+        return report(self, self.readable_bytes(), now_ns)
 
     def _ssthresh(self) -> int | None:
         return None if self.ssthresh_bytes >= SSTHRESH_INFINITE else self.ssthresh_bytes
@@ -493,7 +373,7 @@ class Connection(Tcb):
         queue = self.out_of_order
         rate = self.rate
         due_ns = self.deadline_ns()
-        timer = timer_of(self, due_ns)
+        timer = timer_name(self)
         return TcbFact(
             state=state_text(self.state), snd_una=self.snd_una - self.iss, snd_nxt=self.snd_nxt - self.iss,
             snd_wnd=self.snd_wnd, rcv_nxt=self._relative(self.rcv_nxt), rcv_wnd=max(0, self.rcv_adv - self.rcv_nxt),
@@ -535,29 +415,9 @@ class Connection(Tcb):
             return 0
         return max(0, unwrap(ack, near) - base)
 
-    def _tell_timer(self, timer: str, detail: str) -> None:
-        context = self.context
-        if context.observer is not None:
-            context.tell(TimerFired(context.now_ns, context.name, self.name(), timer, detail))
-
     def _tell_send_buffer(self, what: str) -> None:
         context = self.context
         if context.observer is not None:
             context.tell(BufferChanged(
                 context.now_ns, context.name, self.name(), "send", self.outq_bytes(), self.send_buffer_bytes, what,
             ))
-
-
-def choose_window_scale(tcb: Tcb) -> i64:
-    """Choose the scale so that the largest buffer's window can be told (RFC 7323 section 2.3), as Linux does."""
-    config = tcb.context.config
-    if not config.tcp_window_scaling:
-        return 0
-    space: i64 = tcb.receive_buffer_bytes if tcb.is_receive_buffer_fixed else max(config.tcp_rmem[2], config.rmem_max)
-    scale: i64 = 0
-    while space > 0xFFFF and scale < 14:
-        space >>= 1
-        scale += 1
-    return scale
-
-

@@ -6,8 +6,8 @@
 - A client whose connections with text on the SYN keep timing out takes it that a middle box eats them, and leaves Fast
   Open for a while, everywhere, each time for twice as long (``tcp_fastopen_blackhole_timeout_sec``).
 
-The records that sockets and connections hold stand here, too. What is done with them is in ``fastopen_client`` and
-``fastopen_server``.
+The records that sockets and connections hold are in ``record/fast_open``. What is done with them is in
+``fastopen_client`` and ``fastopen_server``.
 """
 
 from __future__ import annotations
@@ -19,13 +19,10 @@ from mypy_extensions import i64
 from estab.counters import Counters
 from estab.tcp.config import Config
 from estab.tcp.siphash import KEY_BYTES, siphash
-from estab.units import SECOND
-from estab.wire.tcp import Segment
 
 __all__ = [
-    "CLIENT", "CLIENT_NO_COOKIE", "COOKIE_BYTES", "FAIL_NAMES", "SERVER", "SERVER_NO_COOKIE", "SERVER_NO_OPTION",
-    "Cached", "FastOpen", "FastOpenOptions", "FastOpenQueue", "HostFastOpen", "PendingSynAck", "key_bytes", "key_text",
-    "make_cookie", "which_key",
+    "CLIENT", "CLIENT_NO_COOKIE", "COOKIE_BYTES", "SERVER", "SERVER_NO_COOKIE", "SERVER_NO_OPTION", "Cached",
+    "HostFastOpen", "key_bytes", "key_text", "make_cookie", "which_key",
 ]
 
 # The bits of the sysctl tcp_fastopen.
@@ -40,16 +37,7 @@ SERVER_NO_OPTION: Final = 0x400
 
 COOKIE_BYTES: Final = 8
 """Length of the cookies that we make; a client takes 4 to 16 octets."""
-RESET_PENALTY_NS: Final = 60 * SECOND
-"""How long a connection that its peer reset counts as pending: an attack with forged addresses is answered so."""
 PAUSE_DOUBLINGS_MAX: Final = 6
-
-# Why data did not go on the SYN (tcp_info.tcpi_fastopen_client_fail).
-FAIL_NONE: Final = 0
-FAIL_NO_COOKIE: Final = 1
-FAIL_NOT_ACKNOWLEDGED: Final = 2
-FAIL_SYN_REPEATED: Final = 3
-FAIL_NAMES: Final = ("", "cookie unavailable", "data not acknowledged", "SYN retransmitted")
 
 
 # --- keys and cookies
@@ -107,94 +95,7 @@ def which_key(keys: bytes, remote: bytes, local: bytes, cookie: bytes) -> i64:
     return 0
 
 
-# --- records
-
-
-class FastOpenQueue:
-    """A listener's connections whose handshake is not done, though their text is here: how many there may be."""
-
-    def __init__(self) -> None:
-        self.limit: i64 = 0
-        """TCP_FASTOPEN; 0: the listener does not speak Fast Open."""
-        self.pending: i64 = 0
-        self.overflows: i64 = 0
-        """SYNs that were served without Fast Open because too many were pending."""
-        self.resets_ns: list[int] = []
-        """Until when each of those that were reset still counts as pending."""
-
-    def has_room(self, now_ns: i64) -> bool:
-        """Tell whether one more may begin. One that was reset makes room once its time is over."""
-        if self.pending < self.limit:
-            return True
-        if self.limit > 0 and self.resets_ns and self.resets_ns[0] <= now_ns:
-            del self.resets_ns[0]
-            self.pending -= 1
-            return True
-        return False
-
-
-class FastOpenOptions:
-    """What a program set for Fast Open on a socket, listening or not."""
-
-    def __init__(self) -> None:
-        self.queue = FastOpenQueue()
-        self.keys: bytes = b""
-        """TCP_FASTOPEN_KEY: one key or two; empty for the host's."""
-        self.is_on_connect: bool = False
-        """TCP_FASTOPEN_CONNECT: ``connect`` leaves the SYN to the first write."""
-        self.needs_no_cookie: bool = False
-        """TCP_FASTOPEN_NO_COOKIE."""
-
-
-class PendingSynAck:
-    """The handshake of a server's connection that is already in use: our SYN-ACK waits for its acknowledgment."""
-
-    def __init__(self, queue: FastOpenQueue, cookie: bytes | None, syn: Segment, now_ns: i64) -> None:
-        self.queue = queue
-        self.syn = syn
-        self.ecn_mode: i64 = 0
-        self.cookie = cookie
-        """A new cookie for the client, on the first SYN-ACK only."""
-        self.sent_ns = now_ns
-        self.timeouts: i64 = 0
-        self.retransmissions: i64 = 0
-        self.is_due: bool = True
-        self.last_repeat_ns: i64 = 0
-        """When a repeated SYN was last answered."""
-
-
-class FastOpen:
-    """What one connection has to do with Fast Open."""
-
-    def __init__(self) -> None:
-        # A client's.
-        self.needs_no_cookie: bool = False
-        """The program says that the path is safe without cookies."""
-        self.cookie: bytes | None = None
-        """What the first SYN's option says: a cookie, a request for one where empty, ``None`` for no option."""
-        self.is_experimental: bool = False
-        """The option is of the experimental kind (254)."""
-        self.text_limit: i64 = 0
-        """How much text the SYN may carry."""
-        self.is_deferred: bool = False
-        """The SYN waits for the first write."""
-        self.has_more: bool = False
-        """A program waits to write behind the SYN's text: the third segment carries it."""
-        self.has_option: bool = False
-        """The SYN went out with the option."""
-        self.has_text: bool = False
-        """The SYN went out with text."""
-        self.is_trial: bool = False
-        """The first after a pause."""
-        self.fail: i64 = FAIL_NONE
-        # Both.
-        self.is_text_acknowledged: bool = False
-        """All text of the SYN was taken (TCPI_OPT_SYN_DATA)."""
-        # A server's.
-        self.is_child: bool = False
-        self.text_end: i64 = 0
-        """Behind the SYN's text: for what comes from there on the SYN-ACK offered all of the window."""
-        self.pending: PendingSynAck | None = None
+# --- the host
 
 
 class Cached:
@@ -294,12 +195,17 @@ class HostFastOpen:
         """A connection with Fast Open worked: the next pause begins small again."""
         self._pauses = 0
 
-    def on_end(self, fast_open: FastOpen, has_text: bool, is_fin_early: bool, is_loopback: bool, now_ns: i64) -> None:
-        """A client's connection is over. That nothing but a FIN with a gap before it ever came shows a black hole."""
-        if not fast_open.has_option:
+    def on_end(
+        self, has_option: bool, is_trial: bool, has_text: bool, is_fin_early: bool, is_loopback: bool, now_ns: i64,
+    ) -> None:
+        """A client's connection is over. A connection on which only a FIN after a gap came shows a black hole.
+
+        ``has_option``: its SYN had the option; ``is_trial``: it was the first after a pause.
+        """
+        if not has_option:
             return
         if not has_text:
             if is_fin_early:
                 self.pause(now_ns)
-        elif fast_open.is_trial and not is_loopback:
+        elif is_trial and not is_loopback:
             self.end_pauses()

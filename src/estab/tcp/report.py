@@ -5,11 +5,12 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from estab.tcp.congestion.registry import name_of
-from estab.tcp.fastopen import FAIL_NAMES
 from estab.tcp.info import AccEcnInfo, Info
 from estab.tcp.record.control import SSTHRESH_INFINITE
 from estab.tcp.record.ecn_state import ACCURATE, OPTION_ZEROED
+from estab.tcp.record.fast_open import FAIL_NAMES
 from estab.tcp.record.tcb import NO_SEQ, Tcb
+from estab.tcp.record.timer_table import TIMER_NAMES_OF_SS, TIMER_NONE
 from estab.tcp.recovery.scoreboard import segments_in
 from estab.tcp.sending import segments
 from estab.tcp.state import state_text
@@ -17,7 +18,7 @@ from estab.tcp.window import chrono
 from estab.tcp.window.rtt import timeout_ns
 from estab.units import NEVER
 
-__all__ = ["ca_name", "limited_by", "rate_told", "report", "timer_of"]
+__all__ = ["ca_name", "limited_by", "rate_told", "report", "timer_name"]
 
 _CA_NAMES = ("Open", "Disorder", "CWR", "Recovery", "Loss")
 _LIMITS = ("idle", "busy", "peer window", "send buffer")
@@ -49,15 +50,16 @@ class _Flight:
                 self.retrans += count
 
 
-def report(tcb: Tcb, inq_bytes: i64, due_ns: i64, now_ns: i64) -> Info:
-    """Gather everything. ``due_ns`` is the connection's next deadline, ``inq_bytes`` what waits to be read."""
+def report(tcb: Tcb, inq_bytes: i64, now_ns: i64) -> Info:
+    """Gather everything. ``inq_bytes`` is what waits to be read."""
     flight = _Flight(tcb)
     sacked = flight.sacked
     if not tcb.has_sack:
         sacked = tcb.reno_sacked_bytes // max(tcb.snd_mss(), 1)
     queue = tcb.out_of_order
     rate = tcb.rate
-    timer = timer_of(tcb, due_ns)
+    due_ns = tcb.deadline_ns()
+    timer = timer_name(tcb)
     header: i64 = 12 if tcb.has_timestamps else 0
     stuck_ns: i64 = now_ns - tcb.rto_since_ns if tcb.rto_since_ns > 0 else 0
     received: i64 = max(tcb.rcv_nxt - tcb.irs - 1, 0) if tcb.rcv_nxt > 0 else 0
@@ -87,7 +89,7 @@ def report(tcb: Tcb, inq_bytes: i64, due_ns: i64, now_ns: i64) -> Info:
         snd_ssthresh_bytes=None if tcb.ssthresh_bytes >= SSTHRESH_INFINITE else tcb.ssthresh_bytes,
         snd_wnd_bytes=tcb.snd_wnd, rcv_wnd_bytes=max(0, tcb.rcv_adv - tcb.rcv_wup),
         rcv_ssthresh_bytes=tcb.receive_buffer_bytes // 2, rcv_space_bytes=tcb.tune_space_bytes,
-        pacing_rate=rate_told(tcb.pace()), max_pacing_rate=rate_told(tcb.max_pacing_rate),
+        pacing_rate=rate_told(tcb.pace()), max_pacing_rate=rate_told(tcb.options.max_pacing_rate),
         delivery_rate=0 if rate is None else rate.reported_rate,
         busy_ns=chrono.spent_ns(tcb, chrono.BUSY, now_ns) + peer_ns + buffer_ns, rwnd_limited_ns=peer_ns,
         sndbuf_limited_ns=buffer_ns, total_rto=tcb.timeouts, total_rto_recoveries=tcb.rto_recoveries,
@@ -101,6 +103,12 @@ def report(tcb: Tcb, inq_bytes: i64, due_ns: i64, now_ns: i64) -> Info:
 def ca_name(tcb: Tcb) -> str:
     """Name where loss recovery stands, as Linux does."""
     return _CA_NAMES[tcb.ca_state]
+
+
+def timer_name(tcb: Tcb) -> str:
+    """Name the timer that runs out next, as ``ss -o`` does; empty where none is armed."""
+    timer = tcb.next_timer()
+    return "" if timer == TIMER_NONE else TIMER_NAMES_OF_SS[timer]
 
 
 def limited_by(tcb: Tcb) -> str:
@@ -156,16 +164,3 @@ def _first_sent_bytes(tcb: Tcb) -> i64:
     if tcb.fin_seq != NO_SEQ:
         count -= 1
     return count
-
-
-def timer_of(tcb: Tcb, due_ns: i64) -> str:
-    """Name the timer that runs out at ``due_ns``, as ``ss -o`` does."""
-    if due_ns == NEVER:
-        return ""
-    if due_ns == tcb.retransmit_ns:
-        return "on"
-    if due_ns == tcb.persist_ns:
-        return "persist"
-    if due_ns == tcb.keepalive_ns:
-        return "keepalive"
-    return "delack" if due_ns == tcb.delack_ns else "timewait"

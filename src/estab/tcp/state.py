@@ -13,7 +13,7 @@ from mypy_extensions import i64
 
 from estab import abi
 
-__all__ = ["EDGES", "State", "is_synchronized", "state_text"]
+__all__ = ["EDGES", "State", "has_edge", "is_synchronized", "state_text"]
 
 
 class State(enum.IntEnum):
@@ -82,3 +82,22 @@ EDGES: Final[frozenset[tuple[State, State]]] = frozenset({
     (State.TIME_WAIT, State.CLOSED),
 })
 """Every edge of the RFC's diagram, with the ones its text adds (a reset or a timeout closes from any state)."""
+
+
+def _targets(state: State) -> int:
+    """Give the states that one edge leads to from ``state``, a bit each."""
+    bits = 0
+    for old, new in EDGES:
+        if old == state:
+            bits |= 1 << int(new)
+    return bits
+
+
+_TARGETS: Final[list[int]] = [_targets(State(number)) if number > 0 else 0 for number in range(len(_TEXTS))]
+"""The same table for the engine: by the number of a state, the bits of those that follow."""
+
+
+def has_edge(old: i64, new: i64) -> bool:
+    """Tell whether the diagram has an edge from one state to another."""
+    targets: i64 = _TARGETS[old]
+    return (targets >> new) & 1 == 1

@@ -20,8 +20,10 @@ from estab.tcp.arriving.timewait import TimeWait
 from estab.tcp.congestion.registry import Registry
 from estab.tcp.connection import Connection
 from estab.tcp.context import Context, Owner, Reply, flow_text
-from estab.tcp.listening.listener import HalfOpen, Listener, Template
-from estab.tcp.record.control import CongestionControl
+from estab.tcp.listening.half_open import HalfOpen
+from estab.tcp.listening.listener import Listener
+from estab.tcp.record.four_tuple import FourTuple
+from estab.tcp.record.options import OptionPool, Options
 from estab.tcp.record.timers import Endpoint, TimerQueue
 from estab.tcp.recovery import mtu_search
 from estab.wire.address import is_broadcast, is_multicast, is_unspecified, is_v4_mapped, unmap_v4
@@ -64,6 +66,7 @@ class Demux:
         self.context = context
         self.algorithms = Registry(context.config)
         """The congestion controls that this host offers."""
+        self._options = OptionPool(context.config)
         self.table: dict[bytes, Endpoint] = {}
         self.listeners: dict[int, list[Listener]] = {}
         self.port_users: dict[int, int] = {}
@@ -121,13 +124,13 @@ class Demux:
         self.context.counters.EstabTimeWaitReused += 1
         iss = record.new_iss()
         self._end_time_wait(record, "reused by a new SYN (RFC 6191)")
-        self._on_syn(listener, packet, segment, record.key, now_ns, iss)
+        self._on_syn(listener, packet, segment, _ends(packet, segment), now_ns, iss)
 
     def _on_unknown(self, packet: Packet, segment: Segment, now_ns: i64) -> None:
         """RFC 9293 sections 3.10.7.1 (CLOSED) and 3.10.7.2 (LISTEN)."""
         context = self.context
-        key = make_key(packet.src, packet.dst, segment.sport, segment.dport)
-        listener = self.find_listener(packet.dst, segment.dport, key)
+        ends = _ends(packet, segment)
+        listener = self.find_listener(packet.dst, segment.dport, ends.key)
         flags = segment.flags
         # Numbers of no connection are relative to nothing, but an ACK to a listener may be the third segment, with a
         # cookie.
@@ -140,7 +143,7 @@ class Demux:
             context.drop(DropReason.TCP_RESET_INVALID, self._flow(packet, segment), "reset to a listener")
         elif (flags & ACK) != 0:
             overflows = listener.accept_drops
-            connection = listener.on_cookie_ack(key, packet.dst, packet.src, segment.sport, segment, now_ns)
+            connection = listener.on_cookie_ack(ends, segment, now_ns)
             if connection is not None:
                 self._insert(connection, connection.local_port)
                 self.touch(connection)
@@ -148,12 +151,12 @@ class Demux:
                 context.drop(DropReason.NO_SOCKET, self._flow(packet, segment), "acknowledgment to a listener")
                 self._refuse(packet, segment, "acknowledgment to a listener")
         elif (flags & SYN) != 0:
-            self._on_syn(listener, packet, segment, key, now_ns, -1)
+            self._on_syn(listener, packet, segment, ends, now_ns, -1)
         else:
             context.drop(DropReason.TCP_FLAGS, self._flow(packet, segment), "neither SYN nor ACK to a listener")
 
     def _on_syn(
-        self, listener: Listener, packet: Packet, segment: Segment, key: bytes, now_ns: i64, iss: i64,
+        self, listener: Listener, packet: Packet, segment: Segment, ends: FourTuple, now_ns: i64, iss: i64,
     ) -> None:
         """RFC 9293 MUST-57, MUST-63: a SYN to or from an address that can't have a connection is ignored."""
         src = packet.src
@@ -162,7 +165,7 @@ class Demux:
         if is_for_many or is_multicast(src) or is_broadcast(src) or is_unspecified(src) or segment.sport == 0:
             self.context.drop(DropReason.TCP_INVALID_SYN, self._flow(packet, segment), "")
             return
-        entry = listener.on_syn(key, dst, src, segment.sport, segment, iss, now_ns)
+        entry = listener.on_syn(ends, segment, iss, now_ns)
         self._sweep_evicted(listener)
         if entry is None:
             return
@@ -268,7 +271,7 @@ class Demux:
     def touch(self, connection: Connection) -> None:
         """Put a connection on the list of those that may have something to send. Call after every command on one."""
         if not connection.is_dirty:
-            connection.is_dirty = True
+            connection.enlist()
             self._dirty.append(connection)
 
     def poll(self, now_ns: i64) -> Outgoing | None:
@@ -287,11 +290,11 @@ class Demux:
                     cut_bytes = connection.mss_base - options_length(segment)
                     if text_bytes <= cut_bytes:
                         cut_bytes = 0
-                outgoing = Outgoing(segment, connection.local, connection.remote, connection.ttl, cut_bytes)
-                outgoing.pmtu_discover = connection.pmtu_discover
+                outgoing = Outgoing(segment, connection.local, connection.remote, connection.options.ttl, cut_bytes)
+                outgoing.pmtu_discover = connection.options.pmtu_discover
                 return outgoing
             self._dirty_head += 1
-            connection.is_dirty = False
+            connection.delist()
             self._settle(connection)
         if self._dirty_head > 0:
             self._dirty.clear()
@@ -332,11 +335,7 @@ class Demux:
         if endpoint is not None:
             if not isinstance(endpoint, TimeWait) or not self.may_reuse(connection.key, now_ns):
                 raise os_error(errno.EADDRNOTAVAIL, f"cannot assign requested address: {connection.name()} is in use")
-            connection.iss = endpoint.new_iss()
-            connection.snd_una = connection.iss
-            connection.snd_nxt = connection.iss
-            connection.snd_sml = connection.iss
-            connection.recover = connection.iss
+            connection.number_from(endpoint.new_iss())
             self.context.counters.EstabTimeWaitReused += 1
             self._end_time_wait(endpoint, "reused by connect() (RFC 6191)")
         self._insert(connection, connection.local_port)
@@ -358,21 +357,21 @@ class Demux:
         return endpoint.has_timestamps and now_ns - endpoint.started_ns > config.tcp_tw_reuse_delay_ns
 
     def new_connection(
-        self, local: bytes, local_port: i64, remote: bytes, remote_port: i64, owner: Owner | None,
+        self, local: bytes, local_port: i64, remote: bytes, remote_port: i64, options: Options, owner: Owner | None,
     ) -> Connection:
         """Make a TCB for an active open; ``connect`` puts it to use."""
         key = make_key(remote, local, remote_port, local_port)
-        connection = Connection(self.context, key, local, local_port, remote, remote_port, self.congestion())
-        connection.owner = owner
+        connection = Connection(self.context, FourTuple(key, local, local_port, remote, remote_port), options)
+        connection.set_owner(owner)
         return connection
 
-    def new_template(self) -> Template:
-        """Make the TCB that holds a socket's settings before it connects or while it listens."""
-        return Template(self.context, b"", b"", 0, b"", 0, self.congestion())
+    def unopened(self, options: Options) -> Connection:
+        """Make the TCB that a socket without a connection would have, to be looked at."""
+        return Connection(self.context, FourTuple(b"", b"", 0, b"", 0), options)
 
-    def congestion(self) -> CongestionControl:
-        """Give the congestion control of a new connection."""
-        return self.algorithms.find(self.context.config.tcp_congestion_control)
+    def new_options(self) -> Options:
+        """Give the options of a new socket, as the host's settings are now."""
+        return self._options.default(self.algorithms.find(self.context.config.tcp_congestion_control))
 
     def listen(self, listener: Listener) -> None:
         """Start to take SYNs for a listener. Who may listen where is the port table's business."""
@@ -457,11 +456,11 @@ class Demux:
                 connection.abort(now_ns)
             else:
                 self.orphan_count += 1
-                connection.is_orphan_counted = True
+                connection.count_as_orphan(True)
 
     def _forget_orphan(self, connection: Connection) -> None:
         if connection.is_orphan_counted:
-            connection.is_orphan_counted = False
+            connection.count_as_orphan(False)
             self.orphan_count -= 1
 
     def _insert(self, endpoint: Endpoint, port: i64) -> None:
@@ -503,6 +502,12 @@ class Demux:
             segment.end - segment.start, segment.wnd << reply.wscale, options_text(segment), reply.why, None,
             ecn_text(segment.tos),
         ))
+
+
+def _ends(packet: Packet, segment: Segment) -> FourTuple:
+    """Give the ends of a connection as an arriving segment names them."""
+    key = make_key(packet.src, packet.dst, segment.sport, segment.dport)
+    return FourTuple(key, packet.dst, segment.dport, packet.src, segment.sport)
 
 
 def _score(listener: Listener, local: bytes) -> i64:

@@ -1,7 +1,7 @@
 """The options of a TCP socket, one attribute each.
 
-What TCP itself obeys lives in the TCB: that of the connection, or before there is one in a template, which ``connect``
-and ``listen`` hand on. A setter does what the option asks for at once, as on Linux.
+What TCP itself obeys is in one record, ``Options``: that of the connection, or before there is one the socket's, which
+``connect`` and ``listen`` hand on. A setter does what the option asks for at once, as on Linux.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from estab.host.sockets.bound import BoundDescriptor
 from estab.host.sockets.demux import Demux
 from estab.tcp.congestion.registry import name_of
 from estab.tcp.connection import Connection
-from estab.tcp.fastopen import CLIENT, FastOpenOptions
-from estab.tcp.record.tcb import Tcb
-from estab.tcp.recovery.mtu_search import update_mss
+from estab.tcp.fastopen import CLIENT
+from estab.tcp.record.fast_open import FastOpenOptions
+from estab.tcp.record.numbers import DEFAULT_MSS_BYTES
+from estab.tcp.record.options import Options
 from estab.units import NEVER, SECOND
 
 __all__ = ["StreamSettings"]
@@ -32,27 +33,42 @@ _DEFER_MAX_S: Final = 120
 class StreamSettings(BoundDescriptor):
     """What a TCP socket is made of, and its options. Durations are nanoseconds; ``linger`` is seconds or ``None``."""
 
-    def __init__(self, demux: Demux, family: i64, template: Connection | None, connection: Connection | None) -> None:
+    def __init__(self, demux: Demux, family: i64, options: Options | None, connection: Connection | None) -> None:
         super().__init__(family, SOCK_STREAM, "tcp")
         self.demux: Demux = demux
         self.connection: Connection | None = connection
-        self.template: Connection | None = template
-        """The TCB record of a socket that has no connection: it holds the options."""
+        self._options: Options | None = options
+        """The options of a socket that has no connection."""
         self.linger: int | None = None
         self._fast_open: FastOpenOptions | None = None
         self.receive_lowat_bytes: i64 = 1
         self.tells_inq: bool = False
         """TCP_INQ: ``recvmsg`` says beside the bytes how many more there are."""
         self._defer_accept: i16 = 0
+        self._is_quickack: bool = True
+        """What TCP_QUICKACK says while there is no connection."""
 
-    def settings(self) -> Connection:
-        """Give the TCB that the options live in."""
+    @property
+    def options(self) -> Options:
+        """What the program set: the connection's options, or the socket's while there is none."""
         connection = self.connection
         if connection is not None:
-            return connection
-        template = self.template
-        assert template is not None
-        return template
+            return connection.options
+        options = self._options
+        assert options is not None
+        return options
+
+    def _set(self, options: Options) -> None:
+        """Take options of which nothing follows at once."""
+        connection = self.connection
+        if connection is not None:
+            connection.set_options(options)
+        else:
+            self._options = options
+            self._apply_options(options)
+
+    def _apply_options(self, options: Options) -> None:
+        """Tell the listener, where there is one."""
 
     @property
     def fast_open(self) -> FastOpenOptions:
@@ -67,116 +83,129 @@ class StreamSettings(BoundDescriptor):
     @property
     def nodelay(self) -> bool:
         """TCP_NODELAY: send small segments at once (RFC 9293 section 3.7.4)."""
-        return self.settings().nodelay
+        return self.options.nodelay
 
     @nodelay.setter
     def nodelay(self, value: bool) -> None:
-        self.settings().set_nodelay(value)
-        self._touch()
+        connection = self.connection
+        if connection is None:
+            self._set(self.options.with_nodelay(value))
+        else:
+            connection.set_nodelay(value)
+            self.demux.touch(connection)
 
     @property
     def cork(self) -> bool:
         """TCP_CORK: hold back partial segments, at most until a retransmission timeout has passed."""
-        return self.settings().is_corked
+        return self.options.is_corked
 
     @cork.setter
     def cork(self, value: bool) -> None:
-        self.settings().set_cork(value)
-        self._touch()
+        connection = self.connection
+        if connection is None:
+            self._set(self.options.with_cork(value))
+        else:
+            connection.set_cork(value)
+            self.demux.touch(connection)
 
     @property
     def notsent_lowat_bytes(self) -> int:
         """TCP_NOTSENT_LOWAT: not writable while so much waits unsent; 0 is the stack's ``tcp_notsent_lowat``."""
-        return self.settings().notsent_lowat_bytes
+        return self.options.notsent_lowat_bytes
 
     @notsent_lowat_bytes.setter
     def notsent_lowat_bytes(self, value: int) -> None:
-        self.settings().notsent_lowat_bytes = value
+        self._set(self.options.with_notsent_lowat(value))
         self._touch()
 
     @property
     def max_pacing_rate(self) -> int:
         """SO_MAX_PACING_RATE: bytes a second that sending keeps to; 2**32 - 1 or more: no limit."""
-        rate = self.settings().max_pacing_rate
+        rate = self.options.max_pacing_rate
         return rate if rate < NEVER else 0xFFFFFFFF
 
     @max_pacing_rate.setter
     def max_pacing_rate(self, value: int) -> None:
-        self.settings().max_pacing_rate = max(value, 1) if value < 0xFFFFFFFF else NEVER
+        self._set(self.options.with_max_pacing_rate(max(value, 1) if value < 0xFFFFFFFF else NEVER))
         self._touch()
 
     @property
     def keepalive(self) -> bool:
         """SO_KEEPALIVE: ask an idle peer whether it is there."""
-        return self.settings().keepalive
+        return self.options.keepalive
 
     def set_keepalive(self, is_on: bool, now_ns: i64) -> None:
         """Switch SO_KEEPALIVE."""
-        self.settings().set_keepalive(is_on, now_ns)
-        self._touch()
+        connection = self.connection
+        if connection is None:
+            self._set(self.options.with_keepalive(is_on))
+        else:
+            connection.set_keepalive(is_on, now_ns)
+            self.demux.touch(connection)
 
     @property
     def keep_idle_ns(self) -> int:
         """TCP_KEEPIDLE: silence before the first probe."""
-        return self.settings().keep_idle_ns
+        return self.options.keep_idle_ns
 
     @keep_idle_ns.setter
     def keep_idle_ns(self, value: int) -> None:
-        tcb = self.settings()
-        tcb.keep_idle_ns = value
-        if tcb.keepalive and tcb.probes_out == 0:
-            tcb.set_keepalive(True, tcb.context.now_ns)
-            self._touch()
+        connection = self.connection
+        if connection is None:
+            self._set(self.options.with_keep_idle(value))
+        else:
+            connection.set_keep_idle(value, self.demux.context.now_ns)
+            self.demux.touch(connection)
 
     @property
     def keep_interval_ns(self) -> int:
         """TCP_KEEPINTVL: time between probes."""
-        return self.settings().keep_interval_ns
+        return self.options.keep_interval_ns
 
     @keep_interval_ns.setter
     def keep_interval_ns(self, value: int) -> None:
-        self.settings().keep_interval_ns = value
+        self._set(self.options.with_keep_interval(value))
 
     @property
     def keep_count(self) -> int:
         """TCP_KEEPCNT: probes without answer that end the connection."""
-        return self.settings().keep_count
+        return self.options.keep_count
 
     @keep_count.setter
     def keep_count(self, value: int) -> None:
-        self.settings().keep_count = value
+        self._set(self.options.with_keep_count(value))
 
     @property
     def user_timeout_ns(self) -> int:
         """TCP_USER_TIMEOUT: how long what was sent may stay unacknowledged; 0 leaves it to ``tcp_retries2``."""
-        return self.settings().user_timeout_ns
+        return self.options.user_timeout_ns
 
     @user_timeout_ns.setter
     def user_timeout_ns(self, value: int) -> None:
-        self.settings().user_timeout_ns = value
+        self._set(self.options.with_user_timeout(value))
 
     @property
     def fin_timeout_ns(self) -> int:
         """TCP_LINGER2: how long FIN-WAIT-2 lasts once the program has closed; 0 is ``tcp_fin_timeout``."""
-        return self.settings().fin_timeout_ns
+        return self.options.fin_timeout_ns
 
     @fin_timeout_ns.setter
     def fin_timeout_ns(self, value: int) -> None:
         if not 0 <= value <= 120 * SECOND:
             raise os_error(errno.EINVAL, f"invalid argument: TCP_LINGER2 is 0 to 120 seconds, not {value / SECOND}")
-        tcb = self.settings()
-        tcb.fin_timeout_ns = value if value > 0 else tcb.context.config.tcp_fin_timeout_ns
+        timeout_ns = value if value > 0 else int(self.demux.context.config.tcp_fin_timeout_ns)
+        self._set(self.options.with_fin_timeout(timeout_ns))
 
     @property
     def syn_retries(self) -> int:
         """TCP_SYNCNT: retransmissions of the SYN before ``connect`` gives up; 1 to 127, or EINVAL."""
-        return self.settings().syn_retries
+        return self.options.syn_retries
 
     @syn_retries.setter
     def syn_retries(self, value: int) -> None:
         if not 1 <= value <= 127:
             raise os_error(errno.EINVAL, f"invalid argument: TCP_SYNCNT is 1 to 127, not {value}")
-        self.settings().syn_retries = value
+        self._set(self.options.with_syn_retries(value))
 
     @property
     def defer_accept_s(self) -> int:
@@ -200,50 +229,54 @@ class StreamSettings(BoundDescriptor):
     @property
     def maxseg(self) -> int:
         """TCP_MAXSEG: the largest text of a segment now, or the limit that was set before; 0 or 88 to 32767."""
-        tcb = self.settings()
-        if self.connection is not None:
-            return tcb.snd_mss()
-        return tcb.user_mss if tcb.user_mss > 0 else 536
+        connection = self.connection
+        if connection is not None:
+            return connection.snd_mss()
+        return self.options.user_mss or DEFAULT_MSS_BYTES
 
     @maxseg.setter
     def maxseg(self, value: int) -> None:
         if value != 0 and not 88 <= value <= 32767:
             raise os_error(errno.EINVAL, f"invalid argument: TCP_MAXSEG is 0 or 88 to 32767, not {value}")
-        self.settings().user_mss = value
+        self._set(self.options.with_user_mss(value))
 
     @property
     def quickack(self) -> bool:
         """TCP_QUICKACK: acknowledge at once for now; as on Linux TCP may leave the mode again by itself."""
-        return not self.settings().is_interactive
+        connection = self.connection
+        return self._is_quickack if connection is None else not connection.is_interactive
 
     @quickack.setter
     def quickack(self, value: bool) -> None:
-        tcb = self.settings()
-        tcb.is_interactive = not value
-        tcb.quick_acks = tcb.context.config.tcp_quick_acks if value else 0
-        if value and tcb.is_ack_pending:
-            tcb.is_ack_due = True
-            self._touch()
+        connection = self.connection
+        if connection is None:
+            self._is_quickack = value
+        else:
+            connection.set_quickack(value)
+            self.demux.touch(connection)
 
     @property
     def oob_inline(self) -> bool:
         """SO_OOBINLINE: leave the urgent byte in the stream."""
-        return self.settings().is_oob_inline
+        return self.options.is_oob_inline
 
     @oob_inline.setter
     def oob_inline(self, value: bool) -> None:
-        self.settings().is_oob_inline = value
+        self._set(self.options.with_oob_inline(value))
 
     @property
     def congestion(self) -> str:
         """TCP_CONGESTION: the name of the congestion control."""
-        return name_of(self.settings().congestion)
+        return name_of(self.options.congestion)
 
     @congestion.setter
     def congestion(self, name: str) -> None:
         control = self.demux.algorithms.find(name)
-        tcb = self.settings()
-        tcb.set_congestion(control, self.demux.context.now_ns)
+        connection = self.connection
+        if connection is None:
+            self._set(self.options.with_congestion(control))
+        else:
+            connection.set_congestion(control, self.demux.context.now_ns)
 
     # --- of Fast Open (RFC 7413)
 
@@ -302,62 +335,67 @@ class StreamSettings(BoundDescriptor):
     @property
     def ttl(self) -> int:
         """IP_TTL, IPV6_UNICAST_HOPS: 1 to 255, or EINVAL."""
-        return self.settings().ttl
+        return self.options.ttl
 
     @ttl.setter
     def ttl(self, value: int) -> None:
         if not 1 <= value <= 255:
             raise os_error(errno.EINVAL, f"invalid argument: a TTL is 1 to 255, not {value}")
-        self.settings().ttl = value
+        self._set(self.options.with_ttl(value))
 
     @property
     def tos(self) -> int:
         """IP_TOS, IPV6_TCLASS. The ECN bits are TCP's."""
-        return self.settings().tos
+        return self.options.tos
 
     @tos.setter
     def tos(self, value: int) -> None:
-        self.settings().tos = value & 0xFC
+        self._set(self.options.with_tos(value))
 
     @property
     def pmtu_discover(self) -> int:
         """IP_MTU_DISCOVER, IPV6_MTU_DISCOVER: whether packets bear DF, and reports of a path's MTU are heeded."""
-        return self.settings().pmtu_discover
+        return self.options.pmtu_discover
 
     @pmtu_discover.setter
     def pmtu_discover(self, value: int) -> None:
-        self.settings().pmtu_discover = value
         connection = self.connection
-        if connection is not None and connection.is_counted:
-            update_mss(connection)
+        if connection is None:
+            self._set(self.options.with_pmtu_discover(value))
+        else:
+            connection.set_pmtu_discover(value)
 
     # --- buffers
 
     @property
     def receive_buffer_bytes(self) -> int:
         """SO_RCVBUF: bytes of the receive buffer, as they are (Linux's doubling is the caller's)."""
-        return self.settings().receive_buffer_bytes
+        connection = self.connection
+        return self.options.receive_buffer_bytes if connection is None else connection.receive_buffer_bytes
 
     @receive_buffer_bytes.setter
     def receive_buffer_bytes(self, value: int) -> None:
-        tcb = self.settings()
-        tcb.receive_buffer_bytes = max(2304, min(value, 2 * tcb.context.config.rmem_max))
-        tcb.is_receive_buffer_fixed = True
+        size_bytes = max(2304, min(value, 2 * self.demux.context.config.rmem_max))
+        connection = self.connection
+        if connection is None:
+            self._set(self.options.with_receive_buffer(size_bytes))
+        else:
+            connection.set_receive_buffer(size_bytes)
 
     @property
     def send_buffer_bytes(self) -> int:
         """SO_SNDBUF: bytes of the send buffer, as they are (Linux's doubling is the caller's)."""
-        return self.settings().send_buffer_bytes
+        connection = self.connection
+        return self.options.send_buffer_bytes if connection is None else connection.send_buffer_bytes
 
     @send_buffer_bytes.setter
     def send_buffer_bytes(self, value: int) -> None:
-        tcb = self.settings()
-        tcb.send_buffer_bytes = max(4608, min(value, 2 * tcb.context.config.wmem_max))
-        tcb.is_send_buffer_fixed = True
-
-    def tcb(self) -> Tcb:
-        """Look at the TCB: the connection's, or the record that ``socket()`` made."""
-        return self.settings()
+        size_bytes = max(4608, min(value, 2 * self.demux.context.config.wmem_max))
+        connection = self.connection
+        if connection is None:
+            self._set(self.options.with_send_buffer(size_bytes))
+        else:
+            connection.set_send_buffer(size_bytes)
 
     def _touch(self) -> None:
         connection = self.connection

@@ -38,9 +38,10 @@ from estab.host.sockets.stream_view import StreamView
 from estab.tcp.arriving.fastopen_client import put_text
 from estab.tcp.connection import Connection
 from estab.tcp.context import Context, endpoint_text
-from estab.tcp.fastopen import CLIENT, SERVER, SERVER_NO_OPTION, FastOpen
-from estab.tcp.listening.child import inherit
+from estab.tcp.fastopen import CLIENT, SERVER, SERVER_NO_OPTION
 from estab.tcp.listening.listener import Listener
+from estab.tcp.record.fast_open import FastOpen
+from estab.tcp.record.options import Options
 from estab.wire.address import is_multicast
 from estab.wire.tcp import make_key
 
@@ -58,9 +59,9 @@ class Streams(FlowTable):
         self.ports: Ports = ports
 
     def socket(self, family: i64) -> StreamSocket:
-        """Make a socket: a descriptor and its TCB record. EMFILE."""
+        """Make a socket: a descriptor and its options. EMFILE."""
         self.files.ensure_room()
-        made = StreamSocket(self, family, self.demux.new_template(), None)
+        made = StreamSocket(self, family, self.demux.new_options(), None)
         self.files.allocate(made, "socket()")
         context = self.context
         if context.observer is not None:
@@ -82,9 +83,9 @@ class StreamSocket(StreamView):
     """A TCP socket of AF_INET or AF_INET6: unconnected, listening, or with a connection."""
 
     def __init__(
-        self, streams: Streams, family: i64, template: Connection | None, connection: Connection | None,
+        self, streams: Streams, family: i64, options: Options | None, connection: Connection | None,
     ) -> None:
-        super().__init__(streams.demux, family, template, connection)
+        super().__init__(streams.demux, family, options, connection)
         self.streams: Streams = streams
 
     # --- opening
@@ -126,19 +127,15 @@ class StreamSocket(StreamView):
         binding = self.binding
         assert binding is not None
         self.streams.ports.set_listening(binding, self.streams)
-        template = self.demux.new_template()
-        template.syn_retries = self.settings().syn_retries
-        inherit(template, self.settings())
         is_v6 = self.family != AF_INET and len(self.local) != 4
         context = self.streams.context
-        listener = Listener(context, self.local, self.local_port, backlog, template, self.v6only, is_v6)
+        listener = Listener(context, self.local, self.local_port, backlog, self.options, self.v6only, is_v6)
         listener.owner = self
         listener.defer_accept = i64(self._defer_accept)
         flags = context.config.tcp_fastopen
         if (flags & SERVER_NO_OPTION) != 0 and (flags & SERVER) != 0 and self.fast_open.queue.limit == 0:
             self.fast_open.queue.limit = min(max(backlog, 0), context.config.somaxconn)
         listener.fast_open = self.fast_open
-        self.template = template
         self.listener = listener
         self.demux.listen(listener)
 
@@ -183,7 +180,7 @@ class StreamSocket(StreamView):
         made._reuse_address, made._reuse_port, made._v6only = self._reuse_address, self._reuse_port, self._v6only
         made.binding = binding
         streams.ports.hold(binding)
-        connection.owner = made
+        connection.set_owner(made)
         streams.files.allocate(made, "accept()")
         streams.context.wake(made)
         return made
@@ -417,13 +414,10 @@ class StreamSocket(StreamView):
 
     def _forget_failed(self, connection: Connection) -> None:
         """Make the socket unconnected again after a failed ``connect``, as Linux does. What ``bind`` took stays."""
-        template = self.demux.new_template()
-        inherit(template, connection)
-        template.syn_retries = connection.syn_retries
-        connection.owner = None
+        self._options = connection.options
+        connection.set_owner(None)
         self.demux.touch(connection)
         self.is_read_shut = self.is_write_shut = False
-        self.template = template
         self.connection = None
         if not self.is_bound_again:
             self._forget_local()
@@ -456,11 +450,10 @@ class StreamSocket(StreamView):
             self.streams.ports.connect(binding, remote, end.port, self.streams)
             self.binding = binding
             self.local_port = binding.port
-        connection = self.demux.new_connection(local, self.local_port, remote, end.port, self)
-        inherit(connection, self.settings())
-        connection.syn_retries = self.settings().syn_retries
-        connection.is_first_ack_delayed = self._defer_accept > 0
-        connection.fast_open = fast_open
+        connection = self.demux.new_connection(local, self.local_port, remote, end.port, self.options, self)
+        connection.prepare_open(
+            fast_open, is_first_ack_delayed=self._defer_accept > 0, is_read_shut=self.is_read_shut,
+        )
         try:
             self.demux.connect(connection, now_ns)
         except OSError:
@@ -470,9 +463,8 @@ class StreamSocket(StreamView):
             raise
         self.local = local
         self.scope = end.scope
-        connection.is_read_shut = self.is_read_shut
         self.connection = connection
-        self.template = None
+        self._options = None
         self.is_connect_reported = False
         self._narrow_binding(connection)
 

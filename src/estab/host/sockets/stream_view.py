@@ -19,6 +19,7 @@ from estab.tcp.context import endpoint_text
 from estab.tcp.info import Info, Queues
 from estab.tcp.listening.listener import Listener
 from estab.tcp.receiving.receive import is_at_urgent_mark
+from estab.tcp.record.options import Options
 from estab.wire.address import is_link_local
 
 __all__ = ["StreamView"]
@@ -27,8 +28,8 @@ __all__ = ["StreamView"]
 class StreamView(StreamSettings):
     """A TCP socket as it can be looked at: its listener or connection, and its ends."""
 
-    def __init__(self, demux: Demux, family: i64, template: Connection | None, connection: Connection | None) -> None:
-        super().__init__(demux, family, template, connection)
+    def __init__(self, demux: Demux, family: i64, options: Options | None, connection: Connection | None) -> None:
+        super().__init__(demux, family, options, connection)
         self.listener: Listener | None = None
         self.local: bytes = ANY
         self.local_port: i64 = 0
@@ -45,6 +46,10 @@ class StreamView(StreamSettings):
         self.is_write_shut: bool = False
         self.is_disconnecting: bool = False
         """``shutdown`` came when ``connect`` had failed and had not said so yet: it never will."""
+
+    def _apply_options(self, options: Options) -> None:
+        if self.listener is not None:
+            self.listener.options = options
 
     def _apply_defer_accept(self) -> None:
         if self.listener is not None:
@@ -125,7 +130,7 @@ class StreamView(StreamSettings):
         if connection is None:
             return 0
         mark = connection.urgent_seq
-        if connection.is_oob_inline or not connection.copied_seq <= mark < connection.rcv_nxt:
+        if connection.options.is_oob_inline or not connection.copied_seq <= mark < connection.rcv_nxt:
             return connection.readable_bytes()
         return mark - connection.copied_seq
 
@@ -151,7 +156,10 @@ class StreamView(StreamSettings):
 
     def info(self, now_ns: i64) -> Info:
         """Give what TCP_INFO tells."""
-        info = self.settings().info(now_ns)
+        connection = self.connection
+        if connection is not None:
+            return connection.info(now_ns)
+        info = self.demux.unopened(self.options).info(now_ns)
         listener = self.listener
         if listener is None:
             return info

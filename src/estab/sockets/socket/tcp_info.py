@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from estab.tcp.fastopen import FAIL_NAMES
 from estab.tcp.info import AccEcnInfo, Info
+from estab.tcp.record.fast_open import FAIL_NAMES
 from estab.units import MS, US
 
 __all__ = ["FIELDS", "LAYOUT", "pack_tcp_info", "unpack_tcp_info"]

@@ -17,19 +17,20 @@ from estab.tcp.arriving import fastopen_server, syn_sent
 from estab.tcp.arriving.opening import count_established, establish
 from estab.tcp.arriving.transitions import abort, answer, fail, finish, release_fast_open, set_state, take_fin
 from estab.tcp.ecn import classic as ecn
-from estab.tcp.fastopen import FastOpen, PendingSynAck
 from estab.tcp.receiving import receive
+from estab.tcp.receiving.acknowledging import acknowledge_now, report_duplicate
+from estab.tcp.record.fast_open import FastOpen, PendingSynAck
 from estab.tcp.record.tcb import NO_SEQ, Tcb
+from estab.tcp.record.timer_table import TIMER_FIN_WAIT_2, TIMER_PERSIST
 from estab.tcp.recovery import recovery
-from estab.tcp.window import chrono
-from estab.tcp.window.windows import restart_after_idle
-from estab.units import NEVER, SECOND
+from estab.tcp.recovery.cwnd import restart_after_idle
+from estab.tcp.recovery.delivered import ensure_syn_delivered
+from estab.tcp.window import chrono, send_window, silence, timestamps
+from estab.tcp.window.rtt import end_backoff
 from estab.wire.seq import unwrap
 from estab.wire.tcp import ACK, FIN, RST, SYN, Segment, segment_length
 
 __all__ = ["segment_arrives"]
-
-_PAWS_IDLE_NS = 24 * 24 * 3600 * SECOND
 
 
 def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
@@ -62,7 +63,7 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
     if tcb.ecn is not None:
         ecn.on_arrival(tcb, tcb.ecn, segment, now_ns)
     _remember_timestamp(tcb, seq, segment, now_ns)
-    tcb.last_received_ns = now_ns
+    receive.note_arrival(tcb, now_ns)
     if tcb.state != abi.TIME_WAIT and tcb.state != abi.CLOSED:
         receive.note_urgent(tcb, seq, segment)
     if segment.end > segment.start and not _take_text(tcb, seq, segment, now_ns):
@@ -81,8 +82,7 @@ def _check_timestamp(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
         # We differ from RFC 7323 section 3.2, which drops it (SHOULD): Linux takes it, and peers exist that forget
         # the option.
         return True
-    age: i64 = (segment.ts_val - tcb.ts_recent) & 0xFFFFFFFF
-    if age > 0x7FFFFFFF and (segment.flags & RST) == 0 and now_ns - tcb.ts_recent_ns < _PAWS_IDLE_NS:
+    if (segment.flags & RST) == 0 and timestamps.is_from_the_past(tcb, segment, now_ns):
         context = tcb.context
         context.counters.TcpExtPAWSEstab += 1
         context.drop(DropReason.TCP_RFC7323_PAWS, tcb.name(), f"{segment.ts_val} after {tcb.ts_recent}")
@@ -98,10 +98,7 @@ def _remember_timestamp(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> No
     """
     if not tcb.has_timestamps or not segment.has_timestamps or seq > tcb.rcv_wup:
         return
-    age: i64 = (segment.ts_val - tcb.ts_recent) & 0xFFFFFFFF
-    if age <= 0x7FFFFFFF or now_ns - tcb.ts_recent_ns >= _PAWS_IDLE_NS:
-        tcb.ts_recent = segment.ts_val
-        tcb.ts_recent_ns = now_ns
+    timestamps.remember(tcb, segment, now_ns)
 
 
 def _check_sequence(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
@@ -128,7 +125,7 @@ def _check_sequence(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
         return False
     is_old_text = length > 0 and end <= tcb.rcv_nxt
     if is_old_text and (segment.flags & SYN) == 0:
-        tcb.context.counters.TcpExtTCPDSACKOldSent += receive.report_duplicate(tcb, seq, end)
+        tcb.context.counters.TcpExtTCPDSACKOldSent += report_duplicate(tcb, seq, end)
     if (segment.flags & SYN) != 0:
         if tcb.ecn is not None:
             ecn.note_syn_ack(tcb, tcb.ecn, segment)
@@ -141,7 +138,7 @@ def _check_sequence(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
             if tcb.ecn is not None:
                 ecn.on_arrival(tcb, tcb.ecn, segment, now_ns)
         # A retransmission: our ACK was lost or late. The peer needs it at once (RFC 9293 MUST-13's reason).
-        receive.acknowledge_now(tcb)
+        acknowledge_now(tcb)
     else:
         _acknowledge_invalid(tcb, now_ns)
     return False
@@ -154,7 +151,7 @@ def _acknowledge_invalid(tcb: Tcb, now_ns: i64) -> None:
         tcb.context.counters.TcpExtTCPACKSkippedSeq += 1
         return
     tcb.last_challenge_ns = now_ns
-    receive.acknowledge_now(tcb)
+    acknowledge_now(tcb)
 
 
 def _challenge(tcb: Tcb, now_ns: i64) -> None:
@@ -166,7 +163,7 @@ def _challenge(tcb: Tcb, now_ns: i64) -> None:
         tcb.context.counters.TcpExtTCPACKSkippedChallenge += 1
         return
     tcb.context.counters.TcpExtTCPChallengeACK += 1
-    receive.acknowledge_now(tcb)
+    acknowledge_now(tcb)
 
 
 # --- second: the RST bit
@@ -218,8 +215,8 @@ def _check_syn(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
     if tcb.state == abi.SYN_RECEIVED and _is_crossing_syn_ack(tcb, segment):
         if _check_acknowledgment(tcb, tcb.irs + 1, segment, now_ns):
             if tcb.snd_una > tcb.iss + 1:  # as Linux: the SYN came twice, and the second one answers text of ours
-                receive.report_duplicate(tcb, tcb.irs, tcb.irs + 1)
-            receive.acknowledge_now(tcb)
+                report_duplicate(tcb, tcb.irs, tcb.irs + 1)
+            acknowledge_now(tcb)
         return
     if context.config.tcp_insecure_syn and tcb.state != abi.SYN_RECEIVED:
         abort(tcb, errno.ECONNRESET, "connection reset: SYN in the window", "SYN in the window")
@@ -257,14 +254,10 @@ def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> 
             context.drop(DropReason.TCP_INVALID_ACK_SEQUENCE, tcb.name(), "")
             return False
         # RFC 7323 section 2.2: the window of a segment with SYN, as in a simultaneous open, is never scaled.
-        tcb.snd_wnd = segment.wnd if (segment.flags & SYN) != 0 else segment.wnd << tcb.snd_wscale
-        tcb.max_snd_wnd = max(tcb.max_snd_wnd, tcb.snd_wnd)
-        tcb.snd_wl1 = seq
-        tcb.snd_wl2 = ack
+        send_window.take(tcb, segment.wnd if (segment.flags & SYN) != 0 else segment.wnd << tcb.snd_wscale, seq, ack)
         set_state(tcb, abi.ESTABLISHED, "our SYN is acknowledged")
         recovery.on_acknowledged(tcb, min(ack, tcb.snd_nxt), segment, now_ns)
-        if tcb.delivered_segments == 0:
-            tcb.delivered_segments = 1  # the SYN-ACK, which a cookie stood for
+        ensure_syn_delivered(tcb)
         establish(tcb, now_ns)
         if tcb.fin_wanted:
             set_state(tcb, abi.FIN_WAIT_1, "closed while opening")
@@ -315,19 +308,17 @@ def _use_acknowledgment(tcb: Tcb, seq: i64, ack: i64, segment: Segment, now_ns: 
     # RFC 9293 section 3.10.7.4: only a newer segment, or a newer acknowledgment, may move the window (MUST-34).
     if tcb.snd_wl1 < seq or (tcb.snd_wl1 == seq and tcb.snd_wl2 <= ack):
         was_shut = tcb.snd_wnd == 0
-        tcb.snd_wnd = window
-        tcb.snd_wl1 = seq
-        tcb.snd_wl2 = ack
-        tcb.max_snd_wnd = max(tcb.max_snd_wnd, window)
+        send_window.take(tcb, window, seq, ack)
         if tcb.unsent is not None:
             restart_after_idle(tcb, now_ns)
         if window > 0 and was_shut:
-            tcb.persist_ns = NEVER
-            tcb.backoff = 0
+            tcb.disarm(TIMER_PERSIST)
+            end_backoff(tcb)
     # An acknowledgment of a probe keeps a connection open for as long as the window stays shut (MUST-37).
-    tcb.probes_out = 0
+    silence.end_probes(tcb)
     if tcb.snd_wnd == 0:
-        tcb.retries = 0  # nor does what was in flight when it shut time out: its retransmissions are probes (SHLD-17)
+        # Nor does what was in flight when it shut time out: its retransmissions are probes (SHLD-17).
+        silence.end_retries(tcb)
 
 
 def _after_acknowledgment(tcb: Tcb, now_ns: i64) -> bool:
@@ -339,7 +330,7 @@ def _after_acknowledgment(tcb: Tcb, now_ns: i64) -> bool:
     if state == abi.FIN_WAIT_1:
         set_state(tcb, abi.FIN_WAIT_2, "our FIN is acknowledged")
         if tcb.is_orphan:
-            tcb.linger_ns = now_ns + tcb.fin_timeout_ns
+            tcb.arm(TIMER_FIN_WAIT_2, now_ns + tcb.options.fin_timeout_ns)
     elif state == abi.CLOSING:
         set_state(tcb, abi.TIME_WAIT, "our FIN is acknowledged")
         return False
@@ -370,9 +361,8 @@ def _take_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
         if end > tcb.rcv_nxt and seq <= tcb.rcv_nxt and tcb.rcv_adv <= tcb.rcv_nxt:
             tcb.context.drop(DropReason.TCP_ZEROWINDOW, tcb.name(), f"{end - tcb.rcv_nxt} bytes")
             tcb.context.counters.TcpExtTCPZeroWindowDrop += 1
-            receive.acknowledge_now(tcb)
+            acknowledge_now(tcb)
             return False
         receive.accept_text(tcb, seq, segment, now_ns)
-        if tcb.peer_fin_seq != NO_SEQ and tcb.rcv_nxt > tcb.peer_fin_seq:
-            tcb.peer_fin_seq = NO_SEQ  # a FIN ahead of its time that text has overtaken was never the peer's
+        receive.forget_early_fin(tcb)
     return True

@@ -10,17 +10,12 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from estab.tcp.fastopen import (
-    CLIENT_NO_COOKIE,
-    FAIL_NO_COOKIE,
-    FAIL_NOT_ACKNOWLEDGED,
-    FAIL_SYN_REPEATED,
-    Cached,
-    FastOpen,
-)
-from estab.tcp.record.sendqueue import SendQueue
+from estab.tcp.fastopen import CLIENT_NO_COOKIE, Cached
+from estab.tcp.record.fast_open import FAIL_NO_COOKIE, FAIL_NOT_ACKNOWLEDGED, FAIL_SYN_REPEATED, FastOpen
 from estab.tcp.record.tcb import Tcb
-from estab.tcp.recovery import recovery
+from estab.tcp.recovery import mtu_search, recovery
+from estab.tcp.recovery.delivered import join_syn_and_text
+from estab.tcp.sending.plan import put_on_syn
 from estab.wire.tcp import OPTIONS_BYTES_MAX, Segment
 
 __all__ = ["note_timeout", "on_syn_ack", "prepare", "put_text"]
@@ -66,10 +61,9 @@ def prepare(tcb: Tcb, fast_open: FastOpen, receive_mss: i64) -> None:
         mss = cached.mss
     headers: i64 = 60 if len(tcb.remote) == 16 else 40
     mss = min(mss, tcb.context.paths.mtu_of(tcb.remote) - headers)
-    if tcb.user_mss > 0:
-        mss = min(mss, tcb.user_mss)
-    tcb.peer_mss = max(mss, tcb.context.config.tcp_min_snd_mss)
-    tcb.mss_base = tcb.peer_mss
+    if tcb.options.user_mss > 0:
+        mss = min(mss, tcb.options.user_mss)
+    mtu_search.start_with(tcb, mss)
     fast_open.text_limit = tcb.peer_mss - OPTIONS_BYTES_MAX
 
 
@@ -78,9 +72,7 @@ def put_text(tcb: Tcb, fast_open: FastOpen, data: bytes) -> i64:
     fast_open.is_deferred = False
     count: i64 = min(len(data), fast_open.text_limit)
     if count > 0:
-        text = SendQueue()
-        text.append(data[:count])
-        tcb.unsent = text
+        put_on_syn(tcb, data[:count])
     return count
 
 
@@ -111,8 +103,7 @@ def on_syn_ack(tcb: Tcb, fast_open: FastOpen, segment: Segment, now_ns: i64) -> 
         recovery.lose_all(tcb, "the text of the SYN was not taken: it is sent again")
         return True
     fast_open.is_text_acknowledged = True
-    context.counters.TcpExtTCPDelivered -= tcb.delivered_segments - 1
-    tcb.delivered_segments = 1  # SYN and text were one on the wire
+    join_syn_and_text(tcb)
     context.counters.TcpExtTCPFastOpenActive += 1
     return False
 

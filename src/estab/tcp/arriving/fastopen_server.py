@@ -12,19 +12,15 @@ from mypy_extensions import i64
 
 from estab.tcp.arriving.transitions import fail, release_fast_open
 from estab.tcp.context import Context
-from estab.tcp.fastopen import (
-    SERVER,
-    SERVER_NO_COOKIE,
-    FastOpen,
-    FastOpenOptions,
-    PendingSynAck,
-    make_cookie,
-    which_key,
-)
-from estab.tcp.record.tcb import TIMER_RTO, TIMER_SYN_ACK, Tcb
-from estab.tcp.recovery import rack, recovery
+from estab.tcp.fastopen import SERVER, SERVER_NO_COOKIE, make_cookie, which_key
+from estab.tcp.record.fast_open import FastOpen, FastOpenOptions, PendingSynAck
+from estab.tcp.record.tcb import Tcb
+from estab.tcp.record.timer_table import TIMER_RTO, TIMER_SYN_ACK
+from estab.tcp.recovery import cwnd, delivered, rack, recovery
 from estab.tcp.siphash import KEY_BYTES
+from estab.tcp.window import silence
 from estab.tcp.window.rtt import on_sample
+from estab.tcp.window.timestamps import take_newer
 from estab.units import NEVER
 from estab.wire.seq import unwrap
 from estab.wire.tcp import ACK, FIN, RST, SYN, Segment
@@ -73,8 +69,7 @@ def judge(
 
 def arm(tcb: Tcb, now_ns: i64) -> None:
     """Start the SYN-ACK's timer."""
-    tcb.timer_kind = TIMER_SYN_ACK
-    tcb.retransmit_ns = now_ns + tcb.context.config.tcp_rto_initial_ns
+    tcb.arm(TIMER_SYN_ACK, now_ns + tcb.context.config.tcp_rto_initial_ns)
 
 
 def on_timer(tcb: Tcb, now_ns: i64) -> None:
@@ -94,20 +89,19 @@ def on_timer(tcb: Tcb, now_ns: i64) -> None:
         return
     if pending.timeouts == 1:
         # As Linux: the second timeout is taken for congestion.
-        tcb.cwnd_bytes = tcb.snd_mss()
+        cwnd.set_window(tcb, tcb.snd_mss())
         recovery.lose_all(tcb, "retransmission timeout: SYN-ACK")
     pending.timeouts += 1
-    tcb.retries = pending.timeouts
+    silence.set_retries(tcb, pending.timeouts)
     _send_again(tcb, pending)
-    tcb.timer_kind = TIMER_SYN_ACK
-    tcb.retransmit_ns = now_ns + min(config.tcp_rto_initial_ns << pending.timeouts, config.tcp_rto_max_ns)
+    tcb.arm(TIMER_SYN_ACK, now_ns + min(config.tcp_rto_initial_ns << pending.timeouts, config.tcp_rto_max_ns))
 
 
 def _send_again(tcb: Tcb, pending: PendingSynAck) -> None:
     pending.retransmissions += 1
     pending.cookie = None
     pending.is_due = True
-    tcb.segments_retransmitted += 1
+    delivered.count_syn_ack_repeats(tcb, 1)
     tcb.context.counters.TcpRetransSegs += 1
     tcb.context.counters.TcpExtTCPSynRetrans += 1
 
@@ -120,8 +114,7 @@ def is_answered_again(tcb: Tcb, pending: PendingSynAck, segment: Segment, now_ns
         tcb.context.counters.TcpExtTCPACKSkippedSynRecv += 1
         return True
     pending.last_repeat_ns = now_ns
-    if tcb.has_timestamps and segment.has_timestamps and ((segment.ts_val - tcb.ts_recent) & 0xFFFFFFFF) <= 0x7FFFFFFF:
-        tcb.ts_recent = segment.ts_val
+    take_newer(tcb, segment)
     _send_again(tcb, pending)
     return True
 
@@ -131,10 +124,8 @@ def complete(tcb: Tcb, fast_open: FastOpen, pending: PendingSynAck, now_ns: i64)
     release_fast_open(fast_open, False, now_ns)
     if pending.retransmissions == 0 and tcb.srtt_ns == 0:
         on_sample(tcb, now_ns - pending.sent_ns)
-    tcb.delivered_segments += 1  # the SYN-ACK, which the scoreboard does not hold
-    tcb.context.counters.TcpExtTCPDelivered += 1
-    tcb.retries = 0
-    tcb.timer_kind = TIMER_RTO
-    tcb.retransmit_ns = NEVER
+    delivered.count_syn_ack_delivered(tcb)
+    silence.end_retries(tcb)
+    tcb.arm(TIMER_RTO, NEVER)
     if tcb.in_flight_count() > 0:
         rack.arm(tcb, now_ns)

@@ -9,7 +9,7 @@ from estab.tcp.arriving.transitions import fail, tell_soft_error
 from estab.tcp.record.tcb import Tcb
 from estab.tcp.recovery.mtu_search import update_mss
 from estab.tcp.recovery.recovery import lose_all
-from estab.tcp.recovery.scoreboard import lose, losses_of
+from estab.tcp.recovery.scoreboard import ask_fast_retransmit, lose, losses_of
 from estab.wire.seq import Seq, unwrap
 
 __all__ = ["on_mtu_changed", "on_unreachable"]
@@ -31,7 +31,6 @@ def on_unreachable(tcb: Tcb, number: i64, text: str, seq: Seq) -> None:
     else:
         # We differ from SHLD-26 as Linux does: once established even a hard error is only noted, so that a forged
         # message can't end a connection (RFC 5927 section 6.1).
-        tcb.soft_error = number
         tell_soft_error(tcb, number, text)
 
 
@@ -57,7 +56,7 @@ def on_mtu_changed(tcb: Tcb, seq: Seq) -> None:
         if len(segment.data) > limit and not segment.is_sacked and not segment.is_lost:
             lose(tcb, losses, segment)
             if is_first:
-                tcb.is_fast_retransmit_due = True
+                ask_fast_retransmit(tcb)
                 is_first = False
         at += 1
 

@@ -12,10 +12,15 @@ from estab.tcp.arriving import fastopen_client
 from estab.tcp.arriving.opening import agree_options, establish
 from estab.tcp.arriving.transitions import answer, fail, set_state, take_fin
 from estab.tcp.ecn import classic as ecn
-from estab.tcp.fastopen import FastOpen
 from estab.tcp.receiving import receive
+from estab.tcp.receiving.acknowledging import acknowledge_late, acknowledge_now
+from estab.tcp.record.fast_open import FastOpen
 from estab.tcp.record.tcb import Tcb
 from estab.tcp.recovery import recovery
+from estab.tcp.recovery.scoreboard import ask_fast_retransmit
+from estab.tcp.window import send_window
+from estab.tcp.window.timestamps import elapsed_ticks
+from estab.units import MS
 from estab.wire.seq import unwrap
 from estab.wire.tcp import ACK, FIN, RST, SYN, Segment
 
@@ -48,17 +53,14 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
         return
     # fourth: the SYN bit
     agree_options(tcb, segment, tcb.context.config.tcp_timestamps)
-    tcb.irs = segment.seq
-    receive.start(tcb)
+    receive.start(tcb, segment.seq)
     if tcb.ecn is not None:
         ecn.read_handshake(tcb, tcb.ecn, segment)
-    tcb.snd_wnd = segment.wnd
-    tcb.max_snd_wnd = max(tcb.max_snd_wnd, segment.wnd)
-    tcb.snd_wl1 = tcb.irs
+    send_window.take(tcb, segment.wnd, tcb.irs, tcb.snd_wl2)
     if (flags & ACK) != 0:
         ack = unwrap(segment.ack, tcb.snd_nxt)
         recovery.on_acknowledged(tcb, ack, segment, now_ns)
-        tcb.snd_wl2 = ack
+        send_window.take(tcb, segment.wnd, tcb.irs, ack)
         set_state(tcb, abi.ESTABLISHED, "our SYN is acknowledged")
         establish(tcb, now_ns)
         fast_open = tcb.fast_open
@@ -66,14 +68,14 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
             _answer_fast_open(tcb, fast_open, segment, now_ns)
             return
         if tcb.is_first_ack_delayed:
-            _acknowledge_late(tcb, now_ns)
+            acknowledge_late(tcb, now_ns)
         else:
-            receive.acknowledge_now(tcb)
+            acknowledge_now(tcb)
     else:
         # Simultaneous open (RFC 9293 section 3.5, figure 8). MUST-10.
         set_state(tcb, abi.SYN_RECEIVED, "simultaneous open: SYN received in SYN-SENT")
         recovery.mark_head_lost(tcb)
-        tcb.is_fast_retransmit_due = True
+        ask_fast_retransmit(tcb)
     if segment.end > segment.start or (flags & FIN) != 0:
         # Text on a SYN waits for the peer to send it again, now that there is a connection.
         tcb.context.drop(DropReason.TCP_OLD_DATA, tcb.name(), "text on a SYN is not taken without Fast Open")
@@ -82,24 +84,17 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
 def _answer_fast_open(tcb: Tcb, fast_open: FastOpen, segment: Segment, now_ns: i64) -> None:
     """The SYN-ACK of a connection with Fast Open: what it says of our text, and what text it brings itself."""
     if fastopen_client.on_syn_ack(tcb, fast_open, segment, now_ns):
-        receive.acknowledge_now(tcb)  # rides on the text that is sent again
+        acknowledge_now(tcb)  # rides on the text that is sent again
         return
     if segment.end > segment.start:
-        tcb.rcv_adv = max(tcb.rcv_adv, tcb.rcv_nxt + min(receive.space_bytes(tcb), 0xFFFF))  # as our SYN said
+        receive.note_offered(tcb, min(receive.space_bytes(tcb), 0xFFFF))  # as our SYN said
         receive.accept_text(tcb, tcb.irs + 1, segment, now_ns)
     if (segment.flags & FIN) != 0:
         take_fin(tcb, tcb.irs + 1, segment)
     if fast_open.has_more and (segment.flags & FIN) == 0 and segment.end == segment.start:
-        _acknowledge_late(tcb, now_ns)  # a program waits to write
+        acknowledge_late(tcb, now_ns)  # a program waits to write
         return
-    receive.acknowledge_now(tcb)
-
-
-def _acknowledge_late(tcb: Tcb, now_ns: i64) -> None:
-    """Let the text that is to come carry the acknowledgment, which then needs no segment of its own (as Linux)."""
-    tcb.is_ack_pending = True
-    tcb.is_interactive = True
-    tcb.delack_ns = now_ns + tcb.context.config.tcp_delack_max_ns
+    acknowledge_now(tcb)
 
 
 def _echoes_us(tcb: Tcb, segment: Segment, now_ns: i64) -> bool:
@@ -107,5 +102,4 @@ def _echoes_us(tcb: Tcb, segment: Segment, now_ns: i64) -> bool:
     sent = tcb.sent
     if segment.ts_ecr == 0 or sent is None:
         return True
-    elapsed: i64 = (now_ns // 1_000_000 + tcb.ts_offset - segment.ts_ecr) & 0xFFFFFFFF
-    return elapsed <= (now_ns - tcb.first_unanswered_ns) // 1_000_000 + 1
+    return elapsed_ticks(now_ns, tcb.ts_offset, segment.ts_ecr) <= (now_ns - tcb.first_unanswered_ns) // MS + 1

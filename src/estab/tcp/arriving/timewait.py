@@ -17,7 +17,7 @@ from estab.tcp.arriving import transitions
 from estab.tcp.context import Context, flow_text
 from estab.tcp.record.tcb import Tcb
 from estab.tcp.record.timers import Endpoint
-from estab.units import MS
+from estab.tcp.window.timestamps import clock, is_older
 from estab.wire.seq import unwrap, wrap
 from estab.wire.tcp import ACK, FIN, RST, SYN, Segment, segment_length
 
@@ -51,7 +51,7 @@ class TimeWait(Endpoint):
         self.started_ns = tcb.context.now_ns
         self.expires_ns = self.started_ns + tcb.context.config.tcp_timewait_ns
         self.last_ack_ns: i64 = -1
-        self.tos = tcb.tos
+        self.tos = tcb.options.tos
         self.tcb: Tcb | None = tcb if tcb.owner is not None else None
         """The connection, while its program still holds the socket."""
 
@@ -69,7 +69,7 @@ class TimeWait(Endpoint):
         seq = unwrap(segment.seq, self.rcv_nxt)
         is_old = False
         if self.has_timestamps and segment.has_timestamps:
-            is_old = ((segment.ts_val - self.ts_recent) & 0xFFFFFFFF) > 0x7FFFFFFF
+            is_old = is_older(segment.ts_val, self.ts_recent)
         is_syn = (flags & (SYN | RST | ACK)) == SYN
         if is_syn and has_listener and not is_old and self._may_reuse(seq, segment):
             return REUSED
@@ -108,7 +108,7 @@ class TimeWait(Endpoint):
         answer.tos = self.tos
         if self.has_timestamps:
             answer.has_timestamps = True
-            answer.ts_val = (now_ns // MS + self.ts_offset) & 0xFFFFFFFF
+            answer.ts_val = clock(now_ns, self.ts_offset)
             answer.ts_ecr = self.ts_recent
         context.reply(
             answer, self.local, self.remote, "acknowledgment from TIME-WAIT",

@@ -6,19 +6,20 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.events import ErrorReported, StateChanged
-from estab.tcp.fastopen import RESET_PENALTY_NS, FastOpen
 from estab.tcp.receiving import receive
+from estab.tcp.record.fast_open import RESET_PENALTY_NS, FastOpen
 from estab.tcp.record.tcb import NO_SEQ, Tcb
 from estab.tcp.recovery import recovery
-from estab.tcp.state import state_text
-from estab.units import NEVER
+from estab.tcp.sending.plan import drop_unsent
+from estab.tcp.state import has_edge, state_text
+from estab.tcp.window.silence import note_soft_error
 from estab.wire.address import is_loopback
 from estab.wire.seq import unwrap, wrap
-from estab.wire.tcp import ACK, FIN, RST, Segment, segment_length
+from estab.wire.tcp import ACK, RST, Segment, segment_length
 
 __all__ = [
-    "abort", "answer", "answer_for_closed", "fail", "finish", "release_fast_open", "report", "set_state",
-    "take_fin", "tell_soft_error",
+    "abort", "answer", "answer_for_closed", "begin_in_syn_received", "fail", "finish", "release_fast_open", "report",
+    "set_state", "take_fin", "tell_soft_error",
 ]
 
 
@@ -33,8 +34,9 @@ def answer_for_closed(segment: Segment) -> Segment | None:
 
 
 def set_state(tcb: Tcb, state: i64, why: str) -> None:
-    """Take an edge of the state diagram."""
+    """Take an edge of the state diagram. An edge that the diagram has not is our own mistake."""
     old = tcb.state
+    assert has_edge(old, state), f"{tcb.name()}: no edge from {state_text(old)} to {state_text(state)}"
     tcb.state = state
     if tcb.is_counted and state != abi.ESTABLISHED and state != abi.CLOSE_WAIT:
         tcb.is_counted = False
@@ -47,18 +49,18 @@ def set_state(tcb: Tcb, state: i64, why: str) -> None:
         context.tell(StateChanged(context.now_ns, context.name, tcb.name(), state_text(old), state_text(state), why))
 
 
+def begin_in_syn_received(tcb: Tcb) -> None:
+    """Start where a listener's half-open entry, or its cookie, has come to."""
+    assert tcb.state == abi.CLOSED
+    tcb.state = abi.SYN_RECEIVED
+
+
 def finish(tcb: Tcb, why: str) -> None:
     """Go to CLOSED: nothing is sent any more, no timer runs. What was received can still be read."""
     recovery.forget_sent(tcb)
-    tcb.unsent = None
-    tcb.out_of_order = None
-    tcb.retransmit_ns = NEVER
-    tcb.persist_ns = NEVER
-    tcb.delack_ns = NEVER
-    tcb.keepalive_ns = NEVER
-    tcb.linger_ns = NEVER
-    tcb.is_ack_due = False
-    tcb.duplicate_acks_owed = 0
+    drop_unsent(tcb)
+    receive.finish(tcb)
+    tcb.disarm_all()
     if tcb.state != abi.CLOSED:
         set_state(tcb, abi.CLOSED, why)
 
@@ -88,7 +90,8 @@ def report(tcb: Tcb, number: i64, text: str) -> None:
 
 
 def tell_soft_error(tcb: Tcb, number: i64, text: str) -> None:
-    """Tell the observer of an error that ends nothing, but is the reason if the connection times out."""
+    """Note an error that ends nothing, but is the reason if the connection times out."""
+    note_soft_error(tcb, number)
     context = tcb.context
     if context.observer is not None:
         context.tell(ErrorReported(context.now_ns, context.name, tcb.name(), number, text, True))
@@ -111,18 +114,8 @@ def answer(tcb: Tcb, segment: Segment, why: str) -> None:
 
 def take_fin(tcb: Tcb, seq: i64, segment: Segment) -> None:
     """RFC 9293 section 3.10.7.4, eighth. A FIN counts once all text before it is here."""
-    if (segment.flags & FIN) != 0 and tcb.peer_fin_seq == NO_SEQ:
-        tcb.peer_fin_seq = seq + (segment.end - segment.start)
-        if tcb.rcv_nxt < tcb.peer_fin_seq:
-            receive.hold_fin(tcb, tcb.peer_fin_seq, segment.end == segment.start)
-    if tcb.is_fin_received or tcb.rcv_nxt != tcb.peer_fin_seq:
-        if (segment.flags & FIN) != 0:
-            receive.acknowledge_now(tcb)
+    if not receive.take_fin(tcb, seq, segment):
         return
-    tcb.is_fin_received = True
-    tcb.rcv_nxt += 1
-    tcb.out_of_order = None
-    receive.acknowledge_now(tcb)
     tcb.context.wake(tcb.owner)
     state = tcb.state
     if state == abi.ESTABLISHED or state == abi.SYN_RECEIVED:
@@ -162,5 +155,7 @@ def _end_fast_open(tcb: Tcb, fast_open: FastOpen) -> None:
         return  # it never was a connection
     has_text = tcb.rcv_nxt > tcb.irs + 1 + (1 if tcb.is_fin_received else 0)
     is_fin_early = tcb.peer_fin_seq != NO_SEQ and not tcb.is_fin_received
-    tcb.context.fast_open.on_end(fast_open, has_text, is_fin_early, is_loopback(tcb.remote), tcb.context.now_ns)
+    tcb.context.fast_open.on_end(
+        fast_open.has_option, fast_open.is_trial, has_text, is_fin_early, is_loopback(tcb.remote), tcb.context.now_ns,
+    )
     fast_open.is_trial = False

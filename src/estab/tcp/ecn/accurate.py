@@ -15,6 +15,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from estab.tcp.receiving.acknowledging import acknowledge_now
 from estab.tcp.record.ecn_state import (
     ACCURATE,
     CE,
@@ -173,9 +174,9 @@ def count_arrival(tcb: Tcb, ecn: Ecn, segment: Segment) -> None:
         ecn.option_demand = 2
     if length > 0:
         if has_changed or ecn.untold_ce >= _DATA_MARKS_MAX:
-            tcb.is_ack_due = True
+            acknowledge_now(tcb)
     elif ecn.untold_ce >= _CONTROL_MARKS_MAX:
-        tcb.is_ack_due = True
+        acknowledge_now(tcb)
 
 
 def _count_text(ecn: Ecn, codepoint: i64, length: i64) -> None:

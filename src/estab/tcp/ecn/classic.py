@@ -15,6 +15,7 @@ from mypy_extensions import i64
 from estab import abi
 from estab.tcp.config import Config
 from estab.tcp.ecn import accurate as accecn
+from estab.tcp.receiving.acknowledging import acknowledge_now, acknowledge_quickly, expect_answers
 from estab.tcp.record.ecn_state import (
     ACCURATE,
     CE,
@@ -262,15 +263,15 @@ def on_arrival(tcb: Tcb, ecn: Ecn, segment: Segment, now_ns: i64) -> None:
         return
     if (segment.flags & CWR) != 0:
         ecn.is_echoing = False
-        tcb.is_ack_due = True  # the sender's window may be a single segment
+        acknowledge_now(tcb)  # the sender's window may be a single segment
     if codepoint == CE and not ecn.is_echoing:
         ecn.is_echoing = True
         _acknowledge_quickly(tcb)
 
 
 def _acknowledge_quickly(tcb: Tcb) -> None:
-    tcb.quick_acks = max(tcb.quick_acks, _QUICK_ACKS)
-    tcb.is_interactive = False
+    acknowledge_quickly(tcb, _QUICK_ACKS)
+    expect_answers(tcb, False)
 
 
 def _echo_exactly(tcb: Tcb, ecn: Ecn, is_marked: bool) -> None:
@@ -281,7 +282,7 @@ def _echo_exactly(tcb: Tcb, ecn: Ecn, is_marked: bool) -> None:
         ecn.early_ack_seq = tcb.rcv_nxt
         ecn.is_early_echo = ecn.is_echoing
     ecn.is_echoing = is_marked
-    tcb.is_ack_due = True
+    acknowledge_now(tcb)
 
 
 # --- the sender

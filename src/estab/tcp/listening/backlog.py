@@ -1,4 +1,4 @@
-"""What the number given to ``listen()`` limits, by the stack's ``backlog_policy``: see ``listener``."""
+"""What the number given to ``listen()`` limits, by the stack's ``backlog_policy``: see ``accept_queue``."""
 
 from __future__ import annotations
 

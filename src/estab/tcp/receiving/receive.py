@@ -1,8 +1,7 @@
-"""The receiving half: text in order, the window we offer, when to acknowledge, and reading.
+"""The receiving half: text in order, the window we offer, the peer's FIN, and reading.
 
 The window: never shrunk (RFC 9293 SHLD-14), never offered in silly pieces (MUST-39), at most what the buffer can
-take. The acknowledgment: at once for every second full segment, for anything out of order, and while the connection
-starts; otherwise delayed in the hope of riding on an answer (MUST-40, SHLD-18, SHLD-19).
+take. When to acknowledge is in ``acknowledging``.
 """
 
 from __future__ import annotations
@@ -10,28 +9,98 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from estab.events import BufferChanged
-from estab.tcp.receiving import rightsizing
+from estab.tcp.config import Config
+from estab.tcp.receiving import acknowledging, rightsizing
+from estab.tcp.receiving.acknowledging import (
+    acknowledge,
+    acknowledge_now,
+    acknowledge_window_quickly,
+    owe_duplicate,
+    report_duplicate,
+)
 from estab.tcp.record.buffers import ByteQueue
+from estab.tcp.record.numbers import DEFAULT_MSS_BYTES
+from estab.tcp.record.options import Options
 from estab.tcp.record.reassembly import PIECE_BYTES, Reassembly
 from estab.tcp.record.tcb import NO_SEQ, Tcb
-from estab.units import NEVER
-from estab.wire.tcp import PSH, URG, Segment
+from estab.wire.tcp import FIN, PSH, URG, Segment
 
 __all__ = [
-    "accept_text", "acknowledge", "acknowledge_now", "discard", "is_at_urgent_mark", "note_urgent",
-    "on_acknowledgment_sent", "read", "read_urgent", "report_duplicate", "select_window", "space_bytes", "start",
+    "accept_text", "begin_transfer", "discard", "drop_unread", "finish", "first_window", "fix_buffer",
+    "forget_early_fin", "is_at_urgent_mark", "note_arrival", "note_offered", "note_urgent", "read", "read_urgent",
+    "select_window", "set_scale", "space_bytes", "start", "take_fin", "window_scale",
 ]
 
 
-def start(tcb: Tcb) -> None:
-    """Set the receive side from the peer's SYN, with ``irs`` set: RCV.NXT, and nothing read or offered yet."""
-    tcb.rcv_nxt = tcb.irs + 1
-    tcb.rcv_wup = tcb.rcv_nxt
+def start(tcb: Tcb, irs: i64) -> None:
+    """Set the receive side from the peer's SYN, numbered ``irs``: RCV.NXT, and nothing read or offered yet."""
+    tcb.irs = irs
+    tcb.rcv_nxt = irs + 1
     tcb.copied_seq = tcb.rcv_nxt
     tcb.rcv_adv = tcb.rcv_nxt
-    tcb.tune_seq = tcb.rcv_nxt
     tcb.last_received_ns = tcb.context.now_ns
-    tcb.quick_acks = tcb.context.config.tcp_quick_acks
+    rightsizing.start(tcb)
+    acknowledging.begin(tcb)
+
+
+def begin_transfer(tcb: Tcb, first_window_bytes: i64, now_ns: i64) -> None:
+    """The handshake is done: count from here when something last came, and what is read in a round trip."""
+    rightsizing.begin(tcb, min(first_window_bytes, tcb.receive_buffer_bytes // 4), now_ns)
+    tcb.last_received_ns = now_ns
+    tcb.last_text_ns = now_ns
+
+
+def note_arrival(tcb: Tcb, now_ns: i64) -> None:
+    """An acceptable segment came."""
+    tcb.last_received_ns = now_ns
+
+
+def finish(tcb: Tcb) -> None:
+    """The connection is over: nothing comes any more. What was received can still be read."""
+    tcb.out_of_order = None
+    acknowledging.end(tcb)
+
+
+def drop_unread(tcb: Tcb) -> None:
+    """Let go of text that nobody will read."""
+    tcb.received = None
+
+
+def fix_buffer(tcb: Tcb, size_bytes: i64) -> None:
+    """Let the receive buffer have this size from now on (SO_RCVBUF)."""
+    tcb.receive_buffer_bytes = size_bytes
+
+
+# --- the window
+
+
+def window_scale(config: Config, options: Options) -> i64:
+    """Choose the scale so that the largest buffer's window can be told (RFC 7323 section 2.3), as Linux does."""
+    if not config.tcp_window_scaling:
+        return 0
+    space: i64 = max(config.tcp_rmem[2], config.rmem_max)
+    if options.is_receive_buffer_fixed:
+        space = options.receive_buffer_bytes
+    scale: i64 = 0
+    while space > 0xFFFF and scale < 14:
+        space >>= 1
+        scale += 1
+    return scale
+
+
+def first_window(options: Options) -> i64:
+    """Give the window of a SYN-ACK in bytes, which no scale applies to."""
+    return min(options.receive_buffer_bytes // 2, 0xFFFF)
+
+
+def set_scale(tcb: Tcb, scale: i64) -> None:
+    """Scale our windows so, or not at all (0) as the peer does not scale its own (RFC 7323 section 2.2)."""
+    tcb.rcv_wscale = scale
+
+
+def note_offered(tcb: Tcb, window: i64) -> None:
+    """A SYN or SYN-ACK offered a window: the right edge is no less than that."""
+    tcb.rcv_adv = max(tcb.rcv_adv, tcb.rcv_nxt + window)
 
 
 def space_bytes(tcb: Tcb) -> i64:
@@ -81,36 +150,6 @@ def select_window(tcb: Tcb) -> i64:
     elif window != 0 and offered == 0 and tcb.is_counted:
         counters.TcpExtTCPFromZeroWindowAdv += 1
     return window
-
-
-def on_acknowledgment_sent(tcb: Tcb) -> None:
-    """A segment with the current RCV.NXT goes out: nothing is owed any more."""
-    tcb.rcv_wup = tcb.rcv_nxt
-    tcb.is_ack_due = False
-    tcb.is_ack_pending = False
-    tcb.delack_ns = NEVER
-    tcb.dsack_left = NO_SEQ
-    if tcb.quick_acks > 0:
-        tcb.quick_acks -= 1
-
-
-def acknowledge_now(tcb: Tcb) -> None:
-    """Owe an acknowledgment that must not wait."""
-    tcb.is_ack_due = True
-
-
-def acknowledge(tcb: Tcb, now_ns: i64) -> None:
-    """Owe an acknowledgment for text that came; decide whether it may wait."""
-    config = tcb.context.config
-    queue = tcb.out_of_order
-    if tcb.rcv_nxt - tcb.rcv_wup > tcb.rcv_mss:
-        # More than one full segment since the last acknowledgment (SHLD-19) …
-        tcb.is_ack_due = True
-    elif queue is not None or (tcb.quick_acks > 0 and not tcb.is_interactive):
-        tcb.is_ack_due = True
-    elif not tcb.is_ack_pending:
-        tcb.is_ack_pending = True
-        tcb.delack_ns = now_ns + min(config.tcp_delack_ns, config.tcp_delack_max_ns)
 
 
 def accept_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
@@ -192,7 +231,7 @@ def _hold(tcb: Tcb, seq: i64, text: bytes) -> None:
         if queue.is_empty():
             tcb.out_of_order = None
     acknowledge_now(tcb)
-    tcb.duplicate_acks_owed = min(tcb.duplicate_acks_owed + 1, 64)
+    owe_duplicate(tcb)
 
 
 def _has_memory(tcb: Tcb, queue: Reassembly, seq: i64, needed: i64) -> bool:
@@ -210,7 +249,37 @@ def _has_memory(tcb: Tcb, queue: Reassembly, seq: i64, needed: i64) -> bool:
     return tcb.unread_bytes() + queue.memory_bytes() + needed <= most
 
 
-def hold_fin(tcb: Tcb, seq: i64, is_bare: bool) -> None:
+# --- the peer's FIN
+
+
+def take_fin(tcb: Tcb, seq: i64, segment: Segment) -> bool:
+    """Take a FIN, of this segment at ``seq`` or of one that came before. ``True``: all text before it is here now.
+
+    RFC 9293 section 3.10.7.4, eighth.
+    """
+    has_fin = (segment.flags & FIN) != 0
+    if has_fin and tcb.peer_fin_seq == NO_SEQ:
+        tcb.peer_fin_seq = seq + (segment.end - segment.start)
+        if tcb.rcv_nxt < tcb.peer_fin_seq:
+            _hold_fin(tcb, tcb.peer_fin_seq, segment.end == segment.start)
+    if tcb.is_fin_received or tcb.rcv_nxt != tcb.peer_fin_seq:
+        if has_fin:
+            acknowledge_now(tcb)
+        return False
+    tcb.is_fin_received = True
+    tcb.rcv_nxt += 1
+    tcb.out_of_order = None
+    acknowledge_now(tcb)
+    return True
+
+
+def forget_early_fin(tcb: Tcb) -> None:
+    """Text has overtaken a FIN that came ahead of its time: it was never the peer's."""
+    if tcb.peer_fin_seq != NO_SEQ and tcb.rcv_nxt > tcb.peer_fin_seq:
+        tcb.peer_fin_seq = NO_SEQ
+
+
+def _hold_fin(tcb: Tcb, seq: i64, is_bare: bool) -> None:
     """Note a FIN from beyond a gap: the peer hears of it as of text, and finds what was lost before it.
 
     ``is_bare``: it came without text, for which a duplicate acknowledgment would be owed already.
@@ -218,7 +287,7 @@ def hold_fin(tcb: Tcb, seq: i64, is_bare: bool) -> None:
     _queue_of(tcb).add_fin(seq)
     acknowledge_now(tcb)
     if is_bare:
-        tcb.duplicate_acks_owed = min(tcb.duplicate_acks_owed + 1, 64)
+        owe_duplicate(tcb)
 
 
 def _queue_of(tcb: Tcb) -> Reassembly:
@@ -229,34 +298,15 @@ def _queue_of(tcb: Tcb) -> Reassembly:
     return queue
 
 
-def _acknowledge_quickly(tcb: Tcb) -> None:
-    """Acknowledge the next segments at once: as many as half a window holds, at least two, at most sixteen."""
-    count = max((tcb.rcv_adv - tcb.rcv_nxt) // (2 * tcb.rcv_mss), 2)
-    tcb.quick_acks = max(tcb.quick_acks, min(count, tcb.context.config.tcp_quick_acks))
-
-
-def report_duplicate(tcb: Tcb, seq: i64, end: i64) -> i64:
-    """Remember text that came twice, to report as DSACK (RFC 2883), and acknowledge it at once. 1: it will be."""
-    acknowledge_now(tcb)
-    # An acknowledgment was lost or late: those that follow don't wait, nor ride on text (Linux's quick-ACK mode).
-    tcb.context.counters.TcpExtDelayedACKLost += 1
-    tcb.is_interactive = False
-    _acknowledge_quickly(tcb)
-    if not tcb.has_sack or not tcb.context.config.tcp_dsack:
-        return 0
-    tcb.dsack_left = seq
-    tcb.dsack_right = end
-    return 1
-
-
 def _note_size(tcb: Tcb, length: i64, now_ns: i64) -> None:
     """Learn how large the peer's full segments are, and whether it is a conversation or a bulk transfer."""
     if length > tcb.rcv_mss:
         tcb.rcv_mss = min(length, max(tcb.mss_base, 1460))
-    elif length >= 536 and tcb.rcv_mss < length:
+    elif length >= DEFAULT_MSS_BYTES and tcb.rcv_mss < length:
         tcb.rcv_mss = length
     if now_ns - tcb.last_text_ns > tcb.rto_ns:
-        _acknowledge_quickly(tcb)  # the sender begins anew after a pause or a timeout, and needs its clock (as Linux)
+        # The sender begins again after a pause or a timeout, and needs its clock (as Linux).
+        acknowledge_window_quickly(tcb)
     tcb.last_text_ns = now_ns
 
 
@@ -270,7 +320,7 @@ def read(tcb: Tcb, size: i64, is_peek: bool, now_ns: i64) -> bytes:
         return b""
     if tcb.urgent_seq != NO_SEQ:
         before_mark = tcb.urgent_seq - tcb.copied_seq
-        if before_mark == 0 and not tcb.is_oob_inline:
+        if before_mark == 0 and not tcb.options.is_oob_inline:
             if is_peek:
                 return received.peek(1, size)
             received.drop(1)
@@ -316,14 +366,14 @@ def _offer_more(tcb: Tcb) -> None:
     if tcb.is_fin_received or (tcb.fast_open is not None and tcb.rcv_nxt == tcb.fast_open.text_end):
         return
     if tcb.is_ack_pending and tcb.rcv_nxt - tcb.rcv_wup > tcb.rcv_mss:
-        tcb.is_ack_due = True
+        acknowledge_now(tcb)
         return
     offered = tcb.rcv_adv - tcb.rcv_nxt
     full = tcb.receive_buffer_bytes // 2
     space = min(min(space_bytes(tcb), full), 0xFFFF << tcb.rcv_wscale)  # of two each: of three it is a call
     mss = min(tcb.rcv_mss, full)
     if space >= mss and space - offered >= min(full // 2, max(2 * mss, offered)):
-        tcb.is_ack_due = True
+        acknowledge_now(tcb)
 
 
 def note_urgent(tcb: Tcb, seq: i64, segment: Segment) -> None:
@@ -338,7 +388,7 @@ def note_urgent(tcb: Tcb, seq: i64, segment: Segment) -> None:
         return
     if place > tcb.urgent_seq:
         received = tcb.received
-        if tcb.urgent_seq == tcb.copied_seq and received is not None and not tcb.is_oob_inline:
+        if tcb.urgent_seq == tcb.copied_seq and received is not None and not tcb.options.is_oob_inline:
             # As Linux does: reading stands at the old mark, whose byte is lost; it is not part of the stream.
             received.drop(1)
             tcb.copied_seq += 1
@@ -352,7 +402,7 @@ def note_urgent(tcb: Tcb, seq: i64, segment: Segment) -> None:
 
 def read_urgent(tcb: Tcb, is_peek: bool) -> int:
     """Give the urgent octet (MSG_OOB), -1 where it has not come yet, -2 where there is none to give."""
-    if tcb.urgent_seq == NO_SEQ or tcb.is_urgent_read or tcb.is_oob_inline:
+    if tcb.urgent_seq == NO_SEQ or tcb.is_urgent_read or tcb.options.is_oob_inline:
         return -2
     received = tcb.received
     offset = tcb.urgent_seq - tcb.copied_seq

@@ -9,10 +9,22 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from estab.tcp.record.tcb import Tcb
+from estab.tcp.window.timestamps import elapsed_ticks
 from estab.units import MS
 from estab.wire.tcp import Segment
 
-__all__ = ["measure", "wanted_buffer"]
+__all__ = ["begin", "measure", "start", "wanted_buffer"]
+
+
+def start(tcb: Tcb) -> None:
+    """Nothing was read yet."""
+    tcb.tune_seq = tcb.copied_seq
+
+
+def begin(tcb: Tcb, space_bytes: i64, now_ns: i64) -> None:
+    """Text may come from now on; ``space_bytes`` a round trip are no reason to grow."""
+    tcb.tune_ns = now_ns
+    tcb.tune_space_bytes = space_bytes
 
 
 def measure(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
@@ -20,16 +32,16 @@ def measure(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
     if tcb.has_timestamps and segment.has_timestamps:
         _measure_echo(tcb, segment, now_ns)
     if tcb.rcv_rtt_since_ns == 0:
-        _start(tcb, now_ns)
+        _time_window(tcb, now_ns)
     elif tcb.rcv_nxt >= tcb.rcv_rtt_seq:
         # A window took so long: only ever a bound from above, as the peer may have paused.
         sample_ns = max(now_ns - tcb.rcv_rtt_since_ns, 1000)
         if tcb.rcv_rtt_ns == 0 or sample_ns < tcb.rcv_rtt_ns:
             tcb.rcv_rtt_ns = sample_ns
-        _start(tcb, now_ns)
+        _time_window(tcb, now_ns)
 
 
-def _start(tcb: Tcb, now_ns: i64) -> None:
+def _time_window(tcb: Tcb, now_ns: i64) -> None:
     tcb.rcv_rtt_seq = max(tcb.rcv_adv, tcb.rcv_nxt)
     tcb.rcv_rtt_since_ns = now_ns
 
@@ -41,7 +53,7 @@ def _measure_echo(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
     tcb.rcv_rtt_echo = segment.ts_ecr
     if segment.end - segment.start < tcb.rcv_mss or segment.ts_ecr == 0:
         return
-    ticks: i64 = (now_ns // MS + tcb.ts_offset - segment.ts_ecr) & 0xFFFFFFFF
+    ticks = elapsed_ticks(now_ns, tcb.ts_offset, segment.ts_ecr)
     if ticks > 0x7FFFFFFF:
         return
     sample_ns = max(ticks, 1) * MS
@@ -66,7 +78,7 @@ def wanted_buffer(tcb: Tcb, now_ns: i64) -> i64:
     wanted: i64 = 0
     if copied > before:
         tcb.tune_space_bytes = copied
-        if config.tcp_moderate_rcvbuf and not tcb.is_receive_buffer_fixed:
+        if config.tcp_moderate_rcvbuf and not tcb.options.is_receive_buffer_fixed:
             window = 2 * copied + 16 * tcb.rcv_mss
             if before > 0:
                 window += 2 * (window * min(copied - before, before) // before)

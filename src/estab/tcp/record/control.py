@@ -12,50 +12,73 @@ from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
+from estab.tcp.record.numbers import DEFAULT_MSS_BYTES
 from estab.tcp.record.sample import RateSample
-from estab.tcp.record.timers import Endpoint
+from estab.tcp.record.timer_table import TimerTable
 
 __all__ = ["SSTHRESH_INFINITE", "CongestionControl", "Flow"]
 
 SSTHRESH_INFINITE: Final = 0x7FFFFFFF
 
 
-class Flow(Endpoint):
-    """What congestion control sees of a connection. It may set the first three; the rest is the engine's."""
+class Flow(TimerTable):
+    """What congestion control sees of a connection. It may set the first three; the rest is the engine's.
+
+    ``tcb`` says how the lines below the fields are read.
+    """
 
     def __init__(self, key: bytes) -> None:
         super().__init__(key)
         self.cwnd_bytes: i64 = 0
+        """bytes: the congestion window (RFC 5681 section 2). Writers: congestion/bbr, congestion/cubic,
+        congestion/reno, recovery/cwnd.
+        """
         self.ssthresh_bytes: i64 = SSTHRESH_INFINITE
+        """bytes: where slow start ends (RFC 5681 section 3.1). Writers: congestion/cubic, recovery/cwnd."""
         self.pacing_rate: i64 = 0
-        """Bytes a second at which text may leave; 0: as fast as the window allows."""
+        """bytes a second: at which text may leave; 0: as fast as the window allows. Writers: congestion/bbr,
+        record/tcb.
+        """
         self.pipe_bytes: i64 = 0
-        """What is in flight: sent, and neither acknowledged, SACKed nor taken to be lost."""
+        """bytes: in flight: sent, and neither acknowledged, SACKed nor taken to be lost (RFC 6675's pipe). Writers:
+        recovery/scoreboard.
+        """
         self.snd_una: i64 = 0
+        """seq: the oldest number that is not acknowledged (SND.UNA, RFC 9293 section 3.3.1). Writers: record/tcb,
+        recovery/recovery.
+        """
         self.snd_nxt: i64 = 0
+        """seq: the next number to send (SND.NXT, RFC 9293 section 3.3.1). Writers: record/tcb, sending/plan."""
         self.delivered_bytes: i64 = 0
-        """All that is known to have arrived, in order or SACKed, each byte once."""
+        """bytes: all that is known to have arrived, in order or SACKed, each byte once. Writers: recovery/delivered,
+        recovery/scoreboard.
+        """
         self.delivered_segments: i64 = 0
-        """The same in segments; the SYN counts."""
+        """segments: the same; the SYN counts. Writers: recovery/delivered, recovery/scoreboard."""
         self.delivered_ce: i64 = 0
-        """Of these, how many met congestion, as far as the peer's feedback says (RFC 3168, RFC 9768)."""
+        """segments: of these, how many met congestion, as far as the peer's feedback says (RFC 3168, RFC 9768).
+        Writers: ecn/accurate, ecn/classic.
+        """
         self.has_ecn: bool = False
-        """Both ends agreed on ECN."""
+        """yes or no: both ends agreed on ECN (RFC 3168, RFC 9768). Writers: ecn/classic."""
         self.srtt_ns: i64 = 0
-        """Smoothed round-trip time, 0 before the first measurement."""
+        """ns: smoothed round-trip time (RFC 6298), 0 before the first measurement. Writers: window/rtt."""
         self.rtt_ns: i64 = 0
-        """The latest measurement."""
+        """ns: the latest measurement. Writers: window/rtt."""
         self.min_rtt_ns: i64 = 0
+        """ns: the least of the last ``tcp_min_rtt_wlen``, 0 before the first measurement. Writers: window/rtt."""
         self.rate: RateSample | None = None
-        """The path's delivery rate, measured since text was first sent."""
+        """record: the path's delivery rate, measured since text was first sent. Writers: record/tcb,
+        recovery/scoreboard.
+        """
         self.sample: RateSample | None = None
-        """The same, where the congestion control asked for it."""
+        """record: the same, where the congestion control asked for it. Writers: record/tcb."""
         self.is_cwnd_limited: bool = False
-        """The congestion window, not the program or the peer, is what held back this window's sends."""
-        self.is_pacing: bool = False
-        """The pace is what holds text back now."""
+        """yes or no: the congestion window, not the program or the peer, held back this window's sends (RFC 7661).
+        Writers: recovery/cwnd.
+        """
         self.max_out_bytes: i64 = 0
-        """The most that was in flight in this window, acknowledged or not."""
+        """bytes: the most that was in flight in this window, acknowledged or not. Writers: recovery/cwnd."""
 
     def is_window_used(self) -> bool:
         """Tell whether the window may grow: it is the limit, or, in slow start, less than twice what was in flight."""
@@ -73,7 +96,7 @@ class Flow(Endpoint):
 
     def full_segment_bytes(self) -> i64:
         """Give the sender's maximum segment size (SMSS) in bytes of text."""
-        return 536
+        return DEFAULT_MSS_BYTES
 
     def flight_bytes(self) -> i64:
         """Give RFC 5681's FlightSize: all that was sent and is not cumulatively acknowledged."""

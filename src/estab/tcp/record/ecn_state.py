@@ -10,6 +10,8 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from estab.tcp.record.numbers import NO_SEQ
+
 __all__ = [
     "ACCURATE",
     "CE",
@@ -48,8 +50,6 @@ OPTION_EMPTY: Final = 1
 OPTION_COUNTED: Final = 2
 OPTION_ZEROED: Final = 3
 
-_NO_SEQ: Final = -1
-
 
 class Ecn:
     """One connection's ECN. ``mode`` is one of the modes above, never ``OFF``: then there is no ``Ecn``."""
@@ -86,7 +86,7 @@ class Ecn:
         """CE came, and no CWR since: acknowledgments bear ECE. With exact echoes: the last text was CE."""
         self.is_cwr_due: bool = False
         """The window went down: the next new text says so."""
-        self.early_ack_seq: i64 = _NO_SEQ
+        self.early_ack_seq: i64 = NO_SEQ
         """An acknowledgment up to here goes first, as ``is_early_echo`` says (RFC 8257 section 3.2)."""
         self.is_early_echo: bool = False
         # AccECN, as the receiver: r.cep - 5, r.ceb, r.e0b - 1, r.e1b - 1 (RFC 9768 section 3.2.1).
@@ -105,7 +105,7 @@ class Ecn:
         """SACK blocks that leave room for the option just planned."""
         self.option_ns: i64 = 0
         """When the option was last sent."""
-        self.repeated_seq: i64 = _NO_SEQ
+        self.repeated_seq: i64 = NO_SEQ
         """The duplicate that the latest segment with the option reported."""
         self.is_option_blocked: bool = False
         """Segments with the option don't arrive, so none is sent any more."""

@@ -6,15 +6,12 @@ nothing has no ``Losses``.
 
 from __future__ import annotations
 
-from typing import Final
-
 from mypy_extensions import i64, mypyc_attr
 
+from estab.tcp.record.numbers import NO_SEQ
 from estab.units import NEVER
 
 __all__ = ["Losses", "MtuSearch", "Run", "SentSegment"]
-
-_NO_SEQ: Final = -1
 
 
 @mypyc_attr(acyclic=True, free_list_len=1)
@@ -85,10 +82,10 @@ class Losses:
         self.window_multiplier: i64 = 1
         """RACK.reo_wnd_mult: quarters of the round trip that a segment may be late."""
         self.window_persist: i64 = 0
-        self.dsack_round: i64 = _NO_SEQ
+        self.dsack_round: i64 = NO_SEQ
         # Tail loss probe (RFC 8985 section 7).
         self.is_probe_due: bool = False
-        self.probe_end: i64 = _NO_SEQ
+        self.probe_end: i64 = NO_SEQ
         """TLP.end_seq: SND.NXT when the probe was sent, until the episode ends."""
         self.is_probe_repeat: bool = False
         """TLP.is_retrans: the probe carried old text."""
@@ -98,7 +95,7 @@ class Losses:
         self.flight_bytes: i64 = 0
         """RecoverFS: what was in flight when recovery began."""
         # Taking back a false alarm.
-        self.undo_seq: i64 = _NO_SEQ
+        self.undo_seq: i64 = NO_SEQ
         """SND.UNA when the episode began, while it can be taken back."""
         self.undo_repeats: i64 = -1
         """Retransmissions since that no DSACK was seen for; -1 while there are none."""
@@ -116,8 +113,8 @@ class Losses:
         # What the latest acknowledgment told.
         self.has_original_arrived: bool = False
         """Text from before the episode that was never sent again."""
-        self.dsack_left: i64 = _NO_SEQ
-        self.dsack_right: i64 = _NO_SEQ
+        self.dsack_left: i64 = NO_SEQ
+        self.dsack_right: i64 = NO_SEQ
         self.sacked_rtt_ns: i64 = -1
         """The round trip of a segment that it SACKed and that was sent once, -1 for none."""
 

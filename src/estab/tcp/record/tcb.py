@@ -7,8 +7,10 @@ Sequence numbers here are unwrapped: endless integers whose low 32 bits are on t
 - ``copied_seq`` to ``rcv_nxt`` is what waits to be read; ``rcv_nxt`` to ``rcv_adv`` is the window the peer was given,
   and ``rcv_adv`` never moves left (RFC 9293 SHLD-14).
 
-Only data lives here. What changes it is in ``arrives``, ``output``, ``scoreboard``, ``recovery``, ``receive`` and
-``connection``. Queues are made when first needed and given back when empty: an idle connection holds none.
+Only data lives here. Below each field stand its unit, its meaning with the RFC's section, and the files that may write
+it once the record is made: its owners. Any other file reads the field, and calls a function of the owner to change it.
+``tests/test_owners.py`` reads these lines and fails on any other writer. What the program sets is in ``options``.
+Queues are made when first needed and released when empty: an idle connection holds none.
 """
 
 from __future__ import annotations
@@ -19,11 +21,14 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.tcp.context import Context, Owner, flow_text
-from estab.tcp.fastopen import FastOpen
 from estab.tcp.record.buffers import ByteQueue
 from estab.tcp.record.control import CongestionControl, Flow
 from estab.tcp.record.ecn_state import Ecn
+from estab.tcp.record.fast_open import FastOpen
+from estab.tcp.record.four_tuple import FourTuple
 from estab.tcp.record.inflight import Losses, MtuSearch, SentSegment
+from estab.tcp.record.numbers import DEFAULT_MSS_BYTES, NO_SEQ
+from estab.tcp.record.options import Options
 from estab.tcp.record.reassembly import Reassembly
 from estab.tcp.record.sample import RateSample
 from estab.tcp.record.sendqueue import SendQueue
@@ -31,12 +36,8 @@ from estab.tcp.state import state_text
 from estab.units import NEVER, SECOND
 
 __all__ = [
-    "CA_CWR", "CA_DISORDER", "CA_LOSS", "CA_OPEN", "CA_RECOVERY", "NO_SEQ", "TIMER_PROBE", "TIMER_REORDER",
-    "TIMER_RTO", "TIMER_SYN_ACK", "SentSegment", "Tcb",
+    "CA_CWR", "CA_DISORDER", "CA_LOSS", "CA_OPEN", "CA_RECOVERY", "NO_SEQ", "SentSegment", "Tcb",
 ]
-
-NO_SEQ: Final = -1
-"""A sequence number that isn't there."""
 
 # Linux's names for where loss recovery stands (tcp_info.tcpi_ca_state).
 CA_OPEN: Final = 0
@@ -46,236 +47,372 @@ CA_RECOVERY: Final = 3
 CA_LOSS: Final = 4
 
 
-# What ``retransmit_ns`` is for: one timer serves three ends (RFC 8985 section 6.3).
-TIMER_RTO: Final = 0
-TIMER_PROBE: Final = 1
-TIMER_REORDER: Final = 2
-TIMER_SYN_ACK: Final = 3
-"""A connection with Fast Open waits for the acknowledgment of its SYN-ACK."""
-
-
 class Tcb(Flow):
     """One connection's state. Names are RFC 9293's, lowered; units last."""
 
-    def __init__(
-        self, context: Context, key: bytes, local: bytes, local_port: i64, remote: bytes, remote_port: i64,
-        congestion: CongestionControl,
-    ) -> None:
-        super().__init__(key)
-        config = context.config
+    def __init__(self, context: Context, ends: FourTuple, options: Options) -> None:
+        super().__init__(ends.key)
+        # Which connection it is.
         self.context = context
-        self.congestion = congestion
-        """Its own where ``has_own_congestion``, else the host's, to be asked for one when it is first needed."""
+        """record: what all connections of the host share. Writers: none."""
+        self.options = options
+        """record: what the program set, shared with others that set the same. Writers: connection, record/tcb."""
+        self.congestion = options.congestion
+        """record: its own congestion control where ``has_own_congestion``, else the host's, which makes one when it is
+        first needed. Writers: record/tcb.
+        """
         self.has_own_congestion: bool = False
+        """yes or no: ``congestion`` serves this connection alone. Writers: record/tcb."""
         self.owner: Owner | None = None
-        self.local = context.one_copy(local)
-        self.local_port = local_port
-        self.remote = context.one_copy(remote)
-        self.remote_port = remote_port
+        """record: the socket that is told of news, ``None`` when the program let go. Writers: connection."""
+        self.local = context.one_copy(ends.local)
+        """address: ours, 4 or 16 bytes (RFC 9293 section 3.1). Writers: none."""
+        self.local_port = ends.local_port
+        """number: our port. Writers: none."""
+        self.remote = context.one_copy(ends.remote)
+        """address: the peer's, 4 or 16 bytes. Writers: none."""
+        self.remote_port = ends.remote_port
+        """number: the peer's port. Writers: none."""
+        # The state of the diagram, and of the host's tables.
         self.state: i64 = abi.CLOSED
+        """number: the state, as ``abi`` numbers them (RFC 9293 section 3.3.2). Writers: arriving/transitions."""
         self.is_passive: bool = False
+        """yes or no: a listener made it (RFC 9293 section 3.10.1). Writers: listening/child."""
         self.is_first_ack_delayed: bool = False
-        """TCP_DEFER_ACCEPT on the side that connects: the third segment waits for text to ride on."""
+        """yes or no: TCP_DEFER_ACCEPT on the side that connects: the third segment waits for text to ride on. Writers:
+        connection.
+        """
         self.is_dirty: bool = False
-        """On the list of connections that may have something to send."""
+        """yes or no: on the host's list of connections that may have something to send. Writers: connection."""
         self.is_orphan: bool = False
-        """Closed by its program; finishes on its own."""
+        """yes or no: closed by its program; it finishes on its own. Writers: connection."""
         self.is_orphan_counted: bool = False
-        """Counted among the orphans, of which there may be ``tcp_max_orphans``."""
+        """yes or no: counted among the orphans, of which there may be ``tcp_max_orphans``. Writers: connection."""
         self.is_counted: bool = False
-        """Counted in CurrEstab."""
-        # Sending.
+        """yes or no: counted in CurrEstab (RFC 4022). Writers: arriving/opening, arriving/transitions."""
+        # Sending: numbers (RFC 9293 section 3.3.1).
         self.iss: i64 = 0
+        """seq: the initial sequence number (ISS). Writers: record/tcb."""
         self.snd_wnd: i64 = 0
+        """bytes: the window that the peer offers (SND.WND). Writers: window/send_window."""
         self.snd_wl1: i64 = 0
+        """seq: SEG.SEQ of the segment that last moved the window (SND.WL1). Writers: window/send_window."""
         self.snd_wl2: i64 = 0
+        """seq: SEG.ACK of the segment that last moved the window (SND.WL2). Writers: window/send_window."""
         self.max_snd_wnd: i64 = 0
+        """bytes: the largest window that the peer ever offered (RFC 9293 section 3.8.6.2.1). Writers:
+        window/send_window.
+        """
         self.snd_up: i64 = NO_SEQ
+        """seq: after our urgent byte (SND.UP), until it is acknowledged. Writers: arriving/arrives, connection."""
         self.snd_sml: i64 = 0
-        """End of the last small segment sent (Minshall's variant of Nagle's rule)."""
+        """seq: end of the last small segment sent (Minshall's variant of Nagle's rule, RFC 9293 section 3.7.4).
+        Writers: record/tcb, sending/plan.
+        """
         self.snd_wscale: i64 = 0
-        self.mss_base: i64 = 536
-        """Largest text plus options of a segment: the peer's MSS or the path's, whichever is less."""
-        self.peer_mss: i64 = 536
-        self.user_mss: i64 = 0
+        """bits: how far the peer's windows are shifted (RFC 7323 section 2). Writers: arriving/opening."""
+        # Sending: sizes of segments.
+        self.mss_base: i64 = DEFAULT_MSS_BYTES
+        """bytes: largest text plus options of a segment: the peer's MSS or the path's, whichever is less (RFC 9293
+        MUST-16). Writers: recovery/mtu_search.
+        """
+        self.peer_mss: i64 = DEFAULT_MSS_BYTES
+        """bytes: the MSS that the peer named (RFC 9293 section 3.7.1). Writers: recovery/mtu_search."""
         self.gso_bytes: i64 = 0
+        """bytes: the largest super-segment that the path's link takes. Writers: recovery/mtu_search."""
         self.ecn: Ecn | None = None
-        """Explicit congestion notification: what was asked for or agreed on, ``None`` without."""
+        """record: explicit congestion notification, as asked for or agreed on (RFC 3168, RFC 9768). Writers:
+        ecn/classic.
+        """
         self.ecn_option_bytes: i64 = 0
-        """What every segment keeps free for AccECN's option."""
+        """bytes: what every segment keeps free for AccECN's option (RFC 9768 section 3.2.3). Writers: ecn/accurate."""
         self.mtu_search: MtuSearch | None = None
-        """A search for the path's MTU (RFC 4821), where one is on."""
+        """record: a search for the path's MTU (RFC 4821), where one is on. Writers: recovery/mtu_search."""
+        # Sending: what was written.
         self.unsent: SendQueue | None = None
+        """record: what was written and not sent; ``None`` where there is none. Writers: sending/plan, sending/writing.
+        """
         self.pushed_seq: i64 = 0
-        """End of the last text that was written with PSH."""
-        self.is_corked: bool = False
-        """TCP_CORK: no partial segments."""
+        """seq: end of the last text that was written with PSH (RFC 9293 section 3.9.1.2). Writers: sending/plan,
+        sending/writing.
+        """
         self.is_more_coming: bool = False
-        """MSG_MORE was said of the last write: its partial segment waits for the next, or for an acknowledgment."""
+        """yes or no: MSG_MORE was said of the last write: its partial segment waits for the next, or for an
+        acknowledgment. Writers: sending/writing.
+        """
         self.is_push_forced: bool = False
-        """What waits in the last piece may go whatever Nagle's rule and TCP_CORK say (TCP_NODELAY was just set)."""
+        """yes or no: what waits in the last piece may go whatever Nagle's rule and TCP_CORK say (TCP_NODELAY was just
+        set). Writers: sending/writing.
+        """
         self.is_out_of_room: bool = False
-        """A program found no room in the send buffer; it is told when there is some (Linux's SOCK_NOSPACE)."""
-        self.notsent_lowat_bytes: i64 = 0
-        """TCP_NOTSENT_LOWAT; 0 is the stack's."""
+        """yes or no: a program found no room in the send buffer; it is told when there is some (Linux's SOCK_NOSPACE).
+        Writers: window/room.
+        """
         self.sent: list[SentSegment] | None = None
+        """record: segments in flight, from ``sent_head`` on, in order; ``None`` where there are none. Writers:
+        recovery/scoreboard.
+        """
         self.sent_head: i64 = 0
-        self.send_buffer_bytes: i64 = config.tcp_wmem[1]
-        self.is_send_buffer_fixed: bool = False
+        """count: places at the start of ``sent`` that are acknowledged. Writers: recovery/scoreboard."""
+        self.send_buffer_bytes: i64 = options.send_buffer_bytes
+        """bytes: size of the send buffer now; it grows unless the program fixed it. Writers: window/room."""
         self.fin_wanted: bool = False
+        """yes or no: the program ended sending (RFC 9293 section 3.10.4). Writers: connection."""
         self.fin_seq: i64 = NO_SEQ
-        """Where our FIN stands, once sent."""
-        # Receiving.
+        """seq: where our FIN stands, once sent. Writers: sending/plan."""
+        # Receiving (RFC 9293 sections 3.3.1 and 3.8.6).
         self.irs: i64 = 0
+        """seq: the peer's initial sequence number (IRS). Writers: receiving/receive."""
         self.rcv_nxt: i64 = 0
+        """seq: the next number expected (RCV.NXT). Writers: receiving/receive."""
         self.rcv_wup: i64 = 0
-        """RCV.NXT as of the last acknowledgment sent."""
+        """seq: RCV.NXT as of the last acknowledgment sent. Writers: receiving/acknowledging."""
         self.rcv_adv: i64 = 0
-        """Right edge of the window as the peer knows it."""
+        """seq: right edge of the window as the peer knows it, RCV.NXT + RCV.WND (RFC 9293 SHLD-14). Writers:
+        receiving/receive.
+        """
         self.rcv_wscale: i64 = 0
+        """bits: how far our windows are shifted (RFC 7323 section 2). Writers: receiving/receive."""
         self.copied_seq: i64 = 0
+        """seq: the next byte that the program reads. Writers: receiving/receive."""
         self.received: ByteQueue | None = None
+        """record: text in order that was not read; ``None`` where there is none. Writers: receiving/receive."""
         self.out_of_order: Reassembly | None = None
-        self.receive_buffer_bytes: i64 = config.tcp_rmem[1]
-        self.is_receive_buffer_fixed: bool = False
-        self.rcv_mss: i64 = 536
+        """record: text from beyond a gap (RFC 9293 section 3.10.7.4); ``None`` where there is none. Writers:
+        receiving/receive.
+        """
+        self.receive_buffer_bytes: i64 = options.receive_buffer_bytes
+        """bytes: size of the receive buffer now; it grows unless the program fixed it. Writers: receiving/receive."""
+        self.rcv_mss: i64 = DEFAULT_MSS_BYTES
+        """bytes: what the peer's full segments seem to be (RFC 9293 section 3.8.6.2.2). Writers: receiving/receive."""
         self.peer_fin_seq: i64 = NO_SEQ
+        """seq: where the peer's FIN stands, once it came, in order or not. Writers: receiving/receive."""
         self.is_fin_received: bool = False
+        """yes or no: the peer's FIN came, and all text before it (RFC 9293 section 3.10.7.4). Writers:
+        receiving/receive.
+        """
         self.is_read_shut: bool = False
+        """yes or no: the program ended reading. Writers: connection."""
         self.urgent_seq: i64 = NO_SEQ
-        """Place of the peer's urgent byte, until it is read past."""
+        """seq: place of the peer's urgent byte, until it is read past (RFC 6093). Writers: receiving/receive."""
         self.is_urgent_new: bool = False
+        """yes or no: the program was not told of the urgent byte yet. Writers: receiving/receive."""
         self.is_urgent_read: bool = False
-        # Receive-window tuning: bytes copied in the last round trip.
+        """yes or no: the program read the urgent byte (MSG_OOB). Writers: receiving/receive."""
+        # Receive-window tuning: bytes read in the last round trip.
         self.tune_seq: i64 = 0
+        """seq: ``copied_seq`` when the measurement began. Writers: receiving/rightsizing."""
         self.tune_ns: i64 = 0
+        """ns, time: when the measurement began. Writers: receiving/rightsizing."""
         self.tune_space_bytes: i64 = 0
+        """bytes: the most that was read in a round trip. Writers: receiving/rightsizing."""
         self.rcv_rtt_ns: i64 = 0
-        """The round trip as a receiver sees it: by echoed timestamps, or by how long a window takes to arrive."""
+        """ns: the round trip as a receiver sees it: by echoed timestamps (RFC 7323 section 4), or by how long a window
+        takes to arrive. Writers: receiving/rightsizing.
+        """
         self.rcv_rtt_seq: i64 = 0
+        """seq: the end of the window whose arrival is timed. Writers: receiving/rightsizing."""
         self.rcv_rtt_since_ns: i64 = 0
+        """ns, time: since when it is timed. Writers: receiving/rightsizing."""
         self.rcv_rtt_echo: i64 = -1
-        # Acknowledging.
+        """ticks: the echoed timestamp that was measured last, -1 for none. Writers: receiving/rightsizing."""
+        # Acknowledging (RFC 9293 section 3.8.6.3).
         self.is_ack_due: bool = False
-        """An acknowledgment must go now."""
+        """yes or no: an acknowledgment must go now. Writers: receiving/acknowledging."""
         self.is_ack_pending: bool = False
-        """An acknowledgment may wait until ``delack_ns``."""
+        """yes or no: an acknowledgment may wait until ``delack_ns``. Writers: receiving/acknowledging."""
         self.duplicate_acks_owed: i64 = 0
+        """count: duplicate acknowledgments to send, one for each segment out of order (RFC 5681 section 4.2). Writers:
+        receiving/acknowledging.
+        """
         self.quick_acks: i64 = 0
+        """count: acknowledgments that go at once, before delaying begins again. Writers: receiving/acknowledging."""
         self.is_interactive: bool = False
-        """Requests and answers alternate (Linux's pingpong): hope to put ACKs on data."""
+        """yes or no: requests and answers alternate (Linux's pingpong): acknowledgments wait for text to ride on.
+        Writers: receiving/acknowledging.
+        """
         self.last_text_ns: i64 = 0
+        """ns, time: when text last came. Writers: receiving/receive."""
         self.last_sent_ns: i64 = 0
-        """When text was last sent."""
+        """ns, time: when text was last sent. Writers: arriving/opening, connection."""
         self.last_challenge_ns: i64 = -NEVER
+        """ns, time: when an unacceptable segment was last acknowledged (RFC 5961 section 7). Writers: arriving/arrives.
+        """
         self.dsack_left: i64 = NO_SEQ
+        """seq: left edge of text that came twice, to be reported (RFC 2883). Writers: receiving/acknowledging."""
         self.dsack_right: i64 = NO_SEQ
-        # Options agreed.
+        """seq: right edge of the same. Writers: receiving/acknowledging."""
+        # What the handshake agreed on.
         self.has_timestamps: bool = False
+        """yes or no: both ends send timestamps (RFC 7323 section 3). Writers: arriving/opening."""
         self.has_sack: bool = False
+        """yes or no: both ends speak SACK (RFC 2018 section 2). Writers: arriving/opening."""
         self.has_wscale: bool = False
+        """yes or no: windows are scaled (RFC 7323 section 2). Writers: arriving/opening."""
         self.ts_recent: i64 = 0
+        """ticks: the peer's timestamp to echo (TS.Recent, RFC 7323 section 4.3). Writers: window/timestamps."""
         self.ts_recent_ns: i64 = 0
-        self.ts_offset: i64 = 0
+        """ns, time: when ``ts_recent`` was set. Writers: window/timestamps."""
+        self.ts_offset = context.timestamp_offset(ends.key)
+        """ticks: where our timestamp clock starts (RFC 7323 section 5.4). Writers: none."""
         self.fast_open: FastOpen | None = None
-        """Where the connection began, or may begin, with TCP Fast Open."""
+        """record: TCP Fast Open (RFC 7413), where the connection began, or may begin, with it. Writers: connection,
+        listening/child.
+        """
         # Round trip and retransmission (RFC 6298).
         self.rttvar_ns: i64 = 0
+        """ns: mean deviation of the round trip (RTTVAR). Writers: window/rtt."""
         self.min_rtt_at_ns: i64 = 0
-        """When ``min_rtt_ns`` was measured; after it, the least of later times, for when that is too old."""
+        """ns, time: when ``min_rtt_ns`` was measured. Writers: window/rtt."""
         self.second_rtt_ns: i64 = 0
+        """ns: the least round trip measured after that one, for when it is too old. Writers: window/rtt."""
         self.second_rtt_at_ns: i64 = 0
+        """ns, time: when ``second_rtt_ns`` was measured. Writers: window/rtt."""
         self.third_rtt_ns: i64 = 0
+        """ns: the least round trip measured after the second. Writers: window/rtt."""
         self.third_rtt_at_ns: i64 = 0
-        self.rto_ns: i64 = config.tcp_rto_initial_ns
+        """ns, time: when ``third_rtt_ns`` was measured. Writers: window/rtt."""
+        self.rto_ns: i64 = context.config.tcp_rto_initial_ns
+        """ns: the retransmission timeout without its back-off (RTO). Writers: window/rtt."""
         self.backoff: i64 = 0
+        """count: how often the timeout is doubled (RFC 6298 rule 5.5). Writers: window/rtt."""
         self.retries: i64 = 0
+        """count: timeouts in a row without an answer (RFC 9293 section 3.8.3). Writers: window/silence."""
         self.timeouts: i64 = 0
-        """All retransmission timeouts of the connection (``tcpi_total_rto``)."""
+        """count: all retransmission timeouts of the connection (``tcpi_total_rto``). Writers: window/silence."""
         self.first_unanswered_ns: i64 = 0
+        """ns, time: since when the peer acknowledges nothing new (RFC 9293 section 3.8.3). Writers: window/silence."""
         # Loss recovery.
         self.ca_state: i64 = CA_OPEN
+        """number: where loss recovery stands, ``CA_OPEN`` to ``CA_LOSS`` (RFC 5681, RFC 6675). Writers:
+        recovery/recovery, recovery/undo.
+        """
         self.recover: i64 = 0
+        """seq: SND.NXT when recovery began (RFC 6582, RecoveryPoint of RFC 6675). Writers: record/tcb,
+        recovery/recovery.
+        """
         self.duplicate_acks: i64 = 0
+        """count: duplicate acknowledgments in a row (RFC 5681 section 2). Writers: recovery/recovery."""
         self.reno_sacked_bytes: i64 = 0
-        """Without SACK: what duplicate acknowledgments say has arrived (RFC 6582's inflation, from the other end)."""
+        """bytes: without SACK: what duplicate acknowledgments say has arrived (RFC 6582's inflation, from the other
+        end). Writers: recovery/delivered, recovery/scoreboard.
+        """
         self.is_fast_retransmit_due: bool = False
+        """yes or no: the next lost segment goes whatever the window (RFC 5681 section 3.2 step 3). Writers:
+        recovery/scoreboard.
+        """
         self.lost_count: i64 = 0
-        """Segments taken to be lost that wait to be sent again."""
-        # Whether the congestion window is used (``windows``).
+        """segments: taken to be lost, and waiting to be sent again (RFC 6675, RFC 8985). Writers: recovery/scoreboard.
+        """
+        # Whether the congestion window is used (RFC 7661).
         self.usage_seq: i64 = 0
-        """SND.NXT when ``max_out_bytes`` and ``is_cwnd_limited`` were noted; they hold until it is acknowledged."""
+        """seq: SND.NXT when ``max_out_bytes`` and ``is_cwnd_limited`` were noted; they hold until it is acknowledged.
+        Writers: recovery/cwnd.
+        """
         self.used_bytes: i64 = 0
+        """bytes: the most that was in flight since the window was last used up. Writers: recovery/cwnd."""
         self.used_ns: i64 = 0
-        """When the window was last used up, and the most that was in flight since."""
+        """ns, time: when the window was last used up. Writers: recovery/cwnd."""
         self.has_sent_text: bool = False
+        """yes or no: text was sent since the host was last drained. Writers: sending/plan."""
         self.is_round_limited: bool = False
-        """Since the host was last drained: text was sent; the congestion window held some back."""
+        """yes or no: the congestion window held some back since the host was last drained. Writers: sending/plan."""
         self.losses: Losses | None = None
-        """What is known of losses; ``None`` while nothing went wrong."""
+        """record: what is known of losses; ``None`` while nothing went wrong. Writers: recovery/recovery,
+        recovery/scoreboard.
+        """
         self.transmission_count: i64 = 0
-        """Segments with text, SYN or FIN that were sent, repeats too."""
+        """segments: with text, SYN or FIN, that were sent, repeats too. Writers: recovery/scoreboard."""
         self.bytes_retransmitted: i64 = 0
+        """bytes: text that was sent again (``tcpi_bytes_retrans``). Writers: recovery/scoreboard."""
         self.segments_retransmitted: i64 = 0
-        self.reordering: i64 = config.tcp_reordering
-        """How many segments the path has been seen to bring out of order, from ``tcp_reordering`` up."""
-        # What else TCP_INFO counts.
+        """segments: sent again (``tcpi_total_retrans``). Writers: recovery/delivered, recovery/scoreboard."""
+        self.reordering: i64 = context.config.tcp_reordering
+        """segments: how far the path has been seen to bring them out of order, from ``tcp_reordering`` up (RFC 8985
+        section 6.2). Writers: recovery/scoreboard.
+        """
+        # What else TCP_INFO counts (RFC 4898).
         self.segs_in: i64 = 0
+        """segments: received, of any kind. Writers: connection."""
         self.segs_out: i64 = 0
+        """segments: sent, of any kind. Writers: connection."""
         self.data_segs_in: i64 = 0
+        """segments: received with text. Writers: connection."""
         self.data_segs_out: i64 = 0
+        """segments: sent with text. Writers: connection."""
         self.dsack_dups: i64 = 0
+        """segments: that the peer reports to have got twice (RFC 2883). Writers: recovery/scoreboard."""
         self.reord_seen: i64 = 0
+        """count: acknowledgments that showed reordering. Writers: recovery/scoreboard."""
         self.rcv_ooopack: i64 = 0
+        """segments: received out of order. Writers: receiving/receive."""
         self.rto_recoveries: i64 = 0
+        """count: how often the peer fell silent so long, however many timeouts it then took. Writers: window/silence.
+        """
         self.rto_since_ns: i64 = 0
-        """When the retransmission timer first ran out since the peer last acknowledged something; 0: it did not."""
+        """ns, time: when the retransmission timer first ran out since the peer last acknowledged something; 0: it did
+        not. Writers: window/silence.
+        """
         self.rto_time_ns: i64 = 0
+        """ns: how long all of these took until the peer answered. Writers: window/silence."""
         self.chrono: i64 = 0
-        """What the time since ``chrono_ns`` is spent on (``chrono``), and what was spent before."""
+        """number: what the time since ``chrono_ns`` is spent on, as ``window/chrono`` numbers it. Writers:
+        window/chrono.
+        """
         self.chrono_ns: i64 = 0
+        """ns, time: since when. Writers: window/chrono."""
         self.busy_ns: i64 = 0
+        """ns: spent with something to send, before ``chrono_ns``. Writers: window/chrono."""
         self.peer_window_ns: i64 = 0
+        """ns: spent waiting for the peer's window, before ``chrono_ns``. Writers: window/chrono."""
         self.send_buffer_ns: i64 = 0
-        # Timers, each a time or NEVER.
-        self.retransmit_ns: i64 = NEVER
-        self.timer_kind: i64 = TIMER_RTO
-        self.persist_ns: i64 = NEVER
-        self.delack_ns: i64 = NEVER
-        self.keepalive_ns: i64 = NEVER
-        self.linger_ns: i64 = NEVER
-        """End of FIN-WAIT-2 for a connection without a program."""
-        self.pace_ns: i64 = 0
-        """When the next text may leave, at ``pacing_rate``."""
-        self.max_pacing_rate: i64 = NEVER
-        """SO_MAX_PACING_RATE in bytes a second."""
-        # Probing a silent or shut peer.
+        """ns: spent with too small a send buffer, before ``chrono_ns``. Writers: window/chrono."""
+        # Probing a silent or shut peer (RFC 9293 sections 3.8.4 and 3.8.6.1).
         self.probes_out: i64 = 0
+        """count: keepalive or window probes without an answer. Writers: window/silence."""
         self.is_probe_due: bool = False
+        """yes or no: a keepalive or window probe must go now. Writers: window/silence."""
         self.last_received_ns: i64 = 0
-        # Options set by the program.
-        self.nodelay: bool = False
-        self.keepalive: bool = False
-        self.keep_idle_ns: i64 = config.tcp_keepalive_time_ns
-        self.keep_interval_ns: i64 = config.tcp_keepalive_intvl_ns
-        self.keep_count: i64 = config.tcp_keepalive_probes
-        self.user_timeout_ns: i64 = 0
-        self.syn_retries: i64 = config.tcp_syn_retries
-        self.fin_timeout_ns: i64 = config.tcp_fin_timeout_ns
-        """How long FIN-WAIT-2 lasts without a program (TCP_LINGER2)."""
-        self.is_oob_inline: bool = False
-        self.tos: i64 = 0
-        self.pmtu_discover: i64 = abi.IP_PMTUDISC_WANT
-        """What becomes of packets that the path may not carry whole (IP_MTU_DISCOVER)."""
-        self.ttl: i64 = config.ip_default_ttl
-        # Ending.
+        """ns, time: when an acceptable segment last came. Writers: receiving/receive."""
+        # Ending (RFC 9293 section 3.6).
         self.error: i64 = 0
+        """number: the errno that the program finds (SO_ERROR), 0 for none. Writers: arriving/transitions, connection.
+        """
         self.error_text: str = ""
+        """text: what happened, for that error's message. Writers: arriving/transitions."""
         self.soft_error: i64 = 0
+        """number: the errno of an error that ends nothing, but is the reason if the connection times out (RFC 9293
+        section 3.9.2.2). Writers: window/silence.
+        """
         self.is_reset_due: bool = False
+        """yes or no: a reset must go now. Writers: arriving/transitions, sending/output."""
         self.why: str = ""
-        """The rule that sent the last segment, for the observer."""
-        self.ip_ident: i64 = 0
+        """text: the rule that sent the last segment, for the observer. Writers: sending/output, sending/plan."""
+
+    # --- how a connection starts
+
+    def number_from(self, iss: i64) -> None:
+        """Let all that is sent be numbered from ``iss`` on: nothing is sent yet (RFC 9293 section 3.4.1)."""
+        self.iss = iss
+        self.snd_una = iss
+        self.snd_nxt = iss
+        self.snd_sml = iss
+        self.recover = iss
+
+    def count_syn_ack(self, *, is_answered: bool) -> None:
+        """A listener sent our SYN: it has its number. ``is_answered``: the scoreboard need not wait for its answer."""
+        self.snd_nxt = self.iss + 1
+        if is_answered:
+            self.snd_una = self.snd_nxt
+            self.snd_sml = self.snd_nxt
+            self.recover = self.snd_nxt
+
+    def use_congestion(self, control: CongestionControl) -> None:
+        """Let another congestion control decide from now on; it starts when it is first needed."""
+        self.options = self.options.with_congestion(control)
+        self.congestion = control
+        self.has_own_congestion = False
+        self.pacing_rate = 0
 
     def control(self, now_ns: i64) -> CongestionControl:
         """Give the connection's own congestion control, made and started now if there was none."""
@@ -306,7 +443,7 @@ class Tcb(Flow):
 
     def is_paced(self) -> bool:
         """Tell whether text keeps to the pace."""
-        return self.pacing_rate > 0 or self.max_pacing_rate < NEVER or self.context.config.tcp_pacing
+        return self.pacing_rate > 0 or self.options.max_pacing_rate < NEVER or self.context.config.tcp_pacing
 
     def pace(self) -> i64:
         """Give the pace in bytes a second: congestion control's own, else a multiple of window and round trip.
@@ -324,7 +461,7 @@ class Tcb(Flow):
             rate = window * (SECOND // 100) // max(self.srtt_ns, 1) * ratio
             if self.srtt_ns == 0:
                 rate = NEVER
-        return min(rate, self.max_pacing_rate)
+        return min(rate, self.options.max_pacing_rate)
 
     def write_end(self) -> i64:
         """Give the number that the next byte written will have."""

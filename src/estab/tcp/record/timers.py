@@ -18,12 +18,17 @@ class Endpoint:
 
     def __init__(self, key: bytes) -> None:
         self.key = key
+        """bytes: the four-tuple, as the demultiplexer's table has it. Writers: none."""
         self.due_ns: i64 = NEVER
+        """ns, time: the next deadline as the queue knows it. Writers: record/timers."""
         self.queued_ns: i64 = NEVER
-        """When the queue will look at this endpoint; ``NEVER`` where it has no place in it."""
+        """ns, time: when the queue will look at this endpoint; ``NEVER`` if it has no place in it. Writers:
+        record/timers.
+        """
         self.queued_order: i64 = 0
+        """number: among equal times the lower one comes first. Writers: record/timers."""
         self.queued_at: i64 = 0
-        """Its place in the queue, where it has one."""
+        """number: its place in the queue, if it has one. Writers: record/timers."""
 
 
 class TimerQueue:

@@ -18,13 +18,13 @@ from mypy_extensions import i64
 from estab.abi import IP_PMTUDISC_PROBE
 from estab.tcp.record.inflight import MtuSearch
 from estab.tcp.record.tcb import CA_OPEN, NO_SEQ, Tcb
-from estab.tcp.recovery.scoreboard import lose, losses_of
+from estab.tcp.recovery.scoreboard import ask_fast_retransmit, lose, losses_of
 from estab.wire.seq import wrap
 from estab.wire.tcp import Segment
 
 __all__ = [
-    "WAIT", "begin", "is_probe", "note_sent", "on_acknowledged", "on_timeout", "probe_bytes", "take_failure",
-    "update_mss",
+    "WAIT", "begin", "is_probe", "note_sent", "on_acknowledged", "on_timeout", "probe_bytes", "start_with",
+    "take_failure", "take_peer_mss", "update_mss",
 ]
 
 WAIT: Final = 0
@@ -33,16 +33,27 @@ _NONE: Final = -1
 _CWND_SEGMENTS_MIN: Final = 11
 
 
+def take_peer_mss(tcb: Tcb, mss: i64) -> None:
+    """Take the MSS that the peer named, but never less than ``tcp_min_snd_mss``."""
+    tcb.peer_mss = max(mss, tcb.context.config.tcp_min_snd_mss)
+
+
+def start_with(tcb: Tcb, mss: i64) -> None:
+    """Before the peer names one: the MSS that it named last time (Fast Open)."""
+    take_peer_mss(tcb, mss)
+    tcb.mss_base = tcb.peer_mss
+
+
 def update_mss(tcb: Tcb) -> None:
     """Set the largest segment from the peer's MSS, the path's MTU (RFC 9293 MUST-16), and what the search knows."""
     paths = tcb.context.paths
     mtu = paths.mtu_of(tcb.remote)
-    if tcb.pmtu_discover >= IP_PMTUDISC_PROBE:
+    if tcb.options.pmtu_discover >= IP_PMTUDISC_PROBE:
         mtu = paths.link_mtu_of(tcb.remote)  # the program wants to find out itself, or distrusts reports
     headers = _headers(tcb)
     mss = min(tcb.peer_mss, mtu - headers)
-    if tcb.user_mss > 0:
-        mss = min(mss, tcb.user_mss)
+    if tcb.options.user_mss > 0:
+        mss = min(mss, tcb.options.user_mss)
     search = tcb.mtu_search
     if search is not None:
         search.high = min(search.high, mtu)
@@ -140,7 +151,7 @@ def take_failure(tcb: Tcb, search: MtuSearch) -> bool:
     first = sent[tcb.sent_head]
     if not first.is_lost and not first.is_sacked:
         lose(tcb, losses_of(tcb), first)
-    tcb.is_fast_retransmit_due = True
+    ask_fast_retransmit(tcb)
     return True
 
 

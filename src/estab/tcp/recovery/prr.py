@@ -11,6 +11,7 @@ from mypy_extensions import i64
 
 from estab.tcp.record.inflight import Losses
 from estab.tcp.record.tcb import Tcb
+from estab.tcp.recovery.cwnd import set_window
 
 __all__ = ["on_acknowledgment", "start"]
 
@@ -41,4 +42,4 @@ def on_acknowledgment(tcb: Tcb, losses: Losses, delivered_bytes: i64, is_safe: b
         count = min(ssthresh - pipe, count)
     if losses.prr_out_bytes == 0:
         count = max(count, mss)  # the fast retransmission itself
-    tcb.cwnd_bytes = max(pipe + max(count, 0), mss)  # never less than what the clock needs to go on
+    set_window(tcb, max(pipe + max(count, 0), mss))  # never less than what the clock needs to go on

@@ -5,7 +5,7 @@ window is nothing until the path has been seen to reorder, then a quarter of the
 say that too much was sent again. TLP: after two round trips of silence the last segment, or a new one, is sent, so
 that its SACK tells RACK what is missing; that spares a retransmission timeout.
 
-One timer serves three ends: ``tcb.retransmit_ns``, with ``tcb.timer_kind`` saying which of them.
+Retransmission, probe and reordering share one place in the table of timers: one of them runs at a time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.tcp.record.inflight import Losses, SentSegment
-from estab.tcp.record.tcb import CA_CWR, CA_LOSS, CA_OPEN, CA_RECOVERY, NO_SEQ, TIMER_PROBE, TIMER_RTO, Tcb
+from estab.tcp.record.tcb import CA_CWR, CA_LOSS, CA_OPEN, CA_RECOVERY, NO_SEQ, Tcb
+from estab.tcp.record.timer_table import TIMER_PERSIST, TIMER_PROBE, TIMER_RTO
 from estab.tcp.recovery.scoreboard import find, lose, losses_of
 from estab.tcp.window.rtt import timeout_ns
 from estab.units import MS, NEVER
@@ -38,24 +39,20 @@ _SLACK_NS: Final = 2 * MS
 def arm_rto(tcb: Tcb, now_ns: i64) -> None:
     """Start the retransmission timer (RFC 6298 rules 5.1 and 5.3), cut short by the user timeout."""
     due_ns = now_ns + timeout_ns(tcb)
-    if tcb.user_timeout_ns > 0 and tcb.retries > 0:
-        due_ns = min(due_ns, max(tcb.first_unanswered_ns + tcb.user_timeout_ns, now_ns + MS))
-    tcb.retransmit_ns = due_ns
-    tcb.timer_kind = TIMER_RTO
-    tcb.persist_ns = NEVER
+    if tcb.options.user_timeout_ns > 0 and tcb.retries > 0:
+        due_ns = min(due_ns, max(tcb.first_unanswered_ns + tcb.options.user_timeout_ns, now_ns + MS))
+    tcb.arm(TIMER_RTO, due_ns)
+    tcb.disarm(TIMER_PERSIST)
 
 
 def arm(tcb: Tcb, now_ns: i64) -> None:
     """Start the timer afresh, text having been sent or acknowledged: for a probe where one may help, else for RTO."""
     if tcb.in_flight_count() == 0:
-        tcb.retransmit_ns = NEVER
+        tcb.disarm(TIMER_RTO)
         return
     arm_rto(tcb, now_ns)
     if may_probe(tcb):
-        due_ns = now_ns + probe_timeout_ns(tcb)
-        if due_ns < tcb.retransmit_ns:
-            tcb.retransmit_ns = due_ns
-        tcb.timer_kind = TIMER_PROBE
+        tcb.arm(TIMER_PROBE, min(now_ns + probe_timeout_ns(tcb), tcb.retransmit_ns))
 
 
 def may_probe(tcb: Tcb) -> bool:

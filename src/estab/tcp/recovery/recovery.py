@@ -13,6 +13,7 @@ from mypy_extensions import i64
 
 from estab.events import CongestionChanged
 from estab.tcp.ecn import classic as ecn
+from estab.tcp.record.acknowledged import Acknowledged
 from estab.tcp.record.control import SSTHRESH_INFINITE
 from estab.tcp.record.ecn_state import ACCURATE
 from estab.tcp.record.inflight import Losses, SentSegment
@@ -24,12 +25,13 @@ from estab.tcp.record.tcb import (
     CA_OPEN,
     CA_RECOVERY,
     NO_SEQ,
-    TIMER_REORDER,
-    TIMER_RTO,
     Tcb,
 )
-from estab.tcp.recovery import mtu_search, prr, rack, undo
+from estab.tcp.record.timer_table import TIMER_PERSIST, TIMER_REORDER, TIMER_RTO
+from estab.tcp.recovery import cwnd, mtu_search, prr, rack, undo
+from estab.tcp.recovery.delivered import count_duplicate_delivered, forget_duplicates, take_back_duplicates
 from estab.tcp.recovery.scoreboard import (
+    ask_fast_retransmit,
     drop_acknowledged,
     forget_sent,
     lose,
@@ -39,16 +41,17 @@ from estab.tcp.recovery.scoreboard import (
     note_reordering,
     read_sack,
     remember_sent,
-    segments_in,
     unmark_sacked,
+    withdraw_fast_retransmit,
 )
-from estab.tcp.window.rtt import on_sample
+from estab.tcp.window import silence
+from estab.tcp.window.rtt import end_backoff, on_sample
 from estab.units import NEVER
 from estab.wire.tcp import Segment
 
 __all__ = [
-    "forget_sent", "lose_all", "mark_head_lost", "next_lost", "on_acknowledged", "on_duplicate", "on_mere_feedback",
-    "on_reorder_timer", "on_timeout", "remember_sent",
+    "begin", "forget_sent", "lose_all", "mark_head_lost", "next_lost", "on_acknowledged", "on_duplicate",
+    "on_mere_feedback", "on_reorder_timer", "on_timeout", "remember_sent",
 ]
 
 
@@ -79,14 +82,9 @@ def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
             losses = losses_of(tcb)
     if rtt_ns >= 0:
         on_sample(tcb, rtt_ns)
-        tcb.backoff = 0  # RFC 6298 section 5.7: a measurement ends the back-off
+        end_backoff(tcb)  # RFC 6298 section 5.7: a measurement ends the back-off
     tcb.context.counters.TcpExtTCPDelivered += tcb.delivered_segments - segments_before
-    tcb.retries = 0
-    if tcb.rto_since_ns > 0:
-        tcb.rto_time_ns += now_ns - tcb.rto_since_ns
-        tcb.rto_since_ns = 0
-    tcb.probes_out = 0
-    tcb.soft_error = 0
+    silence.answered(tcb, now_ns)
     tcb.duplicate_acks = 0
     again_ns: i64 = NEVER
     rate = tcb.rate
@@ -98,16 +96,18 @@ def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
             _measure(tcb, rate, tcb.delivered_bytes - before, 0, now_ns)
     else:
         if not tcb.has_sack:
-            _deflate(tcb, acked)
-        again_ns = _move_on(tcb, losses, segment, acked, before, flight, lost_before, False, has_mark, now_ns)
+            take_back_duplicates(tcb, acked)
+        told = Acknowledged(acked, before, flight, lost_before)
+        told.has_mark = has_mark
+        again_ns = _move_on(tcb, losses, segment, told, now_ns)
     if tcb.in_flight_count() == 0:
-        tcb.retransmit_ns = NEVER
+        tcb.disarm(TIMER_RTO)
     else:
-        tcb.first_unanswered_ns = now_ns
+        silence.begin_wait(tcb, now_ns)
         rack.arm(tcb, now_ns)
         _look_again_at(tcb, again_ns)
     if tcb.persist_ns != NEVER and tcb.snd_wnd > 0:
-        tcb.persist_ns = NEVER
+        tcb.disarm(TIMER_PERSIST)
 
 
 def _take_feedback(tcb: Tcb, segment: Segment, segments_before: i64, bytes_before: i64, now_ns: i64) -> bool:
@@ -169,18 +169,15 @@ def on_duplicate(tcb: Tcb, ack: i64, segment: Segment, is_duplicate: bool, now_n
             if losses.sacked_rtt_ns >= 0:
                 on_sample(tcb, losses.sacked_rtt_ns)
     elif is_duplicate:
-        # RFC 5681 section 3.2: each duplicate is a segment that left the network; never the first one, which is
-        # missing.
-        inflated = min(tcb.reno_sacked_bytes + tcb.snd_mss(), max(0, tcb.pipe_bytes - tcb.snd_mss()))
-        tcb.delivered_bytes += inflated - tcb.reno_sacked_bytes
-        if inflated > tcb.reno_sacked_bytes:
-            tcb.delivered_segments += segments_in(tcb, inflated - tcb.reno_sacked_bytes)
-        tcb.reno_sacked_bytes = inflated
+        count_duplicate_delivered(tcb)
     has_mark = tcb.ecn is not None and _take_feedback(tcb, segment, segments_before, before, now_ns)
     tcb.context.counters.TcpExtTCPDelivered += max(0, tcb.delivered_segments - segments_before)
     if is_duplicate:
         tcb.duplicate_acks += 1
-    again_ns = _move_on(tcb, losses, segment, 0, before, flight, lost_before, is_duplicate, has_mark, now_ns)
+    told = Acknowledged(0, before, flight, lost_before)
+    told.is_duplicate = is_duplicate
+    told.has_mark = has_mark
+    again_ns = _move_on(tcb, losses, segment, told, now_ns)
     if tcb.timer_kind != TIMER_RTO and not rack.may_probe(tcb):
         rack.arm_rto(tcb, now_ns)
     _look_again_at(tcb, again_ns)
@@ -189,37 +186,23 @@ def on_duplicate(tcb: Tcb, ack: i64, segment: Segment, is_duplicate: bool, now_n
 def _look_again_at(tcb: Tcb, again_ns: i64) -> None:
     """Let the timer come sooner, for a segment that may turn out to be late."""
     if again_ns < tcb.retransmit_ns:
-        tcb.retransmit_ns = again_ns
-        tcb.timer_kind = TIMER_REORDER
+        tcb.arm(TIMER_REORDER, again_ns)
 
 
-def _deflate(tcb: Tcb, acked: i64) -> None:
-    """Take back from the count of duplicates what they stood for: all of ``acked`` but the segment that was missing."""
-    counted = min(tcb.reno_sacked_bytes, max(0, acked - tcb.snd_mss()))
-    # Acknowledgments for a segment each take nothing back; there never is more than is in flight (as Linux).
-    counted = max(counted, tcb.reno_sacked_bytes - tcb.pipe_bytes)
-    tcb.delivered_bytes -= counted
-    if counted > 0:
-        tcb.delivered_segments -= segments_in(tcb, counted)
-    tcb.reno_sacked_bytes -= counted
-
-
-def _move_on(
-    tcb: Tcb, losses: Losses, segment: Segment, acked: i64, delivered_before: i64, flight_before: i64,
-    lost_before: i64, is_duplicate: bool, has_mark: bool, now_ns: i64,
-) -> i64:
+def _move_on(tcb: Tcb, losses: Losses, segment: Segment, told: Acknowledged, now_ns: i64) -> i64:
     """Find losses and take the step to the next state, with what that does to cwnd. Returns when to look again."""
     again_ns: i64 = NEVER
+    acked = told.acked_bytes
     if tcb.has_sack:
         if losses.late_seq != NEVER:
             note_reordering(tcb, losses)
         rack.on_dsack(tcb, losses)
         again_ns = rack.detect(tcb, now_ns)
-    is_bare = is_duplicate and segment.sack is None
+    is_bare = told.is_duplicate and segment.sack is None
     if losses.probe_end != NO_SEQ and rack.take_probe_answer(tcb, losses, tcb.snd_una, is_bare):
         _reduce_for_probe(tcb, losses, now_ns)
     if losses.undo_seq != NO_SEQ:
-        _take_back_false_alarm(tcb, losses, segment, acked, is_duplicate, now_ns)
+        _take_back_false_alarm(tcb, losses, segment, told, now_ns)
     state = tcb.ca_state
     was_reducing = state == CA_RECOVERY or state == CA_CWR
     # CWR lasts until more than that is acknowledged, so that the peer's echo has ended, too (as Linux).
@@ -229,44 +212,44 @@ def _move_on(
         state = tcb.ca_state
     elif state == CA_RECOVERY and acked > 0 and not tcb.has_sack:
         mark_head_lost(tcb)  # RFC 6582 section 3.2 step 3, partial acknowledgment: the next segment is lost too
-        tcb.is_fast_retransmit_due = True
+        ask_fast_retransmit(tcb)
     if state == CA_OPEN or state == CA_DISORDER or state == CA_CWR:
         if not tcb.has_sack:
             _count_duplicates(tcb)
         if tcb.lost_count > 0 and tcb.snd_una < tcb.snd_nxt:
-            _enter_recovery(tcb, losses, flight_before, has_mark, now_ns)
+            _enter_recovery(tcb, losses, told.flight_before, told.has_mark, now_ns)
         elif state == CA_CWR:
             # A window is reduced once a round trip, whatever the marks in it.
             if acked > 0:
-                tcb.reno_sacked_bytes = 0  # progress: what the duplicates stood for is acknowledged, or was nothing
-        elif has_mark:
-            _reduce_for_mark(tcb, losses, flight_before, now_ns)
+                forget_duplicates(tcb)  # progress
+        elif told.has_mark:
+            _reduce_for_mark(tcb, losses, told.flight_before, now_ns)
         else:
             # With SACK a duplicate that selects nothing new says nothing (as Linux): a probe may still be sent.
             has_doubts = losses.sacked_count > 0 or (tcb.duplicate_acks > 0 and not tcb.has_sack)
             tcb.ca_state = CA_DISORDER
             if not has_doubts:
                 tcb.ca_state = CA_OPEN
-                tcb.reno_sacked_bytes = 0
+                forget_duplicates(tcb)
     state = tcb.ca_state
     rate = tcb.rate
     if rate is not None:
         if acked == 0:
             rate.rtt_ns = losses.sacked_rtt_ns
-        _measure(tcb, rate, tcb.delivered_bytes - delivered_before, losses.lost_bytes - lost_before, now_ns)
+        _measure(tcb, rate, tcb.delivered_bytes - told.delivered_before, losses.lost_bytes - told.lost_before, now_ns)
     if tcb.sample is not None:
         pass  # the window is the congestion control's alone
     elif state == CA_RECOVERY or state == CA_CWR:
         # Where nothing was lost there is nothing to catch up with: CWR never sends more than arrives (as Linux).
-        is_safe = acked > 0 and losses.lost_bytes == lost_before and state == CA_RECOVERY
-        prr.on_acknowledgment(tcb, losses, tcb.delivered_bytes - delivered_before, is_safe)
+        is_safe = acked > 0 and losses.lost_bytes == told.lost_before and state == CA_RECOVERY
+        prr.on_acknowledgment(tcb, losses, tcb.delivered_bytes - told.delivered_before, is_safe)
     elif not was_reducing:
         # What SACKs told of before is not counted again. Where the path is known to bring segments out of order, what
         # they tell of lets the window grow at once; else only progress in order does (as Linux).
-        delivered = max(tcb.delivered_bytes - delivered_before, 0)
+        delivered = max(tcb.delivered_bytes - told.delivered_before, 0)
         if acked > 0 or (delivered > 0 and tcb.has_sack and tcb.reordering > tcb.context.config.tcp_reordering):
             if state == CA_LOSS:
-                tcb.is_cwnd_limited = True  # what was lost is still to be sent: the window is what holds it back
+                cwnd.note_limited(tcb)
             _grow(tcb, delivered, now_ns)
     if tcb.sent is None and state == CA_OPEN and _has_nothing_to_remember(losses):
         tcb.losses = None
@@ -277,20 +260,19 @@ def _has_nothing_to_remember(losses: Losses) -> bool:
     return not losses.is_reordering_seen and losses.window_multiplier == 1 and losses.undo_seq == NO_SEQ
 
 
-def _take_back_false_alarm(
-    tcb: Tcb, losses: Losses, segment: Segment, acked: i64, is_duplicate: bool, now_ns: i64,
-) -> None:
+def _take_back_false_alarm(tcb: Tcb, losses: Losses, segment: Segment, told: Acknowledged, now_ns: i64) -> None:
     """Look whether this acknowledgment shows that the episode was a false alarm, or that none will show it any more."""
     counters = tcb.context.counters
     state = tcb.ca_state
+    has_advanced = told.acked_bytes > 0
     if state == CA_LOSS:
         has_sacked = losses.sacked_rtt_ns >= 0
-        if undo.process_timeout_answer(tcb, losses, acked > 0, has_sacked, is_duplicate):
+        if undo.process_timeout_answer(tcb, losses, has_advanced, has_sacked, told.is_duplicate):
             counters.TcpExtTCPSpuriousRTOs += 1
             undo.take_back(tcb, losses, now_ns)
             _tell(tcb, "the timeout was spurious (F-RTO): the windows are as before")
             return
-    if undo.is_false_alarm(tcb, losses, segment, acked > 0):
+    if undo.is_false_alarm(tcb, losses, segment, has_advanced):
         if state == CA_LOSS:
             counters.TcpExtTCPLossUndo += 1
         elif tcb.snd_una >= tcb.recover:
@@ -299,7 +281,7 @@ def _take_back_false_alarm(
             counters.TcpExtTCPPartialUndo += 1
         undo.take_back(tcb, losses, now_ns)
         _tell(tcb, "nothing was lost: the windows are as before")
-    elif state == CA_OPEN and acked > 0 and tcb.snd_una > losses.undo_until:
+    elif state == CA_OPEN and has_advanced and tcb.snd_una > losses.undo_until:
         undo.forget(losses)
 
 
@@ -316,7 +298,7 @@ def _reduce_for_mark(tcb: Tcb, losses: Losses, flight_bytes: i64, now_ns: i64) -
     """Packets were marked: the window goes down as for a loss, once a round trip (RFC 3168 section 6.1.2)."""
     undo.forget(losses)
     is_gentle = tcb.context.config.tcp_abe
-    tcb.ssthresh_bytes = tcb.control(now_ns).ssthresh_for_mark(tcb, is_gentle, now_ns)
+    cwnd.set_ssthresh(tcb, tcb.control(now_ns).ssthresh_for_mark(tcb, is_gentle, now_ns))
     prr.start(tcb, losses, flight_bytes)
     tcb.recover = tcb.snd_nxt
     tcb.ca_state = CA_CWR
@@ -334,7 +316,7 @@ def _enter_recovery(tcb: Tcb, losses: Losses, flight_bytes: i64, has_mark: bool,
         undo.keep_reduction(losses)
     if tcb.ca_state != CA_CWR:
         ecn.queue_cwr(tcb)
-        tcb.ssthresh_bytes = tcb.control(now_ns).ssthresh(tcb, now_ns)
+        cwnd.set_ssthresh(tcb, tcb.control(now_ns).ssthresh(tcb, now_ns))
         prr.start(tcb, losses, flight_bytes)
     tcb.recover = tcb.snd_nxt
     tcb.ca_state = CA_RECOVERY
@@ -350,15 +332,15 @@ def _enter_recovery(tcb: Tcb, losses: Losses, flight_bytes: i64, has_mark: bool,
 
 def _leave(tcb: Tcb, losses: Losses, now_ns: i64) -> None:
     if tcb.ca_state != CA_LOSS and tcb.sample is None:
-        tcb.cwnd_bytes = max(tcb.ssthresh_bytes, 2 * tcb.snd_mss())  # RFC 9937: what PRR worked towards
+        cwnd.set_window(tcb, max(tcb.ssthresh_bytes, 2 * tcb.snd_mss()))  # RFC 9937: what PRR worked towards
     if tcb.ca_state == CA_CWR:
         tcb.ca_state = CA_OPEN
-        tcb.reno_sacked_bytes = 0
+        forget_duplicates(tcb)
         _tell(tcb, "everything sent before the window went down is acknowledged")
         return
     tcb.ca_state = CA_OPEN
-    tcb.reno_sacked_bytes = 0
-    tcb.is_fast_retransmit_due = False
+    forget_duplicates(tcb)
+    withdraw_fast_retransmit(tcb)
     losses.undo_until = tcb.snd_nxt
     rack.on_recovered(losses)
     tcb.control(now_ns).on_recovered(tcb, now_ns)
@@ -369,9 +351,9 @@ def _reduce_for_probe(tcb: Tcb, losses: Losses, now_ns: i64) -> None:
     """A probe repaired a loss before it was noticed: it counts as congestion all the same (RFC 8985 section 7.4)."""
     tcb.context.counters.TcpExtTCPLossProbeRecovery += 1
     ecn.queue_cwr(tcb)
-    tcb.ssthresh_bytes = tcb.control(now_ns).ssthresh(tcb, now_ns)
+    cwnd.set_ssthresh(tcb, tcb.control(now_ns).ssthresh(tcb, now_ns))
     if tcb.sample is None:
-        tcb.cwnd_bytes = max(tcb.ssthresh_bytes, 2 * tcb.snd_mss())
+        cwnd.set_window(tcb, max(tcb.ssthresh_bytes, 2 * tcb.snd_mss()))
     _tell(tcb, "a tail loss probe repaired a loss")
 
 
@@ -411,20 +393,25 @@ def on_timeout(tcb: Tcb, now_ns: i64) -> None:
     if tcb.ca_state != CA_LOSS:
         undo.start(tcb, losses)
         # Once for a window of losses, not once for each back-off (RFC 5681 section 3.1, last paragraph).
-        tcb.ssthresh_bytes = tcb.control(now_ns).ssthresh(tcb, now_ns)
+        cwnd.set_ssthresh(tcb, tcb.control(now_ns).ssthresh(tcb, now_ns))
         tcb.control(now_ns).on_timeout(tcb, now_ns)
         ecn.queue_cwr(tcb)
     tcb.ca_state = CA_LOSS
     tcb.recover = tcb.snd_nxt
     tcb.duplicate_acks = 0
-    tcb.reno_sacked_bytes = 0
-    tcb.is_fast_retransmit_due = True
+    forget_duplicates(tcb)
+    ask_fast_retransmit(tcb)
     losses.probe_end = NO_SEQ
     losses.is_probe_due = False
     undo.start_timeout(tcb, losses, was_recovering)
     _lose_late(tcb, losses, sent, now_ns)
-    tcb.cwnd_bytes = tcb.pipe_bytes + tcb.snd_mss()
+    cwnd.set_window(tcb, tcb.pipe_bytes + tcb.snd_mss())
     _tell(tcb, "retransmission timeout")
+
+
+def begin(tcb: Tcb) -> None:
+    """The handshake is done: whatever was lost in it is repaired."""
+    tcb.ca_state = CA_OPEN
 
 
 def lose_all(tcb: Tcb, why: str) -> None:
@@ -436,7 +423,7 @@ def lose_all(tcb: Tcb, why: str) -> None:
     undo.forget(losses)
     tcb.ca_state = CA_LOSS
     tcb.recover = tcb.snd_nxt
-    tcb.is_fast_retransmit_due = True
+    ask_fast_retransmit(tcb)
     at = tcb.sent_head
     while at < len(sent):
         segment = sent[at]

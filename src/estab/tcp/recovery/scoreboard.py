@@ -18,14 +18,15 @@ from estab.tcp.record.inflight import Losses, Run, SentSegment
 from estab.tcp.record.sample import RateSample
 from estab.tcp.record.tcb import CA_LOSS, NO_SEQ, Tcb
 from estab.tcp.window.pacing import note_sent
+from estab.tcp.window.timestamps import clock, elapsed_ticks, is_older
 from estab.units import MS, NEVER
 from estab.wire.seq import Seq, unwrap
 from estab.wire.tcp import FIN, PSH, SYN, Segment
 
 __all__ = [
-    "drop_acknowledged", "echoes_before", "find", "forget_sent", "lose", "losses_of", "mark_head_lost", "next_lost",
-    "note_reordering", "read_sack", "remember_resent", "remember_sent", "segments_in", "split", "unmark_lost",
-    "unmark_sacked",
+    "ask_fast_retransmit", "drop_acknowledged", "echoes_before", "find", "forget_sent", "lose", "losses_of",
+    "mark_head_lost", "next_lost", "note_reordering", "put_back", "read_sack", "remember_resent", "remember_sent",
+    "segments_in", "split", "unmark_lost", "unmark_sacked", "withdraw_fast_retransmit",
 ]
 
 
@@ -169,7 +170,7 @@ def _timestamp_rtt(tcb: Tcb, segment: Segment, repeated_ns: i64, now_ns: i64) ->
     """
     if not tcb.has_timestamps or not segment.has_timestamps or segment.ts_ecr == 0:
         return -1
-    elapsed_ns: i64 = ((now_ns // MS + tcb.ts_offset - segment.ts_ecr) & 0xFFFFFFFF) * MS
+    elapsed_ns = elapsed_ticks(now_ns, tcb.ts_offset, segment.ts_ecr) * MS
     if elapsed_ns > now_ns - repeated_ns + MS:
         return -1
     return max(elapsed_ns, MS)
@@ -493,6 +494,23 @@ def split(tcb: Tcb, sent: list[SentSegment], at: i64, limit: i64) -> None:
     sent.insert(at + 1, rest)
 
 
+def put_back(tcb: Tcb, segment: SentSegment) -> None:
+    """A segment that was lost is sent again: it is in the network once more."""
+    segment.is_lost = False
+    tcb.lost_count -= 1
+    tcb.pipe_bytes += segment.end - segment.seq
+
+
+def ask_fast_retransmit(tcb: Tcb) -> None:
+    """Let the next lost segment go whatever the congestion window (RFC 5681 section 3.2 step 3)."""
+    tcb.is_fast_retransmit_due = True
+
+
+def withdraw_fast_retransmit(tcb: Tcb) -> None:
+    """That segment went, or need not go."""
+    tcb.is_fast_retransmit_due = False
+
+
 # --- what each delivered segment tells
 
 
@@ -544,5 +562,4 @@ def echoes_before(tcb: Tcb, segment: Segment, sent_ns: i64) -> bool:
     """Tell whether an acknowledgment echoes a timestamp from before ``sent_ns`` (RFC 7323 section 4)."""
     if not tcb.has_timestamps or not segment.has_timestamps or segment.ts_ecr == 0:
         return False
-    ahead: i64 = (segment.ts_ecr - (sent_ns // MS + tcb.ts_offset)) & 0xFFFFFFFF
-    return ahead > 0x7FFFFFFF
+    return is_older(segment.ts_ecr, clock(sent_ns, tcb.ts_offset))

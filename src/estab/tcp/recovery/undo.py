@@ -15,7 +15,10 @@ from mypy_extensions import i64
 from estab.tcp.ecn.classic import withdraw_cwr
 from estab.tcp.record.inflight import Losses
 from estab.tcp.record.tcb import CA_DISORDER, CA_OPEN, NO_SEQ, Tcb
-from estab.tcp.recovery.scoreboard import echoes_before, unmark_lost
+from estab.tcp.recovery.cwnd import restore
+from estab.tcp.recovery.scoreboard import echoes_before, unmark_lost, withdraw_fast_retransmit
+from estab.tcp.window.rtt import end_backoff
+from estab.tcp.window.silence import end_retries
 from estab.wire.tcp import Segment
 
 __all__ = [
@@ -61,14 +64,13 @@ def is_false_alarm(tcb: Tcb, losses: Losses, segment: Segment, has_advanced: boo
 def take_back(tcb: Tcb, losses: Losses, now_ns: i64) -> None:
     """Restore cwnd and ssthresh (RFC 4015 section 3.2), and take nothing as lost any more."""
     unmark_lost(tcb, losses)
-    tcb.cwnd_bytes = max(tcb.cwnd_bytes, losses.prior_cwnd_bytes)
-    tcb.ssthresh_bytes = max(tcb.ssthresh_bytes, losses.prior_ssthresh_bytes)
+    restore(tcb, losses.prior_cwnd_bytes, losses.prior_ssthresh_bytes)
     tcb.control(now_ns).on_undone(tcb, now_ns)
     if losses.prior_cwnd_bytes > 0:
         withdraw_cwr(tcb)  # else the window stays down for a mark, which the peer must hear
-    tcb.is_fast_retransmit_due = False
-    tcb.backoff = 0
-    tcb.retries = 0
+    withdraw_fast_retransmit(tcb)
+    end_backoff(tcb)
+    end_retries(tcb)
     losses.is_frto = False
     losses.is_holding_back = False
     forget(losses)

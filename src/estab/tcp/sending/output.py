@@ -11,16 +11,34 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.tcp.ecn import classic as ecn
-from estab.tcp.fastopen import FastOpen, PendingSynAck
+from estab.tcp.receiving import acknowledging
 from estab.tcp.record.ecn_state import ACCURATE, Ecn
+from estab.tcp.record.fast_open import FastOpen, PendingSynAck
 from estab.tcp.record.inflight import Losses, SentSegment
-from estab.tcp.record.tcb import CA_LOSS, CA_RECOVERY, NO_SEQ, TIMER_REORDER, Tcb
+from estab.tcp.record.tcb import CA_LOSS, CA_RECOVERY, NO_SEQ, Tcb
+from estab.tcp.record.timer_table import TIMER_REORDER
 from estab.tcp.recovery import rack
-from estab.tcp.recovery.scoreboard import next_lost, remember_resent, remember_sent, segments_in, split
-from estab.tcp.sending.plan import bare_fin, can_be_large, first_transmission, new_text, probe_text
+from estab.tcp.recovery.scoreboard import (
+    next_lost,
+    put_back,
+    remember_resent,
+    segments_in,
+    split,
+    withdraw_fast_retransmit,
+)
+from estab.tcp.sending.plan import (
+    bare_fin,
+    can_be_large,
+    first_transmission,
+    new_text,
+    probe_text,
+    take_syn_text,
+)
 from estab.tcp.sending.segments import WINDOW_MAX, bare_segment, syn_options, text_limit, text_segment
+from estab.tcp.window import silence
 from estab.tcp.window.pacing import must_wait
-from estab.units import MS, NEVER
+from estab.tcp.window.timestamps import clock
+from estab.units import NEVER
 from estab.wire.seq import wrap
 from estab.wire.tcp import ACK, PSH, RST, SYN, Segment
 
@@ -80,10 +98,10 @@ def _reset(tcb: Tcb) -> Segment:
     counters = tcb.context.counters
     counters.TcpOutRsts += 1
     segment = Segment(tcb.local_port, tcb.remote_port, wrap(tcb.snd_nxt), wrap(tcb.rcv_nxt), RST | ACK, 0)
-    segment.tos = tcb.tos
+    segment.tos = tcb.options.tos
     if tcb.has_timestamps:
         segment.has_timestamps = True
-        segment.ts_val = (tcb.context.now_ns // MS + tcb.ts_offset) & 0xFFFFFFFF
+        segment.ts_val = clock(tcb.context.now_ns, tcb.ts_offset)
         segment.ts_ecr = tcb.ts_recent
     return segment
 
@@ -109,11 +127,7 @@ def _put_fast_open(tcb: Tcb, fast_open: FastOpen, segment: Segment, now_ns: i64)
     unsent = tcb.unsent
     if unsent is None:
         return
-    data = unsent.take(unsent.size)
-    tcb.unsent = None
-    remember_sent(tcb, SentSegment(tcb.snd_nxt, tcb.snd_nxt + len(data), PSH, data, now_ns))
-    tcb.snd_nxt += len(data)
-    tcb.context.counters.TcpExtTCPOrigDataSent += 1
+    data = take_syn_text(tcb, unsent, now_ns)
     segment.data = data
     segment.start = 0
     segment.end = len(data)
@@ -137,7 +151,7 @@ def _fast_syn_ack(tcb: Tcb, pending: PendingSynAck, now_ns: i64) -> Segment:
     ecn.mark_syn_ack(tcb.context.config, pending.ecn_mode, is_ecn_needed, pending.syn, again > 0, again > 1, segment)
     if again > 1 and tcb.ecn is not None and tcb.ecn.mode == ACCURATE:
         tcb.ecn.is_silent = True  # this one told of no ECN (RFC 9768 section 3.1.5)
-    tcb.rcv_wup = tcb.rcv_nxt
+    acknowledging.note_told(tcb, tcb.rcv_nxt)
     return segment
 
 
@@ -162,7 +176,7 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
     edge = tcb.snd_una + tcb.snd_wnd
     if lost.seq >= edge and not is_head:
         return None  # RFC 9293 SHLD-16: only inside the (shrunk) window; the first of all is its own probe
-    tcb.is_fast_retransmit_due = False
+    withdraw_fast_retransmit(tcb)
     most = limit
     if can_be_large(tcb, limit) and allowed > limit and not tcb.is_paced():
         most = min(allowed, tcb.gso_bytes) // limit * limit  # as one super-segment, as far as the window goes
@@ -170,9 +184,7 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
         most = edge - lost.seq
     if len(lost.data) > most:
         split(tcb, sent, at, most)
-    lost.is_lost = False
-    tcb.lost_count -= 1
-    tcb.pipe_bytes += lost.end - lost.seq
+    put_back(tcb, lost)
     remember_resent(tcb, losses, lost, now_ns)
     counters = tcb.context.counters
     count = segments_in(tcb, len(lost.data))
@@ -238,7 +250,7 @@ def _probe(tcb: Tcb, now_ns: i64) -> Segment:
     RFC 9293 MUST-36, SHLD-12. We differ: the RFC's window probe carries an octet of new text; like Linux we send none,
     so that nothing has to be taken back when the window stays shut.
     """
-    tcb.is_probe_due = False
+    silence.take_probe(tcb)
     is_window_probe = tcb.unsent is not None or (tcb.fin_wanted and tcb.fin_seq == NO_SEQ)
     tcb.why = "zero-window probe" if is_window_probe else "keepalive probe"
     counters = tcb.context.counters
@@ -255,7 +267,7 @@ def _acknowledgment(tcb: Tcb, now_ns: i64) -> Segment | None:
     RFC 5681 section 4.2.
     """
     if tcb.duplicate_acks_owed > 0:
-        tcb.duplicate_acks_owed -= 1
+        acknowledging.pay_duplicate(tcb)
         tcb.why = "duplicate acknowledgment"
         return _pure(tcb, tcb.snd_nxt, now_ns)
     if not tcb.is_ack_due:
@@ -275,8 +287,8 @@ def _early_acknowledgment(tcb: Tcb, state: Ecn, now_ns: i64) -> Segment:
     # The window's right edge is where the segment would have it that acknowledges all, and that one comes next.
     segment.ack = wrap(seq)
     segment.wnd = min(segment.wnd + ((tcb.rcv_nxt - seq) >> tcb.rcv_wscale), WINDOW_MAX)
-    tcb.rcv_wup = seq
-    tcb.is_ack_due = True
+    acknowledging.note_told(tcb, seq)
+    acknowledging.acknowledge_now(tcb)
     return segment
 
 

@@ -10,19 +10,25 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from estab.tcp.ecn import accurate as accecn
+from estab.tcp.receiving.acknowledging import expect_answers
 from estab.tcp.record.sendqueue import Piece, SendQueue
-from estab.tcp.record.tcb import CA_OPEN, TIMER_PROBE, SentSegment, Tcb
-from estab.tcp.recovery import mtu_search, rack
+from estab.tcp.record.tcb import CA_OPEN, SentSegment, Tcb
+from estab.tcp.record.timer_table import TIMER_PERSIST, TIMER_PROBE
+from estab.tcp.recovery import cwnd, mtu_search, rack
 from estab.tcp.recovery.scoreboard import remember_sent
 from estab.tcp.sending.segments import text_limit, text_segment
-from estab.tcp.window import chrono, windows
+from estab.tcp.window import chrono, silence
 from estab.tcp.window.pacing import is_first_window, must_wait, super_segments
 from estab.tcp.window.room import notice_room
-from estab.tcp.window.rtt import timeout_ns
+from estab.tcp.window.rtt import end_backoff, timeout_ns
 from estab.units import MS, NEVER
 from estab.wire.tcp import FIN, PSH, Segment
 
-__all__ = ["bare_fin", "can_be_large", "first_transmission", "new_text", "plan", "probe_text"]
+__all__ = [
+    "bare_fin", "can_be_large", "drop_unsent", "first_transmission", "new_text", "plan", "probe_text",
+    "put_on_syn", "take_syn_text",
+]
+
 
 def first_transmission(tcb: Tcb, sent: SentSegment, now_ns: i64, why: str) -> Segment:
     """Put ``sent`` in flight: it takes its numbers, is remembered until it is acknowledged, and starts the timer."""
@@ -35,13 +41,35 @@ def first_transmission(tcb: Tcb, sent: SentSegment, now_ns: i64, why: str) -> Se
     if tcb.retransmit_ns == NEVER or tcb.timer_kind == TIMER_PROBE:
         rack.arm(tcb, now_ns)
     if tcb.in_flight_count() == 1:
-        tcb.first_unanswered_ns = now_ns
+        silence.begin_wait(tcb, now_ns)
     if len(sent.data) > 0:
         tcb.context.counters.TcpExtTCPOrigDataSent += 1
         # Text that answers text: acknowledgments may ride on it (Linux's pingpong).
         if now_ns - tcb.last_text_ns < tcb.context.config.tcp_delack_ns and tcb.rcv_nxt > tcb.irs + 1:
-            tcb.is_interactive = True
+            expect_answers(tcb, True)
     return text_segment(tcb, sent, now_ns)
+
+
+def put_on_syn(tcb: Tcb, data: bytes) -> None:
+    """Let the SYN carry ``data`` (Fast Open)."""
+    text = SendQueue()
+    text.append(data)
+    tcb.unsent = text
+
+
+def take_syn_text(tcb: Tcb, queue: SendQueue, now_ns: i64) -> bytes:
+    """Take the text that the SYN carries; to the scoreboard it is a segment of its own (RFC 7413 section 4.2)."""
+    data = queue.take(queue.size)
+    tcb.unsent = None
+    remember_sent(tcb, SentSegment(tcb.snd_nxt, tcb.snd_nxt + len(data), PSH, data, now_ns))
+    tcb.snd_nxt += len(data)
+    tcb.context.counters.TcpExtTCPOrigDataSent += 1
+    return data
+
+
+def drop_unsent(tcb: Tcb) -> None:
+    """Let go of what was written and will never be sent."""
+    tcb.unsent = None
 
 
 # --- emitting
@@ -100,10 +128,10 @@ def _emit(tcb: Tcb, queue: SendQueue, now_ns: i64, probe_bytes: i64) -> Segment:
             tcb.fin_seq = end
             end += 1
     if tcb.is_probe_due:
-        tcb.is_probe_due = False
-        tcb.probes_out = 0
-        tcb.backoff = 0
-    tcb.persist_ns = NEVER
+        silence.take_probe(tcb)
+        silence.end_probes(tcb)
+        end_backoff(tcb)
+    tcb.disarm(TIMER_PERSIST)
     tcb.has_sent_text = True
     sent = SentSegment(tcb.snd_nxt, end, flags, data, now_ns)
     return first_transmission(tcb, sent, now_ns, "new data")
@@ -117,7 +145,7 @@ def bare_fin(tcb: Tcb, now_ns: i64) -> Segment | None:
         return None
     if tcb.snd_nxt >= tcb.snd_una + tcb.snd_wnd and tcb.in_flight_count() > 0:
         return None
-    tcb.is_probe_due = False
+    silence.take_probe(tcb)
     tcb.fin_seq = tcb.snd_nxt
     sent = SentSegment(tcb.snd_nxt, tcb.snd_nxt + 1, FIN, b"", now_ns)
     return first_transmission(tcb, sent, now_ns, "no more data")
@@ -129,15 +157,15 @@ def _end_round(tcb: Tcb, now_ns: i64) -> None:
     tcb.is_round_limited = False
     if tcb.has_sent_text or is_limited:
         tcb.has_sent_text = False
-        windows.validate(tcb, is_limited, now_ns)
+        cwnd.validate(tcb, is_limited, now_ns)
         if tcb.is_out_of_room and tcb.unsent is None and not tcb.is_window_used():
             chrono.start(tcb, chrono.SEND_BUFFER, now_ns)  # the window has room, but the program none to write more
 
 
 def _arm_persist(tcb: Tcb, now_ns: i64) -> None:
     """Start probing a shut window after one timeout, then with back-off (RFC 9293 SHLD-29, SHLD-30)."""
-    tcb.backoff = 0
-    tcb.persist_ns = now_ns + timeout_ns(tcb)
+    end_backoff(tcb)
+    tcb.arm(TIMER_PERSIST, now_ns + timeout_ns(tcb))
 
 
 # --- deciding
@@ -259,9 +287,9 @@ def _must_gather(tcb: Tcb, queue: SendQueue, is_partial: bool) -> bool:
     """
     if not is_partial or tcb.fin_wanted or tcb.is_push_forced or tcb.snd_up > tcb.snd_nxt + queue.planned:
         return False
-    if tcb.is_corked or tcb.is_more_coming:
+    if tcb.options.is_corked or tcb.is_more_coming:
         return True
-    return not tcb.nodelay and tcb.snd_sml > tcb.snd_una
+    return not tcb.options.nodelay and tcb.snd_sml > tcb.snd_una
 
 
 def _may_send_silly(tcb: Tcb, in_window: i64) -> bool:

@@ -11,9 +11,10 @@ from estab.tcp.context import Paths
 from estab.tcp.ecn import accurate as accecn
 from estab.tcp.ecn import classic as ecn
 from estab.tcp.receiving import receive
+from estab.tcp.receiving.acknowledging import on_acknowledgment_sent
 from estab.tcp.record.ecn_state import ACCURATE
 from estab.tcp.record.tcb import NO_SEQ, SentSegment, Tcb
-from estab.units import MS
+from estab.tcp.window.timestamps import clock
 from estab.wire.seq import wrap
 from estab.wire.tcp import ACK, PSH, SYN, URG, Segment
 
@@ -27,7 +28,7 @@ def bare_segment(tcb: Tcb, seq: i64, flags: i64, now_ns: i64) -> Segment:
     address.
     """
     segment = Segment(tcb.local_port, tcb.remote_port, wrap(seq), wrap(0), flags, 0)
-    segment.tos = tcb.tos
+    segment.tos = tcb.options.tos
     if (flags & ACK) != 0:
         segment.ack = wrap(tcb.rcv_nxt)
     if (flags & SYN) != 0:
@@ -36,13 +37,13 @@ def bare_segment(tcb: Tcb, seq: i64, flags: i64, now_ns: i64) -> Segment:
         segment.wnd = min(receive.select_window(tcb) >> tcb.rcv_wscale, WINDOW_MAX)
     if tcb.has_timestamps:
         segment.has_timestamps = True
-        segment.ts_val = (now_ns // MS + tcb.ts_offset) & 0xFFFFFFFF
+        segment.ts_val = clock(now_ns, tcb.ts_offset)
         if (flags & ACK) != 0:
             segment.ts_ecr = tcb.ts_recent
     if (flags & ACK) != 0 and (flags & SYN) == 0:
         if tcb.has_sack and (tcb.out_of_order is not None or tcb.dsack_left != NO_SEQ):
             segment.sack = _sack_blocks(tcb)
-        receive.on_acknowledgment_sent(tcb)
+        on_acknowledgment_sent(tcb)
     return segment
 
 
@@ -101,12 +102,12 @@ def syn_options(tcb: Tcb, segment: Segment) -> None:
         segment.wscale = tcb.rcv_wscale
     if not answers and config.tcp_timestamps:
         segment.has_timestamps = True
-        segment.ts_val = (tcb.context.now_ns // MS + tcb.ts_offset) & 0xFFFFFFFF
+        segment.ts_val = clock(tcb.context.now_ns, tcb.ts_offset)
 
 
 def receive_mss(tcb: Tcb) -> i64:
     """Give the MSS to advertise (RFC 9293 MUST-67)."""
-    return mss_to_offer(tcb.context.paths, tcb.remote, tcb.user_mss)
+    return mss_to_offer(tcb.context.paths, tcb.remote, tcb.options.user_mss)
 
 
 def mss_to_offer(paths: Paths, remote: bytes, user_mss: i64) -> i64:

@@ -10,15 +10,16 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from estab import abi
+from estab.tcp.record.numbers import DEFAULT_MSS_BYTES
 from estab.tcp.record.sendqueue import SendQueue
 from estab.tcp.record.tcb import Tcb
+from estab.tcp.recovery.cwnd import restart_after_idle
 from estab.tcp.sending import plan
 from estab.tcp.window import chrono
 from estab.tcp.window.pacing import GSO_BYTES_MAX
-from estab.tcp.window.room import has_room
-from estab.tcp.window.windows import restart_after_idle
+from estab.tcp.window.room import has_room, note_full
 
-__all__ = ["size_goal", "write"]
+__all__ = ["begin", "force_push", "release_held", "size_goal", "write"]
 
 
 def write(tcb: Tcb, data: bytes, flags: i64, now_ns: i64) -> i64:
@@ -31,7 +32,7 @@ def write(tcb: Tcb, data: bytes, flags: i64, now_ns: i64) -> i64:
     queue = tcb.unsent
     if queue is None:
         if not has_room(tcb):
-            tcb.is_out_of_room = True
+            note_full(tcb)
             return 0
         queue = SendQueue()
         tcb.unsent = queue
@@ -43,7 +44,7 @@ def write(tcb: Tcb, data: bytes, flags: i64, now_ns: i64) -> i64:
         if piece is None or piece.is_closed or piece.size >= goal:
             if not has_room(tcb):
                 is_short = True
-                tcb.is_out_of_room = True
+                note_full(tcb)
                 break
             piece = queue.begin_piece()
             tcb.is_push_forced = False
@@ -77,11 +78,26 @@ def write(tcb: Tcb, data: bytes, flags: i64, now_ns: i64) -> i64:
     return written
 
 
+def begin(tcb: Tcb) -> None:
+    """Text may be written from now on: half of a window without a PSH counts from here."""
+    tcb.pushed_seq = tcb.snd_nxt
+
+
+def force_push(tcb: Tcb) -> None:
+    """Let what waits in the last piece go, whatever Nagle's rule and TCP_CORK say."""
+    tcb.is_push_forced = True
+
+
+def release_held(tcb: Tcb) -> None:
+    """Let go what MSG_MORE held back: an acknowledgment came, as in Linux."""
+    tcb.is_more_coming = False
+
+
 def size_goal(tcb: Tcb) -> i64:
     """Give how many bytes a piece should hold: what a super-segment can, and half of the peer's largest window."""
     mss = tcb.snd_mss()
     window = tcb.max_snd_wnd
-    if window > 536:
+    if window > DEFAULT_MSS_BYTES:
         window //= 2
     goal: i64 = GSO_BYTES_MAX
     if 0 < window < goal:

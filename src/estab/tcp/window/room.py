@@ -9,7 +9,7 @@ from mypy_extensions import i64
 from estab.tcp.record.tcb import Tcb
 from estab.tcp.window import chrono
 
-__all__ = ["expand_send_buffer", "has_room", "is_spacious", "notice_room"]
+__all__ = ["expand_send_buffer", "fix_send_buffer", "has_room", "is_spacious", "note_full", "notice_room"]
 
 _HEADERS_BYTES: Final = 640
 """MAX_TCP_HEADER and ``skb_shared_info``, which Linux counts for each segment of a send buffer."""
@@ -37,7 +37,8 @@ def _memory_bytes(tcb: Tcb) -> i64:
 
 def notsent_lowat(tcb: Tcb) -> i64:
     """Give TCP_NOTSENT_LOWAT, the socket's own or the stack's."""
-    return tcb.notsent_lowat_bytes if tcb.notsent_lowat_bytes > 0 else tcb.context.config.tcp_notsent_lowat
+    lowat_bytes = tcb.options.notsent_lowat_bytes
+    return lowat_bytes if lowat_bytes > 0 else tcb.context.config.tcp_notsent_lowat
 
 
 def is_spacious(tcb: Tcb) -> bool:
@@ -49,8 +50,13 @@ def is_spacious(tcb: Tcb) -> bool:
     queued = _memory_bytes(tcb)
     if tcb.send_buffer_bytes - queued >= queued // 2 and 2 * tcb.notsent_bytes() < notsent_lowat(tcb):
         return True
-    tcb.is_out_of_room = True
+    note_full(tcb)
     return False
+
+
+def note_full(tcb: Tcb) -> None:
+    """A program found no room: it is told once there is some."""
+    tcb.is_out_of_room = True
 
 
 def notice_room(tcb: Tcb, now_ns: i64) -> None:
@@ -67,7 +73,7 @@ def notice_room(tcb: Tcb, now_ns: i64) -> None:
 
 def expand_send_buffer(tcb: Tcb) -> None:
     """Let the send buffer hold two congestion windows, headers and all, up to ``tcp_wmem``'s most."""
-    if tcb.is_send_buffer_fixed:
+    if tcb.options.is_send_buffer_fixed:
         return
     config = tcb.context.config
     mss = tcb.snd_mss()
@@ -78,3 +84,8 @@ def expand_send_buffer(tcb: Tcb) -> None:
     wanted: i64 = min(2 * segments * (each + _SK_BUFF_BYTES), config.tcp_wmem[2])
     if wanted > tcb.send_buffer_bytes:
         tcb.send_buffer_bytes = wanted
+
+
+def fix_send_buffer(tcb: Tcb, size_bytes: i64) -> None:
+    """Let the send buffer have this size from now on (SO_SNDBUF)."""
+    tcb.send_buffer_bytes = size_bytes

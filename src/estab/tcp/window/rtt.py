@@ -6,12 +6,17 @@ transmission an acknowledgment is.
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import i64
 
 from estab.events import RttMeasured
 from estab.tcp.record.tcb import Tcb
+from estab.units import SECOND
 
-__all__ = ["on_sample", "timeout_ns"]
+__all__ = ["back_off", "begin_again", "end_backoff", "on_sample", "start_backoff", "timeout_ns"]
+
+_RTO_AFTER_LOST_SYN_NS: Final = 3 * SECOND
 
 
 def on_sample(tcb: Tcb, rtt_ns: i64) -> None:
@@ -77,6 +82,27 @@ def _next_minimum(tcb: Tcb, rtt_ns: i64, now_ns: i64) -> None:
 def _third_rtt(tcb: Tcb, rtt_ns: i64, now_ns: i64) -> None:
     tcb.third_rtt_ns = rtt_ns
     tcb.third_rtt_at_ns = now_ns
+
+
+def back_off(tcb: Tcb) -> None:
+    """Double the timeout (RFC 6298 rule 5.5)."""
+    tcb.backoff += 1
+
+
+def end_backoff(tcb: Tcb) -> None:
+    """Let the timeout be RTO again."""
+    tcb.backoff = 0
+
+
+def start_backoff(tcb: Tcb, count: i64) -> None:
+    """Begin with a timeout that is doubled so often, as the SYN-ACK's was."""
+    tcb.backoff = count
+
+
+def begin_again(tcb: Tcb) -> None:
+    """The SYN's timeout was too short or its answer lost: begin with three seconds (RFC 6298 rule 5.7)."""
+    tcb.rto_ns = max(tcb.rto_ns, _RTO_AFTER_LOST_SYN_NS)
+    tcb.backoff = 0
 
 
 def timeout_ns(tcb: Tcb) -> i64:

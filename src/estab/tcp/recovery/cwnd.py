@@ -1,4 +1,8 @@
-"""Whether the congestion window is used, and what becomes of one that is not (RFC 2861, RFC 7661's principle).
+"""The congestion window and ssthresh: what sets them beside congestion control, and what becomes of an unused window.
+
+A congestion control grows and shrinks the two by its own rules. Everything else that changes them is here, and others
+ask for it: the first window, recovery (PRR), a timeout, taking back a false alarm, and rest (RFC 2861, RFC 7661's
+principle).
 
 As Linux's ``tcp_cwnd_validate``: the window counts as used while it, and not the program or the peer, is what holds
 text back; in slow start also while it is less than twice what was in flight. One that was not used for a retransmission
@@ -12,7 +16,37 @@ from mypy_extensions import i64
 
 from estab.tcp.record.tcb import CA_CWR, CA_OPEN, CA_RECOVERY, Tcb
 
-__all__ = ["initial_cwnd", "restart_after_idle", "validate"]
+__all__ = [
+    "begin", "initial_cwnd", "note_limited", "restart_after_idle", "restore", "set_ssthresh", "set_window", "validate",
+]
+
+
+def begin(tcb: Tcb, cwnd_bytes: i64, now_ns: i64) -> None:
+    """Start with a window, whose use is watched from now on."""
+    tcb.cwnd_bytes = cwnd_bytes
+    tcb.usage_seq = tcb.snd_nxt
+    tcb.used_ns = now_ns
+
+
+def set_window(tcb: Tcb, cwnd_bytes: i64) -> None:
+    """Set cwnd, as a step of recovery says."""
+    tcb.cwnd_bytes = cwnd_bytes
+
+
+def set_ssthresh(tcb: Tcb, ssthresh_bytes: i64) -> None:
+    """Set ssthresh, as congestion control answers to a loss or a mark."""
+    tcb.ssthresh_bytes = ssthresh_bytes
+
+
+def restore(tcb: Tcb, cwnd_bytes: i64, ssthresh_bytes: i64) -> None:
+    """Bring both windows back to what they were before a false alarm, if they are lower now (RFC 4015 section 3.2)."""
+    tcb.cwnd_bytes = max(tcb.cwnd_bytes, cwnd_bytes)
+    tcb.ssthresh_bytes = max(tcb.ssthresh_bytes, ssthresh_bytes)
+
+
+def note_limited(tcb: Tcb) -> None:
+    """What was lost is still to be sent: the window is what holds it back."""
+    tcb.is_cwnd_limited = True
 
 
 def initial_cwnd(tcb: Tcb) -> i64:

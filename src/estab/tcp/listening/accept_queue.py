@@ -1,0 +1,98 @@
+"""The accept queue: connections that wait for ``accept()``, and what happens when it is full.
+
+``backlog_policy`` says what the number given to ``listen()`` limits:
+
+- ``accept`` (Linux): the accept queue holds backlog + 1; the half-open queue holds as many as backlog, too;
+- ``sum`` (historic BSD): both together hold 3·backlog/2 + 1;
+- ``syn``: the half-open queue holds backlog; the accept queue holds ``somaxconn``.
+
+A full accept queue drops SYNs, and leaves completed entries half-open, to be tried again when the SYN-ACK is repeated.
+"""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from estab.events import QueueChanged
+from estab.tcp.connection import Connection
+from estab.tcp.context import Context, Owner, endpoint_text
+from estab.tcp.info import AcceptRow
+from estab.tcp.listening import backlog
+
+__all__ = ["AcceptQueue"]
+
+
+class AcceptQueue:
+    """What is established on one port and was not accepted yet."""
+
+    def __init__(self, context: Context, local: bytes, port: i64) -> None:
+        self.context = context
+        self.local = local
+        self.port = port
+        self.owner: Owner | None = None
+        self.backlog: i64 = 0
+        self.ready: list[Connection] = []
+        """In the order in which they are accepted."""
+        self.accept_drops: i64 = 0
+
+    def name(self) -> str:
+        """Write the listener as facts do: ``10.0.0.2:80>*``."""
+        return f"{endpoint_text(self.local, self.port)}>*"
+
+    def set_backlog(self, backlog: i64) -> None:
+        """Change the limit, as a second ``listen()`` does. Entries already queued stay."""
+        self.backlog = max(0, min(backlog, self.context.config.somaxconn))
+
+    def accept_limit(self) -> i64:
+        """Give how many established connections may wait for ``accept()``."""
+        return backlog.accept_limit(self.context.config, self.backlog)
+
+    def is_accept_queue_full(self) -> bool:
+        """Tell whether another completed connection would not fit."""
+        return len(self.ready) >= self.accept_limit()
+
+    def enqueue(self, connection: Connection, now_ns: i64) -> None:
+        """Put a connection at the end; ``announce`` tells of it."""
+        self.ready.append(connection)
+        connection.note_established(now_ns)
+
+    def announce(self, connection: Connection, what: str) -> None:
+        """Tell the program that a connection waits. ``what`` says to the observer how it came."""
+        self.tell_accept_queue(what, connection.remote, connection.remote_port)
+        self.context.wake(self.owner)
+
+    def accept(self) -> Connection | None:
+        """Take the oldest established connection, ``None`` where none waits. One that died while waiting is
+        given, too.
+        """
+        if not self.ready:
+            return None
+        connection = self.ready.pop(0)
+        self.tell_accept_queue("taken", connection.remote, connection.remote_port)
+        return connection
+
+    def count_overflow(self) -> None:
+        """A SYN or a third segment is ignored because the queue is full."""
+        self.accept_drops += 1
+        counters = self.context.counters
+        counters.TcpExtListenOverflows += 1
+        counters.TcpExtListenDrops += 1
+
+    def accept_rows(self, now_ns: i64) -> tuple[AcceptRow, ...]:
+        """Give the queue as it is now."""
+        return tuple([
+            AcceptRow(
+                endpoint_text(child.remote, child.remote_port), now_ns - child.established_ns, child.unread_bytes(),
+                child.is_fast_child(),
+            )
+            for child in self.ready
+        ])
+
+    def tell_accept_queue(self, what: str, remote: bytes, remote_port: i64) -> None:
+        """Tell the observer of a change."""
+        context = self.context
+        if context.observer is not None:
+            context.tell(QueueChanged(
+                context.now_ns, context.name, self.name(), "accept", len(self.ready), self.accept_limit(), what,
+                endpoint_text(remote, remote_port),
+            ))

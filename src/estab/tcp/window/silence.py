@@ -1,0 +1,71 @@
+"""A peer that does not answer: how often it was asked again, since when, and what its answer ends.
+
+Timeouts of text that was sent and probes of an idle or shut peer are counted apart (RFC 9293 sections 3.8.3, 3.8.4 and
+3.8.6.1). When to ask, and when to give up, is in ``arriving/timeouts``.
+"""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from estab.tcp.record.tcb import Tcb
+
+__all__ = [
+    "answered", "begin_wait", "count_probe", "count_timeout", "end_probes", "end_retries", "note_soft_error",
+    "set_retries", "take_probe",
+]
+
+
+def begin_wait(tcb: Tcb, now_ns: i64) -> None:
+    """Something is asked of the peer from now on, or it has just answered and more is unanswered."""
+    tcb.first_unanswered_ns = now_ns
+
+
+def count_timeout(tcb: Tcb, now_ns: i64) -> None:
+    """The retransmission timer ran out."""
+    if tcb.retries == 0:
+        tcb.rto_recoveries += 1
+        tcb.rto_since_ns = now_ns
+    tcb.retries += 1
+    tcb.timeouts += 1
+
+
+def set_retries(tcb: Tcb, count: i64) -> None:
+    """Take over the count of timeouts of a SYN-ACK (Fast Open)."""
+    tcb.retries = count
+
+
+def end_retries(tcb: Tcb) -> None:
+    """What timed out does not count against the peer any more."""
+    tcb.retries = 0
+
+
+def answered(tcb: Tcb, now_ns: i64) -> None:
+    """The peer acknowledged something new: nothing is held against it."""
+    tcb.retries = 0
+    if tcb.rto_since_ns > 0:
+        tcb.rto_time_ns += now_ns - tcb.rto_since_ns
+        tcb.rto_since_ns = 0
+    tcb.probes_out = 0
+    tcb.soft_error = 0
+
+
+def count_probe(tcb: Tcb) -> None:
+    """Ask the peer for its window or a sign of life, with the next segment."""
+    tcb.probes_out += 1
+    tcb.is_probe_due = True
+
+
+def take_probe(tcb: Tcb) -> None:
+    """The probe that was due is sent, or something that serves as one."""
+    tcb.is_probe_due = False
+
+
+def end_probes(tcb: Tcb) -> None:
+    """The peer gave a sign of life."""
+    tcb.probes_out = 0
+
+
+def note_soft_error(tcb: Tcb, number: i64) -> None:
+    """Remember the errno to give as the reason if the connection times out (RFC 9293 section 3.9.2.2)."""
+    tcb.soft_error = number
