@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from estab.lab.host import Host as Host
     from estab.lab.link import Link as Link
     from estab.lab.network import Network as Network
-    from estab.lab.programs import DeadlockError as DeadlockError
-    from estab.lab.programs import Program as Program
-    from estab.lab.programs import UnfinishedError as UnfinishedError
+    from estab.lab.programs.program import DeadlockError as DeadlockError
+    from estab.lab.programs.program import Program as Program
+    from estab.lab.programs.program import UnfinishedError as UnfinishedError
     from estab.sockets.socket.socket import Socket as Socket
     from estab.stack.queues import QueueEndedError as QueueEndedError
     from estab.stack.queues import run_queues as run_queues
@@ -56,14 +56,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "DeadlockError": "estab.lab.programs",
+    "DeadlockError": "estab.lab.programs.program",
     "Faulty": "estab.devices.faulty",
     "Link": "estab.lab.link",
     "Network": "estab.lab.network",
     "Host": "estab.lab.host",
     "AfPacket": "estab.devices.af_packet",
     "PcapDevice": "estab.devices.pcap",
-    "Program": "estab.lab.programs",
+    "Program": "estab.lab.programs.program",
     "QueueEndedError": "estab.stack.queues",
     "QueueDevice": "estab.devices.queue",
     "Socket": "estab.sockets.socket.socket",
@@ -72,7 +72,7 @@ _HOMES = {
     "Tap": "estab.devices.tuntap",
     "Tun": "estab.devices.tuntap",
     "UdpTunnel": "estab.devices.udp",
-    "UnfinishedError": "estab.lab.programs",
+    "UnfinishedError": "estab.lab.programs.program",
     "run_queues": "estab.stack.queues",
 }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from estab.lab.chance import Chance
-from estab.lab.clock import Agenda, Alarm
+from estab.lab.record.chance import Chance
+from estab.lab.record.clock import Agenda, Alarm
 from estab.units import NEVER
 
 
@@ -23,7 +23,7 @@ def test_a_stream_is_the_same_in_every_version() -> None:
 
 
 def test_a_stream_does_not_depend_on_the_hash_seed_of_the_process() -> None:
-    code = "from estab.lab.chance import Chance; print(Chance(7, 'a', None, 'b').octets(20).hex())"
+    code = "from estab.lab.record.chance import Chance; print(Chance(7, 'a', None, 'b').octets(20).hex())"
     outputs = {
         subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
                        capture_output=True, text=True, check=True).stdout

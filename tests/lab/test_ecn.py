@@ -13,9 +13,9 @@ import pytest
 
 from estab.errors import DropReason
 from estab.events import CongestionChanged, Event, LinkDropped, LinkMarked, SegmentSent
-from estab.lab.aqm import CodelState, marked
-from estab.lab.conditions import Conditions, read_conditions
+from estab.lab.links.aqm import CodelState, marked
 from estab.lab.network import Network
+from estab.lab.record.conditions import Conditions, read_conditions
 from estab.observe.flights import flights
 from estab.units import MS, SECOND
 from estab.wire import ethernet, ip

@@ -15,9 +15,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from estab.lab import strands
 from estab.lab.network import Network
-from estab.lab.programs import DeadlockError
+from estab.lab.programs import strands
+from estab.lab.programs.program import DeadlockError
 from tests.kit.two_hosts import two
 
 # --- when a run is over

@@ -10,7 +10,7 @@ import pytest
 from estab import Host, Network
 from estab.events import Event, FrameSent, LinkChanged
 from estab.host.engine import Engine
-from estab.lab.programs import UnfinishedError
+from estab.lab.programs.program import UnfinishedError
 from estab.lab.runtime import VirtualTime
 from estab.sockets.runtime import Runtime
 

@@ -11,7 +11,7 @@ import pytest
 from estab import Host, Network
 from estab.errors import DropReason
 from estab.events import Event, LinkChanged, LinkDropped
-from estab.lab.firewall import Firewall
+from estab.lab.links.firewall import Firewall
 
 
 def three(observer: list[Event] | None = None) -> tuple[Network, Host, Host]:

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from estab.lab.network import Network
-from estab.lab.programs import UnfinishedError
+from estab.lab.programs.program import UnfinishedError
 from tests.kit.two_hosts import two
 
 

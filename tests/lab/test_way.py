@@ -8,10 +8,10 @@ import pytest
 
 from estab.errors import DropReason
 from estab.events import Event, LinkDropped
-from estab.lab.chance import Chance
-from estab.lab.clock import Agenda
-from estab.lab.conditions import Conditions, read_conditions
-from estab.lab.way import Way
+from estab.lab.links.way import Way
+from estab.lab.record.chance import Chance
+from estab.lab.record.clock import Agenda
+from estab.lab.record.conditions import Conditions, read_conditions
 from estab.units import MS, NEVER
 
 

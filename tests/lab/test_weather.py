@@ -11,7 +11,7 @@ import pytest
 
 import estab
 from estab.events import Event, LinkCopied, LinkDamaged, LinkDropped, LinkHeld
-from estab.lab.weather import Happening, Weather, ordinal
+from estab.lab.links.weather import Happening, Weather, ordinal
 
 BAD: Mapping[str, Any] = {
     "delay": "20ms", "loss": "8%", "reorder": "5%", "jitter": "3ms", "duplicate": "3%", "corrupt": "1%",

@@ -12,7 +12,7 @@ import pytest
 import estab
 from estab.devices.device import Device
 from estab.devices.namespace import call_in
-from estab.lab.aqm import marked
+from estab.lab.links.aqm import marked
 from estab.sockets.socket.tcp_info import unpack_tcp_info
 from tests.kit.exchanges import Task, digest_of
 from tests.kit.namespaces import requires_kernel

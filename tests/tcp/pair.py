@@ -14,7 +14,7 @@ from estab import abi
 from estab.counters import Counters
 from estab.events import Event
 from estab.host.sockets.demux import Demux
-from estab.lab.aqm import marked
+from estab.lab.links.aqm import marked
 from estab.tcp.config import Config
 from estab.tcp.connection import Connection
 from estab.tcp.context import Context, Owner, Paths

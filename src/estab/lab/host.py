@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
-from estab.lab.programs import Program, Programs
+from estab.lab.programs.program import Program, Programs
 from estab.lab.runtime import VirtualTime
 from estab.sockets.history import CALLS_MAX
 from estab.sockets.socket.socket import Socket

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from estab.events import LinkChanged, Observer
-from estab.lab.conditions import Conditions, read_conditions
-from estab.lab.firewall import Firewall
-from estab.lab.way import Rule, Way
+from estab.lab.links.firewall import Firewall
+from estab.lab.links.way import Rule, Way
+from estab.lab.record.conditions import Conditions, read_conditions
 from estab.observers import Observation, Observers
 from estab.units import duration_ns, format_duration
 

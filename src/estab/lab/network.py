@@ -14,17 +14,17 @@ from typing import Any, Final
 from estab.cpython import register_atexit  # imports concurrent.futures, whose hook must come first
 from estab.events import Observer
 from estab.host.engine import Engine
-from estab.lab.actions import Actions
-from estab.lab.chance import Chance
-from estab.lab.conditions import Conditions, read_conditions
 from estab.lab.host import Host
 from estab.lab.link import Link
-from estab.lab.programs import DeadlockError, Programs
+from estab.lab.links.way import Way
+from estab.lab.links.weather import ChanceLog, FixedWeather, Namer, Weather
+from estab.lab.programs.actions import Actions
+from estab.lab.programs.program import DeadlockError, Programs
+from estab.lab.programs.strands import Scheduler
+from estab.lab.record.chance import Chance
+from estab.lab.record.conditions import Conditions, read_conditions
 from estab.lab.runtime import VirtualTime
-from estab.lab.strands import Scheduler
 from estab.lab.topology import LINKS_MAX, Port, Topology, plug
-from estab.lab.way import Way
-from estab.lab.weather import ChanceLog, FixedWeather, Namer, Weather
 from estab.observers import Observation, check_observer
 from estab.settings import read_config
 from estab.sockets.standin import module

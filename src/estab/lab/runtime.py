@@ -14,10 +14,10 @@ from estab.cpython import get_ident
 from estab.events import FrameSent, HostChanged
 from estab.host.drive.drain import drain
 from estab.host.engine import Engine
-from estab.lab.chance import Chance
-from estab.lab.clock import Alarm
-from estab.lab.programs import DeadlockError, Programs
-from estab.lab.strands import Scheduler, Strand
+from estab.lab.programs.program import DeadlockError, Programs
+from estab.lab.programs.strands import Scheduler, Strand
+from estab.lab.record.chance import Chance
+from estab.lab.record.clock import Alarm
 from estab.sockets.polling.event_loop import EventLoop
 from estab.sockets.runtime import Runtime, Wait, Watches
 from estab.sockets.standin import module
@@ -26,8 +26,8 @@ from estab.units import NEVER
 if TYPE_CHECKING:
     from estab.host.ip.interface import Outbound
     from estab.host.sockets.files import Descriptor
+    from estab.lab.links.way import Way
     from estab.lab.topology import Topology
-    from estab.lab.way import Way
 
 __all__ = ["EPOCH_NS", "VirtualTime"]
 

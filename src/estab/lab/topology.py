@@ -19,7 +19,7 @@ from estab.wire.address import format_address, network_of
 if TYPE_CHECKING:
     from estab.host.engine import Engine
     from estab.host.ip.interface import Interface
-    from estab.lab.way import Way
+    from estab.lab.links.way import Way
 
 __all__ = ["LINKS_MAX", "Member", "Port", "Topology", "plug"]
 

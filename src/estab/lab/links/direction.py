@@ -1,13 +1,9 @@
-"""One direction of a link: the stages that a frame passes from one host's interface to the other's.
-
-The order is that of the real thing: too large for the link, the queue before the sender's rate, what noise does on the
-cable, the flight. Stages that the conditions don't ask for are left out of the chain.
-"""
+"""One direction of a link: what it does to frames, what became of them, and who is told. The stages stand on this."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Protocol
 
 from estab.errors import DropReason
 from estab.events import (
@@ -20,39 +16,34 @@ from estab.events import (
     LinkQueueChanged,
     Observer,
 )
-from estab.lab.aqm import marked
-from estab.lab.chance import Chance
-from estab.lab.clock import Agenda
-from estab.lab.conditions import Conditions
-from estab.lab.stages import Corrupt, Delay, Duplicate, Loss, Mark, Mtu, Rate, Reorder, Rules, Stage
-from estab.lab.weather import Decider
+from estab.lab.links.aqm import marked
+from estab.lab.links.weather import Decider
+from estab.lab.record.clock import Agenda
+from estab.lab.record.conditions import Conditions
 
-__all__ = ["Rule", "Way"]
+__all__ = ["Direction", "Rule", "Waiting"]
 
 Rule = Callable[[str, bytes], DropReason | bool | None]
 """Looks at a frame, given its sender's name and its bytes. ``True`` or a reason: take it out."""
 
-_STAGES: Final[tuple[type[Stage], ...]] = (Rules, Mtu, Mark, Rate, Loss, Corrupt, Duplicate, Reorder, Delay)
+
+class Waiting(Protocol):
+    """What waits for the link's rate."""
+
+    waiting_bytes: int
+
+    @property
+    def waiting_frames(self) -> int:
+        """Frames that wait, without the one that is being sent."""
 
 
-class _Arrival(Stage):
-    """The end of the way."""
+class Direction:
+    """The direction from ``sender`` over a link. ``deliver`` takes each frame that comes through, at its time."""
 
-    asked_by = "mtu"
-
-    def take(self, frame: bytes) -> None:
-        if not self.way.is_heard:
-            self.way.drop(DropReason.DEV_DOWN, frame)
-            return
-        self.way.frames_delivered += 1
-        self.way.deliver(frame)
-
-
-class Way:
-    """The way from ``sender`` over a link. ``deliver`` takes each frame that comes through, at its time."""
+    queue: Waiting
 
     def __init__(
-        self, link: str, sender: str, conditions: Conditions, header_bytes: int, agenda: Agenda, chance: Chance,
+        self, link: str, sender: str, conditions: Conditions, header_bytes: int, agenda: Agenda,
         deliver: Callable[[bytes], None], decider: Decider | None = None,
     ) -> None:
         self.link = link
@@ -79,45 +70,6 @@ class Way:
         self.frames_marked = 0
         """Packets that were made to say CE, by ``ecn_mark=`` or ``aqm=``."""
         self.drops: dict[DropReason, int] = {}
-        self._stages: list[Stage] = [
-            stage(self, chance.child("link", link, sender, stage.__name__.lower())) for stage in (*_STAGES, _Arrival)
-        ]
-        self._first = self._stages[0]
-        self.queue: Rate = next(stage for stage in self._stages if isinstance(stage, Rate))
-        """What waits for the link's rate."""
-        self.set(conditions)
-
-    def set(self, conditions: Conditions) -> None:
-        """Change the conditions for what is sent or leaves the queue from now on."""
-        self.conditions = conditions
-        chain = [stage for stage in self._stages if stage.is_needed()]
-        for stage, following in zip(chain, chain[1:], strict=False):
-            stage.next = following
-        self._first = chain[0]
-
-    def carry(self, frame: bytes) -> None:
-        """Take a frame that the sender puts on the link."""
-        self.frames_carried += 1
-        if self.is_cut:
-            self.drop(DropReason.LINK_DOWN, frame)
-        else:
-            self._first.take(frame)
-
-    def cut(self) -> None:
-        """Lose all that is queued or in flight, and all that is sent until ``heal``."""
-        self.is_cut = True
-        for stage in reversed(self._stages):
-            for frame in stage.clear():
-                self.drop(DropReason.LINK_DOWN, frame)
-
-    def heal(self) -> None:
-        """Carry frames again."""
-        self.is_cut = False
-
-    @property
-    def in_flight_frames(self) -> int:
-        """Frames that were sent and have neither arrived nor been lost."""
-        return sum(len(stage) for stage in self._stages)
 
     def mark(self, frame: bytes, why: str) -> bytes | None:
         """Make a packet say that it met congestion: count it, and tell. ``None`` where it is not ECN-capable."""

@@ -9,15 +9,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from estab.errors import DropReason
-from estab.lab.aqm import CodelState
-from estab.lab.chance import Chance
+from estab.lab.links.aqm import CodelState
+from estab.lab.links.direction import Direction
+from estab.lab.record.chance import Chance
 from estab.units import MS, SECOND
-
-if TYPE_CHECKING:
-    from estab.lab.way import Way
 
 __all__ = ["Corrupt", "Delay", "Duplicate", "Loss", "Mark", "Mtu", "Rate", "Reorder", "Rules", "Stage"]
 
@@ -32,7 +30,7 @@ class Stage:
     asked_by: str
     """The condition that asks for this stage by not being 0. Every link has an ``mtu``."""
 
-    def __init__(self, way: Way, chance: Chance) -> None:
+    def __init__(self, way: Direction, chance: Chance) -> None:
         self.way = way
         self.chance = chance
         self.next: Stage = self
@@ -112,7 +110,7 @@ class Rate(Stage):
 
     asked_by = "rate_bps"
 
-    def __init__(self, way: Way, chance: Chance) -> None:
+    def __init__(self, way: Direction, chance: Chance) -> None:
         super().__init__(way, chance)
         self._waiting: deque[tuple[int, bytes]] = deque()
         """Since when, and what."""
@@ -305,7 +303,7 @@ class Reorder(_Chance):
 
     asked_by = "reorder"
 
-    def __init__(self, way: Way, chance: Chance) -> None:
+    def __init__(self, way: Direction, chance: Chance) -> None:
         super().__init__(way, chance)
         self._held: dict[int, tuple[str, bytes]] = {}
         """The name that a decider gave it, and the frame."""
@@ -361,7 +359,7 @@ class Delay(Stage):
 
     asked_by = "mtu"
 
-    def __init__(self, way: Way, chance: Chance) -> None:
+    def __init__(self, way: Direction, chance: Chance) -> None:
         super().__init__(way, chance)
         self._flying: dict[int, bytes] = {}
         self._count = 0

@@ -6,7 +6,7 @@ import contextvars
 from collections.abc import Callable
 from typing import Any, Final
 
-from estab.lab.clock import Agenda
+from estab.lab.record.clock import Agenda
 from estab.units import SECOND
 
 __all__ = ["Actions", "fault_of"]

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Generic, NoReturn, TypeVar
 
-from estab.lab.strands import ProgramEnded, Scheduler, Strand
+from estab.lab.programs.strands import ProgramEnded, Scheduler, Strand
 from estab.sockets.runtime import Runtime, Wait, activated, current
 from estab.sockets.standin import module
 from estab.units import duration_ns, format_duration

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from estab.errors import WireError
-from estab.lab.chance import Chance
+from estab.lab.record.chance import Chance
 from estab.units import duration_ns, format_duration
 from estab.wire import arp, ethernet, icmp, ip, tcp, udp
 from estab.wire.address import format_address

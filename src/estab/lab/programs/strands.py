@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Final
 
 from estab.cpython import allocate_lock, current_frames, get_ident, set_daemonic
-from estab.lab.clock import Agenda, Alarm
+from estab.lab.record.clock import Agenda, Alarm
 from estab.sockets.runtime import Wait
 from estab.units import NEVER, SECOND
 
