@@ -85,7 +85,7 @@ class MemoryStream(ByteStream):
         await anyio.lowlevel.checkpoint()
         for chunk in self.chunks:
             return chunk
-        raise anyio.EndOfStream
+        raise anyio.EndOfStreamError
 
     async def send(self, item: bytes) -> None:
         """Refuse: this stream is for reading."""

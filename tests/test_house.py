@@ -6,6 +6,7 @@ The rules are functions from a tree of sources to a list of complaints, so that 
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import subprocess
 import tomllib
@@ -271,6 +272,24 @@ def private_interfaces(root: Path) -> list[str]:
     return complaints
 
 
+def misnamed_errors(root: Path) -> list[str]:
+    """Complain of classes that derive from an exception and whose name does not end in ``Error``.
+
+    A ``BaseException`` that is no ``Exception`` is no error: it ends a program, as ``SystemExit`` does.
+    """
+    classes = [(name, node) for name, path in modules_under(root).items() for node in ast.walk(parsed(path))
+               if isinstance(node, ast.ClassDef)]
+    errors = {name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)}
+    while True:
+        found = {node.name for _, node in classes for base in node.bases
+                 if (name := getattr(base, "id", getattr(base, "attr", ""))) in errors or name.endswith("Error")}
+        if found <= errors:
+            break
+        errors |= found
+    return [f"{name}:{node.lineno}: {node.name} is an error, and its name does not end so" for name, node in classes
+            if node.name in errors and not node.name.endswith("Error")]
+
+
 def long_files(root: Path) -> list[str]:
     """Complain of files over ``LINES_MAX`` lines that ``LONG`` gives no reason for, and of reasons without a need."""
     paths = root.rglob("*.py")
@@ -330,6 +349,10 @@ def test_the_core_and_the_lab_draw_nothing_that_differs_from_run_to_run() -> Non
 
 def test_private_interfaces_of_cpython_are_used_in_one_file() -> None:
     assert private_interfaces(SOURCES) == []
+
+
+def test_errors_end_in_error() -> None:
+    assert misnamed_errors(SOURCES) == []
 
 
 def test_no_source_file_is_too_long() -> None:
@@ -421,6 +444,16 @@ def test_imports_that_go_down_are_let_through(tmp_path: Path, files: dict[str, s
 )
 def test_a_circle_is_found(tmp_path: Path, files: dict[str, str]) -> None:
     assert len(circles(tree(tmp_path, files))) == 1
+
+
+@pytest.mark.parametrize("text", [
+    "class Lost(OSError): ...", "class Fine(errors.FrameError): ...\nclass LostError(Fine): ...",
+    "class LostError(Exception): ...\nclass Gone(LostError): ...",
+])
+def test_an_error_that_is_not_called_one_is_found(tmp_path: Path, text: str) -> None:
+    assert len(misnamed_errors(tree(tmp_path, {"tcp/a.py": text}))) == 1
+    fine = {"tcp/a.py": "class Ended(BaseException): ...\nclass LostError(OSError): ...\nclass Queued: ..."}
+    assert misnamed_errors(tree(tmp_path / "fine", fine)) == []
 
 
 @pytest.mark.parametrize(

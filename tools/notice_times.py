@@ -20,7 +20,7 @@ from estab.events import Event, FrameSent
 from estab.lab.host import Host
 from estab.lab.link import Link
 from estab.lab.network import Network
-from estab.messages import Channel, EndOfStream, Heartbeat, LengthPrefixed, PeerLost
+from estab.messages import Channel, EndOfStreamError, Heartbeat, LengthPrefixed, PeerLostError
 from estab.units import SECOND
 
 EVENT, HORIZON = 100, 1300
@@ -130,7 +130,7 @@ def measure(case: Case, means: Means) -> str:
                             channel.receive("1s" if case.is_sending else None)
                         if case.is_sending:
                             channel.send(bytes(100))
-                except (OSError, EndOfStream) as error:
+                except (OSError, EndOfStreamError) as error:
                     return net.now, error
 
         case.strike(net, server, cable)
@@ -149,7 +149,7 @@ def serve_in(net: Network, server: Host, means: Means, hangs_at: float) -> None:
         with socket.create_server(("", 80)) as listener:
             sock, _ = listener.accept()
         beat = BEAT if means is heartbeat else None
-        with Channel(sock, LengthPrefixed(), heartbeat=beat) as channel, suppress(OSError, EndOfStream):
+        with Channel(sock, LengthPrefixed(), heartbeat=beat) as channel, suppress(OSError, EndOfStreamError):
             while (left := hangs_at - net.now) > 0:
                 with suppress(TimeoutError):
                     channel.receive(left)
@@ -182,8 +182,8 @@ def idle_cost(means: Means) -> tuple[int, int]:
 
 def name(error: Exception) -> str:
     """Write an error as the table does."""
-    if isinstance(error, PeerLost) and not error.__cause__:
-        return "`PeerLost`"
+    if isinstance(error, PeerLostError) and not error.__cause__:
+        return "`PeerLostError`"
     if isinstance(error, OSError) and error.errno is not None:
         return f"`{errno.errorcode[error.errno]}`"
     return f"`{type(error).__name__}`"

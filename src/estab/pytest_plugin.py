@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from estab.drill.runner import Result
 
-__all__ = ["DrillFailed", "DrillFile", "DrillItem", "pytest_addoption", "pytest_collect_file"]
+__all__ = ["DrillFailedError", "DrillFile", "DrillItem", "pytest_addoption", "pytest_collect_file"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,16 +58,16 @@ class DrillItem(pytest.Item):
         self.ip_version = ip_version
 
     def runtest(self) -> None:
-        """Run it. ``DrillFailed`` where the stack did something else than the script says."""
+        """Run it. ``DrillFailedError`` where the stack did something else than the script says."""
         from estab.drill.runner import run
 
         result = run(self.path, ip_version=self.ip_version, profile=self.config.getoption("--drill-profile"))
         if not result.is_ok:
-            raise DrillFailed(result)
+            raise DrillFailedError(result)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Show a failure as ``estab drill`` does, without the interpreter's own frames."""
-        if isinstance(excinfo.value, DrillFailed):
+        if isinstance(excinfo.value, DrillFailedError):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
@@ -76,7 +76,7 @@ class DrillItem(pytest.Item):
         return self.path, 0, f"{self.path.name} [{self.ip_version}]"
 
 
-class DrillFailed(Exception):
+class DrillFailedError(Exception):
     """The stack did something else than the script says."""
 
     def __init__(self, result: Result) -> None:

@@ -237,8 +237,8 @@ def test_a_heartbeat_tells_both_programs_after_its_time_out_of_silence(seed: int
         assert heard_ns < cut_ns < told_ns
         assert told_ns - heard_ns == 15 * SECOND
         sentence, = [text for text in item.findings if text.startswith(f"{host}: receive()")]
-        assert sentence == (f"{host}: receive() ended with PeerLost at {when(told_ns)}, after 15s without a byte from "
-                            "the peer.")
+        assert sentence == (f"{host}: receive() ended with PeerLostError at {when(told_ns)}, after 15s without a byte "
+                            "from the peer.")
 
 
 def test_a_lost_peer_comes_with_what_the_socket_knew(seed: int) -> None:

@@ -20,11 +20,11 @@ from estab.messages import (
     AsyncioChannel,
     Codec,
     Delimited,
-    EndOfStream,
+    EndOfStreamError,
     FrameError,
     Heartbeat,
     LengthPrefixed,
-    PeerLost,
+    PeerLostError,
 )
 
 AsyncChannel = AsyncioChannel | AnyioChannel
@@ -94,7 +94,7 @@ def test_messages_go_both_ways_and_iteration_ends_with_the_peer(kind: Kind) -> N
             await near.send_eof()
             assert [message async for message in far] == [b"one", b"", b"x" * 70_000]
             assert await near.receive() == b"back"
-            with pytest.raises(EndOfStream, match=r"127\.0\.0\.1:\d+ has sent all it will"):
+            with pytest.raises(EndOfStreamError, match=r"127\.0\.0\.1:\d+ has sent all it will"):
                 await far.receive()
 
     run(kind, test)
@@ -171,12 +171,12 @@ def test_frames_of_two_senders_do_not_mix(kind: Kind) -> None:
 def test_a_peer_that_takes_nothing_is_lost_and_close_resets(kind: Kind) -> None:
     async def test(kind: Kind) -> None:
         async with kind.beside_socket(LengthPrefixed(), send_timeout="15ms") as (channel, far):
-            with pytest.raises(PeerLost, match="took no byte for") as caught:
+            with pytest.raises(PeerLostError, match="took no byte for") as caught:
                 await channel.send(bytes(16 << 20))
             assert caught.value.errno == errno.ETIMEDOUT
             assert caught.value.facts.state == "ESTABLISHED"
             assert caught.value.facts.outq_bytes
-            with pytest.raises(PeerLost):
+            with pytest.raises(PeerLostError):
                 await channel.send(b"more")
             await channel.close()
             taken = b"."
@@ -205,11 +205,11 @@ def test_two_tasks_may_not_receive_at_once(kind: Kind) -> None:
 def test_a_silent_peer_is_pinged_and_then_lost(kind: Kind) -> None:
     async def test(kind: Kind) -> None:
         async with kind.beside_socket(line(), heartbeat=Heartbeat("5ms", "20ms")) as (channel, far):
-            with pytest.raises(PeerLost, match=r"no byte for .*a ping unanswered for .*in ESTABLISHED") as caught:
+            with pytest.raises(PeerLostError, match=r"no byte for .*a ping unanswered for .*in ESTABLISHED") as caught:
                 await channel.receive()
             assert far.recv(100) == b"PING\n"
             assert caught.value.silent_ns >= 20_000_000
-            with pytest.raises(PeerLost):
+            with pytest.raises(PeerLostError):
                 await channel.send(b"too late")
 
     run(kind, test)
@@ -345,7 +345,7 @@ def test_close_at_end_leaves_nothing_in_close_wait(kind: Kind) -> None:
             far.sendall(b"last\n")
             far.shutdown(socket.SHUT_WR)
             assert await channel.receive() == b"last"
-            with pytest.raises(EndOfStream):
+            with pytest.raises(EndOfStreamError):
                 await channel.receive()
             assert far.recv(1) == b"", "our FIN came though the program has not called close"
 
@@ -389,7 +389,7 @@ def test_stop_receiving_ends_a_receive_that_waits(kind: Kind) -> None:
             far.sendall(b"half")
 
             async def receive() -> None:
-                with pytest.raises(EndOfStream):
+                with pytest.raises(EndOfStreamError):
                     await channel.receive()
 
             group.start_soon(receive)
@@ -410,7 +410,7 @@ def test_stop_receiving_in_the_moment_of_a_time_out_is_no_error() -> None:
                 while not channel._reading.expired():
                     await asyncio.sleep(0)
                 channel.stop_receiving()
-                with pytest.raises(EndOfStream):
+                with pytest.raises(EndOfStreamError):
                     await receiving
 
     asyncio.run(test())
@@ -437,7 +437,7 @@ def test_an_etimedout_of_the_connection_is_not_taken_for_our_own_time_out() -> N
             async with AsyncioChannel(reader, writer, line()) as channel:
                 reader.set_exception(OSError(errno.ETIMEDOUT, "timed out"))
                 for _ in range(2):
-                    with pytest.raises(PeerLost, match=r"TCP gave the connection up \(timed out\)"):
+                    with pytest.raises(PeerLostError, match=r"TCP gave the connection up \(timed out\)"):
                         await asyncio.wait_for(channel.receive("1h"), 5)
 
     asyncio.run(test())

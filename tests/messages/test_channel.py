@@ -16,12 +16,12 @@ import pytest
 from estab.messages import (
     Channel,
     Delimited,
-    EndOfStream,
+    EndOfStreamError,
     FrameError,
     FrameFault,
     Heartbeat,
     LengthPrefixed,
-    PeerLost,
+    PeerLostError,
     Reaper,
 )
 
@@ -73,7 +73,7 @@ def test_messages_go_both_ways_and_iteration_ends_with_the_peer(pair: Pair) -> N
     near.send_eof()
     assert list(far) == [b"one", b"", b"x" * 70_000]
     assert near.receive() == b"back"
-    with pytest.raises(EndOfStream, match=r"127\.0\.0\.1:\d+ has sent all it will"):
+    with pytest.raises(EndOfStreamError, match=r"127\.0\.0\.1:\d+ has sent all it will"):
         far.receive()
     far.close()
     assert list(near) == []
@@ -156,13 +156,13 @@ def test_frames_of_two_senders_do_not_mix(pair: Pair) -> None:
 
 def test_a_peer_that_takes_nothing_is_lost(pair: Pair) -> None:
     channel = Channel(pair[0], LengthPrefixed(), send_timeout="15ms")
-    with pytest.raises(PeerLost, match="took no byte for") as caught:
+    with pytest.raises(PeerLostError, match="took no byte for") as caught:
         channel.send(bytes(16 << 20))
     assert caught.value.errno == errno.ETIMEDOUT
     assert (caught.value.facts.state, caught.value.facts.last_data_in_ns is None) == ("ESTABLISHED", False)
     assert caught.value.facts.outq_bytes is not None
     assert caught.value.facts.outq_bytes > 0
-    with pytest.raises(PeerLost):
+    with pytest.raises(PeerLostError):
         channel.send(b"more")
     channel.close()
     pair[1].settimeout(5)
@@ -187,11 +187,11 @@ def test_two_threads_may_not_receive_at_once(pair: Pair) -> None:
 
 def test_a_silent_peer_is_pinged_and_then_lost(pair: Pair) -> None:
     channel = Channel(pair[0], line(), heartbeat=Heartbeat("5ms", "20ms"))
-    with pytest.raises(PeerLost, match=r"no byte for .*a ping unanswered for .*the socket: in ESTABLISHED") as caught:
+    with pytest.raises(PeerLostError, match=r"no byte .*a ping unanswered .*the socket: in ESTABLISHED") as caught:
         channel.receive()
     assert pair[1].recv(100) == b"PING\n"
     assert caught.value.silent_ns >= 20_000_000
-    with pytest.raises(PeerLost):
+    with pytest.raises(PeerLostError):
         channel.send(b"too late")
 
 
@@ -246,7 +246,7 @@ def test_a_half_closed_connection_has_no_heartbeat_and_does_not_spin(pair: Pair)
     beat = Heartbeat("2ms", "10ms")
     near, far = Channel(pair[0], line(), heartbeat=beat), Channel(pair[1], line(), heartbeat=beat)
     near.send_eof()
-    with pytest.raises(EndOfStream):
+    with pytest.raises(EndOfStreamError):
         far.receive()
     assert not far.is_heartbeat_on
     pair[1].send(b"PING\n")  # one that crossed our end on its way
@@ -279,7 +279,7 @@ def test_a_connection_that_tcp_gave_up_is_a_lost_peer_and_no_time_out_of_receive
     channel = Channel(pair[0], line())
     channel.sock = GaveUp(pair[0])  # type: ignore[assignment]
     for call in (lambda: channel.receive("1h"), lambda: channel.send(b"more")):
-        with pytest.raises(PeerLost, match=r"TCP gave the connection up \(Connection timed out\)"):
+        with pytest.raises(PeerLostError, match=r"TCP gave the connection up \(Connection timed out\)"):
             call()
 
 
@@ -333,7 +333,7 @@ def test_close_at_end_leaves_nothing_in_close_wait(pair: Pair) -> None:
     pair[1].shutdown(socket.SHUT_WR)
     assert channel.receive() == b"last"
     pair[1].settimeout(5)
-    with pytest.raises(EndOfStream):
+    with pytest.raises(EndOfStreamError):
         channel.receive()
     assert pair[1].recv(1) == b"", "our FIN came though the program has not called close"
     assert pair[0].fileno() == -1
@@ -381,14 +381,14 @@ def test_stop_receiving_ends_a_receive_that_waits(pair: Pair) -> None:
     pair[1].sendall(b"half")
     with in_thread(channel.receive) as results:
         channel.stop_receiving()
-    assert isinstance(results[0], EndOfStream)
+    assert isinstance(results[0], EndOfStreamError)
 
 
 def test_abort_resets_and_wakes_who_receives(pair: Pair) -> None:
     channel = Channel(pair[0], line())
     with in_thread(channel.receive) as results:
         channel.abort()
-    assert isinstance(results[0], (EndOfStream, OSError))
+    assert isinstance(results[0], (EndOfStreamError, OSError))
     pair[1].settimeout(5)
     with contextlib.suppress(ConnectionResetError):
         assert pair[1].recv(10) == b""

@@ -19,9 +19,9 @@ from estab.messages import (
     CloseWaitWatch,
     Delimited,
     Drained,
-    EndOfStream,
+    EndOfStreamError,
     Heartbeat,
-    PeerLost,
+    PeerLostError,
     Stopped,
     Stuck,
     serve,
@@ -71,7 +71,7 @@ def shout(heartbeat: Heartbeat) -> Callable[[], None]:
     def run() -> None:
         with socket.create_server(("", 80)) as listener:
             sock, _ = listener.accept()
-        with Channel(sock, line(), heartbeat=heartbeat) as channel, suppress(PeerLost):
+        with Channel(sock, line(), heartbeat=heartbeat) as channel, suppress(PeerLostError):
             for message in channel:
                 channel.send(message.upper())
 
@@ -88,7 +88,7 @@ def test_a_cut_cable_is_noticed_after_the_timeout_by_every_channel(
     program = client.run(call)
     net.at("60s", cable.cut)
     net.run(check=False)
-    with pytest.raises(PeerLost) as caught:
+    with pytest.raises(PeerLostError) as caught:
         program.result()
     error = caught.value
     last_byte = net.now - error.silent_ns / 1e9
@@ -113,7 +113,7 @@ def test_the_socket_tells_a_program_that_hangs_from_a_cable_that_is_cut(net: est
 
     program = client.run(blocking)
     net.run(check=False)
-    with pytest.raises(PeerLost) as caught:
+    with pytest.raises(PeerLostError) as caught:
         program.result()
     assert caught.value.facts.unacked_bytes == 0
     assert caught.value.facts.last_ack_in_ns is not None
@@ -152,7 +152,7 @@ def test_a_server_under_asyncio_lets_a_peer_go_that_answers_no_ping_and_cleans_u
 
     async def handle(channel: AsyncioChannel) -> None:
         channel.defer(slow)
-        with suppress(EndOfStream):
+        with suppress(EndOfStreamError):
             await channel.receive()
 
     async def slow() -> None:

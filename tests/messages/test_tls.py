@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from estab.messages import AsyncioChannel, Channel, Delimited, EndOfStream, Heartbeat, LengthPrefixed
+from estab.messages import AsyncioChannel, Channel, Delimited, EndOfStreamError, Heartbeat, LengthPrefixed
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
 """A key and a certificate for localhost, made for these tests; good until 2126."""
@@ -65,7 +65,7 @@ def test_the_end_of_a_tls_stream_ends_the_channel() -> None:
         far_thread.join(5)
     with Channel(near_sock, LengthPrefixed()) as near:
         assert near.receive("5s") == b"last"
-        with pytest.raises(EndOfStream):
+        with pytest.raises(EndOfStreamError):
             near.receive("5s")
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estab.serve.http import Content, Http, Store
-from estab.serve.request import UNSATISFIABLE, WHOLE, BadRequest, parse_path, parse_range, parse_request
+from estab.serve.request import UNSATISFIABLE, WHOLE, BadRequestError, parse_path, parse_range, parse_request
 from estab.stack.folder import Folder
 from estab.tcp.config import Config
 from tests.kit.serving import SECOND, Client, Serving
@@ -255,7 +255,7 @@ def test_content_that_shrank_cuts_the_answer_off_instead_of_lying_about_its_end(
 def test_no_path_leads_out_of_the_folder(target: str) -> None:
     try:
         names = parse_path("/" + target.encode("utf-8").decode("latin-1"))
-    except BadRequest:
+    except BadRequestError:
         return
     for name in names:
         assert name not in (".", "..")
@@ -270,7 +270,7 @@ def test_a_range_is_inside_or_it_is_none(text: str, size: int) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_head_is_a_request_or_a_refusal(data: bytes) -> None:
-    with contextlib.suppress(BadRequest):
+    with contextlib.suppress(BadRequestError):
         assert parse_request(data + b"\r\n\r\n").minor in range(10)
 
 

@@ -173,7 +173,7 @@ def _open(plan: Plan) -> tuple[Device, bool]:
         if found is None:
             raise FileNotFoundError(errno.ENODEV, "no such interface")
         if not found.is_up:
-            raise NotReady(f"{plan.device} is down", [f"sudo ip link set dev {plan.device} up"])
+            raise NotReadyError(f"{plan.device} is down", [f"sudo ip link set dev {plan.device} up"])
         return open_device(plan), False
     device = open_device(plan)
     try:
@@ -194,12 +194,12 @@ def _open(plan: Plan) -> tuple[Device, bool]:
 def _check_found(plan: Plan, found: SystemDevice) -> None:
     """Look at a device that was there: is it up? Has the kernel an address on it?"""
     if not found.is_up:
-        raise NotReady(f"{plan.device} is down", [f"sudo ip link set dev {plan.device} up"])
+        raise NotReadyError(f"{plan.device} is down", [f"sudo ip link set dev {plan.device} up"])
     if not found.has_addresses:
         plan.notes.append(f"the kernel has no address on {plan.device}, so from here nothing reaches the stack")
 
 
-class NotReady(OSError):
+class NotReadyError(OSError):
     """Something is missing that the user can do: ``commands`` do it."""
 
     def __init__(self, text: str, commands: list[str]) -> None:
@@ -209,7 +209,7 @@ class NotReady(OSError):
 
 def _refuse(plan: Plan, error: OSError) -> int:
     """Say what is missing, and the commands that give it."""
-    if isinstance(error, NotReady):
+    if isinstance(error, NotReadyError):
         print(f"estab: {error}. This does it:", file=sys.stderr)
         commands = error.commands
     elif isinstance(error, PermissionError):

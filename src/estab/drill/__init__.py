@@ -7,8 +7,8 @@
 - ``interpreter`` does one event after the other; ``runner`` runs a whole script.
 """
 
-from estab.drill.errors import Mismatch, ScriptError, Unsupported
+from estab.drill.errors import MismatchError, ScriptError, UnsupportedError
 from estab.drill.language.parser import parse
 from estab.drill.runner import Result, run
 
-__all__ = ["Mismatch", "Result", "ScriptError", "Unsupported", "parse", "run"]
+__all__ = ["MismatchError", "Result", "ScriptError", "UnsupportedError", "parse", "run"]

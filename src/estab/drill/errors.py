@@ -1,16 +1,16 @@
 """What can be wrong with a script or with the stack that it tests.
 
 - ``ScriptError``: the script is not one. It shows the line with a caret below the place.
-- ``Mismatch``: the script is sound and the stack did something else. It has what was expected and what came, as
+- ``MismatchError``: the script is sound and the stack did something else. It has what was expected and what came, as
   packetdrill text.
-- ``Unsupported``: the script asks for something that is not here. It names it.
+- ``UnsupportedError``: the script asks for something that is not here. It names it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Mismatch", "Place", "ScriptError", "Unsupported"]
+__all__ = ["MismatchError", "Place", "ScriptError", "UnsupportedError"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class ScriptError(ValueError):
         super().__init__(f"{path}:{place.line}:{place.column}: {message}\n  {source_line}\n  {before}^")
 
 
-class Mismatch(AssertionError):
+class MismatchError(AssertionError):
     """The stack did something else than the script says. ``expected`` and ``got`` are packetdrill text, or empty."""
 
     def __init__(self, message: str, expected: str = "", got: str = "") -> None:
@@ -42,5 +42,5 @@ class Mismatch(AssertionError):
         self.got = got
 
 
-class Unsupported(Mismatch):
+class UnsupportedError(MismatchError):
     """The script asks for something that this interpreter or this stack does not have; the message names it."""

@@ -7,7 +7,7 @@ the moment its line is reached, and the time at which it was sent must be near e
 
 from __future__ import annotations
 
-from estab.drill.errors import Mismatch, ScriptError
+from estab.drill.errors import MismatchError, ScriptError
 from estab.drill.language.syntax import Call, Code, Command, Event, PacketAction, Script, TcpPacket
 from estab.drill.language.text import packet_text, time_text
 from estab.drill.machine.files import SocketFile
@@ -46,7 +46,7 @@ class Interpreter:
         for option in script.options:
             try:
                 settings = settings.with_option(option.name, option.value)
-            except Mismatch as error:
+            except MismatchError as error:
                 raise ScriptError(script.path, option.place, script.line(option.place.line), error.message) from None
         self.script = script
         self.settings = settings
@@ -56,7 +56,7 @@ class Interpreter:
         self.commands = Commands(self.machine)
         self.namespace = Namespace()
         self.event: Event | None = None
-        self.warnings: list[tuple[Event, Mismatch]] = []
+        self.warnings: list[tuple[Event, MismatchError]] = []
         """What was not as the script says where it also says that this is not fatal (``--non_fatal``)."""
         self._under_way: CallUnderWay | None = None
         self._before: Event | None = None
@@ -67,7 +67,7 @@ class Interpreter:
         self.machine.next_wake_ns = self._next_wake_ns
 
     def run(self) -> None:
-        """Run everything. ``Mismatch`` on the first thing that is not as the script says."""
+        """Run everything. ``MismatchError`` on the first thing that is not as the script says."""
         try:
             for name in self.settings.init_scripts:
                 self.commands.run(name)
@@ -80,7 +80,7 @@ class Interpreter:
                 start_ns = self._start_ns(event)
                 try:
                     self._do(event, start_ns)
-                except Mismatch as error:
+                except MismatchError as error:
                     if self._is_fatal(event):
                         raise
                     self.warnings.append((event, error))
@@ -123,7 +123,7 @@ class Interpreter:
         if not first_ns - tolerance_ns <= at_ns <= last_ns + tolerance_ns:
             wanted = time_text(first_ns) + (f"~{time_text(last_ns)}" if last_ns != first_ns else "")
             near = f"tolerance {time_text(tolerance_ns)} s"
-            raise Mismatch(f"{what}: expected at {wanted} s, was at {time_text(at_ns)} s ({near})")
+            raise MismatchError(f"{what}: expected at {wanted} s, was at {time_text(at_ns)} s ({near})")
 
     # --- events
 
@@ -176,7 +176,7 @@ class Interpreter:
             flow.script_remote_isn = flow.live_remote_isn = action.packet.sequence.start
             self.calls.flow = flow
         if flow is None:
-            raise Mismatch("there is no socket that this packet could belong to", packet_text(action))
+            raise MismatchError("there is no socket that this packet could belong to", packet_text(action))
         return flow
 
     def _note_injected(self, packet: TcpPacket, flow: Flow) -> None:
@@ -200,7 +200,7 @@ class Interpreter:
                 end_ns += event.when.end_ns - event.when.start_ns
             try:
                 self._check_time(start_ns, end_ns, seen.at_ns - START_NS, "packet")
-            except Mismatch as error:
+            except MismatchError as error:
                 error.expected = f"{time_text(start_ns)} {packet_text(action)}"
                 error.got = f"{time_text(seen.at_ns - START_NS)} {packet_text(action)}"
                 raise
@@ -224,7 +224,7 @@ class Interpreter:
             seen = self._next_packet(event, action, flow, start_ns, pieces)
             try:
                 check_follows(seen, pieces[-1], missing)
-            except Mismatch as error:
+            except MismatchError as error:
                 error.expected = packet_text(action)
                 error.got = "; ".join(packet_text(piece.action) for piece in [*pieces, seen])
                 raise
@@ -247,7 +247,7 @@ class Interpreter:
             if not self.machine.step(limit_ns):
                 break
         got = "; ".join(packet_text(piece.action) for piece in pieces) if pieces else "no packet"
-        raise Mismatch("packet: expected, and none came" if not pieces else "packet: a part of it did not come",
+        raise MismatchError("packet: expected, and none came" if not pieces else "packet: a part of it did not come",
                        packet_text(action), got)
 
     def _is_for(self, data: bytes, flow: Flow) -> bool:
@@ -295,7 +295,7 @@ class Interpreter:
         limit_ns = max(limit_ns + self.machine.now_ns, START_NS + (under_way.end_ns or 0) + limit_ns)
         while not under_way.is_done:
             if not self.machine.step(limit_ns):
-                raise Mismatch(f"{under_way.call.text}: still blocked", under_way.call.text, "no return")
+                raise MismatchError(f"{under_way.call.text}: still blocked", under_way.call.text, "no return")
         self._under_way = None
         under_way.check()
         self._check_return_time(under_way)

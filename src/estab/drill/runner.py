@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from estab.drill.errors import Mismatch, ScriptError, Unsupported
+from estab.drill.errors import MismatchError, ScriptError, UnsupportedError
 from estab.drill.interpreter import Interpreter
 from estab.drill.language.parser import parse
 from estab.drill.machine.settings import IP_VERSIONS, PROFILES, Settings
@@ -80,7 +80,7 @@ def run(
     for name, value in (options or {}).items():
         try:
             settings = settings.with_option(name, value)
-        except Unsupported as error:
+        except UnsupportedError as error:
             raise ValueError(f"options: {error.message}") from None
     source = Path(path).read_text(encoding="utf-8", errors="replace")
     return _run(str(path), source, settings, observer)
@@ -97,8 +97,8 @@ def _run(path: str, source: str, settings: Settings, observer: Observer | None) 
         interpreter.run()
     except ScriptError as error:
         outcome, line, message = "error", error.place.line, str(error)
-    except Mismatch as error:
-        outcome = "unsupported" if isinstance(error, Unsupported) else "failed"
+    except MismatchError as error:
+        outcome = "unsupported" if isinstance(error, UnsupportedError) else "failed"
         message, expected, got = error.message, error.expected, error.got
         if interpreter is not None and interpreter.event is not None:
             line = interpreter.event.place.line

@@ -12,7 +12,7 @@ from estab.messages.asyncio_channel import AsyncioChannel
 from estab.messages.asyncio_serving import AsyncioServer, serve_asyncio
 from estab.messages.channel import Channel
 from estab.messages.close_wait import CloseWaitWatch, Stuck, process_rows
-from estab.messages.exchange import EndOfStream
+from estab.messages.exchange import EndOfStreamError
 from estab.messages.facts import SocketFacts, socket_facts
 from estab.messages.framing import (
     COBS,
@@ -26,7 +26,7 @@ from estab.messages.framing import (
     Netstring,
     VarintPrefixed,
 )
-from estab.messages.heartbeat import Heartbeat, PeerLost, Pulse
+from estab.messages.heartbeat import Heartbeat, PeerLostError, Pulse
 from estab.messages.release import AsyncioReaper, Drained, Reaper
 from estab.messages.serving import Server, Stopped, serve
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COBS", "AnyioChannel", "AsyncioChannel", "AsyncioReaper", "AsyncioServer", "Buffer", "Channel", "CloseWaitWatch",
-    "Codec", "Delimited", "Drained", "EndOfStream", "FixedSize", "FrameError", "FrameFault", "Heartbeat",
-    "LengthPrefixed", "Netstring", "PeerLost", "Pulse", "Reaper", "Server", "SocketFacts", "Stopped", "Stuck",
+    "Codec", "Delimited", "Drained", "EndOfStreamError", "FixedSize", "FrameError", "FrameFault", "Heartbeat",
+    "LengthPrefixed", "Netstring", "PeerLostError", "Pulse", "Reaper", "Server", "SocketFacts", "Stopped", "Stuck",
     "VarintPrefixed", "process_rows", "serve", "serve_asyncio", "socket_facts",
 ]
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from estab.messages.codec import Buffer, Codec, FrameError
-from estab.messages.exchange import EndOfStream, Exchange
+from estab.messages.exchange import EndOfStreamError, Exchange
 from estab.messages.facts import SocketFacts, SocketLike, socket_facts
 from estab.messages.heartbeat import Heartbeat
 from estab.units import NEVER, duration_ns
@@ -23,7 +23,7 @@ __all__ = ["AsyncChannel"]
 class AsyncChannel(ABC):
     """Messages over a stream: ``send``, ``receive``, iteration, ``close``. One task may receive while others send."""
 
-    _faults: ClassVar[tuple[type[Exception], ...]] = (OSError, EndOfStream, FrameError)
+    _faults: ClassVar[tuple[type[Exception], ...]] = (OSError, EndOfStreamError, FrameError)
     """What is raised because of the peer or the stream."""
 
     def __init__(
@@ -47,8 +47,8 @@ class AsyncChannel(ABC):
     async def send(self, message: Buffer) -> None:
         """Send one message; returns when the stream has taken it, or has room for the next.
 
-        Waits while the peer does not read. ValueError if the codec can't carry it; PeerLost, or the stream's own error,
-        if the connection is gone.
+        Waits while the peer does not read. ValueError if the codec can't carry it; PeerLostError, or the stream's own
+        error, if the connection is gone.
         """
         frame = self._exchange.frame(message)
         try:
@@ -60,8 +60,8 @@ class AsyncChannel(ABC):
     async def receive(self, timeout: int | float | str | None = None) -> bytes:
         """Return the next message; wait for it, at most for ``timeout``.
 
-        EndOfStream when the peer has closed, FrameError when it broke the format, PeerLost when its heartbeat stopped,
-        TimeoutError when ``timeout`` passed (nothing is lost: call again, and so it is if the task is cancelled), the
+        EndOfStreamError when the peer has closed, FrameError when it broke the format, PeerLostError when its heartbeat
+        stopped, TimeoutError when ``timeout`` passed (nothing is lost: call again, also if the task is cancelled), the
         stream's own error.
         """
         if self._is_receiving:
@@ -87,7 +87,7 @@ class AsyncChannel(ABC):
         while True:
             try:
                 message = await self.receive()
-            except EndOfStream:
+            except EndOfStreamError:
                 return
             yield message
 

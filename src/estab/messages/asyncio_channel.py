@@ -116,7 +116,7 @@ class AsyncioChannel(AsyncChannel):
             self.writer.write(self._exchange.take_control())
 
     async def _drain(self) -> None:
-        """Wait until the stream has room again; PeerLost if the peer takes nothing for too long."""
+        """Wait until the stream has room again; PeerLostError if the peer takes nothing for too long."""
         try:
             await self._progress(self.writer.drain)
         except OSError as error:

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from estab.messages.codec import Buffer, Codec, FrameError
-from estab.messages.exchange import CHUNK_BYTES, EndOfStream, Exchange
+from estab.messages.exchange import CHUNK_BYTES, EndOfStreamError, Exchange
 from estab.messages.facts import SocketFacts, reset_at_close, socket_facts
 from estab.messages.heartbeat import Heartbeat
 from estab.messages.release import Reaper
@@ -36,12 +36,12 @@ __all__ = ["Channel"]
 class Channel:
     """Messages over a connected socket: ``send``, ``receive``, iteration, ``close``.
 
-    ``codec``: one that no other stream uses. ``heartbeat``: pings when the peer is silent, and ``PeerLost`` from
+    ``codec``: one that no other stream uses. ``heartbeat``: pings when the peer is silent, and ``PeerLostError`` from
     ``receive`` when it stays so. ``receive_timeout``: that of every ``receive`` which has no other, for a whole
     message, however slowly it drips in. ``send_timeout``: a ``send`` of which the peer takes no byte for so long is
-    ``PeerLost``; the heartbeat's time-out if not given. ``close_at_end``: close the socket as soon as the peer's end
-    of stream is read, so that a program which is slow to call ``close`` leaves nothing in CLOSE-WAIT. ``reaper``: runs
-    what was deferred, elsewhere.
+    ``PeerLostError``; the heartbeat's time-out if not given. ``close_at_end``: close the socket as soon as the peer's
+    end of stream is read, so that a program which is slow to call ``close`` leaves nothing in CLOSE-WAIT. ``reaper``:
+    runs what was deferred, elsewhere.
     """
 
     def __init__(
@@ -76,8 +76,8 @@ class Channel:
     def send(self, message: Buffer) -> None:
         """Send one message; returns when the socket's buffer has all of it.
 
-        Waits while the peer does not read. ValueError if the codec can't carry it; PeerLost, or the socket's OSError,
-        if the connection is gone.
+        Waits while the peer does not read. ValueError if the codec can't carry it; PeerLostError, or the socket's
+        OSError, if the connection is gone.
         """
         frame = self._exchange.frame(message)
         try:
@@ -89,8 +89,8 @@ class Channel:
     def receive(self, timeout: int | float | str | None = None) -> bytes:
         """Return the next message; wait for it, at most for ``timeout``.
 
-        EndOfStream when the peer has closed, FrameError when it broke the format, PeerLost when its heartbeat stopped,
-        TimeoutError when ``timeout`` passed (nothing is lost: call again), the socket's OSError.
+        EndOfStreamError when the peer has closed, FrameError when it broke the format, PeerLostError when its heartbeat
+        stopped, TimeoutError when ``timeout`` passed (nothing is lost: call again), the socket's OSError.
         """
         if not self._receiving.acquire(blocking=False):
             raise RuntimeError("receive: another thread is receiving on this channel")
@@ -103,7 +103,7 @@ class Channel:
                     self._fill(due_ns)
                     message = self._exchange.take()
             return message
-        except (EndOfStream, FrameError, OSError) as error:
+        except (EndOfStreamError, FrameError, OSError) as error:
             self.fault = error
             raise
         finally:
@@ -114,7 +114,7 @@ class Channel:
         while True:
             try:
                 message = self.receive()
-            except EndOfStream:
+            except EndOfStreamError:
                 return
             yield message
 

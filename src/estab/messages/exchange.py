@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from estab.messages.codec import Buffer, Codec, FrameError
 from estab.messages.facts import SocketLike, socket_facts
-from estab.messages.heartbeat import Heartbeat, PeerLost, Pulse
+from estab.messages.heartbeat import Heartbeat, PeerLostError, Pulse
 from estab.units import MS, NEVER, duration_ns, format_duration
 
-__all__ = ["CHUNK_BYTES", "EndOfStream", "Exchange"]
+__all__ = ["CHUNK_BYTES", "EndOfStreamError", "Exchange"]
 
 CHUNK_BYTES = 65536
 """What a channel reads at a time: so much, cut into messages, may wait for the program."""
@@ -24,7 +24,7 @@ _RETRY_NS: Final = 20 * MS
 """How long a heartbeat's message waits before it is tried again, while the peer does not read."""
 
 
-class EndOfStream(EOFError):
+class EndOfStreamError(EOFError):
     """The peer has sent all it will, and it ended between two messages. Nothing was lost."""
 
 
@@ -90,7 +90,7 @@ class Exchange:
         except FrameError as error:
             self._end = error
         if self._end is None or self.is_stopping:
-            self._end = EndOfStream(f"{self.peer} has sent all it will")
+            self._end = EndOfStreamError(f"{self.peer} has sent all it will")
 
     @property
     def is_over(self) -> bool:
@@ -98,7 +98,7 @@ class Exchange:
         return self._end is not None
 
     def take(self) -> bytes | None:
-        """Return the next message, None if none waits. EndOfStream or FrameError behind the last one."""
+        """Return the next message, None if none waits. EndOfStreamError or FrameError behind the last one."""
         if self._inbox:
             return self._inbox.popleft()
         if self._end is not None:
@@ -106,7 +106,7 @@ class Exchange:
         return None
 
     def tick(self, now_ns: int, sock: SocketLike | None) -> None:
-        """Let the heartbeat see the time. PeerLost if the peer has been silent too long."""
+        """Let the heartbeat see the time. PeerLostError if the peer has been silent too long."""
         pulse = self.pulse
         if pulse is None:
             return
@@ -140,20 +140,20 @@ class Exchange:
         self._is_sending_over = True
         return last
 
-    def stalled(self, stalled_ns: int, now_ns: int, sock: SocketLike | None) -> PeerLost:
+    def stalled(self, stalled_ns: int, now_ns: int, sock: SocketLike | None) -> PeerLostError:
         """Build the error for a ``send`` of which the peer took nothing for ``stalled_ns``."""
         return self.lost(f"took no byte for {format_duration(stalled_ns)}", now_ns, sock)
 
-    def gave_up(self, error: OSError, now_ns: int, sock: SocketLike | None) -> PeerLost:
+    def gave_up(self, error: OSError, now_ns: int, sock: SocketLike | None) -> PeerLostError:
         """Build the error for the connection's own ETIMEDOUT: TCP's retransmissions or keepalives went unanswered.
 
         As a ``TimeoutError`` it could not be told from a ``receive`` whose time-out passed.
         """
         return self.lost(f"TCP gave the connection up ({error.strerror or error})", now_ns, sock)
 
-    def lost(self, what: str, now_ns: int, sock: SocketLike | None) -> PeerLost:
+    def lost(self, what: str, now_ns: int, sock: SocketLike | None) -> PeerLostError:
         """Build the error that says that the peer is gone."""
-        return PeerLost(errno.ETIMEDOUT, f"{self.peer}: {what}", now_ns - self._last_in_ns, socket_facts(sock))
+        return PeerLostError(errno.ETIMEDOUT, f"{self.peer}: {what}", now_ns - self._last_in_ns, socket_facts(sock))
 
     def defer(self, function: Callable[[], Any]) -> None:
         """Remember clean-up for after the stream is closed."""

@@ -17,10 +17,10 @@ from __future__ import annotations
 from estab.messages.facts import SocketFacts
 from estab.units import NEVER, duration_ns, format_duration
 
-__all__ = ["Heartbeat", "PeerLost", "Pulse"]
+__all__ = ["Heartbeat", "PeerLostError", "Pulse"]
 
 
-class PeerLost(ConnectionError):
+class PeerLostError(ConnectionError):
     """The peer has been silent for longer than was agreed on, takes no bytes, or TCP gave it up. Errno is ETIMEDOUT.
 
     Not a ``TimeoutError``: what waits with a time-out of its own and goes on must not take this for it.

@@ -77,7 +77,7 @@ def read_resolv_conf(text: str) -> Servers:
     return Servers(tuple(addresses), search, numbers["ndots"], max(1, numbers["timeout"]), max(1, numbers["attempts"]))
 
 
-class _Unanswered(Exception):
+class _UnansweredError(Exception):
     """No server gave an answer that settles it."""
 
 
@@ -104,11 +104,11 @@ class Resolver:
         found = self._known(name, family)
         if found or not self.servers.addresses:
             return found
-        failure: _Unanswered | None = None
+        failure: _UnansweredError | None = None
         for candidate in self._candidates(name):
             try:
                 answers = self._ask(candidate, (dns.rdatatype.A, dns.rdatatype.AAAA))
-            except _Unanswered as error:
+            except _UnansweredError as error:
                 failure = error
                 continue
             addresses = [parse_address(text) for texts in answers for text in texts]
@@ -127,7 +127,7 @@ class Resolver:
         try:
             question = dns.reversename.from_address(format_address(address))
             [names] = self._ask(question, (dns.rdatatype.PTR,))
-        except _Unanswered:
+        except _UnansweredError:
             return []
         return [name.rstrip(".") for name in names]
 
@@ -160,10 +160,10 @@ class Resolver:
                     return self._ask_server(server, name, kinds)
                 except TimeoutError:
                     reasons[server] = "does not answer"
-                except (_Unanswered, OSError) as error:
+                except (_UnansweredError, OSError) as error:
                     reasons[server] = str(error)
         text = "; ".join(f"{server} {reason}" for server, reason in reasons.items())
-        raise _Unanswered(f"{name.to_text(omit_final_dot=True)}: {text}")
+        raise _UnansweredError(f"{name.to_text(omit_final_dot=True)}: {text}")
 
     def _ask_server(self, server: str, name: dns.name.Name,
                     kinds: tuple[dns.rdatatype.RdataType, ...]) -> list[list[str]]:
@@ -203,7 +203,7 @@ class Resolver:
             size = int.from_bytes(self._receive(sock, 2, deadline_ns), "big")
             response = _read(self._receive(sock, size, deadline_ns), message)
         if response is None:
-            raise _Unanswered("gives no answer that makes sense")
+            raise _UnansweredError("gives no answer that makes sense")
         return response
 
     def _socket(self, server: str, kind: int) -> Socket:
@@ -216,7 +216,7 @@ class Resolver:
             self._wait_until(sock, deadline_ns)
             part = sock.recv(size - len(data))
             if not part:
-                raise _Unanswered("hangs up in the middle of an answer")
+                raise _UnansweredError("hangs up in the middle of an answer")
             data += part
         return data
 
@@ -243,7 +243,7 @@ def _read(data: bytes, asked: dns.message.QueryMessage) -> dns.message.Message |
 def _texts(response: dns.message.Message) -> list[str]:
     """Give the records that answer the question, behind all CNAMEs."""
     if response.rcode() in _TRY_ANOTHER:
-        raise _Unanswered(f"says {dns.rcode.to_text(response.rcode())}")
+        raise _UnansweredError(f"says {dns.rcode.to_text(response.rcode())}")
     if not isinstance(response, dns.message.QueryMessage):
         return []
     try:

@@ -19,7 +19,7 @@ from estab.serve.request import (
     HEAD_BYTES_MAX,
     UNSATISFIABLE,
     WHOLE,
-    BadRequest,
+    BadRequestError,
     Request,
     head_end,
     parse_path,
@@ -223,7 +223,7 @@ class Http(Service):
             exchange.received = received[end:]
             self.request_count += 1
             self._answer(exchange, parse_request(received[:end]))
-        except BadRequest as bad:
+        except BadRequestError as bad:
             exchange.is_last = True
             self._refuse(exchange, bad.status, bad.why)
         return True

@@ -10,7 +10,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-__all__ = ["HEAD_BYTES_MAX", "BadRequest", "Request", "head_end", "parse_path", "parse_range", "parse_request"]
+__all__ = ["HEAD_BYTES_MAX", "BadRequestError", "Request", "head_end", "parse_path", "parse_range", "parse_request"]
 
 HEAD_BYTES_MAX: Final = 16_384
 FIELDS_MAX: Final = 100
@@ -21,7 +21,7 @@ WHOLE: Final = (-1, -1)
 UNSATISFIABLE: Final = (-2, -2)
 
 
-class BadRequest(Exception):
+class BadRequestError(Exception):
     """The request can't be served; ``status`` says why. The connection ends with the answer."""
 
     def __init__(self, status: int, why: str) -> None:
@@ -53,61 +53,61 @@ def head_end(data: bytes) -> i64:
     if at >= 0:
         return at + 4
     if len(data) >= HEAD_BYTES_MAX:
-        raise BadRequest(431, f"the head is larger than {HEAD_BYTES_MAX} bytes")
+        raise BadRequestError(431, f"the head is larger than {HEAD_BYTES_MAX} bytes")
     return -1
 
 
 def parse_request(head: bytes) -> Request:
-    """Read a head, or raise ``BadRequest``."""
+    """Read a head, or raise ``BadRequestError``."""
     lines = head[:-4].decode("latin-1").split("\r\n")
     words = lines[0].split(" ")
     if len(words) != 3 or not _is_token(words[0]) or not words[1]:
-        raise BadRequest(400, "not a request line")
+        raise BadRequestError(400, "not a request line")
     version = words[2]
     if len(version) != 8 or not version.startswith("HTTP/") or version[6] != "." or not version[7].isdigit():
-        raise BadRequest(400, "not a version")
+        raise BadRequestError(400, "not a version")
     if version[5] != "1":
-        raise BadRequest(505, f"{version} is not spoken here")
+        raise BadRequestError(505, f"{version} is not spoken here")
     if len(lines) - 1 > FIELDS_MAX:
-        raise BadRequest(431, f"more than {FIELDS_MAX} fields")
+        raise BadRequestError(431, f"more than {FIELDS_MAX} fields")
     fields: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
         if not colon or not _is_token(name):
-            raise BadRequest(400, "not a header field")
+            raise BadRequestError(400, "not a header field")
         value = value.strip(" \t")
         if "\r" in value or "\n" in value or "\0" in value:
-            raise BadRequest(400, "a control character in a field")
+            raise BadRequestError(400, "a control character in a field")
         key = name.lower()
         if key in fields:
             if key in ("host", "content-length"):
-                raise BadRequest(400, f"{name} twice")
+                raise BadRequestError(400, f"{name} twice")
             fields[key] += ", " + value
         else:
             fields[key] = value
     request = Request(words[0], words[1], int(version[7]), fields)
     if request.minor >= 1 and "host" not in fields:
-        raise BadRequest(400, "no Host")  # RFC 9112 section 3.2
+        raise BadRequestError(400, "no Host")  # RFC 9112 section 3.2
     if "transfer-encoding" in fields or fields.get("content-length", "0").strip("0"):
-        raise BadRequest(413, "a body is not taken")
+        raise BadRequestError(413, "a body is not taken")
     return request
 
 
 def parse_path(target: str) -> list[str]:
     """Give the names in a target's path, decoded; a last ``""`` says that it ended in a slash.
 
-    ``BadRequest`` where it is no path, or one that leads out of the folder.
+    ``BadRequestError`` where it is no path, or one that leads out of the folder.
     """
     if target[:7].lower() == "http://":
         target = "/" + target[7:].partition("/")[2]  # RFC 9112 section 3.2.2: the absolute form must be taken
     if not target.startswith("/"):
-        raise BadRequest(400, "not a path")
+        raise BadRequestError(400, "not a path")
     path = target.partition("#")[0].partition("?")[0]
     names: list[str] = []
     for part in path[1:].split("/"):
         name = _decode(part)
         if name == ".." or "/" in name or "\\" in name or "\0" in name:
-            raise BadRequest(400, "a path that leads elsewhere")
+            raise BadRequestError(400, "a path that leads elsewhere")
         if name != "." and (name or not names or names[-1]):
             names.append(name)
     return names
@@ -162,7 +162,7 @@ def _decode(part: str) -> str:
         if octet == 0x25:
             digits = raw[at + 1 : at + 3].decode("latin-1")
             if len(digits) != 2 or digits[0] not in _HEX or digits[1] not in _HEX:
-                raise BadRequest(400, "a percent sign without a number")
+                raise BadRequestError(400, "a percent sign without a number")
             octets.append(int(digits, 16))
             at += 3
         else:
@@ -171,4 +171,4 @@ def _decode(part: str) -> str:
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadRequest(400, "a path that is not UTF-8") from error
+        raise BadRequestError(400, "a path that is not UTF-8") from error

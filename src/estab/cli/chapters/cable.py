@@ -9,7 +9,7 @@ from contextlib import suppress
 from estab.cli.chapters.chapter import Chapter, Scene, Stage, times, when
 from estab.events import LinkDropped, SegmentSent
 from estab.lab.host import Host
-from estab.messages import Channel, Delimited, Heartbeat, PeerLost
+from estab.messages import Channel, Delimited, Heartbeat, PeerLostError
 from estab.observe.recorder import CallRecord
 from estab.units import format_count
 
@@ -102,13 +102,13 @@ def _keepalive(stage: Stage) -> None:
 def _heartbeat(stage: Stage) -> None:
     client, server, cable = stage.pair(delay="10ms")
     beat = Heartbeat("5s", "15s")
-    lost: list[tuple[Host, int, PeerLost]] = []
+    lost: list[tuple[Host, int, PeerLostError]] = []
 
     def receive(host: Host, sock: socket.socket) -> None:
         with Channel(sock, Delimited(b"\n"), heartbeat=beat) as channel:
             try:
                 channel.receive()
-            except PeerLost as error:
+            except PeerLostError as error:
                 lost.append((host, stage.net.now_ns, error))
 
     @server.run
@@ -191,10 +191,10 @@ def _find_failures(stage: Stage, *hosts: Host) -> None:
         stage.found("No call failed: neither program noticed.")
 
 
-def _find_lost(stage: Stage, host: Host, at_ns: int, error: PeerLost) -> None:
+def _find_lost(stage: Stage, host: Host, at_ns: int, error: PeerLostError) -> None:
     """Say when a program was told that its peer is lost, after how long a silence, and what its socket knew."""
-    stage.found(f"{host.name}: receive() ended with PeerLost at {when(at_ns)}, after {when(error.silent_ns)} without a "
-                "byte from the peer.")
+    stage.found(f"{host.name}: receive() ended with PeerLostError at {when(at_ns)}, after {when(error.silent_ns)} "
+                "without a byte from the peer.")
     stage.found(f"What the {host.name}'s socket knew then, in {error.facts.state}: last data in "
                 f"{_ago(error.facts.last_data_in_ns)}, last segment in {_ago(error.facts.last_ack_in_ns)}, "
                 f"{error.facts.unacked_bytes} bytes unacknowledged, "

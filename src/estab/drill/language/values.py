@@ -14,7 +14,7 @@ import select
 import socket
 from typing import Final
 
-from estab.drill.errors import Mismatch, Unsupported
+from estab.drill.errors import MismatchError, UnsupportedError
 from estab.drill.language.syntax import Array, Blank, Expression, Field, FunctionCall, Or, Structure, Text, Word
 from estab.wire.address import parse_address
 
@@ -51,7 +51,7 @@ _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "b": "
 
 
 def constant(name: str) -> int:
-    """Look up a name of C's headers. ``Unsupported`` names one that is not known."""
+    """Look up a name of C's headers. ``UnsupportedError`` names one that is not known."""
     for module in (socket, select, fcntl, os):
         value = getattr(module, name, None)
         if isinstance(value, int):
@@ -62,14 +62,14 @@ def constant(name: str) -> int:
         return constant("AF_" + name[3:])
     if hasattr(errno, name):
         return int(getattr(errno, name))
-    raise Unsupported(f"unknown name {name!r}")
+    raise UnsupportedError(f"unknown name {name!r}")
 
 
 def errno_number(name: str) -> int:
-    """Look up an errno. ``Mismatch`` where there is none of that name."""
+    """Look up an errno. ``MismatchError`` where there is none of that name."""
     value = getattr(errno, name, None)
     if not isinstance(value, int):
-        raise Mismatch(f"{name!r} is not the name of an errno")
+        raise MismatchError(f"{name!r} is not the name of an errno")
     return value
 
 
@@ -90,13 +90,13 @@ def integer(value: Expression) -> int:
             return int.from_bytes((integer(value.argument) & 0xFFFFFFFF).to_bytes(4, "big"), "little")
         if value.name == "inet_addr":
             return int.from_bytes(parse_address(octets(value.argument).decode()), "little")
-    raise Mismatch(f"expected a number, not {expression_text(value)}")
+    raise MismatchError(f"expected a number, not {expression_text(value)}")
 
 
 def octets(value: Expression) -> bytes:
     """Evaluate a string, its escapes read."""
     if not isinstance(value, Text):
-        raise Mismatch(f"expected a string, not {expression_text(value)}")
+        raise MismatchError(f"expected a string, not {expression_text(value)}")
 
     def unescaped(match: re.Match[str]) -> str:
         letter = match.group(1)

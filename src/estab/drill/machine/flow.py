@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from estab.drill.errors import Mismatch
+from estab.drill.errors import MismatchError
 
 __all__ = ["Flow", "Stage"]
 
@@ -75,10 +75,10 @@ class Flow:
         return (self.first_script_val + live_val - self.first_live_val) & _MASK if self.has_timestamps else live_val
 
     def live_ecr(self, script_ecr: int, is_scaled: bool) -> int:
-        """Find the live timestamp that a script echoes. ``Mismatch`` where none was sent."""
+        """Find the live timestamp that a script echoes. ``MismatchError`` where none was sent."""
         live = self._vals.get(script_ecr)
         if live is not None:
             return live
         if is_scaled and self.has_timestamps:
             return (script_ecr - self.first_script_val + self.first_live_val) & _MASK
-        raise Mismatch(f"ecr {script_ecr} echoes a timestamp that no packet before it had")
+        raise MismatchError(f"ecr {script_ecr} echoes a timestamp that no packet before it had")

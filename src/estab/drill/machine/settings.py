@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from estab.drill.errors import Unsupported
+from estab.drill.errors import UnsupportedError
 from estab.units import US
 from estab.wire.address import format_address, parse_address
 
@@ -75,16 +75,16 @@ class Settings:
         return self.mtu or (1520 if self.is_v6 else 1500)
 
     def with_option(self, name: str, value: str) -> Settings:
-        """Apply ``--name=value`` of a script. ``Unsupported`` names an option that is not known."""
+        """Apply ``--name=value`` of a script. ``UnsupportedError`` names an option that is not known."""
         if name in _IGNORED or name == "define":
             return self
         setter = _OPTIONS.get(name)
         if setter is None:
-            raise Unsupported(f"unknown option --{name}")
+            raise UnsupportedError(f"unknown option --{name}")
         try:
             return setter(self, value)
         except ValueError:
-            raise Unsupported(f"--{name}: {value!r} is no value for it") from None
+            raise UnsupportedError(f"--{name}: {value!r} is no value for it") from None
 
 
 def _address(value: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from estab.drill.errors import Unsupported
+from estab.drill.errors import UnsupportedError
 from estab.host.sysctls import Sysctls as HostSysctls
 
 __all__ = ["Sysctls"]
@@ -44,7 +44,7 @@ class Sysctls:
         self._old: dict[str, object] = {}
 
     def set(self, name: str, value: str) -> None:
-        """Set one. ``Unsupported`` names what is not known, or a value that can't be had."""
+        """Set one. ``UnsupportedError`` names what is not known, or a value that can't be had."""
         known = self._known(name)
         if known is None:
             return
@@ -57,7 +57,7 @@ class Sysctls:
             else:
                 self._table[known] = text
         except ValueError as error:
-            raise Unsupported(f"sysctl {name}={text}: {error}") from None
+            raise UnsupportedError(f"sysctl {name}={text}: {error}") from None
 
     def remember(self, name: str) -> None:
         """Note a setting for ``restore``."""
@@ -75,7 +75,7 @@ class Sysctls:
         """Give the line that ``sysctl NAME`` prints."""
         known = self._known(name)
         if known is None:
-            raise Unsupported(f"sysctl {name}: it changes nothing here, and so has no value")
+            raise UnsupportedError(f"sysctl {name}: it changes nothing here, and so has no value")
         return f"{known} = {self._table.text(known)}\n"
 
     def _known(self, name: str) -> str | None:
@@ -85,5 +85,5 @@ class Sysctls:
             return None
         key = _FREEBSD.get(key, key)
         if key not in self._table:
-            raise Unsupported(f"unknown sysctl {name}")
+            raise UnsupportedError(f"unknown sysctl {name}")
         return self._table.row(key).name

@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from estab import abi
-from estab.drill.errors import Unsupported
+from estab.drill.errors import UnsupportedError
 from estab.host.engine import Engine
 from estab.host.ip.interface import Interface
 from estab.host.snapshot import SocketRow
@@ -55,7 +55,7 @@ def proc_file(host: Engine, now_ns: int, path: str) -> str:
         return "".join(_proc_row(row) for row in host.sockets(now_ns) if row.netid == name)
     if name in ("netstat", "snmp"):
         return nstat(host)
-    raise Unsupported(f"unknown file: {path}")
+    raise UnsupportedError(f"unknown file: {path}")
 
 
 def _proc_row(row: SocketRow) -> str:
@@ -72,7 +72,7 @@ def grep(text: str, words: list[str]) -> str:
     flags = "".join(word[1:] for word in words if word.startswith("-"))
     patterns = [word for word in words if not word.startswith("-")]
     if len(patterns) != 1:
-        raise Unsupported(f"unknown command: grep {' '.join(words)}")
+        raise UnsupportedError(f"unknown command: grep {' '.join(words)}")
     pattern = re.compile(patterns[0], re.IGNORECASE if "i" in flags else 0)
     lines = [line for line in text.splitlines(keepends=True) if bool(pattern.search(line)) != ("v" in flags)]
     return f"{len(lines)}\n" if "c" in flags else "".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from estab.drill.errors import Mismatch
+from estab.drill.errors import MismatchError
 from estab.drill.language.syntax import Blank, Call
 from estab.drill.language.syntax import Event as ScriptEvent
 from estab.drill.language.values import errno_number, expression_text, integer
@@ -97,4 +97,4 @@ class CallUnderWay:
             is_same = self._error is not None and errno_number(call.errno) == number
         if not is_same:
             why = f" ({self._error.strerror or os.strerror(number or 0)})" if self._error is not None else ""
-            raise Mismatch(f"{call.name}(): expected {wanted}, got {got}{why}", call.text, f"= {got}")
+            raise MismatchError(f"{call.name}(): expected {wanted}, got {got}{why}", call.text, f"= {got}")

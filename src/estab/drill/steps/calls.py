@@ -12,7 +12,7 @@ from typing import Final
 
 from estab import abi
 from estab.abi import AF_INET, AF_INET6, MSG_DONTWAIT, MSG_FASTOPEN, MSG_PEEK, MSG_WAITALL, SOCK_DGRAM, SOCK_STREAM
-from estab.drill.errors import Mismatch, Unsupported
+from estab.drill.errors import MismatchError, UnsupportedError
 from estab.drill.language.syntax import Array, Blank, Call, Expression, Structure, Text, Word
 from estab.drill.language.values import constant, expression_text, integer, octets
 from estab.drill.machine.files import File, PipeEnd, PlainFile, SocketFile
@@ -64,10 +64,10 @@ class Calls:
         machine.on_event = self.polling.on_event
 
     def start(self, call: Call) -> Steps | int:
-        """Begin a call; one that never blocks is over at once. ``Unsupported`` names one that is not known."""
+        """Begin a call; one that never blocks is over at once. ``UnsupportedError`` names one that is not known."""
         begin = self._table.get(call.name)
         if begin is None:
-            raise Unsupported(f"unknown system call {call.name}()")
+            raise UnsupportedError(f"unknown system call {call.name}()")
         return begin(call)
 
     # --- descriptors
@@ -121,7 +121,7 @@ class Calls:
         address = value.get("sin_addr", "sin6_addr")
         number = integer(port.argument) if port is not None and hasattr(port, "argument") else 0
         if address is None or not hasattr(address, "argument"):
-            raise Mismatch(f"expected an address, not {expression_text(value)}")
+            raise MismatchError(f"expected an address, not {expression_text(value)}")
         host = octets(address.argument).decode()
         return ("" if host in ("0.0.0.0", "::") else host), number
 
@@ -144,7 +144,7 @@ class Calls:
         flags = _NONBLOCK if kind_bits & constant("SOCK_NONBLOCK") else 0
         kind_bits &= 0xF
         if not isinstance(protocol, Blank) and integer(protocol) not in (0, abi.IPPROTO_TCP, abi.IPPROTO_UDP):
-            raise Unsupported(f"sockets of protocol {expression_text(protocol)} are not spoken here")
+            raise UnsupportedError(f"sockets of protocol {expression_text(protocol)} are not spoken here")
         socket = self.machine.engine.socket(number, kind_bits, self.now_ns)
         flow = Flow("tcp" if kind_bits == SOCK_STREAM else "udp", self.machine.local, self.machine.remote)
         self.flow = flow
@@ -191,7 +191,7 @@ class Calls:
             if isinstance(socket, DatagramSocket):
                 socket.disconnect()
                 return 0
-            raise Unsupported("connect() with AF_UNSPEC on a TCP socket is not done here")
+            raise UnsupportedError("connect() with AF_UNSPEC on a TCP socket is not done here")
         address = self._address(call.arguments[1], file, (self.settings.remote, self.settings.connect_port))
         if file.flow.stage is Stage.NEW:
             file.flow.stage = Stage.CONNECTING
@@ -254,14 +254,14 @@ class Calls:
         message = call.arguments[1]
         flags = integer(call.arguments[2])
         if not isinstance(message, Structure):
-            raise Mismatch(f"expected a msghdr, not {expression_text(message)}")
+            raise MismatchError(f"expected a msghdr, not {expression_text(message)}")
         if flags & _MSG_ERRQUEUE:
-            raise Unsupported("the error queue (MSG_ERRQUEUE) is not kept here")
+            raise UnsupportedError("the error queue (MSG_ERRQUEUE) is not kept here")
         vector = message.get("msg_iov") or Array(())
         data = yield from self._receive(file, _vector_bytes(vector), flags)
         wanted = message.get("msg_flags")
         if wanted is not None and not isinstance(wanted, Blank) and integer(wanted) != 0:
-            raise Mismatch(f"recvmsg: expected msg_flags={expression_text(wanted)}, got 0")
+            raise MismatchError(f"recvmsg: expected msg_flags={expression_text(wanted)}, got 0")
         control = message.get("msg_control")
         if control is not None and not isinstance(control, Blank):
             found = file.socket.ancillary() if isinstance(file.socket, StreamSocket) else []
@@ -321,7 +321,7 @@ class Calls:
         file = self.socket_file(call.arguments[0])
         message = call.arguments[1]
         if not isinstance(message, Structure):
-            raise Mismatch(f"expected a msghdr, not {expression_text(message)}")
+            raise MismatchError(f"expected a msghdr, not {expression_text(message)}")
         size = _vector_bytes(message.get("msg_iov") or Array(()))
         name = message.get("msg_name") or Blank()
         return (yield from self._transmit(file, bytes(size), integer(call.arguments[2]), name))
@@ -329,7 +329,7 @@ class Calls:
     def _transmit(self, file: SocketFile, data: bytes, flags: int, to: Expression | None = None) -> Steps:
         """Send all of ``data`` where waiting is allowed, else what there is room for."""
         if flags & _MSG_ZEROCOPY:
-            raise Unsupported("MSG_ZEROCOPY is not done here: a stack in user space copies")
+            raise UnsupportedError("MSG_ZEROCOPY is not done here: a stack in user space copies")
         socket = file.socket
         if isinstance(socket, StreamSocket) and socket.opens_with(flags):
             return (yield from self._open_with(file, socket, data, flags, to))
@@ -407,18 +407,18 @@ class Calls:
         elif request == constant("SIOCOUTQNSD"):
             number = socket.outq_unsent_bytes
         else:
-            raise Unsupported(f"unknown ioctl {expression_text(call.arguments[1])}")
+            raise UnsupportedError(f"unknown ioctl {expression_text(call.arguments[1])}")
         if len(call.arguments) > 2 and not isinstance(call.arguments[2], Blank):
             if socket.listener is not None:
                 raise os_error(errno.EINVAL, "invalid argument: a listening socket has no queue of octets")
             if integer(call.arguments[2]) != number:
                 name = expression_text(call.arguments[1])
-                raise Mismatch(f"{name}: expected {integer(call.arguments[2])}, got {number}")
+                raise MismatchError(f"{name}: expected {integer(call.arguments[2])}, got {number}")
         return 0
 
     def _open(self, call: Call) -> int:
         if not isinstance(call.arguments[0], Text):
-            raise Mismatch("open() takes a path")
+            raise MismatchError("open() takes a path")
         return self.add(call, PlainFile(size=_FILE_BYTES))
 
     def _sendfile(self, call: Call) -> Steps:
@@ -431,7 +431,7 @@ class Calls:
 
     def _pipe(self, call: Call) -> int:
         if not isinstance(call.arguments[0], Array):
-            raise Mismatch("pipe() takes [read end, write end]")
+            raise MismatchError("pipe() takes [read end, write end]")
         ends = [integer(item) for item in call.arguments[0].items]
         content: list[bytes] = []
         for number in ends:
@@ -439,7 +439,7 @@ class Calls:
         return 0
 
     def _splice(self, call: Call) -> int:
-        raise Unsupported("splice() is not done here")
+        raise UnsupportedError("splice() is not done here")
 
     def _cap_set(self, call: Call) -> int:
         return 0
@@ -447,7 +447,7 @@ class Calls:
 
 def _arguments(call: Call, count: int) -> tuple[Expression, ...]:
     if len(call.arguments) != count:
-        raise Mismatch(f"{call.name}() takes {count} arguments, not {len(call.arguments)}")
+        raise MismatchError(f"{call.name}() takes {count} arguments, not {len(call.arguments)}")
     return call.arguments
 
 
@@ -472,10 +472,10 @@ def _buffer(value: Expression, size: int) -> bytes:
 def _vector_bytes(value: Expression) -> int:
     """Count the octets of ``[{..., 10}, {..., 20}]``, also written ``{iov_base=..., iov_len=10}``."""
     if not isinstance(value, Array):
-        raise Mismatch(f"expected a vector of buffers, not {expression_text(value)}")
+        raise MismatchError(f"expected a vector of buffers, not {expression_text(value)}")
     total = 0
     for item in value.items:
         if not isinstance(item, Structure) or len(item.fields) != 2:
-            raise Mismatch(f"expected a buffer and its size, not {expression_text(item)}")
+            raise MismatchError(f"expected a buffer and its size, not {expression_text(item)}")
         total += integer(item.fields[1].value)
     return total

@@ -11,7 +11,7 @@ import io
 import textwrap
 from typing import Final
 
-from estab.drill.errors import Mismatch
+from estab.drill.errors import MismatchError
 from estab.host.sockets.stream import StreamSocket
 from estab.sockets.socket.tcp_info import FIELDS, pack_tcp_info, unpack_tcp_info
 
@@ -36,7 +36,7 @@ class Namespace:
         self._names: dict[str, object] = dict(_CONSTANTS)
 
     def run(self, text: str, path: str, line: int, socket: StreamSocket | None, now_ns: int) -> None:
-        """Run one piece. ``Mismatch`` where it raises: an ``assert`` shows its condition and the fields in it."""
+        """Run one piece. ``MismatchError`` where it raises: an ``assert`` shows its condition and the fields in it."""
         if socket is not None:
             self._names.update(_fields(socket, now_ns))
         # packetdrill writes more code behind each piece, and so may a piece end in a backslash.
@@ -45,7 +45,7 @@ class Namespace:
             with contextlib.redirect_stdout(io.StringIO()):
                 exec(compile(source, path, "exec"), self._names)
         except Exception as error:  # whatever the code raises is the script's failure
-            raise Mismatch(self._told(error, text)) from None
+            raise MismatchError(self._told(error, text)) from None
 
     def _told(self, error: Exception, text: str) -> str:
         trace = error.__traceback__

@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Callable
 from typing import Final
 
-from estab.drill.errors import Mismatch, Unsupported
+from estab.drill.errors import MismatchError, UnsupportedError
 from estab.drill.machine import tables
 from estab.drill.machine.machine import Machine
 from estab.drill.machine.sysctls import Sysctls
@@ -57,7 +57,7 @@ class Commands:
         }
 
     def run(self, text: str) -> None:
-        """Do what a command line means. ``Unsupported`` names what is not known; ``Mismatch``: it fails."""
+        """Do what a command line means. ``UnsupportedError`` names what is not known; ``MismatchError``: it fails."""
         pieces = _SEPARATORS.split(_COMMENT.sub("", text.replace("\\\n", " ")))
         has_failed = False
         for at in range(0, len(pieces), 2):
@@ -67,7 +67,7 @@ class Commands:
             has_failed = False
             try:
                 self._run_line(line)
-            except (Unsupported, Mismatch):
+            except (UnsupportedError, MismatchError):
                 if pieces[at + 1 : at + 2] != ["||"]:
                     raise
                 has_failed = True
@@ -83,23 +83,23 @@ class Commands:
         elif name in self._table and len(stages) == 1:
             self._table[name](words[1:])
         else:
-            raise Unsupported(f"unknown command: {line}")
+            raise UnsupportedError(f"unknown command: {line}")
 
     def _print(self, line: str, stages: list[list[str]], text: str) -> None:
         is_found = bool(text) or stages[0][0] != "grep"
         for words in stages[1:]:
             if words[0].rpartition("/")[2] not in ("grep", "egrep"):
-                raise Unsupported(f"unknown command in a pipe: {' '.join(words)}")
+                raise UnsupportedError(f"unknown command in a pipe: {' '.join(words)}")
             text = tables.grep(text, words[1:])
             is_found = bool(text) and text != "0\n"
         if not is_found:
-            raise Mismatch(f"command failed with status 1: {line}", line, "nothing found")
+            raise MismatchError(f"command failed with status 1: {line}", line, "nothing found")
 
     # --- each command
 
     def _defaults(self, words: list[str]) -> None:
         for name, value in _DEFAULTS.items():
-            with contextlib.suppress(Unsupported):  # it can't be set where there is nothing to choose
+            with contextlib.suppress(UnsupportedError):  # it can't be set where there is nothing to choose
                 self.sysctls.set(f"net.ipv4.{name}", value)
 
     def _set_sysctls(self, words: list[str]) -> None:
@@ -135,7 +135,7 @@ class Commands:
                 self.machine.engine.context.fast_open.forget_all()
             return
         if words[:2] not in (["route", "change"], ["route", "replace"], ["route", "add"]) or len(words) < 3:
-            raise Unsupported(f"unknown command: ip {' '.join(words)}")
+            raise UnsupportedError(f"unknown command: ip {' '.join(words)}")
         numbers: dict[str, int] = {}
         for name, value in zip(words[3:], words[4:], strict=False):
             if name in ("mtu", "advmss", "initcwnd", "initrwnd", "rto_min") and value.isdecimal():
@@ -148,7 +148,7 @@ class Commands:
         text = prefix if "/" in prefix else f"{prefix}/{32 if len(parse_address(prefix)) == 4 else 128}"
         for name in ("initrwnd", "rto_min"):
             if name in numbers:
-                raise Unsupported(f"ip route: {name} is not kept per route here")
+                raise UnsupportedError(f"ip route: {name} is not kept per route here")
         host = self.machine.engine
         tables.change_route(host, self.machine.interface, text, numbers)
 
@@ -158,11 +158,11 @@ class Commands:
         Linux's TCP makes them all the same and cuts them before the device; so is it here always.
         """
         if words[:1] != ["-K"]:
-            raise Unsupported(f"unknown command: ethtool {' '.join(words)}")
+            raise UnsupportedError(f"unknown command: ethtool {' '.join(words)}")
 
     def _tcpdrop(self, words: list[str]) -> None:
         """``tcpdrop -s TIME_WAIT``: every record of that state goes at once."""
-        raise Unsupported(f"unknown command: tcpdrop {' '.join(words)}")
+        raise UnsupportedError(f"unknown command: tcpdrop {' '.join(words)}")
 
     def _sleep(self, words: list[str]) -> None:
         self.machine.advance(self.machine.now_ns + int(float(words[0]) * 1e9))
@@ -174,7 +174,7 @@ class Commands:
         if words[-1:] == ["fq"]:
             self.machine.engine.context.config.tcp_pacing = True
         if words[-2:] == ["limit", "0"]:
-            raise Unsupported("tc qdisc … limit 0: there is no queue of a device here that could refuse packets")
+            raise UnsupportedError("tc qdisc … limit 0: there is no queue of a device here that could refuse packets")
 
     def _nothing(self, words: list[str]) -> None:
         """Do nothing: queueing disciplines and files are no part of a stack."""
@@ -187,7 +187,7 @@ class Commands:
     def _grep_files(self, words: list[str]) -> str:
         paths = [word for word in words if word.startswith("/proc/")]
         if not paths:
-            raise Unsupported(f"unknown command: grep {' '.join(words)}")
+            raise UnsupportedError(f"unknown command: grep {' '.join(words)}")
         return tables.grep(self._cat(paths), [word for word in words if word not in paths])
 
 

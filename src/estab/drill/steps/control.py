@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from estab.drill.errors import Mismatch
+from estab.drill.errors import MismatchError
 from estab.drill.language.syntax import Array, Expression, Structure
 from estab.drill.language.values import expression_text, integer
 from estab.host.sockets.ancillary import Ancillary
@@ -11,21 +11,21 @@ __all__ = ["check_control"]
 
 
 def check_control(wanted: Expression, found: list[Ancillary]) -> None:
-    """Compare ``msg_control``, whose data are numbers, in order. ``Mismatch`` tells both sides."""
+    """Compare ``msg_control``, whose data are numbers, in order. ``MismatchError`` tells both sides."""
     if not isinstance(wanted, Array):
-        raise Mismatch(f"expected an array of control messages, not {expression_text(wanted)}")
+        raise MismatchError(f"expected an array of control messages, not {expression_text(wanted)}")
     expected = [_message(item) for item in wanted.items]
     got = [(level, kind, int.from_bytes(data, "little", signed=True)) for level, kind, data in found]
     if expected != got:
-        raise Mismatch(f"recvmsg: expected msg_control={_text(expected)}, got {_text(got)}")
+        raise MismatchError(f"recvmsg: expected msg_control={_text(expected)}, got {_text(got)}")
 
 
 def _message(item: Expression) -> tuple[int, int, int]:
     if not isinstance(item, Structure):
-        raise Mismatch(f"expected a control message, not {expression_text(item)}")
+        raise MismatchError(f"expected a control message, not {expression_text(item)}")
     level, kind, data = (item.get(name) for name in ("cmsg_level", "cmsg_type", "cmsg_data"))
     if level is None or kind is None or data is None:
-        raise Mismatch(f"a control message has cmsg_level, cmsg_type and cmsg_data: {expression_text(item)}")
+        raise MismatchError(f"a control message has cmsg_level, cmsg_type and cmsg_data: {expression_text(item)}")
     return integer(level), integer(kind), integer(data)
 
 

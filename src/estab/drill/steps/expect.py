@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from estab.drill.errors import Mismatch, Unsupported
+from estab.drill.errors import MismatchError, UnsupportedError
 from estab.drill.language.syntax import IcmpPacket, IpInfo, PacketAction, TcpOption, TcpPacket, UdpPacket
 from estab.drill.language.text import option_text, packet_text
 from estab.drill.machine.flow import Flow
@@ -24,11 +24,11 @@ _ACE: Final = ECE | CWR | AE
 
 
 def check_packet(expected: PacketAction, seen: Seen, flow: Flow, settings: Settings) -> None:
-    """Compare; ``Mismatch`` says the first difference and shows both packets."""
+    """Compare; ``MismatchError`` says the first difference and shows both packets."""
     _note_timestamps(expected.packet, seen, flow)
     try:
         _check(expected, seen, flow, settings)
-    except Mismatch as difference:
+    except MismatchError as difference:
         difference.expected = packet_text(expected)
         difference.got = packet_text(_shown(seen, expected, flow))
         raise
@@ -38,7 +38,7 @@ def check_follows(seen: Seen, before: Seen, missing: int) -> None:
     """See whether a packet can be the next piece of a longer segment; ``missing`` is how much text is still to come."""
     packet, previous = seen.action.packet, before.action.packet
     if not isinstance(packet, TcpPacket) or not isinstance(previous, TcpPacket):
-        raise Mismatch("a segment goes on in a packet that is not TCP", got=packet_text(seen.action))
+        raise MismatchError("a segment goes on in a packet that is not TCP", got=packet_text(seen.action))
     end = (previous.sequence.start + previous.sequence.length) & 0xFFFFFFFF
     soft = FIN | PSH | CWR
     if packet.sequence.start != end:
@@ -53,12 +53,13 @@ def check_follows(seen: Seen, before: Seen, missing: int) -> None:
 
 
 def _differ(what: str, expected: object, got: object, seen: Seen | None = None) -> None:
-    raise Mismatch(f"{what}: expected {expected}, got {got}", got=packet_text(seen.action) if seen is not None else "")
+    text = packet_text(seen.action) if seen is not None else ""
+    raise MismatchError(f"{what}: expected {expected}, got {got}", got=text)
 
 
 def _check(expected: PacketAction, seen: Seen, flow: Flow, settings: Settings) -> None:
     if expected.outer:
-        raise Unsupported(f"{expected.outer[0].kind} encapsulation is not spoken here")
+        raise UnsupportedError(f"{expected.outer[0].kind} encapsulation is not spoken here")
     packet, got = expected.packet, seen.action.packet
     if type(packet) is not type(got):
         _differ("protocol", _protocol(packet), _protocol(got))
@@ -70,7 +71,7 @@ def _check(expected: PacketAction, seen: Seen, flow: Flow, settings: Settings) -
     elif isinstance(packet, IcmpPacket) and isinstance(got, IcmpPacket):
         _check_icmp(packet, got, settings)
     if not seen.is_text_zero:
-        raise Mismatch("the text is not what the program wrote: it holds other octets than zeros")
+        raise MismatchError("the text is not what the program wrote: it holds other octets than zeros")
 
 
 def _protocol(packet: TcpPacket | UdpPacket | IcmpPacket) -> str:
@@ -97,18 +98,18 @@ def _check_ip(info: IpInfo, seen: Seen, flow: Flow) -> None:
 def _check_flow_label(label: int, live: int, flow: Flow) -> None:
     """A script's labels stand for live ones: the same for the same, another for another."""
     if not live:
-        raise Mismatch("flow label: expected one, and the packet has none")
+        raise MismatchError("flow label: expected one, and the packet has none")
     if flow.flow_label is not None:
         script_before, live_before = flow.flow_label
         if (label == script_before) != (live == live_before):
             what = "the same as before" if label == script_before else "another than before"
-            raise Mismatch(f"flow label: expected {what}, got {live:#x} after {live_before:#x}")
+            raise MismatchError(f"flow label: expected {what}, got {live:#x} after {live_before:#x}")
     flow.flow_label = (label, live)
 
 
 def _check_tcp(packet: TcpPacket, got: TcpPacket, seen: Seen, flow: Flow, settings: Settings) -> None:
     if packet.psp_spi is not None or packet.udp_ports is not None or packet.reset_diagnosis is not None:
-        raise Unsupported("PSP, TCP in UDP and diagnostic payloads of resets are not spoken here")
+        raise UnsupportedError("PSP, TCP in UDP and diagnostic payloads of resets are not spoken here")
     _check_flags(packet, got)
     sequence = packet.sequence
     if sequence.is_checked:
@@ -138,7 +139,7 @@ def _check_flags(packet: TcpPacket, got: TcpPacket) -> None:
                       ("CWR", CWR), ("AE", AE)):
         if (expected ^ flags) & bit:
             is_expected = bool(expected & bit)
-            raise Mismatch(f"{name}: expected {_SET[is_expected]}, got {_SET[not is_expected]}")
+            raise MismatchError(f"{name}: expected {_SET[is_expected]}, got {_SET[not is_expected]}")
 
 
 def _check_options(expected: tuple[TcpOption, ...], got: tuple[TcpOption, ...], settings: Settings) -> None:
@@ -146,9 +147,9 @@ def _check_options(expected: tuple[TcpOption, ...], got: tuple[TcpOption, ...], 
         expected, got = _as_set(expected), _as_set(got)
     for index in range(max(len(expected), len(got))):
         if index >= len(got):
-            raise Mismatch(f"options: expected {option_text(expected[index])}, and there are no more")
+            raise MismatchError(f"options: expected {option_text(expected[index])}, and there are no more")
         if index >= len(expected):
-            raise Mismatch(f"options: expected no more, got {option_text(got[index])}")
+            raise MismatchError(f"options: expected no more, got {option_text(got[index])}")
         _check_option(expected[index], got[index], settings)
 
 
@@ -184,7 +185,7 @@ def check_timestamp(expected: PacketAction, seen: Seen, flow: Flow, settings: Se
         if option.name == "TS" and option.numbers[0] is not None:
             away = (flow.script_val(seen.live_val) - option.numbers[0] + 2**31) % 2**32 - 2**31
             if abs(away) * settings.ts_tick_ns > tolerance_ns:
-                raise Mismatch(f"TS val: expected {option.numbers[0]}, got {flow.script_val(seen.live_val)}",
+                raise MismatchError(f"TS val: expected {option.numbers[0]}, got {flow.script_val(seen.live_val)}",
                                packet_text(expected), packet_text(_shown(seen, expected, flow)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from estab.drill.errors import Mismatch, Unsupported
+from estab.drill.errors import MismatchError, UnsupportedError
 from estab.drill.language.syntax import IcmpPacket, IpInfo, PacketAction, TcpOption, TcpPacket, UdpPacket
 from estab.drill.machine.flow import Flow
 from estab.drill.machine.settings import Settings
@@ -50,9 +50,9 @@ ICMP_NAMES: Final[dict[int, _Names]] = {
 
 
 def packet_bytes(action: PacketAction, flow: Flow, settings: Settings) -> bytes:
-    """Build the IP packet that ``action`` injects into ``flow``. ``Mismatch`` on the impossible."""
+    """Build the IP packet that ``action`` injects into ``flow``. ``MismatchError`` on the impossible."""
     if action.outer:
-        raise Unsupported(f"{action.outer[0].kind} encapsulation is not spoken here")
+        raise UnsupportedError(f"{action.outer[0].kind} encapsulation is not spoken here")
     packet = action.packet
     if isinstance(packet, TcpPacket):
         protocol, payload = ip.TCP, _tcp(packet, flow, settings)
@@ -81,7 +81,7 @@ def tos_of(info: IpInfo) -> int:
 
 def _tcp(packet: TcpPacket, flow: Flow, settings: Settings) -> bytes:
     if packet.psp_spi is not None or packet.udp_ports is not None or packet.reset_diagnosis is not None:
-        raise Unsupported("PSP, TCP in UDP and diagnostic payloads of resets are not spoken here")
+        raise UnsupportedError("PSP, TCP in UDP and diagnostic payloads of resets are not spoken here")
     is_syn = bool(packet.flags & SYN)
     sequence = packet.sequence
     seq = sequence.start if sequence.is_absolute else (sequence.start + flow.remote_offset(is_syn)) & _MASK
@@ -90,9 +90,9 @@ def _tcp(packet: TcpPacket, flow: Flow, settings: Settings) -> bytes:
         ack = (ack + flow.local_offset(is_syn)) & _MASK
     options = b"".join(encode(_live(option, packet, flow, settings)) for option in packet.options or ())
     if len(options) % 4:
-        raise Mismatch(f"the options take {len(options)} octets, which is not a multiple of 4: pad with nop or eol")
+        raise MismatchError(f"the options take {len(options)} octets, which is no multiple of 4: pad with nop or eol")
     if len(options) > 40:
-        raise Mismatch(f"the options take {len(options)} octets, and a TCP header has room for 40")
+        raise MismatchError(f"the options take {len(options)} octets, and a TCP header has room for 40")
     flags = packet.flags
     if packet.ace is not None:
         flags |= (packet.ace & 1 and ECE) | (packet.ace & 2 and CWR) | (packet.ace & 4 and AE)
@@ -127,15 +127,15 @@ def _live(option: TcpOption, packet: TcpPacket, flow: Flow, settings: Settings) 
 
 
 def icmp_numbers(packet: IcmpPacket, is_v6: bool) -> tuple[int, int]:
-    """Look up type and code. ``Mismatch`` where the IP version has no such name."""
+    """Look up type and code. ``MismatchError`` where the IP version has no such name."""
     version = 6 if is_v6 else 4
     if packet.type not in ICMP_NAMES[version]:
-        raise Mismatch(f"ICMP over IPv{version} has no type {packet.type!r}")
+        raise MismatchError(f"ICMP over IPv{version} has no type {packet.type!r}")
     kind, codes = ICMP_NAMES[version][packet.type]
     if packet.code.startswith("code_") and packet.code[5:].isdecimal():
         return kind, int(packet.code[5:])
     if packet.code and packet.code not in codes:
-        raise Mismatch(f"ICMP over IPv{version}: {packet.type} has no code {packet.code!r}")
+        raise MismatchError(f"ICMP over IPv{version}: {packet.type} has no code {packet.code!r}")
     return kind, codes.get(packet.code, 0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from estab.drill.errors import Unsupported
+from estab.drill.errors import UnsupportedError
 from estab.drill.language.syntax import TcpOption
 
 __all__ = ["decode", "encode"]
@@ -40,7 +40,7 @@ def encode(option: TcpOption) -> bytes:
     if name == "exp-tarr":
         return _built(_EXP, _TARR_MAGIC + bytes(number << 1 for number in numbers))
     if name == "md5 valid":
-        raise Unsupported("TCP-MD5 signatures (RFC 2385) are not spoken here")
+        raise UnsupportedError("TCP-MD5 signatures (RFC 2385) are not spoken here")
     kind, head = {"FO": (_FO, b""), "FOEXP": (_EXP, _FOEXP_MAGIC), "md5": (_MD5, b""), "exp": (_EXP, b"")}.get(
         name, (option.kind, b""))
     return _built(kind, head + option.data)

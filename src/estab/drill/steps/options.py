@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
-from estab.drill.errors import Mismatch
+from estab.drill.errors import MismatchError
 from estab.drill.language.syntax import Array, Blank, Call, Expression, FunctionCall, Structure, Text, Word
 from estab.drill.language.values import errno_number, expression_text, integer, octets
 from estab.drill.steps.descriptors import Descriptors
@@ -36,7 +36,8 @@ class Options:
         if isinstance(size, Array) and size.items and not isinstance(size.items[0], Blank):
             length = 4 if isinstance(value, int) else len(value)
             if isinstance(value, int) and integer(size) != length:
-                raise Mismatch(f"{expression_text(call.arguments[2])}: expected length {integer(size)}, got {length}")
+                given = expression_text(call.arguments[2])
+                raise MismatchError(f"{given}: expected length {integer(size)}, got {length}")
         return 0
 
     def setsockopt(self, call: Call) -> int:
@@ -54,12 +55,12 @@ class Options:
         if isinstance(value, Structure):
             on, seconds = value.get("onoff", "l_onoff"), value.get("linger", "l_linger")
             if on is None or seconds is None:
-                raise Mismatch(f"no option takes {expression_text(value)}")
+                raise MismatchError(f"no option takes {expression_text(value)}")
             return _LINGER.pack(integer(on), integer(seconds))
         if isinstance(value, Array | int | Word | FunctionCall):
             number = integer(value)
             return number - 2**32 if number >= 2**31 else number
-        raise Mismatch(f"no option takes {expression_text(value)}")
+        raise MismatchError(f"no option takes {expression_text(value)}")
 
     def _compare(self, expected: Expression, value: int | bytes, name: str) -> None:
         if isinstance(expected, Text):
@@ -76,4 +77,4 @@ class Options:
             if isinstance(wanted, int) and isinstance(got, int):
                 wanted, got = wanted & 0xFFFFFFFF, got & 0xFFFFFFFF
         if wanted != got:
-            raise Mismatch(f"{name}: expected {expression_text(expected)}, got {got!r}")
+            raise MismatchError(f"{name}: expected {expression_text(expected)}, got {got!r}")

@@ -6,7 +6,7 @@ import errno
 from typing import Final
 
 from estab.abi import POLLERR, POLLHUP, POLLNVAL
-from estab.drill.errors import Mismatch
+from estab.drill.errors import MismatchError
 from estab.drill.language.syntax import Array, Call, Expression, Structure
 from estab.drill.language.values import expression_text, integer
 from estab.drill.machine.files import Epoll, SocketFile, Watch
@@ -43,7 +43,7 @@ class Polling:
     def poll(self, call: Call) -> Steps:
         """Wait until a descriptor is ready, and compare ``revents``."""
         if not isinstance(call.arguments[0], Array):
-            raise Mismatch("poll() takes [{fd=…, events=…}]")
+            raise MismatchError("poll() takes [{fd=…, events=…}]")
         asked = [item for item in call.arguments[0].items if isinstance(item, Structure)]
         deadline_ns = self._deadline_ns(integer(call.arguments[2]))
         while True:
@@ -54,7 +54,7 @@ class Polling:
         for item, bits in zip(asked, found, strict=True):
             wanted = item.get("revents")
             if wanted is not None and integer(wanted) != bits:
-                raise Mismatch(f"poll: expected revents={expression_text(wanted)}, got {_bits_text(bits)}")
+                raise MismatchError(f"poll: expected revents={expression_text(wanted)}, got {_bits_text(bits)}")
         return sum(1 for bits in found if bits)
 
     def _revents(self, item: Structure) -> int:
@@ -80,7 +80,7 @@ class Polling:
             raise os_error(errno.ENOENT if action == _MOD else errno.EEXIST, f"epoll_ctl on {number}")
         event = call.arguments[3]
         if not isinstance(event, Structure):
-            raise Mismatch(f"expected an epoll_event, not {expression_text(event)}")
+            raise MismatchError(f"expected an epoll_event, not {expression_text(event)}")
         file = self.calls.socket_file(call.arguments[2])
         epoll.watches[number] = Watch(file, integer(_field(event, "events")), _data(event))
         return 0
@@ -98,9 +98,9 @@ class Polling:
             wanted = _field(event, "events")
             if integer(wanted) != bits:
                 got = _bits_text(bits, "EPOLL")
-                raise Mismatch(f"epoll_wait: expected events={expression_text(wanted)}, got {got}")
+                raise MismatchError(f"epoll_wait: expected events={expression_text(wanted)}, got {got}")
             if _data(event)[1] != watch.data[1]:
-                raise Mismatch(f"epoll_wait: expected {_data(event)[0]}={_data(event)[1]}, got {watch.data[1]}")
+                raise MismatchError(f"epoll_wait: expected {_data(event)[0]}={_data(event)[1]}, got {watch.data[1]}")
         return len(found)
 
     def _epoll(self, value: Expression) -> Epoll:
@@ -116,7 +116,7 @@ class Polling:
 def _field(item: Structure, name: str) -> Expression:
     value = item.get(name)
     if value is None:
-        raise Mismatch(f"{expression_text(item)} has no {name}")
+        raise MismatchError(f"{expression_text(item)} has no {name}")
     return value
 
 
@@ -125,7 +125,7 @@ def _data(event: Structure) -> tuple[str, int]:
         value = event.get(name)
         if value is not None:
             return name, integer(value)
-    raise Mismatch(f"{expression_text(event)} has no data")
+    raise MismatchError(f"{expression_text(event)} has no data")
 
 
 def _bits_text(bits: int, prefix: str = "POLL") -> str:
