@@ -175,6 +175,7 @@ class Counters:
         self.EstabListenEvicted: i64 = 0
         self.EstabReplyQueueDrops: i64 = 0
         self.EstabNeighborQueueDrops: i64 = 0
+        self.EstabNeighborEvicted: i64 = 0
         self.EstabNeighborTableFull: i64 = 0
         self.EstabPathMtuTableFull: i64 = 0
         self.EstabTimeWaitReused: i64 = 0
@@ -294,7 +295,7 @@ _NAMES: Final[tuple[str, ...]] = (
     "TcpExtTCPFastOpenPassiveFail", "TcpExtTCPFastOpenListenOverflow", "TcpExtTCPFastOpenCookieReqd",
     "TcpExtTCPFastOpenBlackhole", "TcpExtTCPFastOpenPassiveAltKey", "TcpExtTCPDelivered", "TcpExtTCPDeliveredCE",
     "IpExtReasmOverlaps", "EstabListenEvicted", "EstabReplyQueueDrops", "EstabNeighborQueueDrops",
-    "EstabNeighborTableFull",
+    "EstabNeighborEvicted", "EstabNeighborTableFull",
     "EstabPathMtuTableFull", "EstabTimeWaitReused", "EstabFastOpenCacheFull", "TcpExtTCPDSACKOfoSent",
     "TcpExtTCPDSACKRecvSegs", "TcpExtTCPMTUPFail", "TcpExtTCPMTUPSuccess",
 )

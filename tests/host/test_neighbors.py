@@ -13,7 +13,7 @@ from estab.host.engine import Engine
 from estab.host.ip.neighbors import NEIGHBORS_MAX, WAITING_MAX, state_name
 from estab.host.sockets.udp import DatagramSocket
 from estab.units import NEVER
-from estab.wire import arp, ethernet, ip, nd
+from estab.wire import arp, ethernet, icmp, ip, nd
 from estab.wire.address import BROADCAST_MAC, parse_address, solicited_node
 from tests.kit.engines import MS, SECOND, Net, Wire, arps, drops, mac, packets, pair
 
@@ -278,4 +278,79 @@ def test_entries_set_by_hand_fill_the_table_at_most() -> None:
         a.add_neighbor(a.interfaces[1], "10.0.9.9", mac(9))
     assert caught.value.errno == errno.ENOBUFS
     sender(a, net, "10.0.0.2").sendto(b"x", ("10.0.0.2", 9), 0, net.now_ns)
+    assert drops(a, DropReason.NEIGH_TABLE_FULL) == 1
+
+
+# --- held against attack (RFC 6583)
+
+
+def hostile_pings(a: Engine, net: Net, count: int, first: int = 0) -> None:
+    """Echo requests from addresses of the network that nobody has: each answer needs a neighbour."""
+    here = parse_address("fd00::1")
+    for number in range(first, first + count):
+        source = parse_address("fd00::6:0:0")[:8] + (0x600000000 + number).to_bytes(8, "big")
+        body = icmp.emit(icmp.Echo(6, False, 1, 1, b"x"), source, here)
+        a.on_frame(1, ethernet.emit(mac(1), mac(9), ethernet.IPV6, ip.emit(source, here, ip.ICMPV6, body)), net.now_ns)
+
+
+def test_neighbours_that_never_answer_do_not_push_out_those_in_use() -> None:
+    net, a, b, _ = pair()
+    pinger = b.ping("fd00::1", b"", net.now_ns)
+    net.run(SECOND)
+    assert pinger.receive().errno == 0
+    for second in range(6):
+        hostile_pings(a, net, 1000, second * 1000)
+        pinger.send(b"", net.now_ns)
+        net.run(SECOND)
+        assert pinger.receive().errno == 0
+        assert state_of(a, "fd00::2") in ("REACHABLE", "STALE", "DELAY", "PROBE")
+    assert len(a.neighbors.all()) <= NEIGHBORS_MAX
+    assert a.counters()["EstabNeighborEvicted"] > 3000
+
+
+def test_a_new_neighbour_is_found_while_the_table_is_full_of_made_up_ones() -> None:
+    net, a, _, _ = pair()
+    hostile_pings(a, net, 5 * NEIGHBORS_MAX)
+    net.flush()
+    pinger = a.ping("fd00::2", b"", net.now_ns)
+    net.run(10 * MS)
+    assert pinger.receive().errno == 0
+
+
+def test_what_waited_for_an_evicted_neighbour_is_dropped_with_a_reason() -> None:
+    net, a, _, _ = pair()
+    hostile_pings(a, net, NEIGHBORS_MAX + 10)
+    assert drops(a, DropReason.NEIGH_TABLE_FULL) == 10
+    net.run(10 * SECOND)
+    assert drops(a, DropReason.NEIGH_TABLE_FULL) + drops(a, DropReason.NEIGH_FAILED) == NEIGHBORS_MAX + 10
+
+
+def test_a_flood_of_solicitations_does_not_push_out_a_neighbour_in_use() -> None:
+    net, a, b, _ = pair()
+    pinger = b.ping("fd00::1", b"", net.now_ns)
+    net.run(SECOND)
+    pinger.receive()
+    here = parse_address("fd00::1")
+    for second in range(5):
+        for number in range(500):
+            source = parse_address("fd00::6:0:0")[:8] + (second * 500 + number + 1).to_bytes(8, "big")
+            if source == parse_address("fd00::2"):
+                continue
+            body = nd.emit(nd.NeighborSolicitation(here, mac(9)), source, here)
+            a.on_frame(1, ethernet.emit(mac(1), mac(9), ethernet.IPV6, ip.emit(source, here, ip.ICMPV6, body, 255)),
+                       net.now_ns)
+        before = a.counters().get("Icmp6OutNeighborSolicits", 0)
+        pinger.send(b"", net.now_ns)
+        net.run(SECOND // 2)
+        assert pinger.receive().errno == 0
+        assert a.counters().get("Icmp6OutNeighborSolicits", 0) - before <= 1
+
+
+def test_neighbours_set_by_hand_never_make_room() -> None:
+    net, a, _, _ = pair()
+    for number in range(NEIGHBORS_MAX):
+        a.add_neighbor(a.interfaces[1], f"10.0.{number // 200 + 1}.{number % 200 + 1}", mac(7))
+    with pytest.raises(OSError, match="1024 neighbours are in use"):
+        a.add_neighbor(a.interfaces[1], "10.0.0.77", mac(7))
+    hostile_pings(a, net, 1)
     assert drops(a, DropReason.NEIGH_TABLE_FULL) == 1

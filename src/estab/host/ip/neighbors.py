@@ -6,7 +6,11 @@
   goes.
 - When a neighbour fails, those who waited are told: their packets come out of ``failed``, from which the host makes an
   ICMP host unreachable for each, to others and to itself alike (RFC 1122 section 2.3.2.2).
-- The table has a limit; the entry that was used longest ago and that nothing waits for makes room.
+- The table has a limit. Whoever can send packets can make entries, by sending from addresses that do not exist, so what
+  never answered makes room first, the oldest one (RFC 6583 section 7.1). Only if all entries are resolved does one of
+  those go: the oldest that was not used for some seconds.
+- What a new entry costs does not grow with the table: entries stand in the order in which they became what they are,
+  timers in the order in which they are due.
 - Duplicate address detection (RFC 4862 section 5.4, RFC 5227) is left out: whoever builds a host chooses its addresses,
   and a second of tentative time would delay each virtual host's first packet. Two hosts with one address show as drops,
   ARP_INVALID or NDISC_INVALID, with the other's MAC address.
@@ -55,6 +59,10 @@ _SOLICITATIONS_MAX: Final = 3
 _RETRANS_NS: Final = SECOND
 _REACHABLE_NS: Final = 30 * SECOND
 _DELAY_NS: Final = 5 * SECOND
+_IN_USE_NS: Final = 5 * SECOND
+"""An entry used since is not to make room if another can (as Linux, which spares what was confirmed lately)."""
+_LOOKS_MAX: Final = 8
+"""Entries that are looked at for one that makes room; the last one of them goes, used or not."""
 
 
 def state_name(state: i64) -> str:
@@ -94,8 +102,14 @@ class Neighbors:
         self.next_due_ns: i64 = NEVER
         """Nothing is due before then."""
         self._table: dict[bytes, Neighbor] = {}
-        self._active: dict[bytes, Neighbor] = {}
-        """Entries with a timer: INCOMPLETE, DELAY, PROBE."""
+        self._unresolved: dict[bytes, Neighbor] = {}
+        """Entries without a MAC address: INCOMPLETE, FAILED. The oldest is first."""
+        self._resolved: dict[bytes, Neighbor] = {}
+        """Entries with one, but those set by hand. The first one is the next to make room."""
+        self._asking: dict[bytes, Neighbor] = {}
+        """INCOMPLETE and PROBE: all wait a RETRANS_TIMER, so the first one is due first."""
+        self._delayed: dict[bytes, Neighbor] = {}
+        """DELAY: all wait equally long, too."""
 
     # --- for output
 
@@ -108,6 +122,7 @@ class Neighbors:
                 return None
             found = Neighbor(interface, address)
             self._table[key] = found
+            self._unresolved[key] = found
         return found
 
     def header_for(self, neighbor: Neighbor) -> bytes:
@@ -182,7 +197,11 @@ class Neighbors:
 
         ``mac`` is ``b""`` without the option.
         """
+        if not interface.is_ethernet:
+            self.context.drop(DropReason.NDISC_INVALID, "", f"solicitation on {interface.name}, which has no Ethernet")
+            return
         if interface.find(target) is None:
+            self.context.drop(DropReason.NDISC_OTHERHOST, "", f"solicitation for {format_address(target)}")
             return
         if source == b"\0" * 16:
             self._advertise(interface, target, BROADCAST_MAC, b"")
@@ -199,12 +218,19 @@ class Neighbors:
     def on_advertisement(self, interface: Interface, target: bytes, mac: bytes, is_solicited: bool,
                          is_override: bool) -> None:
         """Hear a Neighbor Advertisement, already validated (RFC 4861 section 7.2.5)."""
+        if not interface.is_ethernet:
+            self.context.drop(DropReason.NDISC_INVALID, "", f"advertisement on {interface.name}, which has no Ethernet")
+            return
         neighbor = self._table.get(_key(interface, target))
         if interface.find(target) is not None:
             self.context.drop(DropReason.NDISC_INVALID, "",
                               f"{format_mac(mac)} claims our {format_address(target)}")
             return
-        if neighbor is None or neighbor.state == PERMANENT:
+        if neighbor is None:  # RFC 4861 section 7.2.5: an advertisement makes no entry
+            self.context.drop(DropReason.NDISC_OTHERHOST, "",
+                              f"advertisement of {format_address(target)}, for which nothing was asked")
+            return
+        if neighbor.state == PERMANENT:
             return
         is_waiting = neighbor.state == INCOMPLETE or neighbor.state == FAILED
         if not mac:
@@ -227,18 +253,18 @@ class Neighbors:
         now_ns = self.context.now_ns
         if now_ns < self.next_due_ns:
             return
-        for neighbor in list(self._active.values()):
-            if neighbor.due_ns <= now_ns:
+        for queue in (self._delayed, self._asking):
+            while queue:
+                neighbor = queue[next(iter(queue))]
+                if neighbor.due_ns > now_ns:
+                    break
                 self._on_due(neighbor, now_ns)
-        self.next_due_ns = NEVER
-        for neighbor in self._active.values():
-            if neighbor.due_ns < self.next_due_ns:
-                self.next_due_ns = neighbor.due_ns
+        self.next_due_ns = min(_first_due_ns(self._delayed), _first_due_ns(self._asking))
 
     def _on_due(self, neighbor: Neighbor, now_ns: i64) -> None:
         if neighbor.state == DELAY:
             neighbor.asked_count = 0
-            self._set_state(neighbor, PROBE, now_ns)
+            self._set_state(neighbor, PROBE, now_ns + _RETRANS_NS)
         if neighbor.asked_count < _SOLICITATIONS_MAX:
             neighbor.asked_count += 1
             self._arm(neighbor, now_ns + _RETRANS_NS)
@@ -333,20 +359,40 @@ class Neighbors:
     def _set_state(self, neighbor: Neighbor, state: i64, due_ns: i64) -> None:
         is_news = state != neighbor.state
         neighbor.state = state
-        key = _key(neighbor.interface, neighbor.address)
+        if is_news:
+            self._sort_in(neighbor)
         if state in (INCOMPLETE, DELAY, PROBE):
-            self._active[key] = neighbor
             self._arm(neighbor, due_ns)
         else:
             neighbor.due_ns = due_ns
-            self._active.pop(key, None)
         if is_news and self.context.observer is not None:
             self.context.tell(NeighborChanged(
                 self.context.now_ns, self.context.name, neighbor.interface.name, format_address(neighbor.address),
                 state_name(state), format_mac(neighbor.mac) if neighbor.mac else "",
             ))
 
+    def _sort_in(self, neighbor: Neighbor) -> None:
+        """Put an entry where its new state belongs. One that stays resolved, or unresolved, keeps its place."""
+        key = _key(neighbor.interface, neighbor.address)
+        state = neighbor.state
+        self._asking.pop(key, None)
+        self._delayed.pop(key, None)
+        if state == PERMANENT:
+            self._unresolved.pop(key, None)
+            self._resolved.pop(key, None)
+        elif state == INCOMPLETE or state == FAILED:
+            self._resolved.pop(key, None)
+            self._unresolved.setdefault(key, neighbor)
+        else:
+            self._unresolved.pop(key, None)
+            self._resolved.setdefault(key, neighbor)
+
     def _arm(self, neighbor: Neighbor, due_ns: i64) -> None:
+        """Set an entry's timer, and put it last among those that wait as long."""
+        key = _key(neighbor.interface, neighbor.address)
+        queue = self._delayed if neighbor.state == DELAY else self._asking
+        queue.pop(key, None)
+        queue[key] = neighbor
         neighbor.due_ns = due_ns
         if due_ns < self.next_due_ns:
             self.next_due_ns = due_ns
@@ -365,22 +411,44 @@ class Neighbors:
         return not is_multicast(address) and address != b"\xff\xff\xff\xff" and interface.find(address) is None
 
     def _make_room(self) -> bool:
-        """Forget the entry used longest ago that nothing waits for and nobody set by hand."""
-        oldest: Neighbor | None = None
-        for neighbor in self._table.values():
-            if neighbor.state != PERMANENT and not neighbor.waiting and (
-                oldest is None or neighbor.used_ns < oldest.used_ns
-            ):
-                oldest = neighbor
-        if oldest is None:
-            return False
-        self._remove(oldest)
-        return True
+        """Forget an entry; ``False`` if all were set by hand."""
+        for key in self._unresolved:
+            self._evict(self._unresolved[key])
+            return True
+        idle_ns = self.context.now_ns - _IN_USE_NS
+        for look in range(_LOOKS_MAX):
+            if not self._resolved:
+                return False
+            key = next(iter(self._resolved))
+            neighbor = self._resolved[key]
+            if neighbor.used_ns <= idle_ns or look == _LOOKS_MAX - 1:
+                self._evict(neighbor)
+                return True
+            del self._resolved[key]
+            self._resolved[key] = neighbor
+        return False
+
+    def _evict(self, neighbor: Neighbor) -> None:
+        """Forget an entry, and what waited for it."""
+        self.context.counters.EstabNeighborEvicted += 1
+        for _ in range(len(neighbor.waiting)):
+            neighbor.waiting.popleft()
+            self.context.drop(DropReason.NEIGH_TABLE_FULL, "",
+                              f"{format_address(neighbor.address)} did not answer yet, and another takes its place")
+        self._remove(neighbor)
 
     def _remove(self, neighbor: Neighbor) -> None:
         self._set_state(neighbor, FAILED, NEVER)
         neighbor.is_gone = True
-        del self._table[_key(neighbor.interface, neighbor.address)]
+        key = _key(neighbor.interface, neighbor.address)
+        self._unresolved.pop(key, None)
+        del self._table[key]
+
+
+def _first_due_ns(queue: dict[bytes, Neighbor]) -> i64:
+    for key in queue:
+        return queue[key].due_ns
+    return NEVER
 
 
 def _key(interface: Interface, address: bytes) -> bytes:
