@@ -46,6 +46,7 @@ class DropReason(enum.Enum):
     NEIGH_QUEUEFULL = "queue of packets that wait for the neighbour is full"
     NEIGH_TABLE_FULL = "neighbour table is full"
     ARP_INVALID = "ARP message that makes no sense"
+    NDISC_OTHERHOST = "neighbour discovery message about an address that is not ours and of which we asked nothing"
     NDISC_INVALID = "neighbour discovery message that fails RFC 4861's checks"
     # ICMP and UDP
     ICMP_CSUM = "bad ICMP checksum"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from random import Random
 
 import pytest
@@ -183,3 +184,105 @@ def test_idents_of_datagrams_differ_and_their_start_is_not_guessable() -> None:
     assert seen[0] == seen[1]
     assert len(set(seen[0])) == 3
     assert seen[0][0] not in (0, 1)
+
+
+# --- what RFC 8200 and RFC 7112 refuse
+
+
+def v6_fragment(kind: int, offset: int, text: bytes, *, more: bool, ident: int = 1) -> bytes:
+    src, dst = (parse_address(end) for end in ENDS[1])
+    return ip.emit(src, dst, kind, text, ident=ident, fragment_offset=offset, more_fragments=more)
+
+
+def udp_text(size: int) -> bytes:
+    src, dst = (parse_address(end) for end in ENDS[1])
+    return udp.emit(5, 9, bytes(size), src, dst)
+
+
+OPTIONS = bytes([ip.UDP, 0, 1, 4, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize(("first", "rest", "told"), [
+    ((ip.DESTINATION_OPTIONS, OPTIONS), udp_text(2000), (3, 0)),
+    ((ip.DESTINATION_OPTIONS, bytes([ip.UDP, 2, 1, 20, 0, 0, 0, 0])), bytes(16) + udp_text(2000), (3, 0)),
+    ((ip.HOP_BY_HOP, OPTIONS + udp_text(992)[:992]), udp_text(992)[992:], (1, 6)),
+    ((ip.FRAGMENT, bytes([ip.UDP, 0, 0, 1, 0, 0, 0, 9]) + udp_text(992)[:992]), udp_text(992)[992:], (0, 40)),
+])
+def test_what_filters_could_not_see_is_refused(
+    first: tuple[int, bytes], rest: bytes, told: tuple[int, int],
+) -> None:
+    net, a, one, wire = receiver(False)
+    kind, text = first
+    a.on_frame(1, v6_fragment(kind, 0, text, more=True), net.now_ns)
+    a.on_frame(1, v6_fragment(kind, len(text), rest, more=False), net.now_ns)
+    net.flush()
+    assert [(error.code, error.pointer) for error in errors(wire.passed, icmp.PARAMETER_PROBLEM)] == [told]
+    assert not one.queue
+
+
+def test_a_first_fragment_with_part_of_a_tcp_header_is_refused() -> None:
+    net, a, _, wire = receiver(False)
+    a.on_frame(1, v6_fragment(ip.TCP, 0, bytes(16), more=True), net.now_ns)
+    net.flush()
+    assert [(error.code, error.pointer) for error in errors(wire.passed, icmp.PARAMETER_PROBLEM)] == [(3, 0)]
+    assert a.reassembly.datagram_count() == 0
+
+
+def test_a_first_fragment_with_all_its_headers_is_taken() -> None:
+    net, a, one, _ = receiver(False)
+    text = OPTIONS + udp_text(2000)
+    a.on_frame(1, v6_fragment(ip.DESTINATION_OPTIONS, 0, text[:16], more=True), net.now_ns)
+    a.on_frame(1, v6_fragment(ip.DESTINATION_OPTIONS, 16, text[16:], more=False), net.now_ns)
+    assert len(one.queue) == 1
+
+
+def test_a_v6_fragment_beyond_the_largest_datagram_is_told_to_its_sender() -> None:
+    net, a, _, wire = receiver(False)
+    a.on_frame(1, v6_fragment(ip.UDP, 65528, bytes(100), more=False), net.now_ns)
+    net.flush()
+    assert [(error.code, error.pointer) for error in errors(wire.passed, icmp.PARAMETER_PROBLEM)] == [(0, 42)]
+
+
+# --- held against attack
+
+
+@pytest.mark.parametrize("ends", ENDS)
+def test_bytes_behind_the_packet_are_not_kept(ends: tuple[str, str]) -> None:
+    """A frame of 64 KB with a first fragment of 8 bytes is charged, and takes, a few hundred bytes."""
+    net, a, _, _ = receiver("." in ends[0])
+    src, dst = (parse_address(end) for end in ends)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for ident in range(1000):
+        first = ip.emit(src, dst, ip.UDP, b"x" * 8, ident=ident, more_fragments=True)
+        a.on_frame(1, first + bytes(65_000), net.now_ns)
+    held = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert a.reassembly.datagram_count() == 1000
+    assert held < 2 * a.reassembly.bytes_held
+    assert held < 2_000_000
+
+
+def test_a_first_fragment_is_quoted_whole_when_its_time_is_up() -> None:
+    for ends in ENDS:
+        net, a, _, wire = receiver("." in ends[0])
+        first = pieces(ends, b"a" * 3000)[0]
+        a.on_frame(1, first + bytes(100), net.now_ns)
+        net.run(61 * SECOND)
+        told = errors(wire.passed, icmp.TIME_EXCEEDED)
+        assert len(told) == 1
+        assert first.startswith(told[0].quote[:500])
+
+
+def test_datagrams_expire_in_the_order_of_their_time_and_only_then() -> None:
+    net, a, _, _ = receiver(True)
+    for ident in range(100):
+        a.on_frame(1, pieces(ENDS[ident % 2], b"a" * 3000, ident=ident)[0], net.now_ns + ident)
+    assert a.reassembly.next_due_ns == net.now_ns + a.config.ipfrag_time_ns
+    a.on_deadline(net.now_ns + a.config.ipfrag_time_ns + 50)
+    assert a.reassembly.datagram_count() == 100 - 26
+    a.on_deadline(net.now_ns + a.config.ip6frag_time_ns + 50)
+    assert a.reassembly.datagram_count() == 25
+    a.on_deadline(net.now_ns + a.config.ip6frag_time_ns + 100)
+    assert (a.reassembly.datagram_count(), a.reassembly.bytes_held) == (0, 0)
+    assert a.reassembly.next_due_ns == NEVER

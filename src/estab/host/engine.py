@@ -177,6 +177,7 @@ class Engine:
         if found is None:
             raise ValueError(f"address: {address_text!r} is not on {interface.name}")
         interface.addresses.remove(found)
+        self.paths.forget_broadcast(found.broadcast)
         del self.paths.local[address]
         for other in interface.addresses:
             if other.network == found.network and other.prefix_bits == found.prefix_bits:
@@ -414,6 +415,7 @@ class Engine:
                 has_route = True
         interface.addresses.append(added)
         self.paths.local[address] = interface
+        self.paths.note_broadcast(added.broadcast)
         if not has_route and bits < len(address) * 8:
             self.routes.add(Route(added.network, bits, interface, b"", 0))
         self.routes.generation += 1

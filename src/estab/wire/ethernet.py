@@ -21,6 +21,9 @@ __all__ = ["ARP", "HEADER_BYTES", "IPV4", "IPV6", "Frame", "emit", "ethertype_of
 HEADER_BYTES: Final = 14
 IPV4: Final = 0x0800
 ARP: Final = 0x0806
+VLAN: Final = 0x8100
+"""An 802.1Q tag: two bytes of priority and number, then the EtherType of what follows."""
+VLAN_TAG_BYTES: Final = 4
 IPV6: Final = 0x86DD
 
 

@@ -12,7 +12,7 @@ from estab.errors import DropReason, WireError
 from estab.wire import ip
 from estab.wire.octets import Writer, put8, put16, put32, u8
 
-__all__ = ["join", "split"]
+__all__ = ["join", "named_at", "split"]
 
 
 def split(packet: ip.Packet, mtu: i64, ident: i64) -> list[bytes]:
@@ -68,7 +68,7 @@ def _split_v6(packet: ip.Packet, mtu: i64, ident: i64) -> list[bytes]:
     if ip.is_fragment(packet):
         raise ValueError("packet: an IPv6 fragment is never cut again")
     data = packet.data
-    named_at = _named_at(packet)
+    name_at = named_at(packet)
     cut = packet.unfragmentable_end
     head = data[packet.header_start : cut]
     room = (mtu - len(head) - 8) & -8
@@ -80,7 +80,7 @@ def _split_v6(packet: ip.Packet, mtu: i64, ident: i64) -> list[bytes]:
         stop = min(index + room, packet.end)
         writer = Writer()
         _put_unfragmentable(writer, packet, ip.FRAGMENT, 8 + stop - index)
-        put8(writer, u8(data, named_at))
+        put8(writer, u8(data, name_at))
         put8(writer, 0)
         put16(writer, index - cut | (1 if stop < packet.end else 0))
         put32(writer, ident)
@@ -90,29 +90,29 @@ def _split_v6(packet: ip.Packet, mtu: i64, ident: i64) -> list[bytes]:
     return fragments
 
 
-def _named_at(packet: ip.Packet) -> i64:
+def named_at(packet: ip.Packet) -> i64:
     """Find the octet that names the header at ``unfragmentable_end``."""
     data = packet.data
-    named_at = packet.header_start + 6
+    name_at = packet.header_start + 6
     index = packet.header_start + ip.V6_HEADER_BYTES
     while index < packet.unfragmentable_end:
-        size = ip.extension_bytes(u8(data, named_at), u8(data, index + 1))
-        named_at = index
+        size = ip.extension_bytes(u8(data, name_at), u8(data, index + 1))
+        name_at = index
         index += size
-    return named_at
+    return name_at
 
 
 def _put_unfragmentable(writer: Writer, packet: ip.Packet, next_header: i64, rest_bytes: i64) -> None:
     """Write IPv6 header and unfragmentable part, naming ``next_header`` and counting ``rest_bytes`` behind them."""
     data = packet.data
     at = packet.header_start
-    named_at = _named_at(packet)
+    name_at = named_at(packet)
     extensions_bytes = packet.unfragmentable_end - at - ip.V6_HEADER_BYTES
     put32(writer, 0x60000000 | packet.tos << 20 | packet.flow_label)
     put16(writer, extensions_bytes + rest_bytes)
-    writer.write(data[at + 6 : named_at])
+    writer.write(data[at + 6 : name_at])
     put8(writer, next_header)
-    writer.write(data[named_at + 1 : packet.unfragmentable_end])
+    writer.write(data[name_at + 1 : packet.unfragmentable_end])
 
 
 def join(first: ip.Packet, payload: bytes) -> bytes:

@@ -5,7 +5,8 @@ Rules:
 - ``parse`` gives a ``Packet`` or raises ``WireError``. What lies behind the length in the header (padding of short
   Ethernet frames) is cut off;
 - IPv4 options are kept and not obeyed. IPv6 extension headers are walked up to the transport header, or up to the
-  fragment header of a real fragment, whose payload begins behind it;
+  fragment header of a real fragment, whose payload begins after it. The Authentication Header is none that we know:
+  nobody here could verify it (RFC 4302 section 3.4.2);
 - what only the destination of an IPv6 packet may object to (an unknown option, a routing header) is no ``WireError``,
   as a router must pass it on: it is noted in ``problem_code`` for local delivery;
 - all indexes are into ``data``; offsets and lengths are bytes.
@@ -25,8 +26,8 @@ from estab.wire.octets import Writer, put8, put16, put32, u8, u16, u32
 __all__ = [
     "AH", "DESTINATION_OPTIONS", "DISCARD_SILENTLY", "ESP", "FRAGMENT", "HOP_BY_HOP", "ICMP", "ICMPV6", "IGMP",
     "NO_NEXT_HEADER", "NO_PROBLEM", "PACKET_BYTES_MAX", "ROUTING", "TCP", "UDP", "V4_HEADER_BYTES", "V6_HEADER_BYTES",
-    "Packet", "emit", "emit_header", "extension_bytes", "forwarded", "is_extension", "is_fragment", "parse",
-    "set_ecn_ce",
+    "Packet", "emit", "emit_header", "extension_bytes", "forwarded", "header_of", "is_extension", "is_fragment",
+    "parse", "set_ecn_ce",
 ]
 
 V4_HEADER_BYTES: Final = 20
@@ -57,6 +58,7 @@ _PAD1: Final = 0
 _PADN: Final = 1
 _TUNNEL_LIMIT: Final = 4
 _ROUTER_ALERT: Final = 5
+_TCP_HEADER_BYTES: Final = 20
 
 
 @mypyc_attr(acyclic=True, free_list_len=1)  # one is made for each packet, and most are gone before the next
@@ -66,6 +68,8 @@ class Packet:
     IPv6: ``protocol`` is the last one of the chain of headers, ``tos`` the traffic class, ``ttl`` the hop limit.
     ``fragment_offset`` is in bytes. For IPv6 ``ident``, ``more_fragments`` and ``fragment_offset`` come from the
     fragment header; ``unfragmentable_end`` is where that header begins, or would.
+
+    ``next_header_at`` is where the octet stands that names ``protocol``, counted from ``header_start`` (IPv6).
 
     ``problem_code`` is for the destination: the code of the Parameter Problem to answer with, pointing at
     ``problem_pointer`` (counted from ``header_start``); ``NO_PROBLEM``; or ``DISCARD_SILENTLY``.
@@ -92,8 +96,26 @@ class Packet:
         self.more_fragments: bool = False
         self.options: bytes = b""
         self.unfragmentable_end: i64 = start
+        self.next_header_at: i64 = 6
         self.problem_code: i64 = NO_PROBLEM
         self.problem_pointer: i64 = 0
+
+
+def header_of(packet: Packet) -> Packet:
+    """Give the packet's headers alone: the same fields, with ``data`` from its first byte to its payload."""
+    header = Packet(
+        packet.version, packet.src, packet.dst, packet.protocol, packet.ttl, packet.tos,
+        packet.data[packet.header_start : packet.start], packet.start - packet.header_start,
+        packet.start - packet.header_start, 0,
+    )
+    header.ident = packet.ident
+    header.flow_label = packet.flow_label
+    header.dont_fragment = packet.dont_fragment
+    header.more_fragments = packet.more_fragments
+    header.options = packet.options
+    header.unfragmentable_end = packet.unfragmentable_end - packet.header_start
+    header.next_header_at = packet.next_header_at
+    return header
 
 
 def is_fragment(packet: Packet) -> bool:
@@ -173,14 +195,14 @@ def _parse_v6(data: bytes, header_start: i64, size: i64) -> Packet:
 def _walk_extension_headers(packet: Packet) -> None:
     """Move ``start`` and ``protocol`` over the extension headers (RFC 8200 section 4)."""
     data = packet.data
-    named_at = packet.header_start + 6
     count: i64 = 0
     is_unfragmentable = True
     while is_extension(packet.protocol):
         header = packet.protocol
         index = packet.start
         if header == HOP_BY_HOP and count != 0:
-            _note_problem(packet, 1, named_at)  # RFC 8200 section 4: only directly behind the IPv6 header
+            # RFC 8200 section 4: only directly after the IPv6 header
+            _note_problem(packet, 1, packet.header_start + packet.next_header_at)
             return
         count += 1
         if count > EXTENSION_HEADERS_MAX:
@@ -192,16 +214,18 @@ def _walk_extension_headers(packet: Packet) -> None:
             raise WireError(DropReason.IPV6_BAD_EXTHDR, f"extension header of {size} bytes cut off")
         packet.protocol = u8(data, index)
         packet.start = index + size
-        named_at = index
+        packet.next_header_at = index - packet.header_start
         if header == FRAGMENT:
             is_unfragmentable = False
             _read_fragment_header(packet, index)
             if is_fragment(packet):
+                if packet.fragment_offset == 0 and not _has_whole_chain(packet):
+                    _note_problem(packet, 3, packet.header_start)  # RFC 7112, RFC 8200 section 4.5
                 return
         elif header == ROUTING:
             if u8(data, index + 3) != 0:
                 _note_problem(packet, 0, index + 2)  # RFC 8200 section 4.4: a routing type we don't know
-        elif header != AH:
+        else:
             _check_options(packet, index + 2, packet.start)
         if is_unfragmentable and header in (HOP_BY_HOP, ROUTING):
             packet.unfragmentable_end = packet.start
@@ -209,15 +233,33 @@ def _walk_extension_headers(packet: Packet) -> None:
 
 def is_extension(protocol: i64) -> bool:
     """Whether this next header is one that ``parse`` walks over."""
-    return protocol in (HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS, AH)
+    return protocol in (HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS)
+
+
+def _has_whole_chain(packet: Packet) -> bool:
+    """Whether a first fragment holds all headers, the upper-layer header among them (RFC 8200 section 4.5)."""
+    header = packet.protocol
+    index = packet.start
+    while is_extension(header) and header != FRAGMENT:
+        if packet.end - index < 8:
+            return False
+        size = extension_bytes(header, u8(packet.data, index + 1))
+        header = u8(packet.data, index)
+        index += size
+    needed: i64 = 1
+    if header == TCP:
+        needed = _TCP_HEADER_BYTES
+    elif header in (UDP, ICMPV6, FRAGMENT):
+        needed = 8
+    elif header == NO_NEXT_HEADER:
+        needed = 0
+    return packet.end - index >= needed
 
 
 def extension_bytes(header: i64, length_field: i64) -> i64:
-    """Give the length of an extension header from its second octet: at least 8, except AH's."""
+    """Give the length of an extension header from its second octet: at least 8."""
     if header == FRAGMENT:
         return 8
-    if header == AH:
-        return (length_field + 2) * 4  # RFC 4302 section 2.2
     return (length_field + 1) * 8
 
 
@@ -230,7 +272,7 @@ def _read_fragment_header(packet: Packet, index: i64) -> None:
     payload_bytes = packet.end - packet.start
     if packet.more_fragments and (payload_bytes & 7) != 0:  # RFC 8200 section 4.5
         _note_problem(packet, 0, packet.header_start + 4)
-    elif packet.fragment_offset + payload_bytes > PACKET_BYTES_MAX:
+    elif index - packet.header_start - V6_HEADER_BYTES + packet.fragment_offset + payload_bytes > PACKET_BYTES_MAX:
         _note_problem(packet, 0, index + 2)
 
 

@@ -303,8 +303,8 @@ class Icmp:
     def _may_answer(self, packet: ip.Packet, *, may_be_group: bool = False) -> bool:
         """The rules on when never to send an error (RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e))."""
         source = packet.src
-        if packet.fragment_offset != 0 or wire.is_error(packet):
-            return False
+        if wire.is_error(packet) or (packet.fragment_offset != 0 and packet.version == 4):
+            return False  # RFC 8200 section 4.5 wants some errors about later fragments told, RFC 1122 none
         if is_unspecified(source) or is_multicast(source) or self.paths.is_broadcast(source):
             return False
         if is_loopback(source) and source not in self.paths.local:

@@ -27,10 +27,10 @@ from estab.wire import tcp as wire_tcp
 from estab.wire.address import (
     format_address,
     format_mac,
-    is_broadcast,
     is_loopback,
     is_multicast,
     is_unspecified,
+    is_v4_mapped,
     solicited_node,
 )
 
@@ -98,7 +98,21 @@ class Input:
             return
         ethertype: i64 = data[start + 12] << 8 | data[start + 13]
         start += ethernet.HEADER_BYTES
+        if ethertype == ethernet.VLAN and len(data) - start >= ethernet.VLAN_TAG_BYTES:
+            # IEEE 802.1Q clause 6.9: number 0 is no VLAN, only a priority.
+            vlan: i64 = (data[start] & 0x0F) << 8 | data[start + 1]
+            if vlan != 0:
+                self.context.drop(DropReason.OTHERHOST, "", f"VLAN {vlan}")
+                return
+            ethertype = data[start + 2] << 8 | data[start + 3]
+            start += ethernet.VLAN_TAG_BYTES
         if ethertype == ethernet.IPV4 or ethertype == ethernet.IPV6:
+            version: i64 = 4 if ethertype == ethernet.IPV4 else 6
+            if len(data) > start and (data[start] >> 4) != version:
+                self._count_header_error(version, DropReason.IP_INHDR)
+                self.context.drop(DropReason.IP_INHDR, "",
+                                  f"IP version {data[start] >> 4} in a frame of EtherType {int(ethertype):#06x}")
+                return
             self._on_packet(interface, data, start, is_link_group=is_link_group, is_known_good=is_known_good)
         elif ethertype == ethernet.ARP:
             try:
@@ -164,10 +178,15 @@ class Input:
         source = packet.src
         destination = packet.dst
         if len(source) == 4 and 0 < source[0] < 224 and source[0] != 127 and 0 < destination[0] != 127:
-            if source not in self.paths.local:
+            if source not in self.paths.local and source not in self.paths.broadcasts:
                 return True
-        if is_multicast(source) or is_broadcast(source) or (is_unspecified(source) and packet.protocol != ip.ICMPV6
-                                                            and packet.protocol != ip.UDP):
+        if is_unspecified(source):
+            is_source = packet.protocol == ip.ICMPV6 or packet.protocol == ip.UDP
+        elif len(source) == 4:  # RFC 1122 section 3.2.1.3: neither 0/8 nor 240/4 names a single host
+            is_source = 0 < source[0] < 224 and not self.paths.is_broadcast(source)
+        else:
+            is_source = not is_multicast(source) and not is_v4_mapped(source)
+        if not is_source:
             reason = DropReason.IP_INVALID_SOURCE
         elif is_loopback(source) or source in self.paths.local:
             reason = DropReason.IP_LOCAL_SOURCE
@@ -243,6 +262,8 @@ class Input:
             self.icmp.on_packet(interface, packet, is_group, is_known_good)
         elif protocol != ip.NO_NEXT_HEADER or is_v4:
             self._on_unknown_protocol(packet, is_group)
+        else:  # RFC 8200 section 4.7
+            self.context.drop(DropReason.IP_NOPROTO, "", f"no next header, from {format_address(packet.src)}")
 
     def _on_tcp(self, packet: ip.Packet, is_group: bool, is_known_good: bool) -> None:
         counters = self.context.counters
@@ -269,7 +290,7 @@ class Input:
         if packet.version == 4:
             self.icmp.unreachable(packet, 2)
         else:
-            self.icmp.parameter_problem(packet, 1, _next_header_offset(packet))
+            self.icmp.parameter_problem(packet, 1, packet.next_header_at)
 
     def _has_problem(self, packet: ip.Packet) -> bool:
         """Drop an IPv6 packet with an extension header that we can't obey (RFC 8200 section 4.2)."""
@@ -288,10 +309,3 @@ class Input:
         counters.ip_in_hdr_errors += 1
         if reason is DropReason.IP_CSUM:
             counters.ip_in_csum_errors += 1
-
-
-def _next_header_offset(packet: ip.Packet) -> i64:
-    """Where the number of the unknown protocol stands, for the Parameter Problem's pointer."""
-    if packet.start == packet.header_start + ip.V6_HEADER_BYTES:
-        return 6
-    return packet.unfragmentable_end - packet.header_start

@@ -3,8 +3,10 @@
 - A datagram is collected until it is whole or its time is up (IPv4 30 s, IPv6 60 s, as Linux).
 - Overlapping fragments are an attack: the whole datagram is discarded, and what still comes of it (RFC 5722, and Linux
   for IPv4 too). A fragment that lies wholly inside one that we hold is a duplicate and only it is dropped (RFC 8200).
-- Memory is bounded (Linux's ``ipfrag_high_thresh``). When it is full, fragments that do not fit are dropped; what is
-  held stays, until its time is up.
+- Memory is bounded (Linux's ``ipfrag_high_thresh``), and what is charged is what is held: header, text, and the records
+  beside them. When it is full, fragments that do not fit are dropped; what is held stays, until its time is up.
+- A fragment costs as much as the first one, however many are held: its place is found by halves, and datagrams wait in
+  the order in which they are due.
 - Fragments must agree about ECN (RFC 3168 section 5.3): a mark is kept, a mark on a datagram that can't carry one
   discards it.
 """
@@ -19,8 +21,8 @@ from estab.errors import DropReason, WireError
 from estab.tcp.context import Context
 from estab.units import NEVER
 from estab.wire.address import format_address
-from estab.wire.fragment import join
-from estab.wire.ip import Packet, parse
+from estab.wire.fragment import join, named_at
+from estab.wire.ip import HOP_BY_HOP, Packet, header_of, is_fragment, parse
 
 __all__ = ["Reassembly"]
 
@@ -45,8 +47,8 @@ class _Datagram:
     def __init__(self, due_ns: i64) -> None:
         self.due_ns: i64 = due_ns
         self.parts: list[_Part] = []
-        self.first: Packet | None = None
-        """The fragment with offset 0: its header is the datagram's."""
+        self.header: Packet | None = None
+        """The headers of the fragment with offset 0, without its text: they are the datagram's."""
         self.total_bytes: i64 = -1
         self.held_bytes: i64 = 0
         self.charged_bytes: i64 = _OVERHEAD_BYTES
@@ -65,7 +67,8 @@ class Reassembly:
         """Nothing is due before then."""
         self.expired: list[bytes] = []
         """First fragments of datagrams whose time was up: the host sends Time Exceeded for them (RFC 792, RFC 4443)."""
-        self._datagrams: dict[bytes, _Datagram] = {}
+        self._datagrams_v4: dict[bytes, _Datagram] = {}
+        self._datagrams_v6: dict[bytes, _Datagram] = {}
 
     def add(self, packet: Packet) -> Packet | None:
         """Take a fragment. Gives the whole packet where this one completed it."""
@@ -75,20 +78,22 @@ class Reassembly:
             self._count_failed(packet.version)
             return None
         key = _key(packet)
-        datagram = self._datagrams.get(key)
+        table = self._table(packet.version)
+        datagram = table.get(key)
         if datagram is None:
-            datagram = self._open(key, packet)
+            datagram = self._open(table, key, packet)
             if datagram is None:
                 return None
         if datagram.is_poisoned:
             source = format_address(packet.src)
             self.context.drop(DropReason.DUP_FRAG, "", f"of a datagram from {source} that overlapped")
             return None
-        if not self._place(key, datagram, packet, end):
+        if not self._place(datagram, packet, end):
             return None
-        if datagram.total_bytes < 0 or datagram.held_bytes < datagram.total_bytes or datagram.first is None:
+        if datagram.total_bytes < 0 or datagram.held_bytes < datagram.total_bytes or datagram.header is None:
             return None
-        self._forget(key, datagram)
+        del table[key]
+        self.bytes_held -= datagram.charged_bytes
         return self._finish(datagram)
 
     def on_deadline(self) -> None:
@@ -96,18 +101,30 @@ class Reassembly:
         now_ns = self.context.now_ns
         if now_ns < self.next_due_ns:
             return
-        self.next_due_ns = NEVER
-        for key, datagram in list(self._datagrams.items()):
-            if datagram.due_ns <= now_ns:
-                self._expire(key, datagram)
-            elif datagram.due_ns < self.next_due_ns:
-                self.next_due_ns = datagram.due_ns
+        self.next_due_ns = min(self._expire_due(4, now_ns), self._expire_due(6, now_ns))
 
     def datagram_count(self) -> i64:
         """How many datagrams are being put together, poisoned ones among them."""
-        return len(self._datagrams)
+        return len(self._datagrams_v4) + len(self._datagrams_v6)
 
     # --- inside
+
+    def _table(self, version: i64) -> dict[bytes, _Datagram]:
+        """Give the datagrams of a version: all of them wait equally long, so the oldest one is due first."""
+        return self._datagrams_v4 if version == 4 else self._datagrams_v6
+
+    def _expire_due(self, version: i64, now_ns: i64) -> i64:
+        """Give up on the datagrams of a version that are due; gives when the next one is."""
+        table = self._table(version)
+        while table:
+            key = next(iter(table))
+            datagram = table[key]
+            if datagram.due_ns > now_ns:
+                return datagram.due_ns
+            del table[key]
+            self.bytes_held -= datagram.charged_bytes
+            self._expire(version, datagram)
+        return NEVER
 
     def _is_well_formed(self, packet: Packet, end: i64) -> bool:
         source = format_address(packet.src)
@@ -123,25 +140,23 @@ class Reassembly:
             return False
         return True
 
-    def _open(self, key: bytes, packet: Packet) -> _Datagram | None:
+    def _open(self, table: dict[bytes, _Datagram], key: bytes, packet: Packet) -> _Datagram | None:
         if self.bytes_held + _OVERHEAD_BYTES > self.context.config.ipfrag_high_thresh:
             self._refuse(packet)
             return None
         config = self.context.config
         timeout_ns = config.ipfrag_time_ns if packet.version == 4 else config.ip6frag_time_ns
         datagram = _Datagram(self.context.now_ns + timeout_ns)
-        self._datagrams[key] = datagram
+        table[key] = datagram
         self.bytes_held += _OVERHEAD_BYTES
         if datagram.due_ns < self.next_due_ns:
             self.next_due_ns = datagram.due_ns
         return datagram
 
-    def _place(self, key: bytes, datagram: _Datagram, packet: Packet, end: i64) -> bool:
+    def _place(self, datagram: _Datagram, packet: Packet, end: i64) -> bool:
         """Put the fragment where it belongs; ``False`` where it was dropped."""
         start = packet.fragment_offset
-        index = len(datagram.parts)
-        while index > 0 and datagram.parts[index - 1].start > start:
-            index -= 1
+        index = _place_of(datagram.parts, start)
         if index > 0:
             before = datagram.parts[index - 1]
             if end <= before.end:
@@ -154,16 +169,19 @@ class Reassembly:
         if not self._agrees_on_length(datagram, packet, end):
             return self._poison(datagram, packet)
         charge: i64 = end - start + _OVERHEAD_BYTES
+        if start == 0:
+            charge += packet.start - packet.header_start
         if self.bytes_held + charge > self.context.config.ipfrag_high_thresh:
             self._refuse(packet)
             return False
+        # Copies, which is what is charged: the frame may be longer than the packet in it.
         datagram.parts.insert(index, _Part(start, end, packet.data[packet.start : packet.end]))
         datagram.held_bytes += end - start
         datagram.charged_bytes += charge
         self.bytes_held += charge
         datagram.ecn_seen |= 1 << (packet.tos & 3)
         if start == 0:
-            datagram.first = packet
+            datagram.header = header_of(packet)
         return True
 
     def _agrees_on_length(self, datagram: _Datagram, packet: Packet, end: i64) -> bool:
@@ -184,7 +202,7 @@ class Reassembly:
         self.bytes_held -= datagram.charged_bytes - _OVERHEAD_BYTES
         datagram.charged_bytes = _OVERHEAD_BYTES
         datagram.parts.clear()
-        datagram.first = None
+        datagram.header = None
         datagram.is_poisoned = True
         return False
 
@@ -193,38 +211,33 @@ class Reassembly:
         self.context.drop(DropReason.FRAG_QUEUE_FULL, "", f"{self.bytes_held} bytes are held")
 
     def _finish(self, datagram: _Datagram) -> Packet | None:
-        first = datagram.first
-        assert first is not None
+        header = datagram.header
+        assert header is not None
         if (datagram.ecn_seen & _CE) != 0:
             if (datagram.ecn_seen & _NOT_ECT) != 0:
-                self._count_failed(first.version)
+                self._count_failed(header.version)
                 self.context.drop(DropReason.IP_INHDR, "", "fragments disagree about ECN")
                 return None
-            first.tos |= 3
+            header.tos |= 3
         try:
-            whole = parse(join(first, b"".join([part.text for part in datagram.parts])), 0)
+            whole = parse(join(header, b"".join([part.text for part in datagram.parts])), 0)
         except WireError as error:
-            self._count_failed(first.version)
-            self.context.drop(error.reason, "", f"datagram from {format_address(first.src)}: {error.detail}")
+            self._count_failed(header.version)
+            self.context.drop(error.reason, "", f"datagram from {format_address(header.src)}: {error.detail}")
             return None
-        self.context.counters.of(first.version).ip_reasm_oks += 1
+        if header.version == 6:
+            _note_problems(header, whole)
+        self.context.counters.of(header.version).ip_reasm_oks += 1
         return whole
 
-    def _expire(self, key: bytes, datagram: _Datagram) -> None:
-        self._forget(key, datagram)
-        version: i64 = 4 if len(key) < 32 else 6
+    def _expire(self, version: i64, datagram: _Datagram) -> None:
         self.context.counters.of(version).ip_reasm_timeout += 1
         if datagram.is_poisoned:
             return
         self._count_failed(version)
         self.context.drop(DropReason.FRAG_REASM_TIMEOUT, "", f"{datagram.held_bytes} bytes had come")
-        first = datagram.first
-        if first is not None:
-            self.expired.append(first.data[first.header_start : first.end])
-
-    def _forget(self, key: bytes, datagram: _Datagram) -> None:
-        del self._datagrams[key]
-        self.bytes_held -= datagram.charged_bytes
+        if datagram.header is not None:
+            self.expired.append(datagram.header.data + datagram.parts[0].text)
 
     def _count_failed(self, version: i64) -> None:
         self.context.counters.of(version).ip_reasm_fails += 1
@@ -236,3 +249,26 @@ def _key(packet: Packet) -> bytes:
     if packet.version == 4:
         return packet.src + packet.dst + bytes([packet.protocol]) + ident.to_bytes(2, "big")
     return packet.src + packet.dst + ident.to_bytes(4, "big")
+
+
+def _place_of(parts: list[_Part], start: i64) -> i64:
+    """Find where a part that begins at ``start`` belongs: after all that begin there or before."""
+    low: i64 = 0
+    high: i64 = len(parts)
+    while low < high:
+        middle = (low + high) // 2
+        if parts[middle].start <= start:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _note_problems(header: Packet, whole: Packet) -> None:
+    """Note what an IPv6 packet must not have inside of its fragments, and would not be seen to have put together."""
+    if header.protocol == HOP_BY_HOP:  # RFC 8200 section 4.1: it only comes directly after the IPv6 header
+        whole.problem_code = 1
+        whole.problem_pointer = named_at(header)
+    elif is_fragment(whole):  # a fragment of a fragment: filters would have seen neither
+        whole.problem_code = 0
+        whole.problem_pointer = whole.unfragmentable_end

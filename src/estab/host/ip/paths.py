@@ -75,6 +75,8 @@ class HostPaths(Paths):
         self.interfaces: list[Interface] = interfaces
         self.local: dict[bytes, Interface] = {}
         """Every address of this host and the interface that has it."""
+        self.broadcasts: dict[bytes, int] = {}
+        """Broadcast addresses of our networks, and how many of our addresses each belongs to."""
         self._paths: dict[bytes, Path] = {}
         self._last: Path | None = None
         """The path that was asked for last, where it stands in ``_paths`` by its destination alone."""
@@ -136,14 +138,25 @@ class HostPaths(Paths):
         """Tell whether packets to ``address`` are for this host."""
         return address in self.local or (len(address) == 4 and address[0] == 127)
 
+    def note_broadcast(self, address: bytes) -> None:
+        """Learn the broadcast address of a network that we are on now; ``b""`` is none."""
+        if address:
+            self.broadcasts[address] = self.broadcasts.get(address, 0) + 1
+
+    def forget_broadcast(self, address: bytes) -> None:
+        """Undo ``note_broadcast`` once."""
+        if address:
+            count = self.broadcasts[address] - 1
+            if count > 0:
+                self.broadcasts[address] = count
+            else:
+                del self.broadcasts[address]
+
     def is_broadcast(self, address: bytes) -> bool:
         """Tell whether an address is an IPv4 broadcast on any of our networks."""
         if len(address) != 4:
             return False
-        for interface in self.interfaces:
-            if interface.is_broadcast_here(address):
-                return True
-        return is_broadcast(address)
+        return address in self.broadcasts or is_broadcast(address)
 
     # --- path MTU
 
