@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from estab.stack.queues import run_queues as run_queues
     from estab.stack.stack import Stack as Stack
     from estab.tcp.state import State as State
+    from estab.trial.checked import checked as checked
+    from estab.trial.sweep import SweepError as SweepError
+    from estab.trial.sweep import sweep as sweep
 
 __all__ = [
     "AfPacket",
@@ -47,12 +50,15 @@ __all__ = [
     "Socket",
     "Stack",
     "State",
+    "SweepError",
     "Tap",
     "Tun",
     "UdpTunnel",
     "UnfinishedError",
     "__version__",
+    "checked",
     "run_queues",
+    "sweep",
 ]
 
 _HOMES = {
@@ -74,6 +80,9 @@ _HOMES = {
     "UdpTunnel": "estab.devices.udp",
     "UnfinishedError": "estab.lab.programs.program",
     "run_queues": "estab.stack.queues",
+    "SweepError": "estab.trial.sweep",
+    "checked": "estab.trial.checked",
+    "sweep": "estab.trial.sweep",
 }
 
 

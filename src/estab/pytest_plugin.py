@@ -1,4 +1,7 @@
-"""For pytest: packetdrill scripts as tests.
+"""For pytest: the fixture ``net``, sweeps over seeds, and packetdrill scripts as tests.
+
+This module imports nothing of estab until a test asks for it. What it does with a test stands in
+``estab.trial.in_pytest``.
 
 ``pytest some.pkt`` runs a script that is named on the command line, each IP version as a test of its own. Scripts that
 lie beside tests are left alone, unless ``drill_collect = true`` in pytest's settings asks for them.
@@ -6,7 +9,7 @@ lie beside tests are left alone, unless ``drill_collect = true`` in pytest's set
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +17,68 @@ import pytest
 
 if TYPE_CHECKING:
     from estab.drill.runner import Result
+    from estab.lab.network import Network
+    from estab.trial.in_pytest import NetTrial
 
-__all__ = ["DrillFailedError", "DrillFile", "DrillItem", "pytest_addoption", "pytest_collect_file"]
+__all__ = [
+    "DrillFailedError", "DrillFile", "DrillItem", "net", "pytest_addoption", "pytest_collect_file", "pytest_pyfunc_call",
+    "pytest_runtest_makereport",
+]
+
+_TRIAL: pytest.StashKey[NetTrial] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of scripts."""
-    group = parser.getgroup("estab", "packetdrill scripts")
+    """Add the options of trials and of scripts."""
+    group = parser.getgroup("estab", "networks in virtual time, and packetdrill scripts")
+    group.addoption("--estab-seed", metavar="SEED", help="the seed of tests with net, and the only one of sweeps")
+    group.addoption("--estab-seeds", metavar="N", type=int, help="how many seeds sweeps run with, from 0")
+    group.addoption("--estab-seconds", metavar="S", type=float, help="for how many real seconds each sweep runs")
+    group.addoption("--estab-check", action="store_true", help="run each seed twice, and fail if a fact differs")
     group.addoption("--drill-profile", default="linux", choices=("linux", "freebsd", "neutral"),
                     help="whose defaults the stack takes for .pkt scripts (default: linux)")
     group.addoption("--drill-ip", default="all", choices=("ipv4", "ipv4-mapped-ipv6", "ipv6", "all"),
                     help="IP version of .pkt scripts (default: each one that the name does not exclude)")
     parser.addini("drill_collect", "collect .pkt scripts in folders, not only those named", type="bool", default=False)
+
+
+@pytest.fixture
+def net(request: pytest.FixtureRequest) -> Iterator[Network]:
+    """A virtual network with a virtual clock (``estab.Network``); its seed follows from the test's name."""
+    from estab.trial.in_pytest import NetTrial
+
+    trial = NetTrial(request.node)
+    request.node.stash[_TRIAL] = trial
+    yield trial.net
+    trial.close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that asked for ``net``: once, or once for each seed of its sweep."""
+    trial = pyfuncitem.stash.get(_TRIAL, None)
+    if trial is None:
+        if hasattr(getattr(pyfuncitem, "function", None), "estab_sweep"):
+            pytest.fail(f"{pyfuncitem.name}: @estab.sweep is for tests that take the fixture net, and this one does "
+                        "not", pytrace=False)
+        return None
+    trial.call()
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put the explanation of a failure beside it, and its seed into the summary."""
+    report = yield
+    trial = item.stash.get(_TRIAL, None)
+    if trial is not None and report.when == "call" and report.failed and trial.text:
+        report.sections.append(("estab", trial.text))
+        crash = getattr(report.longrepr, "reprcrash", None)
+        if crash is not None:
+            crash.message = trial.headline
+    return report
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> DrillFile | None:

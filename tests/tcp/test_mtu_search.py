@@ -1,4 +1,4 @@
-"""Packetization-layer path MTU discovery (RFC 4821, RFC 8899): when a probe goes, and what its decider does."""
+"""Packetization-layer path MTU discovery (RFC 4821, RFC 8899): when a probe goes, and what its fate does."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ from estab.lab.programs.program import DeadlockError, Programs
 from estab.lab.programs.strands import Scheduler
 from estab.lab.record.chance import Chance
 from estab.lab.record.conditions import Conditions, read_conditions
+from estab.lab.record.promises import Promises
 from estab.lab.runtime import VirtualTime
 from estab.lab.topology import LINKS_MAX, Port, Topology, plug
 from estab.observers import Observation, check_observer
@@ -61,7 +62,8 @@ class Network:
         self._programs = Programs(self._scheduler)
         self._actions = Actions(self._agenda, frozenset() if weather is None else weather.skipped)
         self._chance = Chance(seed)
-        namer = Namer(self._name_of, lambda: len(self._topology.ports))
+        self._promises = Promises()
+        namer = Namer(self._name_of, lambda: len(self._links))
         self.fixed_weather: FixedWeather | None = None if weather is None else FixedWeather(weather, namer)
         """What takes the place of chance, if the network was given its weather."""
         self.chance_log: ChanceLog | None = None
@@ -239,6 +241,60 @@ class Network:
             raise DeadlockError(f"nothing is left to happen at {self.now:g}s, and programs wait:\n"
                                 f"{self._programs.report()}")
 
+    def always(self, predicate: Callable[[], object], why: str) -> None:
+        """Fail the run as soon as ``predicate()`` is not true, whenever anything happens. ``why`` says what was wanted.
+
+        It reads and waits for nothing: ``net.always(lambda: stock.count >= 0, "stock is never negative")``.
+        """
+        self._promise("always", predicate, why)
+
+    def eventually(self, predicate: Callable[[], object], why: str, within: int | float | str | None = None) -> None:
+        """Fail unless ``predicate()`` becomes true, ``within`` a virtual time from now or before the run ends."""
+        due_ns = NEVER if within is None else self.now_ns + duration_ns(within, "within")
+        self._promise("eventually", predicate, why, due_ns)
+
+    def sometimes(self, predicate: Callable[[], object], why: str) -> None:
+        """Note whether ``predicate()`` is ever true. A sweep in which it never was, in no seed, fails."""
+        self._promise("sometimes", predicate, why)
+
+    def calm(self) -> None:
+        """End all faults from now on: links are healed and lose, damage, copy, hold and delay nothing by chance.
+
+        For the end of a scenario in which everything has to recover; power that is off stays off.
+        """
+        for link in self._links:
+            link.heal()
+            link.set(loss=0, corrupt=0, duplicate=0, reorder=0, jitter=0)
+
+    def check(self) -> None:
+        """Raise what is wrong at the end of a run and was not said yet.
+
+        A program that raised while nobody asked for its ``result()`` or ``exception()``; a promise of ``eventually``
+        that was not kept. The fixture of estab's pytest plugin calls it.
+        """
+        self._promises.check(self.now_ns)
+        for program in self._programs.all:
+            if program.failure is not None and not program.was_asked and not program.cancelled():
+                raise program.failure
+
+    def waiting(self) -> list[str]:
+        """Say of every unfinished program what it waits for, and how the socket is that it waits on."""
+        lines = []
+        for program in self._programs.all:
+            if not program.is_done:
+                rows = {row.fd: row for row in self._hosts[program.host].sockets()}
+                waited = [rows[strand.wait.fd] for strand in program.strands
+                          if strand.wait is not None and strand.wait.fd in rows]
+                states = [f"{row.state}, {row.recv_q} unread, {row.send_q} unacknowledged" if row.state != "LISTEN"
+                          else f"LISTEN, {row.recv_q} of {row.send_q} in the accept queue" for row in waited]
+                lines.append(program.describe() + (f" ({'; '.join(states)})" if states else ""))
+        return lines
+
+    @property
+    def promises(self) -> Promises:
+        """What was promised of this run: ``always``, ``eventually``, ``sometimes``."""
+        return self._promises
+
     def step(self) -> bool:
         """Let the next thing happen, and every program run until it waits again.
 
@@ -275,6 +331,16 @@ class Network:
     def _ensure_open(self) -> None:
         if self._scheduler.is_closing:
             raise RuntimeError("the network is closed")
+
+    def _promise(self, kind: str, predicate: Callable[[], object], why: str, due_ns: int = NEVER) -> None:
+        _check_callable(predicate, kind)
+        if not isinstance(why, str) or not why:
+            raise TypeError(f"why: {why!r} is not a sentence that says what was wanted")
+        self._promises.add(kind, predicate, why, due_ns)
+        self._scheduler.look = self._look
+
+    def _look(self) -> None:
+        self._promises.look(self.now_ns)
 
     def _drive(self, is_over: Callable[[], bool], until_ns: int) -> None:
         self._topology.route()

@@ -38,6 +38,8 @@ class Program(Generic[R]):
         self.is_done = False
         self.failure: BaseException | None = None
         """What it raised, once it is done."""
+        self.was_asked = False
+        """Somebody asked for its result or its exception, so what it raised is known."""
         self._was_cancelled = False
         self._scheduler = scheduler
         self._value: R | None = None
@@ -82,6 +84,7 @@ class Program(Generic[R]):
 
     def exception(self, timeout: float | str | None = None) -> BaseException | None:
         """Give what the function raised, ``None`` if it returned. It waits and raises as ``result`` does."""
+        self.was_asked = True
         runtime = current()
         if not self.is_done and self._scheduler.current is not None and runtime is not None:
             due_ns = None if timeout is None else runtime.now_ns + duration_ns(timeout, "timeout")

@@ -170,6 +170,8 @@ class Scheduler:
         self.is_closing = False
         self.untidy: deque[Callable[[], None]] = deque()
         """What is to be called once, when a strand gives up the baton, before the next is chosen."""
+        self.look: Callable[[], None] | None = None
+        """Called whenever something has happened: an entry of the agenda, or a program that began to wait."""
         self._driver = allocate_lock()
         self._driver.acquire()
         self._is_over: Callable[[], bool] = _yes
@@ -276,6 +278,8 @@ class Scheduler:
         try:
             agenda = self.agenda
             while self._failure is None and not self._is_interrupted and not self.is_closing:
+                if self.look is not None:
+                    self.look()
                 while self.untidy:
                     self.untidy.popleft()()
                 if self.runnable:

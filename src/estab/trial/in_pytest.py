@@ -1,0 +1,233 @@
+"""Trials in pytest: the ``net`` fixture's one run, a sweep's many, and what is reported of a failure.
+
+- A test's seed is ``--estab-seed``, else it follows from the test's node id: the same in any order and on any worker.
+- A sweep is a loop inside of one test, never a parametrisation.
+- A failure is run again, with everything recorded; that is possible since the same seed gives the same run. Fixtures of
+  the test's own that would be shared between runs make it impossible, and then a sentence says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from estab.lab.network import Network
+from estab.trial.attempt import Attempt, Scenario
+from estab.trial.explain import Explanation, explain
+from estab.trial.kept import folder_for, keep
+from estab.trial.sweep import Sweep, SweepResult, UnrepeatableError, check_twice, never_held_text, run_seeds
+
+__all__ = ["NetTrial", "seed_of"]
+
+_PASSING: Final = (pytest.skip.Exception, pytest.xfail.Exception)
+_OURS: Final = frozenset({"net", "request"})
+_SHOWN_EVERY_S: Final = 0.5
+
+
+def seed_of(config: pytest.Config, node_id: str) -> int | str:
+    """Give the seed of a test: what ``--estab-seed`` says, else a number that follows from its node id."""
+    given = config.getoption("--estab-seed")
+    if given is not None:
+        return int(given) if given.lstrip("-").isdecimal() else str(given)
+    return int.from_bytes(hashlib.sha256(node_id.encode()).digest()[:4], "big")
+
+
+class NetTrial:
+    """What the plugin does for one test that asks for ``net``."""
+
+    def __init__(self, item: pytest.Function) -> None:
+        self.item = item
+        self.sweep: Sweep | None = getattr(item.function, "estab_sweep", None)
+        self.seed = seed_of(item.config, item.nodeid)
+        self.text = ""
+        """The explanation of a failure, for the report."""
+        self.headline = ""
+        """The same in a line, for the summary."""
+        self.net = Network(self.seed)
+        """The network of the fixture: used by other fixtures, and by the test where it is not a sweep."""
+
+    def close(self) -> None:
+        """End the fixture's network."""
+        self.net.close()
+
+    def call(self) -> None:
+        """Run the test. Raises what the test raised, or what is wrong with how it is written."""
+        function = self.item.obj
+        if inspect.iscoroutinefunction(function):
+            pytest.fail(f"{self.item.name}: a test with the fixture net is an ordinary function; what is async runs on "
+                        "a host: host.run(coroutine_function)", pytrace=False)
+        arguments = {name: self.item.funcargs[name] for name in self.item._fixtureinfo.argnames}
+
+        def scenario(net: Network) -> None:
+            function(**{**arguments, "net": net})
+
+        scenario.__wrapped__ = inspect.unwrap(function)  # type: ignore[attr-defined]
+        if self.sweep is not None:
+            self._sweep(scenario, self.sweep)
+        elif self._option("--estab-check"):
+            self._refuse_shared("--estab-check runs each seed twice")
+            self._checked(scenario)
+        else:
+            self._once(function, arguments, scenario)
+
+    # --- one run
+
+    def _once(self, function: Callable[..., object], arguments: dict[str, Any], scenario: Scenario) -> None:
+        failed = Attempt(self.seed)
+        try:
+            function(**arguments)
+            self.net.check()
+        except (KeyboardInterrupt, SystemExit, *_PASSING):
+            raise
+        except BaseException as error:
+            self._hide_ours()
+            failed.error = error
+            failed.waiting = self.net.waiting()
+            failed.now_ns = self.net.now_ns
+            self.net.close()
+            shared = self._shared()
+            if shared:
+                self.text = "\n".join([
+                    f"seed {self.seed}: {failed.sentence}",
+                    *(["", "at the end:", *(f"  {line}" for line in failed.waiting)] if failed.waiting else []), "",
+                    f"not run again, so no weather and no ladder: the fixture {shared} would be shared with that run; "
+                    "what is made from net in the test itself can be run again",
+                    f"again:  {self._again(self.seed)}"])
+                self.headline = f"seed {self.seed}: {failed.sentence}"
+            else:
+                self._explain(scenario, failed, None)
+            raise
+
+    def _checked(self, scenario: Scenario) -> None:
+        try:
+            made = check_twice(scenario, self.seed, _PASSING)
+        except UnrepeatableError as error:
+            pytest.fail(str(error), pytrace=False)
+        if made.error is not None:
+            self._explain(scenario, made, None)
+            raise made.error
+
+    # --- many
+
+    def _sweep(self, scenario: Scenario, sweep: Sweep) -> None:
+        self._refuse_shared("a sweep runs the test many times")
+        given = self._option("--estab-seed")
+        count = int(self._option("--estab-seeds") or sweep.seeds)
+        seconds = self._option("--estab-seconds") or sweep.seconds
+        seeds: list[int | str] = [self.seed] if given is not None else list(range(count))
+        if self._option("--estab-seconds") and not self._option("--estab-seeds") and given is None:
+            seeds = list(range(1_000_000))
+        try:
+            with self._progress(len(seeds)) as progress:
+                result = run_seeds(scenario, seeds, seconds_max=seconds, progress=progress,
+                                   checks_twice=bool(self._option("--estab-check")), passing=_PASSING)
+        except UnrepeatableError as error:
+            pytest.fail(str(error), pytrace=False)
+        if result.failed is not None:
+            self._explain(scenario, result.failed, result)
+            assert result.failed.error is not None
+            raise result.failed.error
+        if result.never_held and given is None:
+            pytest.fail(never_held_text(result), pytrace=False)
+
+    @contextmanager
+    def _progress(self, count: int) -> Iterator[Callable[[int, int, float], None] | None]:
+        """Show how far a long sweep is, on a terminal that is not captured by somebody else."""
+        plugins = self.item.config.pluginmanager
+        reporter, capture = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
+        if reporter is None or not sys.__stderr__ or not sys.__stderr__.isatty() or hasattr(
+                self.item.config, "workerinput"):
+            yield None
+            return
+        shown_at = time.monotonic()
+        was_shown = False
+
+        def show(done: int, total: int, seconds: float) -> None:
+            nonlocal shown_at, was_shown
+            if time.monotonic() - shown_at < _SHOWN_EVERY_S:
+                return
+            shown_at, was_shown = time.monotonic(), True
+            rate = done / seconds if seconds else 0.0
+            write(f"\r{self.item.name}: {done} of {total} seeds, {rate:.0f} a second ")
+
+        def write(text: str) -> None:
+            if capture is None:
+                reporter._tw.write(text, flush=True)
+            else:
+                with capture.global_and_fixture_disabled():
+                    reporter._tw.write(text, flush=True)
+
+        try:
+            yield show
+        finally:
+            if was_shown:
+                write("\r" + " " * 79 + "\r")
+
+    # --- what is said
+
+    @staticmethod
+    def _hide_ours() -> None:
+        """Leave estab's own frames out of pytest's tracebacks: what is wrong lies in the test, or in what it tests."""
+        for name, module in list(sys.modules.items()):
+            if name.startswith("estab."):
+                module.__dict__.setdefault("__tracebackhide__", True)
+
+    def _explain(self, scenario: Scenario, failed: Attempt, result: SweepResult | None) -> None:
+        self._hide_ours()
+        passed = 0 if result is None else result.passed
+        before = f" ({passed} passed before)" if passed else ""
+        self.headline = f"seed {failed.seed}{before}: {failed.sentence}"
+        found = explain(
+            scenario, failed.seed, self._again(failed.seed), passed=passed, first=failed,
+            passing_seed=None if result is None else result.last_passed)
+        if found is None:
+            self.text = (f"{self.headline}\nnot repeatable: a second run of this seed did not fail. Something in the "
+                         "test follows neither the seed nor the virtual clock; --estab-check looks for it")
+            return
+        self._keep(found, failed.seed)
+        self.text = found.text()
+
+    def _keep(self, found: Explanation, seed: int | str) -> None:
+        folder = folder_for(Path(self.item.config.rootpath), self.item.nodeid.rpartition("::")[2], seed)
+        try:
+            keep(found, folder, test=self.item.nodeid)
+            found.kept = str(folder.relative_to(self.item.config.rootpath))
+        except OSError as error:
+            found.kept = f"nothing: {folder} can't be written ({error.strerror})"
+
+    def _again(self, seed: int | str) -> str:
+        return f"pytest '{self.item.nodeid}' --estab-seed={seed}"
+
+    def _option(self, name: str) -> Any:
+        return self.item.config.getoption(name)
+
+    # --- other fixtures
+
+    def _shared(self) -> str:
+        """Name a fixture of the test that would be shared between runs of one test; ``""`` for none."""
+        info = self.item._fixtureinfo
+        given = self.item.callspec.params if hasattr(self.item, "callspec") else {}
+        for name in info.argnames:
+            definitions = info.name2fixturedefs.get(name)
+            if name in _OURS or name in given or not definitions:
+                continue
+            if definitions[-1].scope == "function":
+                return name
+        return ""
+
+    def _refuse_shared(self, why: str) -> None:
+        shared = self._shared()
+        if shared:
+            pytest.fail(
+                f"{self.item.name}: {why}, and the fixture {shared} is made once for all of them, so one run would "
+                f"change what the next finds. Make {shared} inside of the test, or give it a wider scope if runs may "
+                "share it", pytrace=False)
+

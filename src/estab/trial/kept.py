@@ -1,0 +1,44 @@
+"""What is kept of a failure, in a folder of its own: the report, the facts, the capture, and what replays it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from estab.observe.capture import write_section
+from estab.observe.facts import event_json
+from estab.observe.pcapng import PcapngWriter
+from estab.trial.explain import Explanation
+
+__all__ = ["FOLDER", "folder_for", "keep"]
+
+FOLDER: Final = ".estab"
+
+
+def folder_for(root: Path, name: str, seed: int | str) -> Path:
+    """Name the folder of a test and a seed: letters, digits, ``.``, ``-`` and ``_`` of the name stay."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "run"
+    return root / FOLDER / f"{plain[-120:]}-{re.sub(r'[^A-Za-z0-9._-]+', '-', str(seed))}"
+
+
+def keep(found: Explanation, folder: Path, *, test: str = "") -> None:
+    """Write ``report.txt``, ``replay.json``, ``facts.jsonl`` and ``run.pcapng``. ``OSError`` if it can't be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder.parent / ".gitignore").write_text("*\n")
+    found.kept = str(folder)
+    (folder / "report.txt").write_text(found.text() + "\n")
+    replay: dict[str, Any] = {
+        "test": test, "seed": found.attempt.seed, "fingerprint": found.fingerprint.words(), "facts": found.digest,
+        "failure": str(found.signature), "sentence": found.attempt.sentence, "again": found.again,
+    }
+    if found.minimal is not None and found.minimal.weather is not None:
+        replay["weather"] = found.minimal.weather.words()
+    (folder / "replay.json").write_text(json.dumps(replay, indent=1) + "\n")
+    with (folder / "facts.jsonl").open("w") as stream:
+        for fact in found.facts:
+            stream.write(json.dumps(event_json(fact)) + "\n")
+    with (folder / "run.pcapng").open("wb") as capture:
+        write_section(PcapngWriter(capture), found.facts, comment=f"{test} seed {found.attempt.seed}: "
+                      f"{found.attempt.sentence}\n{found.again}")

@@ -1,0 +1,353 @@
+"""The plugin, seen from outside: small suites are run by a pytest of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+LOSSY = """
+import socket
+
+import estab
+
+
+def shop(net, loss="12%"):
+    server, phone = net.host("server"), net.host("phone")
+    net.link(server, phone, delay="20ms", loss=loss, jitter="3ms", name="wifi")
+
+    @server.run
+    def serve():
+        with socket.create_server(("", 80)) as listener:
+            for _ in range(3):
+                accepted, _ = listener.accept()
+                with accepted:
+                    accepted.settimeout(60)
+                    accepted.recv(100)
+                    accepted.sendall(b"x" * 20_000)
+
+    @phone.run
+    def order():
+        for _ in range(3):
+            with socket.create_connection(("server", 80), timeout=2) as end:
+                end.sendall(b"order")
+                while end.recv(4096):
+                    pass
+
+    net.run()
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A folder for a suite, in which the plugin under test is the only one that knows networks."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.delenv("ESTAB_CORE", raising=False)
+    monkeypatch.setenv("COLUMNS", "240")
+    source = Path(sys.modules["estab"].__file__ or "").parent.parent
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(source), *filter(None, [os.environ.get("PYTHONPATH", "")])]))
+    pytester.makeini("[pytest]\n")
+    return pytester
+
+
+def run(suite: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return suite.runpytest_subprocess("-p", "estab.pytest_plugin", "-p", "no:cacheprovider", *arguments)
+
+
+def test_net_is_one_run_with_a_seed_that_follows_from_the_tests_name(suite: pytest.Pytester) -> None:
+    suite.makepyfile("""
+        def test_one(net):
+            host = net.host("a")
+            program = host.run(lambda: 7)
+            net.run()
+            assert program.result() == 7
+            print("SEED", net.seed)
+
+        def test_two(net):
+            print("SEED", net.seed)
+    """)
+    seeds = []
+    for arguments in (["-s"], ["-s", "-k", "two"], ["-s", "--estab-seed=9"]):
+        result = run(suite, *arguments)
+        result.assert_outcomes(passed=1 if "-k" in arguments else 2)
+        seeds.append([int(line.rpartition(" ")[2]) for line in result.outlines if "SEED" in line])
+    assert seeds[0][0] != seeds[0][1]
+    assert seeds[1] == seeds[0][1:]
+    assert seeds[2] == [9, 9]
+
+
+def test_a_failing_sweep_says_the_seed_the_weather_the_waits_and_the_line_to_paste(suite: pytest.Pytester) -> None:
+    suite.makepyfile(LOSSY + """
+
+@estab.sweep(seeds=50)
+def test_orders_arrive(net):
+    shop(net)
+""")
+    result = run(suite)
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines([
+        r"-+ estab -+",
+        r"seed \d+ \(\d+ passed before\), at .*: TimeoutError: timed out",
+        r"enough for it:",
+        r"  (phone|server).*, connection \d: .* transmission, lost",
+        r"  \(\d+ events shrunk to \d+ in \d+ runs, .*\)",
+        r"the last that happened:",
+        r"beside seed \d+, which passed:",
+        r"again:  pytest '.*::test_orders_arrive' --estab-seed=\d+",
+        r"kept:   \.estab/test_orders_arrive-\d+",
+        r"FAILED .*::test_orders_arrive - seed \d+ \(\d+ passed before\): TimeoutError: timed out",
+    ], consecutive=False)
+    seed = next(line for line in result.outlines if "again:" in line).rpartition("=")[2]
+    folder = suite.path / ".estab" / f"test_orders_arrive-{seed}"
+    assert {path.name for path in folder.iterdir()} >= {"report.txt", "replay.json", "facts.jsonl", "run.pcapng"}
+    kept = json.loads((folder / "replay.json").read_text())
+    assert kept["seed"] == int(seed)
+    # What is kept is enough for a regression test without chance, by copy and paste ...
+    suite.makepyfile(test_regression=LOSSY + f"""
+
+def test_regression():
+    with estab.Network(seed={seed}, weather={kept["weather"]!r}) as net:
+        shop(net)
+""")
+    run(suite, "test_regression.py").assert_outcomes(failed=1)
+    # ... and the line replays it.
+    again = run(suite, "-k", "orders", f"--estab-seed={seed}")
+    again.assert_outcomes(failed=1)
+    assert f"seed {seed}: TimeoutError: timed out" in again.stdout.str()
+
+
+def test_who_waits_for_what_is_told_with_the_sockets_state(suite: pytest.Pytester) -> None:
+    suite.makepyfile("""
+        import socket
+
+        def test_both_wait(net):
+            server, phone = net.host("server"), net.host("phone")
+            net.link(server, phone, delay="20ms")
+
+            @server.run
+            def serve():
+                with socket.create_server(("", 80)) as listener:
+                    accepted, _ = listener.accept()
+                    with accepted:
+                        accepted.sendall(b"hello")
+                        accepted.recv(100)
+
+            @phone.run
+            def ask():
+                with socket.create_connection(("server", 80)) as end:
+                    end.recv(1, socket.MSG_PEEK)
+                    end.recv(100, socket.MSG_WAITALL)
+
+            net.run()
+    """)
+    result = run(suite)
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines([
+        r"enough for it:", r"  no weather at all: it fails on calm links too", r"at the end:",
+        r"  serve on server waits for recv\(\) on .* since .* \(ESTAB, 0 unread, 0 unacknowledged\)",
+        r"  ask on phone waits for recv\(\) on .* since .* \(ESTAB, 0 unread, 0 unacknowledged\)",
+        r"the last that happened:",
+    ], consecutive=False)
+    assert "src/estab" not in result.stdout.str(), "no frame of estab's own in the traceback"
+
+
+def test_minimal_weather_is_minimal(suite: pytest.Pytester) -> None:
+    """Each event of it is needed: without any one of them the scenario passes, or fails in another way."""
+    sys.path.insert(0, str(suite.path))
+    suite.makepyfile(shop=LOSSY)
+    try:
+        from shop import shop  # type: ignore[import-not-found]
+
+        from estab.lab.links.weather import Weather
+        from estab.trial.attempt import attempt
+        from estab.trial.shrink import minimal_weather
+        failed = next(made for seed in range(60) if (made := attempt(shop, seed, logs_chance=True)).is_failure)
+        found = minimal_weather(shop, failed, runs_max=5000, seconds_max=120)
+        assert found.is_minimal
+        assert found.weather is not None
+        events = found.weather.happenings()
+        assert 0 < len(events) < found.before
+        again = attempt(shop, failed.seed, weather=found.weather)
+        assert again.signature == failed.signature
+        for event in events:
+            less = attempt(shop, failed.seed, weather=Weather.of(one for one in events if one != event))
+            assert not less.is_failure or less.signature != failed.signature
+    finally:
+        sys.path.remove(str(suite.path))
+        sys.modules.pop("shop", None)
+
+
+def test_a_program_that_raised_and_was_not_asked_fails_the_test(suite: pytest.Pytester) -> None:
+    suite.makepyfile("""
+        def test_unasked(net):
+            net.host("a").run(lambda: 1 / 0)
+            net.run(check=False)
+
+        def test_asked(net):
+            program = net.host("a").run(lambda: 1 / 0)
+            net.run(check=False)
+            assert isinstance(program.exception(), ZeroDivisionError)
+    """)
+    result = run(suite)
+    result.assert_outcomes(passed=1, failed=1)
+    assert "test_unasked - seed" in result.stdout.str()
+
+
+def test_a_sweep_refuses_a_fixture_that_its_runs_would_share(suite: pytest.Pytester) -> None:
+    suite.makepyfile("""
+        import pytest
+
+        import estab
+
+        @pytest.fixture
+        def basket():
+            return []
+
+        @estab.sweep(seeds=3)
+        def test_it(net, basket):
+            pass
+
+        @pytest.fixture(scope="module")
+        def shared():
+            return 1
+
+        @pytest.mark.parametrize("size", [1, 2])
+        @estab.sweep(seeds=3)
+        def test_that(net, shared, size):
+            pass
+    """)
+    result = run(suite)
+    result.assert_outcomes(passed=2, failed=1)
+    assert "the fixture basket is made once for all of them" in result.stdout.str()
+
+
+def test_one_run_with_a_shared_fixture_says_why_it_was_not_shrunk(suite: pytest.Pytester) -> None:
+    suite.makepyfile("""
+        def test_it(net, tmp_path):
+            assert tmp_path is None, "no"
+    """)
+    result = run(suite)
+    result.assert_outcomes(failed=1)
+    assert "the fixture tmp_path would be shared with that run" in result.stdout.str()
+
+
+def test_options_override_a_sweep(suite: pytest.Pytester) -> None:
+    suite.makepyfile("""
+        import estab
+
+        seeds = []
+
+        @estab.sweep(seeds=200)
+        def test_it(net):
+            seeds.append(net.seed)
+
+        def test_count():
+            print("COUNT", len(seeds), seeds[0])
+    """)
+    assert "COUNT 200 0" in run(suite, "-s").stdout.str()
+    assert "COUNT 7 0" in run(suite, "-s", "--estab-seeds=7").stdout.str()
+    assert "COUNT 1 33" in run(suite, "-s", "--estab-seed=33").stdout.str()
+    result = run(suite, "-s", "--estab-seconds=0.2")
+    count = int(next(line for line in result.outlines if "COUNT" in line).partition("COUNT")[2].split()[0])
+    assert count != 200
+
+
+def test_check_finds_what_follows_neither_seed_nor_clock(suite: pytest.Pytester) -> None:
+    suite.makepyfile("""
+        import itertools, time
+
+        numbers = itertools.count()
+
+        def test_it(net):
+            a, b = net.host("a"), net.host("b")
+            net.link(a, b)
+            count = next(numbers)
+
+            @a.run
+            def send():
+                import socket
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
+                    end.sendto(bytes(count), ("b", 9))
+
+            net.run()
+
+        def test_fine(net):
+            net.host("a").run(lambda: time.sleep(1))
+            net.run()
+    """)
+    run(suite).assert_outcomes(passed=2)
+    result = run(suite, "--estab-check")
+    result.assert_outcomes(passed=1, failed=1)
+    text = result.stdout.str()
+    assert "gave two different runs" in text
+    assert "facts are the same; then" in text
+
+
+def test_sometimes_that_never_held_fails_its_sweep(suite: pytest.Pytester) -> None:
+    suite.makepyfile("""
+        import estab
+
+        @estab.sweep(seeds=5)
+        def test_never(net):
+            net.sometimes(lambda: False, "a retransmission")
+            net.host("a").run(lambda: None)
+            net.run()
+
+        @estab.sweep(seeds=5)
+        def test_once(net):
+            net.sometimes(lambda: net.seed == 3, "seed three")
+            net.host("a").run(lambda: None)
+            net.run()
+    """)
+    result = run(suite)
+    result.assert_outcomes(passed=1, failed=1)
+    assert "sometimes: 'a retransmission' never held in 5 seeds" in result.stdout.str()
+
+
+@pytest.mark.parametrize(("body", "sentence"), [
+    ("async def test_it(net): pass", "a test with the fixture net is an ordinary function"),
+    ("import estab\n@estab.sweep(seeds=2)\ndef test_it(): pass", "is for tests that take the fixture net"),
+])
+def test_what_is_written_wrongly_is_said(suite: pytest.Pytester, body: str, sentence: str) -> None:
+    suite.makepyfile(body)
+    result = run(suite)
+    result.assert_outcomes(failed=1)
+    assert sentence in result.stdout.str()
+
+
+def test_a_skip_is_a_skip(suite: pytest.Pytester) -> None:
+    suite.makepyfile("""
+        import estab, pytest
+
+        def test_one(net):
+            pytest.skip("not here")
+
+        @estab.sweep(seeds=2)
+        def test_two(net):
+            pytest.skip("not here")
+    """)
+    run(suite).assert_outcomes(skipped=2)
+
+
+def test_it_goes_with_xdist_and_the_seed_is_the_same_there(suite: pytest.Pytester) -> None:
+    suite.makepyfile(LOSSY + """
+
+@estab.sweep(seeds=50)
+def test_orders_arrive(net):
+    shop(net)
+
+def test_one(net):
+    assert net.seed == 0, f"SEED {net.seed}"
+""")
+    alone = run(suite)
+    shared = suite.runpytest_subprocess("-p", "estab.pytest_plugin", "-p", "xdist", "-n", "2")
+    for result in (alone, shared):
+        result.assert_outcomes(failed=2)
+    lines = [sorted(line for line in result.outlines if line.startswith(("again:", "FAILED")))
+             for result in (alone, shared)]
+    assert lines[0] == lines[1]
