@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from estab.trial.in_pytest import NetTrial
 
 __all__ = [
-    "DrillFailedError", "DrillFile", "DrillItem", "net", "pytest_addoption", "pytest_collect_file", "pytest_pyfunc_call",
-    "pytest_runtest_makereport",
+    "DrillFailedError", "DrillFile", "DrillItem", "net", "pytest_addoption", "pytest_collect_file",
+    "pytest_pyfunc_call", "pytest_runtest_makereport",
 ]
 
 _TRIAL: pytest.StashKey[NetTrial] = pytest.StashKey()
