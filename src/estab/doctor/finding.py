@@ -1,0 +1,90 @@
+"""A finding: a cause, with its evidence, its period, when the program will notice, and what to do.
+
+- Times are seconds: of a capture, from its first packet; of sockets, ages up to now.
+- ``rank`` orders findings: what stops a connection comes before what costs time, and that before what only limits.
+- The JSON form is stable: a name may be added, none is taken away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from estab.doctor.causes import CAUSES, Cause
+
+__all__ = ["Finding", "Report", "principal"]
+
+_KINDS: Final = ("artefact", "fault", "slow", "limit", "note")
+GRAVE: Final = frozenset({"fault", "slow"})
+
+
+@dataclass(slots=True)
+class Finding:
+    """What was found. ``subject`` is a connection, a listener or the capture; ``who`` the end that causes it."""
+
+    name: str
+    subject: str
+    evidence: list[str]
+    from_s: float | None = None
+    to_s: float | None = None
+    who: str = ""
+    notices: str = ""
+    """When the program will notice, or did."""
+    cost_s: float = 0.0
+    """Seconds that it cost, as far as that is known."""
+    share: float | None = None
+    """Of the time that there was something to send."""
+    process: str = ""
+    cures: list[str] = field(default_factory=list)
+    confidence: str = "sure"
+    """``sure``, ``likely`` or ``possible``."""
+
+    @property
+    def cause(self) -> Cause:
+        """The row of the table of causes."""
+        return CAUSES[self.name]
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Lower comes first."""
+        return _KINDS.index(self.cause.kind), -self.cost_s
+
+    def json(self) -> dict[str, Any]:
+        """Give it as plain data."""
+        return {
+            "cause": self.name, "kind": self.cause.kind, "title": self.cause.title, "subject": self.subject,
+            "who": self.who, "evidence": self.evidence, "from_s": self.from_s, "to_s": self.to_s,
+            "notices": self.notices, "cost_s": round(self.cost_s, 6),
+            "share": None if self.share is None else round(self.share, 4), "process": self.process,
+            "cures": self.cures or list(self.cause.cures), "confidence": self.confidence,
+            "terms": list(self.cause.terms),
+        }
+
+
+@dataclass(slots=True)
+class Report:
+    """All that was found in one place: in a capture, on a machine, in a run."""
+
+    source: str
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What the reader should know: where a capture was taken, what can't be known from there, what was cut."""
+    looked_at: dict[str, int] = field(default_factory=dict)
+    """How much of what was looked at: ``packets``, ``connections``, ``sockets``, ``listeners``."""
+
+    def json(self) -> dict[str, Any]:
+        """Give it as plain data."""
+        return {"source": self.source, "looked_at": self.looked_at, "notes": self.notes,
+                "findings": [finding.json() for finding in self.findings]}
+
+    @property
+    def has_trouble(self) -> bool:
+        """Whether something stops a connection or costs it time."""
+        return any(finding.cause.kind in GRAVE for finding in self.findings)
+
+
+def principal(findings: Iterable[Finding]) -> Finding | None:
+    """Give the finding that matters most; ``None`` if none says that something is wrong or slow."""
+    ordered = sorted(findings, key=lambda finding: finding.rank)
+    return ordered[0] if ordered else None
