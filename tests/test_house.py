@@ -28,7 +28,7 @@ FLOORS: Mapping[str, int] = {
     "host": 4,
     "settings": 5, "sockets": 5, "serve": 5,
     "names": 6, "observe": 6, "realtime": 6,
-    "lab": 7, "drill": 7, "report": 7, "stack": 7,
+    "doctor": 7, "lab": 7, "drill": 7, "report": 7, "stack": 7,
     "trial": 8,
     "estab": 9,  # the package's own __init__: what a user imports
     "cli": 10, "pytest_plugin": 10,

@@ -45,8 +45,9 @@ def judge(scenario: Scenario) -> list[Verdict]:
     verdicts = []
     for side, frames in scenario.captures.items():
         report = diagnose_frames(frames)
+        names = tuple(one.name for one in report.findings)
         verdicts.append(Verdict(scenario.kind, scenario.seed, side, scenario.label_of(side),
-                                verdict_of(report.findings), tuple(one.name for one in report.findings), scenario.about))
+                                verdict_of(report.findings), names, scenario.about))
     return verdicts
 
 

@@ -140,6 +140,23 @@ class Stage:
         client, server = (mine, theirs) if sender_is_client else (theirs, mine)
         self.talk(at_client, at_server, client=client, server=server)
 
+    def heartbeat(self, interval_s: float) -> None:
+        """Add other traffic: a second connection with a few bytes now and then."""
+        def serve() -> None:
+            with socket.create_server(("", 99)) as listener, listener.accept()[0] as connection:
+                while text := connection.recv(100):
+                    connection.sendall(text)
+
+        def call() -> None:
+            with socket.create_connection(("server", 99)) as caller:
+                while True:
+                    time.sleep(interval_s)
+                    caller.sendall(b"are you there?")
+                    caller.recv(100)
+
+        self.server.run(self.quiet(serve), daemon=True)
+        self.client.run(self.quiet(call), daemon=True, start="20ms")
+
     def run(self, until: float | None = None) -> None:
         """Run it."""
         self.net.run(until=until, check=False)
@@ -471,6 +488,7 @@ def black_hole(stage: Stage, seed: int) -> Scenario:
     """The path carries small packets only, and nobody says so."""
     stage.pair(2, 40)
     stage.link.set(mtu=stage.chance.randint(900, 1470))
+    stage.heartbeat(stage.chance.uniform(1, 5))
     stage.stream(stage.chance.randint(3_000, 14_000))
     stage.run(until=stage.chance.uniform(8, 60))
     # The receiver can know only if something came that is not full.

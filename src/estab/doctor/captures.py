@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from os import PathLike
 from typing import Final
@@ -15,7 +16,7 @@ from estab.doctor.conversation import Conversation, conversations
 from estab.doctor.endings import close_unanswered, close_wait, injected, resets
 from estab.doctor.exchanges import nagle, waits
 from estab.doctor.finding import Finding, Report
-from estab.doctor.openings import flood, openings, scan
+from estab.doctor.openings import End, flood, full_servers, openings, scan
 from estab.doctor.packets import read_packets
 from estab.doctor.transfers import limits, losses, queues, silence, windows
 from estab.units import format_count
@@ -25,11 +26,13 @@ __all__ = ["diagnose_capture", "diagnose_frames", "examine"]
 _HIDES: Final = {
     "vlan-collision": frozenset[str](),
     "capture-dropped": frozenset({"loss", "reordering", "spurious-retransmission", "nagle-delayed-ack", "slow-server",
-                                  "slow-client", "congestion-limited", "application-limited", "reset-unread-data"}),
+                                  "slow-client", "congestion-limited", "application-limited", "reset-unread-data",
+                                  "bufferbloat", "pacing-limited", "send-buffer-limited", "window-limited"}),
     "one-way-capture": frozenset({"path-silent", "mtu-black-hole", "syn-unanswered", "loss", "close-unanswered",
                                   "accept-queue-full", "spurious-retransmission"}),
     "mtu-black-hole": frozenset({"path-silent", "loss", "spurious-retransmission", "reordering", "close-unanswered"}),
-    "path-silent": frozenset({"close-unanswered", "slow-server", "slow-client"}),
+    "path-silent": frozenset({"close-unanswered", "slow-server", "slow-client", "reset", "reset-unread-data"}),
+    "close-unanswered": frozenset({"reset", "reset-unread-data"}),
     "peer-not-reading": frozenset({"slow-client", "slow-server", "window-limited", "application-limited", "path-silent",
                                    "loss", "spurious-retransmission", "congestion-limited"}),
     "not-reading": frozenset({"slow-client", "slow-server", "window-limited", "application-limited", "path-silent",
@@ -84,16 +87,17 @@ def diagnose_frames(frames: Iterable[Captured], source: str = "capture") -> Repo
     whole = [*scan(cases), *flood(cases)]
     report.findings = [*whole, *collisions(cases)]
     busy = _busy(cases)
+    full = full_servers(cases)
     for case in cases:
-        report.findings.extend(_explained(examine(case, busy), whole))
+        report.findings.extend(_explained(examine(case, busy, full), whole))
     report.findings.sort(key=lambda finding: finding.rank)
     report.notes.extend(_notes(cases))
     return report
 
 
-def examine(case: Case, busy: set[tuple[bytes, int]]) -> list[Finding]:
+def examine(case: Case, busy: Counter[End], full: set[End]) -> list[Finding]:
     """Apply every rule to one connection; what is only the effect of another finding is left out."""
-    found = [*artefacts(case), *openings(case, busy), *injected(case), *resets(case), *close_wait(case),
+    found = [*artefacts(case), *openings(case, busy, full), *injected(case), *resets(case), *close_wait(case),
              *close_unanswered(case), *silence(case), *windows(case), *losses(case), *queues(case), *nagle(case),
              *waits(case), *limits(case)]
     names = {finding.name for finding in found}
@@ -106,10 +110,10 @@ def _explained(found: list[Finding], whole: list[Finding]) -> list[Finding]:
     return [finding for finding in found if finding.name not in hidden]
 
 
-def _busy(cases: list[Case]) -> set[tuple[bytes, int]]:
-    """Name the servers that completed a handshake in the capture."""
-    return {(server.address, server.port) for case in cases for server in [case.conversation.sides[1]]
-            if _is_established(case.conversation)}
+def _busy(cases: list[Case]) -> Counter[End]:
+    """Count the handshakes that each server completed in the capture."""
+    return Counter((server.address, server.port) for case in cases for server in [case.conversation.sides[1]]
+                   if _is_established(case.conversation))
 
 
 def _is_established(conversation: Conversation) -> bool:
@@ -125,12 +129,14 @@ def _notes(cases: list[Case]) -> list[str]:
     notes = [f"{largest.conversation.name} was {largest.vantage.text}"]
     side = largest.main.side
     if largest.vantage.side == 1 - side and largest.main.bytes:
-        notes.append("from the receiver: why the sender waits (congestion window, send buffer, pace) is guessed from when "
+        notes.append("from the receiver: why the sender waits (congestion window, send buffer, pace) is guessed from "
+                     "when "
                      "its segments come; what was lost before the capture shows as holes only")
     elif largest.vantage.side == side and largest.main.bytes:
         notes.append("from the sender: what the receiving program does shows only in its window")
     without = sum(not case.conversation.has_handshake for case in cases)
     if without:
-        notes.append(f"{format_count(without, 'connection')} began before the capture: window scales are not known there, so "
+        notes.append(f"{format_count(without, 'connection')} began before the capture: window scales are not known "
+                     "there, so "
                      "nothing is said about windows but that they are closed")
     return notes

@@ -42,7 +42,9 @@ class Case:
         """Name an end for people."""
         return f"{'client' if side == 0 else 'server'} {self.conversation.sides[side].text}"
 
-    def finding(self, name: str, evidence: list[str], from_ns: int, to_ns: int, side: int = -1, **more: object) -> Finding:
+    def finding(
+        self, name: str, evidence: list[str], from_ns: int, to_ns: int, side: int = -1, **more: object,
+    ) -> Finding:
         """Make a finding about this conversation."""
         who = self.end_of(side) if side >= 0 else ""
         made = Finding(name, self.conversation.name, evidence, self.seconds(from_ns), self.seconds(to_ns), who)

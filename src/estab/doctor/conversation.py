@@ -85,7 +85,7 @@ class Side:
 
 @dataclass(slots=True)
 class Conversation:
-    """A connection as a capture shows it. ``index`` counts from 0 in the order of first packets, as tshark's streams."""
+    """A connection as a capture shows it. ``index`` counts from 0 in the order of first packets."""
 
     index: int
     vlans: tuple[int, ...]
@@ -221,7 +221,8 @@ class _Builder:
             peer.base = (packet.ack - 1) % _MOD
         near = mine.segments[-1].end if mine.segments else 0
         seq = _unwrap(packet.seq, mine.base, near)
-        ack, sack = -1, ()
+        ack = -1
+        sack: tuple[tuple[int, int], ...] = ()
         if packet.flags & ACK and peer.base is not None:
             at = peer.segments[-1].end if peer.segments else 0
             ack = _unwrap(packet.ack, peer.base, at)

@@ -9,10 +9,11 @@ from estab.doctor.conversation import Segment
 from estab.doctor.finding import Finding
 from estab.units import SECOND, format_duration
 
-__all__ = ["close_wait", "close_unanswered", "injected", "resets"]
+__all__ = ["close_unanswered", "close_wait", "injected", "resets"]
 
 _CLOSE_WAIT_NS_MIN: Final = 5 * SECOND
 _IDLE_NS_MIN: Final = SECOND
+_KEPT_NS_MIN: Final = 5 * SECOND
 _TTL_FAR: Final = 2
 
 
@@ -43,11 +44,11 @@ def _two_answers(segments: list[Segment]) -> tuple[Segment, Segment, str] | None
             return known, segment, "the same sequence number, different text"
     # Texts may begin alike (zeros, a status line): then lengths and distance tell.
     for segment in segments:
-        known = heads.get(segment.seq) if segment.length > 1 else None
-        if known is None or known is segment or known.length == segment.length:
+        first = heads.get(segment.seq) if segment.length > 1 else None
+        if first is None or first is segment or first.length == segment.length:
             continue
-        if abs(known.packet.ttl - segment.packet.ttl) > _TTL_FAR:
-            return known, segment, "the same sequence number, different lengths, from different distances"
+        if abs(first.packet.ttl - segment.packet.ttl) > _TTL_FAR:
+            return first, segment, "the same sequence number, different lengths, from different distances"
     return None
 
 
@@ -81,8 +82,6 @@ def resets(case: Case) -> list[Finding]:
     if conversation.sides[0].has_syn and not conversation.sides[1].has_syn:
         return []
     texts = [one for one in peer if one.length and one.at_ns <= reset.at_ns]
-    last_ns = max((one.at_ns for one in conversation.segments if one.at_ns < reset.at_ns and
-                   one is not (texts[-1] if texts else None)), default=reset.at_ns)
     fin = next((one for one in mine if one.is_fin and one.at_ns <= reset.at_ns), None)
     peer_fin = next((one for one in peer if one.is_fin and one.at_ns <= reset.at_ns), None)
     notice = "the next recv() fails with ECONNRESET, a send() with EPIPE or ECONNRESET"
@@ -90,31 +89,39 @@ def resets(case: Case) -> list[Finding]:
         return _after_fin(case, reset, fin, peer_fin, texts)
     if not reset.flags & 0x10 and texts:
         last = texts[-1]
-        idle_ns = last.at_ns - max((one.at_ns for one in conversation.segments if one.number < last.number), default=0)
         first_try = next((one for one in texts if one.seq == last.seq), last)
         idle_ns = first_try.at_ns - max(
             (one.at_ns for one in conversation.segments if one.number < first_try.number), default=first_try.at_ns)
         if idle_ns >= _IDLE_NS_MIN:
             return [case.finding("half-open", [
                 f"packet {first_try.number}: text after {format_duration(idle_ns)} of silence",
-                f"packet {reset.number}: a reset without an acknowledgment: that host knows no such connection (any more)",
+                f"packet {reset.number}: a reset without an acknowledgment: that host knows no such connection (any "
+                "more)",
             ], first_try.at_ns - idle_ns, reset.at_ns, reset.side, cost_s=idle_ns / SECOND,
                 notices=f"not before it sent: {format_duration(idle_ns)} after the last sign of life")]
-    del last_ns
     last_mine = max((one.end for one in mine if one.length), default=0)
     since = [one for one in texts if one.ack >= last_mine or not last_mine]
     if peer_fin is not None and not since:
         return []
+    idle_ns = reset.at_ns - max((one.at_ns for one in conversation.segments if one.number < reset.number), default=0)
+    if idle_ns >= _KEPT_NS_MIN and not case.streams[1 - reset.side].unacked:
+        return [case.finding("idle-reset", [
+            f"packet {reset.number}: a reset of the {case.end_of(reset.side)} after {format_duration(idle_ns)} of "
+            "silence",
+        ], reset.at_ns - idle_ns, reset.at_ns, reset.side, notices="when it uses the connection again: ECONNRESET")]
     if since:
         return [case.finding("reset-unread-data", [
-            f"packet {reset.number}: a reset of the {case.end_of(reset.side)}, after text that its program had not answered "
+            f"packet {reset.number}: a reset of the {case.end_of(reset.side)}, after text that its program had not "
+            "answered "
             f"({packet_list(since[-6:])})",
         ], since[0].at_ns, reset.at_ns, reset.side, notices=notice, confidence="likely")]
     return [case.finding("reset", [f"packet {reset.number}: a reset"], reset.at_ns, reset.at_ns, reset.side,
                          notices=notice)]
 
 
-def _after_fin(case: Case, reset: Segment, fin: Segment, peer_fin: Segment | None, texts: list[Segment]) -> list[Finding]:
+def _after_fin(
+    case: Case, reset: Segment, fin: Segment, peer_fin: Segment | None, texts: list[Segment],
+) -> list[Finding]:
     crossing = [one for one in texts if one.end > fin.ack and one.ack < fin.end]
     late = [one for one in texts if one.ack >= fin.end]
     before = [one.at_ns for one in case.conversation.segments if one.number < min(fin.number, reset.number)
@@ -128,11 +135,13 @@ def _after_fin(case: Case, reset: Segment, fin: Segment, peer_fin: Segment | Non
         ], max(before), reset.at_ns, fin.side, notices=notice)]
     if late and not (peer_fin is not None and peer_fin.number < late[0].number):
         return [case.finding("write-after-close", [
-            f"packet {fin.number}: FIN; {packet_list(late)}: text after it was acknowledged; packet {reset.number}: reset",
+            f"packet {fin.number}: FIN; {packet_list(late)}: text after it was acknowledged; packet {reset.number}: "
+            "reset",
         ], fin.at_ns, reset.at_ns, 1 - fin.side, notices=notice)]
     if crossing:
         return [case.finding("reset-unread-data", [
-            f"packet {fin.number}: FIN while text was under way ({packet_list(crossing)}); packet {reset.number}: reset",
+            f"packet {fin.number}: FIN while text was under way ({packet_list(crossing)}); packet {reset.number}: "
+            "reset",
         ], fin.at_ns, reset.at_ns, fin.side, notices=notice, confidence="likely")]
     return []
 
@@ -150,7 +159,8 @@ def close_wait(case: Case) -> list[Finding]:
             continue
         end = next((one for one in mine if (one.is_fin or one.is_rst) and one.number > acked.number), None)
         peer_reset = next((one for one in peer if one.is_rst and one.number > acked.number), None)
-        texts = [one for one in mine if one.length and one.at_ns > acked.at_ns and (end is None or one.number < end.number)]
+        texts = [one for one in mine if one.length and one.at_ns > acked.at_ns
+                 and (end is None or one.number < end.number)]
         from_ns = texts[-1].at_ns if texts else acked.at_ns
         to_ns = end.at_ns if end is not None else peer_reset.at_ns if peer_reset is not None else case.end_ns
         if to_ns - from_ns < _CLOSE_WAIT_NS_MIN:
@@ -160,7 +170,8 @@ def close_wait(case: Case) -> list[Finding]:
             f"packet {fin.number}: FIN of the {case.end_of(1 - side)}, acknowledged in packet {acked.number}",
             f"no FIN of the {case.end_of(side)} for {format_duration(to_ns - from_ns)}, {until}",
         ], from_ns, to_ns, side, cost_s=(to_ns - from_ns) / SECOND,
-            notices="never by itself: no timer ends CLOSE-WAIT; the peer's FIN-WAIT-2 ends after tcp_fin_timeout (60 s)"))
+            notices="never by itself: no timer ends CLOSE-WAIT; the peer's FIN-WAIT-2 ends after tcp_fin_timeout (60 "
+                    "s)"))
     return found
 
 
@@ -170,9 +181,9 @@ def close_unanswered(case: Case) -> list[Finding]:
     for side in (0, 1):
         mine, peer = case.conversation.sides[side].segments, case.conversation.sides[1 - side].segments
         fins = [one for one in mine if one.is_fin]
-        if len(fins) < 3 or any(one.ack >= fins[0].end for one in peer) or any(one.is_rst for one in peer):
+        if len(fins) < 3 or any(one.ack >= fins[0].end for one in peer):
             continue
-        last_ns = max((one.at_ns for one in peer), default=0)
+        last_ns = max((one.at_ns for one in peer if not one.is_rst), default=0)
         silent = [one for one in fins if one.at_ns > last_ns]
         if len(silent) >= 3:
             found.append(case.finding("close-unanswered", [

@@ -13,6 +13,8 @@ __all__ = ["nagle", "rounds", "waits"]
 
 _THINKS_NS_MIN: Final = 200 * MS
 _LONG_NS: Final = 130 * MS
+_TRIPS_SHARE: Final = 0.35
+_STALLS_SHARE: Final = 0.3
 _STALL_NS_MIN: Final = 15 * MS
 
 
@@ -47,7 +49,8 @@ def waits(case: Case) -> list[Finding]:
         total_ns = sum(one[0] for one in slow)
         longest = max(slow, key=lambda one: one[0])
         acked = _acked_within(case, longest[2], side)
-        evidence = [f"packet {longest[2].last_number} to {longest[3].first_number}: {format_duration(longest[0])} between "
+        evidence = [f"packet {longest[2].last_number} to {longest[3].first_number}: {format_duration(longest[0])} "
+                    "between "
                     f"{'request and answer' if side == 1 else 'answer and next request'}, without the path's "
                     f"{format_duration(case.vantage.to(side))}"]
         if acked is not None:
@@ -56,7 +59,8 @@ def waits(case: Case) -> list[Finding]:
         found.append(case.finding(name, evidence, slow[0][1], slow[-1][3].first_ns, side, cost_s=total_ns / SECOND,
                                   notices="the other end's recv() waits; no timer of TCP's is running"))
     trips_ns = case.rtt_ns * (trips + 1)
-    if case.rtt_ns >= _LONG_NS and trips >= 1:
+    lasts_ns = turns[-1].last_ns - case.conversation.segments[0].at_ns
+    if case.rtt_ns >= _LONG_NS and trips >= 1 and trips_ns >= _TRIPS_SHARE * lasts_ns:
         found.append(case.finding("long-path", [
             f"a round trip takes {format_duration(case.rtt_ns)}; {trips + 1} of them are {format_duration(trips_ns)}",
         ], turns[0].first_ns, turns[-1].last_ns, cost_s=trips_ns / SECOND))
@@ -109,16 +113,19 @@ def nagle(case: Case) -> list[Finding]:
             if pause.why == "nagle" and pause.length_ns >= case.rtt_ns + _STALL_NS_MIN
             and pause.length_ns <= case.rtt_ns + 400 * MS and pause.segment.length < stream.full_bytes
         ]
-        if not stalls:
+        itself = sum(pause.why == "self" for pause in stream.pauses)
+        if len(stalls) < _STALLS_SHARE * (len(stalls) + itself) or not stalls:
             continue
         lengths = sorted(pause.length_ns for pause in stalls)
         cost_ns = sum(lengths) - len(lengths) * case.rtt_ns
         found.append(case.finding("nagle-delayed-ack", [
-            f"{packet_list([pause.segment for pause in stalls])}: left only when the acknowledgment of the small segment "
+            f"{packet_list([pause.segment for pause in stalls])}: left only when the acknowledgment of the small "
+            "segment "
             "before them came",
             f"{len(stalls)} stalls of {format_duration(lengths[len(lengths) // 2])}, the round trip is "
             f"{format_duration(case.rtt_ns)}",
         ], stalls[0].from_ns, stalls[-1].to_ns, side, cost_s=cost_ns / SECOND,
             confidence="sure" if len(stalls) > 1 else "possible",
-            notices="never: each exchange is late by the other end's delayed-ACK timer (40 ms on Linux, 200 ms elsewhere)"))
+            notices="never: each exchange is late by the other end's delayed-ACK timer (40 ms on Linux, 200 ms "
+                    "elsewhere)"))
     return found

@@ -15,7 +15,9 @@ from estab.doctor.causes import CAUSES, Cause
 
 __all__ = ["Finding", "Report", "principal"]
 
-_KINDS: Final = ("artefact", "fault", "slow", "limit", "note")
+_KINDS: Final = ("artefact", "fault", "slow", "harmless", "limit", "note")
+_HARMLESS: Final = frozenset({"checksum-offload"})
+"""Artefacts that hide nothing: what is wrong with the connection comes before them."""
 GRAVE: Final = frozenset({"fault", "slow"})
 
 
@@ -48,7 +50,8 @@ class Finding:
     @property
     def rank(self) -> tuple[int, float]:
         """Lower comes first."""
-        return _KINDS.index(self.cause.kind), -self.cost_s
+        kind = "harmless" if self.name in _HARMLESS else self.cause.kind
+        return _KINDS.index(kind), -self.cost_s
 
     def json(self) -> dict[str, Any]:
         """Give it as plain data."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,19 +11,25 @@ from estab.doctor.conversation import Segment
 from estab.doctor.finding import Finding
 from estab.units import MS, SECOND, format_duration
 
-__all__ = ["flood", "openings", "scan"]
+__all__ = ["End", "flood", "full_servers", "openings", "scan"]
 
 _SCAN_TARGETS_MIN: Final = 15
 _SCAN_FAILED_SHARE: Final = 0.7
 _FLOOD_MIN: Final = 40
 _FLOOD_SHARE: Final = 0.6
+_WAITED_SHARE: Final = 0.3
 _WAITED_NS_MIN: Final = 900 * MS
 _ICMP_TEXT: Final = {0: "network", 1: "host", 2: "protocol", 3: "port", 9: "network by policy", 10: "host by policy",
                      13: "by a filter"}
 
 
-def openings(case: Case, busy: set[tuple[bytes, int]]) -> list[Finding]:
-    """Judge the opening. ``busy``: servers (address, port) that completed other handshakes in this capture."""
+End = tuple[bytes, int]
+
+
+def openings(case: Case, busy: Counter[End], full: set[End]) -> list[Finding]:
+    """Judge the opening. ``busy``: how many handshakes each server (address, port) completed in this capture; ``full``:
+    those that ignore handshakes which are done.
+    """
     conversation = case.conversation
     client, server = conversation.sides
     syns = [one for one in client.segments if one.is_syn]
@@ -41,8 +48,39 @@ def openings(case: Case, busy: set[tuple[bytes, int]]) -> list[Finding]:
             f"packet {error.number}: {error.source} says that the destination is unreachable ({what})",
         ], syns[0].at_ns, error.at_ns, 1, notices="at once: connect() fails with EHOSTUNREACH or ECONNREFUSED")]
     if not answers:
-        return _unanswered(case, syns, (server.address, server.port) in busy)
-    return _answered(case, syns, answers, (server.address, server.port) in busy)
+        return _unanswered(case, syns, busy[(server.address, server.port)] > 0)
+    return _answered(case, syns, answers, (server.address, server.port) in full)
+
+
+def full_servers(cases: Sequence[Case]) -> set[End]:
+    """Name servers that are there and take no more: by handshakes that they ignore, or by many SYNs that had to wait.
+
+    One SYN that was sent again is a loss; a third of all, to a server that answers the rest, is none.
+    """
+    by_server: dict[End, list[Case]] = {}
+    for case in cases:
+        server = case.conversation.sides[1]
+        by_server.setdefault((server.address, server.port), []).append(case)
+    found = set()
+    for end, theirs in by_server.items():
+        waited = sum(_waited(case) for case in theirs)
+        is_there = any(case.conversation.sides[1].has_syn for case in theirs)
+        is_slow = is_there and waited >= 2 and waited >= _WAITED_SHARE * len(theirs)
+        if is_slow or any(_ignores_ack(case) for case in theirs):
+            found.add(end)
+    return found
+
+
+def _ignores_ack(case: Case) -> bool:
+    """Tell whether the server repeats its SYN-ACK although the handshake is done."""
+    return any(finding.name == "accept-queue-full" for finding in openings(case, Counter(), set()))
+
+
+def _waited(case: Case) -> bool:
+    """Tell whether a SYN was sent again before it had an answer."""
+    syns = [one for one in case.conversation.sides[0].segments if one.is_syn]
+    answers = [one for one in case.conversation.sides[1].segments if one.is_syn or one.is_rst]
+    return len(syns) > 1 and (not answers or syns[1].at_ns < answers[0].at_ns)
 
 
 def _refused(case: Case, syns: list[Segment], refusals: list[Segment]) -> Finding:
@@ -75,7 +113,7 @@ def _unanswered(case: Case, syns: list[Segment], is_busy: bool) -> list[Finding]
                          cost_s=waited_ns / SECOND)]
 
 
-def _answered(case: Case, syns: list[Segment], answers: list[Segment], is_busy: bool) -> list[Finding]:
+def _answered(case: Case, syns: list[Segment], answers: list[Segment], is_full: bool) -> list[Finding]:
     conversation = case.conversation
     acks = [one for one in conversation.sides[0].segments if not one.is_syn and one.ack >= 1]
     found = []
@@ -97,11 +135,11 @@ def _answered(case: Case, syns: list[Segment], answers: list[Segment], is_busy: 
         ], acks[0].at_ns, repeated[-1].at_ns, 1, cost_s=(repeated[-1].at_ns - acks[0].at_ns) / SECOND,
             notices="the client's connect() has returned; its first recv() waits",
             confidence="sure" if is_sure else "likely"))
-    elif len(syns) > 1 and syns[1].at_ns < answers[0].at_ns and is_busy:
+    elif len(syns) > 1 and syns[1].at_ns < answers[0].at_ns and is_full:
         found.append(case.finding("accept-queue-full", [
-            f"{packet_list(syns)}: the SYN had to be sent {len(syns)} times; the port answered others meanwhile",
-        ], syns[0].at_ns, answers[0].at_ns, 1, cost_s=(answers[0].at_ns - syns[0].at_ns) / SECOND, confidence="possible",
-            notices=f"connect() took {format_duration(answers[0].at_ns - syns[0].at_ns)}"))
+            f"{packet_list(syns)}: the SYN had to be sent {len(syns)} times; the port ignores others that are done",
+        ], syns[0].at_ns, answers[0].at_ns, 1, cost_s=(answers[0].at_ns - syns[0].at_ns) / SECOND,
+            confidence="possible", notices=f"connect() took {format_duration(answers[0].at_ns - syns[0].at_ns)}"))
     elif len(syns) > 1 and syns[1].at_ns < answers[0].at_ns:
         found.append(case.finding("loss", [
             f"{packet_list(syns)}: the SYN or its answer was lost, it had to be sent {len(syns)} times",
@@ -148,10 +186,10 @@ def flood(cases: Sequence[Case]) -> list[Finding]:
         answered = sum(case.conversation.sides[1].has_syn for case in dead)
         sources = {case.conversation.sides[0].address for case in dead}
         first, last = dead[0], dead[-1]
-        server = first.conversation.sides[1].text
-        found.append(Finding("syn-flood", server, [
-            f"{len(dead)} of {len(theirs)} handshakes with {server} never ended, from {len(sources)} addresses",
+        name = first.conversation.sides[1].text
+        found.append(Finding("syn-flood", name, [
+            f"{len(dead)} of {len(theirs)} handshakes with {name} never ended, from {len(sources)} addresses",
             f"{answered} of them were answered by a SYN-ACK, none of those by an ACK",
         ], first.seconds(first.conversation.segments[0].at_ns), last.seconds(last.conversation.segments[-1].at_ns),
-            who=server))
+            who=name))
     return found

@@ -101,6 +101,8 @@ class Stream:
     probes: int = 0
     keepalives: list[Segment] = field(default_factory=list)
     full_flight_bytes: int = 0
+    overrun: list[Segment] = field(default_factory=list)
+    """Text beyond the window that the receiver had offered: it is thrown away (seen at the receiver only)."""
     missing_ns: int = 0
     """Since when something is missing that never came, while later text did; 0: nothing is."""
 
@@ -124,12 +126,14 @@ class _Reader:
     def __init__(self, conversation: Conversation, side: int, vantage: Vantage) -> None:
         self.conversation = conversation
         self.side = side
-        self.shift_ns = vantage.to(side)
+        # A little less than the way takes: what an acknowledgment set off must not seem to come before it.
+        self.shift_ns = vantage.to(side) * 17 // 20
         self.rtt_ns = vantage.rtt_ns
         self.is_at_sender = vantage.side == side
         self.is_at_receiver = vantage.side == 1 - side
         self.stream = Stream(side)
         self.top = 1 if conversation.sides[side].has_syn else 0
+        self.has_syn = conversation.sides[side].has_syn
         self.una = 0
         self.edge = 0
         self.last_wnd = 0
@@ -149,16 +153,20 @@ class _Reader:
         self.flight_before_ack = 0
         self.zero: ZeroWindow | None = None
         self.full_bytes = 0
+        self.overrun: set[int] = set()
 
     def read(self) -> Stream:
         stream = self.stream
         stream.mss = max((one.length for one in self.conversation.sides[self.side].segments), default=0)
         known = [side.mss for side in self.conversation.sides if side.mss]
-        self.full_bytes = stream.full_bytes = max(stream.mss, min(known) - _OPTIONS_BYTES if len(known) == 2 else _MSS_DEFAULT)
+        agreed = min(known) - _OPTIONS_BYTES if len(known) == 2 else _MSS_DEFAULT
+        self.full_bytes = stream.full_bytes = max(stream.mss, agreed)
         events: list[tuple[int, int, Segment]] = []
         for at, segment in enumerate(self.conversation.segments):
             shift = 0 if segment.side == self.side else self.shift_ns
             events.append((segment.at_ns + shift, at, segment))
+        if self.is_at_receiver:
+            self._find_overrun()
         events.sort(key=lambda event: (event[0], event[1]))
         for at_ns, _, segment in events:
             if segment.side == self.side:
@@ -167,6 +175,19 @@ class _Reader:
                 self._heard(at_ns, segment)
         self._end(events[-1][0] if events else 0)
         return stream
+
+    def _find_overrun(self) -> None:
+        """Find text that came when the window was smaller, in the order of the capture."""
+        if not self.conversation.has_handshake:
+            return
+        edge = 0
+        for segment in self.conversation.segments:
+            if segment.side != self.side:
+                if segment.ack >= 0 and not segment.is_syn and not segment.is_rst:
+                    edge = segment.ack + segment.wnd
+            elif segment.length > 1 and edge and segment.end > edge:
+                self.stream.overrun.append(segment)
+        self.overrun = {segment.seq for segment in self.stream.overrun}
 
     # --- what the side sends
 
@@ -202,7 +223,7 @@ class _Reader:
                 stream.first_ns = at_ns
             stream.segments += 1
             stream.bytes += segment.end - max(segment.seq, self.top)
-        if segment.seq > self.top and self.top > 0 and stream.segments > 1:
+        if segment.seq > self.top and self.top > 0 and (stream.segments > 1 or self.has_syn):
             self.holes.append((self.top, segment.seq, at_ns, segment.packet.ts_val))
         if self.last_new is not None and segment.length:
             self._pause(at_ns, segment)
@@ -234,8 +255,6 @@ class _Reader:
             why = "loss"
         elif self.was_full and self.last_ack_ns > self.last_new_ns:
             why = "window"
-        elif at_ns - self.last_peer_text_ns <= near_ns and self.last_peer_text_ns > self.last_new_ns and flight == 0:
-            why = "answer"
         elif self.last_peer_text_ns > self.last_new_ns and flight == 0:
             why = "answer"
         elif since_ack_ns <= near_ns and self.last_ack_ns > self.last_new_ns:
@@ -265,7 +284,8 @@ class _Reader:
         repeat = Repeat(segment, first_ns, kind)
         if self.is_at_receiver or segment.end <= self.una:
             # It had passed here before: the receiver had it already, if the capture stands next to it.
-            repeat.is_needless = self.is_at_receiver or segment.end <= self.una
+            is_thrown_away = segment.seq in self.overrun and segment.end > self.una
+            repeat.is_needless = (self.is_at_receiver and not is_thrown_away) or segment.end <= self.una
         del waited_ns
         stream.repeats.append(repeat)
         self.recovery_end = max(self.recovery_end, self.top)

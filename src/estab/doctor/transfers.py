@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from statistics import median
 from typing import Final
 
@@ -9,7 +10,7 @@ from estab.doctor.case import Case, packet_list
 from estab.doctor.conversation import Segment
 from estab.doctor.exchanges import rounds
 from estab.doctor.finding import Finding
-from estab.doctor.stream import Pause, Stream
+from estab.doctor.stream import Pause, Repeat, Stream
 from estab.units import MS, SECOND, format_bytes, format_duration
 
 __all__ = ["limits", "losses", "queues", "silence", "windows"]
@@ -35,12 +36,15 @@ def silence(case: Case) -> list[Finding]:
             continue
         if not stream.unacked or (stream.zero_windows and not stream.zero_windows[-1].is_open):
             continue
-        if any(one.is_rst for one in case.conversation.segments):
+        if any(one.is_rst for one in case.conversation.sides[1 - side].segments):
             continue
-        first = min(stream.unacked, key=lambda one: (one.seq, one.number))
-        if not first.length:
+        texts = [one for one in stream.unacked if one.length]
+        if not texts:
             continue
-        tries = [one for one in stream.unacked if one.seq == first.seq and one.length]
+        times = Counter(one.seq for one in texts)
+        most = max(times.values())
+        first = min((one for one in texts if times[one.seq] == most), key=lambda one: (one.seq, one.number))
+        tries = [one for one in texts if one.seq == first.seq]
         heard_ns = max((one.at_ns for one in case.conversation.sides[1 - side].segments), default=first.at_ns)
         hole = _black_hole(case, stream, first, tries)
         if hole is not None:
@@ -58,9 +62,11 @@ def silence(case: Case) -> list[Finding]:
             evidence.append(f"the connection had been idle for {format_duration(idle_ns)}: a firewall or NAT may have "
                             "forgotten it")
         found.append(case.finding(
-            "path-silent", evidence, tries[0].at_ns, case.end_ns, 1 - side, cost_s=(case.end_ns - tries[0].at_ns) / SECOND,
+            "path-silent", evidence, tries[0].at_ns, case.end_ns, 1 - side,
+            cost_s=(case.end_ns - tries[0].at_ns) / SECOND,
             notices=f"recv() and send() fail with ETIMEDOUT about {_RETRIES2_S} s after the text was first sent "
-                    f"(tcp_retries2=15), at {case.seconds(tries[0].at_ns) + _RETRIES2_S:.0f} s; sooner with TCP_USER_TIMEOUT"))
+                    f"(tcp_retries2=15), at {case.seconds(tries[0].at_ns) + _RETRIES2_S:.0f} s; sooner with "
+                    "TCP_USER_TIMEOUT"))
     return found
 
 
@@ -70,7 +76,8 @@ def _missing(case: Case, stream: Stream) -> Finding | None:
     if not stream.missing_ns or waited_ns < max(_MISSING_NS_MIN, 4 * case.rtt_ns) or stream.mss >= stream.full_bytes:
         return None
     return case.finding("mtu-black-hole", [
-        f"text of the {case.end_of(stream.side)} is missing since {case.seconds(stream.missing_ns):.3f} s, and never comes",
+        f"text of the {case.end_of(stream.side)} is missing since {case.seconds(stream.missing_ns):.3f} s, and never "
+        "comes",
         f"the largest segment that came has {stream.mss} bytes; full ones would have {stream.full_bytes}",
     ], stream.missing_ns, case.end_ns, -1, cost_s=waited_ns / SECOND, confidence="likely",
         notices="the reader waits in recv() for ever; the writer's side ends with ETIMEDOUT")
@@ -127,14 +134,16 @@ def windows(case: Case) -> list[Finding]:
         zero = long[0] if long else stream.zero_windows[-1]
         is_mine = case.vantage.side == 1 - side
         probes = sum(one.probes for one in stream.zero_windows)
-        evidence = [f"packet {zero.number}: the {case.end_of(1 - side)} offers no window, for {format_duration(closed_ns)} "
+        evidence = [f"packet {zero.number}: the {case.end_of(1 - side)} offers no window, for "
+                    f"{format_duration(closed_ns)} "
                     f"in all; {probes} probes"]
         is_dead = last is not None and not last.is_open
         evidence.append("still closed at the end of the capture" if is_dead else "it opened again")
         found.append(case.finding(
             "not-reading" if is_mine else "peer-not-reading", evidence, zero.from_ns,
             last.to_ns if last is not None else zero.to_ns, 1 - side, cost_s=closed_ns / SECOND,
-            notices="a writer blocks in send(), or select() says not writable; with TCP_USER_TIMEOUT it ends with ETIMEDOUT, "
+            notices="a writer blocks in send(), or select() says not writable; with TCP_USER_TIMEOUT it ends with "
+                    "ETIMEDOUT, "
                     "without it never, as long as the probes are answered"))
     return found
 
@@ -147,14 +156,20 @@ def losses(case: Case) -> list[Finding]:
         lost, needless, late = stream.losses, stream.needless, stream.reordered
         stuck = {one.number for one in stream.unacked}
         lost = [one for one in lost if one.segment.number not in stuck]
+        if not stream.segments:
+            continue
         if len(late) >= 2 and len(late) + len(needless) >= len(lost):
             found.append(case.finding("reordering", [
-                f"{packet_list(late)}: came after later ones without having been sent again" if case.vantage.side != side
-                else f"{packet_list(late)}: acknowledge what had been reported missing, without its being sent again",
+                f"{packet_list(late)}: " + (
+                    "came after later ones without having been sent again" if case.vantage.side != side
+                    else "acknowledge what had been reported missing, without its being sent again"),
                 *([f"{len(needless)} segments were sent again needlessly for it"] if needless else []),
             ], late[0].at_ns, late[-1].at_ns, cost_s=_cost(needless)))
             continue
-        if len(needless) >= 1 and len(needless) >= len(lost) and (len(needless) > 1 or _is_timeout(needless)):
+        is_mostly = len(needless) > len(lost) or (
+            len(needless) == len(lost) and not any(one.kind == "fast" for one in lost))
+        if needless and is_mostly and (
+                len(needless) > 1 or stream.needless_dsack or _is_timeout(needless)):
             first, last = needless[0].segment, needless[-1].segment
             how = "reported as duplicates (DSACK)" if stream.needless_dsack else "they had arrived before"
             found.append(case.finding("spurious-retransmission", [
@@ -173,11 +188,11 @@ def losses(case: Case) -> list[Finding]:
     return found
 
 
-def _is_timeout(needless: list) -> bool:  # type: ignore[type-arg]
+def _is_timeout(needless: list[Repeat]) -> bool:
     return any(one.segment.at_ns - one.first_ns >= 200 * MS for one in needless)
 
 
-def _cost(repeats: list) -> float:  # type: ignore[type-arg]
+def _cost(repeats: list[Repeat]) -> float:
     """Sum the time from the first sending to the repetition; overlapping repairs count once."""
     total, until = 0, 0
     for one in sorted(repeats, key=lambda one: one.first_ns):
@@ -212,7 +227,7 @@ def queues(case: Case) -> list[Finding]:
 
 
 def _round_trips(case: Case, stream: Stream) -> list[tuple[int, int]]:
-    """Measure round trips with the queue in them: from text to its acknowledgment, or, at the receiver, by timestamps."""
+    """Measure round trips with their queue: from text to its acknowledgment; at the receiver, by timestamps."""
     if case.vantage.side != 1 - stream.side:
         floor = [(at, length) for at, length in stream.rtts if length > 0]
         return _without_delayed(floor)
@@ -255,7 +270,7 @@ def limits(case: Case) -> list[Finding]:
     shares = {why: sum(pause.length_ns for pause in pauses) / total for why, pauses in spent.items()} if total else {}
     named: dict[str, float] = {}
     named["window-limited"] = shares.get("window", 0.0)
-    paced = _is_paced(case, stream, spent)
+    paced = _is_paced(case, stream) or _is_spread(case, stream)
     itself = shares.get("self", 0.0)
     acked = shares.get("ack", 0.0) + shares.get("nagle", 0.0)
     if paced:
@@ -291,7 +306,7 @@ def _limit_evidence(case: Case, stream: Stream, name: str) -> list[str]:
     return evidence
 
 
-def _is_paced(case: Case, stream: Stream, spent: dict[str, list[Pause]]) -> bool:
+def _is_paced(case: Case, stream: Stream) -> bool:
     """Tell an even pace: full segments at even distances, while the round trip stays short."""
     if stream.losses and len(stream.losses) > 0.02 * stream.segments:
         return False
@@ -312,10 +327,32 @@ def _is_paced(case: Case, stream: Stream, spent: dict[str, list[Pause]]) -> bool
         # Paced text does not wait for acknowledgments: most of it leaves by itself.
         itself = sum(pause.why == "self" for pause in full)
         return itself >= 0.4 * len(full)
-    samples = _round_trips(case, stream)
-    short = sorted(length for _, length in samples)
-    has_queue = bool(short) and short[len(short) // 2] > 2.2 * max(rtt_ns, short[0])
-    return not has_queue and middle < max(rtt_ns, 20 * MS) * 1.5 and not _bursts(stream)
+    if 0.75 * rtt_ns <= middle <= 1.3 * rtt_ns:
+        return False  # one burst a round trip: a window, or a buffer
+    return not _has_queue(case, stream) and not _bursts(stream)
+
+
+def _is_spread(case: Case, stream: Stream) -> bool:
+    """Tell at the receiver whether text comes all the time: in each quarter of a round trip about as much."""
+    rtt_ns = case.rtt_ns
+    if rtt_ns < 4 * MS or stream.losses or case.vantage.side == stream.side or _has_queue(case, stream):
+        return False
+    bins: dict[int, int] = {}
+    for at_ns, _ in stream.flights[len(stream.flights) // 4:]:
+        at = at_ns * 4 // rtt_ns
+        bins[at] = bins.get(at, 0) + 1
+    if len(bins) < 12:
+        return False
+    first, last = min(bins), max(bins)
+    counts = [bins.get(at, 0) for at in range(first, last + 1)]
+    mean = sum(counts) / len(counts)
+    return mean >= 1.5 and sum(0.4 * mean <= count <= 1.7 * mean for count in counts) >= 0.85 * len(counts)
+
+
+def _has_queue(case: Case, stream: Stream) -> bool:
+    """Tell whether round trips are mostly far above the shortest."""
+    lengths = sorted(length for _, length in _round_trips(case, stream))
+    return bool(lengths) and lengths[len(lengths) // 2] > 2.2 * max(case.rtt_ns, lengths[0])
 
 
 def _bursts(stream: Stream) -> bool:
@@ -335,11 +372,12 @@ def _is_flat(case: Case, stream: Stream) -> bool:
             tops.append(top)
             at_ns, top = when_ns, 0
         top = max(top, flight)
-    if len(tops) < 5:
+    if len(tops) < 6:
         return False
-    later = tops[len(tops) // 3:]
-    highest = max(later)
-    flat = sum(top >= 0.75 * highest for top in later)
-    grows = max(later[len(later) // 2:]) > 1.25 * max(later[:max(1, len(later) // 2)])
-    is_below = highest < 0.9 * stream.window_bytes_max or not stream.window_bytes_max
-    return flat >= 0.7 * len(later) and not grows and is_below
+    later = tops[len(tops) // 4:]
+    half = len(later) // 2
+    usual = median(later)
+    grows = median(later[half:]) > 1.2 * median(later[:half])
+    even = sum(0.5 * usual <= top <= 2 * usual for top in later) >= 0.85 * len(later)
+    is_below = usual < 0.8 * stream.window_bytes_max or not stream.window_bytes_max
+    return even and not grows and is_below

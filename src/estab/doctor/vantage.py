@@ -23,6 +23,7 @@ _NEAR_SHARE: Final = 0.12
 _NEAR_NS: Final = 100 * US
 _TOTAL_NS_MIN: Final = 300 * US
 _SAMPLES_MAX: Final = 400
+_ECHOES_MAX: Final = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,9 @@ def find_vantage(conversation: Conversation) -> Vantage:
         to_client = shortest[CLIENT] if to_client is None else to_client
         to_server = shortest[SERVER] if to_server is None else to_server
         what = "the shortest answers"
+    else:  # one measurement may have met a delay: the timestamps' echoes give many
+        to_client = min(to_client, _shortest_echo(conversation, CLIENT, to_client))
+        to_server = min(to_server, _shortest_echo(conversation, SERVER, to_server))
     local = _local_side(conversation)
     if local is not None:
         return Vantage(local, to_client, to_server, "the file says which packets went out")
@@ -111,6 +115,21 @@ def _handshake(conversation: Conversation) -> tuple[int | None, int | None]:
     is_repeated = len(answers) > 1 and acks and answers[1].at_ns < acks[0].at_ns
     to_client = acks[0].at_ns - first.at_ns if acks and not is_repeated else None
     return to_client, to_server
+
+
+def _shortest_echo(conversation: Conversation, side: int, known_ns: int) -> int:
+    """Find the shortest time from a timestamp that went to ``side`` to its echo (RFC 7323)."""
+    sent: dict[int, int] = {}
+    best = known_ns
+    for segment in conversation.segments[:_ECHOES_MAX]:
+        packet = segment.packet
+        if packet.ts_val < 0:
+            continue
+        if segment.side != side:
+            sent.setdefault(packet.ts_val, segment.at_ns)
+        elif packet.ts_ecr in sent:
+            best = min(best, segment.at_ns - sent[packet.ts_ecr])
+    return best
 
 
 def _shortest_answer(conversation: Conversation, side: int) -> int | None:
