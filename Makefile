@@ -5,20 +5,23 @@
 #   make bench    speed and memory of the core; goodput of each congestion control in virtual time (a quarter of an hour)
 #   make bench-wire  estab beside other stacks on this machine, through TUN devices in namespaces (root)
 #   make docs     the documentation as pages in site/
+#   make web      the report page's own text, from web/ into src/estab/report/page.html
 #   make build    source distribution, compiled wheel and pure wheel in dist/, each wheel tried in a fresh environment
 # PYTHON=... chooses the interpreter. `make test` compiles where there is a C compiler: ESTAB_COMPILE=0 leaves the core
 # interpreted, 1 insists on compiling it. For all but bench and build the C compiler optimizes little (ESTAB_OPTIMIZE=1):
 # that halves its time, and costs a tenth of the speed.
 
 .DEFAULT_GOAL := help
-.PHONY: help tour compile test lint bench bench-wire docs build clean
+.PHONY: help tour compile test lint bench bench-wire docs web build clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-PARTS := $(shell find src/estab -name __pycache__ -prune -o \( -type d -o -name '*.py' \) -print) setup.py pyproject.toml
+PARTS := $(shell find src/estab -name __pycache__ -prune -o \( -type d -o -name '*.py' \) -print) setup.py pyproject.toml \
+	src/estab/report/page.html
+WEB := $(shell find web -type f) tools/build_page.py
 # The tests that run against the interpreted files as well: all that touch the core.
 CORE_TESTS := $(wildcard tests/wire tests/tcp tests/host tests/serve tests/lab)
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
@@ -59,6 +62,11 @@ tour: $(VENV)/installed
 	@$(BIN)/python -m estab._build
 
 compile: $(VENV)/compiled
+
+src/estab/report/page.html: $(WEB) | $(VENV)/made
+	@$(BIN)/python tools/build_page.py
+
+web: src/estab/report/page.html
 
 lint: $(VENV)/test-tools
 	$(BIN)/ruff check --quiet .

@@ -35,7 +35,7 @@ from estab.observe.dissect import Summary, dissect, is_ethernet
 from estab.report.held import End
 from estab.report.rest import Rest
 
-__all__ = ["Columns"]
+__all__ = ["AGAIN", "Columns", "head_of"]
 
 AGAIN, COPY, MARKED, CHANGED, HELD_BACK = 1, 2, 4, 8, 16
 _RECENT_MAX: Final = 65_536
@@ -98,6 +98,7 @@ class Columns(Rest):
         end = self.end(fact.host, fact.connection, fact.at_ns)
         if end is None:
             return
+        end.is_unheard = False
         if "sack " in fact.options and end.iss >= 0:
             self._sacks(end, fact)
         if fact.tcb is not None:
@@ -149,7 +150,7 @@ class Columns(Rest):
         row = self.add(
             "frame", segment.at_ns, way, end.conn, end.side, 0, -1, segment.seq, segment.ack, segment.length,
             segment.wnd, self.word("flags", segment.flags), self.word("why", segment.why), 0, AGAIN if is_again else 0,
-            len(data), -1, 0, call, self.keep_head(data if self.has_payload else _head(data)),
+            len(data), -1, 0, call, self.keep_head(data if self.has_payload else head_of(data)),
         )
         self._passing.keep((end.conn, _digest(_core(data))), row)
         return row
@@ -158,7 +159,7 @@ class Columns(Rest):
         """Add a row for bytes that are on a link once more."""
         cells = self.columns["frame"]
         first = {name: cell[row] for name, cell in cells.items()}
-        head = self.keep_head(data if self.has_payload else _head(data)) if data else 0
+        head = self.keep_head(data if self.has_payload else head_of(data)) if data else 0
         return self.add("frame", *({**first, "t": at_ns, "way": way, "wait": 0, "fly": -1, "fate": 0,
                                     "bits": AGAIN | COPY, "why": self.word("why", why), "from": -1 if data else row,
                                     "call": -1, "head": head}).values())
@@ -183,7 +184,7 @@ class Columns(Rest):
             "frame", at_ns, way, conn, side, 0, -1, seq, ack, said.length, said.wnd, self.word("flags", said.flags),
             self.word("why", "" if origin < 0 else "passed on"), 0, 0, len(data), origin,
             0 if conn >= 0 else self.word("text", said.text), -1,
-            self.keep_head(data if self.has_payload else _head(data)),
+            self.keep_head(data if self.has_payload else head_of(data)),
         )
 
     def _relative(self, conn: int, side: int, said: Summary) -> tuple[int, int]:
@@ -309,7 +310,7 @@ def _core(data: bytes) -> bytes:
     return data[start + header:]
 
 
-def _head(data: bytes) -> bytes:
+def head_of(data: bytes) -> bytes:
     """Give a frame's headers, without any payload."""
     start = _start(data)
     if start and data[12:14] == b"\x08\x06":

@@ -86,10 +86,22 @@ class Ends(Tables):
             self._judge(end.peer, at_ns)
 
     def _judge(self, end: End, at_ns: int) -> None:
-        kind = held_by(end, not self.cut_ways.isdisjoint(self.conns[end.conn].ways))
-        if kind != end.held:
-            end.held = kind
-            self.put("held", at_ns, end.number, kind)
+        is_cut = not self.cut_ways.isdisjoint(self.conns[end.conn].ways)
+        if is_cut and end.tcb is not None and end.tcb.snd_nxt > end.tcb.snd_una:
+            end.is_unheard = True
+        kind = held_by(end, is_cut)
+        if kind == end.held:
+            return
+        held = self.columns["held"]
+        if not (held["t"] and held["t"][-1] == at_ns and held["end"][-1] == end.number):
+            end.held_before = end.held
+            self.add("held", at_ns, end.number, kind)
+        elif kind == end.held_before:
+            for cell in held.values():
+                cell.pop()
+        else:
+            held["kind"][-1] = kind
+        end.held = kind
 
     def judge_all(self, at_ns: int) -> None:
         """Look at every connection again, after a link changed."""

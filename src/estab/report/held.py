@@ -24,7 +24,8 @@ _SENDING: Final = frozenset({"ESTABLISHED", "CLOSE-WAIT"})
 class End:
     """One end of a connection, as it was told of last."""
 
-    __slots__ = ("buffer", "cc", "conn", "flow", "held", "iss", "number", "peer", "sent_to", "side", "tcb")
+    __slots__ = ("buffer", "cc", "conn", "flow", "held", "held_before", "is_unheard", "iss", "number", "peer",
+                 "sent_to", "side", "tcb")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -33,6 +34,10 @@ class End:
         self.peer: End | None = None
         self.tcb: Tcb | None = None
         self.held = -1
+        self.held_before = -1
+        """What held it up before that: two changes at one time are one."""
+        self.is_unheard = False
+        """Something was in flight when a cable on its way was cut, and nothing came since."""
         self.flow: tuple[int, ...] = ()
         self.cc: tuple[int, ...] = ()
         self.buffer: tuple[int, ...] = ()
@@ -54,7 +59,7 @@ def held_by(end: End, is_cut: bool) -> int:
         return NOT_WRITING if tcb.state in _SENDING else NOTHING
     if is_cut:
         return DEAD
-    if tcb.retries > 0 and tcb.limited_by != "peer window":
+    if tcb.retries > 0 or end.is_unheard:
         return TIMER
     if tcb.ca_state in ("Recovery", "Loss"):
         return RECOVERY

@@ -28,8 +28,12 @@ class Mark:
 
 
 def question(tables: Tables) -> int:
-    """Choose the connection in question: the one that was asked to carry most; -1 where there is none."""
-    best = max(tables.conns, key=lambda conn: (max(conn.bytes), conn.frames, -conn.number), default=None)
+    """Choose the connection in question: the one that carried most, of those that a host is known to have opened.
+
+    -1 where there is none.
+    """
+    best = max(tables.conns, default=None,
+               key=lambda conn: (max(conn.bytes), conn.hosts[0] >= 0, conn.frames, -conn.number))
     return -1 if best is None else best.number
 
 

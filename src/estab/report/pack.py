@@ -42,7 +42,7 @@ def pack(columns: Columns, heads: bytes) -> tuple[dict[str, Any], bytes]:
         if "conn" in cells:
             cells["end"] = [2 * conn + side for conn, side in zip(cells["conn"], cells["side"], strict=True)]
         kept = []
-        for name in SCHEMA[table]:
+        for name in sorted(SCHEMA[table], key="seq".__eq__):  # it needs all others
             mode = "plain" if table == "wait" and name == "call" else _MODES.get(name, "plain")
             made = _planes(_small(cells, name, mode))
             planes += made

@@ -12,6 +12,7 @@ import html
 import json
 from array import array
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from os import PathLike
 from typing import Any, Final
@@ -21,7 +22,7 @@ from estab.report.pack import pack
 from estab.report.rest import Rest
 from estab.report.tables import HELD, Tables
 
-__all__ = ["FRAMES_MAX", "report", "write_report"]
+__all__ = ["FRAMES_MAX", "Scene", "page_of", "write_report"]
 
 FRAMES_MAX: Final = 1_000_000
 """Frames of a page. Beyond, the connection in question is whole and the others are sampled, and the page says so."""
@@ -30,34 +31,50 @@ _FORMAT: Final = 1
 _Chosen = tuple[dict[str, Mapping[str, Sequence[int]]], bytes, str]
 
 
-def write_report(
-    path: str | PathLike[str], tables: Tables, *, title: str = "", command: str = "", connection: int = -1,
-) -> None:
-    """Write the page of a run to a file. Raises ``OSError`` where it can't be written."""
-    text = report(tables, title=title, command=command, connection=connection)
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One run on a page. ``title`` says what was run, ``command`` how to do it again.
+
+    ``connection`` is the number of the one to be shown first, -1 for the one that carried most.
+    """
+
+    tables: Tables
+    title: str = ""
+    command: str = ""
+    connection: int = -1
+
+
+def write_report(path: str | PathLike[str], *scenes: Scene) -> None:
+    """Write the page of one run, or of several to choose from, to a file. Raises ``OSError`` if it can't be written."""
+    text = page_of(*scenes)
     with open(path, "w", encoding="utf-8", newline="\n") as stream:
         stream.write(text)
 
 
-def report(tables: Tables, *, title: str = "", command: str = "", connection: int = -1,
-           frames_max: int = FRAMES_MAX) -> str:
-    """Give the page of a run as text.
-
-    ``title`` says what was run, ``command`` how to do it again; ``connection`` is the number of the one to be shown
-    first, -1 for the one that carried most.
-    """
-    chosen = connection if 0 <= connection < len(tables.conns) else question(tables)
-    columns, heads, sampled = _chosen_rows(tables, chosen, frames_max)
-    shape, data = pack(columns, heads)
-    meta = _meta(tables, title, command, chosen, sampled)
-    meta["tables"] = shape
+def page_of(*scenes: Scene, frames_max: int = FRAMES_MAX) -> str:
+    """Give the page of one run, or of several to choose from, as text."""
+    if not scenes:
+        raise ValueError("scenes: a page is of at least one run")
     before, _, rest = _template().partition("<!--estab:title-->")
     middle, _, after = rest.partition("<!--estab:data-->")
-    return "".join((
-        before, html.escape(title or "estab: a run"), middle,
-        '<script id="estab-meta" type="application/json">', _inert(meta), "</script>\n",
-        '<script id="estab-data" type="text/plain">', base64.b64encode(data).decode(), "</script>", after,
-    ))
+    parts = [before, html.escape(scenes[0].title or "estab: a run"), middle]
+    for scene in scenes:
+        parts += _blocks(scene, frames_max)
+    return "".join([*parts, after])
+
+
+def _blocks(scene: Scene, frames_max: int) -> tuple[str, ...]:
+    """Write the two blocks of a run: words and numbers."""
+    tables = scene.tables
+    chosen = scene.connection if 0 <= scene.connection < len(tables.conns) else question(tables)
+    columns, heads, sampled = _chosen_rows(tables, chosen, frames_max)
+    shape, data = pack(columns, heads)
+    meta = _meta(tables, scene, chosen, sampled)
+    meta["tables"] = shape
+    return (
+        '<script class="estab-meta" type="application/json">', _inert(meta), "</script>\n",
+        '<script class="estab-data" type="text/plain">', base64.b64encode(data).decode(), "</script>\n",
+    )
 
 
 def _template() -> str:
@@ -70,7 +87,7 @@ def _inert(meta: Mapping[str, Any]) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _meta(tables: Tables, title: str, command: str, chosen: int, sampled: str) -> dict[str, Any]:
+def _meta(tables: Tables, scene: Scene, chosen: int, sampled: str) -> dict[str, Any]:
     notes = list(tables.missing)
     if sampled:
         notes.append(sampled)
@@ -80,7 +97,8 @@ def _meta(tables: Tables, title: str, command: str, chosen: int, sampled: str) -
         notes.append(f"The headers of {tables.heads_not_kept:,} frames are not kept: they have no bytes here, and are "
                      "not in a capture that this page saves.")
     return {
-        "format": _FORMAT, "title": title, "command": command, "begin": max(0, tables.begin_ns), "end": tables.end_ns,
+        "format": _FORMAT, "title": scene.title, "command": scene.command, "begin": max(0, tables.begin_ns),
+        "end": tables.end_ns, "epoch": str(tables.epoch_ns), "capture": tables.is_capture,
         "hosts": tables.hosts, "chosen": chosen, "notes": notes, "held": list(HELD), "payload": tables.has_payload,
         "ways": [{"link": way.link, "source": way.source, "target": way.target, "interface": way.interface,
                   "conditions": way.conditions} for way in tables.ways],

@@ -120,6 +120,9 @@ class Tables:
         self.not_kept = 0
         self.heads_not_kept = 0
         self.begin_ns = -1
+        self.epoch_ns = 0
+        """What the time 0 is in nanoseconds since 1970, for a capture."""
+        self.is_capture = False
         self.end_ns = 0
         self._hosts: dict[str, int] = {}
         self._conns: dict[tuple[str, str], Conn] = {}

@@ -1,0 +1,188 @@
+"""Tables from a capture: what packets tell of a run, and a sentence for each thing that they can't.
+
+- A packet stands at the moment at which it was captured; when it was sent and when it arrived is not in it. So an arrow
+  of a capture has no length.
+- Numbers are relative to the SYN, or to the first segment seen of that side where the capture begins later.
+- A sender's SND.UNA, SND.NXT and window are read off the acknowledgments that passed here; a round trip is the time
+  from a segment to its acknowledgment as this place saw them, never of one that was sent twice (RFC 6298, Karn's rule).
+- Comments of packets (estab's own captures have them) are kept as why a segment was sent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from estab.errors import WireError
+from estab.observe.dissect import Summary, dissect, is_ethernet
+from estab.observe.pcapng import Capture, CapturedPacket
+from estab.report.columns import AGAIN, head_of
+from estab.report.ends import Ends
+from estab.wire import ethernet, ip, tcp
+
+__all__ = ["captured"]
+
+_NOT_KNOWN = (
+    "Made from a capture. Congestion windows, thresholds, timers, buffers, calls, queues and what held a sender up are "
+    "in no packet: those views are empty. A frame stands when it was captured; how long it was under way, and whether "
+    "what is missing was lost or only not captured, is not known.",
+    "Round trips are from a segment to its acknowledgment at the place of the capture: the whole round trip only for "
+    "the side that was captured at the sender.",
+)
+_UNSCALED = "The SYN of {count} was not captured: windows there are as on the wire, without their scale."
+
+
+@dataclass(slots=True)
+class _Side:
+    """One direction of a connection, as its packets tell."""
+
+    iss: int = -1
+    scale: int = -1
+    has_syn: bool = False
+    una: int = 0
+    nxt: int = 0
+    wnd: int = 0
+    waiting: deque[tuple[int, int]] = field(default_factory=deque)
+    """Ends of segments that were sent once, with when."""
+
+
+def captured(capture: Capture, *, has_payload: bool = False) -> Ends:
+    """Give the tables of a capture, time counted from its first packet."""
+    return _Reading(capture, has_payload).read()
+
+
+class _Reading:
+    def __init__(self, capture: Capture, has_payload: bool) -> None:
+        self.capture = capture
+        self.tables = Ends(has_payload=has_payload)
+        self.sides: dict[int, _Side] = {}
+
+    def read(self) -> Ends:
+        tables = self.tables
+        tables.is_capture = True
+        packets = sorted(self.capture.packets, key=lambda packet: packet.at_ns)
+        first_ns = packets[0].at_ns if packets else 0
+        tables.epoch_ns = first_ns
+        for packet in packets:
+            self._packet(packet, packet.at_ns - first_ns)
+        tables.missing += _NOT_KNOWN
+        unscaled = sum(not (self._side(2 * conn.number).has_syn and self._side(2 * conn.number + 1).has_syn)
+                       for conn in tables.conns)
+        if unscaled:
+            count = "one connection" if unscaled == 1 else f"{unscaled:,} connections"
+            tables.missing.append(_UNSCALED.format(count=count))
+        cut = sum(len(packet.data) < packet.length for packet in packets)
+        if cut:
+            tables.missing.append(f"{cut:,} of {len(packets):,} packets were cut short by the capture.")
+        return tables
+
+    def _packet(self, packet: CapturedPacket, at_ns: int) -> None:
+        tables = self.tables
+        tables.seen(at_ns)
+        said = dissect(packet.data)
+        source, target = _host(said.source), _host(said.destination)
+        way = tables.way(source or "?", target or "?")
+        tables.ways[way].target = tables.host(target or "?")
+        segment = _segment(packet.data) if said.protocol == "tcp" else None
+        if segment is None:
+            self._add(packet, at_ns, way, said, text=said.text)
+            return
+        found = tables.find(said.source, said.destination)
+        if "S" in said.flags and (found is None or (found[0].is_over and "." not in said.flags)):
+            near, far = (said.destination, said.source) if "." in said.flags else (said.source, said.destination)
+            tables.open(near, far, tables.host(_host(near)), at_ns)
+            found = tables.find(said.source, said.destination)
+        conn, side = found or tables.open(said.source, said.destination, tables.host(source), at_ns)
+        conn.hosts[side], conn.hosts[1 - side] = tables.host(source), tables.host(target)
+        conn.until_ns, conn.frames = at_ns, conn.frames + 1
+        conn.ways.add(way)
+        if "R" in said.flags or "F" in said.flags:
+            conn.is_over = True
+        self._follow(packet, at_ns, way, said, segment, 2 * conn.number + side)
+
+    def _side(self, end: int) -> _Side:
+        return self.sides.setdefault(end, _Side())
+
+    def _follow(
+        self, packet: CapturedPacket, at_ns: int, way: int, said: Summary, segment: tcp.Segment, end: int,
+    ) -> None:
+        """Take a segment into what is known of both sides, and add its row."""
+        own, peer = self._side(end), self._side(end ^ 1)
+        is_syn = "S" in said.flags
+        if is_syn:
+            own.iss, own.has_syn, own.scale = said.seq, True, int(segment.wscale)
+        elif own.iss < 0:
+            own.iss = (said.seq - 1) % 2**32
+        seq = _near(said.seq - own.iss, own.nxt)
+        ack = 0
+        if "." in said.flags:
+            if peer.iss < 0:
+                peer.iss = (said.ack - 1) % 2**32
+            ack = _near(said.ack - peer.iss, peer.una)
+        has_scale = own.scale > 0 and peer.scale >= 0 and not is_syn
+        wnd = said.wnd << own.scale if has_scale else said.wnd
+        last = seq + said.length + is_syn + ("F" in said.flags)
+        is_again = seq < last <= own.nxt
+        self._add(packet, at_ns, way, said, end=end, seq=seq, ack=ack, wnd=wnd, is_again=is_again)
+        if last > seq:
+            if is_again:
+                own.waiting = deque(row for row in own.waiting if row[0] <= seq or row[0] > last)
+            else:
+                own.waiting.append((last, at_ns))
+            own.nxt = max(own.nxt, last)
+        self._row(end, at_ns)
+        conn = self.tables.conns[end // 2]
+        conn.bytes[end % 2] = max(conn.bytes[end % 2], seq + said.length - 1)
+        if "." in said.flags:
+            self._acknowledged(end ^ 1, ack, wnd, at_ns, segment)
+
+    def _acknowledged(self, end: int, ack: int, wnd: int, at_ns: int, segment: tcp.Segment) -> None:
+        """Hear at a sender's side what its peer acknowledges and offers."""
+        side = self._side(end)
+        sample = -1
+        while side.waiting and side.waiting[0][0] <= ack:
+            sample = at_ns - side.waiting.popleft()[1]
+        if sample >= 0:
+            self.tables.add("rtt", at_ns, end, sample)
+        side.una, side.nxt, side.wnd = max(side.una, ack), max(side.nxt, ack), wnd
+        edges = segment.sack or []
+        for left, right in zip(edges[::2], edges[1::2], strict=True):
+            self.tables.add("sack", at_ns, end, _near(left - side.iss, ack), _near(right - side.iss, ack))
+        self._row(end, at_ns)
+
+    def _row(self, end: int, at_ns: int) -> None:
+        side = self._side(end)
+        self.tables.put("flow", at_ns, end, side.una, max(side.nxt, side.una), side.wnd, -1)
+
+    def _add(
+        self, packet: CapturedPacket, at_ns: int, way: int, said: Summary, *, end: int = -2, seq: int = 0, ack: int = 0,
+        wnd: int = 0, is_again: bool = False, text: str = "",
+    ) -> None:
+        tables = self.tables
+        why = packet.comment or ("retransmission" if is_again else "")
+        tables.add(
+            "frame", at_ns, way, end // 2, end % 2, 0, 0, seq, ack, said.length, wnd, tables.word("flags", said.flags),
+            tables.word("why", why), tables.word("fate", "captured"), AGAIN if is_again else 0, packet.length, -1,
+            tables.word("text", text), -1,
+            tables.keep_head(packet.data if tables.has_payload else head_of(packet.data)),
+        )
+
+
+def _near(number: int, near: int) -> int:
+    """Place a difference of two numbers of 32 bits where it is nearest to ``near``."""
+    return near + (number - near + 2**31) % 2**32 - 2**31
+
+
+def _segment(data: bytes) -> tcp.Segment | None:
+    try:
+        packet = ip.parse(data, ethernet.parse(data).start if is_ethernet(data) else 0)
+        return tcp.parse(packet, True)
+    except WireError:
+        return None
+
+
+def _host(end: str) -> str:
+    """Give the address of an end: without its port, without brackets."""
+    if end.startswith("["):
+        return end[1:end.index("]")]
+    return end.rpartition(":")[0] if end.count(":") == 1 else end
