@@ -25,6 +25,7 @@ __all__ = ["estab", "main"]
 
 _COMMANDS: Final = {
     "drill": ("estab.cli.drill:drill", "Run packetdrill scripts against the engine, in virtual time."),
+    "report": ("estab.cli.report:report", "Show a capture as a page: ladder, plots, segments."),
     "up": ("estab.cli.up:up", "Bring a stack up on a TUN, TAP or Ethernet device, and serve on it."),
     "tour": ("estab.cli.tour:tour", "Tell the life of a TCP connection, call by call."),
 }

@@ -41,9 +41,12 @@ _GAP_NS: Final = 10 * SECOND
 @click.option("--seed", type=int, default=_SEED, show_default=True, help="Chance of the run: the same seed, the same "
                                                                          "run.")
 @click.option("--pcap", type=click.Path(dir_okay=False), help="Write all packets there (pcapng), with comments.")
+@click.option("--report", type=click.Path(dir_okay=False), help="Write a page there that shows the run (HTML).")
 @click.option("--json", "as_json", is_flag=True, help="Write all facts as one JSON document instead of the story.")
 @click.option("--list", "as_list", is_flag=True, help="List the chapters.")
-def tour(chapter: str | None, seed: int, pcap: str | None, as_json: bool, as_list: bool) -> None:
+def tour(
+    chapter: str | None, seed: int, pcap: str | None, report: str | None, as_json: bool, as_list: bool,
+) -> None:
     """Tell the life of a TCP connection, call by call.
 
     CHAPTER is one of those that --list shows; without it, all are told. Needs no root and no network: two hosts and
@@ -57,6 +60,8 @@ def tour(chapter: str | None, seed: int, pcap: str | None, as_json: bool, as_lis
     with ExitStack() as stack:
         capture = None if pcap is None else _Capture(pcap, stack.enter_context(_written(pcap)), seed)
         performances = _performances(chapters, seed, capture)
+        if report is not None:
+            performances = _reported(performances, report, seed)
         if as_json:
             documents = [_document(item, played) for item, played in performances]
             click.echo(json.dumps({"estab": __version__, "seed": seed, "chapters": documents}, indent=1))
@@ -72,6 +77,28 @@ def _performances(
         if capture is not None:
             capture.add(item, played)
         yield item, played
+
+
+def _reported(
+    performances: Iterator[tuple[Chapter, list[Played]]], path: str, seed: int
+) -> Iterator[tuple[Chapter, list[Played]]]:
+    """Let the performances pass, and write their page after the last."""
+    from estab.report.columns import Columns
+    from estab.report.page import Scene, write_report
+
+    scenes = []
+    for chapter, played in performances:
+        for item in played:
+            columns = Columns()
+            for fact in item.recorder.facts:
+                columns(fact)
+            title = f"{chapter.title}: {item.scene.name}"
+            scenes.append(Scene(columns, title, f"estab tour {chapter.name} --seed {seed} --report FILE"))
+        yield chapter, played
+    try:
+        write_report(path, *scenes)
+    except OSError as error:
+        raise click.ClickException(f"--report: cannot write {path!r}: {error.strerror}") from error
 
 
 def _show(performances: Iterable[tuple[Chapter, list[Played]]], *, is_long: bool) -> None:
