@@ -291,6 +291,16 @@ def misnamed_errors(root: Path) -> list[str]:
             if node.name in errors and not node.name.endswith("Error")]
 
 
+def bare_booleans(root: Path) -> list[str]:
+    """Complain where the core calls something with a bare ``True`` or ``False``: a keyword says what it means."""
+    return [
+        f"{name}:{node.lineno} calls {ast.unparse(node.func)} with a bare {ast.unparse(argument)}"
+        for name, path in modules_under(root).items() if room_of(name) in ("wire", "tcp", "host", "serve")
+        for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)
+        for argument in node.args if isinstance(argument, ast.Constant) and isinstance(argument.value, bool)
+    ]
+
+
 def long_files(root: Path) -> list[str]:
     """Complain of files over ``LINES_MAX`` lines that ``LONG`` gives no reason for, and of reasons without a need."""
     paths = root.rglob("*.py")
@@ -354,6 +364,10 @@ def test_private_interfaces_of_cpython_are_used_in_one_file() -> None:
 
 def test_errors_end_in_error() -> None:
     assert misnamed_errors(SOURCES) == []
+
+
+def test_the_core_says_what_a_boolean_means() -> None:
+    assert bare_booleans(SOURCES) == []
 
 
 def test_no_source_file_is_too_long() -> None:
@@ -494,6 +508,11 @@ def test_a_private_interface_is_found(tmp_path: Path, text: str) -> None:
     assert len(private_interfaces(tree(tmp_path, {"lab/a.py": text}))) == 1
     assert private_interfaces(tree(tmp_path / "elsewhere", {"cpython.py": text})) == []
     assert private_interfaces(tree(tmp_path / "fine", {"lab/a.py": "import os\nos._exit(1)\nself._limbo"})) == []
+
+
+def test_a_bare_boolean_is_found(tmp_path: Path) -> None:
+    files = {"tcp/a.py": "send(1, True)\nsend(1, is_new=True)", "lab/a.py": "send(1, True)"}
+    assert bare_booleans(tree(tmp_path, files)) == ["estab.tcp.a:1 calls send with a bare True"]
 
 
 def test_a_long_file_is_found(tmp_path: Path) -> None:

@@ -165,16 +165,16 @@ class Pair:
         return data
 
     def shutdown(self, connection: Connection) -> None:
-        connection.shutdown_write(self.now_ns)
+        connection.shutdown_write()
         self.touch(connection)
 
     def close(self, connection: Connection) -> None:
         connection.close(self.now_ns)
-        self.side_of(connection).demux.forget_owner(connection, self.now_ns)
+        self.side_of(connection).demux.forget_owner(connection)
         self.touch(connection)
 
     def abort(self, connection: Connection) -> None:
-        connection.abort(self.now_ns)
+        connection.abort()
         self.touch(connection)
 
     def touch(self, connection: Connection) -> None:

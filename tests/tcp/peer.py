@@ -254,19 +254,19 @@ class Peer:
 
     def shutdown(self) -> list[Seen]:
         """Let the program shut down writing."""
-        self.connection.shutdown_write(self.now_ns)
+        self.connection.shutdown_write()
         return self.touch()
 
     def close(self) -> list[Seen]:
         """Let the program close."""
         self.connection.close(self.now_ns)
-        self.demux.forget_owner(self.connection, self.now_ns)
+        self.demux.forget_owner(self.connection)
         return self.touch()
 
     def abort(self) -> list[Seen]:
         """Let the program abort."""
-        self.connection.abort(self.now_ns)
-        self.demux.forget_owner(self.connection, self.now_ns)
+        self.connection.abort()
+        self.demux.forget_owner(self.connection)
         return self.touch()
 
     def wait(self, duration_ns: int) -> list[Seen]:

@@ -223,8 +223,8 @@ def test_a_cookie_of_another_host_is_refused() -> None:
     one.now_ns = other.now_ns = 1000 * SECOND
     key = b"k" * 12
     cookie = cookies.make(one, key, 5, 1460)
-    assert cookies.check(one, key, 5, cookie, 0, False) is not None
-    assert cookies.check(other, key, 5, cookie, 0, False) is None
+    assert cookies.check(one, key, 5, cookie, 0, has_timestamp=False) is not None
+    assert cookies.check(other, key, 5, cookie, 0, has_timestamp=False) is None
 
 
 def test_a_cookie_is_good_for_one_to_two_minutes() -> None:
@@ -235,7 +235,8 @@ def test_a_cookie_is_good_for_one_to_two_minutes() -> None:
         cookie = cookies.make(context, key, 99, 1460)
         for age, verdict in ((0, True), (59, True), (60, True), (120, False), (121, False), (5000, False)):
             context.now_ns = (start + age) * SECOND
-            assert (cookies.check(context, key, 99, cookie, 0, False) is not None) == verdict, (start, age)
+            found = cookies.check(context, key, 99, cookie, 0, has_timestamp=False)
+            assert (found is not None) == verdict, (start, age)
 
 
 def test_a_listener_that_sent_no_cookie_for_two_minutes_looks_at_none() -> None:

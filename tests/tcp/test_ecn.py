@@ -186,7 +186,7 @@ def test_new_text_is_ecn_capable_and_nothing_else_is(is_v6: bool) -> None:
 
 def test_a_keepalive_probe_is_not_ecn_capable() -> None:
     peer = sender()
-    peer.connection.set_keepalive(True, peer.now_ns)
+    peer.connection.set_keepalive(peer.now_ns, is_on=True)
     peer.touch()
     probes = peer.wait(7201 * SECOND)
     assert probes

@@ -151,7 +151,7 @@ def test_every_segment_says_which_rule_sent_it() -> None:
     peer.send(SYN)
     peer.send(ACK, wnd=60_000)
     peer.send(ACK, wnd=60_000)
-    peer.connection.set_keepalive(True, peer.now_ns)
+    peer.connection.set_keepalive(peer.now_ns, is_on=True)
     peer.touch()
     peer.wait(11 * SECOND)
     peer.shutdown()

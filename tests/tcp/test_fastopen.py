@@ -144,9 +144,9 @@ def test_pauses_double_up_to_64_times_and_end_with_a_connection_that_works() -> 
         assert fast_open.is_on_trial()
         now_ns = end_ns
     assert counters.TcpExtTCPFastOpenBlackhole == 9
-    fast_open.on_end(True, True, True, False, True, now_ns)
+    fast_open.on_end(now_ns, has_text=True, is_fin_early=False, proves_path=False)
     assert fast_open.is_on_trial(), "loopback proves nothing"
-    fast_open.on_end(True, True, True, False, False, now_ns)
+    fast_open.on_end(now_ns, has_text=True, is_fin_early=False, proves_path=True)
     assert not fast_open.is_on_trial()
 
 
@@ -159,9 +159,9 @@ def test_without_a_blackhole_timeout_nothing_pauses() -> None:
 
 def test_a_connection_that_got_nothing_but_a_fin_behind_a_gap_makes_a_pause() -> None:
     fast_open, _, _ = host(tcp_fastopen_blackhole_timeout_ns=SECOND)
-    fast_open.on_end(False, False, False, True, False, SECOND)
+    fast_open.on_end(SECOND, has_text=True, is_fin_early=True, proves_path=False)
     assert not fast_open.is_pausing(SECOND)
-    fast_open.on_end(True, False, False, True, False, SECOND)
+    fast_open.on_end(SECOND, has_text=False, is_fin_early=True, proves_path=False)
     assert fast_open.is_pausing(SECOND)
 
 
@@ -302,7 +302,7 @@ def test_one_that_was_reset_before_accept_makes_room_at_once() -> None:
 def test_a_listener_that_closes_resets_what_is_pending() -> None:
     peer, listener = server()
     open_fast(peer)
-    peer.demux.close_listener(listener, peer.now_ns)
+    peer.demux.close_listener(listener)
     assert [seen.flags for seen in peer.flush()] == ["R."]
     assert listener.fast_open.queue.pending == 0
     assert peer.endpoint() is None
@@ -402,10 +402,10 @@ def test_hostile_segments_into_a_pending_connection_break_nothing(seed: int) -> 
                 child.owner = listener.owner
                 child.read(1000, False, peer.now_ns)
                 child.close(peer.now_ns)
-                peer.demux.forget_owner(child, peer.now_ns)
+                peer.demux.forget_owner(child)
                 peer.demux.touch(child)
         peer.wait(random_bytes.choice([0, MS, SECOND]))
-    peer.demux.close_listener(listener, peer.now_ns)
+    peer.demux.close_listener(listener)
     peer.flush()
     peer.wait(3600 * SECOND)
     queue = listener.fast_open.queue
@@ -594,7 +594,7 @@ def test_whatever_the_network_does_the_text_arrives_once_and_in_order(seed: int)
             received += there.read(1 << 20, False, pair.now_ns)
             if len(received) == len(text) and answer and there.outq_bytes() == 0 and not there.fin_wanted:
                 assert there.write(answer, pair.now_ns) == len(answer)
-                there.shutdown_write(pair.now_ns)
+                there.shutdown_write()
                 pair.b.demux.touch(there)
             returned += here.read(1 << 20, False, pair.now_ns)
             if here.is_eof():
@@ -604,7 +604,7 @@ def test_whatever_the_network_does_the_text_arrives_once_and_in_order(seed: int)
         for side, end in ((pair.a, here), (pair.b, there)):
             assert end is not None
             end.close(pair.now_ns)
-            side.demux.forget_owner(end, pair.now_ns)
+            side.demux.forget_owner(end)
             side.demux.touch(end)
         pair.flush()
         pair.run_for(SECOND)

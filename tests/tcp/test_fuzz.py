@@ -274,10 +274,10 @@ def finish(peer: Peer) -> None:
     """End all by force; nothing may be left."""
     for listeners in list(peer.demux.listeners.values()):
         for listener in list(listeners):
-            peer.demux.close_listener(listener, peer.now_ns)
+            peer.demux.close_listener(listener)
     for endpoint in list(peer.demux.table.values()):
         if isinstance(endpoint, Connection):
-            endpoint.abort(peer.now_ns)
+            endpoint.abort()
             peer.demux.touch(endpoint)
     peer.flush()
     peer.wait(200 * SECOND)

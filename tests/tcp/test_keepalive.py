@@ -113,13 +113,13 @@ def test_it_can_be_switched_on_and_off_during_the_connection() -> None:
     peer = Peer()
     peer.accept(keep_idle_ns=10 * SECOND)
     peer.wait(100 * SECOND)
-    peer.connection.set_keepalive(True, peer.now_ns)
+    peer.connection.set_keepalive(peer.now_ns, is_on=True)
     peer.touch()
     peer.wait(9 * SECOND)
     assert peer.counters.TcpExtTCPKeepAlive == 0
     peer.wait(SECOND)
     assert peer.counters.TcpExtTCPKeepAlive == 1
-    peer.connection.set_keepalive(False, peer.now_ns)
+    peer.connection.set_keepalive(peer.now_ns, is_on=False)
     peer.touch()
     peer.wait(1000 * SECOND)
     assert peer.counters.TcpExtTCPKeepAlive == 1
@@ -130,7 +130,7 @@ def test_it_switches_only_its_own_connection() -> None:
     pair = Pair()
     client, server = pair.established()
     set_options(client, keep_idle_ns=5 * SECOND, keep_interval_ns=5 * SECOND)
-    client.set_keepalive(True, pair.now_ns)
+    client.set_keepalive(pair.now_ns, is_on=True)
     pair.touch(client)
     pair.run_for(100 * SECOND)
     assert pair.a.counters.TcpExtTCPKeepAlive > 10
@@ -142,7 +142,7 @@ def test_the_peer_answers_every_probe_even_frequent_ones() -> None:
     pair = Pair()
     client, server = pair.established()
     set_options(client, keep_idle_ns=SECOND, keep_interval_ns=SECOND, keep_count=2)
-    client.set_keepalive(True, pair.now_ns)
+    client.set_keepalive(pair.now_ns, is_on=True)
     pair.touch(client)
     pair.run_for(600 * SECOND)
     assert client.state == State.ESTABLISHED
@@ -170,7 +170,7 @@ def test_a_cable_pulled_and_plugged_back_in_time_is_not_noticed() -> None:
     pair = Pair()
     client, server = pair.established()
     set_options(client, keep_idle_ns=5 * SECOND, keep_interval_ns=2 * SECOND, keep_count=5)
-    client.set_keepalive(True, pair.now_ns)
+    client.set_keepalive(pair.now_ns, is_on=True)
     pair.touch(client)
     pair.filter = lambda p: False
     pair.run_for(12 * SECOND)
@@ -186,7 +186,7 @@ def test_a_cable_pulled_for_good_ends_the_side_with_keepalive_only() -> None:
     pair = Pair()
     client, server = pair.established()
     set_options(client, keep_idle_ns=5 * SECOND, keep_interval_ns=2 * SECOND, keep_count=5)
-    client.set_keepalive(True, pair.now_ns)
+    client.set_keepalive(pair.now_ns, is_on=True)
     pair.touch(client)
     pair.filter = lambda p: False
     pair.run_for(3600 * SECOND)

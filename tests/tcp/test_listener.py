@@ -681,7 +681,7 @@ def test_closing_a_listener_forgets_half_open_entries_and_resets_what_nobody_acc
     pair.run_for(20 * MS)
     assert depths(listener) == (1, 1)
     pair.filter = None
-    pair.b.demux.close_listener(listener, pair.now_ns)
+    pair.b.demux.close_listener(listener)
     pair.flush()
     assert pair.b.demux.table == {}
     assert pair.b.demux.listeners == {}
@@ -695,8 +695,8 @@ def test_closing_a_listener_forgets_half_open_entries_and_resets_what_nobody_acc
 def test_closing_a_listener_twice_is_closing_it_once() -> None:
     peer = Peer()
     listener = peer.listen()
-    peer.demux.close_listener(listener, peer.now_ns)
-    peer.demux.close_listener(listener, peer.now_ns)
+    peer.demux.close_listener(listener)
+    peer.demux.close_listener(listener)
     assert [s.flags for s in peer.syn()] == ["R."]
 
 
@@ -704,7 +704,7 @@ def test_connections_accepted_before_outlive_their_listener() -> None:
     pair = Pair()
     client, server = pair.established()
     (listener,) = pair.b.demux.listeners[80]
-    pair.b.demux.close_listener(listener, pair.now_ns)
+    pair.b.demux.close_listener(listener)
     pair.write(client, b"x")
     pair.run_for(20 * MS)
     assert pair.read(server) == b"x"

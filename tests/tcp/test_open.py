@@ -559,7 +559,7 @@ def test_an_icmp_error_ends_an_open_at_once() -> None:
     peer = Peer()
     (syn,) = peer.connect()
     c = peer.connection
-    assert peer.demux.on_unreachable(c.key, syn.segment.seq, errno.EHOSTUNREACH, "no route to host", peer.now_ns)
+    assert peer.demux.on_unreachable(c.key, syn.segment.seq, errno.EHOSTUNREACH, "no route to host")
     assert c.state == abi.CLOSED
     with pytest.raises(OSError, match="no route to host") as caught:
         c.raise_error()

@@ -421,7 +421,7 @@ def test_a_smaller_path_mtu_cuts_what_is_in_flight_and_sends_it_again() -> None:
     sent = peer.write(b"x" * 2920)
     peer.side.paths.mtu = 1000
     c = peer.connection
-    assert peer.demux.on_mtu_changed(c.key, sent[0].segment.seq, peer.now_ns)
+    assert peer.demux.on_mtu_changed(c.key, sent[0].segment.seq)
     again = peer.flush()
     assert lengths(again) == [960, 500, 960, 500]
     assert [s.seq for s in again] == [1, 961, 1461, 2421]
@@ -433,7 +433,7 @@ def test_a_message_about_a_number_that_is_not_in_flight_is_ignored() -> None:
     sent = peer.write(b"x" * 2920)
     peer.send(ACK)
     peer.side.paths.mtu = 1000
-    peer.demux.on_mtu_changed(peer.connection.key, sent[0].segment.seq, peer.now_ns)
+    peer.demux.on_mtu_changed(peer.connection.key, sent[0].segment.seq)
     assert peer.connection.mss_base == 1460
     assert peer.counters.TcpExtOutOfWindowIcmps == 1
 
@@ -443,14 +443,14 @@ def test_a_smaller_path_mtu_is_no_loss_to_congestion_control() -> None:
     sent = peer.write(b"x" * 2920)
     before = peer.connection.cwnd_bytes
     peer.side.paths.mtu = 1000
-    peer.demux.on_mtu_changed(peer.connection.key, sent[0].segment.seq, peer.now_ns)
+    peer.demux.on_mtu_changed(peer.connection.key, sent[0].segment.seq)
     peer.flush()
     assert peer.connection.cwnd_bytes == before
 
 
 def test_no_connection_no_path_mtu() -> None:
     peer = established()
-    assert not peer.demux.on_mtu_changed(b"nobody", peer.connection.snd_una, peer.now_ns)
+    assert not peer.demux.on_mtu_changed(b"nobody", peer.connection.snd_una)
 
 
 # --- ICMP errors (RFC 9293 section 3.9.2.2)
@@ -460,7 +460,7 @@ def test_an_established_connection_survives_soft_and_hard_errors_and_notes_them(
     peer = established()
     sent = peer.write(b"x")
     for number in (errno.EHOSTUNREACH, errno.ECONNREFUSED):
-        peer.demux.on_unreachable(peer.connection.key, sent[0].segment.seq, number, "said ICMP", peer.now_ns)
+        peer.demux.on_unreachable(peer.connection.key, sent[0].segment.seq, number, "said ICMP")
         assert peer.connection.state == State.ESTABLISHED
         assert peer.connection.soft_error == number
         assert peer.connection.error == 0
@@ -469,7 +469,7 @@ def test_an_established_connection_survives_soft_and_hard_errors_and_notes_them(
 def test_a_soft_error_becomes_the_reason_when_the_connection_times_out() -> None:
     peer = established()
     sent = peer.write(b"x")
-    peer.demux.on_unreachable(peer.connection.key, sent[0].segment.seq, errno.EHOSTUNREACH, "no route", peer.now_ns)
+    peer.demux.on_unreachable(peer.connection.key, sent[0].segment.seq, errno.EHOSTUNREACH, "no route")
     peer.connection.soft_error = errno.EHOSTUNREACH
     peer.config.tcp_retries1 = 100
     peer.wait(3600 * SECOND)
@@ -479,7 +479,7 @@ def test_a_soft_error_becomes_the_reason_when_the_connection_times_out() -> None
 def test_an_acknowledgment_clears_the_soft_error() -> None:
     peer = established()
     sent = peer.write(b"x")
-    peer.demux.on_unreachable(peer.connection.key, sent[0].segment.seq, errno.EHOSTUNREACH, "no route", peer.now_ns)
+    peer.demux.on_unreachable(peer.connection.key, sent[0].segment.seq, errno.EHOSTUNREACH, "no route")
     peer.send(ACK)
     assert peer.connection.soft_error == 0
 
@@ -487,7 +487,7 @@ def test_an_acknowledgment_clears_the_soft_error() -> None:
 def test_an_error_about_a_number_that_is_not_in_flight_is_ignored() -> None:
     peer = established()
     peer.write(b"x")
-    peer.demux.on_unreachable(peer.connection.key, peer.connection.snd_nxt, errno.EHOSTUNREACH, "forged", peer.now_ns)
+    peer.demux.on_unreachable(peer.connection.key, peer.connection.snd_nxt, errno.EHOSTUNREACH, "forged")
     assert peer.connection.soft_error == 0
     assert peer.counters.TcpExtOutOfWindowIcmps == 1
 

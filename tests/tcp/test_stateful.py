@@ -243,7 +243,7 @@ class TwoHosts(RuleBasedStateMachine):
         if end is not None:
             end.is_closed = end.has_aborted = True
             self.pair.abort(end.connection)
-            end.side.demux.forget_owner(end.connection, self.pair.now_ns)
+            end.side.demux.forget_owner(end.connection)
 
     @rule(which=st.integers(0, 11), what=st.sampled_from(["nodelay", "keepalive", "small", "large", "timeout"]))
     def set_an_option(self, which: int, what: str) -> None:
@@ -256,7 +256,7 @@ class TwoHosts(RuleBasedStateMachine):
             c.set_nodelay(not c.options.nodelay)
         elif what == "keepalive":
             set_options(c, keep_idle_ns=5 * SECOND, keep_interval_ns=2 * SECOND, keep_count=3)
-            c.set_keepalive(not c.options.keepalive, self.pair.now_ns)
+            c.set_keepalive(self.pair.now_ns, is_on=not c.options.keepalive)
         elif what == "timeout":
             set_options(c, user_timeout_ns=20 * SECOND)
         else:
@@ -280,7 +280,7 @@ class TwoHosts(RuleBasedStateMachine):
         side.paths.mtu = mtu
         for end in self.ends:
             if end.side is side and end.connection.in_flight_count() > 0:
-                side.demux.on_mtu_changed(end.connection.key, end.connection.snd_una & MASK, self.pair.now_ns)
+                side.demux.on_mtu_changed(end.connection.key, end.connection.snd_una & MASK)
         self.pair.flush()
 
     @rule(index=st.integers(0, 1), backlog=st.integers(0, 6))
@@ -366,7 +366,7 @@ class TwoHosts(RuleBasedStateMachine):
                 self.pair.close(end.connection)
         for listener in self.listeners:
             side = self.pair.a if listener.context is self.pair.a.context else self.pair.b
-            side.demux.close_listener(listener, self.pair.now_ns)
+            side.demux.close_listener(listener)
         self.pair.flush()
         self.pair.run_for(3 * HOUR)
         for side in (self.pair.a, self.pair.b):

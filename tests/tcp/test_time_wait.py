@@ -179,7 +179,7 @@ def test_without_timestamps_a_syn_needs_a_number_above_what_was_received(seq: in
 def test_a_syn_where_nobody_listens_any_more_opens_nothing() -> None:
     peer = waiting()
     (listener,) = peer.demux.listeners[80]
-    peer.demux.close_listener(listener, peer.now_ns)
+    peer.demux.close_listener(listener)
     assert reopen(peer, 1_000_000) == ["."]
     assert isinstance(peer.endpoint(), TimeWait)
 

@@ -164,7 +164,7 @@ class Http(Service):
         """Answer one request after the other until text or room is missing."""
         while self._send(exchange, connection, now_ns):
             if exchange.is_last:
-                connection.shutdown_write(now_ns)
+                connection.shutdown_write()
                 exchange.is_shut = True
                 exchange.received = b""
                 exchange.due_ns = now_ns + LINGER_NS
@@ -192,7 +192,7 @@ class Http(Service):
                     self.error_count += 1
                     self._drop_content(exchange)
                     exchange.is_last = True
-                    connection.abort(now_ns)
+                    connection.abort()
                     return False
             exchange.due_ns = now_ns + IDLE_NS
             if content is not None and not exchange.head and exchange.at >= exchange.stop:

@@ -1,8 +1,8 @@
 """The face of a connection: what may be done to one, and what it tells.
 
 In: ``on_segment``, ``on_deadline``, ``on_error`` and the commands (``open``, ``write``, ``read``, ``shutdown_write``,
-``close``, ``abort``). Out: ``poll_segment`` until it gives ``None``; ``deadline_ns``. Every method with effects takes
-``now_ns``. Whoever calls one puts the connection on the list of those to be polled (``Demux.touch``).
+``close``, ``abort``). Out: ``poll_segment`` until it gives ``None``; ``deadline_ns``. Methods that look at the time
+take ``now_ns``. The caller then puts the connection on the list of those to be polled (``Demux.touch``).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Connection(Tcb):
         self.is_first_ack_delayed = is_first_ack_delayed
         self.is_read_shut = is_read_shut
 
-    def open(self, now_ns: i64) -> None:
+    def open(self) -> None:
         """Open actively: the next ``poll_segment`` gives the SYN (RFC 9293 section 3.10.1)."""
         context = self.context
         cwnd.set_window(self, context.config.tcp_initial_cwnd * DEFAULT_MSS_BYTES)
@@ -112,7 +112,7 @@ class Connection(Tcb):
         return count
 
     def room(self) -> i64:
-        """Give the free bytes of the send buffer; where there are none, the owner is told once there are."""
+        """Give the free bytes of the send buffer; if there are none, the owner is told once there are."""
         free = self.send_buffer_bytes - self.outq_bytes()
         if free <= 0 or not room.has_room(self):
             room.note_full(self)
@@ -128,7 +128,7 @@ class Connection(Tcb):
             self.control(now_ns)
 
     def read(self, size: i64, is_peek: bool, now_ns: i64) -> bytes:
-        """Take up to ``size`` bytes of received text; ``b""`` where there is none (see ``is_eof``)."""
+        """Take up to ``size`` bytes of received text; ``b""`` if there is none (see ``is_eof``)."""
         return receive.read(self, size, is_peek, now_ns)
 
     def discard(self, now_ns: i64) -> i64:
@@ -170,8 +170,8 @@ class Connection(Tcb):
         self.is_read_shut = True
         self.context.wake(self.owner)
 
-    def shutdown_write(self, now_ns: i64) -> None:
-        """Send a FIN behind the last byte of the send buffer (RFC 9293 section 3.10.4; shutdown(SHUT_WR))."""
+    def shutdown_write(self) -> None:
+        """Send a FIN after the last byte of the send buffer (RFC 9293 section 3.10.4; shutdown(SHUT_WR))."""
         if self.fin_wanted:
             return
         state = self.state
@@ -200,14 +200,14 @@ class Connection(Tcb):
         if state == abi.SYN_SENT:
             transitions.finish(self, "closed while opening")
             return
-        self.shutdown_write(now_ns)
+        self.shutdown_write()
         receive.drop_unread(self)
         if self.state == abi.FIN_WAIT_2:
             self.arm(TIMER_FIN_WAIT_2, now_ns + self.options.fin_timeout_ns)
         if self.keepalive_ns != NEVER and self.in_flight_count() == 0 and self.unsent is None:
             self.arm(TIMER_KEEPALIVE, now_ns + self.options.keep_idle_ns)
 
-    def abort(self, now_ns: i64) -> None:
+    def abort(self) -> None:
         """Close at once with a reset; what was not sent or not read is gone (RFC 9293 section 3.10.5)."""
         self.is_orphan = True
         self.owner = None
@@ -225,7 +225,7 @@ class Connection(Tcb):
         """
         self.options = options
 
-    def set_keepalive(self, is_on: bool, now_ns: i64) -> None:
+    def set_keepalive(self, now_ns: i64, *, is_on: bool) -> None:
         """Switch keepalive (SO_KEEPALIVE). RFC 9293 MUST-24, MUST-25: off until asked for."""
         self.options = self.options.with_keepalive(is_on)
         self.arm(TIMER_KEEPALIVE, now_ns + self.options.keep_idle_ns if is_on and self.is_counted else NEVER)
@@ -234,7 +234,7 @@ class Connection(Tcb):
         """Set the silence before the first probe (TCP_KEEPIDLE); it counts from now unless a probe is out."""
         self.options = self.options.with_keep_idle(idle_ns)
         if self.options.keepalive and self.probes_out == 0:
-            self.set_keepalive(True, now_ns)
+            self.set_keepalive(now_ns, is_on=True)
 
     def set_nodelay(self, is_on: bool) -> None:
         """Switch Nagle's rule off or on (TCP_NODELAY). RFC 9293 MUST-17. What waited goes at the next poll."""
@@ -278,7 +278,7 @@ class Connection(Tcb):
         """The host took it off that list."""
         self.is_dirty = False
 
-    def count_as_orphan(self, is_counted: bool) -> None:
+    def count_as_orphan(self, *, is_counted: bool) -> None:
         """The host counts it among the orphans, or does no more."""
         self.is_orphan_counted = is_counted
 
@@ -331,11 +331,11 @@ class Connection(Tcb):
         """Do what the timers that ran out by ``now_ns`` ask for."""
         timeouts.on_deadline(self, now_ns)
 
-    def on_unreachable(self, number: i64, text: str, seq: Seq, now_ns: i64) -> None:
+    def on_unreachable(self, number: i64, text: str, seq: Seq) -> None:
         """Take an ICMP error that quotes a segment of ours: see ``icmp_errors``."""
         icmp_errors.on_unreachable(self, number, text, seq)
 
-    def on_mtu_changed(self, seq: Seq, now_ns: i64) -> None:
+    def on_mtu_changed(self, seq: Seq) -> None:
         """The path's MTU went down and a segment of ours was too big: see ``icmp_errors``."""
         icmp_errors.on_mtu_changed(self, seq)
 

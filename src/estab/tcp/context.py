@@ -28,7 +28,7 @@ class Paths:
     """What TCP must know of routes and links. The host implements it."""
 
     def source_for(self, destination: bytes) -> bytes:
-        """Give the local address that packets to ``destination`` leave from, ``b""`` where there is no route."""
+        """Give the local address that packets to ``destination`` leave from, ``b""`` if there is no route."""
         return b""
 
     def mtu_of(self, destination: bytes) -> i64:
@@ -40,15 +40,15 @@ class Paths:
         return self.mtu_of(destination)
 
     def initial_cwnd(self, destination: bytes) -> i64:
-        """Give the segments of the first congestion window on the way there, 0 where no route says so."""
+        """Give the segments of the first congestion window on the way there, 0 if no route says so."""
         return 0
 
     def advertised_mss(self, destination: bytes) -> i64:
-        """Give the most that a route lets us tell a peer as our MSS, 0 where none says so."""
+        """Give the most that a route lets us tell a peer as our MSS, 0 if none says so."""
         return 0
 
     def segment_bytes_max(self, destination: bytes) -> i64:
-        """Give the largest super-segment that the link takes whole, 0 where it has no such offload."""
+        """Give the largest super-segment that the link takes whole, 0 if it has no such offload."""
         return 0
 
     def is_local(self, address: bytes) -> bool:
@@ -61,7 +61,7 @@ class Paths:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Owner:
-    """Who is told when a connection or listener has news: a socket. ``is_woken`` keeps it from being listed twice."""
+    """A socket that is told of news of its connection or listener. ``is_woken`` keeps it from being listed twice."""
 
     def __init__(self) -> None:
         self.fd: i64 = -1
@@ -196,7 +196,7 @@ def flow_text(local: bytes, local_port: i64, remote: bytes, remote_port: i64) ->
 
 
 def endpoint_text(address: bytes, port: i64) -> str:
-    """Write an address and a port: ``10.0.0.1:80``, ``[fd00::1]:80``, ``*:80`` where there is no address."""
+    """Write an address and a port: ``10.0.0.1:80``, ``[fd00::1]:80``, ``*:80`` if there is no address."""
     if not address:
         return f"*:{port}"
     text = format_address(address)

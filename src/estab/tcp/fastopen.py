@@ -125,7 +125,7 @@ class HostFastOpen:
     # --- the server's side
 
     def keys(self) -> bytes:
-        """Give the host's keys: of ``tcp_fastopen_key`` where it is set, else one made from the host's secret."""
+        """Give the host's keys: of ``tcp_fastopen_key`` if it is set, else one made from the host's secret."""
         text = self._config.tcp_fastopen_key
         if not text:
             return self._own_key
@@ -195,17 +195,14 @@ class HostFastOpen:
         """A connection with Fast Open worked: the next pause begins small again."""
         self._pauses = 0
 
-    def on_end(
-        self, has_option: bool, is_trial: bool, has_text: bool, is_fin_early: bool, is_loopback: bool, now_ns: i64,
-    ) -> None:
-        """A client's connection is over. A connection on which only a FIN after a gap came shows a black hole.
+    def on_end(self, now_ns: i64, *, has_text: bool, is_fin_early: bool, proves_path: bool) -> None:
+        """A client's connection is over that began with the option. One on which nothing but a FIN after a gap came
+        shows a black hole.
 
-        ``has_option``: its SYN had the option; ``is_trial``: it was the first after a pause.
+        ``proves_path``: it was the first after a pause, and not over loopback, which proves nothing.
         """
-        if not has_option:
-            return
         if not has_text:
             if is_fin_early:
                 self.pause(now_ns)
-        elif is_trial and not is_loopback:
+        elif proves_path:
             self.end_pauses()

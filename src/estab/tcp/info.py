@@ -88,7 +88,7 @@ class Info:
     bytes_sent: int
     """Text that was sent, repetitions too."""
     bytes_acked: int
-    """Acknowledged by the peer, SYN and FIN too where this end sent them after it was made."""
+    """Acknowledged by the peer, SYN and FIN too if this end sent them after it was made."""
     bytes_received: int
     """Received in order, the FIN too."""
     segs_out: int
@@ -104,7 +104,7 @@ class Info:
     delivered_ce_segments: int
     """Of these, how many met congestion on the way, as far as it said."""
     accecn: AccEcnInfo | None
-    """What AccECN counts, where both ends agreed on it."""
+    """What AccECN counts, if both ends agreed on it."""
     dsack_dups_segments: int
     """Segments that the peer reported to have got twice."""
     reord_seen: int

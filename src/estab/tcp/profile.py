@@ -16,7 +16,7 @@ PROFILES: tuple[str, ...] = ("estab", "linux", "freebsd")
 
 
 def profile_config(name: str) -> Config:
-    """Give the settings of a system, fresh each time. ``ValueError`` where no profile has that name."""
+    """Give the settings of a system, fresh each time. ``ValueError`` if no profile has that name."""
     if name not in PROFILES:
         raise ValueError(f"profile: {name!r} is not one of {', '.join(PROFILES)}")
     config = Config()

@@ -106,7 +106,7 @@ def ca_name(tcb: Tcb) -> str:
 
 
 def timer_name(tcb: Tcb) -> str:
-    """Name the timer that runs out next, as ``ss -o`` does; empty where none is armed."""
+    """Name the timer that runs out next, as ``ss -o`` does; empty if none is armed."""
     timer = tcb.next_timer()
     return "" if timer == TIMER_NONE else TIMER_NAMES_OF_SS[timer]
 
@@ -119,7 +119,7 @@ def limited_by(tcb: Tcb) -> str:
 
 
 def rate_told(rate: i64) -> i64:
-    """Give a rate as ``Info`` does: 0 where there is no limit."""
+    """Give a rate as ``Info`` does: 0 if there is no limit."""
     return 0 if rate >= NEVER else rate
 
 

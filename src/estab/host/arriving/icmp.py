@@ -214,7 +214,7 @@ class Icmp:
         text = f"{_TEXTS.get(number, 'ICMP error')}: {sender} reports {_problem_text(error)}"
         if quoted.protocol == ip.TCP:
             return quoted.seq >= 0 and self.demux.on_unreachable(
-                _flow_key(quoted), Seq(quoted.seq), number, text, self.context.now_ns)
+                _flow_key(quoted), Seq(quoted.seq), number, text)
         if quoted.protocol == ip.UDP:
             return quoted.sport >= 0 and self.udp.on_error(error, offender, number, text, is_hard)
         pinger = self.pingers.get(_pinger_key(quoted.version, quoted.ident))
@@ -237,7 +237,7 @@ class Icmp:
             if not self._is_in_flight(quoted):
                 return False
             self.paths.learn_mtu(quoted.dst, mtu, f"ICMP from {sender}")
-            return self.demux.on_mtu_changed(_flow_key(quoted), Seq(quoted.seq), self.context.now_ns)
+            return self.demux.on_mtu_changed(_flow_key(quoted), Seq(quoted.seq))
         if quoted.protocol == ip.UDP:
             if quoted.sport < 0 or not self.udp.on_error(error, offender, errno.EMSGSIZE, text, is_hard=True):
                 return False

@@ -240,7 +240,7 @@ class Demux:
         """Give when ``on_deadline`` wants to be called next, ``NEVER`` for not at all."""
         return self.timers.next_ns()
 
-    def on_unreachable(self, key: bytes, seq: Seq, number: i64, text: str, now_ns: i64) -> bool:
+    def on_unreachable(self, key: bytes, seq: Seq, number: i64, text: str) -> bool:
         """Hand an ICMP error to the connection that it quotes; ``False`` where there is none. MUST-54."""
         endpoint = self.table.get(key)
         if isinstance(endpoint, HalfOpen):
@@ -251,18 +251,18 @@ class Demux:
             return True
         if endpoint is None or not isinstance(endpoint, Connection):
             return False
-        endpoint.on_unreachable(number, text, seq, now_ns)
+        endpoint.on_unreachable(number, text, seq)
         self.touch(endpoint)
         return True
 
-    def on_mtu_changed(self, key: bytes, seq: Seq, now_ns: i64) -> bool:
+    def on_mtu_changed(self, key: bytes, seq: Seq) -> bool:
         """Tell the connection that a "too big" message quotes; ``False`` where there is none or its number is not in
         flight.
         """
         endpoint = self.table.get(key)
         if endpoint is None or not isinstance(endpoint, Connection):
             return False
-        endpoint.on_mtu_changed(seq, now_ns)
+        endpoint.on_mtu_changed(seq)
         self.touch(endpoint)
         return True
 
@@ -339,7 +339,7 @@ class Demux:
             self.context.counters.EstabTimeWaitReused += 1
             self._end_time_wait(endpoint, "reused by connect() (RFC 6191)")
         self._insert(connection, connection.local_port)
-        connection.open(now_ns)
+        connection.open()
         self.touch(connection)
 
     def may_reuse(self, key: bytes, now_ns: i64) -> bool:
@@ -383,7 +383,7 @@ class Demux:
                 self.context.now_ns, self.context.name, listener.name(), fd, "LISTEN", "listen(): both queues created",
             ))
 
-    def close_listener(self, listener: Listener, now_ns: i64) -> None:
+    def close_listener(self, listener: Listener) -> None:
         """Stop listening: half-open entries vanish, connections that nobody accepted are reset."""
         if listener.is_closed:
             return
@@ -397,7 +397,7 @@ class Demux:
             listener.give_up(entry, "listener closed")
             self._remove(entry, listener.port)
         for child in listener.ready:
-            child.abort(now_ns)
+            child.abort()
             self.touch(child)
         listener.ready.clear()
         if self.context.observer is not None:
@@ -440,7 +440,7 @@ class Demux:
         if self.context.observer is not None:
             self.context.tell(TimeWaitEnded(self.context.now_ns, self.context.name, record.name(), why))
 
-    def forget_owner(self, connection: Connection, now_ns: i64) -> None:
+    def forget_owner(self, connection: Connection) -> None:
         """A program let go of its socket: a TIME-WAIT record must not keep the TCB, and orphans are counted.
 
         Over ``tcp_max_orphans`` the connection is reset instead of being left to finish on its own.
@@ -453,14 +453,14 @@ class Demux:
         elif endpoint is connection and not connection.is_orphan_counted and connection.state != abi.CLOSED:
             if self.orphan_count >= self.context.config.tcp_max_orphans:
                 self.context.counters.TcpExtTCPAbortOnMemory += 1
-                connection.abort(now_ns)
+                connection.abort()
             else:
                 self.orphan_count += 1
-                connection.count_as_orphan(True)
+                connection.count_as_orphan(is_counted=True)
 
     def _forget_orphan(self, connection: Connection) -> None:
         if connection.is_orphan_counted:
-            connection.count_as_orphan(False)
+            connection.count_as_orphan(is_counted=False)
             self.orphan_count -= 1
 
     def _insert(self, endpoint: Endpoint, port: i64) -> None:

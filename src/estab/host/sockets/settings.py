@@ -140,7 +140,7 @@ class StreamSettings(BoundDescriptor):
         if connection is None:
             self._set(self.options.with_keepalive(is_on))
         else:
-            connection.set_keepalive(is_on, now_ns)
+            connection.set_keepalive(now_ns, is_on=is_on)
             self.demux.touch(connection)
 
     @property
@@ -300,7 +300,7 @@ class StreamSettings(BoundDescriptor):
     def fast_open_connect(self, value: bool) -> None:
         if (self.demux.context.config.tcp_fastopen & CLIENT) == 0:
             raise os_error(errno.EOPNOTSUPP, "operation not supported: tcp_fastopen is off for clients")
-        self._ensure_closed("TCP_FASTOPEN_CONNECT", False)
+        self._ensure_closed("TCP_FASTOPEN_CONNECT", may_listen=False)
         self.fast_open.is_on_connect = value
 
     @property
@@ -310,7 +310,7 @@ class StreamSettings(BoundDescriptor):
 
     @fast_open_no_cookie.setter
     def fast_open_no_cookie(self, value: bool) -> None:
-        self._ensure_closed("TCP_FASTOPEN_NO_COOKIE", True)
+        self._ensure_closed("TCP_FASTOPEN_NO_COOKIE", may_listen=True)
         self.fast_open.needs_no_cookie = value
 
     @property
@@ -324,7 +324,7 @@ class StreamSettings(BoundDescriptor):
             raise os_error(errno.EINVAL, f"invalid argument: TCP_FASTOPEN_KEY is 16 or 32 bytes, not {len(value)}")
         self.fast_open.keys = value
 
-    def _ensure_closed(self, name: str, may_listen: bool) -> None:
+    def _ensure_closed(self, name: str, *, may_listen: bool) -> None:
         if self.connection is not None or (not may_listen and self.is_listening()):
             raise os_error(errno.EINVAL, f"invalid argument: {name} is set before the connection is opened")
 

@@ -321,7 +321,7 @@ class StreamSocket(StreamView):
             raise os_error(errno.EINVAL, f"invalid argument: shutdown: how must be 0, 1 or 2, not {how}")
         if self.listener is not None:
             if how != SHUT_WR:
-                self._stop_listening(now_ns)
+                self._stop_listening()
                 self._forget_local()
                 self.is_read_shut = self.is_write_shut = False
             return
@@ -339,7 +339,7 @@ class StreamSocket(StreamView):
         if how != SHUT_WR:
             connection.shutdown_read()
         if how != SHUT_RD:
-            connection.shutdown_write(now_ns)
+            connection.shutdown_write()
         self.streams.context.wake(self)
         self.demux.touch(connection)
 
@@ -350,14 +350,14 @@ class StreamSocket(StreamView):
         """
         self.streams.context.now_ns = now_ns
         if self.listener is not None:
-            self._stop_listening(now_ns)
+            self._stop_listening()
         connection = self.connection
         if connection is not None:
             if self.linger == 0:
-                connection.abort(now_ns)
+                connection.abort()
             else:
                 connection.close(now_ns)
-            self.demux.forget_owner(connection, now_ns)
+            self.demux.forget_owner(connection)
             self.demux.touch(connection)
         self._release_binding()
         self.streams.files.release(self)
@@ -382,12 +382,12 @@ class StreamSocket(StreamView):
             self.binding = None
             self.streams.ports.release(binding, self.streams)
 
-    def _stop_listening(self, now_ns: i64) -> None:
+    def _stop_listening(self) -> None:
         listener = self.listener
         binding = self.binding
         assert listener is not None
         assert binding is not None
-        self.demux.close_listener(listener, now_ns)
+        self.demux.close_listener(listener)
         self.listener = None
         binding.is_listening = False
         self.streams.context.wake(self)

@@ -53,7 +53,7 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
     if not _check_sequence(tcb, seq, segment, now_ns):
         return
     if (segment.flags & RST) != 0:
-        _check_reset(tcb, seq, segment, now_ns)
+        _check_reset(tcb, seq, now_ns)
         return
     if (segment.flags & SYN) != 0:
         _check_syn(tcb, segment, now_ns)
@@ -61,7 +61,7 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
     if not _check_acknowledgment(tcb, seq, segment, now_ns):
         return
     if tcb.ecn is not None:
-        ecn.on_arrival(tcb, tcb.ecn, segment, now_ns)
+        ecn.on_arrival(tcb, tcb.ecn, segment)
     _remember_timestamp(tcb, seq, segment, now_ns)
     receive.note_arrival(tcb, now_ns)
     if tcb.state != abi.TIME_WAIT and tcb.state != abi.CLOSED:
@@ -129,14 +129,14 @@ def _check_sequence(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
     if (segment.flags & SYN) != 0:
         if tcb.ecn is not None:
             ecn.note_syn_ack(tcb, tcb.ecn, segment)
-        _challenge(tcb, now_ns)
+        _challenge(tcb)
     elif is_old_text or (length > 0 and tcb.state == abi.TIME_WAIT):
         if end == tcb.rcv_nxt:
             # The very segment acknowledged last: the answer must echo this transmission, as the peer measures by it
             # (as Linux).
             _remember_timestamp(tcb, seq, segment, now_ns)
             if tcb.ecn is not None:
-                ecn.on_arrival(tcb, tcb.ecn, segment, now_ns)
+                ecn.on_arrival(tcb, tcb.ecn, segment)
         # A retransmission: our ACK was lost or late. The peer needs it at once (RFC 9293 MUST-13's reason).
         acknowledge_now(tcb)
     else:
@@ -154,7 +154,7 @@ def _acknowledge_invalid(tcb: Tcb, now_ns: i64) -> None:
     acknowledge_now(tcb)
 
 
-def _challenge(tcb: Tcb, now_ns: i64) -> None:
+def _challenge(tcb: Tcb) -> None:
     """Answer what looks like a blind attack with an acknowledgment, at a limited rate.
 
     RFC 5961 sections 3 to 5 and 7.
@@ -169,7 +169,7 @@ def _challenge(tcb: Tcb, now_ns: i64) -> None:
 # --- second: the RST bit
 
 
-def _check_reset(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
+def _check_reset(tcb: Tcb, seq: i64, now_ns: i64) -> None:
     """RFC 9293 section 3.10.7.4, second; RFC 5961 section 3.2: only the exact number resets. SHLD-2: text is
     ignored.
     """
@@ -179,13 +179,13 @@ def _check_reset(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
         if fast_open is not None and fast_open.has_option and tcb.rcv_nxt == tcb.irs + 1:
             if tcb.state == abi.ESTABLISHED:
                 tcb.context.fast_open.pause(now_ns)  # as Linux: a middle box that ate the text now resets
-        _challenge(tcb, now_ns)
+        _challenge(tcb)
         return
     counters = tcb.context.counters
     fast_open = tcb.fast_open
     if fast_open is not None and fast_open.pending is not None:
         counters.TcpAttemptFails += 1
-        release_fast_open(fast_open, tcb.owner is not None or tcb.is_orphan, now_ns)
+        release_fast_open(fast_open, now_ns, is_reset=tcb.owner is not None or tcb.is_orphan)
         fail(tcb, errno.ECONNRESET, "connection reset by peer", "reset received")
         return
     if tcb.state == abi.SYN_RECEIVED:
@@ -223,7 +223,7 @@ def _check_syn(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
         return
     context.counters.TcpExtTCPSYNChallenge += 1
     context.drop(DropReason.TCP_SYN_IN_WINDOW, tcb.name(), "")
-    _challenge(tcb, now_ns)
+    _challenge(tcb)
 
 
 def _is_crossing_syn_ack(tcb: Tcb, segment: Segment) -> bool:
@@ -264,23 +264,23 @@ def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> 
     elif ack > tcb.snd_nxt:
         context.drop(DropReason.TCP_ACK_UNSENT_DATA, tcb.name(), f"{ack - tcb.iss}, sent {tcb.snd_nxt - tcb.iss}")
         if context.config.tcp_answer_early_acks:  # RFC 9293 section 3.10.7.4; Linux only drops it
-            _challenge(tcb, now_ns)
+            _challenge(tcb)
         return False
     elif ack < tcb.snd_una:
         if ack < tcb.snd_una - max(tcb.max_snd_wnd, 1):
             # RFC 5961 section 5.2 (RFC 9293 MAY-12).
             context.drop(DropReason.TCP_TOO_OLD_ACK, tcb.name(), "")
-            _challenge(tcb, now_ns)
+            _challenge(tcb)
             return False
         if tcb.has_sack and segment.sack is not None:
-            recovery.on_duplicate(tcb, ack, segment, False, now_ns)
+            recovery.on_duplicate(tcb, ack, segment, now_ns, is_duplicate=False)
     else:
         _use_acknowledgment(tcb, seq, ack, segment, now_ns)
     return _after_acknowledgment(tcb, now_ns)
 
 
 def _end_fast_handshake(tcb: Tcb, fast_open: FastOpen, pending: PendingSynAck, now_ns: i64) -> None:
-    """The third segment of a handshake behind Fast Open: the connection is in use already, and goes on as it is."""
+    """The third segment of a handshake with Fast Open: the connection is in use already, and goes on as it is."""
     fastopen_server.complete(tcb, fast_open, pending, now_ns)
     if tcb.state == abi.SYN_RECEIVED:
         set_state(tcb, abi.ESTABLISHED, "our SYN-ACK is acknowledged")
@@ -300,7 +300,7 @@ def _use_acknowledgment(tcb: Tcb, seq: i64, ack: i64, segment: Segment, now_ns: 
     elif tcb.in_flight_count() > 0 or (tcb.losses is not None and segment.sack is not None):
         is_duplicate = window == tcb.snd_wnd and segment_length(segment) == 0
         if is_duplicate or (segment.sack is not None and tcb.has_sack):
-            recovery.on_duplicate(tcb, ack, segment, is_duplicate, now_ns)
+            recovery.on_duplicate(tcb, ack, segment, now_ns, is_duplicate=is_duplicate)
         elif tcb.ecn is not None:
             recovery.on_mere_feedback(tcb, segment, now_ns)
     elif tcb.ecn is not None:

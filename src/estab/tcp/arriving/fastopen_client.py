@@ -76,7 +76,7 @@ def put_text(tcb: Tcb, fast_open: FastOpen, data: bytes) -> i64:
     return count
 
 
-def on_syn_ack(tcb: Tcb, fast_open: FastOpen, segment: Segment, now_ns: i64) -> bool:
+def on_syn_ack(tcb: Tcb, fast_open: FastOpen, segment: Segment) -> bool:
     """The SYN-ACK is here and acknowledged what it did: keep its cookie, count, and send again what it left.
 
     ``True``: there is text to send again, which carries our acknowledgment.
@@ -108,7 +108,7 @@ def on_syn_ack(tcb: Tcb, fast_open: FastOpen, segment: Segment, now_ns: i64) -> 
     return False
 
 
-def note_timeout(tcb: Tcb, fast_open: FastOpen, is_hopeless: bool, now_ns: i64) -> None:
+def note_timeout(tcb: Tcb, fast_open: FastOpen, now_ns: i64, *, is_hopeless: bool) -> None:
     """A timeout of a connection that began with Fast Open: the third in a row, or the last, makes the host pause."""
     if not (fast_open.has_option or fast_open.has_text):
         return

@@ -1,4 +1,4 @@
-"""A server's Fast Open (RFC 7413 section 4.2.2): which SYN opens at once, and the handshake that still goes on behind.
+"""A server's Fast Open (RFC 7413 section 4.2.2): which SYN opens at once, and the handshake that still goes on.
 
 The connection made from such a SYN is in SYN-RECEIVED with its text readable and its peer's window open; it may be
 accepted, read, written and closed. Its SYN-ACK has the retransmission timer until it is acknowledged.
@@ -107,7 +107,7 @@ def _send_again(tcb: Tcb, pending: PendingSynAck) -> None:
 
 
 def is_answered_again(tcb: Tcb, pending: PendingSynAck, segment: Segment, now_ns: i64) -> bool:
-    """Answer the SYN again where the peer repeats it, at a bounded rate. ``False``: it is another segment."""
+    """Answer the SYN again if the peer repeats it, at a bounded rate. ``False``: it is another segment."""
     if (segment.flags & (SYN | ACK | RST)) != SYN or unwrap(segment.seq, tcb.irs) != tcb.irs:
         return False
     if now_ns - pending.last_repeat_ns < tcb.context.config.tcp_invalid_ratelimit_ns:
@@ -121,7 +121,7 @@ def is_answered_again(tcb: Tcb, pending: PendingSynAck, segment: Segment, now_ns
 
 def complete(tcb: Tcb, fast_open: FastOpen, pending: PendingSynAck, now_ns: i64) -> None:
     """Our SYN-ACK is acknowledged: the handshake is over, and the timer is there for text again."""
-    release_fast_open(fast_open, False, now_ns)
+    release_fast_open(fast_open, now_ns, is_reset=False)
     if pending.retransmissions == 0 and tcb.srtt_ns == 0:
         on_sample(tcb, now_ns - pending.sent_ns)
     delivered.count_syn_ack_delivered(tcb)

@@ -1,4 +1,4 @@
-"""What ICMP errors do to a connection (RFC 9293 section 3.9.2.2): believed only where they quote what is in flight."""
+"""What ICMP errors do to a connection (RFC 9293 section 3.9.2.2): believed only if they quote what is in flight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an opening settles, whoever began it: options, segment size, and where an established connection starts."""
+"""What an opening settles, active or passive: options, segment size, and where an established connection starts."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def establish(tcb: Tcb, now_ns: i64) -> None:
 
 
 def begin_transfer(tcb: Tcb, now_ns: i64) -> None:
-    """Set the first congestion window (RFC 6928; one segment where the SYN was lost), timeout and buffers."""
+    """Set the first congestion window (RFC 6928; one segment if the SYN was lost), timeout and buffers."""
     config = tcb.context.config
     if config.tcp_mtu_probing >= 2:
         mtu_search.begin(tcb, now_ns)
         if not tcb.is_passive:
-            mtu_search.update_mss(tcb)  # who accepts starts from the path's MTU, as on Linux
+            mtu_search.update_mss(tcb)  # a passive open starts from the path's MTU, as on Linux
     mss = tcb.snd_mss()
     window = cwnd.initial_cwnd(tcb)
     if tcb.segments_retransmitted > 1 or (tcb.ecn is not None and tcb.ecn.is_handshake_marked):

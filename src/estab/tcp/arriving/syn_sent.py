@@ -83,7 +83,7 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
 
 def _answer_fast_open(tcb: Tcb, fast_open: FastOpen, segment: Segment, now_ns: i64) -> None:
     """The SYN-ACK of a connection with Fast Open: what it says of our text, and what text it brings itself."""
-    if fastopen_client.on_syn_ack(tcb, fast_open, segment, now_ns):
+    if fastopen_client.on_syn_ack(tcb, fast_open, segment):
         acknowledge_now(tcb)  # rides on the text that is sent again
         return
     if segment.end > segment.start:

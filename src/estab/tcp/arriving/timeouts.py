@@ -81,7 +81,7 @@ def _on_retransmit_timer(tcb: Tcb, now_ns: i64) -> None:
         return
     is_hopeless = _is_hopeless(tcb, now_ns)
     if tcb.fast_open is not None:
-        fastopen_client.note_timeout(tcb, tcb.fast_open, is_hopeless, now_ns)
+        fastopen_client.note_timeout(tcb, tcb.fast_open, now_ns, is_hopeless=is_hopeless)
     if is_hopeless:
         _give_up(tcb, now_ns)
         return

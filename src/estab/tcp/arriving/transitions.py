@@ -86,7 +86,7 @@ def report(tcb: Tcb, number: i64, text: str) -> None:
     context = tcb.context
     context.wake(tcb.owner)
     if context.observer is not None:
-        context.tell(ErrorReported(context.now_ns, context.name, tcb.name(), number, described, False))
+        context.tell(ErrorReported(context.now_ns, context.name, tcb.name(), number, described, is_soft=False))
 
 
 def tell_soft_error(tcb: Tcb, number: i64, text: str) -> None:
@@ -94,7 +94,7 @@ def tell_soft_error(tcb: Tcb, number: i64, text: str) -> None:
     note_soft_error(tcb, number)
     context = tcb.context
     if context.observer is not None:
-        context.tell(ErrorReported(context.now_ns, context.name, tcb.name(), number, text, True))
+        context.tell(ErrorReported(context.now_ns, context.name, tcb.name(), number, text, is_soft=True))
 
 
 def abort(tcb: Tcb, number: i64, text: str, why: str) -> None:
@@ -130,11 +130,11 @@ def take_fin(tcb: Tcb, seq: i64, segment: Segment) -> None:
 # --- Fast Open
 
 
-def release_fast_open(fast_open: FastOpen, is_reset: bool, now_ns: i64) -> None:
-    """A server's handshake behind Fast Open is over: it is pending no more, unless a reset ended it.
+def release_fast_open(fast_open: FastOpen, now_ns: i64, *, is_reset: bool) -> None:
+    """A server's handshake with Fast Open is over: it is pending no more, unless a reset ended it.
 
-    RFC 7413 section 5.1: whoever floods with the cookie of another gets resets from that other. So one that was reset
-    counts as pending for a while.
+    RFC 7413 section 5.1: a host that floods with the cookie of another causes resets from that other. So a connection
+    that was reset counts as pending for a while.
     """
     pending = fast_open.pending
     if pending is None:
@@ -149,13 +149,15 @@ def release_fast_open(fast_open: FastOpen, is_reset: bool, now_ns: i64) -> None:
 def _end_fast_open(tcb: Tcb, fast_open: FastOpen) -> None:
     """The connection is over, or all but."""
     if fast_open.is_child:
-        release_fast_open(fast_open, False, tcb.context.now_ns)
+        release_fast_open(fast_open, tcb.context.now_ns, is_reset=False)
         return
     if tcb.rcv_nxt == 0:
         return  # it never was a connection
     has_text = tcb.rcv_nxt > tcb.irs + 1 + (1 if tcb.is_fin_received else 0)
     is_fin_early = tcb.peer_fin_seq != NO_SEQ and not tcb.is_fin_received
-    tcb.context.fast_open.on_end(
-        fast_open.has_option, fast_open.is_trial, has_text, is_fin_early, is_loopback(tcb.remote), tcb.context.now_ns,
-    )
+    if fast_open.has_option:
+        tcb.context.fast_open.on_end(
+            tcb.context.now_ns, has_text=has_text, is_fin_early=is_fin_early,
+            proves_path=fast_open.is_trial and not is_loopback(tcb.remote),
+        )
     fast_open.is_trial = False

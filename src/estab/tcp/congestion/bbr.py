@@ -262,7 +262,7 @@ class Bbr(CongestionControl):
         return flow.ssthresh_bytes
 
     def on_timeout(self, flow: Flow, now_ns: i64) -> None:
-        """Look for the bandwidth anew."""
+        """Look for the bandwidth again."""
         self.is_conserving = False
         self.full_rate = 0
 
@@ -273,7 +273,7 @@ class Bbr(CongestionControl):
         flow.cwnd_bytes = max(flow.cwnd_bytes, self.prior_cwnd)
 
     def on_undone(self, flow: Flow, now_ns: i64) -> None:
-        """Whether the pipe is full is to be seen anew."""
+        """Whether the pipe is full is to be found out again."""
         self.on_recovered(flow, now_ns)
         self.full_rate = 0
         self.full_rounds = 0

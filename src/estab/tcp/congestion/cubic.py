@@ -44,7 +44,7 @@ class Cubic(CongestionControl):
         self.linux_hystart: LinuxHyStart | None = None
         self.hystart: HyStart | None = None
         self.w_max: i64 = 0
-        """The window before the last reduction, less some where it had not been reached again (fast convergence)."""
+        """The window before the last reduction, less some if it had not been reached again (fast convergence)."""
         self.epoch_ns: i64 = 0
         """When this congestion avoidance began; 0 while there is none."""
         self.k_ms: i64 = 0
@@ -192,7 +192,7 @@ class Cubic(CongestionControl):
         return self.origin + distance * distance * distance // 1000 * (4 * mss) // 10_000_000
 
     def ssthresh(self, flow: Flow, now_ns: i64) -> i64:
-        """Multiply by 0.7 (section 4.6), and yield to newer flows where the window did not grow back (section 4.7)."""
+        """Multiply by 0.7 (section 4.6), and yield to newer flows if the window did not grow back (section 4.7)."""
         return self._reduce(flow, 70)
 
     def ssthresh_for_mark(self, flow: Flow, is_gentle: bool, now_ns: i64) -> i64:

@@ -1,7 +1,7 @@
 """DCTCP (RFC 8257): the window goes down by as much as there is congestion, not by half.
 
 Switches mark every packet that finds more than a few waiting. Once a window of text, the share of what was marked in it
-is averaged into ``alpha``; where there were marks the window is reduced by half of that. So queues stay as short as
+is averaged into ``alpha``; if there were marks the window is reduced by half of that. So queues stay as short as
 the switches' threshold. The receiver's part, an exact echo, is in ``estab.tcp.ecn.classic``; with AccECN it is there
 anyway. Losses cost as much as Reno's. Without ECN there is nothing to go by, and it is Reno.
 """

@@ -2,7 +2,7 @@
 
 The three flags AE, CWR and ECE are one number. On SYN and SYN-ACK they negotiate; on the pure acknowledgment of a
 SYN-ACK they tell what became of its ECN field; on all other segments they are the low bits of a count of CE-marked
-packets. The option, where there is room, counts octets by codepoint.
+packets. The option, if there is room, counts octets by codepoint.
 
 We differ from RFC 9768 as Linux does. With ``tcp_ecn_option`` 2 the option goes on every segment, always in order 1,
 so that the segment size does not change from one segment to the next (section 3.2.3.3). And it goes only to a peer that
@@ -79,7 +79,7 @@ def handshake_ace(codepoint: i64) -> i64:
 
 
 def told_by_handshake(ace: i64) -> i64:
-    """Give the codepoint that an ACE field of the handshake tells of, -1 where it is not in use."""
+    """Give the codepoint that an ACE field of the handshake tells of, -1 if it is not in use."""
     if ace == 2:
         return NOT_ECT
     if ace == 3:
@@ -152,7 +152,7 @@ def first_option() -> AccEcnOption:
 
 
 def count_arrival(tcb: Tcb, ecn: Ecn, segment: Segment) -> None:
-    """Count an acceptable packet by its codepoint, and owe an acknowledgment where the sender must hear of it soon.
+    """Count an acceptable packet by its codepoint, and owe an acknowledgment if the sender must hear of it soon.
 
     RFC 9768 sections 3.2.2.2 and 3.2.2.5.1.
     """

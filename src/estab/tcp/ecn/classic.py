@@ -83,7 +83,7 @@ def wants_reset(config: Config, mode: i64, syn: Segment) -> bool:
 
 
 def mark_syn_ack(
-    config: Config, mode: i64, is_needed: bool, syn: Segment, is_repeat: bool, is_late: bool, segment: Segment,
+    config: Config, mode: i64, syn: Segment, segment: Segment, *, is_needed: bool, is_repeat: bool, is_late: bool,
 ) -> None:
     """Let a listener's SYN-ACK say what was agreed on.
 
@@ -110,7 +110,7 @@ def _add_first_option(segment: Segment) -> None:
         option.fields.pop()
 
 
-def adopt(tcb: Tcb, mode: i64, is_needed: bool, syn: Segment, is_silent: bool) -> None:
+def adopt(tcb: Tcb, mode: i64, syn: Segment, *, is_needed: bool, is_silent: bool) -> None:
     """Give a connection that a listener made what its handshake agreed on.
 
     ``is_silent``: a SYN or SYN-ACK without ECN crossed, so that the peer may not be in AccECN mode (RFC 9768 section
@@ -128,7 +128,7 @@ def adopt(tcb: Tcb, mode: i64, is_needed: bool, syn: Segment, is_silent: bool) -
     _agree(tcb, ecn, mode)
 
 
-def adopt_cookie(tcb: Tcb, has_classic: bool, is_needed: bool, segment: Segment) -> None:
+def adopt_cookie(tcb: Tcb, segment: Segment, *, has_classic: bool, is_needed: bool) -> None:
     """Give a connection that comes from a SYN cookie its ECN back (RFC 9768 section 5.1).
 
     That it was AccECN is told by the ACE field of the third segment; classic ECN is a bit of the cookie's timestamp.
@@ -139,7 +139,7 @@ def adopt_cookie(tcb: Tcb, has_classic: bool, is_needed: bool, segment: Segment)
         mode = ACCURATE
     elif has_classic and (config.tcp_ecn > 0 or is_needed):
         mode = CLASSIC
-    adopt(tcb, mode, is_needed, segment, False)
+    adopt(tcb, mode, segment, is_needed=is_needed, is_silent=False)
 
 
 def set_needed(tcb: Tcb, is_needed: bool) -> None:
@@ -244,7 +244,7 @@ def on_third_segment(tcb: Tcb, segment: Segment) -> None:
 # --- the receiver
 
 
-def on_arrival(tcb: Tcb, ecn: Ecn, segment: Segment, now_ns: i64) -> None:
+def on_arrival(tcb: Tcb, ecn: Ecn, segment: Segment) -> None:
     """Look at the mark of an acceptable segment, and at the peer's CWR."""
     if (segment.flags & SYN) != 0:
         return
@@ -271,7 +271,7 @@ def on_arrival(tcb: Tcb, ecn: Ecn, segment: Segment, now_ns: i64) -> None:
 
 def _acknowledge_quickly(tcb: Tcb) -> None:
     acknowledge_quickly(tcb, _QUICK_ACKS)
-    expect_answers(tcb, False)
+    expect_answers(tcb, is_likely=False)
 
 
 def _echo_exactly(tcb: Tcb, ecn: Ecn, is_marked: bool) -> None:
@@ -335,7 +335,7 @@ def mark_pure(tcb: Tcb, ecn: Ecn, segment: Segment, now_ns: i64) -> None:
 def mark_text(tcb: Tcb, ecn: Ecn, segment: Segment, is_new: bool, now_ns: i64) -> None:
     """Mark a segment with text. New text is ECN-capable (RFC 3168 section 6.1.2); what goes again is not (6.1.5).
 
-    CWR is for the first packet of a super-segment; whoever cuts it sees to that.
+    CWR is for the first packet of a super-segment; what cuts the segment sees to that.
     """
     mark_pure(tcb, ecn, segment, now_ns)
     if ecn.mode == CLASSIC and is_new and segment.end > segment.start:

@@ -62,7 +62,7 @@ class AcceptQueue:
         self.context.wake(self.owner)
 
     def accept(self) -> Connection | None:
-        """Take the oldest established connection, ``None`` where none waits. One that died while waiting is
+        """Take the oldest established connection, ``None`` if none waits. One that died while waiting is
         given, too.
         """
         if not self.ready:

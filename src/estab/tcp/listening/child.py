@@ -47,7 +47,7 @@ def make_fast_child(
 ) -> Connection:
     """Make a connection that is in use at once: the SYN's text can be read, and text sent (RFC 7413 section 4.2.2).
 
-    ``cookie`` is a new one for the client, where its own is of the older key.
+    ``cookie`` is a new one for the client, if its own is of the older key.
     """
     child = make_child(context, options, ends, iss, syn, "SYN received: Fast Open")
     fast_open = FastOpen()
@@ -58,7 +58,7 @@ def make_fast_child(
     child.count_syn_ack(is_answered=True)
     is_ecn_needed = options.congestion.needs_ecn()
     pending.ecn_mode = ecn.answer(context.config, syn, is_ecn_needed)
-    ecn.adopt(child, pending.ecn_mode, is_ecn_needed, syn, False)
+    ecn.adopt(child, pending.ecn_mode, syn, is_needed=is_ecn_needed, is_silent=False)
     send_window.take(child, syn.wnd, child.irs, child.snd_wl2)  # the window of a SYN is never scaled
     queue.pending += 1
     begin_transfer(child, now_ns)

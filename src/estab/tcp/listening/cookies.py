@@ -29,7 +29,7 @@ _OPTION_BITS: Final = 6
 class Cookie:
     """What a good cookie says of the SYN that it answered."""
 
-    def __init__(self, mss: i64, wscale: i64, sack_permitted: bool, has_ecn: bool) -> None:
+    def __init__(self, mss: i64, wscale: i64, *, sack_permitted: bool, has_ecn: bool) -> None:
         self.mss = mss
         self.wscale = wscale
         """-1: no window scaling."""
@@ -52,21 +52,22 @@ def make(context: Context, key: bytes, irs: i64, mss: i64) -> i64:
     return head << 24 | _hash(context, key, irs, head)
 
 
-def check(context: Context, key: bytes, irs: i64, cookie: i64, ts_ecr: i64, has_timestamp: bool) -> Cookie | None:
-    """Read a cookie that came back, ``None`` where it is forged or too old. ``ts_ecr`` is our echoed timestamp."""
+def check(context: Context, key: bytes, irs: i64, cookie: i64, ts_ecr: i64, *, has_timestamp: bool) -> Cookie | None:
+    """Read a cookie that came back, ``None`` if it is forged or too old. ``ts_ecr`` is our echoed timestamp."""
     head = (cookie >> 24) & 0xFF
     age = ((context.now_ns // PERIOD_NS) - (head >> 3)) & 31
     if age >= VALID_PERIODS or (cookie & 0xFFFFFF) != _hash(context, key, irs, head):
         return None
     mss: i64 = MSS_TABLE[head & 7]
     if not has_timestamp:
-        return Cookie(mss, -1, False, False)
+        return Cookie(mss, -1, sack_permitted=False, has_ecn=False)
     bits = (ts_ecr - context.timestamp_offset(key)) & 63
     wscale = bits & 15
-    return Cookie(mss, -1 if wscale == _NO_SCALE else wscale, (bits & 16) != 0, (bits & 32) != 0)
+    scale: i64 = -1 if wscale == _NO_SCALE else wscale
+    return Cookie(mss, scale, sack_permitted=(bits & 16) != 0, has_ecn=(bits & 32) != 0)
 
 
-def timestamp_with_options(context: Context, key: bytes, wscale: i64, sack_permitted: bool, has_ecn: bool) -> i64:
+def timestamp_with_options(context: Context, key: bytes, wscale: i64, *, sack_permitted: bool, has_ecn: bool) -> i64:
     """Give a timestamp of about now whose low bits carry the options. ``wscale`` -1: none."""
     bits = (_NO_SCALE if wscale < 0 else min(wscale, 14)) | (16 if sack_permitted else 0) | (32 if has_ecn else 0)
     now_ms = context.now_ns // MS

@@ -119,7 +119,10 @@ class HalfOpenQueue(AcceptQueue):
             answer.is_fast_open_experimental = entry.syn.is_fast_open_experimental
             why = "connection accepted, with a cookie for Fast Open"
         is_repeat = entry.retransmissions > 0
-        ecn.mark_syn_ack(context.config, entry.ecn_mode, self.needs_ecn(), entry.syn, is_repeat, is_late, answer)
+        ecn.mark_syn_ack(
+            context.config, entry.ecn_mode, entry.syn, answer, is_needed=self.needs_ecn(), is_repeat=is_repeat,
+            is_late=is_late,
+        )
         context.reply(answer, entry.ends.local, entry.ends.remote, why, 0, 1, self.options.ttl)
 
     def syn_ack(self, syn: Segment, ends: FourTuple, iss: i64) -> Segment:

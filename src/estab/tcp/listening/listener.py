@@ -57,7 +57,7 @@ class Listener(HalfOpenQueue):
     # --- a SYN
 
     def on_syn(self, ends: FourTuple, segment: Segment, iss: i64, now_ns: i64) -> Endpoint | None:
-        """Take a SYN: returns the new half-open entry, ``None`` where the SYN was dropped or answered with a cookie.
+        """Take a SYN: returns the new half-open entry, ``None`` if the SYN was dropped or answered with a cookie.
 
         With Fast Open it may be a connection at once, which stands in the accept queue already.
 
@@ -127,13 +127,17 @@ class Listener(HalfOpenQueue):
         if answer.has_timestamps:
             wscale: i64 = syn.wscale if answer.wscale >= 0 else -1
             has_ecn = mode == CLASSIC
-            answer.ts_val = cookies.timestamp_with_options(context, ends.key, wscale, answer.sack_permitted, has_ecn)
+            answer.ts_val = cookies.timestamp_with_options(
+                context, ends.key, wscale, sack_permitted=answer.sack_permitted, has_ecn=has_ecn,
+            )
         else:
             answer.wscale = -1
             answer.sack_permitted = False
             if mode == CLASSIC:
                 mode = OFF
-        ecn.mark_syn_ack(context.config, mode, self.needs_ecn(), syn, False, False, answer)
+        ecn.mark_syn_ack(
+            context.config, mode, syn, answer, is_needed=self.needs_ecn(), is_repeat=False, is_late=False,
+        )
         self.tell_half_open_queue("answered with a cookie", ends.remote, ends.remote_port)
         context.reply(answer, ends.local, ends.remote, "SYN cookie", 0, 1, self.options.ttl)
 
@@ -144,7 +148,9 @@ class Listener(HalfOpenQueue):
         del self.half_open[entry.key]
         self.tell_half_open_queue("completed", entry.ends.remote, entry.ends.remote_port)
         connection = make_child(self.context, self.options, entry.ends, entry.iss, entry.syn, "handshake complete")
-        ecn.adopt(connection, entry.ecn_mode, self.needs_ecn(), entry.syn, entry.is_ecn_silent)
+        ecn.adopt(
+            connection, entry.ecn_mode, entry.syn, is_needed=self.needs_ecn(), is_silent=entry.is_ecn_silent,
+        )
         syn_ack = SentSegment(entry.iss, entry.iss + 1, SYN | ACK, b"", entry.sent_ns)
         syn_ack.transmissions += entry.retransmissions
         remember_sent(connection, syn_ack)
@@ -164,7 +170,7 @@ class Listener(HalfOpenQueue):
             return None
         irs: i64 = (segment.seq - 1) & 0xFFFFFFFF
         iss: i64 = (segment.ack - 1) & 0xFFFFFFFF
-        cookie = cookies.check(context, ends.key, irs, iss, segment.ts_ecr, segment.has_timestamps)
+        cookie = cookies.check(context, ends.key, irs, iss, segment.ts_ecr, has_timestamp=segment.has_timestamps)
         if context.observer is not None:
             mss: i64 = 0 if cookie is None else cookie.mss
             detail = ""
@@ -191,7 +197,7 @@ class Listener(HalfOpenQueue):
         syn.has_timestamps = segment.has_timestamps
         syn.ts_val = segment.ts_val
         connection = make_child(context, self.options, ends, iss, syn, "SYN cookie came back")
-        ecn.adopt_cookie(connection, cookie.has_ecn, self.needs_ecn(), segment)
+        ecn.adopt_cookie(connection, segment, has_classic=cookie.has_ecn, is_needed=self.needs_ecn())
         self._admit(connection, segment, now_ns)
         return connection
 

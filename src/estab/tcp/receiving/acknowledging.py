@@ -71,7 +71,7 @@ def acknowledge_window_quickly(tcb: Tcb) -> None:
     acknowledge_quickly(tcb, min(count, tcb.context.config.tcp_quick_acks))
 
 
-def expect_answers(tcb: Tcb, is_likely: bool) -> None:
+def expect_answers(tcb: Tcb, *, is_likely: bool) -> None:
     """Say whether text of ours is likely to follow, for acknowledgments to ride on (Linux's pingpong)."""
     tcb.is_interactive = is_likely
 

@@ -135,8 +135,8 @@ def select_window(tcb: Tcb) -> i64:
         window = offered
     window = min(window, 0xFFFF << scale)
     if window < offered:
-        # Never move the right edge left; round up so that scaling does not do it either. Only where that would let a
-        # peer who sends byte by byte push the edge past the buffer it is rounded down: a few octets less than was told.
+        # Never move the right edge left; round up so that scaling does not do it either. If that would let a peer that
+        # sends byte by byte push the edge past the buffer, round down: a few octets less than was told.
         window = ((offered + (1 << scale) - 1) >> scale) << scale
         if window > offered and tcb.receive_buffer_bytes // 2 - space_bytes(tcb) + window > tcb.receive_buffer_bytes:
             window = (offered >> scale) << scale
@@ -362,7 +362,7 @@ def _on_read(tcb: Tcb, received: ByteQueue, count: i64, now_ns: i64) -> None:
 
 
 def _offer_more(tcb: Tcb) -> None:
-    """After a read: tell the peer of new room where that is worth a segment (RFC 9293 MUST-39), or pay what is owed."""
+    """After a read: tell the peer of new room if that is worth a segment (RFC 9293 MUST-39), or pay what is owed."""
     if tcb.is_fin_received or (tcb.fast_open is not None and tcb.rcv_nxt == tcb.fast_open.text_end):
         return
     if tcb.is_ack_pending and tcb.rcv_nxt - tcb.rcv_wup > tcb.rcv_mss:
@@ -401,7 +401,7 @@ def note_urgent(tcb: Tcb, seq: i64, segment: Segment) -> None:
 
 
 def read_urgent(tcb: Tcb, is_peek: bool) -> int:
-    """Give the urgent octet (MSG_OOB), -1 where it has not come yet, -2 where there is none to give."""
+    """Give the urgent octet (MSG_OOB), -1 if it has not come yet, -2 if there is none to give."""
     if tcb.urgent_seq == NO_SEQ or tcb.is_urgent_read or tcb.options.is_oob_inline:
         return -2
     received = tcb.received

@@ -64,9 +64,9 @@ def _measure_echo(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
 
 
 def wanted_buffer(tcb: Tcb, now_ns: i64) -> i64:
-    """After the program read: give the buffer that a sender at this rate fills, 0 where nothing is to change.
+    """After the program read: give the buffer that a sender at this rate fills, 0 if nothing is to change.
 
-    Twice what was read in the last round trip, for slow start doubles it, and more where the rate grows still faster;
+    Twice what was read in the last round trip, for slow start doubles it, and more if the rate grows still faster;
     twice again, as half of a buffer is window.
     """
     config = tcb.context.config

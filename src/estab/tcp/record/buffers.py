@@ -1,6 +1,6 @@
-"""A queue of bytes that gives back what went in, in order, copying as little as it can.
+"""A queue of bytes: what went in comes out in order, copied as little as possible.
 
-Pieces are kept as they came. When there are many they are joined with their neighbours, so that a peer who sends one
+Pieces are kept as they came. When there are many they are joined with their neighbours, so that a peer that sends one
 byte at a time can't make us spend a hundred bytes of memory on each; every byte is copied a bounded number of times.
 """
 
@@ -35,7 +35,7 @@ class ByteQueue:
             self._push(data, 0, length)
 
     def append_part(self, data: bytes, start: i64, end: i64) -> None:
-        """Add ``data[start:end]`` at the end, where it is most of ``data`` without copying it."""
+        """Add ``data[start:end]`` at the end, if it is most of ``data`` without copying it."""
         length = end - start
         if length <= 0:
             return

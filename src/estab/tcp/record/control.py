@@ -72,7 +72,7 @@ class Flow(TimerTable):
         recovery/scoreboard.
         """
         self.sample: RateSample | None = None
-        """record: the same, where the congestion control asked for it. Writers: record/tcb."""
+        """record: the same, if the congestion control asked for it. Writers: record/tcb."""
         self.is_cwnd_limited: bool = False
         """yes or no: the congestion window, not the program or the peer, held back this window's sends (RFC 7661).
         Writers: recovery/cwnd.
@@ -110,7 +110,7 @@ class CongestionControl:
     name: str = ""
 
     def for_flow(self) -> CongestionControl:
-        """Give the object that serves one flow: this one, or, where there is state to keep, a new one."""
+        """Give the object that serves one flow: this one, or, if there is state to keep, a new one."""
         return self
 
     def is_needed_from_start(self) -> bool:

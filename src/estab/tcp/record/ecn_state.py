@@ -98,7 +98,7 @@ class Ecn:
         """CE-marked packets since a segment last told the count."""
         self.last_codepoint: i64 = NOT_ECT
         self.option_demand: i64 = 0
-        """Segments that must bear the option, where it does not go on each."""
+        """Segments that must bear the option, if it does not go on each."""
         self.fields_min: i64 = 0
         """So many fields of the option changed since it was last sent, counted from its start."""
         self.blocks_most: i64 = 0

@@ -98,7 +98,7 @@ class FastOpen:
         self.is_deferred: bool = False
         """The SYN waits for the first write."""
         self.has_more: bool = False
-        """A program waits to write behind the SYN's text: the third segment carries it."""
+        """A program waits to write after the SYN's text: the third segment carries it."""
         self.has_option: bool = False
         """The SYN went out with the option."""
         self.has_text: bool = False
@@ -112,5 +112,5 @@ class FastOpen:
         # A server's.
         self.is_child: bool = False
         self.text_end: i64 = 0
-        """Behind the SYN's text: for what comes from there on the SYN-ACK offered all of the window."""
+        """The end of the SYN's text: the SYN-ACK offered all of the window for what comes after it."""
         self.pending: PendingSynAck | None = None

@@ -32,7 +32,7 @@ class SentSegment:
         """Taken to be lost and not sent again yet."""
         self.is_marked: bool = False
         """Taken to be lost, and that neither taken back nor repaired yet: sent again, it stays so."""
-        # For the delivery rate, where it is measured: how things stood when the segment was sent.
+        # For the delivery rate, if it is measured: how things stood when the segment was sent.
         self.is_app_limited: bool = False
         self.delivered_bytes: i64 = 0
         self.delivered_ns: i64 = 0
@@ -49,7 +49,7 @@ class Run:
 
 
 class Losses:
-    """What one connection knows of its losses. Made at the first sign of one, given back with nothing to know."""
+    """What one connection knows of its losses. Made at the first sign of one, released when none is left."""
 
     def __init__(self, snd_una: i64) -> None:
         # The scoreboard (RFC 2018).

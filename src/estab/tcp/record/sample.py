@@ -2,7 +2,7 @@
 
 A segment remembers how much had been delivered when it was sent. When it is acknowledged, what was delivered in
 between, over the longer of the times that sending and acknowledging it took, is a sample of the path's rate. A sample
-is limited by the program where there was a time without enough to send. The latest sample that tells something new
+is limited by the program if there was a time without enough to send. The latest sample that tells something new
 (the program did not limit it, or it is no less than the one before) is what ``TCP_INFO`` reports.
 """
 
@@ -18,7 +18,7 @@ __all__ = ["RateSample"]
 
 @mypyc_attr(acyclic=True)
 class RateSample:
-    """The latest sample, and what the next one needs. ``rate`` is bytes a second, 0 where there is no new one."""
+    """The latest sample, and what the next one needs. ``rate`` is bytes a second, 0 if there is no new one."""
 
     def __init__(self, now_ns: i64) -> None:
         self.rate: i64 = 0

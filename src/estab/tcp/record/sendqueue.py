@@ -18,7 +18,7 @@ __all__ = ["Piece", "SendQueue"]
 class Piece:
     """So many bytes; ``is_pushed``: PSH at the end; ``is_closed``: nothing may join it (MSG_EOR)."""
 
-    def __init__(self, size: i64, is_pushed: bool) -> None:
+    def __init__(self, size: i64, *, is_pushed: bool) -> None:
         self.size = size
         self.is_pushed = is_pushed
         self.is_closed: bool = False
@@ -48,8 +48,8 @@ class SendQueue:
         return self.pieces[-1]
 
     def begin_piece(self) -> Piece:
-        """Begin a piece behind all others; ``extend`` fills it."""
-        piece = Piece(0, False)
+        """Begin a piece after all others; ``extend`` fills it."""
+        piece = Piece(0, is_pushed=False)
         self.pieces.append(piece)
         return piece
 
@@ -66,7 +66,7 @@ class SendQueue:
         """Add bytes in a piece of their own that leaves at once, as the text of a SYN does (Fast Open)."""
         self.extend(self.begin_piece(), len(data))
         self.store(data)
-        self.plan(len(data), True)
+        self.plan(len(data), is_pushed=True)
 
     # --- sending
 
@@ -81,7 +81,7 @@ class SendQueue:
         return self.head + 1 >= len(self.pieces)
 
     def grow_first(self, wanted: i64) -> bool:
-        """Fill the first piece to ``wanted`` bytes from those behind it, as far as it may be joined.
+        """Fill the first piece to ``wanted`` bytes from those after it, as far as it may be joined.
 
         Returns whether it has so many now.
         """
@@ -100,7 +100,7 @@ class SendQueue:
             first = second
         return first.size >= wanted
 
-    def plan(self, count: i64, is_pushed: bool) -> None:
+    def plan(self, count: i64, *, is_pushed: bool) -> None:
         """Take ``count`` bytes of the first piece into a burst. ``is_pushed``: PSH whatever the piece says."""
         first = self.pieces[self.head]
         if count >= first.size:
@@ -109,7 +109,7 @@ class SendQueue:
             count = first.size
         else:
             first.size -= count
-        self.bursts.append(Piece(count, is_pushed))
+        self.bursts.append(Piece(count, is_pushed=is_pushed))
         self.planned += count
 
     def next_burst(self) -> Piece | None:

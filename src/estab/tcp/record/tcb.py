@@ -127,11 +127,10 @@ class Tcb(Flow):
         self.ecn_option_bytes: i64 = 0
         """bytes: what every segment keeps free for AccECN's option (RFC 9768 section 3.2.3). Writers: ecn/accurate."""
         self.mtu_search: MtuSearch | None = None
-        """record: a search for the path's MTU (RFC 4821), where one is on. Writers: recovery/mtu_search."""
+        """record: a search for the path's MTU (RFC 4821), if one is on. Writers: recovery/mtu_search."""
         # Sending: what was written.
         self.unsent: SendQueue | None = None
-        """record: what was written and not sent; ``None`` where there is none. Writers: sending/plan, sending/writing.
-        """
+        """record: what was written and not sent; ``None`` if there is none. Writers: sending/plan, sending/writing."""
         self.pushed_seq: i64 = 0
         """seq: end of the last text that was written with PSH (RFC 9293 section 3.9.1.2). Writers: sending/plan,
         sending/writing.
@@ -149,7 +148,7 @@ class Tcb(Flow):
         Writers: window/room.
         """
         self.sent: list[SentSegment] | None = None
-        """record: segments in flight, from ``sent_head`` on, in order; ``None`` where there are none. Writers:
+        """record: segments in flight, from ``sent_head`` on, in order; ``None`` if there are none. Writers:
         recovery/scoreboard.
         """
         self.sent_head: i64 = 0
@@ -176,9 +175,9 @@ class Tcb(Flow):
         self.copied_seq: i64 = 0
         """seq: the next byte that the program reads. Writers: receiving/receive."""
         self.received: ByteQueue | None = None
-        """record: text in order that was not read; ``None`` where there is none. Writers: receiving/receive."""
+        """record: text in order that was not read; ``None`` if there is none. Writers: receiving/receive."""
         self.out_of_order: Reassembly | None = None
-        """record: text from beyond a gap (RFC 9293 section 3.10.7.4); ``None`` where there is none. Writers:
+        """record: text from beyond a gap (RFC 9293 section 3.10.7.4); ``None`` if there is none. Writers:
         receiving/receive.
         """
         self.receive_buffer_bytes: i64 = options.receive_buffer_bytes
@@ -256,7 +255,7 @@ class Tcb(Flow):
         self.ts_offset = context.timestamp_offset(ends.key)
         """ticks: where our timestamp clock starts (RFC 7323 section 5.4). Writers: none."""
         self.fast_open: FastOpen | None = None
-        """record: TCP Fast Open (RFC 7413), where the connection began, or may begin, with it. Writers: connection,
+        """record: TCP Fast Open (RFC 7413), if the connection began, or may begin, with it. Writers: connection,
         listening/child.
         """
         # Round trip and retransmission (RFC 6298).

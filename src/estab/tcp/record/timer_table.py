@@ -103,7 +103,7 @@ class TimerTable(Endpoint):
         self.linger_ns = NEVER
 
     def deadline_ns(self) -> i64:
-        """Give the soonest of the timers, ``NEVER`` where none is armed."""
+        """Give the soonest of the timers, ``NEVER`` if none is armed."""
         due_ns = min(
             min(self.retransmit_ns, self.persist_ns), min(self.delack_ns, min(self.keepalive_ns, self.linger_ns))
         )
@@ -112,7 +112,7 @@ class TimerTable(Endpoint):
         return due_ns
 
     def next_timer(self) -> i64:
-        """Tell which timer runs out at ``deadline_ns``; ``TIMER_NONE`` where none is armed."""
+        """Tell which timer runs out at ``deadline_ns``; ``TIMER_NONE`` if none is armed."""
         due_ns = self.deadline_ns()
         if due_ns == NEVER:
             return TIMER_NONE

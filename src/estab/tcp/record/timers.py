@@ -95,7 +95,7 @@ class TimerQueue:
         endpoint.queued_ns = NEVER
 
     def _rise(self, endpoint: Endpoint, at: i64) -> None:
-        """Put an endpoint at a place, or nearer to the top where it is due before those that stand there."""
+        """Put an endpoint at a place, or nearer to the top if it is due before those that stand there."""
         heap = self._heap
         while at > 0:
             above: i64 = (at - 1) >> 1

@@ -5,7 +5,7 @@ black hole. Setting 1: a connection whose segments time out again and again goes
 of it and so on, and from there searches for what gets through. Setting 2: every connection searches, from its start.
 
 A probe is one segment of new text, larger than the others: half way between the largest packet that is known to get
-through and the smallest that does not. Its loss says nothing of congestion. It is only sent where a loss would be
+through and the smallest that does not. Its loss says nothing of congestion. It is only sent if a loss would be
 noticed and repaired fast: nothing is amiss, the window is wide enough, and enough text follows.
 """
 
@@ -131,7 +131,7 @@ def _search_again(tcb: Tcb, search: MtuSearch, now_ns: i64) -> None:
 
 
 def on_acknowledged(tcb: Tcb, search: MtuSearch) -> None:
-    """SND.UNA moved: where that covers the probe, so much gets through from now on."""
+    """SND.UNA moved: if that covers the probe, so much gets through from now on."""
     if search.probe_mtu == 0 or tcb.snd_una < search.probe_end:
         return
     search.low = search.probe_mtu

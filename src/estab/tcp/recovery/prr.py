@@ -23,7 +23,7 @@ def start(tcb: Tcb, losses: Losses, flight_bytes: i64) -> None:
     losses.flight_bytes = max(flight_bytes, tcb.snd_mss())
 
 
-def on_acknowledgment(tcb: Tcb, losses: Losses, delivered_bytes: i64, is_safe: bool) -> None:
+def on_acknowledgment(tcb: Tcb, losses: Losses, delivered_bytes: i64, *, is_safe: bool) -> None:
     """Set cwnd after an acknowledgment that delivered text. ``is_safe``: SND.UNA moved, nothing new was lost."""
     if delivered_bytes <= 0:
         return

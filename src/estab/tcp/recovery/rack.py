@@ -1,4 +1,4 @@
-"""RACK-TLP: losses by time, and a probe where the tail of a flight may be lost (RFC 8985).
+"""RACK-TLP: losses by time, and a probe if the tail of a flight may be lost (RFC 8985).
 
 RACK: a segment is lost when one sent later has arrived and it itself is late by more than the reordering window. The
 window is nothing until the path has been seen to reorder, then a quarter of the shortest round trip, more where DSACKs
@@ -46,7 +46,7 @@ def arm_rto(tcb: Tcb, now_ns: i64) -> None:
 
 
 def arm(tcb: Tcb, now_ns: i64) -> None:
-    """Start the timer afresh, text having been sent or acknowledged: for a probe where one may help, else for RTO."""
+    """Start the timer again, text having been sent or acknowledged: for a probe if one may help, else for RTO."""
     if tcb.in_flight_count() == 0:
         tcb.disarm(TIMER_RTO)
         return

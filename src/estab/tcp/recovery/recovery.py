@@ -2,7 +2,7 @@
 
 Where recovery stands is ``tcb.ca_state``, with Linux's names: *Open*, nothing wrong; *Disorder*, duplicates or SACKs
 but no loss yet; *CWR*, the window goes down without a loss; *Recovery*, losses are being repaired (RFC 5681, 6582,
-6675); *Loss*, the retransmission timer ran out. Losses are found by time where the peer sends SACK (``rack``), else by
+6675); *Loss*, the retransmission timer ran out. Losses are found by time if the peer sends SACK (``rack``), else by
 the third duplicate acknowledgment, each of which stands for one segment that arrived. Recovery ends when all is
 acknowledged that had been sent when it began: ``tcb.recover``.
 """
@@ -132,7 +132,7 @@ def on_mere_feedback(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
 
 
 def _measure(tcb: Tcb, rate: RateSample, delivered: i64, lost: i64, now_ns: i64) -> None:
-    """Close the sample of the delivery rate, and pass it on where it is asked for."""
+    """Close the sample of the delivery rate, and pass it on if it is asked for."""
     rate.finish(tcb.delivered_bytes, delivered, lost, tcb.min_rtt_ns, now_ns)
     if tcb.sample is not None:
         tcb.control(now_ns).on_sample(tcb, rate, now_ns)
@@ -152,7 +152,7 @@ def _begin(losses: Losses) -> None:
     losses.has_original_arrived = False
 
 
-def on_duplicate(tcb: Tcb, ack: i64, segment: Segment, is_duplicate: bool, now_ns: i64) -> None:
+def on_duplicate(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64, *, is_duplicate: bool) -> None:
     """Take an acknowledgment that acknowledges nothing new in order while text is in flight.
 
     ``is_duplicate``: it is one in the sense of RFC 5681 section 2, and not only the bearer of SACK blocks.
@@ -217,7 +217,7 @@ def _move_on(tcb: Tcb, losses: Losses, segment: Segment, told: Acknowledged, now
         if not tcb.has_sack:
             _count_duplicates(tcb)
         if tcb.lost_count > 0 and tcb.snd_una < tcb.snd_nxt:
-            _enter_recovery(tcb, losses, told.flight_before, told.has_mark, now_ns)
+            _enter_recovery(tcb, losses, told.flight_before, now_ns, has_mark=told.has_mark)
         elif state == CA_CWR:
             # A window is reduced once a round trip, whatever the marks in it.
             if acked > 0:
@@ -242,7 +242,7 @@ def _move_on(tcb: Tcb, losses: Losses, segment: Segment, told: Acknowledged, now
     elif state == CA_RECOVERY or state == CA_CWR:
         # Where nothing was lost there is nothing to catch up with: CWR never sends more than arrives (as Linux).
         is_safe = acked > 0 and losses.lost_bytes == told.lost_before and state == CA_RECOVERY
-        prr.on_acknowledgment(tcb, losses, tcb.delivered_bytes - told.delivered_before, is_safe)
+        prr.on_acknowledgment(tcb, losses, tcb.delivered_bytes - told.delivered_before, is_safe=is_safe)
     elif not was_reducing:
         # What SACKs told of before is not counted again. Where the path is known to bring segments out of order, what
         # they tell of lets the window grow at once; else only progress in order does (as Linux).
@@ -307,7 +307,7 @@ def _reduce_for_mark(tcb: Tcb, losses: Losses, flight_bytes: i64, now_ns: i64) -
     _tell(tcb, "congestion experienced: packets were marked")
 
 
-def _enter_recovery(tcb: Tcb, losses: Losses, flight_bytes: i64, has_mark: bool, now_ns: i64) -> None:
+def _enter_recovery(tcb: Tcb, losses: Losses, flight_bytes: i64, now_ns: i64, *, has_mark: bool) -> None:
     counters = tcb.context.counters
     if tcb.mtu_search is not None and tcb.ca_state < CA_CWR and mtu_search.take_failure(tcb, tcb.mtu_search):
         return  # what was lost was a probe of the path's MTU, which says nothing of congestion
@@ -367,9 +367,9 @@ def on_reorder_timer(tcb: Tcb, now_ns: i64) -> None:
     again_ns = rack.detect(tcb, now_ns)
     rack.arm_rto(tcb, now_ns)
     if tcb.lost_count > 0 and tcb.ca_state != CA_RECOVERY and tcb.ca_state != CA_LOSS:
-        _enter_recovery(tcb, losses, flight, False, now_ns)
+        _enter_recovery(tcb, losses, flight, now_ns, has_mark=False)
         if tcb.sample is None and tcb.ca_state == CA_RECOVERY:
-            prr.on_acknowledgment(tcb, losses, 1, False)
+            prr.on_acknowledgment(tcb, losses, 1, is_safe=False)
     _look_again_at(tcb, again_ns)
 
 

@@ -100,7 +100,7 @@ def forget_sent(tcb: Tcb) -> None:
 def drop_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> i64:
     """Drop what ``ack`` covers. Returns the round trip of the newest segment that was sent once.
 
-    Where one was sent again, Karn's rule: the timestamp echoed in ``segment`` must tell, and -1 where it can't.
+    Where one was sent again, Karn's rule: the timestamp echoed in ``segment`` must tell, and -1 if it can't.
     """
     sent = tcb.sent
     rtt_ns: i64 = -1
@@ -157,13 +157,13 @@ def drop_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> i64:
 
 
 def segments_in(tcb: Tcb, length: i64) -> i64:
-    """Count the packets that so much text of one segment went in: more than one where it was a super-segment."""
+    """Count the packets that so much text of one segment went in: more than one if it was a super-segment."""
     mss = tcb.snd_mss()
     return 1 if length <= mss else (length + mss - 1) // mss
 
 
 def _timestamp_rtt(tcb: Tcb, segment: Segment, repeated_ns: i64, now_ns: i64) -> i64:
-    """Measure by the echoed timestamp; its tick is a millisecond. -1 where there is none, or its echo makes no sense.
+    """Measure by the echoed timestamp; its tick is a millisecond. -1 if there is none, or its echo makes no sense.
 
     An echo from before ``repeated_ns``, when the newest repetition went, measures nothing: the acknowledgment of an
     earlier transmission may have been lost, and the time until this one was spent waiting.
@@ -269,8 +269,8 @@ def _take_block(tcb: Tcb, losses: Losses, left: i64, right: i64, segment: Segmen
     at = _first_run(runs, left)
     if sent is None or (at < len(runs) and runs[at].left <= left and right <= runs[at].right):
         return False
-    first = _cut_at(tcb, sent, left, True)
-    end = _cut_at(tcb, sent, right, False)
+    first = _cut_at(tcb, sent, left, is_left=True)
+    end = _cut_at(tcb, sent, right, is_left=False)
     if first >= end:
         return False
     left = sent[first].seq
@@ -313,7 +313,7 @@ def _first_run(runs: list[Run], left: i64) -> i64:
     return low
 
 
-def _cut_at(tcb: Tcb, sent: list[SentSegment], seq: i64, is_left: bool) -> i64:
+def _cut_at(tcb: Tcb, sent: list[SentSegment], seq: i64, *, is_left: bool) -> i64:
     """Give the index of the first segment at or after ``seq``, cutting a super-segment there that ``seq`` lies in.
 
     The cut is at a multiple of the segment size: above a block's left edge, below its right edge.
@@ -438,7 +438,7 @@ def unmark_lost(tcb: Tcb, losses: Losses) -> None:
 
 
 def mark_head_lost(tcb: Tcb) -> None:
-    """Take the oldest segment in flight as lost: one alone, also where it was sent as part of a super-segment."""
+    """Take the oldest segment in flight as lost: one alone, also if it was sent as part of a super-segment."""
     sent = tcb.sent
     if sent is None:
         return
@@ -451,7 +451,7 @@ def mark_head_lost(tcb: Tcb) -> None:
 
 
 def next_lost(tcb: Tcb) -> i64:
-    """Give the index in ``sent`` of the next segment to send again, -1 where there is none."""
+    """Give the index in ``sent`` of the next segment to send again, -1 if there is none."""
     sent = tcb.sent
     losses = tcb.losses
     if sent is None or losses is None or tcb.lost_count == 0:

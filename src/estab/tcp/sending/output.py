@@ -1,8 +1,8 @@
 """What goes next: ``poll_segment`` is asked until it has nothing more.
 
 The order: a reset; what was lost, before anything new; the SYN; new text, within the peer's window, the congestion
-window and Nagle's rule (``sending``); the FIN behind the last byte; a probe; an acknowledgment that nothing carried.
-``tcb.why`` says which rule sent it.
+window and Nagle's rule (``plan``); the FIN after the last byte; a probe; an acknowledgment that no other segment
+carries. ``tcb.why`` says which rule sent it.
 """
 
 from __future__ import annotations
@@ -148,7 +148,10 @@ def _fast_syn_ack(tcb: Tcb, pending: PendingSynAck, now_ns: i64) -> Segment:
         segment.is_fast_open_experimental = pending.syn.is_fast_open_experimental
     is_ecn_needed = tcb.ecn is not None and tcb.ecn.is_needed
     again = pending.retransmissions
-    ecn.mark_syn_ack(tcb.context.config, pending.ecn_mode, is_ecn_needed, pending.syn, again > 0, again > 1, segment)
+    ecn.mark_syn_ack(
+        tcb.context.config, pending.ecn_mode, pending.syn, segment, is_needed=is_ecn_needed, is_repeat=again > 0,
+        is_late=again > 1,
+    )
     if again > 1 and tcb.ecn is not None and tcb.ecn.mode == ACCURATE:
         tcb.ecn.is_silent = True  # this one told of no ECN (RFC 9768 section 3.1.5)
     acknowledging.note_told(tcb, tcb.rcv_nxt)
@@ -164,7 +167,7 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
         return None
     lost = sent[at]
     if (tcb.state == abi.SYN_SENT or tcb.state == abi.SYN_RECEIVED) and (lost.flags & SYN) == 0:
-        return None  # text behind the SYN waits for the handshake
+        return None  # text after the SYN waits for the handshake
     is_head = at == tcb.sent_head
     allowed = tcb.cwnd_bytes - (tcb.pipe_bytes - tcb.reno_sacked_bytes)
     limit = text_limit(tcb, now_ns)
@@ -209,7 +212,7 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
 
 
 def _loss_probe(tcb: Tcb, losses: Losses, now_ns: i64) -> Segment | None:
-    """Send a tail loss probe: a new segment where there is one and the peer has room, else the last one again.
+    """Send a tail loss probe: a new segment if there is one and the peer has room, else the last one again.
 
     RFC 8985 section 7.3. The congestion window does not hold it back.
     """

@@ -46,7 +46,7 @@ def first_transmission(tcb: Tcb, sent: SentSegment, now_ns: i64, why: str) -> Se
         tcb.context.counters.TcpExtTCPOrigDataSent += 1
         # Text that answers text: acknowledgments may ride on it (Linux's pingpong).
         if now_ns - tcb.last_text_ns < tcb.context.config.tcp_delack_ns and tcb.rcv_nxt > tcb.irs + 1:
-            expect_answers(tcb, True)
+            expect_answers(tcb, is_likely=True)
     return text_segment(tcb, sent, now_ns)
 
 
@@ -76,7 +76,7 @@ def drop_unsent(tcb: Tcb) -> None:
 
 
 def new_text(tcb: Tcb, now_ns: i64) -> Segment | None:
-    """Send text that was never sent, where window, congestion window and Nagle's rule allow."""
+    """Send text that was never sent, if window, congestion window and Nagle's rule allow."""
     queue = tcb.unsent
     if queue is None:
         if tcb.has_sent_text:
@@ -91,9 +91,9 @@ def new_text(tcb: Tcb, now_ns: i64) -> Segment | None:
             return None
         if size > 0 and queue.grow_first(size):
             mtu_search.note_sent(tcb, search, size)
-            queue.plan(size, False)
+            queue.plan(size, is_pushed=False)
             return _emit(tcb, queue, now_ns, size)
-    if queue.planned == 0 and not plan(tcb, queue, False, False, now_ns):
+    if queue.planned == 0 and not plan(tcb, queue, now_ns, is_forced=False, is_single=False):
         _end_round(tcb, now_ns)
         if tcb.is_out_of_room:
             notice_room(tcb, now_ns)
@@ -105,12 +105,12 @@ def probe_text(tcb: Tcb, queue: SendQueue, now_ns: i64) -> Segment:
     """Send a segment of new text, whatever holds it back but the peer's window; the caller has looked at that."""
     piece = queue.first()
     if piece is not None and queue.planned == 0:
-        queue.plan(min(piece.size, text_limit(tcb, now_ns)), False)
+        queue.plan(min(piece.size, text_limit(tcb, now_ns)), is_pushed=False)
     return _emit(tcb, queue, now_ns, 0)
 
 
 def _emit(tcb: Tcb, queue: SendQueue, now_ns: i64, probe_bytes: i64) -> Segment:
-    """Make the next segment of the bursts; all of it, whatever the segment size, where it is a probe of the MTU."""
+    """Make the next segment of the bursts; all of it, whatever the segment size, if it is a probe of the MTU."""
     burst = queue.next_burst()
     assert burst is not None
     mss = text_limit(tcb, now_ns)
@@ -171,7 +171,7 @@ def _arm_persist(tcb: Tcb, now_ns: i64) -> None:
 # --- deciding
 
 
-def plan(tcb: Tcb, queue: SendQueue, is_forced: bool, is_single: bool, now_ns: i64) -> bool:
+def plan(tcb: Tcb, queue: SendQueue, now_ns: i64, *, is_forced: bool, is_single: bool) -> bool:
     """Decide on the next burst; ``False`` when nothing may leave now.
 
     ``is_forced`` sets Nagle's rule and TCP_CORK aside, ``is_single`` the gathering of larger super-segments.
@@ -184,7 +184,8 @@ def plan(tcb: Tcb, queue: SendQueue, is_forced: bool, is_single: bool, now_ns: i
     start = tcb.snd_nxt + queue.planned
     in_window = tcb.snd_una + tcb.snd_wnd - start
     if tcb.is_probe_due and in_window > 0 and queue.planned == 0:
-        _commit(tcb, queue, min(min(piece.size, mss), in_window), mss, True)  # what the override timer lets go
+        # What the override timer lets go.
+        _commit(tcb, queue, min(min(piece.size, mss), in_window), mss, is_pushed=True)
         return True
     if tcb.is_paced():
         if must_wait(tcb, now_ns) or (queue.planned > 0 and not is_first_window(tcb, queue.planned // mss)):
@@ -214,7 +215,7 @@ def plan(tcb: Tcb, queue: SendQueue, is_forced: bool, is_single: bool, now_ns: i
     is_tail = queue.has_one_piece()
     count = piece.size
     if count <= mss:
-        if is_tail and not is_forced and _must_gather(tcb, queue, count < mss):
+        if is_tail and not is_forced and _must_gather(tcb, queue, is_partial=count < mss):
             _wait_for_window(tcb, queue, now_ns)
             return False
     else:
@@ -226,22 +227,22 @@ def plan(tcb: Tcb, queue: SendQueue, is_forced: bool, is_single: bool, now_ns: i
         partial = count % mss
         if partial != 0 and count > mss:
             is_cut = count < piece.size
-            if is_cut or (is_tail and not is_forced and _must_gather(tcb, queue, True)):
+            if is_cut or (is_tail and not is_forced and _must_gather(tcb, queue, is_partial=True)):
                 count -= partial
     if count > in_window:
         count = in_window
-    _commit(tcb, queue, count, mss, False)
+    _commit(tcb, queue, count, mss, is_pushed=False)
     return True
 
 
-def _commit(tcb: Tcb, queue: SendQueue, count: i64, mss: i64, is_pushed: bool) -> None:
+def _commit(tcb: Tcb, queue: SendQueue, count: i64, mss: i64, *, is_pushed: bool) -> None:
     """Take the text into a burst."""
     end = tcb.snd_nxt + queue.planned + count
     if count % mss != 0:
         tcb.snd_sml = end
     if is_pushed and tcb.pushed_seq < end:
         tcb.pushed_seq = end
-    queue.plan(count, is_pushed)
+    queue.plan(count, is_pushed=is_pushed)
 
 
 def can_be_large(tcb: Tcb, mss: i64) -> bool:
@@ -279,7 +280,7 @@ def _should_defer(
     return not (tcb.fin_wanted or piece.is_closed)
 
 
-def _must_gather(tcb: Tcb, queue: SendQueue, is_partial: bool) -> bool:
+def _must_gather(tcb: Tcb, queue: SendQueue, *, is_partial: bool) -> bool:
     """Tell whether a last, partial segment waits: TCP_CORK, MSG_MORE, or Nagle's rule (RFC 9293 SHLD-7, MUST-17).
 
     Minshall's variant, as Linux: only a small segment in flight holds back another, so that the tail of a large write

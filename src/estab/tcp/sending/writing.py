@@ -62,10 +62,10 @@ def write(tcb: Tcb, data: bytes, flags: i64, now_ns: i64) -> i64:
             continue
         if _must_push(tcb):
             _push_here(tcb, queue)
-            while plan.plan(tcb, queue, True, False, now_ns):
+            while plan.plan(tcb, queue, now_ns, is_forced=True, is_single=False):
                 pass
         elif queue.has_one_piece():
-            plan.plan(tcb, queue, True, True, now_ns)
+            plan.plan(tcb, queue, now_ns, is_forced=True, is_single=True)
     if written == 0:
         return 0
     queue.store(data if written == total else data[:written])
@@ -73,7 +73,7 @@ def write(tcb: Tcb, data: bytes, flags: i64, now_ns: i64) -> i64:
     if not tcb.is_more_coming or _must_push(tcb):
         _push_here(tcb, queue)
     if is_short:
-        while plan.plan(tcb, queue, True, False, now_ns):
+        while plan.plan(tcb, queue, now_ns, is_forced=True, is_single=False):
             pass
     return written
 

@@ -1,7 +1,7 @@
 """What a connection with something to send spends its time on (RFC 4898's sender limits, as Linux's tcp_chrono).
 
-One stopwatch runs while something is unacknowledged or waits to be sent: on the send buffer where that is too small for
-the window, on the peer's window where that is shut or too small for the next segment, else on mere being busy. The
+One stopwatch runs while something is unacknowledged or waits to be sent: on the send buffer if that is too small for
+the window, on the peer's window if that is shut or too small for the next segment, else on mere being busy. The
 three are ``tcpi_sndbuf_limited``, ``tcpi_rwnd_limited`` and, together, ``tcpi_busy_time``.
 """
 
@@ -28,7 +28,7 @@ def start(tcb: Tcb, what: i64, now_ns: i64) -> None:
 
 
 def stop(tcb: Tcb, what: i64, now_ns: i64) -> None:
-    """Spend no more time on ``what``: on being busy, or on nothing where nothing is left to send."""
+    """Spend no more time on ``what``: on being busy, or on nothing if nothing is left to send."""
     if tcb.chrono == what:
         _switch(tcb, BUSY if tcb.sent is not None or tcb.unsent is not None else IDLE, now_ns)
 

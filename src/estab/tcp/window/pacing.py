@@ -1,7 +1,7 @@
 """The pace: at what rate text may leave, and how much of it at once.
 
-Every connection has a rate, by which super-segments are sized. It is kept to where the congestion control asks for that
-(BBR), where the program set SO_MAX_PACING_RATE, or on a host with ``tcp_pacing``, as under Linux's fq.
+Every connection has a rate, by which super-segments are sized. It is kept to if the congestion control asks for that
+(BBR), if the program set SO_MAX_PACING_RATE, or on a host with ``tcp_pacing``, as under Linux's fq.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Room in the send buffer: when a write finds some, when it does not, and who is told that there is some again."""
+"""Room in the send buffer: when a write finds some, and when a program that found none is told that there is some."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def is_spacious(tcb: Tcb) -> bool:
     """Tell whether a third of the send buffer is free and unsent text is below half of TCP_NOTSENT_LOWAT.
 
     That is when Linux's ``poll`` says writable and a blocked write goes on (``sk_stream_min_wspace``). Where it is not
-    so, whoever asked is told once it is.
+    so, the program that asked is told once it is.
     """
     queued = _memory_bytes(tcb)
     if tcb.send_buffer_bytes - queued >= queued // 2 and 2 * tcb.notsent_bytes() < notsent_lowat(tcb):
