@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from importlib import import_module as _import_module
 
 from estab._version import __version__
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from estab.stack.queues import QueueEndedError as QueueEndedError
     from estab.stack.queues import run_queues as run_queues
     from estab.stack.stack import Stack as Stack
+    from estab.tcp.record.control import CongestionControl as CongestionControl
+    from estab.tcp.record.control import Flow as Flow
     from estab.tcp.state import State as State
     from estab.trial.checked import checked as checked
     from estab.trial.sweep import SweepError as SweepError
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AfPacket",
+    "CongestionControl",
     "DeadlockError",
     "Faulty",
+    "Flow",
     "Host",
     "Link",
     "Network",
@@ -61,38 +65,41 @@ __all__ = [
     "sweep",
 ]
 
-_HOMES = {
-    "DeadlockError": "estab.lab.programs.program",
-    "Faulty": "estab.devices.faulty",
-    "Link": "estab.lab.link",
-    "Network": "estab.lab.network",
-    "Host": "estab.lab.host",
-    "AfPacket": "estab.devices.af_packet",
-    "PcapDevice": "estab.devices.pcap",
-    "Program": "estab.lab.programs.program",
-    "QueueEndedError": "estab.stack.queues",
-    "QueueDevice": "estab.devices.queue",
-    "Socket": "estab.sockets.socket.socket",
-    "Stack": "estab.stack.stack",
-    "State": "estab.tcp.state",
-    "Tap": "estab.devices.tuntap",
-    "Tun": "estab.devices.tuntap",
-    "UdpTunnel": "estab.devices.udp",
-    "UnfinishedError": "estab.lab.programs.program",
-    "run_queues": "estab.stack.queues",
-    "SweepError": "estab.trial.sweep",
-    "checked": "estab.trial.checked",
-    "sweep": "estab.trial.sweep",
+_ROOMS = {
+    "AfPacket": "devices.af_packet",
+    "CongestionControl": "tcp.record.control",
+    "DeadlockError": "lab.programs.program",
+    "Faulty": "devices.faulty",
+    "Flow": "tcp.record.control",
+    "Host": "lab.host",
+    "Link": "lab.link",
+    "Network": "lab.network",
+    "PcapDevice": "devices.pcap",
+    "Program": "lab.programs.program",
+    "QueueDevice": "devices.queue",
+    "QueueEndedError": "stack.queues",
+    "Socket": "sockets.socket.socket",
+    "Stack": "stack.stack",
+    "State": "tcp.state",
+    "Tap": "devices.tuntap",
+    "Tun": "devices.tuntap",
+    "UdpTunnel": "devices.udp",
+    "UnfinishedError": "lab.programs.program",
+    "SweepError": "trial.sweep",
+    "checked": "trial.checked",
+    "run_queues": "stack.queues",
+    "sweep": "trial.sweep",
 }
+"""In which module below this one each name is."""
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+    room = _ROOMS.get(name)
+    if room is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(home), name)
+    found = globals()[name] = getattr(_import_module(f"{__name__}.{room}"), name)
     return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return list(__all__)

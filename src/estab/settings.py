@@ -3,21 +3,125 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from estab.tcp.config import NAMES, Config
 from estab.tcp.profile import profile_config
 from estab.units import duration_ns
 
-__all__ = ["read_config"]
+__all__ = ["BacklogPolicy", "Duration", "Settings", "SynCookies", "read_config"]
+
+Duration: TypeAlias = int | float | str
+"""A number of seconds, or words: ``"40ms"``, ``"1.5s"``, ``"2h"``."""
+
+BacklogPolicy: TypeAlias = Literal["accept", "sum", "syn"]
+"""What a listener's backlog counts: established connections that wait, those and half-open ones, or half-open ones."""
+SynCookies: TypeAlias = Literal["never", "when full", "always"]
 
 
-def read_config(words: dict[str, Any], profile: str = "estab") -> Config:
+class Settings(TypedDict, total=False):
+    """The settings of a stack, as keywords of ``Network.host`` and ``Stack``. ``estab.tcp.config.Config`` says more."""
+
+    tcp_syn_retries: int
+    tcp_synack_retries: int
+    tcp_syn_linear_timeouts: int
+    tcp_abort_on_overflow: bool
+    somaxconn: int
+    tcp_max_syn_backlog: int
+    backlog_policy: BacklogPolicy
+    tcp_syncookies: SynCookies
+    tcp_syn_recycle: bool
+    tcp_max_orphans: int
+    tcp_fastopen: int
+    tcp_fastopen_key: str
+    tcp_fastopen_blackhole_timeout: Duration
+    tcp_timestamps: bool
+    tcp_sack: bool
+    tcp_dsack: bool
+    tcp_window_scaling: bool
+    tcp_bsd_option_order: bool
+    tcp_rmem: tuple[int, int, int]
+    tcp_wmem: tuple[int, int, int]
+    tcp_moderate_rcvbuf: bool
+    rmem_max: int
+    wmem_max: int
+    tcp_rto_initial: Duration
+    tcp_rto_min: Duration
+    tcp_rto_max: Duration
+    tcp_retries1: int
+    tcp_retries2: int
+    tcp_orphan_retries: int
+    tcp_thin_linear_timeouts: bool
+    tcp_initial_cwnd: int
+    tcp_reordering: int
+    tcp_max_reordering: int
+    tcp_recovery: int
+    tcp_min_rtt_wlen: Duration
+    tcp_early_retrans: int
+    tcp_frto: int
+    tcp_congestion_control: str
+    cubic_hystart: int
+    cubic_hystart_detect: int
+    cubic_hystart_low_window: int
+    cubic_hystart_ack_delta: Duration
+    tcp_ecn: int
+    tcp_ecn_fallback: bool
+    tcp_ecn_option: int
+    tcp_ecn_option_beacon: int
+    tcp_abe: bool
+    tcp_slow_start_after_idle: bool
+    tcp_notsent_lowat: int
+    tcp_pacing: bool
+    tcp_pacing_ss_ratio: int
+    tcp_pacing_ca_ratio: int
+    tcp_min_tso_segs: int
+    tcp_tso_win_divisor: int
+    tcp_delack: Duration
+    tcp_delack_max: Duration
+    tcp_quick_acks: int
+    tcp_fin_timeout: Duration
+    tcp_timewait: Duration
+    tcp_max_tw_buckets: int
+    tcp_tw_reuse: int
+    tcp_tw_reuse_delay: Duration
+    tcp_rfc1337: bool
+    tcp_keepalive_time: Duration
+    tcp_keepalive_intvl: Duration
+    tcp_keepalive_probes: int
+    tcp_challenge_ack_limit: int
+    tcp_invalid_ratelimit: Duration
+    tcp_insecure_rst: bool
+    tcp_insecure_syn: bool
+    tcp_answer_early_acks: bool
+    tcp_min_snd_mss: int
+    tcp_mtu_probing: int
+    tcp_base_mss: int
+    tcp_mtu_probe_floor: int
+    tcp_probe_threshold: int
+    tcp_probe_interval: Duration
+    ip_no_pmtu_disc: bool
+    route_mtu_expires: Duration
+    route_min_pmtu: int
+    ipfrag_time: Duration
+    ip6frag_time: Duration
+    ipfrag_high_thresh: int
+    icmp_ratelimit: Duration
+    icmp_msgs_per_sec: int
+    icmp_msgs_burst: int
+    ip_local_port_range: tuple[int, int]
+    ip_default_ttl: int
+    reply_queue_max: int
+    fastopen_cookies_max: int
+
+
+def read_config(words: Mapping[str, object], profile: str = "estab") -> Config:
     """Read settings by their names in ``estab.tcp.config.Config``, on top of a profile's.
 
     ``TypeError`` for a name that there is not; ``ValueError`` for a value that it can't have.
     """
     config = profile_config(profile)
+    value: Any
     for name, value in words.items():
         full = f"{name}_ns" if f"{name}_ns" in NAMES else name
         if full not in NAMES:

@@ -7,9 +7,9 @@ programs wait on, in virtual time.
 from __future__ import annotations
 
 import socket as os_socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 from estab.lab.programs.program import Program, Programs
 from estab.lab.runtime import VirtualTime
@@ -26,12 +26,22 @@ if TYPE_CHECKING:
     from estab.host.sysctls import Sysctls
     from estab.lab.topology import Topology
     from estab.observers import Observation
+    from estab.settings import Duration
 
-__all__ = ["Host"]
+__all__ = ["Host", "Starter"]
 
 R = TypeVar("R")
 
 _NOTHING: Final[Any] = object()
+
+
+class Starter(Protocol):
+    """What ``Host.run`` gives without a function: a decorator that makes a program of one."""
+
+    @overload
+    def __call__(self, function: Callable[..., Coroutine[Any, Any, R]], /) -> Program[R]: ...
+    @overload
+    def __call__(self, function: Callable[..., R], /) -> Program[R]: ...
 
 
 class Host:
@@ -92,12 +102,14 @@ class Host:
     # --- programs and sockets
 
     @overload
-    def run(self, function: Callable[..., R], /, *args: Any, start: int | float | str = 0, daemon: bool = False,
-            name: str | None = None) -> Program[Any]: ...
+    def run(self, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, start: Duration = 0,
+            daemon: bool = False, name: str | None = None) -> Program[R]: ...
     @overload
-    def run(self, /, *, start: int | float | str = 0, daemon: bool = False,
-            name: str | None = None) -> Callable[[Callable[..., R]], Program[Any]]: ...
-    def run(self, function: Callable[..., R] = _NOTHING, /, *args: Any, start: int | float | str = 0,
+    def run(self, function: Callable[..., R], /, *args: Any, start: Duration = 0, daemon: bool = False,
+            name: str | None = None) -> Program[R]: ...
+    @overload
+    def run(self, /, *, start: Duration = 0, daemon: bool = False, name: str | None = None) -> Starter: ...
+    def run(self, function: Callable[..., R] = _NOTHING, /, *args: Any, start: Duration = 0,
             daemon: bool = False, name: str | None = None) -> Any:
         """Run a function on this host, with ``args``: blocking, on a thread of its own, or async.
 

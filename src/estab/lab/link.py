@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from estab.events import LinkChanged, Observer
 from estab.lab.links.firewall import Firewall
 from estab.lab.links.way import Rule, Way
-from estab.lab.record.conditions import Conditions, read_conditions
+from estab.lab.record.conditions import Conditions, LinkProperties, read_conditions
 from estab.observers import Observation, Observers
+from estab.settings import Duration
 from estab.units import duration_ns, format_duration
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Link:
             self._tell("healed")
             self.tell_conditions(self._observer)
 
-    def set(self, **properties: Any) -> None:
+    def set(self, **properties: Unpack[LinkProperties]) -> None:
         """Change properties from now on: ``delay= jitter= loss= rate= queue= ecn_mark= aqm= mtu= reorder= duplicate=
         corrupt=``.
 
@@ -87,7 +88,7 @@ class Link:
 
         return remove
 
-    def firewall(self, idle: int | float | str, inside: Host | None = None) -> Firewall:
+    def firewall(self, idle: Duration, inside: Host | None = None) -> Firewall:
         """Put a firewall on the link that forgets a flow of TCP or UDP once it has been idle for ``idle``.
 
         What is sent in a forgotten flow, or in one that never began with a SYN, is dropped, and nobody is told. With

@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from estab.cpython import register_atexit  # imports concurrent.futures, whose hook must come first
 from estab.events import Observer
@@ -22,12 +22,12 @@ from estab.lab.programs.actions import Actions
 from estab.lab.programs.program import DeadlockError, Programs
 from estab.lab.programs.strands import Scheduler
 from estab.lab.record.chance import Chance
-from estab.lab.record.conditions import Conditions, read_conditions
+from estab.lab.record.conditions import Conditions, LinkProperties, read_conditions
 from estab.lab.record.promises import Promises
 from estab.lab.runtime import VirtualTime
 from estab.lab.topology import LINKS_MAX, Port, Topology, plug
 from estab.observers import Observation, check_observer
-from estab.settings import read_config
+from estab.settings import Duration, Settings, read_config
 from estab.sockets.standin import module
 from estab.units import NEVER, SECOND, duration_ns, format_count
 
@@ -79,7 +79,7 @@ class Network:
 
     # --- building it
 
-    def host(self, name: str, forwarding: bool = False, **config: Any) -> Host:
+    def host(self, name: str, forwarding: bool = False, **config: Unpack[Settings]) -> Host:
         """Add a host. ``forwarding=True`` makes it a router.
 
         ``config`` are settings of its stack (``estab.tcp.config.Config``), durations as numbers of seconds or words:
@@ -101,7 +101,8 @@ class Network:
         self._tell_of(host)
         return host
 
-    def link(self, a: Host, b: Host, *, ethernet: bool = False, name: str | None = None, **properties: Any) -> Link:
+    def link(self, a: Host, b: Host, *, ethernet: bool = False, name: str | None = None,
+             **properties: Unpack[LinkProperties]) -> Link:
         """Lay a cable between two hosts, with addresses at both ends and routes to everywhere.
 
         Properties: ``delay= jitter=`` (``"40ms"``), ``loss= reorder= duplicate= corrupt=`` (``"2%"``), ``rate=``
@@ -203,7 +204,7 @@ class Network:
         """Virtual nanoseconds since the start."""
         return self._agenda.now_ns
 
-    def at(self, time: int | float | str, action: Callable[..., object], *args: Any) -> None:
+    def at(self, time: Duration, action: Callable[..., object], *args: Any) -> None:
         """Call ``action(*args)`` at a virtual time (``"5s"``, or seconds): cut a cable, start a program.
 
         It can't wait.
@@ -214,7 +215,7 @@ class Network:
             raise ValueError(f"time: {time!r} is past: it is {self.now:g}s")
         self._actions.at(due_ns, action, args)
 
-    def every(self, interval: int | float | str, action: Callable[..., object], *args: Any) -> None:
+    def every(self, interval: Duration, action: Callable[..., object], *args: Any) -> None:
         """Call ``action(*args)`` again and again, first after one ``interval``. It keeps no run going."""
         _check_callable(action, "action")
         interval_ns = duration_ns(interval, "interval")
@@ -222,7 +223,7 @@ class Network:
             raise ValueError(f"interval: {interval!r} is not more than nothing")
         self._actions.every(interval_ns, action, args)
 
-    def run(self, until: int | float | str | None = None, check: bool = True) -> None:
+    def run(self, until: Duration | None = None, check: bool = True) -> None:
         """Run until a virtual time; without one, until every program is done.
 
         A server that waits for callers and for nothing else counts as done once the others are, and nothing is on its

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from estab.devices.device import Device, VnetDevice, check_device
 from estab.events import Observer
@@ -29,7 +29,7 @@ from estab.realtime.loop_pump import LoopPump
 from estab.realtime.pump import Pump
 from estab.realtime.real import RealTime
 from estab.serve.services import Service, Services
-from estab.settings import read_config
+from estab.settings import Settings, read_config
 from estab.sockets.history import CALLS_MAX
 from estab.sockets.socket.socket import Socket
 from estab.sockets.standin import module
@@ -56,7 +56,7 @@ class Stack:
 
     def __init__(self, device: Device, address: str | Iterable[str], *, gateway: str | Iterable[str] = (),
                  name: str = "estab", profile: str = "estab", nameservers: str | Iterable[str] | Servers = (),
-                 busy_poll_us: int | None = None, **config: Any) -> None:
+                 busy_poll_us: int | None = None, **config: Unpack[Settings]) -> None:
         check_device(device)
         self.device = device
         self.name = name

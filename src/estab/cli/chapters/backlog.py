@@ -9,6 +9,7 @@ from collections.abc import Callable
 from estab.cli.chapters.chapter import Chapter, Scene, Stage, took
 from estab.events import QueueChanged
 from estab.lab.host import Host
+from estab.settings import BacklogPolicy
 from estab.units import format_count
 
 __all__ = ["CHAPTER"]
@@ -18,7 +19,7 @@ _STARTS = (0.0, 0.001, 0.002, 0.5, 1.0)
 """When the callers call, in seconds: three at once, two later."""
 
 
-def _play(policy: str) -> Callable[[Stage], None]:
+def _play(policy: BacklogPolicy) -> Callable[[Stage], None]:
     def play(stage: Stage) -> None:
         server = stage.net.host("server", backlog_policy=policy, tcp_syncookies="never")
         client = stage.net.host("client")

@@ -10,6 +10,7 @@ from estab.events import CookieChecked, PacketDropped, QueueChanged
 from estab.lab.host import Host
 from estab.lab.link import Link
 from estab.observe.flights import flights
+from estab.settings import SynCookies
 from estab.units import MS, format_count
 from estab.wire.address import parse_address
 from estab.wire.seq import Seq
@@ -22,7 +23,7 @@ _FORGED = 60
 _EVERY_NS = 20 * MS
 
 
-def _play(cookies: str, port: int) -> Callable[[Stage], None]:
+def _play(cookies: SynCookies, port: int) -> Callable[[Stage], None]:
     def play(stage: Stage) -> None:
         server = stage.net.host("server", tcp_syncookies=cookies, tcp_max_syn_backlog=_BACKLOG)
         attacker, client = stage.net.host("attacker"), stage.net.host("client")

@@ -9,14 +9,47 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, TypedDict, TypeVar
 
+from estab.settings import Duration
 from estab.units import bits_per_second, byte_count, duration_ns, share
 
-__all__ = ["QUEUE_FRAMES", "Conditions", "read_conditions"]
+__all__ = ["QUEUE_FRAMES", "Conditions", "LinkProperties", "read_conditions"]
 
 QUEUE_FRAMES: Final = 1000
 """Frames that wait at most where the link has a rate and no ``queue`` was given: Linux's ``txqueuelen``."""
+
+
+T = TypeVar("T")
+Ways: TypeAlias = T | tuple[T, T] | Mapping[str, T]
+"""One value for both directions, a pair of them, or some by the sending host's name."""
+
+
+class LinkProperties(TypedDict, total=False):
+    """The keywords of ``Network.link`` and ``Link.set``."""
+
+    delay: Ways[Duration]
+    """Time from the last bit sent to the last bit received: ``"40ms"``, or seconds."""
+    jitter: Ways[Duration]
+    """By how much the delay differs, either way."""
+    loss: Ways[float | str]
+    """The share of frames that is lost: ``"2%"``, or 0.02."""
+    rate: Ways[float | str | None]
+    """``"20Mbit"``, or bits a second; ``None``: any number at once."""
+    queue: Ways[int | str | None]
+    """How much waits for the rate at most: frames, or bytes like ``"64KiB"``; ``None``: 1000 frames."""
+    ecn_mark: Ways[int | str | None]
+    """With so much waiting for the rate, ECN-capable packets are marked CE: frames, or bytes like ``"30KiB"``."""
+    aqm: Ways[str | None]
+    """``"codel"``, or with target and interval ``"codel 5ms 100ms"`` (RFC 8289)."""
+    mtu: Ways[int]
+    """The largest IP packet carried, in bytes."""
+    reorder: Ways[float | str]
+    """The share of frames that are overtaken."""
+    duplicate: Ways[float | str]
+    """The share of frames that arrive twice."""
+    corrupt: Ways[float | str]
+    """The share of frames in which a bit flips."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +87,7 @@ class Conditions:
         return self.ecn_mark_frames or self.ecn_mark_bytes
 
 
-def read_conditions(base: Conditions, sender: str, is_first: bool, words: Mapping[str, Any]) -> Conditions:
+def read_conditions(base: Conditions, sender: str, is_first: bool, words: Mapping[str, object]) -> Conditions:
     """Read ``delay=``, ``loss=`` and so on for the way from ``sender``. What is not given stays as in ``base``.
 
     ``TypeError`` and ``ValueError`` name the property, the value and what would be right.
@@ -134,6 +167,4 @@ def _positive(name: str, given: object, value: int) -> int:
     return value
 
 
-_PROPERTIES: Final = (
-    "delay", "jitter", "loss", "rate", "queue", "ecn_mark", "aqm", "mtu", "reorder", "duplicate", "corrupt",
-)
+_PROPERTIES: Final = tuple(LinkProperties.__annotations__)
