@@ -3,6 +3,7 @@
 #   make compile  estab in .venv with its core compiled: some minutes, and the engine runs five times as fast
 #   make test     types, lint, then all tests; those of the core both compiled and interpreted
 #   make bench    speed and memory of the core; goodput of each congestion control in virtual time (a quarter of an hour)
+#   make doctor-score  hundreds of labelled scenarios of the lab, and how often the doctor names the cause
 #   make bench-wire  estab beside other stacks on this machine, through TUN devices in namespaces (root)
 #   make docs     the documentation as pages in site/
 #   make web      the report page's own text, from web/ into src/estab/report/page.html
@@ -83,6 +84,9 @@ bench: $(VENV)/optimized
 	@$(BIN)/python bench/memory.py
 	@$(BIN)/python -m bench.gigabyte
 	@$(BIN)/python -m bench.goodput --page docs/goodput.md
+
+doctor-score: $(VENV)/installed
+	@$(BIN)/python -m bench.doctor.score --seeds 12 --page docs/doctor.md
 
 bench-wire: $(VENV)/optimized
 	@$(BIN)/python bench/stacks/race.py $(RACE)

@@ -24,6 +24,7 @@ from estab._build import core_kind
 __all__ = ["estab", "main"]
 
 _COMMANDS: Final = {
+    "doctor": ("estab.cli.doctor:doctor", "Say why a connection is stuck or slow: of this machine, or of a capture."),
     "drill": ("estab.cli.drill:drill", "Run packetdrill scripts against the engine, in virtual time."),
     "report": ("estab.cli.report:report", "Show a capture as a page: ladder, plots, segments."),
     "up": ("estab.cli.up:up", "Bring a stack up on a TUN, TAP or Ethernet device, and serve on it."),

@@ -35,7 +35,7 @@ _ROWS: Final = (
           "Nothing comes back: the host is down, a filter drops the SYN or its answer, or the listener's queues are "
           "full.",
           ("set a timeout for connect(): socket.settimeout(), or TCP_USER_TIMEOUT",
-           "net.ipv4.tcp_syn_retries bounds how often the SYN is repeated (6: about 127 s)",
+           "net.ipv4.tcp_syn_retries bounds how often the SYN is repeated (6: about 131 s, before Linux 6.5 127 s)",
            "look for a filter between the two, and whether the address is right"),
           ("SYN-SENT", "ETIMEDOUT", "tcp_syn_retries"), _BOTH),
     Cause("refused", "fault", "refused: nobody listens on the port",

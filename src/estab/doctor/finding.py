@@ -41,6 +41,8 @@ class Finding:
     cures: list[str] = field(default_factory=list)
     confidence: str = "sure"
     """``sure``, ``likely`` or ``possible``."""
+    inode: int = 0
+    """Of the socket, if it is one of this machine."""
 
     @property
     def cause(self) -> Cause:

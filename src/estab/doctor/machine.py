@@ -1,0 +1,130 @@
+"""Reads a machine twice, a moment apart: sockets, listeners, counters and sysctls of one network namespace (Linux).
+
+What a counter shows is what happened between the two readings. A verdict on a connection says for how long, as far as
+the kernel tells it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from estab.abi import LISTEN, SYN_RECEIVED, TIME_WAIT
+from estab.doctor.sockdiag import EXAMPLES, Row, Skipped, read_busy_sockets, read_sockets
+
+__all__ = ["Machine", "Reading", "observe", "read_machine"]
+
+
+@dataclass(slots=True)
+class Reading:
+    """A machine at one moment. Sockets in TIME-WAIT and half-open ones are only counted."""
+
+    at_s: float
+    rows: list[Row] = field(default_factory=list)
+    listeners: list[Row] = field(default_factory=list)
+    half_open: Counter[int] = field(default_factory=Counter)
+    """By local port: handshakes that wait for their last ACK."""
+    half_open_retransmits: Counter[int] = field(default_factory=Counter)
+    time_wait: Counter[tuple[bytes, bytes, int]] = field(default_factory=Counter)
+    """By local address, and the peer's address and port."""
+    ports_used: Counter[tuple[bytes, bytes, int]] = field(default_factory=Counter)
+    """The same, all states; only if TIME-WAIT is much of them."""
+    skipped: Skipped = field(default_factory=Skipped)
+    counters: dict[str, int] = field(default_factory=dict)
+    total: int = 0
+
+
+@dataclass(slots=True)
+class Machine:
+    """Two readings, and the sysctls that matter."""
+
+    first: Reading
+    second: Reading
+    sysctls: dict[str, str]
+
+    def grown(self, name: str) -> int:
+        """How much a counter grew between the readings."""
+        return self.second.counters.get(name, 0) - self.first.counters.get(name, 0)
+
+    def sysctl(self, name: str, default: int) -> int:
+        """Give a sysctl's (first) number."""
+        words = self.sysctls.get(name, "").split()
+        return int(words[0]) if words and words[0].lstrip("-").isdigit() else default
+
+    def port_range(self) -> int:
+        """How many ports ``connect`` may choose from."""
+        words = self.sysctls.get("ip_local_port_range", "32768 60999").split()
+        return int(words[1]) - int(words[0]) + 1
+
+    @property
+    def elapsed_s(self) -> float:
+        """Between the two readings."""
+        return self.second.at_s - self.first.at_s
+
+
+TIME_WAIT_SHARE = 0.5
+"""Of the local ports; from there on it is looked who else has some."""
+_SYSCTLS = ("tcp_retries2", "tcp_syn_retries", "tcp_syn_linear_timeouts", "tcp_max_syn_backlog", "tcp_syncookies",
+            "tcp_keepalive_time", "ip_local_port_range", "tcp_tw_reuse", "tcp_orphan_retries", "tcp_fin_timeout",
+            "tcp_mtu_probing")
+
+
+def read_machine(wanted: Callable[[Row], bool] | None = None, idle_s: float = 600.0) -> Reading:
+    """Read the sockets and counters of this thread's namespace. ``wanted`` leaves connections out."""
+    reading = Reading(time.monotonic())
+    source = read_busy_sockets(int(idle_s * 1000), reading.skipped) if wanted is None else read_sockets()
+    for row in source:
+        reading.total += 1
+        state = row.state
+        if state == TIME_WAIT or (not row.inode and state not in (LISTEN, SYN_RECEIVED) and not row.info_bytes):
+            reading.time_wait[row.source, row.target, row.dport] += 1
+        elif state in (SYN_RECEIVED, 12):
+            reading.half_open[row.sport] += 1
+            reading.half_open_retransmits[row.sport] += row.retransmits
+        elif state == LISTEN:
+            reading.listeners.append(row)
+        else:
+            if wanted is None or wanted(row):
+                reading.rows.append(row)
+    reading.total += reading.skipped.count - min(reading.skipped.unwatched, EXAMPLES)
+    reading.counters = read_counters()
+    return reading
+
+
+def observe(pause_s: float, wanted: Callable[[Row], bool] | None = None, idle_s: float = 600.0) -> Machine:
+    """Read a machine twice."""
+    first = read_machine(wanted, idle_s)
+    time.sleep(pause_s)
+    second = read_machine(wanted, idle_s)
+    machine = Machine(first, second, {name: _sysctl(name) for name in _SYSCTLS})
+    if max(second.time_wait.values(), default=0) >= TIME_WAIT_SHARE * machine.port_range():
+        for row in read_sockets(has_details=False):
+            second.ports_used[row.source, row.target, row.dport] += 1
+    return machine
+
+
+def read_counters(files: Iterable[str] = ("netstat", "snmp")) -> dict[str, int]:
+    """Read the counters of this thread's namespace, by their names in ``nstat``: ``TcpExtListenOverflows``."""
+    found: dict[str, int] = {}
+    for name in files:
+        try:
+            with open(f"/proc/thread-self/net/{name}", encoding="ascii") as file:
+                lines = file.read().splitlines()
+        except OSError:
+            continue
+        for heads, values in zip(lines[::2], lines[1::2], strict=False):
+            prefix, _, names = heads.partition(":")
+            for key, value in zip(names.split(), values.partition(":")[2].split(), strict=False):
+                found[prefix + key] = int(value)
+    return found
+
+
+def _sysctl(name: str) -> str:
+    for folder in ("/proc/sys/net/ipv4/",):
+        if os.path.exists(folder + name):
+            with open(folder + name, encoding="ascii") as file:
+                return file.read().strip()
+    return ""

@@ -1,0 +1,49 @@
+"""Diagnoses a recording of the lab: what each host saw, as though it had been captured there.
+
+Both ends are known, so a verdict says which host it is seen from; the sender's comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from estab.devices.capture_file import INBOUND, OUTBOUND, Captured
+from estab.doctor.captures import diagnose_frames
+from estab.doctor.finding import Report
+from estab.events import Event, FrameReceived, FrameSent
+from estab.observe.dissect import is_ethernet
+
+__all__ = ["diagnose_facts", "frames_of"]
+
+_ETHERNET, _RAW = 1, 228
+_LOOPBACK = "lo"
+
+
+def frames_of(facts: Iterable[Event], host: str) -> list[Captured]:
+    """Give what a host sent and received on its links, in order."""
+    found = []
+    for fact in facts:
+        if isinstance(fact, (FrameSent, FrameReceived)) and fact.host == host and fact.interface != _LOOPBACK:
+            kind = _ETHERNET if is_ethernet(fact.data) else _RAW
+            direction = OUTBOUND if isinstance(fact, FrameSent) else INBOUND
+            found.append(Captured(fact.at_ns, kind, fact.data, len(fact.data), direction=direction))
+    return found
+
+
+def diagnose_facts(facts: Sequence[Event], source: str = "recording") -> Report:
+    """Diagnose a run from its facts. A finding that two hosts agree on is told once."""
+    hosts = list(dict.fromkeys(fact.host for fact in facts if isinstance(fact, (FrameSent, FrameReceived))))
+    report = Report(source)
+    known: set[tuple[str, str]] = set()
+    for host in hosts:
+        seen = diagnose_frames(frames_of(facts, host), host)
+        for finding in seen.findings:
+            if (finding.name, finding.subject) not in known:
+                known.add((finding.name, finding.subject))
+                finding.evidence.append(f"seen from {host}")
+                report.findings.append(finding)
+        for name, count in seen.looked_at.items():
+            report.looked_at[name] = max(report.looked_at.get(name, 0), count)
+    report.looked_at["hosts"] = len(hosts)
+    report.findings.sort(key=lambda finding: finding.rank)
+    return report

@@ -1,0 +1,68 @@
+"""Diagnoses this machine's sockets, or those of one process, port or network namespace."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from estab.devices.namespace import call_in
+from estab.doctor.finding import Finding, Report
+from estab.doctor.live import Thresholds, judge_machine
+from estab.doctor.machine import Machine, observe
+from estab.doctor.processes import find_holders, sockets_of
+from estab.doctor.sockdiag import Row
+
+__all__ = ["PAUSE_S", "diagnose_sockets", "wanted_rows"]
+
+PAUSE_S = 0.3
+"""Between the two looks."""
+
+
+def diagnose_sockets(*, pid: int | None = None, port: int | None = None, netns: str | None = None,
+                     pause_s: float = PAUSE_S, limits: Thresholds | None = None) -> Report:
+    """Look twice, ``pause_s`` apart, and judge what is stuck, slow or held up.
+
+    ``pid``, ``port``: only those; ``netns``: another network namespace (needs CAP_SYS_ADMIN). ``OSError``.
+    """
+    if not sys.platform.startswith("linux"):
+        raise OSError("the kernel's sockets can be asked for on Linux only; captures can be read anywhere")
+    wanted = wanted_rows(pid, port)
+    limits = limits or Thresholds()
+    idle_s = limits.idle_s
+    machine = call_in(netns, lambda: observe(pause_s, wanted, idle_s))
+    return report_of(machine, limits, wanted, netns)
+
+
+def wanted_rows(pid: int | None, port: int | None) -> Callable[[Row], bool] | None:
+    """Make the filter of ``--pid`` and ``--port``; ``None``: all."""
+    inodes = None if pid is None else sockets_of(pid)
+    if inodes is None and port is None:
+        return None
+
+    def is_wanted(row: Row) -> bool:
+        return (inodes is None or row.inode in inodes) and (port is None or port in (row.sport, row.dport))
+
+    return is_wanted
+
+
+def report_of(machine: Machine, limits: Thresholds, wanted: Callable[[Row], bool] | None = None,
+              netns: str | None = None) -> Report:
+    """Judge two readings."""
+    if wanted is not None:
+        for reading in (machine.first, machine.second):
+            reading.listeners = [row for row in reading.listeners if wanted(row)]
+    report = Report(f"network namespace {netns}" if netns else "this machine")
+    report.findings = judge_machine(machine, limits)
+    report.findings.sort(key=lambda finding: finding.rank)
+    _name_holders(report.findings)
+    reading = machine.second
+    report.looked_at = {"sockets": reading.total, "connections": len(reading.rows) + reading.skipped.count,
+                        "listeners": len(reading.listeners), "time_wait": sum(reading.time_wait.values())}
+    return report
+
+
+def _name_holders(findings: list[Finding]) -> None:
+    """Say whose sockets the findings are about."""
+    holders = find_holders({finding.inode for finding in findings if finding.inode})
+    for finding in findings:
+        finding.process = ", ".join(holder.text for holder in holders.get(finding.inode, [])[:3])

@@ -1,0 +1,92 @@
+"""Tells a report in lines of 80 columns: what was found, by what, for how long, when a program notices, what to do.
+
+Findings of one cause are told together: the first in full, then whom else it concerns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from estab.doctor.finding import Finding, Report
+from estab.observe.text import Line, Span, wrapped
+from estab.units import SECOND, format_count, format_duration
+
+__all__ = ["tell"]
+
+_LABEL: Final = 10
+_OTHERS: Final = 4
+_ROLES: Final = {"fault": "lost", "slow": "again", "limit": "queue", "artefact": "state", "note": "legend"}
+
+
+def tell(report: Report, width: int = 80, *, has_cures: bool = True) -> list[Line]:
+    """Write a report."""
+    looked = ", ".join(_looked(name, count) for name, count in report.looked_at.items())
+    lines: list[Line] = [(Span(report.source, "heading"), Span(f": {looked}" if looked else "", "legend"))]
+    groups: dict[str, list[Finding]] = {}
+    for finding in report.findings:
+        groups.setdefault(finding.name, []).append(finding)
+    for group in groups.values():
+        lines.append(())
+        lines.extend(_group(group, width, has_cures))
+    if not groups:
+        lines.extend([(), (Span("nothing wrong was found", "finding"),)])
+    if report.notes:
+        lines.append(())
+        for note in report.notes:
+            lines.extend(_labelled("note", note, width))
+    return lines
+
+
+def _looked(name: str, count: int) -> str:
+    words = name.replace("_", " ").removesuffix("s").replace("tcp packet", "TCP packet")
+    return f"{count:,} in TIME-WAIT" if name == "time_wait" else format_count(count, words)
+
+
+def _group(group: list[Finding], width: int, has_cures: bool) -> Iterator[Line]:
+    first = group[0]
+    cause = first.cause
+    kind = cause.kind.upper()
+    when = _when(first)
+    title = cause.title + (f" ({first.confidence})" if first.confidence != "sure" else "")
+    room = max(0, width - len(kind) - 2 - len(title) - len(when))
+    gap = " " * room if room else "  "
+    yield Span(kind, _ROLES[cause.kind]), Span("  "), Span(title, "heading"), Span(gap), Span(when, "time")
+    yield from _labelled("where", _where(first), width)
+    for sentence in first.evidence:
+        yield from _labelled("evidence", sentence, width)
+    if first.share is not None:
+        yield from _labelled("share", f"{first.share:.0%} of the time that there was something to send", width)
+    if first.notices:
+        yield from _labelled("notices", first.notices, width)
+    if has_cures:
+        for number, cure in enumerate(first.cures or cause.cures):
+            yield from _labelled("" if number else "cures", cure, width)
+    others = group[1:]
+    for finding in others[:_OTHERS]:
+        yield from _labelled("also", f"{_where(finding)} {_when(finding)}".rstrip(), width)
+    if len(others) > _OTHERS:
+        yield from _labelled("also", f"{len(others) - _OTHERS:,} more", width)
+
+
+def _where(finding: Finding) -> str:
+    parts = [finding.subject]
+    if finding.process:
+        parts.append(finding.process)
+    elif finding.who and finding.who not in finding.subject:
+        parts.append(f"by the {finding.who}" if finding.who[:6] in ("client", "server") else finding.who)
+    return ", ".join(parts)
+
+
+def _when(finding: Finding) -> str:
+    """Say the period: of sockets, for how long until now; of captures, from when to when."""
+    if finding.from_s is None or finding.to_s is None:
+        return ""
+    if finding.from_s <= 0 and finding.to_s == 0:
+        return f"for {format_duration(int(-finding.from_s * SECOND))}" if finding.from_s else ""
+    return f"{finding.from_s:.3f} s to {finding.to_s:.3f} s"
+
+
+def _labelled(label: str, text: str, width: int) -> Iterator[Line]:
+    for number, part in enumerate(wrapped(text, width - _LABEL - 2)):
+        yield Span("  "), Span(("" if number else label).ljust(_LABEL), "label"), Span(part)

@@ -1,0 +1,160 @@
+"""Ten and more planted problems on the kernel's own sockets, each named within a second; a healthy machine; and ss."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from estab.devices.namespace import call_in
+from estab.doctor import diagnose
+from estab.doctor.finding import Report
+from estab.doctor.live import Thresholds
+from estab.doctor.processes import find_holders
+from estab.doctor.sockdiag import read_sockets
+from estab.doctor.sockets import diagnose_sockets
+from estab.doctor.table import columns
+from tests.kit.namespaces import Namespace, needs, requires_kernel
+
+pytestmark = requires_kernel
+PLANTED = str(Path(__file__).with_name("planted.py"))
+LIMITS = Thresholds(close_wait_s=0.5, unread_s=0.5, idle_s=1.0)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Namespace, Namespace]]:
+    """Two namespaces with a cable between them: 10.99.0.1 here, 10.99.0.2 there."""
+    with Namespace() as here, Namespace() as there:
+        here.ip(f"link add va type veth peer name vb netns {there.name}")
+        here.ip("addr add 10.99.0.1/24 dev va")
+        there.ip("addr add 10.99.0.2/24 dev vb")
+        here.ip("link set va up")
+        there.ip("link set vb up")
+        yield here, there
+
+
+def plant(where: Namespace, *words: str) -> None:
+    """Start a program that makes trouble, and wait until it has."""
+    process = where.start(sys.executable, PLANTED, *words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n", words
+
+
+def look(where: Namespace, limits: Thresholds = LIMITS) -> tuple[Report, float]:
+    """Let the doctor look into a namespace; its CPU time with it, for this machine may be busy."""
+    started = time.process_time()
+    return diagnose_sockets(netns=where.name, limits=limits), time.process_time() - started
+
+
+@pytest.mark.parametrize(("server", "client", "seen_from", "cause"), [
+    ("serve_full", "accept_queue_full", "server", "accept-queue-full"),
+    ("serve_closing", "close_wait", "client", "close-wait"),
+    ("serve_nothing", "peer_not_reading", "client", "peer-not-reading"),
+    ("serve_nothing", "peer_not_reading", "server", "not-reading"),
+    ("serve_nothing", "syn_unanswered", "client", "syn-unanswered"),
+    ("serve_reading", "path_silent", "client", "path-silent"),
+    ("serve_reading", "close_unanswered", "client", "close-unanswered"),
+    ("serve_reading", "unwatched_idle", "client", "unwatched-idle"),
+    ("serve_closing", "time_wait_ports", "client", "time-wait-ports"),
+    ("serve_small", "send_syns", "server", "syn-queue-full"),
+    ("serve_small", "send_syns", "server", "syn-cookies"),
+    ("serve_reading 0.02 4000", "window_limited", "client", "window-limited"),
+    ("serve_reading", "pacing_limited", "client", "pacing-limited"),
+    ("serve_pairs", "nagle", "client", "nagle-delayed-ack"),
+])
+def test_a_planted_problem_is_named_within_a_second(pair: tuple[Namespace, Namespace], server: str, client: str,
+                                                    seen_from: str, cause: str) -> None:
+    here, there = pair
+    if cause == "time-wait-ports":
+        here.sysctl("net.ipv4.ip_local_port_range=40000 40019", "net.ipv4.tcp_tw_reuse=0")
+    there.sysctl(f"net.ipv4.tcp_syncookies={int(cause != 'syn-queue-full')}")
+    plant(there, *server.split())
+    plant(here, client)
+    report, took_s = look(here if seen_from == "client" else there)
+    found = [finding for finding in report.findings if finding.name == cause]
+    assert found, [finding.json() for finding in report.findings]
+    assert took_s < 1
+    finding = found[0]
+    assert finding.evidence
+    assert finding.cures or finding.cause.cures
+    # An end whose program has closed has no process any more, and TIME-WAIT never had one.
+    has_process = cause not in ("time-wait-ports", "close-unanswered")
+    assert ("pid" in finding.process) == has_process, finding.process
+
+
+def test_nothing_is_named_on_a_healthy_machine(pair: tuple[Namespace, Namespace]) -> None:
+    here, there = pair
+    plant(there, "serve_pairs")
+    plant(here, "healthy")
+    for where in (here, there):
+        report, _ = look(where, Thresholds())
+        assert [finding.json() for finding in report.findings] == []
+        assert report.looked_at["connections"] >= 3
+
+
+def test_the_command_says_it_in_80_columns_and_in_json(pair: tuple[Namespace, Namespace]) -> None:
+    here, there = pair
+    plant(there, "serve_closing")
+    plant(here, "close_wait")
+    command = [sys.executable, "-m", "estab.cli.main", "doctor", "--stuck", "0.2"]
+    told = subprocess.run([*command, "--netns", here.name], capture_output=True, text=True)
+    assert (told.returncode, told.stderr) == (1, "")
+    assert "FAULT  CLOSE-WAIT: the program does not close" in told.stdout
+    assert "python" in told.stdout
+    assert max(len(line) for line in told.stdout.splitlines()) <= 100
+    data = json.loads(subprocess.run([*command, "--netns", here.name, "--json"], capture_output=True).stdout)
+    assert {finding["cause"] for finding in data["findings"]} == {"close-wait"}
+    assert data["findings"][0]["cures"]
+    other = subprocess.run([*command, "--netns", here.name, "--port", "4"], capture_output=True, text=True)
+    assert (other.returncode, "nothing wrong was found" in other.stdout) == (0, True)
+
+
+def test_another_namespace_that_is_not_there_is_one_line() -> None:
+    done = subprocess.run([sys.executable, "-m", "estab.cli.main", "doctor", "--netns", "no-such-namespace"],
+                          capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no network namespace" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+_VARYING = re.compile(r"^(?:lastsnd|lastrcv|lastack|busy|rwnd_limited|sndbuf_limited|timer)\b")
+
+
+def _words(line: str) -> list[str]:
+    """Split a line of ss; what counts milliseconds keeps its name only."""
+    words = line.replace("send ", "send:").replace("pacing_rate ", "pacing_rate:").replace("delivery_rate ",
+                                                                                           "delivery_rate:").split()
+    return [re.split(r"[:(]", word)[0] if _VARYING.match(word) else word for word in words]
+
+
+@needs("ss")
+def test_the_socket_table_is_that_of_ss_column_for_column(pair: tuple[Namespace, Namespace]) -> None:
+    here, there = pair
+    plant(there, "serve_pairs")
+    plant(there, "many_kinds")
+    plant(here, "healthy")
+    for where in (here, there):
+        theirs = where.run("ss", "-HtanoipO").stdout.splitlines()
+        rows = call_in(where.name, lambda: list(read_sockets()))
+        holders = find_holders({row.inode for row in rows})
+        ours = [" ".join(columns(row, holders.get(row.inode, ()))) for row in rows]
+        assert len(theirs) >= 3
+        assert sorted(_still(ours)) == sorted(_still(theirs))
+
+
+def _still(lines: list[str]) -> list[list[str]]:
+    """Give the sockets that nothing happens on while the two look one after the other."""
+    return [words for words in map(_words, lines) if not any(word.startswith("data_segs_out:") and
+                                                             int(word.partition(":")[2]) > 10 for word in words)]
+
+
+def test_python_asks_the_same_of_this_machine() -> None:
+    assert diagnose(pause_s=0.01).source == "this machine"
+    with pytest.raises(TypeError, match="neither the path"):
+        diagnose(5)
