@@ -60,7 +60,7 @@ $(VENV)/test-tools: $(VENV)/made pyproject.toml
 
 tour: $(VENV)/installed
 	@$(BIN)/estab tour
-	@$(BIN)/python -m estab._build
+	@echo "estab is in $(BIN). Its core runs as it was last installed; 'make compile' compiles it, in some minutes."
 
 compile: $(VENV)/compiled
 

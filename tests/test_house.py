@@ -32,6 +32,7 @@ FLOORS: Mapping[str, int] = {
     "trial": 8,
     "estab": 9,  # the package's own __init__: what a user imports
     "cli": 10, "pytest_plugin": 10,
+    "__main__": 11,
 }
 """A room imports from itself and from floors below. Two rooms of one floor don't know each other, but on the first."""
 

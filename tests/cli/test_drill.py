@@ -50,7 +50,7 @@ def test_a_failure_is_one_line_with_both_packets_and_status_1(folder: Path, caps
     bad = folder / "deeper" / "bad-v6.pkt"
     assert code == 1
     assert text.splitlines()[0] == (
-        f"{bad}:5: (ipv4) ack: expected 2, got 1 | expected: > S. 0:0(0) ack 2 <mss 1460>"
+        f"{bad}:5: (ipv6) ack: expected 2, got 1 | expected: > S. 0:0(0) ack 2 <mss 1460>"
         " | got: > S. 0:0(0) ack 1 <mss 1460>"
     )
     assert text.splitlines()[1].startswith("1 of 2 passed in ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,10 @@ import estab
 from estab._build import core_kind
 from estab.cli import main as cli
 
-ESTAB = [sys.executable, "-m", "estab.cli.main"]
+ESTAB = [sys.executable, "-m", "estab"]
 SOURCES = str(Path(estab.__file__).parent.parent)
+ENVIRONMENT = {**os.environ, "PYTHONPATH": SOURCES}
+SCRIPT = next((Path(__file__).resolve().parent.parent / "drill" / "scripts" / "close").glob("*.pkt"))
 
 
 def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
@@ -36,7 +39,10 @@ def test_without_a_command_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "code", "words"), [
-    (["turo"], 2, ["'turo'"]),
+    (["turo"], 2, ["'turo'", "Did you mean 'tour'?", "estab --help"]),
+    (["nothing-like-it"], 2, ["'nothing-like-it'"]),
+    (["tour", "hand-shake"], 2, ["'hand-shake'. Did you mean 'handshake'?"]),
+    (["tour", "--all", "data"], 2, ["--all", "'data'"]),
     (["tour", "nosuch"], 2, ["'nosuch'", "handshake", "close-wait", "estab tour --help"]),
     (["tour", "--seed", "x"], 2, ["--seed", "'x'"]),
     (["tour", "--sed", "1"], 2, ["--sed"]),
@@ -61,9 +67,101 @@ def test_a_disk_that_is_full_is_said_in_one_line(capsys: pytest.CaptureFixture[s
     assert err == "estab: --pcap: cannot write '/dev/full': No space left on device\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", [["tour"], ["tour", "--json"], ["tour", "--list"], ["--version"], ["--help"],
+                                   ["drill", "--help"], ["drill", str(SCRIPT)], ["drill", "-v", str(SCRIPT)]])
+def test_a_full_output_is_said_in_one_line(words: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*ESTAB, *words], stdout=full, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+                              check=False)
+    assert (done.returncode, done.stderr) == (1, "estab: cannot write to standard output: No space left on device\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+@pytest.mark.parametrize("words", ["tour", "--version", "--help", "tour nosuch"])
+def test_a_closed_output_is_said_in_one_line(words: str) -> None:
+    done = subprocess.run(["sh", "-c", f'"$0" -m estab {words} >&-', sys.executable], capture_output=True, text=True,
+                          env=ENVIRONMENT, check=False)
+    assert (done.returncode, done.stderr) == (
+        1, "estab: standard output is closed; send it to /dev/null if you want none\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+@pytest.mark.parametrize(("words", "status"), [("tour --list >/dev/null 2>&-", 0), ("tour nosuch 2>&-", 2),
+                                               ("tour >&- 2>&-", 1)])
+def test_with_errors_closed_the_status_alone_tells(words: str, status: int) -> None:
+    done = subprocess.run(["sh", "-c", f'"$0" -m estab {words}', sys.executable], capture_output=True, text=True,
+                          env=ENVIRONMENT, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_sigterm_ends_it_with_143_and_its_workers_with_it(tmp_path: Path) -> None:
+    (tmp_path / "ends.pkt").write_text("0.0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n")
+    os.mkfifo(tmp_path / "fifo")
+    waits = f"import threading; print('up', file=open({str(tmp_path / 'fifo')!r}, 'w')); threading.Event().wait(60)"
+    (tmp_path / "stays.pkt").write_text(f"0.0 %{{ {waits} }}%\n")
+    command = [*ESTAB, "drill", "--jobs", "2", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT,
+                          start_new_session=True, text=True) as process:
+        assert process.stdout is not None
+        assert (tmp_path / "fifo").read_text() == "up\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 143
+        assert process.stdout.read() == ""  # the end of the file: nobody else has the pipe open any more
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+# --- completion
+
+
+def completed(words: str) -> list[str]:
+    """What bash is offered after these words, the last of which is being written."""
+    parts = words.split(" ")
+    asked = {"_ESTAB_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(parts) - 1)}
+    done = subprocess.run(ESTAB, capture_output=True, text=True, check=True, env=ENVIRONMENT | asked)
+    assert done.stderr == ""
+    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(("words", "offered"), [
+    ("estab ", ["drill", "tour", "up"]),
+    ("estab to", ["tour"]),
+    ("estab --v", ["--version"]),
+    ("estab tour ha", ["handshake", "half-close"]),
+    ("estab tour --a", ["--all"]),
+    ("estab drill --profile ", ["linux", "freebsd", "neutral"]),
+    ("estab drill --ip all --ip ", ["ipv4", "ipv4-mapped-ipv6", "ipv6", "all"]),
+])
+def test_a_shell_is_offered_what_fits(words: str, offered: list[str]) -> None:
+    assert set(offered) <= set(completed(words))
+    assert all(name.startswith(words.rpartition(" ")[2]) for name in completed(words))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_its_script(shell: str) -> None:
+    done = subprocess.run(ESTAB, capture_output=True, text=True, check=True,
+                          env=ENVIRONMENT | {"_ESTAB_COMPLETE": f"{shell}_source"})
+    assert f"_ESTAB_COMPLETE={shell}_complete" in done.stdout
+    program = shutil.which(shell)
+    if program is not None:
+        subprocess.run([program, "-n"], input=done.stdout, text=True, check=True)
+
+
+def test_completing_commands_does_not_load_the_engine() -> None:
+    asked = {"_ESTAB_COMPLETE": "bash_complete", "COMP_WORDS": "estab ", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from estab.cli.main import main; main([]); "
+         "print([name for name in sys.modules if name.startswith(('estab.tcp.', 'estab.lab.', 'rich'))])"],
+        capture_output=True, text=True, check=True, env=ENVIRONMENT | asked,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_a_reader_that_goes_away_ends_it_quietly() -> None:
-    environment = {**os.environ, "PYTHONPATH": SOURCES}
-    with subprocess.Popen([*ESTAB, "tour"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+    command = [*ESTAB, "tour", "--all"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()

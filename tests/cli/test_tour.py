@@ -19,8 +19,11 @@ from estab.cli.chapters import CHAPTERS
 from estab.cli.chapters.chapter import Chapter
 from estab.cli.perform import perform
 from estab.cli.screen import Screen
+from estab.cli.tour import told
+from estab.observe.ladder import Note, ladder
 from estab.observe.pcapng import read
-from estab.observe.text import Span
+from estab.observe.story import story
+from estab.observe.text import Span, plain_text
 
 NAMES = [chapter.name for chapter in CHAPTERS]
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +65,7 @@ def test_a_chapter_is_the_same_for_the_same_seed(name: str) -> None:
 
 @pytest.mark.parametrize("seed", [0, 2, 3, 77, -4])
 def test_every_chapter_can_be_told_for_any_seed(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["tour", "--seed", str(seed)]) == 0
+    assert cli.main(["tour", "--all", "--seed", str(seed)]) == 0
     assert capsys.readouterr().out
 
 
@@ -78,7 +81,7 @@ def test_all_chapters_together_take_under_two_seconds() -> None:
     best = 99.0
     for _ in range(3):
         before = os.times()
-        tour()
+        tour("--all")
         after = os.times()
         # The process is one thread at a time: on a machine with nothing else to do this is the time on the wall.
         spent = after.children_user + after.children_system - before.children_user - before.children_system
@@ -93,6 +96,73 @@ def test_the_list_names_every_chapter(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_a_chapters_name_is_forgiving() -> None:
     assert cli.main(["tour", "Half_Close"]) == 0
+
+
+def test_without_a_chapter_the_first_is_told_and_each_names_the_next(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["tour"]
+    for place, name in enumerate(NAMES, 1):
+        assert cli.main(words) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].startswith(f"━━ {name}: ")
+        assert sum(line.startswith("━━ ") for line in lines) == 1
+        if place < len(NAMES):
+            following = CHAPTERS[place]
+            place_text = f"({place + 1} of {len(NAMES)})"
+            assert lines[-1] == f"next: estab tour {following.name}   {following.title} {place_text}"
+            words = lines[-1].removeprefix("next: estab ").split("   ")[0].split()
+        else:
+            assert lines[-1] == "This was the last chapter. Another run of them all: estab tour --all --seed 2"
+
+
+def test_the_next_chapter_keeps_the_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["tour", "data", "--seed", "7"]) == 0
+    assert "next: estab tour loss --seed 7   " in capsys.readouterr().out
+
+
+def test_all_tells_every_chapter(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["tour", "--all"]) == 0
+    text = capsys.readouterr().out
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("━━ ")] == [f"{name}:" for name in NAMES]
+    assert "next: " not in text
+
+
+def test_a_listener_is_in_listen_in_its_own_ladder_whatever_its_connections_do() -> None:
+    chapter, = (item for item in CHAPTERS if item.name == "handshake")
+    first = perform(chapter, 1)[0]
+    rows = ladder(first.recorder.facts, hosts=first.scene.lanes).rows
+    notes = [row for row in rows if isinstance(row, Note) and row.host == "server"]
+    beside = [note.state for note in notes if "fd 3: accept" in note.text]
+    assert beside == ["LISTEN", "LISTEN"]
+    assert "server: SYN-RECEIVED → ESTABLISHED (its listener stays in LISTEN)" in first.findings
+    told = [plain_text(line) for line in story(first.recorder.facts)]
+    assert not any("LISTEN → " in line for line in told)
+    assert any("new: SYN-RECEIVED; the listener stays in LISTEN" in line for line in told)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120])
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=NAMES)
+def test_no_line_is_wider_than_the_terminal(chapter: Chapter, width: int) -> None:
+    assert max(len(plain_text(line)) for line in told(chapter, perform(chapter, 1), width)) <= width
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
+@pytest.mark.parametrize(("columns", "width"), [(20, 40), (40, 40), (64, 64), (80, 80), (300, 120)])
+def test_a_screen_is_as_wide_as_the_terminal_within_bounds(columns: int, width: int) -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    code = "import sys; from estab.cli.screen import Screen; print(Screen(sys.stdout).width)"
+    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+    environment |= {"PYTHONPATH": SOURCES, "TERM": "xterm"}
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, check=True)
+    os.close(theirs)
+    assert int(os.read(ours, 100)) == width
+    os.close(ours)
 
 
 # --- as data
@@ -115,7 +185,7 @@ def test_json_and_captures_depend_on_the_seed_alone(tmp_path: Path) -> None:
     outputs = []
     for number, sources in enumerate((SOURCES, SOURCES, str(ROOT / "src"))):
         path = tmp_path / f"{number}.pcapng"
-        text = tour("--json", "--pcap", str(path), PYTHONHASHSEED=str(number), PYTHONPATH=sources)
+        text = tour("--all", "--json", "--pcap", str(path), PYTHONHASHSEED=str(number), PYTHONPATH=sources)
         outputs.append((text, path.read_bytes()))
     assert outputs[0] == outputs[1] == outputs[2]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -164,16 +165,36 @@ def _turned(connection: str) -> str:
     return f"{far}>{near}"
 
 
-@pytest.mark.parametrize("width", [WIDTH_MIN, 80, 100, 120, 200])
+@pytest.mark.parametrize("width", [WIDTH_MIN, 60, 71, 72, 80, 100, 120, 200])
 def test_no_line_is_wider_than_asked(width: int) -> None:
     for lanes in (LANES, ["server", "client", "third"]):
         for line in render(ladder([*handshake(), *lost()], hosts=lanes), width):
             assert len(plain_text(line)) <= width
 
 
+def test_without_room_for_sides_states_are_notes_and_the_time_of_sending_stands_left() -> None:
+    text = render_plain(ladder(handshake(), hosts=LANES), 60)
+    assert re.search(r"^ +10\.00 │ +● new: SYN-RECEIVED; the listener stays in LI… │$", text, re.M)
+    assert re.search(r"^ +20\.00 │──\. seq=1 ack=1 len=0 wnd=\d+─+▶│$", text, re.M)
+
+
+@pytest.mark.parametrize("room", range(20))
+def test_the_mark_of_a_crossing_leaves_the_label_whole(room: int) -> None:
+    label = "P. seq=1 ack=1 len=4 wnd=65535"
+    there = [*sent(0, "client", OUT, "P.", 1, 1, b"text"), *sent(0, "server", BACK, "P.", 1, 1, b"text")]
+    back = [*received(10, "client", OUT, "P.", 1, 1, b"text"), *received(10, "server", BACK, "P.", 1, 1, b"text")]
+    text = render_plain(ladder([*there, *back], hosts=LANES), 72 + room)
+    arrows_drawn = [line for line in text.splitlines() if "▶│" in line or "│◀" in line]
+    assert len(arrows_drawn) == 2
+    for line in arrows_drawn:
+        shaft = line[line.index("│") + 1:line.rindex("│")]
+        assert re.fullmatch(r"──[^─]+─*⤨──▶|◀──⤨─*[^─]+──", shaft)
+        assert shaft.strip("─▶◀⤨") in (label, label.partition(" wnd=")[0], "P. 1 1 4")
+
+
 def test_a_width_that_holds_no_ladder_is_refused() -> None:
-    with pytest.raises(ValueError, match="width: 40 is too narrow"):
-        render(ladder(handshake()), 40)
+    with pytest.raises(ValueError, match="width: 39 is too narrow"):
+        render(ladder(handshake()), 39)
 
 
 def test_rows_are_plain_data_on_demand() -> None:

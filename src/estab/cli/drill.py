@@ -6,7 +6,9 @@ what came, as packetdrill text. Exit status: 0 all passed, 1 some did not, 2 a s
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from estab.cli.junit import write_junit
 from estab.cli.screen import Screen
+from estab.cli.written import cannot_write, written
 from estab.drill.machine.settings import IP_VERSIONS, PROFILES
 from estab.drill.runner import Result, ip_versions_of, run
 from estab.events import Observer
@@ -50,8 +53,9 @@ class _Job:
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(exists=True))
 @click.option("--profile", type=click.Choice(PROFILES), default="linux", show_default=True,
               help="Whose defaults the stack takes; neutral: compare only what standards fix.")
-@click.option("--ip", type=click.Choice([*IP_VERSIONS, "all"]), default="ipv4", show_default=True,
-              help="The IP version; all: each one that the script's name does not exclude (…v4.pkt, …v6.pkt).")
+@click.option("--ip", type=click.Choice([*IP_VERSIONS, "all"]),
+              help="The IP version; all: each one that the script's name does not exclude (…v4.pkt, …v6.pkt); "
+              "by default the first of these.")
 @click.option("--define", "-D", "defines", metavar="NAME=VALUE", multiple=True, help="A name that scripts use.")
 @click.option("--option", "-o", "options", metavar="NAME=VALUE", multiple=True,
               help="An option as scripts have them at their top, like tolerance_usecs=10000.")
@@ -60,8 +64,8 @@ class _Job:
 @click.option("--junit", type=click.Path(dir_okay=False), help="Write the results there as JUnit's XML.")
 @click.option("--jobs", "-j", type=click.IntRange(1), default=1, show_default=True, help="Scripts at a time.")
 def drill(
-    paths: tuple[str, ...], profile: str, ip: str, defines: tuple[str, ...], options: tuple[str, ...], verbose: bool,
-    pcap: str | None, junit: str | None, jobs: int,
+    paths: tuple[str, ...], profile: str, ip: str | None, defines: tuple[str, ...], options: tuple[str, ...],
+    verbose: bool, pcap: str | None, junit: str | None, jobs: int,
 ) -> None:
     """Run packetdrill scripts against the engine, in virtual time.
 
@@ -85,11 +89,11 @@ def drill(
         raise click.exceptions.Exit(2 if any(result.outcome == "error" for result in results) else 1)
 
 
-def _versions(path: str, ip: str) -> Sequence[str]:
+def _versions(path: str, ip: str | None) -> Sequence[str]:
     """Give the IP versions to run a script in."""
-    if ip != "all":
-        return [ip]
-    return ip_versions_of(path)
+    if ip is None:
+        return ip_versions_of(path)[:1]
+    return ip_versions_of(path) if ip == "all" else [ip]
 
 
 def _scripts(paths: Sequence[str]) -> list[str]:
@@ -139,8 +143,20 @@ def _results(work: Sequence[_Job], jobs: int) -> Iterator[Result]:
     if jobs == 1 or len(work) == 1:
         yield from map(_run_job, work)
         return
-    with ProcessPoolExecutor(min(jobs, len(work))) as pool:
-        yield from pool.map(_run_job, work, chunksize=max(1, len(work) // (4 * jobs)))
+    with ProcessPoolExecutor(min(jobs, len(work)), initializer=_begin_worker) as pool:
+        try:
+            yield from pool.map(_run_job, work, chunksize=max(1, len(work) // (4 * jobs)))
+        except BaseException:  # Ctrl-C, SIGTERM, an output that is full: nobody waits for the rest
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
+
+
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the command, which ends its workers by SIGTERM."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _failure(result: Result) -> str:
@@ -157,21 +173,22 @@ def _watched(work: Sequence[_Job], verbose: bool, pcap: str | None) -> list[Resu
     """Run all one after the other and show or keep what was on the wire."""
     screen = Screen(sys.stdout)
     results: list[Result] = []
-    try:
-        with open(pcap if pcap is not None else os.devnull, "wb") as stream:
-            writer = PcapngWriter(stream)
-            for job in work:
-                recorder = Recorder()
-                result = _run_job(job, recorder)
-                results.append(result)
+    path = pcap if pcap is not None else os.devnull
+    with written(path, "--pcap") as stream:
+        writer = PcapngWriter(stream)
+        for job in work:
+            recorder = Recorder()
+            result = _run_job(job, recorder)
+            results.append(result)
+            try:
                 write_section(writer, recorder.facts, comment=f"{job.path} ({job.ip_version}): {result.outcome}")
-                if verbose:
-                    click.echo(f"{job.path} ({job.ip_version})")
-                    screen.lines(render(ladder(recorder.facts, hosts=_LADDER_LANES), screen.width))
-                if not result.is_ok:
-                    click.echo(_failure(result))
-    except OSError as error:
-        raise click.ClickException(f"--pcap: cannot write {pcap!r}: {error.strerror}") from error
+            except OSError as error:
+                raise cannot_write(path, "--pcap", error) from error
+            if verbose:
+                click.echo(f"{job.path} ({job.ip_version})")
+                screen.lines(render(ladder(recorder.facts, hosts=_LADDER_LANES), screen.width))
+            if not result.is_ok:
+                click.echo(_failure(result))
     return results
 
 
@@ -179,4 +196,4 @@ def _write_junit(path: str, results: Sequence[Result]) -> None:
     try:
         write_junit(path, results)
     except OSError as error:
-        raise click.ClickException(f"--junit: cannot write {path!r}: {error.strerror}") from error
+        raise cannot_write(path, "--junit", error) from error

@@ -1,22 +1,29 @@
 """The ``estab`` command.
 
 - A subcommand is a file of this room; it is imported only when it is called.
-- What is wrong with the input is said in one line on standard error, with exit code 2; anything else that a user can
-  meet (a file that can't be written) in one line with exit code 1. No traceback reaches a user but for our own bugs.
-- Ctrl-C ends quietly with 130; a reader that goes away (``| head``) ends the command quietly with 141, as a shell
-  expects.
+- What is wrong with the input is said in one line on standard error, with exit status 2; anything else that a user can
+  meet (a file that can't be written, an output that is closed or full) in one line with exit status 1. No traceback
+  reaches a user but for our own bugs.
+- Ctrl-C ends quietly with 130, SIGTERM with 143; a reader that goes away (``| head``) ends the command quietly with
+  141, as a shell expects. ``docs/cli.md`` has the table.
 """
 
 from __future__ import annotations
 
+import difflib
+import errno
 import os
 import platform
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import Final
+from types import FrameType
+from typing import Final, NoReturn
 
 import click
+from click.shell_completion import CompletionItem, shell_complete
 
 from estab import __version__
 from estab._build import core_kind
@@ -32,8 +39,13 @@ _COMMANDS: Final = {
 }
 """Each subcommand's name, where it is, and what it does."""
 
+_FAILED: Final = 1
 _INTERRUPTED: Final = 130
 _BROKEN_PIPE: Final = 141
+_COMPLETE: Final = "_ESTAB_COMPLETE"
+"""The variable by which a shell asks for completions, as click names it."""
+_OUTPUT_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""What writing to standard output may end in, beside a broken pipe."""
 
 
 class _Commands(click.Group):
@@ -44,11 +56,21 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
-            return super().get_command(ctx, cmd_name)
+            found = super().get_command(ctx, cmd_name)
+            nearest = difflib.get_close_matches(cmd_name, self.list_commands(ctx), 1)
+            if found is None and nearest and not ctx.resilient_parsing:
+                raise click.UsageError(f"no such command {cmd_name!r}. Did you mean {nearest[0]!r}?", ctx)
+            return found
         module, _, name = _COMMANDS[cmd_name][0].partition(":")
         command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Give the subcommands without importing them, and the options."""
+        names = [CompletionItem(name, help=what) for name, (_, what) in sorted(_COMMANDS.items())]
+        return [item for item in names if item.value.startswith(incomplete)] + click.Command.shell_complete(
+            self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the subcommands without importing them."""
@@ -75,24 +97,65 @@ def estab(ctx: click.Context, version: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
+    """Run the command and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if sys.stdout is None:
+        return _complain("standard output is closed; send it to /dev/null if you want none")
     try:
-        with estab.make_context("estab", words) as ctx:
-            estab.invoke(ctx)
+        status = _run(words)
         sys.stdout.flush()
-    except click.exceptions.Exit as end:
-        return end.exit_code
-    except click.ClickException as error:
-        print(f"estab: {_one_line(error)}", file=sys.stderr)
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        print(file=sys.stderr)
-        return _INTERRUPTED
     except BrokenPipeError:
         _forget_output()
         return _BROKEN_PIPE
+    except OSError as error:
+        if error.filename is not None or error.errno not in _OUTPUT_ERRORS:
+            raise
+        _forget_output()
+        return _complain(f"cannot write to standard output: {error.strerror}")
+    return status
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run the command. Output may be left in ``sys.stdout``."""
+    instruction = os.environ.get(_COMPLETE)
+    if instruction:
+        return shell_complete(estab, {}, "estab", _COMPLETE, instruction)
+    try:
+        with _ended_by_sigterm(), estab.make_context("estab", list(words)) as ctx:
+            estab.invoke(ctx)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        return _complain(_one_line(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _complain("", _INTERRUPTED)
     return 0
+
+
+def _complain(text: str, status: int = _FAILED) -> int:
+    """Say in a line what went wrong, where there is anybody to read it. Returns the status that goes with it."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(f"estab: {text}" if text else "", file=sys.stderr, flush=True)
+    return status
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM end the command as an exception does, so that what it started or opened is ended and closed."""
+
+    def leave(number: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, leave)
+    except ValueError:  # not the main thread: whoever called has the signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _one_line(error: click.ClickException) -> str:
@@ -105,7 +168,8 @@ def _one_line(error: click.ClickException) -> str:
 
 def _forget_output() -> None:
     """Give standard output to nobody, so that the interpreter's last flush does not complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError, ValueError):  # a stream without a descriptor has no last flush to fear
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Puts lines on a terminal: roles become colours there, and plain text anywhere else.
 
 - Colours only on a terminal, and not where ``NO_COLOR`` or ``TERM=dumb`` asks for none.
-- As wide as the terminal, from 80 to 120 columns; 100 where the output goes elsewhere, so that it is the same
+- As wide as the terminal, from 40 to 120 columns; 100 where the output goes elsewhere, so that it is the same
   everywhere.
 - Where the output's encoding knows no arrows, they are written in ASCII.
 """
@@ -15,6 +15,7 @@ from rich.color import ColorSystem
 from rich.console import Console
 from rich.style import Style
 
+from estab.observe.ladder_text import WIDTH_MIN
 from estab.observe.text import Line, Span
 
 __all__ = ["Screen"]
@@ -62,7 +63,7 @@ class Screen:
     def __init__(self, file: TextIO | None = None) -> None:
         console = Console(file=file)
         self.is_terminal = console.is_terminal
-        self.width = min(max(console.width, 80), 120) if self.is_terminal else 100
+        self.width = min(max(console.width, WIDTH_MIN), 120) if self.is_terminal else 100
         self._file = console.file
         self._colors = None if console.no_color else _COLORS.get(console.color_system or "")
         self._styles = {role: Style.parse(style) for role, style in _STYLES.items()}

@@ -1,24 +1,28 @@
 """``estab tour``: the life of a TCP connection, told from runs of the real engine.
 
 Every chapter plays its scenes on virtual networks and tells them from the facts of that run: step by step, then as a
-ladder of segments, then what was found. Another seed is another run.
+ladder of segments, then what was found. Another seed is another run. One chapter is told at a time, and says at its end
+which comes next; ``--all`` tells all of them.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import BinaryIO, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from estab import __version__
 from estab.cli.chapters import CHAPTERS, find
 from estab.cli.chapters.chapter import Chapter, Played
 from estab.cli.perform import perform
 from estab.cli.screen import Screen
+from estab.cli.written import cannot_write, written
 from estab.events import Event, StateChanged
 from estab.observe.capture import write_section
 from estab.observe.facts import Json, event_json
@@ -29,15 +33,21 @@ from estab.observe.story import story
 from estab.observe.text import Line, Span, wrapped
 from estab.units import SECOND
 
-__all__ = ["tour"]
+__all__ = ["told", "tour"]
 
 _SEED: Final = 1
 _GAP_NS: Final = 10 * SECOND
 """Time between two scenes in a capture file."""
 
 
+def _complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Give the chapters whose names begin so, for the shell's completion."""
+    return [CompletionItem(item.name, help=item.title) for item in CHAPTERS if item.name.startswith(incomplete)]
+
+
 @click.command()
-@click.argument("chapter", required=False)
+@click.argument("chapter", required=False, shell_complete=_complete)
+@click.option("--all", "is_all", is_flag=True, help="Tell every chapter, one after the other.")
 @click.option("--seed", type=int, default=_SEED, show_default=True, help="Chance of the run: the same seed, the same "
                                                                          "run.")
 @click.option("--pcap", type=click.Path(dir_okay=False), help="Write all packets there (pcapng), with comments.")
@@ -45,20 +55,24 @@ _GAP_NS: Final = 10 * SECOND
 @click.option("--json", "as_json", is_flag=True, help="Write all facts as one JSON document instead of the story.")
 @click.option("--list", "as_list", is_flag=True, help="List the chapters.")
 def tour(
-    chapter: str | None, seed: int, pcap: str | None, report: str | None, as_json: bool, as_list: bool,
+    chapter: str | None, is_all: bool, seed: int, pcap: str | None, report: str | None, as_json: bool, as_list: bool,
 ) -> None:
     """Tell the life of a TCP connection, call by call.
 
-    CHAPTER is one of those that --list shows; without it, all are told. Needs no root and no network: two hosts and
-    the cable between them are virtual, and so is the time, so that two hours of a pulled cable take milliseconds.
+    CHAPTER is one of those that --list shows, by default the first; its last line names the next. Needs no root and no
+    network: two hosts and the cable between them are virtual, and so is the time, so that two hours of a pulled cable
+    take milliseconds.
     """
-    chapters = CHAPTERS if chapter is None else (_chapter(chapter),)
+    if is_all and chapter is not None:
+        raise click.UsageError(f"--all tells every chapter, and {chapter!r} names one")
+    chosen = None if chapter is None else _chapter(chapter)
     if as_list:
-        for item in chapters:
+        for item in CHAPTERS if chosen is None else (chosen,):
             click.echo(f"{item.name:14}{item.title}")
         return
+    chapters = CHAPTERS if is_all else (chosen or CHAPTERS[0],)
     with ExitStack() as stack:
-        capture = None if pcap is None else _Capture(pcap, stack.enter_context(_written(pcap)), seed)
+        capture = None if pcap is None else _Capture(pcap, stack.enter_context(written(pcap, "--pcap")), seed)
         performances = _performances(chapters, seed, capture)
         if report is not None:
             performances = _reported(performances, report, seed)
@@ -66,7 +80,7 @@ def tour(
             documents = [_document(item, played) for item, played in performances]
             click.echo(json.dumps({"estab": __version__, "seed": seed, "chapters": documents}, indent=1))
         else:
-            _show(performances, is_long=len(chapters) > 1)
+            _show(performances, () if is_all else _next(chapters[0], seed))
 
 
 def _performances(
@@ -98,14 +112,17 @@ def _reported(
     try:
         write_report(path, *scenes)
     except OSError as error:
-        raise click.ClickException(f"--report: cannot write {path!r}: {error.strerror}") from error
+        raise cannot_write(path, "--report", error) from error
 
 
-def _show(performances: Iterable[tuple[Chapter, list[Played]]], *, is_long: bool) -> None:
-    """Write the story; a long one on a terminal goes through the reader's pager."""
+def _show(performances: Iterable[tuple[Chapter, list[Played]]], next_line: Line) -> None:
+    """Write the story. All of it (there is no line about what comes next) goes through the reader's pager, if any."""
     screen = Screen(sys.stdout)
-    lines = (line for item, played in performances for line in _told(item, played, screen.width))
-    if is_long and screen.is_terminal and sys.stdin.isatty():
+    lines = (line for item, played in performances for line in told(item, played, screen.width))
+    if next_line:
+        screen.lines(lines)
+        screen.lines([next_line])
+    elif screen.is_terminal and sys.stdin is not None and sys.stdin.isatty():
         click.echo_via_pager(map(screen.dressed, lines))
     else:
         screen.lines(lines)
@@ -114,29 +131,23 @@ def _show(performances: Iterable[tuple[Chapter, list[Played]]], *, is_long: bool
 def _chapter(name: str) -> Chapter:
     found = find(name)
     if found is None:
-        known = ", ".join(item.name for item in CHAPTERS)
-        raise click.BadArgumentUsage(f"no chapter {name!r}; there are: {known}")
+        names = [item.name for item in CHAPTERS]
+        nearest = difflib.get_close_matches(name.lower(), names, 1)
+        meant = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise click.BadArgumentUsage(f"no chapter {name!r}.{meant} There are: {', '.join(names)}")
     return found
 
 
-@contextmanager
-def _written(path: str) -> Iterator[BinaryIO]:
-    """Open a file to be written. What goes wrong with it is the user's to know, in a line."""
-    try:
-        stream = open(path, "wb")  # noqa: SIM115 (closed below, where its errors can be told)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    try:
-        yield stream
-    finally:
-        try:
-            stream.close()
-        except OSError as error:
-            raise _cannot_write(path, error) from error
-
-
-def _cannot_write(path: str, error: OSError) -> click.ClickException:
-    return click.ClickException(f"--pcap: cannot write {path!r}: {error.strerror}")
+def _next(chapter: Chapter, seed: int) -> Line:
+    """Say with which command the story goes on."""
+    place = CHAPTERS.index(chapter) + 1
+    again = "" if seed == _SEED else f" --seed {seed}"
+    if place == len(CHAPTERS):
+        again = f"estab tour --all --seed {seed + 1}"
+        return Span("This was the last chapter. Another run of them all: ", "rule"), Span(again, "call")
+    following = CHAPTERS[place]
+    return (Span("next: ", "rule"), Span(f"estab tour {following.name}{again}", "call"),
+            Span(f"   {following.title} ({place + 1} of {len(CHAPTERS)})", "rule"))
 
 
 class _Capture:
@@ -154,7 +165,7 @@ class _Capture:
             try:
                 write_section(self._writer, item.recorder.facts, comment=comment, after_ns=self._after_ns)
             except OSError as error:
-                raise _cannot_write(self._path, error) from error
+                raise cannot_write(self._path, "--pcap", error) from error
             self._after_ns += -(-(item.ended_ns + _GAP_NS) // _GAP_NS) * _GAP_NS
 
 
@@ -185,7 +196,7 @@ def _scene_document(item: Played) -> dict[str, Json]:
 # --- as a story
 
 
-def _told(chapter: Chapter, played: list[Played], width: int) -> Iterator[Line]:
+def told(chapter: Chapter, played: list[Played], width: int) -> Iterator[Line]:
     """Tell a chapter: its question, then each scene step by step, as a ladder, and what was found in it."""
     title = f"{chapter.name}: {chapter.title} "
     yield Span("━━ ", "rule"), Span(title, "chapter"), Span("━" * (width - len(title) - 3), "rule")
@@ -194,7 +205,7 @@ def _told(chapter: Chapter, played: list[Played], width: int) -> Iterator[Line]:
         facts = item.recorder.facts
         since_ns = 0 if chapter.is_about_opening else _opened_ns(facts)
         yield ()
-        yield (Span(f"── {item.scene.name}", "heading"),)
+        yield from ((Span(line, "heading"),) for line in wrapped(f"── {item.scene.name}", width))
         yield from _paragraph(item.scene.setting, width)
         yield ()
         yield from story(facts, width=width, since_ns=since_ns)

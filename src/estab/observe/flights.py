@@ -3,7 +3,8 @@
 - Frames are paired by their bytes: what one host sent is what another received, or what a link took out. A
   retransmission with the same bytes pairs in the order of sending.
 - A TCP frame carries the ``SegmentSent`` that was told before it, which knows the relative numbers and the rule behind
-  it.
+  it. One that nobody told of (a script's, a peer's outside of what is observed) has its relative numbers from the
+  ``SegmentReceived`` at its far end.
 - A packet that arrived and went no further there is ``dropped``, with its reason; ``lost`` is what never arrived.
 """
 
@@ -23,6 +24,7 @@ from estab.events import (
     LinkDropped,
     LinkMarked,
     PacketDropped,
+    SegmentReceived,
     SegmentSent,
     TimerFired,
 )
@@ -47,6 +49,8 @@ class Flight:
     data: bytes
     summary: Summary
     segment: SegmentSent | None = None
+    heard: SegmentReceived | None = None
+    """What its receiver told of it, where its sender told nothing."""
     is_retransmission: bool = False
     is_copy: bool = False
     """The same bytes were sent before, and TCP told of no segment for these: somebody has put a copy on the link."""
@@ -88,6 +92,8 @@ class _Tower:
                 self._send(fact)
             elif isinstance(fact, FrameReceived):
                 self._receive(fact)
+            elif isinstance(fact, SegmentReceived):
+                self._hear(fact)
             elif isinstance(fact, LinkDropped):
                 self._lose(fact)
             elif isinstance(fact, LinkMarked):
@@ -143,6 +149,12 @@ class _Tower:
         flight.receiver, flight.received_on, flight.received_ns = fact.host, fact.interface, fact.at_ns
         flight.fate = "arrived"
         self.last_in[fact.host] = flight
+
+    def _hear(self, fact: SegmentReceived) -> None:
+        flight = self.last_in.get(fact.host)
+        if flight is not None and flight.received_ns == fact.at_ns and flight.segment is None:
+            if flight.summary.flags == fact.flags:
+                flight.heard = fact
 
     def _lose(self, fact: LinkDropped) -> None:
         flight = self._take(fact.data, fact.host, is_sender=True)

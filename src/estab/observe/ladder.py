@@ -32,7 +32,7 @@ from estab.events import (
 from estab.observe.facts import Json, plain
 from estab.observe.flights import COPY, Flight, flights
 from estab.observe.fold import Fold, fold
-from estab.observe.recorder import CallRecord, connection_of, episodes, flow, tags, written
+from estab.observe.recorder import CallRecord, connection_of, edge_text, episodes, flow, tags, written
 from estab.observe.text import gauge, without_numbers
 from estab.units import format_count
 
@@ -321,7 +321,7 @@ def _note(fact: Event, calls: dict[tuple[str, int], CallRecord]) -> Note | None:
     if isinstance(fact, TimeWaitEnded):
         return Note(fact.at_ns, fact.host, "state", f"TIME-WAIT ended: {fact.why}")
     if isinstance(fact, StateChanged):
-        return Note(fact.at_ns, fact.host, "state", f"{fact.old} → {fact.new}")
+        return Note(fact.at_ns, fact.host, "state", edge_text(fact))
     if isinstance(fact, ErrorReported):
         return Note(fact.at_ns, fact.host, "error", ("noted: " if fact.is_soft else "error: ") + fact.text)
     if isinstance(fact, HostChanged):
@@ -353,7 +353,7 @@ def _flow_of(item: Flight) -> _Flow:
 
 
 def _arrow(item: Flight, tag: str) -> Arrow:
-    told = item.segment
+    told = item.segment or item.heard
     summary = item.summary
     if told is not None:
         seq, ack, length, wnd = told.seq, told.ack, told.length, told.wnd
@@ -366,7 +366,7 @@ def _arrow(item: Flight, tag: str) -> Arrow:
         label = f"{flags} seq={seq}" + (f" ack={ack}" if "." in flags else "") + f" len={length} wnd={wnd}"
         if item.marked or summary.ecn:
             label += f" {summary.ecn} → CE" if item.marked and summary.ecn != "CE" else f" {summary.ecn}"
-    why = COPY if item.is_copy else told.why if told is not None else ""
+    why = COPY if item.is_copy else item.segment.why if item.segment is not None else ""
     return Arrow(
         item.sent_ns, item.received_ns, item.sender, item.receiver, item.connection, label, flags, seq, ack, length,
         wnd, why, item.fate, reason, item.detail, item.is_retransmission, tag=tag,

@@ -1,7 +1,7 @@
 """Draws a ladder as lines of text, as wide as asked.
 
-- Two hosts: time and state stand left and right of the lanes, each for its own host. More hosts: time stands left,
-  states and all else beside their lane.
+- Two hosts: time and state stand left and right of the lanes, each for its own host. More hosts, or less room: time
+  stands left, states and all else beside their lane.
 - ``×`` before the far lane: never arrived. ``×`` at the far lane: arrived and was dropped. ``═``: sent again.
 """
 
@@ -16,7 +16,9 @@ from estab.units import MS, SECOND
 
 __all__ = ["WIDTH_MIN", "render", "render_plain"]
 
-WIDTH_MIN: Final = 72
+WIDTH_MIN: Final = 40
+_SIDES_WIDTH: Final = 72
+"""From this width on there is room for times and states on both sides of two lanes."""
 _TIME: Final = 9
 _STATE: Final = 12
 _ORDINARY: Final = ("connection request", "connection accepted", "new data", "no more data", "acknowledgment")
@@ -43,8 +45,9 @@ class _Drawing:
         self.ladder = ladder
         self.width = width
         self.is_pair = len(ladder.lanes) == 2
-        self.left = _TIME + 1 + (_STATE + 1 if self.is_pair else 0)
-        self.right = self.left if self.is_pair else 0
+        self.has_sides = self.is_pair and width >= _SIDES_WIDTH
+        self.left = _TIME + 1 + (_STATE + 1 if self.has_sides else 0)
+        self.right = self.left if self.has_sides else 0
         span = width - self.left - self.right
         count = max(len(ladder.lanes), 1)
         if self.is_pair:
@@ -54,7 +57,7 @@ class _Drawing:
         self.span = span
         self.room = (span if self.is_pair else span // count) - 4
         self.unit = _unit(ladder.rows)
-        self.told = set(_moments(ladder.rows)) if self.is_pair else set()
+        self.told = set(_moments(ladder.rows)) if self.has_sides else set()
 
     def lines(self) -> list[Line]:
         result = [self._head()]
@@ -65,15 +68,14 @@ class _Drawing:
                 result.extend(self._note(row))
             else:
                 result.append(self._skip(row))
-        legend = self._legend()
-        return [*result, legend] if legend else result
+        return [*result, *self._legend()]
 
     # --- parts of a line
 
     def _head(self) -> Line:
         canvas = Canvas(self.width)
         canvas.put(0, f"time/{self.unit[0]}".rjust(_TIME), "time")
-        if self.is_pair:
+        if self.has_sides:
             canvas.put(self.width - _TIME, f"time/{self.unit[0]}".rjust(_TIME), "time")
             left, right = (name or "outside" for name in self.ladder.lanes)
             canvas.put(_TIME + 1, clip(left, self.span + _STATE), "host")
@@ -81,7 +83,8 @@ class _Drawing:
             canvas.put(self.width - _TIME - 1 - len(right), right, "host")
         else:
             for column, name in zip(self.columns, self.ladder.lanes, strict=True):
-                canvas.put(self.left + column, name or "outside", "host")
+                name = name or "outside"
+                canvas.put(min(self.left + column, self.width - len(name)), name, "host")
         return canvas.spans()
 
     def _blank(self) -> Canvas:
@@ -91,9 +94,9 @@ class _Drawing:
         return canvas
 
     def _side(self, canvas: Canvas, host: str, at_ns: int | None, state: str) -> None:
-        """Write time and state beside a lane; with more than two lanes only the time, at the left."""
+        """Write time and state beside a lane; without sides only the time, at the left."""
         time = "" if at_ns is None else self._time(at_ns)
-        if not self.is_pair:
+        if not self.has_sides:
             canvas.put(0, time.rjust(_TIME), "time")
         elif host == self.ladder.lanes[0]:
             canvas.put(0, time.rjust(_TIME), "time")
@@ -115,7 +118,8 @@ class _Drawing:
         role = {"lost": "lost", "dropped": "dropped"}.get(arrow.fate, "again" if arrow.is_retransmission else "arrow")
         label = f"{arrow.tag} {arrow.label}" if arrow.tag else arrow.label
         room = abs(end - start) - 5
-        label = _fitted(label, room)
+        free = room - 2 if arrow.is_crossing else room  # the mark stands in the shaft, not on the label
+        label = _fitted(label, free)
         shaft = "═" if arrow.is_retransmission else "─"
         if end > start:
             inner = shaft * 2 + label + shaft * (room - len(label) + 1) + "▶"
@@ -127,7 +131,7 @@ class _Drawing:
             canvas.put(self.left + end + 1, inner, role)
         else:
             canvas.put(self.left + start + 1, f"↺ {label}", role)
-        self._side(canvas, arrow.receiver, arrow.received_ns if self.is_pair else None, arrow.receiver_state)
+        self._side(canvas, arrow.receiver, arrow.received_ns if self.has_sides else None, arrow.receiver_state)
         self._side(canvas, arrow.sender, arrow.sent_ns, arrow.sender_state)
         lines = [canvas.spans()]
         for remark in _remarks(arrow, with_detail=self.is_pair):
@@ -142,7 +146,7 @@ class _Drawing:
             canvas.put(self.left + (self.span - len(text)) // 2, text, "link")
             canvas.put(0, self._time(note.at_ns).rjust(_TIME), "time")
             return [canvas.spans()]
-        if note.kind == "state" and self.is_pair and (note.host, note.at_ns) in self.told:
+        if note.kind == "state" and self.has_sides and (note.host, note.at_ns) in self.told:
             return []  # it stands beside what happened at that moment
         return [self._beside(note.host, f"{_NOTE_MARK[note.kind]} {note.text}", note.kind, note)]
 
@@ -164,11 +168,11 @@ class _Drawing:
         canvas = self._blank()
         text = f" ⋮ {skip.text} "
         canvas.put(self.left + max((self.span - len(text)) // 2, 2), text, "skip")
-        if not self.is_pair:
+        if not self.has_sides:
             canvas.put(0, self._time(skip.until_ns).rjust(_TIME), "time")
         return canvas.spans()
 
-    def _legend(self) -> Line:
+    def _legend(self) -> list[Line]:
         arrows = [row for row in self.ladder.rows if isinstance(row, Arrow)]
         parts = []
         if any(arrow.fate == "lost" for arrow in arrows):
@@ -179,7 +183,12 @@ class _Drawing:
             parts.append("═ sent again")
         if any(arrow.is_crossing for arrow in arrows):
             parts.append("⤨ passed each other on the way")
-        return (Span(" " * self.left), Span("   ".join(parts), "legend")) if parts else ()
+        lines = [""]
+        for part in parts:
+            if lines[-1] and self.left + len(lines[-1]) + 3 + len(part) > self.width:
+                lines.append("")
+            lines[-1] += ("   " if lines[-1] else "") + part
+        return [(Span(" " * self.left), Span(line, "legend")) for line in lines if line]
 
 
 def _fitted(label: str, room: int) -> str:

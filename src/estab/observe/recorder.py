@@ -39,7 +39,7 @@ from estab.events import (
 from estab.observe.facts import Json, event_json, plain
 
 __all__ = [
-    "CallRecord", "Episode", "FieldChange", "Recorder", "Wait", "connection_of", "episodes", "flow",
+    "CallRecord", "Episode", "FieldChange", "Recorder", "Wait", "connection_of", "edge_text", "episodes", "flow",
     "tags", "written",
 ]
 
@@ -358,6 +358,19 @@ def _cause(fact: Event) -> str:
     if isinstance(fact, (LinkChanged, HostChanged)):
         return "link"
     return "other"
+
+
+def edge_text(fact: StateChanged) -> str:
+    """Write an edge of the state diagram.
+
+    RFC 9293 lets a listener's own TCB take it when a SYN comes. Here, as everywhere, the SYN makes a connection beside
+    the listener, which stays in LISTEN.
+    """
+    if fact.old == "LISTEN" and fact.new == "SYN-RECEIVED":
+        return f"new: {fact.new}; the listener stays in LISTEN"
+    if fact.old == "SYN-RECEIVED" and fact.new == "LISTEN":
+        return f"{fact.old} → gone; the listener stays in LISTEN"
+    return f"{fact.old} → {fact.new}"
 
 
 def tags(connections: Iterable[str]) -> dict[tuple[str, str], str]:

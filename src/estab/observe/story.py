@@ -40,7 +40,7 @@ from estab.events import (
 )
 from estab.observe.flights import flights
 from estab.observe.fold import Fold, fold
-from estab.observe.recorder import Episode, FieldChange, connection_of, episodes, flow, tags, written
+from estab.observe.recorder import Episode, FieldChange, connection_of, edge_text, episodes, flow, tags, written
 from estab.observe.text import Line, Span, clip, gauge, without_numbers, wrapped
 from estab.units import format_bytes, format_count, format_duration
 
@@ -48,6 +48,8 @@ __all__ = ["story"]
 
 _TIME: Final = 10
 _LABEL: Final = 9
+_NARROW: Final = 72
+"""Below this width details don't stand in a column of their own."""
 _TOLD_FIELDS: Final = ("snd_una", "snd_nxt", "snd_wnd", "rcv_nxt", "rcv_wnd", "cwnd_bytes", "ssthresh_bytes", "rto_ns")
 
 _Detail = tuple[str, str, str]
@@ -71,17 +73,24 @@ def story(
     before = sum(step.at_ns < since_ns for step in steps)
     if before:
         text = f"⋮ {format_count(before, 'step')} before: the connection opens"
-        result.append((Span(" " * (_TIME + 2)), Span(text, "skip")))
+        result.extend(_skipped(text, width))
         steps = [step for step in steps if step.at_ns >= since_ns]
     _leave_out_known_options(steps)
     for item in fold(steps, _Step.shape):
         if isinstance(item, Fold):
             steps_text = "step" if item.period == 1 else f"{item.period} steps"
             text = f"⋮ the same {steps_text} {item.times} times more, until {_time(item.items[-1].at_ns)}"
-            result.append((Span(" " * (_TIME + 2)), Span(text, "skip")))
+            result.extend(_skipped(text, width))
         else:
             result.extend(item.lines(columns, width))
     return result
+
+
+def _skipped(text: str, width: int) -> Iterator[Line]:
+    """Say what is left out, under the steps."""
+    indent = _TIME + 2 if width >= _NARROW else 2
+    for part in wrapped(text, width - indent):
+        yield Span(" " * indent), Span(part, "skip")
 
 
 def _leave_out_known_options(steps: list[_Step]) -> None:
@@ -120,16 +129,29 @@ class _Step:
 
     def lines(self, columns: int, width: int) -> Iterator[Line]:
         indent = _TIME + 2 + columns + 2
-        head = clip(self.head.text, width - indent)
-        aside = clip(self.aside, max(width - indent - len(head) - 2, 0))
         when = Span(_time(self.at_ns).rjust(_TIME) + "  ", "time")
         who = Span(self.host.ljust(columns) + "  ", "host")
-        yield when, who, Span(head, self.head.role), Span("  " + aside, "waits")
+        if width < _NARROW:
+            yield when, who
+            indent = 2
+            head, aside = clip(self.head.text, width - indent), self.aside
+            yield Span(" " * indent), Span(head, self.head.role)
+            for part in wrapped(aside, width - indent - 2) if aside else ():
+                yield Span(" " * (indent + 2)), Span(part, "waits")
+        else:
+            head = clip(self.head.text, width - indent)
+            aside = clip(self.aside, max(width - indent - len(head) - 2, 0))
+            yield when, who, Span(head, self.head.role), Span("  " + aside, "waits")
         for label, text, role in self.details:
             room = width - indent - 2 - _LABEL
-            for number, part in enumerate(wrapped(text, room)):
+            for number, part in enumerate(_broken(text, room)):
                 shown = "" if number else label
                 yield (Span(" " * (indent + 2)), Span(shown.ljust(_LABEL), "label"), Span(part, role))
+
+
+def _broken(text: str, room: int) -> list[str]:
+    """Break a text between words, and a word that is too long for a line where the line ends."""
+    return [line[at:at + room] for line in wrapped(text, room) for at in range(0, max(len(line), 1), room)]
 
 
 # --- heads
@@ -140,7 +162,8 @@ def _labels(facts: list[Event], names: _Names) -> dict[bytes, str]:
     labels: dict[bytes, str] = {}
     for item in flights(facts):
         if item.summary.protocol not in ("arp", "nd"):
-            text = _segment(item.segment) if item.segment is not None else item.summary.text
+            told = item.segment or item.heard
+            text = _segment(told) if told is not None else item.summary.text
             labels[item.data] = _tagged(item.connection, names) + text
             if item.marked:
                 labels[item.marked] = labels[item.data]
@@ -229,7 +252,7 @@ def _detail(fact: Event, names: _Names) -> _Detail | None:
         case TcbReleased():
             return "tcb", f"released: {fact.why}", "state"
         case StateChanged():
-            return "state", f"{fact.old} → {fact.new}" + (f" ({fact.why})" if fact.why else ""), "state"
+            return "state", edge_text(fact) + (f" ({fact.why})" if fact.why else ""), "state"
         case QueueChanged():
             peer = f" {fact.peer}" if fact.peer else ""
             return "queue", f"{fact.queue} {gauge(fact.depth, fact.limit)}: {fact.what}{peer}", "queue"

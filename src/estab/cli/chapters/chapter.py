@@ -87,14 +87,19 @@ class Stage:
                 yield fact
 
     def found_paths(self, *hosts: Host) -> None:
-        """Add, for every host, the states that each of its connections went through."""
+        """Add, for every host, the states that each of its connections went through.
+
+        One that a SYN made begins in SYN-RECEIVED: its listener stays in LISTEN.
+        """
         for host in hosts:
             paths: dict[tuple[str, str], list[str]] = {}
             for edge in self.facts(StateChanged, host):
                 if edge.new != "LISTEN":
-                    paths.setdefault(flow(edge.connection), [edge.old]).append(edge.new)
+                    start = [] if edge.old == "LISTEN" else [edge.old]
+                    paths.setdefault(flow(edge.connection), start).append(edge.new)
             for path in dict.fromkeys(" → ".join(path) for path in paths.values()):
-                self.found(f"{host.name}: {path}")
+                beside = " (its listener stays in LISTEN)" if path.startswith("SYN-RECEIVED") else ""
+                self.found(f"{host.name}: {path}{beside}")
 
 
 @dataclass(frozen=True, slots=True)
