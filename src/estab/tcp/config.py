@@ -17,7 +17,7 @@ class Config:
 
     def __init__(self) -> None:
         # Opening.
-        # We differ: Linux's 6 retries give up after 131 s (127 s before 6.5); RFC 9293 MUST-23 wants at least 3 minutes.
+        # We differ: Linux's 6 retries give up after 131 s, or 127 s before 6.5; RFC 9293 MUST-23 wants three minutes.
         self.tcp_syn_retries: i64 = 7
         self.tcp_synack_retries: i64 = 5
         self.tcp_syn_linear_timeouts: i64 = 0
