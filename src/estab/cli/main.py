@@ -34,6 +34,7 @@ _COMMANDS: Final = {
     "doctor": ("estab.cli.doctor:doctor", "Say why a connection is stuck or slow: of this machine, or of a capture."),
     "drill": ("estab.cli.drill:drill", "Run packetdrill scripts against the engine, in virtual time."),
     "report": ("estab.cli.report:report", "Show a capture as a page: ladder, plots, segments."),
+    "sweep": ("estab.cli.sweep:sweep", "Run a scenario for many seeds, here or on a cluster, and explain what fails."),
     "up": ("estab.cli.up:up", "Bring a stack up on a TUN, TAP or Ethernet device, and serve on it."),
     "tour": ("estab.cli.tour:tour", "Tell the life of a TCP connection, call by call."),
 }

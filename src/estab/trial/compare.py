@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Final
 
-from estab.events import Event, FrameReceived, FrameSent
+from estab.events import Event, FrameReceived, FrameSent, LinkConditions, LinkQueueChanged, RttMeasured
 from estab.units import format_duration
 
 __all__ = ["Difference", "Fingerprinter", "exact_difference", "first_difference"]
@@ -60,14 +60,14 @@ def _compare(left: list[Event], right: list[Event], key: Callable[[Event], objec
 
 
 def _counts(fact: Event) -> bool:
-    """Leave out frames: segments tell the same, and their bytes hold numbers that differ from seed to seed."""
-    return not isinstance(fact, (FrameSent, FrameReceived))
+    """Leave out frames, whose bytes differ from seed to seed while segments tell the same, and what only measures."""
+    return not isinstance(fact, (FrameSent, FrameReceived, RttMeasured, LinkConditions, LinkQueueChanged))
 
 
 def _key(fact: Event) -> tuple[object, ...]:
     values = [type(fact).__name__]
     for item in fields(fact):
-        if item.name not in _LEFT_OUT:
+        if item.name not in _LEFT_OUT and not item.name.endswith("_ns"):
             values.append(_PORT.sub("*", str(getattr(fact, item.name))))
     return tuple(values)
 
