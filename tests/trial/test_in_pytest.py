@@ -104,7 +104,8 @@ def test_orders_arrive(net):
     ], consecutive=False)
     seed = next(line for line in result.outlines if "again:" in line).rpartition("=")[2]
     folder = suite.path / ".estab" / f"test_orders_arrive-{seed}"
-    assert {path.name for path in folder.iterdir()} >= {"report.txt", "replay.json", "facts.jsonl", "run.pcapng"}
+    kinds = {"report.txt", "replay.json", "facts.jsonl", "run.html", "run.pcapng"}
+    assert {path.name for path in folder.iterdir()} >= kinds
     kept = json.loads((folder / "replay.json").read_text())
     assert kept["seed"] == int(seed)
     # What is kept is enough for a regression test without chance, by copy and paste ...

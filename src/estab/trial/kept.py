@@ -10,6 +10,8 @@ from typing import Any, Final
 from estab.observe.capture import write_section
 from estab.observe.facts import event_json
 from estab.observe.pcapng import PcapngWriter
+from estab.report.columns import Columns
+from estab.report.page import Scene, write_report
 from estab.trial.explain import Explanation
 
 __all__ = ["FOLDER", "folder_for", "keep"]
@@ -24,7 +26,7 @@ def folder_for(root: Path, name: str, seed: int | str) -> Path:
 
 
 def keep(found: Explanation, folder: Path, *, test: str = "") -> None:
-    """Write ``report.txt``, ``replay.json``, ``facts.jsonl`` and ``run.pcapng``. ``OSError`` if it can't be written."""
+    """Write report, replay, facts, page and capture. ``OSError`` if they can't be written."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder.parent / ".gitignore").write_text("*\n")
     found.kept = str(folder)
@@ -39,6 +41,11 @@ def keep(found: Explanation, folder: Path, *, test: str = "") -> None:
     with (folder / "facts.jsonl").open("w") as stream:
         for fact in found.facts:
             stream.write(json.dumps(event_json(fact)) + "\n")
+    columns = Columns()
+    for fact in found.facts:
+        columns(fact)
+    write_report(str(folder / "run.html"), Scene(columns, f"seed {found.attempt.seed}: {found.attempt.sentence}",
+                                                 found.again))
     with (folder / "run.pcapng").open("wb") as capture:
         write_section(PcapngWriter(capture), found.facts, comment=f"{test} seed {found.attempt.seed}: "
                       f"{found.attempt.sentence}\n{found.again}")
