@@ -9,38 +9,66 @@ export async function decode(meta, packed) {
   let at = 0;
   for (const [name, { rows, columns }] of Object.entries(meta.tables)) {
     if (name === "heads") continue;
-    const raw = {};
-    const ends = columns.some(([column]) => column === "conn");
+    const table = tables[name] = { rows, names: columns.map(([column]) => column) }, raw = {};
     for (const [column, mode, planes] of columns) {
-      if (ends && raw.side && !raw.end) raw.end = raw.conn.map((conn, row) => 2 * conn + raw.side[row]);
-      raw[column] = grown(unpacked(data, at, rows, planes), mode, raw);
+      const start = at;
+      lazy(raw, column, () => grown(unpacked(data, start, rows, planes), mode, raw));
+      lazy(table, column, () => SECONDS.has(column) ? seconds(raw[column]) : raw[column]);
       at += rows * planes;
     }
-    const table = tables[name] = { rows, ...raw };
-    for (const column of Object.keys(raw)) if (SECONDS.has(column)) table[column] = seconds(raw[column]);
+    if (table.names.includes("conn")) lazy(raw, "end", () => ends(raw.conn, raw.side));
   }
   tables.heads = data.subarray(at, at + meta.tables.heads);
   return tables;
 }
 
+export function packedBytes(text) {
+  const letters = atob(text), packed = new Uint8Array(letters.length);
+  for (let i = 0; i < letters.length; i++) packed[i] = letters.charCodeAt(i);
+  return packed;
+}
+
+// A field that is made when it is first asked for: most columns of a large run are never looked at.
+function lazy(object, name, make) {
+  Object.defineProperty(object, name, {
+    configurable: true, enumerable: true,
+    get() { const value = make(); Object.defineProperty(object, name, { value, enumerable: true }); return value; },
+  });
+}
+
+function ends(conns, sides) {
+  const out = new Float64Array(conns.length);
+  for (let row = 0; row < out.length; row++) out[row] = 2 * conns[row] + sides[row];
+  return out;
+}
+
+// Bytes of planes into numbers, and zigzag undone: in 32 bits where that is enough.
 function unpacked(data, at, rows, planes) {
   const values = new Float64Array(rows);
-  let factor = 1;
-  for (let plane = 0; plane < planes; plane++, factor *= 256) {
+  if (planes === 0) return values;
+  const low = data.subarray(at, at + rows), second = planes > 1 ? data.subarray(at + rows, at + 2 * rows) : null;
+  const third = planes > 2 ? data.subarray(at + 2 * rows, at + 3 * rows) : null, fourth = planes > 3 ? data.subarray(at + 3 * rows, at + 4 * rows) : null;
+  for (let row = 0; row < rows; row++) {
+    let bits = low[row];
+    if (second !== null) bits |= second[row] << 8;
+    if (third !== null) bits |= third[row] << 16;
+    if (fourth !== null) bits |= fourth[row] << 24;
+    values[row] = planes > 4 ? bits >>> 0 : (bits >>> 1) ^ -(bits & 1);
+  }
+  if (planes <= 4) return values;
+  for (let plane = 4, factor = 2 ** 32; plane < planes; plane++, factor *= 256) {
     const start = at + plane * rows;
-    if (plane === 0) for (let row = 0; row < rows; row++) values[row] = data[start + row];
-    else for (let row = 0; row < rows; row++) { const byte = data[start + row]; if (byte) values[row] += byte * factor; }
+    for (let row = 0; row < rows; row++) { const byte = data[start + row]; if (byte) values[row] += byte * factor; }
   }
   for (let row = 0; row < rows; row++) {
-    const value = values[row];
-    values[row] = value % 2 ? -(value + 1) / 2 : value / 2;
+    const value = values[row], half = Math.floor(value / 2);
+    values[row] = value - 2 * half ? -half - 1 : half;
   }
   return values;
 }
 
 function grown(values, mode, raw) {
-  const [how, other] = mode.split(" ");
-  const rows = values.length;
+  const [how, other] = mode.split(" "), rows = values.length;
   if (how === "delta") {
     for (let row = 1; row < rows; row++) values[row] += values[row - 1];
   } else if (how === "plus") {
@@ -49,29 +77,25 @@ function grown(values, mode, raw) {
   } else if (how === "back") {
     for (let row = 0; row < rows; row++) values[row] = values[row] === 0 ? -1 : row - values[row];
   } else if (how === "by" || how === "seq") {
-    const keys = raw[how === "by" ? other : "end"], lengths = how === "seq" ? raw.len : null;
-    const last = new Map();
-    if (how === "seq") followed(values, keys, lengths);
-    else for (let row = 0; row < rows; row++) {
-      const value = values[row] + (last.get(keys[row]) ?? 0);
-      values[row] = value;
-      last.set(keys[row], value);
-    }
+    followed(values, raw[how === "by" ? other : "end"], how === "seq" ? raw.len : null);
   }
   return values;
 }
 
+// Each value is what it is more than the last one with its key (and the length there). Keys are from -2 up.
 function followed(values, keys, lengths) {
-  const following = new Map();
+  let most = 0;
+  for (let row = 0; row < keys.length; row++) if (keys[row] > most) most = keys[row];
+  const last = new Float64Array(most + 3);
   for (let row = 0; row < values.length; row++) {
-    values[row] += following.get(keys[row]) ?? 0;
-    following.set(keys[row], values[row] + lengths[row]);
+    const key = keys[row] + 2, value = values[row] += last[key];
+    last[key] = lengths === null ? value : value + lengths[row];
   }
 }
 
 function seconds(values) {
   const out = new Float64Array(values.length);
-  for (let row = 0; row < values.length; row++) out[row] = values[row] < 0 && values[row] >= -1 ? -1 : values[row] / 1e9;
+  for (let row = 0; row < values.length; row++) { const value = values[row]; out[row] = value === -1 ? -1 : value / 1e9; }
   return out;
 }
 
@@ -122,14 +146,12 @@ export class Store {
   // The rows of a table that belong to one end (or way, or listener), as columns of their own.
   of(table, key, by = "end") {
     return this.kept(`${table} ${by} ${key}`, () => {
-      const source = this.tables[table], rows = [];
-      const keys = source[by];
-      for (let row = 0; row < source.rows; row++) if (keys[row] === key) rows.push(row);
-      const out = { rows: rows.length, row: Int32Array.from(rows) };
-      for (const column of Object.keys(source)) if (column !== "rows") {
-        const from = source[column], to = out[column] = new Float64Array(rows.length);
-        for (let i = 0; i < rows.length; i++) to[i] = from[rows[i]];
-      }
+      const source = this.tables[table], keys = source[by];
+      let size = 0;
+      for (let row = 0; row < source.rows; row++) if (keys[row] === key) size += 1;
+      const rows = new Int32Array(size), out = { rows: size, row: rows };
+      for (let row = 0, i = 0; i < size; row++) if (keys[row] === key) rows[i++] = row;
+      for (const column of source.names) lazy(out, column, () => size === source.rows ? source[column] : gathered(source[column], rows));
       return out;
     });
   }
@@ -137,11 +159,11 @@ export class Store {
   // Row numbers of the frames for which ``test`` holds, with their times.
   frames(name, test) {
     return this.kept("frames " + name, () => {
-      const frame = this.tables.frame, rows = [];
-      for (let row = 0; row < frame.rows; row++) if (test(row, frame)) rows.push(row);
-      const t = new Float64Array(rows.length);
-      for (let i = 0; i < rows.length; i++) t[i] = frame.t[rows[i]];
-      return { rows: Int32Array.from(rows), t };
+      const frame = this.tables.frame, rows = new Int32Array(frame.rows);
+      let size = 0;
+      for (let row = 0; row < frame.rows; row++) if (test(row, frame)) rows[size++] = row;
+      const found = rows.slice(0, size);
+      return { rows: found, t: size === frame.rows ? frame.t : gathered(frame.t, found) };
     });
   }
 
@@ -191,6 +213,12 @@ export class Store {
       return spans;
     });
   }
+}
+
+function gathered(column, rows) {
+  const out = new Float64Array(rows.length);
+  for (let i = 0; i < rows.length; i++) out[i] = column[rows[i]];
+  return out;
 }
 
 export function port(name) { return name.slice(name.lastIndexOf(":")); }

@@ -1,6 +1,6 @@
 // The page: reads its data, puts the views under each other on one clock, and answers keys and addresses.
 
-import { Store, decode, above } from "./data.js";
+import { Store, above, decode, packedBytes } from "./data.js";
 import { bytes, count, moment, span } from "./format.js";
 import { forgetColours } from "./paint.js";
 import { Panel, element } from "./plot.js";
@@ -33,10 +33,9 @@ async function start() {
   const metas = [...document.querySelectorAll("script.estab-meta")], data = document.querySelectorAll("script.estab-data");
   const asked = Number(new URLSearchParams(location.hash.slice(1)).get("s") ?? 0), scene = metas[asked] ? asked : 0;
   const meta = JSON.parse(metas[scene].textContent);
-  const packed = Uint8Array.from(atob(data[scene].textContent), letter => letter.charCodeAt(0));
   meta.scene = scene;
   meta.scenes = metas.map((block, n) => n === scene ? meta.title : JSON.parse(block.textContent).title);
-  const store = new Store(meta, await decode(meta, packed));
+  const store = new Store(meta, await decode(meta, packedBytes(data[scene].textContent)));
   const decoded = performance.now() - began;
   const page = new Page(store, document.getElementById("app"));
   page.show();
@@ -70,6 +69,7 @@ class Page {
     this.overview.attach(width);
     for (const panel of this.list) panel.attach(plots, width);
     this.table.fill();
+    this.describe();
     timeline.on("window", () => this.later(false));
     timeline.on("chosen", () => this.later(true));
     timeline.on("hidden", () => this.later(false));
@@ -81,10 +81,11 @@ class Page {
     addEventListener("keydown", event => this.key(event));
     let resizing = 0;
     addEventListener("resize", () => { clearTimeout(resizing); resizing = setTimeout(() => this.resize(), 80); });
-    addEventListener("beforeprint", () => { this.before = document.documentElement.dataset.theme; setTheme("light"); this.resize(700); });
-    addEventListener("afterprint", () => { setTheme(this.before); this.resize(); });
+    addEventListener("beforeprint", () => { this.before = document.documentElement.dataset.theme; setTheme("light"); this.showAll(true); this.resize(700); });
+    addEventListener("afterprint", () => { setTheme(this.before); this.showAll(false); this.resize(); });
   }
 
+  showAll(all) { for (const panel of this.list) panel.marks = all ? [] : null; }
   width() { return Math.max(280, this.host.clientWidth - parseFloat(getComputedStyle(this.host).paddingLeft) * 2); }
   resize(width = this.width()) { this.overview.resize(width); for (const panel of this.list) panel.resize(width); this.redraw(false); }
 
@@ -102,7 +103,16 @@ class Page {
     });
   }
 
+  // Words for screen readers, a view after the other, once nothing has moved for a while.
+  describe() {
+    clearTimeout(this.describing);
+    let next = 0;
+    const step = () => { this.list[next].describe(); if (++next < this.list.length) this.describing = setTimeout(step, 5); };
+    this.describing = setTimeout(step, 150);
+  }
+
   redraw(anew) {
+    this.describe();
     for (const panel of this.list) anew ? panel.renew() : panel.redraw();
     this.overview.redraw();
     if (anew) this.choices();

@@ -49,9 +49,9 @@ export class Overview {
   }
 
   mark() {
-    const [from, until] = this.timeline.window, left = this.plot.valToPos(from, "x"), right = this.plot.valToPos(until, "x");
+    const [from, until] = this.timeline.window, { whole } = this.timeline, left = this.plot.valToPos(from, "x"), right = this.plot.valToPos(until, "x");
     this.marking = true;
-    this.plot.setSelect({ left, width: Math.max(2, right - left), top: 0, height: this.plot.over.clientHeight }, false);
+    this.plot.setSelect({ left, width: from === whole[0] && until === whole[1] ? 0 : Math.max(2, right - left), top: 0, height: this.plot.over.clientHeight }, false);
     this.marking = false;
   }
 

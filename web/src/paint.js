@@ -151,12 +151,11 @@ export function dots(f, points, ink, { size = 1.6, hollow = false } = {}) {
 }
 
 // Spans of time as blocks in a row. Those too narrow to be seen alone are added up in columns of a few pixels, as shares.
-export function blocks(f, spans, top, height, { ink, label = null, alpha = 1, inkOn = null, onBlock = null }) {
-  const { c, X, PR } = f, cell = 4 * PR;
+export function blocks(f, spans, top, height, { ink, label = null, alpha = 1, inkOn = null }) {
+  const { c, X, PR } = f, cell = 4 * PR, wide = [];
   const shares = new Map();
   c.globalAlpha = alpha;
-  for (const span of spans) {
-    const [from, until, what] = span;
+  for (const [from, until, what] of spans) {
     if (until <= f.x0 || from >= f.x1) continue;
     const a = Math.max(f.L, X(from)), b = Math.min(f.R, X(until));
     if (f.log) f.log("block", from, what, X(from), top, X(until));
@@ -170,11 +169,16 @@ export function blocks(f, spans, top, height, { ink, label = null, alpha = 1, in
     }
     c.fillStyle = ink(what);
     c.fillRect(a, top, b - a, height);
-    if (onBlock) onBlock(span, a, b);
+    wide.push([a, b, what]);
+  }
+  // A column that a narrow block is in is shared with the wide ones beside it.
+  for (const [a, b, what] of wide) for (const k of new Set([Math.floor((a - f.L) / cell), Math.floor((b - f.L) / cell)])) {
+    const l = f.L + k * cell, part = Math.min(b, l + cell) - Math.max(a, l), parts = shares.get(k);
+    if (parts && part > 0) parts.set(what, (parts.get(what) ?? 0) + part);
   }
   for (const [k, parts] of shares) {
     let y = top;
-    const sum = Math.max(cell, [...parts.values()].reduce((x, z) => x + z, 0));
+    const sum = [...parts.values()].reduce((x, z) => x + z, 0);
     for (const [what, part] of parts) {
       const high = (part / sum) * height;
       c.fillStyle = ink(what);

@@ -62,6 +62,8 @@ export function weather(f, store, timeline) {
   c.globalAlpha = 1;
 }
 
+const words = given => typeof given === "function" ? given() : given ?? "";
+
 export class Panel {
   constructor(view, store, timeline, number) {
     this.view = view;
@@ -69,6 +71,10 @@ export class Panel {
     this.timeline = timeline;
     this.marks = null;
     this.paints = 0;
+    this.isSeen = false;
+    this.hasKeys = false;
+    this.readings = [];
+    this.isStale = true;
     const id = "view-" + view.id;
     this.heading = element("h2", { id: id + "-title", text: `${number}. ${view.title}` });
     this.unit = element("span", { cls: "unit", text: "" });
@@ -83,7 +89,7 @@ export class Panel {
 
   attach(host, width) {
     host.append(this.section);
-    this.makeKeys();
+    this.unit.textContent = words(this.view.unit);
     const { view, timeline } = this, ink = () => colour("mut"), font = `11px ${FONT}`;
     const self = this;
     this.plot = new uPlot({
@@ -120,18 +126,27 @@ export class Panel {
     over.addEventListener("click", event => {
       if (pressed && Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) < 5) this.click(this.plot, event);
     }, true);
-    this.describe();
+    new IntersectionObserver(entries => {
+      this.isSeen = entries[entries.length - 1].isIntersecting;
+      if (this.isSeen && this.isStale) this.redraw();
+    }, { rootMargin: "200px" }).observe(this.section);
+    this.settle();
   }
 
   height() { return typeof this.view.height === "function" ? this.view.height() : this.view.height; }
   gutter() { return this.plot && this.plot.width < 640 ? 58 : 124; }
 
   range() {
-    const [low, high] = this.view.range ? this.view.range(...this.timeline.window) : [0, 1];
+    const [low, high] = this.view.range && this.isDue() ? this.view.range(...this.timeline.window) : [0, 1];
     return isFinite(low) && isFinite(high) && high > low ? [low, high] : [0, 1];
   }
 
+  // What nobody sees is not drawn until somebody does.
+  isDue() { return this.isSeen || this.marks !== null; }
+
   draw(plot) {
+    this.isStale = !this.isDue();
+    if (this.isStale) return;
     const f = frameOf(plot, this.marks ? (...mark) => this.marks.push(mark) : null), { c } = f;
     c.save();
     c.beginPath();
@@ -178,6 +193,9 @@ export class Panel {
   makeKeys() {
     this.keys.replaceChildren();
     this.readings = [];
+    this.hasKeys = this.isDue();
+    this.unit.textContent = words(this.view.unit);
+    if (!this.hasKeys) return;
     const keys = typeof this.view.keys === "function" ? this.view.keys() : this.view.keys ?? [];
     for (const key of keys) {
       const button = element("button", { cls: "key", type: "button", "aria-pressed": String(!this.timeline.hidden.has(key.id)), title: "show or hide" });
@@ -193,28 +211,35 @@ export class Panel {
       });
       this.keys.append(button);
     }
-    this.unit.textContent = typeof this.view.unit === "function" ? this.view.unit() : this.view.unit ?? "";
   }
 
   read(time) { for (const [place, value] of this.readings) place.textContent = value(time); }
 
-  describe() {
-    const missing = this.view.missing ? this.view.missing() : "";
+  // What stands around the canvas.
+  settle() {
+    const missing = this.missing = this.view.missing ? this.view.missing() : "";
     this.none.hidden = !missing;
     this.none.textContent = missing;
     this.box.hidden = Boolean(missing);
-    const [from, until] = this.timeline.window;
-    if (!missing && this.view.update) this.view.update(from, until);
+    if (!missing && this.view.update) this.view.update(...this.timeline.window);
+  }
+
+  // The same in words, for who does not see it. Looks at all rows in view: done when there is time.
+  describe() {
+    const { missing } = this, [from, until] = this.timeline.window;
     this.words.textContent = missing || `From ${moment(from)} to ${moment(until)}: ` + (this.view.words ? this.view.words(from, until) : "");
   }
 
   redraw() {
     if (!this.plot) return;
+    this.isStale = true;
+    this.settle();
+    if (!this.isDue()) return;
+    if (!this.hasKeys) this.makeKeys();
     const [min, max] = this.timeline.window;
     const height = this.height();
     if (height !== this.plot.height) this.plot.setSize({ width: this.plot.width, height });
     this.plot.setScale("x", { min, max });
-    this.describe();
   }
 
   resize(width) { this.plot.setSize({ width, height: this.height() }); }

@@ -18,7 +18,7 @@ __all__ = ["HELD", "ROWS_MAX", "SCHEMA", "Conn", "Tables", "Way", "Words"]
 
 ROWS_MAX: Final = 8_000_000
 _WORDS_MAX: Final = 20_000
-_HEADER_BYTES_MAX: Final = 16 * 1024 * 1024
+_HEADER_BYTES_MAX: Final = 4 * 1024 * 1024
 """First bytes of frames that are kept: what a page may carry of them."""
 
 SCHEMA: Final[Mapping[str, tuple[str, ...]]] = {

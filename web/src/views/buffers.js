@@ -49,6 +49,7 @@ export function buffersView(store, timeline) {
         const most_seen = most(row.series, row.column, f.x0, f.x1);
         let words = `at most ${row.unit(most_seen)}`;
         if (row.limit > 0) words += ` of ${row.unit(row.limit)}`;
+        if (row.inner) words += `; ${row.innerName} ${row.unit(most(row.series, row.inner, f.x0, f.x1))}`;
         if (row.limit > 0 && row.limit * scale <= high - pad) {
           f.c.beginPath();
           f.c.moveTo(f.L, base - row.limit * scale);

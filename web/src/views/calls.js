@@ -11,28 +11,40 @@ export function callsView(store, timeline) {
 
   // A row for each descriptor of each host; more than one where calls on it overlap.
   const rows = () => store.kept(`calls ${timeline.all ? -1 : timeline.conn}`, () => {
-    const lanes = new Map(), order = [...Array(call.rows).keys()].sort((a, b) => call.t[a] - call.t[b]);
-    const conn = store.conns[timeline.conn], hosts = timeline.all || !conn ? null : conn.hosts;
-    for (const row of order) {
-      if (hosts && !hosts.includes(call.host[row])) continue;
-      for (let n = 0; ; n++) {
-        const key = `${call.host[row]} ${call.fd[row]} ${n}`;
-        if (!lanes.has(key)) lanes.set(key, { host: call.host[row], fd: call.fd[row], n, rows: [], end: -1, waits: [] });
-        const lane = lanes.get(key);
-        if (lane.end > call.t[row]) continue;
-        lane.rows.push(row);
-        lane.end = until(call, row);
-        break;
-      }
+    const groups = new Map(), conn = store.conns[timeline.conn], hosts = timeline.all || !conn ? null : conn.hosts;
+    for (let row = 0; row < call.rows; row++) {
+      const host = call.host[row];
+      if (hosts && !hosts.includes(host)) continue;
+      const key = host * 1e7 + call.fd[row];
+      const group = groups.get(key) ?? groups.set(key, []).get(key);
+      group.push(row);
     }
-    const lane_of = new Map();
-    for (const lane of lanes.values()) for (const row of lane.rows) lane_of.set(`${lane.host} ${call.number[row]}`, lane);
-    for (let row = 0; row < wait.rows; row++) lane_of.get(`${wait.host[row]} ${wait.call[row]}`)?.waits.push(row);
-    for (const lane of lanes.values()) lane.slept = lane.waits.reduce((sum, row) => sum + until(wait, row) - wait.t[row], 0);
-    const sleepers = [...lanes.values()].filter(lane => lane.slept > 0);
-    const worth = (sleepers.length ? sleepers : [...lanes.values()]).sort((a, b) => b.slept - a.slept).slice(0, ROWS_MAX);
+    const lanes = [], owners = new Map();
+    for (const group of groups.values()) for (const lane of apart(group)) {
+      lanes.push(lane);
+      const own = owners.get(lane.host) ?? owners.set(lane.host, []).get(lane.host);
+      for (const row of lane.rows) own[call.number[row]] = lane;
+    }
+    for (let row = 0; row < wait.rows; row++) {
+      const lane = owners.get(wait.host[row])?.[wait.call[row]];
+      if (lane) { lane.waits.push(row); lane.slept += until(wait, row) - wait.t[row]; }
+    }
+    const sleepers = lanes.filter(lane => lane.slept > 0);
+    const worth = (sleepers.length ? sleepers : lanes).sort((a, b) => b.slept - a.slept).slice(0, ROWS_MAX);
     return worth.sort((a, b) => a.host - b.host || a.fd - b.fd || a.n - b.n);
   });
+  // The calls of a descriptor: in one row, or in as many as overlap.
+  function apart(rows) {
+    const found = [], made = n => ({ host: call.host[rows[0]], fd: call.fd[rows[0]], n, rows: [], end: -1, waits: [], slept: 0 });
+    if (rows.some((row, i) => i && call.t[row] < call.t[rows[i - 1]])) rows.sort((a, b) => call.t[a] - call.t[b]);
+    for (const row of rows) {
+      let lane = found.find(lane => lane.end <= call.t[row]);
+      if (!lane) found.push(lane = made(found.length));
+      lane.rows.push(row);
+      lane.end = until(call, row);
+    }
+    return found;
+  }
   const words = row => `${store.word("name", call.name[row])}(${store.word("args", call.args[row])})`;
   const ink = name => /recv|read|accept|select|poll/.test(name) ? "ack" : /send|write/.test(name) ? "seg" : /connect/.test(name) ? "h1" : "sack";
   return {

@@ -61,16 +61,17 @@ function karn(store, end) {
   return store.kept("karn " + end, () => {
     const t = [], value = [];
     if (end < 0) return { t, value };
-    const flow = store.of("flow", end), frame = store.tables.frame, sampled = new Set(store.of("rtt", end).t);
+    const flow = store.of("flow", end), frame = store.tables.frame, rtt = store.of("rtt", end);
     const again = store.frames("again " + end, (row, table) => table.conn[row] === end >> 1 && table.side[row] === (end & 1)
       && table.from[row] < 0 && (table.bits[row] & 1) && table.len[row] > 0);
-    const waiting = new Map();
+    const waiting = new Map(), sampled = time => { const i = above(rtt.t, time) - 1; return i >= 0 && rtt.t[i] === time; };
     let next = 0, before = -1;
+    if (!again.rows.length) return { t, value };
     for (let i = 0; i < flow.rows; i++) {
       while (next < again.rows.length && again.t[next] <= flow.t[i]) { const row = again.rows[next++]; waiting.set(frame.seq[row], [again.t[next - 1], frame.seq[row] + frame.len[row]]); }
       if (flow.una[i] > before && before >= 0) for (const [seq, [sent, until]] of waiting) if (until <= flow.una[i]) {
         waiting.delete(seq);
-        if (!sampled.has(flow.t[i])) { t.push(flow.t[i]); value.push(flow.t[i] - sent); }
+        if (!sampled(flow.t[i])) { t.push(flow.t[i]); value.push(flow.t[i] - sent); }
       }
       before = flow.una[i];
     }

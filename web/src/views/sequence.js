@@ -120,7 +120,9 @@ export function sequenceView(store, timeline) {
 export function edges(store, end) {
   return store.kept("edges " + end, () => {
     const flow = store.of("flow", end);
-    return { ...flow, edge: flow.una.map((una, i) => una + flow.wnd[i]), flight: flow.nxt.map((nxt, i) => nxt - flow.una[i]) };
+    const { rows, row, t, una, nxt, wnd, pipe } = flow, edge = new Float64Array(rows), flight = new Float64Array(rows);
+    for (let i = 0; i < rows; i++) { edge[i] = una[i] + wnd[i]; flight[i] = nxt[i] - una[i]; }
+    return { rows, row, t, una, nxt, wnd, pipe, edge, flight };
   });
 }
 
