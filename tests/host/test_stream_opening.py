@@ -226,3 +226,20 @@ def test_closing_a_listener_resets_who_waits_in_its_queue() -> None:
     refused = connect(net, a, "10.0.0.2")
     net.run(100 * MS)
     fails(errno.ECONNREFUSED, refused.connect, ("10.0.0.2", 80), net.now_ns)
+
+
+def test_options_outlive_a_connect_that_failed() -> None:
+    net, a, b, wire = pair()
+    a.add_neighbor(a.interfaces[1], "10.0.0.2", b.interfaces[1].mac)
+    wire.filter = lambda _data: False
+    client = open_socket(net, a)
+    client.congestion = "bbr"
+    client.nodelay = True
+    client.syn_retries = 2
+    client.receive_buffer_bytes = 50_000
+    fails(errno.EINPROGRESS, client.connect, ("10.0.0.2", 80), net.now_ns)
+    net.run(120 * SECOND)
+    fails(errno.ETIMEDOUT, client.connect, ("10.0.0.2", 80), net.now_ns)
+    assert client.connection is None
+    assert (client.congestion, client.nodelay, client.syn_retries) == ("bbr", True, 2)
+    assert client.receive_buffer_bytes == 50_000
