@@ -228,7 +228,7 @@ CHAPTER = Chapter(
               "The cable is cut after 40 s.", _keepalive),
         Scene("out for "
               "good, with a heartbeat", "Both programs receive on an estab.messages.Channel with Heartbeat('5s', "
-              "'15s'): a ping after 5 s without a byte, given up after 15 s. Neither has anything else to say. "
+              "'15s'): a ping after 5 s without a byte, given up after 15 s. Neither sends anything else. "
               "The cable is cut after 12 s.", _heartbeat),
         Scene("out for good, with "
               "data and a user timeout", "The client has TCP_USER_TIMEOUT of 20 s. The cable is cut, then "

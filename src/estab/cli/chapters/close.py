@@ -1,4 +1,4 @@
-"""Closing: four segments, and roles that go by who closes first, not by who is the server."""
+"""Closing: four segments, and the side that closes first is the active one, client or server."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _find(stage: Stage, client: Host, server: Host) -> None:
             stage.found(f"{host.name} was in TIME-WAIT for {when(end.at_ns - begin.at_ns)} ({end.why}).")
             for record in stage.calls(host, "close"):
                 if any(getattr(fact, "connection", "") == begin.connection for fact in record.tcbs) and record.fds:
-                    stage.found(f"Its program had given fd {record.fds[-1].fd} back at {when(record.started_ns)}: the "
+                    stage.found(f"Its program had released fd {record.fds[-1].fd} at {when(record.started_ns)}: the "
                                 f"descriptor goes with close(), the connection when TCP is done with it.")
     stage.found_paths(client, server)
 

@@ -1,4 +1,4 @@
-"""A SYN flood: callers who never send the third segment, and what a SYN cookie does about them."""
+"""A SYN flood: clients that never send the third segment, and what a SYN cookie does against them."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _find(stage: Stage, server: Host, client: Host, answer: bytes) -> None:
         nobody = sum(item.summary.flags == "S." and item.fate == "dropped" for item in flights(stage.recorder.facts))
         stage.found(f"{format_count(len(cookies), 'cookie')} came back, "
                     f"{sum(fact.is_valid for fact in cookies)} of them good; "
-                    f"{format_count(nobody, 'SYN-ACK')} went to addresses where nobody is, cookies and others.")
+                    f"{format_count(nobody, 'SYN-ACK')} went to addresses that nobody uses, cookies and others.")
     names = ("TcpExtSyncookiesSent", "TcpExtSyncookiesRecv", "TcpExtTCPReqQFullDoCookies", "TcpExtTCPReqQFullDrop")
     counters = server.counters()
     shown = [f"{name} {counters[name]}" for name in names if counters.get(name)]
@@ -104,7 +104,8 @@ _LANES = ("attacker", "server", "client")
 CHAPTER = Chapter(
     "flood", "a SYN flood",
     "An attacker sends SYNs and never the third segment. Each one costs the server a place in its half-open queue. "
-    "Who gets in then? A SYN cookie (RFC 4987) keeps nothing: the answer's sequence number is the entry.",
+    "Does an honest client still connect? A SYN cookie (RFC 4987) keeps nothing: the answer's sequence number is the "
+    "entry.",
     (
         Scene("without cookies", _setting("never"), _play("never", 20_000), _LANES),
         Scene("with cookies when the queue is full", _setting("when full"), _play("when full", 30_000), _LANES),

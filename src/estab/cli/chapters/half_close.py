@@ -46,7 +46,7 @@ def _play(stage: Stage) -> None:
 
 CHAPTER = Chapter(
     "half-close", "one direction ends",
-    "The passive side has got a FIN. Must it close now, or may it still send? And the side that has sent its FIN: "
+    "The passive side has received a FIN. Must it close now, or may it still send? And the side that has sent its FIN: "
     "can it still receive?",
     (Scene("shutdown(SHUT_WR)", "10 ms of cable. The client sends a question and ends its direction with "
                                 "shutdown(SHUT_WR); the server reads to the end, and takes half a second for each "

@@ -39,7 +39,7 @@ def _three_segments(stage: Stage) -> None:
     entered = {fact.peer: fact.at_ns for fact in changes if fact.queue == "half-open" and fact.what == "added"}
     for fact in changes:
         if fact.queue == "accept" and fact.what == "added" and fact.peer in entered:
-            stage.found(f"{fact.peer} stood in the half-open queue of the listener for "
+            stage.found(f"{fact.peer} was in the half-open queue of the listener for "
                         f"{format_duration(fact.at_ns - entered[fact.peer])}, then moved to the accept queue. Both "
                         "queues belong to the listener; the client has neither.")
     if not stage.calls(client, "bind"):

@@ -63,8 +63,8 @@ def _find_window(stage: Stage, client: Host) -> None:
 
 CHAPTER = Chapter(
     "loss", "packets get lost on the way",
-    "IP promises nothing: any router may drop any packet. Who notices, after how long, and what does the program see "
-    "of it?",
+    "IP promises nothing: any router may drop any packet. Which side notices, after how long, and what does the "
+    "program see of it?",
     (Scene("24 kB over a cable that loses 8%",
            "20 ms of cable that loses 8% of all packets, by the chance of the seed. The client sends 24,000 bytes "
            "and closes.",

@@ -44,8 +44,8 @@ def _lost_ack(stage: Stage) -> None:
         again = [fact for fact in stage.facts(SegmentReceived, client) if "F" in fact.flags and fact.at_ns > entered]
         answers = [fact for fact in stage.facts(SegmentSent, client) if fact.at_ns > entered and fact.flags == "."]
         stage.found(f"In TIME-WAIT the client got {format_count(len(again), 'more FIN')} and sent "
-                    f"{format_count(len(answers), 'acknowledgment')}. Without its TIME-WAIT record it would have had "
-                    "nothing to answer with but a reset.")
+                    f"{format_count(len(answers), 'acknowledgment')}. Without its TIME-WAIT record it "
+                    "could only have answered with a reset.")
     stage.found_paths(client, server)
 
 
@@ -118,7 +118,7 @@ CHAPTER = Chapter(
               "ACK is lost", "10 ms of cable. Both sides close; the cable swallows the last ACK of the client.",
               _lost_ack),
         Scene("an old "
-              "segment comes late", "A copy of a segment was held up somewhere on the way, and arrives 10 seconds "
+              "segment comes late", "A copy of a segment was delayed in the network, and arrives 10 seconds "
               "after the connection closed.", _old_segment),
         Scene("the same "
               "ports again", "The server closes first. Two seconds later the client calls again from the same port.",
