@@ -73,7 +73,7 @@ def test_messages_go_both_ways_and_iteration_ends_with_the_peer(pair: Pair) -> N
     near.send_eof()
     assert list(far) == [b"one", b"", b"x" * 70_000]
     assert near.receive() == b"back"
-    with pytest.raises(EndOfStreamError, match=r"127\.0\.0\.1:\d+ has sent all it will"):
+    with pytest.raises(EndOfStreamError, match=r"127\.0\.0\.1:\d+ has ended its stream"):
         far.receive()
     far.close()
     assert list(near) == []

@@ -63,7 +63,8 @@ def test_a_socket_is_named_when_it_has_been_there_for_the_threshold() -> None:
     (stuck,) = world.at(10, Row("CLOSE-WAIT", recv_q=2048))
     assert (stuck.peer, stuck.fd, stuck.age_ns, stuck.unread_bytes) == ("10.0.0.1:40000", 7, 10 * SECOND, 2048)
     assert str(stuck) == (
-        "10.0.0.2:80 < 10.0.0.1:40000 (fd 7): in CLOSE-WAIT for 10s, 2.0 KiB unread; who read the end was not traced"
+        "10.0.0.2:80 < 10.0.0.1:40000 (fd 7): in CLOSE-WAIT for 10s, 2.0 KiB unread; "
+        "which line has read the end of the stream was not traced"
     )
 
 
@@ -156,7 +157,7 @@ def test_an_end_that_nobody_read_is_said_to_be_so(pair: tuple[socket.socket, soc
         assert pair[0].recv(0) == b""
         assert pair[0].recv_into(bytearray()) == 0
         (stuck,) = world.at(1, row_of(pair[0]))
-    assert (stuck.read_at, stuck.how) == ("", "nobody has read the end of the stream")
+    assert (stuck.read_at, stuck.how) == ("", "no line of the program has read the end of the stream")
 
 
 def test_an_empty_datagram_is_no_end() -> None:
@@ -251,7 +252,7 @@ def test_this_process_sockets_are_watched(pair: tuple[socket.socket, socket.sock
         found = [one for one in watch.check() if one.fd == pair[0].fileno()]
     (stuck,) = found
     assert (stuck.local, stuck.peer, stuck.unread_bytes) == (mine.local, mine.peer, 6)
-    assert stuck.how == "nobody has read the end of the stream"
+    assert stuck.how == "no line of the program has read the end of the stream"
     pair[0].close()
     assert not [one for one in watch.check() if one.peer == mine.peer]
 

@@ -244,7 +244,7 @@ def test_the_watch_names_a_hosts_sockets_and_the_lines_that_hold_them(net: estab
     assert (reads.unread_bytes, waits.unread_bytes) == (0, 5)
     number = line_of("while reads.recv(100):  # the line")
     assert reads.read_at.startswith(f"{__file__}:{number} in ")
-    assert waits.how == "nobody has read the end of the stream"
+    assert waits.how == "no line of the program has read the end of the stream"
     assert watch.check() == []
 
 

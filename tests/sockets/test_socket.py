@@ -408,7 +408,7 @@ def test_the_descriptor_shows_whether_the_socket_waits(a: Host) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "number"), [
-    ((socket.AF_UNIX, socket.SOCK_STREAM), errno.EAFNOSUPPORT),
+    ((socket.AF_APPLETALK, socket.SOCK_STREAM), errno.EAFNOSUPPORT),
     ((socket.AF_INET, socket.SOCK_RAW), errno.ESOCKTNOSUPPORT),
     ((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_UDP), errno.EPROTONOSUPPORT),
 ])

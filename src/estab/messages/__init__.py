@@ -1,7 +1,7 @@
 """Messages over any byte stream: frames, heartbeats, release on close.
 
-Stands on nothing but Python and knows no stack: estab's sockets, the operating system's, asyncio's, trio's and anyio's
-streams are all the same to it. (``AnyioChannel`` needs anyio, and is imported when it is first used.)
+It needs only Python and knows no stack: it works on estab's sockets, the operating system's, and the streams of
+asyncio, trio and anyio. (``AnyioChannel`` needs anyio, and is imported when it is first used.)
 """
 
 from __future__ import annotations

@@ -43,12 +43,12 @@ class AnyioChannel(AsyncChannel):
         self._reading: anyio.CancelScope | None = None
 
     async def send_eof(self) -> None:
-        """Say that no more messages will follow, and end the heartbeat. The peer may still send."""
+        """Send the end of the stream, and end the heartbeat. The peer may still send."""
         await self._write(self._exchange.end_control())
         await self.stream.send_eof()
 
     def stop_receiving(self) -> None:
-        """Make ``receive`` end as if the peer had closed, behind what is here. Call it in the loop's thread."""
+        """End ``receive`` as if the peer had closed, after the messages that came. Call it in the loop's thread."""
         self._exchange.is_stopping = True
         if self._reading is not None:
             self._reading.cancel()
@@ -62,7 +62,7 @@ class AnyioChannel(AsyncChannel):
     async def close(self) -> None:
         """Close the stream, then run what was deferred. May be called again.
 
-        What ``send`` took is still delivered, unless the peer was lost: then the connection is reset.
+        What ``send`` accepted is still delivered, unless the peer was lost: then the connection is reset.
         """
         if self._is_closed:
             return
@@ -105,7 +105,7 @@ class AnyioChannel(AsyncChannel):
                 await self._write(b"")
 
     async def _write(self, frame: bytes) -> None:
-        """Send a frame whole, and the heartbeat's messages behind it."""
+        """Send a frame whole, and the heartbeat's messages after it."""
         async with self._sending:
             if self._failure is not None:
                 raise self._failure.with_traceback(None)

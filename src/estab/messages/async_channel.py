@@ -24,7 +24,7 @@ class AsyncChannel(ABC):
     """Messages over a stream: ``send``, ``receive``, iteration, ``close``. One task may receive while others send."""
 
     _faults: ClassVar[tuple[type[Exception], ...]] = (OSError, EndOfStreamError, FrameError)
-    """What is raised because of the peer or the stream."""
+    """Exceptions that the peer or the stream causes."""
 
     def __init__(
         self, codec: Codec, addresses: tuple[object, object], heartbeat: Heartbeat | None,
@@ -60,8 +60,8 @@ class AsyncChannel(ABC):
     async def receive(self, timeout: int | float | str | None = None) -> bytes:
         """Return the next message; wait for it, at most for ``timeout``.
 
-        EndOfStreamError when the peer has closed, FrameError when it broke the format, PeerLostError when its heartbeat
-        stopped, TimeoutError when ``timeout`` passed (nothing is lost: call again, also if the task is cancelled), the
+        EndOfStreamError if the peer has closed, FrameError if it broke the format, PeerLostError if its heartbeat
+        stopped, TimeoutError if ``timeout`` passed (nothing is lost: call again, also if the task is cancelled), the
         stream's own error.
         """
         if self._is_receiving:
@@ -93,11 +93,11 @@ class AsyncChannel(ABC):
 
     @abstractmethod
     async def send_eof(self) -> None:
-        """Say that no more messages will follow, and end the heartbeat. The peer may still send."""
+        """Send the end of the stream, and end the heartbeat. The peer may still send."""
 
     @abstractmethod
     def stop_receiving(self) -> None:
-        """Make ``receive`` end as if the peer had closed, behind what is here. Call it in the loop's thread."""
+        """End ``receive`` as if the peer had closed, after the messages that came. Call it in the loop's thread."""
 
     @abstractmethod
     async def heartbeat_off(self) -> None:
@@ -115,14 +115,14 @@ class AsyncChannel(ABC):
     # --- release
 
     def defer(self, function: Callable[..., Any], *args: Any) -> None:
-        """Have ``function(*args)`` called, and awaited if it is a coroutine's, once the stream is closed."""
+        """Call ``function(*args)`` after the stream is closed, and await it if it is a coroutine function."""
         self._exchange.defer(partial(function, *args))
 
     @abstractmethod
     async def close(self) -> None:
-        """Close the stream, then run or hand over what was deferred. May be called again.
+        """Close the stream, then run what was deferred, or give it to the reaper. May be called again.
 
-        What ``send`` took is still delivered, unless the peer was lost: then the connection is reset.
+        What ``send`` accepted is still delivered, unless the peer was lost: then the connection is reset.
         """
 
     async def abort(self) -> None:
@@ -185,5 +185,5 @@ class AsyncChannel(ABC):
     async def _send_control(self) -> None:
         """Send the heartbeat's messages, if they can leave at once; otherwise they stay due.
 
-        To wait here would hold up both sides for ever if the peer is itself held up in a ``send`` until we read.
+        Waiting here would block both sides for ever if the peer itself is blocked in a ``send`` until we read.
         """

@@ -44,13 +44,13 @@ class AsyncioChannel(AsyncChannel):
         self._reading: asyncio.Timeout | None = None
 
     async def send_eof(self) -> None:
-        """Say that no more messages will follow, and end the heartbeat. The peer may still send."""
+        """Send the end of the stream, and end the heartbeat. The peer may still send."""
         self.writer.write(self._exchange.end_control())
         self.writer.write_eof()
         await self._drain()
 
     def stop_receiving(self) -> None:
-        """Make ``receive`` end as if the peer had closed, behind what is here. Call it in the loop's thread."""
+        """End ``receive`` as if the peer had closed, after the messages that came. Call it in the loop's thread."""
         self._exchange.is_stopping = True
         if self._reading is not None and not self._reading.expired():
             self._reading.reschedule(0)
@@ -62,10 +62,10 @@ class AsyncioChannel(AsyncChannel):
             await self._send_control()
 
     async def close(self) -> None:
-        """Close the stream, then run or hand over what was deferred. May be called again.
+        """Close the stream, then run what was deferred, or give it to the reaper. May be called again.
 
-        What ``send`` took is still delivered, unless the peer was lost: then the connection is reset. A peer that
-        takes no byte for ``send_timeout`` holds it up no longer.
+        What ``send`` accepted is still delivered, unless the peer was lost: then the connection is reset. A peer that
+        takes no byte for ``send_timeout`` does not delay it further.
         """
         if self._is_closed:
             return

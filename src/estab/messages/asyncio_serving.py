@@ -51,7 +51,7 @@ class AsyncioServer(Serving):
     async def stop(self, grace: int | float | str = "10s") -> Stopped:
         """Stop: no new connections; every handler's stream ends; after ``grace`` what is left is cut. Once only.
 
-        A handler sees the end of its stream behind the messages that have come, and can still answer them.
+        A handler sees the end of its stream after the messages that have arrived, and can still answer them.
         """
         loop = asyncio.get_running_loop()
         due = loop.time() + duration_ns(grace, "grace") / SECOND

@@ -2,11 +2,12 @@
 
 Rules:
 
-- the socket is the channel's from now on, and non-blocking: every wait is one ``poll`` with the nearest deadline;
+- the channel owns the socket, and makes it non-blocking: every wait is one ``poll`` with the nearest deadline;
 - one thread may receive while others send; no frame is cut by another, and the heartbeat's answers go between them;
-- a heartbeat works while some thread is in ``receive``: it tells whether the peer's *program* serves its connection;
-- nothing is read ahead of the program but one chunk, so a program that does not read makes the peer's ``send`` wait;
-- ``close`` closes the socket first; clean-up that was deferred comes behind it.
+- a heartbeat works while some thread is in ``receive``: it shows whether the peer's *program* serves its connection;
+- the channel reads one chunk ahead of the program and no more, so if the program does not read, the peer's ``send``
+  waits;
+- ``close`` closes the socket first; deferred clean-up runs after that.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class Channel:
 
     ``codec``: one that no other stream uses. ``heartbeat``: pings when the peer is silent, and ``PeerLostError`` from
     ``receive`` when it stays so. ``receive_timeout``: that of every ``receive`` which has no other, for a whole
-    message, however slowly it drips in. ``send_timeout``: a ``send`` of which the peer takes no byte for so long is
-    ``PeerLostError``; the heartbeat's time-out if not given. ``close_at_end``: close the socket as soon as the peer's
+    message, however slowly it arrives. ``send_timeout``: a ``send`` raises ``PeerLostError`` if the peer takes no byte
+    of it for that long; the heartbeat's time-out if not given. ``close_at_end``: close the socket as soon as the peer's
     end of stream is read, so that a program which is slow to call ``close`` leaves nothing in CLOSE-WAIT. ``reaper``:
     runs what was deferred, elsewhere.
     """
@@ -60,7 +61,7 @@ class Channel:
         self._close_at_end = close_at_end
         self._reaper = reaper
         self._unsent = b""
-        """The end of a frame of which a part has left: goes before anything else. Guarded by ``_sending``."""
+        """The unsent end of a frame: it is sent before anything else. Guarded by ``_sending``."""
         self._sending = threading.Lock()
         self._receiving = threading.Lock()
         self.fault: Exception | None = None
@@ -89,8 +90,8 @@ class Channel:
     def receive(self, timeout: int | float | str | None = None) -> bytes:
         """Return the next message; wait for it, at most for ``timeout``.
 
-        EndOfStreamError when the peer has closed, FrameError when it broke the format, PeerLostError when its heartbeat
-        stopped, TimeoutError when ``timeout`` passed (nothing is lost: call again), the socket's OSError.
+        EndOfStreamError if the peer has closed, FrameError if it broke the format, PeerLostError if its heartbeat
+        stopped, TimeoutError if ``timeout`` passed (nothing is lost: call again), the socket's OSError.
         """
         if not self._receiving.acquire(blocking=False):
             raise RuntimeError("receive: another thread is receiving on this channel")
@@ -119,12 +120,12 @@ class Channel:
             yield message
 
     def send_eof(self) -> None:
-        """Say that no more messages will follow, and end the heartbeat. The peer may still send."""
+        """Send the end of the stream, and end the heartbeat. The peer may still send."""
         self._write(self._exchange.end_control())
         self.sock.shutdown(socket.SHUT_WR)
 
     def stop_receiving(self) -> None:
-        """Make ``receive`` end as if the peer had closed, behind what is here. Any thread may call."""
+        """End ``receive`` as if the peer had closed, after the messages that have arrived. Any thread may call."""
         self._exchange.is_stopping = True
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RD)
@@ -147,13 +148,13 @@ class Channel:
     # --- release
 
     def defer(self, function: Callable[..., Any], *args: Any) -> None:
-        """Have ``function(*args)`` called once the socket is closed: by the reaper if there is one, or by ``close``."""
+        """Call ``function(*args)`` after the socket is closed: on the reaper if there is one, or in ``close``."""
         self._exchange.defer(partial(function, *args))
 
     def close(self) -> None:
-        """Close the socket, then run or hand over what was deferred. May be called again, and by any thread.
+        """Close the socket, then run what was deferred, or give it to the reaper. Any thread may call it, and again.
 
-        What ``send`` took is still delivered, unless the peer was lost: then the connection is reset.
+        What ``send`` accepted is still delivered, unless the peer was lost: then the connection is reset.
         """
         with self._closing:
             if self._is_closed:
@@ -257,7 +258,7 @@ class Channel:
             self._unsent = b""
 
     def _write(self, frame: bytes) -> None:
-        """Send a frame whole, whatever was left before it, and the heartbeat's messages behind it."""
+        """Send a frame whole, whatever was left before it, and the heartbeat's messages after it."""
         with self._sending:
             if self._failure is not None:
                 raise self._failure.with_traceback(None)

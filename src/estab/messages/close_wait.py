@@ -1,4 +1,4 @@
-"""CloseWaitWatch: which sockets sit in CLOSE-WAIT, for how long, and whose code let them.
+"""CloseWaitWatch: which sockets stay in CLOSE-WAIT, for how long, and which line of code caused it.
 
 CLOSE-WAIT is the one state of TCP that only the program can end: the peer has closed, and TCP waits for our ``close``
 for as long as that takes, without any timer. So a socket that stays there is a program that did not read the end of
@@ -68,7 +68,7 @@ class Stuck:
     read_at: str
     """The line of the program that read the end of the stream: ``file:line in function``; empty if none has."""
     how: str
-    """The same as a sentence; says also where the trace can't tell."""
+    """The same as a sentence; says so too if the trace does not know."""
 
     def __str__(self) -> str:
         unread = "" if self.unread_bytes is None else f", {format_bytes(self.unread_bytes)} unread"

@@ -20,7 +20,7 @@ __all__ = ["Buffer", "Codec", "FrameError", "FrameFault", "Framing", "Pile"]
 Buffer = bytes | bytearray | memoryview
 
 SMALL: Final = 1024
-"""Pieces below this are merged, so that a pile of crumbs costs about the memory of its bytes."""
+"""Pieces below this are merged, so that many small pieces cost about the memory of their bytes."""
 
 
 class FrameFault(enum.Enum):
@@ -35,8 +35,8 @@ class FrameFault(enum.Enum):
 class FrameError(ValueError):
     """Bytes that are not a frame.
 
-    The only exception that the bytes fed to a codec can raise. The connection is of no more use: nothing tells where
-    the next frame would begin.
+    The only exception that the bytes fed to a codec can raise. The connection can't be used further: nothing shows
+    where the next frame would begin.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class FrameError(ValueError):
         """Offset in the stream of the first byte of the broken frame."""
         self.detail = detail
         self.messages: list[bytes] = list(messages)
-        """Whole messages that the same ``feed`` found before the fault. They are given out once, here."""
+        """Whole messages that the same ``feed`` found before the fault. They are returned once, here."""
 
 
 class Codec(Protocol):
@@ -71,7 +71,7 @@ class Codec(Protocol):
         """How many bytes of an unfinished frame are held."""
 
     def eof(self) -> None:
-        """The stream has ended. FrameError (CUT_SHORT) if it ended inside a frame."""
+        """End the stream. FrameError (CUT_SHORT) if it ended inside a frame."""
 
 
 class Pile:
@@ -83,7 +83,7 @@ class Pile:
         self._crumbs: bytearray = bytearray()
 
     def add(self, piece: bytes) -> None:
-        """Put ``piece`` behind what is there. A large piece is kept as it is, not copied."""
+        """Append ``piece``. A large piece is kept as it is, not copied."""
         self.size += len(piece)
         if len(piece) < SMALL:
             self._crumbs += piece
@@ -157,7 +157,7 @@ class Framing:
         return self._error
 
     def eof(self) -> None:
-        """The stream has ended. FrameError (CUT_SHORT) if it ended inside a frame. May be called again."""
+        """End the stream. FrameError (CUT_SHORT) if it ended inside a frame. May be called again."""
         if self._error is not None:
             self._refuse()
         held = self.pending
@@ -175,7 +175,7 @@ class Framing:
         raise NotImplementedError
 
     def _drop(self) -> None:
-        """Let go of all that is held."""
+        """Discard all that is held."""
         raise NotImplementedError
 
     def _missing(self) -> str:

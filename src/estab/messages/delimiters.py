@@ -53,7 +53,7 @@ class _Marked(Framing):
             self._keep(rest, len(chunk) - len(rest))
 
     def _resume(self, chunk: bytes, messages: list[bytes]) -> int:
-        """Look for the mark that ends what is kept. Returns the offset behind it; -1 if the chunk has none."""
+        """Look for the mark that ends what is kept. Returns the offset after it; -1 if the chunk has none."""
         held, size, tail = self._rest.size, len(self._mark), self._tail
         across = (tail + chunk[: size - 1]).find(self._mark) if tail else -1
         # `cut` bytes of what is kept belong to a mark that lies across the two.
@@ -93,7 +93,7 @@ class _Marked(Framing):
     def _refuse_size(self, frame_at: int) -> NoReturn:
         self._fail(
             FrameFault.TOO_LARGE, frame_at + self._piece_bytes_max, frame_at,
-            f"no {self._mark!r} behind its first {self._piece_bytes_max} bytes, max_frame is {self.max_frame}",
+            f"no {self._mark!r} after its first {self._piece_bytes_max} bytes, max_frame is {self.max_frame}",
         )
 
     def _take(self, pieces: list[bytes], at: int, messages: list[bytes]) -> None:
@@ -131,7 +131,7 @@ class Delimited(_Marked):
 
 @final
 class COBS(_Marked):
-    """Consistent Overhead Byte Stuffing: messages without zeros inside, a zero behind each (Cheshire and Baker, 1999).
+    """Consistent Overhead Byte Stuffing: messages without zeros inside, a zero after each (Cheshire and Baker, 1999).
 
     n bytes take n + n/254 + 2 at most. Zeros in a row are one end of frame: a sender may begin with a zero to
     make sure of a fresh start, so an empty piece is no message; an empty message is ``01 00``.
@@ -153,7 +153,7 @@ class COBS(_Marked):
                 frame.append(255)
                 frame += run[start : start + 254]
                 start += 254
-            # A full block has no zero behind it: the last run needs no more, another an empty block for its zero.
+            # A full block has no zero after it: the last run needs no more, another an empty block for its zero.
             if i < last or start < size or size == 0:
                 frame.append(size - start + 1)
                 frame += run[start:]

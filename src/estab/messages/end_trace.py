@@ -1,4 +1,4 @@
-"""Who read the end of a stream: the line of the program, noted at the moment of reading.
+"""Which line of the program read the end of a stream, noted at the moment of reading.
 
 Wrappers around the receiving methods of socket classes see an empty result; the stack then holds the line. Rules:
 
@@ -49,7 +49,7 @@ class End:
 
 
 class EndTrace:
-    """Notes who reads the ends of streams, while it is installed."""
+    """Notes which lines read the ends of streams, while it is installed."""
 
     def __init__(self, clock_ns: Callable[[], int]) -> None:
         self._clock_ns = clock_ns
@@ -67,16 +67,18 @@ class EndTrace:
             self._ends = {key: end for key, end in self._ends.items() if key in keys}
 
     def explain(self, end: End | None) -> str:
-        """Say in words who read the end."""
+        """Say in words which line read the end."""
         if end is None:
-            return "nobody has read the end of the stream" if self._installed else "who read the end was not traced"
+            if not self._installed:
+                return "which line has read the end of the stream was not traced"
+            return "no line of the program has read the end of the stream"
         if not end.where:
             return "the event loop has read the end of the stream; no line of the program was seen to"
         return f"{end.where} read the end of the stream and did not close"
 
     @contextmanager
     def installed(self, classes: tuple[type[Any], ...]) -> Iterator[None]:
-        """Have the wrappers in place during the block."""
+        """Install the wrappers during the block."""
         with ExitStack() as stack:
             owners: tuple[type[Any], ...] = (socket.socket, *classes)
             for owner in owners:
@@ -116,7 +118,7 @@ class EndTrace:
         return read
 
     def _note_socket(self, sock: Any, args: tuple[Any, ...], frame: FrameType) -> None:
-        # To ask for no bytes is to get none; and an empty datagram is no end.
+        # A request for no bytes returns none; and an empty datagram is no end.
         if (args and not isinstance(args[0], int) and not len(args[0])) or (args and args[0] == 0):
             return
         if sock.type == socket.SOCK_STREAM:
@@ -162,7 +164,7 @@ def _line_of_program(frame: FrameType | None) -> str:
 def _replaced(
     owner: type[Any], name: str, around: Callable[[Callable[..., Any]], Callable[..., Any]]
 ) -> Iterator[None]:
-    """Put ``around(method)`` in the place of a class's method, and put things back as they were."""
+    """Replace a class's method with ``around(method)``, and restore it afterwards."""
     original = getattr(owner, name)
     own = vars(owner).get(name)
     setattr(owner, name, around(original))

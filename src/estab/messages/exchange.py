@@ -1,7 +1,7 @@
-"""What a channel is without its stream: codec, heartbeat, and the messages that wait for the program. Sans-IO.
+"""A channel without its stream: codec, heartbeat, and the messages that wait for the program. Sans-IO.
 
-The three channels are the same ``Exchange`` over three ways to move bytes. Messages come first, the end of the stream
-behind them: a fault in the same chunk as good messages is met after these.
+The three channels are the same ``Exchange`` over three ways to move bytes. Messages come first, then the end of
+the stream: a fault in the same chunk as good messages is raised after them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _RETRY_NS: Final = 20 * MS
 
 
 class EndOfStreamError(EOFError):
-    """The peer has sent all it will, and it ended between two messages. Nothing was lost."""
+    """The peer's stream has ended, between two messages. Nothing was lost."""
 
 
 class Exchange:
@@ -90,7 +90,7 @@ class Exchange:
         except FrameError as error:
             self._end = error
         if self._end is None or self.is_stopping:
-            self._end = EndOfStreamError(f"{self.peer} has sent all it will")
+            self._end = EndOfStreamError(f"{self.peer} has ended its stream")
 
     @property
     def is_over(self) -> bool:
@@ -98,7 +98,7 @@ class Exchange:
         return self._end is not None
 
     def take(self) -> bytes | None:
-        """Return the next message, None if none waits. EndOfStreamError or FrameError behind the last one."""
+        """Return the next message, None if none waits. EndOfStreamError or FrameError after the last one."""
         if self._inbox:
             return self._inbox.popleft()
         if self._end is not None:
@@ -133,7 +133,7 @@ class Exchange:
         return b"".join([self.control[word] for word in self.pulse.take()])
 
     def end_control(self) -> bytes:
-        """Return the heartbeat's last frames: who sends no more can't answer pings, so it ends for both sides."""
+        """Return the heartbeat's last frames: a side that sends no more can't answer pings, so it ends for both."""
         if self.pulse is not None:
             self.pulse.turn_off()
         last = self.take_control()
@@ -160,7 +160,7 @@ class Exchange:
         self._deferred.append(function)
 
     def take_deferred(self) -> list[Callable[[], Any]]:
-        """Return the clean-up, last come first, and forget it."""
+        """Return the clean-up, the last deferred first, and forget it."""
         deferred, self._deferred = self._deferred[::-1], []
         return deferred
 

@@ -1,4 +1,4 @@
-"""What a socket knows about its connection: when the peer was last heard of, how much it has not acknowledged.
+"""What a socket knows about its connection: when data last arrived, how much is unacknowledged.
 
 Read from the socket itself: ``TCP_INFO``, ``SIOCINQ``, ``SIOCOUTQ`` and ``SIOCOUTQNSD`` on Linux. A socket of another
 stack answers by a method ``info()``, as estab's do: the attributes of what it gives are named in ``_from_info``. What
@@ -47,7 +47,7 @@ class SocketLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SocketFacts:
-    """What a socket knew at one moment; None where it does not tell. Times are nanoseconds before that moment."""
+    """What a socket knew at one moment; None if it does not report it. Times are nanoseconds before that moment."""
 
     state: str | None = None
     """As RFC 9293 writes it."""
@@ -87,7 +87,7 @@ class SocketFacts:
             parts.append(f"{self.unread_bytes} bytes unread")
         if self.retransmits:
             parts.append(f"{self.retransmits} retransmissions unanswered")
-        return "the socket: " + ", ".join(parts) if parts else "the socket tells nothing more"
+        return "the socket: " + ", ".join(parts) if parts else "the socket reports nothing more"
 
 
 def socket_facts(sock: SocketLike | None) -> SocketFacts:
@@ -123,7 +123,7 @@ def _from_kernel(sock: SocketLike) -> SocketFacts:
 
 
 def reset_at_close(sock: SocketLike | None) -> None:
-    """Have the coming ``close`` drop what is unsent and reset the connection, if the socket can."""
+    """Make the next ``close`` discard what is unsent and reset the connection, if the socket can."""
     if sock is not None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)

@@ -1,13 +1,13 @@
-"""Heartbeats: is the program at the other end still there?
+"""Heartbeats show whether the program at the other end is still there.
 
-``Heartbeat`` is what was agreed on; ``Pulse`` is the timer of one connection, sans-IO. Rules:
+``Heartbeat`` holds the settings that both sides use; ``Pulse`` is the timer of one connection, sans-IO. Rules:
 
 - any byte that comes in is a sign of life; a ping is sent only after ``interval`` without one: traffic costs nothing;
-- one ping is out at a time: TCP repeats it if it is lost, a second one would only queue behind it;
-- one side asks: the other yields, and asks only where the first one's ping is overdue by half an interval. Else two
-  sides that fell silent together would ask together, for ever;
+- one ping is out at a time: TCP repeats it if it is lost, a second one would only wait after it in the queue;
+- one side pings; the other pings only if the first one's ping is overdue by half an interval. Otherwise two sides that
+  became silent at the same time would always ping at the same time;
 - the peer is lost after ``timeout`` of silence, at the end of which a ping has been out long enough. A program that was
-  away, and so sent no ping, blames nobody: it pings first;
+  away, and so sent no ping, does not judge: it pings first;
 - each side answers a ping with a pong. A side that wants no heartbeats answers with ``off`` instead, or says ``off`` by
   itself at any time: then neither side sends pings, and silence means nothing.
 """
@@ -21,9 +21,9 @@ __all__ = ["Heartbeat", "PeerLostError", "Pulse"]
 
 
 class PeerLostError(ConnectionError):
-    """The peer has been silent for longer than was agreed on, takes no bytes, or TCP gave it up. Errno is ETIMEDOUT.
+    """The peer has been silent for too long, takes no bytes, or TCP gave the connection up. Errno is ETIMEDOUT.
 
-    Not a ``TimeoutError``: what waits with a time-out of its own and goes on must not take this for it.
+    Not a ``TimeoutError``: a caller that handles its own time-out and continues must not handle this as one.
     """
 
     def __init__(self, number: int, what: str, silent_ns: int, facts: SocketFacts) -> None:
@@ -35,7 +35,7 @@ class PeerLostError(ConnectionError):
 
 
 class Heartbeat:
-    """When to ask, how long to wait, and with which words. The same object serves any number of connections.
+    """When to ping, how long to wait, and with which words. One object serves any number of connections.
 
     ``interval``: silence after which a ping is sent. ``timeout``: silence after which the peer is lost; more than
     ``interval``, by a round trip and the longest time that the peer's program does not read. ``ping``, ``pong`` and
@@ -61,7 +61,7 @@ class Heartbeat:
 
     @classmethod
     def declined(cls, ping: bytes = b"PING", pong: bytes = b"PONG", off: bytes = b"PING OFF") -> Heartbeat:
-        """Know the words but want no heartbeats: the peer's first ping is answered with ``off``."""
+        """Use no heartbeats, but know the words: the peer's first ping is answered with ``off``."""
         heartbeat = cls(1, 2, ping, pong, off)
         heartbeat.is_wanted = False
         return heartbeat

@@ -147,7 +147,7 @@ class LengthPrefixed(_Counted):
         self.includes_header: bool = includes_header
         self.tag_bytes: int = tag_bytes
         self._extra: int = size if includes_header else 0
-        """What the length counts besides the bytes behind it."""
+        """What the length counts besides the bytes after it."""
         capacity = (1 << 8 * size) - 1 - self._extra + tag_bytes
         if max_frame is None:
             max_frame = min(DEFAULT_MAX_FRAME, capacity)

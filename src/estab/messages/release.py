@@ -1,7 +1,7 @@
 """Release: the socket is closed at once, the slow rest of the clean-up runs elsewhere.
 
 A program that reads the end of the stream and first stores its session, tells other services and flushes its logs keeps
-the socket in CLOSE-WAIT for all that time; thousands of them are what ``ss`` then shows. A reaper parts the two. Rules:
+the socket in CLOSE-WAIT for all that time; ``ss`` then shows thousands of them. A reaper separates the two. Rules:
 
 - the socket is closed before anything else runs;
 - no clean-up is lost: when ``backlog`` of them wait, or after ``drain``, the next one runs in the caller's own time;
@@ -72,7 +72,7 @@ class _Ledger:
         if workers < 1:
             raise ValueError(f"workers: {workers} is not a number from 1 up")
         if backlog < 0:
-            raise ValueError(f"backlog: {backlog} is negative; it is how many clean-ups may wait")
+            raise ValueError(f"backlog: {backlog} is negative; it counts the clean-ups that may wait")
         self.workers = workers
         self.backlog = backlog
         self.on_error: OnError = on_error or _log_error
@@ -114,7 +114,7 @@ class Reaper(_Ledger):
             self.submit(partial(function, *args))
 
     def submit(self, function: Cleanup) -> None:
-        """Have ``function()`` called elsewhere; here and now, if the backlog is full."""
+        """Call ``function()`` elsewhere; here and now, if the backlog is full."""
         with self._changed:
             if not self._is_draining and len(self._waiting) < self.backlog + self._idle:
                 self._waiting.append(function)
@@ -210,7 +210,7 @@ class AsyncioReaper(_Ledger):
             await self.submit(partial(function, *args))
 
     async def submit(self, function: Cleanup) -> None:
-        """Have ``function()`` called elsewhere; here and now, if the backlog is full."""
+        """Call ``function()`` elsewhere; here and now, if the backlog is full."""
         if not self._is_draining and len(self._tasks) < self.workers:
             task = asyncio.create_task(self._work(function))
             self._tasks[task] = function

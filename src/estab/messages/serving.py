@@ -1,11 +1,11 @@
-"""A server that does accept, handle and release in the right order, in threads.
+"""A server that accepts, handles and releases connections in the right order, in threads.
 
 Rules:
 
 - at most ``connections_max`` handlers run; more connections wait in the listener's queue, not in our memory;
-- a connection is closed as soon as its stream or its handler ends, and clean-up that the handler deferred comes behind
+- a connection is closed as soon as its stream or its handler ends, and clean-up that the handler deferred runs after
   the close, on the reaper: a slow clean-up holds neither the socket nor a place;
-- a peer that sends nothing, or takes nothing, for too long is let go;
+- a peer that sends nothing, or takes nothing, for too long is disconnected;
 - a handler that fails ends its own connection and is reported; nothing ends the server but ``stop``;
 - ``stop`` refuses new connections, lets handlers finish what they have, then cuts what is left, then drains the reaper.
 """
@@ -37,7 +37,7 @@ _LOG = logging.getLogger("estab.messages")
 _ABORTED_SECONDS: Final = 1.0
 """How long ``stop`` waits for handlers whose connection it has cut."""
 ACCEPT_PAUSE_SECONDS: Final = 0.05
-"""How long no connection is taken after one could not be, for lack of descriptors or memory."""
+"""How long ``accept`` pauses after it failed for lack of descriptors or memory."""
 
 Handler = Callable[[Channel], Any]
 OnError = Callable[[Exception, Any], None]
@@ -58,7 +58,7 @@ class Stopped:
 
 
 class Serving:
-    """What servers have in common: where they listen, and what they count."""
+    """What both servers share: where they listen, and what they count."""
 
     def __init__(self, listener: socket.socket, connections_max: int, on_error: OnError | None) -> None:
         if connections_max < 1:
@@ -126,7 +126,7 @@ class Server(Serving):
     def stop(self, grace: int | float | str = "10s") -> Stopped:
         """Stop: no new connections; every handler's stream ends; after ``grace`` what is left is cut. Once only.
 
-        A handler sees the end of its stream behind the messages that have come, and can still answer them.
+        A handler sees the end of its stream after the messages that have arrived, and can still answer them.
         """
         due = time.monotonic() + duration_ns(grace, "grace") / SECOND
         with self._changed:
@@ -248,7 +248,7 @@ def serve(
 
     ``address``: ``(host, port)``, port 0 for any, or a listening socket. ``codec``: called for each connection:
     ``Netstring``, or ``lambda: Delimited(b"\r\n")``. The handler may return, raise, or leave its ``channel`` open: it
-    is closed in any case. What it hands to ``channel.defer`` runs behind the close, on ``reaper`` or on one of the
+    is closed in any case. What it gives to ``channel.defer`` runs after the close, on ``reaper`` or on one of the
     server's own. What the channel raises (the peer's broken frame, reset, time-out or silence) may end the handler and
     is no error of ours; whatever else the handler raises goes to ``on_error(error, channel)``, or to the log
     ``estab.messages``.

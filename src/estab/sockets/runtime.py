@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from estab.abi import POLLNVAL
 from estab.observers import Observation, Observers
 from estab.sockets.history import CALLS_MAX, Historian
+from estab.sockets.process import Process
 from estab.units import SECOND
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ class Runtime(ABC):
         self._observers = Observers(self._tell_all_facts, self.lock)
         self._told_history: Observation | None = None
         self._channels = 0
+        self._process = Process(1)
 
     @property
     def name(self) -> str:
@@ -164,6 +166,10 @@ class Runtime(ABC):
     def sysctl(self) -> Sysctls:
         """Linux's sysctls of this stack, by Linux's names and in its units: a dictionary to read and to write."""
         return self.engine.sysctl
+
+    def process(self) -> Process:
+        """Give what the operating system keeps of the program that runs here."""
+        return self._process
 
     @property
     @abstractmethod

@@ -24,6 +24,8 @@ _ONE: Final = (1).to_bytes(8, sys.byteorder)
 _read: Final = os.read
 _write: Final = os.write
 _close: Final = os.close
+_pipe: Final = os.pipe
+_set_blocking: Final = os.set_blocking
 
 
 class Doorbell:
@@ -36,7 +38,7 @@ class Doorbell:
         if sys.platform == "linux":
             self.number = self._rope = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         else:
-            self.number, self._rope = os.pipe()
+            self.number, self._rope = _pipe()
         self.set_blocking(is_blocking)
         self._watches = watches
         watches.add(descriptor.fd, self)
@@ -59,7 +61,7 @@ class Doorbell:
 
     def set_blocking(self, is_blocking: bool) -> None:
         """Show by O_NONBLOCK whether the socket waits, for those who look."""
-        os.set_blocking(self.number, is_blocking)
+        _set_blocking(self.number, is_blocking)
 
     def close(self) -> None:
         """Give the real descriptor back."""

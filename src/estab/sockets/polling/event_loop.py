@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EventLoop"]
 
-_NO_UNIX: Final = "a host of estab speaks TCP and UDP; it has no Unix sockets"
-_NO_PIPES: Final = "pipes are the operating system's; a host of estab can't wait for them"
+_NO_PIPES: Final = "asyncio has pipes of the operating system only; for one of a host, add_reader() on the number works"
 _ENDINGS_MAX: Final = 20
 """How often tasks are cancelled at the end of the world, for those that wait again while they tidy up."""
 
@@ -83,14 +82,6 @@ class EventLoop(asyncio.SelectorEventLoop):
     async def subprocess_shell(self, protocol_factory: Any, cmd: Any, **kwargs: Any) -> NoReturn:
         """Raise: a process of the operating system has its network, not the host's."""
         await self.subprocess_exec(protocol_factory)
-
-    async def create_unix_connection(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise: hosts of estab have no Unix sockets."""
-        raise NotImplementedError(_NO_UNIX)
-
-    async def create_unix_server(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise: hosts of estab have no Unix sockets."""
-        raise NotImplementedError(_NO_UNIX)
 
     async def connect_read_pipe(self, protocol_factory: Any, pipe: Any) -> NoReturn:
         """Raise: a pipe is no socket of the host."""

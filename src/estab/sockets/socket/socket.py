@@ -27,6 +27,7 @@ from estab.sockets.socket.addresses import numeric
 from estab.sockets.socket.blocking import File, HostSocket
 from estab.sockets.socket.calls import told, told_option
 from estab.sockets.socket.ioctl import ask
+from estab.sockets.socket.local import AF_UNIX, LOOPBACK, local_names, read_name
 from estab.sockets.socket.options import get_option, set_option
 from estab.sockets.socket.transfer import READ, WRITE, Transfer
 from estab.tcp.state import State
@@ -46,7 +47,6 @@ _CLOEXEC: Final = getattr(os_socket, "SOCK_CLOEXEC", 0)
 _PROTOCOLS: Final = {
     os_socket.SOCK_STREAM: (0, os_socket.IPPROTO_TCP), os_socket.SOCK_DGRAM: (0, os_socket.IPPROTO_UDP),
 }
-_AF_UNIX: Final = getattr(os_socket, "AF_UNIX", -1)
 _HOST_FAMILIES: Final = {os_socket.AF_INET: AF_INET, os_socket.AF_INET6: AF_INET6}
 
 
@@ -80,13 +80,14 @@ class Socket(Transfer):
         arguments = (_family(family), _kind(kind), proto)
         written = lambda: calls.write_arguments(arguments, {})  # noqa: E731
         with calls.Telling(runtime, "socket", written, past=self.past(runtime)) as telling:
-            if family not in _HOST_FAMILIES:
+            is_local = family == AF_UNIX and runtime.is_virtual
+            if family not in _HOST_FAMILIES and not is_local:
                 raise os_error(errno.EAFNOSUPPORT, f"address family not supported by protocol: {arguments[0]!r}")
             if kind not in _PROTOCOLS:
                 raise os_error(errno.ESOCKTNOSUPPORT, f"socket type not supported: {arguments[1]!r}")
-            if proto not in _PROTOCOLS[os_socket.SocketKind(kind)]:
+            if proto not in _PROTOCOLS[os_socket.SocketKind(kind)] or (is_local and proto):
                 raise os_error(errno.EPROTONOSUPPORT, f"protocol not supported: {proto} for this type of socket")
-            host_family = _HOST_FAMILIES[os_socket.AddressFamily(family)]
+            host_family = AF_INET if is_local else _HOST_FAMILIES[os_socket.AddressFamily(family)]
             with runtime.lock:
                 self._file = File(runtime.engine.socket(host_family, int(kind), runtime.now_ns))
                 runtime.flush()
@@ -185,8 +186,19 @@ class Socket(Transfer):
     @told
     def bind(self, address: Any, /) -> None:
         """Take a local address and port."""
+        if self._family == AF_UNIX:
+            self._bind_local(address)
+            return
         host, target = self.descriptor, numeric(self.runtime, self._family, address, "bind")
         self._call(lambda now_ns: host.bind(target, now_ns))
+
+    def _bind_local(self, address: Any) -> None:
+        """Take the name of a Unix socket. EADDRINUSE where there is such a name already."""
+        host, names, name = self.descriptor, local_names(self.runtime), read_name(address, "bind")
+        if names.has(name):
+            raise os_error(errno.EADDRINUSE, f"address already in use: there is a Unix socket {name!r} on this host")
+        self._call(lambda now_ns: host.bind((LOOPBACK, 0), now_ns))
+        names.add(name, host.getsockname()[1])
 
     @told
     def listen(self, backlog: SupportsIndex = 128, /) -> None:
@@ -205,6 +217,8 @@ class Socket(Transfer):
         # Not getpeername(): a connection that was reset while it waited in the queue has a peer all the same.
         connection = taken.connection
         assert connection is not None
+        if self._family == AF_UNIX:
+            return made, local_names(self.runtime).name(connection.remote_port)
         return made, write_sockaddr(taken.family, connection.remote, connection.remote_port, taken.scope)
 
     @told
@@ -224,7 +238,11 @@ class Socket(Transfer):
 
     def _connect(self, address: Any) -> OSError | None:
         """Connect. Returns what went wrong."""
-        host, target = self.descriptor, numeric(self.runtime, self._family, address, "connect")
+        host = self.descriptor
+        try:
+            target = numeric(self.runtime, self._family, address, "connect")
+        except FileNotFoundError as error:  # a Unix socket's path that nobody has
+            return error.with_traceback(None)
         with self.runtime.lock:
             failure = self._try_connect(host, target)
             if failure is None or failure.errno != errno.EINPROGRESS or self._timeout == 0.0:
@@ -371,16 +389,16 @@ class Socket(Transfer):
     def getsockname(self) -> Any:
         """Give the local address."""
         address = self.descriptor.getsockname()
-        return "" if self._family == _AF_UNIX else address
+        return local_names(self.runtime).name(address[1]) if self._family == AF_UNIX else address
 
     def getpeername(self) -> Any:
         """Give the peer's address, or raise ENOTCONN."""
         address = self.descriptor.getpeername()
-        return "" if self._family == _AF_UNIX else address
+        return local_names(self.runtime).name(address[1]) if self._family == AF_UNIX else address
 
     def show_as_unix(self) -> None:
         """Have ``family`` say AF_UNIX, and the addresses be empty: for ``socketpair``."""
-        self._family = _family(_AF_UNIX)
+        self._family = _family(AF_UNIX)
 
     def ioctl(self, request: int, /) -> int:
         """Answer SIOCINQ (FIONREAD), SIOCOUTQ (TIOCOUTQ), SIOCOUTQNSD or SIOCATMARK, as the call of that name does.

@@ -33,6 +33,7 @@ from estab.sockets.socket.addresses import numeric
 from estab.sockets.socket.ancillary import fit, read_items
 from estab.sockets.socket.blocking import BY_TIMEOUT, Blocking
 from estab.sockets.socket.calls import told
+from estab.sockets.socket.local import AF_UNIX, local_names
 
 __all__ = ["READ", "WRITE", "Transfer"]
 
@@ -59,7 +60,7 @@ class Transfer(Blocking):
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive, and say from whom (``None`` with TCP)."""
         data, address, _, _ = self._recv(bufsize, flags, "recvfrom")
-        return data, address
+        return data, self._shown(address)
 
     @told
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
@@ -69,7 +70,14 @@ class Transfer(Blocking):
     @told
     def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
         """Receive into a buffer, and say how many bytes and from whom."""
-        return self._recv_into(buffer, nbytes, flags, "recvfrom_into")
+        count, address = self._recv_into(buffer, nbytes, flags, "recvfrom_into")
+        return count, self._shown(address)
+
+    def _shown(self, address: Any) -> Any:
+        """Give a sender's address as the socket's family has it."""
+        if self._family == AF_UNIX and address is not None:
+            return local_names(self.runtime).name(address[1]) or None
+        return address
 
     @told
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:

@@ -8,10 +8,10 @@ host's, everybody else the original. Undone, everything is as it was.
   subclass. So early bindings (``from socket import socket``), ``isinstance`` and subclasses work as ever.
 - So does ``asyncio.SelectorEventLoop``, where a program makes one itself and brings no selector.
 - ``ssl`` looks at the socket, not at who calls: one of ours is wrapped into an ``ssl.SSLSocket`` that is one of ours.
-- A function that some module took by name before (``from time import sleep``), or a class of it (``poller =
-  select.epoll``), is replaced there too. What was kept in another place (a default argument) is not found.
+- A function that was taken before (``from time import sleep``, ``def f(sleep=time.sleep)``) is replaced there too: see
+  ``places``. What was kept in an object is not found.
 - Libraries that open sockets in C can't be replaced; the known ones refuse (``natives``).
-- Clocks and entropy are replaced only where the host's are virtual. ``datetime.now()`` can't be replaced.
+- Clocks, the calendar, entropy, and what a process is told of itself, are replaced only where the host's are virtual.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import platform
 import queue
 import random
 import select
@@ -28,19 +29,20 @@ import ssl
 import sys
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from estab import cpython
 from estab.sockets.runtime import activated, current
 from estab.sockets.socket import tls
 from estab.sockets.socket.socket import Socket
-from estab.sockets.standin import stand_ins, threads
+from estab.sockets.standin import identity, numbers, paths, stand_ins, threads
 from estab.sockets.standin.natives import Guard
+from estab.sockets.standin.places import INHERITED, Others, Place, functions_of, places_in_class, places_in_function
 
 try:
     import fcntl
@@ -78,7 +80,14 @@ def patched() -> Iterator[None]:
 
 
 def stand_in_for(function: Any) -> Any:
-    """Give what stands in for one of the standard library's functions that was taken before; any other as it is."""
+    """Give what a program is to run: a stand-in for one of the standard library's functions, any other as it is.
+
+    What a function took from the one around it, before anything was replaced, is replaced in it.
+    """
+    _adopt(function)
+    if type(function) is functools.partial:
+        args = [stand_in_for(argument) for argument in function.args]
+        return functools.partial(stand_in_for(function.func), *args, **function.keywords)
     for patch in _functions():
         if patch.original is function:
             return patch.replacement
@@ -86,29 +95,6 @@ def stand_in_for(function: Any) -> Any:
 
 
 # --- what is replaced
-
-_INHERITED: Final = object()
-"""Stands for an attribute that its owner has from a class above."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Patch:
-    """An attribute, what it was and what stands in for it."""
-
-    owner: Any
-    name: str
-    original: Any
-    replacement: Any
-
-    def apply(self) -> None:
-        setattr(self.owner, self.name, self.replacement)
-
-    def undo(self) -> None:
-        if self.original is _INHERITED:
-            delattr(self.owner, self.name)
-        else:
-            setattr(self.owner, self.name, self.original)
-
 
 _lock: Final = threading.RLock()
 _socket_class: Final = socket.socket
@@ -121,11 +107,13 @@ class _Patches:
 
     def __init__(self) -> None:
         self.users = 0
-        self.applied: list[_Patch] = []
+        self.applied: list[Place] = []
         self.scanned: weakref.WeakSet[ModuleType] = weakref.WeakSet()
         self.seen: tuple[int, str] = (0, "")
         """How many modules there were, and the newest, when they were looked at last."""
-        self.early: list[_Patch] = []
+        self.early: list[Place] = []
+        self.adopted: weakref.WeakSet[FunctionType] = weakref.WeakSet()
+        """Functions that run as programs, and those that they took from around them."""
 
 
 _patches: Final = _Patches()
@@ -162,27 +150,31 @@ class _StandIn:
 
 
 @functools.cache
-def _functions() -> tuple[_Patch, ...]:
+def _functions() -> tuple[Place, ...]:
     """Every function that is replaced where it lives and wherever it was taken to."""
-    patches: list[_Patch] = []
+    patches: list[Place] = []
 
     def add(owner: Any, names: dict[str, stand_ins.StandIn], only_virtual: bool) -> None:
         for name, stand_in in names.items():
             original = getattr(owner, name, None)
             if original is not None:
-                patches.append(_Patch(owner, name, original, _StandIn(original, stand_in, only_virtual)))
+                patches.append(Place(owner, name, original, _StandIn(original, stand_in, only_virtual)))
 
     add(socket, stand_ins.socket_stand_ins(), False)
     add(select, stand_ins.select_stand_ins(), False)
     add(time, stand_ins.time_stand_ins(), True)
     add(os, {"urandom": stand_ins.urandom}, True)
-    for owner, name, stand_in in (
-        (fcntl, "ioctl", stand_ins.ioctl), (os, "sendfile", stand_ins.sendfile), (os, "read", stand_ins.read),
-        (os, "write", stand_ins.write), (os, "close", stand_ins.close),
+    for owner, found, only_virtual in (
+        (fcntl, numbers.fcntl_stand_ins(), False), (os, numbers.os_stand_ins(), False),
+        (os, numbers.pipe_stand_ins(), True), (os, paths.path_stand_ins(), True),
     ):
-        original = getattr(owner, name, None)
-        if original is not None:
-            add(owner, {name: functools.partial(_behind, stand_in, original)}, False)
+        for name, stand_in in found.items():
+            original = getattr(owner, name, None)
+            if original is not None:
+                add(owner, {name: functools.partial(_behind, stand_in, original)}, only_virtual)
+    add(os, identity.os_stand_ins(), True)
+    add(platform, identity.platform_stand_ins(), True)
+    add(uuid, identity.uuid_stand_ins(), True)
     add(random, {"_urandom": stand_ins.urandom}, True)
     add(random, stand_ins.entropy_stand_ins(), True)
     add(threading, threads.lock_stand_ins(), True)
@@ -194,7 +186,7 @@ def _functions() -> tuple[_Patch, ...]:
 
 
 @functools.cache
-def _members() -> tuple[_Patch, ...]:
+def _members() -> tuple[Place, ...]:
     """What is replaced in classes: where the standard library itself keeps a function for later."""
     patches = []
     by_original = {id(patch.original): patch.replacement for patch in _functions()}
@@ -202,19 +194,21 @@ def _members() -> tuple[_Patch, ...]:
         selector = getattr(owner, name, None)
         if selector is not None:
             kept = cpython.selector_member(selector)
-            patches.append(_Patch(selector, "_selector_cls", kept, staticmethod(by_original[id(kept)])))
+            patches.append(Place(selector, "_selector_cls", kept, staticmethod(by_original[id(kept)])))
     kept = cpython.selector_member(selectors.SelectSelector)
-    patches.append(_Patch(selectors.SelectSelector, "_select", kept, staticmethod(by_original[id(select.select)])))
+    patches.append(Place(selectors.SelectSelector, "_select", kept, staticmethod(by_original[id(select.select)])))
     policy = cpython.event_loop_policy()
     original = policy.__dict__["new_event_loop"]
-    patches.append(_Patch(policy, "new_event_loop", original, _dispatch(original, stand_ins.new_event_loop, False)))
+    patches.append(Place(policy, "new_event_loop", original, _dispatch(original, stand_ins.new_event_loop, False)))
     for name, stand_in in (("join", threads.join), ("is_alive", threads.is_alive)):
         original = threading.Thread.__dict__[name]
-        patches.append(_Patch(threading.Thread, name, original, _dispatch(original, stand_in, False)))
-    patches.append(_Patch(ssl.SSLContext, "_wrap_socket", _INHERITED, tls.new_wrap_socket(cpython.ssl_wrap)))
-    patches.append(_Patch(ssl.SSLSocket, "_create", cpython.ssl_create, tls.new_create(cpython.ssl_create)))
+        patches.append(Place(threading.Thread, name, original, _dispatch(original, stand_in, False)))
+    patches.append(Place(ssl.SSLContext, "_wrap_socket", INHERITED, tls.new_wrap_socket(cpython.ssl_wrap)))
+    patches.append(Place(ssl.SSLSocket, "_create", cpython.ssl_create, tls.new_create(cpython.ssl_create)))
+    for kind, name, original, replacement in identity.CALENDAR:
+        patches.append(Place(kind, name, original, replacement, cpython.put_into_type))
     seed = random.Random.__dict__["seed"]
-    patches.append(_Patch(random.Random, "seed", seed, _seed_from(seed)))
+    patches.append(Place(random.Random, "seed", seed, _seed_from(seed)))
     return tuple(patches)
 
 
@@ -263,15 +257,17 @@ def _is_of_the_system(runtime: Runtime, family: int = -1, type: int = -1, proto:
 def _apply() -> None:
     _patches.applied = [*_functions(), *_members()]
     hook = threading.excepthook
-    _patches.applied.append(_Patch(threading, "excepthook", hook, threads.quiet_excepthook(hook, current)))
+    _patches.applied.append(Place(threading, "excepthook", hook, threads.quiet_excepthook(hook, current)))
     for patch in _patches.applied:
         patch.apply()
     _socket_class.__new__ = _new  # type: ignore[method-assign,assignment]
     _loop_class.__new__ = _new_loop  # type: ignore[method-assign,assignment]
-    _scan({id(patch.original): patch for patch in _functions()})
-    for patch in _patches.early:
-        if vars(patch.owner).get(patch.name) is patch.original:
-            patch.apply()
+    _scan(_replacements(), is_undoing=False)
+    for place in _patches.early:
+        if _kept(place) is place.original:
+            place.apply()
+    for place in _places_adopted(_replacements()):
+        place.apply()
     _guard.apply()
 
 
@@ -281,15 +277,24 @@ def _undo() -> None:
     for patch in reversed(_patches.applied):
         patch.undo()
     # Modules that were imported meanwhile took the stand-ins by name.
-    _scan({id(patch.replacement): patch for patch in _functions()})
-    for patch in _patches.early:
-        if vars(patch.owner).get(patch.name) is patch.replacement:
-            patch.undo()
+    _scan(_originals(), is_undoing=True)
+    for place in _patches.early:
+        if _kept(place) is place.replacement:
+            place.undo()
+    for place in _places_adopted(_originals()):
+        place.apply()
     _patches.applied = []
 
 
-def _scan(by_id: dict[int, _Patch]) -> None:
-    """Find where modules that were not looked at before keep a replaced function under a name of their own."""
+def _kept(place: Place) -> Any:
+    """Give what is in a place now; for a class or a module what it has of its own."""
+    if isinstance(place.owner, (type, ModuleType)):
+        return vars(place.owner).get(place.name)
+    return getattr(place.owner, place.name, None)
+
+
+def _scan(others: Others, *, is_undoing: bool) -> None:
+    """Find where modules that were not looked at before keep a replaced function in a place of their own."""
     seen = (len(sys.modules), next(reversed(sys.modules)))
     if seen == _patches.seen:
         return
@@ -301,12 +306,39 @@ def _scan(by_id: dict[int, _Patch]) -> None:
         _patches.scanned.add(module)
         if name == "estab" or name.startswith("estab."):
             continue
-        for key, value in list(vars(module).items()):
-            patch = by_id.get(id(value))
-            if patch is not None and (id(module), key) not in homes:
-                _patches.early.append(_Patch(module, key, patch.original, patch.replacement))
-            elif isinstance(value, type) and value.__module__ == name:
-                for attribute, kept in list(vars(value).items()):
-                    patch = by_id.get(id(kept))
-                    if patch is not None:
-                        _patches.early.append(_Patch(value, attribute, patch.original, patch.replacement))
+        for place in _places_in_module(module, name, others):
+            if (id(place.owner), place.name) not in homes:
+                _patches.early.append(place.turned() if is_undoing else place)
+
+
+def _places_in_module(module: ModuleType, name: str, others: Others) -> Iterator[Place]:
+    for key, value in list(vars(module).items()):
+        if id(value) in others:
+            yield Place(module, key, value, others[id(value)])
+        elif isinstance(value, FunctionType):
+            if value.__module__ == name:
+                yield from places_in_function(value, others)
+        elif isinstance(value, type) and value.__module__ == name:
+            yield from places_in_class(value, others)
+
+
+def _adopt(thing: Any) -> None:
+    """Replace what the functions behind a program took from around them, now and whenever anything is replaced."""
+    for function in functions_of(thing):
+        if function not in _patches.adopted:
+            _patches.adopted.add(function)
+            for place in places_in_function(function, _replacements()):
+                place.apply()
+
+
+def _places_adopted(others: Others) -> Iterator[Place]:
+    for function in list(_patches.adopted):
+        yield from places_in_function(function, others)
+
+
+def _replacements() -> Others:
+    return {id(patch.original): patch.replacement for patch in _functions()}
+
+
+def _originals() -> Others:
+    return {id(patch.replacement): patch.original for patch in _functions()}

@@ -21,23 +21,22 @@ from typing import TYPE_CHECKING, Any, Final
 from estab.errors import os_error
 from estab.sockets import names
 from estab.sockets.polling.poll import Epoll, Poll, select
-from estab.sockets.socket.ioctl import ioctl as answer_ioctl
+from estab.sockets.socket.pair import open_pair
 from estab.sockets.socket.socket import Socket
+from estab.sockets.standin.numbers import close_number, dup_number
 from estab.units import SECOND
 
 if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime
 
 __all__ = [
-    "StandIn", "close", "entropy_stand_ins", "ioctl", "read", "select_stand_ins", "sendfile", "socket_stand_ins",
-    "time_stand_ins", "write",
+    "StandIn", "entropy_stand_ins", "new_event_loop", "select_stand_ins", "socket_stand_ins", "time_stand_ins",
+    "urandom",
 ]
 
 StandIn = Callable[..., Any]
 
 _POLL_WEIGHT: Final = 100
-_SENDFILE_BYTES: Final = 262_144
-_AF_UNIX: Final = getattr(os_socket, "AF_UNIX", None)
 _os_socketpair: Final = os_socket.socketpair
 _gmtime: Final = os_time.gmtime
 _localtime: Final = os_time.localtime
@@ -53,44 +52,6 @@ def _gethostname(runtime: Runtime) -> str:
     return runtime.name
 
 
-def _socketpair(runtime: Runtime, family: int | None = None, type: int = os_socket.SOCK_STREAM,
-                proto: int = 0) -> tuple[os_socket.socket, os_socket.socket]:
-    """Connect two sockets of this host over its loopback. What were Unix sockets on Linux look so.
-
-    In real time a pair of Unix sockets is the operating system's.
-    """
-    if not runtime.is_virtual and family not in (os_socket.AF_INET, os_socket.AF_INET6):
-        return _os_socketpair(family, type, proto)
-    if family == os_socket.AF_INET6:
-        address, version = "::1", os_socket.AF_INET6
-    elif family in (None, os_socket.AF_INET, _AF_UNIX):
-        address, version = "127.0.0.1", os_socket.AF_INET
-    else:
-        raise os_error(errno.EAFNOSUPPORT, f"address family not supported by protocol: {family}")
-    first = Socket(version, type, runtime=runtime)
-    second = Socket(version, type, runtime=runtime)
-    if type & 0xF == os_socket.SOCK_DGRAM:
-        first.bind((address, 0))
-        second.bind((address, 0))
-        first.connect(second.getsockname())
-        second.connect(first.getsockname())
-        return _as_unix(first, family), _as_unix(second, family)
-    first.bind((address, 0))
-    first.listen(1)
-    second.connect(first.getsockname())
-    accepted, _ = first.accept()
-    first.close()
-    assert isinstance(accepted, Socket)
-    return _as_unix(accepted, family), _as_unix(second, family)
-
-
-def _as_unix(sock: Socket, family: int | None) -> Socket:
-    """Let the end of a pair look like a Unix socket, where one was asked for: its family, and no addresses."""
-    if family in (None, _AF_UNIX) and _AF_UNIX is not None:
-        sock.show_as_unix()
-    return sock
-
-
 def _fromfd(runtime: Runtime, fd: int, family: int, type: int, proto: int = 0) -> Socket:
     found = runtime.by_number.get(fd)
     if found is None:
@@ -101,15 +62,19 @@ def _fromfd(runtime: Runtime, fd: int, family: int, type: int, proto: int = 0) -
     return made
 
 
+def _socketpair(runtime: Runtime, family: int | None = None, type: int = os_socket.SOCK_STREAM,
+                proto: int = 0) -> tuple[os_socket.socket, os_socket.socket]:
+    """Connect two sockets of this host. In real time a pair of Unix sockets is the operating system's."""
+    if not runtime.is_virtual and family not in (os_socket.AF_INET, os_socket.AF_INET6):
+        return _os_socketpair(family, type, proto)
+    return open_pair(runtime, family, type)
+
+
 def _close(runtime: Runtime, fd: int) -> None:
     number = _index(fd)
     if number < 0:
         raise os_error(errno.EBADF)
-    Socket(fileno=number, runtime=runtime).close()
-
-
-def _dup(runtime: Runtime, fd: int) -> int:
-    return _fromfd(runtime, fd, 0, 0).detach()
+    close_number(runtime, number)
 
 
 def _sethostname(runtime: Runtime, name: str) -> None:
@@ -143,53 +108,9 @@ def socket_stand_ins() -> dict[str, StandIn]:
         "getaddrinfo": names.getaddrinfo, "gethostbyname": names.gethostbyname,
         "gethostbyname_ex": names.gethostbyname_ex, "gethostbyaddr": names.gethostbyaddr,
         "getnameinfo": names.getnameinfo, "gethostname": _gethostname, "sethostname": _sethostname,
-        "socketpair": _socketpair, "fromfd": _fromfd, "dup": _dup, "close": _close, "if_nameindex": _if_nameindex,
+        "socketpair": _socketpair, "fromfd": _fromfd, "dup": dup_number, "close": _close, "if_nameindex": _if_nameindex,
         "if_nametoindex": _if_nametoindex, "if_indextoname": _if_indextoname,
     }
-
-
-def ioctl(runtime: Runtime, original: StandIn, fd: Any, request: int, arg: Any = 0, mutate_flag: bool = True, /) -> Any:
-    """Stand in for ``fcntl.ioctl``: a host's sockets answer themselves."""
-    found = runtime.by_number.get(fd if isinstance(fd, int) else fd.fileno())
-    if not isinstance(found, Socket):
-        return original(fd, request, arg, mutate_flag)
-    return answer_ioctl(found.descriptor, request, arg, mutate_flag)
-
-
-def sendfile(runtime: Runtime, original: StandIn, out_fd: Any, in_fd: Any, offset: int | None, count: int,
-             *args: Any, **kwargs: Any) -> int:
-    """Stand in for ``os.sendfile``: into a host's socket, as much of a file as there is room for."""
-    found = runtime.by_number.get(out_fd)
-    if found is None:
-        return int(original(out_fd, in_fd, offset, count, *args, **kwargs))
-    size = min(_index(count), _SENDFILE_BYTES)
-    data = os.read(in_fd, size) if offset is None else os.pread(in_fd, size, offset)
-    if not data:
-        return 0
-    sent = found.send(data)
-    if offset is None:
-        os.lseek(in_fd, sent - len(data), os.SEEK_CUR)
-    return sent
-
-
-def read(runtime: Runtime, original: StandIn, fd: Any, length: int, /) -> bytes:
-    """Stand in for ``os.read``."""
-    found = runtime.by_number.get(fd)
-    return bytes(original(fd, length)) if found is None else found.recv(length)
-
-
-def write(runtime: Runtime, original: StandIn, fd: Any, data: Any, /) -> int:
-    """Stand in for ``os.write``."""
-    found = runtime.by_number.get(fd)
-    return int(original(fd, data)) if found is None else found.send(data)
-
-
-def close(runtime: Runtime, original: StandIn, fd: Any) -> None:
-    """Stand in for ``os.close``."""
-    if fd in runtime.by_number:
-        _close(runtime, fd)
-    else:
-        original(fd)
 
 
 # --- select

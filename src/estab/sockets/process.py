@@ -1,0 +1,31 @@
+"""What an operating system keeps of one program: its number, its main thread, and what it wants done about signals.
+
+Threads of a program share its record. Outside of programs a host has one record for whoever acts on it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Process"]
+
+
+@dataclass(eq=False, slots=True)
+class Process:
+    """One program of a host, as the calls see it that ask the operating system about their process."""
+
+    pid: int
+    name: str = ""
+    main_thread: threading.Thread | None = None
+    """The thread that runs the program's function; ``None`` outside of programs."""
+    handlers: dict[int, Any] = field(default_factory=dict)
+    """What ``signal.signal`` was told, by signal. A signal that is not there has the system's default action."""
+    pending: deque[int] = field(default_factory=deque)
+    """Signals that came, and whose handlers have not run yet."""
+    received: list[int] = field(default_factory=list)
+    """All signals that came, in order."""
+    wakeup_fd: int = -1
+    """Where ``signal.set_wakeup_fd`` wants a byte written; -1: nowhere."""

@@ -1,0 +1,133 @@
+"""Who a program is and what day it has: numbers and names that an operating system gives, and the calendar.
+
+Only where the host's time and chance are not the machine's. Two hosts have two names, two programs two numbers.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from estab.sockets.runtime import activated, current
+from estab.units import SECOND, US
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from estab.sockets.runtime import Runtime
+
+__all__ = ["CALENDAR", "os_stand_ins", "platform_stand_ins", "uuid_stand_ins"]
+
+_GREGORIAN_UNITS: Final = 0x01B21DD213814000
+"""From 1582-10-15, where UUIDs begin to count, to 1970, in units of 100 ns."""
+_INIT: Final = 1
+_uname: Final = getattr(os, "uname", None)
+_platform_uname: Final = platform.uname
+
+
+# --- numbers and names
+
+
+def _getrandom(runtime: Runtime, size: int, flags: int = 0) -> bytes:
+    if size < 0:
+        raise OSError(22, os.strerror(22))
+    return runtime.entropy(size)
+
+
+def _host_uname(runtime: Runtime) -> Any:
+    assert _uname is not None
+    found = _uname()
+    return type(found)((found.sysname, runtime.name, found.release, found.version, found.machine))
+
+
+def os_stand_ins() -> dict[str, Callable[..., Any]]:
+    """Give what stands in for functions of ``os``."""
+    return {
+        "getpid": lambda runtime: runtime.process().pid, "getppid": lambda runtime: _INIT, "getrandom": _getrandom,
+        "uname": _host_uname,
+    }
+
+
+def _node_uname(runtime: Runtime) -> Any:
+    with activated(None):  # it keeps what it found: the machine's
+        return _platform_uname()._replace(node=runtime.name)
+
+
+def platform_stand_ins() -> dict[str, Callable[..., Any]]:
+    """Give what stands in for functions of ``platform``."""
+    return {"node": lambda runtime: runtime.name, "uname": _node_uname}
+
+
+class _Uuids:
+    """What a host keeps to make UUIDs by its clock: its MAC address and the last time that it gave."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        macs = [interface.mac for interface in runtime.engine.interfaces if any(interface.mac)]
+        # Without a link that has one: a number with the multicast bit, as RFC 9562 section 6.10 wants.
+        mac = macs[0] if macs else bytes([1]) + runtime.entropy(5)
+        self.node = int.from_bytes(mac, "big")
+        self.last_units = 0
+
+
+_uuids: weakref.WeakKeyDictionary[Runtime, _Uuids] = weakref.WeakKeyDictionary()
+
+
+def _uuids_of(runtime: Runtime) -> _Uuids:
+    found = _uuids.get(runtime)
+    if found is None:
+        found = _uuids[runtime] = _Uuids(runtime)
+    return found
+
+
+def _uuid1(runtime: Runtime, node: int | None = None, clock_seq: int | None = None) -> UUID:
+    kept = _uuids_of(runtime)
+    units = max(runtime.wall_ns // 100 + _GREGORIAN_UNITS, kept.last_units + 1)
+    kept.last_units = units
+    if clock_seq is None:
+        clock_seq = int.from_bytes(runtime.entropy(2), "big") & 0x3FFF
+    fields = (units & 0xFFFFFFFF, units >> 32 & 0xFFFF, units >> 48 & 0x0FFF, clock_seq >> 8 & 0x3F, clock_seq & 0xFF,
+              kept.node if node is None else node)
+    return UUID(fields=fields, version=1)
+
+
+def uuid_stand_ins() -> dict[str, Callable[..., Any]]:
+    """Give what stands in for functions of ``uuid``."""
+    return {"uuid1": _uuid1, "getnode": lambda runtime: _uuids_of(runtime).node}
+
+
+# --- the calendar
+
+_now: Final = datetime.datetime.__dict__["now"]
+_utcnow: Final = datetime.datetime.__dict__["utcnow"]
+
+
+def _at(cls: type[datetime.datetime], wall_ns: int, tz: datetime.tzinfo | None) -> datetime.datetime:
+    """Give a time of the calendar; rounded down to microseconds, as ``datetime`` does with the system's."""
+    return cls.fromtimestamp(wall_ns // SECOND, tz).replace(microsecond=wall_ns % SECOND // US)
+
+
+def _calendar_now(cls: type[datetime.datetime], tz: datetime.tzinfo | None = None) -> Any:
+    """Give the time now, in local time or in a time zone."""
+    runtime = current()
+    if runtime is None or not runtime.is_virtual:
+        return _now.__get__(None, cls)(tz)
+    return _at(cls, runtime.wall_ns, tz)
+
+
+def _calendar_utcnow(cls: type[datetime.datetime]) -> Any:
+    """Give the time now in UTC, without a time zone."""
+    runtime = current()
+    if runtime is None or not runtime.is_virtual:
+        return _utcnow.__get__(None, cls)()
+    return _at(cls, runtime.wall_ns, datetime.UTC).replace(tzinfo=None)
+
+
+CALENDAR: Final = (
+    (datetime.datetime, "now", _now, classmethod(_calendar_now)),
+    (datetime.datetime, "utcnow", _utcnow, classmethod(_calendar_utcnow)),
+)
+"""Members of ``datetime.datetime``, what they are, and what stands in. ``today`` asks ``time.time``."""

@@ -1,0 +1,56 @@
+"""Names of Unix sockets, where programs treat them as files: they look whether one is there, and take it away.
+
+A host makes no file for such a name. All other paths are the machine's.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Any, Final
+
+from estab.sockets.socket.local import local_names
+from estab.units import SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from estab.sockets.runtime import Runtime
+
+__all__ = ["path_stand_ins"]
+
+_MODE: Final = stat.S_IFSOCK | 0o755
+
+
+def _name(runtime: Runtime, path: Any) -> str | None:
+    """Give the name of a Unix socket that a path is; ``None`` where it is none."""
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        return None
+    name = os.fsdecode(path)
+    return name if local_names(runtime).has(name) else None
+
+
+def _remove(runtime: Runtime, original: Callable[..., Any], path: Any, **more: Any) -> None:
+    name = _name(runtime, path)
+    if name is None:
+        original(path, **more)
+    else:
+        local_names(runtime).remove(name)
+
+
+def _stat(runtime: Runtime, original: Callable[..., Any], path: Any, **more: Any) -> Any:
+    name = _name(runtime, path)
+    if name is None:
+        return original(path, **more)
+    now_s = runtime.wall_ns // SECOND
+    return os.stat_result((_MODE, local_names(runtime).port(name), 0, 1, 0, 0, 0, now_s, now_s, now_s))
+
+
+def _change(runtime: Runtime, original: Callable[..., Any], path: Any, *args: Any, **more: Any) -> None:
+    if _name(runtime, path) is None:
+        original(path, *args, **more)
+
+
+def path_stand_ins() -> dict[str, Callable[..., Any]]:
+    """Give what stands in for functions of ``os`` on paths that may be names of Unix sockets."""
+    return {"unlink": _remove, "remove": _remove, "stat": _stat, "lstat": _stat, "chmod": _change, "chown": _change}

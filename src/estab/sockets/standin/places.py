@@ -1,0 +1,100 @@
+"""Where programs and libraries keep functions of the standard library that they took before anything was replaced.
+
+Found are names of modules and classes (``from time import sleep``), members kept by ``staticmethod``, default arguments
+(``def f(sleep=time.sleep)``), and variables that a function took from the one around it. What is kept in an object (a
+list, a ``functools.partial`` in a module, an attribute of an instance) is not.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import FunctionType, MethodType
+from typing import Any, Final
+
+__all__ = ["INHERITED", "Others", "Place", "functions_of", "places_in_class", "places_in_function"]
+
+INHERITED: Final = object()
+"""Stands for an attribute that its owner has from a class above."""
+_FUNCTIONS_MAX: Final = 200
+
+Others = Mapping[int, Any]
+"""By the identity of a function: the one that is to be in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An attribute, what it was and what stands in for it. ``put`` sets it."""
+
+    owner: Any
+    name: str
+    original: Any
+    replacement: Any
+    put: Callable[[Any, str, Any], None] = setattr
+
+    def apply(self) -> None:
+        """Put the replacement there."""
+        self.put(self.owner, self.name, self.replacement)
+
+    def undo(self) -> None:
+        """Put the original there."""
+        if self.original is INHERITED:
+            delattr(self.owner, self.name)
+        else:
+            self.put(self.owner, self.name, self.original)
+
+    def turned(self) -> Place:
+        """Give the same place seen from the other side: what is there now is the replacement."""
+        return Place(self.owner, self.name, self.replacement, self.original, self.put)
+
+
+def places_in_class(kind: type, others: Others) -> Iterator[Place]:
+    """Yield the places in a class: its members, and those in its methods."""
+    for name, kept in list(vars(kind).items()):
+        if id(kept) in others:
+            yield Place(kind, name, kept, others[id(kept)])
+        elif isinstance(kept, staticmethod) and id(kept.__func__) in others:
+            yield Place(kind, name, kept, staticmethod(others[id(kept.__func__)]))
+        else:
+            function = kept.fget if isinstance(kept, property) else getattr(kept, "__func__", kept)
+            if isinstance(function, FunctionType):
+                yield from places_in_function(function, others)
+
+
+def places_in_function(function: FunctionType, others: Others) -> Iterator[Place]:
+    """Yield the places in a function: default arguments, and variables from the function around it."""
+    defaults, by_name = function.__defaults__, function.__kwdefaults__
+    if defaults is not None and any(id(value) in others for value in defaults):
+        yield Place(function, "__defaults__", defaults, tuple(others.get(id(value), value) for value in defaults))
+    if by_name is not None and any(id(value) in others for value in by_name.values()):
+        replaced = {name: others.get(id(value), value) for name, value in by_name.items()}
+        yield Place(function, "__kwdefaults__", by_name, replaced)
+    for cell in function.__closure__ or ():
+        kept = _contents(cell)
+        if id(kept) in others:
+            yield Place(cell, "cell_contents", kept, others[id(kept)])
+
+
+def functions_of(thing: Any) -> list[FunctionType]:
+    """List the functions behind something callable: itself, those that it took from around it, and theirs in turn."""
+    found: dict[FunctionType, None] = {}
+    left = [thing]
+    while left and len(found) < _FUNCTIONS_MAX:
+        thing = left.pop()
+        if isinstance(thing, functools.partial):
+            left += [thing.func, *thing.args, *thing.keywords.values()]
+        elif isinstance(thing, (MethodType, staticmethod, classmethod)):
+            left.append(thing.__func__)
+        elif isinstance(thing, FunctionType) and thing not in found:
+            found[thing] = None
+            left += [_contents(cell) for cell in thing.__closure__ or ()]
+            left.append(getattr(thing, "__wrapped__", None))
+    return list(found)
+
+
+def _contents(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not set yet
+        return None
