@@ -5,6 +5,7 @@
 #   make bench    speed and memory of the core; goodput of each congestion control in virtual time (a quarter of an hour)
 #   make doctor-score  hundreds of labelled scenarios of the lab, and how often the doctor names the cause
 #   make bench-wire  estab beside other stacks on this machine, through TUN devices in namespaces (root)
+#   make pictures  the pictures of the documentation, from its own examples
 #   make docs     the documentation as pages in site/
 #   make web      the report page's own text, from web/ into src/estab/report/page.html
 #   make build    source distribution, compiled wheel and pure wheel in dist/, each wheel tried in a fresh environment
@@ -13,7 +14,7 @@
 # that halves its time, and costs a tenth of the speed.
 
 .DEFAULT_GOAL := help
-.PHONY: help tour compile test lint bench bench-wire docs web build clean
+.PHONY: help tour compile test lint bench bench-wire docs pictures web build clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -90,6 +91,9 @@ doctor-score: $(VENV)/installed
 
 bench-wire: $(VENV)/optimized
 	@$(BIN)/python bench/stacks/race.py $(RACE)
+
+pictures: $(VENV)/installed
+	@$(BIN)/python tools/ladder_picture.py docs/observing.md docs/observing.svg
 
 docs: $(VENV)/made
 	@$(BIN)/python tools/extras.py docs | $(PIP) install -r /dev/stdin

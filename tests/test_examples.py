@@ -137,7 +137,7 @@ def test_what_the_api_reference_names_is_there(name: str) -> None:
 
 
 def test_what_is_imported_from_estab_is_what_it_says_it_has() -> None:
-    assert sorted([*estab._HOMES, "__version__"]) == sorted(estab.__all__)
+    assert sorted([*estab._ROOMS, "__version__"]) == sorted(estab.__all__)
     assert [name for name in estab.__all__ if getattr(estab, name) is None] == []
 
 

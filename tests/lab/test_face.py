@@ -16,7 +16,7 @@ from estab.sockets.runtime import Runtime
 
 HOSTS_NAMES = {
     "address", "addresses", "counters", "engine", "installed", "is_forwarding", "is_powered", "keep_history", "name",
-    "now", "now_ns", "observe", "power_off", "power_on", "run", "runtime", "socket", "sockets", "sysctl",
+    "now", "now_ns", "observe", "power_off", "power_on", "record", "run", "runtime", "socket", "sockets", "sysctl",
 }
 
 

@@ -18,9 +18,9 @@ from rich.style import Style
 from estab.observe.ladder_text import WIDTH_MIN
 from estab.observe.text import Line, Span
 
-__all__ = ["Screen"]
+__all__ = ["STYLES", "Screen"]
 
-_STYLES: Final = {
+STYLES: Final = {
     "chapter": "bold",
     "heading": "bold",
     "rule": "dim",
@@ -66,7 +66,7 @@ class Screen:
         self.width = min(max(console.width, WIDTH_MIN), 120) if self.is_terminal else 100
         self._file = console.file
         self._colors = None if console.no_color else _COLORS.get(console.color_system or "")
-        self._styles = {role: Style.parse(style) for role, style in _STYLES.items()}
+        self._styles = {role: Style.parse(style) for role, style in STYLES.items()}
         self._is_ascii = not _can_write(console.encoding)
 
     def lines(self, lines: Iterable[Line]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 from estab.lab.programs.program import Program, Programs
 from estab.lab.runtime import VirtualTime
+from estab.observe.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.sockets.history import CALLS_MAX
 from estab.sockets.socket.socket import Socket
 from estab.sockets.standin import module
@@ -165,6 +166,14 @@ class Host:
         Returns what ends that: call it, or use it in a ``with`` statement.
         """
         return self.runtime.observe(observer)
+
+    def record(self, *, facts_max: int = FACTS_MAX, frame_bytes_max: int = FRAME_BYTES_MAX) -> Recording:
+        """Record what happens on this host from now on: ``print(seen.ladder())`` after the run shows it.
+
+        Until ``stop()`` of what this returns, or the end of its ``with`` block. At most ``facts_max`` facts and
+        ``frame_bytes_max`` bytes of frames are kept; what comes after is counted, and said to be missing.
+        """
+        return Recording(self.observe, f"host {self.name}", facts_max=facts_max, frame_bytes_max=frame_bytes_max)
 
     def keep_history(self, calls_max: int = CALLS_MAX) -> None:
         """Keep what each socket's last ``calls_max`` calls changed, for ``Socket.history``. 0: keep no more."""

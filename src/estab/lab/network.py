@@ -26,6 +26,7 @@ from estab.lab.record.conditions import Conditions, LinkProperties, read_conditi
 from estab.lab.record.promises import Promises
 from estab.lab.runtime import VirtualTime
 from estab.lab.topology import LINKS_MAX, Port, Topology, plug
+from estab.observe.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.observers import Observation, check_observer
 from estab.settings import Duration, Settings, read_config
 from estab.sockets.standin import module
@@ -181,6 +182,15 @@ class Network:
     def faults(self) -> list[str]:
         """What ``at`` was asked to do to links and hosts, each as ``"5s wifi.cut"``: names for ``weather`` to skip."""
         return list(self._actions.faults)
+
+    def record(self, *, facts_max: int = FACTS_MAX, frame_bytes_max: int = FRAME_BYTES_MAX) -> Recording:
+        """Record what happens in this network from now on: ``print(seen.ladder())`` after the run shows it.
+
+        Until ``stop()`` of what this returns, or the end of its ``with`` block. At most ``facts_max`` facts and
+        ``frame_bytes_max`` bytes of frames are kept; what comes after is counted, and said to be missing.
+        """
+        return Recording(self.observe, f"network with seed {self.seed!r}", facts_max=facts_max,
+                         frame_bytes_max=frame_bytes_max)
 
     @property
     def hosts(self) -> dict[str, Host]:

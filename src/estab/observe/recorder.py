@@ -39,8 +39,8 @@ from estab.events import (
 from estab.observe.facts import Json, event_json, plain
 
 __all__ = [
-    "CallRecord", "Episode", "FieldChange", "Recorder", "Wait", "connection_of", "edge_text", "episodes", "flow",
-    "tags", "written",
+    "CallRecord", "Episode", "FieldChange", "Recorder", "Wait", "calls_among", "connection_of", "edge_text", "episodes",
+    "flow", "tags", "written",
 ]
 
 _FRAME_FACTS = (FrameSent, FrameReceived, LinkDropped, LinkMarked)
@@ -210,16 +210,7 @@ class Recorder:
 
     def calls(self, host: str = "", fd: int | None = None, name: str = "") -> list[CallRecord]:
         """Give the calls in the order in which they began, with what each changed."""
-        records: dict[int, CallRecord] = {}
-        for episode in self.episodes():
-            if episode.record is not None:
-                records[id(episode.record)] = episode.record
-        return [
-            record for record in records.values()
-            if (not host or record.host == host)
-            and (fd is None or record.fd == fd)
-            and (not name or record.name == name)
-        ]
+        return calls_among(self.episodes(), host, fd, name)
 
     def episodes(self) -> list[Episode]:
         """Group all facts by what caused them, in the order of their beginnings."""
@@ -234,6 +225,20 @@ class Recorder:
 def episodes(facts: list[Event]) -> list[Episode]:
     """Group facts by what caused them, in the order of their beginnings."""
     return list(_Grouping().group(facts))
+
+
+def calls_among(found: list[Episode], host: str = "", fd: int | None = None, name: str = "") -> list[CallRecord]:
+    """Give the calls behind episodes in the order in which they began; of a host, a descriptor or a name only."""
+    records: dict[int, CallRecord] = {}
+    for episode in found:
+        if episode.record is not None:
+            records[id(episode.record)] = episode.record
+    return [
+        record for record in records.values()
+        if (not host or record.host == host)
+        and (fd is None or record.fd == fd)
+        and (not name or record.name == name)
+    ]
 
 
 def connection_of(fact: Event) -> str:

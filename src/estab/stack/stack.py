@@ -24,6 +24,7 @@ from estab.host.engine import Engine
 from estab.host.snapshot import SocketRow
 from estab.host.sysctls import Sysctls
 from estab.names import hosts_file
+from estab.observe.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.observers import Observation
 from estab.realtime.loop_pump import LoopPump
 from estab.realtime.pump import Pump
@@ -226,6 +227,16 @@ class Stack:
         Returns what ends that: call it, or use it in a ``with`` statement.
         """
         return self.runtime.observe(observer)
+
+    def record(self, *, facts_max: int = FACTS_MAX, frame_bytes_max: int = FRAME_BYTES_MAX) -> Recording:
+        """Record what happens on this stack from now on: ``print(seen.ladder())`` after the run shows it.
+
+        Until ``stop()`` of what this returns, or the end of its ``with`` block. At most ``facts_max`` facts and
+        ``frame_bytes_max`` bytes of frames are kept; what comes after is counted, and said to be missing.
+        """
+        return Recording(self.observe, f"stack {self.name}, {', '.join(self.addresses)}", start_ns=self.now_ns,
+                         epoch_ns=self.runtime.wall_ns - self.now_ns, facts_max=facts_max,
+                         frame_bytes_max=frame_bytes_max)
 
     def keep_history(self, calls_max: int = CALLS_MAX) -> None:
         """Keep what each socket's last ``calls_max`` calls changed, for ``Socket.history``. 0: keep no more."""

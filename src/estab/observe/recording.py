@@ -1,0 +1,156 @@
+"""``Recording``: what a network, a host or a stack did from ``record()`` on, in words, ladders and files.
+
+It holds at most ``facts_max`` facts and ``frame_bytes_max`` bytes of frames. What comes after is counted and forgotten,
+and whatever is made of the recording says so: the beginning of a run explains its end, not the other way round.
+
+What draws and writes is imported when it is first asked for: a network that nobody looks at does not load it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from os import PathLike
+from typing import Final
+
+from estab._version import __version__
+from estab.events import Event, Observer
+from estab.observe.recorder import CallRecord, Recorder, calls_among, episodes
+from estab.observe.text import Line, Span, plain_text
+from estab.observers import Observation
+from estab.units import format_bytes, format_count
+
+__all__ = ["FACTS_MAX", "FRAME_BYTES_MAX", "Recording"]
+
+FACTS_MAX: Final = 1_000_000
+FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
+
+
+class Recording(AbstractContextManager["Recording"]):
+    """Records until ``stop``, or the end of its ``with`` block; then it can still be looked at.
+
+    ``title`` says what was recorded. ``start_ns`` is the time, by the facts' clock, from which all times are counted
+    but those of ``facts`` and of capture files; ``epoch_ns`` is what is added to the clock for capture files.
+    """
+
+    def __init__(self, observe: Callable[[Observer], Observation], title: str, *, start_ns: int = 0, epoch_ns: int = 0,
+                 facts_max: int = FACTS_MAX, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
+        self._recorder = Recorder(facts_max=facts_max, frame_bytes_max=frame_bytes_max)
+        self.title = title
+        self._start_ns = start_ns
+        self._epoch_ns = epoch_ns
+        self._stop = observe(self._recorder)
+
+    def stop(self) -> None:
+        """Record no more. Idempotent."""
+        self._stop()
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    @property
+    def facts(self) -> list[Event]:
+        """The facts (``estab.events``) so far, in the order in which they came to be."""
+        return list(self._recorder.facts)
+
+    @property
+    def not_kept(self) -> int:
+        """How many facts came after the recording was full."""
+        return self._recorder.not_kept
+
+    def hosts(self) -> list[str]:
+        """Name the hosts, in the order in which they were first heard of."""
+        return self._recorder.hosts()
+
+    def calls(self, host: str = "", fd: int | None = None, name: str = "") -> list[CallRecord]:
+        """Give the calls of programs in the order in which they began, with what each changed.
+
+        Of one ``host``, one descriptor or one ``name`` (``"connect"``), if that is given.
+        """
+        return calls_among(episodes(self._counted()), host, fd, name)
+
+    # --- to read
+
+    def ladder(self, *, width: int = 100, hosts: Sequence[str] = ()) -> str:
+        """Draw the segments between hosts as a ladder, with the calls, states and timers beside it.
+
+        ``hosts`` are the lanes from left to right: all, if not given. ``ValueError`` for a width below 60.
+        """
+        return _text(self.ladder_lines(width=width, hosts=hosts))
+
+    def story(self, *, width: int = 100, hosts: Collection[str] = ()) -> str:
+        """Tell step by step who did what, and which descriptor, queue, buffer and segment it changed."""
+        return _text(self.story_lines(width=width, hosts=hosts))
+
+    def ladder_lines(self, *, width: int = 100, hosts: Sequence[str] = ()) -> list[Line]:
+        """Draw the ladder as lines whose parts have roles, for whoever colours them."""
+        from estab.observe.ladder import ladder
+        from estab.observe.ladder_text import render
+
+        return [*render(ladder(self._counted(), hosts=hosts).folded(), width), *self._rest()]
+
+    def story_lines(self, *, width: int = 100, hosts: Collection[str] = ()) -> list[Line]:
+        """Tell the story as lines whose parts have roles."""
+        from estab.observe.story import story
+
+        return [*story(self._counted(), width=width, hosts=hosts), *self._rest()]
+
+    # --- to keep
+
+    def pcapng(self, path: str | PathLike[str]) -> int:
+        """Write every frame once to a capture file, with why it was sent and what became of it. Returns how many.
+
+        ``OSError`` if the file can't be written.
+        """
+        from estab.observe.capture import write_section
+        from estab.observe.pcapng import PcapngWriter
+
+        comment = "\n".join([self.title, *(plain_text(line) for line in self._rest())])
+        with open(path, "wb") as file:
+            return write_section(PcapngWriter(file), self.facts, comment=comment, after_ns=self._epoch_ns)
+
+    def json(self, path: str | PathLike[str]) -> None:
+        """Write calls, ladder and facts as one JSON document. ``OSError`` if the file can't be written."""
+        from estab.observe.facts import event_json
+        from estab.observe.ladder import ladder
+
+        facts = self._counted()
+        document = {
+            "estab": __version__,
+            "title": self.title,
+            "calls": [record.to_json() for record in self.calls()],
+            "ladder": ladder(facts).to_json(),
+            "facts": [event_json(fact) for fact in facts],
+            "facts_not_kept": self.not_kept,
+        }
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(document, file, indent=1)
+            file.write("\n")
+
+    def __len__(self) -> int:
+        return len(self._recorder.facts)
+
+    def __repr__(self) -> str:
+        return f"<Recording {self.title}, {format_count(len(self), 'fact')}>"
+
+    # --- inside
+
+    def _counted(self) -> list[Event]:
+        """Give the facts with their times counted from the start of the recording."""
+        if self._start_ns == 0:
+            return self.facts
+        return [replace(fact, at_ns=fact.at_ns - self._start_ns) for fact in self.facts]
+
+    def _rest(self) -> list[Line]:
+        """Say what is missing, if anything is."""
+        if self.not_kept == 0:
+            return []
+        limits = f"{format_count(self._recorder.facts_max, 'fact')} and {format_bytes(self._recorder.frame_bytes_max)}"
+        more = format_count(self.not_kept, "fact")
+        return [(Span(f"{more} more came after the recording was full: it holds {limits} of frames at most", "error"),)]
+
+
+def _text(lines: list[Line]) -> str:
+    return "\n".join(map(plain_text, lines))
