@@ -27,7 +27,7 @@ FLOORS: Mapping[str, int] = {
     "tcp": 3,
     "host": 4,
     "settings": 5, "sockets": 5, "serve": 5,
-    "names": 6, "observe": 6, "realtime": 6,
+    "explain": 6, "names": 6, "observe": 6, "realtime": 6,
     "doctor": 7, "lab": 7, "drill": 7, "report": 7, "stack": 7,
     "trial": 8,
     "estab": 9,  # the package's own __init__: what a user imports

@@ -35,6 +35,7 @@ _COMMANDS: Final = {
     "drill": ("estab.cli.drill:drill", "Run packetdrill scripts against the engine, in virtual time."),
     "report": ("estab.cli.report:report", "Show a capture as a page: ladder, plots, segments."),
     "sweep": ("estab.cli.sweep:sweep", "Run a scenario for many seeds, here or on a cluster, and explain what fails."),
+    "explain": ("estab.cli.explain:explain", "Explain a state, errno, option, sysctl, counter or drop."),
     "up": ("estab.cli.up:up", "Bring a stack up on a TUN, TAP or Ethernet device, and serve on it."),
     "tour": ("estab.cli.tour:tour", "Tell the life of a TCP connection, call by call."),
 }
