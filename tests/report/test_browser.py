@@ -12,6 +12,7 @@ import pytest
 from estab.cli.chapters import find
 from estab.cli.chapters.chapter import Chapter
 from estab.cli.perform import perform
+from estab.devices.capture_file import read_capture
 from estab.events import CallStarted, Event, FrameSent, LinkConditions, SegmentSent, StateChanged
 from estab.observe.flights import flights
 from estab.observe.pcapng import PcapngWriter, read
@@ -291,7 +292,7 @@ def test_a_capture_is_shown_with_what_it_cannot_know_left_out_and_said(run: Run,
     for fact in seen:
         writer.packet(0, 1_700_000_000 * 10**9 + fact.at_ns, fact.data)
     stream.seek(0)
-    tables = captured(read(stream))
+    tables = captured(read_capture(stream))
     shown = show(Scene(tables, "Capture x.pcapng"))
     assert shown.ask("() => estab.store.tables.frame.rows") == len(seen)
     assert "Made from a capture" in shown.page.inner_text(".notes")

@@ -10,15 +10,17 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from estab.devices.capture_file import Captured
+from estab.devices.decapsulate import ip_packet, link_type_text
 from estab.errors import WireError
-from estab.observe.dissect import Summary, dissect, is_ethernet
-from estab.observe.pcapng import Capture, CapturedPacket
+from estab.observe.dissect import Summary, dissect
 from estab.report.columns import AGAIN, head_of
 from estab.report.ends import Ends
-from estab.wire import ethernet, ip, tcp
+from estab.wire import ip, tcp
 
 __all__ = ["captured"]
 
@@ -42,50 +44,58 @@ class _Side:
     una: int = 0
     nxt: int = 0
     wnd: int = 0
-    waiting: deque[tuple[int, int]] = field(default_factory=deque)
-    """Ends of segments that were sent once, with when."""
+    waiting: deque[tuple[int, int, int]] = field(default_factory=deque)
+    """Segments that were sent once and not acknowledged yet: first and last number, and when."""
 
 
-def captured(capture: Capture, *, has_payload: bool = False) -> Ends:
-    """Give the tables of a capture, time counted from its first packet."""
-    return _Reading(capture, has_payload).read()
+def captured(frames: Iterable[Captured], *, has_payload: bool = False) -> Ends:
+    """Give the tables of a capture's frames, time counted from the first. Errors are those of ``frames``."""
+    return _Reading(has_payload).read(frames)
 
 
 class _Reading:
-    def __init__(self, capture: Capture, has_payload: bool) -> None:
-        self.capture = capture
+    def __init__(self, has_payload: bool) -> None:
         self.tables = Ends(has_payload=has_payload)
         self.sides: dict[int, _Side] = {}
+        self.strange: Counter[int] = Counter()
+        """Frames whose link type or network protocol is not ours, by link type."""
 
-    def read(self) -> Ends:
+    def read(self, frames: Iterable[Captured]) -> Ends:
         tables = self.tables
         tables.is_capture = True
-        packets = sorted(self.capture.packets, key=lambda packet: packet.at_ns)
-        first_ns = packets[0].at_ns if packets else 0
-        tables.epoch_ns = first_ns
-        for packet in packets:
-            self._packet(packet, packet.at_ns - first_ns)
+        packets = sorted(frames, key=lambda frame: frame.time_ns)
+        first_ns = packets[0].time_ns if packets else 0
+        tables.epoch_ns = max(0, first_ns)
+        for frame in packets:
+            self._packet(frame, frame.time_ns - first_ns)
         tables.missing += _NOT_KNOWN
         unscaled = sum(not (self._side(2 * conn.number).has_syn and self._side(2 * conn.number + 1).has_syn)
                        for conn in tables.conns)
         if unscaled:
             count = "one connection" if unscaled == 1 else f"{unscaled:,} connections"
             tables.missing.append(_UNSCALED.format(count=count))
-        cut = sum(len(packet.data) < packet.length for packet in packets)
+        cut = sum(len(frame.data) < frame.length for frame in packets)
         if cut:
-            tables.missing.append(f"{cut:,} of {len(packets):,} packets were cut short by the capture.")
+            tables.missing.append(f"{cut:,} of {len(packets):,} frames were cut short by the capture.")
+        for link_type, strange in sorted(self.strange.items()):
+            kind = link_type_text(link_type)
+            tables.missing.append(f"{strange:,} frames of {kind} carry no IP packet that is read here.")
         return tables
 
-    def _packet(self, packet: CapturedPacket, at_ns: int) -> None:
+    def _packet(self, frame: Captured, at_ns: int) -> None:
         tables = self.tables
         tables.seen(at_ns)
-        said = dissect(packet.data)
+        packet = _whole(frame)
+        said = dissect(packet or frame.data)
+        if not packet and said.protocol != "arp":
+            self.strange[frame.link_type] += 1
+            return
         source, target = _host(said.source), _host(said.destination)
         way = tables.way(source or "?", target or "?")
         tables.ways[way].target = tables.host(target or "?")
-        segment = _segment(packet.data) if said.protocol == "tcp" else None
+        segment = _segment(packet) if said.protocol == "tcp" else None
         if segment is None:
-            self._add(packet, at_ns, way, said, text=said.text)
+            self._add(frame, packet, at_ns, way, said, text=said.text)
             return
         found = tables.find(said.source, said.destination)
         if "S" in said.flags and (found is None or (found[0].is_over and "." not in said.flags)):
@@ -98,13 +108,13 @@ class _Reading:
         conn.ways.add(way)
         if "R" in said.flags or "F" in said.flags:
             conn.is_over = True
-        self._follow(packet, at_ns, way, said, segment, 2 * conn.number + side)
+        self._follow(frame, packet, at_ns, way, said, segment, 2 * conn.number + side)
 
     def _side(self, end: int) -> _Side:
         return self.sides.setdefault(end, _Side())
 
     def _follow(
-        self, packet: CapturedPacket, at_ns: int, way: int, said: Summary, segment: tcp.Segment, end: int,
+        self, frame: Captured, packet: bytes, at_ns: int, way: int, said: Summary, segment: tcp.Segment, end: int,
     ) -> None:
         """Take a segment into what is known of both sides, and add its row."""
         own, peer = self._side(end), self._side(end ^ 1)
@@ -123,12 +133,12 @@ class _Reading:
         wnd = said.wnd << own.scale if has_scale else said.wnd
         last = seq + said.length + is_syn + ("F" in said.flags)
         is_again = seq < last <= own.nxt
-        self._add(packet, at_ns, way, said, end=end, seq=seq, ack=ack, wnd=wnd, is_again=is_again)
+        self._add(frame, packet, at_ns, way, said, end=end, seq=seq, ack=ack, wnd=wnd, is_again=is_again)
         if last > seq:
             if is_again:
-                own.waiting = deque(row for row in own.waiting if row[0] <= seq or row[0] > last)
+                own.waiting = deque(row for row in own.waiting if row[1] <= seq or row[0] >= last)
             else:
-                own.waiting.append((last, at_ns))
+                own.waiting.append((seq, last, at_ns))
             own.nxt = max(own.nxt, last)
         self._row(end, at_ns)
         conn = self.tables.conns[end // 2]
@@ -139,32 +149,41 @@ class _Reading:
     def _acknowledged(self, end: int, ack: int, wnd: int, at_ns: int, segment: tcp.Segment) -> None:
         """Hear at a sender's side what its peer acknowledges and offers."""
         side = self._side(end)
-        sample = -1
-        while side.waiting and side.waiting[0][0] <= ack:
-            sample = at_ns - side.waiting.popleft()[1]
-        if sample >= 0:
-            self.tables.add("rtt", at_ns, end, sample)
-        side.una, side.nxt, side.wnd = max(side.una, ack), max(side.nxt, ack), wnd
-        edges = segment.sack or []
+        sent_ns = -1
+        while side.waiting and side.waiting[0][1] <= ack:
+            sent_ns = side.waiting.popleft()[2]
+        edges = [_near(edge - side.iss, ack) for edge in segment.sack or []]
         for left, right in zip(edges[::2], edges[1::2], strict=True):
-            self.tables.add("sack", at_ns, end, _near(left - side.iss, ack), _near(right - side.iss, ack))
+            self.tables.add("sack", at_ns, end, left, right)
+            sent_ns = max(sent_ns, self._sacked(side, left, right))
+        if sent_ns >= 0:
+            self.tables.add("rtt", at_ns, end, at_ns - sent_ns)
+        side.una, side.nxt, side.wnd = max(side.una, ack), max(side.nxt, ack), wnd
         self._row(end, at_ns)
+
+    def _sacked(self, side: _Side, left: int, right: int) -> int:
+        """Take out what a SACK says has arrived. Returns when the last of it was sent, -1 for nothing new."""
+        inside = [row for row in side.waiting if left <= row[0] and row[1] <= right]
+        if inside:
+            side.waiting = deque(row for row in side.waiting if not (left <= row[0] and row[1] <= right))
+        return max((row[2] for row in inside), default=-1)
 
     def _row(self, end: int, at_ns: int) -> None:
         side = self._side(end)
         self.tables.put("flow", at_ns, end, side.una, max(side.nxt, side.una), side.wnd, -1)
 
     def _add(
-        self, packet: CapturedPacket, at_ns: int, way: int, said: Summary, *, end: int = -2, seq: int = 0, ack: int = 0,
-        wnd: int = 0, is_again: bool = False, text: str = "",
+        self, frame: Captured, packet: bytes, at_ns: int, way: int, said: Summary, *, end: int = -2, seq: int = 0,
+        ack: int = 0, wnd: int = 0, is_again: bool = False, text: str = "",
     ) -> None:
         tables = self.tables
-        why = packet.comment or ("retransmission" if is_again else "")
+        why = frame.comment or ("retransmission" if is_again else "")
+        data = packet or frame.data
+        kept = data[:max(0, len(data) - frame.length + len(frame.data))] if tables.has_payload else head_of(data)
         tables.add(
             "frame", at_ns, way, end // 2, end % 2, 0, 0, seq, ack, said.length, wnd, tables.word("flags", said.flags),
-            tables.word("why", why), tables.word("fate", "captured"), AGAIN if is_again else 0, packet.length, -1,
-            tables.word("text", text), -1,
-            tables.keep_head(packet.data if tables.has_payload else head_of(packet.data)),
+            tables.word("why", why), tables.word("fate", "captured"), AGAIN if is_again else 0, len(data), -1,
+            tables.word("text", text), -1, tables.keep_head(kept),
         )
 
 
@@ -173,10 +192,18 @@ def _near(number: int, near: int) -> int:
     return near + (number - near + 2**31) % 2**32 - 2**31
 
 
-def _segment(data: bytes) -> tcp.Segment | None:
+def _whole(frame: Captured) -> bytes:
+    """Give the IP packet in a frame: without the link's padding, with zeros for what the capture cut off."""
+    packet = ip_packet(frame)
+    if packet is None or len(packet) < 20:
+        return b""
+    length = int.from_bytes(packet[2:4], "big") if packet[0] >> 4 == 4 else 40 + int.from_bytes(packet[4:6], "big")
+    return packet[:length] + bytes(max(0, length - len(packet)))
+
+
+def _segment(packet: bytes) -> tcp.Segment | None:
     try:
-        packet = ip.parse(data, ethernet.parse(data).start if is_ethernet(data) else 0)
-        return tcp.parse(packet, True)
+        return tcp.parse(ip.parse(packet, 0), True)
     except WireError:
         return None
 

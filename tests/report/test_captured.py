@@ -1,0 +1,123 @@
+"""A capture from anywhere as a page: numbers, windows and round trips as the packets tell them; the rest is said."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+
+import pytest
+
+from estab.cli.main import main
+from estab.devices.capture_file import read_capture
+from estab.events import FrameReceived, FrameSent, RttMeasured, SegmentSent
+from estab.observe.pcapng import PcapngWriter
+from estab.report.captured import captured
+from estab.report.ends import Ends
+from tests.report.conftest import Run
+
+EPOCH_NS = 1_700_000_000 * 10**9
+
+
+def capture_of(run: Run, host: str, *, link_type: int = 101, front: bytes = b"", kept: int = 65535) -> io.BytesIO:
+    """Capture what one host sends and receives."""
+    stream = io.BytesIO()
+    writer = PcapngWriter(stream)
+    writer.section()
+    writer.interface("eth0", link_type)
+    for fact in run.facts:
+        if isinstance(fact, (FrameSent, FrameReceived)) and fact.host == host:
+            writer.packet(0, EPOCH_NS + fact.at_ns, (front + fact.data)[:kept])
+    stream.seek(0)
+    return stream
+
+
+def plain_pcap(run: Run, host: str, kept: int) -> io.BytesIO:
+    """Write a classic pcap in which every packet is cut."""
+    out = io.BytesIO()
+    out.write(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, kept, 101))
+    for fact in run.facts:
+        if isinstance(fact, (FrameSent, FrameReceived)) and fact.host == host:
+            seconds, rest = divmod(EPOCH_NS + fact.at_ns, 10**9)
+            out.write(struct.pack("<IIII", seconds, rest, min(kept, len(fact.data)), len(fact.data)))
+            out.write(fact.data[:kept])
+    out.seek(0)
+    return out
+
+
+def segments(tables: Ends, side: int) -> list[tuple[int, int, int, int]]:
+    frame = tables.columns["frame"]
+    return [(frame["t"][row], frame["seq"][row], frame["ack"][row], frame["len"][row])
+            for row in range(tables.count("frame")) if frame["side"][row] == side]
+
+
+@pytest.fixture(params=["whole", "cut", "ethernet", "cooked"])
+def tables(request: pytest.FixtureRequest, run: Run) -> Ends:
+    """The client's capture, in several forms."""
+    if request.param == "cut":
+        return captured(read_capture(plain_pcap(run, "client", 80)))
+    if request.param == "ethernet":
+        return captured(read_capture(capture_of(run, "client", link_type=1, front=bytes(12) + b"\x08\x00")))
+    if request.param == "cooked":
+        return captured(read_capture(capture_of(run, "client", link_type=113, front=bytes(14) + b"\x08\x00")))
+    return captured(read_capture(capture_of(run, "client")))
+
+
+def test_segments_have_the_numbers_that_their_sender_gave_them(tables: Ends, run: Run) -> None:
+    first_ns = run.of(FrameSent, "client")[0].at_ns
+    sent = [(fact.at_ns - first_ns, fact.seq, fact.ack, fact.length) for fact in run.of(SegmentSent, "client")]
+    assert segments(tables, 0) == sent
+    assert tables.epoch_ns == EPOCH_NS + first_ns
+    again = {(fact.at_ns - first_ns, fact.seq) for fact in run.of(SegmentSent, "client") if "retransmi" in fact.why}
+    frame = tables.columns["frame"]
+    marked = {(frame["t"][row], frame["seq"][row]) for row in range(tables.count("frame")) if frame["bits"][row] & 1}
+    assert again <= marked
+
+
+def test_round_trips_at_the_sender_are_mostly_those_that_tcp_measured(tables: Ends, run: Run) -> None:
+    rtt = tables.columns["rtt"]
+    first_ns = run.of(FrameSent, "client")[0].at_ns
+    rows = zip(rtt["t"], rtt["end"], rtt["sample"], strict=True)
+    ours = {(t + first_ns, sample) for t, end, sample in rows if end == 0}
+    told = {(fact.at_ns, fact.rtt_ns) for fact in run.of(RttMeasured, "client")}
+    assert len(ours & told) > 0.7 * len(told)  # the rest: of segments sent twice, by timestamps
+
+
+def test_the_peers_window_is_unscaled_and_the_acknowledged_edge_is_the_last_one(tables: Ends, run: Run) -> None:
+    flow = tables.columns["flow"]
+    own = [row for row, end in enumerate(flow["end"]) if end == 0]
+    told = [fact.tcb for fact in run.of(SegmentSent, "client") if fact.tcb is not None]
+    assert max(flow["una"][row] for row in own) >= max(tcb.snd_una for tcb in told)
+    assert max(flow["wnd"][row] for row in own) == max(fact.wnd for fact in run.of(SegmentSent, "server"))
+
+
+def test_what_a_capture_cannot_know_is_said(tables: Ends, run: Run) -> None:
+    said = " ".join(tables.missing)
+    assert "Congestion windows" in said
+    assert "calls" in said
+    late = Run(run.facts[len(run.facts) // 2:], run.columns)
+    assert "was not captured" in " ".join(captured(read_capture(capture_of(late, "client"))).missing)
+
+
+def test_the_command_writes_a_page_and_says_in_a_line_what_is_wrong(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "run.pcapng"
+    path.write_bytes(capture_of(run, "client").read())
+    assert main(["report", str(path)]) == 0
+    assert (tmp_path / "run.html").read_text().startswith("<!doctype html>")
+    assert "1 connection" in capsys.readouterr().out
+    (tmp_path / "no.pcapng").write_bytes(b"nothing of the kind, at all, really")
+    (tmp_path / "empty.pcapng").write_bytes(b"")
+    for words, code in (([str(tmp_path / "no.pcapng")], 1), ([str(tmp_path / "empty.pcapng")], 1),
+                        ([str(tmp_path / "gone")], 2), ([str(path), "--out", str(path)], 2),
+                        ([str(path), "--out", str(tmp_path / "no" / "x.html")], 1)):
+        assert main(["report", *words]) == code
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_file_that_ends_in_the_middle_is_shown_as_far_as_it_goes(run: Run, tmp_path: Path) -> None:
+    whole = capture_of(run, "client").read()
+    (tmp_path / "cut.pcapng").write_bytes(whole[:len(whole) // 2 + 1])
+    assert main(["report", str(tmp_path / "cut.pcapng")]) == 0
+    assert "The capture ends in the middle" in (tmp_path / "cut.html").read_text()
