@@ -94,6 +94,7 @@ bench-wire: $(VENV)/optimized
 
 pictures: $(VENV)/installed
 	@$(BIN)/python tools/ladder_picture.py docs/observing.md docs/observing.svg
+	@$(BIN)/python tools/ladder_picture.py README.md docs/first-run.svg
 
 docs: $(VENV)/made
 	@$(BIN)/python tools/extras.py docs | $(PIP) install -r /dev/stdin

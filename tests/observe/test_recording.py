@@ -136,9 +136,11 @@ def test_the_times_of_a_stacks_recording_count_from_its_start() -> None:
     assert seen.facts[0].at_ns > seen.calls()[0].started_ns
 
 
-def test_the_picture_of_the_docs_is_that_of_the_pages_program(tmp_path: Path) -> None:
-    made = tmp_path / "observing.svg"
-    tool, page = ROOT / "tools" / "ladder_picture.py", ROOT / "docs" / "observing.md"
-    subprocess.run([sys.executable, tool, page, made], check=True)
-    assert made.read_text() == (ROOT / "docs" / "observing.svg").read_text()
+@pytest.mark.parametrize(("page", "picture"), [
+    ("docs/observing.md", "docs/observing.svg"), ("README.md", "docs/first-run.svg"),
+])
+def test_the_picture_of_a_page_is_that_of_its_program(page: str, picture: str, tmp_path: Path) -> None:
+    made = tmp_path / "made.svg"
+    subprocess.run([sys.executable, ROOT / "tools" / "ladder_picture.py", ROOT / page, made], check=True)
+    assert made.read_text() == (ROOT / picture).read_text()
     assert "@font-face" not in made.read_text()
