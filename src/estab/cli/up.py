@@ -59,6 +59,8 @@ def up(
 
     estab up --tun estab0 --address 10.7.0.2/24 --serve echo:7 --serve http:80=public
     """
+    if sys.platform != "linux":
+        raise click.ClickException("estab up needs Linux: TUN, TAP and AF_PACKET are its own")
     named = [(kind, name) for kind, name in (("tun", tun), ("tap", tap), ("packet", packet)) if name is not None]
     if len(named) != 1:
         raise click.UsageError("name one device: --tun, --tap or --packet")
@@ -148,9 +150,6 @@ def _check(plan: Plan) -> None:
 
 
 def _run(plan: Plan) -> int:
-    if sys.platform != "linux":
-        print("estab: estab up needs Linux: TUN, TAP and AF_PACKET are its own", file=sys.stderr)
-        return 1
     try:
         device, is_ours = _open(plan)
     except OSError as error:

@@ -9,13 +9,13 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import socket
 import struct
 from typing import Final
 
 from estab.devices.descriptor import SEGMENT_BYTES_MAX, DescriptorDevice
 from estab.devices.device import check_mac
+from estab.devices.linux import fcntl, require_linux
 from estab.devices.namespace import call_in
 from estab.errors import os_error
 
@@ -42,6 +42,7 @@ class AfPacket(DescriptorDevice):
     """
 
     def __init__(self, name: str, *, mac: bytes = b"", netns: str | None = None, offload: bool = True) -> None:
+        require_linux("packet sockets")
         self.name = name
         self.netns = netns
         self.dropped_frames = 0

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import ipaddress
 import socket
 import struct
@@ -15,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from estab.devices.linux import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import socket
 import struct
@@ -18,6 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from estab.devices.descriptor import SEGMENT_BYTES_MAX, DescriptorDevice
+from estab.devices.linux import fcntl, require_linux
 from estab.devices.namespace import call_in
 from estab.errors import os_error
 
@@ -51,6 +51,7 @@ class _Device(DescriptorDevice):
 
     def __init__(self, name: str = "", *, netns: str | None = None, peer: str | Sequence[str] = (), mtu: int = 0,
                  offload: bool = True, is_multi_queue: bool = False) -> None:
+        require_linux("TUN and TAP devices")
         if name:
             check_name(name)
         if mtu and not 68 <= mtu <= 65535:

@@ -6,7 +6,7 @@ import socket
 import time
 from contextlib import suppress
 
-from estab.cli.chapters.chapter import Chapter, Scene, Stage, times, when
+from estab.cli.chapters.chapter import Chapter, Scene, Stage, option, times, when
 from estab.events import LinkDropped, SegmentSent
 from estab.lab.host import Host
 from estab.messages import Channel, Delimited, Heartbeat, PeerLostError
@@ -30,7 +30,7 @@ def _ask_with_patience(client: Host) -> None:
     @client.run
     def call() -> None:
         with socket.create_connection(("server", 80)) as caller:
-            caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)
+            caller.setsockopt(socket.IPPROTO_TCP, option("TCP_USER_TIMEOUT"), 20_000)
             time.sleep(1)
             caller.sendall(b"anybody?")
             with suppress(OSError):
@@ -84,9 +84,9 @@ def _keepalive(stage: Stage) -> None:
     def call() -> None:
         with socket.create_connection(("server", 80)) as caller:
             caller.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
-            caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-            caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+            caller.setsockopt(socket.IPPROTO_TCP, option("TCP_KEEPIDLE"), 30)
+            caller.setsockopt(socket.IPPROTO_TCP, option("TCP_KEEPINTVL"), 5)
+            caller.setsockopt(socket.IPPROTO_TCP, option("TCP_KEEPCNT"), 3)
             with suppress(OSError):
                 caller.recv(100)
 

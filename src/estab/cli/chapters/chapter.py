@@ -21,9 +21,10 @@ from estab.lab.link import Link
 from estab.lab.network import Network
 from estab.observe.dissect import Summary, dissect
 from estab.observe.recorder import CallRecord, Recorder, flow
+from estab.sockets.socket.options import option_number
 from estab.units import format_duration
 
-__all__ = ["Chapter", "Played", "Scene", "Stage", "times", "took", "when"]
+__all__ = ["Chapter", "Played", "Scene", "Stage", "option", "times", "took", "when"]
 
 F = TypeVar("F", bound=Event)
 S = TypeVar("S")
@@ -132,6 +133,13 @@ class Played:
     recorder: Recorder
     findings: list[str] = field(default_factory=list)
     ended_ns: int = 0
+
+
+def option(name: str) -> int:
+    """Give the number of a socket's option, also where this system's ``socket`` module has no such name."""
+    number = option_number(name)
+    assert number is not None
+    return number
 
 
 def took(record: CallRecord) -> str:

@@ -1,21 +1,22 @@
 """What expressions of a call stand for: numbers, octets and the names of C's headers.
 
-Names are looked up in Python's modules first, so that they mean what they mean to programs on this system, then in the
-table of Linux's numbers that Python leaves out.
+Options have the numbers by which sockets know them on this system; all else means what it means on Linux, for scripts
+speak to the engine, and the engine speaks Linux.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 import select
 import socket
 from typing import Final
 
+from estab import abi
 from estab.drill.errors import MismatchError, UnsupportedError
 from estab.drill.language.syntax import Array, Blank, Expression, Field, FunctionCall, Or, Structure, Text, Word
+from estab.sockets.socket.options import option_number
 from estab.wire.address import parse_address
 
 __all__ = ["constant", "errno_number", "expression_text", "integer", "octets"]
@@ -35,7 +36,10 @@ _LINUX: Final = {
     "TCP_FASTOPEN_NO_COOKIE": 34, "TCP_INQ": 36, "TCP_CM_INQ": 36, "TCP_TX_DELAY": 37,
     "SIOCINQ": 0x541B, "FIONREAD": 0x541B, "SIOCOUTQ": 0x5411, "TIOCOUTQ": 0x5411, "SIOCOUTQNSD": 0x894B,
     "F_GETFL": 3, "F_SETFL": 4, "F_GETFD": 1, "F_SETFD": 2, "O_RDONLY": 0, "O_WRONLY": 1, "O_RDWR": 2,
-    "O_NONBLOCK": 0o4000,
+    "O_NONBLOCK": 0o4000, "SOCK_NONBLOCK": 0o4000, "SOCK_CLOEXEC": 0o2000000, "EPOLL_CLOEXEC": 0o2000000,
+    **{f"{prefix}{name}": bit for prefix in ("POLL", "EPOLL") for name, bit in (
+        ("IN", 1), ("PRI", 2), ("OUT", 4), ("ERR", 8), ("HUP", 0x10), ("RDNORM", 0x40), ("RDBAND", 0x80),
+        ("WRNORM", 0x100), ("WRBAND", 0x200), ("MSG", 0x400))},
     "SPLICE_F_MOVE": 1, "SPLICE_F_NONBLOCK": 2, "SPLICE_F_MORE": 4,
     "EPOLL_CTL_ADD": 1, "EPOLL_CTL_DEL": 2, "EPOLL_CTL_MOD": 3, "EPOLLET": 1 << 31, "EPOLLONESHOT": 1 << 30,
     "EPOLLEXCLUSIVE": 1 << 28, "EPOLLRDHUP": 0x2000, "POLLRDHUP": 0x2000,
@@ -52,13 +56,18 @@ _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "b": "
 
 def constant(name: str) -> int:
     """Look up a name of C's headers. ``UnsupportedError`` names one that is not known."""
-    for module in (socket, select, fcntl, os):
+    option = option_number(name)
+    if option is not None:
+        return option
+    if name == "SOL_SOCKET":  # a part of an option's number
+        return int(socket.SOL_SOCKET)
+    if name in _LINUX:
+        return _LINUX[name]
+    for module in (abi, socket, select, os):
         value = getattr(module, name, None)
         if isinstance(value, int):
             return int(value)
-    if name in _LINUX:
-        return _LINUX[name]
-    if name.startswith("PF_") and hasattr(socket, "AF_" + name[3:]):
+    if name.startswith("PF_") and (hasattr(abi, "AF_" + name[3:]) or hasattr(socket, "AF_" + name[3:])):
         return constant("AF_" + name[3:])
     if hasattr(errno, name):
         return int(getattr(errno, name))

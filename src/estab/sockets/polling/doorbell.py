@@ -25,7 +25,7 @@ _read: Final = os.read
 _write: Final = os.write
 _close: Final = os.close
 _pipe: Final = os.pipe
-_set_blocking: Final = os.set_blocking
+_set_blocking: Final = getattr(os, "set_blocking", None)  # Windows has it from 3.12 on
 
 
 class Doorbell:
@@ -61,7 +61,8 @@ class Doorbell:
 
     def set_blocking(self, is_blocking: bool) -> None:
         """Show by O_NONBLOCK whether the socket waits, for those who look."""
-        _set_blocking(self.number, is_blocking)
+        if _set_blocking is not None:
+            _set_blocking(self.number, is_blocking)
 
     def close(self) -> None:
         """Give the real descriptor back."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket as os_socket
 from collections.abc import Iterable, Sequence
 from operator import index
 from typing import Any, Final
@@ -12,7 +11,8 @@ from estab.host.sockets.ancillary import Ancillary
 
 __all__ = ["fit", "read_items"]
 
-_HEADER_BYTES: Final = os_socket.CMSG_LEN(0)
+_HEADER_BYTES: Final = 16
+"""CMSG_LEN(0) of a 64-bit Linux: length, level and kind of an item, before its data."""
 
 
 def read_items(ancdata: Iterable[Any]) -> list[Ancillary]:
@@ -43,5 +43,5 @@ def fit(items: Sequence[Ancillary], size: int) -> tuple[list[Ancillary], int]:
         if room < len(data):
             flags = MSG_CTRUNC
         found.append((level, kind, data[:room]))
-        size -= min(size, os_socket.CMSG_SPACE(len(data)))
+        size -= min(size, _HEADER_BYTES + (len(data) + 7 & -8))
     return found, flags

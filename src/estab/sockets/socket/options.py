@@ -22,7 +22,7 @@ from estab.host.sockets.udp import DatagramSocket
 from estab.sockets.socket.tcp_info import pack_tcp_info
 from estab.units import MS, NEVER, SECOND, US
 
-__all__ = ["get_option", "option_name", "set_option"]
+__all__ = ["get_option", "option_name", "option_number", "set_option"]
 
 Socket = StreamSocket | DatagramSocket
 
@@ -74,6 +74,11 @@ def set_option(socket: Socket, level: int, name: int, value: int | bytes, now_ns
 def option_name(level: int, name: int) -> str:
     """Name an option as programs do: ``SOL_SOCKET, SO_REUSEADDR``; numbers where it has no name."""
     return _NAMES.get((level, name), f"{level}, {name}")
+
+
+def option_number(name: str) -> int | None:
+    """Give an option's number here: the ``socket`` module's, else Linux's. ``None`` for a name without an option."""
+    return _BY_NAME.get(name)
 
 
 def _find(socket: Socket, level: int, name: int) -> _Option:
@@ -278,8 +283,12 @@ _UDP: Final = {
     "UDP_CORK": _Option(_DGRAM, lambda socket, now_ns: int(socket.is_corked),
                         lambda socket, value, now_ns: socket.set_cork(value != 0, now_ns)),
 }
-# Linux numbers of names that some versions of Python leave out.
+# Linux's numbers, for names that this system or this version of Python leaves out.
 _NUMBERS: Final = {
+    "SO_RCVLOWAT": 18, "SO_SNDLOWAT": 19, "SO_RCVTIMEO": 20, "SO_SNDTIMEO": 21, "SO_ACCEPTCONN": 30, "SO_DONTROUTE": 5,
+    "TCP_CORK": 3, "TCP_KEEPIDLE": 4, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 6, "TCP_SYNCNT": 7, "TCP_LINGER2": 8,
+    "TCP_INFO": 11, "TCP_QUICKACK": 12, "TCP_CONGESTION": 13, "TCP_USER_TIMEOUT": 18, "TCP_MAXSEG": 2,
+    "IPV6_RECVPKTINFO": 49, "IPV6_RECVHOPLIMIT": 51, "IPV6_RECVTCLASS": 66, "IPV6_TCLASS": 67, "IPV6_UNICAST_HOPS": 16,
     "IP_MTU_DISCOVER": 10, "IPV6_MTU_DISCOVER": 23, "SO_MAX_PACING_RATE": 47,
     "IP_MTU": 14, "IPV6_MTU": 24, "SO_DOMAIN": 39, "SO_PROTOCOL": 38, "SO_REUSEPORT": 15,
     "IP_PKTINFO": 8, "IP_RECVERR": 11, "IP_RECVTTL": 12, "IP_RECVTOS": 13, "IPV6_RECVERR": 25, "UDP_CORK": 1,
@@ -295,15 +304,22 @@ def _table() -> tuple[dict[tuple[int, int], _Option], dict[tuple[int, int], str]
         (s.SOL_SOCKET, "SOL_SOCKET", _SOCKET), (s.IPPROTO_TCP, "IPPROTO_TCP", _TCP), (s.IPPROTO_IP, "IPPROTO_IP", _IP),
         (s.IPPROTO_IPV6, "IPPROTO_IPV6", _IPV6), (s.IPPROTO_UDP, "IPPROTO_UDP", _UDP),
     ):
+        own = {name: int(getattr(s, name)) for name in group if hasattr(s, name)}
         for name, option in group.items():
-            number = getattr(s, name, _NUMBERS.get(name))
-            if number is not None:
-                options[level, number] = option
-                names[level, number] = f"{level_name}, {name}"
+            number = own.get(name, _NUMBERS.get(name))
+            if number is None:
+                continue
+            if name not in own and number in own.values():
+                number += _TAKEN
+            options[level, number] = option
+            names[level, number] = f"{level_name}, {name}"
     return options, names
 
 
+_TAKEN: Final = 1 << 16
+"""Added to Linux's number of an option where this system has another option of that number."""
 _OPTIONS, _NAMES = _table()
+_BY_NAME: Final = {text.partition(", ")[2]: number for (_, number), text in _NAMES.items()}
 _NAMES |= {
     (s.SOL_SOCKET, 60): "SOL_SOCKET, SO_ZEROCOPY", (s.SOL_SOCKET, 37): "SOL_SOCKET, SO_TIMESTAMPING",
     (s.SOL_SOCKET, 65): "SOL_SOCKET, SO_TIMESTAMPING_NEW", (s.IPPROTO_TCP, 35): "IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE",

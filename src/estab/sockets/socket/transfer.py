@@ -33,6 +33,7 @@ from estab.sockets.socket.addresses import numeric
 from estab.sockets.socket.ancillary import fit, read_items
 from estab.sockets.socket.blocking import BY_TIMEOUT, Blocking
 from estab.sockets.socket.calls import told
+from estab.sockets.socket.flags import linux_flags, system_flags
 from estab.sockets.socket.local import AF_UNIX, local_names
 
 __all__ = ["READ", "WRITE", "Transfer"]
@@ -54,23 +55,23 @@ class Transfer(Blocking):
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """Receive up to ``bufsize`` bytes; ``b""`` at the end of the stream."""
         # Python asks the system nothing where no bytes are wanted; recvfrom and recvmsg do ask.
-        return b"" if bufsize == 0 else self._recv(bufsize, flags, "recv")[0]
+        return b"" if bufsize == 0 else self._recv(bufsize, linux_flags(flags), "recv")[0]
 
     @told
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive, and say from whom (``None`` with TCP)."""
-        data, address, _, _ = self._recv(bufsize, flags, "recvfrom")
+        data, address, _, _ = self._recv(bufsize, linux_flags(flags), "recvfrom")
         return data, self._shown(address)
 
     @told
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Receive into a buffer; returns how many bytes."""
-        return self._recv_into(buffer, nbytes, flags, "recv_into")[0]
+        return self._recv_into(buffer, nbytes, linux_flags(flags), "recv_into")[0]
 
     @told
     def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
         """Receive into a buffer, and say how many bytes and from whom."""
-        count, address = self._recv_into(buffer, nbytes, flags, "recvfrom_into")
+        count, address = self._recv_into(buffer, nbytes, linux_flags(flags), "recvfrom_into")
         return count, self._shown(address)
 
     def _shown(self, address: Any) -> Any:
@@ -86,9 +87,9 @@ class Transfer(Blocking):
         What there is to tell beside a datagram: see ``host.ancillary``. TCP tells what TCP_INQ asks for.
         """
         _check_ancillary_size(ancbufsize)
-        data, address, result_flags, items = self._recv(bufsize, flags, "recvmsg")
+        data, address, result_flags, items = self._recv(bufsize, linux_flags(flags), "recvmsg")
         found, cut = fit(items, ancbufsize)
-        return data[:bufsize], found, result_flags | cut, address
+        return data[:bufsize], found, system_flags(result_flags | cut), address
 
     @told
     def recvmsg_into(
@@ -97,14 +98,14 @@ class Transfer(Blocking):
         """Receive as ``recvmsg`` into several buffers, one after the other."""
         views = [_writable(buffer, "recvmsg_into") for buffer in buffers]
         _check_ancillary_size(ancbufsize)
-        data, address, result_flags, items = self._recv(sum(map(len, views)), flags, "recvmsg_into")
+        data, address, result_flags, items = self._recv(sum(map(len, views)), linux_flags(flags), "recvmsg_into")
         found, cut = fit(items, ancbufsize)
         at = 0
         for view in views:
             part = data[at : at + len(view)]
             view[: len(part)] = part
             at += len(part)
-        return len(data), found, result_flags | cut, address
+        return len(data), found, system_flags(result_flags | cut), address
 
     def _recv(self, size: int, flags: int, name: str) -> tuple[bytes, Any, int, list[Ancillary]]:
         """Receive: the bytes, the sender's address, flags of the result and all ancillary data."""
@@ -176,12 +177,13 @@ class Transfer(Blocking):
     def send(self, data: Any, flags: int = 0, /) -> int:
         """Copy into the send buffer as much as there is room for, waiting for some. Returns how much."""
         with _readable(data) as view:
-            return self._send(view, flags, "send")
+            return self._send(view, linux_flags(flags), "send")
 
     @told
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         """Copy everything into the send buffer, waiting for room. The timeout is for the whole."""
         deadline_ns = BY_TIMEOUT if self._timeout is None else self._deadline(WRITE)
+        flags = linux_flags(flags)
         with _readable(data) as view:
             if len(view) == 0 or not isinstance(self.descriptor, StreamSocket):
                 self._send(view, flags, "sendall", deadline_ns)
@@ -198,7 +200,7 @@ class Transfer(Blocking):
             raise TypeError(f"sendto() takes 2 or 3 arguments ({len(args) + 1} given)")
         flags, address = (0, args[0]) if len(args) == 1 else args
         with _readable(data) as view:
-            return self._sendto(view, index(flags), address, "sendto")
+            return self._sendto(view, linux_flags(index(flags)), address, "sendto")
 
     @told
     def sendmsg(
@@ -209,7 +211,7 @@ class Transfer(Blocking):
         Ancillary data holds for this datagram alone: TTL, TOS or traffic class, source address and interface.
         """
         data = b"".join(_readable(buffer) for buffer in buffers)
-        items, flags, host = read_items(ancdata), index(flags), self.descriptor
+        items, flags, host = read_items(ancdata), linux_flags(index(flags)), self.descriptor
         target = None if address is None else numeric(self.runtime, self._family, address, "sendmsg")
         if isinstance(host, DatagramSocket):
             sent = self._call(lambda now_ns: host.sendmsg(data, target, flags, items, now_ns))
