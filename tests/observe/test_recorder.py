@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
-from estab.events import CallReturned, CallStarted, FdAllocated, FrameSent, QueueChanged, StateChanged, TimerFired
+from estab import Network
+from estab.events import (
+    CallReturned,
+    CallStarted,
+    FdAllocated,
+    FrameReceived,
+    FrameSent,
+    QueueChanged,
+    StateChanged,
+    TimerFired,
+)
 from estab.observe.facts import event_json, plain
 from estab.observe.recorder import FieldChange, Recorder, flow
+from estab.sockets.history import PastCall
 from estab.units import MS
 
 from .made_up import BACK, LISTENER, OUT, handshake
@@ -157,3 +169,33 @@ def test_facts_become_plain_data_in_their_own_order() -> None:
     }
     with pytest.raises(TypeError, match="no plain form for object"):
         plain(object())
+
+
+def test_a_recorder_and_a_sockets_history_put_the_same_facts_to_a_call() -> None:
+    net = Network(seed=5)
+    a, b = net.host("a"), net.host("b")
+    net.link(a, b, delay="5ms")
+    a.keep_history()
+    seen = a.record()
+    kept: list[PastCall] = []
+
+    @b.run
+    def serve() -> None:
+        with socket.create_server(("", 80)) as listener, listener.accept()[0] as sock:
+            sock.sendall(sock.recv(100))
+
+    @a.run
+    def call() -> None:
+        with socket.create_connection(("b", 80)) as sock:
+            sock.sendall(b"hello")
+            sock.recv(10)
+            kept.extend(sock.history())  # type: ignore[attr-defined]
+
+    net.run()
+    records = seen.calls()[: len(kept)]
+    untold = (FrameSent, FrameReceived)
+    assert [(past.name, past.waited_for) for past in kept] == [
+        (record.name, [wait.waits_for for wait in record.waits]) for record in records]
+    assert [past.changes for past in kept] == [
+        [fact for fact in record.facts if not isinstance(fact, untold)] for record in records]
+    assert sum(len(past.changes) for past in kept) > 5

@@ -122,7 +122,7 @@ def test_what_ends_the_connection_ends_the_wait(net: Network, a: Host, b: Host) 
         net.links[0].cut()
         writer.write(b"x")
         waiting = sock.wait_acked()
-        sock.descriptor.connection.abort(sock.runtime.now_ns)
+        sock.descriptor.connection.abort()
         sock.runtime.flush()
         with pytest.raises(OSError, match=r"unacknowledged|reset|closed"):
             await waiting

@@ -37,6 +37,7 @@ from estab.events import (
     TimerFired,
 )
 from estab.observe.facts import Json, event_json, plain
+from estab.under_way import UnderWay
 
 __all__ = [
     "CallRecord", "Episode", "FieldChange", "Recorder", "Wait", "calls_among", "connection_of", "edge_text", "episodes",
@@ -254,11 +255,11 @@ def flow(connection: str) -> tuple[str, str]:
 
 
 class _Grouping:
-    """One pass over the facts: which call has each host's ear, and what each TCB looked like last."""
+    """One pass over the facts: which call is under way on each host, and what each TCB looked like last."""
 
     def __init__(self) -> None:
         self.records: dict[tuple[str, int], CallRecord] = {}
-        self.running: dict[str, CallRecord] = {}
+        self.under_way = UnderWay()
         self.open: dict[str, Episode] = {}
         self.tcbs: dict[tuple[str, str], dict[str, int | str | None]] = {}
 
@@ -273,18 +274,17 @@ class _Grouping:
             if episode.record is not None and not isinstance(fact, _CALL_FACTS):
                 episode.record.facts.append(fact)
             self._follow_tcb(fact, episode)
-            if isinstance(fact, (CallBlocked, CallReturned)):
-                self._pause(fact)
 
     def _place(self, fact: Event, previous: Episode | None) -> Episode:
         """Choose the episode of a fact: the one that is open on its host, or a new one."""
+        before = self.under_way.call_now(fact.host)
+        number = self.under_way.call_of(fact)
         if isinstance(fact, (CallStarted, CallResumed, CallReturned, CallBlocked)):
             record = self._record(fact)
-            if self.running.get(fact.host) is record and previous is not None and previous.record is record:
+            if before == number and previous is not None and previous.record is record:
                 return previous
-            self.running[fact.host] = record
             return Episode(fact.host, fact.at_ns, "call", record)
-        running = self.running.get(fact.host)
+        running = self.records.get((fact.host, number))
         if running is not None:
             if previous is not None and previous.record is running:
                 return previous
@@ -309,12 +309,6 @@ class _Grouping:
         elif isinstance(fact, CallReturned):
             record.returned_ns, record.result, record.error = fact.at_ns, fact.result, fact.error
         return record
-
-    def _pause(self, fact: CallBlocked | CallReturned) -> None:
-        """A call sleeps or is over: what follows on its host is not its doing."""
-        running = self.running.get(fact.host)
-        if running is not None and running.call == fact.call:
-            del self.running[fact.host]
 
     def _follow_tcb(self, fact: Event, episode: Episode) -> None:
         """Keep each TCB's last known fields, and note what an episode and its call changed in them."""

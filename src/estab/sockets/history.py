@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field, fields
 from typing import Final, Protocol
 
+from estab.cpython import get_ident
 from estab.events import (
     CallBlocked,
     CallResumed,
@@ -19,6 +20,7 @@ from estab.events import (
     FrameReceived,
     FrameSent,
 )
+from estab.under_way import UnderWay
 from estab.units import format_duration
 
 __all__ = ["Historian", "PastCall"]
@@ -59,9 +61,7 @@ class PastCall:
 
 
 class Caller(Protocol):
-    """Where calls are made: its time, and the number of the call that is under way there; 0: none."""
-
-    call: int
+    """Where calls are made: its time."""
 
     @property
     def now_ns(self) -> int:
@@ -75,6 +75,7 @@ class Historian:
         self.calls_max = calls_max
         self._caller = caller
         self._open: dict[int, PastCall] = {}
+        self._under_way = UnderWay()
 
     def begin(self, number: int, name: str, arguments: str, past: deque[PastCall]) -> None:
         """Note that a call started. It is put to those of its socket at once."""
@@ -84,19 +85,21 @@ class Historian:
     def forget(self, number: int) -> None:
         """Note that a call ended without coming back, with its program."""
         self._open.pop(number, None)
+        self._under_way.forget(number)
 
     def __call__(self, event: Event) -> None:
-        """Hear a fact."""
+        """Hear a fact, in the thread that caused it."""
+        number = self._under_way.call_of(event, get_ident())
         if isinstance(event, CallReturned):
-            record = self._open.pop(event.call, None)
+            record = self._open.pop(number, None)
             if record is not None:
                 record.returned_ns, record.result, record.error = event.at_ns, event.result, event.error
         elif isinstance(event, CallBlocked):
-            record = self._open.get(event.call)
+            record = self._open.get(number)
             if record is not None:
                 record.waited_for.append(event.waits_for)
         elif not isinstance(event, _UNTOLD):
-            record = self._open.get(self._caller.call)
+            record = self._open.get(number)
             if record is None:
                 return
             if len(record.changes) < CHANGES_MAX:
