@@ -28,11 +28,12 @@ FLOORS: Mapping[str, int] = {
     "host": 4,
     "settings": 5, "sockets": 5, "serve": 5,
     "explain": 6, "names": 6, "observe": 6, "realtime": 6,
-    "doctor": 7, "lab": 7, "drill": 7, "report": 7, "stack": 7,
-    "trial": 8,
-    "estab": 9,  # the package's own __init__: what a user imports
-    "cli": 10, "pytest_plugin": 10,
-    "__main__": 11,
+    "report": 7,
+    "doctor": 8, "lab": 8, "drill": 8, "stack": 8,
+    "trial": 9,
+    "estab": 10,  # the package's own __init__: what a user imports
+    "cli": 11, "pytest_plugin": 11,
+    "__main__": 12,
 }
 """A room imports from itself and from floors below. Two rooms of one floor don't know each other, but on the first."""
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from estab.lab.programs.program import DeadlockError as DeadlockError
     from estab.lab.programs.program import Program as Program
     from estab.lab.programs.program import UnfinishedError as UnfinishedError
-    from estab.observe.recording import Recording as Recording
+    from estab.report.recording import Recording as Recording
     from estab.sockets.socket.socket import Socket as Socket
     from estab.stack.queues import QueueEndedError as QueueEndedError
     from estab.stack.queues import run_queues as run_queues
@@ -80,7 +80,7 @@ _ROOMS = {
     "Program": "lab.programs.program",
     "QueueDevice": "devices.queue",
     "QueueEndedError": "stack.queues",
-    "Recording": "observe.recording",
+    "Recording": "report.recording",
     "Socket": "sockets.socket.socket",
     "Stack": "stack.stack",
     "State": "tcp.state",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 from estab.lab.programs.program import Program, Programs
 from estab.lab.runtime import VirtualTime
-from estab.observe.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
+from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.sockets.history import CALLS_MAX
 from estab.sockets.socket.socket import Socket
 from estab.sockets.standin import module

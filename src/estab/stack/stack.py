@@ -24,7 +24,7 @@ from estab.host.engine import Engine
 from estab.host.snapshot import SocketRow
 from estab.host.sysctls import Sysctls
 from estab.names import hosts_file
-from estab.observe.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
+from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.observers import Observation
 from estab.realtime.loop_pump import LoopPump
 from estab.realtime.pump import Pump
