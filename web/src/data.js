@@ -13,7 +13,8 @@ export async function decode(meta, packed) {
     for (const [column, mode, planes] of columns) {
       const start = at;
       lazy(raw, column, () => grown(unpacked(data, start, rows, planes), mode, raw));
-      lazy(table, column, () => SECONDS.has(column) ? seconds(raw[column]) : raw[column]);
+      const shift = column === "t" || column === "until" ? meta.origin : 0;
+      lazy(table, column, () => SECONDS.has(column) ? seconds(raw[column], shift) : raw[column]);
       at += rows * planes;
     }
     if (table.names.includes("conn")) lazy(raw, "end", () => ends(raw.conn, raw.side));
@@ -93,9 +94,9 @@ function followed(values, keys, lengths) {
   }
 }
 
-function seconds(values) {
+function seconds(values, shift) {
   const out = new Float64Array(values.length);
-  for (let row = 0; row < values.length; row++) { const value = values[row]; out[row] = value === -1 ? -1 : value / 1e9; }
+  for (let row = 0; row < values.length; row++) { const value = values[row]; out[row] = value === -1 ? -1 : (value - shift) / 1e9; }
   return out;
 }
 
@@ -114,7 +115,6 @@ export class Store {
   constructor(meta, tables) {
     this.meta = meta;
     this.tables = tables;
-    this.origin = (meta.origin ?? 0) / 1e9;
     this.begin = meta.begin / 1e9;
     this.end = Math.max(meta.end / 1e9, this.begin + 1e-6);
     this.cache = new Map();

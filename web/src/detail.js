@@ -75,7 +75,7 @@ export class Detail {
   }
 
   facts(row) {
-    const { store } = this, frame = store.tables.frame, pairs = [["sent", moment(frame.t[row] - store.origin)]];
+    const { store } = this, frame = store.tables.frame, pairs = [["sent", moment(frame.t[row])]];
     const why = store.word("why", frame.why[row]);
     if (why) pairs.push(["why", why]);
     const call = this.call(row);

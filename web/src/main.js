@@ -152,7 +152,7 @@ class Page {
     if (order.length > CHOICES_MAX) this.conn.append(element("option", { disabled: "", text: `… and ${order.length - CHOICES_MAX} with less text` }));
     const marks = element("span", { cls: "marks", role: "group", "aria-label": "bookmarks" }, button("whole run", "the whole run (Esc)", () => timeline.reset()));
     this.marks = store.meta.marks.map(([name, from, until, conn, side]) => [name, from / 1e9, until / 1e9, conn, side]);
-    for (const mark of this.marks) marks.append(button(mark[0], moment(Math.max(0, mark[1] - store.origin)), () => this.go(mark)));
+    for (const mark of this.marks) marks.append(button(mark[0], moment(mark[1]), () => this.go(mark)));
     const which = store.conns.length ? [this.conn, this.direction] : [];
     const all = store.conns.length > 1 || store.frames("no tcp", (row, frame) => frame.conn[row] < 0).rows.length ? [element("label", { for: "all", cls: "all" }, this.all, "all traffic")] : [];
     const bar = element("div", { cls: "bar" }, ...which, ...all, marks);
@@ -208,7 +208,7 @@ class Page {
   read() {
     const { store, timeline } = this, time = timeline.cursor ?? timeline.window[0];
     for (const panel of this.list) panel.read(time);
-    const parts = [element("b", { text: moment(time - store.origin) })];
+    const parts = [element("b", { text: moment(time) })];
     const say = (name, value) => { if (value) parts.push(` · ${name} `, element("b", { text: value })); };
     if (timeline.sender >= 0) {
       const { sender } = timeline, flow = edges(store, sender), cc = store.of("cc", sender);

@@ -20,7 +20,7 @@ export class Overview {
       width, height: 58, padding: [2, 16, 0, 0], legend: { show: false },
       cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false, dist: 4 }, bind: { dblclick: () => () => { timeline.reset(); return null; } } },
       scales: { x: { time: false, range: () => timeline.whole }, y: { range: () => [0, Math.max(1, edges(store, timeline.sender).una.at(-1) ?? 1) * 1.1] } },
-      axes: [{ size: 18, gap: 2, font: `10px ${FONT}`, stroke: ink, space: 84, ticks: { size: 3, width: 1, stroke: () => colour("line") }, grid: { show: false }, values: (plot, ticks, axis, space, step) => ticks.map(tick => timeTick(tick - store.origin, step)) }, { size: () => this.plot && this.plot.width < 640 ? 58 : 124, values: () => [], ticks: { show: false }, grid: { show: false } }],
+      axes: [{ size: 18, gap: 2, font: `10px ${FONT}`, stroke: ink, space: 84, ticks: { size: 3, width: 1, stroke: () => colour("line") }, grid: { show: false }, values: (plot, ticks, axis, space, step) => ticks.map(tick => timeTick(tick, step)) }, { size: () => this.plot && this.plot.width < 640 ? 58 : 124, values: () => [], ticks: { show: false }, grid: { show: false } }],
       series: [{}, { paths: () => null, points: { show: false } }],
       hooks: { draw: [plot => this.draw(plot)], setSelect: [plot => this.dragged(plot)] },
     }, [[...timeline.whole], [0, 1]], this.box);

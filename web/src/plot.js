@@ -105,7 +105,7 @@ export class Panel {
       axes: [
         { show: view.axis !== false, size: 22, gap: 3, font, incrs: STEPS, space: 84, stroke: ink,
           ticks: { size: 4, width: 1, stroke: () => colour("line") }, grid: { width: 1, stroke: () => colour("grid") },
-          values: (plot, ticks, axis, space, step) => ticks.map(tick => timeTick(tick - self.store.origin, step)) },
+          values: (plot, ticks, axis, space, step) => ticks.map(tick => timeTick(tick, step)) },
         { size: () => self.gutter(), gap: 4, font, stroke: ink, space: 26,
           ticks: { show: view.grid !== false, size: 4, width: 1, stroke: () => colour("line") },
           grid: { show: view.grid !== false, width: 1, stroke: () => colour("grid") },

@@ -44,7 +44,7 @@ export class SegmentTable {
     const made = [];
     for (let i = from; i < until; i++) {
       const row = rows[i], way = store.meta.ways[frame.way[row]], tcp = frame.conn[row] >= 0, landed = store.landed(row);
-      const cells = [moment(frame.t[row] - store.origin), `${store.host(way.source)} → ${store.host(way.target)}`, tcp ? store.word("flags", frame.flags[row]) : "", tcp ? frame.seq[row] : "", tcp ? frame.ack[row] : "", tcp ? frame.len[row] : "", tcp ? frame.wnd[row] : "",
+      const cells = [moment(frame.t[row]), `${store.host(way.source)} → ${store.host(way.target)}`, tcp ? store.word("flags", frame.flags[row]) : "", tcp ? frame.seq[row] : "", tcp ? frame.ack[row] : "", tcp ? frame.len[row] : "", tcp ? frame.wnd[row] : "",
         tcp ? store.word("why", frame.why[row]) : store.word("text", frame.text[row]), store.word("fate", frame.fate[row]) || "under way", landed >= 0 ? span(landed - frame.t[row]) : ""];
       const line = element("tr");
       line.dataset.frame = row;

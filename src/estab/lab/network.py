@@ -26,8 +26,8 @@ from estab.lab.record.conditions import Conditions, LinkProperties, read_conditi
 from estab.lab.record.promises import Promises
 from estab.lab.runtime import VirtualTime
 from estab.lab.topology import LINKS_MAX, Port, Topology, plug
-from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.observers import Observation, check_observer
+from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.settings import Duration, Settings, read_config
 from estab.sockets.standin import module
 from estab.units import NEVER, SECOND, duration_ns, format_count

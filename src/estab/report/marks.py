@@ -51,14 +51,9 @@ def _around(name: str, from_ns: int, until_ns: int, conn: int = -1, side: int = 
 
 
 def _cuts(tables: Tables) -> list[Mark]:
-    bands = [band for band in tables.bands if band["until"] != band["from"]]
-    found = []
-    for band in bands[:_CUTS_MAX]:
-        since, until = band["from"], band["until"]
-        assert isinstance(since, int)
-        assert isinstance(until, int)
-        found.append(_around(f"{band['link']} {band['text']}", since, tables.end_ns if until < 0 else until))
-    return found
+    bands = [band for band in tables.bands if band.until_ns != band.from_ns]
+    return [_around(f"{band.link} {band.text}", band.from_ns, tables.end_ns if band.until_ns < 0 else band.until_ns)
+            for band in bands[:_CUTS_MAX]]
 
 
 def _first_loss(tables: Tables) -> list[Mark]:

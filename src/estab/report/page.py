@@ -96,17 +96,21 @@ def _meta(tables: Tables, scene: Scene, chosen: int, sampled: str) -> dict[str, 
     if tables.heads_not_kept:
         notes.append(f"The headers of {tables.heads_not_kept:,} frames are not kept: they have no bytes here, and are "
                      "not in a capture that this page saves.")
+    origin = tables.origin_ns
     return {
-        "format": _FORMAT, "title": scene.title, "command": scene.command, "begin": max(0, tables.begin_ns),
-        "end": tables.end_ns, "epoch": str(tables.epoch_ns), "capture": tables.is_capture,
+        "format": _FORMAT, "title": scene.title, "command": scene.command, "begin": max(0, tables.begin_ns - origin),
+        "end": max(0, tables.end_ns - origin), "origin": origin, "epoch": str(tables.epoch_ns + origin),
+        "capture": tables.is_capture or tables.epoch_ns > 0,
         "hosts": tables.hosts, "chosen": chosen, "notes": notes, "held": list(HELD), "payload": tables.has_payload,
         "ways": [{"link": way.link, "source": way.source, "target": way.target, "interface": way.interface,
                   "conditions": way.conditions} for way in tables.ways],
-        "conns": [[*conn.names, *conn.hosts, conn.since_ns, conn.until_ns, *conn.bytes, conn.frames]
+        "conns": [[*conn.names, *conn.hosts, conn.since_ns - origin, conn.until_ns - origin, *conn.bytes, conn.frames]
                   for conn in tables.conns],
         "listeners": [list(pair) for pair in tables.listeners],
-        "bands": tables.bands,
-        "marks": [[mark.name, mark.from_ns, mark.until_ns, mark.conn, mark.side] for mark in marks(tables)],
+        "bands": [{"link": band.link, "text": band.text, "from": band.from_ns - origin,
+                   "until": band.until_ns - origin if band.until_ns >= 0 else -1} for band in tables.bands],
+        "marks": [[mark.name, mark.from_ns - origin, mark.until_ns - origin, mark.conn, mark.side]
+                  for mark in marks(tables)],
         "words": {kind: list(words) for kind, words in tables.words.items()},
     }
 

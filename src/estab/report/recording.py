@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from os import PathLike
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from estab._version import __version__
 from estab.events import Event, Observer
@@ -21,6 +21,9 @@ from estab.observe.recorder import CallRecord, Recorder, calls_among, episodes
 from estab.observe.text import Line, Span, plain_text
 from estab.observers import Observation
 from estab.units import format_bytes, format_count
+
+if TYPE_CHECKING:
+    from estab.report.columns import Columns
 
 __all__ = ["FACTS_MAX", "FRAME_BYTES_MAX", "Recording"]
 
@@ -38,10 +41,21 @@ class Recording(AbstractContextManager["Recording"]):
     def __init__(self, observe: Callable[[Observer], Observation], title: str, *, start_ns: int = 0, epoch_ns: int = 0,
                  facts_max: int = FACTS_MAX, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
         self._recorder = Recorder(facts_max=facts_max, frame_bytes_max=frame_bytes_max)
+        self._columns: Columns | None = None
+        """What a page is made from, once there are more facts than are kept: it goes on where they end."""
         self.title = title
         self._start_ns = start_ns
         self._epoch_ns = epoch_ns
-        self._stop = observe(self._recorder)
+        self._stop = observe(self._hear)
+
+    def _hear(self, event: Event) -> None:
+        not_kept = self._recorder.not_kept
+        if self._columns is not None:
+            self._columns(event)
+        self._recorder(event)
+        if not_kept == 0 and self._recorder.not_kept:
+            self._columns = _columns(self._recorder.facts)
+            self._columns(event)
 
     def stop(self) -> None:
         """Record no more. Idempotent."""
@@ -99,6 +113,18 @@ class Recording(AbstractContextManager["Recording"]):
 
     # --- to keep
 
+    def report(self, path: str | PathLike[str], *, title: str = "", payload: bool = False) -> None:
+        """Write a page that shows the run: who held it up, ladder, plots, queues and calls on one clock, in one file.
+
+        ``title`` is its heading. Payload of frames is not on it, only their headers, unless ``payload``. It has all of
+        the run, also what came after ``facts_max``; then without payload. ``OSError`` if the file can't be written.
+        """
+        from estab.report.page import Scene, write_report
+
+        tables = self._columns or _columns(self._recorder.facts, has_payload=payload)
+        tables.origin_ns, tables.epoch_ns = self._start_ns, self._epoch_ns
+        write_report(path, Scene(tables, title or self.title))
+
     def pcapng(self, path: str | PathLike[str]) -> int:
         """Write every frame once to a capture file, with why it was sent and what became of it. Returns how many.
 
@@ -150,6 +176,16 @@ class Recording(AbstractContextManager["Recording"]):
         limits = f"{format_count(self._recorder.facts_max, 'fact')} and {format_bytes(self._recorder.frame_bytes_max)}"
         more = format_count(self.not_kept, "fact")
         return [(Span(f"{more} more came after the recording was full: it holds {limits} of frames at most", "error"),)]
+
+
+def _columns(facts: list[Event], *, has_payload: bool = False) -> Columns:
+    """Fill columns from facts that were kept."""
+    from estab.report.columns import Columns
+
+    columns = Columns(has_payload=has_payload)
+    for fact in facts:
+        columns(fact)
+    return columns
 
 
 def _text(lines: list[Line]) -> str:

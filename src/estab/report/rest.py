@@ -30,7 +30,7 @@ from estab.events import (
     TimeWaitEnded,
 )
 from estab.report.ends import Ends
-from estab.report.tables import Way
+from estab.report.tables import Band, Way
 
 __all__ = ["Rest"]
 
@@ -60,7 +60,7 @@ class Rest(Ends):
         self._running: dict[str, int] = {}
         self._links: dict[tuple[str, str], int] = {}
         self._listeners: dict[tuple[str, str], int] = {}
-        self._open_bands: dict[str, dict[str, object]] = {}
+        self._open_bands: dict[str, Band] = {}
         self.on_rest: dict[type[Event], Callable[[Any], None]] = {
             CallStarted: self._started, CallBlocked: self._blocked, CallResumed: self._resumed,
             CallReturned: self._returned, TcbCreated: self._created, TcbReleased: self._released,
@@ -227,11 +227,11 @@ class Rest(Ends):
     def _band(self, what: str, at_ns: int, change: str, *, begins: str, ends: str) -> None:
         """Note the weather: a cut lasts until it is healed, any other change stands at its time."""
         if change == ends and what in self._open_bands:
-            self._open_bands.pop(what)["until"] = at_ns
+            self._open_bands.pop(what).until_ns = at_ns
             return
-        band: dict[str, object] = {"from": at_ns, "until": at_ns, "link": what, "text": change}
+        band = Band(what, change, at_ns, at_ns)
         if change == begins:
-            band["until"] = -1
+            band.until_ns = -1
             self._open_bands[what] = band
         self.bands.append(band)
 

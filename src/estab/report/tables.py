@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["HELD", "ROWS_MAX", "SCHEMA", "Conn", "Tables", "Way", "Words"]
+__all__ = ["HELD", "ROWS_MAX", "SCHEMA", "Band", "Conn", "Tables", "Way", "Words"]
 
 ROWS_MAX: Final = 8_000_000
 _WORDS_MAX: Final = 20_000
@@ -81,6 +81,16 @@ class Way:
 
 
 @dataclass(slots=True)
+class Band:
+    """Weather: a cut, which lasts, or a change of a link or host, whose two times are one. -1: it still lasts."""
+
+    link: str
+    text: str
+    from_ns: int
+    until_ns: int
+
+
+@dataclass(slots=True)
 class Conn:
     """A connection. Side 0 is the end that opened it, as far as that is known; ``hosts`` are -1 where nobody tells."""
 
@@ -111,8 +121,7 @@ class Tables:
         self.ways: list[Way] = []
         self.conns: list[Conn] = []
         self.listeners: list[tuple[int, str]] = []
-        self.bands: list[dict[str, object]] = []
-        """Weather: cuts and changes of links, each with ``from``, ``until`` (ns), ``link`` and ``text``."""
+        self.bands: list[Band] = []
         self.missing: list[str] = []
         """What is not known of this run, and why: the page says it."""
         self.heads = bytearray()
@@ -120,8 +129,10 @@ class Tables:
         self.not_kept = 0
         self.heads_not_kept = 0
         self.begin_ns = -1
+        self.origin_ns = 0
+        """The time, by the facts' clock, from which the page counts."""
         self.epoch_ns = 0
-        """What the time 0 is in nanoseconds since 1970, for a capture."""
+        """What is added to the facts' clock for nanoseconds since 1970; 0 for virtual time."""
         self.is_capture = False
         self.end_ns = 0
         self._hosts: dict[str, int] = {}

@@ -24,11 +24,11 @@ from estab.host.engine import Engine
 from estab.host.snapshot import SocketRow
 from estab.host.sysctls import Sysctls
 from estab.names import hosts_file
-from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.observers import Observation
 from estab.realtime.loop_pump import LoopPump
 from estab.realtime.pump import Pump
 from estab.realtime.real import RealTime
+from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.serve.services import Service, Services
 from estab.settings import Settings, read_config
 from estab.sockets.history import CALLS_MAX

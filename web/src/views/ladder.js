@@ -82,7 +82,8 @@ export function ladderView(store, timeline) {
       const whole = flight(frame.way[row]), flown = Math.max(0, frame.fly[row]);
       const share = flown === 0 && wait === 0 ? QUEUE : Math.min(0.92, Math.max(0.4, flown / whole));
       points.push([f.X(out + Math.max(flown, whole * share)), a + (b - a) * share]);
-    } else if (frame.fly[row] >= 0) points.push([f.X(out + frame.fly[row]), b]);
+    } else if (way.target < 0) points.push([f.X(out), b]);
+    else if (frame.fly[row] >= 0) points.push([f.X(out + frame.fly[row]), b]);
     else points.push([f.X(out + flight(frame.way[row]) / 2), (a + b) / 2]);
     return { points, lost };
   }
