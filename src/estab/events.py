@@ -1,7 +1,7 @@
-"""What happened: frozen facts, told to an optional observer.
+"""Facts: frozen records of what happened, reported to an optional observer.
 
 A fact says what changed, when (``at_ns``, the engine's clock), on which host and, where there is one, on which
-connection. Without an observer nothing is built. Facts are told in the order in which they came to be; a fact between
+connection. Without an observer no fact is built. Facts are reported in the order in which they happened; a fact between
 a ``CallStarted`` and its ``CallBlocked`` or ``CallReturned`` on the same host was caused by that call, any other by a
 frame or a timer.
 
@@ -121,7 +121,7 @@ class CallReturned(Event):
 
 @dataclass(frozen=True, slots=True)
 class FdAllocated(Event):
-    """A descriptor was given out: ``kind`` is ``tcp``, ``tcp6``, ``udp`` or ``udp6``."""
+    """A descriptor was allocated: ``kind`` is ``tcp``, ``tcp6``, ``udp`` or ``udp6``."""
 
     fd: int
     kind: str
@@ -130,7 +130,7 @@ class FdAllocated(Event):
 
 @dataclass(frozen=True, slots=True)
 class FdReleased(Event):
-    """A descriptor went back. The TCB may live on without it, to finish closing."""
+    """A descriptor was released. Its TCB may live on without it, to finish closing."""
 
     fd: int
 

@@ -3,7 +3,7 @@
 - Frames are paired by their bytes: what one host sent is what another received, or what a link took out. A
   retransmission with the same bytes pairs in the order of sending.
 - A TCP frame carries the ``SegmentSent`` that was told before it, which knows the relative numbers and the rule behind
-  it. One that nobody told of (a script's, a peer's outside of what is observed) has its relative numbers from the
+  it. A frame that was not reported (a script's, or a peer's that is not observed) has its relative numbers from the
   ``SegmentReceived`` at its far end.
 - A packet that arrived and went no further there is ``dropped``, with its reason; ``lost`` is what never arrived.
 """
@@ -50,10 +50,10 @@ class Flight:
     summary: Summary
     segment: SegmentSent | None = None
     heard: SegmentReceived | None = None
-    """What its receiver told of it, where its sender told nothing."""
+    """What its receiver reported of it, if its sender reported nothing."""
     is_retransmission: bool = False
     is_copy: bool = False
-    """The same bytes were sent before, and TCP told of no segment for these: somebody has put a copy on the link."""
+    """The same bytes were sent before, and TCP reported no segment for these: a copy was put on the link."""
     receiver: str = ""
     received_on: str = ""
     received_ns: int | None = None

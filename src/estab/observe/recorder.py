@@ -90,7 +90,7 @@ class CallRecord:
 
     @property
     def fds(self) -> list[FdAllocated | FdReleased]:
-        """Descriptors given out and taken back."""
+        """Descriptors allocated and released."""
         return [fact for fact in self.facts if isinstance(fact, (FdAllocated, FdReleased))]
 
     @property
@@ -229,7 +229,7 @@ def episodes(facts: list[Event]) -> list[Episode]:
 
 
 def calls_among(found: list[Episode], host: str = "", fd: int | None = None, name: str = "") -> list[CallRecord]:
-    """Give the calls behind episodes in the order in which they began; of a host, a descriptor or a name only."""
+    """Give the calls of episodes in the order in which they began; of a host, a descriptor or a name only."""
     records: dict[int, CallRecord] = {}
     for episode in found:
         if episode.record is not None:

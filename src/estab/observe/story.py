@@ -244,9 +244,9 @@ def _on_link(fact: LinkDropped | LinkMarked, labels: dict[bytes, str]) -> _Detai
 def _detail(fact: Event, names: _Names) -> _Detail | None:
     match fact:
         case FdAllocated():
-            return "fd", f"{fact.fd} given out ({fact.kind})", ""
+            return "fd", f"{fact.fd} allocated ({fact.kind})", ""
         case FdReleased():
-            return "fd", f"{fact.fd} given back", ""
+            return "fd", f"{fact.fd} released", ""
         case TcbCreated():
             return "tcb", f"made, {fact.state}" + (f" ({fact.why})" if fact.why else ""), "state"
         case TcbReleased():
@@ -299,7 +299,7 @@ def _segment(fact: SegmentSent | SegmentReceived) -> str:
 
 
 def _options(text: str) -> str:
-    """Leave out the timestamps, which differ in every segment and tell nobody anything."""
+    """Leave out the timestamps, which differ in every segment and inform no reader."""
     return ", ".join(part for part in text.split(",") if not part.startswith("TS "))
 
 

@@ -3,7 +3,7 @@
 It holds at most ``facts_max`` facts and ``frame_bytes_max`` bytes of frames. What comes after is counted and forgotten,
 and whatever is made of the recording says so: the beginning of a run explains its end, not the other way round.
 
-What draws and writes is imported when it is first asked for: a network that nobody looks at does not load it.
+What draws and writes is imported when it is first asked for: a network without a recording does not load it.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Recording(AbstractContextManager["Recording"]):
         return _text(self.story_lines(width=width, hosts=hosts))
 
     def ladder_lines(self, *, width: int = 100, hosts: Sequence[str] = ()) -> list[Line]:
-        """Draw the ladder as lines whose parts have roles, for whoever colours them."""
+        """Draw the ladder as lines whose parts have roles, for a caller that colours them."""
         from estab.observe.ladder import ladder
         from estab.observe.ladder_text import render
 

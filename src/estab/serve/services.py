@@ -3,7 +3,7 @@
 - A service is told of an end that has news, and takes what is there without waiting. No thread, no event loop, no
   descriptor of the operating system stands between it and the connection.
 - Each service has a limit of connections. Beyond it, and when the host has no descriptor left, new ones wait in the
-  listener's accept queue (and beyond its backlog, with their senders), until one is given back.
+  listener's accept queue (and beyond its backlog, with their senders), until one is released.
 - A connection without news costs a place in a list.
 """
 
