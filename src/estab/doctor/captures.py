@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from os import PathLike
-from typing import Final
+from typing import Any, Final
 
 from estab.devices.capture_file import Captured, CaptureError, read_capture
 from estab.devices.decapsulate import link_type_text
@@ -19,7 +19,7 @@ from estab.doctor.finding import Finding, Report
 from estab.doctor.openings import End, flood, full_servers, openings, scan
 from estab.doctor.packets import read_packets
 from estab.doctor.transfers import limits, losses, queues, silence, windows
-from estab.units import format_count
+from estab.units import SECOND, format_count
 
 __all__ = ["diagnose_capture", "diagnose_frames", "examine"]
 
@@ -97,12 +97,35 @@ def diagnose_frames(frames: Iterable[Captured], source: str = "capture") -> Repo
 
 def examine(case: Case, busy: Counter[End], full: set[End]) -> list[Finding]:
     """Apply every rule to one connection; what is only the effect of another finding is left out."""
-    found = [*artefacts(case), *openings(case, busy, full), *injected(case), *resets(case), *close_wait(case),
-             *close_unanswered(case), *silence(case), *windows(case), *losses(case), *queues(case), *nagle(case),
-             *waits(case), *limits(case)]
+    found: list[Finding] = []
+    found += [*artefacts(case), *openings(case, busy, full), *injected(case), *resets(case), *close_wait(case)]
+    found += [*close_unanswered(case), *silence(case), *windows(case), *losses(case), *queues(case), *nagle(case)]
+    found += [*waits(case), *limits(case)]
     names = {finding.name for finding in found}
     hidden = {name for finding in names for name in _HIDES.get(finding, ())}
-    return [finding for finding in found if finding.name not in hidden]
+    kept = [finding for finding in found if finding.name not in hidden]
+    for finding in kept:
+        finding.parameters = {**_parameters(case, finding), **finding.parameters}
+    return kept
+
+
+def _parameters(case: Case, finding: Finding) -> dict[str, Any]:
+    """Give what a twin of the case needs, as it was measured."""
+    stream = case.main
+    lasts_ns = max(1, stream.last_ns - stream.first_ns)
+    first, second = case.conversation.sides
+    syns = [one.packet for side in (first, second) for one in side.segments if one.is_syn]
+    segments = max(1, stream.segments)
+    return {
+        "rtt_ms": round(case.rtt_ns / 1e6, 3) or 20.0, "loss": round(min(0.5, len(stream.losses) / segments), 5),
+        "bytes": stream.bytes, "window_bytes": stream.window_bytes_max, "flight_bytes": stream.full_flight_bytes,
+        "mss": stream.mss, "rate_bps": int(stream.bytes * 8 * SECOND / lasts_ns) if stream.bytes > 10_000 else 0,
+        "has_timestamps": all(packet.ts_val >= 0 for packet in syns) if syns else True,
+        "has_sack": all(packet.has_sack_permitted for packet in syns) if syns else True,
+        "reorder": round(min(0.5, len(stream.reordered) / segments), 5), "largest": stream.largest_acked,
+        "stalls": sum(pause.why == "nagle" for pause in stream.pauses) or 20,
+        "spike_ms": 800 if finding.name == "spurious-retransmission" else 0,
+    }
 
 
 def _explained(found: list[Finding], whole: list[Finding]) -> list[Finding]:

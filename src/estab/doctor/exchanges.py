@@ -57,7 +57,8 @@ def waits(case: Case) -> list[Finding]:
             evidence.append(f"its TCP acknowledged the text after {format_duration(acked)}")
         evidence.append(f"{len(slow)} of {max(1, len(thinks[side]))} waits, {format_duration(total_ns)} in all")
         found.append(case.finding(name, evidence, slow[0][1], slow[-1][3].first_ns, side, cost_s=total_ns / SECOND,
-                                  notices="the other end's recv() waits; no timer of TCP's is running"))
+                                  notices="the other end's recv() waits; no timer of TCP's is running",
+                                  parameters={"think_ms": round(total_ns / len(slow) / 1e6, 1)}))
     trips_ns = case.rtt_ns * (trips + 1)
     lasts_ns = turns[-1].last_ns - case.conversation.segments[0].at_ns
     if case.rtt_ns >= _LONG_NS and trips >= 1 and trips_ns >= _TRIPS_SHARE * lasts_ns:

@@ -43,6 +43,8 @@ class Finding:
     """``sure``, ``likely`` or ``possible``."""
     inode: int = 0
     """Of the socket, if it is one of this machine."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """What was measured, for the twin of the case: round trip, loss, windows, sizes."""
 
     @property
     def cause(self) -> Cause:
@@ -63,7 +65,7 @@ class Finding:
             "notices": self.notices, "cost_s": round(self.cost_s, 6),
             "share": None if self.share is None else round(self.share, 4), "process": self.process,
             "cures": self.cures or list(self.cause.cures), "confidence": self.confidence,
-            "terms": list(self.cause.terms),
+            "terms": list(self.cause.terms), "parameters": self.parameters,
         }
 
 

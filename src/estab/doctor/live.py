@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from estab.abi import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_SENT
 from estab.doctor.finding import Finding
@@ -342,4 +342,25 @@ def _finding(row: Row, name: str, evidence: Iterable[str], age_s: float = 0.0, n
     made = Finding(name, row.name, list(evidence), -age_s if age_s else None, 0.0, row.local, notices, age_s,
                    confidence=confidence)
     made.inode = row.inode
+    made.parameters = _parameters(row)
     return made
+
+
+def _parameters(row: Row) -> dict[str, Any]:
+    """Give what a twin of the case needs, as the kernel tells it."""
+    info = row.info
+    if not info:
+        return {"backlog": row.send_q} if row.is_listener else {}
+    options = info["options"]
+    sent = max(1, info.get("bytes_sent", 1))
+    pace = info.get("max_pacing_rate", _NO_RATE)
+    return {
+        "rtt_ms": round(info["rtt"] / 1000, 3) or 20.0,
+        "loss": round(min(0.5, info.get("bytes_retrans", 0) / sent), 5),
+        "bytes": min(5_000_000, max(100_000, sent)), "window_bytes": info.get("snd_wnd", 0),
+        "flight_bytes": row.buffers[3] or info["snd_cwnd"] * info["snd_mss"], "mss": info["snd_mss"],
+        "rate_bps": info.get("delivery_rate", 0) * 8, "has_timestamps": bool(options & 1),
+        "has_sack": bool(options & 2), "congestion": row.congestion.decode(errors="replace"),
+        "rto_ms": info["rto"] / 1000,
+        "pace": 0 if pace == _NO_RATE else pace, "largest": 1000, "backlog": row.send_q,
+    }
