@@ -239,6 +239,108 @@ def test_a_reader_that_stops_is_let_go_and_its_file_closed(site: Site) -> None:
     client.close()
 
 
+# --- held against clients that are slow on purpose
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def pass_seconds(site: Site, seconds: int) -> None:
+    for _ in range(seconds):
+        site.net.run(SECOND)
+        site.net.services.on_deadline(site.net.now_ns)
+
+
+def test_one_lingering_connection_a_second_keeps_no_idle_one_open(site: Site) -> None:
+    idle = [site.connect() for _ in range(5)]
+    for _ in range(40):
+        lingering = site.connect()
+        lingering.send(b"GET / HTTP/1.0\r\n\r\n")
+        pass_seconds(site, 1)
+    for one in idle:
+        one.read()
+        assert one.is_eof
+    pass_seconds(site, 3)
+    assert site.http.open_count == 0
+
+
+def test_a_head_has_to_be_whole_in_time_however_its_bytes_come(site: Site) -> None:
+    slow = site.connect()
+    slow.send(b"GET / HTTP/1.1\r\nHost: x\r\nX: ")
+    for _ in range(5):
+        pass_seconds(site, 5)
+        with contextlib.suppress(OSError):
+            slow.send(b"a")
+    assert site.http.open_count == 0
+
+
+def test_a_reader_that_takes_a_few_bytes_at_a_time_is_let_go(site: Site) -> None:
+    site.shelf.things["huge"] = bytes(20_000_000)
+    client = site.connect()
+    client.socket.receive_buffer_bytes = 4096
+    client.send(b"GET /huge HTTP/1.1\r\nHost: x\r\n\r\n")
+    for _ in range(240):
+        pass_seconds(site, 1)
+        with contextlib.suppress(OSError):
+            client.socket.recv(100, 0, site.net.now_ns)
+        if site.http.open_count == 0:
+            break
+    assert (site.shelf.open, site.http.open_count) == (0, 0)
+
+
+def test_a_reader_that_is_slow_but_steady_gets_all_of_it(site: Site) -> None:
+    site.shelf.things["large"] = bytes(400_000)
+    client = site.connect()
+    client.socket.receive_buffer_bytes = 8192
+    client.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    for _ in range(100):
+        pass_seconds(site, 1)
+        with contextlib.suppress(BlockingIOError):
+            client.text += client.socket.recv(5000, 0, site.net.now_ns)
+    assert answer(client.text)[2] == site.shelf.things["large"]
+
+
+def test_a_full_service_gives_a_new_connection_the_place_of_the_one_that_waits_longest() -> None:
+    site = Site(ends_max=10)
+    slow = [site.connect() for _ in range(10)]
+    for one in slow:
+        one.send(b"GET / HTTP/1.1\r\nHost: x\r\nX: ")
+        pass_seconds(site, 1)
+    assert site.connect().ask(GET).endswith(b"index")
+    slow[0].read()
+    assert slow[0].is_eof
+    assert (site.http.open_count, site.http.evicted_count) == (10, 1)
+    honest = site.connect()
+    for one in slow[1:]:
+        one.send(b"a")  # a byte more makes nobody younger
+    assert honest.ask(GET).endswith(b"index")
+
+
+def test_an_answer_under_way_makes_no_room_until_it_stands_still() -> None:
+    site = Site(ends_max=2)
+    site.shelf.things["huge"] = bytes(20_000_000)
+    readers = [site.connect(), site.connect()]
+    for one in readers:
+        one.send(b"GET /huge HTTP/1.1\r\nHost: x\r\n\r\n")
+    late = site.connect()
+    late.send(GET)
+    assert not late.read(SECOND)
+    assert site.http.evicted_count == 0
+    pass_seconds(site, 6)
+    assert site.connect().ask(GET).endswith(b"index")
+
+
+def test_a_client_with_its_share_of_connections_gets_new_ones_for_its_oldest() -> None:
+    site = Site(ends_max=100)
+    site.http.client_ends_max = 3
+    mine = [site.connect() for _ in range(4)]
+    mine[0].read()
+    assert mine[0].is_eof
+    assert mine[3].ask(GET).endswith(b"index")
+    other = Client(site.net, 80, "fd00::2")
+    assert other.ask(GET).endswith(b"index")
+    assert site.http.open_count == 4
+
+
 def test_content_that_shrank_cuts_the_answer_off_instead_of_lying_about_its_end(site: Site) -> None:
     site.shelf.things["shrunk"] = bytes(8_000_000)
     client = site.connect()

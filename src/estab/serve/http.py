@@ -1,8 +1,16 @@
 """HTTP/1.1 for files: GET and HEAD, connections kept alive, ranges, and answers that say that nothing changed.
 
-What a path stands for, a ``Store`` says; this file reads no disk and no clock. Bounds: ``ends_max`` connections, a head
-of ``HEAD_BYTES_MAX``, no request bodies, ``IDLE_NS`` without a byte in either direction, one answer at a time on each
-connection, of which ``CHUNK_BYTES`` and the send buffer are in memory.
+What a path stands for, a ``Store`` says; this file reads no disk and no clock. Bounds:
+
+- ``ends_max`` connections, ``client_ends_max`` of them of one client (an IPv4 address, an IPv6 network of 64 bits);
+- a head of ``HEAD_BYTES_MAX`` that is whole ``HEAD_NS`` after its first byte; no request bodies;
+- one answer at a time on each connection, of which ``CHUNK_BYTES`` and the send buffer are in memory. It must go on:
+  not ``IDLE_NS`` without a byte, and after that time ``RATE_MIN`` bytes a second on the average;
+- ``IDLE_NS`` between two requests, ``LINGER_NS`` after the last answer.
+
+If the service is full, a new connection takes the place of another: of one that lingers, else of the one that has
+waited longest for a request to be whole, else of the answer that stands still longest. So clients that are slow on
+purpose keep nobody out.
 """
 
 from __future__ import annotations
@@ -34,6 +42,15 @@ __all__ = ["Content", "Http", "Store"]
 
 CHUNK_BYTES: Final = 262_144
 IDLE_NS: Final = 30 * SECOND
+HEAD_NS: Final = 20 * SECOND
+RATE_MIN: Final = 500
+STALLED_NS: Final = 5 * SECOND
+"""An answer without progress for so long makes room for a new connection, if the service is full."""
+CLIENT_ENDS_MAX: Final = 2_500
+_CLIENT_LOOKS_MAX: Final = 64
+"""Connections that are looked at for one of a client that has too many."""
+_LOOK_NS: Final = 5 * SECOND
+"""Each connection is looked at so often: a time-out may come so much later."""
 LINGER_NS: Final = 2 * SECOND
 """After the last answer the connection stays half open this long, lest a reset destroy what the peer has not read."""
 REASONS: Final[dict[int, str]] = {
@@ -82,8 +99,9 @@ class Store:
 class _Exchange:
     """What is going on on one connection."""
 
-    def __init__(self, end: StreamSocket, now_ns: i64) -> None:
+    def __init__(self, end: StreamSocket, client: bytes, now_ns: i64) -> None:
         self.end: StreamSocket = end
+        self.client: bytes = client
         self.received: bytes = b""
         self.content: Content | None = None
         self.at: i64 = 0
@@ -92,21 +110,50 @@ class _Exchange:
         """What of the answer's head (and body, where it is our own text) found no room yet."""
         self.is_last: bool = False
         self.is_shut: bool = False
-        self.due_ns: i64 = now_ns + IDLE_NS
+        self.begun_ns: i64 = now_ns
+        """When it began what it does now: to wait for a request, to receive its head, to answer."""
+        self.moved_ns: i64 = now_ns
+        """When the answer went on."""
+        self.written_bytes: i64 = 0
+        """Of the answer."""
         self.is_over: bool = False
+
+    def is_answering(self) -> bool:
+        """Tell whether an answer is not written yet."""
+        return self.content is not None or len(self.head) > 0
+
+    def is_overdue(self, now_ns: i64) -> bool:
+        """Tell whether it takes too long for what it does now."""
+        took_ns = now_ns - self.begun_ns
+        if not self.is_answering():
+            return took_ns >= (HEAD_NS if self.received else IDLE_NS)
+        if now_ns - self.moved_ns >= IDLE_NS:
+            return True
+        return took_ns > IDLE_NS and self.written_bytes < (took_ns - IDLE_NS) // SECOND * RATE_MIN
 
 
 class Http(Service):
     """Serves what a ``Store`` has."""
 
-    def __init__(self, store: Store, ends_max: i64 = 10_000) -> None:
+    def __init__(self, store: Store, ends_max: i64 = 10_000, client_ends_max: i64 = CLIENT_ENDS_MAX) -> None:
         super().__init__("http", ends_max)
         self.store: Store = store
+        self.client_ends_max: i64 = client_ends_max
+        self.evicted_count: i64 = 0
+        """Connections that were closed so that another could have their place."""
         self.request_count: i64 = 0
         self.error_count: i64 = 0
         self._exchanges: dict[int, _Exchange] = {}
-        self._waiting: deque[tuple[int, _Exchange]] = deque()
-        """When to look whether an exchange is idle. Its own time is later when bytes came meanwhile."""
+        self._looks: deque[tuple[int, _Exchange]] = deque()
+        """When to look next at which exchange, to see whether it is overdue. The first one is due first."""
+        self._lingering: deque[tuple[int, _Exchange]] = deque()
+        """When an exchange that is answered and half closed ends. The first one is due first."""
+        self._waiting: dict[int, _Exchange] = {}
+        """Exchanges without a whole request; the first one has waited longest."""
+        self._answering: dict[int, _Exchange] = {}
+        """Exchanges with an answer that is not written yet; the first one has stood still longest."""
+        self._clients: dict[bytes, int] = {}
+        """How many connections each client has."""
 
     # --- Service
 
@@ -118,57 +165,122 @@ class Http(Service):
             return
         exchange = self._exchanges.get(end.fd)
         if exchange is None:
-            exchange = _Exchange(end, now_ns)
-            self._exchanges[end.fd] = exchange
-            self._waiting.append((exchange.due_ns, exchange))
+            exchange = self._begin(end, connection, now_ns)
+            if exchange is None:
+                return
         if exchange.is_shut:
             connection.discard(now_ns)
         else:
             self._go_on(exchange, connection, now_ns)
-        if connection.is_eof() and (exchange.is_shut or self._is_idle(exchange)):
+        if connection.is_eof() and (exchange.is_shut or not exchange.is_answering()):
             self.close(end, now_ns)
             return
         end.demux.touch(connection)
 
     def on_gone(self, fd: i64) -> None:
-        """Give back the file."""
+        """Give back the file, and the client's place."""
         exchange = self._exchanges.pop(fd, None)
         if exchange is not None:
             exchange.is_over = True
+            self._waiting.pop(fd, None)
+            self._answering.pop(fd, None)
+            left = self._clients[exchange.client] - 1
+            if left > 0:
+                self._clients[exchange.client] = left
+            else:
+                del self._clients[exchange.client]
             self._drop_content(exchange)
 
     def on_deadline(self, now_ns: i64) -> None:
-        """Close the connections on which nothing happens."""
-        waiting = self._waiting
-        while waiting and waiting[0][0] <= now_ns:
-            exchange = waiting.popleft()[1]
-            if exchange.is_over:
+        """Close the connections that linger, and those on which too little happens."""
+        lingering = self._lingering
+        while lingering and lingering[0][0] <= now_ns:
+            exchange = lingering.popleft()[1]
+            if not exchange.is_over:
+                self.close(exchange.end, now_ns)
+        looks = self._looks
+        while looks and looks[0][0] <= now_ns:
+            exchange = looks.popleft()[1]
+            if exchange.is_over or exchange.is_shut:
                 continue
-            if exchange.due_ns <= now_ns:
+            if exchange.is_overdue(now_ns):
                 self.close(exchange.end, now_ns)
             else:
-                waiting.append((max(exchange.due_ns, now_ns + SECOND), exchange))
+                looks.append((now_ns + _LOOK_NS, exchange))
 
     def next_deadline_ns(self) -> i64:
-        """Give when the connection that was looked at longest ago is to be looked at again."""
-        while self._waiting and self._waiting[0][1].is_over:
-            self._waiting.popleft()
-        return self._waiting[0][0] if self._waiting else NEVER
+        """Give when the next connection is to be looked at."""
+        return min(_first_due_ns(self._looks), _first_due_ns(self._lingering))
+
+    def make_room(self, now_ns: i64) -> bool:
+        """Close the connection that is missed least, for a new one."""
+        while self._lingering:
+            exchange = self._lingering.popleft()[1]
+            if not exchange.is_over:
+                return self._evict(exchange, now_ns)
+        for fd in self._waiting:
+            return self._evict(self._waiting[fd], now_ns)
+        for fd in self._answering:
+            exchange = self._answering[fd]
+            return now_ns - exchange.moved_ns >= STALLED_NS and self._evict(exchange, now_ns)
+        return False
 
     # --- inside
 
-    def _is_idle(self, exchange: _Exchange) -> bool:
-        return exchange.content is None and not exchange.head
+    def _begin(self, end: StreamSocket, connection: Connection, now_ns: i64) -> _Exchange | None:
+        """Note a new connection; ``None`` if its client has too many, and none to give up for it."""
+        remote = connection.remote
+        client = remote if len(remote) == 4 else remote[:8]
+        count = self._clients.get(client, 0)
+        exchange = _Exchange(end, client, now_ns)
+        self._clients[client] = count + 1
+        self._exchanges[end.fd] = exchange
+        if count >= self.client_ends_max:
+            self.evicted_count += 1
+            self.close(self._oldest_of(client, exchange).end, now_ns)
+            if exchange.is_over:
+                return None
+        self._waiting[end.fd] = exchange
+        self._looks.append((now_ns + _LOOK_NS, exchange))
+        return exchange
+
+    def _oldest_of(self, client: bytes, otherwise: _Exchange) -> _Exchange:
+        """Find the connection of a client that has waited longest for a request, among the first that wait."""
+        for looks, fd in enumerate(self._waiting):
+            if looks >= _CLIENT_LOOKS_MAX:
+                break
+            if self._waiting[fd].client == client:
+                return self._waiting[fd]
+        return otherwise
+
+    def _evict(self, exchange: _Exchange, now_ns: i64) -> bool:
+        self.evicted_count += 1
+        self.close(exchange.end, now_ns)
+        return True
+
+    def _note_phase(self, exchange: _Exchange, now_ns: i64) -> None:
+        """Note that an exchange begins to answer, or to wait for the next request."""
+        fd = exchange.end.fd
+        exchange.begun_ns = exchange.moved_ns = now_ns
+        exchange.written_bytes = 0
+        self._waiting.pop(fd, None)
+        self._answering.pop(fd, None)
+        if exchange.is_answering():
+            self._answering[fd] = exchange
+        elif not exchange.is_shut:
+            self._waiting[fd] = exchange
 
     def _go_on(self, exchange: _Exchange, connection: Connection, now_ns: i64) -> None:
         """Answer one request after the other until text or room is missing."""
         while self._send(exchange, connection, now_ns):
+            if exchange.end.fd in self._answering and not exchange.is_last:
+                self._note_phase(exchange, now_ns)
             if exchange.is_last:
                 connection.shutdown_write()
                 exchange.is_shut = True
                 exchange.received = b""
-                exchange.due_ns = now_ns + LINGER_NS
-                self._waiting.appendleft((exchange.due_ns, exchange))
+                self._note_phase(exchange, now_ns)
+                self._lingering.append((now_ns + LINGER_NS, exchange))
                 connection.discard(now_ns)
                 return
             if not self._read_request(exchange, connection, now_ns):
@@ -182,22 +294,33 @@ class Http(Service):
                 return False
             content = exchange.content
             if exchange.head:
-                exchange.head = exchange.head[connection.write(exchange.head, now_ns):]
+                written = connection.write(exchange.head, now_ns)
+                exchange.head = exchange.head[written:]
+                self._note_progress(exchange, written, now_ns)
             elif content is not None:
                 if not connection.is_writable():
                     return False
                 data = content.read(exchange.at, min(room, CHUNK_BYTES, exchange.stop - exchange.at))
-                exchange.at += connection.write(data, now_ns)  # that may be less than all of it
+                written = connection.write(data, now_ns)  # that may be less than all of it
+                exchange.at += written
+                self._note_progress(exchange, written, now_ns)
                 if not data:  # it shrank, or can't be read: all we can still say is that this answer is cut off
                     self.error_count += 1
                     self._drop_content(exchange)
                     exchange.is_last = True
                     connection.abort()
                     return False
-            exchange.due_ns = now_ns + IDLE_NS
             if content is not None and not exchange.head and exchange.at >= exchange.stop:
                 self._drop_content(exchange)
         return True
+
+    def _note_progress(self, exchange: _Exchange, written: i64, now_ns: i64) -> None:
+        if written > 0:
+            exchange.written_bytes += written
+            exchange.moved_ns = now_ns
+            fd = exchange.end.fd
+            if self._answering.pop(fd, None) is not None:
+                self._answering[fd] = exchange
 
     def _drop_content(self, exchange: _Exchange) -> None:
         content = exchange.content
@@ -211,8 +334,9 @@ class Http(Service):
         if len(received) < HEAD_BYTES_MAX:
             more = connection.read(HEAD_BYTES_MAX - len(received), is_peek=False, now_ns=now_ns)
             if more:
+                if not received:
+                    exchange.begun_ns = now_ns
                 received += more
-                exchange.due_ns = now_ns + IDLE_NS
         while received[:2] == b"\r\n":
             received = received[2:]  # RFC 9112 section 2.2: empty lines before a request are to be ignored
         exchange.received = received
@@ -226,6 +350,7 @@ class Http(Service):
         except BadRequestError as bad:
             exchange.is_last = True
             self._refuse(exchange, bad.status, bad.why)
+        self._note_phase(exchange, now_ns)
         return True
 
     def _answer(self, exchange: _Exchange, request: Request) -> None:
@@ -293,6 +418,12 @@ class Http(Service):
         exchange.head = (
             f"HTTP/1.1 {status} {REASONS[status]}\r\nDate: {self.store.date()}\r\n{fields}Connection: {keep}\r\n\r\n"
         ).encode("latin-1", "replace")
+
+
+def _first_due_ns(queue: deque[tuple[int, _Exchange]]) -> i64:
+    while queue and queue[0][1].is_over:
+        queue.popleft()
+    return queue[0][0] if queue else NEVER
 
 
 def _is_unchanged(fields: dict[str, str], content: Content) -> bool:

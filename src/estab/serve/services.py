@@ -3,7 +3,8 @@
 - A service is told of an end that has news, and takes what is there without waiting. No thread, no event loop, no
   descriptor of the operating system stands between it and the connection.
 - Each service has a limit of connections. Beyond it, and when the host has no descriptor left, new ones wait in the
-  listener's accept queue (and beyond its backlog, with their senders), until one is released.
+  listener's accept queue (and beyond its backlog, with their senders), until one is released; or the service closes one
+  that is missed less (``make_room``).
 - A connection without news costs a place in a list.
 """
 
@@ -51,6 +52,10 @@ class Service:
     def next_deadline_ns(self) -> i64:
         """Give when ``on_deadline`` wants to be called; ``NEVER`` where nothing waits for a time."""
         return NEVER
+
+    def make_room(self, now_ns: i64) -> bool:
+        """Close an end that is missed less than a new one would be; ``False`` if there is none."""
+        return False
 
     def close(self, end: StreamSocket, now_ns: i64) -> None:
         """Let go of an end; TCP finishes it on its own."""
@@ -174,8 +179,10 @@ class Services(Handler):
         while queues.ready:
             if service.open_count >= service.ends_max or not files.has_room():
                 service.full_count += 1
-                self._is_starved = True
-                return
+                if not service.make_room(now_ns):
+                    self._is_starved = True
+                    return
+                continue  # the one that went may have let another in
             end = listener.accept(now_ns)
             service.accepted_count += 1
             service.open_count += 1
