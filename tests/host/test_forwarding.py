@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import struct
 
 import pytest
 
@@ -11,7 +12,7 @@ from estab.errors import DropReason
 from estab.host.engine import Engine
 from estab.host.ip.paths import PATHS_MAX
 from estab.host.ip.routes import ROUTES_MAX, Route, Routes
-from estab.wire import icmp, ip, tcp, udp
+from estab.wire import fragment, icmp, ip, tcp, udp
 from estab.wire.address import BROADCAST_MAC, network_of, parse_address
 from estab.wire.seq import Seq
 from tests.kit.engines import MS, SECOND, Net, Wire, drops, errors, mac, packets
@@ -211,17 +212,96 @@ def test_source_routes_are_refused() -> None:
     assert not far.passed
 
 
-def test_super_segment_from_a_link_with_offload_is_cut_for_the_next_link() -> None:
-    net, _, r, _b, _, far = routed(is_ethernet=False)
+def super_segment(source: bytes, destination: bytes, size: int, *, has_df: bool = True) -> tuple[bytes, bytes]:
+    """A TCP packet with that much text, its checksum left to the device; and the text."""
     segment = tcp.Segment(5, 80, Seq(100), Seq(0), tcp.ACK | tcp.PSH, 500)
-    segment.data = bytes(range(250)) * 40
-    segment.end = len(segment.data)
-    r.on_frame(1, tcp.emit_packet(segment, A4, B4, 64, 0, True, 0, True), net.now_ns, True)
+    segment.data = (bytes(range(250)) * (size // 250 + 1))[:size]
+    segment.end = size
+    return tcp.emit_packet(segment, source, destination, 64, 7, has_df, 0, True), segment.data
+
+
+@pytest.mark.parametrize(("source", "destination"), [(A4, B4), (A6, B6)])
+@pytest.mark.parametrize("segment_bytes", [536, 1200, 1440])
+def test_a_super_segment_is_forwarded_as_the_segments_that_its_sender_made_it_of(
+    source: bytes, destination: bytes, segment_bytes: int,
+) -> None:
+    net, _, r, _b, _, far = routed(is_ethernet=False)
+    packet, text = super_segment(source, destination, 10_000)
+    r.on_frame(1, packet, net.now_ns, True, segment_bytes=segment_bytes)
     net.flush()
     parsed = [tcp.parse(packet, False) for packet in packets(far.passed)]
-    assert [one.end - one.start for one in parsed] == [1460] * 6 + [1240]
-    assert b"".join(one.data[one.start : one.end] for one in parsed) == segment.data
-    assert [bool(one.flags & tcp.PSH) for one in parsed] == [False] * 6 + [True]
+    assert [one.end - one.start for one in parsed][:-1] == [segment_bytes] * (10_000 // segment_bytes)
+    assert b"".join(one.data[one.start : one.end] for one in parsed) == text
+    assert [one.flags for one in parsed[-2:]] == [tcp.ACK, tcp.ACK | tcp.PSH]
+
+
+@pytest.mark.parametrize(("source", "destination"), [(A4, B4), (A6, B6)])
+def test_a_super_segment_that_would_fit_whole_is_cut_too(source: bytes, destination: bytes) -> None:
+    net, _, r, _b, _, far = routed(is_ethernet=False)
+    packet, _ = super_segment(source, destination, 1072)
+    r.on_frame(1, packet, net.now_ns, True, segment_bytes=536)
+    net.flush()
+    assert [one.end - one.start for one in (tcp.parse(part, False) for part in packets(far.passed))] == [536, 536]
+
+
+@pytest.mark.parametrize(("source", "destination"), [(A4, B4), (A6, B6)])
+def test_segments_too_large_for_the_next_link_are_refused_with_its_mtu(source: bytes, destination: bytes) -> None:
+    net, _, r, _b, near, far = routed(mtu=1280, is_ethernet=False)
+    packet, _ = super_segment(source, destination, 10_000)
+    r.on_frame(1, packet, net.now_ns, True, segment_bytes=1440)
+    net.flush()
+    assert [error.mtu for error in errors(near.passed, icmp.PACKET_TOO_BIG)] == [1280]
+    assert not far.passed
+
+
+def test_segments_too_large_for_the_next_link_are_cut_into_fragments_if_they_may_be() -> None:
+    net, _, r, _b, near, far = routed(mtu=1280, is_ethernet=False)
+    packet, text = super_segment(A4, B4, 2880, has_df=False)
+    r.on_frame(1, packet, net.now_ns, True, segment_bytes=1440)
+    net.flush()
+    cut = packets(far.passed)
+    assert [(one.fragment_offset > 0, one.more_fragments) for one in cut] == [(False, True), (True, False)] * 2
+    for number in range(2):
+        first, second = cut[2 * number : 2 * number + 2]
+        payload = first.data[first.start : first.end] + second.data[second.start : second.end]
+        segment = tcp.parse(ip.parse(fragment.join(first, payload)), False)
+        assert segment.data[segment.start : segment.end] == text[1440 * number : 1440 * number + 1440]
+    assert not near.passed
+
+
+def test_a_datagram_that_is_cut_has_its_checksum_filled_in_before() -> None:
+    net, _, r, b, _, _ = routed(mtu=1280, is_ethernet=False)
+    one = b.socket(AF_INET, SOCK_DGRAM, net.now_ns)
+    one.bind(("", 9), net.now_ns)
+    packet = udp.emit_packet(5, 9, bytes(1400), A4, B4, 64, 0, 7, False, 0)
+    r.on_frame(1, packet[:26] + b"\0\0" + packet[28:], net.now_ns, True)
+    net.run(SECOND)
+    assert len(one.recvfrom(2000, 0, net.now_ns)[0]) == 1400
+
+
+def broken_super_segments() -> list[bytes]:
+    header = struct.pack("!HHIIBBHHH", 1, 2, 3, 4, 0x20, 16, 100, 0, 0)
+    options = bytes([6, 255]) + b"\x01\xfe" + bytes(254) + bytes(2048 - 258)
+    whole = header[:12] + b"\x50" + header[13:]
+    long = header[:12] + b"\xf0" + header[13:]
+    return [
+        ip.emit(A4, B4, ip.TCP, header + bytes(3000), dont_fragment=True),
+        ip.emit(A6, B6, ip.TCP, header + bytes(3000)),
+        ip.emit(A4, B4, ip.TCP, long, dont_fragment=True),
+        ip.emit(A4, B4, ip.TCP, b"", dont_fragment=True),
+        ip.emit(A6, B6, ip.DESTINATION_OPTIONS, options + whole + bytes(500)),
+        ip.emit(A4, B4, ip.TCP, bytes(3000), ident=1, fragment_offset=800, more_fragments=True),
+        ip.emit(A6, B6, ip.TCP, whole + bytes(2996), ident=1, fragment_offset=800, more_fragments=True),
+    ]
+
+
+@pytest.mark.parametrize("packet", broken_super_segments())
+@pytest.mark.parametrize("segment_bytes", [0, 1, 536, 65_535])
+def test_no_frame_of_a_device_with_offload_makes_a_router_raise(packet: bytes, segment_bytes: int) -> None:
+    net, _, r, _b, _, far = routed(is_ethernet=False)
+    r.on_frame(1, packet, net.now_ns, True, segment_bytes=segment_bytes)
+    net.run(SECOND)
+    assert all(len(data) <= 1500 for _, _, data in far.passed)
 
 
 def test_partial_checksum_is_finished_before_it_goes_on() -> None:

@@ -135,6 +135,24 @@ def test_the_virtio_header_is_the_one_that_the_packet_asks_for(
         assert header == offload.emit(described, header_bytes == 12)
 
 
+@pytest.mark.parametrize("header_bytes", [10, 12])
+def test_a_router_learns_from_the_virtio_header_what_a_super_segment_is_made_of(header_bytes: int) -> None:
+    device, out = FakeDevice(), []
+    stepper = make_stepper(device, header_bytes=header_bytes)
+    host = stepper.engine
+    host.is_forwarding = True
+    host.add_address(host.add_interface("tun1"), "10.1.0.1/24")
+    segment = tcp.Segment(80, 1000, 1, 2, tcp.ACK, 100)
+    segment.data, segment.end = bytes(2144), 2144
+    packet = tcp.emit_packet(segment, THERE, b"\x0a\1\0\2", 64, 0, True, 0, True)
+    described = offload.for_packet(packet, 536, True)
+    device.frames.append(offload.emit(described, header_bytes == 12) + packet)
+    stepper.receive(0, 1)
+    while (outbound := host.poll_frame(0)) is not None:
+        out.append(len(outbound.data))
+    assert out == [576] * 4
+
+
 @pytest.mark.parametrize("text_bytes", [0, 1448, 1449, 60_000])
 def test_super_segments_are_to_be_cut_and_others_are_not(text_bytes: int) -> None:
     device = FakeDevice()

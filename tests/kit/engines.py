@@ -84,7 +84,8 @@ class Net:
             self.now_ns = max(self.now_ns, due_ns)
             while self._flying.next_due_ns() <= self.now_ns:
                 host, index, outbound = self._flying.pop()
-                host.on_frame(index, outbound.data, self.now_ns, outbound.is_partial_checksum)
+                host.on_frame(index, outbound.data, self.now_ns, outbound.is_partial_checksum,
+                              segment_bytes=outbound.segment_bytes)
             for host in self.hosts:
                 if host.next_deadline_ns() <= self.now_ns:
                     host.on_deadline(self.now_ns)

@@ -94,7 +94,6 @@ class Engine:
         """Linux's sysctls, to read and to write: ``host.sysctl["net.ipv4.tcp_retries2"] = 5``."""
         self._events: list[Owner] = []
         """Those with news, the first one last."""
-        self._segment_ident: i64 = self.context.hash32(b"ident", 0) & 0xFFFF
         self._add_loopback()
 
     # --- configuration
@@ -238,15 +237,18 @@ class Engine:
     # --- in
 
     def on_frame(
-        self, interface_index: i64, data: bytes, now_ns: i64, is_partial_checksum: bool = False, start: i64 = 0,
+        self, interface_index: i64, data: bytes, now_ns: i64, is_known_good: bool = False, start: i64 = 0,
+        segment_bytes: i64 = 0,
     ) -> None:
         """Take a frame from a link. Whatever it holds, nothing is raised; what is of no use is counted and dropped.
 
-        ``is_partial_checksum``: the link vouches for the transport checksum, which may not be filled in. The frame
-        begins at ``start``: what a device put before it (a virtio header) stays there, uncopied.
+        ``is_known_good``: the link vouches for the transport checksum, which may not be filled in. The frame begins at
+        ``start``: what a device put before it (a virtio header) stays there, uncopied. ``segment_bytes``: the packet is
+        a TCP super-segment of segments with so much text each (0: it is none), which matters if it is forwarded.
         """
         self.context.now_ns = now_ns
-        self.input.on_frame(self.outputs.interfaces[interface_index], data, is_partial_checksum, start)
+        self.input.on_frame(self.outputs.interfaces[interface_index], data, is_known_good=is_known_good, start=start,
+                            segment_bytes=segment_bytes)
 
     def on_deadline(self, now_ns: i64) -> None:
         """Do all that is due by now. Calling it early does nothing."""
@@ -381,9 +383,8 @@ class Engine:
             outgoing.segment.has_bsd_order = self.config.tcp_bsd_option_order
             may_fragment = not self.paths.forbids_cutting(path, outgoing.pmtu_discover)
             ident: i64 = 0  # RFC 6864: with DF a packet is atomic and its identification means nothing
-            if may_fragment:
-                self._segment_ident = (self._segment_ident + 1) & 0xFFFF
-                ident = self._segment_ident
+            if may_fragment and len(destination) == 4:
+                ident = self.output.ident_for(outgoing.src, destination, 0xFFFF)
             packet = wire_tcp.emit_packet(outgoing.segment, outgoing.src, destination, outgoing.ttl, ident,
                                           not may_fragment, 0, is_partial)
             outbound = self.output.segment(path, packet, outgoing.segment_bytes, is_partial)

@@ -2,7 +2,7 @@
 
 - One hop less to live; at the end of it, Time Exceeded.
 - What is too big for the next link is cut (IPv4 without DF), or refused with the MTU that would do. A TCP super-segment
-  from a link with offload is cut into segments of the next link's size.
+  from a link with offload is cut into the segments that its sender made it of, and those are what may be too big.
 - Martians are not forwarded: loopback, unspecified, multicast and reserved addresses, IPv6 link-local ones, and what
   came to a link-layer broadcast. IPv4 source routes are refused (RFC 7126).
 - Redirects are not sent: a sender on the same link loses a hop, and no test or user of a lab needs routes to change by
@@ -15,11 +15,10 @@ from mypy_extensions import i64
 
 from estab.errors import DropReason
 from estab.host.arriving.icmp import Icmp
-from estab.host.ip.interface import Interface
 from estab.host.ip.output import Output
 from estab.host.ip.paths import HostPaths, Path
 from estab.tcp.context import Context
-from estab.wire import ip
+from estab.wire import ip, tcp
 from estab.wire.address import format_address, is_link_local, is_loopback, is_multicast, is_unspecified
 from estab.wire.offload import finish_checksum, split
 
@@ -35,8 +34,12 @@ class Forwarding:
         self.output: Output = output
         self.icmp: Icmp = icmp
 
-    def forward(self, interface: Interface, packet: ip.Packet, is_link_group: bool, is_known_good: bool) -> None:
-        """Send a packet on its way, or drop it and tell its sender why."""
+    def forward(self, packet: ip.Packet, *, is_link_group: bool, is_known_good: bool, segment_bytes: i64) -> None:
+        """Send a packet on its way, or drop it and tell its sender why.
+
+        ``is_known_good``: its transport checksum may be left for us to fill in. ``segment_bytes``: it is a
+        super-segment of segments with so much text (0: it is none).
+        """
         if is_link_group or _is_martian(packet):
             self._drop(DropReason.IP_INVALID_DEST, packet, "is not forwarded")
             return
@@ -54,26 +57,34 @@ class Forwarding:
         if path.is_broadcast or path.is_local:
             self._drop(DropReason.IP_INVALID_DEST, packet, "directed broadcasts are not forwarded (RFC 2644)")
             return
-        self._send_on(interface, path, packet, is_known_good)
+        self._send_on(path, packet, is_known_good=is_known_good, segment_bytes=segment_bytes)
 
-    def _send_on(self, interface: Interface, path: Path, packet: ip.Packet, is_known_good: bool) -> None:
-        is_v4 = packet.version == 4
+    def _send_on(self, path: Path, packet: ip.Packet, *, is_known_good: bool, segment_bytes: i64) -> None:
         size = packet.end - packet.header_start
-        data = ip.forwarded(packet)
-        if is_known_good and size <= path.link_mtu:
-            data = finish_checksum(data)
-        if size <= path.link_mtu:
-            self._count(packet.version, size)
-            self.output.transmit(path, data)
-        elif is_known_good and packet.protocol == ip.TCP:
-            for segment in split(data, path.link_mtu - _tcp_headers_bytes(packet)):
-                self._count(packet.version, len(segment))
-                self.output.transmit(path, segment)
-        elif is_v4 and not packet.dont_fragment:
-            self._count(packet.version, size)
-            self.output.send_cut(path, ip.parse(data, 0), path.link_mtu)
-        else:
+        headers_bytes: i64 = 0
+        if segment_bytes > 0 and packet.protocol == ip.TCP and not ip.is_fragment(packet):
+            headers_bytes = _headers_bytes(packet)
+            if headers_bytes == 0:
+                self._drop(DropReason.TCP_INVALID_HEADER, packet, "data offset outside of the segment")
+                return
+            size = min(size, headers_bytes + segment_bytes)
+        if size > path.link_mtu and (packet.version == 6 or packet.dont_fragment):
             self._refuse_too_big(path, packet, size)
+            return
+        data = ip.forwarded(packet)
+        if headers_bytes > 0:
+            for segment in split(data, segment_bytes):
+                self._send_piece(path, segment)
+        else:
+            self._send_piece(path, finish_checksum(data) if is_known_good else data)
+
+    def _send_piece(self, path: Path, data: bytes) -> None:
+        version: i64 = data[0] >> 4
+        self._count(version, len(data))
+        if len(data) <= path.link_mtu:
+            self.output.transmit(path, data)
+        else:
+            self.output.send_cut(path, ip.parse(data, 0), path.link_mtu)
 
     def _refuse_too_big(self, path: Path, packet: ip.Packet, size: i64) -> None:
         counters = self.context.counters.of(packet.version)
@@ -101,7 +112,11 @@ def _is_martian(packet: ip.Packet) -> bool:
     return is_link_local(source) or is_link_local(destination) or is_unspecified(destination)
 
 
-def _tcp_headers_bytes(packet: ip.Packet) -> i64:
-    """Bytes of IP and TCP headers: what each segment of a super-segment has again."""
-    data_offset: i64 = packet.data[packet.start + 12] >> 4
-    return packet.start - packet.header_start + data_offset * 4
+def _headers_bytes(packet: ip.Packet) -> i64:
+    """Bytes of IP and TCP headers, which each segment of a super-segment has again; 0 if they make no sense."""
+    if packet.end - packet.start < tcp.HEADER_BYTES:
+        return 0
+    tcp_bytes: i64 = (packet.data[packet.start + 12] >> 4) * 4
+    if tcp_bytes < tcp.HEADER_BYTES or tcp_bytes > packet.end - packet.start:
+        return 0
+    return packet.start - packet.header_start + tcp_bytes

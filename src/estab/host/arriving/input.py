@@ -56,6 +56,8 @@ class Input:
         self.demux: Demux = demux
         self.forwarding: Forwarding = forwarding
         self.is_forwarding: bool = False
+        self._segment_bytes: i64 = 0
+        """Of the frame that is being taken: what its sender made the super-segment of."""
         self._last_src: bytes = b""
         self._last_dst: bytes = b""
         self._last_generation: i64 = 0
@@ -63,8 +65,10 @@ class Input:
 
     # --- frames
 
-    def on_frame(self, interface: Interface, data: bytes, is_known_good: bool, start: i64 = 0) -> None:
-        """Take a frame from a link. It begins at ``start``."""
+    def on_frame(self, interface: Interface, data: bytes, *, is_known_good: bool, start: i64,
+                 segment_bytes: i64) -> None:
+        """Take a frame from a link. It begins at ``start``; ``segment_bytes`` is as for ``Engine.on_frame``."""
+        self._segment_bytes = segment_bytes
         interface.rx_frames += 1
         interface.rx_bytes += len(data) - start
         if self.context.observer is not None:
@@ -154,7 +158,8 @@ class Input:
         elif self.is_forwarding and not is_multicast(packet.dst):
             if packet.options and self._has_source_route(packet):
                 return
-            self.forwarding.forward(interface, packet, is_link_group=is_link_group, is_known_good=is_known_good)
+            self.forwarding.forward(packet, is_link_group=is_link_group, is_known_good=is_known_good,
+                                    segment_bytes=self._segment_bytes)
         else:
             counters.ip_in_addr_errors += 1
             self.context.drop(DropReason.IP_INADDRERRORS, "",

@@ -165,7 +165,9 @@ class Stepper:
             if start == 0:
                 engine.on_frame(index, data, now_ns)
             elif len(data) > start:
-                engine.on_frame(index, data, now_ns, (data[0] & _KNOWN_GOOD) != 0, start)
+                # The virtio header: flags, and if a kind of segmentation is given, the bytes of each segment.
+                segment_bytes: i64 = data[4] | data[5] << 8 if data[1] != 0 else 0
+                engine.on_frame(index, data, now_ns, (data[0] & _KNOWN_GOOD) != 0, start, segment_bytes)
         return count
 
     def _next_frame(self) -> bytes | None:
