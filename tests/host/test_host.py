@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -375,3 +376,25 @@ def test_same_inputs_give_the_same_bytes_in_any_process() -> None:
         digests.add(run.stdout)
     assert len(digests) == 1
     assert story() == story()
+
+
+def test_identifications_of_one_peer_say_nothing_of_what_others_are_sent() -> None:
+    """Six peers are each sent a SYN-ACK without DF, then one is sent six more."""
+    net, wire = Net(), Wire()
+    a = net.host("a")
+    net.join(wire, a, "10.0.0.1/24", is_ethernet=False)
+    a.config.ip_no_pmtu_disc = True
+    one = a.socket(AF_INET, SOCK_STREAM, net.now_ns)
+    one.bind(("", 80), net.now_ns)
+    one.listen(99, net.now_ns)
+    for last, port in [(number, 5000) for number in range(2, 8)] + [(2, 5001 + number) for number in range(6)]:
+        segment = tcp.Segment(port, 80, Seq(1), Seq(0), tcp.SYN, 100)
+        source = bytes([10, 0, 0, last])
+        a.on_frame(1, tcp.emit_packet(segment, source, bytes([10, 0, 0, 1]), 64, 0, True, 0, False), net.now_ns)
+        net.flush()
+    sent = [ip.parse(data, 0) for _, _, data in wire.passed]
+    others, same = [packet.ident for packet in sent[:6]], [packet.ident for packet in (sent[0], *sent[6:])]
+    assert all(abs(after - before) > 8 for before, after in pairwise(others))
+    steps = [(after - before) & 0xFFFF for before, after in pairwise(same)]
+    assert all(1 <= step <= 8 for step in steps)
+    assert len(set(steps)) > 1

@@ -82,14 +82,15 @@ class _Bucket:
         self.tokens: i64 = burst
         self.filled_ns: i64 = now_ns
 
-    def take(self, interval_ns: i64, burst: i64, now_ns: i64) -> bool:
+    def take(self, interval_ns: i64, burst: i64, now_ns: i64, price: i64 = 1) -> bool:
+        """Pay ``price`` tokens, or as many as there are; ``False`` if there is none."""
         fresh = (now_ns - self.filled_ns) // interval_ns
         if fresh > 0:
             self.tokens = burst if self.tokens + fresh > burst else self.tokens + fresh
             self.filled_ns += fresh * interval_ns
         if self.tokens <= 0:
             return False
-        self.tokens -= 1
+        self.tokens -= min(price, self.tokens)
         return True
 
 
@@ -108,6 +109,7 @@ class Icmp:
         self._next_ident: i64 = context.hash32(b"ping", 0) & 0xFFFF
         self._all: _Bucket = _Bucket(context.config.icmp_msgs_burst, 0)
         self._receivers: dict[bytes, _Bucket] = {}
+        self._limited_count: i64 = 0
 
     # --- who pings
 
@@ -340,7 +342,10 @@ class Icmp:
         config = self.context.config
         if config.icmp_ratelimit_ns > 0 and not bucket.take(config.icmp_ratelimit_ns, RECEIVER_BURST, now_ns):
             return False
-        return self._all.take(SECOND // config.icmp_msgs_per_sec, config.icmp_msgs_burst, now_ns)
+        # What is left in the bucket of all is nobody's to count (CVE-2020-25705): an error costs a keyed 0 to 2.
+        self._limited_count += 1
+        price = self.context.hash32(b"icmp", self._limited_count) % 3
+        return self._all.take(SECOND // config.icmp_msgs_per_sec, config.icmp_msgs_burst, now_ns, price)
 
     # --- out
 

@@ -35,6 +35,7 @@ class Output:
         self.outputs: Outputs = outputs
         self.neighbors: Neighbors = neighbors
         self._idents: list[int] = []
+        self._ident_count: i64 = 0
 
     # --- our own packets
 
@@ -67,9 +68,11 @@ class Output:
         counters.ip_out_octets += size
 
     def ident_for(self, source: bytes, destination: bytes, mask: i64) -> i64:
-        """Give the next IP identification for a pair of addresses: counters in hashed places, unguessable outside.
+        """Give the next IP identification for a pair of addresses, unguessable outside (RFC 7739).
 
-        Only packets that may be cut need one (RFC 6864).
+        Counters in hashed places, so that two packets of a pair have different ones for long; each goes up by a keyed
+        1 to 8, so that whoever shares a place can't count what others are sent. Only packets that may be cut need one
+        (RFC 6864).
         """
         if not self._idents:
             stream = b"".join([
@@ -79,7 +82,9 @@ class Output:
             self._idents = [int.from_bytes(stream[at : at + 4], "big") for at in range(0, len(stream), 4)]
         place = blake2s(source + destination, key=self.context.secret, digest_size=2).digest()
         index: i64 = int.from_bytes(place, "big") & (_IDENT_BUCKETS - 1)
-        ident: i64 = (self._idents[index] + 1) & 0xFFFFFFFF
+        self._ident_count += 1
+        step = 1 + (self.context.hash32(b"ident", self._ident_count) & 7)
+        ident: i64 = (self._idents[index] + step) & 0xFFFFFFFF
         self._idents[index] = ident
         return ident & mask
 

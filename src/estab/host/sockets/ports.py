@@ -89,6 +89,7 @@ class Ports:
         self.port_max: i64 = port_max
         self._secret: bytes = secret[:32]
         self._draws: i64 = 0
+        self._connect_count: i64 = 0
         self._perturb: list[int] = [0] * _PERTURB_SLOTS
         self._by_port: dict[int, list[Binding]] = {}
         self._lingering: list[Binding] = []
@@ -107,9 +108,10 @@ class Ports:
         self._add(binding)
 
     def connect(self, binding: Binding, remote: bytes, remote_port: i64, flows: FlowTable) -> None:
-        """Take an ephemeral port for one destination (RFC 6056 section 3.3.4).
+        """Take an ephemeral port for one destination (RFC 6056 section 3.3.4, algorithm 4).
 
-        EADDRNOTAVAIL where none is left.
+        The counter goes up by a keyed 1 to 8 besides, so that the next port does not follow from the last one, and a
+        stranger whose destination shares the counter can't count connections to others. EADDRNOTAVAIL if none is left.
         """
         count = self.port_max - self.port_min + 1
         service: int = remote_port
@@ -118,8 +120,12 @@ class Ports:
         ).digest()
         offset: i64 = int.from_bytes(digest[:7], "big")
         index: i64 = int.from_bytes(digest[8:10], "big") & (_PERTURB_SLOTS - 1)
-        for _ in range(count):
-            step: i64 = self._perturb[index]
+        self._connect_count += 1
+        draw: int = self._connect_count
+        hop = blake2s(draw.to_bytes(8, "big"), key=self._secret, digest_size=1, person=b"port-hop").digest()
+        first: i64 = self._perturb[index] + (hop[0] & 7)
+        for tried in range(count):
+            step = first + tried
             self._perturb[index] = (step + 1) & 0xFFFFFFFF
             port = self.port_min + (offset + step) % count
             is_taken = flows.is_flow_taken(binding.address, port, remote, remote_port)
