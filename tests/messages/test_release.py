@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -262,3 +263,62 @@ def test_asyncio_failures_are_told_and_drain_cancels_what_is_late() -> None:
         assert reaper.pending == 0
 
     asyncio.run(test())
+
+
+def test_sys_exit_in_a_clean_up_ends_the_clean_up_and_no_worker() -> None:
+    told: list[BaseException] = []
+    reaper = Reaper(workers=1, on_error=lambda error, function: told.append(error))
+    ran: list[int] = []
+    for number in range(3):
+        reaper.submit(sys.exit)
+        reaper.submit(partial(ran.append, number))
+    found = reaper.drain(20)
+    assert ran == [0, 1, 2]
+    assert (found.done, found.failed, found.unfinished) == (3, 3, ())
+    assert all("raised SystemExit" in str(error) for error in told)
+
+
+def test_a_worker_that_is_ended_leaves_its_place_to_another() -> None:
+    class Stop(BaseException):
+        """What a runtime may end a thread by."""
+
+    reaper = Reaper(workers=1)
+    ended = threading.Event()
+
+    def stop() -> None:
+        ended.set()
+        raise Stop
+
+    hook = threading.excepthook
+    threading.excepthook = lambda args: None
+    try:
+        reaper.submit(stop)
+        assert ended.wait(20)
+        while reaper.pending:
+            pass
+        reaper.submit(lambda: None)
+        assert reaper.drain(20).done == 1
+    finally:
+        threading.excepthook = hook
+
+
+def test_asyncio_a_clean_up_that_is_cancelled_or_exits_by_itself_ends_nothing_else() -> None:
+    async def main() -> None:
+        told: list[BaseException] = []
+        reaper = AsyncioReaper(workers=1, on_error=lambda error, function: told.append(error))
+        ran: list[int] = []
+
+        async def cancelled() -> None:
+            raise asyncio.CancelledError
+
+        async def exits() -> None:
+            sys.exit(1)
+
+        for function in (cancelled, exits, sys.exit):
+            await reaper.submit(function)
+            await reaper.submit(partial(ran.append, len(ran)))
+        found = await reaper.drain(20)
+        assert (len(ran), found.done, found.failed, found.unfinished) == (3, 3, 3, ())
+        assert len(told) == 3
+
+    asyncio.run(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -390,3 +391,29 @@ def test_a_wrong_limit_is_named_and_leaves_no_listener(start: Callable[..., Any]
         asyncio.run(test())
     with socket.create_server(address):
         pass
+
+
+def test_sys_exit_in_a_handler_ends_its_connection_and_gives_its_place_back() -> None:
+    told: list[str] = []
+    with serve(lambda channel: sys.exit(1), ("127.0.0.1", 0), line, connections_max=1,
+               on_error=lambda error, channel: told.append(str(error))) as server:
+        for _ in range(3):
+            with client(server) as sock:
+                assert sock.recv(10) == b""
+        until(lambda: server.failed == 3)
+    assert told == ["a handler raised SystemExit(1)"] * 3
+
+
+def test_asyncio_sys_exit_in_a_handler_ends_its_connection_and_not_the_loop() -> None:
+    async def handler(channel: AsyncioChannel) -> None:
+        sys.exit(1)
+
+    async def main() -> None:
+        async with await serve_asyncio(handler, ("127.0.0.1", 0), line) as server:
+            for _ in range(3):
+                reader, writer = await asyncio.open_connection(*server.address)
+                assert await reader.read(10) == b""
+                writer.close()
+        assert server.failed == 3
+
+    asyncio.run(main())

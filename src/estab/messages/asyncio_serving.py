@@ -13,7 +13,7 @@ from estab.messages.asyncio_channel import AsyncioChannel
 from estab.messages.codec import Codec
 from estab.messages.exchange import peer_name
 from estab.messages.heartbeat import Heartbeat
-from estab.messages.release import AsyncioReaper
+from estab.messages.release import AsyncioReaper, as_failure
 from estab.messages.serving import ACCEPT_PAUSE_SECONDS, OnError, Serving, Stopped, no_delay, open_listener
 from estab.units import SECOND, duration_ns
 
@@ -124,9 +124,9 @@ class AsyncioServer(Serving):
             channel.stop_receiving()
         try:
             await self._handler(channel)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a SystemExit would end the loop, and all other connections
             if error is not channel.fault:
-                self._report(error, channel)
+                self._report(as_failure(error, "a handler"), channel)
                 return
         finally:
             with contextlib.suppress(OSError):

@@ -5,7 +5,7 @@ the socket in CLOSE-WAIT for all that time; ``ss`` then shows thousands of them.
 
 - the socket is closed before anything else runs;
 - no clean-up is lost: when ``backlog`` of them wait, or after ``drain``, the next one runs in the caller's own time;
-- a clean-up that fails is reported and counted, and ends nothing but itself;
+- a clean-up that fails is reported and counted, and ends nothing but itself, if by ``sys.exit`` or a cancellation too;
 - ``drain`` waits for what is left, and names what was not done in time.
 """
 
@@ -59,6 +59,15 @@ def _name(function: Cleanup) -> str:
     name = getattr(inner, "__qualname__", None) or repr(inner)
     code = getattr(inner, "__code__", None)
     return name if code is None else f"{name} ({code.co_filename}:{code.co_firstlineno})"
+
+
+def as_failure(error: BaseException, what: str) -> Exception:
+    """Give what is reported of a function that raised: the error itself, or an ordinary one that names it."""
+    if isinstance(error, Exception):
+        return error
+    failure = RuntimeError(f"{what} raised {error!r}")
+    failure.__cause__ = error
+    return failure
 
 
 def _log_error(error: Exception, function: Cleanup) -> None:
@@ -170,18 +179,24 @@ class Reaper(_Ledger):
                     self._idle -= 1
                 function = self._waiting.popleft()
                 self._running.append(function)
-            self._run(function)
-            with self._changed:
-                self._running.remove(function)
-                self._changed.notify_all()
+            is_over = False
+            try:
+                self._run(function)
+                is_over = True
+            finally:
+                with self._changed:
+                    self._running.remove(function)
+                    if not is_over:  # the thread ends with whatever that was: another may be started for its place
+                        self._threads -= 1
+                    self._changed.notify_all()
 
     def _run(self, function: Cleanup) -> None:
         try:
             function()
-        except Exception as error:
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
             with self._changed:
                 self.failed += 1
-            self._report(error, function)
+            self._report(as_failure(error, f"clean-up {_name(function)}"), function)
         else:
             with self._changed:
                 self.done += 1
@@ -270,8 +285,11 @@ class AsyncioReaper(_Ledger):
                 result = await asyncio.to_thread(function)
                 if inspect.isawaitable(result):
                     await result
-        except Exception as error:
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # it is we who are cancelled, not the clean-up by itself
             self.failed += 1
-            self._report(error, function)
+            self._report(as_failure(error, f"clean-up {_name(function)}"), function)
         else:
             self.done += 1

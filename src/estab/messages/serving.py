@@ -6,7 +6,8 @@ Rules:
 - a connection is closed as soon as its stream or its handler ends, and clean-up that the handler deferred runs after
   the close, on the reaper: a slow clean-up holds neither the socket nor a place;
 - a peer that sends nothing, or takes nothing, for too long is disconnected;
-- a handler that fails ends its own connection and is reported; nothing ends the server but ``stop``;
+- a handler that fails, by ``sys.exit`` too, ends its own connection and is reported; nothing ends the server but
+  ``stop``;
 - ``stop`` refuses new connections, lets handlers finish what they have, then cuts what is left, then drains the reaper.
 """
 
@@ -27,7 +28,7 @@ from estab.messages.channel import Channel
 from estab.messages.codec import Codec
 from estab.messages.exchange import peer_name
 from estab.messages.heartbeat import Heartbeat
-from estab.messages.release import Drained, Reaper
+from estab.messages.release import Drained, Reaper, as_failure
 from estab.messages.waiting import READABLE, wait_ready
 from estab.units import SECOND, duration_ns
 
@@ -213,15 +214,17 @@ class Server(Serving):
             self._end(channel, error)
 
     def _serve(self, channel: Channel) -> None:
-        failure: Exception | None = None
+        failure: BaseException | None = None
         try:
             self._handler(channel)
-        except Exception as error:
-            if error is not channel.fault:
-                failure = error
-        self._end(channel, failure)
+        except BaseException as error:
+            if not isinstance(error, (Exception, SystemExit)):
+                raise
+            failure = error
+        finally:
+            self._end(channel, None if failure is channel.fault else failure)
 
-    def _end(self, channel: Channel, failure: Exception | None) -> None:
+    def _end(self, channel: Channel, failure: BaseException | None) -> None:
         with contextlib.suppress(OSError):
             channel.close()
         with self._changed:
@@ -230,7 +233,7 @@ class Server(Serving):
                 self.finished += 1
             self._changed.notify_all()
         if failure is not None:
-            self._report(failure, channel)
+            self._report(as_failure(failure, "a handler"), channel)
 
     def _report(self, error: Exception, channel: Any) -> None:
         with self._changed:
