@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 import estab
 from estab.devices.capture_file import read_capture
 from estab.devices.decapsulate import ip_packet
@@ -86,3 +88,31 @@ def test_counters_and_settings_are_linuxs(tmp_path: Path) -> None:
         assert stack.engine.config.tcp_bsd_option_order
         assert stack.engine.config.tcp_syn_retries == 1
         assert stack.counters().get("TcpActiveOpens", 0) == 0
+
+
+def test_a_full_disk_ends_the_capture_and_not_the_stack(caplog: pytest.LogCaptureFixture) -> None:
+    here, there = joined()
+    with here, there:
+        capture = there.capture("/dev/full")
+        for port in range(100, 110):
+            say_hello(here, there, port)
+        capture.flush()
+        assert "No space left on device, after" in capture.ended
+        assert there.failure is None
+        say_hello(here, there, 20)
+        capture.close()
+    assert [record.message for record in caplog.records] == [f"capture /dev/full ended: {capture.ended}"]
+
+
+def test_a_capture_stays_within_its_limit_and_says_when_it_is_reached(tmp_path: Path) -> None:
+    here, there = joined()
+    told: list[str] = []
+    with here, there:
+        capture = there.capture(tmp_path / "a.pcapng", bytes_max=2000, on_end=told.append)
+        for port in range(100, 105):
+            say_hello(here, there, port)
+        capture.close()
+    assert told == [f"its limit of 2000 bytes is reached, after {capture.frame_count} frames"]
+    assert (tmp_path / "a.pcapng").stat().st_size <= 2500
+    with open(tmp_path / "a.pcapng", "rb") as file:
+        assert len(list(read_capture(file))) == capture.frame_count > 3

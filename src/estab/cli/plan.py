@@ -33,6 +33,7 @@ class Plan:
     queues: int
     has_offload: bool
     busy_poll_us: int | None = None
+    pcap_bytes_max: int = 0
     notes: list[str] = field(default_factory=list)
 
 

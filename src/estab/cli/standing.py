@@ -69,7 +69,9 @@ def stand(plan: Plan, device: Device, is_ours: bool) -> int:
             print(f"estab: {error.strerror if isinstance(error, OSError) else error}", file=sys.stderr)
             return 1
         try:
-            capture = stack.capture(plan.pcap) if plan.pcap is not None else None
+            capture = None
+            if plan.pcap is not None:
+                capture = stack.capture(plan.pcap, bytes_max=plan.pcap_bytes_max, on_end=_tell_end_of_capture)
         except OSError as error:
             print(f"estab: --pcap: cannot write {plan.pcap!r}: {error.strerror}", file=sys.stderr)
             return 1
@@ -95,6 +97,10 @@ def stand(plan: Plan, device: Device, is_ours: bool) -> int:
             print(f"estab: the stack failed: {failure!r}", file=sys.stderr)
             return 1
     return status
+
+
+def _tell_end_of_capture(why: str) -> None:
+    print(f"estab: --pcap: no more is written: {why}", file=sys.stderr, flush=True)
 
 
 def make_stack(plan: Plan, device: Device) -> Stack:

@@ -43,6 +43,7 @@ QUEUES_MAX: Final = 64
 @click.option("--sysctl", "sysctls", metavar="NAME=VALUE", multiple=True, help="A setting by Linux's name.")
 @click.option("--congestion", metavar="NAME", default="", help="The congestion control: cubic, reno, bbr …")
 @click.option("--pcap", metavar="FILE", type=click.Path(dir_okay=False), help="Write every packet there (pcapng).")
+@click.option("--pcap-max", metavar="MB", type=click.IntRange(1, 1_000_000), help="End that file at so many megabytes.")
 @click.option("--queues", type=click.IntRange(1, QUEUES_MAX), default=1, show_default=True,
               help="Share the device among so many processes, each with the same services.")
 @click.option("--offload/--no-offload", default=True, show_default=True,
@@ -53,7 +54,7 @@ QUEUES_MAX: Final = 64
 def up(
     tun: str | None, tap: str | None, packet: str | None, addresses: tuple[str, ...], gateways: tuple[str, ...],
     peer: str, serves: tuple[str, ...], program: str | None, mtu: int | None, sysctls: tuple[str, ...], congestion: str,
-    pcap: str | None, queues: int, offload: bool, busy_poll: int | None, words: tuple[str, ...],
+    pcap: str | None, pcap_max: int | None, queues: int, offload: bool, busy_poll: int | None, words: tuple[str, ...],
 ) -> None:
     """Bring a stack up on a device of this machine, and serve on it.
 
@@ -72,10 +73,13 @@ def up(
         raise click.UsageError("nothing to do: --serve or --program says what happens on the stack")
     if queues > 1 and (program is not None or pcap is not None or kind == "packet"):
         raise click.UsageError("--queues is for services on a TUN or TAP device, without --program and --pcap")
+    if pcap_max is not None and pcap is None:
+        raise click.UsageError("--pcap-max is the limit of a file, and there is no --pcap")
     plan = Plan(
         kind, device, [_prefix(text, "--address") for text in addresses], [_address(text) for text in gateways],
         _prefix(peer, "--peer") if peer else "", mtu or 0, [parse_serve(text) for text in serves], program, list(words),
         [_setting(text) for text in sysctls], congestion, pcap, queues, offload, busy_poll,
+        pcap_bytes_max=(pcap_max or 0) * 1_000_000,
     )
     _check(plan)
     status = _run(plan)

@@ -242,13 +242,16 @@ class Stack:
         """Keep what each socket's last ``calls_max`` calls changed, for ``Socket.history``. 0: keep no more."""
         self.runtime.keep_history(calls_max)
 
-    def capture(self, path: str | PathLike[str]) -> CaptureFile:
+    def capture(self, path: str | PathLike[str], *, bytes_max: int = 0,
+                on_end: Callable[[str], None] | None = None) -> CaptureFile:
         """Write all frames to a pcapng file from now on, each with why it was sent or dropped.
 
         Until the ``close`` of what this returns, a context manager, or the stack's. With offload, segments stand there
-        as they passed: larger than the MTU, their checksums not filled in.
+        as they passed: larger than the MTU, their checksums not filled in. If the disk is full, or ``bytes_max`` (0: no
+        limit) reached, the capture ends by itself and tells ``on_end``, or the log ``estab.stack``; the stack goes on.
         """
-        made = CaptureFile(path, self.runtime, f"{self.name}, {', '.join(self.addresses)}")
+        made = CaptureFile(path, self.runtime, f"{self.name}, {', '.join(self.addresses)}", bytes_max=bytes_max,
+                           on_end=on_end)
         self._captures.append(made)
         return made
 
