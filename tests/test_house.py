@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "src"
 
 FLOORS: Mapping[str, int] = {
-    "abi": 1, "counters": 1, "cpython": 1, "errors": 1, "events": 1, "observers": 1, "under_way": 1, "units": 1,
-    "_build": 1, "_version": 1,
+    "abi": 1, "counters": 1, "cpython": 1, "errors": 1, "events": 1, "observers": 1, "under_way": 1, "undeletable": 1,
+    "units": 1, "_build": 1, "_version": 1,
     "wire": 2, "devices": 2, "messages": 2,
     "tcp": 3,
     "host": 4,
@@ -303,6 +303,24 @@ def bare_booleans(root: Path) -> list[str]:
     ]
 
 
+def deletable_properties(root: Path) -> list[str]:
+    """Find properties with setters in the compiled rooms that their module does not hand to ``undeletable``."""
+    found = []
+    for name, path in modules_under(root).items():
+        if room_of(name) not in ("wire", "tcp", "host", "serve"):
+            continue
+        named = {(ast.unparse(call.args[0]), argument.value) for call in ast.walk(parsed(path))
+                 if isinstance(call, ast.Call) and ast.unparse(call.func) == "undeletable"
+                 for argument in call.args[1:] if isinstance(argument, ast.Constant)}
+        for owner in ast.walk(parsed(path)):
+            if isinstance(owner, ast.ClassDef):
+                found += [f"{name}: {owner.name}.{member.name}" for member in owner.body
+                          if isinstance(member, ast.FunctionDef)
+                          and any(ast.unparse(one).endswith(".setter") for one in member.decorator_list)
+                          and (owner.name, member.name) not in named]
+    return found
+
+
 def long_files(root: Path) -> list[str]:
     """Complain of files over ``LINES_MAX`` lines that ``LONG`` gives no reason for, and of reasons without a need."""
     paths = root.rglob("*.py")
@@ -370,6 +388,10 @@ def test_errors_end_in_error() -> None:
 
 def test_the_core_says_what_a_boolean_means() -> None:
     assert bare_booleans(SOURCES) == []
+
+
+def test_no_property_of_a_compiled_class_crashes_when_it_is_deleted() -> None:
+    assert deletable_properties(SOURCES) == []
 
 
 def test_no_source_file_is_too_long() -> None:
@@ -515,6 +537,12 @@ def test_a_private_interface_is_found(tmp_path: Path, text: str) -> None:
 def test_a_bare_boolean_is_found(tmp_path: Path) -> None:
     files = {"tcp/a.py": "send(1, True)\nsend(1, is_new=True)", "lab/a.py": "send(1, True)"}
     assert bare_booleans(tree(tmp_path, files)) == ["estab.tcp.a:1 calls send with a bare True"]
+
+
+def test_a_property_that_crashes_when_it_is_deleted_is_found(tmp_path: Path) -> None:
+    text = "class A:\n    @property\n    def x(self): ...\n    @x.setter\n    def x(self, value): ...\n"
+    assert deletable_properties(tree(tmp_path, {"host/a.py": text})) == ["estab.host.a: A.x"]
+    assert deletable_properties(tree(tmp_path, {"host/a.py": text + "undeletable(A, 'x')\n"})) == []
 
 
 def test_a_long_file_is_found(tmp_path: Path) -> None:

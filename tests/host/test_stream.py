@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -154,3 +156,28 @@ def test_buffers_are_clamped_and_then_fixed() -> None:
     client.receive_buffer_bytes = 1
     client.send_buffer_bytes = 10**9
     assert (client.receive_buffer_bytes, client.send_buffer_bytes) == (2304, 2 * 4194304)
+
+
+DELETE_EACH = """
+from types import GetSetDescriptorType
+
+from estab.abi import AF_INET, SOCK_DGRAM, SOCK_STREAM
+from estab.host.engine import Engine
+
+host = Engine("t", bytes(32))
+for one in (host, host.socket(AF_INET, SOCK_STREAM, 0), host.socket(AF_INET, SOCK_DGRAM, 0)):
+    for owner in type(one).__mro__:
+        for name, found in vars(owner).items():
+            if isinstance(found, (property, GetSetDescriptorType)) and not name.startswith("__"):
+                try:
+                    delattr(one, name)
+                except AttributeError:
+                    print(name)
+"""
+
+
+def test_no_attribute_of_a_socket_or_a_host_can_be_deleted() -> None:
+    """In a process of its own: compiled, each would be a segmentation fault."""
+    done = subprocess.run([sys.executable, "-c", DELETE_EACH], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {"nodelay", "ttl", "observer", "is_forwarding", "v6only", "keeps_errors"} <= set(done.stdout.split())

@@ -37,6 +37,7 @@ from estab.host.sysctls import Sysctls
 from estab.tcp.config import Config
 from estab.tcp.context import Context, Owner
 from estab.tcp.record.control import CongestionControl
+from estab.undeletable import undeletable
 from estab.wire import ip
 from estab.wire import tcp as wire_tcp
 from estab.wire.address import (
@@ -425,3 +426,6 @@ class Engine:
 def _link_local_address(mac: bytes) -> bytes:
     """Make the link-local address of a MAC address (RFC 4291 appendix A)."""
     return b"\xfe\x80" + bytes(6) + bytes([mac[0] ^ 2]) + mac[1:3] + b"\xff\xfe" + mac[3:]
+
+
+undeletable(Engine, "observer", "is_forwarding")

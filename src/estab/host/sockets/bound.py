@@ -9,6 +9,7 @@ from mypy_extensions import i64
 from estab.errors import os_error
 from estab.host.sockets.files import Descriptor
 from estab.host.sockets.ports import Binding
+from estab.undeletable import undeletable
 
 __all__ = ["BoundDescriptor"]
 
@@ -58,3 +59,6 @@ class BoundDescriptor(Descriptor):
         if self.binding is not None:
             raise os_error(errno.EINVAL, "invalid argument: IPV6_V6ONLY can't change once the socket is bound")
         self._v6only = value
+
+
+undeletable(BoundDescriptor, "reuse_address", "reuse_port", "v6only")

@@ -21,6 +21,7 @@ from estab.abi import (
 from estab.host.sockets.ancillary import Ancillary, SendControl
 from estab.host.sockets.bound import BoundDescriptor
 from estab.tcp.context import Context
+from estab.undeletable import undeletable
 from estab.wire import icmp
 from estab.wire.address import is_link_local
 from estab.wire.ip import Packet
@@ -144,3 +145,6 @@ class DatagramSettings(BoundDescriptor):
             self.errors.append(queued)
         else:
             self.errors_dropped_count += 1
+
+
+undeletable(DatagramSettings, "receive_buffer_bytes", "keeps_errors")

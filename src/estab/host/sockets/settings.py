@@ -21,6 +21,7 @@ from estab.tcp.fastopen import CLIENT
 from estab.tcp.record.fast_open import FastOpenOptions
 from estab.tcp.record.numbers import DEFAULT_MSS_BYTES
 from estab.tcp.record.options import Options
+from estab.undeletable import undeletable
 from estab.units import NEVER, SECOND
 
 __all__ = ["StreamSettings"]
@@ -411,3 +412,11 @@ def _seconds_of(timeouts: i64) -> i64:
         total += wait
         wait = min(2 * wait, _DEFER_MAX_S)
     return total
+
+
+undeletable(
+    StreamSettings, "nodelay", "cork", "notsent_lowat_bytes", "max_pacing_rate", "keep_idle_ns", "keep_interval_ns",
+    "keep_count", "user_timeout_ns", "fin_timeout_ns", "syn_retries", "defer_accept_s", "maxseg", "quickack",
+    "oob_inline", "congestion", "fast_open_backlog", "fast_open_connect", "fast_open_no_cookie", "fast_open_keys",
+    "ttl", "tos", "pmtu_discover", "receive_buffer_bytes", "send_buffer_bytes",
+)
