@@ -541,8 +541,8 @@ def test_a_bare_boolean_is_found(tmp_path: Path) -> None:
 
 def test_a_property_that_crashes_when_it_is_deleted_is_found(tmp_path: Path) -> None:
     text = "class A:\n    @property\n    def x(self): ...\n    @x.setter\n    def x(self, value): ...\n"
-    assert deletable_properties(tree(tmp_path, {"host/a.py": text})) == ["estab.host.a: A.x"]
-    assert deletable_properties(tree(tmp_path, {"host/a.py": text + "undeletable(A, 'x')\n"})) == []
+    assert deletable_properties(tree(tmp_path / "bad", {"host/a.py": text})) == ["estab.host.a: A.x"]
+    assert deletable_properties(tree(tmp_path / "good", {"host/a.py": text + "undeletable(A, 'x')\n"})) == []
 
 
 def test_a_long_file_is_found(tmp_path: Path) -> None:

@@ -123,10 +123,10 @@ class Ports:
         self._connect_count += 1
         draw: int = self._connect_count
         hop = blake2s(draw.to_bytes(8, "big"), key=self._secret, digest_size=1, person=b"port-hop").digest()
-        first: i64 = self._perturb[index] + (hop[0] & 7)
+        first: i64 = self._perturb[index]
         for tried in range(count):
             step = first + tried
-            self._perturb[index] = (step + 1) & 0xFFFFFFFF
+            self._perturb[index] = (step + 1 + (hop[0] & 7)) & 0xFFFFFFFF
             port = self.port_min + (offset + step) % count
             is_taken = flows.is_flow_taken(binding.address, port, remote, remote_port)
             if not is_taken and self._may_connect_from(port, flows):
