@@ -95,6 +95,8 @@ bench-wire: $(VENV)/optimized
 pictures: $(VENV)/installed
 	@$(BIN)/python tools/ladder_picture.py docs/observing.md docs/observing.svg
 	@$(BIN)/python tools/ladder_picture.py README.md docs/first-run.svg
+	@$(BIN)/python tools/extras.py test | $(PIP) install -r /dev/stdin
+	@$(BIN)/python tools/shots.py
 
 docs: $(VENV)/made
 	@$(BIN)/python tools/extras.py docs | $(PIP) install -r /dev/stdin

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+import estab
 from estab.events import (
     CallBlocked,
     CallResumed,
     Event,
+    FrameSent,
     LinkDropped,
     LinkQueueChanged,
     RttMeasured,
@@ -20,7 +23,9 @@ from estab.events import (
     TcbCreated,
     TimerFired,
 )
+from estab.observe.dissect import dissect
 from estab.observe.flights import flights
+from estab.report.columns import Columns
 from estab.report.tables import HELD
 from tests.report.conftest import Run, Shown
 
@@ -220,3 +225,42 @@ def test_the_shares_of_who_held_it_up_are_those_of_the_columns(run: Run, show: S
     assert bar is not None
     assert share is not None
     assert share["width"] / bar["width"] == pytest.approx(max(sums.values()) / run.columns.end_ns, abs=0.01)
+
+
+def test_behind_a_router_a_segment_is_one_bar_two_arrows_and_lost_where_it_was_lost(show: Show) -> None:
+    net = estab.Network(seed=5)
+    facts: list[Event] = []
+    columns = Columns()
+    net.observe(facts.append)
+    net.observe(columns)
+    client, router, server = net.host("client"), net.host("router", forwarding=True), net.host("server")
+    net.link(client, router, delay="5ms")
+    net.link(router, server, delay="20ms", rate="5Mbit", queue=20, loss="1%")
+
+    @server.run
+    def serve() -> None:
+        with socket.create_server(("", 80)) as listener, listener.accept()[0] as connection:
+            while connection.recv(65536):
+                pass
+
+    @client.run
+    def call() -> None:
+        with socket.create_connection(("server", 80)) as caller:
+            caller.sendall(bytes(200_000))
+
+    with net:
+        net.run()
+        columns.is_recording = False
+    shown = show(columns)
+    lost = [fact for fact in facts if isinstance(fact, LinkDropped)]
+    assert {fact.host for fact in lost} == {"router"}
+    marks = shown.marks("sequence")
+    sent = sum(isinstance(fact, SegmentSent) and fact.host == "client" and fact.length > 0 for fact in facts)
+    data = [mark for mark in marks if mark[0] == "segment" and mark[6] != "control"]
+    assert len(data) == sent
+    to_server = [fact for fact in lost if dissect(fact.data).destination.endswith(":80")]
+    assert len([mark for mark in marks if mark[0] == "lost"]) == len(to_server) > 0
+    ladder = shown.marks("ladder")
+    assert len(ladder) == sum(isinstance(fact, FrameSent) for fact in facts)
+    hops = shown.ask("() => [...estab.store.tables.frame.from].filter(row => row >= 0).length")
+    assert hops == sum(isinstance(fact, FrameSent) and fact.host == "router" for fact in facts)

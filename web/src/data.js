@@ -183,6 +183,18 @@ export class Store {
   }
 
   isLost(row) { return this.lost[this.tables.frame.fate[row]] === 1; }
+  // Lost here, or on a later link by which a router passed it on.
+  isLostLater(row) {
+    const later = this.kept("lost later", () => {
+      const { rows, from, bits, fate } = this.tables.frame, out = new Uint8Array(rows);
+      for (let at = rows - 1; at >= 0; at--) {
+        if (this.lost[fate[at]] === 1) out[at] = 1;
+        if (out[at] && from[at] >= 0 && !(bits[at] & 2)) out[from[at]] = 1;
+      }
+      return out;
+    });
+    return later[row] === 1;
+  }
   isDropped(row) { return this.lost[this.tables.frame.fate[row]] === 2; }
   landed(row) {
     const frame = this.tables.frame;

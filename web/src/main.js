@@ -216,6 +216,7 @@ class Page {
       say("in flight", flow.rows ? bytes(store.at(flow, "flight", time)) : "");
       say("cwnd", cc.rows ? bytes(store.at(cc, "cwnd", time)) : "");
       say("RTO", cc.rows ? span(store.at(cc, "rto", time)) : "");
+      say("timer", cc.rows ? this.timer(cc, time) : "");
       const frame = store.tables.frame, own = store.frames("conn " + timeline.conn, (row, table) => table.conn[row] === timeline.conn), last = above(own.t, time) - 1;
       if (last >= 0) {
         const row = own.rows[last];
@@ -223,6 +224,13 @@ class Page {
       }
     }
     this.reading.replaceChildren(...parts);
+  }
+
+  // The armed timer of the sender, and how long it still has.
+  timer(cc, time) {
+    const i = above(cc.t, time) - 1, left = i < 0 || cc.due[i] < 0 ? -1 : cc.t[i] + cc.due[i] - time;
+    const names = { on: "retransmission", persist: "window probe", keepalive: "keepalive", delack: "delayed ACK", timewait: "end" };
+    return left < 0 ? "" : `${names[this.store.word("timer", cc.timer[i])] ?? "?"} in ${span(left)}`;
   }
 
   key(event) {

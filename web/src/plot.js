@@ -5,6 +5,7 @@ import { above } from "./data.js";
 import { moment, timeTick } from "./format.js";
 import { FONT, colour, frameOf, hatched } from "./paint.js";
 
+const FRAMES_AT_ONCE = 50_000;
 const STEPS = [];
 for (let power = -9; power < 6; power++) for (const digit of [1, 2, 5]) STEPS.push(digit * 10 ** power);
 
@@ -141,8 +142,8 @@ export class Panel {
     return isFinite(low) && isFinite(high) && high > low ? [low, high] : [0, 1];
   }
 
-  // What nobody sees is not drawn until somebody does.
-  isDue() { return this.isSeen || this.marks !== null; }
+  // In a large run, what nobody sees is not drawn until somebody does.
+  isDue() { return this.isSeen || this.marks !== null || this.store.tables.frame.rows <= FRAMES_AT_ONCE; }
 
   draw(plot) {
     this.isStale = !this.isDue();

@@ -17,7 +17,7 @@ export function shares(spans, from, until) {
     const part = Math.min(b, until) - Math.max(a, from);
     if (part > 0) sums.set(kind, (sums.get(kind) ?? 0) + part);
   }
-  return [...sums].sort((x, y) => y[1] - x[1]);
+  return [...sums].sort((x, y) => (x[0] === 0) - (y[0] === 0) || y[1] - x[1]);   // what waits for nobody is last
 }
 
 // How far an end's text had got: sent once, and acknowledged.

@@ -43,7 +43,7 @@ export function sequenceView(store, timeline) {
       }
       if (timeline.hidden.has("seq lost")) return;
       const points = [];
-      for (let i = first; i < last; i++) if (store.isLost(rows[i])) {
+      for (let i = first; i < last; i++) if (store.isLostLater(rows[i])) {
         const row = rows[i], x = f.X(frame.t[row]), y = f.Y(frame.seq[row] + frame.len[row] / 2);
         points.push([x, y]);
         if (f.log) f.log("lost", frame.t[row], row, x, y);
