@@ -21,6 +21,7 @@ import pytest
 import estab
 import estab.messages
 from estab.sockets.socket import options
+from tests.test_house import FLOORS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if path.is_file()]
@@ -96,6 +97,15 @@ def test_the_architecture_names_every_file_of_tcp() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     names = sorted(path.name for path in (ROOT / "src/estab/tcp").glob("*.py") if path.name != "__init__.py")
     assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_the_architecture_shows_the_floors_as_they_are() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    shown, floor = {}, 0
+    for number, rooms in re.findall(r"^\| *(\d*) \| ((?:`\w+/?` ?)+)\|", text, re.MULTILINE):
+        floor = int(number or floor)
+        shown.update({room.strip("`/"): floor for room in rooms.split()})
+    assert shown == {room: floor for room, floor in FLOORS.items() if not room.startswith("_")}
 
 
 def test_the_page_of_the_socket_names_every_option_that_there_is() -> None:
