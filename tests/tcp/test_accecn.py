@@ -26,8 +26,8 @@ from estab.wire.tcp import (
     options_text,
     parse,
 )
-from tests.tcp.pair import ACK, MS, RST, SECOND, SYN, Pair
-from tests.tcp.peer import Peer, Seen
+from tests.kit.pair import ACK, MS, RST, SECOND, SYN, Pair
+from tests.kit.peer import Peer, Seen
 
 ALL = AE | CWR | ECE
 WHOLE = AccEcnOption(ACCECN0_KIND, [1, 0, 1])

@@ -11,8 +11,8 @@ from estab.tcp.connection import Connection
 from estab.tcp.record.inflight import SentSegment
 from estab.tcp.record.sample import RateSample
 from estab.units import MS, SECOND
-from tests.tcp.pair import ACK, Pair, Passed
-from tests.tcp.peer import Peer, set_options
+from tests.kit.pair import ACK, Pair, Passed
+from tests.kit.peer import Peer, set_options
 from tests.tcp.test_rack import MSS, RTT, opened, places
 
 RATE = 1_250_000

@@ -10,8 +10,8 @@ from estab.tcp.arriving.timewait import TimeWait
 from estab.tcp.state import State
 from estab.units import MS, NEVER, SECOND
 from estab.wire.tcp import ACK, FIN, PSH, RST, SYN
-from tests.tcp.pair import Pair
-from tests.tcp.peer import Peer, Seen
+from tests.kit.pair import Pair
+from tests.kit.peer import Peer, Seen
 
 MSS = 1460
 

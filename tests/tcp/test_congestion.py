@@ -11,8 +11,8 @@ from estab.tcp.congestion.cubic import Cubic
 from estab.tcp.congestion.hystart import HyStart
 from estab.tcp.record.control import SSTHRESH_INFINITE, CongestionControl, Flow
 from estab.units import MS, SECOND
-from tests.tcp.pair import Pair, Passed
-from tests.tcp.peer import Peer
+from tests.kit.pair import Pair, Passed
+from tests.kit.peer import Peer
 
 SMSS = 536
 """What a bare ``Flow`` says its segments are."""

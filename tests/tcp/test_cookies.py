@@ -10,8 +10,8 @@ from estab.tcp.listening.listener import Listener
 from estab.tcp.state import State
 from estab.units import MS, SECOND
 from estab.wire.tcp import ACK, FIN, PSH, RST, SYN
-from tests.tcp.pair import Pair
-from tests.tcp.peer import Peer, Seen
+from tests.kit.pair import Pair
+from tests.kit.peer import Peer, Seen
 
 
 def flood(peer: Peer, count: int) -> list[Seen]:

@@ -8,8 +8,8 @@ from estab.tcp.congestion.dctcp import Dctcp
 from estab.tcp.record.ecn_state import CE, ECT0, NOT_ECT
 from estab.tcp.record.tcb import CA_CWR, CA_RECOVERY
 from estab.wire.tcp import CWR, ECE
-from tests.tcp.pair import ACK, SYN
-from tests.tcp.peer import Peer
+from tests.kit.pair import ACK, SYN
+from tests.kit.peer import Peer
 
 
 class OneFlow:

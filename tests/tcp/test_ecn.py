@@ -11,8 +11,8 @@ from estab.tcp.record.tcb import CA_CWR, CA_OPEN
 from estab.wire import ip
 from estab.wire.offload import split
 from estab.wire.tcp import AE, CWR, ECE, Segment, options_length, parse
-from tests.tcp.pair import ACK, FIN, MS, SECOND, SYN, Pair
-from tests.tcp.peer import Peer, Seen, set_options
+from tests.kit.pair import ACK, FIN, MS, SECOND, SYN, Pair
+from tests.kit.peer import Peer, Seen, set_options
 
 MARKS = AE | CWR | ECE
 

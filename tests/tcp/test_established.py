@@ -9,7 +9,7 @@ import pytest
 from estab.tcp.state import State
 from estab.units import MS, SECOND
 from estab.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
-from tests.tcp.peer import Peer
+from tests.kit.peer import Peer
 
 
 def established(**options: object) -> Peer:
@@ -501,7 +501,7 @@ def test_an_urgent_pointer_of_zero_or_behind_what_was_read_is_ignored() -> None:
 
 
 def test_urgent_text_crosses_between_two_engines() -> None:
-    from tests.tcp.pair import Pair
+    from tests.kit.pair import Pair
 
     pair = Pair()
     client, server = pair.established()

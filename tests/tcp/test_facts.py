@@ -26,8 +26,8 @@ from estab.tcp.state import EDGES, State, is_synchronized, state_text
 from estab.units import MS, SECOND
 from estab.wire.address import parse_address
 from estab.wire.tcp import ACK, FIN, SYN
-from tests.tcp.pair import Pair
-from tests.tcp.peer import Peer
+from tests.kit.pair import Pair
+from tests.kit.peer import Peer
 
 TEXTS = {str(state): state for state in State}
 

@@ -30,8 +30,8 @@ from estab.tcp.record.fast_open import FastOpen
 from estab.tcp.siphash import siphash
 from estab.wire.address import parse_address
 from estab.wire.tcp import ACK, RST, SYN
-from tests.tcp.pair import MS, SECOND, Pair
-from tests.tcp.peer import Peer, Seen
+from tests.kit.pair import MS, SECOND, Pair
+from tests.kit.peer import Peer, Seen
 
 KEY = bytes(range(16))
 COOKIE = bytes(range(8))

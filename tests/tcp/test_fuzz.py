@@ -22,8 +22,8 @@ from estab.tcp.state import State
 from estab.units import MS, SECOND
 from estab.wire import ip
 from estab.wire.tcp import ACK, FIN, PSH, RST, SYN, URG, parse
-from tests.tcp.invariants import check_connection, check_demux, check_quiet
-from tests.tcp.peer import Peer
+from tests.kit.invariants import check_connection, check_demux, check_quiet
+from tests.kit.peer import Peer
 
 IS_CI = os.environ.get("ESTAB_CI", "") not in ("", "0")
 SEEDS = range(60 if IS_CI else 3)

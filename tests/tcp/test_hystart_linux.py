@@ -10,7 +10,7 @@ from estab.tcp.congestion.hystart_linux import LinuxHyStart
 from estab.tcp.profile import profile_config
 from estab.tcp.record.control import SSTHRESH_INFINITE, Flow
 from estab.units import MS, SECOND, US
-from tests.tcp.peer import Peer
+from tests.kit.peer import Peer
 
 SMSS = 536
 

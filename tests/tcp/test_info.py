@@ -5,8 +5,8 @@ from __future__ import annotations
 from estab.tcp.info import Info
 from estab.units import MS, SECOND
 from estab.wire.tcp import ACK, SYN
-from tests.tcp.pair import Pair
-from tests.tcp.peer import Peer
+from tests.kit.pair import Pair
+from tests.kit.peer import Peer
 
 
 def info(peer: Peer) -> Info:

@@ -9,8 +9,8 @@ import pytest
 from estab.tcp.state import State
 from estab.units import MS, NEVER, SECOND
 from estab.wire.tcp import ACK, FIN, RST
-from tests.tcp.pair import Pair
-from tests.tcp.peer import Peer, set_options
+from tests.kit.pair import Pair
+from tests.kit.peer import Peer, set_options
 
 
 def established(*, idle: int = 10, interval: int = 5, count: int = 3) -> Peer:

@@ -13,8 +13,8 @@ from estab.tcp.state import State
 from estab.units import MS, SECOND
 from estab.wire.address import map_v4, parse_address
 from estab.wire.tcp import ACK, FIN, PSH, RST, SYN
-from tests.tcp.pair import Pair
-from tests.tcp.peer import Peer, Seen
+from tests.kit.pair import Pair
+from tests.kit.peer import Peer, Seen
 
 
 def syn_from(peer: Peer, port: int) -> list[Seen]:

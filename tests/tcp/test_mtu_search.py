@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from estab.units import MS, SECOND
 from estab.wire.tcp import ACK, SYN
-from tests.tcp.peer import Peer, Seen, set_options
+from tests.kit.peer import Peer, Seen, set_options
 
 HEADERS = 40
 

@@ -11,8 +11,8 @@ from estab import abi
 from estab.tcp.state import State
 from estab.units import MS, NEVER, SECOND
 from estab.wire.tcp import ACK, FIN, PSH, RST, SYN
-from tests.tcp.pair import Pair
-from tests.tcp.peer import Peer
+from tests.kit.pair import Pair
+from tests.kit.peer import Peer
 
 BOTH = list(itertools.product((True, False), repeat=3))
 """Timestamps, SACK, window scaling."""

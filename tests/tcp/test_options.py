@@ -10,7 +10,7 @@ import pytest
 from estab.tcp.config import Config
 from estab.tcp.congestion.reno import Reno
 from estab.tcp.record.options import OptionPool, Options
-from tests.tcp.peer import Peer
+from tests.kit.peer import Peer
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "estab" / "tcp" / "record" / "options.py"
 

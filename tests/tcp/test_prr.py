@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from estab.tcp.record.tcb import CA_OPEN, CA_RECOVERY
-from tests.tcp.pair import MS
+from tests.kit.pair import MS
 from tests.tcp.test_rack import MSS, flight, places, sack
 
 

@@ -10,8 +10,8 @@ from estab.tcp.connection import Connection
 from estab.tcp.context import Owner
 from estab.tcp.record.tcb import CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY
 from estab.tcp.recovery import rack
-from tests.tcp.pair import ACK, MS, SECOND, Pair
-from tests.tcp.peer import Peer, Seen, set_options
+from tests.kit.pair import ACK, MS, SECOND, Pair
+from tests.kit.peer import Peer, Seen, set_options
 
 MSS = 1448
 RTT = 40 * MS

@@ -7,8 +7,8 @@ import pytest
 from estab.tcp.state import State
 from estab.units import MS, SECOND
 from estab.wire.tcp import ACK, FIN, PSH, SYN
-from tests.tcp.pair import Pair, Passed
-from tests.tcp.peer import Peer, Seen, set_options
+from tests.kit.pair import Pair, Passed
+from tests.kit.peer import Peer, Seen, set_options
 
 
 def established(*, quick: int = 0, **options: object) -> Peer:

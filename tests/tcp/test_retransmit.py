@@ -12,8 +12,8 @@ from estab.tcp.record.tcb import CA_LOSS, CA_OPEN, CA_RECOVERY
 from estab.tcp.state import State
 from estab.units import MS, NEVER, SECOND
 from estab.wire.tcp import ACK, FIN
-from tests.tcp.pair import Pair
-from tests.tcp.peer import Peer, Seen, set_options
+from tests.kit.pair import Pair
+from tests.kit.peer import Peer, Seen, set_options
 
 MSS = 1460
 

@@ -10,8 +10,8 @@ from estab.tcp.connection import Connection
 from estab.tcp.state import State
 from estab.units import MS, NEVER, SECOND
 from estab.wire.tcp import ACK, PSH
-from tests.tcp.pair import Pair
-from tests.tcp.peer import Peer, Seen, set_options
+from tests.kit.pair import Pair
+from tests.kit.peer import Peer, Seen, set_options
 
 
 def lengths(seen: list[Seen]) -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 from estab.tcp.arriving.transitions import set_state
 from estab.tcp.connection import Connection
 from estab.tcp.state import EDGES, State, has_edge
-from tests.tcp.peer import Peer
+from tests.kit.peer import Peer
 
 PAIRS = list(itertools.product(State, State))
 

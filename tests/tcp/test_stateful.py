@@ -23,9 +23,9 @@ from estab.tcp.listening.listener import Listener
 from estab.tcp.state import EDGES, State
 from estab.tcp.window.pacing import GSO_BYTES_MAX
 from estab.units import MS, SECOND
-from tests.tcp.invariants import check_demux, check_quiet
-from tests.tcp.pair import Pair, Passed, Side
-from tests.tcp.peer import set_options
+from tests.kit.invariants import check_demux, check_quiet
+from tests.kit.pair import Pair, Passed, Side
+from tests.kit.peer import set_options
 
 IS_CI = os.environ.get("ESTAB_CI", "") not in ("", "0")
 PATTERN = random.Random(0).randbytes(1 << 21)

@@ -15,8 +15,8 @@ from estab.tcp.connection import Connection
 from estab.tcp.state import State
 from estab.units import MS, SECOND
 from estab.wire.tcp import ACK, FIN, RST, SYN
-from tests.tcp.pair import Pair
-from tests.tcp.peer import Peer
+from tests.kit.pair import Pair
+from tests.kit.peer import Peer
 
 
 def waiting(**options: object) -> Peer:

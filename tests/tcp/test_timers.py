@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from estab.tcp.record.timers import Endpoint, TimerQueue
 from estab.units import MS, NEVER, SECOND
-from tests.tcp.pair import Pair
+from tests.kit.pair import Pair
 
 
 def drain(queue: TimerQueue, now_ns: int) -> list[Endpoint]:

@@ -6,7 +6,7 @@ import pytest
 
 from estab.tcp.connection import Connection
 from estab.tcp.record.tcb import CA_LOSS, CA_OPEN
-from tests.tcp.pair import ACK, MS, SECOND, Pair, Passed
+from tests.kit.pair import ACK, MS, SECOND, Pair, Passed
 from tests.tcp.test_rack import MSS, RTT, flight, places, sack
 
 

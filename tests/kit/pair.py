@@ -6,7 +6,6 @@ test may lose, hold or forge any of them: ``Pair.filter`` sees each and says whe
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,11 +19,12 @@ from estab.tcp.connection import Connection
 from estab.tcp.context import Context, Owner, Paths
 from estab.tcp.listening.listener import Listener
 from estab.tcp.state import State
-from estab.units import MS, NEVER, SECOND
+from estab.units import MS, SECOND
 from estab.wire import ip
 from estab.wire.address import parse_address
 from estab.wire.seq import Seq
 from estab.wire.tcp import ACK, FIN, PSH, RST, SYN, Segment, emit_packet, flags_text, parse
+from tests.kit.agenda import Flight
 
 __all__ = [
     "ACK", "FIN", "MS", "PSH", "RST", "SECOND", "SYN", "Pair", "Passed", "Side", "State", "forge",
@@ -108,8 +108,7 @@ class Pair:
         self.filter: Callable[[Passed], bool | int | list[int]] | None = None
         self.marks: Callable[[Passed], bool] | None = None
         """Says of each segment whether a queue on its way marks it, if it is ECN-capable."""
-        self._heap: list[tuple[int, int, str, bytes]] = []
-        self._order = 0
+        self._flight: Flight[tuple[Side, bytes]] = Flight()
         for side in (self.a, self.b):
             side.context.now_ns = self.now_ns
 
@@ -206,12 +205,11 @@ class Pair:
             delays = verdict if isinstance(verdict, list) else [verdict]
         passed.is_lost = not delays
         for delay_ns in delays:
-            self._order += 1
-            heapq.heappush(self._heap, (self.now_ns + delay_ns, self._order, "b" if side is self.a else "a", data))
+            self._flight.push(self.now_ns + delay_ns, (self.b if side is self.a else self.a, data))
 
     def is_wire_empty(self) -> bool:
         """Tell whether nothing is on its way."""
-        return not self._heap
+        return not self._flight
 
     def inject(self, side: Side, data: bytes) -> None:
         """Hand a packet to a side now, as if it came from the wire."""
@@ -227,8 +225,7 @@ class Pair:
     def run_until(self, end_ns: int) -> None:
         while True:
             next_ns = min(
-                self._heap[0][0] if self._heap else NEVER,
-                self.a.demux.next_deadline_ns(), self.b.demux.next_deadline_ns(),
+                self._flight.next_due_ns(), self.a.demux.next_deadline_ns(), self.b.demux.next_deadline_ns(),
             )
             if next_ns > end_ns:
                 break
@@ -236,9 +233,8 @@ class Pair:
             for side in (self.a, self.b):
                 side.context.now_ns = self.now_ns
                 side.demux.on_deadline(self.now_ns)
-            while self._heap and self._heap[0][0] <= self.now_ns:
-                _, _, name, data = heapq.heappop(self._heap)
-                side = self.a if name == "a" else self.b
+            while self._flight.next_due_ns() <= self.now_ns:
+                side, data = self._flight.pop()
                 packet = ip.parse(data, 0)
                 side.demux.on_segment(packet, parse(packet, False), self.now_ns)
                 self.flush()

@@ -20,7 +20,7 @@ from estab.wire import ip
 from estab.wire.address import parse_address
 from estab.wire.seq import Seq
 from estab.wire.tcp import ACK, RST, SYN, Segment, emit_packet, flags_text, parse
-from tests.tcp.pair import Side
+from tests.kit.pair import Side
 
 __all__ = ["Peer", "Seen"]
 
