@@ -256,7 +256,7 @@ def test_behind_a_router_a_segment_is_one_bar_two_arrows_and_lost_where_it_was_l
     assert {fact.host for fact in lost} == {"router"}
     marks = shown.marks("sequence")
     sent = sum(isinstance(fact, SegmentSent) and fact.host == "client" and fact.length > 0 for fact in facts)
-    data = [mark for mark in marks if mark[0] == "segment" and mark[6] != "control"]
+    data = [mark for mark in marks if mark[0] == "segment" and columns.columns["frame"]["len"][mark[2]] > 0]
     assert len(data) == sent
     to_server = [fact for fact in lost if dissect(fact.data).destination.endswith(":80")]
     assert len([mark for mark in marks if mark[0] == "lost"]) == len(to_server) > 0
