@@ -168,6 +168,22 @@ TABLE: Final[tuple[Sysctl, ...]] = (
 )
 """Every sysctl of Linux that has an effect here."""
 
+
+def _all_rows() -> dict[str, Sysctl]:
+    """Give all rows by name: those of Linux, and a row of ours for each setting that has none there."""
+    rows = {row.name: row for row in TABLE}
+    covered = {row.setting for row in TABLE}
+    for name in NAMES:
+        if name not in covered:
+            rows[_OURS + name] = Sysctl(_OURS + name, name, "", "", 0, NEVER)
+    return rows
+
+
+_ROWS: Final = _all_rows()
+_SHORT: Final = {name.rpartition(".")[2]: name for name in _ROWS}
+"""Full names by their last part. All hosts share both tables."""
+
+
 class Sysctls:
     """The sysctls of one host. Reading and writing is by full name, ``net/ipv4/…``, a path, or the last part alone."""
 
@@ -176,12 +192,6 @@ class Sysctls:
         self._algorithms: Registry = algorithms
         self._config: Config = context.config
         self._input: Input = arrivals
-        self._rows: dict[str, Sysctl] = {row.name: row for row in TABLE}
-        covered = {row.setting for row in TABLE}
-        for name in NAMES:
-            if name not in covered:
-                self._rows[_OURS + name] = Sysctl(_OURS + name, name, "", "", 0, NEVER)
-        self._short: dict[str, str] = {name.rpartition(".")[2]: name for name in self._rows}
 
     # --- as a dictionary
 
@@ -242,11 +252,11 @@ class Sysctls:
 
     def __len__(self) -> int:
         """Count them."""
-        return len(self._rows)
+        return len(_ROWS)
 
     def keys(self) -> list[str]:
         """List the full names, in order."""
-        return sorted(self._rows)
+        return sorted(_ROWS)
 
     def items(self) -> list[tuple[str, object]]:
         """List full names and values, in order."""
@@ -276,13 +286,13 @@ class Sysctls:
         full = self._find(name)
         if full is None:
             raise KeyError(f"{name}: no such sysctl here; list(…sysctl) gives all")
-        return self._rows[full]
+        return _ROWS[full]
 
     def _find(self, name: str) -> str | None:
         key = name.removeprefix("/proc/sys/").strip("/").replace("/", ".")
-        if key in self._rows:
+        if key in _ROWS:
             return key
-        return self._short.get(key)
+        return _SHORT.get(key)
 
     def _number(self, row: Sysctl, value: object, low: i64, high: i64) -> int:
         if isinstance(value, str):

@@ -2,8 +2,11 @@
 
 - Link number N, from 0, is the networks ``10.<N / 256>.<N % 256>.0/24`` and ``fd00:0:0:N::/64``; the host named first
   has the address that ends in 1, the other the one that ends in 2.
-- Every host has a static route to every network, along a shortest way over hosts that forward. Among equally short ways
-  the one over the link that was made first is taken.
+- Every host has a route to every network, along a shortest way over hosts that forward. Among equally short ways the
+  one over the link that was made first is taken.
+- A route is found when a packet first needs it. A host with one link asks its neighbour; any other host searches the
+  network once, and what it found holds until a link is added. So memory and time follow from what is used, not from the
+  number of pairs of hosts.
 - A name stands for all addresses of its host: IPv4 before IPv6, and those first that are nearest to who asks.
 """
 
@@ -14,7 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from estab.abi import AF_INET, AF_INET6, AF_UNSPEC
-from estab.wire.address import format_address, network_of
+from estab.host.ip.routes import Route, RouteSource
+from estab.wire.address import network_of
 
 if TYPE_CHECKING:
     from estab.host.engine import Engine
@@ -25,6 +29,7 @@ __all__ = ["LINKS_MAX", "Member", "Port", "Topology", "plug"]
 
 LINKS_MAX = 65_536
 _V6_MTU_MIN = 1280
+_V6_NETWORK = b"\xfd\0\0\0\0\0"
 
 
 class Member(Protocol):
@@ -61,9 +66,9 @@ class _Hop:
 def plug(host: Engine, name: str, mtu: int, mac: bytes, v4: bytes, v6: bytes) -> Interface:
     """Give a host an interface with its two addresses; IPv6 only where the MTU allows it."""
     interface = host.add_interface(name, mtu=mtu, mac=mac)
-    host.add_address(interface, f"{format_address(v4)}/24")
+    host.add_own_address(interface, v4, 24)
     if mtu >= _V6_MTU_MIN:
-        host.add_address(interface, f"{format_address(v6)}/64")
+        host.add_own_address(interface, v6, 64)
     return interface
 
 
@@ -76,7 +81,11 @@ class Topology:
         """Of each link: from its first host, and from its second."""
         self.ports: list[tuple[Port, Port]] = []
         self._ports_of: dict[str, list[Port]] = {}
-        self._routes: dict[tuple[str, int], _Hop] = {}
+        self._by_lower: dict[str, Member] = {}
+        self._searched: dict[str, dict[int, _Hop]] = {}
+        """What a search from a host found: the first hop to each network that is not its own, the nearest first."""
+        self._ranks: dict[str, dict[int, int]] = {}
+        """How near each network is to a host that has searched: its own first."""
         self._is_stale = False
 
     def addresses_for(self, side: int) -> tuple[bytes, bytes]:
@@ -94,6 +103,14 @@ class Topology:
         self._ports_of.setdefault(second.member.name, []).append(second)
         self._is_stale = True
 
+    def number_of(self, address: bytes) -> int:
+        """Give the number of the link that an address belongs to; -1 if it belongs to none."""
+        if len(address) == 4:
+            number = address[1] << 8 | address[2] if address[0] == 10 else -1
+        else:
+            number = address[6] << 8 | address[7] if address[:6] == _V6_NETWORK else -1
+        return number if number < len(self.ports) else -1
+
     def ports_of(self, member: Member) -> list[Port]:
         """Give a host's ends of links, in the order in which they were made."""
         return self._ports_of.get(member.name, [])
@@ -102,8 +119,7 @@ class Topology:
         """Give a host's addresses, IPv4 first, and of each version those first that are nearest to ``asker``."""
         ports = self.ports_of(member)
         if asker is not None and asker is not member and len(ports) > 1:
-            near = [port.link for port in self.ports_of(asker)] + list(self._ways_from(asker))
-            ports = sorted(ports, key=lambda port: near.index(port.link) if port.link in near else len(near))
+            ports = sorted(ports, key=lambda port: self._rank(asker, port.link))
         return [port.v4 for port in ports] + [port.v6 for port in ports]
 
     def resolve(self, name: str, family: int, asker: Member) -> list[bytes]:
@@ -112,7 +128,7 @@ class Topology:
         if wanted in ("localhost", "ip6-localhost"):
             found = [b"\x7f\0\0\x01", bytes(15) + b"\x01"]
         else:
-            member = next((member for name, member in self.members.items() if name.lower() == wanted), None)
+            member = self._member_called(wanted)
             found = [] if member is None else self.addresses_of(member, asker)
             if member is asker and not found:
                 found = [b"\x7f\0\0\x01"]
@@ -123,7 +139,8 @@ class Topology:
         """Find the name of an address."""
         if address in (b"\x7f\0\0\x01", bytes(15) + b"\x01"):
             return ["localhost"]
-        return [port.member.name for pair in self.ports for port in pair if address in (port.v4, port.v6)]
+        number = self.number_of(address)
+        return [] if number < 0 else [port.member.name for port in self.ports[number] if address in (port.v4, port.v6)]
 
     def set_heard(self, member: Member, is_heard: bool) -> None:
         """Say whether a host takes what arrives: not without power."""
@@ -136,39 +153,74 @@ class Topology:
         for port in self.ports_of(member):
             interface = before.interfaces[port.index]
             plug(member.engine, port.interface, interface.mtu, interface.mac, port.v4, port.v6)
-        for number in range(len(self.ports)):
-            self._routes.pop((member.name, number), None)
-        self._is_stale = True
-        self.route()
+        member.engine.routes.set_source(_Routes(self, member))
 
     def route(self) -> None:
-        """Bring every host's routes up to date, if links were added since."""
+        """Have all hosts forget the routes that they looked up, if links were added since."""
         if not self._is_stale:
             return
         self._is_stale = False
+        self._searched.clear()
+        self._ranks.clear()
         for member in self.members.values():
-            ways = self._ways_from(member)
-            for number in range(len(self.ports)):
-                self._set_route(member, number, ways.get(number))
+            routes = member.engine.routes
+            if routes.source is None:
+                routes.set_source(_Routes(self, member))
+            else:
+                routes.forget()
 
-    def _set_route(self, member: Member, number: int, hop: _Hop | None) -> None:
-        before = self._routes.get((member.name, number))
-        if before == hop:
-            return
-        for address, bits in ((self.ports[number][0].v4, 24), (self.ports[number][0].v6, 64)):
-            network = f"{format_address(network_of(address, bits))}/{bits}"
-            if before is not None:
-                member.engine.remove_route(network, member.engine.interfaces[before.port.index])
-            if hop is not None:
-                gateway = hop.gateway.v4 if bits == 24 else hop.gateway.v6
-                member.engine.add_route(network, member.engine.interfaces[hop.port.index], format_address(gateway))
-        if hop is None:
-            del self._routes[member.name, number]
-        else:
-            self._routes[member.name, number] = hop
+    def hop(self, member: Member, number: int) -> _Hop | None:
+        """Find the first hop from a host to a network, ``None`` if it is the host's own or can't be reached."""
+        ports = self.ports_of(member)
+        if any(port.link == number for port in ports):
+            return None
+        if len(ports) != 1:
+            return self._search(member).get(number)
+        neighbor = self._other_end(ports[0])
+        if not neighbor.member.engine.is_forwarding:
+            return None
+        beyond = self.ports_of(neighbor.member)
+        is_reached = any(port.link == number for port in beyond) or (
+            len(beyond) > 1 and number in self._search(neighbor.member))
+        return _Hop(ports[0], neighbor) if is_reached else None
 
-    def _ways_from(self, member: Member) -> dict[int, _Hop]:
+    def _other_end(self, port: Port) -> Port:
+        first, second = self.ports[port.link]
+        return second if port is first else first
+
+    def _member_called(self, wanted: str) -> Member | None:
+        """Find a host by its name in small letters, the first of several."""
+        if len(self._by_lower) != len(self.members):
+            self._by_lower = {}
+            for name, member in self.members.items():
+                self._by_lower.setdefault(name.lower(), member)
+        return self._by_lower.get(wanted)
+
+    def _rank(self, asker: Member, number: int) -> int:
+        """Say how near a network is to a host, beside others: its own first, those that can't be reached last."""
+        ports = self.ports_of(asker)
+        if len(ports) != 1:
+            return self._rank_of(asker).get(number, LINKS_MAX)
+        if number == ports[0].link:
+            return -1
+        neighbor = self._other_end(ports[0]).member
+        return self._rank_of(neighbor).get(number, LINKS_MAX) if neighbor.engine.is_forwarding else LINKS_MAX
+
+    def _rank_of(self, member: Member) -> dict[int, int]:
+        ranks = self._ranks.get(member.name)
+        if ranks is None:
+            near = [port.link for port in self.ports_of(member)] + list(self._search(member))
+            ranks = self._ranks[member.name] = {number: place for place, number in enumerate(near)}
+        return ranks
+
+    def _search(self, member: Member) -> dict[int, _Hop]:
         """Find the first hop to every network that is not on a link of the host itself, the nearest first."""
+        found = self._searched.get(member.name)
+        if found is None:
+            found = self._searched[member.name] = self._hops_from(member)
+        return found
+
+    def _hops_from(self, member: Member) -> dict[int, _Hop]:
         own = {port.link for port in self.ports_of(member)}
         ways: dict[int, _Hop] = {}
         seen = {member.name}
@@ -183,6 +235,44 @@ class Topology:
                 if other.member.name in seen:
                     continue
                 seen.add(other.member.name)
+                if len(self.ports_of(other.member)) == 1:
+                    continue  # nothing lies beyond it
                 if other.member.engine.is_forwarding or other.member is member:
                     queue.append((other.member, hop or _Hop(port, other)))
         return ways
+
+
+class _Routes(RouteSource):
+    """The routes of one host. One ``Route`` serves all networks that are reached by the same first hop."""
+
+    def __init__(self, topology: Topology, member: Member) -> None:
+        super().__init__(24, 64)
+        self._topology = topology
+        self._member = member
+        self._made: dict[tuple[int, int], Route] = {}
+
+    def find(self, destination: bytes) -> Route | None:
+        number = self._topology.number_of(destination)
+        hop = None if number < 0 else self._topology.hop(self._member, number)
+        return None if hop is None else self._route(hop, destination)
+
+    def all(self) -> list[Route]:
+        result = []
+        for side in ("v4", "v6"):
+            for number, (port, _) in enumerate(self._topology.ports):
+                hop = self._topology.hop(self._member, number)
+                if hop is not None:
+                    made = self._route(hop, getattr(port, side))
+                    network = network_of(getattr(port, side), made.prefix_bits)
+                    result.append(Route(network, made.prefix_bits, made.interface, made.gateway, 0))
+        return result
+
+    def _route(self, hop: _Hop, destination: bytes) -> Route:
+        key = (hop.port.link, len(destination))
+        made = self._made.get(key)
+        if made is None:
+            is_v4 = len(destination) == 4
+            bits, gateway = (24, hop.gateway.v4) if is_v4 else (64, hop.gateway.v6)
+            interface = self._member.engine.interfaces[hop.port.index]
+            made = self._made[key] = Route(network_of(destination, bits), bits, interface, gateway, 0)
+        return made

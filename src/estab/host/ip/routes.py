@@ -3,6 +3,7 @@
 - Routes of equal prefix are tried in the order in which they were added; one whose interface is down is passed over.
 - The table has a limit. Each change raises ``generation``, by which caches of looked-up routes know that they are
   stale.
+- A ``RouteSource`` knows routes that the table need not hold: a network of a thousand hosts has a million of them.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from estab.errors import os_error
 from estab.host.ip.interface import Interface
 from estab.wire.address import format_address, network_of
 
-__all__ = ["ROUTES_MAX", "Route", "Routes"]
+__all__ = ["ROUTES_MAX", "Route", "RouteSource", "Routes"]
 
 ROUTES_MAX: Final = 65_536
 
@@ -48,6 +49,27 @@ class Route:
         return f"{format_address(self.network)}/{self.prefix_bits}{via} dev {self.interface.name}{mtu}{tcp}"
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
+class RouteSource:
+    """Gives a route when it is asked for one. All its routes have one prefix length for each IP version.
+
+    A route of the table with the same prefix length or a longer one comes first. ``Routes.forget`` says that the source
+    would answer otherwise now.
+    """
+
+    def __init__(self, bits_v4: i64, bits_v6: i64) -> None:
+        self.bits_v4: i64 = bits_v4
+        self.bits_v6: i64 = bits_v6
+
+    def find(self, destination: bytes) -> Route | None:
+        """Give the route to a destination, ``None`` if there is none."""
+        return None
+
+    def all(self) -> list[Route]:
+        """Give all routes, to be shown."""
+        return []
+
+
 class _Family:
     """The routes of one IP version: for each prefix length in use, networks to their routes."""
 
@@ -63,6 +85,8 @@ class Routes:
     def __init__(self) -> None:
         self.generation: i64 = 1
         self.count: i64 = 0
+        self.source: RouteSource | None = None
+        """Knows more routes, which are not counted."""
         self._v4: _Family = _Family()
         self._v6: _Family = _Family()
 
@@ -100,13 +124,31 @@ class Routes:
     def lookup(self, destination: bytes, interface: Interface | None) -> Route | None:
         """Find the route with the longest prefix (through that interface, if given)."""
         family = self._family(destination)
+        source = self.source
+        source_bits: i64 = -1
+        if source is not None:
+            source_bits = source.bits_v4 if len(destination) == 4 else source.bits_v6
         for length in family.lengths:
+            if source is not None and length < source_bits:
+                given = _usable(source.find(destination), interface)
+                if given is not None:
+                    return given
+                source = None
             same = family.tables[length].get(network_of(destination, length))
             if same is not None:
                 for route in same:
                     if route.interface.is_up and (interface is None or route.interface is interface):
                         return route
-        return None
+        return None if source is None else _usable(source.find(destination), interface)
+
+    def set_source(self, source: RouteSource | None) -> None:
+        """Ask ``source`` for what the table has not, from now on."""
+        self.source = source
+        self.generation += 1
+
+    def forget(self) -> None:
+        """Forget what was looked up: the source would answer otherwise now."""
+        self.generation += 1
 
     def all(self) -> list[Route]:
         """Every route, IPv4 before IPv6, longest prefixes first."""
@@ -115,6 +157,8 @@ class Routes:
             for length in family.lengths:
                 for same in family.tables[length].values():
                     result.extend(same)
+        if self.source is not None:
+            result.extend(self.source.all())
         return result
 
     def _family(self, address: bytes) -> _Family:
@@ -127,3 +171,10 @@ class Routes:
         if not table:
             del family.tables[prefix_bits]
             family.lengths = sorted(family.tables, reverse=True)
+
+
+def _usable(route: Route | None, interface: Interface | None) -> Route | None:
+    """Give a route back if its interface is up, and the one asked for."""
+    if route is None or not route.interface.is_up or (interface is not None and route.interface is not interface):
+        return None
+    return route

@@ -90,7 +90,8 @@ class Ports:
         self._secret: bytes = secret[:32]
         self._draws: i64 = 0
         self._connect_count: i64 = 0
-        self._perturb: list[int] = [0] * _PERTURB_SLOTS
+        self._perturb: dict[int, int] = {}
+        """Of the slots of RFC 6056's table those that are not 0: most hosts use few of them."""
         self._by_port: dict[int, list[Binding]] = {}
         self._lingering: list[Binding] = []
         self._sweep_at: i64 = _SWEEP_MIN
@@ -123,7 +124,7 @@ class Ports:
         self._connect_count += 1
         draw: int = self._connect_count
         hop = blake2s(draw.to_bytes(8, "big"), key=self._secret, digest_size=1, person=b"port-hop").digest()
-        first: i64 = self._perturb[index]
+        first: i64 = self._perturb.get(index, 0)
         for tried in range(count):
             step = first + tried
             self._perturb[index] = (step + 1 + (hop[0] & 7)) & 0xFFFFFFFF

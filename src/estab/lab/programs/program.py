@@ -160,6 +160,8 @@ class Programs:
         self._scheduler = scheduler
         self._asked_turn = -1
         self._were_busy = False
+        self._busy: Program[Any] | None = None
+        """One that was busy when it was looked at last. It is asked first, so that others need not be."""
 
     def start(self, runtime: Runtime, function: Callable[..., Any], args: tuple[Any, ...], start_ns: int,
               is_daemon: bool, name: str | None) -> Program[Any]:
@@ -220,7 +222,11 @@ class Programs:
         turns = self._scheduler.turns
         if turns != self._asked_turn:
             self._asked_turn = turns
-            self._were_busy = any(program.is_busy() for program in self.all if not program.is_daemon)
+            busy = self._busy
+            if busy is None or not busy.is_busy():
+                busy = next((program for program in self.all if not program.is_daemon and program.is_busy()), None)
+                self._busy = busy
+            self._were_busy = busy is not None
         return self._were_busy
 
     def are_done(self) -> bool:
