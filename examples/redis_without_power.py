@@ -78,7 +78,7 @@ def notice(settings: dict[str, Any], is_listening: bool) -> float:
 
 def main() -> None:
     """Print a line for each setting."""
-    print(f"{'after the power loss':36}{'who asks knows after':>22}{'who listens, after':>22}")
+    print(f"{'after the power loss':36}{'a request fails after':>22}{'a listener, after':>22}")
     for name, settings in SETTINGS.items():
         times = [notice(settings, is_listening) for is_listening in (False, True)]
         print(f"{name:36}" + "".join(f"{'never' if took_s < 0 else f'{took_s:.2f} s':>22}" for took_s in times))
