@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from estab.cli.main import main
 from estab.devices.capture_file import read_capture
+from estab.doctor.captures import diagnose_capture
 from estab.events import FrameReceived, FrameSent, RttMeasured, SegmentSent
 from estab.observe.pcapng import PcapngWriter
 from estab.report.captured import captured
 from estab.report.ends import Ends
-from tests.report.conftest import Run
+from tests.report.conftest import Run, Shown
 
 EPOCH_NS = 1_700_000_000 * 10**9
 
@@ -114,6 +116,23 @@ def test_the_command_writes_a_page_and_says_in_a_line_what_is_wrong(
                         ([str(path), "--out", str(tmp_path / "no" / "x.html")], 1)):
         assert main(["report", *words]) == code
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_doctor_s_findings_stand_above_the_views_and_lead_to_their_time(
+    run: Run, tmp_path: Path, show: Callable[..., Shown],
+) -> None:
+    path = tmp_path / "run.pcapng"
+    path.write_bytes(capture_of(run, "client").read())
+    assert main(["report", str(path)]) == 0
+    found = [finding for finding in diagnose_capture(path).findings if finding.from_s]
+    shown = show(text=(tmp_path / "run.html").read_text())
+    told = shown.page.inner_text(".findings")
+    assert all(finding.cause.title in told for finding in found)
+    shown.page.locator(".findings summary button").first.click()
+    shown.settle()
+    first = diagnose_capture(path).findings[0]
+    [since, until] = shown.ask("() => estab.timeline.window")
+    assert since <= (first.from_s or 0) <= until
 
 
 def test_a_file_that_ends_in_the_middle_is_shown_as_far_as_it_goes(run: Run, tmp_path: Path) -> None:

@@ -137,7 +137,25 @@ class Page {
       for (const note of meta.notes) notes.append(element("li", { text: note }));
       head.append(notes);
     }
+    if (meta.findings.length) head.append(this.findings());
     return head;
+  }
+
+  // What the doctor found: each leads to its connection and its time.
+  findings() {
+    const list = element("section", { cls: "findings", "aria-label": "findings" }, element("h2", { text: count(this.store.meta.findings.length, "finding") }));
+    this.store.meta.findings.forEach(([title, subject, conn, side, from, until, evidence, notices, cures], n) => {
+      const shown = element("details", n === 0 ? { open: "" } : {}), pairs = element("dl");
+      const go = button("show", "its connection and its time", event => {
+        event.preventDefault();
+        const room = Math.max((until - from) / 1e9 / 8, 0.02);
+        this.go([title, from / 1e9 - room, until / 1e9 + room, conn, side]);
+      });
+      shown.append(element("summary", {}, element("b", { text: title }), ` ${subject} · ${moment(from / 1e9)}` + (until > from ? ` for ${span((until - from) / 1e9)}` : "") + " ", go), pairs);
+      for (const [name, words] of [["evidence", evidence], ["the program", notices ? [notices] : []], ["to do", cures]]) for (const line of words) pairs.append(element("dt", { text: name }), element("dd", { text: line }));
+      list.append(shown);
+    });
+    return list;
   }
 
   toolbar() {

@@ -222,7 +222,7 @@ export class Panel {
     this.none.hidden = !missing;
     this.none.textContent = missing;
     this.box.hidden = Boolean(missing);
-    if (!missing && this.view.update) this.view.update(...this.timeline.window);
+    if (this.view.update) this.view.update(...this.timeline.window);
   }
 
   // The same in words, for who does not see it. Looks at all rows in view: done when there is time.

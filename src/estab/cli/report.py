@@ -5,16 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import click
 
 from estab.devices.capture_file import Captured, CaptureError, read_capture
+from estab.doctor.captures import diagnose_capture
+from estab.doctor.finding import Finding
 from estab.report.captured import captured
-from estab.report.page import Scene, write_report
-from estab.units import format_count
+from estab.report.page import Found, Scene, write_report
+from estab.report.tables import Tables
+from estab.units import SECOND, format_count
 
 __all__ = ["report"]
+
+_DIAGNOSED_MAX: Final = 200_000
+"""Frames of a capture up to which the doctor is asked."""
+_FINDINGS_MAX: Final = 100
 
 
 
@@ -27,7 +34,8 @@ def report(capture: str, out: str | None, payload: bool) -> None:
     """Show a capture as a page: ladder, sequence numbers, round trips, rates, on one clock.
 
     CAPTURE is a pcap or pcapng file, of estab or of any other tool. What a capture can't know is left out, and the
-    page says so. The page is one file that needs no server and loads nothing.
+    page says so; what `estab doctor` finds in it stands above the views. The page is one file that needs no server and
+    loads nothing.
     """
     path = Path(out) if out is not None else Path(capture).with_suffix(".html")
     if path.exists() and path.samefile(capture):
@@ -44,12 +52,34 @@ def report(capture: str, out: str | None, payload: bool) -> None:
         raise click.ClickException(f"{capture}: there is no packet in it that could be shown")
     if reader.cut:
         tables.missing.append(f"The capture ends in the middle: {reader.cut}.")
+    findings: list[Found] = []
+    if tables.count("frame") <= _DIAGNOSED_MAX:
+        findings = _found(tables, diagnose_capture(capture).findings)
+    else:
+        tables.missing.append(f"The doctor was not asked, for the capture is large: estab doctor {Path(capture).name}")
+    scene = Scene(tables, f"Capture {Path(capture).name}", f"estab report {Path(capture).name}", findings=findings)
     try:
-        write_report(path, Scene(tables, f"Capture {Path(capture).name}", f"estab report {Path(capture).name}"))
+        write_report(path, scene)
     except OSError as error:
         raise click.ClickException(f"--out: cannot write {str(path)!r}: {error.strerror}") from error
     packets, connections = format_count(tables.count("frame"), "packet"), format_count(len(tables.conns), "connection")
     click.echo(f"{path}: {packets}, {connections}")
+
+
+def _found(tables: Tables, findings: list[Finding]) -> list[Found]:
+    """Put the doctor's findings on the page's clock: his begins with the first segment, the page's with any frame."""
+    frame = tables.columns["frame"]
+    first_ns = next((at_ns for at_ns, conn in zip(frame["t"], frame["conn"], strict=True) if conn >= 0), 0)
+    found = []
+    for finding in findings[:_FINDINGS_MAX]:
+        since_s = finding.from_s or 0
+        until_s = finding.to_s if finding.to_s is not None else since_s
+        title = finding.cause.title + (f" ({finding.confidence})" if finding.confidence != "sure" else "")
+        found.append(Found(
+            title, finding.subject, first_ns + round(since_s * SECOND), first_ns + round(until_s * SECOND),
+            tuple(finding.evidence), finding.notices, tuple(finding.cures or finding.cause.cures),
+        ))
+    return found
 
 
 def _with_progress(frames: Iterable[Captured], stream: BinaryIO, size: int) -> Iterator[Captured]:

@@ -22,7 +22,7 @@ from estab.report.pack import pack
 from estab.report.rest import Rest
 from estab.report.tables import HELD, Tables
 
-__all__ = ["FRAMES_MAX", "Scene", "page_of", "write_report"]
+__all__ = ["FRAMES_MAX", "Found", "Scene", "page_of", "write_report"]
 
 FRAMES_MAX: Final = 1_000_000
 """Frames of a page. Beyond, the connection in question is whole and the others are sampled, and the page says so."""
@@ -32,16 +32,34 @@ _Chosen = tuple[dict[str, Mapping[str, Sequence[int]]], bytes, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """Something that somebody found in a run, the doctor for one. ``subject`` is a connection, ``near>far``, or empty.
+
+    Times are those of the tables; ``until_ns`` may be that of ``from_ns``.
+    """
+
+    title: str
+    subject: str
+    from_ns: int
+    until_ns: int
+    evidence: tuple[str, ...] = ()
+    notices: str = ""
+    cures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """One run on a page. ``title`` says what was run, ``command`` how to do it again.
 
-    ``connection`` is the number of the one to be shown first, -1 for the one that carried most.
+    ``connection`` is the number of the one to be shown first, -1 for the one that carried most. ``findings`` stand
+    above the views, the gravest first.
     """
 
     tables: Tables
     title: str = ""
     command: str = ""
     connection: int = -1
+    findings: Sequence[Found] = ()
 
 
 def write_report(path: str | PathLike[str], *scenes: Scene) -> None:
@@ -111,8 +129,18 @@ def _meta(tables: Tables, scene: Scene, chosen: int, sampled: str) -> dict[str, 
                    "until": band.until_ns - origin if band.until_ns >= 0 else -1} for band in tables.bands],
         "marks": [[mark.name, mark.from_ns - origin, mark.until_ns - origin, mark.conn, mark.side]
                   for mark in marks(tables)],
+        "findings": [_finding(tables, found) for found in scene.findings],
         "words": {kind: list(words) for kind, words in tables.words.items()},
     }
+
+
+def _finding(tables: Tables, found: Found) -> list[Any]:
+    near, _, far = found.subject.partition(">")
+    place = tables.find(near, far)
+    conn, side = (place[0].number, place[1]) if place is not None else (-1, 0)
+    origin = tables.origin_ns
+    return [found.title, found.subject, conn, side, found.from_ns - origin, found.until_ns - origin,
+            list(found.evidence), found.notices, list(found.cures)]
 
 
 def _chosen_rows(tables: Tables, chosen: int, frames_max: int) -> _Chosen:

@@ -54,7 +54,8 @@ export function heldView(store, timeline) {
   return {
     id: "held", title: "Who held it up", unit: () => "what each sender waited for; the bar is the share of the time shown",
     above: element("div", {}, line, bar, legend), grid: false, height: () => 26 + 2 * 24,
-    missing: () => timeline.sender < 0 ? "No connection was seen." : "",
+    missing: () => timeline.sender < 0 ? "No connection was seen."
+      : sides().some(end => store.held(end).length) ? "" : "What held the senders up is not known here: it is in no packet.",
     update(from, until) {
       line.textContent = verdict(store, timeline, from, until);
       bar.replaceChildren();
@@ -70,7 +71,6 @@ export function heldView(store, timeline) {
         legend.append(chip);
       }
       bar.hidden = !parts.length;
-      if (!parts.length) legend.textContent = "What held this sender up is not known here.";
     },
     draw(f) {
       const high = f.H / 2, pad = 2 * f.PR;
