@@ -32,6 +32,8 @@ class Repeat:
     """When it was first seen; for a hole, when the hole was."""
     kind: str
     is_needless: bool = False
+    is_overrun: bool = False
+    """The receiver had thrown it away, because it came beyond the window."""
 
 
 @dataclass(slots=True)
@@ -109,7 +111,7 @@ class Stream:
     @property
     def losses(self) -> list[Repeat]:
         """What had to be sent again."""
-        return [one for one in self.repeats if not one.is_needless] + self.holes
+        return [one for one in self.repeats if not one.is_needless and not one.is_overrun] + self.holes
 
     @property
     def needless(self) -> list[Repeat]:
@@ -153,7 +155,8 @@ class _Reader:
         self.flight_before_ack = 0
         self.zero: ZeroWindow | None = None
         self.full_bytes = 0
-        self.overrun: set[int] = set()
+        self.overrun = (0, 0)
+        """From where to where text came beyond the window."""
 
     def read(self) -> Stream:
         stream = self.stream
@@ -187,7 +190,8 @@ class _Reader:
                     edge = segment.ack + segment.wnd
             elif segment.length > 1 and edge and segment.end > edge:
                 self.stream.overrun.append(segment)
-        self.overrun = {segment.seq for segment in self.stream.overrun}
+        if self.stream.overrun:
+            self.overrun = (min(one.seq for one in self.stream.overrun), max(one.end for one in self.stream.overrun))
 
     # --- what the side sends
 
@@ -284,8 +288,8 @@ class _Reader:
         repeat = Repeat(segment, first_ns, kind)
         if self.is_at_receiver or segment.end <= self.una:
             # It had passed here before: the receiver had it already, if the capture stands next to it.
-            is_thrown_away = segment.seq in self.overrun and segment.end > self.una
-            repeat.is_needless = (self.is_at_receiver and not is_thrown_away) or segment.end <= self.una
+            repeat.is_overrun = segment.end > self.una and self.overrun[0] < segment.end and segment.seq < self.overrun[1]
+            repeat.is_needless = (self.is_at_receiver and not repeat.is_overrun) or segment.end <= self.una
         del waited_ns
         stream.repeats.append(repeat)
         self.recovery_end = max(self.recovery_end, self.top)

@@ -129,6 +129,7 @@ def windows(case: Case) -> list[Finding]:
                 found.append(case.finding("window-limited", [
                     f"packet {zero.number}: the window of the {case.end_of(1 - side)} is closed, for "
                     f"{format_duration(closed_ns)} in all",
+                    *_overrun(stream),
                 ], zero.from_ns, zero.to_ns, 1 - side, cost_s=closed_ns / SECOND, confidence="likely"))
             continue
         zero = long[0] if long else stream.zero_windows[-1]
@@ -139,6 +140,7 @@ def windows(case: Case) -> list[Finding]:
                     f"in all; {probes} probes"]
         is_dead = last is not None and not last.is_open
         evidence.append("still closed at the end of the capture" if is_dead else "it opened again")
+        evidence.extend(_overrun(stream))
         found.append(case.finding(
             "not-reading" if is_mine else "peer-not-reading", evidence, zero.from_ns,
             last.to_ns if last is not None else zero.to_ns, 1 - side, cost_s=closed_ns / SECOND,
@@ -146,6 +148,13 @@ def windows(case: Case) -> list[Finding]:
                     "ETIMEDOUT, "
                     "without it never, as long as the probes are answered"))
     return found
+
+
+def _overrun(stream: Stream) -> list[str]:
+    """Say what came beyond the window."""
+    if not stream.overrun:
+        return []
+    return [f"{packet_list(stream.overrun)}: beyond the window, so thrown away and sent again"]
 
 
 def losses(case: Case) -> list[Finding]:

@@ -65,8 +65,9 @@ def find_vantage(conversation: Conversation) -> Vantage:
         to_server = shortest[SERVER] if to_server is None else to_server
         what = "the shortest answers"
     else:  # one measurement may have met a delay: the timestamps' echoes give many
-        to_client = min(to_client, _shortest_echo(conversation, CLIENT, to_client))
-        to_server = min(to_server, _shortest_echo(conversation, SERVER, to_server))
+        shortest = [_shortest_answer(conversation, side) for side in (CLIENT, SERVER)]
+        to_client = _shortest_echo(conversation, CLIENT, min(to_client, _or(shortest[CLIENT], to_client)))
+        to_server = _shortest_echo(conversation, SERVER, min(to_server, _or(shortest[SERVER], to_server)))
     local = _local_side(conversation)
     if local is not None:
         return Vantage(local, to_client, to_server, "the file says which packets went out")
@@ -115,6 +116,10 @@ def _handshake(conversation: Conversation) -> tuple[int | None, int | None]:
     is_repeated = len(answers) > 1 and acks and answers[1].at_ns < acks[0].at_ns
     to_client = acks[0].at_ns - first.at_ns if acks and not is_repeated else None
     return to_client, to_server
+
+
+def _or(known: int | None, other: int) -> int:
+    return other if known is None else known
 
 
 def _shortest_echo(conversation: Conversation, side: int, known_ns: int) -> int:
