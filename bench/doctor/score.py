@@ -116,7 +116,7 @@ def main() -> int:
                 print(f"{row.kind}/{row.seed} {row.side}: {row.truth}, said {', '.join(row.all_said) or 'nothing'} "
                       f"({row.about})")
     if options.page:
-        write_page(options.page, text)
+        put_between(options.page, "score", text)
     return 0
 
 
@@ -133,17 +133,15 @@ def report(verdicts: Sequence[Verdict]) -> str:
     return "\n\n".join(parts)
 
 
-_BEGIN, _END = "<!-- score: begin -->", "<!-- score: end -->"
-
-
-def write_page(path: str, text: str) -> None:
-    """Put the tables between the marks of a page."""
+def put_between(path: str, name: str, text: str) -> None:
+    """Put a text between the marks of that name in a page."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     with open(path, encoding="utf-8") as file:
         page = file.read()
-    before, _, rest = page.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
     with open(path, "w", encoding="utf-8") as file:
-        file.write(f"{before}{_BEGIN}\n{text}\n{_END}{after}")
+        file.write(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 if __name__ == "__main__":

@@ -71,7 +71,8 @@ class Stage:
         self.client = self.net.host("client", **(client or {}))
         self.server = self.net.host("server", **(server or {}))
         if "jitter" not in link and self.chance.random() < 0.4:
-            link["jitter"] = f"{self.delay_ms * self.chance.uniform(0.01, 0.08):.3f}ms"
+            most = 0.08 if self.chance.random() < 0.7 else 0.25
+            link["jitter"] = f"{self.delay_ms * self.chance.uniform(0.01, most):.3f}ms"
         self.about.update(delay=f"{self.delay_ms}ms", **link)
         self.link = self.net.link(self.client, self.server, delay=f"{self.delay_ms}ms", **link)
         self.ends = (self.client, self.server) if self.chance.random() < 0.5 else (self.server, self.client)
@@ -156,6 +157,12 @@ class Stage:
 
         self.server.run(self.quiet(serve), daemon=True)
         self.client.run(self.quiet(call), daemon=True, start="20ms")
+
+    def other_traffic(self) -> None:
+        """Add a second connection with a few bytes now and then, to half of the scenarios of a kind."""
+        if self.chance.random() < 0.5:
+            self.heartbeat(self.chance.uniform(0.7, 5))
+            self.about["other"] = "traffic"
 
     def run(self, until: float | None = None) -> None:
         """Run it."""
@@ -284,6 +291,7 @@ def syn_unanswered(stage: Stage, seed: int) -> Scenario:
 def refused(stage: Stage, seed: int) -> Scenario:
     """Nobody listens."""
     stage.pair()
+    stage.other_traffic()
 
     def call() -> None:
         for _ in range(stage.chance.randint(1, 3)):
@@ -299,6 +307,7 @@ def refused(stage: Stage, seed: int) -> Scenario:
 def not_reading(stage: Stage, seed: int) -> Scenario:
     """The receiving program stops reading."""
     stage.pair()
+    stage.other_traffic()
     stops_s = stage.chance.uniform(8, 90)
     first = stage.chance.randint(0, 60_000)
     comes_back = stage.chance.random() < 0.5
@@ -330,6 +339,7 @@ def path_silent(stage: Stage, seed: int) -> Scenario:
 def close_wait(stage: Stage, seed: int) -> Scenario:
     """The server's program reads the end and does not close."""
     stage.pair()
+    stage.other_traffic()
     count = stage.chance.randint(1, 4)
     holds_s = stage.chance.uniform(20, 200)
 
@@ -361,6 +371,7 @@ def close_wait(stage: Stage, seed: int) -> Scenario:
 def accept_queue_full(stage: Stage, seed: int) -> Scenario:
     """The server's program does not call accept()."""
     stage.pair()
+    stage.other_traffic()
     backlog = stage.chance.randint(0, 4)
     wakes_s = stage.chance.uniform(6, 30)
 
@@ -537,6 +548,7 @@ def reordering(stage: Stage, seed: int) -> Scenario:
 def reset_unread(stage: Stage, seed: int) -> Scenario:
     """The server closes with unread text."""
     stage.pair()
+    stage.other_traffic()
     size = stage.chance.randint(3_000, 40_000)
     part = stage.chance.randint(100, size // 3)
 
@@ -557,6 +569,7 @@ def reset_unread(stage: Stage, seed: int) -> Scenario:
 def keepalive_race(stage: Stage, seed: int) -> Scenario:
     """The server closes an idle connection while the next request is under way."""
     stage.pair(4, 60)
+    stage.other_traffic()
     idle_s = stage.chance.uniform(2, 30)
     early_s = stage.delay_ms / 1000 * stage.chance.uniform(0.2, 0.8)
 
@@ -639,6 +652,7 @@ def long_path(stage: Stage, seed: int) -> Scenario:
 def injected(stage: Stage, seed: int) -> Scenario:
     """Somebody on the path answers before the server does."""
     stage.pair(5, 60)
+    stage.other_traffic()
     exchange(stage, stage.chance.randint(2, 5), lambda: 0.0, lambda: 0.0)
     ttl, is_reset = stage.chance.choice([61, 120, 250, 48]), stage.chance.random() < 0.35
     at_request = stage.chance.randint(1, 2)

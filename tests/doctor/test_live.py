@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.doctor.many import measure
 from estab.devices.namespace import call_in
 from estab.doctor import diagnose
 from estab.doctor.finding import Report
@@ -158,3 +159,13 @@ def test_python_asks_the_same_of_this_machine() -> None:
     assert diagnose(pause_s=0.01).source == "this machine"
     with pytest.raises(TypeError, match="neither the path"):
         diagnose(5)
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_sockets_take_less_than_two_seconds_and_200_mb() -> None:
+    with Namespace() as crowd:
+        found = measure(100_000, ["ip", "netns", "exec", crowd.name])
+    assert found["sockets"] >= 100_000
+    assert found["findings"] == 0
+    assert found["cpu_s"] < 2
+    assert found["mb"] < 200

@@ -288,7 +288,8 @@ class _Reader:
         repeat = Repeat(segment, first_ns, kind)
         if self.is_at_receiver or segment.end <= self.una:
             # It had passed here before: the receiver had it already, if the capture stands next to it.
-            repeat.is_overrun = segment.end > self.una and self.overrun[0] < segment.end and segment.seq < self.overrun[1]
+            first, last = self.overrun
+            repeat.is_overrun = segment.end > self.una and first < segment.end and segment.seq < last
             repeat.is_needless = (self.is_at_receiver and not repeat.is_overrun) or segment.end <= self.una
         del waited_ns
         stream.repeats.append(repeat)
