@@ -33,7 +33,7 @@ _EXPLAINED_MAX = 10
 
 
 @click.command()
-@click.argument("target", metavar="FILE.py::FUNCTION")
+@click.argument("target", metavar="FILE.py::FUNCTION | SCENARIO.toml")
 @click.option("--seeds", metavar="N", type=click.IntRange(1), default=1000, show_default=True,
               help="How many seeds, from --from on.")
 @click.option("--from", "first", metavar="SEED", type=click.IntRange(0), default=0, show_default=True,
@@ -83,7 +83,7 @@ def sweep(
         command = f"estab sweep '{target}' --from {group.lowest} --seeds 1"
         made = explain(scenario, group.lowest, command, passing_seed=passing, shrinks=not no_shrink)
         if made is not None:
-            keep(made, folder_for(Path.cwd(), found.function, group.lowest), test=target)
+            keep(made, folder_for(Path.cwd(), found.function or Path(found.file).stem, group.lowest), test=target)
             explained[group.failure] = made
     if as_json:
         click.echo(json.dumps(_summary(target, work, outcomes, groups, explained), indent=1))

@@ -1,7 +1,8 @@
 """Which scenario a sweep is about, in a form that reaches any worker: a file's text and the function in it.
 
-``file.py::function`` names a function of a file, ``package.module:function`` one of an installed module. The text of a
-file travels with the target, so a worker on another machine needs estab and what the file imports, but not the file.
+``file.py::function`` names a function of a file, ``package.module:function`` one of an installed module, ``file.toml`` a
+scenario file. The text of a file travels with the target, so a worker on another machine needs estab and what the file
+imports or runs, but not the file itself.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from estab.trial.attempt import Scenario
+from estab.trial.scenario import Scenario as ScenarioFile
+from estab.trial.scenario import ScenarioError
 
 __all__ = ["Target", "TargetError", "load", "read_target"]
 
@@ -36,6 +39,11 @@ class Target:
 
 def read_target(text: str) -> Target:
     """Read what names a scenario. ``TargetError`` if there is no such file, or it has no such function."""
+    if text.endswith(".toml"):
+        try:
+            return Target(text, str(Path(text).resolve()), "", "", Path(text).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise TargetError(f"{text!r}: can't read it: {error.strerror}") from None
     if "::" in text:
         path, _, function = text.rpartition("::")
         if not path.endswith(".py"):
@@ -47,7 +55,7 @@ def read_target(text: str) -> Target:
         return Target(text, str(Path(path).resolve()), "", function, source)
     module, colon, function = text.partition(":")
     if not colon or not module or not function:
-        raise TargetError(f"{text!r} names no scenario; write file.py::function or package.module:function")
+        raise TargetError(f"{text!r} names no scenario; write file.py::function, package.module:function or file.toml")
     return Target(text, "", module, function, "")
 
 
@@ -63,6 +71,11 @@ def load(target: Target) -> Scenario:
 
 
 def _load(target: Target) -> Scenario:
+    if not target.function:
+        try:
+            return ScenarioFile.parse(target.source, target.name, str(Path(target.file).parent))
+        except ScenarioError as error:
+            raise TargetError(str(error)) from None
     try:
         module = _module_of(target)
     except Exception as error:

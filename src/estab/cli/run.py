@@ -1,0 +1,174 @@
+"""``estab run``: script files, or a scenario file, on hosts of a virtual network.
+
+Exit status: 0 every program ended well, 1 one raised or waits for ever, 2 the command can't be carried out as it was
+given, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from estab.lab.links.weather import Weather
+from estab.lab.network import Network
+from estab.report.recording import Recording
+from estab.trial.attempt import one_line, signature_of
+from estab.trial.fingerprint import fingerprint_of
+from estab.trial.scenario import Action, HostPlan, LinkPlan, ProgramPlan, Scenario, ScenarioError
+from estab.units import format_duration
+
+__all__ = ["run"]
+
+_NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
+_OURS: Final = str(Path(__file__).resolve().parent.parent)
+
+
+@click.command()
+@click.argument("programs", metavar="SCENARIO.toml | HOST=PROGRAM...", nargs=-1)
+@click.option("--link", "links", metavar="A,B[,NAME=VALUE...]", multiple=True,
+              help="A link between two hosts, like server,client,delay=20ms,loss=1%.")
+@click.option("--router", "routers", metavar="HOST", multiple=True, help="A host that forwards packets.")
+@click.option("--at", "actions", metavar='"TIME WHAT"', multiple=True,
+              help='What happens when: "5s server-client.cut", "8s server.power_off".')
+@click.option("--seed", metavar="SEED", help="What all chance follows from [default: the scenario's, or 0].")
+@click.option("--until", metavar="TIME", help="Stop at a virtual time; without it, when every program has ended.")
+@click.option("--pcap", type=click.Path(dir_okay=False), help="Write all frames there (pcapng).")
+@click.option("--report", type=click.Path(dir_okay=False), help="Write a page there that shows the run (HTML).")
+@click.option("--ladder", "draws", is_flag=True, help="Draw the run as a ladder of segments at its end.")
+@click.option("--save", type=click.Path(dir_okay=False), help="Write the scenario there as TOML, and run nothing.")
+def run(
+    programs: tuple[str, ...], links: tuple[str, ...], routers: tuple[str, ...], actions: tuple[str, ...],
+    seed: str | None, until: str | None, pcap: str | None, report: str | None, draws: bool, save: str | None,
+) -> None:
+    """Run script files on hosts of a virtual network, in virtual time.
+
+    PROGRAM is a script with its arguments, or a function: server=app.py client="load.py --n 5" probe=shop.tools:main.
+    Each script has its own sys.argv and __main__, and what it prints has its host's name before it. Or give a scenario
+    file that says it all.
+    """
+    try:
+        plan = _plan(programs, links, routers, actions)
+        if seed is not None:
+            plan = _changed(plan, seed=int(seed) if seed.lstrip("-").isdecimal() else seed)
+        if until is not None:
+            plan = _changed(plan, until=until)
+        if save is not None:
+            plan.write(save)
+            return
+        net = plan.network()
+    except (ScenarioError, TypeError, ValueError) as error:
+        raise click.UsageError(str(error)) from None
+    except OSError as error:
+        raise click.UsageError(f"{error.filename}: {error.strerror}") from None
+    seen = net.record() if pcap or report or draws else None
+    with net:
+        failed = _run(net, plan)
+        click.echo(f"estab: seed {net.seed}, {format_duration(net.now_ns)} of virtual time; "
+                   f"{fingerprint_of(None)}", err=True)
+        if seen is not None:
+            _keep(seen, pcap, report, draws)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _run(net: Network, plan: Scenario) -> bool:
+    """Run it. ``True``: a program raised, or programs wait for ever; that is said."""
+    try:
+        net.run(until=plan.until or None)
+        net.check()
+    except Exception as error:
+        own = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
+        lines = ["Traceback of the program (most recent call last):\n", *traceback.format_list(own)] if own else []
+        click.echo("".join(lines), nl=False, err=True)
+        where = signature_of(error).program
+        click.echo(f"estab: {where + ': ' if where else ''}{one_line(error)}", err=True)
+        for line in net.waiting():
+            click.echo(f"  {line}", err=True)
+        return True
+    return False
+
+
+def _keep(seen: Recording, pcap: str | None, report: str | None, draws: bool) -> None:
+    for path, write in ((pcap, seen.pcapng), (report, seen.report)):
+        if path is not None:
+            try:
+                write(path)
+            except OSError as error:
+                raise click.ClickException(f"{path}: cannot be written: {error.strerror}") from None
+    if draws:
+        click.echo(seen.ladder())
+
+
+def _plan(
+    programs: tuple[str, ...], links: tuple[str, ...], routers: tuple[str, ...], actions: tuple[str, ...],
+) -> Scenario:
+    files = [one for one in programs if one.endswith(".toml") and "=" not in one]
+    if files:
+        if len(programs) > 1 or links or routers:
+            raise ScenarioError(f"{files[0]} says which hosts and links there are; give it alone, or no file")
+        plan = Scenario.read(files[0])
+        return _changed(plan, actions=(*plan.actions, *map(_action, actions)))
+    if not programs:
+        raise ScenarioError("nothing to run: give HOST=PROGRAM, like server=app.py client='load.py --n 5' --link "
+                            "server,client,delay=20ms, or a scenario file")
+    hosts: dict[str, list[ProgramPlan]] = {}
+    for text in programs:
+        name, equals, what = text.partition("=")
+        if not equals or not name or not what:
+            raise ScenarioError(f"{text!r}: write HOST=PROGRAM, like server=app.py")
+        hosts.setdefault(name, []).append(ProgramPlan(what))
+    for name in routers:
+        hosts.setdefault(name, [])
+    made = tuple(map(_link, links))
+    for link in made:
+        for end in link.between:
+            hosts.setdefault(end, [])
+    if not made and len(hosts) == 2:
+        one, other = hosts
+        made = (LinkPlan((one, other)),)
+    plans = {name: HostPlan(tuple(found), name in routers) for name, found in hosts.items()}
+    plan = Scenario(plans, made, tuple(map(_action, actions)))
+    return Scenario.parse(plan.text(), "the command", ".")
+
+
+def _link(text: str) -> LinkPlan:
+    parts = text.split(",")
+    if len(parts) < 2 or "=" in parts[0] or "=" in parts[1]:
+        raise ScenarioError(f"--link {text!r}: write two hosts first: server,client,delay=20ms,loss=1%")
+    properties: dict[str, Any] = {}
+    for part in parts[2:]:
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise ScenarioError(f"--link {text!r}: {part!r} is no property; write NAME=VALUE")
+        properties[name.strip()] = _value(value.strip())
+    name = properties.pop("name", "")
+    return LinkPlan((parts[0].strip(), parts[1].strip()), str(name), properties)
+
+
+def _action(text: str) -> Action:
+    time, _, do = text.strip().partition(" ")
+    if not do:
+        raise ScenarioError(f"--at {text!r}: write a time and what happens: \"5s server-client.cut\"")
+    return Action(time, do.strip())
+
+
+def _value(text: str) -> Any:
+    if text in ("true", "false"):
+        return text == "true"
+    if _NUMBER.fullmatch(text):
+        return float(text) if "." in text else int(text)
+    return text
+
+
+def _changed(plan: Scenario, **changes: Any) -> Scenario:
+    words: dict[str, Any] = {
+        "hosts": plan.hosts, "links": plan.links, "actions": plan.actions, "seed": plan.seed, "until": plan.until,
+        "weather": plan.weather, "folder": plan.folder, **changes,
+    }
+    weather = words["weather"]
+    assert weather is None or isinstance(weather, Weather)
+    return Scenario(**words)

@@ -1,0 +1,345 @@
+"""A scenario as a file: hosts, links, programs, what happens when, seed and weather, in TOML or from Python.
+
+    seed = 7
+    until = "10m"
+
+    [hosts.server]
+    run = "app.py"
+    [hosts.client]
+    run = ["load.py --n 5"]
+
+    [[links]]
+    between = ["server", "client"]
+    delay = "20ms"
+    loss = "1%"
+
+    [[at]]
+    time = "5s"
+    do = "server-client.cut"
+
+- What ``write`` writes, ``read`` reads. A mistake is told with the file's line and what would be right.
+- A program is a script file with its arguments, or a function as ``package.module:function``.
+- A scenario is called with a network, as any other: ``estab sweep scenario.toml`` runs it for many seeds.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import tomli_w
+
+from estab.lab.host import Host
+from estab.lab.link import Link
+from estab.lab.links.weather import Weather
+from estab.lab.network import Network
+from estab.trial.scripts import Script, find_function
+from estab.units import duration_ns
+
+__all__ = ["Action", "HostPlan", "LinkPlan", "ProgramPlan", "Scenario", "ScenarioError", "program_of"]
+
+_HOST_KEYS: Final = ("run", "router", "settings")
+_PROGRAM_KEYS: Final = ("run", "start", "daemon", "env")
+_TOP_KEYS: Final = ("seed", "until", "hosts", "links", "at", "weather")
+_LINK_DOES: Final = ("cut", "heal", "set")
+_HOST_DOES: Final = ("power_off", "power_on")
+
+
+class ScenarioError(ValueError):
+    """Something in a scenario is not as it must be. The text says where, what, and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramPlan:
+    """A program on a host: ``run`` is ``"app.py --n 5"`` or ``"package.module:function"``."""
+
+    run: str
+    start: str = "0s"
+    is_daemon: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """A host: its programs, whether it is a router, and settings of its stack by name."""
+
+    programs: tuple[ProgramPlan, ...] = ()
+    is_router: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPlan:
+    """A link between two hosts, with the properties that ``Network.link`` takes."""
+
+    between: tuple[str, str]
+    name: str = ""
+    properties: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def called(self) -> str:
+        """Its name; two hosts' names with a hyphen if it was given none."""
+        return self.name or "-".join(self.between)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What happens at a time: ``do`` is ``"wifi.cut"`` or ``"server.power_off"``; ``properties`` are for ``set``."""
+
+    time: str
+    do: str
+    properties: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """All of it. ``folder`` is where script files are looked for."""
+
+    hosts: Mapping[str, HostPlan]
+    links: tuple[LinkPlan, ...] = ()
+    actions: tuple[Action, ...] = ()
+    seed: int | str = 0
+    until: str = ""
+    weather: Weather | None = None
+    folder: str = "."
+
+    # --- run
+
+    def network(self, seed: int | str | None = None, **options: Any) -> Network:
+        """Make a network with the scenario's seed and weather, and put the scenario on it."""
+        net = Network(self.seed if seed is None else seed, weather=self.weather, **options)
+        self.build(net)
+        return net
+
+    def build(self, net: Network) -> None:
+        """Put hosts, links, actions and programs on a network. ``ScenarioError`` for what it refuses."""
+        hosts: dict[str, Host] = {}
+        links: dict[str, Link] = {}
+        for name, plan in self.hosts.items():
+            hosts[name] = _tried(f"hosts.{name}", net.host, name, forwarding=plan.is_router, **plan.settings)
+        for link in self.links:
+            one, other = (hosts[end] for end in link.between)
+            made = _tried(f"links: {link.called}", net.link, one, other, name=link.name or None, **link.properties)
+            links[made.name] = made
+        for action in self.actions:
+            target, _, verb = action.do.rpartition(".")
+            owner: Any = links.get(target) or hosts[target]
+            net.at(action.time, _doing(owner, verb, action.properties))
+        for name, plan in self.hosts.items():
+            for program in plan.programs:
+                self._start(hosts[name], program)
+
+    def __call__(self, net: Network) -> None:
+        """Build and run: a scenario is one for ``estab sweep``."""
+        self.build(net)
+        net.run(until=self.until or None)
+
+    def _start(self, host: Host, plan: ProgramPlan) -> None:
+        script = program_of(plan.run, self.folder, plan.env)
+        name = script.name if isinstance(script, Script) else plan.run
+        host.run(script, start=plan.start, daemon=plan.is_daemon, name=name)
+
+    # --- as a file
+
+    @classmethod
+    def read(cls, path: str | Path) -> Scenario:
+        """Read a TOML file. ``ScenarioError`` names the line and what would be right; ``OSError``."""
+        path = Path(path)
+        return cls.parse(path.read_text(encoding="utf-8"), str(path), str(path.parent))
+
+    @classmethod
+    def parse(cls, text: str, file: str = "scenario", folder: str = ".") -> Scenario:
+        """Read TOML text."""
+        try:
+            words = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ScenarioError(f"{file}: {error}") from None
+        return _Reader(text, file).scenario(words, folder)
+
+    def write(self, path: str | Path) -> None:
+        """Write it as a TOML file."""
+        Path(path).write_text(self.text(), encoding="utf-8")
+
+    def text(self) -> str:
+        """Write it as TOML."""
+        words: dict[str, Any] = {"seed": self.seed}
+        if self.until:
+            words["until"] = self.until
+        words["hosts"] = {name: _host_words(plan) for name, plan in self.hosts.items()}
+        if self.links:
+            words["links"] = [{"between": list(link.between), **({"name": link.name} if link.name else {}),
+                               **_plain(link.properties)} for link in self.links]
+        if self.actions:
+            words["at"] = [{"time": one.time, "do": one.do, **_plain(one.properties)} for one in self.actions]
+        if self.weather is not None:
+            words["weather"] = self.weather.words()
+        return tomli_w.dumps(words)
+
+
+def program_of(text: str, folder: str, env: Mapping[str, str] | None = None) -> Script | Callable[[], object]:
+    """Find what a program's text means: a script with arguments, or a function. ``ScenarioError``."""
+    words = shlex.split(text)
+    if not words:
+        raise ScenarioError("run: an empty text names no program")
+    if words[0].endswith(".py"):
+        path = Path(folder, words[0])
+        if not path.is_file():
+            raise ScenarioError(f"run: there is no file {path}")
+        return Script(str(path), tuple(words[1:]), dict(env or {}))
+    if ":" in words[0] and len(words) == 1:
+        try:
+            return find_function(words[0])
+        except (ImportError, AttributeError, TypeError) as error:
+            raise ScenarioError(f"run: {text!r}: {error}") from None
+    raise ScenarioError(f"run: {text!r} is neither a script like 'app.py --n 5' nor a function like "
+                        "'package.module:main'")
+
+
+def _doing(owner: Any, verb: str, properties: Mapping[str, Any]) -> Callable[[], object]:
+    method: Callable[..., object] = getattr(owner, verb)
+    if not properties:
+        return method
+    return lambda: method(**properties)
+
+
+def _tried(where: str, function: Callable[..., Any], *args: Any, **words: Any) -> Any:
+    try:
+        return function(*args, **words)
+    except (TypeError, ValueError) as error:
+        raise ScenarioError(f"{where}: {error}") from None
+
+
+def _host_words(plan: HostPlan) -> dict[str, Any]:
+    words: dict[str, Any] = {}
+    if plan.is_router:
+        words["router"] = True
+    runs = [one.run if one == ProgramPlan(one.run) else {
+        "run": one.run, **({"start": one.start} if one.start != "0s" else {}),
+        **({"daemon": True} if one.is_daemon else {}), **({"env": dict(one.env)} if one.env else {}),
+    } for one in plan.programs]
+    if runs:
+        words["run"] = runs[0] if len(runs) == 1 and isinstance(runs[0], str) else runs
+    if plan.settings:
+        words["settings"] = _plain(plan.settings)
+    return words
+
+
+def _plain(words: Mapping[str, Any]) -> dict[str, Any]:
+    """Write tuples as TOML has them: as lists."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in words.items()}
+
+
+class _Reader:
+    """Reads the tables of one file, and finds the line of what is wrong."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self._lines = text.splitlines()
+        self._file = file
+
+    def scenario(self, words: dict[str, Any], folder: str) -> Scenario:
+        self._known(words, _TOP_KEYS, "a scenario")
+        hosts = words.get("hosts")
+        if not isinstance(hosts, dict) or not hosts:
+            raise self._wrong("hosts", "hosts: a scenario needs hosts: [hosts.server], run = \"app.py\"")
+        plans = {name: self._host(name, table) for name, table in hosts.items()}
+        links = tuple(self._link(table, plans) for table in self._tables(words, "links"))
+        actions = tuple(self._action(table, plans, links) for table in self._tables(words, "at"))
+        seed, until = words.get("seed", 0), words.get("until", "")
+        if isinstance(seed, bool) or not isinstance(seed, (int, str)):
+            raise self._wrong("seed", f"seed: {seed!r} is neither a number nor a text")
+        if until != "":
+            self._duration("until", until)
+        weather = None
+        if "weather" in words:
+            try:
+                weather = Weather.read(words["weather"])
+            except (TypeError, ValueError) as error:
+                raise self._wrong("weather", str(error)) from None
+        return Scenario(plans, links, actions, seed, str(until), weather, folder)
+
+    def _host(self, name: str, table: Any) -> HostPlan:
+        if not isinstance(table, dict):
+            raise self._wrong(name, f"hosts.{name}: {table!r} is not a table")
+        self._known(table, _HOST_KEYS, f"hosts.{name}")
+        runs = table.get("run", [])
+        programs = tuple(self._program(name, one) for one in (runs if isinstance(runs, list) else [runs]))
+        settings = table.get("settings", {})
+        if not isinstance(settings, dict):
+            raise self._wrong("settings", f"hosts.{name}.settings: {settings!r} is not a table")
+        return HostPlan(programs, bool(table.get("router", False)), settings)
+
+    def _program(self, host: str, given: Any) -> ProgramPlan:
+        if isinstance(given, str):
+            return ProgramPlan(given)
+        if not isinstance(given, dict) or not isinstance(given.get("run"), str):
+            raise self._wrong("run", f"hosts.{host}.run: {given!r} is neither a text nor a table with run = \"app.py\"")
+        self._known(given, _PROGRAM_KEYS, f"hosts.{host}.run")
+        start = given.get("start", "0s")
+        self._duration("start", start)
+        env = given.get("env", {})
+        if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
+            raise self._wrong("env", f"hosts.{host}.run.env: {env!r} is not a table of texts")
+        return ProgramPlan(given["run"], str(start), bool(given.get("daemon", False)), env)
+
+    def _link(self, table: dict[str, Any], hosts: Mapping[str, HostPlan]) -> LinkPlan:
+        ends = table.get("between")
+        if not isinstance(ends, list) or len(ends) != 2 or not all(isinstance(end, str) for end in ends):
+            raise self._wrong(
+                "between", f"links: between = {ends!r} is not a pair of hosts like [\"server\", \"client\"]")
+        for end in ends:
+            self._one_of(end, hosts, "host", "between")
+        properties = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()
+                      if name not in ("between", "name")}
+        return LinkPlan((ends[0], ends[1]), str(table.get("name", "")), properties)
+
+    def _action(self, table: dict[str, Any], hosts: Mapping[str, HostPlan], links: Iterable[LinkPlan]) -> Action:
+        time, do = table.get("time"), table.get("do")
+        if time is None or not isinstance(do, str):
+            raise self._wrong("at", f"at: {table!r} needs a time and what to do: time = \"5s\", do = \"wifi.cut\"")
+        self._duration("time", time)
+        target, dot, verb = do.rpartition(".")
+        names = [link.called for link in links]
+        if not dot:
+            raise self._wrong(do, f"at: do = {do!r} names no action; write a link or host and what to do: \"wifi.cut\"")
+        self._one_of(target, [*names, *hosts], "link or host", do)
+        self._one_of(verb, _LINK_DOES if target in names else _HOST_DOES, "action", do)
+        return Action(str(time), do, {name: value for name, value in table.items() if name not in ("time", "do")})
+
+    # --- what is wrong, and where
+
+    def _tables(self, words: dict[str, Any], name: str) -> list[dict[str, Any]]:
+        found = words.get(name, [])
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise self._wrong(name, f"{name}: write each as a table of its own: [[{name}]]")
+        return found
+
+    def _known(self, table: Mapping[str, Any], names: Iterable[str], what: str) -> None:
+        for name in table:
+            if name not in names:
+                near = difflib.get_close_matches(name, list(names), 1)
+                hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(names)}"
+                raise self._wrong(name, f"{what} has no {name!r}{hint}")
+
+    def _one_of(self, given: str, names: Iterable[str], what: str, key: str) -> None:
+        known = list(names)
+        if given not in known:
+            near = difflib.get_close_matches(given, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+            raise self._wrong(given if given else key, f"there is no {what} {given!r}{hint}")
+
+    def _duration(self, name: str, value: Any) -> None:
+        try:
+            duration_ns(value, name)
+        except (TypeError, ValueError) as error:
+            raise self._wrong(name, str(error)) from None
+
+    def _wrong(self, key: str, text: str) -> ScenarioError:
+        pattern = re.compile(rf"(?<![\w-]){re.escape(key)}(?![\w-])")
+        number = next((number for number, line in enumerate(self._lines, 1) if pattern.search(line)), 0)
+        return ScenarioError(f"{self._file}:{number}: {text}" if number else f"{self._file}: {text}")

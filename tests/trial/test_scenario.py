@@ -1,0 +1,221 @@
+"""Scenarios as files and from the command line: what one writes the other reads, and mistakes have their line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import estab
+from estab.cli.main import main
+from estab.lab.links.weather import Weather
+from estab.trial.scenario import Action, HostPlan, LinkPlan, ProgramPlan, Scenario, ScenarioError
+
+APP = """
+import os
+import socket
+import sys
+
+
+def main():
+    print("serving", sys.argv[1:], os.environ.get("MODE"))
+    with socket.create_server(("", 8000)) as listener:
+        for _ in range(int(sys.argv[1])):
+            accepted, _ = listener.accept()
+            with accepted:
+                print("got", accepted.recv(100).decode())
+                accepted.sendall(b"ok")
+    assert sys.argv[0].endswith("app.py")
+    assert sys.modules["__main__"].main is main
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+LOAD = """
+import argparse
+import socket
+import time
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--n", type=int, default=1)
+for number in range(parser.parse_args().n):
+    with socket.create_connection(("server", 8000)) as end:
+        end.sendall(f"hello {number}".encode())
+        print("answer", end.recv(10).decode(), f"at {time.monotonic():.2f}")
+"""
+
+TOML = """
+seed = 7
+until = "10m"
+
+[hosts.server]
+run = [{ run = "app.py 2", env = { MODE = "fast" } }]
+[hosts.client]
+run = "load.py --n 2"
+[hosts.middle]
+router = true
+
+[[links]]
+between = ["server", "middle"]
+delay = "20ms"
+[[links]]
+between = ["middle", "client"]
+name = "wifi"
+delay = ["5ms", "10ms"]
+
+[[at]]
+time = "1ms"
+do = "wifi.cut"
+[[at]]
+time = "50ms"
+do = "wifi.heal"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, text in (("app.py", APP), ("load.py", LOAD), ("shop.toml", TOML)):
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_scripts_run_on_hosts_with_their_own_arguments_and_a_prefix(
+    folder: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = (sys.argv, sys.modules["__main__"])
+    command = ["run", "server=app.py 3", "client=load.py --n 3", "--link", "server,client,delay=20ms,loss=1%",
+               "--seed", "7"]
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        "server| serving ['3'] None",
+        "server| got hello 0", "client| answer ok at 0.08",
+        "server| got hello 1", "client| answer ok at 0.16",
+        "server| got hello 2", "client| answer ok at 0.24",
+    ]
+    assert "seed 7" in said.err
+    assert (sys.argv, sys.modules["__main__"]) == before
+    assert main(command) == 0
+    assert capsys.readouterr().out == said.out
+
+
+def test_a_scenario_file_runs_and_weather_comes_from_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "shop.toml"]) == 0
+    said = capsys.readouterr().out
+    assert "server| serving ['2'] fast" in said
+    assert "client| answer ok at 1." in said, "the first SYN met the cut"
+    calm = TOML + '\n[weather]\nskipped = ["0.001s wifi.cut"]\n'
+    Path("calm.toml").write_text(calm)
+    assert main(["run", "calm.toml"]) == 0
+    assert "client| answer ok at 0." in capsys.readouterr().out
+
+
+def test_what_is_written_is_read(folder: Path) -> None:
+    plan = Scenario(
+        hosts={"server": HostPlan((ProgramPlan("app.py 1", env={"A": "b"}),), settings={"tcp_syncookies": "always"}),
+               "r": HostPlan(is_router=True),
+               "client": HostPlan((ProgramPlan("load.py", "2s", True), ProgramPlan("load.py")))},
+        links=(LinkPlan(("server", "r"), "a", {"delay": ("1ms", "2ms"), "mtu": 1400}), LinkPlan(("r", "client"))),
+        actions=(Action("5s", "a.cut"), Action("7s", "client.power_off"), Action("9s", "a.set", {"loss": "3%"})),
+        seed="a word", until="3h", weather=Weather(lost=frozenset({"x"})), folder=str(folder))
+    plan.write("made.toml")
+    assert Scenario.read(folder / "made.toml") == plan
+    assert Scenario.read(folder / "shop.toml").text() == Scenario.parse(
+        Scenario.read(folder / "shop.toml").text(), folder=str(folder)).text()
+
+
+def test_the_command_line_saves_what_it_would_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["run", "server=app.py 1", "client=load.py", "--link", "server,client,delay=20ms", "--at",
+               "5s server-client.cut", "--until", "10s"]
+    assert main([*command, "--save", "saved.toml"]) == 0
+    saved = Scenario.read("saved.toml")
+    assert saved.links == (LinkPlan(("server", "client"), "", {"delay": "20ms"}),)
+    assert saved.actions == (Action("5s", "server-client.cut"),)
+    capsys.readouterr()
+    assert main(command) == 0
+    direct = capsys.readouterr().out
+    assert main(["run", "saved.toml"]) == 0
+    assert capsys.readouterr().out == direct
+
+
+def test_a_scenario_from_python_is_one_for_a_network_and_for_a_sweep(folder: Path) -> None:
+    plan = Scenario.read("shop.toml")
+    with plan.network() as net:
+        assert sorted(net.hosts) == ["client", "middle", "server"]
+        net.run(until="1s")
+    with estab.Network(3) as net:
+        plan(net)
+        net.check()
+
+
+def test_a_program_that_raises_and_one_that_waits_for_ever_are_told(
+    folder: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("bad.py").write_text("import sys\nprint('so far')\nint('x')\n")
+    assert main(["run", "server=bad.py"]) == 1
+    said = capsys.readouterr()
+    assert said.out == "server| so far\n"
+    assert 'File "bad.py", line 3' in said.err
+    assert "estab: bad.py on host server: ValueError" in said.err
+    assert "src/estab" not in said.err
+    assert main(["run", "server=app.py 2", "client=load.py"]) == 1
+    assert "app.py on server waits for accept()" in capsys.readouterr().err
+
+
+def test_pages_and_captures_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["run", "server=app.py 1", "client=load.py", "--pcap", "run.pcapng", "--report", "run.html", "--ladder"]
+    assert main(command) == 0
+    assert Path("run.pcapng").stat().st_size > 500
+    assert "<html" in Path("run.html").read_text()
+    assert "ESTABLISHED" in capsys.readouterr().out
+    assert main([*command[:3], "--pcap", "absent/run.pcapng"]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("change", "line", "said"), [
+    (("[\"server\", \"middle\"]", "[\"servr\", \"middle\"]"), 13, "no host 'servr'; did you mean server?"),
+    (("do = \"wifi.cut\"", "do = \"wif.cut\""), 22, "no link or host 'wif'; did you mean wifi?"),
+    (("do = \"wifi.cut\"", "do = \"wifi.cutt\""), 22, "no action 'cutt'; did you mean cut?"),
+    (("do = \"wifi.cut\"", "do = \"cut\""), 22, "names no action"),
+    (("router = true", "ruter = true"), 10, "hosts.middle has no 'ruter'; did you mean router?"),
+    (("time = \"1ms\"", "time = \"soon\""), 21, "'soon'"),
+    (("until = \"10m\"", "until = \"ever\""), 3, "'ever'"),
+    (("seed = 7", "seed = 7.5"), 2, "neither a number nor a text"),
+    (("seed = 7", "seeds = 7"), 2, "a scenario has no 'seeds'; did you mean seed?"),
+    (("[hosts.client]\n", "[[links]]\nbetwen = []\n[hosts.client]\n"), 0, "between"),
+])
+def test_a_mistake_in_a_file_is_told_with_its_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str], line: int, said: str,
+) -> None:
+    assert change[0] in TOML
+    Path("wrong.toml").write_text(TOML.replace(*change, 1))
+    with pytest.raises(ScenarioError) as error:
+        Scenario.read("wrong.toml")
+    assert said in str(error.value)
+    if line:
+        assert str(error.value).startswith(f"wrong.toml:{line}:")
+    assert main(["run", "wrong.toml"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("estab: wrong.toml")
+    assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    ([], "nothing to run"), (["server"], "write HOST=PROGRAM"), (["server=absent.py"], "there is no file absent.py"),
+    (["server=app"], "neither a script"), (["server=json:absent"], "absent"), (["absent.toml"], "No such file"),
+    (["a=app.py", "--link", "a"], "write two hosts first"), (["a=app.py", "--link", "a,b,delay"], "is no property"),
+    (["a=app.py", "--link", "a,b,latency=1ms"], "no property 'latency'"), (["a=app.py", "--at", "5s"], "write a time"),
+    (["shop.toml", "--link", "a,b"], "give it alone"),
+])
+def test_a_command_that_can_not_be_carried_out_is_told_in_a_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str,
+) -> None:
+    assert main(["run", *arguments]) == 2
+    told = capsys.readouterr()
+    assert said in told.err
+    assert len(told.err.splitlines()) == 1
+    assert told.out == ""
