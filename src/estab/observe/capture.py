@@ -36,7 +36,7 @@ def write_section(
     for at_ns, name, direction, flight in rows:
         caller = callers.get(id(flight.segment), "") if flight.segment is not None else ""
         text = describe(flight, caller)
-        data = flight.marked if direction == INBOUND and flight.marked else flight.data
+        data = (direction == INBOUND and (flight.damaged or flight.marked)) or flight.data
         writer.packet(numbers[name], after_ns + at_ns, data, comment=text, direction=direction)
     return len(rows)
 
@@ -44,7 +44,7 @@ def write_section(
 def describe(flight: Flight, caller: str = "") -> str:
     """Say why a frame was sent, by which call, and what became of it where that is not simply its arrival."""
     parts = []
-    if flight.is_copy:
+    if flight.is_copy and not flight.on_link:
         parts.append(COPY)
     elif flight.segment is not None and flight.segment.why:
         parts.append(flight.segment.why)
@@ -54,6 +54,8 @@ def describe(flight: Flight, caller: str = "") -> str:
         parts.append(f"by {caller}")
     if flight.marked:
         parts.append("marked CE on the way")
+    if flight.on_link:
+        parts.append(flight.on_link)
     if flight.reason is not None:
         where = "never arrived" if flight.fate == "lost" else f"dropped by {flight.receiver}"
         parts.append(f"{where}: {flight.reason.value}" + (f" ({flight.detail})" if flight.detail else ""))

@@ -21,7 +21,10 @@ from estab.events import (
     Event,
     FrameReceived,
     FrameSent,
+    LinkCopied,
+    LinkDamaged,
     LinkDropped,
+    LinkHeld,
     LinkMarked,
     PacketDropped,
     SegmentReceived,
@@ -61,7 +64,11 @@ class Flight:
     reason: DropReason | None = None
     detail: str = ""
     marked: bytes = b""
-    """The frame as it arrived, where a link marked it CE on the way."""
+    """The frame as it arrived, if a link marked it CE on the way."""
+    damaged: bytes = b""
+    """The frame as it arrived, if a bit of it flipped on the way."""
+    on_link: str = ""
+    """What a link did to the frame by chance: held it back, copied it, damaged it. Empty for nothing."""
 
     @property
     def connection(self) -> str:
@@ -98,6 +105,12 @@ class _Tower:
                 self._lose(fact)
             elif isinstance(fact, LinkMarked):
                 self._mark(fact)
+            elif isinstance(fact, LinkDamaged):
+                self._damage(fact)
+            elif isinstance(fact, LinkCopied):
+                self._copy(fact)
+            elif isinstance(fact, LinkHeld):
+                self._hold(fact)
             elif isinstance(fact, PacketDropped):
                 self._drop(fact)
             elif isinstance(fact, (CallStarted, CallResumed, TimerFired)):
@@ -170,7 +183,36 @@ class _Tower:
             flight.marked = fact.data
             self.under_way.setdefault(fact.data, deque()).append(flight)
 
+    def _damage(self, fact: LinkDamaged) -> None:
+        """A bit flipped: from now on the frame is known by its new bytes."""
+        flight = self._take(fact.before, fact.host, is_sender=True)
+        if flight is not None:
+            flight.damaged = fact.data
+            flight.on_link = _and(flight.on_link, f"bit {fact.bit} flipped on the link")
+            self.under_way.setdefault(fact.data, deque()).append(flight)
+
+    def _copy(self, fact: LinkCopied) -> None:
+        """A second frame with the same bytes is under way."""
+        first = next((one for one in self.under_way.get(fact.data, ()) if one.sender == fact.host), None)
+        if first is not None:
+            copy = Flight(first.sender, first.interface, fact.at_ns, first.data, first.summary, first.segment,
+                          is_copy=True, damaged=first.damaged, marked=first.marked, on_link="a copy that the link made")
+            first.on_link = _and(first.on_link, "the link made a copy")
+            self.flights.append(copy)
+            self.under_way[fact.data].append(copy)
+
+    def _hold(self, fact: LinkHeld) -> None:
+        """The frame is late: the last one with these bytes, since a copy is held apart from its first."""
+        flight = next((one for one in reversed(self.under_way.get(fact.data, ())) if one.sender == fact.host), None)
+        if flight is not None:
+            later = "one later frame has" if fact.overtakers == 1 else f"{fact.overtakers} later frames have"
+            flight.on_link = _and(flight.on_link, f"held back by the link until {later} passed")
+
     def _drop(self, fact: PacketDropped) -> None:
         flight = self.last_in.get(fact.host)
         if flight is not None and flight.received_ns == fact.at_ns and flight.fate == "arrived":
             flight.fate, flight.reason, flight.detail = "dropped", fact.reason, fact.detail
+
+
+def _and(before: str, also: str) -> str:
+    return f"{before}; {also}" if before else also

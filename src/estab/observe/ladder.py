@@ -21,6 +21,7 @@ from estab.events import (
     FrameSent,
     HostChanged,
     LinkChanged,
+    LinkCopied,
     LinkDropped,
     PacketDropped,
     QueueChanged,
@@ -65,6 +66,8 @@ class Arrow:
     receiver_state: str = ""
     tag: str = ""
     """Which connection, where the ladder shows more than one."""
+    on_link: str = ""
+    """What the link did to the frame by chance; empty for nothing."""
 
 
 @dataclass(slots=True)
@@ -165,13 +168,13 @@ class _Draftsman:
             arrow = _arrow(item, names.get(_flow_of(item), ""))
             if arrow.sender in self.lanes and (arrow.receiver in self.lanes or not arrow.receiver):
                 waiting.setdefault((item.sender, item.sent_ns, item.data), []).append((arrow, _flow_of(item)))
-                arrived = item.marked or item.data
+                arrived = item.damaged or item.marked or item.data
                 arriving.setdefault((item.receiver, item.received_ns, arrived), []).append((arrow, _flow_of(item)))
         started = self._calls()
         for fact in self.facts:
             self._settle_before(fact)
             self._follow(fact)
-            if isinstance(fact, (FrameSent, LinkDropped)):
+            if isinstance(fact, (FrameSent, LinkCopied, LinkDropped)):
                 self._add_sent(waiting.get((fact.host, fact.at_ns, fact.data)))
             elif isinstance(fact, FrameReceived):
                 self._add_received(arriving.get((fact.host, fact.at_ns, fact.data)))
@@ -366,10 +369,10 @@ def _arrow(item: Flight, tag: str) -> Arrow:
         label = f"{flags} seq={seq}" + (f" ack={ack}" if "." in flags else "") + f" len={length} wnd={wnd}"
         if item.marked or summary.ecn:
             label += f" {summary.ecn} → CE" if item.marked and summary.ecn != "CE" else f" {summary.ecn}"
-    why = COPY if item.is_copy else item.segment.why if item.segment is not None else ""
+    why = COPY if item.is_copy and not item.on_link else item.segment.why if item.segment is not None else ""
     return Arrow(
         item.sent_ns, item.received_ns, item.sender, item.receiver, item.connection, label, flags, seq, ack, length,
-        wnd, why, item.fate, reason, item.detail, item.is_retransmission, tag=tag,
+        wnd, why, item.fate, reason, item.detail, item.is_retransmission, tag=tag, on_link=item.on_link,
     )
 
 

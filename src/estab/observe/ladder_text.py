@@ -220,6 +220,8 @@ def _remarks(arrow: Arrow, *, with_detail: bool) -> list[str]:
     parts = []
     if arrow.why and arrow.why not in _ORDINARY:
         parts.append(arrow.why)
+    if arrow.on_link:
+        parts.append(arrow.on_link)
     if arrow.fate == "dropped":
         detail = f" ({arrow.detail})" if with_detail and arrow.detail else ""
         parts.append(f"dropped by {arrow.receiver}: {arrow.reason}{detail}")

@@ -1,7 +1,7 @@
 """Which scenario a sweep is about, in a form that reaches any worker: a file's text and the function in it.
 
 ``file.py::function`` names a function of a file, ``package.module:function`` one of an installed module, ``file.toml``
-a scenario file. The text of a file travels with the target, so a worker on another machine needs estab and what the file
+a scenario file. The text of a file travels with the target, so a worker on another machine needs estab and what it
 imports or runs, but not the file itself.
 """
 
