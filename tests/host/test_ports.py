@@ -32,7 +32,9 @@ class Flows(FlowTable):
 
 
 def ports(first: int = 32768, last: int = 60999, secret: bytes = b"s" * 32) -> Ports:
-    return Ports("TCP", secret, first, last)
+    config = Config()
+    config.ip_local_port_range = (first, last)
+    return Ports("TCP", secret, config)
 
 
 def binding(address: bytes = b"", port: int = 80, *, v4: bool = True, v6: bool = False, reuse_address: bool = False,

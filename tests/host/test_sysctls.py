@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from estab.abi import AF_INET, SOCK_DGRAM
 from estab.errors import DropReason
 from estab.host.engine import Engine
 from estab.host.sysctls import TABLE
@@ -178,3 +179,14 @@ def test_how_many_icmp_errors_a_host_sends_is_set_by_sysctls() -> None:
     assert a.counters()["IcmpOutDestUnreachs"] <= 10
     assert drops(a, DropReason.ICMP_RATE_LIMITED) >= 7
     assert 1 <= a.counters()["IcmpOutDestUnreachs"] <= 3
+
+
+def test_the_port_range_that_is_set_is_the_one_that_connect_and_bind_choose_from() -> None:
+    one = host()
+    one.sysctl["net.ipv4.ip_local_port_range"] = "2000 2001"
+    ports = set()
+    for _ in range(2):
+        sock = one.socket(AF_INET, SOCK_DGRAM, 0)
+        sock.bind(("127.0.0.1", 0), 0)
+        ports.add(sock.getsockname()[1])
+    assert ports == {2000, 2001}

@@ -403,8 +403,7 @@ class Engine:
         self.context.drop(DropReason.IP_OUTNOROUTES, "", f"TCP to {format_address(destination)}")
 
     def _ports(self, name: str, salt: bytes) -> Ports:
-        port_min, port_max = self.config.ip_local_port_range
-        return Ports(name, blake2s(salt, key=self.context.secret).digest(), port_min, port_max)
+        return Ports(name, blake2s(salt, key=self.context.secret).digest(), self.config)
 
     def _add_loopback(self) -> None:
         lo = Interface(0, "lo", LOOP_MTU, b"", 0, has_checksum_offload=True, is_loopback=True)

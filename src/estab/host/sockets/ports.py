@@ -20,6 +20,7 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from estab.errors import os_error
+from estab.tcp.config import Config
 from estab.tcp.context import endpoint_text
 
 __all__ = ["Binding", "FlowTable", "Ports"]
@@ -83,10 +84,10 @@ def _may_share(binding: Binding, other: Binding) -> bool:
 class Ports:
     """The ports of one protocol on one host. ``name`` is for the errors' texts."""
 
-    def __init__(self, name: str, secret: bytes, port_min: i64, port_max: i64) -> None:
+    def __init__(self, name: str, secret: bytes, config: Config) -> None:
         self.name: str = name
-        self.port_min: i64 = port_min
-        self.port_max: i64 = port_max
+        self._config: Config = config
+        """Asked for each port: ``ip_local_port_range`` may be set at any time."""
         self._secret: bytes = secret[:32]
         self._draws: i64 = 0
         self._connect_count: i64 = 0
@@ -114,7 +115,9 @@ class Ports:
         The counter goes up by a keyed 1 to 8 besides, so that the next port does not follow from the last one, and a
         stranger whose destination shares the counter can't count connections to others. EADDRNOTAVAIL if none is left.
         """
-        count = self.port_max - self.port_min + 1
+        port_min: i64 = self._config.ip_local_port_range[0]
+        port_max: i64 = self._config.ip_local_port_range[1]
+        count = port_max - port_min + 1
         service: int = remote_port
         digest = blake2s(
             binding.address + b"|" + remote + service.to_bytes(2, "big"), key=self._secret, digest_size=16
@@ -128,7 +131,7 @@ class Ports:
         for tried in range(count):
             step = first + tried
             self._perturb[index] = (step + 1 + (hop[0] & 7)) & 0xFFFFFFFF
-            port = self.port_min + (offset + step) % count
+            port = port_min + (offset + step) % count
             is_taken = flows.is_flow_taken(binding.address, port, remote, remote_port)
             if not is_taken and self._may_connect_from(port, flows):
                 binding.port = port
@@ -231,13 +234,15 @@ class Ports:
 
     def _any_port(self, binding: Binding, flows: FlowTable) -> i64:
         """Walk the ephemeral range from a keyed pseudo-random place (RFC 6056 algorithm 1) to a free port."""
-        count = self.port_max - self.port_min + 1
+        port_min: i64 = self._config.ip_local_port_range[0]
+        port_max: i64 = self._config.ip_local_port_range[1]
+        count = port_max - port_min + 1
         self._draws += 1
         draw: int = self._draws
         digest = blake2s(draw.to_bytes(8, "big"), key=self._secret, digest_size=8, person=b"port-any").digest()
         start: i64 = int.from_bytes(digest[:7], "big")
         for step in range(count):
-            port = self.port_min + (start + step) % count
+            port = port_min + (start + step) % count
             if self._is_free_for(binding, port, flows):
                 return port
         raise os_error(errno.EADDRINUSE, f"address already in use: all {count} ephemeral {self.name} ports are taken")
