@@ -59,7 +59,6 @@ class DropReason(enum.Enum):
     # TCP
     TCP_CSUM = "bad TCP checksum"
     TCP_INVALID_HEADER = "bad TCP header"
-    TCP_INVALID_OPTION = "TCP option with an impossible length"
     TCP_FLAGS = "flags that make no sense in this state"
     TCP_INVALID_SYN = "SYN to or from an address that can't have one"
     TCP_SYN_IN_WINDOW = "SYN on a synchronized connection (challenge ACK, RFC 5961)"

@@ -338,16 +338,25 @@ def test_an_old_acknowledgment_within_the_largest_window_is_ignored_but_its_text
     peer = established(wnd=5000)
     peer.write(b"y" * 100)
     peer.send(ACK, ack=101, wnd=5000)
-    peer.send(ACK, ack=101 - 65_535, data=b"x", wnd=77)
+    peer.send(ACK, ack=1, data=b"x", wnd=77)
     assert peer.read() == b"x"
     assert peer.connection.snd_wnd == 5000
 
 
+@pytest.mark.parametrize("distance", [1, 1000, 65_000])
+def test_text_with_an_acknowledgment_from_before_our_syn_is_not_taken(distance: int) -> None:
+    peer = established(wnd=65_535)
+    peer.send(ACK, ack=-distance, data=b"evil")
+    assert peer.read() == b""
+    assert peer.drops() == {"TCP_TOO_OLD_ACK": 1}
+
+
 def test_only_a_newer_segment_moves_the_send_window() -> None:
     peer = established()
-    peer.send(ACK, seq=NXT, data=b"ab", wnd=4000)
+    peer.send(ACK, seq=NXT, data=b"a", wnd=4000)
+    peer.send(ACK, seq=NXT + 1, data=b"b", wnd=4000)
     assert peer.connection.snd_wnd == 4000
-    peer.send(ACK, seq=NXT + 1, data=b"b", wnd=100)  # sent before, arrives after
+    peer.send(ACK, seq=NXT, data=b"ab", wnd=100)  # sent before, arrives after
     assert peer.connection.snd_wnd == 4000
     peer.send(ACK, seq=NXT + 2, wnd=3000)
     assert peer.connection.snd_wnd == 3000

@@ -465,8 +465,8 @@ def test_an_ack_of_what_was_not_sent_is_reset_and_the_entry_kept(ack: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("flags", "seq", "reason"), [(0, 1, "TCP_NO_ACK"), (PSH, 1, "TCP_NO_ACK"), (SYN, 10, "TCP_SYN_IN_WINDOW"),
-                                 (SYN | ACK, 1, "TCP_SYN_IN_WINDOW"), (ACK, 70_000, "TCP_INVALID_SEQUENCE")],
+    ("flags", "seq", "reason"), [(0, 1, "TCP_NO_ACK"), (PSH, 1, "TCP_NO_ACK"), (ACK, 70_000, "TCP_INVALID_SEQUENCE"),
+                                 (SYN, 70_000, "TCP_INVALID_SEQUENCE"), (RST, 65_536, "TCP_INVALID_SEQUENCE")],
 )
 def test_other_segments_leave_the_entry_alone_and_are_counted(flags: int, seq: int, reason: str) -> None:
     peer = Peer()
@@ -475,6 +475,26 @@ def test_other_segments_leave_the_entry_alone_and_are_counted(flags: int, seq: i
     peer.send(flags, seq=seq)
     assert depths(listener) == (1, 0)
     assert peer.drops() == {reason: 1}
+
+
+@pytest.mark.parametrize("flags", [SYN, SYN | ACK])
+def test_a_new_syn_in_the_window_returns_to_listen_and_the_next_opens(flags: int) -> None:
+    peer = Peer()
+    listener = peer.listen()
+    peer.syn()
+    assert peer.send(flags, seq=1000) == []
+    assert depths(listener) == (0, 0)
+    assert peer.drops() == {"TCP_SYN_IN_WINDOW": 1}
+    (syn_ack,) = peer.send(SYN, seq=1000, ack=0, mss=1460)
+    assert (syn_ack.flags, syn_ack.ack) == ("S.", 1001)
+
+
+def test_a_syn_with_fin_is_dropped() -> None:
+    peer = Peer()
+    listener = peer.listen()
+    assert peer.send(SYN | FIN, seq=0, ack=0, mss=1460) == []
+    assert depths(listener) == (0, 0)
+    assert peer.drops() == {"TCP_FLAGS": 1}
 
 
 def test_an_old_timestamp_does_not_complete_a_handshake() -> None:

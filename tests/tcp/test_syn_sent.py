@@ -70,16 +70,15 @@ def test_syn_sent_resets_a_syn_ack_that_echoes_a_timestamp_never_sent() -> None:
     assert peer.connection.state == State.ESTABLISHED
 
 
-def test_text_and_fin_on_a_syn_ack_are_left_to_be_sent_again() -> None:
-    peer = Peer()
+@pytest.mark.parametrize("is_v6", [False, True])
+def test_text_and_fin_on_a_syn_ack_are_taken(is_v6: bool) -> None:
+    peer = Peer(is_v6=is_v6)
     peer.connect()
     (ack,) = peer.send(SYN | ACK | FIN, seq=0, ack=1, data=b"early")
-    assert (ack.flags, ack.ack) == (".", 1)
-    assert peer.connection.state == State.ESTABLISHED
-    assert peer.connection.readable_bytes() == 0
-    peer.send(ACK | FIN, seq=1, data=b"early")
-    assert peer.read() == b"early"
+    assert (ack.flags, ack.ack) == (".", 7)
     assert peer.connection.state == State.CLOSE_WAIT
+    assert peer.read() == b"early"
+    assert peer.connection.is_eof()
 
 
 def test_writing_before_the_connection_is_open_takes_nothing() -> None:

@@ -123,13 +123,13 @@ def test_old_text_does_not_start_the_time_again() -> None:
 @pytest.mark.parametrize("offset", [0, 1, -1, 100])
 def test_a_reset_does_not_assassinate_it(offset: int) -> None:
     peer = waiting()
+    peer.config.tcp_rfc1337 = True
     assert peer.send(RST, seq=2 + offset) == []
     assert isinstance(peer.endpoint(), TimeWait)
 
 
 def test_without_rfc_1337_an_exact_reset_ends_it_and_no_other() -> None:
     peer = waiting()
-    peer.config.tcp_rfc1337 = False
     peer.send(RST, seq=3)
     peer.send(RST, seq=1)
     assert isinstance(peer.endpoint(), TimeWait)

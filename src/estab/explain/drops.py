@@ -45,7 +45,6 @@ NO_SOCKET | a client with a wrong port, or a server that is down | start the ser
 SOCKET_RCVBUFF | a program that does not read | read faster; SO_RCVBUF
 TCP_CSUM | damage on the way; or a capture that was replayed before offload | look for a bad link
 TCP_INVALID_HEADER | a broken or hostile sender | none
-TCP_INVALID_OPTION | a broken or hostile sender | none
 TCP_FLAGS | a scanner (null, Xmas), or a broken peer | none
 TCP_INVALID_SYN | a forger | none
 TCP_SYN_IN_WINDOW | a peer that restarted, or an attacker | nothing: the challenge ACK sorts it out

@@ -90,7 +90,7 @@ class Config:
         self.tcp_max_tw_buckets: i64 = 262144
         self.tcp_tw_reuse: i64 = 1
         self.tcp_tw_reuse_delay_ns: i64 = SECOND
-        self.tcp_rfc1337: bool = True
+        self.tcp_rfc1337: bool = False
         # Keepalive (RFC 9293 section 3.8.4).
         self.tcp_keepalive_time_ns: i64 = 7200 * SECOND
         self.tcp_keepalive_intvl_ns: i64 = 75 * SECOND

@@ -33,7 +33,6 @@ def _set_linux(config: Config) -> None:
     config.tcp_syn_linear_timeouts = 4
     config.tcp_answer_early_acks = False
     config.cubic_hystart = 1
-    config.tcp_rfc1337 = False
 
 
 def _set_freebsd(config: Config) -> None:

@@ -178,8 +178,8 @@ def parse(packet: ip.Packet, is_checksum_known_good: bool) -> Segment:
     """Read the segment that an IP packet carries.
 
     ``is_checksum_known_good`` skips the checksum, for packets that a link's offload vouches for. Raises ``WireError``:
-    ``TCP_INVALID_HEADER``, ``TCP_CSUM``, or ``TCP_INVALID_OPTION`` where an option's length is 0, 1 or runs out of the
-    header.
+    ``TCP_INVALID_HEADER`` or ``TCP_CSUM``. An option whose length is 0, 1 or runs out of the header ends the options;
+    those before it count.
     """
     data = packet.data
     start = packet.start
@@ -224,10 +224,10 @@ def _parse_options(segment: Segment, data: bytes, index: i64, end: i64) -> None:
             index += 1
             continue
         if index + 1 >= end:
-            raise WireError(DropReason.TCP_INVALID_OPTION, f"option {kind} has no length")
+            return
         size = u8(data, index + 1)
-        if size < 2 or index + size > end:  # RFC 9293 MUST-7
-            raise WireError(DropReason.TCP_INVALID_OPTION, f"option {kind} of length {size}, {end - index} bytes left")
+        if size < 2 or index + size > end:
+            return  # RFC 9293 MUST-7: what was read so far counts, as on Linux and the BSDs
         if not _read_known(segment, data, kind, index + 2, size):
             unknown = segment.unknown
             if unknown is None:

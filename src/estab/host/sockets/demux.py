@@ -31,6 +31,8 @@ from estab.wire.ip import Packet
 from estab.wire.seq import Seq
 from estab.wire.tcp import (
     ACK,
+    FIN,
+    OPTIONS_BYTES_MAX,
     RST,
     SYN,
     Segment,
@@ -112,6 +114,8 @@ class Demux:
         listener: Listener | None = None
         if (segment.flags & SYN) != 0:
             listener = self.find_listener(packet.dst, segment.dport, record.key)
+        if listener is not None and (segment.flags & FIN) != 0:
+            listener = None  # SYN and FIN open nothing
         verdict = record.on_segment(self.context, segment, listener is not None, now_ns)
         if verdict == timewait.KEPT:
             self.timers.set(record, record.expires_ns)
@@ -150,6 +154,9 @@ class Demux:
             elif listener.accept_drops == overflows:  # else the cookie was good, and may come again when there is room
                 context.drop(DropReason.NO_SOCKET, self._flow(packet, segment), "acknowledgment to a listener")
                 self._refuse(packet, segment, "acknowledgment to a listener")
+        elif (flags & (SYN | FIN)) == (SYN | FIN):
+            # As Linux: no system sends such, but scans, and what wants to pass filters without state.
+            context.drop(DropReason.TCP_FLAGS, self._flow(packet, segment), "SYN and FIN to a listener")
         elif (flags & SYN) != 0:
             self._on_syn(listener, packet, segment, ends, now_ns, -1)
         else:
@@ -286,9 +293,9 @@ class Demux:
                 context.counters.TcpOutSegs += 1
                 text_bytes = segment.end - segment.start
                 cut_bytes: i64 = 0
-                if text_bytes > connection.snd_mss() and not mtu_search.is_probe(connection, segment):
+                if text_bytes > connection.snd_mss() - OPTIONS_BYTES_MAX:
                     cut_bytes = connection.mss_base - options_length(segment)
-                    if text_bytes <= cut_bytes:
+                    if text_bytes <= cut_bytes or mtu_search.is_probe(connection, segment):
                         cut_bytes = 0
                 outgoing = Outgoing(segment, connection.local, connection.remote, connection.options.ttl, cut_bytes)
                 outgoing.pmtu_discover = connection.options.pmtu_discover

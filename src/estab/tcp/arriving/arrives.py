@@ -108,9 +108,10 @@ def _check_sequence(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
     edge = max(tcb.rcv_adv, tcb.rcv_nxt)
     if length == 0:
         is_acceptable = seq == tcb.rcv_nxt or tcb.rcv_nxt <= seq < edge
-        # An empty segment just before the window carries a good ACK (a keepalive's does not need one, but gets it
-        # below).
-        if not is_acceptable and seq == edge and seq > tcb.rcv_nxt:
+        if seq == edge and seq > tcb.rcv_nxt and (segment.flags & (RST | SYN | ACK)) == ACK:
+            # We differ: the RFC answers this one and drops it, Linux takes it as if it were in the window. A peer that
+            # filled the window sends such, and all that it acknowledges would be lost. So it is answered and used.
+            _acknowledge_invalid(tcb, now_ns)
             is_acceptable = True
     else:
         is_acceptable = end > tcb.rcv_nxt and seq < edge
@@ -126,22 +127,33 @@ def _check_sequence(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
     is_old_text = length > 0 and end <= tcb.rcv_nxt
     if is_old_text and (segment.flags & SYN) == 0:
         tcb.context.counters.TcpExtTCPDSACKOldSent += report_duplicate(tcb, seq, end)
+        if end >= tcb.rcv_wup and (segment.flags & ACK) != 0:
+            _use_repeated(tcb, seq, segment, now_ns)
+            return False
     if (segment.flags & SYN) != 0:
         if tcb.ecn is not None:
             ecn.note_syn_ack(tcb, tcb.ecn, segment)
         _challenge(tcb)
     elif is_old_text or (length > 0 and tcb.state == abi.TIME_WAIT):
-        if end == tcb.rcv_nxt:
-            # The very segment acknowledged last: the answer must echo this transmission, as the peer measures by it
-            # (as Linux).
-            _remember_timestamp(tcb, seq, segment, now_ns)
-            if tcb.ecn is not None:
-                ecn.on_arrival(tcb, tcb.ecn, segment)
         # A retransmission: our ACK was lost or late. The peer needs it at once (RFC 9293 MUST-13's reason).
         acknowledge_now(tcb)
     else:
         _acknowledge_invalid(tcb, now_ns)
     return False
+
+
+def _use_repeated(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
+    """Use what the very segment that was acknowledged last says beside its text, now that it comes again.
+
+    RFC 9293 appendix A.2: its ACK and window may be news, and a peer that repeats its FIN acknowledges ours by it. Its
+    timestamp is the one to echo, as the peer measures by this transmission (as Linux).
+    """
+    if _check_acknowledgment(tcb, seq, segment, now_ns):
+        if tcb.ecn is not None:
+            ecn.on_arrival(tcb, tcb.ecn, segment)
+        _remember_timestamp(tcb, seq, segment, now_ns)
+        receive.note_arrival(tcb, now_ns)
+    acknowledge_now(tcb)
 
 
 def _acknowledge_invalid(tcb: Tcb, now_ns: i64) -> None:
@@ -267,8 +279,9 @@ def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> 
             _challenge(tcb)
         return False
     elif ack < tcb.snd_una:
-        if ack < tcb.snd_una - max(tcb.max_snd_wnd, 1):
-            # RFC 5961 section 5.2 (RFC 9293 MAY-12).
+        if ack < tcb.snd_una - min(max(tcb.max_snd_wnd, 1), tcb.snd_una - tcb.iss):
+            # RFC 5961 section 5.2 (RFC 9293 MAY-12), but no number from before our SYN: nobody can have seen such (as
+            # Linux since 6.7).
             context.drop(DropReason.TCP_TOO_OLD_ACK, tcb.name(), "")
             _challenge(tcb)
             return False

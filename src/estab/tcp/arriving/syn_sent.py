@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from typing import Final
 
 from mypy_extensions import i64
 
@@ -16,6 +17,7 @@ from estab.tcp.receiving import receive
 from estab.tcp.receiving.acknowledging import acknowledge_late, acknowledge_now
 from estab.tcp.record.fast_open import FastOpen
 from estab.tcp.record.tcb import Tcb
+from estab.tcp.record.timer_table import TIMER_RTO
 from estab.tcp.recovery import recovery
 from estab.tcp.recovery.scoreboard import ask_fast_retransmit
 from estab.tcp.window import send_window
@@ -26,6 +28,9 @@ from estab.wire.tcp import ACK, FIN, RST, SYN, Segment
 
 __all__ = ["segment_arrives"]
 
+_SYN_AGAIN_NS: Final = 2 * MS
+"""Linux's TCP_TIMEOUT_MIN, two ticks."""
+
 
 def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
     """Take a segment for a connection that has sent a SYN and waits for the peer's."""
@@ -35,6 +40,10 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
         if ack <= tcb.iss or ack > tcb.snd_nxt:
             if (flags & RST) == 0:
                 answer(tcb, segment, "acknowledges what was not sent")
+            if tcb.retries == 0:
+                # An old connection of the peer's on these ports ends with our reset: the SYN goes again at once. As
+                # Linux, only the first, or a peer that always answers so would be flooded.
+                tcb.arm(TIMER_RTO, now_ns + _SYN_AGAIN_NS)
             tcb.context.drop(DropReason.TCP_INVALID_ACK_SEQUENCE, tcb.name(), "")
             return
         if segment.has_timestamps and tcb.context.config.tcp_timestamps and not _echoes_us(tcb, segment, now_ns):
@@ -63,11 +72,15 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
         send_window.take(tcb, segment.wnd, tcb.irs, ack)
         set_state(tcb, abi.ESTABLISHED, "our SYN is acknowledged")
         establish(tcb, now_ns)
+        has_more = segment.end > segment.start or (flags & FIN) != 0
         fast_open = tcb.fast_open
         if fast_open is not None and (fast_open.has_option or fast_open.has_text):
             _answer_fast_open(tcb, fast_open, segment, now_ns)
             return
-        if tcb.is_first_ack_delayed:
+        if has_more:
+            _take_rest(tcb, segment, now_ns)
+            acknowledge_now(tcb)
+        elif tcb.is_first_ack_delayed:
             acknowledge_late(tcb, now_ns)
         else:
             acknowledge_now(tcb)
@@ -76,9 +89,19 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
         set_state(tcb, abi.SYN_RECEIVED, "simultaneous open: SYN received in SYN-SENT")
         recovery.mark_head_lost(tcb)
         ask_fast_retransmit(tcb)
-    if segment.end > segment.start or (flags & FIN) != 0:
-        # Text on a SYN waits for the peer to send it again, now that there is a connection.
-        tcb.context.drop(DropReason.TCP_OLD_DATA, tcb.name(), "text on a SYN is not taken without Fast Open")
+        if segment.end > segment.start or (flags & FIN) != 0:
+            # We differ from RFC 9293 section 3.10.7.3, which keeps them for later: the peer sends them again, now that
+            # there is a connection.
+            tcb.context.drop(DropReason.TCP_OLD_DATA, tcb.name(), "text on a SYN that crossed ours")
+
+
+def _take_rest(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
+    """Take text and FIN of a SYN-ACK: they go on to the sixth step (RFC 9293 section 3.10.7.3, fourth)."""
+    if segment.end > segment.start:
+        receive.note_offered(tcb, min(receive.space_bytes(tcb), 0xFFFF))  # as our SYN said
+        receive.accept_text(tcb, tcb.irs + 1, segment, now_ns)
+    if (segment.flags & FIN) != 0:
+        take_fin(tcb, tcb.irs + 1, segment)
 
 
 def _answer_fast_open(tcb: Tcb, fast_open: FastOpen, segment: Segment, now_ns: i64) -> None:
@@ -86,11 +109,7 @@ def _answer_fast_open(tcb: Tcb, fast_open: FastOpen, segment: Segment, now_ns: i
     if fastopen_client.on_syn_ack(tcb, fast_open, segment):
         acknowledge_now(tcb)  # rides on the text that is sent again
         return
-    if segment.end > segment.start:
-        receive.note_offered(tcb, min(receive.space_bytes(tcb), 0xFFFF))  # as our SYN said
-        receive.accept_text(tcb, tcb.irs + 1, segment, now_ns)
-    if (segment.flags & FIN) != 0:
-        take_fin(tcb, tcb.irs + 1, segment)
+    _take_rest(tcb, segment, now_ns)
     if fast_open.has_more and (segment.flags & FIN) == 0 and segment.end == segment.start:
         acknowledge_late(tcb, now_ns)  # a program waits to write
         return

@@ -52,12 +52,17 @@ class TimeWait(Endpoint):
         self.expires_ns = self.started_ns + tcb.context.config.tcp_timewait_ns
         self.last_ack_ns: i64 = -1
         self.tos = tcb.options.tos
+        self.ttl = tcb.options.ttl
         self.tcb: Tcb | None = tcb if tcb.owner is not None else None
         """The connection, while its program still holds the socket."""
 
     def name(self) -> str:
         """Write the four-tuple as facts do."""
         return flow_text(self.local, self.local_port, self.remote, self.remote_port)
+
+    def rcv_window(self) -> i64:
+        """Give the window that the connection left open, in bytes."""
+        return self.rcv_wnd << self.rcv_wscale
 
     def on_segment(self, context: Context, segment: Segment, has_listener: bool, now_ns: i64) -> i64:
         """Take a segment. ``REUSED``: a SYN that may open a new connection with a listener; ``KILLED``: end this
@@ -79,6 +84,9 @@ class TimeWait(Endpoint):
             context.drop(DropReason.TCP_TIMEWAIT, self.name(), "reset ignored in TIME-WAIT (RFC 1337)")
             return KEPT
         length = segment_length(segment)
+        if (flags & (ACK | SYN)) == 0 and seq + length > self.rcv_nxt and seq <= self.rcv_nxt + self.rcv_window():
+            context.drop(DropReason.TCP_NO_ACK, self.name(), "")  # RFC 9293 section 3.10.7.4, fifth
+            return KEPT
         is_fin_again = (flags & FIN) != 0 and seq + length == self.rcv_nxt
         if is_fin_again and not is_old:
             # The peer did not see our last ACK. It gets another, and 2·MSL begin again.
@@ -112,7 +120,7 @@ class TimeWait(Endpoint):
             answer.ts_ecr = self.ts_recent
         context.reply(
             answer, self.local, self.remote, "acknowledgment from TIME-WAIT",
-            self.snd_nxt - self.iss, self.rcv_nxt - self.irs, wscale=self.rcv_wscale,
+            self.snd_nxt - self.iss, self.rcv_nxt - self.irs, self.ttl, self.rcv_wscale,
         )
 
     def new_iss(self) -> i64:

@@ -109,7 +109,9 @@ def answer(tcb: Tcb, segment: Segment, why: str) -> None:
     answer = answer_for_closed(segment)
     if answer is not None:
         tcb.context.counters.TcpOutRsts += 1
-        tcb.context.reply(answer, tcb.local, tcb.remote, why, unwrap(answer.seq, tcb.snd_nxt) - tcb.iss, 0)
+        answer.tos = tcb.options.tos
+        seq_fact = unwrap(answer.seq, tcb.snd_nxt) - tcb.iss
+        tcb.context.reply(answer, tcb.local, tcb.remote, why, seq_fact, 0, tcb.options.ttl)
 
 
 def take_fin(tcb: Tcb, seq: i64, segment: Segment) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import i64
 
+from estab import abi
 from estab.events import TcbCreated
 from estab.tcp.arriving import fastopen_server
 from estab.tcp.arriving.opening import agree_options, begin_transfer
@@ -18,9 +21,37 @@ from estab.tcp.record.four_tuple import FourTuple
 from estab.tcp.record.options import Options
 from estab.tcp.state import state_text
 from estab.tcp.window import send_window
+from estab.wire.seq import unwrap
 from estab.wire.tcp import Segment
 
-__all__ = ["make_child", "make_fast_child"]
+__all__ = ["keep_text", "make_child", "make_fast_child", "take_kept_text"]
+
+_SYN_TEXT_MAX: Final = 1460
+
+
+def keep_text(syn: Segment) -> None:
+    """Keep the text of a SYN for the connection, and no more of the packet that it came in.
+
+    RFC 9293 section 3.10.7.2, third. More than a segment of Ethernet's is not kept: the peer sends it again.
+    """
+    has_room = syn.end - syn.start <= _SYN_TEXT_MAX
+    syn.data = syn.data[syn.start : syn.end] if has_room else b""
+    syn.start = 0
+    syn.end = len(syn.data)
+
+
+def take_kept_text(child: Connection, syn: Segment, third: Segment, now_ns: i64) -> None:
+    """Take the text that a SYN brought, if the third segment goes on after it.
+
+    If not, the peer has taken the text back, as our SYN-ACK did not acknowledge it, and sends it again (as Linux does).
+    """
+    seq = unwrap(third.seq, child.irs + 1)
+    if syn.end > syn.start and child.rcv_nxt == child.irs + 1 < seq and child.state == abi.ESTABLISHED:
+        receive.accept_text(child, child.rcv_nxt, syn, now_ns)
+        acknowledging.acknowledge_now(child)
+    syn.data = b""
+    syn.start = 0
+    syn.end = 0
 
 
 def make_child(

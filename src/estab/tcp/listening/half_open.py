@@ -179,8 +179,10 @@ class HalfOpenQueue(AcceptQueue):
                 self._challenge(entry, now_ns)
             return None
         if (flags & SYN) != 0:
+            # RFC 9293 section 3.10.7.4, fourth: back to LISTEN. A client that lost its memory opens with its next SYN.
             context.drop(DropReason.TCP_SYN_IN_WINDOW, entry.name(), "")
-            self._challenge(entry, now_ns)
+            context.counters.TcpAttemptFails += 1
+            self.give_up(entry, "a new SYN in the window")
             return None
         if (flags & ACK) == 0:
             context.drop(DropReason.TCP_NO_ACK, entry.name(), "")
@@ -189,8 +191,7 @@ class HalfOpenQueue(AcceptQueue):
             reset = answer_for_closed(segment)
             context.drop(DropReason.TCP_INVALID_ACK_SEQUENCE, entry.name(), "")
             if reset is not None:
-                context.counters.TcpOutRsts += 1
-                context.reply(reset, entry.ends.local, entry.ends.remote, "acknowledges what was not sent", 0, 0)
+                self._reset(entry, reset, "acknowledges what was not sent", 0, 0)
             return None
         if entry.timeouts < self.defer_accept and segment_length(segment) == 0:
             self._defer(entry)
@@ -229,8 +230,7 @@ class HalfOpenQueue(AcceptQueue):
         context = self.context
         context.drop(DropReason.TCP_FLAGS, entry.name(), "SYNs for classic ECN and for AccECN")
         reset = Segment(self.port, entry.ends.remote_port, wrap(0), wrap(entry.irs + 1), RST | ACK, 0)
-        context.counters.TcpOutRsts += 1
-        context.reply(reset, entry.ends.local, entry.ends.remote, "SYNs for two kinds of ECN feedback", 0, 1)
+        self._reset(entry, reset, "SYNs for two kinds of ECN feedback", 0, 1)
         self.give_up(entry, "reset: SYNs for two kinds of ECN feedback")
 
     def _is_acceptable(self, entry: HalfOpen, seq: i64, segment: Segment, now_ns: i64) -> bool:
@@ -244,7 +244,7 @@ class HalfOpenQueue(AcceptQueue):
         window = first_window(self.options)
         length = segment_length(segment)
         first = entry.irs + 1
-        if (first <= seq < first + window) or (first < seq + length <= first + window):
+        if (first <= seq < first + window) or (length > 0 and first < seq + length <= first + window):
             return True
         context.drop(DropReason.TCP_INVALID_SEQUENCE, entry.name(), f"{seq - entry.irs}, expected 1")
         if (segment.flags & RST) == 0:
@@ -264,12 +264,21 @@ class HalfOpenQueue(AcceptQueue):
         if context.config.tcp_window_scaling and entry.syn.wscale >= 0:
             wscale = window_scale(context.config, self.options)
         answer.wnd = first_window(self.options) >> wscale
+        answer.tos = self.options.tos
         if context.config.tcp_timestamps and entry.syn.has_timestamps:
             answer.has_timestamps = True
             answer.ts_val = clock(now_ns, context.timestamp_offset(entry.key))
             answer.ts_ecr = entry.syn.ts_val
         context.reply(
             answer, entry.ends.local, entry.ends.remote, "challenge acknowledgment", 1, 1, self.options.ttl, wscale,
+        )
+
+    def _reset(self, entry: HalfOpen, reset: Segment, why: str, seq_fact: i64, ack_fact: i64) -> None:
+        """Send a reset from SYN-RECEIVED, as the socket's other segments go (RFC 9293 section 3.9.2)."""
+        reset.tos = self.options.tos
+        self.context.counters.TcpOutRsts += 1
+        self.context.reply(
+            reset, entry.ends.local, entry.ends.remote, why, seq_fact, ack_fact, self.options.ttl,
         )
 
     def _overflow(self, entry: HalfOpen) -> None:
@@ -281,8 +290,7 @@ class HalfOpenQueue(AcceptQueue):
         entry.was_acknowledged = True
         if context.config.tcp_abort_on_overflow:
             reset = Segment(self.port, entry.ends.remote_port, wrap(entry.iss + 1), wrap(0), RST, 0)
-            context.counters.TcpOutRsts += 1
-            context.reply(reset, entry.ends.local, entry.ends.remote, "accept queue full (tcp_abort_on_overflow)", 1, 0)
+            self._reset(entry, reset, "accept queue full (tcp_abort_on_overflow)", 1, 0)
             self.give_up(entry, "reset: accept queue full")
 
     def _defer(self, entry: HalfOpen) -> None:

@@ -18,7 +18,7 @@ from estab.tcp.context import Context
 from estab.tcp.ecn import classic as ecn
 from estab.tcp.info import Queues
 from estab.tcp.listening import cookies
-from estab.tcp.listening.child import make_child, make_fast_child
+from estab.tcp.listening.child import keep_text, make_child, make_fast_child, take_kept_text
 from estab.tcp.listening.half_open import HalfOpen, HalfOpenQueue
 from estab.tcp.record.ecn_state import CLASSIC, OFF
 from estab.tcp.record.fast_open import FastOpenOptions
@@ -88,9 +88,7 @@ class Listener(HalfOpenQueue):
             return self._open_at_once(ends, segment, number, cookie, now_ns)
         entry = HalfOpen(self, ends, segment, number, now_ns)
         entry.fast_open_cookie = cookie
-        segment.data = b""  # text on a SYN is not kept: the peer sends it again
-        segment.start = 0
-        segment.end = 0
+        keep_text(segment)
         self.half_open[ends.key] = entry
         self.tell_half_open_queue("added", ends.remote, ends.remote_port)
         if context.observer is not None:
@@ -157,6 +155,7 @@ class Listener(HalfOpenQueue):
         count_syn_ack_repeats(connection, entry.retransmissions)
         start_backoff(connection, entry.timeouts)
         self._admit(connection, segment, now_ns)
+        take_kept_text(connection, entry.syn, segment, now_ns)
         return connection
 
     def on_cookie_ack(self, ends: FourTuple, segment: Segment, now_ns: i64) -> Connection | None:

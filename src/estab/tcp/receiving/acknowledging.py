@@ -15,8 +15,8 @@ from estab.tcp.record.timer_table import TIMER_DELAYED_ACK
 
 __all__ = [
     "acknowledge", "acknowledge_late", "acknowledge_now", "acknowledge_quickly", "acknowledge_window_quickly", "begin",
-    "end", "expect_answers", "leave_to_syn_ack", "note_told", "on_acknowledgment_sent", "on_timer", "owe_duplicate",
-    "pay_duplicate", "report_duplicate", "set_quickack",
+    "end", "expect_answers", "leave_to_syn_ack", "note_duplicate", "note_told", "on_acknowledgment_sent", "on_timer",
+    "owe_duplicate", "pay_duplicate", "report_duplicate", "set_quickack",
 ]
 
 _DUPLICATES_OWED_MAX: Final = 64
@@ -134,6 +134,14 @@ def report_duplicate(tcb: Tcb, seq: i64, end: i64) -> i64:
     tcb.context.counters.TcpExtDelayedACKLost += 1
     tcb.is_interactive = False
     acknowledge_window_quickly(tcb)
+    return note_duplicate(tcb, seq, end)
+
+
+def note_duplicate(tcb: Tcb, seq: i64, end: i64) -> i64:
+    """Let the next acknowledgment report ``seq`` to ``end`` as DSACK: 1, if both sides speak of that.
+
+    RFC 2883 section 4: an acknowledgment has one such block, for what came last.
+    """
     if not tcb.has_sack or not tcb.context.config.tcp_dsack:
         return 0
     tcb.dsack_left = seq

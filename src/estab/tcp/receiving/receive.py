@@ -15,6 +15,7 @@ from estab.tcp.receiving.acknowledging import (
     acknowledge,
     acknowledge_now,
     acknowledge_window_quickly,
+    note_duplicate,
     owe_duplicate,
     report_duplicate,
 )
@@ -33,11 +34,15 @@ __all__ = [
 
 
 def start(tcb: Tcb, irs: i64) -> None:
-    """Set the receive side from the peer's SYN, numbered ``irs``: RCV.NXT, and nothing read or offered yet."""
+    """Set the receive side from the peer's SYN, numbered ``irs``: RCV.NXT, and nothing read yet.
+
+    What our SYN offered stays offered (RFC 9293 SHLD-14).
+    """
+    offered = min(tcb.rcv_adv - tcb.rcv_nxt, 0xFFFF)  # by our SYN, if it was sent; the window of a SYN is not scaled
     tcb.irs = irs
     tcb.rcv_nxt = irs + 1
     tcb.copied_seq = tcb.rcv_nxt
-    tcb.rcv_adv = tcb.rcv_nxt
+    tcb.rcv_adv = tcb.rcv_nxt + offered
     tcb.last_received_ns = tcb.context.now_ns
     rightsizing.start(tcb)
     acknowledging.begin(tcb)
@@ -175,10 +180,13 @@ def accept_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
     if seq == tcb.rcv_nxt:
         if tcb.out_of_order is not None:
             _has_memory(tcb, tcb.out_of_order, seq, end - seq)
+        is_reported = tcb.dsack_left != NO_SEQ
         _append(tcb, segment.data, start_at, end)
         if not tcb.is_ack_due:
             acknowledge(tcb, now_ns)
         if tcb.out_of_order is not None:
+            if not is_reported:
+                _report_overlap(tcb, tcb.out_of_order, seq, end)
             _close_gap(tcb)
     else:
         _hold(tcb, seq, segment.data[start_at : start_at + (end - seq)])
@@ -214,6 +222,16 @@ def _close_gap(tcb: Tcb) -> None:
         _tell_buffer(tcb, "a gap was filled")
 
 
+def _report_overlap(tcb: Tcb, queue: Reassembly, seq: i64, end: i64) -> None:
+    """Report the first part of new text that was held already (RFC 2883 section 4.2)."""
+    left, right = queue.first_overlap(seq, end)
+    if left < right:
+        if left < tcb.rcv_nxt:
+            tcb.context.counters.TcpExtTCPDSACKOldSent += note_duplicate(tcb, left, right)
+        else:
+            tcb.context.counters.TcpExtTCPDSACKOfoSent += note_duplicate(tcb, left, right)
+
+
 def _hold(tcb: Tcb, seq: i64, text: bytes) -> None:
     """Keep text from beyond a gap, and tell the peer at once that there is one (RFC 5681 section 4.2)."""
     counters = tcb.context.counters
@@ -224,6 +242,7 @@ def _hold(tcb: Tcb, seq: i64, text: bytes) -> None:
         queue.touch(seq)
         tcb.context.counters.TcpExtTCPDSACKOfoSent += report_duplicate(tcb, seq, seq + len(text))
     elif _has_memory(tcb, queue, seq, len(text) + PIECE_BYTES):
+        _report_overlap(tcb, queue, seq, seq + len(text))
         queue.add(seq, text)
         counters.TcpExtTCPOFOQueue += 1
     else:

@@ -104,6 +104,15 @@ class Reassembly:
         run = self._runs[index]
         return run.seq <= seq and end <= run.end
 
+    def first_overlap(self, seq: i64, end: i64) -> tuple[i64, i64]:
+        """Give the first stretch of ``seq`` to ``end`` that is held already: left and right, equal if there is none."""
+        index = self._find_run(seq)
+        if index == len(self._runs):
+            return seq, seq
+        run = self._runs[index]
+        left = max(run.seq, seq)
+        return (left, min(run.end, end)) if left < end else (seq, seq)
+
     def touch(self, seq: i64) -> None:
         """Let the run at ``seq`` be told first: a segment for it has just come again (RFC 2018 section 4)."""
         index = self._find_run(seq)

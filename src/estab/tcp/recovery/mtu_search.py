@@ -58,14 +58,16 @@ def update_mss(tcb: Tcb) -> None:
     if search is not None:
         search.high = min(search.high, mtu)
         mss = min(mss, search.low - headers)
-    tcb.mss_base = max(mss, tcb.context.config.tcp_min_snd_mss)
+    # No less than ``tcp_min_snd_mss``, but never more than the first link carries.
+    tcb.mss_base = max(mss, min(tcb.context.config.tcp_min_snd_mss, paths.link_mtu_of(tcb.remote) - headers))
     tcb.gso_bytes = paths.segment_bytes_max(tcb.remote)
 
 
 def begin(tcb: Tcb, now_ns: i64) -> None:
     """Begin to search: ``tcp_base_mss`` is taken to get through."""
     headers = _headers(tcb)
-    tcb.mtu_search = MtuSearch(tcb.context.config.tcp_base_mss + headers, tcb.peer_mss + headers, now_ns)
+    high = min(tcb.peer_mss + headers, tcb.context.paths.mtu_of(tcb.remote))
+    tcb.mtu_search = MtuSearch(min(tcb.context.config.tcp_base_mss + headers, high), high, now_ns)
 
 
 def on_timeout(tcb: Tcb, now_ns: i64) -> None:

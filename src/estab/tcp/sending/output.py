@@ -272,11 +272,11 @@ def _acknowledgment(tcb: Tcb, now_ns: i64) -> Segment | None:
     if tcb.duplicate_acks_owed > 0:
         acknowledging.pay_duplicate(tcb)
         tcb.why = "duplicate acknowledgment"
-        return _pure(tcb, tcb.snd_nxt, now_ns)
+        return _pure(tcb, _acceptable_seq(tcb), now_ns)
     if not tcb.is_ack_due:
         return None
     tcb.why = "acknowledgment"
-    return _pure(tcb, tcb.snd_nxt, now_ns)
+    return _pure(tcb, _acceptable_seq(tcb), now_ns)
 
 
 def _early_acknowledgment(tcb: Tcb, state: Ecn, now_ns: i64) -> Segment:
@@ -285,7 +285,7 @@ def _early_acknowledgment(tcb: Tcb, state: Ecn, now_ns: i64) -> Segment:
     is_echoing = state.is_echoing
     state.is_echoing = state.is_early_echo
     tcb.why = "acknowledgment: the marks change"
-    segment = _pure(tcb, tcb.snd_nxt, now_ns)
+    segment = _pure(tcb, _acceptable_seq(tcb), now_ns)
     state.is_echoing = is_echoing
     # The window's right edge is where the segment would have it that acknowledges all, and that one comes next.
     segment.ack = wrap(seq)
@@ -293,6 +293,18 @@ def _early_acknowledgment(tcb: Tcb, state: Ecn, now_ns: i64) -> Segment:
     acknowledging.note_told(tcb, seq)
     acknowledging.acknowledge_now(tcb)
     return segment
+
+
+def _acceptable_seq(tcb: Tcb) -> i64:
+    """Give the number of a segment without text: SND.NXT, or the right edge of a window that the peer has shrunk since,
+    or the peer would not take what it acknowledges (RFC 9293 section 3.8.6; Linux's ``tcp_acceptable_seq``).
+
+    An edge that is off by less than a unit of the window's scale is rounding, and no shrinking (RFC 7323 section 2.4).
+    """
+    edge = tcb.snd_una + tcb.snd_wnd
+    if tcb.snd_nxt <= edge or (tcb.has_wscale and tcb.snd_nxt - edge < (1 << tcb.snd_wscale)):
+        return tcb.snd_nxt
+    return edge
 
 
 def _pure(tcb: Tcb, seq: i64, now_ns: i64) -> Segment:

@@ -113,14 +113,16 @@ def receive_mss(tcb: Tcb) -> i64:
 def mss_to_offer(paths: Paths, remote: bytes, user_mss: i64) -> i64:
     """Give the MSS to advertise to ``remote``: the link's MTU less the fixed headers (RFC 9293 MUST-67), or what the
     route says (``advmss``), and no more than the program wants (TCP_MAXSEG, 0 for no wish).
+
+    What was learnt of the path says nothing of the way back (RFC 9293 section 3.7.1).
     """
     headers: i64 = 60 if len(remote) == 16 else 40
     mss = paths.advertised_mss(remote)
     if mss == 0:
-        mss = paths.mtu_of(remote) - headers
+        mss = paths.link_mtu_of(remote) - headers
     if user_mss > 0:
         mss = min(mss, user_mss)
-    return max(min(mss, 0xFFFF), 64)
+    return max(min(mss, 0xFFFF), 1)
 
 
 def text_limit(tcb: Tcb, now_ns: i64) -> i64:
