@@ -21,7 +21,7 @@ from estab.doctor.processes import find_holders
 from estab.doctor.sockdiag import read_sockets
 from estab.doctor.sockets import diagnose_sockets
 from estab.doctor.table import columns
-from tests.kit.namespaces import Namespace, needs, requires_kernel
+from tests.kit.namespaces import Namespace, find, needs, requires_kernel
 
 pytestmark = requires_kernel
 PLANTED = str(Path(__file__).with_name("planted.py"))
@@ -87,6 +87,8 @@ def test_a_planted_problem_is_named_within_a_second(pair: tuple[Namespace, Names
     # An end whose program has closed has no process any more, and TIME-WAIT never had one.
     has_process = cause not in ("time-wait-ports", "close-unanswered")
     assert ("pid" in finding.process) == has_process, finding.process
+    if cause in ("close-wait", "not-reading", "accept-queue-full") and find("py-spy"):
+        assert any("its thread is at planted.py:" in line for line in finding.evidence), finding.evidence
 
 
 def test_nothing_is_named_on_a_healthy_machine(pair: tuple[Namespace, Namespace]) -> None:

@@ -10,10 +10,15 @@ from estab.doctor.finding import Finding, Report
 from estab.doctor.live import Thresholds, judge_machine
 from estab.doctor.machine import Machine, observe
 from estab.doctor.processes import find_holders, sockets_of
+from estab.doctor.pythons import lines_of
 from estab.doctor.sockdiag import Row
 
 __all__ = ["PAUSE_S", "diagnose_sockets", "wanted_rows"]
 
+_IN_PROGRAMS = frozenset({"close-wait", "not-reading", "accept-queue-full"})
+"""Causes that lie in this machine's programs: of a Python one, the lines that it runs are evidence."""
+_PROCESSES_MAX = 4
+_THREADS_MAX = 3
 PAUSE_S = 0.3
 """Between the two looks."""
 
@@ -64,5 +69,13 @@ def report_of(machine: Machine, limits: Thresholds, wanted: Callable[[Row], bool
 def _name_holders(findings: list[Finding]) -> None:
     """Say whose sockets the findings are about."""
     holders = find_holders({finding.inode for finding in findings if finding.inode})
+    lines: dict[int, list[str]] = {}
     for finding in findings:
-        finding.process = ", ".join(holder.text for holder in holders.get(finding.inode, [])[:3])
+        held = holders.get(finding.inode, [])
+        finding.process = ", ".join(holder.text for holder in held[:3])
+        if finding.name not in _IN_PROGRAMS or not held or not held[0].command.startswith("python"):
+            continue
+        pid = held[0].pid
+        if pid not in lines:
+            lines[pid] = lines_of(pid) if len(lines) < _PROCESSES_MAX else []
+        finding.evidence.extend(f"its thread is at {line}" for line in lines[pid][:_THREADS_MAX])

@@ -291,10 +291,24 @@ def limits(case: Case) -> list[Finding]:
     found = []
     for name, share in sorted(named.items(), key=lambda item: -item[1]):
         if share >= 0.25:
-            found.append(case.finding(name, _limit_evidence(case, stream, name), stream.first_ns, stream.last_ns,
+            from_ns, to_ns = _period(stream, name)
+            found.append(case.finding(name, _limit_evidence(case, stream, name), from_ns, to_ns,
                                       1 - stream.side if name == "window-limited" else stream.side,
                                       share=min(1.0, share), cost_s=share * duration_ns / SECOND))
     return found
+
+
+_PERIODS: Final = {"window-limited": ("window",), "application-limited": ("self", "answer")}
+"""The pauses that say when a limit held; the other limits hold for the whole transfer."""
+
+
+def _period(stream: Stream, name: str) -> tuple[int, int]:
+    """Say from when to when a limit held: nearly all of its pauses lie between."""
+    pauses = [pause for pause in stream.pauses if pause.why in _PERIODS.get(name, ()) and pause.length_ns]
+    if not pauses:
+        return stream.first_ns, stream.last_ns
+    edge = len(pauses) // 20
+    return pauses[edge].from_ns, pauses[len(pauses) - 1 - edge].to_ns
 
 
 def _limit_evidence(case: Case, stream: Stream, name: str) -> list[str]:
