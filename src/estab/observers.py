@@ -1,7 +1,7 @@
-"""Those who are told facts: ``observe`` adds one, wherever it is found, and returns what takes it away.
+"""Observers: ``observe`` adds one, on every object that has it, and returns what removes it.
 
-Without an observer nothing is built to be told. With one, it is told directly; only with several something stands
-between, which tells them in the order in which they were added.
+Without an observer no fact is built. One observer is called directly; several are called by one function between, in
+the order in which they were added.
 """
 
 from __future__ import annotations

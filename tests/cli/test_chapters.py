@@ -362,7 +362,7 @@ def test_the_watch_names_each_stuck_socket_its_peer_its_age_and_the_line_that_re
     line = Path(close_wait.__file__).read_text().splitlines()[int(blamed[1]) - 1]
     assert ".recv(" in line
     assert read.endswith(f"did not close: `{line.strip()}`.")
-    assert all("4 bytes unread: nobody has read the end of the stream." in text for text in waiting)
+    assert all("4 bytes unread: no line of the program has read the end of the stream." in text for text in waiting)
 
 
 def test_the_watch_names_what_is_left_until_nothing_is(seed: int) -> None:

@@ -152,7 +152,7 @@ def _ended_by_sigterm() -> Iterator[None]:
 
     try:
         before = signal.signal(signal.SIGTERM, leave)
-    except ValueError:  # not the main thread: whoever called has the signals
+    except ValueError:  # not the main thread: the caller has the signals
         yield
         return
     try:
@@ -170,7 +170,7 @@ def _one_line(error: click.ClickException) -> str:
 
 
 def _forget_output() -> None:
-    """Give standard output to nobody, so that the interpreter's last flush does not complain."""
+    """Discard standard output, so that the interpreter's last flush does not complain."""
     with suppress(OSError, ValueError):  # a stream without a descriptor has no last flush to fear
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

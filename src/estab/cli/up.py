@@ -1,7 +1,7 @@
 """``estab up``: a stack on a TUN or TAP device, with services or a program on it, until it is told to stop.
 
 - A device that is not there is made, given the kernel's address and brought up; it goes with the process, however that
-  ends. A device that is there is left as it is: whoever made it says what it is like.
+  ends. A device that exists is left as it is.
 - What the user has to do is said as the commands that do it, with exit status 1.
 """
 

@@ -1,7 +1,7 @@
 """``Packet``: an existing interface by a packet socket, AF_PACKET (Linux). Needs CAP_NET_RAW.
 
 - The interface's kernel keeps working. So that it does not answer what is for the stack, the stack's addresses must not
-  be the kernel's: then it finds the packets to be for nobody here, and is silent.
+  be the kernel's: then it ignores the packets, because they are for no address of its own.
 - With PACKET_VNET_HDR super-segments pass both ways, and frames whose checksum the card was to fill in are understood.
 - The kernel filters nothing: broadcasts and, on a bridge, what is for others cost a read each.
 """

@@ -1,7 +1,7 @@
 """Finds the IP packet in a captured frame, whatever it was captured on.
 
 - A link type is a number of the file (tcpdump's LINKTYPE_ list). Those of ``LINK_TYPES`` are unwrapped; of any other,
-  ``link_type_text`` says its number, so that nobody takes an unknown format for an empty capture.
+  ``link_type_text`` says its number, so that an unknown format is not mistaken for an empty capture.
 - What is unwrapped on the way: VLAN tags (802.1Q, 802.1ad, also stacked), priority tags, PPPoE, MPLS, 802.2 SNAP.
 """
 

@@ -59,7 +59,7 @@ class DescriptorDevice(Device):
         return self.send_offloaded(bytes(self.header_bytes), frame)
 
     def send_offloaded(self, header: bytes, frame: bytes) -> bool:
-        """Send a frame behind its virtio header (``b""`` where there are none)."""
+        """Send a frame after its virtio header (``b""`` if there is none)."""
         try:
             os.writev(self._fd, (header, frame))
         except BlockingIOError:
@@ -76,7 +76,7 @@ class DescriptorDevice(Device):
             self._fd = -1
 
     def __del__(self) -> None:
-        # Where no stack could be made of it, nobody else has it; a device that was made here would stay for ever.
+        # If no stack could be made of it, nothing else closes it; a device that was created here would stay for ever.
         DescriptorDevice.close(self)
 
     def __repr__(self) -> str:

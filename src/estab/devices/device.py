@@ -1,9 +1,9 @@
-"""``Device``: what carries packets. A device knows no stack; whoever pumps the stack moves frames between the two.
+"""``Device``: what carries packets. A device knows no stack; what drives the stack moves frames between the two.
 
 - A frame is ``bytes``: an IP packet, or with a ``mac`` an Ethernet frame.
 - A device with offload takes and gives frames with a virtio header before each (``VnetDevice``).
-- A device never waits and never raises because of what the network did: what it can't send now it refuses, and whoever
-  pumps comes again.
+- A device never waits and never raises because of what the network did: it refuses what it can't send now, and what
+  drives the stack tries again.
 """
 
 from __future__ import annotations
@@ -83,4 +83,4 @@ class VnetDevice(Protocol):
     """It completes transport checksums, and gives frames whose own are not filled in."""
 
     def send_offloaded(self, header: bytes, frame: bytes) -> bool:
-        """Send a frame behind its virtio header, as ``Link.send`` does."""
+        """Send a frame after its virtio header, as ``Device.send`` does."""

@@ -253,4 +253,4 @@ def _pair(read: Callable[[int | float | str, str], float], value: object, name: 
 
 
 def _nobody() -> None:
-    """Wake nobody: the device is not open."""
+    """Do nothing: the device is not open."""

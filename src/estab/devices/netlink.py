@@ -96,7 +96,7 @@ def configure(name: str, *, mtu: int = 0, addresses: Sequence[str] = (), routes:
 
 
 _NODAD = 2
-"""IFA_F_NODAD: usable at once. Nobody else is on the link who could have the address."""
+"""IFA_F_NODAD: usable at once. No other host on the link could have the address."""
 
 
 def await_running(name: str) -> None:

@@ -1,8 +1,8 @@
 """``QueueDevice``: packets in and out as bytes, for programs that have a way of their own to carry them.
 
 - In: ``deliver``, from any thread. What comes while ``frames_max`` wait is dropped and counted, as by any network.
-- Out: ``on_packet`` is called with each packet, or where it is not set ``take`` and ``async for`` give them. Is nobody
-  taking, ``frames_max`` are kept and TCP waits.
+- Out: ``on_packet`` is called with each packet, or where it is not set ``take`` and ``async for`` give them. If
+  the program takes none, ``frames_max`` are kept and TCP waits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["QueueDevice"]
 class QueueDevice(Device):
     """A device whose other end is the program that made it.
 
-    With a ``mac`` it carries Ethernet frames, else IP packets. ``on_packet`` is called by whoever pumps the stack, in
+    With a ``mac`` it carries Ethernet frames, else IP packets. ``on_packet`` is called by what drives the stack, in
     the middle of it: hand the packet on, and ask nothing of the stack there but ``deliver``.
     """
 

@@ -3,7 +3,7 @@
 - ``Tun`` carries IP packets, ``Tap`` Ethernet frames.
 - A device that does not exist is made, which needs CAP_NET_ADMIN, and goes with the file, however the process ends. One
   that was made for this user (``ip tuntap add dev tun0 mode tun user me``) is opened without root, and stays.
-- With offload, TCP super-segments and packets without checksums pass in both directions, each behind a virtio header.
+- With offload, TCP super-segments and packets without checksums pass in both directions, each after a virtio header.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class _Device(DescriptorDevice):
             fcntl.ioctl(self._fd, _TUNSETOFFLOAD, 0)
 
     def close(self) -> None:
-        """Give the device back, such that whoever opens it next without offload gets plain packets."""
+        """Release the device, so that the next one to open it without offload gets plain packets."""
         if self._fd >= 0 and not self._has_company:
             self._stop_offload()
         super().close()

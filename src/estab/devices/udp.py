@@ -1,10 +1,10 @@
 """``UdpTunnel``: packets in the operating system's UDP datagrams, so that two machines are joined without root.
 
 - A datagram is an IP packet and nothing else, as in what Linux calls FOU. ``Bridge`` joins it to a kernel's TUN device.
-- With ``peer`` everything goes there, and what comes from elsewhere is dropped. Without, peers are learnt: whoever
-  sends a packet gets the packets to its source address. At most ``peers_max`` addresses are remembered, and those
-  forgotten of which nothing came for longest.
-- Nothing is encrypted and nobody proves who he is. Over a network that is not your own, put WireGuard around it.
+- With ``peer`` everything goes there, and what comes from elsewhere is dropped. Without, peers are learnt: the
+  sender of a packet gets the packets to its source address. At most ``peers_max`` addresses are remembered; the one
+  that was silent for longest is forgotten first.
+- Nothing is encrypted or authenticated. Over a network that is not your own, put WireGuard around it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _V6_DESTINATION: Final = slice(24, 40)
 
 
 class UdpTunnel(Device):
-    """A tunnel on the UDP port ``local``, to ``peer`` or to whoever sends. Addresses are ``("host", port)``.
+    """A tunnel on the UDP port ``local``, to ``peer`` or to the senders. Addresses are ``("host", port)``.
 
     ``mtu`` is of the packets inside: that of the path without 28 bytes, or 48 with IPv6 outside. ``dropped_frames`` are
-    those that came from strangers, were no packets, or had nobody to go to.
+    those that came from strangers, were no packets, or had no known peer.
     """
 
     def __init__(self, local: tuple[str, int] = ("", 0), peer: tuple[str, int] | None = None, *, mtu: int = 1400,
@@ -65,7 +65,7 @@ class UdpTunnel(Device):
 
     @property
     def peers(self) -> dict[bytes, tuple[str, int]]:
-        """Who was learnt: by the address inside (as 4 or 16 bytes), the one outside; longest unheard of first."""
+        """The learnt peers: by the address inside (as 4 or 16 bytes), the one outside; the longest silent one first."""
         return {inside: outside[:2] for inside, outside in self._peers.items()}
 
     def fileno(self) -> int:

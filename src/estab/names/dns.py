@@ -120,7 +120,7 @@ class Resolver:
         return []
 
     def reverse(self, address: bytes) -> list[str]:
-        """Give an address's names; none where there are none, or nobody answers."""
+        """Give an address's names; none if there are none, or no server answers."""
         found = self._known_names(address)
         if found or not self.servers.addresses:
             return found
@@ -230,7 +230,7 @@ class Resolver:
 
 
 def _read(data: bytes, asked: dns.message.QueryMessage) -> dns.message.Message | None:
-    """Read a message, if it is an answer to what was asked. Whoever else writes to the port is not listened to."""
+    """Read a message, if it is an answer to what was asked. Messages of other senders to the port are ignored."""
     try:
         response = dns.message.from_wire(data, ignore_trailing=True, raise_on_truncation=False)
     except (dns.exception.DNSException, ValueError):
@@ -241,7 +241,7 @@ def _read(data: bytes, asked: dns.message.QueryMessage) -> dns.message.Message |
 
 
 def _texts(response: dns.message.Message) -> list[str]:
-    """Give the records that answer the question, behind all CNAMEs."""
+    """Give the records that answer the question, after all CNAMEs."""
     if response.rcode() in _TRY_ANOTHER:
         raise _UnansweredError(f"says {dns.rcode.to_text(response.rcode())}")
     if not isinstance(response, dns.message.QueryMessage):

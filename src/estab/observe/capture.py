@@ -63,7 +63,7 @@ def describe(flight: Flight, caller: str = "") -> str:
 
 
 def _callers(facts: list[Event]) -> dict[int, str]:
-    """Name the call behind each segment, by the identity of the ``SegmentSent``."""
+    """Name the call that caused each segment, by the identity of the ``SegmentSent``."""
     found: dict[int, str] = {}
     for episode in episodes(facts):
         if episode.record is not None:

@@ -343,7 +343,7 @@ def _outcome(record: CallRecord) -> str:
 
 
 def _lanes(facts: list[Event], all_flights: list[Flight]) -> list[str]:
-    """Give the hosts that sent or received, in the order of first mention; ``""`` stands for the world outside."""
+    """Give the hosts that sent or received, in the order of first mention; ``""`` stands for other hosts."""
     busy = {name for item in all_flights for name in (item.sender, item.receiver)}
     lanes = [name for name in dict.fromkeys(fact.host for fact in facts) if name and name in busy]
     if any(not item.sender for item in all_flights):

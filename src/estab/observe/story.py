@@ -1,4 +1,4 @@
-"""A run told step by step: who did what, and which descriptor, TCB, queue, buffer and segment that changed.
+"""A run step by step: each call, segment and timer, and the descriptors, TCBs, queues, buffers and segments it changed.
 
 - Told from facts only: a sentence here is a form that facts fill in. What did not happen can't be told.
 - A step is an episode: a call until it blocks or returns, a frame that arrived, a timer that ran out.

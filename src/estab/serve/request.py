@@ -96,7 +96,7 @@ def parse_request(head: bytes) -> Request:
 def parse_path(target: str) -> list[str]:
     """Give the names in a target's path, decoded; a last ``""`` says that it ended in a slash.
 
-    ``BadRequestError`` where it is no path, or one that leads out of the folder.
+    ``BadRequestError`` where it is no path, or one outside of the folder.
     """
     if target[:7].lower() == "http://":
         target = "/" + target[7:].partition("/")[2]  # RFC 9112 section 3.2.2: the absolute form must be taken
@@ -114,7 +114,7 @@ def parse_path(target: str) -> list[str]:
 
 
 def parse_range(text: str, size: i64) -> tuple[int, int]:
-    """Read a Range field (RFC 9110 section 14.1.2) for ``size`` bytes: first byte, and one behind the last.
+    """Read a Range field (RFC 9110 section 14.1.2) for ``size`` bytes: first byte, and one after the last.
 
     ``WHOLE`` where there is none, it is not understood, or it asks for several; ``UNSATISFIABLE`` where nothing of it
     is there.

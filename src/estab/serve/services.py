@@ -141,7 +141,7 @@ class Services(Handler):
         return soonest
 
     def close(self, now_ns: i64) -> None:
-        """Stop listening and let go of every connection."""
+        """Stop listening and close every connection."""
         for listener in self._listeners:
             self._put(listener.fd, None)
             listener.close(now_ns)

@@ -1,1 +1,1 @@
-"""``estab.Stack``: a stack on a device of the real world."""
+"""``estab.Stack``: an engine on a real device."""

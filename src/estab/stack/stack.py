@@ -1,4 +1,4 @@
-"""``Stack``: a stack on a device of the real world, in real time.
+"""``Stack``: an engine on a real device, in real time.
 
 - From threads it is used like an operating system's: ``socket()``, blocking calls, ``installed()`` for code that
   imports ``socket``. A thread of its own pumps.
@@ -48,11 +48,11 @@ class Stack:
     """A stack on ``device``. ``address`` is one or several, ``"10.7.0.2/24"``.
 
     ``gateway`` is where everything else goes; a device of bare IP packets needs none. ``profile`` and ``config`` are
-    settings (``estab.tcp.config.Config``). ``nameservers``: who is asked for names that are not in the hosts file, by
-    addresses or with a search list and times (``estab.names.dns.Servers``); needs dnspython. ``busy_poll_us``: behind
-    waits that were shorter than that, the next one does not sleep for as long, but asks the device again and again, as
-    with Linux's ``net.core.busy_poll``: it spares the peer's answer a wake-up. By default 50 µs where the process may
-    use more than one processor; 0 is never. A context manager; ``close`` gives the device back.
+    settings (``estab.tcp.config.Config``). ``nameservers``: the servers for names that are not in the hosts file, by
+    addresses or with a search list and times (``estab.names.dns.Servers``); needs dnspython. ``busy_poll_us``: after
+    a wait that was shorter than that, the next one polls the device for that long before it sleeps, as with Linux's
+    ``net.core.busy_poll``: the peer's answer then needs no wake-up. By default 50 µs if the process may use more than
+    one processor; 0 is never. A context manager; ``close`` releases the device.
     """
 
     def __init__(self, device: Device, address: str | Iterable[str], *, gateway: str | Iterable[str] = (),
@@ -222,7 +222,7 @@ class Stack:
             return self.engine.counters()
 
     def observe(self, observer: Observer) -> Observation:
-        """Tell ``observer`` all facts (``estab.events``) from now on, beside those who are told already.
+        """Report all facts (``estab.events``) to ``observer`` from now on, as to those that are there already.
 
         Returns what ends that: call it, or use it in a ``with`` statement.
         """
@@ -270,7 +270,7 @@ class Stack:
             self.device.close()
 
     def __enter__(self) -> Stack:
-        self.run_in_thread()  # where nobody waits, it answers pings and refuses connections all the same
+        self.run_in_thread()  # if no program waits, it still answers pings and refuses connections
         return self
 
     def __exit__(

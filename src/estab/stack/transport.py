@@ -1,6 +1,6 @@
 """asyncio transports over sockets of a stack, for the user's own event loop.
 
-The loop need know nothing of the stack: where a socket has news, whoever pumps has the loop call the transport.
+The loop need know nothing of the stack: if a socket has news, what drives the stack makes the loop call the transport.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class StreamTransport(asyncio.Transport):
         return not self._is_paused and not self._is_closing
 
     def pause_reading(self) -> None:
-        """Give the protocol nothing for now; the peer's window closes behind it."""
+        """Give the protocol nothing for now; the peer's window closes as the buffer fills."""
         self._is_paused = True
 
     def resume_reading(self) -> None:

@@ -64,7 +64,7 @@ class CaptureFile(AbstractContextManager["CaptureFile"]):
             try:
                 self._file.close()
             except OSError:
-                if not self._capture.ended:  # what was buffered found no room, and nobody was told yet
+                if not self._capture.ended:  # what was buffered found no room, and the error was not reported yet
                     raise
 
     def __exit__(

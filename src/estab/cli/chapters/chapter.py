@@ -65,7 +65,7 @@ class Stage:
         link.rule(rule)
 
     def internet(self, host: Host, link: Link, beyond: Host) -> None:
-        """Have a host send what is for nobody it knows over a link, as to the Internet."""
+        """Make a host send packets for unknown destinations over a link, as to the Internet."""
         way = link.there if link.ends[0] is host else link.back
         index = host.runtime.index_of(way)
         address = next(address for address in beyond.addresses if "." in address)

@@ -103,7 +103,7 @@ def _watch(stage: Stage, server: Host) -> CloseWaitWatch:
 
 
 def _find_stuck(stage: Stage, watch: CloseWaitWatch, stuck: list[Stuck]) -> None:
-    """Say which sockets the watch named, who their peers are, for how long, and through whose doing."""
+    """Say which sockets the watch named, their peers, for how long, and which line caused it."""
     at_ns = stage.net.now_ns
     if not stuck:
         stage.found(f"At {when(at_ns)} CloseWaitWatch named no socket: none had been in CLOSE-WAIT for "
@@ -114,7 +114,7 @@ def _find_stuck(stage: Stage, watch: CloseWaitWatch, stuck: list[Stuck]) -> None
 
 
 def _blame(one: Stuck) -> str:
-    """Give the watch's words on who read the end of the stream, with the file's name for its path, and the line."""
+    """Give the watch's sentence on what read the end of the stream, with the file's name for its path, and the line."""
     if not one.read_at:
         return one.how
     file, _, number = one.read_at.partition(" in ")[0].rpartition(":")

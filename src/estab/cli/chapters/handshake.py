@@ -1,4 +1,4 @@
-"""Opening a connection: the three segments, and what ``connect`` gives when there is nobody or silence."""
+"""Opening a connection: the three segments, and what ``connect`` returns when nothing listens or nothing answers."""
 
 from __future__ import annotations
 
