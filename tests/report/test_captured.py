@@ -47,9 +47,9 @@ def plain_pcap(run: Run, host: str, kept: int) -> io.BytesIO:
     return out
 
 
-def segments(tables: Ends, side: int) -> list[tuple[int, int, int, int]]:
+def segments(tables: Ends, side: int) -> list[tuple[int, ...]]:
     frame = tables.columns["frame"]
-    return [(frame["t"][row], frame["seq"][row], frame["ack"][row], frame["len"][row])
+    return [tuple(frame[name][row] for name in ("t", "seq", "ack", "len", "wnd"))
             for row in range(tables.count("frame")) if frame["side"][row] == side]
 
 
@@ -67,8 +67,8 @@ def tables(request: pytest.FixtureRequest, run: Run) -> Ends:
 
 def test_segments_have_the_numbers_that_their_sender_gave_them(tables: Ends, run: Run) -> None:
     first_ns = run.of(FrameSent, "client")[0].at_ns
-    sent = [(fact.at_ns - first_ns, fact.seq, fact.ack, fact.length) for fact in run.of(SegmentSent, "client")]
-    assert segments(tables, 0) == sent
+    sent = [(fact.at_ns - first_ns, fact.seq, fact.ack, fact.length, fact.wnd) for fact in run.of(SegmentSent, "client")]
+    assert segments(tables, 0) == sent  # windows with their scale
     assert tables.epoch_ns == EPOCH_NS + first_ns
     again = {(fact.at_ns - first_ns, fact.seq) for fact in run.of(SegmentSent, "client") if "retransmi" in fact.why}
     frame = tables.columns["frame"]
