@@ -49,6 +49,12 @@ def test_all_ten_views_are_drawn_on_one_clock(run: Run, show: Show) -> None:
         shown.page.wait_for_function("view => !estab.panels[view].isStale && estab.panels[view].paints > 0", arg=view)
     scales = shown.ask("() => Object.values(estab.panels).map(({ plot }) => [plot.scales.x.min, plot.scales.x.max])")
     assert scales == [[0, run.columns.end_ns / 1e9]] * 10
+    for view in ("ladder", "sequence", "flight", "rtt", "rates", "weather"):
+        assert shown.page.locator(f"#view-{view} .key").count() > 1
+    shown.page.locator("#view-rtt .key", has_text="RTO").click()
+    shown.settle()
+    assert {mark[0] for mark in shown.marks("rtt")} >= {"sample", "srtt"}
+    assert "rto" not in {mark[0] for mark in shown.marks("rtt")}
     assert re.search(r"client → server: \d+ kB acknowledged", shown.page.inner_text(".verdict"))
 
 

@@ -67,7 +67,8 @@ def tables(request: pytest.FixtureRequest, run: Run) -> Ends:
 
 def test_segments_have_the_numbers_that_their_sender_gave_them(tables: Ends, run: Run) -> None:
     first_ns = run.of(FrameSent, "client")[0].at_ns
-    sent = [(fact.at_ns - first_ns, fact.seq, fact.ack, fact.length, fact.wnd) for fact in run.of(SegmentSent, "client")]
+    told = run.of(SegmentSent, "client")
+    sent = [(fact.at_ns - first_ns, fact.seq, fact.ack, fact.length, fact.wnd) for fact in told]
     assert segments(tables, 0) == sent  # windows with their scale
     assert tables.epoch_ns == EPOCH_NS + first_ns
     again = {(fact.at_ns - first_ns, fact.seq) for fact in run.of(SegmentSent, "client") if "retransmi" in fact.why}

@@ -51,7 +51,8 @@ export class Overview {
   mark() {
     const [from, until] = this.timeline.window, { whole } = this.timeline, left = this.plot.valToPos(from, "x"), right = this.plot.valToPos(until, "x");
     this.marking = true;
-    this.plot.setSelect({ left, width: from === whole[0] && until === whole[1] ? 0 : Math.max(2, right - left), top: 0, height: this.plot.over.clientHeight }, false);
+    this.box.classList.toggle("whole", from === whole[0] && until === whole[1]);
+    this.plot.setSelect({ left, width: Math.max(2, right - left), top: 0, height: this.plot.over.clientHeight }, false);
     this.marking = false;
   }
 

@@ -90,7 +90,7 @@ export class Panel {
 
   attach(host, width) {
     host.append(this.section);
-    this.unit.textContent = words(this.view.unit);
+    this.makeKeys();
     const { view, timeline } = this, ink = () => colour("mut"), font = `11px ${FONT}`;
     const self = this;
     this.plot = new uPlot({

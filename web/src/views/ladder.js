@@ -99,7 +99,8 @@ export function ladderView(store, timeline) {
       for (let row = 0; row < frame.rows; row++) used.add(store.kind(row));
       return used;
     }).has(kind)).map(kind => ({ id: "ladder " + kind, name: KINDS[kind][0], ink: KINDS[kind][1], kind: "arrow" }))
-      .concat([{ id: "ladder lost", name: "lost", ink: "loss", kind: "cross" }]),
+      .concat([{ id: "ladder lost", name: "lost", ink: "loss", kind: "cross" }],
+        frame.bits.some(bits => bits & 26) ? [{ id: "ladder odd", name: "copied, damaged, held back", ink: "sack", kind: "dash" }] : []),
     draw(f) {
       const { c, PR } = f, [list, first, last] = inView(f), many = last - first;
       for (const host of lanes(store, timeline)) {
@@ -166,6 +167,7 @@ export function ladderView(store, timeline) {
     },
     // Copies, damaged frames and those held back are dashed over, in the colour of trouble.
     special(f, groups) {
+      if (timeline.hidden.has("ladder odd")) return;
       const { c, PR } = f;
       c.beginPath();
       for (const list of groups.values()) for (const [row, points] of list) {
