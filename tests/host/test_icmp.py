@@ -401,3 +401,17 @@ def test_learnt_mtus_are_bounded() -> None:
         assert a.paths.learn_mtu(bytes([192, 0, number >> 8, number & 255]), 1000, "test")
     assert len(a.paths.learnt_mtus()) == PATH_MTUS_MAX
     assert a.counters()["EstabPathMtuTableFull"] == 5
+
+
+def test_time_exceeded_of_a_reassembly_does_not_end_a_connect() -> None:
+    """Linux's icmp_unreach ignores it, and RFC 1122 section 4.2.3.9 calls it soft."""
+    net, a, wire = one_host()
+    sock = a.socket(AF_INET, SOCK_STREAM, net.now_ns)
+    with pytest.raises(BlockingIOError):
+        sock.connect(("10.0.0.2", 80), net.now_ns)
+    net.flush()
+    syn = wire.passed[-1][2]
+    for code, error in ((1, 0), (0, errno.EHOSTUNREACH)):
+        told = icmp.Error(4, icmp.TIME_EXCEEDED, code, syn)
+        a.on_frame(1, ip.emit(B4, A4, ip.ICMP, icmp.emit(told, B4, A4)), net.now_ns)
+        assert sock.take_error() == error

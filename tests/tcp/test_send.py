@@ -290,6 +290,23 @@ def test_an_established_connection_survives_soft_and_hard_errors_and_notes_them(
         assert peer.connection.error == 0
 
 
+def test_so_error_gives_a_soft_error_once() -> None:
+    peer = established()
+    sent = peer.write(b"x")
+    peer.demux.on_unreachable(peer.connection.key, sent[0].segment.seq, errno.EHOSTUNREACH, "no route")
+    assert [peer.connection.take_error() for _ in range(2)] == [errno.EHOSTUNREACH, 0]
+    assert peer.connection.state == State.ESTABLISHED
+
+
+def test_so_error_says_nothing_of_mere_silence() -> None:
+    peer = established()
+    peer.write(b"x")
+    peer.config.tcp_retries1 = 1
+    peer.wait(5 * SECOND)
+    assert peer.connection.soft_error == errno.ETIMEDOUT
+    assert peer.connection.take_error() == 0
+
+
 def test_a_soft_error_becomes_the_reason_when_the_connection_times_out() -> None:
     peer = established()
     sent = peer.write(b"x")

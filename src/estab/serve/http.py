@@ -16,7 +16,7 @@ purpose keep nobody out.
 from __future__ import annotations
 
 import errno
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
@@ -148,9 +148,9 @@ class Http(Service):
         """When to look next at which exchange, to see whether it is overdue. The first one is due first."""
         self._lingering: deque[tuple[int, _Exchange]] = deque()
         """When an exchange that is answered and half closed ends. The first one is due first."""
-        self._waiting: dict[int, _Exchange] = {}
+        self._waiting: OrderedDict[int, _Exchange] = OrderedDict()
         """Exchanges without a whole request; the first one has waited longest."""
-        self._answering: dict[int, _Exchange] = {}
+        self._answering: OrderedDict[int, _Exchange] = OrderedDict()
         """Exchanges with an answer that is not written yet; the first one has stood still longest."""
         self._clients: dict[bytes, int] = {}
         """How many connections each client has."""

@@ -33,6 +33,7 @@ from estab.tcp.sending import output, segments, writing
 from estab.tcp.state import state_text
 from estab.tcp.window import room
 from estab.tcp.window.rtt import timeout_ns
+from estab.tcp.window.silence import take_soft_error
 from estab.units import NEVER
 from estab.wire.seq import Seq, unwrap
 from estab.wire.tcp import SYN, Segment, ecn_text, flags_text, options_text
@@ -300,10 +301,13 @@ class Connection(Tcb):
             raise os_error(number, self.error_text)
 
     def take_error(self) -> i64:
-        """Give the pending error's number and forget it (SO_ERROR); 0 for none."""
+        """Give the pending error's number and forget it (SO_ERROR); 0 for none.
+
+        An ICMP error that ended nothing is given too, once, as Linux does (RFC 9293 SHLD-25, MUST-56).
+        """
         number = self.error
         self.error = 0
-        return number
+        return number if number != 0 else take_soft_error(self)
 
     # --- in
 

@@ -201,6 +201,10 @@ class Icmp:
         if error.problem == wire.REDIRECT:
             self.context.drop(DropReason.ICMP_INVALID, "", f"redirect from {sender}: routes are set by hand")
             return
+        if error.problem == wire.TIME_EXCEEDED and error.code == 1 and error.version == 4:
+            # As Linux: that fragments of ours were not put together in time ends nothing (RFC 1122 section 4.2.3.9).
+            self.context.drop(DropReason.ICMP_INVALID, "", f"reassembly time exceeded at {sender}: nobody is told")
+            return
         if not self.paths.is_local(error.quoted.src) or not self.obey(error, sender, packet.src):
             self._count_in_error(packet.version, DropReason.ICMP_INVALID)
             self.context.drop(DropReason.ICMP_INVALID, "",

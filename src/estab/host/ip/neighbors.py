@@ -21,7 +21,7 @@
 from __future__ import annotations
 
 import errno
-from collections import deque
+from collections import OrderedDict, deque
 from hashlib import blake2s
 from typing import Final
 
@@ -102,13 +102,13 @@ class Neighbors:
         self.next_due_ns: i64 = NEVER
         """Nothing is due before then."""
         self._table: dict[bytes, Neighbor] = {}
-        self._unresolved: dict[bytes, Neighbor] = {}
+        self._unresolved: OrderedDict[bytes, Neighbor] = OrderedDict()
         """Entries without a MAC address: INCOMPLETE, FAILED. The oldest is first."""
-        self._resolved: dict[bytes, Neighbor] = {}
+        self._resolved: OrderedDict[bytes, Neighbor] = OrderedDict()
         """Entries with one, but those set by hand. The first one is the next to make room."""
-        self._asking: dict[bytes, Neighbor] = {}
+        self._asking: OrderedDict[bytes, Neighbor] = OrderedDict()
         """INCOMPLETE and PROBE: all wait a RETRANS_TIMER, so the first one is due first."""
-        self._delayed: dict[bytes, Neighbor] = {}
+        self._delayed: OrderedDict[bytes, Neighbor] = OrderedDict()
         """DELAY: all wait equally long, too."""
 
     # --- for output
@@ -424,8 +424,7 @@ class Neighbors:
             if neighbor.used_ns <= idle_ns or look == _LOOKS_MAX - 1:
                 self._evict(neighbor)
                 return True
-            del self._resolved[key]
-            self._resolved[key] = neighbor
+            self._resolved.move_to_end(key)
         return False
 
     def _evict(self, neighbor: Neighbor) -> None:
@@ -445,7 +444,7 @@ class Neighbors:
         del self._table[key]
 
 
-def _first_due_ns(queue: dict[bytes, Neighbor]) -> i64:
+def _first_due_ns(queue: OrderedDict[bytes, Neighbor]) -> i64:
     for key in queue:
         return queue[key].due_ns
     return NEVER

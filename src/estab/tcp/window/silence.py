@@ -6,13 +6,15 @@ Timeouts of text that was sent and probes of an idle or shut peer are counted ap
 
 from __future__ import annotations
 
+import errno
+
 from mypy_extensions import i64
 
 from estab.tcp.record.tcb import Tcb
 
 __all__ = [
     "answered", "begin_wait", "count_probe", "count_timeout", "end_probes", "end_retries", "note_soft_error",
-    "set_retries", "take_probe",
+    "set_retries", "take_probe", "take_soft_error",
 ]
 
 
@@ -64,6 +66,17 @@ def take_probe(tcb: Tcb) -> None:
 def end_probes(tcb: Tcb) -> None:
     """The peer gave a sign of life."""
     tcb.probes_out = 0
+
+
+def take_soft_error(tcb: Tcb) -> i64:
+    """Give the soft error that a router reported, and forget it; 0 if there is none. Our own doubts stay: silence
+    that lasts becomes the reason by itself.
+    """
+    number = tcb.soft_error
+    if number == errno.ETIMEDOUT:
+        return 0
+    tcb.soft_error = 0
+    return number
 
 
 def note_soft_error(tcb: Tcb, number: i64) -> None:
