@@ -219,3 +219,22 @@ def test_the_table_is_read_cell_by_cell() -> None:
     assert read_table(f"| id | level |\n|---|---|\n{line}\n") == [
         Row("MUST-7", "MUST", "3.1", "survive it", "`wire/tcp.py`", "`tests/wire/test_tcp.py::test_x`")
     ]
+
+
+# --- docs/security.md
+
+
+SECURITY = ROOT / "docs" / "security.md"
+
+
+def security_rows() -> list[str]:
+    """Give the rows of the tables of attacks."""
+    attacks = SECURITY.read_text(encoding="utf-8").partition("## Attacks")[2].partition("## Time per frame")[0]
+    return [line for line in attacks.splitlines() if line.startswith("| ") and not line.startswith(("| attack", "| ---"))]
+
+
+@pytest.mark.parametrize("row", security_rows())
+def test_each_attack_of_the_security_page_is_shown_by_tests_that_exist(row: str) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
+    assert named
+    assert [test for file, test in named if test not in names_in(ROOT / file)] == []
