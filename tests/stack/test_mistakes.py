@@ -27,8 +27,13 @@ def closed() -> estab.Stack:
 
 def two_on_one_device() -> None:
     device = estab.QueueDevice()
-    stack(device)
-    stack(device, "10.7.0.3/24")
+    with stack(device):
+        stack(device, "10.7.0.3/24")
+
+
+def on_a_stack(mistake: Callable[[estab.Stack], object]) -> None:
+    with stack() as made:
+        mistake(made)
 
 
 @pytest.mark.parametrize(("mistake", "kind", "words"), [
@@ -42,8 +47,10 @@ def two_on_one_device() -> None:
     (lambda: stack(nameservers="home"), ValueError, "'home' is not an IP address"),
     (lambda: stack(busy_poll_us="50us"), ValueError, "busy_poll_us: '50us' is not a number from 0 to 1000000"),
     (lambda: stack(tcp_retries2=-1), ValueError, "tcp_retries2: -1 is negative"),
-    (lambda: stack().observe(5), TypeError, "observer: 5 is not a function"),  # type: ignore[arg-type]
-    (lambda: stack().serve(5, 7), TypeError, "service: 5 is no estab.serve.services.Service"),  # type: ignore[arg-type]
+    (lambda: on_a_stack(lambda made: made.observe(5)),  # type: ignore[arg-type]
+     TypeError, "observer: 5 is not a function"),
+    (lambda: on_a_stack(lambda made: made.serve(5, 7)),  # type: ignore[arg-type]
+     TypeError, "service: 5 is no estab.serve.services.Service"),
     (lambda: closed().serve(Echo(), 7), RuntimeError, "stack estab is closed"),
     (lambda: closed().socket(), RuntimeError, "stack estab is closed"),
     (lambda: estab.QueueDevice(mtu=-1), ValueError, "mtu: -1 is not a number of bytes from 68 up"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import select
 import selectors
@@ -11,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -247,3 +249,38 @@ def test_how_long_a_wait_may_be_busy_can_be_said_and_has_bounds() -> None:
         assert stack.runtime.loop.busy_poll_ns == 0
     with pytest.raises(ValueError, match="busy_poll_us: -1 is not a number from 0 to 1000000"):
         estab.Stack(estab.QueueDevice(), "10.9.0.2/24", busy_poll_us=-1)
+
+
+def drop(things: list[Any]) -> None:
+    things.clear()
+    gc.collect()
+
+
+def test_a_stack_that_is_dropped_without_close_warns_and_frees_its_thread_and_its_device() -> None:
+    class Noted(estab.QueueDevice):
+        closed = threading.Event()
+
+        def close(self) -> None:
+            super().close()
+            self.closed.set()
+
+    device = Noted()
+    stacks = [estab.Stack(device, "10.9.0.1/24", name="dropped")]
+    stacks[0].run_in_thread()
+    with pytest.warns(ResourceWarning, match="unclosed <Stack dropped"):
+        drop(stacks)
+    assert device.closed.wait(20)
+    while any(thread.name == "estab-dropped" for thread in threading.enumerate()):
+        pass
+
+
+def test_a_socket_keeps_its_stack() -> None:
+    device = estab.QueueDevice()
+    socks = [estab.Stack(device, "10.9.0.1/24", name="kept").socket()]
+    gc.collect()
+    socks[0].bind(("", 7))
+    socks[0].listen()
+    assert socks[0].getsockname()[1] == 7
+    socks[0].close()
+    with pytest.warns(ResourceWarning, match="unclosed <Stack kept"):
+        drop(socks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from estab.tcp.config import NAMES, Config
+from estab.tcp.record.numbers import BACKOFFS_MAX
 from estab.units import MS, SECOND
 
 
@@ -52,3 +53,36 @@ def test_the_defaults_keep_the_rfcs_bounds() -> None:
     assert config.tcp_delack_max_ns < 500 * MS  # MUST-40
     assert config.tcp_keepalive_time_ns >= 7200 * SECOND  # MUST-28
     assert config.tcp_initial_cwnd == 10  # RFC 6928
+
+
+@pytest.mark.parametrize(("name", "value", "says"), [
+    ("icmp_msgs_per_sec", 0, "0 is not in 1 to 1000000"),
+    ("icmp_msgs_per_sec", 2**31, "is not in 1 to 1000000"),
+    ("ip_default_ttl", 0, "0 is not in 1 to 255"),
+    ("tcp_synack_retries", 256, "256 is not in 0 to 255"),
+    ("tcp_fin_timeout_ns", -1, "-1 is not in 0 to"),
+    ("tcp_fin_timeout_ns", 2**62, "is not in 0 to"),
+    ("tcp_rmem", (0, 1, 2), r"\(0, 1, 2\) does not ascend from 1 at least to 1073741824 at most"),
+    ("tcp_rmem", (1, 3, 2), "does not ascend"),
+    ("tcp_wmem", (1, 2), "is not 3 numbers"),
+    ("tcp_wmem", (1, 2, 2**40), "does not ascend"),
+    ("ip_local_port_range", (60_000, 50_000), "does not ascend from 1 at least to 65535 at most"),
+    ("ip_local_port_range", (0, 50_000), "does not ascend"),
+])
+def test_a_number_that_nothing_could_work_with_is_refused_with_its_range(name: str, value: object, says: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}: .*{says}"):
+        Config().set(name, value)
+
+
+def test_every_default_is_in_its_range() -> None:
+    config = Config()
+    for name in NAMES:
+        config.set(name, getattr(config, name))
+
+
+def test_the_time_between_syn_acks_never_wraps() -> None:
+    config = Config()
+    for timeouts in range(256):
+        wait_ns = min(config.tcp_rto_initial_ns << min(timeouts, BACKOFFS_MAX), config.tcp_rto_max_ns)
+        assert 0 < wait_ns <= config.tcp_rto_max_ns
+    assert config.tcp_rto_initial_ns << BACKOFFS_MAX < 2**63

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from estab.realtime.real import RealTime
@@ -27,6 +28,7 @@ class Pump:
         self._sleep = runtime.sleeping = Sleep(runtime.device.fileno())
         self._is_stopping = False
         self._thread: threading.Thread | None = None
+        self._at_end: Callable[[], None] | None = None
         self.failure: BaseException | None = None
         """What ended ``run``, if something unexpected did."""
         runtime.wake_loop = self._sleep.wake
@@ -49,6 +51,10 @@ class Pump:
         except BaseException as failure:
             self.failure = failure
             raise
+        finally:
+            if self._at_end is not None:
+                self._sleep.close()
+                self._at_end()
 
     def run(self) -> None:
         """Run the loop until ``stop``."""
@@ -79,6 +85,12 @@ class Pump:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
         self._thread = None
+
+    def abandon(self, at_end: Callable[[], None]) -> None:
+        """Stop without waiting for the thread, which calls ``at_end`` when it is over. For a garbage collection."""
+        self._at_end = at_end
+        self._is_stopping = True
+        self._runtime.end()
 
     def close(self) -> None:
         """Stop, and release what the pump has of the operating system."""

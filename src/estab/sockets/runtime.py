@@ -125,6 +125,10 @@ class Watches:
             watcher.on_ready(fd, POLLNVAL)
 
 
+def _nobody() -> object:
+    return None
+
+
 class Runtime(ABC):
     """One host as its programs see it."""
 
@@ -143,6 +147,8 @@ class Runtime(ABC):
         """What ``detach`` let go of, by the same numbers."""
         self.is_closing = False
         """The world is ending: sockets that nobody closed are no one's fault."""
+        self.owner: Callable[[], object] = _nobody
+        """Gives what has to live as long as the runtime is used, if there is such a thing: a ``Stack``."""
         self.calls = 0
         """How many calls were told of."""
         self.call = 0

@@ -12,6 +12,8 @@ import asyncio
 import os
 import socket as os_socket
 import threading
+import warnings
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -42,6 +44,34 @@ if TYPE_CHECKING:
     from estab.names.dns import Resolver, Servers
 
 __all__ = ["Stack"]
+
+
+class _Parts:
+    """What a stack has of the operating system."""
+
+    def __init__(self, runtime: RealTime, device: Device, captures: list[CaptureFile]) -> None:
+        self.runtime = runtime
+        self.device = device
+        self.captures = captures
+        self.pump: Pump | None = None
+
+    def drop(self, what: str) -> None:
+        """Release it all, for the stack is gone and nobody closed it."""
+        self.runtime.is_closing = True
+        if self.pump is not None and self.pump.is_running:
+            self.pump.abandon(self.release)
+        else:
+            self.release()
+        warnings.warn(f"unclosed {what}: its thread and its device are released now; close it, or use `with`",
+                      ResourceWarning, stacklevel=2)
+
+    def release(self) -> None:
+        """Close files and device."""
+        for capture in self.captures:
+            capture.close()
+        with self.runtime.lock:
+            self.runtime.stepper.forget_descriptor()
+            self.device.close()
 
 
 class Stack:
@@ -89,6 +119,12 @@ class Stack:
         self._opening = threading.Lock()
         self._captures: list[CaptureFile] = []
         self._is_closed = False
+        # A socket of the stack keeps the stack; the pump and its thread don't, so that a stack that nobody has any more
+        # ends.
+        self.runtime.owner = weakref.ref(self)
+        self._parts = _Parts(self.runtime, device, self._captures)
+        self._dropped = weakref.finalize(self, self._parts.drop, repr(self))
+        self._dropped.atexit = False
 
     # --- for users
 
@@ -145,7 +181,7 @@ class Stack:
         with self._opening:
             self._ensure_open()
             if self._pump is None:
-                self._pump = pump = Pump(self.runtime)
+                self._pump = self._parts.pump = pump = Pump(self.runtime)
                 pump.start()
 
     async def start(self) -> Stack:
@@ -260,14 +296,11 @@ class Stack:
         if self._is_closed:
             return
         self._is_closed = True
+        self._dropped.detach()
         self.runtime.is_closing = True
         if self._pump is not None:
             self._pump.close()
-        for capture in self._captures:
-            capture.close()
-        with self.runtime.lock:
-            self.runtime.stepper.forget_descriptor()
-            self.device.close()
+        self._parts.release()
 
     def __enter__(self) -> Stack:
         self.run_in_thread()  # if no program waits, it still answers pings and refuses connections

@@ -5,6 +5,8 @@ A ``Config`` belongs to one host and may be changed while it runs: what a connec
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import i64
 
 from estab.units import MS, SECOND
@@ -133,16 +135,43 @@ class Config:
         old: object = getattr(self, name)
         if type(old) is not type(value):
             raise TypeError(f"{name}: expected {type(old).__name__}, not {value!r}")
-        if name in _RANGES and isinstance(value, int) and not 0 <= value <= _RANGES[name]:
-            raise ValueError(f"{name}: {value!r} is not in 0 to {_RANGES[name]}")
+        if isinstance(value, int) and not isinstance(value, bool):
+            low, high = _RANGES.get(name, _TIMES if name.endswith("_ns") else _NUMBERS)
+            if not low <= value <= high:
+                raise ValueError(f"{name}: {value!r} is not in {low} to {high}")
+        if name in _ASCENDING:
+            count, low, high = _ASCENDING[name]
+            _check_ascending(name, value, count, low, high)
         if name in _CHOICES and value not in _CHOICES[name]:
             raise ValueError(f"{name}: {value!r} is not one of {', '.join(_CHOICES[name])}")
         setattr(self, name, value)
 
 
-_RANGES: dict[str, int] = {
-    "tcp_ecn": 5, "tcp_ecn_option": 2, "tcp_ecn_option_beacon": 3, "cubic_hystart": 2, "cubic_hystart_detect": 3,
+_NUMBERS: Final = (0, 2**32 - 1)
+_TIMES: Final = (0, 366 * 86_400 * SECOND)
+_RANGES: dict[str, tuple[int, int]] = {
+    "tcp_ecn": (0, 5), "tcp_ecn_option": (0, 2), "tcp_ecn_option_beacon": (0, 3), "cubic_hystart": (0, 2),
+    "cubic_hystart_detect": (0, 3), "ip_default_ttl": (1, 255), "icmp_msgs_per_sec": (1, 1_000_000),
+    "tcp_syn_retries": (0, 127), "tcp_synack_retries": (0, 255), "tcp_reordering": (1, 300),
+    "tcp_max_reordering": (1, 2**31 - 1), "tcp_min_tso_segs": (1, 65_535), "tcp_rto_min_ns": (1, 120 * SECOND),
+    "tcp_rto_max_ns": (SECOND, 120 * SECOND), "route_min_pmtu": (68, 65_535), "rmem_max": (2304, 2**31 - 1),
+    "wmem_max": (4608, 2**31 - 1),
 }
+"""Other numbers than these are refused when they are given, because nothing could work with them."""
+_ASCENDING: dict[str, tuple[int, int, int]] = {
+    "tcp_rmem": (3, 1, 2**30), "tcp_wmem": (3, 1, 2**30), "ip_local_port_range": (2, 1, 65_535),
+}
+"""So many numbers, none below the one before, from the least to the most."""
+
+
+def _check_ascending(name: str, value: object, count: int, low: int, high: int) -> None:
+    numbers = list(value) if isinstance(value, tuple) else []
+    if len(numbers) != count or not all(type(number) is int for number in numbers):
+        raise ValueError(f"{name}: {value!r} is not {count} numbers")
+    if not low <= numbers[0] or not numbers[-1] <= high or numbers != sorted(numbers):
+        raise ValueError(f"{name}: {value!r} does not ascend from {low} at least to {high} at most")
+
+
 _CHOICES: dict[str, tuple[str, ...]] = {
     "backlog_policy": ("accept", "sum", "syn"),
     "tcp_syncookies": ("never", "when full", "always"),

@@ -63,6 +63,7 @@ class Socket(Transfer):
         if found is None:
             raise RuntimeError("estab.Socket outside of a program: make it by host.socket() or inside host.installed()")
         self.runtime = found
+        self._owner = found.owner()
         self._io_refs = 0
         self._closed = False
         self._timeout = os_socket.getdefaulttimeout()

@@ -14,6 +14,7 @@ from estab.tcp.arriving.transitions import fail, release_fast_open
 from estab.tcp.context import Context
 from estab.tcp.fastopen import SERVER, SERVER_NO_COOKIE, make_cookie, which_key
 from estab.tcp.record.fast_open import FastOpen, FastOpenOptions, PendingSynAck
+from estab.tcp.record.numbers import BACKOFFS_MAX
 from estab.tcp.record.tcb import Tcb
 from estab.tcp.record.timer_table import TIMER_RTO, TIMER_SYN_ACK
 from estab.tcp.recovery import cwnd, delivered, rack, recovery
@@ -94,7 +95,8 @@ def on_timer(tcb: Tcb, now_ns: i64) -> None:
     pending.timeouts += 1
     silence.set_retries(tcb, pending.timeouts)
     _send_again(tcb, pending)
-    tcb.arm(TIMER_SYN_ACK, now_ns + min(config.tcp_rto_initial_ns << pending.timeouts, config.tcp_rto_max_ns))
+    wait_ns = min(config.tcp_rto_initial_ns << min(pending.timeouts, BACKOFFS_MAX), config.tcp_rto_max_ns)
+    tcb.arm(TIMER_SYN_ACK, now_ns + wait_ns)
 
 
 def _send_again(tcb: Tcb, pending: PendingSynAck) -> None:

@@ -24,6 +24,7 @@ from estab.tcp.listening.accept_queue import AcceptQueue
 from estab.tcp.receiving.receive import first_window, window_scale
 from estab.tcp.record.ecn_state import ACCURATE
 from estab.tcp.record.four_tuple import FourTuple
+from estab.tcp.record.numbers import BACKOFFS_MAX
 from estab.tcp.record.options import Options
 from estab.tcp.record.timers import Endpoint
 from estab.tcp.sending.segments import mss_to_offer
@@ -323,7 +324,7 @@ class HalfOpenQueue(AcceptQueue):
             self.context.counters.TcpRetransSegs += 1
             self.context.counters.TcpExtTCPTimeouts += 1
             self.send_syn_ack(entry, now_ns)
-        wait_ns = min(config.tcp_rto_initial_ns << entry.timeouts, config.tcp_rto_max_ns)
+        wait_ns = min(config.tcp_rto_initial_ns << min(entry.timeouts, BACKOFFS_MAX), config.tcp_rto_max_ns)
         entry.due_ns = now_ns + wait_ns
 
     def on_unreachable(self, entry: HalfOpen, number: i64, text: str, seq: Seq) -> None:

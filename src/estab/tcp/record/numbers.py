@@ -6,8 +6,10 @@ from typing import Final
 
 from mypy_extensions import i64
 
-__all__ = ["DEFAULT_MSS_BYTES", "DEFAULT_MSS_BYTES_V6", "NO_SEQ", "default_mss_bytes"]
+__all__ = ["BACKOFFS_MAX", "DEFAULT_MSS_BYTES", "DEFAULT_MSS_BYTES_V6", "NO_SEQ", "default_mss_bytes"]
 
+BACKOFFS_MAX: Final = 30
+"""A timeout is not doubled more often: long before, the most that it may be is reached, and after 33 an i64 wraps."""
 NO_SEQ: Final = -1
 """A sequence number that isn't there."""
 DEFAULT_MSS_BYTES: Final = 536
