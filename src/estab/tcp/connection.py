@@ -303,7 +303,7 @@ class Connection(Tcb):
     def take_error(self) -> i64:
         """Give the pending error's number and forget it (SO_ERROR); 0 for none.
 
-        An ICMP error that ended nothing is given too, once, as Linux does (RFC 9293 SHLD-25, MUST-56).
+        An ICMP error that ended nothing is given too, once, as Linux does (RFC 9293 section 3.9.2.2).
         """
         number = self.error
         self.error = 0
