@@ -1,7 +1,8 @@
 # What one does with a clone. Everything is kept in .venv and build; `make clean` takes both away.
 #   make tour     the life of a TCP connection, told from a real run; some seconds from a clone, for nothing is compiled
-#   make compile  estab in .venv with its core compiled: some minutes, and the engine runs five times as fast
+#   make compile  estab in .venv with its core compiled: some minutes, and the engine runs several times as fast
 #   make test     types, lint, then all tests; those of the core both compiled and interpreted
+#   make test-pythons  the lab's tests on each other CPython that is installed here (PATH, pyenv)
 #   make bench    speed and memory of the core; goodput of each congestion control in virtual time (a quarter of an hour)
 #   make doctor-score  hundreds of labelled scenarios of the lab, and how often the doctor names the cause
 #   make bench-wire  estab beside other stacks on this machine, through TUN devices in namespaces (root)
@@ -14,7 +15,7 @@
 # that halves its time, and costs a tenth of the speed.
 
 .DEFAULT_GOAL := help
-.PHONY: help tour compile test lint bench bench-wire docs pictures web build clean
+.PHONY: help tour compile test test-pythons lint bench bench-wire docs pictures web build clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -79,6 +80,9 @@ test: lint $(VENV)/compiled
 	ESTAB_CORE=installed $(PYTEST)
 	if $(BIN)/estab --version | grep -q 'core: compiled'; then \
 		ESTAB_CORE=interpreted PYTHONPATH=src PYTHONPYCACHEPREFIX=build/pycache $(PYTEST) $(CORE_TESTS); fi
+
+test-pythons: $(VENV)/made
+	@$(BIN)/python tools/try_pythons.py
 
 bench: $(VENV)/optimized
 	@$(BIN)/python bench/segments.py

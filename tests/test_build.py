@@ -6,10 +6,13 @@ Nothing here compiles: whether the core does is what ``ESTAB_CORE=installed`` an
 from __future__ import annotations
 
 import ast
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -122,3 +125,16 @@ def test_the_core_says_what_it_is() -> None:
 def test_a_core_that_is_compiled_in_part_is_called_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_build, "_CORE", ("librt.strings", "estab.units"))
     assert _build.core_kind() == "mixed"
+
+
+def test_a_release_has_a_compiled_wheel_for_each_python_that_is_promised_and_a_pure_one() -> None:
+    recipe = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    description = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    promised = re.findall(r"Python :: (3\.\d+)$", "\n".join(description["classifiers"]), re.M)
+    assert f">={promised[0]}" == description["requires-python"]
+    built = re.search(r'CIBW_BUILD: "(.*)"', recipe)
+    assert built is not None
+    assert built[1].split() == [f"cp{version.replace('.', '')}-*" for version in promised]
+    assert f"python: {json.dumps(promised)}" in recipe
+    assert 'ESTAB_COMPILE: "0"' in recipe
+    assert "CIBW_ENVIRONMENT: ESTAB_COMPILE=1 ESTAB_OPTIMIZE=3" in recipe
