@@ -204,13 +204,16 @@ export class Store {
   // Why a frame was sent, as one of a few kinds that have a colour.
   kind(row) {
     const frame = this.tables.frame;
-    if (!this.kinds) this.kinds = this.meta.words.why.map(kindOf);
+    if (!this.kinds) {
+      this.kinds = this.meta.words.why.map(kindOf);
+      this.passed = this.meta.words.why.indexOf("passed on");
+      this.controls = this.meta.words.flags.map(flags => /[SFR]/.test(flags));
+    }
     const kind = this.kinds[frame.why[row]];
     if (kind) return kind;
-    if (frame.from[row] >= 0 && this.word("why", frame.why[row]) === "passed on") return this.kind(frame.from[row]);
-    const flags = this.word("flags", frame.flags[row]);
+    if (frame.why[row] === this.passed && frame.from[row] >= 0) return this.kind(frame.from[row]);
     if (frame.bits[row] & 1) return "again";
-    if (/[SFR]/.test(flags)) return "control";
+    if (this.controls[frame.flags[row]]) return "control";
     return frame.len[row] > 0 ? "data" : frame.conn[row] < 0 ? "other" : "ack";
   }
 

@@ -6,6 +6,7 @@ import { moment, timeTick } from "./format.js";
 import { FONT, colour, frameOf, hatched } from "./paint.js";
 
 const FRAMES_AT_ONCE = 50_000;
+const HEIGHT_UNSEEN = 200;
 const STEPS = [];
 for (let power = -9; power < 6; power++) for (const digit of [1, 2, 5]) STEPS.push(digit * 10 ** power);
 
@@ -74,6 +75,7 @@ export class Panel {
     this.paints = 0;
     this.isSeen = false;
     this.hasKeys = false;
+    this.missing = "";
     this.readings = [];
     this.isStale = true;
     const id = "view-" + view.id;
@@ -129,12 +131,16 @@ export class Panel {
     }, true);
     new IntersectionObserver(entries => {
       this.isSeen = entries[entries.length - 1].isIntersecting;
-      if (this.isSeen && this.isStale) this.redraw();
+      if (this.isSeen && this.isStale) { this.redraw(); this.describe(); }
     }, { rootMargin: "200px" }).observe(this.section);
     this.settle();
   }
 
-  height() { return typeof this.view.height === "function" ? this.view.height() : this.view.height; }
+  // As long as nobody sees it, any height does: the view would have to look at its rows to know.
+  height() {
+    if (!this.isDue()) return HEIGHT_UNSEEN;
+    return typeof this.view.height === "function" ? this.view.height() : this.view.height;
+  }
   gutter() { return this.plot && this.plot.width < 640 ? 58 : 124; }
 
   range() {
@@ -195,8 +201,8 @@ export class Panel {
     this.keys.replaceChildren();
     this.readings = [];
     this.hasKeys = this.isDue();
-    this.unit.textContent = words(this.view.unit);
     if (!this.hasKeys) return;
+    this.unit.textContent = words(this.view.unit);
     const keys = typeof this.view.keys === "function" ? this.view.keys() : this.view.keys ?? [];
     for (const key of keys) {
       const button = element("button", { cls: "key", type: "button", "aria-pressed": String(!this.timeline.hidden.has(key.id)), title: "show or hide" });
@@ -218,6 +224,7 @@ export class Panel {
 
   // What stands around the canvas.
   settle() {
+    if (!this.isDue()) return;
     const missing = this.missing = this.view.missing ? this.view.missing() : "";
     this.none.hidden = !missing;
     this.none.textContent = missing;
@@ -227,6 +234,7 @@ export class Panel {
 
   // The same in words, for who does not see it. Looks at all rows in view: done when there is time.
   describe() {
+    if (!this.isDue()) return;
     const { missing } = this, [from, until] = this.timeline.window;
     this.words.textContent = missing || `From ${moment(from)} to ${moment(until)}: ` + (this.view.words ? this.view.words(from, until) : "");
   }
@@ -234,8 +242,8 @@ export class Panel {
   redraw() {
     if (!this.plot) return;
     this.isStale = true;
-    this.settle();
     if (!this.isDue()) return;
+    this.settle();
     if (!this.hasKeys) this.makeKeys();
     const [min, max] = this.timeline.window;
     const height = this.height();

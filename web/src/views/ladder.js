@@ -156,12 +156,20 @@ export function ladderView(store, timeline) {
         const { c, PR } = f, first = Math.max(0, above(series.t, f.x0) - 1), last = above(series.t, f.x1);
         c.fillStyle = colour("wnd");
         c.globalAlpha = 0.3;
+        const band = (x, wide, frames) => {
+          const high = Math.max(2, 16 * Math.sqrt(frames / limit)) * PR;
+          c.fillRect(x, y - high / 2, wide, high);
+        };
+        let at = null, most = 0;   // what is narrower than a pixel is drawn once a pixel, as deep as it got there
         for (let i = first; i < last; i++) {
           if (!series.frames[i]) continue;
           const x = Math.max(f.L, f.X(series.t[i])), until = i + 1 < series.rows ? f.X(series.t[i + 1]) : f.R;
-          const high = Math.max(2, 16 * Math.sqrt(series.frames[i] / limit)) * PR;
-          if (until > x) c.fillRect(x, y - high / 2, Math.max(until - x, 0.5), high);
+          if (until - x >= 1) { band(x, until - x, series.frames[i]); continue; }
+          const pixel = Math.floor(x);
+          if (pixel !== at) { if (at !== null) band(at, 1, most); at = pixel; most = 0; }
+          most = Math.max(most, series.frames[i]);
         }
+        if (at !== null) band(at, 1, most);
         c.globalAlpha = 1;
       });
     },
