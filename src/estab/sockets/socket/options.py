@@ -12,19 +12,19 @@ import struct
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from estab.abi import AF_INET6, LISTEN, SOCK_DGRAM, SOCK_STREAM
 from estab.errors import os_error
 from estab.host.sockets import ancillary
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
+from estab.sockets.socket import setters
+from estab.sockets.socket.setters import Socket
 from estab.sockets.socket.tcp_info import pack_tcp_info
 from estab.units import MS, NEVER, SECOND, US
 
 __all__ = ["get_option", "option_name", "option_number", "set_option"]
-
-Socket = StreamSocket | DatagramSocket
 
 _INT: Final = struct.Struct("i")
 _LINGER: Final = struct.Struct("ii")
@@ -91,49 +91,53 @@ def _find(socket: Socket, level: int, name: int) -> _Option:
 # --- ways to read and to set
 
 
-def _flag(attribute: str, kinds: tuple[int, ...] = _BOTH) -> _Option:
-    return _Option(kinds, lambda socket, now_ns: int(getattr(socket, attribute)),
-                   lambda socket, value, now_ns: setattr(socket, attribute, value != 0))
+_S = TypeVar("_S", bound=Socket)
 
 
-def _number(attribute: str, kinds: tuple[int, ...], unit: int = 1, low: int = 0, high: int = 2**31 - 1) -> _Option:
-    def set_number(socket: Any, value: int, now_ns: int) -> None:
+def _flag(get: Callable[[_S], bool], put: Callable[[_S, bool], None], kinds: tuple[int, ...] = _BOTH) -> _Option:
+    return _Option(kinds, lambda socket, now_ns: int(get(socket)),
+                   lambda socket, value, now_ns: put(socket, value != 0))
+
+
+def _number(get: Callable[[_S], int], put: Callable[[_S, int], None], kinds: tuple[int, ...], unit: int = 1,
+            low: int = 0, high: int = 2**31 - 1) -> _Option:
+    def set_number(socket: _S, value: int, now_ns: int) -> None:
         if not low <= value <= high:
             raise os_error(errno.EINVAL, f"invalid argument: {value} is not from {low} to {high}")
-        setattr(socket, attribute, value * unit)
+        put(socket, value * unit)
 
-    return _Option(kinds, lambda socket, now_ns: int(getattr(socket, attribute)) // unit, set_number)
+    return _Option(kinds, lambda socket, now_ns: int(get(socket)) // unit, set_number)
 
 
-def _choice(attribute: str) -> _Option:
+def _choice(get: Callable[[StreamSocket], bool], put: Callable[[StreamSocket, bool], None]) -> _Option:
     """0 or 1, and nothing else."""
-    def set_choice(socket: Any, value: int, now_ns: int) -> None:
+    def set_choice(socket: StreamSocket, value: int, now_ns: int) -> None:
         if value not in (0, 1):
             raise os_error(errno.EINVAL, f"invalid argument: {value} is neither 0 nor 1")
-        setattr(socket, attribute, value == 1)
+        put(socket, value == 1)
 
-    return _Option(_STREAM, lambda socket, now_ns: int(getattr(socket, attribute)), set_choice)
+    return _Option(_STREAM, lambda socket, now_ns: int(get(socket)), set_choice)
 
 
-def _unsigned(attribute: str, kinds: tuple[int, ...]) -> _Option:
+def _unsigned(get: Callable[[StreamSocket], int], put: Callable[[StreamSocket, int], None]) -> _Option:
     """A C ``unsigned int``, as a program may write it: -1 is the largest."""
 
-    def get_number(socket: Any, now_ns: int) -> int:
-        value = min(int(getattr(socket, attribute)), 2**32 - 1)
+    def get_number(socket: StreamSocket, now_ns: int) -> int:
+        value = min(int(get(socket)), 2**32 - 1)
         return value - 2**32 if value >= 2**31 else value
 
-    return _Option(kinds, get_number, lambda socket, value, now_ns: setattr(socket, attribute, value % 2**32))
+    return _Option(_STREAM, get_number, lambda socket, value, now_ns: put(socket, value % 2**32))
 
 
 def _constant(value: int, kinds: tuple[int, ...] = _BOTH) -> _Option:
     return _Option(kinds, lambda socket, now_ns: value)
 
 
-def _buffer(attribute: str) -> _Option:
-    def set_buffer(socket: Any, value: int, now_ns: int) -> None:
-        setattr(socket, attribute, max(value, 0) * 2)
+def _buffer(get: Callable[[Socket], int], put: Callable[[Socket, int], None]) -> _Option:
+    def set_buffer(socket: Socket, value: int, now_ns: int) -> None:
+        put(socket, max(value, 0) * 2)
 
-    return _Option(_BOTH, lambda socket, now_ns: int(getattr(socket, attribute)), set_buffer)
+    return _Option(_BOTH, lambda socket, now_ns: int(get(socket)), set_buffer)
 
 
 def _hops(default: int) -> _Option:
@@ -204,13 +208,13 @@ def _wanted(bit: int) -> _Option:
     return _Option(_BOTH, lambda socket, now_ns: int(socket.wanted & bit != 0), set_wanted)
 
 
-def _timeout(attribute: str) -> _Option:
+def _timeout(get: Callable[[Socket], int], put: Callable[[Socket, int], None]) -> _Option:
     """SO_RCVTIMEO and SO_SNDTIMEO: a ``struct timeval``, 0 being for ever."""
 
-    def get_timeout(socket: Any, now_ns: int) -> bytes:
-        return _TIMEVAL.pack(*divmod(getattr(socket, attribute) // US, SECOND // US))
+    def get_timeout(socket: Socket, now_ns: int) -> bytes:
+        return _TIMEVAL.pack(*divmod(get(socket) // US, SECOND // US))
 
-    def set_timeout(socket: Any, value: bytes) -> None:
+    def set_timeout(socket: Socket, value: bytes) -> None:
         if len(value) < _TIMEVAL.size:
             raise os_error(errno.EINVAL, f"invalid argument: a timeout is a struct timeval, not {len(value)} bytes")
         seconds, microseconds = _TIMEVAL.unpack_from(value)
@@ -218,22 +222,22 @@ def _timeout(attribute: str) -> _Option:
             raise os_error(errno.EDOM, f"numerical argument out of domain: {microseconds} is no part of a second in µs")
         # A negative time is none at all, as on Linux; one so long that it can't be counted is for ever.
         limit_ns = seconds * SECOND + microseconds * US if seconds >= 0 else 1
-        setattr(socket, attribute, limit_ns if limit_ns < NEVER else 0)
+        put(socket, limit_ns if limit_ns < NEVER else 0)
 
     return _Option(_BOTH, get_timeout, None, set_timeout)
 
 
 _TOS: Final = _Option(_BOTH, lambda socket, now_ns: int(socket.tos), _set_tos)
 _SOCKET: Final = {
-    "SO_REUSEADDR": _flag("reuse_address"),
-    "SO_REUSEPORT": _flag("reuse_port"),
+    "SO_REUSEADDR": _flag(lambda socket: socket.reuse_address, setters.set_reuse_address),
+    "SO_REUSEPORT": _flag(lambda socket: socket.reuse_port, setters.set_reuse_port),
     "SO_KEEPALIVE": _Option(_BOTH, lambda socket, now_ns: int(socket.keepalive),
                             lambda socket, value, now_ns: socket.set_keepalive(value != 0, now_ns)),
-    "SO_BROADCAST": _flag("broadcast"),
-    "SO_OOBINLINE": _flag("oob_inline"),
-    "SO_RCVBUF": _buffer("receive_buffer_bytes"),
-    "SO_SNDBUF": _buffer("send_buffer_bytes"),
-    "SO_RCVLOWAT": _number("receive_lowat_bytes", _STREAM),
+    "SO_BROADCAST": _flag(lambda socket: socket.broadcast, setters.set_broadcast),
+    "SO_OOBINLINE": _flag(lambda socket: socket.oob_inline, setters.set_oob_inline),
+    "SO_RCVBUF": _buffer(lambda socket: socket.receive_buffer_bytes, setters.set_receive_buffer_bytes),
+    "SO_SNDBUF": _buffer(lambda socket: socket.send_buffer_bytes, setters.set_send_buffer_bytes),
+    "SO_RCVLOWAT": _number(lambda socket: socket.receive_lowat_bytes, setters.set_receive_lowat_bytes, _STREAM),
     "SO_SNDLOWAT": _constant(1),
     "SO_LINGER": _Option(_BOTH, _get_linger, None, _set_linger),
     "SO_ERROR": _Option(_BOTH, lambda socket, now_ns: int(socket.take_error())),
@@ -242,42 +246,49 @@ _SOCKET: Final = {
     "SO_PROTOCOL": _Option(_BOTH, lambda socket, now_ns: s.IPPROTO_TCP if _is_stream(socket) else s.IPPROTO_UDP),
     "SO_ACCEPTCONN": _Option(_BOTH, lambda socket, now_ns: int(_is_stream(socket) and socket.state == LISTEN)),
     "SO_DONTROUTE": _constant(0),
-    "SO_RCVTIMEO": _timeout("receive_timeout_ns"),
-    "SO_SNDTIMEO": _timeout("send_timeout_ns"),
-    "SO_MAX_PACING_RATE": _unsigned("max_pacing_rate", _STREAM),
+    "SO_RCVTIMEO": _timeout(lambda socket: socket.receive_timeout_ns, setters.set_receive_timeout_ns),
+    "SO_SNDTIMEO": _timeout(lambda socket: socket.send_timeout_ns, setters.set_send_timeout_ns),
+    "SO_MAX_PACING_RATE": _unsigned(lambda socket: socket.max_pacing_rate, setters.set_max_pacing_rate),
 }
 _TCP: Final = {
-    "TCP_NODELAY": _flag("nodelay", _STREAM),
-    "TCP_CORK": _flag("cork", _STREAM),
-    "TCP_NOTSENT_LOWAT": _unsigned("notsent_lowat_bytes", _STREAM),
-    "TCP_MAXSEG": _number("maxseg", _STREAM),
-    "TCP_KEEPIDLE": _number("keep_idle_ns", _STREAM, SECOND, 1, 32767),
-    "TCP_KEEPINTVL": _number("keep_interval_ns", _STREAM, SECOND, 1, 32767),
-    "TCP_KEEPCNT": _number("keep_count", _STREAM, 1, 1, 127),
-    "TCP_LINGER2": _number("fin_timeout_ns", _STREAM, SECOND, 0, 120),
-    "TCP_SYNCNT": _number("syn_retries", _STREAM),
-    "TCP_DEFER_ACCEPT": _number("defer_accept_s", _STREAM, low=-(2**31)),
-    "TCP_USER_TIMEOUT": _number("user_timeout_ns", _STREAM, MS),
-    "TCP_QUICKACK": _flag("quickack", _STREAM),
-    "TCP_INQ": _choice("tells_inq"),
-    "TCP_FASTOPEN": _number("fast_open_backlog", _STREAM),
-    "TCP_FASTOPEN_CONNECT": _choice("fast_open_connect"),
-    "TCP_FASTOPEN_NO_COOKIE": _choice("fast_open_no_cookie"),
+    "TCP_NODELAY": _flag(lambda socket: socket.nodelay, setters.set_nodelay, _STREAM),
+    "TCP_CORK": _flag(lambda socket: socket.cork, setters.set_cork, _STREAM),
+    "TCP_NOTSENT_LOWAT": _unsigned(lambda socket: socket.notsent_lowat_bytes, setters.set_notsent_lowat_bytes),
+    "TCP_MAXSEG": _number(lambda socket: socket.maxseg, setters.set_maxseg, _STREAM),
+    "TCP_KEEPIDLE": _number(lambda socket: socket.keep_idle_ns, setters.set_keep_idle_ns, _STREAM, SECOND, 1, 32767),
+    "TCP_KEEPINTVL": _number(lambda socket: socket.keep_interval_ns,
+                             setters.set_keep_interval_ns, _STREAM, SECOND, 1, 32767),
+    "TCP_KEEPCNT": _number(lambda socket: socket.keep_count, setters.set_keep_count, _STREAM, 1, 1, 127),
+    "TCP_LINGER2": _number(lambda socket: socket.fin_timeout_ns, setters.set_fin_timeout_ns, _STREAM, SECOND, 0, 120),
+    "TCP_SYNCNT": _number(lambda socket: socket.syn_retries, setters.set_syn_retries, _STREAM),
+    "TCP_DEFER_ACCEPT": _number(lambda socket: socket.defer_accept_s,
+                                setters.set_defer_accept_s, _STREAM, low=-(2**31)),
+    "TCP_USER_TIMEOUT": _number(lambda socket: socket.user_timeout_ns, setters.set_user_timeout_ns, _STREAM, MS),
+    "TCP_QUICKACK": _flag(lambda socket: socket.quickack, setters.set_quickack, _STREAM),
+    "TCP_INQ": _choice(lambda socket: socket.tells_inq, setters.set_tells_inq),
+    "TCP_FASTOPEN": _number(lambda socket: socket.fast_open_backlog, setters.set_fast_open_backlog, _STREAM),
+    "TCP_FASTOPEN_CONNECT": _choice(lambda socket: socket.fast_open_connect, setters.set_fast_open_connect),
+    "TCP_FASTOPEN_NO_COOKIE": _choice(lambda socket: socket.fast_open_no_cookie, setters.set_fast_open_no_cookie),
     "TCP_FASTOPEN_KEY": _Option(_STREAM, _get_fast_open_keys, None, _set_fast_open_keys),
     "TCP_CONGESTION": _Option(_STREAM, _get_congestion, None, _set_congestion),
     "TCP_INFO": _Option(_STREAM, lambda socket, now_ns: pack_tcp_info(socket.info(now_ns), socket.state)),
 }
 _IP: Final = {
     "IP_TTL": _hops(64), "IP_TOS": _TOS, "IP_MTU": _Option(_BOTH, _get_mtu),
-    "IP_MTU_DISCOVER": _number("pmtu_discover", _BOTH, high=5),
+    "IP_MTU_DISCOVER": _number(lambda socket: socket.pmtu_discover, setters.set_pmtu_discover, _BOTH, high=5),
     "IP_PKTINFO": _wanted(ancillary.WANTS_PKTINFO), "IP_RECVTTL": _wanted(ancillary.WANTS_TTL),
-    "IP_RECVTOS": _wanted(ancillary.WANTS_TOS), "IP_RECVERR": _flag("keeps_errors", _DGRAM),
+    "IP_RECVTOS": _wanted(ancillary.WANTS_TOS),
+    "IP_RECVERR": _flag(lambda socket: socket.keeps_errors, setters.set_keeps_errors, _DGRAM),
 }
 _IPV6: Final = {
-    "IPV6_V6ONLY": _flag("v6only"), "IPV6_UNICAST_HOPS": _hops(64), "IPV6_TCLASS": _TOS,
-    "IPV6_MTU": _Option(_BOTH, _get_mtu), "IPV6_MTU_DISCOVER": _number("pmtu_discover", _BOTH, high=5),
+    "IPV6_V6ONLY": _flag(lambda socket: socket.v6only, setters.set_v6only),
+    "IPV6_UNICAST_HOPS": _hops(64),
+    "IPV6_TCLASS": _TOS,
+    "IPV6_MTU": _Option(_BOTH, _get_mtu),
+    "IPV6_MTU_DISCOVER": _number(lambda socket: socket.pmtu_discover, setters.set_pmtu_discover, _BOTH, high=5),
     "IPV6_RECVPKTINFO": _wanted(ancillary.WANTS_PKTINFO6), "IPV6_RECVHOPLIMIT": _wanted(ancillary.WANTS_HOPLIMIT),
-    "IPV6_RECVTCLASS": _wanted(ancillary.WANTS_TCLASS), "IPV6_RECVERR": _flag("keeps_errors", _DGRAM),
+    "IPV6_RECVTCLASS": _wanted(ancillary.WANTS_TCLASS),
+    "IPV6_RECVERR": _flag(lambda socket: socket.keeps_errors, setters.set_keeps_errors, _DGRAM),
 }
 _UDP: Final = {
     "UDP_CORK": _Option(_DGRAM, lambda socket, now_ns: int(socket.is_corked),
