@@ -54,7 +54,10 @@ INNER: Mapping[str, Mapping[str, int]] = {
         "listening": 13,
     },
     "lab": {"record": 1, "links": 2, "programs": 3, "topology": 4, "runtime": 5, "host": 6, "link": 7, "network": 8},
-    "sockets": {"history": 1, "process": 1, "runtime": 2, "names": 3, "polling": 4, "socket": 5, "standin": 6},
+    "sockets": {
+        "history": 1, "lines": 1, "process": 1,
+        "runtime": 2, "names": 3, "polling": 4, "socket": 5, "standin": 6,
+    },
     "drill": {"errors": 1, "language": 2, "machine": 3, "steps": 4, "interpreter": 5, "runner": 6},
     "host": {"ip": 1, "sockets": 2, "arriving": 3, "snapshot": 3, "sysctls": 4, "engine": 5, "drive": 6},
 }

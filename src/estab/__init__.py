@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from estab.lab.host import Host as Host
     from estab.lab.link import Link as Link
     from estab.lab.network import Network as Network
-    from estab.lab.programs.program import DeadlockError as DeadlockError
+    from estab.lab.programs.program import ExitError as ExitError
     from estab.lab.programs.program import Program as Program
     from estab.lab.programs.program import UnfinishedError as UnfinishedError
+    from estab.lab.programs.watch import DeadlockError as DeadlockError
     from estab.report.recording import Recording as Recording
     from estab.sockets.socket.socket import Socket as Socket
     from estab.stack.queues import QueueEndedError as QueueEndedError
@@ -43,6 +44,7 @@ __all__ = [
     "AfPacket",
     "CongestionControl",
     "DeadlockError",
+    "ExitError",
     "Faulty",
     "Flow",
     "Host",
@@ -70,7 +72,8 @@ __all__ = [
 _ROOMS = {
     "AfPacket": "devices.af_packet",
     "CongestionControl": "tcp.record.control",
-    "DeadlockError": "lab.programs.program",
+    "DeadlockError": "lab.programs.watch",
+    "ExitError": "lab.programs.program",
     "Faulty": "devices.faulty",
     "Flow": "tcp.record.control",
     "Host": "lab.host",

@@ -27,7 +27,7 @@ from typing import Any, Final
 
 __all__ = [
     "THREAD_STARTERS", "allocate_lock", "app_transport", "begin_thread", "check_sendfile", "current_frames",
-    "event_loop_policy", "forget_thread", "get_ident", "give_up_on_sendfile", "new_rlock",
+    "event_loop_policy", "forget_thread", "get_ident", "give_up_on_sendfile", "is_idle_worker", "new_rlock",
     "new_simple_queue", "put_into_type", "raise_in_thread", "register_atexit", "rlock_acquire_again",
     "rlock_release_all", "selector_member", "set_daemonic", "ssl_create", "ssl_wrap", "thread_module", "transports_of",
 ]
@@ -94,6 +94,11 @@ def forget_thread(thread: threading.Thread) -> None:
         thread._is_stopped = True  # type: ignore[attr-defined]
     else:
         handle._set_done()
+
+
+def is_idle_worker(ident: int) -> bool:
+    """Tell whether a thread is one of an executor's: such a thread waits for work, and for nothing else, for ever."""
+    return any(thread.ident == ident for thread in futures_thread._threads_queues)
 
 
 def raise_in_thread(ident: int, kind: type[BaseException]) -> None:

@@ -9,14 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from estab.lab.network import Network
-from estab.lab.programs import strands
 from estab.lab.programs.program import DeadlockError
 from tests.kit.two_hosts import two
 
@@ -264,21 +262,3 @@ def test_a_run_is_over_when_the_last_programs_host_loses_its_power() -> None:
     net.at(5, a.power_off)
     net.run()
     assert net.now == 5.0
-
-
-def test_a_program_that_waits_where_the_lab_cannot_see_it_is_pointed_out(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(strands, "_STALL_S", 0.02)
-    net, a, _ = two()
-    outside = threading.Lock()
-
-    def wait_unseen() -> None:
-        outside.acquire(timeout=0.2)
-
-    outside.acquire()
-    a.run(wait_unseen)
-    net.run()
-    errors = capfd.readouterr().err
-    assert "wait_unseen@a has run for 0.02s without waiting" in errors
-    assert "outside.acquire(timeout=0.2)" in errors

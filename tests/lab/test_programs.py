@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import socket
-import sys
 import time
 
 import pytest
@@ -123,13 +122,6 @@ def test_without_check_an_exception_waits_for_result() -> None:
     net.run(check=False)
     with pytest.raises(LookupError):
         broken.result()
-
-
-def test_sys_exit_in_a_program_is_an_exception_like_others() -> None:
-    net, a, _ = two()
-    a.run(sys.exit, 3)
-    with pytest.raises(SystemExit):
-        net.run()
 
 
 def test_programs_of_one_instant_run_in_the_order_in_which_they_were_started() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
+from signal import SIGTERM
 from types import TracebackType
 from typing import Any, Final, Unpack
 
@@ -19,8 +20,9 @@ from estab.lab.link import Link
 from estab.lab.links.way import Way
 from estab.lab.links.weather import ChanceLog, FixedWeather, Namer, Weather
 from estab.lab.programs.actions import Actions
-from estab.lab.programs.program import DeadlockError, Programs
-from estab.lab.programs.strands import Scheduler
+from estab.lab.programs.program import Programs
+from estab.lab.programs.strands import ProgramEnded, Scheduler
+from estab.lab.programs.watch import DeadlockError
 from estab.lab.record.chance import Chance
 from estab.lab.record.conditions import Conditions, LinkProperties, read_conditions
 from estab.lab.record.promises import Promises
@@ -29,12 +31,13 @@ from estab.lab.topology import LINKS_MAX, Port, Topology, plug
 from estab.observers import Observation, check_observer
 from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.settings import Duration, Settings, read_config
-from estab.sockets.standin import module
-from estab.units import NEVER, SECOND, duration_ns, format_count
+from estab.sockets.standin import module, threads
+from estab.units import NEVER, SECOND, duration_ns, format_count, format_duration
 
 __all__ = ["Network"]
 
 _ETHERNET_HEADER_BYTES: Final = 14
+_PATIENCE_NS: Final = 30 * SECOND
 _DELIVERING: Final = frozenset({"SYN-SENT", "FIN-WAIT-1", "CLOSING", "LAST-ACK"})
 """States, as ``ss`` writes them, of a connection that waits for an acknowledgment."""
 
@@ -70,6 +73,10 @@ class Network:
         self.chance_log: ChanceLog | None = None
         self._namer = namer
         self._hosts: dict[str, Host] = {}
+        self._polling_since_ns = NEVER
+        """Since when servers only poll and all else is done."""
+        self._settled_ns = (-1, -1)
+        """When the last run was over, if it took time to be sure that servers only poll; and what time it was then."""
         self._links: list[Link] = []
         self._observed: list[tuple[Observer, list[Observation]]] = []
         """Those who are told everything, with what takes them off each host and link."""
@@ -207,12 +214,16 @@ class Network:
     @property
     def now(self) -> float:
         """Virtual seconds since the start."""
-        return self._agenda.now_ns / SECOND
+        return self.now_ns / SECOND
 
     @property
     def now_ns(self) -> int:
-        """Virtual nanoseconds since the start."""
-        return self._agenda.now_ns
+        """Virtual nanoseconds since the start.
+
+        After a run that is over when only servers poll, that is when this began, not when it was sure.
+        """
+        settled_ns, at_ns = self._settled_ns
+        return settled_ns if self._agenda.now_ns == at_ns else self._agenda.now_ns
 
     def at(self, time: Duration, action: Callable[..., object], *args: Any) -> None:
         """Call ``action(*args)`` at a virtual time (``"5s"``, or seconds): cut a cable, start a program.
@@ -245,9 +256,22 @@ class Network:
         if until_ns < self.now_ns:
             raise ValueError(f"until: {until!r} is past: it is {self.now:g}s")
         self._programs.is_checking = check
-        self._drive(self._is_finished if until is None else _never, until_ns)
+        self._scheduler.watch.go_on = self._who_goes_on if until is None else None
+        try:
+            self._drive(self._is_finished if until is None else _never, until_ns)
+        finally:
+            self._scheduler.watch.go_on = None
         if until is not None:
+            self._settled_ns = (until_ns, max(self._agenda.now_ns, until_ns))
             self._agenda.now_ns = max(self._agenda.now_ns, until_ns)
+        elif self._polling_since_ns < NEVER and not self._programs.are_busy():
+            self._settled_ns = (self._polling_since_ns, self._agenda.now_ns)
+        if until is not None:
+            return
+        if self._scheduler.is_quiet:
+            since_s = self._scheduler.active_ns / SECOND
+            raise DeadlockError(f"nothing has happened since {since_s:g}s but probes and what keeps connections alive, "
+                                f"and programs wait for ever:\n{self._programs.report()}")
         elif self._programs.are_busy():
             raise DeadlockError(f"nothing is left to happen at {self.now:g}s, and programs wait:\n"
                                 f"{self._programs.report()}")
@@ -320,10 +344,32 @@ class Network:
     # --- its end
 
     def close(self) -> None:
-        """End programs that have not finished. The network can be looked at, but does not run again. Idempotent."""
+        """End programs that have not finished. The network can be looked at, but does not run again. Idempotent.
+
+        Programs that handle SIGTERM get it first, as services do that are stopped, and up to 30 virtual seconds. All
+        others are ended in the call in which they wait.
+        """
         if self._scheduler.is_running:
             raise RuntimeError("close: the network is running; only what runs it can close it")
+        if not self._scheduler.is_closing:
+            self._wind_down()
         self._close()
+
+    def abandon(self) -> None:
+        """End programs as ``close`` does, without asking any first."""
+        self._close()
+
+    def _wind_down(self) -> None:
+        """Have programs that handle SIGTERM end themselves. What users planned for later does not happen any more."""
+        asked = [program for program in self._programs.all if not program.is_done and program.handles(SIGTERM)]
+        if not asked:
+            return
+        self._actions.are_over = True
+        self._programs.is_checking = False
+        for program in asked:
+            program.signal(SIGTERM)
+        until_ns = self._agenda.now_ns + _PATIENCE_NS
+        self._drive(lambda: all(program.is_done for program in asked), until_ns)
 
     def __enter__(self) -> Network:
         return self
@@ -331,7 +377,10 @@ class Network:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+        else:
+            self.abandon()
 
     def __repr__(self) -> str:
         return (f"<Network seed={self.seed!r} {format_count(len(self._hosts), 'host')}, "
@@ -353,14 +402,33 @@ class Network:
     def _look(self) -> None:
         self._promises.look(self.now_ns)
 
+    def _who_goes_on(self) -> str:
+        """Say who keeps a run going, for a user who waits."""
+        busy = self._programs.busy()
+        if not busy:
+            return ""
+        who = "\n".join(f"  {program.describe()}" for program in busy)
+        return ("estab: this run has taken 10 s so far, and is at "
+                f"{format_duration(self._agenda.now_ns)} of virtual time. It goes on for:\n{who}\n"
+                "For a program that never ends: host.run(…, daemon=True), or Network.run(until=…)\n")
+
     def _drive(self, is_over: Callable[[], bool], until_ns: int) -> None:
         self._topology.route()
+        self._polling_since_ns = NEVER
         with module.patched():
             self._scheduler.drive(is_over, until_ns)
 
     def _is_finished(self) -> bool:
         if self._programs.are_busy():
+            if not self._programs.only_poll():
+                self._polling_since_ns = NEVER
+            elif self._polling_since_ns == NEVER and self._is_at_rest():
+                self._polling_since_ns = self._agenda.now_ns
             return False
+        return self._is_at_rest()
+
+    def _is_at_rest(self) -> bool:
+        """Tell whether nothing is planned for the programs that run, nothing under way and nothing to be delivered."""
         if self._actions.left and not self._programs.are_done():
             return False
         return not any(link.in_flight_frames for link in self._links) and not self._is_delivering()
@@ -423,7 +491,7 @@ _networks: Final[weakref.WeakSet[Network]] = weakref.WeakSet()
 def _close_all() -> None:
     """End what still waits when the interpreter does, before it joins the threads of executors."""
     for network in list(_networks):
-        network.close()
+        network.abandon()
 
 
 # The last hook is called first.
@@ -435,7 +503,7 @@ def _close(scheduler: Scheduler, hosts: dict[str, Host]) -> None:
     for host in hosts.values():
         host.runtime.is_closing = True
     if scheduler.strands:
-        with module.patched():
+        with module.patched(), threads.quiet_ends(ProgramEnded):
             scheduler.close()
     else:
         scheduler.close()

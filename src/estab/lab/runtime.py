@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from estab.cpython import get_ident
 from estab.events import FrameSent, HostChanged
 from estab.host.drive.drain import drain
 from estab.host.engine import Engine
-from estab.lab.programs.program import DeadlockError, Programs
+from estab.lab.programs.program import DeadlockError, ExitError, Programs
 from estab.lab.programs.strands import Scheduler, Strand
 from estab.lab.record.chance import Chance
 from estab.lab.record.clock import Alarm
 from estab.sockets.polling.event_loop import EventLoop
+from estab.sockets.process import Process
 from estab.sockets.runtime import Runtime, Wait, Watches
 from estab.sockets.standin import module
+from estab.sockets.standin.signals import current_handler
 from estab.units import NEVER
 
 if TYPE_CHECKING:
@@ -87,6 +90,7 @@ class VirtualTime(Runtime):
         self.by_number.clear()
         self.detached.clear()
         self.abandoned.clear()
+        self.owners.clear()
         self._topology.plug_again(self, before)
         self._topology.set_heard(self, True)
         self._tell_power("power on")
@@ -138,6 +142,9 @@ class VirtualTime(Runtime):
         while True:
             self._enlist(strand, wait)
             scheduler.wait(wait)
+            process = strand.process
+            if process is not None and process.pending and strand.thread is process.main_thread:
+                self._programs.handle_signals(process)
             if wait.is_ready():
                 strand.habit.broken()
                 return True
@@ -148,6 +155,45 @@ class VirtualTime(Runtime):
                 else:
                     strand.habit.broken()
                 return False
+
+    # --- processes
+
+    def process(self) -> Process:
+        """Give what the host keeps of the program that runs here; outside of programs, of whoever acts on the host."""
+        strand = self._scheduler.current
+        if strand is not None and strand.process is not None and strand.ident == get_ident():
+            return strand.process
+        return super().process()
+
+    def find_process(self, pid: int) -> Process | None:
+        """Find a program of the host that has not ended."""
+        return next((program.process for program in self._programs.all
+                     if program.runtime is self and program.process.pid == pid and not program.is_done), None)
+
+    def send_signal(self, process: Process, number: int) -> None:
+        """Send a signal to a program."""
+        if process.wakeup_fd >= 0 and callable(current_handler(process, number)):
+            found = self.by_number.get(process.wakeup_fd) or self.detached.get(process.wakeup_fd)
+            if found is not None:
+                with suppress(BlockingIOError):
+                    found.send(bytes([number]))
+        self._programs.deliver(process, number)
+
+    def exit_process(self, status: int) -> None:
+        """End the program that runs here at once."""
+        program = self._programs.find(self.process())
+        if program is None:
+            raise RuntimeError(f"os._exit on host {self.name}: no program runs here")
+        text = f"{program.name} on {self.name} ended with status {status}, by os._exit"
+        self._programs.stop(program, ExitError(text, status))
+
+    def call_later(self, delay_ns: int, function: Callable[[], None]) -> None:
+        """Have a function called after a virtual time, in no program."""
+        self._agenda.at(self._agenda.now_ns + delay_ns, _call, function)
+
+    def excuse_ending(self) -> None:
+        """Let an event loop that is ended cancel its tasks and wait for them."""
+        self._scheduler.excuse()
 
     def sleep(self, duration_ns: int) -> None:
         """Sleep for a virtual time."""
@@ -273,3 +319,7 @@ class VirtualTime(Runtime):
                                 "network")
         self._agenda.now_ns = max(self._agenda.now_ns, deadline_ns)
         return False
+
+
+def _call(function: Callable[[], None]) -> None:
+    function()

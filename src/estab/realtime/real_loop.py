@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import signal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from estab.sockets import names
 from estab.sockets.polling.event_loop import EventLoop
-
-if TYPE_CHECKING:
-    from estab.sockets.runtime import Runtime
 
 __all__ = ["RealEventLoop"]
 
@@ -24,29 +20,11 @@ _System = asyncio.SelectorEventLoop
 class RealEventLoop(EventLoop):
     """An event loop of programs on a host in real time."""
 
-    def __init__(self, runtime: Runtime | None = None) -> None:
-        if runtime is not None:
-            self._signals: set[int] = set()
-        super().__init__(runtime)
-
     async def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
                           flags: int = 0) -> Any:
         """Look a name up, in a thread."""
         look_up = functools.partial(names.getaddrinfo, self._runtime, host, port, family, type, proto, flags)
         return await self.run_in_executor(None, look_up)
-
-    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:  # type: ignore[override]
-        """Have a signal call back in the loop. In the main thread only."""
-        signal.signal(sig, lambda number, frame: self._on_signal(callback, args))
-        self._signals.add(sig)
-
-    def remove_signal_handler(self, sig: int) -> bool:
-        """Undo ``add_signal_handler``. ``False`` where there is nothing to undo."""
-        if sig not in self._signals:
-            return False
-        self._signals.discard(sig)
-        signal.signal(sig, signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL)
-        return True
 
     def close(self) -> None:
         """Close the loop; signals do again what they did without it."""
@@ -54,10 +32,6 @@ class RealEventLoop(EventLoop):
             for sig in list(self._signals):
                 self.remove_signal_handler(sig)
         super().close()
-
-    def _on_signal(self, callback: Any, args: tuple[Any, ...]) -> None:
-        if not self.is_closed():
-            self.call_soon_threadsafe(callback, *args)
 
     async def subprocess_exec(self, protocol_factory: Any, *args: Any, **kwargs: Any) -> Any:
         """Start a program."""

@@ -29,3 +29,7 @@ class Process:
     """All signals that came, in order."""
     wakeup_fd: int = -1
     """Where ``signal.set_wakeup_fd`` wants a byte written; -1: nowhere."""
+    alarm: tuple[int, int] = (0, 0)
+    """When SIGALRM comes next (0: never) and how often after that, in nanoseconds."""
+    alarm_turn: int = 0
+    """Counts the alarms that were set, so that one that was replaced is known."""

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from estab.host.sockets.files import Descriptor
     from estab.host.sysctls import Sysctls
 
-__all__ = ["Numbered", "Runtime", "Task", "Wait", "Watcher", "Watches", "activated", "current"]
+__all__ = [
+    "Numbered", "Runtime", "Task", "Wait", "Watcher", "Watches", "act", "activated", "current", "ensure_may_sleep",
+]
 
 
 def _no() -> bool:
@@ -154,6 +156,8 @@ class Runtime(ABC):
         self.call = 0
         """Number of the told call under way; 0: none."""
         self.abandoned: deque[Descriptor] = deque()
+        self.owners: dict[Descriptor, Process] = {}
+        """Which program has opened what. Its end closes that."""
         self.hooks: list[Callable[[], None]] = []
         """Called after each input to the host, with the lock held."""
         self.historian: Historian | None = None
@@ -176,6 +180,26 @@ class Runtime(ABC):
     def process(self) -> Process:
         """Give what the operating system keeps of the program that runs here."""
         return self._process
+
+    def find_process(self, pid: int) -> Process | None:
+        """Find a program of the host by its number."""
+        return self._process if pid == self._process.pid else None
+
+    def send_signal(self, process: Process, number: int) -> None:
+        """Send a signal to a program of the host."""
+        raise NotImplementedError(f"signals of host {self.name} are the operating system's")
+
+    def excuse_ending(self) -> None:
+        """Let a thread that is being ended wait again, to tidy up."""
+        return
+
+    def exit_process(self, status: int) -> None:
+        """End the program that runs here at once, without a chance to tidy up, as ``os._exit`` does."""
+        raise NotImplementedError(f"processes of host {self.name} are the operating system's")
+
+    def call_later(self, delay_ns: int, function: Callable[[], None]) -> None:
+        """Have a function called after a time, in no program."""
+        raise NotImplementedError(f"host {self.name} has no agenda: in real time timers are the operating system's")
 
     @property
     @abstractmethod
@@ -286,15 +310,48 @@ class Runtime(ABC):
         """Close what was abandoned. ``flush`` begins with this."""
         while self.abandoned:
             descriptor = self.abandoned.popleft()
-            if descriptor.fd >= 0:
-                self.watches.close(descriptor.fd)
-                descriptor.close(self.now_ns)
+            self.close_descriptor(descriptor)
+
+    def own(self, descriptor: Descriptor) -> None:
+        """Note that the program that runs here opened a descriptor. In real time that is the system's business."""
+        if self.is_virtual:
+            self.owners[descriptor] = self.process()
+
+    def close_descriptor(self, descriptor: Descriptor) -> None:
+        """Close a descriptor for whoever has it. With the lock held; ``flush`` comes after it."""
+        self.owners.pop(descriptor, None)
+        if descriptor.fd >= 0:
+            self.watches.close(descriptor.fd)
+            descriptor.close(self.now_ns)
+
+    def close_all_of(self, process: Process) -> None:
+        """Close what a program has open, as a system does at the program's end, whoever still holds the sockets."""
+        with self.lock:
+            for descriptor in [found for found, owner in self.owners.items() if owner is process]:
+                self.close_descriptor(descriptor)
+            self.flush()
 
 
 _current: ContextVar[Runtime | None] = ContextVar("estab_runtime", default=None)
 
 current: Callable[[], Runtime | None] = _current.get
 """Give the runtime on which the code that runs here is a program, ``None`` outside. Per thread and per context."""
+
+
+_acting: ContextVar[bool] = ContextVar("estab_acting", default=False)
+
+
+def act(action: Callable[..., object], *args: object) -> None:
+    """Call an action of a user's, which is no program and must not wait."""
+    _acting.set(True)
+    action(*args)
+
+
+def ensure_may_sleep() -> None:
+    """Raise in an action: to sleep there would stop all programs, in real time."""
+    if _acting.get():
+        raise RuntimeError("an action can't wait: no program goes on and no virtual time passes until it returns. "
+                           "Plan a later action, or start a program by host.run")
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from estab.lab.record.clock import Agenda
+from estab.sockets.runtime import act
+from estab.sockets.standin import module
 from estab.units import SECOND
 
 __all__ = ["Actions", "fault_of"]
@@ -19,6 +21,8 @@ class Actions:
 
     def __init__(self, agenda: Agenda, skipped: frozenset[str] = frozenset()) -> None:
         self.left = 0
+        self.are_over = False
+        """The network is being closed: nothing that was planned happens any more."""
         self.faults: list[str] = []
         """What was said of actions that are faults: methods of a link or a host, as ``"5s wifi.cut"``."""
         self._agenda = agenda
@@ -42,12 +46,14 @@ class Actions:
     def _act(self, what: tuple[Callable[..., object], tuple[Any, ...]]) -> None:
         self.left -= 1
         action, args = what
-        contextvars.Context().run(action, *args)
+        if not self.are_over:
+            contextvars.Context().run(act, module.stand_in_for(action), *args)
 
     def _act_again(self, what: tuple[int, Callable[..., object], tuple[Any, ...]]) -> None:
         interval_ns, action, args = what
-        self.every(interval_ns, action, args)
-        contextvars.Context().run(action, *args)
+        if not self.are_over:
+            self.every(interval_ns, action, args)
+            contextvars.Context().run(act, module.stand_in_for(action), *args)
 
 
 def fault_of(due_ns: int, action: Callable[..., object], args: tuple[Any, ...]) -> str:

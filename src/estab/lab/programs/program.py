@@ -4,33 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import signal
+import sys
 from collections.abc import Callable
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Final, Generic, NoReturn, TypeVar
 
+from estab.cpython import current_frames, is_idle_worker
 from estab.lab.programs.strands import ProgramEnded, Scheduler, Strand
+from estab.lab.programs.watch import DeadlockError
+from estab.sockets.lines import line_of
+from estab.sockets.process import Process
 from estab.sockets.runtime import Runtime, Wait, activated, current
 from estab.sockets.standin import module
+from estab.sockets.standin.signals import current_handler, ends_by_default
 from estab.units import duration_ns, format_duration
 
-__all__ = ["DeadlockError", "Program", "Programs", "UnfinishedError"]
+__all__ = ["DeadlockError", "ExitError", "Program", "Programs", "UnfinishedError"]
 
 R = TypeVar("R")
 
-
-class DeadlockError(RuntimeError):
-    """Nothing is left to happen, and a program has not finished. The text says who waits for what."""
+_FIRST_PID: Final = 1001
 
 
 class UnfinishedError(RuntimeError):
     """The result was asked for of a program that has not finished."""
 
 
+class ExitError(RuntimeError):
+    """A program ended itself with a ``status`` other than 0, or was ended by a signal: minus its number, as a shell's.
+
+    It is no ``SystemExit``: that would end the test, too.
+    """
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 class Program(Generic[R]):
     """A function on a host. It is asked as a ``concurrent.futures.Future`` is, and its time-outs are virtual time."""
 
-    def __init__(self, runtime: Runtime, name: str, is_daemon: bool, scheduler: Scheduler) -> None:
+    def __init__(self, runtime: Runtime, name: str, is_daemon: bool, scheduler: Scheduler, process: Process) -> None:
         self.runtime = runtime
         self.name = name
+        self.process = process
+        """What its host's system keeps of it: its number, its handlers of signals."""
         self.is_daemon = is_daemon
         self.strands: list[Strand] = []
         self.waiters: list[Runtime] = []
@@ -98,6 +116,22 @@ class Program(Generic[R]):
             raise self.failure
         return self.failure
 
+    def signal(self, number: int) -> None:
+        """Send it a signal: its handler runs in its main thread; without one it ends, if that is the default.
+
+        From an action, from another program, or between two runs.
+        """
+        if not self.is_done:
+            self.runtime.send_signal(self.process, number)
+
+    def terminate(self) -> None:
+        """Send it SIGTERM, as who stops a service does."""
+        self.signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once, without a chance to tidy up. Its host closes what it had open: its peers see a FIN or RST."""
+        self.signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+
     def __call__(self, *args: object, **more: object) -> NoReturn:
         """Say how to come by the result: a program is run by its network, not by a call."""
         raise TypeError(f"{self.name} is a program of host {self.host}: Network.run() runs it, and then "
@@ -123,12 +157,25 @@ class Program(Generic[R]):
         is_serving = self.is_done
         for strand in self.strands:
             wait = strand.wait
-            if self.is_done and strand.is_daemon:
+            if strand.is_daemon:
+                if wait is None:
+                    return True
+                is_serving = is_serving or wait.is_serving()
                 continue
             if wait is None or (wait.deadline_ns is not None and not self._polls_in_vain(strand)):
                 return True
             is_serving = is_serving or wait.is_serving()
         return not is_serving
+
+    def only_polls(self) -> bool:
+        """Tell whether all its threads wait, and those that have a deadline wait for callers until then."""
+        waits = [strand.wait for strand in self.strands if not strand.is_daemon]
+        return not self.is_done and bool(waits) and all(
+            wait is not None and (wait.deadline_ns is None or wait.is_serving()) for wait in waits)
+
+    def handles(self, number: int) -> bool:
+        """Tell whether it began and has a handler of its own for a signal."""
+        return self.running() and number in self.process.handlers and callable(self.process.handlers[number])
 
     def _polls_in_vain(self, strand: Strand) -> bool:
         """Tell whether a strand only polls, and no other has done anything that its next look may find."""
@@ -140,11 +187,19 @@ class Program(Generic[R]):
         who = f"{self.name} on {self.host}"
         if self.is_done:
             return f"{who} is done" if self.failure is None else f"{who} raised {self.failure!r}"
-        waits = []
-        for strand in self.strands:
-            if strand.wait is not None:
-                waits.append(f"{strand.wait.describe()} since {format_duration(strand.since_ns)}")
+        waits = [self._describe_wait(strand) for strand in self.strands if strand.wait is not None]
         return f"{who} waits for {' and '.join(waits)}" if waits else f"{who} is about to run"
+
+    def _describe_wait(self, strand: Strand) -> str:
+        """Say what a thread waits for, since when, which one it is, and at which line of the program."""
+        assert strand.wait is not None
+        text = f"{strand.wait.describe()} since {format_duration(strand.since_ns)}"
+        if strand.ident and not self._scheduler.is_closing:
+            line = line_of(current_frames().get(strand.ident))
+            text += f", in {line}" if line else ""
+            if strand is not self.strands[0]:
+                text += f", thread {strand.name.partition('@')[0]}"
+        return text
 
     def __repr__(self) -> str:
         return f"<Program {self.describe()}>"
@@ -158,6 +213,9 @@ class Programs:
         self.is_checking = True
         """A program that raises ends the run, unless another program waits for its result."""
         self._scheduler = scheduler
+        scheduler.report = self.report
+        self._pids: dict[Runtime, int] = {}
+        """The last number that was given, by host."""
         self._asked_turn = -1
         self._were_busy = False
         self._busy: Program[Any] | None = None
@@ -169,15 +227,20 @@ class Programs:
         if not callable(function):
             raise TypeError(f"run: {function!r} is not a function; give the arguments behind it: host.run(f, 1, 2)")
         name = name or str(getattr(function, "__name__", function))
-        program: Program[Any] = Program(runtime, name, is_daemon, self._scheduler)
+        self._pids[runtime] = self._pids.get(runtime, _FIRST_PID - 1) + 1
+        process = Process(self._pids[runtime], name)
+        program: Program[Any] = Program(runtime, name, is_daemon, self._scheduler, process)
 
         def body() -> None:
             try:
                 self._run(program, function, args)
             finally:
                 self._forget(program, strand)
+                self._settle(program)
 
         strand = self._scheduler.spawn(f"{program.name}@{runtime.name}", body, start_ns)
+        strand.process = process
+        strand.is_background = is_daemon
         program.strands.append(strand)
         self.all.append(program)
         return program
@@ -196,9 +259,12 @@ class Programs:
                 self._forget(program, strand)
                 strand.is_done = True
                 runtime.notify(strand.channel)
+                self._settle(program)
 
         strand = self._scheduler.adopt(f"{name}@{runtime.name}", body, cancel)
         strand.is_daemon = is_daemon
+        strand.is_background = is_daemon or program.is_daemon
+        strand.process = program.process
         strand.channel = runtime.new_channel()
         strand.ident = launch(strand.main)
         program.strands.append(strand)
@@ -216,6 +282,73 @@ class Programs:
                     strand.strand()
                 program.strands.clear()
                 program.end(UnfinishedError(f"{program.name} on {runtime.name}: the host lost its power"))
+
+    # --- signals and ends
+
+    def find(self, process: Process) -> Program[Any] | None:
+        """Find the program of a process that has not ended."""
+        return next((program for program in self.all if program.process is process and not program.is_done), None)
+
+    def deliver(self, process: Process, number: int) -> None:
+        """Bring a signal to a program: note it for the handler, end the program, or take no notice."""
+        program = self.find(process)
+        if program is None:
+            return
+        handler = current_handler(process, number)
+        process.received.append(number)
+        if handler == signal.SIG_DFL:
+            if ends_by_default(number):
+                program.was_asked = True
+                name = signal.Signals(number).name
+                self.stop(program, ExitError(f"{program.name} on {program.host} was ended by {name}", -number))
+            return
+        if handler == signal.SIG_IGN:
+            return
+        program.was_asked = True
+        process.pending.append(number)
+        main = program.strands[0] if program.strands else None
+        if main is not None and main is self._scheduler.current:
+            self.handle_signals(process)
+        elif main is not None:
+            main.wake()
+
+    def handle_signals(self, process: Process) -> None:
+        """Run the handlers of the signals that came, in the program's main thread. What they raise goes on."""
+        while process.pending:
+            number = process.pending.popleft()
+            handler = current_handler(process, number)
+            if callable(handler):
+                handler(number, sys._getframe(1))
+
+    def stop(self, program: Program[Any], why: ExitError) -> None:
+        """End a program at once, as a system that kills it: no thread of it runs again, and what it has open closes."""
+        is_own = self._scheduler.current in program.strands
+        for strand in program.strands:
+            strand.strand()
+        program.strands.clear()
+        program.finish(None, why)
+        program.runtime.close_all_of(program.process)
+        if is_own:
+            self._scheduler.leave()
+
+    def _settle(self, program: Program[Any]) -> None:
+        """Close what a program has open once its function and its threads, daemons apart, are at their end."""
+        if not program.is_done or self._scheduler.is_closing or any(
+                not strand.is_daemon and not is_idle_worker(strand.ident) for strand in program.strands):
+            return
+        for strand in program.strands:
+            if strand.is_daemon:
+                strand.strand()
+        program.strands = [strand for strand in program.strands if not strand.is_daemon]
+        program.runtime.close_all_of(program.process)
+
+    def busy(self) -> list[Program[Any]]:
+        """List those that the run is for and that are not at their end."""
+        return [program for program in self.all if not program.is_daemon and program.is_busy()]
+
+    def only_poll(self) -> bool:
+        """Tell whether all that are busy wait for callers, with time-outs: they may be servers that poll."""
+        return all(program.only_polls() for program in self.busy())
 
     def are_busy(self) -> bool:
         """Tell whether one that the run is for is not at its end."""
@@ -254,12 +387,29 @@ class Programs:
                     with asyncio.Runner(loop_factory=runtime.new_event_loop) as runner:
                         value = runner.run(value)
         except ProgramEnded:
+            if program.is_done:
+                raise
             text = f"{program.name} on {runtime.name}: the network was closed before it finished"
             program.end(UnfinishedError(text))
             raise
+        except (SystemExit, KeyboardInterrupt) as error:
+            exception = self._exit_of(program, error)
         except BaseException as error:
             error.add_note(f"in program {program.name} on host {runtime.name}, at {format_duration(runtime.now_ns)}")
             exception = error
         program.finish(value, exception)
-        if exception is not None and self.is_checking and not program.waiters:
+        if exception is not None and self.is_checking and not program.waiters and not (
+                isinstance(exception, ExitError) and program.process.received):
             self._scheduler.fail(exception)
+
+    @staticmethod
+    def _exit_of(program: Program[Any], error: SystemExit | KeyboardInterrupt) -> ExitError | None:
+        """Give what becomes of a program that ends itself: nothing, with status 0; else an error with its status."""
+        who = f"{program.name} on {program.host}"
+        if isinstance(error, KeyboardInterrupt):
+            return ExitError(f"{who} was ended by KeyboardInterrupt", -signal.SIGINT)
+        if error.code is None or error.code == 0:
+            return None
+        if isinstance(error.code, int):
+            return ExitError(f"{who} ended with status {error.code}", error.code)
+        return ExitError(f"{who} ended with status 1: {error.code}", 1)

@@ -11,28 +11,33 @@
 from __future__ import annotations
 
 import contextvars
-import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from estab.cpython import allocate_lock, current_frames, get_ident, set_daemonic
+from estab.cpython import allocate_lock, current_frames, get_ident, raise_in_thread, set_daemonic
+from estab.lab.programs.watch import LOOK_S, DeadlockError, Watch
 from estab.lab.record.clock import Agenda, Alarm
+from estab.sockets.lines import line_of
+from estab.sockets.process import Process
 from estab.sockets.runtime import Wait
-from estab.units import NEVER, SECOND
+from estab.units import NEVER, SECOND, format_duration
 
 __all__ = ["ProgramEnded", "Scheduler", "Strand"]
 
-_ENDINGS_MAX: Final = 1000
+_ENDINGS_MAX: Final = 3
 """How often a strand may catch ``ProgramEnded`` and wait again before it is left behind."""
 _INTERRUPT_PATIENCE_S: Final = 2.0
-_STALL_S = 30.0
-"""Real seconds after which it is said where a program is that does not wait."""
 _IDLE_POLLS: Final = 10
 _IDLE_NS: Final = 10 * SECOND
+_LONG_NS: Final = 60 * SECOND
+_LONG_POLLS: Final = 2
+_MIXED_POLLS: Final = 20
 _SAME_TIME_NS: Final = 1000
+_QUIET_NS: Final = 4 * 3600 * SECOND
+_QUIET_STEPS: Final = 64
+_native_id: Final = threading.get_native_id
 _start_thread: Final = threading.Thread.start
 _join_thread: Final = threading.Thread.join
 
@@ -42,30 +47,42 @@ class ProgramEnded(BaseException):
 
 
 class Habit:
-    """Notices a server that only polls: it waits for callers, time and again for the same time, and does nothing
-    between.
+    """Notices a server that only polls: it waits for callers, time and again, and does nothing between.
+
+    It is idle after ten waits of the same length and ten seconds; after three, if each lasts a minute or more; after
+    twenty waits of any lengths and a minute, for a server with several timers.
     """
 
-    __slots__ = ("_began_ns", "_ended_ns", "_inputs", "_lasted_ns", "_times")
+    __slots__ = ("_began_ns", "_ended_ns", "_inputs", "_lasted_ns", "_mixed_began_ns", "_mixed_times", "_times")
 
     def __init__(self) -> None:
         self._times = 0
+        self._mixed_times = 0
         self._began_ns = 0
+        self._mixed_began_ns = 0
         self._ended_ns = -1
         self._lasted_ns = 0
         self._inputs = 0
 
     @property
     def is_idle(self) -> bool:
-        """Whether it has done so ten times, and for ten seconds."""
-        return self._times >= _IDLE_POLLS and self._ended_ns - self._began_ns >= _IDLE_NS
+        """Whether it has done so often and long enough."""
+        polled_ns = self._ended_ns - self._began_ns
+        if self._times >= _IDLE_POLLS and polled_ns >= _IDLE_NS:
+            return True
+        if self._times >= _LONG_POLLS and self._lasted_ns >= _LONG_NS:
+            return True
+        return self._mixed_times >= _MIXED_POLLS and self._ended_ns - self._mixed_began_ns >= _LONG_NS
 
     def timed_out(self, started_ns: int, ended_ns: int, inputs: int) -> None:
         """Note a wait for callers that came to nothing. ``inputs`` counts what happened on its host so far."""
         lasted_ns = ended_ns - started_ns
-        is_same = (started_ns == self._ended_ns and inputs == self._inputs
-                   and abs(lasted_ns - self._lasted_ns) < _SAME_TIME_NS)
-        if is_same:
+        is_next = started_ns == self._ended_ns and inputs == self._inputs
+        if is_next:
+            self._mixed_times += 1
+        else:
+            self._mixed_times, self._mixed_began_ns = 0, started_ns
+        if is_next and abs(lasted_ns - self._lasted_ns) < _SAME_TIME_NS:
             self._times += 1
         else:
             self._times, self._began_ns = 0, started_ns
@@ -73,7 +90,8 @@ class Habit:
 
     def broken(self) -> None:
         """Note that it waited for something else, or that something came."""
-        self._times = 0
+        self._times = self._mixed_times = 0
+        self._ended_ns = -1
 
 
 class Strand:
@@ -88,6 +106,12 @@ class Strand:
         self.channel = 0
         """What the program's kernel notifies when it is done; 0: nobody asked."""
         self.is_daemon = False
+        self.is_background = False
+        """No run is for it: a daemon thread, or one of a program that is a daemon."""
+        self.native_id = 0
+        self.thread: threading.Thread | None = None
+        self.process: Process | None = None
+        """What the system keeps of its program."""
         self.wait: Wait | None = None
         self.since_ns = 0
         self.habit = Habit()
@@ -111,6 +135,9 @@ class Strand:
         """Make the thread. It sleeps until it is handed the baton."""
         thread = threading.Thread(target=self.main, name=self.name, daemon=True)
         self.is_started = True
+        self.thread = thread
+        if self.process is not None and self.process.main_thread is None:
+            self.process.main_thread = thread
         self.join = lambda: _join_thread(thread)
         _start_thread(thread)
         # Threads inherit this: the program's own are to be what they would be in a process of its own.
@@ -120,6 +147,7 @@ class Strand:
         """Be the thread: what its ``start``, or whoever else starts a thread for it, has run there."""
         self.baton.acquire()
         self.ident = get_ident()
+        self.native_id = _native_id()
         try:
             if self._scheduler.is_closing:
                 self._cancel()
@@ -141,7 +169,7 @@ class Strand:
             self._scheduler.runnable.append(self)
 
     def strand(self) -> None:
-        """Never let it run again until the network is closed: its host has lost its power."""
+        """Never let it run again until the network is closed: its host lost its power, or its program was ended."""
         self.is_stranded = True
         self.wait = None
         self._scheduler.turns += 1
@@ -180,7 +208,14 @@ class Scheduler:
         self._is_interrupted = False
         self._gone: list[Callable[[], None]] = []
         self._endings = 0
-        self._watched = (-1, -1)
+        self.watch = Watch()
+        self.report: Callable[[], str] = str
+        """Says of every program what it waits for, a line each."""
+        self.active_ns = 0
+        """When a strand last ran that a run is for, servers that poll in vain apart."""
+        self._active_steps = 0
+        self.is_quiet = False
+        """The last run ended because nothing but probes and the like happened for hours."""
 
     def spawn(self, name: str, body: Callable[[], None], start_ns: int) -> Strand:
         """Make a strand that runs ``body`` from ``start_ns`` on."""
@@ -211,7 +246,9 @@ class Scheduler:
             raise RuntimeError("the network is closed")
         self._is_over, self._until_ns = is_over, until_ns
         self._failure, self._is_interrupted = None, False
-        self.is_running = True
+        self.is_running, self.is_quiet = True, False
+        self.active_ns, self._active_steps = self.agenda.now_ns, self.steps
+        self.watch.begin()
         try:
             self._lend(self._next())
         finally:
@@ -231,6 +268,8 @@ class Scheduler:
         strand.wait = wait
         self.turns += 1
         strand.since_ns = self.agenda.now_ns
+        if not strand.is_background and not strand.habit.is_idle:
+            self.active_ns, self._active_steps = strand.since_ns, self.steps
         if wait.deadline_ns is not None:
             strand.alarm.set(wait.deadline_ns)
         self.current = None
@@ -240,6 +279,20 @@ class Scheduler:
             strand.baton.acquire()
         self.current = strand
         self._ensure_open(strand)
+
+    def leave(self) -> None:
+        """Hand the baton on from a strand that was stranded while it ran. It comes back only at the network's end."""
+        strand = self.current
+        assert strand is not None
+        self.current = None
+        self._hand_to(self._next())
+        strand.baton.acquire()
+        self.current = strand
+        self._ensure_open(strand)
+
+    def excuse(self) -> None:
+        """Let a strand go on that took its end on purpose, to tidy up: an event loop that cancels its tasks."""
+        self._endings = max(0, self._endings - 1)
 
     def fail(self, failure: BaseException) -> None:
         """Stop the run as soon as the running strand waits or ends; ``drive`` raises this."""
@@ -288,13 +341,24 @@ class Scheduler:
                         return strand
                     continue
                 due_ns = agenda.next_due_ns()
-                if due_ns >= NEVER or due_ns > self._until_ns or self._is_over():
+                if due_ns >= NEVER or due_ns > self._until_ns or self._is_over() or self._has_gone_quiet():
                     break
                 self.steps += 1
                 agenda.take()
         except BaseException as failure:
             self.fail(failure)
         return None
+
+    def _has_gone_quiet(self) -> bool:
+        """Tell whether for hours nothing but probes and the like has happened, and all programs wait for ever."""
+        if (self._until_ns < NEVER or self.steps - self._active_steps < _QUIET_STEPS
+                or self.agenda.now_ns - self.active_ns < _QUIET_NS):
+            return False
+        self._active_steps = self.steps
+        waits = [strand.wait for strand in self.strands if not strand.is_background and not strand.is_stranded]
+        self.is_quiet = bool(waits) and all(
+            wait is not None and (wait.deadline_ns is None or wait.is_serving()) for wait in waits)
+        return self.is_quiet
 
     def _hand_to(self, strand: Strand | None) -> None:
         if strand is None:
@@ -311,23 +375,27 @@ class Scheduler:
             return
         try:
             self._hand_to(strand)
-            while not self._driver.acquire(timeout=_STALL_S):
-                self._watch()
-        except BaseException:
+            while not self._driver.acquire(timeout=LOOK_S):
+                self.watch.look(self.current, self.steps, self.turns, self.agenda.now_ns)
+        except BaseException as error:
             self._is_interrupted = True
+            running = self.current
+            if isinstance(error, KeyboardInterrupt):
+                self._add_who_ran(error, running)
+            if self._driver.acquire(timeout=0.1 if isinstance(error, DeadlockError) else _INTERRUPT_PATIENCE_S):
+                raise
+            if running is not None and running.ident:
+                raise_in_thread(running.ident, ProgramEnded)  # it computes without a pause
             if not self._driver.acquire(timeout=_INTERRUPT_PATIENCE_S):
-                self.is_closing = True  # a program computes without a pause: its thread is left behind
+                self.is_closing = True  # it waits where nothing reaches it: its thread is left behind
             raise
 
-    def _watch(self) -> None:
-        """Say where a program is that has kept the baton for long: it computes, or waits where the lab can't see it."""
-        strand, now = self.current, (self.steps, self.turns)
-        if strand is not None and now == self._watched:
-            frame = current_frames().get(strand.ident)
-            stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
-            sys.stderr.write(f"estab: {strand.name} has run for {_STALL_S:g}s without waiting, and all others wait for "
-                             f"it. Perhaps it wants a lock, made outside of programs, that another holds:\n{stack}")
-        self._watched = now
+    def _add_who_ran(self, error: KeyboardInterrupt, running: Strand | None) -> None:
+        """Note on Ctrl-C where virtual time was and who ran."""
+        where = f"the network was at {format_duration(self.agenda.now_ns)}"
+        if running is not None:
+            where += f", and {running.name} ran {line_of(current_frames().get(running.ident))}"
+        error.add_note(f"{where}\n{self.report()}".rstrip())
 
     def _ensure_open(self, strand: Strand) -> None:
         """Raise ``ProgramEnded`` where the network is being closed. Who takes no notice for long is left behind."""

@@ -6,6 +6,7 @@ it but by this file; it only rings. Where the system has eventfd it is one, else
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Final
@@ -69,7 +70,7 @@ class Doorbell:
         if self.number < 0:
             return
         self._watches.remove(self._descriptor.fd, self)
-        _close(self.number)
-        if self._rope != self.number:
-            _close(self._rope)
+        for number in (self.number,) if self._rope == self.number else (self.number, self._rope):
+            with contextlib.suppress(OSError):  # somebody outside of programs may have closed it by its number
+                _close(number)
         self.number = -1

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import signal
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from estab.cpython import transports_of
 from estab.sockets import names
+from estab.sockets.lines import tasks_of
 from estab.sockets.polling.selector import Selector
 from estab.units import SECOND
 
@@ -32,6 +34,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         if runtime is None:
             return  # made by asyncio.SelectorEventLoop(), which begins again what is begun
         self._runtime = runtime
+        self._signals: set[int] = set()
         self._wakeable = _LoopSelector(runtime, self)
         super().__init__(self._wakeable)
         self._clock_resolution = 1e-9
@@ -70,9 +73,22 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     # --- what only the operating system could do
 
-    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> NoReturn:  # type: ignore[override]
-        """Raise: signals come to the process, not to a host."""
-        raise NotImplementedError("signals come to the process; a program on a host of estab has none of its own")
+    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:  # type: ignore[override]
+        """Have a signal to this program call back in the loop."""
+        signal.signal(sig, lambda number, frame: self._on_signal(callback, args))
+        self._signals.add(sig)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Undo ``add_signal_handler``. ``False`` if there is nothing to undo."""
+        if sig not in self._signals:
+            return False
+        self._signals.discard(sig)
+        signal.signal(sig, signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL)
+        return True
+
+    def _on_signal(self, callback: Any, args: tuple[Any, ...]) -> None:
+        if not self.is_closed():
+            self.call_soon_threadsafe(callback, *args)
 
     async def subprocess_exec(self, protocol_factory: Any, *args: Any, **kwargs: Any) -> NoReturn:
         """Raise: a process of the operating system has its network, not the host's."""
@@ -111,6 +127,10 @@ class _LoopSelector(Selector):
         self._loop = loop
         self._endings = 0
 
+    def describe_waiting(self, name: str) -> str:
+        """Say what the loop waits for: its sockets, and its tasks with their lines."""
+        return "; ".join([super().describe_waiting(name), *tasks_of(self._loop)])
+
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait until a socket is ready, ``wake`` is called, or ``timeout`` seconds are over."""
         try:
@@ -119,6 +139,7 @@ class _LoopSelector(Selector):
             self._endings += 1
             if not self.runtime.is_closing or not 1 < self._endings < _ENDINGS_MAX:
                 raise
+            self.runtime.excuse_ending()
             for task in asyncio.all_tasks(self._loop):
                 task.cancel()
             return []

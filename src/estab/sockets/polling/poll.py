@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -82,8 +82,9 @@ class Interest:
 class Interests:
     """Sockets by the number of their ``fileno()``, the events asked of each, and which of them may be ready."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, describe: Callable[[str], str] | None = None) -> None:
         self.runtime = runtime
+        self._words = describe or self.describe
         self._asked: dict[int, Interest] = {}
         self._by_fd: dict[int, Interest] = {}
         self._hot: dict[Interest, None] = {}
@@ -183,7 +184,7 @@ class Interests:
                     deadline_ns = deadline_from(runtime, timeout_s)
                     os_fd = self._os.fileno() if self._os is not None else -1
                     runtime.wait(
-                        Wait(self._has_news, lambda: self._describe(name), deadline_ns, -1, self._is_serving, os_fd))
+                        Wait(self._has_news, lambda: self._words(name), deadline_ns, -1, self._is_serving, os_fd))
                 found = self.collect(count_max)
             self._is_woken = False
             return found
@@ -199,7 +200,8 @@ class Interests:
     def _is_serving(self) -> bool:
         return any(interest.events & POLLIN and is_serving(interest.descriptor) for interest in self._asked.values())
 
-    def _describe(self, name: str) -> str:
+    def describe(self, name: str) -> str:
+        """Say what a call waits for."""
         return describe_wait(name, [interest.descriptor for interest in self._asked.values()])
 
 

@@ -26,7 +26,7 @@ class Selector(selectors.BaseSelector):
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self._interests = Interests(runtime)
+        self._interests = Interests(runtime, self.describe_waiting)
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._is_closed = False
 
@@ -66,6 +66,10 @@ class Selector(selectors.BaseSelector):
             if events & key.events:
                 found.append((key, events & key.events))
         return found
+
+    def describe_waiting(self, name: str) -> str:
+        """Say what a wait waits for."""
+        return self._interests.describe(name)
 
     def wake(self) -> None:
         """Have ``select`` come back now."""

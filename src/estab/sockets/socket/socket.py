@@ -91,6 +91,7 @@ class Socket(Transfer):
             host_family = AF_INET if is_local else _HOST_FAMILIES[os_socket.AddressFamily(family)]
             with runtime.lock:
                 self._file = File(runtime.engine.socket(host_family, int(kind), runtime.now_ns))
+                runtime.own(self._file.descriptor)
                 runtime.flush()
             self._family, self._kind, self._proto = _family(family), _kind(kind), proto
             telling.returned(self.fd, f"<fd {self.fd}>")
@@ -213,6 +214,7 @@ class Socket(Transfer):
         host = self._stream("accept")
         taken = self._attempt(lambda now_ns: host.accept(now_ns), READ, "accept")
         made = self._wrap(self.runtime, File(taken), self)
+        self.runtime.own(taken)
         if made._timeout is None and self._timeout:
             made.setblocking(True)
         # Not getpeername(): a connection that was reset while it waited in the queue has a peer all the same.
@@ -297,8 +299,7 @@ class Socket(Transfer):
             with runtime.lock:
                 if isinstance(host, StreamSocket) and host.linger and self._timeout != 0.0:
                     self._linger(host, host.linger)
-                runtime.watches.close(host.fd)
-                host.close(runtime.now_ns)
+                runtime.close_descriptor(host)
                 runtime.flush()
 
     def _let_go(self) -> File | None:
@@ -358,7 +359,7 @@ class Socket(Transfer):
         if self._file is None:
             return
         try:
-            if not self.runtime.is_closing:
+            if not self.runtime.is_closing and self.fd >= 0:  # the end of its program may have closed it
                 warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
         finally:  # the warning may be an error
             file = self._let_go()

@@ -24,8 +24,10 @@ import queue
 import random
 import select
 import selectors
+import signal
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -37,10 +39,10 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from estab import cpython
-from estab.sockets.runtime import activated, current
+from estab.sockets.runtime import activated, current, ensure_may_sleep
 from estab.sockets.socket import tls
 from estab.sockets.socket.socket import Socket
-from estab.sockets.standin import identity, numbers, paths, stand_ins, threads
+from estab.sockets.standin import identity, numbers, paths, signals, stand_ins, threads
 from estab.sockets.standin.natives import Guard
 from estab.sockets.standin.places import INHERITED, Others, Place, functions_of, places_in_class, places_in_function
 
@@ -99,6 +101,7 @@ def stand_in_for(function: Any) -> Any:
 _lock: Final = threading.RLock()
 _socket_class: Final = socket.socket
 _new_socket: Final = _socket_class.__new__
+_sleep: Final = time.sleep
 _loop_class: Final = asyncio.SelectorEventLoop
 
 
@@ -127,6 +130,8 @@ def _dispatch(original: Any, stand_in: stand_ins.StandIn, only_virtual: bool) ->
     def dispatch(*args: Any, **kwargs: Any) -> Any:
         runtime = current()
         if runtime is None or (only_virtual and not runtime.is_virtual):
+            if original is _sleep:
+                ensure_may_sleep()
             return original(*args, **kwargs)
         return stand_in(runtime, *args, **kwargs)
 
@@ -173,6 +178,8 @@ def _functions() -> tuple[Place, ...]:
             if original is not None:
                 add(owner, {name: functools.partial(_behind, stand_in, original)}, only_virtual)
     add(os, identity.os_stand_ins(), True)
+    add(os, signals.os_stand_ins(), True)
+    add(signal, signals.signal_stand_ins(), True)
     add(platform, identity.platform_stand_ins(), True)
     add(uuid, identity.uuid_stand_ins(), True)
     add(random, {"_urandom": stand_ins.urandom}, True)
@@ -203,6 +210,8 @@ def _members() -> tuple[Place, ...]:
     for name, stand_in in (("join", threads.join), ("is_alive", threads.is_alive)):
         original = threading.Thread.__dict__[name]
         patches.append(Place(threading.Thread, name, original, _dispatch(original, stand_in, False)))
+    start = subprocess.Popen.__init__
+    patches.append(Place(subprocess.Popen, "__init__", start, _dispatch(start, signals.refuse_popen, True)))
     patches.append(Place(ssl.SSLContext, "_wrap_socket", INHERITED, tls.new_wrap_socket(cpython.ssl_wrap)))
     patches.append(Place(ssl.SSLSocket, "_create", cpython.ssl_create, tls.new_create(cpython.ssl_create)))
     for kind, name, original, replacement in identity.CALENDAR:

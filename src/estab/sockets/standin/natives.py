@@ -41,6 +41,8 @@ class Native:
     instead: str
     concerns: Callable[..., bool] = lambda *args, **kwargs: True
     """Tells by a call's arguments whether it would lead to the operating system's network."""
+    only_virtual: bool = False
+    """Whether that holds only on hosts that have a clock of their own."""
     stand_in: Callable[..., Any] | None = None
     """What is done instead of a refusal, where that serves."""
 
@@ -65,6 +67,10 @@ def _run_in_loop(runtime: Runtime, main: Any, *, loop_factory: Any = None, debug
 
 def _has_socket(self: Any, context: Any, socket: Any = None) -> bool:
     return socket is not None
+
+
+def _has_processes(self: Any, *args: Any, **kwargs: Any) -> bool:
+    return type(self).__name__ != "ThreadPool"
 
 
 def _leaves_process(self: Any, addr: str, *rest: Any, **more: Any) -> bool:
@@ -105,7 +111,14 @@ NATIVES: Final[tuple[Native, ...]] = (
     Native("uvloop", "uvloop", "new_event_loop", _LOOPS, "", stand_in=_new_event_loop),
     Native("uvloop", "uvloop", "run", _LOOPS, "", stand_in=_run_in_loop),
     Native("uvloop", "uvloop", "EventLoopPolicy._loop_factory", _LOOPS, "", stand_in=_new_event_loop),
+    *(Native(module, module, name, "starts processes of the operating system, which have its network and clock",
+             "Run the other program by host.run, or use threads", _has_processes, only_virtual=True)
+      for module, name in (("multiprocessing.process", "BaseProcess.start"), ("multiprocessing.pool", "Pool.__init__"),
+                           ("concurrent.futures.process", "ProcessPoolExecutor.__init__"))),
     Native("gevent", "gevent.hub", "Hub.__init__", _LOOPS, "Use threads or asyncio"),
+    *(Native("gevent.monkey", "gevent.monkey", name, "changes the standard library for the whole process",
+             "Use threads or asyncio")
+      for name in ("patch_all", "patch_socket", "patch_thread", "patch_time", "patch_select", "patch_ssl", "patch_os")),
     Native("eventlet", "eventlet", "", _LOOPS, "Use threads or asyncio"),  # it takes ``threading`` apart
     Native("eventlet", "eventlet.hubs", "get_hub", _LOOPS, "Use threads or asyncio"),
     *(Native(f"{binding}.QtNetwork", f"{binding}.QtNetwork", name, _CONNECTS, "Use socket or asyncio")
@@ -143,7 +156,7 @@ def _refuse(original: Callable[..., Any], native: Native) -> Callable[..., Any]:
     @functools.wraps(original)
     def refuse(*args: Any, **kwargs: Any) -> Any:
         runtime = current()
-        if runtime is not None and native.concerns(*args, **kwargs):
+        if runtime is not None and (runtime.is_virtual or not native.only_virtual) and native.concerns(*args, **kwargs):
             if native.stand_in is not None:
                 return native.stand_in(runtime, *args, **kwargs)
             raise NotImplementedError(native.sentence(runtime.name))

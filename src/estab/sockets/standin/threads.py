@@ -10,10 +10,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,9 +27,13 @@ from estab.sockets.runtime import Wait, activated
 if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime, Task
 
-__all__ = ["Lock", "is_alive", "join", "lock_stand_ins", "new_simple_queue", "quiet_excepthook", "start_stand_ins"]
+__all__ = [
+    "Lock", "is_alive", "join", "lock_stand_ins", "new_simple_queue", "quiet_ends", "quiet_excepthook",
+    "start_stand_ins",
+]
 
 _LOOK_WEIGHT: Final = 100
+_os_main_thread: Final = threading.main_thread
 _join: Final = threading.Thread.join
 _is_alive: Final = threading.Thread.is_alive
 _tasks: weakref.WeakKeyDictionary[threading.Thread, Task] = weakref.WeakKeyDictionary()
@@ -99,7 +105,11 @@ class Lock:
 
 def lock_stand_ins() -> dict[str, Callable[..., Any]]:
     """Give what stands in for the kinds of lock in ``threading``."""
-    return {"Lock": Lock, "_allocate_lock": Lock, "RLock": _new_rlock}
+    return {"Lock": Lock, "_allocate_lock": Lock, "RLock": _new_rlock, "main_thread": _main_thread}
+
+
+def _main_thread(runtime: Runtime) -> threading.Thread:
+    return runtime.process().main_thread or _os_main_thread()
 
 
 def _new_rlock(runtime: Runtime) -> Any:
@@ -194,3 +204,19 @@ def quiet_excepthook(hook: Callable[[Any], Any], kernel_of: Callable[[], Runtime
         return None if runtime is not None and runtime.is_closing and not sys.is_finalizing() else hook(args)
 
     return excepthook
+
+
+@contextmanager
+def quiet_ends(kind: type[BaseException]) -> Iterator[None]:
+    """Keep out of the logs, while a world ends, what libraries log of ``kind``, by which threads are ended."""
+    original = logging.Logger.handle
+
+    def handle(self: logging.Logger, record: logging.LogRecord) -> None:
+        if not (record.exc_info and isinstance(record.exc_info[1], kind)):
+            original(self, record)
+
+    logging.Logger.handle = handle  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        logging.Logger.handle = original  # type: ignore[method-assign]

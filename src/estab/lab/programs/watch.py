@@ -1,0 +1,103 @@
+"""Watches the program that runs, in real time: whether it stands still, and for how long the run goes on.
+
+Virtual time says nothing of a program that neither computes nor waits in it. The driver looks twice a second.
+
+- It waits for a lock that nobody can release while it runs: the run ends with ``DeadlockError``.
+- Real time passes in it at one virtual instant (a ``time.sleep`` that was not replaced, a read from the machine's
+  network): that is told once for a line.
+- It computes without a pause: that is told after half a minute, and Ctrl-C ends it.
+- The run goes on although only servers are left, or goes on and on: who keeps it going is told once.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Final
+
+from estab.cpython import current_frames
+from estab.sockets.lines import line_of
+from estab.sockets.standin import stalls
+from estab.units import MS, SECOND, format_duration
+
+if TYPE_CHECKING:
+    from estab.lab.programs.strands import Strand
+
+__all__ = ["LOOK_S", "DeadlockError", "Watch"]
+
+LOOK_S = 0.5
+"""Real seconds between two looks."""
+LOCK_NS = 2 * SECOND
+REAL_NS = SECOND
+STALL_S = 30.0
+LONG_S = 10.0
+_IDLE_NS: Final = 20 * MS
+
+
+class DeadlockError(RuntimeError):
+    """Nothing can happen any more, and a program has not finished. The text says who waits for what."""
+
+
+class Watch:
+    """What was seen of the running strand since it last waited. ``go_on`` tells of a run that goes on."""
+
+    def __init__(self) -> None:
+        self.go_on: Callable[[], str] | None = None
+        """Says who keeps the run going, where nothing that the run is for does; empty where all is well."""
+        self._seen: tuple[object, ...] = ()
+        self._since_ns = 0
+        self._cpu_ns = 0
+        self._began_ns = 0
+        self._is_told = self._is_long_told = False
+        self._lines: set[str] = set()
+
+    def begin(self) -> None:
+        """Note that a run begins."""
+        self._began_ns = stalls.real_ns()
+        self._seen = ()
+        self._is_long_told = False
+
+    def look(self, strand: Strand | None, steps: int, turns: int, now_ns: int) -> None:
+        """Look at the strand that runs. Raises ``DeadlockError`` if it can't go on."""
+        real_ns = stalls.real_ns()
+        if self.go_on is not None and not self._is_long_told and real_ns - self._began_ns >= LONG_S * SECOND:
+            text = self.go_on()
+            if text:
+                self._is_long_told = True
+                sys.stderr.write(text)
+        if strand is None or not strand.ident:
+            return
+        seen = (strand, steps, turns)
+        if seen != self._seen:
+            self._seen, self._since_ns, self._is_told = seen, real_ns, False
+            self._cpu_ns = stalls.cpu_ns(strand.ident)
+            return
+        stood_ns, computed_ns = real_ns - self._since_ns, stalls.cpu_ns(strand.ident) - self._cpu_ns
+        frame = current_frames().get(strand.ident)
+        if self._cpu_ns >= 0 and computed_ns < _IDLE_NS and not stalls.is_in_debugger(frame):
+            self._look_at_idle(strand, frame, stood_ns, now_ns)
+        elif stood_ns >= STALL_S * SECOND and not self._is_told:
+            self._is_told = True
+            sys.stderr.write(f"estab: {strand.name} has run for {STALL_S:g}s without waiting, at "
+                             f"{format_duration(now_ns)}, and all others wait for it; Ctrl-C ends it:\n{_stack(frame)}")
+
+    def _look_at_idle(self, strand: Strand, frame: FrameType | None, stood_ns: int, now_ns: int) -> None:
+        """Look at a strand that has the baton and does not compute."""
+        is_locked = stalls.is_in_lock(strand.native_id)
+        if is_locked and stood_ns >= LOCK_NS:
+            raise DeadlockError(
+                f"{strand.name} waits for a lock that was made outside of programs, at {format_duration(now_ns)}, and "
+                f"whoever holds it can't go on before {strand.name} waits in virtual time. Make the lock inside of a "
+                f"program, or don't hold it while waiting:\n{_stack(frame)}")
+        if not is_locked and stood_ns >= REAL_NS:
+            line = line_of(frame) or strand.name
+            if line not in self._lines:
+                self._lines.add(line)
+                sys.stderr.write(f"estab: {strand.name} takes real time and stands still at {format_duration(now_ns)} "
+                                 f"of virtual time: {line} waits past estab, in a function that it did not replace\n")
+
+
+def _stack(frame: FrameType | None) -> str:
+    return "".join(traceback.format_stack(frame)) if frame is not None else ""

@@ -1,0 +1,51 @@
+"""How a thread stands that neither waits in virtual time nor seems to compute: by the operating system's own words.
+
+One program runs at a time, so one that sleeps in real time, or waits for a lock that no program can release, holds up
+all others. These functions tell a watcher which it is.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+__all__ = ["cpu_ns", "is_in_debugger", "is_in_lock", "real_ns"]
+
+_FUTEX: Final = {"x86_64": "202", "aarch64": "98", "riscv64": "98", "i686": "240", "armv7l": "240"}
+_clock_id: Final = getattr(time, "pthread_getcpuclockid", None)
+_clock_ns: Final = time.clock_gettime_ns if hasattr(time, "clock_gettime_ns") else None
+_monotonic_ns: Final = time.monotonic_ns
+_machine: Final = platform.machine()
+
+
+def real_ns() -> int:
+    """Give the machine's monotonic clock, whoever asks."""
+    return _monotonic_ns()
+
+
+def cpu_ns(ident: int) -> int:
+    """Tell how much a thread has computed; -1 where the platform does not say. The thread must be alive."""
+    if _clock_id is None or _clock_ns is None:
+        return -1
+    return _clock_ns(_clock_id(ident))
+
+
+def is_in_lock(native_id: int) -> bool:
+    """Tell whether a thread waits in the operating system for a lock. ``False`` where the platform does not say."""
+    try:
+        text = Path(f"/proc/self/task/{native_id}/syscall").read_text(encoding="ascii")
+    except OSError:
+        return False
+    return text.partition(" ")[0] == _FUTEX.get(_machine)
+
+
+def is_in_debugger(frame: FrameType | None) -> bool:
+    """Tell whether a thread's frames are those of Python's debugger: then somebody types, and that takes time."""
+    while frame is not None:
+        if frame.f_globals.get("__name__") in ("bdb", "pdb"):
+            return True
+        frame = frame.f_back
+    return False
