@@ -3,7 +3,7 @@
 Three kinds of error, never mixed:
 
 - bytes from the network that break a format: ``WireError``; counted, never seen by a program;
-- what a program may meet: an ``OSError`` with the errno Linux gives, its text saying what happened;
+- what a program may meet: an ``OSError`` with Linux's errno and words, and a note that says what happened;
 - our own bug: an assertion. No input from the network trips one.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import os
 
-__all__ = ["DropReason", "WireError", "os_error"]
+__all__ = ["DropReason", "WireError", "explain", "os_error", "tell"]
 
 
 class DropReason(enum.Enum):
@@ -111,5 +111,24 @@ class WireError(ValueError):
 
 
 def os_error(number: int, what: str = "") -> OSError:
-    """Build the ``OSError`` (or its subclass) for an errno; ``what`` says what happened and to which connection."""
-    return OSError(number, what or os.strerror(number))
+    """Build the ``OSError`` (or its subclass) for an errno, in the system's own words: programs compare them.
+
+    ``what`` says what happened and to which connection. It is a note, which tracebacks show below the error;
+    ``explain`` gives it.
+    """
+    error = OSError(number, os.strerror(number))
+    if what:
+        tell(error, what)
+    return error
+
+
+def tell(error: OSError, what: str) -> OSError:
+    """Add to an error of the system what estab knows of it. Returns the error."""
+    error.add_note(what)
+    error.what = what  # type: ignore[attr-defined]
+    return error
+
+
+def explain(error: BaseException) -> str:
+    """Say what went wrong, as far as estab knows: its note, or else the error's own words."""
+    return str(getattr(error, "what", "") or (isinstance(error, OSError) and error.strerror) or error)

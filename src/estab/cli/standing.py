@@ -21,6 +21,7 @@ from rich.text import Text
 from estab.cli.plan import Plan, apply_settings
 from estab.cli.rates import Reading, line, summary
 from estab.cli.serving import make_service
+from estab.errors import explain
 from estab.realtime.heap import keep_heap
 from estab.stack.stack import Stack
 
@@ -66,7 +67,7 @@ def stand(plan: Plan, device: Device, is_ours: bool) -> int:
         try:
             stack = cleanup.enter_context(make_stack(plan, device))
         except (OSError, ValueError) as error:
-            print(f"estab: {error.strerror if isinstance(error, OSError) else error}", file=sys.stderr)
+            print(f"estab: {explain(error)}", file=sys.stderr)
             return 1
         try:
             capture = None

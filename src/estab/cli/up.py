@@ -16,6 +16,7 @@ import click
 
 from estab.cli.plan import Plan, apply_settings, open_device
 from estab.cli.serving import parse_serve
+from estab.errors import explain
 
 if TYPE_CHECKING:
     from estab.devices.device import Device
@@ -222,7 +223,7 @@ def _refuse(plan: Plan, error: OSError) -> int:
         commands = _commands(plan)
     elif plan.kind == "packet":
         is_missing = error.errno == errno.ENODEV
-        what = f"there is no interface {plan.device}" if is_missing else f"{plan.device}: {error.strerror}"
+        what = f"there is no interface {plan.device}" if is_missing else f"{plan.device}: {explain(error)}"
         print(f"estab: {what}; ip -brief device lists those that are there", file=sys.stderr)
         return 1
     elif isinstance(error, FileNotFoundError):
@@ -233,7 +234,7 @@ def _refuse(plan: Plan, error: OSError) -> int:
         print(f"estab: {plan.device} exists and is something else: {_mode_hint(plan)}", file=sys.stderr)
         return 1
     else:
-        print(f"estab: {plan.device}: {error.strerror or error}", file=sys.stderr)
+        print(f"estab: {plan.device}: {explain(error)}", file=sys.stderr)
         return 1
     for command in commands:
         print(f"    {command}", file=sys.stderr)

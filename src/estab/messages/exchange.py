@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from estab.errors import explain
 from estab.messages.codec import Buffer, Codec, FrameError
 from estab.messages.facts import SocketLike, socket_facts
 from estab.messages.heartbeat import Heartbeat, PeerLostError, Pulse
@@ -149,7 +150,7 @@ class Exchange:
 
         As a ``TimeoutError`` it could not be told from a ``receive`` whose time-out passed.
         """
-        return self.lost(f"TCP gave the connection up ({error.strerror or error})", now_ns, sock)
+        return self.lost(f"TCP gave the connection up ({explain(error)})", now_ns, sock)
 
     def lost(self, what: str, now_ns: int, sock: SocketLike | None) -> PeerLostError:
         """Build the error that says that the peer is gone."""

@@ -22,6 +22,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.reversename
 
+from estab.errors import tell
 from estab.sockets.socket.socket import Socket
 from estab.units import SECOND
 from estab.wire.address import format_address, parse_address
@@ -115,8 +116,8 @@ class Resolver:
             if addresses:
                 return addresses
         if failure is not None:
-            text = f"Temporary failure in name resolution: {failure}"
-            raise os_socket.gaierror(os_socket.EAI_AGAIN, text) from None
+            late = os_socket.gaierror(os_socket.EAI_AGAIN, "Temporary failure in name resolution")
+            raise tell(late, str(failure)) from None
         return []
 
     def reverse(self, address: bytes) -> list[str]:

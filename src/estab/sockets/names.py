@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket as os_socket
 from typing import TYPE_CHECKING, Any, Final
 
+from estab.errors import tell
 from estab.wire.address import format_address, parse_address
 
 if TYPE_CHECKING:
@@ -35,11 +36,12 @@ def lookup(runtime: Runtime, host: str, family: int) -> list[bytes]:
         numeric = []
     found = numeric or runtime.resolve(host, os_socket.AF_UNSPEC)
     if not found:
-        raise os_socket.gaierror(os_socket.EAI_NONAME, f"Name or service not known: {runtime.why_unknown(host)}")
+        raise _unknown(runtime.why_unknown(host))
     of_family = [address for address in found if family in (os_socket.AF_UNSPEC, _FAMILY_OF[len(address)])]
     if not of_family:
         number = os_socket.EAI_ADDRFAMILY if hasattr(os_socket, "EAI_ADDRFAMILY") else os_socket.EAI_NONAME
-        raise os_socket.gaierror(number, f"Address family for hostname not supported: {host!r} has none of that family")
+        raise tell(os_socket.gaierror(number, "Address family for hostname not supported"),
+                   f"{host!r} has no address of that family")
     return of_family
 
 
@@ -81,7 +83,7 @@ def gethostbyaddr(runtime: Runtime, name: str) -> tuple[str, list[str], list[str
     address = lookup(runtime, name, os_socket.AF_UNSPEC)[0]
     names = runtime.reverse(address)
     if not names:
-        raise os_socket.herror(1, f"Unknown host: {format_address(address)} has no name on this network")
+        raise tell(os_socket.herror(1, "Unknown host"), f"{format_address(address)} has no name on this network")
     return names[0], names[1:], [format_address(address)]
 
 
@@ -97,15 +99,19 @@ def getnameinfo(runtime: Runtime, sockaddr: Any, flags: int = 0) -> tuple[str, s
     try:
         address = parse_address(text)
     except ValueError:
-        raise os_socket.gaierror(os_socket.EAI_NONAME, f"Name or service not known: {host!r} is not numeric") from None
+        raise _unknown(f"{host!r} is not numeric") from None
     if scope and not zone:
         is_known = 0 < scope < len(runtime.engine.interfaces)
         mark, zone = "%", runtime.engine.interfaces[scope].name if is_known else str(scope)
     host = f"{format_address(address)}{mark}{zone}"
     names = [] if flags & os_socket.NI_NUMERICHOST else runtime.reverse(address)
     if not names and flags & os_socket.NI_NAMEREQD:
-        raise os_socket.gaierror(os_socket.EAI_NONAME, f"Name or service not known: {host} has no name on this network")
+        raise _unknown(f"{host} has no name on this network")
     return names[0] if names else host, _service(port, flags)
+
+
+def _unknown(what: str) -> OSError:
+    return tell(os_socket.gaierror(os_socket.EAI_NONAME, "Name or service not known"), what)
 
 
 def _v4(runtime: Runtime, name: str) -> list[bytes]:
@@ -121,8 +127,7 @@ def _active(runtime: Runtime, text: str, family: int, flags: int) -> list[bytes]
         try:
             parse_address(text.partition("%")[0])
         except ValueError:
-            message = f"Name or service not known: {text!r} is not numeric"
-            raise os_socket.gaierror(os_socket.EAI_NONAME, message) from None
+            raise _unknown(f"{text!r} is not numeric") from None
     return lookup(runtime, text, family)
 
 
@@ -137,8 +142,7 @@ def interface_index(runtime: Runtime, zone: str) -> int:
         return int(zone or 0)
     interface = runtime.engine.find_interface(zone)
     if interface is None:
-        text = f"Name or service not known: no interface {zone!r} on {runtime.name}"
-        raise os_socket.gaierror(os_socket.EAI_NONAME, text)
+        raise _unknown(f"no interface {zone!r} on {runtime.name}")
     return interface.index
 
 
@@ -160,7 +164,8 @@ def _port(port: Any, protocol: int, flags: int) -> int:
             return os_socket.getservbyname(port, "udp" if protocol == os_socket.IPPROTO_UDP else "tcp")
         except OSError:
             pass
-    raise os_socket.gaierror(os_socket.EAI_SERVICE, f"Servname not supported for ai_socktype: {port!r}")
+    raise tell(os_socket.gaierror(os_socket.EAI_SERVICE, "Servname not supported for ai_socktype"),
+               f"{port!r} is no service")
 
 
 def _service(port: int, flags: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 
 from estab.drill.errors import MismatchError
 from estab.drill.language.syntax import Blank, Call
@@ -12,6 +11,7 @@ from estab.drill.language.values import errno_number, expression_text, integer
 from estab.drill.machine.machine import Machine
 from estab.drill.steps.calls import Calls
 from estab.drill.steps.descriptors import Steps
+from estab.errors import explain
 from estab.events import CallBlocked, CallReturned, CallStarted, Event
 from estab.units import NEVER
 
@@ -72,7 +72,7 @@ class CallUnderWay:
         self.is_done = True
         self._result, self._error = result, error
         self.returned_ns = now_ns
-        text = "" if error is None else f"{errno.errorcode.get(error.errno or 0, '')}: {error.strerror}"
+        text = "" if error is None else f"{errno.errorcode.get(error.errno or 0, '')}: {explain(error)}"
         at_ns = self._machine.now_ns if self._machine is not None else 0
         shown = "" if error is not None else str(result)
         self._tell(CallReturned(at_ns, "host", self.number, self._fd(), self.call.name, shown, text))
@@ -96,5 +96,5 @@ class CallUnderWay:
         if is_same and call.errno:
             is_same = self._error is not None and errno_number(call.errno) == number
         if not is_same:
-            why = f" ({self._error.strerror or os.strerror(number or 0)})" if self._error is not None else ""
+            why = f" ({explain(self._error)})" if self._error is not None else ""
             raise MismatchError(f"{call.name}(): expected {wanted}, got {got}{why}", call.text, f"= {got}")

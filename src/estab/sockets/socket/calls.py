@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
+from estab.errors import explain
 from estab.events import CallBlocked, CallResumed, CallReturned, CallStarted
 from estab.sockets.socket.options import option_name
 
@@ -167,5 +168,5 @@ def write_error(error: Exception) -> str:
     if isinstance(error, OSError) and not isinstance(error, os_socket.gaierror):
         name = errno.errorcode.get(error.errno or 0)
         if name is not None:
-            return f"{name}: {error.strerror}"
+            return f"{name}: {explain(error)}"
     return f"{type(error).__name__}: {error}"
