@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -236,3 +237,43 @@ def test_subprocesses_and_process_pools_are_refused(net: Network, a: Host) -> No
         assert "can't be used on host a" in text
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(lambda: logging.getLogger().name).result() == "root"
+
+
+# --- modules of a program's own
+
+
+def test_a_package_can_be_a_programs_own(
+    net: Network, a: Host, b: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    package = tmp_path / "singular"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "only.py").write_text("users = []\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def use(name: str) -> list[str]:
+        from singular import only  # type: ignore[import-not-found]
+        only.users.append(name)
+        time.sleep(1)
+        from singular import only as again
+        assert again is only
+        thread = threading.Thread(target=lambda: only.users.append(sys.modules["singular.only"] is only))
+        thread.start()
+        thread.join()
+        return list(only.users)
+
+    shared = [a.run(use, "a"), b.run(use, "b")]
+    own = [host.run(use, "own", fresh=("singular",)) for host in (a, b)]
+    net.run()
+    assert [program.result() for program in own] == [["own", True]] * 2
+    assert [program.result()[:2] for program in shared] == [["a", "b"]] * 2
+    assert sys.modules.pop("singular.only").users[:2] == ["a", "b"]
+    del sys.modules["singular"]
+
+
+@pytest.mark.parametrize(("fresh", "error"), [
+    ("twisted", TypeError), (("a.b",), ValueError), (("asyncio",), ValueError),
+])
+def test_what_can_not_be_fresh_is_said_at_once(a: Host, fresh: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="fresh: "):
+        a.run(print, fresh=fresh)

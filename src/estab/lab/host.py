@@ -7,7 +7,7 @@ programs wait on, in virtual time.
 from __future__ import annotations
 
 import socket as os_socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
@@ -104,24 +104,26 @@ class Host:
 
     @overload
     def run(self, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, start: Duration = 0,
-            daemon: bool = False, name: str | None = None) -> Program[R]: ...
+            daemon: bool = False, name: str | None = None, fresh: Iterable[str] = ()) -> Program[R]: ...
     @overload
     def run(self, function: Callable[..., R], /, *args: Any, start: Duration = 0, daemon: bool = False,
-            name: str | None = None) -> Program[R]: ...
+            name: str | None = None, fresh: Iterable[str] = ()) -> Program[R]: ...
     @overload
-    def run(self, /, *, start: Duration = 0, daemon: bool = False, name: str | None = None) -> Starter: ...
+    def run(self, /, *, start: Duration = 0, daemon: bool = False, name: str | None = None,
+            fresh: Iterable[str] = ()) -> Starter: ...
     def run(self, function: Callable[..., R] = _NOTHING, /, *args: Any, start: Duration = 0,
-            daemon: bool = False, name: str | None = None) -> Any:
+            daemon: bool = False, name: str | None = None, fresh: Iterable[str] = ()) -> Any:
         """Run a function on this host, with ``args``: blocking, on a thread of its own, or async.
 
         As a decorator, or as a call. ``start`` is the virtual time at which it begins, at once if that is past. A
         ``daemon`` is not waited for by ``Network.run``. Inside, ``socket``, ``select``, ``selectors``, ``asyncio`` and
-        ``time`` mean the host's. Returns a ``Program``, which has the ``result()``.
+        ``time`` mean the host's. ``fresh`` names packages that it imports for itself, ``("twisted",)``: they keep one
+        object for a process, which programs of a lab would share. Returns a ``Program``, which has the ``result()``.
         """
         start_ns = duration_ns(start, "start")
         if function is _NOTHING:
-            return lambda function: self._programs.start(self.runtime, function, (), start_ns, daemon, name)
-        return self._programs.start(self.runtime, function, args, start_ns, daemon, name)
+            return lambda function: self._programs.start(self.runtime, function, (), start_ns, daemon, name, fresh)
+        return self._programs.start(self.runtime, function, args, start_ns, daemon, name, fresh)
 
     def socket(self, family: int = os_socket.AF_INET, type: int = os_socket.SOCK_STREAM, proto: int = 0) -> Socket:
         """Make a socket of this host, for use from anywhere. Outside of programs a blocking call runs the network."""

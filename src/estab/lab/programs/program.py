@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from estab.cpython import current_frames, is_idle_worker
@@ -16,6 +16,7 @@ from estab.sockets.lines import line_of
 from estab.sockets.process import Process
 from estab.sockets.runtime import Runtime, Wait, activated, current
 from estab.sockets.standin import module
+from estab.sockets.standin.fresh import FreshModules
 from estab.sockets.standin.signals import current_handler, ends_by_default
 from estab.units import duration_ns, format_duration
 
@@ -222,7 +223,7 @@ class Programs:
         """One that was busy when it was looked at last. It is asked first, so that others need not be."""
 
     def start(self, runtime: Runtime, function: Callable[..., Any], args: tuple[Any, ...], start_ns: int,
-              is_daemon: bool, name: str | None) -> Program[Any]:
+              is_daemon: bool, name: str | None, fresh: Iterable[str] = ()) -> Program[Any]:
         """Start a function on a host at a virtual time."""
         if not callable(function):
             raise TypeError(f"run: {function!r} is not a function; give the arguments behind it: host.run(f, 1, 2)")
@@ -240,6 +241,7 @@ class Programs:
 
         strand = self._scheduler.spawn(f"{program.name}@{runtime.name}", body, start_ns)
         strand.process = process
+        strand.modules = FreshModules(fresh) if fresh else None
         strand.is_background = is_daemon
         program.strands.append(strand)
         self.all.append(program)
@@ -265,6 +267,7 @@ class Programs:
         strand.is_daemon = is_daemon
         strand.is_background = is_daemon or program.is_daemon
         strand.process = program.process
+        strand.modules = current.modules if current is not None else None
         strand.channel = runtime.new_channel()
         strand.ident = launch(strand.main)
         program.strands.append(strand)

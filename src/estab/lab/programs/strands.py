@@ -22,6 +22,7 @@ from estab.lab.record.clock import Agenda, Alarm
 from estab.sockets.lines import line_of
 from estab.sockets.process import Process
 from estab.sockets.runtime import Wait
+from estab.sockets.standin.fresh import FreshModules
 from estab.units import NEVER, SECOND, format_duration
 
 __all__ = ["ProgramEnded", "Scheduler", "Strand"]
@@ -110,6 +111,8 @@ class Strand:
         """No run is for it: a daemon thread, or one of a program that is a daemon."""
         self.native_id = 0
         self.thread: threading.Thread | None = None
+        self.modules: FreshModules | None = None
+        """Modules that its program has for itself."""
         self.process: Process | None = None
         """What the system keeps of its program."""
         self.wait: Wait | None = None
@@ -148,6 +151,8 @@ class Strand:
         self.baton.acquire()
         self.ident = get_ident()
         self.native_id = _native_id()
+        if self.modules is not None:
+            self.modules.enter()
         try:
             if self._scheduler.is_closing:
                 self._cancel()
@@ -273,11 +278,15 @@ class Scheduler:
         if wait.deadline_ns is not None:
             strand.alarm.set(wait.deadline_ns)
         self.current = None
+        if strand.modules is not None:
+            strand.modules.leave()
         following = self._next()
         if following is not strand:
             self._hand_to(following)
             strand.baton.acquire()
         self.current = strand
+        if strand.modules is not None:
+            strand.modules.enter()
         self._ensure_open(strand)
 
     def leave(self) -> None:
@@ -285,9 +294,13 @@ class Scheduler:
         strand = self.current
         assert strand is not None
         self.current = None
+        if strand.modules is not None:
+            strand.modules.leave()
         self._hand_to(self._next())
         strand.baton.acquire()
         self.current = strand
+        if strand.modules is not None:
+            strand.modules.enter()
         self._ensure_open(strand)
 
     def excuse(self) -> None:
@@ -303,6 +316,8 @@ class Scheduler:
         """Pass the baton on at a strand's end."""
         self.turns += 1
         self.strands.pop(strand, None)
+        if strand.modules is not None:
+            strand.modules.leave()
         if strand.join is not None:
             self._gone.append(strand.join)
         self.current = None
