@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from estab.lab.programs.program import Program as Program
     from estab.lab.programs.program import UnfinishedError as UnfinishedError
     from estab.lab.programs.watch import DeadlockError as DeadlockError
+    from estab.lab.programs.watch import OverlongRunError as OverlongRunError
     from estab.report.recording import Recording as Recording
     from estab.sockets.socket.socket import Socket as Socket
     from estab.stack.queues import QueueEndedError as QueueEndedError
@@ -50,6 +51,7 @@ __all__ = [
     "Host",
     "Link",
     "Network",
+    "OverlongRunError",
     "PcapDevice",
     "Program",
     "QueueDevice",
@@ -79,6 +81,7 @@ _ROOMS = {
     "Host": "lab.host",
     "Link": "lab.link",
     "Network": "lab.network",
+    "OverlongRunError": "lab.programs.watch",
     "PcapDevice": "devices.pcap",
     "Program": "lab.programs.program",
     "QueueDevice": "devices.queue",

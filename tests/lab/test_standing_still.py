@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from estab import DeadlockError, Host, Network
+from estab import DeadlockError, Host, Network, OverlongRunError
 from estab.lab.programs import strands, watch
+from estab.trial.attempt import attempt
 
 REAL_SLEEP = [time.sleep]
 """In a list no stand-in finds it."""
@@ -329,3 +330,33 @@ def test_a_deadlock_names_thread_task_and_line(net: Network, a: Host, b: Host) -
     assert "threads on a waits for a lock since 0ns, in threads (test_standing_still.py:" in text
     assert "thread writer" in text
     assert "task 'the one' in forever (test_standing_still.py:" in text
+
+
+def test_a_limit_ends_a_run_that_goes_on_and_says_for_whom() -> None:
+    with Network(limit="1h") as net:
+        def heartbeat() -> None:
+            while True:
+                time.sleep(1)
+
+        net.host("a").run(heartbeat)
+        with pytest.raises(OverlongRunError, match=r"goes on at 3600s, after '1h' (.|\n)*heartbeat on a waits"):
+            net.run()
+        net.run(until="3h")
+        assert net.now == 3 * 3600
+
+
+def test_a_trial_has_a_limit_that_a_test_can_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("estab.trial.attempt.RUN_LIMIT", "1h")
+
+    def sleeps(net: Network) -> None:
+        net.host("a").run(time.sleep, 30 * 86400)
+        net.run()
+
+    def sleeps_long(net: Network) -> None:
+        net.limit = None
+        sleeps(net)
+
+    assert isinstance(attempt(sleeps, 1).error, OverlongRunError)
+    assert attempt(sleeps_long, 1).error is None
+    with pytest.raises(ValueError, match="limit"):
+        Network(limit="a week")

@@ -22,7 +22,7 @@ from estab.lab.links.weather import ChanceLog, FixedWeather, Namer, Weather
 from estab.lab.programs.actions import Actions
 from estab.lab.programs.program import Programs
 from estab.lab.programs.strands import ProgramEnded, Scheduler
-from estab.lab.programs.watch import DeadlockError
+from estab.lab.programs.watch import DeadlockError, OverlongRunError
 from estab.lab.record.chance import Chance
 from estab.lab.record.conditions import Conditions, LinkProperties, read_conditions
 from estab.lab.record.promises import Promises
@@ -46,6 +46,7 @@ class Network:
     """A virtual network. ``seed`` decides all chance; ``observer`` is told all facts.
 
     ``weather`` takes the place of chance on the links: exactly what it names happens to frames (``lab.weather``).
+    ``limit`` bounds the virtual time of a run that is given no ``until``.
 
     A context manager: leaving it ends programs that have not finished. Without it that happens when the network is
     collected, or at the interpreter's exit.
@@ -53,8 +54,12 @@ class Network:
 
     def __init__(
         self, seed: int | str = 0, observer: Observer | None = None, *,
-        weather: Weather | Mapping[str, Any] | None = None,
+        weather: Weather | Mapping[str, Any] | None = None, limit: Duration | None = None,
     ) -> None:
+        if limit is not None:
+            duration_ns(limit, "limit")
+        self.limit = limit
+        """How long a run without ``until`` may be, in virtual time; ``None``: for ever."""
         if isinstance(seed, bool) or not isinstance(seed, (int, str)):
             raise TypeError(f"seed: {seed!r} is neither an integer nor a text, so a run could not be repeated by it")
         self.seed = seed
@@ -250,29 +255,39 @@ class Network:
         A server that waits for callers and for nothing else counts as done once the others are, and nothing is on its
         way any more; so does every ``daemon``. A program that raises ends the run with its exception, unless ``check``
         is ``False``: then ``result()`` has it. Raises ``DeadlockError`` if nothing can happen any more and programs
-        wait.
+        wait, and ``OverlongRunError`` if the run goes on for longer than the network's ``limit``.
         """
-        until_ns = NEVER if until is None else duration_ns(until, "until")
+        self._programs.is_checking = check
+        if until is None:
+            self._run_to_the_end()
+            return
+        until_ns = duration_ns(until, "until")
         if until_ns < self.now_ns:
             raise ValueError(f"until: {until!r} is past: it is {self.now:g}s")
-        self._programs.is_checking = check
-        self._scheduler.watch.go_on = self._who_goes_on if until is None else None
+        self._drive(_never, until_ns)
+        self._settled_ns = (until_ns, max(self._agenda.now_ns, until_ns))
+        self._agenda.now_ns = max(self._agenda.now_ns, until_ns)
+
+    def _run_to_the_end(self) -> None:
+        """Run until every program is done, and raise what keeps them from that."""
+        limit_ns = NEVER if self.limit is None else self._agenda.now_ns + duration_ns(self.limit, "limit")
+        self._scheduler.watch.go_on = self._who_goes_on
         try:
-            self._drive(self._is_finished if until is None else _never, until_ns)
+            self._drive(self._is_finished, limit_ns, detects_quiet=True)
         finally:
             self._scheduler.watch.go_on = None
-        if until is not None:
-            self._settled_ns = (until_ns, max(self._agenda.now_ns, until_ns))
-            self._agenda.now_ns = max(self._agenda.now_ns, until_ns)
-        elif self._polling_since_ns < NEVER and not self._programs.are_busy():
+        is_busy = self._programs.are_busy()
+        if self._polling_since_ns < NEVER and not is_busy:
             self._settled_ns = (self._polling_since_ns, self._agenda.now_ns)
-        if until is not None:
-            return
         if self._scheduler.is_quiet:
             since_s = self._scheduler.active_ns / SECOND
             raise DeadlockError(f"nothing has happened since {since_s:g}s but probes and what keeps connections alive, "
                                 f"and programs wait for ever:\n{self._programs.report()}")
-        elif self._programs.are_busy():
+        if is_busy and self._agenda.next_due_ns() < NEVER:
+            raise OverlongRunError(f"the run goes on at {self.now:g}s, after {self.limit!r} of virtual time (limit=):\n"
+                                   f"{self._programs.report()}\n"
+                                   "For a program that never ends: host.run(…, daemon=True), or Network.run(until=…)")
+        if is_busy:
             raise DeadlockError(f"nothing is left to happen at {self.now:g}s, and programs wait:\n"
                                 f"{self._programs.report()}")
 
@@ -412,11 +427,11 @@ class Network:
                 f"{format_duration(self._agenda.now_ns)} of virtual time. It goes on for:\n{who}\n"
                 "For a program that never ends: host.run(…, daemon=True), or Network.run(until=…)\n")
 
-    def _drive(self, is_over: Callable[[], bool], until_ns: int) -> None:
+    def _drive(self, is_over: Callable[[], bool], until_ns: int, *, detects_quiet: bool = False) -> None:
         self._topology.route()
         self._polling_since_ns = NEVER
         with module.patched():
-            self._scheduler.drive(is_over, until_ns)
+            self._scheduler.drive(is_over, until_ns, detects_quiet=detects_quiet)
 
     def _is_finished(self) -> bool:
         if self._programs.are_busy():

@@ -311,7 +311,8 @@ class VirtualTime(Runtime):
         deadline_ns = wait.deadline_ns
         self._topology.route()
         with module.patched():
-            self._scheduler.drive(wait.is_ready, NEVER if deadline_ns is None else deadline_ns)
+            self._scheduler.drive(
+                wait.is_ready, NEVER if deadline_ns is None else deadline_ns, detects_quiet=deadline_ns is None)
         if wait.is_ready():
             return True
         if deadline_ns is None:

@@ -18,9 +18,12 @@ from estab.events import Observer
 from estab.lab.links.weather import Happening, Weather
 from estab.lab.network import Network
 
-__all__ = ["Attempt", "Scenario", "Signature", "attempt", "one_line", "signature_of"]
+__all__ = ["RUN_LIMIT", "Attempt", "Scenario", "Signature", "attempt", "one_line", "signature_of"]
 
 Scenario = Callable[[Network], object]
+
+RUN_LIMIT: Final = "168h"
+"""How long a trial's run without ``until`` may be in virtual time, unless the test sets ``net.limit``."""
 
 _HERE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _STANDARD: Final = sysconfig.get_paths()["stdlib"] + os.sep
@@ -90,7 +93,7 @@ def attempt(
     Whatever the scenario raises is the outcome; ``KeyboardInterrupt``, ``SystemExit`` and what ``passing`` names pass.
     """
     made = Attempt(seed, weather)
-    net = Network(seed, observer, weather=weather)
+    net = Network(seed, observer, weather=weather, limit=RUN_LIMIT)
     log = net.log_chance() if logs_chance and weather is None else None
     try:
         try:

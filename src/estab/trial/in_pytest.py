@@ -20,7 +20,7 @@ from typing import Any, Final
 import pytest
 
 from estab.lab.network import Network
-from estab.trial.attempt import Attempt, Scenario
+from estab.trial.attempt import RUN_LIMIT, Attempt, Scenario
 from estab.trial.explain import Explanation, explain
 from estab.trial.kept import folder_for, keep
 from estab.trial.sweep import Sweep, SweepResult, UnrepeatableError, check_twice, never_held_text, run_seeds
@@ -51,7 +51,7 @@ class NetTrial:
         """The explanation of a failure, for the report."""
         self.headline = ""
         """The same in a line, for the summary."""
-        self.net = Network(self.seed)
+        self.net = Network(self.seed, limit=RUN_LIMIT)
         """The network of the fixture: used by other fixtures, and by the test where it is not a sweep."""
 
     def close(self) -> None:

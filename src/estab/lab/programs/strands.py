@@ -209,6 +209,7 @@ class Scheduler:
         self._driver.acquire()
         self._is_over: Callable[[], bool] = _yes
         self._until_ns = 0
+        self._detects_quiet = False
         self._failure: BaseException | None = None
         self._is_interrupted = False
         self._gone: list[Callable[[], None]] = []
@@ -240,8 +241,10 @@ class Scheduler:
         self.runnable.append(strand)
         return strand
 
-    def drive(self, is_over: Callable[[], bool], until_ns: int) -> None:
+    def drive(self, is_over: Callable[[], bool], until_ns: int, *, detects_quiet: bool = False) -> None:
         """Run until ``is_over`` says so, nothing is left to happen, or what is left comes after ``until_ns``.
+
+        ``detects_quiet``: also if for hours nothing happens but probes, and all that runs are for waits for ever.
 
         Raises what an entry of the agenda raised, and what ``fail`` was told.
         """
@@ -249,7 +252,7 @@ class Scheduler:
             raise RuntimeError("the network is running: only a program may wait in it, not an action or an observer")
         if self.is_closing:
             raise RuntimeError("the network is closed")
-        self._is_over, self._until_ns = is_over, until_ns
+        self._is_over, self._until_ns, self._detects_quiet = is_over, until_ns, detects_quiet
         self._failure, self._is_interrupted = None, False
         self.is_running, self.is_quiet = True, False
         self.active_ns, self._active_steps = self.agenda.now_ns, self.steps
@@ -366,7 +369,7 @@ class Scheduler:
 
     def _has_gone_quiet(self) -> bool:
         """Tell whether for hours nothing but probes and the like has happened, and all programs wait for ever."""
-        if (self._until_ns < NEVER or self.steps - self._active_steps < _QUIET_STEPS
+        if (not self._detects_quiet or self.steps - self._active_steps < _QUIET_STEPS
                 or self.agenda.now_ns - self.active_ns < _QUIET_NS):
             return False
         self._active_steps = self.steps

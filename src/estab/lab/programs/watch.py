@@ -25,7 +25,7 @@ from estab.units import MS, SECOND, format_duration
 if TYPE_CHECKING:
     from estab.lab.programs.strands import Strand
 
-__all__ = ["LOOK_S", "DeadlockError", "Watch"]
+__all__ = ["LOOK_S", "DeadlockError", "OverlongRunError", "Watch"]
 
 LOOK_S = 0.5
 """Real seconds between two looks."""
@@ -38,6 +38,10 @@ _IDLE_NS: Final = 20 * MS
 
 class DeadlockError(RuntimeError):
     """Nothing can happen any more, and a program has not finished. The text says who waits for what."""
+
+
+class OverlongRunError(RuntimeError):
+    """A run went on for longer than its network's ``limit``. The text says for whom."""
 
 
 class Watch:
