@@ -131,4 +131,7 @@ def tell(error: OSError, what: str) -> OSError:
 
 def explain(error: BaseException) -> str:
     """Say what went wrong, as far as estab knows: its note, or else the error's own words."""
-    return str(getattr(error, "what", "") or (isinstance(error, OSError) and error.strerror) or error)
+    what = getattr(error, "what", "")
+    if what or not isinstance(error, OSError) or not error.strerror:
+        return str(what or error)
+    return error.strerror if error.filename is None else f"{error.strerror}: {error.filename!r}"

@@ -9,6 +9,7 @@ import pytest
 
 import estab
 from estab.devices.capture_file import CaptureError
+from estab.errors import explain
 from estab.serve.plain import Echo
 from tests.kit.namespaces import Namespace, requires_kernel
 
@@ -74,7 +75,7 @@ def on_a_stack(mistake: Callable[[estab.Stack], object]) -> None:
 def test_a_mistake_is_named_at_once(mistake: Callable[[], object], kind: type[Exception], words: str) -> None:
     with pytest.raises(kind) as caught:
         mistake()
-    assert words in str(caught.value)
+    assert words in explain(caught.value)
 
 
 class TestOnTheKernel:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import estab
+from estab.errors import explain
 
 
 @pytest.fixture(name="pair")
@@ -153,7 +154,7 @@ def test_closing_a_stack_ends_what_waits_on_it(pair: tuple[estab.Stack, estab.St
     for thread in threads:
         thread.join(20)
         assert not thread.is_alive()
-    assert ["closed" in str(error) for error in errors] == [True] * 3, errors
+    assert ["closed" in explain(error) for error in errors] == [True] * 3, errors
     client.close()
     server.close()
 

@@ -14,6 +14,7 @@ import click
 
 from estab.cli.screen import Screen
 from estab.doctor.tell import tell
+from estab.errors import explain
 from estab.observe.text import Span
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def doctor(capture: str | None, pid: int | None, port: int | None, netns: str | 
             _watch(report, watch, as_json, lambda: _look(None, pid, port, netns, idle, stuck))
             return
     except (OSError, ValueError) as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(explain(error)) from None
     _show(report, as_json)
     if replay is not None:
         _write_replay(report, replay)
@@ -133,5 +134,5 @@ def _write_replay(report: Report, path: str) -> None:
     try:
         about = write_replay(report, path)
     except (OSError, ValueError) as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(explain(error)) from None
     click.echo(f"\n{path}: {about}; run it: python {path}", err=True)

@@ -317,6 +317,10 @@ class Runtime(ABC):
         if self.is_virtual:
             self.owners[descriptor] = self.process()
 
+    def disown(self, descriptor: Descriptor) -> None:
+        """Let a descriptor stay open after the program that opened it, as one that was handed to another process."""
+        self.owners.pop(descriptor, None)
+
     def close_descriptor(self, descriptor: Descriptor) -> None:
         """Close a descriptor for whoever has it. With the lock held; ``flush`` comes after it."""
         self.owners.pop(descriptor, None)

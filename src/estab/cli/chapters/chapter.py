@@ -22,6 +22,7 @@ from estab.lab.network import Network
 from estab.observe.dissect import Summary, dissect
 from estab.observe.recorder import CallRecord, Recorder, flow
 from estab.sockets.socket.options import option_number
+from estab.sockets.socket.socket import Socket
 from estab.units import format_duration
 
 __all__ = ["Chapter", "Played", "Scene", "Stage", "option", "times", "took", "when"]
@@ -49,6 +50,8 @@ class Stage:
     def keep(self, thing: S) -> S:
         """Keep a socket open until the scene is over, whatever the program that made it does."""
         self._kept.append(thing)
+        if isinstance(thing, Socket):
+            thing.runtime.disown(thing.descriptor)
         return thing
 
     def lose(self, link: Link, sender: Host, is_it: Callable[[Summary], bool], *, times: int = 1) -> None:

@@ -100,14 +100,23 @@ def _os_dup2(runtime: Runtime, original: Callable[..., Any], fd: Any, fd2: Any, 
 def _os_set_blocking(runtime: Runtime, original: Callable[..., Any], fd: Any, blocking: bool, /) -> None:
     found = _find(runtime, fd)
     if isinstance(found, Socket):
-        found.setblocking(bool(blocking))
+        _set_nonblock(found, is_on=not blocking)
     else:
         original(fd, blocking)
 
 
 def _os_get_blocking(runtime: Runtime, original: Callable[..., Any], fd: Any, /) -> bool:
     found = _find(runtime, fd)
-    return found.getblocking() if isinstance(found, Socket) else bool(original(fd))
+    return found.gettimeout() is None if isinstance(found, Socket) else bool(original(fd))
+
+
+def _set_nonblock(sock: Socket, *, is_on: bool) -> None:
+    """Set O_NONBLOCK or take it away. Where the socket has a timeout Python has set it, and waits by itself."""
+    timeout = sock.gettimeout()
+    if is_on and timeout is None:
+        sock.settimeout(0.0)
+    elif not is_on and timeout == 0.0:
+        sock.settimeout(None)
 
 
 def _os_pipe(runtime: Runtime, original: Callable[..., Any]) -> tuple[int, int]:
@@ -178,9 +187,9 @@ def _fcntl(runtime: Runtime, original: Callable[..., Any], fd: Any, cmd: int, ar
     found = _find(runtime, fd)
     if isinstance(found, Socket):
         if cmd == os_fcntl.F_GETFL:
-            return os.O_RDWR | (0 if found.getblocking() else os.O_NONBLOCK)
+            return os.O_RDWR | (0 if found.gettimeout() is None else os.O_NONBLOCK)
         if cmd == os_fcntl.F_SETFL:
-            found.setblocking(not index(arg) & os.O_NONBLOCK)
+            _set_nonblock(found, is_on=bool(index(arg) & os.O_NONBLOCK))
             return 0
         if cmd in (os_fcntl.F_DUPFD, os_fcntl.F_DUPFD_CLOEXEC):
             return dup_number(runtime, found.fileno())
