@@ -53,11 +53,11 @@ class Flow:
 
     # --- sequence numbers
 
-    def local_offset(self, is_syn: bool) -> int:
+    def local_offset(self, *, is_syn: bool) -> int:
         """What to add to a script's number of the stack's own octets."""
         return self.live_local_isn - (self.script_local_isn if is_syn else 0)
 
-    def remote_offset(self, is_syn: bool) -> int:
+    def remote_offset(self, *, is_syn: bool) -> int:
         """What to add to a script's number of the injected octets."""
         return self.live_remote_isn - (self.script_remote_isn if is_syn else 0)
 

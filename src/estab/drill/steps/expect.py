@@ -65,7 +65,7 @@ def _check(expected: PacketAction, seen: Seen, flow: Flow, settings: Settings) -
         _differ("protocol", _protocol(packet), _protocol(got))
     _check_ip(expected.ip, seen, flow)
     if isinstance(packet, TcpPacket) and isinstance(got, TcpPacket):
-        _check_tcp(packet, got, seen, flow, settings)
+        _check_tcp(packet, got, seen, settings)
     elif isinstance(packet, UdpPacket) and packet.length != seen.length:
         _differ("length", packet.length, seen.length)
     elif isinstance(packet, IcmpPacket) and isinstance(got, IcmpPacket):
@@ -107,7 +107,7 @@ def _check_flow_label(label: int, live: int, flow: Flow) -> None:
     flow.flow_label = (label, live)
 
 
-def _check_tcp(packet: TcpPacket, got: TcpPacket, seen: Seen, flow: Flow, settings: Settings) -> None:
+def _check_tcp(packet: TcpPacket, got: TcpPacket, seen: Seen, settings: Settings) -> None:
     if packet.psp_spi is not None or packet.udp_ports is not None or packet.reset_diagnosis is not None:
         raise UnsupportedError("PSP, TCP in UDP and diagnostic payloads of resets are not spoken here")
     _check_flags(packet, got)
@@ -150,14 +150,14 @@ def _check_options(expected: tuple[TcpOption, ...], got: tuple[TcpOption, ...], 
             raise MismatchError(f"options: expected {option_text(expected[index])}, and there are no more")
         if index >= len(expected):
             raise MismatchError(f"options: expected no more, got {option_text(got[index])}")
-        _check_option(expected[index], got[index], settings)
+        _check_option(expected[index], got[index])
 
 
 def _as_set(options: tuple[TcpOption, ...]) -> tuple[TcpOption, ...]:
     return tuple(sorted((option for option in options if option.name not in _PADDING), key=lambda option: option.name))
 
 
-def _check_option(expected: TcpOption, got: TcpOption, settings: Settings) -> None:
+def _check_option(expected: TcpOption, got: TcpOption) -> None:
     if expected.name == "TS" and got.name == "TS":
         return  # values are compared in ``check_timestamp``, which knows how much time has passed
     if encode(expected) != encode(got):

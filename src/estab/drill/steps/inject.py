@@ -84,10 +84,10 @@ def _tcp(packet: TcpPacket, flow: Flow, settings: Settings) -> bytes:
         raise UnsupportedError("PSP, TCP in UDP and diagnostic payloads of resets are not spoken here")
     is_syn = bool(packet.flags & SYN)
     sequence = packet.sequence
-    seq = sequence.start if sequence.is_absolute else (sequence.start + flow.remote_offset(is_syn)) & _MASK
+    seq = sequence.start if sequence.is_absolute else (sequence.start + flow.remote_offset(is_syn=is_syn)) & _MASK
     ack = packet.ack or 0
     if packet.flags & ACK:
-        ack = (ack + flow.local_offset(is_syn)) & _MASK
+        ack = (ack + flow.local_offset(is_syn=is_syn)) & _MASK
     options = b"".join(encode(_live(option, packet, flow, settings)) for option in packet.options or ())
     if len(options) % 4:
         raise MismatchError(f"the options take {len(options)} octets, which is no multiple of 4: pad with nop or eol")
@@ -115,7 +115,7 @@ def _checksum(segment: bytes, flow: Flow) -> bytes:
 def _live(option: TcpOption, packet: TcpPacket, flow: Flow, settings: Settings) -> TcpOption:
     """Turn what an option says of the stack's own numbers into live ones."""
     if option.name == "sack":
-        offset = flow.local_offset(bool(packet.flags & SYN))
+        offset = flow.local_offset(is_syn=bool(packet.flags & SYN))
         return TcpOption("sack", tuple(((number or 0) + offset) & _MASK for number in option.numbers))
     if option.name == "TS" and packet.flags & ACK and not option.is_absolute:
         ecr = flow.live_ecr(option.numbers[1] or 0, settings.has_scaled_ecr)
@@ -162,7 +162,7 @@ def _quoted(packet: IcmpPacket, flow: Flow) -> bytes:
         transport = ports + (8 + length).to_bytes(2, "big") + b"\0\0"
         return ip.emit(flow.local, flow.remote, ip.UDP, transport + bytes(length), ttl=64)[: _quote_bytes(flow)]
     start = quote.start if quote is not None else 0
-    seq = (start + flow.local_offset(False)) & _MASK
+    seq = (start + flow.local_offset(is_syn=False)) & _MASK
     transport = ports + seq.to_bytes(4, "big") + bytes(12 + length)
     return ip.emit(flow.local, flow.remote, ip.TCP, transport, ttl=64)[: _quote_bytes(flow)]
 

@@ -84,7 +84,7 @@ def read(at_ns: int, data: bytes, flow: Flow) -> Seen:
         shown = UdpPacket(len(text))
     else:
         shown, text = _icmp(packet), b""
-    action = PacketAction(False, (), IpInfo(), shown)
+    action = PacketAction(is_inbound=False, outer=(), ip=IpInfo(), packet=shown)
     return Seen(at_ns, int(packet.version), action, int(packet.tos), int(packet.ttl), int(packet.flow_label),
                 not any(text), live_val, live_seq)
 
@@ -95,10 +95,10 @@ def _tcp(packet: ip.Packet, flow: Flow) -> tuple[TcpPacket, bytes, int | None]:
     header_bytes = (data[at + 12] >> 4) * 4
     text = data[at + header_bytes : packet.end]
     is_syn = bool(flags & SYN)
-    seq = (int.from_bytes(data[at + 4 : at + 8], "big") - flow.local_offset(is_syn)) & _MASK
+    seq = (int.from_bytes(data[at + 4 : at + 8], "big") - flow.local_offset(is_syn=is_syn)) & _MASK
     ack = int.from_bytes(data[at + 8 : at + 12], "big")
     if flags & ACK:
-        ack = (ack - flow.remote_offset(is_syn)) & _MASK
+        ack = (ack - flow.remote_offset(is_syn=is_syn)) & _MASK
     options = decode(data[at + 20 : at + header_bytes])
     live_val = next((option.numbers[0] for option in options if option.name == "TS"), None)
     shown = TcpPacket(
@@ -111,7 +111,7 @@ def _tcp(packet: ip.Packet, flow: Flow) -> tuple[TcpPacket, bytes, int | None]:
 
 def _script_option(option: TcpOption, flow: Flow, is_syn: bool) -> TcpOption:
     if option.name == "sack":
-        offset = flow.remote_offset(is_syn)
+        offset = flow.remote_offset(is_syn=is_syn)
         return replace(option, numbers=tuple(((number or 0) - offset) & _MASK for number in option.numbers))
     return option
 

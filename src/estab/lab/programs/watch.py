@@ -34,6 +34,7 @@ REAL_NS = SECOND
 STALL_S = 30.0
 LONG_S = 10.0
 _IDLE_NS: Final = 20 * MS
+_BUSY_SHARE: Final = 5
 
 
 class DeadlockError(RuntimeError):
@@ -52,7 +53,7 @@ class Watch:
         """Says who keeps the run going, where nothing that the run is for does; empty where all is well."""
         self._seen: tuple[object, ...] = ()
         self._since_ns = 0
-        self._cpu_ns = 0
+        self._cpu_ns = self._process_ns = 0
         self._began_ns = 0
         self._is_told = self._is_long_told = False
         self._lines: set[str] = set()
@@ -76,7 +77,7 @@ class Watch:
         seen = (strand, steps, turns)
         if seen != self._seen:
             self._seen, self._since_ns, self._is_told = seen, real_ns, False
-            self._cpu_ns = stalls.cpu_ns(strand.ident)
+            self._cpu_ns, self._process_ns = stalls.cpu_ns(strand.ident), stalls.process_ns()
             return
         stood_ns, computed_ns = real_ns - self._since_ns, stalls.cpu_ns(strand.ident) - self._cpu_ns
         frame = current_frames().get(strand.ident)
@@ -90,6 +91,9 @@ class Watch:
     def _look_at_idle(self, strand: Strand, frame: FrameType | None, stood_ns: int, now_ns: int) -> None:
         """Look at a strand that has the baton and does not compute."""
         is_locked = stalls.is_in_lock(strand.native_id)
+        computed_ns = stalls.process_ns() - self._process_ns
+        if is_locked and computed_ns * _BUSY_SHARE > stood_ns:
+            return  # other threads of the process compute: perhaps for it, as those of numpy do
         if is_locked and stood_ns >= LOCK_NS:
             raise DeadlockError(
                 f"{strand.name} waits for a lock that was made outside of programs, at {format_duration(now_ns)}, and "

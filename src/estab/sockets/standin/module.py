@@ -123,7 +123,7 @@ _patches: Final = _Patches()
 _guard: Final = Guard()
 
 
-def _dispatch(original: Any, stand_in: stand_ins.StandIn, only_virtual: bool) -> Any:
+def _dispatch(original: Any, stand_in: stand_ins.StandIn, *, only_virtual: bool) -> Any:
     """Make the function that decides by its caller."""
 
     @functools.wraps(original)
@@ -146,8 +146,8 @@ def _behind(stand_in: stand_ins.StandIn, original: Any, runtime: Runtime, *args:
 class _StandIn:
     """A function that decides by its caller. As a builtin it binds to nothing, so that classes may keep it."""
 
-    def __init__(self, original: Any, stand_in: stand_ins.StandIn, only_virtual: bool) -> None:
-        self._dispatch = _dispatch(original, stand_in, only_virtual)
+    def __init__(self, original: Any, stand_in: stand_ins.StandIn, *, only_virtual: bool) -> None:
+        self._dispatch = _dispatch(original, stand_in, only_virtual=only_virtual)
         functools.update_wrapper(self, original)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -159,36 +159,33 @@ def _functions() -> tuple[Place, ...]:
     """Every function that is replaced where it lives and wherever it was taken to."""
     patches: list[Place] = []
 
-    def add(owner: Any, names: dict[str, stand_ins.StandIn], only_virtual: bool) -> None:
+    def add(owner: Any, names: dict[str, stand_ins.StandIn], *, only_virtual: bool, is_wrapper: bool = False) -> None:
         for name, stand_in in names.items():
             original = getattr(owner, name, None)
             if original is not None:
-                patches.append(Place(owner, name, original, _StandIn(original, stand_in, only_virtual)))
+                found = functools.partial(_behind, stand_in, original) if is_wrapper else stand_in
+                patches.append(Place(owner, name, original, _StandIn(original, found, only_virtual=only_virtual)))
 
-    add(socket, stand_ins.socket_stand_ins(), False)
-    add(select, stand_ins.select_stand_ins(), False)
-    add(time, stand_ins.time_stand_ins(), True)
-    add(os, {"urandom": stand_ins.urandom}, True)
-    for owner, found, only_virtual in (
-        (fcntl, numbers.fcntl_stand_ins(), False), (os, numbers.os_stand_ins(), False),
-        (os, numbers.pipe_stand_ins(), True), (os, paths.path_stand_ins(), True),
-    ):
-        for name, stand_in in found.items():
-            original = getattr(owner, name, None)
-            if original is not None:
-                add(owner, {name: functools.partial(_behind, stand_in, original)}, only_virtual)
-    add(os, identity.os_stand_ins(), True)
-    add(os, signals.os_stand_ins(), True)
-    add(signal, signals.signal_stand_ins(), True)
-    add(platform, identity.platform_stand_ins(), True)
-    add(uuid, identity.uuid_stand_ins(), True)
-    add(random, {"_urandom": stand_ins.urandom}, True)
-    add(random, stand_ins.entropy_stand_ins(), True)
-    add(threading, threads.lock_stand_ins(), True)
-    add(queue, {"SimpleQueue": threads.new_simple_queue}, True)
-    add(cpython.thread_module, threads.start_stand_ins(cpython.thread_module), False)
-    add(threading, threads.start_stand_ins(threading), False)
-    add(asyncio, {"new_event_loop": stand_ins.new_event_loop}, False)
+    everywhere: list[tuple[Any, dict[str, stand_ins.StandIn]]] = [
+        (socket, stand_ins.socket_stand_ins()), (select, stand_ins.select_stand_ins()),
+        (cpython.thread_module, threads.start_stand_ins(cpython.thread_module)),
+        (threading, threads.start_stand_ins(threading)), (asyncio, {"new_event_loop": stand_ins.new_event_loop}),
+    ]
+    in_virtual_time: list[tuple[Any, dict[str, stand_ins.StandIn]]] = [
+        (time, stand_ins.time_stand_ins()), (os, {"urandom": stand_ins.urandom}), (os, identity.os_stand_ins()),
+        (os, signals.os_stand_ins()), (signal, signals.signal_stand_ins()), (platform, identity.platform_stand_ins()),
+        (uuid, identity.uuid_stand_ins()), (random, {"_urandom": stand_ins.urandom}),
+        (random, stand_ins.entropy_stand_ins()), (threading, threads.lock_stand_ins()),
+        (queue, {"SimpleQueue": threads.new_simple_queue}),
+    ]
+    for owner, names in everywhere:
+        add(owner, names, only_virtual=False)
+    for owner, names in in_virtual_time:
+        add(owner, names, only_virtual=True)
+    for owner, names in ((fcntl, numbers.fcntl_stand_ins()), (os, numbers.os_stand_ins())):
+        add(owner, names, only_virtual=False, is_wrapper=True)
+    for owner, names in ((os, numbers.pipe_stand_ins()), (os, paths.path_stand_ins())):
+        add(owner, names, only_virtual=True, is_wrapper=True)
     return tuple(patches)
 
 
@@ -206,12 +203,14 @@ def _members() -> tuple[Place, ...]:
     patches.append(Place(selectors.SelectSelector, "_select", kept, staticmethod(by_original[id(select.select)])))
     policy = cpython.event_loop_policy()
     original = policy.__dict__["new_event_loop"]
-    patches.append(Place(policy, "new_event_loop", original, _dispatch(original, stand_ins.new_event_loop, False)))
+    new_loop = _dispatch(original, stand_ins.new_event_loop, only_virtual=False)
+    patches.append(Place(policy, "new_event_loop", original, new_loop))
     for name, stand_in in (("join", threads.join), ("is_alive", threads.is_alive)):
         original = threading.Thread.__dict__[name]
-        patches.append(Place(threading.Thread, name, original, _dispatch(original, stand_in, False)))
+        patches.append(Place(threading.Thread, name, original, _dispatch(original, stand_in, only_virtual=False)))
     start = subprocess.Popen.__init__
-    patches.append(Place(subprocess.Popen, "__init__", start, _dispatch(start, signals.refuse_popen, True)))
+    refuse = _dispatch(start, signals.refuse_popen, only_virtual=True)
+    patches.append(Place(subprocess.Popen, "__init__", start, refuse))
     patches.append(Place(ssl.SSLContext, "_wrap_socket", INHERITED, tls.new_wrap_socket(cpython.ssl_wrap)))
     patches.append(Place(ssl.SSLSocket, "_create", cpython.ssl_create, tls.new_create(cpython.ssl_create)))
     for kind, name, original, replacement in identity.CALENDAR:
