@@ -178,16 +178,13 @@ def test_what_only_the_operating_system_could_do_says_so(net: Network, client: H
         texts = []
         for doing in (
             lambda: asyncio.create_subprocess_exec("true"), lambda: asyncio.create_subprocess_shell("true"),
-            lambda: asyncio.open_unix_connection("/tmp/none"), lambda: loop.create_unix_server(asyncio.Protocol),
             lambda: loop.connect_read_pipe(asyncio.Protocol, None),
             lambda: loop.connect_write_pipe(asyncio.Protocol, None),
         ):
             with pytest.raises(NotImplementedError) as caught:
                 await doing()  # type: ignore[func-returns-value]
             texts.append(str(caught.value))
-        with pytest.raises(NotImplementedError) as caught:
-            loop.add_signal_handler(15, print)
-        return [*texts, str(caught.value)]
+        return texts
 
     net.run()
     assert all(" host" in text for text in attempt.result())

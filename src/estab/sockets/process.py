@@ -27,6 +27,8 @@ class Process:
     """Signals that came, and whose handlers have not run yet."""
     received: list[int] = field(default_factory=list)
     """All signals that came, in order."""
+    has_ended: bool = False
+    """It is over, and what it had open is closed."""
     wakeup_fd: int = -1
     """Where ``signal.set_wakeup_fd`` wants a byte written; -1: nowhere."""
     alarm: tuple[int, int] = (0, 0)

@@ -312,10 +312,12 @@ class Runtime(ABC):
             descriptor = self.abandoned.popleft()
             self.close_descriptor(descriptor)
 
-    def own(self, descriptor: Descriptor) -> None:
+    def own(self, descriptor: Descriptor) -> Process | None:
         """Note that the program that runs here opened a descriptor. In real time that is the system's business."""
-        if self.is_virtual:
-            self.owners[descriptor] = self.process()
+        if not self.is_virtual:
+            return None
+        process = self.owners[descriptor] = self.process()
+        return process
 
     def disown(self, descriptor: Descriptor) -> None:
         """Let a descriptor stay open after the program that opened it, as one that was handed to another process."""
@@ -330,6 +332,7 @@ class Runtime(ABC):
 
     def close_all_of(self, process: Process) -> None:
         """Close what a program has open, as a system does at the program's end, whoever still holds the sockets."""
+        process.has_ended = True
         with self.lock:
             for descriptor in [found for found, owner in self.owners.items() if owner is process]:
                 self.close_descriptor(descriptor)

@@ -25,6 +25,7 @@ from estab.units import SECOND
 
 if TYPE_CHECKING:
     from estab.sockets.history import PastCall
+    from estab.sockets.process import Process
     from estab.sockets.runtime import Runtime
 
 __all__ = ["BY_TIMEOUT", "Blocking", "File", "HostSocket"]
@@ -41,10 +42,12 @@ BY_TIMEOUT: Final = -1
 class File:
     """An open descriptor of a host, how many sockets share it (``dup``), and what rings for it."""
 
-    __slots__ = ("descriptor", "doorbells", "users")
+    __slots__ = ("descriptor", "doorbells", "process", "users")
 
-    def __init__(self, descriptor: HostSocket) -> None:
+    def __init__(self, descriptor: HostSocket, process: Process | None = None) -> None:
         self.descriptor = descriptor
+        self.process = process
+        """The program that opened it, in virtual time."""
         self.users = 1
         self.doorbells: list[Doorbell] = []
 

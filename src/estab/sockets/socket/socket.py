@@ -90,8 +90,8 @@ class Socket(Transfer):
                 raise os_error(errno.EPROTONOSUPPORT, f"protocol not supported: {proto} for this type of socket")
             host_family = AF_INET if is_local else _HOST_FAMILIES[os_socket.AddressFamily(family)]
             with runtime.lock:
-                self._file = File(runtime.engine.socket(host_family, int(kind), runtime.now_ns))
-                runtime.own(self._file.descriptor)
+                opened = runtime.engine.socket(host_family, int(kind), runtime.now_ns)
+                self._file = File(opened, runtime.own(opened))
                 runtime.flush()
             self._family, self._kind, self._proto = _family(family), _kind(kind), proto
             telling.returned(self.fd, f"<fd {self.fd}>")
@@ -213,8 +213,7 @@ class Socket(Transfer):
         """Wait for a connection and take it: a new socket, and the peer's address."""
         host = self._stream("accept")
         taken = self._attempt(lambda now_ns: host.accept(now_ns), READ, "accept")
-        made = self._wrap(self.runtime, File(taken), self)
-        self.runtime.own(taken)
+        made = self._wrap(self.runtime, File(taken, self.runtime.own(taken)), self)
         if made._timeout is None and self._timeout:
             made.setblocking(True)
         # Not getpeername(): a connection that was reset while it waited in the queue has a peer all the same.
@@ -295,6 +294,8 @@ class Socket(Transfer):
         if file is not None and file.users <= 0:
             runtime, host = self.runtime, file.descriptor
             if host.fd < 0:
+                if file.process is not None and file.process.has_ended:
+                    return  # its program's end has closed it
                 raise os_error(errno.EBADF, "bad file descriptor: another socket that shared it has closed it")
             with runtime.lock:
                 if isinstance(host, StreamSocket) and host.linger and self._timeout != 0.0:
