@@ -15,15 +15,12 @@ import sys
 import traceback
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from estab.cpython import current_frames
 from estab.sockets.lines import line_of
 from estab.sockets.standin import stalls
 from estab.units import MS, SECOND, format_duration
-
-if TYPE_CHECKING:
-    from estab.lab.programs.strands import Strand
 
 __all__ = ["LOOK_S", "DeadlockError", "OverlongRunError", "Watch"]
 
@@ -45,6 +42,14 @@ class OverlongRunError(RuntimeError):
     """A run went on for longer than its network's ``limit``. The text says for whom."""
 
 
+class Watched(Protocol):
+    """A strand, as far as it is watched."""
+
+    name: str
+    ident: int
+    native_id: int
+
+
 class Watch:
     """What was seen of the running strand since it last waited. ``go_on`` tells of a run that goes on."""
 
@@ -64,7 +69,7 @@ class Watch:
         self._seen = ()
         self._is_long_told = False
 
-    def look(self, strand: Strand | None, steps: int, turns: int, now_ns: int) -> None:
+    def look(self, strand: Watched | None, steps: int, turns: int, now_ns: int) -> None:
         """Look at the strand that runs. Raises ``DeadlockError`` if it can't go on."""
         real_ns = stalls.real_ns()
         if self.go_on is not None and not self._is_long_told and real_ns - self._began_ns >= LONG_S * SECOND:
@@ -88,7 +93,7 @@ class Watch:
             sys.stderr.write(f"estab: {strand.name} has run for {STALL_S:g}s without waiting, at "
                              f"{format_duration(now_ns)}, and all others wait for it; Ctrl-C ends it:\n{_stack(frame)}")
 
-    def _look_at_idle(self, strand: Strand, frame: FrameType | None, stood_ns: int, now_ns: int) -> None:
+    def _look_at_idle(self, strand: Watched, frame: FrameType | None, stood_ns: int, now_ns: int) -> None:
         """Look at a strand that has the baton and does not compute."""
         is_locked = stalls.is_in_lock(strand.native_id)
         computed_ns = stalls.process_ns() - self._process_ns
