@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from estab.errors import DropReason
+from estab.errors import DropReason, explain
 from estab.events import Event, FrameReceived, FrameSent, LinkChanged, LinkDropped
 from estab.lab.host import Host
 from estab.lab.network import Network
@@ -97,7 +97,7 @@ def test_a_host_that_does_not_forward_is_no_way() -> None:
     caller = client.socket()
     with pytest.raises(OSError, match="unreachable") as caught, caller:
         caller.connect((server.address, 80))
-    assert "no route" in str(caught.value)
+    assert "no route" in explain(caught.value)
 
 
 def test_routes_follow_when_a_link_is_added_later() -> None:
