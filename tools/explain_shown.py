@@ -20,6 +20,17 @@ __all__ = ["SHOWN"]
 '''
 
 
+PREFERRED = {
+    "state:CLOSE-WAIT": "close-wait", "state:FIN-WAIT-2": "close-wait", "state:TIME-WAIT": "time-wait",
+    "state:ESTABLISHED": "exchange", "state:SYN-RECEIVED": "syn-queue", "state:SYN-SENT": "no-answer",
+    "state:LISTEN": "accept-queue", "state:CLOSING": "both-close", "state:LAST-ACK": "exchange",
+    "state:FIN-WAIT-1": "exchange", "errno:ETIMEDOUT": "cable", "errno:ECONNRESET": "reset-unread",
+    "errno:EPIPE": "after-close", "errno:ECONNREFUSED": "refused", "counter:TcpExtTCPTimeouts": "cable",
+    "counter:TcpRetransSegs": "loss", "counter:TcpExtDelayedACKs": "exchange", "counter:TcpOutRsts": "refused",
+}
+"""Words that many scenes show, with the one that is about them."""
+
+
 def main() -> int:
     """Play every scene, and give each word the scene that shows the fewest other words."""
     known = {f"{kind}:{name}" for kind, name in terms()}
@@ -28,6 +39,7 @@ def main() -> int:
     for name in sorted(by_scene, key=lambda name: len(by_scene[name])):
         for word in by_scene[name]:
             chosen.setdefault(word, name)
+    chosen.update({word: name for word, name in PREFERRED.items() if word in by_scene[name]})
     rows = "".join(f'    "{word}": "{chosen[word]}",\n' for word in sorted(chosen))
     text = f"{HEAD}SHOWN: Final[dict[str, str]] = {{\n{rows}}}\n"
     if sys.argv[1:] == ["--stdout"]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from bench.doctor.weather import KINDS, RECEIVER, SENDER, Scenario, Void, make
+from bench.doctor.weather import BETWEEN, KINDS, ON_THE_WAY, RECEIVER, SENDER, Scenario, Void, make
 from estab.doctor.captures import diagnose_frames
 from estab.doctor.finding import Finding, principal
 
@@ -51,7 +51,7 @@ def judge(scenario: Scenario) -> list[Verdict]:
     return verdicts
 
 
-def play(job: tuple[str, int]) -> list[Verdict]:
+def play(job: tuple[str, int, bool]) -> list[Verdict]:
     """Play one scenario and judge it; nothing if it is void."""
     try:
         return judge(make(*job))
@@ -73,7 +73,9 @@ def f1(verdicts: Iterable[Verdict]) -> tuple[dict[str, float], float]:
 
 def run(kinds: Sequence[str], seeds: Iterable[int], workers: int = 2) -> list[Verdict]:
     """Play every kind with every seed."""
-    jobs = [(kind, seed) for kind in kinds for seed in seeds]
+    seeds = list(seeds)
+    jobs = [(kind, seed, False) for kind in kinds for seed in seeds]
+    jobs += [(kind, seed, True) for kind in kinds if kind in ON_THE_WAY for seed in seeds]
     if workers < 2:
         return [row for job in jobs for row in play(job)]
     with ProcessPoolExecutor(workers) as pool:
@@ -123,12 +125,13 @@ def main() -> int:
 def report(verdicts: Sequence[Verdict]) -> str:
     """Write the tables of both sides."""
     parts = []
-    for side in (SENDER, RECEIVER):
+    for side in (SENDER, RECEIVER, BETWEEN):
         rows = [row for row in verdicts if row.side == side]
         if rows:
             _, mean = f1(rows)
             right = sum(row.truth == row.said for row in rows)
-            parts.append(f"**From the {side}'s capture**: macro F1 {mean:.3f}; {right} of {len(rows)} named right.\n\n"
+            where = "a capture between the two" if side == BETWEEN else f"the {side}'s capture"
+            parts.append(f"**From {where}**: macro F1 {mean:.3f}; {right} of {len(rows)} named right.\n\n"
                          + confusion(rows))
     return "\n\n".join(parts)
 

@@ -25,7 +25,11 @@ from estab.wire.address import parse_address
 
 EPOCH_NS = 1_767_225_600_000_000_000
 RAW = 228
-SENDER, RECEIVER = "sender", "receiver"
+SENDER, RECEIVER, BETWEEN = "sender", "receiver", "between"
+ON_THE_WAY = ("healthy", "refused", "not-reading", "window", "send-buffer", "loss", "application", "nagle",
+              "bufferbloat", "reset-unread", "keepalive-race", "slow-server", "slow-client", "long-path", "close-wait",
+              "accept-queue-full")
+"""Kinds that are also played with a router between the two, where the capture is taken."""
 
 
 @dataclass
@@ -52,7 +56,8 @@ class Void(Exception):
 class Stage:
     """A network with a client and a server, and its chances."""
 
-    def __init__(self, kind: str, seed: int) -> None:
+    def __init__(self, kind: str, seed: int, has_router: bool = False) -> None:
+        self.has_router = has_router
         self.chance = random.Random(f"{kind}/{seed}")
         self.facts: list[Event] = []
         self.net = estab.Network(seed=f"{kind}/{seed}", observer=self.keep)
@@ -74,7 +79,14 @@ class Stage:
             most = 0.08 if self.chance.random() < 0.7 else 0.25
             link["jitter"] = f"{self.delay_ms * self.chance.uniform(0.01, most):.3f}ms"
         self.about.update(delay=f"{self.delay_ms}ms", **link)
-        self.link = self.net.link(self.client, self.server, delay=f"{self.delay_ms}ms", **link)
+        if self.has_router:
+            # Both halves together are as long as the one link would be; what is wrong is wrong beyond the router.
+            share = self.chance.uniform(0.25, 0.75)
+            self.router = self.net.host("router", forwarding=True)
+            self.net.link(self.client, self.router, delay=f"{self.delay_ms * share:.3f}ms")
+            self.link = self.net.link(self.router, self.server, delay=f"{self.delay_ms * (1 - share):.3f}ms", **link)
+        else:
+            self.link = self.net.link(self.client, self.server, delay=f"{self.delay_ms}ms", **link)
         self.ends = (self.client, self.server) if self.chance.random() < 0.5 else (self.server, self.client)
         """Who sends the most, and who receives it."""
 
@@ -173,6 +185,7 @@ class Stage:
         return [
             Captured(EPOCH_NS + fact.at_ns, RAW, fact.data, len(fact.data)) for fact in self.facts
             if isinstance(fact, (FrameSent, FrameReceived)) and fact.host == host.name and fact.interface != "lo"
+            and (host.name != "router" or fact.interface == "eth0")
         ]
 
     def lost(self, *reasons: DropReason) -> int:
@@ -196,6 +209,9 @@ class Stage:
         receiver = self.server if sender is self.client else self.client
         made = Scenario(kind, seed, label, labels=labels or {}, about=", ".join(f"{k} {v}" for k, v in
                                                                                self.about.items()))
+        if self.has_router:
+            made.captures[BETWEEN] = self.frames(self.router)
+            return made
         if sides in ("both", SENDER):
             made.captures[SENDER] = self.frames(sender)
         if sides in ("both", RECEIVER):
@@ -832,8 +848,8 @@ def syn_flood(stage: Stage, seed: int) -> Scenario:
     return stage.done("syn-flood", seed, "syn-flood", RECEIVER, stage.client)
 
 
-def make(kind_name: str, seed: int) -> Scenario:
-    """Play one. ``Void``: its fault took no effect."""
-    stage = Stage(kind_name, seed)
+def make(kind_name: str, seed: int, has_router: bool = False) -> Scenario:
+    """Play one; with a router, the capture is the router's. ``Void``: its fault took no effect."""
+    stage = Stage(kind_name, seed, has_router)
     with stage.net:
         return KINDS[kind_name](stage, seed)

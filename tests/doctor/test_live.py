@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -77,8 +78,11 @@ def test_a_planted_problem_is_named_within_a_second(pair: tuple[Namespace, Names
     there.sysctl(f"net.ipv4.tcp_syncookies={int(cause != 'syn-queue-full')}")
     plant(there, *server.split())
     plant(here, client)
-    report, took_s = look(here if seen_from == "client" else there)
-    found = [finding for finding in report.findings if finding.name == cause]
+    for _ in range(3 if cause == "nagle-delayed-ack" else 1):  # a stall of 40 ms may be over at both looks
+        report, took_s = look(here if seen_from == "client" else there)
+        found = [finding for finding in report.findings if finding.name == cause]
+        if found:
+            break
     assert found, [finding.json() for finding in report.findings]
     assert took_s < 1
     finding = found[0]
@@ -116,6 +120,24 @@ def test_the_command_says_it_in_80_columns_and_in_json(pair: tuple[Namespace, Na
     assert data["findings"][0]["cures"]
     other = subprocess.run([*command, "--netns", here.name, "--port", "4"], capture_output=True, text=True)
     assert (other.returncode, "nothing wrong was found" in other.stdout) == (0, True)
+
+
+def test_watching_tells_each_look_until_ctrl_c(pair: tuple[Namespace, Namespace]) -> None:
+    here, there = pair
+    plant(there, "serve_closing")
+    plant(here, "close_wait")
+    command = [sys.executable, "-m", "estab.cli.main", "doctor", "--stuck", "0.2", "--watch", "0.1", "--json"]
+    process = subprocess.Popen([*command, "--netns", here.name], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        looks = [json.loads(process.stdout.readline()) for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert [look["findings"][0]["cause"] for look in looks] == ["close-wait", "close-wait"]
+    assert looks[1]["findings"][0]["from_s"] < looks[0]["findings"][0]["from_s"]
+    assert (process.returncode, b"Traceback" in said) == (130, False)
 
 
 def test_another_namespace_that_is_not_there_is_one_line() -> None:

@@ -49,12 +49,14 @@ def waits(case: Case) -> list[Finding]:
         total_ns = sum(one[0] for one in slow)
         longest = max(slow, key=lambda one: one[0])
         acked = _acked_within(case, longest[2], side)
+        way_ns = case.vantage.to(side)
+        what = "request and answer" if side == 1 else "answer and next request"
+        path = f", without the path's {format_duration(way_ns)}" if way_ns >= MS else ""
         evidence = [f"packet {longest[2].last_number} to {longest[3].first_number}: {format_duration(longest[0])} "
-                    "between "
-                    f"{'request and answer' if side == 1 else 'answer and next request'}, without the path's "
-                    f"{format_duration(case.vantage.to(side))}"]
+                    f"between {what}{path}"]
         if acked is not None:
-            evidence.append(f"its TCP acknowledged the text after {format_duration(acked)}")
+            after = "at once" if acked - way_ns < MS else f"after {format_duration(acked)}"
+            evidence.append(f"its TCP acknowledged the text {after}")
         evidence.append(f"{len(slow)} of {max(1, len(thinks[side]))} waits, {format_duration(total_ns)} in all")
         found.append(case.finding(name, evidence, slow[0][1], slow[-1][3].first_ns, side, cost_s=total_ns / SECOND,
                                   notices="the other end's recv() waits; no timer of TCP's is running",

@@ -25,6 +25,7 @@ _NO_RATE: Final = 0xFFFFFFFFFFFFFFFF
 _UNREAD_SHARE: Final = 0.5
 _MSS_FULL: Final = 1000
 _STREAM_BYTES: Final = 30_000
+_STALL_US: Final = 15_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,12 +314,18 @@ def _nagle(row: Row, before: Row, now: dict[str, int], then: dict[str, int]) -> 
         return (0 < info.get("notsent_bytes", 0) < info["snd_mss"] and 0 < info["unacked"] < info["snd_cwnd"]
                 and info.get("snd_wnd", 0) > 2 * info["snd_mss"])
 
-    if not (is_held(now) and (is_held(then) or before.send_q)) or now["bytes_acked"] == then["bytes_acked"]:
+    segments = _grown(now, then, "data_segs_out")
+    each_us = _grown(now, then, "busy_time") / max(1, segments)
+    is_slow = segments >= 2 and each_us >= max(_STALL_US, 3 * now["min_rtt"])
+    if not ((is_held(now) and is_held(then)) or (is_slow and (is_held(now) or is_held(then)))):
+        return None
+    if now["bytes_acked"] == then["bytes_acked"]:
         return None
     return _finding(row, "nagle-delayed-ack", [
-        f"{now['notsent_bytes']} bytes wait although window and congestion window have room: {now['unacked']} small "
-        "segment is unacknowledged",
-        f"the round trip is {format_duration(now['rtt'] * 1000)}",
+        f"{max(now['notsent_bytes'], then['notsent_bytes'])} bytes wait although window and congestion window have "
+        "room: a small segment is unacknowledged",
+        f"{segments} segments took {format_duration(int(each_us * 1000))} each, the shortest round trip is "
+        f"{format_duration(now['min_rtt'] * 1000)}",
     ], confidence="likely", notices="never: each exchange is late by the peer's delayed-ACK timer (40 ms and more)")
 
 

@@ -237,10 +237,12 @@ def queues(case: Case) -> list[Finding]:
 
 def _round_trips(case: Case, stream: Stream) -> list[tuple[int, int]]:
     """Measure round trips with their queue: from text to its acknowledgment; at the receiver, by timestamps."""
-    if case.vantage.side != 1 - stream.side:
-        floor = [(at, length) for at, length in stream.rtts if length > 0]
-        return _without_delayed(floor)
-    return _one_way(case, stream)
+    one_way = _one_way(case, stream) if case.vantage.side != stream.side else []
+    if case.vantage.side == 1 - stream.side:
+        return one_way
+    answered = _without_delayed([(at, length) for at, length in stream.rtts if length > 0])
+    # Between the two a queue may lie on either side of the capture.
+    return max(answered, one_way, key=lambda samples: median(length for _, length in samples) if samples else 0)
 
 
 def _one_way(case: Case, stream: Stream) -> list[tuple[int, int]]:
