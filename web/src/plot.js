@@ -5,7 +5,7 @@ import { above } from "./data.js";
 import { moment, timeTick } from "./format.js";
 import { FONT, colour, frameOf, hatched } from "./paint.js";
 
-const FRAMES_AT_ONCE = 50_000;
+const FRAMES_AT_ONCE = 100_000;
 const HEIGHT_UNSEEN = 200;
 const STEPS = [];
 for (let power = -9; power < 6; power++) for (const digit of [1, 2, 5]) STEPS.push(digit * 10 ** power);

@@ -114,8 +114,8 @@ export function ladderView(store, timeline) {
       }
       this.queues(f);
       if (many > FRAMES_MAX) {
-        text(f, `${many.toLocaleString("en")} frames in view: zoom in to fewer than ${FRAMES_MAX.toLocaleString("en")} to see each`,
-          f.L + f.W / 2, f.T + f.H / 2, colour("mut"), { align: "center", size: 13 });
+        const lines = [`${many.toLocaleString("en")} frames in view`, `zoom in to fewer than ${FRAMES_MAX.toLocaleString("en")} to see each`];
+        lines.forEach((words, n) => text(f, words, f.L + f.W / 2, f.T + f.H / 2 + (18 * n - 4) * f.PR, colour("mut"), { align: "center", size: 12 }));
         return;
       }
       const groups = new Map(), ends = [], heads = many < 200;
