@@ -1,0 +1,177 @@
+"""``docs/faults.md`` is so: each fault is done to a connection, and what its peer gets is compared with its row."""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from estab import Host, Link, Network
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "faults.md").read_text(encoding="utf-8")
+FAULT_S: Final = 10
+A_DAY_S: Final = 86_400
+_FLAGS_AT: Final = 20 + 13
+_FIN, _RST = 0x01, 0x04
+_KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
+
+
+@dataclass(slots=True)
+class Lab:
+    """A client with a connection to a server that answers everything, until second 10."""
+
+    net: Network
+    server: Host
+    link: Link
+    sock: socket.socket | None = None
+    """The server's end."""
+
+    @property
+    def end(self) -> socket.socket:
+        """The server's end, once it is there."""
+        assert self.sock is not None
+        return self.sock
+
+
+def _cut(lab: Lab) -> None:
+    lab.link.cut()
+
+
+def _cut_and_heal(lab: Lab) -> None:
+    lab.link.cut()
+    lab.net.at(FAULT_S + 60, lab.link.heal)
+
+
+def _cut_one_way(lab: Lab) -> None:
+    lab.link.rule(lambda sender, frame: sender == "server")
+
+
+def _power_off(lab: Lab) -> None:
+    lab.server.power_off()
+
+
+def _reboot(lab: Lab) -> None:
+    lab.server.power_off()
+    lab.net.at(FAULT_S + 0.5, lab.server.power_on)
+
+
+def _raise(lab: Lab) -> None:
+    raise ValueError("a bug in the server")
+
+
+def _close(lab: Lab) -> None:
+    lab.end.close()
+
+
+def _shut_down(lab: Lab) -> None:
+    lab.end.shutdown(socket.SHUT_WR)
+
+
+def _reset(lab: Lab) -> None:
+    lab.end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    lab.end.close()
+
+
+def _narrow(lab: Lab) -> None:
+    lab.link.set(mtu=1000)
+
+
+Fault = Callable[[Lab], None]
+FROM_OUTSIDE: Final[dict[str, Fault]] = {
+    "`link.cut()`": _cut,
+    "`link.cut()`, and `link.heal()` a minute later": _cut_and_heal,
+    "a rule that drops what the host sends": _cut_one_way,
+    "`host.power_off()`": _power_off,
+    "`host.power_off()`, `host.power_on()`": _reboot,
+    "`link.set(mtu=1000)`, a black hole": _narrow,
+    "`link.firewall(idle=9)`: forgotten": lambda lab: None,
+}
+BY_THE_PROGRAM: Final[dict[str, Fault]] = {
+    "the program raises, in a `with`": _raise,
+    "`close()`, all is read": _close,
+    "`close()` with unread data": _close,
+    "`close()` with `SO_LINGER` of 0": _reset,
+    "`shutdown(SHUT_WR)`": _shut_down,
+}
+NAMES: Final = (*FROM_OUTSIDE, *BY_THE_PROGRAM)
+
+
+def outcome(name: str, *, is_sending: bool = False, has_keepalive: bool = False) -> str:
+    """Do a fault, and say what the server's host sent then, what the client's call made of it, and when."""
+    with Network(seed=1) as net:
+        client, server = net.host("client"), net.host("server")
+        lab = Lab(net, server, net.link(client, server, delay="10ms"))
+        said: list[str] = []
+        noticed: list[str] = []
+        if "firewall" in name:
+            lab.link.firewall(idle=9)
+
+        def watch(sender: str, frame: bytes) -> bool:
+            if sender == "server" and net.now >= FAULT_S and not said and not noticed:
+                said.extend(["RST"] * bool(frame[_FLAGS_AT] & _RST) or ["FIN"] * bool(frame[_FLAGS_AT] & _FIN))
+            return False
+
+        def serve() -> None:
+            with socket.create_server(("", 80)) as listener:
+                lab.sock, _ = listener.accept()
+            with lab.end as sock:
+                if "unread" not in name:
+                    sock.recv(5, socket.MSG_WAITALL)
+                if name in BY_THE_PROGRAM:
+                    time.sleep(FAULT_S - time.monotonic())
+                    BY_THE_PROGRAM[name](lab)
+                    time.sleep(A_DAY_S if sock.fileno() >= 0 else 0)
+                with suppress(OSError):
+                    while sock.fileno() >= 0 and sock.recv(10_000):
+                        sock.sendall(b"answer")
+
+        def wait() -> None:
+            with socket.create_connection((server.address, 80)) as sock:
+                for option, value in _KEEPALIVE if has_keepalive else ():
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                    sock.setsockopt(socket.IPPROTO_TCP, option, value)
+                sock.sendall(b"hello")
+                started = float(FAULT_S)
+                try:
+                    if is_sending:
+                        time.sleep(FAULT_S + 1 - time.monotonic())
+                        started = time.monotonic()
+                        sock.sendall(bytes(3000))
+                    what = "an answer" if sock.recv(10_000) else "end of stream"
+                except OSError as error:
+                    what = type(error).__name__
+                noticed.append(f"{what} {_told(time.monotonic() - started)}")
+
+        server.run(serve)
+        lab.link.rule(watch)
+        if name in FROM_OUTSIDE:
+            net.at(FAULT_S, FROM_OUTSIDE[name], lab)
+        client.run(wait)
+        net.run(until=A_DAY_S / 2, check=False)
+        return f"{said[0] if said else 'silence'}: {noticed[0] if noticed else 'never'}"
+
+
+def _told(seconds: float) -> str:
+    return "at once" if seconds < 0.1 else f"after {seconds:.0f} s"
+
+
+def row(name: str) -> str:
+    """Compute a row of the page."""
+    return f"| {name} | {outcome(name)} | {outcome(name, has_keepalive=True)} | {outcome(name, is_sending=True)} |"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_row_of_the_page_is_what_happens(name: str) -> None:
+    assert row(name) in PAGE.splitlines()
+
+
+def test_the_page_has_no_other_rows() -> None:
+    assert re.findall(r"^\| (.*?) \| (?:FIN|RST|silence):", PAGE, re.MULTILINE) == list(NAMES)
