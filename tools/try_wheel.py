@@ -27,4 +27,4 @@ with tempfile.TemporaryDirectory(prefix="estab-fresh-") as folder:
     if f"core: {wanted}" not in version:
         sys.exit(f"{wheel.name}: wanted a core that is {wanted}, and got: {version}")
     tour = estab("tour", "handshake").splitlines()
-    print(f"{wheel.name}: {version}; a tour of {len(tour)} lines, the last: {tour[-2].strip()}")
+    print(f"{wheel.name}: {version}; a tour of {len(tour)} lines, the last: {tour[-1].strip()}")
