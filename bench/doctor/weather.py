@@ -19,7 +19,16 @@ from typing import Any
 import estab
 from estab.devices.capture_file import Captured
 from estab.errors import DropReason
-from estab.events import Event, FrameReceived, FrameSent, LinkDropped, SegmentReceived, SegmentSent, StateChanged
+from estab.events import (
+    Event,
+    FrameReceived,
+    FrameSent,
+    LinkDropped,
+    SegmentReceived,
+    SegmentSent,
+    StateChanged,
+    TimerFired,
+)
 from estab.wire import ip, tcp
 from estab.wire.address import parse_address
 
@@ -49,6 +58,10 @@ class Scenario:
         return self.labels.get(side, self.label)
 
 
+KEPT = (FrameSent, FrameReceived, LinkDropped, SegmentSent, SegmentReceived, StateChanged, TimerFired)
+"""The facts that captures and labels need."""
+
+
 class Void(Exception):
     """The fault took no effect with this seed."""
 
@@ -66,7 +79,7 @@ class Stage:
 
     def keep(self, fact: Event) -> None:
         """Keep what captures and labels need."""
-        if isinstance(fact, (FrameSent, FrameReceived, LinkDropped, SegmentSent, SegmentReceived, StateChanged)):
+        if isinstance(fact, KEPT):
             self.facts.append(fact)
 
     def pair(self, low_ms: float = 1, high_ms: float = 40, client: dict[str, Any] | None = None,
@@ -497,6 +510,8 @@ def nagle(stage: Stage, seed: int) -> Scenario:
 
     stage.talk(ask, answer)
     stage.run()
+    if sum(isinstance(fact, TimerFired) and fact.timer == "delayed-ack" for fact in stage.facts) < 3:
+        raise Void
     return stage.done("nagle", seed, "nagle-delayed-ack", sender=stage.client)
 
 
