@@ -101,7 +101,7 @@ class Engine:
 
     @property
     def observer(self) -> Observer | None:
-        """Who is told what happens."""
+        """The function that is told what happens."""
         return self.context.observer
 
     @observer.setter
@@ -315,7 +315,7 @@ class Engine:
                 return owner.fd, owner.readiness()
 
     def next_deadline_ns(self) -> i64:
-        """Give when ``on_deadline`` is to be called next; ``NEVER`` where nothing waits. It may be early."""
+        """Give when ``on_deadline`` is to be called next; ``NEVER`` if nothing waits. It may be early."""
         if self.outputs.looped or self.outputs.frames:
             return self.context.now_ns
         due_ns = self.demux.next_deadline_ns()

@@ -169,10 +169,10 @@ class RealTime(Runtime):
         return time.time_ns()
 
     def flush(self) -> None:
-        """Send what the host has to say, and wake whoever waited for what happened. With the lock held."""
+        """Send what the host has to say, and wake the threads that waited for what happened. With the lock held."""
         loop = self.loop
         if loop.is_working:
-            return  # a watcher called, and whoever drains goes on after it
+            return  # a watcher called, and the drain under way goes on after it
         if self.abandoned:
             self.close_abandoned()
         due_ns = loop.drain_locked()

@@ -77,7 +77,7 @@ class Content:
         return b""
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Release what it holds."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -85,7 +85,7 @@ class Store:
     """What can be asked for."""
 
     def find(self, names: list[str]) -> Content | None:
-        """Find what a path (its names, decoded and free of ``..``) stands for; ``None`` where there is nothing.
+        """Find what a path (its names, decoded and free of ``..``) stands for; ``None`` if there is nothing.
 
         ``OSError`` EACCES: it must not be read; EMFILE: not now.
         """
@@ -178,7 +178,7 @@ class Http(Service):
         end.demux.touch(connection)
 
     def on_gone(self, fd: i64) -> None:
-        """Give back the file, and the client's place."""
+        """Release the file, and the client's place."""
         exchange = self._exchanges.pop(fd, None)
         if exchange is not None:
             exchange.is_over = True

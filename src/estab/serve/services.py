@@ -50,7 +50,7 @@ class Service:
         """Do what is due by now."""
 
     def next_deadline_ns(self) -> i64:
-        """Give when ``on_deadline`` wants to be called; ``NEVER`` where nothing waits for a time."""
+        """Give when ``on_deadline`` wants to be called; ``NEVER`` if nothing waits for a time."""
         return NEVER
 
     def make_room(self, now_ns: i64) -> bool:

@@ -50,7 +50,7 @@ def parse(data: bytes, start: i64 = 0) -> Arp:
 
 
 def emit(arp: Arp) -> bytes:
-    """Build the message that goes behind an Ethernet header."""
+    """Build the message that follows an Ethernet header."""
     writer = Writer()
     put32(writer, _ETHERNET_AND_IPV4)
     put16(writer, _LENGTHS)

@@ -103,7 +103,7 @@ def named_at(packet: ip.Packet) -> i64:
 
 
 def _put_unfragmentable(writer: Writer, packet: ip.Packet, next_header: i64, rest_bytes: i64) -> None:
-    """Write IPv6 header and unfragmentable part, naming ``next_header`` and counting ``rest_bytes`` behind them."""
+    """Write IPv6 header and unfragmentable part, naming ``next_header`` and counting ``rest_bytes`` after them."""
     data = packet.data
     at = packet.header_start
     name_at = named_at(packet)

@@ -1,4 +1,4 @@
-"""ICMP (RFC 792) and ICMPv6 (RFC 4443): echo and errors, both versions behind one face.
+"""ICMP (RFC 792) and ICMPv6 (RFC 4443): echo and errors, both versions with one face.
 
 Rules:
 
@@ -6,7 +6,7 @@ Rules:
   Types that nobody here knows are kept as ``Unknown``;
 - an error says what went wrong in ``problem``, the same for both versions: IPv4's "fragmentation needed" is
   ``PACKET_TOO_BIG``;
-- an error quotes the packet it is about. The quote may be cut anywhere behind its IP header and may have been changed
+- an error quotes the packet it is about. The quote may be cut anywhere after its IP header and may have been changed
   on the way, so it is read leniently: what is missing is -1.
 """
 

@@ -30,7 +30,7 @@ class Message:
 
 @mypyc_attr(acyclic=True)
 class Unknown(Message):
-    """A message of another type: ``word`` are the 4 bytes behind the checksum, ``body`` is the rest."""
+    """A message of another type: ``word`` are the 4 bytes after the checksum, ``body`` is the rest."""
 
     def __init__(self, version: i64, type: i64, code: i64, word: i64, body: bytes) -> None:
         super().__init__(version, type, code)

@@ -2,7 +2,7 @@
 
 Rules:
 
-- ``parse`` gives a ``Packet`` or raises ``WireError``. What lies behind the length in the header (padding of short
+- ``parse`` gives a ``Packet`` or raises ``WireError``. What lies after the length in the header (padding of short
   Ethernet frames) is cut off;
 - IPv4 options are kept and not obeyed. IPv6 extension headers are walked up to the transport header, or up to the
   fragment header of a real fragment, whose payload begins after it. The Authentication Header is none that we know:

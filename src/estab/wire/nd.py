@@ -43,7 +43,7 @@ _REDIRECTED: Final = 4
 _MTU: Final = 5
 
 _REDIRECTED_BYTES_MAX: Final = 1184
-"""What the smallest MTU, 1280, leaves behind IPv6 header, message, link address and option header."""
+"""What the smallest MTU, 1280, leaves after IPv6 header, message, link address and option header."""
 
 
 @mypyc_attr(acyclic=True)

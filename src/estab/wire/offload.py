@@ -44,7 +44,7 @@ _UDP_CHECKSUM_AT: Final = 6
 
 @mypyc_attr(acyclic=True)
 class Offload:
-    """The virtio header of one frame. ``checksum_start`` counts from the frame's first byte, behind this header.
+    """The virtio header of one frame. ``checksum_start`` counts from the frame's first byte, after this header.
 
     ``gso_type`` is without the ECN bit, which is ``has_cwr``. ``segment_bytes`` is the text of each segment to cut.
     """
@@ -75,7 +75,7 @@ def _swap(number: i64) -> i64:
 
 
 def parse(data: bytes, has_buffers: bool = False) -> Offload:
-    """Read the header at the beginning of ``data``; the frame is behind it, 10 bytes or 12 (``has_buffers``) on.
+    """Read the header at the beginning of ``data``; the frame is after it, 10 bytes or 12 (``has_buffers``) on.
 
     Raises ``WireError``: ``PKT_TOO_SMALL``, or ``DEV_HDR`` where it contradicts itself or the frame's length.
     """

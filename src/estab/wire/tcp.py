@@ -61,7 +61,7 @@ _NOP_NOP_TIMESTAMPS: Final = 0x0101080A
 _LETTERS: Final = "FSRP.UEWe"
 """tcpdump's letters for the flags, from bit 0 up."""
 _SMALL_TEXT_BYTES: Final = 160
-"""Text up to here goes through the writer, whose built-in buffer it fits; longer text is put behind the header."""
+"""Text up to here goes through the writer, whose built-in buffer it fits; longer text is put after the header."""
 
 
 @mypyc_attr(acyclic=True)
@@ -410,7 +410,7 @@ def _pad_to(writer: Writer, place: i64) -> None:
 def _put_segment(
     writer: Writer, segment: Segment, src: bytes, dst: bytes, header_bytes: i64, is_checksum_partial: bool
 ) -> bytes:
-    """Write header, options and text behind what ``writer`` holds, and give it all."""
+    """Write header, options and text after what ``writer`` holds, and give it all."""
     data = segment.data
     start = segment.start
     end = segment.end

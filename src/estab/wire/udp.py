@@ -1,7 +1,7 @@
 """UDP datagrams (RFC 768; over IPv6 RFC 8200 section 8.1).
 
 Rules: a checksum of 0 means "none" in IPv4 and is an error in IPv6; one that computes to 0 is sent as 0xFFFF. What lies
-behind the length in the header is not part of the datagram.
+after the length in the header is not part of the datagram.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
   5927).
 - Soft and hard are told apart as Linux's ``icmp_err_convert`` does; what that means to a connection TCP decides
   (RFC 9293 section 3.9.2.2).
-- Source Quench is ignored (RFC 6633; RFC 9293 MUST-55). Redirects are ignored: routes are set by whoever builds the
+- Source Quench is ignored (RFC 6633; RFC 9293 MUST-55). Redirects are ignored: routes are set by the builder of the
   host.
 """
 
@@ -64,7 +64,7 @@ _V4_SOURCE_QUENCH: Final = 4
 
 
 class Pinger(Descriptor):
-    """Who sent echo requests and hears of the replies."""
+    """The sender of echo requests, which hears of the replies."""
 
     def on_reply(self, packet: ip.Packet, echo: wire.Echo) -> None:
         """Hear an echo reply."""
@@ -114,7 +114,7 @@ class Icmp:
     # --- who pings
 
     def add_pinger(self, pinger: Pinger, version: i64) -> i64:
-        """Give a free echo identifier; ENOBUFS where all are taken."""
+        """Give a free echo identifier; ENOBUFS if all are taken."""
         for _ in range(PINGERS_MAX):
             self._next_ident = (self._next_ident + 1) & 0xFFFF
             key = _pinger_key(version, self._next_ident)
@@ -212,7 +212,7 @@ class Icmp:
                               f"{format_address(error.quoted.dst)}, which is nothing of ours")
 
     def obey(self, error: wire.Error, sender: str, offender: bytes) -> bool:
-        """Tell whoever sent the quoted packet what ``sender`` reports from its address. ``False``: nobody here did."""
+        """Tell the sender of the quoted packet what ``sender`` reports from its address. ``False``: it is not here."""
         quoted = error.quoted
         if error.problem == wire.PACKET_TOO_BIG:
             return self._obey_too_big(error, sender, offender)
@@ -355,7 +355,7 @@ class Icmp:
 
     def send_echo(self, ident: i64, sequence: i64, payload: bytes, source: bytes, destination: bytes, ttl: i64,
                   tos: i64, scope: i64) -> None:
-        """Send an echo request. ENETUNREACH where there is no route, EMSGSIZE where the payload is too long."""
+        """Send an echo request. ENETUNREACH if there is no route, EMSGSIZE where the payload is too long."""
         version: i64 = 4 if len(destination) == 4 else 6
         echo = wire.Echo(version, is_reply=False, ident=ident, sequence=sequence, payload=payload)
         path = self.paths.find_from(destination, source, scope)

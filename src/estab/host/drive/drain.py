@@ -1,4 +1,4 @@
-"""Emptying a host after an input: every frame to where it goes, every readiness event to whoever waits for it."""
+"""Emptying a host after an input: every frame to where it goes, every readiness event to those who wait for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["drain"]
 
 
 def drain(engine: Engine, now_ns: int, send: Callable[[Outbound], None], tell: Callable[[int, int], None]) -> int:
-    """Take all frames and events that wait in ``host``. Returns its next deadline, ``NEVER`` where it has none."""
+    """Take all frames and events that wait in ``engine``. Returns its next deadline, ``NEVER`` if it has none."""
     while (outbound := engine.poll_frame(now_ns)) is not None:
         send(outbound)
     while (event := engine.poll_event()) is not None:

@@ -21,5 +21,5 @@ class Handler:
         """Do what is due by now. Calling it early does nothing."""
 
     def next_deadline_ns(self) -> i64:
-        """Give when ``on_deadline`` is to be called next; ``NEVER`` where nothing waits."""
+        """Give when ``on_deadline`` is to be called next; ``NEVER`` if nothing waits."""
         return NEVER

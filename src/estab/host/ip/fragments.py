@@ -156,7 +156,7 @@ class Reassembly:
         return datagram
 
     def _place(self, datagram: _Datagram, packet: Packet, end: i64) -> bool:
-        """Put the fragment where it belongs; ``False`` where it was dropped."""
+        """Put the fragment where it belongs; ``False`` if it was dropped."""
         start = packet.fragment_offset
         index = _place_of(datagram.parts, start)
         if index > 0:

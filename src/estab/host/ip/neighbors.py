@@ -6,12 +6,12 @@
   goes.
 - When a neighbour fails, those who waited are told: their packets come out of ``failed``, from which the host makes an
   ICMP host unreachable for each, to others and to itself alike (RFC 1122 section 2.3.2.2).
-- The table has a limit. Whoever can send packets can make entries, by sending from addresses that do not exist, so what
+- The table has a limit. A stranger can make entries by sending from addresses that do not exist, so what
   never answered makes room first, the oldest one (RFC 6583 section 7.1). Only if all entries are resolved does one of
   those go: the oldest that was not used for some seconds.
 - What a new entry costs does not grow with the table: entries stand in the order in which they became what they are,
   timers in the order in which they are due.
-- Duplicate address detection (RFC 4862 section 5.4, RFC 5227) is left out: whoever builds a host chooses its addresses,
+- Duplicate address detection (RFC 4862 section 5.4, RFC 5227) is left out: the builder of a host chooses its addresses,
   and a second of tentative time would delay each virtual host's first packet. Two hosts with one address show as drops,
   ARP_INVALID or NDISC_INVALID, with the other's MAC address.
 - Connections that make progress do not confirm their neighbour (RFC 4861 section 7.3.1): one in steady use is probed by
@@ -86,7 +86,7 @@ class Neighbor:
         self.waiting: deque[Outbound] = deque()
         """Packets without their Ethernet header."""
         self.is_gone: bool = False
-        """Out of the table; whoever kept it looks it up anew."""
+        """Out of the table: a path that kept it looks it up anew."""
 
 
 class Neighbors:
@@ -156,7 +156,7 @@ class Neighbors:
             self._set_state(neighbor, STALE, NEVER)
 
     def set_permanent(self, interface: Interface, address: bytes, mac: bytes) -> None:
-        """Set an entry by hand. It never changes by what comes off the wire. ENOBUFS where the table is full."""
+        """Set an entry by hand. It never changes by what comes off the wire. ENOBUFS if the table is full."""
         neighbor = self.find(interface, address)
         if neighbor is None:
             raise os_error(errno.ENOBUFS, f"no buffer space available: {NEIGHBORS_MAX} neighbours are in use")
@@ -405,7 +405,7 @@ class Neighbors:
         return _REACHABLE_NS // 2 + _REACHABLE_NS * share // 65535
 
     def _is_sane_sender(self, interface: Interface, mac: bytes, address: bytes) -> bool:
-        """Refuse group addresses as senders, and whoever claims an address of ours."""
+        """Refuse group addresses as senders, and senders that claim an address of ours."""
         if mac and ((mac[0] & 1) != 0 or mac == b"\0" * 6):
             return False
         return not is_multicast(address) and address != b"\xff\xff\xff\xff" and interface.find(address) is None

@@ -71,8 +71,8 @@ class Output:
         """Give the next IP identification for a pair of addresses, unguessable outside (RFC 7739).
 
         Counters in hashed places, so that two packets of a pair have different ones for long; each goes up by a keyed
-        1 to 8, so that whoever shares a place can't count what others are sent. Only packets that may be cut need one
-        (RFC 6864).
+        1 to 8, so that a stranger who shares a place can't count what others are sent. Only packets that may be cut
+        need one (RFC 6864).
         """
         if not self._idents:
             stream = b"".join([
@@ -99,7 +99,7 @@ class Output:
     def segment(self, path: Path, packet: bytes, segment_bytes: i64, is_partial_checksum: bool) -> Outbound | None:
         """Make the frame of a TCP packet that leaves at once.
 
-        ``None`` where it waits, goes back over lo, or was dropped.
+        ``None`` if it waits, goes back over lo, or was dropped.
         """
         self.count_request(path.destination, len(packet))
         interface = path.interface

@@ -85,7 +85,7 @@ class HostPaths(Paths):
     # --- the way to a destination
 
     def find(self, destination: bytes) -> Path | None:
-        """Give the path to a destination, ``None`` where there is no route, or no peer (``b""``)."""
+        """Give the path to a destination, ``None`` if there is no route, or no peer (``b""``)."""
         path = self._last
         if path is None or path.destination != destination:
             path = self._paths.get(destination)
@@ -192,7 +192,7 @@ class HostPaths(Paths):
     # --- what TCP asks (tcp.context.Paths)
 
     def source_for(self, destination: bytes) -> bytes:
-        """Give the local address that packets to ``destination`` leave from, ``b""`` where there is no route."""
+        """Give the local address that packets to ``destination`` leave from, ``b""`` if there is no route."""
         path = self.find(destination)
         return path.source if path is not None else b""
 
@@ -207,12 +207,12 @@ class HostPaths(Paths):
         return path.link_mtu if path is not None else 1500
 
     def initial_cwnd(self, destination: bytes) -> i64:
-        """Give the segments of the first congestion window on the way there, 0 where no route says so."""
+        """Give the segments of the first congestion window on the way there, 0 if no route says so."""
         path = self.find(destination)
         return path.initcwnd if path is not None else 0
 
     def advertised_mss(self, destination: bytes) -> i64:
-        """Give the most that a route lets us tell a peer as our MSS, 0 where none says so."""
+        """Give the most that a route lets us tell a peer as our MSS, 0 if none says so."""
         path = self.find(destination)
         return path.advmss if path is not None else 0
 

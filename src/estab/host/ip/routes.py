@@ -91,7 +91,7 @@ class Routes:
         self._v6: _Family = _Family()
 
     def add(self, route: Route) -> None:
-        """Add a route. ENOSPC where the table is full, EEXIST where the very same is there."""
+        """Add a route. ENOSPC if the table is full, EEXIST if the very same is there."""
         if self.count >= ROUTES_MAX:
             raise os_error(errno.ENOSPC, f"routing table is full: {ROUTES_MAX} routes")
         family = self._family(route.network)
@@ -108,7 +108,7 @@ class Routes:
         self.generation += 1
 
     def remove(self, network: bytes, prefix_bits: i64, interface: Interface | None) -> None:
-        """Remove the first route of that prefix (through that interface, if given). ESRCH where there is none."""
+        """Remove the first route of that prefix (through that interface, if given). ESRCH if there is none."""
         family = self._family(network)
         table = family.tables.get(prefix_bits, {})
         same = table.get(network, [])

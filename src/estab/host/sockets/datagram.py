@@ -79,7 +79,7 @@ class QueuedError:
         return self.error.quote[at:] if at >= 0 else b""
 
     def ancillary(self, scope: i64) -> Ancillary:
-        """Give Linux's ``struct sock_extended_err``, with the address of whoever reported it behind it."""
+        """Give Linux's ``struct sock_extended_err``, followed by the address that reported it."""
         error = self.error
         is_v4 = error.version == 4
         origin = _FROM_ICMP if is_v4 else _FROM_ICMPV6

@@ -1,4 +1,4 @@
-"""Who gets a segment: the table of connections, half-open entries and TIME-WAIT records, and the listeners.
+"""What a segment is for: the table of connections, half-open entries and TIME-WAIT records, and the listeners.
 
 One table, keyed by remote address, local address and ports as they stand in an arriving packet, holds every endpoint;
 ports with listeners have a list each. The demultiplexer also keeps the deadlines of all endpoints and the list of
@@ -381,7 +381,7 @@ class Demux:
         return self._options.default(self.algorithms.find(self.context.config.tcp_congestion_control))
 
     def listen(self, listener: Listener) -> None:
-        """Start to take SYNs for a listener. Who may listen where is the port table's business."""
+        """Start to take SYNs for a listener. The port table decides which sockets may listen on which port."""
         self.listeners.setdefault(listener.port, []).append(listener)
         if self.context.observer is not None:
             owner = listener.owner

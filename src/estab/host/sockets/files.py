@@ -36,7 +36,7 @@ class Descriptor(Owner):
         self.broadcast: bool = False
         """SO_BROADCAST: datagrams may go to broadcast addresses. TCP sockets show it."""
         self.receive_timeout_ns: i64 = 0
-        """SO_RCVTIMEO, for whoever waits: 0 is for ever."""
+        """SO_RCVTIMEO, for callers that wait: 0 is for ever."""
         self.send_timeout_ns: i64 = 0
 
     @property
@@ -49,7 +49,7 @@ class Descriptor(Owner):
         raise NotImplementedError
 
     def close(self, now_ns: i64) -> None:
-        """Give the number back and start the end of what it stood for."""
+        """Release the number and start the end of what it stood for."""
         raise NotImplementedError
 
 

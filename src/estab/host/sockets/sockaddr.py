@@ -26,7 +26,7 @@ ANY: Final = b""
 
 
 class Endpoint:
-    """One end: ``address`` is 4 or 16 bytes, or ``ANY``; ``scope`` is an interface's index, 0 where none was given."""
+    """One end: ``address`` is 4 or 16 bytes, or ``ANY``; ``scope`` is an interface's index, 0 if none was given."""
 
     def __init__(self, address: bytes, port: i64, scope: i64, is_v4: bool) -> None:
         self.address: bytes = address

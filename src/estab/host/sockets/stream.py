@@ -1,6 +1,6 @@
 """TCP sockets: the calls of the sockets API, on connections and listeners.
 
-- Nothing waits: EAGAIN and EINPROGRESS say that a call would. Whoever waits does it floors above, by ``readiness``.
+- Nothing waits: EAGAIN and EINPROGRESS say that a call would. Waiting is done floors above, by ``readiness``.
 - What a call changes goes out at the next ``Engine.poll_frame``.
 - Errnos and the order of checks are Linux's.
 """
@@ -259,7 +259,7 @@ class StreamSocket(StreamView):
         return connection.fast_open is not None and connection.fast_open.is_deferred
 
     def wait_with_text(self, is_waiting: bool) -> None:
-        """Say that a program waits to write behind what its SYN carries: that text brings the third segment."""
+        """Say that a program waits to write after what its SYN carries: that text brings the third segment."""
         connection = self.connection
         if connection is not None and connection.fast_open is not None:
             connection.fast_open.has_more = is_waiting
@@ -315,7 +315,7 @@ class StreamSocket(StreamView):
     # --- closing
 
     def shutdown(self, how: i64, now_ns: i64) -> None:
-        """End sending (a FIN goes behind the last byte), reading, or both. ENOTCONN without a connection, EINVAL."""
+        """End sending (a FIN follows the last byte), reading, or both. ENOTCONN without a connection, EINVAL."""
         self.streams.context.now_ns = now_ns
         if how != SHUT_RD and how != SHUT_WR and how != SHUT_RDWR:
             raise os_error(errno.EINVAL, f"invalid argument: shutdown: how must be 0, 1 or 2, not {how}")
@@ -344,9 +344,9 @@ class StreamSocket(StreamView):
         self.demux.touch(connection)
 
     def close(self, now_ns: i64) -> None:
-        """Give the descriptor back. The connection goes on by itself until both sides are done.
+        """Release the descriptor. The connection goes on by itself until both sides are done.
 
-        With ``linger`` 0 it is reset instead. A longer ``linger`` is for whoever can wait: see ``outq_bytes``.
+        With ``linger`` 0 it is reset instead. A longer ``linger`` is for callers that can wait: see ``outq_bytes``.
         """
         self.streams.context.now_ns = now_ns
         if self.listener is not None:
@@ -424,7 +424,7 @@ class StreamSocket(StreamView):
         self.is_bound_again = False
 
     def _forget_local(self) -> None:
-        """Give back what of the local end was not named by ``bind``. The port's number is still shown, as on Linux."""
+        """Release what of the local end was not named by ``bind``. The port's number is still shown, as on Linux."""
         if not self.has_bound_port:
             self._release_binding()
         if not self.has_bound_address:

@@ -36,7 +36,7 @@ class StreamView(StreamSettings):
         self.scope: i64 = 0
         self.has_bound_address: bool = False
         self.has_bound_port: bool = False
-        """``bind`` named the port. Any other is given back when the connection or the listening ends."""
+        """``bind`` named the port. Any other is released when the connection or the listening ends."""
         self.is_bound_again: bool = False
         """``bind`` was called after the connection ended; it gives a port, and nothing else can be done with it."""
         self.is_connect_reported: bool = connection is not None

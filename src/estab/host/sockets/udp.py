@@ -350,7 +350,7 @@ class DatagramSocket(DatagramSettings):
             raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: shutdown of {self.text()}")
 
     def close(self, now_ns: i64) -> None:
-        """Give back the descriptor and the port; what waits in the queue is lost."""
+        """Release the descriptor and the port; what waits in the queue is lost."""
         if self.binding is not None:
             self.udp.remove(self)
             self.udp.ports.release(self.binding, self.udp)
