@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from estab.cpython import current_frames, is_idle_worker
-from estab.lab.programs.strands import ProgramEnded, Scheduler, Strand
+from estab.lab.programs.strands import Own, ProgramEnded, Scheduler, Strand
 from estab.lab.programs.watch import DeadlockError
 from estab.sockets.lines import line_of
 from estab.sockets.process import Process
@@ -241,7 +241,7 @@ class Programs:
 
         strand = self._scheduler.spawn(f"{program.name}@{runtime.name}", body, start_ns)
         strand.process = process
-        strand.modules = FreshModules(fresh) if fresh else None
+        strand.modules = _own_of(function, runtime.name, fresh)
         strand.is_background = is_daemon
         program.strands.append(strand)
         self.all.append(program)
@@ -416,3 +416,30 @@ class Programs:
         if isinstance(error.code, int):
             return ExitError(f"{who} ended with status {error.code}", error.code)
         return ExitError(f"{who} ended with status 1: {error.code}", 1)
+
+
+def _own_of(function: Callable[..., Any], host: str, fresh: Iterable[str]) -> Own | None:
+    """Make what a program has of its own of what all programs of the process share; ``None`` for nothing.
+
+    ``fresh`` names packages. A function that is a script (``estab.trial.scripts``) says by ``own_on`` what else.
+    """
+    parts: list[Own] = [FreshModules(fresh)] if fresh else []
+    own_on: Callable[[str], Own] | None = getattr(function, "own_on", None)
+    if own_on is not None:
+        parts.append(own_on(host))
+    return None if not parts else parts[0] if len(parts) == 1 else _Several(parts)
+
+
+class _Several:
+    """Several things of one program's own."""
+
+    def __init__(self, parts: list[Own]) -> None:
+        self._parts = parts
+
+    def enter(self) -> None:
+        for part in self._parts:
+            part.enter()
+
+    def leave(self) -> None:
+        for part in reversed(self._parts):
+            part.leave()

@@ -14,7 +14,7 @@ import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from estab.cpython import allocate_lock, current_frames, get_ident, raise_in_thread, set_daemonic
 from estab.lab.programs.watch import LOOK_S, DeadlockError, Watch
@@ -22,10 +22,9 @@ from estab.lab.record.clock import Agenda, Alarm
 from estab.sockets.lines import line_of
 from estab.sockets.process import Process
 from estab.sockets.runtime import Wait
-from estab.sockets.standin.fresh import FreshModules
 from estab.units import NEVER, SECOND, format_duration
 
-__all__ = ["ProgramEnded", "Scheduler", "Strand"]
+__all__ = ["Own", "ProgramEnded", "Scheduler", "Strand"]
 
 _ENDINGS_MAX: Final = 3
 """How often a strand may catch ``ProgramEnded`` and wait again before it is left behind."""
@@ -95,6 +94,16 @@ class Habit:
         self._ended_ns = -1
 
 
+class Own(Protocol):
+    """What a program has of its own of what all programs of a process share: modules, arguments, standard output."""
+
+    def enter(self) -> None:
+        """Put it in the place of the others', before the program runs."""
+
+    def leave(self) -> None:
+        """Put the others' back, after it ran."""
+
+
 class Strand:
     """One thread of a program. ``wait`` is what it waits for, ``None`` while it runs or is about to."""
 
@@ -111,7 +120,7 @@ class Strand:
         """No run is for it: a daemon thread, or one of a program that is a daemon."""
         self.native_id = 0
         self.thread: threading.Thread | None = None
-        self.modules: FreshModules | None = None
+        self.modules: Own | None = None
         """Modules that its program has for itself."""
         self.process: Process | None = None
         """What the system keeps of its program."""
