@@ -162,8 +162,12 @@ def test_a_program_that_raises_and_one_that_waits_for_ever_are_told(
     assert 'File "bad.py", line 3' in said.err
     assert "estab: bad.py on host server: ValueError" in said.err
     assert "src/estab" not in said.err
-    assert main(["run", "server=app.py 2", "client=load.py"]) == 1
-    assert "app.py on server waits for accept()" in capsys.readouterr().err
+    deaf = "import socket\nwith socket.create_connection(('server', 8000)) as end:\n    end.recv(1)\n"
+    Path("deaf.py").write_text(deaf)
+    assert main(["run", "server=app.py 1", "client=deaf.py"]) == 1
+    told = capsys.readouterr().err
+    assert "app.py on server waits for recv()" in told
+    assert "deaf.py on client waits for recv()" in told
 
 
 def test_pages_and_captures_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

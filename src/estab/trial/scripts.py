@@ -107,7 +107,7 @@ class Script:
         """What the program is called: the file's name."""
         return Path(self.path).name
 
-    def state(self, host: str) -> ScriptState:
+    def own_on(self, host: str) -> ScriptState:
         """Make what is exchanged whenever the script runs or another program does."""
         return ScriptState([self.path, *self.arguments], self.env, self.main, host)
 
