@@ -79,9 +79,13 @@ def run() -> Run:
     return transfer()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, without a window and without a network."""
+    """Debian's Chromium, without a window and without a network.
+
+    While it is open an event loop of Playwright's runs in this thread, so that ``asyncio.run`` is refused: it is closed
+    before another file's tests run in the same worker.
+    """
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         pytest.skip("no chromium is installed")
