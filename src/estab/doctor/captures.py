@@ -157,7 +157,7 @@ def _notes(cases: list[Case]) -> list[str]:
                      "its segments come; what was lost before the capture shows as holes only")
     elif largest.vantage.side == side and largest.main.bytes:
         notes.append("from the sender: what the receiving program does shows only in its window")
-    without = sum(not case.conversation.has_handshake for case in cases)
+    without = sum(not any(side.has_syn for side in case.conversation.sides) for case in cases)
     if without:
         notes.append(f"{format_count(without, 'connection')} began before the capture: window scales are not known "
                      "there, so "
