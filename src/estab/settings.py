@@ -36,6 +36,7 @@ class Settings(TypedDict, total=False):
     tcp_fastopen: int
     tcp_fastopen_key: str
     tcp_fastopen_blackhole_timeout: Duration
+    tcp_fastopen_negative: Duration
     tcp_timestamps: bool
     tcp_sack: bool
     tcp_dsack: bool

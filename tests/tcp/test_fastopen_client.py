@@ -125,12 +125,41 @@ def test_tcp_info_says_why_text_did_not_ride(
     assert unpack_tcp_info(pack_tcp_info(info, peer.connection.state))["flags"] >> 1 & 3 == number
 
 
+def test_a_server_that_did_not_take_the_text_is_left_alone_for_a_while() -> None:
+    peer, _ = client(b"request")
+    peer.send(SYN | ACK, seq=0, ack=1, mss=1460)
+    host = peer.side.context.fast_open
+    addresses = (peer.side.address, peer.address)
+    assert host.is_refused(*addresses, 80, peer.now_ns)
+    assert not host.is_refused(*addresses, 81, peer.now_ns)
+    again = FastOpen()
+    again.is_deferred = True
+    (syn,) = peer.connect(local_port=40_001, fast_open=again)
+    assert (syn.flags, syn.text, syn.segment.fast_open) == ("S", b"", None)
+    peer.now_ns += peer.config.tcp_fastopen_negative_ns
+    assert not host.is_refused(*addresses, 80, peer.now_ns)
+
+
+def test_a_server_that_never_answers_text_on_the_syn_is_left_alone_for_a_while() -> None:
+    peer, _ = client(b"request")
+    peer.wait(600 * SECOND)
+    assert peer.connection.state == abi.CLOSED
+    assert peer.side.context.fast_open.is_refused(peer.side.address, peer.address, 80, peer.now_ns - 500 * SECOND)
+
+
+def test_a_server_with_a_new_cookie_is_asked_again_at_once() -> None:
+    peer, _ = client(b"request")
+    peer.send(SYN | ACK, seq=0, ack=1, mss=1460, fast_open=b"newcooky")
+    assert not peer.side.context.fast_open.is_refused(peer.side.address, peer.address, 80, peer.now_ns)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_whatever_the_network_does_the_text_arrives_once_and_in_order(seed: int) -> None:
     chance = random.Random(seed)
     pair = Pair()
     for side in (pair.a, pair.b):
         side.config.tcp_fastopen = 1 | SERVER | CLIENT_NO_COOKIE | SERVER_NO_COOKIE
+        side.config.tcp_fastopen_negative_ns = 0
         side.config.tcp_synack_retries = 15
     listener = pair.listen()
     listener.fast_open.queue.limit = 100

@@ -60,7 +60,7 @@ def test_both_queues_can_be_looked_at_with_depth_limit_and_age() -> None:
     syn_from(peer, 5002)
     peer.wait(200 * MS)
     queues = listener.queues(peer.now_ns)
-    assert (queues.policy, queues.backlog, queues.half_open_limit, queues.accept_limit) == ("accept", 7, 7, 8)
+    assert (queues.policy, queues.backlog, queues.half_open_limit, queues.accept_limit) == ("accept", 7, 8, 8)
     assert [(row.peer, row.age_ns, row.retransmissions) for row in queues.half_open] == [("10.0.0.2:5002", 200 * MS, 0)]
     assert [(row.peer, row.age_ns, row.unread_bytes) for row in queues.accept] == [("10.0.0.2:5001", 500 * MS, 5)]
 
@@ -73,7 +73,7 @@ def test_queue_changes_are_told_with_their_depth() -> None:
     listener.accept()
     told = [(e.queue, e.depth, e.limit, e.what) for e in peer.side.events if isinstance(e, QueueChanged)]
     assert told == [
-        ("half-open", 1, 3, "added"), ("half-open", 0, 3, "completed"),
+        ("half-open", 1, 4, "added"), ("half-open", 0, 4, "completed"),
         ("accept", 1, 4, "added"), ("accept", 0, 4, "taken"),
     ]
 
@@ -135,7 +135,7 @@ def test_a_connection_that_dies_while_it_waits_is_handed_out_dead() -> None:
 @pytest.mark.parametrize(
     ("policy", "backlog", "half_open", "ready"),
     [
-        ("accept", 0, 1, 1), ("accept", 1, 1, 2), ("accept", 8, 8, 9),
+        ("accept", 0, 1, 1), ("accept", 1, 2, 2), ("accept", 8, 9, 9),
         ("sum", 0, 1, 1), ("sum", 1, 2, 2), ("sum", 8, 13, 13),
         ("syn", 0, 1, 4096), ("syn", 1, 1, 4096), ("syn", 8, 8, 4096),
     ],
@@ -147,7 +147,7 @@ def test_each_policy_reads_the_backlog_in_its_own_way(policy: str, backlog: int,
     assert (listener.half_open_limit(), listener.accept_limit()) == (half_open, ready)
 
 
-@pytest.mark.parametrize(("policy", "limit"), [("accept", 4), ("sum", 7), ("syn", 4)])
+@pytest.mark.parametrize(("policy", "limit"), [("accept", 5), ("sum", 7), ("syn", 4)])
 def test_the_half_open_queue_holds_just_its_limit(policy: str, limit: int) -> None:
     peer = Peer()
     peer.config.backlog_policy = policy
@@ -310,12 +310,12 @@ def test_recycling_gives_up_the_oldest_entry_for_the_newest() -> None:
     listener = peer.listen(backlog=3)
     for n in range(10):
         assert [s.flags for s in syn_from(peer, 5000 + n)] == ["S."]
-    assert [entry.ends.remote_port for entry in listener.half_open.values()] == [5007, 5008, 5009]
-    assert listener.half_open_evictions == 7
-    assert peer.counters.EstabListenEvicted == 7
-    assert len(peer.demux.table) == 3
-    assert peer.demux.port_users == {80: 3}
-    assert peer.drops() == {"TCP_REQ_EVICTED": 7}
+    assert [entry.ends.remote_port for entry in listener.half_open.values()] == [5006, 5007, 5008, 5009]
+    assert listener.half_open_evictions == 6
+    assert peer.counters.EstabListenEvicted == 6
+    assert len(peer.demux.table) == 4
+    assert peer.demux.port_users == {80: 4}
+    assert peer.drops() == {"TCP_REQ_EVICTED": 6}
 
 
 def test_a_flood_leaves_nothing_behind_when_its_entries_expire() -> None:

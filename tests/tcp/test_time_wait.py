@@ -229,6 +229,7 @@ def closed_actively(pair: Pair) -> Connection:
 
 def test_after_a_second_a_connect_may_use_the_four_tuple_again_with_timestamps() -> None:
     pair = Pair()
+    pair.a.config.tcp_tw_reuse = 1
     old = closed_actively(pair)
     with pytest.raises(OSError, match="in use") as caught:
         pair.connect(local_port=40001)
@@ -244,6 +245,7 @@ def test_after_a_second_a_connect_may_use_the_four_tuple_again_with_timestamps()
 def test_without_timestamps_or_where_it_is_switched_off_a_connect_may_not() -> None:
     for setting in ("tcp_timestamps", "tcp_tw_reuse"):
         pair = Pair()
+        pair.a.config.tcp_tw_reuse = 1
         setattr(pair.a.config, setting, False)
         closed_actively(pair)
         pair.run_for(5 * SECOND)
@@ -256,6 +258,7 @@ def test_without_timestamps_or_where_it_is_switched_off_a_connect_may_not() -> N
 def test_when_the_last_ack_was_lost_a_new_connect_still_gets_through() -> None:
     # b is in LAST-ACK still: it answers the SYN with an ACK, a resets that, and the next SYN opens.
     pair = Pair()
+    pair.a.config.tcp_tw_reuse = 1
     client, server = pair.established()
     pair.close(client)
     pair.run_for(20 * MS)

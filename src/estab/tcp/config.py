@@ -34,6 +34,9 @@ class Config:
         self.tcp_fastopen: i64 = 1
         self.tcp_fastopen_key: str = ""
         self.tcp_fastopen_blackhole_timeout_ns: i64 = 0
+        # We differ: Linux offers text on the SYN again at once to a server that did not take it (RFC 7413 section
+        # 4.1.3.1).
+        self.tcp_fastopen_negative_ns: i64 = 600 * SECOND
         # Options.
         self.tcp_timestamps: bool = True
         self.tcp_sack: bool = True
@@ -90,7 +93,7 @@ class Config:
         self.tcp_fin_timeout_ns: i64 = 60 * SECOND
         self.tcp_timewait_ns: i64 = 60 * SECOND
         self.tcp_max_tw_buckets: i64 = 262144
-        self.tcp_tw_reuse: i64 = 1
+        self.tcp_tw_reuse: i64 = 2
         self.tcp_tw_reuse_delay_ns: i64 = SECOND
         self.tcp_rfc1337: bool = False
         # Keepalive (RFC 9293 section 3.8.4).

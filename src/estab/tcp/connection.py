@@ -193,7 +193,7 @@ class Connection(Tcb):
         if state == abi.CLOSED or state == abi.TIME_WAIT:
             receive.drop_unread(self)
             return
-        if self.unread_bytes() > 0 or (self.out_of_order is not None and self.out_of_order.size_bytes > 0):
+        if self.has_unread():
             self.context.counters.TcpExtTCPAbortOnClose += 1
             receive.drop_unread(self)
             transitions.abort(self, 0, "", "closed with unread text")
@@ -208,6 +208,14 @@ class Connection(Tcb):
         if self.keepalive_ns != NEVER and self.in_flight_count() == 0 and self.unsent is None:
             self.arm(TIMER_KEEPALIVE, now_ns + self.options.keep_idle_ns)
 
+    def has_unread(self) -> bool:
+        """Tell whether text waits to be read, in order or not."""
+        return self.unread_bytes() > 0 or (self.out_of_order is not None and self.out_of_order.size_bytes > 0)
+
+    def is_closing(self) -> bool:
+        """Tell whether our FIN waits to be sent or acknowledged."""
+        return self.state == abi.FIN_WAIT_1 or self.state == abi.CLOSING or self.state == abi.LAST_ACK
+
     def abort(self) -> None:
         """Close at once with a reset; what was not sent or not read is gone (RFC 9293 section 3.10.5)."""
         self.is_orphan = True
@@ -216,6 +224,16 @@ class Connection(Tcb):
         if self.state != abi.CLOSED and self.state != abi.TIME_WAIT:
             self.context.counters.TcpExtTCPAbortOnLinger += 1
             transitions.abort(self, 0, "", "aborted by the program")
+
+    def disconnect(self) -> bool:
+        """End the connection as its socket is to be free for another one; ``True`` if there was one to end."""
+        if self.state == abi.CLOSED or self.state == abi.TIME_WAIT:
+            return False
+        self.is_orphan = True
+        self.owner = None
+        receive.drop_unread(self)
+        transitions.abort(self, 0, "", "connect() with AF_UNSPEC")
+        return True
 
     # --- options
 

@@ -95,6 +95,11 @@ def which_key(keys: bytes, remote: bytes, local: bytes, cookie: bytes) -> i64:
     return 0
 
 
+def _service_key(local: bytes, remote: bytes, port: i64) -> bytes:
+    number: int = port
+    return local + remote + number.to_bytes(2, "big")
+
+
 # --- the host
 
 
@@ -119,6 +124,8 @@ class HostFastOpen:
         self._keys: bytes = b""
         self._keys_text: str = ""
         self._cache: dict[bytes, Cached] = {}
+        self._refused: dict[bytes, int] = {}
+        """Until when a server and port is left alone, that did not take the text of a SYN."""
         self._pauses: i64 = 0
         self._paused_ns: i64 = 0
 
@@ -165,10 +172,36 @@ class HostFastOpen:
     def forget_all(self) -> None:
         """Empty the cache."""
         self._cache.clear()
+        self._refused.clear()
 
     def cached_count(self) -> int:
         """Count the servers that are remembered."""
         return len(self._cache)
+
+    def refuse(self, local: bytes, remote: bytes, port: i64, now_ns: i64) -> None:
+        """Keep it that a server did not take the text of a SYN, or never answered one (RFC 7413 section 4.1.3.1)."""
+        wait_ns = self._config.tcp_fastopen_negative_ns
+        if wait_ns <= 0:
+            return
+        key = _service_key(local, remote, port)
+        self._refused.pop(key, None)
+        if len(self._refused) >= self._config.fastopen_cookies_max:
+            for oldest in self._refused:
+                del self._refused[oldest]
+                break
+            self._counters.EstabFastOpenCacheFull += 1
+        self._refused[key] = now_ns + wait_ns
+
+    def is_refused(self, local: bytes, remote: bytes, port: i64, now_ns: i64) -> bool:
+        """Tell whether a server is left alone for now, as it did not take the text of a SYN."""
+        key = _service_key(local, remote, port)
+        until_ns = self._refused.get(key)
+        if until_ns is None:
+            return False
+        if now_ns < until_ns:
+            return True
+        del self._refused[key]
+        return False
 
     # --- black holes
 

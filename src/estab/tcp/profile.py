@@ -32,6 +32,7 @@ def _set_linux(config: Config) -> None:
     config.tcp_syn_retries = 6
     config.tcp_syn_linear_timeouts = 4
     config.tcp_answer_early_acks = False
+    config.tcp_fastopen_negative_ns = 0
     config.cubic_hystart = 1
 
 

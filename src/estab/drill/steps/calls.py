@@ -190,8 +190,9 @@ class Calls:
         if len(call.arguments) > 1 and self._is_unspec(call.arguments[1]):
             if isinstance(socket, DatagramSocket):
                 socket.disconnect()
-                return 0
-            raise UnsupportedError("connect() with AF_UNSPEC on a TCP socket is not done here")
+            else:
+                socket.disconnect(self.now_ns)
+            return 0
         address = self._address(call.arguments[1], file, (self.settings.remote, self.settings.connect_port))
         if file.flow.stage is Stage.NEW:
             file.flow.stage = Stage.CONNECTING
@@ -219,7 +220,7 @@ class Calls:
             connection = socket.connection if isinstance(socket, StreamSocket) else None
             socket.close(self.now_ns)
             deadline_ns = self.now_ns + (linger or 0) * SECOND
-            while linger and connection is not None and connection.outq_bytes() > 0 and self.now_ns < deadline_ns:
+            while linger and connection is not None and connection.is_closing() and self.now_ns < deadline_ns:
                 yield deadline_ns
         return 0
 

@@ -158,6 +158,22 @@ class StreamSocket(StreamView):
             return
         raise os_error(errno.EINPROGRESS, f"operation now in progress: {self.text()} is connecting")
 
+    def disconnect(self, now_ns: i64) -> None:
+        """Undo ``connect`` or ``listen`` (Linux: ``connect`` with AF_UNSPEC). The socket can connect again.
+
+        A connection is reset, and ECONNRESET left for SO_ERROR, as Linux's ``tcp_disconnect`` does.
+        """
+        self.streams.context.now_ns = now_ns
+        if self.listener is not None:
+            self._stop_listening()
+            self._forget_local()
+        connection = self.connection
+        if connection is not None:
+            if connection.disconnect():
+                self.error_left = errno.ECONNRESET
+            self._forget_failed(connection)
+        self.is_connect_reported = self.is_disconnecting = False
+
     def accept(self, now_ns: i64) -> StreamSocket:
         """Take the oldest connection of the accept queue, with a descriptor of its own. EAGAIN, EINVAL, EMFILE."""
         streams = self.streams
@@ -346,7 +362,7 @@ class StreamSocket(StreamView):
     def close(self, now_ns: i64) -> None:
         """Release the descriptor. The connection goes on by itself until both sides are done.
 
-        With ``linger`` 0 it is reset instead. A longer ``linger`` is for callers that can wait: see ``outq_bytes``.
+        With ``linger`` 0 it is reset instead. A longer ``linger`` is for callers that can wait: see ``is_closing``.
         """
         self.streams.context.now_ns = now_ns
         if self.listener is not None:
@@ -361,6 +377,16 @@ class StreamSocket(StreamView):
             self.demux.touch(connection)
         self._release_binding()
         self.streams.files.release(self)
+
+    def is_closing(self) -> bool:
+        """Tell whether our FIN waits to be sent or acknowledged: SO_LINGER's ``close`` waits for that (socket(7))."""
+        connection = self.connection
+        return connection is not None and connection.is_closing()
+
+    def is_reset_by_close(self) -> bool:
+        """Tell whether text is left unread, so that ``close`` is a reset and nothing is waited for."""
+        connection = self.connection
+        return connection is not None and connection.has_unread()
 
     # --- inside
 

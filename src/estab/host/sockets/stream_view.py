@@ -47,6 +47,9 @@ class StreamView(StreamSettings):
         self.is_disconnecting: bool = False
         """``shutdown`` came when ``connect`` had failed and had not said so yet: it never will."""
 
+        self.error_left: i64 = 0
+        """What SO_ERROR has to say of a connection that was let go (``disconnect``)."""
+
     def _apply_options(self, options: Options) -> None:
         if self.listener is not None:
             self.listener.options = options
@@ -84,7 +87,11 @@ class StreamView(StreamSettings):
     def take_error(self) -> int:
         """Give SO_ERROR and clear it."""
         connection = self.connection
-        return connection.take_error() if connection is not None else 0
+        if connection is not None:
+            return connection.take_error()
+        number = self.error_left
+        self.error_left = 0
+        return number
 
     def error_text(self) -> str:
         """Say what the connection's error was, also after it was taken."""

@@ -298,7 +298,7 @@ class Socket(Transfer):
                     return  # its program's end has closed it
                 raise os_error(errno.EBADF, "bad file descriptor: another socket that shared it has closed it")
             with runtime.lock:
-                if isinstance(host, StreamSocket) and host.linger and self._timeout != 0.0:
+                if isinstance(host, StreamSocket) and host.linger:  # non-blocking ones wait, too, as on Linux
                     self._linger(host, host.linger)
                 runtime.close_descriptor(host)
                 runtime.flush()
@@ -319,7 +319,9 @@ class Socket(Transfer):
         return file
 
     def _linger(self, host: StreamSocket, seconds: int) -> None:
-        """Wait until all is acknowledged, as SO_LINGER asks of ``close``."""
+        """Wait until all is acknowledged, our FIN too, as SO_LINGER asks of ``close``."""
+        if host.is_reset_by_close():
+            return
         try:
             host.shutdown(SHUT_WR, self.runtime.now_ns)
         except OSError:
@@ -327,7 +329,7 @@ class Socket(Transfer):
         self.runtime.flush()
         due_ns = self.runtime.now_ns + seconds * SECOND
         self.runtime.wait(
-            Wait(lambda: host.outq_bytes == 0, lambda: f"close() on {describe(host)} (SO_LINGER)", due_ns))
+            Wait(lambda: not host.is_closing(), lambda: f"close() on {describe(host)} (SO_LINGER)", due_ns))
 
     def detach(self) -> int:
         """Let go of the socket without closing it.

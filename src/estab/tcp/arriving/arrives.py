@@ -325,6 +325,7 @@ def _use_acknowledgment(tcb: Tcb, seq: i64, ack: i64, segment: Segment, now_ns: 
         if tcb.unsent is not None:
             restart_after_idle(tcb, now_ns)
         if window > 0 and was_shut:
+            silence.end_probing(tcb)
             tcb.disarm(TIMER_PERSIST)
             end_backoff(tcb)
     # An acknowledgment of a probe keeps a connection open for as long as the window stays shut (MUST-37).

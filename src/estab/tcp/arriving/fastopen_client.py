@@ -10,6 +10,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from estab import abi
 from estab.tcp.fastopen import CLIENT_NO_COOKIE, Cached
 from estab.tcp.record.fast_open import FAIL_NO_COOKIE, FAIL_NOT_ACKNOWLEDGED, FAIL_SYN_REPEATED, FastOpen
 from estab.tcp.record.tcb import Tcb
@@ -28,7 +29,7 @@ def _has_way(tcb: Tcb, fast_open: FastOpen, cached: Cached | None) -> bool:
     """Tell whether text may go on the SYN, and set what the option says."""
     context = tcb.context
     host = context.fast_open
-    if host.is_pausing(context.now_ns):
+    if host.is_pausing(context.now_ns) or host.is_refused(tcb.local, tcb.remote, tcb.remote_port, context.now_ns):
         fast_open.cookie = None
         fast_open.fail = FAIL_NO_COOKIE
         return False
@@ -100,6 +101,8 @@ def on_syn_ack(tcb: Tcb, fast_open: FastOpen, segment: Segment) -> bool:
     if tcb.snd_una < tcb.snd_nxt:
         fast_open.fail = FAIL_SYN_REPEATED if is_repeated else FAIL_NOT_ACKNOWLEDGED
         context.counters.TcpExtTCPFastOpenActiveFail += 1
+        if not cookie:  # a new one says that the old was too old
+            context.fast_open.refuse(tcb.local, tcb.remote, tcb.remote_port, context.now_ns)
         recovery.lose_all(tcb, "the text of the SYN was not taken: it is sent again")
         return True
     fast_open.is_text_acknowledged = True
@@ -113,5 +116,7 @@ def note_timeout(tcb: Tcb, fast_open: FastOpen, now_ns: i64, *, is_hopeless: boo
     if not (fast_open.has_option or fast_open.has_text):
         return
     retries = tcb.retries
+    if is_hopeless and fast_open.has_text and tcb.state == abi.SYN_SENT:
+        tcb.context.fast_open.refuse(tcb.local, tcb.remote, tcb.remote_port, now_ns)
     if retries == _PAUSE_AT_TIMEOUTS or (retries < _PAUSE_AT_TIMEOUTS and is_hopeless):
         tcb.context.fast_open.pause(now_ns)

@@ -30,7 +30,7 @@ from estab.tcp.record.timer_table import (
 from estab.tcp.recovery import mtu_search, rack, recovery
 from estab.tcp.window import silence
 from estab.tcp.window.rtt import back_off, end_backoff, timeout_ns
-from estab.units import format_duration
+from estab.units import MS, format_duration
 
 __all__ = ["on_deadline"]
 
@@ -133,8 +133,14 @@ def _doubling_ns(tcb: Tcb, retries: i64) -> i64:
 def _is_hopeless(tcb: Tcb, now_ns: i64) -> bool:
     """Tell whether R2 is reached (RFC 9293 section 3.8.3). MUST-21, MUST-22, MUST-23."""
     config = tcb.context.config
-    if tcb.options.user_timeout_ns > 0:
-        return tcb.retries > 0 and now_ns - tcb.first_unanswered_ns >= tcb.options.user_timeout_ns
+    timeout_ns = tcb.options.user_timeout_ns
+    if timeout_ns > 0:
+        # A window that is shut does not excuse text in flight that nobody acknowledges (as Linux).
+        has_tried = tcb.retries > 0 or (tcb.snd_wnd == 0 and tcb.state != abi.SYN_SENT)
+        if has_tried and now_ns - tcb.first_unanswered_ns >= timeout_ns:
+            return True
+        if tcb.state != abi.SYN_SENT and tcb.state != abi.SYN_RECEIVED:
+            return False
     if tcb.state == abi.SYN_SENT:
         if tcb.retries >= tcb.options.syn_retries + config.tcp_syn_linear_timeouts:
             return True
@@ -170,26 +176,28 @@ def _on_persist_timer(tcb: Tcb, now_ns: i64) -> None:
     limit = _orphan_retries(tcb) if tcb.is_orphan else config.tcp_retries2
     if tcb.probes_out == 0:
         silence.begin_wait(tcb, now_ns)
-    is_late = (
-        tcb.options.user_timeout_ns > 0
-        and tcb.probes_out > 0
-        and now_ns - tcb.first_unanswered_ns >= tcb.options.user_timeout_ns
-    )
+    silence.begin_probing(tcb, now_ns)
+    # As Linux and tcp(7): text may not wait for longer, though the peer answers each probe.
+    timeout = tcb.options.user_timeout_ns
+    is_late = timeout > 0 and now_ns - tcb.shut_since_ns >= timeout
     # As Linux: a peer that answers every probe keeps a program's connection open, not one that nobody waits for.
     is_worn_out = tcb.is_orphan and tcb.backoff >= limit and timeout_ns(tcb) >= config.tcp_rto_max_ns
     if tcb.probes_out >= limit or is_late or is_worn_out:
         _tell_timer(tcb, TIMER_PERSIST, "given up")
         tcb.context.counters.TcpExtTCPAbortOnTimeout += 1
-        waited = format_duration(now_ns - tcb.first_unanswered_ns)
-        transitions.fail(
-            tcb, errno.ETIMEDOUT,
-            f"connection timed out: {tcb.probes_out} zero-window probes unanswered in {waited}", "timed out",
-        )
+        waited = format_duration(now_ns - (tcb.shut_since_ns if is_late else tcb.first_unanswered_ns))
+        text = f"{tcb.probes_out} zero-window probes unanswered in {waited}"
+        if is_late:
+            text = f"the peer's window was shut for {waited}"
+        transitions.fail(tcb, errno.ETIMEDOUT, f"connection timed out: {text}", "timed out")
         return
     _tell_timer(tcb, TIMER_PERSIST, f"window {tcb.snd_wnd}")
     silence.count_probe(tcb)
     back_off(tcb)
-    tcb.arm(TIMER_PERSIST, now_ns + timeout_ns(tcb))
+    due_ns = now_ns + timeout_ns(tcb)
+    if timeout > 0:
+        due_ns = min(due_ns, max(tcb.shut_since_ns + timeout, now_ns + MS))
+    tcb.arm(TIMER_PERSIST, due_ns)
 
 
 def _on_keepalive_timer(tcb: Tcb, now_ns: i64) -> None:

@@ -13,7 +13,9 @@ def half_open_limit(config: Config, backlog: i64, ready_count: i64) -> i64:
     """Give how many half-open entries there may be, while ``ready_count`` connections wait for ``accept``."""
     if config.backlog_policy == "sum":
         return max(0, 3 * backlog // 2 + 1 - ready_count)
-    return min(max(1, backlog), config.tcp_max_syn_backlog)
+    if config.backlog_policy == "syn":
+        return min(max(1, backlog), config.tcp_max_syn_backlog)
+    return min(backlog + 1, config.tcp_max_syn_backlog)  # as the accept queue: to Linux ``len > backlog`` is full
 
 
 def accept_limit(config: Config, backlog: i64) -> i64:

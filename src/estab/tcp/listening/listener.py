@@ -181,6 +181,7 @@ class Listener(HalfOpenQueue):
             counters.TcpExtSyncookiesFailed += 1
             context.drop(DropReason.TCP_BAD_COOKIE, ends.name(), "")
             return None
+        counters.TcpExtSyncookiesRecv += 1  # as Linux: each good one, also those that find the accept queue full
         if self.is_accept_queue_full():
             self.count_overflow()
             context.drop(DropReason.TCP_LISTEN_OVERFLOW, ends.name(), "cookie ACK ignored")
@@ -188,7 +189,6 @@ class Listener(HalfOpenQueue):
             return None
         self.tell_state(ends.name(), abi.LISTEN, abi.SYN_RECEIVED, "SYN cookie")
         self.cookies_accepted += 1
-        counters.TcpExtSyncookiesRecv += 1
         syn = Segment(ends.remote_port, self.port, wrap(irs), wrap(0), SYN, segment.wnd)
         syn.mss = cookie.mss
         syn.wscale = cookie.wscale

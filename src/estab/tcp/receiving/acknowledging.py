@@ -15,8 +15,8 @@ from estab.tcp.record.timer_table import TIMER_DELAYED_ACK
 
 __all__ = [
     "acknowledge", "acknowledge_late", "acknowledge_now", "acknowledge_quickly", "acknowledge_window_quickly", "begin",
-    "end", "expect_answers", "leave_to_syn_ack", "note_duplicate", "note_told", "on_acknowledgment_sent", "on_timer",
-    "owe_duplicate", "pay_duplicate", "report_duplicate", "set_quickack",
+    "end", "expect_answers", "leave_to_syn_ack", "note_duplicate", "note_push", "note_told", "on_acknowledgment_sent",
+    "on_all_read", "on_timer", "owe_duplicate", "pay_duplicate", "report_duplicate", "set_quickack",
 ]
 
 _DUPLICATES_OWED_MAX: Final = 64
@@ -101,8 +101,23 @@ def on_acknowledgment_sent(tcb: Tcb) -> None:
     tcb.is_ack_pending = False
     tcb.disarm(TIMER_DELAYED_ACK)
     tcb.dsack_left = NO_SEQ
+    tcb.pushes_unread = 0
     if tcb.quick_acks > 0:
         tcb.quick_acks -= 1
+
+
+def note_push(tcb: Tcb) -> None:
+    """A segment came that is not full, or is full and bears PSH: the peer may have no more to send for now."""
+    tcb.pushes_unread = min(tcb.pushes_unread + 1, 2)
+
+
+def on_all_read(tcb: Tcb) -> None:
+    """The program has read all that is here: acknowledge it, if that waits and nothing of ours is likely to carry it.
+
+    As Linux's ``tcp_cleanup_rbuf``: a peer under Nagle's rule waits for just that.
+    """
+    if tcb.is_ack_pending and (tcb.pushes_unread > 1 or (tcb.pushes_unread == 1 and not tcb.is_interactive)):
+        tcb.is_ack_due = True
 
 
 def note_told(tcb: Tcb, seq: i64) -> None:

@@ -162,7 +162,7 @@ def accept_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
     start_at = segment.start
     length = segment.end - start_at
     end = seq + length
-    _note_size(tcb, length, now_ns)
+    _note_size(tcb, length, segment.flags, now_ns)
     rightsizing.measure(tcb, segment, now_ns)
     if seq < tcb.rcv_nxt:
         tcb.context.counters.TcpExtTCPDSACKOldSent += report_duplicate(tcb, seq, min(end, tcb.rcv_nxt))
@@ -317,8 +317,10 @@ def _queue_of(tcb: Tcb) -> Reassembly:
     return queue
 
 
-def _note_size(tcb: Tcb, length: i64, now_ns: i64) -> None:
+def _note_size(tcb: Tcb, length: i64, flags: i64, now_ns: i64) -> None:
     """Learn how large the peer's full segments are, and whether it is a conversation or a bulk transfer."""
+    if length < tcb.rcv_mss or (length == tcb.rcv_mss and (flags & PSH) != 0):
+        acknowledging.note_push(tcb)
     if length > tcb.rcv_mss:
         tcb.rcv_mss = min(length, max(tcb.mss_base, 1460))
     elif length >= DEFAULT_MSS_BYTES and tcb.rcv_mss < length:
@@ -387,6 +389,8 @@ def _offer_more(tcb: Tcb) -> None:
     if tcb.is_ack_pending and tcb.rcv_nxt - tcb.rcv_wup > tcb.rcv_mss:
         acknowledge_now(tcb)
         return
+    if tcb.received is None:
+        acknowledging.on_all_read(tcb)
     offered = tcb.rcv_adv - tcb.rcv_nxt
     full = tcb.receive_buffer_bytes // 2
     space = min(min(space_bytes(tcb), full), 0xFFFF << tcb.rcv_wscale)  # of two each: of three it is a call

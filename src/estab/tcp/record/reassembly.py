@@ -36,6 +36,8 @@ class Run:
     def __init__(self, seq: i64, end: i64) -> None:
         self.seq = seq
         self.end = end
+        self.change: int = 0
+        """Its key among the recent ones."""
 
 
 class Reassembly:
@@ -44,8 +46,11 @@ class Reassembly:
     def __init__(self) -> None:
         self._pieces: list[Piece] = []
         self._runs: list[Run] = []
-        self._recent: list[Run] = []
-        """The same runs, the one that changed last first."""
+        self._recent: dict[int, Run] = {}
+        """The same runs in the order of their last changes, so that what a stranger repeats costs the same whatever
+        waits.
+        """
+        self._changes: int = 0
         self._fin_seq: i64 = _NO_FIN
         self.size_bytes: i64 = 0
 
@@ -117,9 +122,7 @@ class Reassembly:
         """Let the run at ``seq`` be told first: a segment for it has just come again (RFC 2018 section 4)."""
         index = self._find_run(seq)
         if index < len(self._runs):
-            run = self._runs[index]
-            self._recent.remove(run)
-            self._recent.insert(0, run)
+            self._put_last(self._runs[index])
 
     def take_into(self, queue: ByteQueue, rcv_nxt: i64) -> i64:
         """Move what now follows ``rcv_nxt`` into ``queue``, and drop what lies before; returns the new RCV.NXT."""
@@ -134,8 +137,13 @@ class Reassembly:
                 rcv_nxt = piece.end
         if count > 0:
             del self._pieces[:count]
-            while self._runs and self._runs[0].seq <= rcv_nxt:
-                self._recent.remove(self._runs.pop(0))
+            done: i64 = 0
+            for run in self._runs:
+                if run.seq > rcv_nxt:
+                    break
+                done += 1
+                del self._recent[run.change]
+            del self._runs[:done]
         return rcv_nxt
 
     def blocks(self, blocks_max: i64) -> list[int]:
@@ -144,7 +152,7 @@ class Reassembly:
         RFC 2018 section 4.
         """
         result: list[int] = []
-        for run in self._recent:
+        for run in reversed(self._recent.values()):
             if len(result) >= 2 * blocks_max:
                 break
             result.append(run.seq)
@@ -217,7 +225,7 @@ class Reassembly:
                 run.end = seq
                 break
             runs.pop()
-            self._recent.remove(run)
+            del self._recent[run.change]
         if self._fin_seq >= seq:
             self._join(self._fin_seq, self._fin_seq + 1)
 
@@ -234,9 +242,15 @@ class Reassembly:
             run = self._runs[first]
             run.seq = min(run.seq, seq)
             run.end = max(end, self._runs[last - 1].end)
-            self._recent.remove(run)
             if last - first > 1:
                 for merged in self._runs[first + 1 : last]:
-                    self._recent.remove(merged)
+                    del self._recent[merged.change]
                 del self._runs[first + 1 : last]
-        self._recent.insert(0, run)
+        self._put_last(run)
+
+    def _put_last(self, run: Run) -> None:
+        """Let a run, new or known, be the one that changed last."""
+        self._recent.pop(run.change, None)
+        self._changes += 1
+        run.change = self._changes
+        self._recent[run.change] = run

@@ -22,6 +22,8 @@ class Piece:
         self.size = size
         self.is_pushed = is_pushed
         self.is_closed: bool = False
+        self.planned: i64 = 0
+        """Bytes of it that were planned already: they count no more in ``size``."""
 
 
 class SendQueue:
@@ -109,6 +111,7 @@ class SendQueue:
             count = first.size
         else:
             first.size -= count
+            first.planned += count
         self.bursts.append(Piece(count, is_pushed=is_pushed))
         self.planned += count
 

@@ -226,6 +226,10 @@ class Tcb(Flow):
         """
         self.quick_acks: i64 = 0
         """count: acknowledgments that go at once, before delaying begins again. Writers: receiving/acknowledging."""
+        self.pushes_unread: i64 = 0
+        """count: segments that end something of the peer's, since the last acknowledgment: 0, 1, or 2 for more (Linux's
+        ICSK_ACK_PUSHED). Writers: receiving/acknowledging.
+        """
         self.is_interactive: bool = False
         """yes or no: requests and answers alternate (Linux's pingpong): acknowledgments wait for text to ride on.
         Writers: receiving/acknowledging.
@@ -367,6 +371,10 @@ class Tcb(Flow):
         self.send_buffer_ns: i64 = 0
         """ns: spent with too small a send buffer, before ``chrono_ns``. Writers: window/chrono."""
         # Probing a silent or shut peer (RFC 9293 sections 3.8.4 and 3.8.6.1).
+        self.shut_since_ns: i64 = 0
+        """ns, time: since when text waits for the peer's window and probes go (RFC 9293 section 3.8.6.1); 0: it does
+        not. Writers: window/silence.
+        """
         self.probes_out: i64 = 0
         """count: keepalive or window probes without an answer. Writers: window/silence."""
         self.is_probe_due: bool = False

@@ -39,7 +39,8 @@ _SLACK_NS: Final = 2 * MS
 def arm_rto(tcb: Tcb, now_ns: i64) -> None:
     """Start the retransmission timer (RFC 6298 rules 5.1 and 5.3), cut short by the user timeout."""
     due_ns = now_ns + timeout_ns(tcb)
-    if tcb.options.user_timeout_ns > 0 and tcb.retries > 0:
+    is_shut = tcb.snd_wnd == 0 and tcb.state != abi.SYN_SENT
+    if tcb.options.user_timeout_ns > 0 and (tcb.retries > 0 or is_shut):
         due_ns = min(due_ns, max(tcb.first_unanswered_ns + tcb.options.user_timeout_ns, now_ns + MS))
     tcb.arm(TIMER_RTO, due_ns)
     tcb.disarm(TIMER_PERSIST)

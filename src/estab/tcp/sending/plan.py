@@ -132,6 +132,7 @@ def _emit(tcb: Tcb, queue: SendQueue, now_ns: i64, probe_bytes: i64) -> Segment:
         silence.end_probes(tcb)
         end_backoff(tcb)
     tcb.disarm(TIMER_PERSIST)
+    silence.end_probing(tcb)
     tcb.has_sent_text = True
     sent = SentSegment(tcb.snd_nxt, end, flags, data, now_ns)
     return first_transmission(tcb, sent, now_ns, "new data")

@@ -49,6 +49,11 @@ def write(tcb: Tcb, data: bytes, flags: i64, now_ns: i64) -> i64:
             piece = queue.begin_piece()
             tcb.is_push_forced = False
             restart_after_idle(tcb, now_ns)
+        elif piece.planned >= goal and not has_room(tcb):
+            # A piece whose text leaves is filled again, but not for as long as the peer's window lets text leave.
+            is_short = True
+            note_full(tcb)
+            break
         count = min(goal - piece.size, total - written)
         queue.extend(piece, count)
         if written == 0:

@@ -13,8 +13,8 @@ from mypy_extensions import i64
 from estab.tcp.record.tcb import Tcb
 
 __all__ = [
-    "answered", "begin_wait", "count_probe", "count_timeout", "end_probes", "end_retries", "note_soft_error",
-    "set_retries", "take_probe", "take_soft_error",
+    "answered", "begin_probing", "begin_wait", "count_probe", "count_timeout", "end_probes", "end_probing",
+    "end_retries", "note_soft_error", "set_retries", "take_probe", "take_soft_error",
 ]
 
 
@@ -56,6 +56,17 @@ def count_probe(tcb: Tcb) -> None:
     """Ask the peer for its window or a sign of life, with the next segment."""
     tcb.probes_out += 1
     tcb.is_probe_due = True
+
+
+def begin_probing(tcb: Tcb, now_ns: i64) -> None:
+    """Text waits for the peer's window from now on, unless it does already: answers to probes end nothing."""
+    if tcb.shut_since_ns == 0:
+        tcb.shut_since_ns = now_ns
+
+
+def end_probing(tcb: Tcb) -> None:
+    """The window lets text go."""
+    tcb.shut_since_ns = 0
 
 
 def take_probe(tcb: Tcb) -> None:
