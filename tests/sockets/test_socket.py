@@ -368,6 +368,38 @@ def test_lingering_close_waits_for_the_acknowledgment(net: Network, a: Host, b: 
         assert net.now - started >= 0.02
 
 
+def test_lingering_close_waits_for_the_fin_on_a_non_blocking_socket_too(net: Network, a: Host, b: Host) -> None:
+    with connected(a, b) as (caller, _accepted):
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 5))
+        caller.setblocking(False)
+        started = net.now
+        caller.close()
+        assert net.now - started >= 0.02
+
+
+def test_lingering_close_with_text_unread_is_a_reset_and_waits_for_nothing(net: Network, a: Host, b: Host) -> None:
+    with connected(a, b) as (caller, accepted):
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 5))
+        accepted.sendall(b"never read")
+        net.run(until=net.now + 1)
+        started = net.now
+        caller.close()
+        assert net.now == started
+        with pytest.raises(ConnectionResetError):
+            accepted.recv(10)
+
+
+def test_closing_a_socket_ends_a_call_that_waits_on_it_elsewhere(net: Network, a: Host, b: Host) -> None:
+    listener = b.socket()
+    listener.bind(("", 80))
+    listener.listen()
+    b.run(listener.accept)
+    b.run(listener.close, start=1)
+    with pytest.raises(OSError, match="bad file descriptor"):
+        net.run(until=5)
+    assert net.now == 1
+
+
 def test_repr_says_where_and_in_which_state(a: Host, b: Host) -> None:
     with connected(a, b) as (caller, accepted):
         port = caller.getsockname()[1]

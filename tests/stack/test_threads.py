@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import select
@@ -132,6 +133,34 @@ def test_a_signal_whose_handler_returns_does_not_end_a_blocking_call(pair: tuple
         assert seen == [signal.SIGALRM]
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("what", ["recv", "accept"])
+def test_closing_a_socket_ends_what_waits_on_it(pair: tuple[estab.Stack, estab.Stack], what: str) -> None:
+    ours, theirs = connected(pair)
+    listener = pair[1].socket()
+    listener.bind(("", 81))
+    listener.listen()
+    ours.settimeout(None)
+    closed = ours if what == "recv" else listener
+    caught: list[int | None] = []
+
+    def wait() -> None:
+        try:
+            closed.recv(10) if what == "recv" else closed.accept()
+        except OSError as error:
+            caught.append(error.errno)
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    stack = pair[0] if what == "recv" else pair[1]
+    while not stack.runtime.has_waiters(1):
+        time.sleep(0.001)
+    closed.close()
+    waiter.join(10)
+    assert caught == [errno.EBADF]
+    for sock in (ours, theirs, listener):
+        sock.close()
 
 
 def test_closing_a_stack_ends_what_waits_on_it(pair: tuple[estab.Stack, estab.Stack]) -> None:

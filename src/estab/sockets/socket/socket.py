@@ -300,8 +300,10 @@ class Socket(Transfer):
             with runtime.lock:
                 if isinstance(host, StreamSocket) and host.linger:  # non-blocking ones wait, too, as on Linux
                     self._linger(host, host.linger)
+                number = host.fd
                 runtime.close_descriptor(host)
                 runtime.flush()
+                runtime.notify(number)  # no news will ever name the descriptor again: who waits for it gets EBADF
 
     def _let_go(self) -> File | None:
         """Take descriptor and doorbell from the socket. Returns the descriptor's file, with one user less."""
