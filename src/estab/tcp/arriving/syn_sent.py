@@ -40,7 +40,7 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
         if ack <= tcb.iss or ack > tcb.snd_nxt:
             if (flags & RST) == 0:
                 answer(tcb, segment, "acknowledges what was not sent")
-            if tcb.retries == 0:
+            if tcb.retries == 0 and (tcb.fast_open is None or not tcb.fast_open.has_text):
                 # An old connection of the peer's on these ports ends with our reset: the SYN goes again at once. As
                 # Linux, only the first, or a peer that always answers so would be flooded.
                 tcb.arm(TIMER_RTO, now_ns + _SYN_AGAIN_NS)

@@ -66,8 +66,7 @@ def update_mss(tcb: Tcb) -> None:
 def begin(tcb: Tcb, now_ns: i64) -> None:
     """Begin to search: ``tcp_base_mss`` is taken to get through."""
     headers = _headers(tcb)
-    high = min(tcb.peer_mss + headers, tcb.context.paths.mtu_of(tcb.remote))
-    tcb.mtu_search = MtuSearch(min(tcb.context.config.tcp_base_mss + headers, high), high, now_ns)
+    tcb.mtu_search = MtuSearch(tcb.context.config.tcp_base_mss + headers, tcb.peer_mss + headers, now_ns)
 
 
 def on_timeout(tcb: Tcb, now_ns: i64) -> None:
@@ -92,8 +91,10 @@ def probe_bytes(tcb: Tcb, search: MtuSearch, waiting: i64, now_ns: i64) -> i64:
     mss = tcb.snd_mss()
     if tcb.cwnd_bytes < _CWND_SEGMENTS_MIN * mss:
         return _NONE
-    size = (search.high + search.low) // 2 - _headers(tcb) - (tcb.mss_base - mss)
-    if search.high - search.low < tcb.context.config.tcp_probe_threshold:
+    # A probe is not larger than what the first link carries, which may have changed.
+    high = min(search.high, tcb.context.paths.mtu_of(tcb.remote))
+    size = (high + search.low) // 2 - _headers(tcb) - (tcb.mss_base - mss)
+    if high - search.low < tcb.context.config.tcp_probe_threshold:
         _search_again(tcb, search, now_ns)
         return _NONE
     needed = size + (tcb.reordering + 1) * mss  # so much must follow that its loss shows
