@@ -13,6 +13,7 @@ import dns.rrset
 import pytest
 
 from estab import Network
+from estab.errors import explain
 from estab.names import hosts_file
 from estab.names.dns import Resolver, Servers, read_resolv_conf
 from estab.sockets.runtime import Runtime, current
@@ -100,7 +101,7 @@ def ask(net: Network, name: str, servers: Servers) -> tuple[list[str] | str, flo
         try:
             found: list[str] | str = [format_address(octets) for octets in resolver.resolve(name, socket.AF_UNSPEC)]
         except socket.gaierror as error:
-            found = f"{error.errno == socket.EAI_AGAIN} {error}"
+            found = f"{error.errno == socket.EAI_AGAIN} {error.strerror}: {explain(error)}"
         return found, time.monotonic(), resolver.queries
 
     program = net.hosts["client"].run(look_up)
@@ -158,7 +159,7 @@ def test_nobody_answers_is_a_temporary_failure_after_all_attempts(net: Network) 
         net.hosts[name].power_off()
     text, took_s, queries = ask(net, "four.example", Servers((FIRST, SECOND), timeout_s=3, attempts=4))
     assert (took_s, queries) == (3 * 2 * 4, 2 * 2 * 4)
-    assert text == ("True [Errno -3] Temporary failure in name resolution: "
+    assert text == ("True Temporary failure in name resolution: "
                     "four.example: 10.0.0.2 does not answer; 10.0.1.2 does not answer")
 
 
