@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -352,3 +353,43 @@ def test_one(net):
     lines = [sorted(line for line in result.outlines if line.startswith(("again:", "FAILED")))
              for result in (alone, shared)]
     assert lines[0] == lines[1]
+
+
+def test_two_tests_of_one_name_and_seed_keep_a_folder_each(suite: pytest.Pytester) -> None:
+    suite.makepyfile(test_one="def test_it(net): assert not 1", test_two="def test_it(net): assert not 2")
+    for _ in range(2):
+        run(suite, "--estab-seed=5").assert_outcomes(failed=2)
+    tests = {json.loads((folder / "replay.json").read_text())["test"]
+             for folder in (suite.path / ".estab").iterdir() if folder.is_dir()}
+    assert tests == {"test_one.py::test_it", "test_two.py::test_it"}
+    assert len(list((suite.path / ".estab").iterdir())) == 3, "two folders, and a .gitignore"
+
+
+def test_a_report_is_kept_where_the_locale_has_no_arrows(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("LC_ALL", "C"), ("PYTHONCOERCECLOCALE", "0"), ("PYTHONUTF8", "0")):
+        monkeypatch.setenv(name, value)
+    suite.makepyfile(LOSSY + """
+
+def test_orders_arrive(net):
+    shop(net, loss="90%")
+""")
+    result = run(suite, "--estab-seed=1")
+    result.assert_outcomes(failed=1)
+    assert "kept:" in result.stdout.str()
+    [report] = (suite.path / ".estab").rglob("report.txt")
+    assert "│" in report.read_text(encoding="utf-8")
+
+
+def test_the_line_to_paste_survives_a_quote_in_a_tests_name(suite: pytest.Pytester) -> None:
+    suite.makepyfile("""
+        import pytest
+
+        @pytest.mark.parametrize("what", ["it's"])
+        def test_it(net, what):
+            assert not what
+    """)
+    result = run(suite)
+    line = next(line for line in result.outlines if line.startswith("again:"))
+    assert shlex.split(line)[2].endswith("::test_it[it's]")

@@ -1,4 +1,7 @@
-"""``docs/testing.md`` is played from first line to last: its files are written, its commands run and compared."""
+"""``docs/testing.md`` is played from first line to last: its files are written, its commands run and compared.
+
+``python tools/tutorial.py`` writes what the commands print now into the page.
+"""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ __all__ = ["NetTrial", "seed_of"]
 _PASSING: Final = (pytest.skip.Exception, pytest.xfail.Exception)
 _OURS: Final = frozenset({"net", "request"})
 _SHOWN_EVERY_S: Final = 0.5
+_QUOTE: Final = "'"
 
 
 def seed_of(config: pytest.Config, node_id: str) -> int | str:
@@ -196,7 +198,8 @@ class NetTrial:
         self.text = found.text()
 
     def _keep(self, found: Explanation, seed: int | str) -> None:
-        folder = folder_for(Path(self.item.config.rootpath), self.item.nodeid.rpartition("::")[2], seed)
+        folder = folder_for(Path(self.item.config.rootpath), self.item.nodeid.rpartition("::")[2], seed,
+                            test=self.item.nodeid)
         try:
             keep(found, folder, test=self.item.nodeid)
             found.kept = str(folder.relative_to(self.item.config.rootpath))
@@ -204,7 +207,8 @@ class NetTrial:
             found.kept = f"nothing: {folder} can't be written ({error.strerror})"
 
     def _again(self, seed: int | str) -> str:
-        return f"pytest '{self.item.nodeid}' --estab-seed={seed}"
+        node = self.item.nodeid
+        return f"pytest {shlex.quote(node) if _QUOTE in node else _QUOTE + node + _QUOTE} --estab-seed={seed}"
 
     def _option(self, name: str) -> Any:
         return self.item.config.getoption(name)
