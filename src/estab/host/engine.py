@@ -165,11 +165,12 @@ class Engine:
     def add_own_address(self, interface: Interface, address: bytes, bits: i64) -> None:
         """Give an interface an address in network byte order. Raises what ``add_address`` does."""
         if is_unspecified(address) or is_multicast(address) or address == b"\xff\xff\xff\xff":
-            raise ValueError(f"address: {format_address(address)} is not an address that a host can have")
+            raise ValueError(f"address: {format_address(address)}/{bits} is not an address that a host can have")
         if len(self.paths.local) >= ADDRESSES_MAX:
             raise ValueError(f"address: a host has at most {ADDRESSES_MAX} addresses")
         if address in self.paths.local:
-            raise ValueError(f"address: {format_address(address)} is on {self.paths.local[address].name} already")
+            name = self.paths.local[address].name
+            raise ValueError(f"address: {format_address(address)}/{bits} is on {name} already")
         if len(address) == 16 and interface.mtu < V6_MTU_MIN:
             raise ValueError(f"address: IPv6 needs an MTU of {V6_MTU_MIN}, and {interface.name} has {interface.mtu}")
         self._add_address(interface, address, bits)
