@@ -1,4 +1,7 @@
-"""The stories of ``examples/`` print what their page says, to the letter, and stay short."""
+"""The stories of ``examples/`` print what their page says, to the letter, and stay short.
+
+``python tools/tutorial.py`` writes what they print now into the page.
+"""
 
 from __future__ import annotations
 

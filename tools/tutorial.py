@@ -1,4 +1,4 @@
-"""Play ``docs/testing.md``, and write what its commands print into it: after a change to what estab says."""
+"""Play ``docs/testing.md`` and ``examples/README.md``, and write into them what is printed: after a change in estab."""
 
 from __future__ import annotations
 
@@ -14,8 +14,21 @@ import estab  # noqa: E402, F401
 from tests.trial.test_tutorial import BLOCK, PAGE, play  # noqa: E402
 
 
-def main() -> None:
-    """Rewrite the page."""
+def stories() -> None:
+    """Rewrite the page of the stories."""
+
+    def fill(block: re.Match[str]) -> str:
+        command = block.group(1)
+        return f"```console\n$ {command}\n{play(command, ROOT)}```"
+
+    page = ROOT / "examples" / "README.md"
+    text = page.read_text(encoding="utf-8")
+    text = re.sub(r"^```console\n\$ (python [^\n]*)\n.*?^```$", fill, text, flags=re.MULTILINE | re.DOTALL)
+    page.write_text(text, encoding="utf-8")
+
+
+def tutorial() -> None:
+    """Rewrite the tutorial."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
 
@@ -32,4 +45,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    stories()
+    tutorial()
