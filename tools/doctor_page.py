@@ -51,12 +51,13 @@ def examples() -> dict[str, str]:
         for name, words in COMMANDS.items():
             done = subprocess.run([sys.executable, "-m", "estab.cli.main", *words], cwd=folder, env=environment,
                                   capture_output=True, text=True)
-            shown[name] = f"```console\n$ estab {' '.join(words)}\n{done.stdout}```"
+            language = "text" if words[-1] in CAPTURES else "console"  # tests run console blocks
+            shown[name] = f"```{language}\n$ estab {' '.join(words)}\n{done.stdout}```"
         twin = Path(folder) / "twin.py"
         subprocess.run([sys.executable, "-m", "estab.cli.main", "doctor", "silent.pcap", "--replay", "twin.py"],
                        cwd=folder, env=environment, capture_output=True)
         told = subprocess.run([sys.executable, str(twin)], env=environment, capture_output=True, text=True, check=True)
-        shown["twin"] = ("```console\n$ estab doctor silent.pcap --replay twin.py > /dev/null\n$ python twin.py\n"
+        shown["twin"] = ("```text\n$ estab doctor silent.pcap --replay twin.py > /dev/null\n$ python twin.py\n"
                          f"{told.stdout}```")
     return shown
 

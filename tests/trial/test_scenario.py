@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -223,3 +225,21 @@ def test_a_command_that_can_not_be_carried_out_is_told_in_a_line(
     assert said in told.err
     assert len(told.err.splitlines()) == 1
     assert told.out == ""
+
+
+def test_the_page_about_scenarios_prints_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "scenarios.md").read_text(encoding="utf-8")
+    scripts = re.findall(r"```py\n(.*?)```", page, re.S)
+    command = re.findall(r"```sh\nestab (.*?)\n```", page, re.S)[0]
+    printed = re.findall(r"```text\n(.*?)```", page, re.S)[0]
+    toml = re.findall(r"```toml\n(.*?)```", page, re.S)[0]
+    monkeypatch.chdir(tmp_path)
+    for name, text in zip(("app.py", "load.py"), scripts, strict=True):
+        Path(name).write_text(text)
+    assert main(shlex.split(command)) == 0
+    assert capsys.readouterr().out == printed
+    Path("shop.toml").write_text(toml)
+    assert main(["run", "shop.toml"]) == 0
+    assert "client| answer ok at 2." in capsys.readouterr().out, "the first SYN, a second after the start, was lost"
