@@ -113,7 +113,7 @@ def test_a_connect_that_does_not_block_returns_at_once(seed: int) -> None:
 
 
 @pytest.mark.parametrize(("number", "half_open_limit", "accept_most", "overflowing"), [
-    (0, 2, 3, {"half-open", "accept"}), (1, 4, 4, {"accept"}), (2, 2, 5, {"half-open"}),
+    (0, 3, 3, {"accept"}), (1, 4, 4, {"accept"}), (2, 2, 5, {"half-open"}),
 ])
 def test_each_policy_limits_what_it_says(
     seed: int, number: int, half_open_limit: int, accept_most: int, overflowing: set[str]
