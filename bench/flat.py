@@ -21,6 +21,7 @@ from estab.abi import AF_INET, AF_INET6, SOCK_STREAM
 from estab.host.engine import Engine
 from estab.units import SECOND
 from estab.wire import icmp, ip, nd, tcp, udp
+from estab.wire.ip import IpHeader
 from estab.wire.seq import Seq
 
 __all__ = ["KINDS", "Kind", "main", "measure"]
@@ -94,7 +95,7 @@ def fragment_of(source: bytes, here: bytes, ident: int, offset: int) -> bytes:
 def syn(source: bytes, here: bytes, number: int) -> bytes:
     """Make a SYN."""
     segment = tcp.Segment(1024 + number % 60_000, 80, Seq(number), Seq(0), tcp.SYN, 1000)
-    return tcp.emit_packet(segment, source, here, 64, 0, True, 0, False)
+    return tcp.emit_packet(segment, IpHeader(source, here, dont_fragment=True))
 
 
 def ping(source: bytes) -> bytes:
@@ -110,7 +111,7 @@ def solicitation(source: bytes) -> bytes:
 
 def to_closed_port(source: bytes) -> bytes:
     """Make a datagram that is answered by an error, whose rate is limited for each receiver."""
-    return udp.emit_packet(5, 9, b"", source, HERE4, 64, 0, 0, False, 0)
+    return udp.emit_packet(5, 9, b"", IpHeader(source, HERE4))
 
 
 KINDS: Final = (

@@ -23,6 +23,7 @@ from estab.host.engine import Engine
 from estab.host.sockets.stream import StreamSocket
 from estab.tcp.config import Config
 from estab.wire import ip, tcp
+from estab.wire.ip import IpHeader
 from estab.wire.seq import wrap
 
 SIZE = 64
@@ -95,7 +96,7 @@ def one_host(seconds: float) -> float:
         frames = []
         for _ in range(4096):
             segment.seq = wrap(start)
-            frames.append(tcp.emit_packet(segment, packet.src, packet.dst, 64, 1, True, 0, False))
+            frames.append(tcp.emit_packet(segment, IpHeader(packet.src, packet.dst, ident=1, dont_fragment=True)))
             start += SIZE
         started = process_time()
         for number, frame in enumerate(frames):

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from estab.wire import checksum, ethernet, fragment, icmp, ip, octets, offload, seq, tcp, udp
+from estab.wire.ip import IpHeader
 
 SRC_V4, DST_V4 = b"\x0a\0\0\1", b"\x0a\0\0\2"
 SRC_V6, DST_V6 = b"\xfd" + bytes(14) + b"\1", b"\xfd" + bytes(14) + b"\2"
@@ -51,7 +52,7 @@ def main() -> None:
     for name, src, dst in (("IPv4", SRC_V4, DST_V4), ("IPv6", SRC_V6, DST_V6)):
         for size in (0, 64, 1448):
             segment = data_segment((bytes(range(256)) * 6)[:size])
-            whole = tcp.emit_packet(segment, src, dst, 64, 1, True, 0, False)
+            whole = tcp.emit_packet(segment, IpHeader(src, dst, ident=1, dont_fragment=True))
             packet = ip.parse(whole, 0)
             row(f"{name} ip.parse, {size} B of text", ip.parse, whole, 0)
             row(f"{name} tcp.parse, {size} B", tcp.parse, packet, False)
@@ -63,9 +64,9 @@ def main() -> None:
     sack = data_segment(b"")
     sack.sack = [1, 2, 3, 4]
     row("tcp.emit_packet, two SACK blocks", tcp.emit_packet, sack, SRC_V4, DST_V4, 64, 1, True, 0, False)
-    sacked = ip.parse(tcp.emit_packet(sack, SRC_V4, DST_V4, 64, 1, True, 0, False), 0)
+    sacked = ip.parse(tcp.emit_packet(sack, IpHeader(SRC_V4, DST_V4, ident=1, dont_fragment=True)), 0)
     row("tcp.parse, two SACK blocks", tcp.parse, sacked, False)
-    datagram = udp.emit_packet(1, 2, bytes(64), SRC_V4, DST_V4, 64, 0, 1, False, 0)
+    datagram = udp.emit_packet(1, 2, bytes(64), IpHeader(SRC_V4, DST_V4, ident=1))
     row("udp.parse, 64 B", udp.parse, ip.parse(datagram))
     row("udp.emit_packet, 64 B", udp.emit_packet, 1, 2, bytes(64), SRC_V4, DST_V4, 64, 0, 1, False, 0)
     error = ip.emit(SRC_V4, DST_V4, ip.ICMP, icmp.emit(icmp.Error(4, icmp.UNREACHABLE, 1, datagram), SRC_V4, DST_V4))
@@ -77,7 +78,7 @@ def main() -> None:
     segment = data_segment(bytes(65000))
     row("tcp.emit_packet, 65000 B, partial checksum",
         tcp.emit_packet, segment, SRC_V4, DST_V4, 64, 1, True, 0, True, size=65000)
-    big = tcp.emit_packet(segment, SRC_V4, DST_V4, 64, 1, True, 0, True)
+    big = tcp.emit_packet(segment, IpHeader(SRC_V4, DST_V4, ident=1, dont_fragment=True), is_checksum_partial=True)
     row("offload.split, 65000 B at 1448", offload.split, big, 1448, size=65000)
     row("fragment.split, 65000 B at 1500", fragment.split, ip.parse(big), 1500, 1, size=65000)
 

@@ -31,6 +31,7 @@ from estab.events import (
 )
 from estab.wire import ip, tcp
 from estab.wire.address import parse_address
+from estab.wire.ip import IpHeader
 
 EPOCH_NS = 1_767_225_600_000_000_000
 RAW = 228
@@ -704,7 +705,8 @@ def injected(stage: Stage, seed: int) -> Scenario:
             forged.data, forged.end = text, len(text)
             if segment.has_timestamps and not is_reset:
                 forged.has_timestamps, forged.ts_val, forged.ts_ecr = True, segment.ts_ecr, segment.ts_val
-            stage.link.inject(stage.server, tcp.emit_packet(forged, packet.dst, packet.src, ttl, 0, True, 0, False))
+            header = IpHeader(packet.dst, packet.src, ttl=ttl, dont_fragment=True)
+            stage.link.inject(stage.server, tcp.emit_packet(forged, header))
 
     stage.link.rule(watch)  # type: ignore[arg-type]
     stage.run(until=20)
@@ -845,8 +847,8 @@ def syn_flood(stage: Stage, seed: int) -> Scenario:
                 segment = tcp.Segment(stage.chance.randint(1024, 65535), 80, tcp.Seq(stage.chance.getrandbits(32)),
                                       tcp.Seq(0), tcp.SYN, 1024)
                 segment.mss = 1460
-                stage.link.inject(stage.client, tcp.emit_packet(segment, source, parse_address(
-                    stage.server.address), 64, 0, True, 0, False))
+                stage.link.inject(stage.client, tcp.emit_packet(segment, IpHeader(source, parse_address(
+                    stage.server.address), dont_fragment=True)))
             time.sleep(0.05)
 
     def call() -> None:

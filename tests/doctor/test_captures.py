@@ -21,6 +21,7 @@ from estab.doctor.finding import Report
 from estab.explain.table import find
 from estab.observe.recorder import Recorder
 from estab.wire import ip, tcp
+from estab.wire.ip import IpHeader
 
 CLIENT, SERVER = bytes((10, 9, 0, 1)), bytes((10, 9, 0, 2))
 S, F, R, A, P = tcp.SYN, tcp.FIN, tcp.RST, tcp.ACK, tcp.PSH
@@ -43,7 +44,8 @@ class Trace:
         segment.mss = 1460 if flags & S else 0
         for name, value in options.items():
             setattr(segment, name, value)
-        data = tcp.emit_packet(segment, source, target, ttl, len(self.frames) + 1, True, 0, False)
+        header = IpHeader(source, target, ttl=ttl, ident=len(self.frames) + 1, dont_fragment=True)
+        data = tcp.emit_packet(segment, header)
         self.frames.append(Captured(int(at_s * 1e9), 228, data, len(data)))
         return self
 

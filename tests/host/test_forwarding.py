@@ -14,6 +14,7 @@ from estab.host.ip.paths import PATHS_MAX
 from estab.host.ip.routes import ROUTES_MAX, Route, Routes
 from estab.wire import fragment, icmp, ip, tcp, udp
 from estab.wire.address import BROADCAST_MAC, network_of, parse_address
+from estab.wire.ip import IpHeader
 from estab.wire.seq import Seq
 from tests.kit.engines import MS, SECOND, Net, Wire, drops, errors, mac, packets
 
@@ -122,13 +123,13 @@ def test_ipv4_without_df_is_cut_and_with_df_refused_with_the_mtu() -> None:
     net, _a, r, b, near, far = routed(mtu=600, is_ethernet=False)
     server = b.socket(AF_INET, SOCK_DGRAM, net.now_ns)
     server.bind(("", 9), net.now_ns)
-    whole = udp.emit_packet(5, 9, b"x" * 1400, A4, B4, 64, 0, 77, False, 0)
+    whole = udp.emit_packet(5, 9, b"x" * 1400, IpHeader(A4, B4, ident=77))
     r.on_frame(1, whole, net.now_ns)
     net.run(100 * MS)
     assert server.readable_bytes == 1400
     assert [packet.ident for packet in packets(far.passed)] == [77] * 3
     assert all(len(data) <= 600 for _, _, data in far.passed)
-    r.on_frame(1, udp.emit_packet(5, 9, b"x" * 1400, A4, B4, 64, 0, 77, True, 0), net.now_ns)
+    r.on_frame(1, udp.emit_packet(5, 9, b"x" * 1400, IpHeader(A4, B4, ident=77, dont_fragment=True)), net.now_ns)
     net.run(100 * MS)
     assert [error.mtu for error in errors(near.passed, icmp.PACKET_TOO_BIG)] == [600]
     assert (drops(r, DropReason.PKT_TOO_BIG), r.counters()["IpFragFails"]) == (1, 1)
@@ -136,7 +137,7 @@ def test_ipv4_without_df_is_cut_and_with_df_refused_with_the_mtu() -> None:
 
 def test_ipv6_is_never_cut_on_the_way() -> None:
     net, _, r, _, near, far = routed(mtu=1300, is_ethernet=False)
-    r.on_frame(1, udp.emit_packet(5, 9, b"x" * 1400, A6, B6, 64, 0, 0, False, 0), net.now_ns)
+    r.on_frame(1, udp.emit_packet(5, 9, b"x" * 1400, IpHeader(A6, B6)), net.now_ns)
     net.run(100 * MS)
     assert [error.mtu for error in errors(near.passed, icmp.PACKET_TOO_BIG)] == [1300]
     assert not far.passed
@@ -165,7 +166,7 @@ def test_fragments_go_through_a_router_as_they_are() -> None:
 
 
 def udp4(src: str, dst: str) -> bytes:
-    return udp.emit_packet(5, 9, b"", parse_address(src), parse_address(dst), 64, 0, 0, False, 0)
+    return udp.emit_packet(5, 9, b"", IpHeader(parse_address(src), parse_address(dst)))
 
 
 @pytest.mark.parametrize(("packet", "reason"), [
@@ -217,7 +218,8 @@ def super_segment(source: bytes, destination: bytes, size: int, *, has_df: bool 
     segment = tcp.Segment(5, 80, Seq(100), Seq(0), tcp.ACK | tcp.PSH, 500)
     segment.data = (bytes(range(250)) * (size // 250 + 1))[:size]
     segment.end = size
-    return tcp.emit_packet(segment, source, destination, 64, 7, has_df, 0, True), segment.data
+    header = IpHeader(source, destination, ident=7, dont_fragment=has_df)
+    return tcp.emit_packet(segment, header, is_checksum_partial=True), segment.data
 
 
 @pytest.mark.parametrize(("source", "destination"), [(A4, B4), (A6, B6)])
@@ -273,7 +275,7 @@ def test_a_datagram_that_is_cut_has_its_checksum_filled_in_before() -> None:
     net, _, r, b, _, _ = routed(mtu=1280, is_ethernet=False)
     one = b.socket(AF_INET, SOCK_DGRAM, net.now_ns)
     one.bind(("", 9), net.now_ns)
-    packet = udp.emit_packet(5, 9, bytes(1400), A4, B4, 64, 0, 7, False, 0)
+    packet = udp.emit_packet(5, 9, bytes(1400), IpHeader(A4, B4, ident=7))
     r.on_frame(1, packet[:26] + b"\0\0" + packet[28:], net.now_ns, True)
     net.run(SECOND)
     assert len(one.recvfrom(2000, 0, net.now_ns)[0]) == 1400
@@ -307,7 +309,8 @@ def test_no_frame_of_a_device_with_offload_makes_a_router_raise(packet: bytes, s
 def test_partial_checksum_is_finished_before_it_goes_on() -> None:
     net, _, r, _, _, far = routed(is_ethernet=False)
     segment = tcp.Segment(5, 80, Seq(100), Seq(0), tcp.ACK, 500)
-    r.on_frame(1, tcp.emit_packet(segment, A4, B4, 64, 0, True, 0, True), net.now_ns, True)
+    packet = tcp.emit_packet(segment, IpHeader(A4, B4, dont_fragment=True), is_checksum_partial=True)
+    r.on_frame(1, packet, net.now_ns, True)
     net.flush()
     tcp.parse(packets(far.passed)[0], False)
 

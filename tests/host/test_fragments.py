@@ -16,6 +16,7 @@ from estab.host.sockets.udp import DatagramSocket
 from estab.units import NEVER
 from estab.wire import fragment, icmp, ip, udp
 from estab.wire.address import parse_address
+from estab.wire.ip import IpHeader
 from tests.kit.engines import MS, SECOND, Net, Wire, drops, errors, packets, pair
 
 ENDS = [("10.0.0.2", "10.0.0.1"), ("fd00::2", "fd00::1")]
@@ -36,7 +37,7 @@ def receiver(is_v4: bool) -> tuple[Net, Engine, DatagramSocket, Wire]:
 def pieces(ends: tuple[str, str], text: bytes, mtu: int = 1280, ident: int = 7, tos: int = 0) -> list[bytes]:
     """A datagram to port 9, in fragments."""
     src, dst = (parse_address(end) for end in ends)
-    whole = udp.emit_packet(5, 9, text, src, dst, 64, tos, ident, False, 0)
+    whole = udp.emit_packet(5, 9, text, IpHeader(src, dst, ident=ident), tos=tos)
     return fragment.split(ip.parse(whole), mtu, ident)
 
 

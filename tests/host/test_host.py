@@ -19,6 +19,7 @@ from estab.host.sockets.stream import StreamSocket
 from estab.units import NEVER
 from estab.wire import ip, tcp, udp
 from estab.wire.address import parse_address
+from estab.wire.ip import IpHeader
 from estab.wire.seq import Seq
 from tests.kit.engines import MS, SECOND, Net, Wire, drops, mac, pair
 
@@ -101,7 +102,7 @@ def test_work_on_lo_is_given_in_portions() -> None:
 ])
 def test_addresses_of_lo_and_our_own_never_come_from_a_link(src: str, dst: str) -> None:
     net, a, _, wire = pair(is_ethernet=False)
-    a.on_frame(1, udp.emit_packet(5, 9, b"", parse_address(src), parse_address(dst), 64, 0, 0, False, 0), net.now_ns)
+    a.on_frame(1, udp.emit_packet(5, 9, b"", IpHeader(parse_address(src), parse_address(dst))), net.now_ns)
     net.flush()
     assert sum(value for name, value in a.counters().items() if name.startswith("drop:")) == 1
     assert not wire.passed
@@ -111,7 +112,7 @@ def test_what_holds_for_one_packet_is_forgotten_when_addresses_change() -> None:
     host = Engine("a", bytes(16))
     interface = host.add_interface("tun0")
     host.add_address(interface, "10.0.0.1/24")
-    packet = udp.emit_packet(5, 9, b"", B4, A4, 64, 0, 0, False, 0)
+    packet = udp.emit_packet(5, 9, b"", IpHeader(B4, A4))
 
     def taken() -> int:
         host.on_frame(interface.index, packet, 0)
@@ -145,8 +146,8 @@ def test_rows_show_every_kind_of_socket() -> None:
     datagrams = b.socket(AF_INET6, SOCK_DGRAM, net.now_ns)
     datagrams.bind(("::", 53), net.now_ns)
     segment = tcp.Segment(5, 80, Seq(7), Seq(0), tcp.SYN, 500)
-    b.on_frame(1, b.interfaces[1].mac + mac(9) + b"\x08\0" + tcp.emit_packet(
-        segment, parse_address("10.0.0.9"), B4, 64, 0, True, 0, False), net.now_ns)
+    packet = tcp.emit_packet(segment, IpHeader(parse_address("10.0.0.9"), B4, dont_fragment=True))
+    b.on_frame(1, b.interfaces[1].mac + mac(9) + b"\x08\0" + packet, net.now_ns)
     rows = b.sockets(net.now_ns)
     assert [(row.netid, row.state, row.recv_q, row.send_q, row.local, row.fd, row.detail) for row in rows] == [
         ("tcp", "LISTEN", 2, 5, "*:80", 3, ""),
@@ -237,7 +238,7 @@ def test_interface_that_is_down_neither_sends_nor_hears() -> None:
     a.set_link(a.interfaces[1], False, net.now_ns)
     net.flush()
     assert not wire.passed
-    a.on_frame(1, udp.emit_packet(5, 9, b"", B4, A4, 64, 0, 0, False, 0), net.now_ns)
+    a.on_frame(1, udp.emit_packet(5, 9, b"", IpHeader(B4, A4)), net.now_ns)
     assert drops(a, DropReason.DEV_DOWN) == 2
 
 
@@ -270,7 +271,7 @@ def test_segment_to_a_broadcast_address_is_never_answered() -> None:
     for dst in ("10.0.0.255", "255.255.255.255", "224.0.0.1"):
         for flags in (tcp.SYN, tcp.ACK, tcp.RST):
             segment = tcp.Segment(5, 80, Seq(1), Seq(1), flags, 10)
-            a.on_frame(1, tcp.emit_packet(segment, B4, parse_address(dst), 64, 0, True, 0, False), net.now_ns)
+            a.on_frame(1, tcp.emit_packet(segment, IpHeader(B4, parse_address(dst), dont_fragment=True)), net.now_ns)
     net.run(SECOND)
     assert drops(a, DropReason.TCP_INVALID_SYN) == 9
     assert not wire.passed
@@ -390,7 +391,7 @@ def test_identifications_of_one_peer_say_nothing_of_what_others_are_sent() -> No
     for last, port in [(number, 5000) for number in range(2, 8)] + [(2, 5001 + number) for number in range(6)]:
         segment = tcp.Segment(port, 80, Seq(1), Seq(0), tcp.SYN, 100)
         source = bytes([10, 0, 0, last])
-        a.on_frame(1, tcp.emit_packet(segment, source, bytes([10, 0, 0, 1]), 64, 0, True, 0, False), net.now_ns)
+        a.on_frame(1, tcp.emit_packet(segment, IpHeader(source, bytes([10, 0, 0, 1]), dont_fragment=True)), net.now_ns)
         net.flush()
     sent = [ip.parse(data, 0) for _, _, data in wire.passed]
     others, same = [packet.ident for packet in sent[:6]], [packet.ident for packet in (sent[0], *sent[6:])]

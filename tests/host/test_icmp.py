@@ -16,6 +16,7 @@ from estab.host.sockets.udp import DatagramSocket
 from estab.wire import icmp, ip, tcp, udp
 from estab.wire.address import parse_address
 from estab.wire.icmp_message import build
+from estab.wire.ip import IpHeader
 from estab.wire.seq import Seq
 from tests.kit.engines import MS, SECOND, Net, Wire, drops, errors, packets, pair
 
@@ -131,7 +132,7 @@ def test_bad_checksum_is_counted_and_dropped() -> None:
 @pytest.mark.parametrize(("src", "dst", "code"), [(B4, A4, 3), (B6, A6, 4)])
 def test_datagram_for_no_socket_is_port_unreachable(src: bytes, dst: bytes, code: int) -> None:
     net, a, wire = one_host()
-    datagram = udp.emit_packet(5, 9, b"x" * 100, src, dst, 64, 0, 0, False, 0)
+    datagram = udp.emit_packet(5, 9, b"x" * 100, IpHeader(src, dst))
     a.on_frame(1, datagram, net.now_ns)
     net.flush()
     (error,) = errors(wire.passed, icmp.UNREACHABLE)
@@ -153,16 +154,16 @@ def test_unknown_protocol_is_told() -> None:
 NEVER_ANSWERED = {
     "an ICMP error": ip.emit(B4, A4, ip.ICMP, icmp.emit(
         icmp.Error(4, icmp.UNREACHABLE, 3, ip.emit(A4, B4, 17, b"x" * 8)), B4, A4)),
-    "to a broadcast": udp.emit_packet(5, 9, b"", B4, parse_address("10.0.0.255"), 64, 0, 0, False, 0),
-    "to the limited broadcast": udp.emit_packet(5, 9, b"", B4, b"\xff" * 4, 64, 0, 0, False, 0),
-    "to a group": udp.emit_packet(5, 9, b"", B4, parse_address("224.0.0.1"), 64, 0, 0, False, 0),
-    "to all nodes": udp.emit_packet(5, 9, b"", B6, parse_address("ff02::1"), 64, 0, 0, False, 0),
-    "from nobody": udp.emit_packet(5, 9, b"", b"\0" * 4, A4, 64, 0, 0, False, 0),
-    "from network zero": udp.emit_packet(5, 9, b"", b"\0\1\2\3", A4, 64, 0, 0, False, 0),
-    "from class E": udp.emit_packet(5, 9, b"", b"\xf0\1\2\3", A4, 64, 0, 0, False, 0),
-    "from a directed broadcast": udp.emit_packet(5, 9, b"", parse_address("10.0.0.255"), A4, 64, 0, 0, False, 0),
-    "from a group": udp.emit_packet(5, 9, b"", parse_address("224.0.0.9"), A4, 64, 0, 0, False, 0),
-    "from loopback": udp.emit_packet(5, 9, b"", parse_address("127.0.0.1"), A4, 64, 0, 0, False, 0),
+    "to a broadcast": udp.emit_packet(5, 9, b"", IpHeader(B4, parse_address("10.0.0.255"))),
+    "to the limited broadcast": udp.emit_packet(5, 9, b"", IpHeader(B4, b"\xff" * 4)),
+    "to a group": udp.emit_packet(5, 9, b"", IpHeader(B4, parse_address("224.0.0.1"))),
+    "to all nodes": udp.emit_packet(5, 9, b"", IpHeader(B6, parse_address("ff02::1"))),
+    "from nobody": udp.emit_packet(5, 9, b"", IpHeader(b"\0" * 4, A4)),
+    "from network zero": udp.emit_packet(5, 9, b"", IpHeader(b"\0\1\2\3", A4)),
+    "from class E": udp.emit_packet(5, 9, b"", IpHeader(b"\xf0\1\2\3", A4)),
+    "from a directed broadcast": udp.emit_packet(5, 9, b"", IpHeader(parse_address("10.0.0.255"), A4)),
+    "from a group": udp.emit_packet(5, 9, b"", IpHeader(parse_address("224.0.0.9"), A4)),
+    "from loopback": udp.emit_packet(5, 9, b"", IpHeader(parse_address("127.0.0.1"), A4)),
 }
 
 
@@ -179,14 +180,14 @@ def test_no_error_is_sent_about(what: str) -> None:
 def test_errors_to_one_host_are_limited_to_six_and_then_one_a_second() -> None:
     net, a, wire = one_host()
     for _ in range(20):
-        a.on_frame(1, udp.emit_packet(5, 9, b"", B4, A4, 64, 0, 0, False, 0), net.now_ns)
+        a.on_frame(1, udp.emit_packet(5, 9, b"", IpHeader(B4, A4)), net.now_ns)
     net.flush()
     assert len(wire.passed) == 6
     assert drops(a, DropReason.ICMP_RATE_LIMITED) == 14
     assert a.counters()["IcmpOutRateLimitHost"] == 14
     net.run(3 * SECOND)
     for _ in range(20):
-        a.on_frame(1, udp.emit_packet(5, 9, b"", B4, A4, 64, 0, 0, False, 0), net.now_ns)
+        a.on_frame(1, udp.emit_packet(5, 9, b"", IpHeader(B4, A4)), net.now_ns)
     net.flush()
     assert len(wire.passed) == 9
 
@@ -194,7 +195,7 @@ def test_errors_to_one_host_are_limited_to_six_and_then_one_a_second() -> None:
 def test_errors_to_all_hosts_together_are_limited() -> None:
     net, a, wire = one_host()
     for last in range(2, 202):
-        a.on_frame(1, udp.emit_packet(5, 9, b"", bytes([10, 0, 0, last]), A4, 64, 0, 0, False, 0), net.now_ns)
+        a.on_frame(1, udp.emit_packet(5, 9, b"", IpHeader(bytes([10, 0, 0, last]), A4)), net.now_ns)
     net.flush()
     assert 30 < len(wire.passed) < 80
     assert drops(a, DropReason.ICMP_RATE_LIMITED) == 200 - len(wire.passed)
@@ -208,7 +209,7 @@ def test_how_many_errors_all_hosts_get_is_noisy_by_key() -> None:
         a = net.host(f"host {number}")
         net.join(wire, a, "10.0.0.1/24", is_ethernet=False)
         for last in range(2, 202):
-            a.on_frame(1, udp.emit_packet(5, 9, b"", bytes([10, 0, 0, last]), A4, 64, 0, 0, False, 0), net.now_ns)
+            a.on_frame(1, udp.emit_packet(5, 9, b"", IpHeader(bytes([10, 0, 0, last]), A4)), net.now_ns)
         net.flush()
         counts.add(len(wire.passed))
     assert len(counts) > 3
@@ -246,9 +247,9 @@ def test_connected_socket_hears_port_unreachable_and_an_unconnected_one_does_not
 
 
 @pytest.mark.parametrize("quote", [
-    udp.emit_packet(1234, 9, b"", A4, B4, 64, 0, 0, False, 0),
+    udp.emit_packet(1234, 9, b"", IpHeader(A4, B4)),
     ip.emit(A4, B4, ip.ICMP, icmp.emit(icmp.Echo(4, False, 77, 1, b""), A4, B4)),
-    tcp.emit_packet(tcp.Segment(1, 2, Seq(3), Seq(4), 2, 5), A4, B4, 64, 0, True, 0, False),
+    tcp.emit_packet(tcp.Segment(1, 2, Seq(3), Seq(4), 2, 5), IpHeader(A4, B4, dont_fragment=True)),
     ip.emit(A4, B4, 200, b"12345678"),
 ])
 def test_error_about_what_we_never_sent_is_dropped(quote: bytes) -> None:
@@ -260,7 +261,7 @@ def test_error_about_what_we_never_sent_is_dropped(quote: bytes) -> None:
 
 def test_error_about_a_packet_of_another_host_is_dropped() -> None:
     net, a, _ = one_host()
-    error = icmp.Error(4, icmp.UNREACHABLE, 3, udp.emit_packet(1234, 9, b"", B4, R4, 64, 0, 0, False, 0))
+    error = icmp.Error(4, icmp.UNREACHABLE, 3, udp.emit_packet(1234, 9, b"", IpHeader(B4, R4)))
     a.on_frame(1, ip.emit(R4, A4, ip.ICMP, icmp.emit(error, R4, A4)), net.now_ns)
     assert drops(a, DropReason.ICMP_INVALID) == 1
 
@@ -270,7 +271,7 @@ def test_source_quench_and_redirect_change_nothing() -> None:
     net, a, _ = one_host()
     one = a.socket(AF_INET, SOCK_DGRAM, net.now_ns)
     one.connect(("10.0.0.2", 9), net.now_ns)
-    quote = udp.emit_packet(one.getsockname()[1], 9, b"", A4, B4, 64, 0, 0, False, 0)
+    quote = udp.emit_packet(one.getsockname()[1], 9, b"", IpHeader(A4, B4))
     a.on_frame(1, ip.emit(B4, A4, ip.ICMP, build(B4, A4, 4, 0, 0, quote)), net.now_ns)
     redirect = icmp.Error(4, icmp.REDIRECT, 1, quote, gateway=R4)
     a.on_frame(1, ip.emit(R4, A4, ip.ICMP, icmp.emit(redirect, R4, A4)), net.now_ns)
@@ -363,7 +364,7 @@ def test_report_never_raises_the_estimate() -> None:
 
 def test_forged_report_about_a_datagram_of_no_socket_changes_nothing() -> None:
     net, a, _ = one_host()
-    quote = udp.emit_packet(7, 9, b"x" * 1400, A4, B4, 64, 0, 0, True, 0)
+    quote = udp.emit_packet(7, 9, b"x" * 1400, IpHeader(A4, B4, dont_fragment=True))
     a.on_frame(1, report(icmp.PACKET_TOO_BIG, quote, mtu=600), net.now_ns)
     assert a.paths.mtu_of(B4) == 1500
 
@@ -383,7 +384,7 @@ def test_tcp_believes_a_report_only_about_what_is_in_flight() -> None:
     (big, *_) = [packet for packet in packets(wire.passed, "a") if packet.end > 1000]
     segment = tcp.parse(big, False)
     segment.seq = Seq((segment.seq + 10**6) & 0xFFFFFFFF)
-    forged = tcp.emit_packet(segment, A4, B4, 64, 0, True, 0, False)
+    forged = tcp.emit_packet(segment, IpHeader(A4, B4, dont_fragment=True))
     a.on_frame(1, report(icmp.PACKET_TOO_BIG, forged, mtu=1000), net.now_ns)
     assert a.paths.mtu_of(B4) == 1500
     assert a.counters()["TcpExtOutOfWindowIcmps"] == 1

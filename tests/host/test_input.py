@@ -9,6 +9,7 @@ from estab.errors import DropReason
 from estab.host.engine import Engine
 from estab.wire import arp, ethernet, icmp, ip, nd, tcp, udp
 from estab.wire.address import BROADCAST_MAC, map_v4, parse_address
+from estab.wire.ip import IpHeader
 from estab.wire.seq import Seq
 from tests.kit.engines import SECOND, Net, Wire, arps, drops, errors, mac, packets
 
@@ -35,7 +36,7 @@ def listening(*, is_ethernet: bool) -> tuple[Net, Engine, Wire]:
 
 def syn(source: bytes, destination: bytes) -> bytes:
     segment = tcp.Segment(5000, 80, Seq(1), Seq(0), tcp.SYN, 1000)
-    return tcp.emit_packet(segment, source, destination, 64, 0, True, 0, False)
+    return tcp.emit_packet(segment, IpHeader(source, destination, dont_fragment=True))
 
 
 def answers(wire: Wire) -> list[ip.Packet]:
@@ -108,7 +109,7 @@ def test_nothing_is_answered_to_an_address_that_is_no_single_host(source: str, k
     elif kind == "syn":
         packet = syn(origin, here)
     else:
-        packet = udp.emit_packet(5, 9, b"", origin, here, 64, 0, 0, False, 0)
+        packet = udp.emit_packet(5, 9, b"", IpHeader(origin, here))
     a.on_frame(1, packet, net.now_ns)
     net.run(60 * SECOND)
     assert not wire.passed
@@ -141,7 +142,8 @@ def test_a_broadcast_address_is_one_no_more_when_the_last_address_of_its_network
 
 def test_an_authentication_header_that_nobody_verifies_is_refused() -> None:
     net, a, wire = listening(is_ethernet=False)
-    body = tcp.emit_packet(tcp.Segment(5000, 80, Seq(1), Seq(0), tcp.SYN, 1000), B6, A6, 64, 0, True, 0, False)[40:]
+    syn = tcp.Segment(5000, 80, Seq(1), Seq(0), tcp.SYN, 1000)
+    body = tcp.emit_packet(syn, IpHeader(B6, A6, dont_fragment=True))[40:]
     a.on_frame(1, ip.emit(B6, A6, ip.AH, bytes([ip.TCP, 4, 0, 0]) + bytes(20) + body), net.now_ns)
     net.flush()
     assert [(error.code, error.pointer) for error in errors(wire.passed, icmp.PARAMETER_PROBLEM)] == [(1, 6)]

@@ -12,6 +12,7 @@ from estab.host.engine import Engine
 from estab.host.ip.interface import Outbound
 from estab.units import MS, NEVER, US
 from estab.wire import ip, offload, tcp, udp
+from estab.wire.ip import IpHeader
 
 HERE, THERE = b"\x0a\x00\x00\x01", b"\x0a\x00\x00\x02"
 
@@ -144,7 +145,7 @@ def test_a_router_learns_from_the_virtio_header_what_a_super_segment_is_made_of(
     host.add_address(host.add_interface("tun1"), "10.1.0.1/24")
     segment = tcp.Segment(80, 1000, 1, 2, tcp.ACK, 100)
     segment.data, segment.end = bytes(2144), 2144
-    packet = tcp.emit_packet(segment, THERE, b"\x0a\1\0\2", 64, 0, True, 0, True)
+    packet = tcp.emit_packet(segment, IpHeader(THERE, b"\x0a\1\0\2", dont_fragment=True), is_checksum_partial=True)
     described = offload.for_packet(packet, 536, True)
     device.frames.append(offload.emit(described, header_bytes == 12) + packet)
     stepper.receive(0, 1)
@@ -158,7 +159,7 @@ def test_super_segments_are_to_be_cut_and_others_are_not(text_bytes: int) -> Non
     device = FakeDevice()
     stepper = make_stepper(device, header_bytes=10)
     segment = tcp.Segment(80, 1000, 1, 2, tcp.ACK, 100)
-    head = tcp.emit_packet(segment, HERE, THERE, 64, 0, True, 0, True)
+    head = tcp.emit_packet(segment, IpHeader(HERE, THERE, dont_fragment=True), is_checksum_partial=True)
     packet = head[:2] + (len(head) + text_bytes).to_bytes(2, "big") + head[4:] + bytes(text_bytes)
     stepper._put(Outbound(1, packet, 1448, True))
     described = offload.parse(b"".join(device.sent[0]))

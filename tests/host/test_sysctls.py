@@ -15,6 +15,7 @@ from estab.tcp.config import NAMES
 from estab.units import MS, SECOND
 from estab.wire import udp
 from estab.wire.address import parse_address
+from estab.wire.ip import IpHeader
 from tests.host.test_fragments import ENDS, pieces, receiver
 from tests.kit.engines import Net, Wire, drops
 
@@ -175,7 +176,7 @@ def test_how_many_icmp_errors_a_host_sends_is_set_by_sysctls() -> None:
     a.sysctl["net.ipv4.icmp_msgs_burst"] = 3
     source, target = parse_address("10.0.0.2"), parse_address("10.0.0.1")
     for _ in range(10):
-        a.on_frame(1, udp.emit_packet(5, 99, b"to nobody", source, target, 64, 0, 0, False, 0), net.now_ns)
+        a.on_frame(1, udp.emit_packet(5, 99, b"to nobody", IpHeader(source, target)), net.now_ns)
     assert a.counters()["IcmpOutDestUnreachs"] <= 10
     assert drops(a, DropReason.ICMP_RATE_LIMITED) >= 7
     assert 1 <= a.counters()["IcmpOutDestUnreachs"] <= 3

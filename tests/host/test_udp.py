@@ -27,6 +27,7 @@ from estab.host.engine import Engine
 from estab.host.sockets.udp import DatagramSocket
 from estab.wire import ip, udp
 from estab.wire.address import parse_address
+from estab.wire.ip import IpHeader
 from tests.kit.engines import MS, Net, Wire, drops, packets, pair
 
 PEERS = ["10.0.0.2", "fd00::2"]
@@ -308,7 +309,7 @@ def test_damaged_datagrams_are_counted_and_dropped(mangle: object, reason: DropR
     a = net.host("a")
     net.join(Wire(), a, "10.0.0.1/24", is_ethernet=False)
     one = open_socket(net, a, address="")
-    whole = udp.emit_packet(5, 9, b"text", parse_address("10.0.0.2"), parse_address("10.0.0.1"), 64, 0, 0, False, 0)
+    whole = udp.emit_packet(5, 9, b"text", IpHeader(parse_address("10.0.0.2"), parse_address("10.0.0.1")))
     packet = ip.parse(whole)
     assert packet.start == 20
     a.on_frame(1, mangle(whole), net.now_ns)

@@ -22,6 +22,7 @@ from estab.tcp.state import State
 from estab.units import MS, SECOND
 from estab.wire import ip
 from estab.wire.address import parse_address
+from estab.wire.ip import IpHeader
 from estab.wire.seq import Seq
 from estab.wire.tcp import ACK, FIN, PSH, RST, SYN, Segment, emit_packet, flags_text, parse
 from tests.kit.agenda import Flight
@@ -189,7 +190,7 @@ class Pair:
                 out = side.demux.poll(self.now_ns)
                 if out is None:
                     break
-                data = emit_packet(out.segment, out.src, out.dst, out.ttl, 0, True, 0, False)
+                data = emit_packet(out.segment, IpHeader(out.src, out.dst, ttl=out.ttl, dont_fragment=True))
                 self._carry(side, data)
 
     def _carry(self, side: Side, data: bytes) -> None:
@@ -272,4 +273,4 @@ def forge(
         segment.ts_val = to.ts_recent if ts_val is None else ts_val
     for name, value in options.items():
         setattr(segment, name, value)
-    return emit_packet(segment, to.remote, to.local, 64, 0, True, 0, False)
+    return emit_packet(segment, IpHeader(to.remote, to.local, dont_fragment=True))

@@ -18,6 +18,7 @@ from estab.tcp.record.options import Options
 from estab.units import MS, SECOND
 from estab.wire import ip
 from estab.wire.address import parse_address
+from estab.wire.ip import IpHeader
 from estab.wire.seq import Seq
 from estab.wire.tcp import ACK, RST, SYN, Segment, emit_packet, flags_text, parse
 from tests.kit.pair import Side
@@ -188,9 +189,9 @@ class Peer:
                 assert isinstance(value, list)
                 value = [(self.irs + edge) & MASK for edge in value]
             setattr(segment, name, value)
-        return emit_packet(
-            segment, source or self.address, destination or self.side.address, 64, 0, len(self.address) == 4, 0, False,
-        )
+        header = IpHeader(source or self.address, destination or self.side.address)
+        header.dont_fragment = len(self.address) == 4
+        return emit_packet(segment, header)
 
     def send(
         self, flags: int, *, seq: int | None = None, ack: int | None = None, wnd: int = 65535, data: bytes = b"",
@@ -220,7 +221,7 @@ class Peer:
         """Take all that the engine wants to send now."""
         result = []
         while (out := self.demux.poll(self.now_ns)) is not None:
-            data = emit_packet(out.segment, out.src, out.dst, out.ttl, 0, True, 0, False)
+            data = emit_packet(out.segment, IpHeader(out.src, out.dst, ttl=out.ttl, dont_fragment=True))
             s = parse(ip.parse(data, 0), False)
             sack = [_relative(edge, self.iss) for edge in s.sack or []]
             seen = Seen(

@@ -20,6 +20,7 @@ from estab.events import (
 )
 from estab.units import MS
 from estab.wire.address import parse_address
+from estab.wire.ip import IpHeader
 from estab.wire.seq import Seq
 from estab.wire.tcp import ACK, FIN, PSH, RST, SYN, Segment, emit_packet
 
@@ -41,7 +42,7 @@ def packet(connection: str, flags: str, seq: int, ack: int, text: bytes = b"", w
     bits = sum(_LETTERS[letter] for letter in flags)
     segment = Segment(int(near_port), int(far_port), Seq(1000 + seq), Seq(1000 + ack if "." in flags else 0), bits, wnd)
     segment.data, segment.start, segment.end = text, 0, len(text)
-    return emit_packet(segment, parse_address(near), parse_address(far), 64, 7, True, 0, False)
+    return emit_packet(segment, IpHeader(parse_address(near), parse_address(far), ident=7, dont_fragment=True))
 
 
 def sent(

@@ -18,6 +18,7 @@ from estab.devices.namespace import call_in
 from estab.serve.plain import Discard
 from estab.wire import tcp
 from estab.wire.address import parse_address
+from estab.wire.ip import IpHeader
 from estab.wire.seq import Seq
 from tests.kit.exchanges import Task, digest_of, receive_all, send_all
 from tests.kit.namespaces import await_that, needs, requires_kernel
@@ -147,7 +148,8 @@ class Flood:
                 segment = tcp.Segment(1024 + self._chance.randrange(60_000), self._port,
                                       Seq(self._chance.randrange(1 << 32)), Seq(0), tcp.SYN, 64_240)
                 segment.mss = 1460
-                self._raw.sendto(tcp.emit_packet(segment, source, target, 64, 1, True, 0, False), (STACK[0], 0))
+                header = IpHeader(source, target, ident=1, dont_fragment=True)
+                self._raw.sendto(tcp.emit_packet(segment, header), (STACK[0], 0))
                 self.sent += 1
             self._stop.wait(0.001)
 

@@ -11,6 +11,7 @@ from estab import abi
 from estab.tcp.ecn.accurate import ace_flags, ace_of, handshake_ace
 from estab.tcp.record.ecn_state import CE, ECT0, ECT1, NOT_ECT
 from estab.wire import ip
+from estab.wire.ip import IpHeader
 from estab.wire.offload import split
 from estab.wire.tcp import (
     ACCECN0_KIND,
@@ -168,7 +169,7 @@ def test_two_ends_count_the_same_marks(is_v6: bool, timestamps: bool) -> None:
                 assert packet.tos & 3 == ECT0
                 marked += 1
                 segment.tos |= CE
-                data = emit_packet(segment, packet.src, packet.dst, 64, 0, True, 0, False)
+                data = emit_packet(segment, IpHeader(packet.src, packet.dst, dont_fragment=True))
         carry(side, data)
 
     pair._carry = marking  # type: ignore[method-assign]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from estab.errors import WireError
 from estab.wire import arp, checksum, ethernet, fragment, icmp, ip, nd, offload, tcp, udp
+from estab.wire.ip import IpHeader
 from estab.wire.seq import Seq
 from tests.wire.vectors import (
     A4,
@@ -54,10 +55,10 @@ ND = [
 ]
 GOOD = [
     *LINUX_TCP_V4, *LINUX_TCP_V6, LINUX_PORT_UNREACHABLE_V4, LINUX_PORT_UNREACHABLE_V6,
-    *(tcp.emit_packet(one(), src, dst, 64, 1, False, 1, False)
+    *(tcp.emit_packet(one(), IpHeader(src, dst, ident=1, flow_label=1))
       for one in (rich_segment, sack_segment) for src, dst in ((A4, B4), (A6, B6))),
-    udp.emit_packet(1, 2, b"payload", A4, B4, 64, 0, 1, False, 0),
-    udp.emit_packet(1, 2, b"odd", A6, B6, 64, 0, 1, False, 0),
+    udp.emit_packet(1, 2, b"payload", IpHeader(A4, B4, ident=1)),
+    udp.emit_packet(1, 2, b"odd", IpHeader(A6, B6, ident=1)),
     ip.emit(A4, B4, ip.UDP, bytes(32), options=b"\x94\x04\0\0\x44\x04\x05\0", more_fragments=True, fragment_offset=800),
     ip.emit(A6, B6, ip.UDP, bytes(32), more_fragments=True, fragment_offset=800),
     ip.emit(A6, B6, ip.HOP_BY_HOP, EXTENSIONS + tcp.emit(sack_segment(), A6, B6)),

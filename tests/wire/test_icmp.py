@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from estab.errors import DropReason, WireError
 from estab.wire import address, icmp, ip, nd, tcp, udp
 from estab.wire.icmp_message import build
+from estab.wire.ip import IpHeader
 from estab.wire.seq import Seq
 from tests.wire.vectors import (
     A4,
@@ -86,7 +87,7 @@ def test_linuxs_port_unreachable_is_ours_to_the_byte(data: bytes, quote: bytes, 
 ])
 def test_each_error_comes_out_as_it_went_in(version: int, problem: int, kind: int) -> None:
     src, dst = (A4, B4) if version == 4 else (A6, B6)
-    quote = udp.emit_packet(5, 6, b"what it is about", dst, src, 64, 0, 1, True, 0)
+    quote = udp.emit_packet(5, 6, b"what it is about", IpHeader(dst, src, ident=1, dont_fragment=True))
     code = 4 if problem == icmp.PACKET_TOO_BIG and version == 4 else 1
     mtu = 1400 if problem == icmp.PACKET_TOO_BIG else 0
     pointer = 40 if problem == icmp.PARAMETER_PROBLEM else 0
@@ -104,7 +105,7 @@ def test_each_error_comes_out_as_it_went_in(version: int, problem: int, kind: in
 
 @pytest.mark.parametrize(("src", "dst", "limit"), [(A4, B4, 576), (A6, B6, 1280)])
 def test_an_error_is_never_longer_than_the_rfc_allows(src: bytes, dst: bytes, limit: int) -> None:
-    quote = udp.emit_packet(5, 6, bytes(3000), dst, src, 64, 0, 1, False, 0)
+    quote = udp.emit_packet(5, 6, bytes(3000), IpHeader(dst, src, ident=1))
     error = icmp.Error(4 if len(src) == 4 else 6, icmp.TIME_EXCEEDED, 0, quote)
     packet = packet_of(icmp.emit(error, src, dst), src, dst)
     assert packet.end == limit
@@ -117,7 +118,7 @@ def test_an_error_is_never_longer_than_the_rfc_allows(src: bytes, dst: bytes, li
 def test_a_quote_cut_anywhere_tells_what_is_left(
     pair: tuple[bytes, bytes], cut: int, sport: int, dport: int, seq: int
 ) -> None:
-    whole = tcp.emit_packet(tcp.Segment(sport, dport, Seq(seq), Seq(0), 0, 0), *pair, 64, 0, True, 0, False)
+    whole = tcp.emit_packet(tcp.Segment(sport, dport, Seq(seq), Seq(0), 0, 0), IpHeader(*pair, dont_fragment=True))
     header = 20 if len(pair[0]) == 4 else 40
     if cut < header:
         with pytest.raises(WireError):

@@ -51,7 +51,7 @@ def test_linuxs_headers_come_out_as_they_went_in(data: bytes) -> None:
 @pytest.mark.parametrize(("src", "dst"), [(A4, B4), (A6, B6)])
 def test_header_alone_is_the_header_of_the_whole(src: bytes, dst: bytes) -> None:
     writer = ip.Writer()
-    ip.emit_header(writer, src, dst, 6, 33, 63, 0xB8, 0x1234, True, 0x54321)
+    ip.emit_header(writer, ip.IpHeader(src, dst, 63, 0x1234, True, 0x54321), 0xB8, 6, 33)
     assert writer.getvalue() + bytes(33) == ip.emit(src, dst, 6, bytes(33), 63, 0xB8, 0x1234, True, 0x54321)
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from estab.errors import DropReason, WireError
 from estab.wire import icmp, ip, offload, tcp, udp
+from estab.wire.ip import IpHeader
 from estab.wire.seq import Seq
 from tests.wire.vectors import A4, A6, B4, B6, address_pairs, segments, u8s, u16s, u32s
 
@@ -17,7 +18,8 @@ def super_segment(src: bytes, dst: bytes, size: int, flags: int = tcp.ACK | tcp.
     segment.has_timestamps, segment.ts_val, segment.ts_ecr = True, 5, 6
     segment.data = bytes(index * 7 & 0xFF for index in range(size))
     segment.end = size
-    return tcp.emit_packet(segment, src, dst, 64, 0xFFFE, True, 3, True)
+    header = IpHeader(src, dst, ident=0xFFFE, dont_fragment=True, flow_label=3)
+    return tcp.emit_packet(segment, header, is_checksum_partial=True)
 
 
 @given(address_pairs, st.integers(1, 700), st.integers(1, 200), st.integers(0, 0x1FF), u32s, u16s, st.booleans(),
@@ -68,7 +70,7 @@ def test_a_super_segment_of_64_kib_is_cut_at_the_mss() -> None:
 def test_what_needs_no_cutting_comes_back_alone_and_finished(src: bytes, dst: bytes) -> None:
     whole = super_segment(src, dst, 100)
     assert offload.split(whole, 100) == [offload.finish_checksum(whole)]
-    datagram = udp.emit_packet(1, 2, bytes(300), src, dst, 64, 0, 0, False, 0)
+    datagram = udp.emit_packet(1, 2, bytes(300), IpHeader(src, dst))
     assert offload.split(datagram, 100) == [datagram]
     part = ip.emit(src, dst, ip.TCP, bytes(300), more_fragments=True)
     assert offload.split(part, 100) == [part]
@@ -90,8 +92,8 @@ def test_a_size_below_one_is_refused() -> None:
 def test_finishing_a_checksum_gives_the_whole_one(
     segment: tcp.Segment, pair: tuple[bytes, bytes], before: bytes
 ) -> None:
-    whole = before + tcp.emit_packet(segment, *pair, 64, 1, True, 0, False)
-    partial = before + tcp.emit_packet(segment, *pair, 64, 1, True, 0, True)
+    whole = before + tcp.emit_packet(segment, IpHeader(*pair, ident=1, dont_fragment=True))
+    partial = before + tcp.emit_packet(segment, IpHeader(*pair, ident=1, dont_fragment=True), is_checksum_partial=True)
     assert offload.finish_checksum(partial, len(before)) == whole
     assert offload.finish_checksum(whole + b"pad", len(before)) == whole + b"pad"
 
@@ -136,7 +138,7 @@ def test_a_packet_is_described_by_what_is_left_to_do() -> None:
     assert described(big4, 3000, True) == (1, 0, 0, 0, 20, 16)
     assert described(big4, 0, True) == (1, 0, 0, 0, 20, 16)
     assert described(big4, 1448, False) == (0, 0, 0, 0, 0, 0)
-    datagram = udp.emit_packet(1, 2, b"x", A4, B4, 64, 0, 0, False, 0)
+    datagram = udp.emit_packet(1, 2, b"x", IpHeader(A4, B4))
     assert described(datagram, 0, True) == (1, 0, 0, 0, 20, 6)
     assert described(ip.emit(A4, B4, 1, bytes(8)), 0, True) == (0, 0, 0, 0, 0, 0)
 

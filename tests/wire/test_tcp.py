@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from estab.errors import DropReason, WireError
 from estab.wire import ip, offload, tcp
+from estab.wire.ip import IpHeader
 from estab.wire.seq import Seq
 from tests.wire.vectors import (
     A4,
@@ -28,7 +29,7 @@ from tests.wire.vectors import (
 
 
 def emit(segment: tcp.Segment, src: bytes = A4, dst: bytes = B4) -> bytes:
-    return tcp.emit_packet(segment, src, dst, 64, 0, True, 0, False)
+    return tcp.emit_packet(segment, IpHeader(src, dst, dont_fragment=True))
 
 
 def options_of(change: Callable[[tcp.Segment], None], flags: int = tcp.SYN) -> str:
@@ -41,7 +42,7 @@ def options_of(change: Callable[[tcp.Segment], None], flags: int = tcp.SYN) -> s
 def test_what_is_emitted_is_parsed_again(
     segment: tcp.Segment, pair: tuple[bytes, bytes], ttl: int, ident: int, df: bool, label: int
 ) -> None:
-    data = tcp.emit_packet(segment, *pair, ttl, ident, df, label, False)
+    data = tcp.emit_packet(segment, IpHeader(*pair, ttl=ttl, ident=ident, dont_fragment=df, flow_label=label))
     packet = ip.parse(data)
     assert facts(tcp.parse(packet, False)) == facts(segment)
     assert (packet.src, packet.dst, packet.ttl, packet.protocol) == (*pair, ttl, ip.TCP)
@@ -53,8 +54,8 @@ def test_what_is_emitted_is_parsed_again(
 def test_a_partial_checksum_is_the_pseudo_headers_sum_and_can_be_finished(
     segment: tcp.Segment, pair: tuple[bytes, bytes]
 ) -> None:
-    whole = tcp.emit_packet(segment, *pair, 64, 1, True, 0, False)
-    partial = tcp.emit_packet(segment, *pair, 64, 1, True, 0, True)
+    whole = tcp.emit_packet(segment, IpHeader(*pair, ident=1, dont_fragment=True))
+    partial = tcp.emit_packet(segment, IpHeader(*pair, ident=1, dont_fragment=True), is_checksum_partial=True)
     start = ip.parse(whole).start
     assert partial[: start + 16] + partial[start + 18 :] == whole[: start + 16] + whole[start + 18 :]
     zeros = bytes(3) if len(pair[0]) == 16 else b""
@@ -70,8 +71,8 @@ def test_a_partial_checksum_is_the_pseudo_headers_sum_and_can_be_finished(
 def test_linuxs_segments_are_ours_to_the_byte(data: bytes) -> None:
     packet = ip.parse(data)
     segment = tcp.parse(packet, True)
-    again = tcp.emit_packet(segment, packet.src, packet.dst, packet.ttl, packet.ident, packet.dont_fragment,
-                            packet.flow_label, True)
+    header = IpHeader(packet.src, packet.dst, packet.ttl, packet.ident, packet.dont_fragment, packet.flow_label)
+    again = tcp.emit_packet(segment, header, is_checksum_partial=True)
     assert again == data
     tcp.parse(ip.parse(offload.finish_checksum(data)), False)
     with pytest.raises(WireError) as caught:

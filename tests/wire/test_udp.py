@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from estab.errors import DropReason, WireError
 from estab.wire import ip, offload, udp
+from estab.wire.ip import IpHeader
 from tests.wire.vectors import A4, A6, B4, B6, LINUX_UDP_V4, LINUX_UDP_V6, address_pairs, u8s, u16s
 
 
@@ -16,7 +17,8 @@ def test_what_is_emitted_is_parsed_again(
     pair: tuple[bytes, bytes], sport: int, dport: int, payload: bytes, ttl: int, tos: int, ident: int, df: bool,
     label: int,
 ) -> None:
-    packet = ip.parse(udp.emit_packet(sport, dport, payload, *pair, ttl, tos, ident, df, label))
+    header = IpHeader(*pair, ttl=ttl, ident=ident, dont_fragment=df, flow_label=label)
+    packet = ip.parse(udp.emit_packet(sport, dport, payload, header, tos))
     datagram = udp.parse(packet)
     assert (datagram.sport, datagram.dport, datagram.data[datagram.start : datagram.end]) == (sport, dport, payload)
     assert (packet.ttl, packet.tos) == (ttl, tos)
@@ -27,8 +29,8 @@ def test_linuxs_datagrams_come_out_as_they_went_in(data: bytes) -> None:
     packet = ip.parse(data)
     read = udp.parse(packet, True)
     assert data[read.start : read.end] == b"udp to a closed port"
-    again = udp.emit_packet(read.sport, read.dport, data[read.start : read.end], packet.src, packet.dst, packet.ttl,
-                            packet.tos, packet.ident, packet.dont_fragment, packet.flow_label)
+    header = IpHeader(packet.src, packet.dst, packet.ttl, packet.ident, packet.dont_fragment, packet.flow_label)
+    again = udp.emit_packet(read.sport, read.dport, data[read.start : read.end], header, packet.tos)
     assert again == offload.finish_checksum(data)
     udp.parse(ip.parse(again))
 

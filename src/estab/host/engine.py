@@ -49,6 +49,7 @@ from estab.wire.address import (
     parse_address,
     parse_prefix,
 )
+from estab.wire.ip import IpHeader
 
 __all__ = ["Engine"]
 
@@ -95,6 +96,8 @@ class Engine:
         """Linux's sysctls, to read and to write: ``host.sysctl["net.ipv4.tcp_retries2"] = 5``."""
         self._events: list[Owner] = []
         """Those with news, the first one last."""
+        self._header: IpHeader = IpHeader(b"", b"")
+        """Of the segment that is being sent: one object for all of them."""
         self._add_loopback()
 
     # --- configuration
@@ -391,8 +394,10 @@ class Engine:
             ident: i64 = 0  # RFC 6864: with DF a packet is atomic and its identification means nothing
             if may_fragment and len(destination) == 4:
                 ident = self.output.ident_for(outgoing.src, destination, 0xFFFF)
-            packet = wire_tcp.emit_packet(outgoing.segment, outgoing.src, destination, outgoing.ttl, ident,
-                                          not may_fragment, 0, is_partial)
+            header = self._header
+            header.src, header.dst, header.ttl = outgoing.src, destination, outgoing.ttl
+            header.ident, header.dont_fragment = ident, not may_fragment
+            packet = wire_tcp.emit_packet(outgoing.segment, header, is_partial)
             outbound = self.output.segment(path, packet, outgoing.segment_bytes, is_partial)
             if outbound is not None:
                 return outbound

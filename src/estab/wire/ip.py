@@ -26,8 +26,8 @@ from estab.wire.octets import Writer, put8, put16, put32, u8, u16, u32
 __all__ = [
     "AH", "DESTINATION_OPTIONS", "DISCARD_SILENTLY", "ESP", "FRAGMENT", "HOP_BY_HOP", "ICMP", "ICMPV6", "IGMP",
     "NO_NEXT_HEADER", "NO_PROBLEM", "PACKET_BYTES_MAX", "ROUTING", "TCP", "UDP", "V4_HEADER_BYTES", "V6_HEADER_BYTES",
-    "Packet", "emit", "emit_header", "extension_bytes", "forwarded", "header_of", "is_extension", "is_fragment",
-    "parse", "set_ecn_ce",
+    "IpHeader", "Packet", "emit", "emit_header", "extension_bytes", "forwarded", "header_of", "is_extension",
+    "is_fragment", "parse", "set_ecn_ce",
 ]
 
 V4_HEADER_BYTES: Final = 20
@@ -301,20 +301,40 @@ def _note_problem(packet: Packet, code: i64, index: i64) -> None:
         packet.problem_pointer = index - packet.header_start
 
 
-def emit_header(
-    writer: Writer, src: bytes, dst: bytes, protocol: i64, payload_bytes: i64,
-    ttl: i64, tos: i64, ident: i64, dont_fragment: bool, flow_label: i64,
-) -> None:
-    """Write an IPv4 header without options, or an IPv6 header, as the length of ``src`` says."""
+@mypyc_attr(acyclic=True)
+class IpHeader:
+    """What a sender decides of an IP header. Whoever sends often keeps one and changes it for each packet.
+
+    The traffic class is not here: it belongs to the segment or datagram.
+    """
+
+    def __init__(
+        self, src: bytes, dst: bytes, ttl: i64 = 64, ident: i64 = 0, dont_fragment: bool = False, flow_label: i64 = 0,
+    ) -> None:
+        self.src = src
+        self.dst = dst
+        self.ttl = ttl
+        """TTL (IPv4), hop limit (IPv6)."""
+        self.ident = ident
+        """The identification (IPv4 only); it means something only where a packet may be cut (RFC 6864)."""
+        self.dont_fragment = dont_fragment
+        self.flow_label = flow_label
+        """IPv6 only (RFC 6437)."""
+
+
+def emit_header(writer: Writer, header: IpHeader, tos: i64, protocol: i64, payload_bytes: i64) -> None:
+    """Write an IPv4 header without options, or an IPv6 header, as the length of the source address says."""
+    src = header.src
     if len(src) == 4:
         _put_v4_header(
-            writer, src, dst, protocol, payload_bytes, ttl, tos, ident, 0x4000 if dont_fragment else 0, b""
+            writer, src, header.dst, protocol, payload_bytes, header.ttl, tos, header.ident,
+            0x4000 if header.dont_fragment else 0, b"",
         )
     else:
-        put32(writer, 0x60000000 | ((tos & 0xFF) << 20) | (flow_label & 0xFFFFF))
-        put32(writer, (payload_bytes << 16) | (protocol << 8) | (ttl & 0xFF))
+        put32(writer, 0x60000000 | ((tos & 0xFF) << 20) | (header.flow_label & 0xFFFFF))
+        put32(writer, (payload_bytes << 16) | (protocol << 8) | (header.ttl & 0xFF))
         writer.write(src)
-        writer.write(dst)
+        writer.write(header.dst)
 
 
 def emit(
@@ -340,8 +360,8 @@ def emit(
             size += 8
         if options or size > PACKET_BYTES_MAX:
             raise ValueError(f"payload of {len(payload)} bytes, options {options!r}: no IPv6 packet holds these")
-        emit_header(writer, src, dst, FRAGMENT if is_part else protocol, size, ttl, tos, 0,
-                    dont_fragment=False, flow_label=flow_label)
+        header = IpHeader(src, dst, ttl, flow_label=flow_label)
+        emit_header(writer, header, tos, FRAGMENT if is_part else protocol, size)
         if is_part:
             put8(writer, protocol)
             put8(writer, 0)

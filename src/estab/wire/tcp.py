@@ -452,21 +452,19 @@ def _put_segment(
     return writer.getvalue()
 
 
-def emit_packet(
-    segment: Segment, src: bytes, dst: bytes, ttl: i64, ident: i64, dont_fragment: bool, flow_label: i64,
-    is_checksum_partial: bool,
-) -> bytes:
-    """Build the whole IP packet, IPv4 or IPv6 as the length of ``src`` says. The traffic class is ``segment.tos``.
+def emit_packet(segment: Segment, header: ip.IpHeader, is_checksum_partial: bool = False) -> bytes:
+    """Build the whole IP packet, IPv4 or IPv6 as its source address says. The traffic class is ``segment.tos``.
 
     With ``is_checksum_partial`` the checksum field holds the pseudo-header's sum only, for a link that completes it.
     More than 40 octets of options, or a packet that its length field can't tell, are bugs of the caller.
     """
+    src, dst = header.src, header.dst
     header_bytes = HEADER_BYTES + options_length(segment)
     segment_bytes = header_bytes + segment.end - segment.start
     assert header_bytes <= HEADER_BYTES + OPTIONS_BYTES_MAX, "more options than a TCP header holds"
     assert segment_bytes <= ip.PACKET_BYTES_MAX - (ip.V4_HEADER_BYTES if len(src) == 4 else 0), "too long for IP"
     writer = Writer()
-    ip.emit_header(writer, src, dst, ip.TCP, segment_bytes, ttl, segment.tos, ident, dont_fragment, flow_label)
+    ip.emit_header(writer, header, segment.tos, ip.TCP, segment_bytes)
     return _put_segment(writer, segment, src, dst, header_bytes, is_checksum_partial)
 
 

@@ -70,9 +70,8 @@ def emit(sport: i64, dport: i64, payload: bytes, src: bytes, dst: bytes) -> byte
     return writer.getvalue() + payload
 
 
-def emit_packet(
-    sport: i64, dport: i64, payload: bytes, src: bytes, dst: bytes, ttl: i64, tos: i64, ident: i64,
-    dont_fragment: bool, flow_label: i64,
-) -> bytes:
-    """Build the whole IP packet, IPv4 or IPv6 as the length of ``src`` says. ``ValueError`` where it is too long."""
-    return ip.emit(src, dst, ip.UDP, emit(sport, dport, payload, src, dst), ttl, tos, ident, dont_fragment, flow_label)
+def emit_packet(sport: i64, dport: i64, payload: bytes, header: ip.IpHeader, tos: i64 = 0) -> bytes:
+    """Build the whole IP packet, IPv4 or IPv6 as its source address says. ``ValueError`` if it is too long."""
+    datagram = emit(sport, dport, payload, header.src, header.dst)
+    return ip.emit(header.src, header.dst, ip.UDP, datagram, header.ttl, tos, header.ident, header.dont_fragment,
+                   header.flow_label)

@@ -13,6 +13,7 @@ from estab.observe.flights import flights
 from estab.settings import SynCookies
 from estab.units import MS, format_count
 from estab.wire.address import parse_address
+from estab.wire.ip import IpHeader
 from estab.wire.seq import Seq
 from estab.wire.tcp import SYN, Segment, emit_packet
 
@@ -64,7 +65,8 @@ def _forge(link: Link, attacker: Host, server: Host, number: int, port: int) -> 
     source = parse_address(f"198.51.100.{number + 1}")
     segment = Segment(port + number, 80, Seq(number * 64_000), Seq(0), SYN, 64_240)
     segment.mss = 1460
-    link.inject(attacker, emit_packet(segment, source, parse_address(server.addresses[0]), 64, number, True, 0, False))
+    header = IpHeader(source, parse_address(server.addresses[0]), ident=number, dont_fragment=True)
+    link.inject(attacker, emit_packet(segment, header))
 
 
 def _find(stage: Stage, server: Host, client: Host, answer: bytes) -> None:

@@ -50,7 +50,7 @@ from estab.tcp.context import Context, endpoint_text, flow_text
 from estab.wire import icmp as wire_icmp
 from estab.wire import udp as wire_udp
 from estab.wire.address import is_link_local, is_multicast
-from estab.wire.ip import Packet
+from estab.wire.ip import IpHeader, Packet
 
 __all__ = ["DatagramSocket", "Udp"]
 
@@ -552,7 +552,8 @@ class DatagramSocket(DatagramSettings):
         ident: i64 = 0
         if is_v4 and not has_df and not path.is_local:
             ident = self.udp.output.ident_for(source, remote, 0xFFFF)
-        packet = wire_udp.emit_packet(self.local_port, port, data, source, remote, ttl, tos, ident, has_df, 0)
+        packet = wire_udp.emit_packet(
+            self.local_port, port, data, IpHeader(source, remote, ttl, ident, has_df), tos)
         context.counters.of_address(remote).udp_out_datagrams += 1
         self.udp.output.send(path, packet)
         return len(data)
