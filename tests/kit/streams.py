@@ -11,6 +11,7 @@ from estab.abi import (
     AF_INET6,
     SOCK_STREAM,
 )
+from estab.errors import explain
 from estab.host.engine import Engine
 from estab.host.sockets.stream import StreamSocket
 from estab.tcp.config import Config
@@ -58,4 +59,4 @@ def fails(number: int, call: object, *arguments: object) -> str:
     with pytest.raises(OSError, match=r".") as caught:
         call(*arguments)
     assert caught.value.errno == number
-    return str(caught.value.strerror)
+    return explain(caught.value)
