@@ -211,7 +211,7 @@ def test_programs_in_the_lab_do_and_take_what_they_do_and_take_on_linux(system: 
     first, second = here.splitlines()
     assert first.startswith("b'hello, y, YOU' b'hello, y, YOU' b'hello, y' b'cba' ")
     assert second == (
-        "connection refused timed out 15000000000 (b'HELLO', 'ESTABLISHED', 15000000000) 21.02")
+        "Connection refused timed out 15000000000 (b'HELLO', 'ESTABLISHED', 15000000000) 21.02")
     assert out_of(system, PROGRAMS) == here
 
 
@@ -219,11 +219,12 @@ def test_programs_in_the_lab_do_and_take_what_they_do_and_take_on_linux(system: 
 def test_devices_that_only_linux_has_are_refused_in_a_sentence(system: str) -> None:
     told = out_of(system, """
 import estab
+from estab.errors import explain
 for make in (lambda: estab.Tun("tun0"), lambda: estab.Tap("tap0"), lambda: estab.AfPacket("eth0")):
     try:
         make()
     except OSError as error:
-        print(error.strerror)
+        print(explain(error))
 """)
     assert told.count("need Linux. On other systems a stack runs on devices in user space") == 3
     done = run(system, COMMAND, "up", "--tun", "x", "--address", "10.0.0.1/24", "--serve", "echo:7")

@@ -114,6 +114,18 @@ def serve_closing() -> None:
     forever(lambda: listener.accept()[0].close())
 
 
+def serve_closing_second() -> None:
+    """Close once the peer has closed, so that TIME-WAIT is the peer's."""
+    listener = listen(80)
+
+    def serve() -> None:
+        accepted, _ = listener.accept()
+        accepted.recv(1)
+        accepted.close()
+
+    forever(serve)
+
+
 def serve_full() -> None:
     """Never call accept()."""
     listen(80, backlog=1)

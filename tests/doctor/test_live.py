@@ -63,7 +63,7 @@ def look(where: Namespace, limits: Thresholds = LIMITS) -> tuple[Report, float]:
     ("serve_reading", "path_silent", "client", "path-silent"),
     ("serve_reading", "close_unanswered", "client", "close-unanswered"),
     ("serve_reading", "unwatched_idle", "client", "unwatched-idle"),
-    ("serve_closing", "time_wait_ports", "client", "time-wait-ports"),
+    ("serve_closing_second", "time_wait_ports", "client", "time-wait-ports"),
     ("serve_small", "send_syns", "server", "syn-queue-full"),
     ("serve_small", "send_syns", "server", "syn-cookies"),
     ("serve_reading 0.02 4000", "window_limited", "client", "window-limited"),
