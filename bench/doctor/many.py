@@ -19,7 +19,7 @@ from bench.doctor.score import put_between
 
 NAMESPACE = "estab-bench-many"
 REST_S = 5.5
-"""Most connections of such a machine have been idle for longer than what the doctor calls moving: so have these, then."""
+"""Most connections of such a machine have been idle for longer than what the doctor calls moving. So have these."""
 _LOOK = """
 import json, resource, time
 from estab.doctor.sockets import PAUSE_S, diagnose_sockets
