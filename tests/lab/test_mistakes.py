@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import estab
+from estab.errors import explain
 from estab.lab.network import Network
 
 
@@ -93,7 +94,7 @@ def test_a_name_without_an_address_says_why(name: str, words: str) -> None:
 
     with pytest.raises(socket.gaierror) as caught:
         net.run()
-    assert words in str(caught.value)
+    assert words in explain(caught.value)
 
 
 def test_a_host_without_a_link_finds_itself() -> None:
