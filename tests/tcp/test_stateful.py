@@ -382,7 +382,9 @@ class TwoHosts(RuleBasedStateMachine):
         if other.is_closed and other.connection.state == abi.CLOSED and not end.connection.is_fin_received:
             return  # an orphan that gave up, or that unread text made a reset
         if end.error or other.error:
-            assert self.may_fail or other.is_closed, "a connection failed on a good wire"
+            # TCP_USER_TIMEOUT ends a connection whose peer does not read for so long: here programs rest for longer.
+            was_shut = any("window was shut" in one.connection.error_text for one in (end, other))
+            assert self.may_fail or other.is_closed or was_shut, "a connection failed on a good wire"
             return
         assert end.read == other.written, "not everything that was written arrived"
 
