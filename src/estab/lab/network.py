@@ -84,7 +84,7 @@ class Network:
         """When the last run was over, if it took time to be sure that servers only poll; and what time it was then."""
         self._links: list[Link] = []
         self._observed: list[tuple[Observer, list[Observation]]] = []
-        """Those who are told everything, with what takes them off each host and link."""
+        """The observers that are told everything, with what takes them off each host and link."""
         self._close = weakref.finalize(self, _close, self._scheduler, self._hosts)
         _networks.add(self)
         if observer is not None:
@@ -418,7 +418,7 @@ class Network:
         self._promises.look(self.now_ns)
 
     def _who_goes_on(self) -> str:
-        """Say who keeps a run going, for a user who waits."""
+        """Say which programs keep a run going, for a user who waits."""
         busy = self._programs.busy()
         if not busy:
             return ""
@@ -460,7 +460,7 @@ class Network:
         return names[0] if names else ""
 
     def _tell_of(self, made: Host | Link) -> None:
-        """Have those who are told everything told of a host or link that was made."""
+        """Have the observers of everything told of a host or link that was made."""
         for observer, ends in self._observed:
             ends.append(made.observe(observer))
 

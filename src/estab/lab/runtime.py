@@ -119,7 +119,7 @@ class VirtualTime(Runtime):
         return EPOCH_NS + self._agenda.now_ns
 
     def flush(self) -> None:
-        """Put the host's frames on their links and wake whoever waited for what happened."""
+        """Put the host's frames on their links and wake the programs that waited for what happened."""
         self._inputs += 1
         if self.abandoned:
             self.close_abandoned()
@@ -159,7 +159,7 @@ class VirtualTime(Runtime):
     # --- processes
 
     def process(self) -> Process:
-        """Give what the host keeps of the program that runs here; outside of programs, of whoever acts on the host."""
+        """Give what the host keeps of the program that runs here; outside of programs, of what acts on the host."""
         strand = self._scheduler.current
         if strand is not None and strand.process is not None and strand.ident == get_ident():
             return strand.process
@@ -211,14 +211,14 @@ class VirtualTime(Runtime):
         return self._programs.start_thread(self, run, launch, name, is_daemon, cancel)
 
     def notify(self, channel: int) -> None:
-        """Ask those who wait on a channel whether they are ready."""
+        """Ask the strands that wait on a channel whether they are ready."""
         for strand in tuple(self._waiting_fd.get(channel, ())):
             wait = strand.wait
             if wait is not None and wait.is_ready():
                 strand.wake()
 
     def poke(self) -> None:
-        """Ask everybody who waits for more than one descriptor whether they are ready."""
+        """Ask the strands that wait for more than one descriptor whether they are ready."""
         for strand in tuple(self._waiting_any):
             wait = strand.wait
             if wait is not None and wait.is_ready():

@@ -7,7 +7,7 @@
 - A route is found when a packet first needs it. A host with one link asks its neighbour; any other host searches the
   network once, and what it found holds until a link is added. So memory and time follow from what is used, not from the
   number of pairs of hosts.
-- A name stands for all addresses of its host: IPv4 before IPv6, and those first that are nearest to who asks.
+- A name stands for all addresses of its host: IPv4 before IPv6, and those first that are nearest to the asking host.
 """
 
 from __future__ import annotations

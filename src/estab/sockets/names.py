@@ -137,7 +137,7 @@ def _passive(flags: int, family: int) -> list[bytes]:
 
 
 def interface_index(runtime: Runtime, zone: str) -> int:
-    """Give the interface that an address names behind its ``%``, by number or name; 0 where it names none."""
+    """Give the interface that an address names after its ``%``, by number or name; 0 if it names none."""
     if not zone or zone.isdigit():
         return int(zone or 0)
     interface = runtime.engine.find_interface(zone)

@@ -1,6 +1,6 @@
 """What an operating system keeps of one program: its number, its main thread, and what it wants done about signals.
 
-Threads of a program share its record. Outside of programs a host has one record for whoever acts on it.
+Threads of a program share its record. Outside of programs a host has one record for all code that acts on it.
 """
 
 from __future__ import annotations

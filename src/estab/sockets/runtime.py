@@ -1,9 +1,9 @@
-"""What a socket asks of the world around its host: the time, to wait, to have frames sent, and names.
+"""What a socket asks of the surroundings of its host: the time, to wait, to have frames sent, and names.
 
 - A ``Runtime`` stands between programs and one host. The lab has one in virtual time, the wire one with a thread that
   pumps.
 - ``lock`` is held around every touch of the host; ``wait`` gives it up while it sleeps.
-- After each input to the host comes ``flush``: it drains what the host has to say, and wakes who waits for it.
+- After each input to the host comes ``flush``: it drains what the host has to say, and wakes the programs that wait.
 - A socket that is only collected, not closed, may be found in the middle of the host's work: it is ``abandon``-ed and
   closed at the next ``flush``.
 """
@@ -60,7 +60,7 @@ class Wait:
 
 
 class Task(Protocol):
-    """A thread of a program, as those see it who wait for its end."""
+    """A thread of a program, as the threads see it that wait for its end."""
 
     ident: int
     is_done: bool
@@ -92,14 +92,14 @@ class Numbered(Protocol):
 
 
 class Watcher(Protocol):
-    """Who wants to hear of a descriptor's news."""
+    """Hears of a descriptor's news."""
 
     def on_ready(self, fd: int, bits: int) -> None:
         """Hear that POLL ``bits`` came up on the host's descriptor ``fd``; POLLNVAL: it was closed."""
 
 
 class Watches:
-    """Who watches which of a host's descriptors."""
+    """The watchers of a host's descriptors."""
 
     def __init__(self) -> None:
         self._watchers: dict[int, list[Watcher]] = {}
@@ -146,9 +146,9 @@ class Runtime(ABC):
         self.by_number: weakref.WeakValueDictionary[int, Numbered] = weakref.WeakValueDictionary()
         """What a number stands for that ``fileno()`` gave."""
         self.detached: dict[int, Numbered] = {}
-        """What ``detach`` let go of, by the same numbers."""
+        """What ``detach`` released, by the same numbers."""
         self.is_closing = False
-        """The world is ending: sockets that nobody closed are no one's fault."""
+        """The network is closing: sockets that no program closed are closed without a warning."""
         self.owner: Callable[[], object] = _nobody
         """Gives what has to live as long as the runtime is used, if there is such a thing: a ``Stack``."""
         self.calls = 0
@@ -161,7 +161,7 @@ class Runtime(ABC):
         self.hooks: list[Callable[[], None]] = []
         """Called after each input to the host, with the lock held."""
         self.historian: Historian | None = None
-        """Who keeps what calls changed; see ``keep_history``."""
+        """Keeps what calls changed; see ``keep_history``."""
         self._observers = Observers(self._tell_all_facts, self.lock)
         self._told_history: Observation | None = None
         self._channels = 0
@@ -238,7 +238,7 @@ class Runtime(ABC):
         """Start another thread of the program that runs here.
 
         ``launch`` starts a function in a thread of the operating system and gives its ident; ``run`` is what the
-        program wants run there. ``cancel`` is called instead where the world ends before.
+        program wants run there. ``cancel`` is called instead if the network closes before.
         """
 
     def new_channel(self) -> int:
@@ -248,7 +248,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def notify(self, channel: int) -> None:
-        """Have those who wait with that ``fd`` asked again whether they are ready."""
+        """Have the waits with that ``fd`` asked again whether they are ready."""
 
     @abstractmethod
     def poke(self) -> None:
@@ -279,7 +279,7 @@ class Runtime(ABC):
         """Make an asyncio event loop that waits on this runtime."""
 
     def observe(self, observer: Observer) -> Observation:
-        """Tell ``observer`` all of the host's facts from now on, beside those who are told already.
+        """Tell ``observer`` all of the host's facts from now on, beside the observers that are told already.
 
         Returns what ends that: call it, or use it in a ``with`` statement.
         """
@@ -298,7 +298,7 @@ class Runtime(ABC):
         self.engine.observer = observer
 
     def run_hooks(self) -> None:
-        """Call the hooks. Whoever drains the host does."""
+        """Call the hooks. The code that drains the host does."""
         for hook in tuple(self.hooks):
             hook()
 
@@ -324,14 +324,14 @@ class Runtime(ABC):
         self.owners.pop(descriptor, None)
 
     def close_descriptor(self, descriptor: Descriptor) -> None:
-        """Close a descriptor for whoever has it. With the lock held; ``flush`` comes after it."""
+        """Close a descriptor, whichever object has it. With the lock held; ``flush`` comes after it."""
         self.owners.pop(descriptor, None)
         if descriptor.fd >= 0:
             self.watches.close(descriptor.fd)
             descriptor.close(self.now_ns)
 
     def close_all_of(self, process: Process) -> None:
-        """Close what a program has open, as a system does at the program's end, whoever still holds the sockets."""
+        """Close what a program has open, as a system does at the program's end, whatever still refers to them."""
         process.has_ended = True
         with self.lock:
             for descriptor in [found for found, owner in self.owners.items() if owner is process]:

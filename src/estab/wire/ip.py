@@ -303,7 +303,7 @@ def _note_problem(packet: Packet, code: i64, index: i64) -> None:
 
 @mypyc_attr(acyclic=True)
 class IpHeader:
-    """What a sender decides of an IP header. Whoever sends often keeps one and changes it for each packet.
+    """What a sender decides of an IP header. A sender of many packets keeps one and changes it for each.
 
     The traffic class is not here: it belongs to the segment or datagram.
     """

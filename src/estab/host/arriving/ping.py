@@ -78,7 +78,7 @@ class IcmpSocket(Pinger):
         return self.results.popleft()
 
     def close(self, now_ns: i64) -> None:
-        """Release the descriptor; later replies find nobody."""
+        """Release the descriptor; later replies find no socket."""
         self.icmp.remove_pinger(4 if len(self.destination) == 4 else 6, self.ident)
         self.files.release(self)
 

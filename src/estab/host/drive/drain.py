@@ -1,4 +1,4 @@
-"""Emptying a host after an input: every frame to where it goes, every readiness event to those who wait for it."""
+"""Emptying a host after an input: every frame to where it goes, every readiness event to what waits for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``Handler``: who takes a host's events before its programs do. Services are one."""
+"""``Handler``: takes a host's events before its programs do. Services are one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Handler:
     """Hears of descriptors with news, and of time. This one takes nothing."""
 
     def on_event(self, fd: i64, now_ns: i64) -> bool:
-        """Take the news of a descriptor, or say ``False``: it is somebody else's."""
+        """Take the news of a descriptor, or say ``False``: it belongs to a program."""
         return False
 
     def on_deadline(self, now_ns: i64) -> None:

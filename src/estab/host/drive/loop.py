@@ -1,7 +1,7 @@
 """The loop: step a host, sleep until its device has a frame or a deadline comes, step it again, and so on.
 
 Nothing but this loop stands between a frame and its answer, so it is part of the core. It knows no system call and no
-clock: what it needs of the world it is given as ``Surroundings``.
+clock: what it needs from outside it is given as ``Surroundings``.
 
 While a peer answers within microseconds, to sleep and to be woken costs more than all of the work. So after short
 waits the next one begins by asking again and again (``busy_poll_ns``), as with Linux's ``net.core.busy_poll``.
@@ -38,7 +38,7 @@ class WakeUp:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Surroundings:
-    """What a loop needs of the world: the host's lock, a clock, and the threads that wait for the host's news.
+    """What a loop needs from outside: the host's lock, a clock, and the threads that wait for the host's news.
 
     ``acquire``, ``release`` and ``clock`` are called in every step. They are functions, not methods to override,
     because a call of an overridden method costs twice as much as a call of the system's own function.

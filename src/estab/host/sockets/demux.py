@@ -323,7 +323,7 @@ class Demux:
         return Outgoing(reply.segment, reply.local, reply.remote, reply.ttl, 0)
 
     def _settle(self, connection: Connection) -> None:
-        """A connection has nothing more to send: set its deadline, or let go of one that is over."""
+        """A connection has nothing more to send: set its deadline, or release one that is over."""
         state = connection.state
         if state == abi.CLOSED:
             self.release(connection, "closed")
@@ -448,7 +448,7 @@ class Demux:
             self.context.tell(TimeWaitEnded(self.context.now_ns, self.context.name, record.name(), why))
 
     def forget_owner(self, connection: Connection) -> None:
-        """A program let go of its socket: a TIME-WAIT record must not keep the TCB, and orphans are counted.
+        """A program closed its socket: a TIME-WAIT record must not keep the TCB, and orphans are counted.
 
         Over ``tcp_max_orphans`` the connection is reset instead of being left to finish on its own.
         """

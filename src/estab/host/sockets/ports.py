@@ -31,7 +31,7 @@ _SWEEP_MIN: Final = 256
 
 
 class Binding:
-    """One hold on a port. Frozen but for its flags; ``references`` counts who needs it (socket, connections)."""
+    """One hold on a port. Frozen but for its flags; ``references`` counts what needs it (socket, connections)."""
 
     def __init__(self, address: bytes, port: i64, has_v4: bool, has_v6: bool, is_reuse_address: bool,
                  is_reuse_port: bool, is_implicit: bool) -> None:

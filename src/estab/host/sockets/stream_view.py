@@ -48,7 +48,7 @@ class StreamView(StreamSettings):
         """``shutdown`` came when ``connect`` had failed and had not said so yet: it never will."""
 
         self.error_left: i64 = 0
-        """What SO_ERROR has to say of a connection that was let go (``disconnect``)."""
+        """What SO_ERROR has to say of a connection that was released (``disconnect``)."""
 
     def _apply_options(self, options: Options) -> None:
         if self.listener is not None:

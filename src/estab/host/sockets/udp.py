@@ -99,7 +99,7 @@ class Udp(FlowTable):
     # --- from the wire
 
     def on_packet(self, packet: Packet, scope: i64, is_checksum_known_good: bool) -> bool:
-        """Deliver a datagram. ``False``: nobody wants it, and its sender should be told."""
+        """Deliver a datagram. ``False``: no socket wants it, and its sender should be told."""
         try:
             datagram = wire_udp.parse(packet, is_checksum_known_good)
         except WireError as error:

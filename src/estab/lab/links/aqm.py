@@ -1,7 +1,7 @@
 """Active queue management on a link: marking packets, and CoDel (RFC 8289), which decides when.
 
 A mark is the codepoint CE in the IP header of a packet whose sender said by ECT that it understands (RFC 3168 section
-5). Whoever did not say so has the packet dropped instead, or, at a mere threshold, left alone.
+5). A packet whose sender did not say so is dropped instead, or, at a mere threshold, left alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One direction of a link: what it does to frames, what became of them, and who is told. The stages stand on this."""
+"""One direction of a link: what it does to frames, what became of them, and what is told. The stages stand on this."""
 
 from __future__ import annotations
 

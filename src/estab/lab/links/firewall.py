@@ -2,7 +2,7 @@
 
 - A flow begins with a SYN (TCP) or any datagram (UDP), from the side that may open flows. Its packets pass in both
   directions until it has been idle for ``idle_ns``, or a reset ended it. Then they are dropped, and nobody is told.
-- At most ``flows_max`` are remembered; more are refused. ICMP, fragments behind the first and what is no IP pass.
+- At most ``flows_max`` are remembered; more are refused. ICMP, fragments after the first and what is no IP pass.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Firewall:
         return packet.protocol == _UDP or _flags(packet) & (_SYN | _ACK | _RST) == _SYN
 
     def _forget(self) -> None:
-        """Forget who was idle for too long."""
+        """Forget flows that were idle for too long."""
         limit_ns = self._now_ns() - self.idle_ns
         while self._seen_ns:
             key = next(iter(self._seen_ns))

@@ -25,7 +25,7 @@ _OVERTAKERS_MAX: Final = 4
 
 
 class Stage:
-    """One step of a frame's way. ``next`` is the one behind it; the last gives frames to the receiver."""
+    """One step of a frame's way. ``next`` is the one after it; the last gives frames to the receiver."""
 
     asked_by: str
     """The condition that asks for this stage by not being 0. Every link has an ``mtu``."""
@@ -92,7 +92,7 @@ class Mark(Stage):
     asked_by = "ecn_mark_limit"
 
     def take(self, frame: bytes) -> None:
-        """Look at the queue behind."""
+        """Look at the queue that follows."""
         way = self.way
         queue, conditions = way.queue, way.conditions
         waiting = queue.waiting_frames if conditions.ecn_mark_frames else queue.waiting_bytes

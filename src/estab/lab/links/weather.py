@@ -327,7 +327,7 @@ class Namer:
         return f"ACK of {(ack - connection.base_of(there, ack, False)) & 0xFFFFFFFF}"
 
     def _open(self, here: tuple[bytes, int], there: tuple[bytes, int], is_by_syn: bool) -> _Connection:
-        """Count a connection: the sender of the first SYN is its client, else who has the higher port."""
+        """Count a connection: the sender of the first SYN is its client, else the end with the higher port."""
         client, server = (here, there) if is_by_syn or here[1] >= there[1] else (there, here)
         key = (client[0], server[0], server[1])
         number = self._opened[key] = self._opened.get(key, 0) + 1

@@ -126,7 +126,7 @@ class Program(Generic[R]):
             self.runtime.send_signal(self.process, number)
 
     def terminate(self) -> None:
-        """Send it SIGTERM, as who stops a service does."""
+        """Send it SIGTERM, which asks a service to stop."""
         self.signal(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -144,7 +144,7 @@ class Program(Generic[R]):
         self.finish(None, why)
 
     def finish(self, value: R | None, failure: BaseException | None) -> None:
-        """Note what became of the function, and wake whoever waits for it."""
+        """Note what became of the function, and wake the programs that wait for it."""
         self._value, self.failure, self.is_done = value, failure, True
         for runtime in self.waiters:
             runtime.poke()

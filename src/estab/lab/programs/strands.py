@@ -1,10 +1,10 @@
-"""Strands: threads of which only one ever runs, and the scheduler that hands the baton from one to the next.
+"""Strands: threads of which only one ever runs, and the scheduler that lets one after the other run.
 
-- Whoever has the baton runs; everybody else sleeps in a lock of their own. So programs need no locks, and the order in
+- One strand runs; every other sleeps in a lock of its own (its baton). So programs need no locks, and the order in
   which they run follows from the agenda alone.
-- Who gives up the baton looks for the next to run, carrying out the agenda on the way. That is the whole event loop: a
+- A strand that begins to wait looks for the next to run, and carries out the agenda. That is the event loop: a
   program which waits for its own next segment goes on without any change of thread.
-- The driver is the thread that called ``drive``; it gets the baton back when the run is over.
+- The driver is the thread that called ``drive``; it goes on when the run is over.
 - To end a strand is to raise ``ProgramEnded`` out of the call in which it waits, so that its ``finally`` clauses run.
 """
 
@@ -27,7 +27,7 @@ from estab.units import NEVER, SECOND, format_duration
 __all__ = ["Own", "ProgramEnded", "Scheduler", "Strand"]
 
 _ENDINGS_MAX: Final = 3
-"""How often a strand may catch ``ProgramEnded`` and wait again before it is left behind."""
+"""How often a strand may catch ``ProgramEnded`` and wait again before it is abandoned."""
 _INTERRUPT_PATIENCE_S: Final = 2.0
 _IDLE_POLLS: Final = 10
 _IDLE_NS: Final = 10 * SECOND
@@ -114,7 +114,7 @@ class Strand:
         self.is_started = False
         self.is_done = False
         self.channel = 0
-        """What the program's kernel notifies when it is done; 0: nobody asked."""
+        """What the program's runtime notifies when it is done; 0: no thread asked."""
         self.is_daemon = False
         self.is_background = False
         """No run is for it: a daemon thread, or one of a program that is a daemon."""
@@ -144,7 +144,7 @@ class Strand:
         self._cancel = cancel
 
     def start(self) -> None:
-        """Make the thread. It sleeps until it is handed the baton."""
+        """Make the thread. It sleeps until the scheduler lets it run."""
         thread = threading.Thread(target=self.main, name=self.name, daemon=True)
         self.is_started = True
         self.thread = thread
@@ -156,7 +156,7 @@ class Strand:
         set_daemonic(thread, is_daemonic=False)
 
     def main(self) -> None:
-        """Be the thread: what its ``start``, or whoever else starts a thread for it, has run there."""
+        """Be the thread: what its ``start``, or other code that starts a thread for it, has run there."""
         self.baton.acquire()
         self.ident = get_ident()
         self.native_id = _native_id()
@@ -197,7 +197,7 @@ class Strand:
 
 
 class Scheduler:
-    """Runs strands and the agenda. One at a time: the baton is handed over, never shared."""
+    """Runs strands and the agenda. Exactly one strand runs at a time."""
 
     def __init__(self) -> None:
         self.agenda = Agenda()
@@ -211,7 +211,7 @@ class Scheduler:
         self.is_running = False
         self.is_closing = False
         self.untidy: deque[Callable[[], None]] = deque()
-        """What is to be called once, when a strand gives up the baton, before the next is chosen."""
+        """What is to be called once, when a strand begins to wait, before the next is chosen."""
         self.look: Callable[[], None] | None = None
         """Called whenever something has happened: an entry of the agenda, or a program that began to wait."""
         self._driver = allocate_lock()
@@ -302,7 +302,7 @@ class Scheduler:
         self._ensure_open(strand)
 
     def leave(self) -> None:
-        """Hand the baton on from a strand that was stranded while it ran. It comes back only at the network's end."""
+        """Let another strand run after one was stranded while it ran. It goes on only when the network closes."""
         strand = self.current
         assert strand is not None
         self.current = None
@@ -325,7 +325,7 @@ class Scheduler:
             self._failure = failure
 
     def finish(self, strand: Strand) -> None:
-        """Pass the baton on at a strand's end."""
+        """Let the next strand run at a strand's end."""
         self.turns += 1
         self.strands.pop(strand, None)
         if strand.modules is not None:
@@ -354,7 +354,7 @@ class Scheduler:
         self._join()
 
     def _next(self) -> Strand | None:
-        """Find who runs next, carrying out the agenda on the way; ``None`` where the run is over."""
+        """Find the strand that runs next, and carry out the agenda on the way; ``None`` if the run is over."""
         try:
             agenda = self.agenda
             while self._failure is None and not self._is_interrupted and not self.is_closing:
@@ -397,7 +397,7 @@ class Scheduler:
         strand.baton.release()
 
     def _lend(self, strand: Strand | None) -> None:
-        """Hand the driver's baton to a strand and sleep until it comes back. Ctrl-C wakes the driver earlier."""
+        """Let a strand run and sleep until the run is over. Ctrl-C wakes the driver earlier."""
         if strand is None:
             return
         try:
@@ -414,18 +414,18 @@ class Scheduler:
             if running is not None and running.ident:
                 raise_in_thread(running.ident, ProgramEnded)  # it computes without a pause
             if not self._driver.acquire(timeout=_INTERRUPT_PATIENCE_S):
-                self.is_closing = True  # it waits where nothing reaches it: its thread is left behind
+                self.is_closing = True  # it waits where nothing reaches it: its thread is abandoned
             raise
 
     def _add_who_ran(self, error: KeyboardInterrupt, running: Strand | None) -> None:
-        """Note on Ctrl-C where virtual time was and who ran."""
+        """Note on Ctrl-C where virtual time was and which program ran."""
         where = f"the network was at {format_duration(self.agenda.now_ns)}"
         if running is not None:
             where += f", and {running.name} ran {line_of(current_frames().get(running.ident))}"
         error.add_note(f"{where}\n{self.report()}".rstrip())
 
     def _ensure_open(self, strand: Strand) -> None:
-        """Raise ``ProgramEnded`` where the network is being closed. Who takes no notice for long is left behind."""
+        """Raise ``ProgramEnded`` where the network is being closed. One that takes no notice for long is abandoned."""
         if not self.is_closing:
             return
         self._endings += 1

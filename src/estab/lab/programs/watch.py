@@ -6,7 +6,7 @@ Virtual time says nothing of a program that neither computes nor waits in it. Th
 - Real time passes in it at one virtual instant (a ``time.sleep`` that was not replaced, a read from the machine's
   network): that is told once for a line.
 - It computes without a pause: that is told after half a minute, and Ctrl-C ends it.
-- The run goes on although only servers are left, or goes on and on: who keeps it going is told once.
+- The run goes on although only servers are left, or goes on and on: what keeps it going is told once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BUSY_SHARE: Final = 5
 
 
 class DeadlockError(RuntimeError):
-    """Nothing can happen any more, and a program has not finished. The text says who waits for what."""
+    """Nothing can happen any more, and a program has not finished. The text says which program waits for what."""
 
 
 class OverlongRunError(RuntimeError):
@@ -55,7 +55,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.go_on: Callable[[], str] | None = None
-        """Says who keeps the run going, where nothing that the run is for does; empty where all is well."""
+        """Says what keeps the run going if nothing that the run is for does; empty if all is well."""
         self._seen: tuple[object, ...] = ()
         self._since_ns = 0
         self._cpu_ns = self._process_ns = 0
@@ -94,7 +94,7 @@ class Watch:
                              f"{format_duration(now_ns)}, and all others wait for it; Ctrl-C ends it:\n{_stack(frame)}")
 
     def _look_at_idle(self, strand: Watched, frame: FrameType | None, stood_ns: int, now_ns: int) -> None:
-        """Look at a strand that has the baton and does not compute."""
+        """Look at a strand that runs and does not compute."""
         is_locked = stalls.is_in_lock(strand.native_id)
         computed_ns = stalls.process_ns() - self._process_ns
         if is_locked and computed_ns * _BUSY_SHARE > stood_ns:

@@ -28,7 +28,7 @@ class Chance:
         self._state = int.from_bytes(digest[:8], "big")
 
     def child(self, *names: object) -> Chance:
-        """Give another stream, with more names behind this one's. Drawing from either leaves the other alone."""
+        """Give another stream, with more names after this one's. Drawing from either leaves the other alone."""
         return Chance(*self._names, *names)
 
     def bits64(self) -> int:

@@ -61,7 +61,7 @@ class Doorbell:
                 _read(self.number, 8)
 
     def set_blocking(self, is_blocking: bool) -> None:
-        """Show by O_NONBLOCK whether the socket waits, for those who look."""
+        """Show by O_NONBLOCK whether the socket waits, for code that asks."""
         if _set_blocking is not None:
             _set_blocking(self.number, is_blocking)
 

@@ -24,7 +24,7 @@ __all__ = ["EventLoop"]
 
 _NO_PIPES: Final = "asyncio has pipes of the operating system only; for one of a host, add_reader() on the number works"
 _ENDINGS_MAX: Final = 20
-"""How often tasks are cancelled at the end of the world, for those that wait again while they tidy up."""
+"""How often tasks are cancelled when the network closes, for those that wait again while they tidy up."""
 
 
 class EventLoop(asyncio.SelectorEventLoop):
@@ -58,7 +58,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         return await self.run_in_executor(None, names.getnameinfo, self._runtime, sockaddr, flags)
 
     def close(self) -> None:
-        """Close the loop. Where the world ends, so do transports that nobody closed: they are no one's fault."""
+        """Close the loop. If the network closes, so do transports that are open, without a warning."""
         if self._runtime.is_closing and not self.is_closed() and not self.is_running():
             for transport in transports_of(self):
                 transport.abort()
@@ -67,7 +67,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         super().close()
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Tell of an exception that nobody caught. Those of the world's end are no one's fault either."""
+        """Tell of an exception that was not caught, unless the network is closing."""
         if not self._runtime.is_closing:
             super().call_exception_handler(context)
 
@@ -120,7 +120,7 @@ class EventLoop(asyncio.SelectorEventLoop):
 
 
 class _LoopSelector(Selector):
-    """A selector that, when the world ends, ends the loop once, and then what its tasks wait for while they tidy up."""
+    """A selector that, when the network closes, ends the loop once, and then what its tasks wait for while they tidy up."""
 
     def __init__(self, runtime: Runtime, loop: EventLoop) -> None:
         super().__init__(runtime)

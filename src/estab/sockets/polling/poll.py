@@ -1,6 +1,6 @@
 """``select``, ``poll`` and ``epoll`` over sockets of ours, with the arguments and results of the ``select`` module.
 
-``Interests`` stands behind ``Epoll`` and the selector: it looks only at sockets that had news, however many there are.
+``Interests`` serves ``Epoll`` and the selector: it looks only at sockets that had news, however many there are.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ __all__ = ["numeric"]
 def numeric(runtime: Runtime, family: int, address: Any, call: str) -> Any:
     """Give ``address`` with a numeric host. What is no address at all is left for the host's own call to refuse.
 
-    ``socket.gaierror`` where the name has no address of the family. A Unix socket's path becomes the address behind it.
+    ``socket.gaierror`` if the name has no address of the family. A Unix socket's path becomes its address.
     """
     if family == AF_UNIX:
         return LOOPBACK, local_names(runtime).port(read_name(address, call))

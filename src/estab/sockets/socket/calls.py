@@ -1,6 +1,6 @@
-"""Calls of the sockets API, told as facts: who called what with which arguments, and what came of it.
+"""Calls of the sockets API, told as facts: which call with which arguments, and what came of it.
 
-Without an observer a call costs one look at the host. Calls that a call makes in turn are not told.
+Without an observer a call costs one look at the host. Calls that a call makes itself are not told.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Telling:
         return self
 
     def returned(self, fd: int, result: str) -> None:
-        """Tell what the call gives back."""
+        """Tell what the call returns."""
         self._finish(fd, result, "")
 
     def __exit__(

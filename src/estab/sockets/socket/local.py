@@ -28,7 +28,7 @@ Name = str | bytes
 
 
 class LocalNames:
-    """The names of Unix sockets on one host, and the port behind each."""
+    """The names of Unix sockets on one host, and the port of each."""
 
     def __init__(self) -> None:
         self._ports: dict[Name, int] = {}
@@ -48,7 +48,7 @@ class LocalNames:
         self._names.pop(self._ports.pop(name), None)
 
     def port(self, name: Name) -> int:
-        """Find the port behind a name. ENOENT where there is none."""
+        """Find the port of a name. ENOENT if there is none."""
         port = self._ports.get(name)
         if port is None:
             raise os_error(errno.ENOENT, f"no such file or directory: no Unix socket {name!r} on this host")

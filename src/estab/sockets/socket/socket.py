@@ -97,7 +97,7 @@ class Socket(Transfer):
             telling.returned(self.fd, f"<fd {self.fd}>")
 
     def _adopt(self, number: int, family: int, kind: int, proto: int) -> None:
-        """Take the descriptor of that number: what ``detach`` let go of; or share it with the socket that has it."""
+        """Take the descriptor of that number: what ``detach`` released; or share it with the socket that has it."""
         if not isinstance(number, int):
             raise TypeError(f"an integer is required (got type {number.__class__.__name__})")
         if number < 0:
@@ -271,7 +271,7 @@ class Socket(Transfer):
         return host
 
     def _stream_or_none(self, name: str) -> StreamSocket | None:
-        """Give the host's side for an attribute, ``None`` once closed. Whoever walks over attributes expects that."""
+        """Give the host's side for an attribute, ``None`` once closed. Code that walks over attributes expects that."""
         if self._kind == os_socket.SOCK_DGRAM:
             raise AttributeError(f"a UDP socket has no {name}")
         return None if self.fd < 0 else self._stream(name)
@@ -303,7 +303,7 @@ class Socket(Transfer):
                 number = host.fd
                 runtime.close_descriptor(host)
                 runtime.flush()
-                runtime.notify(number)  # no news will ever name the descriptor again: who waits for it gets EBADF
+                runtime.notify(number)  # no news will ever name the descriptor again: a call that waits gets EBADF
 
     def _let_go(self) -> File | None:
         """Take descriptor and doorbell from the socket. Returns the descriptor's file, with one user less."""
@@ -434,7 +434,7 @@ class Socket(Transfer):
         return self._stream("info").info(self.runtime.now_ns)
 
     def queues(self) -> Queues:
-        """Give a listener's two queues: who waits in them and for how long, their limits, and what overflowed."""
+        """Give a listener's two queues: what waits in them and for how long, their limits, and what overflowed."""
         return self._stream("queues").queues(self.runtime.now_ns)
 
     def wait_acked(self, timeout: float | None = None) -> Awaitable[None] | None:

@@ -1,6 +1,6 @@
 """Blocking TLS on sockets of ours: what ``ssl.SSLContext.wrap_socket`` gives for one.
 
-- The socket is CPython's own ``ssl.SSLSocket`` with ours as its base. Only the object behind it, which in the original
+- The socket is CPython's own ``ssl.SSLSocket`` with ours as its base. Only the object inside it, which in the original
   reads and writes a descriptor from C, is another: OpenSSL works on memory, and ``Tls`` moves its records.
 - Never is more taken from the socket than the record that OpenSSL waits for. So ``pending()`` and readiness mean what
   they always mean, and what follows the end of TLS (``unwrap``) is still there to be received in the clear.
@@ -280,7 +280,7 @@ def new_create(original: Any) -> Any:
 
 
 def new_wrap_socket(original: Any) -> Any:
-    """Make what stands in for ``SSLContext._wrap_socket``, which gives the object behind an ``SSLSocket``."""
+    """Make what stands in for ``SSLContext._wrap_socket``, which gives the object inside an ``SSLSocket``."""
 
     def _wrap_socket(context: Any, sock: Any, server_side: bool, server_hostname: str | None = None, *,
                      owner: Any = None, session: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""Who a program is and what day it has: numbers and names that an operating system gives, and the calendar.
+"""Which process a program is and what day it has: numbers and names that an operating system gives, and the calendar.
 
 Only where the host's time and chance are not the machine's. Two hosts have two names, two programs two numbers.
 """

@@ -1,13 +1,13 @@
 """Stands in for the standard library, thread by thread.
 
 While anything is installed, functions of ``socket``, ``select``, ``selectors``, ``time``, ``threading``, ``queue``,
-``asyncio``, ``ssl``, ``os`` and ``random`` are replaced by ones that look at who calls: a program of a host gets the
-host's, everybody else the original. Undone, everything is as it was.
+``asyncio``, ``ssl``, ``os`` and ``random`` are replaced by ones that look at the caller: a program of a host gets the
+host's, any other code the original. Undone, everything is as it was.
 
 - ``socket.socket`` stays the class it is; for a program of a host its ``__new__`` makes an ``estab.Socket``, a
   subclass. So early bindings (``from socket import socket``), ``isinstance`` and subclasses work as ever.
 - So does ``asyncio.SelectorEventLoop``, where a program makes one itself and brings no selector.
-- ``ssl`` looks at the socket, not at who calls: one of ours is wrapped into an ``ssl.SSLSocket`` that is one of ours.
+- ``ssl`` looks at the socket, not at the caller: one of ours is wrapped into an ``ssl.SSLSocket`` that is one of ours.
 - A function that was taken before (``from time import sleep``, ``def f(sleep=time.sleep)``) is replaced there too: see
   ``places``. What was kept in an object is not found.
 - Libraries that open sockets in C can't be replaced; the known ones refuse (``natives``).
@@ -331,7 +331,7 @@ def _places_in_module(module: ModuleType, name: str, others: Others) -> Iterator
 
 
 def _adopt(thing: Any) -> None:
-    """Replace what the functions behind a program took from around them, now and whenever anything is replaced."""
+    """Replace what the functions of a program took from around them, now and whenever anything is replaced."""
     for function in functions_of(thing):
         if function not in _patches.adopted:
             _patches.adopted.add(function)

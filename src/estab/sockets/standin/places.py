@@ -77,7 +77,7 @@ def places_in_function(function: FunctionType, others: Others) -> Iterator[Place
 
 
 def functions_of(thing: Any) -> list[FunctionType]:
-    """List the functions behind something callable: itself, those that it took from around it, and theirs in turn."""
+    """List the functions of something callable: itself, those that it took from around it, and theirs."""
     found: dict[FunctionType, None] = {}
     left = [thing]
     while left and len(found) < _FUNCTIONS_MAX:

@@ -23,7 +23,7 @@ _machine: Final = platform.machine()
 
 
 def real_ns() -> int:
-    """Give the machine's monotonic clock, whoever asks."""
+    """Give the machine's monotonic clock, for any caller."""
     return _monotonic_ns()
 
 
@@ -49,7 +49,7 @@ def is_in_lock(native_id: int) -> bool:
 
 
 def is_in_debugger(frame: FrameType | None) -> bool:
-    """Tell whether a thread's frames are those of Python's debugger: then somebody types, and that takes time."""
+    """Tell whether a thread's frames are those of Python's debugger: then a person types, and that takes time."""
     while frame is not None:
         if frame.f_globals.get("__name__") in ("bdb", "pdb"):
             return True

@@ -40,7 +40,7 @@ _tasks: weakref.WeakKeyDictionary[threading.Thread, Task] = weakref.WeakKeyDicti
 
 
 class Lock:
-    """``threading.Lock`` of a program. Where nobody waits for it, it is as good as any."""
+    """``threading.Lock`` of a program. While no thread waits for it, it is as good as any."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -197,7 +197,7 @@ def is_alive(runtime: Runtime, thread: threading.Thread) -> bool:
 
 
 def quiet_excepthook(hook: Callable[[Any], Any], kernel_of: Callable[[], Runtime | None]) -> Callable[[Any], Any]:
-    """Make a ``threading.excepthook`` that says nothing of threads which end because their world does."""
+    """Make a ``threading.excepthook`` that says nothing of threads which end because their network is closed."""
 
     def excepthook(args: Any, /) -> Any:
         runtime = kernel_of()
@@ -208,7 +208,7 @@ def quiet_excepthook(hook: Callable[[Any], Any], kernel_of: Callable[[], Runtime
 
 @contextmanager
 def quiet_ends(kind: type[BaseException]) -> Iterator[None]:
-    """Keep out of the logs, while a world ends, what libraries log of ``kind``, by which threads are ended."""
+    """Keep out of the logs, while a network closes, what libraries log of ``kind``, by which threads are ended."""
     original = logging.Logger.handle
 
     def handle(self: logging.Logger, record: logging.LogRecord) -> None:
