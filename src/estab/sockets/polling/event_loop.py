@@ -120,7 +120,7 @@ class EventLoop(asyncio.SelectorEventLoop):
 
 
 class _LoopSelector(Selector):
-    """A selector that, when the network closes, ends the loop once, and then what its tasks wait for while they tidy up."""
+    """A selector that ends the loop once when the network closes, and then what its tasks wait for as they tidy up."""
 
     def __init__(self, runtime: Runtime, loop: EventLoop) -> None:
         super().__init__(runtime)
