@@ -136,21 +136,22 @@ def test_send_waits_while_the_peer_does_not_read(kind: Kind) -> None:
     async def test(kind: Kind) -> None:
         async with kind.pair(LengthPrefixed) as (near, far):
             message = bytes(1 << 20)
+            count = 64  # more than the largest buffers that Linux gives both ends: 4 and 32 MiB
             sent = 0
 
             async def send_all() -> None:
                 nonlocal sent
-                for _ in range(24):
+                for _ in range(count):
                     await near.send(message)
                     sent += 1
 
             async with anyio.create_task_group() as group:
                 group.start_soon(send_all)
                 await anyio.sleep(0.02)
-                assert sent < 24
-                for _ in range(24):
+                assert sent < count
+                for _ in range(count):
                     assert await far.receive() == message
-            assert sent == 24
+            assert sent == count
 
     run(kind, test)
 
