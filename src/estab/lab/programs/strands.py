@@ -1,6 +1,6 @@
 """Strands: threads of which only one ever runs, and the scheduler that lets one after the other run.
 
-- One strand runs; every other sleeps in a lock of its own (its baton). So programs need no locks, and the order in
+- One strand runs; every other sleeps in a lock of its own. So programs need no locks, and the order in
   which they run follows from the agenda alone.
 - A strand that begins to wait looks for the next to run, and carries out the agenda. That is the event loop: a
   program which waits for its own next segment goes on without any change of thread.
@@ -131,8 +131,8 @@ class Strand:
         """Looks without a result since it last waited, by their weight; see ``VirtualTime.spin``."""
         self.naps = 0
         """How often it was made to sleep for that."""
-        self.baton = allocate_lock()
-        self.baton.acquire()
+        self.lock = allocate_lock()
+        self.lock.acquire()
         self.is_stranded = False
         self.join: Callable[[], None] | None = None
         """Waits for the thread's very end."""
@@ -157,7 +157,7 @@ class Strand:
 
     def main(self) -> None:
         """Be the thread: what its ``start``, or other code that starts a thread for it, has run there."""
-        self.baton.acquire()
+        self.lock.acquire()
         self.ident = get_ident()
         self.native_id = _native_id()
         if self.modules is not None:
@@ -295,7 +295,7 @@ class Scheduler:
         following = self._next()
         if following is not strand:
             self._hand_to(following)
-            strand.baton.acquire()
+            strand.lock.acquire()
         self.current = strand
         if strand.modules is not None:
             strand.modules.enter()
@@ -309,7 +309,7 @@ class Scheduler:
         if strand.modules is not None:
             strand.modules.leave()
         self._hand_to(self._next())
-        strand.baton.acquire()
+        strand.lock.acquire()
         self.current = strand
         if strand.modules is not None:
             strand.modules.enter()
@@ -348,7 +348,7 @@ class Scheduler:
             strand.alarm.due_ns = NEVER
             self._endings = 0
             self.current = strand
-            strand.baton.release()
+            strand.lock.release()
             self._driver.acquire()
         self.current = None
         self._join()
@@ -394,7 +394,7 @@ class Scheduler:
         self.current = strand
         if not strand.is_started:
             contextvars.Context().run(strand.start)
-        strand.baton.release()
+        strand.lock.release()
 
     def _lend(self, strand: Strand | None) -> None:
         """Let a strand run and sleep until the run is over. Ctrl-C wakes the driver earlier."""
@@ -432,7 +432,7 @@ class Scheduler:
         if self._endings > _ENDINGS_MAX:
             self.strands.pop(strand, None)
             self._driver.release()
-            strand.baton.acquire()
+            strand.lock.acquire()
         raise ProgramEnded(f"{strand.name}: the network was closed")
 
     def _raise_failure(self) -> None:

@@ -17,8 +17,8 @@ from estab.abi import MSG_DONTWAIT, POLLIN, POLLOUT
 from estab.errors import os_error
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
-from estab.sockets.polling.doorbell import Doorbell
 from estab.sockets.polling.poll import describe, is_serving
+from estab.sockets.polling.real_descriptor import RealDescriptor
 from estab.sockets.runtime import Wait
 from estab.sockets.socket import calls
 from estab.units import SECOND
@@ -42,19 +42,19 @@ BY_TIMEOUT: Final = -1
 class File:
     """An open descriptor of a host, how many sockets share it (``dup``), and what rings for it."""
 
-    __slots__ = ("descriptor", "doorbells", "process", "users")
+    __slots__ = ("descriptor", "process", "real_descriptors", "users")
 
     def __init__(self, descriptor: HostSocket, process: Process | None = None) -> None:
         self.descriptor = descriptor
         self.process = process
         """The program that opened it, in virtual time."""
         self.users = 1
-        self.doorbells: list[Doorbell] = []
+        self.real_descriptors: list[RealDescriptor] = []
 
     def follow(self) -> None:
         """Bring what rings up to date after a call that may have emptied a queue."""
-        for doorbell in self.doorbells:
-            doorbell.follow()
+        for real in self.real_descriptors:
+            real.follow()
 
 
 class Blocking(os_socket.socket):
@@ -194,5 +194,5 @@ class Blocking(os_socket.socket):
                         f"{describe(self.descriptor)}")
 
     def _follow(self) -> None:
-        if self._file is not None and self._file.doorbells:
+        if self._file is not None and self._file.real_descriptors:
             self._file.follow()

@@ -2,7 +2,8 @@
 
 - It is a subclass, with the names, arguments, results and errors of the original; no socket of the operating system
   stands behind it. ``makefile`` and the context manager are the original's.
-- ``fileno()`` is a real descriptor whose read-readiness follows the socket (``Doorbell``), made when first asked for.
+- ``fileno()`` is a real descriptor whose read-readiness follows the socket (``RealDescriptor``), made when first
+  asked for.
 - Beyond the original it tells what TCP does: ``state``, ``info()``, ``unacked``, ``wait_acked()``, ``queues()``.
 """
 
@@ -19,8 +20,8 @@ from estab.abi import AF_INET, AF_INET6, CLOSED, SHUT_WR
 from estab.errors import os_error
 from estab.host.sockets.sockaddr import write_sockaddr
 from estab.host.sockets.stream import StreamSocket
-from estab.sockets.polling.doorbell import Doorbell
 from estab.sockets.polling.poll import describe, is_closed
+from estab.sockets.polling.real_descriptor import RealDescriptor
 from estab.sockets.runtime import Wait, current
 from estab.sockets.socket import acked, calls
 from estab.sockets.socket.addresses import numeric
@@ -55,7 +56,7 @@ class Socket(Transfer):
 
     __module__ = "estab"  # where users find it; texts and warnings name it so
 
-    _doorbell: Doorbell | None = None
+    _real: RealDescriptor | None = None
 
     def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None, *,
                  runtime: Runtime | None = None) -> None:
@@ -112,10 +113,10 @@ class Socket(Transfer):
         self._family = other._family if family == -1 else _family(family)
         self._kind = other._kind if kind == -1 else _kind(kind)
         self._proto = other._proto if proto == -1 else proto
-        self._file, self._doorbell = other._file, other._doorbell
+        self._file, self._real = other._file, other._real
         runtime.by_number[number] = self
         if isinstance(left, Socket):
-            left._file = left._doorbell = None
+            left._file = left._real = None
 
     @staticmethod
     def _wrap(runtime: Runtime, file: File, like: Socket) -> Socket:
@@ -154,17 +155,17 @@ class Socket(Transfer):
         file = self._file
         if file is None or file.descriptor.fd < 0:
             return -1
-        if self._doorbell is None:
-            self._doorbell = Doorbell(file.descriptor, self.runtime.watches, self._timeout is None)
-            file.doorbells.append(self._doorbell)
-            self.runtime.by_number[self._doorbell.number] = self
-        return self._doorbell.number
+        if self._real is None:
+            self._real = RealDescriptor(file.descriptor, self.runtime.watches, self._timeout is None)
+            file.real_descriptors.append(self._real)
+            self.runtime.by_number[self._real.number] = self
+        return self._real.number
 
     def settimeout(self, value: float | None) -> None:
         """Set the timeout of all calls that wait, in seconds. Past it they raise ``TimeoutError``."""
         super().settimeout(value)
-        if self._doorbell is not None:
-            self._doorbell.set_blocking(value is None)
+        if self._real is not None:
+            self._real.set_blocking(value is None)
 
     def __repr__(self) -> str:
         name = f"{self.__class__.__module__}.{self.__class__.__qualname__}"
@@ -173,7 +174,7 @@ class Socket(Transfer):
         if file is None or file.descriptor.fd < 0:
             return f"<{name} [closed] {kind}>"
         host = file.descriptor
-        number = f"fd={self._doorbell.number}, " if self._doorbell is not None else ""
+        number = f"fd={self._real.number}, " if self._real is not None else ""
         ends = f"laddr={host.getsockname()}"
         with contextlib.suppress(OSError):
             ends += f", raddr={host.getpeername()}"
@@ -306,18 +307,18 @@ class Socket(Transfer):
                 runtime.notify(number)  # no news will ever name the descriptor again: a call that waits gets EBADF
 
     def _let_go(self) -> File | None:
-        """Take descriptor and doorbell from the socket. Returns the descriptor's file, with one user less."""
-        file, doorbell = self._file, self._doorbell
-        self._file = self._doorbell = None
+        """Take descriptor and real descriptor from the socket. Returns the descriptor's file, with one user less."""
+        file, real = self._file, self._real
+        self._file = self._real = None
         if file is not None:
             file.users -= 1
-            if doorbell is not None and doorbell in file.doorbells:
-                file.doorbells.remove(doorbell)
-                self.runtime.by_number.pop(doorbell.number, None)
-                left = self.runtime.detached.pop(doorbell.number, None)
+            if real is not None and real in file.real_descriptors:
+                file.real_descriptors.remove(real)
+                self.runtime.by_number.pop(real.number, None)
+                left = self.runtime.detached.pop(real.number, None)
                 if isinstance(left, Socket):
-                    left._file = left._doorbell = None
-                doorbell.close()
+                    left._file = left._real = None
+                real.close()
         return file
 
     def _linger(self, host: StreamSocket, seconds: int) -> None:
@@ -342,11 +343,11 @@ class Socket(Transfer):
         self._closed = True
         file = self._file
         if file is not None and self.runtime.by_number.get(number, self) is not self:
-            self._file = self._doorbell = None  # another socket was made with the number and has the descriptor now
+            self._file = self._real = None  # another socket was made with the number and has the descriptor now
         elif file is not None and number >= 0:
             left = self._wrap(self.runtime, file, self)
-            left._doorbell = self._doorbell
-            self._file = self._doorbell = None
+            left._real = self._real
+            self._file = self._real = None
             self.runtime.detached[number] = self.runtime.by_number[number] = left
         return number
 

@@ -1,7 +1,7 @@
 """A descriptor of the operating system whose read-readiness follows a socket of ours.
 
 Libraries poll ``fileno()`` from C or hand it to an event loop of their own. Nothing can be read from it or written to
-it but by this file; it only rings. Where the system has eventfd it is one, else the reading end of a pipe.
+it but by this file; it is only readable or not. Where the system has eventfd it is one, else the reading end of a pipe.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from estab.host.sockets.files import Descriptor
     from estab.sockets.runtime import Watches
 
-__all__ = ["Doorbell"]
+__all__ = ["RealDescriptor"]
 
 _READABLE: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
 _ONE: Final = (1).to_bytes(8, sys.byteorder)
@@ -29,34 +29,34 @@ _pipe: Final = os.pipe
 _set_blocking: Final = getattr(os, "set_blocking", None)  # Windows has it from 3.12 on
 
 
-class Doorbell:
-    """One real descriptor for one descriptor of a host. ``close`` gives it back."""
+class RealDescriptor:
+    """One real descriptor for one descriptor of a host. ``close`` closes it."""
 
     def __init__(self, descriptor: Descriptor, watches: Watches, is_blocking: bool) -> None:
         self._descriptor = descriptor
-        self._is_ringing = False
-        self._rope = -1
+        self._is_readable = False
+        self._writing = -1
         if sys.platform == "linux":
-            self.number = self._rope = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self.number = self._writing = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         else:
-            self.number, self._rope = _pipe()
+            self.number, self._writing = _pipe()
         self.set_blocking(is_blocking)
         self._watches = watches
         watches.add(descriptor.fd, self)
         self.follow()
 
     def on_ready(self, fd: int, bits: int) -> None:
-        """Hear of news of the descriptor."""
+        """Follow the socket, unless it is closed."""
         if not bits & POLLNVAL:
             self.follow()
 
     def follow(self) -> None:
-        """Ring if the descriptor is readable now, fall silent if it is not."""
+        """Make the real descriptor readable if the socket is, and not readable if it is not."""
         is_readable = (self._descriptor.readiness() & _READABLE) != 0
-        if is_readable != self._is_ringing:
-            self._is_ringing = is_readable
+        if is_readable != self._is_readable:
+            self._is_readable = is_readable
             if is_readable:
-                _write(self._rope, _ONE)
+                _write(self._writing, _ONE)
             else:
                 _read(self.number, 8)
 
@@ -66,11 +66,11 @@ class Doorbell:
             _set_blocking(self.number, is_blocking)
 
     def close(self) -> None:
-        """Give the real descriptor back."""
+        """Close the real descriptor."""
         if self.number < 0:
             return
         self._watches.remove(self._descriptor.fd, self)
-        for number in (self.number,) if self._rope == self.number else (self.number, self._rope):
+        for number in (self.number,) if self._writing == self.number else (self.number, self._writing):
             with contextlib.suppress(OSError):  # somebody outside of programs may have closed it by its number
                 _close(number)
         self.number = -1
