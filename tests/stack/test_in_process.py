@@ -136,7 +136,7 @@ def test_a_slow_reader_slows_the_writer() -> None:
     run(program)
 
 
-def test_a_blocking_call_in_the_loop_that_pumps_is_refused() -> None:
+def test_a_blocking_call_in_the_loop_that_runs_the_engine_is_refused() -> None:
     async def program(left: estab.Stack, right: estab.Stack) -> None:
         with left.socket() as blocking, pytest.raises(RuntimeError, match="would block the event loop"):
             blocking.connect(("10.9.0.2", 7))
@@ -144,7 +144,7 @@ def test_a_blocking_call_in_the_loop_that_pumps_is_refused() -> None:
     run(program)
 
 
-def test_threads_use_a_stack_that_an_event_loop_pumps() -> None:
+def test_threads_use_a_stack_that_an_event_loop_runs() -> None:
     async def program(left: estab.Stack, right: estab.Stack) -> None:
         def client() -> bytes:
             with left.socket() as sock:

@@ -1,1 +1,1 @@
-"""What drives a host in real time: sleeping, pumping, and the runtime that programs of a stack wait on."""
+"""What drives a host in real time: the sleep, the threads that run its loop, and the runtime of a stack's programs."""

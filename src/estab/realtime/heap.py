@@ -14,10 +14,10 @@ _MMAP_BYTES: Final = 8 << 20
 
 
 def keep_heap() -> None:
-    """Have glibc keep up to 64 MB of freed memory instead of giving it back at once. Elsewhere it does nothing.
+    """Make glibc keep up to 64 MB of freed memory instead of returning it at once. With another C library, do nothing.
 
-    A stack allocates and frees pieces of 64 KB and more all the time. Given back each time, they cost a page fault for
-    every 4 KB of payload when they come again.
+    A stack allocates and frees pieces of 64 KB and more all the time. If each is returned to the kernel, the next one
+    costs a page fault for every 4 KB of payload.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

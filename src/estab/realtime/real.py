@@ -1,12 +1,12 @@
-"""``RealTime``: one host on a real device, in real time, for as many threads as like to use it.
+"""``RealTime``: one host on a real device, in real time, for any number of threads.
 
-- ``lock`` is held around every use of the host. The thread that holds it for an input drains the outputs too: a
+- A thread holds ``lock`` around every use of the host. The thread that holds it for an input drains the outputs too: a
   program's ``send`` puts its segment on the device before it returns.
 - One thread at a time runs the loop (``host.drive.loop``): it sleeps until the device has a frame or ``due_ns`` comes,
-  and steps the host. If a program waits, the loop runs in its thread, so that an answer reaches it without a switch of
-  threads; else it runs in a thread of ours (``pump``). Or the user's event loop does it all the time. ``wake_loop``
-  wakes it if a deadline comes earlier than it knows.
-- Other threads that wait sleep on a lock of their own, which the thread that brings the news releases.
+  and steps the host. If a program waits, the loop runs in the program's thread, so that an answer reaches it without a
+  switch of threads; else it runs in a thread of ours (``loop_thread``). Or the user's event loop steps the host all the
+  time (``on_event_loop``). ``wake_loop`` wakes the loop if a deadline comes earlier than it knows.
+- Each other thread that waits sleeps on a lock of its own. The thread that has the news releases that lock.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class _Waiter:
         self.sleep_lock = allocate_lock()
         self.sleep_lock.acquire()
         self.wake_fd = -1
-        """If it does not sleep on the lock: the writing end of a pipe."""
+        """The writing end of a pipe, if it sleeps on that instead of the lock."""
         self.is_woken = False
         self.has_loop = False
         self.must_run_loop = False
 
     def ask(self, wake_loop: Callable[[], None]) -> None:
-        """Wake the thread if what it waits for has come. To be called with the runtime's lock."""
+        """Wake the thread if what it waits for has come. The caller holds the runtime's lock."""
         if not self.is_woken and self.wait.is_ready():
             self.is_woken = True
             if self.has_loop:
@@ -74,21 +74,21 @@ class _Waiter:
 
 
 class _Surroundings(Surroundings):
-    """What the loop needs of its runtime."""
+    """What the loop needs from its runtime."""
 
     def __init__(self, runtime: RealTime, mutex: threading.RLock, waiters: list[_Waiter]) -> None:
         super().__init__(mutex.acquire, mutex.release, _monotonic_ns, waiters, runtime.hooks)
         self._runtime = runtime
 
     def run_signal_handlers(self) -> None:
-        """Let signal handlers run: being interpreted is enough."""
+        """Let signal handlers run: an interpreted function is enough."""
 
     def tell_some(self) -> None:
-        """Tell those who wait for more than one descriptor, or by a hook, that the host did something."""
+        """Check the threads that wait for several descriptors, and run the hooks: the host did something."""
         self._runtime.tell_some()
 
     def tell_all(self) -> None:
-        """Ask everybody who waits whether they are ready."""
+        """Wake each waiting thread that is ready."""
         self._runtime.tell_all()
 
 
@@ -104,9 +104,9 @@ class RealTime(Runtime):
         self.device = device
         self.wake_loop: Callable[[], None] = _nothing
         self.sleeping: Sleep | None = None
-        """Where the loop sleeps; ``None`` if an event loop steps the host."""
+        """What the loop sleeps with; ``None`` if an event loop steps the host."""
         self.is_looping = False
-        """A thread runs the loop, a program's or the pump's."""
+        """A thread runs the loop: a program's or ``LoopThread``'s."""
         self.is_over = False
         self.program_loops = 0
         """How often a program's thread has begun to run the loop."""
@@ -131,7 +131,7 @@ class RealTime(Runtime):
             raise ValueError(f"busy_poll_us: {busy_poll_us!r} is not a number from 0 to {_BUSY_POLL_US_MAX}")
         self.loop.busy_poll_ns = busy_poll_us * US
 
-    # Which told call is under way is a matter of each thread.
+    # Each thread has its own told call under way.
 
     @property
     def call(self) -> int:
@@ -142,18 +142,18 @@ class RealTime(Runtime):
     def call(self, number: int) -> None:
         self._per_thread.call = number
 
-    # --- for the thread that sleeps for the host
+    # --- for the thread that runs the loop
 
     def step(self) -> int:
-        """Take frames off the device, do what is due, and send all answers.
+        """Take frames from the device, do what is due, and send all answers.
 
-        Returns until when the caller may sleep, unless ``wake_loop`` wakes it; 0 if there is more to do.
+        Returns until when the caller may sleep if ``wake_loop`` does not wake it; 0 if there is more to do.
         """
         return self.loop.step()
 
     @property
     def due_ns(self) -> int:
-        """When the thread that sleeps for the host will wake by itself; 0 while none sleeps."""
+        """When the thread that runs the loop will wake by itself; 0 while none sleeps."""
         return self.loop.due_ns
 
     # --- the runtime of programs
@@ -169,10 +169,10 @@ class RealTime(Runtime):
         return time.time_ns()
 
     def flush(self) -> None:
-        """Send what the host has to say, and wake the threads that waited for what happened. With the lock held."""
+        """Send the host's frames, and wake the threads that waited for what happened. The caller holds the lock."""
         loop = self.loop
         if loop.is_working:
-            return  # a watcher called, and the drain under way goes on after it
+            return  # a watcher called; the drain that is under way continues after it
         if self.abandoned:
             self.close_abandoned()
         due_ns = loop.drain_locked()
@@ -181,9 +181,9 @@ class RealTime(Runtime):
             self.wake_loop()
 
     def wait(self, wait: Wait) -> bool:
-        """Sleep until ready or due, with the lock given up meanwhile. ``False``: the deadline came first.
+        """Sleep until ready or due; the lock is released during the sleep. ``False``: the deadline came first.
 
-        A signal's handler runs meanwhile; what it raises ends the wait.
+        A signal's handler may run during the wait; what it raises ends the wait.
         """
         with self._mutex:
             if wait.is_ready():
@@ -229,12 +229,12 @@ class RealTime(Runtime):
         waiter.has_loop = True
 
     def _run_loop(self, waiter: _Waiter) -> bool:
-        """Run the loop until the waiter's wait is over. Tells whether its descriptor of the system's is readable."""
+        """Run the loop until the waiter's wait is over. Tells whether ``wait.os_fd`` is readable."""
         waiter.has_loop = True
         sleeping, wait = self.sleeping, waiter.wait
         assert sleeping is not None
         deadline_ns = NEVER if wait.deadline_ns is None else wait.deadline_ns
-        # A device with a descriptor says by it that it has frames; another one has to be asked before the first sleep.
+        # A device's descriptor says that there are frames; a device without one has to be asked before the first sleep.
         begins_asleep = self.device.fileno() >= 0
         while not waiter.is_woken and not self.is_over:
             if sleeping.run(self.loop, deadline_ns, begins_asleep=begins_asleep, yields=False, os_fd=wait.os_fd):
@@ -260,7 +260,7 @@ class RealTime(Runtime):
                 return False
 
     def _sleep_on_pipe(self, waiter: _Waiter, os_fd: int) -> bool:
-        """Sleep likewise, and have a descriptor of the operating system end it too."""
+        """Sleep likewise; a descriptor of the operating system ends the sleep, too."""
         sleeping = Sleep(-1)
         try:
             with self._mutex:
@@ -282,7 +282,7 @@ class RealTime(Runtime):
     # --- which thread runs the loop
 
     def take_loop(self, program_loops: int) -> bool:
-        """Let the pump run the loop, unless a program does, or has begun to since ``program_loops`` was counted."""
+        """Begin the loop in ``LoopThread``. ``False``: a program runs it, or did since ``program_loops`` was read."""
         with self._mutex:
             if self.is_looping or self.program_loops != program_loops:
                 return False
@@ -290,7 +290,7 @@ class RealTime(Runtime):
             return True
 
     def end_loop(self) -> None:
-        """Stop running the loop: another thread that waits does it from now on, or the pump when it looks."""
+        """Stop running the loop: another thread that waits runs it from now on, or ``LoopThread`` if none waits."""
         with self._mutex:
             self.is_looping = self.loop.is_wanted = False
             for waiting in (self._waiting_any, *self._waiting_fd.values()):
@@ -305,7 +305,7 @@ class RealTime(Runtime):
                 self._parked.set()
 
     def park(self, pause_s: float) -> None:
-        """Let the pump sleep while programs run the loop, and a little longer."""
+        """Let ``LoopThread`` sleep while programs run the loop, and a little longer."""
         with self._mutex:
             is_looping = self._is_parked = self.is_looping
         if is_looping and not self.is_over:
@@ -316,7 +316,7 @@ class RealTime(Runtime):
             time.sleep(pause_s)
 
     def end(self) -> None:
-        """End all waits, for no thread steps the host any more."""
+        """End all waits: no thread steps the host any more."""
         with self._mutex:
             self.is_over = True
             self.wake_loop()
@@ -326,7 +326,7 @@ class RealTime(Runtime):
         self._parked.set()
 
     def lose_device(self) -> None:
-        """Note that the device is gone: nothing leaves any more, and connections end by their timers."""
+        """Note that the device is gone: no frame leaves any more, and connections end by their timers."""
         with self._mutex:
             interface = self.engine.interfaces[self.stepper.interface_index]
             if interface.is_up:
@@ -337,7 +337,7 @@ class RealTime(Runtime):
         time.sleep(duration_ns / SECOND)
 
     def can_wait(self) -> bool:
-        """Tell that any thread may wait."""
+        """Return that any thread may wait."""
         return True
 
     def start_thread(self, run: Callable[[], None], launch: Callable[[Callable[[], None]], Any], name: str,
@@ -346,12 +346,12 @@ class RealTime(Runtime):
         raise RuntimeError("in real time threads are the operating system's")
 
     def notify(self, channel: int) -> None:
-        """Ask those who wait on a channel whether they are ready."""
+        """Wake each thread that waits on a channel and is ready."""
         with self._mutex:
             self._ask(self._waiting_fd.get(channel, ()))
 
     def poke(self) -> None:
-        """Ask everybody who waits for more than one descriptor whether they are ready."""
+        """Wake each thread that waits for several descriptors and is ready."""
         with self._mutex:
             self._ask(self._waiting_any)
 
@@ -379,14 +379,14 @@ class RealTime(Runtime):
     # --- inside
 
     def tell_some(self) -> None:
-        """Tell those who wait for more than one descriptor, or by a hook, that the host did something."""
+        """Check the threads that wait for several descriptors, and run the hooks: the host did something."""
         if self._waiting_any:
             self._ask(self._waiting_any)
         if self.hooks:
             self.run_hooks()
 
     def tell_all(self) -> None:
-        """Ask everybody who waits whether they are ready."""
+        """Wake each waiting thread that is ready."""
         for waiting in (self._waiting_any, *self._waiting_fd.values()):
             self._ask(waiting)
 
@@ -406,7 +406,7 @@ class RealTime(Runtime):
 
 
 def _processor_count() -> int:
-    """Count the processors that this process may use: to wait busily on the only one keeps off who is waited for."""
+    """Count the processors that this process may use. On a single one, a busy wait delays the awaited program."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 

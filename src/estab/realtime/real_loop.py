@@ -1,6 +1,6 @@
-"""asyncio on a host in real time: as in virtual time, and beside the host's sockets the operating system's things work.
+"""asyncio on a host in real time: as in virtual time, and the operating system's pipes, processes and signals work too.
 
-Pipes, processes, signals and Unix sockets are the system's; a process has the system's network, not the host's.
+Pipes, processes, signals and Unix sockets are the system's. A process has the system's network, not the host's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class RealEventLoop(EventLoop):
         return await self.run_in_executor(None, look_up)
 
     def close(self) -> None:
-        """Close the loop; signals do again what they did without it."""
+        """Close the loop, and restore the signals' handlers."""
         if not self.is_running():
             for sig in list(self._signals):
                 self.remove_signal_handler(sig)

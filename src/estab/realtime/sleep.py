@@ -1,7 +1,7 @@
-"""``Sleep``: until a device's descriptor is ready, a time comes, or another thread wakes.
+"""``Sleep``: sleep until a device's descriptor is ready, a time comes, or another thread ends the sleep.
 
-Where the platform has ``poll`` that is a pipe in the same call; elsewhere an event, and then devices have no
-descriptors.
+If the platform has ``poll``, one call waits for the descriptor and for a pipe, into which the other thread writes.
+Without ``poll`` it waits for an event, and devices have no descriptors.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FAILURES_MAX: Final = 16
 
 
 class Sleep:
-    """One thread sleeps at a time; any may wake it. ``fd`` is the device's descriptor, -1 if it has none."""
+    """One thread sleeps at a time; any thread may wake it. ``fd`` is the device's descriptor, -1 if it has none."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -40,7 +40,7 @@ class Sleep:
         self._is_for_writing = False
         self._failures = 0
         self.is_device_gone = False
-        """The device's descriptor only says that it is broken; it is looked at no more."""
+        """The device's descriptor reports only errors and is no longer polled."""
         self._event = threading.Event()
         self._ends = (-1, -1)
         self._closing = threading.RLock()
@@ -57,14 +57,14 @@ class Sleep:
 
     @property
     def wake_fd(self) -> int:
-        """A descriptor by which a byte wakes too; -1 if the platform has none."""
+        """A descriptor: a byte written to it ends the sleep; -1 if the platform has none."""
         return self._ends[1]
 
     def run(self, loop: Loop, until_ns: int, *, begins_asleep: bool, yields: bool, os_fd: int = -1) -> bool:
-        """Step a host and sleep for it until something else is to be done, at most until ``until_ns``.
+        """Step a host and sleep, again and again, until the caller has something to do, at most until ``until_ns``.
 
-        ``begins_asleep``: to sleep is the first thing to do. ``yields``: the run ends, too, if another thread wants to
-        run the loop. Tells whether ``os_fd``, one more descriptor, is readable.
+        ``begins_asleep``: the first thing is the sleep. ``yields``: the run ends, too, if another thread wants to run
+        the loop. Tells whether ``os_fd``, one more descriptor, is readable.
         """
         if self._waiting is not None and os_fd < 0:
             ready = loop.run(until_ns, begins_asleep, yields, self._wake_up, self._waiting.poll, self._usual)
@@ -75,7 +75,7 @@ class Sleep:
         return due_ns > 0 and self.until(min(until_ns, due_ns), loop.stepper.is_full, os_fd)
 
     def until(self, due_ns: int, is_full: bool, os_fd: int = -1) -> bool:
-        """Sleep, at most until ``due_ns``. ``is_full``: room to write on the device ends it too.
+        """Sleep, at most until ``due_ns``. ``is_full``: room to write on the device ends the sleep, too.
 
         Tells whether ``os_fd``, one more descriptor, is readable.
         """
@@ -108,7 +108,7 @@ class Sleep:
         if self._waiting is None:
             self._event.set()
             return
-        with self._closing:  # the waker may come late: the descriptor must not be another's by then
+        with self._closing:  # this may come late: the descriptor's number must not belong to another file by then
             if self._ends[1] >= 0:
                 with contextlib.suppress(BlockingIOError):
                     os.write(self._ends[1], b"w")
@@ -137,7 +137,7 @@ class Sleep:
                 waiting.unregister(os_fd)
 
     def _look_at(self, ready: list[tuple[int, int]], os_fd: int) -> bool:
-        """See what woke. Tells whether ``os_fd`` did."""
+        """Find what ended the sleep. Tells whether ``os_fd`` did."""
         is_os_ready = False
         for fd, bits in ready:
             if fd == self._ends[0]:
@@ -151,7 +151,7 @@ class Sleep:
         return is_os_ready
 
     def _wait_finely(self, left_ns: int, is_full: bool, os_fd: int) -> bool:
-        """Do the same by ``select``: ``poll`` counts in milliseconds, and a paced connection in microseconds."""
+        """Do the same with ``select``: ``poll`` counts in milliseconds, and a paced connection needs microseconds."""
         readers = [self._ends[0]]
         is_link_there = self._fd >= 0 and not self.is_device_gone
         if is_link_there:
@@ -170,7 +170,7 @@ class Sleep:
                     os.read(self._ends[0], 4096)
 
     def _on_failure(self) -> None:
-        """Look away from a descriptor that stays broken, as when its device was deleted. One error may pass."""
+        """Stop polling a descriptor that stays broken, as when its device was deleted. A single error may pass."""
         self._failures += 1
         if self._failures >= _FAILURES_MAX:
             self.is_device_gone = True

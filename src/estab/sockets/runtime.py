@@ -1,11 +1,11 @@
-"""What a socket asks of the surroundings of its host: the time, to wait, to have frames sent, and names.
+"""What the sockets of a host need beside its engine: the time, waiting, sending, and names.
 
-- A ``Runtime`` stands between programs and one host. The lab has one in virtual time, the wire one with a thread that
-  pumps.
-- ``lock`` is held around every touch of the host; ``wait`` gives it up while it sleeps.
-- After each input to the host comes ``flush``: it drains what the host has to say, and wakes the programs that wait.
-- A socket that is only collected, not closed, may be found in the middle of the host's work: it is ``abandon``-ed and
-  closed at the next ``flush``.
+- A ``Runtime`` stands between programs and one host. The lab has one in virtual time (``lab.runtime``), a stack one in
+  real time (``realtime.real``).
+- A thread holds ``lock`` around every use of the host; ``wait`` releases it during the sleep.
+- After each input to the host the thread calls ``flush``: it drains frames and events, and wakes programs that wait.
+- If a socket is collected without ``close``, that may happen in the middle of the host's work. Such a socket is
+  ``abandon``-ed and closed at the next ``flush``.
 """
 
 from __future__ import annotations

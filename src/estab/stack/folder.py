@@ -1,7 +1,7 @@
 """A folder of the operating system as a ``Store`` for HTTP: what is below it, and nothing else.
 
-Links are followed as long as they stay below. What is no plain file is not there: no devices, no pipes, no lists of a
-folder's names; for a folder its ``index.html`` is served.
+Links are followed if they end below the folder. Only plain files are served: no devices, no pipes, no listings. For a
+folder, its ``index.html`` is served.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _File(Content):
         self._fd = fd
 
     def read(self, offset: int, count: int) -> bytes:
-        """Read from the file; nothing where that fails."""
+        """Read from the file; return nothing if that fails."""
         try:
             return os.pread(self._fd, count, offset)
         except OSError:
@@ -43,7 +43,7 @@ class _File(Content):
 
 
 class Folder(Store):
-    """All plain files below ``root``. ``NotADirectoryError`` where that is none."""
+    """All plain files below ``root``. ``NotADirectoryError`` if that is no folder."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         super().__init__()
@@ -54,18 +54,18 @@ class Folder(Store):
         self._date_second = -1
 
     def find(self, names: list[str]) -> Content | None:
-        """Open what a path stands for, if it is below the root."""
+        """Open the file that a path names, if it is below the root."""
         path = os.path.realpath(os.path.join(self._root, *names))
         if path != self._root and not path.startswith(self._root.rstrip("/") + "/"):
             return None
         is_folder = os.path.isdir(path)
         if is_folder and names and names[-1]:
-            # Where a folder is asked for without the slash, the page's relative links would go wrong.
+            # If a folder is requested without the slash, the page's relative links would be wrong.
             return Content(0, "", "", "", moved_to=_quoted(names[-1]) + "/")
         if is_folder:
             return self.find([*names, "index.html"]) if os.path.exists(os.path.join(path, "index.html")) else None
         if names and not names[-1]:
-            return None  # a plain file, asked for as a folder
+            return None  # a plain file, requested as a folder
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         except (FileNotFoundError, NotADirectoryError):
@@ -81,7 +81,7 @@ class Folder(Store):
         return _File(fd, path, status)
 
     def date(self) -> str:
-        """Give the time of day as HTTP writes it, made once a second."""
+        """Return the time of day as HTTP writes it, formatted once a second."""
         second = int(time.time())
         if second != self._date_second:
             self._date, self._date_second = formatdate(second, usegmt=True), second

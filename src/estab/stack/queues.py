@@ -1,10 +1,10 @@
-"""Several processes on one device: each has a queue of it and a whole stack, with the same address and ports (Linux).
+"""Several processes on one device: each has a queue of it and its own stack, with the same address and ports (Linux).
 
 The kernel gives every packet of a connection to the same queue, by the hash of its addresses and ports: a listening
-port is shared as with SO_REUSEPORT. This is for servers. The kernel learns which queue a connection belongs to only
-after it has taken the first packet, so its own answer to a SYN may come to another process, which refuses it.
+port is shared as with SO_REUSEPORT. This is for servers. The kernel learns to which queue a connection belongs only
+after it has taken the first packet, so its own answer to a SYN may reach another process, which refuses it.
 
-The first process only watches. When one of the others fails, or the first is told to end, all end.
+The first process only watches. If one of the others fails, or the first is told to end, all end.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class QueueEndedError(RuntimeError):
 
 
 class Member:
-    """One of the processes, to its own work."""
+    """One of the processes, as its own work sees it."""
 
     def __init__(self, number: int, parent: int, told_end: int) -> None:
         self.number = number
@@ -57,20 +57,20 @@ class Member:
         return not self.leave.is_set() and os.getppid() == self._parent
 
     def begin(self, hears_by_event: bool) -> None:
-        """Become a process of its own: SIGTERM ends it, Ctrl-C is the first one's, and it never outlives that."""
+        """Become a separate process. SIGTERM ends it, it ignores Ctrl-C, and it ends with the first process."""
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         signal.signal(signal.SIGTERM, self._on_signal if hears_by_event else _exit_by_signal)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if os.getppid() != self._parent:
-            os._exit(1)  # it ended before it could be heard of
+            os._exit(1)  # it ended before this process asked to be told
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.leave.set()
 
 
 class Crew:
-    """Starts ``count`` processes, each of which calls ``work`` with what it is, and ends with the status that gives.
+    """Starts ``count`` processes. Each calls ``work`` with its ``Member`` and exits with the status that it returns.
 
     A context manager: at its end no process is left. ``hears_by_event``: SIGTERM sets ``Member.leave``, instead of
     raising ``SystemExit``.
@@ -113,11 +113,11 @@ class Crew:
 
     @property
     def count(self) -> int:
-        """How many processes there are yet."""
+        """How many processes run."""
         return len(self._workers)
 
     def find_failed(self) -> QueueEndedError | None:
-        """Look whether a process ended with another status than 0. Those that ended well are left out from now on."""
+        """Look whether a process ended with another status than 0. Those that ended with 0 are left out from now on."""
         for pid in list(self._workers):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
@@ -129,7 +129,7 @@ class Crew:
         return None
 
     def end(self) -> None:
-        """End all, by SIGTERM, and those that don't heed it by SIGKILL."""
+        """End all by SIGTERM, and those that ignore it by SIGKILL."""
         for pid in self._workers:
             os.kill(pid, signal.SIGTERM)
         end = time.monotonic() + _END_S

@@ -1,9 +1,9 @@
 """``Stack``: an engine on a real device, in real time.
 
-- From threads it is used like an operating system's: ``socket()``, blocking calls, ``installed()`` for code that
-  imports ``socket``. A thread of its own pumps.
-- From an asyncio program, on any platform and any event loop: ``await start()``, ``open_connection``, ``start_server``.
-  That loop pumps.
+- Threads use it like the operating system's network: ``socket()``, blocking calls, ``installed()`` for code that
+  imports ``socket``. A thread of the stack runs the engine.
+- An asyncio program uses ``await start()``, ``open_connection``, ``start_server``, on any platform and any event loop.
+  The event loop runs the engine.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from estab.host.snapshot import SocketRow
 from estab.host.sysctls import Sysctls
 from estab.names import hosts_file
 from estab.observers import Observation
-from estab.realtime.loop_pump import LoopPump
-from estab.realtime.pump import Pump
+from estab.realtime.loop_thread import LoopThread
+from estab.realtime.on_event_loop import OnEventLoop
 from estab.realtime.real import RealTime
 from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.serve.services import Service, Services
@@ -47,19 +47,19 @@ __all__ = ["Stack"]
 
 
 class _Parts:
-    """What a stack has of the operating system."""
+    """The resources of the operating system that a stack holds."""
 
     def __init__(self, runtime: RealTime, device: Device, captures: list[CaptureFile]) -> None:
         self.runtime = runtime
         self.device = device
         self.captures = captures
-        self.pump: Pump | None = None
+        self.loop_thread: LoopThread | None = None
 
     def drop(self, what: str) -> None:
-        """Release it all, for the stack is gone and nobody closed it."""
+        """Release everything: the stack was collected and not closed."""
         self.runtime.is_closing = True
-        if self.pump is not None and self.pump.is_running:
-            self.pump.abandon(self.release)
+        if self.loop_thread is not None and self.loop_thread.is_running:
+            self.loop_thread.abandon(self.release)
         else:
             self.release()
         warnings.warn(f"unclosed {what}: its thread and its device are released now; close it, or use `with`",
@@ -77,12 +77,12 @@ class _Parts:
 class Stack:
     """A stack on ``device``. ``address`` is one or several, ``"10.7.0.2/24"``.
 
-    ``gateway`` is where everything else goes; a device of bare IP packets needs none. ``profile`` and ``config`` are
-    settings (``estab.tcp.config.Config``). ``nameservers``: the servers for names that are not in the hosts file, by
-    addresses or with a search list and times (``estab.names.dns.Servers``); needs dnspython. ``busy_poll_us``: after
-    a wait that was shorter than that, the next one polls the device for that long before it sleeps, as with Linux's
-    ``net.core.busy_poll``: the peer's answer then needs no wake-up. By default 50 µs if the process may use more than
-    one processor; 0 is never. A context manager; ``close`` releases the device.
+    ``gateway`` is the next hop of all other packets; a device of bare IP packets needs none. ``profile`` and
+    ``config`` are settings (``estab.tcp.config.Config``). ``nameservers``: the servers for names that are not in the
+    hosts file, by addresses or with a search list and times (``estab.names.dns.Servers``); needs dnspython.
+    ``busy_poll_us``: after a wait that was shorter than that, the next one polls the device for that long before it
+    sleeps, as with Linux's ``net.core.busy_poll``: the peer's answer then needs no wake-up. The default is 50 µs if
+    the process may use more than one processor; 0 is never. A context manager; ``close`` releases the device.
     """
 
     def __init__(self, device: Device, address: str | Iterable[str], *, gateway: str | Iterable[str] = (),
@@ -115,12 +115,12 @@ class Stack:
         self.runtime = RealTime(engine, device, self._interface, names.resolve, names.reverse, busy_poll_us)
         if resolver is not None:
             resolver.runtime = self.runtime
-        self._pump: Pump | LoopPump | None = None
+        self._driver: LoopThread | OnEventLoop | None = None
         self._opening = threading.Lock()
         self._captures: list[CaptureFile] = []
         self._is_closed = False
-        # A socket of the stack keeps the stack; the pump and its thread don't, so that a stack that nobody has any more
-        # ends.
+        # A socket of the stack refers to the stack; the thread that runs the loop does not. So a stack ends when no
+        # program refers to it any more.
         self.runtime.owner = weakref.ref(self)
         self._parts = _Parts(self.runtime, device, self._captures)
         self._dropped = weakref.finalize(self, self._parts.drop, repr(self))
@@ -139,7 +139,7 @@ class Stack:
         return Socket(family, type, proto, runtime=self.runtime)
 
     def serve(self, service: Service, port: int, address: str = "") -> None:
-        """Serve on a port, of every address or of one, from the pump itself: no thread and no socket is between.
+        """Serve on a port, of every address or of one, where the engine runs: without a thread or a socket of its own.
 
         ``OSError`` as ``bind`` and ``listen`` raise.
         """
@@ -154,7 +154,7 @@ class Stack:
             self.runtime.flush()
 
     def stop_serving(self) -> None:
-        """End all services: their ports are free, and their connections finish on their own."""
+        """End all services: their ports are free, and their connections finish by themselves."""
         with self.runtime.lock:
             handler = self.runtime.stepper.handler
             if isinstance(handler, Services):
@@ -163,12 +163,12 @@ class Stack:
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended the pump, where something did."""
-        return self._pump.failure if isinstance(self._pump, Pump) else None
+        """The exception that ended the stack's thread, if one did."""
+        return self._driver.failure if isinstance(self._driver, LoopThread) else None
 
     @contextmanager
     def installed(self) -> Iterator[Stack]:
-        """Make ``socket``, ``select``, ``selectors`` and ``asyncio`` mean this stack's in the body.
+        """Replace ``socket``, ``select``, ``selectors`` and ``asyncio`` by this stack's inside the ``with`` block.
 
         That holds for this thread and context, and for threads that are started in it.
         """
@@ -177,25 +177,25 @@ class Stack:
             yield self
 
     def run_in_thread(self) -> None:
-        """Start the thread that pumps, if nothing pumps yet. ``with``, ``socket`` and ``installed`` do it too."""
+        """Start the thread that runs the engine, if none does. ``with``, ``socket`` and ``installed`` do so, too."""
         with self._opening:
             self._ensure_open()
-            if self._pump is None:
-                self._pump = self._parts.pump = pump = Pump(self.runtime)
-                pump.start()
+            if self._driver is None:
+                self._driver = self._parts.loop_thread = loop_thread = LoopThread(self.runtime)
+                loop_thread.start()
 
     async def start(self) -> Stack:
-        """Pump in the event loop that runs here, and return when the address is usable.
+        """Run the engine in the event loop that runs here, and return when the address is usable.
 
-        ``RuntimeError`` where a thread pumps already, as in the body of a plain ``with``: use ``async with``.
+        ``RuntimeError`` if a thread runs the engine already, as in the body of a plain ``with``: use ``async with``.
         """
         with self._opening:
             self._ensure_open()
-            if isinstance(self._pump, Pump):
-                raise RuntimeError(f"stack {self.name} is pumped by a thread: in an event loop use `async with`, or "
+            if isinstance(self._driver, LoopThread):
+                raise RuntimeError(f"stack {self.name} is run by a thread: in an event loop use `async with`, or "
                                    "start() before anything else")
-            if self._pump is None:
-                self._pump = LoopPump(self.runtime, asyncio.get_running_loop())
+            if self._driver is None:
+                self._driver = OnEventLoop(self.runtime, asyncio.get_running_loop())
         return self
 
     # --- in the user's event loop
@@ -248,17 +248,17 @@ class Stack:
         return self.engine.sysctl
 
     def sockets(self) -> list[SocketRow]:
-        """List what ``ss -a`` would: sockets, TIME-WAIT records and half-open entries."""
+        """List what ``ss -a`` lists: sockets, TIME-WAIT records and half-open entries."""
         with self.runtime.lock:
             return self.engine.sockets(self.runtime.now_ns)
 
     def counters(self) -> dict[str, int]:
-        """Give what ``nstat`` would, and how many packets were dropped for each reason."""
+        """Return the counters that ``nstat`` shows, and how many packets were dropped for each reason."""
         with self.runtime.lock:
             return self.engine.counters()
 
     def observe(self, observer: Observer) -> Observation:
-        """Report all facts (``estab.events``) to ``observer`` from now on, as to those that are there already.
+        """Report all facts (``estab.events``) to ``observer`` from now on, beside the observers that are there already.
 
         Returns what ends that: call it, or use it in a ``with`` statement.
         """
@@ -280,11 +280,12 @@ class Stack:
 
     def capture(self, path: str | PathLike[str], *, bytes_max: int = 0,
                 on_end: Callable[[str], None] | None = None) -> CaptureFile:
-        """Write all frames to a pcapng file from now on, each with why it was sent or dropped.
+        """Write all frames to a pcapng file from now on, each with the reason why it was sent or dropped.
 
-        Until the ``close`` of what this returns, a context manager, or the stack's. With offload, segments stand there
-        as they passed: larger than the MTU, their checksums not filled in. If the disk is full, or ``bytes_max`` (0: no
-        limit) reached, the capture ends by itself and tells ``on_end``, or the log ``estab.stack``; the stack goes on.
+        The capture ends when what this returns, a context manager, is closed, or the stack. With offload, segments are
+        written as they passed: larger than the MTU, checksums not filled in. If the disk is full, or ``bytes_max`` (0:
+        no limit) reached, the capture ends by itself and tells ``on_end``, or the log ``estab.stack``; the stack goes
+        on.
         """
         made = CaptureFile(path, self.runtime, f"{self.name}, {', '.join(self.addresses)}", bytes_max=bytes_max,
                            on_end=on_end)
@@ -292,14 +293,14 @@ class Stack:
         return made
 
     def close(self) -> None:
-        """Stop, and give the device back. Connections are not closed: their peers hear nothing more. Idempotent."""
+        """Stop, and release the device. Connections are not closed: their peers get no further segment. Idempotent."""
         if self._is_closed:
             return
         self._is_closed = True
         self._dropped.detach()
         self.runtime.is_closing = True
-        if self._pump is not None:
-            self._pump.close()
+        if self._driver is not None:
+            self._driver.close()
         self._parts.release()
 
     def __enter__(self) -> Stack:
@@ -331,7 +332,7 @@ class Stack:
 
 
 def _resolver(nameservers: str | Iterable[str] | Servers) -> Resolver:
-    """Make a resolver that asks the hosts file first. ``ImportError`` says what it needs."""
+    """Make a resolver that asks the hosts file first. ``ImportError`` names the package that is missing."""
     try:
         from estab.names.dns import Resolver, Servers
     except ImportError as error:

@@ -30,7 +30,7 @@ ClientCallback = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitabl
 
 
 async def connect(runtime: RealTime, host: str, port: int, family: int, local_addr: tuple[str, int] | None) -> Socket:
-    """Connect to the first address of a name that takes it. The last error is raised where none does."""
+    """Connect to the first address of a name that accepts. If none does, the last error is raised."""
     loop = asyncio.get_running_loop()
     found = await resolve(runtime, host, port, family)
     failure: OSError | None = None
@@ -53,7 +53,7 @@ async def connect(runtime: RealTime, host: str, port: int, family: int, local_ad
 
 
 async def resolve(runtime: RealTime, host: str | None, port: int, family: int, flags: int = 0) -> list[Any]:
-    """Look a name up: at once where it needs no asking, else in a thread."""
+    """Look a name up: at once if no server has to be asked, else in a thread."""
     try:
         return list(names.getaddrinfo(runtime, host, port, family, os_socket.SOCK_STREAM, 0,
                                       flags | (os_socket.AI_NUMERICHOST if host else 0)))
@@ -88,7 +88,7 @@ async def create_connection(runtime: RealTime, factory: Callable[[], asyncio.Bas
                             ssl: os_ssl.SSLContext | bool | None = None, server_hostname: str | None = None,
                             family: int = 0, local_addr: tuple[str, int] | None = None,
                             ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
-    """Connect, over TLS with an ``ssl`` context, and give transport and protocol."""
+    """Connect, over TLS with an ``ssl`` context, and return transport and protocol."""
     loop = asyncio.get_running_loop()
     socket = await connect(runtime, host, port, family, local_addr)
     protocol = factory()
@@ -111,7 +111,7 @@ async def create_connection(runtime: RealTime, factory: Callable[[], asyncio.Bas
 
 async def open_connection(runtime: RealTime, host: str, port: int, *, limit: int = _LIMIT,
                           **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect, and give reader and writer."""
+    """Connect, and return reader and writer."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
@@ -137,7 +137,7 @@ class Server(asyncio.AbstractServer):
         return tuple(self._listeners)
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
-        """Give the loop that it runs in."""
+        """Return the loop that it runs in."""
         return self._loop
 
     def is_serving(self) -> bool:
@@ -148,14 +148,14 @@ class Server(asyncio.AbstractServer):
         """Do nothing: it serves from its start on."""
 
     async def serve_forever(self) -> None:
-        """Wait until it is closed; close it where the wait is cancelled."""
+        """Wait until it is closed; close it if the wait is cancelled."""
         try:
             await asyncio.shield(self._closed)
         finally:
             self.close()
 
     def close(self) -> None:
-        """Take no more connections. Those that there are go on."""
+        """Take no more connections. The existing ones go on."""
         listeners, self._listeners = self._listeners, []
         for news in self._news:
             news.stop()
@@ -242,7 +242,7 @@ async def start_server(runtime: RealTime, callback: ClientCallback, host: str | 
 
 
 def _versions(runtime: RealTime) -> list[int]:
-    """Give the IP versions that the stack has addresses of."""
+    """Return the IP versions that the stack has addresses of."""
     sizes = {len(address.address) for interface in runtime.engine.interfaces[1:] for address in interface.addresses}
     return [version for version, size in ((os_socket.AF_INET, 4), (os_socket.AF_INET6, 16)) if size in sizes]
 

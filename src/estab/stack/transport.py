@@ -1,6 +1,7 @@
 """asyncio transports over sockets of a stack, for the user's own event loop.
 
-The loop need know nothing of the stack: if a socket has news, what drives the stack makes the loop call the transport.
+The loop knows nothing of the stack: if a socket has news, the thread that runs the engine makes the loop call the
+transport.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _ERRORS: Final = (BlockingIOError, InterruptedError)
 
 
 class News:
-    """Has a loop call a function, once for however much news of one socket. Safe to be told from any thread."""
+    """Makes a loop call a function, once for any amount of news of one socket. Any thread may report news."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, socket: Socket, call: Callable[[], None]) -> None:
         self._loop = loop
@@ -35,12 +36,12 @@ class News:
         self._watches.add(self._fd, self)
 
     def on_ready(self, fd: int, bits: int) -> None:
-        """Hear of the socket's news."""
+        """Begin to receive the socket's news."""
         if not bits & POLLNVAL:
             self.schedule()
 
     def schedule(self) -> None:
-        """Have the function called soon."""
+        """Call the function soon, in the loop."""
         if self._is_scheduled:
             return
         self._is_scheduled = True
@@ -53,7 +54,7 @@ class News:
             self._is_scheduled = False  # the loop was closed
 
     def stop(self) -> None:
-        """Hear no more."""
+        """Receive no more news."""
         self._watches.remove(self._fd, self)
         self._call = _nothing
 
@@ -92,15 +93,15 @@ class StreamTransport(asyncio.Transport):
     # --- reading
 
     def is_reading(self) -> bool:
-        """Tell whether the protocol is given what comes."""
+        """Tell whether the protocol gets what arrives."""
         return not self._is_paused and not self._is_closing
 
     def pause_reading(self) -> None:
-        """Give the protocol nothing for now; the peer's window closes as the buffer fills."""
+        """Deliver nothing to the protocol for now; the peer's window closes as the buffer fills."""
         self._is_paused = True
 
     def resume_reading(self) -> None:
-        """Give the protocol what comes again."""
+        """Deliver to the protocol again."""
         if self._is_paused and not self._is_closing:
             self._is_paused = False
             self._news.schedule()
@@ -108,7 +109,7 @@ class StreamTransport(asyncio.Transport):
     # --- writing
 
     def write(self, data: Any) -> None:
-        """Send, or keep what there is no room for now."""
+        """Send, or keep what the send buffer has no room for."""
         if self._is_eof_wanted:
             raise RuntimeError("Cannot call write() after write_eof()")
         view = memoryview(data).cast("B")
@@ -144,11 +145,11 @@ class StreamTransport(asyncio.Transport):
         return True
 
     def get_write_buffer_size(self) -> int:
-        """Give how many bytes wait here."""
+        """Return how many bytes wait here."""
         return len(self._buffer)
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Give the marks, low and high, between which the protocol is resumed and paused."""
+        """Return the marks, low and high, at which the protocol is resumed and paused."""
         return self._low, self._high
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
@@ -177,17 +178,17 @@ class StreamTransport(asyncio.Transport):
             self._lose(None)
 
     def abort(self) -> None:
-        """Close at once, with a reset where something was unsent."""
+        """Close at once, with a reset if something was not sent."""
         if not self._is_lost and self._socket.fd >= 0:
             self._socket.setsockopt(os_socket.SOL_SOCKET, os_socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self._lose(None)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Tell another protocol from now on."""
+        """Deliver to another protocol from now on."""
         self._protocol = protocol
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """Give the protocol that is told."""
+        """Return the protocol to which this delivers."""
         return self._protocol
 
     # --- inside
@@ -196,7 +197,7 @@ class StreamTransport(asyncio.Transport):
         try:
             if self._buffer:
                 self._write_more()
-            # Once per news, so that many connections share a loop fairly; there is news again where there is more.
+            # Once for each report, so that connections share a loop fairly; if there is more, it is reported again.
             if not self._is_lost and not self._is_paused and not self._is_closing and not self._is_eof_read:
                 self._read()
             elif not self._is_lost and self._readiness() & POLLERR:
@@ -265,7 +266,7 @@ class StreamTransport(asyncio.Transport):
 
 
 def _fill(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
-    """Give data to a protocol that has buffers of its own."""
+    """Deliver data to a protocol that has buffers of its own."""
     view = memoryview(data)
     while view:
         buffer = memoryview(protocol.get_buffer(len(view))).cast("B")

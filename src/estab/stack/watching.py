@@ -19,10 +19,10 @@ _LOG: Final = logging.getLogger("estab.stack")
 
 
 class CaptureFile(AbstractContextManager["CaptureFile"]):
-    """A pcapng file that is being written. ``close`` ends it; what was written before can be read at any time.
+    """A pcapng file that is being written. ``close`` ends it; what is written already can be read at any time.
 
     If the disk is full, or ``bytes_max`` (0: no limit) reached, the capture ends and the stack goes on: ``ended`` says
-    why, and ``on_end`` is told, without it the log ``estab.stack``.
+    why, and ``on_end`` is called; without one, the log ``estab.stack`` says it.
     """
 
     def __init__(self, path: str | PathLike[str], runtime: RealTime, comment: str, *, bytes_max: int = 0,
@@ -50,7 +50,7 @@ class CaptureFile(AbstractContextManager["CaptureFile"]):
         _LOG.error("capture %s ended: %s", self._path, why)
 
     def flush(self) -> None:
-        """Have everything in the file that was seen."""
+        """Write to the file everything that was seen."""
         with self._runtime.lock:
             self._capture.flush()
 
@@ -64,7 +64,7 @@ class CaptureFile(AbstractContextManager["CaptureFile"]):
             try:
                 self._file.close()
             except OSError:
-                if not self._capture.ended:  # what was buffered found no room, and the error was not reported yet
+                if not self._capture.ended:  # no room on the disk for what was buffered, and not reported yet
                     raise
 
     def __exit__(

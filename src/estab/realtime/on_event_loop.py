@@ -1,4 +1,4 @@
-"""``LoopPump``: a host driven by the user's own asyncio event loop, whichever that is."""
+"""``OnEventLoop``: the user's own asyncio event loop, of any kind, steps a host."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from estab.cpython import get_ident
 from estab.realtime.real import RealTime
 from estab.units import NEVER, SECOND
 
-__all__ = ["LoopPump"]
+__all__ = ["OnEventLoop"]
 
 
-class LoopPump:
-    """Steps a host whenever its device has something, a deadline comes, or another thread asks for it."""
+class OnEventLoop:
+    """Steps a host in an event loop's callbacks: if its device has a frame, a deadline comes, or a thread asks."""
 
     def __init__(self, runtime: RealTime, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -32,7 +32,7 @@ class LoopPump:
         self.wake()
 
     def wake(self) -> None:
-        """Have the host stepped soon. From any thread."""
+        """Step the host soon. Any thread may call it."""
         if self._is_scheduled or self._is_closed:
             return
         self._is_scheduled = True
@@ -42,7 +42,7 @@ class LoopPump:
         try:
             self.loop.call_soon_threadsafe(self._step)
         except RuntimeError:
-            self._is_scheduled = False  # the loop was closed: nothing will step the host again
+            self._is_scheduled = False  # the loop is closed: nothing steps the host any more
 
     def _step(self) -> None:
         self._is_scheduled = False

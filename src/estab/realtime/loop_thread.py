@@ -1,4 +1,4 @@
-"""The pump: a thread that runs a host's loop while no program's thread does."""
+"""``LoopThread``: a thread that runs a host's loop while no program's thread runs it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from estab.realtime.real import RealTime
 from estab.realtime.sleep import Sleep
 from estab.units import NEVER
 
-__all__ = ["Pump"]
+__all__ = ["LoopThread"]
 
 _PARK_S: Final = 0.002
-"""How long no program must have waited before the pump runs the loop again."""
+"""How long no program must have waited before this thread runs the loop again."""
 
 
-class Pump:
-    """Drives a host on a device with a descriptor or without. ``run`` is the loop; ``start`` runs it in a thread.
+class LoopThread:
+    """Runs the loop of a host whose device has a descriptor or none. ``start`` calls ``run`` in a thread of its own.
 
-    The pump runs the loop only while no program waits: a program that waits runs it in its own thread
-    (``RealTime.wait``), which spares two switches between threads for each answer.
+    It runs the loop only while no program waits: a program that waits runs the loop in the program's own thread
+    (``RealTime.wait``), which saves two switches between threads for each answer.
     """
 
     def __init__(self, runtime: RealTime) -> None:
@@ -30,17 +30,17 @@ class Pump:
         self._thread: threading.Thread | None = None
         self._at_end: Callable[[], None] | None = None
         self.failure: BaseException | None = None
-        """What ended ``run``, if something unexpected did."""
+        """The exception that ended ``run``, if one did."""
         runtime.wake_loop = self._sleep.wake
         runtime.device.open(self._sleep.wake)
 
     @property
     def is_running(self) -> bool:
-        """Whether its thread was started."""
+        """Whether the thread was started."""
         return self._thread is not None
 
     def start(self) -> None:
-        """Run in a thread of its own, which does not keep the process alive."""
+        """Start the thread. It does not keep the process alive."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run_guarded, name=f"estab-{self._runtime.name}", daemon=True)
             self._thread.start()
@@ -57,7 +57,7 @@ class Pump:
                 self._at_end()
 
     def run(self) -> None:
-        """Run the loop until ``stop``."""
+        """Run the loop until ``stop`` is called."""
         runtime = self._runtime
         program_loops = -1
         while not self._is_stopping:
@@ -87,12 +87,12 @@ class Pump:
         self._thread = None
 
     def abandon(self, at_end: Callable[[], None]) -> None:
-        """Stop without waiting for the thread, which calls ``at_end`` when it is over. For a garbage collection."""
+        """Stop without waiting for the thread, which calls ``at_end`` when it ends. For use in a garbage collection."""
         self._at_end = at_end
         self._is_stopping = True
         self._runtime.end()
 
     def close(self) -> None:
-        """Stop, and release what the pump has of the operating system."""
+        """Stop, and close the descriptors of the sleep."""
         self.stop()
         self._sleep.close()
