@@ -28,7 +28,7 @@ FLOORS: Mapping[str, int] = {
     "host": 4,
     "settings": 5, "sockets": 5, "serve": 5,
     "explain": 6, "names": 6, "observe": 6, "realtime": 6,
-    "report": 7,
+    "native": 7, "report": 7,
     "doctor": 8, "lab": 8, "drill": 8, "stack": 8,
     "trial": 9,
     "estab": 10,  # the package's own __init__: what a user imports

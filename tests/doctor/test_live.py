@@ -19,9 +19,9 @@ from estab.doctor import diagnose
 from estab.doctor.finding import Report
 from estab.doctor.live import Thresholds
 from estab.doctor.processes import find_holders
-from estab.doctor.sockdiag import read_sockets
 from estab.doctor.sockets import diagnose_sockets
 from estab.doctor.table import columns
+from estab.native.sockdiag import read_sockets
 from tests.kit.namespaces import Namespace, find, needs, requires_kernel
 
 pytestmark = requires_kernel

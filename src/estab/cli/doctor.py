@@ -114,9 +114,9 @@ def _watch(report: Report, seconds: float, as_json: bool, look: object) -> None:
 def _show_table(pid: int | None, port: int | None, netns: str | None) -> None:
     from estab.devices.namespace import call_in
     from estab.doctor.processes import find_holders
-    from estab.doctor.sockdiag import read_sockets
     from estab.doctor.sockets import wanted_rows
     from estab.doctor.table import HEADS, columns
+    from estab.native.sockdiag import read_sockets
 
     wanted = wanted_rows(pid, port)
     rows = [row for row in call_in(netns, lambda: list(read_sockets())) if wanted is None or wanted(row)]

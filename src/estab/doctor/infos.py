@@ -8,7 +8,7 @@ from typing import Final
 from estab.doctor.finding import Report
 from estab.doctor.live import Thresholds, judge_row
 from estab.doctor.machine import Machine, Reading
-from estab.doctor.sockdiag import TIMERS, Row
+from estab.native.sockdiag import TIMERS, Row
 from estab.sockets.socket.tcp_info import pack_tcp_info
 from estab.tcp.info import Info
 from estab.tcp.state import State

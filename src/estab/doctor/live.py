@@ -13,7 +13,7 @@ from typing import Any, Final
 from estab.abi import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_SENT
 from estab.doctor.finding import Finding
 from estab.doctor.machine import TIME_WAIT_SHARE, Machine, Reading
-from estab.doctor.sockdiag import Row
+from estab.native.sockdiag import Row
 from estab.units import MS, SECOND, format_bytes, format_duration
 
 __all__ = ["Thresholds", "judge_machine", "judge_row"]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from estab.abi import LISTEN, SYN_RECEIVED, TIME_WAIT
-from estab.doctor.sockdiag import EXAMPLES, Row, Skipped, read_busy_sockets, read_sockets
+from estab.native.sockdiag import EXAMPLES, Row, Skipped, read_busy_sockets, read_sockets
 
 __all__ = ["Machine", "Reading", "observe", "read_machine"]
 

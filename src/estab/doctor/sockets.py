@@ -11,7 +11,7 @@ from estab.doctor.live import Thresholds, judge_machine
 from estab.doctor.machine import Machine, observe
 from estab.doctor.processes import find_holders, sockets_of
 from estab.doctor.pythons import lines_of
-from estab.doctor.sockdiag import Row
+from estab.native.sockdiag import Row
 
 __all__ = ["PAUSE_S", "diagnose_sockets", "wanted_rows"]
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from estab.abi import LISTEN
 from estab.doctor.processes import Holder
-from estab.doctor.sockdiag import STATES, TIMERS, Row
+from estab.native.sockdiag import STATES, TIMERS, Row
 
 __all__ = ["HEADS", "columns", "info_text", "timer_text"]
 
