@@ -15,19 +15,16 @@ from typing import Any, Final, Unpack
 from estab.cpython import register_atexit  # imports concurrent.futures, whose hook must come first
 from estab.events import Observer
 from estab.host.engine import Engine
+from estab.lab.cabling import Cabling
 from estab.lab.host import Host
-from estab.lab.link import Link
-from estab.lab.links.way import Way
-from estab.lab.links.weather import ChanceLog, FixedWeather, Namer, Weather
+from estab.lab.links.weather import ChanceLog, Weather
 from estab.lab.programs.actions import Actions
 from estab.lab.programs.program import Programs
 from estab.lab.programs.strands import ProgramEnded, Scheduler
 from estab.lab.programs.watch import DeadlockError, OverlongRunError
 from estab.lab.record.chance import Chance
-from estab.lab.record.conditions import Conditions, LinkProperties, read_conditions
 from estab.lab.record.promises import Promises
 from estab.lab.runtime import VirtualTime
-from estab.lab.topology import LINKS_MAX, Port, Topology, plug
 from estab.observers import Observation, check_observer
 from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.settings import Duration, Settings, read_config
@@ -36,13 +33,12 @@ from estab.units import NEVER, SECOND, duration_ns, format_count, format_duratio
 
 __all__ = ["Network"]
 
-_ETHERNET_HEADER_BYTES: Final = 14
 _PATIENCE_NS: Final = 30 * SECOND
 _DELIVERING: Final = frozenset({"SYN-SENT", "FIN-WAIT-1", "CLOSING", "LAST-ACK"})
 """States, as ``ss`` writes them, of a connection that waits for an acknowledgment."""
 
 
-class Network:
+class Network(Cabling):
     """A virtual network. ``seed`` decides all chance; ``observer`` is told all facts.
 
     ``weather`` takes the place of chance on the links: exactly what it names happens to frames (``lab.weather``).
@@ -65,26 +61,14 @@ class Network:
         self.seed = seed
         if weather is not None and not isinstance(weather, Weather):
             weather = Weather.read(weather)
-        self._scheduler = Scheduler()
-        self._agenda = self._scheduler.agenda
-        self._topology = Topology()
+        super().__init__(Scheduler(), Chance(seed), weather)
         self._programs = Programs(self._scheduler)
         self._actions = Actions(self._agenda, frozenset() if weather is None else weather.skipped)
-        self._chance = Chance(seed)
         self._promises = Promises()
-        namer = Namer(self._name_of, lambda: len(self._links))
-        self.fixed_weather: FixedWeather | None = None if weather is None else FixedWeather(weather, namer)
-        """What takes the place of chance, if the network was given its weather."""
-        self.chance_log: ChanceLog | None = None
-        self._namer = namer
-        self._hosts: dict[str, Host] = {}
         self._polling_since_ns = NEVER
         """Since when servers only poll and all else is done."""
         self._settled_ns = (-1, -1)
         """When the last run was over, if it took time to be sure that servers only poll; and what time it was then."""
-        self._links: list[Link] = []
-        self._observed: list[tuple[Observer, list[Observation]]] = []
-        """The observers that are told everything, with what takes them off each host and link."""
         self._close = weakref.finalize(self, _close, self._scheduler, self._hosts)
         _networks.add(self)
         if observer is not None:
@@ -113,49 +97,6 @@ class Network:
         self._hosts[name] = host
         self._tell_of(host)
         return host
-
-    def link(self, a: Host, b: Host, *, ethernet: bool = False, name: str | None = None,
-             **properties: Unpack[LinkProperties]) -> Link:
-        """Lay a cable between two hosts, with addresses at both ends and routes to everywhere.
-
-        Properties: ``delay= jitter=`` (``"40ms"``), ``loss= reorder= duplicate= corrupt=`` (``"2%"``), ``rate=``
-        (``"20Mbit"``), ``queue=`` (frames, or bytes like ``"64KiB"``), ``ecn_mark=`` (likewise: with so much waiting
-        for the rate, ECN-capable packets are marked CE), ``aqm=`` (``"codel"``, or with target and interval ``"codel
-        5ms 100ms"``, RFC 8289: marks, or drops what is not ECN-capable), ``mtu=``. A value holds for both directions; a
-        pair is (from a, from b); a dict names the sending host. ``ethernet=True``: frames with MAC addresses, ARP and
-        neighbour discovery.
-        """
-        for end in (a, b):
-            if not isinstance(end, Host):
-                raise TypeError(f"link: {end!r} is not a host; give what Network.host() returned")
-            if self._hosts.get(end.name) is not end:
-                raise ValueError(f"link: {end.name} is a host of another network")
-        if a is b:
-            raise ValueError(f"link: both ends are {a.name}")
-        self._ensure_open()
-        if len(self._topology.ports) >= LINKS_MAX:
-            raise ValueError(f"link: a network has at most {LINKS_MAX}")
-        name = self._link_name(a, b, name)
-        conditions = [
-            read_conditions(Conditions(), host.name, host is a, properties) for host in (a, b)
-        ]
-        header_bytes = _ETHERNET_HEADER_BYTES if ethernet else 0
-        ports = [self._plug(host, side, conditions[side].mtu, ethernet) for side, host in enumerate((a, b))]
-        there, back = (
-            Way(name, sender.name, conditions[side], header_bytes, self._agenda, self._chance,
-                _delivery(receiver, ports[1 - side].index), self.fixed_weather or self.chance_log)
-            for side, (sender, receiver) in enumerate(((a, b), (b, a)))
-        )
-        for host, other, port, way in ((a, b, ports[0], there), (b, a, ports[1], back)):
-            way.interface, way.receiver = port.interface, other.name
-            host.runtime.attach(port.index, way)
-        link = Link(name, (a, b), (there, back))
-        self._links.append(link)
-        self._tell_of(link)
-        self._topology.add((there, back), ports[0], ports[1])
-        if self._scheduler.is_running:
-            self._topology.route()
-        return link
 
     def observe(self, observer: Observer) -> Observation:
         """Tell ``observer`` all facts from now on, those of hosts and links made later too, and what links are.
@@ -208,11 +149,6 @@ class Network:
     def hosts(self) -> dict[str, Host]:
         """The hosts by name."""
         return dict(self._hosts)
-
-    @property
-    def links(self) -> list[Link]:
-        """The links, in the order in which they were made."""
-        return list(self._links)
 
     # --- time
 
@@ -307,15 +243,6 @@ class Network:
         """Note whether ``predicate()`` is ever true. A sweep in which it never was, in no seed, fails."""
         self._promise("sometimes", predicate, why)
 
-    def calm(self) -> None:
-        """End all faults from now on: links are healed and lose, damage, copy, hold and delay nothing by chance.
-
-        For the end of a scenario in which everything has to recover; power that is off stays off.
-        """
-        for link in self._links:
-            link.heal()
-            link.set(loss=0, corrupt=0, duplicate=0, reorder=0, jitter=0)
-
     def check(self) -> None:
         """Raise what is wrong at the end of a run and was not said yet.
 
@@ -403,10 +330,6 @@ class Network:
 
     # --- inside
 
-    def _ensure_open(self) -> None:
-        if self._scheduler.is_closing:
-            raise RuntimeError("the network is closed")
-
     def _promise(self, kind: str, predicate: Callable[[], object], why: str, due_ns: int = NEVER) -> None:
         _check_callable(predicate, kind)
         if not isinstance(why, str) or not why:
@@ -455,45 +378,10 @@ class Network:
             for host in self._hosts.values() for row in host.sockets()
         )
 
-    def _name_of(self, address: bytes) -> str:
-        names = self._topology.reverse(address)
-        return names[0] if names else ""
-
-    def _tell_of(self, made: Host | Link) -> None:
-        """Have the observers of everything told of a host or link that was made."""
-        for observer, ends in self._observed:
-            ends.append(made.observe(observer))
-
-    def _link_name(self, a: Host, b: Host, name: str | None) -> str:
-        taken = {link.name for link in self._links}
-        if name is not None:
-            if name in taken:
-                raise ValueError(f"name: there is a link {name!r} already")
-            return name
-        base = f"{a.name}-{b.name}"
-        number = 2
-        name = base
-        while name in taken:
-            name, number = f"{base}-{number}", number + 1
-        return name
-
-    def _plug(self, host: Host, side: int, mtu: int, is_ethernet: bool) -> Port:
-        """Give a host an interface for the next link."""
-        v4, v6 = self._topology.addresses_for(side)
-        engine = host.engine
-        mac = bytes((2, 0, v4[1], v4[2], 0, side + 1)) if is_ethernet else b""
-        interface = plug(engine, f"eth{len(engine.interfaces) - 1}", mtu, mac, v4, v6)
-        return Port(host.runtime, interface.name, interface.index, len(self._topology.ports), v4, v6)
-
 
 def _check_callable(given: object, name: str) -> None:
     if not callable(given):
         raise TypeError(f"{name}: {given!r} is not a function; give the function itself, without calling it")
-
-
-def _delivery(host: Host, index: int) -> Callable[[bytes], None]:
-    runtime = host.runtime
-    return lambda frame: runtime.receive(index, frame)
 
 
 def _never() -> bool:

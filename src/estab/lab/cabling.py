@@ -1,0 +1,140 @@
+"""``Cabling``: what lies between the hosts of a network, and what is done to it. ``Network`` is made on it.
+
+A cable gets its number, its addresses and its chance from the order in which cables are laid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Unpack
+
+from estab.events import Observer
+from estab.lab.host import Host
+from estab.lab.link import Link
+from estab.lab.links.way import Way
+from estab.lab.links.weather import ChanceLog, FixedWeather, Namer, Weather
+from estab.lab.programs.strands import Scheduler
+from estab.lab.record.chance import Chance
+from estab.lab.record.conditions import Conditions, LinkProperties, read_conditions
+from estab.lab.topology import LINKS_MAX, Port, Topology, plug
+from estab.observers import Observation
+
+__all__ = ["Cabling"]
+
+_ETHERNET_HEADER_BYTES: Final = 14
+
+
+class Cabling:
+    """The hosts and links of a network."""
+
+    def __init__(self, scheduler: Scheduler, chance: Chance, weather: Weather | None) -> None:
+        self._scheduler = scheduler
+        self._agenda = scheduler.agenda
+        self._chance = chance
+        self._topology = Topology()
+        self._namer = Namer(self._name_of, lambda: len(self._links))
+        self.fixed_weather: FixedWeather | None = None if weather is None else FixedWeather(weather, self._namer)
+        """What takes the place of chance, if the network was given its weather."""
+        self.chance_log: ChanceLog | None = None
+        self._hosts: dict[str, Host] = {}
+        self._links: list[Link] = []
+        self._observed: list[tuple[Observer, list[Observation]]] = []
+        """The observers that are told everything, with what takes them off each host and link."""
+
+    def link(self, a: Host, b: Host, *, ethernet: bool = False, name: str | None = None,
+             **properties: Unpack[LinkProperties]) -> Link:
+        """Lay a cable between two hosts, with addresses at both ends and routes to everywhere.
+
+        Properties: ``delay= jitter=`` (``"40ms"``), ``loss= reorder= duplicate= corrupt=`` (``"2%"``), ``rate=``
+        (``"20Mbit"``), ``queue=`` (frames, or bytes like ``"64KiB"``), ``ecn_mark=`` (likewise: with so much waiting
+        for the rate, ECN-capable packets are marked CE), ``aqm=`` (``"codel"``, or with target and interval ``"codel
+        5ms 100ms"``, RFC 8289: marks, or drops what is not ECN-capable), ``mtu=``. A value holds for both directions; a
+        pair is (from a, from b); a dict names the sending host. ``ethernet=True``: frames with MAC addresses, ARP and
+        neighbour discovery.
+        """
+        for end in (a, b):
+            if not isinstance(end, Host):
+                raise TypeError(f"link: {end!r} is not a host; give what Network.host() returned")
+            if self._hosts.get(end.name) is not end:
+                raise ValueError(f"link: {end.name} is a host of another network")
+        if a is b:
+            raise ValueError(f"link: both ends are {a.name}")
+        self._ensure_open()
+        if len(self._topology.ports) >= LINKS_MAX:
+            raise ValueError(f"link: a network has at most {LINKS_MAX}")
+        name = self._link_name(a, b, name)
+        conditions = [
+            read_conditions(Conditions(), host.name, host is a, properties) for host in (a, b)
+        ]
+        header_bytes = _ETHERNET_HEADER_BYTES if ethernet else 0
+        ports = [self._plug(host, side, conditions[side].mtu, ethernet) for side, host in enumerate((a, b))]
+        there, back = (
+            Way(name, sender.name, conditions[side], header_bytes, self._agenda, self._chance,
+                _delivery(receiver, ports[1 - side].index), self.fixed_weather or self.chance_log)
+            for side, (sender, receiver) in enumerate(((a, b), (b, a)))
+        )
+        for host, other, port, way in ((a, b, ports[0], there), (b, a, ports[1], back)):
+            way.interface, way.receiver = port.interface, other.name
+            host.runtime.attach(port.index, way)
+        link = Link(name, (a, b), (there, back))
+        self._links.append(link)
+        self._tell_of(link)
+        self._topology.add((there, back), ports[0], ports[1])
+        if self._scheduler.is_running:
+            self._topology.route()
+        return link
+
+    @property
+    def links(self) -> list[Link]:
+        """The links, in the order in which they were made."""
+        return list(self._links)
+
+    def calm(self) -> None:
+        """End all faults from now on: links are healed and lose, damage, copy, hold and delay nothing by chance.
+
+        For the end of a scenario in which everything has to recover; power that is off stays off.
+        """
+        for link in self._links:
+            link.heal()
+            link.set(loss=0, corrupt=0, duplicate=0, reorder=0, jitter=0)
+
+    # --- inside
+
+    def _ensure_open(self) -> None:
+        if self._scheduler.is_closing:
+            raise RuntimeError("the network is closed")
+
+    def _name_of(self, address: bytes) -> str:
+        names = self._topology.reverse(address)
+        return names[0] if names else ""
+
+    def _tell_of(self, made: Host | Link) -> None:
+        """Have the observers of everything told of a host or link that was made."""
+        for observer, ends in self._observed:
+            ends.append(made.observe(observer))
+
+    def _link_name(self, a: Host, b: Host, name: str | None) -> str:
+        taken = {link.name for link in self._links}
+        if name is not None:
+            if name in taken:
+                raise ValueError(f"name: there is a link {name!r} already")
+            return name
+        base = f"{a.name}-{b.name}"
+        number = 2
+        name = base
+        while name in taken:
+            name, number = f"{base}-{number}", number + 1
+        return name
+
+    def _plug(self, host: Host, side: int, mtu: int, is_ethernet: bool) -> Port:
+        """Give a host an interface for the next link."""
+        v4, v6 = self._topology.addresses_for(side)
+        engine = host.engine
+        mac = bytes((2, 0, v4[1], v4[2], 0, side + 1)) if is_ethernet else b""
+        interface = plug(engine, f"eth{len(engine.interfaces) - 1}", mtu, mac, v4, v6)
+        return Port(host.runtime, interface.name, interface.index, len(self._topology.ports), v4, v6)
+
+
+def _delivery(host: Host, index: int) -> Callable[[bytes], None]:
+    runtime = host.runtime
+    return lambda frame: runtime.receive(index, frame)
