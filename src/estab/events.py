@@ -439,6 +439,10 @@ class CallResumed(Event):
 
 @dataclass(frozen=True, slots=True)
 class HostChanged(Event):
-    """A host of the lab lost its power or got it back: ``what`` is ``power off`` or ``power on``."""
+    """Something was done to a host of the lab.
+
+    ``what`` is ``power off``, ``power on``, ``suspended``, ``paused``, ``resumed``, or says how its clock was set, or
+    which of its programs got which signal.
+    """
 
     what: str

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from estab.tcp.config import NAMES, Config
 from estab.tcp.profile import profile_config
-from estab.units import duration_ns
+from estab.units import SECOND, US, duration_ns
 
-__all__ = ["BacklogPolicy", "Duration", "Settings", "SynCookies", "read_config"]
+__all__ = [
+    "BacklogPolicy", "Calendar", "Drift", "Duration", "Settings", "SynCookies", "read_calendar", "read_config",
+    "read_drift",
+]
 
 Duration: TypeAlias = int | float | str
 """A number of seconds, or words: ``"40ms"``, ``"1.5s"``, ``"2h"``."""
+
+Calendar: TypeAlias = int | float | str | datetime
+"""What a calendar is set to: a date (``"2026-03-01 12:00"``, in UTC if it names no zone, or a ``datetime``), or by how
+much it is set forward or back: ``"+1h"``, ``"-90s"``, or seconds."""
+
+Drift: TypeAlias = int | float | str
+"""By how much a clock is fast or, below 0, slow: ``"50ppm"``, ``"-0.1%"``, or a share of one."""
 
 BacklogPolicy: TypeAlias = Literal["accept", "sum", "syn"]
 """What a listener's backlog counts: established connections that wait, those and half-open ones, or half-open ones."""
@@ -134,3 +146,48 @@ def read_config(words: Mapping[str, object], profile: str = "estab") -> Config:
             raise ValueError(f"{name}: {value} is negative")
         config.set(full, duration_ns(value, name) if is_words else value)
     return config
+
+
+def read_calendar(value: Calendar, wall_ns: int, name: str = "clock") -> int:
+    """Give what a calendar that says ``wall_ns`` (nanoseconds since 1970) is to say instead.
+
+    ``TypeError``, ``ValueError`` for what is neither a date nor a length of time with its sign.
+    """
+    if isinstance(value, str) and re.match(r"\s*[+-]", value):
+        text = value.strip()
+        return _calendar(wall_ns + duration_ns(text[1:], name) * (-1 if text[0] == "-" else 1), value, name)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _calendar(wall_ns + duration_ns(abs(value), name) * (-1 if value < 0 else 1), value, name)
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value.strip())
+        except ValueError:
+            raise ValueError(f'{name}: cannot read {value!r}; write a date like "2026-03-01 12:00", or by how much to '
+                             'set the clock, like "+1h"') from None
+    if not isinstance(value, datetime):
+        raise TypeError(f'{name}: {value!r} is neither a date like "2026-03-01 12:00" nor a length of time like "+1h"')
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=UTC)
+    gone = value - datetime(1970, 1, 1, tzinfo=UTC)
+    return _calendar((gone.days * 86_400 + gone.seconds) * SECOND + gone.microseconds * US, value, name)
+
+
+def _calendar(wall_ns: int, value: object, name: str) -> int:
+    if not 0 <= wall_ns < 1 << 62:
+        raise ValueError(f"{name}: {value!r} is no time from 1970 to 2115")
+    return wall_ns
+
+
+def read_drift(value: Drift, name: str = "drift") -> int:
+    """Read how fast or slow a clock is. Returns parts of a billion. ``TypeError``, ``ValueError``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise TypeError(f'{name}: {value!r} is neither a number nor a text like "50ppm"')
+    text = str(value).strip().lower()
+    scale = next((size for unit, size in (("ppm", 1_000), ("ppb", 1), ("%", 10_000_000)) if text.endswith(unit)), 0)
+    try:
+        ppb = round(float(text.rstrip("pbm%")) * (scale or 1_000_000_000))
+    except ValueError:
+        raise ValueError(f'{name}: cannot read {value!r}; write it like "50ppm" or "-0.1%"') from None
+    if abs(ppb) > 500_000_000:
+        raise ValueError(f"{name}: {value!r}: a clock that is off by more than half can't be had")
+    return ppb

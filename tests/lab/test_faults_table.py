@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from estab import Host, Link, Network
+from estab import Host, Link, Network, Program
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "faults.md").read_text(encoding="utf-8")
 FAULT_S: Final = 10
@@ -33,12 +33,20 @@ class Lab:
     link: Link
     sock: socket.socket | None = None
     """The server's end."""
+    program: Program[None] | None = None
+    """The server's program."""
 
     @property
     def end(self) -> socket.socket:
         """The server's end, once it is there."""
         assert self.sock is not None
         return self.sock
+
+    @property
+    def serving(self) -> Program[None]:
+        """The server's program, once it is there."""
+        assert self.program is not None
+        return self.program
 
 
 def _cut(lab: Lab) -> None:
@@ -61,6 +69,41 @@ def _power_off(lab: Lab) -> None:
 def _reboot(lab: Lab) -> None:
     lab.server.power_off()
     lab.net.at(FAULT_S + 0.5, lab.server.power_on)
+
+
+def _reboot_at_once(lab: Lab) -> None:
+    lab.server.reboot("30s")
+
+
+def _kill(lab: Lab) -> None:
+    lab.server.kill()
+
+
+def _suspend(lab: Lab) -> None:
+    lab.server.suspend()
+
+
+def _suspend_and_resume(lab: Lab) -> None:
+    lab.server.suspend()
+    lab.net.at(FAULT_S + 60, lab.server.resume)
+
+
+def _pause(lab: Lab) -> None:
+    lab.server.pause()
+    lab.net.at(FAULT_S + 60, lab.server.resume)
+
+
+def _stop(lab: Lab) -> None:
+    lab.serving.pause()
+
+
+def _stop_and_go_on(lab: Lab) -> None:
+    lab.serving.pause()
+    lab.net.at(FAULT_S + 60, lab.serving.resume)
+
+
+def _terminate(lab: Lab) -> None:
+    lab.serving.terminate()
 
 
 def _raise(lab: Lab) -> None:
@@ -91,6 +134,15 @@ FROM_OUTSIDE: Final[dict[str, Fault]] = {
     "a rule that drops what the host sends": _cut_one_way,
     "`host.power_off()`": _power_off,
     "`host.power_off()`, `host.power_on()`": _reboot,
+    '`host.reboot("30s")`': _reboot_at_once,
+    "`host.suspend()`": _suspend,
+    "`host.suspend()`, and `host.resume()` a minute later": _suspend_and_resume,
+    "`host.pause()`, and `host.resume()` a minute later": _pause,
+    "`program.pause()`": _stop,
+    "`program.pause()`, and `program.resume()` a minute later": _stop_and_go_on,
+    "`host.kill()`, all is read": _kill,
+    "`host.kill()` with unread data": _kill,
+    "`program.terminate()`, all is read": _terminate,
     "`link.set(mtu=1000)`, a black hole": _narrow,
     "`link.firewall(idle=9)`: forgotten": lambda lab: None,
 }
@@ -125,6 +177,8 @@ def outcome(name: str, *, is_sending: bool = False, has_keepalive: bool = False)
             with lab.end as sock:
                 if "unread" not in name:
                     sock.recv(5, socket.MSG_WAITALL)
+                elif name in FROM_OUTSIDE:
+                    time.sleep(A_DAY_S)
                 if name in BY_THE_PROGRAM:
                     time.sleep(FAULT_S - time.monotonic())
                     BY_THE_PROGRAM[name](lab)
@@ -150,7 +204,7 @@ def outcome(name: str, *, is_sending: bool = False, has_keepalive: bool = False)
                     what = type(error).__name__
                 noticed.append(f"{what} {_told(time.monotonic() - started)}")
 
-        server.run(serve)
+        lab.program = server.run(serve)
         lab.link.rule(watch)
         if name in FROM_OUTSIDE:
             net.at(FAULT_S, FROM_OUTSIDE[name], lab)

@@ -119,15 +119,77 @@ def test_a_scenario_file_runs_and_weather_comes_from_it(folder: Path, capsys: py
 def test_what_is_written_is_read(folder: Path) -> None:
     plan = Scenario(
         hosts={"server": HostPlan((ProgramPlan("app.py 1", env={"A": "b"}),), settings={"tcp_syncookies": "always"}),
-               "r": HostPlan(is_router=True),
-               "client": HostPlan((ProgramPlan("load.py", "2s", True), ProgramPlan("load.py")))},
+               "r": HostPlan(is_router=True, options={"profile": "linux", "clock": "+3s", "drift": "50ppm"}),
+               "client": HostPlan((ProgramPlan("load.py", "2s", True),
+                                   ProgramPlan("load.py", is_at_boot=True)))},
         links=(LinkPlan(("server", "r"), "a", {"delay": ("1ms", "2ms"), "mtu": 1400}), LinkPlan(("r", "client"))),
-        actions=(Action("5s", "a.cut"), Action("7s", "client.power_off"), Action("9s", "a.set", {"loss": "3%"})),
+        actions=(Action("5s", "a.cut"), Action("7s", "client.power_off"), Action("9s", "a.set", {"loss": "3%"}),
+                 Action("9s", "client.reboot", {"after": "3s"}), Action("9s", "app.py@server.pause")),
         seed="a word", until="3h", weather=Weather(lost=frozenset({"x"})), folder=str(folder))
     plan.write("made.toml")
     assert Scenario.read(folder / "made.toml") == plan
     assert Scenario.read(folder / "shop.toml").text() == Scenario.parse(
         Scenario.read(folder / "shop.toml").text(), folder=str(folder)).text()
+
+
+TICK = """
+import time
+
+print("begins at", time.time())
+for _ in range(3):
+    time.sleep(10)
+    print("it is", time.monotonic())
+"""
+
+SLEEPY = """
+[hosts.a]
+clock = "1970-01-01"
+run = [{ run = "tick.py", at_boot = true }]
+
+[[at]]
+time = "15s"
+do = "a.suspend"
+[[at]]
+time = "65s"
+do = "a.resume"
+[[at]]
+time = "71s"
+do = "tick.py@a.pause"
+[[at]]
+time = "86s"
+do = "tick.py@a.resume"
+"""
+
+
+def test_hosts_and_programs_sleep_and_clocks_are_set_in_a_scenario_file(
+    folder: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("tick.py").write_text(TICK)
+    Path("sleepy.toml").write_text(SLEEPY)
+    assert main(["run", "sleepy.toml"]) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines() == ["a| begins at 0.0", "a| it is 10.0", "a| it is 20.0", "a| it is 36.0"]
+    assert "1min 26s" in told.err or "86s" in told.err
+
+
+def test_a_host_is_rebooted_from_the_command_line_and_a_script_at_boot_begins_anew(
+    folder: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("tick.py").write_text("if 'kept' in globals():\n    print('memory!')\nkept = True\n" + TICK)
+    Path("boot.toml").write_text('[hosts.a]\nrun = [{ run = "tick.py", at_boot = true }]\n[hosts.b]\nrun = "tick.py"\n')
+    assert main(["run", "boot.toml", "--at", "15s a.reboot after=2s", "--at", "16s a.set_clock to=+1h"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("a| ")]
+    assert lines[:3] == ["a| begins at 1767225600.0", "a| it is 10.0", "a| begins at 1767229217.0"]
+    assert main(["run", "boot.toml", "--at", "15s a.reboot later=2s"]) == 2
+    assert "a.reboot: got an unexpected keyword argument 'later'" in capsys.readouterr().err
+
+
+def test_what_a_scenario_does_to_hosts_are_faults_with_names(folder: Path) -> None:
+    Path("tick.py").write_text(TICK)
+    Path("sleepy.toml").write_text(SLEEPY)
+    plan = Scenario.read("sleepy.toml")
+    with plan.network() as net:
+        assert net.faults == ["15s a.suspend", "65s a.resume", "71s tick.py@a.pause", "86s tick.py@a.resume"]
 
 
 def test_the_command_line_saves_what_it_would_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,6 +249,9 @@ def test_pages_and_captures_of_a_run(folder: Path, capsys: pytest.CaptureFixture
     (("do = \"wifi.cut\"", "do = \"wif.cut\""), 22, "no link or host 'wif'; did you mean wifi?"),
     (("do = \"wifi.cut\"", "do = \"wifi.cutt\""), 22, "no action 'cutt'; did you mean cut?"),
     (("do = \"wifi.cut\"", "do = \"cut\""), 22, "names no action"),
+    (("wifi.cut", "app.py@serve.pause"), 22, "there is no program 'app.py@serve'; did you mean app.py@server?"),
+    (("wifi.cut", "server.reboots"), 22, "there is no action 'reboots'; did you mean reboot?"),
+    (("wifi.cut", "server.set_clock"), 22, "at: server.set_clock: missing a required argument: 'to'"),
     (("router = true", "ruter = true"), 10, "hosts.middle has no 'ruter'; did you mean router?"),
     (("time = \"1ms\"", "time = \"soon\""), 21, "'soon'"),
     (("until = \"10m\"", "until = \"ever\""), 3, "'ever'"),

@@ -33,7 +33,7 @@ _OURS: Final = str(Path(__file__).resolve().parent.parent)
               help="A link between two hosts, like server,client,delay=20ms,loss=1%.")
 @click.option("--router", "routers", metavar="HOST", multiple=True, help="A host that forwards packets.")
 @click.option("--at", "actions", metavar='"TIME WHAT"', multiple=True,
-              help='What happens when: "5s server-client.cut", "8s server.power_off".')
+              help='What happens when: "5s server-client.cut", "8s server.reboot after=30s".')
 @click.option("--seed", metavar="SEED", help="What all chance follows from [default: the scenario's, or 0].")
 @click.option("--until", metavar="TIME", help="Stop at a virtual time; without it, when every program has ended.")
 @click.option("--pcap", type=click.Path(dir_okay=False), help="Write all frames there (pcapng).")
@@ -111,7 +111,10 @@ def _plan(
         if len(programs) > 1 or links or routers:
             raise ScenarioError(f"{files[0]} says which hosts and links there are; give it alone, or no file")
         plan = Scenario.read(files[0])
-        return _changed(plan, actions=(*plan.actions, *map(_action, actions)))
+        if not actions:
+            return plan
+        more = _changed(plan, actions=(*plan.actions, *map(_action, actions)))
+        return Scenario.parse(more.text(), "the command", plan.folder)
     if not programs:
         raise ScenarioError("nothing to run: give HOST=PROGRAM, like server=app.py client='load.py --n 5' --link "
                             "server,client,delay=20ms, or a scenario file")
@@ -150,10 +153,16 @@ def _link(text: str) -> LinkPlan:
 
 
 def _action(text: str) -> Action:
-    time, _, do = text.strip().partition(" ")
-    if not do:
+    words = text.split()
+    if len(words) < 2:
         raise ScenarioError(f"--at {text!r}: write a time and what happens: \"5s server-client.cut\"")
-    return Action(time, do.strip())
+    properties: dict[str, Any] = {}
+    for word in words[2:]:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise ScenarioError(f"--at {text!r}: {word!r} is no property; write NAME=VALUE, as after=30s")
+        properties[name] = _value(value)
+    return Action(words[0], words[1], properties)
 
 
 def _value(text: str) -> Any:

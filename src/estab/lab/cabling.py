@@ -92,8 +92,13 @@ class Cabling:
     def calm(self) -> None:
         """End all faults from now on: links are healed and lose, damage, copy, hold and delay nothing by chance.
 
-        For the end of a scenario in which everything has to recover; power that is off stays off.
+        Hosts and programs that are suspended or paused go on. For the end of a scenario in which everything has to
+        recover; power that is off stays off.
         """
+        for host in self._hosts.values():
+            host.resume()
+            for program in host.programs:
+                program.resume()
         for link in self._links:
             link.heal()
             link.set(loss=0, corrupt=0, duplicate=0, reorder=0, jitter=0)

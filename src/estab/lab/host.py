@@ -11,13 +11,16 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
+from estab.lab.programs.actions import Actions
 from estab.lab.programs.program import Program, Programs
+from estab.lab.record.host_clock import HostClock
 from estab.lab.runtime import VirtualTime
 from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
+from estab.settings import read_calendar, read_drift
 from estab.sockets.history import CALLS_MAX
 from estab.sockets.socket.socket import Socket
 from estab.sockets.standin import module
-from estab.units import duration_ns
+from estab.units import SECOND, duration_ns
 from estab.wire.address import format_address
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from estab.host.sysctls import Sysctls
     from estab.lab.topology import Topology
     from estab.observers import Observation
-    from estab.settings import Duration
+    from estab.settings import Calendar, Drift, Duration
 
 __all__ = ["Host", "Starter"]
 
@@ -48,10 +51,13 @@ class Starter(Protocol):
 class Host:
     """A host of the lab. ``Network.host`` makes it. ``runtime`` is what its programs wait on."""
 
-    def __init__(self, runtime: VirtualTime, topology: Topology, programs: Programs) -> None:
+    def __init__(self, runtime: VirtualTime, topology: Topology, programs: Programs, actions: Actions) -> None:
         self.runtime = runtime
         self._topology = topology
         self._programs = programs
+        self._actions = actions
+        self._at_boot: list[tuple[Program[Any], Callable[[], Program[Any]]]] = []
+        """The programs that start whenever the host does, and what starts them."""
 
     # --- what it is
 
@@ -86,44 +92,79 @@ class Host:
         return self.runtime.is_powered
 
     @property
+    def is_awake(self) -> bool:
+        """Whether the host has power, and is neither suspended nor paused."""
+        return self.runtime.is_powered and self.runtime.is_awake
+
+    @property
+    def clock(self) -> HostClock:
+        """What time it is on the host: ``now_ns`` (monotonic), ``wall_ns`` (the calendar), ``drift_ppb``."""
+        return self.runtime.clock
+
+    @property
+    def programs(self) -> list[Program[Any]]:
+        """The host's programs, those that ended too, in the order in which they were started."""
+        return [program for program in self._programs.all if program.runtime is self.runtime]
+
+    @property
     def sysctl(self) -> Sysctls:
         """Settings by Linux's names, ``host.sysctl["net.ipv4.tcp_syn_retries"]``; see ``docs/sysctls.md``."""
         return self.engine.sysctl
 
     @property
     def now(self) -> float:
-        """Virtual seconds since the network's start."""
-        return self.runtime.now
+        """Virtual seconds since the network's start. Its programs go by ``clock``."""
+        return self.now_ns / SECOND
 
     @property
     def now_ns(self) -> int:
         """Virtual nanoseconds since the network's start."""
-        return self.runtime.now_ns
+        return self.runtime.network_ns
 
     # --- programs and sockets
 
     @overload
     def run(self, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, start: Duration = 0,
-            daemon: bool = False, name: str | None = None, fresh: Iterable[str] = ()) -> Program[R]: ...
+            daemon: bool = False, name: str | None = None, fresh: Iterable[str] = (),
+            at_boot: bool = False) -> Program[R]: ...
     @overload
     def run(self, function: Callable[..., R], /, *args: Any, start: Duration = 0, daemon: bool = False,
-            name: str | None = None, fresh: Iterable[str] = ()) -> Program[R]: ...
+            name: str | None = None, fresh: Iterable[str] = (), at_boot: bool = False) -> Program[R]: ...
     @overload
     def run(self, /, *, start: Duration = 0, daemon: bool = False, name: str | None = None,
-            fresh: Iterable[str] = ()) -> Starter: ...
+            fresh: Iterable[str] = (), at_boot: bool = False) -> Starter: ...
     def run(self, function: Callable[..., R] = _NOTHING, /, *args: Any, start: Duration = 0,
-            daemon: bool = False, name: str | None = None, fresh: Iterable[str] = ()) -> Any:
+            daemon: bool = False, name: str | None = None, fresh: Iterable[str] = (),
+            at_boot: bool = False) -> Any:
         """Run a function on this host, with ``args``: blocking, on a thread of its own, or async.
 
         As a decorator, or as a call. ``start`` is the virtual time at which it begins, at once if that is past. A
         ``daemon`` is not waited for by ``Network.run``. Inside, ``socket``, ``select``, ``selectors``, ``asyncio`` and
         ``time`` mean the host's. ``fresh`` names packages that it imports for itself, ``("twisted",)``: they keep one
-        object for a process, which programs of a lab would share. Returns a ``Program``, which has the ``result()``.
+        object for a process, which programs of a lab would share. ``at_boot``: it starts again, as another program,
+        whenever the host does (``power_on``, ``reboot``). Returns a ``Program``, which has the ``result()``.
         """
         start_ns = duration_ns(start, "start")
         if function is _NOTHING:
-            return lambda function: self._programs.start(self.runtime, function, (), start_ns, daemon, name, fresh)
-        return self._programs.start(self.runtime, function, args, start_ns, daemon, name, fresh)
+            return lambda function: self._start(function, (), start_ns, daemon, name, fresh, at_boot)
+        return self._start(function, args, start_ns, daemon, name, fresh, at_boot)
+
+    def _start(self, function: Callable[..., Any], args: tuple[Any, ...], start_ns: int, is_daemon: bool,
+               name: str | None, fresh: Iterable[str], is_at_boot: bool) -> Program[Any]:
+        if not self.is_powered:
+            raise RuntimeError(f"run: host {self.name} has no power; call power_on() first")
+        packages = fresh if isinstance(fresh, str) else tuple(fresh)
+
+        def start(begin_ns: int = 0) -> Program[Any]:
+            program = self._programs.start(self.runtime, function, args, begin_ns, is_daemon, name, packages)
+            if not self.runtime.is_awake:
+                self._programs.freeze(self.runtime)
+            return program
+
+        program = start(start_ns)
+        if is_at_boot:
+            self._at_boot.append((program, start))
+        return program
 
     def socket(self, family: int = os_socket.AF_INET, type: int = os_socket.SOCK_STREAM, proto: int = 0) -> Socket:
         """Make a socket of this host, for use from anywhere. Outside of programs a blocking call runs the network."""
@@ -137,7 +178,7 @@ class Host:
         with module.installed(self.runtime):
             yield self
 
-    # --- power
+    # --- what happens to it: for actions, ``net.at("5s", host.power_off)``
 
     def power_off(self) -> None:
         """Take the host's power: programs, connections and memory are gone, and nobody is told.
@@ -148,15 +189,76 @@ class Host:
             self.runtime.lose_power()
 
     def power_on(self) -> None:
-        """Give the host its power back. It starts empty, with its old addresses; start its programs anew."""
+        """Give the host its power back. It starts empty, with its old addresses, and starts its ``at_boot`` programs.
+
+        Its clock has gone on. Other programs have to be started anew.
+        """
         if not self.is_powered:
             self.runtime.regain_power()
+            started = [(before, start(), start) for before, start in self._at_boot]
+            for before, program, _ in started:
+                before.again = program
+            self._at_boot = [(program, start) for _, program, start in started]
+
+    def reboot(self, after: Duration = 0) -> None:
+        """Take the host's power, and give it back ``after`` a time: a crash, or a reset by the button.
+
+        Its old connections are told nothing while it is down. It answers what comes for them later with RST.
+        """
+        due_ns = self.now_ns + duration_ns(after, "after")
+        self.power_off()
+        self._actions.at(due_ns, lambda: self.power_on(), ())
+
+    def kill(self) -> None:
+        """End all programs of the host at once, as SIGKILL does. Its kernel closes what they had open: FIN, or RST."""
+        self._programs.kill_all(self.runtime)
+
+    def suspend(self) -> None:
+        """Let the host sleep, as a laptop does whose lid is closed, until ``resume``.
+
+        It answers nothing, and what arrives is lost. Its monotonic clock and all its timers stand still; its calendar
+        goes on.
+        """
+        self._stop("suspend", is_calendar_stopped=False)
+
+    def pause(self) -> None:
+        """Stop the host, as a virtual machine is paused, until ``resume``: as ``suspend``, but its calendar stops, too.
+
+        For a program alone there is ``Program.pause``.
+        """
+        self._stop("pause", is_calendar_stopped=True)
+
+    def resume(self) -> None:
+        """Let the host go on after ``suspend`` or ``pause``. By its monotonic clock no time has passed.
+
+        A host that is awake is left as it is.
+        """
+        if self.is_powered and not self.runtime.is_awake:
+            self.runtime.wake_up()
+
+    def set_clock(self, to: Calendar) -> None:
+        """Set the host's calendar (``time.time``, ``datetime.now``), as an operator or NTP does; no other clock.
+
+        ``"+1h"``, ``"-90s"`` or seconds: by so much. A date, ``"2026-03-01 12:00"`` or a ``datetime``: to that.
+        """
+        self.runtime.set_calendar(read_calendar(to, self.clock.wall_ns, "to") - self.clock.wall_ns)
+
+    def set_drift(self, drift: Drift) -> None:
+        """Have both of the host's clocks run fast or, below 0, slow from now on: ``"50ppm"``, ``"-0.1%"``.
+
+        All timers of its programs and its stack go by them.
+        """
+        self.runtime.set_drift(read_drift(drift))
+
+    def _stop(self, what: str, *, is_calendar_stopped: bool) -> None:
+        if self.is_awake:
+            self.runtime.fall_asleep(what, is_calendar_stopped=is_calendar_stopped)
 
     # --- looking at it
 
     def sockets(self) -> list[SocketRow]:
         """List what ``ss -a`` would: sockets, TIME-WAIT records and half-open entries."""
-        return self.engine.sockets(self.now_ns)
+        return self.engine.sockets(self.runtime.now_ns)
 
     def counters(self) -> dict[str, int]:
         """Give what ``nstat`` would, and how many packets were dropped for each reason."""

@@ -23,12 +23,14 @@ from estab.lab.programs.program import Programs
 from estab.lab.programs.strands import ProgramEnded, Scheduler
 from estab.lab.programs.watch import DeadlockError, OverlongRunError
 from estab.lab.record.chance import Chance
+from estab.lab.record.host_clock import EPOCH_NS, HostClock
 from estab.lab.record.promises import Promises
 from estab.lab.runtime import VirtualTime
 from estab.observers import Observation, check_observer
 from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
-from estab.settings import Duration, Settings, read_config
+from estab.settings import Calendar, Drift, Duration, Settings, read_calendar, read_config, read_drift
 from estab.sockets.standin import module, threads
+from estab.tcp.profile import profile_config
 from estab.units import NEVER, SECOND, duration_ns, format_count, format_duration
 
 __all__ = ["Network"]
@@ -42,7 +44,8 @@ class Network(Cabling):
     """A virtual network. ``seed`` decides all chance; ``observer`` is told all facts.
 
     ``weather`` takes the place of chance on the links: exactly what it names happens to frames (``lab.weather``).
-    ``limit`` bounds the virtual time of a run that is given no ``until``.
+    ``limit`` bounds the virtual time of a run that is given no ``until``. ``profile`` is the system that hosts behave
+    like on the wire: ``"estab"``, ``"linux"`` or ``"freebsd"`` (``docs/stack.md``).
 
     A context manager: leaving it ends programs that have not finished. Without it that happens when the network is
     collected, or at the interpreter's exit.
@@ -50,8 +53,11 @@ class Network(Cabling):
 
     def __init__(
         self, seed: int | str = 0, observer: Observer | None = None, *,
-        weather: Weather | Mapping[str, Any] | None = None, limit: Duration | None = None,
+        weather: Weather | Mapping[str, Any] | None = None, limit: Duration | None = None, profile: str = "estab",
     ) -> None:
+        profile_config(profile)
+        self.profile = profile
+        """The system whose settings hosts have if they are not told another."""
         if limit is not None:
             duration_ns(limit, "limit")
         self.limit = limit
@@ -76,11 +82,16 @@ class Network(Cabling):
 
     # --- building it
 
-    def host(self, name: str, forwarding: bool = False, **config: Unpack[Settings]) -> Host:
+    def host(self, name: str, forwarding: bool = False, *, profile: str | None = None, clock: Calendar = 0,
+             drift: Drift = 0, **config: Unpack[Settings]) -> Host:
         """Add a host. ``forwarding=True`` makes it a router.
 
         ``config`` are settings of its stack (``estab.tcp.config.Config``), durations as numbers of seconds or words:
-        ``net.host("server", tcp_syncookies="always", tcp_fin_timeout="10s")``.
+        ``net.host("server", tcp_syncookies="always", tcp_fin_timeout="10s")``, on top of those of a ``profile``:
+        ``"linux"``, ``"freebsd"``, or the network's if none is named.
+
+        ``clock`` sets its calendar, which else says 2026-01-01 at the network's start: a date, or how far it is off
+        (``"+3s"``). ``drift`` makes its clocks fast or slow: ``"50ppm"``.
         """
         if not isinstance(name, str) or not name or any(letter in name for letter in " :/,="):
             raise ValueError(f"name: {name!r} is not a name for a host: no spaces and none of : / , =")
@@ -88,11 +99,13 @@ class Network(Cabling):
             raise ValueError(f"name: there is a host {name!r} already")
         self._ensure_open()
         secret = self._chance.child("host", name, "secret").octets(32)
-        engine = Engine(name, secret, read_config(config))
+        engine = Engine(name, secret, read_config(config, self.profile if profile is None else profile))
         engine.is_forwarding = forwarding
         entropy = self._chance.child("host", name, "entropy")
-        runtime = VirtualTime(engine, self._scheduler, self._topology, self._programs, entropy)
-        host = Host(runtime, self._topology, self._programs)
+        host_clock = HostClock(self._agenda, read_calendar(clock, EPOCH_NS + self._agenda.now_ns) - self._agenda.now_ns,
+                               read_drift(drift))
+        runtime = VirtualTime(engine, self._scheduler, self._topology, self._programs, entropy, host_clock)
+        host = Host(runtime, self._topology, self._programs, self._actions)
         self._topology.members[name] = runtime
         self._hosts[name] = host
         self._tell_of(host)

@@ -9,22 +9,25 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from estab.cpython import get_ident
-from estab.events import FrameSent, HostChanged
+from estab.events import Event, FrameSent, HostChanged, Observer
 from estab.host.drive.drain import drain
 from estab.host.engine import Engine
 from estab.lab.programs.program import DeadlockError, ExitError, Programs
 from estab.lab.programs.strands import Scheduler, Strand
 from estab.lab.record.chance import Chance
 from estab.lab.record.clock import Alarm
+from estab.lab.record.host_clock import HostClock
 from estab.sockets.polling.event_loop import EventLoop
 from estab.sockets.process import Process
 from estab.sockets.runtime import Runtime, Wait, Watches
 from estab.sockets.standin import module
-from estab.sockets.standin.signals import current_handler
-from estab.units import NEVER
+from estab.sockets.standin.signals import current_handler, name_of
+from estab.units import NEVER, format_duration
 
 if TYPE_CHECKING:
     from estab.host.ip.interface import Outbound
@@ -32,10 +35,8 @@ if TYPE_CHECKING:
     from estab.lab.links.way import Way
     from estab.lab.topology import Topology
 
-__all__ = ["EPOCH_NS", "VirtualTime"]
+__all__ = ["VirtualTime"]
 
-EPOCH_NS: Final = 1_767_225_600_000_000_000
-"""What the calendar says when a network starts: 2026-01-01 00:00 UTC."""
 _SPINS_FREE: Final = 100_000
 _NAP_NS: Final = 1000
 _NAPS_EACH: Final = 256
@@ -49,8 +50,13 @@ class VirtualTime(Runtime):
 
     def __init__(
         self, engine: Engine, scheduler: Scheduler, topology: Topology, programs: Programs, chance: Chance,
+        clock: HostClock | None = None,
     ) -> None:
         super().__init__(engine)
+        self.clock = HostClock(scheduler.agenda) if clock is None else clock
+        """What time it is on the host."""
+        self.is_awake = True
+        """It neither sleeps nor is paused."""
         self._scheduler = scheduler
         self._agenda = scheduler.agenda
         self._topology = topology
@@ -59,7 +65,12 @@ class VirtualTime(Runtime):
         self._ways: dict[int, Way] = {}
         self.is_powered = True
         self._boots = 0
+        self._told: Observer | None = None
         self._alarm = Alarm(self._agenda, self._on_deadline)
+        self._later: list[tuple[int, int, Callable[[], None]]] = []
+        """What is to be called later, by the host's clock: when, in which order, and what."""
+        self._later_count = 0
+        self._later_alarm = Alarm(self._agenda, self._on_later)
         self._inputs = 0
         """How often anything happened on the host."""
         self._waiting_any: list[Strand] = []
@@ -69,14 +80,17 @@ class VirtualTime(Runtime):
 
     def lose_power(self) -> None:
         """End programs and connections, and forget everything. Nobody is told."""
-        strand = self._scheduler.current
-        if strand is not None and self._programs.runs_on(self, strand):
-            raise RuntimeError(f"power_off: a program on {self.name} can't take its own power; use Network.at")
+        self._ensure_not_own("power_off")
+        if not self.is_awake:
+            self.clock.start()
+            self.is_awake = True
         self.is_powered = False
         self._alarm.set(NEVER)
+        self._later.clear()
+        self._later_alarm.set(NEVER)
         self._programs.strand(self)
         self._topology.set_heard(self, False)
-        self._tell_power("power off")
+        self._tell_change("power off")
 
     def regain_power(self) -> None:
         """Start with an empty engine, that has the old one's settings, interfaces and addresses."""
@@ -93,7 +107,58 @@ class VirtualTime(Runtime):
         self.owners.clear()
         self._topology.plug_again(self, before)
         self._topology.set_heard(self, True)
-        self._tell_power("power on")
+        self._tell_change("power on")
+
+    # --- sleep, and clocks
+
+    def fall_asleep(self, what: str, *, is_calendar_stopped: bool) -> None:
+        """Stand still: no frame is taken, no timer runs, no program goes on."""
+        self._ensure_not_own(what)
+        self.clock.stop(is_calendar_stopped=is_calendar_stopped)
+        self.is_awake = False
+        self._set_timers()
+        self._programs.freeze(self)
+        self._topology.set_heard(self, False)
+        self._tell_change("paused" if is_calendar_stopped else "suspended")
+
+    def wake_up(self) -> None:
+        """Go on. What arrived meanwhile is lost."""
+        self.clock.start()
+        self.is_awake = True
+        self._topology.set_heard(self, True)
+        self._tell_change("resumed")
+        self._follow_clock()
+        self._set_timers()
+        self._programs.thaw(self)
+
+    def set_calendar(self, by_ns: int) -> None:
+        """Set the calendar forward, or back."""
+        self.clock.step(by_ns)
+        self._tell_change(f"clock set by {'+' if by_ns >= 0 else ''}{format_duration(by_ns)}")
+
+    def set_drift(self, ppb: int) -> None:
+        """Have both clocks run faster by a share, or slower."""
+        self.clock.drift(ppb)
+        self._tell_change(f"clock drifts by {ppb / 1000:g} ppm")
+        self._follow_clock()
+        self._set_timers()
+        self._programs.retime(self)
+
+    def _set_timers(self) -> None:
+        """Set the timers of the host's stack anew, by its clock as that runs now."""
+        due_ns = self.engine.next_deadline_ns() if self.is_powered else NEVER
+        self._alarm.set(self.clock.due_ns(due_ns))
+        self._set_later()
+
+    def _follow_clock(self) -> None:
+        """Tell facts with the network's time, also where the host's clock says another."""
+        if not self.clock.is_true:
+            self._tell_all_facts(self._told)
+
+    def _ensure_not_own(self, what: str) -> None:
+        strand = self._scheduler.current
+        if strand is not None and self._programs.runs_on(self, strand):
+            raise RuntimeError(f"{what}: a program on {self.name} can't do that to its own host; use Network.at")
 
     # --- for the network
 
@@ -103,27 +168,39 @@ class VirtualTime(Runtime):
 
     def receive(self, interface_index: int, frame: bytes) -> None:
         """Take a frame from a link."""
-        self.engine.on_frame(interface_index, frame, self._agenda.now_ns)
+        self.engine.on_frame(interface_index, frame, self.now_ns)
         self.flush()
 
     # --- what programs wait on
 
     @property
     def now_ns(self) -> int:
+        """The host's monotonic clock: the network's virtual time, unless the host's drifts or stood still."""
+        clock = self.clock
+        return self._agenda.now_ns if clock.is_true else clock.now_ns
+
+    @property
+    def network_ns(self) -> int:
         """The network's virtual time."""
         return self._agenda.now_ns
 
     @property
     def wall_ns(self) -> int:
-        """The network's virtual time as a calendar's."""
-        return EPOCH_NS + self._agenda.now_ns
+        """The host's calendar."""
+        return self.clock.wall_ns
+
+    @property
+    def boot_ns(self) -> int:
+        """The host's monotonic clock, and for how long it slept."""
+        return self.clock.boot_ns
 
     def flush(self) -> None:
         """Put the host's frames on their links and wake the programs that waited for what happened."""
         self._inputs += 1
         if self.abandoned:
             self.close_abandoned()
-        self._alarm.set(drain(self.engine, self._agenda.now_ns, self._send, self._tell))
+        due_ns = drain(self.engine, self.now_ns, self._send, self._tell)
+        self._alarm.set(due_ns if self.clock.is_true else self.clock.due_ns(due_ns))
         if self._waiting_any:
             self.poke()
         if self.hooks:
@@ -138,6 +215,7 @@ class VirtualTime(Runtime):
         if strand is None:
             return self._run_network(wait)
         strand.spins = strand.naps = 0
+        strand.due_ns = self.clock.due_ns
         started_ns = self._agenda.now_ns
         while True:
             self._enlist(strand, wait)
@@ -148,10 +226,9 @@ class VirtualTime(Runtime):
             if wait.is_ready():
                 strand.habit.broken()
                 return True
-            now_ns = self._agenda.now_ns
-            if wait.deadline_ns is not None and wait.deadline_ns <= now_ns:
+            if wait.deadline_ns is not None and wait.deadline_ns <= self.now_ns:
                 if wait.is_serving():
-                    strand.habit.timed_out(started_ns, now_ns, self._inputs)
+                    strand.habit.timed_out(started_ns, self._agenda.now_ns, self._inputs)
                 else:
                     strand.habit.broken()
                 return False
@@ -172,6 +249,10 @@ class VirtualTime(Runtime):
 
     def send_signal(self, process: Process, number: int) -> None:
         """Send a signal to a program."""
+        if self._programs.find(process) is not None:
+            self._tell_change(f"{name_of(number)} to {process.name}")
+        if self._programs.has_to_wait(process, number):
+            return
         if process.wakeup_fd >= 0 and callable(current_handler(process, number)):
             found = self.by_number.get(process.wakeup_fd) or self.detached.get(process.wakeup_fd)
             if found is not None:
@@ -188,8 +269,10 @@ class VirtualTime(Runtime):
         self._programs.stop(program, ExitError(text, status))
 
     def call_later(self, delay_ns: int, function: Callable[[], None]) -> None:
-        """Have a function called after a virtual time, in no program."""
-        self._agenda.at(self._agenda.now_ns + delay_ns, _call, function)
+        """Have a function called after a time of the host's clock, in no program."""
+        self._later_count += 1
+        heappush(self._later, (self.now_ns + delay_ns, self._later_count, function))
+        self._set_later()
 
     def excuse_ending(self) -> None:
         """Let an event loop that is ended cancel its tasks and wait for them."""
@@ -197,7 +280,7 @@ class VirtualTime(Runtime):
 
     def sleep(self, duration_ns: int) -> None:
         """Sleep for a virtual time."""
-        due_ns = self._agenda.now_ns + duration_ns
+        due_ns = self.now_ns + duration_ns
         self.wait(Wait(lambda: False, lambda: f"sleep({duration_ns / 1e9:g})", due_ns))
 
     def can_wait(self) -> bool:
@@ -280,14 +363,40 @@ class VirtualTime(Runtime):
 
     # --- inside
 
-    def _tell_power(self, what: str) -> None:
+    def _set_later(self) -> None:
+        self._later_alarm.set(self.clock.due_ns(self._later[0][0]) if self._later else NEVER)
+
+    def _on_later(self) -> None:
+        while self._later and self._later[0][0] <= self.now_ns:
+            heappop(self._later)[2]()
+        self._set_later()
+
+    def _tell_all_facts(self, observer: Observer | None) -> None:
+        """Have the stack tell its facts: with the network's time, also where its own clock says another."""
+        self._told = observer
+        if observer is None or self.clock.is_true:
+            self.engine.observer = observer
+            return
+        agenda, clock = self._agenda, self.clock
+
+        def tell(fact: Event) -> None:
+            tcb = getattr(fact, "tcb", None)
+            if tcb is not None and tcb.timer_due_ns:
+                due = replace(tcb, timer_due_ns=clock.due_ns(tcb.timer_due_ns))
+                observer(replace(fact, at_ns=agenda.now_ns, tcb=due))  # type: ignore[call-arg]
+            else:
+                observer(replace(fact, at_ns=agenda.now_ns))
+
+        self.engine.observer = tell
+
+    def _tell_change(self, what: str) -> None:
         observer = self.engine.observer
         if observer is not None:
             observer(HostChanged(self._agenda.now_ns, self.name, what))
 
     def _send(self, outbound: Outbound) -> None:
         way = self._ways.get(outbound.interface_index)
-        if way is not None and self.is_powered:
+        if way is not None and self.is_powered and self.is_awake:
             way.carry(outbound.data)
 
     def _tell(self, fd: int, bits: int) -> None:
@@ -295,7 +404,7 @@ class VirtualTime(Runtime):
         self.notify(fd)
 
     def _on_deadline(self) -> None:
-        self.engine.on_deadline(self._agenda.now_ns)
+        self.engine.on_deadline(self.now_ns)
         self.flush()
 
     def _enlist(self, strand: Strand, wait: Wait) -> None:
@@ -308,19 +417,14 @@ class VirtualTime(Runtime):
             strand.forget = waiting.remove
 
     def _run_network(self, wait: Wait) -> bool:
-        deadline_ns = wait.deadline_ns
+        deadline_ns = NEVER if wait.deadline_ns is None else self.clock.due_ns(wait.deadline_ns)
         self._topology.route()
         with module.patched():
-            self._scheduler.drive(
-                wait.is_ready, NEVER if deadline_ns is None else deadline_ns, detects_quiet=deadline_ns is None)
+            self._scheduler.drive(wait.is_ready, deadline_ns, detects_quiet=deadline_ns == NEVER)
         if wait.is_ready():
             return True
-        if deadline_ns is None:
+        if deadline_ns == NEVER:
             raise DeadlockError(f"{wait.describe()} on {self.name} waits for ever: nothing is left to happen in the "
                                 "network")
         self._agenda.now_ns = max(self._agenda.now_ns, deadline_ns)
         return False
-
-
-def _call(function: Callable[[], None]) -> None:
-    function()

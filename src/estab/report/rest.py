@@ -221,7 +221,11 @@ class Rest(Ends):
         self._band(fact.link, fact.at_ns, fact.what, begins="cut", ends="healed")
 
     def _power(self, fact: HostChanged) -> None:
-        self._band(fact.host, fact.at_ns, fact.what, begins="power off", ends="power on")
+        if fact.what in ("suspended", "paused", "resumed"):
+            begins = "" if fact.what == "resumed" else fact.what
+            self._band(f"{fact.host} asleep", fact.at_ns, fact.what, begins=begins, ends="resumed")
+        else:
+            self._band(fact.host, fact.at_ns, fact.what, begins="power off", ends="power on")
         self._note(fact, "", fact.what)
 
     def _band(self, what: str, at_ns: int, change: str, *, begins: str, ends: str) -> None:

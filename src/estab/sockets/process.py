@@ -27,6 +27,8 @@ class Process:
     """Signals that came, and whose handlers have not run yet."""
     received: list[int] = field(default_factory=list)
     """All signals that came, in order."""
+    held: list[int] = field(default_factory=list)
+    """Signals that came while it was paused. It gets them when it goes on."""
     has_ended: bool = False
     """It is over, and what it had open is closed."""
     wakeup_fd: int = -1

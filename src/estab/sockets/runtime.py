@@ -216,6 +216,11 @@ class Runtime(ABC):
     def wall_ns(self) -> int:
         """The host's calendar clock: nanoseconds since 1970."""
 
+    @property
+    def boot_ns(self) -> int:
+        """The host's clock since it was started, in nanoseconds: the monotonic one, and for how long it slept."""
+        return self.now_ns
+
     @abstractmethod
     def flush(self) -> None:
         """Drain the host after an input: send its frames, pass on its events, note its next deadline."""

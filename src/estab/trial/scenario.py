@@ -30,6 +30,7 @@ import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,16 +40,19 @@ from estab.lab.host import Host
 from estab.lab.link import Link
 from estab.lab.links.weather import Weather
 from estab.lab.network import Network
+from estab.lab.programs.program import Program
 from estab.trial.scripts import Script, find_function
 from estab.units import duration_ns
 
 __all__ = ["Action", "HostPlan", "LinkPlan", "ProgramPlan", "Scenario", "ScenarioError", "program_of"]
 
-_HOST_KEYS: Final = ("run", "router", "settings")
-_PROGRAM_KEYS: Final = ("run", "start", "daemon", "env")
+_HOST_OPTIONS: Final = ("profile", "clock", "drift")
+_HOST_KEYS: Final = ("run", "router", *_HOST_OPTIONS, "settings")
+_PROGRAM_KEYS: Final = ("run", "start", "daemon", "env", "at_boot")
 _TOP_KEYS: Final = ("seed", "until", "hosts", "links", "at", "weather")
 _LINK_DOES: Final = ("cut", "heal", "set")
-_HOST_DOES: Final = ("power_off", "power_on")
+_HOST_DOES: Final = ("power_off", "power_on", "reboot", "kill", "suspend", "pause", "resume", "set_clock", "set_drift")
+_PROGRAM_DOES: Final = ("pause", "resume", "terminate", "kill")
 
 
 class ScenarioError(ValueError):
@@ -63,15 +67,25 @@ class ProgramPlan:
     start: str = "0s"
     is_daemon: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
+    is_at_boot: bool = False
+    """It starts again whenever its host does."""
+
+    @property
+    def called(self) -> str:
+        """Its name: the script's without its folder, or the whole text for a function."""
+        first = (shlex.split(self.run) or [""])[0]
+        return Path(first).name if first.endswith(".py") else self.run
 
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """A host: its programs, whether it is a router, and settings of its stack by name."""
+    """A host: its programs, whether it is a router, settings of its stack by name, and what ``Network.host`` takes."""
 
     programs: tuple[ProgramPlan, ...] = ()
     is_router: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """``profile``, ``clock``, ``drift``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +104,10 @@ class LinkPlan:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What happens at a time: ``do`` is ``"wifi.cut"`` or ``"server.power_off"``; ``properties`` are for ``set``."""
+    """What happens at a time: ``do`` is ``"wifi.cut"``, ``"server.reboot"`` or ``"app.py@server.pause"``.
+
+    ``properties`` are what it takes: those of ``Link.set``, ``after`` of ``reboot``.
+    """
 
     time: str
     do: str
@@ -122,28 +139,27 @@ class Scenario:
         hosts: dict[str, Host] = {}
         links: dict[str, Link] = {}
         for name, plan in self.hosts.items():
-            hosts[name] = _tried(f"hosts.{name}", net.host, name, forwarding=plan.is_router, **plan.settings)
+            hosts[name] = _tried(f"hosts.{name}", net.host, name, forwarding=plan.is_router, **plan.options,
+                                 **plan.settings)
         for link in self.links:
             one, other = (hosts[end] for end in link.between)
             made = _tried(f"links: {link.called}", net.link, one, other, name=link.name or None, **link.properties)
             links[made.name] = made
-        for action in self.actions:
-            target, _, verb = action.do.rpartition(".")
-            owner: Any = links.get(target) or hosts[target]
-            net.at(action.time, _doing(owner, verb, action.properties))
+        _plan(net, self.actions, {**hosts, **links})
+        programs: dict[str, Program[Any]] = {}
         for name, plan in self.hosts.items():
             for program in plan.programs:
-                self._start(hosts[name], program)
+                programs.setdefault(f"{program.called}@{name}", self._start(hosts[name], program))
+        _plan(net, self.actions, programs)
 
     def __call__(self, net: Network) -> None:
         """Build and run: a scenario is one for ``estab sweep``."""
         self.build(net)
         net.run(until=self.until or None)
 
-    def _start(self, host: Host, plan: ProgramPlan) -> None:
+    def _start(self, host: Host, plan: ProgramPlan) -> Program[Any]:
         script = program_of(plan.run, self.folder, plan.env)
-        name = script.name if isinstance(script, Script) else plan.run
-        host.run(script, start=plan.start, daemon=plan.is_daemon, name=name)
+        return host.run(script, start=plan.start, daemon=plan.is_daemon, name=plan.called, at_boot=plan.is_at_boot)
 
     # --- as a file
 
@@ -201,11 +217,20 @@ def program_of(text: str, folder: str, env: Mapping[str, str] | None = None) -> 
                         "'package.module:main'")
 
 
-def _doing(owner: Any, verb: str, properties: Mapping[str, Any]) -> Callable[[], object]:
+def _plan(net: Network, actions: Iterable[Action], owners: Mapping[str, Any]) -> None:
+    """Plan those of the actions that are for one of these."""
+    for action in actions:
+        target, _, verb = action.do.rpartition(".")
+        if target in owners:
+            method, values = _doing(owners[target], verb, action.properties)
+            _tried(f"at: {action.do}", net.at, action.time, method, *values)
+
+
+def _doing(owner: Any, verb: str, properties: Mapping[str, Any]) -> tuple[Callable[..., object], tuple[Any, ...]]:
+    """Find what an action calls, and with what: in order, if it can be, for then it is a fault with a name."""
     method: Callable[..., object] = getattr(owner, verb)
-    if not properties:
-        return method
-    return lambda: method(**properties)
+    taken = signature(method).bind(**properties)
+    return (lambda: method(**properties), ()) if taken.kwargs else (method, taken.args)
 
 
 def _tried(where: str, function: Callable[..., Any], *args: Any, **words: Any) -> Any:
@@ -219,9 +244,11 @@ def _host_words(plan: HostPlan) -> dict[str, Any]:
     words: dict[str, Any] = {}
     if plan.is_router:
         words["router"] = True
+    words |= plan.options
     runs = [one.run if one == ProgramPlan(one.run) else {
         "run": one.run, **({"start": one.start} if one.start != "0s" else {}),
         **({"daemon": True} if one.is_daemon else {}), **({"env": dict(one.env)} if one.env else {}),
+        **({"at_boot": True} if one.is_at_boot else {}),
     } for one in plan.programs]
     if runs:
         words["run"] = runs[0] if len(runs) == 1 and isinstance(runs[0], str) else runs
@@ -272,7 +299,8 @@ class _Reader:
         settings = table.get("settings", {})
         if not isinstance(settings, dict):
             raise self._wrong("settings", f"hosts.{name}.settings: {settings!r} is not a table")
-        return HostPlan(programs, bool(table.get("router", False)), settings)
+        options = {key: table[key] for key in _HOST_OPTIONS if key in table}
+        return HostPlan(programs, bool(table.get("router", False)), settings, options)
 
     def _program(self, host: str, given: Any) -> ProgramPlan:
         if isinstance(given, str):
@@ -285,7 +313,8 @@ class _Reader:
         env = given.get("env", {})
         if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
             raise self._wrong("env", f"hosts.{host}.run.env: {env!r} is not a table of texts")
-        return ProgramPlan(given["run"], str(start), bool(given.get("daemon", False)), env)
+        return ProgramPlan(given["run"], str(start), bool(given.get("daemon", False)), env,
+                           bool(given.get("at_boot", False)))
 
     def _link(self, table: dict[str, Any], hosts: Mapping[str, HostPlan]) -> LinkPlan:
         ends = table.get("between")
@@ -307,9 +336,18 @@ class _Reader:
         names = [link.called for link in links]
         if not dot:
             raise self._wrong(do, f"at: do = {do!r} names no action; write a link or host and what to do: \"wifi.cut\"")
-        self._one_of(target, [*names, *hosts], "link or host", do)
-        self._one_of(verb, _LINK_DOES if target in names else _HOST_DOES, "action", do)
-        return Action(str(time), do, {name: value for name, value in table.items() if name not in ("time", "do")})
+        programs = [f"{program.called}@{host}" for host, plan in hosts.items() for program in plan.programs]
+        does = {**dict.fromkeys(programs, _PROGRAM_DOES), **dict.fromkeys(hosts, _HOST_DOES),
+                **dict.fromkeys(names, _LINK_DOES)}
+        self._one_of(target, does, "program" if "@" in target else "link or host", do)
+        self._one_of(verb, does[target], "action", do)
+        properties = {name: value for name, value in table.items() if name not in ("time", "do")}
+        try:
+            signature(getattr(Link if target in names else Host if target in hosts else Program, verb)).bind(
+                None, **properties)
+        except TypeError as error:
+            raise self._wrong(do, f"at: {do}: {error}") from None
+        return Action(str(time), do, properties)
 
     # --- what is wrong, and where
 

@@ -99,8 +99,6 @@ class Script:
         self.path = path
         self.arguments = arguments
         self.env = env or {}
-        self.main = types.ModuleType("__main__")
-        self.main.__file__ = str(Path(path).resolve())
 
     @property
     def name(self) -> str:
@@ -108,16 +106,18 @@ class Script:
         return Path(self.path).name
 
     def own_on(self, host: str) -> ScriptState:
-        """Make what is exchanged whenever the script runs or another program does."""
-        return ScriptState([self.path, *self.arguments], self.env, self.main, host)
+        """Make what is exchanged whenever the script runs or another program does. A script that runs again is new."""
+        main = types.ModuleType("__main__")
+        main.__file__ = str(Path(self.path).resolve())
+        return ScriptState([self.path, *self.arguments], self.env, main, host)
 
     def __call__(self) -> None:
-        """Run the file as ``__main__``."""
+        """Run the file as ``__main__``, which is the script's own while it is a program that runs."""
         folder = str(Path(self.path).resolve().parent)
         if folder not in sys.path:
             sys.path.insert(0, folder)
         source = Path(self.path).read_bytes()
-        exec(compile(source, self.path, "exec"), self.main.__dict__)
+        exec(compile(source, self.path, "exec"), sys.modules["__main__"].__dict__)
 
 
 def find_function(text: str) -> Callable[[], object]:

@@ -13,7 +13,10 @@ from estab.units import SECOND
 
 __all__ = ["Actions", "fault_of"]
 
-_FAULTS: Final = frozenset({"cut", "heal", "set", "power_off", "power_on", "reboot", "pause", "resume", "kill"})
+_FAULTS: Final = frozenset({
+    "cut", "heal", "set", "power_off", "power_on", "reboot", "suspend", "pause", "resume", "kill", "terminate",
+    "signal", "set_clock", "set_drift",
+})
 
 
 class Actions:
@@ -57,10 +60,13 @@ class Actions:
 
 
 def fault_of(due_ns: int, action: Callable[..., object], args: tuple[Any, ...]) -> str:
-    """Name an action that is a fault of a link or a host, as ``"5s wifi.cut"``; ``""`` for any other."""
+    """Name an action that is a fault of a link, a host or a program, as ``"5s wifi.cut"``; ``""`` for any other.
+
+    A program is named with its host, ``"5s serve@server.pause"``.
+    """
     owner = getattr(action, "__self__", None)
     method = getattr(action, "__name__", "")
-    name = getattr(owner, "name", None)
+    name = getattr(owner, "place", None) or getattr(owner, "name", None)
     if owner is None or method not in _FAULTS or not isinstance(name, str):
         return ""
     return f"{due_ns / SECOND:g}s {name}.{method}" + (f"({', '.join(map(repr, args))})" if args else "")

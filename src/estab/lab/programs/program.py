@@ -10,14 +10,22 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from estab.cpython import current_frames, is_idle_worker
-from estab.lab.programs.strands import Own, ProgramEnded, Scheduler, Strand
+from estab.lab.programs.strands import ASLEEP, STOPPED, Own, ProgramEnded, Scheduler, Strand
 from estab.lab.programs.watch import DeadlockError
 from estab.sockets.lines import line_of
 from estab.sockets.process import Process
 from estab.sockets.runtime import Runtime, Wait, activated, current
 from estab.sockets.standin import module
 from estab.sockets.standin.fresh import FreshModules
-from estab.sockets.standin.signals import current_handler, ends_by_default
+from estab.sockets.standin.signals import (
+    SIGCONT,
+    SIGKILL,
+    SIGSTOP,
+    current_handler,
+    ends_by_default,
+    name_of,
+    stops_by_default,
+)
 from estab.units import duration_ns, format_duration
 
 __all__ = ["DeadlockError", "ExitError", "Program", "Programs", "UnfinishedError"]
@@ -57,6 +65,10 @@ class Program(Generic[R]):
         self.is_done = False
         self.failure: BaseException | None = None
         """What it raised, once it is done."""
+        self.again: Program[R] | None = None
+        """The program that was started in its place when its host started anew."""
+        self.paused_ns = -1
+        """Since when it is paused, in the network's time; -1: it is not."""
         self.was_asked = False
         """Somebody asked for its result or its exception, so what it raised is known."""
         self._was_cancelled = False
@@ -67,6 +79,11 @@ class Program(Generic[R]):
     def host(self) -> str:
         """The name of the host that it runs on."""
         return self.runtime.name
+
+    @property
+    def place(self) -> str:
+        """Its name and its host's: ``serve@server``."""
+        return f"{self.name}@{self.host}"
 
     def done(self) -> bool:
         """Tell whether it returned, raised or was cancelled."""
@@ -120,10 +137,14 @@ class Program(Generic[R]):
     def signal(self, number: int) -> None:
         """Send it a signal: its handler runs in its main thread; without one it ends, if that is the default.
 
-        From an action, from another program, or between two runs.
+        From an action, from another program, or between two runs. If it was started again with its host (``at_boot``),
+        the signal is for the one that runs now.
         """
-        if not self.is_done:
-            self.runtime.send_signal(self.process, number)
+        program = self
+        while program.again is not None:
+            program = program.again
+        if not program.is_done:
+            program.runtime.send_signal(program.process, number)
 
     def terminate(self) -> None:
         """Send it SIGTERM, which asks a service to stop."""
@@ -131,7 +152,24 @@ class Program(Generic[R]):
 
     def kill(self) -> None:
         """End it at once, without a chance to tidy up. Its host closes what it had open: its peers see a FIN or RST."""
-        self.signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+        self.signal(SIGKILL)
+
+    def pause(self) -> None:
+        """Stop it where it is, as SIGSTOP does, until ``resume``. It can be planned: ``net.at("5s", program.pause)``.
+
+        Its host goes on: the kernel acknowledges and buffers what comes for it, until its window is closed. Its
+        time-outs and timers run; what ran out meanwhile it finds when it goes on. A program may pause itself.
+        """
+        self.signal(SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after ``pause``, as SIGCONT does. Signals that came meanwhile are delivered now."""
+        self.signal(SIGCONT)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it was paused, and did not go on."""
+        return self.paused_ns >= 0 and not self.is_done
 
     def __call__(self, *args: object, **more: object) -> NoReturn:
         """Say how to come by the result: a program is run by its network, not by a call."""
@@ -189,7 +227,12 @@ class Program(Generic[R]):
         if self.is_done:
             return f"{who} is done" if self.failure is None else f"{who} raised {self.failure!r}"
         waits = [self._describe_wait(strand) for strand in self.strands if strand.wait is not None]
-        return f"{who} waits for {' and '.join(waits)}" if waits else f"{who} is about to run"
+        what = f"waits for {' and '.join(waits)}" if waits else "is about to run"
+        if self.is_paused:
+            return f"{who} is paused since {format_duration(self.paused_ns)}, and {what}"
+        if any(strand.paused_by & ASLEEP for strand in self.strands):
+            return f"{who} stands still with its host, and {what}"
+        return f"{who} {what}"
 
     def _describe_wait(self, strand: Strand) -> str:
         """Say what a thread waits for, since when, which one it is, and at which line of the program."""
@@ -299,11 +342,16 @@ class Programs:
             return
         handler = current_handler(process, number)
         process.received.append(number)
+        if number == SIGCONT:
+            self._go_on(program)
+        elif stops_by_default(number) and handler == signal.SIG_DFL:
+            self._pause(program)
+            return
         if handler == signal.SIG_DFL:
             if ends_by_default(number):
                 program.was_asked = True
-                name = signal.Signals(number).name
-                self.stop(program, ExitError(f"{program.name} on {program.host} was ended by {name}", -number))
+                text = f"{program.name} on {program.host} was ended by {name_of(number)}"
+                self.stop(program, ExitError(text, -number))
             return
         if handler == signal.SIG_IGN:
             return
@@ -314,6 +362,63 @@ class Programs:
             self.handle_signals(process)
         elif main is not None:
             main.wake()
+
+    def has_to_wait(self, process: Process, number: int) -> bool:
+        """Keep a signal for a program that is paused until it goes on, as systems do with all but two."""
+        program = self.find(process)
+        if program is None or not program.is_paused or number in (SIGKILL, SIGCONT):
+            return False
+        process.held.append(number)
+        return True
+
+    def _pause(self, program: Program[Any]) -> None:
+        if program.is_paused:
+            return
+        program.paused_ns = self._scheduler.agenda.now_ns
+        for strand in program.strands:
+            strand.pause(STOPPED)
+        current = self._scheduler.current
+        if current is not None and current in program.strands:
+            current.is_due = True
+            self._scheduler.leave()
+
+    def _go_on(self, program: Program[Any]) -> None:
+        if not program.is_paused:
+            return
+        program.paused_ns = -1
+        for strand in program.strands:
+            strand.resume(STOPPED)
+        held, program.process.held = program.process.held, []
+        for number in held:
+            program.runtime.send_signal(program.process, number)
+
+    def freeze(self, runtime: Runtime) -> None:
+        """Stop all programs of a host that begins to sleep."""
+        for strand in self._strands_on(runtime):
+            strand.pause(ASLEEP)
+            strand.rearm()
+
+    def thaw(self, runtime: Runtime) -> None:
+        """Let the programs of a host go on that wakes up."""
+        for strand in self._strands_on(runtime):
+            strand.rearm()
+        for strand in self._strands_on(runtime):
+            strand.resume(ASLEEP)
+
+    def retime(self, runtime: Runtime) -> None:
+        """Have what programs of a host wait for come when its clock, which was changed, says so."""
+        for strand in self._strands_on(runtime):
+            strand.rearm()
+
+    def _strands_on(self, runtime: Runtime) -> list[Strand]:
+        return [strand for program in self.all if program.runtime is runtime for strand in program.strands]
+
+    def kill_all(self, runtime: Runtime) -> None:
+        """Send SIGKILL to all programs of a host, to the one that runs now last."""
+        current = self._scheduler.current
+        those = [program for program in self.all if program.runtime is runtime and not program.is_done]
+        for program in sorted(those, key=lambda program: current in program.strands):
+            program.kill()
 
     def handle_signals(self, process: Process) -> None:
         """Run the handlers of the signals that came, in the program's main thread. What they raise goes on."""

@@ -24,7 +24,12 @@ from estab.sockets.process import Process
 from estab.sockets.runtime import Wait
 from estab.units import NEVER, SECOND, format_duration
 
-__all__ = ["Own", "ProgramEnded", "Scheduler", "Strand"]
+__all__ = ["ASLEEP", "STOPPED", "Own", "ProgramEnded", "Scheduler", "Strand"]
+
+STOPPED: Final = 1
+"""Its program is paused, as by SIGSTOP."""
+ASLEEP: Final = 2
+"""Its host sleeps or is paused."""
 
 _ENDINGS_MAX: Final = 3
 """How often a strand may catch ``ProgramEnded`` and wait again before it is abandoned."""
@@ -134,6 +139,12 @@ class Strand:
         self.lock = allocate_lock()
         self.lock.acquire()
         self.is_stranded = False
+        self.paused_by = 0
+        """What keeps it from running, by bits: ``STOPPED``, ``ASLEEP``."""
+        self.is_due = False
+        """It was to run while it is paused."""
+        self.due_ns: Callable[[int], int] = _same
+        """Says when, in the network's time, a deadline by its host's clock comes."""
         self.join: Callable[[], None] | None = None
         """Waits for the thread's very end."""
         self.alarm = Alarm(scheduler.agenda, self._time_out)
@@ -173,14 +184,37 @@ class Strand:
             self._scheduler.finish(self)
 
     def wake(self) -> None:
-        """Make it runnable, if it waits."""
-        if self.wait is not None:
+        """Make it runnable, if it waits; once it is no longer paused."""
+        if self.paused_by:
+            self.is_due = True
+        elif self.wait is not None:
             self.wait = None
             self.alarm.due_ns = NEVER
             if self.forget is not None:
                 self.forget(self)
                 self.forget = None
             self._scheduler.runnable.append(self)
+
+    def pause(self, why: int) -> None:
+        """Don't let it run until ``resume``. Its clock goes on, and what it waits for comes."""
+        self.paused_by |= why
+        self._scheduler.turns += 1
+
+    def resume(self, why: int) -> None:
+        """Let it run again, if nothing else keeps it from that."""
+        was_paused, self.paused_by = self.paused_by, self.paused_by & ~why
+        self._scheduler.turns += 1
+        if was_paused and not self.paused_by and self.is_due:
+            self.is_due = False
+            if self.wait is None:
+                self._scheduler.runnable.append(self)
+            else:
+                self.wake()
+
+    def rearm(self) -> None:
+        """Set the deadline of its wait anew: its host's clock was changed."""
+        if self.is_started and self.wait is not None and self.wait.deadline_ns is not None and not self.is_due:
+            self.alarm.set(self.due_ns(self.wait.deadline_ns))
 
     def strand(self) -> None:
         """Never let it run again until the network is closed: its host lost its power, or its program was ended."""
@@ -288,7 +322,7 @@ class Scheduler:
         if not strand.is_background and not strand.habit.is_idle:
             self.active_ns, self._active_steps = strand.since_ns, self.steps
         if wait.deadline_ns is not None:
-            strand.alarm.set(wait.deadline_ns)
+            strand.alarm.set(strand.due_ns(wait.deadline_ns))
         self.current = None
         if strand.modules is not None:
             strand.modules.leave()
@@ -364,7 +398,9 @@ class Scheduler:
                     self.untidy.popleft()()
                 if self.runnable:
                     strand = self.runnable.popleft()
-                    if strand in self.strands and not strand.is_stranded:
+                    if strand.paused_by:
+                        strand.is_due = True
+                    elif strand in self.strands and not strand.is_stranded:
                         return strand
                     continue
                 due_ns = agenda.next_due_ns()
@@ -382,9 +418,10 @@ class Scheduler:
                 or self.agenda.now_ns - self.active_ns < _QUIET_NS):
             return False
         self._active_steps = self.steps
-        waits = [strand.wait for strand in self.strands if not strand.is_background and not strand.is_stranded]
-        self.is_quiet = bool(waits) and all(
-            wait is not None and (wait.deadline_ns is None or wait.is_serving()) for wait in waits)
+        strands = [strand for strand in self.strands if not strand.is_background and not strand.is_stranded]
+        self.is_quiet = bool(strands) and all(
+            strand.paused_by or (strand.wait is not None and (
+                strand.wait.deadline_ns is None or strand.wait.is_serving())) for strand in strands)
         return self.is_quiet
 
     def _hand_to(self, strand: Strand | None) -> None:
@@ -447,6 +484,10 @@ class Scheduler:
 
 
 def _nothing() -> None: ...
+
+
+def _same(deadline_ns: int) -> int:
+    return deadline_ns
 
 
 def _yes() -> bool:

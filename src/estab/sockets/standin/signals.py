@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime
 
 __all__ = [
-    "current_handler", "ends_by_default", "os_stand_ins", "refuse_popen",
-    "set_handler", "signal_stand_ins", "signal_thread",
+    "SIGCONT", "SIGKILL", "SIGSTOP", "current_handler", "ends_by_default", "name_of",
+    "os_stand_ins", "refuse_popen", "set_handler", "signal_stand_ins", "signal_thread", "stops_by_default",
 ]
 
+# Windows has none of them; programs of a host are sent them all the same.
+SIGKILL: Final[int] = getattr(signal, "SIGKILL", 9)
+SIGSTOP: Final[int] = getattr(signal, "SIGSTOP", 19)
+SIGCONT: Final[int] = getattr(signal, "SIGCONT", 18)
 _UNCATCHABLE: Final = {getattr(signal, name, None) for name in ("SIGKILL", "SIGSTOP")}
-_IGNORED: Final = {getattr(signal, name, None) for name in ("SIGCHLD", "SIGURG", "SIGWINCH", "SIGCONT", "SIGPIPE")}
+_IGNORED: Final = {SIGCONT, *(getattr(signal, name, None) for name in ("SIGCHLD", "SIGURG", "SIGWINCH", "SIGPIPE"))}
 _STOPS: Final = {getattr(signal, name, None) for name in ("SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU")}
 _ALARM: Final = getattr(signal, "SIGALRM", -1)
 
@@ -48,15 +52,26 @@ def current_handler(process: Process, number: int) -> Any:
     return signal.SIG_IGN if number == getattr(signal, "SIGPIPE", -1) else signal.SIG_DFL
 
 
+def name_of(number: int) -> str:
+    """Give a signal's name, also where the system that this runs on has no such signal."""
+    own = {SIGKILL: "SIGKILL", SIGSTOP: "SIGSTOP", SIGCONT: "SIGCONT"}
+    return own.get(number) or signal.Signals(number).name
+
+
 def ends_by_default(number: int) -> bool:
     """Tell whether a signal ends a program that has no handler for it."""
     return number not in _IGNORED and number not in _STOPS
 
 
+def stops_by_default(number: int) -> bool:
+    """Tell whether a signal pauses a program that has no handler for it."""
+    return number == SIGSTOP or number in _STOPS
+
+
 def set_handler(process: Process, number: int, handler: Any) -> Any:
     """Have a program do something about a signal from now on. Returns what it did before. EINVAL for SIGKILL."""
     if number in _UNCATCHABLE:
-        raise os_error(errno.EINVAL, f"invalid argument: {signal.Signals(number).name} can't be caught")
+        raise os_error(errno.EINVAL, f"invalid argument: {name_of(number)} can't be caught")
     before = current_handler(process, number)
     process.handlers[number] = handler
     return before

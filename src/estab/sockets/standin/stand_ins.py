@@ -161,14 +161,18 @@ def _sleep(runtime: Runtime, secs: float) -> None:
 def _clock_ns(runtime: Runtime, clock: int) -> int:
     if clock == os_time.CLOCK_REALTIME:
         return _time_ns(runtime)
+    if clock == _BOOT_CLOCK:
+        runtime.spin(1)
+        return runtime.boot_ns
     if clock in _MONOTONIC_CLOCKS:
         return _monotonic_ns(runtime)
     return _clock_gettime_ns(clock)
 
 
 _MONOTONIC_CLOCKS: Final = {
-    getattr(os_time, name, None) for name in ("CLOCK_MONOTONIC", "CLOCK_MONOTONIC_RAW", "CLOCK_BOOTTIME")
+    getattr(os_time, name, None) for name in ("CLOCK_MONOTONIC", "CLOCK_MONOTONIC_RAW")
 }
+_BOOT_CLOCK: Final = getattr(os_time, "CLOCK_BOOTTIME", None)
 
 
 def time_stand_ins() -> dict[str, StandIn]:
