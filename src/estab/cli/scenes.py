@@ -309,11 +309,11 @@ def _both_close(net: Network) -> None:
 
     def serve() -> None:
         with socket.create_server(("", 80)) as listener, listener.accept()[0]:
-            time.sleep(2 - 0.02)
+            time.sleep(2 - 0.03)
 
     def call() -> None:
         with socket.create_connection(("server", 80)):
-            time.sleep(2 - 0.03)
+            time.sleep(2 - 0.02)
 
     server.run(serve)
     client.run(call)
