@@ -1,6 +1,7 @@
 """``Network``: hosts, links, a virtual clock and a seed. Same seed, same run, to the byte.
 
 - Time moves only when every program waits; then it jumps to whatever happens next.
+- All that happens at one instant happens before programs run.
 - Chance follows from the seed and from names: a link more leaves the luck of the others as it was.
 """
 

@@ -4,6 +4,8 @@
   which they run follows from the agenda alone.
 - A strand that begins to wait looks for the next to run, and carries out the agenda. That is the event loop: a
   program which waits for its own next segment goes on without any change of thread.
+- All that happens at one instant happens before a strand runs again: frames arrive, timers expire, actions are carried
+  out. So a program finds all that came with what woke it, as on a machine, where being woken takes time.
 - The driver is the thread that called ``drive``; it goes on when the run is over.
 - To end a strand is to raise ``ProgramEnded`` out of the call in which it waits, so that its ``finally`` clauses run.
 """
@@ -396,15 +398,16 @@ class Scheduler:
                     self.look()
                 while self.untidy:
                     self.untidy.popleft()()
-                if self.runnable:
-                    strand = self.runnable.popleft()
-                    if strand.paused_by:
-                        strand.is_due = True
-                    elif strand in self.strands and not strand.is_stranded:
-                        return strand
-                    continue
                 due_ns = agenda.next_due_ns()
-                if due_ns >= NEVER or due_ns > self._until_ns or self._is_over() or self._has_gone_quiet():
+                if self.runnable:
+                    if due_ns > agenda.now_ns:
+                        strand = self.runnable.popleft()
+                        if strand.paused_by:
+                            strand.is_due = True
+                        elif strand in self.strands and not strand.is_stranded:
+                            return strand
+                        continue
+                elif due_ns >= NEVER or due_ns > self._until_ns or self._is_over() or self._has_gone_quiet():
                     break
                 self.steps += 1
                 agenda.take()
