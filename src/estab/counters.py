@@ -182,11 +182,11 @@ class Counters:
         self.EstabFastOpenCacheFull: i64 = 0
 
     def of(self, version: i64) -> VersionCounters:
-        """Give the counters of IP version 4 or 6."""
+        """Return the counters of IP version 4 or 6."""
         return self.v4 if version == 4 else self.v6
 
     def of_address(self, address: bytes) -> VersionCounters:
-        """Give the counters of the IP version that an address belongs to."""
+        """Return the counters of the IP version that an address belongs to."""
         return self.v4 if len(address) == 4 else self.v6
 
     def drop(self, reason: DropReason) -> None:

@@ -107,7 +107,7 @@ def raise_in_thread(ident: int, kind: type[BaseException]) -> None:
 
 
 def current_frames() -> dict[int, Any]:
-    """Give the frame that each thread runs, by the thread's ident."""
+    """Return the frame that each thread runs, by the thread's ident."""
     return sys._current_frames()
 
 
@@ -118,7 +118,7 @@ ssl_create: Final[Any] = ssl.SSLSocket.__dict__["_create"]
 
 
 def selector_member(selector: Any) -> Any:
-    """Give what ``selectors`` keeps of ``select`` in one of its classes: a class of ``select``, or its function."""
+    """Return what ``selectors`` keeps of ``select`` in one of its classes: a class of ``select``, or its function."""
     return selector.__dict__["_select"] if selector is selectors.SelectSelector else selector._selector_cls
 
 
@@ -141,12 +141,12 @@ def transports_of(loop: asyncio.AbstractEventLoop) -> list[asyncio.Transport]:
 
 
 def app_transport(protocol: Any) -> Any:
-    """Give the transport above TLS, for the program, from asyncio's protocol below it."""
+    """Return the transport above TLS, for the program, from asyncio's protocol below it."""
     return protocol._get_app_transport()
 
 
 def event_loop_policy() -> Any:
-    """Give the class whose ``new_event_loop`` all default policies have."""
+    """Return the class whose ``new_event_loop`` all default policies have."""
     return asyncio.DefaultEventLoopPolicy.__mro__[1]
 
 

@@ -1,6 +1,6 @@
 """Facts: frozen records of what happened, reported to an optional observer.
 
-A fact says what changed, when (``at_ns``, the engine's clock), on which host and, where there is one, on which
+A fact says what changed, when (``at_ns``, the engine's clock), on which host and, if there is one, on which
 connection. Without an observer no fact is built. Facts are reported in the order in which they happened; a fact between
 a ``CallStarted`` and its ``CallBlocked`` or ``CallReturned`` on the same host was caused by that call, any other by a
 frame or a timer.
@@ -140,7 +140,7 @@ class FdReleased(Event):
 
 @dataclass(frozen=True, slots=True)
 class TcbCreated(Event):
-    """A TCB came to be, for the descriptor ``fd`` (-1: none yet). ``connection`` is empty where there is none yet."""
+    """A TCB came to be, for the descriptor ``fd`` (-1: none yet). ``connection`` is empty if there is none yet."""
 
     connection: str
     fd: int
@@ -203,7 +203,7 @@ class SegmentReceived(Event):
 
 @dataclass(frozen=True, slots=True)
 class PacketDropped(Event):
-    """A packet went no further here, and why. ``connection`` is empty where none was found."""
+    """A packet went no further here, and why. ``connection`` is empty if none was found."""
 
     connection: str
     reason: DropReason
@@ -402,7 +402,7 @@ class LinkConditions(Event):
     jitter_ns: int
     rate_bps: int
     queue_frames: int
-    """Frames that wait at most for the rate; 0 where bytes are the limit."""
+    """Frames that wait at most for the rate; 0 if bytes are the limit."""
     queue_bytes: int
     loss: float
     reorder: float

@@ -95,7 +95,7 @@ class DrillFile(pytest.File):
     """A script: a test for each IP version."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        """Give the tests."""
+        """Return the tests."""
         from estab.drill.runner import ip_versions_of
 
         chosen = self.config.getoption("--drill-ip")
@@ -111,7 +111,7 @@ class DrillItem(pytest.Item):
         self.ip_version = ip_version
 
     def runtest(self) -> None:
-        """Run it. ``DrillFailedError`` where the stack did something else than the script says."""
+        """Run it. ``DrillFailedError`` if the stack did something else than the script says."""
         from estab.drill.runner import run
 
         result = run(self.path, ip_version=self.ip_version, profile=self.config.getoption("--drill-profile"))

@@ -1,7 +1,7 @@
 """Which call each host is in the middle of: the one way to tell what belongs to a call.
 
 A call is under way from its start, or from where it goes on, until it blocks or returns. What its host tells meanwhile
-belongs to it. Where threads run side by side, each has a call of its own.
+belongs to it. If threads run side by side, each has a call of its own.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class UnderWay:
         self._calls: dict[tuple[str, int], int] = {}
 
     def call_now(self, host: str, thread: int = 0) -> int:
-        """Give the number of the call that a host is in the middle of; 0: none."""
+        """Return the number of the call that a host is in the middle of; 0: none."""
         return self._calls.get((host, thread), 0)
 
     def call_of(self, fact: Event, thread: int = 0) -> int:
-        """Give the number of the call that a fact belongs to; 0: none. To be asked of each fact once."""
+        """Return the number of the call that a fact belongs to; 0: none. To be asked of each fact once."""
         key = (fact.host, thread)
         if isinstance(fact, (CallStarted, CallResumed)):
             self._calls[key] = fact.call

@@ -90,7 +90,7 @@ def drill(
 
 
 def _versions(path: str, ip: str | None) -> Sequence[str]:
-    """Give the IP versions to run a script in."""
+    """Return the IP versions to run a script in."""
     if ip is None:
         return ip_versions_of(path)[:1]
     return ip_versions_of(path) if ip == "all" else [ip]

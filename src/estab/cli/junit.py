@@ -12,7 +12,7 @@ __all__ = ["write_junit"]
 
 
 def write_junit(path: str, results: Sequence[Result]) -> None:
-    """Write one test case for each script and IP version. ``OSError`` where the file can't be written."""
+    """Write one test case for each script and IP version. ``OSError`` if the file can't be written."""
     errors = sum(result.outcome == "error" for result in results)
     failures = sum(not result.is_ok for result in results) - errors
     suite = ElementTree.Element("testsuite", {

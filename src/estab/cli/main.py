@@ -70,7 +70,7 @@ class _Commands(click.Group):
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Give the subcommands without importing them, and the options."""
+        """Return the subcommands without importing them, and the options."""
         names = [CompletionItem(name, help=what) for name, (_, what) in sorted(_COMMANDS.items())]
         return [item for item in names if item.value.startswith(incomplete)] + click.Command.shell_complete(
             self, ctx, incomplete)
@@ -136,7 +136,7 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _complain(text: str, status: int = _FAILED) -> int:
-    """Say in a line what went wrong, where there is anybody to read it. Returns the status that goes with it."""
+    """Say in a line what went wrong, if there is anybody to read it. Returns the status that goes with it."""
     if sys.stderr is not None:
         with suppress(OSError):
             print(f"estab: {text}" if text else "", file=sys.stderr, flush=True)

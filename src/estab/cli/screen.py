@@ -1,9 +1,9 @@
 """Puts lines on a terminal: roles become colours there, and plain text anywhere else.
 
-- Colours only on a terminal, and not where ``NO_COLOR`` or ``TERM=dumb`` asks for none.
-- As wide as the terminal, from 40 to 120 columns; 100 where the output goes elsewhere, so that it is the same
+- Colours only on a terminal, and not if ``NO_COLOR`` or ``TERM=dumb`` asks for none.
+- As wide as the terminal, from 40 to 120 columns; 100 if the output goes elsewhere, so that it is the same
   everywhere.
-- Where the output's encoding knows no arrows, they are written in ASCII.
+- If the output's encoding knows no arrows, they are written in ASCII.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Screen:
             self._file.write(self.dressed(line))
 
     def dressed(self, line: Line) -> str:
-        """Give a line as it is to be written, with its end."""
+        """Return a line as it is to be written, with its end."""
         parts = list(line)
         while parts and not parts[-1].text.rstrip():
             parts.pop()

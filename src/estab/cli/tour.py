@@ -41,7 +41,7 @@ _GAP_NS: Final = 10 * SECOND
 
 
 def _complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Give the chapters whose names begin so, for the shell's completion."""
+    """Return the chapters whose names begin so, for the shell's completion."""
     return [CompletionItem(item.name, help=item.title) for item in CHAPTERS if item.name.startswith(incomplete)]
 
 
@@ -219,7 +219,7 @@ def told(chapter: Chapter, played: list[Played], width: int) -> Iterator[Line]:
 
 
 def _opened_ns(facts: list[Event]) -> int:
-    """Find when a connection was established first, on either side; 0 where none was."""
+    """Find when a connection was established first, on either side; 0 if none was."""
     return next((fact.at_ns for fact in facts if isinstance(fact, StateChanged) and fact.new == "ESTABLISHED"), 0)
 
 

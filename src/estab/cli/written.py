@@ -13,7 +13,7 @@ __all__ = ["cannot_write", "written"]
 
 @contextmanager
 def written(path: str, option: str) -> Iterator[BinaryIO]:
-    """Open a file to be written. Raises ``ClickException`` where it can't be opened or closed.
+    """Open a file to be written. Raises ``ClickException`` if it can't be opened or closed.
 
     Errors of the ``with`` block's own writes are its own to tell apart: ``cannot_write`` makes the same of them.
     """

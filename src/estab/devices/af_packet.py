@@ -101,7 +101,7 @@ class AfPacket(DescriptorDevice):
         return frame
 
     def conflict(self, address: str) -> str:
-        """Say what to do where the kernel has the stack's address too: it would reset the stack's connections."""
+        """Say what to do if the kernel has the stack's address too: it would reset the stack's connections."""
         try:
             probe = call_in(self.netns, lambda: _bind_probe(address))
         except OSError:

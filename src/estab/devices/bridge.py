@@ -58,7 +58,7 @@ class Bridge:
         self._wake()
 
     def close(self) -> None:
-        """Give back both devices."""
+        """Release both devices."""
         for device, _ in self._ways:
             device.close()
         for end in self._ends:

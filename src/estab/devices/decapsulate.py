@@ -62,7 +62,7 @@ def link_type_text(link_type: int) -> str:
 
 
 def ip_packet(frame: Captured) -> bytes | None:
-    """Give the IP packet in a frame, ``None`` if it carries something else."""
+    """Return the IP packet in a frame, ``None`` if it carries something else."""
     found = inside(frame)
     return None if found is None else found.packet
 

@@ -14,9 +14,9 @@ SEGMENT_BYTES_MAX: Final = 65_400
 """Of a super-segment's text: with the longest headers that our segments have, a packet of at most 65,535 bytes."""
 _SUPER_FRAME_BYTES: Final = 65_536 + 18
 _AWAY: Final = frozenset({errno.EIO, errno.ENETDOWN, errno.ENODEV, errno.ENXIO, getattr(errno, "EBADFD", errno.EIO)})
-"""What reading gives where the interface is down or gone."""
+"""Errors of reading that mean that the interface is down or gone."""
 _LOST: Final = _AWAY | {errno.EINVAL, errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZE, errno.EPERM}
-"""What writing gives where the packet is lost, as on any network."""
+"""Errors of writing that mean that the packet is lost, as on any network."""
 
 
 class DescriptorDevice(Device):
@@ -40,11 +40,11 @@ class DescriptorDevice(Device):
         return cls.receive is DescriptorDevice.receive and cls.send_offloaded is DescriptorDevice.send_offloaded
 
     def fileno(self) -> int:
-        """Give the descriptor."""
+        """Return the descriptor."""
         return self._fd
 
     def receive(self) -> bytes | None:
-        """Take the next frame, with its virtio header where there are such."""
+        """Take the next frame, with its virtio header if the device has such headers."""
         try:
             return os.read(self._fd, self.read_bytes)
         except BlockingIOError:
@@ -70,7 +70,7 @@ class DescriptorDevice(Device):
         return True
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Release the descriptor."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

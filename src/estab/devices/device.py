@@ -41,7 +41,7 @@ class Device(Protocol):
         return ""
 
     def fileno(self) -> int:
-        """Give the descriptor to wait on, or -1."""
+        """Return the descriptor to wait on, or -1."""
         return -1
 
     def receive(self) -> bytes | None:
@@ -51,12 +51,12 @@ class Device(Protocol):
         """Send a frame. ``False``: there is no room now; the frame comes again when there is."""
 
     def close(self) -> None:
-        """Give the device back. Idempotent."""
+        """Release the device. Idempotent."""
         return
 
 
 def check_device(device: object) -> None:
-    """Refuse what is no device, with a hint where it is the name of a device, or a class. ``TypeError``."""
+    """Refuse what is no device, with a hint if it is the name of a device, or a class. ``TypeError``."""
     if isinstance(device, str):
         raise TypeError(f"device: {device!r} is a name, not a device; give estab.Tun({device!r}), or another device")
     if isinstance(device, type) or not callable(getattr(device, "receive", None)):
@@ -78,7 +78,7 @@ class VnetDevice(Protocol):
     header_bytes: int
     """The header's size: 10 or 12. Frames that ``receive`` gives begin with it."""
     segment_bytes_max: int
-    """The largest text of a TCP super-segment that it takes; 0 where it can't cut any."""
+    """The largest text of a TCP super-segment that it takes; 0 if it can't cut any."""
     has_checksum_offload: bool
     """It completes transport checksums, and gives frames whose own are not filled in."""
 

@@ -72,7 +72,7 @@ class Weather:
                 self._overtake(now_ns)
 
     def due(self, now_ns: int) -> tuple[bytes, bytes] | None:
-        """Give the next frame that arrives by now: its virtio header, and itself."""
+        """Return the next frame that arrives by now: its virtio header, and itself."""
         while self._held and int(self._held[0][1]) <= now_ns:
             _, _, header, frame = self._held.pop(0)
             assert isinstance(header, bytes)
@@ -91,7 +91,7 @@ class Weather:
         heapq.heapify(self._flying)
 
     def next_due_ns(self) -> int | None:
-        """Give when there will be a frame again; ``None`` where nothing is under way."""
+        """Return when there will be a frame again; ``None`` if nothing is under way."""
         times = [int(held[1]) for held in self._held[:1]] + [flying[0] for flying in self._flying[:1]]
         return min(times, default=None)
 
@@ -165,7 +165,7 @@ class Faulty(Device):
         return self.device.conflict(address)
 
     def fileno(self) -> int:
-        """Give the descriptor of the device below."""
+        """Return the descriptor of the device below."""
         return self.device.fileno()
 
     def receive(self) -> bytes | None:

@@ -1,4 +1,4 @@
-"""What only Linux has: ``fcntl`` with Linux's requests, and what is said where there is another system."""
+"""What only Linux has: ``fcntl`` with Linux's requests, and the error on any other system."""
 
 from __future__ import annotations
 

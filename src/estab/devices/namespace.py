@@ -23,7 +23,7 @@ def call_in(netns: str | None, function: Callable[[], T]) -> T:
     """Call a function in the namespace of that name or path; ``None``: in this one.
 
     It runs in a thread of its own, as a thread has one namespace at a time. What it opens there stays there.
-    ``OSError`` where there is no such namespace (ENOENT), or without CAP_SYS_ADMIN (EPERM).
+    ``OSError`` if there is no such namespace (ENOENT), or without CAP_SYS_ADMIN (EPERM).
     """
     if netns is None:
         return function()

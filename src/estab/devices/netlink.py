@@ -1,6 +1,6 @@
 """The kernel's end of a device (Linux): is it there, is it up; and by netlink, its addresses and routes.
 
-``pyroute2`` is imported where something is changed, which needs CAP_NET_ADMIN and raises ``PermissionError`` without.
+``pyroute2`` is imported if something is changed, which needs CAP_NET_ADMIN and raises ``PermissionError`` without.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SystemDevice:
 
 
 def find(name: str) -> SystemDevice | None:
-    """Look at an interface; ``None`` where there is none of that name. Needs no netlink, and so is quick."""
+    """Look at an interface; ``None`` if there is none of that name. Needs no netlink, and so is quick."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             flags = struct.unpack_from("H", _request(probe, _SIOCGIFFLAGS, name), 16)[0]
@@ -119,7 +119,7 @@ def await_running(name: str) -> None:
 def peer_address(prefix: str) -> str | None:
     """Choose the kernel's address in the network of ``prefix``, which is the stack's: the first that is another one.
 
-    ``None`` where the network has no room for two.
+    ``None`` if the network has no room for two.
     """
     interface = ipaddress.ip_interface(prefix)
     network = interface.network

@@ -28,8 +28,8 @@ class PcapDevice(Device):
     times, 2 halves them; ``None`` gives packets as fast as they are taken. What the stack sends is in ``sent``, the
     last ``sent_max`` packets; ``is_over`` says that all was given. ``validate_checksums=False``: checksums are filled
     in, as for a capture taken on the machine that sent, before its network card did. A file that ends in the middle
-    gives what stands before the cut; ``cut`` says where that is. ``OSError`` where there is no such file,
-    ``CaptureError`` where it contradicts itself, or has no packet in it because its link type is not known.
+    gives what stands before the cut; ``cut`` says where that is. ``OSError`` if there is no such file,
+    ``CaptureError`` if it contradicts itself, or has no packet in it because its link type is not known.
     """
 
     def __init__(self, path: str | PathLike[str], *, to: str | None = None, speed: float | None = None,

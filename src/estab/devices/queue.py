@@ -1,7 +1,7 @@
 """``QueueDevice``: packets in and out as bytes, for programs that have a way of their own to carry them.
 
 - In: ``deliver``, from any thread. What comes while ``frames_max`` wait is dropped and counted, as by any network.
-- Out: ``on_packet`` is called with each packet, or where it is not set ``take`` and ``async for`` give them. If
+- Out: ``on_packet`` is called with each packet, or if it is not set ``take`` and ``async for`` give them. If
   the program takes none, ``frames_max`` are kept and TCP waits.
 """
 
@@ -61,7 +61,7 @@ class QueueDevice(Device):
         return True
 
     def take(self) -> bytes | None:
-        """Take the next packet that the stack sent, ``None`` where there is none."""
+        """Take the next packet that the stack sent, ``None`` if there is none."""
         try:
             packet = self._out.popleft()
         except IndexError:
@@ -72,7 +72,7 @@ class QueueDevice(Device):
         return packet
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Give each packet that the stack sends, until the device is closed."""
+        """Return each packet that the stack sends, until the device is closed."""
         loop = asyncio.get_running_loop()
         while True:
             packet = self.take()
@@ -90,7 +90,7 @@ class QueueDevice(Device):
     # --- for the stack
 
     def prepare(self, prefixes: Sequence[str]) -> None:
-        """Become a stack's device. ``RuntimeError`` where it is one already, or was."""
+        """Become a stack's device. ``RuntimeError`` if it is one already, or was."""
         if self.is_closed:
             raise RuntimeError(f"device {self.name} is closed; make a new one")
         if self._is_taken:

@@ -69,7 +69,7 @@ class UdpTunnel(Device):
         return {inside: outside[:2] for inside, outside in self._peers.items()}
 
     def fileno(self) -> int:
-        """Give the UDP socket's descriptor."""
+        """Return the UDP socket's descriptor."""
         return self._socket.fileno()
 
     def receive(self) -> bytes | None:
@@ -102,7 +102,7 @@ class UdpTunnel(Device):
         return True
 
     def close(self) -> None:
-        """Give the port back."""
+        """Release the port."""
         self._socket.close()
 
     def _is_welcome(self, packet: bytes, sender: Any) -> bool:

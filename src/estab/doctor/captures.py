@@ -110,7 +110,7 @@ def examine(case: Case, busy: Counter[End], full: set[End]) -> list[Finding]:
 
 
 def _parameters(case: Case, finding: Finding) -> dict[str, Any]:
-    """Give what a twin of the case needs, as it was measured."""
+    """Return what a twin of the case needs, as it was measured."""
     stream = case.main
     lasts_ns = max(1, stream.last_ns - stream.first_ns)
     first, second = case.conversation.sides

@@ -35,7 +35,7 @@ class Case:
         return first if first.bytes >= second.bytes else second
 
     def seconds(self, at_ns: int) -> float:
-        """Give a time as seconds of the capture."""
+        """Return a time as seconds of the capture."""
         return (at_ns - self.start_ns) / SECOND
 
     def end_of(self, side: int) -> str:

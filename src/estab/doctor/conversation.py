@@ -242,6 +242,6 @@ def _unwrap(seq: int, base: int, near: int) -> int:
 
 
 def _identity(packet: Packet, side: int) -> tuple[object, ...]:
-    """Give all that tells a packet from another one; its TTL may differ between two places of a capture."""
+    """Return all that tells a packet from another one; its TTL may differ between two places of a capture."""
     return (side, packet.seq, packet.ack, packet.flags, packet.wnd, packet.length, packet.ip_id, packet.ts_val,
             packet.ts_ecr, packet.sack, packet.head)

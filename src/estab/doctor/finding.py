@@ -92,6 +92,6 @@ class Report:
 
 
 def principal(findings: Iterable[Finding]) -> Finding | None:
-    """Give the finding that matters most; ``None`` if none says that something is wrong or slow."""
+    """Return the finding that matters most; ``None`` if none says that something is wrong or slow."""
     ordered = sorted(findings, key=lambda finding: finding.rank)
     return ordered[0] if ordered else None

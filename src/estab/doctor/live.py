@@ -354,7 +354,7 @@ def _finding(row: Row, name: str, evidence: Iterable[str], age_s: float = 0.0, n
 
 
 def _parameters(row: Row) -> dict[str, Any]:
-    """Give what a twin of the case needs, as the kernel tells it."""
+    """Return what a twin of the case needs, as the kernel tells it."""
     info = row.info
     if not info:
         return {"backlog": row.send_q} if row.is_listener else {}

@@ -50,7 +50,7 @@ class Machine:
         return self.second.counters.get(name, 0) - self.first.counters.get(name, 0)
 
     def sysctl(self, name: str, default: int) -> int:
-        """Give a sysctl's (first) number."""
+        """Return a sysctl's (first) number."""
         words = self.sysctls.get(name, "").split()
         return int(words[0]) if words and words[0].lstrip("-").isdigit() else default
 

@@ -38,7 +38,7 @@ def find_holders(inodes: Collection[int]) -> dict[int, list[Holder]]:
 
 
 def sockets_of(pid: int) -> set[int]:
-    """Give the inodes of a process's sockets. ``PermissionError``, ``ProcessLookupError``."""
+    """Return the inodes of a process's sockets. ``PermissionError``, ``ProcessLookupError``."""
     try:
         os.listdir(f"/proc/{pid}/fd")
     except FileNotFoundError:

@@ -20,7 +20,7 @@ _LOOPBACK = "lo"
 
 
 def frames_of(facts: Iterable[Event], host: str) -> list[Captured]:
-    """Give what a host sent and received on its links, in order."""
+    """Return what a host sent and received on its links, in order."""
     found = []
     for fact in facts:
         if isinstance(fact, (FrameSent, FrameReceived)) and fact.host == host and fact.interface != _LOOPBACK:

@@ -57,7 +57,7 @@ def write_replay(report: Report, path: str) -> str:
 
 
 def parameters_of(finding: Finding) -> dict[str, Any]:
-    """Give a scenario's parameters: what was seen, and defaults for the rest."""
+    """Return a scenario's parameters: what was seen, and defaults for the rest."""
     return {**_DEFAULTS, **finding.parameters}
 
 

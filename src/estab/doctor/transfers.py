@@ -220,7 +220,7 @@ def queues(case: Case) -> list[Finding]:
     samples = _round_trips(case, stream)
     if len(samples) < 8:
         return []
-    # The handshake's round trip is the shortest that is known, also where the capture stands at the receiver.
+    # The handshake's round trip is the shortest that is known, also if the capture stands at the receiver.
     lengths = [length for _, length in samples]
     shortest = min([*lengths, case.rtt_ns] if case.rtt_ns else lengths)
     usual = int(median(lengths))
@@ -248,7 +248,7 @@ def _round_trips(case: Case, stream: Stream) -> list[tuple[int, int]]:
 def _one_way(case: Case, stream: Stream) -> list[tuple[int, int]]:
     """Measure at the receiver: how much later than at best each segment came after its timestamp was taken.
 
-    The sender's clock ticks in milliseconds with nearly all systems; where it does not, nothing is measured.
+    The sender's clock ticks in milliseconds with nearly all systems; if it does not, nothing is measured.
     """
     points = [(one.at_ns, one.packet.ts_val) for one in case.conversation.sides[stream.side].segments
               if one.length and one.packet.ts_val >= 0]

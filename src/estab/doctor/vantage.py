@@ -1,6 +1,6 @@
 """Where a capture was taken: at the client, at the server or between, guessed from times.
 
-- A packet and its answer are close together where the answering host is near. The handshake tells it best: SYN to
+- A packet and its answer are close together if the answering host is near. The handshake tells it best: SYN to
   SYN-ACK is the way to the server and back, SYN-ACK to ACK that to the client.
 - A file that knows directions (``any`` devices, pcapng flags) says where it was taken; then nothing is guessed.
 - Without a handshake the shortest time between text and its acknowledgment stands for it.
@@ -45,7 +45,7 @@ class Vantage:
         return self.to_client_ns + self.to_server_ns
 
     def to(self, side: int) -> int:
-        """Give the way to a side and back; 0 if it is not known."""
+        """Return the way to a side and back; 0 if it is not known."""
         return (self.to_client_ns if side == CLIENT else self.to_server_ns) or 0
 
     @property

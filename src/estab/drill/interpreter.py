@@ -1,6 +1,6 @@
 """Running a script: one event after the other, in virtual time.
 
-Times follow packetdrill: a relative time counts from the end of the event before, but from its scripted time where both
+Times follow packetdrill: a relative time counts from the end of the event before, but from its scripted time if both
 are injected packets. Calls, commands and injected packets happen at their time; an expected packet is waited for from
 the moment its line is reached, and the time at which it was sent must be near enough.
 """
@@ -57,7 +57,7 @@ class Interpreter:
         self.namespace = Namespace()
         self.event: Event | None = None
         self.warnings: list[tuple[Event, MismatchError]] = []
-        """What was not as the script says where it also says that this is not fatal (``--non_fatal``)."""
+        """What was not as the script says if it also says that this is not fatal (``--non_fatal``)."""
         self._under_way: CallUnderWay | None = None
         self._before: Event | None = None
         self._before_ns = 0
@@ -312,7 +312,7 @@ class Interpreter:
             self._before_ns = before_ns
 
     def _on_news(self) -> bool:
-        """Let the call that blocks look again. ``True`` where it returned."""
+        """Let the call that blocks look again. ``True`` if it returned."""
         under_way = self._under_way
         if under_way is None or under_way.is_done or under_way.is_running:
             return False

@@ -22,7 +22,7 @@ class Result:
     """What came of one script.
 
     ``outcome`` is ``passed``, ``failed``, ``unsupported`` (the script asks for something that is not here, which the
-    message names) or ``error`` (the script can't be read). ``line`` is the script's, 0 where none is at fault.
+    message names) or ``error`` (the script can't be read). ``line`` is the script's, 0 if none is at fault.
     ``expected`` and ``got`` are packetdrill text, or empty.
     """
 
@@ -53,7 +53,7 @@ class Result:
 
 
 def ip_versions_of(path: str | PathLike[str]) -> tuple[str, ...]:
-    """Give the IP versions that a script is for: all, unless its name ends in ``v4`` or ``v6``."""
+    """Return the IP versions that a script is for: all, unless its name ends in ``v4`` or ``v6``."""
     name = Path(path).stem
     if name.endswith("v6"):
         return ("ipv6",)
@@ -69,7 +69,7 @@ def run(
 
     ``defines`` are names that the script uses (``-D`` of packetdrill), ``options`` its options, as the script itself
     may have them: ``{"tolerance_usecs": "100000"}``; the script's own win. ``observer`` is told all facts of both ends.
-    ``ValueError`` for an argument that makes no sense, ``OSError`` where the file can't be read. Code in a script
+    ``ValueError`` for an argument that makes no sense, ``OSError`` if the file can't be read. Code in a script
     (``%{ }%``) is Python and runs as such: run only scripts that you trust.
     """
     if ip_version not in IP_VERSIONS:

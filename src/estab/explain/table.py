@@ -32,7 +32,7 @@ _SIX: Final = {"Ip6": "Ip", "Icmp6": "Icmp", "Udp6": "Udp"}
 _PREFIXES: Final = ("TcpExt", "IpExt", "Ip6", "Icmp6", "Udp6", "Icmp", "Udp", "Tcp", "Ip")
 _NONE: Final = ("", "-", "none")
 UNWRITTEN: Final = "not explained yet"
-"""Stands where a row is missing; a test names each that is."""
+"""The text in place of a missing row; a test names each that is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def _rows(text: str, columns: int) -> Iterator[list[str]]:
 
 @cache
 def terms() -> dict[tuple[str, str], Term]:
-    """Give all terms by kind and name, in the order of ``KINDS``."""
+    """Return all terms by kind and name, in the order of ``KINDS``."""
     found = [*_states(), *_errnos(), *_options(), *_sysctls(), *_counters(), *_drops()]
     return {(term.kind, term.name): term for term in found}
 

@@ -1,4 +1,4 @@
-"""``Engine``: one host's stack, and the face of the whole core.
+"""``Engine``: one host's stack, through which everything else uses the core.
 
 In: ``on_frame``, ``on_deadline`` and the calls of sockets, each with the time. Out, to be drained after every input:
 ``poll_frame`` and ``poll_event`` until they give ``None``, and ``next_deadline_ns``. Nothing here reads a clock, draws
@@ -55,7 +55,7 @@ __all__ = ["Engine"]
 
 LOOP_MTU: Final = 65_536
 LOOPS_PER_POLL_MAX: Final = 1024
-"""Packets over lo that one ``poll_frame`` works off before it lets others go on."""
+"""Packets over lo that one ``poll_frame`` delivers at most."""
 MTU_MIN: Final = 68
 V6_MTU_MIN: Final = 1280
 INTERFACES_MAX: Final = 4096
@@ -65,7 +65,7 @@ ADDRESSES_MAX: Final = 16_384
 class Engine:
     """One host: interfaces, routes, sockets, and everything between.
 
-    ``name`` is for facts. ``secret``, at least 16 bytes, is all the entropy that there will ever be: initial sequence
+    ``name`` is for facts. ``secret``, at least 16 bytes, is the only entropy that it gets: initial sequence
     numbers, ports and cookies come from it, so give each host its own. ``observer`` is told all facts; it may be
     changed at any time.
     """
@@ -179,7 +179,7 @@ class Engine:
         self._add_address(interface, address, bits)
 
     def remove_address(self, interface: Interface, address_text: str) -> None:
-        """Take an address from an interface, with the route to its network. ``ValueError`` where it is not there."""
+        """Take an address from an interface, with the route to its network. ``ValueError`` if it is not there."""
         address = parse_address(address_text.partition("/")[0])
         found = interface.find(address)
         if found is None:
@@ -234,7 +234,7 @@ class Engine:
         self.demux.algorithms.add(control)
 
     def set_link(self, interface: Interface, is_up: bool, now_ns: int) -> None:
-        """Say that a link went down or came up. While it is down its routes are passed over, nothing leaves by it."""
+        """Note that a link went down or came up. While it is down its routes are not used, and nothing leaves by it."""
         self.context.now_ns = now_ns
         if interface.is_up == is_up:
             return
@@ -249,7 +249,7 @@ class Engine:
         self, interface_index: i64, data: bytes, now_ns: i64, is_known_good: bool = False, start: i64 = 0,
         segment_bytes: i64 = 0,
     ) -> None:
-        """Take a frame from a link. Whatever it holds, nothing is raised; what is of no use is counted and dropped.
+        """Take a frame from a link. Nothing is raised, whatever it holds; what is of no use is counted and dropped.
 
         ``is_known_good``: the link vouches for the transport checksum, which may not be filled in. The frame begins at
         ``start``: what a device put before it (a virtio header) stays there, uncopied. ``segment_bytes``: the packet is
@@ -275,7 +275,7 @@ class Engine:
     # --- out
 
     def poll_frame(self, now_ns: i64) -> Outbound | None:
-        """Give the next frame for a link, ``None`` when there is none.
+        """Return the next frame for a link, ``None`` when there is none.
 
         Packets to this host itself are delivered on the way.
         """
@@ -304,7 +304,7 @@ class Engine:
                 return None
 
     def poll_event(self) -> tuple[int, int] | None:
-        """Give the next descriptor with news and its POLL bits, ``None`` when there is none."""
+        """Return the next descriptor with news and its POLL bits, ``None`` when there is none."""
         while True:
             if not self._events:
                 woken = self.context.woken
@@ -319,7 +319,7 @@ class Engine:
                 return owner.fd, owner.readiness()
 
     def next_deadline_ns(self) -> i64:
-        """Give when ``on_deadline`` is to be called next; ``NEVER`` if nothing waits. It may be early."""
+        """Return when ``on_deadline`` is to be called next; ``NEVER`` if nothing waits. It may be early."""
         if self.outputs.looped or self.outputs.frames:
             return self.context.now_ns
         due_ns = self.demux.next_deadline_ns()
@@ -346,7 +346,7 @@ class Engine:
         return datagram_socket
 
     def ping(self, destination: str, payload: bytes, now_ns: i64) -> IcmpSocket:
-        """Send an echo request, and give the socket on which its reply (and further requests) can be had."""
+        """Send an echo request, and return the socket for its reply and further requests."""
         self.context.now_ns = now_ns
         text, _, zone = destination.partition("%")
         scope: i64 = 0
@@ -368,7 +368,7 @@ class Engine:
         return rows(self.demux, self.udp, self.files, now_ns)
 
     def counters(self) -> dict[str, int]:
-        """Give every counter that is not zero by its name in ``nstat``, and the drops as ``drop:REASON``."""
+        """Return every counter that is not zero by its name in ``nstat``, and the drops as ``drop:REASON``."""
         return self.context.counters.as_dict()
 
     # --- inside

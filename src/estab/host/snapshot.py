@@ -37,14 +37,14 @@ class SocketRow:
     local: str
     peer: str
     fd: int
-    """-1 where no program has it: an orphan, a queued connection, a half-open entry, a TIME-WAIT record."""
+    """-1 if no program has it: an orphan, a queued connection, a half-open entry, a TIME-WAIT record."""
     timer: str
     """``on`` (retransmission), ``keepalive``, ``persist``, ``delack``, ``timewait``, or empty."""
     timer_ns: int
     """Until the timer runs out."""
     retransmits: int
     detail: str
-    """What the row is, where the state does not say it: ``orphan``, ``in the accept queue``, ``half-open`` …"""
+    """What the row is, if the state does not say it: ``orphan``, ``in the accept queue``, ``half-open`` …"""
 
 
 def rows(demux: Demux, udp: Udp, files: Files, now_ns: i64) -> list[SocketRow]:

@@ -170,7 +170,7 @@ TABLE: Final[tuple[Sysctl, ...]] = (
 
 
 def _all_rows() -> dict[str, Sysctl]:
-    """Give all rows by name: those of Linux, and a row of ours for each setting that has none there."""
+    """Return all rows by name: those of Linux, and a row of ours for each setting that has none there."""
     rows = {row.name: row for row in TABLE}
     covered = {row.setting for row in TABLE}
     for name in NAMES:
@@ -263,7 +263,7 @@ class Sysctls:
         return [(name, self[name]) for name in self.keys()]
 
     def get(self, name: str, default: object = None) -> object:
-        """Read one, or give ``default`` where there is none."""
+        """Read one, or give ``default`` if there is none."""
         try:
             return self[name]
         except KeyError:
@@ -277,12 +277,12 @@ class Sysctls:
     # --- more
 
     def text(self, name: str) -> str:
-        """Read one as Linux's file shows it: several numbers are parted by tabs."""
+        """Read one as Linux's file shows it: several numbers with tabs between them."""
         value = self[name]
         return "\t".join(str(number) for number in value) if isinstance(value, tuple) else str(value)
 
     def row(self, name: str) -> Sysctl:
-        """Give what is known of one. ``KeyError`` names what is not."""
+        """Return what is known of one. ``KeyError`` names what is not."""
         full = self._find(name)
         if full is None:
             raise KeyError(f"{name}: no such sysctl here; list(…sysctl) gives all")

@@ -34,12 +34,12 @@ class Cabling:
         self._topology = Topology()
         self._namer = Namer(self._name_of, lambda: len(self._links))
         self.fixed_weather: FixedWeather | None = None if weather is None else FixedWeather(weather, self._namer)
-        """What takes the place of chance, if the network was given its weather."""
+        """What decides instead of chance, if the network was given its weather."""
         self.chance_log: ChanceLog | None = None
         self._hosts: dict[str, Host] = {}
         self._links: list[Link] = []
         self._observed: list[tuple[Observer, list[Observation]]] = []
-        """The observers that are told everything, with what takes them off each host and link."""
+        """The observers of everything, with the functions that remove them from each host and link."""
 
     def link(self, a: Host, b: Host, *, ethernet: bool = False, name: str | None = None,
              **properties: Unpack[LinkProperties]) -> Link:
@@ -114,7 +114,7 @@ class Cabling:
         return names[0] if names else ""
 
     def _tell_of(self, made: Host | Link) -> None:
-        """Have the observers of everything told of a host or link that was made."""
+        """Let the observers of everything observe a host or link that was just made."""
         for observer, ends in self._observed:
             ends.append(made.observe(observer))
 

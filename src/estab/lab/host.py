@@ -1,7 +1,6 @@
 """``Host``: a host of the virtual network, as its users see it.
 
-What it does, others do for it: ``engine`` is its stack, without time and without threads; ``runtime`` is what its
-programs wait on, in virtual time.
+It has an ``engine``, its stack without time and threads, and a ``runtime``, on which its programs wait in virtual time.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _NOTHING: Final[Any] = object()
 
 
 class Starter(Protocol):
-    """What ``Host.run`` gives without a function: a decorator that makes a program of one."""
+    """What ``Host.run`` returns without a function: a decorator that makes a program of one."""
 
     @overload
     def __call__(self, function: Callable[..., Coroutine[Any, Any, R]], /) -> Program[R]: ...
@@ -68,7 +67,7 @@ class Host:
 
     @property
     def engine(self) -> Engine:
-        """The host's stack. After ``power_on`` it is another one."""
+        """The host's stack. ``power_on`` makes another one."""
         return self.runtime.engine
 
     @property
@@ -138,9 +137,9 @@ class Host:
             at_boot: bool = False) -> Any:
         """Run a function on this host, with ``args``: blocking, on a thread of its own, or async.
 
-        As a decorator, or as a call. ``start`` is the virtual time at which it begins, at once if that is past. A
-        ``daemon`` is not waited for by ``Network.run``. Inside, ``socket``, ``select``, ``selectors``, ``asyncio`` and
-        ``time`` mean the host's. ``fresh`` names packages that it imports for itself, ``("twisted",)``: they keep one
+        As a decorator, or as a call. ``start`` is the virtual time at which it begins, at once if that is past.
+        ``Network.run`` does not wait for a ``daemon``. Inside, ``socket``, ``select``, ``selectors``, ``asyncio`` and
+        ``time`` are the host's. ``fresh`` names packages that it imports for itself, ``("twisted",)``: they keep one
         object for a process, which programs of a lab would share. ``at_boot``: it starts again, as another program,
         whenever the host does (``power_on``, ``reboot``). Returns a ``Program``, which has the ``result()``.
         """
@@ -173,7 +172,7 @@ class Host:
 
     @contextmanager
     def installed(self) -> Iterator[Host]:
-        """Make ``socket``, ``select``, ``selectors``, ``asyncio`` and ``time`` mean this host's in the body."""
+        """Replace ``socket``, ``select``, ``selectors``, ``asyncio``, ``time`` by this host's in the ``with`` block."""
         self._topology.route()
         with module.installed(self.runtime):
             yield self
@@ -181,7 +180,7 @@ class Host:
     # --- what happens to it: for actions, ``net.at("5s", host.power_off)``
 
     def power_off(self) -> None:
-        """Take the host's power: programs, connections and memory are gone, and nobody is told.
+        """Switch the host off: programs, connections and memory are gone, and no peer is told.
 
         For actions, not programs. A host without power is left as it is.
         """
@@ -189,9 +188,9 @@ class Host:
             self.runtime.lose_power()
 
     def power_on(self) -> None:
-        """Give the host its power back. It starts empty, with its old addresses, and starts its ``at_boot`` programs.
+        """Switch the host on. It starts empty, with its old addresses, and starts its ``at_boot`` programs.
 
-        Its clock has gone on. Other programs have to be started anew.
+        Its clock has gone on. Other programs have to be started again.
         """
         if not self.is_powered:
             self.runtime.regain_power()
@@ -257,15 +256,15 @@ class Host:
     # --- looking at it
 
     def sockets(self) -> list[SocketRow]:
-        """List what ``ss -a`` would: sockets, TIME-WAIT records and half-open entries."""
+        """List what ``ss -a`` lists: sockets, TIME-WAIT records and half-open entries."""
         return self.engine.sockets(self.runtime.now_ns)
 
     def counters(self) -> dict[str, int]:
-        """Give what ``nstat`` would, and how many packets were dropped for each reason."""
+        """Return the counters that ``nstat`` shows, and how many packets were dropped for each reason."""
         return self.engine.counters()
 
     def observe(self, observer: Observer) -> Observation:
-        """Tell ``observer`` all facts of this host (``estab.events``) from now on, beside those who are told already.
+        """Tell ``observer`` all facts of this host (``estab.events``) from now on. Other observers stay.
 
         Returns what ends that: call it, or use it in a ``with`` statement.
         """

@@ -74,7 +74,7 @@ class Link:
         """Ask ``rule(sender, frame)`` about every frame put on the link, in either direction.
 
         ``True`` or a reason drops it. Rules come before chance, in the order in which they were made. Returns a
-        function that takes the rule away.
+        function that removes the rule.
         """
         for way in (self.there, self.back):
             way.rules.append(rule)
@@ -91,8 +91,8 @@ class Link:
     def firewall(self, idle: Duration, inside: Host | None = None) -> Firewall:
         """Put a firewall on the link that forgets a flow of TCP or UDP once it has been idle for ``idle``.
 
-        What is sent in a forgotten flow, or in one that never began with a SYN, is dropped, and nobody is told. With
-        ``inside``, only packets from that host's side begin flows.
+        Packets of a forgotten flow, or of one that did not begin with a SYN, are dropped silently. With ``inside``,
+        only packets from that host's side begin flows.
         """
         if inside is not None and inside not in self.ends:
             raise ValueError(f"inside: {inside.name} is at no end of {self.name}")
@@ -103,7 +103,7 @@ class Link:
         return made
 
     def inject(self, host: Host, frame: bytes) -> None:
-        """Put a frame on the link as though ``host`` had sent it: a forged one, or the copy of an old one."""
+        """Put a frame on the link as if ``host`` had sent it: a forged one, or the copy of an old one."""
         if host not in self.ends:
             raise ValueError(f"host: {host.name} is at no end of {self.name}")
         host.runtime.forge(self.there if host is self.ends[0] else self.back, frame)
@@ -111,7 +111,7 @@ class Link:
     def observe(self, observer: Observer) -> Observation:
         """Tell ``observer`` of lost frames, marks and changes from now on, and what the link is at once.
 
-        Those who are told already go on being told. Returns what ends that: call it, or use it in a ``with`` statement.
+        Other observers stay. Returns what ends that: call it, or use it in a ``with`` statement.
         """
         observation = self._observers.add(observer)
         self.tell_conditions(observer)

@@ -44,11 +44,11 @@ _DELIVERING: Final = frozenset({"SYN-SENT", "FIN-WAIT-1", "CLOSING", "LAST-ACK"}
 class Network(Cabling):
     """A virtual network. ``seed`` decides all chance; ``observer`` is told all facts.
 
-    ``weather`` takes the place of chance on the links: exactly what it names happens to frames (``lab.weather``).
+    ``weather`` replaces chance on the links: exactly what it names happens to frames (``lab.links.weather``).
     ``limit`` bounds the virtual time of a run that is given no ``until``. ``profile`` is the system that hosts behave
     like on the wire: ``"estab"``, ``"linux"`` or ``"freebsd"`` (``docs/stack.md``).
 
-    A context manager: leaving it ends programs that have not finished. Without it that happens when the network is
+    A context manager: its end ends programs that have not finished. Without ``with`` that happens when the network is
     collected, or at the interpreter's exit.
     """
 
@@ -73,9 +73,9 @@ class Network(Cabling):
         self._actions = Actions(self._agenda, frozenset() if weather is None else weather.skipped)
         self._promises = Promises()
         self._polling_since_ns = NEVER
-        """Since when servers only poll and all else is done."""
+        """Since when servers only poll and everything else is done."""
         self._settled_ns = (-1, -1)
-        """When the last run was over, if it took time to be sure that servers only poll; and what time it was then."""
+        """When the last run was over, if it took time to be sure that servers only poll; and the time at its end."""
         self._close = weakref.finalize(self, _close, self._scheduler, self._hosts)
         _networks.add(self)
         if observer is not None:
@@ -113,11 +113,9 @@ class Network(Cabling):
         return host
 
     def observe(self, observer: Observer) -> Observation:
-        """Tell ``observer`` all facts from now on, those of hosts and links made later too, and what links are.
+        """Tell ``observer`` all facts from now on, those of hosts and links made later, too, and what links are.
 
-        Those who are told already go on being told.
-
-        Returns what ends that: call it, or use it in a ``with`` statement.
+        Other observers stay. Returns what ends that: call it, or use it in a ``with`` statement.
         """
         check_observer(observer)
         ends: list[Observation] = []
@@ -134,7 +132,7 @@ class Network(Cabling):
         return Observation(end)
 
     def log_chance(self) -> ChanceLog:
-        """Note from now on under which names chance decided what on the links. Call it before the first link is made.
+        """Note from now on what chance decides on the links, by frame. Call it before the first link is made.
 
         ``Weather.of(chance_log.happenings)`` is the same weather without chance.
         """
@@ -147,7 +145,7 @@ class Network(Cabling):
 
     @property
     def faults(self) -> list[str]:
-        """What ``at`` was asked to do to links and hosts, each as ``"5s wifi.cut"``: names for ``weather`` to skip."""
+        """What ``at`` does to links and hosts, each as ``"5s wifi.cut"``: names for ``weather`` to skip."""
         return list(self._actions.faults)
 
     def record(self, *, facts_max: int = FACTS_MAX, frame_bytes_max: int = FRAME_BYTES_MAX) -> Recording:
@@ -175,7 +173,7 @@ class Network(Cabling):
     def now_ns(self) -> int:
         """Virtual nanoseconds since the start.
 
-        After a run that is over when only servers poll, that is when this began, not when it was sure.
+        If a run ends because only servers poll, that is when this began, not when it was certain.
         """
         settled_ns, at_ns = self._settled_ns
         return settled_ns if self._agenda.now_ns == at_ns else self._agenda.now_ns
@@ -202,10 +200,10 @@ class Network(Cabling):
     def run(self, until: Duration | None = None, check: bool = True) -> None:
         """Run until a virtual time; without one, until every program is done.
 
-        A server that waits for callers and for nothing else counts as done once the others are, and nothing is on its
-        way any more; so does every ``daemon``. A program that raises ends the run with its exception, unless ``check``
-        is ``False``: then ``result()`` has it. Raises ``DeadlockError`` if nothing can happen any more and programs
-        wait, and ``OverlongRunError`` if the run goes on for longer than the network's ``limit``.
+        A server that waits for new clients and for nothing else counts as done once the others are, and nothing is on
+        its way any more; so does every ``daemon``. A program that raises ends the run with its exception, unless
+        ``check`` is ``False``: then ``result()`` has it. Raises ``DeadlockError`` if nothing can happen any more and
+        programs wait, and ``OverlongRunError`` if the run takes longer than the network's ``limit``.
         """
         self._programs.is_checking = check
         if until is None:
@@ -258,10 +256,10 @@ class Network(Cabling):
         self._promise("sometimes", predicate, why)
 
     def check(self) -> None:
-        """Raise what is wrong at the end of a run and was not said yet.
+        """Raise what is wrong at the end of a run and was not reported yet.
 
-        A program that raised while nobody asked for its ``result()`` or ``exception()``; a promise of ``eventually``
-        that was not kept. The fixture of estab's pytest plugin calls it.
+        That is a program that raised, if its ``result()`` or ``exception()`` was not called, or a promise of
+        ``eventually`` that was not kept. The fixture of estab's pytest plugin calls it.
         """
         self._promises.check(self.now_ns)
         for program in self._programs.all:
@@ -269,7 +267,7 @@ class Network(Cabling):
                 raise program.failure
 
     def waiting(self) -> list[str]:
-        """Say of every unfinished program what it waits for, and how the socket is that it waits on."""
+        """Say of every unfinished program what it waits for, and the state of the socket that it waits on."""
         lines = []
         for program in self._programs.all:
             if not program.is_done:
@@ -287,7 +285,7 @@ class Network(Cabling):
         return self._promises
 
     def step(self) -> bool:
-        """Let the next thing happen, and every program run until it waits again.
+        """Carry out the next entry of the agenda, and let every program run until it waits again.
 
         ``False``: nothing is left to happen.
         """
@@ -312,11 +310,11 @@ class Network(Cabling):
         self._close()
 
     def abandon(self) -> None:
-        """End programs as ``close`` does, without asking any first."""
+        """End programs as ``close`` does, without SIGTERM."""
         self._close()
 
     def _wind_down(self) -> None:
-        """Have programs that handle SIGTERM end themselves. What users planned for later does not happen any more."""
+        """Let programs that handle SIGTERM end themselves. What users planned for later does not happen any more."""
         asked = [program for program in self._programs.all if not program.is_done and program.handles(SIGTERM)]
         if not asked:
             return
@@ -355,7 +353,7 @@ class Network(Cabling):
         self._promises.look(self.now_ns)
 
     def _who_goes_on(self) -> str:
-        """Say which programs keep a run going, for a user who waits."""
+        """Say which programs keep a run from ending."""
         busy = self._programs.busy()
         if not busy:
             return ""
@@ -380,7 +378,7 @@ class Network(Cabling):
         return self._is_at_rest()
 
     def _is_at_rest(self) -> bool:
-        """Tell whether nothing is planned for the programs that run, nothing under way and nothing to be delivered."""
+        """Tell whether no action is planned, no frame is under way, and no text waits to be delivered."""
         if self._actions.left and not self._programs.are_done():
             return False
         return not any(link.in_flight_frames for link in self._links) and not self._is_delivering()
@@ -406,7 +404,7 @@ _networks: Final[weakref.WeakSet[Network]] = weakref.WeakSet()
 
 
 def _close_all() -> None:
-    """End what still waits when the interpreter does, before it joins the threads of executors."""
+    """End what still waits at the interpreter's end, before that joins the threads of executors."""
     for network in list(_networks):
         network.abandon()
 
@@ -416,7 +414,7 @@ register_atexit(_close_all)
 
 
 def _close(scheduler: Scheduler, hosts: dict[str, Host]) -> None:
-    """End all programs of a network. It knows nothing of the ``Network``, so that that can be collected."""
+    """End all programs of a network. It has no reference to the ``Network``, so that that can be collected."""
     for host in hosts.values():
         host.runtime.is_closing = True
     if scheduler.strands:

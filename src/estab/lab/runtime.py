@@ -1,7 +1,7 @@
 """``VirtualTime``: what the programs of a lab's host wait on.
 
-Their calls wait in virtual time, by the scheduler. A blocking call from outside of any program (a test's own thread, a
-prompt) runs the network until it can go on.
+Their calls wait in virtual time, with the scheduler. A blocking call from outside of programs (a test's own thread, a
+prompt) runs the network until it can return.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ class VirtualTime(Runtime):
         self._later_count = 0
         self._later_alarm = Alarm(self._agenda, self._on_later)
         self._inputs = 0
-        """How often anything happened on the host."""
+        """How many inputs the host has had."""
         self._waiting_any: list[Strand] = []
         self._waiting_fd: dict[int, list[Strand]] = {}
 
     # --- power
 
     def lose_power(self) -> None:
-        """End programs and connections, and forget everything. Nobody is told."""
+        """End programs and connections, and forget everything. No peer is told."""
         self._ensure_not_own("power_off")
         if not self.is_awake:
             self.clock.start()
@@ -93,7 +93,7 @@ class VirtualTime(Runtime):
         self._tell_change("power off")
 
     def regain_power(self) -> None:
-        """Start with an empty engine, that has the old one's settings, interfaces and addresses."""
+        """Start with an empty engine that has the old one's settings, interfaces and addresses."""
         self.is_powered = True
         self._boots += 1
         before = self.engine
@@ -236,7 +236,7 @@ class VirtualTime(Runtime):
     # --- processes
 
     def process(self) -> Process:
-        """Give what the host keeps of the program that runs here; outside of programs, of what acts on the host."""
+        """Return what the host keeps of the program that runs here; outside of programs, of what acts on the host."""
         strand = self._scheduler.current
         if strand is not None and strand.process is not None and strand.ident == get_ident():
             return strand.process
@@ -269,7 +269,7 @@ class VirtualTime(Runtime):
         self._programs.stop(program, ExitError(text, status))
 
     def call_later(self, delay_ns: int, function: Callable[[], None]) -> None:
-        """Have a function called after a time of the host's clock, in no program."""
+        """Call a function after a time of the host's clock, outside of programs."""
         self._later_count += 1
         heappush(self._later, (self.now_ns + delay_ns, self._later_count, function))
         self._set_later()
@@ -294,14 +294,14 @@ class VirtualTime(Runtime):
         return self._programs.start_thread(self, run, launch, name, is_daemon, cancel)
 
     def notify(self, channel: int) -> None:
-        """Ask the strands that wait on a channel whether they are ready."""
+        """Wake the strands that wait on a channel and are ready."""
         for strand in tuple(self._waiting_fd.get(channel, ())):
             wait = strand.wait
             if wait is not None and wait.is_ready():
                 strand.wake()
 
     def poke(self) -> None:
-        """Ask the strands that wait for more than one descriptor whether they are ready."""
+        """Wake the strands that wait for several descriptors and are ready."""
         for strand in tuple(self._waiting_any):
             wait = strand.wait
             if wait is not None and wait.is_ready():
@@ -310,8 +310,8 @@ class VirtualTime(Runtime):
     def spin(self, weight: int) -> None:
         """Let virtual time pass for a program that looks again and again without waiting.
 
-        A program is infinitely fast: one that polls until something changes would never let it change. So after many
-        looks each one takes a microsecond, and later up to a millisecond, until it waits in earnest.
+        A program takes no virtual time: one that polls until something changes would poll for ever. So after many polls
+        each one takes a microsecond, and later up to a millisecond, until the program waits.
         """
         strand = self._scheduler.current
         if strand is None:
@@ -354,7 +354,7 @@ class VirtualTime(Runtime):
         return next(index for index, own in self._ways.items() if own is way)
 
     def forge(self, way: Way, frame: bytes) -> None:
-        """Put a frame on a way as though the host's stack had sent it."""
+        """Put a frame on a way as if the host's stack had sent it."""
         index = self.index_of(way)
         observer = self.engine.observer
         if observer is not None:

@@ -4,9 +4,9 @@
   has the address that ends in 1, the other the one that ends in 2.
 - Every host has a route to every network, along a shortest way over hosts that forward. Among equally short ways the
   one over the link that was made first is taken.
-- A route is found when a packet first needs it. A host with one link asks its neighbour; any other host searches the
-  network once, and what it found holds until a link is added. So memory and time follow from what is used, not from the
-  number of pairs of hosts.
+- A route is found when a packet first needs it. A host with one link uses its neighbour's route; any other host
+  searches the network once, and keeps the result until a link is added. So memory and time depend on what is used, not
+  on the number of pairs of hosts.
 - A name stands for all addresses of its host: IPv4 before IPv6, and those first that are nearest to the asking host.
 """
 
@@ -33,7 +33,7 @@ _V6_NETWORK = b"\xfd\0\0\0\0\0"
 
 
 class Member(Protocol):
-    """A host, as the topology knows it. Its engine is another one after it was without power."""
+    """A host, as the topology knows it. After it was switched off it has another engine."""
 
     engine: Engine
 
@@ -64,7 +64,7 @@ class _Hop:
 
 
 def plug(host: Engine, name: str, mtu: int, mac: bytes, v4: bytes, v6: bytes) -> Interface:
-    """Give a host an interface with its two addresses; IPv6 only where the MTU allows it."""
+    """Give a host an interface with its two addresses; IPv6 only if the MTU allows it."""
     interface = host.add_interface(name, mtu=mtu, mac=mac)
     host.add_own_address(interface, v4, 24)
     if mtu >= _V6_MTU_MIN:
@@ -89,14 +89,14 @@ class Topology:
         self._is_stale = False
 
     def addresses_for(self, side: int) -> tuple[bytes, bytes]:
-        """Give the two addresses of one end (0 or 1) of the next link."""
+        """Return the two addresses of one end (0 or 1) of the next link."""
         number = len(self.ports)
         v4 = bytes((10, number >> 8, number & 0xFF, side + 1))
         v6 = b"\xfd" + bytes(5) + number.to_bytes(2, "big") + bytes(7) + bytes((side + 1,))
         return v4, v6
 
     def add(self, ways: tuple[Way, Way], first: Port, second: Port) -> None:
-        """Take up a link."""
+        """Add a link."""
         self.ways.append(ways)
         self.ports.append((first, second))
         self._ports_of.setdefault(first.member.name, []).append(first)
@@ -104,7 +104,7 @@ class Topology:
         self._is_stale = True
 
     def number_of(self, address: bytes) -> int:
-        """Give the number of the link that an address belongs to; -1 if it belongs to none."""
+        """Return the number of the link that an address belongs to; -1 if it belongs to none."""
         if len(address) == 4:
             number = address[1] << 8 | address[2] if address[0] == 10 else -1
         else:
@@ -112,11 +112,11 @@ class Topology:
         return number if number < len(self.ports) else -1
 
     def ports_of(self, member: Member) -> list[Port]:
-        """Give a host's ends of links, in the order in which they were made."""
+        """Return a host's ends of links, in the order in which they were made."""
         return self._ports_of.get(member.name, [])
 
     def addresses_of(self, member: Member, asker: Member | None = None) -> list[bytes]:
-        """Give a host's addresses, IPv4 first, and of each version those first that are nearest to ``asker``."""
+        """Return a host's addresses, IPv4 first, and of each version those first that are nearest to ``asker``."""
         ports = self.ports_of(member)
         if asker is not None and asker is not member and len(ports) > 1:
             ports = sorted(ports, key=lambda port: self._rank(asker, port.link))
@@ -143,20 +143,20 @@ class Topology:
         return [] if number < 0 else [port.member.name for port in self.ports[number] if address in (port.v4, port.v6)]
 
     def set_heard(self, member: Member, is_heard: bool) -> None:
-        """Say whether a host takes what arrives: not without power."""
+        """Tell whether a host takes what arrives: not while it is switched off."""
         for port in self.ports_of(member):
             there, back = self.ways[port.link]
             (back if self.ports[port.link][0] is port else there).is_heard = is_heard
 
     def plug_again(self, member: Member, before: Engine) -> None:
-        """Give a host that starts anew the interfaces, addresses and routes that it had."""
+        """Give a host that starts again the interfaces, addresses and routes that it had."""
         for port in self.ports_of(member):
             interface = before.interfaces[port.index]
             plug(member.engine, port.interface, interface.mtu, interface.mac, port.v4, port.v6)
         member.engine.routes.set_source(_Routes(self, member))
 
     def route(self) -> None:
-        """Have all hosts forget the routes that they looked up, if links were added since."""
+        """Let all hosts forget the routes that they looked up, if links were added since."""
         if not self._is_stale:
             return
         self._is_stale = False
@@ -197,7 +197,7 @@ class Topology:
         return self._by_lower.get(wanted)
 
     def _rank(self, asker: Member, number: int) -> int:
-        """Say how near a network is to a host, beside others: its own first, those that can't be reached last."""
+        """Return a sort key for how near a network is to a host: its own first, those that can't be reached last."""
         ports = self.ports_of(asker)
         if len(ports) != 1:
             return self._rank_of(asker).get(number, LINKS_MAX)

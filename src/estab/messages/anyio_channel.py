@@ -1,6 +1,6 @@
 """AnyioChannel: messages over an anyio byte stream, under asyncio or trio. Names, errors and rules are ``Channel``'s.
 
-Time is ``anyio.current_time()``, so that it is virtual where the loop's or trio's clock is.
+Time is ``anyio.current_time()``, so that it is virtual if the loop's or trio's clock is.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class AnyioChannel(AsyncChannel):
         return None
 
     async def _send_control(self) -> None:
-        # A task that sends now will see to them when its frame is out.
+        # A task that sends now will send them after its frame.
         if self._sending.locked():
             return
         sock = self._socket()

@@ -171,7 +171,7 @@ class AsyncChannel(ABC):
 
     @abstractmethod
     def _socket(self) -> SocketLike | None:
-        """Give the socket below the stream, if there is one."""
+        """Return the socket below the stream, if there is one."""
 
     @abstractmethod
     async def _read(self, deadline_ns: int) -> bytes | None:
@@ -179,7 +179,7 @@ class AsyncChannel(ABC):
 
     @abstractmethod
     async def _write(self, frame: bytes) -> None:
-        """Hand a frame to the stream, whole."""
+        """Pass a whole frame to the stream."""
 
     @abstractmethod
     async def _send_control(self) -> None:

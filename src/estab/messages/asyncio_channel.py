@@ -1,6 +1,6 @@
 """AsyncioChannel: messages over asyncio's streams. The names, the errors and the rules are ``Channel``'s.
 
-Time is the loop's (``loop.time()``), so that it is virtual where the loop's is.
+Time is the loop's (``loop.time()``), so that it is virtual if the loop's is.
 """
 
 from __future__ import annotations

@@ -235,7 +235,7 @@ class Channel:
     def _send_control(self) -> bool:
         """Send the heartbeat's messages if no thread is sending and the socket takes them. True if some are left."""
         while self._exchange.has_control or self._unsent:
-            # A thread that sends now will see to them when its frame is out.
+            # A thread that sends now will send them after its frame.
             if not self._sending.acquire(blocking=False):
                 return False
             try:
@@ -247,7 +247,7 @@ class Channel:
         return False
 
     def _push(self) -> None:
-        """Hand the socket what is unsent and the heartbeat's messages, as much as it takes. Holds ``_sending``."""
+        """Pass to the socket what is unsent and the heartbeat's messages, as much as it takes. Holds ``_sending``."""
         self._unsent += self._exchange.take_control()
         try:
             while self._unsent:

@@ -6,7 +6,7 @@ Wrappers around the receiving methods of socket classes see an empty result; the
   the programs of the tour's scenes are in this package and are programs all the same;
 - under asyncio the loop reads first and the program later, from a ``StreamReader``: the search ends at the loop, so
   that the line that started the loop is never blamed;
-- what is noted is bounded, and forgotten when the connection is gone.
+- the notes are bounded, and a note is dropped when its connection is gone.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ class Exchange:
         return self.pulse is not None and self.pulse.has_due and not self._is_sending_over
 
     def take_control(self) -> bytes:
-        """Return the frames that the heartbeat wants sent now."""
+        """Return the frames that the heartbeat has to send now."""
         if self.pulse is None or not self.has_control:
             return b""
         return b"".join([self.control[word] for word in self.pulse.take()])

@@ -62,7 +62,7 @@ def _name(function: Cleanup) -> str:
 
 
 def as_failure(error: BaseException, what: str) -> Exception:
-    """Give what is reported of a function that raised: the error itself, or an ordinary one that names it."""
+    """Return what is reported of a function that raised: the error itself, or an ordinary one that names it."""
     if isinstance(error, Exception):
         return error
     failure = RuntimeError(f"{what} raised {error!r}")
@@ -288,7 +288,7 @@ class AsyncioReaper(_Ledger):
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise  # it is we who are cancelled, not the clean-up by itself
+                raise  # this task is cancelled, not only the clean-up
             self.failed += 1
             self._report(as_failure(error, f"clean-up {_name(function)}"), function)
         else:

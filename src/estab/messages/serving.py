@@ -266,7 +266,7 @@ def serve(
 
 @contextlib.contextmanager
 def open_listener(address: tuple[str, int] | socket.socket, backlog: int) -> Iterator[socket.socket]:
-    """Give a listening socket; close it if the block raises and it is not the caller's own."""
+    """Return a listening socket; close it if the block raises and it is not the caller's own."""
     if isinstance(address, socket.socket):
         yield address
         return

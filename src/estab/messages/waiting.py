@@ -11,7 +11,7 @@ __all__ = ["READABLE", "WRITABLE", "wait_ready"]
 
 READABLE: Final = 1
 WRITABLE: Final = 4
-"""The numbers of ``POLLIN`` and ``POLLOUT``, also where there is no ``poll``."""
+"""The numbers of ``POLLIN`` and ``POLLOUT``, also if there is no ``poll``."""
 _POLL_MS_MAX: Final = 86_400_000
 
 
@@ -29,7 +29,7 @@ def wait_ready(sock: _HasDescriptor, wants: int, for_ns: int) -> bool:
         return True
 
 
-# The module's functions are looked up at each call: where another stack stands in for the system's, they are its.
+# The module's functions are looked up at each call, because another stack may have replaced them.
 
 
 def _poll(sock: _HasDescriptor, wants: int, timeout_ms: int | None) -> bool:

@@ -1,4 +1,4 @@
-"""A resolver of names: the hosts file, then name servers over the stack's own UDP, and TCP where an answer was cut.
+"""A resolver of names: the hosts file, then name servers over the stack's own UDP, and TCP if an answer was cut.
 
 - It does what glibc's does (resolv.conf(5)): the search list and ``ndots``, each server in its turn, ``timeout``
   seconds for each, ``attempts`` times; both address families at once; no cache.
@@ -98,9 +98,9 @@ class Resolver:
         self._known_names = known_names
 
     def resolve(self, name: str, family: int) -> list[bytes]:
-        """Give a name's addresses, IPv4 first; none where there are none.
+        """Return a name's addresses, IPv4 first; none if there are none.
 
-        ``socket.gaierror`` EAI_AGAIN where no server answers.
+        ``socket.gaierror`` EAI_AGAIN if no server answers.
         """
         found = self._known(name, family)
         if found or not self.servers.addresses:
@@ -121,7 +121,7 @@ class Resolver:
         return []
 
     def reverse(self, address: bytes) -> list[str]:
-        """Give an address's names; none if there are none, or no server answers."""
+        """Return an address's names; none if there are none, or no server answers."""
         found = self._known_names(address)
         if found or not self.servers.addresses:
             return found
@@ -135,7 +135,7 @@ class Resolver:
     # --- inside
 
     def _candidates(self, name: str) -> Iterator[dns.name.Name]:
-        """Give the full names that may be meant, in the order in which they are tried."""
+        """Return the full names that may be meant, in the order in which they are tried."""
         try:
             plain = dns.name.from_text(name.encode("idna").decode("ascii") if not name.isascii() else name)
         except (dns.exception.DNSException, UnicodeError):
@@ -153,7 +153,7 @@ class Resolver:
             yield plain
 
     def _ask(self, name: dns.name.Name, kinds: tuple[dns.rdatatype.RdataType, ...]) -> list[list[str]]:
-        """Give the answers to one question of each kind, as text."""
+        """Return the answers to one question of each kind, as text."""
         reasons: dict[str, str] = {}
         for _ in range(self.servers.attempts):
             for server in self.servers.addresses:
@@ -194,7 +194,7 @@ class Resolver:
         return [answers[kind] for kind in kinds]
 
     def _ask_by_tcp(self, server: str, message: dns.message.QueryMessage, deadline_ns: int) -> dns.message.Message:
-        """Ask again where there is room for any answer (RFC 7766)."""
+        """Ask again if there is room for any answer (RFC 7766)."""
         self.queries += 1
         wire = message.to_wire()
         with self._socket(server, os_socket.SOCK_STREAM) as sock:
@@ -242,7 +242,7 @@ def _read(data: bytes, asked: dns.message.QueryMessage) -> dns.message.Message |
 
 
 def _texts(response: dns.message.Message) -> list[str]:
-    """Give the records that answer the question, after all CNAMEs."""
+    """Return the records that answer the question, after all CNAMEs."""
     if response.rcode() in _TRY_ANOTHER:
         raise _UnansweredError(f"says {dns.rcode.to_text(response.rcode())}")
     if not isinstance(response, dns.message.QueryMessage):

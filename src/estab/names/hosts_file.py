@@ -38,7 +38,7 @@ def _rows() -> list[tuple[bytes, list[str]]]:
 
 
 def resolve(name: str, family: int) -> list[bytes]:
-    """Give a name's addresses, IPv4 first. The caller picks the family."""
+    """Return a name's addresses, IPv4 first. The caller picks the family."""
     wanted = name.rstrip(".").lower()
     found = [address for address, names in _rows() if wanted in (other.lower() for other in names)]
     if not found and wanted == "localhost":
@@ -47,5 +47,5 @@ def resolve(name: str, family: int) -> list[bytes]:
 
 
 def reverse(address: bytes) -> list[str]:
-    """Give an address's names."""
+    """Return an address's names."""
     return list(dict.fromkeys(name for own, names in _rows() if own == address for name in names))

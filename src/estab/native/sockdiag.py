@@ -126,7 +126,7 @@ def _interface(index: int) -> str:
 
 
 def read_sockets(states: int = _ALL_STATES, *, has_details: bool = True) -> Iterator[Row]:
-    """Give all TCP sockets of this network namespace. ``OSError`` if the kernel refuses.
+    """Return all TCP sockets of this network namespace. ``OSError`` if the kernel refuses.
 
     ``has_details``: also ask for ``tcp_info``, the congestion control and the buffers.
     """
@@ -144,7 +144,7 @@ class Skipped:
 
 
 def read_busy_sockets(idle_ms: int, skipped: Skipped) -> Iterator[Row]:
-    """Give all sockets but those of established connections that have nothing to send, to read, or to wait for.
+    """Return all sockets but those of established connections that have nothing to send, to read, or to wait for.
 
     What is left out is counted in ``skipped``; a few of those that are idle for ``idle_ms`` and longer without a
     keepalive timer are given, as examples.

@@ -1,8 +1,8 @@
 """From facts to a capture file: every frame once, with a comment that says why it was sent and what became of it.
 
-- A frame stands on the interface that sent it (``host:interface``), at the moment of sending. Both copies, the one
-  sent and the one received, would make a protocol analyser see each segment twice. ``seen_by`` gives what one host saw
-  instead.
+- A frame is written on the interface that sent it (``host:interface``), with the time of sending. If both copies were
+  written, the sent and the received one, a protocol analyser would see each segment twice. ``seen_by`` selects what one
+  host saw instead.
 - Comments come from facts, never from guesses: the rule that sent the segment, the call that caused it, its fate.
 """
 
@@ -42,7 +42,7 @@ def write_section(
 
 
 def describe(flight: Flight, caller: str = "") -> str:
-    """Say why a frame was sent, by which call, and what became of it where that is not simply its arrival."""
+    """Say why a frame was sent, by which call, and what became of it if that is not simply its arrival."""
     parts = []
     if flight.is_copy and not flight.on_link:
         parts.append(COPY)

@@ -33,7 +33,7 @@ class Summary:
     """A line without addresses: ``S seq=1 ack=0 len=0``, ``who has 10.0.0.2``."""
     source: str = ""
     destination: str = ""
-    """Address and port where there is one, as ``events`` writes them."""
+    """Address and port if there is one, as ``events`` writes them."""
     flags: str = ""
     seq: int = 0
     ack: int = 0

@@ -2,8 +2,8 @@
 
 - Frames are paired by their bytes: what one host sent is what another received, or what a link took out. A
   retransmission with the same bytes pairs in the order of sending.
-- A TCP frame carries the ``SegmentSent`` that was told before it, which knows the relative numbers and the rule behind
-  it. A frame that was not reported (a script's, or a peer's that is not observed) has its relative numbers from the
+- A TCP frame has the ``SegmentSent`` that was reported before it, with the relative numbers and the rule that sent it.
+  A frame that was not reported (a script's, or a peer's that is not observed) has its relative numbers from the
   ``SegmentReceived`` at its far end.
 - A packet that arrived and went no further there is ``dropped``, with its reason; ``lost`` is what never arrived.
 """
@@ -36,7 +36,7 @@ from estab.observe.dissect import Summary, dissect
 __all__ = ["COPY", "Flight", "flights"]
 
 COPY: Final = "a copy of a frame that was sent before"
-"""What is said of a frame where the rule that sent a segment would stand."""
+"""The text in place of the rule that sent a segment, for other frames."""
 
 
 @dataclass(slots=True)

@@ -65,7 +65,7 @@ class Arrow:
     sender_state: str = ""
     receiver_state: str = ""
     tag: str = ""
-    """Which connection, where the ladder shows more than one."""
+    """Which connection, if the ladder shows more than one."""
     on_link: str = ""
     """What the link did to the frame by chance; empty for nothing."""
 
@@ -115,7 +115,7 @@ class Ladder:
         return {"lanes": list(self.lanes), "rows": rows}
 
     def folded(self) -> Ladder:
-        """Give the same ladder with long repetitions replaced by a ``Skip``."""
+        """Return the same ladder with long repetitions replaced by a ``Skip``."""
         rows: list[Row] = []
         for item in fold(self.rows, _shape):
             if isinstance(item, Fold):
@@ -127,7 +127,7 @@ class Ladder:
         return Ladder(list(self.lanes), rows)
 
     def since(self, at_ns: int) -> Ladder:
-        """Give the same ladder without the rows before a time, which are counted."""
+        """Return the same ladder without the rows before a time, which are counted."""
         rows = [row for row in self.rows if _row_time(row) >= at_ns]
         count = len(self.rows) - len(rows)
         text = f"{format_count(count, 'row')} before: the connection opens"
@@ -139,7 +139,7 @@ def ladder(
     kinds: Collection[str] = ("call", "return", "state", "timer", "queue", "link", "error", "drop", "power"),
 ) -> Ladder:
     """Draw up the ladder of a run. ``hosts`` gives the lanes from left to right (all, in the order of appearance,
-    where it is empty); ``protocols`` and ``kinds`` choose arrows and notes.
+    if it is empty); ``protocols`` and ``kinds`` choose arrows and notes.
     """
     return _Draftsman(list(facts), list(hosts), protocols, kinds).draw()
 
@@ -343,7 +343,7 @@ def _outcome(record: CallRecord) -> str:
 
 
 def _lanes(facts: list[Event], all_flights: list[Flight]) -> list[str]:
-    """Give the hosts that sent or received, in the order of first mention; ``""`` stands for other hosts."""
+    """Return the hosts that sent or received, in the order of first mention; ``""`` stands for other hosts."""
     busy = {name for item in all_flights for name in (item.sender, item.receiver)}
     lanes = [name for name in dict.fromkeys(fact.host for fact in facts) if name and name in busy]
     if any(not item.sender for item in all_flights):

@@ -233,7 +233,7 @@ def _remarks(arrow: Arrow, *, with_detail: bool) -> list[str]:
 
 
 def _moments(rows: Sequence[Row]) -> Iterator[tuple[str, int]]:
-    """Give host and time of all that shows a state beside it."""
+    """Return host and time of all that shows a state beside it."""
     for row in rows:
         if isinstance(row, Arrow):
             yield row.sender, row.sent_ns

@@ -91,7 +91,7 @@ def _option(code: int, value: bytes) -> bytes:
 
 
 def _text_option(code: int, text: str) -> bytes:
-    """Write a text option, cut at a character where it is too long; nothing at all for an empty text."""
+    """Write a text option, cut at a character if it is too long; nothing at all for an empty text."""
     if not text:
         return b""
     return _option(code, text.encode()[:_OPTION_BYTES_MAX].decode(errors="ignore").encode())

@@ -4,7 +4,7 @@
 - It holds at most ``facts_max`` facts and ``frame_bytes_max`` bytes of frames. What comes after is counted in
   ``not_kept`` and forgotten: the beginning of a run explains its end, not the other way round.
 - A fact between a ``CallStarted`` (or ``CallResumed``) and the next ``CallBlocked`` or ``CallReturned`` of that host
-  belongs to that call. Any other follows from a frame, a timer or a hand on the network: an ``Episode`` of its own.
+  belongs to that call. Any other follows from a frame, a timer or an action on the network: an ``Episode`` of its own.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _TCB_FIELDS = tuple(item.name for item in fields(Tcb))
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """A field of a TCB before and after. ``before`` is ``None`` where the connection had not been seen yet."""
+    """A field of a TCB before and after. ``before`` is ``None`` if the connection had not been seen yet."""
 
     connection: str
     field: str
@@ -72,7 +72,7 @@ class Wait:
 class CallRecord:
     """One call of the sockets API with all that it changed.
 
-    ``facts`` are those it caused, in order. ``returned_ns`` is ``None`` for a call that never came back.
+    ``facts`` are those it caused, in order. ``returned_ns`` is ``None`` for a call that never returned.
     """
 
     host: str
@@ -165,11 +165,11 @@ class Recorder:
         self.frame_bytes = 0
         self.not_kept = 0
         self.is_recording = True
-        """Set to ``False``, it hears nothing more."""
+        """If it is ``False``, facts are ignored."""
         self._episodes: tuple[int, list[Episode]] = (0, [])
 
     def __call__(self, event: Event) -> None:
-        """Keep a fact, or count it where there is no room."""
+        """Keep a fact, or count it if there is no room."""
         if not self.is_recording:
             return
         size = len(event.data) if isinstance(event, _FRAME_FACTS) else 0
@@ -189,11 +189,11 @@ class Recorder:
     # --- queries
 
     def hosts(self) -> list[str]:
-        """Name the hosts in the order in which they were first heard of."""
+        """Name the hosts in the order of their first facts."""
         return list(dict.fromkeys(fact.host for fact in self.facts if fact.host))
 
     def connections(self, host: str = "") -> list[str]:
-        """Name the connections of a host (or of all), in the order in which they were first heard of."""
+        """Name the connections of a host (or of all), in the order of their first facts."""
         found: dict[str, None] = {}
         for fact in self.facts:
             connection = connection_of(fact)
@@ -202,7 +202,7 @@ class Recorder:
         return list(found)
 
     def of_connection(self, connection: str, host: str = "") -> list[Event]:
-        """Give the facts of a connection; with ``host``, only those told by it, else those of both ends."""
+        """Return the facts of a connection; with ``host``, only those told by it, else those of both ends."""
         wanted = flow(connection)
         return [
             fact for fact in self.facts
@@ -210,7 +210,7 @@ class Recorder:
         ]
 
     def calls(self, host: str = "", fd: int | None = None, name: str = "") -> list[CallRecord]:
-        """Give the calls in the order in which they began, with what each changed."""
+        """Return the calls in the order in which they began, with what each changed."""
         return calls_among(self.episodes(), host, fd, name)
 
     def episodes(self) -> list[Episode]:
@@ -229,7 +229,7 @@ def episodes(facts: list[Event]) -> list[Episode]:
 
 
 def calls_among(found: list[Episode], host: str = "", fd: int | None = None, name: str = "") -> list[CallRecord]:
-    """Give the calls of episodes in the order in which they began; of a host, a descriptor or a name only."""
+    """Return the calls of episodes in the order in which they began; of a host, a descriptor or a name only."""
     records: dict[int, CallRecord] = {}
     for episode in found:
         if episode.record is not None:
@@ -243,7 +243,7 @@ def calls_among(found: list[Episode], host: str = "", fd: int | None = None, nam
 
 
 def connection_of(fact: Event) -> str:
-    """Name the connection that a fact is about; empty where it is about none."""
+    """Name the connection that a fact is about; empty if it is about none."""
     name = getattr(fact, "connection", "")
     return name if isinstance(name, str) else ""
 
@@ -349,7 +349,7 @@ def _note_change(changes: list[FieldChange], change: FieldChange) -> None:
 
 
 def _cause(fact: Event) -> str:
-    """Say what begins an episode: a frame, a timer, a hand on a link; ``other`` facts join the episode before them."""
+    """Say what begins an episode: a frame, a timer, an action on a link; ``other`` facts join the one before them."""
     if isinstance(fact, FrameReceived):
         return "frame"
     if isinstance(fact, TimerFired):
@@ -373,7 +373,7 @@ def edge_text(fact: StateChanged) -> str:
 
 
 def tags(connections: Iterable[str]) -> dict[tuple[str, str], str]:
-    """Name each connection by the port that tells it from the others; nothing where there is only one."""
+    """Name each connection by the port that tells it from the others; nothing if there is only one."""
     found = [key for key in dict.fromkeys(map(flow, connections)) if "*" not in key]
     if len(found) < 2:
         return {}

@@ -55,13 +55,13 @@ _TOLD_FIELDS: Final = ("snd_una", "snd_nxt", "snd_wnd", "rcv_nxt", "rcv_wnd", "c
 _Detail = tuple[str, str, str]
 """Label, text, role."""
 _Names = dict[tuple[str, str], str]
-"""What tells each connection from the others, by its two ends; empty where there is only one."""
+"""What tells each connection from the others, by its two ends; empty if there is only one."""
 
 
 def story(
     facts: Sequence[Event], *, width: int = 100, hosts: Collection[str] = (), since_ns: int = 0
 ) -> list[Line]:
-    """Tell a run. ``hosts`` chooses whose steps are told; all where it is empty. What was before ``since_ns`` is
+    """Tell a run. ``hosts`` chooses whose steps are told; all if it is empty. What was before ``since_ns`` is
     counted.
     """
     names = tags(connection for fact in facts if (connection := connection_of(fact)))
@@ -115,7 +115,7 @@ class _Step:
 
     @classmethod
     def of(cls, episode: Episode, labels: dict[bytes, str], names: _Names) -> _Step | None:
-        """Tell an episode; ``None`` where nothing in it is worth a line."""
+        """Tell an episode; ``None`` if nothing in it is worth a line."""
         details = list(_details(episode, labels, names))
         head = _head(episode, labels, names)
         if head is None:
@@ -220,7 +220,7 @@ def _frame_head(episode: Episode, label: str, names: _Names) -> tuple[Span, str]
 
 
 def _details(episode: Episode, labels: dict[bytes, str], names: _Names) -> Iterator[_Detail]:
-    """Give what a step changed, in the order of the facts, the TCB's fields at the end."""
+    """Return what a step changed, in the order of the facts, the TCB's fields at the end."""
     is_timer_head = isinstance(episode.facts[0], TimerFired)
     for fact in episode.facts[1:] if is_timer_head else episode.facts:
         detail = _on_link(fact, labels) if isinstance(fact, (LinkDropped, LinkMarked)) else _detail(fact, names)
@@ -287,7 +287,7 @@ def _rare_detail(fact: Event) -> _Detail | None:
 
 
 def _tagged(connection: str, names: _Names) -> str:
-    """Write which connection it is, where there are several."""
+    """Write which connection it is, if there are several."""
     name = names.get(flow(connection), "") if connection else ""
     return f"{name} " if name else ""
 
@@ -304,7 +304,7 @@ def _options(text: str) -> str:
 
 
 def _is_told(change: FieldChange) -> bool:
-    """Tell a field's change where there was something before; the state is told by its own fact."""
+    """Tell a field's change if there was something before; the state is told by its own fact."""
     return change.field in _TOLD_FIELDS and change.before is not None
 
 

@@ -28,7 +28,7 @@ def plain_text(line: Line) -> str:
 
 
 def clip(text: str, width: int) -> str:
-    """Shorten a text to a width, with ``…`` where something is left out."""
+    """Shorten a text to a width, with ``…`` if something is left out."""
     return text if len(text) <= width else text[:max(width - 1, 0)] + "…" if width > 0 else ""
 
 
@@ -43,7 +43,7 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def gauge(depth: int, limit: int) -> str:
-    """Draw how full a queue is: ``■■□ 2/3``; only the numbers where it is long."""
+    """Draw how full a queue is: ``■■□ 2/3``; only the numbers if it is long."""
     if not 0 < limit <= _GAUGE_MAX:
         return f"{depth}/{limit}"
     return "■" * depth + "□" * (limit - depth) + f" {depth}/{limit}"
@@ -70,7 +70,7 @@ class Canvas:
         self._roles[column:column + len(text)] = [role] * len(text)
 
     def spans(self) -> Line:
-        """Give the line, neighbours of one role joined."""
+        """Return the line, neighbours of one role joined."""
         text, roles = "".join(self._chars), self._roles
         result: list[Span] = []
         start = 0

@@ -2,7 +2,7 @@
 
 - A packet stands at the moment at which it was captured; when it was sent and when it arrived is not in it. So an arrow
   of a capture has no length.
-- Numbers are relative to the SYN, or to the first segment seen of that side where the capture begins later.
+- Numbers are relative to the SYN, or to the first segment seen of that side if the capture begins later.
 - A sender's SND.UNA, SND.NXT and window are read off the acknowledgments that passed here; a round trip is the time
   from a segment to its acknowledgment as this place saw them, never of one that was sent twice (RFC 6298, Karn's rule).
 - Comments of packets (estab's own captures have them) are kept as why a segment was sent.
@@ -49,7 +49,7 @@ class _Side:
 
 
 def captured(frames: Iterable[Captured], *, has_payload: bool = False) -> Ends:
-    """Give the tables of a capture's frames, time counted from the first. Errors are those of ``frames``."""
+    """Return the tables of a capture's frames, time counted from the first. Errors are those of ``frames``."""
     return _Reading(has_payload).read(frames)
 
 
@@ -193,7 +193,7 @@ def _near(number: int, near: int) -> int:
 
 
 def _whole(frame: Captured) -> bytes:
-    """Give the IP packet in a frame: without the link's padding, with zeros for what the capture cut off."""
+    """Return the IP packet in a frame: without the link's padding, with zeros for what the capture cut off."""
     packet = ip_packet(frame)
     if packet is None or len(packet) < 20:
         return b""
@@ -209,7 +209,7 @@ def _segment(packet: bytes) -> tcp.Segment | None:
 
 
 def _host(end: str) -> str:
-    """Give the address of an end: without its port, without brackets."""
+    """Return the address of an end: without its port, without brackets."""
     if end.startswith("["):
         return end[1:end.index("]")]
     return end.rpartition(":")[0] if end.count(":") == 1 else end

@@ -286,14 +286,14 @@ class _Recent(OrderedDict[tuple[int, bytes], int]):
     """Rows by what they were seen with: those of the last frames only."""
 
     def keep(self, key: tuple[int, bytes], row: int) -> None:
-        """Keep a row, and forget the oldest where there are too many."""
+        """Keep a row, and forget the oldest if there are too many."""
         self[key] = row
         if len(self) > _RECENT_MAX:
             self.popitem(last=False)
 
 
 def _digest(data: bytes) -> bytes:
-    """Give a few bytes that stand for many."""
+    """Return a few bytes that stand for many."""
     return blake2b(data, digest_size=12).digest()
 
 
@@ -302,7 +302,7 @@ def _start(data: bytes) -> int:
 
 
 def _core(data: bytes) -> bytes:
-    """Give what a router leaves of a packet: all after the IP header."""
+    """Return what a router leaves of a packet: all after the IP header."""
     start = _start(data)
     if len(data) < start + 20:
         return data
@@ -311,7 +311,7 @@ def _core(data: bytes) -> bytes:
 
 
 def head_of(data: bytes) -> bytes:
-    """Give a frame's headers, without any payload."""
+    """Return a frame's headers, without any payload."""
     start = _start(data)
     if start and data[12:14] == b"\x08\x06":
         return data[:42]

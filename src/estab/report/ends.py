@@ -38,7 +38,7 @@ class Ends(Tables):
         return found
 
     def opened(self, host: str, connection: str, at_ns: int) -> None:
-        """Hear of a SYN without ACK: it opens another connection where the one of these ends is over."""
+        """Hear of a SYN without ACK: it opens another connection if the one of these ends is over."""
         near, _, far = connection.partition(">")
         found = self.find(near, far)
         if found is None or found[0].is_over:
@@ -52,7 +52,7 @@ class Ends(Tables):
             found[0].is_over = True
 
     def way(self, host: str, interface: str) -> int:
-        """Give the number of the way that leaves a host by an interface."""
+        """Return the number of the way that leaves a host by an interface."""
         number = self._way_at.get((host, interface))
         if number is None:
             number = self._way_at[host, interface] = len(self.ways)

@@ -18,7 +18,7 @@ _CUTS_MAX: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A stretch of time with a name. ``conn`` is -1 where it is about no connection."""
+    """A stretch of time with a name. ``conn`` is -1 if it is about no connection."""
 
     name: str
     from_ns: int
@@ -30,7 +30,7 @@ class Mark:
 def question(tables: Tables) -> int:
     """Choose the connection in question: the one that carried most, of those that a host is known to have opened.
 
-    -1 where there is none.
+    -1 if there is none.
     """
     best = max(tables.conns, default=None,
                key=lambda conn: (max(conn.bytes), conn.hosts[0] >= 0, conn.frames, -conn.number))

@@ -33,7 +33,7 @@ _MODES: Final = {
 
 
 def pack(columns: Columns, heads: bytes) -> tuple[dict[str, Any], bytes]:
-    """Give what the page must know to read the tables, and their bytes."""
+    """Return what the page must know to read the tables, and their bytes."""
     planes: list[bytes] = []
     shape: dict[str, Any] = {}
     size = 0

@@ -70,7 +70,7 @@ def write_report(path: str | PathLike[str], *scenes: Scene) -> None:
 
 
 def page_of(*scenes: Scene, frames_max: int = FRAMES_MAX) -> str:
-    """Give the page of one run, or of several to choose from, as text."""
+    """Return the page of one run, or of several to choose from, as text."""
     if not scenes:
         raise ValueError("scenes: a page is of at least one run")
     before, _, rest = _template().partition("<!--estab:title-->")
@@ -144,7 +144,7 @@ def _finding(tables: Tables, found: Found) -> list[Any]:
 
 
 def _chosen_rows(tables: Tables, chosen: int, frames_max: int) -> _Chosen:
-    """Give the rows that the page gets, with the bytes of frames and what to say of those that are left out."""
+    """Return the rows that the page gets, with the bytes of frames and what to say of those that are left out."""
     columns: dict[str, Mapping[str, Sequence[int]]] = dict(tables.columns)
     if isinstance(tables, Rest):
         for table, rows in tables.unfinished().items():

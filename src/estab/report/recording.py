@@ -79,7 +79,7 @@ class Recording(AbstractContextManager["Recording"]):
         return self._recorder.hosts()
 
     def calls(self, host: str = "", fd: int | None = None, name: str = "") -> list[CallRecord]:
-        """Give the calls of programs in the order in which they began, with what each changed.
+        """Return the calls of programs in the order in which they began, with what each changed.
 
         Of one ``host``, one descriptor or one ``name`` (``"connect"``), if that is given.
         """
@@ -164,7 +164,7 @@ class Recording(AbstractContextManager["Recording"]):
     # --- inside
 
     def _counted(self) -> list[Event]:
-        """Give the facts with their times counted from the start of the recording."""
+        """Return the facts with their times counted from the start of the recording."""
         if self._start_ns == 0:
             return self.facts
         return [replace(fact, at_ns=fact.at_ns - self._start_ns) for fact in self.facts]

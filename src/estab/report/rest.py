@@ -77,7 +77,7 @@ class Rest(Ends):
     # --- calls
 
     def running(self, host: str) -> int:
-        """Give the number of the call that runs on a host; -1 for none."""
+        """Return the number of the call that runs on a host; -1 for none."""
         return self._running.get(host, -1)
 
     def _started(self, fact: CallStarted) -> None:
@@ -119,7 +119,7 @@ class Rest(Ends):
                  self.word("args", call.arguments), self.word("result", result), call.number)
 
     def unfinished(self) -> dict[str, dict[str, array[int]]]:
-        """Give the rows of ``call`` and ``wait`` for calls that are still under way, ``until`` -1."""
+        """Return the rows of ``call`` and ``wait`` for calls that are still under way, ``until`` -1."""
         rows = Ends()
         rows.words = self.words
         for call in self._calls.values():
@@ -198,7 +198,7 @@ class Rest(Ends):
     # --- links, hosts, the rest
 
     def way_of_link(self, link: str, host: str) -> int:
-        """Give the number of a link's way from a host."""
+        """Return the number of a link's way from a host."""
         number = self._links.get((link, host))
         if number is None:
             number = self._links[link, host] = len(self.ways)

@@ -59,7 +59,7 @@ class Words(dict[str, int]):
         super().__init__({"": 0})
 
     def number(self, word: str) -> int:
-        """Give the number of a word."""
+        """Return the number of a word."""
         found = self.get(word)
         if found is None:
             if len(self) >= _WORDS_MAX and word != "…":
@@ -70,7 +70,7 @@ class Words(dict[str, int]):
 
 @dataclass(slots=True)
 class Way:
-    """One direction of a link: from a host (``source``) to a host, -1 where that is not known."""
+    """One direction of a link: from a host (``source``) to a host, -1 if that is not known."""
 
     link: str
     source: int
@@ -92,7 +92,7 @@ class Band:
 
 @dataclass(slots=True)
 class Conn:
-    """A connection. Side 0 is the end that opened it, as far as that is known; ``hosts`` are -1 where nobody tells."""
+    """A connection. Side 0 is the end that opened it, as far as that is known; ``hosts`` are -1 if nobody tells."""
 
     number: int
     names: tuple[str, str]
@@ -139,7 +139,7 @@ class Tables:
         self._conns: dict[tuple[str, str], Conn] = {}
 
     def add(self, table: str, *values: int) -> int:
-        """Add a row. Returns its number, -1 where there is no room."""
+        """Add a row. Returns its number, -1 if there is no room."""
         cells = self._cells[table]
         number = len(cells[0])
         if number >= ROWS_MAX:
@@ -163,11 +163,11 @@ class Tables:
         return len(self._cells[table][0])
 
     def word(self, kind: str, word: str) -> int:
-        """Give a word's number."""
+        """Return a word's number."""
         return self.words[kind].number(word)
 
     def host(self, name: str) -> int:
-        """Give a host's number; -1 for no name."""
+        """Return a host's number; -1 for no name."""
         if not name:
             return -1
         number = self._hosts.get(name)

@@ -1,1 +1,1 @@
-"""Services that need no program of their own: echo, discard, chargen and static files, driven by a host's events."""
+"""Services without programs: echo, discard, chargen and static files. They run on the events of a host's engine."""

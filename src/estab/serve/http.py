@@ -1,6 +1,6 @@
 """HTTP/1.1 for files: GET and HEAD, connections kept alive, ranges, and answers that say that nothing changed.
 
-What a path stands for, a ``Store`` says; this file reads no disk and no clock. Bounds:
+A ``Store`` says what a path stands for; this file reads no disk and no clock. Bounds:
 
 - ``ends_max`` connections, ``client_ends_max`` of them of one client (an IPv4 address, an IPv6 network of 64 bits);
 - a head of ``HEAD_BYTES_MAX`` that is whole ``HEAD_NS`` after its first byte; no request bodies;
@@ -9,8 +9,8 @@ What a path stands for, a ``Store`` says; this file reads no disk and no clock. 
 - ``IDLE_NS`` between two requests, ``LINGER_NS`` after the last answer.
 
 If the service is full, a new connection takes the place of another: of one that lingers, else of the one that has
-waited longest for a request to be whole, else of the answer that stands still longest. So clients that are slow on
-purpose keep nobody out.
+waited longest for a whole request, else of the answer that has made no progress for longest. So clients that are slow
+on purpose don't keep others out.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Content:
         self.moved_to: str = moved_to
 
     def read(self, offset: i64, count: i64) -> bytes:
-        """Give up to ``count`` bytes from ``offset`` on; fewer where there are no more, or reading failed."""
+        """Give up to ``count`` bytes from ``offset`` on; fewer if there are no more, or reading failed."""
         return b""
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class Content:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Store:
-    """What can be asked for."""
+    """What can be requested."""
 
     def find(self, names: list[str]) -> Content | None:
         """Find what a path (its names, decoded and free of ``..``) stands for; ``None`` if there is nothing.
@@ -92,12 +92,12 @@ class Store:
         return None
 
     def date(self) -> str:
-        """Give the Date field's text now."""
+        """Return the Date field's text now."""
         return ""
 
 
 class _Exchange:
-    """What is going on on one connection."""
+    """The request and the answer of one connection."""
 
     def __init__(self, end: StreamSocket, client: bytes, now_ns: i64) -> None:
         self.end: StreamSocket = end
@@ -107,13 +107,13 @@ class _Exchange:
         self.at: i64 = 0
         self.stop: i64 = 0
         self.head: bytes = b""
-        """What of the answer's head (and body, where it is our own text) found no room yet."""
+        """The part of the answer's head (and of a body that is our own text) that found no room yet."""
         self.is_last: bool = False
         self.is_shut: bool = False
         self.begun_ns: i64 = now_ns
         """When it began what it does now: to wait for a request, to receive its head, to answer."""
         self.moved_ns: i64 = now_ns
-        """When the answer went on."""
+        """When the answer last made progress."""
         self.written_bytes: i64 = 0
         """Of the answer."""
         self.is_over: bool = False
@@ -140,18 +140,18 @@ class Http(Service):
         self.store: Store = store
         self.client_ends_max: i64 = client_ends_max
         self.evicted_count: i64 = 0
-        """Connections that were closed so that another could have their place."""
+        """Connections that were closed to make room for another."""
         self.request_count: i64 = 0
         self.error_count: i64 = 0
         self._exchanges: dict[int, _Exchange] = {}
         self._looks: deque[tuple[int, _Exchange]] = deque()
-        """When to look next at which exchange, to see whether it is overdue. The first one is due first."""
+        """When each exchange is checked next for being overdue. The first one is due first."""
         self._lingering: deque[tuple[int, _Exchange]] = deque()
         """When an exchange that is answered and half closed ends. The first one is due first."""
         self._waiting: OrderedDict[int, _Exchange] = OrderedDict()
         """Exchanges without a whole request; the first one has waited longest."""
         self._answering: OrderedDict[int, _Exchange] = OrderedDict()
-        """Exchanges with an answer that is not written yet; the first one has stood still longest."""
+        """Exchanges with an answer that is not written yet; the first one has made no progress for longest."""
         self._clients: dict[bytes, int] = {}
         """How many connections each client has."""
 
@@ -209,11 +209,11 @@ class Http(Service):
                 looks.append((now_ns + _LOOK_NS, exchange))
 
     def next_deadline_ns(self) -> i64:
-        """Give when the next connection is to be looked at."""
+        """Return when the next connection is to be looked at."""
         return min(_first_due_ns(self._looks), _first_due_ns(self._lingering))
 
     def make_room(self, now_ns: i64) -> bool:
-        """Close the connection that is missed least, for a new one."""
+        """Close the least active connection, for a new one."""
         while self._lingering:
             exchange = self._lingering.popleft()[1]
             if not exchange.is_over:
@@ -228,7 +228,7 @@ class Http(Service):
     # --- inside
 
     def _begin(self, end: StreamSocket, connection: Connection, now_ns: i64) -> _Exchange | None:
-        """Note a new connection; ``None`` if its client has too many, and none to give up for it."""
+        """Note a new connection; ``None`` if its client has too many, and none of them can be closed for it."""
         remote = connection.remote
         client = remote if len(remote) == 4 else remote[:8]
         count = self._clients.get(client, 0)
@@ -271,7 +271,7 @@ class Http(Service):
             self._waiting[fd] = exchange
 
     def _go_on(self, exchange: _Exchange, connection: Connection, now_ns: i64) -> None:
-        """Answer one request after the other until text or room is missing."""
+        """Answer one request after the other, until no text is left or no room."""
         while self._send(exchange, connection, now_ns):
             if exchange.end.fd in self._answering and not exchange.is_last:
                 self._note_phase(exchange, now_ns)
@@ -304,7 +304,7 @@ class Http(Service):
                 written = connection.write(data, now_ns)  # that may be less than all of it
                 exchange.at += written
                 self._note_progress(exchange, written, now_ns)
-                if not data:  # it shrank, or can't be read: all we can still say is that this answer is cut off
+                if not data:  # it shrank, or can't be read: we can only cut the answer off
                     self.error_count += 1
                     self._drop_content(exchange)
                     exchange.is_last = True

@@ -74,7 +74,7 @@ PATTERN: Final = _pattern()
 """All of chargen's text: from here on it repeats."""
 _PERIOD: Final = 7030
 _BLOCK: Final = 260_110
-"""A multiple of the period: what is written at a time where there is room, always the same bytes."""
+"""A multiple of the period: what is written at a time if there is room, always the same bytes."""
 
 
 class Chargen(Service):

@@ -48,7 +48,7 @@ class Request:
 
 
 def head_end(data: bytes) -> i64:
-    """Find where the head ends and the next request begins; -1 where it has not all come. 431 where it is too long."""
+    """Find where the head ends and the next request begins; -1 if it has not all come. 431 if it is too long."""
     at: i64 = data.find(b"\r\n\r\n", 0, HEAD_BYTES_MAX)
     if at >= 0:
         return at + 4
@@ -94,9 +94,9 @@ def parse_request(head: bytes) -> Request:
 
 
 def parse_path(target: str) -> list[str]:
-    """Give the names in a target's path, decoded; a last ``""`` says that it ended in a slash.
+    """Return the names in a target's path, decoded; a last ``""`` says that it ended in a slash.
 
-    ``BadRequestError`` where it is no path, or one outside of the folder.
+    ``BadRequestError`` if it is no path, or one outside of the folder.
     """
     if target[:7].lower() == "http://":
         target = "/" + target[7:].partition("/")[2]  # RFC 9112 section 3.2.2: the absolute form must be taken
@@ -116,7 +116,7 @@ def parse_path(target: str) -> list[str]:
 def parse_range(text: str, size: i64) -> tuple[int, int]:
     """Read a Range field (RFC 9110 section 14.1.2) for ``size`` bytes: first byte, and one after the last.
 
-    ``WHOLE`` where there is none, it is not understood, or it asks for several; ``UNSATISFIABLE`` where nothing of it
+    ``WHOLE`` if there is none, it is not understood, or it asks for several; ``UNSATISFIABLE`` if nothing of it
     is there.
     """
     unit, equals, ranges = text.partition("=")

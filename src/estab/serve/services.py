@@ -1,10 +1,10 @@
-"""Ports with services, on one host: what drives the host hands its events to ``Services``.
+"""Ports with services, on one host: the code that drives the host passes its events to ``Services``.
 
-- A service is told of an end that has news, and takes what is there without waiting. No thread, no event loop, no
-  descriptor of the operating system stands between it and the connection.
+- A service is told of an end that has news, and takes what is there without waiting. There is no thread, no event loop
+  and no descriptor of the operating system between it and the connection.
 - Each service has a limit of connections. Beyond it, and when the host has no descriptor left, new ones wait in the
   listener's accept queue (and beyond its backlog, with their senders), until one is released; or the service closes one
-  that is missed less (``make_room``).
+  that is less active (``make_room``).
 - A connection without news costs a place in a list.
 """
 
@@ -28,7 +28,7 @@ BACKLOG: Final = 4096
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Service:
-    """What happens on the connections of one port. Subclasses say it in ``on_ready``, and may keep state by ``fd``."""
+    """What happens on the connections of one port. Subclasses define ``on_ready``, and may keep state by ``fd``."""
 
     def __init__(self, name: str, ends_max: i64 = ENDS_MAX) -> None:
         self.name: str = name
@@ -50,15 +50,15 @@ class Service:
         """Do what is due by now."""
 
     def next_deadline_ns(self) -> i64:
-        """Give when ``on_deadline`` wants to be called; ``NEVER`` if nothing waits for a time."""
+        """Return when ``on_deadline`` wants to be called; ``NEVER`` if nothing waits for a time."""
         return NEVER
 
     def make_room(self, now_ns: i64) -> bool:
-        """Close an end that is missed less than a new one would be; ``False`` if there is none."""
+        """Close an end that is less active than a new one would be; ``False`` if there is none."""
         return False
 
     def close(self, end: StreamSocket, now_ns: i64) -> None:
-        """Let go of an end; TCP finishes it on its own."""
+        """Close an end; TCP finishes by itself."""
         services = self.services
         assert services is not None
         services.release(end, self, now_ns)
@@ -110,7 +110,7 @@ class Services(Handler):
                 others.append(event)
 
     def on_event(self, fd: i64, now_ns: i64) -> bool:
-        """Handle the news of a descriptor; ``False``: it is none of a service's."""
+        """Handle the news of a descriptor; ``False``: it belongs to no service."""
         services = self._by_fd
         if fd >= len(services):
             return False
@@ -132,7 +132,7 @@ class Services(Handler):
                 service.on_deadline(now_ns)
 
     def next_deadline_ns(self) -> i64:
-        """Give when ``on_deadline`` is to be called next."""
+        """Return when ``on_deadline`` is to be called next."""
         soonest: i64 = NEVER
         for service in self.services:
             due_ns = service.next_deadline_ns()
@@ -182,7 +182,7 @@ class Services(Handler):
                 if not service.make_room(now_ns):
                     self._is_starved = True
                     return
-                continue  # the one that went may have let another in
+                continue  # the closed one may have made room for another
             end = listener.accept(now_ns)
             service.accepted_count += 1
             service.open_count += 1

@@ -1,4 +1,4 @@
-"""What a socket's own calls changed, kept for ``Socket.history``: made from the facts that an observer is told.
+"""What a socket's own calls changed, kept for ``Socket.history`` and made from facts.
 
 Nothing is kept until ``Runtime.keep_history`` asks for it. Both are bounded: the calls of a socket (the oldest are
 forgotten) and the changes of a call (those beyond are counted in ``left_out``).
@@ -35,7 +35,7 @@ _HIDDEN: Final = frozenset({"at_ns", "host", "tcb"})
 class PastCall:
     """One call. ``changes`` are the facts that it caused: descriptors, TCBs, states, queues, buffers, segments.
 
-    ``returned_ns`` is ``None`` while it has not come back. ``error`` is ``"EAGAIN: …"`` where it raised.
+    ``returned_ns`` is ``None`` until it returns. ``error`` is ``"EAGAIN: …"`` if it raised.
     """
 
     name: str
@@ -61,7 +61,7 @@ class PastCall:
 
 
 class Caller(Protocol):
-    """Where calls are made: its time."""
+    """The clock of the host that the calls are made on."""
 
     @property
     def now_ns(self) -> int:
@@ -69,7 +69,7 @@ class Caller(Protocol):
 
 
 class Historian:
-    """An observer that puts each fact to the call under way."""
+    """An observer that adds each fact to the call that is under way."""
 
     def __init__(self, caller: Caller, calls_max: int) -> None:
         self.calls_max = calls_max
@@ -78,17 +78,17 @@ class Historian:
         self._under_way = UnderWay()
 
     def begin(self, number: int, name: str, arguments: str, past: deque[PastCall]) -> None:
-        """Note that a call started. It is put to those of its socket at once."""
+        """Note that a call started. It is in its socket's list at once."""
         record = self._open[number] = PastCall(name, arguments, self._caller.now_ns)
         past.append(record)
 
     def forget(self, number: int) -> None:
-        """Note that a call ended without coming back, with its program."""
+        """Note that a call ended without returning, with its program."""
         self._open.pop(number, None)
         self._under_way.forget(number)
 
     def __call__(self, event: Event) -> None:
-        """Hear a fact, in the thread that caused it."""
+        """Take a fact, in the thread that caused it."""
         number = self._under_way.call_of(event, get_ident())
         if isinstance(event, CallReturned):
             record = self._open.pop(number, None)

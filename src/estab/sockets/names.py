@@ -29,7 +29,7 @@ _FAMILY_OF: Final = {4: os_socket.AF_INET, 16: os_socket.AF_INET6}
 
 
 def lookup(runtime: Runtime, host: str, family: int) -> list[bytes]:
-    """Give the addresses of a numeric host or of a name, IPv4 first. ``gaierror`` where there are none."""
+    """Return the addresses of a numeric host or of a name, IPv4 first. ``gaierror`` if there are none."""
     try:
         numeric = [parse_address(host.partition("%")[0])]
     except ValueError:
@@ -69,17 +69,17 @@ def getaddrinfo(runtime: Runtime, host: Any, port: Any, family: int = 0, type: i
 
 
 def gethostbyname(runtime: Runtime, name: str) -> str:
-    """Give a name's first IPv4 address, as text."""
+    """Return a name's first IPv4 address, as text."""
     return format_address(_v4(runtime, name)[0])
 
 
 def gethostbyname_ex(runtime: Runtime, name: str) -> tuple[str, list[str], list[str]]:
-    """Give a name, its other names (none) and all its IPv4 addresses."""
+    """Return a name, its other names (none) and all its IPv4 addresses."""
     return name, [], [format_address(address) for address in _v4(runtime, name)]
 
 
 def gethostbyaddr(runtime: Runtime, name: str) -> tuple[str, list[str], list[str]]:
-    """Give the names of an address, and the address. ``herror`` where it has no name."""
+    """Return the names of an address, and the address. ``herror`` if it has no name."""
     address = lookup(runtime, name, os_socket.AF_UNSPEC)[0]
     names = runtime.reverse(address)
     if not names:
@@ -88,7 +88,7 @@ def gethostbyaddr(runtime: Runtime, name: str) -> tuple[str, list[str], list[str
 
 
 def getnameinfo(runtime: Runtime, sockaddr: Any, flags: int = 0) -> tuple[str, str]:
-    """Give the name and the service of an address."""
+    """Return the name and the service of an address."""
     if not isinstance(sockaddr, tuple):
         raise TypeError("getnameinfo() argument 1 must be a tuple")
     host, port = sockaddr[0], sockaddr[1]
@@ -137,7 +137,7 @@ def _passive(flags: int, family: int) -> list[bytes]:
 
 
 def interface_index(runtime: Runtime, zone: str) -> int:
-    """Give the interface that an address names after its ``%``, by number or name; 0 if it names none."""
+    """Return the interface that an address names after its ``%``, by number or name; 0 if it names none."""
     if not zone or zone.isdigit():
         return int(zone or 0)
     interface = runtime.engine.find_interface(zone)

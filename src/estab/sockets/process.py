@@ -1,4 +1,4 @@
-"""What an operating system keeps of one program: its number, its main thread, and what it wants done about signals.
+"""What an operating system keeps of one program: its number, its main thread, and how it handles signals.
 
 Threads of a program share its record. Outside of programs a host has one record for all code that acts on it.
 """
@@ -15,14 +15,14 @@ __all__ = ["Process"]
 
 @dataclass(eq=False, slots=True)
 class Process:
-    """One program of a host, as the calls see it that ask the operating system about their process."""
+    """One program of a host, for calls that ask the operating system about their process."""
 
     pid: int
     name: str = ""
     main_thread: threading.Thread | None = None
     """The thread that runs the program's function; ``None`` outside of programs."""
     handlers: dict[int, Any] = field(default_factory=dict)
-    """What ``signal.signal`` was told, by signal. A signal that is not there has the system's default action."""
+    """What ``signal.signal`` was given, by signal. A signal that is not in it has the system's default action."""
     pending: deque[int] = field(default_factory=deque)
     """Signals that came, and whose handlers have not run yet."""
     received: list[int] = field(default_factory=list)
@@ -30,10 +30,10 @@ class Process:
     held: list[int] = field(default_factory=list)
     """Signals that came while it was paused. It gets them when it goes on."""
     has_ended: bool = False
-    """It is over, and what it had open is closed."""
+    """It has ended, and what it had open is closed."""
     wakeup_fd: int = -1
-    """Where ``signal.set_wakeup_fd`` wants a byte written; -1: nowhere."""
+    """The descriptor that ``signal.set_wakeup_fd`` named; -1: none."""
     alarm: tuple[int, int] = (0, 0)
     """When SIGALRM comes next (0: never) and how often after that, in nanoseconds."""
     alarm_turn: int = 0
-    """Counts the alarms that were set, so that one that was replaced is known."""
+    """Counts the alarms that were set, so that a replaced one is recognized."""

@@ -45,8 +45,8 @@ def _no() -> bool:
 class Wait:
     """What a program waits for, and how long.
 
-    ``is_ready`` is asked again when descriptor ``fd`` of the host has news; with ``fd`` -1, whenever the host has done
-    anything; below that, when the channel of that number is notified. ``describe`` says in words what is waited for.
+    ``is_ready`` is called again when descriptor ``fd`` of the host has news; with ``fd`` -1, whenever the host has done
+    anything; below -1, when the channel of that number is notified. ``describe`` says in words what is waited for.
     """
 
     is_ready: Callable[[], bool]
@@ -54,22 +54,22 @@ class Wait:
     deadline_ns: int | None = None
     fd: int = -1
     is_serving: Callable[[], bool] = _no
-    """Whether it waits for callers, as a server does for ever: for a listener, or an unconnected datagram socket."""
+    """Whether it waits for new clients, as a server does: on a listener, or an unconnected datagram socket."""
     os_fd: int = -1
     """A descriptor of the operating system that ends the wait, too, once it is readable. In real time only."""
 
 
 class Task(Protocol):
-    """A thread of a program, as the threads see it that wait for its end."""
+    """A thread of a program, for the threads that wait for its end."""
 
     ident: int
     is_done: bool
     channel: int
-    """What is notified when it is done."""
+    """The channel that is notified when it is done."""
 
 
 class Numbered(Protocol):
-    """What a number stands for that a program has from ``fileno()``, as far as calls on the number need it."""
+    """What a number from ``fileno()`` stands for, as far as calls on the number need it."""
 
     @property
     def descriptor(self) -> Descriptor:
@@ -85,17 +85,17 @@ class Numbered(Protocol):
         """Make another that shares the descriptor."""
 
     def detach(self) -> int:
-        """Let go of the descriptor without closing it. Returns its number."""
+        """Release the descriptor without closing it. Returns its number."""
 
     def close(self) -> None:
         """Close it."""
 
 
 class Watcher(Protocol):
-    """Hears of a descriptor's news."""
+    """Is told of a descriptor's news."""
 
     def on_ready(self, fd: int, bits: int) -> None:
-        """Hear that POLL ``bits`` came up on the host's descriptor ``fd``; POLLNVAL: it was closed."""
+        """Take note that POLL ``bits`` are set on the host's descriptor ``fd``; POLLNVAL: it was closed."""
 
 
 class Watches:
@@ -109,7 +109,7 @@ class Watches:
         self._watchers.setdefault(fd, []).append(watcher)
 
     def remove(self, fd: int, watcher: Watcher) -> None:
-        """Tell ``watcher`` no more. It may have been removed before."""
+        """Stop telling ``watcher``. It may have been removed already."""
         watchers = self._watchers.get(fd, [])
         if watcher in watchers:
             watchers.remove(watcher)
@@ -122,7 +122,7 @@ class Watches:
             watcher.on_ready(fd, bits)
 
     def close(self, fd: int) -> None:
-        """Tell everybody that the descriptor is gone, for the last time."""
+        """Tell all watchers that the descriptor is closed, and forget them."""
         for watcher in self._watchers.pop(fd, ()):
             watcher.on_ready(fd, POLLNVAL)
 
@@ -144,17 +144,17 @@ class Runtime(ABC):
         self.lock: AbstractContextManager[object] = nullcontext() if lock is None else lock
         self.watches = Watches()
         self.by_number: weakref.WeakValueDictionary[int, Numbered] = weakref.WeakValueDictionary()
-        """What a number stands for that ``fileno()`` gave."""
+        """What each number from ``fileno()`` stands for."""
         self.detached: dict[int, Numbered] = {}
         """What ``detach`` released, by the same numbers."""
         self.is_closing = False
         """The network is closing: sockets that no program closed are closed without a warning."""
         self.owner: Callable[[], object] = _nobody
-        """Gives what has to live as long as the runtime is used, if there is such a thing: a ``Stack``."""
+        """Returns the object that must live as long as the runtime is used, if there is one: a ``Stack``."""
         self.calls = 0
-        """How many calls were told of."""
+        """How many calls were reported to observers."""
         self.call = 0
-        """Number of the told call under way; 0: none."""
+        """Number of the reported call that is under way; 0: none."""
         self.abandoned: deque[Descriptor] = deque()
         self.owners: dict[Descriptor, Process] = {}
         """Which program has opened what. Its end closes that."""
@@ -178,7 +178,7 @@ class Runtime(ABC):
         return self.engine.sysctl
 
     def process(self) -> Process:
-        """Give what the operating system keeps of the program that runs here."""
+        """Return what the operating system keeps of the program that runs here."""
         return self._process
 
     def find_process(self, pid: int) -> Process | None:
@@ -190,15 +190,15 @@ class Runtime(ABC):
         raise NotImplementedError(f"signals of host {self.name} are the operating system's")
 
     def excuse_ending(self) -> None:
-        """Let a thread that is being ended wait again, to tidy up."""
+        """Let a thread that is being ended wait again, to clean up."""
         return
 
     def exit_process(self, status: int) -> None:
-        """End the program that runs here at once, without a chance to tidy up, as ``os._exit`` does."""
+        """End the program that runs here at once, without any cleanup, as ``os._exit`` does."""
         raise NotImplementedError(f"processes of host {self.name} are the operating system's")
 
     def call_later(self, delay_ns: int, function: Callable[[], None]) -> None:
-        """Have a function called after a time, in no program."""
+        """Call a function after a time, outside of programs."""
         raise NotImplementedError(f"host {self.name} has no agenda: in real time timers are the operating system's")
 
     @property
@@ -231,7 +231,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def sleep(self, duration_ns: int) -> None:
-        """Sleep for a time. Others run meanwhile, even if it is 0."""
+        """Sleep for a time. Other programs run meanwhile, even if it is 0."""
 
     @abstractmethod
     def can_wait(self) -> bool:
@@ -242,30 +242,30 @@ class Runtime(ABC):
                      is_daemon: bool, cancel: Callable[[], None]) -> Task:
         """Start another thread of the program that runs here.
 
-        ``launch`` starts a function in a thread of the operating system and gives its ident; ``run`` is what the
-        program wants run there. ``cancel`` is called instead if the network closes before.
+        ``launch`` starts a function in a thread of the operating system and returns its ident; ``run`` is the
+        program's function for that thread. ``cancel`` is called instead if the network closes first.
         """
 
     def new_channel(self) -> int:
-        """Give a number for ``Wait.fd`` that stands for no descriptor, but for whatever ``notify`` is called about."""
+        """Return a number for ``Wait.fd`` that stands for no descriptor: ``notify`` wakes the waits that have it."""
         self._channels += 1
         return -1 - self._channels
 
     @abstractmethod
     def notify(self, channel: int) -> None:
-        """Have the waits with that ``fd`` asked again whether they are ready."""
+        """Check the waits with that ``fd`` again."""
 
     @abstractmethod
     def poke(self) -> None:
-        """Have all waits asked again whether they are ready: something changed that is not the host's doing."""
+        """Check all waits again: something changed that the host did not cause."""
 
     @abstractmethod
     def spin(self, weight: int) -> None:
-        """Hear that a program looked without waiting and found nothing new. It may do so in a loop."""
+        """Note that a program looked without waiting and found nothing new. It may do so in a loop."""
 
     @abstractmethod
     def resolve(self, name: str, family: int) -> list[bytes]:
-        """Give a name's addresses of that family (``AF_UNSPEC``: of any, IPv4 first). Empty where there are none."""
+        """Return a name's addresses of that family (``AF_UNSPEC``: of any, IPv4 first). Empty if there are none."""
 
     def why_unknown(self, name: str) -> str:
         """Say why ``resolve`` found nothing."""
@@ -273,11 +273,11 @@ class Runtime(ABC):
 
     @abstractmethod
     def reverse(self, address: bytes) -> list[str]:
-        """Give an address's names. Empty where there are none."""
+        """Return an address's names. Empty if there are none."""
 
     @abstractmethod
     def entropy(self, size: int) -> bytes:
-        """Give ``size`` bytes that nobody outside can guess; in the lab, the same ones in each run."""
+        """Return ``size`` unpredictable bytes; in the lab, the same ones in each run."""
 
     @abstractmethod
     def new_event_loop(self) -> AbstractEventLoop:
@@ -303,7 +303,7 @@ class Runtime(ABC):
         self.engine.observer = observer
 
     def run_hooks(self) -> None:
-        """Call the hooks. The code that drains the host does."""
+        """Call the hooks. The code that drains the host calls this."""
         for hook in tuple(self.hooks):
             hook()
 
@@ -318,18 +318,18 @@ class Runtime(ABC):
             self.close_descriptor(descriptor)
 
     def own(self, descriptor: Descriptor) -> Process | None:
-        """Note that the program that runs here opened a descriptor. In real time that is the system's business."""
+        """Note that the program that runs here opened a descriptor. In real time the operating system notes it."""
         if not self.is_virtual:
             return None
         process = self.owners[descriptor] = self.process()
         return process
 
     def disown(self, descriptor: Descriptor) -> None:
-        """Let a descriptor stay open after the program that opened it, as one that was handed to another process."""
+        """Let a descriptor stay open after the end of the program that opened it, as one passed to another process."""
         self.owners.pop(descriptor, None)
 
     def close_descriptor(self, descriptor: Descriptor) -> None:
-        """Close a descriptor, whichever object has it. With the lock held; ``flush`` comes after it."""
+        """Close a descriptor, whichever object has it. The caller holds the lock, and calls ``flush`` afterwards."""
         self.owners.pop(descriptor, None)
         if descriptor.fd >= 0:
             self.watches.close(descriptor.fd)
@@ -347,14 +347,14 @@ class Runtime(ABC):
 _current: ContextVar[Runtime | None] = ContextVar("estab_runtime", default=None)
 
 current: Callable[[], Runtime | None] = _current.get
-"""Give the runtime on which the code that runs here is a program, ``None`` outside. Per thread and per context."""
+"""Return the runtime on which the code that runs here is a program, ``None`` outside. Per thread and per context."""
 
 
 _acting: ContextVar[bool] = ContextVar("estab_acting", default=False)
 
 
 def act(action: Callable[..., object], *args: object) -> None:
-    """Call an action of a user's, which is no program and must not wait."""
+    """Call a user's action, which is no program and must not wait."""
     _acting.set(True)
     action(*args)
 

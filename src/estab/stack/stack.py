@@ -258,7 +258,7 @@ class Stack:
             return self.engine.counters()
 
     def observe(self, observer: Observer) -> Observation:
-        """Report all facts (``estab.events``) to ``observer`` from now on, beside the observers that are there already.
+        """Report all facts (``estab.events``) to ``observer`` from now on. Other observers stay.
 
         Returns what ends that: call it, or use it in a ``with`` statement.
         """

@@ -1,6 +1,7 @@
-"""What can be set for a whole stack. Names are Linux's sysctls where Linux has one, with the unit last.
+"""The settings of a whole stack. Names are those of Linux's sysctls if Linux has one, with the unit last.
 
-A ``Config`` belongs to one host and may be changed while it runs: what a connection copies at its start says so.
+A ``Config`` belongs to one host and may be changed while it runs. A setting that a connection copies at its start says
+so.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The face of a connection: what may be done to one, and what it tells.
+"""A connection: its commands, its inputs and outputs, and what it reports.
 
 In: ``on_segment``, ``on_deadline``, ``on_error`` and the commands (``open``, ``write``, ``read``, ``shutdown_write``,
 ``close``, ``abort``). Out: ``poll_segment`` until it gives ``None``; ``deadline_ns``. Methods that look at the time
@@ -53,13 +53,13 @@ class Connection(Tcb):
     # --- commands
 
     def set_owner(self, owner: Owner | None) -> None:
-        """Let a socket have the connection: it is told of news."""
+        """Give the connection to a socket, which is told of news from now on."""
         self.owner = owner
 
     def prepare_open(
         self, fast_open: FastOpen | None, *, is_first_ack_delayed: bool, is_read_shut: bool,
     ) -> None:
-        """Before ``open``: what the socket wants of the handshake, and that it ended reading already.
+        """Set before ``open`` what the socket wants of the handshake, and whether it has ended reading already.
 
         ``fast_open``: the SYN asks for a cookie or carries text. ``is_first_ack_delayed``: TCP_DEFER_ACCEPT.
         """
@@ -113,7 +113,7 @@ class Connection(Tcb):
         return count
 
     def room(self) -> i64:
-        """Give the free bytes of the send buffer; if there are none, the owner is told once there are."""
+        """Return the free bytes of the send buffer; if there are none, the owner is told once there are."""
         free = self.send_buffer_bytes - self.outq_bytes()
         if free <= 0 or not room.has_room(self):
             room.note_full(self)
@@ -121,7 +121,7 @@ class Connection(Tcb):
         return free
 
     def set_congestion(self, control: CongestionControl, now_ns: i64) -> None:
-        """Hand the windows to another congestion control (TCP_CONGESTION)."""
+        """Let another congestion control set the windows (TCP_CONGESTION)."""
         is_running = self.has_own_congestion
         self.use_congestion(control)
         ecn.set_needed(self, control.needs_ecn())
@@ -133,11 +133,11 @@ class Connection(Tcb):
         return receive.read(self, size, is_peek, now_ns)
 
     def discard(self, now_ns: i64) -> i64:
-        """Take all text that waits, without making bytes of it; returns how much."""
+        """Discard all text that waits; returns how many bytes."""
         return receive.discard(self, now_ns)
 
     def read_urgent(self, is_peek: bool) -> int:
-        """Give the urgent octet (MSG_OOB): -1 not come yet, -2 none."""
+        """Return the urgent octet (MSG_OOB): -1 not come yet, -2 none."""
         return receive.read_urgent(self, is_peek)
 
     def readable_bytes(self) -> i64:
@@ -149,7 +149,7 @@ class Connection(Tcb):
         return count
 
     def is_eof(self) -> bool:
-        """Tell whether all there will ever be was read: the peer's FIN came, or reading was shut down."""
+        """Tell whether everything was read and nothing more comes: the peer's FIN came, or reading was shut down."""
         ended = self.is_fin_received or self.is_read_shut or self.state == abi.CLOSED or self.state == abi.TIME_WAIT
         return ended and self.readable_bytes() == 0
 
@@ -186,7 +186,7 @@ class Connection(Tcb):
             transitions.set_state(self, abi.LAST_ACK, "shutdown() or close()")
 
     def close(self, now_ns: i64) -> None:
-        """Let go of the connection: it finishes on its own. Unread text makes it a reset (RFC 9293 SHLD-3)."""
+        """Close: the connection finishes by itself. Unread text makes this a reset (RFC 9293 SHLD-3)."""
         self.is_orphan = True
         self.owner = None
         state = self.state
@@ -226,7 +226,7 @@ class Connection(Tcb):
             transitions.abort(self, 0, "", "aborted by the program")
 
     def disconnect(self) -> bool:
-        """End the connection as its socket is to be free for another one; ``True`` if there was one to end."""
+        """End the connection, so that its socket can have another one; ``True`` if there was one to end."""
         if self.state == abi.CLOSED or self.state == abi.TIME_WAIT:
             return False
         self.is_orphan = True
@@ -238,9 +238,9 @@ class Connection(Tcb):
     # --- options
 
     def set_options(self, options: Options) -> None:
-        """Take options of which nothing follows at once: the next segment, timer or probe looks at them.
+        """Take options that need nothing done at once: the next segment, timer or probe reads them.
 
-        Those that ask for something now have functions of their own below.
+        Those that need something done now have functions of their own below.
         """
         self.options = options
 
@@ -256,13 +256,13 @@ class Connection(Tcb):
             self.set_keepalive(now_ns, is_on=True)
 
     def set_nodelay(self, is_on: bool) -> None:
-        """Switch Nagle's rule off or on (TCP_NODELAY). RFC 9293 MUST-17. What waited goes at the next poll."""
+        """Switch Nagle's rule off or on (TCP_NODELAY). RFC 9293 MUST-17. What waited leaves at the next poll."""
         self.options = self.options.with_nodelay(is_on)
         if is_on:
             writing.force_push(self)  # even TCP_CORK does not hold what waits now, as in Linux
 
     def set_cork(self, is_on: bool) -> None:
-        """Hold partial segments back, or let them go (TCP_CORK)."""
+        """Hold partial segments back, or release them (TCP_CORK)."""
         self.options = self.options.with_cork(is_on)
         if not is_on and self.options.nodelay:
             writing.force_push(self)
@@ -298,7 +298,7 @@ class Connection(Tcb):
         self.is_dirty = False
 
     def count_as_orphan(self, *, is_counted: bool) -> None:
-        """The host counts it among the orphans, or does no more."""
+        """The host counts it among the orphans, or stops counting it."""
         self.is_orphan_counted = is_counted
 
     def note_established(self, now_ns: i64) -> None:
@@ -319,7 +319,7 @@ class Connection(Tcb):
             raise os_error(number, self.error_text)
 
     def take_error(self) -> i64:
-        """Give the pending error's number and forget it (SO_ERROR); 0 for none.
+        """Return the pending error's number and forget it (SO_ERROR); 0 for none.
 
         An ICMP error that ended nothing is given too, once, as Linux does (RFC 9293 section 3.9.2.2).
         """
@@ -364,7 +364,7 @@ class Connection(Tcb):
     # --- out
 
     def poll_segment(self, now_ns: i64) -> Segment | None:
-        """Give the next segment to send, ``None`` when there is nothing to send now."""
+        """Return the next segment to send, ``None`` when there is nothing to send now."""
         segment = output.poll_segment(self, now_ns)
         if segment is not None:
             self._count_sent(segment, now_ns)
@@ -384,14 +384,14 @@ class Connection(Tcb):
     # --- facts
 
     def info(self, now_ns: i64) -> Info:
-        """Give what ``TCP_INFO`` tells."""
+        """Return what ``TCP_INFO`` tells."""
         return report(self, self.readable_bytes(), now_ns)
 
     def _ssthresh(self) -> int | None:
         return None if self.ssthresh_bytes >= SSTHRESH_INFINITE else self.ssthresh_bytes
 
     def fact(self) -> TcbFact:
-        """Give the TCB's fields as a fact, sequence numbers relative."""
+        """Return the TCB's fields as a fact, sequence numbers relative."""
         queue = self.out_of_order
         rate = self.rate
         due_ns = self.deadline_ns()

@@ -1,6 +1,6 @@
 """What all connections of one host share: settings, counters, secret, clock, observer.
 
-``now_ns`` is the time of the last input, handed in from outside. ``Paths`` is what TCP asks of the floor above.
+``now_ns`` is the time of the last input, which the host passes in. ``Paths`` is what TCP needs of the floor above.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ class Paths:
     """What TCP must know of routes and links. The host implements it."""
 
     def source_for(self, destination: bytes) -> bytes:
-        """Give the local address that packets to ``destination`` leave from, ``b""`` if there is no route."""
+        """Return the local address that packets to ``destination`` leave from, ``b""`` if there is no route."""
         return b""
 
     def mtu_of(self, destination: bytes) -> i64:
-        """Give the path's MTU in bytes, as far as it is known."""
+        """Return the path's MTU in bytes, as far as it is known."""
         return 1500
 
     def link_mtu_of(self, destination: bytes) -> i64:
-        """Give the MTU of the first link and the route alone, whatever was learnt of the path."""
+        """Return the MTU of the first link and the route alone, whatever was learnt of the path."""
         return self.mtu_of(destination)
 
     def initial_cwnd(self, destination: bytes) -> i64:
-        """Give the segments of the first congestion window on the way there, 0 if no route says so."""
+        """Return the segments of the first congestion window on the way there, 0 if no route says so."""
         return 0
 
     def advertised_mss(self, destination: bytes) -> i64:
-        """Give the most that a route lets us tell a peer as our MSS, 0 if none says so."""
+        """Return the most that a route lets us tell a peer as our MSS, 0 if none says so."""
         return 0
 
     def segment_bytes_max(self, destination: bytes) -> i64:
-        """Give the largest super-segment that the link takes whole, 0 if it has no such offload."""
+        """Return the largest super-segment that the link takes whole, 0 if it has no such offload."""
         return 0
 
     def is_local(self, address: bytes) -> bool:
@@ -56,7 +56,7 @@ class Paths:
         return False
 
     def suspect(self, destination: bytes) -> None:
-        """Hear that segments to ``destination`` go unanswered (RFC 9293 MUST-20: advise IP at R1)."""
+        """Note that segments to ``destination`` are not answered (RFC 9293 MUST-20: advise IP at R1)."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -91,7 +91,7 @@ class Reply:
 
 
 class Context:
-    """The common ground of one host's TCP. ``secret`` is at least 16 bytes that nobody outside knows."""
+    """What the connections of one host share. ``secret`` is at least 16 bytes that no one else knows."""
 
     def __init__(self, name: str, config: Config, counters: Counters, secret: bytes) -> None:
         if len(secret) < 16:
@@ -114,7 +114,7 @@ class Context:
         self._challenge_second: i64 = -1
 
     def one_copy(self, address: bytes) -> bytes:
-        """Give the one copy of an address that all connections share. The table is forgotten when it is full."""
+        """Return the one copy of an address that all connections share. The table is forgotten when it is full."""
         found = self._addresses.get(address)
         if found is not None:
             return found
@@ -136,7 +136,7 @@ class Context:
             self.tell(PacketDropped(self.now_ns, self.name, connection, reason, detail))
 
     def wake(self, owner: Owner | None) -> None:
-        """Put an owner on the list of those with news."""
+        """Add an owner to the list of those with news."""
         if owner is not None and not owner.is_woken:
             owner.is_woken = True
             self.woken.append(owner)

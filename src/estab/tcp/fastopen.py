@@ -1,10 +1,10 @@
-"""TCP Fast Open (RFC 7413): what a host knows and decides. Cookies, keys, the cache of a client, when to leave it.
+"""TCP Fast Open (RFC 7413): what a host knows and decides. Cookies, keys, the cache of a client, when to pause.
 
 - A server's cookie is SipHash-2-4 of both addresses with a key, 8 octets long, as Linux makes it. The second key of two
   is still good, so that keys can be changed while clients have old cookies.
 - A client keeps cookie and MSS for each pair of addresses. The cache has a limit; the oldest entry makes room.
-- A client whose connections with text on the SYN keep timing out takes it that a middle box eats them, and leaves Fast
-  Open for a while, everywhere, each time for twice as long (``tcp_fastopen_blackhole_timeout_sec``).
+- A client whose connections with text on the SYN keep timing out assumes that a middle box drops them. It then uses no
+  Fast Open for a while, to any server, each time for twice as long (``tcp_fastopen_blackhole_timeout_sec``).
 
 The records that sockets and connections hold are in ``record/fast_open``. What is done with them is in
 ``fastopen_client`` and ``fastopen_server``.
@@ -125,14 +125,14 @@ class HostFastOpen:
         self._keys_text: str = ""
         self._cache: dict[bytes, Cached] = {}
         self._refused: dict[bytes, int] = {}
-        """Until when a server and port is left alone, that did not take the text of a SYN."""
+        """For servers and ports that did not take the text of a SYN: until when it is not tried again."""
         self._pauses: i64 = 0
         self._paused_ns: i64 = 0
 
     # --- the server's side
 
     def keys(self) -> bytes:
-        """Give the host's keys: of ``tcp_fastopen_key`` if it is set, else one made from the host's secret."""
+        """Return the host's keys: of ``tcp_fastopen_key`` if it is set, else one made from the host's secret."""
         text = self._config.tcp_fastopen_key
         if not text:
             return self._own_key
@@ -144,7 +144,7 @@ class HostFastOpen:
     # --- the client's side
 
     def find(self, local: bytes, remote: bytes) -> Cached | None:
-        """Give what is remembered of a server."""
+        """Return what is remembered of a server."""
         return self._cache.get(local + remote)
 
     def remember(
@@ -179,7 +179,7 @@ class HostFastOpen:
         return len(self._cache)
 
     def refuse(self, local: bytes, remote: bytes, port: i64, now_ns: i64) -> None:
-        """Keep it that a server did not take the text of a SYN, or never answered one (RFC 7413 section 4.1.3.1)."""
+        """Remember that a server did not take the text of a SYN, or never answered one (RFC 7413 section 4.1.3.1)."""
         wait_ns = self._config.tcp_fastopen_negative_ns
         if wait_ns <= 0:
             return
@@ -193,7 +193,7 @@ class HostFastOpen:
         self._refused[key] = now_ns + wait_ns
 
     def is_refused(self, local: bytes, remote: bytes, port: i64, now_ns: i64) -> bool:
-        """Tell whether a server is left alone for now, as it did not take the text of a SYN."""
+        """Tell whether Fast Open is not tried with a server now, because it did not take the text of a SYN."""
         key = _service_key(local, remote, port)
         until_ns = self._refused.get(key)
         if until_ns is None:
@@ -206,7 +206,7 @@ class HostFastOpen:
     # --- black holes
 
     def pause(self, now_ns: i64) -> None:
-        """Take it that something on the way eats Fast Open, and leave it for a while; each time for twice as long."""
+        """Assume that something on the path drops Fast Open, and pause it; each time for twice as long."""
         if self._config.tcp_fastopen_blackhole_timeout_ns <= 0:
             return
         self._paused_ns = now_ns
@@ -214,23 +214,23 @@ class HostFastOpen:
         self._counters.TcpExtTCPFastOpenBlackhole += 1
 
     def is_pausing(self, now_ns: i64) -> bool:
-        """Tell whether Fast Open is left alone for now."""
+        """Tell whether Fast Open is paused now."""
         first_ns = self._config.tcp_fastopen_blackhole_timeout_ns
         if first_ns <= 0 or self._pauses == 0:
             return False
         return now_ns < self._paused_ns + (first_ns << min(self._pauses - 1, PAUSE_DOUBLINGS_MAX))
 
     def is_on_trial(self) -> bool:
-        """Tell whether there was a pause, and nothing has shown since that all is well."""
+        """Tell whether there was a pause, and no connection has shown since that Fast Open works."""
         return self._pauses > 0 and self._config.tcp_fastopen_blackhole_timeout_ns > 0
 
     def end_pauses(self) -> None:
-        """A connection with Fast Open worked: the next pause begins small again."""
+        """A connection with Fast Open worked: the next pause is short again."""
         self._pauses = 0
 
     def on_end(self, now_ns: i64, *, has_text: bool, is_fin_early: bool, proves_path: bool) -> None:
-        """A client's connection is over that began with the option. One on which nothing but a FIN after a gap came
-        shows a black hole.
+        """A client's connection that began with the option is over. If only a FIN after a gap came on it, that shows a
+        black hole.
 
         ``proves_path``: it was the first after a pause, and not over loopback, which proves nothing.
         """

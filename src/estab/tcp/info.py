@@ -57,7 +57,7 @@ class Info:
     is_delivery_rate_app_limited: bool
     """``delivery_rate`` is of a time when the program had too little to send."""
     fast_open_fail: str
-    """Why text did not go on the SYN, or not for good: ``cookie unavailable``, ``data not acknowledged``,
+    """Why the SYN carried no text, or in vain: ``cookie unavailable``, ``data not acknowledged``,
     ``SYN retransmitted``; else empty.
     """
     rto_ns: int
@@ -151,7 +151,7 @@ class Info:
     total_rto: int
     """Retransmission timeouts, those of the SYN too."""
     total_rto_recoveries: int
-    """How often the peer fell silent so long, however many timeouts it then took."""
+    """How often the peer was silent so long, whatever the number of timeouts."""
     total_rto_time_ns: int
     """How long all of these took until the peer answered."""
     notsent_bytes: int

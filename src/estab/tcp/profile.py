@@ -1,4 +1,4 @@
-"""What other systems choose where the RFCs leave a choice, as settings of a stack.
+"""What other systems chose where the RFCs leave a choice, as settings of a stack.
 
 ``profile_config("freebsd")`` gives a ``Config`` that looks like that system on the wire: the order of options, the
 sizes of windows and buffers, how long things last. What a system does by other code than ours is not copied.
@@ -16,7 +16,7 @@ PROFILES: tuple[str, ...] = ("estab", "linux", "freebsd")
 
 
 def profile_config(name: str) -> Config:
-    """Give the settings of a system, fresh each time. ``ValueError`` if no profile has that name."""
+    """Return the settings of a system, fresh each time. ``ValueError`` if no profile has that name."""
     if name not in PROFILES:
         raise ValueError(f"profile: {name!r} is not one of {', '.join(PROFILES)}")
     config = Config()
@@ -28,7 +28,7 @@ def profile_config(name: str) -> Config:
 
 
 def _set_linux(config: Config) -> None:
-    """Ours are Linux's but for these, where an RFC asks for more."""
+    """Our settings that differ from Linux's, because an RFC asks for more."""
     config.tcp_syn_retries = 6
     config.tcp_syn_linear_timeouts = 4
     config.tcp_answer_early_acks = False

@@ -119,7 +119,7 @@ def limited_by(tcb: Tcb) -> str:
 
 
 def rate_told(rate: i64) -> i64:
-    """Give a rate as ``Info`` does: 0 if there is no limit."""
+    """Return a rate as ``Info`` does: 0 if there is no limit."""
     return 0 if rate >= NEVER else rate
 
 

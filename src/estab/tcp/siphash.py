@@ -1,7 +1,7 @@
 """SipHash-2-4 (Aumasson, Bernstein 2012): a keyed hash of short messages, 64 bits long.
 
-Linux makes its initial sequence numbers, SYN cookies and Fast Open cookies with it; the latter by one key for all
-servers behind an address, whatever their kernel.
+Linux makes its initial sequence numbers, SYN cookies and Fast Open cookies with it. So all servers of one address,
+whatever their kernel, can share the key of the latter.
 
 Its words of 64 bits are two halves here, so that they are machine words wherever this is compiled. A round is written
 out in local variables for the same reason: with a function for its quarters, which would give and take pairs, a hash

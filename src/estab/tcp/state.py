@@ -85,7 +85,7 @@ EDGES: Final[frozenset[tuple[State, State]]] = frozenset({
 
 
 def _targets(state: State) -> int:
-    """Give the states that one edge leads to from ``state``, a bit each."""
+    """Return the states that follow ``state`` by one edge, a bit each."""
     bits = 0
     for old, new in EDGES:
         if old == state:

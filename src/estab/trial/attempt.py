@@ -115,7 +115,7 @@ def attempt(
 
 
 def one_line(error: BaseException) -> str:
-    """Write an error in one line: its own first line, with the type before it where that says more."""
+    """Write an error in one line: its own first line, with the type before it if that says more."""
     text = str(error).strip()
     first = text.splitlines()[0] if text else ""
     name = type(error).__name__

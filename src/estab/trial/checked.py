@@ -19,7 +19,7 @@ _FACTS_MAX = 50_000
 
 @contextmanager
 def checked(seed: int | str = 0, **options: Any) -> Iterator[Network]:
-    """Give a network, check it at the end and close it: ``with estab.checked(seed=7) as net:``.
+    """Return a network, check it at the end and close it: ``with estab.checked(seed=7) as net:``.
 
     If the body raises, or a program raised and nobody asked, the exception gets a note with what was waited for, the
     ladder around the end and the seed. The body of a ``with`` can't be run again, so the weather is not shrunk; a

@@ -35,7 +35,7 @@ _QUOTE: Final = "'"
 
 
 def seed_of(config: pytest.Config, node_id: str) -> int | str:
-    """Give the seed of a test: what ``--estab-seed`` says, else a number that follows from its node id."""
+    """Return the seed of a test: what ``--estab-seed`` says, else a number that follows from its node id."""
     given = config.getoption("--estab-seed")
     if given is not None:
         return int(given) if given.lstrip("-").isdecimal() else str(given)
@@ -54,7 +54,7 @@ class NetTrial:
         self.headline = ""
         """The same in a line, for the summary."""
         self.net = Network(self.seed, limit=RUN_LIMIT)
-        """The network of the fixture: used by other fixtures, and by the test where it is not a sweep."""
+        """The network of the fixture: used by other fixtures, and by the test if it is not a sweep."""
 
     def close(self) -> None:
         """End the fixture's network."""

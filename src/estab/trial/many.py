@@ -232,7 +232,7 @@ class Sweeping:
         return rules.groups_max is not None and len({one.failure for one in failures}) >= rules.groups_max
 
     def _answer(self) -> list[Outcome]:
-        """Give what is known, in the order of seeds, up to where a count of failures says stop."""
+        """Return what is known, in the order of seeds, up to where a count of failures says stop."""
         wanted = set(self.seeds)
         outcomes, failures, groups = [], 0, set()
         for seed in sorted(seed for seed in self.known if seed in wanted):

@@ -132,12 +132,12 @@ def unmap_v4(address: bytes) -> bytes:
 
 
 def solicited_node(address: bytes) -> bytes:
-    """Give the solicited-node multicast group of an IPv6 address (RFC 4291 section 2.7.1)."""
+    """Return the solicited-node multicast group of an IPv6 address (RFC 4291 section 2.7.1)."""
     return _SOLICITED_NODE + address[13:]
 
 
 def multicast_mac(address: bytes) -> bytes:
-    """Give the MAC address of a multicast group (RFC 1112 section 6.4, RFC 2464 section 7)."""
+    """Return the MAC address of a multicast group (RFC 1112 section 6.4, RFC 2464 section 7)."""
     if len(address) == 4:
         return b"\x01\x00\x5e" + bytes([address[1] & 0x7F]) + address[2:]
     return b"\x33\x33" + address[12:]

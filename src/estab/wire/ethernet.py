@@ -56,5 +56,5 @@ def emit(dst: bytes, src: bytes, ethertype: i64, payload: bytes) -> bytes:
 
 
 def ethertype_of(version: i64) -> i64:
-    """Give the EtherType of an IP version."""
+    """Return the EtherType of an IP version."""
     return IPV4 if version == 4 else IPV6

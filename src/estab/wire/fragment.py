@@ -18,7 +18,7 @@ __all__ = ["join", "named_at", "split"]
 def split(packet: ip.Packet, mtu: i64, ident: i64) -> list[bytes]:
     """Cut a packet into fragments of up to ``mtu`` bytes.
 
-    ``ident`` is for IPv6; IPv4 keeps the packet's own. An IPv4 fragment can be cut again. Raises ``ValueError`` where
+    ``ident`` is for IPv6; IPv4 keeps the packet's own. An IPv4 fragment can be cut again. Raises ``ValueError`` if
     ``mtu`` has no room for 8 bytes of payload, and for an IPv6 packet that is a fragment already.
     """
     if packet.version == 6:
@@ -119,7 +119,7 @@ def join(first: ip.Packet, payload: bytes) -> bytes:
     """Build the whole packet from its first fragment's header and the payload of all of them, in order.
 
     ``first.tos`` goes into it, so that the caller can set what RFC 3168 section 5.3 says of ECN. Raises ``WireError``
-    (``FRAG_TOO_FAR``) where the whole is longer than a packet can be.
+    (``FRAG_TOO_FAR``) if the whole is longer than a packet can be.
     """
     length: i64 = len(payload)
     if first.version == 4:

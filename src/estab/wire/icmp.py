@@ -72,7 +72,7 @@ _QUOTE_BYTES_MAX_V6: Final = 1232
 class Quoted:
     """What an error's quote tells of the packet it is about; ``src`` is the address that sent that packet.
 
-    ``sport`` and ``dport`` are for TCP and UDP, ``seq`` for TCP, ``ident`` and ``sequence`` for an echo; -1 where the
+    ``sport`` and ``dport`` are for TCP and UDP, ``seq`` for TCP, ``ident`` and ``sequence`` for an echo; -1 if the
     quote does not reach so far or it is another protocol. ``total_bytes`` is the packet's length by its own header.
     """
 

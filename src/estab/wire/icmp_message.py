@@ -39,7 +39,7 @@ class Unknown(Message):
 
 
 def build(src: bytes, dst: bytes, type: i64, code: i64, word: i64, body: bytes) -> bytes:
-    """Build a message with its checksum: ICMPv4, or ICMPv6 where the addresses have 16 bytes."""
+    """Build a message with its checksum: ICMPv4, or ICMPv6 if the addresses have 16 bytes."""
     first = type << 24 | code << 16
     acc = first + word
     if len(src) == 16:

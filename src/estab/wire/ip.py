@@ -102,7 +102,7 @@ class Packet:
 
 
 def header_of(packet: Packet) -> Packet:
-    """Give the packet's headers alone: the same fields, with ``data`` from its first byte to its payload."""
+    """Return the packet's headers alone: the same fields, with ``data`` from its first byte to its payload."""
     header = Packet(
         packet.version, packet.src, packet.dst, packet.protocol, packet.ttl, packet.tos,
         packet.data[packet.header_start : packet.start], packet.start - packet.header_start,
@@ -126,7 +126,7 @@ def is_fragment(packet: Packet) -> bool:
 def parse(data: bytes, start: i64 = 0) -> Packet:
     """Read the IP packet that begins at ``start``.
 
-    Raises ``WireError``: ``UNHANDLED_PROTO`` for other versions, ``PKT_TOO_SMALL`` where bytes are missing,
+    Raises ``WireError``: ``UNHANDLED_PROTO`` for other versions, ``PKT_TOO_SMALL`` if bytes are missing,
     ``IP_INHDR``, ``IP_CSUM``, ``FRAG_TOO_FAR``, ``IPV6_BAD_EXTHDR``.
     """
     size: i64 = len(data)
@@ -257,7 +257,7 @@ def _has_whole_chain(packet: Packet) -> bool:
 
 
 def extension_bytes(header: i64, length_field: i64) -> i64:
-    """Give the length of an extension header from its second octet: at least 8."""
+    """Return the length of an extension header from its second octet: at least 8."""
     if header == FRAGMENT:
         return 8
     return (length_field + 1) * 8
@@ -316,7 +316,7 @@ class IpHeader:
         self.ttl = ttl
         """TTL (IPv4), hop limit (IPv6)."""
         self.ident = ident
-        """The identification (IPv4 only); it means something only where a packet may be cut (RFC 6864)."""
+        """The identification (IPv4 only); it means something only if a packet may be cut (RFC 6864)."""
         self.dont_fragment = dont_fragment
         self.flow_label = flow_label
         """IPv6 only (RFC 6437)."""
@@ -398,7 +398,7 @@ def _put_v4_header(
 
 
 def forwarded(packet: Packet) -> bytes:
-    """Give the packet as a router sends it on: one hop less to live, IPv4's checksum adjusted (RFC 1624), no padding.
+    """Return the packet as a router sends it on: one hop less to live, IPv4's checksum adjusted (RFC 1624), no padding.
 
     The caller has seen that ``ttl`` is above 1.
     """
@@ -412,7 +412,7 @@ def forwarded(packet: Packet) -> bytes:
 
 
 def set_ecn_ce(packet: Packet) -> bytes:
-    """Give the packet with its ECN field set to Congestion Experienced, as a router's queue marks it (RFC 3168)."""
+    """Return the packet with its ECN field set to Congestion Experienced, as a router's queue marks it (RFC 3168)."""
     data = packet.data
     at = packet.header_start
     if packet.version == 6:

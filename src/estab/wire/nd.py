@@ -48,7 +48,7 @@ _REDIRECTED_BYTES_MAX: Final = 1184
 
 @mypyc_attr(acyclic=True)
 class RouterSolicitation(Message):
-    """Asks for routers. ``link_address`` is the sender's MAC, empty where the option is absent."""
+    """Asks for routers. ``link_address`` is the sender's MAC, empty if the option is absent."""
 
     def __init__(self, link_address: bytes = b"") -> None:
         super().__init__(6, ROUTER_SOLICITATION, 0)
@@ -72,7 +72,7 @@ class Prefix:
 
 @mypyc_attr(acyclic=True)
 class RouterAdvertisement(Message):
-    """A router's offer. ``hop_limit``, ``reachable_ms``, ``retransmit_ms`` and ``mtu`` are 0 where it does not say."""
+    """A router's offer. ``hop_limit``, ``reachable_ms``, ``retransmit_ms`` and ``mtu`` are 0 if it does not say."""
 
     def __init__(
         self, hop_limit: i64, is_managed: bool, has_other: bool, lifetime_s: i64, reachable_ms: i64, retransmit_ms: i64,
@@ -102,7 +102,7 @@ class NeighborSolicitation(Message):
 
 @mypyc_attr(acyclic=True)
 class NeighborAdvertisement(Message):
-    """Says that ``target`` is at ``link_address`` (empty where the option is absent)."""
+    """Says that ``target`` is at ``link_address`` (empty if the option is absent)."""
 
     def __init__(
         self, target: bytes, is_router: bool, is_solicited: bool, is_override: bool, link_address: bytes = b""

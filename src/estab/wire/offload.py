@@ -77,7 +77,7 @@ def _swap(number: i64) -> i64:
 def parse(data: bytes, has_buffers: bool = False) -> Offload:
     """Read the header at the beginning of ``data``; the frame is after it, 10 bytes or 12 (``has_buffers``) on.
 
-    Raises ``WireError``: ``PKT_TOO_SMALL``, or ``DEV_HDR`` where it contradicts itself or the frame's length.
+    Raises ``WireError``: ``PKT_TOO_SMALL``, or ``DEV_HDR`` if it contradicts itself or the frame's length.
     """
     size: i64 = HEADER_BYTES_WITH_BUFFERS if has_buffers else HEADER_BYTES
     if len(data) < size:
@@ -115,7 +115,7 @@ def for_packet(packet: bytes, segment_bytes: i64, is_partial_checksum: bool, sta
     """Describe a packet of ours that goes out whole: what the device is still to do to it.
 
     A TCP packet with more text than ``segment_bytes`` (not 0) is to be cut, which needs a partial checksum; a TCP or
-    UDP packet with ``is_partial_checksum`` is to be completed. Raises ``WireError`` where ``packet`` is none.
+    UDP packet with ``is_partial_checksum`` is to be completed. Raises ``WireError`` if ``packet`` is none.
     """
     parsed = ip.parse(packet, start)
     is_tcp = parsed.protocol == ip.TCP and parsed.end - parsed.start >= tcp.HEADER_BYTES
@@ -136,9 +136,9 @@ def for_packet(packet: bytes, segment_bytes: i64, is_partial_checksum: bool, sta
 
 
 def finish_checksum(packet: bytes, start: i64 = 0) -> bytes:
-    """Give the packet with its TCP or UDP checksum computed; any other packet, and a fragment, as it is.
+    """Return the packet with its TCP or UDP checksum computed; any other packet, and a fragment, as it is.
 
-    Raises ``WireError`` where ``packet`` is none.
+    Raises ``WireError`` if ``packet`` is none.
     """
     parsed = ip.parse(packet, start)
     begin = parsed.start
@@ -163,7 +163,7 @@ def split(packet: bytes, segment_bytes: i64, start: i64 = 0) -> list[bytes]:
     """Cut a TCP super-segment into segments of up to ``segment_bytes`` of text, each a packet with right checksums.
 
     The first alone keeps CWR (RFC 3168 section 6.1.2), the last alone FIN and PSH; IPv4's identification counts up. A
-    packet that needs no cutting comes back alone, its checksum completed. Raises ``WireError`` where ``packet`` is
+    packet that needs no cutting comes back alone, its checksum completed. Raises ``WireError`` if ``packet`` is
     none, ``ValueError`` for a size below 1.
     """
     if segment_bytes < 1:

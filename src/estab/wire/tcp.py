@@ -80,7 +80,7 @@ class AccEcnOption:
 class Segment:
     """A TCP segment: header fields, options, and its text ``data[start:end]``.
 
-    ``mss`` is 0, ``wscale`` -1, ``sack``, ``fast_open``, ``accecn`` and ``unknown`` ``None`` where the option is not
+    ``mss`` is 0, ``wscale`` -1, ``sack``, ``fast_open``, ``accecn`` and ``unknown`` ``None`` if the option is not
     there. ``sack`` holds left and right edges in turn, 32 bits each; an empty ``fast_open`` asks for a cookie.
     ``unknown`` is a list of ``(kind, value)``. ``tos`` is the traffic class byte of the IP header, with the ECN bits.
     ``has_bsd_order``: the options are to be written in the order that BSD systems have them.
@@ -125,13 +125,13 @@ def text_length(segment: Segment) -> i64:
 
 
 def segment_length(segment: Segment) -> i64:
-    """Give SEG.LEN: the octets of text, and one each for SYN and FIN (RFC 9293 section 3.4)."""
+    """Return SEG.LEN: the octets of text, and one each for SYN and FIN (RFC 9293 section 3.4)."""
     flags = segment.flags
     return segment.end - segment.start + (flags & FIN) + ((flags & SYN) >> 1)
 
 
 def flags_text(flags: i64) -> str:
-    """Write flags as tcpdump does: ``S``, ``S.``, ``P.``, ``F.``, ``R``; ``none`` where no flag is set."""
+    """Write flags as tcpdump does: ``S``, ``S.``, ``P.``, ``F.``, ``R``; ``none`` if no flag is set."""
     return "".join([letter for bit, letter in enumerate(_LETTERS) if flags >> bit & 1]) or "none"
 
 
@@ -238,7 +238,7 @@ def _parse_options(segment: Segment, data: bytes, index: i64, end: i64) -> None:
 
 
 def _read_known(segment: Segment, data: bytes, kind: i64, value: i64, size: i64) -> bool:
-    """Read one option into its field; ``False`` where the kind is not known or the length is not the kind's."""
+    """Read one option into its field; ``False`` if the kind is not known or the length is not the kind's."""
     if kind == TIMESTAMPS_KIND and size == 10:
         segment.has_timestamps = True
         segment.ts_val = u32(data, value)

@@ -81,11 +81,11 @@ class Stage:
         self.findings.append(sentence)
 
     def calls(self, host: Host, name: str = "") -> list[CallRecord]:
-        """Give the calls that a host's programs made."""
+        """Return the calls that a host's programs made."""
         return self.recorder.calls(host.name, name=name)
 
     def facts(self, kind: type[F], host: Host | None = None) -> Iterator[F]:
-        """Give the facts of a kind, in order."""
+        """Return the facts of a kind, in order."""
         for fact in self.recorder.facts:
             if isinstance(fact, kind) and (host is None or fact.host == host.name):
                 yield fact
@@ -139,7 +139,7 @@ class Played:
 
 
 def option(name: str) -> int:
-    """Give the number of a socket's option, also where this system's ``socket`` module has no such name."""
+    """Return the number of a socket's option, also if this system's ``socket`` module has no such name."""
     number = option_number(name)
     assert number is not None
     return number

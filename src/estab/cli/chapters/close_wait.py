@@ -114,7 +114,7 @@ def _find_stuck(stage: Stage, watch: CloseWaitWatch, stuck: list[Stuck]) -> None
 
 
 def _blame(one: Stuck) -> str:
-    """Give the watch's sentence on what read the end of the stream, with the file's name for its path, and the line."""
+    """Return the watch's sentence on what read the end of the stream, with file name, not path, and line."""
     if not one.read_at:
         return one.how
     file, _, number = one.read_at.partition(" in ")[0].rpartition(":")

@@ -243,7 +243,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """``--name=value``; the value is empty where there is none."""
+    """``--name=value``; the value is empty if there is none."""
 
     place: Place
     name: str
@@ -262,6 +262,6 @@ class Script:
     last: Command | None
 
     def line(self, number: int) -> str:
-        """Give a line of the source."""
+        """Return a line of the source."""
         lines = self.source.splitlines()
         return lines[number - 1] if 0 < number <= len(lines) else ""

@@ -75,7 +75,7 @@ def constant(name: str) -> int:
 
 
 def errno_number(name: str) -> int:
-    """Look up an errno. ``MismatchError`` where there is none of that name."""
+    """Look up an errno. ``MismatchError`` if there is none of that name."""
     value = getattr(errno, name, None)
     if not isinstance(value, int):
         raise MismatchError(f"{name!r} is not the name of an errno")

@@ -76,7 +76,7 @@ class Epoll(File):
                 watch.is_hot = True
 
     def ready(self) -> list[tuple[Watch, int]]:
-        """Give what is ready, and note that it was told."""
+        """Return what is ready, and note that it was told."""
         found: list[tuple[Watch, int]] = []
         for watch in self.watches.values():
             bits = int(watch.file.socket.readiness()) & (watch.events & 0xFFFFFFF | POLLERR | POLLHUP)

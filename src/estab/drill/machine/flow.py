@@ -75,7 +75,7 @@ class Flow:
         return (self.first_script_val + live_val - self.first_live_val) & _MASK if self.has_timestamps else live_val
 
     def live_ecr(self, script_ecr: int, is_scaled: bool) -> int:
-        """Find the live timestamp that a script echoes. ``MismatchError`` where none was sent."""
+        """Find the live timestamp that a script echoes. ``MismatchError`` if none was sent."""
         live = self._vals.get(script_ecr)
         if live is not None:
             return live

@@ -90,11 +90,11 @@ class Machine:
             self.on_event(int(event[0]))
 
     def next_ns(self) -> int:
-        """When something happens next by itself; ``NEVER`` where nothing waits."""
+        """When something happens next by itself; ``NEVER`` if nothing waits."""
         return min(int(self.engine.next_deadline_ns()), self.next_wake_ns())
 
     def step(self, until_ns: int) -> bool:
-        """Go to the next deadline, at most to ``until_ns``. ``False`` where that is reached with nothing to do."""
+        """Go to the next deadline, at most to ``until_ns``. ``False`` if that is reached with nothing to do."""
         due_ns = self.next_ns()
         if due_ns > until_ns:
             self.now_ns = max(self.now_ns, until_ns)

@@ -72,7 +72,7 @@ class Sysctls:
         self._old.clear()
 
     def text(self, name: str) -> str:
-        """Give the line that ``sysctl NAME`` prints."""
+        """Return the line that ``sysctl NAME`` prints."""
         known = self._known(name)
         if known is None:
             raise UnsupportedError(f"sysctl {name}: it changes nothing here, and so has no value")

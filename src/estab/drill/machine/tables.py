@@ -68,7 +68,7 @@ def _hex_port(endpoint: str) -> str:
 
 
 def grep(text: str, words: list[str]) -> str:
-    """Give the lines that match; with ``-c`` how many do, with ``-v`` the others."""
+    """Return the lines that match; with ``-c`` how many do, with ``-v`` the others."""
     flags = "".join(word[1:] for word in words if word.startswith("-"))
     patterns = [word for word in words if not word.startswith("-")]
     if len(patterns) != 1:

@@ -87,7 +87,7 @@ class Calls:
         return found
 
     def add(self, call: Call, file: File) -> int:
-        """Give a new descriptor the number that the script expects; one that has it already stays open, out of reach.
+        """Return a new descriptor the number that the script expects; one that has it already stays open, out of reach.
 
         The script's numbers are names: packetdrill, too, lets one stand for the descriptor that had it last.
         """
@@ -328,7 +328,7 @@ class Calls:
         return (yield from self._transmit(file, bytes(size), integer(call.arguments[2]), name))
 
     def _transmit(self, file: SocketFile, data: bytes, flags: int, to: Expression | None = None) -> Steps:
-        """Send all of ``data`` where waiting is allowed, else what there is room for."""
+        """Send all of ``data`` if waiting is allowed, else what there is room for."""
         if flags & _MSG_ZEROCOPY:
             raise UnsupportedError("MSG_ZEROCOPY is not done here: a stack in user space copies")
         socket = file.socket
@@ -465,7 +465,7 @@ def _check_buffer(value: Expression, size: int) -> None:
 
 
 def _buffer(value: Expression, size: int) -> bytes:
-    """Give what a program sends: zeros."""
+    """Return what a program sends: zeros."""
     _check_buffer(value, size)
     return bytes(size)
 

@@ -36,7 +36,7 @@ class Namespace:
         self._names: dict[str, object] = dict(_CONSTANTS)
 
     def run(self, text: str, path: str, line: int, socket: StreamSocket | None, now_ns: int) -> None:
-        """Run one piece. ``MismatchError`` where it raises: an ``assert`` shows its condition and the fields in it."""
+        """Run one piece. ``MismatchError`` if it raises: an ``assert`` shows its condition and the fields in it."""
         if socket is not None:
             self._names.update(_fields(socket, now_ns))
         # packetdrill writes more code behind each piece, and so may a piece end in a backslash.

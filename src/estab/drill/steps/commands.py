@@ -99,7 +99,7 @@ class Commands:
 
     def _defaults(self, words: list[str]) -> None:
         for name, value in _DEFAULTS.items():
-            with contextlib.suppress(UnsupportedError):  # it can't be set where there is nothing to choose
+            with contextlib.suppress(UnsupportedError):  # it can't be set if there is nothing to choose
                 self.sysctls.set(f"net.ipv4.{name}", value)
 
     def _set_sysctls(self, words: list[str]) -> None:

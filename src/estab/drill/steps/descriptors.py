@@ -24,7 +24,7 @@ class Descriptors(Protocol):
         """The virtual time."""
 
     def add(self, call: Call, file: File) -> int:
-        """Give a new descriptor the number that the script expects."""
+        """Return a new descriptor the number that the script expects."""
 
     def file(self, value: Expression) -> File:
         """Find a descriptor, or raise EBADF."""

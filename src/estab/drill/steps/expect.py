@@ -199,7 +199,7 @@ def _check_icmp(packet: IcmpPacket, got: IcmpPacket, settings: Settings) -> None
 
 
 def _shown(seen: Seen, expected: PacketAction, flow: Flow) -> PacketAction:
-    """Give what came with as much detail as the script has, so that the two lines differ only where they differ."""
+    """Return what came with as much detail as the script has, so that the two lines differ only where they differ."""
     info, packet = expected.ip, seen.action.packet
     ip = IpInfo(
         ecn=_ECN_NAMES[seen.tos & 3] if info.ecn is not None else None, tos=seen.tos if info.tos is not None else None,

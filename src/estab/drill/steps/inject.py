@@ -127,7 +127,7 @@ def _live(option: TcpOption, packet: TcpPacket, flow: Flow, settings: Settings) 
 
 
 def icmp_numbers(packet: IcmpPacket, is_v6: bool) -> tuple[int, int]:
-    """Look up type and code. ``MismatchError`` where the IP version has no such name."""
+    """Look up type and code. ``MismatchError`` if the IP version has no such name."""
     version = 6 if is_v6 else 4
     if packet.type not in ICMP_NAMES[version]:
         raise MismatchError(f"ICMP over IPv{version} has no type {packet.type!r}")

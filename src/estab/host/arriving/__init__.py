@@ -1,1 +1,1 @@
-"""The way in: packets off an interface, ICMP, forwarding, echo."""
+"""What arrives: packets from an interface, ICMP, forwarding, echo."""

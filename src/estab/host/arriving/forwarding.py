@@ -1,6 +1,6 @@
 """Forwarding: this host as a router (RFC 1812, RFC 8200), when ``is_forwarding`` is set.
 
-- One hop less to live; at the end of it, Time Exceeded.
+- The hop limit (TTL) goes down by one; at 0 the sender gets Time Exceeded.
 - What is too big for the next link is cut (IPv4 without DF), or refused with the MTU that would do. A TCP super-segment
   from a link with offload is cut into the segments that its sender made it of, and those are what may be too big.
 - Martians are not forwarded: loopback, unspecified, multicast and reserved addresses, IPv6 link-local ones, and what

@@ -59,19 +59,19 @@ _V6_ERRNO: Final = [
 ]
 _V6_IS_HARD: Final = [False, True, False, False, True, True, True]
 _PLATEAUS: Final = [32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68]
-"""MTUs to try below a size that was too big, where the router does not say (RFC 1191 section 7)."""
+"""MTUs to try below a size that was too big, if the router does not say (RFC 1191 section 7)."""
 _V4_SOURCE_QUENCH: Final = 4
 
 
 class Pinger(Descriptor):
-    """The sender of echo requests, which hears of the replies."""
+    """The sender of echo requests, which is told of the replies."""
 
     def on_reply(self, packet: ip.Packet, echo: wire.Echo) -> None:
-        """Hear an echo reply."""
+        """Take an echo reply."""
         raise NotImplementedError
 
     def on_error(self, sequence: i64, number: i64, text: str) -> None:
-        """Hear that a request came to grief."""
+        """Take an error about a request."""
         raise NotImplementedError
 
 
@@ -114,7 +114,7 @@ class Icmp:
     # --- who pings
 
     def add_pinger(self, pinger: Pinger, version: i64) -> i64:
-        """Give a free echo identifier; ENOBUFS if all are taken."""
+        """Return a free echo identifier; ENOBUFS if all are taken."""
         for _ in range(PINGERS_MAX):
             self._next_ident = (self._next_ident + 1) & 0xFFFF
             key = _pinger_key(version, self._next_ident)
@@ -334,7 +334,7 @@ class Icmp:
         return self._send(error, source, packet.src, tos, 0)
 
     def _has_token(self, receiver: bytes) -> bool:
-        """Take a token of the receiver's bucket and one of all's; lo is free."""
+        """Take a token from the receiver's bucket and one from that for all; lo needs none."""
         now_ns = self.context.now_ns
         if self.paths.is_local(receiver):
             return True
@@ -346,7 +346,7 @@ class Icmp:
         config = self.context.config
         if config.icmp_ratelimit_ns > 0 and not bucket.take(config.icmp_ratelimit_ns, RECEIVER_BURST, now_ns):
             return False
-        # What is left in the bucket of all is nobody's to count (CVE-2020-25705): an error costs a keyed 0 to 2.
+        # No one may count what is left in the bucket of all (CVE-2020-25705): an error costs a keyed 0 to 2.
         self._limited_count += 1
         price = self.context.hash32(b"icmp", self._limited_count) % 3
         return self._all.take(SECOND // config.icmp_msgs_per_sec, config.icmp_msgs_burst, now_ns, price)
@@ -355,7 +355,7 @@ class Icmp:
 
     def send_echo(self, ident: i64, sequence: i64, payload: bytes, source: bytes, destination: bytes, ttl: i64,
                   tos: i64, scope: i64) -> None:
-        """Send an echo request. ENETUNREACH if there is no route, EMSGSIZE where the payload is too long."""
+        """Send an echo request. ENETUNREACH if there is no route, EMSGSIZE if the payload is too long."""
         version: i64 = 4 if len(destination) == 4 else 6
         echo = wire.Echo(version, is_reply=False, ident=ident, sequence=sequence, payload=payload)
         path = self.paths.find_from(destination, source, scope)
@@ -374,7 +374,7 @@ class Icmp:
         self.output.send(path, ip.emit(source, destination, protocol, body, ttl, tos, ident_ip))
 
     def _send(self, message: wire.Message, source: bytes, destination: bytes, tos: i64, scope: i64) -> bool:
-        """Send a message, from ``source`` or from whatever address the path prefers. ``False``: no way there."""
+        """Send a message, from ``source`` or from the address that the path prefers. ``False``: no route."""
         path = self.paths.find_from(destination, source, scope)
         is_v4 = len(destination) == 4
         counters = self.context.counters.of_address(destination)
@@ -426,7 +426,7 @@ _TEXTS: Final = {
 
 
 def _classify(error: wire.Error) -> tuple[int, bool]:
-    """Give errno and whether the error is hard, as Linux does."""
+    """Return errno and whether the error is hard, as Linux does."""
     if error.problem == wire.TIME_EXCEEDED:
         return errno.EHOSTUNREACH, False
     if error.problem == wire.PARAMETER_PROBLEM:

@@ -1,4 +1,4 @@
-"""The way in: from a frame to the protocol that it is for (RFC 1122 section 3.2, RFC 8200).
+"""What arrives: from a frame to the protocol that it is for (RFC 1122 section 3.2, RFC 8200).
 
 Each step either passes the packet on or drops it with its reason. The host model is weak, as Linux's: a packet to any
 of our addresses is ours, whichever interface it came by.
@@ -43,7 +43,7 @@ _STRICT_SOURCE_ROUTE: Final = 137
 
 
 class Input:
-    """The way in of one host."""
+    """Receives the frames of one host."""
 
     def __init__(self, context: Context, paths: HostPaths, neighbors: Neighbors, reassembly: Reassembly, icmp: Icmp,
                  udp: Udp, demux: Demux, forwarding: Forwarding) -> None:
@@ -179,7 +179,7 @@ class Input:
             counters.ip_in_ce_pkts += 1
 
     def _has_possible_ends(self, packet: ip.Packet) -> bool:
-        """Refuse addresses that no packet off a link may have (RFC 1122 section 3.2.1.3, RFC 4291 section 2)."""
+        """Refuse addresses that no packet from a link may have (RFC 1122 section 3.2.1.3, RFC 4291 section 2)."""
         source = packet.src
         destination = packet.dst
         if len(source) == 4 and 0 < source[0] < 224 and source[0] != 127 and 0 < destination[0] != 127:

@@ -37,7 +37,7 @@ class PingResult:
         self.payload: bytes = payload
         self.ttl: i64 = ttl
         self.rtt_ns: i64 = rtt_ns
-        """-1 where the request is not remembered any more."""
+        """-1 if the request is not remembered any more."""
         self.errno: i64 = number
         self.text: str = text
 

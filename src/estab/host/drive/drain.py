@@ -1,4 +1,4 @@
-"""Emptying a host after an input: every frame to where it goes, every readiness event to what waits for it."""
+"""Draining a host after an input: each frame goes to its device, each event to what waits for it."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ __all__ = ["Handler"]
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Handler:
-    """Hears of descriptors with news, and of time. This one takes nothing."""
+    """Is told of descriptors with news, and of time. This base class takes nothing."""
 
     def on_event(self, fd: i64, now_ns: i64) -> bool:
         """Take the news of a descriptor, or say ``False``: it belongs to a program."""
@@ -21,5 +21,5 @@ class Handler:
         """Do what is due by now. Calling it early does nothing."""
 
     def next_deadline_ns(self) -> i64:
-        """Give when ``on_deadline`` is to be called next; ``NEVER`` if nothing waits."""
+        """Return when ``on_deadline`` is to be called next; ``NEVER`` if nothing waits."""
         return NEVER

@@ -29,7 +29,7 @@ _SHORT_WAITS_MIN: Final = 2
 
 
 class WakeUp:
-    """How a thread that sleeps is woken: the waker sets ``is_requested``, and does more if ``is_asleep`` is set."""
+    """Wakes a thread that sleeps: the waking thread sets ``is_requested``, and does more if ``is_asleep`` is set."""
 
     def __init__(self) -> None:
         self.is_requested: bool = False
@@ -42,7 +42,7 @@ class Surroundings:
 
     ``acquire``, ``release`` and ``clock`` are called in every step. They are functions, not methods to override,
     because a call of an overridden method costs twice as much as a call of the system's own function.
-    ``waiters`` and ``hooks`` are looked at only for whether they are empty.
+    Of ``waiters`` and ``hooks`` only whether they are empty matters here.
     """
 
     def __init__(self, acquire: Callable[[], object], release: Callable[[], None], clock: Callable[[], int],
@@ -54,16 +54,16 @@ class Surroundings:
         self.hooks: list[Any] = hooks
 
     def run_signal_handlers(self) -> None:
-        """Give signal handlers a chance to run: once per step, without the lock. What they raise ends ``Loop.run``.
+        """Let signal handlers run: once per step, without the lock. What they raise ends ``Loop.run``.
 
-        Compiled code runs none. An overriding method in plain Python does so by being called, whatever it does.
+        Compiled code runs none. Any call of an overriding method in plain Python lets them run.
         """
 
     def tell_some(self) -> None:
-        """Hear that the host took a step, with the lock held, while ``waiters`` or ``hooks`` has somebody."""
+        """The host took a step, and ``waiters`` or ``hooks`` is not empty. The lock is held."""
 
     def tell_all(self) -> None:
-        """Hear that a step was cut short by an exception, with the lock held: any news may have gone untold."""
+        """An exception cut a step short: any news may not have been told. The lock is held."""
 
 
 class Loop:
@@ -75,7 +75,7 @@ class Loop:
         self.is_working: bool = False
         """The host is in a step or being drained: a call from inside leaves the rest to that."""
         self.due_ns: i64 = 0
-        """When the thread that sleeps for the host will wake by itself; 0 while none sleeps."""
+        """When the thread that runs the loop will wake by itself; 0 while none sleeps."""
         self.is_wanted: bool = False
         """Another thread wants to run the loop: a run that ``yields`` stops at the next news."""
         self.busy_poll_ns: i64 = 0
@@ -99,7 +99,7 @@ class Loop:
         return self._work(takes_frames=True)
 
     def drain_locked(self) -> i64:
-        """Send and tell what the host has to say, with the lock held. Returns the next deadline."""
+        """Send the host's frames and tell its news, with the lock held. Returns the next deadline."""
         return self._work(takes_frames=False)
 
     def begin_sleep(self) -> i64:
@@ -157,7 +157,7 @@ class Loop:
             now_ns: i64 = around.clock()
             due_ns: i64 = self.stepper.step(now_ns) if takes_frames else self.stepper.drain(now_ns)
         except BaseException:
-            around.tell_all()  # a signal's handler raised in the middle, and somebody may not have been told
+            around.tell_all()  # a signal's handler raised in the middle: some news may not have been told
             raise
         finally:
             self.is_working = False

@@ -1,11 +1,11 @@
-"""One step of a host on a device: frames come off the device, and all that the host has to say goes out.
+"""One step of a host on a device: frames from the device go in, and all frames and news of the host go out.
 
 Every packet on a real device goes through this code, so it is part of the core. It opens nothing and waits for nothing:
 receiving, sending and telling are functions that it is given.
 
 How many frames a step takes follows what was found. To be told that a descriptor has no more frames costs as much as a
-frame, so a step begins with one. More are taken if they keep lying there (a bulk transfer), up to ``FRAMES_PER_STEP``;
-if the peer waits for our answer to each small frame, one is right for longer.
+frame, so a step begins with one. More are taken if more are there each time (a bulk transfer), up to
+``FRAMES_PER_STEP``; if the peer waits for our answer to each small frame, a step takes one for longer.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from estab.wire import ethernet, ip, offload, tcp
 __all__ = ["FRAMES_PER_STEP", "Stepper"]
 
 FRAMES_PER_STEP: Final = 64
-"""Frames that are taken off the device before the host's answers go out and other threads may have the lock."""
+"""Frames that are taken from the device before the host's answers go out and other threads may have the lock."""
 HEADERS_MAX: Final = 256
 """Different virtio headers that are kept at the same time."""
 _COPIED_BYTES: Final = 2048
-"""Below this size, joining a header and a frame costs less than handing over both."""
+"""Below this size, joining a header and a frame costs less than passing both."""
 _TCP_CHECKSUM_AT: Final = 16
 _SOON_NS: Final = 30 * US
 _AT_ONCE_NS: Final = 5 * US
@@ -53,10 +53,10 @@ def _write_no_parts(fd: int, parts: list[bytes]) -> int:
 
 
 class Stepper:
-    """What stands between one host and one device.
+    """Moves frames and news between one host and one device.
 
-    ``receive`` gives a frame or ``None``. ``send`` takes a virtio header (``b""`` without offload) and a frame, or
-    returns ``False``. ``tell`` hears of descriptors with news. If ``header_bytes`` is not 0, frames from the device
+    ``receive`` returns a frame or ``None``. ``send`` takes a virtio header (``b""`` without offload) and a frame, or
+    returns ``False``. ``tell`` is told of descriptors with news. If ``header_bytes`` is not 0, frames from the device
     begin with a virtio header of that size.
     """
 
@@ -79,7 +79,7 @@ class Stepper:
         self._no_header: bytes = bytes(header_bytes)
         self._headers: dict[i64, bytes] = {}
         self.handler: Handler = Handler()
-        """Hears of descriptors with news before ``tell`` does."""
+        """Is told of descriptors with news before ``tell``."""
         self._unsent: Outbound | None = None
         self._read: Callable[[int, int], bytes] = _read_nothing
         self._write: Callable[[int, bytes], int] = _write_nothing
@@ -107,7 +107,7 @@ class Stepper:
         self._write, self._write_parts = write, write_parts
 
     def forget_descriptor(self) -> None:
-        """Have ``receive`` and ``send`` asked again: the descriptor is about to be closed."""
+        """Use ``receive`` and ``send`` again: the descriptor is about to be closed."""
         self._fd = -1
 
     def step(self, now_ns: i64) -> i64:
@@ -129,7 +129,7 @@ class Stepper:
         return due_ns
 
     def _size_steps(self, count: i64, frames_max: i64, is_at_once: bool) -> None:
-        """See from this step how many frames the next one may take."""
+        """Set from this step how many frames the next one may take."""
         if count < frames_max:
             self._frames_max = count if count > 0 else 1
             self._at_once = 0
@@ -151,7 +151,7 @@ class Stepper:
         return now_ns - self._stepped_ns < _SOON_NS
 
     def receive(self, now_ns: i64, frames_max: i64) -> i64:
-        """Take up to ``frames_max`` frames off the device. Returns how many there were."""
+        """Take up to ``frames_max`` frames from the device. Returns how many there were."""
         engine = self.engine
         index = self.interface_index
         start = self.header_bytes
@@ -197,7 +197,7 @@ class Stepper:
         return True
 
     def drain(self, now_ns: i64) -> i64:
-        """Send and tell all that the host has to say. Returns its next deadline, ``NEVER`` if it has none."""
+        """Send all frames and tell all news of the host. Returns its next deadline, ``NEVER`` if it has none."""
         engine = self.engine
         handler = self.handler
         event = engine.poll_event()
@@ -223,7 +223,7 @@ class Stepper:
         self.handler.on_deadline(now_ns)
 
     def next_deadline_ns(self) -> i64:
-        """Give when ``on_deadline`` is to be called next; ``NEVER`` if nothing waits for a time."""
+        """Return when ``on_deadline`` is to be called next; ``NEVER`` if nothing waits for a time."""
         return min(self.engine.next_deadline_ns(), self.handler.next_deadline_ns())
 
     def retry(self) -> None:
@@ -245,7 +245,7 @@ class Stepper:
             self._expectation.note_answer()
 
     def _header_for(self, outbound: Outbound) -> bytes:
-        """Give the virtio header of a TCP packet of ours. There are few different ones, so they are kept."""
+        """Return the virtio header of a TCP packet of ours. There are few different ones, so they are kept."""
         data = outbound.data
         start = self._packet_start
         is_v4 = (data[start] >> 4) == 4

@@ -1,1 +1,1 @@
-"""Internet layer: interfaces, routes, neighbours, paths, fragments, and the way out."""
+"""Internet layer: interfaces, routes, neighbours, paths, fragments, and sending packets."""

@@ -21,7 +21,7 @@ def arp_frame(
 
 
 def solicitation_frame(interface: Interface, source: bytes, target: bytes, mac: bytes) -> bytes:
-    """Build a Neighbor Solicitation for ``target``: to its solicited-node group, or to ``mac`` where one is known."""
+    """Build a Neighbor Solicitation for ``target``: to its solicited-node group, or to ``mac`` if one is known."""
     destination = target if mac else solicited_node(target)
     to = mac if mac else multicast_mac(destination)
     return _frame(interface, to, nd.NeighborSolicitation(target, interface.mac), source, destination)

@@ -5,9 +5,9 @@
   for IPv4 too). A fragment that lies wholly inside one that we hold is a duplicate and only it is dropped (RFC 8200).
 - Memory is bounded (Linux's ``ipfrag_high_thresh``), and what is charged is what is held: header, text, and the records
   beside them. When it is full, fragments that do not fit are dropped; what is held stays, until its time is up.
-- A fragment costs as much as the first one, however many are held: its place is found by halves, and datagrams wait in
-  the order in which they are due. (To find the first entry of a plain ``dict`` takes as long as entries before it were
-  deleted; of an ``OrderedDict`` it does not.)
+- A fragment costs the same, however many are held: its place is found by bisection, and datagrams wait in the order in
+  which they are due. (To find the first entry of a plain ``dict`` takes time for each deleted entry before it; of an
+  ``OrderedDict`` it does not.)
 - Fragments must agree about ECN (RFC 3168 section 5.3): a mark is kept, a mark on a datagram that can't carry one
   discards it.
 """
@@ -73,7 +73,7 @@ class Reassembly:
         self._datagrams_v6: OrderedDict[bytes, _Datagram] = OrderedDict()
 
     def add(self, packet: Packet) -> Packet | None:
-        """Take a fragment. Gives the whole packet where this one completed it."""
+        """Take a fragment. Gives the whole packet if this one completed it."""
         self.context.counters.of(packet.version).ip_reasm_reqds += 1
         end = packet.fragment_offset + packet.end - packet.start
         if not self._is_well_formed(packet, end):
@@ -112,7 +112,7 @@ class Reassembly:
     # --- inside
 
     def _table(self, version: i64) -> OrderedDict[bytes, _Datagram]:
-        """Give the datagrams of a version: all of them wait equally long, so the oldest one is due first."""
+        """Return the datagrams of a version: all of them wait equally long, so the oldest one is due first."""
         return self._datagrams_v4 if version == 4 else self._datagrams_v6
 
     def _expire_due(self, version: i64, now_ns: i64) -> i64:
@@ -267,7 +267,7 @@ def _place_of(parts: list[_Part], start: i64) -> i64:
 
 
 def _note_problems(header: Packet, whole: Packet) -> None:
-    """Note what an IPv6 packet must not have inside of its fragments, and would not be seen to have put together."""
+    """Note what an IPv6 packet must not have inside its fragments, and what could not be seen in the whole packet."""
     if header.protocol == HOP_BY_HOP:  # RFC 8200 section 4.1: it only comes directly after the IPv6 header
         whole.problem_code = 1
         whole.problem_pointer = named_at(header)

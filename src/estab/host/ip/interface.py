@@ -37,7 +37,7 @@ class Address:
 
 
 class Interface:
-    """One way in and out. Numbers count what passed since it was added."""
+    """One interface. Numbers count what passed since it was added."""
 
     def __init__(self, index: i64, name: str, mtu: i64, mac: bytes, segment_bytes_max: i64,
                  has_checksum_offload: bool, is_loopback: bool) -> None:
@@ -66,14 +66,14 @@ class Interface:
         return None
 
     def on_link_source(self, destination: bytes) -> bytes:
-        """Give the address whose network holds ``destination``, or ``b""``."""
+        """Return the address whose network holds ``destination``, or ``b""``."""
         for candidate in self.addresses:
             if matches(destination, candidate.network, candidate.prefix_bits):
                 return candidate.address
         return b""
 
     def link_local(self) -> bytes:
-        """Give the interface's IPv6 link-local address, or ``b""``."""
+        """Return the interface's IPv6 link-local address, or ``b""``."""
         for candidate in self.addresses:
             if len(candidate.address) == 16 and is_link_local(candidate.address):
                 return candidate.address
@@ -109,7 +109,7 @@ class Outputs:
     def push(
         self, interface: Interface, data: bytes, segment_bytes: i64 = 0, is_partial_checksum: bool = False,
     ) -> None:
-        """Queue a frame, or drop it where the interface is down or its queue full."""
+        """Queue a frame, or drop it if the interface is down or its queue full."""
         if not interface.is_up:
             self.context.drop(DropReason.DEV_DOWN, "", f"{interface.name} is down")
         elif interface.queued_frames >= interface.queue_frames_max:
@@ -145,7 +145,7 @@ class Outputs:
             self._tell_sent(interface, outbound)
 
     def _tell_sent(self, interface: Interface, outbound: Outbound) -> None:
-        """Tell of the frame as a sniffer wants it: with its checksum, which the link would have filled in."""
+        """Report the frame as a capture needs it: with its checksum, which the link would have filled in."""
         data = outbound.data
         if outbound.is_partial_checksum:
             start: i64 = 14 if interface.is_ethernet else 0

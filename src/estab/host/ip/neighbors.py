@@ -1,16 +1,16 @@
 """Neighbours: from an address on the link to its MAC address, by ARP (RFC 826) and Neighbor Discovery (RFC 4861).
 
 - One state machine serves both, RFC 4861's, as Linux has it: INCOMPLETE → REACHABLE → STALE → DELAY → PROBE, and FAILED
-  where no answer comes. PERMANENT entries were set by hand.
+  if no answer comes. PERMANENT entries were set by hand.
 - A packet for an INCOMPLETE neighbour waits. Each neighbour's queue has a limit, in packets; on overflow the oldest
-  goes.
-- When a neighbour fails, those who waited are told: their packets come out of ``failed``, from which the host makes an
-  ICMP host unreachable for each, to others and to itself alike (RFC 1122 section 2.3.2.2).
-- The table has a limit. A stranger can make entries by sending from addresses that do not exist, so what
-  never answered makes room first, the oldest one (RFC 6583 section 7.1). Only if all entries are resolved does one of
-  those go: the oldest that was not used for some seconds.
-- What a new entry costs does not grow with the table: entries stand in the order in which they became what they are,
-  timers in the order in which they are due.
+  is dropped.
+- When a neighbour fails, the packets that waited go to ``failed``, from which the host makes an ICMP host unreachable
+  for each, to other hosts and to itself alike (RFC 1122 section 2.3.2.2).
+- The table has a limit. An attacker can make entries by sending from addresses that do not exist, so an entry that
+  never answered makes room first, the oldest one (RFC 6583 section 7.1). Only if all entries are resolved, one of
+  those makes room: the oldest that was not used for some seconds.
+- The cost of a new entry does not grow with the table: entries are in the order of their last change of state, timers
+  in the order in which they are due.
 - Duplicate address detection (RFC 4862 section 5.4, RFC 5227) is left out: the builder of a host chooses its addresses,
   and a second of tentative time would delay each virtual host's first packet. Two hosts with one address show as drops,
   ARP_INVALID or NDISC_INVALID, with the other's MAC address.
@@ -60,9 +60,9 @@ _RETRANS_NS: Final = SECOND
 _REACHABLE_NS: Final = 30 * SECOND
 _DELAY_NS: Final = 5 * SECOND
 _IN_USE_NS: Final = 5 * SECOND
-"""An entry used since is not to make room if another can (as Linux, which spares what was confirmed lately)."""
+"""An entry used since then makes no room if another can (as Linux, which keeps what was confirmed lately)."""
 _LOOKS_MAX: Final = 8
-"""Entries that are looked at for one that makes room; the last one of them goes, used or not."""
+"""Entries that are checked for one that makes room; the last of them makes room, used or not."""
 
 
 def state_name(state: i64) -> str:
@@ -86,11 +86,11 @@ class Neighbor:
         self.waiting: deque[Outbound] = deque()
         """Packets without their Ethernet header."""
         self.is_gone: bool = False
-        """Out of the table: a path that kept it looks it up anew."""
+        """No longer in the table: a path that kept it looks it up again."""
 
 
 class Neighbors:
-    """The table of one host, its timers, and what to answer to those who ask for us."""
+    """The table of one host, its timers, and the answers to requests for its addresses."""
 
     def __init__(self, context: Context, outputs: Outputs) -> None:
         self.context: Context = context
@@ -114,7 +114,7 @@ class Neighbors:
     # --- for output
 
     def find(self, interface: Interface, address: bytes) -> Neighbor | None:
-        """Find the entry of an address, or make one; ``None`` where the table is full of entries in use."""
+        """Find the entry of an address, or make one; ``None`` if the table is full of entries in use."""
         key = _key(interface, address)
         found = self._table.get(key)
         if found is None:
@@ -126,7 +126,7 @@ class Neighbors:
         return found
 
     def header_for(self, neighbor: Neighbor) -> bytes:
-        """Give the Ethernet header for a packet that goes now, or ``b""`` where the packet must wait."""
+        """Return the Ethernet header for a packet that goes now, or ``b""`` if the packet must wait."""
         now_ns = self.context.now_ns
         neighbor.used_ns = now_ns
         state = neighbor.state
@@ -163,7 +163,7 @@ class Neighbors:
         self._learn(neighbor, mac, PERMANENT, NEVER)
 
     def forget_interface(self, interface: Interface) -> None:
-        """Drop all that was learnt on an interface that went down, and what waited for it."""
+        """Drop all that was learnt on an interface that went down, and the packets that waited."""
         for neighbor in list(self._table.values()):
             if neighbor.interface is interface and neighbor.state != PERMANENT:
                 for _ in range(len(neighbor.waiting)):
@@ -178,7 +178,7 @@ class Neighbors:
     # --- from the wire
 
     def on_arp(self, interface: Interface, arp: Arp) -> None:
-        """Hear an ARP message: learn from it (RFC 826) and answer if it asks for one of our addresses."""
+        """Take an ARP message: learn from it (RFC 826) and answer if it asks for one of our addresses."""
         if not self._is_sane_sender(interface, arp.sender_mac, arp.sender):
             self.context.drop(DropReason.ARP_INVALID, "",
                               f"sender {format_address(arp.sender)} at {format_mac(arp.sender_mac)}")
@@ -193,7 +193,7 @@ class Neighbors:
                                                    arp.sender_mac))
 
     def on_solicitation(self, interface: Interface, source: bytes, target: bytes, mac: bytes) -> None:
-        """Hear a Neighbor Solicitation, already validated (RFC 4861 section 7.2.3).
+        """Take a Neighbor Solicitation, already validated (RFC 4861 section 7.2.3).
 
         ``mac`` is ``b""`` without the option.
         """
@@ -217,7 +217,7 @@ class Neighbors:
 
     def on_advertisement(self, interface: Interface, target: bytes, mac: bytes, is_solicited: bool,
                          is_override: bool) -> None:
-        """Hear a Neighbor Advertisement, already validated (RFC 4861 section 7.2.5)."""
+        """Take a Neighbor Advertisement, already validated (RFC 4861 section 7.2.5)."""
         if not interface.is_ethernet:
             self.context.drop(DropReason.NDISC_INVALID, "", f"advertisement on {interface.name}, which has no Ethernet")
             return
@@ -249,7 +249,7 @@ class Neighbors:
     # --- timers
 
     def on_deadline(self) -> None:
-        """Ask again, or give up, wherever it is due."""
+        """Ask again or give up, for each entry that is due."""
         now_ns = self.context.now_ns
         if now_ns < self.next_due_ns:
             return
@@ -313,7 +313,7 @@ class Neighbors:
             self.outputs.push(interface, solicitation_frame(interface, source, neighbor.address, neighbor.mac))
 
     def _advertise(self, interface: Interface, target: bytes, mac: bytes, destination: bytes) -> None:
-        """Answer for one of our addresses; to all nodes where the one who asked has no address yet."""
+        """Answer for one of our addresses; to all nodes if the asking node has no address yet."""
         counters = self.context.counters.v6
         counters.icmp_out_msgs += 1
         counters.icmp_out_neighbor_advertisements += 1
@@ -329,7 +329,7 @@ class Neighbors:
             self.outputs.push(interface, frame)
 
     def _hear(self, interface: Interface, address: bytes, mac: bytes, is_for_us: bool, is_reply: bool) -> None:
-        """Learn a sender's address: a new entry only where the message was for us."""
+        """Learn a sender's address: a new entry only if the message was for us."""
         neighbor = self._table.get(_key(interface, address))
         if neighbor is None:
             if not is_for_us:
@@ -372,7 +372,7 @@ class Neighbors:
             ))
 
     def _sort_in(self, neighbor: Neighbor) -> None:
-        """Put an entry where its new state belongs. One that stays resolved, or unresolved, keeps its place."""
+        """Move an entry to the list of its new state. One that stays resolved, or unresolved, keeps its place."""
         key = _key(neighbor.interface, neighbor.address)
         state = neighbor.state
         self._asking.pop(key, None)

@@ -1,4 +1,4 @@
-"""The last steps of every packet that leaves: cut it if need be, find the next hop's MAC address, queue the frame.
+"""The last steps of every packet that leaves: fragment it if needed, find the next hop's MAC address, queue the frame.
 
 - Packets for this host go back over lo, without any link.
 - A packet larger than the path carries is cut (IPv4 without DF, and what we send ourselves); with DF, or from another
@@ -28,7 +28,7 @@ _IDENT_BUCKETS: Final = 2048
 
 
 class Output:
-    """The way out of one host."""
+    """Sends the packets of one host."""
 
     def __init__(self, context: Context, outputs: Outputs, neighbors: Neighbors) -> None:
         self.context: Context = context
@@ -68,7 +68,7 @@ class Output:
         counters.ip_out_octets += size
 
     def ident_for(self, source: bytes, destination: bytes, mask: i64) -> i64:
-        """Give the next IP identification for a pair of addresses, unguessable outside (RFC 7739).
+        """Return the next IP identification for a pair of addresses, unguessable outside (RFC 7739).
 
         Counters in hashed places, so that two packets of a pair have different ones for long; each goes up by a keyed
         1 to 8, so that a stranger who shares a place can't count what others are sent. Only packets that may be cut
@@ -115,7 +115,7 @@ class Output:
         return Outbound(interface.index, frame, segment_bytes, is_partial_checksum)
 
     def frame_for(self, path: Path, packet: bytes, segment_bytes: i64, is_partial_checksum: bool) -> bytes | None:
-        """Put the Ethernet header on, where the link has one. ``None``: the packet waits for it, or was dropped."""
+        """Put the Ethernet header on, if the link has one. ``None``: the packet waits for it, or was dropped."""
         interface = path.interface
         if not interface.is_ethernet:
             return packet

@@ -4,8 +4,8 @@
   links change (``Routes.generation``) and when its learnt MTU expires.
 - Path MTUs learnt from ICMP (RFC 1191, RFC 8201) age after ten minutes, so that a path that grew is tried again.
 - IPv4 reports below 552 bytes are not believed as such: the path keeps 552 and packets may be fragmented (Linux's
-  ``min_pmtu``); IPv6 reports below 1280 are ignored (RFC 8201 section 4). Nobody can starve a connection by a forged
-  MTU.
+    ``min_pmtu``); IPv6 reports below 1280 are ignored (RFC 8201 section 4). So a forged report can't starve a
+  connection.
 - Both tables have a limit; the oldest entry makes room.
 """
 
@@ -49,7 +49,7 @@ class Path:
         """What the route says of TCP's connections, 0 for nothing."""
         self.mtu_expires_ns: i64 = NEVER
         self.may_fragment: bool = False
-        """The path carries less than we care to send: leave out DF, and let routers cut."""
+        """The path's MTU is below our least packet: leave out DF, and let routers fragment."""
         self.is_local: bool = False
         self.is_broadcast: bool = False
         self.neighbor: Neighbor | None = None
@@ -79,13 +79,13 @@ class HostPaths(Paths):
         """Broadcast addresses of our networks, and how many of our addresses each belongs to."""
         self._paths: dict[bytes, Path] = {}
         self._last: Path | None = None
-        """The path that was asked for last, where it stands in ``_paths`` by its destination alone."""
+        """The path that was asked for last, if it stands in ``_paths`` by its destination alone."""
         self._learnt: dict[bytes, _LearntMtu] = {}
 
     # --- the way to a destination
 
     def find(self, destination: bytes) -> Path | None:
-        """Give the path to a destination, ``None`` if there is no route, or no peer (``b""``)."""
+        """Return the path to a destination, ``None`` if there is no route, or no peer (``b""``)."""
         path = self._last
         if path is None or path.destination != destination:
             path = self._paths.get(destination)
@@ -97,9 +97,9 @@ class HostPaths(Paths):
         return self._look_up(destination)
 
     def find_from(self, destination: bytes, source: bytes, scope: i64) -> Path | None:
-        """Give the path to a destination that may need a hint: link-local and multicast ones exist on every link.
+        """Return the path to a destination that may need a hint: link-local and multicast ones exist on every link.
 
-        The hint is the interface's index where the program gave one (``scope``), or the interface that has ``source``.
+        The hint is the interface's index if the program gave one (``scope``), or the interface that has ``source``.
         """
         if not needs_scope(destination):
             return self.find(destination)
@@ -161,7 +161,7 @@ class HostPaths(Paths):
     # --- path MTU
 
     def learn_mtu(self, destination: bytes, mtu: i64, why: str) -> bool:
-        """Take a router's word that packets to ``destination`` must not exceed ``mtu`` bytes. ``False``: not believed.
+        """Take a router's report that packets to ``destination`` may have ``mtu`` bytes. ``False``: not believed.
 
         The caller has checked that the report quotes something we sent (RFC 5927, RFC 8201 section 4).
         """
@@ -192,37 +192,37 @@ class HostPaths(Paths):
     # --- what TCP asks (tcp.context.Paths)
 
     def source_for(self, destination: bytes) -> bytes:
-        """Give the local address that packets to ``destination`` leave from, ``b""`` if there is no route."""
+        """Return the local address that packets to ``destination`` leave from, ``b""`` if there is no route."""
         path = self.find(destination)
         return path.source if path is not None else b""
 
     def mtu_of(self, destination: bytes) -> i64:
-        """Give the path's MTU in bytes, as far as it is known."""
+        """Return the path's MTU in bytes, as far as it is known."""
         path = self.find(destination)
         return path.mtu if path is not None else 1500
 
     def link_mtu_of(self, destination: bytes) -> i64:
-        """Give the MTU of the first link and the route alone, whatever was learnt of the path."""
+        """Return the MTU of the first link and the route alone, whatever was learnt of the path."""
         path = self.find(destination)
         return path.link_mtu if path is not None else 1500
 
     def initial_cwnd(self, destination: bytes) -> i64:
-        """Give the segments of the first congestion window on the way there, 0 if no route says so."""
+        """Return the segments of the first congestion window on the way there, 0 if no route says so."""
         path = self.find(destination)
         return path.initcwnd if path is not None else 0
 
     def advertised_mss(self, destination: bytes) -> i64:
-        """Give the most that a route lets us tell a peer as our MSS, 0 if none says so."""
+        """Return the most that a route lets us tell a peer as our MSS, 0 if none says so."""
         path = self.find(destination)
         return path.advmss if path is not None else 0
 
     def segment_bytes_max(self, destination: bytes) -> i64:
-        """Give the largest super-segment that the link takes whole, 0 where it has no such offload."""
+        """Return the largest super-segment that the link takes whole, 0 if it has no such offload."""
         path = self.find(destination)
         return path.interface.segment_bytes_max if path is not None else 0
 
     def suspect(self, destination: bytes) -> None:
-        """Hear that segments go unanswered: doubt the next hop, so that it is asked again (RFC 9293 MUST-20)."""
+        """Note that segments are not answered: the next hop is asked again (RFC 9293 MUST-20)."""
         path = self._paths.get(destination)
         if path is not None and path.neighbor is not None:
             self.neighbors.suspect(path.neighbor)
@@ -335,7 +335,7 @@ def needs_scope(address: bytes) -> bool:
 
 
 def _source_rank(candidate: Address, destination: bytes, is_outgoing: bool) -> i64:
-    """Rank an address as source; -1 where it can't be one."""
+    """Rank an address as source; -1 if it can't be one."""
     address = candidate.address
     if len(address) != 16 or is_loopback(address) != is_loopback(destination):
         return -1

@@ -1,4 +1,4 @@
-"""The routing table: where a destination is reached, by longest prefix.
+"""The routing table: the interface and next hop of a destination, by longest prefix.
 
 - Routes of equal prefix are tried in the order in which they were added; one whose interface is down is passed over.
 - The table has a limit. Each change raises ``generation``, by which caches of looked-up routes know that they are
@@ -23,7 +23,7 @@ ROUTES_MAX: Final = 65_536
 
 
 class Route:
-    """One route: ``network``/``prefix_bits`` through ``interface``, by ``gateway`` or on the link where it is ``b""``.
+    """One route: ``network``/``prefix_bits`` through ``interface``, by ``gateway`` or on the link if it is ``b""``.
 
     ``mtu`` is a limit of this route's own, 0 for the interface's; ``advmss`` and ``initcwnd`` are for TCP, 0 for none.
     """
@@ -62,11 +62,11 @@ class RouteSource:
         self.bits_v6: i64 = bits_v6
 
     def find(self, destination: bytes) -> Route | None:
-        """Give the route to a destination, ``None`` if there is none."""
+        """Return the route to a destination, ``None`` if there is none."""
         return None
 
     def all(self) -> list[Route]:
-        """Give all routes, to be shown."""
+        """Return all routes, to be shown."""
         return []
 
 
@@ -86,7 +86,7 @@ class Routes:
         self.generation: i64 = 1
         self.count: i64 = 0
         self.source: RouteSource | None = None
-        """Knows more routes, which are not counted."""
+        """A source of more routes, which are not counted."""
         self._v4: _Family = _Family()
         self._v6: _Family = _Family()
 
@@ -174,7 +174,7 @@ class Routes:
 
 
 def _usable(route: Route | None, interface: Interface | None) -> Route | None:
-    """Give a route back if its interface is up, and the one asked for."""
+    """Return a route if its interface is up, and the requested one."""
     if route is None or not route.interface.is_up or (interface is not None and route.interface is not interface):
         return None
     return route

@@ -1,1 +1,1 @@
-"""What a descriptor stands for: ports, streams, datagrams, their options, and which of them a segment is for."""
+"""What a descriptor stands for: ports, streams, datagrams, their options, and the receiver of a segment."""

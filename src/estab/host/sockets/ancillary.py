@@ -1,6 +1,6 @@
 """Ancillary data: what ``recvmsg`` tells beside a datagram, and what ``sendmsg`` is told (RFC 3542, Linux's ``ip(7)``).
 
-- A socket says by options what it wants to hear (``wanted``, a set of bits). It is told in Linux's order.
+- A socket's options say which items it wants (``wanted``, a set of bits). They come in Linux's order.
 - What ``sendmsg`` gives holds for that datagram alone. Messages of a level that is not the destination's IP version
   are passed over, unknown ones of its level are EINVAL, as on Linux.
 """
@@ -55,7 +55,7 @@ _PKTINFO6: Final = Struct("16si")
 def describe_arrival(
     wanted: i64, destination: bytes, scope: i64, ttl: i64, tos: i64, has_v6_socket: bool,
 ) -> list[Ancillary]:
-    """Give what the socket wants to know of a datagram, in Linux's order."""
+    """Return what the socket wants to know of a datagram, in Linux's order."""
     found: list[Ancillary] = []
     if wanted == 0:
         return found
@@ -142,7 +142,7 @@ def read_stream_control(items: list[Ancillary]) -> None:
 
 
 def _check_socket_level(kind: int) -> None:
-    """Descriptors and credentials go over Unix sockets only, and are passed over."""
+    """Skip descriptors and credentials, which only Unix sockets carry."""
     if kind != SCM_RIGHTS and kind != SCM_CREDENTIALS:
         raise os_error(errno.EINVAL, f"invalid argument: no ancillary data of type {kind} at SOL_SOCKET can be sent")
 

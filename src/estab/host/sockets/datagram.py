@@ -74,12 +74,12 @@ class QueuedError:
         self.error: icmp.Error = error
 
     def text(self) -> bytes:
-        """Give what the error quotes of the datagram's text."""
+        """Return what the error quotes of the datagram's text."""
         at = self.error.quoted.text_at
         return self.error.quote[at:] if at >= 0 else b""
 
     def ancillary(self, scope: i64) -> Ancillary:
-        """Give Linux's ``struct sock_extended_err``, followed by the address that reported it."""
+        """Return Linux's ``struct sock_extended_err``, followed by the address that reported it."""
         error = self.error
         is_v4 = error.version == 4
         origin = _FROM_ICMP if is_v4 else _FROM_ICMPV6

@@ -50,7 +50,7 @@ __all__ = ["Demux", "Outgoing"]
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Outgoing:
-    """A segment on its way down: what IP must know of it. ``segment_bytes`` is not 0 for a super-segment."""
+    """A segment to send, with what IP must know of it. ``segment_bytes`` is not 0 for a super-segment."""
 
     def __init__(self, segment: Segment, src: bytes, dst: bytes, ttl: i64, segment_bytes: i64) -> None:
         self.segment = segment
@@ -83,7 +83,7 @@ class Demux:
     # --- in
 
     def on_segment(self, packet: Packet, segment: Segment, now_ns: i64) -> None:
-        """Give a valid segment to whom it belongs, or answer that there is nobody (RFC 9293 section 3.10.7)."""
+        """Pass a valid segment to its endpoint, or answer that there is none (RFC 9293 section 3.10.7)."""
         context = self.context
         context.counters.TcpInSegs += 1
         endpoint = self.table.get(flow_key(packet))
@@ -198,8 +198,9 @@ class Demux:
             self.context.reply(answer, packet.dst, packet.src, why, 0, segment_length(segment))
 
     def find_listener(self, local: bytes, port: i64, key: bytes) -> Listener | None:
-        """Give the listener for an address and port: one on just that address before one on any; several that share the
-        port (SO_REUSEPORT) by a hash of the four-tuple.
+        """Return the listener for an address and port: one on just that address before one on any.
+
+        A hash of the four-tuple chooses among several that share the port (SO_REUSEPORT).
         """
         candidates = self.listeners.get(port)
         if candidates is None:
@@ -244,11 +245,11 @@ class Demux:
                     self._end_time_wait(endpoint, "expired")
 
     def next_deadline_ns(self) -> i64:
-        """Give when ``on_deadline`` wants to be called next, ``NEVER`` for not at all."""
+        """Return when ``on_deadline`` is to be called next, ``NEVER`` for not at all."""
         return self.timers.next_ns()
 
     def on_unreachable(self, key: bytes, seq: Seq, number: i64, text: str) -> bool:
-        """Hand an ICMP error to the connection that it quotes; ``False`` where there is none. MUST-54."""
+        """Pass an ICMP error to the connection that it quotes; ``False`` if there is none. MUST-54."""
         endpoint = self.table.get(key)
         if isinstance(endpoint, HalfOpen):
             listener = endpoint.listener
@@ -263,7 +264,7 @@ class Demux:
         return True
 
     def on_mtu_changed(self, key: bytes, seq: Seq) -> bool:
-        """Tell the connection that a "too big" message quotes; ``False`` where there is none or its number is not in
+        """Tell the connection that a "too big" message quotes; ``False`` if there is none or its number is not in
         flight.
         """
         endpoint = self.table.get(key)
@@ -276,13 +277,13 @@ class Demux:
     # --- out
 
     def touch(self, connection: Connection) -> None:
-        """Put a connection on the list of those that may have something to send. Call after every command on one."""
+        """Add a connection to the list of those that may have something to send. Call it after every command on one."""
         if not connection.is_dirty:
             connection.enlist()
             self._dirty.append(connection)
 
     def poll(self, now_ns: i64) -> Outgoing | None:
-        """Give the next segment to send, ``None`` when there is nothing more to send now."""
+        """Return the next segment to send, ``None`` when there is nothing more to send now."""
         context = self.context
         if self._reply_head < len(context.replies):
             return self._next_reply()
@@ -337,7 +338,7 @@ class Demux:
     # --- life and death
 
     def connect(self, connection: Connection, now_ns: i64) -> None:
-        """Put a new connection into the table and open it. ``OSError`` EADDRNOTAVAIL where its four-tuple is in use."""
+        """Put a new connection into the table and open it. ``OSError`` EADDRNOTAVAIL if its four-tuple is in use."""
         endpoint = self.table.get(connection.key)
         if endpoint is not None:
             if not isinstance(endpoint, TimeWait) or not self.may_reuse(connection.key, now_ns):
@@ -377,7 +378,7 @@ class Demux:
         return Connection(self.context, FourTuple(b"", b"", 0, b"", 0), options)
 
     def new_options(self) -> Options:
-        """Give the options of a new socket, as the host's settings are now."""
+        """Return the options of a new socket, as the host's settings are now."""
         return self._options.default(self.algorithms.find(self.context.config.tcp_congestion_control))
 
     def listen(self, listener: Listener) -> None:
@@ -391,7 +392,7 @@ class Demux:
             ))
 
     def close_listener(self, listener: Listener) -> None:
-        """Stop listening: half-open entries vanish, connections that nobody accepted are reset."""
+        """Stop listening: half-open entries are dropped, connections that were not accepted are reset."""
         if listener.is_closed:
             return
         listener.is_closed = True
@@ -450,7 +451,7 @@ class Demux:
     def forget_owner(self, connection: Connection) -> None:
         """A program closed its socket: a TIME-WAIT record must not keep the TCB, and orphans are counted.
 
-        Over ``tcp_max_orphans`` the connection is reset instead of being left to finish on its own.
+        Over ``tcp_max_orphans`` the connection is reset instead of being left to finish by itself.
         """
         endpoint = self.table.get(connection.key)
         if endpoint is None:
@@ -512,7 +513,7 @@ class Demux:
 
 
 def _ends(packet: Packet, segment: Segment) -> FourTuple:
-    """Give the ends of a connection as an arriving segment names them."""
+    """Return the ends of a connection as an arriving segment names them."""
     key = make_key(packet.src, packet.dst, segment.sport, segment.dport)
     return FourTuple(key, packet.dst, segment.dport, packet.src, segment.sport)
 

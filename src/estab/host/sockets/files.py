@@ -1,6 +1,6 @@
-"""The descriptor table: what ``socket()``, ``accept()`` and ``close()`` give out and take back.
+"""The descriptor table: the numbers that ``socket()`` and ``accept()`` allocate and ``close()`` releases.
 
-- The lowest free number is given, from 3 on (0, 1 and 2 belong to the program's standard streams).
+- The lowest free number is allocated, from 3 on (0, 1 and 2 belong to the program's standard streams).
 - The table has a limit, as ``RLIMIT_NOFILE`` has; beyond it a call fails with EMFILE and changes nothing.
 """
 
@@ -24,7 +24,7 @@ _FIRST: Final = 3
 
 
 class Descriptor(Owner):
-    """What a number in the table stands for. ``fd`` is -1 before it has a number and after it gave it back."""
+    """What a number in the table stands for. ``fd`` is -1 before it has a number and after its release."""
 
     def __init__(self, family: i64, kind: i64, protocol: str) -> None:
         super().__init__()
@@ -64,16 +64,16 @@ class Files:
         self._free: list[int] = []
 
     def ensure_room(self) -> None:
-        """Raise EMFILE where no further number can be given, before anything else is changed."""
+        """Raise EMFILE if no further number can be allocated, before anything else is changed."""
         if not self.has_room():
             raise os_error(errno.EMFILE, f"too many open files: {self.open_count} of {self.limit - _FIRST} are in use")
 
     def has_room(self) -> bool:
-        """Tell whether a further number can be given."""
+        """Tell whether a further number can be allocated."""
         return self.open_count + _FIRST < self.limit
 
     def allocate(self, descriptor: Descriptor, why: str) -> i64:
-        """Give the lowest free number, or raise EMFILE. ``why`` names the call, for the observer."""
+        """Allocate the lowest free number, or raise EMFILE. ``why`` names the call, for the observer."""
         self.ensure_room()
         if self._free:
             index = heappop(self._free)
@@ -89,7 +89,7 @@ class Files:
         return descriptor.fd
 
     def release(self, descriptor: Descriptor) -> None:
-        """Take the number back; it is the next to be given if none lower is free."""
+        """Release the number; it is the next to be allocated if none lower is free."""
         index = descriptor.fd - _FIRST
         assert self._slots[index] is descriptor
         self._slots[index] = None

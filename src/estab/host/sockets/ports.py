@@ -2,12 +2,12 @@
 
 - A ``Binding`` holds one port of one protocol on an address, or on every address of a family, or on every address of
   both (an AF_INET6 wildcard without IPV6_V6ONLY). TCP and UDP have a table each.
-- Two bindings of a port conflict where their addresses overlap, unless both said SO_REUSEPORT, or both said
+- Two bindings of a port conflict if their addresses overlap, unless both said SO_REUSEPORT, or both said
   SO_REUSEADDR and (TCP) the other is not listening. These are Linux's rules (``inet_csk_bind_conflict``).
 - ``connect`` without ``bind`` takes a port by RFC 6056 algorithm 4 (double hash), and may share it with other
   connections that were bound so, as long as the four-tuple is free (Linux's ``__inet_hash_connect``).
-- A closed socket's binding lingers while a connection or TIME-WAIT record of it lives. Nobody is told when that ends:
-  lingering bindings are looked at when their port is asked for, and swept when they have doubled in number.
+- A closed socket's binding stays while a connection or TIME-WAIT record of it exists. Its end is not reported: such
+  bindings are checked when their port is requested, and all together when they have doubled in number.
 - The table is bounded by what holds it: descriptors, connections and TIME-WAIT records, each with a limit of its own.
 """
 
@@ -52,7 +52,7 @@ class Binding:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class FlowTable:
-    """What the port table asks of TCP or UDP."""
+    """What the port table needs to know from TCP or UDP."""
 
     def is_flow_taken(self, local: bytes, local_port: i64, remote: bytes, remote_port: i64) -> bool:
         """Tell whether a new connection can't have this four-tuple."""
@@ -149,7 +149,7 @@ class Ports:
         binding.references += 1
 
     def release(self, binding: Binding, flows: FlowTable) -> None:
-        """Give one reference back; the last one frees the port, or lets it linger while connections need it."""
+        """Release one reference; the last one frees the port, or keeps it while connections need it."""
         binding.references -= 1
         if binding.references > 0:
             return
@@ -185,7 +185,7 @@ class Ports:
         return list(self._by_port.get(port, []))
 
     def used_count(self) -> i64:
-        """How many ports are held by anyone."""
+        """How many ports are in use."""
         return len(self._by_port)
 
     # --- inside
@@ -204,7 +204,7 @@ class Ports:
             del self._by_port[binding.port]
 
     def _live_bucket(self, port: i64, flows: FlowTable) -> list[Binding]:
-        """Give the holders of a port, without the lingering ones whose connections have ended."""
+        """Return the bindings of a port, without those of closed sockets whose connections have ended."""
         bucket = self._by_port.get(port)
         if bucket is None:
             return []
@@ -218,7 +218,7 @@ class Ports:
         return bucket
 
     def _sweep(self, flows: FlowTable) -> None:
-        """Free the lingering bindings whose connections have ended."""
+        """Free the bindings of closed sockets whose connections have ended."""
         kept: list[Binding] = []
         for binding in self._lingering:
             if flows.is_in_use(binding):
@@ -229,7 +229,7 @@ class Ports:
         self._sweep_at = max(_SWEEP_MIN, 2 * len(kept))
 
     def _may_connect_from(self, port: i64, flows: FlowTable) -> bool:
-        """Ports that someone bound by name are left alone; the ones of other connects may be shared."""
+        """Ports that were bound explicitly are not used; those of other connects may be shared."""
         return all_implicit(self._live_bucket(port, flows))
 
     def _any_port(self, binding: Binding, flows: FlowTable) -> i64:

@@ -1,7 +1,7 @@
 """The options of a TCP socket, one attribute each.
 
-What TCP itself obeys is in one record, ``Options``: that of the connection, or before there is one the socket's, which
-``connect`` and ``listen`` hand on. A setter does what the option asks for at once, as on Linux.
+The options that TCP itself reads are in one record, ``Options``: the connection's, or the socket's before there is one,
+which ``connect`` and ``listen`` pass on. A setter does at once what the option asks for, as on Linux.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class StreamSettings(BoundDescriptor):
         return options
 
     def _set(self, options: Options) -> None:
-        """Take options of which nothing follows at once."""
+        """Take options that need nothing done at once."""
         connection = self.connection
         if connection is not None:
             connection.set_options(options)
@@ -69,7 +69,7 @@ class StreamSettings(BoundDescriptor):
             self._apply_options(options)
 
     def _apply_options(self, options: Options) -> None:
-        """Tell the listener, where there is one."""
+        """Tell the listener, if there is one."""
 
     @property
     def fast_open(self) -> FastOpenOptions:
@@ -210,7 +210,7 @@ class StreamSettings(BoundDescriptor):
 
     @property
     def defer_accept_s(self) -> int:
-        """TCP_DEFER_ACCEPT, seconds: how long a listener waits for text before it hands a connection out; 0 is not.
+        """TCP_DEFER_ACCEPT, seconds: how long a connection waits for its first text before ``accept``; 0: not at all.
 
         As on Linux it counts in timeouts of the SYN-ACK, which double: what is set is rounded up to the sum of some.
         """
@@ -225,7 +225,7 @@ class StreamSettings(BoundDescriptor):
         self._apply_defer_accept()
 
     def _apply_defer_accept(self) -> None:
-        """Tell the listener, where there is one."""
+        """Tell the listener, if there is one."""
 
     @property
     def maxseg(self) -> int:
@@ -316,7 +316,7 @@ class StreamSettings(BoundDescriptor):
 
     @property
     def fast_open_keys(self) -> bytes:
-        """TCP_FASTOPEN_KEY: 16 bytes, or 32 for a second key that is still good; the host's where none was set."""
+        """TCP_FASTOPEN_KEY: 16 bytes, or 32 for a second key that is still good; the host's if none was set."""
         return self.fast_open.keys or self.demux.context.fast_open.keys()
 
     @fast_open_keys.setter
@@ -355,7 +355,7 @@ class StreamSettings(BoundDescriptor):
 
     @property
     def pmtu_discover(self) -> int:
-        """IP_MTU_DISCOVER, IPV6_MTU_DISCOVER: whether packets bear DF, and reports of a path's MTU are heeded."""
+        """IP_MTU_DISCOVER, IPV6_MTU_DISCOVER: whether packets have DF, and reports of a path's MTU are believed."""
         return self.options.pmtu_discover
 
     @pmtu_discover.setter
@@ -405,7 +405,7 @@ class StreamSettings(BoundDescriptor):
 
 
 def _seconds_of(timeouts: i64) -> i64:
-    """Give how long so many timeouts of a SYN-ACK take together: 1, 2, 4 … at most 120 seconds."""
+    """Return how long so many timeouts of a SYN-ACK take together: 1, 2, 4 … at most 120 seconds."""
     total: i64 = 0
     wait: i64 = _DEFER_FIRST_S
     for _ in range(timeouts):

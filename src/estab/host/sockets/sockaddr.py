@@ -33,7 +33,7 @@ class Endpoint:
         self.port: i64 = port
         self.scope: i64 = scope
         self.is_v4: bool = is_v4
-        """The address is IPv4, also where it is 0.0.0.0; with AF_INET6, that it was written as a mapped one."""
+        """The address is IPv4, also if it is 0.0.0.0; with AF_INET6, that it was written as a mapped one."""
 
 
 def read_sockaddr(family: i64, address: object, call: str) -> Endpoint:

@@ -1,7 +1,7 @@
 """TCP sockets: the calls of the sockets API, on connections and listeners.
 
-- Nothing waits: EAGAIN and EINPROGRESS say that a call would. Waiting is done floors above, by ``readiness``.
-- What a call changes goes out at the next ``Engine.poll_frame``.
+- Nothing waits: EAGAIN and EINPROGRESS say that a call would. The floors above wait, by ``readiness``.
+- What a call causes to be sent leaves at the next ``Engine.poll_frame``.
 - Errnos and the order of checks are Linux's.
 """
 
@@ -115,7 +115,7 @@ class StreamSocket(StreamView):
         self.scope = end.scope
 
     def listen(self, backlog: i64, now_ns: i64) -> None:
-        """Open passively: SYNs are taken, into two queues. Again: change the limit. EINVAL, EADDRINUSE."""
+        """Open passively: SYNs are taken, into two queues. A second call changes the limit. EINVAL, EADDRINUSE."""
         self.streams.context.now_ns = now_ns
         if self.listener is not None:
             self.listener.set_backlog(backlog)
@@ -140,7 +140,7 @@ class StreamSocket(StreamView):
         self.demux.listen(listener)
 
     def connect(self, address: object, now_ns: i64) -> None:
-        """Open actively: the SYN goes out, and EINPROGRESS says so. Called again it tells how it went.
+        """Open actively: the SYN is sent, and EINPROGRESS says so. A second call tells the result.
 
         EALREADY while it goes on, EISCONN when connected, the connection's error when it failed (and then the socket
         may connect again). ENETUNREACH without a route, EADDRNOTAVAIL without a free port. With TCP_FASTOPEN_CONNECT
@@ -275,13 +275,13 @@ class StreamSocket(StreamView):
         return connection.fast_open is not None and connection.fast_open.is_deferred
 
     def wait_with_text(self, is_waiting: bool) -> None:
-        """Say that a program waits to write after what its SYN carries: that text brings the third segment."""
+        """Note that a program waits to write after what its SYN carries: that text will carry the third segment."""
         connection = self.connection
         if connection is not None and connection.fast_open is not None:
             connection.fast_open.has_more = is_waiting
 
     def finish_opening(self, now_ns: i64) -> None:
-        """Say how the opening went: nothing, or EALREADY while it goes on, or the error that ended it."""
+        """Report how the opening went: return, or raise EALREADY while it goes on, or the error that ended it."""
         self.streams.context.now_ns = now_ns
         connection = self.connection
         if connection is not None and not self.is_connect_reported:
@@ -360,7 +360,7 @@ class StreamSocket(StreamView):
         self.demux.touch(connection)
 
     def close(self, now_ns: i64) -> None:
-        """Release the descriptor. The connection goes on by itself until both sides are done.
+        """Release the descriptor. The connection continues by itself until both sides are done.
 
         With ``linger`` 0 it is reset instead. A longer ``linger`` is for callers that can wait: see ``is_closing``.
         """
@@ -419,7 +419,7 @@ class StreamSocket(StreamView):
         self.streams.context.wake(self)
 
     def _connect_again(self, connection: Connection) -> None:
-        """Answer a second ``connect``: how did the first one go?"""
+        """Answer a second ``connect`` with the result of the first."""
         state = connection.state
         if self.is_deferred():
             raise os_error(errno.EISCONN, f"transport endpoint is already connected: {connection.name()}, by the first "

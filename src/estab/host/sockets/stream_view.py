@@ -1,4 +1,4 @@
-"""What can be asked of a TCP socket without changing anything: state, addresses, readiness, bytes that wait."""
+"""What a TCP socket shows without changing: state, addresses, readiness, bytes that wait."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class StreamView(StreamSettings):
         return bits
 
     def take_error(self) -> int:
-        """Give SO_ERROR and clear it."""
+        """Return SO_ERROR and clear it."""
         connection = self.connection
         if connection is not None:
             return connection.take_error()
@@ -94,16 +94,16 @@ class StreamView(StreamSettings):
         return number
 
     def error_text(self) -> str:
-        """Say what the connection's error was, also after it was taken."""
+        """Return the connection's error, also after it was read."""
         connection = self.connection
         return connection.error_text if connection is not None else ""
 
     def getsockname(self) -> SockAddr:
-        """Give the local address; the wildcard and port 0 before there is one."""
+        """Return the local address; the wildcard and port 0 before there is one."""
         return write_sockaddr(self.family, self.local, self.local_port, self._scope_of(self.local))
 
     def getpeername(self) -> SockAddr:
-        """Give the remote address, or raise ENOTCONN."""
+        """Return the remote address, or raise ENOTCONN."""
         connection = self.connection
         state = connection.state if connection is not None else abi.CLOSED
         if connection is None or state == abi.SYN_SENT or state == abi.CLOSED or state == abi.TIME_WAIT:
@@ -126,13 +126,13 @@ class StreamView(StreamSettings):
 
     @property
     def is_at_mark(self) -> bool:
-        """Whether the next byte to read is the urgent one, or follows it where that is out of line (SIOCATMARK)."""
+        """Whether the next byte to read is the urgent one, or follows it if that is out of line (SIOCATMARK)."""
         connection = self.connection
         return connection is not None and is_at_urgent_mark(connection)
 
     @property
     def inq_bytes(self) -> int:
-        """Bytes that wait to be read, up to the urgent mark where one is among them, as SIOCINQ tells on Linux."""
+        """Bytes that wait to be read, up to the urgent mark if one is among them, as SIOCINQ tells on Linux."""
         connection = self.connection
         if connection is None:
             return 0
@@ -142,7 +142,7 @@ class StreamView(StreamSettings):
         return mark - connection.copied_seq
 
     def ancillary(self) -> list[Ancillary]:
-        """Give what ``recvmsg`` tells beside the bytes: with TCP_INQ how many more wait, a FIN being one (Linux)."""
+        """Return what ``recvmsg`` tells beside the bytes: with TCP_INQ how many more wait, a FIN being one (Linux)."""
         connection = self.connection
         if not self.tells_inq or connection is None:
             return []
@@ -162,7 +162,7 @@ class StreamView(StreamSettings):
         return connection.unsent_bytes() if connection is not None else 0
 
     def info(self, now_ns: i64) -> Info:
-        """Give what TCP_INFO tells."""
+        """Return what TCP_INFO tells."""
         connection = self.connection
         if connection is not None:
             return connection.info(now_ns)
@@ -175,7 +175,7 @@ class StreamView(StreamSettings):
                        snd_ssthresh_bytes=0)
 
     def queues(self, now_ns: i64) -> Queues:
-        """Give both queues of a listening socket, or raise EINVAL."""
+        """Return both queues of a listening socket, or raise EINVAL."""
         listener = self.listener
         if listener is None:
             raise os_error(errno.EINVAL, f"invalid argument: {self.text()} does not listen and has no queues")

@@ -71,11 +71,11 @@ class Udp(FlowTable):
         self._by_port: dict[int, list[DatagramSocket]] = {}
 
     def is_flow_taken(self, local: bytes, local_port: i64, remote: bytes, remote_port: i64) -> bool:
-        """UDP has no flows to share a port between: a port that anyone holds is taken."""
+        """UDP shares no port between flows: a port with any binding is taken."""
         return local_port in self._by_port
 
     def is_in_use(self, binding: Binding) -> bool:
-        """Nothing outlives a UDP socket."""
+        """Return that nothing of a closed UDP socket remains."""
         return False
 
     def add(self, socket: DatagramSocket) -> None:
@@ -165,7 +165,7 @@ class Udp(FlowTable):
     # --- from ICMP
 
     def on_error(self, error: wire_icmp.Error, offender: bytes, number: i64, text: str, is_hard: bool) -> bool:
-        """Hear that a datagram of ours came to grief (RFC 1122 section 4.1.3.3). ``False``: no socket sent it."""
+        """Take an ICMP error about a datagram of ours (RFC 1122 section 4.1.3.3). ``False``: no socket sent it."""
         quoted = error.quoted
         socket = self.find(quoted.src, quoted.sport, quoted.dst, quoted.dport)
         if socket is None:
@@ -218,7 +218,7 @@ class DatagramSocket(DatagramSettings):
         self.has_bound_address = end.address != ANY
 
     def connect(self, address: object, now_ns: i64) -> None:
-        """Fix the remote end: send to it by default, hear only from it, and hear of its ICMP errors. ENETUNREACH."""
+        """Fix the remote end: send to it by default, receive only from it, and get its ICMP errors. ENETUNREACH."""
         self.udp.context.now_ns = now_ns
         end = read_sockaddr(self.family, address, "connect")
         if self.binding is None:
@@ -283,7 +283,7 @@ class DatagramSocket(DatagramSettings):
             self._append(self._pending, b"", is_more=False, now_ns=now_ns)
 
     def recvfrom(self, size: i64, flags: i64, now_ns: i64) -> tuple[bytes, SockAddr, int]:
-        """Take the oldest datagram: text cut to ``size``, its sender, MSG_TRUNC where it was cut. EAGAIN: none came.
+        """Take the oldest datagram: text cut to ``size``, its sender, MSG_TRUNC if it was cut. EAGAIN: none came.
 
         With MSG_TRUNC in ``flags`` the text comes whole, so that its length can be told.
         """
@@ -338,7 +338,7 @@ class DatagramSocket(DatagramSettings):
         return received
 
     def shutdown(self, how: i64, now_ns: i64) -> None:
-        """Close one or both directions. ENOTCONN where there is no remote end; they are closed all the same."""
+        """Close one or both directions. ENOTCONN if there is no remote end; they are closed all the same."""
         if how != SHUT_RD and how != SHUT_WR and how != SHUT_RDWR:
             raise os_error(errno.EINVAL, f"invalid argument: shutdown: how must be 0, 1 or 2, not {how}")
         if how != SHUT_WR:
@@ -375,17 +375,17 @@ class DatagramSocket(DatagramSettings):
         return bits | POLLOUT
 
     def take_error(self) -> int:
-        """Give SO_ERROR and clear it."""
+        """Return SO_ERROR and clear it."""
         number = self.error
         self.error, self.error_text = 0, ""
         return number
 
     def getsockname(self) -> SockAddr:
-        """Give the local address."""
+        """Return the local address."""
         return write_sockaddr(self.family, self.local, self.local_port, self.scope if is_scoped(self.local) else 0)
 
     def getpeername(self) -> SockAddr:
-        """Give the connected remote address, or raise ENOTCONN."""
+        """Return the connected remote address, or raise ENOTCONN."""
         if not self.remote:
             raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: getpeername of {self.text()}")
         return write_sockaddr(self.family, self.remote, self.remote_port, self.scope)
@@ -547,7 +547,7 @@ class DatagramSocket(DatagramSettings):
         if forbids and size > limit and self.pmtu_discover != IP_PMTUDISC_WANT:
             raise os_error(errno.EMSGSIZE, f"message too long: {size} bytes, the path carries {limit}, and "
                            "IP_MTU_DISCOVER forbids to cut them")
-        # Linux's IP_PMTUDISC_WANT: DF where it fits the path, so that routers report; fragments where it doesn't.
+        # Linux's IP_PMTUDISC_WANT: DF if it fits the path, so that routers report; fragments if it doesn't.
         has_df = size <= limit and forbids and not path.is_local
         ident: i64 = 0
         if is_v4 and not has_df and not path.is_local:

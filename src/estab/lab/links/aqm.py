@@ -20,7 +20,7 @@ _RECENT_INTERVALS: Final = 16
 
 
 def marked(frame: bytes, header_bytes: int) -> bytes | None:
-    """Give the frame with CE in its IP header, ``None`` where it is not ECN-capable. One that has CE comes back as is.
+    """Return the frame with CE in its IP header, ``None`` if it is not ECN-capable. One that has CE comes back as is.
 
     ``header_bytes`` stand before the IP packet. IPv4's checksum is mended (RFC 1624).
     """
@@ -53,11 +53,11 @@ def marked(frame: bytes, header_bytes: int) -> bytes | None:
 
 
 class CodelState:
-    """CoDel's memory of one queue (RFC 8289 section 5): since when packets stand too long, and how often it acted."""
+    """CoDel's state of one queue (RFC 8289 section 5): since when packets wait too long, and how often it acted."""
 
     def __init__(self) -> None:
         self.first_above_ns = 0
-        """When the queue will have stood over the target for an interval; 0 while it does not."""
+        """When the waiting time will have been over the target for an interval; 0 while it is not."""
         self.is_dropping = False
         self.next_ns = 0
         """When to act again, while it is dropping."""
@@ -67,7 +67,7 @@ class CodelState:
     def is_too_long(self, waited_ns: int, target_ns: int, interval_ns: int, is_last: bool, now_ns: int) -> bool:
         """Tell whether packets have waited longer than the target for a whole interval.
 
-        ``is_last``: no more than a packet's worth is left, and an empty queue is never too long.
+        ``is_last``: no more than one packet's bytes are left, and an empty queue is never too long.
         """
         if waited_ns < target_ns or is_last:
             self.first_above_ns = 0
@@ -78,7 +78,7 @@ class CodelState:
         return now_ns >= self.first_above_ns
 
     def begin(self, interval_ns: int, now_ns: int) -> None:
-        """Act for the first time. Where the last time is not long ago, go on at about the pace that was needed."""
+        """Act for the first time. If CoDel acted not long ago, continue at about the rate that was needed."""
         self.is_dropping = True
         grown = self.count - self.last_count
         is_recent = now_ns - self.next_ns < _RECENT_INTERVALS * interval_ns
@@ -92,5 +92,5 @@ class CodelState:
         self.next_ns = self.later(self.next_ns, interval_ns)
 
     def later(self, time_ns: int, interval_ns: int) -> int:
-        """Give the time an interval later, divided by the square root of how often it acted (section 3.3)."""
+        """Return the time an interval later, divided by the square root of how often it acted (section 3.3)."""
         return time_ns + interval_ns * 1000 // isqrt(self.count * 1_000_000)

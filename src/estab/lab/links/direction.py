@@ -1,4 +1,4 @@
-"""One direction of a link: what it does to frames, what became of them, and what is told. The stages stand on this."""
+"""One direction of a link: its conditions, its counters and its observers. The stages build on this."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Rule = Callable[[str, bytes], DropReason | bool | None]
 
 
 class Waiting(Protocol):
-    """What waits for the link's rate."""
+    """The queue of frames that wait for the link's rate."""
 
     waiting_bytes: int
 
@@ -38,7 +38,7 @@ class Waiting(Protocol):
 
 
 class Direction:
-    """The direction from ``sender`` over a link. ``deliver`` takes each frame that comes through, at its time."""
+    """The direction from ``sender`` over a link. ``deliver`` takes each frame that arrives, at its time."""
 
     queue: Waiting
 
@@ -68,11 +68,11 @@ class Direction:
         self.frames_carried = 0
         self.frames_delivered = 0
         self.frames_marked = 0
-        """Packets that were made to say CE, by ``ecn_mark=`` or ``aqm=``."""
+        """Packets that were marked with CE, by ``ecn_mark=`` or ``aqm=``."""
         self.drops: dict[DropReason, int] = {}
 
     def mark(self, frame: bytes, why: str) -> bytes | None:
-        """Make a packet say that it met congestion: count it, and tell. ``None`` where it is not ECN-capable."""
+        """Mark a packet with CE: count it, and report it. ``None`` if it is not ECN-capable."""
         result = marked(frame, self.header_bytes)
         if result is not None:
             self.frames_marked += 1
@@ -81,22 +81,22 @@ class Direction:
         return result
 
     def tell_held(self, overtakers: int, frame: bytes) -> None:
-        """Tell that a frame is held back until so many later ones have passed."""
+        """Report that a frame is held back until so many later ones have passed."""
         if self.observer is not None:
             self.observer(LinkHeld(self.agenda.now_ns, self.sender, self.link, overtakers, frame))
 
     def tell_copied(self, frame: bytes) -> None:
-        """Tell that a frame goes on twice."""
+        """Report that a frame is sent on twice."""
         if self.observer is not None:
             self.observer(LinkCopied(self.agenda.now_ns, self.sender, self.link, frame))
 
     def tell_damaged(self, bit: int, frame: bytes, damaged: bytes) -> None:
-        """Tell that a bit of a frame flipped."""
+        """Report that a bit of a frame flipped."""
         if self.observer is not None:
             self.observer(LinkDamaged(self.agenda.now_ns, self.sender, self.link, bit, frame, damaged))
 
     def tell_queue(self, what: str) -> None:
-        """Tell how much waits for the rate, after it changed."""
+        """Report how much waits for the rate, after it changed."""
         if self.observer is not None:
             queue = self.queue
             self.observer(LinkQueueChanged(
@@ -104,7 +104,7 @@ class Direction:
             ))
 
     def tell_conditions(self, observer: Observer | None) -> None:
-        """Tell what the way does to frames from now on."""
+        """Report what the direction does to frames from now on."""
         if observer is not None:
             now = self.conditions
             observer(LinkConditions(
@@ -115,7 +115,7 @@ class Direction:
             ))
 
     def drop(self, reason: DropReason, frame: bytes) -> None:
-        """Take a frame out: count it, and tell."""
+        """Drop a frame: count it, and report it."""
         self.drops[reason] = self.drops.get(reason, 0) + 1
         if self.observer is not None:
             self.observer(LinkDropped(self.agenda.now_ns, self.sender, self.link, reason, frame))

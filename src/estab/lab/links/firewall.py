@@ -1,7 +1,7 @@
 """A firewall on a link that remembers flows, and forgets those that are idle: silently, as most in the field do.
 
 - A flow begins with a SYN (TCP) or any datagram (UDP), from the side that may open flows. Its packets pass in both
-  directions until it has been idle for ``idle_ns``, or a reset ended it. Then they are dropped, and nobody is told.
+  directions until it has been idle for ``idle_ns``, or a reset ended it. Then they are dropped silently.
 - At most ``flows_max`` are remembered; more are refused. ICMP, fragments after the first and what is no IP pass.
 """
 
@@ -37,12 +37,12 @@ class Firewall:
                  tell: Callable[[str], None], flows_max: int = FLOWS_MAX) -> None:
         self.idle_ns = idle_ns
         self.inside = inside
-        """The host from whose side flows may be opened; ``""``: from either."""
+        """The host on whose side flows may begin; ``""``: on either side."""
         self.flows_max = flows_max
         self.forgotten_count = 0
         """Flows that were idle for too long."""
         self.dropped_count = 0
-        """Packets of flows that are not known, or not any more."""
+        """Packets of unknown or forgotten flows."""
         self.refused_count = 0
         """Flows that there was no room for."""
         self._header_bytes = header_bytes

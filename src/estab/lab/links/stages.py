@@ -1,9 +1,9 @@
-"""What may happen to a frame on its way, a stage each. ``way.py`` strings them together.
+"""What may happen to a frame on its way, a stage each. ``way.py`` makes a chain of them.
 
-- A stage takes a frame and, now or later, gives it to ``next``, or takes it out with a reason.
-- A stage that holds frames says how many (``len``), and gives them up when the cable is cut (``clear``).
-- What it decides by chance it decides by a stream of its own. If the way has a ``decider``, that decides instead, frame
-  by frame (``weather.py``).
+- A stage takes a frame and, now or later, passes it to ``next``, or drops it with a reason.
+- A stage that holds frames says how many (``len``), and returns them when the cable is cut (``clear``).
+- Each stage has a stream of chance of its own. If the way has a ``decider``, that decides instead, frame by frame
+  (``weather.py``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OVERTAKERS_MAX: Final = 4
 
 
 class Stage:
-    """One step of a frame's way. ``next`` is the one after it; the last gives frames to the receiver."""
+    """One step of a frame's way. ``next`` is the one after it; the last passes frames to the receiver."""
 
     asked_by: str
     """The condition that asks for this stage by not being 0. Every link has an ``mtu``."""
@@ -53,14 +53,14 @@ class Stage:
 
 
 class Rules(Stage):
-    """Takes out what one of the user's rules says, before chance has a say."""
+    """Drops what one of the user's rules says, before chance decides."""
 
     def is_needed(self) -> bool:
         """Tell whether there are rules."""
         return bool(self.way.rules)
 
     def take(self, frame: bytes) -> None:
-        """Ask the rules in their order."""
+        """Call the rules in their order."""
         way = self.way
         for rule in tuple(way.rules):
             verdict = rule(way.sender, frame)
@@ -71,7 +71,7 @@ class Rules(Stage):
 
 
 class Mtu(Stage):
-    """Takes out what is larger than the link carries."""
+    """Drops what is larger than the link's MTU."""
 
     asked_by = "mtu"
 
@@ -104,8 +104,8 @@ class Mark(Stage):
 class Rate(Stage):
     """Sends one frame after the other at the link's rate.
 
-    What has to wait does so in a bounded queue, the rest is dropped. With ``aqm="codel"`` a queue that stands is told
-    to its senders: by a mark where they are ECN-capable, else by a drop (RFC 8289).
+    What has to wait does so in a bounded queue, the rest is dropped. With ``aqm="codel"`` a queue that lasts too long
+    is signalled to its senders: by a mark if they are ECN-capable, else by a drop (RFC 8289).
     """
 
     asked_by = "rate_bps"
@@ -113,7 +113,7 @@ class Rate(Stage):
     def __init__(self, way: Direction, chance: Chance) -> None:
         super().__init__(way, chance)
         self._waiting: deque[tuple[int, bytes]] = deque()
-        """Since when, and what."""
+        """Since when a frame waits, and the frame."""
         self.waiting_bytes = 0
         self._codel = CodelState()
         self._sending: bytes | None = None
@@ -206,7 +206,7 @@ class Rate(Stage):
         return frame
 
     def _next_of_codel(self) -> tuple[bytes | None, bool]:
-        """Take the frame at the head, and say whether the queue has stood for too long."""
+        """Take the frame at the head, and tell whether packets have waited for too long."""
         conditions, now_ns = self.way.conditions, self.way.agenda.now_ns
         since_ns, frame = self._pop()
         if frame is None:
@@ -218,7 +218,7 @@ class Rate(Stage):
         )
 
     def _tell_of(self, frame: bytes) -> bytes | None:
-        """Mark a frame and give it, or drop it."""
+        """Mark a frame and return it, or drop it."""
         told = self.way.mark(frame, "the queue stands (CoDel)")
         if told is None:
             self.way.drop(DropReason.LINK_AQM, frame)
@@ -299,7 +299,7 @@ class Duplicate(_Chance):
 
 
 class Reorder(_Chance):
-    """Holds frames back by chance until one to four later ones have passed, or for the link's delay (at least 1 ms)."""
+    """Holds frames back by chance until one to four later ones have passed, or for the link's delay (1 ms or more)."""
 
     asked_by = "reorder"
 
@@ -355,7 +355,7 @@ class Reorder(_Chance):
 
 
 class Delay(Stage):
-    """The time that a frame flies. A frame never arrives before one that was sent earlier, whatever the jitter."""
+    """The time that a frame takes. A frame never arrives before one that was sent earlier, whatever the jitter."""
 
     asked_by = "mtu"
 
@@ -369,7 +369,7 @@ class Delay(Stage):
         return len(self._flying)
 
     def take(self, frame: bytes) -> None:
-        """Let it fly."""
+        """Deliver it after that time."""
         if len(self._flying) >= FLIGHT_FRAMES_MAX:
             self.way.drop(DropReason.LINK_QUEUE_FULL, frame)
             return

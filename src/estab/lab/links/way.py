@@ -1,7 +1,7 @@
 """One direction of a link: the stages that a frame passes from one host's interface to the other's.
 
-The order is that of the real thing: too large for the link, the queue before the sender's rate, what noise does on the
-cable, the flight. Stages that the conditions don't ask for are left out of the chain.
+The order is that of a real link: the MTU, the queue before the sender's rate, what noise does on the cable, the delay.
+Stages that the conditions don't ask for are left out of the chain.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Arrival(Stage):
 
 
 class Way(Direction):
-    """The way from ``sender`` over a link. ``deliver`` takes each frame that comes through, at its time."""
+    """The way from ``sender`` over a link. ``deliver`` takes each frame that arrives, at its time."""
 
     def __init__(
         self, link: str, sender: str, conditions: Conditions, header_bytes: int, agenda: Agenda, chance: Chance,

@@ -3,8 +3,8 @@
 - A frame is named by what it is, not by its number: between which programs, in which connection, with which flags and
   relative sequence number, in its n-th transmission. So a name means the same frame in another run, as long as the
   programs do the same until then.
-- A ``ChanceLog`` lets chance decide as ever, and notes under which names it decided what.
-- A ``FixedWeather`` takes chance out: exactly what its ``Weather`` names happens, and nothing else.
+- A ``ChanceLog`` lets chance decide, and notes what it decided, by frame.
+- A ``FixedWeather`` decides without chance: exactly what its ``Weather`` names happens, and nothing else.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Weather:
 
 
 class Way(Protocol):
-    """One direction of a link, as far as weather asks: its names, and the bytes before an IP packet."""
+    """What weather needs of one direction of a link: its names, and the bytes before an IP packet."""
 
     link: str
     sender: str
@@ -134,7 +134,7 @@ class Way(Protocol):
 
 
 class Decider(Protocol):
-    """Decides what becomes of each frame, stage by stage. ``name`` is what ``meet`` said of the frame at hand."""
+    """Decides what happens to each frame, stage by stage. ``name`` is what ``meet`` returned for the frame."""
 
     def meet(self, way: Way, frame: bytes) -> str:
         """Name a frame that a link carries now."""
@@ -219,7 +219,7 @@ class FixedWeather:
         return name
 
     def missed(self) -> list[str]:
-        """List the frames that the weather names and that never came: the run went another way."""
+        """List the frames that the weather names and that were never sent: the run went differently."""
         return sorted(self._named - self.met - {name for name in self._named if name.endswith(_COPY)})
 
     def loses(self, name: str, share: float, chance: Chance) -> bool:
@@ -352,7 +352,7 @@ class _Connection:
         return here == self.client and self._bases.get(here, seq) != seq
 
     def base_of(self, end: tuple[bytes, int], seq: int, is_syn: bool) -> int:
-        """Give the number that an end's SYN has, as far as it is known: else the first that was seen, less one."""
+        """Return the number that an end's SYN has, as far as it is known: else the first that was seen, less one."""
         if is_syn:
             self._bases[end] = seq
         return self._bases.setdefault(end, (seq - 1) & 0xFFFFFFFF)

@@ -20,17 +20,17 @@ _FAULTS: Final = frozenset({
 
 
 class Actions:
-    """Actions on the agenda. ``left`` counts those that are still to come, repeated ones apart."""
+    """Actions on the agenda. ``left`` counts those that are still to come, without repeated ones."""
 
     def __init__(self, agenda: Agenda, skipped: frozenset[str] = frozenset()) -> None:
         self.left = 0
         self.are_over = False
         """The network is being closed: nothing that was planned happens any more."""
         self.faults: list[str] = []
-        """What was said of actions that are faults: methods of a link or a host, as ``"5s wifi.cut"``."""
+        """The actions that are faults, methods of a link or a host, as ``"5s wifi.cut"``."""
         self._agenda = agenda
         self._skipped = skipped
-        """Faults that are left out, by the same words."""
+        """Faults that are left out, in the same words."""
 
     def at(self, due_ns: int, action: Callable[..., object], args: tuple[Any, ...]) -> None:
         """Call ``action(*args)`` once."""

@@ -36,13 +36,13 @@ _FIRST_PID: Final = 1001
 
 
 class UnfinishedError(RuntimeError):
-    """The result was asked for of a program that has not finished."""
+    """The result of a program was requested before it finished."""
 
 
 class ExitError(RuntimeError):
-    """A program ended itself with a ``status`` other than 0, or was ended by a signal: minus its number, as a shell's.
+    """A program ended itself with a ``status`` other than 0, or a signal ended it: then minus the signal's number.
 
-    It is no ``SystemExit``: that would end the test, too.
+    It is no ``SystemExit``, which would end the test, too.
     """
 
     def __init__(self, text: str, status: int) -> None:
@@ -51,7 +51,7 @@ class ExitError(RuntimeError):
 
 
 class Program(Generic[R]):
-    """A function on a host. It is asked as a ``concurrent.futures.Future`` is, and its time-outs are virtual time."""
+    """A function on a host, with the methods of a ``concurrent.futures.Future``; time-outs are virtual time."""
 
     def __init__(self, runtime: Runtime, name: str, is_daemon: bool, scheduler: Scheduler, process: Process) -> None:
         self.runtime = runtime
@@ -70,7 +70,7 @@ class Program(Generic[R]):
         self.paused_ns = -1
         """Since when it is paused, in the network's time; -1: it is not."""
         self.was_asked = False
-        """Somebody asked for its result or its exception, so what it raised is known."""
+        """Its result or its exception was requested, so what it raised is known."""
         self._was_cancelled = False
         self._scheduler = scheduler
         self._value: R | None = None
@@ -98,7 +98,7 @@ class Program(Generic[R]):
         return self._was_cancelled
 
     def cancel(self) -> bool:
-        """Take back a program that has not begun. ``False``: it has, or is done."""
+        """Cancel a program that has not begun. ``False``: it has begun, or is done."""
         if not self.is_done and not self.running():
             for strand in self.strands:
                 strand.strand()
@@ -107,7 +107,7 @@ class Program(Generic[R]):
         return self._was_cancelled
 
     def result(self, timeout: float | str | None = None) -> R:
-        """Give what the function returned, or raise what it raised.
+        """Return what the function returned, or raise what it raised.
 
         Inside of another program it waits for the end, for ``timeout`` at most (seconds, or words like ``"5s"``), and
         then raises ``TimeoutError``. Outside it raises ``UnfinishedError``, which says what the program waits for. It
@@ -119,7 +119,7 @@ class Program(Generic[R]):
         return self._value  # type: ignore[return-value]
 
     def exception(self, timeout: float | str | None = None) -> BaseException | None:
-        """Give what the function raised, ``None`` if it returned. It waits and raises as ``result`` does."""
+        """Return what the function raised, ``None`` if it returned. It waits and raises as ``result`` does."""
         self.was_asked = True
         runtime = current()
         if not self.is_done and self._scheduler.current is not None and runtime is not None:
@@ -147,11 +147,11 @@ class Program(Generic[R]):
             program.runtime.send_signal(program.process, number)
 
     def terminate(self) -> None:
-        """Send it SIGTERM, which asks a service to stop."""
+        """Send it SIGTERM, which tells a service to stop."""
         self.signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once, without a chance to tidy up. Its host closes what it had open: its peers see a FIN or RST."""
+        """End it at once, without any cleanup. Its host closes what it had open: its peers get a FIN or RST."""
         self.signal(SIGKILL)
 
     def pause(self) -> None:
@@ -172,7 +172,7 @@ class Program(Generic[R]):
         return self.paused_ns >= 0 and not self.is_done
 
     def __call__(self, *args: object, **more: object) -> NoReturn:
-        """Say how to come by the result: a program is run by its network, not by a call."""
+        """Raise, and say how to get the result: the network runs a program, not a call."""
         raise TypeError(f"{self.name} is a program of host {self.host}: Network.run() runs it, and then "
                         f"{self.name}.result() gives what it returned")
 
@@ -182,7 +182,7 @@ class Program(Generic[R]):
         self.finish(None, why)
 
     def finish(self, value: R | None, failure: BaseException | None) -> None:
-        """Note what became of the function, and wake the programs that wait for it."""
+        """Note the function's result or exception, and wake the programs that wait for it."""
         self._value, self.failure, self.is_done = value, failure, True
         for runtime in self.waiters:
             runtime.poke()
@@ -190,8 +190,9 @@ class Program(Generic[R]):
     def is_busy(self) -> bool:
         """Tell whether it has something to do or something of its own to wait for.
 
-        It has not where all its strands wait, without a deadline or polling idly, and one of them for callers: then it
-        is a server with no one to serve. Nor where its function has returned and its threads, daemons apart, only wait.
+        It has nothing if all its strands wait, without a deadline or polling idly, and one of them for new clients:
+        then it is a server without clients. Nor if its function has returned and its threads, daemons apart, only
+        wait.
         """
         is_serving = self.is_done
         for strand in self.strands:
@@ -207,7 +208,7 @@ class Program(Generic[R]):
         return not is_serving
 
     def only_polls(self) -> bool:
-        """Tell whether all its threads wait, and those that have a deadline wait for callers until then."""
+        """Tell whether all its threads wait, and those that have a deadline wait for new clients until then."""
         waits = [strand.wait for strand in self.strands if not strand.is_daemon]
         return not self.is_done and bool(waits) and all(
             wait is not None and (wait.deadline_ns is None or wait.is_serving()) for wait in waits)
@@ -217,12 +218,12 @@ class Program(Generic[R]):
         return self.running() and number in self.process.handlers and callable(self.process.handlers[number])
 
     def _polls_in_vain(self, strand: Strand) -> bool:
-        """Tell whether a strand only polls, and no other has done anything that its next look may find."""
+        """Tell whether a strand only polls, and no other has done anything that its next poll may find."""
         return strand.habit.is_idle and not any(
             other.since_ns > strand.since_ns and not other.habit.is_idle for other in self.strands)
 
     def describe(self) -> str:
-        """Say in a line where the program stands."""
+        """Say in a line what the program does now."""
         who = f"{self.name} on {self.host}"
         if self.is_done:
             return f"{who} is done" if self.failure is None else f"{who} raised {self.failure!r}"
@@ -235,7 +236,7 @@ class Program(Generic[R]):
         return f"{who} {what}"
 
     def _describe_wait(self, strand: Strand) -> str:
-        """Say what a thread waits for, since when, which one it is, and at which line of the program."""
+        """Say which thread it is, what it waits for, since when, and at which line of the program."""
         assert strand.wait is not None
         text = f"{strand.wait.describe()} since {format_duration(strand.since_ns)}"
         if strand.ident and not self._scheduler.is_closing:
@@ -259,11 +260,11 @@ class Programs:
         self._scheduler = scheduler
         scheduler.report = self.report
         self._pids: dict[Runtime, int] = {}
-        """The last number that was given, by host."""
+        """The last process number, by host."""
         self._asked_turn = -1
         self._were_busy = False
         self._busy: Program[Any] | None = None
-        """One that was busy when it was looked at last. It is asked first, so that others need not be."""
+        """A program that was busy at the last look. It is checked first: if it is busy still, others need no check."""
 
     def start(self, runtime: Runtime, function: Callable[..., Any], args: tuple[Any, ...], start_ns: int,
               is_daemon: bool, name: str | None, fresh: Iterable[str] = ()) -> Program[Any]:
@@ -321,7 +322,7 @@ class Programs:
         return any(program.runtime is runtime and strand in program.strands for program in self.all)
 
     def strand(self, runtime: Runtime) -> None:
-        """End all programs of a host that has lost its power: they get no chance to tidy up."""
+        """End all programs of a host that was switched off, without any cleanup."""
         for program in self.all:
             if program.runtime is runtime and not program.is_done:
                 for strand in program.strands:
@@ -336,7 +337,7 @@ class Programs:
         return next((program for program in self.all if program.process is process and not program.is_done), None)
 
     def deliver(self, process: Process, number: int) -> None:
-        """Bring a signal to a program: note it for the handler, end the program, or take no notice."""
+        """Deliver a signal to a program: note it for the handler, end the program, or ignore it."""
         program = self.find(process)
         if program is None:
             return
@@ -421,7 +422,7 @@ class Programs:
             program.kill()
 
     def handle_signals(self, process: Process) -> None:
-        """Run the handlers of the signals that came, in the program's main thread. What they raise goes on."""
+        """Run the handlers of the signals that came, in the program's main thread. Their exceptions are not caught."""
         while process.pending:
             number = process.pending.popleft()
             handler = current_handler(process, number)
@@ -429,7 +430,7 @@ class Programs:
                 handler(number, sys._getframe(1))
 
     def stop(self, program: Program[Any], why: ExitError) -> None:
-        """End a program at once, as a system that kills it: no thread of it runs again, and what it has open closes."""
+        """End a program at once, as SIGKILL does: no thread of it runs again, and what it has open is closed."""
         is_own = self._scheduler.current in program.strands
         for strand in program.strands:
             strand.strand()
@@ -440,7 +441,7 @@ class Programs:
             self._scheduler.leave()
 
     def _settle(self, program: Program[Any]) -> None:
-        """Close what a program has open once its function and its threads, daemons apart, are at their end."""
+        """Close what a program has open once its function and its threads, daemons apart, have ended."""
         if not program.is_done or self._scheduler.is_closing or any(
                 not strand.is_daemon and not is_idle_worker(strand.ident) for strand in program.strands):
             return
@@ -451,15 +452,15 @@ class Programs:
         program.runtime.close_all_of(program.process)
 
     def busy(self) -> list[Program[Any]]:
-        """List those that the run is for and that are not at their end."""
+        """List those that the run is for and that have not ended."""
         return [program for program in self.all if not program.is_daemon and program.is_busy()]
 
     def only_poll(self) -> bool:
-        """Tell whether all that are busy wait for callers, with time-outs: they may be servers that poll."""
+        """Tell whether all that are busy wait for new clients, with time-outs: they may be servers that poll."""
         return all(program.only_polls() for program in self.busy())
 
     def are_busy(self) -> bool:
-        """Tell whether one that the run is for is not at its end."""
+        """Tell whether one that the run is for has not ended."""
         turns = self._scheduler.turns
         if turns != self._asked_turn:
             self._asked_turn = turns
@@ -480,7 +481,7 @@ class Programs:
 
     @staticmethod
     def _forget(program: Program[Any], strand: Strand) -> None:
-        """Take off a strand that is over. A host that lost its power has forgotten its strands already."""
+        """Remove a strand that has ended. A host that was switched off has forgotten its strands already."""
         if strand in program.strands:
             program.strands.remove(strand)
 
@@ -512,7 +513,7 @@ class Programs:
 
     @staticmethod
     def _exit_of(program: Program[Any], error: SystemExit | KeyboardInterrupt) -> ExitError | None:
-        """Give what becomes of a program that ends itself: nothing, with status 0; else an error with its status."""
+        """Return the exception of a program that ends itself: none with status 0, else an error with its status."""
         who = f"{program.name} on {program.host}"
         if isinstance(error, KeyboardInterrupt):
             return ExitError(f"{who} was ended by KeyboardInterrupt", -signal.SIGINT)
@@ -524,9 +525,9 @@ class Programs:
 
 
 def _own_of(function: Callable[..., Any], host: str, fresh: Iterable[str]) -> Own | None:
-    """Make what a program has of its own of what all programs of the process share; ``None`` for nothing.
+    """Make a program's own copies of what all programs of the process share; ``None`` if it has none.
 
-    ``fresh`` names packages. A function that is a script (``estab.trial.scripts``) says by ``own_on`` what else.
+    ``fresh`` names packages. A function that is a script (``estab.trial.scripts``) names the rest by ``own_on``.
     """
     parts: list[Own] = [FreshModules(fresh)] if fresh else []
     own_on: Callable[[str], Own] | None = getattr(function, "own_on", None)

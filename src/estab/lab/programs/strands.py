@@ -465,7 +465,7 @@ class Scheduler:
         error.add_note(f"{where}\n{self.report()}".rstrip())
 
     def _ensure_open(self, strand: Strand) -> None:
-        """Raise ``ProgramEnded`` where the network is being closed. One that takes no notice for long is abandoned."""
+        """Raise ``ProgramEnded`` if the network is being closed. One that takes no notice for long is abandoned."""
         if not self.is_closing:
             return
         self._endings += 1

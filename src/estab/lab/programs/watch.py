@@ -1,12 +1,12 @@
-"""Watches the program that runs, in real time: whether it stands still, and for how long the run goes on.
+"""Watches the program that runs, in real time: whether it makes no progress, and for how long the run continues.
 
-Virtual time says nothing of a program that neither computes nor waits in it. The driver looks twice a second.
+Virtual time does not pass for a program that does not wait in it. The driver checks twice a second.
 
-- It waits for a lock that nobody can release while it runs: the run ends with ``DeadlockError``.
+- The program waits for a lock that no program can release while it runs: the run ends with ``DeadlockError``.
 - Real time passes in it at one virtual instant (a ``time.sleep`` that was not replaced, a read from the machine's
-  network): that is told once for a line.
-- It computes without a pause: that is told after half a minute, and Ctrl-C ends it.
-- The run goes on although only servers are left, or goes on and on: what keeps it going is told once.
+  network): that is reported once for a line.
+- It computes without a pause: that is reported after half a minute, and Ctrl-C ends it.
+- The run continues although only servers are left, or does not end: what keeps it from ending is reported once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from estab.units import MS, SECOND, format_duration
 __all__ = ["LOOK_S", "DeadlockError", "OverlongRunError", "Watch"]
 
 LOOK_S = 0.5
-"""Real seconds between two looks."""
+"""Real seconds between two checks."""
 LOCK_NS = 2 * SECOND
 REAL_NS = SECOND
 STALL_S = 30.0
@@ -39,7 +39,7 @@ class DeadlockError(RuntimeError):
 
 
 class OverlongRunError(RuntimeError):
-    """A run went on for longer than its network's ``limit``. The text says for whom."""
+    """A run took longer than its network's ``limit``. The text says for which programs."""
 
 
 class Watched(Protocol):
@@ -51,11 +51,11 @@ class Watched(Protocol):
 
 
 class Watch:
-    """What was seen of the running strand since it last waited. ``go_on`` tells of a run that goes on."""
+    """What was seen of the running strand since it last waited. ``go_on`` reports a run that does not end."""
 
     def __init__(self) -> None:
         self.go_on: Callable[[], str] | None = None
-        """Says what keeps the run going if nothing that the run is for does; empty if all is well."""
+        """Says what keeps the run from ending, if no program that the run is for does; else empty."""
         self._seen: tuple[object, ...] = ()
         self._since_ns = 0
         self._cpu_ns = self._process_ns = 0
@@ -70,7 +70,7 @@ class Watch:
         self._is_long_told = False
 
     def look(self, strand: Watched | None, steps: int, turns: int, now_ns: int) -> None:
-        """Look at the strand that runs. Raises ``DeadlockError`` if it can't go on."""
+        """Check the strand that runs. Raises ``DeadlockError`` if it can't continue."""
         real_ns = stalls.real_ns()
         if self.go_on is not None and not self._is_long_told and real_ns - self._began_ns >= LONG_S * SECOND:
             text = self.go_on()
@@ -94,7 +94,7 @@ class Watch:
                              f"{format_duration(now_ns)}, and all others wait for it; Ctrl-C ends it:\n{_stack(frame)}")
 
     def _look_at_idle(self, strand: Watched, frame: FrameType | None, stood_ns: int, now_ns: int) -> None:
-        """Look at a strand that runs and does not compute."""
+        """Check a strand that runs and does not compute."""
         is_locked = stalls.is_in_lock(strand.native_id)
         computed_ns = stalls.process_ns() - self._process_ns
         if is_locked and computed_ns * _BUSY_SHARE > stood_ns:

@@ -1,7 +1,7 @@
 """Chance: streams of numbers that follow from a seed and a name, and from nothing else.
 
 - Every use of chance has a stream of its own (``Chance(seed, "link", "wifi", "phone", "loss")``), so that one more
-  link, or jitter beside loss, leaves the luck of everything else as it was.
+  link, or jitter beside loss, does not change any other stream.
 - The generator is SplitMix64, started from SHA-256 of the names: the same on every machine and in every version of
   Python, which the standard library does not promise for ``random``.
 """
@@ -28,7 +28,7 @@ class Chance:
         self._state = int.from_bytes(digest[:8], "big")
 
     def child(self, *names: object) -> Chance:
-        """Give another stream, with more names after this one's. Drawing from either leaves the other alone."""
+        """Return another stream, with more names after this one's. The two are independent."""
         return Chance(*self._names, *names)
 
     def bits64(self) -> int:

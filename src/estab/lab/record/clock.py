@@ -2,8 +2,8 @@
 
 - Time is an integer of nanoseconds. It moves when the next entry of the agenda is taken, and never otherwise.
 - Entries of the same instant are taken in the order in which they were made.
-- What is set anew again and again (a host's next deadline, a program's timeout) is an ``Alarm``: it leaves at most one
-  entry behind, and an entry that it no longer means does not move the clock.
+- What is set again and again (a host's next deadline, a program's timeout) is an ``Alarm``: it has at most one entry in
+  the agenda, and an entry that is no longer valid does not move the clock.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _Entry = tuple[int, int, "Callable[[Any], None] | None", Any]
 
 
 class Agenda:
-    """What is to happen, by time, and what time it is: ``now_ns``."""
+    """What is to happen, by time, and the time now: ``now_ns``."""
 
     __slots__ = ("_entries", "_order", "now_ns")
 
@@ -30,15 +30,15 @@ class Agenda:
         self._order = 0
 
     def at(self, due_ns: int, action: Callable[[Any], None] | None, subject: Any) -> None:
-        """Have ``action(subject)`` called at ``due_ns``, or as soon as possible where that is past.
+        """Call ``action(subject)`` at ``due_ns``, or as soon as possible if that is past.
 
-        Without an action the subject is an ``Alarm``, which rings.
+        Without an action the subject is an ``Alarm``, whose action is carried out.
         """
         self._order += 1
         heappush(self._entries, (max(due_ns, self.now_ns), self._order, action, subject))
 
     def next_due_ns(self) -> int:
-        """Give the time of the next entry; ``NEVER`` where there is none."""
+        """Return the time of the next entry; ``NEVER`` if there is none."""
         entries = self._entries
         while entries:
             due_ns, _, action, subject = entries[0]
@@ -59,7 +59,7 @@ class Agenda:
 
 
 class Alarm:
-    """One deadline that is set anew often. ``due_ns`` is when it rings, ``NEVER`` for not at all."""
+    """One deadline that is set often. ``due_ns`` is the time of its action, ``NEVER`` for none."""
 
     __slots__ = ("_action", "_agenda", "_entry_ns", "due_ns")
 
@@ -83,7 +83,7 @@ class Alarm:
         self._action()
 
     def entry_gone(self, entry_ns: int) -> None:
-        """Take note that an entry left the agenda, and make one for a later time where that is now meant."""
+        """Note that an entry left the agenda, and make one for a later time if the alarm was set to one."""
         if entry_ns == self._entry_ns:
             self._entry_ns = NEVER
             if self.due_ns < NEVER:

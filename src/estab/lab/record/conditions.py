@@ -17,7 +17,7 @@ from estab.units import bits_per_second, byte_count, duration_ns, share
 __all__ = ["QUEUE_FRAMES", "Conditions", "LinkProperties", "read_conditions"]
 
 QUEUE_FRAMES: Final = 1000
-"""Frames that wait at most where the link has a rate and no ``queue`` was given: Linux's ``txqueuelen``."""
+"""Frames that wait at most, if the link has a rate and no ``queue`` was given: Linux's ``txqueuelen``."""
 
 
 T = TypeVar("T")
@@ -64,15 +64,15 @@ class Conditions:
     rate_bps: int = 0
     """Bits a second; 0 for a link that takes any number at once."""
     queue_frames: int = QUEUE_FRAMES
-    """Frames that wait at most for the rate; 0 where bytes are the limit."""
+    """The most frames that wait for the rate; 0 if bytes are the limit."""
     queue_bytes: int = 0
     ecn_mark_frames: int = 0
     """With so many frames waiting for the rate, packets that are ECN-capable are marked; 0: bytes are the threshold."""
     ecn_mark_bytes: int = 0
     codel_target_ns: int = 0
-    """CoDel: how long a frame may wait in a queue that stands (RFC 8289 section 4.3); 0: no CoDel."""
+    """CoDel's target: how long a frame may wait in a queue that lasts (RFC 8289 section 4.3); 0: no CoDel."""
     codel_interval_ns: int = 0
-    """CoDel: for how long, before it acts: a worst round trip (section 4.3)."""
+    """CoDel's interval: for how long, before it acts; a long round trip (section 4.3)."""
     mtu: int = 1500
     """The largest IP packet carried."""
     reorder: float = 0.0

@@ -1,6 +1,6 @@
-"""What a run must hold to: always, eventually, sometimes.
+"""What must be true in a run: always, eventually, sometimes.
 
-Each is a predicate that is looked at whenever something has happened: after each entry of the agenda, and each time a
+Each is a predicate that is called whenever something has happened: after each entry of the agenda, and each time a
 program begins to wait. It may read anything, and must not wait or change anything.
 """
 
@@ -15,7 +15,7 @@ __all__ = ["PromiseError", "Promises"]
 
 
 class PromiseError(AssertionError):
-    """What was to hold always or eventually did not."""
+    """What was to be true always or eventually was not."""
 
 
 @dataclass(slots=True)
@@ -37,11 +37,11 @@ class Promises:
         return bool(self._all)
 
     def add(self, kind: str, predicate: Callable[[], object], why: str, due_ns: int = NEVER) -> None:
-        """Take up a promise: ``always``, ``eventually`` (until ``due_ns``) or ``sometimes``."""
+        """Add a promise: ``always``, ``eventually`` (until ``due_ns``) or ``sometimes``."""
         self._all.append(_Promise(kind, why, predicate, due_ns))
 
     def look(self, now_ns: int) -> None:
-        """Look at each promise. ``PromiseError`` for one that is broken now."""
+        """Check each promise. ``PromiseError`` for one that is broken now."""
         for promise in self._all:
             if promise.kind == "always":
                 if not promise.predicate():
@@ -53,7 +53,7 @@ class Promises:
                         f"eventually {promise.why}: not so until {format_duration(promise.due_ns)}")
 
     def check(self, now_ns: int) -> None:
-        """Look once more at the end of a run: what was to hold eventually must have held."""
+        """Check once more at the end of a run: what was to be true eventually must have been true."""
         self.look(now_ns)
         for promise in self._all:
             if promise.kind == "eventually" and not promise.has_held:
@@ -67,5 +67,5 @@ class Promises:
 
     @property
     def held(self) -> list[str]:
-        """Those of them that held at least once."""
+        """Those of them that were true at least once."""
         return [promise.why for promise in self._all if promise.kind == "sometimes" and promise.has_held]

@@ -24,7 +24,7 @@ __all__ = ["EventLoop"]
 
 _NO_PIPES: Final = "asyncio has pipes of the operating system only; for one of a host, add_reader() on the number works"
 _ENDINGS_MAX: Final = 20
-"""How often tasks are cancelled when the network closes, for those that wait again while they tidy up."""
+"""How often tasks are cancelled when the network closes: some wait again during their cleanup."""
 
 
 class EventLoop(asyncio.SelectorEventLoop):
@@ -32,7 +32,7 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, runtime: Runtime | None = None) -> None:
         if runtime is None:
-            return  # made by asyncio.SelectorEventLoop(), which begins again what is begun
+            return  # made by asyncio.SelectorEventLoop(), which calls this a second time
         self._runtime = runtime
         self._signals: set[int] = set()
         self._wakeable = _LoopSelector(runtime, self)
@@ -40,12 +40,12 @@ class EventLoop(asyncio.SelectorEventLoop):
         self._clock_resolution = 1e-9
 
     def time(self) -> float:
-        """Give the host's monotonic clock in seconds."""
+        """Return the host's monotonic clock in seconds."""
         return self._runtime.now_ns / SECOND
 
     async def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
                           flags: int = 0) -> Any:
-        """Look a name up in the host's network: at once, or where that means to ask a name server, in a thread."""
+        """Look a name up in the host's network: at once, or in a thread if a name server has to be asked."""
         if self._runtime.is_virtual:
             return names.getaddrinfo(self._runtime, host, port, family, type, proto, flags)
         return await self.run_in_executor(
@@ -67,14 +67,14 @@ class EventLoop(asyncio.SelectorEventLoop):
         super().close()
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Tell of an exception that was not caught, unless the network is closing."""
+        """Report an exception that was not caught, unless the network is closing."""
         if not self._runtime.is_closing:
             super().call_exception_handler(context)
 
     # --- what only the operating system could do
 
     def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:  # type: ignore[override]
-        """Have a signal to this program call back in the loop."""
+        """Call a function in the loop if a signal comes to this program."""
         signal.signal(sig, lambda number, frame: self._on_signal(callback, args))
         self._signals.add(sig)
 
@@ -120,7 +120,7 @@ class EventLoop(asyncio.SelectorEventLoop):
 
 
 class _LoopSelector(Selector):
-    """A selector that ends the loop once when the network closes, and then what its tasks wait for as they tidy up."""
+    """A selector that ends the loop once when the network closes, and then what its tasks wait for in their cleanup."""
 
     def __init__(self, runtime: Runtime, loop: EventLoop) -> None:
         super().__init__(runtime)

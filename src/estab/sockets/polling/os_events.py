@@ -19,7 +19,7 @@ _DEFAULT_READY: Final = 1 | 4
 
 
 class OsEvents:
-    """The system's descriptors by number, with the POLL bits asked of each, and epoll's EPOLLET and EPOLLONESHOT."""
+    """The system's descriptors by number, with the POLL bits registered for each, and EPOLLET and EPOLLONESHOT."""
 
     def __init__(self) -> None:
         if _new_epoll is None:
@@ -37,11 +37,11 @@ class OsEvents:
         return number in self._asked
 
     def fileno(self) -> int:
-        """Give a descriptor that is readable when one of them is ready."""
+        """Return a descriptor that is readable when one of them is ready."""
         return -1 if self._epoll.closed else int(self._epoll.fileno())
 
     def add(self, number: int, events: int) -> None:
-        """Ask for events of a descriptor. EBADF where it is not open."""
+        """Register a descriptor. EBADF if it is not open."""
         try:
             self._epoll.register(number, events)
         except PermissionError:
@@ -49,7 +49,7 @@ class OsEvents:
         self._asked[number] = events
 
     def modify(self, number: int, events: int) -> None:
-        """Ask for other events."""
+        """Change the events."""
         if number in self._ready:
             self._ready[number] = events
         else:
@@ -57,7 +57,7 @@ class OsEvents:
         self._asked[number] = events
 
     def remove(self, number: int) -> None:
-        """Ask no more. It may have been closed."""
+        """Remove a descriptor. It may have been closed."""
         del self._asked[number]
         if self._ready.pop(number, None) is None:
             try:
@@ -67,7 +67,7 @@ class OsEvents:
                     raise
 
     def collect(self, count_max: int = -1) -> list[tuple[int, int]]:
-        """Give those that are ready: number and bits."""
+        """Return those that are ready: number and bits."""
         found = [(number, events & _DEFAULT_READY) for number, events in self._ready.items() if events & _DEFAULT_READY]
         if len(self._asked) > len(self._ready):
             found += self._epoll.poll(0, count_max if count_max > 0 else -1)
@@ -78,7 +78,7 @@ class OsEvents:
         return any(events & _DEFAULT_READY for events in self._ready.values())
 
     def close(self) -> None:
-        """Give the epoll object back."""
+        """Close the epoll object."""
         self._epoll.close()
 
 

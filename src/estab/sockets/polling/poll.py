@@ -46,7 +46,7 @@ def deadline_from(runtime: Runtime, timeout_s: float | None) -> int | None:
 def find_socket(runtime: Runtime, fileobj: Any) -> Numbered | None:
     """Find the socket that an object with ``fileno()``, or a number, stands for.
 
-    ``None`` where it is one of the operating system's. In virtual time the host can't wait for those, and ``OSError``
+    ``None`` if it is one of the operating system's. In virtual time the host can't wait for those, and ``OSError``
     EBADF says so.
     """
     number = fileobj if isinstance(fileobj, int) else fileobj.fileno()
@@ -62,7 +62,7 @@ def find_socket(runtime: Runtime, fileobj: Any) -> Numbered | None:
 
 
 class Interest:
-    """What is asked of one socket. ``events`` are POLL bits, with epoll's EPOLLET and EPOLLONESHOT."""
+    """The events registered for one socket: POLL bits, with epoll's EPOLLET and EPOLLONESHOT."""
 
     __slots__ = ("descriptor", "events", "fd", "number")
 
@@ -73,14 +73,14 @@ class Interest:
         self.events = events
 
     def bits(self) -> int:
-        """Give the bits that are asked for and hold now."""
+        """Return the registered bits that hold now."""
         if self.descriptor.fd < 0:
             return POLLNVAL
         return self.descriptor.readiness() & (self.events | _ALWAYS) & 0xFFFF
 
 
 class Interests:
-    """Sockets by the number of their ``fileno()``, the events asked of each, and which of them may be ready."""
+    """Sockets by the number of their ``fileno()``, the events registered for each, and which may be ready."""
 
     def __init__(self, runtime: Runtime, describe: Callable[[str], str] | None = None) -> None:
         self.runtime = runtime
@@ -95,7 +95,7 @@ class Interests:
         return number in self._asked or (self._os is not None and number in self._os)
 
     def add(self, number: int, socket: Numbered | None, events: int) -> None:
-        """Ask for events of a socket that has none asked of it, or of a descriptor of the system's (``None``)."""
+        """Register a socket that is not registered, or a descriptor of the operating system (``None``)."""
         if socket is None:
             if self._os is None:
                 self._os = OsEvents()
@@ -108,7 +108,7 @@ class Interests:
         self.runtime.watches.add(interest.fd, self)
 
     def modify(self, number: int, events: int) -> None:
-        """Ask for other events. ``KeyError`` where none were asked."""
+        """Change the events. ``KeyError`` if it is not registered."""
         if self._os is not None and number in self._os:
             self._os.modify(number, events)
             return
@@ -117,7 +117,7 @@ class Interests:
         self._hot[interest] = None
 
     def remove(self, number: int) -> None:
-        """Ask no more. ``KeyError`` where nothing was asked."""
+        """Remove it. ``KeyError`` if it is not registered."""
         if self._os is not None and number in self._os:
             self._os.remove(number)
             return
@@ -128,7 +128,7 @@ class Interests:
             self.runtime.watches.remove(interest.fd, self)
 
     def clear(self) -> None:
-        """Ask for nothing."""
+        """Remove all."""
         for number in list(self._asked):
             self.remove(number)
         if self._os is not None:
@@ -136,7 +136,7 @@ class Interests:
             self._os = None
 
     def on_ready(self, fd: int, bits: int) -> None:
-        """Hear of a socket's news."""
+        """Note a socket's news."""
         interest = self._by_fd.get(fd)
         if interest is None:
             return
@@ -149,12 +149,12 @@ class Interests:
             self._hot[interest] = None
 
     def wake(self) -> None:
-        """Have ``wait`` come back now, from any program."""
+        """Let ``wait`` return now. Any program may call it."""
         self._is_woken = True
         self.runtime.poke()
 
     def collect(self, count_max: int) -> list[tuple[int, int]]:
-        """Give those that are ready: number and bits. What is not ready is not looked at again before it has news."""
+        """Return those that are ready: number and bits. What is not ready is not looked at again before it has news."""
         found: list[tuple[int, int]] = []
         for interest in list(self._hot):
             bits = interest.bits()
@@ -206,14 +206,14 @@ class Interests:
 
 
 def is_serving(descriptor: Descriptor) -> bool:
-    """Tell whether strangers call on a descriptor: a listener, or a bound datagram socket without a peer."""
+    """Tell whether new clients may come on a descriptor: a listener, or a bound datagram socket without a peer."""
     if isinstance(descriptor, StreamSocket):
         return descriptor.listener is not None
     return isinstance(descriptor, DatagramSocket) and descriptor.binding is not None and not descriptor.remote
 
 
 def describe(descriptor: Descriptor) -> str:
-    """Name a descriptor as ``ss`` would: addresses, and TCP's state."""
+    """Name a descriptor as ``ss`` does: addresses, and TCP's state."""
     if isinstance(descriptor, StreamSocket):
         return f"{descriptor.text()} ({State(descriptor.state)})"
     return descriptor.text() if isinstance(descriptor, DatagramSocket) else f"fd {descriptor.fd}"
@@ -228,7 +228,7 @@ def describe_wait(name: str, descriptors: Sequence[Descriptor]) -> str:
 
 def _wait_for(runtime: Runtime, asked: Sequence[tuple[Descriptor, int]], timeout_s: float | None, name: str,
               os_events: OsEvents | None) -> None:
-    """Wait until one of a few descriptors has one of the bits asked of it."""
+    """Wait until one of a few descriptors has one of its registered bits."""
 
     def is_ready() -> bool:
         return any(descriptor.fd < 0 or descriptor.readiness() & bits for descriptor, bits in asked)
@@ -248,7 +248,7 @@ def _wait_for(runtime: Runtime, asked: Sequence[tuple[Descriptor, int]], timeout
 
 @contextmanager
 def _system_events(asked: Sequence[tuple[int, int]]) -> Iterator[OsEvents | None]:
-    """Ask for events of the system's descriptors, for one call."""
+    """Register the system's descriptors for one call."""
     if not asked:
         yield None
         return
@@ -297,18 +297,18 @@ class Poll:
         self._asked: dict[int, int] = {}
 
     def register(self, fd: Any, eventmask: int = POLLIN | POLLPRI | POLLOUT, /) -> None:
-        """Ask for events of a socket, or for others than before."""
+        """Register a socket, or change its events."""
         self._asked[_number(fd)] = eventmask
 
     def modify(self, fd: Any, eventmask: int, /) -> None:
-        """Ask for other events. ENOENT where none were asked."""
+        """Change the events. ENOENT if it is not registered."""
         number = _number(fd)
         if number not in self._asked:
             raise os_error(errno.ENOENT)
         self._asked[number] = eventmask
 
     def unregister(self, fd: Any, /) -> None:
-        """Ask no more. ``KeyError`` where nothing was asked."""
+        """Remove it. ``KeyError`` if it is not registered."""
         del self._asked[_number(fd)]
 
     def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
@@ -359,7 +359,7 @@ class Epoll:
         raise os_error(errno.ENOTSUP, "not supported: an epoll object of a host has no descriptor to wait on")
 
     def register(self, fd: Any, eventmask: int = POLLIN | POLLPRI | POLLOUT) -> None:
-        """Ask for events of a socket. EEXIST where some are asked already."""
+        """Register a socket. EEXIST if it is registered already."""
         interests = self._open()
         number = _number(fd)
         if number in interests:
@@ -367,14 +367,14 @@ class Epoll:
         interests.add(number, find_socket(interests.runtime, number), eventmask)
 
     def modify(self, fd: Any, eventmask: int) -> None:
-        """Ask for other events. ENOENT where none were asked."""
+        """Change the events. ENOENT if it is not registered."""
         interests = self._open()
         if _number(fd) not in interests:
             raise os_error(errno.ENOENT)
         interests.modify(_number(fd), eventmask)
 
     def unregister(self, fd: Any) -> None:
-        """Ask no more. ENOENT where nothing was asked."""
+        """Remove it. ENOENT if it is not registered."""
         interests = self._open()
         if _number(fd) not in interests:
             raise os_error(errno.ENOENT)

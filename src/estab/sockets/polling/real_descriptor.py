@@ -1,7 +1,7 @@
 """A descriptor of the operating system whose read-readiness follows a socket of ours.
 
-Libraries poll ``fileno()`` from C or hand it to an event loop of their own. Nothing can be read from it or written to
-it but by this file; it is only readable or not. Where the system has eventfd it is one, else the reading end of a pipe.
+Libraries poll ``fileno()`` from C or give it to an event loop of their own. Programs can't read from it or write to it;
+it is only readable or not. It is an eventfd if the system has that, else the reading end of a pipe.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["RealDescriptor"]
 
 _READABLE: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
 _ONE: Final = (1).to_bytes(8, sys.byteorder)
-# Inside of a program, ``os`` takes the number for the socket that it stands for.
+# Inside a program, ``os`` takes this number for the socket that it stands for.
 _read: Final = os.read
 _write: Final = os.write
 _close: Final = os.close
@@ -61,7 +61,7 @@ class RealDescriptor:
                 _read(self.number, 8)
 
     def set_blocking(self, is_blocking: bool) -> None:
-        """Show by O_NONBLOCK whether the socket waits, for code that asks."""
+        """Set or clear O_NONBLOCK as the socket's timeout says, for code that reads the flag."""
         if _set_blocking is not None:
             _set_blocking(self.number, is_blocking)
 
@@ -71,6 +71,6 @@ class RealDescriptor:
             return
         self._watches.remove(self._descriptor.fd, self)
         for number in (self.number,) if self._writing == self.number else (self.number, self._writing):
-            with contextlib.suppress(OSError):  # somebody outside of programs may have closed it by its number
+            with contextlib.suppress(OSError):  # code outside of programs may have closed it by its number
                 _close(number)
         self.number = -1

@@ -31,7 +31,7 @@ class Selector(selectors.BaseSelector):
         self._is_closed = False
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        """Ask for ``events`` of a socket. ``KeyError`` where some are asked already."""
+        """Register a socket for ``events``. ``KeyError`` if it is registered already."""
         self._check(events)
         number = self._number(fileobj)
         if number in self._keys:
@@ -41,7 +41,7 @@ class Selector(selectors.BaseSelector):
         return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        """Ask no more. ``KeyError`` where nothing was asked."""
+        """Remove it. ``KeyError`` if it is not registered."""
         key = self._key(fileobj)
         del self._keys[key.fd]
         if key.fd in self._interests:
@@ -49,7 +49,7 @@ class Selector(selectors.BaseSelector):
         return key
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        """Ask for other events. ``KeyError`` where none were asked."""
+        """Change the events. ``KeyError`` if it is not registered."""
         self._check(events)
         key = self._key(fileobj)
         if events != key.events and key.fd in self._interests:
@@ -72,7 +72,7 @@ class Selector(selectors.BaseSelector):
         return self._interests.describe(name)
 
     def wake(self) -> None:
-        """Have ``select`` come back now."""
+        """Let ``select`` return now."""
         self._interests.wake()
 
     def close(self) -> None:
@@ -82,24 +82,24 @@ class Selector(selectors.BaseSelector):
         self._is_closed = True
 
     def get_key(self, fileobj: Any) -> selectors.SelectorKey:
-        """Give the key of a registered socket, or raise ``KeyError``."""
+        """Return the key of a registered socket, or raise ``KeyError``."""
         if self._is_closed:
             raise RuntimeError("Selector is closed")
         return self._key(fileobj)
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        """Give the keys by number; ``None`` once closed, as the standard selectors do."""
+        """Return the keys by number; ``None`` once closed, as the standard selectors do."""
         return None if self._is_closed else _ByFileObject(self)  # type: ignore[return-value]
 
     def keys(self) -> dict[int, selectors.SelectorKey]:
-        """Give the keys by number."""
+        """Return the keys by number."""
         return self._keys
 
     def _key(self, fileobj: Any) -> selectors.SelectorKey:
         try:
             number = self._number(fileobj)
         except ValueError:
-            # A closed socket knows its number no more.
+            # A closed socket no longer has its number.
             for key in self._keys.values():
                 if key.fileobj is fileobj:
                     return key
@@ -122,7 +122,7 @@ class Selector(selectors.BaseSelector):
 
 
 class _ByFileObject(Mapping[Any, selectors.SelectorKey]):
-    """What ``get_map`` gives: keys by socket or number."""
+    """What ``get_map`` returns: keys by socket or number."""
 
     def __init__(self, selector: Selector) -> None:
         self._selector = selector

@@ -18,12 +18,12 @@ __all__ = ["check", "is_over", "running_loop", "wait_in_loop"]
 
 
 def is_over(host: StreamSocket) -> bool:
-    """Tell whether there is nothing to wait for: all is acknowledged, or never will be."""
+    """Tell whether there is nothing to wait for: everything is acknowledged, or never will be."""
     return host.fd < 0 or host.outq_bytes == 0 or host.state == CLOSED
 
 
 def check(host: StreamSocket) -> None:
-    """Raise where the wait ended without the acknowledgment: EBADF, the connection's error, or EPIPE."""
+    """Raise if the wait ended without the acknowledgment: EBADF, the connection's error, or EPIPE."""
     if host.fd < 0:
         raise os_error(errno.EBADF, "bad file descriptor: the socket was closed meanwhile")
     number = host.take_error()
@@ -34,7 +34,7 @@ def check(host: StreamSocket) -> None:
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Give the event loop that runs in this thread, if one does."""
+    """Return the event loop that runs in this thread, if one does."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -43,7 +43,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 def wait_in_loop(runtime: Runtime, host: StreamSocket, timeout: float | None,
                  loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
-    """Give a future that is done when the wait is over."""
+    """Return a future that is done when the wait is over."""
     future: asyncio.Future[None] = loop.create_future()
 
     def settle() -> None:
@@ -59,7 +59,7 @@ def wait_in_loop(runtime: Runtime, host: StreamSocket, timeout: float | None,
     def look() -> None:
         if is_over(host):
             forget()
-            with contextlib.suppress(RuntimeError):  # the loop was closed, and nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed: no task waits any more
                 loop.call_soon_threadsafe(settle)
 
     def forget() -> None:

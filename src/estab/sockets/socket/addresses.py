@@ -16,7 +16,7 @@ __all__ = ["numeric"]
 
 
 def numeric(runtime: Runtime, family: int, address: Any, call: str) -> Any:
-    """Give ``address`` with a numeric host. What is no address at all is left for the host's own call to refuse.
+    """Return ``address`` with a numeric host. What is no address at all is passed on: the host's own call refuses it.
 
     ``socket.gaierror`` if the name has no address of the family. A Unix socket's path becomes its address.
     """

@@ -1,4 +1,4 @@
-"""Ancillary data as programs hand it to ``sendmsg`` and get it from ``recvmsg``."""
+"""Ancillary data as programs give it to ``sendmsg`` and get it from ``recvmsg``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEADER_BYTES: Final = 16
 
 
 def read_items(ancdata: Iterable[Any]) -> list[Ancillary]:
-    """Read what a program gives to ``sendmsg``. ``TypeError`` where it has not the shape."""
+    """Read what a program gives to ``sendmsg``. ``TypeError`` if it has another shape."""
     items: list[Ancillary] = []
     for item in ancdata:
         if not isinstance(item, (tuple, list)) or len(item) != 3:
@@ -30,7 +30,7 @@ def read_items(ancdata: Iterable[Any]) -> list[Ancillary]:
 
 
 def fit(items: Sequence[Ancillary], size: int) -> tuple[list[Ancillary], int]:
-    """Give what fits into a buffer of ``size`` bytes, the last one cut, and MSG_CTRUNC where something was left out.
+    """Return what fits into a buffer of ``size`` bytes, the last one cut, and MSG_CTRUNC if something was left out.
 
     Linux's ``put_cmsg``: each item takes CMSG_SPACE, and needs CMSG_LEN.
     """

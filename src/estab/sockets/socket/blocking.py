@@ -1,7 +1,7 @@
-"""Sockets that wait: what every call of a ``Socket`` has in common.
+"""Sockets that wait: what all calls of a ``Socket`` have in common.
 
-A call first tries. Where the host says EAGAIN it waits by the runtime until the socket is ready and tries again, or
-gives up as its timeout says. Whatever changed goes out by the runtime's ``flush``.
+A call first tries. If the host says EAGAIN, the runtime waits until the socket is ready, and the call tries again, or
+ends if its timeout is over. After each change the runtime's ``flush`` sends.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ HostSocket = StreamSocket | DatagramSocket
 """The host's side of a socket."""
 POLL_WEIGHT: Final = 100
 BY_TIMEOUT: Final = -1
-"""Stands for the deadline that follows from the socket's timeout, once the call has to wait."""
+"""Stands for a deadline that is computed from the socket's timeout when the call has to wait."""
 
 
 class File:
@@ -82,7 +82,7 @@ class Blocking(os_socket.socket):
         return -1 if self._file is None else self._file.descriptor.fd
 
     def past(self, runtime: Runtime) -> deque[PastCall] | None:
-        """Give where what calls changed is kept; ``None`` where nothing is."""
+        """Return the history of calls; ``None`` if none is kept."""
         if self._past is None and runtime.historian is not None:
             self._past = deque(maxlen=runtime.historian.calls_max)
         return self._past
@@ -95,11 +95,11 @@ class Blocking(os_socket.socket):
         return self._timeout
 
     def gettimeout(self) -> float | None:
-        """Give the timeout in seconds: ``None`` blocks for ever, 0 never."""
+        """Return the timeout in seconds: ``None`` blocks for ever, 0 never."""
         return self._timeout
 
     def settimeout(self, value: float | None) -> None:
-        """Set the timeout of all calls that wait, in seconds. Past it they raise ``TimeoutError``."""
+        """Set the timeout of all calls that wait, in seconds. After it they raise ``TimeoutError``."""
         if value is not None:
             value = float(value)
             if value != value:
@@ -114,13 +114,13 @@ class Blocking(os_socket.socket):
         return self._timeout != 0.0
 
     def setblocking(self, flag: bool) -> None:
-        """Have calls wait for ever, or never."""
+        """Let calls wait without a limit, or never."""
         self.settimeout(None if flag else 0.0)
 
     # --- trying and waiting
 
     def _call(self, do: Callable[[int], T]) -> T:
-        """Do what never waits; ``do`` takes the time."""
+        """Do what never waits. ``do`` gets the time."""
         runtime = self.runtime
         with runtime.lock:
             try:
@@ -133,7 +133,7 @@ class Blocking(os_socket.socket):
                  deadline_ns: int | None = BY_TIMEOUT) -> T:
         """Try, and wait for POLL ``bits`` and try again while the host says EAGAIN.
 
-        ``TimeoutError`` past the deadline.
+        ``TimeoutError`` after the deadline.
         """
         runtime = self.runtime
         with runtime.lock:
@@ -152,7 +152,7 @@ class Blocking(os_socket.socket):
                     deadline_ns = self._deadline(bits)
                 if not self._wait(bits, name, deadline_ns):
                     raise self._late(name)
-                self.descriptor  # noqa: B018 - raises EBADF where another program closed it meanwhile
+                self.descriptor  # noqa: B018 - raises EBADF if another program closed it meanwhile
 
     def _wait(self, bits: int, name: str, deadline_ns: int | None) -> bool:
         """Wait for one of the POLL ``bits``. ``False``: the deadline came first."""
@@ -160,7 +160,7 @@ class Blocking(os_socket.socket):
         return self._wait_until(lambda: host.fd < 0 or host.readiness() & bits != 0, name, deadline_ns)
 
     def _wait_until(self, is_ready: Callable[[], bool], name: str, deadline_ns: int | None, fd: int = 0) -> bool:
-        """Wait until ``is_ready``, which is asked when the socket has news; with ``fd`` -1, when the host has any."""
+        """Wait until ``is_ready``. It is called when the socket has news; with ``fd`` -1, when the host has any."""
         runtime = self.runtime
         host = self.descriptor
         wait = Wait(
@@ -174,9 +174,9 @@ class Blocking(os_socket.socket):
             calls.resumed(runtime, host.fd, number)
 
     def _deadline(self, bits: int = POLLIN) -> int | None:
-        """Give the time by which a call that starts now and waits for ``bits`` must be over.
+        """Return the time at which a call that starts now and waits for ``bits`` must end.
 
-        SO_RCVTIMEO and SO_SNDTIMEO count where there is no timeout of Python's, whose sockets wait by ``poll``.
+        SO_RCVTIMEO and SO_SNDTIMEO count only if the socket has no timeout of Python's.
         """
         timeout = self._timeout
         if timeout is not None:
@@ -186,7 +186,7 @@ class Blocking(os_socket.socket):
         return self.runtime.now_ns + limit_ns if limit_ns else None
 
     def _late(self, name: str) -> OSError:
-        """Give what a call raises whose time is over."""
+        """Return the error of a call whose time is over."""
         if self._timeout is not None:
             return TimeoutError("timed out")
         option = "SO_SNDTIMEO" if name.startswith("send") else "SO_RCVTIMEO"

@@ -1,6 +1,6 @@
-"""Calls of the sockets API, told as facts: which call with which arguments, and what came of it.
+"""Calls of the sockets API, reported as facts: which call with which arguments, and what it returned or raised.
 
-Without an observer a call costs one look at the host. Calls that a call makes itself are not told.
+Without an observer this costs a call one attribute lookup. Calls that a call makes itself are not reported.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SHOWN_TEXT: Final = 200
 
 
 class Teller(Protocol):
-    """A socket whose calls are told."""
+    """A socket whose calls are reported."""
 
     runtime: Runtime
 
@@ -41,11 +41,11 @@ class Teller(Protocol):
         """The descriptor's number on its host; -1: none."""
 
     def past(self, runtime: Runtime) -> deque[PastCall] | None:
-        """Give where what calls changed is kept; ``None`` if nothing is."""
+        """Return the history of calls; ``None`` if none is kept."""
 
 
 def told(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """Have a method of a socket tell its host's observer that it was called, and what it gave back or raised."""
+    """Make a method of a socket report to the host's observer that it was called, and what it returned or raised."""
     return _tell(method, write_arguments)
 
 
@@ -72,7 +72,7 @@ def _tell(method: Callable[Concatenate[S, P], R],
 
 
 class Telling:
-    """A call under way: its start is told, then ``returned`` or the exception that left it."""
+    """A call that is under way: its start is reported, then what it ``returned``, or its exception."""
 
     def __init__(self, runtime: Runtime, name: str, arguments: Callable[[], str], fd: int = -1,
                  past: deque[PastCall] | None = None) -> None:
@@ -96,7 +96,7 @@ class Telling:
         return self
 
     def returned(self, fd: int, result: str) -> None:
-        """Tell what the call returns."""
+        """Report what the call returns."""
         self._finish(fd, result, "")
 
     def __exit__(
@@ -118,7 +118,7 @@ class Telling:
 
 
 def blocked(runtime: Runtime, fd: int, waits_for: str) -> int:
-    """Tell that the call under way can't go on now. Returns its number, 0 where none is told."""
+    """Report that the call under way has to wait. Returns its number, 0 if none is reported."""
     number = runtime.call
     observer = runtime.engine.observer
     runtime.call = 0
@@ -128,7 +128,7 @@ def blocked(runtime: Runtime, fd: int, waits_for: str) -> int:
 
 
 def resumed(runtime: Runtime, fd: int, number: int) -> None:
-    """Tell that a blocked call goes on."""
+    """Report that a blocked call continues."""
     runtime.call = number
     observer = runtime.engine.observer
     if observer is not None and number:
@@ -136,7 +136,7 @@ def resumed(runtime: Runtime, fd: int, number: int) -> None:
 
 
 def write_arguments(args: tuple[object, ...], kwargs: dict[str, object]) -> str:
-    """Write a call's arguments as Python would, long ones shortened."""
+    """Write a call's arguments as Python does, long ones shortened."""
     return ", ".join([*map(write_value, args), *(f"{name}={write_value(value)}" for name, value in kwargs.items())])
 
 
@@ -148,7 +148,7 @@ def _write_option(args: tuple[object, ...], kwargs: dict[str, object]) -> str:
 
 
 def write_value(value: object) -> str:
-    """Write a value as Python would: buffers beyond 32 bytes as their length, sockets as their descriptor."""
+    """Write a value as Python does: buffers over 32 bytes as their length, sockets as their descriptor."""
     if isinstance(value, (bytes, bytearray)):
         return repr(bytes(value)) if len(value) <= _SHOWN_BYTES else f"<{len(value)} bytes>"
     if isinstance(value, memoryview):
@@ -164,7 +164,7 @@ def write_value(value: object) -> str:
 
 
 def write_error(error: Exception) -> str:
-    """Write an error: ``EAGAIN: …`` where it has an errno, else its class and text."""
+    """Write an error: ``EAGAIN: …`` if it has an errno, else its class and text."""
     if isinstance(error, OSError) and not isinstance(error, os_socket.gaierror):
         name = errno.errorcode.get(error.errno or 0)
         if name is not None:

@@ -16,7 +16,7 @@ _NAMES: Final = (
 
 
 def _pairs() -> tuple[tuple[int, int], ...]:
-    """Give the bits that differ: this system's and Linux's. A flag that the system has not has Linux's bit, if free."""
+    """Return the bits that differ: this system's and Linux's. A flag that the system lacks has Linux's bit, if free."""
     ours = {name: int(getattr(os_socket, name)) for name in _NAMES if hasattr(os_socket, name)}
     for name in _NAMES:
         if name not in ours and int(getattr(abi, name)) not in ours.values():

@@ -38,7 +38,7 @@ def ask(socket: StreamSocket | DatagramSocket, request: int) -> int:
 
 
 def ioctl(socket: StreamSocket | DatagramSocket, request: int, arg: Any, mutate_flag: bool) -> int | bytes:
-    """Answer as ``fcntl.ioctl``: into a writable buffer, or as a copy of ``arg``. EFAULT where there is no buffer."""
+    """Answer as ``fcntl.ioctl``: into a writable buffer, or as a copy of ``arg``. EFAULT if there is no buffer."""
     data = _INT.pack(ask(socket, request & 0xFFFFFFFF))
     if isinstance(arg, int):
         raise os_error(errno.EFAULT, f"bad address: ioctl {request:#x} needs a buffer of {_INT.size} bytes")

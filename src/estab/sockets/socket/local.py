@@ -1,8 +1,8 @@
 """Unix sockets and pipes between programs of one host, in virtual time.
 
-They are carried by the host's loopback: a name in the file system stands for a port of 127.0.0.1, a pipe is a
-connected pair. Names are the host's own, no file is made for one; two hosts may use the same. Credentials and
-descriptors (SCM_CREDENTIALS, SCM_RIGHTS) don't pass.
+The host's loopback carries them: a name stands for a port of 127.0.0.1, a pipe is a connected pair. Each host has names
+of its own and makes no files for them; two hosts may use the same. Credentials and descriptors (SCM_CREDENTIALS,
+SCM_RIGHTS) can't be passed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class LocalNames:
         self._names: dict[int, Name] = {}
 
     def add(self, name: Name, port: int) -> None:
-        """Have a name stand for a port. It stays until ``remove``, as a file does."""
+        """Let a name stand for a port. It stays until ``remove``, as a file does."""
         self._ports[name] = port
         self._names[port] = name
 
@@ -44,7 +44,7 @@ class LocalNames:
         return name in self._ports
 
     def remove(self, name: Name) -> None:
-        """Take a name away. What is connected stays so."""
+        """Remove a name. What is connected stays connected."""
         self._names.pop(self._ports.pop(name), None)
 
     def port(self, name: Name) -> int:
@@ -55,7 +55,7 @@ class LocalNames:
         return port
 
     def name(self, port: int) -> Name:
-        """Find the name of a port; empty where it has none."""
+        """Find the name of a port; empty if it has none."""
         return self._names.get(port, "")
 
 
@@ -63,7 +63,7 @@ _names: weakref.WeakKeyDictionary[Runtime, LocalNames] = weakref.WeakKeyDictiona
 
 
 def local_names(runtime: Runtime) -> LocalNames:
-    """Give a host's names of Unix sockets."""
+    """Return a host's names of Unix sockets."""
     found = _names.get(runtime)
     if found is None:
         found = _names[runtime] = LocalNames()

@@ -1,7 +1,7 @@
 """The one table of socket options: what ``getsockopt`` and ``setsockopt`` know.
 
-What is not in it fails with ENOPROTOOPT, as on Linux. Values are integers as C's ``int``, or bytes where the option is
-a structure. Buffers are doubled when set and shown doubled, as Linux does.
+Any other option fails with ENOPROTOOPT, as on Linux. Values are integers as C's ``int``, or bytes if the option is a
+structure. Buffers are doubled when set and shown doubled, as Linux does.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class _Option:
 
 
 def get_option(socket: Socket, level: int, name: int, now_ns: int) -> int | bytes:
-    """Read an option. ENOPROTOOPT where the socket has none of that name, EOPNOTSUPP where none of that level."""
+    """Read an option. ENOPROTOOPT if the socket has none of that name, EOPNOTSUPP if none of that level."""
     if socket.family != AF_INET6 and level not in (s.SOL_SOCKET, s.IPPROTO_IP, _PROTOCOLS[socket.kind]):
         raise os_error(errno.EOPNOTSUPP, f"operation not supported: this socket has no options of level {level}")
     return _find(socket, level, name).get(socket, now_ns)
 
 
 def set_option(socket: Socket, level: int, name: int, value: int | bytes, now_ns: int) -> None:
-    """Set an option. ENOPROTOOPT where it can't be set; EINVAL where the value is too short or makes no sense."""
+    """Set an option. ENOPROTOOPT if it can't be set; EINVAL if the value is too short or makes no sense."""
     option = _find(socket, level, name)
     if option.set_bytes is not None:
         option.set_bytes(socket, value.to_bytes(4, sys.byteorder, signed=True) if isinstance(value, int) else value)
@@ -72,12 +72,12 @@ def set_option(socket: Socket, level: int, name: int, value: int | bytes, now_ns
 
 
 def option_name(level: int, name: int) -> str:
-    """Name an option as programs do: ``SOL_SOCKET, SO_REUSEADDR``; numbers where it has no name."""
+    """Name an option as programs do: ``SOL_SOCKET, SO_REUSEADDR``; numbers if it has no name."""
     return _NAMES.get((level, name), f"{level}, {name}")
 
 
 def option_number(name: str) -> int | None:
-    """Give an option's number here: the ``socket`` module's, else Linux's. ``None`` for a name without an option."""
+    """Return an option's number here: the ``socket`` module's, else Linux's. ``None`` for a name without an option."""
     return _BY_NAME.get(name)
 
 
@@ -220,7 +220,7 @@ def _timeout(get: Callable[[Socket], int], put: Callable[[Socket, int], None]) -
         seconds, microseconds = _TIMEVAL.unpack_from(value)
         if not 0 <= microseconds < SECOND // US:
             raise os_error(errno.EDOM, f"numerical argument out of domain: {microseconds} is no part of a second in µs")
-        # A negative time is none at all, as on Linux; one so long that it can't be counted is for ever.
+        # A negative time is no timeout, as on Linux; one that is too long to be counted is no limit.
         limit_ns = seconds * SECOND + microseconds * US if seconds >= 0 else 1
         put(socket, limit_ns if limit_ns < NEVER else 0)
 
@@ -328,7 +328,7 @@ def _table() -> tuple[dict[tuple[int, int], _Option], dict[tuple[int, int], str]
 
 
 _TAKEN: Final = 1 << 16
-"""Added to Linux's number of an option where this system has another option of that number."""
+"""Added to Linux's number of an option if this system has another option of that number."""
 _OPTIONS, _NAMES = _table()
 _BY_NAME: Final = {text.partition(", ")[2]: number for (_, number), text in _NAMES.items()}
 _NAMES |= {

@@ -17,7 +17,7 @@ __all__ = ["open_pair", "open_pipe"]
 
 
 def open_pair(runtime: Runtime, family: int | None = None, kind: int = os_socket.SOCK_STREAM) -> tuple[Socket, Socket]:
-    """Connect two sockets of this host over its loopback. What were Unix sockets on Linux look so."""
+    """Connect two sockets of this host over its loopback. If Linux has Unix sockets here, they look like such."""
     if family == os_socket.AF_INET6:
         address, version = "::1", os_socket.AF_INET6
     elif family in (None, os_socket.AF_INET, AF_UNIX):
@@ -46,13 +46,13 @@ def open_pipe(runtime: Runtime, *, is_blocking: bool = True) -> tuple[int, int]:
     reader, writer = open_pair(runtime, AF_UNIX)
     for end in (reader, writer):
         end.setblocking(is_blocking)
-        # What is written to a pipe is there at once, however little it is.
+        # What is written to a pipe can be read at once, also if it is little.
         end.setsockopt(os_socket.IPPROTO_TCP, os_socket.TCP_NODELAY, 1)
     return reader.detach(), writer.detach()
 
 
 def _as_unix(sock: Socket, family: int | None) -> Socket:
-    """Let the end of a pair look like a Unix socket, where one was asked for: its family, and no addresses."""
+    """Let the end of a pair look like a Unix socket, if one was requested: its family, and no addresses."""
     if family in (None, AF_UNIX) and AF_UNIX != -1:
         sock.show_as_unix()
     return sock

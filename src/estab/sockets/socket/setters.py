@@ -1,6 +1,6 @@
-"""What an option of a socket is kept in: a typed function that sets each, for the table in ``options``.
+"""Typed functions that set a socket's options, one each, for the table in ``options``.
 
-A function and not a name in a string, so that a type checker sees what is set, and a search finds what sets it.
+They are functions and not names in strings, so that a type checker sees what is set, and a search finds what sets it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""``Socket``: a ``socket.socket`` that speaks through a host of estab.
+"""``Socket``: a ``socket.socket`` that uses a host of estab.
 
-- It is a subclass, with the names, arguments, results and errors of the original; no socket of the operating system
-  stands behind it. ``makefile`` and the context manager are the original's.
-- ``fileno()`` is a real descriptor whose read-readiness follows the socket (``RealDescriptor``), made when first
-  asked for.
-- Beyond the original it tells what TCP does: ``state``, ``info()``, ``unacked``, ``wait_acked()``, ``queues()``.
+- It is a subclass, with the names, arguments, results and errors of the original, but has no socket of the operating
+  system. ``makefile`` and the context manager are the original's.
+- ``fileno()`` is a real descriptor whose read-readiness follows the socket (``RealDescriptor``). The first call makes
+  it.
+- Unlike the original it shows what TCP does: ``state``, ``info()``, ``unacked``, ``wait_acked()``, ``queues()``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _HOST_FAMILIES: Final = {os_socket.AF_INET: AF_INET, os_socket.AF_INET6: AF_INET
 
 
 class Socket(Transfer):
-    """A TCP or UDP socket of a host. ``runtime`` is that host's; inside of a program it need not be given."""
+    """A TCP or UDP socket of a host. ``runtime`` is that host's; inside a program it may be left out."""
 
     __module__ = "estab"  # where users find it; texts and warnings name it so
 
@@ -77,7 +77,7 @@ class Socket(Transfer):
         self._open(os_socket.AF_INET if family == -1 else family, kind, 0 if proto == -1 else proto)
 
     def _open(self, family: int, kind: int, proto: int) -> None:
-        """Have the host make a descriptor."""
+        """Let the host make a descriptor."""
         runtime = self.runtime
         arguments = (_family(family), _kind(kind), proto)
         written = lambda: calls.write_arguments(arguments, {})  # noqa: E731
@@ -98,7 +98,7 @@ class Socket(Transfer):
             telling.returned(self.fd, f"<fd {self.fd}>")
 
     def _adopt(self, number: int, family: int, kind: int, proto: int) -> None:
-        """Take the descriptor of that number: what ``detach`` released; or share it with the socket that has it."""
+        """Take the descriptor of that number, which ``detach`` released, or share it with the socket that has it."""
         if not isinstance(number, int):
             raise TypeError(f"an integer is required (got type {number.__class__.__name__})")
         if number < 0:
@@ -148,7 +148,7 @@ class Socket(Transfer):
         return self._proto
 
     def fileno(self) -> int:
-        """Give a real descriptor that becomes readable when the socket does; -1 once closed.
+        """Return a real descriptor that becomes readable when the socket does; -1 once closed.
 
         Nothing can be read from it.
         """
@@ -162,7 +162,7 @@ class Socket(Transfer):
         return self._real.number
 
     def settimeout(self, value: float | None) -> None:
-        """Set the timeout of all calls that wait, in seconds. Past it they raise ``TimeoutError``."""
+        """Set the timeout of all calls that wait, in seconds. After it they raise ``TimeoutError``."""
         super().settimeout(value)
         if self._real is not None:
             self._real.set_blocking(value is None)
@@ -196,7 +196,7 @@ class Socket(Transfer):
         self._call(lambda now_ns: host.bind(target, now_ns))
 
     def _bind_local(self, address: Any) -> None:
-        """Take the name of a Unix socket. EADDRINUSE where there is such a name already."""
+        """Take the name of a Unix socket. EADDRINUSE if there is such a name already."""
         host, names, name = self.descriptor, local_names(self.runtime), read_name(address, "bind")
         if names.has(name):
             raise os_error(errno.EADDRINUSE, f"address already in use: there is a Unix socket {name!r} on this host")
@@ -205,7 +205,7 @@ class Socket(Transfer):
 
     @told
     def listen(self, backlog: SupportsIndex = 128, /) -> None:
-        """Take connections from now on. Again: change the backlog."""
+        """Take connections from now on. A second call changes the backlog."""
         host, limit = self._stream("listen"), max(0, _c_int(backlog))
         self._call(lambda now_ns: host.listen(limit, now_ns))
 
@@ -233,7 +233,7 @@ class Socket(Transfer):
 
     @told
     def connect_ex(self, address: Any, /) -> int:
-        """Connect as ``connect`` does, but give the errno instead of raising."""
+        """Connect as ``connect`` does, but return the errno instead of raising."""
         failure = self._connect(address)
         if failure is None:
             return 0
@@ -244,7 +244,7 @@ class Socket(Transfer):
         host = self.descriptor
         try:
             target = numeric(self.runtime, self._family, address, "connect")
-        except FileNotFoundError as error:  # a Unix socket's path that nobody has
+        except FileNotFoundError as error:  # a Unix socket's path that no socket has
             return error.with_traceback(None)
         with self.runtime.lock:
             failure = self._try_connect(host, target)
@@ -258,7 +258,7 @@ class Socket(Transfer):
         try:
             host.connect(target, self.runtime.now_ns)
         except OSError as error:
-            # Its traceback leads to the caller's frame, which holds it: a cycle that would keep the socket open.
+            # Its traceback refers to the caller's frame, which refers to it: a cycle that would keep the socket open.
             return error.with_traceback(None)
         finally:
             self.runtime.flush()
@@ -272,7 +272,7 @@ class Socket(Transfer):
         return host
 
     def _stream_or_none(self, name: str) -> StreamSocket | None:
-        """Give the host's side for an attribute, ``None`` once closed. Code that walks over attributes expects that."""
+        """Return the host's side for an attribute, ``None`` once closed, as code that reads all attributes expects."""
         if self._kind == os_socket.SOCK_DGRAM:
             raise AttributeError(f"a UDP socket has no {name}")
         return None if self.fd < 0 else self._stream(name)
@@ -287,7 +287,7 @@ class Socket(Transfer):
 
     @told
     def close(self) -> None:
-        """Give the socket back. TCP finishes by itself; files made by ``makefile`` keep the socket open."""
+        """Close the socket. TCP finishes by itself; files made by ``makefile`` keep the socket open."""
         super().close()
 
     def _real_close(self, _ss: Any = None) -> None:
@@ -304,7 +304,7 @@ class Socket(Transfer):
                 number = host.fd
                 runtime.close_descriptor(host)
                 runtime.flush()
-                runtime.notify(number)  # no news will ever name the descriptor again: a call that waits gets EBADF
+                runtime.notify(number)  # the descriptor gets no more news: a call that waits gets EBADF now
 
     def _let_go(self) -> File | None:
         """Take descriptor and real descriptor from the socket. Returns the descriptor's file, with one user less."""
@@ -335,7 +335,7 @@ class Socket(Transfer):
             Wait(lambda: not host.is_closing(), lambda: f"close() on {describe(host)} (SO_LINGER)", due_ns))
 
     def detach(self) -> int:
-        """Let go of the socket without closing it.
+        """Release the descriptor without closing it.
 
         Returns the number by which ``socket.socket(fileno=…)`` finds it again.
         """
@@ -376,7 +376,7 @@ class Socket(Transfer):
 
     @told_option
     def getsockopt(self, level: int, optname: int, buflen: int | None = None, /) -> Any:
-        """Read an option: an int, or up to ``buflen`` bytes where that is given."""
+        """Read an option: an int, or up to ``buflen`` bytes if that is given."""
         host = self.descriptor
         value = self._call(lambda now_ns: get_option(host, level, optname, now_ns))
         if buflen is None:
@@ -395,17 +395,17 @@ class Socket(Transfer):
         self._call(lambda now_ns: set_option(host, level, optname, given, now_ns))
 
     def getsockname(self) -> Any:
-        """Give the local address."""
+        """Return the local address."""
         address = self.descriptor.getsockname()
         return local_names(self.runtime).name(address[1]) if self._family == AF_UNIX else address
 
     def getpeername(self) -> Any:
-        """Give the peer's address, or raise ENOTCONN."""
+        """Return the peer's address, or raise ENOTCONN."""
         address = self.descriptor.getpeername()
         return local_names(self.runtime).name(address[1]) if self._family == AF_UNIX else address
 
     def show_as_unix(self) -> None:
-        """Have ``family`` say AF_UNIX, and the addresses be empty: for ``socketpair``."""
+        """Let ``family`` be AF_UNIX and the addresses empty: for ``socketpair``."""
         self._family = _family(AF_UNIX)
 
     def ioctl(self, request: int, /) -> int:
@@ -431,17 +431,17 @@ class Socket(Transfer):
         return 0 if host is None else host.outq_bytes
 
     def info(self) -> Info:
-        """Give what TCP_INFO tells, as named fields."""
+        """Return what TCP_INFO tells, as named fields."""
         return self._stream("info").info(self.runtime.now_ns)
 
     def queues(self) -> Queues:
-        """Give a listener's two queues: what waits in them and for how long, their limits, and what overflowed."""
+        """Return a listener's two queues: what waits in them and for how long, their limits, and what overflowed."""
         return self._stream("queues").queues(self.runtime.now_ns)
 
     def wait_acked(self, timeout: float | None = None) -> Awaitable[None] | None:
         """Wait until the peer has acknowledged all that was written.
 
-        Where an event loop runs, nothing blocks: the result is to be awaited. ``TimeoutError``, or the error that ended
+        If an event loop runs, nothing blocks: the caller awaits the result. ``TimeoutError``, or the error that ended
         the connection. Acknowledged is not processed: the peer's TCP has the bytes, its program may not have read them.
         """
         loop = acked.running_loop()
@@ -461,9 +461,9 @@ class Socket(Transfer):
             acked.check(host)
 
     def history(self) -> list[PastCall]:
-        """Give this socket's last calls and what each changed, oldest first; ``str()`` of one tells it in lines.
+        """Return this socket's last calls and what each changed, oldest first; ``str()`` of one prints it in lines.
 
-        Kept from ``keep_history()`` of its host on; ``RuntimeError`` where that was not called.
+        Kept from ``keep_history()`` of its host on; ``RuntimeError`` if that was not called.
         """
         if self._past is None and self.runtime.historian is None:
             raise RuntimeError(f"history: nothing is kept on {self.runtime.name}; call its keep_history() first")
@@ -471,7 +471,7 @@ class Socket(Transfer):
 
 
 def _family(number: int) -> os_socket.AddressFamily:
-    """Give a family's name where it has one, as ``socket.socket`` does."""
+    """Return a family's name if it has one, as ``socket.socket`` does."""
     try:
         return os_socket.AddressFamily(number)
     except ValueError:
@@ -479,7 +479,7 @@ def _family(number: int) -> os_socket.AddressFamily:
 
 
 def _kind(number: int) -> os_socket.SocketKind:
-    """Give a kind's name where it has one."""
+    """Return a kind's name if it has one."""
     try:
         return os_socket.SocketKind(number)
     except ValueError:

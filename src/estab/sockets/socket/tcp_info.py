@@ -1,7 +1,7 @@
 """``TCP_INFO`` as bytes: ``struct tcp_info`` of Linux 6.18, for programs that unpack it.
 
 A field is what Linux fills in, in Linux's unit: times in microseconds or milliseconds, windows of congestion control
-in segments. docs/tcp-info.md has them all. What means nothing here is 0, as where a kernel does not fill it.
+in segments. docs/tcp-info.md has them all. What means nothing here is 0, as what a kernel does not fill in.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BITS: Final = {"B": 8, "H": 16, "I": 32, "Q": 64}
 
 
 def pack_tcp_info(info: Info, state: int) -> bytes:
-    """Pack what is known of a connection. What does not fit a field is its largest number."""
+    """Pack what is known of a connection. What does not fit a field becomes its largest number."""
     values = _values(info, state)
     fields = (min(values.get(name, 0), most) for name, most in zip(FIELDS, _MOST, strict=True))
     return LAYOUT.pack(*fields)
@@ -89,7 +89,7 @@ def _values(info: Info, state: int) -> dict[str, int]:
 
 
 def _accecn(info: AccEcnInfo | None) -> dict[str, int]:
-    """Give AccECN's fields. The failure bits are Linux's: 2 marks are mangled, 4 our option is lost, 8 theirs is."""
+    """Return AccECN's fields. The failure bits are Linux's: 2 marks are mangled, 4 our option is lost, 8 theirs is."""
     if info is None:
         return {}
     counts = {
@@ -98,7 +98,7 @@ def _accecn(info: AccEcnInfo | None) -> dict[str, int]:
         "received_e1_bytes": info.received_ect1_bytes, "received_e0_bytes": info.received_ect0_bytes,
         "received_ce_bytes": info.received_ce_bytes,
     }
-    # They wrap, and what a peer tells may go back below where it began.
+    # They wrap, and what a peer reports may fall below the first value.
     return {
         **{name: count & 0xFFFFFFFF for name, count in counts.items()},
         "accecn_fail_mode": 2 * info.is_silent + 4 * info.is_option_blocked + 8 * info.is_option_zeroed,
@@ -107,7 +107,7 @@ def _accecn(info: AccEcnInfo | None) -> dict[str, int]:
 
 
 def _limits() -> tuple[int, ...]:
-    """Give the largest number of each field."""
+    """Return the largest number of each field."""
     kinds: list[str] = []
     count = ""
     for letter in LAYOUT.format[1:]:

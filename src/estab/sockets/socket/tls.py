@@ -2,9 +2,9 @@
 
 - The socket is CPython's own ``ssl.SSLSocket`` with ours as its base. Only the object inside it, which in the original
   reads and writes a descriptor from C, is another: OpenSSL works on memory, and ``Tls`` moves its records.
-- Never is more taken from the socket than the record that OpenSSL waits for. So ``pending()`` and readiness mean what
-  they always mean, and what follows the end of TLS (``unwrap``) is still there to be received in the clear.
-- An error of TCP is that error, ``ConnectionResetError`` say. Python itself, before 3.11.9 and 3.12.3, says
+- No more is taken from the socket than the record that OpenSSL waits for. So ``pending()`` and readiness mean what they
+  always mean, and what follows the end of TLS (``unwrap``) can still be received in the clear.
+- An error of TCP stays that error, such as ``ConnectionResetError``. Python itself, before 3.11.9 and 3.12.3, raises
   ``SSLEOFError`` instead, which ``suppress_ragged_eofs`` turns into an end of the stream.
 - OpenSSL draws its keys from its own entropy and compares certificates with the operating system's calendar, in the lab
   too: times and sizes of a run repeat, the bytes inside of records don't.
@@ -33,7 +33,7 @@ T = TypeVar("T")
 _HEADER_BYTES: Final = 5
 _RECORD_BYTES: Final = 16_384
 _CHUNK_BYTES: Final = 4 * _RECORD_BYTES
-"""What is encrypted at once of a longer buffer. A socket that does not wait takes one record a call."""
+"""The part of a longer buffer that is encrypted at once. A socket that does not wait takes one record a call."""
 _new_lock: Final = threading.RLock
 
 
@@ -52,10 +52,10 @@ class Tls:
         self._has_ended = False
         self._unsent = bytearray()
         self._unfinished_bytes = 0
-        """Text of a write that could not send all: it is encrypted, and its caller will come again with it."""
+        """Text of a write that could not send everything: it is encrypted, and its caller will pass it again."""
         self._header = bytearray()
         self._missing_bytes = 0
-        """What is missing of a record whose header has come."""
+        """How much is missing of a record whose header has come."""
 
     # --- what waits
 
@@ -89,7 +89,7 @@ class Tls:
             return count
 
     def shutdown(self) -> Any:
-        """Say that TLS ends here and wait for the peer to say so. Returns the socket, which speaks in the clear."""
+        """End TLS, and wait until the peer ends it, too. Returns the socket, which is no longer encrypted."""
         self._work(self._ssl.shutdown, "")
         return self._sock()
 
@@ -126,7 +126,7 @@ class Tls:
         return sock
 
     def _work(self, operation: Callable[[], T], name: str) -> T:
-        """Do what can be done again once it is done, and see that all it says is sent."""
+        """Do what may be repeated until it succeeds, and send all that it writes."""
         sock = self._socket()
         deadline_ns = sock._deadline()
         result = self._step(sock, operation, name, deadline_ns)
@@ -144,7 +144,7 @@ class Tls:
         return count
 
     def _step(self, sock: Socket, operation: Callable[[], T], name: str, deadline_ns: int | None) -> T:
-        """Have OpenSSL do something, and receive what it needs for that."""
+        """Let OpenSSL do something, and receive what it needs for that."""
         while True:
             try:
                 with self._mutex:
@@ -167,7 +167,7 @@ class Tls:
                 raise
 
     def _receive(self, sock: Socket, name: str, deadline_ns: int | None) -> None:
-        """Receive of the record under way as much as there is. What was said meanwhile goes out as there is room."""
+        """Receive what there is of the record under way. Send what OpenSSL has written, as far as there is room."""
         host = sock._stream("recv")
         wanted = self._missing_bytes or _HEADER_BYTES - len(self._header)
 
@@ -210,7 +210,7 @@ class Tls:
             raise _timed_out(error, name or "read") from None
 
     def _send(self, sock: Socket, name: str, deadline_ns: int | None) -> None:
-        """Send all that OpenSSL has said."""
+        """Send all that OpenSSL has written."""
         push = partial(self._push, sock)
         try:
             while self._unsent:
@@ -222,7 +222,7 @@ class Tls:
             raise _timed_out(error, name or "write") from None
 
     def _send_what_fits(self, sock: Socket) -> None:
-        """Send what the socket takes now. What went wrong before matters more than what does here."""
+        """Send what the socket takes now. An error here is ignored: the earlier one matters more."""
         if self._unsent:
             try:
                 _told(sock, "send", len(self._unsent), lambda: sock._call(partial(self._push, sock)))
@@ -230,19 +230,19 @@ class Tls:
                 return
 
     def _push(self, sock: Socket, now_ns: int) -> int:
-        """Hand what is unsent to TCP, as much as it takes. Returns how much that was."""
+        """Pass to TCP as much of the unsent text as it takes. Returns how much that was."""
         count = sock.descriptor.send(bytes(self._unsent), 0, now_ns) if self._unsent else 0
         del self._unsent[:count]
         return count
 
 
 def _timed_out(error: TimeoutError, name: str) -> TimeoutError:
-    """Name the operation, as ``ssl`` does, where it was the socket's timeout; TCP's own says what TCP met."""
+    """Name the operation, as ``ssl`` does, if the socket's timeout ended it; an error of TCP says what TCP met."""
     return TimeoutError(f"The {name} operation timed out") if error.errno is None else error
 
 
 def _told(sock: Socket, name: str, size: int, do: Callable[[], int]) -> int:
-    """Tell the host's observer of the call on TCP below TLS."""
+    """Report to the host's observer the call on TCP below TLS."""
     runtime = sock.runtime
     if runtime.engine.observer is None or runtime.call:
         return do()
@@ -258,7 +258,7 @@ _mixtures: dict[type[Any], type[Socket]] = {}
 
 
 def mixture(cls: type[Any]) -> type[Socket]:
-    """Make of a class derived from ``socket.socket`` one that speaks through a host."""
+    """Derive from a subclass of ``socket.socket`` a class that uses a host."""
     found = _mixtures.get(cls)
     if found is None:
         found = _mixtures[cls] = type(cls.__name__, (cls, Socket), {"__module__": cls.__module__})
@@ -266,7 +266,7 @@ def mixture(cls: type[Any]) -> type[Socket]:
 
 
 def new_create(original: Any) -> Any:
-    """Make what stands in for ``ssl.SSLSocket._create``: for a socket of ours, an ``SSLSocket`` that is one too."""
+    """Make the replacement of ``ssl.SSLSocket._create``: for a socket of ours, an ``SSLSocket`` that is one, too."""
 
     def _create(cls: type[Any], sock: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(sock, Socket):
@@ -280,7 +280,7 @@ def new_create(original: Any) -> Any:
 
 
 def new_wrap_socket(original: Any) -> Any:
-    """Make what stands in for ``SSLContext._wrap_socket``, which gives the object inside an ``SSLSocket``."""
+    """Make the replacement of ``SSLContext._wrap_socket``, which returns the object inside an ``SSLSocket``."""
 
     def _wrap_socket(context: Any, sock: Any, server_side: bool, server_hostname: str | None = None, *,
                      owner: Any = None, session: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""Sockets that carry bytes: every way to receive and to send, with the arguments and results of ``socket.socket``."""
+"""Receiving and sending in every way that ``socket.socket`` has, with its arguments and results."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ WRITE: Final = POLLOUT | POLLHUP | POLLERR
 _ENDED: Final = POLLRDHUP | POLLHUP | POLLERR
 _SEND_WEIGHT: Final = 10
 _CHUNK_BYTES: Final = 262_144
-"""What is handed to the host at once of a longer buffer."""
+"""The part of a longer buffer that the host gets at once."""
 
 
 class Transfer(Blocking):
@@ -54,12 +54,12 @@ class Transfer(Blocking):
     @told
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """Receive up to ``bufsize`` bytes; ``b""`` at the end of the stream."""
-        # Python asks the system nothing where no bytes are wanted; recvfrom and recvmsg do ask.
+        # Python makes no system call for no bytes; its recvfrom and recvmsg do.
         return b"" if bufsize == 0 else self._recv(bufsize, linux_flags(flags), "recv")[0]
 
     @told
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
-        """Receive, and say from whom (``None`` with TCP)."""
+        """Receive, and return the sender's address, too (``None`` with TCP)."""
         data, address, _, _ = self._recv(bufsize, linux_flags(flags), "recvfrom")
         return data, self._shown(address)
 
@@ -70,21 +70,21 @@ class Transfer(Blocking):
 
     @told
     def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
-        """Receive into a buffer, and say how many bytes and from whom."""
+        """Receive into a buffer, and return how many bytes, and the sender's address."""
         count, address = self._recv_into(buffer, nbytes, linux_flags(flags), "recvfrom_into")
         return count, self._shown(address)
 
     def _shown(self, address: Any) -> Any:
-        """Give a sender's address as the socket's family has it."""
+        """Return a sender's address as the socket's family has it."""
         if self._family == AF_UNIX and address is not None:
             return local_names(self.runtime).name(address[1]) or None
         return address
 
     @told
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
-        """Receive with ancillary data of up to ``ancbufsize`` bytes, flags, and from whom.
+        """Receive with ancillary data of up to ``ancbufsize`` bytes, flags, and the sender's address.
 
-        What there is to tell beside a datagram: see ``host.ancillary``. TCP tells what TCP_INQ asks for.
+        ``host.sockets.ancillary`` lists the ancillary data of a datagram. TCP has what TCP_INQ asks for.
         """
         _check_ancillary_size(ancbufsize)
         data, address, result_flags, items = self._recv(bufsize, linux_flags(flags), "recvmsg")
@@ -166,7 +166,7 @@ class Transfer(Blocking):
             if not flags & MSG_TRUNC:
                 view[: len(data)] = data
             elif isinstance(self.descriptor, DatagramSocket):
-                # The whole length is told, also of what did not fit. TCP throws the bytes away.
+                # The whole length is returned, also of what did not fit. TCP discards the bytes.
                 part = data[: size or len(view)]
                 view[: len(part)] = part
             return len(data), address
@@ -175,7 +175,7 @@ class Transfer(Blocking):
 
     @told
     def send(self, data: Any, flags: int = 0, /) -> int:
-        """Copy into the send buffer as much as there is room for, waiting for some. Returns how much."""
+        """Copy into the send buffer as much as there is room for, after waiting for some. Returns how much."""
         with _readable(data) as view:
             return self._send(view, linux_flags(flags), "send")
 
@@ -262,7 +262,7 @@ class Transfer(Blocking):
             read_stream_control(items)
         if host.opens_with(flags):
             return self._open_with(host, bytes(view), flags, name, target)
-        # Linux's send() comes back when all is copied, where the socket blocks for ever; else with what fits.
+        # Linux's send() returns when everything is copied, if the socket blocks without a limit; else with what fits.
         is_whole = self._timeout is None and not flags & MSG_DONTWAIT
         at = 0
         while True:
@@ -343,7 +343,7 @@ def _check_ancillary_size(size: int) -> None:
 
 def _receive(host: DatagramSocket, size: int, flags: int, now_ns: int,
              may_wait: bool) -> tuple[bytes, Any, int, list[Ancillary]]:
-    """Take a datagram. Where reading is shut down and the call would wait, nothing comes: not even a sender."""
+    """Take a datagram. If reading is shut down and the call would wait, it returns nothing, not even a sender."""
     try:
         return host.recvmsg(size, flags, now_ns)
     except BlockingIOError:

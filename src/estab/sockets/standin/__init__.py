@@ -1,8 +1,8 @@
-"""What programs find in place of the standard library's modules.
+"""Replacements for functions of the standard library, for programs on a host.
 
-- ``module`` puts the stand-ins in place; ``places`` finds where the originals were taken to.
+- ``module`` installs the replacements; ``places`` finds the names under which code keeps the originals.
 - ``stand_ins``: sockets, clocks and chance; ``threads``: locks and threads; ``signals``, ``identity``: what a process
-  is told of itself; ``numbers``, ``paths``: descriptors by number, and the names of Unix sockets.
-- ``natives`` refuses what goes past Python, ``fresh`` gives a program modules of its own, ``stalls`` tells how a thread
-  stands that seems to do nothing.
+  learns of itself; ``numbers``, ``paths``: descriptors by number, and the names of Unix sockets.
+- ``natives`` refuses libraries that open sockets in C, ``fresh`` gives a program modules of its own, ``stalls`` tells
+  what a thread does that neither waits in virtual time nor seems to compute.
 """

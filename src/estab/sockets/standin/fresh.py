@@ -1,7 +1,7 @@
 """Modules of a program's own, for libraries that keep one object for a process: a reactor, an event loop, a registry.
 
-Programs of all hosts share ``sys.modules``. What a program asks to have fresh is taken out of it while that program
-runs, and imported again in it; while others run, it is as it was.
+Programs of all hosts share ``sys.modules``. The packages that a program wants for itself are removed from it while that
+program runs, and imported again by it; while other programs run, they are as before.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class FreshModules:
         self._others: dict[str, ModuleType] = {}
 
     def enter(self) -> None:
-        """Put the program's modules in the place of the others'."""
+        """Replace the shared modules by the program's own."""
         self._others = self._take()
         sys.modules.update(self._own)
 
     def leave(self) -> None:
-        """Put the others' modules back."""
+        """Restore the shared modules."""
         self._own = self._take()
         sys.modules.update(self._others)
 

@@ -1,6 +1,7 @@
-"""Which process a program is and what day it has: numbers and names that an operating system gives, and the calendar.
+"""A program's process number, its host's name and calendar: what an operating system tells a process of itself.
 
-Only where the host's time and chance are not the machine's. Two hosts have two names, two programs two numbers.
+They are replaced only if the host's time and chance are not the machine's. Two hosts have two names, two programs two
+numbers.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["CALENDAR", "os_stand_ins", "platform_stand_ins", "uuid_stand_ins"]
 
 _GREGORIAN_UNITS: Final = 0x01B21DD213814000
-"""From 1582-10-15, where UUIDs begin to count, to 1970, in units of 100 ns."""
+"""From 1582-10-15, when UUIDs begin to count, to 1970, in units of 100 ns."""
 _INIT: Final = 1
 _uname: Final = getattr(os, "uname", None)
 _platform_uname: Final = platform.uname
@@ -45,7 +46,7 @@ def _host_uname(runtime: Runtime) -> Any:
 
 
 def os_stand_ins() -> dict[str, Callable[..., Any]]:
-    """Give what stands in for functions of ``os``."""
+    """Return what stands in for functions of ``os``."""
     return {
         "getpid": lambda runtime: runtime.process().pid, "getppid": lambda runtime: _INIT, "getrandom": _getrandom,
         "uname": _host_uname,
@@ -53,17 +54,17 @@ def os_stand_ins() -> dict[str, Callable[..., Any]]:
 
 
 def _node_uname(runtime: Runtime) -> Any:
-    with activated(None):  # it keeps what it found: the machine's
+    with activated(None):  # it caches its result, which is the machine's
         return _platform_uname()._replace(node=runtime.name)
 
 
 def platform_stand_ins() -> dict[str, Callable[..., Any]]:
-    """Give what stands in for functions of ``platform``."""
+    """Return what stands in for functions of ``platform``."""
     return {"node": lambda runtime: runtime.name, "uname": _node_uname}
 
 
 class _Uuids:
-    """What a host keeps to make UUIDs by its clock: its MAC address and the last time that it gave."""
+    """What a host keeps to make UUIDs by its clock: its MAC address and the last time that it used."""
 
     def __init__(self, runtime: Runtime) -> None:
         macs = [interface.mac for interface in runtime.engine.interfaces if any(interface.mac)]
@@ -95,7 +96,7 @@ def _uuid1(runtime: Runtime, node: int | None = None, clock_seq: int | None = No
 
 
 def uuid_stand_ins() -> dict[str, Callable[..., Any]]:
-    """Give what stands in for functions of ``uuid``."""
+    """Return what stands in for functions of ``uuid``."""
     return {"uuid1": _uuid1, "getnode": lambda runtime: _uuids_of(runtime).node}
 
 
@@ -106,12 +107,12 @@ _utcnow: Final = datetime.datetime.__dict__["utcnow"]
 
 
 def _at(cls: type[datetime.datetime], wall_ns: int, tz: datetime.tzinfo | None) -> datetime.datetime:
-    """Give a time of the calendar; rounded down to microseconds, as ``datetime`` does with the system's."""
+    """Return a time of the calendar; rounded down to microseconds, as ``datetime`` does with the system's."""
     return cls.fromtimestamp(wall_ns // SECOND, tz).replace(microsecond=wall_ns % SECOND // US)
 
 
 def _calendar_now(cls: type[datetime.datetime], tz: datetime.tzinfo | None = None) -> Any:
-    """Give the time now, in local time or in a time zone."""
+    """Return the time now, in local time or in a time zone."""
     runtime = current()
     if runtime is None or not runtime.is_virtual:
         return _now.__get__(None, cls)(tz)
@@ -119,7 +120,7 @@ def _calendar_now(cls: type[datetime.datetime], tz: datetime.tzinfo | None = Non
 
 
 def _calendar_utcnow(cls: type[datetime.datetime]) -> Any:
-    """Give the time now in UTC, without a time zone."""
+    """Return the time now in UTC, without a time zone."""
     runtime = current()
     if runtime is None or not runtime.is_virtual:
         return _utcnow.__get__(None, cls)()
@@ -130,4 +131,4 @@ CALENDAR: Final = (
     (datetime.datetime, "now", _now, classmethod(_calendar_now)),
     (datetime.datetime, "utcnow", _utcnow, classmethod(_calendar_utcnow)),
 )
-"""Members of ``datetime.datetime``, what they are, and what stands in. ``today`` asks ``time.time``."""
+"""Members of ``datetime.datetime``: the original and the replacement. ``today`` calls ``time.time``."""

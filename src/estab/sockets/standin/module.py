@@ -1,17 +1,17 @@
-"""Stands in for the standard library, thread by thread.
+"""Replaces functions of the standard library, thread by thread.
 
 While anything is installed, functions of ``socket``, ``select``, ``selectors``, ``time``, ``threading``, ``queue``,
 ``asyncio``, ``ssl``, ``os`` and ``random`` are replaced by ones that look at the caller: a program of a host gets the
-host's, any other code the original. Undone, everything is as it was.
+host's function, any other code the original. Afterwards the originals are restored.
 
 - ``socket.socket`` stays the class it is; for a program of a host its ``__new__`` makes an ``estab.Socket``, a
   subclass. So early bindings (``from socket import socket``), ``isinstance`` and subclasses work as ever.
-- So does ``asyncio.SelectorEventLoop``, where a program makes one itself and brings no selector.
+- ``asyncio.SelectorEventLoop`` likewise, if a program makes one itself and passes no selector.
 - ``ssl`` looks at the socket, not at the caller: one of ours is wrapped into an ``ssl.SSLSocket`` that is one of ours.
 - A function that was taken before (``from time import sleep``, ``def f(sleep=time.sleep)``) is replaced there too: see
   ``places``. What was kept in an object is not found.
 - Libraries that open sockets in C can't be replaced; the known ones refuse (``natives``).
-- Clocks, the calendar, entropy, and what a process is told of itself, are replaced only where the host's are virtual.
+- Clocks, the calendar, entropy, and what a process is told of itself, are replaced only if the host's are virtual.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from estab.sockets.standin.places import INHERITED, Others, Place, functions_of,
 
 try:
     import fcntl
-except ImportError:  # where the system has none
+except ImportError:  # if the system has none
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
@@ -60,14 +60,14 @@ __all__ = ["installed", "patched", "stand_in_for"]
 
 @contextmanager
 def installed(runtime: Runtime) -> Iterator[None]:
-    """Make code in this thread and context a program of ``runtime``, with the standard library replaced."""
+    """Make code in this thread and context a program of ``runtime``, with the standard library's functions replaced."""
     with patched(), activated(runtime):
         yield
 
 
 @contextmanager
 def patched() -> Iterator[None]:
-    """Have the standard library replaced. Nests, and may be used by several threads at once."""
+    """Replace the standard library's functions. May be nested, and used by several threads at once."""
     with _lock:
         _patches.users += 1
         if _patches.users == 1:
@@ -82,9 +82,9 @@ def patched() -> Iterator[None]:
 
 
 def stand_in_for(function: Any) -> Any:
-    """Give what a program is to run: a stand-in for one of the standard library's functions, any other as it is.
+    """Return the function that a program is to run: the replacement of a standard function, any other as it is.
 
-    What a function took from the one around it, before anything was replaced, is replaced in it.
+    If a function keeps an original in a variable of an enclosing function, that is replaced, too.
     """
     _adopt(function)
     if type(function) is functools.partial:
@@ -106,17 +106,17 @@ _loop_class: Final = asyncio.SelectorEventLoop
 
 
 class _Patches:
-    """What is applied now, and what was learnt of early bindings."""
+    """What is replaced now, and which early bindings are known."""
 
     def __init__(self) -> None:
         self.users = 0
         self.applied: list[Place] = []
         self.scanned: weakref.WeakSet[ModuleType] = weakref.WeakSet()
         self.seen: tuple[int, str] = (0, "")
-        """How many modules there were, and the newest, when they were looked at last."""
+        """How many modules there were at the last look, and the newest of them."""
         self.early: list[Place] = []
         self.adopted: weakref.WeakSet[FunctionType] = weakref.WeakSet()
-        """Functions that run as programs, and those that they took from around them."""
+        """Functions that run as programs, and those that they have from enclosing functions."""
 
 
 _patches: Final = _Patches()
@@ -124,7 +124,7 @@ _guard: Final = Guard()
 
 
 def _dispatch(original: Any, stand_in: stand_ins.StandIn, *, only_virtual: bool) -> Any:
-    """Make the function that decides by its caller."""
+    """Make a function that decides by its caller."""
 
     @functools.wraps(original)
     def dispatch(*args: Any, **kwargs: Any) -> Any:
@@ -139,12 +139,12 @@ def _dispatch(original: Any, stand_in: stand_ins.StandIn, *, only_virtual: bool)
 
 
 def _behind(stand_in: stand_ins.StandIn, original: Any, runtime: Runtime, *args: Any, **kwargs: Any) -> Any:
-    """Call a stand-in that leaves the operating system's own descriptors to the original."""
+    """Call a replacement that passes the operating system's own descriptors to the original."""
     return stand_in(runtime, original, *args, **kwargs)
 
 
 class _StandIn:
-    """A function that decides by its caller. As a builtin it binds to nothing, so that classes may keep it."""
+    """A function that decides by its caller. Like a builtin it does not become a method in a class."""
 
     def __init__(self, original: Any, stand_in: stand_ins.StandIn, *, only_virtual: bool) -> None:
         self._dispatch = _dispatch(original, stand_in, only_virtual=only_virtual)
@@ -156,7 +156,7 @@ class _StandIn:
 
 @functools.cache
 def _functions() -> tuple[Place, ...]:
-    """Every function that is replaced where it lives and wherever it was taken to."""
+    """Every function that is replaced in its module and in all other places that keep it."""
     patches: list[Place] = []
 
     def add(owner: Any, names: dict[str, stand_ins.StandIn], *, only_virtual: bool, is_wrapper: bool = False) -> None:
@@ -191,7 +191,7 @@ def _functions() -> tuple[Place, ...]:
 
 @functools.cache
 def _members() -> tuple[Place, ...]:
-    """What is replaced in classes: where the standard library itself keeps a function for later."""
+    """What is replaced in classes of the standard library, which keep a function for later."""
     patches = []
     by_original = {id(patch.original): patch.replacement for patch in _functions()}
     for owner, name in ((selectors, "EpollSelector"), (selectors, "PollSelector")):
@@ -232,7 +232,7 @@ def _seed_from(original: Callable[..., None]) -> Callable[..., None]:
 
 
 def _new(cls: type[socket.socket], *args: Any, **kwargs: Any) -> socket.socket:
-    """Stand in for ``socket.socket.__new__``: a program of a host gets a socket of that host."""
+    """Replace ``socket.socket.__new__``: a program of a host gets a socket of that host."""
     runtime = current()
     if runtime is None or issubclass(cls, Socket) or _is_of_the_system(runtime, *args, **kwargs):
         return _new_socket(cls)
@@ -242,7 +242,7 @@ def _new(cls: type[socket.socket], *args: Any, **kwargs: Any) -> socket.socket:
 
 
 def _new_loop(cls: type[asyncio.AbstractEventLoop], *args: Any, **kwargs: Any) -> asyncio.AbstractEventLoop:
-    """Stand in for ``SelectorEventLoop.__new__``: a program's is its host's, unless it brings a selector."""
+    """Replace ``SelectorEventLoop.__new__``: a program gets its host's, unless it passes a selector."""
     runtime = current()
     if runtime is None or cls is not _loop_class or args or kwargs:
         return object.__new__(cls)
@@ -251,7 +251,7 @@ def _new_loop(cls: type[asyncio.AbstractEventLoop], *args: Any, **kwargs: Any) -
 
 def _is_of_the_system(runtime: Runtime, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None,
                       **unknown: Any) -> bool:
-    """Tell whether a program in real time means a socket of the operating system's: a Unix one, or one that it has."""
+    """Tell whether a program in real time means a socket of the operating system: a Unix one, or an existing one."""
     if runtime.is_virtual:
         return False
     if fileno is not None:
@@ -284,7 +284,7 @@ def _undo() -> None:
     del _socket_class.__new__, _loop_class.__new__
     for patch in reversed(_patches.applied):
         patch.undo()
-    # Modules that were imported meanwhile took the stand-ins by name.
+    # Modules that were imported meanwhile have the replacements by name.
     _scan(_originals(), is_undoing=True)
     for place in _patches.early:
         if _kept(place) is place.replacement:
@@ -295,21 +295,21 @@ def _undo() -> None:
 
 
 def _kept(place: Place) -> Any:
-    """Give what is in a place now; for a class or a module what it has of its own."""
+    """Return what is in a place now; of a class or a module only what it defines itself."""
     if isinstance(place.owner, (type, ModuleType)):
         return vars(place.owner).get(place.name)
     return getattr(place.owner, place.name, None)
 
 
 def _scan(others: Others, *, is_undoing: bool) -> None:
-    """Find where modules that were not looked at before keep a replaced function in a place of their own."""
+    """Find the places in which modules that were not looked at before keep a replaced function."""
     seen = (len(sys.modules), next(reversed(sys.modules)))
     if seen == _patches.seen:
         return
     _patches.seen = seen
     homes = {(id(patch.owner), patch.name) for patch in _functions()}
     for name, module in list(sys.modules.items()):
-        if not issubclass(type(module), ModuleType) or module in _patches.scanned:  # cffi has some that only say so
+        if not issubclass(type(module), ModuleType) or module in _patches.scanned:  # cffi has some that only look so
             continue
         _patches.scanned.add(module)
         if name == "estab" or name.startswith("estab."):
@@ -331,7 +331,7 @@ def _places_in_module(module: ModuleType, name: str, others: Others) -> Iterator
 
 
 def _adopt(thing: Any) -> None:
-    """Replace what the functions of a program took from around them, now and whenever anything is replaced."""
+    """Replace what a program's functions have from enclosing functions, now and whenever anything is replaced."""
     for function in functions_of(thing):
         if function not in _patches.adopted:
             _patches.adopted.add(function)

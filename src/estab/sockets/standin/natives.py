@@ -1,10 +1,10 @@
-"""Libraries that open sockets in C: on a host they say so, instead of talking to the operating system's network.
+"""Libraries that open sockets in C: on a host their calls fail with a sentence, instead of using the system's network.
 
-Such a library never asks Python's ``socket``, so nothing can stand in for it: it would look for a host of the lab in
-the operating system's DNS, and wait in real time. While anything is installed, the calls by which the known ones begin
-raise ``NotImplementedError`` for a program of a host, with what to use instead. Everybody else gets what he called.
+Such a library never calls Python's ``socket``, so nothing can be replaced: it would look for a host of the lab in the
+operating system's DNS, and wait in real time. While anything is installed, the first calls of the known libraries raise
+``NotImplementedError`` for a program of a host, and say what to use instead. Other code gets the original.
 
-A library may be imported before a program runs, or by it: ``Guard`` sees to both.
+A library may be imported before a program runs, or by it: ``Guard`` handles both.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ __all__ = ["NATIVES", "Guard", "Native"]
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """A way into a library: a function or class of a module, or a method of one of its classes (``Class.method``).
+    """An entry to a library: a function or class of a module, or a method of one of its classes (``Class.method``).
 
-    With the name ``""`` it is to import the module at all, where a program of a host does.
+    With the name ``""`` the import of the module itself is refused to programs of a host.
     """
 
     library: str
@@ -40,14 +40,14 @@ class Native:
     does: str
     instead: str
     concerns: Callable[..., bool] = lambda *args, **kwargs: True
-    """Tells by a call's arguments whether it would lead to the operating system's network."""
+    """Tells by a call's arguments whether it would use the operating system's network."""
     only_virtual: bool = False
     """Whether that holds only on hosts that have a clock of their own."""
     stand_in: Callable[..., Any] | None = None
-    """What is done instead of a refusal, where that serves."""
+    """What is done instead of a refusal, if something else is possible."""
 
     def sentence(self, host: str) -> str:
-        """Say why it can't be used, and what can."""
+        """Say why it can't be used, and what can be used instead."""
         return f"{self.library} can't be used on host {host}: it {self.does}, past estab. {self.instead}"
 
 
@@ -119,18 +119,18 @@ NATIVES: Final[tuple[Native, ...]] = (
     *(Native("gevent.monkey", "gevent.monkey", name, "changes the standard library for the whole process",
              "Use threads or asyncio")
       for name in ("patch_all", "patch_socket", "patch_thread", "patch_time", "patch_select", "patch_ssl", "patch_os")),
-    Native("eventlet", "eventlet", "", _LOOPS, "Use threads or asyncio"),  # it takes ``threading`` apart
+    Native("eventlet", "eventlet", "", _LOOPS, "Use threads or asyncio"),  # it relies on the inside of ``threading``
     Native("eventlet", "eventlet.hubs", "get_hub", _LOOPS, "Use threads or asyncio"),
     *(Native(f"{binding}.QtNetwork", f"{binding}.QtNetwork", name, _CONNECTS, "Use socket or asyncio")
       for binding in ("PyQt5", "PyQt6", "PySide2", "PySide6") for name in _QT),
 )
-"""The known ones. What is not here fails as the operating system says: it does not know the hosts of a lab."""
+"""The known entries. Any other library gets the operating system's error: that does not know the hosts of a lab."""
 
 _MISSING: Final = object()
 
 
 class _Refusing:
-    """Stands in for a function or class of a module. It can still be asked what is one, and be a base."""
+    """Replaces a function or class of a module. ``isinstance`` with it works, and it can be a base class."""
 
     def __init__(self, original: Any, native: Native) -> None:
         self._original = original
@@ -166,7 +166,7 @@ def _refuse(original: Callable[..., Any], native: Native) -> Callable[..., Any]:
 
 
 class _Place(NamedTuple):
-    """Where a refusal is put: an attribute of a class or a module, what it is without, and what with."""
+    """A place of a refusal: an attribute of a class or a module, its original and its replacement."""
 
     owner: Any
     name: str
@@ -182,10 +182,9 @@ def _member_place(owner: Any, name: str, native: Native) -> _Place:
 
 
 class Guard:
-    """Puts the refusals in place and takes them away. Also a finder of modules, for those that come meanwhile.
+    """Installs the refusals and removes them. It is a finder of modules, too, for those that are imported meanwhile.
 
-    Where they belong is looked for once: in a module that is to be guarded, and for what is taken from it by name, in
-    every module.
+    Their places are looked for once: in a module that is to be guarded, and, for names taken from it, in every module.
     """
 
     def __init__(self) -> None:
@@ -195,14 +194,14 @@ class Guard:
         self._known: dict[str, ModuleType] = {}
         self._places: dict[str, list[_Place]] = {}
         self._refusing: dict[int, tuple[str, _Refusing]] = {}
-        """By the identity of what they stand in for: from which module, and the refusal."""
+        """By the identity of the original: its module, and the refusal."""
         self._scanned: weakref.WeakSet[ModuleType] = weakref.WeakSet()
         self._seen: tuple[int, str] = (0, "")
-        """How many modules there were, and the newest, when they were looked through last."""
+        """How many modules there were at the last look, and the newest of them."""
         self._applied: list[_Place] = []
 
     def apply(self) -> None:
-        """Guard what is imported, and what will be."""
+        """Guard what is imported now or later."""
         sys.meta_path.insert(0, self)
         for name in self._by_module:
             module = sys.modules.get(name)
@@ -212,7 +211,7 @@ class Guard:
         self._put(place for places in self._places.values() for place in places)
 
     def undo(self) -> None:
-        """Take all away."""
+        """Remove all refusals."""
         sys.meta_path.remove(self)
         while self._applied:
             owner, name, original, stand_in = self._applied.pop()
@@ -229,7 +228,7 @@ class Guard:
         self._put(self._places[module.__name__])
 
     def _learn(self, module: ModuleType) -> None:
-        """Find the ways into a module."""
+        """Find the entries of a module."""
         name = module.__name__
         self._known[name] = module
         self._refusing = {key: kept for key, kept in self._refusing.items() if kept[0] != name}
@@ -248,7 +247,7 @@ class Guard:
                 self._seen = 0, ""
 
     def _look_through(self) -> None:
-        """Find where modules that were not looked through yet keep what stands to be refused."""
+        """Find the places in which modules that were not looked at before keep what is to be refused."""
         seen = len(sys.modules), next(reversed(sys.modules))
         if seen == self._seen or not self._refusing:
             return
@@ -274,7 +273,7 @@ class Guard:
                 self._applied.append(place)
 
     def ensure_may_load(self, name: str) -> None:
-        """Raise where a program of a host must not even import a module."""
+        """Raise if a program of a host must not even import a module."""
         runtime = current()
         for native in self._by_module[name]:
             if not native.name and runtime is not None:
@@ -283,7 +282,7 @@ class Guard:
     # --- what Python's import calls
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Find one of the modules that are to be guarded, by the other finders."""
+        """Find one of the modules to guard, with the other finders."""
         if name not in self._by_module:
             return None
         for finder in sys.meta_path:
@@ -314,7 +313,7 @@ class _Loader:
         return made
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run it, then guard it if that is still wanted."""
+        """Run it, then guard it if anything is still installed."""
         assert module.__spec__ is not None
         module.__spec__.loader = module.__loader__ = self._loader
         self._guard.ensure_may_load(module.__name__)

@@ -1,7 +1,7 @@
 """What calls by a descriptor's number do for a program on a host: ``os.read``, ``os.dup``, ``fcntl``, pipes.
 
-Each takes the program's runtime, the original, and then what the original takes. Numbers that are not the host's are
-the operating system's, and go to the original.
+Each takes the program's runtime, the original, and then the original's arguments. Numbers that are not the host's are
+the operating system's, and are passed to the original.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from estab.sockets.socket.socket import Socket
 
 try:
     import fcntl as os_fcntl
-except ImportError:  # where the system has none
+except ImportError:  # if the system has none
     os_fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _os_get_blocking(runtime: Runtime, original: Callable[..., Any], fd: Any, /)
 
 
 def _set_nonblock(sock: Socket, *, is_on: bool) -> None:
-    """Set O_NONBLOCK or take it away. Where the socket has a timeout Python has set it, and waits by itself."""
+    """Set or clear O_NONBLOCK. If the socket has a timeout, Python has set it, and waits by itself."""
     timeout = sock.gettimeout()
     if is_on and timeout is None:
         sock.settimeout(0.0)
@@ -158,7 +158,7 @@ def _os_sendfile(runtime: Runtime, original: Callable[..., Any], out_fd: Any, in
 
 
 def os_stand_ins() -> dict[str, Callable[..., Any]]:
-    """Give what stands in for functions of ``os`` that take the number of a descriptor, on any host."""
+    """Return the replacements of functions of ``os`` that take the number of a descriptor, on any host."""
     return {
         "read": _os_read, "write": _os_write, "readv": _os_readv, "writev": _os_writev, "close": _os_close,
         "dup": _os_dup, "dup2": _os_dup2, "set_blocking": _os_set_blocking, "get_blocking": _os_get_blocking,
@@ -167,7 +167,7 @@ def os_stand_ins() -> dict[str, Callable[..., Any]]:
 
 
 def pipe_stand_ins() -> dict[str, Callable[..., Any]]:
-    """Give what stands in for ``os.pipe`` where the host's time is not the machine's."""
+    """Return the replacement of ``os.pipe`` for hosts whose time is not the machine's."""
     return {"pipe": _os_pipe, "pipe2": _os_pipe2}
 
 
@@ -183,7 +183,7 @@ def _ioctl(runtime: Runtime, original: Callable[..., Any], fd: Any, request: int
 
 
 def _fcntl(runtime: Runtime, original: Callable[..., Any], fd: Any, cmd: int, arg: Any = 0, /) -> Any:
-    """Give and take O_NONBLOCK; what else there is (FD_CLOEXEC) means nothing on a host and is kept by the system."""
+    """Read and set O_NONBLOCK. The system keeps the other flags (FD_CLOEXEC), which mean nothing on a host."""
     found = _find(runtime, fd)
     if isinstance(found, Socket):
         if cmd == os_fcntl.F_GETFL:
@@ -197,5 +197,5 @@ def _fcntl(runtime: Runtime, original: Callable[..., Any], fd: Any, cmd: int, ar
 
 
 def fcntl_stand_ins() -> dict[str, Callable[..., Any]]:
-    """Give what stands in for functions of ``fcntl``."""
+    """Return the replacements of functions of ``fcntl``."""
     return {"ioctl": _ioctl, "fcntl": _fcntl}

@@ -1,4 +1,4 @@
-"""Names of Unix sockets, where programs treat them as files: they look whether one is there, and take it away.
+"""Names of Unix sockets that programs treat as files: programs check whether one exists, and remove it.
 
 A host makes no file for such a name. All other paths are the machine's.
 """
@@ -23,7 +23,7 @@ _MODE: Final = stat.S_IFSOCK | 0o755
 
 
 def _name(runtime: Runtime, path: Any) -> str | None:
-    """Give the name of a Unix socket that a path is; ``None`` where it is none."""
+    """Return the name of a Unix socket that a path is; ``None`` if it is none."""
     if not isinstance(path, (str, bytes, os.PathLike)):
         return None
     name = os.fsdecode(path)
@@ -52,5 +52,5 @@ def _change(runtime: Runtime, original: Callable[..., Any], path: Any, *args: An
 
 
 def path_stand_ins() -> dict[str, Callable[..., Any]]:
-    """Give what stands in for functions of ``os`` on paths that may be names of Unix sockets."""
+    """Return the replacements of functions of ``os`` on paths that may be names of Unix sockets."""
     return {"unlink": _remove, "remove": _remove, "stat": _stat, "lstat": _stat, "chmod": _change, "chown": _change}

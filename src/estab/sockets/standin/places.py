@@ -1,8 +1,8 @@
-"""Where programs and libraries keep functions of the standard library that they took before anything was replaced.
+"""The places in which programs and libraries keep functions of the standard library since before the replacement.
 
-Found are names of modules and classes (``from time import sleep``), members kept by ``staticmethod``, default arguments
-(``def f(sleep=time.sleep)``), and variables that a function took from the one around it. What is kept in an object (a
-list, a ``functools.partial`` in a module, an attribute of an instance) is not.
+This finds names of modules and classes (``from time import sleep``), members kept by ``staticmethod``, default
+arguments (``def f(sleep=time.sleep)``), and variables of enclosing functions. It does not find what an object keeps (a
+list, a ``functools.partial`` in a module, an attribute of an instance).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any, Final
 __all__ = ["INHERITED", "Others", "Place", "functions_of", "places_in_class", "places_in_function"]
 
 INHERITED: Final = object()
-"""Stands for an attribute that its owner has from a class above."""
+"""Stands for an attribute that its owner inherits."""
 _FUNCTIONS_MAX: Final = 200
 
 Others = Mapping[int, Any]
-"""By the identity of a function: the one that is to be in its place."""
+"""By the identity of a function: its replacement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An attribute, what it was and what stands in for it. ``put`` sets it."""
+    """An attribute, its original and its replacement. ``put`` sets it."""
 
     owner: Any
     name: str
@@ -45,7 +45,7 @@ class Place:
             self.put(self.owner, self.name, self.original)
 
     def turned(self) -> Place:
-        """Give the same place seen from the other side: what is there now is the replacement."""
+        """Return the same place with both exchanged: what is there now is the replacement."""
         return Place(self.owner, self.name, self.replacement, self.original, self.put)
 
 
@@ -63,7 +63,7 @@ def places_in_class(kind: type, others: Others) -> Iterator[Place]:
 
 
 def places_in_function(function: FunctionType, others: Others) -> Iterator[Place]:
-    """Yield the places in a function: default arguments, and variables from the function around it."""
+    """Yield the places in a function: default arguments, and variables of the enclosing function."""
     defaults, by_name = function.__defaults__, function.__kwdefaults__
     if defaults is not None and any(id(value) in others for value in defaults):
         yield Place(function, "__defaults__", defaults, tuple(others.get(id(value), value) for value in defaults))
@@ -77,7 +77,7 @@ def places_in_function(function: FunctionType, others: Others) -> Iterator[Place
 
 
 def functions_of(thing: Any) -> list[FunctionType]:
-    """List the functions of something callable: itself, those that it took from around it, and theirs."""
+    """List the functions of something callable: itself, those in its enclosing functions' variables, and theirs."""
     found: dict[FunctionType, None] = {}
     left = [thing]
     while left and len(found) < _FUNCTIONS_MAX:

@@ -1,7 +1,8 @@
-"""Signals of programs on a host: each program has handlers of its own, and gets what is sent to its number.
+"""Signals of programs on a host: each program has handlers of its own, and gets the signals sent to its number.
 
-A handler runs in the program's main thread, where that waits next, as Python runs one between two instructions. What a
-handler does not end goes on waiting. Without a handler the system's default holds: the program ends, or ignores it.
+A handler runs in the program's main thread when that waits next, as Python runs one between two instructions. If the
+handler does not raise, the wait continues. Without a handler the system's default holds: the program ends, or nothing
+happens.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def _number(value: Any) -> signal.Signals:
 
 
 def current_handler(process: Process, number: int) -> Any:
-    """Give what a program does about a signal: a function, SIG_DFL or SIG_IGN."""
+    """Return what a program does about a signal: a function, SIG_DFL or SIG_IGN."""
     if number in process.handlers:
         return process.handlers[number]
     if number == signal.SIGINT:
@@ -69,7 +70,7 @@ def stops_by_default(number: int) -> bool:
 
 
 def set_handler(process: Process, number: int, handler: Any) -> Any:
-    """Have a program do something about a signal from now on. Returns what it did before. EINVAL for SIGKILL."""
+    """Set a program's handler of a signal. Returns the handler before it. EINVAL for SIGKILL."""
     if number in _UNCATCHABLE:
         raise os_error(errno.EINVAL, f"invalid argument: {name_of(number)} can't be caught")
     before = current_handler(process, number)
@@ -103,7 +104,7 @@ def _set_wakeup_fd(runtime: Runtime, fd: int, /, *, warn_on_full_buffer: bool = 
 
 
 def _siginterrupt(runtime: Runtime, signalnum: Any, flag: bool, /) -> None:
-    _number(signalnum)  # Python's calls go on after a handler, whatever was set
+    _number(signalnum)  # Python's calls continue after a handler, whatever was set
 
 
 def _raise_signal(runtime: Runtime, signalnum: Any, /) -> None:
@@ -117,7 +118,7 @@ def _pause(runtime: Runtime) -> None:
 
 
 def signal_thread(runtime: Runtime, thread_id: int, signalnum: Any, /) -> None:
-    """Stand in for ``signal.pthread_kill``: a signal to a thread is one to its program."""
+    """Replace ``signal.pthread_kill``: a signal to a thread is one to its program."""
     if signalnum:
         runtime.send_signal(runtime.process(), _number(signalnum))
 
@@ -167,7 +168,7 @@ def _setitimer(runtime: Runtime, which: int, seconds: float, interval: float = 0
 
 
 def signal_stand_ins() -> dict[str, Callable[..., Any]]:
-    """Give what stands in for functions of ``signal``."""
+    """Return the replacements of functions of ``signal``."""
     return {
         "signal": _signal, "getsignal": _getsignal, "set_wakeup_fd": _set_wakeup_fd, "siginterrupt": _siginterrupt,
         "raise_signal": _raise_signal, "pause": _pause, "pthread_kill": signal_thread, "pthread_sigmask": _mask,
@@ -204,17 +205,17 @@ def _refuse(name: str) -> Callable[..., Any]:
 
 
 class RefusedProcessError(NotImplementedError, OSError):
-    """A process of the system can't be had. Also an ``OSError``: libraries that only look for a tool go on without."""
+    """A process of the system can't be made. An ``OSError``, so that libraries that only look for a tool go on."""
 
 
 def refuse_popen(runtime: Runtime, popen: Any, args: Any, *more: Any, **options: Any) -> None:
-    """Stand in for ``subprocess.Popen.__init__``."""
+    """Replace ``subprocess.Popen.__init__``."""
     name = args if isinstance(args, (str, bytes)) else next(iter(args), "")
     raise RefusedProcessError(f"subprocess can't be used on host {runtime.name}: {name!r} would have the operating "
                               "system's network and clock, not the host's. Run the other program by host.run")
 
 
 def os_stand_ins() -> dict[str, Callable[..., Any]]:
-    """Give what stands in for functions of ``os`` that end programs, signal them, or make processes."""
+    """Return the replacements of functions of ``os`` that end programs, signal them, or make processes."""
     refused = ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system", "popen", "execv", "execve")
     return {"kill": _kill, "_exit": _exit, "abort": _abort, **{name: _refuse(f"os.{name}") for name in refused}}

@@ -1,7 +1,7 @@
-"""How a thread stands that neither waits in virtual time nor seems to compute: by the operating system's own words.
+"""What a thread does that neither waits in virtual time nor seems to compute, as the operating system reports it.
 
-One program runs at a time, so one that sleeps in real time, or waits for a lock that no program can release, holds up
-all others. These functions tell a watcher which it is.
+One program runs at a time, so a program that sleeps in real time, or waits for a lock that no program can release,
+stops all others. These functions tell a watcher which of the two it is.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _machine: Final = platform.machine()
 
 
 def real_ns() -> int:
-    """Give the machine's monotonic clock, for any caller."""
+    """Return the machine's monotonic clock, for any caller."""
     return _monotonic_ns()
 
 
 def cpu_ns(ident: int) -> int:
-    """Tell how much a thread has computed; -1 where the platform does not say. The thread must be alive."""
+    """Tell how much a thread has computed; -1 if the platform does not say. The thread must be alive."""
     if _clock_id is None or _clock_ns is None:
         return -1
     return _clock_ns(_clock_id(ident))
@@ -40,7 +40,7 @@ def process_ns() -> int:
 
 
 def is_in_lock(native_id: int) -> bool:
-    """Tell whether a thread waits in the operating system for a lock. ``False`` where the platform does not say."""
+    """Tell whether a thread waits in the operating system for a lock. ``False`` if the platform does not say."""
     try:
         text = Path(f"/proc/self/task/{native_id}/syscall").read_text(encoding="ascii")
     except OSError:

@@ -1,6 +1,6 @@
 """What the functions of ``socket``, ``select``, ``time``, ``os`` and ``random`` do for a program on a host.
 
-Each takes the program's runtime and then what the original takes. ``module`` puts them in the originals' place.
+Each takes the program's runtime and then the original's arguments. ``module`` installs them.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _if_indextoname(runtime: Runtime, index: int) -> str:
 
 
 def socket_stand_ins() -> dict[str, StandIn]:
-    """Give what stands in for functions of ``socket``."""
+    """Return the replacements of functions of ``socket``."""
     return {
         "getaddrinfo": names.getaddrinfo, "gethostbyname": names.gethostbyname,
         "gethostbyname_ex": names.gethostbyname_ex, "gethostbyaddr": names.gethostbyaddr,
@@ -117,7 +117,7 @@ def socket_stand_ins() -> dict[str, StandIn]:
 
 
 def select_stand_ins() -> dict[str, StandIn]:
-    """Give what stands in for functions and classes of ``select``."""
+    """Return the replacements of functions and classes of ``select``."""
     found: dict[str, StandIn] = {"select": select, "poll": Poll}
     if hasattr(os_select, "epoll"):
         found["epoll"] = lambda runtime, sizehint=-1, flags=0: Epoll(runtime)
@@ -125,7 +125,7 @@ def select_stand_ins() -> dict[str, StandIn]:
 
 
 def new_event_loop(runtime: Runtime, *policy: object) -> AbstractEventLoop:
-    """Stand in for ``asyncio.new_event_loop``, the function and the policies' method."""
+    """Replace ``asyncio.new_event_loop``, the function and the policies' method."""
     return runtime.new_event_loop()
 
 
@@ -176,7 +176,7 @@ _BOOT_CLOCK: Final = getattr(os_time, "CLOCK_BOOTTIME", None)
 
 
 def time_stand_ins() -> dict[str, StandIn]:
-    """Give what stands in for functions of ``time``. Calendar functions differ only in what is now."""
+    """Return the replacements of functions of ``time``. Calendar functions differ only in the time that is now."""
     return {
         "time": _time, "time_ns": _time_ns, "monotonic": _monotonic, "monotonic_ns": _monotonic_ns,
         "perf_counter": _monotonic, "perf_counter_ns": _monotonic_ns, "sleep": _sleep, "clock_gettime_ns": _clock_ns,
@@ -207,14 +207,14 @@ def _generator(runtime: Runtime) -> os_random.Random:
 
 
 def urandom(runtime: Runtime, size: int) -> bytes:
-    """Stand in for ``os.urandom``."""
+    """Replace ``os.urandom``."""
     if size < 0:
         raise ValueError("negative argument not allowed")
     return runtime.entropy(size)
 
 
 def entropy_stand_ins() -> dict[str, StandIn]:
-    """Give what stands in for the functions of ``random``: a generator of each host's own."""
+    """Return the replacements of functions of ``random``: each host has a generator of its own."""
 
     def make(name: str) -> StandIn:
         return lambda runtime, *args, **kwargs: getattr(_generator(runtime), name)(*args, **kwargs)

@@ -2,10 +2,10 @@
 
 - A thread started by a program becomes another thread of the same program: only one runs at a time, and waiting lets
   the others run.
-- Locks made by a program wait by the runtime, and so does everything that ``threading`` and ``queue`` build on them:
+- Locks made by a program wait on the runtime, and so does everything that ``threading`` and ``queue`` build on them:
   conditions, events, semaphores, queues, executors, timers, all with timeouts in the host's time.
 - Locks that were made elsewhere (at a module's import) are the operating system's. They work as long as no program
-  waits while it holds one that another one wants.
+  waits while it holds a lock that another program wants.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _tasks: weakref.WeakKeyDictionary[threading.Thread, Task] = weakref.WeakKeyDicti
 
 
 class Lock:
-    """``threading.Lock`` of a program. While no thread waits for it, it is as good as any."""
+    """``threading.Lock`` of a program."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -49,7 +49,7 @@ class Lock:
         self._waiting_count = 0
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Take the lock, waiting for it. ``False``: it is taken, and was for all of ``timeout`` seconds."""
+        """Take the lock, after waiting for it. ``False``: it was taken during all of ``timeout`` seconds."""
         if not blocking and timeout != -1:
             raise ValueError("can't specify a timeout for a non-blocking call")
         if timeout < 0 and timeout != -1:
@@ -79,7 +79,7 @@ class Lock:
             self._waiting_count -= 1
 
     def release(self) -> None:
-        """Give the lock back. ``RuntimeError`` where it is not taken."""
+        """Release the lock. ``RuntimeError`` if it is not taken."""
         self._lock.release()
         if self._waiting_count:
             self._runtime.notify(self._channel)
@@ -104,7 +104,7 @@ class Lock:
 
 
 def lock_stand_ins() -> dict[str, Callable[..., Any]]:
-    """Give what stands in for the kinds of lock in ``threading``."""
+    """Return the replacements of the kinds of lock in ``threading``."""
     return {"Lock": Lock, "_allocate_lock": Lock, "RLock": _new_rlock, "main_thread": _main_thread}
 
 
@@ -117,7 +117,7 @@ def _new_rlock(runtime: Runtime) -> Any:
 
 
 def new_simple_queue(runtime: Runtime) -> Any:
-    """Stand in for ``queue.SimpleQueue``: the one in Python, whose locks are the program's."""
+    """Replace ``queue.SimpleQueue`` by the one in Python, whose locks are the program's."""
     return cpython.new_simple_queue()
 
 
@@ -125,7 +125,7 @@ def new_simple_queue(runtime: Runtime) -> Any:
 
 
 def start_stand_ins(owner: Any) -> dict[str, Callable[..., Any]]:
-    """Give what stands in for the functions by which ``threading`` and ``_thread`` start threads."""
+    """Return the replacements of the functions with which ``threading`` and ``_thread`` start threads."""
     found: dict[str, Callable[..., Any]] = {}
     for name in THREAD_STARTERS:
         original = getattr(owner, name, None)
@@ -141,7 +141,7 @@ def _starter(original: Callable[..., Any]) -> Callable[..., Any]:
             inside = _inside(runtime, function)
             return original(inside, **options) if options else original(inside, args, kwargs or {})
         if not runtime.can_wait():
-            # Called from outside of a program, it is no program's thread.
+            # If the call comes from outside of programs, it is no program's thread.
             return original(function, **options) if options else original(function, args, kwargs or {})
         thread = getattr(function, "__self__", None)
         if not isinstance(thread, threading.Thread):
@@ -159,11 +159,11 @@ def _starter(original: Callable[..., Any]) -> Callable[..., Any]:
 
         if thread is None:
             return runtime.start_thread(run, launch, name, is_daemon, lambda: None).ident
-        # The interpreter's end must not wait for a thread that may never be given its turn again.
+        # The interpreter's end must not wait for a thread that may never run again.
         cpython.set_daemonic(thread, is_daemonic=True)
         task = runtime.start_thread(run, launch, name, is_daemon, lambda: cpython.forget_thread(thread))
         _tasks[thread] = task
-        # start() waits until the thread runs; with this it goes on, and the thread runs when its turn comes.
+        # start() waits until the thread runs; with this it goes on, and the thread runs when the scheduler lets it.
         cpython.begin_thread(thread, task.ident)
         return task.ident
 
@@ -171,7 +171,7 @@ def _starter(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _inside(runtime: Runtime, function: Callable[..., object]) -> Callable[..., object]:
-    """Make a real thread's function one that is a program of the host, too."""
+    """Make a function for a real thread that runs as a program of the host, too."""
 
     def run(*args: Any, **kwargs: Any) -> object:
         with activated(runtime):
@@ -181,7 +181,7 @@ def _inside(runtime: Runtime, function: Callable[..., object]) -> Callable[..., 
 
 
 def join(runtime: Runtime, thread: threading.Thread, timeout: float | None = None) -> None:
-    """Stand in for ``Thread.join``."""
+    """Replace ``Thread.join``."""
     task = _tasks.get(thread)
     if task is not None and not task.is_done and thread is not threading.current_thread():
         deadline_ns = deadline_from(runtime, timeout)
@@ -191,13 +191,13 @@ def join(runtime: Runtime, thread: threading.Thread, timeout: float | None = Non
 
 
 def is_alive(runtime: Runtime, thread: threading.Thread) -> bool:
-    """Stand in for ``Thread.is_alive``."""
+    """Replace ``Thread.is_alive``."""
     task = _tasks.get(thread)
     return _is_alive(thread) if task is None else not task.is_done
 
 
 def quiet_excepthook(hook: Callable[[Any], Any], kernel_of: Callable[[], Runtime | None]) -> Callable[[Any], Any]:
-    """Make a ``threading.excepthook`` that says nothing of threads which end because their network is closed."""
+    """Make a ``threading.excepthook`` that is silent about threads which end because their network is closed."""
 
     def excepthook(args: Any, /) -> Any:
         runtime = kernel_of()
@@ -208,7 +208,7 @@ def quiet_excepthook(hook: Callable[[Any], Any], kernel_of: Callable[[], Runtime
 
 @contextmanager
 def quiet_ends(kind: type[BaseException]) -> Iterator[None]:
-    """Keep out of the logs, while a network closes, what libraries log of ``kind``, by which threads are ended."""
+    """Drop what libraries log of ``kind``, the exception that ends threads, while a network closes."""
     original = logging.Logger.handle
 
     def handle(self: logging.Logger, record: logging.LogRecord) -> None:

@@ -1,8 +1,8 @@
 """A segment arrives: RFC 9293 section 3.10.7.4, a function a step, in the RFC's order.
 
 LISTEN is in ``listener``, SYN-SENT in ``syn_sent``, TIME-WAIT in ``timewait``, no connection at all in
-``transitions.answer_for_closed``. Here are all other states. Nothing is sent from here: what must go is noted in the
-TCB and ``output`` finds it. Each step returns whether the segment goes on to the next.
+``transitions.answer_for_closed``. Here are all other states. Nothing is sent from here: what must be sent is noted in
+the TCB, and ``output`` sends it. Each step returns whether the segment goes on to the next.
 """
 
 from __future__ import annotations
@@ -93,8 +93,9 @@ def _check_timestamp(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
 
 
 def _remember_timestamp(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
-    """Keep the timestamp to echo (RFC 7323 section 4.3, rule 2). Only of what is in the window, or old segments could
-    forge it.
+    """Keep the timestamp to echo (RFC 7323 section 4.3, rule 2).
+
+    Only a segment in the window counts, or an old one could forge it.
     """
     if not tcb.has_timestamps or not segment.has_timestamps or seq > tcb.rcv_wup:
         return
@@ -143,7 +144,7 @@ def _check_sequence(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> bool:
 
 
 def _use_repeated(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
-    """Use what the very segment that was acknowledged last says beside its text, now that it comes again.
+    """Use ACK, window and timestamp of a repeated segment, which was the last that we acknowledged.
 
     RFC 9293 appendix A.2: its ACK and window may be news, and a peer that repeats its FIN acknowledges ours by it. Its
     timestamp is the one to echo, as the peer measures by this transmission (as Linux).
@@ -157,7 +158,7 @@ def _use_repeated(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
 
 
 def _acknowledge_invalid(tcb: Tcb, now_ns: i64) -> None:
-    """Acknowledge an unacceptable segment, at a bounded rate, so that two ends out of step don't talk for ever."""
+    """Acknowledge an unacceptable segment, at a bounded rate, so that two ends out of step don't answer for ever."""
     interval = tcb.context.config.tcp_invalid_ratelimit_ns
     if now_ns - tcb.last_challenge_ns < interval:
         tcb.context.counters.TcpExtTCPACKSkippedSeq += 1
@@ -190,7 +191,7 @@ def _check_reset(tcb: Tcb, seq: i64, now_ns: i64) -> None:
         fast_open = tcb.fast_open
         if fast_open is not None and fast_open.has_option and tcb.rcv_nxt == tcb.irs + 1:
             if tcb.state == abi.ESTABLISHED:
-                tcb.context.fast_open.pause(now_ns)  # as Linux: a middle box that ate the text now resets
+                tcb.context.fast_open.pause(now_ns)  # as Linux: a middle box that dropped the text now resets
         _challenge(tcb)
         return
     counters = tcb.context.counters
@@ -280,7 +281,7 @@ def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> 
         return False
     elif ack < tcb.snd_una:
         if ack < tcb.snd_una - min(max(tcb.max_snd_wnd, 1), tcb.snd_una - tcb.iss):
-            # RFC 5961 section 5.2 (RFC 9293 MAY-12), but no number from before our SYN: nobody can have seen such (as
+            # RFC 5961 section 5.2 (RFC 9293 MAY-12), but no number from before our SYN: no peer can have seen it (as
             # Linux since 6.7).
             context.drop(DropReason.TCP_TOO_OLD_ACK, tcb.name(), "")
             _challenge(tcb)

@@ -78,7 +78,7 @@ def put_text(tcb: Tcb, fast_open: FastOpen, data: bytes) -> i64:
 
 
 def on_syn_ack(tcb: Tcb, fast_open: FastOpen, segment: Segment) -> bool:
-    """The SYN-ACK is here and acknowledged what it did: keep its cookie, count, and send again what it left.
+    """The SYN-ACK has come: keep its cookie, count, and send again the text that it did not acknowledge.
 
     ``True``: there is text to send again, which carries our acknowledgment.
     """
@@ -89,7 +89,7 @@ def on_syn_ack(tcb: Tcb, fast_open: FastOpen, segment: Segment) -> bool:
     cookie = segment.fast_open
     try_experimental: i64 = 0
     if not fast_open.has_option:
-        cookie = None  # nobody asked for it
+        cookie = None  # we did not ask for it
     elif not is_repeated and cookie is None and not fast_open.has_text:
         try_experimental = 2 if fast_open.is_experimental else 1
     context.fast_open.remember(
@@ -101,7 +101,7 @@ def on_syn_ack(tcb: Tcb, fast_open: FastOpen, segment: Segment) -> bool:
     if tcb.snd_una < tcb.snd_nxt:
         fast_open.fail = FAIL_SYN_REPEATED if is_repeated else FAIL_NOT_ACKNOWLEDGED
         context.counters.TcpExtTCPFastOpenActiveFail += 1
-        if not cookie:  # a new one says that the old was too old
+        if not cookie:  # a new one means that the old one was too old
             context.fast_open.refuse(tcb.local, tcb.remote, tcb.remote_port, context.now_ns)
         recovery.lose_all(tcb, "the text of the SYN was not taken: it is sent again")
         return True

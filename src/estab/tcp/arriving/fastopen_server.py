@@ -122,7 +122,7 @@ def is_answered_again(tcb: Tcb, pending: PendingSynAck, segment: Segment, now_ns
 
 
 def complete(tcb: Tcb, fast_open: FastOpen, pending: PendingSynAck, now_ns: i64) -> None:
-    """Our SYN-ACK is acknowledged: the handshake is over, and the timer is there for text again."""
+    """Our SYN-ACK is acknowledged: the handshake is over, and the timer is free for text again."""
     release_fast_open(fast_open, now_ns, is_reset=False)
     if pending.retransmissions == 0 and tcb.srtt_ns == 0:
         on_sample(tcb, now_ns - pending.sent_ns)

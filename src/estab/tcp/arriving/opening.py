@@ -1,4 +1,4 @@
-"""What an opening settles, active or passive: options, segment size, and where an established connection starts."""
+"""What active and passive opens settle: options, segment size, and the first values of an established connection."""
 
 from __future__ import annotations
 

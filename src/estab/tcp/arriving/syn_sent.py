@@ -41,8 +41,8 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
             if (flags & RST) == 0:
                 answer(tcb, segment, "acknowledges what was not sent")
             if tcb.retries == 0 and (tcb.fast_open is None or not tcb.fast_open.has_text):
-                # An old connection of the peer's on these ports ends with our reset: the SYN goes again at once. As
-                # Linux, only the first, or a peer that always answers so would be flooded.
+                # Our reset ends the peer's old connection on these ports: the SYN is sent again at once. As Linux,
+                # only after the first, or a peer that always answers so would be flooded.
                 tcb.arm(TIMER_RTO, now_ns + _SYN_AGAIN_NS)
             tcb.context.drop(DropReason.TCP_INVALID_ACK_SEQUENCE, tcb.name(), "")
             return
@@ -107,7 +107,7 @@ def _take_rest(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
 def _answer_fast_open(tcb: Tcb, fast_open: FastOpen, segment: Segment, now_ns: i64) -> None:
     """The SYN-ACK of a connection with Fast Open: what it says of our text, and what text it brings itself."""
     if fastopen_client.on_syn_ack(tcb, fast_open, segment):
-        acknowledge_now(tcb)  # rides on the text that is sent again
+        acknowledge_now(tcb)  # the text that is sent again carries it
         return
     _take_rest(tcb, segment, now_ns)
     if fast_open.has_more and (segment.flags & FIN) == 0 and segment.end == segment.start:

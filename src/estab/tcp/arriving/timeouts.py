@@ -1,6 +1,6 @@
 """What a timer that runs out does: retransmit, probe, give up (RFC 9293 sections 3.8.3, 3.8.4, 3.8.6.1, 3.6).
 
-Nothing is sent from here: what must go is noted, and ``output`` finds it.
+Nothing is sent from here: what must be sent is noted, and ``output`` sends it.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _orphan_retries(tcb: Tcb) -> i64:
 
 
 def _doubling_ns(tcb: Tcb, retries: i64) -> i64:
-    """Give how long so many retransmissions of a SYN take with a timeout that doubles, the last wait with them."""
+    """Return how long so many retransmissions of a SYN take with a timeout that doubles, the last wait with them."""
     config = tcb.context.config
     total: i64 = 0
     wait = config.tcp_rto_initial_ns
@@ -135,7 +135,7 @@ def _is_hopeless(tcb: Tcb, now_ns: i64) -> bool:
     config = tcb.context.config
     timeout_ns = tcb.options.user_timeout_ns
     if timeout_ns > 0:
-        # A window that is shut does not excuse text in flight that nobody acknowledges (as Linux).
+        # A shut window is no reason not to acknowledge text in flight (as Linux).
         has_tried = tcb.retries > 0 or (tcb.snd_wnd == 0 and tcb.state != abi.SYN_SENT)
         if has_tried and now_ns - tcb.first_unanswered_ns >= timeout_ns:
             return True
@@ -180,7 +180,7 @@ def _on_persist_timer(tcb: Tcb, now_ns: i64) -> None:
     # As Linux and tcp(7): text may not wait for longer, though the peer answers each probe.
     timeout = tcb.options.user_timeout_ns
     is_late = timeout > 0 and now_ns - tcb.shut_since_ns >= timeout
-    # As Linux: a peer that answers every probe keeps a program's connection open, not one that nobody waits for.
+    # As Linux: a peer that answers every probe keeps a program's connection open, but no orphan.
     is_worn_out = tcb.is_orphan and tcb.backoff >= limit and timeout_ns(tcb) >= config.tcp_rto_max_ns
     if tcb.probes_out >= limit or is_late or is_worn_out:
         _tell_timer(tcb, TIMER_PERSIST, "given up")
@@ -207,7 +207,7 @@ def _on_keepalive_timer(tcb: Tcb, now_ns: i64) -> None:
     if not tcb.options.keepalive or not is_alive:
         return
     if tcb.in_flight_count() > 0 or tcb.unsent is not None:
-        # MUST-26: something is outstanding, which is probe enough.
+        # MUST-26: something is outstanding, and serves as a probe.
         tcb.arm(TIMER_KEEPALIVE, now_ns + tcb.options.keep_idle_ns)
         return
     idle_ns = now_ns - tcb.last_received_ns

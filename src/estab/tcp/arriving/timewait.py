@@ -61,7 +61,7 @@ class TimeWait(Endpoint):
         return flow_text(self.local, self.local_port, self.remote, self.remote_port)
 
     def rcv_window(self) -> i64:
-        """Give the window that the connection left open, in bytes."""
+        """Return the window that the connection left open, in bytes."""
         return self.rcv_wnd << self.rcv_wscale
 
     def on_segment(self, context: Context, segment: Segment, has_listener: bool, now_ns: i64) -> i64:
@@ -124,7 +124,7 @@ class TimeWait(Endpoint):
         )
 
     def new_iss(self) -> i64:
-        """Give an initial sequence number safely above everything the old connection sent (as Linux: 65535 + 2
+        """Return an initial sequence number safely above all that the old connection sent (as Linux: 65535 + 2
         above).
         """
         return (self.snd_nxt + 65537) & 0xFFFFFFFF

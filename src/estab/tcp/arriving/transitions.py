@@ -24,7 +24,7 @@ __all__ = [
 
 
 def answer_for_closed(segment: Segment) -> Segment | None:
-    """Give the reset that answers a segment for which there is no connection (RFC 9293 section 3.10.7.1)."""
+    """Return the reset that answers a segment for which there is no connection (RFC 9293 section 3.10.7.1)."""
     if (segment.flags & RST) != 0:
         return None
     if (segment.flags & ACK) != 0:
@@ -50,7 +50,7 @@ def set_state(tcb: Tcb, state: i64, why: str) -> None:
 
 
 def begin_in_syn_received(tcb: Tcb) -> None:
-    """Start where a listener's half-open entry, or its cookie, has come to."""
+    """Start in the state that a listener's half-open entry, or its cookie, has reached."""
     assert tcb.state == abi.CLOSED
     tcb.state = abi.SYN_RECEIVED
 
@@ -90,7 +90,7 @@ def report(tcb: Tcb, number: i64, text: str) -> None:
 
 
 def tell_soft_error(tcb: Tcb, number: i64, text: str) -> None:
-    """Note an error that ends nothing, but is the reason if the connection times out."""
+    """Note an error that ends nothing, but becomes the reason if the connection times out."""
     note_soft_error(tcb, number)
     context = tcb.context
     if context.observer is not None:
@@ -149,7 +149,7 @@ def release_fast_open(fast_open: FastOpen, now_ns: i64, *, is_reset: bool) -> No
 
 
 def _end_fast_open(tcb: Tcb, fast_open: FastOpen) -> None:
-    """The connection is over, or all but."""
+    """The connection is over, or nearly so."""
     if fast_open.is_child:
         release_fast_open(fast_open, tcb.context.now_ns, is_reset=False)
         return

@@ -1,9 +1,9 @@
 """BBR, version 1 (Cardwell et al., "BBR: Congestion-Based Congestion Control", 2016; Linux's tcp_bbr.c).
 
 A model of the path in two numbers, its bandwidth (the most delivered in ten round trips) and its propagation delay (the
-shortest round trip of ten seconds), sets the pace; the window is twice their product. Now and then it looks for more: a
-quarter more for one round trip in eight, then a quarter less, so that the queue goes again; and once in ten seconds it
-lets the pipe run empty to measure the delay. Loss as such lowers nothing.
+shortest round trip of ten seconds), sets the pace; the window is twice their product. It probes for more bandwidth: for
+one round trip in eight it sends a quarter more, then a quarter less, so that the queue drains; and once in ten seconds
+it lets the path run empty to measure the delay. Loss as such lowers nothing.
 
 We differ from Linux: no detection of policers (lt_bw) and no allowance for aggregated acknowledgments (extra_acked).
 The phase in which a flow begins follows from its addresses, not from chance.
@@ -82,7 +82,7 @@ class Bbr(CongestionControl):
         return Bbr()
 
     def wants_samples(self) -> bool:
-        """BBR lives on them."""
+        """BBR needs them."""
         return True
 
     def start(self, flow: Flow, now_ns: i64) -> None:
@@ -108,7 +108,7 @@ class Bbr(CongestionControl):
         self._set_window(flow, sample)
 
     def rate(self) -> i64:
-        """Give the bottleneck's bandwidth, as far as it is known."""
+        """Return the bottleneck's bandwidth, as far as it is known."""
         return self.peaks[0].rate if self.peaks else 0
 
     def _update_bandwidth(self, flow: Flow, sample: RateSample) -> None:
@@ -128,13 +128,13 @@ class Bbr(CongestionControl):
             del peaks[0]
 
     def _product(self, gain: i64) -> i64:
-        """Give bandwidth times delay times a gain, in bytes."""
+        """Return bandwidth times delay times a gain, in bytes."""
         if self.min_rtt_ns == NEVER:
             return self.initial_cwnd
         return self.rate() * (self.min_rtt_ns // 1000) // 1_000_000 * gain // _UNIT
 
     def _update_phase(self, flow: Flow, sample: RateSample, now_ns: i64) -> None:
-        """Go on in the cycle of gains when its time has come."""
+        """Take the next gain of the cycle when its time has come."""
         if self.mode != _PROBE_BW:
             return
         gain = _CYCLE[self.phase]

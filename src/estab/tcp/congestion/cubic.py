@@ -28,8 +28,8 @@ _TIME_MAX_MS: Final = 100_000
 
 _CURVE_NS: Final = SECOND // 32
 _CURVE_NS_LEAST: Final = MS
-"""While the window stays, the curve is looked at once a round trip, of a length between these two. Linux looks 32
-times a second: where losses come faster than that, it does not see that Reno would be ahead (section 4.3)."""
+"""While the window stays, the curve is evaluated once a round trip, of a length between these two. Linux does so 32
+times a second: if losses come faster than that, it does not see that Reno would be ahead (section 4.3)."""
 _COUNT_BEFORE_LOSS: Final = 20
 """Until a loss was seen growth is no less than a segment for so many, as in Linux: no plateau is known yet."""
 
@@ -69,7 +69,7 @@ class Cubic(CongestionControl):
         return Cubic(self._config)
 
     def is_needed_from_start(self) -> bool:
-        """A flow that its window never held back needs none."""
+        """A flow that is never limited by its window needs none."""
         return False
 
     def on_ack(self, flow: Flow, acked_bytes: i64, now_ns: i64) -> None:
@@ -80,7 +80,7 @@ class Cubic(CongestionControl):
         self.last_ns = now_ns
         is_used = flow.is_window_used()
         if gap_ns > 2 * flow.srtt_ns + 200 * MS:
-            self._shift(max(0, gap_ns - flow.rtt_ns))  # it rested, until it sent what is acknowledged now
+            self._shift(max(0, gap_ns - flow.rtt_ns))  # the flow was idle until it sent what is acknowledged now
         elif not is_used and not flow.is_pacing:
             self._shift(gap_ns)
         if not is_used:
@@ -112,7 +112,7 @@ class Cubic(CongestionControl):
         return max(0, acked_bytes - room)
 
     def _look_for_end(self, flow: Flow, now_ns: i64) -> None:
-        """Let slow start be over where Linux's HyStart says so. Right after a recovery it measures nothing."""
+        """Let slow start be over if Linux's HyStart says so. Right after a recovery it measures nothing."""
         rate = flow.rate
         rtt_ns = flow.rtt_ns if rate is None else rate.rtt_ns
         if rtt_ns < 0 or (self.epoch_ns > 0 and now_ns - self.epoch_ns < SECOND):
@@ -184,7 +184,7 @@ class Cubic(CongestionControl):
             self.origin = cwnd
 
     def _curve(self, t_ms: i64, mss: i64) -> i64:
-        """Give W_cubic(t) = C (t - K)^3 + W_max (section 4.2, figure 1)."""
+        """Return W_cubic(t) = C (t - K)^3 + W_max (section 4.2, figure 1)."""
         distance = max(-_TIME_MAX_MS, min(t_ms - self.k_ms, _TIME_MAX_MS))
         if distance < 0:
             distance = -distance
@@ -196,7 +196,7 @@ class Cubic(CongestionControl):
         return self._reduce(flow, 70)
 
     def ssthresh_for_mark(self, flow: Flow, is_gentle: bool, now_ns: i64) -> i64:
-        """Reduce as for a loss; where marks are to cost less, multiply by 0.85 (RFC 8511 section 3)."""
+        """Reduce as for a loss; if marks are to cost less, multiply by 0.85 (RFC 8511 section 3)."""
         return self._reduce(flow, 85 if is_gentle else 70)
 
     def _reduce(self, flow: Flow, percent: i64) -> i64:
@@ -221,13 +221,13 @@ class Cubic(CongestionControl):
             self.linux_hystart.reset()
 
     def on_undone(self, flow: Flow, now_ns: i64) -> None:
-        """The old plateau stands (section 4.9)."""
+        """The old plateau holds (section 4.9)."""
         self.w_max = max(self.w_max, self.undo_w_max)
         self.epoch_ns = 0
 
 
 def _cube_root(number: i64) -> i64:
-    """Give the integer cube root, rounded down, of a number below 2^62."""
+    """Return the integer cube root, rounded down, of a number below 2^62."""
     low: i64 = 0
     high: i64 = 1_600_000
     while low < high:

@@ -2,8 +2,8 @@
 
 Switches mark every packet that finds more than a few waiting. Once a window of text, the share of what was marked in it
 is averaged into ``alpha``; if there were marks the window is reduced by half of that. So queues stay as short as
-the switches' threshold. The receiver's part, an exact echo, is in ``estab.tcp.ecn.classic``; with AccECN it is there
-anyway. Losses cost as much as Reno's. Without ECN there is nothing to go by, and it is Reno.
+the switches' threshold. The receiver's part, an exact echo, is in ``estab.tcp.ecn.classic``; AccECN has it by itself.
+Losses cost as much as Reno's. Without ECN there are no marks, and it is Reno.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Dctcp(Reno):
         return True
 
     def needs_ecn(self) -> bool:
-        """It lives on marks."""
+        """It needs marks."""
         return True
 
     def start(self, flow: Flow, now_ns: i64) -> None:

@@ -41,7 +41,7 @@ class HyStart:
         """Rounds of Conservative Slow Start; 0 in ordinary slow start."""
 
     def growth(self, flow: Flow, acked_bytes: i64) -> i64:
-        """Say by how much the window grows for an acknowledgment, 0 where slow start is over. RFC 9406 section 4.2."""
+        """Say by how much the window grows for an acknowledgment, 0 if slow start is over. RFC 9406 section 4.2."""
         if flow.snd_una >= self.round_end:
             self._next_round(flow)
             if self.rounds > _ROUNDS:

@@ -2,7 +2,7 @@
 
 Two signs, each looked for once the window is ``cubic_hystart_low_window``. Delay: the shortest of more than eight round
 trips of a round exceeds the flow's shortest by an eighth, no less than 4 ms, no more than 16 ms. The train: an unbroken
-row of acknowledgments, each close to the one before, already lasts as long as the shortest round trip (half of it where
+row of acknowledgments, each close to the one before, already lasts as long as the shortest round trip (half of it if
 nothing paces the flow), so that what is in flight fills the path. Either ends slow start at once.
 
 Rounds are counted from the first acknowledgment with that window on, as in kernels up to 6.12, for which packetdrill's

@@ -31,7 +31,7 @@ class Registry:
         self._controls[name] = control
 
     def find(self, name: str) -> CongestionControl:
-        """Give the one of that name. ``OSError`` ENOENT if there is none."""
+        """Return the one of that name. ``OSError`` ENOENT if there is none."""
         control = self._controls.get(name)
         if control is None:
             known = ", ".join(self._controls)
@@ -44,6 +44,6 @@ class Registry:
 
 
 def name_of(control: CongestionControl) -> str:
-    """Give a control's name, also if a class written in plain Python sets it in its body."""
+    """Return a control's name, also if a class written in plain Python sets it in its body."""
     name: object = getattr(control, "name", "")
     return str(name)

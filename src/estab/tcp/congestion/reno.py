@@ -37,7 +37,7 @@ class Reno(CongestionControl):
         flow.cwnd_bytes = cwnd
 
     def ssthresh_for_mark(self, flow: Flow, is_gentle: bool, now_ns: i64) -> i64:
-        """Halve for a mark, too; where marks are to cost less than losses, keep four fifths (RFC 8511 section 3)."""
+        """Halve for a mark, too; if marks are to cost less than losses, keep four fifths (RFC 8511 section 3)."""
         if not is_gentle:
             return self.ssthresh(flow, now_ns)
         return max(flow.flight_bytes() * 4 // 5, 2 * flow.full_segment_bytes())

@@ -51,7 +51,7 @@ _CONTROL_MARKS_MAX: Final = 3
 _OPTION_INTERVAL_BITS: Final = 22
 _AVERAGE_SHIFT: Final = 6
 _THINNED_SEGMENTS: Final = 4
-"""Where acknowledgments are for more segments than this on average, they are thinned out and not lost."""
+"""If acknowledgments are for more segments than this on average, the path drops some on purpose."""
 _LATE_BYTES: Final = (1 << 23) - 1
 """An option that comes for the first time after so much text may have wrapped."""
 
@@ -70,7 +70,7 @@ def ace_flags(number: i64) -> i64:
 
 
 def handshake_ace(codepoint: i64) -> i64:
-    """Give the ACE field that tells with which codepoint a SYN or SYN-ACK arrived."""
+    """Return the ACE field that tells with which codepoint a SYN or SYN-ACK arrived."""
     if codepoint == NOT_ECT:
         return 2
     if codepoint == ECT1:
@@ -79,7 +79,7 @@ def handshake_ace(codepoint: i64) -> i64:
 
 
 def told_by_handshake(ace: i64) -> i64:
-    """Give the codepoint that an ACE field of the handshake tells of, -1 if it is not in use."""
+    """Return the codepoint that an ACE field of the handshake stands for, -1 if the value is not in use."""
     if ace == 2:
         return NOT_ECT
     if ace == 3:
@@ -144,7 +144,7 @@ def read_third_segment(tcb: Tcb, ecn: Ecn, segment: Segment) -> None:
 
 
 def first_option() -> AccEcnOption:
-    """Give the option of a SYN-ACK: all counters at their start."""
+    """Return the option of a SYN-ACK: all counters at their start."""
     return AccEcnOption(ACCECN1_KIND, [1, 0, 1])
 
 
@@ -205,7 +205,7 @@ def _count_text(ecn: Ecn, codepoint: i64, length: i64) -> None:
 
 
 def mark(tcb: Tcb, ecn: Ecn, segment: Segment, now_ns: i64) -> None:
-    """Make a segment that is about to leave ECN-capable, and let it tell the counts.
+    """Make a segment that is about to leave ECN-capable, and add the counts.
 
     Pure acknowledgments and repeats are ECN-capable too, as in Linux (RFC 8311 section 4.3 permits it): their marks
     are counted like all others.
@@ -298,7 +298,7 @@ def _is_beacon_due(tcb: Tcb, ecn: Ecn, now_ns: i64) -> bool:
 
 
 def text_limit(tcb: Tcb, ecn: Ecn, blocks: i64, now_ns: i64) -> i64:
-    """Give the most text that fits beside the options of the next segment."""
+    """Return the most text that fits beside the options of the next segment."""
     fields = option_fields(tcb, ecn, blocks, now_ns)
     return tcb.mss_base - _options_bytes(tcb, ecn.blocks_most, fields)
 

@@ -2,10 +2,10 @@
 
 A host asks for ECN, or answers, as ``tcp_ecn`` says, with Linux's numbers. *Classic* feedback (RFC 3168): the receiver
 of a CE mark sets ECE until the sender's CWR says that the window went down. *Accurate* feedback (RFC 9768) is
-``accecn``. A congestion control that lives on marks (DCTCP, RFC 8257) has ECN whatever ``tcp_ecn`` says; for it
+``accecn``. A congestion control that needs marks (DCTCP, RFC 8257) has ECN whatever ``tcp_ecn`` says; for it
 all packets are ECN-capable, and classic echoes are exact: each acknowledgment says whether what it is for was marked.
 
-Here are the hooks that the other rooms call, each only where ``tcb.ecn`` is not ``None``.
+The other rooms call these functions only if ``tcb.ecn`` is not ``None``.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def adopt_cookie(tcb: Tcb, segment: Segment, *, has_classic: bool, is_needed: bo
 
 
 def set_needed(tcb: Tcb, is_needed: bool) -> None:
-    """Hear that another congestion control took over, which lives on marks or does not."""
+    """Note that another congestion control took over, which needs marks or does not."""
     if tcb.ecn is not None:
         tcb.ecn.is_needed = is_needed
 
@@ -275,7 +275,7 @@ def _acknowledge_quickly(tcb: Tcb) -> None:
 
 
 def _echo_exactly(tcb: Tcb, ecn: Ecn, is_marked: bool) -> None:
-    """RFC 8257 section 3.2: where marks begin or end, what came before is acknowledged with the echo that it had."""
+    """RFC 8257 section 3.2: when marks begin or end, what came before is acknowledged with the echo that it had."""
     if is_marked == ecn.is_echoing:
         return
     if tcb.rcv_nxt > tcb.rcv_wup:
@@ -346,7 +346,7 @@ def mark_text(tcb: Tcb, ecn: Ecn, segment: Segment, is_new: bool, now_ns: i64) -
 
 
 def take_early_ack(ecn: Ecn) -> i64:
-    """Give the number that must be acknowledged first, with the echo that ``is_early_echo`` says; NO_SEQ for none."""
+    """Return the number that must be acknowledged first, with the echo that ``is_early_echo`` says; NO_SEQ for none."""
     seq = ecn.early_ack_seq
     ecn.early_ack_seq = NO_SEQ
     return seq

@@ -23,7 +23,7 @@ __all__ = ["AcceptQueue"]
 
 
 class AcceptQueue:
-    """What is established on one port and was not accepted yet."""
+    """The connections of one port that are established and not accepted yet."""
 
     def __init__(self, context: Context, local: bytes, port: i64) -> None:
         self.context = context
@@ -44,7 +44,7 @@ class AcceptQueue:
         self.backlog = max(0, min(backlog, self.context.config.somaxconn))
 
     def accept_limit(self) -> i64:
-        """Give how many established connections may wait for ``accept()``."""
+        """Return how many established connections may wait for ``accept()``."""
         return backlog.accept_limit(self.context.config, self.backlog)
 
     def is_accept_queue_full(self) -> bool:
@@ -72,14 +72,14 @@ class AcceptQueue:
         return connection
 
     def count_overflow(self) -> None:
-        """A SYN or a third segment is ignored because the queue is full."""
+        """Count a SYN or a third segment that is ignored because the queue is full."""
         self.accept_drops += 1
         counters = self.context.counters
         counters.TcpExtListenOverflows += 1
         counters.TcpExtListenDrops += 1
 
     def accept_rows(self, now_ns: i64) -> tuple[AcceptRow, ...]:
-        """Give the queue as it is now."""
+        """Return the queue as it is now."""
         return tuple([
             AcceptRow(
                 endpoint_text(child.remote, child.remote_port), now_ns - child.established_ns, child.unread_bytes(),

@@ -10,7 +10,7 @@ __all__ = ["accept_limit", "half_open_limit"]
 
 
 def half_open_limit(config: Config, backlog: i64, ready_count: i64) -> i64:
-    """Give how many half-open entries there may be, while ``ready_count`` connections wait for ``accept``."""
+    """Return how many half-open entries there may be, while ``ready_count`` connections wait for ``accept``."""
     if config.backlog_policy == "sum":
         return max(0, 3 * backlog // 2 + 1 - ready_count)
     if config.backlog_policy == "syn":
@@ -19,7 +19,7 @@ def half_open_limit(config: Config, backlog: i64, ready_count: i64) -> i64:
 
 
 def accept_limit(config: Config, backlog: i64) -> i64:
-    """Give how many established connections may wait for ``accept``."""
+    """Return how many established connections may wait for ``accept``."""
     if config.backlog_policy == "sum":
         return 3 * backlog // 2 + 1
     if config.backlog_policy == "syn":

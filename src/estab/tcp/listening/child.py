@@ -1,4 +1,4 @@
-"""What a listener hands to the connections made from it: its options, and a TCB that starts where the handshake is."""
+"""The connections made from a listener: they get its options, and a TCB in the state that the handshake has reached."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def keep_text(syn: Segment) -> None:
 def take_kept_text(child: Connection, syn: Segment, third: Segment, now_ns: i64) -> None:
     """Take the text that a SYN brought, if the third segment goes on after it.
 
-    If not, the peer has taken the text back, as our SYN-ACK did not acknowledge it, and sends it again (as Linux does).
+    If not, the peer sends the text again, because our SYN-ACK did not acknowledge it (as Linux does).
     """
     seq = unwrap(third.seq, child.irs + 1)
     if syn.end > syn.start and child.rcv_nxt == child.irs + 1 < seq and child.state == abi.ESTABLISHED:

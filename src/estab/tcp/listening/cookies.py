@@ -1,7 +1,7 @@
 """SYN cookies: answer a SYN without remembering it (RFC 4987 section 3.6).
 
 The cookie is the initial sequence number: 5 bits of a minute counter, 3 bits of MSS, 24 bits of a keyed hash over the
-addresses, the peer's sequence number and those 8 bits. Where the peer sent a timestamp, the low 6 bits of ours carry
+addresses, the peer's sequence number and those 8 bits. If the peer sent a timestamp, the low 6 bits of ours carry
 what else the SYN said: 4 bits of window scale, one of SACK-permitted, one of ECN; the peer echoes them with its ACK.
 Without timestamps window scaling, SACK and classic ECN are not offered. AccECN needs no bit: the peer's ACK tells it.
 """
@@ -39,7 +39,7 @@ class Cookie:
 
 
 def mss_index(mss: i64) -> i64:
-    """Give the index of the largest table entry not above ``mss``."""
+    """Return the index of the largest table entry not above ``mss``."""
     index: i64 = 7
     while index > 0 and MSS_TABLE[index] > mss:
         index -= 1
@@ -68,7 +68,7 @@ def check(context: Context, key: bytes, irs: i64, cookie: i64, ts_ecr: i64, *, h
 
 
 def timestamp_with_options(context: Context, key: bytes, wscale: i64, *, sack_permitted: bool, has_ecn: bool) -> i64:
-    """Give a timestamp of about now whose low bits carry the options. ``wscale`` -1: none."""
+    """Return a timestamp of about now whose low bits carry the options. ``wscale`` -1: none."""
     bits = (_NO_SCALE if wscale < 0 else min(wscale, 14)) | (16 if sack_permitted else 0) | (32 if has_ecn else 0)
     now_ms = context.now_ns // MS
     value = now_ms >> _OPTION_BITS << _OPTION_BITS | bits

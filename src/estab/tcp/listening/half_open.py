@@ -1,6 +1,6 @@
 """The half-open queue: what is known between a SYN and the third segment (RFC 9293 section 3.10.7.4, SYN-RECEIVED).
 
-A full queue drops the SYN, or answers it with a cookie, or gives up its oldest entry (``tcp_syn_recycle``). A SYN-ACK
+A full queue drops the SYN, or answers it with a cookie, or drops its oldest entry (``tcp_syn_recycle``). A SYN-ACK
 is sent again until ``tcp_synack_retries`` (RFC 4987 section 3.3). A segment for an entry is looked at in the RFC's
 order.
 """
@@ -70,7 +70,7 @@ class HalfOpen(Endpoint):
 
 
 class HalfOpenQueue(AcceptQueue):
-    """What is half open on one port; a listener's connections get their options from ``options``."""
+    """The half-open entries of one port; a listener's connections get their options from ``options``."""
 
     def __init__(self, context: Context, local: bytes, port: i64, options: Options) -> None:
         super().__init__(context, local, port)
@@ -80,7 +80,7 @@ class HalfOpenQueue(AcceptQueue):
         """TCP_DEFER_ACCEPT: before so many timeouts of the SYN-ACK, a connection without text is none; 0 is off."""
         self.half_open: dict[bytes, HalfOpen] = {}
         self.evicted: HalfOpen | None = None
-        """The entry given up for the newest one, until the table has let go of it."""
+        """The entry that was dropped for the newest one, until the table has removed it."""
         self.half_open_drops: i64 = 0
         self.half_open_evictions: i64 = 0
 
@@ -89,11 +89,11 @@ class HalfOpenQueue(AcceptQueue):
         return None
 
     def half_open_limit(self) -> i64:
-        """Give how many half-open entries there may be now."""
+        """Return how many half-open entries there may be now."""
         return backlog.half_open_limit(self.context.config, self.backlog, len(self.ready))
 
     def needs_ecn(self) -> bool:
-        """Tell whether the congestion control that connections get lives on marks."""
+        """Tell whether the congestion control that connections get needs marks."""
         return self.options.congestion.needs_ecn()
 
     def is_half_open_queue_full(self) -> bool:
@@ -170,7 +170,7 @@ class HalfOpenQueue(AcceptQueue):
         if not self._is_acceptable(entry, seq, segment, now_ns):
             return None
         if (flags & RST) != 0:
-            # RFC 9293 MUST-11: a passive open goes back to LISTEN, and no program hears of it.
+            # RFC 9293 MUST-11: a passive open goes back to LISTEN, and no program is told.
             if seq == entry.irs + 1 or context.config.tcp_insecure_rst:
                 context.counters.TcpExtEmbryonicRsts += 1
                 context.counters.TcpAttemptFails += 1
@@ -295,7 +295,7 @@ class HalfOpenQueue(AcceptQueue):
             self.give_up(entry, "reset: accept queue full")
 
     def _defer(self, entry: HalfOpen) -> None:
-        """The handshake would be complete, but the program wants to hear of it with the first text only."""
+        """The handshake would be complete, but the program wants the connection only with its first text."""
         context = self.context
         context.counters.TcpExtTCPDeferAcceptDrop += 1
         context.drop(DropReason.TCP_DEFER_ACCEPT, entry.name(), "")
@@ -350,7 +350,7 @@ class HalfOpenQueue(AcceptQueue):
     # --- facts
 
     def half_open_rows(self, now_ns: i64) -> tuple[HalfOpenRow, ...]:
-        """Give the queue as it is now."""
+        """Return the queue as it is now."""
         return tuple([
             HalfOpenRow(
                 endpoint_text(entry.ends.remote, entry.ends.remote_port), now_ns - entry.created_ns,

@@ -100,7 +100,7 @@ class Listener(HalfOpenQueue):
     def _open_at_once(
         self, ends: FourTuple, segment: Segment, iss: i64, cookie: bytes | None, now_ns: i64,
     ) -> Connection:
-        """Let a program have the connection before its handshake is done: Fast Open."""
+        """Give a program the connection before its handshake is done: Fast Open."""
         child = make_fast_child(
             self.context, self.options, ends, iss, segment, self.fast_open.queue, cookie, now_ns,
         )
@@ -206,13 +206,13 @@ class Listener(HalfOpenQueue):
         self.enqueue(connection, now_ns)
         connection.count_syn()
         connection.count_received(segment)
-        arrives.segment_arrives(connection, segment, now_ns)  # it was told of when it reached the entry
+        arrives.segment_arrives(connection, segment, now_ns)  # it was reported when it reached the entry
         self.announce(connection, "added")
 
     # --- facts
 
     def queues(self, now_ns: i64) -> Queues:
-        """Give both queues as they are now."""
+        """Return both queues as they are now."""
         return Queues(
             policy=self.context.config.backlog_policy, backlog=self.backlog, half_open=self.half_open_rows(now_ns),
             half_open_limit=self.half_open_limit(), half_open_drops=self.half_open_drops,

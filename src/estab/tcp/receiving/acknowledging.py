@@ -1,7 +1,7 @@
 """When to acknowledge (RFC 9293 section 3.8.6.3; MUST-40, SHLD-18, SHLD-19), and what an acknowledgment reports.
 
-At once for every second full segment, for anything out of order, and while the connection starts; otherwise delayed in
-the hope of riding on an answer.
+At once for every second full segment, for anything out of order, and while the connection starts; otherwise delayed, so
+that an answer may carry it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def acknowledge_window_quickly(tcb: Tcb) -> None:
 
 
 def expect_answers(tcb: Tcb, *, is_likely: bool) -> None:
-    """Say whether text of ours is likely to follow, for acknowledgments to ride on (Linux's pingpong)."""
+    """Set whether text of ours is likely to follow, which then carries the acknowledgments (Linux's pingpong)."""
     tcb.is_interactive = is_likely
 
 
@@ -145,7 +145,7 @@ def pay_duplicate(tcb: Tcb) -> None:
 def report_duplicate(tcb: Tcb, seq: i64, end: i64) -> i64:
     """Remember text that came twice, to report as DSACK (RFC 2883), and acknowledge it at once. 1: it will be."""
     acknowledge_now(tcb)
-    # An acknowledgment was lost or late: those that follow don't wait, nor ride on text (Linux's quick-ACK mode).
+    # An acknowledgment was lost or late: those that follow don't wait, even for text (Linux's quick-ACK mode).
     tcb.context.counters.TcpExtDelayedACKLost += 1
     tcb.is_interactive = False
     acknowledge_window_quickly(tcb)
@@ -153,7 +153,7 @@ def report_duplicate(tcb: Tcb, seq: i64, end: i64) -> i64:
 
 
 def note_duplicate(tcb: Tcb, seq: i64, end: i64) -> i64:
-    """Let the next acknowledgment report ``seq`` to ``end`` as DSACK: 1, if both sides speak of that.
+    """Let the next acknowledgment report ``seq`` to ``end`` as DSACK: 1, if both sides agreed on that.
 
     RFC 2883 section 4: an acknowledgment has one such block, for what came last.
     """

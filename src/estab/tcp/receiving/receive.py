@@ -67,7 +67,7 @@ def finish(tcb: Tcb) -> None:
 
 
 def drop_unread(tcb: Tcb) -> None:
-    """Let go of text that nobody will read."""
+    """Discard text that will not be read."""
     tcb.received = None
 
 
@@ -94,7 +94,7 @@ def window_scale(config: Config, options: Options) -> i64:
 
 
 def first_window(options: Options) -> i64:
-    """Give the window of a SYN-ACK in bytes, which no scale applies to."""
+    """Return the window of a SYN-ACK in bytes, which no scale applies to."""
     return min(options.receive_buffer_bytes // 2, 0xFFFF)
 
 
@@ -109,7 +109,7 @@ def note_offered(tcb: Tcb, window: i64) -> None:
 
 
 def space_bytes(tcb: Tcb) -> i64:
-    """Give the room for more text. Half the buffer is kept for what holding bytes costs, as in Linux
+    """Return the room for more text. Half the buffer is kept for what holding bytes costs, as in Linux
     (tcp_adv_win_scale 1).
     """
     held = tcb.unread_bytes()
@@ -141,7 +141,7 @@ def select_window(tcb: Tcb) -> i64:
     window = min(window, 0xFFFF << scale)
     if window < offered:
         # Never move the right edge left; round up so that scaling does not do it either. If that would let a peer that
-        # sends byte by byte push the edge past the buffer, round down: a few octets less than was told.
+        # sends byte by byte push the edge past the buffer, round down: a few octets less than was offered.
         window = ((offered + (1 << scale) - 1) >> scale) << scale
         if window > offered and tcb.receive_buffer_bytes // 2 - space_bytes(tcb) + window > tcb.receive_buffer_bytes:
             window = (offered >> scale) << scale
@@ -293,13 +293,13 @@ def take_fin(tcb: Tcb, seq: i64, segment: Segment) -> bool:
 
 
 def forget_early_fin(tcb: Tcb) -> None:
-    """Text has overtaken a FIN that came ahead of its time: it was never the peer's."""
+    """Text came from beyond a FIN that was received early: the FIN was not the peer's."""
     if tcb.peer_fin_seq != NO_SEQ and tcb.rcv_nxt > tcb.peer_fin_seq:
         tcb.peer_fin_seq = NO_SEQ
 
 
 def _hold_fin(tcb: Tcb, seq: i64, is_bare: bool) -> None:
-    """Note a FIN from beyond a gap: the peer hears of it as of text, and finds what was lost before it.
+    """Note a FIN from beyond a gap: it is reported like text, so that the peer finds what was lost before it.
 
     ``is_bare``: it came without text, for which a duplicate acknowledgment would be owed already.
     """
@@ -357,7 +357,7 @@ def read(tcb: Tcb, size: i64, is_peek: bool, now_ns: i64) -> bytes:
 
 
 def discard(tcb: Tcb, now_ns: i64) -> i64:
-    """Take all text that waits, the urgent byte too, without making bytes of it; returns how much."""
+    """Discard all text that waits, the urgent byte, too; returns how many bytes."""
     received = tcb.received
     if received is None:
         return 0
@@ -424,7 +424,7 @@ def note_urgent(tcb: Tcb, seq: i64, segment: Segment) -> None:
 
 
 def read_urgent(tcb: Tcb, is_peek: bool) -> int:
-    """Give the urgent octet (MSG_OOB), -1 if it has not come yet, -2 if there is none to give."""
+    """Return the urgent octet (MSG_OOB), -1 if it has not come yet, -2 if there is none to give."""
     if tcb.urgent_seq == NO_SEQ or tcb.is_urgent_read or tcb.options.is_oob_inline:
         return -2
     received = tcb.received

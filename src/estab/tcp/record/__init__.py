@@ -1,1 +1,1 @@
-"""Data of one connection: records and their invariants. Nothing here decides; it imports no room above it."""
+"""Data of one connection: records and their invariants. Nothing here decides, and nothing imports a room above."""

@@ -108,7 +108,7 @@ class ByteQueue:
             if count < left:
                 break
             count -= left
-            pieces[head] = b""  # let the memory go now, the slot later
+            pieces[head] = b""  # release the memory now, the slot later
             head += 1
         skips[head] += count
         if head > 32 and 2 * head > len(pieces):

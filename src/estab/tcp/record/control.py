@@ -91,26 +91,26 @@ class Flow(TimerTable):
         return False
 
     def pace(self) -> i64:
-        """Give the pace in bytes a second: congestion control's own, or what follows from window and round trip."""
+        """Return the pace in bytes a second: congestion control's own, or what follows from window and round trip."""
         return self.pacing_rate
 
     def full_segment_bytes(self) -> i64:
-        """Give the sender's maximum segment size (SMSS) in bytes of text."""
+        """Return the sender's maximum segment size (SMSS) in bytes of text."""
         return DEFAULT_MSS_BYTES
 
     def flight_bytes(self) -> i64:
-        """Give RFC 5681's FlightSize: all that was sent and is not cumulatively acknowledged."""
+        """Return RFC 5681's FlightSize: all that was sent and is not cumulatively acknowledged."""
         return 0
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class CongestionControl:
-    """Decide how much may be in flight. Override what differs from a window that halves at a loss and never grows."""
+    """Decides how much may be in flight. This base class halves the window at a loss and never grows it; override."""
 
     name: str = ""
 
     def for_flow(self) -> CongestionControl:
-        """Give the object that serves one flow: this one, or, if there is state to keep, a new one."""
+        """Return the object that serves one flow: this one, or, if there is state to keep, a new one."""
         return self
 
     def is_needed_from_start(self) -> bool:
@@ -122,37 +122,37 @@ class CongestionControl:
         return False
 
     def needs_ecn(self) -> bool:
-        """Say whether this one lives on marks: ECN is asked for, whatever ``tcp_ecn``, and ``on_feedback`` called."""
+        """Tell whether it needs marks: then ECN is requested, whatever ``tcp_ecn``, and ``on_feedback`` is called."""
         return False
 
     def start(self, flow: Flow, now_ns: i64) -> None:
-        """Hear that the flow is now this one's; for a new connection ``cwnd_bytes`` is the initial window."""
+        """The flow has this congestion control now; for a new connection ``cwnd_bytes`` is the initial window."""
 
     def on_ack(self, flow: Flow, acked_bytes: i64, now_ns: i64) -> None:
-        """Hear that ``acked_bytes`` of text were acknowledged, outside of fast recovery."""
+        """``acked_bytes`` of text were acknowledged, outside of fast recovery."""
 
     def on_sample(self, flow: Flow, sample: RateSample, now_ns: i64) -> None:
-        """Hear of every acknowledgment, in recovery too, and of what it says of the delivery rate."""
+        """An acknowledgment came, in recovery too; its delivery rate was measured."""
 
     def ssthresh(self, flow: Flow, now_ns: i64) -> i64:
-        """Say what ``ssthresh_bytes`` becomes now that a loss was found (RFC 5681 equation 4)."""
+        """Return the new ``ssthresh_bytes`` after a loss was found (RFC 5681 equation 4)."""
         return max(flow.flight_bytes() // 2, 2 * flow.full_segment_bytes())
 
     def ssthresh_for_mark(self, flow: Flow, is_gentle: bool, now_ns: i64) -> i64:
-        """Say what ``ssthresh_bytes`` becomes now that packets were marked, not lost; once a round trip at most.
+        """Return the new ``ssthresh_bytes`` after packets were marked, not lost; once a round trip at most.
 
         ``is_gentle``: the stack wants marks to cost less than losses (RFC 8511), for those that know how.
         """
         return self.ssthresh(flow, now_ns)
 
     def on_feedback(self, flow: Flow, now_ns: i64) -> None:
-        """Hear of every acknowledgment, in recovery too, with ``delivered_segments`` and ``delivered_ce`` counted."""
+        """An acknowledgment came, in recovery too; ``delivered_segments`` and ``delivered_ce`` are up to date."""
 
     def on_timeout(self, flow: Flow, now_ns: i64) -> None:
-        """Hear that the retransmission timer ran out; the engine sets ``cwnd_bytes`` to one segment itself."""
+        """The retransmission timer ran out; the engine sets ``cwnd_bytes`` to one segment itself."""
 
     def on_undone(self, flow: Flow, now_ns: i64) -> None:
-        """Hear that a loss was a false alarm; ``cwnd_bytes`` and ``ssthresh_bytes`` are again what they were."""
+        """A loss was a false alarm; ``cwnd_bytes`` and ``ssthresh_bytes`` are again what they were."""
 
     def on_recovered(self, flow: Flow, now_ns: i64) -> None:
-        """Hear that a loss was repaired."""
+        """A loss was repaired."""

@@ -57,7 +57,7 @@ class Ecn:
     def __init__(self, mode: i64) -> None:
         self.mode = mode
         self.is_needed: bool = False
-        """The congestion control lives on marks: every packet is ECN-capable, and classic echoes are exact."""
+        """The congestion control needs marks: every packet is ECN-capable, and classic echoes are exact."""
         self.is_seen: bool = False
         """A packet of the peer was ECN-capable."""
         # The handshake.

@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 RESET_PENALTY_NS: Final = 60 * SECOND
-"""How long a connection that its peer reset counts as pending: an attack with forged addresses is answered so."""
+"""How long a reset connection counts as pending: that limits an attack with forged addresses."""
 
 # Why data did not go on the SYN (tcp_info.tcpi_fastopen_client_fail).
 FAIL_NONE: Final = 0
@@ -90,7 +90,7 @@ class FastOpen:
         self.needs_no_cookie: bool = False
         """The program says that the path is safe without cookies."""
         self.cookie: bytes | None = None
-        """What the first SYN's option says: a cookie, a request for one where empty, ``None`` for no option."""
+        """What the first SYN's option says: a cookie, a request for one if empty, ``None`` for no option."""
         self.is_experimental: bool = False
         """The option is of the experimental kind (254)."""
         self.text_limit: i64 = 0

@@ -1,4 +1,4 @@
-"""What tells one connection from all others: both addresses and both ports."""
+"""The four-tuple, which identifies a connection: both addresses and both ports."""
 
 from __future__ import annotations
 

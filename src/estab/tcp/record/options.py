@@ -1,8 +1,8 @@
 """What a program sets on a TCP socket, in one record.
 
-A socket, its listener and the connections made from it share one ``Options`` as long as nobody changes an option, so
-that none can be forgotten when a connection is made, and an idle connection pays for a reference only. A record that is
-in use never changes: each ``with_...`` function gives another record, and equal ones that were made lately are one.
+A socket, its listener and the connections made from it share one ``Options`` until one of them changes an option. So
+no option can be forgotten when a connection is made, and an idle connection costs one reference. A record that is in
+use never changes: each ``with_...`` function returns another record, and recent records that are equal are one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Options:
     def __init__(self, pool: OptionPool, config: Config, congestion: CongestionControl) -> None:
         self._pool = pool
         self.congestion = congestion
-        """TCP_CONGESTION: the host's object for that congestion control, which gives a flow its own (``for_flow``)."""
+        """TCP_CONGESTION: the host's object for that congestion control; its ``for_flow`` makes one for a flow."""
         self.nodelay: bool = False
         """TCP_NODELAY: small segments leave at once (RFC 9293 section 3.7.4)."""
         self.is_corked: bool = False
@@ -37,10 +37,10 @@ class Options:
         self.max_pacing_rate: i64 = NEVER
         """SO_MAX_PACING_RATE in bytes a second."""
         self.send_buffer_bytes: i64 = config.tcp_wmem[1]
-        """Bytes that the send buffer holds at first, or for good where ``is_send_buffer_fixed`` (SO_SNDBUF)."""
+        """Bytes that the send buffer holds at first, or for good if ``is_send_buffer_fixed`` (SO_SNDBUF)."""
         self.is_send_buffer_fixed: bool = False
         self.receive_buffer_bytes: i64 = config.tcp_rmem[1]
-        """Bytes that the receive buffer holds at first, or for good where ``is_receive_buffer_fixed`` (SO_RCVBUF)."""
+        """Bytes that the receive buffer holds at first, or for good if ``is_receive_buffer_fixed`` (SO_RCVBUF)."""
         self.is_receive_buffer_fixed: bool = False
         self.keepalive: bool = False
         """SO_KEEPALIVE (RFC 9293 MUST-24, MUST-25: off until asked for)."""
@@ -68,7 +68,7 @@ class Options:
         """IP_MTU_DISCOVER: what becomes of packets that the path may not carry whole."""
 
     def copy(self) -> Options:
-        """Make a record with the same options, which may be changed until it is shared."""
+        """Make a record with the same options. It may be changed until it is shared."""
         made = Options(self._pool, self._pool.config, self.congestion)
         made.nodelay = self.nodelay
         made.is_corked = self.is_corked
@@ -237,7 +237,7 @@ class OptionPool:
         self._recent: list[Options] = []
 
     def share(self, made: Options) -> Options:
-        """Give a record of late that equals ``made``, or keep ``made`` as one. The oldest of them makes room."""
+        """Return a recent record that equals ``made``, or keep ``made`` as one. The oldest of them makes room."""
         for one in self._recent:
             if one.equals(made):
                 return one
@@ -247,5 +247,5 @@ class OptionPool:
         return made
 
     def default(self, congestion: CongestionControl) -> Options:
-        """Give the options of a new socket, as the host's settings are now."""
+        """Return the options of a new socket, as the host's settings are now."""
         return self.share(Options(self, self.config, congestion))

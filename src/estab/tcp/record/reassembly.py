@@ -1,9 +1,9 @@
-"""Text that came out of order, held until the gap before it is filled (RFC 9293 SHLD-31), and the SACK blocks it makes.
+"""Text that came out of order, held until the gap before it is filled (RFC 9293 SHLD-31), and its SACK blocks.
 
 Pieces are kept sorted and apart: what overlaps a piece already held is cut off, as the first copy of a byte wins.
-Memory is bounded by the receive buffer: bytes, and what each piece costs beside them. Where more comes, what lies
-farthest from RCV.NXT goes first (``prune``), as in Linux; it will be sent again. Runs of pieces without a gap between
-them are the SACK blocks; they are kept apart too, so that telling them costs nothing.
+Memory is bounded by the receive buffer: bytes, and what each piece costs beside them. If more comes, what lies
+farthest from RCV.NXT is dropped first (``prune``), as in Linux; it will be sent again. Runs of pieces without a gap
+between them are the SACK blocks. They are kept in a list of their own, so that reporting them costs nothing.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Reassembly:
         self._pieces: list[Piece] = []
         self._runs: list[Run] = []
         self._recent: dict[int, Run] = {}
-        """The same runs in the order of their last changes, so that what a stranger repeats costs the same whatever
-        waits.
+        """The same runs in the order of their last changes, so that the cost of a repeated segment does not depend on
+        their number.
         """
         self._changes: int = 0
         self._fin_seq: i64 = _NO_FIN
@@ -93,7 +93,7 @@ class Reassembly:
         return True
 
     def add_fin(self, seq: i64) -> None:
-        """Tell in the SACK blocks that the FIN at ``seq`` is here: it takes a number, and holds no byte."""
+        """Report in the SACK blocks that the FIN at ``seq`` is here: it takes a number, and holds no byte."""
         self._fin_seq = seq
         self._join(seq, seq + 1)
 
@@ -110,7 +110,7 @@ class Reassembly:
         return run.seq <= seq and end <= run.end
 
     def first_overlap(self, seq: i64, end: i64) -> tuple[i64, i64]:
-        """Give the first stretch of ``seq`` to ``end`` that is held already: left and right, equal if there is none."""
+        """Return the first part of ``seq`` to ``end`` that is held already: left and right, equal if there is none."""
         index = self._find_run(seq)
         if index == len(self._runs):
             return seq, seq
@@ -119,7 +119,7 @@ class Reassembly:
         return (left, min(run.end, end)) if left < end else (seq, seq)
 
     def touch(self, seq: i64) -> None:
-        """Let the run at ``seq`` be told first: a segment for it has just come again (RFC 2018 section 4)."""
+        """Let the run at ``seq`` be reported first: a segment for it has just come again (RFC 2018 section 4)."""
         index = self._find_run(seq)
         if index < len(self._runs):
             self._put_last(self._runs[index])
@@ -147,7 +147,7 @@ class Reassembly:
         return rcv_nxt
 
     def blocks(self, blocks_max: i64) -> list[int]:
-        """Give the SACK blocks to report: left, right, left, right …, the one that changed last first.
+        """Return the SACK blocks to report: left, right, left, right …, the one that changed last first.
 
         RFC 2018 section 4.
         """
@@ -160,7 +160,7 @@ class Reassembly:
         return result
 
     def _find(self, seq: i64) -> i64:
-        """Give the index of the first piece that ends after ``seq``."""
+        """Return the index of the first piece that ends after ``seq``."""
         low: i64 = 0
         high: i64 = len(self._pieces)
         while low < high:
@@ -172,7 +172,7 @@ class Reassembly:
         return low
 
     def _find_run(self, seq: i64) -> i64:
-        """Give the index of the first run that ends after ``seq``."""
+        """Return the index of the first run that ends after ``seq``."""
         low: i64 = 0
         high: i64 = len(self._runs)
         while low < high:
@@ -217,7 +217,7 @@ class Reassembly:
             pieces[index:last] = [Piece(start, at, b"".join(parts))]
 
     def _forget_from(self, seq: i64) -> None:
-        """Tell in the SACK blocks of nothing from ``seq`` on but the FIN."""
+        """Report in the SACK blocks nothing from ``seq`` on but the FIN."""
         runs = self._runs
         while runs and runs[-1].end > seq:
             run = runs[-1]

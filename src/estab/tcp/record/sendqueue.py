@@ -44,7 +44,7 @@ class SendQueue:
     # --- writing
 
     def tail(self) -> Piece | None:
-        """Give the piece that text may join, or ``None``."""
+        """Return the piece that text may join, or ``None``."""
         if self.head >= len(self.pieces):
             return None
         return self.pieces[-1]
@@ -73,7 +73,7 @@ class SendQueue:
     # --- sending
 
     def first(self) -> Piece | None:
-        """Give the first piece that is not planned yet, or ``None``."""
+        """Return the first piece that is not planned yet, or ``None``."""
         if self.head >= len(self.pieces):
             return None
         return self.pieces[self.head]
@@ -116,7 +116,7 @@ class SendQueue:
         self.planned += count
 
     def next_burst(self) -> Piece | None:
-        """Give the burst that leaves next, or ``None``."""
+        """Return the burst that leaves next, or ``None``."""
         if self.planned == 0:
             return None
         return self.bursts[self.burst_head]

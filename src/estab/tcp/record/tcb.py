@@ -58,13 +58,13 @@ class Tcb(Flow):
         self.options = options
         """record: what the program set, shared with others that set the same. Writers: connection, record/tcb."""
         self.congestion = options.congestion
-        """record: its own congestion control where ``has_own_congestion``, else the host's, which makes one when it is
+        """record: its own congestion control if ``has_own_congestion``, else the host's, which makes one when it is
         first needed. Writers: record/tcb.
         """
         self.has_own_congestion: bool = False
         """yes or no: ``congestion`` serves this connection alone. Writers: record/tcb."""
         self.owner: Owner | None = None
-        """record: the socket that is told of news, ``None`` when the program let go. Writers: connection."""
+        """record: the socket that is told of news, ``None`` after the program closed it. Writers: connection."""
         self.local = context.one_copy(ends.local)
         """address: ours, 4 or 16 bytes (RFC 9293 section 3.1). Writers: none."""
         self.local_port = ends.local_port
@@ -79,7 +79,7 @@ class Tcb(Flow):
         self.is_passive: bool = False
         """yes or no: a listener made it (RFC 9293 section 3.10.1). Writers: listening/child."""
         self.is_first_ack_delayed: bool = False
-        """yes or no: TCP_DEFER_ACCEPT on the side that connects: the third segment waits for text to ride on. Writers:
+        """yes or no: TCP_DEFER_ACCEPT on the side that connects: the third segment waits for text to carry it. Writers:
         connection.
         """
         self.is_dirty: bool = False
@@ -231,7 +231,7 @@ class Tcb(Flow):
         ICSK_ACK_PUSHED). Writers: receiving/acknowledging.
         """
         self.is_interactive: bool = False
-        """yes or no: requests and answers alternate (Linux's pingpong): acknowledgments wait for text to ride on.
+        """yes or no: requests and answers alternate (Linux's pingpong): acknowledgments wait for text to carry them.
         Writers: receiving/acknowledging.
         """
         self.last_text_ns: i64 = 0
@@ -350,7 +350,7 @@ class Tcb(Flow):
         self.rcv_ooopack: i64 = 0
         """segments: received out of order. Writers: receiving/receive."""
         self.rto_recoveries: i64 = 0
-        """count: how often the peer fell silent so long, however many timeouts it then took. Writers: window/silence.
+        """count: how often the peer was silent so long, whatever the number of timeouts. Writers: window/silence.
         """
         self.rto_since_ns: i64 = 0
         """ns, time: when the retransmission timer first ran out since the peer last acknowledged something; 0: it did
@@ -422,7 +422,7 @@ class Tcb(Flow):
         self.pacing_rate = 0
 
     def control(self, now_ns: i64) -> CongestionControl:
-        """Give the connection's own congestion control, made and started now if there was none."""
+        """Return the connection's own congestion control, made and started now if there was none."""
         if not self.has_own_congestion:
             self.has_own_congestion = True
             self.congestion = self.congestion.for_flow()
@@ -453,7 +453,7 @@ class Tcb(Flow):
         return self.pacing_rate > 0 or self.options.max_pacing_rate < NEVER or self.context.config.tcp_pacing
 
     def pace(self) -> i64:
-        """Give the pace in bytes a second: congestion control's own, else a multiple of window and round trip.
+        """Return the pace in bytes a second: congestion control's own, else a multiple of window and round trip.
 
         ``tcp_pacing_ss_ratio`` percent of it up to half of ssthresh, ``tcp_pacing_ca_ratio`` percent above; never more
         than SO_MAX_PACING_RATE.
@@ -471,7 +471,7 @@ class Tcb(Flow):
         return min(rate, self.options.max_pacing_rate)
 
     def write_end(self) -> i64:
-        """Give the number that the next byte written will have."""
+        """Return the number that the next byte written will have."""
         return self.snd_nxt + self.unsent_bytes()
 
     def notsent_bytes(self) -> i64:
@@ -512,15 +512,15 @@ class Tcb(Flow):
         return count
 
     def snd_mss(self) -> i64:
-        """Give the most text a full segment carries now, options taken off (RFC 9293 MUST-16)."""
+        """Return the most text a full segment carries now, options taken off (RFC 9293 MUST-16)."""
         if self.has_timestamps:
             return self.mss_base - 12 - self.ecn_option_bytes
         return self.mss_base - self.ecn_option_bytes
 
     def full_segment_bytes(self) -> i64:
-        """Give the sender's maximum segment size, for congestion control."""
+        """Return the sender's maximum segment size, for congestion control."""
         return self.snd_mss()
 
     def flight_bytes(self) -> i64:
-        """Give RFC 5681's FlightSize."""
+        """Return RFC 5681's FlightSize."""
         return self.snd_nxt - self.snd_una

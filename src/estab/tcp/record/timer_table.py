@@ -103,7 +103,7 @@ class TimerTable(Endpoint):
         self.linger_ns = NEVER
 
     def deadline_ns(self) -> i64:
-        """Give the soonest of the timers, ``NEVER`` if none is armed."""
+        """Return the soonest of the timers, ``NEVER`` if none is armed."""
         due_ns = min(
             min(self.retransmit_ns, self.persist_ns), min(self.delack_ns, min(self.keepalive_ns, self.linger_ns))
         )

@@ -1,7 +1,8 @@
 """Deadlines: one queue for a host, one next deadline for each endpoint.
 
 An endpoint's deadline moves far more often than it runs out, mostly to later. So an endpoint has one place in the queue
-at most, a heap: moving later touches nothing (the place is looked at when it comes up), moving earlier moves it there.
+at most, a heap. A later deadline changes nothing in it (the place is checked when it comes up); an earlier one moves
+the place.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class TimerQueue:
             self._rise(endpoint, at)
 
     def next_ns(self) -> i64:
-        """Give the time to look again: the soonest deadline."""
+        """Return the time to look again: the soonest deadline."""
         heap = self._heap
         while heap:
             first = heap[0]
@@ -72,7 +73,7 @@ class TimerQueue:
         return endpoint
 
     def forget(self, endpoint: Endpoint) -> None:
-        """Let go of an endpoint that is no more."""
+        """Remove an endpoint that is over."""
         endpoint.due_ns = NEVER
         if endpoint.queued_ns != NEVER:
             self._take_out(endpoint)
@@ -109,7 +110,7 @@ class TimerQueue:
         endpoint.queued_at = at
 
     def _sink(self, endpoint: Endpoint, at: i64) -> None:
-        """Put an endpoint at a place, or farther from the top where those that stand there are due before it."""
+        """Put an endpoint at a place, or farther from the top if those that stand there are due before it."""
         heap = self._heap
         count: i64 = len(heap)
         while True:

@@ -45,12 +45,12 @@ def restore(tcb: Tcb, cwnd_bytes: i64, ssthresh_bytes: i64) -> None:
 
 
 def note_limited(tcb: Tcb) -> None:
-    """What was lost is still to be sent: the window is what holds it back."""
+    """What was lost is still to be sent: the window holds it back."""
     tcb.is_cwnd_limited = True
 
 
 def initial_cwnd(tcb: Tcb) -> i64:
-    """Give the first congestion window in bytes (RFC 6928)."""
+    """Return the first congestion window in bytes (RFC 6928)."""
     segments = tcb.context.paths.initial_cwnd(tcb.remote)  # the route's
     if segments == 0:
         segments = tcb.context.config.tcp_initial_cwnd
@@ -86,7 +86,7 @@ def _shrink_unused(tcb: Tcb, now_ns: i64) -> None:
 
 
 def restart_after_idle(tcb: Tcb, now_ns: i64) -> None:
-    """Begin again with the first window after a rest: each timeout of silence halves the window down to it."""
+    """Begin again with the first window after an idle time: each timeout of silence halves the window down to it."""
     if not tcb.context.config.tcp_slow_start_after_idle or tcb.sample is not None or tcb.snd_nxt > tcb.snd_una:
         return
     rto_ns = tcb.rto_ns  # without its back-off, as in Linux

@@ -1,6 +1,6 @@
 """Packetization-layer path MTU discovery (RFC 4821, RFC 8899), as Linux's ``tcp_mtu_probing``.
 
-ICMP tells the path's MTU where routers tell it. Where they don't, large segments vanish and small ones get through: a
+Routers report the path's MTU by ICMP. If they don't, large segments vanish and small ones get through: a
 black hole. Setting 1: a connection whose segments time out again and again goes down to ``tcp_base_mss``, then to half
 of it and so on, and from there searches for what gets through. Setting 2: every connection searches, from its start.
 
@@ -115,7 +115,7 @@ def note_sent(tcb: Tcb, search: MtuSearch, size: i64) -> None:
 
 
 def is_probe(tcb: Tcb, segment: Segment) -> bool:
-    """Tell whether a segment that is larger than others is the probe, which nobody must cut."""
+    """Tell whether a segment that is larger than others is the probe, which must not be cut."""
     search = tcb.mtu_search
     if search is None or search.probe_mtu == 0:
         return False
@@ -124,7 +124,7 @@ def is_probe(tcb: Tcb, segment: Segment) -> bool:
 
 
 def _search_again(tcb: Tcb, search: MtuSearch, now_ns: i64) -> None:
-    """All is known that is worth knowing: after ``tcp_probe_interval`` look whether the path has grown."""
+    """The search is exact enough: after ``tcp_probe_interval`` check whether the path's MTU has grown."""
     if now_ns - search.since_ns < tcb.context.config.tcp_probe_interval_ns:
         return
     headers = _headers(tcb)

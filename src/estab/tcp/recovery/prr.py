@@ -1,7 +1,7 @@
 """Proportional rate reduction: how fast to send while a loss is repaired (RFC 9937, which replaces RFC 6937).
 
 For what arrives, a share of it may leave, so that by the end of recovery as much is in flight as ssthresh says, and the
-acknowledgment clock never stops on the way. Where losses already emptied the network below that, as much may leave as
+acknowledgment clock never stops on the way. If losses already emptied the network below that, as much may leave as
 arrives, and a segment more while acknowledgments show progress without further loss.
 """
 

@@ -1,7 +1,7 @@
 """RACK-TLP: losses by time, and a probe if the tail of a flight may be lost (RFC 8985).
 
 RACK: a segment is lost when one sent later has arrived and it itself is late by more than the reordering window. The
-window is nothing until the path has been seen to reorder, then a quarter of the shortest round trip, more where DSACKs
+window is nothing until the path has been seen to reorder, then a quarter of the shortest round trip, more if DSACKs
 say that too much was sent again. TLP: after two round trips of silence the last segment, or a new one, is sent, so
 that its SACK tells RACK what is missing; that spares a retransmission timeout.
 
@@ -67,7 +67,7 @@ def may_probe(tcb: Tcb) -> bool:
 
 
 def probe_timeout_ns(tcb: Tcb) -> i64:
-    """Give PTO: two round trips, and for a single segment the longest time that a peer delays an acknowledgment."""
+    """Return PTO: two round trips, and for a single segment the longest time that a peer delays an acknowledgment."""
     wait_ns = 2 * tcb.srtt_ns
     if tcb.in_flight_count() == 1 and tcb.snd_nxt - tcb.snd_una <= tcb.mss_base:
         return wait_ns + tcb.context.config.tcp_rto_min_ns
@@ -146,7 +146,7 @@ def _is_before(one: SentSegment, losses: Losses) -> bool:
 
 
 def reordering_window_ns(tcb: Tcb, losses: Losses) -> i64:
-    """Give RACK.reo_wnd: how much later than RTT a segment may come (RFC 8985 section 6.2, step 4)."""
+    """Return RACK.reo_wnd: how much later than RTT a segment may come (RFC 8985 section 6.2, step 4)."""
     if not losses.is_reordering_seen:
         if tcb.ca_state == CA_RECOVERY or tcb.ca_state == CA_LOSS:
             return 0

@@ -240,11 +240,11 @@ def _move_on(tcb: Tcb, losses: Losses, segment: Segment, told: Acknowledged, now
     if tcb.sample is not None:
         pass  # the window is the congestion control's alone
     elif state == CA_RECOVERY or state == CA_CWR:
-        # Where nothing was lost there is nothing to catch up with: CWR never sends more than arrives (as Linux).
+        # If nothing was lost there is nothing to catch up with: CWR never sends more than arrives (as Linux).
         is_safe = acked > 0 and losses.lost_bytes == told.lost_before and state == CA_RECOVERY
         prr.on_acknowledgment(tcb, losses, tcb.delivered_bytes - told.delivered_before, is_safe=is_safe)
     elif not was_reducing:
-        # What SACKs told of before is not counted again. Where the path is known to bring segments out of order, what
+        # What SACKs told of before is not counted again. If the path is known to bring segments out of order, what
         # they tell of lets the window grow at once; else only progress in order does (as Linux).
         delivered = max(tcb.delivered_bytes - told.delivered_before, 0)
         if acked > 0 or (delivered > 0 and tcb.has_sack and tcb.reordering > tcb.context.config.tcp_reordering):
@@ -261,7 +261,7 @@ def _has_nothing_to_remember(losses: Losses) -> bool:
 
 
 def _take_back_false_alarm(tcb: Tcb, losses: Losses, segment: Segment, told: Acknowledged, now_ns: i64) -> None:
-    """Look whether this acknowledgment shows that the episode was a false alarm, or that none will show it any more."""
+    """Check whether this acknowledgment shows a false alarm, or that no later one can show it any more."""
     counters = tcb.context.counters
     state = tcb.ca_state
     has_advanced = told.acked_bytes > 0

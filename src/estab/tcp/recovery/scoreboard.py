@@ -5,7 +5,7 @@ acknowledged, SACKed or taken to be lost, and again once it is sent again. ``los
 again.
 
 Windows can hold ten thousands of segments, so nothing here walks all of them for one acknowledgment: a SACK block is
-first held against the runs known already, and only what is new in it is looked up; the hints in ``Losses`` say from
+first compared with the runs known already, and only what is new in it is looked up; the hints in ``Losses`` say from
 where to look for the next loss. Blocks count for whole segments only, and a super-segment is cut at multiples of the
 segment size, so that a peer that SACKs single bytes can't make the list grow (CVE-2019-11478).
 """
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def losses_of(tcb: Tcb) -> Losses:
-    """Give the connection's losses, made now if there were none."""
+    """Return the connection's losses, made now if there were none."""
     losses = tcb.losses
     if losses is None:
         losses = Losses(tcb.snd_una)
@@ -63,7 +63,7 @@ def remember_sent(tcb: Tcb, segment: SentSegment) -> None:
 def remember_resent(tcb: Tcb, losses: Losses, segment: SentSegment, now_ns: i64) -> None:
     """Take note that a segment was sent again."""
     if tcb.mtu_search is not None:
-        tcb.mtu_search.probe_mtu = 0  # whatever comes of the probe tells nothing now
+        tcb.mtu_search.probe_mtu = 0  # the answer to the probe tells nothing now
     segment.transmissions += 1
     segment.sent_ns = now_ns
     segment.order = tcb.transmission_count
@@ -88,7 +88,7 @@ def remember_resent(tcb: Tcb, losses: Losses, segment: SentSegment, now_ns: i64)
 
 
 def forget_sent(tcb: Tcb) -> None:
-    """Let go of everything in flight."""
+    """Discard everything in flight."""
     tcb.sent = None
     tcb.sent_head = 0
     tcb.losses = None
@@ -100,7 +100,7 @@ def forget_sent(tcb: Tcb) -> None:
 def drop_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> i64:
     """Drop what ``ack`` covers. Returns the round trip of the newest segment that was sent once.
 
-    Where one was sent again, Karn's rule: the timestamp echoed in ``segment`` must tell, and -1 if it can't.
+    If one was sent again, Karn's rule: the timestamp echoed in ``segment`` must tell, and -1 if it can't.
     """
     sent = tcb.sent
     rtt_ns: i64 = -1
@@ -249,7 +249,7 @@ def _read_dsack(tcb: Tcb, losses: Losses, ack: i64, blocks: list[int]) -> i64:
         counters.TcpExtTCPDSACKOfoRecv += 1
     else:
         return 0
-    # Older than anything that was in flight a window ago: not a word about us (as Linux's tcp_is_sackblock_valid).
+    # Older than anything that was in flight a window ago: not about text of ours (as Linux's tcp_is_sackblock_valid).
     if left >= tcb.snd_una - max(tcb.max_snd_wnd, 1):
         duplicates = segments_in(tcb, right - left)
         tcb.dsack_dups += duplicates
@@ -299,7 +299,7 @@ def _take_block(tcb: Tcb, losses: Losses, left: i64, right: i64, segment: Segmen
 
 
 def _first_run(runs: list[Run], left: i64) -> i64:
-    """Give the index of the first run that ends at or after ``left``."""
+    """Return the index of the first run that ends at or after ``left``."""
     high: i64 = len(runs)
     if high == 0 or runs[high - 1].right < left:
         return high
@@ -314,7 +314,7 @@ def _first_run(runs: list[Run], left: i64) -> i64:
 
 
 def _cut_at(tcb: Tcb, sent: list[SentSegment], seq: i64, *, is_left: bool) -> i64:
-    """Give the index of the first segment at or after ``seq``, cutting a super-segment there that ``seq`` lies in.
+    """Return the index of the first segment at or after ``seq``, cutting a super-segment there that ``seq`` lies in.
 
     The cut is at a multiple of the segment size: above a block's left edge, below its right edge.
     """
@@ -392,7 +392,7 @@ def unmark_sacked(tcb: Tcb) -> None:
 
 
 def find(tcb: Tcb, sent: list[SentSegment], seq: i64) -> i64:
-    """Give the index of the first segment in flight at or after ``seq``."""
+    """Return the index of the first segment in flight at or after ``seq``."""
     low = tcb.sent_head
     high: i64 = len(sent)
     while low < high:
@@ -451,7 +451,7 @@ def mark_head_lost(tcb: Tcb) -> None:
 
 
 def next_lost(tcb: Tcb) -> i64:
-    """Give the index in ``sent`` of the next segment to send again, -1 if there is none."""
+    """Return the index in ``sent`` of the next segment to send again, -1 if there is none."""
     sent = tcb.sent
     losses = tcb.losses
     if sent is None or losses is None or tcb.lost_count == 0:

@@ -1,6 +1,6 @@
 """Taking back what a false alarm did: a retransmission that was not needed must not cost the window.
 
-Three witnesses say so. F-RTO (RFC 5682): after a timeout, text that was never sent again is acknowledged or SACKed.
+Three signs show it. F-RTO (RFC 5682): after a timeout, text that was never sent again is acknowledged or SACKed.
 Eifel (RFC 3522, 4015): the acknowledgment echoes a timestamp from before the first retransmission. DSACK (RFC 2883,
 3708): the peer reports every retransmitted segment as a duplicate. Then cwnd and ssthresh are again what they were,
 and what was taken to be lost is in flight again.
@@ -41,7 +41,7 @@ def start(tcb: Tcb, losses: Losses) -> None:
 
 
 def keep_reduction(losses: Losses) -> None:
-    """The window goes down for a mark as well: a false alarm about losses does not bring it back (as Linux)."""
+    """The window goes down for a mark as well: a false alarm about losses does not restore it (as Linux)."""
     losses.prior_cwnd_bytes = 0
     losses.prior_ssthresh_bytes = 0
 

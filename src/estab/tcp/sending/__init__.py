@@ -1,1 +1,1 @@
-"""What goes next: the plan, the segments, and what a write becomes."""
+"""What is sent next: the plan, the segments, and how a write becomes text to send."""

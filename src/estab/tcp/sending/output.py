@@ -1,4 +1,4 @@
-"""What goes next: ``poll_segment`` is asked until it has nothing more.
+"""What is sent next: ``poll_segment`` is called until it has nothing more.
 
 The order: a reset; what was lost, before anything new; the SYN; new text, within the peer's window, the congestion
 window and Nagle's rule (``plan``); the FIN after the last byte; a probe; an acknowledgment that no other segment
@@ -46,7 +46,7 @@ __all__ = ["poll_segment"]
 
 
 def poll_segment(tcb: Tcb, now_ns: i64) -> Segment | None:
-    """Give the next segment to send, or ``None`` when there is nothing to send now."""
+    """Return the next segment to send, or ``None`` when there is nothing to send now."""
     if tcb.is_reset_due:
         return _reset(tcb)
     state = tcb.state
@@ -153,7 +153,7 @@ def _fast_syn_ack(tcb: Tcb, pending: PendingSynAck, now_ns: i64) -> Segment:
         is_late=again > 1,
     )
     if again > 1 and tcb.ecn is not None and tcb.ecn.mode == ACCURATE:
-        tcb.ecn.is_silent = True  # this one told of no ECN (RFC 9768 section 3.1.5)
+        tcb.ecn.is_silent = True  # this one did not ask for ECN (RFC 9768 section 3.1.5)
     acknowledging.note_told(tcb, tcb.rcv_nxt)
     return segment
 
@@ -287,7 +287,7 @@ def _early_acknowledgment(tcb: Tcb, state: Ecn, now_ns: i64) -> Segment:
     tcb.why = "acknowledgment: the marks change"
     segment = _pure(tcb, _acceptable_seq(tcb), now_ns)
     state.is_echoing = is_echoing
-    # The window's right edge is where the segment would have it that acknowledges all, and that one comes next.
+    # The right edge of the window is that of the segment that acknowledges everything, which comes next.
     segment.ack = wrap(seq)
     segment.wnd = min(segment.wnd + ((tcb.rcv_nxt - seq) >> tcb.rcv_wscale), WINDOW_MAX)
     acknowledging.note_told(tcb, seq)
@@ -296,8 +296,10 @@ def _early_acknowledgment(tcb: Tcb, state: Ecn, now_ns: i64) -> Segment:
 
 
 def _acceptable_seq(tcb: Tcb) -> i64:
-    """Give the number of a segment without text: SND.NXT, or the right edge of a window that the peer has shrunk since,
-    or the peer would not take what it acknowledges (RFC 9293 section 3.8.6; Linux's ``tcp_acceptable_seq``).
+    """Return the number of a segment without text: SND.NXT, or the right edge of a window that the peer has shrunk.
+
+    With a number beyond that edge the peer would not take the acknowledgment (RFC 9293 section 3.8.6; Linux's
+    ``tcp_acceptable_seq``).
 
     An edge that is off by less than a unit of the window's scale is rounding, and no shrinking (RFC 7323 section 2.4).
     """

@@ -68,7 +68,7 @@ def take_syn_text(tcb: Tcb, queue: SendQueue, now_ns: i64) -> bytes:
 
 
 def drop_unsent(tcb: Tcb) -> None:
-    """Let go of what was written and will never be sent."""
+    """Discard what was written and will never be sent."""
     tcb.unsent = None
 
 
@@ -153,7 +153,7 @@ def bare_fin(tcb: Tcb, now_ns: i64) -> Segment | None:
 
 
 def _end_round(tcb: Tcb, now_ns: i64) -> None:
-    """All has left that may: see whether the congestion window is what ended it."""
+    """Everything that may leave has left: note whether the congestion window ended it."""
     is_limited = tcb.is_round_limited or tcb.pipe_bytes - tcb.reno_sacked_bytes + tcb.snd_mss() > tcb.cwnd_bytes
     tcb.is_round_limited = False
     if tcb.has_sent_text or is_limited:
@@ -185,7 +185,7 @@ def plan(tcb: Tcb, queue: SendQueue, now_ns: i64, *, is_forced: bool, is_single:
     start = tcb.snd_nxt + queue.planned
     in_window = tcb.snd_una + tcb.snd_wnd - start
     if tcb.is_probe_due and in_window > 0 and queue.planned == 0:
-        # What the override timer lets go.
+        # What the override timer releases.
         _commit(tcb, queue, min(min(piece.size, mss), in_window), mss, is_pushed=True)
         return True
     if tcb.is_paced():
@@ -300,6 +300,6 @@ def _may_send_silly(tcb: Tcb, in_window: i64) -> bool:
 
 
 def _wait_for_window(tcb: Tcb, queue: SendQueue, now_ns: i64) -> None:
-    """Nothing in flight will bring an acknowledgment: let a timer override what holds the text back."""
+    """No acknowledgment will come, as nothing is in flight: a timer must override what holds the text back."""
     if queue.planned == 0 and tcb.in_flight_count() == 0 and tcb.persist_ns == NEVER and not tcb.is_probe_due:
         _arm_persist(tcb, now_ns)

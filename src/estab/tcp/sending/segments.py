@@ -1,4 +1,4 @@
-"""Building what goes on the wire from a TCB: numbers, window, flags, options and text of one segment."""
+"""Building a segment from a TCB: numbers, window, flags, options and text."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def text_segment(tcb: Tcb, sent: SentSegment, now_ns: i64) -> Segment:
 
 
 def syn_options(tcb: Tcb, segment: Segment) -> None:
-    """Put on a SYN or SYN-ACK what we offer, or agree to."""
+    """Add to a SYN or SYN-ACK the options that we offer or agree to."""
     config = tcb.context.config
     segment.mss = receive_mss(tcb)  # RFC 9293 MUST-14, MUST-65, SHLD-5
     answers = tcb.state != abi.SYN_SENT
@@ -106,13 +106,13 @@ def syn_options(tcb: Tcb, segment: Segment) -> None:
 
 
 def receive_mss(tcb: Tcb) -> i64:
-    """Give the MSS to advertise (RFC 9293 MUST-67)."""
+    """Return the MSS to advertise (RFC 9293 MUST-67)."""
     return mss_to_offer(tcb.context.paths, tcb.remote, tcb.options.user_mss)
 
 
 def mss_to_offer(paths: Paths, remote: bytes, user_mss: i64) -> i64:
-    """Give the MSS to advertise to ``remote``: the link's MTU less the fixed headers (RFC 9293 MUST-67), or what the
-    route says (``advmss``), and no more than the program wants (TCP_MAXSEG, 0 for no wish).
+    """Return the MSS to advertise to ``remote``: the link's MTU less the fixed headers (RFC 9293 MUST-67), or what the
+    route says (``advmss``), and no more than the program wants (TCP_MAXSEG, 0: no limit).
 
     What was learnt of the path says nothing of the way back (RFC 9293 section 3.7.1).
     """
@@ -126,7 +126,7 @@ def mss_to_offer(paths: Paths, remote: bytes, user_mss: i64) -> i64:
 
 
 def text_limit(tcb: Tcb, now_ns: i64) -> i64:
-    """Give the most text one segment to the wire may carry now; SACK blocks and AccECN's option take their part."""
+    """Return the most text one segment to the wire may carry now; SACK blocks and AccECN's option take their part."""
     limit = tcb.snd_mss()
     edges: i64 = 0
     if tcb.has_sack and (tcb.out_of_order is not None or tcb.dsack_left != NO_SEQ):

@@ -89,17 +89,17 @@ def begin(tcb: Tcb) -> None:
 
 
 def force_push(tcb: Tcb) -> None:
-    """Let what waits in the last piece go, whatever Nagle's rule and TCP_CORK say."""
+    """Let what waits in the last piece leave, whatever Nagle's rule and TCP_CORK say."""
     tcb.is_push_forced = True
 
 
 def release_held(tcb: Tcb) -> None:
-    """Let go what MSG_MORE held back: an acknowledgment came, as in Linux."""
+    """Send what MSG_MORE held back: an acknowledgment came, as in Linux."""
     tcb.is_more_coming = False
 
 
 def size_goal(tcb: Tcb) -> i64:
-    """Give how many bytes a piece should hold: what a super-segment can, and half of the peer's largest window."""
+    """Return how many bytes a piece should hold: what a super-segment can, and half of the peer's largest window."""
     mss = tcb.snd_mss()
     window = tcb.max_snd_wnd
     if window > DEFAULT_MSS_BYTES:

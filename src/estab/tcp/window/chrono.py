@@ -40,7 +40,7 @@ def stop_if_idle(tcb: Tcb, now_ns: i64) -> None:
 
 
 def spent_ns(tcb: Tcb, what: i64, now_ns: i64) -> i64:
-    """Give the time spent on ``what`` until now."""
+    """Return the time spent on ``what`` until now."""
     spent = tcb.busy_ns
     if what == PEER_WINDOW:
         spent = tcb.peer_window_ns

@@ -22,7 +22,7 @@ _UNPACED: Final = 10
 
 
 def super_segments(tcb: Tcb, mss: i64) -> i64:
-    """Give how many segments a super-segment may hold now (Linux's ``tcp_tso_autosize``).
+    """Return how many segments a super-segment may hold now (Linux's ``tcp_tso_autosize``).
 
     A millisecond's worth at the pace, and on a path shorter than 16 ms a share of the largest there is, half of it for
     each half millisecond; but no less than ``tcp_min_tso_segs``.

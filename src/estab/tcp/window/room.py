@@ -36,7 +36,7 @@ def _memory_bytes(tcb: Tcb) -> i64:
 
 
 def notsent_lowat(tcb: Tcb) -> i64:
-    """Give TCP_NOTSENT_LOWAT, the socket's own or the stack's."""
+    """Return TCP_NOTSENT_LOWAT, the socket's own or the stack's."""
     lowat_bytes = tcb.options.notsent_lowat_bytes
     return lowat_bytes if lowat_bytes > 0 else tcb.context.config.tcp_notsent_lowat
 
@@ -44,7 +44,7 @@ def notsent_lowat(tcb: Tcb) -> i64:
 def is_spacious(tcb: Tcb) -> bool:
     """Tell whether a third of the send buffer is free and unsent text is below half of TCP_NOTSENT_LOWAT.
 
-    That is when Linux's ``poll`` says writable and a blocked write goes on (``sk_stream_min_wspace``). Where it is not
+    That is when Linux's ``poll`` says writable and a blocked write goes on (``sk_stream_min_wspace``). If it is not
     so, the program that asked is told once it is.
     """
     queued = _memory_bytes(tcb)

@@ -106,7 +106,7 @@ def begin_again(tcb: Tcb) -> None:
 
 
 def timeout_ns(tcb: Tcb) -> i64:
-    """Give the retransmission timeout with its back-off (RFC 6298 rule 5.5), at most ``tcp_rto_max_ns``."""
+    """Return the retransmission timeout with its back-off (RFC 6298 rule 5.5), at most ``tcp_rto_max_ns``."""
     most = tcb.context.config.tcp_rto_max_ns
     backoff = tcb.backoff
     if backoff > 30:

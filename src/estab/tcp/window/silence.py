@@ -38,12 +38,12 @@ def set_retries(tcb: Tcb, count: i64) -> None:
 
 
 def end_retries(tcb: Tcb) -> None:
-    """What timed out does not count against the peer any more."""
+    """The timeouts so far count no more."""
     tcb.retries = 0
 
 
 def answered(tcb: Tcb, now_ns: i64) -> None:
-    """The peer acknowledged something new: nothing is held against it."""
+    """The peer acknowledged something new: all counts begin again."""
     tcb.retries = 0
     if tcb.rto_since_ns > 0:
         tcb.rto_time_ns += now_ns - tcb.rto_since_ns
@@ -80,7 +80,7 @@ def end_probes(tcb: Tcb) -> None:
 
 
 def take_soft_error(tcb: Tcb) -> i64:
-    """Give the soft error that a router reported, and forget it; 0 if there is none. Our own doubts stay: silence
+    """Return the soft error that a router reported, and forget it; 0 if there is none. Our own doubts stay: silence
     that lasts becomes the reason by itself.
     """
     number = tcb.soft_error

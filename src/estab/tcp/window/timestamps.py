@@ -20,12 +20,12 @@ _IDLE_NS: Final = 24 * 24 * 3600 * SECOND
 
 
 def clock(now_ns: i64, offset: i64) -> i64:
-    """Give TSval at ``now_ns``, 32 bits, of a connection whose clock starts at ``offset``."""
+    """Return TSval at ``now_ns``, 32 bits, of a connection whose clock starts at ``offset``."""
     return (now_ns // MS + offset) & 0xFFFFFFFF
 
 
 def elapsed_ticks(now_ns: i64, offset: i64, echo: i64) -> i64:
-    """Give how many ticks ago, modulo 2**32, our clock showed the echoed TSecr."""
+    """Return how many ticks ago, modulo 2**32, our clock showed the echoed TSecr."""
     return (now_ns // MS + offset - echo) & 0xFFFFFFFF
 
 
