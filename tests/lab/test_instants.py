@@ -78,7 +78,7 @@ def test_what_is_planned_for_an_instant_comes_before_the_programs_that_wake_at_i
 
 def test_a_step_ends_when_every_program_waits_again() -> None:
     net, a, b = two()
-    woken = []
+    woken: list[str] = []
 
     def sleeper(name: str) -> None:
         time.sleep(1)
@@ -94,7 +94,7 @@ def test_a_step_ends_when_every_program_waits_again() -> None:
 def test_a_program_that_sleeps_for_no_time_leaves_others_their_share() -> None:
     with Network(seed=1) as net:
         a = net.host("a")
-        seen = []
+        seen: list[float] = []
 
         @a.run
         def eager() -> None:
@@ -108,3 +108,62 @@ def test_a_program_that_sleeps_for_no_time_leaves_others_their_share() -> None:
 
         net.run()
         assert seen == [0.0]
+
+
+def first_reads(*, wake_up: str) -> list[int]:
+    """Send ten segments at 100 Mbit/s, 121 us apart, and give what each read of the server returns."""
+    net = Network(seed=1)
+    a, b = net.host("a"), net.host("b", wake_up=wake_up)
+    net.link(a, b, delay="10ms", rate="100Mbit")
+
+    @b.run
+    def reader() -> list[int]:
+        with socket.create_server(("", 80)) as listener, listener.accept()[0] as connection:
+            return [len(text) for text in iter(lambda: connection.recv(65536), b"")]
+
+    @a.run
+    def writer() -> None:
+        with socket.create_connection(("b", 80)) as connection:
+            connection.sendall(bytes(10 * 1448))
+
+    net.run()
+    return reader.result()
+
+
+def test_what_arrives_while_a_program_is_woken_is_there_when_it_runs() -> None:
+    assert first_reads(wake_up="0s") == [1448] * 10
+    assert first_reads(wake_up="200us") == [1448, *[2896] * 4, 1448]
+    assert first_reads(wake_up="5ms") == [14480]
+
+
+def test_waking_takes_its_time_after_a_timer_too_and_starting_takes_none() -> None:
+    with Network(seed=1) as net:
+        slow = net.host("slow", wake_up="50us")
+
+        @slow.run(start="1s")
+        def sleeper() -> list[float]:
+            seen = [time.monotonic()]
+            for _ in range(2):
+                time.sleep(0.001)
+                seen.append(time.monotonic())
+            return seen
+
+        net.run()
+        assert sleeper.result() == pytest.approx([1, 1.00105, 1.0021], abs=1e-12)
+
+
+def test_a_program_that_is_killed_while_it_is_woken_does_not_run() -> None:
+    with Network(seed=1) as net:
+        slow = net.host("slow", wake_up="50us")
+        seen: list[float] = []
+
+        @slow.run
+        def sleeper() -> None:
+            time.sleep(1)
+            seen.append(time.monotonic())
+
+        net.at("1.00001s", sleeper.kill)
+        net.run(check=False)
+        assert seen == []
+        with pytest.raises(ValueError, match="wake_up"):
+            net.host("no", wake_up="-1ms")

@@ -119,7 +119,8 @@ def test_a_scenario_file_runs_and_weather_comes_from_it(folder: Path, capsys: py
 def test_what_is_written_is_read(folder: Path) -> None:
     plan = Scenario(
         hosts={"server": HostPlan((ProgramPlan("app.py 1", env={"A": "b"}),), settings={"tcp_syncookies": "always"}),
-               "r": HostPlan(is_router=True, options={"profile": "linux", "clock": "+3s", "drift": "50ppm"}),
+               "r": HostPlan(is_router=True, options={"profile": "linux", "clock": "+3s", "drift": "50ppm",
+                                                     "wake_up": "50us"}),
                "client": HostPlan((ProgramPlan("load.py", "2s", True),
                                    ProgramPlan("load.py", is_at_boot=True)))},
         links=(LinkPlan(("server", "r"), "a", {"delay": ("1ms", "2ms"), "mtu": 1400}), LinkPlan(("r", "client"))),

@@ -84,7 +84,7 @@ class Network(Cabling):
     # --- building it
 
     def host(self, name: str, forwarding: bool = False, *, profile: str | None = None, clock: Calendar = 0,
-             drift: Drift = 0, **config: Unpack[Settings]) -> Host:
+             drift: Drift = 0, wake_up: Duration = 0, **config: Unpack[Settings]) -> Host:
         """Add a host. ``forwarding=True`` makes it a router.
 
         ``config`` are settings of its stack (``estab.tcp.config.Config``), durations as numbers of seconds or words:
@@ -92,20 +92,22 @@ class Network(Cabling):
         ``"linux"``, ``"freebsd"``, or the network's if none is named.
 
         ``clock`` sets its calendar, which else says 2026-01-01 at the network's start: a date, or how far it is off
-        (``"+3s"``). ``drift`` makes its clocks fast or slow: ``"50ppm"``.
+        (``"+3s"``). ``drift`` makes its clocks fast or slow: ``"50ppm"``. ``wake_up`` is the time from what ends a wait
+        of one of its programs, a frame or a timer, until the program runs: ``"50us"``. It finds what came meanwhile.
         """
         if not isinstance(name, str) or not name or any(letter in name for letter in " :/,="):
             raise ValueError(f"name: {name!r} is not a name for a host: no spaces and none of : / , =")
         if name in self._hosts:
             raise ValueError(f"name: there is a host {name!r} already")
         self._ensure_open()
+        wake_up_ns = duration_ns(wake_up, "wake_up")
         secret = self._chance.child("host", name, "secret").octets(32)
         engine = Engine(name, secret, read_config(config, self.profile if profile is None else profile))
         engine.is_forwarding = forwarding
         entropy = self._chance.child("host", name, "entropy")
         host_clock = HostClock(self._agenda, read_calendar(clock, EPOCH_NS + self._agenda.now_ns) - self._agenda.now_ns,
                                read_drift(drift))
-        runtime = VirtualTime(engine, self._scheduler, self._topology, self._programs, entropy, host_clock)
+        runtime = VirtualTime(engine, self._scheduler, self._topology, self._programs, entropy, host_clock, wake_up_ns)
         host = Host(runtime, self._topology, self._programs, self._actions)
         self._topology.members[name] = runtime
         self._hosts[name] = host

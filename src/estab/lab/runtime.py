@@ -50,9 +50,11 @@ class VirtualTime(Runtime):
 
     def __init__(
         self, engine: Engine, scheduler: Scheduler, topology: Topology, programs: Programs, chance: Chance,
-        clock: HostClock | None = None,
+        clock: HostClock | None = None, wake_up_ns: int = 0,
     ) -> None:
         super().__init__(engine)
+        self.wake_up_ns = wake_up_ns
+        """How long it takes from what ends a program's wait until the program runs."""
         self.clock = HostClock(scheduler.agenda) if clock is None else clock
         """What time it is on the host."""
         self.is_awake = True
@@ -215,7 +217,7 @@ class VirtualTime(Runtime):
         if strand is None:
             return self._run_network(wait)
         strand.spins = strand.naps = 0
-        strand.due_ns = self.clock.due_ns
+        strand.due_ns, strand.wake_up_ns = self.clock.due_ns, self.wake_up_ns
         started_ns = self._agenda.now_ns
         while True:
             self._enlist(strand, wait)

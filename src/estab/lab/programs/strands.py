@@ -147,6 +147,8 @@ class Strand:
         """It was to run while it is paused."""
         self.due_ns: Callable[[int], int] = _same
         """Says when, in the network's time, a deadline by its host's clock comes."""
+        self.wake_up_ns = 0
+        """How long it takes from what ends its wait until it runs."""
         self.join: Callable[[], None] | None = None
         """Waits for the thread's very end."""
         self.alarm = Alarm(scheduler.agenda, self._time_out)
@@ -195,7 +197,11 @@ class Strand:
             if self.forget is not None:
                 self.forget(self)
                 self.forget = None
-            self._scheduler.runnable.append(self)
+            if self.wake_up_ns:
+                agenda = self._scheduler.agenda
+                agenda.at(agenda.now_ns + self.wake_up_ns, self._scheduler.runnable.append, self)
+            else:
+                self._scheduler.runnable.append(self)
 
     def pause(self, why: int) -> None:
         """Don't let it run until ``resume``. Its clock goes on, and what it waits for comes."""
