@@ -307,12 +307,12 @@ class StreamSettings(BoundDescriptor):
     @property
     def fast_open_no_cookie(self) -> bool:
         """TCP_FASTOPEN_NO_COOKIE: put text on SYNs, and take it, without any cookie."""
-        return self.fast_open.needs_no_cookie
+        return self.fast_open.is_cookie_free
 
     @fast_open_no_cookie.setter
     def fast_open_no_cookie(self, value: bool) -> None:
         self._ensure_closed("TCP_FASTOPEN_NO_COOKIE", may_listen=True)
-        self.fast_open.needs_no_cookie = value
+        self.fast_open.is_cookie_free = value
 
     @property
     def fast_open_keys(self) -> bytes:

@@ -35,7 +35,7 @@ from estab.host.sockets.files import Files
 from estab.host.sockets.ports import Binding, FlowTable, Ports
 from estab.host.sockets.sockaddr import ANY, Endpoint, read_sockaddr
 from estab.host.sockets.stream_view import StreamView
-from estab.tcp.arriving.fastopen_client import put_text
+from estab.tcp.arriving.fastopen_client import note_more, put_text
 from estab.tcp.connection import Connection
 from estab.tcp.context import Context, endpoint_text
 from estab.tcp.fastopen import CLIENT, SERVER, SERVER_NO_OPTION
@@ -251,8 +251,7 @@ class StreamSocket(StreamView):
                 raise os_error(errno.EISCONN, f"transport endpoint is already connected: {self.text()} listens")
             if address is None:
                 raise os_error(errno.EINVAL, "invalid argument: MSG_FASTOPEN without an address to connect to")
-            fast_open = FastOpen()
-            fast_open.needs_no_cookie = self.fast_open.needs_no_cookie
+            fast_open = FastOpen(self.fast_open.is_cookie_free)
             self._start_connecting(read_sockaddr(self.family, address, "sendto"), fast_open, now_ns)
             connection = self.connection
             assert connection is not None
@@ -278,7 +277,7 @@ class StreamSocket(StreamView):
         """Note that a program waits to write after what its SYN carries: that text will carry the third segment."""
         connection = self.connection
         if connection is not None and connection.fast_open is not None:
-            connection.fast_open.has_more = is_waiting
+            note_more(connection.fast_open, is_waiting)
 
     def finish_opening(self, now_ns: i64) -> None:
         """Report how the opening went: return, or raise EALREADY while it goes on, or the error that ended it."""
@@ -460,10 +459,7 @@ class StreamSocket(StreamView):
         """Make what a connection needs whose SYN may wait for the first write (TCP_FASTOPEN_CONNECT)."""
         if self._fast_open is None or not self._fast_open.is_on_connect:
             return None
-        fast_open = FastOpen()
-        fast_open.needs_no_cookie = self.fast_open.needs_no_cookie
-        fast_open.is_deferred = True
-        return fast_open
+        return FastOpen(self.fast_open.is_cookie_free, is_deferred=True)
 
     def _start_connecting(self, end: Endpoint, fast_open: FastOpen | None, now_ns: i64) -> None:
         self._check_version(end)

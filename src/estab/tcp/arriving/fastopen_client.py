@@ -19,7 +19,7 @@ from estab.tcp.recovery.delivered import join_syn_and_text
 from estab.tcp.sending.plan import put_on_syn
 from estab.wire.tcp import OPTIONS_BYTES_MAX, Segment
 
-__all__ = ["note_timeout", "on_syn_ack", "prepare", "put_text"]
+__all__ = ["note_more", "note_timeout", "on_syn_ack", "prepare", "put_text"]
 
 _PAUSE_AT_TIMEOUTS: Final = 2
 """The third timeout in a row is taken for a black hole."""
@@ -75,6 +75,11 @@ def put_text(tcb: Tcb, fast_open: FastOpen, data: bytes) -> i64:
     if count > 0:
         put_on_syn(tcb, data[:count])
     return count
+
+
+def note_more(fast_open: FastOpen, is_waiting: bool) -> None:
+    """Note whether a program waits to write after the text of the SYN: the third segment then carries that text."""
+    fast_open.has_more = is_waiting
 
 
 def on_syn_ack(tcb: Tcb, fast_open: FastOpen, segment: Segment) -> bool:

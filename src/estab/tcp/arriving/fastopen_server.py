@@ -48,7 +48,7 @@ def judge(
         queue.overflows += 1
         counters.TcpExtTCPFastOpenListenOverflow += 1
         return False, None
-    if options.needs_no_cookie or (flags & SERVER_NO_COOKIE) != 0:
+    if options.is_cookie_free or (flags & SERVER_NO_COOKIE) != 0:
         counters.TcpExtTCPFastOpenPassive += 1
         return True, None
     if offered is None:

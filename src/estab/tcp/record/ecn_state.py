@@ -1,7 +1,7 @@
 """What one connection knows of explicit congestion notification: what was agreed on, and what is counted.
 
-Only data lives here. ``ecn`` (negotiation, RFC 3168) and ``accecn`` (RFC 9768) change it. A connection that neither
-asked for ECN nor agreed to it has no ``Ecn``.
+Only data is here; the lines below the fields name the files that may write them. A connection that neither asked for
+ECN nor agreed to it has no ``Ecn``.
 """
 
 from __future__ import annotations
@@ -52,69 +52,92 @@ OPTION_ZEROED: Final = 3
 
 
 class Ecn:
-    """One connection's ECN. ``mode`` is one of the modes above, never ``OFF``: then there is no ``Ecn``."""
+    """One connection's ECN, if it has any. ``tcb`` says how the lines below the fields are read."""
 
     def __init__(self, mode: i64) -> None:
         self.mode = mode
+        """number: one of the modes above, never ``OFF``: then there is no ``Ecn``. Writers: ecn/classic."""
         self.is_needed: bool = False
-        """The congestion control needs marks: every packet is ECN-capable, and classic echoes are exact."""
+        """yes or no: the congestion control needs marks: every packet is ECN-capable, and classic echoes are exact.
+        Writers: ecn/classic.
+        """
         self.is_seen: bool = False
-        """A packet of the peer was ECN-capable."""
+        """yes or no: a packet of the peer was ECN-capable. Writers: ecn/accurate, ecn/classic."""
         # The handshake.
         self.syn_sent: i64 = NOT_ECT
-        """The codepoint that our SYN or SYN-ACK left with."""
+        """number: the codepoint that our SYN or SYN-ACK left with. Writers: ecn/classic."""
         self.syn_received: i64 = NOT_ECT
-        """The codepoint that the peer's latest SYN or SYN-ACK arrived with."""
+        """number: the codepoint that the peer's latest SYN or SYN-ACK arrived with. Writers: ecn/classic."""
         self.is_reflecting: bool = False
-        """The next pure acknowledgment tells ``syn_received`` (RFC 9768 section 3.2.2.1)."""
+        """yes or no: the next pure acknowledgment tells ``syn_received`` (RFC 9768 section 3.2.2.1). Writers:
+        ecn/accurate, ecn/classic.
+        """
         self.is_syn_counted: bool = False
-        """A CE-marked SYN-ACK was counted, which is done once."""
+        """yes or no: a CE-marked SYN-ACK was counted, which is done once. Writers: ecn/classic."""
         self.is_handshake_marked: bool = False
-        """Our SYN or SYN-ACK met congestion: begin with one segment."""
+        """yes or no: our SYN or SYN-ACK met congestion: begin with one segment. Writers: ecn/accurate, ecn/classic."""
         self.is_silent: bool = False
-        """No packet is ECN-capable any more: the handshake forbids it, or something on the path mangles the marks."""
+        """yes or no: no packet is ECN-capable any more: the handshake forbids it, or something on the path mangles the
+        marks. Writers: ecn/accurate, ecn/classic, sending/output.
+        """
         self.is_deaf: bool = False
-        """The peer's counts of marks are not believed (RFC 9768 section 3.2.2.4)."""
+        """yes or no: the peer's counts of marks are not believed (RFC 9768 section 3.2.2.4). Writers: ecn/accurate."""
         self.is_answering: bool = False
-        """The peer asked, and we answered: its first segment ends the handshake."""
+        """yes or no: the peer asked, and we answered: its first segment ends the handshake. Writers: ecn/classic."""
         self.is_third_taken: bool = False
-        """The segment at hand ended the handshake: what it bears is no counter."""
+        """yes or no: the segment at hand ended the handshake: what it bears is no counter. Writers: ecn/accurate."""
         self.is_first_due: bool = False
-        """The peer's first segment without SYN is still to come."""
+        """yes or no: the peer's first segment without SYN is still to come. Writers: ecn/accurate, ecn/classic."""
         # Classic feedback (RFC 3168 section 6.1).
         self.is_echoing: bool = False
-        """CE came, and no CWR since: acknowledgments bear ECE. With exact echoes: the last text was CE."""
+        """yes or no: CE came, and no CWR since: acknowledgments bear ECE. With exact echoes: the last text was CE.
+        Writers: ecn/classic, sending/output.
+        """
         self.is_cwr_due: bool = False
-        """The window went down: the next new text says so."""
+        """yes or no: the window went down: the next new text says so. Writers: ecn/classic."""
         self.early_ack_seq: i64 = NO_SEQ
-        """An acknowledgment up to here goes first, as ``is_early_echo`` says (RFC 8257 section 3.2)."""
+        """seq: an acknowledgment up to here goes first, as ``is_early_echo`` says (RFC 8257 section 3.2). Writers:
+        ecn/classic.
+        """
         self.is_early_echo: bool = False
-        # AccECN, as the receiver: r.cep - 5, r.ceb, r.e0b - 1, r.e1b - 1 (RFC 9768 section 3.2.1).
+        """yes or no: that acknowledgment bears ECE. Writers: ecn/classic."""
+        # AccECN, as the receiver (RFC 9768 section 3.2.1).
         self.ce_packets: i64 = 0
+        """count: packets that arrived with CE, r.cep - 5. Writers: ecn/accurate, ecn/classic."""
         self.ce_bytes: i64 = 0
+        """bytes: text that arrived with CE, r.ceb. Writers: ecn/accurate."""
         self.ect0_bytes: i64 = 0
+        """bytes: text that arrived with ECT(0), r.e0b - 1. Writers: ecn/accurate."""
         self.ect1_bytes: i64 = 0
+        """bytes: text that arrived with ECT(1), r.e1b - 1. Writers: ecn/accurate."""
         self.untold_ce: i64 = 0
-        """CE-marked packets since a segment last told the count."""
+        """count: CE-marked packets since a segment last told the count. Writers: ecn/accurate."""
         self.last_codepoint: i64 = NOT_ECT
+        """number: the codepoint of the latest packet. Writers: ecn/accurate, ecn/classic."""
         self.option_demand: i64 = 0
-        """Segments that must bear the option, if it does not go on each."""
+        """count: segments that must bear the option, if it does not go on each. Writers: ecn/accurate."""
         self.fields_min: i64 = 0
-        """So many fields of the option changed since it was last sent, counted from its start."""
+        """count: fields of the option, from its start, that changed since it was last sent. Writers: ecn/accurate."""
         self.blocks_most: i64 = 0
-        """SACK blocks that leave room for the option just planned."""
+        """count: SACK blocks that leave room for the option just planned. Writers: ecn/accurate."""
         self.option_ns: i64 = 0
-        """When the option was last sent."""
+        """ns, time: when the option was last sent. Writers: ecn/accurate."""
         self.repeated_seq: i64 = NO_SEQ
-        """The duplicate that the latest segment with the option reported."""
+        """seq: the duplicate that the latest segment with the option reported. Writers: ecn/accurate."""
         self.is_option_blocked: bool = False
-        """Segments with the option don't arrive, so none is sent any more."""
+        """yes or no: segments with the option don't arrive, so none is sent any more. Writers: ecn/accurate."""
         # AccECN, as the sender: what the peer's options told of our text.
         self.option_seen: i64 = OPTION_UNSEEN
+        """number: what has come of its options, one of those above. Writers: ecn/accurate."""
         self.told_ce_bytes: i64 = 0
+        """bytes: arrived with CE. Writers: ecn/accurate."""
         self.told_ect0_bytes: i64 = 0
+        """bytes: arrived with ECT(0). Writers: ecn/accurate."""
         self.told_ect1_bytes: i64 = 0
+        """bytes: arrived with ECT(1). Writers: ecn/accurate."""
         self.acked_average: i64 = 0
-        """How many segments an acknowledgment is for, on average, in 64ths."""
+        """segments: what an acknowledgment is for, on average, in 64ths. Writers: ecn/accurate."""
         self.likely_codepoint: i64 = NOT_ECT
-        """Which counter alone grew in the latest option: what comes without an option is taken to be of that kind."""
+        """number: the only counter that grew in the latest option: what comes without an option is taken to be of that
+        kind. Writers: ecn/accurate.
+        """

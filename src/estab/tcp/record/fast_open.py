@@ -61,7 +61,7 @@ class FastOpenOptions:
         """TCP_FASTOPEN_KEY: one key or two; empty for the host's."""
         self.is_on_connect: bool = False
         """TCP_FASTOPEN_CONNECT: ``connect`` leaves the SYN to the first write."""
-        self.needs_no_cookie: bool = False
+        self.is_cookie_free: bool = False
         """TCP_FASTOPEN_NO_COOKIE."""
 
 
@@ -70,47 +70,69 @@ class PendingSynAck:
 
     def __init__(self, queue: FastOpenQueue, cookie: bytes | None, syn: Segment, now_ns: i64) -> None:
         self.queue = queue
+        """record: the listener's queue, in which the connection counts. Writers: none."""
         self.syn = syn
+        """record: the SYN, without its text. Writers: none."""
         self.ecn_mode: i64 = 0
+        """number: what a listener agreed on for ECN, as ``ecn_state`` numbers the modes. Writers: listening/child."""
         self.cookie = cookie
-        """A new cookie for the client, on the first SYN-ACK only."""
+        """octets: a new cookie for the client, on the first SYN-ACK only. Writers: arriving/fastopen_server."""
         self.sent_ns = now_ns
+        """ns, time: when the SYN-ACK was first sent. Writers: none."""
         self.timeouts: i64 = 0
+        """count: timeouts of the SYN-ACK. Writers: arriving/fastopen_server."""
         self.retransmissions: i64 = 0
+        """count: times that it was sent again. Writers: arriving/fastopen_server."""
         self.is_due: bool = True
+        """yes or no: the SYN-ACK must go now. Writers: arriving/fastopen_server, sending/output."""
         self.last_repeat_ns: i64 = 0
-        """When a repeated SYN was last answered."""
+        """ns, time: when a repeated SYN was last answered. Writers: arriving/fastopen_server."""
 
 
 class FastOpen:
-    """What one connection has to do with Fast Open."""
+    """What one connection has to do with Fast Open. ``tcb`` says how the lines below the fields are read.
 
-    def __init__(self) -> None:
+    ``needs_no_cookie``: the program says that the path is safe without cookies. ``is_deferred``: the SYN waits for the
+    first write.
+    """
+
+    def __init__(self, needs_no_cookie: bool = False, is_deferred: bool = False) -> None:
         # A client's.
-        self.needs_no_cookie: bool = False
-        """The program says that the path is safe without cookies."""
+        self.needs_no_cookie = needs_no_cookie
+        """yes or no: the program says that the path is safe without cookies. Writers: none."""
         self.cookie: bytes | None = None
-        """What the first SYN's option says: a cookie, a request for one if empty, ``None`` for no option."""
+        """octets: what the first SYN's option says: a cookie, a request for one if empty, ``None`` for no option.
+        Writers: arriving/fastopen_client.
+        """
         self.is_experimental: bool = False
-        """The option is of the experimental kind (254)."""
+        """yes or no: the option is of the experimental kind (254). Writers: arriving/fastopen_client."""
         self.text_limit: i64 = 0
-        """How much text the SYN may carry."""
-        self.is_deferred: bool = False
-        """The SYN waits for the first write."""
+        """bytes: how much text the SYN may carry. Writers: arriving/fastopen_client."""
+        self.is_deferred = is_deferred
+        """yes or no: the SYN waits for the first write. Writers: arriving/fastopen_client."""
         self.has_more: bool = False
-        """A program waits to write after the SYN's text: the third segment carries it."""
+        """yes or no: a program waits to write after the SYN's text: the third segment carries it. Writers:
+        arriving/fastopen_client.
+        """
         self.has_option: bool = False
-        """The SYN went out with the option."""
+        """yes or no: the SYN went out with the option. Writers: sending/output."""
         self.has_text: bool = False
-        """The SYN went out with text."""
+        """yes or no: the SYN went out with text. Writers: sending/output."""
         self.is_trial: bool = False
-        """The first after a pause."""
+        """yes or no: it is the first after a pause. Writers: arriving/fastopen_client, arriving/transitions."""
         self.fail: i64 = FAIL_NONE
+        """number: why the SYN carried no text, or in vain, as numbered above. Writers: arriving/fastopen_client."""
         # Both.
         self.is_text_acknowledged: bool = False
-        """All text of the SYN was taken (TCPI_OPT_SYN_DATA)."""
+        """yes or no: all text of the SYN was taken (TCPI_OPT_SYN_DATA). Writers: arriving/fastopen_client,
+        listening/child.
+        """
         # A server's.
         self.is_child: bool = False
+        """yes or no: a listener made the connection from a SYN with the option. Writers: listening/child."""
         self.text_end: i64 = 0
-        """The end of the SYN's text: the SYN-ACK offered all of the window for what comes after it."""
+        """seq: the end of the SYN's text: the SYN-ACK offered all of the window for what comes after it. Writers:
+        listening/child.
+        """
         self.pending: PendingSynAck | None = None
+        """record: the handshake, until it is done. Writers: arriving/transitions, listening/child."""
