@@ -11,18 +11,16 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 import time
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from estab.cpython import allocate_lock, get_ident, rlock_acquire_again, rlock_release_all
 from estab.devices.descriptor import DescriptorDevice
 from estab.devices.device import Device, VnetDevice
-from estab.errors import os_error
 from estab.host.drive.loop import Loop, Surroundings
 from estab.host.drive.step import Stepper
 from estab.realtime.sleep import Sleep
@@ -33,12 +31,22 @@ if TYPE_CHECKING:
     from estab.host.engine import Engine
     from estab.host.ip.interface import Interface
 
-__all__ = ["RealTime"]
+__all__ = ["Dependent", "RealTime"]
 
 _monotonic_ns: Final = time.monotonic_ns
 _BUSY_POLL_US: Final = 50
 _BUSY_POLL_US_MAX: Final = 1_000_000
 _WAIT_S_MAX: Final = threading.TIMEOUT_MAX
+
+
+class Dependent(Protocol):
+    """What waits in an event loop, and has to hear when no thread steps the host any more."""
+
+    def end(self, error: OSError) -> None:
+        """Hear it. From any thread."""
+
+    def has_unsent(self) -> bool:
+        """Tell whether it keeps text that was written and that the host has not taken yet."""
 
 
 class _Waiter:
@@ -107,7 +115,8 @@ class RealTime(Runtime):
         """What the loop sleeps with; ``None`` if an event loop steps the host."""
         self.is_looping = False
         """A thread runs the loop: a program's or ``LoopThread``'s."""
-        self.is_over = False
+        self.dependents: dict[Dependent, None] = {}
+        """What waits in event loops, in the order in which it came."""
         self.program_loops = 0
         """How often a program's thread has begun to run the loop."""
         self._parked = threading.Event()
@@ -220,7 +229,7 @@ class RealTime(Runtime):
 
     def _ensure_running(self, wait: Wait) -> None:
         if self.is_over:
-            raise os_error(errno.ENETDOWN, f"network is down: {wait.describe()} on a stack that is closed")
+            raise self.down_error(f"{wait.describe()} on a stack that is closed")
 
     def _begin_loop(self, waiter: _Waiter) -> None:
         self.is_looping = True
@@ -323,7 +332,14 @@ class RealTime(Runtime):
             for waiting in (self._waiting_any, *self._waiting_fd.values()):
                 for waiter in waiting:
                     waiter.wake()
+            dependents = list(self.dependents)
         self._parked.set()
+        for dependent in dependents:
+            dependent.end(self.down_error(f"stack {self.name} was closed"))
+
+    def has_unsent(self) -> bool:
+        """Tell whether something keeps text that was written and that the host has not taken yet."""
+        return any(dependent.has_unsent() for dependent in self.dependents)
 
     def lose_device(self) -> None:
         """Note that the device is gone: no frame leaves any more, and connections end by their timers."""

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import errno
 import weakref
 from abc import ABC, abstractmethod
 from asyncio import AbstractEventLoop
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from estab.abi import POLLNVAL
+from estab.errors import os_error
 from estab.observers import Observation, Observers
 from estab.sockets.history import CALLS_MAX, Historian
 from estab.sockets.process import Process
@@ -149,6 +151,8 @@ class Runtime(ABC):
         """What ``detach`` released, by the same numbers."""
         self.is_closing = False
         """The network is closing: sockets that no program closed are closed without a warning."""
+        self.is_over = False
+        """Nothing steps the host any more: its stack is closed."""
         self.owner: Callable[[], object] = _nobody
         """Returns the object that must live as long as the runtime is used, if there is one: a ``Stack``."""
         self.calls = 0
@@ -289,6 +293,10 @@ class Runtime(ABC):
         Returns what ends that: call it, or use it in a ``with`` statement.
         """
         return self._observers.add(observer)
+
+    def down_error(self, what: str) -> OSError:
+        """Make the error of a call on a host that nothing steps any more."""
+        return os_error(errno.ENETDOWN, f"network is down: {what}")
 
     def keep_history(self, calls_max: int = CALLS_MAX) -> None:
         """Keep what each socket's last ``calls_max`` calls changed, for ``Socket.history``. 0: keep no more."""

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket as os_socket
 import threading
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from estab.devices.device import Device, VnetDevice, check_device
 from estab.events import Observer
@@ -34,9 +35,13 @@ from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.serve.services import Service, Services
 from estab.settings import Settings, read_config
 from estab.sockets.history import CALLS_MAX
+from estab.sockets.polling.event_loop import EventLoop
+from estab.sockets.socket.acked import running_loop
 from estab.sockets.socket.socket import Socket
 from estab.sockets.standin import module
-from estab.stack import streams
+from estab.stack.adopting import adopted
+from estab.stack.delivery import warn_of_rest
+from estab.stack.in_loop import DRAIN_S, InLoop
 from estab.stack.watching import CaptureFile
 from estab.wire.address import parse_address, parse_prefix
 
@@ -74,7 +79,7 @@ class _Parts:
             self.device.close()
 
 
-class Stack:
+class Stack(InLoop):
     """A stack on ``device``. ``address`` is one or several, ``"10.7.0.2/24"``.
 
     ``gateway`` is the next hop of all other packets; a device of bare IP packets needs none. ``profile`` and
@@ -170,10 +175,12 @@ class Stack:
     def installed(self) -> Iterator[Stack]:
         """Replace ``socket``, ``select``, ``selectors`` and ``asyncio`` by this stack's inside the ``with`` block.
 
-        That holds for this thread and context, and for threads that are started in it.
+        That holds for this thread and context, and for threads and tasks that are started in it. If an event loop
+        runs, its methods are the stack's for these tasks, so that httpx, aiohttp and servers connect and listen by the
+        stack. Other tasks of the loop use the system's network.
         """
-        self.run_in_thread()
-        with module.installed(self.runtime):
+        self._start_driver()
+        with module.installed(self.runtime), adopted():
             yield self
 
     def run_in_thread(self) -> None:
@@ -183,6 +190,17 @@ class Stack:
             if self._driver is None:
                 self._driver = self._parts.loop_thread = loop_thread = LoopThread(self.runtime)
                 loop_thread.start()
+
+    def _start_driver(self) -> None:
+        """Run the engine in the event loop that runs here, without one in a thread, if nothing runs it yet."""
+        loop = running_loop()
+        if loop is None or isinstance(loop, EventLoop):
+            self.run_in_thread()
+            return
+        with self._opening:
+            self._ensure_open()
+            if self._driver is None:
+                self._driver = OnEventLoop(self.runtime, loop)
 
     async def start(self) -> Stack:
         """Run the engine in the event loop that runs here, and return when the address is usable.
@@ -198,37 +216,17 @@ class Stack:
                 self._driver = OnEventLoop(self.runtime, asyncio.get_running_loop())
         return self
 
-    # --- in the user's event loop
-
-    async def open_connection(self, host: str, port: int, **options: Any,
-                              ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect, as ``asyncio.open_connection``; with ``ssl``, ``server_hostname``, ``family``, ``local_addr``."""
-        await self.start()
-        return await streams.open_connection(self.runtime, host, port, **options)
-
-    async def start_server(self, callback: streams.ClientCallback, host: str | None = None, port: int = 0,
-                           **options: Any) -> streams.Server:
-        """Listen, and call ``callback(reader, writer)`` for each connection, as ``asyncio.start_server``."""
-        await self.start()
-        return await streams.start_server(self.runtime, callback, host, port, **options)
-
-    async def create_connection(self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int,
-                                **options: Any) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
-        """Connect, as the event loop's method of this name does for sockets of the operating system."""
-        await self.start()
-        return await streams.create_connection(self.runtime, factory, host, port, **options)
-
-    async def create_server(self, factory: Callable[[], asyncio.BaseProtocol], host: str | None = None, port: int = 0,
-                            **options: Any) -> streams.Server:
-        """Listen, as the event loop's method of this name does for sockets of the operating system."""
-        await self.start()
-        return await streams.create_server(self.runtime, factory, host, port, **options)
+    # --- in the user's event loop: see InLoop
 
     async def __aenter__(self) -> Stack:
         return await self.start()
 
     async def __aexit__(self, *error: object) -> None:
-        self.close()
+        try:
+            with contextlib.suppress(TimeoutError, OSError):
+                await self.drain(DRAIN_S)
+        finally:
+            self.close()
 
     # --- looking at it
 
@@ -293,13 +291,19 @@ class Stack:
         return made
 
     def close(self) -> None:
-        """Stop, and release the device. Connections are not closed: their peers get no further segment. Idempotent."""
+        """Stop, and release the device. Idempotent.
+
+        Whatever waits on the stack, in threads and in event loops, ends with ENETDOWN. Connections are not closed:
+        their peers get no further segment. What the peers have not acknowledged is lost, and the log ``estab.stack``
+        says how much: ``drain`` waits for it, as the end of a ``with`` block does, for up to five seconds.
+        """
         if self._is_closed:
             return
         self._is_closed = True
         self._dropped.detach()
         self.runtime.is_closing = True
         if self._driver is not None:
+            warn_of_rest(self.runtime)
             self._driver.close()
         self._parts.release()
 
@@ -310,7 +314,11 @@ class Stack:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
     ) -> None:
-        self.close()
+        try:
+            if isinstance(self._driver, LoopThread) and self._driver.failure is None and not self._is_closed:
+                self._wait_drained(DRAIN_S)
+        finally:
+            self.close()
 
     def __repr__(self) -> str:
         return f"<Stack {self.name} {', '.join(self.addresses)} on {self.device!r}>"

@@ -1,7 +1,7 @@
-"""asyncio transports over sockets of a stack, for the user's own event loop.
+"""A TCP connection of a stack as an asyncio transport, for the user's own event loop.
 
-The loop knows nothing of the stack: if a socket has news, the thread that runs the engine makes the loop call the
-transport.
+``connection_lost(None)`` says more than with the operating system's sockets: all that was written has been acknowledged
+by the peer, and so has the FIN. After ``abort`` it comes at once.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import socket as os_socket
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from estab.abi import MSG_DONTWAIT, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLRDHUP
-from estab.cpython import get_ident
+from estab.abi import MSG_DONTWAIT, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP
 from estab.sockets.socket.socket import Socket
+from estab.stack.delivery import Delivery, close_delivered
+from estab.stack.news import News
 
-__all__ = ["News", "StreamTransport"]
+__all__ = ["StreamTransport", "peer_of"]
 
 _READ: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
 _READ_BYTES: Final = 262_144
@@ -23,58 +24,22 @@ _HIGH_BYTES: Final = 65_536
 _ERRORS: Final = (BlockingIOError, InterruptedError)
 
 
-class News:
-    """Makes a loop call a function, once for any amount of news of one socket. Any thread may report news."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, socket: Socket, call: Callable[[], None]) -> None:
-        self._loop = loop
-        self._ident = get_ident()
-        self._call = call
-        self._is_scheduled = False
-        self._watches = socket.runtime.watches
-        self._fd = socket.fd
-        self._watches.add(self._fd, self)
-
-    def on_ready(self, fd: int, bits: int) -> None:
-        """Begin to receive the socket's news."""
-        if not bits & POLLNVAL:
-            self.schedule()
-
-    def schedule(self) -> None:
-        """Call the function soon, in the loop."""
-        if self._is_scheduled:
-            return
-        self._is_scheduled = True
-        if get_ident() == self._ident:
-            self._loop.call_soon(self._run)
-            return
-        try:
-            self._loop.call_soon_threadsafe(self._run)
-        except RuntimeError:
-            self._is_scheduled = False  # the loop was closed
-
-    def stop(self) -> None:
-        """Receive no more news."""
-        self._watches.remove(self._fd, self)
-        self._call = _nothing
-
-    def _run(self) -> None:
-        self._is_scheduled = False
-        self._call()
-
-
 class StreamTransport(asyncio.Transport):
-    """A TCP connection of a stack as an asyncio transport."""
+    """A TCP connection of a stack as an asyncio transport. ``on_lost`` is called when it is over."""
 
     _start_tls_compatible = True  # what asyncio's start_tls asks for
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, socket: Socket, protocol: asyncio.BaseProtocol) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, socket: Socket, protocol: asyncio.BaseProtocol,
+                 on_made: Callable[[], object] | None = None, on_lost: Callable[[], object] | None = None) -> None:
         super().__init__({
-            "socket": socket, "sockname": socket.getsockname(), "peername": _peer_of(socket),
+            "socket": socket, "sockname": socket.getsockname(), "peername": peer_of(socket),
         })
+        socket.setsockopt(os_socket.IPPROTO_TCP, os_socket.TCP_NODELAY, 1)  # as asyncio does
         self._loop = loop
         self._socket = socket
         self._protocol = protocol
+        self._on_made = on_made
+        self._on_lost = on_lost
         self._buffer = bytearray()
         self._high, self._low = _HIGH_BYTES, _HIGH_BYTES // 4
         self._is_protocol_paused = False
@@ -83,17 +48,27 @@ class StreamTransport(asyncio.Transport):
         self._is_eof_wanted = False
         self._is_eof_read = False
         self._is_lost = False
-        self._news = News(loop, socket, self._on_news)
+        self._delivery: Delivery | None = None
+        self._drained: list[asyncio.Future[None]] = []
+        self._news = News(loop, socket, self._on_news, self._lose, self.get_write_buffer_size)
         loop.call_soon(self._start)
 
     def _start(self) -> None:
-        self._protocol.connection_made(self)
-        self._news.schedule()
+        try:
+            self._protocol.connection_made(self)
+        finally:
+            self._news.schedule()
+            if self._on_made is not None:
+                self._on_made()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_lost else "closing" if self._is_closing else "open"
+        return f"<StreamTransport {state} {self._socket!r}, {len(self._buffer)} bytes to write>"
 
     # --- reading
 
     def is_reading(self) -> bool:
-        """Tell whether the protocol gets what arrives."""
+        """Tell whether the protocol is given what comes."""
         return not self._is_paused and not self._is_closing
 
     def pause_reading(self) -> None:
@@ -163,6 +138,15 @@ class StreamTransport(asyncio.Transport):
         self._high, self._low = high, low
         self._pause_protocol()
 
+    async def wait_low(self) -> None:
+        """Wait until no more than the low mark waits here. ``ConnectionError`` if the connection ends before."""
+        if self._is_lost:
+            raise ConnectionResetError("Connection lost")
+        if len(self._buffer) > self._low:
+            drained: asyncio.Future[None] = self._loop.create_future()
+            self._drained.append(drained)
+            await drained
+
     # --- closing
 
     def is_closing(self) -> bool:
@@ -175,13 +159,21 @@ class StreamTransport(asyncio.Transport):
             return
         self._is_closing = True
         if not self._buffer:
-            self._lose(None)
+            self._finish()
 
     def abort(self) -> None:
-        """Close at once, with a reset if something was not sent."""
+        """Close at once, with a reset. What is on its way after ``close`` is left to TCP."""
+        if self._delivery is not None:
+            self._delivery.stop()
+            self._delivery = None
+            self._loop.call_soon(self._end, None)
         if not self._is_lost and self._socket.fd >= 0:
             self._socket.setsockopt(os_socket.SOL_SOCKET, os_socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self._lose(None)
+
+    def _force_close(self, error: Exception | None) -> None:
+        """Close at once because of an error, as asyncio's TLS asks its transport to."""
+        self._lose(error)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Deliver to another protocol from now on."""
@@ -212,28 +204,54 @@ class StreamTransport(asyncio.Transport):
 
     def _read(self) -> None:
         data = self._socket.recv(_READ_BYTES)
-        protocol = self._protocol
         if data:
-            if isinstance(protocol, asyncio.BufferedProtocol):
-                _fill(protocol, data)
-            elif isinstance(protocol, asyncio.Protocol):
-                protocol.data_received(data)
+            self._give(data)
             if not self._is_lost and self._readiness() & _READ:
                 self._news.schedule()
             return
         self._is_eof_read = True
-        if not isinstance(protocol, (asyncio.Protocol, asyncio.BufferedProtocol)) or not protocol.eof_received():
+        if not self._tell_eof():
             self.close()
+
+    def _give(self, data: bytes) -> None:
+        """Return the protocol what came. If it raises, that is told and the connection ends, as with asyncio's own."""
+        protocol = self._protocol
+        try:
+            if isinstance(protocol, asyncio.BufferedProtocol):
+                _fill(protocol, data)
+            elif isinstance(protocol, asyncio.Protocol):
+                protocol.data_received(data)
+        except Exception as error:
+            self._fail(error, "protocol.data_received() failed")
+
+    def _tell_eof(self) -> bool:
+        """Tell the protocol of the end of the stream. Returns whether it wants to keep the other direction."""
+        protocol = self._protocol
+        if not isinstance(protocol, (asyncio.Protocol, asyncio.BufferedProtocol)):
+            return False
+        try:
+            return bool(protocol.eof_received())
+        except Exception as error:
+            self._fail(error, "protocol.eof_received() failed")
+            return True
+
+    def _fail(self, error: Exception, what: str) -> None:
+        self._loop.call_exception_handler({
+            "message": what, "exception": error, "transport": self, "protocol": self._protocol,
+        })
+        self._lose(error)
 
     def _write_more(self) -> None:
         sent = self._socket.send(self._buffer, MSG_DONTWAIT)
         del self._buffer[:sent]
-        if self._is_protocol_paused and len(self._buffer) <= self._low:
-            self._is_protocol_paused = False
-            self._protocol.resume_writing()
+        if len(self._buffer) <= self._low:
+            _settle_all(self._drained, None)
+            if self._is_protocol_paused:
+                self._is_protocol_paused = False
+                self._protocol.resume_writing()
         if not self._buffer:
             if self._is_closing:
-                self._lose(None)
+                self._finish()
             elif self._is_eof_wanted:
                 self._shut()
         elif self._readiness() & POLLOUT:
@@ -250,23 +268,51 @@ class StreamTransport(asyncio.Transport):
             self._is_protocol_paused = True
             self._protocol.pause_writing()
 
-    def _lose(self, error: OSError | None) -> None:
-        if self._is_lost:
-            return
-        self._is_lost = self._is_closing = True
-        self._buffer.clear()
-        self._news.stop()
-        self._loop.call_soon(self._end, error)
+    def _finish(self) -> None:
+        """Close the socket, all being sent, and tell the protocol once all is acknowledged."""
+        if not self._is_lost:
+            self._is_lost = True
+            self._news.stop()
+            self._delivery = close_delivered(self._loop, self._socket, self._end)
 
-    def _end(self, error: OSError | None) -> None:
+    def _lose(self, error: Exception | None) -> None:
+        if not self._is_lost:
+            self._is_lost = self._is_closing = True
+            self._buffer.clear()
+            self._news.stop()
+            self._loop.call_soon(self._end, error)
+
+    def _end(self, error: Exception | None) -> None:
+        _settle_all(self._drained, error or ConnectionResetError("Connection lost"))
         try:
             self._protocol.connection_lost(error)
         finally:
+            self._delivery = None
             self._socket.close()
+            if self._on_lost is not None:
+                self._on_lost()
+
+
+def peer_of(socket: Socket) -> Any:
+    """Return a socket's peer, ``None`` if it has none."""
+    try:
+        return socket.getpeername()
+    except OSError:
+        return None
+
+
+def _settle_all(waiting: list[asyncio.Future[None]], error: Exception | None) -> None:
+    for future in waiting:
+        if not future.done():
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+    waiting.clear()
 
 
 def _fill(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
-    """Deliver data to a protocol that has buffers of its own."""
+    """Return data to a protocol that has buffers of its own."""
     view = memoryview(data)
     while view:
         buffer = memoryview(protocol.get_buffer(len(view))).cast("B")
@@ -276,13 +322,3 @@ def _fill(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
         buffer[:size] = view[:size]
         protocol.buffer_updated(size)
         view = view[size:]
-
-
-def _peer_of(socket: Socket) -> Any:
-    try:
-        return socket.getpeername()
-    except OSError:
-        return None
-
-
-def _nothing() -> None: ...

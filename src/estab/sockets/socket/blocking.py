@@ -119,6 +119,11 @@ class Blocking(os_socket.socket):
 
     # --- trying and waiting
 
+    def _ensure_stepped(self, name: str) -> None:
+        """Raise ENETDOWN if nothing would carry what a call starts: the stack is closed."""
+        if self.runtime.is_over:
+            raise self.runtime.down_error(f"{name}() on a stack that is closed")
+
     def _call(self, do: Callable[[int], T]) -> T:
         """Do what never waits. ``do`` gets the time."""
         runtime = self.runtime
@@ -141,6 +146,8 @@ class Blocking(os_socket.socket):
                 try:
                     result = attempt(runtime.now_ns)
                 except BlockingIOError:
+                    if runtime.is_over:
+                        raise runtime.down_error(f"{name}() on a stack that is closed") from None
                     if self._timeout == 0.0 or flags & MSG_DONTWAIT:
                         runtime.spin(POLL_WEIGHT)
                         raise

@@ -246,6 +246,7 @@ class Socket(Transfer):
             target = numeric(self.runtime, self._family, address, "connect")
         except FileNotFoundError as error:  # a Unix socket's path that no socket has
             return error.with_traceback(None)
+        self._ensure_stepped("connect")
         with self.runtime.lock:
             failure = self._try_connect(host, target)
             if failure is None or failure.errno != errno.EINPROGRESS or self._timeout == 0.0:

@@ -213,6 +213,7 @@ class Transfer(Blocking):
         data = b"".join(_readable(buffer) for buffer in buffers)
         items, flags, host = read_items(ancdata), linux_flags(index(flags)), self.descriptor
         target = None if address is None else numeric(self.runtime, self._family, address, "sendmsg")
+        self._ensure_stepped("sendmsg")
         if isinstance(host, DatagramSocket):
             sent = self._call(lambda now_ns: host.sendmsg(data, target, flags, items, now_ns))
             self.runtime.spin(_SEND_WEIGHT)
@@ -254,6 +255,7 @@ class Transfer(Blocking):
     def _send(self, view: memoryview, flags: int, name: str, deadline_ns: int | None = BY_TIMEOUT,
               items: list[Ancillary] | None = None, target: object = None) -> int:
         host = self.descriptor
+        self._ensure_stepped(name)
         if isinstance(host, DatagramSocket):
             sent = self._call(lambda now_ns: host.send(bytes(view), flags, now_ns))
             self.runtime.spin(_SEND_WEIGHT)
@@ -313,6 +315,7 @@ class Transfer(Blocking):
         host = self.descriptor
         target = numeric(self.runtime, self._family, address, name)
         read_sockaddr(host.family, target, name)
+        self._ensure_stepped(name)
         if isinstance(host, StreamSocket):
             return self._send(view, flags, name, BY_TIMEOUT, None, target)
         sent = self._call(lambda now_ns: host.sendto(bytes(view), target, flags, now_ns))
