@@ -53,12 +53,12 @@ def test_datagram_and_its_answer(peer: str) -> None:
     server, client = open_socket(net, b, family, "", 9), open_socket(net, a, family)
     assert client.sendto(b"ping", (peer, 9), 0, net.now_ns) == 4
     net.run(100 * MS)
-    text, sender, flags = server.recvfrom(100, 0, net.now_ns)
+    text, sender, flags = server.recvfrom(100, 0)
     assert (text, flags) == (b"ping", 0)
     assert sender[:2] == (peer[:-1] + "1", client.getsockname()[1])
     server.sendto(b"pong", sender, 0, net.now_ns)
     net.run(100 * MS)
-    assert client.recvfrom(100, 0, net.now_ns)[:2] == (b"pong", (peer, 9) if family == AF_INET else (peer, 9, 0, 0))
+    assert client.recvfrom(100, 0)[:2] == (b"pong", (peer, 9) if family == AF_INET else (peer, 9, 0, 0))
 
 
 def test_dual_stack_socket_speaks_ipv4_by_mapped_addresses() -> None:
@@ -66,7 +66,7 @@ def test_dual_stack_socket_speaks_ipv4_by_mapped_addresses() -> None:
     server, client = open_socket(net, b, AF_INET6, "::", 9), open_socket(net, a)
     client.sendto(b"x", ("10.0.0.2", 9), 0, net.now_ns)
     net.run(100 * MS)
-    _, sender, _ = server.recvfrom(9, 0, net.now_ns)
+    _, sender, _ = server.recvfrom(9, 0)
     assert sender[0] == "::ffff:10.0.0.1"
     server.sendto(b"y", sender, 0, net.now_ns)
     net.run(100 * MS)
@@ -145,7 +145,7 @@ def test_full_queue_drops_the_newest_and_counts() -> None:
     net.run(100 * MS)
     assert [text[:1] for text in texts(server)] == [b"0", b"1", b"2", b"3", b"4"]
     assert (drops(b, DropReason.SOCKET_RCVBUFF), b.counters()["UdpRcvbufErrors"], server.dropped_count) == (3, 3, 3)
-    server.recvfrom(100, 0, net.now_ns)
+    server.recvfrom(100, 0)
     client.sendto(b"8" * 100, ("10.0.0.2", 9), 0, net.now_ns)
     net.run(100 * MS)
     assert len(server.queue) == 5
@@ -158,12 +158,12 @@ def test_peek_leaves_and_short_reads_cut_the_datagram() -> None:
         client.sendto(b"0123456789", ("10.0.0.2", 9), 0, net.now_ns)
     net.run(100 * MS)
     assert server.readable_bytes == 10
-    assert server.recvfrom(4, MSG_PEEK, net.now_ns)[0::2] == (b"0123", MSG_TRUNC)
-    assert server.recvfrom(4, 0, net.now_ns)[0::2] == (b"0123", MSG_TRUNC)
-    assert server.recvfrom(4, MSG_TRUNC, net.now_ns)[0::2] == (b"0123456789", MSG_TRUNC)
-    assert server.recvfrom(0, 0, net.now_ns)[0::2] == (b"", MSG_TRUNC)
+    assert server.recvfrom(4, MSG_PEEK)[0::2] == (b"0123", MSG_TRUNC)
+    assert server.recvfrom(4, 0)[0::2] == (b"0123", MSG_TRUNC)
+    assert server.recvfrom(4, MSG_TRUNC)[0::2] == (b"0123456789", MSG_TRUNC)
+    assert server.recvfrom(0, 0)[0::2] == (b"", MSG_TRUNC)
     with pytest.raises(BlockingIOError):
-        server.recvfrom(4, 0, net.now_ns)
+        server.recvfrom(4, 0)
 
 
 def test_empty_datagram_is_a_datagram() -> None:
@@ -172,7 +172,7 @@ def test_empty_datagram_is_a_datagram() -> None:
     open_socket(net, a).sendto(b"", ("10.0.0.2", 9), 0, net.now_ns)
     net.run(100 * MS)
     assert server.readiness() & POLLIN
-    assert server.recvfrom(9, 0, net.now_ns)[0] == b""
+    assert server.recvfrom(9, 0)[0] == b""
 
 
 @pytest.mark.parametrize(("peer", "most"), [("10.0.0.2", 65507), ("fd00::2", 65527)])
@@ -235,7 +235,7 @@ def test_udp_has_no_urgent_data() -> None:
         one.sendto(b"x", ("10.0.0.2", 9), MSG_OOB, net.now_ns)
     assert caught.value.errno == errno.EOPNOTSUPP
     with pytest.raises(BlockingIOError):  # receiving ignores the flag, as Linux does
-        one.recvfrom(9, MSG_OOB, net.now_ns)
+        one.recvfrom(9, MSG_OOB)
 
 
 def test_shutdown_ends_either_direction_of_a_connected_socket() -> None:
@@ -332,12 +332,12 @@ def test_link_local_peers_are_told_apart_by_scope() -> None:
         client.sendto(b"%d" % scope, ("fe80::b", 9, 0, scope), 0, net.now_ns)
     net.run(100 * MS)
     assert [texts(one) for one in servers] == [[b"1"], [b"2"]]
-    _, sender, _ = servers[1].recvfrom(9, 0, net.now_ns)
+    _, sender, _ = servers[1].recvfrom(9, 0)
     assert len(sender) == 4
     assert sender[3] == 1
     servers[1].sendto(b"back", sender, 0, net.now_ns)
     net.run(100 * MS)
-    text, sender, _ = client.recvfrom(9, 0, net.now_ns)
+    text, sender, _ = client.recvfrom(9, 0)
     assert (text, sender[1:]) == (b"back", (9, 0, 2))
 
 

@@ -277,7 +277,7 @@ class Calls:
         while True:
             try:
                 if isinstance(socket, DatagramSocket):
-                    text, _, _ = socket.recvfrom(size, flags & ~MSG_WAITALL, self.now_ns)
+                    text, _, _ = socket.recvfrom(size, flags & ~MSG_WAITALL)
                     return text[:size]
                 piece = socket.recv(size - len(taken), flags & ~(MSG_WAITALL | MSG_DONTWAIT), self.now_ns)
                 taken += piece

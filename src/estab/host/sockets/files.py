@@ -24,7 +24,11 @@ _FIRST: Final = 3
 
 
 class Descriptor(Owner):
-    """What a number in the table stands for. ``fd`` is -1 before it has a number and after its release."""
+    """What a number in the table stands for. ``fd`` is -1 before it has a number and after its release.
+
+    A call that TCP's and UDP's sockets both have takes the same arguments with both, ``now_ns`` too, even if one of
+    the two has no use for the time: its caller need not know which of them it has.
+    """
 
     def __init__(self, family: i64, kind: i64, protocol: str) -> None:
         super().__init__()

@@ -282,15 +282,15 @@ class DatagramSocket(DatagramSettings):
         if not is_on and self._pending is not None:
             self._append(self._pending, b"", is_more=False, now_ns=now_ns)
 
-    def recvfrom(self, size: i64, flags: i64, now_ns: i64) -> tuple[bytes, SockAddr, int]:
+    def recvfrom(self, size: i64, flags: i64) -> tuple[bytes, SockAddr, int]:
         """Take the oldest datagram: text cut to ``size``, its sender, MSG_TRUNC if it was cut. EAGAIN: none came.
 
         With MSG_TRUNC in ``flags`` the text comes whole, so that its length can be told.
         """
-        text, address, result_flags, _ = self.recvmsg(size, flags, now_ns)
+        text, address, result_flags, _ = self.recvmsg(size, flags)
         return text, address, result_flags
 
-    def recvmsg(self, size: i64, flags: i64, now_ns: i64) -> tuple[bytes, SockAddr, int, list[Ancillary]]:
+    def recvmsg(self, size: i64, flags: i64) -> tuple[bytes, SockAddr, int, list[Ancillary]]:
         """Take the oldest datagram as ``recvfrom``, with the ancillary data that the socket wants.
 
         With MSG_ERRQUEUE: the oldest error that IP_RECVERR kept, with what is left of the datagram and whom it was to.

@@ -40,7 +40,7 @@ BY_TIMEOUT: Final = -1
 
 
 class File:
-    """An open descriptor of a host, how many sockets share it (``dup``), and what rings for it."""
+    """An open descriptor of a host, how many sockets share it (``dup``), and its real descriptors."""
 
     __slots__ = ("descriptor", "process", "real_descriptors", "users")
 
@@ -52,7 +52,7 @@ class File:
         self.real_descriptors: list[RealDescriptor] = []
 
     def follow(self) -> None:
-        """Bring what rings up to date after a call that may have emptied a queue."""
+        """Bring the real descriptors up to date after a call that may have emptied a queue."""
         for real in self.real_descriptors:
             real.follow()
 

@@ -37,7 +37,7 @@ _PROTOCOLS: Final = {SOCK_STREAM: s.IPPROTO_TCP, SOCK_DGRAM: s.IPPROTO_UDP}
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """One option: for which kinds of socket, how it is read and how it is set (``None``: it can't be)."""
+    """One option: for which kinds of socket, and how it is read and set (``None``: it can't be), given the time."""
 
     kinds: tuple[int, ...]
     get: Callable[[Any, int], int | bytes]

@@ -116,7 +116,7 @@ class Transfer(Blocking):
             flags |= MSG_DONTWAIT
         may_wait = self._timeout is None and not flags & MSG_DONTWAIT
         if isinstance(host, DatagramSocket):
-            return self._attempt(lambda now_ns: _receive(host, size, flags, now_ns, may_wait), READ, name, flags)
+            return self._attempt(lambda now_ns: _receive(host, size, flags, may_wait), READ, name, flags)
         if flags & MSG_ERRQUEUE:
             raise os_error(errno.EAGAIN, "resource temporarily unavailable: TCP queues no errors")
         if flags & MSG_WAITALL and may_wait:
@@ -344,11 +344,10 @@ def _check_ancillary_size(size: int) -> None:
         raise ValueError("invalid ancillary data buffer length")
 
 
-def _receive(host: DatagramSocket, size: int, flags: int, now_ns: int,
-             may_wait: bool) -> tuple[bytes, Any, int, list[Ancillary]]:
+def _receive(host: DatagramSocket, size: int, flags: int, may_wait: bool) -> tuple[bytes, Any, int, list[Ancillary]]:
     """Take a datagram. If reading is shut down and the call would wait, it returns nothing, not even a sender."""
     try:
-        return host.recvmsg(size, flags, now_ns)
+        return host.recvmsg(size, flags)
     except BlockingIOError:
         if may_wait and host.is_read_shutdown:
             return b"", None, 0, []

@@ -105,7 +105,10 @@ class Flow(TimerTable):
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class CongestionControl:
-    """Decides how much may be in flight. This base class halves the window at a loss and never grows it; override."""
+    """Decides how much may be in flight. This base class halves the window at a loss and never grows it; override.
+
+    Each call gets what any of them may need: the flow, and the time ``now_ns``.
+    """
 
     name: str = ""
 
