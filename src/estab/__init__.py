@@ -1,6 +1,6 @@
 """estab: a TCP/IP stack in user space with the Berkeley sockets API.
 
-``import estab`` is cheap: what stands behind a name is imported when the name is first used.
+``import estab`` is cheap: the module of a name is imported when the name is first used.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def begin_thread(thread: threading.Thread, ident: int) -> None:
 
 
 def forget_thread(thread: threading.Thread) -> None:
-    """Have a thread that ended before it ran look ended: nobody lists it, waits for it or gives it work."""
+    """Mark a thread that ended before it ran as ended: it is not listed, not waited for and gets no work."""
     threading._limbo.pop(thread, None)  # type: ignore[attr-defined]
     futures_thread._threads_queues.pop(thread, None)  # type: ignore[attr-defined]
     handle = getattr(thread, "_handle", None)

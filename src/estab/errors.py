@@ -72,7 +72,7 @@ class DropReason(enum.Enum):
     TCP_INVALID_ACK_SEQUENCE = "acknowledges something never sent, in a handshake"
     TCP_ACK_UNSENT_DATA = "acknowledges data not sent yet (challenge ACK)"
     TCP_TOO_OLD_ACK = "acknowledgment older than the largest window (RFC 5961 section 5)"
-    TCP_NO_ACK = "no ACK flag where the state demands one"
+    TCP_NO_ACK = "no ACK flag although the state demands one"
     TCP_RESET = "RST whose sequence number is in the window but not exact (challenge ACK, RFC 5961)"
     TCP_RESET_INVALID = "RST that does not belong to this connection"
     TCP_ABORT_ON_DATA = "text arrived after the socket was closed"

@@ -15,7 +15,7 @@ __all__ = ["Observation", "Observers", "check_observer"]
 
 
 class Observation(AbstractContextManager["Observation"]):
-    """That somebody is told facts. Call it, or leave its ``with`` block, and they are told no more. Idempotent."""
+    """An observer's registration. A call, or the end of its ``with`` block, ends it. Idempotent."""
 
     __slots__ = ("_end",)
 
@@ -33,7 +33,7 @@ class Observation(AbstractContextManager["Observation"]):
 
 
 class Observers:
-    """Everybody who is told the facts of one thing. ``tell`` takes the one function to be told by, or ``None``."""
+    """The observers of one object. ``tell`` takes the one function that tells all of them, or ``None``."""
 
     def __init__(self, tell: Callable[[Observer | None], None],
                  lock: AbstractContextManager[object] | None = None) -> None:

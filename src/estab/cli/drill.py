@@ -146,7 +146,7 @@ def _results(work: Sequence[_Job], jobs: int) -> Iterator[Result]:
     with ProcessPoolExecutor(min(jobs, len(work)), initializer=_begin_worker) as pool:
         try:
             yield from pool.map(_run_job, work, chunksize=max(1, len(work) // (4 * jobs)))
-        except BaseException:  # Ctrl-C, SIGTERM, an output that is full: nobody waits for the rest
+        except BaseException:  # Ctrl-C, SIGTERM, an output that is full: the rest is not needed
             pool.shutdown(wait=False, cancel_futures=True)
             for child in multiprocessing.active_children():
                 child.terminate()

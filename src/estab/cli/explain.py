@@ -1,4 +1,4 @@
-"""``estab explain``: what a word means, who causes it, how to see it, what to do, and a scene of the lab that shows it.
+"""``estab explain``: what a word means, what causes it, how to see it, what to do, and a scene that shows it.
 
 Exit status: 0 explained, 2 the word is not known (names like it are suggested).
 """

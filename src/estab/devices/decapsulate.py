@@ -105,7 +105,7 @@ def _cooked_direction(kind: bytes) -> int:
 
 
 def _after_ethertype(data: bytes, at: int, start: int, vlans: list[int]) -> bytes:
-    """Follow EtherTypes, the first at ``at``, what it speaks of at ``start``, down to an IP packet; else ``b""``."""
+    """Follow EtherTypes, the first at ``at``, its payload at ``start``, down to an IP packet; else ``b""``."""
     kind = int.from_bytes(data[at:at + 2], "big")
     while kind in _VLANS and len(data) >= start + 4:
         vlan = int.from_bytes(data[start:start + 2], "big") & 0xFFF

@@ -1,7 +1,7 @@
 """Rules about sockets of the kernel: what each is stuck in or held up by, now, and for how long.
 
 A healthy machine gets no finding. What only the kernel's other end knows (a peer that is gone while nothing is sent) is
-said as what it is: nobody would notice.
+said as what it is: no program would notice.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ def _unread(row: Row, info: dict[str, int], limits: Thresholds) -> list[Finding]
 
 
 def _idle(row: Row, limits: Thresholds) -> list[Finding]:
-    """Find connections that nobody would miss if the peer were gone."""
+    """Find idle connections on which no program would notice that the peer is gone."""
     if row.timer:
         return []
     info = row.info

@@ -66,7 +66,7 @@ class Machine:
 
 
 TIME_WAIT_SHARE = 0.5
-"""Of the local ports; from there on it is looked who else has some."""
+"""Share of the local ports in use from which on other users of them are looked for."""
 _SYSCTLS = ("tcp_retries2", "tcp_syn_retries", "tcp_syn_linear_timeouts", "tcp_max_syn_backlog", "tcp_syncookies",
             "tcp_keepalive_time", "ip_local_port_range", "tcp_tw_reuse", "tcp_orphan_retries", "tcp_fin_timeout",
             "tcp_mtu_probing")

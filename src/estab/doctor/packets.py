@@ -60,7 +60,7 @@ class Packet:
     sack: tuple[tuple[int, int], ...] = ()
     has_sack_permitted: bool = False
     is_checksum_good: bool | None = None
-    """``None``: not all of the segment was captured, so nobody can tell."""
+    """``None``: not all of the segment was captured, so it is unknown."""
     head: bytes = b""
     """The first octets of the text, to see whether two segments of the same numbers say the same."""
 

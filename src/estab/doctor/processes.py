@@ -24,7 +24,7 @@ class Holder:
 
 
 def find_holders(inodes: Collection[int]) -> dict[int, list[Holder]]:
-    """Find who holds these sockets, in the order of process ids."""
+    """Find the processes that hold these sockets, in the order of process ids."""
     found: dict[int, list[Holder]] = {}
     wanted = {f"socket:[{inode}]": inode for inode in inodes if inode}
     if not wanted:

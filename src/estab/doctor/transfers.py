@@ -71,7 +71,7 @@ def silence(case: Case) -> list[Finding]:
 
 
 def _missing(case: Case, stream: Stream) -> Finding | None:
-    """Tell a hole that is never filled while only small segments come: an MTU black hole, seen from behind it."""
+    """Tell a hole that is never filled while only small segments come: an MTU black hole, seen from its far side."""
     waited_ns = case.end_ns - stream.missing_ns
     if not stream.missing_ns or waited_ns < max(_MISSING_NS_MIN, 4 * case.rtt_ns) or stream.mss >= stream.full_bytes:
         return None

@@ -19,7 +19,7 @@ IpInHdrErrors | packets with a bad IP header | damage on the way, a broken sende
 IpInAddrErrors | packets for an address that is not this host's | a wrong route or a router that takes this host for
     one | check the sender's route; set net.ipv4.ip_forward if this host is to forward
 IpForwDatagrams | packets forwarded | this host is a router | -
-IpInUnknownProtos | packets of a transport protocol that nobody here speaks | a sender of SCTP, GRE … | none, or a
+IpInUnknownProtos | packets of a transport protocol that this host does not have | a sender of SCTP, GRE … | none, or a
     filter
 IpInDelivers | packets handed to TCP, UDP or ICMP | every good packet for this host | -
 IpOutRequests | packets that this host sends by itself | every packet | -
@@ -43,10 +43,10 @@ IcmpInDestUnreachs | "destination unreachable" messages | closed UDP ports, rout
     message names who sent it and why (tcpdump icmp)
 IcmpInTimeExcds | "time exceeded" messages | a routing loop, traceroute | traceroute shows the loop
 IcmpInParmProbs | "parameter problem" messages | an option that a router dislikes | none
-IcmpInSrcQuenchs | "source quench" messages, which nobody heeds any more | very old devices | none (RFC 6633)
+IcmpInSrcQuenchs | "source quench" messages, which hosts ignore today | very old devices | none (RFC 6633)
 IcmpInRedirects | "redirect" messages | two routers on a link; or a forger | net.ipv4.conf.all.accept_redirects=0 if
     not wanted
-IcmpInEchos | pings that came | somebody pings this host | -
+IcmpInEchos | pings that came | a host pings this one | -
 IcmpInEchoReps | answers to pings of this host | ping | -
 IcmpOutMsgs | ICMP messages sent | pings and errors | -
 IcmpOutDestUnreachs | "destination unreachable" sent | datagrams to ports where nobody listens; refused forwarding |
@@ -54,7 +54,7 @@ IcmpOutDestUnreachs | "destination unreachable" sent | datagrams to ports where 
 IcmpOutTimeExcds | "time exceeded" sent | packets whose TTL ended here | traceroute, or a loop
 IcmpOutParmProbs | "parameter problem" sent | packets with bad headers or options | none
 IcmpOutEchos | pings sent | ping | -
-IcmpOutEchoReps | answers to pings | somebody pings this host | -
+IcmpOutEchoReps | answers to pings | a host pings this one | -
 IcmpOutRateLimitHost | ICMP errors that the host's rate limit held back | a scan, or a flood |
     net.ipv4.icmp_msgs_per_sec and icmp_ratelimit bound it, and should
 Ip6InTooBigErrors | packets too big to forward | a next link with a smaller MTU | let ICMPv6 "packet too big" through
@@ -76,7 +76,7 @@ Icmp6InRouterAdvertisements | router advertisements | routers on the link | -
 Icmp6InNeighborSolicits | questions for this host's link-layer address | neighbours | -
 Icmp6InNeighborAdvertisements | answers with a neighbour's link-layer address | neighbours | -
 Icmp6OutPktTooBigs | "packet too big" sent | packets larger than the next link | nothing: the sender learns the MTU
-Icmp6OutEchoReplies | answers to pings | somebody pings this host | -
+Icmp6OutEchoReplies | answers to pings | a host pings this one | -
 Icmp6OutNeighborSolicits | questions for a neighbour's link-layer address | first packets to a neighbour | -
 Icmp6OutNeighborAdvertisements | answers with this host's link-layer address | neighbours that ask | -
 TcpActiveOpens | connections begun by connect() | programs | -
@@ -93,7 +93,7 @@ TcpRetransSegs | segments sent again | loss, reordering, a silent peer | its sha
 TcpInErrs | segments with bad header or checksum | damage, forgery | look at TcpInCsumErrors
 TcpInCsumErrors | segments with a bad checksum | damage that the link's own check missed, or offload gone wrong |
     ethtool -K DEV rx off tells whether the card is to blame
-TcpOutRsts | resets sent | segments for nobody, aborts, unread text at close() | a capture shows to whom
+TcpOutRsts | resets sent | segments for no connection, aborts, unread text at close() | a capture shows to whom
 UdpInDatagrams | datagrams handed to programs | traffic | -
 UdpNoPorts | datagrams for a port where nobody listens | a client with a wrong port; a server that is down | start
     the server
@@ -207,7 +207,7 @@ TcpExtTCPFastOpenPassiveFail | SYNs whose cookie was not good | an old cookie | 
 TcpExtTCPFastOpenListenOverflow | SYNs with text beyond the listener's limit | TCP_FASTOPEN's queue is too short | a
     larger value of TCP_FASTOPEN
 TcpExtTCPFastOpenCookieReqd | requests for a cookie | new clients with Fast Open | -
-TcpExtTCPFastOpenBlackhole | times that Fast Open was left because the network eats it | a middlebox |
+TcpExtTCPFastOpenBlackhole | times that Fast Open was paused because the network drops it | a middlebox |
     net.ipv4.tcp_fastopen_blackhole_timeout_sec
 TcpExtTCPFastOpenPassiveAltKey | cookies good by the second key | a change of keys | -
 IpExtInNoRoutes | packets that came without a route to deliver or forward them | a wrong route | ip route get

@@ -1,4 +1,4 @@
-"""Who causes each drop, and what to do: rows ``NAME | by | do``. What it is, ``errors.DropReason``
+"""The cause of each drop, and what to do: rows ``NAME | by | do``. What it is, ``errors.DropReason``
 says.
 """
 
@@ -30,7 +30,7 @@ DUP_FRAG | an attack, or a broken sender | none
 FRAG_TOO_FAR | an attack (ping of death) | none
 FRAG_REASM_TIMEOUT | a lost fragment | smaller datagrams
 FRAG_QUEUE_FULL | an attack by fragments, or very many of them | net.ipv4.ipfrag_high_thresh
-NEIGH_FAILED | a neighbour that is down, or an address nobody has | is the host there?
+NEIGH_FAILED | a neighbour that is down, or an address that no host has | is the host there?
 NEIGH_QUEUEFULL | many packets for a neighbour that does not answer yet | is the host there?
 NEIGH_TABLE_FULL | a scan of the link's addresses | none
 ARP_INVALID | a broken or hostile host on the link | none

@@ -38,7 +38,7 @@ SO_MAX_PACING_RATE | bytes a second at which the kernel sends at most, evenly | 
     low, and the transfer is limited by the pace
 TCP_NODELAY | sends small writes at once: turns Nagle's rule off | requests and answers | write a whole request at
     once all the same
-TCP_CORK | holds small segments back until it is taken out (200 ms at most) | a head and a file behind it | take it
+TCP_CORK | holds small segments back until it is taken out (200 ms at most) | a head and a file after it | take it
     out, or MSG_MORE
 TCP_NOTSENT_LOWAT | the socket is writable only while less than so much is unsent | short queues, HTTP/2 priorities
     | -

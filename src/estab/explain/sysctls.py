@@ -1,4 +1,4 @@
-"""When to change a sysctl: rows ``NAME | who should | mind``. What each does, ``host.sysctls`` says."""
+"""When to change a sysctl: rows ``NAME | for | mind``. ``host.sysctls`` says what each does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 __all__ = ["SYSCTLS"]
 
 SYSCTLS: Final = """
-tcp_syn_retries | clients that must know sooner than after two minutes that nobody answers | a timeout of the
+tcp_syn_retries | clients that must know sooner than after two minutes that no host answers | a timeout of the
     program, or TCP_SYNCNT, changes one connection only
 tcp_synack_retries | servers under SYN floods: 2 forgets half-open connections sooner | clients on lossy paths need
     the retries

@@ -1,4 +1,4 @@
-"""Every word that estab knows of Linux's TCP: what it is, who causes it, how to see it and what to do."""
+"""Every word that estab knows of Linux's TCP: what it is, what causes it, how to see it and what to do."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ TABLE: Final[tuple[Sysctl, ...]] = (
          "1: clients send text on SYNs; 2: servers take it; 4, 0x200: without cookies; 0x400: without TCP_FASTOPEN"),
     _tcp("tcp_fastopen_key", "text", "Key of the servers' cookies, as four groups of hexadecimal digits; or two keys"),
     _tcp("tcp_fastopen_blackhole_timeout_sec", "s",
-         "How long clients leave Fast Open when the network eats it, doubled each time; 0: never",
+         "How long clients pause Fast Open when the network drops it, doubled each time; 0: never",
          setting="tcp_fastopen_blackhole_timeout_ns"),
     # Options.
     _tcp("tcp_timestamps", "flag", "Offer and take the timestamps option (RFC 7323)"),
@@ -120,14 +120,14 @@ TABLE: Final[tuple[Sysctl, ...]] = (
          "ECN: 0 none; 1 ask for it and answer; 2 answer; 3 ask for AccECN and answer; 4 ask for ECN, answer "
          "AccECN too; 5 answer AccECN too", 0, 5),
     _tcp("tcp_ecn_fallback", "flag", "A SYN that asked for ECN in vain is repeated without, and mangled marks end ECT"),
-    _tcp("tcp_ecn_option", "choice", "AccECN's option: 0 never sent, 1 where something changed, 2 on every segment",
+    _tcp("tcp_ecn_option", "choice", "AccECN's option: 0 never sent, 1 if something changed, 2 on every segment",
          0, 2),
     _tcp("tcp_ecn_option_beacon", "count", "With 1, the option is sent at least so often in a round trip", 0, 3),
     # Closing.
     _tcp("tcp_fin_timeout", "s", "How long FIN-WAIT-2 lasts once the program has closed", setting="tcp_fin_timeout_ns"),
     _tcp("tcp_max_tw_buckets", "entries", "Most TIME-WAIT records of a host"),
     _tcp("tcp_tw_reuse", "choice",
-         "`connect` may take over a TIME-WAIT port: 0 never, 1 where timestamps tell old from new, 2 on loopback only",
+         "`connect` may take over a TIME-WAIT port: 0 never, 1 if timestamps tell old from new, 2 on loopback only",
          0, 2),
     _tcp("tcp_tw_reuse_delay", "ms", "How old a TIME-WAIT record must be for that", 1, 60000, "tcp_tw_reuse_delay_ns"),
     _tcp("tcp_rfc1337", "flag", "Resets don't end TIME-WAIT (RFC 1337)"),
@@ -146,7 +146,7 @@ TABLE: Final[tuple[Sysctl, ...]] = (
          "Search for the path's MTU by probes (RFC 4821): 0 never, 1 when a black hole shows, 2 always", 0, 2),
     _tcp("tcp_base_mss", "bytes", "Segment that a search takes to get through, at first", 48),
     _tcp("tcp_mtu_probe_floor", "bytes", "Least segment that a search goes down to", 48),
-    _tcp("tcp_probe_threshold", "bytes", "A search ends where it knows the MTU as closely as this"),
+    _tcp("tcp_probe_threshold", "bytes", "A search ends when it knows the MTU as closely as this"),
     _tcp("tcp_probe_interval", "s", "After so long a search begins again", setting="tcp_probe_interval_ns"),
     _tcp("ip_no_pmtu_disc", "flag", "Don't set DF: routers may cut packets, and path MTU discovery is off"),
     # IP.

@@ -1,4 +1,4 @@
-"""Connections and their ends, as facts tell of them: which there are, what their TCBs say, who holds each up."""
+"""Connections and their ends, as facts report them: which there are, what their TCBs say, what holds each up."""
 
 from __future__ import annotations
 

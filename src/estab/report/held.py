@@ -1,4 +1,4 @@
-"""Who holds a sender up now: rules over what its TCB, its peer and the links say. Numbers are those of ``HELD``.
+"""What holds a sender up now: rules over what its TCB, its peer and the links say. Numbers are those of ``HELD``.
 
 The rules in their order: a connection that is not open yet waits for its handshake; one with nothing unacknowledged
 and nothing to send waits for its program; a silent path comes before all that the sender may think; loss recovery
@@ -48,7 +48,7 @@ class End:
 
 
 def held_by(end: End, is_cut: bool) -> int:
-    """Say who holds ``end`` up, as a number of ``HELD``. ``is_cut``: a cable on its way is cut."""
+    """Say what holds ``end`` up, as a number of ``HELD``. ``is_cut``: a cable on its way is cut."""
     tcb = end.tcb
     if tcb is None:
         return NOTHING

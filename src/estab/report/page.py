@@ -33,7 +33,7 @@ _Chosen = tuple[dict[str, Mapping[str, Sequence[int]]], bytes, str]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Something that somebody found in a run, the doctor for one. ``subject`` is a connection, ``near>far``, or empty.
+    """A finding about a run, from the doctor for instance. ``subject`` is a connection, ``near>far``, or empty.
 
     Times are those of the tables; ``until_ns`` may be that of ``from_ns``.
     """

@@ -95,7 +95,7 @@ class Recording(AbstractContextManager["Recording"]):
         return _text(self.ladder_lines(width=width, hosts=hosts))
 
     def story(self, *, width: int = 100, hosts: Collection[str] = ()) -> str:
-        """Tell step by step who did what, and which descriptor, queue, buffer and segment it changed."""
+        """Tell each step, and which descriptors, queues, buffers and segments it changed."""
         return _text(self.story_lines(width=width, hosts=hosts))
 
     def ladder_lines(self, *, width: int = 100, hosts: Sequence[str] = ()) -> list[Line]:
@@ -114,7 +114,7 @@ class Recording(AbstractContextManager["Recording"]):
     # --- to keep
 
     def report(self, path: str | PathLike[str], *, title: str = "", payload: bool = False) -> None:
-        """Write a page that shows the run: who held it up, ladder, plots, queues and calls on one clock, in one file.
+        """Write a page that shows the run: what held it up, ladder, plots, queues and calls on one clock, in one file.
 
         ``title`` is its heading. Payload of frames is not on it, only their headers, unless ``payload``. It has all of
         the run, also what came after ``facts_max``; then without payload. ``OSError`` if the file can't be written.

@@ -49,7 +49,7 @@ HELD: Final = (
     "nothing to send", "handshake", "program not writing", "send buffer", "peer's window", "program not reading",
     "congestion window", "loss recovery", "pacing", "path dead", "waits for the timer", "Nagle's rule",
 )
-"""Who holds a sender up: the numbers of ``held.kind``."""
+"""What holds a sender up: the numbers of ``held.kind``."""
 
 
 class Words(dict[str, int]):
@@ -92,7 +92,7 @@ class Band:
 
 @dataclass(slots=True)
 class Conn:
-    """A connection. Side 0 is the end that opened it, as far as that is known; ``hosts`` are -1 if nobody tells."""
+    """A connection. Side 0 is the end that opened it, as far as that is known; ``hosts`` are -1 if not known."""
 
     number: int
     names: tuple[str, str]

@@ -21,9 +21,9 @@ _FACTS_MAX = 50_000
 def checked(seed: int | str = 0, **options: Any) -> Iterator[Network]:
     """Return a network, check it at the end and close it: ``with estab.checked(seed=7) as net:``.
 
-    If the body raises, or a program raised and nobody asked, the exception gets a note with what was waited for, the
-    ladder around the end and the seed. The body of a ``with`` can't be run again, so the weather is not shrunk; a
-    function can: ``estab.sweep(seeds=1).run(scenario)``. ``options`` are those of ``Network``.
+    If the body raises, or a program raised and its result was not requested, the exception gets a note with what
+    programs waited for, the ladder around the end and the seed. The body of a ``with`` can't be run again, so the
+    weather is not shrunk; a function can: ``estab.sweep(seeds=1).run(scenario)``. ``options`` are those of ``Network``.
     """
     net = Network(seed, **options)
     facts: list[Event] = []

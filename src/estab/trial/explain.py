@@ -1,6 +1,6 @@
 """Why a run failed, in the order in which a reader wants to know it.
 
-The sentence; the weather that is enough for it; who waited for what, in which socket state; the ladder around the end;
+The sentence; the weather that is enough for it; what each program waited for, in which socket state; the ladder's end;
 where this run first differs from one that passed; what to paste to see it again.
 """
 

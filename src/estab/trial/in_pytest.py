@@ -142,7 +142,7 @@ class NetTrial:
 
     @contextmanager
     def _progress(self, count: int) -> Iterator[Callable[[int, int, float], None] | None]:
-        """Show how far a long sweep is, on a terminal that is not captured by somebody else."""
+        """Show how far a long sweep is, on a terminal that nothing else captures."""
         plugins = self.item.config.pluginmanager
         reporter, capture = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
         if reporter is None or not sys.__stderr__ or not sys.__stderr__.isatty() or hasattr(

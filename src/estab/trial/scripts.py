@@ -44,12 +44,12 @@ class Prefixed(io.TextIOBase):
         return True
 
     def isatty(self) -> bool:
-        """Say that no terminal is behind it: programs colour nothing."""
+        """Say that it is no terminal: programs colour nothing."""
         return False
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """The encoding of the stream behind it."""
+        """The encoding of the original stream."""
         return self._stream.encoding
 
 

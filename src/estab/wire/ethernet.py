@@ -4,7 +4,7 @@ Rules:
 
 - a frame is destination, source, EtherType and payload; no preamble, no check sequence, as packet sockets and TAP
   devices carry it;
-- a VLAN tag is an EtherType like any other, and not one that this stack speaks.
+- a VLAN tag is an EtherType like any other, and not one that this stack has.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Rules:
 
 - ``parse`` gives a ``Message`` of the right subclass, neighbour discovery (``nd``) included, or raises ``WireError``.
-  Types that nobody here knows are kept as ``Unknown``;
+  Types that this stack does not know are kept as ``Unknown``;
 - an error says what went wrong in ``problem``, the same for both versions: IPv4's "fragmentation needed" is
   ``PACKET_TOO_BIG``;
 - an error quotes the packet it is about. The quote may be cut anywhere after its IP header and may have been changed

@@ -6,7 +6,7 @@ Rules:
   Ethernet frames) is cut off;
 - IPv4 options are kept and not obeyed. IPv6 extension headers are walked up to the transport header, or up to the
   fragment header of a real fragment, whose payload begins after it. The Authentication Header is none that we know:
-  nobody here could verify it (RFC 4302 section 3.4.2);
+  this stack could not verify it (RFC 4302 section 3.4.2);
 - what only the destination of an IPv6 packet may object to (an unknown option, a routing header) is no ``WireError``,
   as a router must pass it on: it is noted in ``problem_code`` for local delivery;
 - all indexes are into ``data``; offsets and lengths are bytes.

@@ -198,7 +198,7 @@ def _after_word(cursor: Cursor, word: str, high: int) -> int | None:
 
 
 def _tcp_flags(cursor: Cursor) -> tuple[int, int | None]:
-    """Read ``S.``, ``-``, ``SEWA``, or with AccECN's counter ``P.5`` or ``P5.``. nplab has letters behind the dot."""
+    """Read ``S.``, ``-``, ``SEWA``, or with AccECN's counter ``P.5`` or ``P5.``. nplab has letters after the dot."""
     if cursor.skip("-"):
         return 0, None
     flags = 0

@@ -35,7 +35,7 @@ def parse(
         if cursor.at("command") and events:
             last = Command(cursor.next().text)
             if not cursor.at("end"):
-                cursor.fail("a command without a time ends the script, and this comes behind it")
+                cursor.fail("a command without a time ends the script, and this comes after it")
             break
         events.append(_event(cursor))
     if not events:

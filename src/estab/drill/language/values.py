@@ -1,7 +1,7 @@
 """What expressions of a call stand for: numbers, octets and the names of C's headers.
 
 Options have the numbers by which sockets know them on this system; all else means what it means on Linux, for scripts
-speak to the engine, and the engine speaks Linux.
+call the engine, and the engine has Linux's numbers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one socket under test, as the wire sees it: who is who, and how a script's numbers become live ones and back.
+"""The one socket under test, as its packets show it: its two ends, and how a script's numbers become live ones.
 
 - On a SYN a script's sequence number stands for the live initial one; on every other segment script numbers count from
   the initial one, so that the first octet is 1.

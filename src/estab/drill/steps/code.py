@@ -39,7 +39,7 @@ class Namespace:
         """Run one piece. ``MismatchError`` if it raises: an ``assert`` shows its condition and the fields in it."""
         if socket is not None:
             self._names.update(_fields(socket, now_ns))
-        # packetdrill writes more code behind each piece, and so may a piece end in a backslash.
+        # packetdrill writes more code after each piece, so a piece may end in a backslash.
         source = "\n" * (line - 1) + textwrap.dedent(text).strip("\n") + "\npass\n"
         try:
             with contextlib.redirect_stdout(io.StringIO()):

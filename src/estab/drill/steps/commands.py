@@ -126,7 +126,7 @@ class Commands:
         return printed
 
     def _echo(self, words: list[str]) -> None:
-        """Print nothing: nobody looks at it. Parameters of modules that it sets have become sysctls before."""
+        """Print nothing: no script reads it. Parameters of modules that it sets have become sysctls already."""
 
     def _ip(self, words: list[str]) -> None:
         words = [word for word in words if word not in ("-4", "-6")]
