@@ -30,6 +30,7 @@ from estab.lab.runtime import VirtualTime
 from estab.observers import Observation, check_observer
 from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.settings import Calendar, Drift, Duration, Settings, read_calendar, read_config, read_drift
+from estab.sockets.runtime import STANDARD_STREAMS
 from estab.sockets.standin import module, threads
 from estab.tcp.profile import profile_config
 from estab.units import NEVER, SECOND, duration_ns, format_count, format_duration
@@ -84,7 +85,8 @@ class Network(Cabling):
     # --- building it
 
     def host(self, name: str, forwarding: bool = False, *, profile: str | None = None, clock: Calendar = 0,
-             drift: Drift = 0, wake_up: Duration = 0, **config: Unpack[Settings]) -> Host:
+             drift: Drift = 0, wake_up: Duration = 0, nofile: int | None = None,
+             **config: Unpack[Settings]) -> Host:
         """Add a host. ``forwarding=True`` makes it a router.
 
         ``config`` are settings of its stack (``estab.tcp.config.Config``), durations as numbers of seconds or words:
@@ -94,6 +96,8 @@ class Network(Cabling):
         ``clock`` sets its calendar, which else says 2026-01-01 at the network's start: a date, or how far it is off
         (``"+3s"``). ``drift`` makes its clocks fast or slow: ``"50ppm"``. ``wake_up`` is the time from what ends a wait
         of one of its programs, a frame or a timer, until the program runs: ``"50us"``. It finds what came meanwhile.
+        ``nofile`` is how many descriptors each of its programs may have, the three standard streams among them
+        (RLIMIT_NOFILE): more are EMFILE.
         """
         if not isinstance(name, str) or not name or any(letter in name for letter in " :/,="):
             raise ValueError(f"name: {name!r} is not a name for a host: no spaces and none of : / , =")
@@ -108,6 +112,8 @@ class Network(Cabling):
         host_clock = HostClock(self._agenda, read_calendar(clock, EPOCH_NS + self._agenda.now_ns) - self._agenda.now_ns,
                                read_drift(drift))
         runtime = VirtualTime(engine, self._scheduler, self._topology, self._programs, entropy, host_clock, wake_up_ns)
+        if nofile is not None:
+            runtime.nofile = _check_nofile(nofile)
         host = Host(runtime, self._topology, self._programs, self._actions)
         self._topology.members[name] = runtime
         self._hosts[name] = host
@@ -391,6 +397,14 @@ class Network(Cabling):
             row.netid.startswith("tcp") and (row.state in _DELIVERING or (row.send_q > 0 and row.state != "LISTEN"))
             for host in self._hosts.values() for row in host.sockets()
         )
+
+
+def _check_nofile(nofile: int) -> int:
+    if isinstance(nofile, bool) or not isinstance(nofile, int):
+        raise TypeError(f"nofile: {nofile!r} is no number of descriptors")
+    if nofile < STANDARD_STREAMS:
+        raise ValueError(f"nofile: {nofile} is less than the {STANDARD_STREAMS} standard streams of a program")
+    return nofile
 
 
 def _check_callable(given: object, name: str) -> None:

@@ -22,7 +22,7 @@ from estab.lab.programs.strands import Scheduler, Strand
 from estab.lab.record.chance import Chance
 from estab.lab.record.clock import Alarm
 from estab.lab.record.host_clock import HostClock
-from estab.sockets.polling.event_loop import EventLoop
+from estab.sockets.polling.event_loop import FILES, EventLoop
 from estab.sockets.process import Process
 from estab.sockets.runtime import Runtime, Wait, Watches
 from estab.sockets.standin import module
@@ -344,6 +344,7 @@ class VirtualTime(Runtime):
 
     def new_event_loop(self) -> AbstractEventLoop:
         """Make an asyncio event loop in virtual time."""
+        self.ensure_may_open(FILES)
         return EventLoop(self)
 
     def abandon(self, descriptor: Descriptor) -> None:

@@ -29,6 +29,10 @@ class Process:
     """All signals that came, in order."""
     held: list[int] = field(default_factory=list)
     """Signals that came while it was paused. It gets them when it goes on."""
+    open_files: int = 0
+    """How many descriptors of its host it has open, those of its event loops among them; the standard streams apart."""
+    nofile: tuple[int, int] | None = None
+    """RLIMIT_NOFILE, soft and hard, if it has set one."""
     has_ended: bool = False
     """It has ended, and what it had open is closed."""
     wakeup_fd: int = -1

@@ -19,14 +19,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from estab.abi import POLLNVAL
 from estab.errors import os_error
 from estab.observers import Observation, Observers
 from estab.sockets.history import CALLS_MAX, Historian
 from estab.sockets.process import Process
-from estab.units import SECOND
+from estab.units import NEVER, SECOND
 
 if TYPE_CHECKING:
     from estab.events import Observer
@@ -35,8 +35,12 @@ if TYPE_CHECKING:
     from estab.host.sysctls import Sysctls
 
 __all__ = [
-    "Numbered", "Runtime", "Task", "Wait", "Watcher", "Watches", "act", "activated", "current", "ensure_may_sleep",
+    "STANDARD_STREAMS", "Numbered", "Runtime", "Task", "Wait", "Watcher", "Watches", "act", "activated", "current",
+    "ensure_may_sleep",
 ]
+
+STANDARD_STREAMS: Final = 3
+"""Descriptors that every program has from its start."""
 
 
 def _no() -> bool:
@@ -160,6 +164,8 @@ class Runtime(ABC):
         self.call = 0
         """Number of the reported call that is under way; 0: none."""
         self.abandoned: deque[Descriptor] = deque()
+        self.nofile: int = NEVER
+        """RLIMIT_NOFILE of the host's programs, as far as they set none themselves. In virtual time only."""
         self.owners: dict[Descriptor, Process] = {}
         """Which program has opened what. Its end closes that."""
         self.hooks: list[Callable[[], None]] = []
@@ -330,7 +336,24 @@ class Runtime(ABC):
         if not self.is_virtual:
             return None
         process = self.owners[descriptor] = self.process()
+        process.open_files += 1
         return process
+
+    def nofile_of(self, process: Process) -> tuple[int, int]:
+        """Give how many descriptors a program may have, soft and hard limit: RLIMIT_NOFILE."""
+        most = int(self.engine.files.limit)
+        return process.nofile or (min(self.nofile, most), most)
+
+    def ensure_may_open(self, count: int = 1) -> None:
+        """Raise EMFILE if the program that runs here has as many descriptors as it may. In virtual time only."""
+        if not self.is_virtual:
+            return
+        process = self.process()
+        limit = self.nofile_of(process)[0]
+        used = STANDARD_STREAMS + process.open_files
+        if used + count > limit:
+            who = f"{process.name} on {self.name}" if process.name else f"host {self.name}"
+            raise os_error(errno.EMFILE, f"too many open files: {who} has {used}, and its limit is {limit} (nofile=)")
 
     def disown(self, descriptor: Descriptor) -> None:
         """Let a descriptor stay open after the end of the program that opened it, as one passed to another process."""

@@ -46,7 +46,7 @@ from estab.units import duration_ns
 
 __all__ = ["Action", "HostPlan", "LinkPlan", "ProgramPlan", "Scenario", "ScenarioError", "program_of"]
 
-_HOST_OPTIONS: Final = ("profile", "clock", "drift", "wake_up")
+_HOST_OPTIONS: Final = ("profile", "clock", "drift", "wake_up", "nofile")
 _HOST_KEYS: Final = ("run", "router", *_HOST_OPTIONS, "settings")
 _PROGRAM_KEYS: Final = ("run", "start", "daemon", "env", "at_boot")
 _TOP_KEYS: Final = ("seed", "until", "hosts", "links", "at", "weather")
@@ -85,7 +85,7 @@ class HostPlan:
     is_router: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    """``profile``, ``clock``, ``drift``, ``wake_up``."""
+    """``profile``, ``clock``, ``drift``, ``wake_up``, ``nofile``."""
 
 
 @dataclass(frozen=True, slots=True)

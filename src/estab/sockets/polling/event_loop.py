@@ -20,8 +20,10 @@ from estab.units import SECOND
 if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime
 
-__all__ = ["EventLoop"]
+__all__ = ["FILES", "EventLoop"]
 
+FILES: Final = 3
+"""Descriptors that an event loop counts as, as on Linux: its epoll, and the two sockets by which it wakes itself."""
 _NO_PIPES: Final = "asyncio has pipes of the operating system only; for one of a host, add_reader() on the number works"
 _ENDINGS_MAX: Final = 20
 """How often tasks are cancelled when the network closes: some wait again during their cleanup."""
@@ -35,6 +37,8 @@ class EventLoop(asyncio.SelectorEventLoop):
             return  # made by asyncio.SelectorEventLoop(), which calls this a second time
         self._runtime = runtime
         self._signals: set[int] = set()
+        self._process = runtime.process()
+        self._process.open_files += FILES
         self._wakeable = _LoopSelector(runtime, self)
         super().__init__(self._wakeable)
         self._clock_resolution = 1e-9
@@ -64,6 +68,8 @@ class EventLoop(asyncio.SelectorEventLoop):
                 transport.abort()
             self.call_soon(self.stop)
             self.run_forever()
+        if not self.is_closed():
+            self._process.open_files -= FILES
         super().close()
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:

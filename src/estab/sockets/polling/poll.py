@@ -338,9 +338,15 @@ class Poll:
 
 
 class Epoll:
-    """``select.epoll()`` on a host: level- and edge-triggered, and one-shot. It has no descriptor of its own."""
+    """``select.epoll()`` on a host: level- and edge-triggered, and one-shot. It has no descriptor of its own.
+
+    It counts as one, as on Linux.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
+        runtime.ensure_may_open()
+        self._process = runtime.process()
+        self._process.open_files += 1
         self._interests: Interests | None = Interests(runtime)
 
     @property
@@ -353,6 +359,7 @@ class Epoll:
         if self._interests is not None:
             self._interests.clear()
             self._interests = None
+            self._process.open_files -= 1
 
     def fileno(self) -> int:
         """Raise: nothing can wait for an epoll of a host."""

@@ -7,6 +7,7 @@ it is only readable or not. It is an eventfd if the system has that, else the re
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING, Final
@@ -36,10 +37,18 @@ class RealDescriptor:
         self._descriptor = descriptor
         self._is_readable = False
         self._writing = -1
-        if sys.platform == "linux":
-            self.number = self._writing = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        else:
-            self.number, self._writing = _pipe()
+        try:
+            if sys.platform == "linux":
+                self.number = self._writing = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            else:
+                self.number, self._writing = _pipe()
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            # No OSError: a server that meets EMFILE waits for its own connections to end, and says nothing.
+            raise RuntimeError(
+                "fileno(): this Python process, not the host of the socket, is out of descriptors: each socket that is "
+                "asked for its number takes one. Raise the process's limit: ulimit -n, before it starts") from error
         self.set_blocking(is_blocking)
         self._watches = watches
         watches.add(descriptor.fd, self)

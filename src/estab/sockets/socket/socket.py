@@ -90,6 +90,7 @@ class Socket(Transfer):
             if proto not in _PROTOCOLS[os_socket.SocketKind(kind)] or (is_local and proto):
                 raise os_error(errno.EPROTONOSUPPORT, f"protocol not supported: {proto} for this type of socket")
             host_family = AF_INET if is_local else _HOST_FAMILIES[os_socket.AddressFamily(family)]
+            runtime.ensure_may_open()
             with runtime.lock:
                 opened = runtime.engine.socket(host_family, int(kind), runtime.now_ns)
                 self._file = File(opened, runtime.own(opened))
@@ -213,7 +214,7 @@ class Socket(Transfer):
     def accept(self) -> tuple[os_socket.socket, Any]:
         """Wait for a connection and take it: a new socket, and the peer's address."""
         host = self._stream("accept")
-        taken = self._attempt(lambda now_ns: host.accept(now_ns), READ, "accept")
+        taken = self._attempt(lambda now_ns: self._accept(host, now_ns), READ, "accept")
         made = self._wrap(self.runtime, File(taken, self.runtime.own(taken)), self)
         if made._timeout is None and self._timeout:
             made.setblocking(True)
@@ -223,6 +224,11 @@ class Socket(Transfer):
         if self._family == AF_UNIX:
             return made, local_names(self.runtime).name(connection.remote_port)
         return made, write_sockaddr(taken.family, connection.remote, connection.remote_port, taken.scope)
+
+    def _accept(self, host: StreamSocket, now_ns: int) -> StreamSocket:
+        """Take a connection. EMFILE comes before EAGAIN, as on Linux, and leaves the connection in the queue."""
+        self.runtime.ensure_may_open()
+        return host.accept(now_ns)
 
     @told
     def connect(self, address: Any, /) -> None:
@@ -313,6 +319,8 @@ class Socket(Transfer):
         self._file = self._real = None
         if file is not None:
             file.users -= 1
+            if file.process is not None:
+                file.process.open_files -= 1
             if real is not None and real in file.real_descriptors:
                 file.real_descriptors.remove(real)
                 self.runtime.by_number.pop(real.number, None)
@@ -357,7 +365,10 @@ class Socket(Transfer):
         file = self._file
         if file is None:
             raise os_error(errno.EBADF, "bad file descriptor: the socket is closed")
+        self.runtime.ensure_may_open()
         file.users += 1
+        if file.process is not None:
+            file.process.open_files += 1
         made = self._wrap(self.runtime, file, self)
         made._timeout = self._timeout
         return made

@@ -42,14 +42,15 @@ from estab import cpython
 from estab.sockets.runtime import activated, current, ensure_may_sleep
 from estab.sockets.socket import tls
 from estab.sockets.socket.socket import Socket
-from estab.sockets.standin import identity, numbers, paths, signals, stand_ins, threads
+from estab.sockets.standin import identity, limits, numbers, paths, signals, stand_ins, threads
 from estab.sockets.standin.natives import Guard
 from estab.sockets.standin.places import INHERITED, Others, Place, functions_of, places_in_class, places_in_function
 
 try:
     import fcntl
+    import resource
 except ImportError:  # if the system has none
-    fcntl = None  # type: ignore[assignment]
+    fcntl = resource = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from estab import cpython
@@ -184,7 +185,8 @@ def _functions() -> tuple[Place, ...]:
         add(owner, names, only_virtual=True)
     for owner, names in ((fcntl, numbers.fcntl_stand_ins()), (os, numbers.os_stand_ins())):
         add(owner, names, only_virtual=False, is_wrapper=True)
-    for owner, names in ((os, numbers.pipe_stand_ins()), (os, paths.path_stand_ins())):
+    for owner, names in ((os, numbers.pipe_stand_ins()), (os, paths.path_stand_ins()),
+                         (resource, limits.limit_stand_ins())):
         add(owner, names, only_virtual=True, is_wrapper=True)
     return tuple(patches)
 
