@@ -51,8 +51,8 @@ INNER: Mapping[str, Mapping[str, int]] = {
         "connection": 12,
         "listening": 13,
     },
-    "lab": {"record": 1, "links": 2, "programs": 3, "topology": 4, "runtime": 5, "host": 6, "link": 7, "cabling": 8,
-            "network": 9},
+    "lab": {"record": 1, "links": 2, "programs": 3, "topology": 4, "naming": 5, "runtime": 6, "host": 7, "link": 8,
+            "cabling": 9, "network": 10},
     "sockets": {
         "history": 1, "lines": 1, "process": 1,
         "runtime": 2, "names": 3, "polling": 4, "socket": 5, "standin": 6,

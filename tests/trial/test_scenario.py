@@ -119,13 +119,16 @@ def test_a_scenario_file_runs_and_weather_comes_from_it(folder: Path, capsys: py
 def test_what_is_written_is_read(folder: Path) -> None:
     plan = Scenario(
         hosts={"server": HostPlan((ProgramPlan("app.py 1", env={"A": "b"}),), settings={"tcp_syncookies": "always"}),
-               "r": HostPlan(is_router=True, options={"profile": "linux", "clock": "+3s", "drift": "50ppm",
-                                                     "wake_up": "50us"}),
+               "r": HostPlan(is_router=True, options={"profile": "linux", "clock": "+3s", "drift": "1%", "nofile": 9,
+                                                     "wake_up": "50us"},
+                             resolver={"failure": "SERVFAIL", "answers": {"db": "10.0.0.8"}}),
                "client": HostPlan((ProgramPlan("load.py", "2s", True),
                                    ProgramPlan("load.py", is_at_boot=True)))},
         links=(LinkPlan(("server", "r"), "a", {"delay": ("1ms", "2ms"), "mtu": 1400}), LinkPlan(("r", "client"))),
         actions=(Action("5s", "a.cut"), Action("7s", "client.power_off"), Action("9s", "a.set", {"loss": "3%"}),
-                 Action("9s", "client.reboot", {"after": "3s"}), Action("9s", "app.py@server.pause")),
+                 Action("9s", "client.reboot", {"after": "3s"}), Action("9s", "app.py@server.pause"),
+                 Action("9s", "net.name", {"name": "db", "addresses": ["server"]}), Action("9s", "net.calm")),
+        names={"db": {"addresses": ["server", "10.0.0.9"], "order": "rotate"}}, resolver={"delay": "5ms"},
         seed="a word", until="3h", weather=Weather(lost=frozenset({"x"})), folder=str(folder))
     plan.write("made.toml")
     assert Scenario.read(folder / "made.toml") == plan
@@ -183,6 +186,60 @@ def test_a_host_is_rebooted_from_the_command_line_and_a_script_at_boot_begins_an
     assert lines[:3] == ["a| begins at 1767225600.0", "a| it is 10.0", "a| begins at 1767229217.0"]
     assert main(["run", "boot.toml", "--at", "15s a.reboot later=2s"]) == 2
     assert "a.reboot: got an unexpected keyword argument 'later'" in capsys.readouterr().err
+
+
+NAMES = """
+[hosts.a]
+run = "look.py"
+resolver = { delay = "1s" }
+[hosts.b]
+[hosts.c]
+
+[[links]]
+between = ["a", "b"]
+[[links]]
+between = ["a", "c"]
+
+[names]
+db = "b"
+both = { addresses = ["b", "c"], order = "ipv6" }
+
+[[at]]
+time = "5s"
+do = "net.name"
+name = "db"
+addresses = ["c"]
+[[at]]
+time = "15s"
+do = "a.set_resolver"
+failure = "SERVFAIL"
+"""
+
+LOOK = """
+import socket
+import time
+
+for _ in range(3):
+    for name in ("db", "both"):
+        try:
+            found = socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)
+            print(time.monotonic(), name, [info[4][0] for info in found])
+        except OSError as error:
+            print(time.monotonic(), name, error.strerror)
+    time.sleep(8)
+"""
+
+
+def test_names_and_resolvers_of_a_scenario_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("look.py").write_text(LOOK)
+    Path("names.toml").write_text(NAMES)
+    assert main(["run", "names.toml"]) == 0
+    both = "['fd00::2', 'fd00:0:0:1::2', '10.0.0.2', '10.0.1.2']"
+    assert capsys.readouterr().out.splitlines() == [
+        "a| 1.0 db ['10.0.0.2', 'fd00::2']", f"a| 2.0 both {both}",
+        "a| 11.0 db ['10.0.1.2', 'fd00:0:0:1::2']", f"a| 12.0 both {both}",
+        "a| 20.0 db Temporary failure in name resolution", "a| 20.0 both Temporary failure in name resolution",
+    ]
 
 
 def test_what_a_scenario_does_to_hosts_are_faults_with_names(folder: Path) -> None:
@@ -253,6 +310,8 @@ def test_pages_and_captures_of_a_run(folder: Path, capsys: pytest.CaptureFixture
     (("wifi.cut", "app.py@serve.pause"), 22, "there is no program 'app.py@serve'; did you mean app.py@server?"),
     (("wifi.cut", "server.reboots"), 22, "there is no action 'reboots'; did you mean reboot?"),
     (("wifi.cut", "server.set_clock"), 22, "at: server.set_clock: missing a required argument: 'to'"),
+    (("router = true", "resolver = { dely = 1 }"), 10, "resolver: got an unexpected keyword argument 'dely'"),
+    (("until = ", "names = 3\nuntil = "), 3, "names: 3 is not a table"),
     (("router = true", "ruter = true"), 10, "hosts.middle has no 'ruter'; did you mean router?"),
     (("time = \"1ms\"", "time = \"soon\""), 21, "'soon'"),
     (("until = \"10m\"", "until = \"ever\""), 3, "'ever'"),

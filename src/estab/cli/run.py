@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from estab.lab.links.weather import Weather
 from estab.lab.network import Network
 from estab.report.recording import Recording
 from estab.trial.attempt import one_line, signature_of
@@ -53,9 +53,9 @@ def run(
     try:
         plan = _plan(programs, links, routers, actions)
         if seed is not None:
-            plan = _changed(plan, seed=int(seed) if seed.lstrip("-").isdecimal() else seed)
+            plan = replace(plan, seed=int(seed) if seed.lstrip("-").isdecimal() else seed)
         if until is not None:
-            plan = _changed(plan, until=until)
+            plan = replace(plan, until=until)
         if save is not None:
             plan.write(save)
             return
@@ -113,7 +113,7 @@ def _plan(
         plan = Scenario.read(files[0])
         if not actions:
             return plan
-        more = _changed(plan, actions=(*plan.actions, *map(_action, actions)))
+        more = replace(plan, actions=(*plan.actions, *map(_action, actions)))
         return Scenario.parse(more.text(), "the command", plan.folder)
     if not programs:
         raise ScenarioError("nothing to run: give HOST=PROGRAM, like server=app.py client='load.py --n 5' --link "
@@ -171,13 +171,3 @@ def _value(text: str) -> Any:
     if _NUMBER.fullmatch(text):
         return float(text) if "." in text else int(text)
     return text
-
-
-def _changed(plan: Scenario, **changes: Any) -> Scenario:
-    words: dict[str, Any] = {
-        "hosts": plan.hosts, "links": plan.links, "actions": plan.actions, "seed": plan.seed, "until": plan.until,
-        "weather": plan.weather, "folder": plan.folder, **changes,
-    }
-    weather = words["weather"]
-    assert weather is None or isinstance(weather, Weather)
-    return Scenario(**words)

@@ -6,10 +6,11 @@ It has an ``engine``, its stack without time and threads, and a ``runtime``, on 
 from __future__ import annotations
 
 import socket as os_socket
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
+from estab.lab.naming import Failure, read_resolver
 from estab.lab.programs.actions import Actions
 from estab.lab.programs.program import Program, Programs
 from estab.lab.record.host_clock import HostClock
@@ -248,6 +249,19 @@ class Host:
         All timers of its programs and its stack go by them.
         """
         self.runtime.set_drift(read_drift(drift))
+
+    def set_resolver(self, failure: Failure = "", *, delay: Duration = 0, loss: float | str = 0.0,
+                     timeout: Duration = "5s", attempts: int = 2,
+                     answers: Mapping[str, Host | str | Iterable[Host | str]] | None = None) -> None:
+        """Say what it is like to look a name up on this host from now on. Without arguments: all is well.
+
+        A question is answered after ``delay``. A share of them, ``loss``, is lost: that takes ``timeout``, and the next
+        of ``attempts`` is made, as Linux does. If none is answered, ``getaddrinfo`` fails with EAI_AGAIN. A
+        ``failure`` happens to every question: ``"silent"``, ``"SERVFAIL"`` and ``"REFUSED"`` end with EAI_AGAIN,
+        ``"NXDOMAIN"`` with EAI_NONAME. ``answers`` are what this host is told of some names, as ``Network.name`` takes
+        them, whatever is true. ``localhost``, the host's own name and numeric addresses need no resolver.
+        """
+        self.runtime.resolver = read_resolver(failure, delay, loss, timeout, attempts, answers or {})
 
     def _stop(self, what: str, *, is_calendar_stopped: bool) -> None:
         if self.is_awake:

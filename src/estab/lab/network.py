@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from signal import SIGTERM
 from types import TracebackType
 from typing import Any, Final, Unpack
@@ -19,6 +19,7 @@ from estab.host.engine import Engine
 from estab.lab.cabling import Cabling
 from estab.lab.host import Host
 from estab.lab.links.weather import ChanceLog, Weather
+from estab.lab.naming import Failure, Names, Order, read_resolver, read_targets
 from estab.lab.programs.actions import Actions
 from estab.lab.programs.program import Programs
 from estab.lab.programs.strands import ProgramEnded, Scheduler
@@ -73,6 +74,7 @@ class Network(Cabling):
         self._programs = Programs(self._scheduler)
         self._actions = Actions(self._agenda, frozenset() if weather is None else weather.skipped)
         self._promises = Promises()
+        self._names = Names(self._topology)
         self._polling_since_ns = NEVER
         """Since when servers only poll and everything else is done."""
         self._settled_ns = (-1, -1)
@@ -111,7 +113,8 @@ class Network(Cabling):
         entropy = self._chance.child("host", name, "entropy")
         host_clock = HostClock(self._agenda, read_calendar(clock, EPOCH_NS + self._agenda.now_ns) - self._agenda.now_ns,
                                read_drift(drift))
-        runtime = VirtualTime(engine, self._scheduler, self._topology, self._programs, entropy, host_clock, wake_up_ns)
+        runtime = VirtualTime(
+            engine, self._scheduler, self._topology, self._programs, entropy, self._names, host_clock, wake_up_ns)
         if nofile is not None:
             runtime.nofile = _check_nofile(nofile)
         host = Host(runtime, self._topology, self._programs, self._actions)
@@ -119,6 +122,21 @@ class Network(Cabling):
         self._hosts[name] = host
         self._tell_of(host)
         return host
+
+    def name(self, name: str, addresses: Host | str | Iterable[Host | str], order: Order = "given") -> None:
+        """Have a name stand for hosts, addresses or other names, in this order, from now on: a name of several hosts.
+
+        A host is all its addresses, IPv4 before IPv6. ``order``: ``"rotate"`` begins with another one at each lookup,
+        ``"ipv6"`` and ``"ipv4"`` put that version first. A name may be given others later, ``net.at("10s", net.name,
+        "db", [b])``; without any it is unknown. The name of a host may be taken, too: other hosts then look that up.
+        """
+        self._names.set(name, read_targets(addresses), order)
+
+    def set_resolver(self, failure: Failure = "", *, delay: Duration = 0, loss: float | str = 0.0,
+                     timeout: Duration = "5s", attempts: int = 2,
+                     answers: Mapping[str, Host | str | Iterable[Host | str]] | None = None) -> None:
+        """Say what it is like to look a name up, on each host that was told nothing else: see ``Host.set_resolver``."""
+        self._names.resolver = read_resolver(failure, delay, loss, timeout, attempts, answers or {})
 
     def observe(self, observer: Observer) -> Observation:
         """Tell ``observer`` all facts from now on, those of hosts and links made later, too, and what links are.

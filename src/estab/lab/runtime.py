@@ -6,6 +6,7 @@ prompt) runs the network until it can return.
 
 from __future__ import annotations
 
+import socket as os_socket
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,10 +14,12 @@ from dataclasses import replace
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
+from estab.abi import AF_INET, AF_INET6, AF_UNSPEC
 from estab.cpython import get_ident
 from estab.events import Event, FrameSent, HostChanged, Observer
 from estab.host.drive.drain import drain
 from estab.host.engine import Engine
+from estab.lab.naming import Names, Resolver
 from estab.lab.programs.program import DeadlockError, ExitError, Programs
 from estab.lab.programs.strands import Scheduler, Strand
 from estab.lab.record.chance import Chance
@@ -28,6 +31,7 @@ from estab.sockets.runtime import Runtime, Wait, Watches
 from estab.sockets.standin import module
 from estab.sockets.standin.signals import current_handler, name_of
 from estab.units import NEVER, format_duration
+from estab.wire.address import format_address
 
 if TYPE_CHECKING:
     from estab.host.ip.interface import Outbound
@@ -50,12 +54,16 @@ class VirtualTime(Runtime):
 
     def __init__(
         self, engine: Engine, scheduler: Scheduler, topology: Topology, programs: Programs, chance: Chance,
-        clock: HostClock | None = None, wake_up_ns: int = 0,
+        names: Names, clock: HostClock, wake_up_ns: int = 0,
     ) -> None:
         super().__init__(engine)
+        self.resolver: Resolver | None = None
+        """What it is like to look a name up here; ``None``: as on any host."""
         self.wake_up_ns = wake_up_ns
         """How long it takes from what ends a program's wait until the program runs."""
-        self.clock = HostClock(scheduler.agenda) if clock is None else clock
+        self._names = names
+        self._asked = chance.child("resolver")
+        self.clock = clock
         """What time it is on the host."""
         self.is_awake = True
         """It neither sleeps nor is paused."""
@@ -282,8 +290,10 @@ class VirtualTime(Runtime):
 
     def sleep(self, duration_ns: int) -> None:
         """Sleep for a virtual time."""
-        due_ns = self.now_ns + duration_ns
-        self.wait(Wait(lambda: False, lambda: f"sleep({duration_ns / 1e9:g})", due_ns))
+        self._sleep_for(duration_ns, f"sleep({duration_ns / 1e9:g})")
+
+    def _sleep_for(self, duration_ns: int, what: str) -> None:
+        self.wait(Wait(lambda: False, lambda: what, self.now_ns + duration_ns))
 
     def can_wait(self) -> bool:
         """Tell whether the code that runs here is a program's."""
@@ -325,8 +335,18 @@ class VirtualTime(Runtime):
             strand.spins, strand.naps = _SPINS_FREE, naps + 1
 
     def resolve(self, name: str, family: int) -> list[bytes]:
-        """Look up a host of the network."""
-        return self._topology.resolve(name, family, self)
+        """Look up a name of the network. It takes as long as the host's resolver does. ``gaierror`` if that fails."""
+        resolver = self.resolver or self._names.resolver
+        if self._names.is_local(name, self):
+            return self._topology.resolve(name, family, self)
+        self._ask(resolver, repr(name))
+        size = {AF_INET: (4,), AF_INET6: (16,), AF_UNSPEC: (4, 16)}[family]
+        return [address for address in self._names.find(name, self, resolver) if len(address) in size]
+
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether the host's resolver takes no time."""
+        return (self.resolver or self._names.resolver).is_at_once
 
     def why_unknown(self, name: str) -> str:
         """Say why a name has no address: there is no such host, or it has no link."""
@@ -335,8 +355,17 @@ class VirtualTime(Runtime):
         return super().why_unknown(name)
 
     def reverse(self, address: bytes) -> list[str]:
-        """Find the host of an address."""
-        return self._topology.reverse(address)
+        """Find the host of an address, in the time that the host's resolver takes. One that fails knows no name."""
+        found = self._topology.reverse(address)
+        if found != ["localhost"] and self.name not in found:
+            try:
+                self._ask(self.resolver or self._names.resolver, format_address(address))
+            except os_socket.gaierror:
+                return []
+        return found
+
+    def _ask(self, resolver: Resolver, what: str) -> None:
+        resolver.ask(what, lambda ns: self._sleep_for(ns, f"an answer about {what} from its name server"), self._asked)
 
     def entropy(self, size: int) -> bytes:
         """Draw from the host's own stream of chance."""

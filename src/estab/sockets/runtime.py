@@ -277,6 +277,11 @@ class Runtime(ABC):
     def resolve(self, name: str, family: int) -> list[bytes]:
         """Return a name's addresses of that family (``AF_UNSPEC``: of any, IPv4 first). Empty if there are none."""
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether ``resolve`` and ``reverse`` take no time, so that an event loop may call them."""
+        return False
+
     def why_unknown(self, name: str) -> str:
         """Say why ``resolve`` found nothing."""
         return f"{name!r} is no name that host {self.name} can look up"

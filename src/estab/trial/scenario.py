@@ -47,11 +47,13 @@ from estab.units import duration_ns
 __all__ = ["Action", "HostPlan", "LinkPlan", "ProgramPlan", "Scenario", "ScenarioError", "program_of"]
 
 _HOST_OPTIONS: Final = ("profile", "clock", "drift", "wake_up", "nofile")
-_HOST_KEYS: Final = ("run", "router", *_HOST_OPTIONS, "settings")
+_HOST_KEYS: Final = ("run", "router", *_HOST_OPTIONS, "resolver", "settings")
 _PROGRAM_KEYS: Final = ("run", "start", "daemon", "env", "at_boot")
-_TOP_KEYS: Final = ("seed", "until", "hosts", "links", "at", "weather")
+_TOP_KEYS: Final = ("seed", "until", "hosts", "links", "names", "resolver", "at", "weather")
 _LINK_DOES: Final = ("cut", "heal", "set")
-_HOST_DOES: Final = ("power_off", "power_on", "reboot", "kill", "suspend", "pause", "resume", "set_clock", "set_drift")
+_HOST_DOES: Final = ("power_off", "power_on", "reboot", "kill", "suspend", "pause", "resume", "set_clock", "set_drift",
+                     "set_resolver")
+_NET_DOES: Final = ("name", "set_resolver", "calm")
 _PROGRAM_DOES: Final = ("pause", "resume", "terminate", "kill")
 
 
@@ -86,6 +88,8 @@ class HostPlan:
     settings: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     """``profile``, ``clock``, ``drift``, ``wake_up``, ``nofile``."""
+    resolver: Mapping[str, Any] = field(default_factory=dict)
+    """What ``Host.set_resolver`` takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ class LinkPlan:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What happens at a time: ``do`` is ``"wifi.cut"``, ``"server.reboot"`` or ``"app.py@server.pause"``.
+    """What happens at a time: ``do`` is ``"wifi.cut"``, ``"server.reboot"``, ``"app.py@server.pause"``, ``"net.calm"``.
 
     ``properties`` are what it takes: those of ``Link.set``, ``after`` of ``reboot``.
     """
@@ -125,6 +129,10 @@ class Scenario:
     until: str = ""
     weather: Weather | None = None
     folder: str = "."
+    names: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What ``Network.name`` takes, by name: ``addresses`` and ``order``."""
+    resolver: Mapping[str, Any] = field(default_factory=dict)
+    """What ``Network.set_resolver`` takes."""
 
     # --- run
 
@@ -145,7 +153,14 @@ class Scenario:
             one, other = (hosts[end] for end in link.between)
             made = _tried(f"links: {link.called}", net.link, one, other, name=link.name or None, **link.properties)
             links[made.name] = made
-        _plan(net, self.actions, {**hosts, **links})
+        for called, words in self.names.items():
+            _tried(f"names.{called}", net.name, called, **words)
+        if self.resolver:
+            _tried("resolver", net.set_resolver, **self.resolver)
+        for name, plan in self.hosts.items():
+            if plan.resolver:
+                _tried(f"hosts.{name}.resolver", hosts[name].set_resolver, **plan.resolver)
+        _plan(net, self.actions, {"net": net, **hosts, **links})
         programs: dict[str, Program[Any]] = {}
         for name, plan in self.hosts.items():
             for program in plan.programs:
@@ -191,6 +206,10 @@ class Scenario:
         if self.links:
             words["links"] = [{"between": list(link.between), **({"name": link.name} if link.name else {}),
                                **_plain(link.properties)} for link in self.links]
+        if self.names:
+            words["names"] = {name: _plain(given) for name, given in self.names.items()}
+        if self.resolver:
+            words["resolver"] = dict(self.resolver)
         if self.actions:
             words["at"] = [{"time": one.time, "do": one.do, **_plain(one.properties)} for one in self.actions]
         if self.weather is not None:
@@ -252,6 +271,8 @@ def _host_words(plan: HostPlan) -> dict[str, Any]:
     } for one in plan.programs]
     if runs:
         words["run"] = runs[0] if len(runs) == 1 and isinstance(runs[0], str) else runs
+    if plan.resolver:
+        words["resolver"] = dict(plan.resolver)
     if plan.settings:
         words["settings"] = _plain(plan.settings)
     return words
@@ -288,7 +309,8 @@ class _Reader:
                 weather = Weather.read(words["weather"])
             except (TypeError, ValueError) as error:
                 raise self._wrong("weather", str(error)) from None
-        return Scenario(plans, links, actions, seed, str(until), weather, folder)
+        return Scenario(plans, links, actions, seed, str(until), weather, folder, self._names(words.get("names", {})),
+                        self._taken(words, "resolver", Network.set_resolver))
 
     def _host(self, name: str, table: Any) -> HostPlan:
         if not isinstance(table, dict):
@@ -300,7 +322,25 @@ class _Reader:
         if not isinstance(settings, dict):
             raise self._wrong("settings", f"hosts.{name}.settings: {settings!r} is not a table")
         options = {key: table[key] for key in _HOST_OPTIONS if key in table}
-        return HostPlan(programs, bool(table.get("router", False)), settings, options)
+        resolver = self._taken(table, "resolver", Host.set_resolver)
+        return HostPlan(programs, bool(table.get("router", False)), settings, options, resolver)
+
+    def _names(self, table: Any) -> dict[str, dict[str, Any]]:
+        if not isinstance(table, dict):
+            raise self._wrong("names", f"names: {table!r} is not a table of names and addresses")
+        made = {name: given if isinstance(given, dict) else {"addresses": given} for name, given in table.items()}
+        return {name: self._taken(made, name, Network.name, name) for name in made}
+
+    def _taken(self, table: Mapping[str, Any], key: str, method: Callable[..., object], *first: Any) -> dict[str, Any]:
+        """Give a table of what a method takes beside ``first``."""
+        given = table.get(key, {})
+        if not isinstance(given, dict):
+            raise self._wrong(key, f"{key}: {given!r} is not a table")
+        try:
+            signature(method).bind(None, *first, **given)
+        except TypeError as error:
+            raise self._wrong(key, f"{key}: {error}") from None
+        return given
 
     def _program(self, host: str, given: Any) -> ProgramPlan:
         if isinstance(given, str):
@@ -337,14 +377,14 @@ class _Reader:
         if not dot:
             raise self._wrong(do, f"at: do = {do!r} names no action; write a link or host and what to do: \"wifi.cut\"")
         programs = [f"{program.called}@{host}" for host, plan in hosts.items() for program in plan.programs]
-        does = {**dict.fromkeys(programs, _PROGRAM_DOES), **dict.fromkeys(hosts, _HOST_DOES),
+        does = {"net": _NET_DOES, **dict.fromkeys(programs, _PROGRAM_DOES), **dict.fromkeys(hosts, _HOST_DOES),
                 **dict.fromkeys(names, _LINK_DOES)}
         self._one_of(target, does, "program" if "@" in target else "link or host", do)
         self._one_of(verb, does[target], "action", do)
         properties = {name: value for name, value in table.items() if name not in ("time", "do")}
         try:
-            signature(getattr(Link if target in names else Host if target in hosts else Program, verb)).bind(
-                None, **properties)
+            kind = Link if target in names else Host if target in hosts else Program if "@" in target else Network
+            signature(getattr(kind, verb)).bind(None, **properties)
         except TypeError as error:
             raise self._wrong(do, f"at: {do}: {error}") from None
         return Action(str(time), do, properties)

@@ -15,7 +15,7 @@ __all__ = ["Actions", "fault_of"]
 
 _FAULTS: Final = frozenset({
     "cut", "heal", "set", "power_off", "power_on", "reboot", "suspend", "pause", "resume", "kill", "terminate",
-    "signal", "set_clock", "set_drift",
+    "signal", "set_clock", "set_drift", "set_resolver",
 })
 
 

@@ -1,7 +1,8 @@
 """asyncio on a host: its own ``SelectorEventLoop`` over a selector of ours.
 
 Transports, streams, TLS and ``sock_*`` are CPython's. Different here: the clock is the host's, names are those of its
-network (in the lab, without threads), and what the operating system would have to do fails with a sentence.
+network (without threads if an answer takes no time), and what the operating system would have to do fails with a
+sentence.
 """
 
 from __future__ import annotations
@@ -50,14 +51,14 @@ class EventLoop(asyncio.SelectorEventLoop):
     async def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
                           flags: int = 0) -> Any:
         """Look a name up in the host's network: at once, or in a thread if a name server has to be asked."""
-        if self._runtime.is_virtual:
+        if self._runtime.answers_at_once:
             return names.getaddrinfo(self._runtime, host, port, family, type, proto, flags)
         return await self.run_in_executor(
             None, names.getaddrinfo, self._runtime, host, port, family, type, proto, flags)
 
     async def getnameinfo(self, sockaddr: Any, flags: int = 0) -> tuple[str, str]:
         """Find the name of an address in the host's network."""
-        if self._runtime.is_virtual:
+        if self._runtime.answers_at_once:
             return names.getnameinfo(self._runtime, sockaddr, flags)
         return await self.run_in_executor(None, names.getnameinfo, self._runtime, sockaddr, flags)
 
