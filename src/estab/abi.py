@@ -1,6 +1,6 @@
 """The numbers of Linux's socket interface, for rooms that may not import ``socket``.
 
-The core speaks these on every platform; ``sockets`` translates if the operating system's numbers differ.
+The core uses these on every platform; ``sockets`` translates if the operating system's numbers differ.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Counters with the names that ``nstat`` prints, so that what one knows of Linux holds here.
+"""Counters with the names that ``nstat`` prints, so that knowledge of Linux applies here.
 
 Only counters that something here counts move; the rest of Linux's list stays out. ``Estab…`` names are ours, for what
 Linux has no counter for. Drops are counted by reason beside them.
@@ -194,7 +194,7 @@ class Counters:
         self.drops[reason] = self.drops.get(reason, 0) + 1
 
     def drops_count(self) -> int:
-        """How many packets were dropped, for whatever reason."""
+        """How many packets were dropped, for any reason."""
         return sum(self.drops.values())
 
     def as_dict(self) -> dict[str, int]:

@@ -3,8 +3,8 @@
 Checked on CPython 3.11, 3.12 and 3.13. What is looked up by name here is bound when this module is imported, before
 anything is replaced for programs.
 
-- ``_thread``: plain locks and identities, whatever stands in for ``threading`` meanwhile.
-- ``threading``: a thread that a program starts is begun, and sometimes never runs; its object must know.
+- ``_thread``: plain locks and identities, even while ``threading`` is replaced.
+- ``threading``: a thread that a program starts may never run; its object must say so.
 - ``ssl``, ``selectors``, ``socket``, ``asyncio``: members that the standard library keeps for itself.
 - Types made in C, whose attributes can't be set: ``put_into_type`` writes into their dictionary.
 """
@@ -70,17 +70,17 @@ def rlock_acquire_again(lock: Any, held: Any) -> None:
 
 
 def register_atexit(function: Callable[[], None]) -> None:
-    """Have a function called when the interpreter ends, before it joins threads. Last in, first called."""
+    """Register a function for the interpreter's end, before it joins threads. The last one is called first."""
     _atexit(function)
 
 
 def set_daemonic(thread: threading.Thread, *, is_daemonic: bool) -> None:
-    """Change whether the interpreter's end waits for a thread, also after it has started."""
+    """Set whether the interpreter's end waits for a thread, also after it has started."""
     thread._daemonic = is_daemonic  # type: ignore[attr-defined]
 
 
 def begin_thread(thread: threading.Thread, ident: int) -> None:
-    """Have a thread's object look started: ``start()`` returns now, though the thread runs later."""
+    """Mark a thread's object as started: ``start()`` returns now, though the thread runs later."""
     thread._ident = ident  # type: ignore[attr-defined]
     thread._started.set()  # type: ignore[attr-defined]
 
@@ -123,12 +123,12 @@ def selector_member(selector: Any) -> Any:
 
 
 def check_sendfile(sock: Any, file: Any, offset: int, count: int | None) -> None:
-    """Check the arguments of ``socket.sendfile`` as that does."""
+    """Check the arguments of ``socket.sendfile`` as that function does."""
     sock._check_sendfile_params(file, offset, count)
 
 
 def give_up_on_sendfile(error: Exception) -> Exception:
-    """Make what tells ``socket.sendfile`` to read and send instead."""
+    """Make the exception that tells ``socket.sendfile`` to read and send instead."""
     return socket._GiveupOnSendfile(error)  # type: ignore[attr-defined,no-any-return]
 
 

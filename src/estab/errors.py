@@ -16,7 +16,7 @@ __all__ = ["DropReason", "WireError", "explain", "os_error", "tell"]
 
 
 class DropReason(enum.Enum):
-    """Why a packet went no further. Names follow Linux's ``enum skb_drop_reason`` if it has one."""
+    """Why a packet was dropped. Names follow Linux's ``enum skb_drop_reason`` if it has one."""
 
     # frame and link
     PKT_TOO_SMALL = "shorter than the headers it must have"

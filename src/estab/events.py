@@ -203,7 +203,7 @@ class SegmentReceived(Event):
 
 @dataclass(frozen=True, slots=True)
 class PacketDropped(Event):
-    """A packet went no further here, and why. ``connection`` is empty if none was found."""
+    """A packet was dropped here, and why. ``connection`` is empty if none was found."""
 
     connection: str
     reason: DropReason
@@ -266,7 +266,7 @@ class RttMeasured(Event):
 
 @dataclass(frozen=True, slots=True)
 class CookieChecked(Event):
-    """A SYN cookie came back in an ACK, and was good or not."""
+    """An ACK carried a SYN cookie, which was good or not."""
 
     connection: str
     is_valid: bool
@@ -332,7 +332,7 @@ class PathMtuChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class LinkDropped(Event):
-    """A link of the lab took a frame out. ``host`` is the sender."""
+    """A link of the lab dropped a frame. ``host`` is the sender."""
 
     link: str
     reason: DropReason
@@ -402,7 +402,7 @@ class LinkConditions(Event):
     jitter_ns: int
     rate_bps: int
     queue_frames: int
-    """Frames that wait at most for the rate; 0 if bytes are the limit."""
+    """The most frames that wait for the rate; 0 if bytes are the limit."""
     queue_bytes: int
     loss: float
     reorder: float
@@ -431,7 +431,7 @@ class LinkQueueChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class CallResumed(Event):
-    """A blocked call goes on; what follows, to its next ``CallBlocked`` or ``CallReturned``, is its doing again."""
+    """A blocked call continues; it causes what follows, until its next ``CallBlocked`` or ``CallReturned``."""
 
     call: int
     fd: int

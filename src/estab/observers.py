@@ -23,7 +23,7 @@ class Observation(AbstractContextManager["Observation"]):
         self._end: Callable[[], None] | None = end
 
     def __call__(self) -> None:
-        """Tell them no more."""
+        """Remove the observer."""
         end, self._end = self._end, None
         if end is not None:
             end()
@@ -43,7 +43,7 @@ class Observers:
         self._count = 0
 
     def add(self, observer: Observer) -> Observation:
-        """Tell one more from now on. It is told in the middle of the work: it must be quick, and not raise.
+        """Add an observer. It is called in the middle of the work: it must be quick, and must not raise.
 
         ``TypeError`` for what can't be called.
         """
@@ -62,7 +62,7 @@ class Observers:
 
 
 def check_observer(observer: object) -> None:
-    """Raise ``TypeError`` for what can't be told anything."""
+    """Raise ``TypeError`` for what can't be called."""
     if not callable(observer):
         raise TypeError(f"observer: {observer!r} is not a function; give the function itself, without calling it")
 

@@ -1,7 +1,7 @@
 """For pytest: the fixture ``net``, sweeps over seeds, and packetdrill scripts as tests.
 
-This module imports nothing of estab until a test asks for it. What it does with a test stands in
-``estab.trial.in_pytest``.
+This module imports nothing of estab until a test asks for it. ``estab.trial.in_pytest`` has what it
+does with a test.
 
 ``pytest some.pkt`` runs a script that is named on the command line, each IP version as a test of its own. Scripts that
 lie beside tests are left alone, unless ``drill_collect = true`` in pytest's settings asks for them.
@@ -70,7 +70,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None],
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Put the explanation of a failure beside it, and its seed into the summary."""
+    """Add the explanation of a failure to its report, and its seed to the summary."""
     report = yield
     trial = item.stash.get(_TRIAL, None)
     if trial is not None and report.when == "call" and report.failed and trial.text:
@@ -82,7 +82,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> DrillFile | None:
-    """Take a ``.pkt`` file that is asked for."""
+    """Collect a ``.pkt`` file that is named."""
     if file_path.suffix != ".pkt":
         return None
     if not (parent.session.isinitpath(file_path) or parent.config.getini("drill_collect")):

@@ -1,7 +1,7 @@
 """Which call each host is in the middle of: the one way to tell what belongs to a call.
 
 A call is under way from its start, or from where it goes on, until it blocks or returns. What its host tells meanwhile
-belongs to it. If threads run side by side, each has a call of its own.
+belongs to it. If threads run at the same time, each has a call of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class UnderWay:
         return self._calls.get((host, thread), 0)
 
     def call_of(self, fact: Event, thread: int = 0) -> int:
-        """Return the number of the call that a fact belongs to; 0: none. To be asked of each fact once."""
+        """Return the number of the call that a fact belongs to; 0: none. Call it once for each fact."""
         key = (fact.host, thread)
         if isinstance(fact, (CallStarted, CallResumed)):
             self._calls[key] = fact.call
@@ -35,6 +35,6 @@ class UnderWay:
         return self._calls.get(key, 0)
 
     def forget(self, number: int) -> None:
-        """Hear that a call ended without being told: with its program."""
+        """Note that a call ended with its program, which no fact reports."""
         for key in [key for key, call in self._calls.items() if call == number]:
             del self._calls[key]

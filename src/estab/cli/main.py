@@ -136,7 +136,7 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _complain(text: str, status: int = _FAILED) -> int:
-    """Say in a line what went wrong, if there is anybody to read it. Returns the status that goes with it."""
+    """Say in a line what went wrong, if standard error is open. Returns the exit status for it."""
     if sys.stderr is not None:
         with suppress(OSError):
             print(f"estab: {text}" if text else "", file=sys.stderr, flush=True)
@@ -145,7 +145,7 @@ def _complain(text: str, status: int = _FAILED) -> int:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Have SIGTERM end the command as an exception does, so that what it started or opened is ended and closed."""
+    """Let SIGTERM end the command as an exception does, so that what it started or opened is ended and closed."""
 
     def leave(number: int, _frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
@@ -171,7 +171,7 @@ def _one_line(error: click.ClickException) -> str:
 
 def _forget_output() -> None:
     """Discard standard output, so that the interpreter's last flush does not complain."""
-    with suppress(OSError, ValueError):  # a stream without a descriptor has no last flush to fear
+    with suppress(OSError, ValueError):  # a stream without a descriptor has no last flush that could fail
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

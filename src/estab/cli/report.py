@@ -20,7 +20,7 @@ from estab.units import SECOND, format_count
 __all__ = ["report"]
 
 _DIAGNOSED_MAX: Final = 200_000
-"""Frames of a capture up to which the doctor is asked."""
+"""The most frames of a capture that the doctor diagnoses."""
 _FINDINGS_MAX: Final = 100
 
 
@@ -83,7 +83,7 @@ def _found(tables: Tables, findings: list[Finding]) -> list[Found]:
 
 
 def _with_progress(frames: Iterable[Captured], stream: BinaryIO, size: int) -> Iterator[Captured]:
-    """Pass frames on, and show how far the file is read, on a terminal that is waited at."""
+    """Pass frames on, and show on a terminal how much of the file is read."""
     with click.progressbar(length=size, label="reading", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         done = 0
         for number, frame in enumerate(frames):

@@ -1,4 +1,4 @@
-"""A stack that stands until it is told to go: by Ctrl-C, SIGTERM or SIGHUP, by its program's end, or by a failure."""
+"""A stack that runs until it is ended: by Ctrl-C, SIGTERM or SIGHUP, by its program's end, or by a failure."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Stop:
 
 
 def stand(plan: Plan, device: Device, is_ours: bool) -> int:
-    """Bring the stack up on ``device``, and have it stand. Returns the exit status."""
+    """Bring the stack up on ``device``, and let it run until its end. Returns the exit status."""
     with ExitStack() as cleanup:
         try:
             stack = cleanup.enter_context(make_stack(plan, device))
@@ -121,7 +121,7 @@ def make_stack(plan: Plan, device: Device) -> Stack:
 
 
 def begin_line(plan: Plan, device: Device) -> str:
-    """Say what stands where."""
+    """Say what runs, and where."""
     offload = ", offload" if getattr(device, "has_checksum_offload", False) else ""
     queues = f", {plan.queues} queues" if plan.queues > 1 else ""
     about = "; ".join([f"MTU {device.mtu}{offload}{queues}", *plan.notes])
@@ -157,7 +157,7 @@ def watch(stop: Stop, read: Callable[[], Reading], find_failure: Callable[[], Ba
 
 
 def _leave_by_signal() -> None:
-    """Have SIGTERM and SIGHUP end a program as Ctrl-C does, so that what it has to clean up it can."""
+    """Let SIGTERM and SIGHUP end a program as Ctrl-C does, so that it can clean up."""
 
     def leave(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
@@ -167,7 +167,7 @@ def _leave_by_signal() -> None:
 
 
 def _run_program(plan: Plan, stack: Stack) -> int:
-    """Run the program as ``python FILE`` would, with the stack for its sockets. Returns the exit status."""
+    """Run the program as ``python FILE`` does, with the stack for its sockets. Returns the exit status."""
     assert plan.program is not None
     sys.argv = [plan.program, *plan.words]
     sys.path.insert(0, os.path.dirname(os.path.abspath(plan.program)))

@@ -2,7 +2,7 @@
 
     Bridge(Tun("tun0", offload=False), UdpTunnel(("", 4789))).run()
 
-On a machine with root that gives its kernel a way to stacks elsewhere that need none.
+On a machine with root that connects its kernel to stacks elsewhere that need no root.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Bridge:
             device.open(self._wake)
 
     def run(self) -> None:
-        """Carry until ``stop``."""
+        """Carry frames until ``stop``."""
         waiting = select.poll()
         waiting.register(self._ends[0], select.POLLIN)
         for device, _ in self._ways:

@@ -1,9 +1,9 @@
-"""``Device``: what carries packets. A device knows no stack; what drives the stack moves frames between the two.
+"""``Device``: what carries packets. A device knows no stack; the runtime moves frames between the two.
 
 - A frame is ``bytes``: an IP packet, or with a ``mac`` an Ethernet frame.
 - A device with offload takes and gives frames with a virtio header before each (``VnetDevice``).
-- A device never waits and never raises because of what the network did: it refuses what it can't send now, and what
-  drives the stack tries again.
+- A device never waits and never raises because of what the network did: it refuses what it can't send now, and the
+  runtime tries again.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Device(Protocol):
         """Take the next frame that arrived, or ``None``."""
 
     def send(self, frame: bytes) -> bool:
-        """Send a frame. ``False``: there is no room now; the frame comes again when there is."""
+        """Send a frame. ``False``: there is no room now; the stack offers the frame again when there is."""
 
     def close(self) -> None:
         """Release the device. Idempotent."""

@@ -2,7 +2,7 @@
 
 - What happens to a frame is decided by chance from a seed, each kind of fault and each direction by a stream of its
   own. The order of frames is the real network's, so a run repeats only as far as that does.
-- In the order of the real thing: lost, damaged, doubled, held back until later ones have passed, delayed.
+- The order is that of a real link: lost, damaged, doubled, held back until later ones have passed, delayed.
 - With offload a frame may be a super-segment of many packets, which then shares one fate. For the fate of each packet,
   give it a device without (``offload=False``).
 - Bounds: ``FRAMES_MAX`` frames are under way in each direction, the rest is dropped.
@@ -46,7 +46,7 @@ class Weather:
         self._last_due_ns = 0
 
     def take(self, header: bytes, frame: bytes, now_ns: int) -> None:
-        """Let a frame set out."""
+        """Begin to carry a frame."""
         if self._happens("loss", self.loss):
             self.lost += 1
             return
@@ -84,7 +84,7 @@ class Weather:
         return None
 
     def put_back(self, header: bytes, frame: bytes, now_ns: int) -> None:
-        """Have a frame that the device had no room for come again soon, before the others."""
+        """Offer a frame that the device had no room for again soon, before the others."""
         self.passed -= 1
         self._flying = [(now_ns + MS, -1, header, frame), *((max(due_ns, now_ns + MS), count, head, data)
                                                            for due_ns, count, head, data in self._flying)]
@@ -157,7 +157,7 @@ class Faulty(Device):
         self.device.open(wake)
 
     def prepare(self, prefixes: Sequence[str]) -> None:
-        """Have the device below do what its other end needs."""
+        """Let the device below do what its other end needs."""
         self.device.prepare(prefixes)
 
     def conflict(self, address: str) -> str:
@@ -169,7 +169,7 @@ class Faulty(Device):
         return self.device.fileno()
 
     def receive(self) -> bytes | None:
-        """Take the next frame that came through."""
+        """Take the next frame that arrived."""
         now_ns = time.monotonic_ns()
         self._send_due(now_ns)
         while True:
@@ -184,11 +184,11 @@ class Faulty(Device):
                 return found[0] + found[1]
 
     def send(self, frame: bytes) -> bool:
-        """Send a frame into the weather."""
+        """Send a frame through the faults."""
         return self.send_offloaded(b"", frame)
 
     def send_offloaded(self, header: bytes, frame: bytes) -> bool:
-        """Send a frame and its virtio header into the weather."""
+        """Send a frame and its virtio header through the faults."""
         now_ns = time.monotonic_ns()
         self.outward.take(header, frame, now_ns)
         self._send_due(now_ns)
@@ -219,7 +219,7 @@ class Faulty(Device):
                 return
 
     def _wake_later(self) -> None:
-        """Have the stack come again when the next frame is due."""
+        """Make the stack ask again when the next frame is due."""
         times = [due for due in (self.outward.next_due_ns(), self.inward.next_due_ns()) if due is not None]
         if not times:
             return

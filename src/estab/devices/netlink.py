@@ -1,6 +1,6 @@
 """The kernel's end of a device (Linux): is it there, is it up; and by netlink, its addresses and routes.
 
-``pyroute2`` is imported if something is changed, which needs CAP_NET_ADMIN and raises ``PermissionError`` without.
+``pyroute2`` is imported only to change something, which needs CAP_NET_ADMIN and raises ``PermissionError`` without.
 """
 
 from __future__ import annotations
@@ -100,9 +100,9 @@ _NODAD = 2
 
 
 def await_running(name: str) -> None:
-    """Wait until the kernel sends by an interface that is up: it hears of a TUN's new reader in its own time.
+    """Wait until the kernel sends by an interface that is up: it notices a TUN's new reader after a while.
 
-    Before that it throws away what it sends without a word. After a second it is left at that.
+    Before that it discards what it sends, silently. After a second this returns in any case.
     """
     give_up_s = time.monotonic() + _RUNNING_WITHIN_S
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

@@ -19,8 +19,8 @@ __all__ = ["QueueDevice"]
 class QueueDevice(Device):
     """A device whose other end is the program that made it.
 
-    With a ``mac`` it carries Ethernet frames, else IP packets. ``on_packet`` is called by what drives the stack, in
-    the middle of it: hand the packet on, and ask nothing of the stack there but ``deliver``.
+    With a ``mac`` it carries Ethernet frames, else IP packets. The runtime calls ``on_packet`` in the middle of the
+    stack's work: pass the packet on, and call nothing of the stack there but ``deliver``.
     """
 
     def __init__(self, on_packet: Callable[[bytes], object] | None = None, *, mtu: int = 1500, mac: bytes = b"",
@@ -50,7 +50,7 @@ class QueueDevice(Device):
     # --- for the program
 
     def deliver(self, packet: bytes) -> bool:
-        """Put a packet in, as though a network had brought it. ``False``: it was dropped, for the queue is full."""
+        """Deliver a packet to the stack, as a network does. ``False``: it was dropped, because the queue is full."""
         if not isinstance(packet, (bytes, bytearray, memoryview)):
             raise TypeError(f"packet: expected bytes, not {type(packet).__name__}")
         if len(self._in) >= self.frames_max or self.is_closed:
@@ -109,7 +109,7 @@ class QueueDevice(Device):
             return None
 
     def send(self, frame: bytes) -> bool:
-        """Hand a packet to the program. ``False``: it has taken none for long."""
+        """Pass a packet to the program. ``False``: it has taken none for long."""
         if self.on_packet is not None:
             self.on_packet(frame)
             return True

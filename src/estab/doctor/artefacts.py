@@ -1,4 +1,4 @@
-"""Rules about the capture itself: what looks like trouble and is none of the connection's."""
+"""Rules about the capture itself: what looks like a fault, and is none of the connection."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _STALL_NS_MIN: Final = 15 * MS
 
 @dataclass(slots=True)
 class _Turn:
-    """Text of one side, until the other side speaks."""
+    """Text of one side, until the other side sends."""
 
     side: int
     first_ns: int
@@ -71,7 +71,7 @@ def waits(case: Case) -> list[Finding]:
 
 
 def rounds(case: Case) -> int:
-    """Count how often the two sides took turns."""
+    """Count how often the two sides alternated."""
     return len(_turns(case))
 
 

@@ -17,7 +17,7 @@ __all__ = ["Finding", "Report", "principal"]
 
 _KINDS: Final = ("artefact", "fault", "slow", "harmless", "limit", "note")
 _HARMLESS: Final = frozenset({"checksum-offload"})
-"""Artefacts that hide nothing: what is wrong with the connection comes before them."""
+"""Artefacts that hide nothing: faults of the connection come before them."""
 GRAVE: Final = frozenset({"fault", "slow"})
 
 
@@ -58,7 +58,7 @@ class Finding:
         return _KINDS.index(kind), -self.cost_s
 
     def json(self) -> dict[str, Any]:
-        """Give it as plain data."""
+        """Return it as plain data."""
         return {
             "cause": self.name, "kind": self.cause.kind, "title": self.cause.title, "subject": self.subject,
             "who": self.who, "evidence": self.evidence, "from_s": self.from_s, "to_s": self.to_s,
@@ -81,7 +81,7 @@ class Report:
     """How much of what was looked at: ``packets``, ``connections``, ``sockets``, ``listeners``."""
 
     def json(self) -> dict[str, Any]:
-        """Give it as plain data."""
+        """Return it as plain data."""
         return {"source": self.source, "looked_at": self.looked_at, "notes": self.notes,
                 "findings": [finding.json() for finding in self.findings]}
 

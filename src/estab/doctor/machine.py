@@ -31,7 +31,7 @@ class Reading:
     time_wait: Counter[tuple[bytes, bytes, int]] = field(default_factory=Counter)
     """By local address, and the peer's address and port."""
     ports_used: Counter[tuple[bytes, bytes, int]] = field(default_factory=Counter)
-    """The same, all states; only if TIME-WAIT is much of them."""
+    """The same, in all states; only if many are in TIME-WAIT."""
     skipped: Skipped = field(default_factory=Skipped)
     counters: dict[str, int] = field(default_factory=dict)
     total: int = 0

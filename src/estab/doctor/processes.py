@@ -1,4 +1,4 @@
-"""Whose socket it is: from inode to process, by ``/proc`` (Linux). Without root, one's own processes only."""
+"""Which process has a socket: from inode to process, by ``/proc`` (Linux). Without root, one's own processes only."""
 
 from __future__ import annotations
 

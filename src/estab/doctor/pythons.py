@@ -16,7 +16,7 @@ _FRAMES = 2
 
 
 def lines_of(pid: int) -> list[str]:
-    """Give, for each thread, the innermost lines of its own code: ``app.py:17 in serve``; none if nobody may look."""
+    """Return, for each thread, the innermost lines of its own code: ``app.py:17 in serve``; none without permission."""
     tool = shutil.which("py-spy")
     if tool is None:
         return []

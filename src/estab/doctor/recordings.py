@@ -1,4 +1,4 @@
-"""Diagnoses a recording of the lab: what each host saw, as though it had been captured there.
+"""Diagnoses a recording of the lab: what each host saw, as if it had been captured there.
 
 Both ends are known, so a verdict says which host it is seen from; the sender's comes first.
 """
@@ -31,7 +31,7 @@ def frames_of(facts: Iterable[Event], host: str) -> list[Captured]:
 
 
 def diagnose_facts(facts: Sequence[Event], source: str = "recording") -> Report:
-    """Diagnose a run from its facts. A finding that two hosts agree on is told once."""
+    """Diagnose a run from its facts. A finding on which two hosts agree is reported once."""
     hosts = list(dict.fromkeys(fact.host for fact in facts if isinstance(fact, (FrameSent, FrameReceived))))
     report = Report(source)
     known: set[tuple[str, str]] = set()

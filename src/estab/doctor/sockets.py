@@ -20,12 +20,12 @@ _IN_PROGRAMS = frozenset({"close-wait", "not-reading", "accept-queue-full"})
 _PROCESSES_MAX = 4
 _THREADS_MAX = 3
 PAUSE_S = 0.3
-"""Between the two looks."""
+"""Between the two readings."""
 
 
 def diagnose_sockets(*, pid: int | None = None, port: int | None = None, netns: str | None = None,
                      pause_s: float = PAUSE_S, limits: Thresholds | None = None) -> Report:
-    """Look twice, ``pause_s`` apart, and judge what is stuck, slow or held up.
+    """Read twice, ``pause_s`` apart, and judge what is stuck, slow or held up.
 
     ``pid``, ``port``: only those; ``netns``: another network namespace (needs CAP_SYS_ADMIN). ``OSError``.
     """
@@ -67,7 +67,7 @@ def report_of(machine: Machine, limits: Thresholds, wanted: Callable[[Row], bool
 
 
 def _name_holders(findings: list[Finding]) -> None:
-    """Say whose sockets the findings are about."""
+    """Add the processes whose sockets the findings are about."""
     holders = find_holders({finding.inode for finding in findings if finding.inode})
     lines: dict[int, list[str]] = {}
     for finding in findings:

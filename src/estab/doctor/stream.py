@@ -1,4 +1,4 @@
-"""One direction of a conversation, as its sender saw it: what went out, what came back, what it waited for.
+"""One direction of a conversation, as its sender saw it: what it sent, what was acknowledged, what it waited for.
 
 - From a capture that was not taken at the sender, the sender's view is made by moving times: an acknowledgment reached
   it later than the capture by the way to it and back. That is exact as long as this way's delay is.
@@ -33,7 +33,7 @@ class Repeat:
     kind: str
     is_needless: bool = False
     is_overrun: bool = False
-    """The receiver had thrown it away, because it came beyond the window."""
+    """The receiver had discarded it, because it came beyond the window."""
 
 
 @dataclass(slots=True)
@@ -104,7 +104,7 @@ class Stream:
     keepalives: list[Segment] = field(default_factory=list)
     full_flight_bytes: int = 0
     overrun: list[Segment] = field(default_factory=list)
-    """Text beyond the window that the receiver had offered: it is thrown away (seen at the receiver only)."""
+    """Text beyond the window that the receiver had offered: it is discarded (seen at the receiver only)."""
     missing_ns: int = 0
     """Since when something is missing that never came, while later text did; 0: nothing is."""
 
@@ -128,7 +128,7 @@ class _Reader:
     def __init__(self, conversation: Conversation, side: int, vantage: Vantage) -> None:
         self.conversation = conversation
         self.side = side
-        # A little less than the way takes: what an acknowledgment set off must not seem to come before it.
+        # A little less than the delay: what an acknowledgment caused must not seem to come before it.
         self.shift_ns = vantage.to(side) * 17 // 20
         self.rtt_ns = vantage.rtt_ns
         self.is_at_sender = vantage.side == side

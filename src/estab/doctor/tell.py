@@ -1,6 +1,6 @@
 """Tells a report in lines of 80 columns: what was found, by what, for how long, when a program notices, what to do.
 
-Findings of one cause are told together: the first in full, then whom else it concerns.
+Findings of one cause are reported together: the first in full, then the other connections.
 """
 
 from __future__ import annotations

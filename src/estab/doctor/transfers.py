@@ -23,7 +23,7 @@ _BLOAT_NS: Final = 60 * MS
 _BLOAT_TIMES: Final = 2.5
 _RETRIES2_S: Final = 924.6
 _TURNS_MAX: Final = 4
-"""With more turns of the two sides it is an exchange, whose time `exchanges` tells."""
+"""If the two sides alternate more often, it is an exchange, which ``exchanges`` judges."""
 
 
 def silence(case: Case) -> list[Finding]:

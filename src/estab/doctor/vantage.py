@@ -50,7 +50,7 @@ class Vantage:
 
     @property
     def text(self) -> str:
-        """Say in a sentence where the capture was taken, and by what that is told."""
+        """Say in a sentence where the capture was taken, and how that is known."""
         place = {CLIENT: "at the client", SERVER: "at the server"}.get(self.side, "between the two, or not to be told")
         return f"taken {place}: {self.why}"
 

@@ -312,7 +312,7 @@ class Interpreter:
             self._before_ns = before_ns
 
     def _on_news(self) -> bool:
-        """Let the call that blocks look again. ``True`` if it returned."""
+        """Let the blocking call check again. ``True`` if it returned."""
         under_way = self._under_way
         if under_way is None or under_way.is_done or under_way.is_running:
             return False

@@ -19,7 +19,7 @@ __all__ = ["Result", "ip_versions_of", "run"]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of one script.
+    """The outcome of one script.
 
     ``outcome`` is ``passed``, ``failed``, ``unsupported`` (the script asks for something that is not here, which the
     message names) or ``error`` (the script can't be read). ``line`` is the script's, 0 if none is at fault.

@@ -244,7 +244,7 @@ class Host:
         self.runtime.set_calendar(read_calendar(to, self.clock.wall_ns, "to") - self.clock.wall_ns)
 
     def set_drift(self, drift: Drift) -> None:
-        """Have both of the host's clocks run fast or, below 0, slow from now on: ``"50ppm"``, ``"-0.1%"``.
+        """Let both of the host's clocks run fast or, below 0, slow from now on: ``"50ppm"``, ``"-0.1%"``.
 
         All timers of its programs and its stack go by them.
         """

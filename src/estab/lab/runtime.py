@@ -147,7 +147,7 @@ class VirtualTime(Runtime):
         self._tell_change(f"clock set by {'+' if by_ns >= 0 else ''}{format_duration(by_ns)}")
 
     def set_drift(self, ppb: int) -> None:
-        """Have both clocks run faster by a share, or slower."""
+        """Let both clocks run faster by a share, or slower."""
         self.clock.drift(ppb)
         self._tell_change(f"clock drifts by {ppb / 1000:g} ppm")
         self._follow_clock()
@@ -404,7 +404,7 @@ class VirtualTime(Runtime):
         self._set_later()
 
     def _tell_all_facts(self, observer: Observer | None) -> None:
-        """Have the stack tell its facts: with the network's time, also where its own clock says another."""
+        """Let the stack report its facts with the network's time, also if its own clock has another."""
         self._told = observer
         if observer is None or self.clock.is_true:
             self.engine.observer = observer

@@ -1,6 +1,6 @@
 """A resolver of names: the hosts file, then name servers over the stack's own UDP, and TCP if an answer was cut.
 
-- It does what glibc's does (resolv.conf(5)): the search list and ``ndots``, each server in its turn, ``timeout``
+- It does what glibc's does (resolv.conf(5)): the search list and ``ndots``, one server after the other, ``timeout``
   seconds for each, ``attempts`` times; both address families at once; no cache.
 - An answer counts if it comes from the server that was asked, bears the number and the question, and parses.
 - Messages are dnspython's; sockets and time are the runtime's, so it runs in virtual time as well.
@@ -45,7 +45,7 @@ _TRY_ANOTHER: Final = (dns.rcode.SERVFAIL, dns.rcode.NOTIMP, dns.rcode.REFUSED, 
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Whom to ask, and how patiently. Times in seconds."""
+    """Which servers to ask, and for how long. Times in seconds."""
 
     addresses: tuple[str, ...]
     search: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ class _UnansweredError(Exception):
 
 
 class Resolver:
-    """Looks names up. ``known`` and ``known_names`` are asked first: the hosts file.
+    """Looks names up, first with ``known`` and ``known_names``: the hosts file.
 
     ``runtime`` must be set before the first question.
     """
@@ -222,7 +222,7 @@ class Resolver:
         return data
 
     def _wait_until(self, sock: Socket, deadline_ns: int) -> None:
-        """Have the socket's next call wait until the deadline, and no longer."""
+        """Let the socket's next call wait until the deadline, and no longer."""
         assert self.runtime is not None
         left_ns = deadline_ns - self.runtime.now_ns
         if left_ns <= 0:

@@ -1,4 +1,4 @@
-"""Every TCP socket of the machine, asked of the kernel by SOCK_DIAG (Linux). Root is not needed.
+"""Every TCP socket of the machine, read from the kernel by SOCK_DIAG (Linux). Root is not needed.
 
 - A row keeps what a reading of all sockets has to hold: states, queues, timers, and ``struct tcp_info`` as bytes, which
   is unpacked when it is asked for. So 100,000 sockets fit into some dozen megabytes.
@@ -84,7 +84,7 @@ class Row:
 
     @property
     def key(self) -> tuple[bytes, int, bytes, int]:
-        """What tells a socket from others."""
+        """What identifies a socket."""
         return self.source, self.sport, self.target, self.dport
 
     @property

@@ -147,7 +147,7 @@ class _Reading:
             self._acknowledged(end ^ 1, ack, wnd, at_ns, segment)
 
     def _acknowledged(self, end: int, ack: int, wnd: int, at_ns: int, segment: tcp.Segment) -> None:
-        """Hear at a sender's side what its peer acknowledges and offers."""
+        """Note at a sender's side what its peer acknowledges and offers."""
         side = self._side(end)
         sent_ns = -1
         while side.waiting and side.waiting[0][1] <= ack:

@@ -45,7 +45,7 @@ _COPIED_TEXT: Final = "a duplicate that the link made"
 
 
 class Columns(Rest):
-    """The tables of a run, filled from facts: hand it to ``Network.observe`` or call it with each fact.
+    """The tables of a run, filled from facts: pass it to ``Network.observe`` or call it with each fact.
 
     ``has_payload``: keep whole frames for the page, not only headers.
     """
@@ -53,7 +53,7 @@ class Columns(Rest):
     def __init__(self, *, has_payload: bool = False) -> None:
         super().__init__(has_payload=has_payload)
         self.is_recording = True
-        """Set to ``False``, it hears nothing more."""
+        """If it is ``False``, facts are ignored."""
         self._under_way: dict[bytes, deque[int]] = {}
         self._untold: dict[tuple[str, str], deque[tuple[SegmentSent, int]]] = {}
         self._told = _Recent()
@@ -165,7 +165,7 @@ class Columns(Rest):
                                     "call": -1, "head": head}).values())
 
     def _other_frame(self, at_ns: int, host: int, way: int, data: bytes, said: Summary) -> int:
-        """Add a frame that no host's TCP told of: another protocol, a router's, a forged one."""
+        """Add a frame that no host's TCP reported: another protocol, a router's, a forged one."""
         conn, side, origin = -1, 0, -1
         seq, ack = said.seq, said.ack
         if said.protocol == "tcp":
@@ -188,7 +188,7 @@ class Columns(Rest):
         )
 
     def _relative(self, conn: int, side: int, said: Summary) -> tuple[int, int]:
-        """Make the numbers of a segment relative that no TCP told of."""
+        """Make the numbers of a segment relative that no TCP reported."""
         own, peer = self.ends[2 * conn + side], self.ends[2 * conn + 1 - side]
         if own.iss < 0:
             own.iss = said.seq

@@ -19,7 +19,7 @@ class Ends(Tables):
         self._way_at: dict[tuple[str, str], int] = {}
 
     def end(self, host: str, connection: str, at_ns: int) -> End | None:
-        """Find a connection's end on a host, or take it up; nothing for a listener or no connection."""
+        """Find a connection's end on a host, or add it; nothing for a listener or no connection."""
         near, _, far = connection.partition(">")
         if not near or not far or far == "*":
             return None
@@ -30,7 +30,7 @@ class Ends(Tables):
         return self.ends[2 * conn.number + side]
 
     def open(self, near: str, far: str, host: int, at_ns: int) -> tuple[Conn, int]:
-        """Take up a connection that ``near`` opens, or was seen of first."""
+        """Add a connection that ``near`` opens, or was seen of first."""
         found = super().open(near, far, host, at_ns)
         first, second = End(2 * found[0].number), End(2 * found[0].number + 1)
         first.peer, second.peer = second, first
@@ -38,7 +38,7 @@ class Ends(Tables):
         return found
 
     def opened(self, host: str, connection: str, at_ns: int) -> None:
-        """Hear of a SYN without ACK: it opens another connection if the one of these ends is over."""
+        """Note a SYN without ACK: it opens another connection if the one of these ends is over."""
         near, _, far = connection.partition(">")
         found = self.find(near, far)
         if found is None or found[0].is_over:

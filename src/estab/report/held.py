@@ -22,7 +22,7 @@ _SENDING: Final = frozenset({"ESTABLISHED", "CLOSE-WAIT"})
 
 
 class End:
-    """One end of a connection, as it was told of last."""
+    """One end of a connection, as last reported."""
 
     __slots__ = ("buffer", "cc", "conn", "flow", "held", "held_before", "is_unheard", "iss", "number", "peer",
                  "sent_to", "side", "tcb")

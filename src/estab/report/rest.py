@@ -1,4 +1,4 @@
-"""What is told beside frames and segments: calls and their waits, states, timers, queues of listeners, links, notes."""
+"""Rows for what is no frame and no segment: calls and their waits, states, timers, queues, links, notes."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Rest(Ends):
         }
 
     def forget_causes(self, host: str) -> None:
-        """Hear that something else than a frame comes: what is dropped from here on follows from that."""
+        """Note that something else than a frame comes: what is dropped from here on follows from that."""
 
     # --- calls
 

@@ -191,7 +191,7 @@ class Tables:
         return conn, 0 if conn.names[0] == near else 1
 
     def open(self, near: str, far: str, host: int, at_ns: int) -> tuple[Conn, int]:
-        """Take up a connection that ``near`` opens, or was seen of first."""
+        """Add a connection that ``near`` opens, or was seen of first."""
         conn = Conn(len(self.conns), (near, far), [host, -1], at_ns, at_ns)
         self.conns.append(conn)
         self._conns[(near, far) if near <= far else (far, near)] = conn

@@ -48,7 +48,7 @@ class Signature:
 
 @dataclass(slots=True)
 class Attempt:
-    """What became of one run. ``error`` is ``None`` if nothing was wrong."""
+    """The outcome of one run. ``error`` is ``None`` if nothing was wrong."""
 
     seed: int | str
     weather: Weather | None = None
@@ -59,11 +59,11 @@ class Attempt:
     faults: list[str] = field(default_factory=list)
     """What ``Network.at`` did to links and hosts."""
     missed: list[str] = field(default_factory=list)
-    """Frames that the given weather names and that never came."""
+    """Frames that the given weather names and that were never sent."""
     waiting: list[str] = field(default_factory=list)
     """At the end: each program that had not finished, what it waits for, and in which state its sockets are."""
     held: list[str] = field(default_factory=list)
-    """Names of ``Network.sometimes`` that held at least once; ``promised`` are all that were asked for."""
+    """Names of ``Network.sometimes`` that were true at least once; ``promised`` are all names."""
     promised: list[str] = field(default_factory=list)
 
     @property

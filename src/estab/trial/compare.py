@@ -88,7 +88,7 @@ def _spaced(name: str) -> str:
 
 
 class Fingerprinter:
-    """An observer that hashes all facts of a run. Equal digests: every fact was the same, times and bytes too."""
+    """An observer that hashes all facts of a run. If digests are equal, all facts were, times and bytes included."""
 
     def __init__(self) -> None:
         self.count = 0

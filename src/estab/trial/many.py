@@ -1,8 +1,9 @@
 """Seeds by the thousand, over any ``concurrent.futures.Executor``, with an answer that does not depend on it.
 
 - Seeds go out in order, in chunks that take about two seconds. What comes back is sorted by seed.
-- A stop rule ends the handing out; what is under way is awaited, so every seed below the last one is known, and what
-  lies beyond the seed at which the rule held is dropped. So one core and many give the same lowest seeds.
+- When a stop rule holds, no more seeds are sent; what is under way is awaited, so every seed below the last one is
+  known, and what lies beyond the seed at which the rule held is dropped. So one core and many give the same lowest
+  seeds.
 - A chunk whose worker died is run again with nothing beside it, and cut in half if its worker dies again; a seed that
   killed two workers while it ran alone is named.
 - Every thousandth seed's facts are hashed, and the hash is made again here: a worker that computes something else is
@@ -36,7 +37,7 @@ _DASKS_DEATHS: Final = ("KilledWorker", "CancelledError", "FutureCancelledError"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one seed. ``failure`` is its signature in words, empty if it passed."""
+    """The outcome of one seed. ``failure`` is its signature in words, empty if it passed."""
 
     seed: int
     failure: str = ""
@@ -82,7 +83,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a worker says of a chunk, and which estab, Python and core it is."""
+    """A worker's result for a chunk, and its versions of estab, Python and core."""
 
     outcomes: tuple[Outcome, ...]
     fingerprint: str
@@ -104,7 +105,7 @@ def run_chunk(target: Target, seeds: Sequence[int]) -> Answer:
 
 @dataclass(slots=True)
 class Sweeping:
-    """One sweep: what was asked, and what is known so far."""
+    """One sweep: what is to be run, and what is known so far."""
 
     target: Target
     seeds: Sequence[int]
@@ -112,12 +113,12 @@ class Sweeping:
     known: dict[int, Outcome] = field(default_factory=dict)
     """By seed; those of an earlier sweep that goes on are given here."""
     told: Callable[[Sequence[Outcome]], None] | None = None
-    """Hears of each chunk that is done."""
+    """Is told of each chunk that is done."""
     is_stopped: bool = False
     strangers: dict[str, int] = field(default_factory=dict)
     """How many chunks came from workers with another fingerprint."""
     differing: list[int] = field(default_factory=list)
-    """Seeds whose facts a worker had otherwise than this process has them."""
+    """Seeds whose facts differed between a worker and this process."""
     _suspects: deque[Sequence[int]] = field(default_factory=deque)
     """Chunks whose workers died, to be run again one at a time."""
     _deaths: dict[int, int] = field(default_factory=dict)
@@ -178,7 +179,7 @@ class Sweeping:
         return seeds
 
     def _take(self, future: Future[Answer], seeds: Sequence[int]) -> bool:
-        """Take in what a worker said. ``False``: it died, or was ended because another one died."""
+        """Take a worker's result. ``False``: it died, or was ended because another one died."""
         try:
             answer = future.result()
         except (BrokenExecutor, CancelledError, ConnectionError):
@@ -200,7 +201,7 @@ class Sweeping:
         return True
 
     def _suspect(self, dead: Sequence[Sequence[int]], is_alone: bool) -> None:
-        """Have the chunks of dead workers run again, one at a time; one that ran alone is to blame: it is halved."""
+        """Run the chunks of dead workers again, one at a time. One that ran alone caused the death: it is halved."""
         if not is_alone:
             self._suspects.extend(sorted(dead, key=min))
             return

@@ -58,7 +58,7 @@ _PROGRAM_DOES: Final = ("pause", "resume", "terminate", "kill")
 
 
 class ScenarioError(ValueError):
-    """Something in a scenario is not as it must be. The text says where, what, and what would be right."""
+    """A mistake in a scenario. The text says where, what, and what would be right."""
 
 
 @dataclass(frozen=True, slots=True)

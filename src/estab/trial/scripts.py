@@ -36,7 +36,7 @@ class Prefixed(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Hand on what was written."""
+        """Pass on what was written."""
         self._stream.flush()
 
     def writable(self) -> bool:
@@ -54,7 +54,7 @@ class Prefixed(io.TextIOBase):
 
 
 class ScriptState:
-    """What a process has one of, for one script."""
+    """What there is only one of in a process, for one script."""
 
     def __init__(self, argv: list[str], environ: dict[str, str], main: types.ModuleType, host: str) -> None:
         self._argv = argv
@@ -78,7 +78,7 @@ class ScriptState:
         sys.stdout, sys.stderr = self._streams
 
     def leave(self) -> None:
-        """Put back what was there, and keep what the script made of its own."""
+        """Restore what was there, and keep the script's changes for it."""
         if self._outside is None:
             return
         self._argv, self._environ = sys.argv, dict(os.environ)

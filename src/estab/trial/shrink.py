@@ -151,7 +151,7 @@ def _shrink(search: _Search, state: _State, faults: Sequence[str]) -> None:
 
 
 def _groups(happenings: Sequence[Happening]) -> list[set[Happening]]:
-    """List what can be calmed at a stroke: each kind of chance, the ones that rarely matter first."""
+    """List the groups that can be removed at once: each kind of chance, the ones that rarely matter first."""
     return [{one for one in happenings if one.kind == kind} for kind in _GROUP_ORDER]
 
 

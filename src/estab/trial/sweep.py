@@ -18,7 +18,7 @@ SEEDS: Final = 200
 
 F = TypeVar("F", bound=Callable[..., object])
 Progress = Callable[[int, int, float], None]
-"""Hears how many seeds are done, of how many, and for how many seconds it has gone on."""
+"""Is told how many seeds are done, of how many, and for how many seconds the sweep has run."""
 
 
 class SweepError(AssertionError):
@@ -35,7 +35,7 @@ class UnrepeatableError(AssertionError):
 
 @dataclass(slots=True)
 class SweepResult:
-    """What came of a sweep. ``failed`` is the first attempt that failed, ``None`` if all passed."""
+    """The outcome of a sweep. ``failed`` is the first attempt that failed, ``None`` if all passed."""
 
     passed: int = 0
     failed: Attempt | None = None
@@ -46,7 +46,7 @@ class SweepResult:
 
     @property
     def never_held(self) -> list[str]:
-        """What ``Network.sometimes`` was promised and never saw in any seed."""
+        """What ``Network.sometimes`` promised and was true in no seed."""
         return sorted(self.promised - self.held)
 
 
@@ -142,6 +142,6 @@ def check_twice(scenario: Scenario, seed: int | str, passing: tuple[type[BaseExc
 
 
 def never_held_text(result: SweepResult) -> str:
-    """Say what never held."""
+    """Say what was never true."""
     seeds = format_count(result.passed, "seed")
     return "\n".join(f"sometimes: {name!r} never held in {seeds}" for name in result.never_held)

@@ -19,7 +19,7 @@ class ClusterError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """How to come by an executor, how many workers it has, and what they are called."""
+    """How to make an executor, how many workers it has, and what they are called."""
 
     executor: Callable[[], Executor]
     count: int

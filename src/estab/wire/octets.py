@@ -76,4 +76,4 @@ def set32(writer: Writer, index: i64, number: i64) -> None:
 
 
 IS_COMPILED: Final = not hasattr(u8, "__code__")
-"""Whether mypyc made these functions. For the one place where Python and C want different algorithms (``checksum``)."""
+"""Whether mypyc made these functions. For the one place where Python and C need different algorithms (``checksum``)."""

@@ -3,7 +3,7 @@
 Rules:
 
 - a ``Seq`` is 32 bits off the wire and is never ordered, added to or subtracted from outside this file;
-- ``unwrap`` turns it into a plain integer at the door; inside the stack ``<``, ``max`` and sorting are plain;
+- ``unwrap`` turns it into a plain integer on arrival; inside the stack ``<``, ``max`` and sorting are plain;
 - ``wrap`` turns a plain integer into a ``Seq`` on the way out.
 """
 

@@ -55,7 +55,7 @@ _ACCECN_FIELDS: Final = 3
 _ACCECN_FIELD_BYTES: Final = 3
 EXPERIMENT_KIND: Final = 254
 FAST_OPEN_MAGIC: Final = 0xF989
-"""The experiment's number (RFC 6994) that Fast Open had before it had a kind of its own; some still speak so."""
+"""The experiment's number (RFC 6994) that Fast Open had before it had a kind of its own; some systems still use it."""
 
 _NOP_NOP_TIMESTAMPS: Final = 0x0101080A
 _LETTERS: Final = "FSRP.UEWe"
@@ -81,7 +81,7 @@ class Segment:
     """A TCP segment: header fields, options, and its text ``data[start:end]``.
 
     ``mss`` is 0, ``wscale`` -1, ``sack``, ``fast_open``, ``accecn`` and ``unknown`` ``None`` if the option is not
-    there. ``sack`` holds left and right edges in turn, 32 bits each; an empty ``fast_open`` asks for a cookie.
+    there. ``sack`` holds left and right edges alternately, 32 bits each; an empty ``fast_open`` asks for a cookie.
     ``unknown`` is a list of ``(kind, value)``. ``tos`` is the traffic class byte of the IP header, with the ECN bits.
     ``has_bsd_order``: the options are to be written in the order that BSD systems have them.
     """

@@ -170,7 +170,7 @@ def _reboot(stage: Stage) -> None:
 
 
 def _find_silence(stage: Stage, client: Host) -> None:
-    """Say what the cut cable swallowed, and when what was missing arrived."""
+    """Say what the cut cable lost, and when what was missing arrived."""
     swallowed = list(stage.facts(LinkDropped))
     again = [fact for fact in stage.facts(SegmentSent, client) if fact.why.startswith("retransmission")]
     stage.found(f"The cable swallowed {format_count(len(swallowed), 'packet')}"

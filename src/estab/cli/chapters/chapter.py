@@ -32,7 +32,7 @@ S = TypeVar("S")
 
 
 class Stage:
-    """Where a scene is played: a network, and the recorder that hears all of it."""
+    """Where a scene is played: a network, and its recorder."""
 
     def __init__(self, net: Network, recorder: Recorder) -> None:
         self.net = net
@@ -55,7 +55,7 @@ class Stage:
         return thing
 
     def lose(self, link: Link, sender: Host, is_it: Callable[[Summary], bool], *, times: int = 1) -> None:
-        """Have a link take out the first ``times`` frames from a host for which ``is_it`` holds."""
+        """Let a link drop the first ``times`` frames from a host for which ``is_it`` is true."""
         left = times
 
         def rule(host: str, data: bytes) -> DropReason | None:
@@ -130,7 +130,7 @@ class Chapter:
 
 @dataclass(slots=True)
 class Played:
-    """A scene that was played: what its recorder heard and what was found in that."""
+    """A scene that was played: what its recorder recorded, and what was found in that."""
 
     scene: Scene
     recorder: Recorder

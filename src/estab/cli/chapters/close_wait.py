@@ -88,7 +88,7 @@ def _cured(stage: Stage) -> None:
 
 
 def _call(client: Host) -> None:
-    """Have the clients call, send, and close."""
+    """Let the clients connect, send, and close."""
 
     def call() -> None:
         with socket.create_connection(("server", 80)) as caller:

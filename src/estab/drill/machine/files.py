@@ -52,7 +52,7 @@ class PipeEnd(File):
 
 @dataclass(slots=True)
 class Watch:
-    """What an epoll descriptor asks of one socket. ``data`` is what the program put beside it: a name and a number.
+    """What an epoll descriptor has registered for one socket. ``data`` is the program's own: a name and a number.
 
     ``is_hot``: the socket had news since it was last told, which is when an edge (EPOLLET) is told again.
     """
@@ -70,7 +70,7 @@ class Epoll(File):
     watches: dict[int, Watch] = field(default_factory=dict)
 
     def on_news(self, fd: int) -> None:
-        """Hear that the host's descriptor ``fd`` had news."""
+        """Note news of the host's descriptor ``fd``."""
         for watch in self.watches.values():
             if watch.file.socket.fd == fd:
                 watch.is_hot = True

@@ -33,7 +33,7 @@ _ROUNDS_MAX = 10_000
 class Machine:
     """The host under test.
 
-    ``on_event`` hears of each descriptor with news, ``on_news`` is called after each input and says whether it did
+    ``on_event`` is told of each descriptor with news, ``on_news`` is called after each input and says whether it did
     something to the host, ``next_wake_ns`` tells when a call stops waiting.
     """
 
@@ -71,7 +71,7 @@ class Machine:
         self.settle()
 
     def settle(self) -> None:
-        """Drain the host, and let the call that waits go on, until nothing happens any more."""
+        """Drain the host, and let the waiting call continue, until nothing happens any more."""
         for _ in range(_ROUNDS_MAX):
             self._drain()
             if not self.on_news():

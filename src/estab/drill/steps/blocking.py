@@ -56,7 +56,7 @@ class CallUnderWay:
                 self._tell(CallBlocked(self._machine.now_ns, "host", self.number, self._fd(), "news"))
 
     def resume(self, now_ns: int) -> None:
-        """Let it go on: something happened, or its time is over."""
+        """Continue it: something happened, or its time is over."""
         assert self._steps is not None
         self.is_running = True
         try:

@@ -168,8 +168,8 @@ class Commands:
         self.machine.advance(self.machine.now_ns + int(float(words[0]) * 1e9))
 
     def _tc(self, words: list[str]) -> None:
-        """``tc qdisc replace dev tun0 root fq`` paces connections. Others change nothing of a stack, but for one that
-        refuses every packet: TCP would feel it, and it can't be played.
+        """``tc qdisc replace dev tun0 root fq`` paces connections. Others change nothing in a stack, except one that
+        refuses every packet: TCP would notice that, and it can't be played.
         """
         if words[-1:] == ["fq"]:
             self.machine.engine.context.config.tcp_pacing = True

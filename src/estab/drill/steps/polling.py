@@ -29,13 +29,13 @@ class Polling:
         self.calls = calls
 
     def on_event(self, fd: int) -> None:
-        """Hear that one of the host's descriptors had news."""
+        """Note news of one of the host's descriptors."""
         for epoll in self.calls.files.values():
             if isinstance(epoll, Epoll):
                 epoll.on_news(fd)
 
     def forget(self, number: int) -> None:
-        """Watch a descriptor no more: it was closed."""
+        """Stop watching a descriptor: it was closed."""
         for epoll in self.calls.files.values():
             if isinstance(epoll, Epoll):
                 epoll.watches.pop(number, None)
@@ -69,7 +69,7 @@ class Polling:
         return self.calls.add(call, Epoll())
 
     def epoll_ctl(self, call: Call) -> int:
-        """Add, change or take away what is watched. EEXIST, ENOENT, EINVAL."""
+        """Add, change or remove what is watched. EEXIST, ENOENT, EINVAL."""
         epoll = self._epoll(call.arguments[0])
         action, number = integer(call.arguments[1]), integer(call.arguments[2])
         if action == _DEL:

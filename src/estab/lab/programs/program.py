@@ -407,7 +407,7 @@ class Programs:
             strand.resume(ASLEEP)
 
     def retime(self, runtime: Runtime) -> None:
-        """Have what programs of a host wait for come when its clock, which was changed, says so."""
+        """Move what programs of a host wait for to the times of its clock, which was changed."""
         for strand in self._strands_on(runtime):
             strand.rearm()
 
