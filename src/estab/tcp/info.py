@@ -21,7 +21,7 @@ class AccEcnInfo:
     delivered_ce_bytes: int
     delivered_ect0_bytes: int
     delivered_ect1_bytes: int
-    is_silent: bool
+    is_ect_off: bool
     """No packet is ECN-capable any more: something on the path mangles marks, or the handshake forbade it."""
     is_option_blocked: bool
     """Segments with the option don't get through, so none has it."""

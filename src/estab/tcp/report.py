@@ -130,7 +130,7 @@ def _accecn(tcb: Tcb) -> AccEcnInfo | None:
     return AccEcnInfo(
         received_ce_segments=ecn.ce_packets, received_ce_bytes=ecn.ce_bytes, received_ect0_bytes=ecn.ect0_bytes,
         received_ect1_bytes=ecn.ect1_bytes, delivered_ce_bytes=ecn.told_ce_bytes,
-        delivered_ect0_bytes=ecn.told_ect0_bytes, delivered_ect1_bytes=ecn.told_ect1_bytes, is_silent=ecn.is_silent,
+        delivered_ect0_bytes=ecn.told_ect0_bytes, delivered_ect1_bytes=ecn.told_ect1_bytes, is_ect_off=ecn.is_ect_off,
         is_option_blocked=ecn.is_option_blocked, is_option_zeroed=ecn.option_seen == OPTION_ZEROED,
         option_seen=ecn.option_seen,
     )

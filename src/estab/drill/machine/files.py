@@ -54,13 +54,13 @@ class PipeEnd(File):
 class Watch:
     """What an epoll descriptor has registered for one socket. ``data`` is the program's own: a name and a number.
 
-    ``is_hot``: the socket had news since it was last told, which is when an edge (EPOLLET) is told again.
+    ``has_news``: the socket had news since it was last told, which is when an edge (EPOLLET) is told again.
     """
 
     file: SocketFile
     events: int
     data: tuple[str, int]
-    is_hot: bool = True
+    has_news: bool = True
 
 
 @dataclass(slots=True)
@@ -73,16 +73,16 @@ class Epoll(File):
         """Note news of the host's descriptor ``fd``."""
         for watch in self.watches.values():
             if watch.file.socket.fd == fd:
-                watch.is_hot = True
+                watch.has_news = True
 
     def ready(self) -> list[tuple[Watch, int]]:
         """Return what is ready, and note that it was told."""
         found: list[tuple[Watch, int]] = []
         for watch in self.watches.values():
             bits = int(watch.file.socket.readiness()) & (watch.events & 0xFFFFFFF | POLLERR | POLLHUP)
-            if (watch.events & _EDGE and not watch.is_hot) or not watch.events & 0xFFFFFFF:
+            if (watch.events & _EDGE and not watch.has_news) or not watch.events & 0xFFFFFFF:
                 continue
-            watch.is_hot = False
+            watch.has_news = False
             if bits:
                 found.append((watch, bits))
                 if watch.events & _ONESHOT:

@@ -87,7 +87,7 @@ class Interests:
         self._words = describe or self.describe
         self._asked: dict[int, Interest] = {}
         self._by_fd: dict[int, Interest] = {}
-        self._hot: dict[Interest, None] = {}
+        self._maybe_ready: dict[Interest, None] = {}
         self._os: OsEvents | None = None
         self._is_woken = False
 
@@ -104,7 +104,7 @@ class Interests:
         interest = Interest(number, socket.descriptor, events)
         self._asked[number] = interest
         self._by_fd[interest.fd] = interest
-        self._hot[interest] = None
+        self._maybe_ready[interest] = None
         self.runtime.watches.add(interest.fd, self)
 
     def modify(self, number: int, events: int) -> None:
@@ -114,7 +114,7 @@ class Interests:
             return
         interest = self._asked[number]
         interest.events = events
-        self._hot[interest] = None
+        self._maybe_ready[interest] = None
 
     def remove(self, number: int) -> None:
         """Remove it. ``KeyError`` if it is not registered."""
@@ -122,7 +122,7 @@ class Interests:
             self._os.remove(number)
             return
         interest = self._asked.pop(number)
-        self._hot.pop(interest, None)
+        self._maybe_ready.pop(interest, None)
         if self._by_fd.get(interest.fd) is interest:
             del self._by_fd[interest.fd]
             self.runtime.watches.remove(interest.fd, self)
@@ -143,10 +143,10 @@ class Interests:
         if bits & POLLNVAL:
             # As epoll does, forget a descriptor when it is closed.
             del self._by_fd[fd]
-            self._hot.pop(interest, None)
+            self._maybe_ready.pop(interest, None)
             self._asked.pop(interest.number, None)
         else:
-            self._hot[interest] = None
+            self._maybe_ready[interest] = None
 
     def wake(self) -> None:
         """Let ``wait`` return now. Any program may call it."""
@@ -156,14 +156,14 @@ class Interests:
     def collect(self, count_max: int) -> list[tuple[int, int]]:
         """Return those that are ready: number and bits. What is not ready is not looked at again before it has news."""
         found: list[tuple[int, int]] = []
-        for interest in list(self._hot):
+        for interest in list(self._maybe_ready):
             bits = interest.bits()
             if not bits or interest.events == _ONESHOT:
-                del self._hot[interest]
+                del self._maybe_ready[interest]
                 continue
             found.append((interest.number, bits))
             if interest.events & _ET:
-                del self._hot[interest]
+                del self._maybe_ready[interest]
             if interest.events & _ONESHOT:
                 interest.events = _ONESHOT
             if len(found) == count_max:
@@ -192,7 +192,7 @@ class Interests:
     def _has_news(self) -> bool:
         if self._is_woken:
             return True
-        for interest in self._hot:
+        for interest in self._maybe_ready:
             if interest.bits():
                 return True
         return False

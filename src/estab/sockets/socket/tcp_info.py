@@ -101,7 +101,7 @@ def _accecn(info: AccEcnInfo | None) -> dict[str, int]:
     # They wrap, and what a peer reports may fall below the first value.
     return {
         **{name: count & 0xFFFFFFFF for name, count in counts.items()},
-        "accecn_fail_mode": 2 * info.is_silent + 4 * info.is_option_blocked + 8 * info.is_option_zeroed,
+        "accecn_fail_mode": 2 * info.is_ect_off + 4 * info.is_option_blocked + 8 * info.is_option_zeroed,
         "accecn_opt_seen": info.option_seen,
     }
 

@@ -128,8 +128,8 @@ def read_third_segment(tcb: Tcb, ecn: Ecn, segment: Segment) -> None:
     ecn.option_demand = 1
     ace = ace_of(segment.flags)
     if ace == 0:  # note 1: no ECT any more, and no response; feedback goes on
-        ecn.is_silent = True
-        ecn.is_deaf = True
+        ecn.is_ect_off = True
+        ecn.is_feedback_ignored = True
         return
     if segment.end > segment.start or segment.sack is not None:
         return  # the encoding is for pure acknowledgments only: here it is a counter
@@ -137,7 +137,7 @@ def read_third_segment(tcb: Tcb, ecn: Ecn, segment: Segment) -> None:
     if told < 0:
         return  # note 2: not in use, and as good as a counter's start
     if tcb.context.config.tcp_ecn_fallback and not is_transition_valid(ecn.syn_sent, told):
-        ecn.is_silent = True
+        ecn.is_ect_off = True
     elif told == CE:
         tcb.delivered_ce = 1
         ecn.is_handshake_marked = True
@@ -210,7 +210,7 @@ def mark(tcb: Tcb, ecn: Ecn, segment: Segment, now_ns: i64) -> None:
     Pure acknowledgments and repeats are ECN-capable too, as in Linux (RFC 8311 section 4.3 permits it): their marks
     are counted like all others.
     """
-    if not ecn.is_silent:
+    if not ecn.is_ect_off:
         segment.tos = (segment.tos & ~CODEPOINT_MASK) | ECT0
     is_pure = segment.end == segment.start and segment.sack is None
     if ecn.is_reflecting and is_pure:
@@ -346,9 +346,9 @@ def take_feedback(
             return 0
         ecn.is_first_due = False
         if ace == 0:  # section 3.2.2.4: zeroed on the way
-            ecn.is_silent = True
-            ecn.is_deaf = True
-    if ecn.is_deaf:
+            ecn.is_ect_off = True
+            ecn.is_feedback_ignored = True
+    if ecn.is_feedback_ignored:
         return 0
     if delivered_bytes == 0 and not _is_newer(tcb, segment):
         return 0  # an old acknowledgment, or one of which that can't be told
@@ -359,7 +359,7 @@ def take_feedback(
     delta = (ace - _ACE_START - tcb.delivered_ce) & _ACE_MASK
     if delivered_segments <= _ACE_MASK:
         if ecn.told_ce_bytes > 0 and tcb.delivered_ce == 0 and delta == 0:
-            ecn.is_silent = True  # section 3.2.3.2.5: octets were marked and no packet was: feedback is mangled
+            ecn.is_ect_off = True  # section 3.2.3.2.5: octets were marked and no packet was: feedback is mangled
         return delta
     ce_bytes = ecn.told_ce_bytes - ce_bytes_before
     if is_told:

@@ -110,10 +110,10 @@ def _add_first_option(segment: Segment) -> None:
         option.fields.pop()
 
 
-def adopt(tcb: Tcb, mode: i64, syn: Segment, *, is_needed: bool, is_silent: bool) -> None:
+def adopt(tcb: Tcb, mode: i64, syn: Segment, *, is_needed: bool, is_ect_off: bool) -> None:
     """Give a connection that a listener made what its handshake agreed on.
 
-    ``is_silent``: a SYN or SYN-ACK without ECN crossed, so that the peer may not be in AccECN mode (RFC 9768 section
+    ``is_ect_off``: a SYN or SYN-ACK without ECN crossed, so that the peer may not be in AccECN mode (RFC 9768 section
     3.1.5).
     """
     if mode == OFF:
@@ -122,7 +122,7 @@ def adopt(tcb: Tcb, mode: i64, syn: Segment, *, is_needed: bool, is_silent: bool
     ecn.is_needed = is_needed
     ecn.syn_received = syn.tos & CODEPOINT_MASK
     ecn.syn_sent = ECT0 if is_needed else NOT_ECT
-    ecn.is_silent = is_silent
+    ecn.is_ect_off = is_ect_off
     ecn.is_answering = True
     tcb.ecn = ecn
     _agree(tcb, ecn, mode)
@@ -139,7 +139,7 @@ def adopt_cookie(tcb: Tcb, segment: Segment, *, has_classic: bool, is_needed: bo
         mode = ACCURATE
     elif has_classic and (config.tcp_ecn > 0 or is_needed):
         mode = CLASSIC
-    adopt(tcb, mode, segment, is_needed=is_needed, is_silent=False)
+    adopt(tcb, mode, segment, is_needed=is_needed, is_ect_off=False)
 
 
 def set_needed(tcb: Tcb, is_needed: bool) -> None:
@@ -206,7 +206,7 @@ def _read_syn_ack(tcb: Tcb, ecn: Ecn, segment: Segment) -> None:
     if told < 0:
         told = ecn.syn_sent  # section 3.1.3: 101 counts as though the SYN had arrived unchanged
     if tcb.context.config.tcp_ecn_fallback and not accecn.is_transition_valid(ecn.syn_sent, told):
-        ecn.is_silent = True
+        ecn.is_ect_off = True
     elif told == CE:
         ecn.is_handshake_marked = True
 

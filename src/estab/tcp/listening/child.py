@@ -89,7 +89,7 @@ def make_fast_child(
     child.count_syn_ack(is_answered=True)
     is_ecn_needed = options.congestion.needs_ecn()
     pending.ecn_mode = ecn.answer(context.config, syn, is_ecn_needed)
-    ecn.adopt(child, pending.ecn_mode, syn, is_needed=is_ecn_needed, is_silent=False)
+    ecn.adopt(child, pending.ecn_mode, syn, is_needed=is_ecn_needed, is_ect_off=False)
     send_window.take(child, syn.wnd, child.irs, child.snd_wl2)  # the window of a SYN is never scaled
     queue.pending += 1
     begin_transfer(child, now_ns)

@@ -147,7 +147,7 @@ class Listener(HalfOpenQueue):
         self.tell_half_open_queue("completed", entry.ends.remote, entry.ends.remote_port)
         connection = make_child(self.context, self.options, entry.ends, entry.iss, entry.syn, "handshake complete")
         ecn.adopt(
-            connection, entry.ecn_mode, entry.syn, is_needed=self.needs_ecn(), is_silent=entry.is_ecn_silent,
+            connection, entry.ecn_mode, entry.syn, is_needed=self.needs_ecn(), is_ect_off=entry.is_ecn_silent,
         )
         syn_ack = SentSegment(entry.iss, entry.iss + 1, SYN | ACK, b"", entry.sent_ns)
         syn_ack.transmissions += entry.retransmissions

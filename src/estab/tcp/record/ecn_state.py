@@ -76,11 +76,11 @@ class Ecn:
         """yes or no: a CE-marked SYN-ACK was counted, which is done once. Writers: ecn/classic."""
         self.is_handshake_marked: bool = False
         """yes or no: our SYN or SYN-ACK met congestion: begin with one segment. Writers: ecn/accurate, ecn/classic."""
-        self.is_silent: bool = False
+        self.is_ect_off: bool = False
         """yes or no: no packet is ECN-capable any more: the handshake forbids it, or something on the path mangles the
         marks. Writers: ecn/accurate, ecn/classic, sending/output.
         """
-        self.is_deaf: bool = False
+        self.is_feedback_ignored: bool = False
         """yes or no: the peer's counts of marks are not believed (RFC 9768 section 3.2.2.4). Writers: ecn/accurate."""
         self.is_answering: bool = False
         """yes or no: the peer asked, and we answered: its first segment ends the handshake. Writers: ecn/classic."""

@@ -153,7 +153,7 @@ def _fast_syn_ack(tcb: Tcb, pending: PendingSynAck, now_ns: i64) -> Segment:
         is_late=again > 1,
     )
     if again > 1 and tcb.ecn is not None and tcb.ecn.mode == ACCURATE:
-        tcb.ecn.is_silent = True  # this one did not ask for ECN (RFC 9768 section 3.1.5)
+        tcb.ecn.is_ect_off = True  # this one did not ask for ECN (RFC 9768 section 3.1.5)
     acknowledging.note_told(tcb, tcb.rcv_nxt)
     return segment
 
