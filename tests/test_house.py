@@ -51,8 +51,11 @@ INNER: Mapping[str, Mapping[str, int]] = {
         "connection": 12,
         "listening": 13,
     },
-    "lab": {"record": 1, "links": 2, "programs": 3, "topology": 4, "naming": 5, "runtime": 6, "host": 7, "link": 8,
-            "cabling": 9, "network": 10},
+    "lab": {
+        "packets": 1, "record": 1,
+        "rules": 2, "links": 3, "programs": 4, "topology": 5, "naming": 6, "runtime": 7, "host": 8, "link": 9,
+        "cabling": 10, "network": 11,
+    },
     "sockets": {
         "history": 1, "lines": 1, "process": 1,
         "runtime": 2, "names": 3, "polling": 4, "socket": 5, "standin": 6,

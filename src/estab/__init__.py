@@ -24,11 +24,21 @@ if TYPE_CHECKING:
     from estab.lab.host import Host as Host
     from estab.lab.link import Link as Link
     from estab.lab.network import Network as Network
+    from estab.lab.packets.view import PacketView as PacketView
     from estab.lab.programs.program import ExitError as ExitError
     from estab.lab.programs.program import Program as Program
     from estab.lab.programs.program import UnfinishedError as UnfinishedError
     from estab.lab.programs.watch import DeadlockError as DeadlockError
     from estab.lab.programs.watch import OverlongRunError as OverlongRunError
+    from estab.lab.rules.partition import Partition as Partition
+    from estab.lab.rules.rule import RuleError as RuleError
+    from estab.lab.rules.verdicts import Verdict as Verdict
+    from estab.lab.rules.verdicts import delay as delay
+    from estab.lab.rules.verdicts import drop as drop
+    from estab.lab.rules.verdicts import duplicate as duplicate
+    from estab.lab.rules.verdicts import nth as nth
+    from estab.lab.rules.verdicts import ok as ok
+    from estab.lab.rules.verdicts import reject as reject
     from estab.report.recording import Recording as Recording
     from estab.sockets.socket.socket import Socket as Socket
     from estab.stack.queues import QueueEndedError as QueueEndedError
@@ -52,11 +62,14 @@ __all__ = [
     "Link",
     "Network",
     "OverlongRunError",
+    "PacketView",
+    "Partition",
     "PcapDevice",
     "Program",
     "QueueDevice",
     "QueueEndedError",
     "Recording",
+    "RuleError",
     "Socket",
     "Stack",
     "State",
@@ -65,8 +78,15 @@ __all__ = [
     "Tun",
     "UdpTunnel",
     "UnfinishedError",
+    "Verdict",
     "__version__",
     "checked",
+    "delay",
+    "drop",
+    "duplicate",
+    "nth",
+    "ok",
+    "reject",
     "run_queues",
     "sweep",
 ]
@@ -82,20 +102,30 @@ _ROOMS = {
     "Link": "lab.link",
     "Network": "lab.network",
     "OverlongRunError": "lab.programs.watch",
+    "PacketView": "lab.packets.view",
+    "Partition": "lab.rules.partition",
     "PcapDevice": "devices.pcap",
     "Program": "lab.programs.program",
     "QueueDevice": "devices.queue",
     "QueueEndedError": "stack.queues",
     "Recording": "report.recording",
+    "RuleError": "lab.rules.rule",
     "Socket": "sockets.socket.socket",
     "Stack": "stack.stack",
     "State": "tcp.state",
+    "SweepError": "trial.sweep",
     "Tap": "devices.tuntap",
     "Tun": "devices.tuntap",
     "UdpTunnel": "devices.udp",
     "UnfinishedError": "lab.programs.program",
-    "SweepError": "trial.sweep",
+    "Verdict": "lab.rules.verdicts",
     "checked": "trial.checked",
+    "delay": "lab.rules.verdicts",
+    "drop": "lab.rules.verdicts",
+    "duplicate": "lab.rules.verdicts",
+    "nth": "lab.rules.verdicts",
+    "ok": "lab.rules.verdicts",
+    "reject": "lab.rules.verdicts",
     "run_queues": "stack.queues",
     "sweep": "trial.sweep",
 }

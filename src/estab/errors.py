@@ -93,6 +93,7 @@ class DropReason(enum.Enum):
     LINK_CORRUPTED = "damaged on the link"
     LINK_MTU = "larger than the link carries"
     LINK_RULE = "a rule on the link took it"
+    LINK_PARTITION = "between hosts that are partitioned"
     LINK_FIREWALL = "of a flow that the firewall on the link does not know"
     # the device under a link
     DEV_HDR = "the device's own header contradicts itself"

@@ -19,8 +19,8 @@ from estab.errors import DropReason
 __all__ = [
     "BufferChanged", "CallBlocked", "CallResumed", "CallReturned", "CallStarted", "CongestionChanged",
     "CookieChecked", "ErrorReported", "Event", "FdAllocated", "FdReleased", "FrameReceived", "FrameSent",
-    "HostChanged", "LinkChanged", "LinkConditions", "LinkCopied", "LinkDamaged", "LinkDropped", "LinkHeld",
-    "LinkMarked", "LinkQueueChanged", "NeighborChanged", "Observer", "PacketDropped", "PathMtuChanged",
+    "HostChanged", "LinkChanged", "LinkConditions", "LinkCopied", "LinkDamaged", "LinkDelayed", "LinkDropped",
+    "LinkHeld", "LinkMarked", "LinkQueueChanged", "NeighborChanged", "Observer", "PacketDropped", "PathMtuChanged",
     "QueueChanged", "RttMeasured", "SegmentReceived", "SegmentSent", "StateChanged", "Tcb", "TcbCreated",
     "TcbReleased", "TimeWaitEnded", "TimerFired",
 ]
@@ -349,6 +349,18 @@ class LinkHeld(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LinkDelayed(Event):
+    """A frame comes later than the link's delay: by a rule, or overtaken by jitter. ``host`` is the sender."""
+
+    link: str
+    by_ns: int
+    """How much later than the link's delay."""
+    why: str
+    """``rule``, or ``jitter``."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class LinkCopied(Event):
     """A link of the lab delivers a frame twice. ``host`` is the sender."""
 
@@ -414,6 +426,8 @@ class LinkConditions(Event):
     ecn_mark_frames: int
     ecn_mark_bytes: int
     is_cut: bool
+    is_fair: bool = False
+    """Each flow waits for the rate in a queue of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,8 +439,10 @@ class LinkQueueChanged(Event):
     """Without the one that is being sent."""
     waiting_bytes: int
     what: str
-    """``added``: the frame that was put on the link last waits. ``left``: the one that waited longest goes out, or is
-    dropped there by CoDel. ``emptied``: the cable was cut."""
+    """``added``: the frame that was put on the link last waits. ``left``: the one at ``place`` goes out, or is dropped
+    there. ``emptied``: the cable was cut."""
+    place: int = 0
+    """How many of those that wait had come before the one that left: 0, but in a fair queue."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from estab import Host, Link, Network, Program
+from estab import Host, Link, Network, Program, ok, reject
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "faults.md").read_text(encoding="utf-8")
 FAULT_S: Final = 10
@@ -29,6 +29,7 @@ class Lab:
     """A client with a connection to a server that answers everything, until second 10."""
 
     net: Network
+    client: Host
     server: Host
     link: Link
     sock: socket.socket | None = None
@@ -60,6 +61,18 @@ def _cut_and_heal(lab: Lab) -> None:
 
 def _cut_one_way(lab: Lab) -> None:
     lab.link.rule(lambda sender, frame: sender == "server")
+
+
+def _cut_what_the_client_sends(lab: Lab) -> None:
+    lab.link.cut("client")
+
+
+def _part(lab: Lab) -> None:
+    lab.net.partition(lab.client, lab.server)
+
+
+def _reject(lab: Lab) -> None:
+    lab.link.rule(lambda p: reject() if p.tcp else ok, sender="client")
 
 
 def _power_off(lab: Lab) -> None:
@@ -131,7 +144,10 @@ Fault = Callable[[Lab], None]
 FROM_OUTSIDE: Final[dict[str, Fault]] = {
     "`link.cut()`": _cut,
     "`link.cut()`, and `link.heal()` a minute later": _cut_and_heal,
+    "`link.cut(client)`: what the peer sends": _cut_what_the_client_sends,
     "a rule that drops what the host sends": _cut_one_way,
+    "`net.partition(client, server)`": _part,
+    "a rule that rejects what the peer sends": _reject,
     "`host.power_off()`": _power_off,
     "`host.power_off()`, `host.power_on()`": _reboot,
     '`host.reboot("30s")`': _reboot_at_once,
@@ -160,7 +176,7 @@ def outcome(name: str, *, is_sending: bool = False, has_keepalive: bool = False)
     """Do a fault, and say what the server's host sent then, what the client's call made of it, and when."""
     with Network(seed=1) as net:
         client, server = net.host("client"), net.host("server")
-        lab = Lab(net, server, net.link(client, server, delay="10ms"))
+        lab = Lab(net, client, server, net.link(client, server, delay="10ms"))
         said: list[str] = []
         noticed: list[str] = []
         if "firewall" in name:

@@ -116,6 +116,20 @@ def test_a_scenario_file_runs_and_weather_comes_from_it(folder: Path, capsys: py
     assert "client| answer ok at 0." in capsys.readouterr().out
 
 
+def test_a_scenario_cuts_one_direction_and_parts_groups(folder: Path) -> None:
+    text = TOML.replace('do = "wifi.cut"', 'do = "wifi.cut"\nsender = "client"').replace(
+        'time = "50ms"\ndo = "wifi.heal"', 'time = "2s"\ndo = "net.partition"\na = "server"\nb = ["client", "middle"]\n'
+        'one_way = true\n[[at]]\ntime = "3s"\ndo = "net.heal"')
+    plan = Scenario.parse(text, folder=str(folder))
+    assert Scenario.parse(plan.text(), folder=str(folder)) == plan
+    with plan.network() as net:
+        assert net.faults == ["0.001s wifi.cut(sender='client')",
+                              "2s net.partition(a=[server], b=[client, middle], one_way=True)", "3s net.heal"]
+        net.run(until="10ms")
+        assert [way.is_cut for way in (net.links[1].there, net.links[1].back)] == [False, True]
+        net.run()
+
+
 def test_what_is_written_is_read(folder: Path) -> None:
     plan = Scenario(
         hosts={"server": HostPlan((ProgramPlan("app.py 1", env={"A": "b"}),), settings={"tcp_syncookies": "always"}),
@@ -312,6 +326,9 @@ def test_pages_and_captures_of_a_run(folder: Path, capsys: pytest.CaptureFixture
     (("wifi.cut", "server.set_clock"), 22, "at: server.set_clock: missing a required argument: 'to'"),
     (("router = true", "resolver = { dely = 1 }"), 10, "resolver: got an unexpected keyword argument 'dely'"),
     (("until = ", "names = 3\nuntil = "), 3, "names: 3 is not a table"),
+    (("wifi.cut", "net.partition"), 22, "at: net.partition: missing a required argument: 'a'"),
+    (("wifi.cut\"", "net.partition\"\na = \"servr\"\nb = \"client\""), 23, "no host 'servr'; did you mean server?"),
+    (("wifi.cut", "net.cut"), 22, "no action 'cut'"),
     (("router = true", "ruter = true"), 10, "hosts.middle has no 'ruter'; did you mean router?"),
     (("time = \"1ms\"", "time = \"soon\""), 21, "'soon'"),
     (("until = \"10m\"", "until = \"ever\""), 3, "'ever'"),

@@ -81,6 +81,7 @@ LINK_AQM | link(aqm="codel") of the lab | that is what it was asked for
 LINK_CORRUPTED | link(corrupt=…) of the lab | that is what it was asked for
 LINK_MTU | a packet larger than link(mtu=…): a black hole | tcp_mtu_probing, or a smaller MTU at the host
 LINK_RULE | a rule that the test put on the link | that is what it was asked for
+LINK_PARTITION | net.partition(): the two hosts are on different sides | a time-out of the program; a quorum
 LINK_FIREWALL | link.firewall(): an idle flow was forgotten | keepalive shorter than the firewall's memory
 DEV_HDR | a device that contradicts itself | look at the device's driver
 """

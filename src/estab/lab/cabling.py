@@ -5,7 +5,7 @@ A cable gets its number, its addresses and its chance from the order in which ca
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Unpack
 
 from estab.events import Observer
@@ -16,6 +16,9 @@ from estab.lab.links.weather import ChanceLog, FixedWeather, Namer, Weather
 from estab.lab.programs.strands import Scheduler
 from estab.lab.record.chance import Chance
 from estab.lab.record.conditions import Conditions, LinkProperties, read_conditions
+from estab.lab.rules.partition import Partition, StandingRule
+from estab.lab.rules.rule import RuleEntry
+from estab.lab.rules.verdicts import PacketRule
 from estab.lab.topology import LINKS_MAX, Port, Topology, plug
 from estab.observers import Observation
 
@@ -40,6 +43,9 @@ class Cabling:
         self._links: list[Link] = []
         self._observed: list[tuple[Observer, list[Observation]]] = []
         """The observers of everything, with the functions that remove them from each host and link."""
+        self._partitions: list[Partition] = []
+        self._standing: list[StandingRule] = []
+        """The rules of the network, which hold on links that are made later too."""
 
     def link(self, a: Host, b: Host, *, ethernet: bool = False, name: str | None = None,
              **properties: Unpack[LinkProperties]) -> Link:
@@ -75,14 +81,75 @@ class Cabling:
         )
         for host, other, port, way in ((a, b, ports[0], there), (b, a, ports[1], back)):
             way.interface, way.receiver = port.interface, other.name
+            way.fail = self._scheduler.fail_or_raise
             host.runtime.attach(port.index, way)
+        there.opposite, back.opposite = back, there
         link = Link(name, (a, b), (there, back))
         self._links.append(link)
+        for faults in self._standing:
+            faults.put_on(link)
         self._tell_of(link)
         self._topology.add((there, back), ports[0], ports[1])
         if self._scheduler.is_running:
             self._topology.route()
         return link
+
+    # --- faults
+
+    def rule(self, rule: PacketRule, on: Link | Host | None = None) -> Observation:
+        """Ask ``rule(packet)`` about every packet: on all links, on one, or all that one host sends.
+
+            with net.rule(lambda p: drop if p.tcp and p.tcp.syn else ok):
+                net.run(until="5s")
+
+        It says ``ok``, ``drop``, ``duplicate``, ``delay("20ms")`` or ``reject()``. ``nth`` makes rules for the n-th
+        packet of a kind. What is under way is asked about at once. On a way over several links a packet is asked about
+        on each; ``p.link`` and ``p.sender`` say where. ``Link.rule`` has one direction of a link, too.
+
+        Returns what takes the rule away: call it, or use it in a ``with`` statement. A rule that raises ends the run
+        with a ``RuleError`` that names its line.
+        """
+        if isinstance(on, Link):
+            return on.rule(rule)
+        if on is not None and not isinstance(on, Host):
+            raise TypeError(f"on: {on!r} is neither a link nor a host")
+        return self._stand(RuleEntry(rule, self._scheduler.fail_or_raise), on.name if on is not None else "")
+
+    def partition(self, a: Host | Iterable[Host], b: Host | Iterable[Host], *, one_way: bool = False) -> Partition:
+        """Let no packet pass between two hosts or groups of hosts, wherever it is: those under way are lost.
+
+        ``one_way``: only what ``a`` sends to ``b`` is lost. Both still reach everybody else; nobody is told. Returns
+        the ``Partition``, which ends by its ``heal()``, at the end of its ``with`` block, or by ``net.heal()``.
+        """
+        sides = [_names_of(side, word) for side, word in ((a, "a"), (b, "b"))]
+        both = sorted(sides[0] & sides[1])
+        if both:
+            raise ValueError(f"partition: {both[0]} is on both sides")
+        made = Partition(sides[0], sides[1], one_way, self._name_of)
+        made.ends = self._stand(RuleEntry(made.says, self._scheduler.fail_or_raise), "")
+        self._partitions.append(made)
+        return made
+
+    def heal(self) -> None:
+        """End all partitions, and plug in again every cable that is cut."""
+        for partition in self._partitions:
+            partition.heal()
+        self._partitions.clear()
+        for link in self._links:
+            link.heal()
+
+    def _stand(self, entry: RuleEntry, sender: str) -> Observation:
+        """Put a rule on all links, those that are made later too."""
+        made = StandingRule(entry, sender)
+        self._standing.append(made)
+        for link in self._links:
+            made.put_on(link)
+
+        def end() -> None:
+            self._standing.remove(made)
+            made.end()
+
+        return Observation(end)
 
     @property
     def links(self) -> list[Link]:
@@ -90,7 +157,7 @@ class Cabling:
         return list(self._links)
 
     def calm(self) -> None:
-        """End all faults from now on: links are healed and lose, damage, copy, hold and delay nothing by chance.
+        """End all faults from now on: what is cut or partitioned is healed, and no chance is left on links.
 
         Hosts and programs that are suspended or paused go on. For the end of a scenario in which everything has to
         recover; power that is off stays off.
@@ -99,8 +166,8 @@ class Cabling:
             host.resume()
             for program in host.programs:
                 program.resume()
+        self.heal()
         for link in self._links:
-            link.heal()
             link.set(loss=0, corrupt=0, duplicate=0, reorder=0, jitter=0)
 
     # --- inside
@@ -143,3 +210,13 @@ class Cabling:
 def _delivery(host: Host, index: int) -> Callable[[bytes], None]:
     runtime = host.runtime
     return lambda frame: runtime.receive(index, frame)
+
+
+def _names_of(side: Host | Iterable[Host], word: str) -> frozenset[str]:
+    hosts = [side] if isinstance(side, Host) else list(side)
+    for host in hosts:
+        if not isinstance(host, Host):
+            raise TypeError(f"{word}: {host!r} is not a host; give a host, or a list of hosts")
+    if not hosts:
+        raise ValueError(f"{word}: no hosts are on this side")
+    return frozenset(host.name for host in hosts)

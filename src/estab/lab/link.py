@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Unpack, overload
 
 from estab.events import LinkChanged, Observer
 from estab.lab.links.firewall import Firewall
-from estab.lab.links.way import Rule, Way
+from estab.lab.links.way import Way
 from estab.lab.record.conditions import Conditions, LinkProperties, read_conditions
+from estab.lab.rules.rule import FrameRule, Rule, RuleEntry
+from estab.lab.rules.verdicts import PacketRule
 from estab.observers import Observation, Observers
 from estab.settings import Duration
 from estab.units import duration_ns, format_duration
@@ -33,27 +34,34 @@ class Link:
         self._observer: Observer | None = None
 
     @property
-    def is_cut(self) -> bool:
-        """Whether the cable is cut."""
-        return self.there.is_cut
+    def senders(self) -> tuple[str, str]:
+        """The names of what is at its ends."""
+        return self.there.sender, self.back.sender
 
-    def cut(self) -> None:
-        """Cut the cable.
+    @property
+    def is_cut(self) -> bool:
+        """Whether the cable is cut, in one direction at least."""
+        return self.there.is_cut or self.back.is_cut
+
+    def cut(self, sender: Host | str | None = None) -> None:
+        """Cut the cable; with ``sender``, a host at one of its ends, only for what that host sends.
 
         Frames in flight and in its queues are lost too. The hosts are not told: they see only silence.
         """
-        if not self.is_cut:
-            self._tell("cut")
-            self.there.cut()
-            self.back.cut()
+        ways = [way for way in self._ways_of(sender) if not way.is_cut]
+        if ways:
+            self._tell("cut" if len(ways) == 2 else f"cut for what {ways[0].sender} sends")
+            for way in ways:
+                way.cut()
             self.tell_conditions(self._observer)
 
-    def heal(self) -> None:
-        """Plug the cable in again. What was lost stays lost."""
-        if self.is_cut:
-            self.there.heal()
-            self.back.heal()
-            self._tell("healed")
+    def heal(self, sender: Host | str | None = None) -> None:
+        """Plug the cable in again; with ``sender`` only for what that host sends. What was lost stays lost."""
+        ways = [way for way in self._ways_of(sender) if way.is_cut]
+        if ways:
+            for way in ways:
+                way.heal()
+            self._tell("healed" if not self.is_cut else f"healed for what {ways[0].sender} sends")
             self.tell_conditions(self._observer)
 
     def set(self, **properties: Unpack[LinkProperties]) -> None:
@@ -70,23 +78,34 @@ class Link:
         self._tell("set " + ", ".join(f"{name}={value!r}" for name, value in properties.items()))
         self.tell_conditions(self._observer)
 
-    def rule(self, rule: Rule) -> Callable[[], None]:
-        """Ask ``rule(sender, frame)`` about every frame put on the link, in either direction.
+    @overload
+    def rule(self, rule: PacketRule, sender: Host | str | None = None) -> Observation: ...
+    @overload
+    def rule(self, rule: FrameRule, sender: Host | str | None = None) -> Observation: ...
+    def rule(self, rule: Rule, sender: Host | str | None = None) -> Observation:
+        """Ask ``rule(packet)`` about every packet on the link, or only about what ``sender`` sends.
 
-        ``True`` or a reason drops it. Rules come before chance, in the order in which they were made. Returns a
-        function that removes the rule.
+        It says ``ok``, ``drop``, ``duplicate``, ``delay("20ms")`` or ``reject()`` (``from estab import drop, ok, …``).
+        What is under way is asked about at once, what is put on the link later when it is: before chance, and in the
+        order in which rules were made. The first rule that does not say ``ok`` decides. A function with two arguments
+        is asked as ``rule(sender, frame)``: the sending host's name and the frame's bytes.
+
+        Returns what takes the rule away: call it, or use it in a ``with`` statement. A rule that raises ends the run
+        with a ``RuleError``.
         """
-        for way in (self.there, self.back):
-            way.rules.append(rule)
-            way.set(way.conditions)
+        return self.apply(RuleEntry(rule, self.there.fail), sender)
+
+    def apply(self, entry: RuleEntry, sender: Host | str | None = None) -> Observation:
+        """Ask a rule, as ``rule`` does."""
+        ways = self._ways_of(sender)
+        for way in ways:
+            way.add_rule(entry)
 
         def remove() -> None:
-            for way in (self.there, self.back):
-                if rule in way.rules:
-                    way.rules.remove(rule)
-                    way.set(way.conditions)
+            for way in ways:
+                way.remove_rule(entry)
 
-        return remove
+        return Observation(remove)
 
     def firewall(self, idle: Duration, inside: Host | None = None) -> Firewall:
         """Put a firewall on the link that forgets a flow of TCP or UDP once it has been idle for ``idle``.
@@ -127,6 +146,17 @@ class Link:
         """Frames under way in both directions, those that wait for the rate among them."""
         return self.there.in_flight_frames + self.back.in_flight_frames
 
+    def _ways_of(self, sender: Host | str | None) -> list[Way]:
+        """Give both directions, or the one from a host."""
+        ways = [self.there, self.back]
+        if sender is None:
+            return ways
+        name = sender if isinstance(sender, str) else sender.name
+        found = [way for way in ways if way.sender == name]
+        if not found:
+            raise ValueError(f"sender: {name} is at no end of {self.name}")
+        return found
+
     def __repr__(self) -> str:
         state = "cut" if self.is_cut else _describe(self.there.conditions)
         return f"<Link {self.name} {self.ends[0].name}-{self.ends[1].name} {state}>"
@@ -150,5 +180,7 @@ def _describe(conditions: Conditions) -> str:
     if conditions.ecn_mark_limit:
         words.append(f"ecn_mark={conditions.ecn_mark_frames or f'{conditions.ecn_mark_bytes}B'}")
     if conditions.codel_target_ns:
-        words.append("aqm=codel")
+        words.append("aqm=fq_codel" if conditions.is_fair else "aqm=codel")
+    elif conditions.is_fair:
+        words.append("aqm=fq")
     return " ".join(words)

@@ -23,6 +23,7 @@ from estab.events import (
     FrameSent,
     LinkCopied,
     LinkDamaged,
+    LinkDelayed,
     LinkDropped,
     LinkHeld,
     LinkMarked,
@@ -32,6 +33,7 @@ from estab.events import (
     TimerFired,
 )
 from estab.observe.dissect import Summary, dissect
+from estab.units import format_duration
 
 __all__ = ["COPY", "Flight", "flights"]
 
@@ -111,6 +113,8 @@ class _Tower:
                 self._copy(fact)
             elif isinstance(fact, LinkHeld):
                 self._hold(fact)
+            elif isinstance(fact, LinkDelayed):
+                self._delay(fact)
             elif isinstance(fact, PacketDropped):
                 self._drop(fact)
             elif isinstance(fact, (CallStarted, CallResumed, TimerFired)):
@@ -207,6 +211,12 @@ class _Tower:
         if flight is not None:
             later = "one later frame has" if fact.overtakers == 1 else f"{fact.overtakers} later frames have"
             flight.on_link = _and(flight.on_link, f"held back by the link until {later} passed")
+
+    def _delay(self, fact: LinkDelayed) -> None:
+        flight = next((one for one in reversed(self.under_way.get(fact.data, ())) if one.sender == fact.host), None)
+        if flight is not None:
+            flight.on_link = _and(flight.on_link, f"{format_duration(fact.by_ns)} later by "
+                                  + ("a rule" if fact.why == "rule" else "jitter, and overtaken"))
 
     def _drop(self, fact: PacketDropped) -> None:
         flight = self.last_in.get(fact.host)

@@ -22,6 +22,7 @@ from estab.events import (
     FrameSent,
     LinkCopied,
     LinkDamaged,
+    LinkDelayed,
     LinkDropped,
     LinkHeld,
     LinkMarked,
@@ -65,6 +66,7 @@ class Columns(Rest):
             SegmentSent: self._segment_sent, SegmentReceived: self._segment_received, FrameSent: self._frame_sent,
             FrameReceived: self._frame_received, LinkDropped: self._frame_lost, LinkMarked: self._frame_marked,
             LinkCopied: self._frame_copied, LinkDamaged: self._frame_damaged, LinkHeld: self._frame_held,
+            LinkDelayed: self._frame_held,
             LinkQueueChanged: self._queue_changed, PacketDropped: self._packet_dropped, RttMeasured: self._rtt,
             **self.on_rest,
         }
@@ -249,7 +251,7 @@ class Columns(Rest):
     def _frame_marked(self, fact: LinkMarked) -> None:
         self._changed(self._take(fact.before, self.host(fact.host), True), fact.data, MARKED)
 
-    def _frame_held(self, fact: LinkHeld) -> None:
+    def _frame_held(self, fact: LinkHeld | LinkDelayed) -> None:
         waiting = self._under_way.get(fact.data)
         if waiting:
             self._bits[waiting[0]] |= HELD_BACK
@@ -268,7 +270,8 @@ class Columns(Rest):
         if fact.what == "added":
             line.append(self._last_out.get(way, -1))
         elif fact.what == "left" and line:
-            row = line.popleft()
+            row = line[fact.place]
+            del line[fact.place]
             if row >= 0:
                 self._wait[row] = fact.at_ns - self._sent_at[row]
         elif fact.what == "emptied":

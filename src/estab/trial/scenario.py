@@ -29,7 +29,8 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any, Final
@@ -53,7 +54,9 @@ _TOP_KEYS: Final = ("seed", "until", "hosts", "links", "names", "resolver", "at"
 _LINK_DOES: Final = ("cut", "heal", "set")
 _HOST_DOES: Final = ("power_off", "power_on", "reboot", "kill", "suspend", "pause", "resume", "set_clock", "set_drift",
                      "set_resolver")
-_NET_DOES: Final = ("name", "set_resolver", "calm")
+_NET: Final = "net"
+"""What an action names to mean the whole network."""
+_NET_DOES: Final = ("partition", "heal", "name", "set_resolver", "calm")
 _PROGRAM_DOES: Final = ("pause", "resume", "terminate", "kill")
 
 
@@ -160,7 +163,7 @@ class Scenario:
         for name, plan in self.hosts.items():
             if plan.resolver:
                 _tried(f"hosts.{name}.resolver", hosts[name].set_resolver, **plan.resolver)
-        _plan(net, self.actions, {"net": net, **hosts, **links})
+        _plan(net, _with_hosts(self.actions, hosts), {**hosts, **links, _NET: net})
         programs: dict[str, Program[Any]] = {}
         for name, plan in self.hosts.items():
             for program in plan.programs:
@@ -249,7 +252,19 @@ def _doing(owner: Any, verb: str, properties: Mapping[str, Any]) -> tuple[Callab
     """Find what an action calls, and with what: in order, if it can be, for then it is a fault with a name."""
     method: Callable[..., object] = getattr(owner, verb)
     taken = signature(method).bind(**properties)
-    return (lambda: method(**properties), ()) if taken.kwargs else (method, taken.args)
+    return (partial(method, *taken.args, **taken.kwargs), ()) if taken.kwargs else (method, taken.args)
+
+
+def _with_hosts(actions: Iterable[Action], hosts: Mapping[str, Host]) -> list[Action]:
+    """Put hosts in the place of their names in the partitions of a network."""
+    found = []
+    for action in actions:
+        properties = dict(action.properties)
+        for side in ("a", "b") if action.do == f"{_NET}.partition" else ():
+            names = properties[side]
+            properties[side] = [hosts[name] for name in ([names] if isinstance(names, str) else names)]
+        found.append(replace(action, properties=properties))
+    return found
 
 
 def _tried(where: str, function: Callable[..., Any], *args: Any, **words: Any) -> Any:
@@ -377,16 +392,22 @@ class _Reader:
         if not dot:
             raise self._wrong(do, f"at: do = {do!r} names no action; write a link or host and what to do: \"wifi.cut\"")
         programs = [f"{program.called}@{host}" for host, plan in hosts.items() for program in plan.programs]
-        does = {"net": _NET_DOES, **dict.fromkeys(programs, _PROGRAM_DOES), **dict.fromkeys(hosts, _HOST_DOES),
+        does = {_NET: _NET_DOES, **dict.fromkeys(programs, _PROGRAM_DOES), **dict.fromkeys(hosts, _HOST_DOES),
                 **dict.fromkeys(names, _LINK_DOES)}
         self._one_of(target, does, "program" if "@" in target else "link or host", do)
         self._one_of(verb, does[target], "action", do)
         properties = {name: value for name, value in table.items() if name not in ("time", "do")}
+        kind: type = Link if target in names else Host if target in hosts else Program if "@" in target else Network
         try:
-            kind = Link if target in names else Host if target in hosts else Program if "@" in target else Network
             signature(getattr(kind, verb)).bind(None, **properties)
         except TypeError as error:
             raise self._wrong(do, f"at: {do}: {error}") from None
+        if "sender" in properties:
+            self._one_of(properties["sender"], hosts, "host", "sender")
+        for side in ("a", "b") if target == _NET else ():
+            names_of = properties.get(side, [])
+            for name in [names_of] if isinstance(names_of, str) else names_of:
+                self._one_of(name, hosts, "host", side)
         return Action(str(time), do, properties)
 
     # --- what is wrong, and where

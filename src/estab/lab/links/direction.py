@@ -10,6 +10,7 @@ from estab.events import (
     LinkConditions,
     LinkCopied,
     LinkDamaged,
+    LinkDelayed,
     LinkDropped,
     LinkHeld,
     LinkMarked,
@@ -20,17 +21,17 @@ from estab.lab.links.aqm import marked
 from estab.lab.links.weather import Decider
 from estab.lab.record.clock import Agenda
 from estab.lab.record.conditions import Conditions
+from estab.lab.rules.rule import RuleEntry
 
-__all__ = ["Direction", "Rule", "Waiting"]
-
-Rule = Callable[[str, bytes], DropReason | bool | None]
-"""Looks at a frame, given its sender's name and its bytes. ``True`` or a reason: take it out."""
+__all__ = ["Direction", "Waiting"]
 
 
 class Waiting(Protocol):
     """The queue of frames that wait for the link's rate."""
 
-    waiting_bytes: int
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait."""
 
     @property
     def waiting_frames(self) -> int:
@@ -64,7 +65,11 @@ class Direction:
         self.is_cut = False
         self.is_heard = True
         """Whether the receiver has power."""
-        self.rules: list[Rule] = []
+        self.rules: list[RuleEntry] = []
+        self.fail: Callable[[BaseException], None] = _raise
+        """Told what a rule raised."""
+        self.opposite: Direction | None = None
+        """The other direction of the link: the answers to rejected packets go there."""
         self.frames_carried = 0
         self.frames_delivered = 0
         self.frames_marked = 0
@@ -85,6 +90,19 @@ class Direction:
         if self.observer is not None:
             self.observer(LinkHeld(self.agenda.now_ns, self.sender, self.link, overtakers, frame))
 
+    def tell_delayed(self, by_ns: int, why: str, frame: bytes) -> None:
+        """Tell that a frame comes later than the link's delay lets others come."""
+        if self.observer is not None:
+            self.observer(LinkDelayed(self.agenda.now_ns, self.sender, self.link, by_ns, why, frame))
+
+    def answer(self, frame: bytes) -> None:
+        """Carry a frame that a box on the way made. No rule is asked about it."""
+        raise NotImplementedError
+
+    def again(self, frame: bytes, later_ns: int) -> None:
+        """Take a frame once more, past the rules; later by ``later_ns``."""
+        raise NotImplementedError
+
     def tell_copied(self, frame: bytes) -> None:
         """Report that a frame is sent on twice."""
         if self.observer is not None:
@@ -95,12 +113,12 @@ class Direction:
         if self.observer is not None:
             self.observer(LinkDamaged(self.agenda.now_ns, self.sender, self.link, bit, frame, damaged))
 
-    def tell_queue(self, what: str) -> None:
+    def tell_queue(self, what: str, place: int = 0) -> None:
         """Report how much waits for the rate, after it changed."""
         if self.observer is not None:
             queue = self.queue
             self.observer(LinkQueueChanged(
-                self.agenda.now_ns, self.sender, self.link, queue.waiting_frames, queue.waiting_bytes, what,
+                self.agenda.now_ns, self.sender, self.link, queue.waiting_frames, queue.waiting_bytes, what, place,
             ))
 
     def tell_conditions(self, observer: Observer | None) -> None:
@@ -111,7 +129,7 @@ class Direction:
                 self.agenda.now_ns, self.sender, self.link, self.interface, self.receiver, now.delay_ns, now.jitter_ns,
                 now.rate_bps, now.queue_frames, now.queue_bytes, now.loss, now.reorder, now.duplicate, now.corrupt,
                 now.mtu, now.codel_target_ns, now.codel_interval_ns, now.ecn_mark_frames, now.ecn_mark_bytes,
-                self.is_cut,
+                self.is_cut, now.is_fair,
             ))
 
     def drop(self, reason: DropReason, frame: bytes) -> None:
@@ -119,3 +137,7 @@ class Direction:
         self.drops[reason] = self.drops.get(reason, 0) + 1
         if self.observer is not None:
             self.observer(LinkDropped(self.agenda.now_ns, self.sender, self.link, reason, frame))
+
+
+def _raise(error: BaseException) -> None:
+    raise error

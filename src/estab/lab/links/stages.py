@@ -8,16 +8,18 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
 from estab.errors import DropReason
-from estab.lab.links.aqm import CodelState
 from estab.lab.links.direction import Direction
+from estab.lab.packets.answers import framed_back, refusal
+from estab.lab.packets.view import PacketView
 from estab.lab.record.chance import Chance
-from estab.units import MS, SECOND
+from estab.lab.rules.rule import RuleEntry
+from estab.lab.rules.verdicts import Verdict
+from estab.units import MS
 
-__all__ = ["Corrupt", "Delay", "Duplicate", "Loss", "Mark", "Mtu", "Rate", "Reorder", "Rules", "Stage"]
+__all__ = ["Corrupt", "Delay", "Duplicate", "Loss", "Mark", "Mtu", "Reorder", "Rules", "Stage"]
 
 FLIGHT_FRAMES_MAX: Final = 262_144
 """Frames under way on a link without a rate, before more are dropped."""
@@ -51,23 +53,94 @@ class Stage:
         """Give up all frames held, oldest first."""
         return []
 
+    def sift(self, entry: RuleEntry) -> None:
+        """Ask a new rule about all frames held, oldest first, and do what it says."""
+
+    def is_taken_out(self, entry: RuleEntry, frame: bytes) -> bool:
+        """Ask a new rule about a frame held here, and do what it says; ``True``: the frame goes no further."""
+        verdict = self.ask(entry, frame)
+        if verdict.kind == "duplicate":
+            self.way.tell_copied(frame)
+            self.way.again(frame, 0)
+        elif verdict.kind == "delay":
+            self.way.again(frame, verdict.delay_ns)
+        return verdict.kind not in ("ok", "duplicate")
+
+    def ask(self, entry: RuleEntry, frame: bytes) -> Verdict:
+        """Ask a rule about a frame; drop or reject it if it says so."""
+        way = self.way
+        verdict = entry.ask(way.link, way.sender, frame, way.header_bytes)
+        if verdict.kind == "drop" or verdict.kind == "reject":
+            way.drop(verdict.reason, frame)
+        if verdict.kind == "reject" and way.opposite is not None:
+            packet = PacketView(way.link, way.sender, frame, way.header_bytes).packet
+            answer = None if packet is None else refusal(packet, by_icmp=verdict.is_by_icmp)
+            if answer is not None:
+                way.opposite.answer(framed_back(frame, way.header_bytes, answer))
+        return verdict
+
 
 class Rules(Stage):
-    """Drops what one of the user's rules says, before chance decides."""
+    """Does what the user's rules say, before chance has a say. The first rule that does not say ``ok`` decides."""
+
+    def __init__(self, way: Direction, chance: Chance) -> None:
+        super().__init__(way, chance)
+        self._delayed: dict[int, bytes] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._delayed)
 
     def is_needed(self) -> bool:
-        """Tell whether there are rules."""
-        return bool(self.way.rules)
+        """Tell whether there are rules, or frames that one delayed."""
+        return bool(self.way.rules or self._delayed)
 
     def take(self, frame: bytes) -> None:
-        """Call the rules in their order."""
-        way = self.way
-        for rule in tuple(way.rules):
-            verdict = rule(way.sender, frame)
-            if verdict:
-                way.drop(verdict if isinstance(verdict, DropReason) else DropReason.LINK_RULE, frame)
+        """Ask the rules in their order."""
+        for entry in tuple(self.way.rules):
+            verdict = self.ask(entry, frame)
+            if verdict.kind != "ok":
+                self._obey(verdict, frame)
                 return
         self.next.take(frame)
+
+    def clear(self) -> list[bytes]:
+        """Give up all frames held, oldest first."""
+        frames = list(self._delayed.values())
+        self._delayed.clear()
+        return frames
+
+    def sift(self, entry: RuleEntry) -> None:
+        """Ask about what a rule delayed. One that is delayed again is late by both."""
+        for number, frame in list(self._delayed.items()):
+            verdict = self.ask(entry, frame)
+            if verdict.kind != "ok":
+                del self._delayed[number]
+                self._obey(verdict, frame)
+
+    def _obey(self, verdict: Verdict, frame: bytes) -> None:
+        if verdict.kind == "duplicate":
+            self.way.tell_copied(frame)
+            self.next.take(frame)
+            self.next.take(frame)
+        elif verdict.kind == "delay":
+            self.hold(frame, verdict.delay_ns)
+
+    def hold(self, frame: bytes, for_ns: int) -> None:
+        """Let a frame go on later."""
+        way = self.way
+        if len(self._delayed) >= FLIGHT_FRAMES_MAX:
+            way.drop(DropReason.LINK_QUEUE_FULL, frame)
+            return
+        way.tell_delayed(for_ns, "rule", frame)
+        self._count += 1
+        self._delayed[self._count] = frame
+        way.agenda.at(way.agenda.now_ns + for_ns, self._release, self._count)
+
+    def _release(self, number: int) -> None:
+        frame = self._delayed.pop(number, None)
+        if frame is not None:
+            self.next.take(frame)
 
 
 class Mtu(Stage):
@@ -99,130 +172,6 @@ class Mark(Stage):
         if waiting >= conditions.ecn_mark_limit:
             frame = way.mark(frame, f"{queue.waiting_frames} frames wait") or frame
         self.next.take(frame)
-
-
-class Rate(Stage):
-    """Sends one frame after the other at the link's rate.
-
-    What has to wait does so in a bounded queue, the rest is dropped. With ``aqm="codel"`` a queue that lasts too long
-    is signalled to its senders: by a mark if they are ECN-capable, else by a drop (RFC 8289).
-    """
-
-    asked_by = "rate_bps"
-
-    def __init__(self, way: Direction, chance: Chance) -> None:
-        super().__init__(way, chance)
-        self._waiting: deque[tuple[int, bytes]] = deque()
-        """Since when a frame waits, and the frame."""
-        self.waiting_bytes = 0
-        self._codel = CodelState()
-        self._sending: bytes | None = None
-        self._epoch = 0
-
-    def __len__(self) -> int:
-        return len(self._waiting) + (self._sending is not None)
-
-    def take(self, frame: bytes) -> None:
-        """Send it now, queue it or drop it."""
-        if self._sending is None:
-            self._send(frame)
-        elif self._is_full(len(frame)):
-            self.way.drop(DropReason.LINK_QUEUE_FULL, frame)
-        else:
-            self._waiting.append((self.way.agenda.now_ns, frame))
-            self.waiting_bytes += len(frame)
-            self.way.tell_queue("added")
-
-    def clear(self) -> list[bytes]:
-        """Give up all frames held, oldest first."""
-        frames = [] if self._sending is None else [self._sending]
-        frames.extend(frame for _since_ns, frame in self._waiting)
-        had_waiting = bool(self._waiting)
-        self._waiting.clear()
-        self.waiting_bytes = 0
-        if had_waiting:
-            self.way.tell_queue("emptied")
-        self._codel = CodelState()
-        self._sending = None
-        self._epoch += 1
-        return frames
-
-    def _is_full(self, size_bytes: int) -> bool:
-        conditions = self.way.conditions
-        if conditions.queue_frames:
-            return len(self._waiting) >= conditions.queue_frames
-        return self.waiting_bytes + size_bytes > conditions.queue_bytes
-
-    def _send(self, frame: bytes) -> None:
-        rate_bps = self.way.conditions.rate_bps
-        lasts_ns = -(-len(frame) * 8 * SECOND // rate_bps) if rate_bps else 0
-        self._sending = frame
-        agenda = self.way.agenda
-        agenda.at(agenda.now_ns + lasts_ns, self._sent, self._epoch)
-
-    def _sent(self, epoch: int) -> None:
-        frame = self._sending
-        if epoch != self._epoch or frame is None:
-            return
-        self._sending = None
-        following = self._managed() if self.way.conditions.codel_target_ns else self._pop()[1]
-        if following is not None:
-            self._send(following)
-        self.next.take(frame)
-
-    @property
-    def waiting_frames(self) -> int:
-        """Frames that wait, without the one that is being sent."""
-        return len(self._waiting)
-
-    def _pop(self) -> tuple[int, bytes | None]:
-        if not self._waiting:
-            return 0, None
-        since_ns, frame = self._waiting.popleft()
-        self.waiting_bytes -= len(frame)
-        self.way.tell_queue("left")
-        return since_ns, frame
-
-    def _managed(self) -> bytes | None:
-        """Take the next frame as CoDel would (RFC 8289 section 5.5)."""
-        codel, interval_ns, now_ns = self._codel, self.way.conditions.codel_interval_ns, self.way.agenda.now_ns
-        frame, is_late = self._next_of_codel()
-        if codel.is_dropping:
-            if not is_late:
-                codel.is_dropping = False
-            while codel.is_dropping and now_ns >= codel.next_ns and frame is not None:
-                codel.again(interval_ns)
-                told = self._tell_of(frame)
-                if told is not None:
-                    return told
-                frame, is_late = self._next_of_codel()
-                codel.is_dropping = is_late
-        elif is_late and frame is not None:
-            codel.begin(interval_ns, now_ns)
-            told = self._tell_of(frame)
-            if told is not None:
-                return told
-            frame, _ = self._next_of_codel()
-        return frame
-
-    def _next_of_codel(self) -> tuple[bytes | None, bool]:
-        """Take the frame at the head, and tell whether packets have waited for too long."""
-        conditions, now_ns = self.way.conditions, self.way.agenda.now_ns
-        since_ns, frame = self._pop()
-        if frame is None:
-            self._codel.first_above_ns = 0
-            return None, False
-        is_last = self.waiting_bytes <= conditions.mtu
-        return frame, self._codel.is_too_long(
-            now_ns - since_ns, conditions.codel_target_ns, conditions.codel_interval_ns, is_last, now_ns,
-        )
-
-    def _tell_of(self, frame: bytes) -> bytes | None:
-        """Mark a frame and return it, or drop it."""
-        told = self.way.mark(frame, "the queue stands (CoDel)")
-        if told is None:
-            self.way.drop(DropReason.LINK_AQM, frame)
-        return told
 
 
 class _Chance(Stage):
@@ -332,6 +281,12 @@ class Reorder(_Chance):
         self._to_pass.clear()
         return frames
 
+    def sift(self, entry: RuleEntry) -> None:
+        """Ask a new rule about all frames held."""
+        for number, (_name, frame) in list(self._held.items()):
+            if self.is_taken_out(entry, frame):
+                del self._held[number], self._to_pass[number]
+
     def _overtakers(self) -> int:
         way, chance = self.way, self.chance
         if way.decider is not None:
@@ -361,7 +316,8 @@ class Delay(Stage):
 
     def __init__(self, way: Direction, chance: Chance) -> None:
         super().__init__(way, chance)
-        self._flying: dict[int, bytes] = {}
+        self._flying: dict[int, tuple[int, bytes]] = {}
+        """When each is due, and the frame."""
         self._count = 0
         self._last_due_ns = 0
 
@@ -381,18 +337,36 @@ class Delay(Stage):
         elif jitter_ns:
             lasts_ns = max(0, lasts_ns + self.chance.between(-jitter_ns, jitter_ns))
         self._last_due_ns = due_ns = max(agenda.now_ns + lasts_ns, self._last_due_ns)
-        self._count += 1
-        self._flying[self._count] = frame
-        agenda.at(due_ns, self._arrive, self._count)
+        self._fly(frame, due_ns)
 
     def clear(self) -> list[bytes]:
         """Give up all frames held, oldest first."""
-        frames = list(self._flying.values())
+        frames = [frame for _due_ns, frame in self._flying.values()]
         self._flying.clear()
         self._last_due_ns = 0
         return frames
 
+    def sift(self, entry: RuleEntry) -> None:
+        """Ask a new rule about all that flies. What it delays arrives so much later, after what overtakes it."""
+        for number, (due_ns, frame) in list(self._flying.items()):
+            verdict = self.ask(entry, frame)
+            if verdict.kind == "ok":
+                continue
+            if verdict.kind == "duplicate":
+                self.way.tell_copied(frame)
+                self._fly(frame, due_ns)
+                continue
+            del self._flying[number]
+            if verdict.kind == "delay":
+                self.way.tell_delayed(verdict.delay_ns, "rule", frame)
+                self._fly(frame, due_ns + verdict.delay_ns)
+
+    def _fly(self, frame: bytes, due_ns: int) -> None:
+        self._count += 1
+        self._flying[self._count] = (due_ns, frame)
+        self.way.agenda.at(due_ns, self._arrive, self._count)
+
     def _arrive(self, number: int) -> None:
-        frame = self._flying.pop(number, None)
-        if frame is not None:
-            self.next.take(frame)
+        flown = self._flying.pop(number, None)
+        if flown is not None:
+            self.next.take(flown[1])

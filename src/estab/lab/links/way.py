@@ -10,14 +10,16 @@ from collections.abc import Callable
 from typing import Final
 
 from estab.errors import DropReason
-from estab.lab.links.direction import Direction, Rule
-from estab.lab.links.stages import Corrupt, Delay, Duplicate, Loss, Mark, Mtu, Rate, Reorder, Rules, Stage
+from estab.lab.links.direction import Direction
+from estab.lab.links.rate import Rate
+from estab.lab.links.stages import Corrupt, Delay, Duplicate, Loss, Mark, Mtu, Reorder, Rules, Stage
 from estab.lab.links.weather import Decider
 from estab.lab.record.chance import Chance
 from estab.lab.record.clock import Agenda
 from estab.lab.record.conditions import Conditions
+from estab.lab.rules.rule import RuleEntry
 
-__all__ = ["Rule", "Way"]
+__all__ = ["Way"]
 
 _STAGES: Final[tuple[type[Stage], ...]] = (Rules, Mtu, Mark, Rate, Loss, Corrupt, Duplicate, Reorder, Delay)
 
@@ -46,7 +48,8 @@ class Way(Direction):
         self._stages: list[Stage] = [
             stage(self, chance.child("link", link, sender, stage.__name__.lower())) for stage in (*_STAGES, _Arrival)
         ]
-        self._first = self._stages[0]
+        self._rules = next(stage for stage in self._stages if isinstance(stage, Rules))
+        self._first: Stage = self._rules
         self.queue = next(stage for stage in self._stages if isinstance(stage, Rate))
         self.set(conditions)
 
@@ -57,6 +60,7 @@ class Way(Direction):
         for stage, following in zip(chain, chain[1:], strict=False):
             stage.next = following
         self._first = chain[0]
+        self._after_rules = next(stage for stage in chain if stage is not self._rules)
 
     def carry(self, frame: bytes) -> None:
         """Take a frame that the sender puts on the link."""
@@ -65,6 +69,35 @@ class Way(Direction):
             self.drop(DropReason.LINK_DOWN, frame)
         else:
             self._first.take(frame)
+
+    def answer(self, frame: bytes) -> None:
+        """Carry a frame that a box on the way made. No rule is asked about it."""
+        self.frames_carried += 1
+        if self.is_cut:
+            self.drop(DropReason.LINK_DOWN, frame)
+        else:
+            self._after_rules.take(frame)
+
+    def again(self, frame: bytes, later_ns: int) -> None:
+        """Take a frame once more, past the rules; later by ``later_ns``."""
+        if later_ns:
+            self._rules.hold(frame, later_ns)
+            self.set(self.conditions)
+        else:
+            self._after_rules.take(frame)
+
+    def add_rule(self, entry: RuleEntry) -> None:
+        """Ask a rule about all frames from now on, those first that are under way."""
+        self.rules.append(entry)
+        self.set(self.conditions)
+        for stage in reversed(self._stages):
+            stage.sift(entry)
+
+    def remove_rule(self, entry: RuleEntry) -> None:
+        """Ask a rule no more. What it delayed is still late."""
+        if entry in self.rules:
+            self.rules.remove(entry)
+            self.set(self.conditions)
 
     def cut(self) -> None:
         """Lose all that is queued or in flight, and all that is sent until ``heal``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from estab.lab.record.clock import Agenda
@@ -15,7 +16,7 @@ __all__ = ["Actions", "fault_of"]
 
 _FAULTS: Final = frozenset({
     "cut", "heal", "set", "power_off", "power_on", "reboot", "suspend", "pause", "resume", "kill", "terminate",
-    "signal", "set_clock", "set_drift", "set_resolver",
+    "signal", "set_clock", "set_drift", "set_resolver", "partition",
 })
 
 
@@ -64,9 +65,22 @@ def fault_of(due_ns: int, action: Callable[..., object], args: tuple[Any, ...]) 
 
     A program is named with its host, ``"5s serve@server.pause"``.
     """
+    words: dict[str, Any] = {}
+    given: Any = action
+    if isinstance(given, partial):
+        action, args, words = given.func, (*given.args, *args), given.keywords
     owner = getattr(action, "__self__", None)
     method = getattr(action, "__name__", "")
-    name = getattr(owner, "place", None) or getattr(owner, "name", None)
+    name = getattr(owner, "place", None) or getattr(owner, "name", None if not hasattr(owner, "calm") else "net")
     if owner is None or method not in _FAULTS or not isinstance(name, str):
         return ""
-    return f"{due_ns / SECOND:g}s {name}.{method}" + (f"({', '.join(map(repr, args))})" if args else "")
+    told = [*map(_named, args), *(f"{word}={_named(value)}" for word, value in words.items())]
+    return f"{due_ns / SECOND:g}s {name}.{method}" + (f"({', '.join(told)})" if told else "")
+
+
+def _named(argument: object) -> str:
+    """Write an argument of a fault: hosts by their names."""
+    if isinstance(argument, (list, tuple)):
+        return f"[{', '.join(map(_named, argument))}]"
+    name = getattr(argument, "name", None)
+    return name if isinstance(name, str) else repr(argument)

@@ -366,6 +366,12 @@ class Scheduler:
         if self._failure is None:
             self._failure = failure
 
+    def fail_or_raise(self, failure: BaseException) -> None:
+        """Stop the run with this; raise it at once if there is none."""
+        if not self.is_running:
+            raise failure
+        self.fail(failure)
+
     def finish(self, strand: Strand) -> None:
         """Let the next strand run at a strand's end."""
         self.turns += 1

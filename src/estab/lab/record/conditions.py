@@ -41,7 +41,8 @@ class LinkProperties(TypedDict, total=False):
     ecn_mark: Ways[int | str | None]
     """With so much waiting for the rate, ECN-capable packets are marked CE: frames, or bytes like ``"30KiB"``."""
     aqm: Ways[str | None]
-    """``"codel"``, or with target and interval ``"codel 5ms 100ms"`` (RFC 8289)."""
+    """``"codel"``, or with target and interval ``"codel 5ms 100ms"`` (RFC 8289); ``"fq"``: a fair queue, each flow in a
+    line of its own; ``"fq_codel"``: with CoDel in each (RFC 8290)."""
     mtu: Ways[int]
     """The largest IP packet carried, in bytes."""
     reorder: Ways[float | str]
@@ -73,6 +74,8 @@ class Conditions:
     """CoDel's target: how long a frame may wait in a queue that lasts (RFC 8289 section 4.3); 0: no CoDel."""
     codel_interval_ns: int = 0
     """CoDel's interval: for how long, before it acts; a long round trip (section 4.3)."""
+    is_fair: bool = False
+    """Each flow waits for the rate in a queue of its own (RFC 8290 section 4.1)."""
     mtu: int = 1500
     """The largest IP packet carried."""
     reorder: float = 0.0
@@ -148,16 +151,21 @@ def _read_mark(value: Any) -> dict[str, int]:
     raise TypeError(f"ecn_mark: {value!r} is neither a number of frames like 20 nor a size like \"30KiB\"")
 
 
-def _read_aqm(value: Any) -> dict[str, int]:
+def _read_aqm(value: Any) -> dict[str, int | bool]:
     if value is None:
-        return {"codel_target_ns": 0, "codel_interval_ns": 0}
+        return {"codel_target_ns": 0, "codel_interval_ns": 0, "is_fair": False}
     words = value.split() if isinstance(value, str) else []
-    if not words or words[0] != "codel" or len(words) not in (1, 3):
-        raise ValueError(f"aqm: {value!r} is neither \"codel\" nor one with target and interval, \"codel 5ms 100ms\"")
+    is_known = bool(words) and (words == ["fq"] or (words[0] in ("codel", "fq_codel") and len(words) in (1, 3)))
+    if not is_known:
+        raise ValueError(f"aqm: {value!r} is neither \"codel\", \"fq\" or \"fq_codel\", nor CoDel with target and "
+                         "interval, \"codel 5ms 100ms\"")
+    if words == ["fq"]:
+        return {"codel_target_ns": 0, "codel_interval_ns": 0, "is_fair": True}
     target, interval = words[1:] or ("5ms", "100ms")
     return {
         "codel_target_ns": _positive("aqm", value, duration_ns(target, "aqm")),
         "codel_interval_ns": _positive("aqm", value, duration_ns(interval, "aqm")),
+        "is_fair": words[0] == "fq_codel",
     }
 
 

@@ -1,0 +1,191 @@
+"""The rate of a link: one frame after the other, and what waits for its turn to be sent.
+
+With ``aqm="codel"`` a queue that stands is told to its senders: by a mark where they are ECN-capable, else by a drop
+(RFC 8289). With ``"fq"`` each flow waits in a line of its own, and with ``"fq_codel"`` CoDel looks at each of them.
+"""
+
+from __future__ import annotations
+
+from estab.errors import DropReason
+from estab.lab.links.direction import Direction
+from estab.lab.links.queues import Entry, FairQueue, Fifo, Line
+from estab.lab.links.stages import Stage
+from estab.lab.record.chance import Chance
+from estab.lab.rules.rule import RuleEntry
+from estab.units import SECOND
+
+__all__ = ["Rate"]
+
+
+class Rate(Stage):
+    """Sends one frame after the other at the link's rate. What has to wait does so in a bounded queue."""
+
+    asked_by = "rate_bps"
+
+    def __init__(self, way: Direction, chance: Chance) -> None:
+        super().__init__(way, chance)
+        self._queue: Fifo = Fifo()
+        self._sending: Entry | None = None
+        self._epoch = 0
+
+    def __len__(self) -> int:
+        return len(self._queue) + (self._sending is not None)
+
+    def take(self, frame: bytes) -> None:
+        """Send it now, queue it or drop it."""
+        entry = Entry(self.way.agenda.now_ns, frame)
+        if self._sending is None:
+            self._send(entry)
+            return
+        if self.way.conditions.is_fair is not isinstance(self._queue, FairQueue):
+            self._change_queue()
+        if not self._is_full(len(frame)):
+            self._enqueue(entry)
+            return
+        fattest = self._queue.fattest()
+        if fattest is None:
+            self.way.drop(DropReason.LINK_QUEUE_FULL, frame)
+            return
+        self._enqueue(entry)
+        while self._is_over():
+            fattest = self._queue.fattest()
+            if fattest is None:
+                break
+            victim = self._pop(fattest)
+            if not victim.is_gone:
+                self.way.drop(DropReason.LINK_QUEUE_FULL, victim.frame)
+
+    def clear(self) -> list[bytes]:
+        """Give up all frames held, oldest first."""
+        held = [] if self._sending is None else [self._sending]
+        held.extend(self._queue.entries())
+        had_waiting = len(self._queue) > 0
+        self._queue = FairQueue() if self.way.conditions.is_fair else Fifo()
+        if had_waiting:
+            self.way.tell_queue("emptied")
+        self._sending = None
+        self._epoch += 1
+        return [entry.frame for entry in held if not entry.is_gone]
+
+    def sift(self, entry: RuleEntry) -> None:
+        """Ask a new rule about what is being sent and what waits. What it takes out keeps its place in the queue."""
+        held = [] if self._sending is None else [self._sending]
+        for waiting in [*held, *self._queue.entries()]:
+            if not waiting.is_gone:
+                waiting.is_gone = self.is_taken_out(entry, waiting.frame)
+
+    @property
+    def waiting_frames(self) -> int:
+        """Frames that wait, without the one that is being sent."""
+        return len(self._queue)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait."""
+        return self._queue.waiting_bytes
+
+    # --- the queue
+
+    def _change_queue(self) -> None:
+        """Let what waits wait in the other kind of queue."""
+        waiting = self._queue.entries()
+        self._queue = FairQueue() if self.way.conditions.is_fair else Fifo()
+        for entry in waiting:
+            self._queue.push(entry, self.way.header_bytes)
+
+    def _enqueue(self, entry: Entry) -> None:
+        self._queue.push(entry, self.way.header_bytes)
+        self.way.tell_queue("added")
+
+    def _is_full(self, size_bytes: int) -> bool:
+        conditions = self.way.conditions
+        if conditions.queue_frames:
+            return len(self._queue) >= conditions.queue_frames
+        return self.waiting_bytes + size_bytes > conditions.queue_bytes
+
+    def _is_over(self) -> bool:
+        """Tell whether more waits than may."""
+        conditions = self.way.conditions
+        if conditions.queue_frames:
+            return len(self._queue) > conditions.queue_frames
+        return self.waiting_bytes > conditions.queue_bytes
+
+    def _pop(self, line: Line) -> Entry:
+        entry, place = self._queue.pop(line)
+        self.way.tell_queue("left", place)
+        return entry
+
+    # --- sending
+
+    def _send(self, entry: Entry) -> None:
+        rate_bps = self.way.conditions.rate_bps
+        lasts_ns = -(-len(entry.frame) * 8 * SECOND // rate_bps) if rate_bps else 0
+        self._sending = entry
+        agenda = self.way.agenda
+        agenda.at(agenda.now_ns + lasts_ns, self._sent, self._epoch)
+
+    def _sent(self, epoch: int) -> None:
+        entry = self._sending
+        if epoch != self._epoch or entry is None:
+            return
+        self._sending = None
+        following = self._following()
+        if following is not None:
+            self._send(following)
+        if not entry.is_gone:
+            self.next.take(entry.frame)
+
+    def _following(self) -> Entry | None:
+        """Take the next frame that is to be sent."""
+        while True:
+            line = self._queue.choose()
+            if line is None:
+                return None
+            entry = self._managed(line) if self.way.conditions.codel_target_ns else self._pop(line)
+            if entry is not None and not entry.is_gone:
+                self._queue.charge(line, len(entry.frame))
+                return entry
+
+    def _managed(self, line: Line) -> Entry | None:
+        """Take the next frame of a line as CoDel would (RFC 8289 section 5.5)."""
+        codel, interval_ns, now_ns = line.codel, self.way.conditions.codel_interval_ns, self.way.agenda.now_ns
+        entry, is_late = self._next_of_codel(line)
+        if codel.is_dropping:
+            if not is_late:
+                codel.is_dropping = False
+            while codel.is_dropping and now_ns >= codel.next_ns and entry is not None:
+                codel.again(interval_ns)
+                told = self._tell_of(entry)
+                if told is not None:
+                    return told
+                entry, is_late = self._next_of_codel(line)
+                codel.is_dropping = is_late
+        elif is_late and entry is not None:
+            codel.begin(interval_ns, now_ns)
+            told = self._tell_of(entry)
+            if told is not None:
+                return told
+            entry, _ = self._next_of_codel(line)
+        return entry
+
+    def _next_of_codel(self, line: Line) -> tuple[Entry | None, bool]:
+        """Take the frame at the head, and say whether the line has stood for too long."""
+        conditions, now_ns = self.way.conditions, self.way.agenda.now_ns
+        while line.entries:
+            entry = self._pop(line)
+            if not entry.is_gone:
+                is_last = line.waiting_bytes <= conditions.mtu
+                return entry, line.codel.is_too_long(
+                    now_ns - entry.since_ns, conditions.codel_target_ns, conditions.codel_interval_ns, is_last, now_ns,
+                )
+        line.codel.first_above_ns = 0
+        return None, False
+
+    def _tell_of(self, entry: Entry) -> Entry | None:
+        """Mark a frame and give it, or drop it."""
+        marked = self.way.mark(entry.frame, "the queue stands (CoDel)")
+        if marked is None:
+            self.way.drop(DropReason.LINK_AQM, entry.frame)
+            return None
+        entry.frame = marked
+        return entry

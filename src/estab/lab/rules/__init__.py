@@ -1,0 +1,1 @@
+"""Rules on single packets: what a user's function says of each packet on a link."""
