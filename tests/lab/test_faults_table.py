@@ -140,6 +140,16 @@ def _narrow(lab: Lab) -> None:
     lab.link.set(mtu=1000)
 
 
+def _firewall(lab: Lab, name: str) -> None:
+    """Put the firewall of a row on the link."""
+    if "reject" in name:
+        lab.link.firewall(idle=9, unknown="reject")
+    elif "reset" in name:
+        lab.link.firewall(idle=10, when_idle="reset")
+    else:
+        lab.link.firewall(idle=9)
+
+
 Fault = Callable[[Lab], None]
 FROM_OUTSIDE: Final[dict[str, Fault]] = {
     "`link.cut()`": _cut,
@@ -161,6 +171,8 @@ FROM_OUTSIDE: Final[dict[str, Fault]] = {
     "`program.terminate()`, all is read": _terminate,
     "`link.set(mtu=1000)`, a black hole": _narrow,
     "`link.firewall(idle=9)`: forgotten": lambda lab: None,
+    '`link.firewall(idle=9, unknown="reject")`: forgotten': lambda lab: None,
+    '`link.firewall(idle=10, when_idle="reset")`: forgotten': lambda lab: None,
 }
 BY_THE_PROGRAM: Final[dict[str, Fault]] = {
     "the program raises, in a `with`": _raise,
@@ -180,7 +192,7 @@ def outcome(name: str, *, is_sending: bool = False, has_keepalive: bool = False)
         said: list[str] = []
         noticed: list[str] = []
         if "firewall" in name:
-            lab.link.firewall(idle=9)
+            _firewall(lab, name)
 
         def watch(sender: str, frame: bytes) -> bool:
             if sender == "server" and net.now >= FAULT_S and not said and not noticed:

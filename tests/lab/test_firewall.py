@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from typing import Any
 
 import pytest
 
-from estab import Host, Network
+from estab import Host, Network, PacketView, nth, ok
 from estab.errors import DropReason
 from estab.events import Event, LinkChanged, LinkDropped
-from estab.lab.links.firewall import Firewall
 
 
 def three(observer: list[Event] | None = None) -> tuple[Network, Host, Host]:
@@ -156,12 +156,160 @@ def test_a_reset_ends_a_flow_and_a_full_table_refuses() -> None:
 
 
 def test_what_is_no_tcp_and_no_udp_passes() -> None:
-    firewall = Firewall(1, "", 0, lambda: 0, lambda text: None)
-    assert firewall("a", b"") is None
-    assert firewall("a", b"\x60" + bytes(60)) is None
+    net, _, _ = three()
+    firewall = net.links[0].firewall(idle=1)
+    for frame in (b"", b"\x60" + bytes(60)):
+        assert firewall(PacketView("a-b", "a", frame, 0)) is ok
 
 
 def test_a_firewall_has_its_inside_at_an_end_of_the_link() -> None:
     net, _, _ = three()
     with pytest.raises(ValueError, match="c is at no end of a-b"):
         net.links[0].firewall(idle=1, inside=net.host("c"))
+
+
+def siege(firewall_words: dict[str, Any], until: float = 700) -> tuple[list[tuple[int, float]], int]:
+    """Connect and close every half second, 105 times. Returns which took longer, and how many packets were refused."""
+    with Network(seed=1) as net:
+        client, server = net.host("client", tcp_syn_retries=20), net.host("server")
+        firewall = net.link(client, server, delay="1ms").firewall(idle="10min", flows_max=100, **firewall_words)
+
+        @server.run(daemon=True)
+        def serve() -> None:
+            with socket.create_server(("", 80)) as listener:
+                while True:
+                    listener.accept()[0].close()
+
+        @client.run
+        def besiege() -> list[tuple[int, float]]:
+            slow = []
+            for count in range(1, 106):
+                started = time.monotonic()
+                with contextlib.suppress(ConnectionRefusedError):
+                    socket.create_connection(("server", 80), timeout=900).close()
+                if time.monotonic() - started > 0.5:
+                    slow.append((count, round(time.monotonic(), 1)))
+                time.sleep(0.5)
+            return slow
+
+        net.run(until=until)
+        return besiege.result(), firewall.refused_count
+
+
+def test_a_full_table_refuses_until_closed_flows_are_forgotten() -> None:
+    slow, refused = siege({"closed": "120s"})
+    assert slow == [(101, 177.2)]
+    assert refused == 7
+    assert siege({}, 1000)[0] == [(101, 657.2)]
+
+
+def test_a_full_table_that_rejects_is_known_at_once() -> None:
+    slow, refused = siege({"closed": "120s", "unknown": "reject"})
+    assert (slow, refused) == ([], 10)  # by IPv4, and then by IPv6
+
+
+def test_a_half_open_flow_has_a_time_of_its_own() -> None:
+    net, a, b = three()
+    firewall = net.links[0].firewall(idle="1h", half_open="30s", inside=a)
+    b.power_off()
+
+    @a.run
+    def call() -> None:
+        with pytest.raises(TimeoutError):
+            socket.create_connection(("10.0.0.2", 7), timeout=10)
+        assert len(firewall.flows) == 1
+        time.sleep(30)
+        assert firewall.flows == []
+
+    net.run(until=60)
+    assert call.done()
+    net.close()
+
+
+@pytest.mark.parametrize("is_ethernet", [False, True])
+def test_a_flow_that_was_idle_for_too_long_is_reset_at_both_ends_if_asked(is_ethernet: bool) -> None:
+    with Network(seed=2) as net:
+        a, b = net.host("a"), net.host("b")
+        net.link(a, b, delay="10ms", ethernet=is_ethernet).firewall(idle="5min", when_idle="reset")
+
+        @b.run
+        def serve() -> float:
+            with socket.create_server(("", 7)) as listener, listener.accept()[0] as connection:
+                assert connection.recv(10) == b"one"
+                with pytest.raises(ConnectionResetError):
+                    connection.recv(10)
+            return time.monotonic()
+
+        @a.run
+        def call() -> float:
+            with socket.create_connection(("b", 7)) as connection:
+                connection.sendall(b"one")
+                with pytest.raises(ConnectionResetError):
+                    connection.recv(10)
+            return time.monotonic()
+
+        net.run()
+        assert 300 < call.result() < 300.2
+        assert 300 < serve.result() < 300.2
+
+
+def test_an_unknown_flow_is_rejected_if_asked() -> None:
+    net, a, b = three()
+    firewall = net.links[0].firewall(idle="5min", unknown="reject")
+    b.run(echo, daemon=True)
+
+    @a.run
+    def call() -> float:
+        with socket.create_connection(("b", 7)) as connection:
+            connection.sendall(b"one")
+            connection.recv(10)
+            time.sleep(10)
+            firewall.forget()
+            started = time.monotonic()
+            connection.sendall(b"two")
+            with pytest.raises(ConnectionResetError):
+                connection.recv(10)
+            return time.monotonic() - started
+
+    net.run()
+    assert call.result() < 0.1
+    assert firewall.dropped_count == 1
+    net.close()
+
+
+def test_a_segment_out_of_its_window_is_invalid() -> None:
+    for invalid, arrive in (("pass", 1), ("drop", 0)):
+        with Network(seed=2) as net:
+            a, b = net.host("a"), net.host("b", tcp_rmem=(4096, 131_072, 131_072))
+            link = net.link(a, b, delay="10ms")
+            old: list[bytes] = []
+            link.rule(nth(1, lambda p, old=old: p.tcp and p.tcp.length and old.append(p.data)))
+            firewall = link.firewall(idle="5min", invalid=invalid)  # type: ignore[arg-type]
+
+            @b.run
+            def serve() -> int:
+                with socket.create_server(("", 7)) as listener, listener.accept()[0] as connection:
+                    return len(connection.recv(3_000_000, socket.MSG_WAITALL))
+
+            @a.run
+            def call() -> None:
+                with socket.create_connection(("b", 7)) as connection:
+                    connection.sendall(bytes(3_000_000))
+                    time.sleep(5)
+
+            net.run(until=4)
+            delivered = link.there.frames_delivered
+            link.inject(a, old[0])
+            net.run()
+            assert serve.result() == 3_000_000
+            assert firewall.invalid_count == 1
+            assert link.there.drops.get(DropReason.LINK_FIREWALL, 0) == 1 - arrive
+            assert link.there.frames_delivered >= delivered + arrive
+
+
+def test_words_that_mean_nothing_to_a_firewall_are_refused() -> None:
+    net, _, _ = three()
+    with pytest.raises(ValueError, match="unknown: 'reset' is not 'drop' or 'reject'"):
+        net.links[0].firewall(idle=1, unknown="reset")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="flows_max: 0 is not more than nothing"):
+        net.links[0].firewall(idle=1, flows_max=0)

@@ -123,8 +123,8 @@ def test_a_scenario_cuts_one_direction_and_parts_groups(folder: Path) -> None:
     plan = Scenario.parse(text, folder=str(folder))
     assert Scenario.parse(plan.text(), folder=str(folder)) == plan
     with plan.network() as net:
-        assert net.faults == ["0.001s wifi.cut(sender='client')",
-                              "2s net.partition(a=[server], b=[client, middle], one_way=True)", "3s net.heal"]
+        assert net.faults == ["0.001s wifi.cut('client')", "2s net.partition([server], [client, middle], one_way=True)",
+                              "3s net.heal"]
         net.run(until="10ms")
         assert [way.is_cut for way in (net.links[1].there, net.links[1].back)] == [False, True]
         net.run()

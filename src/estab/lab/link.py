@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Unpack, overload
 
 from estab.events import LinkChanged, Observer
-from estab.lab.links.firewall import Firewall
+from estab.lab.links.firewall import Answer, Firewall, Invalid, WhenIdle
 from estab.lab.links.way import Way
-from estab.lab.record.conditions import Conditions, LinkProperties, read_conditions
+from estab.lab.packets.tracking import FLOWS_MAX, Times
+from estab.lab.record.conditions import Conditions, LinkProperties, count_of, one_of, read_conditions
 from estab.lab.rules.rule import FrameRule, Rule, RuleEntry
 from estab.lab.rules.verdicts import PacketRule
 from estab.observers import Observation, Observers
@@ -107,18 +108,31 @@ class Link:
 
         return Observation(remove)
 
-    def firewall(self, idle: Duration, inside: Host | None = None) -> Firewall:
-        """Put a firewall on the link that forgets a flow of TCP or UDP once it has been idle for ``idle``.
+    def firewall(
+        self, idle: Duration, inside: Host | None = None, *, half_open: Duration | None = None,
+        closed: Duration | None = None, flows_max: int = FLOWS_MAX, unknown: Answer = "drop",
+        when_idle: WhenIdle = "forget", invalid: Invalid = "pass",
+    ) -> Firewall:
+        """Put a firewall on the link that forgets a flow once it has been idle for ``idle``.
 
-        Packets of a forgotten flow, or of one that did not begin with a SYN, are dropped silently. With ``inside``,
-        only packets from that host's side begin flows.
+        With ``inside``, only packets from that host's side begin flows. ``half_open`` and ``closed`` are the times of
+        connections that are not open yet or closed by both sides (Linux: 60 s and 120 s); without them ``idle`` holds.
+        At most ``flows_max`` flows are known. What is sent in an unknown flow, or when the table is full, is dropped
+        and nobody is told; ``unknown="reject"`` answers it with a reset or an ICMP error. ``when_idle="reset"`` sends a
+        reset to both ends of a connection that is forgotten. ``invalid="drop"`` drops segments that are out of their
+        connection's window.
         """
         if inside is not None and inside not in self.ends:
             raise ValueError(f"inside: {inside.name} is at no end of {self.name}")
-        agenda = self.there.agenda
-        made = Firewall(duration_ns(idle, "idle"), inside.name if inside is not None else "", self.there.header_bytes,
-                        lambda: agenda.now_ns, self._tell)
-        self.rule(made)
+        one_of("unknown", unknown, ("drop", "reject"))
+        one_of("when_idle", when_idle, ("forget", "reset"))
+        one_of("invalid", invalid, ("pass", "drop"))
+        idle_ns = duration_ns(idle, "idle")
+        times = Times(idle_ns, idle_ns if half_open is None else duration_ns(half_open, "half_open"),
+                      idle_ns if closed is None else duration_ns(closed, "closed"), idle_ns)
+        made = Firewall(times, count_of("flows_max", flows_max), inside.name if inside is not None else "",
+                        (self.there, self.back), self._tell, unknown, when_idle, invalid)
+        self.apply(RuleEntry(made, self.there.fail))
         return made
 
     def inject(self, host: Host, frame: bytes) -> None:

@@ -1,117 +1,123 @@
 """A firewall on a link that remembers flows, and forgets those that are idle: silently, as most in the field do.
 
-- A flow begins with a SYN (TCP) or any datagram (UDP), from the side that may open flows. Its packets pass in both
-  directions until it has been idle for ``idle_ns``, or a reset ended it. Then they are dropped silently.
-- At most ``flows_max`` are remembered; more are refused. ICMP, fragments after the first and what is no IP pass.
+- A flow begins with a SYN (TCP), or with any datagram or echo request, from the side that may open flows. Its packets
+  pass in both directions until it has been idle for too long, or a reset ended it. Then they are dropped, and nobody is
+  told; or they are rejected.
+- At most ``flows_max`` are remembered; more are refused. ICMP errors, fragments after the first and what is no IP pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
-from estab.errors import DropReason, WireError
-from estab.wire import ip
-from estab.wire.address import format_address
+from estab.errors import DropReason
+from estab.lab.links.way import Way
+from estab.lab.packets.rewrite import ends_of
+from estab.lab.packets.tracking import Flow, Times, Tracker, is_opening
+from estab.lab.packets.view import PacketView
+from estab.lab.record.clock import Alarm
+from estab.lab.rules.verdicts import Verdict, ok
 
-__all__ = ["FLOWS_MAX", "Firewall"]
+__all__ = ["Answer", "Firewall", "Invalid", "WhenIdle"]
 
-FLOWS_MAX: Final = 262_144
-"""Linux's ``nf_conntrack_max`` on a machine with enough memory."""
-_TCP: Final = 6
-_UDP: Final = 17
-_PORTS_BYTES: Final = 4
-_TCP_FLAGS_AT: Final = 13
-_SYN: Final = 0x02
-_RST: Final = 0x04
-_ACK: Final = 0x10
+Answer: TypeAlias = Literal["drop", "reject"]
+"""What becomes of a packet that does not pass: nobody is told, or a reset (TCP) or an ICMP error answers."""
+WhenIdle: TypeAlias = Literal["forget", "reset"]
+"""What happens when a flow was idle for too long: nobody is told, or both ends of a connection get a reset."""
+Invalid: TypeAlias = Literal["pass", "drop"]
+"""What becomes of a segment that is out of its connection's window."""
 
-_Key = tuple[int, bytes, bytes]
-"""Protocol, and the two ends (address and port), the smaller first."""
+_VERDICTS: Final = {
+    "drop": Verdict("drop", reason=DropReason.LINK_FIREWALL),
+    "reject": Verdict("reject", reason=DropReason.LINK_FIREWALL),
+}
 
 
 class Firewall:
     """A rule for a link (``Link.firewall`` makes it). ``flows`` are those known now."""
 
-    def __init__(self, idle_ns: int, inside: str, header_bytes: int, now_ns: Callable[[], int],
-                 tell: Callable[[str], None], flows_max: int = FLOWS_MAX) -> None:
-        self.idle_ns = idle_ns
+    def __init__(
+        self, times: Times, flows_max: int, inside: str, ways: tuple[Way, Way], tell: Callable[[str], None],
+        unknown: Answer = "drop", when_idle: WhenIdle = "forget", invalid: Invalid = "pass",
+    ) -> None:
         self.inside = inside
-        """The host on whose side flows may begin; ``""``: on either side."""
-        self.flows_max = flows_max
-        self.forgotten_count = 0
-        """Flows that were idle for too long."""
+        """The host from whose side flows may be opened; ``""``: from either."""
         self.dropped_count = 0
         """Packets of unknown or forgotten flows."""
         self.refused_count = 0
         """Flows that there was no room for."""
-        self._header_bytes = header_bytes
-        self._now_ns = now_ns
+        self.invalid_count = 0
+        """Segments that were out of their connection's window."""
+        self._ways = ways
         self._tell = tell
-        self._seen_ns: dict[_Key, int] = {}
-        """When each flow's last packet came; the one that was idle longest first."""
+        self._refusal = _VERDICTS[unknown]
+        self._drops_invalid = invalid == "drop"
+        agenda = ways[0].agenda
+        self._tracker = Tracker(times, flows_max, lambda: agenda.now_ns, self._on_forgotten)
+        self._alarm = Alarm(agenda, self._on_due) if when_idle == "reset" else None
 
     @property
     def flows(self) -> list[str]:
         """The flows that are known now, ``tcp 10.0.0.1:4000>10.0.0.2:80``, the one that was idle longest first."""
-        self._forget()
-        return [_text(key) for key in self._seen_ns]
+        return [str(flow) for flow in self._tracker.flows]
 
-    def __call__(self, sender: str, frame: bytes) -> DropReason | None:
-        """Judge a frame."""
-        try:
-            packet = ip.parse(frame, self._header_bytes)
-        except WireError:
-            return None
-        if packet.protocol not in (_TCP, _UDP) or packet.fragment_offset or packet.end - packet.start < _PORTS_BYTES:
-            return None
-        key = _key(packet)
-        self._forget()
-        if key not in self._seen_ns:
-            if not self._may_open(sender, packet):
+    @property
+    def flows_max(self) -> int:
+        """How many flows are remembered at most."""
+        return self._tracker.flows_max
+
+    @flows_max.setter
+    def flows_max(self, value: int) -> None:
+        self._tracker.flows_max = value
+
+    @property
+    def forgotten_count(self) -> int:
+        """How many flows were idle for too long."""
+        return self._tracker.forgotten_count
+
+    def forget(self) -> None:
+        """Forget all flows at once, as one that was switched off and on. Nobody is told."""
+        self._tracker.clear()
+        self._tell("the firewall has forgotten everything")
+
+    def __call__(self, packet: PacketView) -> Verdict:
+        """Judge a packet."""
+        ip_packet = packet.packet
+        ends = None if ip_packet is None else ends_of(ip_packet)
+        if ip_packet is None or ends is None:
+            return ok
+        tracker = self._tracker
+        tracker.forget_idle()
+        found = tracker.find(ends)
+        if found is None:
+            if (self.inside and packet.sender != self.inside) or not is_opening(ip_packet):
                 self.dropped_count += 1
-                return DropReason.LINK_FIREWALL
-            if len(self._seen_ns) >= self.flows_max:
+                return self._refusal
+            if tracker.is_full:
                 self.refused_count += 1
-                return DropReason.LINK_FIREWALL
-        self._seen_ns.pop(key, None)
-        if not _flags(packet) & _RST:
-            self._seen_ns[key] = self._now_ns()
-        return None
+                return self._refusal
+            found = Flow(ends, ends.inverse, packet.sender), 0
+            tracker.add(found[0])
+        flow, direction = found
+        flow.headers[direction] = packet.data[: packet.header_bytes]
+        if not tracker.see(flow, direction, ip_packet):
+            self.invalid_count += 1
+            if self._drops_invalid:
+                return _VERDICTS["drop"]
+        if self._alarm is not None:
+            self._alarm.set(tracker.next_due_ns())
+        return ok
 
-    def _may_open(self, sender: str, packet: ip.Packet) -> bool:
-        if self.inside and sender != self.inside:
-            return False
-        return packet.protocol == _UDP or _flags(packet) & (_SYN | _ACK | _RST) == _SYN
+    def _on_due(self) -> None:
+        self._tracker.forget_idle()
+        if self._alarm is not None:
+            self._alarm.set(self._tracker.next_due_ns())
 
-    def _forget(self) -> None:
-        """Forget flows that were idle for too long."""
-        limit_ns = self._now_ns() - self.idle_ns
-        while self._seen_ns:
-            key = next(iter(self._seen_ns))
-            if self._seen_ns[key] > limit_ns:
-                return
-            del self._seen_ns[key]
-            self.forgotten_count += 1
-            self._tell(f"the firewall has forgotten {_text(key)}")
-
-
-def _flags(packet: ip.Packet) -> int:
-    at = packet.start + _TCP_FLAGS_AT
-    return packet.data[at] if packet.protocol == _TCP and at < packet.end else 0
-
-
-def _key(packet: ip.Packet) -> _Key:
-    start = packet.start
-    ends = (packet.src + packet.data[start : start + 2], packet.dst + packet.data[start + 2 : start + 4])
-    return packet.protocol, min(ends), max(ends)
-
-
-def _text(key: _Key) -> str:
-    ends = [_end_text(end[:-2], int.from_bytes(end[-2:], "big")) for end in key[1:]]
-    return f"{'tcp' if key[0] == _TCP else 'udp'} {ends[0]}>{ends[1]}"
-
-
-def _end_text(address: bytes, port: int) -> str:
-    text = format_address(address)
-    return f"{text}:{port}" if len(address) == 4 else f"[{text}]:{port}"
+    def _on_forgotten(self, flow: Flow) -> None:
+        self._tell(f"the firewall has forgotten {flow}")
+        if self._alarm is None or not flow.is_tcp or not flow.is_answered:
+            return
+        for side in (0, 1):
+            way = next(way for way in self._ways if (way.sender == flow.tag) is (side == 1))
+            way.answer(flow.headers[1 - side] + flow.reset_to(side))

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias, TypedDict, TypeVar
 from estab.settings import Duration
 from estab.units import bits_per_second, byte_count, duration_ns, share
 
-__all__ = ["QUEUE_FRAMES", "Conditions", "LinkProperties", "read_conditions"]
+__all__ = ["QUEUE_FRAMES", "Conditions", "LinkProperties", "count_of", "one_of", "read_conditions"]
 
 QUEUE_FRAMES: Final = 1000
 """Frames that wait at most, if the link has a rate and no ``queue`` was given: Linux's ``txqueuelen``."""
@@ -173,6 +173,19 @@ def _positive(name: str, given: object, value: int) -> int:
     if value <= 0:
         raise ValueError(f"{name}: {given!r} is not more than nothing; None is the default")
     return value
+
+
+def one_of(name: str, given: object, right: tuple[str, ...]) -> None:
+    """See that a word is one of those that mean something. ``ValueError``."""
+    if given not in right:
+        raise ValueError(f"{name}: {given!r} is not {' or '.join(map(repr, right))}")
+
+
+def count_of(name: str, given: object) -> int:
+    """See that a number counts something. ``TypeError``, ``ValueError``."""
+    if type(given) is not int:
+        raise TypeError(f"{name}: {given!r} is not a whole number")
+    return _positive(name, given, given)
 
 
 _PROPERTIES: Final = tuple(LinkProperties.__annotations__)
