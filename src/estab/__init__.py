@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from estab.devices.tuntap import Tap as Tap
     from estab.devices.tuntap import Tun as Tun
     from estab.devices.udp import UdpTunnel as UdpTunnel
+    from estab.lab.boxes.balancer import Balancer as Balancer
+    from estab.lab.boxes.nat import Nat as Nat
     from estab.lab.host import Host as Host
     from estab.lab.link import Link as Link
     from estab.lab.network import Network as Network
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AfPacket",
+    "Balancer",
     "CongestionControl",
     "DeadlockError",
     "ExitError",
@@ -60,6 +63,7 @@ __all__ = [
     "Flow",
     "Host",
     "Link",
+    "Nat",
     "Network",
     "OverlongRunError",
     "PacketView",
@@ -93,6 +97,7 @@ __all__ = [
 
 _ROOMS = {
     "AfPacket": "devices.af_packet",
+    "Balancer": "lab.boxes.balancer",
     "CongestionControl": "tcp.record.control",
     "DeadlockError": "lab.programs.watch",
     "ExitError": "lab.programs.program",
@@ -100,6 +105,7 @@ _ROOMS = {
     "Flow": "tcp.record.control",
     "Host": "lab.host",
     "Link": "lab.link",
+    "Nat": "lab.boxes.nat",
     "Network": "lab.network",
     "OverlongRunError": "lab.programs.watch",
     "PacketView": "lab.packets.view",

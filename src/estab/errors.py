@@ -94,6 +94,9 @@ class DropReason(enum.Enum):
     LINK_MTU = "larger than the link carries"
     LINK_RULE = "a rule on the link took it"
     LINK_PARTITION = "between hosts that are partitioned"
+    FLOW_UNKNOWN = "of a flow that the box on the way does not know"
+    FLOW_INVALID = "out of its connection's window, by the box on the way"
+    FLOW_TABLE_FULL = "the box on the way has no room for another flow"
     LINK_FIREWALL = "of a flow that the firewall on the link does not know"
     # the device under a link
     DEV_HDR = "the device's own header contradicts itself"

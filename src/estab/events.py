@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from estab.errors import DropReason
 
 __all__ = [
-    "BufferChanged", "CallBlocked", "CallResumed", "CallReturned", "CallStarted", "CongestionChanged",
+    "BoxChanged", "BufferChanged", "CallBlocked", "CallResumed", "CallReturned", "CallStarted", "CongestionChanged",
     "CookieChecked", "ErrorReported", "Event", "FdAllocated", "FdReleased", "FrameReceived", "FrameSent",
     "HostChanged", "LinkChanged", "LinkConditions", "LinkCopied", "LinkDamaged", "LinkDelayed", "LinkDropped",
     "LinkHeld", "LinkMarked", "LinkQueueChanged", "NeighborChanged", "Observer", "PacketDropped", "PathMtuChanged",
@@ -461,4 +461,12 @@ class HostChanged(Event):
     which of its programs got which signal.
     """
 
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoxChanged(Event):
+    """A box on a host of the lab, a NAT or a load balancer, forgot a flow, lost a backend, and so on."""
+
+    box: str
     what: str

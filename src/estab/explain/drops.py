@@ -82,6 +82,10 @@ LINK_CORRUPTED | link(corrupt=…) of the lab | that is what it was asked for
 LINK_MTU | a packet larger than link(mtu=…): a black hole | tcp_mtu_probing, or a smaller MTU at the host
 LINK_RULE | a rule that the test put on the link | that is what it was asked for
 LINK_PARTITION | net.partition(): the two hosts are on different sides | a time-out of the program; a quorum
+FLOW_UNKNOWN | net.nat() or net.balancer(): the flow was forgotten, or nobody began it | keepalive or a heartbeat
+    shorter than idle=
+FLOW_INVALID | invalid="drop" of net.nat() or net.balancer(): a late duplicate, or forged | nothing: it is what is right
+FLOW_TABLE_FULL | more flows than flows_max=, or all ports= in use | a larger table, shorter times, fewer connections
 LINK_FIREWALL | link.firewall(): an idle flow was forgotten | keepalive shorter than the firewall's memory
 DEV_HDR | a device that contradicts itself | look at the device's driver
 """

@@ -22,6 +22,7 @@ from estab.host.arriving.icmp import Icmp
 from estab.host.arriving.input import Input
 from estab.host.arriving.ping import IcmpSocket
 from estab.host.ip.fragments import Reassembly
+from estab.host.ip.hook import PacketHook
 from estab.host.ip.interface import Address, Interface, Outbound, Outputs
 from estab.host.ip.neighbors import Neighbors
 from estab.host.ip.output import Output
@@ -242,6 +243,11 @@ class Engine:
         self.routes.generation += 1
         if not is_up:
             self.neighbors.forget_interface(interface)
+
+    def set_hook(self, hook: PacketHook | None) -> None:
+        """Let a box on this host see all packets that arrive before the host does; ``None``: none."""
+        self.input.hook = hook
+        self.icmp.hook = hook
 
     # --- in
 

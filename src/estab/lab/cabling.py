@@ -6,9 +6,13 @@ A cable gets its number, its addresses and its chance from the order in which ca
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, Unpack
+from typing import Final, Literal, Unpack
 
 from estab.events import Observer
+from estab.lab.boxes.balancer import Balancer, Policy, WhenDown
+from estab.lab.boxes.nat import Nat
+from estab.lab.boxes.properties import BoxProperties
+from estab.lab.boxing import Health, make_balancer, make_nat
 from estab.lab.host import Host
 from estab.lab.link import Link
 from estab.lab.links.way import Way
@@ -21,6 +25,7 @@ from estab.lab.rules.rule import RuleEntry
 from estab.lab.rules.verdicts import PacketRule
 from estab.lab.topology import LINKS_MAX, Port, Topology, plug
 from estab.observers import Observation
+from estab.settings import Duration
 
 __all__ = ["Cabling"]
 
@@ -73,7 +78,8 @@ class Cabling:
             read_conditions(Conditions(), host.name, host is a, properties) for host in (a, b)
         ]
         header_bytes = _ETHERNET_HEADER_BYTES if ethernet else 0
-        ports = [self._plug(host, side, conditions[side].mtu, ethernet) for side, host in enumerate((a, b))]
+        number = self._topology.open_network()
+        ports = [self._plug(host, number, side, conditions[side].mtu, ethernet) for side, host in enumerate((a, b))]
         there, back = (
             Way(name, sender.name, conditions[side], header_bytes, self._agenda, self._chance,
                 _delivery(receiver, ports[1 - side].index), self.fixed_weather or self.chance_log)
@@ -84,12 +90,13 @@ class Cabling:
             way.fail = self._scheduler.fail_or_raise
             host.runtime.attach(port.index, way)
         there.opposite, back.opposite = back, there
-        link = Link(name, (a, b), (there, back))
+        link = Link(name, (a, b), (there, back), number)
         self._links.append(link)
         for faults in self._standing:
             faults.put_on(link)
         self._tell_of(link)
-        self._topology.add((there, back), ports[0], ports[1])
+        self._topology.add(ports[0], back)
+        self._topology.add(ports[1], there)
         if self._scheduler.is_running:
             self._topology.route()
         return link
@@ -137,6 +144,49 @@ class Cabling:
         self._partitions.clear()
         for link in self._links:
             link.heal()
+
+    # --- boxes
+
+    def nat(self, inside: Link | Iterable[Link], outside: Link, *, name: str = "nat", preserve_ports: bool = True,
+            hairpin: bool = False, ipv6: bool = False, **properties: Unpack[BoxProperties]) -> Nat:
+        """Translate addresses (NAPT) on the host at which the links meet: its address outside stands for all inside.
+
+            home, uplink = net.link(phone, gateway), net.link(gateway, server)
+            nat = net.nat(home, uplink, idle="5min")
+
+        The host becomes a router. TCP, UDP and ICMP are translated, and the errors about them; IPv6 only with
+        ``ipv6=True``, else it passes. A flow keeps its port if that is free, unless ``preserve_ports=False``.
+        ``nat.forward(8080, phone, 80)`` opens a port; with ``hairpin`` it can be used from inside too. Packets of
+        forgotten flows are dropped, and nobody is told, unless ``unknown="reject"`` or ``when_idle="reset"``. Times,
+        the size of the table and the ports are properties; the defaults are Linux's.
+        """
+        return make_nat(inside, outside, name, preserve_ports=preserve_ports, hairpin=hairpin, ipv6=ipv6,
+                        properties=properties)
+
+    def balancer(
+        self, on: Host, service: int | str, backends: Iterable[Host | tuple[Host, int]], *, name: str = "balancer",
+        policy: Policy = "round robin", masquerade: bool = False, protocol: Literal["tcp", "udp"] = "tcp",
+        health: Duration | None = None, health_timeout: Duration = "1s", health_limit: int = 2,
+        when_down: WhenDown = "keep", **properties: Unpack[BoxProperties],
+    ) -> Balancer:
+        """Balance load at level 4 on a host, which becomes a router.
+
+            lb = net.balancer(node, "10.96.0.1:80", [(web1, 8080), (web2, 8080)], idle="350s", health="5s")
+
+        ``service`` is a port of the host's own addresses, or an address with a port, which the host is given. A new
+        connection goes to the next backend (``policy="round robin"``), to the one with ``"least connections"``, or by
+        ``"source hash"``. Backends see the client's address and have to answer over the host; with ``masquerade`` they
+        see the host's.
+
+        ``health`` is how often each backend is checked by a ``connect``, which may take ``health_timeout``; after
+        ``health_limit`` results in a row it is down, or up again. ``when_down="reset"`` resets the connections of one
+        that went down. ``lb.drain(web1)`` gives a backend no new connections.
+
+        The other properties are those of ``nat``: ``idle`` is after how long a connection is forgotten.
+        """
+        return make_balancer(
+            self._topology, on, service, backends, name, policy=policy, masquerade=masquerade, protocol=protocol,
+            when_down=when_down, health=Health(health, health_timeout, health_limit), properties=properties)
 
     def _stand(self, entry: RuleEntry, sender: str) -> Observation:
         """Put a rule on all links, those that are made later too."""
@@ -198,13 +248,13 @@ class Cabling:
             name, number = f"{base}-{number}", number + 1
         return name
 
-    def _plug(self, host: Host, side: int, mtu: int, is_ethernet: bool) -> Port:
+    def _plug(self, host: Host, number: int, side: int, mtu: int, is_ethernet: bool) -> Port:
         """Give a host an interface for the next link."""
-        v4, v6 = self._topology.addresses_for(side)
+        v4, v6 = self._topology.addresses_for(number, side)
         engine = host.engine
         mac = bytes((2, 0, v4[1], v4[2], 0, side + 1)) if is_ethernet else b""
         interface = plug(engine, f"eth{len(engine.interfaces) - 1}", mtu, mac, v4, v6)
-        return Port(host.runtime, interface.name, interface.index, len(self._topology.ports), v4, v6)
+        return Port(host.runtime, interface.name, interface.index, number, v4, v6)
 
 
 def _delivery(host: Host, index: int) -> Callable[[bytes], None]:

@@ -27,12 +27,23 @@ class Link:
     ``there`` and ``back`` are its two directions; each can be read (``conditions``, ``drops``, ``in_flight_frames``).
     """
 
-    def __init__(self, name: str, ends: tuple[Host, Host], ways: tuple[Way, Way]) -> None:
+    def __init__(self, name: str, ends: tuple[Host, Host], ways: tuple[Way, Way], number: int) -> None:
         self.name = name
+        self.number = number
+        """From 0: its network is ``10.<number / 256>.<number % 256>.0/24``."""
         self.ends = ends
         self.there, self.back = ways
         self._observers = Observers(self._tell_all_facts)
         self._observer: Observer | None = None
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """The hosts at its ends."""
+        return self.ends
+
+    def interface_of(self, host: Host) -> int:
+        """Return the index of the interface that a host has on it."""
+        return host.runtime.index_of(self.there if host is self.ends[0] else self.back)
 
     @property
     def senders(self) -> tuple[str, str]:

@@ -19,11 +19,12 @@ from estab.cpython import get_ident
 from estab.events import Event, FrameSent, HostChanged, Observer
 from estab.host.drive.drain import drain
 from estab.host.engine import Engine
+from estab.lab.boxes.box import Boxes
 from estab.lab.naming import Names, Resolver
 from estab.lab.programs.program import DeadlockError, ExitError, Programs
 from estab.lab.programs.strands import Scheduler, Strand
 from estab.lab.record.chance import Chance
-from estab.lab.record.clock import Alarm
+from estab.lab.record.clock import Agenda, Alarm
 from estab.lab.record.host_clock import HostClock
 from estab.sockets.polling.event_loop import FILES, EventLoop
 from estab.sockets.process import Process
@@ -73,6 +74,8 @@ class VirtualTime(Runtime):
         self._programs = programs
         self._entropy = chance
         self._ways: dict[int, Way] = {}
+        self.boxes: Boxes | None = None
+        """What translates and balances on this host; ``None``: nothing."""
         self.is_powered = True
         self._boots = 0
         self._told: Observer | None = None
@@ -116,6 +119,8 @@ class VirtualTime(Runtime):
         self.abandoned.clear()
         self.owners.clear()
         self._topology.plug_again(self, before)
+        if self.boxes is not None:
+            self.boxes.restart(self.engine)
         self._topology.set_heard(self, True)
         self._tell_change("power on")
 
@@ -169,6 +174,11 @@ class VirtualTime(Runtime):
         strand = self._scheduler.current
         if strand is not None and self._programs.runs_on(self, strand):
             raise RuntimeError(f"{what}: a program on {self.name} can't do that to its own host; use Network.at")
+
+    @property
+    def agenda(self) -> Agenda:
+        """What is to happen on the network, and when."""
+        return self._agenda
 
     # --- for the network
 

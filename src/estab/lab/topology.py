@@ -7,6 +7,9 @@
 - A route is found when a packet first needs it. A host with one link uses its neighbour's route; any other host
   searches the network once, and keeps the result until a link is added. So memory and time depend on what is used, not
   on the number of pairs of hosts.
+- A switch is a link with many ends, up to 254. On its network every host reaches every other without a gateway.
+- An address that was added to a host later is found where it was added: on a link's network, by whoever answers for it
+  there, or on the host itself (``hold``).
 - A name stands for all addresses of its host: IPv4 before IPv6, and those first that are nearest to the asking host.
 """
 
@@ -77,9 +80,14 @@ class Topology:
 
     def __init__(self) -> None:
         self.members: dict[str, Member] = {}
-        self.ways: list[tuple[Way, Way]] = []
-        """Of each link: from its first host, and from its second."""
-        self.ports: list[tuple[Port, Port]] = []
+        self.ports: list[list[Port]] = []
+        """Of each link: its ends; two, or those at a switch."""
+        self._inbound: dict[Port, Way] = {}
+        """The way on which frames come to each end."""
+        self._held: dict[bytes, Member] = {}
+        """Addresses that a host has on no link."""
+        self._placed: dict[bytes, int] = {}
+        """Addresses that were added to a link's network, and its number."""
         self._ports_of: dict[str, list[Port]] = {}
         self._by_lower: dict[str, Member] = {}
         self._searched: dict[str, dict[int, _Hop]] = {}
@@ -88,23 +96,39 @@ class Topology:
         """How near each network is to a host that has searched: its own first."""
         self._is_stale = False
 
-    def addresses_for(self, side: int) -> tuple[bytes, bytes]:
-        """Return the two addresses of one end (0 or 1) of the next link."""
-        number = len(self.ports)
+    def addresses_for(self, number: int, side: int) -> tuple[bytes, bytes]:
+        """Return the two addresses of one end (from 0) of a link."""
         v4 = bytes((10, number >> 8, number & 0xFF, side + 1))
         v6 = b"\xfd" + bytes(5) + number.to_bytes(2, "big") + bytes(7) + bytes((side + 1,))
         return v4, v6
 
-    def add(self, ways: tuple[Way, Way], first: Port, second: Port) -> None:
-        """Add a link."""
-        self.ways.append(ways)
-        self.ports.append((first, second))
-        self._ports_of.setdefault(first.member.name, []).append(first)
-        self._ports_of.setdefault(second.member.name, []).append(second)
+    def open_network(self) -> int:
+        """Begin another link, and return its number."""
+        self.ports.append([])
+        return len(self.ports) - 1
+
+    def add(self, port: Port, inbound: Way) -> None:
+        """Add an end to a link. Frames come to it on ``inbound``."""
+        self.ports[port.link].append(port)
+        self._inbound[port] = inbound
+        self._ports_of.setdefault(port.member.name, []).append(port)
+        self._is_stale = True
+
+    def hold(self, address: bytes, member: Member) -> None:
+        """Let an address be reached at a host that has it on no link."""
+        self._held[address] = member
+        self._is_stale = True
+
+    def place(self, address: bytes, number: int) -> None:
+        """Let an address be reached on a link's network, at whatever host answers for it there."""
+        self._placed[address] = number
         self._is_stale = True
 
     def number_of(self, address: bytes) -> int:
         """Return the number of the link that an address belongs to; -1 if it belongs to none."""
+        placed = self._placed.get(address)
+        if placed is not None:
+            return placed
         if len(address) == 4:
             number = address[1] << 8 | address[2] if address[0] == 10 else -1
         else:
@@ -145,8 +169,7 @@ class Topology:
     def set_heard(self, member: Member, is_heard: bool) -> None:
         """Tell whether a host takes what arrives: not while it is switched off."""
         for port in self.ports_of(member):
-            there, back = self.ways[port.link]
-            (back if self.ports[port.link][0] is port else there).is_heard = is_heard
+            self._inbound[port].is_heard = is_heard
 
     def plug_again(self, member: Member, before: Engine) -> None:
         """Give a host that starts again the interfaces, addresses and routes that it had."""
@@ -174,7 +197,7 @@ class Topology:
         ports = self.ports_of(member)
         if any(port.link == number for port in ports):
             return None
-        if len(ports) != 1:
+        if len(ports) != 1 or len(self.ports[ports[0].link]) != 2:
             return self._search(member).get(number)
         neighbor = self._other_end(ports[0])
         if not neighbor.member.engine.is_forwarding:
@@ -199,7 +222,7 @@ class Topology:
     def _rank(self, asker: Member, number: int) -> int:
         """Return a sort key for how near a network is to a host: its own first, those that can't be reached last."""
         ports = self.ports_of(asker)
-        if len(ports) != 1:
+        if len(ports) != 1 or len(self.ports[ports[0].link]) != 2:
             return self._rank_of(asker).get(number, LINKS_MAX)
         if number == ports[0].link:
             return -1
@@ -230,16 +253,45 @@ class Topology:
             for port in self.ports_of(at):
                 if hop is not None and port.link not in own and port.link not in ways:
                     ways[port.link] = hop
-                first, second = self.ports[port.link]
-                other = second if port is first else first
-                if other.member.name in seen:
-                    continue
-                seen.add(other.member.name)
-                if len(self.ports_of(other.member)) == 1:
-                    continue  # nothing lies beyond it
-                if other.member.engine.is_forwarding or other.member is member:
-                    queue.append((other.member, hop or _Hop(port, other)))
+                for other in self.ports[port.link]:
+                    if other.member.name in seen:
+                        continue
+                    seen.add(other.member.name)
+                    if len(self.ports_of(other.member)) == 1:
+                        continue  # nothing lies beyond it
+                    if other.member.engine.is_forwarding or other.member is member:
+                        queue.append((other.member, hop or _Hop(port, other)))
         return ways
+
+    def way_to(self, member: Member, address: bytes) -> tuple[Port, Port | None] | None:
+        """Find the way from a host to an address: out by which end, and to which gateway (``None``: it is on the link).
+
+        ``None`` for one that is the host's own, is on a network of its links, or can't be reached.
+        """
+        holder = self._held.get(address)
+        if holder is not None:
+            return None if holder is member else self._way_to_member(member, holder)
+        number = self.number_of(address)
+        if number < 0:
+            return None
+        if address in self._placed:
+            for port in self.ports_of(member):
+                if port.link == number:
+                    return port, None
+        hop = self.hop(member, number)
+        return None if hop is None else (hop.port, hop.gateway)
+
+    def _way_to_member(self, member: Member, target: Member) -> tuple[Port, Port | None] | None:
+        """Find the way to a host: straight, or to the first of its links that is reached."""
+        for port in self.ports_of(member):
+            for other in self.ports[port.link]:
+                if other.member is target:
+                    return port, other
+        for port in self.ports_of(target):
+            hop = self.hop(member, port.link)
+            if hop is not None:
+                return hop.port, hop.gateway
+        return None
 
 
 class _Routes(RouteSource):
@@ -249,30 +301,31 @@ class _Routes(RouteSource):
         super().__init__(24, 64)
         self._topology = topology
         self._member = member
-        self._made: dict[tuple[int, int], Route] = {}
+        self._made: dict[tuple[int, bytes], Route] = {}
 
     def find(self, destination: bytes) -> Route | None:
-        number = self._topology.number_of(destination)
-        hop = None if number < 0 else self._topology.hop(self._member, number)
-        return None if hop is None else self._route(hop, destination)
+        way = self._topology.way_to(self._member, destination)
+        return None if way is None else self._route(way[0], way[1], destination)
 
     def all(self) -> list[Route]:
         result = []
         for side in ("v4", "v6"):
-            for number, (port, _) in enumerate(self._topology.ports):
-                hop = self._topology.hop(self._member, number)
+            for number, ports in enumerate(self._topology.ports):
+                hop = self._topology.hop(self._member, number) if ports else None
                 if hop is not None:
-                    made = self._route(hop, getattr(port, side))
-                    network = network_of(getattr(port, side), made.prefix_bits)
+                    address: bytes = getattr(ports[0], side)
+                    made = self._route(hop.port, hop.gateway, address)
+                    network = network_of(address, made.prefix_bits)
                     result.append(Route(network, made.prefix_bits, made.interface, made.gateway, 0))
         return result
 
-    def _route(self, hop: _Hop, destination: bytes) -> Route:
-        key = (hop.port.link, len(destination))
+    def _route(self, port: Port, gateway_port: Port | None, destination: bytes) -> Route:
+        is_v4 = len(destination) == 4
+        gateway = b"" if gateway_port is None else gateway_port.v4 if is_v4 else gateway_port.v6
+        key = (port.index, gateway or bytes([len(destination)]))
         made = self._made.get(key)
         if made is None:
-            is_v4 = len(destination) == 4
-            bits, gateway = (24, hop.gateway.v4) if is_v4 else (64, hop.gateway.v6)
-            interface = self._member.engine.interfaces[hop.port.index]
+            bits = 24 if is_v4 else 64
+            interface = self._member.engine.interfaces[port.index]
             made = self._made[key] = Route(network_of(destination, bits), bits, interface, gateway, 0)
         return made

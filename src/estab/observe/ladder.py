@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from estab.events import (
+    BoxChanged,
     CallReturned,
     CallStarted,
     ErrorReported,
@@ -329,6 +330,8 @@ def _note(fact: Event, calls: dict[tuple[str, int], CallRecord]) -> Note | None:
         return Note(fact.at_ns, fact.host, "error", ("noted: " if fact.is_soft else "error: ") + fact.text)
     if isinstance(fact, HostChanged):
         return Note(fact.at_ns, fact.host, "power", fact.what)
+    if isinstance(fact, BoxChanged):
+        return Note(fact.at_ns, fact.host, "link", f"{fact.box} {fact.what}")
     if isinstance(fact, LinkChanged):
         return Note(fact.at_ns, "", "link", f"{fact.link}: {fact.what}")
     if isinstance(fact, PacketDropped):

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from estab.events import (
+    BoxChanged,
     BufferChanged,
     CallBlocked,
     CallResumed,
@@ -178,6 +179,8 @@ def _head(episode: Episode, labels: dict[bytes, str], names: _Names) -> tuple[Sp
         return _call_head(episode)
     if isinstance(first, LinkChanged):
         return Span(f"link {first.link}: {first.what}", "link"), ""
+    if isinstance(first, BoxChanged):
+        return Span(f"{first.box} {first.what}", "link"), ""
     if isinstance(first, HostChanged):
         return Span(first.what, "link"), ""
     if isinstance(first, TimerFired):

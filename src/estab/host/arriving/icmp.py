@@ -19,6 +19,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from estab.errors import DropReason, WireError, os_error
+from estab.host.ip.hook import PacketHook
 from estab.host.ip.interface import Interface
 from estab.host.ip.neighbors import Neighbors
 from estab.host.ip.output import Output
@@ -105,6 +106,8 @@ class Icmp:
         self.output: Output = output
         self.udp: Udp = udp
         self.demux: Demux = demux
+        self.hook: PacketHook | None = None
+        """A box on this host, which may have changed the packets that errors are about."""
         self.pingers: dict[int, Pinger] = {}
         self._next_ident: i64 = context.hash32(b"ping", 0) & 0xFFFF
         self._all: _Bucket = _Bucket(context.config.icmp_msgs_burst, 0)
@@ -272,16 +275,19 @@ class Icmp:
 
     def unreachable(self, packet: ip.Packet, code: i64) -> None:
         """Tell the sender that its packet can't be delivered; ``code`` is the version's own."""
+        packet = self._as_sent(packet)
         if self._may_answer(packet) and self._send_error(packet, wire.UNREACHABLE, code):
             self.context.counters.of(packet.version).icmp_out_dest_unreachs += 1
 
     def time_exceeded(self, packet: ip.Packet, code: i64) -> None:
         """Tell the sender that hops (code 0) or time for reassembly (1) ran out."""
+        packet = self._as_sent(packet)
         if self._may_answer(packet) and self._send_error(packet, wire.TIME_EXCEEDED, code):
             self.context.counters.of(packet.version).icmp_out_time_excds += 1
 
     def too_big(self, packet: ip.Packet, mtu: i64) -> None:
         """Tell the sender the MTU that its packet exceeds. Not rate limited: path MTU discovery depends on it."""
+        packet = self._as_sent(packet)
         if self._may_answer(packet, may_be_group=True) and self._send_error(
                 packet, wire.PACKET_TOO_BIG, 0, mtu=mtu, is_limited=False):
             counters = self.context.counters.of(packet.version)
@@ -292,6 +298,7 @@ class Icmp:
 
     def parameter_problem(self, packet: ip.Packet, code: i64, pointer: i64) -> None:
         """Tell the sender which byte of its header we can't use."""
+        packet = self._as_sent(packet)
         is_about_option = packet.version == 6 and code == 2
         if self._may_answer(packet, may_be_group=is_about_option) and self._send_error(
                 packet, wire.PARAMETER_PROBLEM, code, pointer=pointer):
@@ -299,12 +306,16 @@ class Icmp:
 
     def host_unreachable(self, data: bytes) -> None:
         """Report a packet whose next hop did not answer: to its sender, or to our own socket that sent it."""
-        packet = ip.parse(data, 0)
+        packet = self._as_sent(ip.parse(data, 0))
         code: i64 = wire.HOST_UNREACHABLE_V4 if packet.version == 4 else wire.ADDRESS_UNREACHABLE_V6
         if packet.src not in self.paths.local:
             self.unreachable(packet, code)
         elif not wire.is_error(packet):
             self.obey(wire.Error(packet.version, wire.UNREACHABLE, code, data), self.context.name, packet.src)
+
+    def _as_sent(self, packet: ip.Packet) -> ip.Packet:
+        """Undo what a box on this host did to a packet: its sender knows it as it sent it."""
+        return packet if self.hook is None else self.hook.as_sent(packet)
 
     def _may_answer(self, packet: ip.Packet, *, may_be_group: bool = False) -> bool:
         """The rules on when never to send an error (RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e))."""

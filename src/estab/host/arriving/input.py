@@ -15,6 +15,7 @@ from estab.events import FrameReceived
 from estab.host.arriving.forwarding import Forwarding
 from estab.host.arriving.icmp import Icmp
 from estab.host.ip.fragments import Reassembly
+from estab.host.ip.hook import PacketHook
 from estab.host.ip.interface import Interface, Outbound
 from estab.host.ip.neighbors import Neighbors
 from estab.host.ip.paths import HostPaths
@@ -56,6 +57,8 @@ class Input:
         self.demux: Demux = demux
         self.forwarding: Forwarding = forwarding
         self.is_forwarding: bool = False
+        self.hook: PacketHook | None = None
+        """A box on this host, which sees packets first."""
         self._segment_bytes: i64 = 0
         """Of the frame that is being taken: what its sender made the super-segment of."""
         self._last_src: bytes = b""
@@ -148,6 +151,13 @@ class Input:
                     and generation == self._last_generation)
         if not is_known and not self._has_possible_ends(packet):
             return
+        if self.hook is not None:
+            taken = self.hook.arriving(interface.index, packet)
+            if taken is None:
+                return
+            if taken is not packet:
+                packet = taken
+                is_known = False
         if is_known or packet.dst in self.paths.local:
             self._last_src = packet.src
             self._last_dst = packet.dst
