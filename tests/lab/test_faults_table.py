@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -140,6 +140,27 @@ def _narrow(lab: Lab) -> None:
     lab.link.set(mtu=1000)
 
 
+def _restart_gateway(lab: Lab) -> None:
+    lab.net.hosts["gateway"].power_off()
+    lab.net.at(FAULT_S + 0.5, lab.net.hosts["gateway"].power_on)
+
+
+def _lay(net: Network, client: Host, server: Host, name: str) -> tuple[Link, str]:
+    """Lay the cables of a row, with the box that it names. Returns the last one, and what the client calls."""
+    if "nat(" not in name and "NAT" not in name and "balancer(" not in name:
+        return net.link(client, server, delay="10ms"), "10.0.0.2"
+    gateway = net.host("gateway", forwarding=True)
+    home, uplink = net.link(client, gateway, delay="5ms"), net.link(gateway, server, delay="5ms")
+    words: Any = {"idle": 9} if "idle=9" in name else {}
+    if "reject" in name:
+        words["unknown"] = "reject"
+    if "balancer(" in name:
+        net.balancer(gateway, 80, [server], **words)
+        return uplink, "10.0.0.2"
+    net.nat(home, uplink, **words)
+    return uplink, "10.0.1.2"
+
+
 def _firewall(lab: Lab, name: str) -> None:
     """Put the firewall of a row on the link."""
     if "reject" in name:
@@ -173,6 +194,11 @@ FROM_OUTSIDE: Final[dict[str, Fault]] = {
     "`link.firewall(idle=9)`: forgotten": lambda lab: None,
     '`link.firewall(idle=9, unknown="reject")`: forgotten': lambda lab: None,
     '`link.firewall(idle=10, when_idle="reset")`: forgotten': lambda lab: None,
+    "`net.nat(home, uplink, idle=9)`: forgotten": lambda lab: None,
+    '`net.nat(home, uplink, idle=9, unknown="reject")`: forgotten': lambda lab: None,
+    "the gateway with the NAT starts again": _restart_gateway,
+    "`net.balancer(node, 80, [server], idle=9)`: forgotten": lambda lab: None,
+    '`net.balancer(node, 80, [server], idle=9, unknown="reject")`: forgotten': lambda lab: None,
 }
 BY_THE_PROGRAM: Final[dict[str, Fault]] = {
     "the program raises, in a `with`": _raise,
@@ -188,10 +214,11 @@ def outcome(name: str, *, is_sending: bool = False, has_keepalive: bool = False)
     """Do a fault, and say what the server's host sent then, what the client's call made of it, and when."""
     with Network(seed=1) as net:
         client, server = net.host("client"), net.host("server")
-        lab = Lab(net, client, server, net.link(client, server, delay="10ms"))
+        link, address = _lay(net, client, server, name)
+        lab = Lab(net, client, server, link)
         said: list[str] = []
         noticed: list[str] = []
-        if "firewall" in name:
+        if "firewall(" in name:
             _firewall(lab, name)
 
         def watch(sender: str, frame: bytes) -> bool:
@@ -216,7 +243,7 @@ def outcome(name: str, *, is_sending: bool = False, has_keepalive: bool = False)
                         sock.sendall(b"answer")
 
         def wait() -> None:
-            with socket.create_connection((server.address, 80)) as sock:
+            with socket.create_connection((address, 80)) as sock:
                 for option, value in _KEEPALIVE if has_keepalive else ():
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                     sock.setsockopt(socket.IPPROTO_TCP, option, value)

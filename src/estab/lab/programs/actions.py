@@ -71,7 +71,8 @@ def fault_of(due_ns: int, action: Callable[..., object], args: tuple[Any, ...]) 
         action, args, words = given.func, (*given.args, *args), given.keywords
     owner = getattr(action, "__self__", None)
     method = getattr(action, "__name__", "")
-    name = getattr(owner, "place", None) or getattr(owner, "name", None if not hasattr(owner, "calm") else "net")
+    is_net = hasattr(owner, "calm")
+    name = "net" if is_net else getattr(owner, "place", None) or getattr(owner, "name", None)
     if owner is None or method not in _FAULTS or not isinstance(name, str):
         return ""
     told = [*map(_named, args), *(f"{word}={_named(value)}" for word, value in words.items())]
