@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import socket
+import sys
 import threading
 import time
+import traceback
 import weakref
 from typing import Any
 
@@ -311,6 +313,32 @@ def test_a_second_observer_hears_the_same_and_the_first_goes_on() -> None:
 
 
 # --- the end
+
+
+def test_a_program_that_prints_what_ended_it_prints_nothing_when_its_network_closes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Network() as net:
+        a = net.host("a")
+
+        @a.run(daemon=True)
+        def serve() -> None:
+            try:
+                time.sleep(3600)
+            except BaseException:
+                traceback.print_exc()
+                try:
+                    raise RuntimeError("while it was about that")
+                except RuntimeError:
+                    traceback.print_exc()
+                raise
+            finally:
+                print("the end", file=sys.stderr)
+                print("the end")
+
+        a.run(lambda: time.sleep(1))
+        net.run()
+    assert capsys.readouterr() == ("the end\n", "")
 
 
 def test_closing_ends_programs_and_runs_their_finally_clauses() -> None:

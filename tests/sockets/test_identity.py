@@ -10,6 +10,7 @@ import time
 import uuid
 from datetime import datetime as early_datetime
 
+import psutil
 import pytest
 
 from estab import Network
@@ -64,6 +65,11 @@ def test_a_program_has_a_number_and_a_name_of_its_host() -> None:
 
     assert of_hosts(look, "a", "b") == [(1, "a", "a", "a"), (1, "b", "b", "b")]
     assert platform.uname().node == os.uname().nodename == platform.node()
+
+
+def test_psutil_finds_the_process_that_it_is_asked_in() -> None:
+    [(number, process)] = of_hosts(lambda: (os.getpid(), psutil.Process().pid), "a")
+    assert number != process == os.getpid()
 
 
 def test_what_is_drawn_repeats_and_differs_between_hosts() -> None:

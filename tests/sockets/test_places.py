@@ -35,6 +35,25 @@ class Kept:
         sleep(seconds)
 
 
+class Stubborn:
+    """An object whose attributes raise, as those of an ASN.1 schema do."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(f"{name} was asked for")
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        raise RuntimeError("its class was asked for")
+
+
+class Schema:
+    part = Stubborn()
+    sleep = staticmethod(time.sleep)
+
+
+a_stubborn = Stubborn()
+
+
 def from_around() -> Callable[[float], None]:
     from time import sleep
 
@@ -53,7 +72,7 @@ def virtual(function: Callable[..., object], *args: object) -> float:
 
 
 @pytest.mark.parametrize("function", [
-    by_default, by_keyword, Kept.sleep, Kept().method, Kept.of_class, from_around(),
+    by_default, by_keyword, Kept.sleep, Schema.sleep, Kept().method, Kept.of_class, from_around(),
     functools.partial(by_default), functools.partial(time.sleep),
 ], ids=lambda function: getattr(function, "__qualname__", "partial"))
 def test_what_was_kept_sleeps_in_virtual_time(function: Callable[[float], None]) -> None:

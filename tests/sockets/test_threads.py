@@ -314,3 +314,29 @@ print("done", flush=True)
     environment = {"PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, env=environment)
     assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+pool_of_a_module = ThreadPoolExecutor(2, "shop")
+
+
+def test_a_pool_that_was_made_before_has_threads_of_each_program_that_uses_it() -> None:
+    def work(number: int) -> tuple[str, int]:
+        time.sleep(5)
+        return socket.gethostname(), number
+
+    with Network() as net:
+        a, b = net.host("a"), net.host("b")
+        several = a.run(lambda: list(pool_of_a_module.map(work, range(3))))
+
+        @b.run
+        def shut_down() -> tuple[str, int]:
+            result = pool_of_a_module.submit(work, 9).result()
+            pool_of_a_module.shutdown()
+            with pytest.raises(RuntimeError, match="after shutdown"):
+                pool_of_a_module.submit(work, 9)
+            return result
+
+        net.run()
+        assert (several.result(), shut_down.result()) == ([("a", 0), ("a", 1), ("a", 2)], ("b", 9))
+        assert net.now == 10
+    assert pool_of_a_module.submit(int).result() == 0

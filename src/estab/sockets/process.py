@@ -13,7 +13,7 @@ from typing import Any
 __all__ = ["Process"]
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class Process:
     """One program of a host, for calls that ask the operating system about their process."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -27,6 +28,7 @@ _GREGORIAN_UNITS: Final = 0x01B21DD213814000
 """From 1582-10-15, when UUIDs begin to count, to 1970, in units of 100 ns."""
 _INIT: Final = 1
 _uname: Final = getattr(os, "uname", None)
+_os_getpid: Final = os.getpid
 _platform_uname: Final = platform.uname
 
 
@@ -39,6 +41,16 @@ def _getrandom(runtime: Runtime, size: int, flags: int = 0) -> bytes:
     return runtime.entropy(size)
 
 
+def _getpid(runtime: Runtime) -> int:
+    """Give the program's number; to psutil the machine's, because psutil looks it up in the machine's process table."""
+    frame = sys._getframe()
+    while frame.f_globals.get("__name__", "").startswith("estab.") and frame.f_back is not None:
+        frame = frame.f_back
+    if frame.f_globals.get("__name__", "").partition(".")[0] == "psutil":
+        return _os_getpid()
+    return runtime.process().pid
+
+
 def _host_uname(runtime: Runtime) -> Any:
     assert _uname is not None
     found = _uname()
@@ -48,7 +60,7 @@ def _host_uname(runtime: Runtime) -> Any:
 def os_stand_ins() -> dict[str, Callable[..., Any]]:
     """Return what stands in for functions of ``os``."""
     return {
-        "getpid": lambda runtime: runtime.process().pid, "getppid": lambda runtime: _INIT, "getrandom": _getrandom,
+        "getpid": _getpid, "getppid": lambda runtime: _INIT, "getrandom": _getrandom,
         "uname": _host_uname,
     }
 

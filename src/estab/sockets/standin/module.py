@@ -325,10 +325,10 @@ def _places_in_module(module: ModuleType, name: str, others: Others) -> Iterator
     for key, value in list(vars(module).items()):
         if id(value) in others:
             yield Place(module, key, value, others[id(value)])
-        elif isinstance(value, FunctionType):
+        elif type(value) is FunctionType:
             if value.__module__ == name:
                 yield from places_in_function(value, others)
-        elif isinstance(value, type) and value.__module__ == name:
+        elif issubclass(type(value), type) and value.__module__ == name:
             yield from places_in_class(value, others)
 
 

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from estab.sockets.runtime import current
+from estab.sockets.standin.executors import shutdown_own, submit_to_own, was_made_outside
 
 if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime
@@ -115,6 +116,10 @@ NATIVES: Final[tuple[Native, ...]] = (
              "Run the other program by host.run, or use threads", _has_processes, only_virtual=True)
       for module, name in (("multiprocessing.process", "BaseProcess.start"), ("multiprocessing.pool", "Pool.__init__"),
                            ("concurrent.futures.process", "ProcessPoolExecutor.__init__"))),
+    Native("concurrent.futures", "concurrent.futures.thread", "ThreadPoolExecutor.submit", "waits in real time", "",
+           was_made_outside, only_virtual=True, stand_in=submit_to_own),
+    Native("concurrent.futures", "concurrent.futures.thread", "ThreadPoolExecutor.shutdown", "waits in real time", "",
+           was_made_outside, only_virtual=True, stand_in=shutdown_own),
     Native("gevent", "gevent.hub", "Hub.__init__", _LOOPS, "Use threads or asyncio"),
     *(Native("gevent.monkey", "gevent.monkey", name, "changes the standard library for the whole process",
              "Use threads or asyncio")

@@ -54,12 +54,25 @@ def places_in_class(kind: type, others: Others) -> Iterator[Place]:
     for name, kept in list(vars(kind).items()):
         if id(kept) in others:
             yield Place(kind, name, kept, others[id(kept)])
-        elif isinstance(kept, staticmethod) and id(kept.__func__) in others:
+        elif type(kept) is staticmethod and id(kept.__func__) in others:
             yield Place(kind, name, kept, staticmethod(others[id(kept.__func__)]))
         else:
-            function = kept.fget if isinstance(kept, property) else getattr(kept, "__func__", kept)
-            if isinstance(function, FunctionType):
+            function = _function_in(kept)
+            if function is not None:
                 yield from places_in_function(function, others)
+
+
+def _function_in(kept: Any) -> FunctionType | None:
+    """Give the function in a member of a class.
+
+    By its type, and by no attribute: a member may be an object whose attributes answer as they like, or raise.
+    """
+    kind = type(kept)
+    if issubclass(kind, (staticmethod, classmethod)):
+        kept = kept.__func__
+    elif issubclass(kind, property):
+        kept = kept.fget
+    return kept if type(kept) is FunctionType else None
 
 
 def places_in_function(function: FunctionType, others: Others) -> Iterator[Place]:

@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from estab import cpython
 from estab.cpython import THREAD_STARTERS, allocate_lock
@@ -208,15 +208,44 @@ def quiet_excepthook(hook: Callable[[Any], Any], kernel_of: Callable[[], Runtime
 
 @contextmanager
 def quiet_ends(kind: type[BaseException]) -> Iterator[None]:
-    """Drop what libraries log of ``kind``, the exception that ends threads, while a network closes."""
-    original = logging.Logger.handle
+    """Keep quiet, while a network closes, what programs log, or write on standard error, of ``kind`` that ends them.
+
+    A process that is killed says nothing on its way out.
+    """
+    original, stream = logging.Logger.handle, sys.stderr
 
     def handle(self: logging.Logger, record: logging.LogRecord) -> None:
-        if not (record.exc_info and isinstance(record.exc_info[1], kind)):
+        if not (record.exc_info and isinstance(record.exc_info[1], kind)) and not _handles(kind):
             original(self, record)
 
     logging.Logger.handle = handle  # type: ignore[method-assign]
+    if stream is not None:
+        sys.stderr = _Quiet(stream, kind)
     try:
         yield
     finally:
         logging.Logger.handle = original  # type: ignore[method-assign]
+        if isinstance(sys.stderr, _Quiet):
+            sys.stderr = stream
+
+
+def _handles(kind: type[BaseException]) -> bool:
+    """Tell whether the code that runs here handles an exception of a kind, or one that came of it."""
+    error = sys.exc_info()[1]
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+class _Quiet:
+    """A stream that drops what code writes while it handles an exception of a kind."""
+
+    def __init__(self, stream: TextIO, kind: type[BaseException]) -> None:
+        self._stream, self._kind = stream, kind
+
+    def write(self, text: str) -> int:
+        """Write, unless such an exception is handled."""
+        return len(text) if _handles(self._kind) else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
