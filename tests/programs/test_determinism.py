@@ -18,8 +18,8 @@ from estab import Network
 from estab.observe.capture import write_section
 from estab.observe.pcapng import PcapngWriter
 from estab.observe.recorder import Recorder
-from tests.programs.resp import Server
 from tests.programs.test_web_servers import APP
+from tools.programs.servers.resp import Server
 
 
 def capture(seed: int, path: Path) -> bytes:

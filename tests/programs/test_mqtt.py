@@ -10,7 +10,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from estab import Host, Link, Network
-from tests.programs.mqtt import Broker
+from tools.programs.servers.mqtt import Broker
 
 
 def new_client(**callbacks: Any) -> mqtt.Client:

@@ -12,7 +12,7 @@ import redis
 import redis.asyncio
 
 from estab import Host, Link, Network, Program
-from tests.programs.resp import Server
+from tools.programs.servers.resp import Server
 
 
 def test_blocking_commands_over_one_connection(net: Network, client: Host, server: Host) -> None:

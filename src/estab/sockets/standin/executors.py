@@ -8,7 +8,7 @@ whatever host that is on. Two programs are two processes, and would have two.
 from __future__ import annotations
 
 import weakref
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,12 +28,12 @@ def was_made_outside(pool: ThreadPoolExecutor, *args: Any, **kwargs: Any) -> boo
     return type(pool._work_queue) is _os_queue and not pool._shutdown  # type: ignore[attr-defined]
 
 
-def submit_to_own(runtime: Runtime, pool: ThreadPoolExecutor, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+def submit_to_own(runtime: Runtime, pool: ThreadPoolExecutor, function: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Submit to the pool that the program has in the place of a process's."""
     return _own_of(runtime, pool).submit(function, *args, **kwargs)
 
 
-def shutdown_own(runtime: Runtime, pool: ThreadPoolExecutor, wait: bool = True, *, cancel_futures: bool = False) -> None:
+def shutdown_own(runtime: Runtime, pool: ThreadPoolExecutor, wait: bool = True, *, cancel_futures: bool = False) -> Any:
     """Shut down the program's own pool; those of other programs go on."""
     _own_of(runtime, pool).shutdown(wait, cancel_futures=cancel_futures)
 
