@@ -8,6 +8,7 @@ import os
 import platform
 import time
 import uuid
+from collections.abc import Callable
 from datetime import datetime as early_datetime
 
 import psutil
@@ -57,6 +58,27 @@ def test_outside_of_programs_the_calendar_is_the_machines() -> None:
         net.run()
     assert abs(seen[0] - time.time()) < 3600
     assert datetime.datetime.__dict__["now"] is before
+
+
+early_utcnow = early_datetime.utcnow
+
+
+class Kept:
+    now = early_datetime.now
+
+
+def test_now_and_utcnow_kept_under_another_name_are_of_the_hosts_calendar_and_are_put_back() -> None:
+    before = early_utcnow
+
+    def by_default(now: Callable[[], datetime.datetime] = early_datetime.utcnow) -> datetime.datetime:
+        return now()
+
+    def look() -> list[datetime.datetime]:
+        return [early_utcnow(), Kept.now(datetime.UTC).replace(tzinfo=None), by_default()]
+
+    assert of_hosts(look, "a") == [[EPOCH.replace(tzinfo=None)] * 3]
+    assert early_utcnow is before
+    assert abs(early_utcnow().replace(tzinfo=datetime.UTC).timestamp() - time.time()) < 3600
 
 
 def test_a_program_has_a_number_and_a_name_of_its_host() -> None:

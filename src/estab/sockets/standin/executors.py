@@ -25,7 +25,7 @@ _own: Final[weakref.WeakKeyDictionary[Process, weakref.WeakKeyDictionary[ThreadP
 
 def was_made_outside(pool: ThreadPoolExecutor, *args: Any, **kwargs: Any) -> bool:
     """Tell whether a pool that can still be used was made outside of programs: a program's has another queue."""
-    return type(pool._work_queue) is _os_queue and not pool._shutdown  # type: ignore[attr-defined]
+    return type(pool._work_queue) is _os_queue and not pool._shutdown
 
 
 def submit_to_own(runtime: Runtime, pool: ThreadPoolExecutor, function: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -43,6 +43,6 @@ def _own_of(runtime: Runtime, pool: ThreadPoolExecutor) -> ThreadPoolExecutor:
     own = pools.get(pool)
     if own is None:
         own = pools[pool] = ThreadPoolExecutor(
-            pool._max_workers, pool._thread_name_prefix,  # type: ignore[attr-defined]
+            pool._max_workers, pool._thread_name_prefix or "",
             getattr(pool, "_initializer", None), getattr(pool, "_initargs", ()))
     return own

@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 import weakref
+from types import BuiltinMethodType, MethodType
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from estab.sockets.runtime import Runtime
 
-__all__ = ["CALENDAR", "os_stand_ins", "platform_stand_ins", "uuid_stand_ins"]
+__all__ = ["CALENDAR", "calendar_alias", "os_stand_ins", "platform_stand_ins", "uuid_stand_ins"]
 
 _GREGORIAN_UNITS: Final = 0x01B21DD213814000
 """From 1582-10-15, when UUIDs begin to count, to 1970, in units of 100 ns."""
@@ -144,3 +145,13 @@ CALENDAR: Final = (
     (datetime.datetime, "utcnow", _utcnow, classmethod(_calendar_utcnow)),
 )
 """Members of ``datetime.datetime``: the original and the replacement. ``today`` calls ``time.time``."""
+
+
+def calendar_alias(value: Any) -> Any:
+    """Return what stands in for ``datetime.now`` or ``utcnow`` under another name: ``utcnow = datetime.utcnow``."""
+    if type(value) is not BuiltinMethodType:
+        return None
+    owner, name = value.__self__, value.__name__
+    if not isinstance(owner, type) or not issubclass(owner, datetime.datetime) or name not in ("now", "utcnow"):
+        return None
+    return MethodType(_calendar_now if name == "now" else _calendar_utcnow, owner)

@@ -323,8 +323,9 @@ def _scan(others: Others, *, is_undoing: bool) -> None:
 
 def _places_in_module(module: ModuleType, name: str, others: Others) -> Iterator[Place]:
     for key, value in list(vars(module).items()):
-        if id(value) in others:
-            yield Place(module, key, value, others[id(value)])
+        other = others.of(value)
+        if other is not None:
+            yield Place(module, key, value, other)
         elif type(value) is FunctionType:
             if value.__module__ == name:
                 yield from places_in_function(value, others)
@@ -347,8 +348,8 @@ def _places_adopted(others: Others) -> Iterator[Place]:
 
 
 def _replacements() -> Others:
-    return {id(patch.original): patch.replacement for patch in _functions()}
+    return Others({id(patch.original): patch.replacement for patch in _functions()}, identity.calendar_alias)
 
 
 def _originals() -> Others:
-    return {id(patch.replacement): patch.original for patch in _functions()}
+    return Others({id(patch.replacement): patch.original for patch in _functions()})

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from estab.sockets.runtime import current
+from estab.sockets.standin import resolvers
 from estab.sockets.standin.executors import shutdown_own, submit_to_own, was_made_outside
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Native:
 
 
 _CONNECTS: Final = "calls the operating system's connect() in C"
+_ASKS: Final = "asks the machine's name servers in C"
 _LOOPS: Final = "waits in C on descriptors of the operating system"
 _POSTGRES: Final = "Use pg8000 or asyncpg"
 _QT: Final = ("QAbstractSocket", "QTcpSocket", "QSslSocket", "QUdpSocket", "QTcpServer", "QNetworkAccessManager")
@@ -99,6 +101,15 @@ NATIVES: Final[tuple[Native, ...]] = (
     Native("curl_cffi", "curl_cffi.aio", "AsyncCurl.add_handle", _CONNECTS, "Use httpx, requests or aiohttp"),
     Native("confluent_kafka", "confluent_kafka.cimpl", "Producer", _CONNECTS, "Use aiokafka"),
     Native("confluent_kafka", "confluent_kafka.cimpl", "Consumer", _CONNECTS, "Use aiokafka"),
+    Native("aiohttp's AsyncResolver", "aiohttp.resolver", "AsyncResolver.__init__", _ASKS, "",
+           resolvers.asks_nobody_else, stand_in=resolvers.make),
+    Native("aiohttp's AsyncResolver", "aiohttp.resolver", "AsyncResolver.resolve", _ASKS, "", resolvers.asks_host,
+           stand_in=resolvers.resolve),
+    Native("aiohttp's AsyncResolver", "aiohttp.resolver", "AsyncResolver.close", _ASKS, "", resolvers.asks_host,
+           stand_in=resolvers.close),
+    Native("aiodns", "aiodns", "DNSResolver.__init__", _ASKS, "Use the event loop's getaddrinfo, or dnspython"),
+    Native("pycares", "pycares", "Channel.__init__", _ASKS, "Use getaddrinfo, or dnspython"),
+    Native("pulsar-client", "pulsar", "Client.__init__", _CONNECTS, "Use a message queue whose client is in Python"),
     Native("pylibmc", "pylibmc.client", "Client.__init__", _CONNECTS, "Use pymemcache"),
     Native("zmq", "zmq.sugar.socket", "Socket.connect", _CONNECTS, "Its inproc: transport works", _leaves_process),
     Native("zmq", "zmq.sugar.socket", "Socket.bind", "listens in C on the operating system's sockets",
@@ -106,6 +117,8 @@ NATIVES: Final[tuple[Native, ...]] = (
     Native("pyOpenSSL", "OpenSSL.SSL", "Connection.__init__",
            "reads and writes the descriptor in C, and that of a host's socket only tells when to read",
            "Use ssl, or Connection(context, None) and carry the bytes by bio_read and bio_write", _has_socket),
+    *(Native(library, module, "Session", "reads and writes the descriptor in C", "Use paramiko or asyncssh")
+      for library, module in (("ssh2-python", "ssh2.session"), ("ssh-python", "ssh.session"))),
     Native("M2Crypto", "M2Crypto.SSL.Connection", "Connection.__init__", "reads and writes the descriptor in C",
            "Use ssl"),
     Native("uvloop", "uvloop", "Loop.__init__", _LOOPS, "Use asyncio's own event loop"),

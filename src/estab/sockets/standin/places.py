@@ -19,8 +19,18 @@ INHERITED: Final = object()
 """Stands for an attribute that its owner inherits."""
 _FUNCTIONS_MAX: Final = 200
 
-Others = Mapping[int, Any]
-"""By the identity of a function: its replacement."""
+
+class Others:
+    """What is to be in the place of functions: by their identity, and for those that are made anew at each access."""
+
+    def __init__(self, by_identity: Mapping[int, Any], alias: Callable[[Any], Any] | None = None) -> None:
+        self._by_identity = by_identity
+        self._alias = alias
+
+    def of(self, value: Any) -> Any:
+        """Return what is to be in the place of a value; ``None``: it stays."""
+        found = self._by_identity.get(id(value))
+        return self._alias(value) if found is None and self._alias is not None else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +62,12 @@ class Place:
 def places_in_class(kind: type, others: Others) -> Iterator[Place]:
     """Yield the places in a class: its members, and those in its methods."""
     for name, kept in list(vars(kind).items()):
-        if id(kept) in others:
-            yield Place(kind, name, kept, others[id(kept)])
-        elif type(kept) is staticmethod and id(kept.__func__) in others:
-            yield Place(kind, name, kept, staticmethod(others[id(kept.__func__)]))
+        other = others.of(kept)
+        inner = others.of(kept.__func__) if type(kept) is staticmethod else None
+        if other is not None:
+            yield Place(kind, name, kept, other)
+        elif inner is not None:
+            yield Place(kind, name, kept, staticmethod(inner))
         else:
             function = _function_in(kept)
             if function is not None:
@@ -78,15 +90,20 @@ def _function_in(kept: Any) -> FunctionType | None:
 def places_in_function(function: FunctionType, others: Others) -> Iterator[Place]:
     """Yield the places in a function: default arguments, and variables of the enclosing function."""
     defaults, by_name = function.__defaults__, function.__kwdefaults__
-    if defaults is not None and any(id(value) in others for value in defaults):
-        yield Place(function, "__defaults__", defaults, tuple(others.get(id(value), value) for value in defaults))
-    if by_name is not None and any(id(value) in others for value in by_name.values()):
-        replaced = {name: others.get(id(value), value) for name, value in by_name.items()}
-        yield Place(function, "__kwdefaults__", by_name, replaced)
+    if defaults is not None:
+        found = [others.of(value) for value in defaults]
+        if any(other is not None for other in found):
+            replaced = tuple(value if other is None else other for value, other in zip(defaults, found, strict=True))
+            yield Place(function, "__defaults__", defaults, replaced)
+    if by_name is not None:
+        changed = {name: other for name, value in by_name.items() if (other := others.of(value)) is not None}
+        if changed:
+            yield Place(function, "__kwdefaults__", by_name, by_name | changed)
     for cell in function.__closure__ or ():
         kept = _contents(cell)
-        if id(kept) in others:
-            yield Place(cell, "cell_contents", kept, others[id(kept)])
+        other = others.of(kept)
+        if other is not None:
+            yield Place(cell, "cell_contents", kept, other)
 
 
 def functions_of(thing: Any) -> list[FunctionType]:
