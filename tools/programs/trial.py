@@ -5,6 +5,7 @@ What the entry imports is imported once. Then each run is a forked process of it
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import faulthandler
 import hashlib
@@ -209,7 +210,7 @@ def _watched(entry: Entry, outcome: Outcome) -> Callable[[], Any]:
         async def watched_async() -> None:
             try:
                 note(await entry.client())
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
                 note_error(error)
         return watched_async
 

@@ -9,7 +9,9 @@ from tools.programs.entry import ENTRIES, Entry
 
 __all__ = ["load"]
 
-_FAMILIES: Final = ("standard", "web_servers", "http_clients", "websocket", "rpc", "databases", "queues")
+_FAMILIES: Final = (
+    "standard", "web_servers", "http_clients", "websocket", "rpc", "databases", "queues", "mail_files", "industry",
+)
 """In the order of the table."""
 
 

@@ -20,9 +20,27 @@ async def serve_resp() -> None:
 
 
 def serve_fakeredis() -> None:
-    from fakeredis import TcpFakeServer
+    import fakeredis._clients._tcp_server as tcp
+    from fakeredis._commands import command
 
-    server = TcpFakeServer(("0.0.0.0", 6379), server_type="redis")
+    class Handler(tcp.TCPFakeRequestHandler):  # type: ignore[misc]
+        """It tells addresses as a real server does."""
+
+        def setup(self) -> None:
+            super().setup()
+            info = self.current_client.get_socket()._client_info
+            for name in ("laddr", "addr"):
+                info[name] = "{}:{}".format(*info[name])
+
+    def info(self: Any, *sections: bytes) -> bytes:
+        return b"# Server\r\nredis_version:8.0.0\r\n# Memory\r\nused_memory_human:1M\r\n# Clients\r\nconnected_clients:1\r\n"
+
+    from fakeredis._socket._fakesocket import FakeSocket
+
+    FakeSocket.info = command(name="info", fixed=(), repeat=(bytes,))(info)
+    tcp._POLL_INTERVAL = 5
+    server = tcp.TcpFakeServer(("0.0.0.0", 6379), server_type="redis")
+    server.RequestHandlerClass = Handler
     server.daemon_threads = True
     server.serve_forever()
 

@@ -235,8 +235,10 @@ _family.add(
     work_dramatiq,
     ["ONE", "TWO"],
     server=serve_fakeredis,
-    imports="dramatiq.brokers.redis fakeredis",
+    fresh=("dramatiq",),
+    imports="fakeredis",
     tried="over Redis, a worker with a thread",
+    friction="`fresh=(\"dramatiq\",)`: it holds a lock of its module across a wait",
 )
 
 

@@ -195,7 +195,9 @@ async def serve_amqp() -> None:
         client = _Client(broker, writer)
         try:
             await reader.readexactly(8)
-            features = _short("capabilities") + b"F" + struct.pack(">I", 0)
+            able = b"".join(_short(name) + b"t\1" for name in (
+                "publisher_confirms", "basic.nack", "consumer_cancel_notify", "exchange_exchange_bindings"))
+            features = _short("capabilities") + b"F" + struct.pack(">I", len(able)) + able
             client.method(0, 10, 10, b"\0\x09" + struct.pack(">I", len(features)) + features
                           + struct.pack(">I", 5) + b"PLAIN" + struct.pack(">I", 5) + b"en_US")
             while True:

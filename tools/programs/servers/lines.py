@@ -75,11 +75,11 @@ async def serve_nats() -> None:
                 elif verb in (b"PUB", b"HPUB"):
                     payload = await reader.readexactly(int(words[-1]) + 2)
                     reply = words[2] if len(words) > (3 if verb == b"PUB" else 4) else b""
+                    sizes = words[-1:] if verb == b"PUB" else words[-2:]
                     for other, pattern, number in subscribers:
                         if matches(pattern, words[1]):
-                            other.write(b" ".join(
-                                word for word in (b"MSG", words[1], number, reply, words[-1]) if word)
-                                + b"\r\n" + payload)
+                            head = [b"MSG" if verb == b"PUB" else b"HMSG", words[1], number, reply, *sizes]
+                            other.write(b" ".join(word for word in head if word) + b"\r\n" + payload)
                 await writer.drain()
         finally:
             subscribers[:] = [item for item in subscribers if item[0] is not writer]
