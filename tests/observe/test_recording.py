@@ -12,7 +12,8 @@ import pytest
 
 import estab
 from estab.devices.capture_file import read_capture
-from estab.events import FrameSent
+from estab.events import FrameReceived, FrameSent
+from estab.observe import pcapng
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,11 +54,51 @@ def test_a_recording_shows_a_run_as_a_ladder_a_story_and_calls(tmp_path: Path) -
     assert seen.pcapng(tmp_path / "run.pcapng") == frames
     with open(tmp_path / "run.pcapng", "rb") as file:
         assert len(list(read_capture(file))) == frames
+
+    with pytest.raises(ValueError, match="host: there is no 'c' in this recording, only a, b"):
+        seen.pcapng(tmp_path / "none.pcapng", host="c")
+    assert not (tmp_path / "none.pcapng").exists()
     seen.json(tmp_path / "run.json")
     document = json.loads((tmp_path / "run.json").read_text())
     assert (len(document["facts"]), document["facts_not_kept"], document["title"]) == (
         len(seen), 0, "network with seed 3")
     assert [each["name"] for each in document["calls"]] == [call.name for call in seen.calls()]
+
+
+def test_a_capture_of_one_host_has_what_reached_it_as_it_came(tmp_path: Path) -> None:
+    """What a link loses or holds back looks otherwise at its two ends."""
+    net = estab.Network(3)
+    a, b = net.host("a"), net.host("b")
+    net.link(a, b, delay="10ms", reorder="30%", loss="10%", duplicate="20%", corrupt="5%")
+
+    @b.run
+    def serve() -> None:
+        with socket.create_server(("", 80)) as listener, listener.accept()[0] as sock:
+            while sock.recv(5000):
+                pass
+
+    @a.run
+    def send() -> None:
+        with socket.create_connection(("b", 80)) as sock:
+            sock.sendall(bytes(20_000))
+
+    seen = net.record()
+    net.run()
+    for host in ("a", "b"):
+        count = seen.pcapng(tmp_path / f"{host}.pcapng", host=host)
+        with open(tmp_path / f"{host}.pcapng", "rb") as file:
+            capture = pcapng.read(file)
+        expected = [(fact.at_ns, fact.data) for fact in seen.facts
+                    if isinstance(fact, (FrameSent, FrameReceived)) and fact.host == host]
+        assert count == len(expected)
+        assert [(packet.at_ns, packet.data) for packet in capture.packets] == expected
+        assert {packet.interface.name for packet in capture.packets} == {f"{host}:eth0"}
+        assert f"as host {host} saw it" in capture.comments[0]
+    sent = [packet for packet in seen.facts if isinstance(packet, FrameSent) and packet.host == "a"]
+    came = [packet for packet in seen.facts if isinstance(packet, FrameReceived) and packet.host == "b"]
+    assert len(came) < len(sent)
+    order = [sent_data for fact in sent if (sent_data := fact.data) in {got.data for got in came}]
+    assert [fact.data for fact in came] != order
 
 
 def test_a_ladder_can_be_of_some_hosts_and_of_any_width() -> None:

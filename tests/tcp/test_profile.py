@@ -20,6 +20,7 @@ def test_each_profile_is_fresh_and_the_first_is_our_own() -> None:
 def test_linux_differs_where_an_rfc_asks_for_more_than_linux_does() -> None:
     config = profile_config("linux")
     assert (config.tcp_syn_retries, config.tcp_rfc1337) == (6, False)
+    assert config.tcp_rmem == (4096, 131072, 33554432)
 
 
 def test_freebsd_has_its_own_order_of_options() -> None:

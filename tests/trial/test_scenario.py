@@ -312,6 +312,8 @@ def test_pages_and_captures_of_a_run(folder: Path, capsys: pytest.CaptureFixture
     assert Path("run.pcapng").stat().st_size > 500
     assert "<html" in Path("run.html").read_text()
     assert "ESTABLISHED" in capsys.readouterr().out
+    assert main([*command[:3], "--pcap", "server.pcapng", "--seen-by", "server"]) == 0
+    assert b"as host server saw it" in Path("server.pcapng").read_bytes()
     assert main([*command[:3], "--pcap", "absent/run.pcapng"]) == 1
     assert "cannot be written" in capsys.readouterr().err
 
@@ -357,7 +359,8 @@ def test_a_mistake_in_a_file_is_told_with_its_line(
     (["server=app"], "neither a script"), (["server=json:absent"], "absent"), (["absent.toml"], "No such file"),
     (["a=app.py", "--link", "a"], "write two hosts first"), (["a=app.py", "--link", "a,b,delay"], "is no property"),
     (["a=app.py", "--link", "a,b,latency=1ms"], "no property 'latency'"), (["a=app.py", "--at", "5s"], "write a time"),
-    (["shop.toml", "--link", "a,b"], "give it alone"),
+    (["shop.toml", "--link", "a,b"], "give it alone"), (["shop.toml", "--seen-by", "server"], "give that, too"),
+    (["shop.toml", "--pcap", "x.pcapng", "--seen-by", "sever"], "there is no host 'sever', only server, client"),
 ])
 def test_a_command_that_can_not_be_carried_out_is_told_in_a_line(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import traceback
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,12 +38,14 @@ _OURS: Final = str(Path(__file__).resolve().parent.parent)
 @click.option("--seed", metavar="SEED", help="What all chance follows from [default: the scenario's, or 0].")
 @click.option("--until", metavar="TIME", help="Stop at a virtual time; without it, when every program has ended.")
 @click.option("--pcap", type=click.Path(dir_okay=False), help="Write all frames there (pcapng).")
+@click.option("--seen-by", metavar="HOST", help="What --pcap writes is only what this host sent and received.")
 @click.option("--report", type=click.Path(dir_okay=False), help="Write a page there that shows the run (HTML).")
 @click.option("--ladder", "draws", is_flag=True, help="Draw the run as a ladder of segments at its end.")
 @click.option("--save", type=click.Path(dir_okay=False), help="Write the scenario there as TOML, and run nothing.")
 def run(
     programs: tuple[str, ...], links: tuple[str, ...], routers: tuple[str, ...], actions: tuple[str, ...],
-    seed: str | None, until: str | None, pcap: str | None, report: str | None, draws: bool, save: str | None,
+    seed: str | None, until: str | None, pcap: str | None, seen_by: str | None, report: str | None, draws: bool,
+    save: str | None,
 ) -> None:
     """Run script files on hosts of a virtual network, in virtual time.
 
@@ -52,6 +55,10 @@ def run(
     """
     try:
         plan = _plan(programs, links, routers, actions)
+        if seen_by is not None and pcap is None:
+            raise ScenarioError("--seen-by says what --pcap writes; give that, too")
+        if seen_by is not None and seen_by not in plan.hosts:
+            raise ScenarioError(f"--seen-by: there is no host {seen_by!r}, only {', '.join(plan.hosts)}")
         if seed is not None:
             plan = replace(plan, seed=int(seed) if seed.lstrip("-").isdecimal() else seed)
         if until is not None:
@@ -70,7 +77,7 @@ def run(
         click.echo(f"estab: seed {net.seed}, {format_duration(net.now_ns)} of virtual time; "
                    f"{fingerprint_of(None)}", err=True)
         if seen is not None:
-            _keep(seen, pcap, report, draws)
+            _keep(seen, pcap, seen_by or "", report, draws)
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -92,13 +99,15 @@ def _run(net: Network, plan: Scenario) -> bool:
     return False
 
 
-def _keep(seen: Recording, pcap: str | None, report: str | None, draws: bool) -> None:
-    for path, write in ((pcap, seen.pcapng), (report, seen.report)):
+def _keep(seen: Recording, pcap: str | None, seen_by: str, report: str | None, draws: bool) -> None:
+    for path, write in ((pcap, partial(seen.pcapng, host=seen_by)), (report, seen.report)):
         if path is not None:
             try:
                 write(path)
             except OSError as error:
                 raise click.ClickException(f"{path}: cannot be written: {error.strerror}") from None
+            except ValueError as error:
+                raise click.ClickException(f"{path}: {error}") from None
     if draws:
         click.echo(seen.ladder())
 

@@ -36,6 +36,8 @@ _CALL_LIMIT_NS = 3600 * SECOND
 """How long a call may block that is not written as one that does."""
 _BLOCKED_LIMIT_NS = SECOND
 """How long the next call waits for the one before, which still blocks."""
+_RMEM = (4096, 131072, 6291456)
+"""Linux's before 6.16: packetdrill's scripts expect the window scale that follows from it."""
 _REMOTE_PORTS = 32768
 
 
@@ -51,7 +53,10 @@ class Interpreter:
         self.script = script
         self.settings = settings
         system = "linux" if settings.is_neutral else settings.profile
-        self.machine = Machine(settings, profile_config(system), observer)
+        config = profile_config(system)
+        if system == "linux":
+            config.tcp_rmem = _RMEM
+        self.machine = Machine(settings, config, observer)
         self.calls = Calls(self.machine)
         self.commands = Commands(self.machine)
         self.namespace = Namespace()

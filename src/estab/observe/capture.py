@@ -28,12 +28,12 @@ def write_section(
     writer.section(comment)
     callers = _callers(facts)
     numbers: dict[str, int] = {}
-    rows = sorted(_sightings(flights(facts), seen_by), key=lambda row: row[0])
-    for _, name, _, flight in rows:
+    rows = sorted(_sightings(flights(facts), seen_by), key=lambda row: row[:2])
+    for _, _, name, _, flight in rows:
         if name not in numbers:
             link_type = LINKTYPE_ETHERNET if is_ethernet(flight.data) else LINKTYPE_RAW
             numbers[name] = writer.interface(name, link_type)
-    for at_ns, name, direction, flight in rows:
+    for at_ns, _, name, direction, flight in rows:
         caller = callers.get(id(flight.segment), "") if flight.segment is not None else ""
         text = describe(flight, caller)
         data = (direction == INBOUND and (flight.damaged or flight.marked)) or flight.data
@@ -72,12 +72,13 @@ def _callers(facts: list[Event]) -> dict[int, str]:
     return found
 
 
-def _sightings(all_flights: list[Flight], seen_by: str) -> list[tuple[int, str, int, Flight]]:
+def _sightings(all_flights: list[Flight], seen_by: str) -> list[tuple[int, int, str, int, Flight]]:
     """Say when and on which interface each frame is to stand in the file."""
     rows = []
     for flight in all_flights:
-        if flight.sender and seen_by in ("", flight.sender):
-            rows.append((flight.sent_ns, f"{flight.sender}:{flight.interface}", OUTBOUND, flight))
+        if flight.sender and (not seen_by or (seen_by == flight.sender and not flight.is_of_link)):
+            rows.append((flight.sent_ns, flight.sent_as, f"{flight.sender}:{flight.interface}", OUTBOUND, flight))
         elif flight.received_ns is not None and seen_by in ("", flight.receiver):
-            rows.append((flight.received_ns, f"{flight.receiver}:{flight.received_on}", INBOUND, flight))
+            on = f"{flight.receiver}:{flight.received_on}"
+            rows.append((flight.received_ns, flight.received_as, on, INBOUND, flight))
     return rows

@@ -53,15 +53,21 @@ class Flight:
     sent_ns: int
     data: bytes
     summary: Summary
+    sent_as: int
+    """The number of the fact by which it was sent, among all."""
     segment: SegmentSent | None = None
     heard: SegmentReceived | None = None
     """What its receiver reported of it, if its sender reported nothing."""
     is_retransmission: bool = False
     is_copy: bool = False
     """The same bytes were sent before, and TCP reported no segment for these: a copy was put on the link."""
+    is_of_link: bool = False
+    """No host has sent it: the link made it, a copy of one that its sender did send."""
     receiver: str = ""
     received_on: str = ""
     received_ns: int | None = None
+    received_as: int = 0
+    """The number of the fact by which it was received, among all: the order of what came at one instant."""
     fate: str = "under way"
     reason: DropReason | None = None
     detail: str = ""
@@ -86,6 +92,8 @@ def flights(facts: list[Event]) -> list[Flight]:
 class _Tower:
     def __init__(self) -> None:
         self.flights: list[Flight] = []
+        self.number = 0
+        """Of the fact that is looked at."""
         self.under_way: dict[bytes, deque[Flight]] = {}
         self.untold: dict[tuple[str, str], deque[SegmentSent]] = {}
         self.segments: dict[tuple[str, bytes], SegmentSent] = {}
@@ -93,7 +101,7 @@ class _Tower:
         self.last_in: dict[str, Flight] = {}
 
     def follow(self, facts: list[Event]) -> list[Flight]:
-        for fact in facts:
+        for self.number, fact in enumerate(facts):
             if isinstance(fact, SegmentSent):
                 self.untold.setdefault((fact.host, fact.connection), deque()).append(fact)
                 self.last_in.pop(fact.host, None)  # what is dropped from here on may be the answer
@@ -122,7 +130,7 @@ class _Tower:
         return self.flights
 
     def _send(self, fact: FrameSent) -> None:
-        flight = Flight(fact.host, fact.interface, fact.at_ns, fact.data, dissect(fact.data))
+        flight = Flight(fact.host, fact.interface, fact.at_ns, fact.data, dissect(fact.data), self.number)
         told = self.untold.get((fact.host, flight.summary.connection))
         if told and told[0].flags == flight.summary.flags:
             flight.segment = self.segments[fact.host, fact.data] = told.popleft()
@@ -161,9 +169,10 @@ class _Tower:
     def _receive(self, fact: FrameReceived) -> None:
         flight = self._take(fact.data, fact.host, is_sender=False) or self._take(fact.data, fact.host, is_sender=True)
         if flight is None:
-            flight = Flight("", "", fact.at_ns, fact.data, dissect(fact.data))
+            flight = Flight("", "", fact.at_ns, fact.data, dissect(fact.data), self.number)
             self.flights.append(flight)
         flight.receiver, flight.received_on, flight.received_ns = fact.host, fact.interface, fact.at_ns
+        flight.received_as = self.number
         flight.fate = "arrived"
         self.last_in[fact.host] = flight
 
@@ -176,7 +185,8 @@ class _Tower:
     def _lose(self, fact: LinkDropped) -> None:
         flight = self._take(fact.data, fact.host, is_sender=True)
         if flight is None:
-            flight = Flight(fact.host, fact.link, fact.at_ns, fact.data, dissect(fact.data))
+            flight = Flight(fact.host, fact.link, fact.at_ns, fact.data, dissect(fact.data), self.number,
+                            is_of_link=True)
             self.flights.append(flight)
         flight.fate, flight.reason = "lost", fact.reason
 
@@ -199,8 +209,9 @@ class _Tower:
         """A second frame with the same bytes is under way."""
         first = next((one for one in self.under_way.get(fact.data, ()) if one.sender == fact.host), None)
         if first is not None:
-            copy = Flight(first.sender, first.interface, fact.at_ns, first.data, first.summary, first.segment,
-                          is_copy=True, damaged=first.damaged, marked=first.marked, on_link="a copy that the link made")
+            copy = Flight(first.sender, first.interface, fact.at_ns, first.data, first.summary, self.number,
+                          first.segment, is_copy=True, is_of_link=True, damaged=first.damaged, marked=first.marked,
+                          on_link="a copy that the link made")
             first.on_link = _and(first.on_link, "the link made a copy")
             self.flights.append(copy)
             self.under_way[fact.data].append(copy)

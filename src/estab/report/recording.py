@@ -125,17 +125,23 @@ class Recording(AbstractContextManager["Recording"]):
         tables.origin_ns, tables.epoch_ns = self._start_ns, self._epoch_ns
         write_report(path, Scene(tables, title or self.title))
 
-    def pcapng(self, path: str | PathLike[str]) -> int:
+    def pcapng(self, path: str | PathLike[str], *, host: str = "") -> int:
         """Write every frame once to a capture file, with why it was sent and what became of it. Returns how many.
 
+        With ``host`` it has the frames that tcpdump would have written there: each when the host sent it, or when it
+        came, as it came; none that was lost on its way to it. ``ValueError`` for a host that is not in the recording,
         ``OSError`` if the file can't be written.
         """
         from estab.observe.capture import write_section
         from estab.observe.pcapng import PcapngWriter
 
-        comment = "\n".join([self.title, *(plain_text(line) for line in self._rest())])
+        known = self.hosts()
+        if host and host not in known:
+            raise ValueError(f"host: there is no {host!r} in this recording, only {', '.join(known) or 'nobody'}")
+        comment = "\n".join([f"{self.title}, as host {host} saw it" if host else self.title,
+                             *(plain_text(line) for line in self._rest())])
         with open(path, "wb") as file:
-            return write_section(PcapngWriter(file), self.facts, comment=comment, after_ns=self._epoch_ns)
+            return write_section(PcapngWriter(file), self.facts, comment=comment, seen_by=host, after_ns=self._epoch_ns)
 
     def json(self, path: str | PathLike[str]) -> None:
         """Write calls, ladder and facts as one JSON document. ``OSError`` if the file can't be written."""
