@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from estab.lab.rules.verdicts import nth as nth
     from estab.lab.rules.verdicts import ok as ok
     from estab.lab.rules.verdicts import reject as reject
+    from estab.lab.switch import Switch as Switch
     from estab.report.recording import Recording as Recording
     from estab.sockets.socket.socket import Socket as Socket
     from estab.stack.queues import QueueEndedError as QueueEndedError
@@ -78,6 +79,7 @@ __all__ = [
     "Stack",
     "State",
     "SweepError",
+    "Switch",
     "Tap",
     "Tun",
     "UdpTunnel",
@@ -120,6 +122,7 @@ _ROOMS = {
     "Stack": "stack.stack",
     "State": "tcp.state",
     "SweepError": "trial.sweep",
+    "Switch": "lab.switch",
     "Tap": "devices.tuntap",
     "Tun": "devices.tuntap",
     "UdpTunnel": "devices.udp",

@@ -244,6 +244,14 @@ class Engine:
         if not is_up:
             self.neighbors.forget_interface(interface)
 
+    def announce(self, interface: Interface, address: bytes, now_ns: int) -> None:
+        """Tell an Ethernet segment that an address of ours is here: a gratuitous ARP (RFC 5227 section 2.3), or an
+        unsolicited Neighbor Advertisement (RFC 4861 section 7.2.6). On other links nothing is said.
+        """
+        self.context.now_ns = now_ns
+        if interface.is_ethernet:
+            self.neighbors.announce(interface, address)
+
     def set_hook(self, hook: PacketHook | None) -> None:
         """Let a box on this host see all packets that arrive before the host does; ``None``: none."""
         self.input.hook = hook

@@ -10,6 +10,7 @@ from typing import Final, Literal, Unpack
 
 from estab.events import Observer
 from estab.lab.boxes.balancer import Balancer, Policy, WhenDown
+from estab.lab.boxes.bridge import Bridge
 from estab.lab.boxes.nat import Nat
 from estab.lab.boxes.properties import BoxProperties
 from estab.lab.boxing import Health, make_balancer, make_nat
@@ -23,6 +24,7 @@ from estab.lab.record.conditions import Conditions, LinkProperties, read_conditi
 from estab.lab.rules.partition import Partition, StandingRule
 from estab.lab.rules.rule import RuleEntry
 from estab.lab.rules.verdicts import PacketRule
+from estab.lab.switch import Switch
 from estab.lab.topology import LINKS_MAX, Port, Topology, plug
 from estab.observers import Observation
 from estab.settings import Duration
@@ -30,6 +32,7 @@ from estab.settings import Duration
 __all__ = ["Cabling"]
 
 _ETHERNET_HEADER_BYTES: Final = 14
+_SWITCH_PORTS_MAX: Final = 254
 
 
 class Cabling:
@@ -48,6 +51,7 @@ class Cabling:
         self._links: list[Link] = []
         self._observed: list[tuple[Observer, list[Observation]]] = []
         """The observers of everything, with the functions that remove them from each host and link."""
+        self._switches: list[Switch] = []
         self._partitions: list[Partition] = []
         self._standing: list[StandingRule] = []
         """The rules of the network, which hold on links that are made later too."""
@@ -87,19 +91,79 @@ class Cabling:
         )
         for host, other, port, way in ((a, b, ports[0], there), (b, a, ports[1], back)):
             way.interface, way.receiver = port.interface, other.name
-            way.fail = self._scheduler.fail_or_raise
             host.runtime.attach(port.index, way)
-        there.opposite, back.opposite = back, there
         link = Link(name, (a, b), (there, back), number)
-        self._links.append(link)
-        for faults in self._standing:
-            faults.put_on(link)
-        self._tell_of(link)
+        self._take_up(link)
         self._topology.add(ports[0], back)
         self._topology.add(ports[1], there)
         if self._scheduler.is_running:
             self._topology.route()
         return link
+
+    def switch(self, name: str, *hosts: Host, **properties: Unpack[LinkProperties]) -> Switch:
+        """Put hosts on one Ethernet segment: a switch, and a cable from each host to it.
+
+            lan = net.switch("lan", a, b, client, delay="1ms")
+            a.add_address("10.9.0.100/24", lan)
+            net.at("3s", b.add_address, "10.9.0.100/24", lan)         # it announces itself (gratuitous ARP)
+
+        The properties are those of ``link``, for each of the cables; of a pair the first is from the host to the
+        switch. ``lan.cable(a)`` is the cable of one host, ``lan.plug(host)`` adds another.
+        """
+        if not isinstance(name, str) or not name or any(letter in name for letter in " :/,="):
+            raise ValueError(f"name: {name!r} is not a name for a switch: no spaces and none of : / , =")
+        if name in self._hosts or any(switch.name == name for switch in self._switches):
+            raise ValueError(f"name: there is a host or switch {name!r} already")
+        self._ensure_open()
+        if len(self._topology.ports) >= LINKS_MAX:
+            raise ValueError(f"switch: a network has at most {LINKS_MAX} links")
+        for word, value in properties.items():  # before anything is made
+            read_conditions(Conditions(), "", True, {word: value})
+        agenda = self._agenda
+        made = Switch(name, self._topology.open_network(), Bridge(lambda: agenda.now_ns), self._lay_to_switch)
+        self._switches.append(made)
+        for host in hosts:
+            made.plug(host, **properties)
+        return made
+
+    def _lay_to_switch(self, switch: Switch, host: Host, properties: LinkProperties) -> Link:
+        """Lay the cable from a host to a switch."""
+        if not isinstance(host, Host):
+            raise TypeError(f"switch: {host!r} is not a host; give what Network.host() returned")
+        if self._hosts.get(host.name) is not host:
+            raise ValueError(f"switch: {host.name} is a host of another network")
+        self._ensure_open()
+        bridge, side = switch.bridge, len(switch.hosts)
+        if side >= _SWITCH_PORTS_MAX:
+            raise ValueError(f"switch: {switch.name} has {_SWITCH_PORTS_MAX} hosts already, and that is its most")
+        name = f"{switch.name}-{host.name}"
+        there, back = (read_conditions(Conditions(), sender, is_first, properties)
+                       for sender, is_first in ((host.name, True), (switch.name, False)))
+        port = self._plug(host, switch.number, side, there.mtu, True)
+        decider = self.fixed_weather or self.chance_log
+        to_switch = Way(name, host.name, there, _ETHERNET_HEADER_BYTES, self._agenda, self._chance,
+                        lambda frame: bridge.take(side, frame), decider)
+        to_host = Way(name, switch.name, back, _ETHERNET_HEADER_BYTES, self._agenda, self._chance,
+                      _delivery(host, port.index), decider)
+        bridge.outputs.append(to_host.carry)
+        to_switch.interface, to_switch.receiver, to_host.receiver = port.interface, switch.name, host.name
+        host.runtime.attach(port.index, to_switch)
+        link = Link(name, (host, switch), (to_switch, to_host), switch.number)
+        self._take_up(link)
+        self._topology.add(port, to_host)
+        if self._scheduler.is_running:
+            self._topology.route()
+        return link
+
+    def _take_up(self, link: Link) -> None:
+        """Add a link that was made to the network: its rules and observers, and what it tells."""
+        there, back = link.there, link.back
+        there.opposite, back.opposite = back, there
+        there.fail = back.fail = self._scheduler.fail_or_raise
+        self._links.append(link)
+        for faults in self._standing:
+            faults.put_on(link)
+        self._tell_of(link)
 
     # --- faults
 

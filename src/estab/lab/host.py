@@ -21,11 +21,12 @@ from estab.sockets.history import CALLS_MAX
 from estab.sockets.socket.socket import Socket
 from estab.sockets.standin import module
 from estab.units import SECOND, duration_ns
-from estab.wire.address import format_address
+from estab.wire.address import format_address, parse_address
 
 if TYPE_CHECKING:
     from estab.events import Observer
     from estab.host.engine import Engine
+    from estab.host.ip.interface import Interface
     from estab.host.snapshot import SocketRow
     from estab.host.sysctls import Sysctls
     from estab.lab.topology import Topology
@@ -46,6 +47,15 @@ class Starter(Protocol):
     def __call__(self, function: Callable[..., Coroutine[Any, Any, R]], /) -> Program[R]: ...
     @overload
     def __call__(self, function: Callable[..., R], /) -> Program[R]: ...
+
+
+class Segment(Protocol):
+    """A link or a switch, as far as hosts have addresses on it."""
+
+    number: int
+
+    def interface_of(self, host: Host) -> int:
+        """Return the index of the interface that a host has on it."""
 
 
 class Host:
@@ -78,8 +88,9 @@ class Host:
 
     @property
     def addresses(self) -> list[str]:
-        """All addresses on links, IPv4 first."""
-        return [format_address(address) for address in self._topology.addresses_of(self.runtime)]
+        """All addresses on links, IPv4 first; then those that were added."""
+        own = self._topology.addresses_of(self.runtime) + self._topology.added_to(self.runtime)
+        return [format_address(address) for address in own]
 
     @property
     def is_forwarding(self) -> bool:
@@ -120,6 +131,44 @@ class Host:
     def now_ns(self) -> int:
         """Virtual nanoseconds since the network's start."""
         return self.runtime.network_ns
+
+    # --- addresses
+
+    def add_address(self, prefix: str, on: Segment | None = None, *, announce: bool = True) -> None:
+        """Add an address, ``"10.9.0.100/24"``, on a link or switch; without one on the host's only one.
+
+        All hosts reach it there. With ``announce``, an Ethernet segment is told at once (gratuitous ARP, an unsolicited
+        neighbour advertisement); else others learn of it when they ask. It is gone when the host loses its power.
+        ``ValueError`` on one that no host can have, or that the host has already.
+        """
+        interface = self._interface_on(on)
+        self.engine.add_address(interface, prefix)
+        address = interface.addresses[-1].address
+        self._topology.place(address, self._number_of(on), self.runtime)
+        self._topology.route()
+        if announce:
+            self.engine.announce(interface, address, self.now_ns)
+        self.runtime.flush()
+
+    def remove_address(self, address: str) -> None:
+        """Take an address away that was added. Connections on it stay, and hear nothing. ``ValueError``."""
+        text = address.partition("/")[0]
+        octets = parse_address(text)
+        interface = self.engine.paths.local.get(octets)
+        if interface is None or not self._topology.unplace(octets, self.runtime):
+            raise ValueError(f"address: {address!r} was not added to {self.name}")
+        self.engine.remove_address(interface, text)
+
+    def _interface_on(self, on: Segment | None) -> Interface:
+        if on is not None:
+            return self.engine.interfaces[on.interface_of(self)]
+        ports = self._topology.ports_of(self.runtime)
+        if len(ports) != 1:
+            raise ValueError(f"on: {self.name} is on {len(ports)} links; say on which one")
+        return self.engine.interfaces[ports[0].index]
+
+    def _number_of(self, on: Segment | None) -> int:
+        return on.number if on is not None else self._topology.ports_of(self.runtime)[0].link
 
     # --- programs and sockets
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Unpack, overload
+from typing import Protocol, Unpack, overload
 
 from estab.events import LinkChanged, Observer
+from estab.lab.host import Host
 from estab.lab.links.firewall import Answer, Firewall, Invalid, WhenIdle
 from estab.lab.links.way import Way
 from estab.lab.packets.tracking import FLOWS_MAX, Times
@@ -15,19 +16,24 @@ from estab.observers import Observation, Observers
 from estab.settings import Duration
 from estab.units import duration_ns, format_duration
 
-if TYPE_CHECKING:
-    from estab.lab.host import Host
-
 __all__ = ["Link"]
 
 
+class _End(Protocol):
+    """What is at an end of a cable: a host or a switch."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+
 class Link:
-    """A cable between two hosts. ``Network.link`` makes it.
+    """A cable between two hosts, or from a host to a switch. ``Network.link`` and ``Network.switch`` make it.
 
     ``there`` and ``back`` are its two directions; each can be read (``conditions``, ``drops``, ``in_flight_frames``).
     """
 
-    def __init__(self, name: str, ends: tuple[Host, Host], ways: tuple[Way, Way], number: int) -> None:
+    def __init__(self, name: str, ends: tuple[Host, _End], ways: tuple[Way, Way], number: int) -> None:
         self.name = name
         self.number = number
         """From 0: its network is ``10.<number / 256>.<number % 256>.0/24``."""
@@ -39,7 +45,7 @@ class Link:
     @property
     def hosts(self) -> tuple[Host, ...]:
         """The hosts at its ends."""
-        return self.ends
+        return tuple(end for end in self.ends if isinstance(end, Host))
 
     def interface_of(self, host: Host) -> int:
         """Return the index of the interface that a host has on it."""

@@ -88,6 +88,8 @@ class Topology:
         """Addresses that a host has on no link."""
         self._placed: dict[bytes, int] = {}
         """Addresses that were added to a link's network, and its number."""
+        self._added: dict[str, list[bytes]] = {}
+        """The addresses that were added to each host, by its name."""
         self._ports_of: dict[str, list[Port]] = {}
         self._by_lower: dict[str, Member] = {}
         self._searched: dict[str, dict[int, _Hop]] = {}
@@ -119,10 +121,23 @@ class Topology:
         self._held[address] = member
         self._is_stale = True
 
-    def place(self, address: bytes, number: int) -> None:
-        """Let an address be reached on a link's network, at whatever host answers for it there."""
+    def place(self, address: bytes, number: int, member: Member) -> None:
+        """Note that a host has an address on a link's network. There it is reached, at whatever host answers for it."""
         self._placed[address] = number
+        self._added.setdefault(member.name, []).append(address)
         self._is_stale = True
+
+    def unplace(self, address: bytes, member: Member) -> bool:
+        """Note that a host has an added address no more; ``False``: it had none."""
+        added = self._added.get(member.name, [])
+        if address not in added:
+            return False
+        added.remove(address)
+        return True
+
+    def added_to(self, member: Member) -> list[bytes]:
+        """Return the addresses that were added to a host."""
+        return list(self._added.get(member.name, []))
 
     def number_of(self, address: bytes) -> int:
         """Return the number of the link that an address belongs to; -1 if it belongs to none."""
@@ -163,6 +178,9 @@ class Topology:
         """Find the name of an address."""
         if address in (b"\x7f\0\0\x01", bytes(15) + b"\x01"):
             return ["localhost"]
+        if address in self._placed or address in self._held:
+            return [name for name, added in self._added.items() if address in added] + (
+                [self._held[address].name] if address in self._held else [])
         number = self.number_of(address)
         return [] if number < 0 else [port.member.name for port in self.ports[number] if address in (port.v4, port.v6)]
 
@@ -176,6 +194,7 @@ class Topology:
         for port in self.ports_of(member):
             interface = before.interfaces[port.index]
             plug(member.engine, port.interface, interface.mtu, interface.mac, port.v4, port.v6)
+        self._added.pop(member.name, None)
         member.engine.routes.set_source(_Routes(self, member))
 
     def route(self) -> None:

@@ -175,6 +175,13 @@ class Neighbors:
         """Every entry, oldest first."""
         return list(self._table.values())
 
+    def announce(self, interface: Interface, address: bytes) -> None:
+        """Tell all neighbours that an address is ours: those that know it by another MAC address change it."""
+        if len(address) == 4:
+            self.outputs.push(interface, arp_frame(interface, REQUEST, BROADCAST_MAC, address, address, b"\0" * 6))
+        else:
+            self._advertise(interface, address, b"", b"")
+
     # --- from the wire
 
     def on_arp(self, interface: Interface, arp: Arp) -> None:
