@@ -135,6 +135,11 @@ class Counters:
         self.TcpExtTCPOFOQueue: i64 = 0
         self.TcpExtTCPOFODrop: i64 = 0
         self.TcpExtOfoPruned: i64 = 0
+        self.TcpExtPruneCalled: i64 = 0
+        self.TcpExtTCPRcvCollapsed: i64 = 0
+        self.TcpExtTCPRcvQDrop: i64 = 0
+        self.TcpExtTCPMemoryPressures: i64 = 0
+        self.TcpExtTCPMemoryPressuresChrono: i64 = 0
         self.TcpExtTCPOFOMerge: i64 = 0
         self.TcpExtTCPChallengeACK: i64 = 0
         self.TcpExtTCPSYNChallenge: i64 = 0
@@ -172,6 +177,7 @@ class Counters:
         self.TcpExtTCPFastOpenBlackhole: i64 = 0
         self.TcpExtTCPFastOpenPassiveAltKey: i64 = 0
         self.IpExtReasmOverlaps: i64 = 0
+        self.EstabFragSourceLimited: i64 = 0
         self.EstabListenEvicted: i64 = 0
         self.EstabReplyQueueDrops: i64 = 0
         self.EstabNeighborQueueDrops: i64 = 0
@@ -284,7 +290,9 @@ _NAMES: Final[tuple[str, ...]] = (
     "TcpExtTCPSlowStartRetrans", "TcpExtTCPTimeouts", "TcpExtTCPDSACKOldSent", "TcpExtTCPAbortOnData",
     "TcpExtTCPAbortOnClose", "TcpExtTCPAbortOnMemory", "TcpExtTCPAbortOnTimeout", "TcpExtTCPAbortOnLinger",
     "TcpExtTCPTimeWaitOverflow", "TcpExtTCPDeferAcceptDrop", "TcpExtTCPReqQFullDoCookies", "TcpExtTCPReqQFullDrop",
-    "TcpExtTCPOFOQueue", "TcpExtOfoPruned", "TcpExtTCPOFODrop", "TcpExtTCPOFOMerge", "TcpExtTCPChallengeACK",
+    "TcpExtTCPOFOQueue", "TcpExtPruneCalled", "TcpExtTCPRcvCollapsed", "TcpExtTCPRcvQDrop", "TcpExtTCPMemoryPressures",
+    "TcpExtTCPMemoryPressuresChrono", "TcpExtOfoPruned", "TcpExtTCPOFODrop", "TcpExtTCPOFOMerge",
+    "TcpExtTCPChallengeACK",
     "TcpExtTCPSYNChallenge", "TcpExtTCPFromZeroWindowAdv", "TcpExtTCPToZeroWindowAdv", "TcpExtTCPSynRetrans",
     "TcpExtTCPOrigDataSent", "TcpExtTCPACKSkippedSynRecv", "TcpExtTCPACKSkippedSeq", "TcpExtTCPACKSkippedTimeWait",
     "TcpExtTCPACKSkippedChallenge", "TcpExtTCPSACKReneging", "TcpExtTCPSACKReorder", "TcpExtTCPLostRetransmit",
@@ -294,7 +302,8 @@ _NAMES: Final[tuple[str, ...]] = (
     "TcpExtTCPFastOpenActive", "TcpExtTCPFastOpenActiveFail", "TcpExtTCPFastOpenPassive",
     "TcpExtTCPFastOpenPassiveFail", "TcpExtTCPFastOpenListenOverflow", "TcpExtTCPFastOpenCookieReqd",
     "TcpExtTCPFastOpenBlackhole", "TcpExtTCPFastOpenPassiveAltKey", "TcpExtTCPDelivered", "TcpExtTCPDeliveredCE",
-    "IpExtReasmOverlaps", "EstabListenEvicted", "EstabReplyQueueDrops", "EstabNeighborQueueDrops",
+    "IpExtReasmOverlaps", "EstabFragSourceLimited", "EstabListenEvicted", "EstabReplyQueueDrops",
+    "EstabNeighborQueueDrops",
     "EstabNeighborEvicted", "EstabNeighborTableFull",
     "EstabPathMtuTableFull", "EstabTimeWaitReused", "EstabFastOpenCacheFull", "TcpExtTCPDSACKOfoSent",
     "TcpExtTCPDSACKRecvSegs", "TcpExtTCPMTUPFail", "TcpExtTCPMTUPSuccess",

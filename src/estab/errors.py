@@ -78,6 +78,7 @@ class DropReason(enum.Enum):
     TCP_ABORT_ON_DATA = "text arrived after the socket was closed"
     TCP_CLOSE = "the connection is closed"
     TCP_OFO_QUEUE_PRUNE = "out-of-order queue is over its limit"
+    PROTO_MEM = "all connections together hold as much memory as they may"
     TCP_LISTEN_OVERFLOW = "accept queue is full"
     TCP_DEFER_ACCEPT = "third segment without text, which TCP_DEFER_ACCEPT waits for"
     TCP_REQ_QUEUE_FULL = "half-open queue is full"

@@ -55,6 +55,7 @@ class Settings(TypedDict, total=False):
     tcp_window_scaling: bool
     tcp_bsd_option_order: bool
     tcp_rmem: tuple[int, int, int]
+    tcp_mem: tuple[int, int, int]
     tcp_wmem: tuple[int, int, int]
     tcp_moderate_rcvbuf: bool
     rmem_max: int
@@ -119,6 +120,8 @@ class Settings(TypedDict, total=False):
     ipfrag_time: Duration
     ip6frag_time: Duration
     ipfrag_high_thresh: int
+    auto_flowlabels: int
+    flowlabel_reflect: int
     icmp_ratelimit: Duration
     icmp_msgs_per_sec: int
     icmp_msgs_burst: int

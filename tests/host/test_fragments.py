@@ -42,6 +42,24 @@ def pieces(ends: tuple[str, str], text: bytes, mtu: int = 1280, ident: int = 7, 
 
 
 @pytest.mark.parametrize("ends", ENDS)
+def test_one_source_can_not_fill_the_memory_for_fragments(ends: tuple[str, str]) -> None:
+    net, a, one, _ = receiver("." in ends[0])
+    a.sysctl["net.ipv4.ipfrag_high_thresh"] = 100_000
+    for ident in range(200):
+        a.on_frame(1, pieces(ends, bytes(2000), ident=ident)[0], net.now_ns)
+    assert 45_000 < a.reassembly.bytes_held <= 50_000, "half of the memory"
+    assert a.counters()["EstabFragSourceLimited"] == drops(a, DropReason.FRAG_QUEUE_FULL) > 100
+    other = ("10.0.0.3", ends[1]) if "." in ends[0] else ("fd01::3", ends[1])
+    for piece in pieces(other, b"honest" * 1000):
+        a.on_frame(1, piece, net.now_ns)
+    assert [received.text for received in one.queue] == [b"honest" * 1000]
+    net.run(61 * SECOND)
+    assert a.reassembly.bytes_held == 0
+    a.on_frame(1, pieces(ends, bytes(2000), ident=201)[0], net.now_ns)
+    assert a.reassembly.bytes_held > 0, "the share is free again"
+
+
+@pytest.mark.parametrize("ends", ENDS)
 @given(repeated=st.lists(st.integers(0, 3), max_size=5), seed=st.randoms(use_true_random=False))
 def test_fragments_in_any_order_with_duplicates_give_the_datagram(
         ends: tuple[str, str], repeated: list[int], seed: Random) -> None:

@@ -279,3 +279,38 @@ def test_a_second_bind_is_einval() -> None:
         with pytest.raises(OSError, match="already bound") as caught:
             one.bind(("", 0), net.now_ns)
         assert caught.value.errno == errno.EINVAL
+
+
+def test_connect_takes_even_ports_first_and_bind_odd_ones_as_on_linux() -> None:
+    config = Config()
+    config.ip_local_port_range = (40_000, 40_009)
+    table, flows = Ports("TCP", bytes(32), config, has_parity=True), Flows()
+    chosen = []
+    for _ in range(10):
+        one = binding(A, 0)
+        table.connect(one, B, 80, flows)
+        flows.taken.add((A, one.port, B, 80))
+        chosen.append(one.port)
+    assert [port % 2 for port in chosen] == [0] * 5 + [1] * 5
+    assert sorted(chosen) == list(range(40_000, 40_010))
+    with pytest.raises(OSError, match="all 10 ephemeral TCP ports"):
+        table.connect(binding(A, 0), B, 80, flows)
+    table = Ports("TCP", bytes(32), config, has_parity=True)
+    bound = [binding(A, 0) for _ in range(10)]
+    for one in bound:
+        table.bind(one, Flows())
+    assert [one.port % 2 for one in bound] == [1] * 5 + [0] * 5
+    assert sorted(one.port for one in bound) == list(range(40_000, 40_010))
+
+
+def test_a_host_s_tcp_ports_have_parity_and_its_udp_ports_have_none() -> None:
+    net, a, _, _ = pair()
+    ports_of = {}
+    for kind in (SOCK_STREAM, SOCK_DGRAM):
+        ports_of[kind] = []
+        for _ in range(40):
+            one = a.socket(AF_INET, kind, net.now_ns)
+            one.bind(("10.0.0.1", 0), net.now_ns)
+            ports_of[kind].append(one.local_port % 2)
+    assert set(ports_of[SOCK_STREAM]) == {1}
+    assert set(ports_of[SOCK_DGRAM]) == {0, 1}

@@ -148,8 +148,9 @@ TcpExtTCPAbortOnData | connections reset because text came after close() | a pee
     | read to the end before close(), or shutdown(SHUT_WR) first
 TcpExtTCPAbortOnClose | connections reset because close() met unread text | a program that closes without reading
     all | read to the end before close()
-TcpExtTCPAbortOnMemory | connections reset because there were too many orphans | many closed connections whose peers
-    are gone | net.ipv4.tcp_max_orphans; close connections to dead peers sooner
+TcpExtTCPAbortOnMemory | connections reset because there were too many orphans, or no memory for what they had to send |
+    many closed connections whose peers are gone | net.ipv4.tcp_max_orphans, net.ipv4.tcp_mem; close connections to
+    dead peers sooner
 TcpExtTCPAbortOnTimeout | connections ended by a timeout | a peer that is gone: retransmissions, keepalive or
     TCP_USER_TIMEOUT ran out | estab doctor says after what
 TcpExtTCPAbortOnLinger | connections reset because SO_LINGER's or TCP_LINGER2's time was over | a peer that does not
@@ -163,6 +164,16 @@ TcpExtTCPReqQFullDrop | SYNs dropped because the SYN queue was full and cookies 
 TcpExtTCPOFOQueue | segments kept out of order | loss or reordering on the way in | -
 TcpExtTCPOFODrop | segments out of order that were dropped | a receive buffer that is full | SO_RCVBUF,
     net.ipv4.tcp_rmem
+TcpExtPruneCalled | segments that came while all connections together held as much as they may | programs that do not
+    read, or very many connections | net.ipv4.tcp_mem
+TcpExtTCPRcvCollapsed | times that small segments were joined, as they took more memory than the receive buffer | a
+    peer that sends a few bytes at a time to a program that does not read | -
+TcpExtTCPRcvQDrop | segments dropped because all connections together held as much as they may | see
+    TcpExtPruneCalled | net.ipv4.tcp_mem
+TcpExtTCPMemoryPressures | times that all connections together came over the second limit of tcp_mem | programs or
+    peers that do not read, or very many connections | net.ipv4.tcp_mem
+TcpExtTCPMemoryPressuresChrono | milliseconds that it lasted, once it was over | see TcpExtTCPMemoryPressures | the
+    same
 TcpExtOfoPruned | times that out-of-order text was thrown away for memory | the same | the same
 TcpExtTCPOFOMerge | out-of-order segments that overlapped | retransmissions of other sizes | -
 TcpExtTCPChallengeACK | challenge ACKs sent (RFC 5961) | resets or SYNs that are not exact: old ones, or an attack |
@@ -221,6 +232,8 @@ IpExtInECT1Pkts | packets marked ECT(1) | L4S or AccECN senders | -
 IpExtInECT0Pkts | packets marked ECT(0) | senders with ECN | -
 IpExtInCEPkts | packets marked CE: they met congestion instead of being dropped | a queue with ECN on the way |
     nothing: the sender slows down
+EstabFragSourceLimited | fragments dropped because their source had its share of the memory | an attack by fragments,
+    or a source whose fragments are lost | net.ipv4.ipfrag_high_thresh
 IpExtReasmOverlaps | fragments that overlap others | an attack, a broken sender | none: they are dropped (RFC 5722)
 EstabListenEvicted | half-open entries that made room for newer ones (estab's own) | a full half-open queue with
     tcp_syn_recycle | a larger backlog

@@ -64,6 +64,7 @@ TCP_RESET | an old reset, or a forger that guesses | nothing: the challenge ACK 
 TCP_RESET_INVALID | an old reset, or a forger | none
 TCP_ABORT_ON_DATA | a peer that still sends after this end closed | close later, or shutdown(SHUT_WR) and read on
 TCP_CLOSE | a segment for a connection that is over | none
+PROTO_MEM | very many connections whose programs or peers do not read | net.ipv4.tcp_mem, tcp_rmem, tcp_wmem
 TCP_OFO_QUEUE_PRUNE | a receive buffer full of text beyond a hole | SO_RCVBUF, net.ipv4.tcp_rmem
 TCP_LISTEN_OVERFLOW | a program that does not call accept() fast enough | accept() faster; a larger backlog and
     net.core.somaxconn

@@ -22,6 +22,8 @@ tcp_timestamps | - | PAWS, RTT and cookies with options need it; leave 1
 tcp_sack | - | leave 1: without it each loss costs a round trip
 tcp_dsack | - | leave 1: needless retransmissions are found by it
 tcp_window_scaling | - | leave 1: windows are 64 KiB at most without it
+tcp_mem | hosts with very many connections: the third number times 4,096 is the most that all hold together | at the
+    third number text is dropped, programs wait, and closed connections are reset
 tcp_rmem | receivers on long fast paths: the third number must hold rate times round trip | SO_RCVBUF of a program
     stops auto-tuning
 tcp_wmem | senders on long fast paths: the same | SO_SNDBUF of a program stops auto-tuning
@@ -56,6 +58,8 @@ tcp_base_mss | with tcp_mtu_probing | where the search begins
 ip_no_pmtu_disc | hosts behind a black hole that can't be repaired | packets may be cut then, and are lost together
 ip_local_port_range | clients with many connections to one server | every port counts for each destination address
     and port anew
+auto_flowlabels | 0 on paths with routers that drop packets with a flow label | routers spread flows over links by it
+flowlabel_reflect | servers behind balancers that go by the flow label | -
 ip_forward | routers | -
 icmp_ratelimit | - | it bounds what a stranger can make this host send
 icmp_msgs_per_sec | - | the same for all receivers together

@@ -411,6 +411,7 @@ class Engine:
             header = self._header
             header.src, header.dst, header.ttl = outgoing.src, destination, outgoing.ttl
             header.ident, header.dont_fragment = ident, not may_fragment
+            header.flow_label = outgoing.flow_label
             packet = wire_tcp.emit_packet(outgoing.segment, header, is_partial)
             outbound = self.output.segment(path, packet, outgoing.segment_bytes, is_partial)
             if outbound is not None:
@@ -423,7 +424,8 @@ class Engine:
         self.context.drop(DropReason.IP_OUTNOROUTES, "", f"TCP to {format_address(destination)}")
 
     def _ports(self, name: str, salt: bytes) -> Ports:
-        return Ports(name, blake2s(salt, key=self.context.secret).digest(), self.config)
+        secret = blake2s(salt, key=self.context.secret).digest()
+        return Ports(name, secret, self.config, has_parity=name == "TCP")
 
     def _add_loopback(self) -> None:
         lo = Interface(0, "lo", LOOP_MTU, b"", 0, has_checksum_offload=True, is_loopback=True)

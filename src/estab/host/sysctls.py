@@ -77,6 +77,7 @@ TABLE: Final[tuple[Sysctl, ...]] = (
     _tcp("tcp_dsack", "flag", "Report text that came twice (RFC 2883)"),
     _tcp("tcp_window_scaling", "flag", "Offer and take the window scale option (RFC 7323)"),
     # Buffers.
+    _tcp("tcp_mem", "pages", "What all connections hold, in pages of 4,096 bytes: pressure ends, begins, no more", 1),
     _tcp("tcp_rmem", "bytes", "Receive buffer of a connection: least, first, most by auto-tuning", 1),
     _tcp("tcp_wmem", "bytes", "Send buffer of a connection: least, first, most by auto-tuning", 1),
     _tcp("tcp_moderate_rcvbuf", "flag", "Let the receive buffer grow with what a program reads in a round trip"),
@@ -151,6 +152,10 @@ TABLE: Final[tuple[Sysctl, ...]] = (
     _tcp("ip_no_pmtu_disc", "flag", "Don't set DF: routers may cut packets, and path MTU discovery is off"),
     # IP.
     _tcp("ip_default_ttl", "hops", "TTL and hop limit of packets", 1, 255),
+    Sysctl("net.ipv6.auto_flowlabels", "auto_flowlabels", "choice",
+           "0: packets have no flow label; else each flow has one", 0, 3),
+    Sysctl("net.ipv6.flowlabel_reflect", "flowlabel_reflect", "bits",
+           "Answers take the peer's flow label: 1 connections of a listener, 2 resets, 4 echo replies", 0, 7),
     _tcp("ip_local_port_range", "ports", "Ports that `connect` and `bind` to port 0 choose from", 1, 65535),
     _tcp("route.mtu_expires", "s", "How long a reported path MTU is believed", 1, setting="route_mtu_expires_ns"),
     _tcp("route.min_pmtu", "bytes", "IPv4: a reported path MTU below this is not believed; packets may be cut instead",

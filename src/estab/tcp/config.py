@@ -44,7 +44,8 @@ class Config:
         self.tcp_dsack: bool = True
         self.tcp_window_scaling: bool = True
         self.tcp_bsd_option_order: bool = False
-        # Buffers: least, default, most.
+        # Buffers: least, default, most. All together, in pages of 4,096 bytes: pressure ends, begins, no more.
+        self.tcp_mem: tuple[int, int, int] = (49152, 65536, 98304)
         self.tcp_rmem: tuple[int, int, int] = (4096, 131072, 6291456)
         self.tcp_wmem: tuple[int, int, int] = (4096, 16384, 4194304)
         self.tcp_moderate_rcvbuf: bool = True
@@ -128,6 +129,9 @@ class Config:
         # Ports (RFC 6056).
         self.ip_local_port_range: tuple[int, int] = (32768, 60999)
         self.ip_default_ttl: i64 = 64
+        # Flow labels (RFC 6437). flowlabel_reflect is bits: 1 connections of a listener, 2 resets, 4 echo replies.
+        self.auto_flowlabels: i64 = 1
+        self.flowlabel_reflect: i64 = 0
         # Bounds of ours.
         self.reply_queue_max: i64 = 256
         self.fastopen_cookies_max: i64 = 1024
@@ -155,6 +159,7 @@ _NUMBERS: Final = (0, 2**32 - 1)
 _TIMES: Final = (0, 366 * 86_400 * SECOND)
 _RANGES: dict[str, tuple[int, int]] = {
     "tcp_ecn": (0, 5), "tcp_ecn_option": (0, 2), "tcp_ecn_option_beacon": (0, 3), "cubic_hystart": (0, 2),
+    "auto_flowlabels": (0, 3), "flowlabel_reflect": (0, 7),
     "cubic_hystart_detect": (0, 3), "ip_default_ttl": (1, 255), "icmp_msgs_per_sec": (1, 1_000_000),
     "tcp_syn_retries": (0, 127), "tcp_synack_retries": (0, 255), "tcp_reordering": (1, 300),
     "tcp_max_reordering": (1, 2**31 - 1), "tcp_min_tso_segs": (1, 65_535), "tcp_rto_min_ns": (1, 120 * SECOND),
@@ -163,7 +168,8 @@ _RANGES: dict[str, tuple[int, int]] = {
 }
 """Other numbers than these are refused when they are given, because nothing could work with them."""
 _ASCENDING: dict[str, tuple[int, int, int]] = {
-    "tcp_rmem": (3, 1, 2**30), "tcp_wmem": (3, 1, 2**30), "ip_local_port_range": (2, 1, 65_535),
+    "tcp_mem": (3, 1, 2**40), "tcp_rmem": (3, 1, 2**30), "tcp_wmem": (3, 1, 2**30),
+    "ip_local_port_range": (2, 1, 65_535),
 }
 """So many numbers, none below the one before, from the least to the most."""
 

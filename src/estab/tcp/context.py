@@ -15,12 +15,28 @@ from estab.errors import DropReason
 from estab.events import Event, Observer, PacketDropped
 from estab.tcp.config import Config
 from estab.tcp.fastopen import HostFastOpen
+from estab.tcp.memory import HostMemory
 from estab.tcp.siphash import KEY_BYTES, SipHash
 from estab.units import SECOND
 from estab.wire.address import format_address
-from estab.wire.tcp import Segment
+from estab.wire.tcp import Segment, make_key
 
-__all__ = ["Context", "Owner", "Paths", "Reply", "endpoint_text", "flow_text"]
+__all__ = [
+    "REFLECT_CONNECTIONS",
+    "REFLECT_ECHOES",
+    "REFLECT_RESETS",
+    "Context",
+    "Owner",
+    "Paths",
+    "Reply",
+    "endpoint_text",
+    "flow_text",
+]
+
+# The bits of the sysctl flowlabel_reflect.
+REFLECT_CONNECTIONS: Final = 1
+REFLECT_RESETS: Final = 2
+REFLECT_ECHOES: Final = 4
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -101,6 +117,8 @@ class Context:
         self.counters = counters
         self.secret = hashlib.blake2s(secret).digest()
         self.fast_open = HostFastOpen(config, counters, hashlib.blake2s(b"fast open", key=self.secret).digest())
+        self.memory = HostMemory(config, counters)
+        self._labels: SipHash = SipHash(hashlib.blake2s(b"flow label", key=self.secret, digest_size=KEY_BYTES).digest())
         self.observer: Observer | None = None
         self.paths: Paths = Paths()
         self.now_ns: i64 = 0
@@ -180,6 +198,17 @@ class Context:
         RFC 9293 MUST-8, MUST-9, SHLD-1.
         """
         return (self.now_ns // 4000 + self.hash32(b"isn" + key, 0)) & 0xFFFFFFFF
+
+    def flow_label(self, remote: bytes, local: bytes, remote_port: i64, local_port: i64) -> i64:
+        """Choose the label of what is sent from ``local`` to ``remote`` (RFC 6437 section 3): a keyed hash, so all of a
+        flow has one, and it says nothing of other flows. 0 for IPv4, and if ``auto_flowlabels`` is 0.
+
+        We differ: Linux takes another label after a timeout (``net.core.txrehash``).
+        """
+        if len(remote) == 4 or self.config.auto_flowlabels == 0:
+            return 0
+        label: i64 = self._labels.hash32(make_key(remote, local, remote_port, local_port)) & 0xFFFFF
+        return label if label > 0 else 1
 
     def timestamp_offset(self, key: bytes) -> i64:
         """Choose where a connection's timestamp clock starts; a hash of the address pair (RFC 7323 section 5.4)."""

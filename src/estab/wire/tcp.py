@@ -82,7 +82,8 @@ class Segment:
 
     ``mss`` is 0, ``wscale`` -1, ``sack``, ``fast_open``, ``accecn`` and ``unknown`` ``None`` if the option is not
     there. ``sack`` holds left and right edges alternately, 32 bits each; an empty ``fast_open`` asks for a cookie.
-    ``unknown`` is a list of ``(kind, value)``. ``tos`` is the traffic class byte of the IP header, with the ECN bits.
+    ``unknown`` is a list of ``(kind, value)``. ``tos`` is the traffic class byte of the IP header, with the ECN bits,
+    and ``flow_label`` the label of an IPv6 header (0: none).
     ``has_bsd_order``: the options are to be written in the order that BSD systems have them.
     """
 
@@ -102,6 +103,7 @@ class Segment:
         self.ts_val: i64 = 0
         self.ts_ecr: i64 = 0
         self.tos: i64 = 0
+        self.flow_label: i64 = 0
         self.sack_permitted: bool = False
         self.has_timestamps: bool = False
         self.has_bsd_order: bool = False
@@ -204,6 +206,7 @@ def parse(packet: ip.Packet, is_checksum_known_good: bool) -> Segment:
     segment.start = text
     segment.end = end
     segment.tos = packet.tos
+    segment.flow_label = packet.flow_label
     options = start + HEADER_BYTES
     if text != options:
         if text - options == 12 and u32(data, options) == _NOP_NOP_TIMESTAMPS:

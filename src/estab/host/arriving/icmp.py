@@ -28,7 +28,7 @@ from estab.host.sockets.demux import Demux
 from estab.host.sockets.files import Descriptor
 from estab.host.sockets.udp import Udp
 from estab.tcp.connection import Connection
-from estab.tcp.context import Context
+from estab.tcp.context import REFLECT_ECHOES, Context
 from estab.units import SECOND
 from estab.wire import icmp as wire
 from estab.wire import ip, nd
@@ -170,7 +170,9 @@ class Icmp:
         source = b"" if is_group else packet.dst
         reply = wire.Echo(packet.version, is_reply=True, ident=echo.ident, sequence=echo.sequence,
                           payload=echo.payload)
-        if self._send(reply, source, packet.src, packet.tos, interface.index):
+        reflects = (self.context.config.flowlabel_reflect & REFLECT_ECHOES) != 0
+        label: i64 = packet.flow_label if reflects else 0
+        if self._send(reply, source, packet.src, packet.tos, interface.index, label):
             counters.icmp_out_echo_replies += 1
 
     def _on_other_v4(self, packet: ip.Packet, message: wire.Message) -> None:
@@ -382,10 +384,16 @@ class Icmp:
         counters.icmp_out_echos += 1
         ident_ip: i64 = self.output.ident_for(source, destination, 0xFFFF) if version == 4 else 0
         protocol: i64 = ip.ICMP if version == 4 else ip.ICMPV6
-        self.output.send(path, ip.emit(source, destination, protocol, body, ttl, tos, ident_ip))
+        label = self.context.flow_label(destination, source, 0, 0)
+        self.output.send(path, ip.emit(source, destination, protocol, body, ttl, tos, ident_ip, flow_label=label))
 
-    def _send(self, message: wire.Message, source: bytes, destination: bytes, tos: i64, scope: i64) -> bool:
-        """Send a message, from ``source`` or from the address that the path prefers. ``False``: no route."""
+    def _send(
+        self, message: wire.Message, source: bytes, destination: bytes, tos: i64, scope: i64, label: i64 = 0,
+    ) -> bool:
+        """Send a message, from ``source`` or from the address that the path prefers. ``False``: no route.
+
+        ``label`` is the flow label, 0 for one of our own.
+        """
         path = self.paths.find_from(destination, source, scope)
         is_v4 = len(destination) == 4
         counters = self.context.counters.of_address(destination)
@@ -399,7 +407,9 @@ class Icmp:
         protocol: i64 = ip.ICMP if is_v4 else ip.ICMPV6
         ttl = self.context.config.ip_default_ttl
         counters.icmp_out_msgs += 1
-        self.output.send(path, ip.emit(source, destination, protocol, body, ttl, tos, ident))
+        if label == 0:
+            label = self.context.flow_label(destination, source, 0, 0)
+        self.output.send(path, ip.emit(source, destination, protocol, body, ttl, tos, ident, flow_label=label))
         return True
 
     # --- counting

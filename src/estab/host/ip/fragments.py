@@ -4,7 +4,8 @@
 - Overlapping fragments are an attack: the whole datagram is discarded, and what still comes of it (RFC 5722, and Linux
   for IPv4 too). A fragment that lies wholly inside one that we hold is a duplicate and only it is dropped (RFC 8200).
 - Memory is bounded (Linux's ``ipfrag_high_thresh``), and what is charged is what is held: header, text, and the records
-  beside them. When it is full, fragments that do not fit are dropped; what is held stays, until its time is up.
+  beside them. When it is full, fragments that do not fit are dropped; what is held stays, until its time is up. One
+  source (IPv6: one /64) can't fill it: while more than half is in use, a source gets an eighth at most.
 - A fragment costs the same, however many are held: its place is found by bisection, and datagrams wait in the order in
   which they are due. (To find the first entry of a plain ``dict`` takes time for each deleted entry before it; of an
   ``OrderedDict`` it does not.)
@@ -32,6 +33,8 @@ _OVERHEAD_BYTES: Final = 256
 _DATAGRAM_BYTES_MAX: Final = 65_535
 _NOT_ECT: Final = 1
 _CE: Final = 8
+_SHARES: Final = 8
+"""A source gets one of so many shares of the memory while more than half is in use."""
 
 
 class _Part:
@@ -46,8 +49,9 @@ class _Part:
 class _Datagram:
     """What has come of one datagram. ``parts`` are in order and do not overlap."""
 
-    def __init__(self, due_ns: i64) -> None:
+    def __init__(self, due_ns: i64, source: bytes) -> None:
         self.due_ns: i64 = due_ns
+        self.source: bytes = source
         self.parts: list[_Part] = []
         self.header: Packet | None = None
         """The headers of the fragment with offset 0, without its text: they are the datagram's."""
@@ -69,6 +73,8 @@ class Reassembly:
         """Nothing is due before then."""
         self.expired: list[bytes] = []
         """First fragments of datagrams whose time was up: the host sends Time Exceeded for them (RFC 792, RFC 4443)."""
+        self._by_source: dict[bytes, int] = {}
+        """Of ``bytes_held`` what each source has."""
         self._datagrams_v4: OrderedDict[bytes, _Datagram] = OrderedDict()
         self._datagrams_v6: OrderedDict[bytes, _Datagram] = OrderedDict()
 
@@ -95,7 +101,7 @@ class Reassembly:
         if datagram.total_bytes < 0 or datagram.held_bytes < datagram.total_bytes or datagram.header is None:
             return None
         del table[key]
-        self.bytes_held -= datagram.charged_bytes
+        self._charge(datagram.source, -datagram.charged_bytes)
         return self._finish(datagram)
 
     def on_deadline(self) -> None:
@@ -124,7 +130,7 @@ class Reassembly:
             if datagram.due_ns > now_ns:
                 return datagram.due_ns
             del table[key]
-            self.bytes_held -= datagram.charged_bytes
+            self._charge(datagram.source, -datagram.charged_bytes)
             self._expire(version, datagram)
         return NEVER
 
@@ -143,14 +149,15 @@ class Reassembly:
         return True
 
     def _open(self, table: OrderedDict[bytes, _Datagram], key: bytes, packet: Packet) -> _Datagram | None:
-        if self.bytes_held + _OVERHEAD_BYTES > self.context.config.ipfrag_high_thresh:
+        source = packet.src if packet.version == 4 else packet.src[:8]
+        if not self._has_room(source, _OVERHEAD_BYTES):
             self._refuse(packet)
             return None
         config = self.context.config
         timeout_ns = config.ipfrag_time_ns if packet.version == 4 else config.ip6frag_time_ns
-        datagram = _Datagram(self.context.now_ns + timeout_ns)
+        datagram = _Datagram(self.context.now_ns + timeout_ns, source)
         table[key] = datagram
-        self.bytes_held += _OVERHEAD_BYTES
+        self._charge(source, _OVERHEAD_BYTES)
         if datagram.due_ns < self.next_due_ns:
             self.next_due_ns = datagram.due_ns
         return datagram
@@ -173,14 +180,14 @@ class Reassembly:
         charge: i64 = end - start + _OVERHEAD_BYTES
         if start == 0:
             charge += packet.start - packet.header_start
-        if self.bytes_held + charge > self.context.config.ipfrag_high_thresh:
+        if not self._has_room(datagram.source, charge):
             self._refuse(packet)
             return False
         # Copies, which is what is charged: the frame may be longer than the packet in it.
         datagram.parts.insert(index, _Part(start, end, packet.data[packet.start : packet.end]))
         datagram.held_bytes += end - start
         datagram.charged_bytes += charge
-        self.bytes_held += charge
+        self._charge(datagram.source, charge)
         datagram.ecn_seen |= 1 << (packet.tos & 3)
         if start == 0:
             datagram.header = header_of(packet)
@@ -201,12 +208,31 @@ class Reassembly:
         self.context.counters.IpExtReasmOverlaps += 1
         self._count_failed(packet.version)
         self.context.drop(DropReason.DUP_FRAG, "", f"from {format_address(packet.src)}: the datagram is discarded")
-        self.bytes_held -= datagram.charged_bytes - _OVERHEAD_BYTES
+        self._charge(datagram.source, _OVERHEAD_BYTES - datagram.charged_bytes)
         datagram.charged_bytes = _OVERHEAD_BYTES
         datagram.parts.clear()
         datagram.header = None
         datagram.is_poisoned = True
         return False
+
+    def _has_room(self, source: bytes, charge: i64) -> bool:
+        """Tell whether a source may have so much more: of all memory, and of its share."""
+        limit = self.context.config.ipfrag_high_thresh
+        held = self.bytes_held + charge
+        if held > limit // 2 and self._by_source.get(source, 0) + charge > limit // _SHARES:
+            if held <= limit:
+                self.context.counters.EstabFragSourceLimited += 1
+            return False
+        return held <= limit
+
+    def _charge(self, source: bytes, change: i64) -> None:
+        """Charge a source for so many bytes more, or less."""
+        self.bytes_held += change
+        left: i64 = self._by_source.get(source, 0) + change
+        if left > 0:
+            self._by_source[source] = left
+        else:
+            del self._by_source[source]
 
     def _refuse(self, packet: Packet) -> None:
         self._count_failed(packet.version)

@@ -9,6 +9,7 @@ there are.
 from __future__ import annotations
 
 import errno
+from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -19,13 +20,14 @@ from estab.tcp.arriving import timewait, transitions
 from estab.tcp.arriving.timewait import TimeWait
 from estab.tcp.congestion.registry import Registry
 from estab.tcp.connection import Connection
-from estab.tcp.context import Context, Owner, Reply, flow_text
+from estab.tcp.context import REFLECT_RESETS, Context, Owner, Reply, flow_text
 from estab.tcp.listening.half_open import HalfOpen
 from estab.tcp.listening.listener import Listener
 from estab.tcp.record.four_tuple import FourTuple
 from estab.tcp.record.options import OptionPool, Options
 from estab.tcp.record.timers import Endpoint, TimerQueue
 from estab.tcp.recovery import mtu_search
+from estab.tcp.window import memory
 from estab.wire.address import is_broadcast, is_multicast, is_unspecified, is_v4_mapped, unmap_v4
 from estab.wire.ip import Packet
 from estab.wire.seq import Seq
@@ -47,6 +49,9 @@ from estab.wire.tcp import (
 
 __all__ = ["Demux", "Outgoing"]
 
+_ORPHAN_BYTES: Final = 4608
+"""An orphan that holds no more is left to finish whatever the memory (Linux's SOCK_MIN_SNDBUF)."""
+
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Outgoing:
@@ -58,6 +63,7 @@ class Outgoing:
         self.dst = dst
         self.ttl = ttl
         self.segment_bytes = segment_bytes
+        self.flow_label: i64 = 0
         self.pmtu_discover: i64 = abi.IP_PMTUDISC_WANT
 
 
@@ -195,6 +201,8 @@ class Demux:
         answer = transitions.answer_for_closed(segment)
         if answer is not None:
             self.context.counters.TcpOutRsts += 1
+            if (self.context.config.flowlabel_reflect & REFLECT_RESETS) != 0:
+                answer.flow_label = segment.flow_label
             self.context.reply(answer, packet.dst, packet.src, why, 0, segment_length(segment))
 
     def find_listener(self, local: bytes, port: i64, key: bytes) -> Listener | None:
@@ -229,6 +237,8 @@ class Demux:
                 return
             if isinstance(endpoint, Connection):
                 endpoint.on_deadline(now_ns)
+                if endpoint.is_orphan_counted and self._has_no_memory(endpoint):
+                    self._abort_on_memory(endpoint)
                 self.touch(endpoint)
             elif isinstance(endpoint, HalfOpen):
                 listener = endpoint.listener
@@ -299,6 +309,7 @@ class Demux:
                     if text_bytes <= cut_bytes or mtu_search.is_probe(connection, segment):
                         cut_bytes = 0
                 outgoing = Outgoing(segment, connection.local, connection.remote, connection.options.ttl, cut_bytes)
+                outgoing.flow_label = connection.flow_label
                 outgoing.pmtu_discover = connection.options.pmtu_discover
                 return outgoing
             self._dirty_head += 1
@@ -321,10 +332,16 @@ class Demux:
         context.counters.TcpOutSegs += 1
         if context.observer is not None:
             self._tell_reply(reply)
-        return Outgoing(reply.segment, reply.local, reply.remote, reply.ttl, 0)
+        segment = reply.segment
+        outgoing = Outgoing(segment, reply.local, reply.remote, reply.ttl, 0)
+        outgoing.flow_label = segment.flow_label
+        if segment.flow_label == 0:
+            outgoing.flow_label = context.flow_label(reply.remote, reply.local, segment.dport, segment.sport)
+        return outgoing
 
     def _settle(self, connection: Connection) -> None:
         """A connection has nothing more to send: set its deadline, or release one that is over."""
+        memory.charge(connection)
         state = connection.state
         if state == abi.CLOSED:
             self.release(connection, "closed")
@@ -451,7 +468,8 @@ class Demux:
     def forget_owner(self, connection: Connection) -> None:
         """A program closed its socket: a TIME-WAIT record must not keep the TCB, and orphans are counted.
 
-        Over ``tcp_max_orphans`` the connection is reset instead of being left to finish by itself.
+        Over ``tcp_max_orphans``, or over ``tcp_mem`` with text left to send, the connection is reset instead of being
+        left to finish by itself.
         """
         endpoint = self.table.get(connection.key)
         if endpoint is None:
@@ -459,12 +477,19 @@ class Demux:
         if isinstance(endpoint, TimeWait):
             endpoint.tcb = None
         elif endpoint is connection and not connection.is_orphan_counted and connection.state != abi.CLOSED:
-            if self.orphan_count >= self.context.config.tcp_max_orphans:
-                self.context.counters.TcpExtTCPAbortOnMemory += 1
-                connection.abort()
+            if self.orphan_count >= self.context.config.tcp_max_orphans or self._has_no_memory(connection):
+                self._abort_on_memory(connection)
             else:
                 self.orphan_count += 1
                 connection.count_as_orphan(is_counted=True)
+
+    def _has_no_memory(self, connection: Connection) -> bool:
+        """Tell whether there is no memory for what a connection without a program has left to send."""
+        return self.context.memory.is_full() and memory.written_bytes(connection) > _ORPHAN_BYTES
+
+    def _abort_on_memory(self, connection: Connection) -> None:
+        self.context.counters.TcpExtTCPAbortOnMemory += 1
+        connection.abort()
 
     def _forget_orphan(self, connection: Connection) -> None:
         if connection.is_orphan_counted:

@@ -6,6 +6,8 @@
   SO_REUSEADDR and (TCP) the other is not listening. These are Linux's rules (``inet_csk_bind_conflict``).
 - ``connect`` without ``bind`` takes a port by RFC 6056 algorithm 4 (double hash), and may share it with other
   connections that were bound so, as long as the four-tuple is free (Linux's ``__inet_hash_connect``).
+- TCP, as on Linux: ``connect`` looks at ports of the parity of the range's first one before the others, ``bind`` to
+  port 0 at the others first, so that programs that bind leave ports for those that connect.
 - A closed socket's binding stays while a connection or TIME-WAIT record of it exists. Its end is not reported: such
   bindings are checked when their port is requested, and all together when they have doubled in number.
 - The table is bounded by what holds it: descriptors, connections and TIME-WAIT records, each with a limit of its own.
@@ -84,8 +86,9 @@ def _may_share(binding: Binding, other: Binding) -> bool:
 class Ports:
     """The ports of one protocol on one host. ``name`` is for the errors' texts."""
 
-    def __init__(self, name: str, secret: bytes, config: Config) -> None:
+    def __init__(self, name: str, secret: bytes, config: Config, *, has_parity: bool = False) -> None:
         self.name: str = name
+        self._has_parity: bool = has_parity
         self._config: Config = config
         """Asked for each port: ``ip_local_port_range`` may be set at any time."""
         self._secret: bytes = secret[:32]
@@ -131,7 +134,7 @@ class Ports:
         for tried in range(count):
             step = first + tried
             self._perturb[index] = (step + 1 + (hop[0] & 7)) & 0xFFFFFFFF
-            port = port_min + (offset + step) % count
+            port = self._place(offset + first, tried, port_min, count, is_first_even=True)
             is_taken = flows.is_flow_taken(binding.address, port, remote, remote_port)
             if not is_taken and self._may_connect_from(port, flows):
                 binding.port = port
@@ -242,10 +245,23 @@ class Ports:
         digest = blake2s(draw.to_bytes(8, "big"), key=self._secret, digest_size=8, person=b"port-any").digest()
         start: i64 = int.from_bytes(digest[:7], "big")
         for step in range(count):
-            port = port_min + (start + step) % count
+            port = self._place(start, step, port_min, count, is_first_even=False)
             if self._is_free_for(binding, port, flows):
                 return port
         raise os_error(errno.EADDRINUSE, f"address already in use: all {count} ephemeral {self.name} ports are taken")
+
+    def _place(self, start: i64, step: i64, port_min: i64, count: i64, *, is_first_even: bool) -> i64:
+        """Give the port at ``step`` of a walk from ``start`` through the range: one parity whole, then the other.
+
+        ``is_first_even``: that of the range's first port comes first.
+        """
+        if not self._has_parity or count < 2:
+            return port_min + (start + step) % count
+        evens = (count + 1) // 2
+        firsts = evens if is_first_even else count - evens
+        if step < firsts:
+            return port_min + 2 * ((start + step) % firsts) + (0 if is_first_even else 1)
+        return port_min + 2 * ((start + step) % (count - firsts)) + (1 if is_first_even else 0)
 
     def _is_free_for(self, binding: Binding, port: i64, flows: FlowTable) -> bool:
         return not any(_overlaps(binding, other) for other in self._live_bucket(port, flows))

@@ -552,8 +552,9 @@ class DatagramSocket(DatagramSettings):
         ident: i64 = 0
         if is_v4 and not has_df and not path.is_local:
             ident = self.udp.output.ident_for(source, remote, 0xFFFF)
+        label = context.flow_label(remote, source, port, self.local_port)
         packet = wire_udp.emit_packet(
-            self.local_port, port, data, IpHeader(source, remote, ttl, ident, has_df), tos)
+            self.local_port, port, data, IpHeader(source, remote, ttl, ident, has_df, label), tos)
         context.counters.of_address(remote).udp_out_datagrams += 1
         self.udp.output.send(path, packet)
         return len(data)

@@ -53,6 +53,7 @@ class TimeWait(Endpoint):
         self.last_ack_ns: i64 = -1
         self.tos = tcb.options.tos
         self.ttl = tcb.options.ttl
+        self.flow_label = tcb.flow_label
         self.tcb: Tcb | None = tcb if tcb.owner is not None else None
         """The connection, while its program still holds the socket."""
 
@@ -114,6 +115,7 @@ class TimeWait(Endpoint):
         self.last_ack_ns = now_ns
         answer = Segment(self.local_port, self.remote_port, wrap(self.snd_nxt), wrap(self.rcv_nxt), ACK, self.rcv_wnd)
         answer.tos = self.tos
+        answer.flow_label = self.flow_label
         if self.has_timestamps:
             answer.has_timestamps = True
             answer.ts_val = clock(now_ns, self.ts_offset)

@@ -12,7 +12,7 @@ from estab.tcp.arriving import fastopen_server
 from estab.tcp.arriving.opening import agree_options, begin_transfer
 from estab.tcp.arriving.transitions import begin_in_syn_received
 from estab.tcp.connection import Connection
-from estab.tcp.context import Context
+from estab.tcp.context import REFLECT_CONNECTIONS, Context
 from estab.tcp.ecn import classic as ecn
 from estab.tcp.receiving import acknowledging, receive
 from estab.tcp.receiving.receive import first_window
@@ -60,6 +60,8 @@ def make_child(
     """Make the connection that ``syn`` asked for, in SYN-RECEIVED, with our SYN-ACK numbered ``iss`` on its way."""
     child = Connection(context, ends, options, iss)
     child.is_passive = True
+    if (context.config.flowlabel_reflect & REFLECT_CONNECTIONS) != 0 and syn.flow_label > 0:
+        child.reflect_label(syn.flow_label)
     begin_in_syn_received(child)
     child.count_syn_ack(is_answered=False)
     receive.set_scale(child, receive.window_scale(context.config, options))

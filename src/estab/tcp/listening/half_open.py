@@ -16,7 +16,7 @@ from estab.errors import DropReason
 from estab.events import QueueChanged, StateChanged
 from estab.tcp.arriving.transitions import answer_for_closed
 from estab.tcp.connection import Connection
-from estab.tcp.context import Context, endpoint_text
+from estab.tcp.context import REFLECT_CONNECTIONS, Context, endpoint_text
 from estab.tcp.ecn import classic as ecn
 from estab.tcp.info import HalfOpenRow
 from estab.tcp.listening import backlog
@@ -132,6 +132,7 @@ class HalfOpenQueue(AcceptQueue):
         answer = Segment(self.port, ends.remote_port, wrap(iss), wrap(syn.seq + 1), SYN | ACK, 0)
         options = self.options
         answer.tos = options.tos
+        answer.flow_label = self.label_for(syn)
         answer.mss = mss_to_offer(self.context.paths, ends.remote, options.user_mss)
         answer.wnd = first_window(options)
         if config.tcp_sack and syn.sack_permitted:
@@ -142,6 +143,10 @@ class HalfOpenQueue(AcceptQueue):
             answer.has_timestamps = True
             answer.ts_ecr = syn.ts_val
         return answer
+
+    def label_for(self, syn: Segment) -> i64:
+        """Give the flow label that answers to ``syn`` take from it, 0 for a label of their own (flowlabel_reflect)."""
+        return syn.flow_label if (self.context.config.flowlabel_reflect & REFLECT_CONNECTIONS) != 0 else 0
 
     def evict_oldest(self) -> bool:
         """Make room by giving up the oldest entry (RFC 4987 section 3.4)."""
@@ -265,6 +270,7 @@ class HalfOpenQueue(AcceptQueue):
         if context.config.tcp_window_scaling and entry.syn.wscale >= 0:
             wscale = window_scale(context.config, self.options)
         answer.wnd = first_window(self.options) >> wscale
+        answer.flow_label = self.label_for(entry.syn)
         answer.tos = self.options.tos
         if context.config.tcp_timestamps and entry.syn.has_timestamps:
             answer.has_timestamps = True
@@ -277,6 +283,7 @@ class HalfOpenQueue(AcceptQueue):
     def _reset(self, entry: HalfOpen, reset: Segment, why: str, seq_fact: i64, ack_fact: i64) -> None:
         """Send a reset from SYN-RECEIVED, as the socket's other segments go (RFC 9293 section 3.9.2)."""
         reset.tos = self.options.tos
+        reset.flow_label = self.label_for(entry.syn)
         self.context.counters.TcpOutRsts += 1
         self.context.reply(
             reset, entry.ends.local, entry.ends.remote, why, seq_fact, ack_fact, self.options.ttl,

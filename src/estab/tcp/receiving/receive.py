@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
+from estab.errors import DropReason
 from estab.events import BufferChanged
 from estab.tcp.config import Config
 from estab.tcp.receiving import acknowledging, rightsizing
@@ -24,6 +25,7 @@ from estab.tcp.record.numbers import DEFAULT_MSS_BYTES
 from estab.tcp.record.options import Options
 from estab.tcp.record.reassembly import PIECE_BYTES, Reassembly
 from estab.tcp.record.tcb import NO_SEQ, Tcb
+from estab.tcp.window import memory
 from estab.wire.tcp import FIN, PSH, URG, Segment
 
 __all__ = [
@@ -69,6 +71,7 @@ def finish(tcb: Tcb) -> None:
 def drop_unread(tcb: Tcb) -> None:
     """Discard text that will not be read."""
     tcb.received = None
+    memory.charge(tcb)
 
 
 def fix_buffer(tcb: Tcb, size_bytes: i64) -> None:
@@ -124,6 +127,8 @@ def select_window(tcb: Tcb) -> i64:
     offered = max(0, tcb.rcv_adv - tcb.rcv_nxt)
     full = tcb.receive_buffer_bytes // 2
     space = min(space_bytes(tcb), full)
+    if tcb.context.memory.is_pressed and space < full // 2:
+        space = min(space, 4 * tcb.rcv_mss)
     if tcb.is_fast_child():
         space = min(space, offered)  # until the handshake is done, no more than the SYN-ACK offers
     mss = min(tcb.rcv_mss, full)
@@ -177,6 +182,10 @@ def accept_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
         if end <= seq:
             acknowledge_now(tcb)
             return
+    if tcb.context.memory.is_full():
+        end = min(end, seq + _room_of_host(tcb, seq))
+        if end <= seq:
+            return
     if seq == tcb.rcv_nxt:
         if tcb.out_of_order is not None:
             _has_memory(tcb, tcb.out_of_order, seq, end - seq)
@@ -190,6 +199,7 @@ def accept_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
             _close_gap(tcb)
     else:
         _hold(tcb, seq, segment.data[start_at : start_at + (end - seq)])
+    memory.charge(tcb)
     if (segment.flags & PSH) != 0 and tcb.owner is not None:
         tcb.context.wake(tcb.owner)
 
@@ -202,6 +212,9 @@ def _append(tcb: Tcb, data: bytes, start_at: i64, end: i64) -> None:
         tcb.received = received
     received.append_part(data, start_at, start_at + (end - tcb.rcv_nxt))
     tcb.rcv_nxt = end
+    if received.memory_bytes() > tcb.receive_buffer_bytes and received.memory_bytes() > 2 * received.size:
+        received.collapse()
+        tcb.context.counters.TcpExtTCPRcvCollapsed += 1
     _tell_buffer(tcb, "text arrived in order")
     tcb.context.wake(tcb.owner)
 
@@ -251,6 +264,27 @@ def _hold(tcb: Tcb, seq: i64, text: bytes) -> None:
             tcb.out_of_order = None
     acknowledge_now(tcb)
     owe_duplicate(tcb)
+
+
+def _room_of_host(tcb: Tcb, seq: i64) -> i64:
+    """The host has no memory for more: give how many bytes at ``seq`` the connection may hold all the same.
+
+    As Linux's ``tcp_try_rmem_schedule``: text from beyond gaps makes room; what finds none is dropped, and sent again.
+    """
+    counters = tcb.context.counters
+    room = memory.receive_room(tcb)
+    queue = tcb.out_of_order
+    if room == 0 and queue is not None:
+        counters.TcpExtPruneCalled += 1
+        if queue.prune(seq, tcb.context.config.tcp_rmem[0]):
+            counters.TcpExtOfoPruned += 1
+            memory.charge(tcb)
+            room = memory.receive_room(tcb)
+    if room == 0:
+        counters.TcpExtTCPRcvQDrop += 1
+        tcb.context.drop(DropReason.PROTO_MEM, tcb.name(), "")
+        acknowledge_now(tcb)
+    return room
 
 
 def _has_memory(tcb: Tcb, queue: Reassembly, seq: i64, needed: i64) -> bool:
@@ -373,6 +407,7 @@ def _on_read(tcb: Tcb, received: ByteQueue, count: i64, now_ns: i64) -> None:
         _pass_urgent(tcb)
     if received.size == 0:
         tcb.received = None
+    memory.charge(tcb)
     if count > 0:
         _tell_buffer(tcb, "the program read")
         wanted = rightsizing.wanted_buffer(tcb, now_ns)

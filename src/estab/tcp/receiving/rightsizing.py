@@ -78,7 +78,7 @@ def wanted_buffer(tcb: Tcb, now_ns: i64) -> i64:
     wanted: i64 = 0
     if copied > before:
         tcb.tune_space_bytes = copied
-        if config.tcp_moderate_rcvbuf and not tcb.options.is_receive_buffer_fixed:
+        if config.tcp_moderate_rcvbuf and not tcb.options.is_receive_buffer_fixed and not tcb.context.memory.is_pressed:
             window = 2 * copied + 16 * tcb.rcv_mss
             if before > 0:
                 window += 2 * (window * min(copied - before, before) // before)

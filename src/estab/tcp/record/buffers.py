@@ -15,6 +15,8 @@ __all__ = ["ByteQueue"]
 _PIECES_MAX: Final = 128
 _JOINED_BYTES: Final = 16384
 """Neighbours are joined up to this size."""
+_PIECE_BYTES: Final = 64
+"""What a piece takes beside its bytes: the head of a ``bytes``, and two places in lists."""
 
 
 @mypyc_attr(acyclic=True, free_list_len=1)
@@ -27,6 +29,16 @@ class ByteQueue:
         self._head: i64 = 0
         self._pieces_max: i64 = _PIECES_MAX
         self.size: i64 = 0
+        self._held: i64 = 0
+
+    def memory_bytes(self) -> i64:
+        """Count the memory that all takes: pieces count whole, also those of which some was taken or never counted."""
+        return self._held + (len(self._pieces) - self._head) * _PIECE_BYTES
+
+    def collapse(self) -> None:
+        """Join all small pieces now: what is kept beside the bytes themselves becomes small."""
+        if self.size > 0:
+            self._join_small()
 
     def append(self, data: bytes) -> None:
         """Add bytes at the end."""
@@ -46,6 +58,7 @@ class ByteQueue:
 
     def _push(self, data: bytes, skip: i64, length: i64) -> None:
         self.size += length
+        self._held += len(data)
         self._pieces.append(data)
         self._skips.append(skip)
         if len(self._pieces) > self._pieces_max:
@@ -100,6 +113,7 @@ class ByteQueue:
             pieces.clear()
             self._skips.clear()
             self._head = 0
+            self._held = 0
             return
         skips = self._skips
         head = self._head
@@ -108,6 +122,7 @@ class ByteQueue:
             if count < left:
                 break
             count -= left
+            self._held -= len(pieces[head])
             pieces[head] = b""  # release the memory now, the slot later
             head += 1
         skips[head] += count
@@ -140,4 +155,5 @@ class ByteQueue:
         self._pieces = joined
         self._skips = [0] * len(joined)
         self._head = 0
+        self._held = self.size
         self._pieces_max = max(_PIECES_MAX, 2 * len(joined))

@@ -7,11 +7,16 @@ windows allow. Its end is where PSH may stand, and where text of the next write 
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import i64, mypyc_attr
 
 from estab.tcp.record.buffers import ByteQueue
 
 __all__ = ["Piece", "SendQueue"]
+
+_PIECE_BYTES: Final = 64
+"""What the record of a piece takes."""
 
 
 @mypyc_attr(acyclic=True, free_list_len=1)
@@ -40,6 +45,11 @@ class SendQueue:
         self.bursts: list[Piece] = []
         self.burst_head: i64 = 0
         self._text = ByteQueue()
+
+    def memory_bytes(self) -> i64:
+        """Count the memory that all takes, with the bytes that are still to be stored."""
+        pieces: i64 = len(self.pieces) - self.head + len(self.bursts) - self.burst_head
+        return max(self._text.memory_bytes(), self.size) + pieces * _PIECE_BYTES
 
     # --- writing
 

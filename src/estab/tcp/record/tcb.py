@@ -73,6 +73,8 @@ class Tcb(Flow):
         """address: the peer's, 4 or 16 bytes. Writers: none."""
         self.remote_port = ends.remote_port
         """number: the peer's port. Writers: none."""
+        self.flow_label = context.flow_label(ends.remote, ends.local, ends.remote_port, ends.local_port)
+        """number: the label of all packets that are sent, 0 for none (RFC 6437). Writers: record/tcb."""
         # The state of the diagram, and of the host's tables.
         self.state: i64 = abi.CLOSED
         """number: the state, as ``abi`` numbers them (RFC 9293 section 3.3.2). Writers: arriving/transitions."""
@@ -88,6 +90,8 @@ class Tcb(Flow):
         """yes or no: closed by its program; it finishes on its own. Writers: connection."""
         self.is_orphan_counted: bool = False
         """yes or no: counted among the orphans, of which there may be ``tcp_max_orphans``. Writers: connection."""
+        self.charged_bytes: i64 = 0
+        """bytes: what the host is charged for what the connection holds (Linux's tcp_mem). Writers: window/memory."""
         self.is_counted: bool = False
         """yes or no: counted in CurrEstab (RFC 4022). Writers: arriving/opening, arriving/transitions."""
         # Sending: numbers (RFC 9293 section 3.3.1).
@@ -413,6 +417,10 @@ class Tcb(Flow):
             self.snd_una = self.snd_nxt
             self.snd_sml = self.snd_nxt
             self.recover = self.snd_nxt
+
+    def reflect_label(self, label: i64) -> None:
+        """Send all with the label that the peer's SYN had (``flowlabel_reflect``)."""
+        self.flow_label = label
 
     def use_congestion(self, control: CongestionControl) -> None:
         """Let another congestion control decide from now on; it starts when it is first needed."""

@@ -15,7 +15,7 @@ from estab.tcp.record.sendqueue import SendQueue
 from estab.tcp.record.tcb import Tcb
 from estab.tcp.recovery.cwnd import restart_after_idle
 from estab.tcp.sending import plan
-from estab.tcp.window import chrono
+from estab.tcp.window import chrono, memory
 from estab.tcp.window.pacing import GSO_BYTES_MAX
 from estab.tcp.window.room import has_room, note_full
 
@@ -74,6 +74,7 @@ def write(tcb: Tcb, data: bytes, flags: i64, now_ns: i64) -> i64:
     if written == 0:
         return 0
     queue.store(data if written == total else data[:written])
+    memory.charge(tcb)
     tcb.is_more_coming = (flags & abi.MSG_MORE) != 0 and not is_short
     if not tcb.is_more_coming or _must_push(tcb):
         _push_here(tcb, queue)
@@ -101,6 +102,8 @@ def release_held(tcb: Tcb) -> None:
 def size_goal(tcb: Tcb) -> i64:
     """Return how many bytes a piece should hold: what a super-segment can, and half of the peer's largest window."""
     mss = tcb.snd_mss()
+    if tcb.context.memory.is_full():
+        return mss
     window = tcb.max_snd_wnd
     if window > DEFAULT_MSS_BYTES:
         window //= 2

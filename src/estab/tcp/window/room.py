@@ -7,7 +7,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from estab.tcp.record.tcb import Tcb
-from estab.tcp.window import chrono
+from estab.tcp.window import chrono, memory
 
 __all__ = ["expand_send_buffer", "fix_send_buffer", "has_room", "is_spacious", "note_full", "notice_room"]
 
@@ -20,11 +20,16 @@ _BUFFER_BYTES: Final = 1280
 
 def has_room(tcb: Tcb) -> bool:
     """Tell whether a new piece may begin: the buffer is not full, and unsent text is below TCP_NOTSENT_LOWAT."""
-    return _memory_bytes(tcb) < tcb.send_buffer_bytes and tcb.notsent_bytes() < notsent_lowat(tcb)
+    if tcb.notsent_bytes() >= notsent_lowat(tcb) or not memory.may_write(tcb):
+        return False
+    return _memory_bytes(tcb) < tcb.send_buffer_bytes
 
 
 def _memory_bytes(tcb: Tcb) -> i64:
-    """Estimate what Linux would count for the text (``sk_wmem_queued``): its bytes, and an sk_buff for each piece."""
+    """Estimate what Linux would count for the text (``sk_wmem_queued``): its bytes, and an sk_buff for each piece.
+
+    No less than it takes here: with a small MSS, or after SACK cut what is in flight, the records take the most.
+    """
     buffers: i64 = 0
     unsent = tcb.unsent
     if unsent is not None:
@@ -32,7 +37,7 @@ def _memory_bytes(tcb: Tcb) -> i64:
     flight = tcb.pipe_bytes
     if flight > 0:
         buffers += 1 + flight // max(tcb.cwnd_bytes // 2, 1)
-    return tcb.outq_bytes() + buffers * _BUFFER_BYTES
+    return max(tcb.outq_bytes() + buffers * _BUFFER_BYTES, memory.written_bytes(tcb))
 
 
 def notsent_lowat(tcb: Tcb) -> i64:
@@ -48,7 +53,8 @@ def is_spacious(tcb: Tcb) -> bool:
     so, the program that asked is told once it is.
     """
     queued = _memory_bytes(tcb)
-    if tcb.send_buffer_bytes - queued >= queued // 2 and 2 * tcb.notsent_bytes() < notsent_lowat(tcb):
+    is_small = tcb.send_buffer_bytes - queued >= queued // 2 and 2 * tcb.notsent_bytes() < notsent_lowat(tcb)
+    if is_small and memory.may_write(tcb):
         return True
     note_full(tcb)
     return False
@@ -73,7 +79,7 @@ def notice_room(tcb: Tcb, now_ns: i64) -> None:
 
 def expand_send_buffer(tcb: Tcb) -> None:
     """Let the send buffer hold two congestion windows, headers and all, up to ``tcp_wmem``'s most."""
-    if tcb.options.is_send_buffer_fixed:
+    if tcb.options.is_send_buffer_fixed or tcb.context.memory.is_pressed:
         return
     config = tcb.context.config
     mss = tcb.snd_mss()
