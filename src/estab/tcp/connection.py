@@ -203,6 +203,10 @@ class Connection(Tcb):
             return
         self.shutdown_write()
         receive.drop_unread(self)
+        if self.state == abi.FIN_WAIT_2 and self.options.fin_timeout_ns < 0:
+            self.context.counters.TcpExtTCPAbortOnLinger += 1
+            transitions.abort(self, 0, "", "TCP_LINGER2 below 0: no FIN-WAIT-2")
+            return
         if self.state == abi.FIN_WAIT_2:
             self.arm(TIMER_FIN_WAIT_2, now_ns + self.options.fin_timeout_ns)
         if self.keepalive_ns != NEVER and self.in_flight_count() == 0 and self.unsent is None:

@@ -107,7 +107,7 @@ class DatagramSettings(BoundDescriptor):
         self.pmtu_discover: i64 = IP_PMTUDISC_WANT
         """IP_MTU_DISCOVER, IPV6_MTU_DISCOVER: whether datagrams may be cut on the way."""
         self._receive_buffer_bytes: i64 = RECEIVE_BUFFER_BYTES
-        self.send_buffer_bytes: i64 = RECEIVE_BUFFER_BYTES
+        self._send_buffer_bytes: i64 = RECEIVE_BUFFER_BYTES
         """Shown, and without effect: a datagram that was sent is on its way at once."""
         self.is_corked: bool = False
         """UDP_CORK: what is sent is kept, and goes as one datagram when the option is cleared."""
@@ -123,6 +123,15 @@ class DatagramSettings(BoundDescriptor):
     @receive_buffer_bytes.setter
     def receive_buffer_bytes(self, value: int) -> None:
         self._receive_buffer_bytes = max(2304, min(value, 2 * self.context.config.rmem_max))
+
+    @property
+    def send_buffer_bytes(self) -> int:
+        """SO_SNDBUF: the size of the send buffer, as it is. What is sent leaves at once and never fills it."""
+        return self._send_buffer_bytes
+
+    @send_buffer_bytes.setter
+    def send_buffer_bytes(self, value: int) -> None:
+        self._send_buffer_bytes = max(4608, min(value, 2 * self.context.config.wmem_max))
 
     @property
     def keeps_errors(self) -> bool:
@@ -147,4 +156,4 @@ class DatagramSettings(BoundDescriptor):
             self.errors_dropped_count += 1
 
 
-undeletable(DatagramSettings, "receive_buffer_bytes", "keeps_errors")
+undeletable(DatagramSettings, "receive_buffer_bytes", "send_buffer_bytes", "keeps_errors")

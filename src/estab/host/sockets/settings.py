@@ -42,7 +42,7 @@ class StreamSettings(BoundDescriptor):
         """The options of a socket that has no connection."""
         self.linger: int | None = None
         self._fast_open: FastOpenOptions | None = None
-        self.receive_lowat_bytes: i64 = 1
+        self._receive_lowat_bytes: i64 = 1
         self.tells_inq: bool = False
         """TCP_INQ: ``recvmsg`` says beside the bytes how many more there are."""
         self._defer_accept: i16 = 0
@@ -187,14 +187,16 @@ class StreamSettings(BoundDescriptor):
 
     @property
     def fin_timeout_ns(self) -> int:
-        """TCP_LINGER2: how long FIN-WAIT-2 lasts once the program has closed; 0 is ``tcp_fin_timeout``."""
+        """TCP_LINGER2: how long FIN-WAIT-2 lasts once the program has closed, at most 120 seconds; 0 is
+        ``tcp_fin_timeout``, below 0 not at all.
+        """
         return self.options.fin_timeout_ns
 
     @fin_timeout_ns.setter
     def fin_timeout_ns(self, value: int) -> None:
-        if not 0 <= value <= 120 * SECOND:
-            raise os_error(errno.EINVAL, f"invalid argument: TCP_LINGER2 is 0 to 120 seconds, not {value / SECOND}")
-        timeout_ns = value if value > 0 else int(self.demux.context.config.tcp_fin_timeout_ns)
+        timeout_ns: i64 = max(-SECOND, min(value, 120 * SECOND))
+        if timeout_ns == 0:
+            timeout_ns = self.demux.context.config.tcp_fin_timeout_ns
         self._set(self.options.with_fin_timeout(timeout_ns))
 
     @property
@@ -369,6 +371,19 @@ class StreamSettings(BoundDescriptor):
     # --- buffers
 
     @property
+    def receive_lowat_bytes(self) -> int:
+        """SO_RCVLOWAT: how much makes the socket readable. At most half of what its buffer may be; below 0 that."""
+        return self._receive_lowat_bytes
+
+    @receive_lowat_bytes.setter
+    def receive_lowat_bytes(self, value: int) -> None:
+        options = self.options
+        most: i64 = self.demux.context.config.tcp_rmem[2]
+        if options.is_receive_buffer_fixed:
+            most = options.receive_buffer_bytes
+        self._receive_lowat_bytes = max(1, min(value, most // 2)) if value >= 0 else most // 2
+
+    @property
     def receive_buffer_bytes(self) -> int:
         """SO_RCVBUF: bytes of the receive buffer, as they are (Linux's doubling is the caller's)."""
         connection = self.connection
@@ -418,5 +433,5 @@ undeletable(
     StreamSettings, "nodelay", "cork", "notsent_lowat_bytes", "max_pacing_rate", "keep_idle_ns", "keep_interval_ns",
     "keep_count", "user_timeout_ns", "fin_timeout_ns", "syn_retries", "defer_accept_s", "maxseg", "quickack",
     "oob_inline", "congestion", "fast_open_backlog", "fast_open_connect", "fast_open_no_cookie", "fast_open_keys",
-    "ttl", "tos", "pmtu_discover", "receive_buffer_bytes", "send_buffer_bytes",
+    "ttl", "tos", "pmtu_discover", "receive_buffer_bytes", "send_buffer_bytes", "receive_lowat_bytes",
 )

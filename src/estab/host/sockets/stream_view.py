@@ -74,7 +74,7 @@ class StreamView(StreamSettings):
             bits |= POLLHUP
         if is_read_over:
             bits |= POLLIN | POLLRDHUP
-        elif connection.readable_bytes() >= self.receive_lowat_bytes:
+        elif connection.readable_bytes() >= self._receive_lowat_bytes:
             bits |= POLLIN
         if connection.is_writable():
             bits |= POLLOUT

@@ -54,6 +54,12 @@ def get_option(socket: Socket, level: int, name: int, now_ns: int) -> int | byte
 
 def set_option(socket: Socket, level: int, name: int, value: int | bytes, now_ns: int) -> None:
     """Set an option. ENOPROTOOPT if it can't be set; EINVAL if the value is too short or makes no sense."""
+    known = _OPTIONS.get((level, name))
+    is_number = known is None or known.set_bytes is None
+    is_short = isinstance(value, bytes) and len(value) < _INT.size
+    if is_short and is_number and level in (s.SOL_SOCKET, _PROTOCOLS[socket.kind]):
+        words = f"invalid argument: {option_name(level, name)} takes an int, not less"
+        raise os_error(errno.EINVAL, words)
     option = _find(socket, level, name)
     if option.set_bytes is not None:
         option.set_bytes(socket, value.to_bytes(4, sys.byteorder, signed=True) if isinstance(value, int) else value)
@@ -62,8 +68,8 @@ def set_option(socket: Socket, level: int, name: int, value: int | bytes, now_ns
         raise os_error(errno.ENOPROTOOPT, f"protocol not available: {option_name(level, name)} can't be set")
     if isinstance(value, int):
         option.set(socket, value, now_ns)
-    elif level == s.IPPROTO_IP and 0 < len(value) < _INT.size:
-        option.set(socket, value[0], now_ns)  # as Linux: IP's options may be given in a byte
+    elif level == s.IPPROTO_IP and (value or name != s.IP_TTL) and len(value) < _INT.size:
+        option.set(socket, value[0] if value else 0, now_ns)  # as Linux: IP's options may be given in a byte, or none
     elif len(value) >= _INT.size:
         option.set(socket, int.from_bytes(value[: _INT.size], sys.byteorder, signed=True), now_ns)
     else:
@@ -135,7 +141,7 @@ def _constant(value: int, kinds: tuple[int, ...] = _BOTH) -> _Option:
 
 def _buffer(get: Callable[[Socket], int], put: Callable[[Socket, int], None]) -> _Option:
     def set_buffer(socket: Socket, value: int, now_ns: int) -> None:
-        put(socket, max(value, 0) * 2)
+        put(socket, value % 2**32 * 2)  # as Linux: it is unsigned, so what is below 0 is the most there may be
 
     return _Option(_BOTH, lambda socket, now_ns: int(get(socket)), set_buffer)
 
@@ -170,6 +176,8 @@ def _get_congestion(socket: Any, now_ns: int) -> bytes:
 
 
 def _set_congestion(socket: Any, value: bytes) -> None:
+    if not value:
+        raise os_error(errno.EINVAL, "invalid argument: TCP_CONGESTION takes a name")
     name = value.rstrip(b"\0").decode(errors="replace")
     socket.congestion = name
 
@@ -197,6 +205,12 @@ def _get_mtu(socket: Any, now_ns: int) -> int:
 
 def _set_tos(socket: Any, value: int, now_ns: int) -> None:
     socket.tos = value & 0xFF
+
+
+def _set_tclass(socket: Any, value: int, now_ns: int) -> None:
+    if not -1 <= value <= 255:
+        raise os_error(errno.EINVAL, f"invalid argument: a traffic class is 0 to 255, not {value}")
+    socket.tos = max(value, 0)
 
 
 def _wanted(bit: int) -> _Option:
@@ -237,7 +251,8 @@ _SOCKET: Final = {
     "SO_OOBINLINE": _flag(lambda socket: socket.oob_inline, setters.set_oob_inline),
     "SO_RCVBUF": _buffer(lambda socket: socket.receive_buffer_bytes, setters.set_receive_buffer_bytes),
     "SO_SNDBUF": _buffer(lambda socket: socket.send_buffer_bytes, setters.set_send_buffer_bytes),
-    "SO_RCVLOWAT": _number(lambda socket: socket.receive_lowat_bytes, setters.set_receive_lowat_bytes, _STREAM),
+    "SO_RCVLOWAT": _number(lambda socket: socket.receive_lowat_bytes, setters.set_receive_lowat_bytes, _STREAM,
+                           low=-(2**31)),
     "SO_SNDLOWAT": _constant(1),
     "SO_LINGER": _Option(_BOTH, _get_linger, None, _set_linger),
     "SO_ERROR": _Option(_BOTH, lambda socket, now_ns: int(socket.take_error())),
@@ -259,7 +274,8 @@ _TCP: Final = {
     "TCP_KEEPINTVL": _number(lambda socket: socket.keep_interval_ns,
                              setters.set_keep_interval_ns, _STREAM, SECOND, 1, 32767),
     "TCP_KEEPCNT": _number(lambda socket: socket.keep_count, setters.set_keep_count, _STREAM, 1, 1, 127),
-    "TCP_LINGER2": _number(lambda socket: socket.fin_timeout_ns, setters.set_fin_timeout_ns, _STREAM, SECOND, 0, 120),
+    "TCP_LINGER2": _number(lambda socket: socket.fin_timeout_ns, setters.set_fin_timeout_ns, _STREAM, SECOND,
+                           -(2**31)),
     "TCP_SYNCNT": _number(lambda socket: socket.syn_retries, setters.set_syn_retries, _STREAM),
     "TCP_DEFER_ACCEPT": _number(lambda socket: socket.defer_accept_s,
                                 setters.set_defer_accept_s, _STREAM, low=-(2**31)),
@@ -283,7 +299,7 @@ _IP: Final = {
 _IPV6: Final = {
     "IPV6_V6ONLY": _flag(lambda socket: socket.v6only, setters.set_v6only),
     "IPV6_UNICAST_HOPS": _hops(64),
-    "IPV6_TCLASS": _TOS,
+    "IPV6_TCLASS": _Option(_BOTH, lambda socket, now_ns: int(socket.tos), _set_tclass),
     "IPV6_MTU": _Option(_BOTH, _get_mtu),
     "IPV6_MTU_DISCOVER": _number(lambda socket: socket.pmtu_discover, setters.set_pmtu_discover, _BOTH, high=5),
     "IPV6_RECVPKTINFO": _wanted(ancillary.WANTS_PKTINFO6), "IPV6_RECVHOPLIMIT": _wanted(ancillary.WANTS_HOPLIMIT),

@@ -395,7 +395,11 @@ class Socket(Transfer):
             return value if isinstance(value, int) else int.from_bytes(value[:4], "little")
         if not 0 < buflen <= 1024:
             raise os_error(errno.EINVAL, "getsockopt buflen out of range")
-        return (value.to_bytes(4, "little", signed=True) if isinstance(value, int) else value)[:buflen]
+        if isinstance(value, int):
+            # As Linux: an option of IP's that fits is given in one byte to a buffer without room for an int.
+            size = 1 if level == os_socket.IPPROTO_IP and buflen < 4 and 0 <= value <= 255 else buflen
+            return value.to_bytes(4, "little", signed=True)[:size]
+        return value[:buflen]
 
     @told_option
     def setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None, /) -> None:

@@ -344,6 +344,10 @@ def _after_acknowledgment(tcb: Tcb, now_ns: i64) -> bool:
     state = tcb.state
     if state == abi.FIN_WAIT_1:
         set_state(tcb, abi.FIN_WAIT_2, "our FIN is acknowledged")
+        if tcb.is_orphan and tcb.options.fin_timeout_ns < 0:  # as Linux: its program does not care for the peer's FIN
+            tcb.context.counters.TcpExtTCPAbortOnData += 1
+            finish(tcb, "TCP_LINGER2 below 0: no FIN-WAIT-2")
+            return False
         if tcb.is_orphan:
             tcb.arm(TIMER_FIN_WAIT_2, now_ns + tcb.options.fin_timeout_ns)
     elif state == abi.CLOSING:

@@ -37,7 +37,7 @@ def _memory_bytes(tcb: Tcb) -> i64:
     flight = tcb.pipe_bytes
     if flight > 0:
         buffers += 1 + flight // max(tcb.cwnd_bytes // 2, 1)
-    return max(tcb.outq_bytes() + buffers * _BUFFER_BYTES, memory.written_bytes(tcb))
+    return tcb.outq_bytes() + max(buffers * _BUFFER_BYTES, tcb.in_flight_count() * memory.RECORD_BYTES)
 
 
 def notsent_lowat(tcb: Tcb) -> i64:
