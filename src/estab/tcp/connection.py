@@ -56,6 +56,11 @@ class Connection(Tcb):
         """Give the connection to a socket, which is told of news from now on."""
         self.owner = owner
 
+    def leave(self) -> None:
+        """Lose the socket to another connection: what waits to be read never will be."""
+        self.owner = None
+        receive.drop_unread(self)
+
     def prepare_open(
         self, fast_open: FastOpen | None, *, is_first_ack_delayed: bool, is_read_shut: bool,
     ) -> None:

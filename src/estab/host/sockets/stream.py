@@ -440,7 +440,7 @@ class StreamSocket(StreamView):
     def _forget_failed(self, connection: Connection) -> None:
         """Make the socket unconnected again after a failed ``connect``, as Linux does. What ``bind`` took stays."""
         self._options = connection.options
-        connection.set_owner(None)
+        connection.leave()
         self.demux.touch(connection)
         self.is_read_shut = self.is_write_shut = False
         self.connection = None
