@@ -28,7 +28,7 @@ FLOORS: Mapping[str, int] = {
     "explain": 6, "names": 6, "observe": 6, "realtime": 6,
     "native": 7, "report": 7,
     "doctor": 8, "lab": 8, "drill": 8, "stack": 8,
-    "trial": 9,
+    "top": 9, "trial": 9,
     "estab": 10,  # the package's own __init__: what a user imports
     "cli": 11, "pytest_plugin": 11,
     "__main__": 12,

@@ -28,6 +28,7 @@ __all__ = ["doctor"]
 @click.option("--pid", type=click.IntRange(1), help="Only the sockets of this process.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Only sockets with this port, at either end.")
 @click.option("--netns", metavar="NAME", help="Sockets of another network namespace (needs the rights to enter it).")
+@click.option("--stack", metavar="NAME", help="Sockets of a running stack (`estab up`, Stack.publish).")
 @click.option("--watch", metavar="SECONDS", type=click.FloatRange(0.1), help="Look again and again, until Ctrl-C.")
 @click.option("--idle", metavar="SECONDS", type=click.FloatRange(0), default=600, show_default=True,
               help="From when on an idle connection without keepalive is mentioned.")
@@ -37,8 +38,8 @@ __all__ = ["doctor"]
 @click.option("--table", is_flag=True, help="Show the sockets as `ss -tanoip` does, and judge nothing.")
 @click.option("--replay", metavar="FILE.py", type=click.Path(dir_okay=False, writable=True),
               help="Write a scenario of the lab with the same parameters, which shows what each cure changes.")
-def doctor(capture: str | None, pid: int | None, port: int | None, netns: str | None, watch: float | None, idle: float,
-           stuck: float, as_json: bool, table: bool, replay: str | None) -> None:
+def doctor(capture: str | None, pid: int | None, port: int | None, netns: str | None, stack: str | None,
+           watch: float | None, idle: float, stuck: float, as_json: bool, table: bool, replay: str | None) -> None:
     """Say why a connection is stuck or slow: cause, evidence, since when, when the program notices, what to do.
 
     Without FILE it asks the kernel for all TCP sockets of this machine (Linux; root is not needed, but names other
@@ -47,17 +48,19 @@ def doctor(capture: str | None, pid: int | None, port: int | None, netns: str | 
     Exit status: 0 nothing wrong was found, 1 something stops a connection or costs it time, 2 wrong input.
     """
     if capture is not None:
-        wrong = [name for name, value in (("--pid", pid), ("--netns", netns), ("--watch", watch), ("--table", table))
-                 if value]
+        wrong = [name for name, value in (("--pid", pid), ("--netns", netns), ("--stack", stack), ("--watch", watch),
+                                           ("--table", table)) if value]
         if wrong:
             raise click.UsageError(f"{', '.join(wrong)}: about this machine's sockets, not about a capture")
+    if stack is not None and (pid or netns or table):
+        raise click.UsageError("--pid, --netns and --table are about this machine's sockets, not about a stack's")
     try:
         if table:
             _show_table(pid, port, netns)
             return
-        report = _look(capture, pid, port, netns, idle, stuck)
+        report = _look(capture, pid, port, netns, stack, idle, stuck)
         if watch is not None:
-            _watch(report, watch, as_json, lambda: _look(None, pid, port, netns, idle, stuck))
+            _watch(report, watch, as_json, lambda: _look(None, pid, port, netns, stack, idle, stuck))
             return
     except (OSError, ValueError) as error:
         raise click.UsageError(explain(error)) from None
@@ -69,7 +72,7 @@ def doctor(capture: str | None, pid: int | None, port: int | None, netns: str | 
         raise click.exceptions.Exit(1)
 
 
-def _look(capture: str | None, pid: int | None, port: int | None, netns: str | None, idle_s: float,
+def _look(capture: str | None, pid: int | None, port: int | None, netns: str | None, stack: str | None, idle_s: float,
           stuck_s: float) -> Report:
     if capture is not None:
         from estab.doctor.captures import diagnose_capture
@@ -82,6 +85,10 @@ def _look(capture: str | None, pid: int | None, port: int | None, netns: str | N
     from estab.doctor.sockets import diagnose_sockets
 
     limits = Thresholds(close_wait_s=stuck_s, unread_s=stuck_s, idle_s=idle_s)
+    if stack is not None:
+        from estab.top.sources import diagnose_stack
+
+        return diagnose_stack(stack, port, limits)
     return diagnose_sockets(pid=pid, port=port, netns=netns, limits=limits)
 
 

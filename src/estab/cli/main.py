@@ -38,6 +38,7 @@ _COMMANDS: Final = {
     "sweep": ("estab.cli.sweep:sweep", "Run a scenario for many seeds, here or on a cluster, and explain what fails."),
     "explain": ("estab.cli.explain:explain", "Explain a state, errno, option, sysctl, counter or drop."),
     "up": ("estab.cli.up:up", "Bring a stack up on a TUN, TAP or Ethernet device, and serve on it."),
+    "top": ("estab.cli.top:top", "Show sockets as they move, of this machine or of a stack, and what is wrong."),
     "tour": ("estab.cli.tour:tour", "Tell the life of a TCP connection, call by call."),
 }
 """Each subcommand's name, where it is, and what it does."""

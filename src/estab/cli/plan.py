@@ -34,6 +34,7 @@ class Plan:
     has_offload: bool
     busy_poll_us: int | None = None
     pcap_bytes_max: int = 0
+    is_published: bool = True
     notes: list[str] = field(default_factory=list)
 
 

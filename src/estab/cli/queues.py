@@ -63,7 +63,7 @@ def _work(plan: Plan, device: Device, member: Member, board: mmap.mmap) -> int:
     try:
         own = device if member.number == 0 else open_device(plan)
         own.mtu = device.mtu
-        with make_stack(plan, own) as stack:
+        with make_stack(plan, own, member.number) as stack:
             member.tell_ready()
             while not member.leave.wait(_TELL_S) and member.is_wanted() and stack.failure is None:
                 tell()

@@ -23,6 +23,7 @@ from estab.cli.rates import Reading, line, summary
 from estab.cli.serving import make_service
 from estab.errors import explain
 from estab.realtime.heap import keep_heap
+from estab.stack.publishing import default_path
 from estab.stack.stack import Stack
 
 if TYPE_CHECKING:
@@ -104,8 +105,11 @@ def _tell_end_of_capture(why: str) -> None:
     print(f"estab: --pcap: no more is written: {why}", file=sys.stderr, flush=True)
 
 
-def make_stack(plan: Plan, device: Device) -> Stack:
-    """Make the stack that was asked for, with its services. ``device`` is closed with it, or if it can't be made."""
+def make_stack(plan: Plan, device: Device, number: int = 0) -> Stack:
+    """Make the stack that was asked for, with its services. ``device`` is closed with it, or if it can't be made.
+
+    ``number``: which one it is of several processes with a queue each.
+    """
     keep_heap()
     try:
         stack = Stack(device, plan.addresses, gateway=plan.gateways, busy_poll_us=plan.busy_poll_us)
@@ -117,6 +121,11 @@ def make_stack(plan: Plan, device: Device) -> Stack:
     for served in plan.served:
         stack.serve(make_service(served), served.port)
     stack.run_in_thread()
+    if plan.is_published:
+        try:
+            stack.publish(default_path(plan.device, number))
+        except OSError as error:
+            print(f"estab: estab top can't see this stack: {explain(error)}", file=sys.stderr)
     return stack
 
 

@@ -51,11 +51,14 @@ QUEUES_MAX: Final = 64
               help="Let super-segments and unfinished checksums pass where the device can.")
 @click.option("--busy-poll", type=click.IntRange(0, 1_000_000), metavar="MICROSECONDS",
               help="Don't sleep for so long while answers come sooner; 0: never. By default 50, with two processors.")
+@click.option("--publish/--no-publish", default=True, show_default=True,
+              help="Let `estab top --stack NAME` of this user see the stack's sockets.")
 @click.argument("words", nargs=-1, metavar="[ARGUMENT...]")
 def up(
     tun: str | None, tap: str | None, packet: str | None, addresses: tuple[str, ...], gateways: tuple[str, ...],
     peer: str, serves: tuple[str, ...], program: str | None, mtu: int | None, sysctls: tuple[str, ...], congestion: str,
-    pcap: str | None, pcap_max: int | None, queues: int, offload: bool, busy_poll: int | None, words: tuple[str, ...],
+    pcap: str | None, pcap_max: int | None, queues: int, offload: bool, busy_poll: int | None, publish: bool,
+    words: tuple[str, ...],
 ) -> None:
     """Bring a stack up on a device of this machine, and serve on it.
 
@@ -80,7 +83,7 @@ def up(
         kind, device, [_prefix(text, "--address") for text in addresses], [_address(text) for text in gateways],
         _prefix(peer, "--peer") if peer else "", mtu or 0, [parse_serve(text) for text in serves], program, list(words),
         [_setting(text) for text in sysctls], congestion, pcap, queues, offload, busy_poll,
-        pcap_bytes_max=(pcap_max or 0) * 1_000_000,
+        pcap_bytes_max=(pcap_max or 0) * 1_000_000, is_published=publish,
     )
     _check(plan)
     status = _run(plan)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from estab.abi import LISTEN, SYN_RECEIVED, TIME_WAIT
 from estab.native.sockdiag import EXAMPLES, Row, Skipped, read_busy_sockets, read_sockets
 
-__all__ = ["Machine", "Reading", "observe", "read_machine"]
+__all__ = ["Machine", "Reading", "observe", "read_machine", "read_sysctls"]
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ def observe(pause_s: float, wanted: Callable[[Row], bool] | None = None, idle_s:
     first = read_machine(wanted, idle_s)
     time.sleep(pause_s)
     second = read_machine(wanted, idle_s)
-    machine = Machine(first, second, {name: _sysctl(name) for name in _SYSCTLS})
+    machine = Machine(first, second, read_sysctls())
     if max(second.time_wait.values(), default=0) >= TIME_WAIT_SHARE * machine.port_range():
         for row in read_sockets(has_details=False):
             second.ports_used[row.source, row.target, row.dport] += 1
@@ -122,9 +122,14 @@ def read_counters(files: Iterable[str] = ("netstat", "snmp")) -> dict[str, int]:
     return found
 
 
+def read_sysctls() -> dict[str, str]:
+    """Read the sysctls of this thread's namespace that the rules ask for, by their short names."""
+    return {name: _sysctl(name) for name in _SYSCTLS}
+
+
 def _sysctl(name: str) -> str:
-    for folder in ("/proc/sys/net/ipv4/",):
-        if os.path.exists(folder + name):
-            with open(folder + name, encoding="ascii") as file:
-                return file.read().strip()
-    return ""
+    path = f"/proc/sys/net/ipv4/{name}"
+    if not os.path.exists(path):
+        return ""
+    with open(path, encoding="ascii") as file:
+        return file.read().strip()

@@ -13,7 +13,7 @@ from estab.doctor.processes import find_holders, sockets_of
 from estab.doctor.pythons import lines_of
 from estab.native.sockdiag import Row
 
-__all__ = ["PAUSE_S", "diagnose_sockets", "wanted_rows"]
+__all__ = ["PAUSE_S", "diagnose_sockets", "report_of", "wanted_rows"]
 
 _IN_PROGRAMS = frozenset({"close-wait", "not-reading", "accept-queue-full"})
 """Causes that lie in this machine's programs: of a Python one, the lines that it runs are evidence."""

@@ -82,6 +82,10 @@ class Row:
         values = _MEMORY.unpack_from(self.memory)
         return values[0], values[1], values[2], values[3]
 
+    def set_buffers(self, receive_bytes: int, send_bytes: int) -> None:
+        """Set the limits of both buffers, for a socket that is not the kernel's."""
+        self.memory = _MEMORY.pack(0, receive_bytes, 0, send_bytes, 0, 0, 0, 0, 0)
+
     @property
     def key(self) -> tuple[bytes, int, bytes, int]:
         """What identifies a socket."""

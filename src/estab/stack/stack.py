@@ -42,6 +42,7 @@ from estab.sockets.standin import module
 from estab.stack.adopting import adopted
 from estab.stack.delivery import warn_of_rest
 from estab.stack.in_loop import DRAIN_S, InLoop
+from estab.stack.publishing import Publication, default_path
 from estab.stack.watching import CaptureFile
 from estab.wire.address import parse_address, parse_prefix
 
@@ -58,6 +59,7 @@ class _Parts:
         self.runtime = runtime
         self.device = device
         self.captures = captures
+        self.publications: list[Publication] = []
         self.loop_thread: LoopThread | None = None
 
     def drop(self, what: str) -> None:
@@ -72,6 +74,8 @@ class _Parts:
 
     def release(self) -> None:
         """Close files and device."""
+        for publication in self.publications:
+            publication.close()
         for capture in self.captures:
             capture.close()
         with self.runtime.lock:
@@ -288,6 +292,19 @@ class Stack(InLoop):
         made = CaptureFile(path, self.runtime, f"{self.name}, {', '.join(self.addresses)}", bytes_max=bytes_max,
                            on_end=on_end)
         self._captures.append(made)
+        return made
+
+    def publish(self, path: str | PathLike[str] | None = None) -> Publication:
+        """Tell this user's other programs of the stack's sockets, by a Unix socket at ``path``: for ``estab top``.
+
+        Until the ``close`` of what this returns, a context manager, or the stack's. By default the path is the device's
+        name in a folder of this user's alone: ``estab top --stack NAME``. The file has mode 0600; nothing can be
+        changed by it, and no payload passes. Its ``path`` says where it is. ``OSError`` if it can't be made.
+        """
+        self._ensure_open()
+        made = Publication(path if path is not None else default_path(self.device.name), self.runtime,
+                           self.addresses)
+        self._parts.publications.append(made)
         return made
 
     def close(self) -> None:
