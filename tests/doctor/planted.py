@@ -239,6 +239,53 @@ def pacing_limited() -> None:
     time.sleep(0.5)
 
 
+def stream() -> None:
+    """Send all the time."""
+    forever(connect(80).send, bytes(20_000))
+    time.sleep(1.5)
+
+
+def stream_for_long() -> None:
+    """Send until a queue stands."""
+    forever(connect(80).send, bytes(20_000))
+    time.sleep(3)
+
+
+def write_seldom() -> None:
+    """Write pieces with pauses, on a path that would take far more."""
+    caller = connect(80, TCP_NODELAY=1)
+
+    def write() -> None:
+        caller.send(bytes(4000))
+        time.sleep(0.004)
+
+    forever(write)
+    time.sleep(0.5)
+
+
+def small_send_buffer() -> None:
+    forever(connect(80, SO_SNDBUF=4000).send, bytes(20_000))
+    time.sleep(1)
+
+
+def full_segments_vanish() -> None:
+    caller = connect(80, TCP_NODELAY=1)
+    caller.send(bytes(300))
+    time.sleep(0.1)
+    caller.send(bytes(1448))
+    caller.send(bytes(300))
+    time.sleep(1.5)
+
+
+def keepalive_unanswered() -> None:
+    connect(80, SO_KEEPALIVE=1, TCP_KEEPIDLE=1, TCP_KEEPINTVL=1)
+    time.sleep(0.1)
+    subprocess.run(["ip", "link", "set", "tun0", "down"], check=True)
+    subprocess.run(["ip", "link", "set", "tun0", "up"], check=True)
+    subprocess.run(["ip", "route", "replace", "blackhole", PEER], check=True)
+    time.sleep(4.2)
+
+
 def nagle() -> None:
     caller = connect(80)
 

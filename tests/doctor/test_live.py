@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from estab.doctor.processes import find_holders
 from estab.doctor.sockets import diagnose_sockets
 from estab.doctor.table import columns
 from estab.native.sockdiag import read_sockets
+from tests.doctor.bad_path import BadPath
 from tests.kit.namespaces import Namespace, find, needs, requires_kernel
 
 pytestmark = requires_kernel
@@ -93,6 +95,37 @@ def test_a_planted_problem_is_named_within_a_second(pair: tuple[Namespace, Names
     assert ("pid" in finding.process) == has_process, finding.process
     if cause in ("close-wait", "not-reading", "accept-queue-full") and find("py-spy"):
         assert any("its thread is at planted.py:" in line for line in finding.evidence), finding.evidence
+
+
+@pytest.mark.parametrize(("path", "server", "client", "cause"), [
+    ({"delay_s": 0.005, "loss": 0.03}, "serve_reading", "stream", "loss"),
+    ({"delay_s": 0.005, "rate": 3e6, "held": 15, "held_s": (0.002, 0.03)}, "serve_reading", "stream", "reordering"),
+    ({"delay_s": 0.005, "rate": 3e6, "held": 40, "held_s": (0.04,)}, "serve_reading", "stream",
+     "spurious-retransmission"),
+    ({"delay_s": 0.005, "rate": 250_000.0, "queue_bytes": 300_000}, "serve_reading", "stream_for_long", "bufferbloat"),
+    ({"delay_s": 0.002, "most_bytes": 1000}, "serve_reading", "full_segments_vanish", "mtu-black-hole"),
+    ({"delay_s": 0.001}, "serve_reading", "write_seldom", "application-limited"),
+    ({"delay_s": 0.02}, "serve_reading", "small_send_buffer", "send-buffer-limited"),
+    ({"delay_s": 0.02}, "serve_reading", "stream", "congestion-limited"),
+    ({"delay_s": 0.002}, "serve_reading", "keepalive_unanswered", "half-open"),
+])
+def test_a_bad_path_and_a_limit_are_named_within_a_second(path: dict[str, Any], server: str, client: str,
+                                                          cause: str) -> None:
+    with Namespace() as here, Namespace() as there, BadPath(here, there, **path):
+        here.sysctl("net.ipv4.tcp_congestion_control=reno")
+        if cause == "congestion-limited":
+            here.ip("route replace 10.99.0.2 dev tun0 cwnd lock 10")
+        plant(there, server)
+        plant(here, client)
+        for _ in range(3):  # of a moving transfer 0.3 s may show nothing
+            report, took_s = look(here)
+            found = [finding for finding in report.findings if finding.name == cause]
+            if found:
+                break
+    assert found, [finding.json() for finding in report.findings]
+    assert took_s < 1
+    assert found[0].evidence
+    assert found[0].subject.startswith("10.99.0.1:")
 
 
 def test_nothing_is_named_on_a_healthy_machine(pair: tuple[Namespace, Namespace]) -> None:
@@ -186,9 +219,10 @@ def test_python_asks_the_same_of_this_machine() -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_sockets_take_less_than_two_seconds_and_200_mb() -> None:
+@pytest.mark.parametrize("are_moving", [False, True])
+def test_a_hundred_thousand_sockets_take_less_than_two_seconds_and_200_mb(are_moving: bool) -> None:
     with Namespace() as crowd:
-        found = measure(100_000, ["ip", "netns", "exec", crowd.name])
+        found = measure(100_000, ["ip", "netns", "exec", crowd.name], are_moving)
     assert found["sockets"] >= 100_000
     assert found["findings"] == 0
     assert found["cpu_s"] < 2

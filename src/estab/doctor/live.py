@@ -13,7 +13,7 @@ from typing import Any, Final
 from estab.abi import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_SENT
 from estab.doctor.finding import Finding
 from estab.doctor.machine import TIME_WAIT_SHARE, Machine, Reading
-from estab.native.sockdiag import Row
+from estab.native.sockdiag import BUSY_SHARE, REPAIRS_MIN, STREAM_BYTES, Row
 from estab.units import MS, SECOND, format_bytes, format_duration
 
 __all__ = ["Thresholds", "judge_machine", "judge_row"]
@@ -24,7 +24,7 @@ _RTO_MAX_S: Final = 120.0
 _NO_RATE: Final = 0xFFFFFFFFFFFFFFFF
 _UNREAD_SHARE: Final = 0.5
 _MSS_FULL: Final = 1000
-_STREAM_BYTES: Final = 30_000
+_PROBES_MIN: Final = 2
 _STALL_US: Final = 15_000
 
 
@@ -40,9 +40,8 @@ class Thresholds:
 def judge_machine(machine: Machine, limits: Thresholds) -> list[Finding]:
     """Judge everything: listeners, ports, and each connection."""
     found = [*_listeners(machine), *_ports(machine)]
-    before = {row.key: row for row in machine.first.rows}
     for row in machine.second.rows:
-        found.extend(judge_row(row, before.get(row.key), machine, limits))
+        found.extend(judge_row(row, machine.first.find(row), machine, limits))
     unwatched = machine.second.skipped.unwatched
     shown = [finding for finding in found if finding.name == "unwatched-idle"]
     if unwatched > len(shown):
@@ -171,6 +170,14 @@ def _stuck(row: Row, info: dict[str, int], machine: Machine) -> list[Finding]:
             f"for it; {info['probes']} probes without more room",
         ], age_s=waits_s, notices="send() blocks; never by itself while the probes are answered; TCP_USER_TIMEOUT "
                                   "would end it with ETIMEDOUT")]
+    if row.timer == _KEEPALIVE and max(row.retransmits, info["probes"]) >= _PROBES_MIN:
+        return [_finding(row, "half-open", [
+            f"{max(row.retransmits, info['probes'])} keepalive probes are unanswered, the next goes in "
+            f"{format_duration(row.expires_ms * MS)}",
+            f"last sign of life of the peer {heard_s:.1f} s ago",
+        ], age_s=heard_s, confidence="likely",
+            notices="recv() fails with ETIMEDOUT once TCP_KEEPCNT probes (by default tcp_keepalive_probes=9) are "
+                    "unanswered")]
     if row.timer != _ON or max(row.retransmits, info["retransmits"], info["backoff"]) < 2:
         return []
     times = max(info["retransmits"], info["backoff"])
@@ -257,8 +264,8 @@ def _moving(row: Row, before: Row | None, machine: Machine) -> list[Finding]:
     sent = _grown(now, then, "bytes_sent")
     elapsed_us = machine.elapsed_s * 1e6
     found = _repairs(row, now, then)
-    if busy < 0.3 * elapsed_us:
-        is_stream = sent >= _STREAM_BYTES and _grown(now, then, "bytes_received") < sent / 10
+    if busy < BUSY_SHARE * elapsed_us:
+        is_stream = sent >= STREAM_BYTES and _grown(now, then, "bytes_received") < sent / 10
         if is_stream and _grown(now, then, "data_segs_out") >= 10 and now["flags"] & 1:
             found.append(_limit(row, "application-limited", 1 - busy / elapsed_us, machine, [
                 f"{format_bytes(sent)} sent in {machine.elapsed_s:.1f} s, and for {1 - busy / elapsed_us:.0%} of it "
@@ -281,6 +288,19 @@ def _moving(row: Row, before: Row | None, machine: Machine) -> list[Finding]:
             f"SO_MAX_PACING_RATE is {format_bytes(now['max_pacing_rate'])}/s; "
             f"{format_bytes(now.get('notsent_bytes', 0))} "
             "wait"]))
+    elif _is_buffer_full(row, now) and _is_buffer_full(before, then) and busy >= 0.8 * elapsed_us and not found:
+        found.append(_limit(row, "send-buffer-limited", 1.0, machine, [
+            f"all of the {format_bytes(row.send_q)} that the send buffer holds are under way at both looks, while "
+            "window and congestion window have room",
+            f"the round trip is {format_duration(now['rtt'] * 1000)}",
+        ]))
+    elif _is_cwnd_full(now) and _is_cwnd_full(then) and busy >= 0.8 * elapsed_us and not found:
+        found.append(_limit(row, "congestion-limited", 1.0, machine, [
+            f"all {now['snd_cwnd']} segments of the congestion window are under way at both looks, and "
+            f"{format_bytes(now['notsent_bytes'])} wait",
+            f"the round trip is {format_duration(now['rtt'] * 1000)}: about "
+            f"{format_bytes(now['snd_cwnd'] * now['snd_mss'] * 1_000_000 // max(1, now['rtt']))}/s",
+        ]))
     if now["min_rtt"] and now["min_rtt"] < 0xFFFFFFFF and now["rtt"] > max(
             4 * now["min_rtt"], now["min_rtt"] + 100_000) and sent > 10 * now["snd_mss"]:
         found.append(_finding(row, "bufferbloat", [
@@ -294,12 +314,16 @@ def _repairs(row: Row, now: dict[str, int], then: dict[str, int]) -> list[Findin
     again = _grown(now, then, "total_retrans")
     segments = _grown(now, then, "data_segs_out")
     dups = _grown(now, then, "dsack_dups")
-    if again < 3 or again < 0.005 * segments:
+    if again < REPAIRS_MIN or again < 0.005 * segments:
         return []
     if _grown(now, then, "reord_seen") >= 2 and dups >= 0.5 * again:
         return [_finding(row, "reordering", [
             f"reordering was seen {now['reord_seen']} times, up to {now['reordering']} segments; {dups} of {again} "
             "retransmissions were needless"])]
+    if dups >= 0.5 * again:
+        return [_finding(row, "spurious-retransmission", [
+            f"{dups} of {again} segments that were sent again just now had arrived (DSACK); since it began "
+            f"{now['dsack_dups']} of {now['total_retrans']}"])]
     lost = now.get("bytes_retrans", 0) / max(1, now.get("bytes_sent", 1))
     return [_finding(row, "loss", [
         f"{again} of {segments} segments were sent again just now; since it began {lost:.1%} of the text",
@@ -327,6 +351,17 @@ def _nagle(row: Row, before: Row, now: dict[str, int], then: dict[str, int]) -> 
         f"{segments} segments took {format_duration(int(each_us * 1000))} each, the shortest round trip is "
         f"{format_duration(now['min_rtt'] * 1000)}",
     ], confidence="likely", notices="never: each exchange is late by the peer's delayed-ACK timer (40 ms and more)")
+
+
+def _is_buffer_full(row: Row, info: dict[str, int]) -> bool:
+    """Tell whether only the send buffer holds text back: it is full, and all of it is under way."""
+    return (row.is_send_buffer_full and info.get("notsent_bytes", 0) < info["snd_mss"]
+            and info["unacked"] < info["snd_cwnd"])
+
+
+def _is_cwnd_full(info: dict[str, int]) -> bool:
+    """Tell whether only the congestion window holds text back."""
+    return info["unacked"] >= info["snd_cwnd"] and info.get("notsent_bytes", 0) >= info["snd_mss"]
 
 
 def _grown(now: dict[str, int], then: dict[str, int], name: str) -> int:

@@ -10,10 +10,10 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from estab.abi import LISTEN, SYN_RECEIVED, TIME_WAIT
-from estab.native.sockdiag import EXAMPLES, Row, Skipped, read_busy_sockets, read_sockets
+from estab.native.sockdiag import Before, Row, Skipped, ends_key, read_busy_sockets, read_sockets
 
 __all__ = ["Machine", "Reading", "observe", "read_machine", "read_sysctls"]
 
@@ -34,7 +34,20 @@ class Reading:
     """The same, in all states; only if many are in TIME-WAIT."""
     skipped: Skipped = field(default_factory=Skipped)
     counters: dict[str, int] = field(default_factory=dict)
+    _by_key: dict[tuple[bytes, int, bytes, int], Row] = field(default_factory=dict)
     total: int = 0
+
+    def find(self, row: Row) -> Row | None:
+        """Find what a socket was at this reading; of one that was only counted, its ``tcp_info``."""
+        if not self._by_key:
+            self._by_key = {one.key: one for one in self.rows}
+        found = self._by_key.get(row.key)
+        info = self.skipped.moved.get(ends_key(row)) if found is None and self.skipped.moved else None
+        return found if info is None else replace(row, recv_q=0, send_q=0, memory=b"", info_bytes=info)
+
+    def remember(self, now_s: float) -> Before:
+        """Say what the next reading, at ``now_s``, must know of this one."""
+        return Before(self.skipped.moved, {ends_key(row) for row in self.rows}, now_s - self.at_s)
 
 
 @dataclass(slots=True)
@@ -72,10 +85,19 @@ _SYSCTLS = ("tcp_retries2", "tcp_syn_retries", "tcp_syn_linear_timeouts", "tcp_m
             "tcp_mtu_probing")
 
 
-def read_machine(wanted: Callable[[Row], bool] | None = None, idle_s: float = 600.0) -> Reading:
-    """Read the sockets and counters of this thread's namespace. ``wanted`` leaves connections out."""
+def read_machine(wanted: Callable[[Row], bool] | None = None, idle_s: float = 600.0, before: Reading | None = None,
+                 is_last: bool = False) -> Reading:
+    """Read the sockets and counters of this thread's namespace. ``wanted`` leaves connections out.
+
+    Without ``wanted``, established connections that do nothing are only counted, and so are those that did little since
+    the reading ``before``. ``is_last``: there is no next one that would need to know of them.
+    """
     reading = Reading(time.monotonic())
-    source = read_busy_sockets(int(idle_s * 1000), reading.skipped) if wanted is None else read_sockets()
+    if wanted is None:
+        known = None if before is None else before.remember(reading.at_s)
+        source = read_busy_sockets(int(idle_s * 1000), reading.skipped, known, is_last)
+    else:
+        source = read_sockets()
     for row in source:
         reading.total += 1
         state = row.state
@@ -89,7 +111,7 @@ def read_machine(wanted: Callable[[Row], bool] | None = None, idle_s: float = 60
         else:
             if wanted is None or wanted(row):
                 reading.rows.append(row)
-    reading.total += reading.skipped.count - min(reading.skipped.unwatched, EXAMPLES)
+    reading.total += reading.skipped.count
     reading.counters = read_counters()
     return reading
 
@@ -98,7 +120,7 @@ def observe(pause_s: float, wanted: Callable[[Row], bool] | None = None, idle_s:
     """Read a machine twice."""
     first = read_machine(wanted, idle_s)
     time.sleep(pause_s)
-    second = read_machine(wanted, idle_s)
+    second = read_machine(wanted, idle_s, first, is_last=True)
     machine = Machine(first, second, read_sysctls())
     if max(second.time_wait.values(), default=0) >= TIME_WAIT_SHARE * machine.port_range():
         for row in read_sockets(has_details=False):

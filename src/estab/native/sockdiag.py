@@ -14,14 +14,15 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
 from estab.abi import AF_INET, AF_INET6, ESTABLISHED, LISTEN, SYN_RECEIVED, TIME_WAIT
 from estab.sockets.socket.tcp_info import unpack_tcp_info
 
-__all__ = ["EXAMPLES", "STATES", "TIMERS", "Row", "Skipped", "read_busy_sockets", "read_sockets"]
+__all__ = ["BUSY_SHARE", "EXAMPLES", "REPAIRS_MIN", "STATES", "STREAM_BYTES", "TIMERS", "Before", "Row", "Skipped",
+           "ends_key", "read_busy_sockets", "read_sockets"]
 
 _NETLINK_SOCK_DIAG: Final = 4
 _SOCK_DIAG_BY_FAMILY: Final = 20
@@ -36,6 +37,7 @@ _INFO, _ALGORITHM, _CONGESTION, _SKMEMINFO = 2, 3, 4, 7
 _BBR, _DCTCP = 16, 9
 _V6_ONLY: Final = 11
 _BUFFER_BYTES: Final = 1 << 18
+_SEGMENT_BYTES: Final = 2304
 _V4_BYTES: Final = 4
 
 STATES: Final = ("UNKNOWN", "ESTAB", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT", "UNCONN",
@@ -81,6 +83,14 @@ class Row:
             return 0, 0, 0, 0
         values = _MEMORY.unpack_from(self.memory)
         return values[0], values[1], values[2], values[3]
+
+    @property
+    def is_send_buffer_full(self) -> bool:
+        """Whether the send buffer has no room for another segment, with what the kernel adds to each."""
+        if len(self.memory) < _MEMORY.size:
+            return False
+        values = _MEMORY.unpack_from(self.memory)
+        return bool(0 < values[3] < values[5] + _SEGMENT_BYTES)
 
     def set_buffers(self, receive_bytes: int, send_bytes: int) -> None:
         """Set the limits of both buffers, for a socket that is not the kernel's."""
@@ -140,60 +150,103 @@ def read_sockets(states: int = _ALL_STATES, *, has_details: bool = True) -> Iter
 
 @dataclass(slots=True)
 class Skipped:
-    """Sockets that were counted and not looked at: quiet ones of established connections."""
+    """Sockets that were counted and not returned: established ones with nothing to send, to read or to wait for."""
 
     count: int = 0
     unwatched: int = 0
-    """Of these, idle for long without a keepalive timer."""
+    """How many are idle for long without a keepalive timer; a few of them are returned, as examples."""
+    moved: dict[bytes, bytes] = field(default_factory=dict)
+    """Of those that moved text lately: ``tcp_info``, by their ends (``ends_key``), to compare at the next reading."""
 
 
-def read_busy_sockets(idle_ms: int, skipped: Skipped) -> Iterator[Row]:
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What is known from the reading before, ``elapsed_s`` ago."""
+
+    moved: dict[bytes, bytes]
+    known: set[bytes]
+    """The ends of the sockets that were returned then: they are returned again."""
+    elapsed_s: float
+
+
+def ends_key(row: Row) -> bytes:
+    """Write the ends of a socket as the kernel's messages have them."""
+    return b"".join((row.sport.to_bytes(2, "big"), row.dport.to_bytes(2, "big"), row.source.ljust(16, b"\0"),
+                     row.target.ljust(16, b"\0")))
+
+
+def read_busy_sockets(idle_ms: int, skipped: Skipped, before: Before | None = None,
+                      is_last: bool = False) -> Iterator[Row]:
     """Return all sockets but those of established connections that have nothing to send, to read, or to wait for.
 
     What is left out is counted in ``skipped``; a few of those that are idle for ``idle_ms`` and longer without a
-    keepalive timer are given, as examples.
+    keepalive timer are returned, as examples. Those that moved text lately are kept there in short form, unless
+    ``is_last``. With ``before``, those of them are returned that did so much since then that there may be something to
+    say of them: they sent again, were busy, or sent a stream.
     """
-    places: dict[int, int] = {}
+    busy_us = int(before.elapsed_s * 1e6 * BUSY_SHARE) if before is not None else 0
+    places: dict[int, tuple[int, int]] = {}
     for family, data, at, end in _messages(_ALL_STATES, True):
-        state, timer, recv_q, send_q = _QUICK.unpack_from(data, at)
-        if state != ESTABLISHED or recv_q or send_q or timer not in (0, 2):
+        state, timer, unanswered, recv_q, send_q = _QUICK.unpack_from(data, at)
+        if state != ESTABLISHED or recv_q or send_q or unanswered or timer not in (0, 2):
             yield _row(data, at, end, family)
             continue
-        place = places.get(end - at, 0)
+        place, stop = places.get(end - at, (0, 0))
         if not place or data[at + place - 2:at + place] != _INFO_NAME:
-            place = places[end - at] = _find_info(data, at, end)
+            place, stop = places[end - at] = _find_info(data, at, end)
         if not place:
             yield _row(data, at, end, family)
             continue
         sent_ms, received_ms, heard_ms = _AGES.unpack_from(data, at + place)
-        if sent_ms < _MOVING_MS or received_ms < _MOVING_MS:
-            yield _row(data, at, end, family)
-            continue
-        skipped.count += 1
         if timer == 0 and sent_ms >= idle_ms and received_ms >= idle_ms and heard_ms >= idle_ms:
             skipped.unwatched += 1
             if skipped.unwatched <= EXAMPLES:
                 yield _row(data, at, end, family)
+                continue
+        elif sent_ms < _MOVING_MS or received_ms < _MOVING_MS:
+            key = data[at + 4:at + 40]
+            if before is not None and (key in before.known or _did_much(before.moved.get(key), data, at + place,
+                                                                        busy_us)):
+                yield _row(data, at, end, family)
+                continue
+            if not is_last:
+                skipped.moved[key] = data[at + place:at + stop]
+        skipped.count += 1
 
 
-_QUICK: Final = struct.Struct("=xBBx52xII")
+def _did_much(then: bytes | None, data: bytes, at: int, busy_us: int) -> bool:
+    """Tell whether a socket did so much since then that the rules may have something to say of it."""
+    if then is None:
+        return False
+    again, busy, sent = _DOINGS.unpack_from(data, at)
+    again_then, busy_then, sent_then = _DOINGS.unpack_from(then)
+    return bool(again - again_then >= REPAIRS_MIN or busy - busy_then >= busy_us or sent - sent_then >= STREAM_BYTES)
+
+
+_QUICK: Final = struct.Struct("=xBBB52xII")
 _AGES: Final = struct.Struct("=44xI4xII")
 _INFO_NAME: Final = _INFO.to_bytes(2, sys.byteorder)
 _MOVING_MS: Final = 5000
+_DOINGS: Final = struct.Struct("=100xI64xQ24xQ")
+"""``total_retrans``, ``busy_time`` and ``bytes_sent`` of ``tcp_info``; the last of them is there since Linux 4.19."""
+_INFO_BYTES: Final = _DOINGS.size
 EXAMPLES: Final = 5
+BUSY_SHARE: Final = 0.3
+REPAIRS_MIN: Final = 3
+STREAM_BYTES: Final = 30_000
 
 
-def _find_info(data: bytes, at: int, end: int) -> int:
-    """Find where ``tcp_info`` begins in a message, from ``at``; 0 if it has none."""
+def _find_info(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """Find where ``tcp_info`` begins and ends in a message, from ``at``; zeros if it has none, or an old kernel's."""
     place = at + _MESSAGE.size
     while place + 4 <= end:
         size, name = _ATTRIBUTE.unpack_from(data, place)
         if name == _INFO:
-            return place + 4 - at
+            return (place + 4 - at, place + size - at) if size - 4 >= _INFO_BYTES else (0, 0)
         if size < _ATTRIBUTE.size:
-            return 0
+            break
         place += size + 3 & ~3
-    return 0
+    return 0, 0
 
 
 def _messages(states: int, has_details: bool) -> Iterator[tuple[int, bytes, int, int]]:

@@ -56,6 +56,7 @@ class KernelSource:
         self.note = ""
         self._pid, self._port, self._netns = pid, port, netns
         self._is_many = False
+        self._before: Reading | None = None
         self.sysctls = call_in(netns, read_sysctls)
 
     def read(self) -> Reading:
@@ -65,7 +66,9 @@ class KernelSource:
             reading = call_in(self._netns, lambda: read_machine(_all))
             self._is_many = reading.total > _MANY
             return reading
-        reading = call_in(self._netns, lambda: read_machine(wanted, _IDLE_S))
+        before = self._before
+        reading = call_in(self._netns, lambda: read_machine(wanted, _IDLE_S, before))
+        self._before = reading
         self._is_many = wanted is None and reading.total > _MANY
         self.note = f"{reading.skipped.count:,} quiet ones are not shown" if reading.skipped.count else ""
         if wanted is not None:
