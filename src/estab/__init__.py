@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from estab.lab.programs.program import UnfinishedError as UnfinishedError
     from estab.lab.programs.watch import DeadlockError as DeadlockError
     from estab.lab.programs.watch import OverlongRunError as OverlongRunError
+    from estab.lab.record.shapes import Bursts as Bursts
+    from estab.lab.record.shapes import Jitter as Jitter
     from estab.lab.rules.partition import Partition as Partition
     from estab.lab.rules.rule import RuleError as RuleError
     from estab.lab.rules.verdicts import Verdict as Verdict
@@ -57,12 +59,14 @@ if TYPE_CHECKING:
 __all__ = [
     "AfPacket",
     "Balancer",
+    "Bursts",
     "CongestionControl",
     "DeadlockError",
     "ExitError",
     "Faulty",
     "Flow",
     "Host",
+    "Jitter",
     "Link",
     "Nat",
     "Network",
@@ -100,12 +104,14 @@ __all__ = [
 _ROOMS = {
     "AfPacket": "devices.af_packet",
     "Balancer": "lab.boxes.balancer",
+    "Bursts": "lab.record.shapes",
     "CongestionControl": "tcp.record.control",
     "DeadlockError": "lab.programs.watch",
     "ExitError": "lab.programs.program",
     "Faulty": "devices.faulty",
     "Flow": "tcp.record.control",
     "Host": "lab.host",
+    "Jitter": "lab.record.shapes",
     "Link": "lab.link",
     "Nat": "lab.boxes.nat",
     "Network": "lab.network",

@@ -428,6 +428,9 @@ class LinkConditions(Event):
     is_cut: bool
     is_fair: bool = False
     """Each flow waits for the rate in a queue of its own."""
+    jitter_shape: str = "uniform"
+    bursts: str = ""
+    """How losses follow each other, as ``Bursts`` is written; empty: each frame alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,9 +203,12 @@ class Link:
 def _describe(conditions: Conditions) -> str:
     words = [f"delay={format_duration(conditions.delay_ns)}"]
     if conditions.jitter_ns:
-        words.append(f"jitter={format_duration(conditions.jitter_ns)}")
+        shape = "" if conditions.jitter_shape == "uniform" else f" {conditions.jitter_shape}"
+        words.append(f"jitter={format_duration(conditions.jitter_ns)}{shape}")
     words.extend(f"{name}={getattr(conditions, name):.3g}" for name in ("loss", "reorder", "duplicate", "corrupt")
                  if getattr(conditions, name))
+    if conditions.delay_profile is not None or conditions.opportunities is not None:
+        words.append("trace")
     if conditions.rate_bps:
         words.append(f"rate={conditions.rate_bps / 1e6:g}Mbit")
     if conditions.ecn_mark_limit:

@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import signature
+from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +43,7 @@ from estab.lab.link import Link
 from estab.lab.links.weather import Weather
 from estab.lab.network import Network
 from estab.lab.programs.program import Program
+from estab.lab.record.shapes import Bursts, Jitter
 from estab.trial.scripts import Script, find_function
 from estab.units import duration_ns
 
@@ -154,7 +156,8 @@ class Scenario:
                                  **plan.settings)
         for link in self.links:
             one, other = (hosts[end] for end in link.between)
-            made = _tried(f"links: {link.called}", net.link, one, other, name=link.name or None, **link.properties)
+            properties = _with_files(link.properties, self.folder)
+            made = _tried(f"links: {link.called}", net.link, one, other, name=link.name or None, **properties)
             links[made.name] = made
         for called, words in self.names.items():
             _tried(f"names.{called}", net.name, called, **words)
@@ -239,6 +242,21 @@ def program_of(text: str, folder: str, env: Mapping[str, str] | None = None) -> 
                         "'package.module:main'")
 
 
+def _with_files(properties: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """Find the files that a link's properties name in the scenario's folder."""
+
+    def found(name: str, value: Any) -> Any:
+        if isinstance(value, (tuple, list)):
+            return tuple(found(name, one) for one in value)
+        if not isinstance(value, str):
+            return value
+        if name == "trace":
+            return str(Path(folder, value))
+        return re.sub(r"\btable:(\S+)", lambda match: f"table:{Path(folder, match[1])}", value)
+
+    return {name: found(name, value) if name in ("trace", "jitter") else value for name, value in properties.items()}
+
+
 def _plan(net: Network, actions: Iterable[Action], owners: Mapping[str, Any]) -> None:
     """Plan those of the actions that are for one of these."""
     for action in actions:
@@ -294,8 +312,14 @@ def _host_words(plan: HostPlan) -> dict[str, Any]:
 
 
 def _plain(words: Mapping[str, Any]) -> dict[str, Any]:
-    """Write tuples as TOML has them: as lists."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in words.items()}
+    """Write tuples as TOML has them, as lists, and distributions as texts."""
+    return {name: _plain_value(value) for name, value in words.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return [_plain_value(one) for one in value]
+    return str(value) if isinstance(value, (Bursts, Jitter, PathLike)) else value
 
 
 class _Reader:

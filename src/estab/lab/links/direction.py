@@ -130,6 +130,7 @@ class Direction:
                 now.rate_bps, now.queue_frames, now.queue_bytes, now.loss, now.reorder, now.duplicate, now.corrupt,
                 now.mtu, now.codel_target_ns, now.codel_interval_ns, now.ecn_mark_frames, now.ecn_mark_bytes,
                 self.is_cut, now.is_fair,
+                now.jitter_shape, "" if now.bursts is None else str(now.bursts),
             ))
 
     def drop(self, reason: DropReason, frame: bytes) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from estab.errors import DropReason
 from estab.lab.links.direction import Direction
+from estab.lab.links.pace import Pace
 from estab.lab.links.queues import Entry, FairQueue, Fifo, Line
 from estab.lab.links.stages import Stage
 from estab.lab.record.chance import Chance
@@ -26,10 +27,15 @@ class Rate(Stage):
         super().__init__(way, chance)
         self._queue: Fifo = Fifo()
         self._sending: Entry | None = None
+        self._pace = Pace()
         self._epoch = 0
 
     def __len__(self) -> int:
         return len(self._queue) + (self._sending is not None)
+
+    def is_needed(self) -> bool:
+        """Tell whether the way has a rate, measured or not, or frames are still held here."""
+        return self.way.conditions.opportunities is not None or super().is_needed()
 
     def take(self, frame: bytes) -> None:
         """Send it now, queue it or drop it."""
@@ -118,11 +124,18 @@ class Rate(Stage):
     # --- sending
 
     def _send(self, entry: Entry) -> None:
-        rate_bps = self.way.conditions.rate_bps
-        lasts_ns = -(-len(entry.frame) * 8 * SECOND // rate_bps) if rate_bps else 0
         self._sending = entry
         agenda = self.way.agenda
-        agenda.at(agenda.now_ns + lasts_ns, self._sent, self._epoch)
+        agenda.at(self._done_ns(len(entry.frame), agenda.now_ns), self._sent, self._epoch)
+
+    def _done_ns(self, size_bytes: int, now_ns: int) -> int:
+        """Say when a frame that is begun now will have been sent."""
+        way = self.way
+        conditions = way.conditions
+        if conditions.opportunities is not None:
+            return self._pace.done_ns(conditions.opportunities, size_bytes - way.header_bytes, now_ns)
+        rate_bps = conditions.rate_bps
+        return now_ns + (-(-size_bytes * 8 * SECOND // rate_bps) if rate_bps else 0)
 
     def _sent(self, epoch: int) -> None:
         entry = self._sending

@@ -15,6 +15,7 @@ from estab.lab.links.direction import Direction
 from estab.lab.packets.answers import framed_back, refusal
 from estab.lab.packets.view import PacketView
 from estab.lab.record.chance import Chance
+from estab.lab.record.shapes import draw_late_ns
 from estab.lab.rules.rule import RuleEntry
 from estab.lab.rules.verdicts import Verdict
 from estab.units import MS
@@ -187,18 +188,34 @@ class Loss(_Chance):
 
     asked_by = "loss"
 
+    def __init__(self, way: Direction, chance: Chance) -> None:
+        super().__init__(way, chance)
+        self._is_bad = False
+        """In which state of ``Bursts`` the link is."""
+
     def take(self, frame: bytes) -> None:
         """Lose it or not."""
         way = self.way
+        draw = self._draw if way.conditions.loss else None
         if way.decider is None:
-            is_lost = self.chance.happens(way.conditions.loss)
+            is_lost = draw is not None and draw()
         else:
             way.frame_name = way.decider.meet(way, frame)
-            is_lost = way.decider.loses(way.frame_name, way.conditions.loss, self.chance)
+            is_lost = way.decider.loses(way.frame_name, draw)
         if is_lost:
             way.drop(DropReason.LINK_LOSS, frame)
         else:
             self.next.take(frame)
+
+    def _draw(self) -> bool:
+        """Draw for one frame: in bursts, from the state that the link is in for this frame."""
+        conditions, chance = self.way.conditions, self.chance
+        bursts = conditions.bursts
+        if bursts is None:
+            return chance.happens(conditions.loss)
+        if chance.happens(bursts.leave if self._is_bad else bursts.enter):
+            self._is_bad = not self._is_bad
+        return chance.happens(bursts.bad if self._is_bad else bursts.good)
 
 
 class Corrupt(_Chance):
@@ -309,15 +326,28 @@ class Reorder(_Chance):
             self.next.take(frame)
 
 
+class _Flight:
+    """A frame that flies: when it is due, and how much later that is than without jitter."""
+
+    __slots__ = ("due_ns", "frame", "is_told", "late_ns")
+
+    def __init__(self, due_ns: int, frame: bytes, late_ns: int) -> None:
+        self.due_ns = due_ns
+        self.frame = frame
+        self.late_ns = late_ns
+        self.is_told = False
+
+
 class Delay(Stage):
-    """The time that a frame takes. A frame never arrives before one that was sent earlier, whatever the jitter."""
+    """The time that a frame flies. Whatever the jitter, a frame never arrives before one that was sent earlier, unless
+    the jitter is one that reorders.
+    """
 
     asked_by = "mtu"
 
     def __init__(self, way: Direction, chance: Chance) -> None:
         super().__init__(way, chance)
-        self._flying: dict[int, tuple[int, bytes]] = {}
-        """When each is due, and the frame."""
+        self._flying: dict[int, _Flight] = {}
         self._count = 0
         self._last_due_ns = 0
 
@@ -325,48 +355,70 @@ class Delay(Stage):
         return len(self._flying)
 
     def take(self, frame: bytes) -> None:
-        """Deliver it after that time."""
+        """Let it fly."""
+        way = self.way
         if len(self._flying) >= FLIGHT_FRAMES_MAX:
-            self.way.drop(DropReason.LINK_QUEUE_FULL, frame)
+            way.drop(DropReason.LINK_QUEUE_FULL, frame)
             return
-        conditions, agenda = self.way.conditions, self.way.agenda
-        lasts_ns = conditions.delay_ns
-        jitter_ns, way = conditions.jitter_ns, self.way
+        conditions, now_ns = way.conditions, way.agenda.now_ns
+        lasts_ns, late_ns = conditions.delay_ns, 0
+        if conditions.delay_profile is not None:
+            lasts_ns += conditions.delay_profile.at(now_ns)
+        draw = self._draw if conditions.jitter_ns else None
         if way.decider is not None:
-            lasts_ns = max(0, lasts_ns + way.decider.late_ns(way.frame_name, jitter_ns, self.chance))
-        elif jitter_ns:
-            lasts_ns = max(0, lasts_ns + self.chance.between(-jitter_ns, jitter_ns))
-        self._last_due_ns = due_ns = max(agenda.now_ns + lasts_ns, self._last_due_ns)
-        self._fly(frame, due_ns)
+            late_ns = way.decider.late_ns(way.frame_name, draw)
+        elif draw is not None:
+            late_ns = draw()
+        due_ns = now_ns + max(0, lasts_ns + late_ns)
+        if due_ns < self._last_due_ns:
+            if conditions.jitter_reorders:
+                self._tell_overtaken(due_ns)
+            else:
+                due_ns = self._last_due_ns
+        self._last_due_ns = max(due_ns, self._last_due_ns)
+        self._fly(frame, due_ns, late_ns)
 
     def clear(self) -> list[bytes]:
-        """Give up all frames held, oldest first."""
-        frames = [frame for _due_ns, frame in self._flying.values()]
+        """Return all frames held, oldest first, and forget them."""
+        frames = [flight.frame for flight in self._flying.values()]
         self._flying.clear()
         self._last_due_ns = 0
         return frames
 
     def sift(self, entry: RuleEntry) -> None:
         """Ask a new rule about all that flies. What it delays arrives so much later, after what overtakes it."""
-        for number, (due_ns, frame) in list(self._flying.items()):
-            verdict = self.ask(entry, frame)
+        for number, flight in list(self._flying.items()):
+            verdict = self.ask(entry, flight.frame)
             if verdict.kind == "ok":
                 continue
             if verdict.kind == "duplicate":
-                self.way.tell_copied(frame)
-                self._fly(frame, due_ns)
+                self.way.tell_copied(flight.frame)
+                self._fly(flight.frame, flight.due_ns, flight.late_ns)
                 continue
             del self._flying[number]
             if verdict.kind == "delay":
-                self.way.tell_delayed(verdict.delay_ns, "rule", frame)
-                self._fly(frame, due_ns + verdict.delay_ns)
+                self.way.tell_delayed(verdict.delay_ns, "rule", flight.frame)
+                self._fly(flight.frame, flight.due_ns + verdict.delay_ns, flight.late_ns)
 
-    def _fly(self, frame: bytes, due_ns: int) -> None:
+    def _draw(self) -> int:
+        conditions = self.way.conditions
+        return draw_late_ns(self.chance, conditions.jitter_ns, conditions.jitter_shape, conditions.jitter_table)
+
+    def _tell_overtaken(self, due_ns: int) -> None:
+        """Tell, once each, of the frames that one that is due then overtakes."""
+        if self.way.observer is None:
+            return
+        for flight in self._flying.values():
+            if flight.due_ns > due_ns and not flight.is_told:
+                flight.is_told = True
+                self.way.tell_delayed(flight.late_ns, "jitter", flight.frame)
+
+    def _fly(self, frame: bytes, due_ns: int, late_ns: int) -> None:
         self._count += 1
-        self._flying[self._count] = (due_ns, frame)
+        self._flying[self._count] = _Flight(due_ns, frame, late_ns)
         self.way.agenda.at(due_ns, self._arrive, self._count)
 
     def _arrive(self, number: int) -> None:
-        flown = self._flying.pop(number, None)
-        if flown is not None:
-            self.next.take(flown[1])
+        flight = self._flying.pop(number, None)
+        if flight is not None:
+            self.next.take(flight.frame)

@@ -139,7 +139,7 @@ class Decider(Protocol):
     def meet(self, way: Way, frame: bytes) -> str:
         """Name a frame that a link carries now."""
 
-    def loses(self, name: str, share: float, chance: Chance) -> bool:
+    def loses(self, name: str, draw: Callable[[], bool] | None) -> bool:
         """Decide whether it is lost."""
 
     def damages(self, name: str, share: float, bits: int, chance: Chance) -> int:
@@ -151,7 +151,7 @@ class Decider(Protocol):
     def holds(self, name: str, share: float, overtakers_max: int, chance: Chance) -> int:
         """Decide how many later frames overtake it, 0 for none."""
 
-    def late_ns(self, name: str, jitter_ns: int, chance: Chance) -> int:
+    def late_ns(self, name: str, draw: Callable[[], int] | None) -> int:
         """Decide how much later than the link's delay it arrives."""
 
 
@@ -166,9 +166,9 @@ class ChanceLog:
         """Name a frame that a link carries now."""
         return self._namer.name(way, frame)
 
-    def loses(self, name: str, share: float, chance: Chance) -> bool:
+    def loses(self, name: str, draw: Callable[[], bool] | None) -> bool:
         """Draw, and note a loss."""
-        return bool(share) and self._note(chance.happens(share), "lost", name)
+        return draw is not None and self._note(draw(), "lost", name)
 
     def damages(self, name: str, share: float, bits: int, chance: Chance) -> int:
         """Draw, and note the bit."""
@@ -190,9 +190,9 @@ class ChanceLog:
         self._note(True, "held", name, overtakers)
         return overtakers
 
-    def late_ns(self, name: str, jitter_ns: int, chance: Chance) -> int:
+    def late_ns(self, name: str, draw: Callable[[], int] | None) -> int:
         """Draw, and note the difference."""
-        late_ns = chance.between(-jitter_ns, jitter_ns) if jitter_ns else 0
+        late_ns = draw() if draw is not None else 0
         self._note(late_ns != 0, "late", name, late_ns)
         return late_ns
 
@@ -222,7 +222,7 @@ class FixedWeather:
         """List the frames that the weather names and that were never sent: the run went differently."""
         return sorted(self._named - self.met - {name for name in self._named if name.endswith(_COPY)})
 
-    def loses(self, name: str, share: float, chance: Chance) -> bool:
+    def loses(self, name: str, draw: Callable[[], bool] | None) -> bool:
         """Look it up."""
         return name in self.weather.lost
 
@@ -238,7 +238,7 @@ class FixedWeather:
         """Look it up."""
         return self.weather.held.get(name, 0)
 
-    def late_ns(self, name: str, jitter_ns: int, chance: Chance) -> int:
+    def late_ns(self, name: str, draw: Callable[[], int] | None) -> int:
         """Look it up."""
         return self.weather.late.get(name, 0)
 

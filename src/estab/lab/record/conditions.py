@@ -9,8 +9,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any, Final, TypeAlias, TypedDict, TypeVar
 
+from estab.lab.record.shapes import Bursts, Jitter
+from estab.lab.record.traces import DelayProfile, Opportunities, read_profile
 from estab.settings import Duration
 from estab.units import bits_per_second, byte_count, duration_ns, share
 
@@ -30,10 +33,14 @@ class LinkProperties(TypedDict, total=False):
 
     delay: Ways[Duration]
     """Time from the last bit sent to the last bit received: ``"40ms"``, or seconds."""
-    jitter: Ways[Duration]
-    """By how much the delay differs, either way."""
-    loss: Ways[float | str]
-    """The share of frames that is lost: ``"2%"``, or 0.02."""
+    jitter: Ways[Duration | Jitter]
+    """By how much the delay differs, either way; with a distribution ``"10ms normal"``, ``"10ms pareto"``, ``"10ms
+    table:FILE"``. Frames stay in order, unless it says ``reorder``: ``"10ms normal reorder"``. See ``Jitter``."""
+    loss: Ways[float | str | Bursts]
+    """The share of frames that is lost: ``"2%"``, or 0.02; in bursts ``"2% in bursts of 5"``. See ``Bursts``."""
+    trace: Ways[str | PathLike[str] | None]
+    """A file that says how the link was: a mahimahi trace (when 1500 bytes may leave, in place of ``rate``), or a
+    capture of TCP (delay, to which ``delay`` is added, and losses)."""
     rate: Ways[float | str | None]
     """``"20Mbit"``, or bits a second; ``None``: any number at once."""
     queue: Ways[int | str | None]
@@ -60,10 +67,22 @@ class Conditions:
     delay_ns: int = 0
     """Time from the last bit sent to the last bit received."""
     jitter_ns: int = 0
-    """The delay differs by up to this much either way. Frames stay in order."""
+    """By how much the delay differs: at most for ``uniform``, else the standard deviation."""
+    jitter_shape: str = "uniform"
+    jitter_reorders: bool = False
+    """A frame may arrive before one that was sent earlier."""
+    jitter_table: tuple[int, ...] = ()
+    """From which is drawn, 8192 for ``jitter_ns``."""
+    delay_profile: DelayProfile | None = None
+    """How the delay changes over time; ``delay_ns`` is added."""
     loss: float = 0.0
+    """The share of frames that is lost, on average."""
+    bursts: Bursts | None = None
+    """How losses follow each other; ``None``: each frame alone."""
     rate_bps: int = 0
     """Bits a second; 0 for a link that takes any number at once."""
+    opportunities: Opportunities | None = None
+    """When something may leave, in place of a rate."""
     queue_frames: int = QUEUE_FRAMES
     """The most frames that wait for the rate; 0 if bytes are the limit."""
     queue_bytes: int = 0
@@ -96,7 +115,8 @@ def read_conditions(base: Conditions, sender: str, is_first: bool, words: Mappin
     ``TypeError`` and ``ValueError`` name the property, the value and what would be right.
     """
     changes: dict[str, Any] = {}
-    for name, value in words.items():
+    for name in sorted(words, key=lambda word: word != "trace"):  # what is said beside a trace counts more
+        value = words[name]
         if name not in _PROPERTIES:
             near = difflib.get_close_matches(name, _PROPERTIES, 1)
             raise TypeError(f"a link has no property {name!r}" + (f"; did you mean {near[0]}?" if near else
@@ -109,13 +129,17 @@ def read_conditions(base: Conditions, sender: str, is_first: bool, words: Mappin
             if sender not in value:
                 continue
             value = value[sender]
-        changes.update(_read(name, value))
+        changes.update(_read_trace(value, is_first) if name == "trace" else _read(name, value))
     return replace(base, **changes)
 
 
 def _read(name: str, value: Any) -> dict[str, Any]:
-    if name in ("delay", "jitter"):
-        return {f"{name}_ns": duration_ns(value, name)}
+    if name == "delay":
+        return {"delay_ns": duration_ns(value, name)}
+    if name == "jitter":
+        return _read_jitter(value)
+    if name == "loss":
+        return _read_loss(value)
     if name == "rate":
         return {"rate_bps": 0 if value is None else _positive(name, value, bits_per_second(value, name))}
     if name == "queue":
@@ -129,6 +153,40 @@ def _read(name: str, value: Any) -> dict[str, Any]:
             raise ValueError(f"mtu: {value!r} is not a number of bytes from 68 (RFC 791) to 65535")
         return {"mtu": value}
     return {name: share(value, name)}
+
+
+def _read_jitter(value: Any) -> dict[str, Any]:
+    found = Jitter.read(value) if isinstance(value, str) else value
+    if not isinstance(found, Jitter):
+        return {"jitter_ns": duration_ns(value, "jitter"), "jitter_shape": "uniform", "jitter_reorders": False,
+                "jitter_table": ()}
+    try:
+        return found.fields()
+    except OSError as error:
+        raise ValueError(f"jitter: {error.filename}: {error.strerror}") from None
+
+
+def _read_loss(value: Any) -> dict[str, Any]:
+    found = Bursts.read(value) if isinstance(value, str) else value
+    if not isinstance(found, Bursts):
+        return {"loss": share(value, "loss"), "bursts": None}
+    return {"loss": found.loss, "bursts": found}
+
+
+def _read_trace(value: Any, is_first: bool) -> dict[str, Any]:
+    if value is None:
+        return {"opportunities": None, "delay_profile": None}
+    if not isinstance(value, (str, PathLike)):
+        raise TypeError(f"trace: {value!r} is not the path of a file, a mahimahi trace or a capture")
+    try:
+        profile = read_profile(str(value))
+    except OSError as error:
+        raise ValueError(f"trace: {error.filename}: {error.strerror}") from None
+    if profile.opportunities is not None:
+        return {"opportunities": profile.opportunities, "delay_profile": None}
+    losses = profile.losses[0 if is_first else 1]
+    return {"opportunities": None, "delay_profile": profile.delay, "loss": 0.0 if losses is None else losses.loss,
+            "bursts": losses}
 
 
 def _read_queue(value: Any) -> dict[str, int]:
