@@ -14,8 +14,9 @@ import estab
 def push(heartbeat_s: float | None) -> tuple[str, str]:
     """Push after an hour. Returns what the phone and what the server can say in the end."""
     with estab.Network(seed=1) as net:
-        phone, server = net.host("phone"), net.host("server")
-        net.link(phone, server, delay="50ms").firewall(idle="5min", inside=phone)
+        phone, gateway, server = net.host("phone"), net.host("gateway"), net.host("server")
+        home, uplink = net.link(phone, gateway, delay="1ms"), net.link(gateway, server, delay="49ms")
+        net.nat(home, uplink, idle="5min")
 
         @server.run
         def serve() -> str:
