@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, Literal, Unpack
 
-from estab.events import Observer
+from estab.events import Event, LinkChanged, Observer
 from estab.lab.boxes.balancer import Balancer, Policy, WhenDown
 from estab.lab.boxes.bridge import Bridge
 from estab.lab.boxes.nat import Nat
@@ -198,6 +198,8 @@ class Cabling:
             raise ValueError(f"partition: {both[0]} is on both sides")
         made = Partition(sides[0], sides[1], one_way, self._name_of)
         made.ends = self._stand(RuleEntry(made.says, self._scheduler.fail_or_raise), "")
+        made.tell = lambda what: self._tell_all(LinkChanged(self._agenda.now_ns, "", str(made), what))
+        made.tell("cut")
         self._partitions.append(made)
         return made
 
@@ -293,6 +295,11 @@ class Cabling:
     def _name_of(self, address: bytes) -> str:
         names = self._topology.reverse(address)
         return names[0] if names else ""
+
+    def _tell_all(self, fact: Event) -> None:
+        """Tell the observers of everything."""
+        for observer, _ends in self._observed:
+            observer(fact)
 
     def _tell_of(self, made: Host | Link) -> None:
         """Let the observers of everything observe a host or link that was just made."""

@@ -32,7 +32,7 @@ from estab.events import (
     SegmentSent,
     TimerFired,
 )
-from estab.observe.dissect import Summary, dissect
+from estab.observe.dissect import Summary, dissect, is_ethernet
 from estab.units import format_duration
 
 __all__ = ["COPY", "Flight", "flights"]
@@ -99,6 +99,8 @@ class _Tower:
         self.segments: dict[tuple[str, bytes], SegmentSent] = {}
         self.sent_to: dict[tuple[str, str], int] = {}
         self.last_in: dict[str, Flight] = {}
+        self.heard_by_all: dict[bytes, Flight] = {}
+        """Frames to a group on Ethernet that arrived somewhere: a switch brings them to others too."""
 
     def follow(self, facts: list[Event]) -> list[Flight]:
         for self.number, fact in enumerate(facts):
@@ -168,9 +170,15 @@ class _Tower:
 
     def _receive(self, fact: FrameReceived) -> None:
         flight = self._take(fact.data, fact.host, is_sender=False) or self._take(fact.data, fact.host, is_sender=True)
+        is_to_group = _is_to_group(fact.data)
+        if flight is None and is_to_group and fact.data in self.heard_by_all:
+            self.last_in[fact.host] = self.heard_by_all[fact.data]
+            return
         if flight is None:
             flight = Flight("", "", fact.at_ns, fact.data, dissect(fact.data), self.number)
             self.flights.append(flight)
+        if is_to_group:
+            self.heard_by_all[fact.data] = flight
         flight.receiver, flight.received_on, flight.received_ns = fact.host, fact.interface, fact.at_ns
         flight.received_as = self.number
         flight.fate = "arrived"
@@ -183,7 +191,9 @@ class _Tower:
                 flight.heard = fact
 
     def _lose(self, fact: LinkDropped) -> None:
-        flight = self._take(fact.data, fact.host, is_sender=True)
+        flight = self._take(fact.data, fact.host, is_sender=True) or self._take(fact.data, fact.host, is_sender=False)
+        if flight is None and fact.data in self.heard_by_all:
+            return  # one of the copies that a switch made of it
         if flight is None:
             flight = Flight(fact.host, fact.link, fact.at_ns, fact.data, dissect(fact.data), self.number,
                             is_of_link=True)
@@ -233,6 +243,11 @@ class _Tower:
         flight = self.last_in.get(fact.host)
         if flight is not None and flight.received_ns == fact.at_ns and flight.fate == "arrived":
             flight.fate, flight.reason, flight.detail = "dropped", fact.reason, fact.detail
+
+
+def _is_to_group(frame: bytes) -> bool:
+    """Tell whether a frame is to a group of hosts on an Ethernet segment."""
+    return len(frame) > 14 and frame[0] & 1 == 1 and is_ethernet(frame)
 
 
 def _and(before: str, also: str) -> str:

@@ -331,7 +331,7 @@ def _note(fact: Event, calls: dict[tuple[str, int], CallRecord]) -> Note | None:
     if isinstance(fact, HostChanged):
         return Note(fact.at_ns, fact.host, "power", fact.what)
     if isinstance(fact, BoxChanged):
-        return Note(fact.at_ns, fact.host, "link", f"{fact.box} {fact.what}")
+        return Note(fact.at_ns, fact.host, "power", f"{fact.box} {fact.what}")
     if isinstance(fact, LinkChanged):
         return Note(fact.at_ns, "", "link", f"{fact.link}: {fact.what}")
     if isinstance(fact, PacketDropped):

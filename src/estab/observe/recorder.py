@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 
 from estab.events import (
+    BoxChanged,
     BufferChanged,
     CallBlocked,
     CallResumed,
@@ -354,7 +355,7 @@ def _cause(fact: Event) -> str:
         return "frame"
     if isinstance(fact, TimerFired):
         return "timer"
-    if isinstance(fact, (LinkChanged, HostChanged)):
+    if isinstance(fact, (LinkChanged, HostChanged, BoxChanged)):
         return "link"
     return "other"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from estab.events import (
+    BoxChanged,
     BufferChanged,
     CallBlocked,
     CallResumed,
@@ -68,7 +69,7 @@ class Rest(Ends):
             QueueChanged: self._backlog, BufferChanged: self._buffer, LinkChanged: self._link,
             LinkConditions: self._conditions, HostChanged: self._power, ErrorReported: self._error,
             CookieChecked: self._cookie, TimeWaitEnded: self._time_wait, PathMtuChanged: self._mtu,
-            NeighborChanged: self._neighbor,
+            NeighborChanged: self._neighbor, BoxChanged: self._box,
         }
 
     def forget_causes(self, host: str) -> None:
@@ -218,7 +219,12 @@ class Rest(Ends):
         self.judge_all(fact.at_ns)
 
     def _link(self, fact: LinkChanged) -> None:
-        self._band(fact.link, fact.at_ns, fact.what, begins="cut", ends="healed")
+        begins = fact.what if fact.what.startswith("cut") else ""
+        self._band(fact.link, fact.at_ns, fact.what, begins=begins, ends="healed")
+
+    def _box(self, fact: BoxChanged) -> None:
+        self._band(f"{fact.host}: {fact.box}", fact.at_ns, fact.what, begins="", ends="")
+        self._note(fact, "", f"{fact.box} {fact.what}")
 
     def _power(self, fact: HostChanged) -> None:
         if fact.what in ("suspended", "paused", "resumed"):

@@ -57,6 +57,8 @@ class Partition(AbstractContextManager["Partition"]):
         self.b = b
         self.is_one_way = is_one_way
         self.ends: Observation | None = None
+        self.tell: Callable[[str], None] = _nobody
+        """Told what becomes of it."""
         self._name_of = name_of
 
     def heal(self) -> None:
@@ -64,6 +66,7 @@ class Partition(AbstractContextManager["Partition"]):
         if self.ends is not None:
             self.ends()
             self.ends = None
+            self.tell("healed")
 
     def __exit__(self, *error: object) -> None:
         self.heal()
@@ -81,6 +84,12 @@ class Partition(AbstractContextManager["Partition"]):
             is_lost = src in self.b and dst in self.a
         return _LOST if is_lost else ok
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         sign = ">" if self.is_one_way else "|"
-        return f"<Partition {', '.join(sorted(self.a))} {sign} {', '.join(sorted(self.b))}>"
+        return f"{', '.join(sorted(self.a))} {sign} {', '.join(sorted(self.b))}"
+
+    def __repr__(self) -> str:
+        return f"<Partition {self}>"
+
+
+def _nobody(what: str) -> None: ...
