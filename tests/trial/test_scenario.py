@@ -130,6 +130,89 @@ def test_a_scenario_cuts_one_direction_and_parts_groups(folder: Path) -> None:
         net.run()
 
 
+PARTS = """
+[hosts.phone]
+run = "load.py --n 1"
+[hosts.gateway]
+[hosts.node]
+[hosts.server]
+run = "app.py 1"
+[hosts.spare]
+[[switches]]
+name = "lan"
+hosts = ["phone", "gateway", "spare"]
+delay = "1ms"
+[[links]]
+between = ["gateway", "node"]
+[[links]]
+between = ["node", "server"]
+[[nats]]
+inside = "lan-gateway"
+outside = "gateway-node"
+idle = "5min"
+forwards = [{ port = 9000, to = "phone", to_port = 80 }]
+[[balancers]]
+on = "node"
+service = "10.96.0.1:8000"
+backends = ["server:8000"]
+health = "5s"
+[[firewalls]]
+on = "node-server"
+idle = "1h"
+inside = "node"
+flows_max = 10
+[[at]]
+time = "1s"
+do = "balancer.drain"
+host = "server"
+[[at]]
+time = "2s"
+do = "lan-phone.cut"
+[[at]]
+time = "3s"
+do = "spare.add_address"
+prefix = "10.9.0.1/24"
+on = "lan"
+[[at]]
+time = "4s"
+do = "nat.forget"
+[[at]]
+time = "4s"
+do = "lan.forget"
+"""
+
+
+def test_a_scenario_has_switches_nats_balancers_and_firewalls(folder: Path) -> None:
+    (folder / "load.py").write_text(LOAD.replace('"server"', '"10.96.0.1"'))
+    plan = Scenario.parse(PARTS, folder=str(folder))
+    assert Scenario.parse(plan.text(), folder=str(folder)) == plan
+    with plan.network() as net:
+        net.run(until=5)
+        assert net.hosts["server"].counters()["TcpPassiveOpens"] >= 1
+        assert net.hosts["spare"].addresses[-1] == "10.9.0.1"
+        assert next(link for link in net.links if link.name == "lan-phone").is_cut
+        assert "4s nat.forget" not in net.faults
+        program = net.hosts["phone"].programs[0]
+        assert program.done()
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (('hosts = ["phone", "gateway"', 'hosts = ["phon", "gateway"'), "there is no host 'phon'; did you mean phone?"),
+    (('outside = "gateway-node"', 'outside = "gate-node"'), "there is no link 'gate-node'; did you mean gateway-node?"),
+    (('backends = ["server:8000"]', 'backends = ["serve:8000"]'), "there is no host 'serve'; did you mean server?"),
+    (('idle = "5min"', 'idel = "5min"'), "nats has no 'idel'; did you mean idle?"),
+    (('service = "10.96.0.1:8000"\n', ""), "balancers: service is missing"),
+    (('host = "server"', ""), "at: balancer.drain: missing a required argument: 'host'"),
+    (('name = "lan"', 'name = "node"'), "there is something called 'node' already"),
+    (('inside = "node"', 'inside = "nodes"'), "there is no host 'nodes'"),
+])
+def test_a_mistake_in_a_box_is_told(folder: Path, change: tuple[str, str], said: str) -> None:
+    assert change[0] in PARTS
+    with pytest.raises(ScenarioError, match=r"parts\.toml:\d+: ") as error:
+        Scenario.parse(PARTS.replace(*change, 1), "parts.toml", str(folder))
+    assert said in str(error.value)
+
+
 def test_what_is_written_is_read(folder: Path) -> None:
     plan = Scenario(
         hosts={"server": HostPlan((ProgramPlan("app.py 1", env={"A": "b"}),), settings={"tcp_syncookies": "always"}),

@@ -44,18 +44,20 @@ from estab.lab.links.weather import Weather
 from estab.lab.network import Network
 from estab.lab.programs.program import Program
 from estab.lab.record.shapes import Bursts, Jitter
+from estab.trial import parts
+from estab.trial.parts import PartPlan
 from estab.trial.scripts import Script, find_function
 from estab.units import duration_ns
 
-__all__ = ["Action", "HostPlan", "LinkPlan", "ProgramPlan", "Scenario", "ScenarioError", "program_of"]
+__all__ = ["Action", "HostPlan", "LinkPlan", "PartPlan", "ProgramPlan", "Scenario", "ScenarioError", "program_of"]
 
 _HOST_OPTIONS: Final = ("profile", "clock", "drift", "wake_up", "nofile")
 _HOST_KEYS: Final = ("run", "router", *_HOST_OPTIONS, "resolver", "settings")
 _PROGRAM_KEYS: Final = ("run", "start", "daemon", "env", "at_boot")
-_TOP_KEYS: Final = ("seed", "until", "hosts", "links", "names", "resolver", "at", "weather")
+_TOP_KEYS: Final = ("seed", "until", "hosts", "links", *parts.KINDS, "names", "resolver", "at", "weather")
 _LINK_DOES: Final = ("cut", "heal", "set")
 _HOST_DOES: Final = ("power_off", "power_on", "reboot", "kill", "suspend", "pause", "resume", "set_clock", "set_drift",
-                     "set_resolver")
+                     "set_resolver", "add_address", "remove_address")
 _NET: Final = "net"
 """What an action names to mean the whole network."""
 _NET_DOES: Final = ("partition", "heal", "name", "set_resolver", "calm")
@@ -138,6 +140,8 @@ class Scenario:
     """What ``Network.name`` takes, by name: ``addresses`` and ``order``."""
     resolver: Mapping[str, Any] = field(default_factory=dict)
     """What ``Network.set_resolver`` takes."""
+    parts: tuple[PartPlan, ...] = ()
+    """Switches, NATs, load balancers, firewalls."""
 
     # --- run
 
@@ -166,7 +170,10 @@ class Scenario:
         for name, plan in self.hosts.items():
             if plan.resolver:
                 _tried(f"hosts.{name}.resolver", hosts[name].set_resolver, **plan.resolver)
-        _plan(net, _with_hosts(self.actions, hosts), {**hosts, **links, _NET: net})
+        plans = [replace(part, words=_with_files(part.words, self.folder)) for part in self.parts]
+        made_parts = parts.build(net, plans, hosts, links, _tried)
+        owners = {**hosts, **links, **made_parts, _NET: net}
+        _plan(net, _with_objects(self.actions, owners), owners)
         programs: dict[str, Program[Any]] = {}
         for name, plan in self.hosts.items():
             for program in plan.programs:
@@ -212,6 +219,9 @@ class Scenario:
         if self.links:
             words["links"] = [{"between": list(link.between), **({"name": link.name} if link.name else {}),
                                **_plain(link.properties)} for link in self.links]
+        for kind in parts.KINDS:
+            tables = [_plain(part.words) for part in self.parts if part.kind == kind]
+            words |= {kind: tables} if tables else {}
         if self.names:
             words["names"] = {name: _plain(given) for name, given in self.names.items()}
         if self.resolver:
@@ -273,14 +283,16 @@ def _doing(owner: Any, verb: str, properties: Mapping[str, Any]) -> tuple[Callab
     return (partial(method, *taken.args, **taken.kwargs), ()) if taken.kwargs else (method, taken.args)
 
 
-def _with_hosts(actions: Iterable[Action], hosts: Mapping[str, Host]) -> list[Action]:
-    """Put hosts in the place of their names in the partitions of a network."""
+def _with_objects(actions: Iterable[Action], owners: Mapping[str, Any]) -> list[Action]:
+    """Put hosts and links in the place of their names, in partitions of a network and addresses of a host."""
     found = []
     for action in actions:
         properties = dict(action.properties)
         for side in ("a", "b") if action.do == f"{_NET}.partition" else ():
             names = properties[side]
-            properties[side] = [hosts[name] for name in ([names] if isinstance(names, str) else names)]
+            properties[side] = [owners[name] for name in ([names] if isinstance(names, str) else names)]
+        if action.do.endswith(".add_address") and "on" in properties:
+            properties["on"] = owners[properties["on"]]
         found.append(replace(action, properties=properties))
     return found
 
@@ -330,16 +342,17 @@ class _Reader:
         self._file = file
 
     def scenario(self, words: dict[str, Any], folder: str) -> Scenario:
-        self._known(words, _TOP_KEYS, "a scenario")
+        self.known(words, _TOP_KEYS, "a scenario")
         hosts = words.get("hosts")
         if not isinstance(hosts, dict) or not hosts:
-            raise self._wrong("hosts", "hosts: a scenario needs hosts: [hosts.server], run = \"app.py\"")
+            raise self.wrong("hosts", "hosts: a scenario needs hosts: [hosts.server], run = \"app.py\"")
         plans = {name: self._host(name, table) for name, table in hosts.items()}
         links = tuple(self._link(table, plans) for table in self._tables(words, "links"))
-        actions = tuple(self._action(table, plans, links) for table in self._tables(words, "at"))
+        made = self._parts(words, plans, links)
+        actions = tuple(self._action(table, plans, links, made) for table in self._tables(words, "at"))
         seed, until = words.get("seed", 0), words.get("until", "")
         if isinstance(seed, bool) or not isinstance(seed, (int, str)):
-            raise self._wrong("seed", f"seed: {seed!r} is neither a number nor a text")
+            raise self.wrong("seed", f"seed: {seed!r} is neither a number nor a text")
         if until != "":
             self._duration("until", until)
         weather = None
@@ -347,26 +360,40 @@ class _Reader:
             try:
                 weather = Weather.read(words["weather"])
             except (TypeError, ValueError) as error:
-                raise self._wrong("weather", str(error)) from None
+                raise self.wrong("weather", str(error)) from None
         return Scenario(plans, links, actions, seed, str(until), weather, folder, self._names(words.get("names", {})),
-                        self._taken(words, "resolver", Network.set_resolver))
+                        self._taken(words, "resolver", Network.set_resolver), made)
+
+    def _parts(self, words: dict[str, Any], hosts: Mapping[str, HostPlan], links: Iterable[LinkPlan],
+               ) -> tuple[PartPlan, ...]:
+        """Read switches, NATs, load balancers and firewalls. Each may name the links of those before it."""
+        names = [link.called for link in links]
+        found: list[PartPlan] = []
+        for kind in parts.KINDS:
+            for table in self._tables(words, kind):
+                part = parts.read(kind, table, hosts, names, self)
+                if part.called in [*hosts, *names, *(one.called for one in found)]:
+                    raise self.wrong(part.called, f"{kind}: there is something called {part.called!r} already")
+                names += part.cables
+                found.append(part)
+        return tuple(found)
 
     def _host(self, name: str, table: Any) -> HostPlan:
         if not isinstance(table, dict):
-            raise self._wrong(name, f"hosts.{name}: {table!r} is not a table")
-        self._known(table, _HOST_KEYS, f"hosts.{name}")
+            raise self.wrong(name, f"hosts.{name}: {table!r} is not a table")
+        self.known(table, _HOST_KEYS, f"hosts.{name}")
         runs = table.get("run", [])
         programs = tuple(self._program(name, one) for one in (runs if isinstance(runs, list) else [runs]))
         settings = table.get("settings", {})
         if not isinstance(settings, dict):
-            raise self._wrong("settings", f"hosts.{name}.settings: {settings!r} is not a table")
+            raise self.wrong("settings", f"hosts.{name}.settings: {settings!r} is not a table")
         options = {key: table[key] for key in _HOST_OPTIONS if key in table}
         resolver = self._taken(table, "resolver", Host.set_resolver)
         return HostPlan(programs, bool(table.get("router", False)), settings, options, resolver)
 
     def _names(self, table: Any) -> dict[str, dict[str, Any]]:
         if not isinstance(table, dict):
-            raise self._wrong("names", f"names: {table!r} is not a table of names and addresses")
+            raise self.wrong("names", f"names: {table!r} is not a table of names and addresses")
         made = {name: given if isinstance(given, dict) else {"addresses": given} for name, given in table.items()}
         return {name: self._taken(made, name, Network.name, name) for name in made}
 
@@ -374,64 +401,69 @@ class _Reader:
         """Give a table of what a method takes beside ``first``."""
         given = table.get(key, {})
         if not isinstance(given, dict):
-            raise self._wrong(key, f"{key}: {given!r} is not a table")
+            raise self.wrong(key, f"{key}: {given!r} is not a table")
         try:
             signature(method).bind(None, *first, **given)
         except TypeError as error:
-            raise self._wrong(key, f"{key}: {error}") from None
+            raise self.wrong(key, f"{key}: {error}") from None
         return given
 
     def _program(self, host: str, given: Any) -> ProgramPlan:
         if isinstance(given, str):
             return ProgramPlan(given)
         if not isinstance(given, dict) or not isinstance(given.get("run"), str):
-            raise self._wrong("run", f"hosts.{host}.run: {given!r} is neither a text nor a table with run = \"app.py\"")
-        self._known(given, _PROGRAM_KEYS, f"hosts.{host}.run")
+            raise self.wrong("run", f"hosts.{host}.run: {given!r} is neither a text nor a table with run = \"app.py\"")
+        self.known(given, _PROGRAM_KEYS, f"hosts.{host}.run")
         start = given.get("start", "0s")
         self._duration("start", start)
         env = given.get("env", {})
         if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
-            raise self._wrong("env", f"hosts.{host}.run.env: {env!r} is not a table of texts")
+            raise self.wrong("env", f"hosts.{host}.run.env: {env!r} is not a table of texts")
         return ProgramPlan(given["run"], str(start), bool(given.get("daemon", False)), env,
                            bool(given.get("at_boot", False)))
 
     def _link(self, table: dict[str, Any], hosts: Mapping[str, HostPlan]) -> LinkPlan:
         ends = table.get("between")
         if not isinstance(ends, list) or len(ends) != 2 or not all(isinstance(end, str) for end in ends):
-            raise self._wrong(
+            raise self.wrong(
                 "between", f"links: between = {ends!r} is not a pair of hosts like [\"server\", \"client\"]")
         for end in ends:
-            self._one_of(end, hosts, "host", "between")
+            self.one_of(end, hosts, "host", "between")
         properties = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()
                       if name not in ("between", "name")}
         return LinkPlan((ends[0], ends[1]), str(table.get("name", "")), properties)
 
-    def _action(self, table: dict[str, Any], hosts: Mapping[str, HostPlan], links: Iterable[LinkPlan]) -> Action:
+    def _action(self, table: dict[str, Any], hosts: Mapping[str, HostPlan], links: Iterable[LinkPlan],
+                made: Iterable[PartPlan]) -> Action:
         time, do = table.get("time"), table.get("do")
         if time is None or not isinstance(do, str):
-            raise self._wrong("at", f"at: {table!r} needs a time and what to do: time = \"5s\", do = \"wifi.cut\"")
+            raise self.wrong("at", f"at: {table!r} needs a time and what to do: time = \"5s\", do = \"wifi.cut\"")
         self._duration("time", time)
         target, dot, verb = do.rpartition(".")
-        names = [link.called for link in links]
+        names = [*(link.called for link in links), *(cable for part in made for cable in part.cables)]
+        by_name = {part.called: part for part in made}
         if not dot:
-            raise self._wrong(do, f"at: do = {do!r} names no action; write a link or host and what to do: \"wifi.cut\"")
+            raise self.wrong(do, f"at: do = {do!r} names no action; write a link or host and what to do: \"wifi.cut\"")
         programs = [f"{program.called}@{host}" for host, plan in hosts.items() for program in plan.programs]
         does = {_NET: _NET_DOES, **dict.fromkeys(programs, _PROGRAM_DOES), **dict.fromkeys(hosts, _HOST_DOES),
-                **dict.fromkeys(names, _LINK_DOES)}
-        self._one_of(target, does, "program" if "@" in target else "link or host", do)
-        self._one_of(verb, does[target], "action", do)
+                **dict.fromkeys(names, _LINK_DOES), **{name: part.does for name, part in by_name.items()}}
+        self.one_of(target, does, "program" if "@" in target else "link or host", do)
+        self.one_of(verb, does[target], "action", do)
         properties = {name: value for name, value in table.items() if name not in ("time", "do")}
         kind: type = Link if target in names else Host if target in hosts else Program if "@" in target else Network
+        kind = by_name[target].type if target in by_name else kind
         try:
             signature(getattr(kind, verb)).bind(None, **properties)
         except TypeError as error:
-            raise self._wrong(do, f"at: {do}: {error}") from None
+            raise self.wrong(do, f"at: {do}: {error}") from None
         if "sender" in properties:
-            self._one_of(properties["sender"], hosts, "host", "sender")
+            self.one_of(properties["sender"], hosts, "host", "sender")
+        if verb == "add_address" and "on" in properties:
+            self.one_of(properties["on"], [*names, *by_name], "link or switch", "on")
         for side in ("a", "b") if target == _NET else ():
             names_of = properties.get(side, [])
             for name in [names_of] if isinstance(names_of, str) else names_of:
-                self._one_of(name, hosts, "host", side)
+                self.one_of(name, hosts, "host", side)
         return Action(str(time), do, properties)
 
     # --- what is wrong, and where
@@ -439,30 +471,30 @@ class _Reader:
     def _tables(self, words: dict[str, Any], name: str) -> list[dict[str, Any]]:
         found = words.get(name, [])
         if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-            raise self._wrong(name, f"{name}: write each as a table of its own: [[{name}]]")
+            raise self.wrong(name, f"{name}: write each as a table of its own: [[{name}]]")
         return found
 
-    def _known(self, table: Mapping[str, Any], names: Iterable[str], what: str) -> None:
+    def known(self, table: Mapping[str, Any], names: Iterable[str], what: str) -> None:
         for name in table:
             if name not in names:
                 near = difflib.get_close_matches(name, list(names), 1)
                 hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(names)}"
-                raise self._wrong(name, f"{what} has no {name!r}{hint}")
+                raise self.wrong(name, f"{what} has no {name!r}{hint}")
 
-    def _one_of(self, given: str, names: Iterable[str], what: str, key: str) -> None:
+    def one_of(self, given: str, names: Iterable[str], what: str, key: str) -> None:
         known = list(names)
         if given not in known:
             near = difflib.get_close_matches(given, known, 1)
             hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
-            raise self._wrong(given if given else key, f"there is no {what} {given!r}{hint}")
+            raise self.wrong(given if given else key, f"there is no {what} {given!r}{hint}")
 
     def _duration(self, name: str, value: Any) -> None:
         try:
             duration_ns(value, name)
         except (TypeError, ValueError) as error:
-            raise self._wrong(name, str(error)) from None
+            raise self.wrong(name, str(error)) from None
 
-    def _wrong(self, key: str, text: str) -> ScenarioError:
+    def wrong(self, key: str, text: str) -> ScenarioError:
         pattern = re.compile(rf"(?<![\w-]){re.escape(key)}(?![\w-])")
         number = next((number for number, line in enumerate(self._lines, 1) if pattern.search(line)), 0)
         return ScenarioError(f"{self._file}:{number}: {text}" if number else f"{self._file}: {text}")
