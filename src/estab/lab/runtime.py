@@ -262,6 +262,10 @@ class VirtualTime(Runtime):
             return strand.process
         return super().process()
 
+    def cpus(self) -> set[int]:
+        """Return the CPUs that the process may use, whichever one of them the run is kept on."""
+        return self._scheduler.one_cpu.allowed
+
     def find_process(self, pid: int) -> Process | None:
         """Find a program of the host that has not ended."""
         return next((program.process for program in self._programs.all

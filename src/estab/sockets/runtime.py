@@ -191,6 +191,10 @@ class Runtime(ABC):
         """Return what the operating system keeps of the program that runs here."""
         return self._process
 
+    def cpus(self) -> set[int]:
+        """Return the CPUs that a program of the host may run on; none: those that the thread may run on."""
+        return set()
+
     def find_process(self, pid: int) -> Process | None:
         """Find a program of the host by its number."""
         return self._process if pid == self._process.pid else None

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from estab.cpython import allocate_lock, current_frames, get_ident, raise_in_thread, set_daemonic
+from estab.lab.programs.one_cpu import OneCpu
 from estab.lab.programs.watch import LOOK_S, DeadlockError, Watch
 from estab.lab.record.clock import Agenda, Alarm
 from estab.sockets.lines import line_of
@@ -126,6 +127,8 @@ class Strand:
         self.is_background = False
         """No run is for it: a daemon thread, or one of a program that is a daemon."""
         self.native_id = 0
+        self.cpu = -1
+        """The CPU that the thread is kept on; -1: none."""
         self.thread: threading.Thread | None = None
         self.modules: Own | None = None
         """Modules that its program has for itself."""
@@ -175,6 +178,7 @@ class Strand:
         self.lock.acquire()
         self.ident = get_ident()
         self.native_id = _native_id()
+        self._scheduler.one_cpu.bring(self)
         if self.modules is not None:
             self.modules.enter()
         try:
@@ -266,6 +270,7 @@ class Scheduler:
         self._gone: list[Callable[[], None]] = []
         self._endings = 0
         self.watch = Watch()
+        self.one_cpu = OneCpu()
         self.report: Callable[[], str] = str
         """Says of every program what it waits for, a line each."""
         self.active_ns = 0
@@ -309,8 +314,10 @@ class Scheduler:
         self.active_ns, self._active_steps = self.agenda.now_ns, self.steps
         self.watch.begin()
         try:
+            self.one_cpu.begin()
             self._lend(self._next())
         finally:
+            self.one_cpu.end()
             self.is_running = False
             self.current = None
             self._is_over = _yes
@@ -388,18 +395,28 @@ class Scheduler:
         if self.is_closing or self.is_running:
             return
         self.is_closing = True
-        for strand in list(self.strands):
-            if not strand.is_started:
-                self.strands.pop(strand)
-                continue
-            strand.wait = None
-            strand.alarm.due_ns = NEVER
-            self._endings = 0
-            self.current = strand
-            strand.lock.release()
-            self._driver.acquire()
-        self.current = None
+        self.one_cpu.begin()
+        try:
+            for strand in list(self.strands):
+                self._end(strand)
+        finally:
+            self.one_cpu.end()
+            self.current = None
         self._join()
+
+    def _end(self, strand: Strand) -> None:
+        """End a strand in its own thread, and wait until that is done."""
+        if not strand.is_started:
+            self.strands.pop(strand)
+            return
+        strand.wait = None
+        strand.alarm.due_ns = NEVER
+        self._endings = 0
+        self.current = strand
+        if strand.cpu != self.one_cpu.cpu:
+            self.one_cpu.bring(strand)
+        strand.lock.release()
+        self._driver.acquire()
 
     def _next(self) -> Strand | None:
         """Find the strand that runs next, and carry out the agenda on the way; ``None`` if the run is over."""
@@ -446,6 +463,8 @@ class Scheduler:
         self.current = strand
         if not strand.is_started:
             contextvars.Context().run(strand.start)
+        elif strand.cpu != self.one_cpu.cpu:
+            self.one_cpu.bring(strand)
         strand.lock.release()
 
     def _lend(self, strand: Strand | None) -> None:
@@ -456,6 +475,7 @@ class Scheduler:
             self._hand_to(strand)
             while not self._driver.acquire(timeout=LOOK_S):
                 self.watch.look(self.current, self.steps, self.turns, self.agenda.now_ns)
+                self.one_cpu.look(self.current)
         except BaseException as error:
             self._is_interrupted = True
             running = self.current
@@ -467,6 +487,8 @@ class Scheduler:
                 raise_in_thread(running.ident, ProgramEnded)  # it computes without a pause
             if not self._driver.acquire(timeout=_INTERRUPT_PATIENCE_S):
                 self.is_closing = True  # it waits where nothing reaches it: its thread is abandoned
+                if running is not None:
+                    self.one_cpu.free(running)
             raise
 
     def _add_who_ran(self, error: KeyboardInterrupt, running: Strand | None) -> None:

@@ -7,6 +7,7 @@ numbers.
 from __future__ import annotations
 
 import datetime
+import errno
 import os
 import platform
 import sys
@@ -19,8 +20,9 @@ from estab.sockets.runtime import activated, current
 from estab.units import SECOND, US
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from estab.sockets.process import Process
     from estab.sockets.runtime import Runtime
 
 __all__ = ["CALENDAR", "calendar_alias", "os_stand_ins", "platform_stand_ins", "uuid_stand_ins"]
@@ -28,6 +30,7 @@ __all__ = ["CALENDAR", "calendar_alias", "os_stand_ins", "platform_stand_ins", "
 _GREGORIAN_UNITS: Final = 0x01B21DD213814000
 """From 1582-10-15, when UUIDs begin to count, to 1970, in units of 100 ns."""
 _INIT: Final = 1
+_affinity: Final = getattr(os, "sched_getaffinity", None)
 _uname: Final = getattr(os, "uname", None)
 _os_getpid: Final = os.getpid
 _platform_uname: Final = platform.uname
@@ -58,11 +61,35 @@ def _host_uname(runtime: Runtime) -> Any:
     return type(found)((found.sysname, runtime.name, found.release, found.version, found.machine))
 
 
+def _process_of(runtime: Runtime, pid: int) -> Process:
+    found = runtime.process() if pid == 0 else runtime.find_process(pid)
+    if found is None:
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+    return found
+
+
+def _get_affinity(runtime: Runtime, pid: int) -> set[int]:
+    return set(_process_of(runtime, pid).cpus or _cpus(runtime))
+
+
+def _cpus(runtime: Runtime) -> set[int]:
+    assert _affinity is not None
+    return runtime.cpus() or _affinity(0)
+
+
+def _set_affinity(runtime: Runtime, pid: int, mask: Iterable[int]) -> None:
+    """Note which CPUs a program wants. It can find out only by asking: a lab's programs run one at a time."""
+    wanted = set(mask) & _cpus(runtime)
+    if not wanted:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    _process_of(runtime, pid).cpus = wanted
+
+
 def os_stand_ins() -> dict[str, Callable[..., Any]]:
     """Return what stands in for functions of ``os``."""
     return {
         "getpid": _getpid, "getppid": lambda runtime: _INIT, "getrandom": _getrandom,
-        "uname": _host_uname,
+        "uname": _host_uname, "sched_getaffinity": _get_affinity, "sched_setaffinity": _set_affinity,
     }
 
 

@@ -12,13 +12,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-__all__ = ["cpu_ns", "is_in_debugger", "is_in_lock", "process_ns", "real_ns"]
+__all__ = ["cpu_ns", "is_in_debugger", "is_in_lock", "nap", "process_ns", "real_ns"]
 
 _FUTEX: Final = {"x86_64": "202", "aarch64": "98", "riscv64": "98", "i686": "240", "armv7l": "240"}
 _clock_id: Final = getattr(time, "pthread_getcpuclockid", None)
 _clock_ns: Final = time.clock_gettime_ns if hasattr(time, "clock_gettime_ns") else None
 _monotonic_ns: Final = time.monotonic_ns
 _process_ns: Final = time.process_time_ns
+_sleep: Final = time.sleep
+_NAP_S: Final = 0.00005
 _machine: Final = platform.machine()
 
 
@@ -32,6 +34,11 @@ def cpu_ns(ident: int) -> int:
     if _clock_id is None or _clock_ns is None:
         return -1
     return _clock_ns(_clock_id(ident))
+
+
+def nap() -> None:
+    """Sleep for a moment of real time, so that the operating system chooses anew where the thread runs."""
+    _sleep(_NAP_S)
 
 
 def process_ns() -> int:
