@@ -54,7 +54,7 @@ def test_nothing_is_under_way_after_the_end_whatever_links_did(seed: int, proper
     ({"reorder": "30%"}, LinkHeld, "held back by the link until"),
     ({"corrupt": "20%"}, LinkDamaged, "flipped on the link"),
     ({"duplicate": "30%"}, LinkCopied, "a copy that the link made"),
-    ({"jitter": "8ms pareto reorder"}, LinkDelayed, "later by jitter, and overtaken"),
+    ({"jitter": "8ms pareto reorder"}, LinkDelayed, "overtaken: jitter"),
 ])
 def test_a_frame_that_chance_met_says_so_everywhere(properties: dict[str, str], kind: type[Event], words: str) -> None:
     facts = facts_of(3, **properties)

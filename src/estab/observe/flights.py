@@ -236,8 +236,10 @@ class _Tower:
     def _delay(self, fact: LinkDelayed) -> None:
         flight = next((one for one in reversed(self.under_way.get(fact.data, ())) if one.sender == fact.host), None)
         if flight is not None:
-            flight.on_link = _and(flight.on_link, f"{format_duration(fact.by_ns)} later by "
-                                  + ("a rule" if fact.why == "rule" else "jitter, and overtaken"))
+            by = format_duration(fact.by_ns)
+            sign = "" if fact.by_ns < 0 else "+"
+            flight.on_link = _and(flight.on_link, f"{by} later by a rule" if fact.why == "rule" else
+                                  f"overtaken: jitter {sign}{by}")
 
     def _drop(self, fact: PacketDropped) -> None:
         flight = self.last_in.get(fact.host)

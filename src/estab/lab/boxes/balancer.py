@@ -88,8 +88,8 @@ class Balancer(Box):
 
     def connections_of(self, host: Named | str) -> int:
         """Count the connections that a backend has now, closed ones that are still known among them."""
-        tag = self._find(host).host
-        return sum(flow.tag == tag for flow in self._tracker.flows)
+        self._tracker.forget_idle()
+        return self._tracker.count(self._find(host).host)
 
     def judge(self, interface_index: int, packet: ip.Packet, ends: Ends) -> Flow | ip.Packet | None:
         """Judge a packet of no flow: one to the service begins one."""

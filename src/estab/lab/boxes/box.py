@@ -33,6 +33,8 @@ Invalid: TypeAlias = Literal["pass", "drop"]
 """What becomes of a segment that is out of its connection's window: it passes unchanged, as on Linux, or is dropped."""
 
 _FRAGMENTS_MAX: Final = 1024
+_NEAR: Final = 64
+"""So many ports after the wanted one are tried before others."""
 _PORTS: Final = (1024, 65_535)
 
 _FragmentKey = tuple[bytes, bytes, int, int]
@@ -83,6 +85,8 @@ class Box(PacketHook):
         """Segments that were out of their connection's window."""
         self._tracker = Tracker(conduct.times, conduct.flows_max, lambda: seat.agenda.now_ns, self._on_forgotten)
         self._alarm = Alarm(seat.agenda, self._on_due) if conduct.when_idle == "reset" else None
+        self._last_port = conduct.ports[0] - 1
+        """The port that was chosen last."""
         self._fragments: dict[_FragmentKey, Ends | None] = {}
         """How the first fragment of each packet was changed; ``None``: it was not."""
 
@@ -184,9 +188,14 @@ class Box(PacketHook):
         low, high = self.conduct.ports
         if is_preserving and low <= wanted <= high and self._is_free(back._replace(dport=wanted)):
             return self._with_port(back, wanted)
-        for step in range(1, high - low + 2):
-            port = low + (wanted - low + step) % (high - low + 1)
+        count = high - low + 1
+        begin = wanted if is_preserving else self._last_port
+        for step in range(1, count + _NEAR):
+            if step == _NEAR:
+                begin = self._last_port - step  # all near it are in use: go on where a port was found last
+            port = low + (begin - low + step) % count
             if self._is_free(back._replace(dport=port)):
+                self._last_port = port
                 return self._with_port(back, port)
         return None
 

@@ -113,6 +113,10 @@ class Tracker:
         found = [flow for flows in self._waiting.values() for flow in flows]
         return sorted(found, key=lambda flow: flow.seen_ns)
 
+    def count(self, tag: str) -> int:
+        """Count the flows with a tag."""
+        return sum(flow.tag == tag for flows in self._waiting.values() for flow in flows)
+
     def find(self, ends: Ends) -> tuple[Flow, int] | None:
         """Find the flow of a packet, and its direction: 0 as the first packet went, 1 back."""
         return self._by_ends.get(ends)
