@@ -12,6 +12,7 @@ import pytest
 from estab import Host, Network, PacketView, nth, ok
 from estab.errors import DropReason
 from estab.events import Event, LinkChanged, LinkDropped
+from estab.lab.links.firewall import Firewall
 
 
 def three(observer: list[Event] | None = None) -> tuple[Network, Host, Host]:
@@ -275,6 +276,29 @@ def test_an_unknown_flow_is_rejected_if_asked() -> None:
     assert call.result() < 0.1
     assert firewall.dropped_count == 1
     net.close()
+
+
+def test_a_loose_firewall_takes_up_a_connection_in_the_middle() -> None:
+    for loose, sees in ((True, b"two"), (False, b"")):
+        net, a, b = three()
+        firewall = net.links[0].firewall(idle="5min", loose=loose)
+        b.run(echo, daemon=True)
+
+        @a.run
+        def call(firewall: Firewall = firewall) -> bytes:
+            with socket.create_connection(("b", 7)) as connection:
+                connection.sendall(b"one")
+                connection.recv(10)
+                firewall.forget()
+                connection.sendall(b"two")
+                connection.settimeout(5)
+                with contextlib.suppress(TimeoutError):
+                    return connection.recv(10)
+                return b""
+
+        net.run()
+        assert call.result() == sees
+        net.close()
 
 
 def test_a_segment_out_of_its_window_is_invalid() -> None:

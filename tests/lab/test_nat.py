@@ -334,6 +334,24 @@ def test_a_gateway_that_lost_its_power_has_forgotten_all_flows() -> None:
         assert call.result() == (b"ONE", "HELLO")
 
 
+def test_a_loose_nat_takes_up_a_connection_in_the_middle_when_inside_speaks() -> None:
+    with Home(loose=True) as home:
+        home.server.run(serve, [], daemon=True)
+
+        @home.phone.run
+        def call() -> list[bytes]:
+            with socket.create_connection(("10.0.2.2", 80)) as sock:
+                got = []
+                for text in (b"one", b"two"):
+                    sock.sendall(text)
+                    got.append(sock.recv(10))
+                    home.nat.forget()
+            return got
+
+        home.net.run()
+        assert call.result() == [b"ONE", b"TWO"]
+
+
 def test_mistakes_with_a_nat_are_refused() -> None:
     with Home() as home:
         net = home.net

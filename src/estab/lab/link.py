@@ -128,7 +128,7 @@ class Link:
     def firewall(
         self, idle: Duration, inside: Host | None = None, *, half_open: Duration | None = None,
         closed: Duration | None = None, flows_max: int = FLOWS_MAX, unknown: Answer = "drop",
-        when_idle: WhenIdle = "forget", invalid: Invalid = "pass",
+        when_idle: WhenIdle = "forget", invalid: Invalid = "pass", loose: bool = False,
     ) -> Firewall:
         """Put a firewall on the link that forgets a flow once it has been idle for ``idle``.
 
@@ -137,7 +137,8 @@ class Link:
         At most ``flows_max`` flows are known. What is sent in an unknown flow, or when the table is full, is dropped
         and nobody is told; ``unknown="reject"`` answers it with a reset or an ICMP error. ``when_idle="reset"`` sends a
         reset to both ends of a connection that is forgotten. ``invalid="drop"`` drops segments that are out of their
-        connection's window.
+        connection's window. With ``loose`` a
+        segment in the middle of a connection begins a flow (Linux's ``nf_conntrack_tcp_loose``).
         """
         if inside is not None and inside not in self.ends:
             raise ValueError(f"inside: {inside.name} is at no end of {self.name}")
@@ -148,7 +149,7 @@ class Link:
         times = Times(idle_ns, idle_ns if half_open is None else duration_ns(half_open, "half_open"),
                       idle_ns if closed is None else duration_ns(closed, "closed"), idle_ns)
         made = Firewall(times, count_of("flows_max", flows_max), inside.name if inside is not None else "",
-                        (self.there, self.back), self._tell, unknown, when_idle, invalid)
+                        (self.there, self.back), self._tell, unknown, when_idle, invalid, loose)
         self.apply(RuleEntry(made, self.there.fail))
         return made
 

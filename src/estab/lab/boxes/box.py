@@ -66,6 +66,8 @@ class Conduct:
     unknown: Answer = "drop"
     when_idle: WhenIdle = "forget"
     invalid: Invalid = "pass"
+    is_loose: bool = False
+    """A segment in the middle of a connection may begin a flow."""
     ports: tuple[int, int] = _PORTS
     """The ports that it may use of its host, the first and the last."""
 
@@ -158,7 +160,7 @@ class Box(PacketHook):
 
     def begin(self, packet: ip.Packet, there: Ends, back: Ends | None, tag: str = "") -> Flow | None:
         """Begin a flow, if its packet may and there is room; ``None``: the packet was dealt with."""
-        if not is_opening(packet):
+        if not is_opening(packet, is_loose=self.conduct.is_loose):
             self.unknown(packet)
             return None
         if back is None or self._tracker.is_full:

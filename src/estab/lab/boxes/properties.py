@@ -33,6 +33,8 @@ class BoxProperties(TypedDict, total=False):
     """The ports of the outside address that may be used, the first and the last: 1024 and 65535."""
     unknown: Answer
     """A packet of no known flow: ``"drop"``, or ``"reject"`` it with a reset or an ICMP error."""
+    loose: bool
+    """Whether a segment in the middle of a connection begins a flow, as on Linux (``nf_conntrack_tcp_loose``): no."""
     when_idle: WhenIdle
     """A connection that was idle for too long: ``"forget"`` it, or ``"reset"`` both ends."""
     invalid: Invalid
@@ -58,7 +60,7 @@ def read_conduct(words: BoxProperties) -> Conduct:
     one_of("invalid", given.get("invalid", base.invalid), ("pass", "drop"))
     return Conduct(times, count_of("flows_max", given.get("flows_max", base.flows_max)),
                    given.get("unknown", base.unknown), given.get("when_idle", base.when_idle),
-                   given.get("invalid", base.invalid), (ports[0], ports[1]))
+                   given.get("invalid", base.invalid), bool(given.get("loose", False)), (ports[0], ports[1]))
 
 
 def port_of(name: str, given: object) -> int:

@@ -39,7 +39,7 @@ class Firewall:
 
     def __init__(
         self, times: Times, flows_max: int, inside: str, ways: tuple[Way, Way], tell: Callable[[str], None],
-        unknown: Answer = "drop", when_idle: WhenIdle = "forget", invalid: Invalid = "pass",
+        unknown: Answer = "drop", when_idle: WhenIdle = "forget", invalid: Invalid = "pass", is_loose: bool = False,
     ) -> None:
         self.inside = inside
         """The host from whose side flows may be opened; ``""``: from either."""
@@ -52,6 +52,7 @@ class Firewall:
         self._ways = ways
         self._tell = tell
         self._refusal = _VERDICTS[unknown]
+        self._is_loose = is_loose
         self._drops_invalid = invalid == "drop"
         agenda = ways[0].agenda
         self._tracker = Tracker(times, flows_max, lambda: agenda.now_ns, self._on_forgotten)
@@ -91,7 +92,8 @@ class Firewall:
         tracker.forget_idle()
         found = tracker.find(ends)
         if found is None:
-            if (self.inside and packet.sender != self.inside) or not is_opening(ip_packet):
+            if (self.inside and packet.sender != self.inside) or not is_opening(
+                    ip_packet, is_loose=self._is_loose):
                 self.dropped_count += 1
                 return self._refusal
             if tracker.is_full:

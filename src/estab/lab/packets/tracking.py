@@ -201,10 +201,15 @@ class Tracker:
                 self._on_forgotten(flow)
 
 
-def is_opening(packet: ip.Packet) -> bool:
-    """Tell whether a packet may begin a flow: a SYN, a datagram, an echo request."""
+def is_opening(packet: ip.Packet, *, is_loose: bool = False) -> bool:
+    """Tell whether a packet may begin a flow: a SYN, a datagram, an echo request.
+
+    ``is_loose``: any segment but a reset, too, as on Linux (``nf_conntrack_tcp_loose``).
+    """
     if packet.protocol != ip.TCP:
         ends = ends_of(packet)
         return ends is not None and (packet.protocol == ip.UDP or packet.data[packet.start] in (8, 128))
     flags = packet.data[packet.start + 13] if packet.end - packet.start >= tcp.HEADER_BYTES else 0
+    if is_loose and not flags & tcp.RST:
+        return True
     return flags & (tcp.SYN | tcp.ACK | tcp.RST) == tcp.SYN
