@@ -361,6 +361,21 @@ def test_the_command_line_saves_what_it_would_run(folder: Path, capsys: pytest.C
     assert capsys.readouterr().out == direct
 
 
+def test_the_command_line_takes_distributions_and_several_hosts(
+    folder: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["run", "server=app.py 1", "client=load.py", "spare=load.py", "--link",
+               "server,client,loss=2% in bursts of 5,jitter=3ms normal reorder,aqm=fq", "--link", "client,spare",
+               "--at", "5s server-client.cut sender=server", "--at", "6s net.partition a=server b=client,spare"]
+    assert main([*command, "--save", "saved.toml"]) == 0
+    saved = Scenario.read("saved.toml")
+    assert saved.links[0].properties == {"loss": "2% in bursts of 5", "jitter": "3ms normal reorder", "aqm": "fq"}
+    assert saved.actions == (Action("5s", "server-client.cut", {"sender": "server"}),
+                             Action("6s", "net.partition", {"a": "server", "b": ["client", "spare"]}))
+    assert main([*command[:-1], "6s net.partition a"]) == 2
+    assert "'a' is no property" in capsys.readouterr().err
+
+
 def test_a_scenario_from_python_is_one_for_a_network_and_for_a_sweep(folder: Path) -> None:
     plan = Scenario.read("shop.toml")
     with plan.network() as net:

@@ -170,7 +170,7 @@ def _action(text: str) -> Action:
         name, equals, value = word.partition("=")
         if not equals:
             raise ScenarioError(f"--at {text!r}: {word!r} is no property; write NAME=VALUE, as after=30s")
-        properties[name] = _value(value)
+        properties[name] = [_value(one) for one in value.split(",")] if "," in value else _value(value)
     return Action(words[0], words[1], properties)
 
 
