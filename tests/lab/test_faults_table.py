@@ -21,6 +21,7 @@ FAULT_S: Final = 10
 A_DAY_S: Final = 86_400
 _FLAGS_AT: Final = 20 + 13
 _FIN, _RST = 0x01, 0x04
+_VIRTUAL: Final = "10.9.0.100"
 _KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 
 
@@ -140,6 +141,16 @@ def _narrow(lab: Lab) -> None:
     lab.link.set(mtu=1000)
 
 
+def _move(lab: Lab) -> None:
+    lab.server.power_off()
+    lab.net.hosts["spare"].add_address(f"{_VIRTUAL}/24")
+
+
+def _move_in_silence(lab: Lab) -> None:
+    lab.server.power_off()
+    lab.net.hosts["spare"].add_address(f"{_VIRTUAL}/24", announce=False)
+
+
 def _restart_gateway(lab: Lab) -> None:
     lab.net.hosts["gateway"].power_off()
     lab.net.at(FAULT_S + 0.5, lab.net.hosts["gateway"].power_on)
@@ -147,6 +158,10 @@ def _restart_gateway(lab: Lab) -> None:
 
 def _lay(net: Network, client: Host, server: Host, name: str) -> tuple[Link, str]:
     """Lay the cables of a row, with the box that it names. Returns the last one, and what the client calls."""
+    if "address" in name:
+        segment = net.switch("lan", client, server, net.host("spare"), delay="5ms")
+        server.add_address(f"{_VIRTUAL}/24", segment)
+        return segment.cable(server), _VIRTUAL
     if "nat(" not in name and "NAT" not in name and "balancer(" not in name:
         return net.link(client, server, delay="10ms"), "10.0.0.2"
     gateway = net.host("gateway", forwarding=True)
@@ -194,6 +209,8 @@ FROM_OUTSIDE: Final[dict[str, Fault]] = {
     "`link.firewall(idle=9)`: forgotten": lambda lab: None,
     '`link.firewall(idle=9, unknown="reject")`: forgotten': lambda lab: None,
     '`link.firewall(idle=10, when_idle="reset")`: forgotten': lambda lab: None,
+    "its address moves to another host, which announces it": _move,
+    "its address moves to another host, and nobody is told": _move_in_silence,
     "`net.nat(home, uplink, idle=9)`: forgotten": lambda lab: None,
     '`net.nat(home, uplink, idle=9, unknown="reject")`: forgotten': lambda lab: None,
     "the gateway with the NAT starts again": _restart_gateway,
