@@ -11,6 +11,9 @@ net.host("d", tcp_syn_retries="three")  # a mistake: not a number
 net.link(a, b, latency="1ms")  # a mistake: no such property
 link = net.link(a, b, delay=("1ms", "2ms", "3ms"))  # a mistake: a pair is two
 link.set(lost="2%")  # a mistake: no such property
+link.firewall(idle="1h", unknown="reset")  # a mistake: no such word
+net.nat(link, link, idel="1h")  # a mistake: no such property
+net.rule(lambda p: p.tcp.syn)  # a mistake: there may be no segment
 stack = estab.Stack(estab.QueueDevice(), "10.7.0.2/24", tcp_retries="5")  # a mistake: no such setting
 
 

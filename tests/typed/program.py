@@ -81,3 +81,28 @@ def on_a_device() -> estab.Stack:
     when: float = stack.now
     print(when, stack.now_ns + stack.runtime.now_ns, stack.sockets()[0].state)
     return stack
+
+
+def boxes() -> list[str]:
+    """Put rules, boxes and a switch between hosts."""
+    net = estab.Network(seed=1)
+    phone, gateway, node, web, spare = (net.host(name) for name in ("phone", "gateway", "node", "web", "spare"))
+    lan = net.switch("lan", phone, gateway, delay="1ms", loss=estab.Bursts("2%", 5))
+    lan.plug(spare, jitter=(estab.Jitter("1ms", "pareto", reorders=True), "2ms normal"))
+    uplink, far = net.link(gateway, node, aqm="fq_codel", rate="1Mbit"), net.link(node, web)
+    nat = net.nat(lan.cable(gateway), uplink, idle="5min", when_idle="reset", ports=(2000, 3000))
+    nat.forward(8080, phone, 80)
+    balancer = net.balancer(node, "10.96.0.1:80", [(web, 8080)], policy="least connections", health="5s", loose=True)
+    balancer.drain(web)
+    wall = far.firewall(idle="1h", inside=node, unknown="reject")
+    net.at("5s", spare.add_address, "10.9.0.1/24", lan)
+
+    def syns_to_web(packet: estab.PacketView) -> bool:
+        return packet.tcp is not None and packet.tcp.syn and packet.dst.startswith("10.0.")
+
+    with net.rule(lambda p: estab.drop if p.tcp and p.tcp.syn else estab.ok), net.partition(phone, [web], one_way=True):
+        net.run(until="5s")
+    far.rule(estab.nth(range(1, 4), syns_to_web, estab.delay("20ms")), sender=node)()
+    far.rule(lambda sender, frame: sender == "web" and len(frame) > 100)
+    net.rule(lambda p: estab.reject() if p.udp else None, on=phone)
+    return [*nat.flows, *balancer.flows, *wall.flows]
