@@ -257,7 +257,7 @@ def test_what_is_no_rule_is_refused_at_once() -> None:
             net.rule(drop)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="has 3 arguments"):
             net.rule(lambda a, b, c: ok)  # type: ignore[misc, arg-type]
-        with pytest.raises(TypeError, match="neither a link nor a host"):
+        with pytest.raises(TypeError, match="neither a link, a switch nor a host"):
             net.rule(lambda p: ok, on="server")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="which: 0 counts no packet"):
             nth(0, lambda p: True)

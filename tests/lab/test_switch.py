@@ -98,6 +98,10 @@ def test_a_cable_of_a_switch_is_cut_set_and_ruled_as_any_link() -> None:
         net.run()
         assert dead.result() == -1
         assert slow.result() == pytest.approx(4 * 0.051)
+        with net.rule(lambda p: drop, on=segment):
+            parted = client.run(call, "10.0.0.3")
+            net.run()
+            assert parted.result() == -1
         with net.rule(lambda p: drop if p.arp and p.dst == "10.0.0.2" else ok):
             segment.cable(a).heal()
             again = client.run(call, "10.0.0.2")

@@ -167,8 +167,8 @@ class Cabling:
 
     # --- faults
 
-    def rule(self, rule: PacketRule, on: Link | Host | None = None) -> Observation:
-        """Ask ``rule(packet)`` about every packet: on all links, on one, or all that one host sends.
+    def rule(self, rule: PacketRule, on: Link | Switch | Host | None = None) -> Observation:
+        """Ask ``rule(packet)`` about every packet: on all links, on one, on a switch's, or all that one host sends.
 
             with net.rule(lambda p: drop if p.tcp and p.tcp.syn else ok):
                 net.run(until="5s")
@@ -182,8 +182,16 @@ class Cabling:
         """
         if isinstance(on, Link):
             return on.rule(rule)
+        if isinstance(on, Switch):
+            ends = [on.cable(host).rule(rule) for host in on.hosts]
+
+            def end_all() -> None:
+                for end in ends:
+                    end()
+
+            return Observation(end_all)
         if on is not None and not isinstance(on, Host):
-            raise TypeError(f"on: {on!r} is neither a link nor a host")
+            raise TypeError(f"on: {on!r} is neither a link, a switch nor a host")
         return self._stand(RuleEntry(rule, self._scheduler.fail_or_raise), on.name if on is not None else "")
 
     def partition(self, a: Host | Iterable[Host], b: Host | Iterable[Host], *, one_way: bool = False) -> Partition:

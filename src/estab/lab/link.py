@@ -6,9 +6,9 @@ from typing import Protocol, Unpack, overload
 
 from estab.events import LinkChanged, Observer
 from estab.lab.host import Host
-from estab.lab.links.firewall import Answer, Firewall, Invalid, WhenIdle
+from estab.lab.links.firewall import Firewall
 from estab.lab.links.way import Way
-from estab.lab.packets.tracking import FLOWS_MAX, Times
+from estab.lab.packets.tracking import FLOWS_MAX, Answer, Invalid, Times, WhenIdle
 from estab.lab.record.conditions import Conditions, LinkProperties, count_of, one_of, read_conditions
 from estab.lab.rules.rule import FrameRule, Rule, RuleEntry
 from estab.lab.rules.verdicts import PacketRule

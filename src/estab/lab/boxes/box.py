@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Protocol
 
 from estab.errors import DropReason
 from estab.events import BoxChanged
@@ -18,19 +18,12 @@ from estab.host.engine import Engine
 from estab.host.ip.hook import PacketHook
 from estab.lab.packets.answers import refusal
 from estab.lab.packets.rewrite import Ends, ends_of, quoted_ends, with_ends, with_quoted_ends
-from estab.lab.packets.tracking import FLOWS_MAX, Flow, Times, Tracker, is_opening
+from estab.lab.packets.tracking import FLOWS_MAX, Answer, Flow, Invalid, Times, Tracker, WhenIdle, is_opening
 from estab.lab.record.clock import Agenda, Alarm
 from estab.wire import ip, tcp
 from estab.wire.address import format_address
 
-__all__ = ["Answer", "Box", "Boxes", "Conduct", "Invalid", "Seat", "WhenIdle"]
-
-Answer: TypeAlias = Literal["drop", "reject"]
-"""What becomes of a packet that no flow is known of: nobody is told, or a reset (TCP) or an ICMP error answers."""
-WhenIdle: TypeAlias = Literal["forget", "reset"]
-"""What happens when a flow was idle for too long: nobody is told, or both ends of a connection get a reset."""
-Invalid: TypeAlias = Literal["pass", "drop"]
-"""What becomes of a segment that is out of its connection's window: it passes unchanged, as on Linux, or is dropped."""
+__all__ = ["Box", "Boxes", "Conduct", "Seat"]
 
 _FRAGMENTS_MAX: Final = 1024
 _NEAR: Final = 64

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from typing import Any, Final, TypedDict, cast
 
-from estab.lab.boxes.box import Answer, Conduct, Invalid, WhenIdle
-from estab.lab.packets.tracking import Times
+from estab.lab.boxes.box import Conduct
+from estab.lab.packets.tracking import Answer, Invalid, Times, WhenIdle
 from estab.lab.record.conditions import count_of, one_of
 from estab.settings import Duration
 from estab.units import duration_ns

@@ -9,24 +9,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from estab.errors import DropReason
 from estab.lab.links.way import Way
 from estab.lab.packets.rewrite import ends_of
-from estab.lab.packets.tracking import Flow, Times, Tracker, is_opening
+from estab.lab.packets.tracking import Answer, Flow, Invalid, Times, Tracker, WhenIdle, is_opening
 from estab.lab.packets.view import PacketView
 from estab.lab.record.clock import Alarm
 from estab.lab.rules.verdicts import Verdict, ok
 
-__all__ = ["Answer", "Firewall", "Invalid", "WhenIdle"]
-
-Answer: TypeAlias = Literal["drop", "reject"]
-"""What becomes of a packet that does not pass: nobody is told, or a reset (TCP) or an ICMP error answers."""
-WhenIdle: TypeAlias = Literal["forget", "reset"]
-"""What happens when a flow was idle for too long: nobody is told, or both ends of a connection get a reset."""
-Invalid: TypeAlias = Literal["pass", "drop"]
-"""What becomes of a segment that is out of its connection's window."""
+__all__ = ["Firewall"]
 
 _VERDICTS: Final = {
     "drop": Verdict("drop", reason=DropReason.LINK_FIREWALL),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from estab.errors import WireError
 from estab.lab.packets.answers import reset_of
@@ -20,7 +20,14 @@ from estab.lab.packets.window import Window
 from estab.units import NEVER, SECOND
 from estab.wire import ip, tcp
 
-__all__ = ["FLOWS_MAX", "Flow", "Times", "Tracker", "is_opening"]
+__all__ = ["FLOWS_MAX", "Answer", "Flow", "Invalid", "Times", "Tracker", "WhenIdle", "is_opening"]
+
+Answer: TypeAlias = Literal["drop", "reject"]
+"""What becomes of a packet of no known flow: nobody is told, or a reset (TCP) or an ICMP error answers."""
+WhenIdle: TypeAlias = Literal["forget", "reset"]
+"""What happens when a flow was idle for too long: nobody is told, or both ends of a connection get a reset."""
+Invalid: TypeAlias = Literal["pass", "drop"]
+"""What becomes of a segment that is out of its connection's window: it passes unchanged, as on Linux, or is dropped."""
 
 FLOWS_MAX: Final = 262_144
 """Linux's ``nf_conntrack_max`` on a machine with enough memory."""
