@@ -68,7 +68,7 @@ def asks(farm: Farm, count: int) -> str:
     return program.result()
 
 
-def test_connections_go_to_the_backends_in_turn_and_these_see_the_client() -> None:
+def test_connections_go_to_one_backend_after_the_other_and_these_see_the_client() -> None:
     with Farm(count=3) as farm:
         assert asks(farm, 6) == "123123"
         assert farm.peers == ["10.0.0.1"] * 6

@@ -1,4 +1,4 @@
-"""A fair queue before a link's rate (RFC 8290): flows take turns, and the one that fills the queue loses."""
+"""A fair queue before a link's rate (RFC 8290): flows send in rounds, and the one that fills the queue loses."""
 
 from __future__ import annotations
 

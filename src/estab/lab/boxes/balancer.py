@@ -1,7 +1,7 @@
 """A load balancer at level 4: connections to one address go to one of several backends, each packet rewritten.
 
-- A new connection goes to a backend that is up and not drained: the next in turn, the one with fewest connections, or
-  the one that a hash of the client's address says. A connection stays where it began.
+- A new connection goes to a backend that is up and not drained: the next one in their order, the one with fewest
+  connections, or the one that a hash of the client's address says. A connection stays where it began.
 - A backend is up until checks of its health fail: a ``connect`` at each interval. One that is drained gets no new
   connections and keeps those it has.
 - Backends see the client's address, and their answers must come back over the balancer; with ``masquerade`` they see
@@ -72,7 +72,7 @@ class Balancer(Box):
         self._policy = policy
         self._is_masquerading = is_masquerading
         self._when_down = when_down
-        self._turn = -1
+        self._last = -1
 
     def drain(self, host: Named | str) -> None:
         """Give a backend no new connections; it keeps those it has."""
@@ -136,9 +136,9 @@ class Balancer(Box):
         if self._policy == "least connections":
             return min(usable, key=lambda one: self.connections_of(one.host))
         count = len(self.backends)
-        order = [self.backends[(self._turn + step) % count] for step in range(1, count + 1)]
+        order = [self.backends[(self._last + step) % count] for step in range(1, count + 1)]
         chosen = next(one for one in order if one in usable)
-        self._turn = self.backends.index(chosen)
+        self._last = self.backends.index(chosen)
         return chosen
 
     def _find(self, host: Named | str) -> Backend:

@@ -1,8 +1,8 @@
 """The queue before a link's rate: first in, first out, or fair between flows.
 
-- ``FairQueue`` is the scheduler of RFC 8290 section 4.1: each flow has a queue of its own; flows take turns by bytes
-  (deficit round robin, a quantum of a full packet), and one that has just begun goes first. Flows are told apart by
-  addresses, protocol and ports, not by a hash of them.
+- ``FairQueue`` is the scheduler of RFC 8290 section 4.1: each flow has a queue of its own; flows send in rounds, by
+  bytes (deficit round robin, a quantum of a full packet), and one that has just begun goes first. Flows are told apart
+  by addresses, protocol and ports, not by a hash of them.
 - When it is full, the oldest frame of the flow with most bytes is dropped. So a flow that fills the queue loses, and
   not the one that sends little.
 - A frame that a rule took out while it waited keeps its place, marked, until its time comes.
@@ -103,7 +103,7 @@ class _Flow(Line):
 
 
 class FairQueue(Fifo):
-    """A line for each flow, and turns between them."""
+    """A line for each flow, and the round in which they send."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,17 +138,17 @@ class FairQueue(Fifo):
     def choose(self) -> Line | None:
         """Say which flow sends now: a new one that has not used up its quantum, else the next of the round."""
         while self._new or self._old:
-            turn = self._new or self._old
-            flow = turn[0]
+            round_of = self._new or self._old
+            flow = round_of[0]
             if flow.deficit_bytes <= 0:
                 flow.deficit_bytes += _QUANTUM_BYTES
-                turn.popleft()
+                round_of.popleft()
                 self._old.append(flow)
             elif flow.entries:
                 return flow
             else:
-                turn.popleft()
-                if turn is self._new and self._old:
+                round_of.popleft()
+                if round_of is self._new and self._old:
                     self._old.append(flow)  # RFC 8290 section 4.2: or it could be new again and again
                 else:
                     del self._flows[flow.key]

@@ -1,4 +1,4 @@
-"""The rate of a link: one frame after the other, and what waits for its turn to be sent.
+"""The rate of a link: one frame after the other, and what waits until it is sent.
 
 With ``aqm="codel"`` a queue that stands is told to its senders: by a mark where they are ECN-capable, else by a drop
 (RFC 8289). With ``"fq"`` each flow waits in a line of its own, and with ``"fq_codel"`` CoDel looks at each of them.

@@ -22,7 +22,7 @@ class _Cable(Protocol):
 
     @property
     def senders(self) -> tuple[str, str]:
-        """Who sends on it."""
+        """The names of its two senders."""
 
     def apply(self, entry: RuleEntry, sender: str | None = None) -> Observation:
         """Ask a rule about what passes."""
