@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from estab import Host, Network, PacketView, RuleError, delay, drop, duplicate, nth, ok, reject
 from estab.errors import DropReason
@@ -94,6 +96,19 @@ def test_a_rule_sees_datagrams_icmp_and_arp_over_ethernet() -> None:
     assert (datagram.dport, datagram.length, datagram.payload) == (9, 1, b"x")
     error = next(one.icmp for one in seen if one.icmp)
     assert (error.type, error.code, error.is_error) == (3, 3, True)
+
+
+@given(st.binary(max_size=90), st.sampled_from([0, 14]), st.sampled_from([b"", b"\x45\0\0\x2c\0\0\0\0\x40\x06\x66\xc9"
+                                                                           b"\x0a\0\0\1\x0a\0\0\2"]))
+def test_a_view_of_any_bytes_can_be_read(data: bytes, header_bytes: int, start: bytes) -> None:
+    view = PacketView("link", "a", bytes(12)[:header_bytes] + (b"\x08\0" if header_bytes else b"") + start + data,
+                      header_bytes)
+    for part in (view, view.tcp, view.udp, view.icmp):
+        if part is not None:
+            assert repr(part)
+            for name in dir(type(part)):
+                if not name.startswith("_"):
+                    getattr(part, name)
 
 
 def test_drop_delay_and_ok_do_what_they_say() -> None:
