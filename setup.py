@@ -32,6 +32,9 @@ from setuptools.errors import BaseError as SetupError
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE / "src" / "estab"
 ROOMS = ("wire", "tcp", "host", "serve")
+LAB = ("record/chance", "record/clock", "links/aqm", "links/direction", "links/host_side",
+       "links/queues", "links/rate", "links/stages", "links/way")
+"""What each packet of the lab passes."""
 C_FLAGS = ["-fno-semantic-interposition", "-Wno-error"]
 LIBRARY = "estab._core"
 COMPILE_REQUIRES = ["mypy[mypyc]>=2.4,<3", "mypy_extensions>=1.0", "librt>=0.16"]
@@ -61,9 +64,10 @@ def optimize() -> str:
 
 
 def core_sources() -> list[Path]:
-    """List the files that are compiled, as one group: ``counters`` and every room of the core."""
+    """List the files that are compiled, as one group: ``counters``, every room of the core, and some of the lab."""
     rooms = [path for room in ROOMS for path in (PACKAGE / room).rglob("*.py") if path.name != "__init__.py"]
-    return sorted([PACKAGE / "counters.py", *rooms])
+    lab = [PACKAGE / "lab" / f"{name}.py" for name in LAB]
+    return sorted([PACKAGE / "counters.py", *rooms, *lab])
 
 
 def fingerprint(flags: list[str]) -> str:

@@ -5,7 +5,7 @@ A cable gets its number, its addresses and its chance from the order in which ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final, Literal, Unpack
 
 from estab.events import Event, LinkChanged, Observer
@@ -16,6 +16,7 @@ from estab.lab.boxes.properties import BoxProperties
 from estab.lab.boxing import Health, make_balancer, make_nat
 from estab.lab.host import Host
 from estab.lab.link import Link
+from estab.lab.links.host_side import Arrival
 from estab.lab.links.way import Way
 from estab.lab.links.weather import ChanceLog, FixedWeather, Namer, Weather
 from estab.lab.programs.strands import Scheduler
@@ -86,7 +87,7 @@ class Cabling:
         ports = [self._plug(host, number, side, conditions[side].mtu, ethernet) for side, host in enumerate((a, b))]
         there, back = (
             Way(name, sender.name, conditions[side], header_bytes, self._agenda, self._chance,
-                _delivery(receiver, ports[1 - side].index), self.fixed_weather or self.chance_log)
+                Arrival(receiver.runtime.side, ports[1 - side].index).take, self.fixed_weather or self.chance_log)
             for side, (sender, receiver) in enumerate(((a, b), (b, a)))
         )
         for host, other, port, way in ((a, b, ports[0], there), (b, a, ports[1], back)):
@@ -144,7 +145,7 @@ class Cabling:
         to_switch = Way(name, host.name, there, _ETHERNET_HEADER_BYTES, self._agenda, self._chance,
                         lambda frame: bridge.take(side, frame), decider)
         to_host = Way(name, switch.name, back, _ETHERNET_HEADER_BYTES, self._agenda, self._chance,
-                      _delivery(host, port.index), decider)
+                      Arrival(host.runtime.side, port.index).take, decider)
         bridge.outputs.append(to_host.carry)
         to_switch.interface, to_switch.receiver, to_host.receiver = port.interface, switch.name, host.name
         host.runtime.attach(port.index, to_switch)
@@ -334,11 +335,6 @@ class Cabling:
         mac = bytes((2, 0, v4[1], v4[2], 0, side + 1)) if is_ethernet else b""
         interface = plug(engine, f"eth{len(engine.interfaces) - 1}", mtu, mac, v4, v6)
         return Port(host.runtime, interface.name, interface.index, number, v4, v6)
-
-
-def _delivery(host: Host, index: int) -> Callable[[bytes], None]:
-    runtime = host.runtime
-    return lambda frame: runtime.receive(index, frame)
 
 
 def _names_of(side: Host | Iterable[Host], word: str) -> frozenset[str]:

@@ -238,7 +238,8 @@ class Network(Cabling):
         until_ns = duration_ns(until, "until")
         if until_ns < self.now_ns:
             raise ValueError(f"until: {until!r} is past: it is {self.now:g}s")
-        self._drive(_never, until_ns)
+        until_ns = min(until_ns, NEVER)
+        self._drive(self._goes_on, until_ns)
         self._settled_ns = (until_ns, max(self._agenda.now_ns, until_ns))
         self._agenda.now_ns = max(self._agenda.now_ns, until_ns)
 
@@ -394,10 +395,16 @@ class Network(Cabling):
         with module.patched():
             self._scheduler.drive(is_over, until_ns, detects_quiet=detects_quiet)
 
+    def _goes_on(self) -> bool:
+        """Say that a run is not over: only its time ends it."""
+        self._scheduler.sure_turns = self._scheduler.turns
+        return False
+
     def _is_finished(self) -> bool:
         if self._programs.are_busy():
             if not self._programs.only_poll():
                 self._polling_since_ns = NEVER
+                self._scheduler.sure_turns = self._scheduler.turns
             elif self._polling_since_ns == NEVER and self._is_at_rest():
                 self._polling_since_ns = self._agenda.now_ns
             return False
@@ -407,7 +414,7 @@ class Network(Cabling):
         """Tell whether no action is planned, no frame is under way, and no text waits to be delivered."""
         if self._actions.left and not self._programs.are_done():
             return False
-        return not any(link.in_flight_frames for link in self._links) and not self._is_delivering()
+        return self._agenda.frames_under_way == 0 and not self._is_delivering()
 
     def _is_delivering(self) -> bool:
         """Tell whether a connection still has something to bring to its peer."""
@@ -428,10 +435,6 @@ def _check_nofile(nofile: int) -> int:
 def _check_callable(given: object, name: str) -> None:
     if not callable(given):
         raise TypeError(f"{name}: {given!r} is not a function; give the function itself, without calling it")
-
-
-def _never() -> bool:
-    return False
 
 
 _networks: Final[weakref.WeakSet[Network]] = weakref.WeakSet()

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 from estab.abi import AF_INET, AF_INET6, AF_UNSPEC
 from estab.cpython import get_ident
 from estab.events import Event, FrameSent, HostChanged, Observer
-from estab.host.drive.drain import drain
 from estab.host.engine import Engine
 from estab.lab.boxes.box import Boxes
+from estab.lab.links.host_side import HostSide
 from estab.lab.naming import Names, Resolver
 from estab.lab.programs.program import DeadlockError, ExitError, Programs
 from estab.lab.programs.strands import Scheduler, Strand
@@ -35,7 +35,6 @@ from estab.units import NEVER, format_duration
 from estab.wire.address import format_address
 
 if TYPE_CHECKING:
-    from estab.host.ip.interface import Outbound
     from estab.host.sockets.files import Descriptor
     from estab.lab.links.way import Way
     from estab.lab.topology import Topology
@@ -73,21 +72,18 @@ class VirtualTime(Runtime):
         self._topology = topology
         self._programs = programs
         self._entropy = chance
-        self._ways: dict[int, Way] = {}
         self.boxes: Boxes | None = None
         """What translates and balances on this host; ``None``: nothing."""
         self.is_powered = True
         self._boots = 0
         self._told: Observer | None = None
-        self._alarm = Alarm(self._agenda, self._on_deadline)
+        self.side = HostSide(engine, self._agenda, self.clock, self, self.watches.by_fd)
+        """What is between the host's engine and its links."""
+        self._waiting_fd, self._waiting_any = self.side.waiting_fd, self.side.waiting_any
         self._later: list[tuple[int, int, Callable[[], None]]] = []
         """What is to be called later, by the host's clock: when, in which order, and what."""
         self._later_count = 0
         self._later_alarm = Alarm(self._agenda, self._on_later)
-        self._inputs = 0
-        """How many inputs the host has had."""
-        self._waiting_any: list[Strand] = []
-        self._waiting_fd: dict[int, list[Strand]] = {}
 
     # --- power
 
@@ -97,8 +93,8 @@ class VirtualTime(Runtime):
         if not self.is_awake:
             self.clock.start()
             self.is_awake = True
-        self.is_powered = False
-        self._alarm.set(NEVER)
+        self.is_powered = self.side.is_sending = False
+        self.side.alarm.set(NEVER)
         self._later.clear()
         self._later_alarm.set(NEVER)
         self._programs.strand(self)
@@ -107,13 +103,14 @@ class VirtualTime(Runtime):
 
     def regain_power(self) -> None:
         """Start with an empty engine that has the old one's settings, interfaces and addresses."""
-        self.is_powered = True
+        self.is_powered = self.side.is_sending = True
         self._boots += 1
         before = self.engine
         secret = self._entropy.child("boot", self._boots).octets(32)
         self.engine = Engine(before.name, secret, before.config, before.observer)
         self.engine.is_forwarding = before.is_forwarding
         self.watches = Watches()
+        self.side.engine, self.side.watchers = self.engine, self.watches.by_fd
         self.by_number.clear()
         self.detached.clear()
         self.abandoned.clear()
@@ -130,7 +127,7 @@ class VirtualTime(Runtime):
         """Stand still: no frame is taken, no timer runs, no program goes on."""
         self._ensure_not_own(what)
         self.clock.stop(is_calendar_stopped=is_calendar_stopped)
-        self.is_awake = False
+        self.is_awake = self.side.is_sending = False
         self._set_timers()
         self._programs.freeze(self)
         self._topology.set_heard(self, False)
@@ -139,7 +136,7 @@ class VirtualTime(Runtime):
     def wake_up(self) -> None:
         """Go on. What arrived meanwhile is lost."""
         self.clock.start()
-        self.is_awake = True
+        self.is_awake = self.side.is_sending = True
         self._topology.set_heard(self, True)
         self._tell_change("resumed")
         self._follow_clock()
@@ -162,7 +159,7 @@ class VirtualTime(Runtime):
     def _set_timers(self) -> None:
         """Set the timers of the host's stack anew, by its clock as that runs now."""
         due_ns = self.engine.next_deadline_ns() if self.is_powered else NEVER
-        self._alarm.set(self.clock.due_ns(due_ns))
+        self.side.alarm.set(self.clock.due_ns(due_ns))
         self._set_later()
 
     def _follow_clock(self) -> None:
@@ -184,12 +181,7 @@ class VirtualTime(Runtime):
 
     def attach(self, interface_index: int, way: Way) -> None:
         """Send the frames of an interface along a way."""
-        self._ways[interface_index] = way
-
-    def receive(self, interface_index: int, frame: bytes) -> None:
-        """Take a frame from a link."""
-        self.engine.on_frame(interface_index, frame, self.now_ns)
-        self.flush()
+        self.side.ways[interface_index] = way
 
     # --- what programs wait on
 
@@ -216,15 +208,7 @@ class VirtualTime(Runtime):
 
     def flush(self) -> None:
         """Put the host's frames on their links and wake the programs that waited for what happened."""
-        self._inputs += 1
-        if self.abandoned:
-            self.close_abandoned()
-        due_ns = drain(self.engine, self.now_ns, self._send, self._tell)
-        self._alarm.set(due_ns if self.clock.is_true else self.clock.due_ns(due_ns))
-        if self._waiting_any:
-            self.poke()
-        if self.hooks:
-            self.run_hooks()
+        self.side.flush()
 
     def wait(self, wait: Wait) -> bool:
         """Sleep until ready or due; others run meanwhile. ``False``: the deadline came first."""
@@ -248,7 +232,7 @@ class VirtualTime(Runtime):
                 return True
             if wait.deadline_ns is not None and wait.deadline_ns <= self.now_ns:
                 if wait.is_serving():
-                    strand.habit.timed_out(started_ns, self._agenda.now_ns, self._inputs)
+                    strand.habit.timed_out(started_ns, self._agenda.now_ns, self.side.inputs)
                 else:
                     strand.habit.broken()
                 return False
@@ -394,10 +378,11 @@ class VirtualTime(Runtime):
         """Close a descriptor as soon as the program that runs now waits."""
         super().abandon(descriptor)
         self._scheduler.untidy.append(self.flush)
+        self._agenda.turns += 1
 
     def index_of(self, way: Way) -> int:
         """Find the interface that sends along a way."""
-        return next(index for index, own in self._ways.items() if own is way)
+        return next(index for index, own in self.side.ways.items() if own is way)
 
     def forge(self, way: Way, frame: bytes) -> None:
         """Put a frame on a way as if the host's stack had sent it."""
@@ -440,18 +425,10 @@ class VirtualTime(Runtime):
         if observer is not None:
             observer(HostChanged(self._agenda.now_ns, self.name, what))
 
-    def _send(self, outbound: Outbound) -> None:
-        way = self._ways.get(outbound.interface_index)
-        if way is not None and self.is_powered and self.is_awake:
-            way.carry(outbound.data)
-
-    def _tell(self, fd: int, bits: int) -> None:
+    def tell(self, fd: int, bits: int) -> None:
+        """Tell what watches a descriptor, and the programs that wait for it, of its news."""
         self.watches.tell(fd, bits)
         self.notify(fd)
-
-    def _on_deadline(self) -> None:
-        self.engine.on_deadline(self.now_ns)
-        self.flush()
 
     def _enlist(self, strand: Strand, wait: Wait) -> None:
         if wait.fd == -1:
@@ -472,5 +449,5 @@ class VirtualTime(Runtime):
         if deadline_ns == NEVER:
             raise DeadlockError(f"{wait.describe()} on {self.name} waits for ever: nothing is left to happen in the "
                                 "network")
-        self._agenda.now_ns = max(self._agenda.now_ns, deadline_ns)
+        self._agenda.now_ns = max(self._agenda.now_ns, min(deadline_ns, NEVER))
         return False

@@ -108,28 +108,28 @@ class Watches:
     """The watchers of a host's descriptors."""
 
     def __init__(self) -> None:
-        self._watchers: dict[int, list[Watcher]] = {}
+        self.by_fd: dict[int, list[Watcher]] = {}
 
     def add(self, fd: int, watcher: Watcher) -> None:
         """Tell ``watcher`` of the descriptor's news from now on."""
-        self._watchers.setdefault(fd, []).append(watcher)
+        self.by_fd.setdefault(fd, []).append(watcher)
 
     def remove(self, fd: int, watcher: Watcher) -> None:
         """Stop telling ``watcher``. It may have been removed already."""
-        watchers = self._watchers.get(fd, [])
+        watchers = self.by_fd.get(fd, [])
         if watcher in watchers:
             watchers.remove(watcher)
             if not watchers:
-                del self._watchers[fd]
+                del self.by_fd[fd]
 
     def tell(self, fd: int, bits: int) -> None:
         """Pass on news of a descriptor."""
-        for watcher in self._watchers.get(fd, ()):
+        for watcher in self.by_fd.get(fd, ()):
             watcher.on_ready(fd, bits)
 
     def close(self, fd: int) -> None:
         """Tell all watchers that the descriptor is closed, and forget them."""
-        for watcher in self._watchers.pop(fd, ()):
+        for watcher in self.by_fd.pop(fd, ()):
             watcher.on_ready(fd, POLLNVAL)
 
 

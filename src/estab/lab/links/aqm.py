@@ -2,6 +2,8 @@
 
 A mark is the codepoint CE in the IP header of a packet whose sender said by ECT that it understands (RFC 3168 section
 5). A packet whose sender did not say so is dropped instead, or, at a mere threshold, left alone.
+
+Compiled with the core.
 """
 
 from __future__ import annotations
@@ -56,13 +58,13 @@ class CodelState:
     """CoDel's state of one queue (RFC 8289 section 5): since when packets wait too long, and how often it acted."""
 
     def __init__(self) -> None:
-        self.first_above_ns = 0
+        self.first_above_ns: int = 0
         """When the waiting time will have been over the target for an interval; 0 while it is not."""
-        self.is_dropping = False
-        self.next_ns = 0
+        self.is_dropping: bool = False
+        self.next_ns: int = 0
         """When to act again, while it is dropping."""
-        self.count = 0
-        self.last_count = 0
+        self.count: int = 0
+        self.last_count: int = 0
 
     def is_too_long(self, waited_ns: int, target_ns: int, interval_ns: int, is_last: bool, now_ns: int) -> bool:
         """Tell whether packets have waited longer than the target for a whole interval.

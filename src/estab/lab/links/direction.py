@@ -1,9 +1,13 @@
-"""One direction of a link: its conditions, its counters and its observers. The stages build on this."""
+"""One direction of a link: its conditions, its counters and its observers. The stages build on this.
+
+Compiled with the core.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+
+from mypy_extensions import i64
 
 from estab.errors import DropReason
 from estab.events import (
@@ -23,58 +27,59 @@ from estab.lab.record.clock import Agenda
 from estab.lab.record.conditions import Conditions
 from estab.lab.rules.rule import RuleEntry
 
-__all__ = ["Direction", "Waiting"]
-
-
-class Waiting(Protocol):
-    """The queue of frames that wait for the link's rate."""
-
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes that wait."""
-
-    @property
-    def waiting_frames(self) -> int:
-        """Frames that wait, without the one that is being sent."""
+__all__ = ["Direction"]
 
 
 class Direction:
     """The direction from ``sender`` over a link. ``deliver`` takes each frame that arrives, at its time."""
 
-    queue: Waiting
-
     def __init__(
-        self, link: str, sender: str, conditions: Conditions, header_bytes: int, agenda: Agenda,
-        deliver: Callable[[bytes], None], decider: Decider | None = None,
+        self, link: str, sender: str, conditions: Conditions, header_bytes: i64, agenda: Agenda,
+        deliver: Callable[[bytes], object], decider: Decider | None = None,
     ) -> None:
-        self.link = link
-        self.sender = sender
-        self.conditions = conditions
-        self.header_bytes = header_bytes
+        self.link: str = link
+        self.sender: str = sender
+        self.conditions: Conditions = conditions
+        self.mtu: i64 = 0
+        self.delay_ns: i64 = 0
+        self.jitter_ns: i64 = 0
+        self.rate_bps: i64 = 0
+        """What ``conditions`` say, for each frame."""
+        self.header_bytes: i64 = header_bytes
         """Bytes of a frame in front of its IP packet: 14 with Ethernet."""
-        self.agenda = agenda
-        self.deliver = deliver
-        self.interface = ""
-        self.receiver = ""
+        self.agenda: Agenda = agenda
+        self.deliver: Callable[[bytes], object] = deliver
+        self.interface: str = ""
+        self.receiver: str = ""
         """The sender's interface and the receiver's name, for the facts."""
         self.observer: Observer | None = None
-        self.decider = decider
+        self.decider: Decider | None = decider
         """Decides in place of chance; ``None``: chance does, and frames have no names."""
-        self.frame_name = ""
+        self.frame_name: str = ""
         """What ``decider`` calls the frame that passes chance's stages now."""
-        self.is_cut = False
-        self.is_heard = True
+        self.is_cut: bool = False
+        self.is_heard: bool = True
         """Whether the receiver has power."""
         self.rules: list[RuleEntry] = []
         self.fail: Callable[[BaseException], None] = _raise
         """Told what a rule raised."""
         self.opposite: Direction | None = None
         """The other direction of the link: the answers to rejected packets go there."""
-        self.frames_carried = 0
-        self.frames_delivered = 0
-        self.frames_marked = 0
+        self.frames_carried: i64 = 0
+        self.frames_delivered: i64 = 0
+        self.frames_marked: i64 = 0
         """Packets that were marked with CE, by ``ecn_mark=`` or ``aqm=``."""
         self.drops: dict[DropReason, int] = {}
+
+    def note(self, conditions: Conditions) -> None:
+        """Keep what the conditions say for each frame."""
+        self.conditions = conditions
+        self.mtu, self.rate_bps = conditions.mtu, conditions.rate_bps
+        self.delay_ns, self.jitter_ns = conditions.delay_ns, conditions.jitter_ns
+
+    def waiting(self) -> tuple[int, int]:
+        """Return how many frames and bytes wait for the rate, without the frame that is being sent."""
+        raise NotImplementedError
 
     def mark(self, frame: bytes, why: str) -> bytes | None:
         """Mark a packet with CE: count it, and report it. ``None`` if it is not ECN-capable."""
@@ -116,9 +121,9 @@ class Direction:
     def tell_queue(self, what: str, place: int = 0) -> None:
         """Report how much waits for the rate, after it changed."""
         if self.observer is not None:
-            queue = self.queue
+            frames, octets = self.waiting()
             self.observer(LinkQueueChanged(
-                self.agenda.now_ns, self.sender, self.link, queue.waiting_frames, queue.waiting_bytes, what, place,
+                self.agenda.now_ns, self.sender, self.link, frames, octets, what, place,
             ))
 
     def tell_conditions(self, observer: Observer | None) -> None:

@@ -6,12 +6,15 @@
 - When it is full, the oldest frame of the flow with most bytes is dropped. So a flow that fills the queue loses, and
   not the one that sends little.
 - A frame that a rule took out while it waited keeps its place, marked, until its time comes.
+- Compiled with the core.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from typing import Final
+
+from mypy_extensions import i64
 
 from estab.errors import WireError
 from estab.lab.links.aqm import CodelState
@@ -27,12 +30,10 @@ _PORTS_BYTES: Final = 4
 class Entry:
     """A frame that waits, and since when. ``is_gone``: it is not sent any more."""
 
-    __slots__ = ("frame", "is_gone", "since_ns")
-
-    def __init__(self, since_ns: int, frame: bytes) -> None:
-        self.since_ns = since_ns
-        self.frame = frame
-        self.is_gone = False
+    def __init__(self, since_ns: i64, frame: bytes) -> None:
+        self.since_ns: i64 = since_ns
+        self.frame: bytes = frame
+        self.is_gone: bool = False
 
 
 class Line:
@@ -40,8 +41,8 @@ class Line:
 
     def __init__(self) -> None:
         self.entries: deque[Entry] = deque()
-        self.waiting_bytes = 0
-        self.codel = CodelState()
+        self.waiting_bytes: i64 = 0
+        self.codel: CodelState = CodelState()
 
     def push(self, entry: Entry) -> None:
         """Take a frame as the last one."""
@@ -59,7 +60,7 @@ class Fifo:
     """First in, first out: all flows in one line."""
 
     def __init__(self) -> None:
-        self._line = Line()
+        self._line: Line = Line()
 
     def __len__(self) -> int:
         return len(self._line.entries)
@@ -98,8 +99,8 @@ class _Flow(Line):
 
     def __init__(self, key: bytes) -> None:
         super().__init__()
-        self.key = key
-        self.deficit_bytes = _QUANTUM_BYTES
+        self.key: bytes = key
+        self.deficit_bytes: i64 = _QUANTUM_BYTES
 
 
 class FairQueue(Fifo):
@@ -119,7 +120,7 @@ class FairQueue(Fifo):
     @property
     def waiting_bytes(self) -> int:
         """Bytes that wait."""
-        return sum(flow.waiting_bytes for flow in self._flows.values())
+        return sum([flow.waiting_bytes for flow in self._flows.values()])
 
     def entries(self) -> list[Entry]:
         """List what waits, in the order in which it came."""

@@ -2,9 +2,14 @@
 
 With ``aqm="codel"`` a queue that stands is told to its senders: by a mark where they are ECN-capable, else by a drop
 (RFC 8289). With ``"fq"`` each flow waits in a line of its own, and with ``"fq_codel"`` CoDel looks at each of them.
+Compiled with the core.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
+
+from mypy_extensions import i64
 
 from estab.errors import DropReason
 from estab.lab.links.direction import Direction
@@ -21,14 +26,14 @@ __all__ = ["Rate"]
 class Rate(Stage):
     """Sends one frame after the other at the link's rate. What has to wait does so in a bounded queue."""
 
-    asked_by = "rate_bps"
+    asked_by: ClassVar[str] = "rate_bps"
 
     def __init__(self, way: Direction, chance: Chance) -> None:
         super().__init__(way, chance)
         self._queue: Fifo = Fifo()
         self._sending: Entry | None = None
-        self._pace = Pace()
-        self._epoch = 0
+        self._pace: Pace = Pace()
+        self._epoch: i64 = 0
 
     def __len__(self) -> int:
         return len(self._queue) + (self._sending is not None)
@@ -39,6 +44,10 @@ class Rate(Stage):
 
     def take(self, frame: bytes) -> None:
         """Send it now, queue it or drop it."""
+        self._take(frame)
+        self.count()
+
+    def _take(self, frame: bytes) -> None:
         entry = Entry(self.way.agenda.now_ns, frame)
         if self._sending is None:
             self._send(entry)
@@ -71,6 +80,7 @@ class Rate(Stage):
             self.way.tell_queue("emptied")
         self._sending = None
         self._epoch += 1
+        self.count()
         return [entry.frame for entry in held if not entry.is_gone]
 
     def sift(self, entry: RuleEntry) -> None:
@@ -126,25 +136,27 @@ class Rate(Stage):
     def _send(self, entry: Entry) -> None:
         self._sending = entry
         agenda = self.way.agenda
-        agenda.at(self._done_ns(len(entry.frame), agenda.now_ns), self._sent, self._epoch)
+        agenda.enter(self._done_ns(len(entry.frame), agenda.now_ns), self, self._epoch)
 
-    def _done_ns(self, size_bytes: int, now_ns: int) -> int:
+    def _done_ns(self, size_bytes: i64, now_ns: i64) -> i64:
         """Say when a frame that is begun now will have been sent."""
         way = self.way
         conditions = way.conditions
         if conditions.opportunities is not None:
             return self._pace.done_ns(conditions.opportunities, size_bytes - way.header_bytes, now_ns)
-        rate_bps = conditions.rate_bps
-        return now_ns + (-(-size_bytes * 8 * SECOND // rate_bps) if rate_bps else 0)
+        rate_bps = way.rate_bps
+        return now_ns + ((size_bytes * 8 * SECOND + rate_bps - 1) // rate_bps if rate_bps > 0 else 0)
 
-    def _sent(self, epoch: int) -> None:
+    def fall_due(self, number: i64) -> None:
+        """Go on with the next frame: the one that was being sent is on its way."""
         entry = self._sending
-        if epoch != self._epoch or entry is None:
+        if number != self._epoch or entry is None:
             return
         self._sending = None
         following = self._following()
         if following is not None:
             self._send(following)
+        self.count()
         if not entry.is_gone:
             self.next.take(entry.frame)
 

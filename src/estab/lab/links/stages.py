@@ -4,43 +4,55 @@
 - A stage that holds frames says how many (``len``), and returns them when the cable is cut (``clear``).
 - Each stage has a stream of chance of its own. If the way has a ``decider``, that decides instead, frame by frame
   (``weather.py``).
+- It is a subject of the agenda: what it planned for a frame falls due with the frame's number. Compiled with the core.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
+
+from mypy_extensions import i64
 
 from estab.errors import DropReason
 from estab.lab.links.direction import Direction
 from estab.lab.packets.answers import framed_back, refusal
 from estab.lab.packets.view import PacketView
 from estab.lab.record.chance import Chance
+from estab.lab.record.clock import Subject
 from estab.lab.record.shapes import draw_late_ns
 from estab.lab.rules.rule import RuleEntry
 from estab.lab.rules.verdicts import Verdict
 from estab.units import MS
 
-__all__ = ["Corrupt", "Delay", "Duplicate", "Loss", "Mark", "Mtu", "Reorder", "Rules", "Stage"]
+__all__ = ["Corrupt", "Delay", "Duplicate", "Loss", "Mark", "Mtu", "OfChance", "Reorder", "Rules", "Stage"]
 
 FLIGHT_FRAMES_MAX: Final = 262_144
 """Frames under way on a link without a rate, before more are dropped."""
 _OVERTAKERS_MAX: Final = 4
 
 
-class Stage:
+class Stage(Subject):
     """One step of a frame's way. ``next`` is the one after it; the last passes frames to the receiver."""
 
-    asked_by: str
+    asked_by: ClassVar[str] = "mtu"
     """The condition that asks for this stage by not being 0. Every link has an ``mtu``."""
 
     def __init__(self, way: Direction, chance: Chance) -> None:
-        self.way = way
-        self.chance = chance
+        self.way: Direction = way
+        self.chance: Chance = chance
         self.next: Stage = self
+        self._counted: i64 = 0
+        """As how many frames under way the frames held here are counted."""
 
     def __len__(self) -> int:
         """Count the frames that are held here."""
         return 0
+
+    def count(self) -> None:
+        """Count the frames that are held here among those under way."""
+        held: i64 = len(self)
+        self.way.agenda.frames_under_way += held - self._counted
+        self._counted = held
 
     def is_needed(self) -> bool:
         """Tell whether the way's conditions ask for this stage, or frames are still held in it."""
@@ -87,7 +99,7 @@ class Rules(Stage):
     def __init__(self, way: Direction, chance: Chance) -> None:
         super().__init__(way, chance)
         self._delayed: dict[int, bytes] = {}
-        self._count = 0
+        self._count: i64 = 0
 
     def __len__(self) -> int:
         return len(self._delayed)
@@ -109,6 +121,7 @@ class Rules(Stage):
         """Give up all frames held, oldest first."""
         frames = list(self._delayed.values())
         self._delayed.clear()
+        self.count()
         return frames
 
     def sift(self, entry: RuleEntry) -> None:
@@ -117,6 +130,7 @@ class Rules(Stage):
             verdict = self.ask(entry, frame)
             if verdict.kind != "ok":
                 del self._delayed[number]
+                self.count()
                 self._obey(verdict, frame)
 
     def _obey(self, verdict: Verdict, frame: bytes) -> None:
@@ -136,23 +150,26 @@ class Rules(Stage):
         way.tell_delayed(for_ns, "rule", frame)
         self._count += 1
         self._delayed[self._count] = frame
-        way.agenda.at(way.agenda.now_ns + for_ns, self._release, self._count)
+        self.count()
+        way.agenda.enter(way.agenda.now_ns + for_ns, self, self._count)
 
-    def _release(self, number: int) -> None:
+    def fall_due(self, number: i64) -> None:
+        """Let a frame go on."""
         frame = self._delayed.pop(number, None)
         if frame is not None:
+            self.count()
             self.next.take(frame)
 
 
 class Mtu(Stage):
     """Drops what is larger than the link's MTU."""
 
-    asked_by = "mtu"
+    asked_by: ClassVar[str] = "mtu"
 
     def take(self, frame: bytes) -> None:
         """Measure the packet."""
         way = self.way
-        if len(frame) - way.header_bytes > way.conditions.mtu:
+        if len(frame) - way.header_bytes > way.mtu:
             way.drop(DropReason.LINK_MTU, frame)
         else:
             self.next.take(frame)
@@ -163,19 +180,19 @@ class Mark(Stage):
     section 3.1). Other packets pass.
     """
 
-    asked_by = "ecn_mark_limit"
+    asked_by: ClassVar[str] = "ecn_mark_limit"
 
     def take(self, frame: bytes) -> None:
         """Look at the queue that follows."""
         way = self.way
-        queue, conditions = way.queue, way.conditions
-        waiting = queue.waiting_frames if conditions.ecn_mark_frames else queue.waiting_bytes
-        if waiting >= conditions.ecn_mark_limit:
-            frame = way.mark(frame, f"{queue.waiting_frames} frames wait") or frame
+        conditions = way.conditions
+        frames, octets = way.waiting()
+        if (frames if conditions.ecn_mark_frames else octets) >= conditions.ecn_mark_limit:
+            frame = way.mark(frame, f"{frames} frames wait") or frame
         self.next.take(frame)
 
 
-class _Chance(Stage):
+class OfChance(Stage):
     """A stage that chance asks for, or a decider."""
 
     def is_needed(self) -> bool:
@@ -183,14 +200,14 @@ class _Chance(Stage):
         return self.way.decider is not None or super().is_needed()
 
 
-class Loss(_Chance):
+class Loss(OfChance):
     """Loses frames by chance, each alone. It is the first of chance's stages, so here a decider names the frame."""
 
-    asked_by = "loss"
+    asked_by: ClassVar[str] = "loss"
 
     def __init__(self, way: Direction, chance: Chance) -> None:
         super().__init__(way, chance)
-        self._is_bad = False
+        self._is_bad: bool = False
         """In which state of ``Bursts`` the link is."""
 
     def take(self, frame: bytes) -> None:
@@ -218,10 +235,10 @@ class Loss(_Chance):
         return chance.happens(bursts.bad if self._is_bad else bursts.good)
 
 
-class Corrupt(_Chance):
+class Corrupt(OfChance):
     """Changes one bit by chance. The receiver's checksums see it; with Ethernet, already its frame check."""
 
-    asked_by = "corrupt"
+    asked_by: ClassVar[str] = "corrupt"
 
     def take(self, frame: bytes) -> None:
         """Damage it or not."""
@@ -247,10 +264,10 @@ class Corrupt(_Chance):
         return 0 if way.header_bytes else self.chance.between(0, bits - 1)
 
 
-class Duplicate(_Chance):
+class Duplicate(OfChance):
     """Sends frames twice by chance."""
 
-    asked_by = "duplicate"
+    asked_by: ClassVar[str] = "duplicate"
 
     def take(self, frame: bytes) -> None:
         """Send it once or twice."""
@@ -264,17 +281,17 @@ class Duplicate(_Chance):
         self.next.take(frame)
 
 
-class Reorder(_Chance):
+class Reorder(OfChance):
     """Holds frames back by chance until one to four later ones have passed, or for the link's delay (1 ms or more)."""
 
-    asked_by = "reorder"
+    asked_by: ClassVar[str] = "reorder"
 
     def __init__(self, way: Direction, chance: Chance) -> None:
         super().__init__(way, chance)
         self._held: dict[int, tuple[str, bytes]] = {}
         """The name that a decider gave it, and the frame."""
         self._to_pass: dict[int, int] = {}
-        self._count = 0
+        self._count: i64 = 0
 
     def __len__(self) -> int:
         return len(self._held)
@@ -296,6 +313,7 @@ class Reorder(_Chance):
         frames = [frame for _name, frame in self._held.values()]
         self._held.clear()
         self._to_pass.clear()
+        self.count()
         return frames
 
     def sift(self, entry: RuleEntry) -> None:
@@ -303,6 +321,7 @@ class Reorder(_Chance):
         for number, (_name, frame) in list(self._held.items()):
             if self.is_taken_out(entry, frame):
                 del self._held[number], self._to_pass[number]
+        self.count()
 
     def _overtakers(self) -> int:
         way, chance = self.way, self.chance
@@ -315,13 +334,19 @@ class Reorder(_Chance):
         self._count += 1
         self._held[self._count] = (self.way.frame_name, frame)
         self._to_pass[self._count] = overtakers
+        self.count()
         agenda = self.way.agenda
-        agenda.at(agenda.now_ns + max(self.way.conditions.delay_ns, MS), self._release, self._count)
+        agenda.enter(agenda.now_ns + max(self.way.delay_ns, MS), self, self._count)
 
-    def _release(self, number: int) -> None:
+    def fall_due(self, number: i64) -> None:
+        """Let a frame go on that too few have overtaken in time."""
+        self._release(number)
+
+    def _release(self, number: i64) -> None:
         held = self._held.pop(number, None)
         if held is not None:
             del self._to_pass[number]
+            self.count()
             self.way.frame_name, frame = held
             self.next.take(frame)
 
@@ -329,13 +354,11 @@ class Reorder(_Chance):
 class _Flight:
     """A frame that flies: when it is due, and how much later that is than without jitter."""
 
-    __slots__ = ("due_ns", "frame", "is_told", "late_ns")
-
-    def __init__(self, due_ns: int, frame: bytes, late_ns: int) -> None:
-        self.due_ns = due_ns
-        self.frame = frame
-        self.late_ns = late_ns
-        self.is_told = False
+    def __init__(self, due_ns: i64, frame: bytes, late_ns: i64) -> None:
+        self.due_ns: i64 = due_ns
+        self.frame: bytes = frame
+        self.late_ns: i64 = late_ns
+        self.is_told: bool = False
 
 
 class Delay(Stage):
@@ -343,13 +366,13 @@ class Delay(Stage):
     the jitter is one that reorders.
     """
 
-    asked_by = "mtu"
+    asked_by: ClassVar[str] = "mtu"
 
     def __init__(self, way: Direction, chance: Chance) -> None:
         super().__init__(way, chance)
         self._flying: dict[int, _Flight] = {}
-        self._count = 0
-        self._last_due_ns = 0
+        self._count: i64 = 0
+        self._last_due_ns: i64 = 0
 
     def __len__(self) -> int:
         return len(self._flying)
@@ -361,21 +384,22 @@ class Delay(Stage):
             way.drop(DropReason.LINK_QUEUE_FULL, frame)
             return
         conditions, now_ns = way.conditions, way.agenda.now_ns
-        lasts_ns, late_ns = conditions.delay_ns, 0
+        lasts_ns = way.delay_ns
+        late_ns: i64 = 0
         if conditions.delay_profile is not None:
             lasts_ns += conditions.delay_profile.at(now_ns)
-        draw = self._draw if conditions.jitter_ns else None
         if way.decider is not None:
-            late_ns = way.decider.late_ns(way.frame_name, draw)
-        elif draw is not None:
-            late_ns = draw()
+            late_ns = way.decider.late_ns(way.frame_name, self._draw if way.jitter_ns > 0 else None)
+        elif way.jitter_ns > 0:
+            late_ns = self._draw()
         due_ns = now_ns + max(0, lasts_ns + late_ns)
         if due_ns < self._last_due_ns:
             if conditions.jitter_reorders:
                 self._tell_overtaken(due_ns)
             else:
                 due_ns = self._last_due_ns
-        self._last_due_ns = max(due_ns, self._last_due_ns)
+        if due_ns > self._last_due_ns:
+            self._last_due_ns = due_ns
         self._fly(frame, due_ns, late_ns)
 
     def clear(self) -> list[bytes]:
@@ -383,6 +407,7 @@ class Delay(Stage):
         frames = [flight.frame for flight in self._flying.values()]
         self._flying.clear()
         self._last_due_ns = 0
+        self.count()
         return frames
 
     def sift(self, entry: RuleEntry) -> None:
@@ -396,6 +421,7 @@ class Delay(Stage):
                 self._fly(flight.frame, flight.due_ns, flight.late_ns)
                 continue
             del self._flying[number]
+            self.count()
             if verdict.kind == "delay":
                 self.way.tell_delayed(verdict.delay_ns, "rule", flight.frame)
                 self._fly(flight.frame, flight.due_ns + verdict.delay_ns, flight.late_ns)
@@ -404,7 +430,7 @@ class Delay(Stage):
         conditions = self.way.conditions
         return draw_late_ns(self.chance, conditions.jitter_ns, conditions.jitter_shape, conditions.jitter_table)
 
-    def _tell_overtaken(self, due_ns: int) -> None:
+    def _tell_overtaken(self, due_ns: i64) -> None:
         """Tell, once each, of the frames that one that is due then overtakes."""
         if self.way.observer is None:
             return
@@ -413,12 +439,15 @@ class Delay(Stage):
                 flight.is_told = True
                 self.way.tell_delayed(flight.late_ns, "jitter", flight.frame)
 
-    def _fly(self, frame: bytes, due_ns: int, late_ns: int) -> None:
+    def _fly(self, frame: bytes, due_ns: i64, late_ns: i64) -> None:
         self._count += 1
         self._flying[self._count] = _Flight(due_ns, frame, late_ns)
-        self.way.agenda.at(due_ns, self._arrive, self._count)
+        self.count()
+        self.way.agenda.enter(due_ns, self, self._count)
 
-    def _arrive(self, number: int) -> None:
+    def fall_due(self, number: i64) -> None:
+        """Let a frame arrive."""
         flight = self._flying.pop(number, None)
         if flight is not None:
+            self.count()
             self.next.take(flight.frame)

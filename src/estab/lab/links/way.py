@@ -1,7 +1,8 @@
 """One direction of a link: the stages that a frame passes from one host's interface to the other's.
 
 The order is that of a real link: the MTU, the queue before the sender's rate, what noise does on the cable, the delay.
-Stages that the conditions don't ask for are left out of the chain.
+Stages that the conditions don't ask for are left out of the chain, and made when they are first asked for.
+Compiled with the core.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from mypy_extensions import i64
+
 from estab.errors import DropReason
 from estab.lab.links.direction import Direction
 from estab.lab.links.rate import Rate
-from estab.lab.links.stages import Corrupt, Delay, Duplicate, Loss, Mark, Mtu, Reorder, Rules, Stage
+from estab.lab.links.stages import Corrupt, Delay, Duplicate, Loss, Mark, Mtu, OfChance, Reorder, Rules, Stage
 from estab.lab.links.weather import Decider
 from estab.lab.record.chance import Chance
 from estab.lab.record.clock import Agenda
@@ -21,46 +24,90 @@ from estab.lab.rules.rule import RuleEntry
 
 __all__ = ["Way"]
 
+_RULES: Final = 0
+_RATE: Final = 3
+_ARRIVAL: Final = 9
 _STAGES: Final[tuple[type[Stage], ...]] = (Rules, Mtu, Mark, Rate, Loss, Corrupt, Duplicate, Reorder, Delay)
 
 
 class _Arrival(Stage):
     """The end of the way."""
 
-    asked_by = "mtu"
-
     def take(self, frame: bytes) -> None:
-        if not self.way.is_heard:
-            self.way.drop(DropReason.DEV_DOWN, frame)
+        """Pass the frame to the receiver."""
+        way = self.way
+        if not way.is_heard:
+            way.drop(DropReason.DEV_DOWN, frame)
             return
-        self.way.frames_delivered += 1
-        self.way.deliver(frame)
+        way.frames_delivered += 1
+        way.deliver(frame)
 
 
 class Way(Direction):
     """The way from ``sender`` over a link. ``deliver`` takes each frame that arrives, at its time."""
 
     def __init__(
-        self, link: str, sender: str, conditions: Conditions, header_bytes: int, agenda: Agenda, chance: Chance,
-        deliver: Callable[[bytes], None], decider: Decider | None = None,
+        self, link: str, sender: str, conditions: Conditions, header_bytes: i64, agenda: Agenda, chance: Chance,
+        deliver: Callable[[bytes], object], decider: Decider | None = None,
     ) -> None:
         super().__init__(link, sender, conditions, header_bytes, agenda, deliver, decider)
-        self._stages: list[Stage] = [
-            stage(self, chance.child("link", link, sender, stage.__name__.lower())) for stage in (*_STAGES, _Arrival)
-        ]
-        self._rules = next(stage for stage in self._stages if isinstance(stage, Rules))
-        self._first: Stage = self._rules
-        self.queue = next(stage for stage in self._stages if isinstance(stage, Rate))
+        self._chance: Chance = chance
+        self._stages: dict[int, Stage] = {}
+        """Those that the conditions have asked for so far, by their place."""
+        self._first: Stage = self._stage(_ARRIVAL)
+        self._after_rules: Stage = self._first
         self.set(conditions)
+
+    @property
+    def queue(self) -> Rate:
+        """What waits for the link's rate."""
+        found = self._stage(_RATE)
+        assert isinstance(found, Rate)
+        return found
+
+    def waiting(self) -> tuple[int, int]:
+        """Return how many frames and bytes wait for the rate, without the frame that is being sent."""
+        queue = self.queue
+        return queue.waiting_frames, queue.waiting_bytes
 
     def set(self, conditions: Conditions) -> None:
         """Change the conditions for what is sent or leaves the queue from now on."""
-        self.conditions = conditions
-        chain = [stage for stage in self._stages if stage.is_needed()]
-        for stage, following in zip(chain, chain[1:], strict=False):
-            stage.next = following
-        self._first = chain[0]
-        self._after_rules = next(stage for stage in chain if stage is not self._rules)
+        self.note(conditions)
+        following = self._stage(_ARRIVAL)
+        self._after_rules = following
+        for place in range(_ARRIVAL - 1, -1, -1):
+            if place not in self._stages and not self._asks_for(place):
+                continue
+            stage = self._stage(place)
+            if stage.is_needed():
+                stage.next = following
+                following = stage
+                if place != _RULES:
+                    self._after_rules = stage
+        self._first = following
+
+    def _asks_for(self, place: int) -> bool:
+        """Tell whether a stage that was never made is needed."""
+        if place == _RULES:
+            return len(self.rules) > 0
+        if place == _RATE and self.conditions.opportunities is not None:
+            return True
+        kind = _STAGES[place]
+        is_decided = self.decider is not None and issubclass(kind, OfChance)
+        return is_decided or bool(getattr(self.conditions, kind.asked_by))
+
+    def _stage(self, place: int) -> Stage:
+        stage = self._stages.get(place)
+        if stage is None:
+            kind = _Arrival if place == _ARRIVAL else _STAGES[place]
+            chance = self._chance.child("link", self.link, self.sender, kind.__name__.lower())
+            stage = kind(self, chance)
+            self._stages[place] = stage
+        return stage
+
+    def _last_first(self) -> list[Stage]:
+        """List the stages that were made, the last one on the way first."""
+        return [self._stages[place] for place in sorted(self._stages, reverse=True)]
 
     def carry(self, frame: bytes) -> None:
         """Take a frame that the sender puts on the link."""
@@ -81,7 +128,9 @@ class Way(Direction):
     def again(self, frame: bytes, later_ns: int) -> None:
         """Take a frame once more, past the rules; later by ``later_ns``."""
         if later_ns:
-            self._rules.hold(frame, later_ns)
+            rules = self._stage(_RULES)
+            assert isinstance(rules, Rules)
+            rules.hold(frame, later_ns)
             self.set(self.conditions)
         else:
             self._after_rules.take(frame)
@@ -90,7 +139,7 @@ class Way(Direction):
         """Ask a rule about all frames from now on, those first that are under way."""
         self.rules.append(entry)
         self.set(self.conditions)
-        for stage in reversed(self._stages):
+        for stage in self._last_first():
             stage.sift(entry)
 
     def remove_rule(self, entry: RuleEntry) -> None:
@@ -102,7 +151,7 @@ class Way(Direction):
     def cut(self) -> None:
         """Lose all that is queued or in flight, and all that is sent until ``heal``."""
         self.is_cut = True
-        for stage in reversed(self._stages):
+        for stage in self._last_first():
             for frame in stage.clear():
                 self.drop(DropReason.LINK_DOWN, frame)
 
@@ -113,4 +162,4 @@ class Way(Direction):
     @property
     def in_flight_frames(self) -> int:
         """Frames that were sent and have neither arrived nor been lost."""
-        return sum(len(stage) for stage in self._stages)
+        return sum([len(stage) for stage in self._stages.values()])

@@ -262,7 +262,7 @@ class Programs:
         self._pids: dict[Runtime, int] = {}
         """The last process number, by host."""
         self._asked_turn = -1
-        self._were_busy = False
+        self._busy_at = 0
         self._busy: Program[Any] | None = None
         """A program that was busy at the last look. It is checked first: if it is busy still, others need no check."""
 
@@ -456,7 +456,10 @@ class Programs:
         return [program for program in self.all if not program.is_daemon and program.is_busy()]
 
     def only_poll(self) -> bool:
-        """Tell whether all that are busy wait for new clients, with time-outs: they may be servers that poll."""
+        """Tell whether all that are busy wait for callers, with time-outs: they may be servers that poll."""
+        busy = self._busy
+        if busy is not None and busy.is_busy() and not busy.only_polls():
+            return False
         return all(program.only_polls() for program in self.busy())
 
     def are_busy(self) -> bool:
@@ -464,12 +467,20 @@ class Programs:
         turns = self._scheduler.turns
         if turns != self._asked_turn:
             self._asked_turn = turns
-            busy = self._busy
-            if busy is None or not busy.is_busy():
-                busy = next((program for program in self.all if not program.is_daemon and program.is_busy()), None)
-                self._busy = busy
-            self._were_busy = busy is not None
-        return self._were_busy
+            if self._busy is None or not self._busy.is_busy():
+                self._busy = self._find_busy()
+        return self._busy is not None
+
+    def _find_busy(self) -> Program[Any] | None:
+        """Find a program that is busy, from the one on that was found last: those before it are mostly done."""
+        count = len(self.all)
+        for place in range(count):
+            at = (self._busy_at + place) % count
+            program = self.all[at]
+            if not program.is_daemon and (program.strands or not program.is_done) and program.is_busy():
+                self._busy_at = at
+                return program
+        return None
 
     def are_done(self) -> bool:
         """Tell whether there were programs and all that the run is for have returned or raised."""

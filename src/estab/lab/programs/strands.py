@@ -43,6 +43,8 @@ _LONG_NS: Final = 60 * SECOND
 _LONG_POLLS: Final = 2
 _MIXED_POLLS: Final = 20
 _SAME_TIME_NS: Final = 1000
+_ENTRIES_MAX: Final = 1000
+"""How many entries of the agenda are carried out before it is asked whether Ctrl-C came."""
 _QUIET_NS: Final = 4 * 3600 * SECOND
 _QUIET_STEPS: Final = 64
 _native_id: Final = threading.get_native_id
@@ -210,12 +212,12 @@ class Strand:
     def pause(self, why: int) -> None:
         """Don't let it run until ``resume``. Its clock goes on, and what it waits for comes."""
         self.paused_by |= why
-        self._scheduler.turns += 1
+        self._scheduler.agenda.turns += 1
 
     def resume(self, why: int) -> None:
         """Let it run again, if nothing else keeps it from that."""
         was_paused, self.paused_by = self.paused_by, self.paused_by & ~why
-        self._scheduler.turns += 1
+        self._scheduler.agenda.turns += 1
         if was_paused and not self.paused_by and self.is_due:
             self.is_due = False
             if self.wait is None:
@@ -232,7 +234,7 @@ class Strand:
         """Never let it run again until the network is closed: its host lost its power, or its program was ended."""
         self.is_stranded = True
         self.wait = None
-        self._scheduler.turns += 1
+        self._scheduler.agenda.turns += 1
         self.alarm.due_ns = NEVER
         if self.forget is not None:
             self.forget(self)
@@ -250,10 +252,8 @@ class Scheduler:
         self.runnable: deque[Strand] = deque()
         self.strands: dict[Strand, None] = {}
         self.current: Strand | None = None
-        self.steps = 0
-        """How many entries of the agenda were carried out."""
-        self.turns = 0
-        """How often a strand was made, began to wait or ended: between two turns no strand changes what it does."""
+        self.sure_turns = -1
+        """The number of turns of which ``is_over`` said that the run is not over before there is another one."""
         self.is_running = False
         self.is_closing = False
         self.untidy: deque[Callable[[], None]] = deque()
@@ -279,11 +279,21 @@ class Scheduler:
         self.is_quiet = False
         """The last run ended because nothing but probes and the like happened for hours."""
 
+    @property
+    def steps(self) -> int:
+        """How many entries of the agenda were carried out."""
+        return self.agenda.steps
+
+    @property
+    def turns(self) -> int:
+        """How often a strand was made, began to wait or ended: between two turns no strand changes what it does."""
+        return self.agenda.turns
+
     def spawn(self, name: str, body: Callable[[], None], start_ns: int) -> Strand:
         """Make a strand that runs ``body`` from ``start_ns`` on."""
         strand = Strand(self, name, body, _nothing)
         self.strands[strand] = None
-        self.turns += 1
+        self.agenda.turns += 1
         strand.wait = Wait(_no, lambda: "its start", start_ns)
         strand.alarm.set(start_ns)
         return strand
@@ -292,7 +302,7 @@ class Scheduler:
         """Make a strand that runs ``body`` when its turn comes, in a thread that the caller starts with ``main``."""
         strand = Strand(self, name, body, cancel)
         self.strands[strand] = None
-        self.turns += 1
+        self.agenda.turns += 1
         strand.is_started = True
         self.runnable.append(strand)
         return strand
@@ -309,6 +319,7 @@ class Scheduler:
         if self.is_closing:
             raise RuntimeError("the network is closed")
         self._is_over, self._until_ns, self._detects_quiet = is_over, until_ns, detects_quiet
+        self.sure_turns = -1
         self._failure, self._is_interrupted = None, False
         self.is_running, self.is_quiet = True, False
         self.active_ns, self._active_steps = self.agenda.now_ns, self.steps
@@ -332,7 +343,7 @@ class Scheduler:
             raise RuntimeError(f"a thread that is no program waits for {wait.describe()}; start it inside one")
         self._ensure_open(strand)
         strand.wait = wait
-        self.turns += 1
+        self.agenda.turns += 1
         strand.since_ns = self.agenda.now_ns
         if not strand.is_background and not strand.habit.is_idle:
             self.active_ns, self._active_steps = strand.since_ns, self.steps
@@ -381,7 +392,7 @@ class Scheduler:
 
     def finish(self, strand: Strand) -> None:
         """Let the next strand run at a strand's end."""
-        self.turns += 1
+        self.agenda.turns += 1
         self.strands.pop(strand, None)
         if strand.modules is not None:
             strand.modules.leave()
@@ -428,6 +439,7 @@ class Scheduler:
                 while self.untidy:
                     self.untidy.popleft()()
                 due_ns = agenda.next_due_ns()
+                is_sure = self.sure_turns == agenda.turns
                 if self.runnable:
                     if due_ns > agenda.now_ns:
                         strand = self.runnable.popleft()
@@ -436,13 +448,22 @@ class Scheduler:
                         elif strand in self.strands and not strand.is_stranded:
                             return strand
                         continue
-                elif due_ns >= NEVER or due_ns > self._until_ns or self._is_over() or self._has_gone_quiet():
+                elif (due_ns >= NEVER or due_ns > self._until_ns or (not is_sure and self._is_over())
+                      or self._has_gone_quiet()):
                     break
-                self.steps += 1
-                agenda.take()
+                self._run_agenda(due_ns, is_one=self.look is not None or self.sure_turns != agenda.turns)
         except BaseException as failure:
             self.fail(failure)
         return None
+
+    def _run_agenda(self, due_ns: int, *, is_one: bool) -> None:
+        """Carry out what is due next, and what follows as long as that changes no program."""
+        until_ns = self._until_ns
+        if self._detects_quiet:
+            quiet_ns = self.active_ns + _QUIET_NS
+            is_one = is_one or due_ns >= quiet_ns
+            until_ns = until_ns if is_one else min(until_ns, quiet_ns)
+        self.agenda.run(until_ns, 1 if is_one else _ENTRIES_MAX, self.runnable)
 
     def _has_gone_quiet(self) -> bool:
         """Tell whether for hours nothing but probes and the like has happened, and all programs wait for ever."""

@@ -4,6 +4,8 @@
   link, or jitter beside loss, does not change any other stream.
 - The generator is SplitMix64, started from SHA-256 of the names: the same on every machine and in every version of
   Python, which the standard library does not promise for ``random``.
+
+Compiled with the core.
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ _GOLDEN: Final = 0x9E3779B97F4A7C15
 class Chance:
     """One stream of chance. Equal names give equal streams."""
 
-    __slots__ = ("_names", "_state")
-
     def __init__(self, *names: object) -> None:
-        self._names = names
-        digest = hashlib.sha256("\x1f".join(f"{type(name).__name__}:{name}" for name in names).encode()).digest()
-        self._state = int.from_bytes(digest[:8], "big")
+        self._names: tuple[object, ...] = names
+        self._state: int = -1
+        """Below 0: nothing was drawn yet. Most streams are never drawn from, so the names are hashed only then."""
+
+    def _begin(self) -> int:
+        text = "\x1f".join([f"{type(name).__name__}:{name}" for name in self._names])
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
     def child(self, *names: object) -> Chance:
         """Return another stream, with more names after this one's. The two are independent."""
@@ -33,7 +37,8 @@ class Chance:
 
     def bits64(self) -> int:
         """Draw 64 bits."""
-        self._state = state = (self._state + _GOLDEN) & _MASK
+        state = self._begin() if self._state < 0 else self._state
+        self._state = state = (state + _GOLDEN) & _MASK
         state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
         return state ^ (state >> 31)
@@ -49,4 +54,4 @@ class Chance:
     def octets(self, count: int) -> bytes:
         """Draw ``count`` bytes."""
         words = (count + 7) // 8
-        return b"".join(self.bits64().to_bytes(8, "big") for _ in range(words))[:count]
+        return b"".join([self.bits64().to_bytes(8, "big") for _ in range(words)])[:count]

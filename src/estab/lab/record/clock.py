@@ -1,90 +1,197 @@
-"""The clock of a virtual network and the agenda of what is to happen.
+"""The clock of a virtual network and the agenda of what is to happen. It is compiled with the core.
 
 - Time is an integer of nanoseconds. It moves when the next entry of the agenda is taken, and never otherwise.
 - Entries of the same instant are taken in the order in which they were made.
-- What is set again and again (a host's next deadline, a program's timeout) is an ``Alarm``: it has at most one entry in
-  the agenda, and an entry that is no longer valid does not move the clock.
+- An entry belongs to a ``Subject``, whose ``fall_due`` is called with the number that the entry was made with. So a
+  frame that flies needs no closure, and nothing interpreted runs for it. ``at`` has any function called.
+- What is set anew again and again (a host's next deadline, a program's timeout) is an ``Alarm``: it leaves at most one
+  entry behind, and an entry that it no longer means does not move the clock.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush
 from typing import Any
+
+from mypy_extensions import i64
 
 from estab.units import NEVER
 
-__all__ = ["Agenda", "Alarm"]
+__all__ = ["Agenda", "Alarm", "Subject"]
 
-_Entry = tuple[int, int, "Callable[[Any], None] | None", Any]
+
+class Subject:
+    """What an entry of the agenda belongs to."""
+
+    def is_meant(self, due_ns: i64) -> bool:
+        """Tell whether an entry for that time still counts. One that does not is thrown away, and moves no clock."""
+        return True
+
+    def entry_gone(self, due_ns: i64) -> None:
+        """Take note that an entry that did not count was thrown away."""
+
+    def fall_due(self, number: i64) -> None:
+        """Do what is due."""
+        raise NotImplementedError
+
+
+class _Entry:
+    """When, its place among those of the same instant, whose it is, and the number for ``fall_due``."""
+
+    def __init__(self, due_ns: i64, order: i64, subject: Subject, number: i64) -> None:
+        self.due_ns: i64 = due_ns
+        self.order: i64 = order
+        self.subject: Subject = subject
+        self.number: i64 = number
+
+
+class _Call(Subject):
+    """A call of any function, with one argument."""
+
+    def __init__(self, action: Callable[[Any], object], argument: Any) -> None:
+        self.action: Callable[[Any], object] = action
+        self.argument: Any = argument
+
+    def fall_due(self, number: i64) -> None:
+        """Call it."""
+        self.action(self.argument)
 
 
 class Agenda:
-    """What is to happen, by time, and the time now: ``now_ns``."""
-
-    __slots__ = ("_entries", "_order", "now_ns")
+    """What is to happen, by time, and what time it is: ``now_ns``."""
 
     def __init__(self) -> None:
-        self.now_ns = 0
+        self.now_ns: i64 = 0
+        self.steps: i64 = 0
+        """How many entries were carried out."""
+        self.turns: i64 = 0
+        """How often a program's thread was made, began to wait or ended: what is said of programs holds until then."""
+        self.frames_under_way: i64 = 0
+        """Frames that links hold: they were sent, and have neither arrived nor been lost."""
         self._entries: list[_Entry] = []
-        self._order = 0
+        """A heap: no entry comes before the one at half of its place."""
+        self._order: i64 = 0
 
-    def at(self, due_ns: int, action: Callable[[Any], None] | None, subject: Any) -> None:
-        """Call ``action(subject)`` at ``due_ns``, or as soon as possible if that is past.
+    def at(self, due_ns: int, action: Callable[[Any], object], argument: Any) -> None:
+        """Have ``action(argument)`` called at ``due_ns``, or as soon as possible if that is past."""
+        self.enter(NEVER if due_ns > NEVER else due_ns, _Call(action, argument), 0)
 
-        Without an action the subject is an ``Alarm``, whose action is carried out.
-        """
+    def enter(self, due_ns: i64, subject: Subject, number: i64) -> None:
+        """Have ``subject.fall_due(number)`` called at ``due_ns``, or as soon as possible if that is past."""
         self._order += 1
-        heappush(self._entries, (max(due_ns, self.now_ns), self._order, action, subject))
+        order = self._order
+        if due_ns < self.now_ns:
+            due_ns = self.now_ns
+        entry = _Entry(due_ns, order, subject, number)
+        heap = self._entries
+        place: i64 = len(heap)
+        heap.append(entry)
+        while place > 0:
+            above: i64 = (place - 1) >> 1
+            other = heap[above]
+            if other.due_ns <= due_ns:  # of the same instant it was made earlier
+                break
+            heap[place] = other
+            place = above
+        heap[place] = entry
 
-    def next_due_ns(self) -> int:
+    def next_due_ns(self) -> i64:
         """Return the time of the next entry; ``NEVER`` if there is none."""
-        entries = self._entries
-        while entries:
-            due_ns, _, action, subject = entries[0]
-            if action is not None or subject.due_ns == due_ns:
-                return due_ns
-            heappop(entries)
-            subject.entry_gone(due_ns)
+        heap = self._entries
+        while len(heap) > 0:
+            entry = heap[0]
+            if entry.subject.is_meant(entry.due_ns):
+                return entry.due_ns
+            self._pop()
+            entry.subject.entry_gone(entry.due_ns)
         return NEVER
 
     def take(self) -> None:
         """Move the clock to the next entry and carry it out. ``next_due_ns`` has just said that there is one."""
-        due_ns, _, action, subject = heappop(self._entries)
-        self.now_ns = due_ns
-        if action is not None:
-            action(subject)
-        else:
-            subject.ring(due_ns)
+        entry = self._pop()
+        self.now_ns = entry.due_ns
+        self.steps += 1
+        entry.subject.fall_due(entry.number)
+
+    def run(self, until_ns: int, entries_max: i64, ready: deque[Any]) -> None:
+        """Carry out what is due until ``until_ns``, and ``entries_max`` at most.
+
+        It ends earlier at the end of an instant in which a program became ready to run (one is in ``ready``), and as
+        soon as a turn was taken.
+        """
+        turns = self.turns
+        end_ns: i64 = NEVER - 1 if until_ns >= NEVER else until_ns
+        while entries_max > 0 and self.turns == turns:
+            due_ns = self.next_due_ns()
+            if due_ns > end_ns or (due_ns > self.now_ns and len(ready) > 0):
+                return
+            entries_max -= 1
+            self.take()
+
+    def _pop(self) -> _Entry:
+        heap = self._entries
+        last = heap.pop()
+        size: i64 = len(heap)
+        if size == 0:
+            return last
+        first = heap[0]
+        due_ns, order = last.due_ns, last.order
+        place: i64 = 0
+        while True:
+            below: i64 = 2 * place + 1
+            if below >= size:
+                break
+            other = heap[below]
+            if below + 1 < size:
+                beside = heap[below + 1]
+                if beside.due_ns < other.due_ns or (beside.due_ns == other.due_ns and beside.order < other.order):
+                    below += 1
+                    other = beside
+            if due_ns < other.due_ns or (due_ns == other.due_ns and order < other.order):
+                break
+            heap[place] = other
+            place = below
+        heap[place] = last
+        return first
 
 
-class Alarm:
-    """One deadline that is set often. ``due_ns`` is the time of its action, ``NEVER`` for none."""
+class Alarm(Subject):
+    """One deadline that is set anew often. ``due_ns`` is when it rings, ``NEVER`` for not at all."""
 
-    __slots__ = ("_action", "_agenda", "_entry_ns", "due_ns")
-
-    def __init__(self, agenda: Agenda, action: Callable[[], None]) -> None:
-        self.due_ns = NEVER
-        self._agenda = agenda
-        self._action = action
-        self._entry_ns = NEVER
+    def __init__(self, agenda: Agenda, action: Callable[[], object]) -> None:
+        self.due_ns: i64 = NEVER
+        self._agenda: Agenda = agenda
+        self._action: Callable[[], object] = action
+        self._entry_ns: i64 = NEVER
 
     def set(self, due_ns: int) -> None:
         """Ring at ``due_ns`` and not before. ``NEVER`` stops it."""
-        self.due_ns = due_ns = max(due_ns, self._agenda.now_ns)
+        self.put(NEVER if due_ns > NEVER else due_ns)
+
+    def put(self, due_ns: i64) -> None:
+        """Do as ``set`` does, for a time that is at most ``NEVER``."""
+        agenda = self._agenda
+        if due_ns < agenda.now_ns:
+            due_ns = agenda.now_ns
+        self.due_ns = due_ns
         if due_ns < self._entry_ns:
             self._entry_ns = due_ns
-            self._agenda.at(due_ns, None, self)
+            agenda.enter(due_ns, self, due_ns)
 
-    def ring(self, entry_ns: int) -> None:
-        """Carry out the action (the agenda calls this)."""
-        self.due_ns = NEVER
-        self.entry_gone(entry_ns)
-        self._action()
+    def is_meant(self, due_ns: i64) -> bool:
+        """Tell whether it is to ring at that time."""
+        return self.due_ns == due_ns
 
-    def entry_gone(self, entry_ns: int) -> None:
-        """Note that an entry left the agenda, and make one for a later time if the alarm was set to one."""
-        if entry_ns == self._entry_ns:
+    def entry_gone(self, due_ns: i64) -> None:
+        """Make an entry for a later time if that is meant now."""
+        if due_ns == self._entry_ns:
             self._entry_ns = NEVER
             if self.due_ns < NEVER:
-                self.set(self.due_ns)
+                self.put(self.due_ns)
+
+    def fall_due(self, number: i64) -> None:
+        """Carry out the action."""
+        self.due_ns = NEVER
+        self.entry_gone(number)
+        self._action()

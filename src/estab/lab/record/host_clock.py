@@ -25,18 +25,19 @@ class HostClock:
     """What time it is on a host. ``due_ns`` says when that will be, in the network's time."""
 
     def __init__(self, agenda: Agenda, wall_ns: int = EPOCH_NS, drift_ppb: int = 0) -> None:
-        self._agenda = agenda
-        self._since_ns = agenda.now_ns
+        self._agenda: Agenda = agenda
+        self._since_ns: int = agenda.now_ns
         """The network's time when any of the rest was changed last."""
-        self._monotonic_ns = agenda.now_ns
+        self._monotonic_ns: int = agenda.now_ns
         """What the monotonic clock said then."""
-        self._wall_ns = wall_ns + agenda.now_ns
+        self._wall_ns: int = wall_ns + agenda.now_ns
         """What the calendar said then."""
-        self._asleep_ns = 0
+        self._asleep_ns: int = 0
         """For how long the host had slept until then, as its calendar had it."""
-        self._drift_ppb = drift_ppb
-        self._is_stopped = self._is_calendar_stopped = False
-        self.is_true = drift_ppb == 0
+        self._drift_ppb: int = drift_ppb
+        self._is_stopped: bool = False
+        self._is_calendar_stopped: bool = False
+        self.is_true: bool = drift_ppb == 0
         """The monotonic clock says what the network's time is, and always did."""
 
     # --- what it says

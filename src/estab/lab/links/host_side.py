@@ -1,0 +1,127 @@
+"""A host's side of its links: frames from them into its engine, and what the engine has to say out of it.
+
+Compiled with the core, so that nothing interpreted runs for a frame that wakes no program.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from mypy_extensions import i64
+
+from estab.host.engine import Engine
+from estab.lab.links.way import Way
+from estab.lab.record.clock import Agenda, Alarm
+from estab.lab.record.host_clock import HostClock
+
+__all__ = ["Arrival", "HostSide", "Owner"]
+
+
+class Owner(Protocol):
+    """What the programs of the host wait on."""
+
+    abandoned: deque[Any]
+    """Descriptors to close, in ``close_abandoned``."""
+    hooks: list[Callable[[], None]]
+    """What ``run_hooks`` calls."""
+
+    def tell(self, fd: int, bits: int) -> None:
+        """Tell what watches a descriptor, and the programs that wait for it, of its news."""
+
+    def poke(self) -> None:
+        """Ask the programs that wait for several descriptors whether they can go on."""
+
+    def run_hooks(self) -> None:
+        """Call the hooks: the host did something."""
+
+    def close_abandoned(self) -> None:
+        """Close what was abandoned."""
+
+
+class HostSide:
+    """What is between one host's engine and its links."""
+
+    def __init__(
+        self, engine: Engine, agenda: Agenda, clock: HostClock, owner: Owner, watchers: dict[int, Any],
+    ) -> None:
+        self.engine: Engine = engine
+        self.agenda: Agenda = agenda
+        self.clock: HostClock = clock
+        self.owner: Owner = owner
+        self.abandoned: deque[Any] = owner.abandoned
+        self.hooks: list[Callable[[], None]] = owner.hooks
+        self.watchers: dict[int, Any] = watchers
+        """Those that are told of a descriptor's news, by descriptor."""
+        self.waiting_fd: dict[int, list[Any]] = {}
+        """Programs that wait for one descriptor."""
+        self.waiting_any: list[Any] = []
+        """Programs that wait for several."""
+        self.ways: dict[int, Way] = {}
+        """Where frames go, by the index of the interface."""
+        self.is_sending: bool = True
+        """The host has power, and is awake."""
+        self.inputs: i64 = 0
+        """How often anything happened on the host."""
+        self.alarm: Alarm = Alarm(agenda, self.on_deadline)
+
+    def now_ns(self) -> i64:
+        """Return the host's monotonic clock."""
+        clock = self.clock
+        if clock.is_true:
+            return self.agenda.now_ns
+        return clock.now_ns
+
+    def receive(self, interface_index: i64, frame: bytes) -> None:
+        """Take a frame from a link."""
+        self.engine.on_frame(interface_index, frame, self.now_ns())
+        self.flush()
+
+    def on_deadline(self) -> None:
+        """Let the engine do what is due."""
+        self.engine.on_deadline(self.now_ns())
+        self.flush()
+
+    def flush(self) -> None:
+        """Put the host's frames on their links and wake the programs that waited for what happened."""
+        self.inputs += 1
+        if len(self.abandoned) > 0:
+            self.owner.close_abandoned()
+        engine, now_ns = self.engine, self.now_ns()
+        while True:
+            outbound = engine.poll_frame(now_ns)
+            if outbound is None:
+                break
+            way = self.ways.get(outbound.interface_index)
+            if way is not None and self.is_sending:
+                way.carry(outbound.data)
+        while True:
+            event = engine.poll_event()
+            if event is None:
+                break
+            fd = event[0]
+            waiting = self.waiting_fd.get(fd)
+            if (waiting is not None and len(waiting) > 0) or fd in self.watchers:
+                self.owner.tell(fd, event[1])
+        due_ns: i64 = engine.next_deadline_ns()
+        if self.clock.is_true:
+            self.alarm.put(due_ns)
+        else:
+            self.alarm.set(self.clock.due_ns(due_ns))
+        if len(self.waiting_any) > 0:
+            self.owner.poke()
+        if len(self.hooks) > 0:
+            self.owner.run_hooks()
+
+
+class Arrival:
+    """Where frames of one link come in: an interface of a host. ``take`` is what the link delivers to."""
+
+    def __init__(self, side: HostSide, interface_index: i64) -> None:
+        self.side: HostSide = side
+        self.interface_index: i64 = interface_index
+
+    def take(self, frame: bytes) -> None:
+        """Take a frame from the link."""
+        self.side.receive(self.interface_index, frame)
