@@ -27,9 +27,10 @@ from typing import Any, Final
 
 __all__ = [
     "THREAD_STARTERS", "allocate_lock", "app_transport", "begin_thread", "check_sendfile", "current_frames",
-    "event_loop_policy", "forget_thread", "get_ident", "give_up_on_sendfile", "is_idle_worker", "new_rlock",
-    "new_simple_queue", "put_into_type", "raise_in_thread", "register_atexit", "rlock_acquire_again",
-    "rlock_release_all", "selector_member", "set_daemonic", "ssl_create", "ssl_wrap", "thread_module", "transports_of",
+    "enter_loop", "event_loop_policy", "forget_thread", "get_ident", "give_up_on_sendfile", "is_idle_worker",
+    "leave_loop", "new_rlock", "new_simple_queue", "put_into_type", "raise_in_thread", "register_atexit",
+    "rlock_acquire_again", "rlock_release_all", "selector_member", "set_daemonic", "ssl_create", "ssl_wrap",
+    "thread_module", "transports_of",
 ]
 
 # --- _thread
@@ -133,6 +134,26 @@ def give_up_on_sendfile(error: Exception) -> Exception:
 
 
 # --- asyncio
+
+
+def leave_loop() -> tuple[Any, Any, int] | None:
+    """Let no event loop run in this thread, so that another one can. Returns what ``enter_loop`` needs, if one ran."""
+    loop = asyncio._get_running_loop()
+    if loop is None:
+        return None
+    left = loop, sys.get_asyncgen_hooks(), sys.get_coroutine_origin_tracking_depth()
+    asyncio._set_running_loop(None)
+    sys.set_asyncgen_hooks(None, None)
+    sys.set_coroutine_origin_tracking_depth(0)
+    return left
+
+
+def enter_loop(left: tuple[Any, Any, int]) -> None:
+    """Let the event loop run again in this thread that ran before ``leave_loop``."""
+    loop, hooks, depth = left
+    asyncio._set_running_loop(loop)
+    sys.set_asyncgen_hooks(*hooks)
+    sys.set_coroutine_origin_tracking_depth(depth)
 
 
 def transports_of(loop: asyncio.AbstractEventLoop) -> list[asyncio.Transport]:

@@ -18,7 +18,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from estab.cpython import allocate_lock, current_frames, get_ident, raise_in_thread, set_daemonic
+from estab.cpython import (
+    allocate_lock,
+    current_frames,
+    enter_loop,
+    get_ident,
+    leave_loop,
+    raise_in_thread,
+    set_daemonic,
+)
 from estab.lab.programs.one_cpu import OneCpu
 from estab.lab.programs.watch import LOOK_S, DeadlockError, Watch
 from estab.lab.record.clock import Agenda, Alarm
@@ -324,6 +332,7 @@ class Scheduler:
         self.is_running, self.is_quiet = True, False
         self.active_ns, self._active_steps = self.agenda.now_ns, self.steps
         self.watch.begin()
+        left = leave_loop()
         try:
             self.one_cpu.begin()
             self._lend(self._next())
@@ -332,6 +341,8 @@ class Scheduler:
             self.is_running = False
             self.current = None
             self._is_over = _yes
+            if left is not None:
+                enter_loop(left)
             self._join()
         self._raise_failure()
 
@@ -349,31 +360,31 @@ class Scheduler:
             self.active_ns, self._active_steps = strand.since_ns, self.steps
         if wait.deadline_ns is not None:
             strand.alarm.set(strand.due_ns(wait.deadline_ns))
-        self.current = None
-        if strand.modules is not None:
-            strand.modules.leave()
-        following = self._next()
-        if following is not strand:
-            self._hand_to(following)
-            strand.lock.acquire()
-        self.current = strand
-        if strand.modules is not None:
-            strand.modules.enter()
+        self._give_way(strand)
         self._ensure_open(strand)
 
     def leave(self) -> None:
         """Let another strand run after one was stranded while it ran. It goes on only when the network closes."""
         strand = self.current
         assert strand is not None
+        self._give_way(strand)
+        self._ensure_open(strand)
+
+    def _give_way(self, strand: Strand) -> None:
+        """Let other strands run until this one is to. What its thread carries out meanwhile is in no event loop."""
         self.current = None
         if strand.modules is not None:
             strand.modules.leave()
-        self._hand_to(self._next())
-        strand.lock.acquire()
+        left = leave_loop()
+        following = self._next()
+        if following is not strand:
+            self._hand_to(following)
+            strand.lock.acquire()
+        if left is not None:
+            enter_loop(left)
         self.current = strand
         if strand.modules is not None:
             strand.modules.enter()
-        self._ensure_open(strand)
 
     def excuse(self) -> None:
         """Let a strand go on that took its end on purpose, to tidy up: an event loop that cancels its tasks."""

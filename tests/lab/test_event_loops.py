@@ -1,0 +1,79 @@
+"""Event loops around a network and in its programs do not get in each other's way."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+
+from tests.kit.two_hosts import two
+
+
+async def _answer() -> int:
+    return 7
+
+
+def test_an_action_is_in_no_event_loop_also_if_the_thread_of_a_coroutine_carries_it_out() -> None:
+    net, a, _ = two()
+    seen: list[object] = []
+
+    @a.run
+    async def program() -> bool:
+        before = asyncio.get_running_loop()
+        await asyncio.sleep(2)
+        return asyncio.get_running_loop() is before
+
+    def action() -> None:
+        seen.append(asyncio._get_running_loop())
+        seen.append(asyncio.run(_answer()))
+
+    net.at("1s", action)
+    net.run()
+    assert program.result()
+    assert seen == [None, 7]
+
+
+def test_a_network_runs_inside_of_a_running_event_loop_and_leaves_it_as_it_was() -> None:
+    closed: list[str] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed.append("closed")
+
+    async def page() -> tuple[list[object], bool, bool]:
+        net, a, _ = two()
+        loop, hooks = asyncio.get_running_loop(), sys.get_asyncgen_hooks()
+        seen: list[object] = []
+        program = a.run(_answer)
+        net.at("1s", lambda: seen.append(asyncio._get_running_loop()))
+        net.run(until="2s")
+        seen.append(program.result())
+        await anext(numbers())
+        return seen, asyncio.get_running_loop() is loop, sys.get_asyncgen_hooks() == hooks
+
+    assert asyncio.run(page(), debug=True) == ([None, 7], True, True)
+    assert closed == ["closed"]
+
+
+def test_a_blocking_call_in_a_coroutine_lets_another_loop_of_the_same_host_go_on() -> None:
+    net, a, b = two()
+    order: list[str] = []
+
+    @a.run
+    async def blocking() -> None:
+        import time
+
+        time.sleep(2)
+        order.append(f"blocking at {asyncio.get_running_loop().time():g}")
+
+    @a.run
+    async def waiting() -> None:
+        await asyncio.sleep(1)
+        order.append(f"waiting at {asyncio.get_running_loop().time():g}")
+
+    net.run()
+    assert order == ["waiting at 1", "blocking at 2"]
+    assert b.name == "b"
