@@ -59,8 +59,8 @@ LOOPS_PER_POLL_MAX: Final = 1024
 """Packets over lo that one ``poll_frame`` delivers at most."""
 MTU_MIN: Final = 68
 V6_MTU_MIN: Final = 1280
-INTERFACES_MAX: Final = 4096
-ADDRESSES_MAX: Final = 16_384
+INTERFACES_MAX: Final = 65_536
+ADDRESSES_MAX: Final = 262_144
 
 
 class Engine:

@@ -347,9 +347,11 @@ def _places_adopted(others: Others) -> Iterator[Place]:
         yield from places_in_function(function, others)
 
 
+@functools.cache
 def _replacements() -> Others:
     return Others({id(patch.original): patch.replacement for patch in _functions()}, identity.calendar_alias)
 
 
+@functools.cache
 def _originals() -> Others:
     return Others({id(patch.replacement): patch.original for patch in _functions()})
