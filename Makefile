@@ -3,7 +3,7 @@
 #   make compile  estab in .venv with its core compiled: some minutes, and the engine runs several times as fast
 #   make test     types, lint, then all tests; those of the core both compiled and interpreted
 #   make test-pythons  the lab's tests on each other CPython that is installed here (PATH, pyenv)
-#   make bench    speed and memory of the core; goodput of each congestion control in virtual time (a quarter of an hour)
+#   make bench    speed and memory of the core and the lab; goodput of each congestion control in virtual time (20 minutes)
 #   make doctor-score  hundreds of labelled scenarios of the lab, and how often the doctor names the cause
 #   make bench-wire  estab beside other stacks on this machine, through TUN devices in namespaces (root)
 #   make pictures  the pictures of the documentation, from its own examples
@@ -87,6 +87,7 @@ test-pythons: $(VENV)/made
 bench: $(VENV)/optimized
 	@$(BIN)/python bench/segments.py
 	@$(BIN)/python bench/memory.py
+	@$(BIN)/python bench/lab.py --rounds 3
 	@$(BIN)/python -m bench.gigabyte
 	@$(BIN)/python -m bench.goodput --page docs/goodput.md
 
