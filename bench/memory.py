@@ -1,16 +1,22 @@
-"""Memory of an idle established connection, all of it: opens many between two hosts and asks the operating system.
+"""Memory of an idle established connection, and of what a network of the lab is made of.
 
     python bench/memory.py [CONNECTIONS]      100,000 by default
 
-What is counted is how much the resident memory of this process grew, divided by the ends of connections: TCB, socket,
-entries in the fd, port and connection tables, timers, and whatever the allocator adds.
+What is counted is how much the resident memory of this process grew, divided by the number of things: for the end of a
+connection TCB, socket, entries in the fd, port and connection tables, timers, and whatever the allocator adds. In the
+lab: a host without links, a link with all that its ends get, a program that waits, with its thread and a connection.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import socket
 import sys
+import time
+from collections.abc import Callable
 
+import estab
 from estab._build import core_kind
 from estab.abi import AF_INET, SOCK_STREAM
 from estab.host.engine import Engine
@@ -74,6 +80,46 @@ class Crowd:
                 pass
 
 
+def per(count: int, make: Callable[[int], object]) -> float:
+    """Return how much memory grows for one of so many things, after some that are not counted."""
+    kept = [make(number) for number in range(50)]
+    before = resident_bytes()
+    kept += [make(number) for number in range(50, 50 + count)]
+    return (resident_bytes() - before) / count
+
+
+def lab() -> None:
+    """Print what hosts, links and programs of the lab take."""
+    net = estab.Network(seed=1)
+    print(f"  a host of the lab         {per(1000, lambda number: net.host(f'h{number}')):8,.0f} bytes")
+    a, b = net.host("a", somaxconn=5000), net.host("b")
+    print(f"  a link of the lab         {per(1000, lambda _: net.link(a, b, delay='1ms')):8,.0f} bytes")
+
+    def serve() -> None:
+        with socket.create_server(("", 80), backlog=5000) as listener:
+            held = []
+            while True:
+                held.append(listener.accept()[0])
+
+    def call() -> None:
+        with socket.create_connection((a.address, 80)):
+            time.sleep(3600)
+
+    async def call_async() -> None:
+        _, writer = await asyncio.open_connection(a.address, 80)
+        await asyncio.sleep(3600)
+        writer.close()
+
+    a.run(serve, daemon=True)
+    for name, function in (("a blocking", call), ("an asyncio", call_async)):
+        def start(number: int, function: Callable[[], object] = function) -> None:
+            b.run(function)
+            net.run(until=net.now + 0.01)
+
+        print(f"  {name} program        {per(200, start):8,.0f} bytes, with its thread and both ends of a connection")
+    net.abandon()
+
+
 def main() -> None:
     """Open them, let the delayed acknowledgments go, and print what one end takes."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
@@ -91,6 +137,7 @@ def main() -> None:
     used = resident_bytes() - before
     print(f"estab's core is {core_kind()}; {count:,} connections, idle and established, both ends in this process")
     print(f"  one end of one connection {used / count / 2:8,.0f} bytes")
+    lab()
 
 
 if __name__ == "__main__":
