@@ -50,6 +50,7 @@ class Cabling:
         self.chance_log: ChanceLog | None = None
         self._hosts: dict[str, Host] = {}
         self._links: list[Link] = []
+        self._link_names: set[str] = set()
         self._observed: list[tuple[Observer, list[Observation]]] = []
         """The observers of everything, with the functions that remove them from each host and link."""
         self._switches: list[Switch] = []
@@ -162,6 +163,7 @@ class Cabling:
         there.opposite, back.opposite = back, there
         there.fail = back.fail = self._scheduler.fail_or_raise
         self._links.append(link)
+        self._link_names.add(link.name)
         for faults in self._standing:
             faults.put_on(link)
         self._tell_of(link)
@@ -316,7 +318,7 @@ class Cabling:
             ends.append(made.observe(observer))
 
     def _link_name(self, a: Host, b: Host, name: str | None) -> str:
-        taken = {link.name for link in self._links}
+        taken = self._link_names
         if name is not None:
             if name in taken:
                 raise ValueError(f"name: there is a link {name!r} already")

@@ -214,17 +214,20 @@ class Topology:
     def hop(self, member: Member, number: int) -> _Hop | None:
         """Find the first hop from a host to a network, ``None`` if it is the host's own or can't be reached."""
         ports = self.ports_of(member)
-        if any(port.link == number for port in ports):
+        if self._is_at(member, number):
             return None
         if len(ports) != 1 or len(self.ports[ports[0].link]) != 2:
             return self._search(member).get(number)
         neighbor = self._other_end(ports[0])
         if not neighbor.member.engine.is_forwarding:
             return None
-        beyond = self.ports_of(neighbor.member)
-        is_reached = any(port.link == number for port in beyond) or (
-            len(beyond) > 1 and number in self._search(neighbor.member))
+        is_reached = self._is_at(neighbor.member, number) or (
+            len(self.ports_of(neighbor.member)) > 1 and number in self._search(neighbor.member))
         return _Hop(ports[0], neighbor) if is_reached else None
+
+    def _is_at(self, member: Member, number: int) -> bool:
+        """Tell whether a host has an end of a link. The link's few ends are asked, not the host's many."""
+        return any(port.member is member for port in self.ports[number])
 
     def _other_end(self, port: Port) -> Port:
         first, second = self.ports[port.link]
