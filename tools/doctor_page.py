@@ -16,10 +16,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.doctor.phases import Play  # noqa: E402
 from bench.doctor.score import put_between  # noqa: E402 - the folder of the benchmarks is no package of the wheel
 from bench.doctor.weather import make  # noqa: E402
 from estab.devices.capture_file import Captured  # noqa: E402
 from estab.doctor.causes import CAUSES  # noqa: E402
+from estab.doctor.recordings import frames_of  # noqa: E402
 from estab.explain.table import KINDS, terms  # noqa: E402
 
 DOCTOR, EXPLAIN = ROOT / "docs" / "doctor.md", ROOT / "docs" / "explain.md"
@@ -27,6 +29,7 @@ CAPTURES = {"nagle.pcap": ("nagle", 3), "silent.pcap": ("path-silent", 3)}
 COMMANDS = {
     "nagle": ["doctor", "nagle.pcap"],
     "silent": ["doctor", "silent.pcap"],
+    "phases": ["doctor", "varying.pcap"],
     "overflows": ["explain", "ListenOverflows"],
     "timeout": ["explain", "tcp_syn_retries", "--run"],
 }
@@ -47,11 +50,13 @@ def examples() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         for name, (kind, seed) in CAPTURES.items():
             write_pcap(Path(folder) / name, make(kind, seed).captures["sender"])
+        varying = Play([("application-limited", 3.0), ("loss", 4.0), ("application-limited", 2.0)], 1)
+        write_pcap(Path(folder) / "varying.pcap", frames_of(varying.facts, "client"))
         environment = {**os.environ, "COLUMNS": "100", "PYTHONPATH": os.pathsep.join(sys.path)}
         for name, words in COMMANDS.items():
             done = subprocess.run([sys.executable, "-m", "estab.cli.main", *words], cwd=folder, env=environment,
                                   capture_output=True, text=True)
-            language = "text" if words[-1] in CAPTURES else "console"  # tests run console blocks
+            language = "text" if words[0] == "doctor" else "console"  # tests run console blocks
             shown[name] = f"```{language}\n$ estab {' '.join(words)}\n{done.stdout}```"
         twin = Path(folder) / "twin.py"
         subprocess.run([sys.executable, "-m", "estab.cli.main", "doctor", "silent.pcap", "--replay", "twin.py"],

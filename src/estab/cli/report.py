@@ -11,9 +11,10 @@ import click
 
 from estab.devices.capture_file import Captured, CaptureError, read_capture
 from estab.doctor.captures import diagnose_capture
-from estab.doctor.finding import Finding
+from estab.doctor.finding import Finding, Timeline
 from estab.report.captured import captured
 from estab.report.page import Found, Scene, write_report
+from estab.report.phases import Hold, add_phases
 from estab.report.tables import Tables
 from estab.units import SECOND, format_count
 
@@ -54,7 +55,9 @@ def report(capture: str, out: str | None, payload: bool) -> None:
         tables.missing.append(f"The capture ends in the middle: {reader.cut}.")
     findings: list[Found] = []
     if tables.count("frame") <= _DIAGNOSED_MAX:
-        findings = _found(tables, diagnose_capture(capture).findings)
+        diagnosis = diagnose_capture(capture)
+        findings = _found(tables, diagnosis.findings)
+        add_phases(tables, _holds(tables, diagnosis.timelines))
     else:
         tables.missing.append(f"The doctor was not asked, for the capture is large: estab doctor {Path(capture).name}")
     scene = Scene(tables, f"Capture {Path(capture).name}", f"estab report {Path(capture).name}", findings=findings)
@@ -66,10 +69,24 @@ def report(capture: str, out: str | None, payload: bool) -> None:
     click.echo(f"{path}: {packets}, {connections}")
 
 
-def _found(tables: Tables, findings: list[Finding]) -> list[Found]:
-    """Put the doctor's findings on the page's clock: his begins with the first segment, the page's with any frame."""
+def _first_segment_ns(tables: Tables) -> int:
+    """Return when the doctor's clock begins on the page's: with the first segment; the page's begins with any frame."""
     frame = tables.columns["frame"]
-    first_ns = next((at_ns for at_ns, conn in zip(frame["t"], frame["conn"], strict=True) if conn >= 0), 0)
+    return next((at_ns for at_ns, conn in zip(frame["t"], frame["conn"], strict=True) if conn >= 0), 0)
+
+
+def _holds(tables: Tables, timelines: list[Timeline]) -> Iterator[Hold]:
+    """Put the phases of transfers on the page's clock."""
+    first_ns = _first_segment_ns(tables)
+    for timeline in timelines:
+        for phase in timeline.phases:
+            yield Hold(timeline.subject, timeline.side, first_ns + round(phase.from_s * SECOND),
+                       first_ns + round(phase.to_s * SECOND), phase.name)
+
+
+def _found(tables: Tables, findings: list[Finding]) -> list[Found]:
+    """Put the doctor's findings on the page's clock."""
+    first_ns = _first_segment_ns(tables)
     found = []
     for finding in findings[:_FINDINGS_MAX]:
         since_s = finding.from_s or 0

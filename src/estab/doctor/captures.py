@@ -18,6 +18,7 @@ from estab.doctor.exchanges import nagle, waits
 from estab.doctor.finding import Finding, Report
 from estab.doctor.openings import End, flood, full_servers, openings, scan
 from estab.doctor.packets import read_packets
+from estab.doctor.phases import find_timelines, with_periods
 from estab.doctor.transfers import limits, losses, queues, silence, windows
 from estab.units import SECOND, format_count
 
@@ -53,6 +54,7 @@ _HIDES: Final = {
     "nagle-delayed-ack": frozenset({"application-limited"}),
 }
 """What a finding explains: others of the same connection that are only its effects."""
+_UNREADABLE: Final = frozenset({"capture-dropped", "one-way-capture", "captured-twice", "vlan-collision"})
 _WHOLE: Final = frozenset({"scan", "syn-flood"})
 """Findings about many connections, that explain those of each."""
 
@@ -89,7 +91,11 @@ def diagnose_frames(frames: Iterable[Captured], source: str = "capture") -> Repo
     busy = _busy(cases)
     full = full_servers(cases)
     for case in cases:
-        report.findings.extend(_explained(examine(case, busy, full), whole))
+        found = _explained(examine(case, busy, full), whole)
+        timelines = [] if _hides_phases(found) else find_timelines(case, found)
+        with_periods(found, timelines)
+        report.findings.extend(found)
+        report.timelines.extend(timelines)
     report.findings.sort(key=lambda finding: finding.rank)
     report.notes.extend(_notes(cases))
     return report
@@ -126,6 +132,11 @@ def _parameters(case: Case, finding: Finding) -> dict[str, Any]:
         "stalls": sum(pause.why == "nagle" for pause in stream.pauses) or 20,
         "spike_ms": 800 if finding.name == "spurious-retransmission" else 0,
     }
+
+
+def _hides_phases(found: list[Finding]) -> bool:
+    """Tell whether the capture lacks so much of a connection that why it paused can't be read off."""
+    return any(finding.name in _UNREADABLE for finding in found)
 
 
 def _explained(found: list[Finding], whole: list[Finding]) -> list[Finding]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from estab.doctor.causes import CAUSES, Cause
 
-__all__ = ["Finding", "Report", "principal"]
+__all__ = ["Finding", "Phase", "Report", "Timeline", "principal"]
 
 _KINDS: Final = ("artefact", "fault", "slow", "harmless", "limit", "note")
 _HARMLESS: Final = frozenset({"checksum-offload"})
@@ -43,6 +43,8 @@ class Finding:
     """``sure``, ``likely`` or ``possible``."""
     inode: int = 0
     """Of the socket, if it is one of this machine."""
+    periods: list[tuple[float, float]] = field(default_factory=list)
+    """From when to when, if the phases of its transfer are known: it may hold more than once."""
     parameters: dict[str, Any] = field(default_factory=dict)
     """What was measured, for the twin of the case: round trip, loss, windows, sizes."""
 
@@ -66,7 +68,38 @@ class Finding:
             "share": None if self.share is None else round(self.share, 4), "process": self.process,
             "cures": self.cures or list(self.cause.cures), "confidence": self.confidence,
             "terms": list(self.cause.terms), "parameters": self.parameters,
+            "periods": [[round(from_s, 6), round(to_s, 6)] for from_s, to_s in self.periods],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A time in which one cause held a transfer up more than any other. ``share``: of that time, how much it took."""
+
+    name: str
+    from_s: float
+    to_s: float
+    share: float
+
+
+@dataclass(slots=True)
+class Timeline:
+    """The phases of what one end of a connection sent, one after the other."""
+
+    subject: str
+    who: str
+    side: int
+    """0: the first end of ``subject`` sent; 1: the second."""
+    phases: list[Phase]
+    bytes: int = 0
+    is_at_sender: bool = False
+    """Captured at the sender; elsewhere its view is made from the times that it must have had."""
+
+    def json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {"subject": self.subject, "who": self.who, "bytes": self.bytes,
+                "phases": [{"cause": phase.name, "from_s": round(phase.from_s, 6), "to_s": round(phase.to_s, 6),
+                            "share": round(phase.share, 4)} for phase in self.phases]}
 
 
 @dataclass(slots=True)
@@ -77,13 +110,16 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What the reader should know: where a capture was taken, what can't be known from there, what was cut."""
+    timelines: list[Timeline] = field(default_factory=list)
+    """Of captures: the phases of each transfer."""
     looked_at: dict[str, int] = field(default_factory=dict)
     """How much of what was looked at: ``packets``, ``connections``, ``sockets``, ``listeners``."""
 
     def json(self) -> dict[str, Any]:
         """Return it as plain data."""
         return {"source": self.source, "looked_at": self.looked_at, "notes": self.notes,
-                "findings": [finding.json() for finding in self.findings]}
+                "findings": [finding.json() for finding in self.findings],
+                "timelines": [timeline.json() for timeline in self.timelines]}
 
     @property
     def has_trouble(self) -> bool:

@@ -30,6 +30,17 @@ def frames_of(facts: Iterable[Event], host: str) -> list[Captured]:
     return found
 
 
+def _keep_timelines(report: Report, seen: Report) -> None:
+    """Keep each transfer's phases once: as its sender saw them, if that is known."""
+    for timeline in seen.timelines:
+        at = next((number for number, one in enumerate(report.timelines)
+                   if (one.subject, one.side) == (timeline.subject, timeline.side)), -1)
+        if at < 0:
+            report.timelines.append(timeline)
+        elif timeline.is_at_sender:
+            report.timelines[at] = timeline
+
+
 def diagnose_facts(facts: Sequence[Event], source: str = "recording") -> Report:
     """Diagnose a run from its facts. A finding on which two hosts agree is reported once."""
     hosts = list(dict.fromkeys(fact.host for fact in facts if isinstance(fact, (FrameSent, FrameReceived))))
@@ -42,6 +53,7 @@ def diagnose_facts(facts: Sequence[Event], source: str = "recording") -> Report:
                 known.add((finding.name, finding.subject))
                 finding.evidence.append(f"seen from {host}")
                 report.findings.append(finding)
+        _keep_timelines(report, seen)
         for name, count in seen.looked_at.items():
             report.looked_at[name] = max(report.looked_at.get(name, 0), count)
     report.looked_at["hosts"] = len(hosts)

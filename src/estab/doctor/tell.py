@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from estab.doctor.causes import CAUSES
 from estab.doctor.finding import Finding, Report
 from estab.observe.text import Line, Span, wrapped
 from estab.units import SECOND, format_count, format_duration
@@ -16,6 +17,8 @@ __all__ = ["tell"]
 
 _LABEL: Final = 10
 _OTHERS: Final = 4
+_PHASES: Final = 12
+_TRANSFERS: Final = 3
 _ROLES: Final = {"fault": "lost", "slow": "again", "limit": "queue", "artefact": "state", "note": "legend"}
 
 
@@ -31,11 +34,30 @@ def tell(report: Report, width: int = 80, *, has_cures: bool = True) -> list[Lin
         lines.extend(_group(group, width, has_cures))
     if not groups:
         lines.extend([(), (Span("nothing wrong was found", "finding"),)])
+    lines.extend(_phases(report, width))
     if report.notes:
         lines.append(())
         for note in report.notes:
             lines.extend(_labelled("note", note, width))
     return lines
+
+
+def _phases(report: Report, width: int) -> Iterator[Line]:
+    """Tell the phases of the largest transfers that have more than one."""
+    several = sorted((one for one in report.timelines if len(one.phases) > 1), key=lambda one: -one.bytes)
+    for timeline in several[:_TRANSFERS]:
+        yield ()
+        yield Span("PHASES", "state"), Span("  "), Span(f"of the text of the {timeline.who}", "heading")
+        if timeline.subject:
+            yield from _labelled("where", timeline.subject, width)
+        for phase in timeline.phases[:_PHASES]:
+            time = f"{phase.from_s:.3f} s to {phase.to_s:.3f} s"
+            yield (Span("  "), Span(time.ljust(max(len(time), 26)), "time"), Span(" "),
+                   Span(CAUSES[phase.name].title, _ROLES[CAUSES[phase.name].kind]), Span(f", {phase.share:.0%} of it"))
+        if len(timeline.phases) > _PHASES:
+            yield Span("  "), Span(f"{len(timeline.phases) - _PHASES} more", "legend")
+    if len(several) > _TRANSFERS:
+        yield from _labelled("also", f"{len(several) - _TRANSFERS:,} more transfers have phases: --json has all", width)
 
 
 def _looked(name: str, count: int) -> str:
@@ -84,7 +106,8 @@ def _when(finding: Finding) -> str:
         return ""
     if finding.from_s <= 0 and finding.to_s == 0:
         return f"for {format_duration(int(-finding.from_s * SECOND))}" if finding.from_s else ""
-    return f"{finding.from_s:.3f} s to {finding.to_s:.3f} s"
+    times = f"{len(finding.periods)} times, " if len(finding.periods) > 1 else ""
+    return f"{times}{finding.from_s:.3f} s to {finding.to_s:.3f} s"
 
 
 def _labelled(label: str, text: str, width: int) -> Iterator[Line]:

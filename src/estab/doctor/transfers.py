@@ -13,7 +13,7 @@ from estab.doctor.finding import Finding
 from estab.doctor.stream import Pause, Repeat, Stream
 from estab.units import MS, SECOND, format_bytes, format_duration
 
-__all__ = ["limits", "losses", "queues", "silence", "windows"]
+__all__ = ["follows_acks", "limits", "losses", "queues", "silence", "windows"]
 
 _CLOSED_NS_MIN: Final = 250 * MS
 _BULK_BYTES: Final = 15_000
@@ -279,17 +279,15 @@ def limits(case: Case) -> list[Finding]:
         spent.setdefault(pause.why, []).append(pause)
     total = sum(pause.length_ns for pause in stream.pauses)
     shares = {why: sum(pause.length_ns for pause in pauses) / total for why, pauses in spent.items()} if total else {}
-    named: dict[str, float] = {}
-    named["window-limited"] = shares.get("window", 0.0)
-    paced = _is_paced(case, stream) or _is_spread(case, stream)
     itself = shares.get("self", 0.0)
-    acked = shares.get("ack", 0.0) + shares.get("nagle", 0.0)
-    if paced:
-        named["pacing-limited"] = itself + acked + shares.get("burst", 0.0)
+    acked = shares.get("ack", 0.0) + shares.get("nagle", 0.0) + shares.get("burst", 0.0)
+    name = follows_acks(case, stream)
+    named = {"window-limited": shares.get("window", 0.0)}
+    if name == "pacing-limited":
+        named[name] = itself + acked
     else:
         named["application-limited"] = itself + shares.get("answer", 0.0)
-        is_flat = _is_flat(case, stream)
-        named["send-buffer-limited" if is_flat else "congestion-limited"] = acked + shares.get("burst", 0.0)
+        named[name] = acked
     found = []
     for name, share in sorted(named.items(), key=lambda item: -item[1]):
         if share >= 0.25:
@@ -311,6 +309,13 @@ def _period(stream: Stream, name: str) -> tuple[int, int]:
         return stream.first_ns, stream.last_ns
     edge = len(pauses) // 20
     return pauses[edge].from_ns, pauses[len(pauses) - 1 - edge].to_ns
+
+
+def follows_acks(case: Case, stream: Stream) -> str:
+    """Name what holds a sender up that goes on with each acknowledgment, or evenly: a pace, its buffer, the window."""
+    if _is_paced(case, stream) or _is_spread(case, stream):
+        return "pacing-limited"
+    return "send-buffer-limited" if _is_flat(case, stream) else "congestion-limited"
 
 
 def _limit_evidence(case: Case, stream: Stream, name: str) -> list[str]:

@@ -25,8 +25,8 @@ from estab.wire import ip, tcp
 __all__ = ["captured"]
 
 _NOT_KNOWN = (
-    "Made from a capture. Congestion windows, thresholds, timers, buffers, calls, queues and what held a sender up are "
-    "in no packet: those views are empty. A frame stands when it was captured; how long it was under way, and whether "
+    "Made from a capture. Congestion windows, thresholds, timers, buffers, calls and queues are in no packet: those "
+    "views are empty. A frame stands when it was captured; how long it was under way, and whether "
     "what is missing was lost or only not captured, is not known.",
     "Round trips are from a segment to its acknowledgment at the place of the capture: the whole round trip only for "
     "the side that was captured at the sender.",
