@@ -16,6 +16,7 @@ from estab.events import FrameReceived, FrameSent, RttMeasured, SegmentSent
 from estab.observe.pcapng import PcapngWriter
 from estab.report.captured import captured
 from estab.report.ends import Ends
+from estab.report.marks import marks
 from tests.report.conftest import Run, Shown
 
 EPOCH_NS = 1_700_000_000 * 10**9
@@ -141,3 +142,15 @@ def test_a_file_that_ends_in_the_middle_is_shown_as_far_as_it_goes(run: Run, tmp
     (tmp_path / "cut.pcapng").write_bytes(whole[:len(whole) // 2 + 1])
     assert main(["report", str(tmp_path / "cut.pcapng")]) == 0
     assert "The capture ends in the middle" in (tmp_path / "cut.html").read_text()
+
+
+def test_bookmarks_of_a_capture_are_what_its_packets_show(run: Run) -> None:
+    tables = captured(read_capture(capture_of(run, "client")))
+    found = {mark.name.partition(",")[0]: mark for mark in marks(tables)}
+    assert set(found) == {"first retransmission", "longest stall"}
+    frame = tables.columns["frame"]
+    again = next(row for row, bits in enumerate(frame["bits"]) if bits & 1 and frame["len"][row])
+    assert found["first retransmission"].from_ns <= frame["t"][again] <= found["first retransmission"].until_ns
+    stall = found["longest stall"]  # the cable was cut from 900 ms to 1500 ms
+    assert stall.from_ns < 1_000_000_000 < stall.until_ns
+    assert stall.until_ns - stall.from_ns < 1_500_000_000

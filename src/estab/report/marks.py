@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from estab.report.columns import AGAIN
 from estab.report.tables import HELD, Tables
 from estab.units import MS, format_duration
 
@@ -14,6 +15,7 @@ _STALLS: Final = frozenset(HELD.index(name) for name in (
     "send buffer", "peer's window", "program not reading", "loss recovery", "path dead", "waits for the timer",
 ))
 _CUTS_MAX: Final = 12
+_SILENCE_NS_MIN: Final = 100 * MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,8 @@ def question(tables: Tables) -> int:
 
 def marks(tables: Tables) -> list[Mark]:
     """Find the bookmarks of a run, in order of time."""
-    found = [*_cuts(tables), *_first_loss(tables), *_longest_stall(tables), *_first_timeout(tables),
-             *_first_overflow(tables)]
+    found = [*_cuts(tables), *_first_loss(tables), *_first_again(tables), *_longest_stall(tables),
+             *_first_timeout(tables), *_first_overflow(tables)]
     return sorted(found, key=lambda mark: (mark.from_ns, mark.name))
 
 
@@ -72,7 +74,47 @@ def _first_loss(tables: Tables) -> list[Mark]:
     return [_around("first loss", at_ns, until_ns, conn, side)]
 
 
+def _first_again(tables: Tables) -> list[Mark]:
+    """Find the first text that was sent again: a capture does not tell what was lost."""
+    frame = tables.columns["frame"]
+    if not tables.is_capture:
+        return []
+    row = next((row for row, bits in enumerate(frame["bits"]) if bits & AGAIN and frame["len"][row] > 0), -1)
+    if row < 0:
+        return []
+    conn, side, seq, at_ns = frame["conn"][row], frame["side"][row], frame["seq"][row], frame["t"][row]
+    since_ns = next((frame["t"][one] for one in range(row) if frame["conn"][one] == conn and frame["side"][one] == side
+                     and frame["seq"][one] == seq and frame["len"][one] > 0), at_ns)
+    return [_around("first retransmission", since_ns, at_ns, conn, side)]
+
+
+def _longest_silence(tables: Tables) -> tuple[int, int, int]:
+    """Find how long text was in flight and nothing of it was acknowledged: length, begin, end of the connection."""
+    flow = tables.columns["flow"]
+    waits: dict[int, tuple[int, int]] = {}
+    best = (0, 0, 0)
+    for at_ns, end, una, nxt in zip(flow["t"], flow["end"], flow["una"], flow["nxt"], strict=True):
+        if end in waits and waits[end][1] != una:
+            since_ns = waits.pop(end)[0]
+            best = max(best, (at_ns - since_ns, since_ns, end))
+        if nxt > una:
+            waits.setdefault(end, (at_ns, una))
+    for end, (since_ns, _) in waits.items():
+        best = max(best, (tables.end_ns - since_ns, since_ns, end))
+    return best if best[0] >= _SILENCE_NS_MIN else (0, 0, 0)
+
+
 def _longest_stall(tables: Tables) -> list[Mark]:
+    best = _longest_silence(tables) if tables.is_capture else _longest_hold(tables)
+    lasted_ns, begin_ns, end = best
+    if lasted_ns == 0:
+        return []
+    name = f"longest stall, {format_duration(lasted_ns)}"
+    return [_around(name, begin_ns, begin_ns + lasted_ns, end // 2, end % 2)]
+
+
+def _longest_hold(tables: Tables) -> tuple[int, int, int]:
+    """Find how long a sender was held up by other things than its program and the congestion window."""
     held = tables.columns["held"]
     since: dict[int, int] = {}
     best = (0, 0, 0)
@@ -84,11 +126,7 @@ def _longest_stall(tables: Tables) -> list[Mark]:
             best = max(best, (at_ns - begin_ns, begin_ns, end))
     for end, begin_ns in since.items():
         best = max(best, (tables.end_ns - begin_ns, begin_ns, end))
-    lasted_ns, begin_ns, end = best
-    if lasted_ns == 0:
-        return []
-    name = f"longest stall, {format_duration(lasted_ns)}"
-    return [_around(name, begin_ns, begin_ns + lasted_ns, end // 2, end % 2)]
+    return best
 
 
 def _first_timeout(tables: Tables) -> list[Mark]:
