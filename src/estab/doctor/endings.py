@@ -81,6 +81,8 @@ def resets(case: Case) -> list[Finding]:
     mine = conversation.sides[reset.side].segments
     if conversation.sides[0].has_syn and not conversation.sides[1].has_syn:
         return []
+    if reset.side == 0 and not any(not one.is_syn and one.number < reset.number for one in mine):
+        return []  # the handshake was never done
     texts = [one for one in peer if one.length and one.at_ns <= reset.at_ns]
     fin = next((one for one in mine if one.is_fin and one.at_ns <= reset.at_ns), None)
     peer_fin = next((one for one in peer if one.is_fin and one.at_ns <= reset.at_ns), None)

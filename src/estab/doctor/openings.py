@@ -123,6 +123,14 @@ def _answered(case: Case, syns: list[Segment], answers: list[Segment], is_full: 
             f"packet {fins[0].number}: FIN {format_duration(fins[0].at_ns - syns[0].at_ns)} after the SYN; the answer "
             f"came in packet {answers[0].number}, after {format_duration(answers[0].at_ns - syns[0].at_ns)}",
         ], syns[0].at_ns, answers[0].at_ns, 0))
+    given_up = next((one for one in conversation.sides[0].segments if one.is_rst and one.at_ns >= answers[0].at_ns),
+                    None)
+    if given_up is not None and not acks:
+        return [*found, case.finding("closed-while-connecting", [
+            f"packet {given_up.number}: the client's reset to the SYN-ACK (packet {answers[0].number}): its program "
+            f"had given up before that came, {format_duration(answers[0].at_ns - syns[0].at_ns)} after the SYN",
+        ], syns[0].at_ns, given_up.at_ns, 0,
+            notices="its program gave up itself: connect() timed out, or close() was called")]
     repeated = [one for one in answers[1:] if acks and one.at_ns > acks[0].at_ns + case.vantage.to(1)]
     is_sure = len(repeated) >= 2 or (repeated and case.vantage.side == 1)
     ignored = [one for one in conversation.sides[0].segments if one.length and repeated and
