@@ -1,7 +1,7 @@
 // 4. What is in flight, against all that limits it.
 
 import { byteTicks, bytes } from "../format.js";
-import { colour, most, steps, text } from "../paint.js";
+import { colour, most, steps, text, width } from "../paint.js";
 import { edges } from "./sequence.js";
 
 const LINES = [
@@ -36,7 +36,11 @@ export function flightView(store, timeline) {
       let line = 0;
       for (const [name, title, ink] of LINES) if (["wnd", "sendmax", "ssthresh"].includes(name) && shown(name)) {
         const low = lowest(series(name), name, f.x0, f.x1);
-        if (low > f.y1) text(f, `↑ ${title}, from ${bytes(low)}, is above`, f.R - 6 * f.PR, f.T + (9 + 14 * line++) * f.PR, colour(ink), { align: "right" });
+        if (low <= f.y1) continue;
+        const words = `↑ ${title}, from ${bytes(low)}, is above`, y = f.T + (9 + 14 * line++) * f.PR, wide = width(f, words);
+        f.c.fillStyle = colour("bg");   // lines pass there
+        f.c.fillRect(f.R - wide - 10 * f.PR, y - 7 * f.PR, wide + 8 * f.PR, 14 * f.PR);
+        text(f, words, f.R - 6 * f.PR, y, colour(ink), { align: "right" });
       }
     },
     words(from, until) {
