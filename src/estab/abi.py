@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 AF_UNSPEC: Final = 0
+AF_UNIX: Final = 1
 AF_INET: Final = 2
 AF_INET6: Final = 10
 SOCK_STREAM: Final = 1
 SOCK_DGRAM: Final = 2
+SOCK_SEQPACKET: Final = 5
 SOL_SOCKET: Final = 1
 IPPROTO_IP: Final = 0
 IPPROTO_ICMP: Final = 1

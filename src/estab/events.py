@@ -121,7 +121,7 @@ class CallReturned(Event):
 
 @dataclass(frozen=True, slots=True)
 class FdAllocated(Event):
-    """A descriptor was allocated: ``kind`` is ``tcp``, ``tcp6``, ``udp`` or ``udp6``."""
+    """A descriptor was allocated: ``kind`` is ``tcp``, ``tcp6``, ``udp``, ``udp6``, ``u_str``, ``u_dgr``, ``pipe`` …"""
 
     fd: int
     kind: str

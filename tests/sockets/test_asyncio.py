@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from typing import Any
@@ -215,16 +216,21 @@ def test_a_program_can_wake_the_loop_of_another(net: Network, a: Host) -> None:
 
 
 def test_what_a_host_has_not_fails_with_a_sentence(net: Network, a: Host) -> None:
+    numbers = os.pipe()
+    machine = os.fdopen(numbers[0], "rb", 0)
+
     @a.run
     async def program() -> None:
         loop = asyncio.get_running_loop()
         with pytest.raises(NotImplementedError, match="a subprocess would use"):
             await asyncio.create_subprocess_exec("true")
-        with pytest.raises(NotImplementedError, match="pipes of the operating system only"):
-            await loop.connect_read_pipe(asyncio.Protocol, None)
+        with pytest.raises(NotImplementedError, match="is of the operating system, and host a can't wait for it"):
+            await loop.connect_read_pipe(asyncio.Protocol, machine)
 
     net.run()
     program.result()
+    machine.close()
+    os.close(numbers[1])
 
 
 def test_the_main_threads_loop_is_the_operating_systems(a: Host) -> None:

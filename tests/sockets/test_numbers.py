@@ -124,10 +124,10 @@ def test_dup_by_number_shares_the_socket() -> None:
     both(look)
 
 
-def test_dup2_onto_a_hosts_descriptor_is_refused_in_a_sentence() -> None:
+def test_dup2_onto_a_file_of_the_process_is_refused_in_a_sentence() -> None:
     def look() -> str:
         with socket.socket() as sock, pytest.raises(NotImplementedError) as caught:
-            os.dup2(sock.fileno(), 77)
+            os.dup2(sock.fileno(), 1)
         return str(caught.value)
 
     assert "os.dup2 on host a" in run(look)[0]

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from estab import Host, Network, Socket
-from estab.sockets.polling.poll import Epoll, Poll
+from estab.sockets.polling.epoll import Epoll
+from estab.sockets.polling.poll import Poll
 from estab.sockets.polling.poll import select as host_select
 from estab.sockets.polling.selector import Selector
 

@@ -8,6 +8,7 @@ entropy or waits: the same inputs give the same outputs, to the byte.
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from hashlib import blake2s
 from typing import Final
 
@@ -30,7 +31,10 @@ from estab.host.ip.paths import HostPaths, needs_scope
 from estab.host.ip.routes import Route, Routes
 from estab.host.snapshot import SocketRow, rows
 from estab.host.sockets.demux import Demux
+from estab.host.sockets.epoll import EpollDescriptor
 from estab.host.sockets.files import Descriptor, Files
+from estab.host.sockets.local import Locals, LocalSocket
+from estab.host.sockets.pipe import PipeEnd, open_pipe
 from estab.host.sockets.ports import Ports
 from estab.host.sockets.stream import Streams, StreamSocket
 from estab.host.sockets.udp import DatagramSocket, Udp
@@ -89,6 +93,8 @@ class Engine:
         self.demux: Demux = Demux(self.context)
         self.udp: Udp = Udp(self.context, self.files, self.paths, self.output, self._ports("UDP", b"udp"))
         self.streams: Streams = Streams(self.context, self.files, self.paths, self.demux, self._ports("TCP", b"tcp"))
+        self.locals: Locals = Locals(self.context, self.files)
+        """Unix sockets."""
         self.icmp: Icmp = Icmp(self.context, self.paths, self.neighbors, self.output, self.udp, self.demux)
         forwarding = Forwarding(self.context, self.paths, self.output, self.icmp)
         self.input: Input = Input(self.context, self.paths, self.neighbors, self.reassembly, self.icmp, self.udp,
@@ -358,6 +364,29 @@ class Engine:
         datagram_socket = DatagramSocket(self.udp, family)
         self.files.allocate(datagram_socket, "socket()")
         return datagram_socket
+
+    def local_socket(self, kind: i64, now_ns: i64) -> LocalSocket:
+        """Make a Unix socket. ESOCKTNOSUPPORT, EMFILE."""
+        self.context.now_ns = now_ns
+        return self.locals.socket(kind)
+
+    def local_pair(self, kind: i64, credentials: tuple[int, int, int],
+                   now_ns: i64) -> tuple[LocalSocket, LocalSocket]:
+        """Make two Unix sockets that are connected to each other. ESOCKTNOSUPPORT, EMFILE."""
+        self.context.now_ns = now_ns
+        return self.locals.pair(kind, credentials)
+
+    def pipe(self, now_ns: i64) -> tuple[PipeEnd, PipeEnd]:
+        """Make a pipe: the end to read from, and the end to write to. EMFILE."""
+        self.context.now_ns = now_ns
+        return open_pipe(self.context, self.files)
+
+    def epoll(self, is_ready: Callable[[], bool], now_ns: i64) -> EpollDescriptor:
+        """Make the descriptor of an epoll object, which is readable while ``is_ready()``. EMFILE."""
+        self.context.now_ns = now_ns
+        made = EpollDescriptor(self.files, is_ready)
+        self.files.allocate(made, "epoll_create()")
+        return made
 
     def ping(self, destination: str, payload: bytes, now_ns: i64) -> IcmpSocket:
         """Send an echo request, and return the socket for its reply and further requests."""

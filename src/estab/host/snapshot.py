@@ -9,6 +9,7 @@ from mypy_extensions import i64
 from estab import abi
 from estab.host.sockets.demux import Demux
 from estab.host.sockets.files import Files
+from estab.host.sockets.local import LocalSocket, name_text
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket, Udp
 from estab.tcp.arriving.timewait import TimeWait
@@ -29,7 +30,7 @@ class SocketRow:
     """One row. ``recv_q`` and ``send_q`` are bytes, a listener's the accept queue's depth and limit, as in ``ss``."""
 
     netid: str
-    """``tcp``, ``tcp6``, ``udp`` or ``udp6``."""
+    """``tcp``, ``tcp6``, ``udp`` or ``udp6``; of Unix sockets ``u_str``, ``u_dgr`` or ``u_seq``."""
     state: str
     """As ``ss`` writes it: ``ESTAB``, ``SYN-RECV``, ``UNCONN`` …; ``CLOSED`` is a TCP socket with no connection."""
     recv_q: int
@@ -55,6 +56,8 @@ def rows(demux: Demux, udp: Udp, files: Files, now_ns: i64) -> list[SocketRow]:
             result.append(_stream_row(descriptor, now_ns))
         elif isinstance(descriptor, DatagramSocket):
             result.append(_datagram_row(descriptor))
+        elif isinstance(descriptor, LocalSocket):
+            result.append(_local_row(descriptor))
     for endpoint in demux.table.values():
         if isinstance(endpoint, Connection):
             if endpoint.owner is None:
@@ -106,6 +109,16 @@ def _time_wait_row(record: TimeWait, fd: i64, now_ns: i64) -> SocketRow:
         _netid("tcp", record.local), _STATES[abi.TIME_WAIT], 0, 0, endpoint_text(record.local, record.local_port),
         endpoint_text(record.remote, record.remote_port), fd, "timewait", max(0, record.expires_ns - now_ns), 0, "",
     )
+
+
+def _local_row(socket: LocalSocket) -> SocketRow:
+    peer = socket.peer
+    if socket.backlog >= 0:
+        recv_q, send_q = len(socket.pending), int(socket.backlog)
+    else:
+        recv_q, send_q = int(socket.readable_bytes), int(socket.charged_bytes)
+    return SocketRow(socket.netid, socket.state(), recv_q, send_q, name_text(socket.name),
+                     "*" if peer is None else name_text(peer.name), socket.fd, "", 0, 0, "")
 
 
 def _datagram_row(socket: DatagramSocket) -> SocketRow:

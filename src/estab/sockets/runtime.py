@@ -43,6 +43,9 @@ STANDARD_STREAMS: Final = 3
 """Descriptors that every program has from its start."""
 
 
+_SIGPIPE: Final = 13
+
+
 def _no() -> bool:
     return False
 
@@ -89,6 +92,18 @@ class Numbered(Protocol):
 
     def dup(self) -> Numbered:
         """Make another that shares the descriptor."""
+
+    def fileno(self) -> int:
+        """Return the number; -1 once closed."""
+
+    def gettimeout(self) -> float | None:
+        """Return the timeout in seconds: ``None`` blocks for ever, 0 never."""
+
+    def settimeout(self, value: float | None) -> None:
+        """Set the timeout."""
+
+    def detach_as(self, number: int, minimum: int = -1) -> int:
+        """Detach, under that number; if it is -1 under the lowest free one from ``minimum`` on. Returns the number."""
 
     def detach(self) -> int:
         """Release the descriptor without closing it. Returns its number."""
@@ -202,6 +217,12 @@ class Runtime(ABC):
     def send_signal(self, process: Process, number: int) -> None:
         """Send a signal to a program of the host."""
         raise NotImplementedError(f"signals of host {self.name} are the operating system's")
+
+    def tell_broken_pipe(self) -> None:
+        """Send SIGPIPE to the program that runs here, if it has said what that is to do. By default it is ignored."""
+        process = self.process()
+        if self.is_virtual and _SIGPIPE in process.handlers:
+            self.send_signal(process, _SIGPIPE)
 
     def excuse_ending(self) -> None:
         """Let a thread that is being ended wait again, to clean up."""
@@ -379,9 +400,13 @@ class Runtime(ABC):
         """Close what a program has open, as a system does at the program's end, whatever still refers to them."""
         process.has_ended = True
         with self.lock:
-            for descriptor in [found for found, owner in self.owners.items() if owner is process]:
+            owned = [found for found, owner in self.owners.items() if owner is process]
+            numbers = [found.fd for found in owned]
+            for descriptor in owned:
                 self.close_descriptor(descriptor)
             self.flush()
+            for number in numbers:
+                self.notify(number)  # a thread of another program that waits gets EBADF
 
 
 _current: ContextVar[Runtime | None] = ContextVar("estab_runtime", default=None)

@@ -25,7 +25,6 @@ __all__ = ["FILES", "EventLoop"]
 
 FILES: Final = 3
 """Descriptors that an event loop counts as, as on Linux: its epoll, and the two sockets by which it wakes itself."""
-_NO_PIPES: Final = "asyncio has pipes of the operating system only; for one of a host, add_reader() on the number works"
 _ENDINGS_MAX: Final = 20
 """How often tasks are cancelled when the network closes: some wait again during their cleanup."""
 
@@ -106,13 +105,20 @@ class EventLoop(asyncio.SelectorEventLoop):
         """Raise: a process of the operating system has its network, not the host's."""
         await self.subprocess_exec(protocol_factory)
 
-    async def connect_read_pipe(self, protocol_factory: Any, pipe: Any) -> NoReturn:
-        """Raise: a pipe is no socket of the host."""
-        raise NotImplementedError(_NO_PIPES)
+    async def connect_read_pipe(self, protocol_factory: Any, pipe: Any) -> Any:
+        """Read from a pipe of the host. ``NotImplementedError`` for one of the operating system's."""
+        self._ensure_of_host(pipe)
+        return await super().connect_read_pipe(protocol_factory, pipe)
 
-    async def connect_write_pipe(self, protocol_factory: Any, pipe: Any) -> NoReturn:
-        """Raise: a pipe is no socket of the host."""
-        raise NotImplementedError(_NO_PIPES)
+    async def connect_write_pipe(self, protocol_factory: Any, pipe: Any) -> Any:
+        """Write to a pipe of the host. ``NotImplementedError`` for one of the operating system's."""
+        self._ensure_of_host(pipe)
+        return await super().connect_write_pipe(protocol_factory, pipe)
+
+    def _ensure_of_host(self, pipe: Any) -> None:
+        if pipe.fileno() not in self._runtime.by_number:
+            raise NotImplementedError(f"{pipe!r} is of the operating system, and host {self._runtime.name} can't wait "
+                                      "for it: make pipes by os.pipe in a program")
 
     # --- instead of writing to a socket pair to itself, the loop wakes its selector
 

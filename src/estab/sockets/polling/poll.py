@@ -10,11 +10,12 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from estab.abi import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDHUP
+from estab.abi import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDHUP, SOCK_DGRAM
 from estab.errors import os_error
+from estab.host.sockets.local import LocalSocket
+from estab.host.sockets.pipe import PipeEnd
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
 from estab.sockets.polling.os_events import OsEvents
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from estab.sockets.runtime import Numbered
 
 __all__ = [
-    "Epoll", "Interests", "Poll", "deadline_from", "describe", "find_socket", "is_closed", "is_serving", "select",
+    "Interests", "Poll", "deadline_from", "describe", "find_socket", "is_closed", "is_serving", "number_of", "select",
 ]
 
 _ALWAYS: Final = POLLERR | POLLHUP
@@ -90,6 +91,8 @@ class Interests:
         self._maybe_ready: dict[Interest, None] = {}
         self._os: OsEvents | None = None
         self._is_woken = False
+        self.on_news: Callable[[], None] | None = None
+        """Called when something may have become ready, for an epoll object that has a number."""
 
     def __contains__(self, number: int) -> bool:
         return number in self._asked or (self._os is not None and number in self._os)
@@ -104,8 +107,8 @@ class Interests:
         interest = Interest(number, socket.descriptor, events)
         self._asked[number] = interest
         self._by_fd[interest.fd] = interest
-        self._maybe_ready[interest] = None
         self.runtime.watches.add(interest.fd, self)
+        self._note(interest)
 
     def modify(self, number: int, events: int) -> None:
         """Change the events. ``KeyError`` if it is not registered."""
@@ -114,7 +117,13 @@ class Interests:
             return
         interest = self._asked[number]
         interest.events = events
+        self._note(interest)
+
+    def _note(self, interest: Interest) -> None:
+        """Look at a socket again: it may be ready."""
         self._maybe_ready[interest] = None
+        if self.on_news is not None:
+            self.on_news()
 
     def remove(self, number: int) -> None:
         """Remove it. ``KeyError`` if it is not registered."""
@@ -146,7 +155,7 @@ class Interests:
             self._maybe_ready.pop(interest, None)
             self._asked.pop(interest.number, None)
         else:
-            self._maybe_ready[interest] = None
+            self._note(interest)
 
     def wake(self) -> None:
         """Let ``wait`` return now. Any program may call it."""
@@ -189,9 +198,17 @@ class Interests:
             self._is_woken = False
             return found
 
+    def system_number(self) -> int:
+        """Return the epoll object of the system that has those of its descriptors that are asked for here."""
+        if self._os is None:
+            self._os = OsEvents()
+        return self._os.fileno()
+
     def _has_news(self) -> bool:
-        if self._is_woken:
-            return True
+        return self._is_woken or self.is_ready()
+
+    def is_ready(self) -> bool:
+        """Tell whether one of the host's is ready now."""
         for interest in self._maybe_ready:
             if interest.bits():
                 return True
@@ -209,6 +226,9 @@ def is_serving(descriptor: Descriptor) -> bool:
     """Tell whether new clients may come on a descriptor: a listener, or a bound datagram socket without a peer."""
     if isinstance(descriptor, StreamSocket):
         return descriptor.listener is not None
+    if isinstance(descriptor, LocalSocket):
+        is_bound = descriptor.kind == SOCK_DGRAM and bool(descriptor.name) and descriptor.peer is None
+        return descriptor.is_listening() or is_bound
     return isinstance(descriptor, DatagramSocket) and descriptor.binding is not None and not descriptor.remote
 
 
@@ -216,7 +236,9 @@ def describe(descriptor: Descriptor) -> str:
     """Name a descriptor as ``ss`` does: addresses, and TCP's state."""
     if isinstance(descriptor, StreamSocket):
         return f"{descriptor.text()} ({State(descriptor.state)})"
-    return descriptor.text() if isinstance(descriptor, DatagramSocket) else f"fd {descriptor.fd}"
+    if isinstance(descriptor, (DatagramSocket, LocalSocket, PipeEnd)):
+        return descriptor.text()
+    return f"fd {descriptor.fd}"
 
 
 def describe_wait(name: str, descriptors: Sequence[Descriptor]) -> str:
@@ -276,14 +298,14 @@ def select(
         asked = [[(fileobj, find_socket(runtime, fileobj)) for fileobj in fileobjs] for fileobjs in lists]
         ours = [(socket.descriptor, bits) for group, bits in zip(asked, wanted, strict=True)
                 for _, socket in group if socket is not None]
-        others = [(_number(fileobj), bits) for group, bits in zip(asked, wanted, strict=True)
+        others = [(number_of(fileobj), bits) for group, bits in zip(asked, wanted, strict=True)
                   for fileobj, socket in group if socket is None]
         with _system_events(others) as os_events:
             _wait_for(runtime, ours, timeout, "select", os_events)
             ready = dict(os_events.collect()) if os_events is not None else {}
         found = [
             [fileobj for fileobj, socket in group
-             if (ready.get(_number(fileobj), 0) if socket is None else socket.descriptor.readiness()) & bits]
+             if (ready.get(number_of(fileobj), 0) if socket is None else socket.descriptor.readiness()) & bits]
             for group, bits in zip(asked, wanted, strict=True)
         ]
     return found[0], found[1], found[2]
@@ -298,18 +320,18 @@ class Poll:
 
     def register(self, fd: Any, eventmask: int = POLLIN | POLLPRI | POLLOUT, /) -> None:
         """Register a socket, or change its events."""
-        self._asked[_number(fd)] = eventmask
+        self._asked[number_of(fd)] = eventmask
 
     def modify(self, fd: Any, eventmask: int, /) -> None:
         """Change the events. ENOENT if it is not registered."""
-        number = _number(fd)
+        number = number_of(fd)
         if number not in self._asked:
             raise os_error(errno.ENOENT)
         self._asked[number] = eventmask
 
     def unregister(self, fd: Any, /) -> None:
         """Remove it. ``KeyError`` if it is not registered."""
-        del self._asked[_number(fd)]
+        del self._asked[number_of(fd)]
 
     def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
         """Wait up to ``timeout`` milliseconds (``None`` or negative: for ever). Returns numbers and bits."""
@@ -337,79 +359,8 @@ class Poll:
             ]
 
 
-class Epoll:
-    """``select.epoll()`` on a host: level- and edge-triggered, and one-shot. It has no descriptor of its own.
-
-    It counts as one, as on Linux.
-    """
-
-    def __init__(self, runtime: Runtime) -> None:
-        runtime.ensure_may_open()
-        self._process = runtime.process()
-        self._process.open_files += 1
-        self._interests: Interests | None = Interests(runtime)
-
-    @property
-    def closed(self) -> bool:
-        """Whether ``close`` was called."""
-        return self._interests is None
-
-    def close(self) -> None:
-        """Forget all sockets. Idempotent."""
-        if self._interests is not None:
-            self._interests.clear()
-            self._interests = None
-            self._process.open_files -= 1
-
-    def fileno(self) -> int:
-        """Raise: nothing can wait for an epoll of a host."""
-        raise os_error(errno.ENOTSUP, "not supported: an epoll object of a host has no descriptor to wait on")
-
-    def register(self, fd: Any, eventmask: int = POLLIN | POLLPRI | POLLOUT) -> None:
-        """Register a socket. EEXIST if it is registered already."""
-        interests = self._open()
-        number = _number(fd)
-        if number in interests:
-            raise os_error(errno.EEXIST)
-        interests.add(number, find_socket(interests.runtime, number), eventmask)
-
-    def modify(self, fd: Any, eventmask: int) -> None:
-        """Change the events. ENOENT if it is not registered."""
-        interests = self._open()
-        if _number(fd) not in interests:
-            raise os_error(errno.ENOENT)
-        interests.modify(_number(fd), eventmask)
-
-    def unregister(self, fd: Any) -> None:
-        """Remove it. ENOENT if it is not registered."""
-        interests = self._open()
-        if _number(fd) not in interests:
-            raise os_error(errno.ENOENT)
-        interests.remove(_number(fd))
-
-    def poll(self, timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
-        """Wait up to ``timeout`` seconds (``None`` or negative: for ever). Returns numbers and bits."""
-        if maxevents == 0 or maxevents < -1:
-            raise ValueError(f"maxevents must be greater than 0, got {maxevents}")
-        timeout_s = None if timeout is None or timeout < 0 else timeout
-        return self._open().wait(timeout_s, maxevents, "epoll")
-
-    def __enter__(self) -> Epoll:
-        self._open()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _open(self) -> Interests:
-        if self._interests is None:
-            raise ValueError("I/O operation on closed epoll object")
-        return self._interests
-
-
-def _number(fd: Any) -> int:
+def number_of(fd: Any) -> int:
+    """Return the number of an object with ``fileno()``, or a number itself. ``ValueError`` if it is negative."""
     number = fd if isinstance(fd, int) else fd.fileno()
     if number < 0:
         raise ValueError(f"file descriptor cannot be a negative integer ({number})")

@@ -26,6 +26,8 @@ _ONE: Final = (1).to_bytes(8, sys.byteorder)
 _read: Final = os.read
 _write: Final = os.write
 _close: Final = os.close
+_dup: Final = os.dup
+_dup2: Final = os.dup2
 _pipe: Final = os.pipe
 _set_blocking: Final = getattr(os, "set_blocking", None)  # Windows has it from 3.12 on
 
@@ -73,6 +75,28 @@ class RealDescriptor:
         """Set or clear O_NONBLOCK as the socket's timeout says, for code that reads the flag."""
         if _set_blocking is not None:
             _set_blocking(self.number, is_blocking)
+
+    def move(self, number: int) -> None:
+        """Have another number from now on, whatever had it before, as ``dup2`` does."""
+        old = self.number
+        if old == number:
+            return
+        _dup2(old, number, False)
+        if self._writing == old:
+            self._writing = number
+        self.number = number
+        _close(old)
+
+    def move_above(self, minimum: int) -> None:
+        """Have the lowest free number from ``minimum`` on."""
+        taken = []
+        while self.number < minimum:
+            taken.append(self.number)
+            self.number = _dup(self.number)
+        if self._writing in taken:
+            self._writing = self.number
+        for number in taken:
+            _close(number)
 
     def close(self) -> None:
         """Close the real descriptor."""

@@ -6,7 +6,6 @@ import socket as os_socket
 from typing import TYPE_CHECKING, Any
 
 from estab.sockets.names import interface_index, lookup
-from estab.sockets.socket.local import AF_UNIX, LOOPBACK, local_names, read_name
 from estab.wire.address import format_address
 
 if TYPE_CHECKING:
@@ -18,10 +17,8 @@ __all__ = ["numeric"]
 def numeric(runtime: Runtime, family: int, address: Any, call: str) -> Any:
     """Return ``address`` with a numeric host. What is no address at all is passed on: the host's own call refuses it.
 
-    ``socket.gaierror`` if the name has no address of the family. A Unix socket's path becomes its address.
+    ``socket.gaierror`` if the name has no address of the family.
     """
-    if family == AF_UNIX:
-        return LOOPBACK, local_names(runtime).port(read_name(address, call))
     if not isinstance(address, tuple) or len(address) < 2:
         return address
     host = address[0]

@@ -11,10 +11,11 @@ import math
 import socket as os_socket
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 
 from estab.abi import MSG_DONTWAIT, POLLIN, POLLOUT
 from estab.errors import os_error
+from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
 from estab.sockets.polling.poll import describe, is_serving
@@ -24,27 +25,29 @@ from estab.sockets.socket import calls
 from estab.units import SECOND
 
 if TYPE_CHECKING:
+    from estab.host.sockets.files import Descriptor
     from estab.sockets.history import PastCall
     from estab.sockets.process import Process
-    from estab.sockets.runtime import Runtime
+    from estab.sockets.runtime import Numbered, Runtime
 
-__all__ = ["BY_TIMEOUT", "Blocking", "File", "HostSocket"]
+__all__ = ["BY_TIMEOUT", "Blocking", "File", "HostSocket", "Waiting"]
 
 T = TypeVar("T")
+D = TypeVar("D", bound="Descriptor")
 
-HostSocket = StreamSocket | DatagramSocket
+HostSocket = StreamSocket | DatagramSocket | LocalSocket
 """The host's side of a socket."""
 POLL_WEIGHT: Final = 100
 BY_TIMEOUT: Final = -1
 """Stands for a deadline that is computed from the socket's timeout when the call has to wait."""
 
 
-class File:
+class File(Generic[D]):
     """An open descriptor of a host, how many sockets share it (``dup``), and its real descriptors."""
 
     __slots__ = ("descriptor", "process", "real_descriptors", "users")
 
-    def __init__(self, descriptor: HostSocket, process: Process | None = None) -> None:
+    def __init__(self, descriptor: D, process: Process | None = None) -> None:
         self.descriptor = descriptor
         self.process = process
         """The program that opened it, in virtual time."""
@@ -57,19 +60,16 @@ class File:
             real.follow()
 
 
-class Blocking(os_socket.socket):
-    """A socket of a host, with a timeout, that can try and wait."""
+class Waiting(Generic[D]):
+    """What stands for a descriptor of a host, with a timeout, and can try and wait."""
 
     runtime: Runtime
-    _file: File | None = None
+    _file: File[D] | None = None
+    _real: RealDescriptor | None = None
     _timeout: float | None = None
-    _past: deque[PastCall] | None = None
-    _family: os_socket.AddressFamily
-    _kind: os_socket.SocketKind
-    _proto: int
 
     @property
-    def descriptor(self) -> HostSocket:
+    def descriptor(self) -> D:
         """The host's side of the socket. EBADF once it is closed."""
         file = self._file
         if file is None or file.descriptor.fd < 0:
@@ -81,11 +81,35 @@ class Blocking(os_socket.socket):
         """The descriptor's number on its host, from 3 on; -1 once closed. Not what ``fileno`` gives."""
         return -1 if self._file is None else self._file.descriptor.fd
 
-    def past(self, runtime: Runtime) -> deque[PastCall] | None:
-        """Return the history of calls; ``None`` if none is kept."""
-        if self._past is None and runtime.historian is not None:
-            self._past = deque(maxlen=runtime.historian.calls_max)
-        return self._past
+    def fileno(self) -> int:
+        """Return a real descriptor that becomes readable when this does; -1 once closed.
+
+        Nothing can be read from it.
+        """
+        file = self._file
+        if file is None or file.descriptor.fd < 0:
+            return -1
+        if self._real is None:
+            self._real = RealDescriptor(file.descriptor, self.runtime.watches, self._timeout is None)
+            file.real_descriptors.append(self._real)
+            self.runtime.by_number[self._real.number] = cast("Numbered", self)
+        return self._real.number
+
+    def detach(self) -> int:
+        """Leave it open for as long as nobody closes its number. Returns the number."""
+        raise NotImplementedError
+
+    def detach_as(self, number: int, minimum: int = -1) -> int:
+        """Detach, under that number; if it is -1 under the lowest free one from ``minimum`` on. Returns the number."""
+        before, real = self.fileno(), self._real
+        if real is not None:
+            del self.runtime.by_number[before]
+            if number >= 0:
+                real.move(number)
+            else:
+                real.move_above(minimum)
+            self.runtime.by_number[real.number] = cast("Numbered", self)
+        return self.detach()
 
     # --- timeouts
 
@@ -108,6 +132,8 @@ class Blocking(os_socket.socket):
                 raise ValueError("Timeout value out of range")
         self.descriptor  # noqa: B018 - raises EBADF once closed
         self._timeout = value
+        if self._real is not None:
+            self._real.set_blocking(value is None)
 
     def getblocking(self) -> bool:
         """Tell whether calls wait."""
@@ -203,3 +229,27 @@ class Blocking(os_socket.socket):
     def _follow(self) -> None:
         if self._file is not None and self._file.real_descriptors:
             self._file.follow()
+
+
+class Blocking(Waiting[HostSocket], os_socket.socket):
+    """A socket of a host, with a timeout, that can try and wait."""
+
+    _past: deque[PastCall] | None = None
+    _family: os_socket.AddressFamily
+    _kind: os_socket.SocketKind
+    _proto: int
+
+    def _wait(self, bits: int, name: str, deadline_ns: int | None) -> bool:
+        """Wait for one of the POLL ``bits``, and to write to a Unix socket until the other's queue is not full."""
+        host = self.descriptor
+        if not isinstance(host, LocalSocket) or not bits & POLLOUT:
+            return super()._wait(bits, name, deadline_ns)
+        local = host
+        return self._wait_until(lambda: local.fd < 0 or (local.readiness() & bits != 0 and not local.is_blocked()),
+                                name, deadline_ns)
+
+    def past(self, runtime: Runtime) -> deque[PastCall] | None:
+        """Return the history of calls; ``None`` if none is kept."""
+        if self._past is None and runtime.historian is not None:
+            self._past = deque(maxlen=runtime.historian.calls_max)
+        return self._past

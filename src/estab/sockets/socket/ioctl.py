@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from estab.abi import LISTEN, SIOCATMARK, SIOCINQ, SIOCOUTQ, SIOCOUTQNSD, SYN_RECEIVED, SYN_SENT
 from estab.errors import os_error
+from estab.host.sockets.local import LocalSocket
+from estab.host.sockets.pipe import PipeEnd
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
 
@@ -16,9 +18,16 @@ __all__ = ["ask", "ioctl"]
 _INT: Final = struct.Struct("i")
 
 
-def ask(socket: StreamSocket | DatagramSocket, request: int) -> int:
+def ask(socket: StreamSocket | DatagramSocket | LocalSocket, request: int) -> int:
     """Answer SIOCINQ (FIONREAD), SIOCOUTQ (TIOCOUTQ), SIOCOUTQNSD or SIOCATMARK. EINVAL on a listener; ENOTTY."""
-    if isinstance(socket, DatagramSocket):
+    if isinstance(socket, LocalSocket):
+        if request == SIOCINQ:
+            if socket.is_listening():
+                raise os_error(errno.EINVAL, f"invalid argument: {socket.text()} has no bytes to count")
+            return socket.next_bytes()
+        if request == SIOCOUTQ:
+            return int(socket.charged_bytes)
+    elif isinstance(socket, DatagramSocket):
         if request == SIOCINQ:
             return socket.readable_bytes
         if request == SIOCOUTQ:
@@ -37,9 +46,16 @@ def ask(socket: StreamSocket | DatagramSocket, request: int) -> int:
     raise os_error(errno.ENOTTY, f"inappropriate ioctl for device: {request:#x} on a socket of estab")
 
 
-def ioctl(socket: StreamSocket | DatagramSocket, request: int, arg: Any, mutate_flag: bool) -> int | bytes:
+def ioctl(socket: StreamSocket | DatagramSocket | LocalSocket | PipeEnd, request: int, arg: Any,
+          mutate_flag: bool) -> int | bytes:
     """Answer as ``fcntl.ioctl``: into a writable buffer, or as a copy of ``arg``. EFAULT if there is no buffer."""
-    data = _INT.pack(ask(socket, request & 0xFFFFFFFF))
+    code = request & 0xFFFFFFFF
+    if isinstance(socket, PipeEnd):
+        if code != SIOCINQ:
+            raise os_error(errno.ENOTTY, f"inappropriate ioctl for device: {request:#x} on a pipe")
+        data = _INT.pack(socket.pipe.size_bytes)
+    else:
+        data = _INT.pack(ask(socket, code))
     if isinstance(arg, int):
         raise os_error(errno.EFAULT, f"bad address: ioctl {request:#x} needs a buffer of {_INT.size} bytes")
     view = memoryview(arg).cast("B")

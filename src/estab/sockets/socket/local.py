@@ -1,8 +1,6 @@
-"""Unix sockets and pipes between programs of one host, in virtual time.
+"""Unix sockets of programs of one host, in virtual time: names, credentials and options as programs see them.
 
-The host's loopback carries them: a name stands for a port of 127.0.0.1, a pipe is a connected pair. Each host has names
-of its own and makes no files for them; two hosts may use the same. Credentials and descriptors (SCM_CREDENTIALS,
-SCM_RIGHTS) can't be passed.
+The host has the sockets themselves (``host.sockets.local``). Descriptors (SCM_RIGHTS) can't be passed.
 """
 
 from __future__ import annotations
@@ -10,75 +8,120 @@ from __future__ import annotations
 import errno
 import os
 import socket as os_socket
-import weakref
+import struct
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from estab.errors import os_error
+from estab.host.sockets.local import LocalSocket
+from estab.units import SECOND, US
 
 if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime
 
-__all__ = ["AF_UNIX", "LOOPBACK", "LocalNames", "local_names", "read_name"]
+__all__ = ["AF_UNIX", "credentials_of", "get_local_option", "read_name", "set_local_option", "show_name"]
 
 AF_UNIX: Final = getattr(os_socket, "AF_UNIX", -1)
-LOOPBACK: Final = "127.0.0.1"
 _PATH_BYTES_MAX: Final = 108
-
-Name = str | bytes
-
-
-class LocalNames:
-    """The names of Unix sockets on one host, and the port of each."""
-
-    def __init__(self) -> None:
-        self._ports: dict[Name, int] = {}
-        self._names: dict[int, Name] = {}
-
-    def add(self, name: Name, port: int) -> None:
-        """Let a name stand for a port. It stays until ``remove``, as a file does."""
-        self._ports[name] = port
-        self._names[port] = name
-
-    def has(self, name: Name) -> bool:
-        """Tell whether there is such a name."""
-        return name in self._ports
-
-    def remove(self, name: Name) -> None:
-        """Remove a name. What is connected stays connected."""
-        self._names.pop(self._ports.pop(name), None)
-
-    def port(self, name: Name) -> int:
-        """Find the port of a name. ENOENT if there is none."""
-        port = self._ports.get(name)
-        if port is None:
-            raise os_error(errno.ENOENT, f"no such file or directory: no Unix socket {name!r} on this host")
-        return port
-
-    def name(self, port: int) -> Name:
-        """Find the name of a port; empty if it has none."""
-        return self._names.get(port, "")
+_CREDENTIALS: Final = struct.Struct("3i")
+_TIMEVAL: Final = struct.Struct("ll")
+_DOMAIN: Final = getattr(os_socket, "SO_DOMAIN", 39)
+_PROTOCOL: Final = getattr(os_socket, "SO_PROTOCOL", 38)
+_PEERCRED: Final = getattr(os_socket, "SO_PEERCRED", 17)
+_ACCEPTCONN: Final = os_socket.SO_ACCEPTCONN
 
 
-_names: weakref.WeakKeyDictionary[Runtime, LocalNames] = weakref.WeakKeyDictionary()
-
-
-def local_names(runtime: Runtime) -> LocalNames:
-    """Return a host's names of Unix sockets."""
-    found = _names.get(runtime)
-    if found is None:
-        found = _names[runtime] = LocalNames()
-    return found
-
-
-def read_name(address: Any, call: str) -> Name:
+def read_name(address: Any, call: str) -> bytes:
     """Read the address of a Unix socket: a path, or bytes that begin with zero for an abstract name."""
     if isinstance(address, (str, os.PathLike)):
-        text = os.fspath(address)
-        name: Name = text.decode() if isinstance(text, bytes) else text
+        name = os.fsencode(address)
     elif isinstance(address, (bytes, bytearray)):
-        name = bytes(address) if address[:1] == b"\0" else os.fsdecode(bytes(address))
+        name = bytes(address)
     else:
         raise TypeError(f"{call}(): a Unix socket's address is a path, not {type(address).__name__}")
-    if len(name if isinstance(name, bytes) else os.fsencode(name)) >= _PATH_BYTES_MAX:
+    if len(name) >= _PATH_BYTES_MAX:
         raise OSError("AF_UNIX path too long")
     return name
+
+
+def show_name(name: bytes) -> str | bytes:
+    """Return a name as Python shows it: a path as text, an abstract name as bytes, ``""`` for none."""
+    return name if name[:1] == b"\0" else os.fsdecode(name)
+
+
+def credentials_of(runtime: Runtime) -> tuple[int, int, int]:
+    """Return process, user and group of the program that runs here."""
+    user, group = getattr(os, "getuid", None), getattr(os, "getgid", None)
+    return runtime.process().pid, user() if user is not None else 0, group() if group is not None else 0
+
+
+# --- options: what is not here is ENOPROTOOPT, and of another level EOPNOTSUPP
+
+_Get = Callable[[LocalSocket], int | bytes]
+
+_FLAGS: Final = {os_socket.SO_KEEPALIVE, os_socket.SO_REUSEADDR, os_socket.SO_BROADCAST,
+                 getattr(os_socket, "SO_PASSCRED", 16)}
+"""Options that are kept, and change nothing."""
+
+
+def _timeval(duration_ns: int) -> bytes:
+    return _TIMEVAL.pack(duration_ns // SECOND, duration_ns % SECOND // US)
+
+
+_READ: Final[dict[int, _Get]] = {
+    os_socket.SO_TYPE: lambda host: int(host.kind), _DOMAIN: lambda host: 1, _PROTOCOL: lambda host: 0,
+    os_socket.SO_ERROR: lambda host: host.take_error(), _ACCEPTCONN: lambda host: int(host.is_listening()),
+    os_socket.SO_SNDBUF: lambda host: int(host.send_buffer_bytes),
+    os_socket.SO_RCVBUF: lambda host: int(host.receive_buffer_bytes),
+    os_socket.SO_RCVTIMEO: lambda host: _timeval(host.receive_timeout_ns),
+    os_socket.SO_SNDTIMEO: lambda host: _timeval(host.send_timeout_ns),
+    os_socket.SO_RCVLOWAT: lambda host: 1, os_socket.SO_LINGER: lambda host: bytes(8),
+    _PEERCRED: lambda host: _CREDENTIALS.pack(*host.peer_credentials),
+}
+
+
+def get_local_option(host: LocalSocket, level: int, name: int) -> int | bytes:
+    """Read an option of a Unix socket."""
+    _ensure_level(level)
+    if name in _FLAGS:
+        return int(name in host.flags)
+    get = _READ.get(name)
+    if get is None:
+        raise os_error(errno.ENOPROTOOPT, f"protocol not available: no option {name} on a Unix socket")
+    return get(host)
+
+
+def set_local_option(host: LocalSocket, level: int, name: int, value: int | bytes) -> None:
+    """Set an option of a Unix socket."""
+    _ensure_level(level)
+    if name in (os_socket.SO_RCVTIMEO, os_socket.SO_SNDTIMEO):
+        _set_timeout(host, name, value)
+        return
+    if name == os_socket.SO_LINGER:
+        return  # nothing is left to be sent when a Unix socket is closed
+    number = value if isinstance(value, int) else int.from_bytes(value[:4], sys.byteorder, signed=True)
+    if name in _FLAGS:
+        host.set_flag(name, is_on=number != 0)
+    elif name == os_socket.SO_SNDBUF:
+        host.set_send_buffer(2 * max(number, 0))
+    elif name == os_socket.SO_RCVBUF:
+        host.receive_buffer_bytes = max(2304, min(2 * max(number, 0), 425_984))
+    elif name != os_socket.SO_RCVLOWAT:
+        raise os_error(errno.ENOPROTOOPT, f"protocol not available: option {name} of a Unix socket can't be set")
+
+
+def _set_timeout(host: LocalSocket, name: int, value: int | bytes) -> None:
+    if isinstance(value, int) or len(value) < _TIMEVAL.size:
+        raise os_error(errno.EINVAL, "invalid argument: a timeout is a struct timeval")
+    seconds, micros = _TIMEVAL.unpack_from(value)
+    duration_ns = seconds * SECOND + micros * US
+    if name == os_socket.SO_RCVTIMEO:
+        host.receive_timeout_ns = duration_ns
+    else:
+        host.send_timeout_ns = duration_ns
+
+
+def _ensure_level(level: int) -> None:
+    if level != os_socket.SOL_SOCKET:
+        raise os_error(errno.EOPNOTSUPP, f"operation not supported: a Unix socket has no options of level {level}")

@@ -18,17 +18,25 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex
 
 from estab.abi import AF_INET, AF_INET6, CLOSED, SHUT_WR
 from estab.errors import os_error
+from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.sockaddr import write_sockaddr
 from estab.host.sockets.stream import StreamSocket
+from estab.host.sockets.udp import DatagramSocket
 from estab.sockets.polling.poll import describe, is_closed
-from estab.sockets.polling.real_descriptor import RealDescriptor
 from estab.sockets.runtime import Wait, current
 from estab.sockets.socket import acked, calls
 from estab.sockets.socket.addresses import numeric
 from estab.sockets.socket.blocking import File, HostSocket
 from estab.sockets.socket.calls import told, told_option
 from estab.sockets.socket.ioctl import ask
-from estab.sockets.socket.local import AF_UNIX, LOOPBACK, local_names, read_name
+from estab.sockets.socket.local import (
+    AF_UNIX,
+    credentials_of,
+    get_local_option,
+    read_name,
+    set_local_option,
+    show_name,
+)
 from estab.sockets.socket.options import get_option, set_option
 from estab.sockets.socket.transfer import READ, WRITE, Transfer
 from estab.tcp.state import State
@@ -48,6 +56,8 @@ _CLOEXEC: Final = getattr(os_socket, "SOCK_CLOEXEC", 0)
 _PROTOCOLS: Final = {
     os_socket.SOCK_STREAM: (0, os_socket.IPPROTO_TCP), os_socket.SOCK_DGRAM: (0, os_socket.IPPROTO_UDP),
 }
+_LOCAL_KINDS: Final = (os_socket.SOCK_STREAM, os_socket.SOCK_DGRAM, os_socket.SOCK_SEQPACKET)
+_LOCAL_PROTOCOLS: Final = (0,)
 _HOST_FAMILIES: Final = {os_socket.AF_INET: AF_INET, os_socket.AF_INET6: AF_INET6}
 
 
@@ -55,8 +65,6 @@ class Socket(Transfer):
     """A TCP or UDP socket of a host. ``runtime`` is that host's; inside a program it may be left out."""
 
     __module__ = "estab"  # where users find it; texts and warnings name it so
-
-    _real: RealDescriptor | None = None
 
     def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None, *,
                  runtime: Runtime | None = None) -> None:
@@ -85,14 +93,15 @@ class Socket(Transfer):
             is_local = family == AF_UNIX and runtime.is_virtual
             if family not in _HOST_FAMILIES and not is_local:
                 raise os_error(errno.EAFNOSUPPORT, f"address family not supported by protocol: {arguments[0]!r}")
-            if kind not in _PROTOCOLS:
+            if kind not in (_LOCAL_KINDS if is_local else _PROTOCOLS):
                 raise os_error(errno.ESOCKTNOSUPPORT, f"socket type not supported: {arguments[1]!r}")
-            if proto not in _PROTOCOLS[os_socket.SocketKind(kind)] or (is_local and proto):
+            if proto not in (_LOCAL_PROTOCOLS if is_local else _PROTOCOLS[os_socket.SocketKind(kind)]):
                 raise os_error(errno.EPROTONOSUPPORT, f"protocol not supported: {proto} for this type of socket")
-            host_family = AF_INET if is_local else _HOST_FAMILIES[os_socket.AddressFamily(family)]
             runtime.ensure_may_open()
             with runtime.lock:
-                opened = runtime.engine.socket(host_family, int(kind), runtime.now_ns)
+                opened: HostSocket = (
+                    runtime.engine.local_socket(int(kind), runtime.now_ns) if is_local else
+                    runtime.engine.socket(_HOST_FAMILIES[os_socket.AddressFamily(family)], int(kind), runtime.now_ns))
                 self._file = File(opened, runtime.own(opened))
                 runtime.flush()
             self._family, self._kind, self._proto = _family(family), _kind(kind), proto
@@ -120,7 +129,35 @@ class Socket(Transfer):
             left._file = left._real = None
 
     @staticmethod
-    def _wrap(runtime: Runtime, file: File, like: Socket) -> Socket:
+    def local_pair(runtime: Runtime, kind: int, proto: int = 0) -> tuple[Socket, Socket]:
+        """Make two Unix sockets that are connected to each other."""
+        asked = kind & ~(_NONBLOCK | _CLOEXEC)
+        if asked not in _LOCAL_KINDS:
+            raise os_error(errno.ESOCKTNOSUPPORT, f"socket type not supported: {kind}")
+        if proto:
+            raise os_error(errno.EPROTONOSUPPORT, f"protocol not supported: {proto} for Unix sockets")
+        runtime.ensure_may_open(2)
+        with runtime.lock:
+            ends = runtime.engine.local_pair(asked, credentials_of(runtime), runtime.now_ns)
+            runtime.flush()
+        first, second = (Socket._of_local(runtime, end, is_blocking=not kind & _NONBLOCK) for end in ends)
+        return first, second
+
+    @staticmethod
+    def _of_local(runtime: Runtime, end: LocalSocket, *, is_blocking: bool) -> Socket:
+        """Make a socket for a Unix socket that the host has made."""
+        made = Socket.__new__(Socket)
+        made.runtime = runtime
+        made._io_refs = 0
+        made._closed = False
+        made._timeout = os_socket.getdefaulttimeout() if is_blocking else 0.0
+        made._file = File(end, runtime.own(end))
+        # Where the system has no Unix sockets, Python's own pairs say that they are of IPv4.
+        made._family, made._kind, made._proto = _family(AF_UNIX if AF_UNIX != -1 else AF_INET), _kind(end.kind), 0
+        return made
+
+    @staticmethod
+    def _wrap(runtime: Runtime, file: File[HostSocket], like: Socket) -> Socket:
         """Make a socket for a descriptor that exists."""
         made = Socket.__new__(Socket)
         made.runtime = runtime
@@ -148,26 +185,6 @@ class Socket(Transfer):
         """The protocol's number as it was given."""
         return self._proto
 
-    def fileno(self) -> int:
-        """Return a real descriptor that becomes readable when the socket does; -1 once closed.
-
-        Nothing can be read from it.
-        """
-        file = self._file
-        if file is None or file.descriptor.fd < 0:
-            return -1
-        if self._real is None:
-            self._real = RealDescriptor(file.descriptor, self.runtime.watches, self._timeout is None)
-            file.real_descriptors.append(self._real)
-            self.runtime.by_number[self._real.number] = self
-        return self._real.number
-
-    def settimeout(self, value: float | None) -> None:
-        """Set the timeout of all calls that wait, in seconds. After it they raise ``TimeoutError``."""
-        super().settimeout(value)
-        if self._real is not None:
-            self._real.set_blocking(value is None)
-
     def __repr__(self) -> str:
         name = f"{self.__class__.__module__}.{self.__class__.__qualname__}"
         file = self._file
@@ -176,9 +193,9 @@ class Socket(Transfer):
             return f"<{name} [closed] {kind}>"
         host = file.descriptor
         number = f"fd={self._real.number}, " if self._real is not None else ""
-        ends = f"laddr={host.getsockname()}"
+        ends = f"laddr={self.getsockname()}"
         with contextlib.suppress(OSError):
-            ends += f", raddr={host.getpeername()}"
+            ends += f", raddr={self.getpeername()}"
         state = f", {self.state}" if isinstance(host, StreamSocket) else ""
         return f"<{name} {number}{kind}, {ends}, fd {host.fd} of {self.runtime.name}{state}>"
 
@@ -190,29 +207,31 @@ class Socket(Transfer):
     @told
     def bind(self, address: Any, /) -> None:
         """Take a local address and port."""
-        if self._family == AF_UNIX:
-            self._bind_local(address)
+        host = self.descriptor
+        if isinstance(host, LocalSocket):
+            name, local = read_name(address, "bind"), host
+            self._call(lambda now_ns: local.bind(name, now_ns))
             return
-        host, target = self.descriptor, numeric(self.runtime, self._family, address, "bind")
-        self._call(lambda now_ns: host.bind(target, now_ns))
-
-    def _bind_local(self, address: Any) -> None:
-        """Take the name of a Unix socket. EADDRINUSE if there is such a name already."""
-        host, names, name = self.descriptor, local_names(self.runtime), read_name(address, "bind")
-        if names.has(name):
-            raise os_error(errno.EADDRINUSE, f"address already in use: there is a Unix socket {name!r} on this host")
-        self._call(lambda now_ns: host.bind((LOOPBACK, 0), now_ns))
-        names.add(name, host.getsockname()[1])
+        other, target = host, numeric(self.runtime, self._family, address, "bind")
+        self._call(lambda now_ns: other.bind(target, now_ns))
 
     @told
     def listen(self, backlog: SupportsIndex = 128, /) -> None:
         """Take connections from now on. A second call changes the backlog."""
-        host, limit = self._stream("listen"), max(0, _c_int(backlog))
+        limit, local = max(0, _c_int(backlog)), self.descriptor
+        if isinstance(local, LocalSocket):
+            unix, credentials = local, credentials_of(self.runtime)
+            self._call(lambda now_ns: unix.listen(limit, credentials, now_ns))
+            return
+        host = self._stream("listen")
         self._call(lambda now_ns: host.listen(limit, now_ns))
 
     @told
     def accept(self) -> tuple[os_socket.socket, Any]:
         """Wait for a connection and take it: a new socket, and the peer's address."""
+        local = self.descriptor
+        if isinstance(local, LocalSocket):
+            return self._accept_local(local)
         host = self._stream("accept")
         taken = self._attempt(lambda now_ns: self._accept(host, now_ns), READ, "accept")
         made = self._wrap(self.runtime, File(taken, self.runtime.own(taken)), self)
@@ -221,14 +240,24 @@ class Socket(Transfer):
         # Not getpeername(): a connection that was reset while it waited in the queue has a peer all the same.
         connection = taken.connection
         assert connection is not None
-        if self._family == AF_UNIX:
-            return made, local_names(self.runtime).name(connection.remote_port)
         return made, write_sockaddr(taken.family, connection.remote, connection.remote_port, taken.scope)
 
     def _accept(self, host: StreamSocket, now_ns: int) -> StreamSocket:
         """Take a connection. EMFILE comes before EAGAIN, as on Linux, and leaves the connection in the queue."""
         self.runtime.ensure_may_open()
         return host.accept(now_ns)
+
+    def _accept_local(self, host: LocalSocket) -> tuple[os_socket.socket, Any]:
+        """Take a connection of a Unix socket: a new socket, and the peer's name."""
+        def take(now_ns: int) -> LocalSocket:
+            self.runtime.ensure_may_open()
+            return host.accept(now_ns)
+
+        taken = self._attempt(take, READ, "accept")
+        made = self._wrap(self.runtime, File(taken, self.runtime.own(taken)), self)
+        if made._timeout is None and self._timeout:
+            made.setblocking(True)
+        return made, self._peer_name(taken)
 
     @told
     def connect(self, address: Any, /) -> None:
@@ -248,10 +277,9 @@ class Socket(Transfer):
     def _connect(self, address: Any) -> OSError | None:
         """Connect. Returns what went wrong."""
         host = self.descriptor
-        try:
-            target = numeric(self.runtime, self._family, address, "connect")
-        except FileNotFoundError as error:  # a Unix socket's path that no socket has
-            return error.with_traceback(None)
+        if isinstance(host, LocalSocket):
+            return self._connect_local(host, read_name(address, "connect"))
+        target = numeric(self.runtime, self._family, address, "connect")
         self._ensure_stepped("connect")
         with self.runtime.lock:
             failure = self._try_connect(host, target)
@@ -259,9 +287,19 @@ class Socket(Transfer):
                 return failure
             if not self._wait(WRITE, "connect", self._deadline(WRITE)):
                 return failure if self._timeout is None else TimeoutError("timed out")
-            return self._try_connect(self.descriptor, target)
+            self.descriptor  # noqa: B018 - raises EBADF if another program closed it meanwhile
+            return self._try_connect(host, target)
 
-    def _try_connect(self, host: HostSocket, target: Any) -> OSError | None:
+    def _connect_local(self, host: LocalSocket, name: bytes) -> OSError | None:
+        """Connect a Unix socket, and wait while the listener's queue is full. Returns what went wrong."""
+        credentials = credentials_of(self.runtime)
+        try:
+            self._attempt(lambda now_ns: host.connect(name, credentials, now_ns), WRITE, "connect")
+        except OSError as error:
+            return error.with_traceback(None)
+        return None
+
+    def _try_connect(self, host: StreamSocket | DatagramSocket, target: Any) -> OSError | None:
         try:
             host.connect(target, self.runtime.now_ns)
         except OSError as error:
@@ -275,13 +313,13 @@ class Socket(Transfer):
     def _stream(self, name: str) -> StreamSocket:
         host = self.descriptor
         if not isinstance(host, StreamSocket):
-            raise os_error(errno.EOPNOTSUPP, f"operation not supported: {name} on a UDP socket")
+            raise os_error(errno.EOPNOTSUPP, f"operation not supported: {name} on a socket of {host.netid}")
         return host
 
     def _stream_or_none(self, name: str) -> StreamSocket | None:
         """Return the host's side for an attribute, ``None`` once closed, as code that reads all attributes expects."""
-        if self._kind == os_socket.SOCK_DGRAM:
-            raise AttributeError(f"a UDP socket has no {name}")
+        if self._kind != os_socket.SOCK_STREAM or self._family not in _HOST_FAMILIES:
+            raise AttributeError(f"a socket that is not TCP has no {name}")
         return None if self.fd < 0 else self._stream(name)
 
     # --- closing
@@ -313,7 +351,7 @@ class Socket(Transfer):
                 runtime.flush()
                 runtime.notify(number)  # the descriptor gets no more news: a call that waits gets EBADF now
 
-    def _let_go(self) -> File | None:
+    def _let_go(self) -> File[HostSocket] | None:
         """Take descriptor and real descriptor from the socket. Returns the descriptor's file, with one user less."""
         file, real = self._file, self._real
         self._file = self._real = None
@@ -390,7 +428,11 @@ class Socket(Transfer):
     def getsockopt(self, level: int, optname: int, buflen: int | None = None, /) -> Any:
         """Read an option: an int, or up to ``buflen`` bytes if that is given."""
         host = self.descriptor
-        value = self._call(lambda now_ns: get_option(host, level, optname, now_ns))
+        if isinstance(host, LocalSocket):
+            value = get_local_option(host, level, optname)
+        else:
+            other = host
+            value = self._call(lambda now_ns: get_option(other, level, optname, now_ns))
         if buflen is None:
             return value if isinstance(value, int) else int.from_bytes(value[:4], "little")
         if not 0 < buflen <= 1024:
@@ -408,21 +450,28 @@ class Socket(Transfer):
         if value is None:
             raise os_error(errno.EINVAL, f"invalid argument: no option takes an empty value of {optlen} bytes")
         given = value if isinstance(value, int) else bytes(value)
-        self._call(lambda now_ns: set_option(host, level, optname, given, now_ns))
+        if isinstance(host, LocalSocket):
+            local = host
+            self._call(lambda now_ns: set_local_option(local, level, optname, given))
+            return
+        other = host
+        self._call(lambda now_ns: set_option(other, level, optname, given, now_ns))
 
     def getsockname(self) -> Any:
         """Return the local address."""
-        address = self.descriptor.getsockname()
-        return local_names(self.runtime).name(address[1]) if self._family == AF_UNIX else address
+        host = self.descriptor
+        return show_name(host.name) if isinstance(host, LocalSocket) else host.getsockname()
 
     def getpeername(self) -> Any:
         """Return the peer's address, or raise ENOTCONN."""
-        address = self.descriptor.getpeername()
-        return local_names(self.runtime).name(address[1]) if self._family == AF_UNIX else address
+        host = self.descriptor
+        return self._peer_name(host) if isinstance(host, LocalSocket) else host.getpeername()
 
-    def show_as_unix(self) -> None:
-        """Let ``family`` be AF_UNIX and the addresses empty: for ``socketpair``."""
-        self._family = _family(AF_UNIX)
+    @staticmethod
+    def _peer_name(host: LocalSocket) -> str | bytes:
+        if host.peer is None:
+            raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: getpeername of {host.text()}")
+        return show_name(host.peer.name)
 
     def ioctl(self, request: int, /) -> int:
         """Answer SIOCINQ (FIONREAD), SIOCOUTQ (TIOCOUTQ), SIOCOUTQNSD or SIOCATMARK, as the call of that name does.

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from estab.host.sockets.udp import DatagramSocket
 from estab.sockets.runtime import activated
 from estab.sockets.socket import calls
 from estab.sockets.socket.socket import Socket
@@ -168,7 +169,8 @@ class Tls:
 
     def _receive(self, sock: Socket, name: str, deadline_ns: int | None) -> None:
         """Receive what there is of the record under way. Send what OpenSSL has written, as far as there is room."""
-        host = sock._stream("recv")
+        host = sock.descriptor
+        assert not isinstance(host, DatagramSocket)  # wrap_socket takes streams only
         wanted = self._missing_bytes or _HEADER_BYTES - len(self._header)
 
         def take(now_ns: int) -> int:

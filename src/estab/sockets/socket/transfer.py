@@ -12,6 +12,7 @@ from estab.abi import (
     MSG_DONTWAIT,
     MSG_ERRQUEUE,
     MSG_FASTOPEN,
+    MSG_NOSIGNAL,
     MSG_PEEK,
     MSG_TRUNC,
     MSG_WAITALL,
@@ -20,12 +21,14 @@ from estab.abi import (
     POLLIN,
     POLLOUT,
     POLLRDHUP,
+    SOCK_STREAM,
     SYN_RECEIVED,
     SYN_SENT,
 )
 from estab.cpython import check_sendfile, give_up_on_sendfile
 from estab.errors import os_error
 from estab.host.sockets.ancillary import Ancillary, read_stream_control
+from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.sockaddr import read_sockaddr
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
@@ -34,7 +37,7 @@ from estab.sockets.socket.ancillary import fit, read_items
 from estab.sockets.socket.blocking import BY_TIMEOUT, Blocking
 from estab.sockets.socket.calls import told
 from estab.sockets.socket.flags import linux_flags, system_flags
-from estab.sockets.socket.local import AF_UNIX, local_names
+from estab.sockets.socket.local import read_name, show_name
 
 __all__ = ["READ", "WRITE", "Transfer"]
 
@@ -61,7 +64,7 @@ class Transfer(Blocking):
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive, and return the sender's address, too (``None`` with TCP)."""
         data, address, _, _ = self._recv(bufsize, linux_flags(flags), "recvfrom")
-        return data, self._shown(address)
+        return data, address
 
     @told
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
@@ -71,14 +74,7 @@ class Transfer(Blocking):
     @told
     def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
         """Receive into a buffer, and return how many bytes, and the sender's address."""
-        count, address = self._recv_into(buffer, nbytes, linux_flags(flags), "recvfrom_into")
-        return count, self._shown(address)
-
-    def _shown(self, address: Any) -> Any:
-        """Return a sender's address as the socket's family has it."""
-        if self._family == AF_UNIX and address is not None:
-            return local_names(self.runtime).name(address[1]) or None
-        return address
+        return self._recv_into(buffer, nbytes, linux_flags(flags), "recvfrom_into")
 
     @told
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
@@ -115,6 +111,8 @@ class Transfer(Blocking):
         if flags & MSG_ERRQUEUE:
             flags |= MSG_DONTWAIT
         may_wait = self._timeout is None and not flags & MSG_DONTWAIT
+        if isinstance(host, LocalSocket):
+            return self._recv_local(host, size, flags, name)
         if isinstance(host, DatagramSocket):
             return self._attempt(lambda now_ns: _receive(host, size, flags, may_wait), READ, name, flags)
         if flags & MSG_ERRQUEUE:
@@ -125,7 +123,19 @@ class Transfer(Blocking):
             data = self._attempt(lambda now_ns: host.recv(size, flags, now_ns), READ, name, flags)
         return data, None, 0, host.ancillary()
 
-    def _recv_all(self, host: StreamSocket, size: int, flags: int, name: str) -> bytes:
+    def _recv_local(self, host: LocalSocket, size: int, flags: int,
+                    name: str) -> tuple[bytes, Any, int, list[Ancillary]]:
+        """Receive from a Unix socket: the bytes, the sender's name if it has one, flags of the result."""
+        if flags & MSG_ERRQUEUE:
+            raise os_error(errno.EAGAIN, "resource temporarily unavailable: a Unix socket queues no errors")
+        may_wait = self._timeout is None and not flags & MSG_DONTWAIT
+        if flags & MSG_WAITALL and may_wait and host.kind == SOCK_STREAM:
+            return self._recv_all(host, size, flags, name), None, 0, []
+        data, sender, result = self._attempt(lambda now_ns: _receive_local(host, size, flags, now_ns, may_wait), READ,
+                                             name, flags)
+        return data, show_name(sender) if sender else None, result, []
+
+    def _recv_all(self, host: StreamSocket | LocalSocket, size: int, flags: int, name: str) -> bytes:
         """Receive until there are ``size`` bytes, the stream ends, or an error or the option's time comes after some.
 
         An error that comes after some bytes stays for the next call.
@@ -165,7 +175,7 @@ class Transfer(Blocking):
             data, address, _, _ = self._recv(size or len(view), flags, name)
             if not flags & MSG_TRUNC:
                 view[: len(data)] = data
-            elif isinstance(self.descriptor, DatagramSocket):
+            elif self._kind != SOCK_STREAM:
                 # The whole length is returned, also of what did not fit. TCP discards the bytes.
                 part = data[: size or len(view)]
                 view[: len(part)] = part
@@ -185,7 +195,7 @@ class Transfer(Blocking):
         deadline_ns = BY_TIMEOUT if self._timeout is None else self._deadline(WRITE)
         flags = linux_flags(flags)
         with _readable(data) as view:
-            if len(view) == 0 or not isinstance(self.descriptor, StreamSocket):
+            if len(view) == 0 or self._kind != SOCK_STREAM:
                 self._send(view, flags, "sendall", deadline_ns)
                 return
             at = 0
@@ -212,6 +222,12 @@ class Transfer(Blocking):
         """
         data = b"".join(_readable(buffer) for buffer in buffers)
         items, flags, host = read_items(ancdata), linux_flags(index(flags)), self.descriptor
+        if isinstance(host, LocalSocket):
+            if items:
+                raise os_error(errno.EOPNOTSUPP, "operation not supported: ancillary data (SCM_RIGHTS, "
+                               "SCM_CREDENTIALS) can't be passed between programs of a host")
+            name = None if address is None else read_name(address, "sendmsg")
+            return self._send_local(host, memoryview(data), flags, "sendmsg", BY_TIMEOUT, name)
         target = None if address is None else numeric(self.runtime, self._family, address, "sendmsg")
         self._ensure_stepped("sendmsg")
         if isinstance(host, DatagramSocket):
@@ -256,6 +272,8 @@ class Transfer(Blocking):
               items: list[Ancillary] | None = None, target: object = None) -> int:
         host = self.descriptor
         self._ensure_stepped(name)
+        if isinstance(host, LocalSocket):
+            return self._send_local(host, view, flags, name, deadline_ns, None)
         if isinstance(host, DatagramSocket):
             sent = self._call(lambda now_ns: host.send(bytes(view), flags, now_ns))
             self.runtime.spin(_SEND_WEIGHT)
@@ -286,6 +304,34 @@ class Transfer(Blocking):
             if at >= len(view) or taken == 0 or (taken < len(chunk) and not is_whole):
                 return at
 
+    def _send_local(self, host: LocalSocket, view: memoryview, flags: int, name: str, deadline_ns: int | None,
+                    target: bytes | None) -> int:
+        """Send by a Unix socket: a stream's bytes in pieces, anything else as one message."""
+        is_stream = host.kind == SOCK_STREAM and target is None
+        is_whole = is_stream and self._timeout is None and not flags & MSG_DONTWAIT
+        at = 0
+        while True:
+            chunk = bytes(view[at : at + _CHUNK_BYTES]) if is_stream else bytes(view)
+
+            def send_more(now_ns: int, chunk: bytes = chunk) -> int:
+                if target is None:
+                    return host.send(chunk, flags, now_ns)
+                return host.sendto(chunk, target, flags, now_ns)
+
+            try:
+                taken = self._attempt(send_more, WRITE, name, flags if at == 0 or is_whole else flags | MSG_DONTWAIT,
+                                      deadline_ns)
+            except OSError as error:
+                if at:
+                    return at
+                if error.errno == errno.EPIPE and not flags & MSG_NOSIGNAL:
+                    self.runtime.tell_broken_pipe()
+                raise
+            at += taken
+            self.runtime.spin(_SEND_WEIGHT)
+            if not is_stream or at >= len(view) or taken == 0 or (taken < len(chunk) and not is_whole):
+                return at
+
     def _open_with(
         self, host: StreamSocket, data: bytes, flags: int, name: str, target: object,
     ) -> int:
@@ -313,6 +359,8 @@ class Transfer(Blocking):
 
     def _sendto(self, view: memoryview, flags: int, address: Any, name: str) -> int:
         host = self.descriptor
+        if isinstance(host, LocalSocket):
+            return self._send_local(host, view, flags, name, BY_TIMEOUT, read_name(address, name))
         target = numeric(self.runtime, self._family, address, name)
         read_sockaddr(host.family, target, name)
         self._ensure_stepped(name)
@@ -351,4 +399,14 @@ def _receive(host: DatagramSocket, size: int, flags: int, may_wait: bool) -> tup
     except BlockingIOError:
         if may_wait and host.is_read_shutdown:
             return b"", None, 0, []
+        raise
+
+
+def _receive_local(host: LocalSocket, size: int, flags: int, now_ns: int, may_wait: bool) -> tuple[bytes, bytes, int]:
+    """Take what came on a Unix socket. If reading is shut down and the call would wait, nothing comes."""
+    try:
+        return host.receive(size, flags, now_ns)
+    except BlockingIOError:
+        if may_wait and host.is_read_shut:
+            return b"", b"", 0
         raise

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from operator import index
 from typing import TYPE_CHECKING, Any, Final
 
 from estab.errors import os_error
+from estab.sockets.polling.poll import is_closed
 from estab.sockets.socket.ioctl import ioctl as answer_ioctl
-from estab.sockets.socket.pair import open_pipe
+from estab.sockets.socket.pipe import PipeFile, open_pipe
+from estab.sockets.socket.pipe_io import open_file
 from estab.sockets.socket.socket import Socket
+from estab.units import SECOND
 
 try:
     import fcntl as os_fcntl
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["close_number", "dup_number", "fcntl_stand_ins", "os_stand_ins", "pipe_stand_ins"]
 
 _SENDFILE_BYTES: Final = 262_144
+_STANDARD_MAX: Final = 2
+_F_SETPIPE_SZ: Final = 1031
+_F_GETPIPE_SZ: Final = 1032
 _lseek: Final = os.lseek
 _read: Final = os.read
 _pread: Final = getattr(os, "pread", None)
@@ -54,14 +61,16 @@ def _os_write(runtime: Runtime, original: Callable[..., Any], fd: Any, data: Any
 
 def _os_readv(runtime: Runtime, original: Callable[..., Any], fd: Any, buffers: Any, /) -> int:
     found = _find(runtime, fd)
-    if not isinstance(found, Socket):
-        return int(original(fd, buffers))
-    return found.recvmsg_into(buffers)[0]
+    if isinstance(found, PipeFile):
+        return found.recv_all_of(buffers)
+    return found.recvmsg_into(buffers)[0] if isinstance(found, Socket) else int(original(fd, buffers))
 
 
 def _os_writev(runtime: Runtime, original: Callable[..., Any], fd: Any, buffers: Any, /) -> int:
     found = _find(runtime, fd)
-    return int(original(fd, buffers)) if not isinstance(found, Socket) else found.sendmsg(buffers)
+    if isinstance(found, PipeFile):
+        return found.send(b"".join(buffers))
+    return found.sendmsg(buffers) if isinstance(found, Socket) else int(original(fd, buffers))
 
 
 def _os_close(runtime: Runtime, original: Callable[..., Any], fd: Any) -> None:
@@ -73,8 +82,12 @@ def _os_close(runtime: Runtime, original: Callable[..., Any], fd: Any) -> None:
 
 
 def close_number(runtime: Runtime, fd: int) -> None:
-    """Close a descriptor of the host by its number."""
-    Socket(fileno=fd, runtime=runtime).close()
+    """Close a descriptor of the host by its number. EBADF."""
+    found = _find(runtime, fd)
+    if found is None or isinstance(found, Socket):
+        Socket(fileno=fd, runtime=runtime).close()
+    else:
+        found.close()
 
 
 def dup_number(runtime: Runtime, fd: int) -> int:
@@ -90,27 +103,37 @@ def _os_dup(runtime: Runtime, original: Callable[..., Any], fd: Any, /) -> int:
 
 
 def _os_dup2(runtime: Runtime, original: Callable[..., Any], fd: Any, fd2: Any, inheritable: bool = True) -> int:
-    found = _find(runtime, fd)
-    if found is None and _find(runtime, fd2) is None:
-        return int(original(fd, fd2, inheritable))
-    raise NotImplementedError(f"os.dup2 on host {runtime.name}: a descriptor of a host has the number that it gets; "
-                              "os.dup gives another one for the same")
+    """Make ``fd2`` a number of what ``fd`` is a number of. Numbers of the machine's own files are not given away."""
+    found, number = _find(runtime, fd), index(fd2)
+    replaced = _find(runtime, number)
+    if found is None:
+        if replaced is not None:
+            close_number(runtime, number)
+        return int(original(fd, number, inheritable))
+    if found.fileno() == number:
+        return number
+    if replaced is not None:
+        close_number(runtime, number)
+    elif number <= _STANDARD_MAX or not is_closed(number):
+        raise NotImplementedError(f"os.dup2 on host {runtime.name}: {number} is a file of the process that all "
+                                  "programs share, and can't become a descriptor of a host")
+    return found.dup().detach_as(number)
 
 
 def _os_set_blocking(runtime: Runtime, original: Callable[..., Any], fd: Any, blocking: bool, /) -> None:
     found = _find(runtime, fd)
-    if isinstance(found, Socket):
-        _set_nonblock(found, is_on=not blocking)
-    else:
+    if found is None:
         original(fd, blocking)
+    else:
+        _set_nonblock(found, is_on=not blocking)
 
 
 def _os_get_blocking(runtime: Runtime, original: Callable[..., Any], fd: Any, /) -> bool:
     found = _find(runtime, fd)
-    return found.gettimeout() is None if isinstance(found, Socket) else bool(original(fd))
+    return bool(original(fd)) if found is None else found.gettimeout() is None
 
 
-def _set_nonblock(sock: Socket, *, is_on: bool) -> None:
+def _set_nonblock(sock: Numbered, *, is_on: bool) -> None:
     """Set or clear O_NONBLOCK. If the socket has a timeout, Python has set it, and waits by itself."""
     timeout = sock.gettimeout()
     if is_on and timeout is None:
@@ -130,6 +153,8 @@ def _os_pipe2(runtime: Runtime, original: Callable[..., Any], flags: int, /) -> 
 def _os_fdopen(runtime: Runtime, original: Callable[..., Any], fd: int, mode: str = "r", buffering: int = -1,
                *args: Any, **kwargs: Any) -> Any:
     found = _find(runtime, fd)
+    if isinstance(found, PipeFile):
+        return open_file(found, mode, buffering, *args, **kwargs)
     if not isinstance(found, Socket):
         return original(fd, mode, buffering, *args, **kwargs)
     sock = Socket(fileno=fd, runtime=runtime)
@@ -139,6 +164,15 @@ def _os_fdopen(runtime: Runtime, original: Callable[..., Any], fd: int, mode: st
         mode.replace("a", "w"), None if buffering == -1 else buffering, **words)
     sock.close()  # the file keeps it open
     return made
+
+
+def _os_fstat(runtime: Runtime, original: Callable[..., Any], fd: Any) -> Any:
+    found = _find(runtime, fd)
+    if found is None:
+        return original(fd)
+    kind = stat.S_IFSOCK | 0o777 if isinstance(found, Socket) else stat.S_IFIFO | 0o600
+    now_s = runtime.wall_ns // SECOND
+    return os.stat_result((kind, int(found.descriptor.fd), 0, 1, 0, 0, 0, now_s, now_s, now_s))
 
 
 def _os_sendfile(runtime: Runtime, original: Callable[..., Any], out_fd: Any, in_fd: Any, offset: int | None,
@@ -162,7 +196,7 @@ def os_stand_ins() -> dict[str, Callable[..., Any]]:
     return {
         "read": _os_read, "write": _os_write, "readv": _os_readv, "writev": _os_writev, "close": _os_close,
         "dup": _os_dup, "dup2": _os_dup2, "set_blocking": _os_set_blocking, "get_blocking": _os_get_blocking,
-        "sendfile": _os_sendfile, "fdopen": _os_fdopen,
+        "sendfile": _os_sendfile, "fdopen": _os_fdopen, "fstat": _os_fstat,
     }
 
 
@@ -177,7 +211,7 @@ def pipe_stand_ins() -> dict[str, Callable[..., Any]]:
 def _ioctl(runtime: Runtime, original: Callable[..., Any], fd: Any, request: int, arg: Any = 0,
            mutate_flag: bool = True, /) -> Any:
     found = _find(runtime, fd)
-    if not isinstance(found, Socket):
+    if not isinstance(found, (Socket, PipeFile)):
         return original(fd, request, arg, mutate_flag)
     return answer_ioctl(found.descriptor, request, arg, mutate_flag)
 
@@ -185,15 +219,26 @@ def _ioctl(runtime: Runtime, original: Callable[..., Any], fd: Any, request: int
 def _fcntl(runtime: Runtime, original: Callable[..., Any], fd: Any, cmd: int, arg: Any = 0, /) -> Any:
     """Read and set O_NONBLOCK. The system keeps the other flags (FD_CLOEXEC), which mean nothing on a host."""
     found = _find(runtime, fd)
-    if isinstance(found, Socket):
+    if found is not None:
         if cmd == os_fcntl.F_GETFL:
-            return os.O_RDWR | (0 if found.gettimeout() is None else os.O_NONBLOCK)
+            return _access(found) | (0 if found.gettimeout() is None else os.O_NONBLOCK)
+        if isinstance(found, PipeFile) and cmd == _F_GETPIPE_SZ:
+            return int(found.descriptor.pipe.capacity_bytes)
+        if isinstance(found, PipeFile) and cmd == _F_SETPIPE_SZ:
+            return found.descriptor.set_capacity(index(arg))
         if cmd == os_fcntl.F_SETFL:
             _set_nonblock(found, is_on=bool(index(arg) & os.O_NONBLOCK))
             return 0
         if cmd in (os_fcntl.F_DUPFD, os_fcntl.F_DUPFD_CLOEXEC):
-            return dup_number(runtime, found.fileno())
+            return found.dup().detach_as(-1, index(arg))
     return original(fd, cmd, arg)
+
+
+def _access(found: Numbered) -> int:
+    """Return how a descriptor may be used: a pipe's end in one way."""
+    if isinstance(found, PipeFile):
+        return os.O_WRONLY if found.descriptor.is_writer else os.O_RDONLY
+    return os.O_RDWR
 
 
 def fcntl_stand_ins() -> dict[str, Callable[..., Any]]:

@@ -9,7 +9,6 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, Final
 
-from estab.sockets.socket.local import local_names
 from estab.units import SECOND
 
 if TYPE_CHECKING:
@@ -22,12 +21,12 @@ __all__ = ["path_stand_ins"]
 _MODE: Final = stat.S_IFSOCK | 0o755
 
 
-def _name(runtime: Runtime, path: Any) -> str | None:
+def _name(runtime: Runtime, path: Any) -> bytes | None:
     """Return the name of a Unix socket that a path is; ``None`` if it is none."""
     if not isinstance(path, (str, bytes, os.PathLike)):
         return None
-    name = os.fsdecode(path)
-    return name if local_names(runtime).has(name) else None
+    name = os.fsencode(path)
+    return name if runtime.engine.locals.has(name) else None
 
 
 def _remove(runtime: Runtime, original: Callable[..., Any], path: Any, **more: Any) -> None:
@@ -35,7 +34,7 @@ def _remove(runtime: Runtime, original: Callable[..., Any], path: Any, **more: A
     if name is None:
         original(path, **more)
     else:
-        local_names(runtime).remove(name)
+        runtime.engine.locals.remove(name)
 
 
 def _stat(runtime: Runtime, original: Callable[..., Any], path: Any, **more: Any) -> Any:
@@ -43,7 +42,7 @@ def _stat(runtime: Runtime, original: Callable[..., Any], path: Any, **more: Any
     if name is None:
         return original(path, **more)
     now_s = runtime.wall_ns // SECOND
-    return os.stat_result((_MODE, local_names(runtime).port(name), 0, 1, 0, 0, 0, now_s, now_s, now_s))
+    return os.stat_result((_MODE, runtime.engine.locals.inode(name), 0, 1, 0, 0, 0, now_s, now_s, now_s))
 
 
 def _change(runtime: Runtime, original: Callable[..., Any], path: Any, *args: Any, **more: Any) -> None:

@@ -32,7 +32,7 @@ SIGKILL: Final[int] = getattr(signal, "SIGKILL", 9)
 SIGSTOP: Final[int] = getattr(signal, "SIGSTOP", 19)
 SIGCONT: Final[int] = getattr(signal, "SIGCONT", 18)
 _UNCATCHABLE: Final = {getattr(signal, name, None) for name in ("SIGKILL", "SIGSTOP")}
-_IGNORED: Final = {SIGCONT, *(getattr(signal, name, None) for name in ("SIGCHLD", "SIGURG", "SIGWINCH", "SIGPIPE"))}
+_IGNORED: Final = {SIGCONT, *(getattr(signal, name, None) for name in ("SIGCHLD", "SIGURG", "SIGWINCH"))}
 _STOPS: Final = {getattr(signal, name, None) for name in ("SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU")}
 _ALARM: Final = getattr(signal, "SIGALRM", -1)
 

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from estab.errors import os_error
 from estab.sockets import names
-from estab.sockets.polling.poll import Epoll, Poll, select
+from estab.sockets.polling.epoll import Epoll
+from estab.sockets.polling.poll import Poll, select
 from estab.sockets.socket.pair import open_pair
 from estab.sockets.socket.socket import Socket
 from estab.sockets.standin.numbers import close_number, dup_number
@@ -67,7 +68,7 @@ def _socketpair(runtime: Runtime, family: int | None = None, type: int = os_sock
     """Connect two sockets of this host. In real time a pair of Unix sockets is the operating system's."""
     if not runtime.is_virtual and family not in (os_socket.AF_INET, os_socket.AF_INET6):
         return _os_socketpair(family, type, proto)
-    return open_pair(runtime, family, type)
+    return open_pair(runtime, family, type, proto)
 
 
 def _close(runtime: Runtime, fd: int) -> None:
