@@ -200,6 +200,19 @@ def test_files_over_a_pipe() -> None:
     both(look)
 
 
+def test_open_takes_the_number_of_a_pipe_as_fdopen_does() -> None:
+    def look() -> Any:
+        reader, writer = os.pipe()
+        with open(writer, "w", encoding="utf-8") as sink:
+            print("hello", file=sink)
+        with open(reader, "rb", closefd=False) as source:
+            found = source.read()
+        os.close(reader)
+        return found, tried(os.read, reader, 1)
+
+    assert both(look) == (b"hello\n", "EBADF")
+
+
 def test_asyncio_reads_from_and_writes_to_pipes() -> None:
     async def talk() -> Any:
         loop = asyncio.get_running_loop()

@@ -216,7 +216,7 @@ def test_closing_a_stack_ends_all_that_waits_in_the_loop_with_enetdown() -> None
     asyncio.run(body())
 
 
-def test_closing_a_stack_ends_a_drain() -> None:
+def test_closing_a_stack_ends_a_drain_and_a_wait_for_acknowledgment() -> None:
     async def body() -> None:
         there = Gate()
         left, right = joined(there)
@@ -226,10 +226,12 @@ def test_closing_a_stack_ends_a_drain() -> None:
             there.is_open = False
             writer.write(b"held")
             drained = asyncio.ensure_future(left.drain())
+            acked = writer.get_extra_info("socket").wait_acked()
             await turns()
             left.close()
-            with pytest.raises(OSError, match="Network is down"):
-                await drained
+            for waited in (drained, acked):
+                with pytest.raises(OSError, match="Network is down"):
+                    await waited
 
     asyncio.run(body())
 

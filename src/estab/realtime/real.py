@@ -333,6 +333,7 @@ class RealTime(Runtime):
                 for waiter in waiting:
                     waiter.wake()
             dependents = list(self.dependents)
+            self.run_hooks()
         self._parked.set()
         for dependent in dependents:
             dependent.end(self.down_error(f"stack {self.name} was closed"))

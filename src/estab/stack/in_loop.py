@@ -174,14 +174,11 @@ class InLoop(ABC):
             if drain.is_done():
                 return
             runtime.hooks.append(look)
-            waiter = _Waiter(look)
-            runtime.dependents[waiter] = None
         try:
             await news.wait()
         finally:
             with runtime.lock:
                 runtime.hooks.remove(look)
-                runtime.dependents.pop(waiter, None)
         if runtime.is_over:
             raise runtime.down_error(f"{drain.describe()}, which is closed")
 
@@ -191,18 +188,3 @@ class InLoop(ABC):
         with runtime.lock:
             runtime.flush()
             runtime.wait(Wait(drain.is_done, drain.describe, runtime.now_ns + int(timeout_s * SECOND)))
-
-
-class _Waiter:
-    """Has ``drain`` look again when the stack is closed."""
-
-    def __init__(self, look: Callable[[], None]) -> None:
-        self._look = look
-
-    def end(self, error: OSError) -> None:
-        """Look, because nothing steps the host any more."""
-        self._look()
-
-    def has_unsent(self) -> bool:
-        """Tell that nothing is kept here."""
-        return False

@@ -50,6 +50,8 @@ def wait_in_loop(runtime: Runtime, host: StreamSocket, timeout: float | None,
         if future.done():
             return
         try:
+            if runtime.is_over:
+                raise runtime.down_error(f"wait_acked() on {host.text()}")
             check(host)
         except OSError as error:
             future.set_exception(error)
@@ -57,7 +59,7 @@ def wait_in_loop(runtime: Runtime, host: StreamSocket, timeout: float | None,
             future.set_result(None)
 
     def look() -> None:
-        if is_over(host):
+        if is_over(host) or runtime.is_over:
             forget()
             with contextlib.suppress(RuntimeError):  # the loop is closed: no task waits any more
                 loop.call_soon_threadsafe(settle)
@@ -81,7 +83,7 @@ def wait_in_loop(runtime: Runtime, host: StreamSocket, timeout: float | None,
     future.add_done_callback(finish)
     with runtime.lock:
         runtime.flush()
-        if is_over(host):
+        if is_over(host) or runtime.is_over:
             settle()
         else:
             runtime.hooks.append(look)

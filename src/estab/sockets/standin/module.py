@@ -17,7 +17,9 @@ host's function, any other code the original. Afterwards the originals are resto
 from __future__ import annotations
 
 import asyncio
+import builtins
 import functools
+import io
 import os
 import platform
 import queue
@@ -183,7 +185,8 @@ def _functions() -> tuple[Place, ...]:
         add(owner, names, only_virtual=False)
     for owner, names in in_virtual_time:
         add(owner, names, only_virtual=True)
-    for owner, names in ((fcntl, numbers.fcntl_stand_ins()), (os, numbers.os_stand_ins())):
+    for owner, names in ((fcntl, numbers.fcntl_stand_ins()), (os, numbers.os_stand_ins()),
+                         (builtins, numbers.open_stand_in()), (io, numbers.open_stand_in())):
         add(owner, names, only_virtual=False, is_wrapper=True)
     for owner, names in ((os, numbers.pipe_stand_ins()), (os, paths.path_stand_ins()),
                          (resource, limits.limit_stand_ins())):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from estab.sockets.runtime import Numbered, Runtime
 
-__all__ = ["close_number", "dup_number", "fcntl_stand_ins", "os_stand_ins", "pipe_stand_ins"]
+__all__ = ["close_number", "dup_number", "fcntl_stand_ins", "open_stand_in", "os_stand_ins", "pipe_stand_ins"]
 
 _SENDFILE_BYTES: Final = 262_144
 _STANDARD_MAX: Final = 2
@@ -164,6 +164,18 @@ def _os_fdopen(runtime: Runtime, original: Callable[..., Any], fd: int, mode: st
         mode.replace("a", "w"), None if buffering == -1 else buffering, **words)
     sock.close()  # the file keeps it open
     return made
+
+
+def _open(runtime: Runtime, original: Callable[..., Any], file: Any, *args: Any, **kwargs: Any) -> Any:
+    """Open a file: one over a host's descriptor if ``file`` is its number, else the machine's."""
+    if isinstance(file, int) and _find(runtime, file) is not None:
+        return _os_fdopen(runtime, original, file, *args, **kwargs)
+    return original(file, *args, **kwargs)
+
+
+def open_stand_in() -> dict[str, Callable[..., Any]]:
+    """Return the replacement of ``open``, which takes numbers, too."""
+    return {"open": _open}
 
 
 def _os_fstat(runtime: Runtime, original: Callable[..., Any], fd: Any) -> Any:
