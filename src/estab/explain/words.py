@@ -95,6 +95,8 @@ EPIPE | this end can't send any more: shut down, or the connection was reset | s
 EPROTO | the protocol was broken | a peer that breaks its own rules | a capture | look at the peer
 EPROTONOSUPPORT | no such protocol for this kind of socket | socket(AF_INET, SOCK_STREAM, IPPROTO_UDP) | the
     traceback | the right pair
+EPROTOTYPE | the Unix socket of that name is of another kind | SOCK_DGRAM to a listener of SOCK_STREAM | ss -xl; the
+    traceback | the kind of the one that is bound to the name
 ESHUTDOWN | the transport was shut down | a device that is going | dmesg | -
 ESOCKTNOSUPPORT | no such kind of socket | SOCK_RAW here | the traceback | another kind
 ESPIPE | no seeking | lseek() on a socket | the traceback | -
