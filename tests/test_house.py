@@ -54,7 +54,7 @@ INNER: Mapping[str, Mapping[str, int]] = {
     "lab": {
         "packets": 1, "record": 1,
         "rules": 2, "boxes": 3, "links": 3, "programs": 4, "topology": 5, "naming": 6, "runtime": 7, "host": 8,
-        "link": 9, "boxing": 10, "switch": 10, "cabling": 11, "network": 12,
+        "link": 9, "boxing": 10, "switch": 10, "cabling": 11, "spawning": 11, "network": 12,
     },
     "sockets": {
         "history": 1, "lines": 1, "process": 1,
@@ -283,11 +283,13 @@ def private_interfaces(root: Path) -> list[str]:
 def misnamed_errors(root: Path) -> list[str]:
     """Complain of classes that derive from an exception and whose name does not end in ``Error``.
 
-    A ``BaseException`` that is no ``Exception`` is no error: it ends a program, as ``SystemExit`` does.
+    A ``BaseException`` that is no ``Exception`` is no error: it ends a program, as ``SystemExit`` does. Nor is a
+    warning, whose name says so.
     """
     classes = [(name, node) for name, path in modules_under(root).items() for node in ast.walk(parsed(path))
                if isinstance(node, ast.ClassDef)]
-    errors = {name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)}
+    errors = {name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)
+              and not issubclass(kind, Warning)}
     while True:
         found = {node.name for _, node in classes for base in node.bases
                  if (name := getattr(base, "id", getattr(base, "attr", ""))) in errors or name.endswith("Error")}

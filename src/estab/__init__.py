@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from estab.lab.boxes.nat import Nat as Nat
     from estab.lab.host import Host as Host
     from estab.lab.link import Link as Link
+    from estab.lab.network import LateClockWarning as LateClockWarning
     from estab.lab.network import Network as Network
     from estab.lab.packets.view import PacketView as PacketView
     from estab.lab.programs.program import ExitError as ExitError
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from estab.lab.rules.verdicts import ok as ok
     from estab.lab.rules.verdicts import reject as reject
     from estab.lab.switch import Switch as Switch
+    from estab.native.called import PythonProcess as PythonProcess
+    from estab.native.process import Process as Process
+    from estab.native.process import ProcessFailedError as ProcessFailedError
     from estab.report.recording import Recording as Recording
     from estab.sockets.socket.socket import Socket as Socket
     from estab.stack.queues import QueueEndedError as QueueEndedError
@@ -67,6 +71,8 @@ __all__ = [
     "Flow",
     "Host",
     "Jitter",
+
+    "LateClockWarning",
     "Link",
     "Nat",
     "Network",
@@ -74,7 +80,10 @@ __all__ = [
     "PacketView",
     "Partition",
     "PcapDevice",
+    "Process",
+    "ProcessFailedError",
     "Program",
+    "PythonProcess",
     "QueueDevice",
     "QueueEndedError",
     "Recording",
@@ -114,11 +123,16 @@ _ROOMS = {
     "Jitter": "lab.record.shapes",
     "Link": "lab.link",
     "Nat": "lab.boxes.nat",
+
+    "LateClockWarning": "lab.network",
     "Network": "lab.network",
     "OverlongRunError": "lab.programs.watch",
     "PacketView": "lab.packets.view",
     "Partition": "lab.rules.partition",
     "PcapDevice": "devices.pcap",
+    "Process": "native.process",
+    "ProcessFailedError": "native.process",
+    "PythonProcess": "native.called",
     "Program": "lab.programs.program",
     "QueueDevice": "devices.queue",
     "QueueEndedError": "stack.queues",

@@ -1,4 +1,4 @@
-"""For pytest: the fixture ``net``, sweeps over seeds, and packetdrill scripts as tests.
+"""For pytest: the fixtures ``net`` and ``real_net``, sweeps over seeds, and packetdrill scripts as tests.
 
 This module imports nothing of estab until a test asks for it. ``estab.trial.in_pytest`` has what it
 does with a test.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DrillFailedError", "DrillFile", "DrillItem", "net", "pytest_addoption", "pytest_collect_file",
-    "pytest_pyfunc_call", "pytest_runtest_makereport",
+    "pytest_pyfunc_call", "pytest_runtest_makereport", "real_net",
 ]
 
 _TRIAL: pytest.StashKey[NetTrial] = pytest.StashKey()
@@ -48,6 +48,17 @@ def net(request: pytest.FixtureRequest) -> Iterator[Network]:
     from estab.trial.in_pytest import NetTrial
 
     trial = NetTrial(request.node)
+    request.node.stash[_TRIAL] = trial
+    yield trial.net
+    trial.close()
+
+
+@pytest.fixture
+def real_net(request: pytest.FixtureRequest) -> Iterator[Network]:
+    """A network in real time (``estab.Network(clock="real")``), for hosts that are processes of the system (Linux)."""
+    from estab.trial.in_pytest import NetTrial
+
+    trial = NetTrial(request.node, "real")
     request.node.stash[_TRIAL] = trial
     yield trial.net
     trial.close()

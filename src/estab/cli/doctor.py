@@ -38,8 +38,10 @@ __all__ = ["doctor"]
 @click.option("--table", is_flag=True, help="Show the sockets as `ss -tanoip` does, and judge nothing.")
 @click.option("--replay", metavar="FILE.py", type=click.Path(dir_okay=False, writable=True),
               help="Write a scenario of the lab with the same parameters, which shows what each cure changes.")
+@click.option("--lab", is_flag=True, help="Say whether hosts of the lab can be processes of this system, and why not.")
 def doctor(capture: str | None, pid: int | None, port: int | None, netns: str | None, stack: str | None,
-           watch: float | None, idle: float, stuck: float, as_json: bool, table: bool, replay: str | None) -> None:
+           watch: float | None, idle: float, stuck: float, as_json: bool, table: bool, replay: str | None,
+           lab: bool) -> None:
     """Say why a connection is stuck or slow: cause, evidence, since when, when the program notices, what to do.
 
     Without FILE it asks the kernel for all TCP sockets of this machine (Linux; root is not needed, but names other
@@ -47,6 +49,9 @@ def doctor(capture: str | None, pid: int | None, port: int | None, netns: str | 
 
     Exit status: 0 nothing wrong was found, 1 something stops a connection or costs it time, 2 wrong input.
     """
+    if lab:
+        _show_lab(as_json)
+        return
     if capture is not None:
         wrong = [name for name, value in (("--pid", pid), ("--netns", netns), ("--stack", stack), ("--watch", watch),
                                            ("--table", table)) if value]
@@ -69,6 +74,22 @@ def doctor(capture: str | None, pid: int | None, port: int | None, netns: str | 
         _write_replay(report, replay)
     if report.has_trouble:
         sys.stdout.flush()
+        raise click.exceptions.Exit(1)
+
+
+def _show_lab(as_json: bool) -> None:
+    """Say what ``Host.spawn`` finds on this machine."""
+    from estab.native.able import check_lab
+
+    checks = check_lab()
+    if as_json:
+        rows = [{"what": one.what, "ok": one.is_ok, "needed": one.is_needed, "remark": one.remark} for one in checks]
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        for check in checks:
+            mark = "ok" if check.is_ok else "NO" if check.is_needed else "--"
+            click.echo(click.wrap_text(f"{mark}  {check.what}: {check.remark}", 79, subsequent_indent="    "))
+    if not all(check.is_ok for check in checks if check.is_needed):
         raise click.exceptions.Exit(1)
 
 

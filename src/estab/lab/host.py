@@ -6,7 +6,7 @@ It has an ``engine``, its stack without time and threads, and a ``runtime``, on 
 from __future__ import annotations
 
 import socket as os_socket
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from estab.host.snapshot import SocketRow
     from estab.host.sysctls import Sysctls
     from estab.lab.topology import Topology
+    from estab.native.called import PythonProcess
+    from estab.native.host import HostDriver, NativeHost
+    from estab.native.process import Process
     from estab.observers import Observation
     from estab.settings import Calendar, Drift, Duration
 
@@ -58,11 +61,35 @@ class Segment(Protocol):
         """Return the index of the interface that a host has on it."""
 
 
+class Spawned(Protocol):
+    """A host's side in the machine's kernel."""
+
+    native: NativeHost
+    driver: HostDriver
+    at_boot: list[Callable[[], object]]
+
+    def rows(self) -> list[SocketRow]:
+        """List the kernel's sockets."""
+
+    def counters(self) -> dict[str, int]:
+        """Give the kernel's counters."""
+
+    def sync(self) -> None:
+        """Give it the links, routes and names that were added since."""
+
+    def kill(self) -> None:
+        """End all processes."""
+
+
 class Host:
     """A host of the lab. ``Network.host`` makes it. ``runtime`` is what its programs wait on."""
 
-    def __init__(self, runtime: VirtualTime, topology: Topology, programs: Programs, actions: Actions) -> None:
+    def __init__(self, runtime: VirtualTime, topology: Topology, programs: Programs, actions: Actions,
+                 make_spawned: Callable[[Host], Spawned]) -> None:
         self.runtime = runtime
+        self._make_spawned = make_spawned
+        self._spawned: Spawned | None = None
+        """The kernel's side, since the first process was spawned."""
         self._topology = topology
         self._programs = programs
         self._actions = actions
@@ -202,6 +229,9 @@ class Host:
                name: str | None, fresh: Iterable[str], is_at_boot: bool) -> Program[Any]:
         if not self.is_powered:
             raise RuntimeError(f"run: host {self.name} has no power; call power_on() first")
+        if self._spawned is not None:
+            raise RuntimeError(f"run: host {self.name} runs processes of the system, whose TCP is the kernel's; a "
+                               "Python function runs there by spawn_python()")
         packages = fresh if isinstance(fresh, str) else tuple(fresh)
 
         def start(begin_ns: int = 0) -> Program[Any]:
@@ -215,8 +245,81 @@ class Host:
             self._at_boot.append((program, start))
         return program
 
+    # --- processes of the system, in real time
+
+    def spawn(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str | None = None,
+              user: str | None = None, stdin: bytes | None = None, quiet: bool = False,
+              at_boot: bool = False) -> Process:
+        """Run a program of any language on this host, with the machine's kernel as its TCP (Linux, ``clock="real"``).
+
+        The host gets a network namespace of its own, with the lab's addresses, routes and names; root is not needed.
+        It has no stack of estab's from then on, so it must have no programs of ``run`` and no sockets.
+
+        ``argv`` is the command (``["redis-server", "--port", "6379"]``); ``env`` is added to this process's
+        environment. ``cwd`` is its folder, ``user`` whose rights it has (as root only), ``stdin`` what it can read. Its
+        output is shown with the host's name before each line, unless it is ``quiet``. ``at_boot``: it starts again
+        whenever the host does (``power_on``, ``reboot``).
+
+        ``OSError`` says what the system refuses: a command that is not there, or namespaces.
+        """
+        words = [argv] if isinstance(argv, str) else list(argv)
+        if not words or not all(isinstance(word, str) for word in words):
+            raise TypeError(f'spawn: {argv!r} is not a command; give a list of words: ["curl", "-s", "http://db/"]')
+        spawned = self._spawned_side("spawn")
+
+        def start() -> Process:
+            return spawned.native.spawn(words, spawned.driver, env=env, cwd=cwd, user=user, stdin=stdin, is_quiet=quiet)
+
+        process = start()
+        if at_boot:
+            spawned.at_boot.append(start)
+        return process
+
+    def spawn_python(self, function: Callable[..., Any], *args: Any, env: Mapping[str, str] | None = None,
+                     quiet: bool = False) -> PythonProcess:
+        """Call ``function(*args)`` in a fresh interpreter on this host, whose TCP is the machine's kernel.
+
+        For clients that are written in C: psycopg, grpcio, pycurl. The function stands at the top of a module; it and
+        its arguments are pickled. Returns a process with a ``result()``. Otherwise as ``spawn``.
+        """
+        spawned = self._spawned_side("spawn_python")
+        return spawned.native.spawn_python(function, args, spawned.driver, env=env, is_quiet=quiet)
+
+    def attach(self, spawned: Spawned) -> None:
+        """Have the machine's kernel as TCP from now on (``Network.attach`` calls this)."""
+        self._spawned = spawned
+
+    def _spawned_side(self, what: str) -> Spawned:
+        """Give the kernel's side of the host, made now if this is the first process."""
+        if not self.is_powered:
+            raise RuntimeError(f"{what}: host {self.name} has no power; call power_on() first")
+        if self._spawned is None:
+            if self.programs or self.engine.sockets(self.runtime.now_ns):
+                raise RuntimeError(f"{what}: host {self.name} has programs or sockets on estab's stack; spawn on a "
+                                   "host of its own")
+            self._spawned = self._make_spawned(self)
+        self._spawned.sync()
+        return self._spawned
+
+    @property
+    def processes(self) -> list[Process]:
+        """The processes that were spawned on this host since it has power, those that ended too."""
+        return [] if self._spawned is None else list(self._spawned.native.processes)
+
+    @property
+    def is_spawned(self) -> bool:
+        """Whether the host's TCP is the machine's kernel."""
+        return self._spawned is not None
+
+    @property
+    def namespace_pid(self) -> int:
+        """A process in the host's namespaces, for ``nsenter -t PID -n -U ss -ti``; 0 if its TCP is estab's."""
+        return 0 if self._spawned is None else self._spawned.native.pid
+
     def socket(self, family: int = os_socket.AF_INET, type: int = os_socket.SOCK_STREAM, proto: int = 0) -> Socket:
         """Make a socket of this host, for use from anywhere. Outside of programs a blocking call runs the network."""
+        if self._spawned is not None:
+            raise RuntimeError(f"socket: host {self.name} runs processes of the system, whose TCP is the kernel's")
         self._topology.route()
         return Socket(family, type, proto, runtime=self.runtime)
 
@@ -261,6 +364,8 @@ class Host:
     def kill(self) -> None:
         """End all programs of the host at once, as SIGKILL does. Its kernel closes what they had open: FIN, or RST."""
         self._programs.kill_all(self.runtime)
+        if self._spawned is not None:
+            self._spawned.kill()
 
     def suspend(self) -> None:
         """Let the host sleep, as a laptop does whose lid is closed, until ``resume``.
@@ -320,10 +425,14 @@ class Host:
 
     def sockets(self) -> list[SocketRow]:
         """List what ``ss -a`` lists: sockets, TIME-WAIT records and half-open entries."""
+        if self._spawned is not None:
+            return self._spawned.rows()
         return self.engine.sockets(self.runtime.now_ns)
 
     def counters(self) -> dict[str, int]:
         """Return the counters that ``nstat`` shows, and how many packets were dropped for each reason."""
+        if self._spawned is not None:
+            return self._spawned.counters()
         return self.engine.counters()
 
     def observe(self, observer: Observer) -> Observation:

@@ -41,6 +41,7 @@ class Link:
         self.there, self.back = ways
         self._observers = Observers(self._tell_all_facts)
         self._observer: Observer | None = None
+        self._has_carrier = True
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -61,13 +62,17 @@ class Link:
         """Whether the cable is cut, in one direction at least."""
         return self.there.is_cut or self.back.is_cut
 
-    def cut(self, sender: Host | str | None = None) -> None:
+    def cut(self, sender: Host | str | None = None, *, carrier: bool = False) -> None:
         """Cut the cable; with ``sender``, a host at one of its ends, only for what that host sends.
 
-        Frames in flight and in its queues are lost too. The hosts are not told: they see only silence.
+        Frames in flight and in its queues are lost too. The hosts are not told: they see only silence. With
+        ``carrier=True`` their interfaces see that there is no carrier, as if the cable is pulled out of the host:
+        then their routes by them are not used, and programs get ENETUNREACH.
         """
         ways = [way for way in self._ways_of(sender) if not way.is_cut]
         if ways:
+            if carrier:
+                self._set_carrier(False)
             self._tell("cut" if len(ways) == 2 else f"cut for what {ways[0].sender} sends")
             for way in ways:
                 way.cut()
@@ -77,10 +82,18 @@ class Link:
         """Plug the cable in again; with ``sender`` only for what that host sends. What was lost stays lost."""
         ways = [way for way in self._ways_of(sender) if way.is_cut]
         if ways:
+            self._set_carrier(True)
             for way in ways:
                 way.heal()
             self._tell("healed" if not self.is_cut else f"healed for what {ways[0].sender} sends")
             self.tell_conditions(self._observer)
+
+    def _set_carrier(self, is_up: bool) -> None:
+        if is_up != self._has_carrier:
+            self._has_carrier = is_up
+            for end, way in zip(self.ends, (self.there, self.back), strict=True):
+                if isinstance(end, Host):
+                    end.runtime.set_carrier(way, is_up=is_up)
 
     def set(self, **properties: Unpack[LinkProperties]) -> None:
         """Change properties from now on: ``delay= jitter= loss= rate= queue= ecn_mark= aqm= mtu= reorder= duplicate=

@@ -7,11 +7,12 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from signal import SIGTERM
 from types import TracebackType
-from typing import Any, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
 
 from estab.cpython import register_atexit  # imports concurrent.futures, whose hook must come first
 from estab.events import Observer
@@ -27,7 +28,7 @@ from estab.lab.programs.watch import DeadlockError, OverlongRunError
 from estab.lab.record.chance import Chance
 from estab.lab.record.host_clock import EPOCH_NS, HostClock
 from estab.lab.record.promises import Promises
-from estab.lab.runtime import VirtualTime
+from estab.lab.runtime import PacedTime, VirtualTime
 from estab.observers import Observation, check_observer
 from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.settings import Calendar, Drift, Duration, Settings, read_calendar, read_config, read_drift
@@ -36,11 +37,19 @@ from estab.sockets.standin import module, threads
 from estab.tcp.profile import profile_config
 from estab.units import NEVER, SECOND, duration_ns, format_count, format_duration
 
-__all__ = ["Network"]
+if TYPE_CHECKING:
+    from estab.lab.spawning import SpawnedHost, Spawning
+    from estab.native.clock import Lateness
+
+__all__ = ["LateClockWarning", "Network"]
 
 _PATIENCE_NS: Final = 30 * SECOND
 _DELIVERING: Final = frozenset({"SYN-SENT", "FIN-WAIT-1", "CLOSING", "LAST-ACK"})
 """States, as ``ss`` writes them, of a connection that waits for an acknowledgment."""
+
+
+class LateClockWarning(RuntimeWarning):
+    """A network in real time could not keep up with the machine's clock."""
 
 
 class Network(Cabling):
@@ -50,6 +59,10 @@ class Network(Cabling):
     ``limit`` bounds the virtual time of a run that is given no ``until``. ``profile`` is the system that hosts behave
     like on the wire: ``"estab"``, ``"linux"`` or ``"freebsd"`` (``docs/stack.md``).
 
+    ``clock="real"`` (Linux): time is the machine's, so that processes of the operating system can be hosts, too
+    (``Host.spawn``). The seed decides the weather then, and not the schedule: such a run is not repeatable. Where
+    something is carried out more than ``late_max`` after its time, a ``LateClockWarning`` says how late the run was.
+
     A context manager: its end ends programs that have not finished. Without ``with`` that happens when the network is
     collected, or at the interpreter's exit.
     """
@@ -57,6 +70,7 @@ class Network(Cabling):
     def __init__(
         self, seed: int | str = 0, observer: Observer | None = None, *,
         weather: Weather | Mapping[str, Any] | None = None, limit: Duration | None = None, profile: str = "estab",
+        clock: Literal["virtual", "real"] = "virtual", late_max: Duration = "50ms",
     ) -> None:
         profile_config(profile)
         self.profile = profile
@@ -79,10 +93,38 @@ class Network(Cabling):
         """Since when servers only poll and everything else is done."""
         self._settled_ns = (-1, -1)
         """When the last run was over, if it took time to be sure that servers only poll; and the time at its end."""
-        self._close = weakref.finalize(self, _close, self._scheduler, self._hosts)
+        self._late_max_ns = duration_ns(late_max, "late_max")
+        self._late_told = 0
+        self._spawning = self._make_spawning(clock)
+        self._close = weakref.finalize(self, _close, self._scheduler, self._hosts, self._spawning)
         _networks.add(self)
         if observer is not None:
             self.observe(observer)
+
+    def _make_spawning(self, clock: str) -> Spawning | None:
+        """Make what real time needs, if it is asked for."""
+        if clock not in ("virtual", "real"):
+            raise ValueError(f'clock: {clock!r} is neither "virtual" nor "real"')
+        if clock == "virtual":
+            return None
+        from estab.lab.spawning import Spawning
+        from estab.native.clock import RealClock
+
+        pace = RealClock()
+        self._scheduler.pace = pace
+        return Spawning(pace, self._topology, self._hosts, self._links)
+
+    @property
+    def is_real_time(self) -> bool:
+        """Whether time is the machine's: then a run is not repeatable."""
+        return self._spawning is not None
+
+    @property
+    def lateness(self) -> Lateness:
+        """How late the network was, in real time: ``count``, ``worst_ns``, ``share_ns(0.99)``."""
+        if self._spawning is None:
+            raise RuntimeError('lateness: virtual time is never late; this is for Network(clock="real")')
+        return self._spawning.clock.lateness
 
     # --- building it
 
@@ -111,13 +153,16 @@ class Network(Cabling):
         engine = Engine(name, secret, read_config(config, self.profile if profile is None else profile))
         engine.is_forwarding = forwarding
         entropy = self._chance.child("host", name, "entropy")
-        host_clock = HostClock(self._agenda, read_calendar(clock, EPOCH_NS + self._agenda.now_ns) - self._agenda.now_ns,
+        began_ns = EPOCH_NS if self._spawning is None else self._spawning.clock.began_wall_ns
+        host_clock = HostClock(self._agenda, read_calendar(clock, began_ns + self._agenda.now_ns) - self._agenda.now_ns,
                                read_drift(drift))
-        runtime = VirtualTime(
+        time = VirtualTime if self._spawning is None else PacedTime
+        runtime = time(
             engine, self._scheduler, self._topology, self._programs, entropy, self._names, host_clock, wake_up_ns)
         if nofile is not None:
             runtime.nofile = _check_nofile(nofile)
-        host = Host(runtime, self._topology, self._programs, self._actions)
+        host = Host(runtime, self._topology, self._programs, self._actions,
+                    _refuse_spawn if self._spawning is None else self._spawning.make)
         self._topology.members[name] = runtime
         self._hosts[name] = host
         self._tell_of(host)
@@ -137,6 +182,31 @@ class Network(Cabling):
                      answers: Mapping[str, Host | str | Iterable[Host | str]] | None = None) -> None:
         """Say what it is like to look a name up, on each host that was told nothing else: see ``Host.set_resolver``."""
         self._names.resolver = read_resolver(failure, delay, loss, timeout, attempts, answers or {})
+
+    def avoid_tun(self) -> None:
+        """Give hosts that are spawned later veth pairs, also where TUN devices could be opened."""
+        if self._spawning is not None:
+            self._spawning.may_use_tun = False
+
+    def attach(self, name: str, *, netns: str | None = None, pid: int | None = None) -> Host:
+        """Add a host that runs already: a container's network namespace, by a ``pid`` in it or by its name or path.
+
+        It gets an interface ``lab0`` … for each link, with an address and routes to the other hosts; what else it has
+        stays. Names of the lab it does not know. Needs root, and ``Network(clock="real")``; the interfaces go with the
+        network.
+        """
+        if (netns is None) == (pid is None):
+            raise TypeError("attach: give either netns= or pid=")
+        path = f"/proc/{pid}/ns/net" if netns is None else netns if "/" in netns else f"/run/netns/{netns}"
+        if self._spawning is None:
+            raise RuntimeError('attach: a namespace of the system needs real time: Network(clock="real")')
+        host = self.host(name)
+        try:
+            host.attach(self._spawning.make(host, path))
+        except BaseException:
+            del self._hosts[name], self._topology.members[name]
+            raise
+        return host
 
     def observe(self, observer: Observer) -> Observation:
         """Tell ``observer`` all facts from now on, those of hosts and links made later, too, and what links are.
@@ -180,7 +250,8 @@ class Network(Cabling):
         Until ``stop()`` of what this returns, or the end of its ``with`` block. At most ``facts_max`` facts and
         ``frame_bytes_max`` bytes of frames are kept; what comes after is counted, and said to be missing.
         """
-        return Recording(self.observe, f"network with seed {self.seed!r}", facts_max=facts_max,
+        kind = " in real time: not repeatable" if self.is_real_time else ""
+        return Recording(self.observe, f"network with seed {self.seed!r}{kind}", facts_max=facts_max,
                          frame_bytes_max=frame_bytes_max)
 
     @property
@@ -364,7 +435,8 @@ class Network(Cabling):
             self.abandon()
 
     def __repr__(self) -> str:
-        return (f"<Network seed={self.seed!r} {format_count(len(self._hosts), 'host')}, "
+        kind = "real time, " if self.is_real_time else ""
+        return (f"<Network seed={self.seed!r} {kind}{format_count(len(self._hosts), 'host')}, "
                 f"{format_count(len(self._links), 'link')}, at {self.now:g}s>")
 
     # --- inside
@@ -394,6 +466,17 @@ class Network(Cabling):
         self._polling_since_ns = NEVER
         with module.patched():
             self._scheduler.drive(is_over, until_ns, detects_quiet=detects_quiet)
+        if self._spawning is not None:
+            self._tell_late(self._spawning.clock.lateness)
+
+    def _tell_late(self, lateness: Lateness) -> None:
+        """Warn, once for each run, if the network could not keep up with the machine's clock."""
+        late = lateness.over(self._late_max_ns)
+        if late > self._late_told:
+            self._late_told = late
+            bound = format_duration(self._late_max_ns)
+            warnings.warn(f"real time: {late} things happened more than {bound} after their time ({lateness}); use a "
+                          "less busy machine, slower links, or late_max=", LateClockWarning, stacklevel=4)
 
     def _goes_on(self) -> bool:
         """Say that a run is not over: only its time ends it."""
@@ -432,6 +515,11 @@ def _check_nofile(nofile: int) -> int:
     return nofile
 
 
+def _refuse_spawn(host: Host) -> SpawnedHost:
+    raise RuntimeError(f'spawn: a process of the system needs real time, so host {host.name} has to be one of '
+                       'Network(clock="real")')
+
+
 def _check_callable(given: object, name: str) -> None:
     if not callable(given):
         raise TypeError(f"{name}: {given!r} is not a function; give the function itself, without calling it")
@@ -450,7 +538,7 @@ def _close_all() -> None:
 register_atexit(_close_all)
 
 
-def _close(scheduler: Scheduler, hosts: dict[str, Host]) -> None:
+def _close(scheduler: Scheduler, hosts: dict[str, Host], spawning: Spawning | None) -> None:
     """End all programs of a network. It has no reference to the ``Network``, so that that can be collected."""
     for host in hosts.values():
         host.runtime.is_closing = True
@@ -459,3 +547,5 @@ def _close(scheduler: Scheduler, hosts: dict[str, Host]) -> None:
             scheduler.close()
     else:
         scheduler.close()
+    if spawning is not None:
+        spawning.close()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from estab.abi import AF_INET, AF_INET6, AF_UNSPEC
 from estab.cpython import get_ident
@@ -35,16 +35,42 @@ from estab.units import NEVER, format_duration
 from estab.wire.address import format_address
 
 if TYPE_CHECKING:
+    from estab.host.snapshot import SocketRow
     from estab.host.sockets.files import Descriptor
     from estab.lab.links.way import Way
     from estab.lab.topology import Topology
 
-__all__ = ["VirtualTime"]
+__all__ = ["Outside", "PacedTime", "VirtualTime"]
 
 _SPINS_FREE: Final = 100_000
 _NAP_NS: Final = 1000
 _NAPS_EACH: Final = 256
 _NAP_DOUBLINGS: Final = 10
+
+
+class Outside(Protocol):
+    """A host whose TCP is not its engine but the machine's kernel."""
+
+    def rows(self) -> list[SocketRow]:
+        """List its sockets."""
+
+    def counters(self) -> dict[str, int]:
+        """Give its counters."""
+
+    def lose_power(self) -> None:
+        """End all of it at once."""
+
+    def regain_power(self) -> None:
+        """Begin anew, empty."""
+
+    def set_carrier(self, name: str, *, is_up: bool) -> None:
+        """Have an interface see whether its cable is plugged in."""
+
+    def set_awake(self, *, is_awake: bool) -> None:
+        """Let its processes do nothing, or go on."""
+
+    def kill(self) -> None:
+        """End its processes at once; their kernel goes on."""
 
 
 class VirtualTime(Runtime):
@@ -74,6 +100,8 @@ class VirtualTime(Runtime):
         self._entropy = chance
         self.boxes: Boxes | None = None
         """What translates and balances on this host; ``None``: nothing."""
+        self.outside: Outside | None = None
+        """What the host is instead of its engine, if its TCP is the machine's kernel."""
         self.is_powered = True
         self._boots = 0
         self._told: Observer | None = None
@@ -99,6 +127,8 @@ class VirtualTime(Runtime):
         self._later_alarm.set(NEVER)
         self._programs.strand(self)
         self._topology.set_heard(self, False)
+        if self.outside is not None:
+            self.outside.lose_power()
         self._tell_change("power off")
 
     def regain_power(self) -> None:
@@ -119,6 +149,8 @@ class VirtualTime(Runtime):
         if self.boxes is not None:
             self.boxes.restart(self.engine)
         self._topology.set_heard(self, True)
+        if self.outside is not None:
+            self.outside.regain_power()
         self._tell_change("power on")
 
     # --- sleep, and clocks
@@ -131,6 +163,8 @@ class VirtualTime(Runtime):
         self._set_timers()
         self._programs.freeze(self)
         self._topology.set_heard(self, False)
+        if self.outside is not None:
+            self.outside.set_awake(is_awake=False)
         self._tell_change("paused" if is_calendar_stopped else "suspended")
 
     def wake_up(self) -> None:
@@ -138,6 +172,8 @@ class VirtualTime(Runtime):
         self.clock.start()
         self.is_awake = self.side.is_sending = True
         self._topology.set_heard(self, True)
+        if self.outside is not None:
+            self.outside.set_awake(is_awake=True)
         self._tell_change("resumed")
         self._follow_clock()
         self._set_timers()
@@ -380,6 +416,18 @@ class VirtualTime(Runtime):
         self._scheduler.untidy.append(self.flush)
         self._agenda.turns += 1
 
+    def set_carrier(self, way: Way, *, is_up: bool) -> None:
+        """Have an interface see whether its cable is plugged in."""
+        interface = self.engine.interfaces[self.index_of(way)]
+        if self.outside is not None:
+            self.outside.set_carrier(interface.name, is_up=is_up)
+        self.engine.set_link(interface, is_up=is_up, now_ns=self.now_ns)
+        self.flush()
+
+    def way_of(self, interface_index: int) -> Way:
+        """Return the way along which an interface sends."""
+        return self.side.ways[interface_index]
+
     def index_of(self, way: Way) -> int:
         """Find the interface that sends along a way."""
         return next(index for index, own in self.side.ways.items() if own is way)
@@ -451,3 +499,25 @@ class VirtualTime(Runtime):
                                 "network")
         self._agenda.now_ns = max(self._agenda.now_ns, min(deadline_ns, NEVER))
         return False
+
+
+class PacedTime(VirtualTime):
+    """One host in real time: the network's time follows the machine's clock whenever it is asked for."""
+
+    @property
+    def now_ns(self) -> int:
+        """The host's monotonic clock."""
+        self._scheduler.keep_pace()
+        return self.clock.now_ns
+
+    @property
+    def network_ns(self) -> int:
+        """The network's time: nanoseconds since it was made."""
+        self._scheduler.keep_pace()
+        return self._agenda.now_ns
+
+    @property
+    def wall_ns(self) -> int:
+        """The host's calendar, which began as the machine's."""
+        self._scheduler.keep_pace()
+        return self.clock.wall_ns

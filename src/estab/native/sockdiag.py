@@ -22,7 +22,7 @@ from estab.abi import AF_INET, AF_INET6, ESTABLISHED, LISTEN, SYN_RECEIVED, TIME
 from estab.sockets.socket.tcp_info import unpack_tcp_info
 
 __all__ = ["BUSY_SHARE", "EXAMPLES", "REPAIRS_MIN", "STATES", "STREAM_BYTES", "TIMERS", "Before", "Row", "Skipped",
-           "ends_key", "read_busy_sockets", "read_sockets"]
+           "ends_key", "open_netlink", "read_busy_sockets", "read_sockets"]
 
 _NETLINK_SOCK_DIAG: Final = 4
 _SOCK_DIAG_BY_FAMILY: Final = 20
@@ -139,12 +139,14 @@ def _interface(index: int) -> str:
         return f"if{index}"
 
 
-def read_sockets(states: int = _ALL_STATES, *, has_details: bool = True) -> Iterator[Row]:
-    """Return all TCP sockets of this network namespace. ``OSError`` if the kernel refuses.
+def read_sockets(states: int = _ALL_STATES, *, has_details: bool = True, netlink: socket.socket | None = None,
+                 protocol: int = socket.IPPROTO_TCP) -> Iterator[Row]:
+    """Return all TCP sockets of this network namespace, or of the one in which ``netlink`` was opened.
 
-    ``has_details``: also ask for ``tcp_info``, the congestion control and the buffers.
+    ``has_details``: also ask for ``tcp_info``, the congestion control and the buffers. ``OSError`` if the kernel
+    refuses.
     """
-    for family, data, at, end in _messages(states, has_details):
+    for family, data, at, end in _messages(states, has_details, netlink, protocol):
         yield _row(data, at, end, family)
 
 
@@ -249,28 +251,41 @@ def _find_info(data: bytes, at: int, end: int) -> tuple[int, int]:
     return 0, 0
 
 
-def _messages(states: int, has_details: bool) -> Iterator[tuple[int, bytes, int, int]]:
+def open_netlink() -> socket.socket:
+    """Open a socket on which the kernel can be asked for sockets."""
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
+
+
+def _messages(states: int, has_details: bool, netlink: socket.socket | None = None,
+              protocol: int = socket.IPPROTO_TCP) -> Iterator[tuple[int, bytes, int, int]]:
     """Ask for both IP versions; give family, and where in which bytes each socket's message is."""
     extensions = sum(1 << one - 1 for one in (_INFO, _ALGORITHM, _CONGESTION, _SKMEMINFO)) if has_details else 0
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
-        netlink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * _BUFFER_BYTES)
+    asked = open_netlink() if netlink is None else netlink
+    try:
+        asked.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * _BUFFER_BYTES)
         for family in (AF_INET, AF_INET6):
-            request = struct.pack("=BBBxI", family, socket.IPPROTO_TCP, extensions, states) + bytes(48)
-            netlink.send(_HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _DUMP, family, 0) + request)
-            is_over = False
-            while not is_over:
-                data = netlink.recv(_BUFFER_BYTES)
-                at, size = 0, len(data)
-                while at + _HEADER.size <= size:
-                    length, kind, _, _, _ = _HEADER.unpack_from(data, at)
-                    if kind == _DONE:
-                        is_over = True
-                        break
-                    if kind == _ERROR:
-                        number = -int.from_bytes(data[at + 16:at + 20], sys.byteorder, signed=True)
-                        raise OSError(number, f"{os.strerror(number)}: the kernel does not list its TCP sockets")
-                    yield family, data, at + _HEADER.size, at + length
-                    at += length + 3 & ~3
+            request = struct.pack("=BBBxI", family, protocol, extensions, states) + bytes(48)
+            asked.send(_HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _DUMP, family, 0) + request)
+            yield from _answers(asked, family)
+    finally:
+        if netlink is None:
+            asked.close()
+
+
+def _answers(netlink: socket.socket, family: int) -> Iterator[tuple[int, bytes, int, int]]:
+    """Read what the kernel answers to one request."""
+    while True:
+        data = netlink.recv(_BUFFER_BYTES)
+        at, size = 0, len(data)
+        while at + _HEADER.size <= size:
+            length, kind, _, _, _ = _HEADER.unpack_from(data, at)
+            if kind == _DONE:
+                return
+            if kind == _ERROR:
+                number = -int.from_bytes(data[at + 16:at + 20], sys.byteorder, signed=True)
+                raise OSError(number, f"{os.strerror(number)}: the kernel does not list its sockets")
+            yield family, data, at + _HEADER.size, at + length
+            at += length + 3 & ~3
 
 
 def _row(data: bytes, at: int, end: int, family: int) -> Row:

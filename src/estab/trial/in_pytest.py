@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pytest
 
@@ -29,7 +29,8 @@ from estab.trial.sweep import Sweep, SweepResult, UnrepeatableError, check_twice
 __all__ = ["NetTrial", "seed_of"]
 
 _PASSING: Final = (pytest.skip.Exception, pytest.xfail.Exception)
-_OURS: Final = frozenset({"net", "request"})
+_OURS: Final = frozenset({"net", "real_net", "request"})
+_REAL_LIMIT: Final = "10m"
 _SHOWN_EVERY_S: Final = 0.5
 _QUOTE: Final = "'"
 
@@ -45,7 +46,7 @@ def seed_of(config: pytest.Config, node_id: str) -> int | str:
 class NetTrial:
     """What the plugin does for one test that asks for ``net``."""
 
-    def __init__(self, item: pytest.Function) -> None:
+    def __init__(self, item: pytest.Function, clock: Literal["virtual", "real"] = "virtual") -> None:
         self.item = item
         self.sweep: Sweep | None = getattr(item.function, "estab_sweep", None)
         self.seed = seed_of(item.config, item.nodeid)
@@ -53,7 +54,7 @@ class NetTrial:
         """The explanation of a failure, for the report."""
         self.headline = ""
         """The same in a line, for the summary."""
-        self.net = Network(self.seed, limit=RUN_LIMIT)
+        self.net = Network(self.seed, limit=RUN_LIMIT if clock == "virtual" else _REAL_LIMIT, clock=clock)
         """The network of the fixture: used by other fixtures, and by the test if it is not a sweep."""
 
     def close(self) -> None:
@@ -67,6 +68,10 @@ class NetTrial:
             pytest.fail(f"{self.item.name}: a test with the fixture net is an ordinary function; what is async runs on "
                         "a host: host.run(coroutine_function)", pytrace=False)
         arguments = {name: self.item.funcargs[name] for name in self.item._fixtureinfo.argnames}
+
+        if self.net.is_real_time:
+            self._in_real_time(function, arguments)
+            return
 
         def scenario(net: Network) -> None:
             function(**{**arguments, "net": net})
@@ -106,6 +111,28 @@ class NetTrial:
                 self.headline = f"seed {self.seed}: {failed.sentence}"
             else:
                 self._explain(scenario, failed, None)
+            raise
+
+    def _in_real_time(self, function: Callable[..., object], arguments: dict[str, Any]) -> None:
+        """Run the test once: it can't be repeated, so a failure is told as it was."""
+        if self.sweep is not None or self._option("--estab-check"):
+            pytest.fail(f"{self.item.name}: a test in real time is not repeatable, so it is no sweep and can't be run "
+                        "twice to compare", pytrace=False)
+        try:
+            function(**arguments)
+            self.net.check()
+        except (KeyboardInterrupt, SystemExit, *_PASSING):
+            raise
+        except BaseException as error:
+            self._hide_ours()
+            failed = Attempt(self.seed)
+            failed.error = error
+            ends = self.net.waiting()
+            ends.extend(str(process) for host in self.net.hosts.values() for process in host.processes)
+            self.headline = f"seed {self.seed}, in real time: {failed.sentence}"
+            self.text = "\n".join([
+                self.headline, "", *(["at the end:", *(f"  {line}" for line in ends), ""] if ends else []),
+                f"real time: not repeatable, the seed decided the weather only; {self.net.lateness}"])
             raise
 
     def _checked(self, scenario: Scenario) -> None:

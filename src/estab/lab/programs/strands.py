@@ -27,9 +27,11 @@ from estab.cpython import (
     raise_in_thread,
     set_daemonic,
 )
+from estab.lab.programs.habit import Habit
 from estab.lab.programs.one_cpu import OneCpu
 from estab.lab.programs.watch import LOOK_S, DeadlockError, Watch
 from estab.lab.record.clock import Agenda, Alarm
+from estab.lab.record.real_time import Pace
 from estab.sockets.lines import line_of
 from estab.sockets.process import Process
 from estab.sockets.runtime import Wait
@@ -45,16 +47,12 @@ ASLEEP: Final = 2
 _ENDINGS_MAX: Final = 3
 """How often a strand may catch ``ProgramEnded`` and wait again before it is abandoned."""
 _INTERRUPT_PATIENCE_S: Final = 2.0
-_IDLE_POLLS: Final = 10
-_IDLE_NS: Final = 10 * SECOND
-_LONG_NS: Final = 60 * SECOND
-_LONG_POLLS: Final = 2
-_MIXED_POLLS: Final = 20
-_SAME_TIME_NS: Final = 1000
 _ENTRIES_MAX: Final = 1000
 """How many entries of the agenda are carried out before it is asked whether Ctrl-C came."""
 _QUIET_NS: Final = 4 * 3600 * SECOND
 _QUIET_STEPS: Final = 64
+_IN_A_ROW: Final = 256
+"""In real time: so many entries are carried out before a program that could run does."""
 _native_id: Final = threading.get_native_id
 _start_thread: Final = threading.Thread.start
 _join_thread: Final = threading.Thread.join
@@ -62,54 +60,6 @@ _join_thread: Final = threading.Thread.join
 
 class ProgramEnded(BaseException):
     """The network was closed while this program waited. Let it pass: it ends the program."""
-
-
-class Habit:
-    """Notices a server that only polls: it waits for callers, time and again, and does nothing between.
-
-    It is idle after ten waits of the same length and ten seconds; after three, if each lasts a minute or more; after
-    twenty waits of any lengths and a minute, for a server with several timers.
-    """
-
-    __slots__ = ("_began_ns", "_ended_ns", "_inputs", "_lasted_ns", "_mixed_began_ns", "_mixed_times", "_times")
-
-    def __init__(self) -> None:
-        self._times = 0
-        self._mixed_times = 0
-        self._began_ns = 0
-        self._mixed_began_ns = 0
-        self._ended_ns = -1
-        self._lasted_ns = 0
-        self._inputs = 0
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether it has done so often and long enough."""
-        polled_ns = self._ended_ns - self._began_ns
-        if self._times >= _IDLE_POLLS and polled_ns >= _IDLE_NS:
-            return True
-        if self._times >= _LONG_POLLS and self._lasted_ns >= _LONG_NS:
-            return True
-        return self._mixed_times >= _MIXED_POLLS and self._ended_ns - self._mixed_began_ns >= _LONG_NS
-
-    def timed_out(self, started_ns: int, ended_ns: int, inputs: int) -> None:
-        """Note a wait for callers that came to nothing. ``inputs`` counts what happened on its host so far."""
-        lasted_ns = ended_ns - started_ns
-        is_next = started_ns == self._ended_ns and inputs == self._inputs
-        if is_next:
-            self._mixed_times += 1
-        else:
-            self._mixed_times, self._mixed_began_ns = 0, started_ns
-        if is_next and abs(lasted_ns - self._lasted_ns) < _SAME_TIME_NS:
-            self._times += 1
-        else:
-            self._times, self._began_ns = 0, started_ns
-        self._ended_ns, self._lasted_ns, self._inputs = ended_ns, lasted_ns, inputs
-
-    def broken(self) -> None:
-        """Note that it waited for something else, or that something came."""
-        self._times = self._mixed_times = 0
-        self._ended_ns = -1
 
 
 class Own(Protocol):
@@ -279,6 +229,8 @@ class Scheduler:
         self._endings = 0
         self.watch = Watch()
         self.one_cpu = OneCpu()
+        self.pace: Pace | None = None
+        """Where time comes from, if it is real."""
         self.report: Callable[[], str] = str
         """Says of every program what it waits for, a line each."""
         self.active_ns = 0
@@ -332,6 +284,8 @@ class Scheduler:
         self.is_running, self.is_quiet = True, False
         self.active_ns, self._active_steps = self.agenda.now_ns, self.steps
         self.watch.begin()
+        if self.pace is not None:
+            self.pace.begin()
         left = leave_loop()
         try:
             self.one_cpu.begin()
@@ -440,9 +394,54 @@ class Scheduler:
         strand.lock.release()
         self._driver.acquire()
 
+    def keep_pace(self) -> None:
+        """Move the network's time to the machine's, if it is real."""
+        if self.pace is not None:
+            self.agenda.now_ns = max(self.agenda.now_ns, self.pace.now_ns)
+
+    def _next_in_real_time(self, pace: Pace) -> Strand | None:
+        """Find the strand that runs next: what is due and what came from outside goes first, but not for ever."""
+        agenda = self.agenda
+        carried_out = 0
+        while self._failure is None and not self._is_interrupted and not self.is_closing:
+            pace.look()
+            self.keep_pace()
+            due_ns = agenda.next_due_ns()
+            if due_ns <= min(agenda.now_ns, self._until_ns) and carried_out < _IN_A_ROW:
+                carried_out += 1
+                pace.carried_out(due_ns)
+                agenda.take()
+                continue
+            carried_out = 0
+            if self.look is not None:
+                self.look()
+            while self.untidy:
+                self.untidy.popleft()()
+            strand = self._take_runnable()
+            if strand is not None:
+                return strand
+            if agenda.now_ns >= self._until_ns or self._is_over():
+                break
+            if due_ns >= NEVER and self._until_ns >= NEVER and not pace.has_descriptors:
+                break
+            pace.sleep(min(due_ns, self._until_ns))
+        return None
+
+    def _take_runnable(self) -> Strand | None:
+        """Take the first strand that can run off the queue."""
+        while self.runnable:
+            strand = self.runnable.popleft()
+            if strand.paused_by:
+                strand.is_due = True
+            elif strand in self.strands and not strand.is_stranded:
+                return strand
+        return None
+
     def _next(self) -> Strand | None:
         """Find the strand that runs next, and carry out the agenda on the way; ``None`` if the run is over."""
         try:
+            if self.pace is not None:
+                return self._next_in_real_time(self.pace)
             agenda = self.agenda
             while self._failure is None and not self._is_interrupted and not self.is_closing:
                 if self.look is not None:
@@ -506,8 +505,9 @@ class Scheduler:
         try:
             self._hand_to(strand)
             while not self._driver.acquire(timeout=LOOK_S):
-                self.watch.look(self.current, self.steps, self.turns, self.agenda.now_ns)
                 self.one_cpu.look(self.current)
+                if self.pace is None or self.current is not None:
+                    self.watch.look(self.current, self.steps, self.turns, self.agenda.now_ns)
         except BaseException as error:
             self._is_interrupted = True
             running = self.current

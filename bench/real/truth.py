@@ -1,0 +1,226 @@
+"""Does virtual time tell the truth? One story: with real servers on the kernel's TCP, and by the lab in virtual time.
+
+Clients of redis and PostgreSQL ask; the cables of the servers are cut for 30 s, in which they ask again; later the
+servers lose their power, and they ask once more. When does each client notice? ``python -m bench.real.truth`` tells.
+
+Two clients are alike in both runs: redis-py and asyncpg on estab's stack. Two run on the kernel's TCP, for comparison.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import estab
+from bench.real.standins import serve_postgres, serve_redis
+
+__all__ = ["CLIENTS", "Times", "run_real", "run_virtual", "servers_missing"]
+
+USER_TIMEOUT_S = 4
+CUT_S, GONE_S = 4.0, 20.0
+"""When the cut begins, and how long after its end the power goes."""
+ASK_AFTER_S, ASK_GONE_AFTER_S = 12.0, 0.5
+"""How long after a fault its clients ask. A cut of 30 s ends between the retransmissions 14 s and 28 s after that."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """When a client noticed: seconds from its question to the answer, or to the error."""
+
+    cut_s: float
+    gone_s: float
+    error: str
+
+
+def _sleep_until(wall_s: float) -> None:
+    time.sleep(max(0.0, wall_s - time.time()))
+
+
+def _limit(connection: socket.socket) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_S * 1000)
+
+
+def ask_redis(began: float, cut_s: float) -> tuple[float, float, str]:
+    """Be a client of redis, by redis-py."""
+    import redis
+
+    keep = {socket.TCP_USER_TIMEOUT: 120_000}
+    client = redis.Redis("redis", protocol=2, socket_timeout=None, socket_keepalive=True, socket_keepalive_options=keep,
+                         retry=None, max_connections=1)
+    client.ping()
+    _sleep_until(began + CUT_S + ASK_AFTER_S)
+    asked = time.monotonic()
+    client.ping()
+    cut = time.monotonic() - asked
+    connection = client.connection_pool.get_connection()
+    _limit(connection._sock)
+    client.connection_pool.release(connection)
+    _sleep_until(began + CUT_S + GONE_S + cut_s + ASK_GONE_AFTER_S)
+    asked = time.monotonic()
+    error = ""
+    try:
+        client.ping()
+    except redis.exceptions.RedisError as raised:
+        error = type(raised).__name__
+    return cut, time.monotonic() - asked, error
+
+
+async def ask_asyncpg(began: float, cut_s: float) -> tuple[float, float, str]:
+    """Be a client of PostgreSQL, by asyncpg."""
+    import asyncpg
+
+    client = await asyncpg.connect(host="postgres", user="postgres", database="postgres", ssl=False)
+    await client.fetchval("SELECT 1")
+    connection = client._transport.get_extra_info("socket")
+    await asyncio.sleep(began + CUT_S + ASK_AFTER_S - time.time())
+    asked = time.monotonic()
+    await client.fetchval("SELECT 1")
+    cut = time.monotonic() - asked
+    _limit(connection)
+    await asyncio.sleep(began + CUT_S + GONE_S + cut_s + ASK_GONE_AFTER_S - time.time())
+    asked = time.monotonic()
+    error = ""
+    try:
+        await client.fetchval("SELECT 1")
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as raised:
+        error = type(raised).__name__
+    return cut, time.monotonic() - asked, error
+
+
+def ask_psycopg(began: float, cut_s: float) -> tuple[float, float, str]:
+    """Be a client of PostgreSQL, by psycopg, which is written in C."""
+    import psycopg
+
+    with psycopg.connect("host=postgres user=postgres dbname=postgres sslmode=disable", autocommit=True) as client:
+        client.execute("SELECT 1")
+        _sleep_until(began + CUT_S + ASK_AFTER_S)
+        asked = time.monotonic()
+        client.execute("SELECT 1")
+        cut = time.monotonic() - asked
+        with socket.socket(fileno=os.dup(client.fileno())) as connection:
+            _limit(connection)
+        _sleep_until(began + CUT_S + GONE_S + cut_s + ASK_GONE_AFTER_S)
+        asked = time.monotonic()
+        error = ""
+        try:
+            client.execute("SELECT 1")
+        except psycopg.Error as raised:
+            error = type(raised).__name__
+        return cut, time.monotonic() - asked, error
+
+
+CLIENTS: dict[str, tuple[Callable[..., Any], bool]] = {
+    "redis-py": (ask_redis, False), "asyncpg": (ask_asyncpg, False),
+    "redis-py, kernel": (ask_redis, True), "psycopg, kernel": (ask_psycopg, True),
+}
+"""Each client, and whether the kernel's TCP is its own."""
+
+
+def servers_missing() -> str:
+    """Say which server is not installed; empty if all are."""
+    return "" if _postgres() and shutil.which("redis-server") else "needs redis-server and postgresql"
+
+
+def _postgres() -> str:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    return str(found[-1].parent) if found else ""
+
+
+def _plan(net: estab.Network, cut_s: float) -> None:
+    """Cut the servers' cables, mend them, and later take their power."""
+    for name in ("redis", "postgres"):
+        host = net.hosts[name]
+        link = next(link for link in net.links if host in link.ends)
+        net.at(net.now + CUT_S, link.cut)
+        net.at(net.now + CUT_S + cut_s, link.heal)
+        net.at(net.now + CUT_S + GONE_S + cut_s, host.power_off)
+
+
+def _wire(net: estab.Network, clients: list[str]) -> list[estab.Host]:
+    router = net.host("router", forwarding=True)
+    hosts = [net.host(name) for name in ("redis", "postgres", *clients)]
+    for host in hosts:
+        net.link(host, router, delay="5ms")
+    return hosts
+
+
+def run_virtual(cut_s: float = 30.0) -> dict[str, Times]:
+    """Tell the story in virtual time."""
+    with estab.Network(seed=1) as net:
+        names = [name for name, (_, is_kernel) in CLIENTS.items() if not is_kernel]
+        redis, postgres, *clients = _wire(net, [f"client{number}" for number in range(len(names))])
+        redis.run(serve_redis, daemon=True)
+        postgres.run(serve_postgres, daemon=True)
+        _plan(net, cut_s)
+        began = redis.clock.wall_ns / 1e9
+        running = [host.run(CLIENTS[name][0], began, cut_s, start="1s")
+                   for name, host in zip(names, clients, strict=True)]
+        net.run()
+        return {name: Times(*program.result()) for name, program in zip(names, running, strict=True)}
+
+
+def run_real(cut_s: float = 30.0) -> tuple[dict[str, Times], estab.Network]:
+    """Tell the story with the servers themselves, in real time."""
+    folder = tempfile.mkdtemp(prefix="estab-postgres-")
+    try:
+        os.chmod(folder, 0o777)
+        with estab.Network(seed=1, clock="real", late_max="60s") as net:
+            return _tell_real(net, folder, cut_s), net
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _tell_real(net: estab.Network, folder: str, cut_s: float) -> dict[str, Times]:
+    redis, postgres, *clients = _wire(net, [f"client{number}" for number in range(len(CLIENTS))])
+    server = redis.spawn(["redis-server", "--protected-mode", "no", "--save", ""], cwd="/", quiet=True)
+    data, tools = f"{folder}/data", _postgres()
+    user = "postgres" if os.geteuid() == 0 else None
+    postgres.spawn([f"{tools}/initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync"], user=user, cwd="/",
+                   quiet=True).check("120s")
+    with open(f"{data}/pg_hba.conf", "a") as file:
+        file.write("host all all all trust\n")
+    database = postgres.spawn([f"{tools}/postgres", "-D", data, "-h", "*", "-k", folder, "-c", "fsync=off"], user=user,
+                              cwd="/", quiet=True)
+    server.wait_listening(6379, "60s")
+    database.wait_output("ready to accept connections", "60s")
+    _plan(net, cut_s)
+    began = time.time()
+    running: dict[str, Any] = {}
+    for (name, (client, is_kernel)), host in zip(CLIENTS.items(), clients, strict=True):
+        running[name] = (host.spawn_python(client, began, cut_s, quiet=True) if is_kernel
+                         else host.run(client, began, cut_s))
+    net.run()
+    results = {}
+    for name, program in running.items():
+        results[name] = Times(*(program.result("300s") if CLIENTS[name][1] else program.result()))
+    return results
+
+
+def main() -> None:
+    """Print the table."""
+    missing = servers_missing()
+    if missing:
+        raise SystemExit(missing)
+    virtual = run_virtual()
+    real, net = run_real()
+    print("| client | after a cut of 30 s: virtual | real | server without power: virtual | real | as |")
+    print("|---|---:|---:|---:|---:|---|")
+    for name, times in real.items():
+        told = virtual.get(name)
+        words = ("–", "–") if told is None else (f"{told.cut_s:.2f} s", f"{told.gone_s:.2f} s")
+        print(f"| {name} | {words[0]} | {times.cut_s:.2f} s | {words[1]} | {times.gone_s:.2f} s | {times.error} |")
+    with suppress(RuntimeError):
+        print(f"\nThe real run was this late: {net.lateness}.")
+
+
+if __name__ == "__main__":
+    main()
