@@ -124,6 +124,11 @@ def test_columns_that_80_columns_need_are_there() -> None:
     assert set(COLUMNS) >= {"state", "recvq", "sendq", "in", "out", "rtt", "again"}
 
 
+def test_a_listener_s_queue_is_written_as_it_is() -> None:
+    entry = readings([listener(80, 1, 4096)]).entries[0]
+    assert (COLUMNS["recvq"].text(entry), COLUMNS["sendq"].text(entry)) == ("1", "4096")
+
+
 def test_an_end_is_shortened_so_that_its_port_stays() -> None:
     assert clip_end("192.168.100.200:53582", 16) == "192.168.1…:53582"
     assert clip_end("10.0.0.1:80", 16) == "10.0.0.1:80"

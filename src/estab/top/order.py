@@ -61,6 +61,11 @@ def _milliseconds(us: int) -> str:
     return f"{ms:.2f}" if ms < 9.995 else f"{ms:.1f}" if ms < 99.95 else f"{ms:.0f}"
 
 
+def _queue(entry: Entry, number: int) -> str:
+    """Write bytes of a connection short, and connections of a listener as they are."""
+    return str(number) if entry.row.is_listener and 0 < number < 100_000 else short(number)
+
+
 def _mark(entry: Entry) -> str:
     return " .!"[entry.gravity]
 
@@ -74,8 +79,8 @@ _ALL: Final = (
     Column("state", "STATE", 10, lambda one: one.state, lambda one: one.state, False),
     Column("local", "LOCAL", 14, lambda one: one.local, lambda one: one.local, False),
     Column("peer", "PEER", 16, lambda one: one.peer, lambda one: one.peer, False),
-    Column("recvq", "RECVQ", 5, lambda one: short(one.row.recv_q), lambda one: one.row.recv_q),
-    Column("sendq", "SENDQ", 5, lambda one: short(one.row.send_q), lambda one: one.row.send_q),
+    Column("recvq", "RECVQ", 5, lambda one: _queue(one, one.row.recv_q), lambda one: one.row.recv_q),
+    Column("sendq", "SENDQ", 5, lambda one: _queue(one, one.row.send_q), lambda one: one.row.send_q),
     Column("in", "IN/s", 5, lambda one: short(one.now.in_rate), lambda one: one.now.in_rate),
     Column("out", "OUT/s", 5, lambda one: short(one.now.out_rate), lambda one: one.now.out_rate),
     Column("rtt", "RTTms", 5, lambda one: _milliseconds(one.now.rtt_us), _ms),

@@ -94,9 +94,11 @@ class Rows(ScrollView, can_focus=True):
 
     def show(self, entries: list[Entry]) -> None:
         """Show these; the chosen socket stays chosen, wherever it now stands."""
-        chosen = self.chosen
+        key = self.chosen.row.key if self.chosen is not None else None
         self.entries = entries
-        place = next((at for at, entry in enumerate(entries) if chosen and entry.row.key == chosen.row.key), self.at)
+        place = self.at
+        if self.chosen is None or self.chosen.row.key != key:  # processes with a queue each have listeners alike
+            place = next((at for at, entry in enumerate(entries) if entry.row.key == key), self.at)
         self.at = max(0, min(place, len(entries) - 1))
         self.virtual_size = Size(self.size.width, len(entries))
         self.refresh()
