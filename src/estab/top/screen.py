@@ -2,7 +2,7 @@
 
 - A thread of its own reads the source; what is shown is a ``View``, which does not change. So keys answer at once,
   however long a reading takes, and Ctrl-C ends at once.
-- Lines are drawn when they are seen: ten thousand sockets cost no more than the screen has lines.
+- Lines are drawn when they are seen: thousands of sockets cost no more than the screen has lines.
 """
 
 from __future__ import annotations
