@@ -484,10 +484,13 @@ class Network(Cabling):
         return False
 
     def _is_finished(self) -> bool:
+        scheduler = self._scheduler
         if self._programs.are_busy():
-            if not self._programs.only_poll():
+            if self._polling_since_ns == NEVER and self._agenda.frames_under_way:
+                scheduler.sure_turns, scheduler.ends_at_rest = scheduler.turns, True
+            elif not self._programs.only_poll():
                 self._polling_since_ns = NEVER
-                self._scheduler.sure_turns = self._scheduler.turns
+                scheduler.sure_turns, scheduler.ends_at_rest = scheduler.turns, False
             elif self._polling_since_ns == NEVER and self._is_at_rest():
                 self._polling_since_ns = self._agenda.now_ns
             return False

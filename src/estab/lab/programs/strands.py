@@ -212,6 +212,8 @@ class Scheduler:
         self.current: Strand | None = None
         self.sure_turns = -1
         """The number of turns of which ``is_over`` said that the run is not over before there is another one."""
+        self.ends_at_rest = False
+        """Nor before no frame is under way."""
         self.is_running = False
         self.is_closing = False
         self.untidy: deque[Callable[[], None]] = deque()
@@ -279,7 +281,7 @@ class Scheduler:
         if self.is_closing:
             raise RuntimeError("the network is closed")
         self._is_over, self._until_ns, self._detects_quiet = is_over, until_ns, detects_quiet
-        self.sure_turns = -1
+        self.sure_turns, self.ends_at_rest = -1, False
         self._failure, self._is_interrupted = None, False
         self.is_running, self.is_quiet = True, False
         self.active_ns, self._active_steps = self.agenda.now_ns, self.steps
@@ -449,7 +451,8 @@ class Scheduler:
                 while self.untidy:
                     self.untidy.popleft()()
                 due_ns = agenda.next_due_ns()
-                is_sure = self.sure_turns == agenda.turns
+                is_sure = self.sure_turns == agenda.turns and not (
+                    self.ends_at_rest and agenda.frames_under_way == 0)
                 if self.runnable:
                     if due_ns > agenda.now_ns:
                         strand = self.runnable.popleft()
@@ -461,7 +464,8 @@ class Scheduler:
                 elif (due_ns >= NEVER or due_ns > self._until_ns or (not is_sure and self._is_over())
                       or self._has_gone_quiet()):
                     break
-                self._run_agenda(due_ns, is_one=self.look is not None or self.sure_turns != agenda.turns)
+                is_sure = self.sure_turns == agenda.turns
+                self._run_agenda(due_ns, is_one=self.look is not None or not is_sure)
         except BaseException as failure:
             self.fail(failure)
         return None
@@ -473,7 +477,7 @@ class Scheduler:
             quiet_ns = self.active_ns + _QUIET_NS
             is_one = is_one or due_ns >= quiet_ns
             until_ns = until_ns if is_one else min(until_ns, quiet_ns)
-        self.agenda.run(until_ns, 1 if is_one else _ENTRIES_MAX, self.runnable)
+        self.agenda.run(until_ns, 1 if is_one else _ENTRIES_MAX, self.runnable, self.ends_at_rest)
 
     def _has_gone_quiet(self) -> bool:
         """Tell whether for hours nothing but probes and the like has happened, and all programs wait for ever."""

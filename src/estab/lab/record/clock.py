@@ -115,11 +115,11 @@ class Agenda:
         self.steps += 1
         entry.subject.fall_due(entry.number)
 
-    def run(self, until_ns: int, entries_max: i64, ready: deque[Any]) -> None:
+    def run(self, until_ns: int, entries_max: i64, ready: deque[Any], ends_at_rest: bool) -> None:
         """Carry out what is due until ``until_ns``, and ``entries_max`` at most.
 
-        It ends earlier at the end of an instant in which a program became ready to run (one is in ``ready``), and as
-        soon as a turn was taken.
+        It ends earlier at the end of an instant in which a program became ready to run (one is in ``ready``), as soon
+        as a turn was taken and, with ``ends_at_rest``, as soon as no frame is under way.
         """
         turns = self.turns
         end_ns: i64 = NEVER - 1 if until_ns >= NEVER else until_ns
@@ -129,6 +129,8 @@ class Agenda:
                 return
             entries_max -= 1
             self.take()
+            if ends_at_rest and self.frames_under_way == 0:
+                return
 
     def _pop(self) -> _Entry:
         heap = self._entries
