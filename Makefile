@@ -3,6 +3,7 @@
 #   make compile  estab in .venv with its core compiled: some minutes, and the engine runs several times as fast
 #   make test     types, lint, then all tests; those of the core both compiled and interpreted
 #   make test-pythons  the lab's tests on each other CPython that is installed here (PATH, pyenv)
+#   make fuzz SECONDS=600  mutated frames, calls and times for a whole host, on the core as it is installed; a failing input stays
 #   make bench    speed and memory of the core and the lab; goodput of each congestion control in virtual time (20 minutes)
 #   make doctor-score  hundreds of labelled scenarios of the lab, and how often the doctor names the cause
 #   make bench-wire  estab beside other stacks on this machine, through TUN devices in namespaces (root)
@@ -15,7 +16,7 @@
 # that halves its time, and costs a tenth of the speed.
 
 .DEFAULT_GOAL := help
-.PHONY: help tour compile test test-pythons lint bench bench-wire docs pictures web build clean
+.PHONY: help tour compile test test-pythons fuzz lint bench bench-wire docs pictures web build clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -80,6 +81,9 @@ test: lint $(VENV)/compiled
 	ESTAB_CORE=installed $(PYTEST)
 	if $(BIN)/estab --version | grep -q 'core: compiled'; then \
 		ESTAB_CORE=interpreted PYTHONPATH=src PYTHONPYCACHEPREFIX=build/pycache $(PYTEST) $(CORE_TESTS); fi
+
+fuzz: $(VENV)/compiled $(VENV)/test-tools
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),120)
 
 test-pythons: $(VENV)/made
 	@$(BIN)/python tools/try_pythons.py

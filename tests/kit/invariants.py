@@ -35,7 +35,8 @@ def check_connection(c: Connection, buffer_most: int | None = None) -> None:
     elif c.state not in (abi.SYN_SENT, abi.TIME_WAIT):
         waits = c.unsent is not None or (c.fin_wanted and c.fin_seq == NO_SEQ)
         if waits:
-            assert c.persist_ns != NEVER, "something waits to be sent and no timer runs"
+            is_paced = c.is_paced() and c.deadline_ns() != NEVER
+            assert is_paced or c.persist_ns != NEVER, "something waits to be sent and no timer runs"
     # Receiving.
     assert c.copied_seq + c.unread_bytes() <= c.rcv_nxt <= c.copied_seq + c.unread_bytes() + 1  # the FIN
     buffer = max(int(c.receive_buffer_bytes), buffer_most or 0, 1 << int(c.rcv_wscale))
