@@ -62,10 +62,12 @@ class _Job:
 @click.option("--verbose", "-v", is_flag=True, help="Draw each run as a ladder of segments.")
 @click.option("--pcap", type=click.Path(dir_okay=False), help="Write all packets there (pcapng), a section a script.")
 @click.option("--junit", type=click.Path(dir_okay=False), help="Write the results there as JUnit's XML.")
+@click.option("--against-kernel", is_flag=True,
+              help="Run each script on this machine's kernel, too, and say where they differ. Root; in real time.")
 @click.option("--jobs", "-j", type=click.IntRange(1), default=1, show_default=True, help="Scripts at a time.")
 def drill(
     paths: tuple[str, ...], profile: str, ip: str | None, defines: tuple[str, ...], options: tuple[str, ...],
-    verbose: bool, pcap: str | None, junit: str | None, jobs: int,
+    verbose: bool, pcap: str | None, junit: str | None, against_kernel: bool, jobs: int,
 ) -> None:
     """Run packetdrill scripts against the engine, in virtual time.
 
@@ -76,6 +78,16 @@ def drill(
     names = tuple(_pair(text, "--define") for text in defines)
     settings = tuple(_pair(text, "--option") for text in options)
     work = [_Job(path, version, profile, names, settings) for path in scripts for version in _versions(path, ip)]
+    if against_kernel:
+        from estab.cli.drill_kernel import against_kernel as compare
+
+        if verbose or pcap is not None or junit is not None:
+            raise click.UsageError("--against-kernel goes with neither --verbose nor --pcap nor --junit")
+        try:
+            raise click.exceptions.Exit(compare([(job.path, job.ip_version) for job in work], profile, dict(names),
+                                                dict(settings)))
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
     began = time.perf_counter()
     try:
         results = _watched(work, verbose, pcap) if verbose or pcap is not None else _reported(work, jobs)

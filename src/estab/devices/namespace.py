@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from estab.errors import os_error
 
-__all__ = ["call_in"]
+__all__ = ["call_in", "enter_new"]
 
 T = TypeVar("T")
 
@@ -47,6 +47,14 @@ def call_in(netns: str | None, function: Callable[[], T]) -> T:
     finally:
         errors.clear()  # with its traceback it would hold itself, and what the caller opened
     return results[0]
+
+
+def enter_new() -> None:
+    """Put this thread into a network namespace of its own, which ends with it. ``OSError`` without CAP_SYS_ADMIN."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise os_error(number, f"{os.strerror(number)}: can't make a network namespace")
 
 
 def _enter(path: str) -> None:

@@ -7,10 +7,11 @@ the moment its line is reached, and the time at which it was sent must be near e
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from estab.drill.errors import MismatchError, ScriptError
 from estab.drill.language.syntax import Call, Code, Command, Event, PacketAction, Script, TcpPacket
 from estab.drill.language.text import packet_text, time_text
-from estab.drill.machine.files import SocketFile
 from estab.drill.machine.flow import Flow, Stage
 from estab.drill.machine.machine import START_NS, Machine
 from estab.drill.machine.settings import Settings
@@ -22,13 +23,12 @@ from estab.drill.steps.expect import check_follows, check_packet, check_timestam
 from estab.drill.steps.inject import packet_bytes
 from estab.drill.steps.seen import Seen, is_of_flow, joined, read
 from estab.events import Observer
-from estab.host.sockets.stream import StreamSocket
 from estab.tcp.profile import profile_config
 from estab.units import NEVER, SECOND
 from estab.wire import ip
 from estab.wire.tcp import ACK, SYN
 
-__all__ = ["Interpreter"]
+__all__ = ["Interpreter", "Make"]
 
 _GIVE_UP_NS = 2 * SECOND
 """How long past its time an expected packet is waited for."""
@@ -41,24 +41,37 @@ _RMEM = (4096, 131072, 6291456)
 _REMOTE_PORTS = 32768
 
 
-class Interpreter:
-    """One run of a script. ``event`` is the one that is being done, for messages."""
+Make = Callable[[Settings], tuple[Machine, Calls, Commands]]
+"""What makes the machine that a script is run on, its calls and its commands."""
 
-    def __init__(self, script: Script, settings: Settings, observer: Observer | None = None) -> None:
+
+def _engine(settings: Settings, observer: Observer | None) -> tuple[Machine, Calls, Commands]:
+    system = "linux" if settings.is_neutral else settings.profile
+    config = profile_config(system)
+    if system == "linux":
+        config.tcp_rmem = _RMEM
+    machine = Machine(settings, config, observer)
+    return machine, Calls(machine), Commands(machine)
+
+
+class Interpreter:
+    """One run of a script. ``event`` is the one that is being done, for messages.
+
+    ``make`` makes what the script is run on, from the settings: the engine, if none is given.
+    """
+
+    def __init__(self, script: Script, settings: Settings, observer: Observer | None = None,
+                 make: Make | None = None) -> None:
         for option in script.options:
             try:
                 settings = settings.with_option(option.name, option.value)
             except MismatchError as error:
                 raise ScriptError(script.path, option.place, script.line(option.place.line), error.message) from None
         self.script = script
-        self.settings = settings
-        system = "linux" if settings.is_neutral else settings.profile
-        config = profile_config(system)
-        if system == "linux":
-            config.tcp_rmem = _RMEM
-        self.machine = Machine(settings, config, observer)
-        self.calls = Calls(self.machine)
-        self.commands = Commands(self.machine)
+        self.machine, self.calls, self.commands = _engine(settings, observer) if make is None else make(settings)
+        self.settings = self.machine.settings
+        self.seen: list[tuple[int, str]] = []
+        """What was sent, by the line of the script that expects it."""
         self.namespace = Namespace()
         self.event: Event | None = None
         self.warnings: list[tuple[Event, MismatchError]] = []
@@ -148,14 +161,7 @@ class Interpreter:
         else:
             assert isinstance(action, Code)
             self._wait_until(start_ns, "code")
-            socket = self._socket_under_test()
-            self.namespace.run(action.text, self.script.path, event.place.line, socket, self.machine.now_ns)
-
-    def _socket_under_test(self) -> StreamSocket | None:
-        for file in self.calls.files.values():
-            if isinstance(file, SocketFile) and file.flow is self.calls.flow and isinstance(file.socket, StreamSocket):
-                return file.socket
-        return None
+            self.namespace.run(action.text, self.script.path, event.place.line, self.calls.fields_under_test())
 
     # --- packets in
 
@@ -197,6 +203,7 @@ class Interpreter:
         if isinstance(packet, TcpPacket) and packet.flags & SYN:
             self._note_expected_syn(packet, flow)
         seen = self._next_segment(event, action, flow, start_ns)
+        self.seen.append((event.place.line, packet_text(seen.action)))
         check_packet(action, seen, flow, self.settings)
         check_timestamp(action, seen, flow, self.settings, self.machine.script_ns)
         if event.when.kind != "any":

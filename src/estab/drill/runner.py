@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +10,15 @@ from os import PathLike
 from pathlib import Path
 
 from estab.drill.errors import MismatchError, ScriptError, UnsupportedError
-from estab.drill.interpreter import Interpreter
+from estab.drill.interpreter import Interpreter, Make
 from estab.drill.language.parser import parse
+from estab.drill.machine.machine import Machine
 from estab.drill.machine.settings import IP_VERSIONS, PROFILES, Settings
+from estab.drill.steps.calls import Calls
+from estab.drill.steps.commands import Commands
 from estab.events import Observer
 
-__all__ = ["Result", "ip_versions_of", "run"]
+__all__ = ["Result", "ip_versions_of", "run", "run_on_kernel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class Result:
     got: str
     took_s: float
     script_s: float
+    seen: tuple[tuple[int, str], ...] = ()
+    """What the stack sent, as packetdrill text, by the line that expects it."""
 
     @property
     def is_ok(self) -> bool:
@@ -86,14 +92,39 @@ def run(
     return _run(str(path), source, settings, observer)
 
 
-def _run(path: str, source: str, settings: Settings, observer: Observer | None) -> Result:
+def run_on_kernel(
+    path: str | PathLike[str], *, ip_version: str = "ipv4", defines: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Result:
+    """Run a script in real time against the kernel of this machine, through a TUN in a network namespace.
+
+    The calling process enters the namespace and stays in it: call this in a process of its own. ``OSError`` without
+    root; else as ``run``. The result's profile is the kernel's release.
+    """
+    from estab.drill.kernel import KernelCalls, KernelCommands, KernelMachine
+
+    settings = Settings(ip_version, f"Linux {platform.release().partition('-')[0]}", dict(defines or {}))
+    for name, value in (options or {}).items():
+        settings = settings.with_option(name, value)
+
+    def make(settings: Settings) -> tuple[Machine, Calls, Commands]:
+        machine = KernelMachine(settings)
+        return machine, KernelCalls(machine), KernelCommands(machine)
+
+    source = Path(path).read_text(encoding="utf-8", errors="replace")
+    return _run(str(path), source, settings, None, make)
+
+
+def _run(
+    path: str, source: str, settings: Settings, observer: Observer | None, make: Make | None = None,
+) -> Result:
     began = time.perf_counter()
     outcome, line, message, expected, got = "passed", 0, "", "", ""
     interpreter = None
     script_s = 0.0
     try:
         script = parse(source, path, settings.defines, "FreeBSD" if settings.profile == "freebsd" else "Linux")
-        interpreter = Interpreter(script, settings, observer)
+        interpreter = Interpreter(script, settings, observer, make)
         interpreter.run()
     except ScriptError as error:
         outcome, line, message = "error", error.place.line, str(error)
@@ -109,5 +140,5 @@ def _run(path: str, source: str, settings: Settings, observer: Observer | None) 
     took_s = time.perf_counter() - began
     return Result(
         path, settings.ip_version, settings.profile, outcome, line, source_line, message, expected, got, took_s,
-        script_s,
+        script_s, tuple(interpreter.seen) if interpreter is not None else (),
     )

@@ -13,7 +13,7 @@ from estab.wire.address import format_address, parse_address
 __all__ = ["IP_VERSIONS", "PROFILES", "Settings"]
 
 IP_VERSIONS: Final = ("ipv4", "ipv4-mapped-ipv6", "ipv6")
-PROFILES: Final = ("linux", "freebsd", "neutral")
+PROFILES: Final = ("linux", "estab", "freebsd", "neutral")
 _ADDRESSES: Final = {4: ("192.168.0.1", "192.0.2.1"), 6: ("fd3d:a0b:17d6::1", "fd3d:fa7b:d17d::1")}
 _IGNORED: Final = (
     "gateway_ip", "netmask_ip", "speed", "so_filename", "so_flags", "code_command", "send_omit_free", "is_anyip",

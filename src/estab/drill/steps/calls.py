@@ -7,7 +7,7 @@ the number that the call returns; what else it gives is compared with the script
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Final
 
 from estab import abi
@@ -25,6 +25,7 @@ from estab.drill.steps.polling import Polling
 from estab.errors import os_error
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
+from estab.sockets.socket.tcp_info import pack_tcp_info, unpack_tcp_info
 from estab.units import NEVER, SECOND
 from estab.wire.address import format_address, map_v4
 
@@ -104,6 +105,13 @@ class Calls:
     def now_ns(self) -> int:
         """The virtual time."""
         return self.machine.now_ns
+
+    def fields_under_test(self) -> Mapping[str, int] | None:
+        """Give the fields of ``TCP_INFO`` of the socket under test, ``None`` if there is no such socket."""
+        for file in self.files.values():
+            if isinstance(file, SocketFile) and file.flow is self.flow and isinstance(file.socket, StreamSocket):
+                return unpack_tcp_info(pack_tcp_info(file.socket.info(self.now_ns), file.socket.state))
+        return None
 
     # --- addresses
 

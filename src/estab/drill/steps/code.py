@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import io
 import textwrap
+from collections.abc import Mapping
 from typing import Final
 
 from estab.drill.errors import MismatchError
-from estab.host.sockets.stream import StreamSocket
-from estab.sockets.socket.tcp_info import FIELDS, pack_tcp_info, unpack_tcp_info
+from estab.sockets.socket.tcp_info import FIELDS
 
 __all__ = ["Namespace"]
 
@@ -35,10 +35,13 @@ class Namespace:
     def __init__(self) -> None:
         self._names: dict[str, object] = dict(_CONSTANTS)
 
-    def run(self, text: str, path: str, line: int, socket: StreamSocket | None, now_ns: int) -> None:
-        """Run one piece. ``MismatchError`` if it raises: an ``assert`` shows its condition and the fields in it."""
-        if socket is not None:
-            self._names.update(_fields(socket, now_ns))
+    def run(self, text: str, path: str, line: int, numbers: Mapping[str, int] | None) -> None:
+        """Run one piece; ``numbers`` are the fields of TCP_INFO now.
+
+        ``MismatchError`` if it raises: an ``assert`` shows its condition and the fields in it.
+        """
+        if numbers is not None:
+            self._names.update(_fields(numbers))
         # packetdrill writes more code after each piece, so a piece may end in a backslash.
         source = "\n" * (line - 1) + textwrap.dedent(text).strip("\n") + "\npass\n"
         try:
@@ -57,8 +60,7 @@ class Namespace:
         return f"code failed: {said}{' (' + values + ')' if values else ''}"
 
 
-def _fields(socket: StreamSocket, now_ns: int) -> dict[str, object]:
-    numbers = unpack_tcp_info(pack_tcp_info(socket.info(now_ns), socket.state))
+def _fields(numbers: Mapping[str, int]) -> dict[str, object]:
     fields: dict[str, object] = {f"tcpi_{name}": number for name, number in numbers.items()}
     scales, flags = numbers["wscales"], numbers["flags"]
     fields["tcpi_snd_wscale"], fields["tcpi_rcv_wscale"] = scales & 15, scales >> 4
