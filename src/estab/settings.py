@@ -54,6 +54,11 @@ class Settings(TypedDict, total=False):
     tcp_dsack: bool
     tcp_window_scaling: bool
     tcp_bsd_option_order: bool
+    tcp_drop_synfin: bool
+    tcp_blackhole: int
+    tcp_repeat_fin: bool
+    tcp_repeat_syn: bool
+    tcp_round_buffers: bool
     tcp_rmem: tuple[int, int, int]
     tcp_mem: tuple[int, int, int]
     tcp_wmem: tuple[int, int, int]

@@ -25,7 +25,7 @@ from estab.cli.junit import write_junit
 from estab.cli.screen import Screen
 from estab.cli.written import cannot_write, written
 from estab.drill.machine.settings import IP_VERSIONS, PROFILES
-from estab.drill.runner import Result, ip_versions_of, run
+from estab.drill.runner import Result, as_expected, ip_versions_of, run
 from estab.events import Observer
 from estab.observe.capture import write_section
 from estab.observe.ladder import ladder
@@ -95,6 +95,9 @@ def drill(
         raise click.UsageError(str(error)) from None
     if junit is not None:
         _write_junit(junit, results)
+    unknown = sorted({name for result in results for name in result.unknown_sysctls})
+    if unknown:
+        click.echo(f"unknown sysctls, which changed nothing: {', '.join(unknown)}")
     passed = sum(result.is_ok for result in results)
     click.echo(f"{passed} of {len(results)} passed in {time.perf_counter() - began:.1f} s")
     if passed < len(results):
@@ -128,8 +131,8 @@ def _pair(text: str, option: str) -> tuple[str, str]:
 
 
 def _run_job(job: _Job, observer: Observer | None = None) -> Result:
-    return run(job.path, ip_version=job.ip_version, profile=job.profile, defines=dict(job.defines),
-               options=dict(job.options), observer=observer)
+    return as_expected(run(job.path, ip_version=job.ip_version, profile=job.profile, defines=dict(job.defines),
+               options=dict(job.options), observer=observer))
 
 
 # --- telling

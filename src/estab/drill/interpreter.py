@@ -177,14 +177,18 @@ class Interpreter:
         """Find the flow of a packet; one injected into a listener, or into nothing, begins a new one."""
         flow = self.calls.flow
         is_tcp = isinstance(action.packet, TcpPacket)
-        if action.is_inbound and is_tcp and (flow is None or flow.stage is Stage.LISTENING):
+        stage = Stage.LISTENING if flow is None else flow.stage
+        if action.is_inbound and is_tcp and stage in (Stage.LISTENING, Stage.NEW):
             flow = Flow("tcp", self.machine.local, self.machine.remote)
             flow.local_port = self.settings.bind_port
             flow.remote_port = self._next_port
             self._next_port += 1
-            flow.stage = Stage.SYN_INJECTED
             assert isinstance(action.packet, TcpPacket)
-            flow.script_remote_isn = flow.live_remote_isn = action.packet.sequence.start
+            if action.packet.flags & SYN or stage is Stage.LISTENING:
+                flow.stage = Stage.SYN_INJECTED
+                flow.script_remote_isn = flow.live_remote_isn = action.packet.sequence.start
+            else:  # into a socket that has no connection: its numbers are as they are
+                flow.stage = Stage.STRAY
             self.calls.flow = flow
         if flow is None:
             raise MismatchError("there is no socket that this packet could belong to", packet_text(action))

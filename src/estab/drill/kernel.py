@@ -378,6 +378,7 @@ class _KernelSysctls:
 
     def __init__(self) -> None:
         self._old: dict[str, str] = {}
+        self.unknown: dict[str, None] = {}
 
     def set(self, name: str, value: str) -> None:
         """Write one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from estab.drill.steps.calls import Calls
 from estab.drill.steps.commands import Commands
 from estab.events import Observer
 
-__all__ = ["Result", "ip_versions_of", "run", "run_on_kernel"]
+__all__ = ["Result", "as_expected", "ip_versions_of", "run", "run_on_kernel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ class Result:
     script_s: float
     seen: tuple[tuple[int, str], ...] = ()
     """What the stack sent, as packetdrill text, by the line that expects it."""
+    unknown_sysctls: tuple[str, ...] = ()
+    """Settings of FreeBSD that the script sets and that are not known: they changed nothing."""
 
     @property
     def is_ok(self) -> bool:
@@ -90,6 +92,15 @@ def run(
             raise ValueError(f"options: {error.message}") from None
     source = Path(path).read_text(encoding="utf-8", errors="replace")
     return _run(str(path), source, settings, observer)
+
+
+def as_expected(result: Result) -> Result:
+    """Turn the result of a script beside a file of its name with ``.exfail``: it is expected to fail."""
+    if not Path(result.path).with_suffix(".exfail").exists() or result.outcome in ("error", "unsupported"):
+        return result
+    if result.is_ok:
+        return replace(result, outcome="failed", message="passed, and its .exfail file says that it fails")
+    return replace(result, outcome="passed", message="")
 
 
 def run_on_kernel(
@@ -141,4 +152,5 @@ def _run(
     return Result(
         path, settings.ip_version, settings.profile, outcome, line, source_line, message, expected, got, took_s,
         script_s, tuple(interpreter.seen) if interpreter is not None else (),
+        tuple(interpreter.commands.sysctls.unknown) if interpreter is not None else (),
     )

@@ -108,6 +108,15 @@ class Config:
         self.tcp_insecure_rst: bool = False
         self.tcp_insecure_syn: bool = False
         self.tcp_answer_early_acks: bool = True
+        self.tcp_drop_synfin: bool = True
+        # As Linux: a SYN that met an old connection goes again at once.
+        self.tcp_repeat_syn: bool = True
+        # 1: a SYN to a port without a socket is not answered; 2: nothing is (FreeBSD's net.inet.tcp.blackhole).
+        self.tcp_blackhole: i64 = 0
+        # As FreeBSD: an acknowledgment bears our FIN again while it is unacknowledged; buffers are whole segments, and
+        # a window is all the room there is, what came out of order left aside.
+        self.tcp_repeat_fin: bool = False
+        self.tcp_round_buffers: bool = False
         # Path MTU.
         self.tcp_min_snd_mss: i64 = 48
         self.tcp_mtu_probing: i64 = 0
@@ -159,7 +168,7 @@ _NUMBERS: Final = (0, 2**32 - 1)
 _TIMES: Final = (0, 366 * 86_400 * SECOND)
 _RANGES: dict[str, tuple[int, int]] = {
     "tcp_ecn": (0, 5), "tcp_ecn_option": (0, 2), "tcp_ecn_option_beacon": (0, 3), "cubic_hystart": (0, 2),
-    "auto_flowlabels": (0, 3), "flowlabel_reflect": (0, 7),
+    "tcp_blackhole": (0, 2), "auto_flowlabels": (0, 3), "flowlabel_reflect": (0, 7),
     "cubic_hystart_detect": (0, 3), "ip_default_ttl": (1, 255), "icmp_msgs_per_sec": (1, 1_000_000),
     "tcp_syn_retries": (0, 127), "tcp_synack_retries": (0, 255), "tcp_reordering": (1, 300),
     "tcp_max_reordering": (1, 2**31 - 1), "tcp_min_tso_segs": (1, 65_535), "tcp_rto_min_ns": (1, 120 * SECOND),

@@ -53,5 +53,10 @@ def _set_freebsd(config: Config) -> None:
     config.tcp_delack_ns = 40 * MS
     config.tcp_delack_max_ns = 40 * MS
     config.tcp_keepalive_probes = 8
-    config.tcp_rfc1337 = False
+    config.tcp_rfc1337 = True
+    config.tcp_drop_synfin = False
+    config.tcp_repeat_fin = True
+    config.tcp_repeat_syn = False
+    config.tcp_round_buffers = True
+    config.tcp_fastopen = 0
     config.ip_local_port_range = (10000, 65535)

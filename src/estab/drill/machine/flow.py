@@ -22,6 +22,7 @@ class Stage(Enum):
 
     NEW = "new"
     LISTENING = "listening"
+    STRAY = "no connection"
     SYN_INJECTED = "SYN injected"
     SYN_ACK_SEEN = "SYN-ACK seen"
     ACCEPTED = "accepted"

@@ -35,7 +35,7 @@ class Settings:
     bind_port: int = 8080
     connect_port: int = 8080
     mtu: int = 0
-    """0: 1500, and 1520 over IPv6, so that the MSS is 1460 either way."""
+    """0: 1500, and 1520 over IPv6, so that the MSS is 1460 either way; for FreeBSD 1500, as its scripts expect."""
     tolerance_ns: int = 4000 * US
     tolerance_percent: float = 12.5
     ts_tick_ns: int = 0
@@ -72,7 +72,7 @@ class Settings:
     @property
     def link_mtu(self) -> int:
         """The MTU of the link between both."""
-        return self.mtu or (1520 if self.is_v6 else 1500)
+        return self.mtu or (1520 if self.is_v6 and self.profile != "freebsd" else 1500)
 
     def with_option(self, name: str, value: str) -> Settings:
         """Apply ``--name=value`` of a script. ``UnsupportedError`` names an option that is not known."""
@@ -122,6 +122,13 @@ def _port(value: str) -> int:
     return int(value)
 
 
+def _refuse(why: str) -> Callable[[Settings, str], Settings]:
+    def refuse(settings: Settings, value: str) -> Settings:
+        raise UnsupportedError(why)
+
+    return refuse
+
+
 _OPTIONS: Final[dict[str, Callable[[Settings, str], Settings]]] = {
     "ip_version": _version,
     "non_fatal": _non_fatal,
@@ -137,6 +144,6 @@ _OPTIONS: Final[dict[str, Callable[[Settings, str], Settings]]] = {
     "tcp_ts_ecr_scaled": lambda settings, value: replace(settings, has_scaled_ecr=True),
     "strict_segments": lambda settings, value: replace(settings, is_strict=True),
     "init_scripts": lambda settings, value: replace(settings, init_scripts=tuple(value.split(","))),
-    "udp_encapsulation": lambda settings, value: settings,
-    "tcp_md5_secret": lambda settings, value: settings,
+    "udp_encapsulation": _refuse("UDP encapsulation (--udp_encapsulation): TCP over UDP, RFC 6951's way, is not here"),
+    "tcp_md5_secret": _refuse("MD5 signatures (--tcp_md5_secret): RFC 2385 is not here"),
 }

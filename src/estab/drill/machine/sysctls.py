@@ -10,54 +10,59 @@ from __future__ import annotations
 from typing import Final
 
 from estab.drill.errors import UnsupportedError
+from estab.drill.machine import freebsd
 from estab.host.sysctls import Sysctls as HostSysctls
+from estab.tcp.config import Config
 
 __all__ = ["Sysctls"]
 
-_FREEBSD: Final = {
-    "net.inet.tcp.rfc1323": "tcp_timestamps", "net.inet.tcp.sack.enable": "tcp_sack",
-    "net.inet.tcp.insecure_rst": "tcp_insecure_rst", "net.inet.tcp.insecure_syn": "tcp_insecure_syn",
-    "net.inet.tcp.syncookies": "tcp_syncookies", "net.inet.tcp.initcwnd_segments": "tcp_initial_cwnd",
-    "net.inet.tcp.cc.algorithm": "tcp_congestion_control",
-    "net.inet.tcp.keepidle": "tcp_keepalive_time", "net.inet.tcp.keepintvl": "tcp_keepalive_intvl",
-    "net.inet.tcp.keepcnt": "tcp_keepalive_probes", "net.inet.tcp.ecn.enable": "tcp_ecn",
-    "net.inet.tcp.path_mtu_discovery": "ip_no_pmtu_disc",
-}
-_MILLISECONDS: Final = ("net.inet.tcp.keepidle", "net.inet.tcp.keepintvl")
-"""What FreeBSD counts in milliseconds and Linux in seconds."""
-_INVERTED: Final = ("net.inet.tcp.path_mtu_discovery",)
+_FREEBSD: Final = {"net.inet.tcp.cc.algorithm": "tcp_congestion_control"}
+_CONTROLS: Final = {"newreno": "reno"}
+"""FreeBSD's names of congestion controls that have another one here."""
 _HOW_NOT_WHAT: Final = {
     "tcp_fack": "gone from Linux since 4.15",
     "tcp_autocorking": "waits for a device queue, which is not here",
     "tcp_limit_output_bytes": "bounds a device queue, which is not here",
     "tcp_no_metrics_save": "metrics of old connections are not kept here",
-    "net.inet.tcp.delayed_ack": "acknowledgments are always delayed here, as TCP_QUICKACK says",
-    "net.inet.tcp.msl": "TIME-WAIT lasts as long as Linux's",
 }
 
 
 class Sysctls:
     """Settings of one host, by name, with what ``restore`` puts back."""
 
-    def __init__(self, table: HostSysctls) -> None:
+    def __init__(self, table: HostSysctls, config: Config) -> None:
         self._table = table
+        self._config = config
+        self.unknown: dict[str, None] = {}
+        """FreeBSD's settings that are not known, in order: they changed nothing."""
         self._old: dict[str, object] = {}
 
     def set(self, name: str, value: str) -> None:
         """Set one. ``UnsupportedError`` names what is not known, or a value that can't be had."""
+        text = value.strip()
+        if freebsd.is_freebsd(name) and name not in _FREEBSD:
+            self._set_freebsd(name, text)
+            return
         known = self._known(name)
         if known is None:
             return
-        text = value.strip()
         try:
-            if name in _MILLISECONDS:
-                self._table[known] = int(text) // 1000
-            elif name in _INVERTED:
-                self._table[known] = int(text == "0")
-            else:
-                self._table[known] = text
+            self._table[known] = _CONTROLS.get(text, text)
         except ValueError as error:
             raise UnsupportedError(f"sysctl {name}={text}: {error}") from None
+
+    def _set_freebsd(self, name: str, text: str) -> None:
+        setter = freebsd.SET.get(name)
+        if setter is not None:
+            try:
+                setter(self._config, int(text, 0))
+            except (ValueError, TypeError) as error:
+                raise UnsupportedError(f"sysctl {name}={text}: {error}") from None
+        elif name in freebsd.FIXED:
+            if text not in freebsd.FIXED[name]:
+                raise UnsupportedError(f"sysctl {name}={text}: here it is {freebsd.FIXED[name][0]}, always")
+        elif name not in freebsd.IDLE:
+            self.unknown.setdefault(name)
 
     def remember(self, name: str) -> None:
         """Note a setting for ``restore``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 from typing import Final
 
@@ -11,8 +12,12 @@ from estab.drill.errors import UnsupportedError
 from estab.host.engine import Engine
 from estab.host.ip.interface import Interface
 from estab.host.snapshot import SocketRow
+from estab.tcp.arriving import transitions
+from estab.tcp.arriving.timewait import TimeWait
+from estab.tcp.connection import Connection
+from estab.tcp.state import state_text
 
-__all__ = ["change_route", "grep", "nstat", "proc_file", "sockstat", "ss"]
+__all__ = ["FREEBSD_STATES", "change_route", "drop", "grep", "nstat", "proc_file", "sockstat", "ss"]
 
 _NUMBERS: Final = {
     "ESTAB": abi.ESTABLISHED, "SYN-SENT": abi.SYN_SENT, "SYN-RECV": abi.SYN_RECEIVED, "FIN-WAIT-1": abi.FIN_WAIT_1,
@@ -24,6 +29,9 @@ _FREEBSD: Final = {
     "FIN-WAIT-2": "FIN_WAIT_2", "TIME-WAIT": "TIME_WAIT", "CLOSED": "CLOSED", "CLOSE-WAIT": "CLOSE_WAIT",
     "LAST-ACK": "LAST_ACK", "LISTEN": "LISTEN", "CLOSING": "CLOSING",
 }
+
+
+FREEBSD_STATES: Final = frozenset(_FREEBSD.values())
 
 
 def nstat(host: Engine) -> str:
@@ -40,12 +48,33 @@ def ss(host: Engine, now_ns: int, words: list[str]) -> str:
     )
 
 
-def sockstat(host: Engine, now_ns: int) -> str:
-    """Print sockets as FreeBSD's ``sockstat -s`` does."""
-    return "".join(
-        f"{row.netid:<6}{row.local:<30}{row.peer:<30}{_FREEBSD.get(row.state, row.state)}\n"
-        for row in host.sockets(now_ns)
-    )
+def sockstat(host: Engine, now_ns: int, words: list[str]) -> str:
+    """Print sockets as FreeBSD's ``sockstat``: ``-4 -6 -P -p`` choose, ``-s`` has states."""
+    version = [word for word in words if word in ("-4", "-6")]
+    port = words[words.index("-p") + 1] if "-p" in words[:-1] else ""
+    kind = words[words.index("-P") + 1] if "-P" in words[:-1] else ""
+    text = ""
+    for row in host.sockets(now_ns):
+        is_v6 = row.local.startswith("[") or ":" in row.local.rpartition(":")[0]
+        if (version and ("-6" in version) != is_v6) or (kind and not row.netid.startswith(kind)):
+            continue
+        if not port or port in (row.local.rpartition(":")[2], row.peer.rpartition(":")[2]):
+            state = _FREEBSD.get(row.state, row.state) if "-s" in words else ""
+            text += f"root     packetdril 1     3  {row.netid:<6}{row.local:<30}{row.peer:<30}{state}\n"
+    return text
+
+
+def drop(host: Engine, state: str, now_ns: int) -> None:
+    """End connections in a state (empty: in any) as ``tcpdrop`` does: a reset, or no more of a TIME-WAIT record."""
+    demux = host.demux
+    for endpoint in list(demux.table.values()):
+        if isinstance(endpoint, Connection):
+            name = state_text(endpoint.state).replace("-", "_").replace("SYN_RECEIVED", "SYN_RCVD")
+            if state in ("", name):
+                transitions.abort(endpoint, errno.ECONNABORTED, "software caused connection abort", "tcpdrop")
+                demux.touch(endpoint)
+        elif isinstance(endpoint, TimeWait) and state in ("", "TIME_WAIT"):
+            demux.drop_time_wait(endpoint)
 
 
 def proc_file(host: Engine, now_ns: int, path: str) -> str:
@@ -67,15 +96,15 @@ def _hex_port(endpoint: str) -> str:
     return f"00000000:{int(port) if port.isdecimal() else 0:04X}"
 
 
-def grep(text: str, words: list[str]) -> str:
-    """Return the lines that match; with ``-c`` how many do, with ``-v`` the others."""
+def grep(text: str, words: list[str]) -> tuple[str, bool]:
+    """Return the lines that match; with ``-c`` how many do, with ``-v`` the others; and whether there were any."""
     flags = "".join(word[1:] for word in words if word.startswith("-"))
     patterns = [word for word in words if not word.startswith("-")]
     if len(patterns) != 1:
         raise UnsupportedError(f"unknown command: grep {' '.join(words)}")
     pattern = re.compile(patterns[0], re.IGNORECASE if "i" in flags else 0)
     lines = [line for line in text.splitlines(keepends=True) if bool(pattern.search(line)) != ("v" in flags)]
-    return f"{len(lines)}\n" if "c" in flags else "".join(lines)
+    return f"{len(lines)}\n" if "c" in flags else "".join(lines), bool(lines)
 
 
 def change_route(host: Engine, interface: Interface, prefix: str, numbers: dict[str, int]) -> None:

@@ -48,7 +48,7 @@ class Calls:
         """Descriptors whose number a later one took."""
         self.flow: Flow | None = None
         self.polling = Polling(self)
-        self.options = Options(self, self.polling.on_event)
+        self.options = Options(self, self.polling.on_event, counts_text=machine.settings.profile == "freebsd")
         self._table: dict[str, Callable[[Call], Steps | int]] = {
             "socket": self._socket, "bind": self._bind, "listen": self._listen, "accept": self._accept,
             "accept4": self._accept, "connect": self._connect, "close": self._close, "shutdown": self._shutdown,

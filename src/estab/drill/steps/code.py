@@ -21,8 +21,14 @@ _STATES: Final = (
     "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT", "LAST_ACK",
     "LISTEN", "CLOSING",
 )
+_FREEBSD_STATES: Final = (
+    "ESTABLISHED", "SYN_SENT", "SYN_RECEIVED", "FIN_WAIT_1", "FIN_WAIT_2", "TIME_WAIT", "CLOSED", "CLOSE_WAIT",
+    "LAST_ACK", "LISTEN", "CLOSING",
+)
+"""The same in the order of Linux, by the names that scripts for FreeBSD have."""
 _CONSTANTS: Final[dict[str, int]] = {
     **{f"TCP_{name}": number for number, name in enumerate(_STATES, 1)},
+    **{f"TCPI_{name}": number for number, name in enumerate(_FREEBSD_STATES, 1)},
     **{f"TCP_CA_{name}": number for number, name in enumerate(("Open", "Disorder", "CWR", "Recovery", "Loss"))},
     "TCPI_OPT_TIMESTAMPS": 1, "TCPI_OPT_SACK": 2, "TCPI_OPT_WSCALE": 4, "TCPI_OPT_ECN": 8, "TCPI_OPT_ECN_SEEN": 16,
     "TCPI_OPT_SYN_DATA": 32, "TCPI_OPT_USEC_TS": 64, "TCPI_OPT_TFO_CHILD": 128, "TCP_INFINITE_SSTHRESH": 0x7FFFFFFF,

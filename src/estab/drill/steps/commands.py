@@ -7,7 +7,9 @@ whose exit status counts. What is not in the table is a failure that names it.
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import operator
 import re
 import shlex
 from collections.abc import Callable
@@ -24,6 +26,7 @@ __all__ = ["Commands"]
 _SEPARATORS: Final = re.compile(r"(\n|;|&&|\|\|)")
 _REDIRECTION: Final = re.compile(r"\s*(?:[12&]?>{1,2}\s*(?:&[12]|[^\s|&;]+))")
 _PARAMETER: Final = re.compile(r"\becho\s+(\S+)\s*>\s*/sys/module/(\w+)/parameters/(\w+)")
+_ARITHMETIC: Final = re.compile(r"\$\(\(([^()]*(?:\([^()]*\)[^()]*)*)\)\)")
 _COMMENT: Final = re.compile(r"(?:^|\s)#.*$", re.MULTILINE)
 _DEFAULTS: Final = {
     "tcp_rmem": "4096 540000 15728640", "tcp_wmem": "4096 262144 4194304", "tcp_timestamps": "1",
@@ -42,23 +45,25 @@ class Commands:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self.sysctls = Sysctls(machine.engine.sysctl)
+        self.sysctls = Sysctls(machine.engine.sysctl, machine.engine.config)
         self._table: dict[str, Callable[[list[str]], None]] = {
             "defaults.sh": self._defaults, "set_sysctls.py": self._set_sysctls, "ip": self._ip,
             "ethtool": self._ethtool, "tc": self._tc, "tcpdrop": self._tcpdrop, "rm": self._nothing,
             "dd": self._nothing, "true": self._nothing, "sleep": self._sleep, "echo": self._echo,
+            "setkey": self._setkey, "kldload": self._kldload, "kldunload": self._nothing,
         }
         self._printers: dict[str, Callable[[list[str]], str]] = {
             "nstat": lambda words: tables.nstat(machine.engine),
             "ss": lambda words: tables.ss(machine.engine, machine.now_ns, words),
-            "sockstat": lambda words: tables.sockstat(machine.engine, machine.now_ns),
-            "netstat": lambda words: tables.sockstat(machine.engine, machine.now_ns),
+            "sockstat": lambda words: tables.sockstat(machine.engine, machine.now_ns, words),
+            "netstat": lambda words: tables.sockstat(machine.engine, machine.now_ns, words),
             "cat": self._cat, "grep": self._grep_files, "sysctl": self._sysctl,
         }
 
     def run(self, text: str) -> None:
         """Do what a command line means. ``UnsupportedError`` names what is not known; ``MismatchError``: it fails."""
-        pieces = _SEPARATORS.split(_COMMENT.sub("", text.replace("\\\n", " ")))
+        text = _ARITHMETIC.sub(_calculated, text.replace("\\\n", " "))
+        pieces = _SEPARATORS.split(_COMMENT.sub("", text))
         has_failed = False
         for at in range(0, len(pieces), 2):
             line = _REDIRECTION.sub("", _PARAMETER.sub(r"sysctl \2.\3=\1", pieces[at])).strip()
@@ -80,6 +85,8 @@ class Commands:
             self.sysctls.restore()
         elif name in self._printers:
             self._print(line, stages, self._printers[name](words[1:]))
+        elif words[0] == "./defaults.sh" and len(stages) == 1:
+            self._defaults([], is_kernels=True)
         elif name in self._table and len(stages) == 1:
             self._table[name](words[1:])
         else:
@@ -88,17 +95,22 @@ class Commands:
     def _print(self, line: str, stages: list[list[str]], text: str) -> None:
         is_found = bool(text) or stages[0][0] != "grep"
         for words in stages[1:]:
-            if words[0].rpartition("/")[2] not in ("grep", "egrep"):
+            name = words[0].rpartition("/")[2]
+            if name == "wc" and words[1:] == ["-l"]:
+                text, is_found = f"{len(text.splitlines())}\n", True
+                continue
+            if name not in ("grep", "egrep", "fgrep"):
                 raise UnsupportedError(f"unknown command in a pipe: {' '.join(words)}")
-            text = tables.grep(text, words[1:])
-            is_found = bool(text) and text != "0\n"
+            text, is_found = tables.grep(text, words[1:])
         if not is_found:
             raise MismatchError(f"command failed with status 1: {line}", line, "nothing found")
 
     # --- each command
 
-    def _defaults(self, words: list[str]) -> None:
-        for name, value in _DEFAULTS.items():
+    def _defaults(self, words: list[str], *, is_kernels: bool = False) -> None:
+        """Set packetdrill's defaults, or those of the kernel's selftests, which differ in Fast Open."""
+        own = {"tcp_fastopen": "0x3"} if is_kernels else {}
+        for name, value in {**_DEFAULTS, **own}.items():
             with contextlib.suppress(UnsupportedError):  # it can't be set if there is nothing to choose
                 self.sysctls.set(f"net.ipv4.{name}", value)
 
@@ -161,8 +173,21 @@ class Commands:
             raise UnsupportedError(f"unknown command: ethtool {' '.join(words)}")
 
     def _tcpdrop(self, words: list[str]) -> None:
-        """``tcpdrop -s TIME_WAIT``: every record of that state goes at once."""
-        raise UnsupportedError(f"unknown command: tcpdrop {' '.join(words)}")
+        """Drop all connections (``-a``), or those of a state (``-s TIME_WAIT``), with a reset: FreeBSD's tcpdrop(8)."""
+        if words != ["-a"] and not (len(words) == 2 and words[0] == "-s" and words[1] in tables.FREEBSD_STATES):
+            raise UnsupportedError(f"unknown command: tcpdrop {' '.join(words)}")
+        tables.drop(self.machine.engine, words[1] if len(words) > 1 else "", self.machine.now_ns)
+
+    def _setkey(self, words: list[str]) -> None:
+        """``setkey -F`` and ``-FP`` forget keys, of which there are none here."""
+        if words not in (["-F"], ["-FP"], ["-D"]):
+            raise UnsupportedError(f"setkey {' '.join(words)}: there are no keys here, for MD5 (RFC 2385) or IPsec")
+
+    def _kldload(self, words: list[str]) -> None:
+        """Loading a module changes nothing, but one that would bring what is not here is refused by name."""
+        for word in words:
+            if any(part in word for part in ("md5", "ipsec", "tcp_rack", "tcp_bbr")):
+                raise UnsupportedError(f"kldload {word}: there is nothing of that kind here")
 
     def _sleep(self, words: list[str]) -> None:
         self.machine.advance(self.machine.now_ns + int(float(words[0]) * 1e9))
@@ -188,7 +213,35 @@ class Commands:
         paths = [word for word in words if word.startswith("/proc/")]
         if not paths:
             raise UnsupportedError(f"unknown command: grep {' '.join(words)}")
-        return tables.grep(self._cat(paths), [word for word in words if word not in paths])
+        return tables.grep(self._cat(paths), [word for word in words if word not in paths])[0]
+
+
+def _calculated(found: re.Match[str]) -> str:
+    """Calculate what a shell would in ``$((…))``: whole numbers only."""
+    try:
+        return str(_number(ast.parse(found[1].strip(), mode="eval").body))
+    except (SyntaxError, ZeroDivisionError, ValueError):
+        raise UnsupportedError(f"unknown arithmetic: {found[0]}") from None
+
+
+def _number(node: ast.expr) -> int:
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return node.value
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_number(node.operand)
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        left, right = _number(node.left), _number(node.right)
+        if isinstance(node.op, ast.LShift | ast.Pow) and right > 64:
+            raise ValueError(right)
+        return _OPERATORS[type(node.op)](left, right)
+    raise ValueError(node)
+
+
+_OPERATORS: Final[dict[type[ast.operator], Callable[[int, int], int]]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.floordiv,
+    ast.Mod: operator.mod, ast.LShift: operator.lshift, ast.RShift: operator.rshift, ast.Pow: operator.pow,
+    ast.BitAnd: operator.and_, ast.BitOr: operator.or_,
+}
 
 
 def _split_pipe(line: str) -> list[str]:

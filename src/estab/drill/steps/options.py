@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Callable
 from typing import Final
@@ -15,13 +16,16 @@ from estab.sockets.socket.options import get_option, set_option
 __all__ = ["Options"]
 
 _LINGER: Final = struct.Struct("ii")
+_BUFFERS: Final = ((socket.SOL_SOCKET, socket.SO_RCVBUF), (socket.SOL_SOCKET, socket.SO_SNDBUF))
 
 
 class Options:
     """The two calls."""
 
-    def __init__(self, calls: Descriptors, on_event: Callable[[int], None]) -> None:
+    def __init__(self, calls: Descriptors, on_event: Callable[[int], None], *, counts_text: bool = False) -> None:
         self.calls = calls
+        self._counts_text = counts_text
+        """FreeBSD: the size of a buffer is that of the text in it, not twice that."""
         self._on_event = on_event
 
     def getsockopt(self, call: Call) -> int:
@@ -29,6 +33,8 @@ class Options:
         file = self.calls.socket_file(call.arguments[0])
         level, name = integer(call.arguments[1]), integer(call.arguments[2])
         value = get_option(file.socket, level, name, self.calls.now_ns)
+        if self._counts_text and (level, name) in _BUFFERS and isinstance(value, int):
+            value //= 2
         expected = call.arguments[3]
         if not isinstance(expected, Blank):
             self._compare(expected, value, expression_text(call.arguments[2]))

@@ -160,7 +160,7 @@ class Demux:
             elif listener.accept_drops == overflows:  # else the cookie was good, and may come again when there is room
                 context.drop(DropReason.NO_SOCKET, self._flow(packet, segment), "acknowledgment to a listener")
                 self._refuse(packet, segment, "acknowledgment to a listener")
-        elif (flags & (SYN | FIN)) == (SYN | FIN):
+        elif (flags & (SYN | FIN)) == (SYN | FIN) and context.config.tcp_drop_synfin:
             # As Linux: no system sends such, but scans, and what wants to pass filters without state.
             context.drop(DropReason.TCP_FLAGS, self._flow(packet, segment), "SYN and FIN to a listener")
         elif (flags & SYN) != 0:
@@ -197,6 +197,9 @@ class Demux:
     def _refuse(self, packet: Packet, segment: Segment, why: str) -> None:
         is_for_many = is_multicast(packet.dst) or is_broadcast(packet.dst)
         if is_for_many or is_multicast(packet.src) or is_unspecified(packet.src):
+            return
+        blackhole = self.context.config.tcp_blackhole
+        if blackhole > 1 or (blackhole == 1 and (segment.flags & SYN) != 0):
             return
         answer = transitions.answer_for_closed(segment)
         if answer is not None:
@@ -457,6 +460,10 @@ class Demux:
         self.timers.set(record, record.expires_ns)
         if context.observer is not None:
             context.tell(TcbReleased(context.now_ns, context.name, connection.name(), "a TIME-WAIT record takes over"))
+
+    def drop_time_wait(self, record: TimeWait) -> None:
+        """End a TIME-WAIT record now, as an administrator asked."""
+        self._end_time_wait(record, "dropped")
 
     def _end_time_wait(self, record: TimeWait, why: str) -> None:
         self.time_wait_count -= 1

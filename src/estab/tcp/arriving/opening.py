@@ -11,7 +11,7 @@ from estab.tcp.record.timer_table import TIMER_KEEPALIVE
 from estab.tcp.recovery import cwnd, mtu_search, recovery
 from estab.tcp.sending import writing
 from estab.tcp.window import rtt, timestamps
-from estab.tcp.window.room import expand_send_buffer
+from estab.tcp.window.room import expand_send_buffer, fix_send_buffer
 from estab.wire.tcp import Segment
 
 __all__ = ["agree_options", "begin_transfer", "count_established", "establish"]
@@ -33,6 +33,8 @@ def agree_options(tcb: Tcb, segment: Segment, wants_timestamps: bool) -> None:
         tcb.snd_wscale = 0
         receive.set_scale(tcb, 0)
     mtu_search.update_mss(tcb)
+    if config.tcp_round_buffers:
+        _round_buffers(tcb, tcb.mss_base)
 
 
 def establish(tcb: Tcb, now_ns: i64) -> None:
@@ -62,6 +64,12 @@ def begin_transfer(tcb: Tcb, now_ns: i64) -> None:
     tcb.last_sent_ns = now_ns
     if tcb.congestion.is_needed_from_start():
         tcb.control(now_ns)
+
+
+def _round_buffers(tcb: Tcb, mss: i64) -> None:
+    """Let both buffers hold whole segments, as FreeBSD's ``tcp_mss``. Half of each is text."""
+    receive.fix_buffer(tcb, (tcb.receive_buffer_bytes // 2 + mss - 1) // mss * mss * 2)
+    fix_send_buffer(tcb, (tcb.send_buffer_bytes // 2 + mss - 1) // mss * mss * 2)
 
 
 def count_established(tcb: Tcb, now_ns: i64) -> None:

@@ -40,7 +40,8 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
         if ack <= tcb.iss or ack > tcb.snd_nxt:
             if (flags & RST) == 0:
                 answer(tcb, segment, "acknowledges what was not sent")
-            if tcb.retries == 0 and (tcb.fast_open is None or not tcb.fast_open.has_text):
+            is_plain = tcb.fast_open is None or not tcb.fast_open.has_text
+            if tcb.retries == 0 and is_plain and tcb.context.config.tcp_repeat_syn:
                 # Our reset ends the peer's old connection on these ports: the SYN is sent again at once. As Linux,
                 # only after the first, or a peer that always answers so would be flooded.
                 tcb.arm(TIMER_RTO, now_ns + _SYN_AGAIN_NS)

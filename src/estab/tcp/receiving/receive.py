@@ -117,7 +117,7 @@ def space_bytes(tcb: Tcb) -> i64:
     """
     held = tcb.unread_bytes()
     queue = tcb.out_of_order
-    if queue is not None:
+    if queue is not None and not tcb.context.config.tcp_round_buffers:
         held += queue.size_bytes
     return tcb.receive_buffer_bytes // 2 - held
 
@@ -139,6 +139,8 @@ def select_window(tcb: Tcb) -> i64:
         window = (space >> scale) << scale
         if window == 0:
             window = 1 << scale
+    elif tcb.context.config.tcp_round_buffers:
+        window = space
     elif offered <= space - mss or offered > space:
         window = space // mss * mss
     else:

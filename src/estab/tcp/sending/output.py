@@ -40,7 +40,7 @@ from estab.tcp.window.pacing import must_wait
 from estab.tcp.window.timestamps import clock
 from estab.units import NEVER
 from estab.wire.seq import wrap
-from estab.wire.tcp import ACK, PSH, RST, SYN, Segment
+from estab.wire.tcp import ACK, FIN, PSH, RST, SYN, Segment
 
 __all__ = ["poll_segment"]
 
@@ -275,6 +275,10 @@ def _acknowledgment(tcb: Tcb, now_ns: i64) -> Segment | None:
         return _pure(tcb, _acceptable_seq(tcb), now_ns)
     if not tcb.is_ack_due:
         return None
+    is_fin_out = tcb.fin_seq == tcb.snd_nxt - 1 and tcb.snd_una <= tcb.fin_seq
+    if tcb.context.config.tcp_repeat_fin and is_fin_out and tcb.rcv_nxt != tcb.rcv_wup:
+        tcb.why = "acknowledgment, with the FIN again"
+        return bare_segment(tcb, tcb.fin_seq, FIN | ACK, now_ns)
     tcb.why = "acknowledgment"
     return _pure(tcb, _acceptable_seq(tcb), now_ns)
 
