@@ -437,10 +437,12 @@ class Neighbors:
     def _evict(self, neighbor: Neighbor) -> None:
         """Forget an entry, and what waited for it."""
         self.context.counters.EstabNeighborEvicted += 1
+        text = ""
+        if self.context.observer is not None:  # to write an address takes longer than all the rest
+            text = f"{format_address(neighbor.address)} did not answer yet, and another takes its place"
         for _ in range(len(neighbor.waiting)):
             neighbor.waiting.popleft()
-            self.context.drop(DropReason.NEIGH_TABLE_FULL, "",
-                              f"{format_address(neighbor.address)} did not answer yet, and another takes its place")
+            self.context.drop(DropReason.NEIGH_TABLE_FULL, "", text)
         self._remove(neighbor)
 
     def _remove(self, neighbor: Neighbor) -> None:
