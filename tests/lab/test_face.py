@@ -15,8 +15,11 @@ from estab.lab.runtime import VirtualTime
 from estab.sockets.runtime import Runtime
 
 HOSTS_NAMES = {
-    "address", "addresses", "counters", "engine", "installed", "is_forwarding", "is_powered", "keep_history", "name",
-    "now", "now_ns", "observe", "power_off", "power_on", "record", "run", "runtime", "socket", "sockets", "sysctl",
+    "add_address", "address", "addresses", "attach", "clock", "counters", "engine", "installed", "is_awake",
+    "is_forwarding", "is_powered", "is_spawned", "keep_history", "kill", "name", "namespace_pid", "now", "now_ns",
+    "observe", "pause", "power_off", "power_on", "processes", "programs", "reboot", "record", "remove_address",
+    "resume", "run", "runtime", "set_clock", "set_drift", "set_resolver", "socket", "sockets", "spawn",
+    "spawn_python", "suspend", "sysctl",
 }
 
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from estab.devices.capture_file import CaptureError, read_capture
-from estab.devices.decapsulate import ip_packet
 from estab.errors import WireError
 from estab.lab.record.shapes import Bursts
 from estab.units import MS
@@ -151,6 +149,9 @@ def read_capture_profile(path: str) -> Profile:
     The client, which sent the first SYN (else the first segment), is at the link's first host. Time begins with the
     first segment of TCP, and after the last one again.
     """
+    from estab.devices.capture_file import CaptureError, read_capture
+    from estab.devices.decapsulate import ip_packet
+
     tallies = (_Tally(), _Tally())
     first_ns = last_ns = -1
     clients: dict[tuple[bytes, int, bytes, int], int] = {}
