@@ -8,6 +8,7 @@
 #   make doctor-score  hundreds of labelled scenarios of the lab, and how often the doctor names the cause
 #   make bench-wire  estab beside other stacks on this machine, through TUN devices in namespaces (root)
 #   make pictures  the pictures of the documentation, from its own examples
+#   make programs  what programs do in the lab, tried again, with a few hundred packages: the table of docs/programs.md (a quarter of an hour)
 #   make docs     the documentation as pages in site/
 #   make web      the report page's own text, from web/ into src/estab/report/page.html
 #   make build    source distribution, compiled wheel and pure wheel in dist/, each wheel tried in a fresh environment
@@ -16,7 +17,7 @@
 # that halves its time, and costs a tenth of the speed.
 
 .DEFAULT_GOAL := help
-.PHONY: help tour compile test test-pythons fuzz lint bench bench-wire docs pictures web build clean
+.PHONY: help tour compile test test-pythons fuzz lint bench bench-wire programs docs pictures web build clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -77,7 +78,7 @@ lint: $(VENV)/test-tools
 	$(BIN)/mypy --no-error-summary
 
 # On the core as it is installed; then, if that is compiled, those of the core on the interpreted files too.
-test: lint $(VENV)/compiled
+test: lint $(VENV)/compiled build/programs/ci/bin/tried
 	ESTAB_CORE=installed $(PYTEST)
 	if $(BIN)/estab --version | grep -q 'core: compiled'; then \
 		ESTAB_CORE=interpreted PYTHONPATH=src PYTHONPYCACHEPREFIX=build/pycache $(PYTEST) $(CORE_TESTS); fi
@@ -106,6 +107,16 @@ pictures: $(VENV)/installed
 	@$(BIN)/python tools/ladder_picture.py README.md docs/first-run.svg
 	@$(BIN)/python tools/extras.py test | $(PIP) install -r /dev/stdin
 	@$(BIN)/python tools/shots.py
+
+# The packages of the table of programs stand in environments of their own: all, and those that the tests try.
+build/programs/%/bin/tried: tools/programs/requirements-%.txt
+	@python=$$(sh tools/find-python) || exit 1; \
+	echo "estab: installing the programs of the table ($*) into build/programs/$*"; \
+	rm -rf build/programs/$* && $$python -m venv build/programs/$* && \
+	build/programs/$*/bin/python -m pip --disable-pip-version-check --quiet install --no-deps -r $< && touch $@
+
+programs: build/programs/all/bin/tried
+	@PYTHONPATH=src build/programs/all/bin/python -m tools.programs --page docs/programs.md
 
 docs: $(VENV)/made
 	@$(BIN)/python tools/extras.py docs | $(PIP) install -r /dev/stdin

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import select
+import selectors
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -213,8 +215,19 @@ def test_a_program_that_polls_in_a_loop_lets_time_pass() -> None:
         while time.monotonic() < 0.1:
             poll.poll(0)
 
+    @a.run
+    def ask_whether_it_may_write() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, selectors.DefaultSelector() as selector:
+            selector.register(sock, selectors.EVENT_WRITE)
+            for ask in (lambda: select.select([], [sock], [], 1), lambda: selector.select(1)):
+                timer = threading.Timer(0.1, int)
+                timer.start()
+                while not timer.finished.is_set():
+                    ask()
+
     net.run()
     assert spin.result() == b"x"
+    assert ask_whether_it_may_write.done()
 
 
 # --- their end

@@ -221,6 +221,42 @@ def test_periodic_tasks_of_a_server_keep_no_run_going(
     assert 1 < net.now < 2
 
 
+@pytest.mark.parametrize("sleep", [
+    lambda: time.sleep(0.5), lambda: time.sleep(3600), lambda: threading.Event().wait(1),
+], ids=["half a second", "an hour", "an event"])
+def test_a_server_whose_main_thread_sleeps_keeps_no_run_going(
+    net: Network, a: Host, b: Host, sleep: Callable[[], object],
+) -> None:
+    @a.run
+    def serve() -> None:
+        listener = socket.create_server(("", 7))
+
+        def accept() -> None:
+            while True:
+                listener.accept()[0].close()
+
+        threading.Thread(target=accept).start()
+        while True:
+            sleep()
+
+    b.run(lambda: socket.create_connection(("a", 7)).close(), start=1)
+    net.run()
+    assert 1 < net.now < 2
+
+
+def test_a_program_that_sleeps_beside_its_server_and_then_acts_is_waited_for(net: Network, a: Host, b: Host) -> None:
+    @a.run
+    def serve() -> str:
+        listener = socket.create_server(("", 7))
+        threading.Thread(target=listener.accept, daemon=True).start()
+        for _ in range(50):
+            time.sleep(1)
+        return "acted"
+
+    net.run()
+    assert serve.result() == "acted"
+
+
 def test_now_is_when_things_happened_and_not_when_polling_was_given_up(net: Network, a: Host, b: Host) -> None:
     @a.run
     def serve() -> None:

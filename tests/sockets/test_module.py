@@ -170,6 +170,8 @@ def test_names_of_the_network_are_looked_up_in_every_way(net: Network, b: Host) 
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 80)),
             (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fd00::1", 80, 0, 0)),
         ]
+        for service, kinds in (("ntp", [socket.SOCK_DGRAM]), ("domain", [socket.SOCK_STREAM, socket.SOCK_DGRAM])):
+            assert [kind for _, kind, *_ in socket.getaddrinfo("10.0.0.1", service)] == kinds
         assert socket.getaddrinfo(None, 0, flags=socket.AI_PASSIVE, type=socket.SOCK_DGRAM)[0][4] == ("0.0.0.0", 0)
         assert socket.getaddrinfo("a", 1, socket.AF_INET6)[0][4][0] == "fd00::1"
         assert socket.getaddrinfo("a", 1, flags=socket.AI_CANONNAME)[0][3] == "a"

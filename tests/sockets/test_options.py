@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
+import time
 
 import pytest
 
@@ -26,6 +28,8 @@ IP_MTU = 14
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3, 3),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000, 30_000),
     (socket.IPPROTO_TCP, socket.TCP_SYNCNT, 2, 2),
+    (socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, 5000, 5000), (socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, 1, 1152),
+    (socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, 0, 0),
     (socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1, 1),
     (socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5, 7),
     (socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 600, 607),
@@ -50,6 +54,7 @@ def test_what_is_set_is_shown_as_by_the_kernel(a: Host, level: int, name: int, v
     (socket.SOL_SOCKET, socket.SO_RCVLOWAT), (socket.IPPROTO_TCP, socket.TCP_NODELAY),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT), (socket.IPPROTO_TCP, socket.TCP_MAXSEG),
+    (socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP),
     (socket.IPPROTO_IP, socket.IP_TTL), (socket.IPPROTO_IP, socket.IP_TOS),
 ])
 def test_defaults_are_the_kernels(a: Host, level: int, name: int) -> None:
@@ -131,3 +136,36 @@ def test_tcp_info_has_linuxs_layout(net: Network, a: Host, b: Host) -> None:
         kernels = other.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
         assert struct.unpack_from("=8B24I", kernels)[0] == 1
         assert len(kernels) >= len(data)
+
+
+@pytest.mark.parametrize("is_set_before", [True, False])
+def test_a_window_clamp_bounds_what_is_in_flight(net: Network, a: Host, b: Host, is_set_before: bool) -> None:
+    largest = []
+
+    @b.run
+    def take() -> int:
+        with socket.create_server(("", 80)) as listener:
+            if is_set_before:
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, 5000)
+            connection, _ = listener.accept()
+            with connection:
+                if not is_set_before:
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, 5000)
+                    with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+                        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, 0)
+                size = 0
+                while data := connection.recv(65536):
+                    size += len(data)
+                    largest.append(len(data))
+                return size
+
+    @a.run
+    def send() -> None:
+        time.sleep(1)
+        with socket.create_connection(("b", 80)) as connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP) > 30_000
+            connection.sendall(bytes(200_000))
+
+    net.run()
+    assert take.result() == 200_000
+    assert max(largest[30:]) <= 5000

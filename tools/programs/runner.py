@@ -53,10 +53,10 @@ def try_all(entries: Iterable[Entry], jobs: int) -> Iterator[Row]:
         yield from pool.map(try_entry, entries)
 
 
-def try_entry(entry: Entry) -> Row:
-    """Try one entry."""
+def try_entry(entry: Entry, python: str = sys.executable) -> Row:
+    """Try one entry, in an environment's Python. It needs no estab there: the sources here are what is tried."""
     row = Row(entry.name, entry.family, _version(entry), tried=entry.tried)
-    first = _start(entry, "plain,cut,power")
+    first = _start(python, entry, "plain,cut,power")
     row.details = {kind: asdict(outcome) for kind, outcome in first.items()}
     plain = first["plain"]
     if entry.is_refused:
@@ -66,7 +66,7 @@ def try_entry(entry: Entry) -> Row:
     if plain.kind != "right":
         row.status, row.note = "fails", _told(plain)
         return row
-    again = _start(entry, "plain")["plain"]
+    again = _start(python, entry, "plain")["plain"]
     row.details["again"] = asdict(again)
     row.captures, is_same = _compare(plain, again)
     reasons = [entry.friction] if entry.friction else []
@@ -97,11 +97,12 @@ def _version(entry: Entry) -> str:
         return "not installed"
 
 
-def _start(entry: Entry, kinds: str) -> dict[str, Outcome]:
+def _start(python: str, entry: Entry, kinds: str) -> dict[str, Outcome]:
     """Make runs of an entry in a process, and read what came of them."""
     limit_s = _IMPORT_LIMIT_S + (REAL_LIMIT_S + 10) * len(kinds.split(","))
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"}
-    command = [sys.executable, "-m", "tools.programs.trial", entry.name, kinds]
+    environment |= {"PYTHONPATH": str(_ROOT / "src"), "ESTAB_CORE": "interpreted"}
+    command = [python, "-m", "tools.programs.trial", entry.name, kinds]
     try:
         done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, timeout=limit_s)
     except subprocess.TimeoutExpired:

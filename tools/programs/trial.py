@@ -169,9 +169,10 @@ def _run(entry: Entry, kind: str, fault_s: float) -> Outcome:
         except (DeadlockError, OverlongRunError) as error:
             told = str(error)
             told = f"{type(error).__name__}: {told}"
-        refusals = [made.exception() for made in (*servers, program)
+        errors = [made.exception() for made in (*servers, program)
                     if made.done() and not made.cancelled()]
-        refusal = next((error for error in refusals if isinstance(error, NotImplementedError)), None)
+        refusal = next((inner for error in errors for inner in _inside(error)
+                        if isinstance(inner, NotImplementedError)), None)
         if outcome.kind == "raised" and outcome.error == "NotImplementedError":
             outcome.kind = "refused"
         elif refusal is not None:
@@ -203,8 +204,9 @@ def _watched(entry: Entry, outcome: Outcome) -> Callable[[], Any]:
         outcome.ended_s = time.monotonic()
         outcome.kind, outcome.error = "raised", type(error).__name__
         outcome.text = "".join(traceback.format_exception(error))[-3000:]
-        if isinstance(error, NotImplementedError):
-            outcome.text = str(error)
+        refusal = next((inner for inner in _inside(error) if isinstance(inner, NotImplementedError)), None)
+        if refusal is not None:
+            outcome.error, outcome.text = "NotImplementedError", str(refusal)
 
     if inspect.iscoroutinefunction(entry.client):
         async def watched_async() -> None:
@@ -220,6 +222,13 @@ def _watched(entry: Entry, outcome: Outcome) -> Callable[[], Any]:
         except Exception as error:
             note_error(error)
     return watched
+
+
+def _inside(error: BaseException | None) -> list[BaseException]:
+    """List an error and those that it is a group of."""
+    if isinstance(error, BaseExceptionGroup):
+        return [inner for part in error.exceptions for inner in _inside(part)]
+    return [] if error is None else [error]
 
 
 def _note_frames(outcome: Outcome, seen: Any) -> None:

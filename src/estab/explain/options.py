@@ -42,6 +42,7 @@ TCP_CORK | holds small segments back until it is taken out (200 ms at most) | a 
     out, or MSG_MORE
 TCP_NOTSENT_LOWAT | the socket is writable only while less than so much is unsent | short queues, HTTP/2 priorities
     | -
+TCP_WINDOW_CLAMP | the largest window to offer | a reader that wants little in flight | limits what a long path carries
 TCP_MAXSEG | the largest segment to offer and to send | tunnels | it can't exceed what the path's MTU allows
 TCP_KEEPIDLE | seconds of silence before the first keepalive probe | SO_KEEPALIVE | shorter than what firewalls on
     the path remember

@@ -269,6 +269,8 @@ class VirtualTime(Runtime):
             if wait.deadline_ns is not None and wait.deadline_ns <= self.now_ns:
                 if wait.is_serving():
                     strand.habit.timed_out(started_ns, self._agenda.now_ns, self.side.inputs)
+                elif self._programs.serves_beside(strand):
+                    strand.habit.timed_out(started_ns, self._agenda.now_ns, self.side.inputs, is_beside=True)
                 else:
                     strand.habit.broken()
                 return False

@@ -20,10 +20,12 @@ __all__ = [
 
 AddrInfo = tuple[os_socket.AddressFamily, os_socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]
 
+_Kind = tuple[os_socket.SocketKind, int]
 _KINDS: Final = (
     (os_socket.SOCK_STREAM, os_socket.IPPROTO_TCP),
     (os_socket.SOCK_DGRAM, os_socket.IPPROTO_UDP),
 )
+_PROTOCOLS: Final = ((os_socket.IPPROTO_TCP, "tcp"), (os_socket.IPPROTO_UDP, "udp"))
 _EVERY_KIND: Final = (*_KINDS, (os_socket.SOCK_RAW, 0))
 _FAMILY_OF: Final = {4: os_socket.AF_INET, 16: os_socket.AF_INET6}
 
@@ -54,7 +56,7 @@ def getaddrinfo(runtime: Runtime, host: Any, port: Any, family: int = 0, type: i
              if type in (0, kind) and proto in (0, number or proto)]
     if not kinds:
         raise os_socket.gaierror(os_socket.EAI_SOCKTYPE, "ai_socktype not supported")
-    number = _port(port, kinds[0][1], flags)
+    kinds, number = _port(port, kinds, flags)
     text = host.decode("ascii") if isinstance(host, (bytes, bytearray)) else host
     addresses = _passive(flags, family) if text is None else _active(runtime, text, family, flags)
     name = text or "" if flags & os_socket.AI_CANONNAME else ""
@@ -146,26 +148,35 @@ def interface_index(runtime: Runtime, zone: str) -> int:
     return interface.index
 
 
-def _port(port: Any, protocol: int, flags: int) -> int:
+def _port(port: Any, kinds: list[_Kind], flags: int) -> tuple[list[_Kind], int]:
+    """Return the kinds of sockets that have a port, and its number: a service may be known for UDP only (``ntp``)."""
     if port is None:
-        return 0
+        return kinds, 0
     if isinstance(port, (bytes, bytearray)):
         port = port.decode("ascii")
     if isinstance(port, int) and not isinstance(port, bool):
-        return port & 0xFFFF
+        return kinds, port & 0xFFFF
     if not isinstance(port, str):
         raise OSError("Int or String expected")
     if port.isdigit():
-        return int(port) & 0xFFFF
+        return kinds, int(port) & 0xFFFF
     if not port:
-        return 0
+        return kinds, 0
     if not flags & os_socket.AI_NUMERICSERV:
-        try:
-            return os_socket.getservbyname(port, "udp" if protocol == os_socket.IPPROTO_UDP else "tcp")
-        except OSError:
-            pass
+        known = {protocol: number for protocol, name in _PROTOCOLS if (number := _service_number(port, name))}
+        having = [kind for kind in kinds if kind[1] in known]
+        if having:
+            return having, known[having[0][1]]
     raise tell(os_socket.gaierror(os_socket.EAI_SERVICE, "Servname not supported for ai_socktype"),
                f"{port!r} is no service")
+
+
+def _service_number(name: str, protocol: str) -> int:
+    """Return the port of a service, 0 if it is not known."""
+    try:
+        return os_socket.getservbyname(name, protocol)
+    except OSError:
+        return 0
 
 
 def _service(port: int, flags: int) -> str:

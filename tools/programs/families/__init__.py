@@ -11,6 +11,7 @@ __all__ = ["load"]
 
 _FAMILIES: Final = (
     "standard", "web_servers", "http_clients", "websocket", "rpc", "databases", "queues", "mail_files", "industry",
+    "services", "infrastructure",
 )
 """In the order of the table."""
 

@@ -26,6 +26,7 @@ from estab.units import NEVER, SECOND
 
 __all__ = ["StreamSettings"]
 
+_WINDOW_CLAMP_MIN: Final = 1152
 _DEFERRALS_MAX: Final = 255
 _DEFER_FIRST_S: Final = 1
 _DEFER_MAX_S: Final = 120
@@ -244,6 +245,23 @@ class StreamSettings(BoundDescriptor):
         self._set(self.options.with_user_mss(value))
 
     @property
+    def window_clamp_bytes(self) -> int:
+        """TCP_WINDOW_CLAMP: the largest window that is offered. 0: none was set, and there is no connection."""
+        connection = self.connection
+        if self.options.window_clamp_bytes == 0 and connection is not None:
+            return connection.largest_window()
+        return self.options.window_clamp_bytes
+
+    @window_clamp_bytes.setter
+    def window_clamp_bytes(self, value: int) -> None:
+        connection = self.connection
+        if value == 0 and connection is not None:
+            raise os_error(errno.EINVAL, "invalid argument: TCP_WINDOW_CLAMP of a connection is not 0")
+        if connection is not None and value >= connection.largest_window():
+            return  # as on Linux, where the clamp grows with the buffer
+        self._set(self.options.with_window_clamp(0 if value == 0 else max(value, _WINDOW_CLAMP_MIN)))
+
+    @property
     def quickack(self) -> bool:
         """TCP_QUICKACK: acknowledge at once for now; as on Linux TCP may leave the mode again by itself."""
         connection = self.connection
@@ -432,6 +450,7 @@ def _seconds_of(timeouts: i64) -> i64:
 undeletable(
     StreamSettings, "nodelay", "cork", "notsent_lowat_bytes", "max_pacing_rate", "keep_idle_ns", "keep_interval_ns",
     "keep_count", "user_timeout_ns", "fin_timeout_ns", "syn_retries", "defer_accept_s", "maxseg", "quickack",
+    "window_clamp_bytes",
     "oob_inline", "congestion", "fast_open_backlog", "fast_open_connect", "fast_open_no_cookie", "fast_open_keys",
     "ttl", "tos", "pmtu_discover", "receive_buffer_bytes", "send_buffer_bytes", "receive_lowat_bytes",
 )

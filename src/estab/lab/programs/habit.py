@@ -20,7 +20,8 @@ class Habit:
     """Notices a server that only polls: it waits for callers, time and again, and does nothing between.
 
     It is idle after ten waits of the same length and ten seconds; after three, if each lasts a minute or more; after
-    twenty waits of any lengths and a minute, for a server with several timers.
+    twenty waits of any lengths and a minute, for a server with several timers. A thread that only sleeps, beside one
+    that waits for callers, needs the minute.
     """
 
     __slots__ = ("_began_ns", "_ended_ns", "_inputs", "_lasted_ns", "_mixed_began_ns", "_mixed_times", "_times")
@@ -44,15 +45,18 @@ class Habit:
             return True
         return self._mixed_times >= _MIXED_POLLS and self._ended_ns - self._mixed_began_ns >= _LONG_NS
 
-    def timed_out(self, started_ns: int, ended_ns: int, inputs: int) -> None:
-        """Note a wait for callers that came to nothing. ``inputs`` counts what happened on its host so far."""
+    def timed_out(self, started_ns: int, ended_ns: int, inputs: int, *, is_beside: bool = False) -> None:
+        """Note a wait for callers that came to nothing. ``inputs`` counts what happened on its host so far.
+
+        ``is_beside``: it slept, and another thread of its program waits for callers.
+        """
         lasted_ns = ended_ns - started_ns
         is_next = started_ns == self._ended_ns and inputs == self._inputs
         if is_next:
             self._mixed_times += 1
         else:
             self._mixed_times, self._mixed_began_ns = 0, started_ns
-        if is_next and abs(lasted_ns - self._lasted_ns) < _SAME_TIME_NS:
+        if is_next and abs(lasted_ns - self._lasted_ns) < _SAME_TIME_NS and not (is_beside and lasted_ns < _LONG_NS):
             self._times += 1
         else:
             self._times, self._began_ns = 0, started_ns

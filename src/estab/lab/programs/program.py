@@ -210,8 +210,13 @@ class Program(Generic[R]):
     def only_polls(self) -> bool:
         """Tell whether all its threads wait, and those that have a deadline wait for new clients until then."""
         waits = [strand.wait for strand in self.strands if not strand.is_daemon]
+        serves = any(strand.wait is not None and strand.wait.is_serving() for strand in self.strands)
         return not self.is_done and bool(waits) and all(
-            wait is not None and (wait.deadline_ns is None or wait.is_serving()) for wait in waits)
+            wait is not None and (wait.deadline_ns is None or wait.is_serving() or serves) for wait in waits)
+
+    def serves_beside(self, strand: Strand) -> bool:
+        """Tell whether another thread than this one waits for new clients."""
+        return any(other is not strand and other.wait is not None and other.wait.is_serving() for other in self.strands)
 
     def handles(self, number: int) -> bool:
         """Tell whether it began and has a handler of its own for a signal."""
@@ -255,6 +260,7 @@ class Programs:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.all: list[Program[Any]] = []
+        self._of: dict[Process, Program[Any]] = {}
         self.is_checking = True
         """A program that raises ends the run, unless another program waits for its result."""
         self._scheduler = scheduler
@@ -289,6 +295,7 @@ class Programs:
         strand.is_background = is_daemon
         program.strands.append(strand)
         self.all.append(program)
+        self._of[program.process] = program
         return program
 
     def start_thread(self, runtime: Runtime, run: Callable[[], None], launch: Callable[[Callable[[], None]], Any],
@@ -332,9 +339,15 @@ class Programs:
 
     # --- signals and ends
 
+    def serves_beside(self, strand: Strand) -> bool:
+        """Tell whether another thread of a strand's program waits for new clients."""
+        program = self.find(strand.process) if strand.process is not None else None
+        return program is not None and len(program.strands) > 1 and program.serves_beside(strand)
+
     def find(self, process: Process) -> Program[Any] | None:
         """Find the program of a process that has not ended."""
-        return next((program for program in self.all if program.process is process and not program.is_done), None)
+        program = self._of.get(process)
+        return None if program is None or program.is_done else program
 
     def deliver(self, process: Process, number: int) -> None:
         """Deliver a signal to a program: note it for the handler, end the program, or ignore it."""

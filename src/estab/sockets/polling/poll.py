@@ -37,6 +37,8 @@ _WRITE: Final = POLLOUT | POLLERR
 _ET: Final = 1 << 31
 _ONESHOT: Final = 1 << 30
 _SPIN_WEIGHT: Final = 100
+_READY_WEIGHT: Final = 10
+"""Of a look that finds something: a program that asks whether it may write, and writes nothing, looks for ever."""
 
 
 def deadline_from(runtime: Runtime, timeout_s: float | None) -> int | None:
@@ -195,6 +197,8 @@ class Interests:
                     runtime.wait(
                         Wait(self._has_news, lambda: self._words(name), deadline_ns, -1, self._is_serving, os_fd))
                 found = self.collect(count_max)
+            elif found:
+                runtime.spin(_READY_WEIGHT)
             self._is_woken = False
             return found
 
@@ -259,6 +263,7 @@ def _wait_for(runtime: Runtime, asked: Sequence[tuple[Descriptor, int]], timeout
         return any(bits & POLLIN and is_serving(descriptor) for descriptor, bits in asked)
 
     if is_ready() or (os_events is not None and os_events.collect()):
+        runtime.spin(_READY_WEIGHT)
         return
     if timeout_s is not None and timeout_s <= 0:
         runtime.spin(_SPIN_WEIGHT)

@@ -270,6 +270,7 @@ _TCP: Final = {
     "TCP_CORK": _flag(lambda socket: socket.cork, setters.set_cork, _STREAM),
     "TCP_NOTSENT_LOWAT": _unsigned(lambda socket: socket.notsent_lowat_bytes, setters.set_notsent_lowat_bytes),
     "TCP_MAXSEG": _number(lambda socket: socket.maxseg, setters.set_maxseg, _STREAM),
+    "TCP_WINDOW_CLAMP": _number(lambda socket: socket.window_clamp_bytes, setters.set_window_clamp, _STREAM),
     "TCP_KEEPIDLE": _number(lambda socket: socket.keep_idle_ns, setters.set_keep_idle_ns, _STREAM, SECOND, 1, 32767),
     "TCP_KEEPINTVL": _number(lambda socket: socket.keep_interval_ns,
                              setters.set_keep_interval_ns, _STREAM, SECOND, 1, 32767),
@@ -320,7 +321,7 @@ _NUMBERS: Final = {
     "IP_MTU": 14, "IPV6_MTU": 24, "SO_DOMAIN": 39, "SO_PROTOCOL": 38, "SO_REUSEPORT": 15,
     "IP_PKTINFO": 8, "IP_RECVERR": 11, "IP_RECVTTL": 12, "IP_RECVTOS": 13, "IPV6_RECVERR": 25, "UDP_CORK": 1,
     "TCP_FASTOPEN": 23, "TCP_FASTOPEN_CONNECT": 30, "TCP_FASTOPEN_KEY": 33, "TCP_FASTOPEN_NO_COOKIE": 34,
-    "TCP_NOTSENT_LOWAT": 25, "TCP_INQ": 36, "TCP_DEFER_ACCEPT": 9,
+    "TCP_NOTSENT_LOWAT": 25, "TCP_INQ": 36, "TCP_DEFER_ACCEPT": 9, "TCP_WINDOW_CLAMP": 10,
 }
 
 

@@ -86,6 +86,11 @@ def set_maxseg(socket: StreamSocket, value: int) -> None:
     socket.maxseg = value
 
 
+def set_window_clamp(socket: StreamSocket, value: int) -> None:
+    """Set ``window_clamp_bytes``."""
+    socket.window_clamp_bytes = value
+
+
 def set_nodelay(socket: StreamSocket, value: bool) -> None:
     """Set ``nodelay``."""
     socket.nodelay = value

@@ -121,6 +121,8 @@ NATIVES: Final[tuple[Native, ...]] = (
       for library, module in (("ssh2-python", "ssh2.session"), ("ssh-python", "ssh.session"))),
     Native("M2Crypto", "M2Crypto.SSL.Connection", "Connection.__init__", "reads and writes the descriptor in C",
            "Use ssl"),
+    Native("trio.socket", "trio._socket", "_SocketType.__init__", "takes sockets of the operating system and no others",
+           "Run anyio on asyncio"),
     Native("uvloop", "uvloop", "Loop.__init__", _LOOPS, "Use asyncio's own event loop"),
     Native("uvloop", "uvloop", "new_event_loop", _LOOPS, "", stand_in=_new_event_loop),
     Native("uvloop", "uvloop", "run", _LOOPS, "", stand_in=_run_in_loop),

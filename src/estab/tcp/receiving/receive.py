@@ -89,6 +89,8 @@ def window_scale(config: Config, options: Options) -> i64:
     space: i64 = max(config.tcp_rmem[2], config.rmem_max)
     if options.is_receive_buffer_fixed:
         space = options.receive_buffer_bytes
+    if options.window_clamp_bytes > 0:
+        space = min(space, options.window_clamp_bytes)
     scale: i64 = 0
     while space > 0xFFFF and scale < 14:
         space >>= 1
@@ -98,7 +100,8 @@ def window_scale(config: Config, options: Options) -> i64:
 
 def first_window(options: Options) -> i64:
     """Return the window of a SYN-ACK in bytes, which no scale applies to."""
-    return min(options.receive_buffer_bytes // 2, 0xFFFF)
+    window = min(options.receive_buffer_bytes // 2, 0xFFFF)
+    return window if options.window_clamp_bytes == 0 else min(window, options.window_clamp_bytes)
 
 
 def set_scale(tcb: Tcb, scale: i64) -> None:
@@ -125,7 +128,7 @@ def space_bytes(tcb: Tcb) -> i64:
 def select_window(tcb: Tcb) -> i64:
     """Choose the window to offer, in bytes, and move the right edge. RFC 9293 MUST-39, SHLD-14; section 3.8.6.2.2."""
     offered = max(0, tcb.rcv_adv - tcb.rcv_nxt)
-    full = tcb.receive_buffer_bytes // 2
+    full = tcb.largest_window()
     space = min(space_bytes(tcb), full)
     if tcb.context.memory.is_pressed and space < full // 2:
         space = min(space, 4 * tcb.rcv_mss)

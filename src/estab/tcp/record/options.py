@@ -58,6 +58,8 @@ class Options:
         """TCP_LINGER2: how long FIN-WAIT-2 lasts without a program."""
         self.user_mss: i64 = 0
         """TCP_MAXSEG in bytes; 0 for no wish."""
+        self.window_clamp_bytes: i64 = 0
+        """TCP_WINDOW_CLAMP: the largest window to offer; 0 leaves it to the receive buffer."""
         self.is_oob_inline: bool = False
         """SO_OOBINLINE: the urgent byte stays in the stream (RFC 6093)."""
         self.tos: i64 = 0
@@ -86,6 +88,7 @@ class Options:
         made.syn_retries = self.syn_retries
         made.fin_timeout_ns = self.fin_timeout_ns
         made.user_mss = self.user_mss
+        made.window_clamp_bytes = self.window_clamp_bytes
         made.is_oob_inline = self.is_oob_inline
         made.tos = self.tos
         made.ttl = self.ttl
@@ -106,6 +109,7 @@ class Options:
             and self.keep_interval_ns == other.keep_interval_ns and self.keep_count == other.keep_count
             and self.user_timeout_ns == other.user_timeout_ns and self.syn_retries == other.syn_retries
             and self.fin_timeout_ns == other.fin_timeout_ns and self.user_mss == other.user_mss
+            and self.window_clamp_bytes == other.window_clamp_bytes
             and self.is_oob_inline == other.is_oob_inline and self.tos == other.tos and self.ttl == other.ttl
             and self.pmtu_discover == other.pmtu_discover
         )
@@ -202,6 +206,12 @@ class Options:
         """Change TCP_MAXSEG."""
         made = self.copy()
         made.user_mss = mss_bytes
+        return self._pool.share(made)
+
+    def with_window_clamp(self, bytes_max: i64) -> Options:
+        """Change TCP_WINDOW_CLAMP."""
+        made = self.copy()
+        made.window_clamp_bytes = bytes_max
         return self._pool.share(made)
 
     def with_oob_inline(self, is_on: bool) -> Options:

@@ -519,6 +519,11 @@ class Tcb(Flow):
             count -= 1
         return count
 
+    def largest_window(self) -> i64:
+        """Return the largest window to offer: half the receive buffer, or TCP_WINDOW_CLAMP if that is less."""
+        full = self.receive_buffer_bytes // 2
+        return full if self.options.window_clamp_bytes == 0 else min(full, self.options.window_clamp_bytes)
+
     def snd_mss(self) -> i64:
         """Return the most text a full segment carries now, options taken off (RFC 9293 MUST-16)."""
         if self.has_timestamps:
