@@ -1,7 +1,7 @@
 """Prints the pinned requirements of the table: what its entries name, at the versions that are installed here.
 
-    python -m tools.programs.versions > tools/programs/requirements-all.txt
-    python -m tools.programs.versions --ci > tools/programs/requirements-ci.txt those that CI tries
+``python -m tools.programs.versions > tools/programs/requirements-all.txt``, and with ``--ci`` what CI tries, for
+``requirements-ci.txt``.
 """
 
 from __future__ import annotations

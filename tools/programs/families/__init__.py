@@ -10,8 +10,17 @@ from tools.programs.entry import ENTRIES, Entry
 __all__ = ["load"]
 
 _FAMILIES: Final = (
-    "standard", "web_servers", "http_clients", "websocket", "rpc", "databases", "queues", "mail_files", "industry",
-    "services", "infrastructure",
+    "standard",
+    "web_servers",
+    "http_clients",
+    "websocket",
+    "rpc",
+    "databases",
+    "queues",
+    "mail_files",
+    "industry",
+    "services",
+    "infrastructure",
 )
 """In the order of the table."""
 

@@ -36,8 +36,15 @@ def ask_pymodbus() -> list[list[int]]:
         return [*answers, client.read_holding_registers(1, count=2, device_id=1).registers]
 
 
-_family.add("pymodbus", ask_pymodbus, [[7, 7], [7, 7]], server=serve_pymodbus, imports="pymodbus.client pymodbus.server",
-            ci=True, tried="both sides, `timeout=5`")
+_family.add(
+    "pymodbus",
+    ask_pymodbus,
+    [[7, 7], [7, 7]],
+    server=serve_pymodbus,
+    imports="pymodbus.client pymodbus.server",
+    ci=True,
+    tried="both sides, `timeout=5`",
+)
 
 
 async def ask_pymodbus_async() -> list[list[int]]:
@@ -52,8 +59,15 @@ async def ask_pymodbus_async() -> list[list[int]]:
     return answers
 
 
-_family.add("pymodbus, asyncio", ask_pymodbus_async, [[7, 7], [7, 7]], server=serve_pymodbus, package="pymodbus",
-            imports="pymodbus.client pymodbus.server", tried="`timeout=5`, connects again")
+_family.add(
+    "pymodbus, asyncio",
+    ask_pymodbus_async,
+    [[7, 7], [7, 7]],
+    server=serve_pymodbus,
+    package="pymodbus",
+    imports="pymodbus.client pymodbus.server",
+    tried="`timeout=5`, connects again",
+)
 
 
 def serve_pymodbustcp() -> None:
@@ -73,9 +87,16 @@ def ask_pymodbustcp() -> list[Any]:
     return answers
 
 
-_family.add("pyModbusTCP", ask_pymodbustcp, [[7, 7], [7, 7]], server=serve_pymodbustcp, ci=True,
-            imports="pyModbusTCP.server pyModbusTCP.client", tried="both sides, `timeout=5`; errors are `None`",
-            differs="transaction numbers, from `random`")
+_family.add(
+    "pyModbusTCP",
+    ask_pymodbustcp,
+    [[7, 7], [7, 7]],
+    server=serve_pymodbustcp,
+    ci=True,
+    imports="pyModbusTCP.server pyModbusTCP.client",
+    tried="both sides, `timeout=5`; errors are `None`",
+    differs="transaction numbers, from `random`",
+)
 
 
 # --- OPC UA, S7, BACnet, CoAP, SNMP, EtherNet/IP, KNX
@@ -104,8 +125,16 @@ async def ask_asyncua() -> list[Any]:
         return [*answers, await node.read_value()]
 
 
-_family.add("asyncua", ask_asyncua, [7, 7], server=serve_asyncua, imports="asyncua", start=30,
-            tried="OPC UA, both sides, `timeout=10`", differs="nonces of the machine's")
+_family.add(
+    "asyncua",
+    ask_asyncua,
+    [7, 7],
+    server=serve_asyncua,
+    imports="asyncua",
+    start=30,
+    tried="OPC UA, both sides, `timeout=10`",
+    differs="nonces of the machine's",
+)
 
 
 def serve_snap7() -> None:
@@ -133,8 +162,14 @@ def ask_snap7() -> list[bytes]:
     return answers
 
 
-_family.add("python-snap7", ask_snap7, [b"\x07\x08"] * 2, server=serve_snap7, imports="snap7.server snap7.client",
-            tried="S7, both sides")
+_family.add(
+    "python-snap7",
+    ask_snap7,
+    [b"\x07\x08"] * 2,
+    server=serve_snap7,
+    imports="snap7.server snap7.client",
+    tried="S7, both sides",
+)
 
 
 async def serve_coap() -> None:
@@ -165,8 +200,14 @@ async def ask_coap() -> list[bytes]:
     return answers
 
 
-_family.add("aiocoap", ask_coap, [b"7", b"7"], server=serve_coap, imports="aiocoap aiocoap.resource",
-            tried="CoAP over UDP, its transport `simple6`")
+_family.add(
+    "aiocoap",
+    ask_coap,
+    [b"7", b"7"],
+    server=serve_coap,
+    imports="aiocoap aiocoap.resource",
+    tried="CoAP over UDP, its transport `simple6`",
+)
 
 
 async def serve_pysnmp() -> None:
@@ -190,8 +231,12 @@ async def ask_pysnmp() -> list[str]:
     for number in range(2):
         target = await snmp.UdpTransportTarget.create(("10.0.0.2", 161), timeout=2, retries=2)
         error, _, _, found = await snmp.get_cmd(
-            engine, snmp.CommunityData("public"), target, snmp.ContextData(),
-            snmp.ObjectType(snmp.ObjectIdentity("1.3.6.1.2.1.1.1.0")))
+            engine,
+            snmp.CommunityData("public"),
+            target,
+            snmp.ContextData(),
+            snmp.ObjectType(snmp.ObjectIdentity("1.3.6.1.2.1.1.1.0")),
+        )
         if error:
             raise TimeoutError(str(error))
         answers.append(str(found[0][1])[:6])
@@ -201,8 +246,15 @@ async def ask_pysnmp() -> list[str]:
     return answers
 
 
-_family.add("pysnmp", ask_pysnmp, ["PySNMP", "PySNMP"], server=serve_pysnmp, imports="pysnmp.entity.engine",
-            tried="both sides, UDP, `timeout=2, retries=2`", differs="numbers from `random`, and an engine id from `id()`")
+_family.add(
+    "pysnmp",
+    ask_pysnmp,
+    ["PySNMP", "PySNMP"],
+    server=serve_pysnmp,
+    imports="pysnmp.entity.engine",
+    tried="both sides, UDP, `timeout=2, retries=2`",
+    differs="numbers from `random`, and an engine id from `id()`",
+)
 
 
 async def ask_puresnmp() -> list[bytes]:
@@ -214,8 +266,14 @@ async def ask_puresnmp() -> list[bytes]:
     return [*answers, (await client.get("1.3.6.1.2.1.1.1.0"))[:6]]
 
 
-_family.add("puresnmp", ask_puresnmp, [b"PySNMP"] * 2, server=serve_pysnmp, imports="puresnmp pysnmp.entity.engine",
-            tried="against pysnmp")
+_family.add(
+    "puresnmp",
+    ask_puresnmp,
+    [b"PySNMP"] * 2,
+    server=serve_pysnmp,
+    imports="puresnmp pysnmp.entity.engine",
+    tried="against pysnmp",
+)
 
 
 def serve_serial() -> None:
@@ -235,8 +293,15 @@ def ask_pyserial() -> list[bytes]:
         return [*answers, port.readline()]
 
 
-_family.add("pyserial", ask_pyserial, [b"ONE\n", b"TWO\n"], server=serve_serial, imports="serial", ci=True,
-            tried="a `socket://` port, `timeout=5`; a line that does not come is empty")
+_family.add(
+    "pyserial",
+    ask_pyserial,
+    [b"ONE\n", b"TWO\n"],
+    server=serve_serial,
+    imports="serial",
+    ci=True,
+    tried="a `socket://` port, `timeout=5`; a line that does not come is empty",
+)
 
 
 def ask_scapy() -> list[bytes]:
@@ -257,8 +322,14 @@ def ask_scapy() -> list[bytes]:
     return answers
 
 
-_family.add("scapy", ask_scapy, [b"ONE\n", b"TWO\n"], server=serve_serial, imports="scapy.supersocket scapy.layers.inet",
-            tried="a `StreamSocket`, `timeout=5`")
+_family.add(
+    "scapy",
+    ask_scapy,
+    [b"ONE\n", b"TWO\n"],
+    server=serve_serial,
+    imports="scapy.supersocket scapy.layers.inet",
+    tried="a `StreamSocket`, `timeout=5`",
+)
 
 
 def serve_mavlink() -> None:
@@ -286,11 +357,14 @@ def ask_mavlink() -> list[int]:
     return answers
 
 
-_family.add("pymavlink", ask_mavlink, [7, 7], server=serve_mavlink, imports="pymavlink.mavutil", tried="UDP, both sides")
+_family.add(
+    "pymavlink", ask_mavlink, [7, 7], server=serve_mavlink, imports="pymavlink.mavutil", tried="UDP, both sides"
+)
 
 
 def serve_enip() -> None:
     """Enough of EtherNet/IP to register a session and list an identity."""
+
     class Handler(__import__("socketserver").StreamRequestHandler):  # type: ignore[misc]
         def handle(self) -> None:
             while head := self.rfile.read(24):
@@ -299,8 +373,13 @@ def serve_enip() -> None:
                 if command == 0x65:
                     session = 7
                 elif command == 0x63:
-                    identity = struct.pack("<H", 1) + struct.pack(">HHIQ", 2, 44818, 0x0A000002, 0) + struct.pack(
-                        "<HHHBBHIB", 1, 14, 55, 20, 11, 0, 12345, 4) + b"shop" + b"\3"
+                    identity = (
+                        struct.pack("<H", 1)
+                        + struct.pack(">HHIQ", 2, 44818, 0x0A000002, 0)
+                        + struct.pack("<HHHBBHIB", 1, 14, 55, 20, 11, 0, 12345, 4)
+                        + b"shop"
+                        + b"\3"
+                    )
                     body = struct.pack("<HHH", 1, 0x0C, len(identity)) + identity
                 self.wfile.write(struct.pack("<HHII8sI", command, len(body), session, status, context, options) + body)
 
@@ -313,10 +392,15 @@ def serve_enip() -> None:
 def ask_pycomm3() -> list[str]:
     from pycomm3 import CIPDriver
 
-    return [CIPDriver.list_identity("server")["product_name"], (rest(), CIPDriver.list_identity("server")["product_name"])[1]]  # type: ignore[func-returns-value]
+    return [
+        CIPDriver.list_identity("server")["product_name"],
+        (rest(), CIPDriver.list_identity("server")["product_name"])[1],
+    ]  # type: ignore[func-returns-value]
 
 
-_family.add("pycomm3", ask_pycomm3, ["shop", "shop"], server=serve_enip, imports="pycomm3", tried="EtherNet/IP, an identity")
+_family.add(
+    "pycomm3", ask_pycomm3, ["shop", "shop"], server=serve_enip, imports="pycomm3", tried="EtherNet/IP, an identity"
+)
 
 
 async def serve_bacnet() -> None:
@@ -325,9 +409,12 @@ async def serve_bacnet() -> None:
     from bacpypes3.local.device import DeviceObject
     from bacpypes3.local.networkport import NetworkPortObject
 
-    app = Application.from_object_list([
-        DeviceObject(objectIdentifier=("device", 7), objectName="shop", vendorIdentifier=999),
-        NetworkPortObject("10.0.0.2/24", objectIdentifier=("network-port", 1), objectName="port")])
+    app = Application.from_object_list(
+        [
+            DeviceObject(objectIdentifier=("device", 7), objectName="shop", vendorIdentifier=999),
+            NetworkPortObject("10.0.0.2/24", objectIdentifier=("network-port", 1), objectName="port"),
+        ]
+    )
     app.add_object(AnalogValueObject(objectIdentifier=("analog-value", 1), objectName="count", presentValue=7.0))
     await asyncio.get_running_loop().create_future()
 
@@ -339,28 +426,41 @@ async def ask_bacnet() -> list[float]:
     from bacpypes3.pdu import Address
     from bacpypes3.primitivedata import ObjectIdentifier
 
-    app = Application.from_object_list([
-        DeviceObject(objectIdentifier=("device", 8), objectName="client", vendorIdentifier=999),
-        NetworkPortObject("10.0.0.1/24", objectIdentifier=("network-port", 1), objectName="port")])
+    app = Application.from_object_list(
+        [
+            DeviceObject(objectIdentifier=("device", 8), objectName="client", vendorIdentifier=999),
+            NetworkPortObject("10.0.0.1/24", objectIdentifier=("network-port", 1), objectName="port"),
+        ]
+    )
     answers = []
     for number in range(2):
-        answers.append(float(await app.read_property(
-            Address("10.0.0.2"), ObjectIdentifier("analog-value,1"), "present-value")))
+        answers.append(
+            float(await app.read_property(Address("10.0.0.2"), ObjectIdentifier("analog-value,1"), "present-value"))
+        )
         if not number:
             await arest()
     app.close()
     return answers
 
 
-_family.add("bacpypes3", ask_bacnet, [7.0, 7.0], server=serve_bacnet, imports="bacpypes3.app", tried="BACnet/IP, both sides")
+_family.add(
+    "bacpypes3", ask_bacnet, [7.0, 7.0], server=serve_bacnet, imports="bacpypes3.app", tried="BACnet/IP, both sides"
+)
 
 
 def serve_zeroconf() -> None:
     import zeroconf
 
     with zeroconf.Zeroconf(interfaces=["10.0.0.2"]) as zone:
-        zone.register_service(zeroconf.ServiceInfo("_shop._tcp.local.", "till._shop._tcp.local.", port=80,
-                                                   addresses=[socket.inet_aton("10.0.0.2")], server="till.local."))
+        zone.register_service(
+            zeroconf.ServiceInfo(
+                "_shop._tcp.local.",
+                "till._shop._tcp.local.",
+                port=80,
+                addresses=[socket.inet_aton("10.0.0.2")],
+                server="till.local.",
+            )
+        )
         threading.Event().wait()
 
 

@@ -44,13 +44,23 @@ def ask_dnspython() -> list[str]:
 
     def ask(name: str) -> str:
         return str(resolver.resolve(name, "A")[0])
+
     answers = [ask("till.shop.")]
     rest()
     return [*answers, ask("door.shop.")]
 
 
-_family.add("dnspython, dnslib", ask_dnspython, ["10.0.0.7"] * 2, server=serve_dnslib, package="dnspython",
-            imports="dns.resolver dnslib.server", tried="UDP, `lifetime=10`", differs="query ids, from `SystemRandom`", ci=True)
+_family.add(
+    "dnspython, dnslib",
+    ask_dnspython,
+    ["10.0.0.7"] * 2,
+    server=serve_dnslib,
+    package="dnspython",
+    imports="dns.resolver dnslib.server",
+    tried="UDP, `lifetime=10`",
+    differs="query ids, from `SystemRandom`",
+    ci=True,
+)
 
 
 async def ask_dnspython_async() -> list[str]:
@@ -63,8 +73,16 @@ async def ask_dnspython_async() -> list[str]:
     return [*answers, str((await resolver.resolve("door.shop.", "A", tcp=True))[0])]
 
 
-_family.add("dnspython, asyncio", ask_dnspython_async, ["10.0.0.7"] * 2, server=serve_dnslib, package="dnspython",
-            imports="dns.asyncresolver dnslib.server", tried="TCP, `lifetime=10`", differs="query ids, from `SystemRandom`")
+_family.add(
+    "dnspython, asyncio",
+    ask_dnspython_async,
+    ["10.0.0.7"] * 2,
+    server=serve_dnslib,
+    package="dnspython",
+    imports="dns.asyncresolver dnslib.server",
+    tried="TCP, `lifetime=10`",
+    differs="query ids, from `SystemRandom`",
+)
 
 
 async def ask_aiodns() -> Any:
@@ -73,7 +91,15 @@ async def ask_aiodns() -> Any:
     return await aiodns.DNSResolver().query("server", "A")
 
 
-_family.add("aiodns", ask_aiodns, None, imports="aiodns", is_refused=True, ci=True, tried="pycares, in C; aiohttp's use of it works")
+_family.add(
+    "aiodns",
+    ask_aiodns,
+    None,
+    imports="aiodns",
+    is_refused=True,
+    ci=True,
+    tried="pycares, in C; aiohttp's use of it works",
+)
 
 
 def serve_ntp() -> None:
@@ -83,8 +109,13 @@ def serve_ntp() -> None:
             asked, caller = sock.recvfrom(100)
             now = time.time() + 2208988800 + 5  # five seconds ahead
             stamp = struct.pack("!II", int(now), int(now % 1 * 2**32))
-            sock.sendto(struct.pack("!BBbb11I", 0x24, 1, 0, -20, 0, 0, 0x47505300, 0, 0, 0, 0, 0, 0, 0, 0)[:24]
-                        + asked[40:48] + stamp + stamp, caller)
+            sock.sendto(
+                struct.pack("!BBbb11I", 0x24, 1, 0, -20, 0, 0, 0x47505300, 0, 0, 0, 0, 0, 0, 0, 0)[:24]
+                + asked[40:48]
+                + stamp
+                + stamp,
+                caller,
+            )
 
 
 def ask_ntp() -> list[float]:
@@ -114,8 +145,11 @@ def serve_socks() -> None:
                 await reader.readexactly((await reader.readexactly(2))[1])
                 writer.write(b"\5\0")
                 _, _, _, kind = await reader.readexactly(4)
-                host = (await reader.readexactly((await reader.readexactly(1))[0])).decode() if kind == 3 else (
-                    socket.inet_ntoa(await reader.readexactly(4)))
+                host = (
+                    (await reader.readexactly((await reader.readexactly(1))[0])).decode()
+                    if kind == 3
+                    else (socket.inet_ntoa(await reader.readexactly(4)))
+                )
                 port = int.from_bytes(await reader.readexactly(2), "big")
                 upstream = await asyncio.open_connection(host, port)
                 writer.write(b"\5\0\0\1\0\0\0\0\0\0")
@@ -140,7 +174,15 @@ def ask_pysocks() -> list[str]:
 
 
 _RIGHT = ["hello /0", "hello /1"]
-_family.add("PySocks", ask_pysocks, _RIGHT, server=serve_socks, imports="socks requests", tried="requests through SOCKS5", ci=True)
+_family.add(
+    "PySocks",
+    ask_pysocks,
+    _RIGHT,
+    server=serve_socks,
+    imports="socks requests",
+    tried="requests through SOCKS5",
+    ci=True,
+)
 
 
 async def ask_python_socks() -> list[bytes]:
@@ -158,8 +200,14 @@ async def ask_python_socks() -> list[bytes]:
     return answers
 
 
-_family.add("python-socks", ask_python_socks, [b"hello /0", b"hello /1"], server=serve_socks,
-            imports="python_socks.async_.asyncio", tried="asyncio, `timeout=10`")
+_family.add(
+    "python-socks",
+    ask_python_socks,
+    [b"hello /0", b"hello /1"],
+    server=serve_socks,
+    imports="python_socks.async_.asyncio",
+    tried="asyncio, `timeout=10`",
+)
 
 
 async def serve_pproxy() -> None:
@@ -179,20 +227,42 @@ def ask_through_proxy() -> list[str]:
         return [*answers, session.get("http://server/1", timeout=5).text]
 
 
-_family.add("pproxy", ask_through_proxy, _RIGHT, server=serve_pproxy, imports="pproxy requests", tried="HTTP, asked by requests")
+_family.add(
+    "pproxy", ask_through_proxy, _RIGHT, server=serve_pproxy, imports="pproxy requests", tried="HTTP, asked by requests"
+)
 
 
 def serve_proxy_py() -> None:
     import proxy
 
     threading.Thread(target=serve_http, daemon=True).start()
-    with proxy.Proxy(["--hostname", "0.0.0.0", "--port", "8080", "--threadless", "--num-workers", "1", "--num-acceptors",
-                      "1", "--local-executor", "0"]):
+    with proxy.Proxy(
+        [
+            "--hostname",
+            "0.0.0.0",
+            "--port",
+            "8080",
+            "--threadless",
+            "--num-workers",
+            "1",
+            "--num-acceptors",
+            "1",
+            "--local-executor",
+            "0",
+        ]
+    ):
         threading.Event().wait()
 
 
-_family.add("proxy.py", ask_through_proxy, _RIGHT, server=serve_proxy_py, imports="proxy requests", is_refused=True,
-            tried="acceptors that are processes")
+_family.add(
+    "proxy.py",
+    ask_through_proxy,
+    _RIGHT,
+    server=serve_proxy_py,
+    imports="proxy requests",
+    is_refused=True,
+    tried="acceptors that are processes",
+)
 
 
 # --- schedulers
@@ -217,8 +287,15 @@ def run_apscheduler() -> list[int]:
     return [seen.count("hello /minute"), seen.count("hello /one")]
 
 
-_family.add("APScheduler", run_apscheduler, [119, 1], server=serve_http, imports="apscheduler.schedulers.background", ci=True,
-            tried="two hours: a job each minute, and one at 01:00")
+_family.add(
+    "APScheduler",
+    run_apscheduler,
+    [119, 1],
+    server=serve_http,
+    imports="apscheduler.schedulers.background",
+    ci=True,
+    tried="two hours: a job each minute, and one at 01:00",
+)
 
 
 def run_schedule() -> int:
@@ -237,8 +314,15 @@ def run_schedule() -> int:
     return len(seen)
 
 
-_family.add("schedule", run_schedule, 12, server=serve_http, imports="schedule", ci=True,
-            tried="two hours: every ten minutes, and at 01:30")
+_family.add(
+    "schedule",
+    run_schedule,
+    12,
+    server=serve_http,
+    imports="schedule",
+    ci=True,
+    tried="two hours: every ten minutes, and at 01:30",
+)
 
 
 # --- tests
@@ -284,7 +368,9 @@ async def ask_anyio() -> list[bytes]:
     return answers
 
 
-_family.add("anyio", ask_anyio, [b"ONE\n", b"TWO\n"], server=serve_streams, imports="anyio", ci=True, tried="on asyncio")
+_family.add(
+    "anyio", ask_anyio, [b"ONE\n", b"TWO\n"], server=serve_streams, imports="anyio", ci=True, tried="on asyncio"
+)
 
 
 def ask_trio() -> Any:
@@ -298,13 +384,16 @@ def ask_trio() -> Any:
     return trio.run(main)
 
 
-_family.add("trio", ask_trio, b"ONE\n", server=serve_streams, imports="trio", is_refused=True, tried="its sockets", ci=True)
+_family.add(
+    "trio", ask_trio, b"ONE\n", server=serve_streams, imports="trio", is_refused=True, tried="its sockets", ci=True
+)
 
 
 def serve_tls() -> None:
     import ssl
 
     import trustme
+
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("server").configure_cert(context)
@@ -339,8 +428,18 @@ def ask_tls() -> list[bytes]:
         return answers
 
 
-_family.add("ssl", ask_tls, [b"ONE\n", b"TWO\n"], server=serve_tls, package="", imports="trustme", ci=True, start=5,
-            tried="blocking and asyncio, `timeout=10`", differs="keys are OpenSSL's; a signature's size differs by a byte or two")
+_family.add(
+    "ssl",
+    ask_tls,
+    [b"ONE\n", b"TWO\n"],
+    server=serve_tls,
+    package="",
+    imports="trustme",
+    ci=True,
+    start=5,
+    tried="blocking and asyncio, `timeout=10`",
+    differs="keys are OpenSSL's; a signature's size differs by a byte or two",
+)
 
 
 async def serve_quic() -> None:
@@ -354,14 +453,17 @@ async def serve_quic() -> None:
     made = authority.issue_cert("server")
     _certificate.append(authority.cert_pem.bytes())
     configuration = QuicConfiguration(is_client=False, alpn_protocols=["shout"])
-    with made.private_key_and_cert_chain_pem.tempfile(tempfile.gettempdir()) as path, made.private_key_pem.tempfile(
-            tempfile.gettempdir()) as key:
+    with (
+        made.private_key_and_cert_chain_pem.tempfile(tempfile.gettempdir()) as path,
+        made.private_key_pem.tempfile(tempfile.gettempdir()) as key,
+    ):
         configuration.load_cert_chain(path, key)
 
     def on_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async def shout() -> None:
             writer.write((await reader.read()).upper())
             writer.write_eof()
+
         tasks.append(asyncio.ensure_future(shout()))
 
     tasks: list[Any] = []
@@ -387,13 +489,22 @@ async def ask_quic() -> list[bytes]:
         return answers
 
 
-_family.add("aioquic", ask_quic, [b"ONE", b"TWO"], server=serve_quic, imports="aioquic.asyncio trustme", start=5,
-            tried="QUIC over UDP, `idle_timeout=30`", differs="keys are OpenSSL's")
+_family.add(
+    "aioquic",
+    ask_quic,
+    [b"ONE", b"TWO"],
+    server=serve_quic,
+    imports="aioquic.asyncio trustme",
+    start=5,
+    tried="QUIC over UDP, `idle_timeout=30`",
+    differs="keys are OpenSSL's",
+)
 
 
 def serve_radius() -> None:
-    from pyrad import dictionary, packet, server
     import io
+
+    from pyrad import dictionary, packet, server
 
     known = dictionary.Dictionary(io.StringIO("ATTRIBUTE User-Name 1 string\nATTRIBUTE User-Password 2 string\n"))
 
@@ -421,13 +532,21 @@ def ask_radius() -> list[int]:
         asked = made.CreateAuthPacket(code=packet.AccessRequest, User_Name="a")
         asked["User-Password"] = asked.PwCrypt("p")
         return int(made.SendPacket(asked).code)
+
     answers = [ask()]
     rest()
     return [*answers, ask()]
 
 
-_family.add("pyrad", ask_radius, [2, 2], server=serve_radius, imports="pyrad.server pyrad.client", tried="RADIUS, both sides",
-            differs="numbers from `SystemRandom`")
+_family.add(
+    "pyrad",
+    ask_radius,
+    [2, 2],
+    server=serve_radius,
+    imports="pyrad.server pyrad.client",
+    tried="RADIUS, both sides",
+    differs="numbers from `SystemRandom`",
+)
 
 
 async def serve_kademlia() -> None:
@@ -453,4 +572,11 @@ async def ask_kademlia() -> list[Any]:
     return answers
 
 
-_family.add("kademlia", ask_kademlia, [7, 8], server=serve_kademlia, imports="kademlia.network", tried="a distributed hash table")
+_family.add(
+    "kademlia",
+    ask_kademlia,
+    [7, 8],
+    server=serve_kademlia,
+    imports="kademlia.network",
+    tried="a distributed hash table",
+)

@@ -41,8 +41,7 @@ async def serve_aiosmtpd_loop() -> None:
         async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
             return f"250 kept {len(envelope.content)} bytes"
 
-    server = await asyncio.get_running_loop().create_server(
-        lambda: SMTP(Sink(), hostname="server"), "0.0.0.0", 25)
+    server = await asyncio.get_running_loop().create_server(lambda: SMTP(Sink(), hostname="server"), "0.0.0.0", 25)
     await server.serve_forever()
 
 
@@ -53,10 +52,25 @@ def send_smtplib() -> list[Any]:
         return [*answers, server.sendmail("a@shop", "b@shop", _LETTER)]
 
 
-_family.add("smtplib, aiosmtpd", send_smtplib, [{}, {}], server=serve_aiosmtpd_loop, package="aiosmtpd",
-            imports="aiosmtpd.smtp", ci=True, tried="no time-out")
-_family.add("aiosmtpd, Controller", send_smtplib, [{}, {}], server=serve_aiosmtpd, package="aiosmtpd",
-            imports="aiosmtpd.controller", tried="its loop in a thread")
+_family.add(
+    "smtplib, aiosmtpd",
+    send_smtplib,
+    [{}, {}],
+    server=serve_aiosmtpd_loop,
+    package="aiosmtpd",
+    imports="aiosmtpd.smtp",
+    ci=True,
+    tried="no time-out",
+)
+_family.add(
+    "aiosmtpd, Controller",
+    send_smtplib,
+    [{}, {}],
+    server=serve_aiosmtpd,
+    package="aiosmtpd",
+    imports="aiosmtpd.controller",
+    tried="its loop in a thread",
+)
 
 
 async def send_aiosmtplib() -> list[str]:
@@ -71,8 +85,14 @@ async def send_aiosmtplib() -> list[str]:
     return answers
 
 
-_family.add("aiosmtplib", send_aiosmtplib, ["kept 52 bytes"] * 2, server=serve_aiosmtpd_loop,
-            imports="aiosmtplib aiosmtpd.smtp", tried="`timeout=30`")
+_family.add(
+    "aiosmtplib",
+    send_aiosmtplib,
+    ["kept 52 bytes"] * 2,
+    server=serve_aiosmtpd_loop,
+    imports="aiosmtplib aiosmtpd.smtp",
+    tried="`timeout=30`",
+)
 
 
 class _Pop(socketserver.StreamRequestHandler):
@@ -80,9 +100,13 @@ class _Pop(socketserver.StreamRequestHandler):
         self.wfile.write(b"+OK hello\r\n")
         for line in self.rfile:
             verb = line.split()[0].upper()
-            self.wfile.write({
-                b"STAT": b"+OK 2 20\r\n", b"RETR": b"+OK\r\none\r\n.\r\n", b"QUIT": b"+OK bye\r\n",
-            }.get(verb, b"+OK\r\n"))
+            self.wfile.write(
+                {
+                    b"STAT": b"+OK 2 20\r\n",
+                    b"RETR": b"+OK\r\none\r\n.\r\n",
+                    b"QUIT": b"+OK bye\r\n",
+                }.get(verb, b"+OK\r\n")
+            )
             if verb == b"QUIT":
                 return
 
@@ -116,6 +140,7 @@ def _serve(handler: Any, port: int) -> Any:
     def serve() -> None:
         with _Threads(("", port), handler) as server:
             server.serve_forever()
+
     return serve
 
 
@@ -128,7 +153,9 @@ def ask_poplib() -> list[Any]:
     return answers
 
 
-_family.add("poplib", ask_poplib, [(2, 20), [b"one"]], server=_serve(_Pop, 110), package="", ci=True, tried="`timeout=10`")
+_family.add(
+    "poplib", ask_poplib, [(2, 20), [b"one"]], server=_serve(_Pop, 110), package="", ci=True, tried="`timeout=10`"
+)
 
 
 def ask_imaplib() -> list[Any]:
@@ -139,8 +166,16 @@ def ask_imaplib() -> list[Any]:
         return [*answers, box.search(None, "ALL")]
 
 
-_family.add("imaplib", ask_imaplib, [("OK", [b"2"]), ("OK", [b"1 2"])], server=_serve(_Imap, 143), package="", ci=True,
-            tried="`timeout=10`", differs="tags of commands, from `random` at import")
+_family.add(
+    "imaplib",
+    ask_imaplib,
+    [("OK", [b"2"]), ("OK", [b"1 2"])],
+    server=_serve(_Imap, 143),
+    package="",
+    ci=True,
+    tried="`timeout=10`",
+    differs="tags of commands, from `random` at import",
+)
 
 
 def ask_imapclient() -> list[Any]:
@@ -153,8 +188,15 @@ def ask_imapclient() -> list[Any]:
         return [*answers, list(box.search("ALL"))]
 
 
-_family.add("IMAPClient", ask_imapclient, [2, [1, 2]], server=_serve(_Imap, 143), imports="imapclient",
-            tried="`timeout=10`", differs="tags of commands, from `random` at import")
+_family.add(
+    "IMAPClient",
+    ask_imapclient,
+    [2, [1, 2]],
+    server=_serve(_Imap, 143),
+    imports="imapclient",
+    tried="`timeout=10`",
+    differs="tags of commands, from `random` at import",
+)
 
 
 # --- files
@@ -187,8 +229,16 @@ def ask_ftplib() -> list[Any]:
         return [server.nlst(), len(found.getvalue())]
 
 
-_family.add("ftplib, pyftpdlib", ask_ftplib, [["one"], 100_000], server=serve_pyftpdlib, package="pyftpdlib",
-            imports="pyftpdlib.servers pyftpdlib.handlers", ci=True, tried="passive, `timeout=10`")
+_family.add(
+    "ftplib, pyftpdlib",
+    ask_ftplib,
+    [["one"], 100_000],
+    server=serve_pyftpdlib,
+    package="pyftpdlib",
+    imports="pyftpdlib.servers pyftpdlib.handlers",
+    ci=True,
+    tried="passive, `timeout=10`",
+)
 
 
 async def serve_aioftp() -> None:
@@ -215,7 +265,9 @@ async def ask_aioftp() -> list[Any]:
         return [size]
 
 
-_family.add("aioftp", ask_aioftp, [100_000], server=serve_aioftp, imports="aioftp", tried="both sides, `socket_timeout=10`")
+_family.add(
+    "aioftp", ask_aioftp, [100_000], server=serve_aioftp, imports="aioftp", tried="both sides, `socket_timeout=10`"
+)
 
 
 def serve_tftpy() -> None:
@@ -272,6 +324,7 @@ def serve_paramiko() -> None:
                 channel.sendall(command.upper())
                 channel.send_exit_status(0)
                 channel.close()
+
             threading.Timer(0.01, answer).start()
             return True
 
@@ -296,8 +349,16 @@ def ask_paramiko() -> list[bytes]:
         return [*answers, client.exec_command("two", timeout=30)[1].read()]
 
 
-_family.add("paramiko", ask_paramiko, [b"ONE", b"TWO"], server=serve_paramiko, imports="paramiko", start=30,
-            tried="both sides, `timeout=30`", differs=_KEYS)
+_family.add(
+    "paramiko",
+    ask_paramiko,
+    [b"ONE", b"TWO"],
+    server=serve_paramiko,
+    imports="paramiko",
+    start=30,
+    tried="both sides, `timeout=30`",
+    differs=_KEYS,
+)
 
 
 async def serve_asyncssh() -> None:
@@ -319,23 +380,39 @@ async def serve_asyncssh() -> None:
 async def ask_asyncssh() -> list[str]:
     import asyncssh
 
-    async with asyncssh.connect("server", username="a", known_hosts=None, config=None, client_keys=None,
-                                keepalive_interval=15, keepalive_count_max=3) as client:
+    async with asyncssh.connect(
+        "server",
+        username="a",
+        known_hosts=None,
+        config=None,
+        client_keys=None,
+        keepalive_interval=15,
+        keepalive_count_max=3,
+    ) as client:
         answers = [str((await client.run("one")).stdout)]
         await arest()
         return [*answers, str((await client.run("two")).stdout)]
 
 
-_family.add("asyncssh", ask_asyncssh, ["ONE", "TWO"], server=serve_asyncssh, imports="asyncssh", ci=True,
-            tried="both sides, `keepalive_interval=15`", differs=_KEYS)
+_family.add(
+    "asyncssh",
+    ask_asyncssh,
+    ["ONE", "TWO"],
+    server=serve_asyncssh,
+    imports="asyncssh",
+    ci=True,
+    tried="both sides, `keepalive_interval=15`",
+    differs=_KEYS,
+)
 
 
 def ask_fabric() -> list[str]:
     import fabric
     import paramiko
 
-    connection = fabric.Connection("server", user="a", connect_kwargs={
-        "password": "p", "look_for_keys": False, "allow_agent": False})
+    connection = fabric.Connection(
+        "server", user="a", connect_kwargs={"password": "p", "look_for_keys": False, "allow_agent": False}
+    )
     connection.client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
     with connection:
         answers = [connection.run("one", hide=True, in_stream=False, timeout=30).stdout]
@@ -343,8 +420,16 @@ def ask_fabric() -> list[str]:
         return [*answers, connection.run("two", hide=True, in_stream=False, timeout=30).stdout]
 
 
-_family.add("fabric", ask_fabric, ["ONE", "TWO"], server=serve_paramiko, imports="fabric paramiko", start=30,
-            tried="over paramiko, `timeout=30`", differs=_KEYS)
+_family.add(
+    "fabric",
+    ask_fabric,
+    ["ONE", "TWO"],
+    server=serve_paramiko,
+    imports="fabric paramiko",
+    start=30,
+    tried="over paramiko, `timeout=30`",
+    differs=_KEYS,
+)
 
 
 def ask_sshtunnel() -> list[bytes]:
@@ -352,8 +437,9 @@ def ask_sshtunnel() -> list[bytes]:
     import asyncssh
 
     async def main() -> list[bytes]:
-        async with asyncssh.connect("server", username="a", known_hosts=None, config=None, client_keys=None,
-                                    keepalive_interval=15) as client:
+        async with asyncssh.connect(
+            "server", username="a", known_hosts=None, config=None, client_keys=None, keepalive_interval=15
+        ) as client:
             listener = await client.forward_local_port("127.0.0.1", 7000, "localhost", 7)
             reader, writer = await asyncio.open_connection("127.0.0.1", 7000)
             answers = []
@@ -386,8 +472,16 @@ async def serve_forwarding() -> None:
     await serve_streams()
 
 
-_family.add("asyncssh, a tunnel", ask_sshtunnel, [b"ONE\n", b"TWO\n"], server=serve_forwarding, package="asyncssh",
-            imports="asyncssh", tried="a forwarded port, `keepalive_interval=15`", differs=_KEYS)
+_family.add(
+    "asyncssh, a tunnel",
+    ask_sshtunnel,
+    [b"ONE\n", b"TWO\n"],
+    server=serve_forwarding,
+    package="asyncssh",
+    imports="asyncssh",
+    tried="a forwarded port, `keepalive_interval=15`",
+    differs=_KEYS,
+)
 
 
 async def serve_telnet() -> None:
@@ -422,8 +516,9 @@ _family.add("telnetlib3", ask_telnet, ["ONE", "TWO"], server=serve_telnet, impor
 def ask_netmiko() -> list[str]:
     import netmiko
 
-    with netmiko.ConnectHandler(device_type="terminal_server", host="server", username="a", password="p",
-                                read_timeout_override=30) as device:
+    with netmiko.ConnectHandler(
+        device_type="terminal_server", host="server", username="a", password="p", read_timeout_override=30
+    ) as device:
         return [device.session_log or "", str(device.is_alive())]
 
 
@@ -438,8 +533,15 @@ def ask_ssh2() -> Any:
     return session
 
 
-_family.add("ssh2-python", ask_ssh2, None, server=serve_asyncssh, imports="ssh2.session asyncssh", is_refused=True,
-            tried="libssh2 reads the descriptor in C")
+_family.add(
+    "ssh2-python",
+    ask_ssh2,
+    None,
+    server=serve_asyncssh,
+    imports="ssh2.session asyncssh",
+    is_refused=True,
+    tried="libssh2 reads the descriptor in C",
+)
 
 
 # --- directories
@@ -453,8 +555,7 @@ def serve_ldaptor() -> None:
     from twisted.internet.protocol import ServerFactory
     from twisted.python.components import registerAdapter
 
-    ldif = (b"dn: dc=shop\nobjectClass: dcObject\ndc: shop\n\n"
-            b"dn: cn=a,dc=shop\nobjectClass: person\ncn: a\nsn: one\n\n")
+    ldif = b"dn: dc=shop\nobjectClass: dcObject\ndc: shop\n\ndn: cn=a,dc=shop\nobjectClass: person\ncn: a\nsn: one\n\n"
 
     class Factory(ServerFactory):
         protocol = LDAPServer
@@ -480,7 +581,9 @@ def serve_ldaptor() -> None:
 def ask_ldap3() -> list[Any]:
     import ldap3
 
-    with ldap3.Connection(ldap3.Server("server", get_info=ldap3.NONE, connect_timeout=10), receive_timeout=10) as client:
+    with ldap3.Connection(
+        ldap3.Server("server", get_info=ldap3.NONE, connect_timeout=10), receive_timeout=10
+    ) as client:
         answers = []
         for number in range(2):
             client.search("dc=shop", "(cn=a)", attributes=["sn"])
@@ -490,6 +593,14 @@ def ask_ldap3() -> list[Any]:
         return answers
 
 
-_family.add("ldap3, ldaptor", ask_ldap3, ["one", "one"], server=serve_ldaptor, package="ldap3", fresh=("twisted", "ldaptor"),
-            imports="ldap3", tried="`receive_timeout=10`")
+_family.add(
+    "ldap3, ldaptor",
+    ask_ldap3,
+    ["one", "one"],
+    server=serve_ldaptor,
+    package="ldap3",
+    fresh=("twisted", "ldaptor"),
+    imports="ldap3",
+    tried="`receive_timeout=10`",
+)
 _ = time

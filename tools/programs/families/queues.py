@@ -238,7 +238,7 @@ _family.add(
     fresh=("dramatiq",),
     imports="fakeredis",
     tried="over Redis, a worker with a thread",
-    friction="`fresh=(\"dramatiq\",)`: it holds a lock of its module across a wait",
+    friction='`fresh=("dramatiq",)`: it holds a lock of its module across a wait',
 )
 
 

@@ -24,10 +24,17 @@ def _twice(ask: Callable[[], Any]) -> list[Any]:
 
 
 def _search(method: str, path: str, headers: Any, body: bytes) -> Any:
-    product = {"X-Elastic-Product": "Elasticsearch", "Content-Type": headers.get("accept", "application/json").split(",")[0]}
-    if path.startswith("/shop/_search") or path.startswith("/shop/_doc"):
+    product = {
+        "X-Elastic-Product": "Elasticsearch",
+        "Content-Type": headers.get("accept", "application/json").split(",")[0],
+    }
+    if path.startswith(("/shop/_search", "/shop/_doc")):
         return 200, product, {"hits": {"total": {"value": 7}}, "_source": {"count": 7}, "found": True}
-    return 200, product, {"version": {"number": "9.1.0", "distribution": "opensearch"}, "tagline": "You Know, for Search"}
+    return (
+        200,
+        product,
+        {"version": {"number": "9.1.0", "distribution": "opensearch"}, "tagline": "You Know, for Search"},
+    )
 
 
 def ask_elasticsearch() -> list[int]:
@@ -37,8 +44,14 @@ def ask_elasticsearch() -> list[int]:
         return _twice(lambda: client.search(index="shop")["hits"]["total"]["value"])
 
 
-_family.add("elasticsearch", ask_elasticsearch, [7, 7], server=serve_json(_search, 9200), imports="elasticsearch",
-            tried="`request_timeout=5`, one retry")
+_family.add(
+    "elasticsearch",
+    ask_elasticsearch,
+    [7, 7],
+    server=serve_json(_search, 9200),
+    imports="elasticsearch",
+    tried="`request_timeout=5`, one retry",
+)
 
 
 async def ask_elasticsearch_async() -> list[int]:
@@ -50,8 +63,15 @@ async def ask_elasticsearch_async() -> list[int]:
         return [*answers, (await client.search(index="shop"))["hits"]["total"]["value"]]
 
 
-_family.add("elasticsearch, asyncio", ask_elasticsearch_async, [7, 7], server=serve_json(_search, 9200),
-            package="elasticsearch", imports="elasticsearch aiohttp", tried="over aiohttp, `request_timeout=5`")
+_family.add(
+    "elasticsearch, asyncio",
+    ask_elasticsearch_async,
+    [7, 7],
+    server=serve_json(_search, 9200),
+    package="elasticsearch",
+    imports="elasticsearch aiohttp",
+    tried="over aiohttp, `request_timeout=5`",
+)
 
 
 def ask_opensearch() -> list[int]:
@@ -61,8 +81,14 @@ def ask_opensearch() -> list[int]:
     return _twice(lambda: client.search(index="shop")["hits"]["total"]["value"])
 
 
-_family.add("opensearch-py", ask_opensearch, [7, 7], server=serve_json(_search, 9200), imports="opensearchpy",
-            tried="`timeout=5`, one retry")
+_family.add(
+    "opensearch-py",
+    ask_opensearch,
+    [7, 7],
+    server=serve_json(_search, 9200),
+    imports="opensearchpy",
+    tried="`timeout=5`, one retry",
+)
 
 
 def ask_influxdb() -> list[Any]:
@@ -74,8 +100,14 @@ def ask_influxdb() -> list[Any]:
         return _twice(lambda: api.write("shop", record="orders count=7"))
 
 
-_family.add("influxdb-client", ask_influxdb, [None, None], imports="influxdb_client",
-            server=serve_json(lambda method, path, headers, body: (204, {}, b""), 8086), tried="`timeout=5000`")
+_family.add(
+    "influxdb-client",
+    ask_influxdb,
+    [None, None],
+    imports="influxdb_client",
+    server=serve_json(lambda method, path, headers, body: (204, {}, b""), 8086),
+    tried="`timeout=5000`",
+)
 
 
 def _clickhouse(method: str, path: str, headers: Any, body: bytes) -> Any:
@@ -91,13 +123,20 @@ def _clickhouse(method: str, path: str, headers: Any, body: bytes) -> Any:
 def ask_clickhouse() -> list[Any]:
     import clickhouse_connect
 
-    with clickhouse_connect.get_client(host="server", port=8123, send_receive_timeout=10, autogenerate_session_id=False,
-                                       compress=False) as client:
+    with clickhouse_connect.get_client(
+        host="server", port=8123, send_receive_timeout=10, autogenerate_session_id=False, compress=False
+    ) as client:
         return _twice(lambda: client.query("select 7 as n").result_rows)
 
 
-_family.add("clickhouse-connect", ask_clickhouse, [[(7,)], [(7,)]], server=serve_json(_clickhouse, 8123),
-            imports="clickhouse_connect", tried="`send_receive_timeout=10`")
+_family.add(
+    "clickhouse-connect",
+    ask_clickhouse,
+    [[(7,)], [(7,)]],
+    server=serve_json(_clickhouse, 8123),
+    imports="clickhouse_connect",
+    tried="`send_receive_timeout=10`",
+)
 
 
 def _qdrant(method: str, path: str, headers: Any, body: bytes) -> Any:
@@ -113,8 +152,14 @@ def ask_qdrant() -> list[str]:
     return _twice(lambda: client.get_collections().collections[0].name)
 
 
-_family.add("qdrant-client", ask_qdrant, ["shop", "shop"], server=serve_json(_qdrant, 6333), imports="qdrant_client",
-            tried="over httpx, `timeout=5`")
+_family.add(
+    "qdrant-client",
+    ask_qdrant,
+    ["shop", "shop"],
+    server=serve_json(_qdrant, 6333),
+    imports="qdrant_client",
+    tried="over httpx, `timeout=5`",
+)
 
 
 def ask_meilisearch() -> list[int]:
@@ -124,8 +169,14 @@ def ask_meilisearch() -> list[int]:
     return _twice(lambda: client.index("shop").search("one")["estimatedTotalHits"])
 
 
-_family.add("meilisearch", ask_meilisearch, [7, 7], imports="meilisearch", tried="`timeout=5`",
-            server=serve_json(lambda method, path, headers, body: {"hits": [], "estimatedTotalHits": 7}, 7700))
+_family.add(
+    "meilisearch",
+    ask_meilisearch,
+    [7, 7],
+    imports="meilisearch",
+    tried="`timeout=5`",
+    server=serve_json(lambda method, path, headers, body: {"hits": [], "estimatedTotalHits": 7}, 7700),
+)
 
 
 def ask_trino() -> list[Any]:
@@ -135,35 +186,57 @@ def ask_trino() -> list[Any]:
 
     def ask() -> Any:
         return connection.cursor().execute("select 7").fetchall()
+
     return _twice(ask)
 
 
 def _trino(method: str, path: str, headers: Any, body: bytes) -> Any:
-    return {"id": "q", "infoUri": "http://server:8080/", "stats": {"state": "FINISHED"}, "data": [[7]],
-            "columns": [{"name": "n", "type": "integer", "typeSignature": {"rawType": "integer", "arguments": []}}]}
+    return {
+        "id": "q",
+        "infoUri": "http://server:8080/",
+        "stats": {"state": "FINISHED"},
+        "data": [[7]],
+        "columns": [{"name": "n", "type": "integer", "typeSignature": {"rawType": "integer", "arguments": []}}],
+    }
 
 
-_family.add("trino", ask_trino, [[[7]], [[7]]], server=serve_json(_trino, 8080), imports="trino.dbapi",
-            tried="`request_timeout=5`")
+_family.add(
+    "trino",
+    ask_trino,
+    [[[7]], [[7]]],
+    server=serve_json(_trino, 8080),
+    imports="trino.dbapi",
+    tried="`request_timeout=5`",
+)
 
 
 def ask_hvac() -> list[bool]:
     import hvac
 
     client = hvac.Client("http://server:8200", token="t", timeout=5)
-    return _twice(lambda: client.secrets.kv.v2.read_secret("shop", raise_on_deleted_version=False)["data"]["data"]["ok"])
+    return _twice(
+        lambda: client.secrets.kv.v2.read_secret("shop", raise_on_deleted_version=False)["data"]["data"]["ok"]
+    )
 
 
-_family.add("hvac", ask_hvac, [True, True], imports="hvac", tried="Vault, `timeout=5`",
-            server=serve_json(lambda method, path, headers, body: {"data": {"data": {"ok": True}}}, 8200))
+_family.add(
+    "hvac",
+    ask_hvac,
+    [True, True],
+    imports="hvac",
+    tried="Vault, `timeout=5`",
+    server=serve_json(lambda method, path, headers, body: {"data": {"data": {"ok": True}}}, 8200),
+)
 
 
 # --- clouds and containers
 
 
-_S3 = (b'<?xml version="1.0"?><ListAllMyBucketsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Owner><ID>o</ID>'
-       b"<DisplayName>o</DisplayName></Owner><Buckets><Bucket><Name>shop</Name>"
-       b"<CreationDate>2026-01-01T00:00:00.000Z</CreationDate></Bucket></Buckets></ListAllMyBucketsResult>")
+_S3 = (
+    b'<?xml version="1.0"?><ListAllMyBucketsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Owner><ID>o</ID>'
+    b"<DisplayName>o</DisplayName></Owner><Buckets><Bucket><Name>shop</Name>"
+    b"<CreationDate>2026-01-01T00:00:00.000Z</CreationDate></Bucket></Buckets></ListAllMyBucketsResult>"
+)
 
 
 def serve_moto() -> None:
@@ -175,29 +248,45 @@ def serve_moto() -> None:
 
 
 def _s3_settings() -> dict[str, Any]:
-    return {"endpoint_url": "http://server:5000", "aws_access_key_id": "k", "aws_secret_access_key": "s",
-            "region_name": "us-east-1"}
+    return {
+        "endpoint_url": "http://server:5000",
+        "aws_access_key_id": "k",
+        "aws_secret_access_key": "s",
+        "region_name": "us-east-1",
+    }
 
 
 def ask_boto3() -> list[Any]:
     import boto3
     from botocore.config import Config
 
-    client = boto3.client("s3", **_s3_settings(), config=Config(read_timeout=5, connect_timeout=5, retries={"max_attempts": 1}))
+    client = boto3.client(
+        "s3", **_s3_settings(), config=Config(read_timeout=5, connect_timeout=5, retries={"max_attempts": 1})
+    )
     client.create_bucket(Bucket="shop")
     client.put_object(Bucket="shop", Key="one", Body=b"1" * 100_000)
     return _twice(lambda: len(client.get_object(Bucket="shop", Key="one")["Body"].read()))
 
 
-_family.add("boto3, moto", ask_boto3, [100_000, 100_000], server=serve_moto, package="boto3", imports="boto3 moto.server",
-            tried="S3; `read_timeout=5`, one retry; moto's server", differs="request ids, from a generator of moto's")
+_family.add(
+    "boto3, moto",
+    ask_boto3,
+    [100_000, 100_000],
+    server=serve_moto,
+    package="boto3",
+    imports="boto3 moto.server",
+    tried="S3; `read_timeout=5`, one retry; moto's server",
+    differs="request ids, from a generator of moto's",
+)
 
 
 def ask_boto3_sqs() -> list[str]:
     import boto3
     from botocore.config import Config
 
-    client = boto3.client("sqs", **_s3_settings(), config=Config(read_timeout=30, connect_timeout=5, retries={"max_attempts": 1}))
+    client = boto3.client(
+        "sqs", **_s3_settings(), config=Config(read_timeout=30, connect_timeout=5, retries={"max_attempts": 1})
+    )
     url = client.create_queue(QueueName="orders")["QueueUrl"]
 
     def pass_on() -> str:
@@ -205,19 +294,29 @@ def ask_boto3_sqs() -> list[str]:
         message = client.receive_message(QueueUrl=url, WaitTimeSeconds=10)["Messages"][0]
         client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return str(message["Body"])
+
     return _twice(pass_on)
 
 
-_family.add("boto3, SQS", ask_boto3_sqs, ["one", "one"], server=serve_moto, package="boto3", imports="boto3 moto.server",
-            tried="long polling; moto's server", differs="ids, from a generator of moto's")
+_family.add(
+    "boto3, SQS",
+    ask_boto3_sqs,
+    ["one", "one"],
+    server=serve_moto,
+    package="boto3",
+    imports="boto3 moto.server",
+    tried="long polling; moto's server",
+    differs="ids, from a generator of moto's",
+)
 
 
 async def ask_aiobotocore() -> list[Any]:
     from aiobotocore.config import AioConfig
     from aiobotocore.session import get_session
 
-    async with get_session().create_client("s3", **_s3_settings(), config=AioConfig(
-            read_timeout=5, connect_timeout=5, retries={"max_attempts": 1})) as client:
+    async with get_session().create_client(
+        "s3", **_s3_settings(), config=AioConfig(read_timeout=5, connect_timeout=5, retries={"max_attempts": 1})
+    ) as client:
         await client.create_bucket(Bucket="shop")
         await client.put_object(Bucket="shop", Key="one", Body=b"1" * 1000)
         sizes = []
@@ -229,21 +328,39 @@ async def ask_aiobotocore() -> list[Any]:
         return sizes
 
 
-_family.add("aiobotocore", ask_aiobotocore, [1000, 1000], server=serve_moto, imports="aiobotocore.session moto.server",
-            tried="S3 by aiohttp; moto's server", differs="request ids, from a generator of moto's")
+_family.add(
+    "aiobotocore",
+    ask_aiobotocore,
+    [1000, 1000],
+    server=serve_moto,
+    imports="aiobotocore.session moto.server",
+    tried="S3 by aiohttp; moto's server",
+    differs="request ids, from a generator of moto's",
+)
 
 
 def ask_minio() -> list[str]:
     import minio
     import urllib3
 
-    client = minio.Minio("server:9000", access_key="k", secret_key="s", secure=False,
-                         http_client=urllib3.PoolManager(timeout=5, retries=1))
+    client = minio.Minio(
+        "server:9000",
+        access_key="k",
+        secret_key="s",
+        secure=False,
+        http_client=urllib3.PoolManager(timeout=5, retries=1),
+    )
     return _twice(lambda: client.list_buckets()[0].name)
 
 
-_family.add("minio", ask_minio, ["shop", "shop"], imports="minio", tried="`timeout=5`, one retry",
-            server=serve_json(lambda method, path, headers, body: (200, {"Content-Type": "application/xml"}, _S3), 9000))
+_family.add(
+    "minio",
+    ask_minio,
+    ["shop", "shop"],
+    imports="minio",
+    tried="`timeout=5`, one retry",
+    server=serve_json(lambda method, path, headers, body: (200, {"Content-Type": "application/xml"}, _S3), 9000),
+)
 
 
 def _gcs(method: str, path: str, headers: Any, body: bytes) -> Any:
@@ -254,29 +371,46 @@ def ask_gcs() -> list[str]:
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
 
-    client = storage.Client(project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": "http://server:4443"})
+    client = storage.Client(
+        project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": "http://server:4443"}
+    )
     return _twice(lambda: next(iter(client.list_buckets(timeout=5, retry=None))).name)
 
 
-_family.add("google-cloud-storage", ask_gcs, ["shop", "shop"], server=serve_json(_gcs, 4443), imports="google.cloud.storage",
-            tried="`timeout=5`", differs="invocation ids")
+_family.add(
+    "google-cloud-storage",
+    ask_gcs,
+    ["shop", "shop"],
+    server=serve_json(_gcs, 4443),
+    imports="google.cloud.storage",
+    tried="`timeout=5`",
+    differs="invocation ids",
+)
 
 
-_AZURE = (b'<?xml version="1.0"?><EnumerationResults><Containers><Container><Name>shop</Name><Properties>'
-          b"<Last-Modified>Thu, 01 Jan 2026 00:00:00 GMT</Last-Modified><Etag>1</Etag></Properties></Container></Containers>"
-          b"<NextMarker/></EnumerationResults>")
+_AZURE = (
+    b'<?xml version="1.0"?><EnumerationResults><Containers><Container><Name>shop</Name><Properties>'
+    b"<Last-Modified>Thu, 01 Jan 2026 00:00:00 GMT</Last-Modified><Etag>1</Etag></Properties></Container></Containers>"
+    b"<NextMarker/></EnumerationResults>"
+)
 
 
 def ask_azure() -> list[str]:
     from azure.storage.blob import BlobServiceClient
 
-    text = ("DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;BlobEndpoint=http://server:10000/a;")
+    text = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;BlobEndpoint=http://server:10000/a;"
     with BlobServiceClient.from_connection_string(text, read_timeout=5, connection_timeout=5, retry_total=0) as client:
         return _twice(lambda: next(iter(client.list_containers())).name)
 
 
-_family.add("azure-storage-blob", ask_azure, ["shop", "shop"], imports="azure.storage.blob", tried="`read_timeout=5`",
-            server=serve_json(lambda method, path, headers, body: (200, {"Content-Type": "application/xml"}, _AZURE), 10000))
+_family.add(
+    "azure-storage-blob",
+    ask_azure,
+    ["shop", "shop"],
+    imports="azure.storage.blob",
+    tried="`read_timeout=5`",
+    server=serve_json(lambda method, path, headers, body: (200, {"Content-Type": "application/xml"}, _AZURE), 10000),
+)
 
 
 def _kubernetes(method: str, path: str, headers: Any, body: bytes) -> Any:
@@ -292,8 +426,14 @@ def ask_kubernetes() -> list[str]:
         return _twice(lambda: api.list_namespaced_pod("default", _request_timeout=5).items[0].metadata.name)
 
 
-_family.add("kubernetes", ask_kubernetes, ["shop-1", "shop-1"], server=serve_json(_kubernetes, 8001), imports="kubernetes.client",
-            tried="`_request_timeout=5`")
+_family.add(
+    "kubernetes",
+    ask_kubernetes,
+    ["shop-1", "shop-1"],
+    server=serve_json(_kubernetes, 8001),
+    imports="kubernetes.client",
+    tried="`_request_timeout=5`",
+)
 
 
 def _docker(method: str, path: str, headers: Any, body: bytes) -> Any:
@@ -307,7 +447,9 @@ def ask_docker() -> list[str]:
     return _twice(lambda: client.version()["Version"])
 
 
-_family.add("docker", ask_docker, ["27.0", "27.0"], server=serve_json(_docker, 2375), imports="docker", tried="`timeout=5`")
+_family.add(
+    "docker", ask_docker, ["27.0", "27.0"], server=serve_json(_docker, 2375), imports="docker", tried="`timeout=5`"
+)
 
 
 # --- monitoring
@@ -325,11 +467,20 @@ def serve_prometheus() -> None:
 def scrape() -> list[bool]:
     import urllib.request
 
-    return _twice(lambda: b"orders_total 7.0" in urllib.request.urlopen("http://server:9100/metrics", timeout=10).read())
+    return _twice(
+        lambda: b"orders_total 7.0" in urllib.request.urlopen("http://server:9100/metrics", timeout=10).read()
+    )
 
 
-_family.add("prometheus-client", scrape, [True, True], server=serve_prometheus, imports="prometheus_client", ci=True,
-            tried="its server in a thread, scraped by urllib")
+_family.add(
+    "prometheus-client",
+    scrape,
+    [True, True],
+    server=serve_prometheus,
+    imports="prometheus_client",
+    ci=True,
+    tried="its server in a thread, scraped by urllib",
+)
 
 
 def serve_statsd() -> None:
@@ -360,6 +511,9 @@ _family.add("statsd", send_statsd, b"orders:1|c orders:1|c", server=serve_statsd
 
 
 def ask_sentry() -> list[bool]:
+    import sys
+
+    sys.modules.setdefault("eventlet", None)  # type: ignore[arg-type]  # it asks an eventlet that is installed, and that may be broken
     import sentry_sdk
 
     sentry_sdk.init("http://key@server:9000/1", default_integrations=False, shutdown_timeout=5)
@@ -369,6 +523,7 @@ def ask_sentry() -> list[bool]:
     sentry_sdk.capture_message("two")
     sentry_sdk.flush(10)
     import urllib.request
+
     return [urllib.request.urlopen("http://server:9000/count", timeout=10).read() == b"2"]
 
 
@@ -384,8 +539,16 @@ def serve_sentry() -> None:
     serve_json(answer, 9000)()
 
 
-_family.add("sentry-sdk", ask_sentry, [True], server=serve_sentry, imports="sentry_sdk", fresh=("sentry_sdk",),
-            tried="its worker's thread", differs="numbers of threads, and what it knows of the process")
+_family.add(
+    "sentry-sdk",
+    ask_sentry,
+    [True],
+    server=serve_sentry,
+    imports="sentry_sdk",
+    fresh=("sentry_sdk",),
+    tried="its worker's thread",
+    differs="numbers of threads, and what it knows of the process",
+)
 
 
 def ask_opentelemetry() -> list[Any]:
@@ -402,8 +565,10 @@ def ask_opentelemetry() -> list[Any]:
         with tracer.start_as_current_span("order"):
             pass
         return provider.force_flush(5000)
+
     answers = _twice(span)
     import urllib.request
+
     return [*answers, urllib.request.urlopen("http://server:4318/count", timeout=10).read()]
 
 
@@ -419,10 +584,16 @@ def serve_otlp() -> None:
     serve_json(answer, 4318)()
 
 
-_family.add("opentelemetry", ask_opentelemetry, [True, True, b"2"], server=serve_otlp,
-            package="opentelemetry-exporter-otlp-proto-http", tried="OTLP over HTTP, `timeout=10`",
-            imports="opentelemetry.exporter.otlp.proto.http.trace_exporter opentelemetry.sdk.trace",
-            differs="ids of spans, from `random` at import")
+_family.add(
+    "opentelemetry",
+    ask_opentelemetry,
+    [True, True, b"2"],
+    server=serve_otlp,
+    package="opentelemetry-exporter-otlp-proto-http",
+    tried="OTLP over HTTP, `timeout=10`",
+    imports="opentelemetry.exporter.otlp.proto.http.trace_exporter opentelemetry.sdk.trace",
+    differs="ids of spans, from `random` at import",
+)
 
 
 def ask_fluent() -> list[bool]:
@@ -456,7 +627,9 @@ def serve_fluent() -> None:
         server.serve_forever()
 
 
-_family.add("fluent-logger", ask_fluent, [True, True, True], server=serve_fluent, imports="fluent.sender", tried="`timeout=5`")
+_family.add(
+    "fluent-logger", ask_fluent, [True, True, True], server=serve_fluent, imports="fluent.sender", tried="`timeout=5`"
+)
 
 
 # --- chat
@@ -469,8 +642,14 @@ def ask_slack() -> list[bool]:
     return _twice(lambda: client.api_test()["ok"])
 
 
-_family.add("slack-sdk", ask_slack, [True, True], imports="slack_sdk", tried="`timeout=5`",
-            server=serve_json(lambda method, path, headers, body: {"ok": True}, 80))
+_family.add(
+    "slack-sdk",
+    ask_slack,
+    [True, True],
+    imports="slack_sdk",
+    tried="`timeout=5`",
+    server=serve_json(lambda method, path, headers, body: {"ok": True}, 80),
+)
 
 
 async def ask_telegram() -> list[int]:
@@ -482,9 +661,20 @@ async def ask_telegram() -> list[int]:
         return [*answers, (await bot.get_me()).id]
 
 
-_family.add("python-telegram-bot", ask_telegram, [7, 7], imports="telegram", tried="over httpx, 5 s by default",
-            server=serve_json(lambda method, path, headers, body: {
-                "ok": True, "result": {"id": 7, "is_bot": True, "first_name": "shop", "username": "shop"}}, 80))
+_family.add(
+    "python-telegram-bot",
+    ask_telegram,
+    [7, 7],
+    imports="telegram",
+    tried="over httpx, 5 s by default",
+    server=serve_json(
+        lambda method, path, headers, body: {
+            "ok": True,
+            "result": {"id": 7, "is_bot": True, "first_name": "shop", "username": "shop"},
+        },
+        80,
+    ),
+)
 
 
 def serve_irc() -> None:
@@ -523,4 +713,6 @@ def ask_irc() -> list[str]:
     return said
 
 
-_family.add("irc", ask_irc, ["hello 0", "hello 1"], server=serve_irc, imports="irc.client irc.server", tried="both sides")
+_family.add(
+    "irc", ask_irc, ["hello 0", "hello 1"], server=serve_irc, imports="irc.client irc.server", tried="both sides"
+)
