@@ -282,3 +282,34 @@ def test_what_a_class_keeps_is_replaced_too_and_binds_to_nothing(
     with a.installed():
         pass
     assert late.Keeper.pause is time.sleep
+
+
+class NamesItsBase(socket.socket):
+    """As PySocks' class does."""
+
+    def __init__(self, *args: int) -> None:
+        socket.socket.__init__(self, *args)
+
+
+def test_a_subclass_that_calls_its_base_by_name_is_a_socket_of_the_host(net: Network, a: Host, b: Host) -> None:
+    before = socket.socket.__init__
+
+    @b.run
+    def serve() -> None:
+        with NamesItsBase() as listener:
+            listener.bind(("", 80))
+            listener.listen()
+            with listener.accept()[0] as connection:
+                connection.sendall(b"hello")
+
+    @a.run
+    def ask() -> bytes:
+        with NamesItsBase(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.connect(("b", 80))
+            return sock.recv(10)
+
+    net.run()
+    assert ask.result() == b"hello"
+    assert socket.socket.__init__ is before
+    with NamesItsBase() as real:
+        assert real.family == socket.AF_INET

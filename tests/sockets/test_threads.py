@@ -340,3 +340,17 @@ def test_a_pool_that_was_made_before_has_threads_of_each_program_that_uses_it() 
         assert (several.result(), shut_down.result()) == ([("a", 0), ("a", 1), ("a", 2)], ("b", 9))
         assert net.now == 10
     assert pool_of_a_module.submit(int).result() == 0
+
+
+def test_a_program_sees_its_own_threads_and_no_others() -> None:
+    def look() -> tuple[list[str], int, bool]:
+        threading.Thread(target=time.sleep, args=(5,), name="mine").start()
+        time.sleep(1)
+        names = sorted(thread.name.partition("@")[0] for thread in threading.enumerate())
+        return names, threading.active_count(), threading.main_thread() in threading.enumerate()
+
+    with Network() as net:
+        programs = [net.host(name).run(look) for name in "ab"]
+        net.run()
+    assert [program.result() for program in programs] == [(["look", "mine"], 2, True)] * 2
+    assert threading.current_thread() in threading.enumerate()

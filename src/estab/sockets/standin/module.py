@@ -104,6 +104,7 @@ def stand_in_for(function: Any) -> Any:
 _lock: Final = threading.RLock()
 _socket_class: Final = socket.socket
 _new_socket: Final = _socket_class.__new__
+_init_socket: Final = _socket_class.__init__
 _sleep: Final = time.sleep
 _loop_class: Final = asyncio.SelectorEventLoop
 
@@ -246,6 +247,14 @@ def _new(cls: type[socket.socket], *args: Any, **kwargs: Any) -> socket.socket:
     return _new_socket(tls.mixture(cls))
 
 
+def _init(self: socket.socket, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
+    """Replace ``socket.socket.__init__``, which subclasses call by that name (PySocks): one of a host opens there."""
+    if isinstance(self, Socket):
+        Socket.__init__(self, family, type, proto, fileno)
+    else:
+        _init_socket(self, family, type, proto, fileno)
+
+
 def _new_loop(cls: type[asyncio.AbstractEventLoop], *args: Any, **kwargs: Any) -> asyncio.AbstractEventLoop:
     """Replace ``SelectorEventLoop.__new__``: a program gets its host's, unless it passes a selector."""
     runtime = current()
@@ -274,6 +283,7 @@ def _apply() -> None:
     for patch in _patches.applied:
         patch.apply()
     _socket_class.__new__ = _new  # type: ignore[method-assign,assignment]
+    _socket_class.__init__ = _init  # type: ignore[method-assign]
     _loop_class.__new__ = _new_loop  # type: ignore[method-assign,assignment]
     _scan(_replacements(), is_undoing=False)
     for place in _patches.early:
@@ -287,6 +297,7 @@ def _apply() -> None:
 def _undo() -> None:
     _guard.undo()
     del _socket_class.__new__, _loop_class.__new__
+    _socket_class.__init__ = _init_socket  # type: ignore[method-assign]
     for patch in reversed(_patches.applied):
         patch.undo()
     # Modules that were imported meanwhile have the replacements by name.

@@ -34,6 +34,7 @@ __all__ = [
 
 _LOOK_WEIGHT: Final = 100
 _os_main_thread: Final = threading.main_thread
+_os_enumerate: Final = threading.enumerate
 _join: Final = threading.Thread.join
 _is_alive: Final = threading.Thread.is_alive
 _tasks: weakref.WeakKeyDictionary[threading.Thread, Task] = weakref.WeakKeyDictionary()
@@ -105,7 +106,17 @@ class Lock:
 
 def lock_stand_ins() -> dict[str, Callable[..., Any]]:
     """Return the replacements of the kinds of lock in ``threading``."""
-    return {"Lock": Lock, "_allocate_lock": Lock, "RLock": _new_rlock, "main_thread": _main_thread}
+    return {"Lock": Lock, "_allocate_lock": Lock, "RLock": _new_rlock, "main_thread": _main_thread,
+            "enumerate": _enumerate, "active_count": lambda runtime: len(_enumerate(runtime))}
+
+
+def _enumerate(runtime: Runtime) -> list[threading.Thread]:
+    """List the threads of the program that runs here: those of other programs are other processes'."""
+    process = runtime.process()
+    if process.main_thread is None:
+        return _os_enumerate()
+    return [thread for thread in _os_enumerate()
+            if thread is process.main_thread or getattr(_tasks.get(thread), "process", None) is process]
 
 
 def _main_thread(runtime: Runtime) -> threading.Thread:
