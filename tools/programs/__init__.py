@@ -1,7 +1,7 @@
 """The table of docs/programs.md: what programs that people run do on hosts of the lab, each tried as its users would.
 
     make programs                                       all of it, in an environment of its own (build/programs)
-    python -m tools.programs --only redis,httpx         some entries, in this environment; prints what came of them
+    python -m tools.programs --only "redis-py; httpx"       some entries, in this environment; prints what came of them
     python -m tools.programs --page docs/programs.md    all, and the table into the page and its JSON
 
 - An entry is a server, a client and the right outcome. They are programs as anybody writes them; ``rest`` is the only

@@ -16,7 +16,7 @@ _PAGE = Path(__file__).resolve().parents[2] / "docs" / "programs.md"
 def main() -> int:
     """Try what is asked for. Status 1: an entry fails."""
     parser = argparse.ArgumentParser(prog="python -m tools.programs", description="What programs do in the lab.")
-    parser.add_argument("--only", default="", help="names of entries, or the beginning of a family's, with commas")
+    parser.add_argument("--only", default="", help="names of entries, or the beginning of a family's, with semicolons")
     parser.add_argument("--ci", action="store_true", help="those that CI tries")
     parser.add_argument("--page", type=Path, help="the page to write the table into; its JSON is written beside it")
     parser.add_argument("--json", type=Path, help="write the rows, with all details, to this file")
@@ -25,7 +25,7 @@ def main() -> int:
     known = load()
     chosen = [entry for entry in known.values() if not asked.ci or entry.is_in_ci]
     if asked.only:
-        words = asked.only.split(",")
+        words = [word.strip() for word in asked.only.split(";")]
         chosen = [entry for entry in chosen if entry.name in words or any(entry.family.startswith(w) for w in words)]
     if not chosen:
         parser.error(f"there is no such entry; there are: {', '.join(known)}")

@@ -122,7 +122,7 @@ def listen_redis() -> list[bytes]:
 
     import redis
 
-    database = redis.Redis(host="server")
+    database = redis.Redis(host="server", protocol=3)
     with database.pubsub(ignore_subscribe_messages=True) as channel:
         channel.subscribe("news")
         channel.get_message(timeout=5)

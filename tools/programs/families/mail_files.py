@@ -88,7 +88,7 @@ async def send_aiosmtplib() -> list[str]:
 _family.add(
     "aiosmtplib",
     send_aiosmtplib,
-    ["kept 52 bytes"] * 2,
+    ["kept 49 bytes"] * 2,
     server=serve_aiosmtpd_loop,
     imports="aiosmtplib aiosmtpd.smtp",
     tried="`timeout=30`",

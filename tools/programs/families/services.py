@@ -544,7 +544,6 @@ _family.add(
     ask_sentry,
     [True],
     server=serve_sentry,
-    imports="sentry_sdk",
     fresh=("sentry_sdk",),
     tried="its worker's thread",
     differs="numbers of threads, and what it knows of the process",
