@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -220,6 +221,30 @@ def test_a_rebooted_host_starts_its_programs_of_the_boot_and_resets_old_connecti
         assert [program.name for program in server.programs] == ["serve", "sleep", "serve"]
         with pytest.raises(UnfinishedError, match="lost its power"):
             other.result()
+
+
+def test_a_program_with_modules_of_its_own_has_new_ones_after_a_reboot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "counted.py").write_text("boots = 0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    seen: list[int] = []
+
+    def boot() -> None:
+        import counted  # type: ignore[import-not-found]
+
+        counted.boots += 1
+        seen.append(counted.boots)
+        time.sleep(100)
+
+    for fresh, expected in ((("counted",), [1, 1]), ((), [1, 2])):
+        seen.clear()
+        with Network() as net:
+            host = net.host("a")
+            host.run(boot, fresh=fresh, at_boot=True)
+            net.at("5s", host.reboot)
+            net.run(until="10s")
+        assert seen == expected
 
 
 def test_a_run_waits_for_a_host_that_is_being_rebooted() -> None:

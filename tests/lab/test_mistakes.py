@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -45,6 +45,25 @@ def run_what_was_called() -> None:
     a.run(print())  # type: ignore[func-returns-value]
 
 
+def run_generator() -> None:
+    def generate() -> Iterator[int]:
+        yield 1
+
+    pair()[1].run(generate)
+
+
+def run_when_closed() -> None:
+    net, a, _ = pair()
+    net.close()
+    a.run(print)
+
+
+def run_without_power() -> None:
+    _, a, _ = pair()
+    a.power_off()
+    a.run(print)
+
+
 def call_program() -> None:
     _, a, _ = pair()
     serve = a.run(print, name="serve")
@@ -70,6 +89,9 @@ def closed() -> Network:
     (lambda: act_again(5), TypeError, "action: 5 is not a function"),
     (lambda: pair()[0].observe(5), TypeError, "observer: 5 is not a function"),  # type: ignore[arg-type]
     (run_what_was_called, TypeError, "run: None is not a function"),
+    (run_generator, TypeError, "is a generator function: to call it runs nothing of it"),
+    (run_when_closed, RuntimeError, "run: the network of host a is closed"),
+    (run_without_power, RuntimeError, "run: host a has no power; call power_on() first"),
     (call_program, TypeError, "serve is a program of host a: Network.run() runs it, and then serve.result() gives"),
     (lambda: Network(seed=1).host("a", tcp_retries2=-4), ValueError, "tcp_retries2: -4 is negative"),
     (lambda: closed().host("a"), RuntimeError, "the network is closed"),

@@ -339,6 +339,23 @@ def test_names_and_resolvers_of_a_scenario_file(folder: Path, capsys: pytest.Cap
     ]
 
 
+def test_what_a_host_is_like_may_be_said_on_the_command_line(
+    folder: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("tick.py").write_text(TICK)
+    command = ["run", "a=tick.py", "--host", "a,clock=1970-01-01,drift=-10%,tcp_syncookies=always",
+               "--host", "b,nofile=9"]
+    assert main(command) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines() == ["a| begins at 0.0", "a| it is 10.0", "a| it is 20.0", "a| it is 30.0"]
+    assert "seed 0, 33.33s of virtual time" in told.err
+    assert main([*command, "--save", "made.toml"]) == 0
+    plan = Scenario.read("made.toml")
+    assert plan.hosts["a"].settings == {"tcp_syncookies": "always"}
+    assert plan.hosts["a"].options == {"clock": "1970-01-01", "drift": "-10%"}
+    assert plan.hosts["b"].options == {"nofile": 9}
+
+
 def test_what_a_scenario_does_to_hosts_are_faults_with_names(folder: Path) -> None:
     Path("tick.py").write_text(TICK)
     Path("sleepy.toml").write_text(SLEEPY)
@@ -457,6 +474,10 @@ def test_a_mistake_in_a_file_is_told_with_its_line(
     (["server=app"], "neither a script"), (["server=json:absent"], "absent"), (["absent.toml"], "No such file"),
     (["a=app.py", "--link", "a"], "write two hosts first"), (["a=app.py", "--link", "a,b,delay"], "is no property"),
     (["a=app.py", "--link", "a,b,latency=1ms"], "no property 'latency'"), (["a=app.py", "--at", "5s"], "write a time"),
+    (["shop.toml", "--host", "a,nofile=9"], "give it alone"), (["a=app.py", "--host", "a"], "write a host first"),
+    (["a=app.py", "--host", "a,nofile"], "'nofile' is no property"),
+    (["a=app.py", "--host", "a,nofile=2"], "hosts.a: nofile: 2 is less than the 3 standard streams"),
+    (["a=app.py", "--host", "a,tcp_sincookies=1"], "did you mean tcp_syncookies?"),
     (["shop.toml", "--link", "a,b"], "give it alone"), (["shop.toml", "--seen-by", "server"], "give that, too"),
     (["shop.toml", "--pcap", "x.pcapng", "--seen-by", "sever"], "there is no host 'sever', only server, client"),
 ])

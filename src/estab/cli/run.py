@@ -19,7 +19,7 @@ from estab.lab.network import Network
 from estab.report.recording import Recording
 from estab.trial.attempt import one_line, signature_of
 from estab.trial.fingerprint import fingerprint_of
-from estab.trial.scenario import Action, HostPlan, LinkPlan, ProgramPlan, Scenario, ScenarioError
+from estab.trial.scenario import HOST_OPTIONS, Action, HostPlan, LinkPlan, ProgramPlan, Scenario, ScenarioError
 from estab.units import format_duration
 
 __all__ = ["run"]
@@ -32,6 +32,8 @@ _OURS: Final = str(Path(__file__).resolve().parent.parent)
 @click.argument("programs", metavar="SCENARIO.toml | HOST=PROGRAM...", nargs=-1)
 @click.option("--link", "links", metavar="A,B[,NAME=VALUE...]", multiple=True,
               help="A link between two hosts, like server,client,delay=20ms,loss=1%.")
+@click.option("--host", "options", metavar="HOST,NAME=VALUE[,...]", multiple=True,
+              help="What a host is like: laptop,clock=-3s,profile=linux,nofile=64,tcp_syncookies=always.")
 @click.option("--router", "routers", metavar="HOST", multiple=True, help="A host that forwards packets.")
 @click.option("--at", "actions", metavar='"TIME WHAT"', multiple=True,
               help='What happens when: "5s server-client.cut", "8s server.reboot after=30s".')
@@ -43,9 +45,9 @@ _OURS: Final = str(Path(__file__).resolve().parent.parent)
 @click.option("--ladder", "draws", is_flag=True, help="Draw the run as a ladder of segments at its end.")
 @click.option("--save", type=click.Path(dir_okay=False), help="Write the scenario there as TOML, and run nothing.")
 def run(
-    programs: tuple[str, ...], links: tuple[str, ...], routers: tuple[str, ...], actions: tuple[str, ...],
-    seed: str | None, until: str | None, pcap: str | None, seen_by: str | None, report: str | None, draws: bool,
-    save: str | None,
+    programs: tuple[str, ...], links: tuple[str, ...], options: tuple[str, ...], routers: tuple[str, ...],
+    actions: tuple[str, ...], seed: str | None, until: str | None, pcap: str | None, seen_by: str | None,
+    report: str | None, draws: bool, save: str | None,
 ) -> None:
     """Run script files on hosts of a virtual network, in virtual time.
 
@@ -54,7 +56,7 @@ def run(
     file that says it all.
     """
     try:
-        plan = _plan(programs, links, routers, actions)
+        plan = _plan(programs, links, options, routers, actions)
         if seen_by is not None and pcap is None:
             raise ScenarioError("--seen-by says what --pcap writes; give that, too")
         if seen_by is not None and seen_by not in plan.hosts:
@@ -113,11 +115,12 @@ def _keep(seen: Recording, pcap: str | None, seen_by: str, report: str | None, d
 
 
 def _plan(
-    programs: tuple[str, ...], links: tuple[str, ...], routers: tuple[str, ...], actions: tuple[str, ...],
+    programs: tuple[str, ...], links: tuple[str, ...], options: tuple[str, ...], routers: tuple[str, ...],
+    actions: tuple[str, ...],
 ) -> Scenario:
     files = [one for one in programs if one.endswith(".toml") and "=" not in one]
     if files:
-        if len(programs) > 1 or links or routers:
+        if len(programs) > 1 or links or routers or options:
             raise ScenarioError(f"{files[0]} says which hosts and links there are; give it alone, or no file")
         plan = Scenario.read(files[0])
         if not actions:
@@ -133,7 +136,8 @@ def _plan(
         if not equals or not name or not what:
             raise ScenarioError(f"{text!r}: write HOST=PROGRAM, like server=app.py")
         hosts.setdefault(name, []).append(ProgramPlan(what))
-    for name in routers:
+    given = dict(map(_host, options))
+    for name in (*routers, *given):
         hosts.setdefault(name, [])
     made = tuple(map(_link, links))
     for link in made:
@@ -142,21 +146,41 @@ def _plan(
     if not made and len(hosts) == 2:
         one, other = hosts
         made = (LinkPlan((one, other)),)
-    plans = {name: HostPlan(tuple(found), name in routers) for name, found in hosts.items()}
+    plans = {name: HostPlan(tuple(found), name in routers, *_options(given.get(name, {})))
+             for name, found in hosts.items()}
     plan = Scenario(plans, made, tuple(map(_action, actions)))
     return Scenario.parse(plan.text(), "the command", ".")
+
+
+def _host(text: str) -> tuple[str, dict[str, Any]]:
+    """Read what a host is like: its name and properties."""
+    name, *parts = text.split(",")
+    if not parts or "=" in name:
+        raise ScenarioError(f"--host {text!r}: write a host first: laptop,clock=-3s,profile=linux")
+    return name.strip(), _properties(f"--host {text!r}", parts)
+
+
+def _options(properties: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part settings of a host's stack from what else it takes."""
+    options = {name: value for name, value in properties.items() if name in HOST_OPTIONS}
+    return {name: value for name, value in properties.items() if name not in HOST_OPTIONS}, options
+
+
+def _properties(where: str, parts: list[str]) -> dict[str, Any]:
+    properties: dict[str, Any] = {}
+    for part in parts:
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise ScenarioError(f"{where}: {part!r} is no property; write NAME=VALUE")
+        properties[name.strip()] = _value(value.strip())
+    return properties
 
 
 def _link(text: str) -> LinkPlan:
     parts = text.split(",")
     if len(parts) < 2 or "=" in parts[0] or "=" in parts[1]:
         raise ScenarioError(f"--link {text!r}: write two hosts first: server,client,delay=20ms,loss=1%")
-    properties: dict[str, Any] = {}
-    for part in parts[2:]:
-        name, equals, value = part.partition("=")
-        if not equals:
-            raise ScenarioError(f"--link {text!r}: {part!r} is no property; write NAME=VALUE")
-        properties[name.strip()] = _value(value.strip())
+    properties = _properties(f"--link {text!r}", parts[2:])
     name = properties.pop("name", "")
     return LinkPlan((parts[0].strip(), parts[1].strip()), str(name), properties)
 

@@ -49,10 +49,13 @@ from estab.trial.parts import PartPlan
 from estab.trial.scripts import Script, find_function
 from estab.units import duration_ns
 
-__all__ = ["Action", "HostPlan", "LinkPlan", "PartPlan", "ProgramPlan", "Scenario", "ScenarioError", "program_of"]
+__all__ = [
+    "HOST_OPTIONS", "Action", "HostPlan", "LinkPlan", "PartPlan", "ProgramPlan", "Scenario", "ScenarioError", "program_of",
+]
 
-_HOST_OPTIONS: Final = ("profile", "clock", "drift", "wake_up", "nofile")
-_HOST_KEYS: Final = ("run", "router", *_HOST_OPTIONS, "resolver", "settings")
+HOST_OPTIONS: Final = ("profile", "clock", "drift", "wake_up", "nofile")
+"""What ``Network.host`` takes beside settings of the stack."""
+_HOST_KEYS: Final = ("run", "router", *HOST_OPTIONS, "resolver", "settings")
 _PROGRAM_KEYS: Final = ("run", "start", "daemon", "env", "at_boot")
 _TOP_KEYS: Final = ("seed", "until", "hosts", "links", *parts.KINDS, "names", "resolver", "at", "weather")
 _LINK_DOES: Final = ("cut", "heal", "set")
@@ -387,7 +390,7 @@ class _Reader:
         settings = table.get("settings", {})
         if not isinstance(settings, dict):
             raise self.wrong("settings", f"hosts.{name}.settings: {settings!r} is not a table")
-        options = {key: table[key] for key in _HOST_OPTIONS if key in table}
+        options = {key: table[key] for key in HOST_OPTIONS if key in table}
         resolver = self._taken(table, "resolver", Host.set_resolver)
         return HostPlan(programs, bool(table.get("router", False)), settings, options, resolver)
 

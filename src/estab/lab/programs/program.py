@@ -277,6 +277,11 @@ class Programs:
         """Start a function on a host at a virtual time."""
         if not callable(function):
             raise TypeError(f"run: {function!r} is not a function; give the arguments behind it: host.run(f, 1, 2)")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"run: {function!r} is a generator function: to call it runs nothing of it. Give a "
+                            "function that goes through what it yields")
+        if self._scheduler.is_closing:
+            raise RuntimeError(f"run: the network of host {runtime.name} is closed")
         name = name or str(getattr(function, "__name__", function))
         self._pids[runtime] = self._pids.get(runtime, _FIRST_PID - 1) + 1
         process = Process(self._pids[runtime], name)
