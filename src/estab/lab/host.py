@@ -174,7 +174,7 @@ class Host:
         self._topology.place(address, self._number_of(on), self.runtime)
         self._topology.route()
         if announce:
-            self.engine.announce(interface, address, self.now_ns)
+            self.engine.announce(interface, address, self.runtime.now_ns)
         self.runtime.flush()
 
     def remove_address(self, address: str) -> None:

@@ -50,7 +50,8 @@ from estab.trial.scripts import Script, find_function
 from estab.units import duration_ns
 
 __all__ = [
-    "HOST_OPTIONS", "Action", "HostPlan", "LinkPlan", "PartPlan", "ProgramPlan", "Scenario", "ScenarioError", "program_of",
+    "HOST_OPTIONS", "Action", "HostPlan", "LinkPlan", "PartPlan", "ProgramPlan", "Scenario", "ScenarioError",
+    "program_of",
 ]
 
 HOST_OPTIONS: Final = ("profile", "clock", "drift", "wake_up", "nofile")
