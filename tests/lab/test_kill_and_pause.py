@@ -354,6 +354,42 @@ def test_a_program_started_on_a_sleeping_host_begins_when_it_wakes_up() -> None:
         assert program.result() == 0
 
 
+def test_signals_for_a_sleeping_host_come_when_it_wakes_up() -> None:
+    """Nothing on it goes on that could bring them; a FIN of a program that was killed would not leave the host."""
+    net, client, server = pair()
+    with net:
+        program = server.run(serve)
+
+        @client.run
+        def wait() -> tuple[bytes, float]:
+            with socket.create_connection(("server", 80)) as sock:
+                return sock.recv(100), round(time.monotonic(), 2)
+
+        net.at("1s", server.suspend)
+        net.at("2s", server.kill)
+        net.at("60s", server.resume)
+        net.run(until="30s", check=False)
+        assert not program.done()
+        net.run(check=False)
+        assert wait.result() == (b"", 60.01)
+        assert isinstance(program.exception(), ExitError)
+
+
+def test_a_program_that_was_paused_before_its_host_slept_stays_paused() -> None:
+    with Network() as net:
+        host = net.host("a")
+        seen: list[float] = []
+        program = host.run(tick, seen, 3)
+        net.at("1.5s", program.pause)
+        net.at("2.5s", host.suspend)
+        net.at("10s", host.resume)
+        net.run(until="20s")
+        assert seen == [1]
+        net.at("22s", program.resume)
+        net.run()
+        assert seen == [1, 14.5, 15.5]  # by the host's clock, which stood still for 7.5 s
+
+
 def test_a_program_can_not_put_its_own_host_to_sleep() -> None:
     with Network() as net:
         host = net.host("a")

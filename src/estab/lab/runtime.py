@@ -297,7 +297,7 @@ class VirtualTime(Runtime):
         """Send a signal to a program."""
         if self._programs.find(process) is not None:
             self._tell_change(f"{name_of(number)} to {process.name}")
-        if self._programs.has_to_wait(process, number):
+        if self._programs.has_to_wait(process, number, self.is_awake):
             return
         if process.wakeup_fd >= 0 and callable(current_handler(process, number)):
             found = self.by_number.get(process.wakeup_fd) or self.detached.get(process.wakeup_fd)

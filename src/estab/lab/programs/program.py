@@ -382,10 +382,13 @@ class Programs:
         elif main is not None:
             main.wake()
 
-    def has_to_wait(self, process: Process, number: int) -> bool:
-        """Keep a signal for a program that is paused until it goes on, as systems do with all but two."""
+    def has_to_wait(self, process: Process, number: int, is_awake: bool) -> bool:
+        """Keep a signal for a program that is paused until it goes on, as systems do with all but two.
+
+        On a host that sleeps any signal has to wait: nothing there goes on that could bring it.
+        """
         program = self.find(process)
-        if program is None or not program.is_paused or number in (SIGKILL, SIGCONT):
+        if program is None or (is_awake and (not program.is_paused or number in (SIGKILL, SIGCONT))):
             return False
         process.held.append(number)
         return True
@@ -407,6 +410,10 @@ class Programs:
         program.paused_ns = -1
         for strand in program.strands:
             strand.resume(STOPPED)
+        self._send_held(program)
+
+    @staticmethod
+    def _send_held(program: Program[Any]) -> None:
         held, program.process.held = program.process.held, []
         for number in held:
             program.runtime.send_signal(program.process, number)
@@ -423,6 +430,9 @@ class Programs:
             strand.rearm()
         for strand in self._strands_on(runtime):
             strand.resume(ASLEEP)
+        for program in self.all:
+            if program.runtime is runtime and program.process.held:
+                self._send_held(program)
 
     def retime(self, runtime: Runtime) -> None:
         """Move what programs of a host wait for to the times of its clock, which was changed."""
