@@ -9,7 +9,16 @@ import pytest
 from estab.cli.chapters import CHAPTERS
 from estab.cli.chapters.chapter import Chapter
 from estab.cli.perform import perform
-from estab.events import CallBlocked, CallResumed, Event, LinkQueueChanged, RttMeasured, SegmentReceived, SegmentSent
+from estab.events import (
+    CallBlocked,
+    CallResumed,
+    Event,
+    HostChanged,
+    LinkQueueChanged,
+    RttMeasured,
+    SegmentReceived,
+    SegmentSent,
+)
 from estab.observe.flights import flights
 from estab.report.columns import Columns
 from estab.report.marks import marks, question
@@ -137,3 +146,10 @@ def test_a_damaged_and_a_doubled_frame_arrive_and_say_so() -> None:
     assert any(bit & 2 for bit in bits)
     fates = {list(run.columns.words["fate"])[fate] for fate in run.columns.columns["frame"]["fate"]}
     assert "" not in fates
+
+
+def test_a_host_that_sleeps_is_a_band_until_it_wakes_up_or_loses_its_power() -> None:
+    told = ((1, "suspended"), (3, "resumed"), (4, "paused"), (6, "power off"), (9, "power on"), (10, "SIGTERM to app"))
+    columns = filled([HostChanged(at_ns, "a", what) for at_ns, what in told])
+    assert [(band.link, band.text, band.from_ns, band.until_ns) for band in columns.bands] == [
+        ("a", "suspended", 1, 3), ("a", "paused", 4, 6), ("a", "power off", 6, 9), ("a", "SIGTERM to app", 10, 10)]

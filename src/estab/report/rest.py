@@ -61,7 +61,7 @@ class Rest(Ends):
         self._running: dict[str, int] = {}
         self._links: dict[tuple[str, str], int] = {}
         self._listeners: dict[tuple[str, str], int] = {}
-        self._open_bands: dict[str, Band] = {}
+        self._open_bands: dict[tuple[str, str], Band] = {}
         self.on_rest: dict[type[Event], Callable[[Any], None]] = {
             CallStarted: self._started, CallBlocked: self._blocked, CallResumed: self._resumed,
             CallReturned: self._returned, TcbCreated: self._created, TcbReleased: self._released,
@@ -229,20 +229,22 @@ class Rest(Ends):
     def _power(self, fact: HostChanged) -> None:
         if fact.what in ("suspended", "paused", "resumed"):
             begins = "" if fact.what == "resumed" else fact.what
-            self._band(f"{fact.host} asleep", fact.at_ns, fact.what, begins=begins, ends="resumed")
+            self._band(fact.host, fact.at_ns, fact.what, begins=begins, ends="resumed")
         else:
+            if fact.what == "power off" and (fact.host, "resumed") in self._open_bands:
+                self._open_bands.pop((fact.host, "resumed")).until_ns = fact.at_ns
             self._band(fact.host, fact.at_ns, fact.what, begins="power off", ends="power on")
         self._note(fact, "", fact.what)
 
     def _band(self, what: str, at_ns: int, change: str, *, begins: str, ends: str) -> None:
         """Note the weather: a cut lasts until it is healed, any other change stands at its time."""
-        if change == ends and what in self._open_bands:
-            self._open_bands.pop(what).until_ns = at_ns
+        if change == ends and (what, ends) in self._open_bands:
+            self._open_bands.pop((what, ends)).until_ns = at_ns
             return
         band = Band(what, change, at_ns, at_ns)
         if change == begins:
             band.until_ns = -1
-            self._open_bands[what] = band
+            self._open_bands[what, ends] = band
         self.bands.append(band)
 
     def _note(self, fact: Event, connection: str, text: str) -> None:
