@@ -473,4 +473,12 @@ def ask_zeroconf() -> list[Any]:
         return [info and info.port for info in found]
 
 
-_family.add("zeroconf", ask_zeroconf, [80], server=serve_zeroconf, imports="zeroconf", tried="mDNS; hosts have no multicast, and it takes the refusal of IP_ADD_MEMBERSHIP in silence", start=5)
+_family.add(
+    "zeroconf",
+    ask_zeroconf,
+    [80],
+    server=serve_zeroconf,
+    imports="zeroconf",
+    tried="mDNS; hosts have no multicast, and it takes the refusal of IP_ADD_MEMBERSHIP in silence",
+    start=5,
+)

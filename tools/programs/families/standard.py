@@ -323,7 +323,15 @@ def ask_manager() -> int:
     return int(numbers.__len__())
 
 
-_family.add("multiprocessing.managers", ask_manager, 2, server=serve_manager, package="", ci=True)
+_family.add(
+    "multiprocessing.managers",
+    ask_manager,
+    2,
+    server=serve_manager,
+    package="",
+    ci=True,
+    differs="it sends `id()` of objects",
+)
 
 
 def serve_logs() -> None:
@@ -355,7 +363,16 @@ def log() -> bytes:
         return sock.recv(100)
 
 
-_family.add("logging.handlers, TCP", log, b"one two", server=serve_logs, package="", ci=True, tried="`SocketHandler`")
+_family.add(
+    "logging.handlers, TCP",
+    log,
+    b"one two",
+    server=serve_logs,
+    package="",
+    ci=True,
+    differs="records have the number of a thread",
+    tried="`SocketHandler`",
+)
 
 
 def serve_syslog() -> None:
