@@ -7,6 +7,8 @@ anything is replaced for programs.
 - ``threading``: a thread that a program starts may never run; its object must say so.
 - ``ssl``, ``selectors``, ``socket``, ``asyncio``: members that the standard library keeps for itself.
 - Types made in C, whose attributes can't be set: ``put_into_type`` writes into their dictionary.
+- Pyodide, CPython in a browser, has no threads: strands are stacks of its one thread (``lab.programs.switching``).
+  ``get_ident`` and ``current_frames`` then tell one stack from another. Its ``ssl`` may have no OpenSSL below it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import concurrent.futures.thread as futures_thread
-import ctypes
+import contextvars
 import gc
 import queue
 import selectors
@@ -25,19 +27,83 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
+try:
+    import ctypes
+except ImportError:  # if the platform has none
+    ctypes = None  # type: ignore[assignment]
+
 __all__ = [
-    "THREAD_STARTERS", "allocate_lock", "app_transport", "begin_thread", "check_sendfile", "current_frames",
-    "enter_loop", "event_loop_policy", "forget_thread", "get_ident", "give_up_on_sendfile", "is_idle_worker",
-    "leave_loop", "new_rlock", "new_simple_queue", "put_into_type", "raise_in_thread", "register_atexit",
-    "rlock_acquire_again", "rlock_release_all", "selector_member", "set_daemonic", "ssl_create", "ssl_wrap",
-    "thread_module", "transports_of",
+    "HAS_THREADS", "THREAD_STARTERS", "Slot", "allocate_lock", "app_transport", "become", "begin_thread",
+    "check_sendfile", "context_of", "current_frames", "enter_loop", "event_loop_policy", "forget_thread", "get_ident",
+    "give_up_on_sendfile", "is_idle_worker", "leave_loop", "new_ident", "new_rlock", "new_simple_queue",
+    "put_into_type", "raise_in_thread", "register_atexit", "rlock_acquire_again", "rlock_release_all", "run_thread",
+    "selector_member", "set_daemonic", "ssl_create", "ssl_wrap", "thread_module", "transports_of",
 ]
+
+HAS_THREADS: Final = sys.platform != "emscripten"
+"""Whether this CPython can start threads."""
+
+# --- stacks in the place of threads
+
+
+class _Stacks:
+    """Which stack of the one thread runs, and the frames of those that wait."""
+
+    def __init__(self) -> None:
+        self.ident = _thread.get_ident()
+        self.last = self.ident
+        self.frames: dict[int, Any] = {}
+
+
+_stacks: Final = _Stacks()
+_policy: Final[Any] = None if HAS_THREADS else asyncio.events._get_event_loop_policy()  # type: ignore[attr-defined]
+"""Pyodide's policy, which has one event loop for the one thread."""
+_page_loop: Final[Any] = None if _policy is None else _policy._default_loop
+"""The loop of the page. Promises need it while no stack runs."""
+
+
+def _ident_of_stack() -> int:
+    return _stacks.ident
+
+
+def new_ident() -> int:
+    """Return a number that no thread and no stack has."""
+    _stacks.last += 1
+    return _stacks.last
+
+
+def become(ident: int) -> None:
+    """Note that the stack with this number runs from now on. A new one has no event loop."""
+    _stacks.ident = ident
+    _stacks.frames.pop(ident, None)
+    asyncio._set_running_loop(None)
+
+
+class Slot:
+    """What CPython and Pyodide keep for a thread and not for a stack: which one runs, and its event loop.
+
+    Made before a stack waits, it leaves the place empty for the next one; ``restore`` puts all back after the wait.
+    """
+
+    def __init__(self) -> None:
+        self._ident = _stacks.ident
+        self._left = leave_loop()
+        self._default, _policy._default_loop = _policy._default_loop, _page_loop
+        _stacks.frames[self._ident] = sys._getframe(1)
+
+    def restore(self) -> None:
+        """Be again the stack that this was made on."""
+        become(self._ident)
+        _policy._default_loop = self._default
+        if self._left is not None:
+            enter_loop(self._left)
+
 
 # --- _thread
 
 thread_module: Final = _thread
 allocate_lock: Final = _thread.allocate_lock
-get_ident: Final = _thread.get_ident
+get_ident: Final = _thread.get_ident if HAS_THREADS else _ident_of_stack
 THREAD_STARTERS: Final = (
     "start_new_thread", "start_new", "_start_new_thread", "start_joinable_thread", "_start_joinable_thread",
 )
@@ -69,6 +135,9 @@ def rlock_acquire_again(lock: Any, held: Any) -> None:
 
 # --- threading
 
+_HANDLE: Final = "_os_thread_handle" if sys.version_info >= (3, 14) else "_handle"
+"""Where a thread's object has what knows whether it has ended; before Python 3.13 nowhere."""
+
 
 def register_atexit(function: Callable[[], None]) -> None:
     """Register a function for the interpreter's end, before it joins threads. The last one is called first."""
@@ -84,13 +153,42 @@ def begin_thread(thread: threading.Thread, ident: int) -> None:
     """Mark a thread's object as started: ``start()`` returns now, though the thread runs later."""
     thread._ident = ident  # type: ignore[attr-defined]
     thread._started.set()  # type: ignore[attr-defined]
+    if not HAS_THREADS:
+        setattr(thread, _HANDLE, _Handle(ident))
+
+
+class _Handle:
+    """What ``threading`` keeps of a thread to ask whether it has ended, for one that is a stack."""
+
+    def __init__(self, ident: int) -> None:
+        self.ident = ident
+        self._is_done = False
+
+    def is_done(self) -> bool:
+        return self._is_done
+
+    def _set_done(self) -> None:
+        self._is_done = True
+
+    def join(self, timeout: float | None = None) -> None:
+        """Return at once: a program that waits for the thread waits in virtual time."""
+
+
+def run_thread(thread: threading.Thread) -> None:
+    """Run a thread's function on the stack that runs now, and be that thread until it ends."""
+    threading.get_ident = get_ident  # what ``threading`` itself asks to find out which thread runs
+    threading._limbo[thread] = thread  # type: ignore[attr-defined]
+    if context_of(thread) is None:
+        thread._context = contextvars.copy_context()  # type: ignore[attr-defined]
+    thread._bootstrap()  # type: ignore[attr-defined]
+    getattr(thread, _HANDLE)._set_done()
 
 
 def forget_thread(thread: threading.Thread) -> None:
     """Mark a thread that ended before it ran as ended: it is not listed, not waited for and gets no work."""
     threading._limbo.pop(thread, None)  # type: ignore[attr-defined]
     futures_thread._threads_queues.pop(thread, None)  # type: ignore[attr-defined]
-    handle = getattr(thread, "_handle", None)
+    handle = getattr(thread, _HANDLE, None)
     if handle is None:
         thread._is_stopped = True  # type: ignore[attr-defined]
     else:
@@ -104,18 +202,32 @@ def is_idle_worker(ident: int) -> bool:
 
 def raise_in_thread(ident: int, kind: type[BaseException]) -> None:
     """Raise an exception in another thread, as soon as that runs Python code."""
+    assert HAS_THREADS
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(kind))
 
 
 def current_frames() -> dict[int, Any]:
     """Return the frame that each thread runs, by the thread's ident."""
-    return sys._current_frames()
+    return sys._current_frames() if HAS_THREADS else _stacks.frames
+
+
+def context_of(thread: threading.Thread) -> contextvars.Context | None:
+    """Return the context in which a thread's function runs, if it has one of its own: from Python 3.14 on."""
+    return getattr(thread, "_context", None)
 
 
 # --- ssl, selectors, socket
 
-ssl_wrap: Final[Any] = ssl.SSLContext._wrap_socket  # type: ignore[attr-defined]
+ssl_wrap: Final[Any] = getattr(ssl.SSLContext, "_wrap_socket", None)
+"""``None`` if there is no OpenSSL."""
 ssl_create: Final[Any] = ssl.SSLSocket.__dict__["_create"]
+
+
+if not HAS_THREADS:
+    for _name, _value in (("SO_REUSEADDR", 2), ("SO_REUSEPORT", 15)):  # Emscripten's own sockets have none of them
+        for _owner in (socket, sys.modules["_socket"]):
+            if not hasattr(_owner, _name):
+                setattr(_owner, _name, _value)
 
 
 def selector_member(selector: Any) -> Any:
@@ -136,24 +248,33 @@ def give_up_on_sendfile(error: Exception) -> Exception:
 # --- asyncio
 
 
-def leave_loop() -> tuple[Any, Any, int] | None:
+_HAS_TASK_OF_THREAD: Final = sys.version_info >= (3, 14)
+"""Whether the task that runs is kept for a thread, not for a loop."""
+
+
+def leave_loop() -> tuple[Any, Any, Any, int] | None:
     """Let no event loop run in this thread, so that another one can. Returns what ``enter_loop`` needs, if one ran."""
     loop = asyncio._get_running_loop()
     if loop is None:
         return None
-    left = loop, sys.get_asyncgen_hooks(), sys.get_coroutine_origin_tracking_depth()
+    task = asyncio.current_task(loop) if _HAS_TASK_OF_THREAD else None
+    if task is not None:
+        asyncio.tasks._leave_task(loop, task)
+    left = loop, task, sys.get_asyncgen_hooks(), sys.get_coroutine_origin_tracking_depth()
     asyncio._set_running_loop(None)
     sys.set_asyncgen_hooks(None, None)
     sys.set_coroutine_origin_tracking_depth(0)
     return left
 
 
-def enter_loop(left: tuple[Any, Any, int]) -> None:
+def enter_loop(left: tuple[Any, Any, Any, int]) -> None:
     """Let the event loop run again in this thread that ran before ``leave_loop``."""
-    loop, hooks, depth = left
+    loop, task, hooks, depth = left
     asyncio._set_running_loop(loop)
     sys.set_asyncgen_hooks(*hooks)
     sys.set_coroutine_origin_tracking_depth(depth)
+    if task is not None:
+        asyncio.tasks._enter_task(loop, task)
 
 
 def transports_of(loop: asyncio.AbstractEventLoop) -> list[asyncio.Transport]:
@@ -167,7 +288,9 @@ def app_transport(protocol: Any) -> Any:
 
 
 def event_loop_policy() -> Any:
-    """Return the class whose ``new_event_loop`` all default policies have."""
+    """Return the class whose ``new_event_loop`` the default policy has."""
+    if _policy is not None:
+        return type(_policy)
     return asyncio.DefaultEventLoopPolicy.__mro__[1]
 
 

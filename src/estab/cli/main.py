@@ -33,6 +33,7 @@ __all__ = ["estab", "main"]
 _COMMANDS: Final = {
     "doctor": ("estab.cli.doctor:doctor", "Say why a connection is stuck or slow: of this machine, or of a capture."),
     "drill": ("estab.cli.drill:drill", "Run packetdrill scripts against the engine, in virtual time."),
+    "lab": ("estab.cli.lab:lab", "Open the lab in a browser's tab."),
     "report": ("estab.cli.report:report", "Show a capture as a page: ladder, plots, segments."),
     "run": ("estab.cli.run:run", "Run script files, or a scenario file, on hosts of a virtual network."),
     "sweep": ("estab.cli.sweep:sweep", "Run a scenario for many seeds, here or on a cluster, and explain what fails."),

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from estab.host.sysctls import Sysctls
 
 __all__ = [
-    "STANDARD_STREAMS", "Numbered", "Runtime", "Task", "Wait", "Watcher", "Watches", "act", "activated", "current",
-    "ensure_may_sleep",
+    "STANDARD_STREAMS", "Numbered", "Runtime", "Task", "Wait", "Watcher", "Watches", "act", "activate", "activated",
+    "current", "ensure_may_sleep",
 ]
 
 STANDARD_STREAMS: Final = 3
@@ -429,6 +429,11 @@ def ensure_may_sleep() -> None:
     if _acting.get():
         raise RuntimeError("an action can't wait: no program goes on and no virtual time passes until it returns. "
                            "Plan a later action, or start a program by host.run")
+
+
+def activate(runtime: Runtime | None) -> None:
+    """Make all code in this context a program of ``runtime``: that of a thread which has a context of its own."""
+    _current.set(runtime)
 
 
 @contextmanager

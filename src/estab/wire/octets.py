@@ -14,9 +14,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from librt.strings import BytesWriter as Writer
-from librt.strings import read_i16_be, read_i32_be, read_i64_be, write_i16_be, write_i32_be
 from mypy_extensions import i64
+
+try:
+    from librt.strings import BytesWriter as Writer
+    from librt.strings import read_i16_be, read_i32_be, read_i64_be, write_i16_be, write_i32_be
+except ImportError:  # on a platform that has none, where the core is interpreted
+    from estab.wire.octets_plain import BytesWriter as Writer  # type: ignore[assignment]
+    from estab.wire.octets_plain import (  # type: ignore[assignment]
+        read_i16_be,
+        read_i32_be,
+        read_i64_be,
+        write_i16_be,
+        write_i32_be,
+    )
 
 __all__ = ["IS_COMPILED", "Writer", "put8", "put16", "put32", "s64", "set16", "set32", "u8", "u16", "u32"]
 

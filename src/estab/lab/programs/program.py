@@ -325,7 +325,7 @@ class Programs:
         strand.process = program.process
         strand.modules = current.modules if current is not None else None
         strand.channel = runtime.new_channel()
-        strand.ident = launch(strand.main)
+        strand.ident = self._scheduler.switching.launch(strand.main, launch)
         program.strands.append(strand)
         return strand
 

@@ -1,7 +1,7 @@
 """Strands: threads of which only one ever runs, and the scheduler that lets one after the other run.
 
 - One strand runs; every other sleeps in a lock of its own. So programs need no locks, and the order in
-  which they run follows from the agenda alone.
+  which they run follows from the agenda alone. On a platform without threads strands are stacks (``switching``).
 - A strand that begins to wait looks for the next to run, and carries out the agenda. That is the event loop: a
   program which waits for its own next segment goes on without any change of thread.
 - All that happens at one instant happens before a strand runs again: frames arrive, timers expire, actions are carried
@@ -18,17 +18,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from estab.cpython import (
-    allocate_lock,
-    current_frames,
-    enter_loop,
-    get_ident,
-    leave_loop,
-    raise_in_thread,
-    set_daemonic,
-)
+from estab.cpython import current_frames, enter_loop, get_ident, leave_loop, raise_in_thread
 from estab.lab.programs.habit import Habit
 from estab.lab.programs.one_cpu import OneCpu
+from estab.lab.programs.switching import switching
 from estab.lab.programs.watch import LOOK_S, DeadlockError, Watch
 from estab.lab.record.clock import Agenda, Alarm
 from estab.lab.record.real_time import Pace
@@ -53,9 +46,7 @@ _QUIET_NS: Final = 4 * 3600 * SECOND
 _QUIET_STEPS: Final = 64
 _IN_A_ROW: Final = 256
 """In real time: so many entries are carried out before a program that could run does."""
-_native_id: Final = threading.get_native_id
-_start_thread: Final = threading.Thread.start
-_join_thread: Final = threading.Thread.join
+_native_id: Final = getattr(threading, "get_native_id", get_ident)
 
 
 class ProgramEnded(BaseException):
@@ -101,8 +92,7 @@ class Strand:
         """Looks without a result since it last waited, by their weight; see ``VirtualTime.spin``."""
         self.naps = 0
         """How often it was made to sleep for that."""
-        self.lock = allocate_lock()
-        self.lock.acquire()
+        self.lock = scheduler.switching.new_lock()
         self.is_stranded = False
         self.paused_by = 0
         """What keeps it from running, by bits: ``STOPPED``, ``ASLEEP``."""
@@ -123,15 +113,13 @@ class Strand:
 
     def start(self) -> None:
         """Make the thread. It sleeps until the scheduler lets it run."""
-        thread = threading.Thread(target=self.main, name=self.name, daemon=True)
         self.is_started = True
+        self.join = self._scheduler.switching.start(self.name, self.main, self._have)
+
+    def _have(self, thread: threading.Thread) -> None:
         self.thread = thread
         if self.process is not None and self.process.main_thread is None:
             self.process.main_thread = thread
-        self.join = lambda: _join_thread(thread)
-        _start_thread(thread)
-        # Threads inherit this: the program's own are to be what they would be in a process of its own.
-        set_daemonic(thread, is_daemonic=False)
 
     def main(self) -> None:
         """Be the thread: what its ``start``, or other code that starts a thread for it, has run there."""
@@ -220,8 +208,9 @@ class Scheduler:
         """What is to be called once, when a strand begins to wait, before the next is chosen."""
         self.look: Callable[[], None] | None = None
         """Called whenever something has happened: an entry of the agenda, or a program that began to wait."""
-        self._driver = allocate_lock()
-        self._driver.acquire()
+        self.switching = switching()
+        """How its strands are started and switched."""
+        self._driver = self.switching.new_lock()
         self._is_over: Callable[[], bool] = _yes
         self._until_ns = 0
         self._detects_quiet = False

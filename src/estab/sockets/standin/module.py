@@ -217,7 +217,8 @@ def _members() -> tuple[Place, ...]:
     start = subprocess.Popen.__init__
     refuse = _dispatch(start, signals.refuse_popen, only_virtual=True)
     patches.append(Place(subprocess.Popen, "__init__", start, refuse))
-    patches.append(Place(ssl.SSLContext, "_wrap_socket", INHERITED, tls.new_wrap_socket(cpython.ssl_wrap)))
+    if cpython.ssl_wrap is not None:
+        patches.append(Place(ssl.SSLContext, "_wrap_socket", INHERITED, tls.new_wrap_socket(cpython.ssl_wrap)))
     patches.append(Place(ssl.SSLSocket, "_create", cpython.ssl_create, tls.new_create(cpython.ssl_create)))
     for kind, name, original, replacement in identity.CALENDAR:
         patches.append(Place(kind, name, original, replacement, cpython.put_into_type))

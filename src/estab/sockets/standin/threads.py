@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 from estab import cpython
 from estab.cpython import THREAD_STARTERS, allocate_lock
 from estab.sockets.polling.poll import deadline_from
-from estab.sockets.runtime import Wait, activated
+from estab.sockets.runtime import Wait, activate, activated
 
 if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime, Task
@@ -166,6 +166,7 @@ def _starter(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(main, **options) if options else original(main, ())
 
         def run() -> None:
+            _enter_context(runtime, thread)
             function(*args, **(kwargs or {}))
 
         if thread is None:
@@ -181,10 +182,19 @@ def _starter(original: Callable[..., Any]) -> Callable[..., Any]:
     return start
 
 
+def _enter_context(runtime: Runtime, thread: threading.Thread | None) -> None:
+    """Make a thread's own context one of a program of the host. ``_bootstrap`` enters it, from Python 3.14 on."""
+    context = None if thread is None else cpython.context_of(thread)
+    if context is not None:
+        context.run(activate, runtime)
+
+
 def _inside(runtime: Runtime, function: Callable[..., object]) -> Callable[..., object]:
     """Make a function for a real thread that runs as a program of the host, too."""
+    thread = getattr(function, "__self__", None)
 
     def run(*args: Any, **kwargs: Any) -> object:
+        _enter_context(runtime, thread if isinstance(thread, threading.Thread) else None)
         with activated(runtime):
             return function(*args, **kwargs)
 

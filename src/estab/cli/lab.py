@@ -1,0 +1,66 @@
+"""``estab lab``: the lab in a browser's tab, from this machine.
+
+It serves the folder that `make lab` builds, on loopback only, until Ctrl-C. The page asks for nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import webbrowser
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+__all__ = ["find_folder", "lab", "new_server"]
+
+_BUILT: Final = Path("build", "lab")
+_NEEDED: Final = ("index.html", "lab.js", "worker.js", "pyodide.mjs", "estab.zip")
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map,  # noqa: RUF012
+                      ".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm"}
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@click.command()
+@click.argument("folder", required=False, type=click.Path(file_okay=False))
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where to serve it; 0: any free port.")
+@click.option("--no-browser", is_flag=True, help="Open no browser, only say the address.")
+def lab(folder: str | None, port: int, no_browser: bool) -> None:
+    """Open the lab in a browser's tab: programs, hosts and links to try, break and share.
+
+    FOLDER is what `make lab` has built; without it, build/lab here or in the clone that estab runs from. Ctrl-C ends
+    it.
+    """
+    found = find_folder(folder)
+    try:
+        server = new_server(found, port)
+    except OSError as error:
+        raise click.ClickException(f"cannot serve on 127.0.0.1:{port}: {error.strerror}") from None
+    address = f"http://127.0.0.1:{server.server_address[1]}/"
+    click.echo(f"estab: the lab is at {address} until Ctrl-C")
+    with server:
+        if not no_browser and not webbrowser.open(address):
+            click.echo("estab: no browser could be opened; open the address in Chrome or Edge", err=True)
+        server.serve_forever()
+
+
+def find_folder(folder: str | None) -> Path:
+    """Find the page's folder. ``ClickException`` says what is missing, and where to get it."""
+    places = [Path(folder)] if folder is not None else [_BUILT, Path(__file__).resolve().parents[3] / _BUILT]
+    for place in places:
+        if all((place / name).is_file() for name in _NEEDED):
+            return place
+    where = f"in {folder}" if folder is not None else "here"
+    raise click.ClickException(f"the lab's page is not {where}: in a clone of estab, `make lab` builds it (it needs "
+                               "npm); then: estab lab build/lab")
+
+
+def new_server(folder: Path, port: int) -> http.server.ThreadingHTTPServer:
+    """Make the server, on loopback only."""
+    return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_Handler, directory=str(folder)))

@@ -1,0 +1,80 @@
+"""Each lesson's question is answered by its run, and each has its translation."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from estab.trial.experiment import answer_of, run_experiment, scenario_of
+from estab.trial.experiment import test_of as written_test_of
+from estab.trial.scenario import Scenario
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+from lessons import LESSONS, read, read_all  # noqa: E402
+
+ALL = read_all()
+
+
+@pytest.mark.parametrize("name", ALL["en"])
+def test_a_run_gives_the_answer_that_is_marked(name: str) -> None:
+    lesson = ALL["en"][name]
+    assert int(answer_of(json.dumps(lesson))) == lesson["right"]
+
+
+def test_a_lesson_without_a_right_answer_is_refused(tmp_path: Path) -> None:
+    first = next((LESSONS / "en").glob("*.md"))
+    path = tmp_path / first.name
+    path.write_text(first.read_text(encoding="utf-8").replace("- [x] ", "- "), encoding="utf-8")
+    with pytest.raises(ValueError, match="the right one"):
+        read(path)
+
+
+def test_a_translation_has_the_choices_of_the_original(tmp_path: Path) -> None:
+    first = next(iter(sorted((LESSONS / "zh").glob("*.md"))))
+    path = tmp_path / first.name
+    path.write_text(first.read_text(encoding="utf-8").rpartition("\n- ")[0] + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="choices"):
+        read(path, next(iter(ALL["en"].values())))
+
+
+def _experiment(**more: Any) -> dict[str, Any]:
+    return {**ALL["en"]["loss"]["experiment"], **more}
+
+
+def test_an_experiment_that_is_changed_at_a_time_is_the_same_before() -> None:
+    whole = json.loads(run_experiment(json.dumps(_experiment())))
+    arrow = [row for row in whole["rows"] if row["row"] == "arrow" and row["sender"] == "client" and row["length"]][3]
+    lost = json.loads(run_experiment(json.dumps(_experiment(lose=[[arrow["sent_ns"], "client", arrow["frame"]]]))))
+    at_ns = arrow["sent_ns"]
+    assert [change for change in whole["changes"] if change[1] < at_ns] == [
+        change for change in lost["changes"] if change[1] < at_ns]
+    now = next(row for row in lost["rows"] if row.get("frame") == arrow["frame"] and row["sent_ns"] == at_ns)
+    assert (arrow["fate"], now["fate"]) == ("arrived", "lost")
+
+
+def test_an_experiment_is_saved_as_a_scenario_and_as_a_test(tmp_path: Path) -> None:
+    given = json.dumps(_experiment(at=[{"time": "1s", "do": "client-server.cut"}], lose=[[5, "client", "0123"]]))
+    text = scenario_of(given)
+    assert text.startswith("# not in this file: the frame that client sends at 5 ns is lost\n")
+    (tmp_path / "client.py").write_text("", encoding="utf-8")
+    (tmp_path / "server.py").write_text("", encoding="utf-8")
+    assert Scenario.parse(text, folder=str(tmp_path)).actions[0].do == "client-server.cut"
+    names: dict[str, Any] = {}
+    exec(written_test_of(json.dumps(_experiment())), names)
+    names["test_experiment"](tmp_path)
+
+
+def test_what_is_wrong_with_an_experiment_is_its_error() -> None:
+    broken = json.loads(run_experiment(json.dumps(_experiment(links=[{"between": ["client", "nobody"]}]))))
+    assert not broken["is_built"]
+    assert "nobody" in broken["error"]
+    spoilt = _experiment()
+    spoilt["hosts"] = [{"name": "server", "code": ""}, {"name": "client", "code": "x = 1\nraise ValueError('no')\n"}]
+    raised = json.loads(run_experiment(json.dumps(spoilt)))
+    assert raised["error"].startswith("client.py:2: ValueError: no")

@@ -1,0 +1,184 @@
+"""The lab's page, used as a student does, in Debian's Chromium."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from estab.trial.experiment import run_experiment
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "tools"))
+
+from lessons import read_all
+
+ALL = read_all()
+
+
+@pytest.fixture(scope="module")
+def hashes() -> dict[str, str]:
+    """The hash of each lesson's facts in CPython."""
+    return {name: json.loads(run_experiment(json.dumps(lesson["experiment"])))["hash"]
+            for name, lesson in ALL["en"].items()}
+
+
+@pytest.fixture(scope="module")
+def pages(hashes: dict[str, str], address: str, chromium: Browser) -> Iterator[Callable[..., Page]]:
+    """A page by language, with Python loaded; all that it asks for comes from its own folder."""
+    made: dict[str, Page] = {}
+    asked: list[str] = []
+    errors: list[str] = []
+
+    def page(language: str = "en") -> Page:
+        if language not in made:
+            context = chromium.new_context(locale={"en": "en-US", "zh": "zh-CN"}[language], accept_downloads=True)
+            one = made[language] = context.new_page()
+            one.on("request", lambda request: asked.append(request.url))
+            one.on("pageerror", lambda error: errors.append(str(error)))
+            one.goto(f"{address}/index.html")
+            one.wait_for_selector("body[data-ready]", timeout=120_000)
+        return made[language]
+
+    yield page
+    assert errors == []
+    assert [url for url in asked if not url.startswith((address, "blob:", "data:"))] == []
+
+
+def _run(page: Page) -> dict[str, Any]:
+    page.evaluate("() => { delete document.body.dataset.hash; }")
+    page.click("#run")
+    page.wait_for_selector("body[data-hash]", timeout=60_000)
+    page.wait_for_selector("#run:not([disabled])")
+    found: dict[str, Any] = page.evaluate("() => ({ hash: lab.run().hash, error: lab.run().error })")
+    return found
+
+
+def _open(page: Page, name: str) -> None:
+    page.select_option("#lesson", name)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_lesson_runs_with_the_facts_of_cpython(language: str, pages: Any, hashes: dict[str, str]) -> None:
+    page = pages(language)
+    found = {}
+    for name, lesson in ALL[language].items():
+        _open(page, name)
+        assert lesson["title"] in page.inner_text("#lesson")
+        found[name] = _run(page)["hash"]
+    assert found == hashes
+
+
+def test_the_third_client_waits_and_the_full_queue_shows_why(pages: Any) -> None:
+    page = pages()
+    _open(page, "two-queues")
+    _run(page)
+    assert "2/2 (full)" in page.inner_text("#queues")
+    assert page.inner_text("#sockets").count("SYN-SENT") == 2
+    page.evaluate("() => { const time = document.querySelector('#time'); time.value = 0; "
+                  "time.dispatchEvent(new Event('input')); }")
+    assert "2/2" not in page.inner_text("#queues")
+    assert "SYN-SENT" not in page.inner_text("#output")
+
+
+def test_the_right_answer_is_told_from_a_wrong_one_by_running(pages: Any) -> None:
+    page = pages()
+    _open(page, "two-queues")
+    page.check("input[name=choice][value='0']")
+    page.click("#question button")
+    page.wait_for_selector("#question .wrong")
+    assert "two: the accept queue" in page.inner_text("#question .wrong")
+    page.check("input[name=choice][value='2']")
+    page.click("#question button")
+    page.wait_for_selector("#question .right")
+
+
+def test_a_cut_a_lost_segment_and_a_slider_run_again(pages: Any) -> None:
+    page = pages()
+    _open(page, "time-wait")
+    before = _run(page)
+    page.locator("#ladder g.hit").first.click()
+    assert "sequence number" in page.inner_text("#detail")
+    page.evaluate("() => { delete document.body.dataset.hash; }")
+    page.click("#detail button")
+    page.wait_for_selector("body[data-hash]")
+    assert page.locator("#ladder .lost").count() == 1
+    page.click("#plan button")
+    page.wait_for_selector(f"body[data-hash='{before['hash']}']")
+    page.evaluate("() => { const time = document.querySelector('#time'); time.value = 2; "
+                  "time.dispatchEvent(new Event('input')); delete document.body.dataset.hash; }")
+    page.locator("#break button").first.click()
+    page.wait_for_selector("body[data-hash]")
+    assert "client-server.cut" in page.inner_text("#plan")
+
+
+def test_a_link_holds_the_experiment(pages: Any, address: str) -> None:
+    page = pages()
+    _open(page, "loss")
+    page.fill("#seed", "23")
+    hash_before = _run(page)["hash"]
+    page.click("#share")
+    page.wait_for_selector("#status:has-text('link')")
+    link = page.url
+    assert len(link) < 2000
+    other = page.context.new_page()
+    other.goto(link)
+    other.wait_for_selector("body[data-hash]", timeout=120_000)
+    assert other.get_attribute("body", "data-hash") == hash_before
+    assert other.input_value("#seed") == "23"
+    other.close()
+
+
+def test_what_is_saved_can_be_opened(pages: Any, tmp_path: Path) -> None:
+    page = pages()
+    _open(page, "loss")
+    for button, start in (("#save-toml", b"seed = "), ("#save-test", b"from estab"), ("#save-pcapng", b"\n\r\r\n"),
+                          ("#save-report", b"<!doctype html>")):
+        with page.expect_download(timeout=60_000) as waiting:
+            page.click(button)
+        data = Path(waiting.value.path()).read_bytes()
+        assert data[:len(start)].lower() == start
+
+
+def test_stop_ends_a_run_that_spins_and_the_next_run_works(pages: Any, hashes: dict[str, str]) -> None:
+    page = pages()
+    _open(page, "two-queues")
+    page.locator("#codes .cm-content").first.click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text("while True: pass\n")
+    page.click("#run")
+    page.wait_for_selector("#stop:not([disabled])")
+    page.evaluate("() => { delete document.body.dataset.ready; }")
+    page.click("#stop")
+    page.wait_for_selector("#run:not([disabled])")
+    page.wait_for_selector("body[data-ready]", timeout=120_000)
+    _open(page, "two-queues")
+    assert _run(page)["hash"] == hashes["two-queues"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_narrow_screen_shows_all_of_it(scheme: str, pages: Any) -> None:
+    page = pages()
+    page.set_viewport_size({"width": 360, "height": 780})
+    page.emulate_media(color_scheme=scheme)
+    _open(page, "two-queues")
+    _run(page)
+    assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") == 0
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_the_keyboard_is_enough(pages: Any) -> None:
+    page = pages()
+    _open(page, "two-queues")
+    page.evaluate("() => { delete document.body.dataset.hash; }")
+    page.locator("#seed").focus()
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("body[data-hash]")
+    page.locator("#ladder g.hit").first.focus()
+    page.keyboard.press("Enter")
+    assert "SYN" in page.inner_text("#detail")
+    assert "connect" in str(page.text_content("#story"))

@@ -1,0 +1,68 @@
+"""estab in a browser: the same engine, the same facts."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+PROGRAMS = Path(__file__).with_name("programs_anywhere.py")
+_START = """() => {
+    globalThis.worker = new Worker("./worker.js", { type: "module" });
+    globalThis.said = [];
+    globalThis.ready = new Promise((done, failed) => {
+        worker.onmessage = ({ data }) => {
+            said.push(data);
+            if (data.kind === "ready") done();
+            if (data.kind === "failed" || data.kind === "unable") failed(new Error(data.value));
+        };
+    });
+}"""
+_RUN = """async ([source, given]) => {
+    await ready;
+    const { value, kind } = await new Promise(done => {
+        worker.onmessage = ({ data }) => data.kind === "out" ? said.push(data) : done(data);
+        worker.postMessage({ number: 1, source, given });
+    });
+    return [kind, value];
+}"""
+
+
+def _main_here(given: str) -> Any:
+    spec = importlib.util.spec_from_file_location("programs_anywhere", PROGRAMS)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return json.loads(module.main(given))
+
+
+NAMES = ("readme", "event_loops", "threads", "deadlock")
+
+
+@pytest.fixture(scope="module")
+def here() -> dict[str, Any]:
+    """What CPython says, before Playwright's event loop is there."""
+    return {name: _main_here(name) for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def page(here: dict[str, Any], address: str, chromium: Browser) -> Iterator[Page]:
+    """A page with a worker in which estab is ready."""
+    page = chromium.new_page()
+    page.goto(f"{address}/LICENSE.txt")
+    page.evaluate(_START)
+    yield page
+    page.close()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_program_gives_in_pyodide_the_facts_of_cpython(name: str, page: Page, here: dict[str, Any]) -> None:
+    kind, value = page.evaluate(_RUN, [PROGRAMS.read_text(encoding="utf-8"), name])
+    assert kind == "answer", value
+    assert json.loads(value) == here[name]

@@ -1,0 +1,44 @@
+"""``estab lab``: it serves the page on loopback, or says what is missing."""
+
+from __future__ import annotations
+
+import threading
+import urllib.request
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from estab.cli.lab import find_folder, lab, new_server
+
+
+def _folder(path: Path) -> Path:
+    for name in ("index.html", "lab.js", "worker.js", "pyodide.mjs", "estab.zip"):
+        (path / name).write_text(name, encoding="utf-8")
+    return path
+
+
+def test_without_the_page_one_line_says_where_to_get_it(tmp_path: Path) -> None:
+    result = CliRunner().invoke(lab, [str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.output == (f"Error: the lab's page is not in {tmp_path}: in a clone of estab, `make lab` builds it "
+                             "(it needs npm); then: estab lab build/lab\n")
+
+
+def test_a_folder_that_lacks_a_file_is_none(tmp_path: Path) -> None:
+    assert find_folder(str(_folder(tmp_path))) == tmp_path
+    (tmp_path / "estab.zip").unlink()
+    with pytest.raises(click.ClickException):
+        find_folder(str(tmp_path))
+
+
+def test_it_serves_modules_as_a_browser_wants_them(tmp_path: Path) -> None:
+    with new_server(_folder(tmp_path), 0) as server:
+        assert server.server_address[0] == "127.0.0.1"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.server_address[1]}/pyodide.mjs") as answer:
+            assert (answer.headers["Content-Type"], answer.read()) == ("text/javascript", b"pyodide.mjs")
+        server.shutdown()
+        thread.join()

@@ -1,0 +1,73 @@
+"""Read the lessons of ``web/lab/lessons``: Markdown with an experiment, a question, and code that answers it by a run.
+
+A lesson in English has everything; a translation has its title, text, question and choices, in the same order. The
+file's number is its place. ``docs/teaching.md`` says how one is written.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from markdown_it import MarkdownIt
+
+LESSONS = Path(__file__).resolve().parent.parent / "web" / "lab" / "lessons"
+LANGUAGES = ("en", "zh")
+_BLOCK = re.compile(r"^```(\w+) (\S+)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
+_RIGHT = "[x] "
+_CHOICE = re.compile(r"^- (.+)$", re.MULTILINE)
+
+
+def read(path: Path, original: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Read one. ``original`` is the English one, for a translation. ``ValueError`` says what is missing."""
+    text = path.read_text(encoding="utf-8")
+    blocks = {(kind, name): body for kind, name, body in _BLOCK.findall(text)}
+    text = _BLOCK.sub("", text)
+    title, _, text = text.partition("\n")
+    prose, _, asked = text.partition("\n## ")
+    question, _, rest = asked.partition("\n")
+    choices = _CHOICE.findall(rest)
+    lesson: dict[str, Any] = {
+        "title": title.removeprefix("# ").strip(), "html": MarkdownIt().render(prose),
+        "question": MarkdownIt().renderInline(question.strip()),
+        "choices": [MarkdownIt().renderInline(choice.removeprefix(_RIGHT)) for choice in choices],
+    }
+    if not title.startswith("# ") or not question or len(lesson["choices"]) < 2:
+        raise ValueError(f"{path}: a lesson has a title, a question (##) and at least two choices (-)")
+    if original is not None:
+        if blocks:
+            raise ValueError(f"{path}: the code of a translation is the original's; leave it out")
+        if len(original["choices"]) != len(lesson["choices"]):
+            raise ValueError(f"{path}: it has {len(lesson['choices'])} choices, not {len(original['choices'])}")
+        return {**lesson, "experiment": original["experiment"], "check": original["check"],
+                "right": original["right"]}
+    for wanted in (("toml", "experiment"), ("python", "check")):
+        if wanted not in blocks:
+            raise ValueError(f"{path}: it has no block ```{' '.join(wanted)}")
+    experiment = tomllib.loads(blocks.pop(("toml", "experiment")))
+    lesson["check"] = blocks.pop(("python", "check"))
+    settings = experiment.pop("settings", {})
+    experiment["hosts"] = [{"name": name, "code": code, **({"settings": settings[name]} if name in settings else {})}
+                           for (kind, name), code in blocks.items() if kind == "python"]
+    lesson["experiment"] = experiment
+    right = [number for number, choice in enumerate(choices) if choice.startswith(_RIGHT)]
+    if len(right) != 1:
+        raise ValueError(f"{path}: one choice is the right one: - [x]")
+    lesson["right"] = right[0]
+    return lesson
+
+
+def read_all() -> dict[str, dict[str, dict[str, Any]]]:
+    """Read all, by language and by file name, in order."""
+    found: dict[str, dict[str, dict[str, Any]]] = {language: {} for language in LANGUAGES}
+    for path in sorted((LESSONS / "en").glob("*.md")):
+        name = path.stem.partition("-")[2]
+        found["en"][name] = read(path)
+        for language in LANGUAGES[1:]:
+            other = LESSONS / language / path.name
+            if not other.exists():
+                raise ValueError(f"{other} is missing: the lesson has no translation")
+            found[language][name] = read(other, found["en"][name])
+    return found

@@ -1,0 +1,36 @@
+// Python in a worker, as a function that gives a promise. ``stop`` ends it, whatever it does, and starts another.
+export class Engine {
+  constructor(tell) {
+    this.tell = tell;
+    this.number = 0;
+    this.start();
+  }
+
+  start() {
+    this.waiting = new Map();
+    this.worker = new Worker("worker.js", { type: "module" });
+    this.worker.onmessage = ({ data }) => this.hear(data);
+    this.worker.onerror = event => this.tell("failed", event.message || "worker.js");
+  }
+
+  hear({ kind, number, value }) {
+    if (kind !== "answer" && kind !== "error") { this.tell(kind, value); return; }
+    const one = this.waiting.get(number);
+    this.waiting.delete(number);
+    if (one) (kind === "answer" ? one.done : one.failed)(kind === "answer" ? value : new Error(value));
+  }
+
+  ask(name, given) {
+    const number = ++this.number, source = `from estab.trial.experiment import ${name} as main`;
+    return new Promise((done, failed) => {
+      this.waiting.set(number, { done, failed });
+      this.worker.postMessage({ number, source, given });
+    });
+  }
+
+  stop() {
+    this.worker.terminate();
+    for (const { failed } of this.waiting.values()) failed(new Error("stopped"));
+    this.start();
+  }
+}
