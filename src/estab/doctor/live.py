@@ -288,9 +288,9 @@ def _moving(row: Row, before: Row | None, machine: Machine) -> list[Finding]:
             f"SO_MAX_PACING_RATE is {format_bytes(now['max_pacing_rate'])}/s; "
             f"{format_bytes(now.get('notsent_bytes', 0))} "
             "wait"]))
-    elif _is_buffer_full(row, now) and _is_buffer_full(before, then) and busy >= 0.8 * elapsed_us and not found:
+    elif _is_buffer_full(row, now, before, then) and busy >= 0.8 * elapsed_us and not found:
         found.append(_limit(row, "send-buffer-limited", 1.0, machine, [
-            f"all of the {format_bytes(row.send_q)} that the send buffer holds are under way at both looks, while "
+            f"all of the {format_bytes(max(row.send_q, before.send_q))} that the send buffer holds are under way; "
             "window and congestion window have room",
             f"the round trip is {format_duration(now['rtt'] * 1000)}",
         ]))
@@ -353,10 +353,13 @@ def _nagle(row: Row, before: Row, now: dict[str, int], then: dict[str, int]) -> 
     ], confidence="likely", notices="never: each exchange is late by the peer's delayed-ACK timer (40 ms and more)")
 
 
-def _is_buffer_full(row: Row, info: dict[str, int]) -> bool:
-    """Tell whether only the send buffer holds text back: it is full, and all of it is under way."""
-    return (row.is_send_buffer_full and info.get("notsent_bytes", 0) < info["snd_mss"]
-            and info["unacked"] < info["snd_cwnd"])
+def _is_buffer_full(row: Row, now: dict[str, int], before: Row, then: dict[str, int]) -> bool:
+    """Tell whether only the send buffer holds text back: all of it is under way at both looks, and it is full at one.
+
+    At the other an acknowledgment may just have made room.
+    """
+    return (row.is_send_buffer_full or before.is_send_buffer_full) and all(
+        info.get("notsent_bytes", 0) < info["snd_mss"] and info["unacked"] < info["snd_cwnd"] for info in (now, then))
 
 
 def _is_cwnd_full(info: dict[str, int]) -> bool:
