@@ -38,6 +38,7 @@ class Cable:
 
     def send(self, count: int = COUNT, interval_ns: int = MS) -> None:
         for number in range(count):
+            self.run(number * interval_ns)
             self.agenda.now_ns = number * interval_ns
             self.way.carry(number.to_bytes(4, "big"))
             self.run(self.agenda.now_ns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import ssl
 import time
 from typing import Any
@@ -178,8 +179,8 @@ def test_what_only_the_operating_system_could_do_says_so(net: Network, client: H
         texts = []
         for doing in (
             lambda: asyncio.create_subprocess_exec("true"), lambda: asyncio.create_subprocess_shell("true"),
-            lambda: loop.connect_read_pipe(asyncio.Protocol, None),
-            lambda: loop.connect_write_pipe(asyncio.Protocol, None),
+            lambda: loop.connect_read_pipe(asyncio.Protocol, sys.__stdout__),
+            lambda: loop.connect_write_pipe(asyncio.Protocol, sys.__stdout__),
         ):
             with pytest.raises(NotImplementedError) as caught:
                 await doing()  # type: ignore[func-returns-value]
