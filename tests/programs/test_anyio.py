@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 import ssl
+import sys
 import time
 from typing import Any
 

@@ -446,3 +446,21 @@ TestTwoHosts.settings = settings(
     max_examples=2500 if IS_CI else 60, stateful_step_count=40, deadline=None, derandomize=True, print_blob=True,
     suppress_health_check=list(HealthCheck),
 )
+
+
+def test_a_fin_leaves_after_a_timeout_that_new_text_followed() -> None:
+    """F-RTO sends new text first (RFC 5682), and is over when all that was sent before the timeout is acknowledged."""
+    state = TwoHosts()
+    state.begin(seed=0, options=[False, True, False, False, True, False], is_v6=False, mtu=1500, super_bytes=0,
+                buffer=131072, policy="accept", syncookies="never", backlog=0, start=1_000_000_000, faults=True,
+                loss=0.0, copies=0.0, jitter=0, ecn=(0, 0), control="reno", marks=0.0)
+    for _ in range(10):
+        state.read_everything(then=0)
+    state.write(size=1, then=0, which=0)
+    state.read_everything(then=0)
+    state.read_everything(then=0)
+    state.write(size=1, then=0, which=0)
+    state.the_weather_changes(copies=0.0, is_cut=True, jitter=0, loss=0.0)
+    state.read_everything(then=400_000_000)
+    state.write(size=1, then=0, which=0)
+    state.teardown()

@@ -341,6 +341,7 @@ def _leave(tcb: Tcb, losses: Losses, now_ns: i64) -> None:
     tcb.ca_state = CA_OPEN
     forget_duplicates(tcb)
     withdraw_fast_retransmit(tcb)
+    undo.end_watch(losses)
     losses.undo_until = tcb.snd_nxt
     rack.on_recovered(losses)
     tcb.control(now_ns).on_recovered(tcb, now_ns)

@@ -22,7 +22,8 @@ from estab.tcp.window.silence import end_retries
 from estab.wire.tcp import Segment
 
 __all__ = [
-    "forget", "is_false_alarm", "keep_reduction", "process_timeout_answer", "start", "start_timeout", "take_back",
+    "end_watch", "forget", "is_false_alarm", "keep_reduction", "process_timeout_answer", "start", "start_timeout",
+    "take_back",
 ]
 
 _UNCOUNTED: Final = 1 << 40
@@ -109,6 +110,12 @@ def process_timeout_answer(tcb: Tcb, losses: Losses, has_advanced: bool, has_sac
     elif is_duplicate or has_sacked:
         _fall_back(losses)  # step 2.a
     return False
+
+
+def end_watch(losses: Losses) -> None:
+    """Everything sent before the timeout is acknowledged: F-RTO has no more to tell, and holds nothing back."""
+    losses.is_frto = False
+    losses.is_holding_back = False
 
 
 def _fall_back(losses: Losses) -> None:
