@@ -256,8 +256,8 @@ def write_seldom() -> None:
     caller = connect(80, TCP_NODELAY=1)
 
     def write() -> None:
-        caller.send(bytes(12_000))
-        time.sleep(0.015)
+        caller.send(bytes(20_000))
+        time.sleep(0.08)
 
     forever(write)
     time.sleep(0.5)
