@@ -275,3 +275,12 @@ def test_a_run_is_over_when_the_last_programs_host_loses_its_power() -> None:
     net.at(5, a.power_off)
     net.run()
     assert net.now == 5.0
+
+
+def test_a_network_that_was_never_run_says_so_when_it_is_checked() -> None:
+    with Network() as net:
+        net.host("a").run(lambda: None, name="client")
+        with pytest.raises(RuntimeError, match=r"no program ran: client on a waited for net.run\(\)"):
+            net.check()
+        net.run()
+        net.check()

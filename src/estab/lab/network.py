@@ -357,8 +357,13 @@ class Network(Cabling):
         """Raise what is wrong at the end of a run and was not reported yet.
 
         That is a program that raised, if its ``result()`` or ``exception()`` was not called, or a promise of
-        ``eventually`` that was not kept. The fixture of estab's pytest plugin calls it.
+        ``eventually`` that was not kept. So are programs that never began because there was no run. The fixture of
+        estab's pytest plugin calls it.
         """
+        if self._programs.all and not self._scheduler.was_driven:
+            names = ", ".join(f"{program.name} on {program.host}" for program in self._programs.all[:3])
+            more = ", …" if len(self._programs.all) > 3 else ""
+            raise RuntimeError(f"no program ran: {names}{more} waited for net.run(), which was not called")
         self._promises.check(self.now_ns)
         for program in self._programs.all:
             if program.failure is not None and not program.was_asked and not program.cancelled():

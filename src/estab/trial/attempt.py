@@ -117,7 +117,10 @@ def attempt(
 def one_line(error: BaseException) -> str:
     """Write an error in one line: its own first line, with the type before it if that says more."""
     text = str(error).strip()
-    first = text.splitlines()[0] if text else ""
+    lines = text.splitlines()
+    first = lines[0] if lines else ""
+    if first.endswith(":") and len(lines) > 1:
+        first += f" {lines[1].strip()}" + (" …" if len(lines) > 2 else "")
     name = type(error).__name__
     if not first:
         return name

@@ -203,6 +203,8 @@ class Scheduler:
         self.ends_at_rest = False
         """Nor before no frame is under way."""
         self.is_running = False
+        self.was_driven = False
+        """Whether there was a run."""
         self.is_closing = False
         self.untidy: deque[Callable[[], None]] = deque()
         """What is to be called once, when a strand begins to wait, before the next is chosen."""
@@ -272,7 +274,7 @@ class Scheduler:
         self._is_over, self._until_ns, self._detects_quiet = is_over, until_ns, detects_quiet
         self.sure_turns, self.ends_at_rest = -1, False
         self._failure, self._is_interrupted = None, False
-        self.is_running, self.is_quiet = True, False
+        self.is_running, self.is_quiet, self.was_driven = True, False, True
         self.active_ns, self._active_steps = self.agenda.now_ns, self.steps
         self.watch.begin()
         if self.pace is not None:
