@@ -284,3 +284,28 @@ def test_a_network_that_was_never_run_says_so_when_it_is_checked() -> None:
             net.check()
         net.run()
         net.check()
+
+
+def test_what_ended_a_thread_of_a_program_is_raised_when_the_network_is_checked() -> None:
+    printed: list[str] = []
+
+    def serve() -> None:
+        def handle() -> None:
+            raise ValueError("a bug in a handler")
+
+        thread = threading.Thread(target=handle)
+        thread.start()
+        thread.join()
+
+    hook = threading.excepthook
+    threading.excepthook = lambda args: printed.append(str(args.exc_value))
+    try:
+        with Network() as net:
+            net.host("server").run(serve)
+            net.run()
+            with pytest.raises(ValueError, match="a bug in a handler") as raised:
+                net.check()
+    finally:
+        threading.excepthook = hook
+    assert raised.value.__notes__[-1] == "in a thread of program serve on host server"
+    assert printed == ["a bug in a handler"]

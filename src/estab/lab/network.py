@@ -356,9 +356,9 @@ class Network(Cabling):
     def check(self) -> None:
         """Raise what is wrong at the end of a run and was not reported yet.
 
-        That is a program that raised, if its ``result()`` or ``exception()`` was not called, or a promise of
-        ``eventually`` that was not kept. So are programs that never began because there was no run. The fixture of
-        estab's pytest plugin calls it.
+        That is a program that raised, if its ``result()`` or ``exception()`` was not called; what ended a thread that a
+        program started; a promise of ``eventually`` that was not kept; and programs that never began because there was
+        no run. The fixture of estab's pytest plugin calls it.
         """
         if self._programs.all and not self._scheduler.was_driven:
             names = ", ".join(f"{program.name} on {program.host}" for program in self._programs.all[:3])
@@ -368,6 +368,9 @@ class Network(Cabling):
         for program in self._programs.all:
             if program.failure is not None and not program.was_asked and not program.cancelled():
                 raise program.failure
+            for error in program.thread_failures:
+                error.add_note(f"in a thread of program {program.name} on host {program.host}")
+                raise error
 
     def waiting(self) -> list[str]:
         """Say of every unfinished program what it waits for, and the state of the socket that it waits on."""

@@ -306,6 +306,12 @@ class VirtualTime(Runtime):
                     found.send(bytes([number]))
         self._programs.deliver(process, number)
 
+    def note_thread_failure(self, error: BaseException) -> None:
+        """Keep what ended a thread of the program that runs here: the network's ``check`` raises it."""
+        program = self._programs.find(self.process())
+        if program is not None:
+            program.thread_failures.append(error)
+
     def exit_process(self, status: int) -> None:
         """End the program that runs here at once."""
         program = self._programs.find(self.process())

@@ -228,6 +228,10 @@ class Runtime(ABC):
         """Let a thread that is being ended wait again, to clean up."""
         return
 
+    def note_thread_failure(self, error: BaseException) -> None:
+        """Note that a thread which a program started was ended by an error that nothing caught."""
+        return
+
     def exit_process(self, status: int) -> None:
         """End the program that runs here at once, without any cleanup, as ``os._exit`` does."""
         raise NotImplementedError(f"processes of host {self.name} are the operating system's")

@@ -64,6 +64,8 @@ class Program(Generic[R]):
         """Hosts on which another program waits for this one's end."""
         self.is_done = False
         self.failure: BaseException | None = None
+        self.thread_failures: list[BaseException] = []
+        """What ended threads that it started, and that nothing caught."""
         """What it raised, once it is done."""
         self.again: Program[R] | None = None
         """The program that was started in its place when its host started anew."""

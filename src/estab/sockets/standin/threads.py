@@ -218,11 +218,18 @@ def is_alive(runtime: Runtime, thread: threading.Thread) -> bool:
 
 
 def quiet_excepthook(hook: Callable[[Any], Any], kernel_of: Callable[[], Runtime | None]) -> Callable[[Any], Any]:
-    """Make a ``threading.excepthook`` that is silent about threads which end because their network is closed."""
+    """Make a ``threading.excepthook`` that notes what a program's thread raised, and calls ``hook``.
+
+    It is silent about threads which end because their network is closed.
+    """
 
     def excepthook(args: Any, /) -> Any:
         runtime = kernel_of()
-        return None if runtime is not None and runtime.is_closing and not sys.is_finalizing() else hook(args)
+        if runtime is not None and args.exc_value is not None:
+            if runtime.is_closing and not sys.is_finalizing():
+                return None
+            runtime.note_thread_failure(args.exc_value)
+        return hook(args)
 
     return excepthook
 
