@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["ENTRIES", "REST_S", "Entry", "Family", "arest", "rest", "rests"]
+__all__ = ["ENTRIES", "REST_S", "Entry", "Family", "arest", "rest", "rests", "twice"]
 
 REST_S: Final = 2
 """Virtual seconds between the two exchanges of a client."""
@@ -21,6 +21,13 @@ def rest() -> None:
     """Pause between two exchanges, in a blocking client."""
     time.sleep(REST_S)
     rests.append(time.monotonic())
+
+
+def twice(ask: Callable[[], Any]) -> list[Any]:
+    """Ask, rest, ask again: something may happen in between."""
+    answers = [ask()]
+    rest()
+    return [*answers, ask()]
 
 
 async def arest() -> None:

@@ -18,8 +18,10 @@ _FAMILIES: Final = (
     "databases",
     "queues",
     "mail_files",
+    "shells",
     "industry",
     "services",
+    "monitoring",
     "infrastructure",
 )
 """In the order of the table."""
