@@ -163,6 +163,27 @@ def test_sockets_and_counters_are_the_kernels(net: estab.Network) -> None:
     connection.close()
 
 
+def test_sysctls_are_the_kernels_in_the_hosts_own_namespace(net: estab.Network) -> None:
+    host = net.host("a")
+    host.spawn(["true"], quiet=True).wait(WAIT)
+    host.sysctl["tcp_syn_retries"] = 2
+    host.sysctl["net.ipv4.ip_local_port_range"] = (40_000, 40_009)
+    assert host.sysctl["net.ipv4.tcp_syn_retries"] == 2
+    assert host.spawn(["cat", "/proc/sys/net/ipv4/ip_local_port_range"], quiet=True).check(WAIT).split() == [
+        "40000", "40009"]
+    assert Path("/proc/sys/net/ipv4/tcp_syn_retries").read_text() != "2\n"
+    with pytest.raises(KeyError, match="the kernel of host a has no such sysctl of its own"):
+        host.sysctl["tcp_nonsense"] = 1
+    with pytest.raises(ValueError, match="the kernel of host a refuses 'many'"):
+        host.sysctl["tcp_syn_retries"] = "many"
+
+
+def test_settings_of_estabs_stack_are_refused_where_the_kernel_is_the_stack(net: estab.Network) -> None:
+    host = net.host("a", tcp_syn_retries=1, wake_up="1ms")
+    with pytest.raises(RuntimeError, match="host a was given wake_up=, tcp_syn_retries=, which a host"):
+        host.spawn(["true"])
+
+
 # --- faults
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from estab.native.called import PythonProcess
     from estab.native.host import HostDriver, NativeHost
     from estab.native.process import Process
+    from estab.native.sysctls import KernelSysctls
     from estab.observers import Observation
     from estab.settings import Calendar, Drift, Duration
 
@@ -85,9 +86,11 @@ class Host:
     """A host of the lab. ``Network.host`` makes it. ``runtime`` is what its programs wait on."""
 
     def __init__(self, runtime: VirtualTime, topology: Topology, programs: Programs, actions: Actions,
-                 make_spawned: Callable[[Host], Spawned]) -> None:
+                 make_spawned: Callable[[Host], Spawned], given: tuple[str, ...] = ()) -> None:
         self.runtime = runtime
         self._make_spawned = make_spawned
+        self._given = given
+        """The settings that ``Network.host`` was given: of a stack that a spawned host does not have."""
         self._spawned: Spawned | None = None
         """The kernel's side, since the first process was spawned."""
         self._topology = topology
@@ -145,9 +148,12 @@ class Host:
         return [program for program in self._programs.all if program.runtime is self.runtime]
 
     @property
-    def sysctl(self) -> Sysctls:
-        """Settings by Linux's names, ``host.sysctl["net.ipv4.tcp_syn_retries"]``; see ``docs/sysctls.md``."""
-        return self.engine.sysctl
+    def sysctl(self) -> Sysctls | KernelSysctls:
+        """Settings by Linux's names, ``host.sysctl["net.ipv4.tcp_syn_retries"]``; see ``docs/sysctls.md``.
+
+        Those of the machine's kernel, once a process was spawned on the host.
+        """
+        return self.engine.sysctl if self._spawned is None else self._spawned.native.sysctls()
 
     @property
     def now(self) -> float:
@@ -297,6 +303,10 @@ class Host:
             if self.programs or self.engine.sockets(self.runtime.now_ns):
                 raise RuntimeError(f"{what}: host {self.name} has programs or sockets on estab's stack; spawn on a "
                                    "host of its own")
+            if self._given:
+                raise RuntimeError(f"{what}: host {self.name} was given {', '.join(self._given)}, which a host "
+                                   "with the machine's kernel does not take; set host.sysctl[...] after the first "
+                                   "process")
             self._spawned = self._make_spawned(self)
         self._spawned.sync()
         return self._spawned

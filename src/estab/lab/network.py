@@ -153,6 +153,9 @@ class Network(Cabling):
         engine = Engine(name, secret, read_config(config, self.profile if profile is None else profile))
         engine.is_forwarding = forwarding
         entropy = self._chance.child("host", name, "entropy")
+        others = {"profile": profile is not None, "clock": clock != 0, "drift": drift != 0, "wake_up": wake_up != 0,
+                  "nofile": nofile is not None}
+        given = (*(f"{name}=" for name, is_given in others.items() if is_given), *(f"{name}=" for name in config))
         began_ns = EPOCH_NS if self._spawning is None else self._spawning.clock.began_wall_ns
         host_clock = HostClock(self._agenda, read_calendar(clock, began_ns + self._agenda.now_ns) - self._agenda.now_ns,
                                read_drift(drift))
@@ -162,7 +165,7 @@ class Network(Cabling):
         if nofile is not None:
             runtime.nofile = _check_nofile(nofile)
         host = Host(runtime, self._topology, self._programs, self._actions,
-                    _refuse_spawn if self._spawning is None else self._spawning.make)
+                    _refuse_spawn if self._spawning is None else self._spawning.make, given)
         self._topology.members[name] = runtime
         self._hosts[name] = host
         self._tell_of(host)

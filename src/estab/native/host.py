@@ -17,6 +17,7 @@ from estab.native.port import Port
 from estab.native.process import Driver, Process
 from estab.native.sockdiag import STATES, TIMERS, Row, read_sockets
 from estab.native.spaces import Message, Space, Spaces
+from estab.native.sysctls import KernelSysctls
 from estab.units import MS
 
 __all__ = ["HostDriver", "Interface", "NativeHost"]
@@ -131,9 +132,10 @@ class NativeHost:
         if self.is_powered:
             self._space.ask("carrier", name=self._kernel_name(name), is_up=is_up)
 
-    def set_sysctl(self, name: str, value: str) -> None:
-        """Set a sysctl of the host's namespaces: ``net.ipv4.tcp_retries2``."""
-        self._space.ask("sysctl", name=name, value=value)
+    def sysctls(self) -> KernelSysctls:
+        """Return the settings of its kernel."""
+        return KernelSysctls(self.name, self.read_file,
+                             lambda path, value: self._space.ask("sysctl", path=path, value=value))
 
     def read_file(self, path: str) -> str:
         """Read a file as a process of the host does."""
@@ -230,10 +232,6 @@ class NativeHost:
         found = [_socket_row(row, "tcp") for row in self._rows(socket.IPPROTO_TCP)]
         return found + [_socket_row(row, "udp") for row in self._rows(_IPPROTO_UDP)]
 
-    def kernel_rows(self) -> list[Row]:
-        """List its TCP sockets with the kernel's own ``tcp_info``."""
-        return list(self._rows(socket.IPPROTO_TCP))
-
     def _rows(self, protocol: int, states: int = 0xFFF) -> list[Row]:
         if not self.is_powered:
             return []
@@ -242,8 +240,9 @@ class NativeHost:
         return list(read_sockets(states, netlink=self._diag, protocol=protocol))
 
     def counters(self) -> dict[str, int]:
-        """Give what ``nstat`` shows in there."""
-        found: dict[str, int] = {}
+        """Give what ``nstat`` shows in there, and what was lost between its kernel and its links."""
+        found = {"FramesRefused": sum(port.frames_refused for port in self.ports.values()),
+                 "FramesUnfit": sum(port.frames_unfit for port in self.ports.values())}
         for path in ("/proc/net/snmp", "/proc/net/netstat"):
             lines = self.read_file(path).splitlines()
             for names, values in zip(lines[::2], lines[1::2], strict=False):

@@ -322,7 +322,7 @@ class _Keeper:
 
     def do_sysctl(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         """Set a sysctl of the host."""
-        with open(f"/proc/sys/{request['name'].replace('.', '/')}", "w") as file:
+        with open(f"/proc/sys/{request['path']}", "w") as file:
             file.write(request["value"])
         return {}
 
