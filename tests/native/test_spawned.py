@@ -103,6 +103,8 @@ def test_names_lead_to_the_lab_and_not_past_it(net: estab.Network) -> None:
     assert a.spawn(["getent", "hosts", "example.org"], quiet=True).wait(WAIT) == 2
     net.link(a, net.host("later"))
     assert "later" in a.spawn(["getent", "ahosts", "later"], quiet=True).check(WAIT)
+    net.name("db.internal", [b])
+    assert a.spawn(["getent", "ahostsv4", "db.internal"], quiet=True).check(WAIT).startswith(b.address)
     assert a.spawn(["hostname"], quiet=True).check(WAIT) == "a"
 
 

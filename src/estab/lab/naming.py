@@ -91,6 +91,8 @@ class Names:
         """That of hosts that have none of their own."""
         self._topology = topology
         self._entries: dict[str, _Entry] = {}
+        self.changes = 0
+        """How often a name was set."""
 
     def set(self, name: str, targets: tuple[Target, ...], order: Order) -> None:
         """Have a name stand for that from now on, also if it is a host's."""
@@ -99,10 +101,15 @@ class Names:
         if order not in _ORDERS:
             raise ValueError(f"order: {order!r} is not one of {', '.join(_ORDERS)}")
         self._entries[_key(name)] = _Entry(targets, order)
+        self.changes += 1
 
     def is_local(self, name: str, asker: Member) -> bool:
         """Tell whether a host knows a name by itself."""
         return _key(name) in (*_LOCAL, asker.name.lower())
+
+    def listed(self, asker: Member) -> dict[str, list[bytes]]:
+        """Return all of these names with their addresses, as a file of names on a host has them."""
+        return {name: self._addresses(entry.targets, asker, 0) for name, entry in self._entries.items()}
 
     def find(self, name: str, asker: Member, resolver: Resolver) -> list[bytes]:
         """Give a name's addresses, as a resolver says them to a host."""

@@ -112,7 +112,7 @@ class Network(Cabling):
 
         pace = RealClock()
         self._scheduler.pace = pace
-        return Spawning(pace, self._topology, self._hosts, self._links)
+        return Spawning(pace, self._topology, self._hosts, self._links, self._names)
 
     @property
     def is_real_time(self) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from estab.lab.host import Host
     from estab.lab.link import Link
     from estab.lab.links.way import Way
+    from estab.lab.naming import Names
     from estab.lab.runtime import VirtualTime
     from estab.lab.topology import Port, Topology
     from estab.native.clock import RealClock
@@ -102,15 +103,17 @@ class SpawnedHost:
 class Spawning:
     """The hosts of a network that are the kernel's."""
 
-    def __init__(self, clock: RealClock, topology: Topology, hosts: Mapping[str, Host], links: list[Link]) -> None:
+    def __init__(self, clock: RealClock, topology: Topology, hosts: Mapping[str, Host], links: list[Link],
+                 names: Names) -> None:
         self.clock = clock
         clock.on_begin = self.sync
         self._topology = topology
         self._hosts = hosts
         self._links = links
+        self._names = names
         self._spaces: Spaces | None = None
         self._spawned: dict[str, SpawnedHost] = {}
-        self._synced = (0, 0, 0)
+        self._synced = (0, 0, 0, 0)
         self.may_use_tun = True
 
     def make(self, host: Host, netns: str = "") -> SpawnedHost:
@@ -142,7 +145,7 @@ class Spawning:
         for port in self._topology.ports_of(runtime):
             if port.interface not in spawned.native.ports:
                 self._plug_one(spawned, runtime, port)
-        self._synced = (0, 0, 0)
+        self._synced = (0, 0, 0, 0)
 
     def _plug_one(self, spawned: SpawnedHost, runtime: VirtualTime, port: Port) -> None:
         from estab.native.host import Interface
@@ -158,7 +161,7 @@ class Spawning:
 
     def sync(self) -> None:
         """Give the kernel's hosts what was added since: interfaces, routes, names."""
-        state = (len(self._links), len(self._hosts), len(self._spawned))
+        state = (len(self._links), len(self._hosts), len(self._spawned), self._names.changes)
         if state == self._synced or not self._spawned:
             return
         for name, spawned in self._spawned.items():
@@ -208,7 +211,11 @@ class Spawning:
     def _files(self, host: Host) -> dict[str, str]:
         """Write what names mean on a host."""
         lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost"]
+        listed = self._names.listed(host.runtime)
+        lines.extend(f"{format_address(address)} {name}" for name, found in listed.items() for address in found)
         for name, other in self._hosts.items():
+            if name.lower() in listed:
+                continue
             lines.extend(f"{format_address(address)} {name}" for family in (AF_INET, AF_INET6)
                          for address in self._topology.resolve(name, family, host.runtime))
             if other is host and not self._topology.ports_of(other.runtime):
