@@ -7,6 +7,7 @@ compiled in CI). ``ESTAB_CI=1`` raises the number of random cases and turns a sk
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -29,6 +30,11 @@ _COMMON = settings(deadline=None, print_blob=True, suppress_health_check=[Health
 settings.register_profile("quick", _COMMON, max_examples=60)
 settings.register_profile("ci", _COMMON, max_examples=400, derandomize=True)
 settings.load_profile(os.environ.get("ESTAB_HYPOTHESIS", "ci" if IS_CI else "quick"))
+
+
+# A shell has what it starts in the background ignore SIGINT, and so would every process that a test interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
