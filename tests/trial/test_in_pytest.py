@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -105,9 +105,9 @@ def test_orders_arrive(net):
     ], consecutive=False)
     seed = next(line for line in result.outlines if "again:" in line).rpartition("=")[2]
     folder = suite.path / ".estab" / f"test_orders_arrive-{seed}"
-    kinds = {"report.txt", "replay.json", "facts.jsonl", "run.html", "run.pcapng"}
+    kinds = {"report.txt", "scenario.toml", "facts.jsonl", "run.html", "run.pcapng"}
     assert {path.name for path in folder.iterdir()} >= kinds
-    kept = json.loads((folder / "replay.json").read_text())
+    kept = tomllib.loads((folder / "scenario.toml").read_text())
     assert kept["seed"] == int(seed)
     # What is kept is enough for a regression test without chance, by copy and paste ...
     suite.makepyfile(test_regression=LOSSY + f"""
@@ -115,8 +115,12 @@ def test_orders_arrive(net):
 def test_regression():
     with estab.Network(seed={seed}, weather={kept["weather"]!r}) as net:
         shop(net)
+
+def test_from_the_file():
+    with estab.Network(seed={seed}, weather={str(folder / "scenario.toml")!r}) as net:
+        shop(net)
 """)
-    run(suite, "test_regression.py").assert_outcomes(failed=1)
+    run(suite, "test_regression.py").assert_outcomes(failed=2)
     # ... and the line replays it.
     again = run(suite, "-k", "orders", f"--estab-seed={seed}")
     again.assert_outcomes(failed=1)
@@ -359,7 +363,7 @@ def test_two_tests_of_one_name_and_seed_keep_a_folder_each(suite: pytest.Pyteste
     suite.makepyfile(test_one="def test_it(net): assert not 1", test_two="def test_it(net): assert not 2")
     for _ in range(2):
         run(suite, "--estab-seed=5").assert_outcomes(failed=2)
-    tests = {json.loads((folder / "replay.json").read_text())["test"]
+    tests = {tomllib.loads((folder / "scenario.toml").read_text())["failed"]["test"]
              for folder in (suite.path / ".estab").iterdir() if folder.is_dir()}
     assert tests == {"test_one.py::test_it", "test_two.py::test_it"}
     assert len(list((suite.path / ".estab").iterdir())) == 3, "two folders, and a .gitignore"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -165,6 +166,58 @@ def test_the_command_explains_the_lowest_seed(scenarios: Path, capsys: pytest.Ca
     seed = told.partition("--from ")[2].split()[0]
     assert main(["sweep", f"{scenarios}::lossy", "--from", seed, "--seeds", "1", "-j", "1", "--no-shrink"]) == 1
     assert Path(".estab", f"lossy-{seed}", "run.pcapng").stat().st_size > 0
+
+
+SERVER = """
+import socket
+with socket.create_server(("", 80)) as listener:
+    accepted, _ = listener.accept()
+    with accepted:
+        accepted.sendall(b"x" * 5000)
+"""
+CLIENT = """
+import socket, sys
+with socket.create_connection(("server", 80), timeout=float(sys.argv[1])) as end:
+    while end.recv(4096):
+        pass
+"""
+LOSSY = """
+[hosts]
+server = { run = "server.py" }
+phone = { run = "client.py 2" }
+[[links]]
+between = ["phone", "server"]
+delay = "20ms"
+loss = "10%"
+"""
+
+
+def test_a_scenario_file_that_fails_is_kept_whole_and_runs_without_chance(
+    scenarios: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = scenarios.parent
+    for name, text in (("server.py", SERVER), ("client.py", CLIENT), ("lossy.toml", LOSSY)):
+        (folder / name).write_text(text)
+    assert main(["sweep", "lossy.toml", "--seeds", "300", "--stop-after", "1", "-j", "1"]) == 1
+    capsys.readouterr()
+    (kept,) = folder.glob(".estab/lossy-*/scenario.toml")
+    words = tomllib.loads(kept.read_text())
+    assert words["weather"]["lost"]
+    assert words["failed"]["test"] == "lossy.toml"
+    assert main(["run", str(kept)]) == 1
+    assert "TimeoutError" in "".join(capsys.readouterr())
+
+
+def test_what_is_kept_of_a_function_says_how_to_repeat_it(
+    scenarios: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["sweep", f"{scenarios}::lossy", "--seeds", "300", "--stop-after", "1", "-j", "1"]) == 1
+    capsys.readouterr()
+    (kept,) = scenarios.parent.glob(".estab/lossy-*/scenario.toml")
+    assert main(["run", str(kept)]) == 2
+    said = capsys.readouterr().err
+    assert "it keeps a failure of" in said
+    assert "estab sweep" in said
 
 
 @pytest.mark.parametrize(("target", "said"), [

@@ -23,6 +23,7 @@ from estab.trial.explain import Explanation, explain
 from estab.trial.fingerprint import fingerprint_of
 from estab.trial.kept import folder_for, keep
 from estab.trial.many import Group, Outcome, Rules, Sweeping, groups_of
+from estab.trial.scenario import Scenario as ScenarioFile
 from estab.trial.target import Target, TargetError, load, read_target
 from estab.trial.workers import ClusterError, Workers, cluster, local
 from estab.units import format_count
@@ -83,7 +84,8 @@ def sweep(
         command = f"estab sweep '{target}' --from {group.lowest} --seeds 1"
         made = explain(scenario, group.lowest, command, passing_seed=passing, shrinks=not no_shrink)
         if made is not None:
-            keep(made, folder_for(Path.cwd(), found.function or Path(found.file).stem, group.lowest), test=target)
+            keep(made, folder_for(Path.cwd(), found.function or Path(found.file).stem, group.lowest), test=target,
+                 scenario=scenario if isinstance(scenario, ScenarioFile) else None)
             explained[group.failure] = made
     if as_json:
         click.echo(json.dumps(_summary(target, work, outcomes, groups, explained), indent=1))

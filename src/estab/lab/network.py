@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from os import PathLike
 from signal import SIGTERM
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
@@ -56,6 +57,7 @@ class Network(Cabling):
     """A virtual network. ``seed`` decides all chance; ``observer`` is told all facts.
 
     ``weather`` replaces chance on the links: exactly what it names happens to frames (``lab.links.weather``).
+    It is a dictionary, or the path of a scenario file that has it, such as the one that is kept of a failure.
     ``limit`` bounds the virtual time of a run that is given no ``until``. ``profile`` is the system that hosts behave
     like on the wire: ``"estab"``, ``"linux"`` or ``"freebsd"`` (``docs/stack.md``).
 
@@ -69,8 +71,8 @@ class Network(Cabling):
 
     def __init__(
         self, seed: int | str = 0, observer: Observer | None = None, *,
-        weather: Weather | Mapping[str, Any] | None = None, limit: Duration | None = None, profile: str = "estab",
-        clock: Literal["virtual", "real"] = "virtual", late_max: Duration = "50ms",
+        weather: Weather | Mapping[str, Any] | str | PathLike[str] | None = None, limit: Duration | None = None,
+        profile: str = "estab", clock: Literal["virtual", "real"] = "virtual", late_max: Duration = "50ms",
     ) -> None:
         profile_config(profile)
         self.profile = profile
@@ -82,7 +84,9 @@ class Network(Cabling):
         if isinstance(seed, bool) or not isinstance(seed, (int, str)):
             raise TypeError(f"seed: {seed!r} is neither an integer nor a text, so a run could not be repeated by it")
         self.seed = seed
-        if weather is not None and not isinstance(weather, Weather):
+        if isinstance(weather, (str, PathLike)):
+            weather = Weather.load(weather)
+        elif weather is not None and not isinstance(weather, Weather):
             weather = Weather.read(weather)
         super().__init__(Scheduler(), Chance(seed), weather)
         self._programs = Programs(self._scheduler)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+
+import tomli_w
 
 from estab.observe.capture import write_section
 from estab.observe.facts import event_json
@@ -14,10 +18,13 @@ from estab.observe.pcapng import PcapngWriter
 from estab.report.columns import Columns
 from estab.report.page import Scene, write_report
 from estab.trial.explain import Explanation
+from estab.trial.scenario import Scenario
 
-__all__ = ["FOLDER", "folder_for", "keep"]
+__all__ = ["FOLDER", "KEPT", "folder_for", "keep"]
 
 FOLDER: Final = ".estab"
+KEPT: Final = "scenario.toml"
+"""Seed, minimal weather, and what failed; a whole scenario if a scenario file failed."""
 
 
 def folder_for(root: Path, name: str, seed: int | str, *, test: str = "") -> Path:
@@ -35,24 +42,21 @@ def folder_for(root: Path, name: str, seed: int | str, *, test: str = "") -> Pat
 def _test_of(folder: Path) -> str | None:
     """Say of which test a folder keeps a failure; ``None`` if it keeps none."""
     try:
-        return str(json.loads((folder / "replay.json").read_text(encoding="utf-8"))["test"])
+        return str(tomllib.loads((folder / KEPT).read_text(encoding="utf-8"))["failed"]["test"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def keep(found: Explanation, folder: Path, *, test: str = "") -> None:
-    """Write report, replay, facts, page and capture. ``OSError`` if they can't be written."""
+def keep(found: Explanation, folder: Path, *, test: str = "", scenario: Scenario | None = None) -> None:
+    """Write report, scenario, facts, page and capture. ``OSError`` if they can't be written.
+
+    ``scenario`` is the file's that failed; ``None`` if a function failed, which no file can say again.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder.parent / ".gitignore").write_text("*\n", encoding="utf-8")
     found.kept = str(folder)
     (folder / "report.txt").write_text(found.text() + "\n", encoding="utf-8")
-    replay: dict[str, Any] = {
-        "test": test, "seed": found.attempt.seed, "fingerprint": found.fingerprint.words(), "facts": found.digest,
-        "failure": str(found.signature), "sentence": found.attempt.sentence, "again": found.again,
-    }
-    if found.minimal is not None and found.minimal.weather is not None:
-        replay["weather"] = found.minimal.weather.words()
-    (folder / "replay.json").write_text(json.dumps(replay, indent=1) + "\n", encoding="utf-8")
+    (folder / KEPT).write_text(_scenario_text(found, folder, test, scenario), encoding="utf-8")
     with (folder / "facts.jsonl").open("w", encoding="utf-8") as stream:
         for fact in found.facts:
             stream.write(json.dumps(event_json(fact)) + "\n")
@@ -64,3 +68,20 @@ def keep(found: Explanation, folder: Path, *, test: str = "") -> None:
     with (folder / "run.pcapng").open("wb") as capture:
         write_section(PcapngWriter(capture), found.facts, comment=f"{test} seed {found.attempt.seed}: "
                       f"{found.attempt.sentence}\n{found.again}")
+
+
+def _scenario_text(found: Explanation, folder: Path, test: str, scenario: Scenario | None) -> str:
+    """Write seed and minimal weather as a scenario file, with what failed in a table of its own."""
+    seed = found.attempt.seed
+    weather = found.minimal.weather if found.minimal is not None else None
+    failed = {
+        "test": test, "failure": str(found.signature), "sentence": found.attempt.sentence, "again": found.again,
+        "facts": found.digest, "fingerprint": found.fingerprint.words(),
+    }
+    if scenario is not None:
+        kept = replace(scenario.moved(folder.resolve()), seed=seed, weather=weather or scenario.weather)
+        return kept.text() + "\n" + tomli_w.dumps({"failed": failed})
+    words: dict[str, Any] = {"seed": seed}
+    if weather is not None:
+        words["weather"] = weather.words()
+    return tomli_w.dumps({**words, "failed": failed})

@@ -25,6 +25,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import shlex
 import tomllib
@@ -58,7 +59,7 @@ HOST_OPTIONS: Final = ("profile", "clock", "drift", "wake_up", "nofile")
 """What ``Network.host`` takes beside settings of the stack."""
 _HOST_KEYS: Final = ("run", "router", *HOST_OPTIONS, "resolver", "settings")
 _PROGRAM_KEYS: Final = ("run", "start", "daemon", "env", "at_boot")
-_TOP_KEYS: Final = ("seed", "until", "hosts", "links", *parts.KINDS, "names", "resolver", "at", "weather")
+_TOP_KEYS: Final = ("seed", "until", "hosts", "links", *parts.KINDS, "names", "resolver", "at", "weather", "failed")
 _LINK_DOES: Final = ("cut", "heal", "set")
 _HOST_DOES: Final = ("power_off", "power_on", "reboot", "kill", "suspend", "pause", "resume", "set_clock", "set_drift",
                      "set_resolver", "add_address", "remove_address")
@@ -210,6 +211,17 @@ class Scenario:
             raise ScenarioError(f"{file}: {error}") from None
         return _Reader(text, file).scenario(words, folder)
 
+    def moved(self, folder: Path) -> Scenario:
+        """Return the scenario as a file in another folder has it: the files that it names are found from there."""
+        here = os.path.relpath(self.folder, folder)
+        hosts = {}
+        for name, plan in self.hosts.items():
+            programs = tuple(replace(one, run=_moved_run(one.run, here)) for one in plan.programs)
+            hosts[name] = replace(plan, programs=programs)
+        links = tuple(replace(link, properties=_with_files(link.properties, here)) for link in self.links)
+        others = tuple(replace(part, words=_with_files(part.words, here)) for part in self.parts)
+        return replace(self, hosts=hosts, links=links, parts=others, folder=str(folder))
+
     def write(self, path: str | Path) -> None:
         """Write it as a TOML file."""
         Path(path).write_text(self.text(), encoding="utf-8")
@@ -254,6 +266,14 @@ def program_of(text: str, folder: str, env: Mapping[str, str] | None = None) -> 
             raise ScenarioError(f"run: {text!r}: {error}") from None
     raise ScenarioError(f"run: {text!r} is neither a script like 'app.py --n 5' nor a function like "
                         "'package.module:main'")
+
+
+def _moved_run(text: str, folder: str) -> str:
+    """Write what a program runs so that a script is found from elsewhere."""
+    words = shlex.split(text)
+    if not words or not words[0].endswith(".py"):
+        return text
+    return shlex.join([os.path.join(folder, words[0]), *words[1:]])
 
 
 def _with_files(properties: Mapping[str, Any], folder: str) -> dict[str, Any]:
@@ -346,6 +366,10 @@ class _Reader:
         self._file = file
 
     def scenario(self, words: dict[str, Any], folder: str) -> Scenario:
+        failed = words.get("failed")
+        if "hosts" not in words and isinstance(failed, dict):
+            raise ScenarioError(f"{self._file}: it keeps a failure of {failed.get('test')}, which is a function; this "
+                                f"repeats it: {failed.get('again')}")
         self.known(words, _TOP_KEYS, "a scenario")
         hosts = words.get("hosts")
         if not isinstance(hosts, dict) or not hosts:

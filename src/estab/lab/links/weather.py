@@ -9,8 +9,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import Any, Final, Protocol
 
 from estab.errors import WireError
@@ -86,6 +88,15 @@ class Weather:
             raise TypeError(f"weather: late: {late!r} is not a table of frames and times")
         return cls(lists["lost"], lists["copied"], numbers["damaged"], numbers["held"],
                    {str(name): _signed_ns(value) for name, value in late.items()}, lists["skipped"])
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Weather:
+        """Read ``[weather]`` of a scenario file. ``ValueError`` if it has none, ``OSError`` if it can't be read."""
+        with open(path, "rb") as file:
+            words = tomllib.load(file)
+        if not isinstance(words.get("weather"), dict):
+            raise ValueError(f"{path}: there is no table [weather] in it")
+        return cls.read(words["weather"])
 
     def words(self) -> dict[str, Any]:
         """Write it as a dictionary of plain values, sorted, without what is empty; ``read`` takes it back."""
