@@ -206,3 +206,13 @@ def test_a_chance_log_comes_before_the_first_link() -> None:
         net.link(net.host("a"), net.host("b"))
         with pytest.raises(RuntimeError, match="links were made already"):
             net.log_chance()
+
+
+def test_an_action_to_skip_that_was_never_planned_is_missed() -> None:
+    with estab.Network(weather={"skipped": ["1s a-b.cut", "at 1s a-b.cut"]}) as net:
+        link = net.link(net.host("a"), net.host("b"))
+        net.at("1s", link.cut)
+        net.run(until="2s")
+        assert not link.is_cut
+        assert net.fixed_weather is not None
+        assert net.fixed_weather.missed() == ["at 1s a-b.cut"]

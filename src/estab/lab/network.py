@@ -91,6 +91,8 @@ class Network(Cabling):
         super().__init__(Scheduler(), Chance(seed), weather)
         self._programs = Programs(self._scheduler)
         self._actions = Actions(self._agenda, frozenset() if weather is None else weather.skipped)
+        if self.fixed_weather is not None:
+            self.fixed_weather.planned = self._actions.faults
         self._promises = Promises()
         self._names = Names(self._topology)
         self._polling_since_ns = NEVER

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any, Final, Protocol
@@ -218,6 +218,8 @@ class FixedWeather:
 
     def __init__(self, weather: Weather, namer: Namer) -> None:
         self.weather = weather
+        self.planned: Collection[str] = ()
+        """The actions that were planned, skipped or not, as ``skipped`` names them."""
         self.met: set[str] = set()
         self._namer = namer
         self._named = {*weather.lost, *weather.copied, *weather.damaged, *weather.held, *weather.late}
@@ -230,8 +232,12 @@ class FixedWeather:
         return name
 
     def missed(self) -> list[str]:
-        """List the frames that the weather names and that were never sent: the run went differently."""
-        return sorted(self._named - self.met - {name for name in self._named if name.endswith(_COPY)})
+        """List what the weather names and never was: frames that were not sent, actions that were not planned.
+
+        The run went differently, or a name is wrong.
+        """
+        frames = self._named - self.met - {name for name in self._named if name.endswith(_COPY)}
+        return sorted(frames) + sorted(self.weather.skipped.difference(self.planned))
 
     def loses(self, name: str, draw: Callable[[], bool] | None) -> bool:
         """Look it up."""
