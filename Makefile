@@ -89,7 +89,7 @@ test: lint $(VENV)/compiled build/programs/ci/bin/tried
 		ESTAB_CORE=interpreted PYTHONPATH=src PYTHONPYCACHEPREFIX=build/pycache $(PYTEST) $(CORE_TESTS); fi
 
 fuzz: $(VENV)/compiled $(VENV)/test-tools
-	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),120)
+	@$(BIN)/python -m tests.fuzz $(if $(INPUTS),--inputs $(INPUTS) --seed $(or $(SEED),1),--seconds $(or $(SECONDS),120))
 
 test-pythons: $(VENV)/made
 	@$(BIN)/python tools/try_pythons.py

@@ -4,8 +4,10 @@ Inputs that reach something new are kept and changed further. What counts as new
 a reason that is counted) with another order of magnitude, a state of a connection together with that of its loss
 recovery, an errno. That is measured from outside, so the core runs compiled, ten times as fast as under a tracer.
 
-An input that fails is made smaller and written to ``build/fuzz``; the exit status is 1. With ``--keep`` what was found
-is merged into ``tests/fuzz/corpus.txt``: the shortest inputs that reach all there is.
+An input that fails is made smaller and written to ``build/fuzz``; the exit status is 1. Once its cause is mended it
+goes into ``tests/fuzz/mended.txt``. With ``--keep`` what was found is merged into ``tests/fuzz/corpus.txt``: the
+shortest inputs that reach all there is. ``--inputs`` instead of ``--seconds`` plays the same inputs for the same seed,
+on a fast machine and on a slow one.
 """
 
 from __future__ import annotations
@@ -27,18 +29,21 @@ from tests.fuzz.play import RECORD_BYTES, Play
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CORPUS = ROOT / "tests" / "fuzz" / "corpus.txt"
+MENDED = ROOT / "tests" / "fuzz" / "mended.txt"
 CORPUS_MAX = 250
 FOLDER = ROOT / "build" / "fuzz"
 SLOW_S = 20.0
+INPUTS_S = 1800.0
+"""The time for ``--inputs``: after it a process is at one of them for ever, or the machine is too slow for so many."""
 PATIENCE_S = 120.0
 """How long after its time a process may be busy with one input."""
 
 
-def load() -> list[bytes]:
-    """Read the corpus that is kept in the repository."""
-    if not CORPUS.exists():
+def load(path: Path = CORPUS) -> list[bytes]:
+    """Read the corpus that is kept in the repository, or with ``MENDED`` the inputs that failed once."""
+    if not path.exists():
         return []
-    return [base64.b85decode(line) for line in CORPUS.read_text(encoding="ascii").split()]
+    return [base64.b85decode(line) for line in path.read_text(encoding="ascii").split()]
 
 
 def features_of(data: bytes) -> set[str]:
@@ -71,10 +76,11 @@ def failure(data: bytes) -> str:
     return ""
 
 
-def work(seconds: float, seed: int, number: int, results: Queue[tuple[str, object]]) -> None:
-    """Fuzz in one process: tells ``("failed", input)``, and at the end ``("done", (inputs, frames, kept))``.
+def work(seconds: float, inputs: int, seed: int, number: int, results: Queue[tuple[str, object]]) -> None:
+    """Fuzz in one process, until the time is over or so many inputs are played.
 
-    The input at hand is in a file, for the case that the process dies or does not come back.
+    Tells ``("failed", input)``, and at the end ``("done", (inputs, frames, kept))``. The input at hand is in a file,
+    for the case that the process dies or does not come back.
     """
     chance = Random(seed)
     at_hand = current(number).open("wb", buffering=0)
@@ -85,7 +91,7 @@ def work(seconds: float, seed: int, number: int, results: Queue[tuple[str, objec
         known |= features_of(data)
     end = time.monotonic() + seconds
     found: list[bytes] = []
-    while time.monotonic() < end:
+    while time.monotonic() < end and count < inputs:
         base = chance.choice(kept[-50:] if chance.random() < 0.3 else kept)
         data = mutated(base, chance.choice(kept), chance)
         started = time.monotonic()
@@ -132,6 +138,7 @@ def main() -> int:
     """Run the fuzzer in as many processes as asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Fuzz a whole host.")
     parser.add_argument("--seconds", type=float, default=120.0, help="how long (120)")
+    parser.add_argument("--inputs", type=int, default=None, help="how many inputs a process, instead of --seconds")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="how many (all processors)")
     parser.add_argument("--seed", type=int, default=None, help="where chance begins (the clock)")
     parser.add_argument("--keep", action="store_true", help="merge what was found into the corpus")
@@ -143,13 +150,15 @@ def main() -> int:
             print(f"{path}: all held")
         return 0
     seed = given.seed if given.seed is not None else time.time_ns() & 0xFFFFFFFF
-    print(f"fuzz: {given.seconds:g} s in {given.processes} processes, seed {seed}", flush=True)
+    seconds, inputs = (given.seconds, sys.maxsize) if given.inputs is None else (INPUTS_S, given.inputs)
+    amount = f"{seconds:g} s" if given.inputs is None else f"{inputs:,} inputs each"
+    print(f"fuzz: {amount} in {given.processes} processes, seed {seed}", flush=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
     results: Queue[tuple[str, object]] = Queue()
-    workers = [Process(target=work, args=(given.seconds, seed + n, n, results)) for n in range(given.processes)]
+    workers = [Process(target=work, args=(seconds, inputs, seed + n, n, results)) for n in range(given.processes)]
     for worker in workers:
         worker.start()
-    return report(workers, results, given.seconds, keep=given.keep)
+    return report(workers, results, seconds, keep=given.keep)
 
 
 def report(workers: list[Process], results: Queue[tuple[str, object]], seconds: float, *, keep: bool) -> int:
@@ -172,7 +181,7 @@ def report(workers: list[Process], results: Queue[tuple[str, object]], seconds: 
                 print(f"fuzz: the core {how} the input in {names}", flush=True)
                 return 1
             if sys.stdout.isatty():
-                print(f"fuzz: {time.monotonic() - started:.0f} of {seconds:.0f} s", flush=True)
+                print(f"fuzz: {time.monotonic() - started:.0f} s of {seconds:.0f} s at most", flush=True)
             continue
         if kind == "done":
             running -= 1

@@ -234,9 +234,7 @@ class Play(World):
             due_ns = engine.next_deadline_ns()
             if due_ns > end_ns:
                 break
-            self.now_ns = max(self.now_ns, due_ns)
-            engine.on_deadline(self.now_ns)
-            self.drain()
+            self.pass_deadline(due_ns)
         else:
             raise AssertionError("20,000 deadlines, and no end")
         self.now_ns = max(self.now_ns, end_ns)

@@ -48,6 +48,7 @@ class World:
     def __init__(self, settings: int) -> None:
         self.now_ns = 10**6 * SECOND
         self.frames = 0
+        self.at_once = 0
         self.features: set[str] = set()
         self.sockets: list[StreamSocket | DatagramSocket] = []
         self.seen: dict[tuple[int, int, int, int], Seen] = {}
@@ -169,6 +170,14 @@ class World:
             body = bytes([nd.NEIGHBOR_ADVERTISEMENT, 0, 0, 0, 0x60, 0, 0, 0]) + PEERS[0][1] + b"\x02\x01" + PEER_MAC
             self.give_v6(0, PEERS[0][1], packet.src if any(packet.src) else OURS[0][1], ip.ICMPV6, body, 255)
 
+    def pass_deadline(self, due_ns: int) -> None:
+        """Let the host do what is due; a deadline that changes nothing would come again and again."""
+        self.at_once = self.at_once + 1 if due_ns <= self.now_ns else 0
+        assert self.at_once < 1000, "1000 deadlines at one instant"
+        self.now_ns = max(self.now_ns, due_ns)
+        self.engine.on_deadline(self.now_ns)
+        self.drain()
+
     def finish(self) -> None:
         """Close all, let all time pass, and find nothing."""
         for one in self.sockets:
@@ -180,9 +189,7 @@ class World:
             due_ns = engine.next_deadline_ns()
             if due_ns == NEVER or (not engine.demux.table and engine.reassembly.datagram_count() == 0):
                 break
-            self.now_ns = max(self.now_ns, due_ns)
-            engine.on_deadline(self.now_ns)
-            self.drain()
+            self.pass_deadline(due_ns)
         check_quiet(engine.demux, engine.context.counters)
         assert engine.context.memory.held_bytes == 0, f"{engine.context.memory.held_bytes} bytes are charged to nobody"
         assert engine.reassembly.bytes_held == 0

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.fuzz.__main__ import CORPUS_MAX, features_of, load, minimal
+from tests.fuzz.__main__ import CORPUS_MAX, MENDED, features_of, load, minimal
 from tests.fuzz.mutate import mutated
 from tests.fuzz.play import RECORD_BYTES, RECORDS_MAX, Play
 
@@ -18,6 +18,11 @@ PARTS = 12
 def test_nothing_fails_on_the_corpus(part: int) -> None:
     for data in CORPUS[part::PARTS]:
         features_of(data)
+
+
+@pytest.mark.parametrize("number", range(len(load(MENDED))))
+def test_what_failed_once_holds(number: int) -> None:
+    features_of(load(MENDED)[number])
 
 
 def test_the_corpus_is_bounded() -> None:

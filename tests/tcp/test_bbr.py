@@ -204,6 +204,20 @@ def test_the_first_lost_segment_is_repeated_without_waiting_for_the_pace() -> No
     assert places(answer)[:1] == [4] or places(peer.wait(RTT))[:1] == [4]
 
 
+def test_a_wait_for_the_pace_ends_though_a_tail_loss_probe_took_the_text() -> None:
+    peer = paced(MSS * 2)  # a segment every 500 ms
+    first = peer.write(bytes(2 * MSS))
+    probe = peer.wait(400 * MS)
+    assert (places(first), places(probe)[:1]) == ([0], [1])
+    assert peer.connection.is_pacing
+    peer.send(ACK, ack=1 + 2 * MSS)
+    due_ns = peer.demux.next_deadline_ns()
+    assert due_ns == peer.connection.pace_ns
+    peer.demux.on_deadline(due_ns)
+    assert not peer.connection.is_pacing
+    assert peer.demux.next_deadline_ns() > due_ns, "nothing is due again at the same instant"
+
+
 def test_an_unpaced_connection_has_no_pacing_timer() -> None:
     peer = opened()
     peer.connection.cwnd_bytes = 100 * MSS

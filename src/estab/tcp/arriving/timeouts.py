@@ -28,7 +28,7 @@ from estab.tcp.record.timer_table import (
     TIMER_SYN_ACK,
 )
 from estab.tcp.recovery import mtu_search, rack, recovery
-from estab.tcp.window import silence
+from estab.tcp.window import pacing, silence
 from estab.tcp.window.rtt import back_off, end_backoff, timeout_ns
 from estab.units import MS, format_duration
 
@@ -50,6 +50,7 @@ def on_deadline(tcb: Tcb, now_ns: i64) -> None:
         _on_persist_timer(tcb, now_ns)
     if tcb.keepalive_ns <= now_ns:
         _on_keepalive_timer(tcb, now_ns)
+    pacing.end_wait(tcb, now_ns)
     if tcb.linger_ns <= now_ns:
         _tell_timer(tcb, TIMER_FIN_WAIT_2, "no FIN from the peer")
         transitions.finish(tcb, "FIN-WAIT-2 timed out")

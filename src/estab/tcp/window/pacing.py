@@ -13,7 +13,7 @@ from mypy_extensions import i64
 from estab.tcp.record.tcb import Tcb
 from estab.units import MS, NEVER, SECOND, US
 
-__all__ = ["GSO_BYTES_MAX", "is_first_window", "must_wait", "note_sent", "super_segments"]
+__all__ = ["GSO_BYTES_MAX", "end_wait", "is_first_window", "must_wait", "note_sent", "super_segments"]
 
 GSO_BYTES_MAX: Final = 65_215
 """The largest super-segment: Linux's ``sk_gso_max_size`` less the largest headers."""
@@ -42,6 +42,12 @@ def must_wait(tcb: Tcb, now_ns: i64) -> bool:
     elif ahead_ns > MS:
         tcb.is_pacing = True
     return tcb.is_pacing
+
+
+def end_wait(tcb: Tcb, now_ns: i64) -> None:
+    """Let text leave again if its time has come; there may be none by now (a tail loss probe does not wait)."""
+    if tcb.pace_ns <= now_ns:
+        tcb.is_pacing = False
 
 
 def is_first_window(tcb: Tcb, ahead: i64) -> bool:
