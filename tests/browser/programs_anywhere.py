@@ -15,8 +15,8 @@ from typing import Any
 import estab
 
 
-def readme(net: Any) -> object:
-    """Run the first program of README.md."""
+def blocking(net: Any) -> object:
+    """Run two blocking programs while their cable is pulled."""
     phone, server = net.host("phone"), net.host("server")
     wifi = net.link(phone, server, delay="40ms")
 
@@ -127,7 +127,7 @@ def deadlock(net: Any) -> object:
 
 
 PROGRAMS: dict[str, Callable[[Any], object]] = {
-    "readme": readme, "event_loops": event_loops, "threads": threads, "deadlock": deadlock,
+    "blocking": blocking, "event_loops": event_loops, "threads": threads, "deadlock": deadlock,
 }
 
 

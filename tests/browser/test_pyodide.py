@@ -42,7 +42,7 @@ def _main_here(given: str) -> Any:
     return json.loads(module.main(given))
 
 
-NAMES = ("readme", "event_loops", "threads", "deadlock")
+NAMES = ("blocking", "event_loops", "threads", "deadlock")
 
 
 @pytest.fixture(scope="module")
