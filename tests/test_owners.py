@@ -1,5 +1,5 @@
 """Each field of a connection has an owner: only the files that its record names may write it. So do the fields of its
-losses, of ECN, of a search for the path's MTU and of Fast Open.
+losses and segments in flight, of ECN, of a search for the path's MTU and of Fast Open.
 
 The record tells it below each field: unit, meaning, and the files that may write the field once it is made. The rule is
 a function from a tree of sources to a list of complaints, so that it can be shown a tree that breaks it.
@@ -40,6 +40,9 @@ FAMILIES = {
     "search": Family({"MtuSearch": "tcp/record/inflight.py"}, frozenset({"mtu_search", "search"})),
     "ecn": Family({"Ecn": "tcp/record/ecn_state.py"}, frozenset({"ecn"})),
     "fast open": Family({"FastOpen": "tcp/record/fast_open.py"}, frozenset({"fast_open"})),
+    "segments in flight": Family({"SentSegment": "tcp/record/inflight.py"}, frozenset({"first", "rest"})),
+    "runs": Family({"Run": "tcp/record/inflight.py"}, frozenset({"merged"})),
+    "queue": Family({"FastOpenQueue": "tcp/record/fast_open.py"}, frozenset({"queue"})),
     "pending": Family({"PendingSynAck": "tcp/record/fast_open.py"}, frozenset({"pending"})),
 }
 

@@ -310,7 +310,7 @@ class StreamSettings(BoundDescriptor):
     def fast_open_backlog(self, value: int) -> None:
         if value < 0 or self.connection is not None:
             raise os_error(errno.EINVAL, f"invalid argument: TCP_FASTOPEN is for listeners and not below 0: {value}")
-        self.fast_open.queue.limit = min(value, self.demux.context.config.somaxconn)
+        self.fast_open.queue.bound(min(value, self.demux.context.config.somaxconn))
 
     @property
     def fast_open_connect(self) -> bool:

@@ -134,7 +134,7 @@ class StreamSocket(StreamView):
         listener.defer_accept = i64(self._defer_accept)
         flags = context.config.tcp_fastopen
         if (flags & SERVER_NO_OPTION) != 0 and (flags & SERVER) != 0 and self.fast_open.queue.limit == 0:
-            self.fast_open.queue.limit = min(max(backlog, 0), context.config.somaxconn)
+            self.fast_open.queue.bound(min(max(backlog, 0), context.config.somaxconn))
         listener.fast_open = self.fast_open
         self.listener = listener
         self.demux.listen(listener)

@@ -45,7 +45,6 @@ def judge(
     if queue.limit == 0:
         return False, None
     if not queue.has_room(now_ns):
-        queue.overflows += 1
         counters.TcpExtTCPFastOpenListenOverflow += 1
         return False, None
     if options.is_cookie_free or (flags & SERVER_NO_COOKIE) != 0:

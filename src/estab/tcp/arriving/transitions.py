@@ -7,7 +7,7 @@ from mypy_extensions import i64
 from estab import abi
 from estab.events import ErrorReported, StateChanged
 from estab.tcp.receiving import receive
-from estab.tcp.record.fast_open import RESET_PENALTY_NS, FastOpen
+from estab.tcp.record.fast_open import FastOpen
 from estab.tcp.record.tcb import NO_SEQ, Tcb
 from estab.tcp.recovery import recovery
 from estab.tcp.sending.plan import drop_unsent
@@ -134,19 +134,12 @@ def take_fin(tcb: Tcb, seq: i64, segment: Segment) -> None:
 
 
 def release_fast_open(fast_open: FastOpen, now_ns: i64, *, is_reset: bool) -> None:
-    """A server's handshake with Fast Open is over: it is pending no more, unless a reset ended it.
-
-    RFC 7413 section 5.1: a host that floods with the cookie of another causes resets from that other. So a connection
-    that was reset counts as pending for a while.
-    """
+    """A server's handshake with Fast Open is over: it is pending no more, unless a reset ended it."""
     pending = fast_open.pending
     if pending is None:
         return
     fast_open.pending = None
-    if is_reset:
-        pending.queue.resets_ns.append(now_ns + RESET_PENALTY_NS)
-    else:
-        pending.queue.pending -= 1
+    pending.queue.end(now_ns, is_reset=is_reset)
 
 
 def _end_fast_open(tcb: Tcb, fast_open: FastOpen) -> None:

@@ -93,7 +93,7 @@ def make_fast_child(
     pending.ecn_mode = ecn.answer(context.config, syn, is_ecn_needed)
     ecn.adopt(child, pending.ecn_mode, syn, is_needed=is_ecn_needed, is_ect_off=False)
     send_window.take(child, syn.wnd, child.irs, child.snd_wl2)  # the window of a SYN is never scaled
-    queue.pending += 1
+    queue.begin()
     begin_transfer(child, now_ns)
     if syn.end > syn.start:
         receive.accept_text(child, child.rcv_nxt, syn, now_ns)

@@ -14,11 +14,11 @@ from estab.units import SECOND
 from estab.wire.tcp import Segment
 
 __all__ = [
-    "FAIL_NAMES", "FAIL_NONE", "FAIL_NOT_ACKNOWLEDGED", "FAIL_NO_COOKIE", "FAIL_SYN_REPEATED", "RESET_PENALTY_NS",
+    "FAIL_NAMES", "FAIL_NONE", "FAIL_NOT_ACKNOWLEDGED", "FAIL_NO_COOKIE", "FAIL_SYN_REPEATED",
     "FastOpen", "FastOpenOptions", "FastOpenQueue", "PendingSynAck",
 ]
 
-RESET_PENALTY_NS: Final = 60 * SECOND
+_RESET_PENALTY_NS: Final = 60 * SECOND
 """How long a reset connection counts as pending: that limits an attack with forged addresses."""
 
 # Why data did not go on the SYN (tcp_info.tcpi_fastopen_client_fail).
@@ -30,16 +30,24 @@ FAIL_NAMES: Final = ("", "cookie unavailable", "data not acknowledged", "SYN ret
 
 
 class FastOpenQueue:
-    """A listener's connections whose handshake is not done, though their text is here: how many there may be."""
+    """A listener's connections whose handshake is not done, though their text is here: how many there may be.
+
+    RFC 7413 section 5.1. ``tcb`` says how the lines below the fields are read.
+    """
 
     def __init__(self) -> None:
         self.limit: i64 = 0
-        """TCP_FASTOPEN; 0: the listener does not speak Fast Open."""
+        """count: TCP_FASTOPEN; 0: the listener does not speak Fast Open. Writers: record/fast_open."""
         self.pending: i64 = 0
+        """count: connections that are in use before their handshake is done. Writers: record/fast_open."""
         self.overflows: i64 = 0
-        """SYNs that were served without Fast Open because too many were pending."""
+        """count: SYNs that were served without Fast Open because too many were pending. Writers: record/fast_open."""
         self.resets_ns: list[int] = []
-        """Until when each of those that were reset still counts as pending."""
+        """ns, time: until when each of those that were reset still counts as pending. Writers: none."""
+
+    def bound(self, limit: i64) -> None:
+        """Set how many may be pending."""
+        self.limit = limit
 
     def has_room(self, now_ns: i64) -> bool:
         """Tell whether one more may begin. One that was reset makes room once its time is over."""
@@ -49,7 +57,22 @@ class FastOpenQueue:
             del self.resets_ns[0]
             self.pending -= 1
             return True
+        self.overflows += 1
         return False
+
+    def begin(self) -> None:
+        """One more is pending."""
+        self.pending += 1
+
+    def end(self, now_ns: i64, *, is_reset: bool) -> None:
+        """One is pending no more; one that was reset still counts for a while.
+
+        A host that floods with the cookie of another causes resets from that other (RFC 7413 section 5.1).
+        """
+        if is_reset:
+            self.resets_ns.append(now_ns + _RESET_PENALTY_NS)
+        else:
+            self.pending -= 1
 
 
 class FastOpenOptions:

@@ -16,36 +16,54 @@ __all__ = ["Losses", "MtuSearch", "Run", "SentSegment"]
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class SentSegment:
-    """A segment in flight: ``seq`` to ``end`` with its text, until it is acknowledged."""
+    """A segment in flight: ``seq`` to ``end`` with its text, until it is acknowledged.
+
+    ``tcb`` says how the lines below the fields are read.
+    """
 
     def __init__(self, seq: i64, end: i64, flags: i64, data: bytes, sent_ns: i64) -> None:
         self.seq = seq
+        """seq: its first octet that is not acknowledged. Writers: recovery/scoreboard."""
         self.end = end
+        """seq: the one after its last; SYN and FIN count. Writers: recovery/scoreboard."""
         self.flags = flags
+        """bits: of the header, as sent. Writers: recovery/scoreboard."""
         self.data = data
+        """octets: its text. Writers: recovery/scoreboard."""
         self.sent_ns = sent_ns
-        """When it was last sent; ``order`` numbers the transmissions of a connection, as instants may be equal."""
+        """ns, time: when it was last sent; ``order`` tells equal times apart. Writers: recovery/scoreboard."""
         self.order: i64 = 0
+        """number: of its last transmission, among those of the connection. Writers: recovery/scoreboard."""
         self.transmissions: i64 = 1
+        """count: how often it was sent. Writers: recovery/scoreboard."""
         self.is_sacked: bool = False
+        """yes or no: the peer has it, and something before it is missing. Writers: recovery/scoreboard."""
         self.is_lost: bool = False
-        """Taken to be lost and not sent again yet."""
+        """yes or no: taken to be lost and not sent again yet. Writers: recovery/scoreboard."""
         self.is_marked: bool = False
-        """Taken to be lost, and that neither taken back nor repaired yet: sent again, it stays so."""
+        """yes or no: taken to be lost, and that neither taken back nor repaired yet: sent again, it stays so. Writers:
+        recovery/scoreboard.
+        """
         # For the delivery rate, if it is measured: how things stood when the segment was sent.
         self.is_app_limited: bool = False
+        """yes or no: the program had no more to send then. Writers: record/sample, recovery/scoreboard."""
         self.delivered_bytes: i64 = 0
+        """bytes: what was delivered until then. Writers: record/sample, recovery/scoreboard."""
         self.delivered_ns: i64 = 0
+        """ns, time: when something was last delivered. Writers: record/sample, recovery/scoreboard."""
         self.first_sent_ns: i64 = 0
+        """ns, time: when the flight began that it belongs to. Writers: record/sample, recovery/scoreboard."""
 
 
 @mypyc_attr(acyclic=True)
 class Run:
-    """A run of SACKed segments without a gap, ``left`` to ``right``."""
+    """A run of SACKed segments without a gap. ``tcb`` says how the lines below the fields are read."""
 
     def __init__(self, left: i64, right: i64) -> None:
         self.left = left
+        """seq: its first octet. Writers: recovery/scoreboard."""
         self.right = right
+        """seq: the one after its last. Writers: recovery/scoreboard."""
 
 
 class Losses:
