@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from estab.lab.boxes.balancer import Balancer as Balancer
     from estab.lab.boxes.nat import Nat as Nat
     from estab.lab.host import Host as Host
+    from estab.lab.host import this_host as this_host
     from estab.lab.link import Link as Link
     from estab.lab.network import LateClockWarning as LateClockWarning
     from estab.lab.network import Network as Network
@@ -108,6 +109,7 @@ __all__ = [
     "reject",
     "run_queues",
     "sweep",
+    "this_host",
 ]
 
 _ROOMS = {
@@ -157,6 +159,7 @@ _ROOMS = {
     "reject": "lab.rules.verdicts",
     "run_queues": "stack.queues",
     "sweep": "trial.sweep",
+    "this_host": "lab.host",
 }
 """In which module below this one each name is."""
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from estab import Host, Network
+from estab import CongestionControl, Flow, Host, Network, this_host
 from estab.events import Event, FrameSent, LinkChanged
 from estab.host.engine import Engine
 from estab.lab.programs.program import UnfinishedError
@@ -15,7 +15,7 @@ from estab.lab.runtime import VirtualTime
 from estab.sockets.runtime import Runtime
 
 HOSTS_NAMES = {
-    "add_address", "address", "addresses", "attach", "clock", "counters", "engine", "installed", "is_awake",
+    "add_address", "address", "addresses", "attach", "clock", "counters", "engine", "inject", "installed", "is_awake",
     "is_forwarding", "is_powered", "is_spawned", "keep_history", "kill", "name", "namespace_pid", "now", "now_ns",
     "observe", "pause", "power_off", "power_on", "processes", "programs", "reboot", "record", "remove_address",
     "resume", "run", "runtime", "set_clock", "set_drift", "set_resolver", "socket", "sockets", "spawn",
@@ -211,3 +211,70 @@ def test_without_power_a_program_counts_as_cancelled() -> None:
     assert (serve.cancelled(), serve.running(), serve.done()) == (True, False, True)
     with pytest.raises(UnfinishedError, match="the host lost its power"):
         serve.result()
+
+
+# --- what a program asks of its own host
+
+
+def test_a_program_finds_the_host_that_it_runs_on() -> None:
+    net, a, b = two()
+    found = [host.run(lambda: this_host()) for host in (a, b)]
+    net.run()
+    assert [one.result() for one in found] == [a, b]
+
+
+def test_outside_of_a_host_there_is_no_this_host() -> None:
+    with pytest.raises(RuntimeError, match="this one does not"):
+        this_host()
+
+
+def test_a_program_injects_a_frame_by_its_only_link() -> None:
+    net, a, b = two()
+    facts: list[Event] = []
+    net.observe(facts.append)
+    a.run(lambda: this_host().inject(b"not a packet"))
+    net.run()
+    assert [fact.data for fact in facts if isinstance(fact, FrameSent)] == [b"not a packet"]
+    assert b.counters()["drop:PKT_TOO_SMALL"] == 1
+
+
+def test_a_host_with_two_links_is_told_by_which_one_to_inject() -> None:
+    net, a, b = two()
+    facts: list[Event] = []
+    second = net.link(a, b)
+    net.observe(facts.append)
+    with pytest.raises(ValueError, match="on 2 links; say on which one"):
+        a.inject(b"frame")
+    a.inject(b"frame", second)
+    assert [fact.interface for fact in facts if isinstance(fact, FrameSent)] == ["eth1"]
+
+
+class Still(CongestionControl):
+    name = "still"
+
+    def on_ack(self, flow: Flow, acked_bytes: int, now_ns: int) -> None:
+        flow.cwnd_bytes = flow.full_segment_bytes()
+
+
+def test_a_program_offers_a_congestion_control_of_its_own_to_its_host() -> None:
+    net, a, b = two()
+
+    @b.run
+    def serve() -> None:
+        with socket.create_server(("", 80)) as listener, listener.accept()[0] as sock:
+            while sock.recv(65536):
+                pass
+
+    @a.run
+    def call() -> float:
+        this_host().engine.add_congestion_control(Still())
+        with socket.socket() as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"still")
+            sock.connect(("b", 80))
+            sock.sendall(bytes(50_000))
+            sock.shutdown(socket.SHUT_WR)
+            sock.recv(1)
+        return time.monotonic()
+
+    net.run()
+    assert call.result() > 0.4, "one segment each round trip of 20 ms"

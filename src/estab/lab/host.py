@@ -18,6 +18,7 @@ from estab.lab.runtime import VirtualTime
 from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.settings import read_calendar, read_drift
 from estab.sockets.history import CALLS_MAX
+from estab.sockets.runtime import current
 from estab.sockets.socket.socket import Socket
 from estab.sockets.standin import module
 from estab.units import SECOND, duration_ns
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from estab.host.ip.interface import Interface
     from estab.host.snapshot import SocketRow
     from estab.host.sysctls import Sysctls
-    from estab.lab.topology import Topology
+    from estab.lab.topology import Port, Topology
     from estab.native.called import PythonProcess
     from estab.native.host import HostDriver, NativeHost
     from estab.native.process import Process
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from estab.observers import Observation
     from estab.settings import Calendar, Drift, Duration
 
-__all__ = ["Host", "Starter"]
+__all__ = ["Host", "Starter", "this_host"]
 
 R = TypeVar("R")
 
@@ -88,6 +89,7 @@ class Host:
     def __init__(self, runtime: VirtualTime, topology: Topology, programs: Programs, actions: Actions,
                  make_spawned: Callable[[Host], Spawned], given: tuple[str, ...] = ()) -> None:
         self.runtime = runtime
+        runtime.host = self
         self._make_spawned = make_spawned
         self._given = given
         """The settings that ``Network.host`` was given: of a stack that a spawned host does not have."""
@@ -195,13 +197,24 @@ class Host:
     def _interface_on(self, on: Segment | None) -> Interface:
         if on is not None:
             return self.engine.interfaces[on.interface_of(self)]
+        return self.engine.interfaces[self._only_port().index]
+
+    def _only_port(self) -> Port:
         ports = self._topology.ports_of(self.runtime)
         if len(ports) != 1:
             raise ValueError(f"on: {self.name} is on {len(ports)} links; say on which one")
-        return self.engine.interfaces[ports[0].index]
+        return ports[0]
 
     def _number_of(self, on: Segment | None) -> int:
         return on.number if on is not None else self._topology.ports_of(self.runtime)[0].link
+
+    def inject(self, frame: bytes, on: Segment | None = None) -> None:
+        """Send a frame as it is, as with a raw socket: a forged one, say. Without ``on`` by the host's only link.
+
+        ``ValueError`` if the host has several links and none is named.
+        """
+        number = on.interface_of(self) if on is not None else self._only_port().index
+        self.runtime.forge(self.runtime.way_of(number), frame)
 
     # --- programs and sockets
 
@@ -466,3 +479,14 @@ class Host:
 
     def __repr__(self) -> str:
         return f"<Host {self.name} {self.address}>"
+
+
+def this_host() -> Host:
+    """Return the host of the lab on which the calling program runs. ``RuntimeError`` outside of one.
+
+    For what sockets can't do: ``inject`` a forged frame, read ``counters``, offer a congestion control of one's own.
+    """
+    host = getattr(current(), "host", None)
+    if not isinstance(host, Host):
+        raise RuntimeError("this_host() is for programs that run on a host of the lab, and this one does not")
+    return host

@@ -83,6 +83,8 @@ class VirtualTime(Runtime):
         names: Names, clock: HostClock, wake_up_ns: int = 0,
     ) -> None:
         super().__init__(engine)
+        self.host: object = None
+        """The ``Host`` that it belongs to."""
         self.resolver: Resolver | None = None
         """What it is like to look a name up here; ``None``: as on any host."""
         self.wake_up_ns = wake_up_ns
