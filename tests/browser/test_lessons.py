@@ -43,6 +43,13 @@ def test_a_translation_has_the_choices_of_the_original(tmp_path: Path) -> None:
         read(path, next(iter(ALL["en"].values())))
 
 
+def test_a_connection_in_time_wait_is_shown_until_that_ends() -> None:
+    result = json.loads(run_experiment(json.dumps(ALL["en"]["time-wait"]["experiment"])))
+    began, = (change for change in result["changes"] if change[0] == "state" and change[4] == "TIME-WAIT")
+    gone, = (change for change in result["changes"] if change[0] == "gone" and change[2:4] == began[2:4])
+    assert gone[1] - began[1] == 60_000_000_000
+
+
 def _experiment(**more: Any) -> dict[str, Any]:
     return {**ALL["en"]["loss"]["experiment"], **more}
 

@@ -241,13 +241,19 @@ def _rows(facts: list[Event]) -> list[Any]:
 def _changes(facts: list[Event]) -> list[list[Any]]:
     """List what changed at sockets and queues, in the order of time: each names what it is first."""
     changes: list[list[Any]] = []
+    waiting: set[tuple[str, str]] = set()  # in TIME-WAIT: what is left of a connection whose TCB is gone
     for fact in facts:
         match fact:
             case TcbCreated():
                 changes.append(["state", fact.at_ns, fact.host, fact.connection, fact.state, fact.why])
             case StateChanged():
                 changes.append(["state", fact.at_ns, fact.host, fact.connection, fact.new, fact.why])
+                if fact.new == "TIME-WAIT":
+                    waiting.add((fact.host, fact.connection))
+            case TcbReleased() if (fact.host, fact.connection) in waiting:
+                pass
             case TcbReleased() | TimeWaitEnded():
+                waiting.discard((fact.host, fact.connection))
                 changes.append(["gone", fact.at_ns, fact.host, fact.connection])
             case QueueChanged():
                 changes.append(["queue", fact.at_ns, fact.host, fact.connection, fact.queue, fact.depth, fact.limit,
