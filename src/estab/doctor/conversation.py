@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from estab.doctor.packets import ACK, FIN, RST, SYN, IcmpError, Key, Packet, Packets
+from estab.doctor.packets import ACK, FIN, RST, SYN, CapturedSegment, IcmpError, Key, Packets
 from estab.units import MS
 from estab.wire.address import format_address
 
@@ -40,7 +40,7 @@ class Segment:
     wnd: int
     length: int
     sack: tuple[tuple[int, int], ...]
-    packet: Packet
+    packet: CapturedSegment
 
     @property
     def is_syn(self) -> bool:
@@ -138,14 +138,14 @@ def _other(key: Key) -> Key:
 
 
 class _Builder:
-    def __init__(self, index: int, first: Packet) -> None:
+    def __init__(self, index: int, first: CapturedSegment) -> None:
         vlans, source, sport, target, dport = first.key
         is_from_server = first.flags & (SYN | ACK) == SYN | ACK or (not first.flags & SYN and sport < dport)
         ends = (Side(target, dport), Side(source, sport)) if is_from_server else (
             Side(source, sport), Side(target, dport))
         self.conversation = Conversation(index, vlans, ends)
         self._client = (ends[0].address, ends[0].port)
-        self._packets: list[tuple[Packet, int]] = []
+        self._packets: list[tuple[CapturedSegment, int]] = []
         self._seen_ns: dict[tuple[object, ...], int] = {}
         """When each packet that could be told from others was last seen."""
         self._copies: list[int] = []
@@ -153,7 +153,7 @@ class _Builder:
         self._is_over = False
         self._last_ns = first.at_ns
 
-    def is_reused_by(self, packet: Packet) -> bool:
+    def is_reused_by(self, packet: CapturedSegment) -> bool:
         """Tell whether a packet opens another connection on the same ports."""
         if packet.flags & (SYN | ACK | RST) != SYN:
             return False
@@ -164,7 +164,7 @@ class _Builder:
         is_other = known != packet.seq
         return is_other and (self._is_over or packet.at_ns - self._last_ns > _PORT_REUSE_NS or len(self._syns) == 2)
 
-    def add(self, packet: Packet) -> None:
+    def add(self, packet: CapturedSegment) -> None:
         """Take the next packet."""
         side = self._side(packet)
         self._last_ns = packet.at_ns
@@ -195,7 +195,7 @@ class _Builder:
             self._number(packet, side)
         return conversation
 
-    def _side(self, packet: Packet) -> int:
+    def _side(self, packet: CapturedSegment) -> int:
         return 0 if (packet.key[1], packet.key[2]) == self._client else 1
 
     def _is_same_ack(self, at: int) -> bool:
@@ -208,7 +208,7 @@ class _Builder:
         self._seen_ns[identity] = packet.at_ns
         return is_same
 
-    def _number(self, packet: Packet, side: int) -> None:
+    def _number(self, packet: CapturedSegment, side: int) -> None:
         sides = self.conversation.sides
         mine, peer = sides[side], sides[1 - side]
         is_syn = packet.flags & SYN != 0
@@ -241,7 +241,7 @@ def _unwrap(seq: int, base: int, near: int) -> int:
     return near + ((relative - near + _HALF) % _MOD) - _HALF
 
 
-def _identity(packet: Packet, side: int) -> tuple[object, ...]:
+def _identity(packet: CapturedSegment, side: int) -> tuple[object, ...]:
     """Return all that tells a packet from another one; its TTL may differ between two places of a capture."""
     return (side, packet.seq, packet.ack, packet.flags, packet.wnd, packet.length, packet.ip_id, packet.ts_val,
             packet.ts_ecr, packet.sack, packet.head)

@@ -17,7 +17,7 @@ from estab.devices.capture_file import Captured
 from estab.devices.decapsulate import LINK_TYPES, inside
 from estab.wire.address import format_address
 
-__all__ = ["ACK", "FIN", "PSH", "RST", "SYN", "IcmpError", "Packet", "Packets", "read_packets"]
+__all__ = ["ACK", "FIN", "PSH", "RST", "SYN", "CapturedSegment", "IcmpError", "Packets", "read_packets"]
 
 FIN: Final = 0x01
 SYN: Final = 0x02
@@ -37,7 +37,7 @@ Key = tuple[tuple[int, ...], bytes, int, bytes, int]
 
 
 @dataclass(slots=True)
-class Packet:
+class CapturedSegment:
     """One TCP segment of a capture. ``number`` counts frames from 1, as other tools do; ``seq`` is the wire's."""
 
     number: int
@@ -88,7 +88,7 @@ class IcmpError:
 class Packets:
     """The TCP of a capture, and what else was in it."""
 
-    tcp: list[Packet] = field(default_factory=list)
+    tcp: list[CapturedSegment] = field(default_factory=list)
     icmp: list[IcmpError] = field(default_factory=list)
     frames: int = 0
     others: int = 0
@@ -107,7 +107,7 @@ def read_packets(frames: Iterable[Captured]) -> Packets:
             found.others += 1
             continue
         packet = _read(number, frame.time_ns, carried.packet, carried.vlans, carried.direction)
-        if isinstance(packet, Packet):
+        if isinstance(packet, CapturedSegment):
             found.tcp.append(packet)
         elif packet is not None:
             found.icmp.append(packet)
@@ -116,7 +116,9 @@ def read_packets(frames: Iterable[Captured]) -> Packets:
     return found
 
 
-def _read(number: int, at_ns: int, data: bytes, vlans: tuple[int, ...], direction: int) -> Packet | IcmpError | None:
+def _read(
+    number: int, at_ns: int, data: bytes, vlans: tuple[int, ...], direction: int,
+) -> CapturedSegment | IcmpError | None:
     if data[0] >> 4 == 4:
         if len(data) < 20:
             return None
@@ -138,7 +140,7 @@ def _read(number: int, at_ns: int, data: bytes, vlans: tuple[int, ...], directio
     text = start + (offset_flags >> 12) * 4
     if text < start + 20 or text > end:
         return None
-    packet = Packet(number, at_ns, (vlans, source, sport, target, dport), seq, ack, offset_flags & 0xFF, wnd,
+    packet = CapturedSegment(number, at_ns, (vlans, source, sport, target, dport), seq, ack, offset_flags & 0xFF, wnd,
                     end - text, ttl, ip_id, direction)
     _read_options(packet, data, start + 20, min(text, len(data)))
     if len(data) >= end:
@@ -162,7 +164,7 @@ def _skip_headers(data: bytes) -> tuple[int, int]:
     return protocol, at
 
 
-def _read_options(packet: Packet, data: bytes, at: int, end: int) -> None:
+def _read_options(packet: CapturedSegment, data: bytes, at: int, end: int) -> None:
     while at < end:
         kind = data[at]
         if kind == 0:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import ssl as os_ssl
 
     from estab.realtime.real import RealTime
-    from estab.stack.serving import Server
+    from estab.stack.serving import StackServer
 
 __all__ = ["DRAIN_S", "InLoop"]
 
@@ -57,7 +57,7 @@ class InLoop(ABC):
         return await streams.open_connection(self.runtime, host, port, limit=limit, **options)
 
     async def start_server(self, client_connected_cb: streams.ClientCallback, host: Any = None, port: Any = None, *,
-                           limit: int = 2**16, **options: Unpack[ServeOptions]) -> Server:
+                           limit: int = 2**16, **options: Unpack[ServeOptions]) -> StackServer:
         """Listen, and call ``client_connected_cb(reader, writer)`` for each connection, as ``asyncio.start_server``."""
         await self.start()
         return await streams.start_server(self.runtime, client_connected_cb, host, port, limit=limit, **options)
@@ -71,7 +71,7 @@ class InLoop(ABC):
         return await streams.create_connection(self.runtime, protocol_factory, host, port, **options)
 
     async def create_server(self, protocol_factory: Factory, host: Any = None, port: Any = None,
-                            **options: Unpack[ServeOptions]) -> Server:
+                            **options: Unpack[ServeOptions]) -> StackServer:
         """Listen, as the event loop's method of this name, with all its options."""
         await self.start()
         return await streams.create_server(self.runtime, protocol_factory, host, port, **options)

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from estab.realtime.real import RealTime
     from estab.stack.transport import StreamTransport
 
-__all__ = ["Server", "create_server"]
+__all__ = ["StackServer", "create_server"]
 
 _ACCEPTS_PER_NEWS: Final = 64
 Factory = Callable[[], asyncio.BaseProtocol]
 
 
-class Server(asyncio.AbstractServer):
+class StackServer(asyncio.AbstractServer):
     """Listening sockets of a stack. A context manager, as asyncio's."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, listeners: list[Socket], factory: Factory, backlog: int,
@@ -43,7 +43,7 @@ class Server(asyncio.AbstractServer):
         self._transports: dict[StreamTransport, None] = {}
 
     def __repr__(self) -> str:
-        return f"<Server sockets={self.sockets!r}>"
+        return f"<StackServer sockets={self.sockets!r}>"
 
     @property
     def sockets(self) -> tuple[Socket, ...]:
@@ -119,7 +119,7 @@ class Server(asyncio.AbstractServer):
         self._waiters.append(waiter)
         await waiter
 
-    async def __aenter__(self) -> Server:
+    async def __aenter__(self) -> StackServer:
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -173,7 +173,7 @@ class Server(asyncio.AbstractServer):
 
 
 async def create_server(runtime: RealTime, factory: Factory, host: Any = None, port: Any = None,
-                        options: Serving | None = None) -> Server:
+                        options: Serving | None = None) -> StackServer:
     """Listen on the addresses of ``host`` (``None``: on all), and return each connection a protocol."""
     asked = options if options is not None else Serving()
     tls = asked.tls()
@@ -188,7 +188,7 @@ async def create_server(runtime: RealTime, factory: Factory, host: Any = None, p
         listeners = [check_socket(asked.sock, os_socket.SOCK_STREAM, "Stream")]
     for listener in listeners:
         listener.setblocking(False)
-    server = Server(loop, listeners, factory, asked.backlog, tls)
+    server = StackServer(loop, listeners, factory, asked.backlog, tls)
     if asked.start_serving:
         try:
             server.listen()

@@ -76,13 +76,13 @@ async def open_connection(runtime: RealTime, host: str | None = None, port: Any 
 
 
 async def create_server(runtime: RealTime, factory: Factory, host: Any = None, port: Any = None,
-                        **options: Unpack[ServeOptions]) -> serving.Server:
+                        **options: Unpack[ServeOptions]) -> serving.StackServer:
     """Listen, and return each connection a protocol."""
     return await serving.create_server(runtime, factory, host, port, Serving(**options))
 
 
 async def start_server(runtime: RealTime, callback: ClientCallback, host: Any = None, port: Any = None, *,
-                       limit: int = _LIMIT, **options: Unpack[ServeOptions]) -> serving.Server:
+                       limit: int = _LIMIT, **options: Unpack[ServeOptions]) -> serving.StackServer:
     """Listen, and call ``callback(reader, writer)`` for each connection."""
     loop = asyncio.get_running_loop()
 
