@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -197,6 +198,7 @@ def test_it_saves_a_trace_that_perfetto_reads(run: Run, show: Show, tmp_path: Pa
     assert download.value.suggested_filename == "run.pftrace"
     download.value.save_as(tmp_path / "run.pftrace")
     trace = trace_pb2.Trace.FromString((tmp_path / "run.pftrace").read_bytes())
+    assert_a_trace_processor_takes(trace)
     tracks = {packet.track_descriptor.uuid: packet.track_descriptor for packet in trace.packet
               if packet.HasField("track_descriptor")}
     hosts = {track.process.process_name for track in tracks.values() if track.HasField("process")}
@@ -222,6 +224,34 @@ def test_it_saves_a_trace_that_perfetto_reads(run: Run, show: Show, tmp_path: Pa
     assert max(windows) == max(fact.tcb.cwnd_bytes for fact in run.of(SegmentSent, "client"))
     frames = [packet for packet in events if packet.track_event.type == packet.track_event.TYPE_INSTANT]
     assert len(frames) == len(run.of(FrameSent))
+
+
+def assert_a_trace_processor_takes(trace: Any) -> None:
+    """Check what Perfetto's trace processor asks of a TrackEvent trace, as far as it can be seen in the messages."""
+    known = trace.__class__()
+    known.CopyFrom(trace)
+    known.DiscardUnknownFields()
+    assert known.SerializeToString() == trace.SerializeToString()  # every field is one that Perfetto has, with its type
+    packets = list(trace.packet)
+    assert {packet.trusted_packet_sequence_id for packet in packets} == {1}
+    cleared = packets[0].SEQ_INCREMENTAL_STATE_CLEARED
+    assert [n for n, packet in enumerate(packets) if packet.sequence_flags & cleared] == [0]
+    described = [packet.track_descriptor for packet in packets if packet.HasField("track_descriptor")]
+    tracks = {track.uuid: track for track in described}
+    assert len(tracks) == len(described)
+    assert 0 not in tracks  # the trace's own track
+    pids = [track.process.pid for track in described if track.HasField("process")]
+    assert len(set(pids)) == len(pids)
+    assert 0 not in pids  # the idle process
+    first = next(n for n, packet in enumerate(packets) if packet.HasField("track_event"))
+    assert all(packet.HasField("track_descriptor") for packet in packets[:first])  # a track is told before it is used
+    assert all(packet.HasField("track_event") for packet in packets[first:])
+    for packet in packets[first:]:
+        event = packet.track_event
+        is_counter = event.type == event.TYPE_COUNTER
+        assert tracks[event.track_uuid].HasField("counter") is is_counter
+        assert event.HasField("counter_value") is is_counter
+        assert bool(event.name) is (event.type in (event.TYPE_SLICE_BEGIN, event.TYPE_INSTANT))
 
 
 # --- data that wants to be more

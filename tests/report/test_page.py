@@ -30,7 +30,7 @@ def unpacked(shape: dict[str, Any], packed: bytes) -> tuple[dict[str, dict[str, 
     at = 0
     tables: dict[str, dict[str, list[int]]] = {}
     for table, described in shape.items():
-        if table == "heads":
+        if table in ("heads", "first"):
             continue
         rows = described["rows"]
         cells: dict[str, list[int]] = tables.setdefault(table, {})

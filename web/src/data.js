@@ -2,25 +2,61 @@
 
 const SECONDS = new Set(["t", "until", "wait", "fly", "srtt", "rttvar", "rto", "sample", "due"]);
 
+// Inflates the tables that a page opens with; ``rest`` of what it gives inflates the others.
 export async function decode(meta, packed) {
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const data = new Uint8Array(await new Response(stream).arrayBuffer());
-  const tables = {};
-  let at = 0;
-  for (const [name, { rows, columns }] of Object.entries(meta.tables)) {
-    if (name === "heads") continue;
+  const { first, heads, ...described } = meta.tables, tables = {}, opening = new Part(packed.subarray(0, first.bytes)), later = new Part(packed.subarray(first.bytes));
+  for (const [name, { rows, columns }] of Object.entries(described)) {
+    const part = first.tables.includes(name) ? opening : later;
     const table = tables[name] = { rows, names: columns.map(([column]) => column) }, raw = {};
     for (const [column, mode, planes] of columns) {
-      const start = at;
-      lazy(raw, column, () => grown(unpacked(data, start, rows, planes), mode, raw));
+      const start = part.size;
+      lazy(raw, column, () => grown(unpacked(part.data, start, rows, planes, mode), mode, raw));
       const shift = column === "t" || column === "until" ? meta.origin : 0;
       lazy(table, column, () => SECONDS.has(column) ? seconds(raw[column], shift) : raw[column]);
-      at += rows * planes;
+      part.size += rows * planes;
     }
     if (table.names.includes("conn")) lazy(raw, "end", () => ends(raw.conn, raw.side));
   }
-  tables.heads = data.subarray(at, at + meta.tables.heads);
-  return tables;
+  const at = later.size;
+  later.size += heads;
+  await opening.inflate();
+  const rest = async () => {
+    await later.inflate(true);
+    tables.heads = later.data.subarray(at);
+  };
+  return { tables, rest };
+}
+
+const PIECE = 131072;
+
+// Tables that are compressed together.
+class Part {
+  constructor(packed) { this.packed = packed; this.size = 0; this.data = null; }
+
+  // In pieces, so that nothing is kept twice; ``gently`` lets the page answer between two of them.
+  async inflate(gently = false) {
+    const { packed } = this, { readable, writable } = new DecompressionStream("gzip"), reader = readable.getReader(), data = new Uint8Array(this.size);
+    const fed = feed(writable.getWriter(), packed, gently);
+    fed.catch(() => {});   // the reader meets it as well
+    let at = 0;
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      data.set(value, at);
+      at += value.length;
+    }
+    await fed;
+    this.data = data;
+    this.packed = null;
+  }
+}
+
+async function feed(writer, packed, gently) {
+  for (let at = 0; at < packed.length; at += PIECE) {
+    await writer.write(packed.subarray(at, at + PIECE));
+    if (gently) await new Promise(done => setTimeout(done));
+  }
+  await writer.close();
 }
 
 export function packedBytes(text) {
@@ -38,14 +74,14 @@ function lazy(object, name, make) {
 }
 
 function ends(conns, sides) {
-  const out = new Float64Array(conns.length);
+  const out = new Int32Array(conns.length);
   for (let row = 0; row < out.length; row++) out[row] = 2 * conns[row] + sides[row];
   return out;
 }
 
-// Bytes of planes into numbers, and zigzag undone: in 32 bits where that is enough.
-function unpacked(data, at, rows, planes) {
-  const values = new Float64Array(rows);
+// Bytes of planes into numbers, and zigzag undone: in 32 bits where that is enough. What is not added up stays small.
+function unpacked(data, at, rows, planes, mode) {
+  const Values = mode !== "plain" || planes > 4 ? Float64Array : planes > 1 ? Int32Array : Int8Array, values = new Values(rows);
   if (planes === 0) return values;
   const low = data.subarray(at, at + rows), second = planes > 1 ? data.subarray(at + rows, at + 2 * rows) : null;
   const third = planes > 2 ? data.subarray(at + 2 * rows, at + 3 * rows) : null, fourth = planes > 3 ? data.subarray(at + 3 * rows, at + 4 * rows) : null;
@@ -112,9 +148,11 @@ export function above(column, value) {
 
 // Questions that several views ask of one run.
 export class Store {
-  constructor(meta, tables) {
+  constructor(meta, { tables, rest }) {
     this.meta = meta;
     this.tables = tables;
+    this.rest = rest;
+    this.isWhole = false;
     this.begin = meta.begin / 1e9;
     this.end = Math.max(meta.end / 1e9, this.begin + 1e-6);
     this.cache = new Map();
@@ -126,6 +164,9 @@ export class Store {
     }));
     this.lost = new Uint8Array(meta.words.fate.map(word => word.startsWith("lost") ? 1 : word.startsWith("dropped") ? 2 : 0));
   }
+
+  // The tables that a page does not open with: in a large run the first views are drawn before they come.
+  get whole() { return this.arriving ??= this.rest().then(() => { this.isWhole = true; }); }
 
   word(kind, number) { return this.meta.words[kind][number] ?? ""; }
 
@@ -203,18 +244,20 @@ export class Store {
 
   // Why a frame was sent, as one of a few kinds that have a colour.
   kind(row) {
-    const frame = this.tables.frame;
-    if (!this.kinds) {
-      this.kinds = this.meta.words.why.map(kindOf);
-      this.passed = this.meta.words.why.indexOf("passed on");
-      this.controls = this.meta.words.flags.map(flags => /[SFR]/.test(flags));
+    this.kinds ??= this.allKinds();
+    return KIND_NAMES[this.kinds[row]];
+  }
+
+  allKinds() {
+    const { rows, why, from, bits, flags, len, conn } = this.tables.frame, { words } = this.meta, out = new Uint8Array(rows);
+    const told = words.why.map(word => KIND_NAMES.indexOf(kindOf(word))), passed = words.why.indexOf("passed on"), controls = words.flags.map(word => /[SFR]/.test(word));
+    const [data, again, ack, control, other] = ["data", "again", "ack", "control", "other"].map(name => KIND_NAMES.indexOf(name));
+    for (let row = 0; row < rows; row++) {
+      const kind = told[why[row]];
+      out[row] = kind >= 0 ? kind : why[row] === passed && from[row] >= 0 ? out[from[row]] : bits[row] & 1 ? again
+        : controls[flags[row]] ? control : len[row] > 0 ? data : conn[row] < 0 ? other : ack;
     }
-    const kind = this.kinds[frame.why[row]];
-    if (kind) return kind;
-    if (frame.why[row] === this.passed && frame.from[row] >= 0) return this.kind(frame.from[row]);
-    if (frame.bits[row] & 1) return "again";
-    if (this.controls[frame.flags[row]]) return "control";
-    return frame.len[row] > 0 ? "data" : frame.conn[row] < 0 ? "other" : "ack";
+    return out;
   }
 
   // Spans in which one end was held up by one thing: [from, until, kind].
@@ -231,7 +274,7 @@ export class Store {
 }
 
 function gathered(column, rows) {
-  const out = new Float64Array(rows.length);
+  const out = new column.constructor(rows.length);
   for (let i = 0; i < rows.length; i++) out[i] = column[rows[i]];
   return out;
 }
@@ -248,6 +291,8 @@ export const KINDS = {
   control: ["SYN, FIN, RST", "ctl"],
   other: ["not TCP", "mut"],
 };
+
+const KIND_NAMES = Object.keys(KINDS);
 
 function kindOf(why) {
   if (/probe/.test(why)) return "probe";

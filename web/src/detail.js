@@ -50,6 +50,7 @@ export class Detail {
     this.section.hidden = row < 0;
     document.body.classList.toggle("with-detail", row >= 0);
     if (row < 0) return;
+    if (!this.store.isWhole) { this.store.whole.then(() => this.show(this.timeline.frame)); return; }
     const { store } = this, frame = store.tables.frame, way = store.meta.ways[frame.way[row]];
     this.title.textContent = `${store.host(way.source)} → ${store.host(way.target)}: ${label(store, row)}`;
     const parts = [this.part("Facts", this.facts(row))];

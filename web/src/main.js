@@ -3,7 +3,7 @@
 import { Store, above, decode, packedBytes } from "./data.js";
 import { bytes, count, moment, span } from "./format.js";
 import { forgetColours } from "./paint.js";
-import { Panel, element } from "./plot.js";
+import { FRAMES_AT_ONCE, Panel, element } from "./plot.js";
 import { Timeline } from "./timeline.js";
 import { Detail } from "./detail.js";
 import { SegmentTable } from "./table.js";
@@ -36,11 +36,20 @@ async function start() {
   meta.scene = scene;
   meta.scenes = metas.map((block, n) => n === scene ? meta.title : JSON.parse(block.textContent).title);
   const store = new Store(meta, await decode(meta, packedBytes(data[scene].textContent)));
-  const decoded = performance.now() - began;
+  // A large run is shown before all of it is there; an address that leads into it needs the whole.
+  if (store.tables.frame.rows <= FRAMES_AT_ONCE || location.hash.length > 1) await store.whole;
   const page = new Page(store, document.getElementById("app"));
+  window.estab = { store, timeline: page.timeline, panels: page.panels, page, capture, trace };
   page.show();
+  await Promise.all(page.list.map(panel => panel.looked));
   await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
-  window.estab = { store, timeline: page.timeline, panels: page.panels, page, capture, trace, decoded, ready: performance.now() - began };
+  performance.mark("estab-drawn");
+  document.body.dataset.drawn = "yes";
+  if (!store.isWhole) {
+    await store.whole;
+    page.completed();
+  }
+  performance.mark("estab-whole");
   document.body.dataset.ready = "yes";
 }
 
@@ -83,6 +92,13 @@ class Page {
     addEventListener("resize", () => { clearTimeout(resizing); resizing = setTimeout(() => this.resize(), 80); });
     addEventListener("beforeprint", () => { this.before = document.documentElement.dataset.theme; setTheme("light"); this.showAll(true); this.resize(700); });
     addEventListener("afterprint", () => { setTheme(this.before); this.showAll(false); this.resize(); });
+  }
+
+  // The last tables have come: the views that need them are drawn.
+  completed() {
+    for (const panel of this.list) if (!panel.view.opens) panel.renew();
+    this.read();
+    this.describe();
   }
 
   showAll(all) { for (const panel of this.list) panel.marks = all ? [] : null; }
@@ -181,7 +197,7 @@ class Page {
   saves() {
     const { store } = this;
     return element("span", { cls: "saves" }, button("save pcapng", "the frames of this page as a capture", () => this.saveCapture()),
-      button("save Perfetto trace", "the run as a trace for ui.perfetto.dev", () => download("run.pftrace", trace(store), "application/octet-stream")),
+      button("save Perfetto trace", "the run as a trace for ui.perfetto.dev", () => this.saveTrace()),
       button("light / dark", "d", () => this.turnTheme()), button("?", "keys", () => this.toggleHelp()));
   }
 
@@ -197,7 +213,13 @@ class Page {
     this.timeline.look(from, until);
   }
 
-  saveCapture() {
+  async saveTrace() {
+    await this.store.whole;
+    download("run.pftrace", trace(this.store), "application/octet-stream");
+  }
+
+  async saveCapture() {
+    await this.store.whole;
     const { blocks, left_out } = capture(this.store);
     download("run.pcapng", blocks, "application/octet-stream");
     if (left_out) this.reading.textContent = `run.pcapng: ${count(left_out, "frame")} left out, of which this page has no bytes.`;
@@ -229,7 +251,7 @@ class Page {
     const parts = [element("b", { text: moment(time) })];
     const say = (name, value) => { if (value) parts.push(` · ${name} `, element("b", { text: value })); };
     if (timeline.sender >= 0) {
-      const { sender } = timeline, flow = edges(store, sender), cc = store.of("cc", sender);
+      const { sender } = timeline, flow = edges(store, sender), cc = store.isWhole ? store.of("cc", sender) : { rows: 0 };
       say("held up by", this.views[0].reading(time));
       say("in flight", flow.rows ? bytes(store.at(flow, "flight", time)) : "");
       say("cwnd", cc.rows ? bytes(store.at(cc, "cwnd", time)) : "");

@@ -5,7 +5,7 @@ import { above } from "./data.js";
 import { moment, timeTick } from "./format.js";
 import { FONT, colour, frameOf, hatched } from "./paint.js";
 
-const FRAMES_AT_ONCE = 100_000;
+export const FRAMES_AT_ONCE = 100_000;
 const HEIGHT_UNSEEN = 200;
 const STEPS = [];
 for (let power = -9; power < 6; power++) for (const digit of [1, 2, 5]) STEPS.push(digit * 10 ** power);
@@ -129,10 +129,11 @@ export class Panel {
     over.addEventListener("click", event => {
       if (pressed && Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) < 5) this.click(this.plot, event);
     }, true);
-    new IntersectionObserver(entries => {
+    this.looked = new Promise(done => new IntersectionObserver(entries => {
       this.isSeen = entries[entries.length - 1].isIntersecting;
       if (this.isSeen && this.isStale) { this.redraw(); this.describe(); }
-    }, { rootMargin: "200px" }).observe(this.section);
+      done();
+    }, { rootMargin: "200px" }).observe(this.section));
     this.settle();
   }
 
@@ -148,8 +149,11 @@ export class Panel {
     return isFinite(low) && isFinite(high) && high > low ? [low, high] : [0, 1];
   }
 
-  // In a large run, what nobody sees is not drawn until somebody does.
-  isDue() { return this.isSeen || this.marks !== null || this.store.tables.frame.rows <= FRAMES_AT_ONCE; }
+  // In a large run, what nobody sees is not drawn until somebody does, nor a view whose tables have not come yet.
+  isDue() {
+    if (!this.view.opens && !this.store.isWhole) return false;
+    return this.isSeen || this.marks !== null || this.store.tables.frame.rows <= FRAMES_AT_ONCE;
+  }
 
   draw(plot) {
     this.isStale = !this.isDue();

@@ -1,6 +1,6 @@
 // The segments of the time shown, as a table that anybody can read, copy and step through.
 
-import { element } from "./plot.js";
+import { FRAMES_AT_ONCE, element } from "./plot.js";
 import { above } from "./data.js";
 import { moment, span } from "./format.js";
 import { rows as shownRows } from "./views/ladder.js";
@@ -33,9 +33,17 @@ export class SegmentTable {
     timeline.on("window", soon);
     timeline.on("chosen", soon);
     timeline.on("frame", () => this.mark());
+    this.isDue = store.tables.frame.rows <= FRAMES_AT_ONCE;   // in a large run it is filled when it comes into sight
+    if (!this.isDue) new IntersectionObserver((entries, observer) => {
+      if (!entries[entries.length - 1].isIntersecting) return;
+      observer.disconnect();
+      this.isDue = true;
+      this.fill();
+    }, { rootMargin: "200px" }).observe(this.section);
   }
 
   fill() {
+    if (!this.isDue) return;
     const { store, timeline } = this, frame = store.tables.frame, { rows, t } = shownRows(store, timeline);
     const first = above(t, timeline.window[0] - 1e-12), last = above(t, timeline.window[1]), from = first + this.page * PAGE, until = Math.min(last, from + PAGE);
     this.before.disabled = this.page === 0;

@@ -1,5 +1,7 @@
-"""Tables as bytes for the page: columns of small differences, cut into planes, all in one gzip.
+"""Tables as bytes for the page: columns of small differences, cut into planes, in two gzips.
 
+- The first gzip has the tables that a page needs to draw what is seen when it opens, the second all others and the
+  bytes of the frames: to inflate all tables of a million frames takes longer than to draw the first views.
 - A column says how it was made small: ``plain``; ``delta`` from the row above; ``by NAME``, from the last row with the
   same value there (``by end`` for what belongs to an end of a connection); ``plus NAME``, what it is more than that
   column; ``seq``, what it is more than the end of the same sender's last segment; ``back``, how many rows above.
@@ -23,6 +25,8 @@ __all__ = ["Columns", "pack"]
 
 Columns = Mapping[str, Mapping[str, Sequence[int]]]
 
+_FIRST: Final = ("frame", "flow", "sack", "held", "state", "timer", "cong", "backlog", "queue", "note")
+
 _BY_END: Final = ("una", "nxt", "wnd", "pipe", "cwnd", "ssthresh", "srtt", "rttvar", "rto", "pacing", "delivery", "due",
                   "send", "unsent", "sendmax", "unread", "ooo", "recvmax", "rcvwnd", "sample", "left", "right", "ack")
 _MODES: Final = {
@@ -34,10 +38,9 @@ _MODES: Final = {
 
 def pack(columns: Columns, heads: bytes) -> tuple[dict[str, Any], bytes]:
     """Return what the page must know to read the tables, and their bytes."""
-    planes: list[bytes] = []
+    parts: tuple[list[bytes], list[bytes]] = ([], [])
     shape: dict[str, Any] = {}
-    size = 0
-    for table in SCHEMA:
+    for table in (*_FIRST, *(other for other in SCHEMA if other not in _FIRST)):
         cells = dict(columns[table])
         if "conn" in cells:
             cells["end"] = [2 * conn + side for conn, side in zip(cells["conn"], cells["side"], strict=True)]
@@ -45,13 +48,15 @@ def pack(columns: Columns, heads: bytes) -> tuple[dict[str, Any], bytes]:
         for name in sorted(SCHEMA[table], key="seq".__eq__):  # it needs all others
             mode = "plain" if table == "wait" and name == "call" else _MODES.get(name, "plain")
             made = _planes(_small(cells, name, mode))
-            planes += made
-            size += sum(map(len, made))
+            parts[table not in _FIRST].extend(made)
             kept.append([name, mode, len(made)])
         shape[table] = {"rows": len(cells["t"]), "columns": kept}
+    parts[1].append(heads)
+    level = 9 if sum(len(plane) for part in parts for plane in part) < 8_000_000 else 6
+    first, rest = (gzip.compress(b"".join(part), level, mtime=0) for part in parts)
+    shape["first"] = {"tables": list(_FIRST), "bytes": len(first)}
     shape["heads"] = len(heads)
-    level = 9 if size + len(heads) < 8_000_000 else 6
-    return shape, gzip.compress(b"".join(planes) + heads, level, mtime=0)
+    return shape, first + rest
 
 
 def _small(cells: Mapping[str, Sequence[int]], name: str, mode: str) -> Sequence[int]:

@@ -27,7 +27,7 @@ __all__ = ["FRAMES_MAX", "Found", "Scene", "page_of", "write_report"]
 FRAMES_MAX: Final = 1_000_000
 """Frames of a page. Beyond, the connection in question is whole and the others are sampled, and the page says so."""
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _Chosen = tuple[dict[str, Mapping[str, Sequence[int]]], bytes, str]
 
 

@@ -89,7 +89,7 @@ export function ladderView(store, timeline) {
   }
 
   return {
-    id: "ladder", title: "Ladder",
+    id: "ladder", opens: true, title: "Ladder",
     unit: () => (timeline.all ? "all traffic" : "this connection") + ": every frame, from where and when it was sent to where it arrived; click one for all about it",
     height: () => Math.min(420, Math.max(210, 90 + 96 * Math.max(1, lanes(store, timeline).length - 1))),
     grid: false, values: () => [],
