@@ -3,7 +3,10 @@
     python tools/packetdrill_corpus.py gtests/net/tcp    # of a clone of github.com/google/packetdrill
     python tools/packetdrill_corpus.py test/packetdrill --option tolerance_usecs=100000    # of google/gvisor
 
-Each script is run in the IP versions that Google's own runner uses: all three, unless its name ends in v4 or v6. With
+    python tools/packetdrill_corpus.py tools/testing/selftests/net/packetdrill    # of Linux's sources
+
+Each script is run in the IP versions that its own runner uses: Google's in all three, unless its name ends in v4 or v6,
+Linux's in IPv4 and IPv6. With
 ``--reasons FILE`` the failures are sorted by the reasons that file gives, one regular expression and a reason a line;
 with ``--table`` the result is printed as Markdown.
 """
@@ -20,22 +23,12 @@ from pathlib import Path
 
 from estab.drill.runner import Result, ip_versions_of, run
 
-COMMON = {"CODE": "host_unreachable"}
-DEFINES = {
-    "ipv4": {**COMMON, "TFO_COOKIE": "3021b9d889017eeb", "CMSG_LEVEL_IP": "SOL_IP", "CMSG_TYPE_RECVERR": "IP_RECVERR"},
-    "ipv4-mapped-ipv6": {**COMMON, "TFO_COOKIE": "3021b9d889017eeb", "CMSG_LEVEL_IP": "SOL_IPV6",
-                         "CMSG_TYPE_RECVERR": "IPV6_RECVERR"},
-    "ipv6": {"TFO_COOKIE": "c1d1e9742a47a9bc", "CMSG_LEVEL_IP": "SOL_IPV6", "CMSG_TYPE_RECVERR": "IPV6_RECVERR"},
-}
-"""What Google's runner defines, by IP version."""
-
-
 Job = tuple[str, str, dict[str, str]]
 
 
 def one(job: Job) -> Result:
     path, version, options = job
-    return run(path, ip_version=version, defines=DEFINES[version], options=options)
+    return run(path, ip_version=version, options=options)
 
 
 def jobs_below(root: Path, options: dict[str, str]) -> list[Job]:

@@ -8,6 +8,7 @@ the moment its line is reached, and the time at which it was sent must be near e
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from estab.drill.errors import MismatchError, ScriptError
 from estab.drill.language.syntax import Call, Code, Command, Event, PacketAction, Script, TcpPacket
@@ -69,6 +70,8 @@ class Interpreter:
                 raise ScriptError(script.path, option.place, script.line(option.place.line), error.message) from None
         self.script = script
         self.machine, self.calls, self.commands = _engine(settings, observer) if make is None else make(settings)
+        if make is None:
+            self.commands.folder = Path(script.path).parent
         self.settings = self.machine.settings
         self.seen: list[tuple[int, str]] = []
         """What was sent, by the line of the script that expects it."""

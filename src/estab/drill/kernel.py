@@ -363,7 +363,7 @@ class KernelCommands(Commands):
         self.machine = machine
         self.sysctls = _KernelSysctls()  # type: ignore[assignment]
         self._table = {
-            "defaults.sh": self._defaults, "set_sysctls.py": self._set_sysctls, "rm": self._nothing,
+            "set_sysctls.py": self._set_sysctls, "rm": self._nothing,
             "dd": self._nothing, "true": self._nothing, "sleep": self._sleep, "echo": self._echo,
             "ethtool": self._nothing,
         }

@@ -13,6 +13,7 @@ from estab.drill.errors import MismatchError, ScriptError, UnsupportedError
 from estab.drill.interpreter import Interpreter, Make
 from estab.drill.language.parser import parse
 from estab.drill.machine.machine import Machine
+from estab.drill.machine.runners import defines_of, versions_of
 from estab.drill.machine.settings import IP_VERSIONS, PROFILES, Settings
 from estab.drill.steps.calls import Calls
 from estab.drill.steps.commands import Commands
@@ -61,11 +62,10 @@ class Result:
 
 
 def ip_versions_of(path: str | PathLike[str]) -> tuple[str, ...]:
-    """Return the IP versions that a script is for: all, unless its name ends in ``v4`` or ``v6``."""
-    name = Path(path).stem
-    if name.endswith("v6"):
-        return ("ipv6",)
-    return IP_VERSIONS[:2] if name.endswith("v4") else IP_VERSIONS
+    """Return the IP versions that a script is for: all, unless it says which (``--ip_version=``) or its name ends in
+    ``v4`` or ``v6``; Linux's own selftests, which call ``./defaults.sh``, are for IPv4 and IPv6.
+    """
+    return versions_of(Path(path))
 
 
 def run(
@@ -75,8 +75,9 @@ def run(
 ) -> Result:
     """Run a script in virtual time against a fresh stack. Nothing on this computer is touched but the file.
 
-    ``defines`` are names that the script uses (``-D`` of packetdrill), ``options`` its options, as the script itself
-    may have them: ``{"tolerance_usecs": "100000"}``; the script's own win. ``observer`` is told all facts of both ends.
+    ``defines`` are names that the script uses (``-D`` of packetdrill), beside those that the runners of packetdrill and
+    of Linux's selftests define. ``options`` are the script's options, as it may have them itself:
+    ``{"tolerance_usecs": "100000"}``; its own win. ``observer`` is told all facts of both ends.
     ``ValueError`` for an argument that makes no sense, ``OSError`` if the file can't be read. Code in a script
     (``%{ }%``) is Python and runs as such: run only scripts that you trust.
     """
@@ -134,7 +135,8 @@ def _run(
     interpreter = None
     script_s = 0.0
     try:
-        script = parse(source, path, settings.defines, "FreeBSD" if settings.profile == "freebsd" else "Linux")
+        names = {**defines_of(settings.ip_version, settings.profile), **settings.defines}
+        script = parse(source, path, names, "FreeBSD" if settings.profile == "freebsd" else "Linux")
         interpreter = Interpreter(script, settings, observer, make)
         interpreter.run()
     except ScriptError as error:

@@ -13,6 +13,7 @@ import operator
 import re
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from estab.drill.errors import MismatchError, UnsupportedError
@@ -43,11 +44,14 @@ _DEFAULTS: Final = {
 class Commands:
     """The commands of one script."""
 
+    folder: Path | None = None
+    """Where the script is: a ``defaults.sh`` that it calls is looked for from there."""
+
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.sysctls = Sysctls(machine.engine.sysctl, machine.engine.config)
         self._table: dict[str, Callable[[list[str]], None]] = {
-            "defaults.sh": self._defaults, "set_sysctls.py": self._set_sysctls, "ip": self._ip,
+            "set_sysctls.py": self._set_sysctls, "ip": self._ip,
             "ethtool": self._ethtool, "tc": self._tc, "tcpdrop": self._tcpdrop, "rm": self._nothing,
             "dd": self._nothing, "true": self._nothing, "sleep": self._sleep, "echo": self._echo,
             "setkey": self._setkey, "kldload": self._kldload, "kldunload": self._nothing,
@@ -85,8 +89,8 @@ class Commands:
             self.sysctls.restore()
         elif name in self._printers:
             self._print(line, stages, self._printers[name](words[1:]))
-        elif words[0] == "./defaults.sh" and len(stages) == 1:
-            self._defaults([], is_kernels=True)
+        elif name == "defaults.sh" and len(stages) == 1:
+            self._defaults(words[0])
         elif name in self._table and len(stages) == 1:
             self._table[name](words[1:])
         else:
@@ -107,12 +111,27 @@ class Commands:
 
     # --- each command
 
-    def _defaults(self, words: list[str], *, is_kernels: bool = False) -> None:
-        """Set packetdrill's defaults, or those of the kernel's selftests, which differ in Fast Open."""
-        own = {"tcp_fastopen": "0x3"} if is_kernels else {}
+    def _defaults(self, path: str) -> None:
+        """Do what the ``defaults.sh`` says that lies there. If none does: what packetdrill's says, or that of Linux's
+        selftests (``./defaults.sh``), which differs in Fast Open.
+        """
+        if self.folder is not None and (self.folder / path).is_file():
+            self._run_file(self.folder / path)
+            return
+        own = {"tcp_fastopen": "0x3"} if path == "./defaults.sh" else {}
         for name, value in {**_DEFAULTS, **own}.items():
             with contextlib.suppress(UnsupportedError):  # it can't be set if there is nothing to choose
                 self.sysctls.set(f"net.ipv4.{name}", value)
+
+    def _run_file(self, path: Path) -> None:
+        """Do each line of a file of commands. As in a shell, a sysctl that can't be set does not end it."""
+        text = path.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ")
+        for line in text.splitlines():
+            try:
+                self.run(line)
+            except UnsupportedError as error:
+                if not line.lstrip().startswith("sysctl "):
+                    raise UnsupportedError(f"{path.name}: {error.message}") from None
 
     def _set_sysctls(self, words: list[str]) -> None:
         """Set what is given as ``/proc/sys/net/ipv4/NAME=VALUE``."""
