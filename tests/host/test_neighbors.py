@@ -346,6 +346,18 @@ def test_a_flood_of_solicitations_does_not_push_out_a_neighbour_in_use() -> None
         assert a.counters().get("Icmp6OutNeighborSolicits", 0) - before <= 1
 
 
+@pytest.mark.parametrize(("dead", "live"), [("10.0.0.77", "10.0.0.2"), ("fd00::77", "fd00::2")])
+def test_a_neighbour_that_does_not_answer_holds_up_no_question_for_another(dead: str, live: str) -> None:
+    net, a, _, _ = pair()
+    family = AF_INET if "." in dead else AF_INET6
+    for peer in (dead, live):
+        client = a.socket(family, SOCK_STREAM, net.now_ns)
+        with pytest.raises(BlockingIOError):
+            client.connect((peer, 80), net.now_ns)
+    net.run(10 * MS)
+    assert (state_of(a, dead), state_of(a, live)) == ("INCOMPLETE", "REACHABLE")
+
+
 def test_neighbours_set_by_hand_never_make_room() -> None:
     net, a, _, _ = pair()
     for number in range(NEIGHBORS_MAX):

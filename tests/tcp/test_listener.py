@@ -104,6 +104,18 @@ def test_a_passive_open_does_not_disturb_connections_on_its_port() -> None:
     assert pair.read(server) == b"still here"
 
 
+def test_clients_that_reset_after_the_syn_ack_leave_no_entry_and_the_next_one_is_served() -> None:
+    peer = Peer()
+    listener = peer.listen(backlog=5)
+    for n in range(2000):
+        answer = syn_from(peer, 5000 + n)[0]
+        assert answer.flags == "S."
+        assert peer.send(RST) == []
+    assert depths(listener) == (0, 0)
+    open_from(peer, 4999)
+    assert depths(listener) == (0, 1)
+
+
 # --- closing a listener
 
 
