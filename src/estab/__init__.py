@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from estab.lab.host import this_host as this_host
     from estab.lab.link import Link as Link
     from estab.lab.network import LateClockWarning as LateClockWarning
+    from estab.lab.network import LostFramesWarning as LostFramesWarning
     from estab.lab.network import Network as Network
     from estab.lab.packets.view import PacketView as PacketView
     from estab.lab.programs.program import ExitError as ExitError
@@ -75,6 +76,7 @@ __all__ = [
 
     "LateClockWarning",
     "Link",
+    "LostFramesWarning",
     "Nat",
     "Network",
     "OverlongRunError",
@@ -127,6 +129,7 @@ _ROOMS = {
     "Nat": "lab.boxes.nat",
 
     "LateClockWarning": "lab.network",
+    "LostFramesWarning": "lab.network",
     "Network": "lab.network",
     "OverlongRunError": "lab.programs.watch",
     "PacketView": "lab.packets.view",

@@ -18,11 +18,11 @@ from estab.errors import DropReason
 
 __all__ = [
     "BoxChanged", "BufferChanged", "CallBlocked", "CallResumed", "CallReturned", "CallStarted", "CongestionChanged",
-    "CookieChecked", "ErrorReported", "Event", "FdAllocated", "FdReleased", "FrameReceived", "FrameSent",
+    "CookieChecked", "ErrorReported", "Event", "FdAllocated", "FdReleased", "FrameReceived", "FrameSent", "FramesLost",
     "HostChanged", "LinkChanged", "LinkConditions", "LinkCopied", "LinkDamaged", "LinkDelayed", "LinkDropped",
     "LinkHeld", "LinkMarked", "LinkQueueChanged", "NeighborChanged", "Observer", "PacketDropped", "PathMtuChanged",
-    "QueueChanged", "RttMeasured", "SegmentReceived", "SegmentSent", "StateChanged", "Tcb", "TcbCreated",
-    "TcbReleased", "TimeWaitEnded", "TimerFired",
+    "QueueChanged", "RttMeasured", "SegmentReceived", "SegmentSent", "SocketSampled", "StateChanged", "Tcb",
+    "TcbCreated", "TcbReleased", "TimeWaitEnded", "TimerFired",
 ]
 
 
@@ -56,6 +56,7 @@ class Tcb:
     unsent_bytes: int
     receive_buffer_bytes: int
     out_of_order_bytes: int
+    """-1 of a kernel's socket: it does not tell."""
     pipe_bytes: int = 0
     """What is in flight: sent, and neither acknowledged, SACKed nor taken to be lost (RFC 6675)."""
     rttvar_ns: int = 0
@@ -473,3 +474,42 @@ class BoxChanged(Event):
 
     box: str
     what: str
+
+
+@dataclass(frozen=True, slots=True)
+class SocketSampled(Event):
+    """What the machine's kernel said, by inet_diag, of a TCP socket of a spawned host.
+
+    It is asked every so often while the host is observed; what was between two answers is not known. A socket of which
+    nothing changed gives no fact.
+    """
+
+    connection: str
+    state: str
+    """As the RFC names it; ``gone`` if there is no such socket any more."""
+    recv_q: int
+    """Unread bytes; of a listener: how many wait for ``accept()``."""
+    send_q: int
+    """Bytes that are not acknowledged; of a listener: how many may wait."""
+    tcb: Tcb | None
+    """What ``tcp_info`` tells; ``None`` in LISTEN, SYN-RECEIVED, TIME-WAIT and ``gone``."""
+    every_ns: int
+    """How often the host's sockets are sampled."""
+
+
+@dataclass(frozen=True, slots=True)
+class FramesLost(Event):
+    """Frames were lost between the kernel of a spawned host and the lab: no link of the lab had them, or has them now.
+
+    They are counted every so often, so they were lost some time before ``at_ns``.
+    """
+
+    interface: str
+    frames: int
+    where: str
+    """What lost them, in words."""
+
+    @property
+    def text(self) -> str:
+        """The fact in words."""
+        return f"{self.interface}: frames lost between its kernel and the lab, as {self.where}: {self.frames:,}"

@@ -1,5 +1,7 @@
 // The data of a run: what the page was given, decoded. The format is src/estab/report/pack.py's; web/README.md tells it.
 
+import { span } from "./format.js";
+
 const SECONDS = new Set(["t", "until", "wait", "fly", "srtt", "rttvar", "rto", "sample", "due"]);
 
 // Inflates the tables that a page opens with; ``rest`` of what it gives inflates the others.
@@ -167,6 +169,14 @@ export class Store {
 
   // The tables that a page does not open with: in a large run the first views are drawn before they come.
   get whole() { return this.arriving ??= this.rest().then(() => { this.isWhole = true; }); }
+
+  // How often the kernel was asked of an end, in seconds; 0 for an end whose TCP tells all.
+  sampledEvery(end) { return (this.kept("sampled", () => new Map(this.meta.sampled ?? [])).get(end) ?? 0) / 1e9; }
+
+  // What is said of the rows of such ends.
+  sampledText(all) {
+    return all.filter(end => this.sampledEvery(end)).map(end => `${this.hostOf(end)}'s kernel sampled every ${span(this.sampledEvery(end))}`).join(", ");
+  }
 
   word(kind, number) { return this.meta.words[kind][number] ?? ""; }
 

@@ -150,6 +150,18 @@ export function dots(f, points, ink, { size = 1.6, hollow = false } = {}) {
   if (hollow) { c.strokeStyle = ink; c.lineWidth = 1.2 * PR; c.stroke(); } else { c.fillStyle = ink; c.fill(); }
 }
 
+// The samples that the steps of a series join, as dots: between two of them nothing is known.
+export function samples(f, series, column, ink) {
+  const points = [];
+  for (let i = above(series.t, f.x0 - 1e-9), last = above(series.t, f.x1); i < last; i++) {
+    if (series[column][i] < 0) continue;
+    const x = f.X(series.t[i]), y = f.Y(series[column][i]);
+    points.push([x, y]);
+    if (f.log) f.log("sampled " + column, series.t[i], series[column][i], x, y);
+  }
+  dots(f, points, ink, { size: 2.2 });
+}
+
 // Spans of time as blocks in a row. Those too narrow to be seen alone are added up in columns of a few pixels, as shares.
 export function blocks(f, spans, top, height, { ink, label = null, alpha = 1, inkOn = null }) {
   const { c, X, PR } = f, cell = 4 * PR, wide = [];

@@ -206,7 +206,7 @@ export class Panel {
     this.readings = [];
     this.hasKeys = this.isDue();
     if (!this.hasKeys) return;
-    this.unit.textContent = words(this.view.unit);
+    this.unit.textContent = [words(this.view.unit), this.store.sampledText(this.view.told?.() ?? [])].filter(Boolean).join("; ");
     const keys = typeof this.view.keys === "function" ? this.view.keys() : this.view.keys ?? [];
     for (const key of keys) {
       const button = element("button", { cls: "key", type: "button", "aria-pressed": String(!this.timeline.hidden.has(key.id)), title: "show or hide" });

@@ -14,7 +14,7 @@ from estab.lab.naming import Failure, read_resolver
 from estab.lab.programs.actions import Actions
 from estab.lab.programs.program import Program, Programs
 from estab.lab.record.host_clock import HostClock
-from estab.lab.runtime import VirtualTime
+from estab.lab.runtime import PacedTime, VirtualTime
 from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.settings import read_calendar, read_drift
 from estab.sockets.history import CALLS_MAX
@@ -471,7 +471,11 @@ class Host:
         Until ``stop()`` of what this returns, or the end of its ``with`` block. At most ``facts_max`` facts and
         ``frame_bytes_max`` bytes of frames are kept; what comes after is counted, and said to be missing.
         """
-        return Recording(self.observe, f"host {self.name}", facts_max=facts_max, frame_bytes_max=frame_bytes_max)
+        runtime = self.runtime
+        is_real = isinstance(runtime, PacedTime)
+        return Recording(self.observe, f"host {self.name}" + (" in real time: not repeatable" if is_real else ""),
+                         epoch_ns=runtime.wall_ns - runtime.network_ns if is_real else 0, facts_max=facts_max,
+                         frame_bytes_max=frame_bytes_max)
 
     def keep_history(self, calls_max: int = CALLS_MAX) -> None:
         """Keep what each socket's last ``calls_max`` calls changed, for ``Socket.history``. 0: keep no more."""

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from estab.lab.spawning import SpawnedHost, Spawning
     from estab.native.clock import Lateness
 
-__all__ = ["LateClockWarning", "Network"]
+__all__ = ["LateClockWarning", "LostFramesWarning", "Network"]
 
 _PATIENCE_NS: Final = 30 * SECOND
 _DELIVERING: Final = frozenset({"SYN-SENT", "FIN-WAIT-1", "CLOSING", "LAST-ACK"})
@@ -51,6 +51,10 @@ _DELIVERING: Final = frozenset({"SYN-SENT", "FIN-WAIT-1", "CLOSING", "LAST-ACK"}
 
 class LateClockWarning(RuntimeWarning):
     """A network in real time could not keep up with the machine's clock."""
+
+
+class LostFramesWarning(RuntimeWarning):
+    """Frames of a spawned host were lost between its kernel and the lab, which did not take them fast enough."""
 
 
 class Network(Cabling):
@@ -64,6 +68,7 @@ class Network(Cabling):
     ``clock="real"`` (Linux): time is the machine's, so that processes of the operating system can be hosts, too
     (``Host.spawn``). The seed decides the weather then, and not the schedule: such a run is not repeatable. Where
     something is carried out more than ``late_max`` after its time, a ``LateClockWarning`` says how late the run was.
+    While such hosts are recorded or observed, their kernel's TCP sockets are sampled every ``sample_every``.
 
     A context manager: its end ends programs that have not finished. Without ``with`` that happens when the network is
     collected, or at the interpreter's exit.
@@ -73,6 +78,7 @@ class Network(Cabling):
         self, seed: int | str = 0, observer: Observer | None = None, *,
         weather: Weather | Mapping[str, Any] | str | PathLike[str] | None = None, limit: Duration | None = None,
         profile: str = "estab", clock: Literal["virtual", "real"] = "virtual", late_max: Duration = "50ms",
+        sample_every: Duration = "100ms",
     ) -> None:
         profile_config(profile)
         self.profile = profile
@@ -101,14 +107,17 @@ class Network(Cabling):
         """When the last run was over, if it took time to be sure that servers only poll; and the time at its end."""
         self._late_max_ns = duration_ns(late_max, "late_max")
         self._late_told = 0
-        self._spawning = self._make_spawning(clock)
+        self._spawning = self._make_spawning(clock, sample_every)
         self._close = weakref.finalize(self, _close, self._scheduler, self._hosts, self._spawning)
         _networks.add(self)
         if observer is not None:
             self.observe(observer)
 
-    def _make_spawning(self, clock: str) -> Spawning | None:
+    def _make_spawning(self, clock: str, sample_every: Duration) -> Spawning | None:
         """Make what real time needs, if it is asked for."""
+        sample_every_ns = duration_ns(sample_every, "sample_every")
+        if sample_every_ns <= 0:
+            raise ValueError(f"sample_every: {sample_every!r} is not more than nothing")
         if clock not in ("virtual", "real"):
             raise ValueError(f'clock: {clock!r} is neither "virtual" nor "real"')
         if clock == "virtual":
@@ -117,6 +126,7 @@ class Network(Cabling):
         from estab.native.clock import RealClock
 
         pace = RealClock()
+        pace.tick_ns = sample_every_ns
         self._scheduler.pace = pace
         return Spawning(pace, self._topology, self._hosts, self._links, self._names)
 
@@ -260,7 +270,8 @@ class Network(Cabling):
         ``frame_bytes_max`` bytes of frames are kept; what comes after is counted, and said to be missing.
         """
         kind = " in real time: not repeatable" if self.is_real_time else ""
-        return Recording(self.observe, f"network with seed {self.seed!r}{kind}", facts_max=facts_max,
+        epoch_ns = 0 if self._spawning is None else self._spawning.clock.began_wall_ns
+        return Recording(self.observe, f"network with seed {self.seed!r}{kind}", epoch_ns=epoch_ns, facts_max=facts_max,
                          frame_bytes_max=frame_bytes_max)
 
     @property
@@ -422,6 +433,8 @@ class Network(Cabling):
             raise RuntimeError("close: the network is running; only what runs it can close it")
         if not self._scheduler.is_closing:
             self._wind_down()
+            if self._spawning is not None:
+                self._tell_lost(self._spawning)
         self._close()
 
     def abandon(self) -> None:
@@ -485,6 +498,7 @@ class Network(Cabling):
             self._scheduler.drive(is_over, until_ns, detects_quiet=detects_quiet)
         if self._spawning is not None:
             self._tell_late(self._spawning.clock.lateness)
+            self._tell_lost(self._spawning)
 
     def _tell_late(self, lateness: Lateness) -> None:
         """Warn, once for each run, if the network could not keep up with the machine's clock."""
@@ -494,6 +508,15 @@ class Network(Cabling):
             bound = format_duration(self._late_max_ns)
             warnings.warn(f"real time: {late} things happened more than {bound} after their time ({lateness}); use a "
                           "less busy machine, slower links, or late_max=", LateClockWarning, stacklevel=4)
+
+    def _tell_lost(self, spawning: Spawning) -> None:
+        """Warn if frames did not reach the lab."""
+        spawning.count_losses()
+        lost = spawning.take_losses()
+        if lost:
+            warnings.warn(f"frames were lost before the lab had them, on no link of it: {'; '.join(lost)}; the network "
+                          "ran too seldom or too slowly: use a less busy machine, or let the host send less at once",
+                          LostFramesWarning, stacklevel=4)
 
     def _goes_on(self) -> bool:
         """Say that a run is not over: only its time ends it."""

@@ -3,6 +3,8 @@
 - A host becomes one when its first process is spawned. Its interfaces, routes and names are made then, and again before
   each run if links or hosts were added.
 - Nothing of ``estab.native`` is imported before.
+- While the network runs, a tick asks every so often what was lost between a kernel and the lab, and samples the TCP
+  sockets of those hosts that are observed.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from estab.abi import AF_INET, AF_INET6
-from estab.events import FrameReceived, FrameSent
+from estab.events import FrameReceived, FrameSent, FramesLost
 from estab.lab.record.conditions import Conditions
+from estab.units import format_count
 from estab.wire.address import format_address
 
 if TYPE_CHECKING:
+    from estab.events import Observer
     from estab.host.snapshot import SocketRow
     from estab.lab.host import Host
     from estab.lab.link import Link
@@ -24,7 +28,8 @@ if TYPE_CHECKING:
     from estab.lab.runtime import VirtualTime
     from estab.lab.topology import Port, Topology
     from estab.native.clock import RealClock
-    from estab.native.host import HostDriver, NativeHost
+    from estab.native.host import HostDriver, Loss, NativeHost
+    from estab.native.sampling import Sampler
     from estab.native.spaces import Spaces
 
 __all__ = ["SpawnedHost", "Spawning"]
@@ -35,13 +40,16 @@ _V6_MTU_MIN: Final = 1280
 class SpawnedHost:
     """What a host's runtime has instead of a stack of its own."""
 
-    def __init__(self, spawning: Spawning, runtime: VirtualTime, native: NativeHost, driver: HostDriver) -> None:
+    def __init__(self, spawning: Spawning, runtime: VirtualTime, native: NativeHost, driver: HostDriver,
+                 sampler: Sampler) -> None:
         self._spawning = spawning
         self._runtime = runtime
         self.native = native
         self.driver = driver
         self.at_boot: list[Callable[[], object]] = []
         """Starts the processes that start whenever the host does."""
+        self._sampler = sampler
+        self._sampled_for: Observer | None = None
 
     def receive(self, interface_index: int, frame: bytes) -> None:
         """Give the kernel a frame from a link."""
@@ -59,12 +67,34 @@ class SpawnedHost:
             engine.observer(FrameSent(self._runtime.now_ns, engine.name, name, frame))
         way.carry(frame)
 
+    def sample(self, every_ns: int) -> None:
+        """Tell an observer what the kernel says of its TCP sockets."""
+        observer = self._runtime.engine.observer
+        if observer is not self._sampled_for:
+            self._sampled_for = observer
+            self._sampler.forget()
+        if observer is None or not self.native.is_powered:
+            return
+        rows = self.native.tcp_rows()
+        for fact in self._sampler.facts(rows, self._runtime.now_ns, every_ns):
+            observer(fact)
+
+    def losses(self) -> list[Loss]:
+        """Tell what was lost between the kernel and the lab since this was asked last, an observer too."""
+        losses = self.native.losses()
+        observer = self._runtime.engine.observer
+        if observer is not None:
+            for loss in losses:
+                observer(FramesLost(self._runtime.now_ns, self.native.name, loss.interface, loss.frames, loss.where))
+        return losses
+
     def rows(self) -> list[SocketRow]:
         """List the kernel's sockets."""
         return self.native.rows()
 
     def counters(self) -> dict[str, int]:
         """Give the kernel's counters."""
+        self._spawning.count_losses()
         return self.native.counters()
 
     def lose_power(self) -> None:
@@ -107,6 +137,7 @@ class Spawning:
                  names: Names) -> None:
         self.clock = clock
         clock.on_begin = self.sync
+        clock.on_tick = self._tick
         self._topology = topology
         self._hosts = hosts
         self._links = links
@@ -115,6 +146,8 @@ class Spawning:
         self._spawned: dict[str, SpawnedHost] = {}
         self._synced = (0, 0, 0, 0)
         self.may_use_tun = True
+        self._losses: dict[tuple[str, str, str], int] = {}
+        """Frames that were lost on their way into the lab and were not warned of yet, by host, interface and place."""
 
     def make(self, host: Host, netns: str = "") -> SpawnedHost:
         """Make the kernel's side of a host, or join a namespace that is there, at the path ``netns``.
@@ -122,6 +155,7 @@ class Spawning:
         ``OSError`` says why the system does not let us.
         """
         from estab.native.host import HostDriver, NativeHost
+        from estab.native.sampling import Sampler
         from estab.native.spaces import Spaces
 
         if self._spaces is None:
@@ -129,7 +163,8 @@ class Spawning:
         native = NativeHost(host.name, self._spaces, self.clock, self._files(host), may_use_tun=self.may_use_tun,
                             netns=netns)
         runtime = host.runtime
-        made = SpawnedHost(self, runtime, native, HostDriver(native, lambda: runtime.now_ns, self._pausing(host)))
+        driver = HostDriver(native, lambda: runtime.now_ns, self._pausing(host))
+        made = SpawnedHost(self, runtime, native, driver, Sampler(host.name))
         self._spawned[host.name] = made
         runtime.outside = made
         runtime.side.outside = made.receive
@@ -139,6 +174,26 @@ class Spawning:
 
     def _pausing(self, host: Host) -> Callable[[int], None]:
         return lambda duration_ns: host.runtime.sleep(duration_ns)
+
+    def _tick(self) -> None:
+        self.count_losses()
+        for spawned in self._spawned.values():
+            spawned.sample(self.clock.tick_ns)
+
+    def count_losses(self) -> None:
+        """Ask what was lost between the kernels and the lab."""
+        for name, spawned in self._spawned.items():
+            for loss in spawned.losses():
+                if loss.is_inward:
+                    key = (name, loss.interface, loss.where)
+                    self._losses[key] = self._losses.get(key, 0) + loss.frames
+
+    def take_losses(self) -> list[str]:
+        """Say what was lost on its way into the lab, and not said yet."""
+        said = [f"{format_count(frames, 'frame')} of host {host} on {interface}: {where}"
+                for (host, interface, where), frames in self._losses.items()]
+        self._losses.clear()
+        return said
 
     def plug(self, spawned: SpawnedHost, runtime: VirtualTime) -> None:
         """Make all interfaces that a host's ends of links ask for and that are not there."""

@@ -11,12 +11,15 @@ import select
 import sys
 import time
 from collections.abc import Callable
+from contextvars import Context
 from typing import Final
 
-from estab.units import SECOND, US, format_duration
+from estab.units import MS, SECOND, US, format_duration
 
 __all__ = ["Lateness", "RealClock"]
 
+_TICK_SHARE: Final = 20
+"""What is done at each tick may take one part in so many of the time; then ticks are fewer."""
 _SLEEP_NS_MAX: Final = SECOND // 20
 """A sleeping thread looks so often whether the run was interrupted."""
 _SELECT_FD_MAX: Final = 1024
@@ -75,6 +78,10 @@ class RealClock:
         """What the machine's calendar said when the clock was made."""
         self.on_begin: Callable[[], None] = _nothing
         """Called before each run."""
+        self.on_tick: Callable[[], None] = _nothing
+        """Called every ``tick_ns`` while the network runs, or less often if that takes long."""
+        self.tick_ns = 100 * MS
+        self._tick_due_ns = 0
         self._poll = select.epoll()
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._counted_from_ns = 0
@@ -111,6 +118,8 @@ class RealClock:
 
     def look(self) -> bool:
         """Take what came on the descriptors, without waiting. ``False``: nothing did."""
+        if self.now_ns >= self._tick_due_ns:
+            self._tick()
         ready = self._poll.poll(0)
         for fd, _ in ready:
             callback = self._callbacks.get(fd)
@@ -118,9 +127,15 @@ class RealClock:
                 callback()
         return bool(ready)
 
+    def _tick(self) -> None:
+        began_ns = self.now_ns
+        Context().run(self.on_tick)  # not as the program whose thread it is
+        ended_ns = self.now_ns
+        self._tick_due_ns = max(began_ns + self.tick_ns, ended_ns + _TICK_SHARE * (ended_ns - began_ns))
+
     def sleep(self, until_ns: int) -> None:
         """Sleep until a time or until something came, but not long: the caller looks whether it is to go on."""
-        left_ns = min(until_ns - self.now_ns, _SLEEP_NS_MAX)
+        left_ns = min(min(until_ns, self._tick_due_ns) - self.now_ns, _SLEEP_NS_MAX)
         if left_ns <= 0:
             return
         fd = self._poll.fileno()
@@ -133,7 +148,6 @@ class RealClock:
         """Close the clock's own descriptor."""
         self._callbacks.clear()
         self._poll.close()
-
 
 
 def _nothing() -> None: ...

@@ -20,7 +20,7 @@ from estab.native.spaces import Message, Space, Spaces
 from estab.native.sysctls import KernelSysctls
 from estab.units import MS
 
-__all__ = ["HostDriver", "Interface", "NativeHost"]
+__all__ = ["HostDriver", "Interface", "Loss", "NativeHost"]
 
 _IPPROTO_UDP: Final = 17
 _V6_BYTES: Final = 16
@@ -29,6 +29,7 @@ _V6_BYTES: Final = 16
 _pipe: Final = os.pipe2
 _open: Final = os.open
 _close: Final = os.close
+_read: Final = os.read
 _write: Final = os.write
 _memfd: Final = getattr(os, "memfd_create", None)
 _seek: Final = os.lseek
@@ -45,6 +46,25 @@ class Interface:
     """Empty on links without Ethernet."""
     addresses: tuple[str, ...]
     """With their prefix lengths: ``10.0.0.1/24``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Frames that were lost between a host's kernel and the lab."""
+
+    interface: str
+    frames: int
+    where: str
+    is_inward: bool
+    """They were on their way into the lab; else they came from it."""
+
+
+_TUN_FULL: Final = "the queue of the TUN device was full"
+_VETH_FULL: Final = "the veth device dropped them"
+_SOCKET_FULL: Final = "the buffer of the packet socket was full"
+_REFUSED: Final = "the device did not take them from the lab"
+_DROPPED_FIELD: Final = 11
+"""Of a line in /proc/net/dev: what was dropped when it was sent."""
 
 
 class NativeHost:
@@ -64,6 +84,8 @@ class NativeHost:
         self.processes: list[Process] = []
         self._routes: list[tuple[str, str, str]] = []
         self._number = 0
+        self._dropped: dict[str, int] = {}
+        self._refused: dict[str, int] = {}
         self._diag: socket.socket | None = None
         self._space = self._make_space()
 
@@ -232,6 +254,41 @@ class NativeHost:
         found = [_socket_row(row, "tcp") for row in self._rows(socket.IPPROTO_TCP)]
         return found + [_socket_row(row, "udp") for row in self._rows(_IPPROTO_UDP)]
 
+    def tcp_rows(self) -> list[Row]:
+        """List its TCP sockets, with all that the kernel tells of them."""
+        return self._rows(socket.IPPROTO_TCP)
+
+    def losses(self) -> list[Loss]:
+        """Tell which frames were lost between its kernel and the lab since this was asked last."""
+        found: list[Loss] = []
+        if not self.is_powered or not self.ports:
+            return found
+        devices = self._devices()
+        for port in self.ports.values():
+            dropped = devices.get(self._kernel_name(port.name), 0)
+            new = dropped - self._dropped.get(port.name, 0)
+            self._dropped[port.name] = dropped
+            overflows = port.queue_overflows()
+            port.frames_lost += new + overflows
+            refused = port.frames_refused - self._refused.get(port.name, 0)
+            self._refused[port.name] = port.frames_refused
+            found += [Loss(port.name, new, _TUN_FULL if port.is_tun else _VETH_FULL, True),
+                      Loss(port.name, overflows, _SOCKET_FULL, True), Loss(port.name, refused, _REFUSED, False)]
+        return [loss for loss in found if loss.frames > 0]
+
+    def _devices(self) -> dict[str, int]:
+        """Give how many frames each of its devices dropped that its kernel sent."""
+        try:
+            fd = _open(f"/proc/{self.pid}/net/dev", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # it is ending
+            return {}
+        try:
+            lines = _read(fd, 1 << 16).decode().splitlines()[2:]
+        finally:
+            _close(fd)
+        split = (line.partition(":") for line in lines)
+        return {name.strip(): int(numbers.split()[_DROPPED_FIELD]) for name, _, numbers in split}
+
     def _rows(self, protocol: int, states: int = 0xFFF) -> list[Row]:
         if not self.is_powered:
             return []
@@ -241,7 +298,8 @@ class NativeHost:
 
     def counters(self) -> dict[str, int]:
         """Give what ``nstat`` shows in there, and what was lost between its kernel and its links."""
-        found = {"FramesRefused": sum(port.frames_refused for port in self.ports.values()),
+        found = {"FramesLost": sum(port.frames_lost for port in self.ports.values()),
+                 "FramesRefused": sum(port.frames_refused for port in self.ports.values()),
                  "FramesUnfit": sum(port.frames_unfit for port in self.ports.values())}
         for path in ("/proc/net/snmp", "/proc/net/netstat"):
             lines = self.read_file(path).splitlines()
@@ -262,6 +320,8 @@ class NativeHost:
             self._clock.remove(port.fd)
             port.close()
         self.ports.clear()
+        self._dropped.clear()
+        self._refused.clear()
         self._clock.remove(self._space.fileno())
         if self._diag is not None:
             self._diag.close()

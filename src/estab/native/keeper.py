@@ -40,6 +40,8 @@ _SIOCETHTOOL: Final = 0x8946
 _OFFLOADS: Final = (0x17, 0x19, 0x1F, 0x24, 0x2C)  # ETHTOOL_STXCSUM, SSG, STSO, SGSO, SGRO
 _TUNSETIFF, _TUNSETOFFLOAD, _TUNSETVNETLE, _TUNSETVNETHDRSZ = 0x400454CA, 0x400454D0, 0x400454DC, 0x400454D8
 _TUN, _TAP, _NO_PI, _VNET_HDR = 1, 2, 0x1000, 0x4000
+_TUN_QUEUE_FRAMES: Final = 20_000
+"""What a TUN device holds that the lab has not read; the kernel's own default of 500 is soon full."""
 _TUN_OFFLOADS: Final = 0x01 | 0x02 | 0x04 | 0x08
 _IFF_NOARP: Final = 0x80
 _STATIC, _PROTOCOL = 4, 229
@@ -228,6 +230,8 @@ class _Keeper:
             self._netlink.link("set", index=index, address=":".join(f"{octet:02x}" for octet in bytes.fromhex(mac)))
         elif not is_tun:
             self._netlink.link("set", index=index, flags=_IFF_NOARP, mask=_IFF_NOARP)
+        if is_tun:
+            self._netlink.link("set", index=index, txqlen=_TUN_QUEUE_FRAMES)
         self._netlink.link("set", index=index, mtu=request["mtu"], state="up")
         for text in request["addresses"]:
             address, _, bits = text.partition("/")

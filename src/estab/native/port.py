@@ -4,6 +4,7 @@
   taken off; the interface has no ARP, so its kernel asks for no addresses.
 - A virtio header stands before each frame on the descriptor. Unless two such ports are joined directly, the kernel
   sends no super-segments and no packets without checksums, so the header is empty.
+- What the packet socket had no room for is counted by the kernel, and asked for by ``queue_overflows``.
 - If the link does nothing to frames, nobody watches and a kernel is at its other end too, what is read from one
   descriptor is written to the other as it is: super-segments stay whole.
 """
@@ -11,6 +12,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import struct
 from collections.abc import Callable
 from typing import Final
 
@@ -30,6 +33,10 @@ _read: Final = os.read
 _readv: Final = os.readv
 _write: Final = os.write
 _close: Final = os.close
+_Socket: Final = socket.socket
+
+_SOL_PACKET, _PACKET_STATISTICS = 263, 6
+_STATISTICS: Final = struct.Struct("=II")
 
 
 class Port:
@@ -58,6 +65,8 @@ class Port:
         """Frames that the kernel's device did not take."""
         self.frames_unfit = 0
         """Frames of the host that are no plain IP packets: ARP where there is none, super-segments on a plain link."""
+        self.frames_lost = 0
+        """Frames of the host that its device or the packet socket had no room for, as ``NativeHost.losses`` counts."""
 
     def join(self, partner: Port, is_plain: Callable[[], bool]) -> None:
         """Pass frames to the port at the link's other end as they are, whenever ``is_plain()``."""
@@ -123,6 +132,16 @@ class Port:
             _write(self.fd, data)
         except OSError:
             self.frames_refused += 1
+
+    def queue_overflows(self) -> int:
+        """Count the host's frames for which the packet socket had no room since this was asked last."""
+        if self.is_tun or self.fd < 0:
+            return 0
+        packets = _Socket(fileno=self.fd)
+        try:
+            return int(_STATISTICS.unpack(packets.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size))[1])
+        finally:
+            packets.detach()
 
     def close(self) -> None:
         """Close the descriptor. Idempotent."""

@@ -20,6 +20,7 @@ from estab.events import (
     FdAllocated,
     FrameReceived,
     FrameSent,
+    FramesLost,
     HostChanged,
     LinkChanged,
     LinkCopied,
@@ -330,6 +331,8 @@ def _note(fact: Event, calls: dict[tuple[str, int], CallRecord]) -> Note | None:
         return Note(fact.at_ns, fact.host, "error", ("noted: " if fact.is_soft else "error: ") + fact.text)
     if isinstance(fact, HostChanged):
         return Note(fact.at_ns, fact.host, "power", fact.what)
+    if isinstance(fact, FramesLost):
+        return Note(fact.at_ns, fact.host, "power", fact.text)
     if isinstance(fact, BoxChanged):
         return Note(fact.at_ns, fact.host, "power", f"{fact.box} {fact.what}")
     if isinstance(fact, LinkChanged):

@@ -24,6 +24,7 @@ from estab.events import (
     FdReleased,
     FrameReceived,
     FrameSent,
+    FramesLost,
     HostChanged,
     LinkChanged,
     LinkDropped,
@@ -355,7 +356,7 @@ def _cause(fact: Event) -> str:
         return "frame"
     if isinstance(fact, TimerFired):
         return "timer"
-    if isinstance(fact, (LinkChanged, HostChanged, BoxChanged)):
+    if isinstance(fact, (LinkChanged, HostChanged, BoxChanged, FramesLost)):
         return "link"
     return "other"
 

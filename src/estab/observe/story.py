@@ -24,6 +24,7 @@ from estab.events import (
     FdAllocated,
     FdReleased,
     FrameReceived,
+    FramesLost,
     HostChanged,
     LinkChanged,
     LinkDropped,
@@ -181,6 +182,8 @@ def _head(episode: Episode, labels: dict[bytes, str], names: _Names) -> tuple[Sp
         return Span(f"link {first.link}: {first.what}", "link"), ""
     if isinstance(first, BoxChanged):
         return Span(f"{first.box} {first.what}", "link"), ""
+    if isinstance(first, FramesLost):
+        return Span(first.text, "drop"), ""
     if isinstance(first, HostChanged):
         return Span(first.what, "link"), ""
     if isinstance(first, TimerFired):

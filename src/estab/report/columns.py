@@ -168,7 +168,7 @@ class Columns(Rest):
 
     def _other_frame(self, at_ns: int, host: int, way: int, data: bytes, said: Summary) -> int:
         """Add a frame that no host's TCP reported: another protocol, a router's, a forged one."""
-        conn, side, origin = -1, 0, -1
+        conn, side, origin, bits = -1, 0, -1, 0
         seq, ack = said.seq, said.ack
         if said.protocol == "tcp":
             found = self.find(said.source, said.destination)
@@ -176,18 +176,35 @@ class Columns(Rest):
                 found = self.open(said.source, said.destination, -1, at_ns)
             conn, side = found[0].number, found[1]
             found[0].ways.add(way)
-            origin = self._passing.get((conn, _digest(_core(data))), -1)
+            key = (conn, _digest(_core(data)))
+            origin = self._passing.get(key, -1)
+            if origin >= 0 and self.ways[self._way_of[origin]].source == host:
+                origin = -1  # the sender itself, once more
             if origin >= 0:
                 cells = self.columns["frame"]
                 seq, ack = cells["seq"][origin], cells["ack"][origin]
             else:
                 seq, ack = self._relative(conn, side, said)
+                bits = self._untold_frame(conn, side, seq, said)
+                self._passing.keep(key, self.count("frame"))
         return self.add(
             "frame", at_ns, way, conn, side, 0, -1, seq, ack, said.length, said.wnd, self.word("flags", said.flags),
-            self.word("why", "" if origin < 0 else "passed on"), 0, 0, len(data), origin,
+            self.word("why", "" if origin < 0 else "passed on"), 0, bits, len(data), origin,
             0 if conn >= 0 else self.word("text", said.text), -1,
             self.keep_head(data if self.has_payload else head_of(data)),
         )
+
+    def _untold_frame(self, conn: int, side: int, seq: int, said: Summary) -> int:
+        """Count a segment that no TCP reported, a kernel's. Returns ``AGAIN`` if all of it was sent before."""
+        last = seq + said.length + ("S" in said.flags) + ("F" in said.flags)
+        if not seq < last < 2**31:
+            return 0
+        end, known = self.ends[2 * conn + side], self.conns[conn]
+        is_again = last <= end.sent_to
+        end.sent_to = max(end.sent_to, last)
+        known.frames += 1
+        known.bytes[side] = max(known.bytes[side], seq + said.length - 1)
+        return AGAIN if is_again else 0
 
     def _relative(self, conn: int, side: int, said: Summary) -> tuple[int, int]:
         """Make the numbers of a segment relative that no TCP reported."""

@@ -118,7 +118,7 @@ def _meta(tables: Tables, scene: Scene, chosen: int, sampled: str) -> dict[str, 
     return {
         "format": _FORMAT, "title": scene.title, "command": scene.command, "begin": max(0, tables.begin_ns - origin),
         "end": max(0, tables.end_ns - origin), "origin": origin, "epoch": str(tables.epoch_ns + origin),
-        "capture": tables.is_capture or tables.epoch_ns > 0,
+        "capture": tables.is_capture or tables.epoch_ns > 0, "real": tables.epoch_ns > 0 and not tables.is_capture,
         "hosts": tables.hosts, "chosen": chosen, "notes": notes, "held": list(HELD), "payload": tables.has_payload,
         "ways": [{"link": way.link, "source": way.source, "target": way.target, "interface": way.interface,
                   "conditions": way.conditions} for way in tables.ways],
@@ -129,6 +129,7 @@ def _meta(tables: Tables, scene: Scene, chosen: int, sampled: str) -> dict[str, 
                    "until": band.until_ns - origin if band.until_ns >= 0 else -1} for band in tables.bands],
         "marks": [[mark.name, mark.from_ns - origin, mark.until_ns - origin, mark.conn, mark.side]
                   for mark in marks(tables)],
+        "sampled": [[end, every_ns] for end, every_ns in tables.sampled.items()],
         "findings": [_finding(tables, found) for found in scene.findings],
         "words": {kind: list(words) for kind, words in tables.words.items()},
     }

@@ -18,12 +18,14 @@ from estab.events import (
     CookieChecked,
     ErrorReported,
     Event,
+    FramesLost,
     HostChanged,
     LinkChanged,
     LinkConditions,
     NeighborChanged,
     PathMtuChanged,
     QueueChanged,
+    SocketSampled,
     StateChanged,
     TcbCreated,
     TcbReleased,
@@ -32,10 +34,14 @@ from estab.events import (
 )
 from estab.report.ends import Ends
 from estab.report.tables import Band, Way
+from estab.units import format_duration
 
 __all__ = ["Rest"]
 
 _OVER = ("CLOSED", "TIME-WAIT")
+_SAMPLED = ("{host} has a kernel's TCP: what is drawn of its windows, timers, buffers and states was sampled every "
+            "{every} (inet_diag), a dot for each sample that differs from the one before. What was between two samples "
+            "is not known. Its segments are all here.")
 
 
 @dataclass(slots=True)
@@ -69,7 +75,8 @@ class Rest(Ends):
             QueueChanged: self._backlog, BufferChanged: self._buffer, LinkChanged: self._link,
             LinkConditions: self._conditions, HostChanged: self._power, ErrorReported: self._error,
             CookieChecked: self._cookie, TimeWaitEnded: self._time_wait, PathMtuChanged: self._mtu,
-            NeighborChanged: self._neighbor, BoxChanged: self._box,
+            NeighborChanged: self._neighbor, BoxChanged: self._box, SocketSampled: self._sampled,
+            FramesLost: self._lost,
         }
 
     def forget_causes(self, host: str) -> None:
@@ -174,13 +181,15 @@ class Rest(Ends):
     # --- queues and buffers
 
     def _backlog(self, fact: QueueChanged) -> None:
+        self._queue(fact, fact.queue, fact.depth, fact.limit, fact.what)
+
+    def _queue(self, fact: QueueChanged | SocketSampled, queue: str, depth: int, limit: int, what: str) -> None:
         key = (fact.host, fact.connection)
         number = self._listeners.get(key)
         if number is None:
             number = self._listeners[key] = len(self.listeners)
             self.listeners.append((self.host(fact.host), fact.connection.partition(">")[0]))
-        self.add("backlog", fact.at_ns, number, self.word("queue", fact.queue), fact.depth, fact.limit,
-                 self.word("note", fact.what))
+        self.add("backlog", fact.at_ns, number, self.word("queue", queue), depth, limit, self.word("note", what))
 
     def _buffer(self, fact: BufferChanged) -> None:
         """A buffer changed between two segments: by a write or a read."""
@@ -225,6 +234,37 @@ class Rest(Ends):
     def _box(self, fact: BoxChanged) -> None:
         self._band(f"{fact.host}: {fact.box}", fact.at_ns, fact.what, begins="", ends="")
         self._note(fact, "", f"{fact.box} {fact.what}")
+
+    def _lost(self, fact: FramesLost) -> None:
+        self._band(fact.host, fact.at_ns, fact.text, begins="", ends="")
+        self._note(fact, "", fact.text)
+        self.missing.append(f"{fact.host} {fact.text}")
+
+    # --- a kernel's sockets
+
+    def _sampled(self, fact: SocketSampled) -> None:
+        near, _, far = fact.connection.partition(">")
+        if far != "*" and self.find(near, far) is None:
+            return  # nothing of it was on a link: it is between programs of the host, or was not sent yet
+        note = _SAMPLED.format(host=fact.host, every=format_duration(fact.every_ns))
+        if note not in self.missing:
+            self.missing.append(note)
+        if far == "*":
+            if fact.state == "LISTEN":
+                self._queue(fact, "accept", fact.recv_q, fact.send_q, "sampled")
+            return
+        end = self.end(fact.host, fact.connection, fact.at_ns)
+        assert end is not None
+        self.sampled[end.number] = fact.every_ns
+        before = "" if end.tcb is None else end.tcb.state
+        if fact.state == "gone":
+            self._ended(fact.host, fact.connection, fact.at_ns, "released", "sampled: it is gone")
+        elif fact.state != before:
+            self.add("state", fact.at_ns, end.number, self.word("state", fact.state), self.word("note", "sampled"))
+            if fact.state in _OVER:
+                self.over(fact.connection)
+        if fact.tcb is not None:
+            self.follow(end, fact.tcb, fact.at_ns)
 
     def _power(self, fact: HostChanged) -> None:
         if fact.what in ("suspended", "paused", "resumed"):

@@ -122,6 +122,8 @@ class Tables:
         self.conns: list[Conn] = []
         self.listeners: list[tuple[int, str]] = []
         self.bands: list[Band] = []
+        self.sampled: dict[int, int] = {}
+        """Ends whose TCP is a kernel's, and how often (nanoseconds) it was asked: their rows are samples."""
         self.missing: list[str] = []
         """What is not known of this run, and why: the page says it."""
         self.heads = bytearray()

@@ -14,7 +14,7 @@ export function buffersView(store, timeline) {
       const send = store.of("buffer", sender), receive = store.of("buffer", receiver);
       const names = [store.hostOf(sender), store.hostOf(receiver)];
       if (send.rows) found.push({ name: `${names[0]}: to send`, series: send, column: "send", inner: "unsent", innerName: "not sent yet", limit: send.sendmax.at(-1), ink: "seg", unit: bytes });
-      if (receive.rows) found.push({ name: `${names[1]}: unread`, series: receive, column: "unread", inner: "ooo", innerName: "out of order", limit: receive.recvmax.at(-1), ink: "ack", unit: bytes });
+      if (receive.rows) found.push({ name: `${names[1]}: unread`, series: receive, column: "unread", inner: receive.ooo.some(size => size >= 0) ? "ooo" : null, innerName: "out of order", limit: receive.recvmax.at(-1), ink: "ack", unit: bytes });
     }
     store.meta.listeners.forEach(([host, name], number) => {
       for (const queue of ["half-open", "accept"]) {
@@ -36,7 +36,7 @@ export function buffersView(store, timeline) {
     return row.limit > 0 && row.limit <= 3 * seen ? Math.max(row.limit, seen) : seen;
   };
   return {
-    id: "buffers", title: "Buffers and queues", grid: false, height: () => 28 + 42 * Math.max(1, rows().length),
+    told: () => [timeline.sender, timeline.receiver], id: "buffers", title: "Buffers and queues", grid: false, height: () => 28 + 42 * Math.max(1, rows().length),
     unit: () => "what waits at both ends, at each listener and each device; darker: not sent yet, or out of order",
     missing: () => rows().length ? "" : "Buffers and queues are not known here.",
     draw(f) {

@@ -1,7 +1,7 @@
 // 4. What is in flight, against all that limits it.
 
 import { byteTicks, bytes } from "../format.js";
-import { colour, most, steps, text, width } from "../paint.js";
+import { colour, most, samples, steps, text, width } from "../paint.js";
 import { edges } from "./sequence.js";
 
 const LINES = [
@@ -15,7 +15,7 @@ export function flightView(store, timeline) {
   const known = name => { const s = series(name); return s.rows > 0 && s[name].some(value => value >= 0); };
   const shown = name => !timeline.hidden.has("flight " + name) && known(name);
   return {
-    id: "flight", title: "In flight", height: 200, values: byteTicks,
+    told: () => [timeline.sender], id: "flight", title: "In flight", height: 200, values: byteTicks,
     unit: () => "bytes of the sender, against what limits them",
     missing: () => timeline.sender < 0 ? "No connection was seen." : edges(store, timeline.sender).rows ? "" : `What ${store.hostOf(timeline.sender)} had in flight is not known: it was not observed.`,
     keys: () => LINES.filter(([name]) => known(name)).map(([name, title, ink, kind]) => ({
@@ -33,6 +33,7 @@ export function flightView(store, timeline) {
       for (const [name, , ink, kind] of LINES.slice(1)) {
         if (shown(name)) steps(f, series(name), name, colour(ink), { wide: name === "cwnd" ? 1.7 : 1.3, dash: kind === "dash" ? [5, 4] : [] });
       }
+      if (store.sampledEvery(timeline.sender)) for (const [name, , ink] of LINES) if (shown(name)) samples(f, series(name), name, colour(ink));
       let line = 0;
       for (const [name, title, ink] of LINES) if (["wnd", "sendmax", "ssthresh"].includes(name) && shown(name)) {
         const low = lowest(series(name), name, f.x0, f.x1);

@@ -52,7 +52,7 @@ export function heldView(store, timeline) {
   const line = element("p", { cls: "verdict", "aria-live": "polite" });
   const sides = () => [timeline.sender, timeline.receiver];
   return {
-    id: "held", opens: true, title: "Who held it up", unit: () => "what each sender waited for; the bar is the share of the time shown",
+    told: () => [timeline.sender, timeline.receiver], id: "held", opens: true, title: "Who held it up", unit: () => "what each sender waited for; the bar is the share of the time shown",
     above: element("div", {}, line, bar, legend), grid: false, height: () => 26 + 2 * 24,
     missing: () => timeline.sender < 0 ? "No connection was seen."
       : sides().some(end => store.held(end).length) ? "" : "What held the senders up is not known here: it is in no packet.",

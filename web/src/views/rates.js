@@ -35,7 +35,7 @@ export function ratesView(store, timeline) {
   };
 
   return {
-    binned, id: "rates", title: "Rates", height: 180, values: rateTicks, unit: () => `bits a second, over ${span(binned(...timeline.window).width)} each`,
+    binned, told: () => [timeline.sender], id: "rates", title: "Rates", height: 180, values: rateTicks, unit: () => `bits a second, over ${span(binned(...timeline.window).width)} each`,
     missing: () => timeline.sender < 0 ? "No connection was seen." : sent().rows.length ? "" : `${store.hostOf(timeline.sender)} sent no text.`,
     keys: () => [
       { id: "rate thru", name: "sent", ink: "seg", kind: "area", value: time => rate(store.at(binned(...timeline.window), "thru", time)) },

@@ -3,14 +3,14 @@
 
 import { above } from "../data.js";
 import { count, span, spanTicks } from "../format.js";
-import { colour, dots, most, steps } from "../paint.js";
+import { colour, dots, most, samples as sampled, steps } from "../paint.js";
 
 export function rttView(store, timeline) {
   const samples = () => store.of("rtt", timeline.sender), cc = () => store.of("cc", timeline.sender);
   const hollow = () => karn(store, timeline.sender);
   const shown = name => !timeline.hidden.has("rtt " + name);
   return {
-    id: "rtt", title: "Round trip", height: 170, values: spanTicks, unit: () => "time, as the sender measures it",
+    told: () => [timeline.sender], id: "rtt", title: "Round trip", height: 170, values: spanTicks, unit: () => "time, as the sender measures it",
     missing: () => timeline.sender < 0 ? "No connection was seen." : samples().rows || cc().rows ? "" : "No round trip was measured here.",
     keys: () => [
       { id: "rtt sample", name: "sample", ink: "seg", kind: "dot", value: time => span(store.at(samples(), "sample", time)) },
@@ -45,6 +45,7 @@ export function rttView(store, timeline) {
         dots(f, points, colour("re"), { size: 3, hollow: true });
       }
       if (shown("srtt")) steps(f, cc(), "srtt", colour("fg"), { wide: 1.6 });
+      if (store.sampledEvery(timeline.sender)) for (const [name, ink] of [["srtt", "fg"], ["rto", "sack"]]) if (shown(name)) sampled(f, cc(), name, colour(ink));
     },
     words(from, until) {
       const series = samples(), first = above(series.t, from - 1e-9), last = above(series.t, until);

@@ -14,7 +14,7 @@ export function sequenceView(store, timeline) {
   const flow = () => edges(store, timeline.sender);
   const sacks = () => store.of("sack", timeline.sender);
   return {
-    id: "sequence", opens: true, title: "Sequence numbers", height: () => innerWidth < 640 ? 260 : 330, values: byteTicks,
+    told: () => [timeline.sender], id: "sequence", opens: true, title: "Sequence numbers", height: () => innerWidth < 640 ? 260 : 330, values: byteTicks,
     unit: () => timeline.sender < 0 ? "" : `bytes from ${store.hostOf(timeline.sender)}, at the sender, as tcptrace draws them`,
     missing: () => timeline.sender < 0 ? "No connection was seen." : sent().rows.length ? "" : `${store.hostOf(timeline.sender)} sent nothing but acknowledgments. Turn to the other direction.`,
     keys: () => [...SENT.filter(kind => sent().rows.some(row => store.kind(row) === kind))

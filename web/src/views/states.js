@@ -41,7 +41,7 @@ export function statesView(store, timeline) {
   };
   const rowsOf = () => ends().flatMap(end => [[end, false], ...(caSpans(store, end).length ? [[end, true]] : [])]);
   return {
-    id: "states", title: "States", grid: false, height: () => 28 + 22 * Math.max(1, rowsOf().length),
+    told: () => [timeline.sender, timeline.receiver], id: "states", title: "States", grid: false, height: () => 28 + 22 * Math.max(1, rowsOf().length),
     unit: () => "of each end, and where its loss recovery stands; a tick is a timer that ran out",
     missing: () => ends().some(end => stateSpans(store, end).length) ? "" : "The states of the ends are not known here.",
     draw(f) {
