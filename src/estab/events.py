@@ -512,4 +512,4 @@ class FramesLost(Event):
     @property
     def text(self) -> str:
         """The fact in words."""
-        return f"{self.interface}: frames lost between its kernel and the lab, as {self.where}: {self.frames:,}"
+        return f"{self.frames:,} frames of {self.interface} lost: {self.where}"

@@ -59,10 +59,10 @@ class Loss:
     """They were on their way into the lab; else they came from it."""
 
 
-_TUN_FULL: Final = "the queue of the TUN device was full"
-_VETH_FULL: Final = "the veth device dropped them"
-_SOCKET_FULL: Final = "the buffer of the packet socket was full"
-_REFUSED: Final = "the device did not take them from the lab"
+_TUN_FULL: Final = "its TUN queue was full"
+_VETH_FULL: Final = "its veth dropped them"
+_SOCKET_FULL: Final = "the packet socket was full"
+_REFUSED: Final = "its device did not take them"
 _DROPPED_FIELD: Final = 11
 """Of a line in /proc/net/dev: what was dropped when it was sent."""
 
