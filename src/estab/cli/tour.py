@@ -20,6 +20,7 @@ from click.shell_completion import CompletionItem
 from estab import __version__
 from estab.cli.chapters import CHAPTERS, find
 from estab.cli.chapters.chapter import Chapter, Played
+from estab.cli.chapters.languages import ENGLISH, LANGUAGES, Words, words_of
 from estab.cli.perform import perform
 from estab.cli.screen import Screen
 from estab.cli.written import cannot_write, written
@@ -30,7 +31,7 @@ from estab.observe.ladder import ladder
 from estab.observe.ladder_text import render
 from estab.observe.pcapng import PcapngWriter
 from estab.observe.story import story
-from estab.observe.text import Line, Span, wrapped
+from estab.observe.text import Line, Span, cells, wrapped
 from estab.units import SECOND
 
 __all__ = ["told", "tour"]
@@ -54,8 +55,11 @@ def _complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> 
 @click.option("--report", type=click.Path(dir_okay=False), help="Write a page there that shows the run (HTML).")
 @click.option("--json", "as_json", is_flag=True, help="Write all facts as one JSON document instead of the story.")
 @click.option("--list", "as_list", is_flag=True, help="List the chapters.")
+@click.option("--lang", type=click.Choice(LANGUAGES), default="en", show_default=True,
+              help="The language of the story: English, or Simplified Chinese (简体中文).")
 def tour(
     chapter: str | None, is_all: bool, seed: int, pcap: str | None, report: str | None, as_json: bool, as_list: bool,
+    lang: str,
 ) -> None:
     """Tell the life of a TCP connection, call by call.
 
@@ -66,9 +70,12 @@ def tour(
     if is_all and chapter is not None:
         raise click.UsageError(f"--all tells every chapter, and {chapter!r} names one")
     chosen = None if chapter is None else _chapter(chapter)
+    words = words_of(lang)
+    if lang != "en":
+        _ensure_written(lang)
     if as_list:
         for item in CHAPTERS if chosen is None else (chosen,):
-            click.echo(f"{item.name:14}{item.title}")
+            click.echo(f"{item.name:14}{words.chapter(item).title}")
         return
     chapters = CHAPTERS if is_all else (chosen or CHAPTERS[0],)
     with ExitStack() as stack:
@@ -80,7 +87,17 @@ def tour(
             documents = [_document(item, played) for item, played in performances]
             click.echo(json.dumps({"estab": __version__, "seed": seed, "chapters": documents}, indent=1))
         else:
-            _show(performances, () if is_all else _next(chapters[0], seed))
+            _show(performances, () if is_all else _next(chapters[0], seed, words), words)
+
+
+def _ensure_written(lang: str) -> None:
+    """Refuse a language whose characters the output's encoding does not have."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        words_of(lang).chapter(CHAPTERS[0]).title.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        raise click.ClickException(f"--lang {lang}: the output's encoding, {encoding}, does not have the characters; "
+                                   "choose UTF-8, with PYTHONIOENCODING=utf-8 or the locale") from None
 
 
 def _performances(
@@ -115,10 +132,10 @@ def _reported(
         raise cannot_write(path, "--report", error) from error
 
 
-def _show(performances: Iterable[tuple[Chapter, list[Played]]], next_line: Line) -> None:
+def _show(performances: Iterable[tuple[Chapter, list[Played]]], next_line: Line, words: Words) -> None:
     """Write the story. All of it (there is no line about what comes next) goes through the reader's pager, if any."""
     screen = Screen(sys.stdout)
-    lines = (line for item, played in performances for line in told(item, played, screen.width))
+    lines = (line for item, played in performances for line in told(item, played, screen.width, words))
     if next_line:
         screen.lines(lines)
         screen.lines([next_line])
@@ -138,16 +155,17 @@ def _chapter(name: str) -> Chapter:
     return found
 
 
-def _next(chapter: Chapter, seed: int) -> Line:
+def _next(chapter: Chapter, seed: int, words: Words) -> Line:
     """Say with which command the story goes on."""
     place = CHAPTERS.index(chapter) + 1
-    again = "" if seed == _SEED else f" --seed {seed}"
+    language = "" if words.language == "en" else f" --lang {words.language}"
+    again = ("" if seed == _SEED else f" --seed {seed}") + language
     if place == len(CHAPTERS):
-        again = f"estab tour --all --seed {seed + 1}"
-        return Span("This was the last chapter. Another run of them all: ", "rule"), Span(again, "call")
-    following = CHAPTERS[place]
-    return (Span("next: ", "rule"), Span(f"estab tour {following.name}{again}", "call"),
-            Span(f"   {following.title} ({place + 1} of {len(CHAPTERS)})", "rule"))
+        again = f"estab tour --all --seed {seed + 1}{language}"
+        return Span(words.say("This was the last chapter. Another run of them all: "), "rule"), Span(again, "call")
+    following = words.chapter(CHAPTERS[place])
+    return (Span(words.say("next: "), "rule"), Span(f"estab tour {following.name}{again}", "call"),
+            Span(words.say(f"   {following.title} ({place + 1} of {len(CHAPTERS)})"), "rule"))
 
 
 class _Capture:
@@ -196,24 +214,25 @@ def _scene_document(item: Played) -> dict[str, Json]:
 # --- as a story
 
 
-def told(chapter: Chapter, played: list[Played], width: int) -> Iterator[Line]:
+def told(chapter: Chapter, played: list[Played], width: int, words: Words = ENGLISH) -> Iterator[Line]:
     """Tell a chapter: its question, then each scene step by step, as a ladder, and what was found in it."""
+    chapter = words.chapter(chapter)
     title = f"{chapter.name}: {chapter.title} "
-    yield Span("━━ ", "rule"), Span(title, "chapter"), Span("━" * (width - len(title) - 3), "rule")
+    yield Span("━━ ", "rule"), Span(title, "chapter"), Span("━" * (width - cells(title) - 3), "rule")
     yield from _paragraph(chapter.question, width)
-    for item in played:
+    for scene, item in zip(chapter.scenes, played, strict=True):
         facts = item.recorder.facts
         since_ns = 0 if chapter.is_about_opening else _opened_ns(facts)
         yield ()
-        yield from ((Span(line, "heading"),) for line in wrapped(f"── {item.scene.name}", width))
-        yield from _paragraph(item.scene.setting, width)
+        yield from ((Span(line, "heading"),) for line in wrapped(f"── {scene.name}", width))
+        yield from _paragraph(scene.setting, width)
         yield ()
-        yield from story(facts, width=width, since_ns=since_ns)
+        yield from story(facts, width=width, since_ns=since_ns, say=words.say)
         yield ()
-        yield from render(ladder(facts, hosts=item.scene.lanes).since(since_ns).folded(), width)
+        yield from render(ladder(facts, hosts=scene.lanes).since(since_ns).folded(), width, words.say)
         yield ()
         for finding in item.findings:
-            for number, text in enumerate(wrapped(finding, width - 3)):
+            for number, text in enumerate(wrapped(words.say(finding), width - 3)):
                 yield Span("   " if number else " ● ", "finding"), Span(text)
     yield ()
 

@@ -7,11 +7,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from estab.observe.ladder import Arrow, Ladder, Note, Row, Skip
-from estab.observe.text import Canvas, Line, Span, clip, plain_text, wrapped
+from estab.observe.text import Canvas, Line, Span, cells, clip, flush_right, plain_text, wrapped
 from estab.units import MS, SECOND
 
 __all__ = ["WIDTH_MIN", "render", "render_plain"]
@@ -33,16 +33,17 @@ def render_plain(ladder: Ladder, width: int = 100) -> str:
     return "\n".join(plain_text(line) for line in render(ladder, width))
 
 
-def render(ladder: Ladder, width: int = 100) -> list[Line]:
-    """Draw a ladder. Raises ``ValueError`` for a width below ``WIDTH_MIN``."""
+def render(ladder: Ladder, width: int = 100, say: Callable[[str], str] = str) -> list[Line]:
+    """Draw a ladder; ``say`` translates its texts. Raises ``ValueError`` for a width below ``WIDTH_MIN``."""
     if width < WIDTH_MIN:
         raise ValueError(f"width: {width} is too narrow for a ladder; give {WIDTH_MIN} or more")
-    return _Drawing(ladder, width).lines()
+    return _Drawing(ladder, width, say).lines()
 
 
 class _Drawing:
-    def __init__(self, ladder: Ladder, width: int) -> None:
+    def __init__(self, ladder: Ladder, width: int, say: Callable[[str], str]) -> None:
         self.ladder = ladder
+        self.say = say
         self.width = width
         self.is_pair = len(ladder.lanes) == 2
         self.has_sides = self.is_pair and width >= _SIDES_WIDTH
@@ -74,17 +75,18 @@ class _Drawing:
 
     def _head(self) -> Line:
         canvas = Canvas(self.width)
-        canvas.put(0, f"time/{self.unit[0]}".rjust(_TIME), "time")
+        time = flush_right(self.say(f"time/{self.unit[0]}"), _TIME)
+        canvas.put(0, time, "time")
         if self.has_sides:
-            canvas.put(self.width - _TIME, f"time/{self.unit[0]}".rjust(_TIME), "time")
-            left, right = (name or "outside" for name in self.ladder.lanes)
+            canvas.put(self.width - _TIME, time, "time")
+            left, right = (name or self.say("outside") for name in self.ladder.lanes)
             canvas.put(_TIME + 1, clip(left, self.span + _STATE), "host")
             right = clip(right, self.span + _STATE)
-            canvas.put(self.width - _TIME - 1 - len(right), right, "host")
+            canvas.put(self.width - _TIME - 1 - cells(right), right, "host")
         else:
             for column, name in zip(self.columns, self.ladder.lanes, strict=True):
-                name = name or "outside"
-                canvas.put(min(self.left + column, self.width - len(name)), name, "host")
+                name = name or self.say("outside")
+                canvas.put(min(self.left + column, self.width - cells(name)), name, "host")
         return canvas.spans()
 
     def _blank(self) -> Canvas:
@@ -135,20 +137,20 @@ class _Drawing:
         self._side(canvas, arrow.sender, arrow.sent_ns, arrow.sender_state)
         lines = [canvas.spans()]
         for remark in _remarks(arrow, with_detail=self.is_pair):
-            lines.extend(self._beside(arrow.sender, text, role) for text in wrapped(remark, self.room))
+            lines.extend(self._beside(arrow.sender, text, role) for text in wrapped(self.say(remark), self.room))
         return lines
 
     def _note(self, note: Note) -> list[Line]:
         if not note.host:
             canvas = Canvas(self.width)
-            text = f" {note.text} "
+            text = f" {self.say(note.text)} "
             canvas.put(self.left, "╌" * self.span, "link")
-            canvas.put(self.left + (self.span - len(text)) // 2, text, "link")
+            canvas.put(self.left + (self.span - cells(text)) // 2, text, "link")
             canvas.put(0, self._time(note.at_ns).rjust(_TIME), "time")
             return [canvas.spans()]
         if note.kind == "state" and self.has_sides and (note.host, note.at_ns) in self.told:
             return []  # it stands beside what happened at that moment
-        return [self._beside(note.host, f"{_NOTE_MARK[note.kind]} {note.text}", note.kind, note)]
+        return [self._beside(note.host, f"{_NOTE_MARK[note.kind]} {self.say(note.text)}", note.kind, note)]
 
     def _beside(self, host: str, text: str, role: str, note: Note | None = None) -> Line:
         """Write a text next to its lane, inside the ladder: to the right of it, or to the left for the last of two."""
@@ -156,7 +158,7 @@ class _Drawing:
         index = self.ladder.lanes.index(host)
         if self.is_pair and index == 1:
             text = clip(text, self.span - 4)
-            canvas.put(self.left + self.columns[1] - 1 - len(text), text, role)
+            canvas.put(self.left + self.columns[1] - 1 - cells(text), text, role)
         else:
             column = self.left + self.columns[index] + 2
             canvas.put(column, clip(text, self.width - column - self.right - 2), role)
@@ -166,8 +168,8 @@ class _Drawing:
 
     def _skip(self, skip: Skip) -> Line:
         canvas = self._blank()
-        text = f" ⋮ {skip.text} "
-        canvas.put(self.left + max((self.span - len(text)) // 2, 2), text, "skip")
+        text = f" ⋮ {self.say(skip.text)} "
+        canvas.put(self.left + max((self.span - cells(text)) // 2, 2), text, "skip")
         if not self.has_sides:
             canvas.put(0, self._time(skip.until_ns).rjust(_TIME), "time")
         return canvas.spans()
@@ -184,8 +186,8 @@ class _Drawing:
         if any(arrow.is_crossing for arrow in arrows):
             parts.append("⤨ passed each other on the way")
         lines = [""]
-        for part in parts:
-            if lines[-1] and self.left + len(lines[-1]) + 3 + len(part) > self.width:
+        for part in map(self.say, parts):
+            if lines[-1] and self.left + cells(lines[-1]) + 3 + cells(part) > self.width:
                 lines.append("")
             lines[-1] += ("   " if lines[-1] else "") + part
         return [(Span(" " * self.left), Span(line, "legend")) for line in lines if line]

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from estab.events import (
@@ -43,7 +43,7 @@ from estab.events import (
 from estab.observe.flights import flights
 from estab.observe.fold import Fold, fold
 from estab.observe.recorder import Episode, FieldChange, connection_of, edge_text, episodes, flow, tags, written
-from estab.observe.text import Line, Span, clip, gauge, without_numbers, wrapped
+from estab.observe.text import Line, Span, cells, clip, flush_left, gauge, pieces, without_numbers, wrapped
 from estab.units import format_bytes, format_count, format_duration
 
 __all__ = ["story"]
@@ -61,10 +61,11 @@ _Names = dict[tuple[str, str], str]
 
 
 def story(
-    facts: Sequence[Event], *, width: int = 100, hosts: Collection[str] = (), since_ns: int = 0
+    facts: Sequence[Event], *, width: int = 100, hosts: Collection[str] = (), since_ns: int = 0,
+    say: Callable[[str], str] = str,
 ) -> list[Line]:
     """Tell a run. ``hosts`` chooses whose steps are told; all if it is empty. What was before ``since_ns`` is
-    counted.
+    counted. ``say`` translates each text before it is broken into lines.
     """
     names = tags(connection for fact in facts if (connection := connection_of(fact)))
     labels = _labels(list(facts), names)
@@ -75,16 +76,16 @@ def story(
     before = sum(step.at_ns < since_ns for step in steps)
     if before:
         text = f"⋮ {format_count(before, 'step')} before: the connection opens"
-        result.extend(_skipped(text, width))
+        result.extend(_skipped(say(text), width))
         steps = [step for step in steps if step.at_ns >= since_ns]
     _leave_out_known_options(steps)
     for item in fold(steps, _Step.shape):
         if isinstance(item, Fold):
             steps_text = "step" if item.period == 1 else f"{item.period} steps"
             text = f"⋮ the same {steps_text} {item.times} times more, until {_time(item.items[-1].at_ns)}"
-            result.extend(_skipped(text, width))
+            result.extend(_skipped(say(text), width))
         else:
-            result.extend(item.lines(columns, width))
+            result.extend(item.lines(columns, width, say))
     return result
 
 
@@ -129,31 +130,31 @@ class _Step:
         return (self.host, without_numbers(self.head.text),
                 tuple((label, without_numbers(text)) for label, text, _ in self.details))
 
-    def lines(self, columns: int, width: int) -> Iterator[Line]:
+    def lines(self, columns: int, width: int, say: Callable[[str], str]) -> Iterator[Line]:
         indent = _TIME + 2 + columns + 2
         when = Span(_time(self.at_ns).rjust(_TIME) + "  ", "time")
         who = Span(self.host.ljust(columns) + "  ", "host")
         if width < _NARROW:
             yield when, who
             indent = 2
-            head, aside = clip(self.head.text, width - indent), self.aside
+            head, aside = clip(say(self.head.text), width - indent), say(self.aside)
             yield Span(" " * indent), Span(head, self.head.role)
             for part in wrapped(aside, width - indent - 2) if aside else ():
                 yield Span(" " * (indent + 2)), Span(part, "waits")
         else:
-            head = clip(self.head.text, width - indent)
-            aside = clip(self.aside, max(width - indent - len(head) - 2, 0))
+            head = clip(say(self.head.text), width - indent)
+            aside = clip(say(self.aside), max(width - indent - cells(head) - 2, 0))
             yield when, who, Span(head, self.head.role), Span("  " + aside, "waits")
         for label, text, role in self.details:
             room = width - indent - 2 - _LABEL
-            for number, part in enumerate(_broken(text, room)):
-                shown = "" if number else label
-                yield (Span(" " * (indent + 2)), Span(shown.ljust(_LABEL), "label"), Span(part, role))
+            for number, part in enumerate(_broken(say(text), room)):
+                shown = "" if number else say(label)
+                yield (Span(" " * (indent + 2)), Span(flush_left(shown, _LABEL), "label"), Span(part, role))
 
 
 def _broken(text: str, room: int) -> list[str]:
     """Break a text between words, and a word that is too long for a line where the line ends."""
-    return [line[at:at + room] for line in wrapped(text, room) for at in range(0, max(len(line), 1), room)]
+    return [piece for line in wrapped(text, room) for piece in pieces(line, room)]
 
 
 # --- heads
