@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import estab
 from estab.cli.main import main
 from estab.devices.capture_file import OUTBOUND, Captured, CaptureError
-from estab.doctor import diagnose
+from estab.doctor import conversation, diagnose
 from estab.doctor.captures import diagnose_capture, diagnose_frames
 from estab.doctor.causes import CAUSES
 from estab.doctor.finding import Report
@@ -146,6 +146,16 @@ def test_a_forged_segment_is_told_from_a_retransmission_by_its_text() -> None:
 
 def test_packets_that_are_there_twice_are_no_retransmissions() -> None:
     trace = Trace().opened().c(0.03, P | A, 1, 1, b"ask").s(0.05, P | A, 1, 4, b"answer").c(0.051, A, 4, 7)
+    trace.frames = [frame for frame in trace.frames for _ in range(2)]
+    assert trace.said() == ["captured-twice"]
+
+
+def test_copies_are_found_although_old_packets_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation, "_SEEN_MAX", 8)
+    trace = Trace().opened()
+    for number in range(200):
+        at_s = 0.03 + 0.01 * number
+        trace.c(at_s, P | A, 1 + 3 * number, 1, b"ask").s(at_s + 0.005, A, 1, 4 + 3 * number)
     trace.frames = [frame for frame in trace.frames for _ in range(2)]
     assert trace.said() == ["captured-twice"]
 

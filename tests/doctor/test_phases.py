@@ -13,7 +13,7 @@ import estab
 from bench.doctor.phases import Act, Play
 from estab.cli.main import estab as command
 from estab.devices.capture_file import read_capture
-from estab.doctor import diagnose
+from estab.doctor import diagnose, packets
 from estab.doctor.captures import diagnose_frames
 from estab.doctor.recordings import frames_of
 from estab.doctor.tell import tell
@@ -118,3 +118,21 @@ def test_the_page_of_a_capture_shows_the_phases(lossy: Play, tmp_path: Path) -> 
     assert [what for _, what in rows][:2] == ["program not writing", "loss recovery"]
     assert rows[-1][1] == "nothing to send"
     assert "doctor reads off the pauses" in " ".join(tables.missing)
+
+
+def test_of_a_capture_above_the_bound_the_phases_are_those_of_what_was_looked_at_and_the_page_says_so(
+    lossy: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "lossy.pcapng"
+    lossy.seen.pcapng(path)
+    whole = diagnose(path)
+    segments = whole.looked_at["tcp_packets"] * 2 // 3
+    monkeypatch.setattr(packets, "SEGMENTS_MAX", segments)
+    report = diagnose(path)
+    assert report.looked_at["tcp_packets"] == segments
+    assert f"of {report.looked_at['frames']:,} frames were not looked at" in report.notes[-1]
+    assert report.timelines[0].phases[0].name == whole.timelines[0].phases[0].name
+    assert report.timelines[0].phases[-1].to_s < whole.timelines[0].phases[-1].to_s
+    done = CliRunner().invoke(command, ["report", str(path)])
+    assert done.exit_code == 0, done.output
+    assert f"The doctor: {report.notes[-1]}." in path.with_suffix(".html").read_text()

@@ -96,9 +96,10 @@ def _show_lab(as_json: bool) -> None:
 def _look(capture: str | None, pid: int | None, port: int | None, netns: str | None, stack: str | None, idle_s: float,
           stuck_s: float) -> Report:
     if capture is not None:
+        from estab.cli.reading import with_progress
         from estab.doctor.captures import diagnose_capture
 
-        report = diagnose_capture(capture)
+        report = diagnose_capture(capture, with_progress)
         if port is not None:
             report.findings = [finding for finding in report.findings if f":{port}" in finding.subject]
         return report

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import click
 
-from estab.devices.capture_file import Captured, CaptureError, read_capture
+from estab.cli.reading import with_progress
+from estab.devices.capture_file import CaptureError, read_capture
 from estab.doctor.captures import diagnose_capture
 from estab.doctor.finding import Finding, Timeline
 from estab.report.captured import captured
@@ -20,10 +20,7 @@ from estab.units import SECOND, format_count
 
 __all__ = ["report"]
 
-_DIAGNOSED_MAX: Final = 200_000
-"""The most frames of a capture that the doctor diagnoses."""
 _FINDINGS_MAX: Final = 100
-
 
 
 @click.command()
@@ -44,7 +41,7 @@ def report(capture: str, out: str | None, payload: bool) -> None:
     try:
         with open(capture, "rb") as stream:
             reader = read_capture(stream)
-            tables = captured(_with_progress(reader, stream, Path(capture).stat().st_size), has_payload=payload)
+            tables = captured(with_progress(reader, stream), has_payload=payload)
     except OSError as error:
         raise click.ClickException(f"cannot read {capture!r}: {error.strerror}") from error
     except CaptureError as error:
@@ -53,13 +50,10 @@ def report(capture: str, out: str | None, payload: bool) -> None:
         raise click.ClickException(f"{capture}: there is no packet in it that could be shown")
     if reader.cut:
         tables.missing.append(f"The capture ends in the middle: {reader.cut}.")
-    findings: list[Found] = []
-    if tables.count("frame") <= _DIAGNOSED_MAX:
-        diagnosis = diagnose_capture(capture)
-        findings = _found(tables, diagnosis.findings)
-        add_phases(tables, _holds(tables, diagnosis.timelines))
-    else:
-        tables.missing.append(f"The doctor was not asked, for the capture is large: estab doctor {Path(capture).name}")
+    diagnosis = diagnose_capture(capture, with_progress)
+    findings = _found(tables, diagnosis.findings)
+    add_phases(tables, _holds(tables, diagnosis.timelines))
+    tables.missing.extend(f"The doctor: {note}." for note in diagnosis.left_out)
     scene = Scene(tables, f"Capture {Path(capture).name}", f"estab report {Path(capture).name}", findings=findings)
     try:
         write_report(path, scene)
@@ -97,15 +91,3 @@ def _found(tables: Tables, findings: list[Finding]) -> list[Found]:
             tuple(finding.evidence), finding.notices, tuple(finding.cures or finding.cause.cures),
         ))
     return found
-
-
-def _with_progress(frames: Iterable[Captured], stream: BinaryIO, size: int) -> Iterator[Captured]:
-    """Pass frames on, and show on a terminal how much of the file is read."""
-    with click.progressbar(length=size, label="reading", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        done = 0
-        for number, frame in enumerate(frames):
-            yield frame
-            if number % 2000 == 0:
-                bar.update(stream.tell() - done)
-                done = stream.tell()
-        bar.update(size - done)

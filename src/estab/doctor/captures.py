@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from os import PathLike
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from estab.devices.capture_file import Captured, CaptureError, read_capture
 from estab.devices.decapsulate import link_type_text
@@ -54,17 +54,21 @@ _HIDES: Final = {
     "nagle-delayed-ack": frozenset({"application-limited"}),
 }
 """What a finding explains: others of the same connection that are only its effects."""
+Passing = Callable[[Iterable[Captured], BinaryIO], Iterable[Captured]]
 _UNREADABLE: Final = frozenset({"capture-dropped", "one-way-capture", "captured-twice", "vlan-collision"})
 _WHOLE: Final = frozenset({"scan", "syn-flood"})
 """Findings about many connections, that explain those of each."""
 
 
-def diagnose_capture(path: str | PathLike[str]) -> Report:
-    """Diagnose a capture file. ``OSError`` if it can't be read, ``CaptureError`` if it is none."""
+def diagnose_capture(path: str | PathLike[str], passing: Passing | None = None) -> Report:
+    """Diagnose a capture file. ``OSError`` if it can't be read, ``CaptureError`` if it is none.
+
+    ``passing`` is given the frames and the open file, and passes the frames on: to show how far it is.
+    """
     with open(path, "rb") as file:
         try:
             reader = read_capture(file)
-            report = diagnose_frames(reader, os.fspath(path))
+            report = diagnose_frames(reader if passing is None else passing(reader, file), os.fspath(path))
         except CaptureError as error:
             raise CaptureError(f"{os.fspath(path)}: {error}") from None
     if reader.cut:
@@ -98,6 +102,10 @@ def diagnose_frames(frames: Iterable[Captured], source: str = "capture") -> Repo
         report.timelines.extend(timelines)
     report.findings.sort(key=lambda finding: finding.rank)
     report.notes.extend(_notes(cases))
+    if packets.left_out:
+        report.left_out.append(f"{packets.left_out:,} of {packets.frames:,} frames were not looked at: the first "
+                               f"{len(packets.tcp):,} segments were, which are {(end_ns - start_ns) / SECOND:.3f} s")
+        report.notes.extend(report.left_out)
     return report
 
 

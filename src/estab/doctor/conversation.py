@@ -23,6 +23,7 @@ _HALF: Final = 1 << 31
 _COPY_WITHIN_NS: Final = 2 * MS
 _TWICE_SHARE: Final = 0.3
 _PORT_REUSE_NS: Final = 3_000 * MS
+_SEEN_MAX: Final = 4096
 
 
 @dataclass(slots=True)
@@ -147,7 +148,8 @@ class _Builder:
         self._client = (ends[0].address, ends[0].port)
         self._packets: list[tuple[CapturedSegment, int]] = []
         self._seen_ns: dict[tuple[object, ...], int] = {}
-        """When each packet that could be told from others was last seen."""
+        """When packets that could be told from others were last seen: those of which a copy may still come."""
+        self._seen_most = _SEEN_MAX
         self._copies: list[int] = []
         self._syns: dict[int, int] = {}
         self._is_over = False
@@ -175,7 +177,7 @@ class _Builder:
             if packet.at_ns - self._seen_ns.get(identity, -_HALF * MS) <= _COPY_WITHIN_NS:
                 conversation.copies += 1
                 self._copies.append(len(self._packets))
-            self._seen_ns[identity] = packet.at_ns
+            self._see(identity, packet.at_ns)
         self._packets.append((packet, side))
         if packet.flags & SYN:
             self._syns.setdefault(side, packet.seq)
@@ -190,22 +192,30 @@ class _Builder:
         if is_twice:
             self._seen_ns.clear()
         for at, (packet, side) in enumerate(self._packets):
-            if at in copies or (is_twice and self._is_same_ack(at)):
+            if at in copies or (is_twice and self._is_same_ack(packet, side)):
                 continue
             self._number(packet, side)
+        self._packets.clear()
+        self._seen_ns.clear()
         return conversation
+
+    def _see(self, identity: tuple[object, ...], at_ns: int) -> None:
+        """Remember a packet, and forget those that are too old to be copied."""
+        self._seen_ns[identity] = at_ns
+        if len(self._seen_ns) > self._seen_most:
+            self._seen_ns = {one: seen for one, seen in self._seen_ns.items() if at_ns - seen <= _COPY_WITHIN_NS}
+            self._seen_most = max(_SEEN_MAX, 2 * len(self._seen_ns))
 
     def _side(self, packet: CapturedSegment) -> int:
         return 0 if (packet.key[1], packet.key[2]) == self._client else 1
 
-    def _is_same_ack(self, at: int) -> bool:
+    def _is_same_ack(self, packet: CapturedSegment, side: int) -> bool:
         """Tell whether an acknowledgment, in a file that has all twice, stands just before."""
-        packet, side = self._packets[at]
         if packet.length or packet.flags & (SYN | FIN):
             return False
         identity = _identity(packet, side)
         is_same = packet.at_ns - self._seen_ns.get(identity, -_HALF * MS) <= _COPY_WITHIN_NS
-        self._seen_ns[identity] = packet.at_ns
+        self._see(identity, packet.at_ns)
         return is_same
 
     def _number(self, packet: CapturedSegment, side: int) -> None:

@@ -110,6 +110,8 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What the reader should know: where a capture was taken, what can't be known from there, what was cut."""
+    left_out: list[str] = field(default_factory=list)
+    """Those of ``notes`` that say what was not looked at."""
     timelines: list[Timeline] = field(default_factory=list)
     """Of captures: the phases of each transfer."""
     looked_at: dict[str, int] = field(default_factory=dict)

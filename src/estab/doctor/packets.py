@@ -17,7 +17,7 @@ from estab.devices.capture_file import Captured
 from estab.devices.decapsulate import LINK_TYPES, inside
 from estab.wire.address import format_address
 
-__all__ = ["ACK", "FIN", "PSH", "RST", "SYN", "CapturedSegment", "IcmpError", "Packets", "read_packets"]
+__all__ = ["ACK", "FIN", "PSH", "RST", "SEGMENTS_MAX", "SYN", "CapturedSegment", "IcmpError", "Packets", "read_packets"]
 
 FIN: Final = 0x01
 SYN: Final = 0x02
@@ -31,6 +31,9 @@ _SKIPPED_HEADERS: Final = frozenset({0, 43, 60})
 _FRAGMENT: Final = 44
 _HEADER: Final = struct.Struct(">HHIIHHHH")
 _HEAD_BYTES: Final = 32
+
+SEGMENTS_MAX: Final = 1_000_000
+"""Segments that are looked at, which take about 900 bytes each. What comes after is counted, and the report says so."""
 
 Key = tuple[tuple[int, ...], bytes, int, bytes, int]
 """VLANs, then the two ends: source and destination, each with its port."""
@@ -92,14 +95,20 @@ class Packets:
     icmp: list[IcmpError] = field(default_factory=list)
     frames: int = 0
     others: int = 0
+    left_out: int = 0
+    """Frames after ``SEGMENTS_MAX`` segments."""
     unknown_link_types: set[int] = field(default_factory=set)
 
 
 def read_packets(frames: Iterable[Captured]) -> Packets:
-    """Take all frames of a capture."""
+    """Take the frames of a capture."""
     found = Packets()
+    keys: dict[Key, Key] = {}
     for number, frame in enumerate(frames, 1):
         found.frames = number
+        if len(found.tcp) + len(found.icmp) >= SEGMENTS_MAX:
+            found.left_out += 1
+            continue
         if frame.link_type not in LINK_TYPES:
             found.unknown_link_types.add(frame.link_type)
         carried = inside(frame)
@@ -108,6 +117,7 @@ def read_packets(frames: Iterable[Captured]) -> Packets:
             continue
         packet = _read(number, frame.time_ns, carried.packet, carried.vlans, carried.direction)
         if isinstance(packet, CapturedSegment):
+            packet.key = keys.setdefault(packet.key, packet.key)
             found.tcp.append(packet)
         elif packet is not None:
             found.icmp.append(packet)

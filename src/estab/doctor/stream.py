@@ -164,20 +164,20 @@ class _Reader:
         known = [side.mss for side in self.conversation.sides if side.mss]
         agreed = min(known) - _OPTIONS_BYTES if len(known) == 2 else _MSS_DEFAULT
         self.full_bytes = stream.full_bytes = max(stream.mss, agreed)
-        events: list[tuple[int, int, Segment]] = []
-        for at, segment in enumerate(self.conversation.segments):
-            shift = 0 if segment.side == self.side else self.shift_ns
-            events.append((segment.at_ns + shift, at, segment))
         if self.is_at_receiver:
             self._find_overrun()
-        events.sort(key=lambda event: (event[0], event[1]))
-        for at_ns, _, segment in events:
+        at_ns = 0
+        for segment in sorted(self.conversation.segments, key=self._seen_by_sender_ns):
+            at_ns = self._seen_by_sender_ns(segment)
             if segment.side == self.side:
                 self._sent(at_ns, segment)
             else:
                 self._heard(at_ns, segment)
-        self._end(events[-1][0] if events else 0)
+        self._end(at_ns)
         return stream
+
+    def _seen_by_sender_ns(self, segment: Segment) -> int:
+        return segment.at_ns if segment.side == self.side else segment.at_ns + self.shift_ns
 
     def _find_overrun(self) -> None:
         """Find text that came when the window was smaller, in the order of the capture."""
