@@ -214,10 +214,6 @@ def child() -> int:
 
 def run_tests(order: dict[str, Any], tell: Any) -> None:
     """Run the tests, inside of ``installed()``."""
-    from test.support import socket_helper
-
-    # Else test modules try to make a Unix socket to find out whether they can, and end when that fails.
-    socket_helper._bind_nix_socket_error = OSError("a host of estab has no Unix sockets")
     # Watches for ended processes by a thread, not by a signal: each test with an event loop makes one.
     asyncio.SafeChildWatcher = asyncio.ThreadedChildWatcher
     module = importlib.import_module(order["module"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import queue
 import select
 import selectors
 import signal
@@ -149,6 +150,61 @@ def test_a_daemon_is_not_waited_for() -> None:
     a.run(time.sleep, 3.5)
     net.run()
     assert net.now == 3.5
+
+
+@pytest.mark.parametrize("is_daemon", [True, False])
+@pytest.mark.parametrize("after_s", [0, 1, 40])
+def test_a_server_in_a_thread_is_shut_down_though_it_only_polls(is_daemon: bool, after_s: int) -> None:
+    net, a, _ = two()
+
+    @a.run
+    def main() -> float:
+        with HTTPServer(("", 80), BaseHTTPRequestHandler) as server:
+            serving = threading.Thread(target=server.serve_forever, daemon=is_daemon)
+            serving.start()
+            time.sleep(after_s)
+            server.shutdown()  # waits for what the thread finds at its next poll
+            serving.join()
+        return time.monotonic()
+
+    net.run()
+    assert main.result() <= after_s + 0.5
+
+
+def test_what_a_daemon_thread_will_do_is_waited_for_by_a_function_that_waits_for_it() -> None:
+    net, a, _ = two()
+
+    @a.run
+    def main() -> str:
+        answers: queue.Queue[str] = queue.Queue()
+
+        def work() -> None:
+            time.sleep(5)
+            answers.put("done")
+
+        with socket.create_server(("", 80)) as listener:
+            threading.Thread(target=listener.accept, daemon=True).start()
+            threading.Thread(target=work, daemon=True).start()
+            return answers.get()
+
+    net.run()
+    assert (main.result(), net.now) == ("done", 5.0)
+
+
+def test_daemon_threads_keep_no_run_going_once_the_function_has_returned() -> None:
+    net, a, _ = two()
+
+    @a.run
+    def main() -> None:
+        def tick() -> None:
+            while True:
+                time.sleep(1)
+
+        threading.Thread(target=tick, daemon=True).start()
+        time.sleep(2.5)
+
+    net.run()
+    assert net.now == 2.5
 
 
 def test_a_deadlock_names_every_program_and_what_it_waits_for() -> None:

@@ -61,6 +61,20 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path / "s")
 
 
+def test_a_name_is_as_long_as_the_machine_lets_it_be() -> None:
+    def ask() -> list[object]:
+        told: list[object] = []
+        for name in [b"\0" + b"n" * 106, b"\0" + b"n" * 107, b"\0" + b"n" * 108, b"n" * 108]:
+            with socket.socket(socket.AF_UNIX) as sock:
+                try:
+                    told.append((sock.bind(name), sock.getsockname()))
+                except OSError as error:
+                    told.append(str(error))
+        return told
+
+    assert both(ask)[1:3] == [(None, b"\0" + b"n" * 107), "AF_UNIX path too long"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_pair_carries_both_ways_and_its_ends_have_no_names(kind: int) -> None:
     def look() -> Any:

@@ -344,7 +344,8 @@ class Network(Cabling):
             self._scheduler.watch.go_on = None
         is_busy = self._programs.are_busy()
         if self._polling_since_ns < NEVER and not is_busy:
-            self._settled_ns = (self._polling_since_ns, self._agenda.now_ns)
+            ended_ns = max((program.ended_ns for program in self._programs.all), default=0)
+            self._settled_ns = (max(self._polling_since_ns, ended_ns), self._agenda.now_ns)
         if self._scheduler.is_quiet:
             since_s = self._scheduler.active_ns / SECOND
             raise DeadlockError(f"nothing has happened since {since_s:g}s but probes and what keeps connections alive, "

@@ -69,6 +69,8 @@ class Program(Generic[R]):
         """What it raised, once it is done."""
         self.again: Program[R] | None = None
         """The program that was started in its place when its host started anew."""
+        self.ended_ns = -1
+        """When it was done, in the network's time; -1: it is not."""
         self.paused_ns = -1
         """Since when it is paused, in the network's time; -1: it is not."""
         self.was_asked = False
@@ -186,6 +188,7 @@ class Program(Generic[R]):
     def finish(self, value: R | None, failure: BaseException | None) -> None:
         """Note the function's result or exception, and wake the programs that wait for it."""
         self._value, self.failure, self.is_done = value, failure, True
+        self.ended_ns = self._scheduler.agenda.now_ns
         for runtime in self.waiters:
             runtime.poke()
 
@@ -194,15 +197,12 @@ class Program(Generic[R]):
 
         It has nothing if all its strands wait, without a deadline or polling idly, and one of them for new clients:
         then it is a server without clients. Nor if its function has returned and its threads, daemons apart, only
-        wait.
+        wait. Until then a daemon thread counts as any other: the function may wait for what it does next.
         """
         is_serving = self.is_done
         for strand in self.strands:
             wait = strand.wait
-            if strand.is_daemon:
-                if wait is None:
-                    return True
-                is_serving = is_serving or wait.is_serving()
+            if strand.is_daemon and self.is_done and wait is not None:
                 continue
             if wait is None or (wait.deadline_ns is not None and not self._polls_in_vain(strand)):
                 return True
@@ -227,7 +227,8 @@ class Program(Generic[R]):
     def _polls_in_vain(self, strand: Strand) -> bool:
         """Tell whether a strand only polls, and no other has done anything that its next poll may find."""
         return strand.habit.is_idle and not any(
-            other.since_ns > strand.since_ns and not other.habit.is_idle for other in self.strands)
+            other is not strand and other.since_ns >= strand.since_ns and not other.habit.is_idle
+            for other in self.strands)
 
     def describe(self) -> str:
         """Say in a line what the program does now."""

@@ -24,6 +24,7 @@ __all__ = ["AF_UNIX", "credentials_of", "get_local_option", "read_name", "set_lo
 
 AF_UNIX: Final = getattr(os_socket, "AF_UNIX", -1)
 _PATH_BYTES_MAX: Final = 108
+"""``sizeof(sun_path)``: an abstract name may fill it, a path needs room for the zero after it."""
 _CREDENTIALS: Final = struct.Struct("3i")
 _TIMEVAL: Final = struct.Struct("ll")
 _DOMAIN: Final = getattr(os_socket, "SO_DOMAIN", 39)
@@ -40,7 +41,7 @@ def read_name(address: Any, call: str) -> bytes:
         name = bytes(address)
     else:
         raise TypeError(f"{call}(): a Unix socket's address is a path, not {type(address).__name__}")
-    if len(name) >= _PATH_BYTES_MAX:
+    if len(name) + (name[:1] != b"\0") > _PATH_BYTES_MAX:
         raise OSError("AF_UNIX path too long")
     return name
 

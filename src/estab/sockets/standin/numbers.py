@@ -42,7 +42,12 @@ _pread: Final = getattr(os, "pread", None)
 
 
 def _find(runtime: Runtime, fd: Any) -> Numbered | None:
-    number = fd if isinstance(fd, int) else fd.fileno()
+    if isinstance(fd, int):
+        number = fd
+    elif hasattr(fd, "fileno"):
+        number = fd.fileno()
+    else:
+        return None  # the original says what is wrong with it
     return runtime.by_number.get(number) or runtime.detached.get(number)
 
 
