@@ -2,7 +2,9 @@
 
 Usage: build_lab.py [FOLDER]. The folder then has all that the page needs, and the page asks for nothing outside of it:
 Pyodide and the editor come from npm once (``web/lab/package.json`` pins the versions, ``build/npm`` keeps
-them), estab's own sources go in as a zip archive, and the lessons of ``web/lab/lessons`` as JSON.
+them), estab's own sources go in as a zip archive, and the lessons of ``web/lab/lessons`` as JSON. Beside them are the
+memory of a Python that has imported estab, with which the page is ready sooner, and a recorded run of each lesson, for
+browsers that can't run one.
 """
 
 from __future__ import annotations
@@ -15,8 +17,11 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from lessons import read_all
+
+from estab.trial.experiment import answer_from, run_experiment
 
 ROOT = Path(__file__).resolve().parent.parent
 WEB = ROOT / "web" / "lab"
@@ -46,12 +51,22 @@ def install() -> Path:
     return modules
 
 
-def compile_python(modules: Path, source: Path, target: Path, kind: str) -> None:
-    """Add bytecode to an archive, made by Pyodide itself: it halves the time until the page is ready."""
+def compile_python(modules: Path, source: Path, target: Path, place: str) -> None:
+    """Add bytecode to an archive, made by Pyodide itself. ``place`` is where the archive is when it is imported."""
     part = target.with_suffix(".part")
-    command = ["node", str(WEB / "compile.mjs"), str(modules / "pyodide"), str(source), str(part), kind]
-    subprocess.run(command, check=True)
+    subprocess.run(["node", str(WEB / "compile.mjs"), str(modules / "pyodide"), str(source), str(part), place],
+                   check=True)
     part.replace(target)
+
+
+def write_recorded(folder: Path, lessons: dict[str, Any]) -> None:
+    """Run each lesson, and write what a page shows that can't run it: ``recorded/NAME.json``."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, lesson in lessons.items():
+        run = json.loads(run_experiment(json.dumps(lesson["experiment"])))
+        recorded = {"run": run, "answer": int(answer_from(run, lesson["check"]))}
+        (folder / f"{name}.json").write_text(json.dumps(recorded, separators=(",", ":")), encoding="utf-8")
 
 
 def pack(path: Path) -> None:
@@ -87,15 +102,19 @@ def build(folder: Path) -> None:
     for name in PYODIDE:
         shutil.copyfile(modules / "pyodide" / name, folder / name)
     pack(NPM / "estab.zip")
-    compile_python(modules, NPM / "estab.zip", folder / "estab.zip", "cache")
+    compile_python(modules, NPM / "estab.zip", folder / "estab.zip", "/estab.zip")
     library = NPM / "python_stdlib.zip"
     if not library.exists():
-        compile_python(modules, modules / "pyodide" / library.name, library, "beside")
+        compile_python(modules, modules / "pyodide" / library.name, library, "/lib/python314.zip")
     shutil.copyfile(library, folder / library.name)
+    subprocess.run(["node", str(WEB / "snapshot.mjs"), str(modules / "pyodide"), str(folder / "estab.zip"),
+                    str(library), str(folder / "estab.snapshot")], check=True)
     shutil.copyfile(ROOT / "LICENSE", folder / "LICENSE.txt")
     for file in sorted(WEB.glob("static/*")):
         shutil.copyfile(file, folder / file.name)
-    (folder / "lessons.json").write_text(json.dumps(read_all(), ensure_ascii=False), encoding="utf-8")
+    lessons = read_all()
+    (folder / "lessons.json").write_text(json.dumps(lessons, ensure_ascii=False), encoding="utf-8")
+    write_recorded(folder / "recorded", lessons["en"])
     subprocess.run(
         [str(modules / ".bin" / "esbuild"), str(WEB / "src" / "main.js"), "--bundle", "--minify", "--format=iife",
          "--target=chrome110,firefox115", "--log-level=warning", f"--outfile={folder / 'lab.js'}"],
@@ -106,7 +125,7 @@ def main() -> int:
     """Build it, and say how large it became."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "build" / "lab"
     build(folder)
-    size = sum(file.stat().st_size for file in folder.iterdir())
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     print(f"build_lab: {folder}: {size / 1e6:.1f} MB")
     return 0
 

@@ -42,21 +42,42 @@ def read(path: Path, original: dict[str, Any] | None = None) -> dict[str, Any]:
         if len(original["choices"]) != len(lesson["choices"]):
             raise ValueError(f"{path}: it has {len(lesson['choices'])} choices, not {len(original['choices'])}")
         return {**lesson, "experiment": original["experiment"], "check": original["check"],
-                "right": original["right"]}
+                "right": original["right"], **({"cure": original["cure"]} if "cure" in original else {})}
     for wanted in (("toml", "experiment"), ("python", "check")):
         if wanted not in blocks:
             raise ValueError(f"{path}: it has no block ```{' '.join(wanted)}")
     experiment = tomllib.loads(blocks.pop(("toml", "experiment")))
     lesson["check"] = blocks.pop(("python", "check"))
     settings = experiment.pop("settings", {})
+    cure = _cure(blocks)
     experiment["hosts"] = [{"name": name, "code": code, **({"settings": settings[name]} if name in settings else {})}
                            for (kind, name), code in blocks.items() if kind == "python"]
     lesson["experiment"] = experiment
+    if cure is not None:
+        unknown = set(cure["hosts"]) - {host["name"] for host in experiment["hosts"]}
+        if unknown:
+            raise ValueError(f"{path}: the cure is for {', '.join(sorted(unknown))}, which the lesson does not have")
+        lesson["cure"] = cure
     right = [number for number, choice in enumerate(choices) if choice.startswith(_RIGHT)]
     if len(right) != 1:
         raise ValueError(f"{path}: one choice is the right one: - [x]")
     lesson["right"] = right[0]
     return lesson
+
+
+def _cure(blocks: dict[tuple[str, str], str]) -> dict[str, Any] | None:
+    """Take the blocks of a cure: what is other in the second of two runs, programs (``server.cure``) and the rest."""
+    found = {name.removesuffix(".cure"): body for (kind, name), body in blocks.items()
+             if kind == "python" and name.endswith(".cure")}
+    for name in found:
+        del blocks["python", f"{name}.cure"]
+    changed = tomllib.loads(blocks.pop(("toml", "cure"), ""))
+    settings = changed.pop("settings", {})
+    if not found and not changed and not settings:
+        return None
+    hosts = {name: {**({"code": found[name]} if name in found else {}),
+                    **({"settings": settings[name]} if name in settings else {})} for name in {**found, **settings}}
+    return {"hosts": hosts, "experiment": changed}
 
 
 def read_all() -> dict[str, dict[str, dict[str, Any]]]:

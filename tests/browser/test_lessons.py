@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from estab.trial.experiment import answer_of, run_experiment, scenario_of
-from estab.trial.experiment import test_of as written_test_of
-from estab.trial.scenario import Scenario
+from estab.trial.experiment import answer_of, run_experiment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -52,29 +50,6 @@ def test_a_connection_in_time_wait_is_shown_until_that_ends() -> None:
 
 def _experiment(**more: Any) -> dict[str, Any]:
     return {**ALL["en"]["loss"]["experiment"], **more}
-
-
-def test_an_experiment_that_is_changed_at_a_time_is_the_same_before() -> None:
-    whole = json.loads(run_experiment(json.dumps(_experiment())))
-    arrow = [row for row in whole["rows"] if row["row"] == "arrow" and row["sender"] == "client" and row["length"]][3]
-    lost = json.loads(run_experiment(json.dumps(_experiment(lose=[[arrow["sent_ns"], "client", arrow["frame"]]]))))
-    at_ns = arrow["sent_ns"]
-    assert [change for change in whole["changes"] if change[1] < at_ns] == [
-        change for change in lost["changes"] if change[1] < at_ns]
-    now = next(row for row in lost["rows"] if row.get("frame") == arrow["frame"] and row["sent_ns"] == at_ns)
-    assert (arrow["fate"], now["fate"]) == ("arrived", "lost")
-
-
-def test_an_experiment_is_saved_as_a_scenario_and_as_a_test(tmp_path: Path) -> None:
-    given = json.dumps(_experiment(at=[{"time": "1s", "do": "client-server.cut"}], lose=[[5, "client", "0123"]]))
-    text = scenario_of(given)
-    assert text.startswith("# not in this file: the frame that client sends at 5 ns is lost\n")
-    (tmp_path / "client.py").write_text("", encoding="utf-8")
-    (tmp_path / "server.py").write_text("", encoding="utf-8")
-    assert Scenario.parse(text, folder=str(tmp_path)).actions[0].do == "client-server.cut"
-    names: dict[str, Any] = {}
-    exec(written_test_of(json.dumps(_experiment())), names)
-    names["test_experiment"](tmp_path)
 
 
 def test_what_is_wrong_with_an_experiment_is_its_error() -> None:

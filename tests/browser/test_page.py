@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -116,6 +117,132 @@ def test_a_cut_a_lost_segment_and_a_slider_run_again(pages: Any) -> None:
     assert "client-server.cut" in page.inner_text("#plan")
 
 
+def _again(page: Page, act: Callable[[], object]) -> None:
+    """Do what runs the experiment again, and wait for all of that run."""
+    page.evaluate("() => { delete document.body.dataset.hash; }")
+    act()
+    page.wait_for_selector("body[data-hash]", timeout=60_000)
+    page.wait_for_selector("#run:not([disabled])")
+
+
+def _figures(page: Page) -> dict[str, list[str]]:
+    rows = page.locator("#figures tbody tr").all_inner_texts()
+    return {name: values for name, *values in (row.split("\t") for row in rows)}
+
+
+def _go_to(page: Page, place: int) -> None:
+    page.evaluate("place => { const time = document.querySelector('#time'); time.value = place; "
+                  "time.dispatchEvent(new Event('input')); }", place)
+
+
+def test_two_runs_stand_side_by_side_on_one_clock(pages: Any, hashes: dict[str, str]) -> None:
+    page = pages()
+    _open(page, "loss")
+    _run(page)
+    page.locator("#compare").focus()
+    page.keyboard.press("Enter")
+    assert "same experiment" in page.inner_text("#differences")
+    page.locator("#weather input").nth(2).focus()
+    _again(page, lambda: page.keyboard.press("Home"))
+    assert page.locator("#differences li").all_inner_texts() == ["client-server Loss: 5% → none"]
+    assert page.evaluate("() => lab.kept().hash") == hashes["loss"] != page.evaluate("() => lab.run().hash")
+    sent, again, lost, arrived = list(_figures(page).values())[:4]
+    assert (int(lost[0]) > 0, int(again[0]) > 0, lost[1], again[1]) == (True, True, "0", "0")
+    assert arrived[0] == arrived[1]
+    assert int(sent[0]) > int(again[0])
+    places = page.evaluate("() => ['ladder', 'kept-ladder'].map(id => document.getElementById(id).scrollTop)")
+    assert places[0] == places[1] > 0
+    _go_to(page, 0)
+    assert page.locator("#ladder g.hit").count() == page.locator("#kept-ladder g.hit").count() == 1
+    boxes = [page.locator(one).bounding_box() for one in ("#kept-ladder", "#ladder")]
+    assert boxes[0]["x"] < boxes[1]["x"]
+    page.set_viewport_size({"width": 360, "height": 780})
+    boxes = [page.locator(one).bounding_box() for one in ("#kept-ladder", "#ladder")]
+    assert boxes[0]["y"] < boxes[1]["y"]
+    assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") == 0
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.click("#share")
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.wait_for_selector("#differences li:has-text('5% → none')", timeout=120_000)
+    assert other.evaluate("() => lab.kept().rows.length") == page.evaluate("() => lab.kept().rows.length")
+    other.close()
+    page.locator("#compare").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#kept-ladder").is_hidden()
+
+
+def test_a_cure_runs_beside_what_it_cures(pages: Any) -> None:
+    page = pages()
+    _open(page, "two-queues")
+    page.click("#cure")
+    page.wait_for_selector("#differences li:has-text('Program of server')", timeout=60_000)
+    assert "2/2 (full)" in page.inner_text("#kept-queues")
+    assert "full" not in page.inner_text("#queues")
+    assert page.inner_text("#output").count("is connected") == 4
+    page.wait_for_selector("#run:not([disabled])")
+
+
+def test_the_backlog_is_changed_at_the_time_of_the_slider(pages: Any) -> None:
+    page = pages()
+    _open(page, "two-queues")
+    _run(page)
+    _go_to(page, page.evaluate("() => +document.querySelector('#time').max >> 1"))
+    page.locator("#break input").fill("8")
+    _again(page, lambda: page.locator("#break input").press("Enter"))
+    _go_to(page, 10_000)
+    assert "server.set_backlog port=80 backlog=8" in page.inner_text("#plan")
+    assert "accept 4/9" in page.inner_text("#queues")
+    _again(page, lambda: page.click("#plan button"))
+    assert "2/2 (full)" in page.inner_text("#queues")
+
+
+_RUN_SAVED = """
+import sys
+from pathlib import Path
+from estab.lab.network import Network
+from estab.trial.scenario import Scenario
+from estab.trial.shown import facts_hash
+seen, network, check = [], Scenario.network, Network.check
+def recorded(scenario):
+    net = network(scenario)
+    seen.append(net.record())
+    return net
+def checked(net):
+    check(net)
+    seen[0].stop()
+Scenario.network, Network.check = recorded, checked
+names = {}
+exec(Path(sys.argv[1]).read_text(encoding="utf-8"), names)
+names["test_experiment"](Path(sys.argv[2]))
+print(facts_hash(seen[0].facts))
+"""
+
+
+def test_a_saved_test_gives_in_cpython_the_run_of_the_page(pages: Any, tmp_path: Path) -> None:
+    page = pages()
+    _open(page, "loss")
+    _run(page)
+    _go_to(page, 20)
+    _again(page, lambda: page.locator("#break button").first.click())
+    _go_to(page, 25)
+    _again(page, lambda: page.locator("#break button").first.click())
+    page.locator("#ladder g.hit:not(:has(.lost))").last.click()
+    _again(page, lambda: page.click("#detail button"))
+    plan = page.inner_text("#plan")
+    assert "client-server.cut" in plan
+    assert "client-server.heal" in plan
+    assert "Lost: " in plan
+    assert "Never sent" not in page.inner_text("#outcome")
+    with page.expect_download(timeout=60_000) as waiting:
+        page.click("#save-test")
+    saved = str(waiting.value.path())
+    done = subprocess.run([sys.executable, "-c", _RUN_SAVED, saved, str(tmp_path)], capture_output=True, text=True,
+                          check=False, timeout=120)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] == page.evaluate("() => lab.run().hash")
+
+
 def test_a_link_holds_the_experiment(pages: Any, address: str) -> None:
     page = pages()
     _open(page, "loss")
@@ -160,6 +287,20 @@ def test_stop_ends_a_run_that_spins_and_the_next_run_works(pages: Any, hashes: d
     assert _run(page)["hash"] == hashes["two-queues"]
 
 
+def test_printed_it_has_all_segments_on_white(pages: Any) -> None:
+    page = pages()
+    _open(page, "loss")
+    _run(page)
+    arrows = page.evaluate("() => lab.run().rows.filter(row => row.row === 'arrow').length")
+    assert page.locator("#ladder g.hit").count() < arrows
+    page.emulate_media(media="print", color_scheme="dark")
+    page.wait_for_function("count => document.querySelectorAll('#ladder g.hit').length === count", arg=arrows)
+    assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.locator("#ladder").bounding_box()["height"] > arrows * 20
+    assert page.locator("#break").is_hidden()
+    page.emulate_media(media="screen", color_scheme="light")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_narrow_screen_shows_all_of_it(scheme: str, pages: Any) -> None:
     page = pages()
@@ -178,7 +319,12 @@ def test_the_keyboard_is_enough(pages: Any) -> None:
     page.locator("#seed").focus()
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("body[data-hash]")
+    assert page.locator("#ladder g[tabindex='0']").count() == 1  # one stop, whatever the number of segments
     page.locator("#ladder g.hit").first.focus()
+    page.keyboard.press("Home")
     page.keyboard.press("Enter")
-    assert "SYN" in page.inner_text("#detail")
+    assert page.inner_text("#detail h3 >> nth=0").startswith("client → server: S ")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert page.inner_text("#detail h3 >> nth=0").startswith("server → client: S. ")
     assert "connect" in str(page.text_content("#story"))

@@ -93,6 +93,31 @@ def test_weather_on_a_calm_link_loses_the_frame_that_it_names_and_no_other() -> 
     assert net.now > 1  # the SYN went again after a second
 
 
+@pytest.mark.parametrize("ethernet", [False, True])
+def test_weather_with_chance_draws_what_is_drawn_without_it(ethernet: bool) -> None:
+    told = [Told(), Told()]
+    with estab.Network(4, told[0]) as net:
+        outcome = three_transfers(net, ethernet=ethernet)
+    with estab.Network(4, told[1], weather={"chance": True}) as net:
+        assert three_transfers(net, ethernet=ethernet) == outcome
+    assert told[0].digest == told[1].digest
+
+
+def test_weather_with_chance_does_what_it_names_besides() -> None:
+    names = [f"phone > server:80, connection {number}: SYN, 1st transmission" for number in (1, 2, 3)]
+    words = {"chance": True, "lost": [names[0]], "copied": [names[1]], "late": {names[1]: "300ms"},
+             "damaged": {names[2]: 7}, "held": {"phone > server:80, connection 2: ACK of 1, 1st transmission": 1}}
+    told = Told()
+    with estab.Network(4, told, weather=words) as net:
+        three_transfers(net)
+        assert net.fixed_weather is not None
+        assert net.fixed_weather.missed() == []
+        assert net.fixed_weather.weather.words() == {**words, "late": {names[1]: "300000000ns"}}
+    assert next(fact.at_ns for fact in told.facts if isinstance(fact, LinkDropped)) == 0
+    assert next(fact.bit for fact in told.facts if isinstance(fact, LinkDamaged) if len(fact.data) == 60) == 7
+    assert sum(isinstance(fact, LinkDropped) for fact in told.facts) > 2  # chance goes on
+
+
 def test_given_weather_leaves_nothing_to_the_chance_that_links_ask_for() -> None:
     told = Told()
     with estab.Network(3, told, weather=Weather()) as net:

@@ -258,6 +258,21 @@ class Engine:
         if interface.is_ethernet:
             self.neighbors.announce(interface, address)
 
+    def set_backlog(self, port: i64, backlog: i64, now_ns: i64) -> bool:
+        """Change the backlog of the sockets that listen on a TCP port, and tell the observer of their new limits.
+
+        ``False`` if there is none.
+        """
+        self.context.now_ns = now_ns
+        has_found = False
+        for descriptor in self.files.open_descriptors():
+            if isinstance(descriptor, StreamSocket) and descriptor.listener is not None and (
+                    descriptor.local_port == port):
+                descriptor.listener.set_backlog(backlog)
+                descriptor.listener.tell_limits("the backlog was changed")
+                has_found = True
+        return has_found
+
     def set_hook(self, hook: PacketHook | None) -> None:
         """Let a box on this host see all packets that arrive before the host does; ``None``: none."""
         self.input.hook = hook

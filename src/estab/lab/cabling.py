@@ -18,7 +18,7 @@ from estab.lab.host import Host
 from estab.lab.link import Link
 from estab.lab.links.host_side import Arrival
 from estab.lab.links.way import Way
-from estab.lab.links.weather import ChanceLog, FixedWeather, Namer, Weather
+from estab.lab.links.weather import ChanceLog, FixedWeather, MixedWeather, Namer, Weather
 from estab.lab.programs.strands import Scheduler
 from estab.lab.record.chance import Chance
 from estab.lab.record.conditions import Conditions, LinkProperties, read_conditions
@@ -45,8 +45,10 @@ class Cabling:
         self._chance = chance
         self._topology = Topology()
         self._namer = Namer(self._name_of, lambda: len(self._links))
-        self.fixed_weather: FixedWeather | None = None if weather is None else FixedWeather(weather, self._namer)
-        """What decides instead of chance, if the network was given its weather."""
+        self.fixed_weather: FixedWeather | None = None
+        """What decides instead of chance, or besides, if the network was given its weather."""
+        if weather is not None:
+            self.fixed_weather = (MixedWeather if weather.has_chance else FixedWeather)(weather, self._namer)
         self.chance_log: ChanceLog | None = None
         self._hosts: dict[str, Host] = {}
         self._links: list[Link] = []

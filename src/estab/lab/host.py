@@ -440,6 +440,14 @@ class Host:
         """
         self.runtime.resolver = read_resolver(failure, delay, loss, timeout, attempts, answers or {})
 
+    def set_backlog(self, port: int, backlog: int) -> None:
+        """Change the limit of the queues of whoever listens on a TCP port, as a second ``listen(backlog)`` would.
+
+        What is queued stays. ``ValueError`` if nobody listens there.
+        """
+        if not self.engine.set_backlog(port, backlog, self.runtime.now_ns):
+            raise ValueError(f"set_backlog: nobody listens on port {port} of {self.name}")
+
     def _stop(self, what: str, *, is_calendar_stopped: bool) -> None:
         if self.is_awake:
             self.runtime.fall_asleep(what, is_calendar_stopped=is_calendar_stopped)

@@ -2,45 +2,33 @@
 
 - What goes in and what comes out is JSON, so that the same functions serve a page, a lesson's check and a test.
 - A moment of the run is changed by running it again: the seed repeats all that was before. So a change is an action
-  with its time, as in a scenario file, or a frame that is to be lost, named by its time, its sender and a hash.
+  with its time, as in a scenario file, or a frame that is to be lost, by the name that weather has for it.
+- The page draws a run before all of it is told: ``run_first``, then ``run_rest`` of the same run.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import re
 import sys
 import tempfile
 import traceback
-from collections import defaultdict
-from dataclasses import replace
-from errno import errorcode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import tomli_w
 
-from estab.events import (
-    BufferChanged,
-    ErrorReported,
-    Event,
-    QueueChanged,
-    SegmentReceived,
-    SegmentSent,
-    StateChanged,
-    TcbCreated,
-    TcbReleased,
-    TimeWaitEnded,
-)
+from estab.lab.links.weather import Way, Weather
 from estab.lab.network import Network
-from estab.observe.flights import flights
-from estab.observe.ladder import ladder
 from estab.report.recording import Recording
 from estab.trial.scenario import Scenario, ScenarioError
+from estab.trial.shown import first_part, frame_digest, second_part
 
-__all__ = ["answer_of", "report_of", "run_experiment", "scenario_of", "scenario_text", "test_of"]
+__all__ = [
+    "answer_from", "answer_of", "name_of", "report_of", "run_experiment", "run_first", "run_rest", "scenario_of",
+    "scenario_text", "test_of",
+]
 
 _OURS: Final = str(Path(__file__).resolve().parent.parent)
 _OUT_MAX: Final = 2000
@@ -80,15 +68,14 @@ def scenario_text(experiment: dict[str, Any]) -> str:
     words["links"] = [dict(link) for link in experiment.get("links", ())]
     if experiment.get("at"):
         words["at"] = [dict(action) for action in experiment["at"]]
+    if experiment.get("lose"):
+        words["weather"] = Weather(frozenset(experiment["lose"]), has_chance=True).words()
     return tomli_w.dumps(words)
 
 
 def scenario_of(text: str) -> str:
-    """Write an experiment, as JSON, as a scenario file. A frame that is to be lost has no words there: it is noted."""
-    experiment = json.loads(text)
-    noted = [f"# not in this file: the frame that {sender} sends at {at_ns} ns is lost\n"
-             for at_ns, sender, _ in experiment.get("lose", ())]
-    return "".join(noted) + scenario_text(experiment)
+    """Write an experiment, as JSON, as a scenario file."""
+    return scenario_text(json.loads(text))
 
 
 def test_of(text: str) -> str:
@@ -104,7 +91,7 @@ def _test_text(experiment: dict[str, Any]) -> str:
     lines += ["}", "", "", "def test_experiment(tmp_path):", "    for name, code in PROGRAMS.items():",
               "        (tmp_path / f\"{name}.py\").write_text(code, encoding=\"utf-8\")",
               "    scenario = Scenario.parse(SCENARIO, folder=str(tmp_path))",
-              "    with scenario.network() as net:", "        net.run(until=scenario.until)", ""]
+              "    with scenario.network() as net:", "        net.run(until=scenario.until)", "        net.check()", ""]
     return "\n".join(lines)
 
 
@@ -112,8 +99,50 @@ def run_experiment(text: str) -> str:
     """Run an experiment, both as JSON. What is wrong with it, and what became of its programs, is in ``error``."""
     result, seen = _run(json.loads(text))
     if seen is not None:
-        result.update(_shown(seen))
+        rest = second_part(seen)
+        result |= first_part(seen) | rest
+        arrows = (row for row in result["rows"] if row["row"] == "arrow")
+        for row, frame in zip(arrows, rest["frames"], strict=True):
+            row["frame"] = frame
     return json.dumps(result)
+
+
+_last: list[Recording] = []
+"""The run whose rest was not told yet."""
+
+
+def run_first(text: str) -> str:
+    """Run an experiment, and return what the page draws at once. ``run_rest`` has the rest of this run."""
+    _last.clear()
+    result, seen = _run(json.loads(text))
+    if seen is not None:
+        result |= first_part(seen)
+        _last.append(seen)
+    return json.dumps(result)
+
+
+def run_rest(_: str) -> str:
+    """Return the rest of the run that ``run_first`` was asked for last."""
+    return json.dumps(second_part(_last[0]) if _last else {})
+
+
+def name_of(text: str) -> str:
+    """Name a frame of a run, as ``lose`` of an experiment does: run it again, and look.
+
+    ``frame`` is what ``second_part`` says of it. ``ScenarioError`` if it never got as far as the link's weather.
+    """
+    asked = json.loads(text)
+    sender, digest, number = str(asked["frame"][0]), asked["frame"][1], int(asked["frame"][2])
+    names: list[str] = []
+
+    def hear(way: Way, frame: bytes, name: str) -> None:
+        if way.sender == sender and frame_digest(frame, way.header_bytes) == digest:
+            names.append(name)
+
+    _run(asked["experiment"], hear)
+    if not names:
+        raise ScenarioError(f"the link lost that frame of {sender} before its weather could")
+    return names[min(number, len(names) - 1)]
 
 
 def report_of(text: str) -> str:
@@ -135,7 +164,11 @@ def answer_of(text: str) -> str:
     that a host printed, and ``states(host)``, the states that its connections went through; it sets ``answer``.
     """
     asked = json.loads(text)
-    result = json.loads(run_experiment(json.dumps(asked["experiment"])))
+    return answer_from(json.loads(run_experiment(json.dumps(asked["experiment"]))), asked["check"])
+
+
+def answer_from(result: dict[str, Any], check: str) -> str:
+    """Return the number of the answer that a run shows by a lesson's check."""
     if not result["is_built"]:
         raise ScenarioError(result["error"])
     states = [(change[2], change[4]) for change in result["changes"] if change[0] == "state"]
@@ -144,18 +177,19 @@ def answer_of(text: str) -> str:
         "out": lambda host: [line for _, name, line in result["out"] if name == host],
         "states": lambda host: [state for name, state in states if name == host],
     }
-    exec(asked["check"], names)
+    exec(check, names)
     return str(int(names["answer"]))
 
 
-def _run(experiment: dict[str, Any]) -> tuple[dict[str, Any], Recording | None]:
-    """Run it. No recording: it could not be built."""
+def _run(experiment: dict[str, Any], hear: Callable[[Way, bytes, str], object] | None = None,
+         ) -> tuple[dict[str, Any], Recording | None]:
+    """Run it. No recording: it could not be built. ``hear`` is told the frames' names."""
     with tempfile.TemporaryDirectory() as folder:
         for host in experiment["hosts"]:
             Path(folder, f"{host['name']}.py").write_text(host.get("code", ""), encoding="utf-8")
         try:
             plan = Scenario.parse(scenario_text(experiment), "experiment", folder)
-            net = Network(plan.seed)
+            net = Network(plan.seed, weather=Weather(has_chance=True) if hear and not plan.weather else plan.weather)
         except (ScenarioError, TypeError, ValueError) as error:
             return {"error": str(error), "is_built": False}, None
         output = _Output(net)
@@ -164,9 +198,10 @@ def _run(experiment: dict[str, Any]) -> tuple[dict[str, Any], Recording | None]:
         try:
             with net:
                 seen = net.record()
+                if net.fixed_weather is not None:
+                    net.fixed_weather.hear = hear
                 try:
                     plan.build(net)
-                    _lose(net, experiment.get("lose", ()))
                 except (ScenarioError, TypeError, ValueError) as error:
                     return {"error": str(error), "is_built": False}, None
                 try:
@@ -177,9 +212,11 @@ def _run(experiment: dict[str, Any]) -> tuple[dict[str, Any], Recording | None]:
                 waiting = list(net.waiting())
                 seen.stop()
                 now_ns = net.now_ns
+                missed = [] if net.fixed_weather is None else net.fixed_weather.missed()
         finally:
             sys.stdout = kept
-    return {"error": error_text, "is_built": True, "now_ns": now_ns, "out": output.lines, "waiting": waiting}, seen
+    return {"error": error_text, "is_built": True, "now_ns": now_ns, "out": output.lines, "waiting": waiting,
+            "missed": missed}, seen
 
 
 def _told(error: BaseException, folder: str) -> str:
@@ -188,94 +225,3 @@ def _told(error: BaseException, folder: str) -> str:
     where = "".join(f"{Path(frame.filename).name}:{frame.lineno}: " for frame in own[-1:])
     notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
     return f"{where}{type(error).__name__}: {error}{notes}"
-
-
-def _lose(net: Network, frames: Any) -> None:
-    """Lose frames: each is its time in nanoseconds, its sender and the hash of its bytes."""
-    wanted = {(int(at_ns), str(sender), str(digest)) for at_ns, sender, digest in frames}
-    if not wanted:
-        return
-
-    def rule(sender: str, frame: bytes) -> bool:
-        return (net.now_ns, sender, _digest(frame)) in wanted
-
-    for link in net.links:
-        link.rule(rule)
-
-
-def _digest(frame: bytes) -> str:
-    return hashlib.sha256(frame).hexdigest()[:12]
-
-
-# --- what the page shows
-
-
-def _shown(seen: Recording) -> dict[str, Any]:
-    facts = seen.facts
-    digest = hashlib.sha256()
-    for fact in facts:
-        if isinstance(fact, ErrorReported):
-            # The number of an error is the platform's own: 111 on Linux, 14 in WebAssembly.
-            digest.update(errorcode.get(fact.errno, "").encode())
-            fact = replace(fact, errno=0)
-        digest.update(repr(fact).encode())
-    return {"rows": _rows(facts), "changes": _changes(facts), "facts": len(facts), "hash": digest.hexdigest(),
-            "hosts": seen.hosts(), "story": seen.story(), "calls": _calls(seen)}
-
-
-def _rows(facts: list[Event]) -> list[Any]:
-    """List the rows of the ladder; an arrow also has its frame: the hash that names it, and its bytes."""
-    by_sending: dict[tuple[int, str, str], list[bytes]] = defaultdict(list)
-    for item in flights(facts):
-        by_sending[item.sent_ns, item.sender, item.connection].append(item.data)
-    rows: list[Any] = ladder(facts).to_json()["rows"]  # type: ignore[assignment]
-    for row in rows:
-        if row["row"] == "arrow":
-            found = by_sending.get((row["sent_ns"], row["sender"], row["connection"]))
-            if found:
-                data = found.pop(0)
-                row["frame"], row["hex"] = _digest(data), data[:128].hex()
-    return rows
-
-
-def _changes(facts: list[Event]) -> list[list[Any]]:
-    """List what changed at sockets and queues, in the order of time: each names what it is first."""
-    changes: list[list[Any]] = []
-    waiting: set[tuple[str, str]] = set()  # in TIME-WAIT: what is left of a connection whose TCB is gone
-    for fact in facts:
-        match fact:
-            case TcbCreated():
-                changes.append(["state", fact.at_ns, fact.host, fact.connection, fact.state, fact.why])
-            case StateChanged():
-                changes.append(["state", fact.at_ns, fact.host, fact.connection, fact.new, fact.why])
-                if fact.new == "TIME-WAIT":
-                    waiting.add((fact.host, fact.connection))
-            case TcbReleased() if (fact.host, fact.connection) in waiting:
-                pass
-            case TcbReleased() | TimeWaitEnded():
-                waiting.discard((fact.host, fact.connection))
-                changes.append(["gone", fact.at_ns, fact.host, fact.connection])
-            case QueueChanged():
-                changes.append(["queue", fact.at_ns, fact.host, fact.connection, fact.queue, fact.depth, fact.limit,
-                                fact.what, fact.peer])
-            case BufferChanged():
-                changes.append(["buffer", fact.at_ns, fact.host, fact.connection, fact.which, fact.size_bytes,
-                                fact.limit_bytes])
-            case SegmentSent() | SegmentReceived() if fact.tcb is not None:
-                tcb = fact.tcb
-                changes.append(["tcb", fact.at_ns, fact.host, fact.connection, tcb.snd_nxt - tcb.snd_una,
-                                tcb.cwnd_bytes, tcb.send_buffer_bytes, tcb.receive_buffer_bytes, tcb.snd_wnd,
-                                tcb.rto_ns, tcb.srtt_ns])
-    return changes
-
-
-def _calls(seen: Recording) -> list[dict[str, Any]]:
-    """List the calls, each with what it changed."""
-    return [{
-        "host": call.host, "fd": call.fd, "name": call.name, "arguments": call.arguments, "at_ns": call.started_ns,
-        "until_ns": call.returned_ns, "result": call.error or call.result,
-        "waits": [wait.waits_for for wait in call.waits],
-        "changes": [re.sub(r"\s+", " ", str(fact))[:160] for fact in call.facts
-                    if isinstance(fact, (TcbCreated, StateChanged, TcbReleased, QueueChanged, BufferChanged))][:12],
-        "fields": [f"{change.field}: {change.before} → {change.after}" for change in call.tcb_changes][:12],
-    } for call in seen.calls()]

@@ -62,7 +62,7 @@ _PROGRAM_KEYS: Final = ("run", "start", "daemon", "env", "at_boot")
 _TOP_KEYS: Final = ("seed", "until", "hosts", "links", *parts.KINDS, "names", "resolver", "at", "weather", "failed")
 _LINK_DOES: Final = ("cut", "heal", "set")
 _HOST_DOES: Final = ("power_off", "power_on", "reboot", "kill", "suspend", "pause", "resume", "set_clock", "set_drift",
-                     "set_resolver", "add_address", "remove_address")
+                     "set_resolver", "add_address", "remove_address", "set_backlog")
 _NET: Final = "net"
 """What an action names to mean the whole network."""
 _NET_DOES: Final = ("partition", "heal", "name", "set_resolver", "calm")

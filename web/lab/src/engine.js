@@ -1,4 +1,8 @@
 // Python in a worker, as a function that gives a promise. ``stop`` ends it, whatever it does, and starts another.
+
+// Whether this browser can suspend WebAssembly, as programs that block ask for.
+export const canRun = "Suspending" in WebAssembly;
+
 export class Engine {
   constructor(tell) {
     this.tell = tell;

@@ -5,6 +5,7 @@
   programs do the same until then.
 - A ``ChanceLog`` lets chance decide, and notes what it decided, by frame.
 - A ``FixedWeather`` decides without chance: exactly what its ``Weather`` names happens, and nothing else.
+- A ``MixedWeather`` lets chance decide as without it, draw by draw, and what its ``Weather`` names happens besides.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from estab.units import duration_ns, format_duration
 from estab.wire import arp, ethernet, icmp, ip, tcp, udp
 from estab.wire.address import format_address
 
-__all__ = ["KINDS", "ChanceLog", "Decider", "FixedWeather", "Happening", "Namer", "Weather", "ordinal"]
+__all__ = ["KINDS", "ChanceLog", "Decider", "FixedWeather", "Happening", "MixedWeather", "Namer", "Weather",
+           "ordinal"]
 
 KINDS: Final = ("lost", "damaged", "copied", "held", "late")
 """What may happen to a frame, in the order in which a link does it."""
@@ -50,6 +52,8 @@ class Happening:
 class Weather:
     """All that happens to frames in a run without chance, and the actions of ``Network.at`` that are left out.
 
+    With ``has_chance`` chance decides too, as the links' properties say, and what is named here happens besides.
+
     ``lost`` and ``copied`` name frames; ``damaged`` says which bit flips, ``held`` how many frames overtake it,
     ``late`` by how much the frame is later than the link's delay (nanoseconds; negative: earlier); ``skipped`` names
     actions as ``"5s wifi.cut"``.
@@ -61,6 +65,7 @@ class Weather:
     held: Mapping[str, int] = field(default_factory=dict)
     late: Mapping[str, int] = field(default_factory=dict)
     skipped: frozenset[str] = frozenset()
+    has_chance: bool = False
 
     @classmethod
     def of(cls, happenings: Iterable[Happening], skipped: Iterable[str] = ()) -> Weather:
@@ -77,17 +82,20 @@ class Weather:
 
         ``TypeError`` or ``ValueError`` for what is no weather, with what would be right.
         """
-        known = {*KINDS, "skipped"}
+        known = {*KINDS, "skipped", "chance"}
         unknown = [name for name in words if name not in known]
         if unknown:
             raise TypeError(f"weather: there is no {unknown[0]!r}; it has {', '.join(sorted(known))}")
         lists = {name: _names(name, words.get(name, [])) for name in ("lost", "copied", "skipped")}
         numbers = {name: _numbers(name, words.get(name, {})) for name in ("damaged", "held")}
+        has_chance = words.get("chance", False)
+        if not isinstance(has_chance, bool):
+            raise TypeError(f"weather: chance: {has_chance!r} is neither true nor false")
         late = words.get("late", {})
         if not isinstance(late, Mapping):
             raise TypeError(f"weather: late: {late!r} is not a table of frames and times")
         return cls(lists["lost"], lists["copied"], numbers["damaged"], numbers["held"],
-                   {str(name): _signed_ns(value) for name, value in late.items()}, lists["skipped"])
+                   {str(name): _signed_ns(value) for name, value in late.items()}, lists["skipped"], has_chance)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Weather:
@@ -101,7 +109,8 @@ class Weather:
     def words(self) -> dict[str, Any]:
         """Write it as a dictionary of plain values, sorted, without what is empty; ``read`` takes it back."""
         found: dict[str, Any] = {
-            "lost": sorted(self.lost), "copied": sorted(self.copied), "damaged": dict(sorted(self.damaged.items())),
+            "chance": self.has_chance, "lost": sorted(self.lost), "copied": sorted(self.copied),
+            "damaged": dict(sorted(self.damaged.items())),
             "held": dict(sorted(self.held.items())),
             "late": {name: ("-" if ns < 0 else "") + f"{abs(ns)}ns" for name, ns in sorted(self.late.items())},
             "skipped": sorted(self.skipped),
@@ -221,6 +230,8 @@ class FixedWeather:
         self.planned: Collection[str] = ()
         """The actions that were planned, skipped or not, as ``skipped`` names them."""
         self.met: set[str] = set()
+        self.hear: Callable[[Way, bytes, str], object] | None = None
+        """Told of each frame that is named, with its name."""
         self._namer = namer
         self._named = {*weather.lost, *weather.copied, *weather.damaged, *weather.held, *weather.late}
 
@@ -229,6 +240,8 @@ class FixedWeather:
         name = self._namer.name(way, frame)
         if name in self._named:
             self.met.add(name)
+        if self.hear is not None:
+            self.hear(way, frame, name)
         return name
 
     def missed(self) -> list[str]:
@@ -258,6 +271,38 @@ class FixedWeather:
     def late_ns(self, name: str, draw: Callable[[], int] | None) -> int:
         """Look it up."""
         return self.weather.late.get(name, 0)
+
+
+class MixedWeather(FixedWeather):
+    """Chance decides, and what ``weather`` names happens besides. Chance is drawn for each frame as it is without."""
+
+    def loses(self, name: str, draw: Callable[[], bool] | None) -> bool:
+        """Draw, and look it up."""
+        is_drawn = draw is not None and draw()
+        return is_drawn or super().loses(name, draw)
+
+    def damages(self, name: str, share: float, bits: int, chance: Chance) -> int:
+        """Draw; the bit that is named goes first."""
+        drawn = -1
+        if share and chance.happens(share):
+            drawn = chance.between(0, bits - 1) if bits else 0
+        named = super().damages(name, share, bits, chance)
+        return named if named >= 0 else drawn
+
+    def copies(self, name: str, share: float, chance: Chance) -> bool:
+        """Draw, and look it up."""
+        is_drawn = bool(share) and chance.happens(share)
+        return is_drawn or super().copies(name, share, chance)
+
+    def holds(self, name: str, share: float, overtakers_max: int, chance: Chance) -> int:
+        """Draw; the number that is named goes first."""
+        drawn = chance.between(1, overtakers_max) if share and chance.happens(share) else 0
+        return super().holds(name, share, overtakers_max, chance) or drawn
+
+    def late_ns(self, name: str, draw: Callable[[], int] | None) -> int:
+        """Draw; the time that is named goes first."""
+        drawn = draw() if draw is not None else 0
+        return self.weather.late.get(name, drawn)
 
 
 class Namer:

@@ -16,7 +16,8 @@ __all__ = ["Actions", "fault_of"]
 
 _FAULTS: Final = frozenset({
     "cut", "heal", "set", "power_off", "power_on", "reboot", "suspend", "pause", "resume", "kill", "terminate",
-    "signal", "set_clock", "set_drift", "set_resolver", "add_address", "remove_address", "partition",
+    "signal", "set_clock", "set_drift", "set_resolver", "add_address", "remove_address", "set_backlog",
+    "partition",
 })
 
 

@@ -372,6 +372,15 @@ class HalfOpenQueue(AcceptQueue):
         if context.observer is not None:
             context.tell(StateChanged(context.now_ns, context.name, name, state_text(old), state_text(new), why))
 
+    def tell_limits(self, what: str) -> None:
+        """Tell the observer that both queues have other limits; no connection is concerned."""
+        context = self.context
+        if context.observer is not None:
+            context.tell(QueueChanged(context.now_ns, context.name, self.name(), "half-open", len(self.half_open),
+                                      self.half_open_limit(), what, ""))
+            context.tell(QueueChanged(context.now_ns, context.name, self.name(), "accept", len(self.ready),
+                                      self.accept_limit(), what, ""))
+
     def tell_half_open_queue(self, what: str, remote: bytes, remote_port: i64) -> None:
         """Tell the observer of a change."""
         context = self.context
