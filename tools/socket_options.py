@@ -4,7 +4,8 @@ The same program runs twice: on the kernel, over loopback, and on a host of the 
 option of socket(7), tcp(7), udp(7), ip(7) and ipv6(7), and each kind of socket, it reads the default, sets numbers from
 the least to the largest and reads them back, hands over values that are too short, and reads into small buffers; TCP
 sockets are asked unconnected, connected and listening. ``python tools/socket_options.py`` writes the page,
-``--check`` says what is different and not told in ``REASONS``.
+``--check`` says what is different and not told in ``REASONS``. ``--effects`` compares what options do
+(``tools/option_effects``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ from pathlib import Path
 from estab import Network
 
 ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from tools.option_effects.both import EFFECTS, compare  # noqa: E402 - the tools are no package that is installed
+
 PAGE = ROOT / "docs" / "socket-options.md"
 
 SOL, TCP, UDP = socket.SOL_SOCKET, socket.IPPROTO_TCP, socket.IPPROTO_UDP
@@ -138,6 +144,14 @@ REASONS: dict[str, str] = {
     "IPV6_FREEBIND": "bind takes addresses of the host only",
 }
 """Why an option is not as on Linux, by its name. ``tests/sockets/test_options_of_linux.py`` wants each that is used."""
+SHOWN_ELSEWHERE: dict[str, str] = {
+    **dict.fromkeys(("TCP_FASTOPEN", "TCP_FASTOPEN_CONNECT", "TCP_FASTOPEN_KEY", "TCP_FASTOPEN_NO_COOKIE",
+                     "TCP_NOTSENT_LOWAT", "TCP_INFO"), "[packetdrill's scripts](conformance.md)"),
+    "TCP_CONGESTION": "no: [what each control does](congestion.md)",
+    "SO_SNDLOWAT": "no: nothing can be set", "SO_DONTROUTE": "no: nothing changes",
+    **dict.fromkeys(("SO_TYPE", "SO_PROTOCOL", "SO_DOMAIN", "SO_ACCEPTCONN"), "none: it is only read"),
+}
+"""Where the effect of an option is compared that no pair of programs shows."""
 UNKNOWN = "ENOPROTOOPT"
 
 Outcome = dict[str, str]
@@ -267,11 +281,23 @@ host of the lab by the same program: its default, what it takes of 30 numbers fr
 then, values that are too short, buffers that are too small, each for TCP and UDP, IPv4 and IPv6, and for TCP connected
 and listening, too. Written by `python tools/socket_options.py` on Linux {release}; the test
 `test_options_are_as_on_linux_or_their_difference_is_told` compares
-with the kernel of the machine that it runs on. What an option does is
-tested beside it: [sockets](sockets.md).
+with the kernel of the machine that it runs on.
 
 "Takes" is what Linux does. An option that is not here is refused with ENOPROTOOPT.
+
+"Effect compared" names what two programs on two hosts with a link between them see of the option: results, errnos,
+texts, times. The same programs run on the kernel, in namespaces, and on estab in virtual time, and tell the same; for
+those that wait for a peer the link is cut. The test `test_effects_are_as_on_linux` compares,
+`python tools/socket_options.py --effects` prints what is different.
 """
+
+
+def effects_of(option: str, mine: list[str]) -> str:
+    """Name the effects of an option that are compared; ``mine``: the kinds of sockets that have it here."""
+    names = [effect.name for effect in EFFECTS if option in effect.options]
+    if names:
+        return "; ".join(names)
+    return SHOWN_ELSEWHERE.get(option, "no" if mine else "–")
 
 
 def page(kernel: dict[tuple[str, str], Outcome], ours: dict[tuple[str, str], Outcome]) -> str:
@@ -279,7 +305,8 @@ def page(kernel: dict[tuple[str, str], Outcome], ours: dict[tuple[str, str], Out
     parts = [HEAD.format(release=platform.release().split("-")[0])]
     told = verdicts(kernel, ours)
     for level, options in OPTIONS.items():
-        parts.append(f"\n## {LEVELS[level]}\n\n| option | default | takes | here |\n|---|---|---|---|\n")
+        parts.append(f"\n## {LEVELS[level]}\n\n| option | default | takes | here | effect compared |\n"
+                     "|---|---|---|---|---|\n")
         for option in options:
             known = [kind[0] for kind in KINDS if (option, kind[0]) in kernel]
             mine = [kind for kind in known if ours[option, kind]["default"] != UNKNOWN]
@@ -291,7 +318,7 @@ def page(kernel: dict[tuple[str, str], Outcome], ours: dict[tuple[str, str], Out
                 what = "not here" if not mine else told[option][0] + (" …" if len(told[option]) > 1 else "")
                 here = f"{what}: {REASONS.get(option, 'not told')}"
             default = shown["default"] if option not in VOLATILE else "a structure, or of the moment"
-            parts.append(f"| `{option}` | {default} | {takes(shown)} | {here} |\n")
+            parts.append(f"| `{option}` | {default} | {takes(shown)} | {here} | {effects_of(option, mine)} |\n")
     return "".join(parts)
 
 
@@ -299,8 +326,19 @@ VOLATILE = ("TCP_INFO", "TCP_CONGESTION", "TCP_TIMESTAMP", "TCP_FASTOPEN_KEY", "
             "SO_RCVTIMEO", "SO_SNDTIMEO", "SO_PEERCRED")
 
 
+def compare_effects() -> int:
+    """Print the effects that are different."""
+    different = compare(EFFECTS)
+    for name, (kernel, ours) in different.items():
+        print(f"{name}\n  the kernel's programs: {kernel}\n  estab's programs:      {ours}")
+    print(f"{len(EFFECTS) - len(different)} of {len(EFFECTS)} effects are the same")
+    return 1 if different else 0
+
+
 def main() -> int:
     """Write the page, or check it."""
+    if "--effects" in sys.argv:
+        return compare_effects()
     kernel, ours = of_kernel(), of_estab()
     told = verdicts(kernel, ours)
     missing = [option for option in told if option not in REASONS]

@@ -211,6 +211,46 @@ def test_queued_errors_are_bounded(a: Host) -> None:
         assert len(host.errors) == 0
 
 
+def test_an_error_that_was_kept_does_not_end_the_wait_for_a_datagram(net: Network, a: Host) -> None:
+    with a.socket(type=socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", 0))
+        one.setsockopt(IP, IP_RECVERR, 1)
+        one.sendto(b"x", ("127.0.0.1", 9))
+        one.settimeout(0.5)
+        with pytest.raises(ConnectionRefusedError):
+            one.recv(1)
+        started = net.now
+        with pytest.raises(TimeoutError):
+            one.recv(1)
+        assert net.now - started == pytest.approx(0.5)
+        assert one.recvmsg(10, 100, MSG_ERRQUEUE)[0] == b"x"
+        with pytest.raises(TimeoutError):
+            one.recvmsg(10, 100, MSG_ERRQUEUE)
+
+
+def test_a_datagram_socket_that_reads_no_more_waits_for_its_timeout_and_without_one_ends_at_once(make: Make) -> None:
+    with make(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.connect(("127.0.0.1", 9))
+        one.shutdown(socket.SHUT_RD)
+        assert one.recv(1) == b""
+        one.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            one.recv(1)
+
+
+def test_msg_dontwait_waits_for_the_timeout_of_a_socket_that_has_one(make: Make) -> None:
+    with make(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", 0))
+        with pytest.raises(BlockingIOError):
+            one.recv(1, socket.MSG_DONTWAIT)
+        one.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            one.recv(1, socket.MSG_DONTWAIT)
+        one.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            one.recv(1, socket.MSG_DONTWAIT)
+
+
 # --- datagrams in parts
 
 

@@ -346,6 +346,21 @@ def test_options_have_the_machines_values(kind: int) -> None:
     both(look)
 
 
+def test_a_datagram_socket_that_reads_no_more_waits_for_its_timeout() -> None:
+    def story() -> list[Any]:
+        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with one, other:
+            one.shutdown(socket.SHUT_RD)
+            told = [one.recv(1)]
+            one.settimeout(0.05)
+            for flags in (0, socket.MSG_DONTWAIT):
+                with pytest.raises(TimeoutError):
+                    told.append(one.recv(1, flags))
+            return told
+
+    assert both(story) == [b""]
+
+
 def test_a_receive_timeout_of_the_option_counts_in_virtual_time() -> None:
     def look() -> Any:
         one, two = socket.socketpair()

@@ -9,7 +9,7 @@ import pytest
 from estab.tcp.arriving.timewait import TimeWait
 from estab.tcp.state import State
 from estab.units import MS, SECOND
-from estab.wire.tcp import ACK, FIN, PSH
+from estab.wire.tcp import ACK, FIN, PSH, RST
 from tests.kit.closing import established, flags, in_state
 from tests.kit.pair import Pair
 
@@ -194,6 +194,15 @@ def test_a_fin_that_acknowledges_ours_goes_to_time_wait_at_once() -> None:
     peer = in_state(State.FIN_WAIT_1)
     assert flags(peer.send(ACK | FIN, ack=2)) == ["."]
     assert peer.connection.state == State.TIME_WAIT
+
+
+@pytest.mark.parametrize("state", [State.CLOSING, State.LAST_ACK])
+def test_a_program_is_told_of_a_reset_that_comes_instead_of_the_last_acknowledgment(state: State) -> None:
+    peer = in_state(state)
+    peer.send(RST, seq=2)
+    assert peer.connection.state == State.CLOSED
+    with pytest.raises(ConnectionResetError):
+        peer.connection.raise_error()
 
 
 def test_closing_waits_for_the_acknowledgment_of_its_fin() -> None:

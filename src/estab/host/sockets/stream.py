@@ -193,6 +193,7 @@ class StreamSocket(StreamView):
         made.has_bound_address = True
         made.linger = self.linger
         made.tells_inq = self.tells_inq
+        made._receive_lowat_bytes = self._receive_lowat_bytes
         made._reuse_address, made._reuse_port, made._v6only = self._reuse_address, self._reuse_port, self._v6only
         made.binding = binding
         streams.ports.hold(binding)

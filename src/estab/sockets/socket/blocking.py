@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 
-from estab.abi import MSG_DONTWAIT, POLLIN, POLLOUT
+from estab.abi import MSG_DONTWAIT, POLLERR, POLLIN, POLLOUT, SOCK_DGRAM
 from estab.errors import os_error
 from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.stream import StreamSocket
@@ -164,7 +164,7 @@ class Waiting(Generic[D]):
                  deadline_ns: int | None = BY_TIMEOUT) -> T:
         """Try, and wait for POLL ``bits`` and try again while the host says EAGAIN.
 
-        ``TimeoutError`` after the deadline.
+        ``TimeoutError`` after the deadline. As in CPython, a socket with a timeout waits with MSG_DONTWAIT, too.
         """
         runtime = self.runtime
         with runtime.lock:
@@ -174,7 +174,7 @@ class Waiting(Generic[D]):
                 except BlockingIOError:
                     if runtime.is_over:
                         raise runtime.down_error(f"{name}() on a stack that is closed") from None
-                    if self._timeout == 0.0 or flags & MSG_DONTWAIT:
+                    if self._timeout == 0.0 or (self._timeout is None and flags & MSG_DONTWAIT):
                         runtime.spin(POLL_WEIGHT)
                         raise
                 else:
@@ -240,13 +240,30 @@ class Blocking(Waiting[HostSocket], os_socket.socket):
     _proto: int
 
     def _wait(self, bits: int, name: str, deadline_ns: int | None) -> bool:
-        """Wait for one of the POLL ``bits``, and to write to a Unix socket until the other's queue is not full."""
+        """Wait for one of the POLL ``bits``, as far as it means that the call gives something.
+
+        A Unix socket that may be written to is waited for until the other's queue is not full. POLLERR of a kept error
+        is for MSG_ERRQUEUE, and POLLIN of a datagram socket whose reading is shut down for calls without a timeout.
+        """
         host = self.descriptor
-        if not isinstance(host, LocalSocket) or not bits & POLLOUT:
-            return super()._wait(bits, name, deadline_ns)
-        local = host
-        return self._wait_until(lambda: local.fd < 0 or (local.readiness() & bits != 0 and not local.is_blocked()),
-                                name, deadline_ns)
+        if isinstance(host, DatagramSocket) and not bits & POLLOUT:
+            return self._wait_until(self._datagram_comes(host, bits), name, deadline_ns)
+        if isinstance(host, LocalSocket) and (bits & POLLOUT or host.kind == SOCK_DGRAM):
+            return self._wait_until(self._local_is_ready(host, bits), name, deadline_ns)
+        return super()._wait(bits, name, deadline_ns)
+
+    def _datagram_comes(self, host: DatagramSocket, bits: int) -> Callable[[], bool]:
+        if bits == POLLERR:
+            return lambda: host.fd < 0 or bool(host.errors)
+        has_end = self._timeout is None
+        return lambda: host.fd < 0 or bool(host.queue) or host.error != 0 or (has_end and host.is_read_shutdown)
+
+    def _local_is_ready(self, host: LocalSocket, bits: int) -> Callable[[], bool]:
+        if bits & POLLOUT:
+            return lambda: host.fd < 0 or (host.readiness() & bits != 0 and not host.is_blocked())
+        has_end = self._timeout is None
+        return lambda: host.fd < 0 or (host.readiness() & bits != 0
+                                       and (has_end or bool(host.queue) or not host.is_read_shut))
 
     def past(self, runtime: Runtime) -> deque[PastCall] | None:
         """Return the history of calls; ``None`` if none is kept."""

@@ -114,7 +114,8 @@ class Transfer(Blocking):
         if isinstance(host, LocalSocket):
             return self._recv_local(host, size, flags, name)
         if isinstance(host, DatagramSocket):
-            return self._attempt(lambda now_ns: _receive(host, size, flags, may_wait), READ, name, flags)
+            bits = POLLERR if flags & MSG_ERRQUEUE else READ
+            return self._attempt(lambda now_ns: _receive(host, size, flags, may_wait), bits, name, flags)
         if flags & MSG_ERRQUEUE:
             raise os_error(errno.EAGAIN, "resource temporarily unavailable: TCP queues no errors")
         if flags & MSG_WAITALL and may_wait:

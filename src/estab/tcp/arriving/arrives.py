@@ -209,9 +209,9 @@ def _check_reset(tcb: Tcb, seq: i64, now_ns: i64) -> None:
     counters.TcpEstabResets += 1
     if tcb.state == abi.CLOSE_WAIT:
         fail(tcb, errno.EPIPE, "broken pipe: the peer closed, then reset the connection", "reset received")
-    elif tcb.state == abi.TIME_WAIT or tcb.state == abi.CLOSING or tcb.state == abi.LAST_ACK:
+    elif tcb.state == abi.TIME_WAIT:
         fail(tcb, 0, "", "reset received")
-    else:
+    else:  # in CLOSING and LAST-ACK, too, as Linux: the peer may not have what we sent
         fail(tcb, errno.ECONNRESET, "connection reset by peer", "reset received")
 
 
