@@ -9,7 +9,7 @@
 #   make bench-wire  estab beside other stacks on this machine, through TUN devices in namespaces (root)
 #   make pictures  the pictures of the documentation, from its own examples
 #   make programs  what programs do in the lab, tried again, with a few hundred packages: the table of docs/programs.md (a quarter of an hour)
-#   make docs     the documentation as pages in site/
+#   make docs     the documentation as pages in site/, with the lab at site/lab if npm is there
 #   make web      the report page's own text, from web/ into src/estab/report/page.html
 #   make lab      the lab's page for a browser in build/lab: Pyodide and estab's sources, for any static host
 #   make build    source distribution, compiled wheel and pure wheel in dist/, each wheel tried in a fresh environment
@@ -123,9 +123,11 @@ build/programs/%/bin/tried: tools/programs/requirements-%.txt
 programs: build/programs/all/bin/tried
 	@PYTHONPATH=src build/programs/all/bin/python -m tools.programs --page docs/programs.md
 
-docs: $(VENV)/made
+# With the lab at site/lab, if npm is there; the docs build says so if it is not, and the pages name what would run.
+docs: $(VENV)/installed
 	@$(BIN)/python tools/extras.py docs | $(PIP) install -r /dev/stdin
 	@$(BIN)/zensical build --clean --strict
+	@$(BIN)/python tools/lab_in_docs.py
 	@echo "estab: open site/index.html"
 
 build: $(VENV)/test-tools

@@ -66,7 +66,9 @@ def path_of_estab() -> list[str]:
     return [str(Path(part).resolve()) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
 
 
-PAGES_WITH_PYTHON = [page for page in PAGES if python_blocks(page.read_text(encoding="utf-8"))]
+PAGES_WITH_PYTHON = [page for page in PAGES
+                     if python_blocks(page.read_text(encoding="utf-8")) and ROOT / "docs" / "zh" not in page.parents]
+"""A page in Chinese has the programs of its original: ``test_pages_of_learners.py``."""
 
 
 @pytest.mark.parametrize("page", PAGES_WITH_PYTHON, ids=lambda page: str(page.relative_to(ROOT)))
@@ -118,12 +120,13 @@ def test_the_page_of_the_socket_names_every_option_that_there_is() -> None:
 def test_the_first_page_leads_to_every_other() -> None:
     pages = {str(path.relative_to(ROOT / "docs")) for path in PAGES if path.parent != ROOT}
     linked = set(re.findall(r"\]\(([\w/.-]+)\)", (ROOT / "docs/index.md").read_text(encoding="utf-8")))
-    below = {page for page in pages if page.startswith(("misconceptions/", "reference/")) and "index" not in page}
+    folders = ("misconceptions/", "reference/", "zh/")
+    below = {page for page in pages if page.startswith(folders) and "index" not in page}
     assert sorted(pages - linked - below) == ["index.md"]
 
 
-def test_the_index_of_misconceptions_leads_to_each() -> None:
-    folder = ROOT / "docs/misconceptions"
+@pytest.mark.parametrize("folder", [ROOT / "docs/misconceptions", ROOT / "docs/zh/misconceptions"], ids=["en", "zh"])
+def test_the_index_of_misconceptions_leads_to_each(folder: Path) -> None:
     linked = re.findall(r"\]\(([\w-]+\.md)\)", (folder / "index.md").read_text(encoding="utf-8"))
     assert sorted(linked) == sorted(path.name for path in folder.glob("*.md") if path.name != "index.md")
 

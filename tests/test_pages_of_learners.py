@@ -1,0 +1,81 @@
+"""The pages for learners: each misconception has its twin in Chinese, and each has a lesson of the lab that runs."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from estab.cli.chapters import CHAPTERS
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import chinese_pages  # noqa: E402
+import tour_page  # noqa: E402
+from lab_in_docs import MARK, embedded  # noqa: E402
+from lessons import read_all  # noqa: E402
+
+LESSONS = read_all()
+TITLES = {language: {name: lesson["title"] for name, lesson in lessons.items()}
+          for language, lessons in LESSONS.items()}
+PAGES = sorted(path for path in chinese_pages.ORIGINALS.glob("*.md") if path.name != "index.md")
+FOLDERS = {"en": chinese_pages.ORIGINALS, "zh": chinese_pages.TWINS}
+_BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def test_every_page_has_its_twin() -> None:
+    assert {path.name for path in FOLDERS["zh"].iterdir()} == {path.name for path in FOLDERS["en"].iterdir()}
+    assert len(PAGES) == 20
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_twin_has_the_programs_and_the_numbers_of_its_original(page: Path) -> None:
+    original, twin = _read(page), _read(FOLDERS["zh"] / page.name)
+    assert twin == chinese_pages.twin_text(original, twin), "run tools/chinese_pages.py"
+    assert _BLOCK.findall(twin) == _BLOCK.findall(original)
+    prose, other = (MARK.sub("", _BLOCK.sub("", text)) for text in (original, twin))
+    assert set(re.findall(r"\d[\d.,]*\d|\d", other)) == set(re.findall(r"\d[\d.,]*\d|\d", prose))
+    named = {re.sub(r"\s+", " ", code) for code in re.findall(r"`([^`]+)`", prose)}
+    kept = {code.removesuffix(" --lang zh") for code in re.findall(r"`([^`]+)`", other)}
+    assert named == kept, "calls, options and errors are no language's"
+    assert re.findall(r"\]\(([\w-]+\.md)\)", other) == re.findall(r"\]\(([\w-]+\.md)\)", prose)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_twin_is_written_in_chinese(page: Path) -> None:
+    text = MARK.sub("", _BLOCK.sub("", _read(FOLDERS["zh"] / page.name)))
+    assert [line for line in text.splitlines() if line.startswith("#")][1:4] == [
+        "## 常见的说法", "## 实际情况", "## 看一看"]
+    assert re.findall(r"\b[a-z]{3,} [a-z]{3,} [a-z]{3,}\b", re.sub(r"`[^`]*`|\([^)]*\)|（[^）]*）", "", text)) == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_has_one_lesson_that_is_named_in_its_language(page: Path, language: str) -> None:
+    (lesson, told), = MARK.findall(_read(FOLDERS[language] / page.name))
+    assert TITLES[language][lesson] in told
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_of_the_tour_has_its_chapters_and_a_lesson_each(language: str) -> None:
+    text = _read(tour_page.PAGES[language])
+    assert text == tour_page.page(language, TITLES[language]), "run tools/tour_page.py"
+    assert len(MARK.findall(text)) == len(CHAPTERS)
+
+
+def test_a_mark_becomes_a_frame_with_its_lesson() -> None:
+    text = f"<p>a</p>\n{tour_page.mark('loss', 'Loss', 'en')}<p>b</p>"
+    made = embedded(text, "../../lab", "zh")
+    assert 'src="../../lab/index.html#lesson=loss&amp;lang=zh&amp;embedded"' in made
+    assert 'loading="lazy"' in made
+    assert 'title="In the lab (estab lab): Loss"' in made
+    assert made.startswith("<p>a</p>")
+    assert made.endswith("<p>b</p>")
+    assert embedded("<p>none</p>", "lab", "en") == "<p>none</p>"
