@@ -29,9 +29,8 @@ def embedded(text: str, lab: str, language: str) -> str:
         lesson, told = mark.groups()
         title = html.escape(re.sub(r"<[^>]*>", "", told), quote=True)
         address = f"{lab}/index.html#lesson={lesson}&amp;lang={language}"
-        return (f'<figure class="estab-lab" style="margin:1em 0;max-width:none"><iframe loading="lazy" title="{title}" '
-                f'src="{address}&amp;embedded" style="{_STYLE}"></iframe>'
-                f'<figcaption><a href="{address}">{_ALONE[language]}</a></figcaption></figure>')
+        return (f'<div class="estab-lab"><iframe loading="lazy" title="{title}" src="{address}&amp;embedded" '
+                f'style="{_STYLE}"></iframe><p><a href="{address}">{_ALONE[language]}</a></p></div>')
 
     return MARK.sub(frame, text)
 

@@ -260,6 +260,18 @@ def test_a_link_holds_the_experiment(pages: Any, address: str) -> None:
     other.close()
 
 
+def test_a_frame_of_a_documents_page_runs_its_lesson_at_once_in_its_language(
+    pages: Any, address: str, hashes: dict[str, str],
+) -> None:
+    frame = pages().context.new_page()
+    frame.goto(f"{address}/index.html#lesson=time-wait&lang=zh&embedded")
+    frame.wait_for_selector(f"body[data-hash='{hashes['time-wait']}']", timeout=120_000)
+    assert frame.input_value("#lesson") == "time-wait"
+    assert frame.inner_text("#run") == "运行"
+    assert frame.locator("h1").is_hidden()
+    frame.close()
+
+
 def test_what_is_saved_can_be_opened(pages: Any, tmp_path: Path) -> None:
     page = pages()
     _open(page, "loss")

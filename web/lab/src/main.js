@@ -267,17 +267,21 @@ async function openLink(asked) {
 }
 
 async function begin() {
-  setLanguage(localStorage.getItem("language") || (navigator.language.startsWith("zh") ? "zh" : "en"));
+  // #lesson=NAME names a lesson; &lang=zh a language; &embedded: in a frame of another page, where it runs at once.
+  const asked = location.hash.slice(1), wanted = new URLSearchParams(asked), named = wanted.get("lesson");
+  const isEmbedded = wanted.has("embedded");
+  document.body.classList.toggle("embedded", isEmbedded);
+  setLanguage(wanted.get("lang") || localStorage.getItem("language") || (navigator.language.startsWith("zh") ? "zh" : "en"));
   $("language").value = language();
   lessons = await (await fetch("lessons.json")).json();
   speak();
   $("unable").hidden = canRun;
   $("loading").hidden = !canRun;
   if (canRun && !document.body.dataset.ready) say("loading");
-  const first = Object.keys(lessons.en)[0], asked = location.hash.slice(1), named = asked.startsWith("lesson=") ? asked.slice(7) : "";
-  if (asked && !named) {
+  const first = Object.keys(lessons.en)[0];
+  if (asked && named === null) {
     try { await openLink(asked); } catch { say("bad_link"); open(first); show(lesson.experiment); }
-  } else { open(lessons.en[named] ? named : first); show(lesson.experiment); }
+  } else { open(lessons.en[named] ? named : first); show(lesson.experiment); if (isEmbedded) go(); }
   $("language").addEventListener("change", () => {
     setLanguage($("language").value);
     localStorage.setItem("language", language());
