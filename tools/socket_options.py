@@ -100,17 +100,18 @@ REASONS: dict[str, str] = {
     "SO_TXREHASH": "a flow keeps its label (RFC 6437)", "SO_LOCK_FILTER": "there are no filters (BPF)",
     "SO_PASSCRED": "only Unix sockets have credentials", "SO_PEERCRED": "only Unix sockets have credentials",
     "SO_TIMESTAMP": NO_STAMPS, "SO_TIMESTAMPNS": NO_STAMPS, "SO_TIMESTAMPING": NO_STAMPS,
-    "SO_DONTROUTE": "routes are always looked at", "SO_BINDTODEVICE": "an address chooses the interface",
+    "SO_DONTROUTE": "routes are always used", "SO_BINDTODEVICE": "an address chooses the interface",
     "SO_BINDTOIFINDEX": "an address chooses the interface", "SO_ZEROCOPY": "text is copied once, always",
     "SO_PEEK_OFF": "peeking always begins at the front", "SO_BUF_LOCK": "a size that was set is never changed",
     "SO_RESERVE_MEM": KERNEL, "SO_MAX_PACING_RATE": "0 is 1 byte a second, and it is always an int",
     "SO_SNDBUF": "on loopback Linux starts with half the segments of a larger window",
     "SO_RCVLOWAT": "a datagram is readable whatever its size, so UDP does not take it",
     "TCP_MAXSEG": "Linux shows a segment cut to half of the peer's window; here it is cut when it is sent",
-    "TCP_WINDOW_CLAMP": "SO_RCVBUF bounds the window", "TCP_MD5SIG": "there is no MD5 (RFC 2385) and no TCP-AO",
+    "TCP_WINDOW_CLAMP": "a clamp above the window that the receive buffer allows is not shown; a listener takes 0",
+    "TCP_MD5SIG": "there is no MD5 (RFC 2385) and no TCP-AO",
     "TCP_THIN_LINEAR_TIMEOUTS": "the sysctl of that name is for all", "TCP_THIN_DUPACK": OLD,
     "TCP_REPAIR": KERNEL, "TCP_TIMESTAMP": "only TCP_REPAIR needs it", "TCP_CC_INFO": "TCP_INFO has the rates",
-    "TCP_SAVE_SYN": "facts tell of the SYN", "TCP_SAVED_SYN": "facts tell of the SYN",
+    "TCP_SAVE_SYN": "a fact reports the SYN", "TCP_SAVED_SYN": "a fact reports the SYN",
     "TCP_ULP": "TLS is a program's own", "TCP_ZEROCOPY_RECEIVE": KERNEL,
     "TCP_TX_DELAY": "links of the lab have a delay",
     "TCP_FASTOPEN_KEY": "a host has a key from its start, Linux from the first listener",
@@ -119,7 +120,7 @@ REASONS: dict[str, str] = {
     "TCP_INFO": "of a listener, Linux leaves out that the rate is limited by the program",
     "UDP_ENCAP": KERNEL, "UDP_NO_CHECK6_TX": "checksums of UDP are always there",
     "UDP_NO_CHECK6_RX": "checksums of UDP are always there", "UDP_SEGMENT": "a call sends one datagram",
-    "UDP_GRO": "a call gives one datagram",
+    "UDP_GRO": "a call returns one datagram",
     "IP_HDRINCL": "there are no raw sockets", "IP_OPTIONS": NO_HEADERS, "IP_ROUTER_ALERT": NO_HEADERS,
     "IP_RECVOPTS": NO_HEADERS, "IP_RETOPTS": NO_HEADERS, "IP_RECVERR": "it is for UDP; TCP's errors are SO_ERROR's",
     "IP_FREEBIND": "bind takes addresses of the host only", "IP_TRANSPARENT": "bind takes addresses of the host only",
@@ -276,18 +277,18 @@ def takes(outcome: Outcome) -> str:
 
 HEAD = """# Socket options
 
-Every option of Linux's socket(7), tcp(7), udp(7), ip(7) and ipv6(7) that takes a number, asked of a kernel and of a
-host of the lab by the same program: its default, what it takes of 30 numbers from the least to the largest and shows
-then, values that are too short, buffers that are too small, each for TCP and UDP, IPv4 and IPv6, and for TCP connected
-and listening, too. Written by `python tools/socket_options.py` on Linux {release}; the test
-`test_options_are_as_on_linux_or_their_difference_is_told` compares
+This page compares every option of Linux's socket(7), tcp(7), udp(7), ip(7) and ipv6(7) that takes a number. The same
+program runs on a kernel and on a host of the lab. For each option it reads the default, sets 30 numbers from the least
+to the largest and reads each back, and tries values that are too short and buffers that are too small. It does so for
+TCP and UDP, over IPv4 and IPv6, and for TCP sockets that are connected or listen, too. `python tools/socket_options.py`
+has written the page on Linux {release}; the test `test_options_are_as_on_linux_or_their_difference_is_told` compares
 with the kernel of the machine that it runs on.
 
-"Takes" is what Linux does. An option that is not here is refused with ENOPROTOOPT.
+"Takes" is what Linux does. An option that is "not here" is refused with ENOPROTOOPT.
 
 "Effect compared" names what two programs on two hosts with a link between them see of the option: results, errnos,
-texts, times. The same programs run on the kernel, in namespaces, and on estab in virtual time, and tell the same; for
-those that wait for a peer the link is cut. The test `test_effects_are_as_on_linux` compares,
+texts, times. The same programs run on the kernel, in namespaces, and on estab in virtual time, with the same result;
+for those that wait for a peer the link is cut. The test `test_effects_are_as_on_linux` compares, and
 `python tools/socket_options.py --effects` prints what is different.
 """
 
