@@ -82,6 +82,11 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None],
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add the explanation of a failure to its report, and its seed to the summary."""
+    if call.excinfo is not None and any(
+            note.startswith(("in program ", "seed ")) for note in getattr(call.excinfo.value, "__notes__", ())):
+        from estab.trial.in_pytest import hide_ours
+
+        hide_ours()  # tests with checked(), or with a Network of their own
     report = yield
     trial = item.stash.get(_TRIAL, None)
     if trial is not None and report.when == "call" and report.failed and trial.text:

@@ -150,7 +150,8 @@ def test_a_program_says_whether_it_runs_and_is_done() -> None:
     assert (nap.done(), nap.running(), nap.cancelled(), nap.host) == (False, False, False, "a")
     net.run(until=2)
     assert (nap.done(), nap.running()) == (False, True)
-    with pytest.raises(UnfinishedError, match=r"sleep on a waits for sleep\(2\) since 1s; Network.run\(\) runs it"):
+    told = r"sleep on a waits for sleep\(2\) since 1s; Network.run\(\) goes on with it"
+    with pytest.raises(UnfinishedError, match=told):
         nap.exception()
     net.run()
     assert (nap.done(), nap.running(), nap.cancelled()) == (True, False, False)

@@ -23,6 +23,16 @@ def link(**properties: Any) -> None:
     net.link(a, b, **properties)
 
 
+def laid() -> estab.Link:
+    net, a, b = pair()
+    return net.link(a, b)
+
+
+def switched(**properties: Any) -> None:
+    net, a, b = pair()
+    net.switch("lan", a, b, **properties)
+
+
 def link_names() -> None:
     pair()[0].link("a", "b")  # type: ignore[arg-type]
 
@@ -85,6 +95,17 @@ def closed() -> Network:
     (lambda: link(loss="-1%"), ValueError, "loss: '-1%' is negative"),
     (lambda: link(loss=2), ValueError, "loss: 2 is more than 100%"),
     (lambda: link(delay="-5ms"), ValueError, "delay: '-5ms' is negative"),
+    (lambda: link(loss={"c": "2%"}), ValueError, "loss: c is at no end of a-b; a dictionary has values by the sending "
+                                                 "host: a or b"),
+    (lambda: link(delay={5: "2ms"}), TypeError, "delay: 5 is not a host; a dictionary has values by the sending host"),
+    (lambda: laid().set(loss={Network(seed=2).host("stranger"): 1}), ValueError, "loss: stranger is at no end of a-b"),
+    (lambda: switched(jitter={"lab": "2ms"}), ValueError, "jitter: lab is at no end of lan; a dictionary has values by "
+                                                          "the sending host: a or b or lan"),
+    (lambda: laid().cut("c"), ValueError, "sender: c is at no end of a-b"),
+    (lambda: laid().cut(5), TypeError, "sender: 5 is not a host"),  # type: ignore[arg-type]
+    (lambda: laid().rule(print, 5), TypeError, "sender: 5 is not a host"),  # type: ignore[call-overload]
+    (lambda: laid().firewall("5s", "a"), TypeError, "inside: 'a' is not a host"),  # type: ignore[arg-type]
+    (lambda: laid().inject("a", b""), TypeError, "host: 'a' is not a host"),  # type: ignore[arg-type]
     (lambda: act(print()), TypeError, "action: None is not a function"),  # type: ignore[func-returns-value]
     (lambda: act_again(5), TypeError, "action: 5 is not a function"),
     (lambda: pair()[0].observe(5), TypeError, "observer: 5 is not a function"),  # type: ignore[arg-type]
@@ -131,3 +152,15 @@ def test_a_host_without_a_link_finds_itself() -> None:
 
     net.run()
     assert talk.result() == b"myself"
+
+
+def test_a_dictionary_of_a_link_has_hosts_or_their_names_as_keys() -> None:
+    net, a, b = pair()
+    cable = net.link(a, b, delay={a: "3ms", b: "5ms"}, loss={"b": "2%"})
+    assert (cable.there.conditions.delay_ns, cable.back.conditions.delay_ns) == (3_000_000, 5_000_000)
+    assert (cable.there.conditions.loss, cable.back.conditions.loss) == (0, 0.02)
+    cable.set(loss={a: 1})
+    assert (cable.there.conditions.loss, cable.back.conditions.loss) == (1, 0.02)
+    lan = net.switch("lan", a, b, delay={a: "1ms", "lan": "2ms"})
+    [(there, back), (_, other)] = [(lan.cable(host).there, lan.cable(host).back) for host in (a, b)]
+    assert [way.conditions.delay_ns for way in (there, back, other)] == [1_000_000, 2_000_000, 2_000_000]

@@ -207,8 +207,14 @@ def test_words_are_read_back_and_wrong_ones_are_named() -> None:
         Weather.read({"los": []})
     with pytest.raises(TypeError, match="is not a list of frames"):
         Weather.read({"lost": "SYN"})
-    with pytest.raises(TypeError, match="is not a table of frames and numbers"):
-        Weather.read({"held": {"a": -1}})
+    for wrong in ([3], {"a": 1}, 7, True, [["a"]]):
+        with pytest.raises(TypeError, match=r"lost: .* is not a list of frames, each by its name"):
+            Weather.read({"lost": wrong})
+    with pytest.raises(TypeError, match=r"skipped: \[5\] is not a list of actions"):
+        Weather.read({"skipped": [5]})
+    for numbers in ({"a": -1}, {3: 1}):
+        with pytest.raises(TypeError, match="is not a table of frames and numbers"):
+            Weather.read({"held": numbers})
     with pytest.raises(ValueError, match="late"):
         Weather.read({"late": {"a": "soon"}})
 

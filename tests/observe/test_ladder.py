@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 
 import pytest
 
+from estab import Network
 from estab.errors import DropReason
 from estab.events import Event, LinkChanged, LinkDropped, PacketDropped, StateChanged, TimerFired
 from estab.observe.ladder import Arrow, Note, Skip, ladder
@@ -32,6 +34,32 @@ def test_arrows_are_in_the_order_of_sending_with_both_times() -> None:
 def test_states_stand_beside_the_arrows_as_they_were_once_the_host_was_done() -> None:
     assert [(row.sender_state, row.receiver_state) for row in arrows(handshake())] == [
         ("SYN-SENT", "SYN-RECEIVED"), ("SYN-RECEIVED", "ESTABLISHED"), ("ESTABLISHED", "ESTABLISHED"),
+    ]
+
+
+def test_states_stand_beside_calls_as_they_were_when_these_were_made_or_returned() -> None:
+    net = Network(seed=1)
+    client, server = net.host("client"), net.host("server")
+    net.link(client, server, delay="10ms")
+    facts: list[Event] = []
+    net.observe(facts.append)
+
+    @server.run
+    def serve() -> None:
+        with socket.create_server(("", 80)) as listener, listener.accept()[0] as sock:
+            sock.recv(10)
+
+    @client.run
+    def call() -> None:
+        with socket.create_connection(("server", 80)) as sock:
+            sock.sendall(b"x")
+
+    net.run()
+    notes = [(row.text.partition("(")[0], row.state) for row in ladder(facts).rows
+             if isinstance(row, Note) and row.host == "client" and row.kind in ("call", "return")]
+    assert notes == [
+        ("socket", ""), ("fd 3: connect", "CLOSED"), ("fd 3: connect → None", "ESTABLISHED"),
+        ("fd 3: sendall", "ESTABLISHED"), ("fd 3: close", "FIN-WAIT-1"),
     ]
 
 

@@ -19,7 +19,7 @@ from estab.observe.flights import flights
 from estab.observe.pcapng import PcapngWriter, read
 from estab.report.captured import captured
 from estab.report.columns import Columns
-from estab.report.page import Scene
+from estab.report.page import Found, Scene
 from tests.report.conftest import Run, Shown
 from tests.report.test_page import HOSTILE
 
@@ -170,6 +170,22 @@ def test_printing_is_light_and_goes_back(run: Run, show: Show) -> None:
     shown.ask("() => dispatchEvent(new Event('afterprint'))")
     assert shown.ask("() => document.documentElement.dataset.theme") == "dark"
     assert len(shown.page.pdf()) > 10_000
+
+
+def test_on_paper_nothing_is_cut_off_closed_or_to_be_clicked(run: Run, show: Show) -> None:
+    found = [Found(f"finding {number}", "", 0, 10**9, ("evidence",), "", ("a cure",)) for number in range(30)]
+    shown = show(Scene(run.columns, "on paper", findings=found), viewport={"width": 718, "height": 900})
+    shown.page.emulate_media(media="print")
+    shown.ask("() => dispatchEvent(new Event('beforeprint'))")
+    assert shown.ask("() => document.documentElement.scrollWidth") == 718
+    cut = shown.ask("""() => [...document.querySelectorAll(".findings, .scroll, main, canvas")].filter(box => {
+        return box.scrollHeight > box.clientHeight + 1 || box.getBoundingClientRect().right > innerWidth;
+    }).map(box => box.className)""")
+    assert cut == []
+    assert shown.page.locator("details:not([open])").count() == 0
+    assert shown.page.locator(".bar:visible, .saves:visible, .findings button:visible").count() == 0
+    shown.ask("() => dispatchEvent(new Event('afterprint'))")
+    assert shown.page.locator("details:not([open])").count() == 29
 
 
 # --- what it saves

@@ -397,3 +397,74 @@ def test_the_line_to_paste_survives_a_quote_in_a_tests_name(suite: pytest.Pytest
     result = run(suite)
     line = next(line for line in result.outlines if line.startswith("again:"))
     assert shlex.split(line)[2].endswith("::test_it[it's]")
+
+
+def test_estabs_own_frames_are_left_out_where_the_test_made_its_network_itself(suite: pytest.Pytester) -> None:
+    suite.makepyfile("""
+import estab
+
+
+def raises(net):
+    host = net.host("a")
+    host.run(lambda: 1 / 0)
+    net.run()
+
+
+def test_checked():
+    with estab.checked(seed=3) as net:
+        raises(net)
+
+
+def test_own():
+    with estab.Network(weather={}) as net:
+        raises(net)
+""")
+    result = run(suite)
+    result.assert_outcomes(failed=2)
+    assert "ZeroDivisionError" in result.stdout.str()
+    assert "in raises" in result.stdout.str() or "def raises" in result.stdout.str()
+    assert "estab/lab" not in result.stdout.str()
+    assert "estab/trial" not in result.stdout.str()
+
+
+def test_a_mistake_before_anything_happened_is_not_called_a_failure_on_calm_links(suite: pytest.Pytester) -> None:
+    suite.makepyfile(test_typo="""
+def test_typo(net):
+    net.hots("a")
+""")
+    result = run(suite)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["no program had begun, and no frame was sent: the mistake is in what sets the network "
+                                 "up, at test_typo.py:2"])
+    assert "calm links" not in result.stdout.str()
+
+
+def test_the_ladder_of_a_failure_ends_with_the_run_not_with_the_networks_end(suite: pytest.Pytester) -> None:
+    suite.makepyfile("""
+import socket
+
+
+def test_open(net):
+    server, phone = net.host("server"), net.host("phone")
+    net.link(server, phone, delay="20ms")
+
+    @server.run(daemon=True)
+    def serve():
+        with socket.create_server(("", 80)) as listener:
+            accepted, _ = listener.accept()
+            accepted.recv(10)
+            accepted.recv(10)
+
+    @phone.run
+    def order():
+        end = socket.create_connection(("server", 80))
+        end.sendall(b"x")
+        raise ValueError("no more")
+
+    net.run()
+""")
+    result = run(suite)
+    result.assert_outcomes(failed=1)
+    told = result.stdout.str()
+    assert "sendall(b'x')" in told
+    assert "close()" not in told

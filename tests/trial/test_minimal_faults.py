@@ -51,3 +51,4 @@ def test_only_the_pause_that_made_it_fail_is_left() -> None:
     assert found.is_minimal
     # Without the second it fails in another way: the run waits for ever.
     assert found.lines() == ["at 4s serve@server.pause", "at 14s serve@server.resume"]
+    assert f"{len(failed.happenings)} events and 8 actions shrunk to 0 events and 2 actions in" in found.footer()

@@ -45,7 +45,7 @@ export function count(number, one, many = one + "s") {
 }
 
 export function percent(share) {
-  return share >= 0.0995 ? (share * 100).toFixed(0) + " %" : (share * 100).toFixed(1) + " %";
+  return share >= 0.0995 ? (share * 100).toFixed(0) + "%" : (share * 100).toFixed(1) + "%";
 }
 
 // --- axes: all ticks of an axis in one unit, with the digits that tell them apart

@@ -22,6 +22,7 @@ import { weatherView } from "./views/weather.js";
 
 const VIEWS = [heldView, ladderView, sequenceView, flightView, rttView, ratesView, statesView, buffersView, callsView, weatherView];
 const CHOICES_MAX = 500;
+const PAPER_WIDTH = 700;   // pixels of CSS between the margins of A4 and of US letter
 const HELP = [
   ["drag", "zoom into a stretch, in all views"], ["double click, Esc, 0", "the whole run"], ["← →", "move"], ["+ −", "zoom"],
   [", .", "the frame before, the frame after"], ["[ ]", "the bookmark before, the bookmark after"], ["x", "turn to the other direction"], ["a", "all traffic, or this connection only"],
@@ -90,8 +91,8 @@ class Page {
     addEventListener("keydown", event => this.key(event));
     let resizing = 0;
     addEventListener("resize", () => { clearTimeout(resizing); resizing = setTimeout(() => this.resize(), 80); });
-    addEventListener("beforeprint", () => { this.before = document.documentElement.dataset.theme; setTheme("light"); this.showAll(true); this.resize(700); });
-    addEventListener("afterprint", () => { setTheme(this.before); this.showAll(false); this.resize(); });
+    addEventListener("beforeprint", () => this.beforePrint());
+    addEventListener("afterprint", () => this.afterPrint());
   }
 
   // The last tables have come: the views that need them are drawn.
@@ -99,6 +100,22 @@ class Page {
     for (const panel of this.list) if (!panel.view.opens) panel.renew();
     this.read();
     this.describe();
+  }
+
+  // On paper all is light, drawn and open, whoever had seen it before.
+  beforePrint() {
+    this.before = { theme: document.documentElement.dataset.theme, closed: [...document.querySelectorAll("details:not([open])")] };
+    setTheme("light");
+    this.showAll(true);
+    this.resize(PAPER_WIDTH);
+    for (const details of this.before.closed) details.open = true;
+  }
+
+  afterPrint() {
+    setTheme(this.before.theme);
+    this.showAll(false);
+    this.resize();
+    for (const details of this.before.closed) details.open = false;
   }
 
   showAll(all) { for (const panel of this.list) panel.marks = all ? [] : null; }

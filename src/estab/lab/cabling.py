@@ -21,7 +21,7 @@ from estab.lab.links.way import Way
 from estab.lab.links.weather import ChanceLog, FixedWeather, MixedWeather, Namer, Weather
 from estab.lab.programs.strands import Scheduler
 from estab.lab.record.chance import Chance
-from estab.lab.record.conditions import Conditions, LinkProperties, read_conditions
+from estab.lab.record.conditions import Conditions, LinkProperties, by_sender, read_conditions
 from estab.lab.rules.partition import Partition, StandingRule
 from estab.lab.rules.rule import RuleEntry
 from estab.lab.rules.verdicts import PacketRule
@@ -68,8 +68,8 @@ class Cabling:
         (``"20Mbit"``), ``queue=`` (frames, or bytes like ``"64KiB"``), ``ecn_mark=`` (likewise: with so much waiting
         for the rate, ECN-capable packets are marked CE), ``aqm=`` (``"codel"``, or with target and interval ``"codel
         5ms 100ms"``, RFC 8289: marks, or drops what is not ECN-capable), ``mtu=``. A value holds for both directions; a
-        pair is (from a, from b); a dict names the sending host. ``ethernet=True``: frames with MAC addresses, ARP and
-        neighbour discovery.
+        pair is (from a, from b); a dict has values by the sending host. ``ethernet=True``: frames with MAC addresses,
+        ARP and neighbour discovery.
         """
         for end in (a, b):
             if not isinstance(end, Host):
@@ -82,9 +82,8 @@ class Cabling:
         if len(self._topology.ports) >= LINKS_MAX:
             raise ValueError(f"link: a network has at most {LINKS_MAX}")
         name = self._link_name(a, b, name)
-        conditions = [
-            read_conditions(Conditions(), host.name, host is a, properties) for host in (a, b)
-        ]
+        words = by_sender(properties, (a.name, b.name), name)
+        conditions = [read_conditions(Conditions(), host.name, host is a, words) for host in (a, b)]
         header_bytes = _ETHERNET_HEADER_BYTES if ethernet else 0
         number = self._topology.open_network()
         ports = [self._plug(host, number, side, conditions[side].mtu, ethernet) for side, host in enumerate((a, b))]
@@ -121,8 +120,12 @@ class Cabling:
         self._ensure_open()
         if len(self._topology.ports) >= LINKS_MAX:
             raise ValueError(f"switch: a network has at most {LINKS_MAX} links")
-        for word, value in properties.items():  # before anything is made
-            read_conditions(Conditions(), "", True, {word: value})
+        for host in hosts:
+            if not isinstance(host, Host):
+                raise TypeError(f"switch: {host!r} is not a host; give what Network.host() returned")
+        words = by_sender(properties, [host.name for host in hosts] + [name], name)
+        for sender in ("", *(host.name for host in hosts), name):  # before anything is made
+            read_conditions(Conditions(), sender, sender != name, words)
         agenda = self._agenda
         made = Switch(name, self._topology.open_network(), Bridge(lambda: agenda.now_ns), self._lay_to_switch)
         self._switches.append(made)
@@ -141,7 +144,8 @@ class Cabling:
         if side >= _SWITCH_PORTS_MAX:
             raise ValueError(f"switch: {switch.name} has {_SWITCH_PORTS_MAX} hosts already, and that is its most")
         name = f"{switch.name}-{host.name}"
-        there, back = (read_conditions(Conditions(), sender, is_first, properties)
+        words = by_sender(properties, [*(other.name for other in switch.hosts), host.name, switch.name], switch.name)
+        there, back = (read_conditions(Conditions(), sender, is_first, words)
                        for sender, is_first in ((host.name, True), (switch.name, False)))
         port = self._plug(host, switch.number, side, there.mtu, True)
         decider = self.fixed_weather or self.chance_log

@@ -9,7 +9,7 @@ from estab.lab.host import Host
 from estab.lab.links.firewall import Firewall
 from estab.lab.links.way import Way
 from estab.lab.packets.tracking import FLOWS_MAX, Answer, Invalid, Times, WhenIdle
-from estab.lab.record.conditions import Conditions, LinkProperties, count_of, one_of, read_conditions
+from estab.lab.record.conditions import Conditions, LinkProperties, by_sender, count_of, one_of, read_conditions
 from estab.lab.rules.rule import FrameRule, Rule, RuleEntry
 from estab.lab.rules.verdicts import PacketRule
 from estab.observers import Observation, Observers
@@ -99,14 +99,15 @@ class Link:
         """Change properties from now on: ``delay= jitter= loss= rate= queue= ecn_mark= aqm= mtu= reorder= duplicate=
         corrupt=``.
 
-        A pair or a dict gives them for each direction. The hosts are not told: an ``mtu`` below that of their
-        interfaces makes the link a black hole for larger packets.
+        A pair or a dict, by the sending host, gives them for each direction. The hosts are not told: an ``mtu`` below
+        that of their interfaces makes the link a black hole for larger packets.
         """
-        there = read_conditions(self.there.conditions, self.there.sender, True, properties)
-        back = read_conditions(self.back.conditions, self.back.sender, False, properties)
+        words = by_sender(properties, (self.there.sender, self.back.sender), self.name)
+        there = read_conditions(self.there.conditions, self.there.sender, True, words)
+        back = read_conditions(self.back.conditions, self.back.sender, False, words)
         self.there.set(there)
         self.back.set(back)
-        self._tell("set " + ", ".join(f"{name}={value!r}" for name, value in properties.items()))
+        self._tell("set " + ", ".join(f"{name}={value!r}" for name, value in words.items()))
         self.tell_conditions(self._observer)
 
     @overload
@@ -153,8 +154,8 @@ class Link:
         connection's window. With ``loose`` a
         segment in the middle of a connection begins a flow (Linux's ``nf_conntrack_tcp_loose``).
         """
-        if inside is not None and inside not in self.ends:
-            raise ValueError(f"inside: {inside.name} is at no end of {self.name}")
+        if inside is not None:
+            self._check_end("inside", inside)
         one_of("unknown", unknown, ("drop", "reject"))
         one_of("when_idle", when_idle, ("forget", "reset"))
         one_of("invalid", invalid, ("pass", "drop"))
@@ -168,8 +169,7 @@ class Link:
 
     def inject(self, host: Host, frame: bytes) -> None:
         """Put a frame on the link as if ``host`` had sent it: a forged one, or the copy of an old one."""
-        if host not in self.ends:
-            raise ValueError(f"host: {host.name} is at no end of {self.name}")
+        self._check_end("host", host)
         host.runtime.forge(self.there if host is self.ends[0] else self.back, frame)
 
     def observe(self, observer: Observer) -> Observation:
@@ -196,11 +196,19 @@ class Link:
         ways = [self.there, self.back]
         if sender is None:
             return ways
+        if not isinstance(sender, str):
+            self._check_end("sender", sender)
         name = sender if isinstance(sender, str) else sender.name
         found = [way for way in ways if way.sender == name]
         if not found:
             raise ValueError(f"sender: {name} is at no end of {self.name}")
         return found
+
+    def _check_end(self, word: str, host: Host) -> None:
+        if not isinstance(host, (Host, type(self.ends[1]))):
+            raise TypeError(f"{word}: {host!r} is not a host; give what Network.host() returned")
+        if host not in self.ends:
+            raise ValueError(f"{word}: {host.name} is at no end of {self.name}")
 
     def __repr__(self) -> str:
         state = "cut" if self.is_cut else _describe(self.there.conditions)

@@ -3,7 +3,8 @@
 - ``ladder`` makes rows, which are data; ``ladder_text.render`` draws them. Anything else that draws (a page) takes the
   rows.
 - A row is an ``Arrow`` (a frame between two lanes) or a ``Note`` (something at one lane, or at all).
-- A state beside a row is that of the row's connection once the host had done all it did at that moment.
+- A state beside an arrow is that of its connection once the host had done all it did at that moment; beside a
+  call, that when it was made; beside its return, or beside a call that returned at once, that when it returned.
 """
 
 from __future__ import annotations
@@ -182,6 +183,8 @@ class _Draftsman:
                 self._add_received(arriving.get((fact.host, fact.at_ns, fact.data)))
             elif fact.host in self.lanes or isinstance(fact, LinkChanged):
                 self._add_note(fact, started)
+                if isinstance(fact, CallReturned):
+                    self._settle(fact.host)
         for host in list(self.unsettled):
             self._settle(host)
         _mark_crossings(self.rows)
@@ -287,6 +290,8 @@ class _Draftsman:
         connection = connection_of(fact)
         if isinstance(fact, (CallStarted, CallReturned)):
             self.unsettled.setdefault(note.host, []).append((note, True, fact.fd))
+            if isinstance(fact, CallStarted) and calls[fact.host, fact.call].waits:
+                self._settle(note.host)
         elif connection and note.kind != "queue":
             self.unsettled.setdefault(note.host, []).append((note, True, flow(connection)))
 

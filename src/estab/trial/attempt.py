@@ -79,6 +79,12 @@ class Attempt:
         return signature_of(self.error)
 
     @property
+    def place(self) -> str:
+        """The innermost line of the user's own code that the failure came from: ``test_shop.py:17``."""
+        where = self.signature
+        return f"{os.path.basename(where.file)}:{where.line}" if where.file else "?"
+
+    @property
     def sentence(self) -> str:
         """Say what was wrong, in a line."""
         return "" if self.error is None else one_line(self.error)
@@ -93,7 +99,8 @@ def attempt(
     Whatever the scenario raises is the outcome; ``KeyboardInterrupt``, ``SystemExit`` and what ``passing`` names pass.
     """
     made = Attempt(seed, weather)
-    net = Network(seed, observer, weather=weather, limit=RUN_LIMIT)
+    net = Network(seed, weather=weather, limit=RUN_LIMIT)
+    end_observing = net.observe(observer) if observer is not None else None
     log = net.log_chance() if logs_chance and weather is None else None
     try:
         try:
@@ -106,6 +113,8 @@ def attempt(
         made.now_ns = net.now_ns
         made.waiting = net.waiting()
     finally:
+        if end_observing is not None:
+            end_observing()  # how what is left is ended is no part of the run
         net.close()
     made.faults = net.faults
     made.promised, made.held = net.promises.promised, net.promises.held

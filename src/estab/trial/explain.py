@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from estab.events import Event
+from estab.events import CallStarted, Event, FrameSent
 from estab.observe.ladder import ladder
 from estab.observe.ladder_text import render_plain
 from estab.trial.attempt import Attempt, Scenario, Signature, attempt
@@ -89,6 +89,9 @@ class Explanation:
         return "\n".join(lines)
 
     def _weather(self) -> list[str]:
+        if self.attempt.now_ns == 0 and not any(isinstance(fact, (CallStarted, FrameSent)) for fact in self.facts):
+            return ["", "no program had begun, and no frame was sent: the mistake is in what sets the network up, at "
+                        f"{self.attempt.place}"]
         if self.minimal is not None:
             told = [*self.minimal.lines(), f"({self.minimal.footer()})"]
             return ["", "enough for it:", *(f"  {line}" for line in told)]

@@ -26,7 +26,7 @@ from estab.trial.explain import Explanation, explain
 from estab.trial.kept import folder_for, keep
 from estab.trial.sweep import Sweep, SweepResult, UnrepeatableError, check_twice, never_held_text, run_seeds
 
-__all__ = ["NetTrial", "seed_of"]
+__all__ = ["NetTrial", "hide_ours", "seed_of"]
 
 _PASSING: Final = (pytest.skip.Exception, pytest.xfail.Exception)
 _OURS: Final = frozenset({"net", "real_net", "request"})
@@ -41,6 +41,13 @@ def seed_of(config: pytest.Config, node_id: str) -> int | str:
     if given is not None:
         return int(given) if given.lstrip("-").isdecimal() else str(given)
     return int.from_bytes(hashlib.sha256(node_id.encode()).digest()[:4], "big")
+
+
+def hide_ours() -> None:
+    """Leave estab's own frames out of pytest's tracebacks: what is wrong lies in the test, or in what it tests."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("estab."):
+            module.__dict__.setdefault("__tracebackhide__", True)
 
 
 class NetTrial:
@@ -95,7 +102,7 @@ class NetTrial:
         except (KeyboardInterrupt, SystemExit, *_PASSING):
             raise
         except BaseException as error:
-            self._hide_ours()
+            hide_ours()
             failed.error = error
             failed.waiting = self.net.waiting()
             failed.now_ns = self.net.now_ns
@@ -124,7 +131,7 @@ class NetTrial:
         except (KeyboardInterrupt, SystemExit, *_PASSING):
             raise
         except BaseException as error:
-            self._hide_ours()
+            hide_ours()
             failed = Attempt(self.seed)
             failed.error = error
             ends = self.net.waiting()
@@ -202,15 +209,8 @@ class NetTrial:
 
     # --- what is said
 
-    @staticmethod
-    def _hide_ours() -> None:
-        """Leave estab's own frames out of pytest's tracebacks: what is wrong lies in the test, or in what it tests."""
-        for name, module in list(sys.modules.items()):
-            if name.startswith("estab."):
-                module.__dict__.setdefault("__tracebackhide__", True)
-
     def _explain(self, scenario: Scenario, failed: Attempt, result: SweepResult | None) -> None:
-        self._hide_ours()
+        hide_ours()
         passed = 0 if result is None else result.passed
         before = f" ({passed} passed before)" if passed else ""
         self.headline = f"seed {failed.seed}{before}: {failed.sentence}"

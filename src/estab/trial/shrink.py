@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 from estab.lab.links.weather import KINDS, Happening, Weather
 from estab.trial.attempt import Attempt, Scenario, attempt
+from estab.units import format_count
 
 __all__ = ["RUNS_MAX", "SECONDS_MAX", "Minimal", "minimal_weather"]
 
@@ -47,6 +48,8 @@ class Minimal:
     """The cuts, power losses and the like that are needed."""
     is_minimal: bool = True
     why_not: str = ""
+    faults_before: int = 0
+    """How many cuts, power losses and the like there were."""
 
     def lines(self) -> list[str]:
         """Say it in English, a line each."""
@@ -60,8 +63,13 @@ class Minimal:
     def footer(self) -> str:
         """Say how it was found, in a line."""
         count = 0 if self.weather is None else len(self.weather.happenings())
+        before, after = [format_count(self.before, "event")], [f"{count}"]
+        if self.faults_before:
+            before.append(format_count(self.faults_before, "action"))
+            after = [format_count(count, "event"), format_count(len(self.faults), "action")]
         kind = "" if self.is_minimal else "; not minimal yet: the budget was spent"
-        return f"{self.before} events shrunk to {count} in {self.runs} runs, {self.seconds:.1f}s{kind}"
+        runs = format_count(self.runs, "run")
+        return f"{' and '.join(before)} shrunk to {' and '.join(after)} in {runs}, {self.seconds:.1f}s{kind}"
 
 
 class _Search:
@@ -100,7 +108,8 @@ def minimal_weather(
 
     def result(weather: Weather | None, is_minimal: bool = True, why_not: str = "") -> Minimal:
         needed = tuple(fault for fault in failed.faults if fault not in state.skipped)
-        return Minimal(weather, search.runs, time.perf_counter() - search.began, before, needed, is_minimal, why_not)
+        return Minimal(weather, search.runs, time.perf_counter() - search.began, before, needed, is_minimal, why_not,
+                       len(failed.faults))
 
     try:
         if not search.fails(state.happenings, []):

@@ -33,7 +33,8 @@ export function weatherView(store, timeline) {
   return {
     id: "weather", title: "Weather", grid: false, height: () => 28 + 32 * Math.max(1, rows().length), weather: false,
     unit: () => rows().map(({ way }) => conditionsText(store.meta.ways[way])).filter((words, n, all) => words && all.indexOf(words) === n).slice(0, 2).join(" · ") || "what befell frames on each link",
-    missing: () => rows().length ? "" : "No link was seen.",
+    missing: () => !rows().length ? "No link was seen."
+      : store.meta.capture && !store.bands.length && rows().every(row => !row.events.length) ? "What befell frames on the way is not known here: a capture shows only what passed where it was taken." : "",
     keys: () => SIGNS.filter(([kind]) => rows().some(row => row.events.some(event => event[1] === kind)))
       .map(([kind, title, ink, shape]) => ({ id: "weather " + kind, name: title, ink, kind: shape })),
     draw(f) {
@@ -85,7 +86,7 @@ export function conditionsText(way) {
   if (now.jitter_ns) said.push(`± ${span(now.jitter_ns / 1e9)}`);
   if (now.rate_bps) said.push(rate(now.rate_bps / 8));
   if (now.rate_bps) said.push(now.queue_frames ? `queue of ${now.queue_frames} frames` : `queue of ${now.queue_bytes} bytes`);
-  for (const name of ["loss", "reorder", "duplicate", "corrupt"]) if (now[name]) said.push(`${(now[name] * 100).toPrecision(2).replace(/\.0$/, "")} % ${name}`);
+  for (const name of ["loss", "reorder", "duplicate", "corrupt"]) if (now[name]) said.push(`${(now[name] * 100).toPrecision(2).replace(/\.0$/, "")}% ${name}`);
   if (now.codel_target_ns) said.push("CoDel");
   return `${way.link}: ${said.join(", ")}`;
 }

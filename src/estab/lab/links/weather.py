@@ -441,13 +441,16 @@ def _and(words: list[str]) -> str:
 
 
 def _names(name: str, given: object) -> frozenset[str]:
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise TypeError(f"weather: {name}: {given!r} is not a list of frames")
-    return frozenset(str(one) for one in given)
+    names = () if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable) else tuple(given)
+    if given and not (names and all(isinstance(one, str) for one in names)):
+        raise TypeError(f"weather: {name}: {given!r} is not a list of {'actions' if name == 'skipped' else 'frames'}, "
+                        "each by its name")
+    return frozenset(names)
 
 
 def _numbers(name: str, given: object) -> dict[str, int]:
-    if not isinstance(given, Mapping) or not all(type(value) is int and value >= 0 for value in given.values()):
+    if not isinstance(given, Mapping) or not all(
+            isinstance(key, str) and type(value) is int and value >= 0 for key, value in given.items()):
         raise TypeError(f"weather: {name}: {given!r} is not a table of frames and numbers")
     return {str(key): int(value) for key, value in given.items()}
 

@@ -133,7 +133,8 @@ class Program(Generic[R]):
                 self.waiters.remove(runtime)
                 raise TimeoutError(f"{self.describe()}; it was waited for for {timeout}")
         if not self.is_done:
-            raise UnfinishedError(f"{self.describe()}; Network.run() runs it")
+            does = "goes on with" if self.running() else "runs"
+            raise UnfinishedError(f"{self.describe()}; Network.run() {does} it")
         if self._was_cancelled and self.failure is not None:
             raise self.failure
         return self.failure

@@ -1,13 +1,14 @@
 """What a link does to frames: the properties of one direction, and how they are written.
 
 A value stands for both directions; a pair for the way from the first host and the way from the second; a dict, keyed by
-the sending host's name, for the ways it names. Words (``"40ms"``, ``"2%"``, ``"20Mbit"``, ``"64KiB"``) are read here.
+the sending host or its name, for the ways it names. Words (``"40ms"``, ``"2%"``, ``"20Mbit"``, ``"64KiB"``) are read
+here.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any, Final, TypeAlias, TypedDict, TypeVar
@@ -17,15 +18,15 @@ from estab.lab.record.traces import DelayProfile, Opportunities, read_profile
 from estab.settings import Duration
 from estab.units import bits_per_second, byte_count, duration_ns, share
 
-__all__ = ["QUEUE_FRAMES", "Conditions", "LinkProperties", "count_of", "one_of", "read_conditions"]
+__all__ = ["QUEUE_FRAMES", "Conditions", "LinkProperties", "by_sender", "count_of", "one_of", "read_conditions"]
 
 QUEUE_FRAMES: Final = 1000
 """Frames that wait at most, if the link has a rate and no ``queue`` was given: Linux's ``txqueuelen``."""
 
 
 T = TypeVar("T")
-Ways: TypeAlias = T | tuple[T, T] | Mapping[str, T]
-"""One value for both directions, a pair of them, or some by the sending host's name."""
+Ways: TypeAlias = T | tuple[T, T] | Mapping[Any, T]
+"""One value for both directions, a pair of them, or some by the sending host or its name."""
 
 
 class LinkProperties(TypedDict, total=False):
@@ -107,6 +108,30 @@ class Conditions:
     def ecn_mark_limit(self) -> int:
         """The threshold, in frames or in bytes; 0 for none."""
         return self.ecn_mark_frames or self.ecn_mark_bytes
+
+
+def by_sender(words: Mapping[str, object], senders: Collection[str], where: str) -> dict[str, object]:
+    """Return link properties whose dictionaries have the names of sending hosts as keys.
+
+    A key may be a host or its name. ``ValueError`` and ``TypeError`` for one that sends nothing there.
+    """
+    return {word: _by_sender(word, value, senders, where) if isinstance(value, Mapping) else value
+            for word, value in words.items()}
+
+
+def _by_sender(word: str, value: Mapping[object, object], senders: Collection[str], where: str) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, one in value.items():
+        name = key if isinstance(key, str) else getattr(key, "name", None)
+        if not isinstance(name, str):
+            raise TypeError(f"{word}: {key!r} is not a host; a dictionary has values by the sending host")
+        if name not in senders:
+            raise ValueError(f"{word}: {name} is at no end of {where}; a dictionary has values by the sending host: "
+                             f"{' or '.join(senders)}")
+        if name in found:
+            raise ValueError(f"{word}: {name} stands there twice")
+        found[name] = one
+    return found
 
 
 def read_conditions(base: Conditions, sender: str, is_first: bool, words: Mapping[str, object]) -> Conditions:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from estab.abi import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDHUP, SOCK_DGRAM
+from estab.abi import AF_INET6, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDHUP, SOCK_DGRAM
 from estab.errors import os_error
 from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.pipe import PipeEnd
@@ -239,7 +239,8 @@ def is_serving(descriptor: Descriptor) -> bool:
 def describe(descriptor: Descriptor) -> str:
     """Name a descriptor as ``ss`` does: addresses, and TCP's state."""
     if isinstance(descriptor, StreamSocket):
-        return f"{descriptor.text()} ({State(descriptor.state)})"
+        version = ", IPv6" if descriptor.listener is not None and descriptor.family == AF_INET6 else ""
+        return f"{descriptor.text()} ({State(descriptor.state)}{version})"
     if isinstance(descriptor, (DatagramSocket, LocalSocket, PipeEnd)):
         return descriptor.text()
     return f"fd {descriptor.fd}"
