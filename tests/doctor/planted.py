@@ -126,6 +126,13 @@ def serve_closing_second() -> None:
     forever(serve)
 
 
+def serve_sending_and_nothing() -> None:
+    """Send without end on port 82, and read nothing on port 80."""
+    sending = listen(82)
+    forever(lambda: kept.append(sending.accept()[0]) or forever(kept[-1].sendall, bytes(65536)))  # type: ignore
+    serve_nothing()
+
+
 def serve_full() -> None:
     """Never call accept()."""
     listen(80, backlog=1)
@@ -169,6 +176,40 @@ def close_wait() -> None:
 def peer_not_reading() -> None:
     fill(connect(80))
     time.sleep(0.7)
+
+
+def own_queue_full() -> None:
+    """Never call accept(), and connect to oneself."""
+    listen(81, backlog=1)
+    for _ in range(6):
+        caller = socket.socket()
+        caller.setblocking(False)
+        caller.connect_ex(("127.0.0.1", 81))
+        kept.append(caller)
+    time.sleep(1.3)
+
+
+def close_before_it_is_read() -> None:
+    caller = connect(80)
+    fill(caller)
+    caller.close()
+    time.sleep(0.7)
+
+
+def relay() -> None:
+    """Read from a peer that sends, and write to one that does not read."""
+    source, sink = connect(82), connect(80)
+    forever(lambda: sink.sendall(source.recv(65536)))
+    time.sleep(2)
+
+
+def refused() -> None:
+    def call() -> None:
+        with socket.socket() as caller:
+            caller.connect_ex((PEER, 9))
+        time.sleep(0.02)
+
+    forever(call)
 
 
 def syn_unanswered() -> None:

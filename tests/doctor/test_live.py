@@ -62,6 +62,8 @@ def look(where: Namespace, limits: Thresholds = LIMITS) -> tuple[Report, float]:
     ("serve_nothing", "peer_not_reading", "client", "peer-not-reading"),
     ("serve_nothing", "peer_not_reading", "server", "not-reading"),
     ("serve_nothing", "syn_unanswered", "client", "syn-unanswered"),
+    ("serve_nothing", "own_queue_full", "client", "accept-queue-full"),
+    ("serve_nothing", "refused", "client", "refused"),
     ("serve_reading", "path_silent", "client", "path-silent"),
     ("serve_reading", "close_unanswered", "client", "close-unanswered"),
     ("serve_reading", "unwatched_idle", "client", "unwatched-idle"),
@@ -91,7 +93,7 @@ def test_a_planted_problem_is_named_within_a_second(pair: tuple[Namespace, Names
     assert finding.evidence
     assert finding.cures or finding.cause.cures
     # An end whose program has closed has no process any more, and TIME-WAIT never had one.
-    has_process = cause not in ("time-wait-ports", "close-unanswered")
+    has_process = cause not in ("time-wait-ports", "close-unanswered", "refused")
     assert ("pid" in finding.process) == has_process, finding.process
     if cause in ("close-wait", "not-reading", "accept-queue-full") and find("py-spy"):
         assert any("its thread is at planted.py:" in line for line in finding.evidence), finding.evidence
@@ -126,6 +128,46 @@ def test_a_bad_path_and_a_limit_are_named_within_a_second(path: dict[str, Any], 
     assert took_s < 1
     assert found[0].evidence
     assert found[0].subject.startswith("10.99.0.1:")
+
+
+def test_a_peer_that_reads_slowly_is_no_peer_that_does_not_read(pair: tuple[Namespace, Namespace]) -> None:
+    here, there = pair
+    plant(there, "serve_reading", "0.02", "4000")
+    plant(here, "window_limited")
+    for _ in range(6):  # its window is closed at many a look
+        assert {finding.name for finding in look(here)[0].findings} <= {"window-limited"}
+
+
+def test_connects_that_wait_for_a_full_listener_of_this_machine_are_its_evidence(
+    pair: tuple[Namespace, Namespace],
+) -> None:
+    here, _ = pair
+    plant(here, "own_queue_full")
+    found = look(here, Thresholds())[0].findings
+    assert [finding.name for finding in found] == ["accept-queue-full"], [finding.json() for finding in found]
+    [finding] = found
+    assert any(re.fullmatch(r"\d connect\(\) of this machine wait for it: 127\.0\.0\.1:\d+, .* and \d more", line)
+               for line in finding.evidence), finding.evidence
+
+
+def test_of_text_that_a_closed_program_left_behind_nobody_is_told(pair: tuple[Namespace, Namespace]) -> None:
+    here, there = pair
+    plant(there, "serve_nothing")
+    plant(here, "close_before_it_is_read")
+    [finding] = look(here)[0].findings
+    assert finding.name == "peer-not-reading"
+    assert "the program has closed and is told nothing" in finding.notices
+    assert finding.process == ""
+
+
+def test_a_relay_that_does_not_read_is_told_with_the_peer_that_blocks_it(pair: tuple[Namespace, Namespace]) -> None:
+    here, there = pair
+    plant(there, "serve_sending_and_nothing")
+    plant(here, "relay")
+    found = {finding.name: finding for finding in look(here)[0].findings}
+    assert set(found) == {"peer-not-reading", "not-reading"}
+    assert any(line.startswith(f"the same process may be blocked in a send() on {found['peer-not-reading'].subject}")
+               for line in found["not-reading"].evidence)
 
 
 def test_nothing_is_named_on_a_healthy_machine(pair: tuple[Namespace, Namespace]) -> None:

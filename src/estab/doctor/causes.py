@@ -42,7 +42,7 @@ _ROWS: Final = (
           "The SYN was answered by a reset: the host is there, but no program listens on that address and port.",
           ("start the server, or connect to the port it has (ss -ltn)",
            "the server may listen on 127.0.0.1 only: bind to 0.0.0.0 or ::"),
-          ("ECONNREFUSED", "SYN-SENT")),
+          ("ECONNREFUSED", "SYN-SENT"), _BOTH),
     Cause("peer-not-reading", "fault", "the peer does not read",
           "The peer's receive window is closed: its TCP is alive and answers probes, its program does not call recv().",
           ("look at the peer's program: blocked, stopped, or slower than its input",

@@ -14,9 +14,9 @@ from estab.abi import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SY
 from estab.doctor.finding import Finding
 from estab.doctor.machine import TIME_WAIT_SHARE, Machine, Reading
 from estab.native.sockdiag import BUSY_SHARE, REPAIRS_MIN, STREAM_BYTES, Row
-from estab.units import MS, SECOND, format_bytes, format_duration
+from estab.units import MS, SECOND, format_bytes, format_count, format_duration
 
-__all__ = ["Thresholds", "judge_machine", "judge_row"]
+__all__ = ["Thresholds", "judge_machine", "judge_row", "refused"]
 
 _ON, _KEEPALIVE, _PERSIST = 1, 2, 4
 _RTO_MIN_S: Final = 0.2
@@ -26,6 +26,7 @@ _UNREAD_SHARE: Final = 0.5
 _MSS_FULL: Final = 1000
 _PROBES_MIN: Final = 2
 _STALL_US: Final = 15_000
+_ATTEMPTS_MIN: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +40,41 @@ class Thresholds:
 
 def judge_machine(machine: Machine, limits: Thresholds) -> list[Finding]:
     """Judge everything: listeners, ports, and each connection."""
-    found = [*_listeners(machine), *_ports(machine)]
+    listeners = _listeners(machine)
+    full = {row.sport: finding for row in machine.second.listeners for finding in listeners
+            if finding.name == "accept-queue-full" and finding.subject == row.name}
+    waiting: dict[int, list[str]] = {}
+    found = [*listeners, *_ports(machine)]
     for row in machine.second.rows:
-        found.extend(judge_row(row, machine.first.find(row), machine, limits))
+        judged = judge_row(row, machine.first.find(row), machine, limits)
+        if row.is_to_itself and row.dport in full and any(finding.name == "syn-unanswered" for finding in judged):
+            waiting.setdefault(row.dport, []).append(row.local)
+            continue
+        found.extend(judged)
+    for port, ends in waiting.items():
+        more = f" and {len(ends) - 3} more" if len(ends) > 3 else ""
+        full[port].evidence.append(f"{len(ends)} connect() of this machine wait for it: {', '.join(ends[:3])}{more}")
     unwatched = machine.second.skipped.unwatched
     shown = [finding for finding in found if finding.name == "unwatched-idle"]
     if unwatched > len(shown):
         for finding in shown:
             finding.evidence.append(f"{unwatched} connections of this machine are like that")
     return found
+
+
+def refused(machine: Machine) -> list[Finding]:
+    """Find connection attempts that end at once, again and again: their sockets are gone whenever one looks."""
+    failed = machine.grown("TcpAttemptFails") - machine.grown("TcpExtEmbryonicRsts")
+    if failed < _ATTEMPTS_MIN:
+        return []
+    return [Finding("refused", "this machine", [
+        f"{failed} connect() failed in {machine.elapsed_s:.1f} s (TcpAttemptFails), and no socket of them is left: "
+        "that is what a program does that is refused and tries again at once",
+    ], -machine.elapsed_s, 0.0, cost_s=machine.elapsed_s, confidence="likely",
+        notices="each connect() fails with ECONNREFUSED at once",
+        cures=["find the program and its target: tcpdump -ni any 'tcp[tcpflags] & tcp-rst != 0'",
+               "start the server, or connect to the port it has (ss -ltn)",
+               "pause between attempts, longer each time"])]
 
 
 def timeouts_s(count: int, first_s: float = _RTO_MIN_S, linear: int = 0) -> float:
@@ -133,7 +160,7 @@ def judge_row(row: Row, before: Row | None, machine: Machine, limits: Thresholds
     if is_quiet and row.state == ESTABLISHED:
         return [*_moving(row, before, machine), *_idle(row, limits)]
     info = row.info
-    found = _stuck(row, info, machine)
+    found = _stuck(row, before, info, machine)
     if row.state == CLOSE_WAIT:
         found.extend(_close_wait(row, info, limits))
     if not found:
@@ -156,20 +183,27 @@ def _syn_sent(row: Row, machine: Machine) -> list[Finding]:
                                f"(tcp_syn_retries={retries}), or by the program's own timeout")]
 
 
-def _stuck(row: Row, info: dict[str, int], machine: Machine) -> list[Finding]:
+def _stuck(row: Row, before: Row | None, info: dict[str, int], machine: Machine) -> list[Finding]:
     """Judge text that is not acknowledged, and closed windows."""
     heard_s = min(info["last_ack_recv"], info["last_data_recv"]) / 1000
     is_closing = row.state in (FIN_WAIT_1, LAST_ACK, CLOSING)
     if row.timer == _PERSIST or (info["probes"] and row.timer != _KEEPALIVE and info.get("notsent_bytes", 0)):
         if info.get("snd_wnd", 1) and not info["probes"]:
             return []
+        if before is not None and before.info_bytes and _grown(info, before.info, "bytes_acked"):
+            return []  # it does read: what it holds up is a limit
         waits_s = info["last_data_sent"] / 1000
+        ends = ("send() blocks; never by itself while the probes are answered; TCP_USER_TIMEOUT would end it with "
+                "ETIMEDOUT")
+        if is_closing:
+            retries = machine.sysctl("tcp_orphan_retries", 0) or 8
+            ends = ("the program has closed and is told nothing: the kernel keeps what is left until the peer reads; "
+                    f"it gives up after tcp_orphan_retries={retries} probes without an answer")
         return [_finding(row, "peer-not-reading", [
             f"the peer's window is {format_bytes(info.get('snd_wnd', 0))}, "
             f"{format_bytes(info.get('notsent_bytes', 0))} wait "
             f"for it; {info['probes']} probes without more room",
-        ], age_s=waits_s, notices="send() blocks; never by itself while the probes are answered; TCP_USER_TIMEOUT "
-                                  "would end it with ETIMEDOUT")]
+        ], age_s=waits_s, notices=ends)]
     if row.timer == _KEEPALIVE and max(row.retransmits, info["probes"]) >= _PROBES_MIN:
         return [_finding(row, "half-open", [
             f"{max(row.retransmits, info['probes'])} keepalive probes are unanswered, the next goes in "
@@ -194,7 +228,7 @@ def _stuck(row: Row, info: dict[str, int], machine: Machine) -> list[Finding]:
             f"net.ipv4.tcp_mtu_probing={machine.sysctl('tcp_mtu_probing', 0)}, path MTU taken to be {info['pmtu']}",
         ], age_s=waits_s, confidence="likely", notices=_gives_up(machine, waits_s))]
     return [_finding(row, "path-silent", [
-        f"{info['unacked']} segments unacknowledged, sent {times + 1} times; the timeout is "
+        f"{format_count(info['unacked'], 'segment')} unacknowledged, sent {times + 1} times; the timeout is "
         f"{format_duration(info['rto'] * 1000)} by now",
         f"last sign of life of the peer {heard_s:.1f} s ago",
     ], age_s=waits_s, notices=_gives_up(machine, waits_s))]

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from estab.devices.namespace import call_in
 from estab.doctor.finding import Finding, Report
-from estab.doctor.live import Thresholds, judge_machine
+from estab.doctor.live import Thresholds, judge_machine, refused
 from estab.doctor.machine import Machine, observe
-from estab.doctor.processes import find_holders, sockets_of
+from estab.doctor.processes import Holder, find_holders, sockets_of
 from estab.doctor.pythons import lines_of
 from estab.native.sockdiag import Row
 
@@ -58,6 +58,8 @@ def report_of(machine: Machine, limits: Thresholds, wanted: Callable[[Row], bool
             reading.listeners = [row for row in reading.listeners if wanted(row)]
     report = Report(f"network namespace {netns}" if netns else "this machine")
     report.findings = judge_machine(machine, limits)
+    if wanted is None:
+        report.findings.extend(refused(machine))
     report.findings.sort(key=lambda finding: finding.rank)
     _name_holders(report.findings)
     reading = machine.second
@@ -79,3 +81,15 @@ def _name_holders(findings: list[Finding]) -> None:
         if pid not in lines:
             lines[pid] = lines_of(pid) if len(lines) < _PROCESSES_MAX else []
         finding.evidence.extend(f"its thread is at {line}" for line in lines[pid][:_THREADS_MAX])
+    _link(findings, holders)
+
+
+def _link(findings: list[Finding], holders: dict[int, list[Holder]]) -> None:
+    """Say of a program that does not read if it may be blocked in a send() whose peer does not read either."""
+    blocked = {holder.pid: finding for finding in reversed(findings) if finding.name == "peer-not-reading"
+               for holder in holders.get(finding.inode, [])}
+    for finding in findings:
+        if finding.name == "not-reading":
+            causes = [blocked[holder.pid] for holder in holders.get(finding.inode, []) if holder.pid in blocked]
+            finding.evidence.extend(f"the same process may be blocked in a send() on {cause.subject}, whose peer does "
+                                    "not read" for cause in causes[:1])

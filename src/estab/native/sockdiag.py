@@ -102,6 +102,11 @@ class Row:
         return self.source, self.sport, self.target, self.dport
 
     @property
+    def is_to_itself(self) -> bool:
+        """Whether both ends have one address, or those of the loopback: they are on one machine."""
+        return self.source == self.target or (self.source[:1] == self.target[:1] == b"\x7f" and len(self.source) == 4)
+
+    @property
     def is_listener(self) -> bool:
         """Whether it listens."""
         return self.state == LISTEN
