@@ -1,11 +1,11 @@
-"""Servers for the virtual run of a story: as much of redis and of PostgreSQL as a client needs for one question."""
+"""Servers for the virtual run of a story: as much of redis, PostgreSQL and nginx as a client needs for one question."""
 
 from __future__ import annotations
 
 import asyncio
 import struct
 
-__all__ = ["serve_postgres", "serve_redis"]
+__all__ = ["serve_http", "serve_postgres", "serve_redis"]
 
 
 async def serve_redis(port: int = 6379) -> None:
@@ -22,6 +22,23 @@ async def _redis(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
                 size = int((await reader.readline())[1:])
                 words.append((await reader.readexactly(size + 2))[:-2])
             writer.write(b"+PONG\r\n" if words[0].upper() == b"PING" else b"+OK\r\n")
+    except (ConnectionError, asyncio.IncompleteReadError):
+        pass
+    finally:
+        writer.close()
+
+
+async def serve_http(port: int = 80) -> None:
+    """Answer every request with a line of text."""
+    server = await asyncio.start_server(_http, "", port)
+    await server.serve_forever()
+
+
+async def _http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nfrom nginx\n")
     except (ConnectionError, asyncio.IncompleteReadError):
         pass
     finally:

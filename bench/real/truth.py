@@ -1,32 +1,36 @@
 """Does virtual time tell the truth? One story: with real servers on the kernel's TCP, and by the lab in virtual time.
 
-Clients of redis and PostgreSQL ask; the cables of the servers are cut for 30 s, in which they ask again; later the
-servers lose their power, and they ask once more. When does each client notice? ``python -m bench.real.truth`` tells.
+Clients of redis, PostgreSQL, nginx and a gRPC server ask; the cables of the servers are cut for 30 s, in which they ask
+again; later the servers lose their power, and they ask once more. When does each client notice? ``python -m
+bench.real.truth`` tells. No rights are needed.
 
-Two clients are alike in both runs: redis-py and asyncpg on estab's stack. Two run on the kernel's TCP, for comparison.
+Three clients are alike in both runs: redis-py, asyncpg and http.client on estab's stack. The others run on the kernel's
+TCP, for comparison: curl opens a connection for each question, all others keep one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import http.client
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import estab
-from bench.real.standins import serve_postgres, serve_redis
+from bench.real.standins import serve_http, serve_postgres, serve_redis
 
 __all__ = ["CLIENTS", "Times", "run_real", "run_virtual", "servers_missing"]
 
 USER_TIMEOUT_S = 4
-CUT_S, GONE_S = 4.0, 20.0
+CUT_S, GONE_S = 8.0, 20.0
 """When the cut begins, and how long after its end the power goes."""
 ASK_AFTER_S, ASK_GONE_AFTER_S = 12.0, 0.5
 """How long after a fault its clients ask. A cut of 30 s ends between the retransmissions 14 s and 28 s after that."""
@@ -118,16 +122,115 @@ def ask_psycopg(began: float, cut_s: float) -> tuple[float, float, str]:
         return cut, time.monotonic() - asked, error
 
 
+def ask_http(began: float, cut_s: float) -> tuple[float, float, str]:
+    """Be a client of nginx, by the standard library."""
+    with closing(http.client.HTTPConnection("nginx")) as client:
+        _ask_nginx(client)
+        _sleep_until(began + CUT_S + ASK_AFTER_S)
+        asked = time.monotonic()
+        _ask_nginx(client)
+        cut = time.monotonic() - asked
+        _limit(client.sock)
+        _sleep_until(began + CUT_S + GONE_S + cut_s + ASK_GONE_AFTER_S)
+        asked = time.monotonic()
+        error = ""
+        try:
+            _ask_nginx(client)
+        except OSError as raised:
+            error = type(raised).__name__
+        return cut, time.monotonic() - asked, error
+
+
+def _ask_nginx(client: http.client.HTTPConnection) -> None:
+    client.request("GET", "/")
+    assert client.getresponse().read() == b"from nginx\n"
+
+
+def ask_curl(began: float, cut_s: float) -> tuple[float, float, str]:
+    """Be a client of nginx, by curl: a new connection for each question."""
+
+    def ask(timeout_s: float) -> tuple[float, int]:
+        asked = time.monotonic()
+        done = subprocess.run(["curl", "-s", "-4", "--connect-timeout", f"{timeout_s:g}", "http://nginx/"], check=False,
+                              capture_output=True, text=True)
+        assert done.returncode or done.stdout == "from nginx\n"
+        return time.monotonic() - asked, done.returncode
+
+    assert ask(30)[1] == 0
+    _sleep_until(began + CUT_S + ASK_AFTER_S)
+    cut, status = ask(120)
+    assert status == 0
+    _sleep_until(began + CUT_S + GONE_S + cut_s + ASK_GONE_AFTER_S)
+    gone, status = ask(USER_TIMEOUT_S)
+    return cut, gone, f"exit status {status}" if status else ""
+
+
+def serve_grpc() -> None:
+    """Answer any unary call of gRPC with its request in capital letters."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import grpc
+
+    class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
+        def service(self, details: Any) -> Any:
+            return grpc.unary_unary_rpc_method_handler(lambda request, context: request.upper())
+
+    server = grpc.server(ThreadPoolExecutor(2), handlers=[Handler()])
+    server.add_insecure_port("[::]:50051")
+    server.start()
+    print("listening", flush=True)
+    server.wait_for_termination()
+
+
+def ask_grpc(began: float, cut_s: float) -> tuple[float, float, str]:
+    """Be a client of gRPC."""
+    import grpc
+
+    with grpc.insecure_channel("grpc:50051", [("grpc.enable_http_proxy", 0)]) as channel:
+        shout = channel.unary_unary("/story/Shout")
+        assert shout(b"hello", timeout=30) == b"HELLO"
+        _sleep_until(began + CUT_S + ASK_AFTER_S)
+        asked = time.monotonic()
+        shout(b"again", timeout=120)
+        cut = time.monotonic() - asked
+        _sleep_until(began + CUT_S + GONE_S + cut_s + ASK_GONE_AFTER_S)
+        asked = time.monotonic()
+        error = ""
+        try:
+            shout(b"gone", timeout=USER_TIMEOUT_S)
+        except grpc.RpcError as raised:
+            error = raised.code().name
+        return cut, time.monotonic() - asked, error
+
+
 CLIENTS: dict[str, tuple[Callable[..., Any], bool]] = {
-    "redis-py": (ask_redis, False), "asyncpg": (ask_asyncpg, False),
-    "redis-py, kernel": (ask_redis, True), "psycopg, kernel": (ask_psycopg, True),
+    "redis-py": (ask_redis, False), "asyncpg": (ask_asyncpg, False), "http.client": (ask_http, False),
+    "redis-py, kernel": (ask_redis, True), "psycopg, kernel": (ask_psycopg, True), "gRPC, kernel": (ask_grpc, True),
+    "curl, kernel": (ask_curl, True),
 }
 """Each client, and whether the kernel's TCP is its own."""
 
 
+_SERVERS = ("redis", "postgres", "nginx", "grpc")
+_NGINX = """
+daemon off; pid {folder}/pid; error_log stderr;
+events {{}}
+http {{
+  access_log off; keepalive_timeout 600; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;
+  fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  server {{ listen 80; listen [::]:80; location / {{ return 200 "from nginx\\n"; }} }}
+}}
+"""
+
+
 def servers_missing() -> str:
-    """Say which server is not installed; empty if all are."""
-    return "" if _postgres() and shutil.which("redis-server") else "needs redis-server and postgresql"
+    """Say what is not installed; empty if all is."""
+    there = _postgres() and shutil.which("redis-server") and _nginx() and shutil.which("curl")
+    return "" if there else "needs redis-server, postgresql, nginx and curl"
+
+
+def _nginx() -> str:
+    return shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin:/sbin") or ""
 
 
 def _postgres() -> str:
@@ -137,7 +240,7 @@ def _postgres() -> str:
 
 def _plan(net: estab.Network, cut_s: float) -> None:
     """Cut the servers' cables, mend them, and later take their power."""
-    for name in ("redis", "postgres"):
+    for name in _SERVERS:
         host = net.hosts[name]
         link = next(link for link in net.links if host in link.ends)
         net.at(net.now + CUT_S, link.cut)
@@ -147,7 +250,7 @@ def _plan(net: estab.Network, cut_s: float) -> None:
 
 def _wire(net: estab.Network, clients: list[str]) -> list[estab.Host]:
     router = net.host("router", forwarding=True)
-    hosts = [net.host(name) for name in ("redis", "postgres", *clients)]
+    hosts = [net.host(name) for name in (*_SERVERS, *clients)]
     for host in hosts:
         net.link(host, router, delay="5ms")
     return hosts
@@ -157,9 +260,10 @@ def run_virtual(cut_s: float = 30.0) -> dict[str, Times]:
     """Tell the story in virtual time."""
     with estab.Network(seed=1) as net:
         names = [name for name, (_, is_kernel) in CLIENTS.items() if not is_kernel]
-        redis, postgres, *clients = _wire(net, [f"client{number}" for number in range(len(names))])
+        redis, postgres, nginx, _, *clients = _wire(net, [f"client{number}" for number in range(len(names))])
         redis.run(serve_redis, daemon=True)
         postgres.run(serve_postgres, daemon=True)
+        nginx.run(serve_http, daemon=True)
         _plan(net, cut_s)
         began = redis.clock.wall_ns / 1e9
         running = [host.run(CLIENTS[name][0], began, cut_s, start="1s")
@@ -170,7 +274,7 @@ def run_virtual(cut_s: float = 30.0) -> dict[str, Times]:
 
 def run_real(cut_s: float = 30.0) -> tuple[dict[str, Times], estab.Network]:
     """Tell the story with the servers themselves, in real time."""
-    folder = tempfile.mkdtemp(prefix="estab-postgres-")
+    folder = tempfile.mkdtemp(prefix="estab-truth-")
     try:
         os.chmod(folder, 0o777)
         with estab.Network(seed=1, clock="real", late_max="60s") as net:
@@ -180,7 +284,7 @@ def run_real(cut_s: float = 30.0) -> tuple[dict[str, Times], estab.Network]:
 
 
 def _tell_real(net: estab.Network, folder: str, cut_s: float) -> dict[str, Times]:
-    redis, postgres, *clients = _wire(net, [f"client{number}" for number in range(len(CLIENTS))])
+    redis, postgres, nginx, grpc, *clients = _wire(net, [f"client{number}" for number in range(len(CLIENTS))])
     server = redis.spawn(["redis-server", "--protected-mode", "no", "--save", ""], cwd="/", quiet=True)
     data, tools = f"{folder}/data", _postgres()
     user = "postgres" if os.geteuid() == 0 else None
@@ -190,7 +294,13 @@ def _tell_real(net: estab.Network, folder: str, cut_s: float) -> dict[str, Times
         file.write("host all all all trust\n")
     database = postgres.spawn([f"{tools}/postgres", "-D", data, "-h", "*", "-k", folder, "-c", "fsync=off"], user=user,
                               cwd="/", quiet=True)
+    config = Path(folder, "nginx.conf")
+    config.write_text(_NGINX.format(folder=folder))
+    web = nginx.spawn([_nginx(), "-c", str(config), "-e", "stderr"], cwd="/", quiet=True)
+    calls = grpc.spawn_python(serve_grpc, quiet=True)
     server.wait_listening(6379, "60s")
+    web.wait_listening(80, "60s")
+    calls.wait_output("listening", "60s")
     database.wait_output("ready to accept connections", "60s")
     _plan(net, cut_s)
     began = time.time()
@@ -198,11 +308,11 @@ def _tell_real(net: estab.Network, folder: str, cut_s: float) -> dict[str, Times
     for (name, (client, is_kernel)), host in zip(CLIENTS.items(), clients, strict=True):
         running[name] = (host.spawn_python(client, began, cut_s, quiet=True) if is_kernel
                          else host.run(client, began, cut_s))
-    net.run()
-    results = {}
-    for name, program in running.items():
-        results[name] = Times(*(program.result("300s") if CLIENTS[name][1] else program.result()))
-    return results
+    # Not until nothing waits to be delivered: a kernel tries for minutes to tell a server without power of its FIN.
+    while not all(program.done() for name, program in running.items() if not CLIENTS[name][1]):
+        net.run(until=net.now + 0.1)
+    return {name: Times(*(program.result("300s") if CLIENTS[name][1] else program.result()))
+            for name, program in running.items()}
 
 
 def main() -> None:

@@ -1,21 +1,23 @@
 """``estab run``: script files, or a scenario file, on hosts of a virtual network.
 
-Exit status: 0 every program ended well, 1 one raised or waits for ever, 2 the command can't be carried out as it was
-given, 130 Ctrl-C.
+Exit status: 0 every program ended well, 1 one raised, failed or waits for ever, 2 the command can't be carried out as
+it was given, 130 Ctrl-C.
 """
 
 from __future__ import annotations
 
 import re
 import traceback
+import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import click
 
 from estab.lab.network import Network
+from estab.native.process import ProcessFailedError
 from estab.report.recording import Recording
 from estab.trial.attempt import one_line, signature_of
 from estab.trial.fingerprint import fingerprint_of
@@ -53,7 +55,7 @@ def run(
 
     PROGRAM is a script with its arguments, or a function: server=app.py client="load.py --n 5" probe=shop.tools:main.
     Each script has its own sys.argv and __main__, and what it prints has its host's name before it. Or give a scenario
-    file that says it all.
+    file that says it all; with clock = "real" its hosts may be commands of the system, in real time.
     """
     try:
         plan = _plan(programs, links, options, routers, actions)
@@ -69,15 +71,18 @@ def run(
             plan.write(save)
             return
         net = plan.network()
+    except ProcessFailedError as error:
+        raise click.ClickException(str(error).splitlines()[0]) from None
     except (ScenarioError, TypeError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     except OSError as error:
         raise click.UsageError(f"{error.filename}: {error.strerror}") from None
     seen = net.record() if pcap or report or draws else None
-    with net:
+    with warnings.catch_warnings(), net:
+        warnings.showwarning = _show_warning
         failed = _run(net, plan)
-        click.echo(f"estab: seed {net.seed}, {format_duration(net.now_ns)} of virtual time; "
-                   f"{fingerprint_of(None)}", err=True)
+        time = f"real time: not repeatable; {net.lateness}" if net.is_real_time else "virtual time"
+        click.echo(f"estab: seed {net.seed}, {format_duration(net.now_ns)} of {time}; {fingerprint_of(None)}", err=True)
         if seen is not None:
             _keep(seen, pcap, seen_by or "", report, draws)
     if failed:
@@ -87,7 +92,7 @@ def run(
 def _run(net: Network, plan: Scenario) -> bool:
     """Run it. ``True``: a program raised, or programs wait for ever; that is said."""
     try:
-        net.run(until=plan.until or None)
+        plan.run(net)
         net.check()
     except Exception as error:
         own = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
@@ -99,6 +104,12 @@ def _run(net: Network, plan: Scenario) -> bool:
             click.echo(f"  {line}", err=True)
         return True
     return False
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,
+                  file: TextIO | None = None, line: str | None = None) -> None:
+    """Say what a warning says, in a line."""
+    click.echo(f"estab: {message}", err=True)
 
 
 def _keep(seen: Recording, pcap: str | None, seen_by: str, report: str | None, draws: bool) -> None:

@@ -64,6 +64,9 @@ def sweep(
         scenario = load(found)
     except TargetError as error:
         raise click.UsageError(str(error)) from None
+    if isinstance(scenario, ScenarioFile) and scenario.clock == "real":
+        raise click.UsageError(f'{target}: clock = "real": real time is not repeatable, so a sweep could not tell what '
+                               f"its seeds did; estab run {target} --seed N runs it")
     wanted = _shard(range(first, first + seeds), shard)
     rules = Rules(stop_after, stop_kinds, seconds)
     console = Console(stderr=True, soft_wrap=True)

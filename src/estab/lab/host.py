@@ -308,6 +308,10 @@ class Host:
         """Have the machine's kernel as TCP from now on (``Network.attach`` calls this)."""
         self._spawned = spawned
 
+    def use_kernel(self) -> None:
+        """Have the machine's kernel as TCP from now on, as with the first process: ``sysctl`` can be set before it."""
+        self._spawned_side("use_kernel")
+
     def _spawned_side(self, what: str) -> Spawned:
         """Give the kernel's side of the host, made now if this is the first process."""
         if not self.is_powered:
@@ -318,8 +322,8 @@ class Host:
                                    "host of its own")
             if self._given:
                 raise RuntimeError(f"{what}: host {self.name} was given {', '.join(self._given)}, which a host "
-                                   "with the machine's kernel does not take; set host.sysctl[...] after the first "
-                                   "process")
+                                   "with the machine's kernel does not take; set host.sysctl[...] after "
+                                   "host.use_kernel()")
             self._spawned = self._make_spawned(self)
         self._spawned.sync()
         return self._spawned

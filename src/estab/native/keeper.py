@@ -461,7 +461,9 @@ def _execute(control: socket.socket, request: dict[str, Any], fds: list[int], sa
         os.chdir(request["cwd"])
         os.execvpe(request["argv"][0], request["argv"], request["env"])
     except OSError as error:
-        os.write(said, f"{error.errno} {error.strerror}: {error.filename or request['argv'][0]}".encode())
+        # Bytes: the last folder of PATH in which it was looked for.
+        name = error.filename if isinstance(error.filename, str) else request["argv"][0]
+        os.write(said, f"{error.errno} {error.strerror}: {name}".encode())
     except KeyError:
         os.write(said, f"{errno.EINVAL} there is no user {request['user']!r}".encode())
     finally:

@@ -20,6 +20,7 @@
 - What ``write`` writes, ``read`` reads. A mistake is told with the file's line and what would be right.
 - A program is a script file with its arguments, or a function as ``package.module:function``.
 - A scenario is called with a network, as any other: ``estab sweep scenario.toml`` runs it for many seeds.
+- ``clock = "real"`` and ``spawn``: hosts that are processes of the system (``commands.py``).
 """
 
 from __future__ import annotations
@@ -35,31 +36,34 @@ from functools import partial
 from inspect import signature
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import tomli_w
 
+from estab.errors import explain
 from estab.lab.host import Host
 from estab.lab.link import Link
 from estab.lab.links.weather import Weather
 from estab.lab.network import Network
 from estab.lab.programs.program import Program
 from estab.lab.record.shapes import Bursts, Jitter
-from estab.trial import parts
+from estab.trial import commands, parts
+from estab.trial.commands import Command, CommandPlan
 from estab.trial.parts import PartPlan
 from estab.trial.scripts import Script, find_function
-from estab.units import duration_ns
+from estab.units import SECOND, duration_ns
 
 __all__ = [
-    "HOST_OPTIONS", "Action", "HostPlan", "LinkPlan", "PartPlan", "ProgramPlan", "Scenario", "ScenarioError",
-    "program_of",
+    "HOST_OPTIONS", "Action", "CommandPlan", "HostPlan", "LinkPlan", "PartPlan", "ProgramPlan", "Scenario",
+    "ScenarioError", "program_of",
 ]
 
 HOST_OPTIONS: Final = ("profile", "clock", "drift", "wake_up", "nofile")
 """What ``Network.host`` takes beside settings of the stack."""
-_HOST_KEYS: Final = ("run", "router", *HOST_OPTIONS, "resolver", "settings")
+_HOST_KEYS: Final = ("run", "spawn", "router", *HOST_OPTIONS, "resolver", "settings")
 _PROGRAM_KEYS: Final = ("run", "start", "daemon", "env", "at_boot")
-_TOP_KEYS: Final = ("seed", "until", "hosts", "links", *parts.KINDS, "names", "resolver", "at", "weather", "failed")
+_TOP_KEYS: Final = ("seed", "clock", "until", "hosts", "links", *parts.KINDS, "names", "resolver", "at", "weather",
+                    "failed")
 _LINK_DOES: Final = ("cut", "heal", "set")
 _HOST_DOES: Final = ("power_off", "power_on", "reboot", "kill", "suspend", "pause", "resume", "set_clock", "set_drift",
                      "set_resolver", "add_address", "remove_address", "set_backlog")
@@ -102,6 +106,8 @@ class HostPlan:
     """``profile``, ``clock``, ``drift``, ``wake_up``, ``nofile``."""
     resolver: Mapping[str, Any] = field(default_factory=dict)
     """What ``Host.set_resolver`` takes."""
+    commands: tuple[CommandPlan, ...] = ()
+    """Processes of the system, in real time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,17 +153,26 @@ class Scenario:
     """What ``Network.set_resolver`` takes."""
     parts: tuple[PartPlan, ...] = ()
     """Switches, NATs, load balancers, firewalls."""
+    clock: Literal["virtual", "real"] = "virtual"
+    """``"real"``: time is the machine's, and a run is not repeatable."""
 
     # --- run
 
     def network(self, seed: int | str | None = None, **options: Any) -> Network:
         """Make a network with the scenario's seed and weather, and put the scenario on it."""
-        net = Network(self.seed if seed is None else seed, weather=self.weather, **options)
-        self.build(net)
+        net = Network(self.seed if seed is None else seed, weather=self.weather, **{"clock": self.clock, **options})
+        try:
+            self.build(net)
+        except BaseException:
+            net.abandon()
+            raise
         return net
 
     def build(self, net: Network) -> None:
         """Put hosts, links, actions and programs on a network. ``ScenarioError`` for what it refuses."""
+        if net.is_real_time != (self.clock == "real"):
+            raise ScenarioError(f'clock = "{self.clock}", and this network has another clock; real time is not '
+                                "repeatable: estab run runs it, no sweep and no search for minimal weather does")
         hosts: dict[str, Host] = {}
         links: dict[str, Link] = {}
         for name, plan in self.hosts.items():
@@ -178,21 +193,45 @@ class Scenario:
         plans = [replace(part, words=_with_files(part.words, self.folder)) for part in self.parts]
         made_parts = parts.build(net, plans, hosts, links, _tried)
         owners = {**hosts, **links, **made_parts, _NET: net}
-        _plan(net, _with_objects(self.actions, owners), owners)
-        programs: dict[str, Program[Any]] = {}
+        begin_ns, programs = self._begin(net, hosts)
+        _plan(net, _with_objects(self.actions, owners), owners, begin_ns)
         for name, plan in self.hosts.items():
             for program in plan.programs:
-                programs.setdefault(f"{program.called}@{name}", self._start(hosts[name], program))
-        _plan(net, self.actions, programs)
+                programs.setdefault(f"{program.called}@{name}", self._start(hosts[name], program, begin_ns))
+        _plan(net, self.actions, programs, begin_ns)
 
     def __call__(self, net: Network) -> None:
         """Build and run: a scenario is one for ``estab sweep``."""
         self.build(net)
-        net.run(until=self.until or None)
+        self.run(net)
 
-    def _start(self, host: Host, plan: ProgramPlan) -> Program[Any]:
+    def run(self, net: Network) -> None:
+        """Run what was built: until ``until``, or until all programs and commands have ended."""
+        if net.is_real_time:
+            commands.run(net, self.until)
+        else:
+            net.run(until=self.until or None)
+
+    def _begin(self, net: Network, hosts: Mapping[str, Host]) -> tuple[int, dict[str, Program[Any] | Command]]:
+        """Start commands that listen. Returns when the scenario's time begins, and all commands by name."""
+        targets = {action.do.rpartition(".")[0] for action in self.actions}
+        made: dict[str, Program[Any] | Command] = {}
+        all_made = []
+        for name, plan in self.hosts.items():
+            for one in plan.commands:
+                called = f"{one.called}@{name}"
+                command = Command(hosts[name], one, self.folder, is_aimed_at=not targets.isdisjoint((called, name)))
+                made.setdefault(called, command)
+                all_made.append(command)
+        try:
+            return commands.begin(net, all_made), made
+        except (OSError, RuntimeError) as error:
+            raise ScenarioError(f"spawn: {explain(error)}") from None
+
+    def _start(self, host: Host, plan: ProgramPlan, begin_ns: int) -> Program[Any]:
         script = program_of(plan.run, self.folder, plan.env)
-        return host.run(script, start=plan.start, daemon=plan.is_daemon, name=plan.called, at_boot=plan.is_at_boot)
+        return host.run(script, start=_after(begin_ns, plan.start), daemon=plan.is_daemon, name=plan.called,
+                        at_boot=plan.is_at_boot)
 
     # --- as a file
 
@@ -217,7 +256,8 @@ class Scenario:
         hosts = {}
         for name, plan in self.hosts.items():
             programs = tuple(replace(one, run=_moved_run(one.run, here)) for one in plan.programs)
-            hosts[name] = replace(plan, programs=programs)
+            spawned = tuple(replace(one, cwd=os.path.join(here, one.cwd)) for one in plan.commands)
+            hosts[name] = replace(plan, programs=programs, commands=spawned)
         links = tuple(replace(link, properties=_with_files(link.properties, here)) for link in self.links)
         others = tuple(replace(part, words=_with_files(part.words, here)) for part in self.parts)
         return replace(self, hosts=hosts, links=links, parts=others, folder=str(folder))
@@ -229,6 +269,8 @@ class Scenario:
     def text(self) -> str:
         """Write it as TOML."""
         words: dict[str, Any] = {"seed": self.seed}
+        if self.clock != "virtual":
+            words["clock"] = self.clock
         if self.until:
             words["until"] = self.until
         words["hosts"] = {name: _host_words(plan) for name, plan in self.hosts.items()}
@@ -291,13 +333,18 @@ def _with_files(properties: Mapping[str, Any], folder: str) -> dict[str, Any]:
     return {name: found(name, value) if name in ("trace", "jitter") else value for name, value in properties.items()}
 
 
-def _plan(net: Network, actions: Iterable[Action], owners: Mapping[str, Any]) -> None:
+def _after(begin_ns: int, time: str) -> str | float:
+    """Give a time of the scenario as one of the network, which in real time began before."""
+    return (begin_ns + duration_ns(time, "time")) / SECOND if begin_ns else time
+
+
+def _plan(net: Network, actions: Iterable[Action], owners: Mapping[str, Any], begin_ns: int) -> None:
     """Plan those of the actions that are for one of these."""
     for action in actions:
         target, _, verb = action.do.rpartition(".")
         if target in owners:
             method, values = _doing(owners[target], verb, action.properties)
-            _tried(f"at: {action.do}", net.at, action.time, method, *values)
+            _tried(f"at: {action.do}", net.at, _after(begin_ns, action.time), method, *values)
 
 
 def _doing(owner: Any, verb: str, properties: Mapping[str, Any]) -> tuple[Callable[..., object], tuple[Any, ...]]:
@@ -340,6 +387,8 @@ def _host_words(plan: HostPlan) -> dict[str, Any]:
     } for one in plan.programs]
     if runs:
         words["run"] = runs[0] if len(runs) == 1 and isinstance(runs[0], str) else runs
+    if plan.commands:
+        words["spawn"] = commands.words_of(plan.commands)
     if plan.resolver:
         words["resolver"] = dict(plan.resolver)
     if plan.settings:
@@ -374,7 +423,10 @@ class _Reader:
         hosts = words.get("hosts")
         if not isinstance(hosts, dict) or not hosts:
             raise self.wrong("hosts", "hosts: a scenario needs hosts: [hosts.server], run = \"app.py\"")
-        plans = {name: self._host(name, table) for name, table in hosts.items()}
+        clock = words.get("clock", "virtual")
+        if clock not in ("virtual", "real"):
+            raise self.wrong("clock", f'clock: {clock!r} is neither "virtual" nor "real"')
+        plans = {name: self._host(name, table, clock) for name, table in hosts.items()}
         links = tuple(self._link(table, plans) for table in self._tables(words, "links"))
         made = self._parts(words, plans, links)
         actions = tuple(self._action(table, plans, links, made) for table in self._tables(words, "at"))
@@ -390,7 +442,7 @@ class _Reader:
             except (TypeError, ValueError) as error:
                 raise self.wrong("weather", str(error)) from None
         return Scenario(plans, links, actions, seed, str(until), weather, folder, self._names(words.get("names", {})),
-                        self._taken(words, "resolver", Network.set_resolver), made)
+                        self._taken(words, "resolver", Network.set_resolver), made, clock)
 
     def _parts(self, words: dict[str, Any], hosts: Mapping[str, HostPlan], links: Iterable[LinkPlan],
                ) -> tuple[PartPlan, ...]:
@@ -406,7 +458,7 @@ class _Reader:
                 found.append(part)
         return tuple(found)
 
-    def _host(self, name: str, table: Any) -> HostPlan:
+    def _host(self, name: str, table: Any, clock: str) -> HostPlan:
         if not isinstance(table, dict):
             raise self.wrong(name, f"hosts.{name}: {table!r} is not a table")
         self.known(table, _HOST_KEYS, f"hosts.{name}")
@@ -417,7 +469,22 @@ class _Reader:
             raise self.wrong("settings", f"hosts.{name}.settings: {settings!r} is not a table")
         options = {key: table[key] for key in HOST_OPTIONS if key in table}
         resolver = self._taken(table, "resolver", Host.set_resolver)
-        return HostPlan(programs, bool(table.get("router", False)), settings, options, resolver)
+        return HostPlan(programs, bool(table.get("router", False)), settings, options, resolver,
+                        self._commands(name, table, clock))
+
+    def _commands(self, name: str, table: dict[str, Any], clock: str) -> tuple[CommandPlan, ...]:
+        if "spawn" not in table:
+            return ()
+        if clock != "real":
+            raise self.wrong("spawn", f'hosts.{name}.spawn: a process of the system needs real time: clock = "real", '
+                                      "at the top")
+        if table.get("run"):
+            raise self.wrong("spawn", f"hosts.{name}: a host has the machine's kernel (spawn) or estab's stack (run), "
+                                      "not both")
+        try:
+            return commands.read(table["spawn"])
+        except (TypeError, ValueError) as error:
+            raise self.wrong("spawn", f"hosts.{name}.spawn: {error}") from None
 
     def _names(self, table: Any) -> dict[str, dict[str, Any]]:
         if not isinstance(table, dict):
@@ -472,7 +539,8 @@ class _Reader:
         by_name = {part.called: part for part in made}
         if not dot:
             raise self.wrong(do, f"at: do = {do!r} names no action; write a link or host and what to do: \"wifi.cut\"")
-        programs = [f"{program.called}@{host}" for host, plan in hosts.items() for program in plan.programs]
+        programs = [f"{called}@{host}" for host, plan in hosts.items()
+                    for called in [one.called for one in plan.programs] + [one.called for one in plan.commands]]
         does = {_NET: _NET_DOES, **dict.fromkeys(programs, _PROGRAM_DOES), **dict.fromkeys(hosts, _HOST_DOES),
                 **dict.fromkeys(names, _LINK_DOES), **{name: part.does for name, part in by_name.items()}}
         self.one_of(target, does, "program" if "@" in target else "link or host", do)
