@@ -64,12 +64,13 @@ class Cabling:
              **properties: Unpack[LinkProperties]) -> Link:
         """Lay a cable between two hosts, with addresses at both ends and routes to everywhere.
 
-        Properties: ``delay= jitter=`` (``"40ms"``), ``loss= reorder= duplicate= corrupt=`` (``"2%"``), ``rate=``
-        (``"20Mbit"``), ``queue=`` (frames, or bytes like ``"64KiB"``), ``ecn_mark=`` (likewise: with so much waiting
-        for the rate, ECN-capable packets are marked CE), ``aqm=`` (``"codel"``, or with target and interval ``"codel
-        5ms 100ms"``, RFC 8289: marks, or drops what is not ECN-capable), ``mtu=``. A value holds for both directions; a
-        pair is (from a, from b); a dict has values by the sending host. ``ethernet=True``: frames with MAC addresses,
-        ARP and neighbour discovery.
+        Properties (``LinkProperties``): ``delay= jitter=`` (``"40ms"``), ``loss= reorder= duplicate= corrupt=``
+        (``"2%"``), ``rate=`` (``"20Mbit"``), ``queue=`` (frames, or bytes like ``"64KiB"``), ``ecn_mark=`` (likewise:
+        if so much waits for the rate, ECN-capable packets are marked CE), ``aqm=`` (``"codel"``, or with target and
+        interval ``"codel 5ms 100ms"``, RFC 8289: marks, or drops what is not ECN-capable; ``"fq"``, ``"fq_codel"``),
+        ``trace=`` (a file), ``mtu=``. A value holds for both directions; a pair is (from a, from b); a dict has values by
+        the sending host. ``ethernet=True``: frames with MAC addresses, ARP and neighbour discovery. ``name`` is by default
+        both hosts' names with a hyphen. ``TypeError`` and ``ValueError`` name the property and what is right.
         """
         for end in (a, b):
             if not isinstance(end, Host):
@@ -182,9 +183,10 @@ class Cabling:
             with net.rule(lambda p: drop if p.tcp and p.tcp.syn else ok):
                 net.run(until="5s")
 
-        It says ``ok``, ``drop``, ``duplicate``, ``delay("20ms")`` or ``reject()``. ``nth`` makes rules for the n-th
-        packet of a kind. What is under way is asked about at once. On a way over several links a packet is asked about
-        on each; ``p.link`` and ``p.sender`` say where. ``Link.rule`` has one direction of a link, too.
+        It returns ``ok``, ``drop``, ``duplicate``, ``delay("20ms")`` or ``reject()``. ``nth`` makes rules for the n-th
+        packet of a kind. The rule is asked at once about packets that are under way. On a way over several links it is
+        asked about a packet on each; ``p.link`` and ``p.sender`` say on which. ``Link.rule`` has one direction of a
+        link, too.
 
         Returns what takes the rule away: call it, or use it in a ``with`` statement. A rule that raises ends the run
         with a ``RuleError`` that names its line.
@@ -206,7 +208,7 @@ class Cabling:
     def partition(self, a: Host | Iterable[Host], b: Host | Iterable[Host], *, one_way: bool = False) -> Partition:
         """Let no packet pass between two hosts or groups of hosts, wherever it is: those under way are lost.
 
-        ``one_way``: only what ``a`` sends to ``b`` is lost. Both still reach everybody else; nobody is told. Returns
+        ``one_way``: only what ``a`` sends to ``b`` is lost. Both still reach all other hosts; no error is sent. Returns
         the ``Partition``, which ends by its ``heal()``, at the end of its ``with`` block, or by ``net.heal()``.
         """
         sides = [_names_of(side, word) for side, word in ((a, "a"), (b, "b"))]
@@ -240,8 +242,8 @@ class Cabling:
         The host becomes a router. TCP, UDP and ICMP are translated, and the errors about them; IPv6 only with
         ``ipv6=True``, else it passes. A flow keeps its port if that is free, unless ``preserve_ports=False``.
         ``nat.forward(8080, phone, 80)`` opens a port; with ``hairpin`` it can be used from inside too. Packets of
-        forgotten flows are dropped, and nobody is told, unless ``unknown="reject"`` or ``when_idle="reset"``. Times,
-        the size of the table and the ports are properties; the defaults are Linux's.
+        forgotten flows are dropped without an error, unless ``unknown="reject"`` or ``when_idle="reset"``. Times,
+        the size of the table and the ports are properties (``BoxProperties``); the defaults are Linux's.
         """
         return make_nat(inside, outside, name, preserve_ports=preserve_ports, hairpin=hairpin, ipv6=ipv6,
                         properties=properties)
@@ -265,7 +267,7 @@ class Cabling:
         ``health_limit`` results in a row it is down, or up again. ``when_down="reset"`` resets the connections of one
         that went down. ``lb.drain(web1)`` gives a backend no new connections.
 
-        The other properties are those of ``nat``: ``idle`` is after how long a connection is forgotten.
+        The other properties are those of ``nat``: a connection without packets is forgotten after ``idle``.
         """
         return make_balancer(
             self._topology, on, service, backends, name, policy=policy, masquerade=masquerade, protocol=protocol,

@@ -186,7 +186,7 @@ class Host:
         self.runtime.flush()
 
     def remove_address(self, address: str) -> None:
-        """Take an address away that was added. Connections on it stay, and hear nothing. ``ValueError``."""
+        """Remove an address that was added. Connections on it stay, and receive nothing. ``ValueError`` on another."""
         text = address.partition("/")[0]
         octets = parse_address(text)
         interface = self.engine.paths.local.get(octets)
@@ -209,7 +209,7 @@ class Host:
         return on.number if on is not None else self._topology.ports_of(self.runtime)[0].link
 
     def inject(self, frame: bytes, on: Segment | None = None) -> None:
-        """Send a frame as it is, as with a raw socket: a forged one, say. Without ``on`` by the host's only link.
+        """Send a frame as it is, as with a raw socket: a forged one, for example. Without ``on`` by the only link.
 
         ``ValueError`` if the host has several links and none is named.
         """
@@ -380,9 +380,9 @@ class Host:
             self._at_boot = [(program, start) for _, program, start in started]
 
     def reboot(self, after: Duration = 0) -> None:
-        """Take the host's power, and give it back ``after`` a time: a crash, or a reset by the button.
+        """Switch the host off, and on again ``after`` a time: a crash, or a reset by the button.
 
-        Its old connections are told nothing while it is down. It answers what comes for them later with RST.
+        The peers of its connections receive nothing while it is off. It answers what comes for them later with RST.
         """
         due_ns = self.now_ns + duration_ns(after, "after")
         self.power_off()
@@ -434,20 +434,20 @@ class Host:
     def set_resolver(self, failure: Failure = "", *, delay: Duration = 0, loss: float | str = 0.0,
                      timeout: Duration = "5s", attempts: int = 2,
                      answers: Mapping[str, Host | str | Iterable[Host | str]] | None = None) -> None:
-        """Say what it is like to look a name up on this host from now on. Without arguments: all is well.
+        """Set how names are looked up on this host from now on. Without arguments every question is answered at once.
 
         A question is answered after ``delay``. A share of them, ``loss``, is lost: that takes ``timeout``, and the next
         of ``attempts`` is made, as Linux does. If none is answered, ``getaddrinfo`` fails with EAI_AGAIN. A
         ``failure`` happens to every question: ``"silent"``, ``"SERVFAIL"`` and ``"REFUSED"`` end with EAI_AGAIN,
-        ``"NXDOMAIN"`` with EAI_NONAME. ``answers`` are what this host is told of some names, as ``Network.name`` takes
-        them, whatever is true. ``localhost``, the host's own name and numeric addresses need no resolver.
+        ``"NXDOMAIN"`` with EAI_NONAME. ``answers`` are false answers that this host gets for some names, as
+        ``Network.name`` takes them. ``localhost``, the host's own name and numeric addresses need no resolver.
         """
         self.runtime.resolver = read_resolver(failure, delay, loss, timeout, attempts, answers or {})
 
     def set_backlog(self, port: int, backlog: int) -> None:
-        """Change the limit of the queues of whoever listens on a TCP port, as a second ``listen(backlog)`` would.
+        """Change the limit of the queues of the listener on a TCP port, as a second ``listen(backlog)`` would.
 
-        What is queued stays. ``ValueError`` if nobody listens there.
+        What is queued stays. ``ValueError`` if there is no listener.
         """
         if not self.engine.set_backlog(port, backlog, self.runtime.now_ns):
             raise ValueError(f"set_backlog: nobody listens on port {port} of {self.name}")

@@ -30,7 +30,8 @@ class _End(Protocol):
 class Link:
     """A cable between two hosts, or from a host to a switch. ``Network.link`` and ``Network.switch`` make it.
 
-    ``there`` and ``back`` are its two directions; each can be read (``conditions``, ``drops``, ``in_flight_frames``).
+    ``there`` is the direction from its first host, ``back`` the other one; each can be read (``conditions``, ``drops``,
+    ``in_flight_frames``).
     """
 
     def __init__(self, name: str, ends: tuple[Host, _End], ways: tuple[Way, Way], number: int) -> None:
@@ -117,10 +118,11 @@ class Link:
     def rule(self, rule: Rule, sender: Host | str | None = None) -> Observation:
         """Ask ``rule(packet)`` about every packet on the link, or only about what ``sender`` sends.
 
-        It says ``ok``, ``drop``, ``duplicate``, ``delay("20ms")`` or ``reject()`` (``from estab import drop, ok, …``).
-        What is under way is asked about at once, what is put on the link later when it is: before chance, and in the
-        order in which rules were made. The first rule that does not say ``ok`` decides. A function with two arguments
-        is asked as ``rule(sender, frame)``: the sending host's name and the frame's bytes.
+        It returns ``ok``, ``drop``, ``duplicate``, ``delay("20ms")`` or ``reject()`` (``from estab import drop, …``).
+        The rule is asked at once about packets that are under way, and about each later one when it is put on the
+        link, before chance. Rules are asked in the order in which they were made; the first that does not return
+        ``ok`` decides. A function with two arguments is called as ``rule(sender, frame)``: the sending host's name and
+        the frame's bytes.
 
         Returns what takes the rule away: call it, or use it in a ``with`` statement. A rule that raises ends the run
         with a ``RuleError``.
@@ -148,11 +150,11 @@ class Link:
 
         With ``inside``, only packets from that host's side begin flows. ``half_open`` and ``closed`` are the times of
         connections that are not open yet or closed by both sides (Linux: 60 s and 120 s); without them ``idle`` holds.
-        At most ``flows_max`` flows are known. What is sent in an unknown flow, or when the table is full, is dropped
-        and nobody is told; ``unknown="reject"`` answers it with a reset or an ICMP error. ``when_idle="reset"`` sends a
+        At most ``flows_max`` flows are known. What is sent in an unknown flow, or while the table is full, is dropped
+        without an error; ``unknown="reject"`` answers it with a reset or an ICMP error. ``when_idle="reset"`` sends a
         reset to both ends of a connection that is forgotten. ``invalid="drop"`` drops segments that are out of their
-        connection's window. With ``loose`` a
-        segment in the middle of a connection begins a flow (Linux's ``nf_conntrack_tcp_loose``).
+        connection's window. With ``loose`` a segment in the middle of a connection begins a flow (Linux's
+        ``nf_conntrack_tcp_loose``).
         """
         if inside is not None:
             self._check_end("inside", inside)

@@ -1,8 +1,8 @@
 """``Network``: hosts, links, a virtual clock and a seed. Same seed, same run, to the byte.
 
 - Time moves only when every program waits; then it jumps to whatever happens next.
-- All that happens at one instant happens before programs run.
-- Chance follows from the seed and from names: a link more leaves the luck of the others as it was.
+- Everything of one instant happens before programs run.
+- Chance follows from the seed and from names: one more link does not change the chance of the others.
 """
 
 from __future__ import annotations
@@ -62,16 +62,16 @@ class Network(Cabling):
 
     ``weather`` replaces chance on the links: exactly what it names happens to frames (``lab.links.weather``).
     It is a dictionary, or the path of a scenario file that has it, such as the one that is kept of a failure.
-    ``limit`` bounds the virtual time of a run that is given no ``until``. ``profile`` is the system that hosts behave
-    like on the wire: ``"estab"``, ``"linux"`` or ``"freebsd"`` (``docs/stack.md``).
+    ``limit`` bounds the virtual time of a run that is given no ``until``. ``profile`` is the system whose settings the
+    hosts have: ``"estab"``, ``"linux"`` or ``"freebsd"`` (``estab.tcp.profile``).
 
     ``clock="real"`` (Linux): time is the machine's, so that processes of the operating system can be hosts, too
-    (``Host.spawn``). The seed decides the weather then, and not the schedule: such a run is not repeatable. Where
+    (``Host.spawn``). The seed decides the weather then, and not the schedule: such a run is not repeatable. If
     something is carried out more than ``late_max`` after its time, a ``LateClockWarning`` says how late the run was.
     While such hosts are recorded or observed, their kernel's TCP sockets are sampled every ``sample_every``.
 
     A context manager: its end ends programs that have not finished. Without ``with`` that happens when the network is
-    collected, or at the interpreter's exit.
+    collected, or at the interpreter's exit. ``TypeError`` and ``ValueError`` name the argument and what is right.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class Network(Cabling):
         (``"+3s"``). ``drift`` makes its clocks fast or slow: ``"50ppm"``. ``wake_up`` is the time from what ends a wait
         of one of its programs, a frame or a timer, until the program runs: ``"50us"``. It finds what came meanwhile.
         ``nofile`` is how many descriptors each of its programs may have, the three standard streams among them
-        (RLIMIT_NOFILE): more are EMFILE.
+        (RLIMIT_NOFILE): more are EMFILE. ``ValueError`` for a name that another host has, or that no host can have.
         """
         if not isinstance(name, str) or not name or any(letter in name for letter in " :/,="):
             raise ValueError(f"name: {name!r} is not a name for a host: no spaces and none of : / , =")
@@ -188,22 +188,22 @@ class Network(Cabling):
         return host
 
     def name(self, name: str, addresses: Host | str | Iterable[Host | str], order: Order = "given") -> None:
-        """Have a name stand for hosts, addresses or other names, in this order, from now on: a name of several hosts.
+        """Make a name stand for hosts, addresses or other names, in this order, from now on.
 
         A host is all its addresses, IPv4 before IPv6. ``order``: ``"rotate"`` begins with another one at each lookup,
         ``"ipv6"`` and ``"ipv4"`` put that version first. A name may be given others later, ``net.at("10s", net.name,
-        "db", [b])``; without any it is unknown. The name of a host may be taken, too: other hosts then look that up.
+        "db", [b])``; without any it is unknown. It may be a host's own name, too: other hosts then find what is set.
         """
         self._names.set(name, read_targets(addresses), order)
 
     def set_resolver(self, failure: Failure = "", *, delay: Duration = 0, loss: float | str = 0.0,
                      timeout: Duration = "5s", attempts: int = 2,
                      answers: Mapping[str, Host | str | Iterable[Host | str]] | None = None) -> None:
-        """Say what it is like to look a name up, on each host that was told nothing else: see ``Host.set_resolver``."""
+        """Set how names are looked up on all hosts that have no resolver of their own: see ``Host.set_resolver``."""
         self._names.resolver = read_resolver(failure, delay, loss, timeout, attempts, answers or {})
 
     def avoid_tun(self) -> None:
-        """Give hosts that are spawned later veth pairs, also where TUN devices could be opened."""
+        """Give hosts that are spawned later veth pairs, even if TUN devices could be opened."""
         if self._spawning is not None:
             self._spawning.may_use_tun = False
 
@@ -211,8 +211,8 @@ class Network(Cabling):
         """Add a host that runs already: a container's network namespace, by a ``pid`` in it or by its name or path.
 
         It gets an interface ``lab0`` … for each link, with an address and routes to the other hosts; what else it has
-        stays. Names of the lab it does not know. Needs root, and ``Network(clock="real")``; the interfaces go with the
-        network.
+        stays. It does not know the lab's names. Needs root, and ``Network(clock="real")`` (``RuntimeError``); the
+        interfaces are removed with the network.
         """
         if (netns is None) == (pid is None):
             raise TypeError("attach: give either netns= or pid=")
@@ -298,7 +298,7 @@ class Network(Cabling):
     def at(self, time: Duration, action: Callable[..., object], *args: Any) -> None:
         """Call ``action(*args)`` at a virtual time (``"5s"``, or seconds): cut a cable, start a program.
 
-        It can't wait.
+        The action can't wait, so it can't sleep or receive. ``ValueError`` if the time is past.
         """
         _check_callable(action, "action")
         due_ns = duration_ns(time, "time")
@@ -307,7 +307,7 @@ class Network(Cabling):
         self._actions.at(due_ns, action, args)
 
     def every(self, interval: Duration, action: Callable[..., object], *args: Any) -> None:
-        """Call ``action(*args)`` again and again, first after one ``interval``. It keeps no run going."""
+        """Call ``action(*args)`` again and again, first after one ``interval``. A run does not wait for it."""
         _check_callable(action, "action")
         interval_ns = duration_ns(interval, "interval")
         if interval_ns <= 0:
@@ -317,8 +317,8 @@ class Network(Cabling):
     def run(self, until: Duration | None = None, check: bool = True) -> None:
         """Run until a virtual time; without one, until every program is done.
 
-        A server that waits for new clients and for nothing else counts as done once the others are, and nothing is on
-        its way any more; so does every ``daemon``. A program that raises ends the run with its exception, unless
+        A server that waits only for new clients counts as done once the others are done and no frame is under way;
+        so does every ``daemon``. A program that raises ends the run with its exception, unless
         ``check`` is ``False``: then ``result()`` has it. Raises ``DeadlockError`` if nothing can happen any more and
         programs wait, and ``OverlongRunError`` if the run takes longer than the network's ``limit``.
         """
@@ -361,7 +361,7 @@ class Network(Cabling):
     def always(self, predicate: Callable[[], object], why: str) -> None:
         """Fail the run as soon as ``predicate()`` is not true, whenever anything happens. ``why`` says what was wanted.
 
-        It reads and waits for nothing: ``net.always(lambda: stock.count >= 0, "stock is never negative")``.
+        It must only read, and not wait: ``net.always(lambda: stock.count >= 0, "stock is never negative")``.
         """
         self._promise("always", predicate, why)
 

@@ -75,7 +75,7 @@ class Recording(AbstractContextManager["Recording"]):
         return self._recorder.not_kept
 
     def hosts(self) -> list[str]:
-        """Name the hosts, in the order in which they were first heard of."""
+        """Return the names of the hosts, in the order of their first facts."""
         return self._recorder.hosts()
 
     def calls(self, host: str = "", fd: int | None = None, name: str = "") -> list[CallRecord]:

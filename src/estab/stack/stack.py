@@ -92,6 +92,7 @@ class Stack(InLoop):
     ``busy_poll_us``: after a wait that was shorter than that, the next one polls the device for that long before it
     sleeps, as with Linux's ``net.core.busy_poll``: the peer's answer then needs no wake-up. The default is 50 µs if
     the process may use more than one processor; 0 is never. A context manager; ``close`` releases the device.
+    ``OSError`` if the device can't be opened, ``ValueError`` for an address that it can't have, or a bad setting.
     """
 
     def __init__(self, device: Device, address: str | Iterable[str], *, gateway: str | Iterable[str] = (),

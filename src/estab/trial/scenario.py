@@ -138,7 +138,10 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """All of it. ``folder`` is where script files are looked for."""
+    """Hosts, links, programs, actions, seed and weather. Script files are looked for in ``folder``.
+
+    Called with a network, it is built on it and runs, so ``estab sweep`` and ``Sweep.run`` take it.
+    """
 
     hosts: Mapping[str, HostPlan]
     links: tuple[LinkPlan, ...] = ()

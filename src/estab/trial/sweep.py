@@ -84,7 +84,9 @@ class Sweep:
 def sweep(seeds: int = SEEDS, seconds: float | None = None) -> Sweep:
     """Run a test for many seeds: ``@estab.sweep(seeds=1000)``.
 
-    ``seconds`` ends the sweep earlier. The options ``--estab-seeds`` and ``--estab-seconds`` of pytest override both.
+    The seeds are 0, 1, 2 …, ``seeds`` of them; the sweep ends at the first that fails, or after ``seconds`` of real
+    time. The options ``--estab-seeds`` and ``--estab-seconds`` of pytest override both. ``sweep(…).run(scenario)``
+    runs a function without pytest. ``ValueError`` for less than one seed, or no time.
     """
     if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
         raise ValueError(f"seeds: {seeds!r} is not a number of seeds, 1 at least; write @estab.sweep(seeds=200)")

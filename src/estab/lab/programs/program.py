@@ -51,7 +51,10 @@ class ExitError(RuntimeError):
 
 
 class Program(Generic[R]):
-    """A function on a host, with the methods of a ``concurrent.futures.Future``; time-outs are virtual time."""
+    """A function on a host, with the methods of a ``concurrent.futures.Future``. ``Host.run`` makes it.
+
+    Time-outs are virtual time: seconds, or words like ``"5s"``.
+    """
 
     def __init__(self, runtime: Runtime, name: str, is_daemon: bool, scheduler: Scheduler, process: Process) -> None:
         self.runtime = runtime
@@ -64,9 +67,9 @@ class Program(Generic[R]):
         """Hosts on which another program waits for this one's end."""
         self.is_done = False
         self.failure: BaseException | None = None
+        """What it raised, once it is done."""
         self.thread_failures: list[BaseException] = []
         """What ended threads that it started, and that nothing caught."""
-        """What it raised, once it is done."""
         self.again: Program[R] | None = None
         """The program that was started in its place when its host started anew."""
         self.ended_ns = -1

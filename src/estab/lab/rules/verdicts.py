@@ -44,12 +44,12 @@ PacketRule: TypeAlias = Callable[[PacketView], Said]
 
 
 def delay(by: Duration) -> Verdict:
-    """The packet goes on later: ``delay("20ms")``, or seconds. Packets that come after it overtake it."""
+    """Return a verdict: the packet goes on later, by ``"20ms"`` or seconds. Packets that come after it overtake it."""
     return Verdict("delay", duration_ns(by, "delay"))
 
 
 def reject(by: Literal["auto", "icmp"] = "auto") -> Verdict:
-    """The packet is taken out and its sender is told: TCP by a reset, all else by ICMP ("administratively prohibited").
+    """Return a verdict: the packet is taken out and answered, TCP by a reset, else by ICMP ("prohibited").
 
     ``reject("icmp")`` answers TCP by ICMP too. A reset and an ICMP error are not answered.
     """
