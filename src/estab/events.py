@@ -56,7 +56,7 @@ class Tcb:
     unsent_bytes: int
     receive_buffer_bytes: int
     out_of_order_bytes: int
-    """-1 of a kernel's socket: it does not tell."""
+    """-1 for a kernel's socket, which does not report it."""
     pipe_bytes: int = 0
     """What is in flight: sent, and neither acknowledged, SACKed nor taken to be lost (RFC 6675)."""
     rttvar_ns: int = 0
@@ -141,7 +141,7 @@ class FdReleased(Event):
 
 @dataclass(frozen=True, slots=True)
 class TcbCreated(Event):
-    """A TCB came to be, for the descriptor ``fd`` (-1: none yet). ``connection`` is empty if there is none yet."""
+    """A TCB was created, for the descriptor ``fd`` (-1: none yet). ``connection`` is empty if there is none yet."""
 
     connection: str
     fd: int
@@ -277,7 +277,7 @@ class CookieChecked(Event):
 
 @dataclass(frozen=True, slots=True)
 class TimeWaitEnded(Event):
-    """A TIME-WAIT record went: ``expired``, ``reused by a new SYN`` (RFC 6191), ``assassinated``, ``evicted``."""
+    """A TIME-WAIT record ended: ``expired``, ``reused by a new SYN`` (RFC 6191), ``assassinated``, ``evicted``."""
 
     connection: str
     why: str
@@ -404,7 +404,7 @@ class LinkChanged(Event):
 class LinkConditions(Event):
     """What one direction of a link of the lab does to frames from now on. ``host`` is the sender.
 
-    Told when the link is laid, upon each change, and to an observer that comes later. Shares are of 1, 0 is none.
+    Reported when the link is made, at each change, and to an observer that is added later. Shares are from 0 to 1.
     """
 
     link: str

@@ -18,7 +18,7 @@ __all__ = ["Switch"]
 class Switch:
     """A switch between hosts. ``Network.switch`` makes it.
 
-    Its hosts are on one network: they find each other by ARP and neighbour discovery, and hear each other's broadcasts.
+    Its hosts are on one network: they find each other by ARP and neighbour discovery, and get each other's broadcasts.
     Each has a cable of its own, a ``Link`` named ``"lan-a"``.
     """
 
@@ -56,7 +56,7 @@ class Switch:
 
     @property
     def table(self) -> dict[str, str]:
-        """Which host's cable each MAC address was heard on last, as far as the switch remembers."""
+        """On which host's cable each MAC address was seen last, as far as the switch remembers."""
         names = [host.name for host in self._cables]
         return {mac: names[port] for mac, port in self.bridge.table().items()}
 

@@ -118,25 +118,25 @@ class Process:
     # --- waiting for it. Outside of programs that runs the network.
 
     def wait(self, timeout: int | float | str | None = None) -> int:
-        """Wait until it has ended, and give its exit status (negative: the signal), or raise ``TimeoutError``."""
+        """Wait until it has ended, and return its exit status (negative: the signal), or raise ``TimeoutError``."""
         if not self._await(lambda: self.returncode is not None and self._pipe < 0, timeout):
             raise TimeoutError(f"{self} still runs after {timeout}{self._tail()}")
         assert self.returncode is not None
         return self.returncode
 
     def check(self, timeout: int | float | str | None = None) -> str:
-        """Wait until it has ended well, and give its output. ``ProcessFailedError`` if its status is not 0."""
+        """Wait until it has ended, and return its output. ``ProcessFailedError`` if its status is not 0."""
         status = self.wait(timeout)
         if status:
             raise ProcessFailedError(f"{self}{self._tail()}")
         return self.output
 
     def wait_listening(self, port: int, timeout: int | float | str = "10s") -> None:
-        """Wait until the host listens on a TCP port. ``ProcessFailedError`` if the process ends before, or in time."""
+        """Wait until the host listens on a TCP port. ``ProcessFailedError`` if the process ends or the time is over."""
         self._wait_for(lambda: port in self._driver.listening_ports(), timeout, f"listens on port {port}")
 
     def wait_output(self, text: str, timeout: int | float | str = "10s") -> str:
-        """Wait until a line that holds ``text`` was written, and give the first. Otherwise as ``wait_listening``."""
+        """Wait until a line that holds ``text`` was written, and return the first. Otherwise as ``wait_listening``."""
         self._wait_for(lambda: any(text in line for line in self._lines.kept), timeout, f"writes {text!r}")
         return next(line for line in self._lines.kept if text in line)
 

@@ -71,7 +71,7 @@ class Firewall:
         return self._tracker.forgotten_count
 
     def forget(self) -> None:
-        """Forget all flows at once, as one that was switched off and on. Nobody is told."""
+        """Forget all flows at once, as one that was switched off and on. No reset is sent."""
         self._tracker.clear()
         self._tell("the firewall has forgotten everything")
 

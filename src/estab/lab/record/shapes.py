@@ -32,10 +32,10 @@ _BURSTS: Final = re.compile(r"(\S+)\s+in\s+bursts\s+of\s+(\S+)\Z")
 class Bursts:
     """Losses in bursts: the Gilbert-Elliott model, which is in a good or in a bad state for each frame.
 
-    ``Bursts("2%", 5)`` loses 2 % of the frames, 5 in a row on average. The model's own parameters are shares:
-    ``Bursts(enter="0.5%", leave="20%", bad="100%", good="0%")``: how often a frame finds that a good link has turned
-    bad, or a bad one good, and how many frames either state loses. As text: ``"2% in bursts of 5"``, or ``"gemodel 0.5%
-    20% 100% 0%"``, the last two of which may be left out.
+    ``Bursts("2%", 5)`` loses 2 % of the frames, 5 in a row on average. The model's own parameters are shares,
+    ``Bursts(enter="0.5%", leave="20%", bad="100%", good="0%")``: ``enter`` and ``leave`` of the frames at which a good
+    link turns bad, or a bad one good; ``bad`` and ``good`` of the frames that are lost in either state. As text: ``"2%
+    in bursts of 5"``, or ``"gemodel 0.5% 20% 100% 0%"``, the last two of which may be left out.
     """
 
     enter: float
@@ -77,7 +77,7 @@ class Bursts:
 
     @classmethod
     def read(cls, text: str) -> Bursts | None:
-        """Read its text; ``None`` for a text that means something else."""
+        """Read its text; ``None`` for a text of another kind."""
         found = _BURSTS.match(text.strip())
         if found is not None:
             try:
