@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import estab
 from estab.cli.main import main
 from estab.devices.capture_file import read_capture
 from estab.doctor.captures import diagnose_capture
-from estab.events import FrameReceived, FrameSent, RttMeasured, SegmentSent
+from estab.events import Event, FrameReceived, FrameSent, RttMeasured, SegmentSent
 from estab.observe.pcapng import PcapngWriter
 from estab.report.captured import captured
 from estab.report.ends import Ends
@@ -154,3 +157,48 @@ def test_bookmarks_of_a_capture_are_what_its_packets_show(run: Run) -> None:
     stall = found["longest stall"]  # the cable was cut from 900 ms to 1500 ms
     assert stall.from_ns < 1_000_000_000 < stall.until_ns
     assert stall.until_ns - stall.from_ns < 1_500_000_000
+
+
+def loopback() -> io.BytesIO:
+    """Capture a host that writes to itself, to a program that does not read."""
+    net = estab.Network(seed=1)
+    host, facts = net.host("alone"), list[Event]()
+    net.observe(facts.append)
+
+    @host.run
+    def talk() -> None:
+        with socket.create_server(("127.0.0.1", 80)) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            with socket.create_connection(("127.0.0.1", 80)) as near, listener.accept()[0]:
+                near.settimeout(5)
+                with contextlib.suppress(TimeoutError):
+                    near.sendall(bytes(10_000_000))
+
+    net.run()
+    stream = io.BytesIO()
+    writer = PcapngWriter(stream)
+    writer.section()
+    writer.interface("lo", 101)
+    for fact in facts:
+        if isinstance(fact, FrameSent):
+            writer.packet(0, EPOCH_NS + fact.at_ns, fact.data)
+    stream.seek(0)
+    return stream
+
+
+def test_ends_of_the_loopback_are_two_and_a_connection_that_was_stopped_at_once_has_its_reason(
+    tmp_path: Path, show: Callable[..., Shown],
+) -> None:
+    path = tmp_path / "lo.pcapng"
+    path.write_bytes(loopback().read())
+    tables = captured(read_capture(loopback()))
+    near, far = tables.conns[0].names
+    assert tables.hosts == [near, far]
+    assert main(["report", str(path)]) == 0
+    shown = show(text=path.with_suffix(".html").read_text())
+    assert shown.page.inner_text(".setting").startswith("1 host · 1 connection")
+    assert shown.page.locator("select option").first.inner_text().startswith(f"{near} – {far}, ")
+    rows = {mark[4] for mark in shown.marks("ladder")}
+    assert len(rows) == 2
+    assert "program not reading" in shown.page.inner_text(".verdict")
+    assert any("on the machine of both ends" in note for note in diagnose_capture(path).notes)

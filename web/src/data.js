@@ -190,8 +190,8 @@ export class Store {
   }
 
   connText(conn) {
-    const [a, b] = [2 * conn.number, 2 * conn.number + 1].map(end => this.hostOf(end));
-    return `${a} ${port(conn.names[0])} – ${b} ${port(conn.names[1])}`;
+    const [a, b] = [2 * conn.number, 2 * conn.number + 1].map(end => this.hostOf(end)), ends = conn.names.map(port);
+    return [a, b].map((name, n) => name.endsWith(ends[n]) ? name : `${name} ${ends[n]}`).join(" – ");
   }
 
   // The rows of a table that belong to one end (or way, or listener), as columns of their own.

@@ -162,7 +162,7 @@ class Page {
       choice.addEventListener("change", () => { location.hash = "s=" + choice.value; location.reload(); });
       head.append(element("p", { cls: "setting" }, choice));
     }
-    const facts = [count(meta.hosts.length, "host"), count(store.conns.length, "connection"), count(store.tables.frame.rows, "frame"), `${span(store.end - store.begin)} of ${meta.real ? "real time" : meta.capture ? "capture" : "virtual time"}`];
+    const facts = [count(new Set(meta.hosts.map(addressOf)).size, "host"), count(store.conns.length, "connection"), count(store.tables.frame.rows, "frame"), `${span(store.end - store.begin)} of ${meta.real ? "real time" : meta.capture ? "capture" : "virtual time"}`];
     head.append(element("p", { cls: "setting", text: facts.join(" · ") }));
     if (meta.command) head.append(element("p", { cls: "setting" }, "again: ", element("code", { text: meta.command })));
     if (meta.notes.length) {
@@ -309,6 +309,9 @@ class Page {
     act();
   }
 }
+
+// Of an end of the loopback, which is shown as a host of its own, the address.
+function addressOf(host) { return host.replace(/^(\[.*\]|[\d.]+):\d+$/, "$1"); }
 
 function button(words, title, act) {
   const made = element("button", { type: "button", text: words, title });

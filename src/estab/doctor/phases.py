@@ -34,10 +34,16 @@ _Span = tuple[int, int, str]
 
 
 def find_timelines(case: Case, findings: Sequence[Finding]) -> list[Timeline]:
-    """Find the phases of each direction that carried much text. ``findings``: what was found of this connection."""
+    """Find the phases of each direction that carried much text, or any if it was stopped.
+
+    ``findings``: what was found of this connection.
+    """
     made = []
+    stops = [finding for finding in findings if finding.name in _STOPS]
     for side, stream in enumerate(case.streams):
-        if stream.bytes < _BYTES_MIN or stream.segments < _SEGMENTS_MIN or stream.last_ns <= stream.first_ns:
+        is_short = (stream.bytes < _BYTES_MIN or stream.segments < _SEGMENTS_MIN
+                    or stream.last_ns <= stream.first_ns)
+        if is_short and not (stops and stream.bytes and stream is case.main):
             continue
         phases = _phases(case, stream, findings)
         if phases:
@@ -61,10 +67,10 @@ def _phases(case: Case, stream: Stream, findings: Sequence[Finding]) -> list[Pha
     spans = [(pause.from_ns, pause.to_ns, _reason(pause, acked)) for pause in stream.pauses if pause.length_ns > 0]
     stops = [(case.start_ns + int((finding.from_s or 0) * 1e9), case.start_ns + int((finding.to_s or 0) * 1e9),
               finding.name) for finding in findings if finding.name in _STOPS]
-    if not spans:
+    if not spans and not stops:
         return []
-    begin_ns = spans[0][0]
-    end_ns = max([spans[-1][1], *(until_ns for _, until_ns, _ in stops)])
+    begin_ns = spans[0][0] if spans else min(from_ns for from_ns, _, _ in stops)
+    end_ns = max(until_ns for _, until_ns, _ in (*spans[-1:], *stops))
     width_ns = max((end_ns - begin_ns) // _BINS_MAX, 2 * case.rtt_ns, _BIN_NS_MIN)
     names = _joined(_bins(spans, stops, begin_ns, end_ns, width_ns))
     phases: list[Phase] = []

@@ -36,6 +36,8 @@ class Vantage:
     to_client_ns: int | None
     to_server_ns: int | None
     why: str
+    elsewhere: str = "taken at a place that can't be told"
+    """What to say if it is at neither side."""
 
     @property
     def rtt_ns(self) -> int | None:
@@ -51,8 +53,8 @@ class Vantage:
     @property
     def text(self) -> str:
         """Say in a sentence where the capture was taken, and how that is known."""
-        place = {CLIENT: "at the client", SERVER: "at the server"}.get(self.side, "between the two, or not to be told")
-        return f"taken {place}: {self.why}"
+        place = {CLIENT: "taken at the client", SERVER: "taken at the server"}.get(self.side)
+        return f"{place or self.elsewhere}: {self.why}"
 
 
 def find_vantage(conversation: Conversation) -> Vantage:
@@ -77,13 +79,15 @@ def find_vantage(conversation: Conversation) -> Vantage:
         return Vantage(-1, to_client, to_server, "no packet has an answer in the capture")
     total = to_client + to_server
     why = f"{what}: {format_duration(to_client)} to the client and back, {format_duration(to_server)} to the server"
+    if conversation.sides[CLIENT].address == conversation.sides[SERVER].address:
+        return Vantage(-1, to_client, to_server, "they have one address", "taken on the machine of both ends")
     if total < _TOTAL_NS_MIN:
         return Vantage(-1, to_client, to_server, f"{why}; too near to tell")
     if to_client <= max(_NEAR_SHARE * total, min(_NEAR_NS, total // 4)) and to_client < to_server:
         return Vantage(CLIENT, to_client, to_server, why)
     if to_server <= max(_NEAR_SHARE * total, min(_NEAR_NS, total // 4)):
         return Vantage(SERVER, to_client, to_server, why)
-    return Vantage(-1, to_client, to_server, why)
+    return Vantage(-1, to_client, to_server, why, "taken between the two")
 
 
 def _by_one(conversation: Conversation, to_client: int | None, to_server: int | None) -> Vantage:

@@ -5,6 +5,7 @@
 - Numbers are relative to the SYN, or to the first segment seen of that side if the capture begins later.
 - A sender's SND.UNA, SND.NXT and window are read off the acknowledgments that passed here; a round trip is the time
   from a segment to its acknowledgment as this place saw them, never of one that was sent twice (RFC 6298, Karn's rule).
+- Where both ends have one address, as on the loopback, each end is shown as a host, up to a bound.
 - Comments of packets (estab's own captures have them) are kept as why a segment was sent.
 """
 
@@ -31,6 +32,7 @@ _NOT_KNOWN = (
     "Round trips are from a segment to its acknowledgment at the place of the capture: the whole round trip only for "
     "the side that was captured at the sender.",
 )
+_OWN_ENDS_MAX = 64
 _UNSCALED = "The SYN of {count} was not captured: windows there are as on the wire, without their scale."
 
 
@@ -57,6 +59,8 @@ class _Reading:
     def __init__(self, has_payload: bool) -> None:
         self.tables = Ends(has_payload=has_payload)
         self.sides: dict[int, _Side] = {}
+        self.own_ends: set[str] = set()
+        """Ends of connections from an address to itself that are shown as hosts of their own."""
         self.strange: Counter[int] = Counter()
         """Frames whose link type or network protocol is not ours, by link type."""
 
@@ -90,7 +94,7 @@ class _Reading:
         if not packet and said.protocol != "arp":
             self.strange[frame.link_type] += 1
             return
-        source, target = _host(said.source), _host(said.destination)
+        source, target = self._hosts(said)
         way = tables.way(source or "?", target or "?")
         tables.ways[way].target = tables.host(target or "?")
         segment = _segment(packet) if said.protocol == "tcp" else None
@@ -100,7 +104,7 @@ class _Reading:
         found = tables.find(said.source, said.destination)
         if "S" in said.flags and (found is None or (found[0].is_over and "." not in said.flags)):
             near, far = (said.destination, said.source) if "." in said.flags else (said.source, said.destination)
-            tables.open(near, far, tables.host(_host(near)), at_ns)
+            tables.open(near, far, tables.host(source if near == said.source else target), at_ns)
             found = tables.find(said.source, said.destination)
         conn, side = found or tables.open(said.source, said.destination, tables.host(source), at_ns)
         conn.hosts[side], conn.hosts[1 - side] = tables.host(source), tables.host(target)
@@ -109,6 +113,17 @@ class _Reading:
         if "R" in said.flags or "F" in said.flags:
             conn.is_over = True
         self._follow(frame, packet, at_ns, way, said, segment, 2 * conn.number + side)
+
+    def _hosts(self, said: Summary) -> tuple[str, str]:
+        """Name both ends by their addresses; of the loopback, where both have one, with their ports."""
+        source, target = _host(said.source), _host(said.destination)
+        if source != target or not source:
+            return source, target
+        ends = (said.source, said.destination)
+        if self.own_ends.issuperset(ends) or len(self.own_ends) < _OWN_ENDS_MAX:
+            self.own_ends.update(ends)
+            return ends
+        return source, target
 
     def _side(self, end: int) -> _Side:
         return self.sides.setdefault(end, _Side())

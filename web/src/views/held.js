@@ -3,7 +3,7 @@
 import { above } from "../data.js";
 import { element } from "../plot.js";
 import { bytes, count, moment, percent, rate, span } from "../format.js";
-import { blocks, colour, gutter } from "../paint.js";
+import { blocks, colour, gutter, width } from "../paint.js";
 
 const DARK_INK = new Set([1, 3, 4, 6]);
 
@@ -78,7 +78,10 @@ export function heldView(store, timeline) {
         ink: heldInk, label: kind => store.meta.held[kind], inkOn: heldOn,
       }));
     },
-    outside: f => gutter(f, sides().map(end => store.hostOf(end) + " sends"), f.H / 2),
+    outside: f => gutter(f, sides().map(end => {
+      const name = store.hostOf(end), words = name + " sends";
+      return width(f, words) <= f.L - 12 * f.PR ? words : name;
+    }), f.H / 2),
     words(from, until) {
       return shares(store.held(timeline.sender), from, until)
         .map(([kind, time]) => `${store.meta.held[kind]} ${span(time)}`).join(", ") || "nothing is known";
