@@ -184,6 +184,7 @@ def test_help_tells_the_keys_and_goes_away() -> None:
     async def look(app: TopApp, pilot: Pilot[int]) -> None:
         await pilot.press("question_mark")
         await until(pilot, lambda: any("Enter again" in line for line in shown(app)))
+        assert not any("…" in line for line in shown(app))
         await pilot.press("question_mark")
         await until(pilot, lambda: not app.query_one("#detail").display)
         assert app.query_one("#keys", Static).display

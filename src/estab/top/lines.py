@@ -85,6 +85,8 @@ def heads(width: int, sort: str, is_reversed: bool) -> Line:
         spans.append(Span(" "))
     if has_history(width):
         spans.append(Span("IN+OUT".rjust(_SPARK), "label"))
+    else:
+        spans.pop()
     return tuple(spans)
 
 

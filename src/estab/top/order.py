@@ -78,7 +78,7 @@ _ALL: Final = (
     Column("found", " ", 1, _mark, lambda one: one.gravity * 1e15 + one.now.in_rate + one.now.out_rate),
     Column("state", "STATE", 10, lambda one: one.state, lambda one: one.state, False),
     Column("local", "LOCAL", 14, lambda one: one.local, lambda one: one.local, False),
-    Column("peer", "PEER", 16, lambda one: one.peer, lambda one: one.peer, False),
+    Column("peer", "PEER", 15, lambda one: one.peer, lambda one: one.peer, False),
     Column("recvq", "RECVQ", 5, lambda one: _queue(one, one.row.recv_q), lambda one: one.row.recv_q),
     Column("sendq", "SENDQ", 5, lambda one: _queue(one, one.row.send_q), lambda one: one.row.send_q),
     Column("in", "IN/s", 5, lambda one: short(one.now.in_rate), lambda one: one.now.in_rate),

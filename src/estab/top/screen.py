@@ -43,7 +43,7 @@ _INTERRUPTED: Final = 130
 _TERMINATED: Final = 143
 _KEYS: Final = "q quit  Enter detail  / filter  < > sort  r reverse  b bad  Space pause  ? help"
 _HELP: Final = """\
-The sockets of a machine or of a stack, read every second, each judged by the doctor.
+Sockets of a machine or a stack, read every second and judged by the doctor.
 
   Up Down k j PgUp PgDn Home End   choose a socket
   Enter            its detail: history, the doctor's verdict, all that is known
@@ -58,7 +58,7 @@ The sockets of a machine or of a stack, read every second, each judged by the do
 
 Marks: ! the doctor says that something is wrong or slow   . something limits it
 Filters: words, all must match
-  :443  10.0.0.  close-wait  rtt>50  recvq>0  out>=1M  again>0  bad  path-silent  !:22"""
+  :443  10.0.0.  close-wait  rtt>50  out>=1M  again>0  bad  path-silent  !:22"""
 _INTERVALS: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
