@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import errno
+from collections import OrderedDict
 from typing import Final
 
 from mypy_extensions import i64
@@ -111,7 +112,7 @@ class Icmp:
         self.pingers: dict[int, Pinger] = {}
         self._next_ident: i64 = context.hash32(b"ping", 0) & 0xFFFF
         self._all: _Bucket = _Bucket(context.config.icmp_msgs_burst, 0)
-        self._receivers: dict[bytes, _Bucket] = {}
+        self._receivers: OrderedDict[bytes, _Bucket] = OrderedDict()
         self._limited_count: i64 = 0
 
     # --- who pings

@@ -7,7 +7,7 @@ errors come with the sequence number they belong to. Both the requests remembere
 from __future__ import annotations
 
 import errno
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Final
 
 from mypy_extensions import i64
@@ -57,7 +57,7 @@ class IcmpSocket(Pinger):
         self.results: deque[PingResult] = deque()
         self.sequence: i64 = 0
         """Number of the last request, from 1, modulo 65536."""
-        self._sent_ns: dict[int, int] = {}
+        self._sent_ns: OrderedDict[int, int] = OrderedDict()
 
     def send(self, payload: bytes, now_ns: i64) -> int:
         """Send the next request and give its sequence number. ENETUNREACH, EMSGSIZE."""

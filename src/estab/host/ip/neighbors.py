@@ -73,9 +73,11 @@ def state_name(state: i64) -> str:
 class Neighbor:
     """One address on one interface's link. ``header`` is the Ethernet header that goes before packets to it."""
 
-    def __init__(self, interface: Interface, address: bytes) -> None:
+    def __init__(self, interface: Interface, address: bytes, key: bytes) -> None:
         self.interface: Interface = interface
         self.address: bytes = address
+        self.key: bytes = key
+        """In the table and its lists."""
         self.mac: bytes = b""
         self.header: bytes = b""
         self.state: i64 = FAILED
@@ -85,6 +87,8 @@ class Neighbor:
         self.used_ns: i64 = 0
         self.waiting: deque[Outbound] = deque()
         """Packets without their Ethernet header."""
+        self.is_timed: bool = False
+        """Among those whose time is awaited."""
         self.is_gone: bool = False
         """No longer in the table: a path that kept it looks it up again."""
 
@@ -120,7 +124,7 @@ class Neighbors:
         if found is None:
             if len(self._table) >= NEIGHBORS_MAX and not self._make_room():
                 return None
-            found = Neighbor(interface, address)
+            found = Neighbor(interface, address, key)
             self._table[key] = found
             self._unresolved[key] = found
         return found
@@ -380,10 +384,9 @@ class Neighbors:
 
     def _sort_in(self, neighbor: Neighbor) -> None:
         """Move an entry to the list of its new state. One that stays resolved, or unresolved, keeps its place."""
-        key = _key(neighbor.interface, neighbor.address)
+        key = neighbor.key
         state = neighbor.state
-        self._asking.pop(key, None)
-        self._delayed.pop(key, None)
+        self._disarm(neighbor)
         if state == PERMANENT:
             self._unresolved.pop(key, None)
             self._resolved.pop(key, None)
@@ -396,18 +399,24 @@ class Neighbors:
 
     def _arm(self, neighbor: Neighbor, due_ns: i64) -> None:
         """Set an entry's timer, and put it last among those that wait as long."""
-        key = _key(neighbor.interface, neighbor.address)
+        self._disarm(neighbor)
         queue = self._delayed if neighbor.state == DELAY else self._asking
-        queue.pop(key, None)
-        queue[key] = neighbor
+        queue[neighbor.key] = neighbor
+        neighbor.is_timed = True
         neighbor.due_ns = due_ns
         if due_ns < self.next_due_ns:
             self.next_due_ns = due_ns
 
+    def _disarm(self, neighbor: Neighbor) -> None:
+        if neighbor.is_timed:
+            neighbor.is_timed = False
+            if self._asking.pop(neighbor.key, None) is None:
+                self._delayed.pop(neighbor.key, None)
+
     def _reachable_ns(self, neighbor: Neighbor) -> i64:
         """Draw ReachableTime: 0.5 to 1.5 of 30 s (RFC 4861 section 6.3.2), so that hosts don't ask in step."""
         now_ns: int = self.context.now_ns
-        key = _key(neighbor.interface, neighbor.address) + now_ns.to_bytes(8, "big", signed=True)
+        key = neighbor.key + now_ns.to_bytes(8, "big", signed=True)
         share: i64 = int.from_bytes(blake2s(key, key=self.context.secret, digest_size=2).digest(), "big")
         return _REACHABLE_NS // 2 + _REACHABLE_NS * share // 65535
 
@@ -448,9 +457,8 @@ class Neighbors:
     def _remove(self, neighbor: Neighbor) -> None:
         self._set_state(neighbor, FAILED, NEVER)
         neighbor.is_gone = True
-        key = _key(neighbor.interface, neighbor.address)
-        self._unresolved.pop(key, None)
-        del self._table[key]
+        del self._unresolved[neighbor.key]
+        del self._table[neighbor.key]
 
 
 def _first_due_ns(queue: OrderedDict[bytes, Neighbor]) -> i64:

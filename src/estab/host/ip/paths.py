@@ -6,11 +6,12 @@
 - IPv4 reports below 552 bytes are not believed as such: the path keeps 552 and packets may be fragmented (Linux's
     ``min_pmtu``); IPv6 reports below 1280 are ignored (RFC 8201 section 4). So a forged report can't starve a
   connection.
-- Both tables have a limit; the oldest entry makes room.
+- Both tables have a limit: the oldest learnt MTU makes room, and the paths, which can all be built again, begin anew.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final
 
 from mypy_extensions import i64
@@ -80,7 +81,7 @@ class HostPaths(Paths):
         self._paths: dict[bytes, Path] = {}
         self._last: Path | None = None
         """The path that was asked for last, if it stands in ``_paths`` by its destination alone."""
-        self._learnt: dict[bytes, _LearntMtu] = {}
+        self._learnt: OrderedDict[bytes, _LearntMtu] = OrderedDict()
 
     # --- the way to a destination
 
@@ -311,9 +312,8 @@ class HostPaths(Paths):
         return b""
 
     def _keep(self, key: bytes, path: Path) -> None:
-        if key not in self._paths and len(self._paths) >= PATHS_MAX:
-            oldest = next(iter(self._paths))
-            del self._paths[oldest]
+        if len(self._paths) >= PATHS_MAX and key not in self._paths:
+            self._paths.clear()  # a cache: the first key of a dict costs the more, the more went before it
         self._paths[key] = path
         self._last = None
 
