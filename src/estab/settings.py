@@ -49,6 +49,7 @@ class Settings(TypedDict, total=False):
     tcp_fastopen_key: str
     tcp_fastopen_blackhole_timeout: Duration
     tcp_fastopen_negative: Duration
+    tcp_fastopen_experimental: bool
     tcp_timestamps: bool
     tcp_sack: bool
     tcp_dsack: bool
@@ -58,6 +59,7 @@ class Settings(TypedDict, total=False):
     tcp_blackhole: int
     tcp_repeat_fin: bool
     tcp_repeat_syn: bool
+    tcp_timewait_needs_ack: bool
     tcp_round_buffers: bool
     tcp_rmem: tuple[int, int, int]
     tcp_mem: tuple[int, int, int]

@@ -140,6 +140,18 @@ def test_a_server_that_did_not_take_the_text_is_left_alone_for_a_while() -> None
     assert not host.is_refused(*addresses, 80, peer.now_ns)
 
 
+@pytest.mark.parametrize("tries_both", [True, False])
+def test_a_server_without_cookies_is_asked_by_the_other_option_or_as_freebsd_does_no_more(tries_both: bool) -> None:
+    peer = Peer()
+    peer.config.tcp_fastopen_experimental = tries_both
+    peer.connect(fast_open=FastOpen())
+    peer.irs = peer.connection.iss
+    peer.send(SYN | ACK, seq=0, ack=1, mss=1460)
+    (syn,) = peer.connect(local_port=40_001, fast_open=FastOpen())
+    asked = (syn.segment.fast_open, syn.segment.is_fast_open_experimental)
+    assert asked == ((b"", True) if tries_both else (None, False))
+
+
 def test_a_server_that_never_answers_text_on_the_syn_is_left_alone_for_a_while() -> None:
     peer, _ = client(b"request")
     peer.wait(600 * SECOND)

@@ -58,3 +58,23 @@ def test_bsd_order_takes_as_many_octets_and_is_read_as_the_same(
     assert len(data) - 20 == options_length(segment)
     read = parse(ip.parse(ip.emit(a, b, ip.TCP, data)), False)
     assert (read.mss, read.sack_permitted, read.has_timestamps, read.wscale) == (1460, sack, timestamps, wscale)
+
+
+@pytest.mark.parametrize(("sack", "timestamps", "cookie", "octets"), [
+    (True, True, b"", "020405b4 01030306 0402080a 00000007 00000009 22020000"),
+    (True, True, b"12345678", "020405b4 01030306 0402080a 00000007 00000009 220a3132333435363738 0000"),
+    (True, False, b"", "020405b4 01030306 04022202"),
+    (False, False, b"1234", "020405b4 01030306 220631323334 0000"),
+])
+def test_in_bsd_order_fast_open_follows_the_other_options_and_the_list_ends_after_it(
+    sack: bool, timestamps: bool, cookie: bytes, octets: str,
+) -> None:
+    segment = Segment(1, 2, Seq(0), Seq(0), SYN, 65535)
+    segment.mss, segment.sack_permitted, segment.wscale, segment.fast_open = 1460, sack, 6, cookie
+    segment.has_timestamps, segment.ts_val, segment.ts_ecr = timestamps, 7, 9
+    segment.has_bsd_order = True
+    a, b = parse_address("192.0.2.1"), parse_address("192.0.2.2")
+    data = emit(segment, a, b)
+    assert data[20:].hex() == octets.replace(" ", "")
+    assert len(data) - 20 == options_length(segment)
+    assert parse(ip.parse(ip.emit(a, b, ip.TCP, data)), False).fast_open == cookie

@@ -37,6 +37,17 @@ def record(peer: Peer) -> TimeWait:
     return endpoint
 
 
+@pytest.mark.parametrize("needs_ack", [False, True])
+@pytest.mark.parametrize(("flags", "seq"), [(FIN, 0), (SYN, 0), (FIN, 100_000)])
+def test_a_segment_without_ack_outside_of_the_window_is_answered_unless_freebsd_s_way_is_set(
+    flags: int, seq: int, needs_ack: bool,
+) -> None:
+    peer = waiting()
+    peer.config.tcp_timewait_needs_ack = needs_ack
+    assert len(peer.send(flags, seq=seq)) == (0 if needs_ack else 1)
+    assert len(peer.send(ACK | FIN, ack=2, seq=1)) == 1
+
+
 # --- how long
 
 

@@ -332,11 +332,12 @@ class Interpreter:
 
     def _on_news(self) -> bool:
         """Let the blocking call check again. ``True`` if it returned."""
+        has_gone_on = self.calls.implied.go_on()
         under_way = self._under_way
         if under_way is None or under_way.is_done or under_way.is_running:
-            return False
+            return has_gone_on
         under_way.resume(self.machine.script_ns)
-        return under_way.is_done
+        return under_way.is_done or has_gone_on
 
     def _next_wake_ns(self) -> int:
         under_way = self._under_way

@@ -38,6 +38,7 @@ class Config:
         # We differ: Linux offers text on the SYN again at once to a server that did not take it (RFC 7413 section
         # 4.1.3.1).
         self.tcp_fastopen_negative_ns: i64 = 600 * SECOND
+        self.tcp_fastopen_experimental: bool = True
         # Options.
         self.tcp_timestamps: bool = True
         self.tcp_sack: bool = True
@@ -116,6 +117,8 @@ class Config:
         # As FreeBSD: an acknowledgment bears our FIN again while it is unacknowledged; buffers are whole segments, and
         # a window is all the room there is, what came out of order left aside.
         self.tcp_repeat_fin: bool = False
+        # As FreeBSD: TIME-WAIT answers no segment without ACK, wherever its number is.
+        self.tcp_timewait_needs_ack: bool = False
         self.tcp_round_buffers: bool = False
         # Path MTU.
         self.tcp_min_snd_mss: i64 = 48

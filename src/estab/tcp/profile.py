@@ -59,4 +59,7 @@ def _set_freebsd(config: Config) -> None:
     config.tcp_repeat_syn = False
     config.tcp_round_buffers = True
     config.tcp_fastopen = 0
+    config.tcp_fastopen_experimental = False
+    config.tcp_fastopen_negative_ns = 900 * SECOND
+    config.tcp_timewait_needs_ack = True
     config.ip_local_port_range = (10000, 65535)

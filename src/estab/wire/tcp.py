@@ -289,6 +289,8 @@ def _is_cookie_length(size: i64) -> bool:
 
 def options_length(segment: Segment) -> i64:
     """Count the octets that the options take in the header, padding included: a multiple of 4."""
+    if _is_in_bsd_order(segment):
+        return _bsd_options_length(segment)
     size: i64 = 0
     if segment.has_timestamps:
         size = 12
@@ -314,6 +316,27 @@ def options_length(segment: Segment) -> i64:
     return size
 
 
+def _is_in_bsd_order(segment: Segment) -> bool:
+    return segment.has_bsd_order and segment.mss != 0 and segment.accecn is None
+
+
+def _bsd_options_length(segment: Segment) -> i64:
+    size: i64 = 4
+    if segment.wscale >= 0:
+        size += 4
+    if segment.sack_permitted:
+        size += 2
+    if segment.has_timestamps:
+        size += 10 if segment.sack_permitted else 12
+    cookie = segment.fast_open
+    if cookie is not None:
+        size += (4 if segment.is_fast_open_experimental else 2) + len(cookie)
+    if segment.unknown is not None:
+        for _kind, value in segment.unknown:
+            size += 2 + len(value)
+    return (size + 3) & -4
+
+
 def _unknown_length(unknown: list[tuple[int, bytes]]) -> i64:
     size: i64 = 0
     for _kind, value in unknown:
@@ -322,11 +345,10 @@ def _unknown_length(unknown: list[tuple[int, bytes]]) -> i64:
 
 
 def _options(segment: Segment) -> bytes:
-    """Write the options in Linux's order and padding, or in BSD's, which takes as many octets."""
+    """Write the options in Linux's order and padding, or in BSD's."""
     writer = Writer()
-    if segment.has_bsd_order and segment.mss != 0 and segment.accecn is None:
+    if _is_in_bsd_order(segment):
         _put_bsd_options(writer, segment)
-        _put_late_options(writer, segment)
         return writer.getvalue()
     if segment.mss != 0:
         put32(writer, MSS_KIND << 24 | 4 << 16 | (segment.mss & 0xFFFF))
@@ -362,7 +384,9 @@ def _put_accecn(writer: Writer, option: AccEcnOption) -> None:
 
 
 def _put_bsd_options(writer: Writer, segment: Segment) -> None:
-    """Write a SYN's options as BSD does: MSS, scale, SACK-permitted, timestamps, then end-of-list to fill up."""
+    """Write a SYN's options as BSD does: MSS, scale, SACK-permitted, timestamps, Fast Open, then end-of-list to fill
+    up.
+    """
     put32(writer, MSS_KIND << 24 | 4 << 16 | (segment.mss & 0xFFFF))
     if segment.wscale >= 0:
         put32(writer, NOP_KIND << 24 | WSCALE_KIND << 16 | 3 << 8 | segment.wscale)
@@ -374,8 +398,13 @@ def _put_bsd_options(writer: Writer, segment: Segment) -> None:
         put16(writer, TIMESTAMPS_KIND << 8 | 10)
         put32(writer, segment.ts_val)
         put32(writer, segment.ts_ecr)
-    elif segment.sack_permitted:
-        put16(writer, EOL_KIND << 8 | EOL_KIND)
+    if segment.fast_open is not None:
+        _put_fast_open(writer, segment, segment.fast_open)
+    if segment.unknown is not None:
+        for kind, value in segment.unknown:
+            _put_option(writer, kind, value)
+    while (len(writer) & 3) != 0:
+        put8(writer, EOL_KIND)
 
 
 def _put_late_options(writer: Writer, segment: Segment) -> None:
@@ -387,15 +416,19 @@ def _put_late_options(writer: Writer, segment: Segment) -> None:
             put32(writer, edge)
     _pad_to(writer, 0)
     if segment.fast_open is not None:
-        if segment.is_fast_open_experimental:
-            _put_option(writer, EXPERIMENT_KIND, FAST_OPEN_MAGIC.to_bytes(2, "big") + segment.fast_open)
-        else:
-            _put_option(writer, FAST_OPEN_KIND, segment.fast_open)
+        _put_fast_open(writer, segment, segment.fast_open)
         _pad_to(writer, 0)
     if segment.unknown is not None:
         for kind, value in segment.unknown:
             _put_option(writer, kind, value)
         _pad_to(writer, 0)
+
+
+def _put_fast_open(writer: Writer, segment: Segment, cookie: bytes) -> None:
+    if segment.is_fast_open_experimental:
+        _put_option(writer, EXPERIMENT_KIND, FAST_OPEN_MAGIC.to_bytes(2, "big") + cookie)
+    else:
+        _put_option(writer, FAST_OPEN_KIND, cookie)
 
 
 def _put_option(writer: Writer, kind: i64, value: bytes) -> None:

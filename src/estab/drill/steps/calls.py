@@ -20,6 +20,7 @@ from estab.drill.machine.flow import Flow, Stage
 from estab.drill.machine.machine import Machine
 from estab.drill.steps.control import check_control
 from estab.drill.steps.descriptors import Steps
+from estab.drill.steps.implied import ImpliedConnects
 from estab.drill.steps.options import Options
 from estab.drill.steps.polling import Polling
 from estab.errors import os_error
@@ -48,6 +49,7 @@ class Calls:
         """Descriptors whose number a later one took."""
         self.flow: Flow | None = None
         self.polling = Polling(self)
+        self.implied = ImpliedConnects(machine)
         self.options = Options(self, self.polling.on_event, counts_text=machine.settings.profile == "freebsd")
         self._table: dict[str, Callable[[Call], Steps | int]] = {
             "socket": self._socket, "bind": self._bind, "listen": self._listen, "accept": self._accept,
@@ -319,11 +321,14 @@ class Calls:
         file = self.socket_file(call.arguments[0])
         data = _buffer(call.arguments[1], integer(call.arguments[2]))
         flags = integer(call.arguments[3])
-        if isinstance(file.socket, StreamSocket):
+        is_implied = isinstance(file.socket, StreamSocket) and self.implied.is_meant(file.socket)
+        if isinstance(file.socket, StreamSocket) and not is_implied:
             return (yield from self._transmit(file, data, flags, call.arguments[4]))
         address = self._address(call.arguments[4], file, (self.settings.remote, self.settings.connect_port))
         file.flow.stage = Stage.CONNECTING
         file.flow.remote_port = address[1]
+        if isinstance(file.socket, StreamSocket):
+            return self.implied.begin(file.socket, data, address)
         return file.socket.sendto(data, address, flags, self.now_ns)
 
     def _sendmsg(self, call: Call) -> Steps:

@@ -96,7 +96,10 @@ def on_syn_ack(tcb: Tcb, fast_open: FastOpen, segment: Segment) -> bool:
     if not fast_open.has_option:
         cookie = None  # we did not ask for it
     elif not is_repeated and cookie is None and not fast_open.has_text:
-        try_experimental = 2 if fast_open.is_experimental else 1
+        if context.config.tcp_fastopen_experimental:
+            try_experimental = 2 if fast_open.is_experimental else 1
+        else:  # FreeBSD knows one kind of option, and asks a server without it no more
+            context.fast_open.refuse(tcb.local, tcb.remote, tcb.remote_port, context.now_ns)
     context.fast_open.remember(
         tcb.local, tcb.remote, segment.mss, cookie if cookie is not None else b"", segment.is_fast_open_experimental,
         try_experimental,

@@ -85,7 +85,9 @@ class TimeWait(Endpoint):
             context.drop(DropReason.TCP_TIMEWAIT, self.name(), "reset ignored in TIME-WAIT (RFC 1337)")
             return KEPT
         length = segment_length(segment)
-        if (flags & (ACK | SYN)) == 0 and seq + length > self.rcv_nxt and seq <= self.rcv_nxt + self.rcv_window():
+        is_acceptable = seq + length > self.rcv_nxt and seq <= self.rcv_nxt + self.rcv_window()
+        is_dropped = ((flags & SYN) == 0 and is_acceptable) or context.config.tcp_timewait_needs_ack
+        if (flags & ACK) == 0 and is_dropped:
             context.drop(DropReason.TCP_NO_ACK, self.name(), "")  # RFC 9293 section 3.10.7.4, fifth
             return KEPT
         is_fin_again = (flags & FIN) != 0 and seq + length == self.rcv_nxt
