@@ -25,6 +25,19 @@ def test_a_run_gives_the_answer_that_is_marked(name: str) -> None:
     assert int(answer_of(json.dumps(lesson))) == lesson["right"]
 
 
+def test_every_lesson_has_its_translation() -> None:
+    here, there = ({path.name for path in (LESSONS / language).iterdir()} for language in ("en", "zh"))
+    assert here == there
+
+
+def test_the_lesson_of_the_page_for_teachers_is_one(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+    path = tmp_path / "18-unread.md"
+    path.write_text(text.partition("````md\n")[2].partition("````")[0], encoding="utf-8")
+    lesson = read(path)
+    assert int(answer_of(json.dumps(lesson))) == lesson["right"]
+
+
 def test_a_lesson_without_a_right_answer_is_refused(tmp_path: Path) -> None:
     first = next((LESSONS / "en").glob("*.md"))
     path = tmp_path / first.name
