@@ -112,6 +112,8 @@ pictures: $(VENV)/installed
 	@$(BIN)/python tools/ladder_picture.py README.md docs/first-run.svg
 	@$(BIN)/python tools/extras.py test | $(PIP) install -r /dev/stdin
 	@$(BIN)/python tools/shots.py
+	@$(BIN)/python tools/build_lab.py
+	@$(BIN)/python tools/lab_shots.py
 
 # The packages of the table of programs stand in environments of their own: all, and those that the tests try.
 build/programs/%/bin/tried: tools/programs/requirements-%.txt
