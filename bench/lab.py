@@ -183,7 +183,7 @@ def open_connections(count: int) -> tuple[float, float, float]:
 
     watch = Stopwatch()
     net = estab.Network(seed=1)
-    server = net.host("server", somaxconn=65_535, tcp_max_syn_backlog=65_535)
+    server = net.host("server", somaxconn=65_535, tcp_max_syn_backlog=65_535, nofile=count + 1000)
     clients = [net.host(f"c{number}") for number in range(-(-count // 20_000))]
     hub = net.host("hub", forwarding=True)
     net.link(server, hub, delay="1ms")

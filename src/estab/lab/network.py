@@ -157,7 +157,8 @@ class Network(Cabling):
         (``"+3s"``). ``drift`` makes its clocks fast or slow: ``"50ppm"``. ``wake_up`` is the time from what ends a wait
         of one of its programs, a frame or a timer, until the program runs: ``"50us"``. It finds what came meanwhile.
         ``nofile`` is how many descriptors each of its programs may have, the three standard streams among them
-        (RLIMIT_NOFILE): more are EMFILE. ``ValueError`` for a name that another host has, or that no host can have.
+        (RLIMIT_NOFILE): more are EMFILE. All programs of a host together have 65,536, or ``nofile`` if that is more.
+        ``ValueError`` for a name that another host has, or that no host can have.
         """
         if not isinstance(name, str) or not name or any(letter in name for letter in " :/,="):
             raise ValueError(f"name: {name!r} is not a name for a host: no spaces and none of : / , =")
@@ -180,6 +181,7 @@ class Network(Cabling):
             engine, self._scheduler, self._topology, self._programs, entropy, self._names, host_clock, wake_up_ns)
         if nofile is not None:
             runtime.nofile = _check_nofile(nofile)
+            engine.files.limit = max(engine.files.limit, nofile)
         host = Host(runtime, self._topology, self._programs, self._actions,
                     _refuse_spawn if self._spawning is None else self._spawning.make, given)
         self._topology.members[name] = runtime

@@ -141,6 +141,7 @@ class VirtualTime(Runtime):
         secret = self._entropy.child("boot", self._boots).octets(32)
         self.engine = Engine(before.name, secret, before.config, before.observer)
         self.engine.is_forwarding = before.is_forwarding
+        self.engine.files.limit = before.files.limit
         self.watches = Watches()
         self.side.engine, self.side.watchers = self.engine, self.watches.by_fd
         self.by_number.clear()

@@ -74,7 +74,8 @@ class Epoll:
                 self._file = runtime.engine.epoll(interests.is_ready, runtime.now_ns)
                 if runtime.is_virtual:
                     runtime.owners[self._file] = self._process
-                self._real = RealDescriptor(self._file, runtime.watches, is_blocking=True)
+                self._real = RealDescriptor(self._file, runtime.watches, is_blocking=True,
+                                            is_virtual=runtime.is_virtual)
                 interests.on_news = self._on_news
             if runtime.is_virtual:
                 runtime.by_number[self._real.number] = self

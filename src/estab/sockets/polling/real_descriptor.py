@@ -2,17 +2,26 @@
 
 Libraries poll ``fileno()`` from C or give it to an event loop of their own. Programs can't read from it or write to it;
 it is only readable or not. It is an eventfd if the system has that, else the reading end of a pipe.
+
+In virtual time at most half of the process's descriptors are taken for that. Sockets beyond have numbers that are no
+descriptors, too large for the system's: calls by number find them as ever, but C code can't poll them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import sys
 from typing import TYPE_CHECKING, Final
 
 from estab.abi import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLRDHUP
+
+try:
+    import resource
+except ImportError:  # if the system has none
+    resource = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from estab.host.sockets.files import Descriptor
@@ -30,15 +39,49 @@ _dup: Final = os.dup
 _dup2: Final = os.dup2
 _pipe: Final = os.pipe
 _set_blocking: Final = getattr(os, "set_blocking", None)  # Windows has it from 3.12 on
+_getrlimit: Final = getattr(resource, "getrlimit", None)
+_numbers: Final = itertools.count(1 << 30)
+"""Numbers that the system gives to no descriptor."""
+
+
+class _Taken:
+    """How many descriptors of the process are taken, and how many may be."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._count_max = 0
+
+    def has_room(self) -> bool:
+        """Tell whether another one may be taken. The process's limit may have been raised since the last look."""
+        if self.count < self._count_max:
+            return True
+        limit = -1 if _getrlimit is None or resource is None else _getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._count_max = sys.maxsize if limit < 0 else limit // 2
+        return self.count < self._count_max
+
+
+_taken: Final = _Taken()
 
 
 class RealDescriptor:
     """One real descriptor for one descriptor of a host. ``close`` closes it."""
 
-    def __init__(self, descriptor: Descriptor, watches: Watches, is_blocking: bool) -> None:
+    def __init__(self, descriptor: Descriptor, watches: Watches, is_blocking: bool, *, is_virtual: bool) -> None:
         self._descriptor = descriptor
         self._is_readable = False
         self._writing = -1
+        """What is written to make it readable; -1: the number is no descriptor."""
+        self._is_blocking = is_blocking
+        if is_virtual and not _taken.has_room():
+            self.number = next(_numbers)
+        else:
+            self._open()
+        self._watches = watches
+        watches.add(descriptor.fd, self)
+        self.follow()
+
+    def _open(self) -> None:
+        """Take a descriptor of the process. ``RuntimeError`` if it has none left."""
         try:
             if sys.platform == "linux":
                 self.number = self._writing = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -51,10 +94,9 @@ class RealDescriptor:
             raise RuntimeError(
                 "fileno(): this Python process, not the host of the socket, is out of descriptors: each socket that is "
                 "asked for its number takes one. Raise the process's limit: ulimit -n, before it starts") from error
-        self.set_blocking(is_blocking)
-        self._watches = watches
-        watches.add(descriptor.fd, self)
-        self.follow()
+        _taken.count += 1
+        self._is_readable = False
+        self.set_blocking(self._is_blocking)
 
     def on_ready(self, fd: int, bits: int) -> None:
         """Follow the socket, unless it is closed."""
@@ -66,6 +108,8 @@ class RealDescriptor:
         is_readable = (self._descriptor.readiness() & _READABLE) != 0
         if is_readable != self._is_readable:
             self._is_readable = is_readable
+            if self._writing < 0:
+                return
             if is_readable:
                 _write(self._writing, _ONE)
             else:
@@ -73,11 +117,15 @@ class RealDescriptor:
 
     def set_blocking(self, is_blocking: bool) -> None:
         """Set or clear O_NONBLOCK as the socket's timeout says, for code that reads the flag."""
-        if _set_blocking is not None:
+        self._is_blocking = is_blocking
+        if _set_blocking is not None and self._writing >= 0:
             _set_blocking(self.number, is_blocking)
 
     def move(self, number: int) -> None:
         """Have another number from now on, whatever had it before, as ``dup2`` does."""
+        if self._writing < 0:
+            self._open()
+            self.follow()
         old = self.number
         if old == number:
             return
@@ -103,6 +151,10 @@ class RealDescriptor:
         if self.number < 0:
             return
         self._watches.remove(self._descriptor.fd, self)
+        if self._writing < 0:
+            self.number = -1
+            return
+        _taken.count -= 1
         for number in (self.number,) if self._writing == self.number else (self.number, self._writing):
             with contextlib.suppress(OSError):  # code outside of programs may have closed it by its number
                 _close(number)

@@ -90,7 +90,8 @@ class Waiting(Generic[D]):
         if file is None or file.descriptor.fd < 0:
             return -1
         if self._real is None:
-            self._real = RealDescriptor(file.descriptor, self.runtime.watches, self._timeout is None)
+            self._real = RealDescriptor(file.descriptor, self.runtime.watches, self._timeout is None,
+                                        is_virtual=self.runtime.is_virtual)
             file.real_descriptors.append(self._real)
             self.runtime.by_number[self._real.number] = cast("Numbered", self)
         return self._real.number
