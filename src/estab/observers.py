@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Final
 
 from estab.events import Event, Observer
 
 __all__ = ["Observation", "Observers", "check_observer"]
+
+
+_NO_LOCK: Final = nullcontext()
 
 
 class Observation(AbstractContextManager["Observation"]):
@@ -38,7 +42,7 @@ class Observers:
     def __init__(self, tell: Callable[[Observer | None], None],
                  lock: AbstractContextManager[object] | None = None) -> None:
         self._tell = tell
-        self._lock = nullcontext() if lock is None else lock
+        self._lock = _NO_LOCK if lock is None else lock
         self._all: dict[int, Observer] = {}
         self._count = 0
 

@@ -163,6 +163,8 @@ def read_calendar(value: Calendar, wall_ns: int, name: str = "clock") -> int:
 
     ``TypeError``, ``ValueError`` for what is neither a date nor a length of time with its sign.
     """
+    if type(value) is int and value == 0:
+        return wall_ns
     if isinstance(value, str) and re.match(r"\s*[+-]", value):
         text = value.strip()
         return _calendar(wall_ns + duration_ns(text[1:], name) * (-1 if text[0] == "-" else 1), value, name)
@@ -192,6 +194,8 @@ def read_drift(value: Drift, name: str = "drift") -> int:
     """Read how fast or slow a clock is. Returns parts of a billion. ``TypeError``, ``ValueError``."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise TypeError(f'{name}: {value!r} is neither a number nor a text like "50ppm"')
+    if value == 0:
+        return 0
     text = str(value).strip().lower()
     scale = next((size for unit, size in (("ppm", 1_000), ("ppb", 1), ("%", 10_000_000)) if text.endswith(unit)), 0)
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 __all__ = [
@@ -49,7 +50,14 @@ def _read(value: object, table: dict[str, int], name: str, example: str) -> Frac
 
 def duration_ns(value: int | float | str, name: str = "duration") -> int:
     """Read a length of time: ``"40ms"``, ``"1.5s"``, ``"2h"``, or a number of seconds. Returns nanoseconds."""
-    return round(_read(value, _TIME, name, '"40ms"'))
+    if type(value) is int and value >= 0:
+        return value * SECOND
+    return _worded_ns(value, name) if type(value) is str else round(_read(value, _TIME, name, '"40ms"'))
+
+
+@lru_cache(maxsize=1024)
+def _worded_ns(words: str, name: str) -> int:
+    return round(_read(words, _TIME, name, '"40ms"'))
 
 
 def bits_per_second(value: int | float | str, name: str = "rate") -> int:

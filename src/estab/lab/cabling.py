@@ -21,7 +21,7 @@ from estab.lab.links.way import Way
 from estab.lab.links.weather import ChanceLog, FixedWeather, MixedWeather, Namer, Weather
 from estab.lab.programs.strands import Scheduler
 from estab.lab.record.chance import Chance
-from estab.lab.record.conditions import Conditions, LinkProperties, by_sender, read_conditions
+from estab.lab.record.conditions import NO_CONDITIONS, LinkProperties, by_sender, read_conditions
 from estab.lab.rules.partition import Partition, StandingRule
 from estab.lab.rules.rule import RuleEntry
 from estab.lab.rules.verdicts import PacketRule
@@ -84,7 +84,7 @@ class Cabling:
             raise ValueError(f"link: a network has at most {LINKS_MAX}")
         name = self._link_name(a, b, name)
         words = by_sender(properties, (a.name, b.name), name)
-        conditions = [read_conditions(Conditions(), host.name, host is a, words) for host in (a, b)]
+        conditions = [read_conditions(NO_CONDITIONS, host.name, host is a, words) for host in (a, b)]
         header_bytes = _ETHERNET_HEADER_BYTES if ethernet else 0
         number = self._topology.open_network()
         ports = [self._plug(host, number, side, conditions[side].mtu, ethernet) for side, host in enumerate((a, b))]
@@ -126,7 +126,7 @@ class Cabling:
                 raise TypeError(f"switch: {host!r} is not a host; give what Network.host() returned")
         words = by_sender(properties, [host.name for host in hosts] + [name], name)
         for sender in ("", *(host.name for host in hosts), name):  # before anything is made
-            read_conditions(Conditions(), sender, sender != name, words)
+            read_conditions(NO_CONDITIONS, sender, sender != name, words)
         agenda = self._agenda
         made = Switch(name, self._topology.open_network(), Bridge(lambda: agenda.now_ns), self._lay_to_switch)
         self._switches.append(made)
@@ -146,7 +146,7 @@ class Cabling:
             raise ValueError(f"switch: {switch.name} has {_SWITCH_PORTS_MAX} hosts already, and that is its most")
         name = f"{switch.name}-{host.name}"
         words = by_sender(properties, [*(other.name for other in switch.hosts), host.name, switch.name], switch.name)
-        there, back = (read_conditions(Conditions(), sender, is_first, words)
+        there, back = (read_conditions(NO_CONDITIONS, sender, is_first, words)
                        for sender, is_first in ((host.name, True), (switch.name, False)))
         port = self._plug(host, switch.number, side, there.mtu, True)
         decider = self.fixed_weather or self.chance_log

@@ -6,6 +6,7 @@ Errors are ``socket.gaierror`` and ``socket.herror`` with the system's numbers. 
 from __future__ import annotations
 
 import socket as os_socket
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from estab.errors import tell
@@ -32,11 +33,8 @@ _FAMILY_OF: Final = {4: os_socket.AF_INET, 16: os_socket.AF_INET6}
 
 def lookup(runtime: Runtime, host: str, family: int) -> list[bytes]:
     """Return the addresses of a numeric host or of a name, IPv4 first. ``gaierror`` if there are none."""
-    try:
-        numeric = [parse_address(host.partition("%")[0])]
-    except ValueError:
-        numeric = []
-    found = numeric or runtime.resolve(host, os_socket.AF_UNSPEC)
+    numeric = _numeric(host.partition("%")[0])
+    found = runtime.resolve(host, os_socket.AF_UNSPEC) if numeric is None else [numeric]
     if not found:
         raise _unknown(runtime.why_unknown(host))
     of_family = [address for address in found if family in (os_socket.AF_UNSPEC, _FAMILY_OF[len(address)])]
@@ -45,6 +43,15 @@ def lookup(runtime: Runtime, host: str, family: int) -> list[bytes]:
         raise tell(os_socket.gaierror(number, "Address family for hostname not supported"),
                    f"{host!r} has no address of that family")
     return of_family
+
+
+@lru_cache(maxsize=4096)
+def _numeric(text: str) -> bytes | None:
+    """Read an address; ``None`` for a name."""
+    try:
+        return parse_address(text)
+    except ValueError:
+        return None
 
 
 def getaddrinfo(runtime: Runtime, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0,
@@ -98,10 +105,9 @@ def getnameinfo(runtime: Runtime, sockaddr: Any, flags: int = 0) -> tuple[str, s
         raise OverflowError("getnameinfo(): flowinfo must be 0-1048575.")
     scope = sockaddr[3] if len(sockaddr) > 3 else 0
     text, mark, zone = host.partition("%")
-    try:
-        address = parse_address(text)
-    except ValueError:
-        raise _unknown(f"{host!r} is not numeric") from None
+    address = _numeric(text)
+    if address is None:
+        raise _unknown(f"{host!r} is not numeric")
     if scope and not zone:
         is_known = 0 < scope < len(runtime.engine.interfaces)
         mark, zone = "%", runtime.engine.interfaces[scope].name if is_known else str(scope)
@@ -125,11 +131,8 @@ def _v4(runtime: Runtime, name: str) -> list[bytes]:
 
 
 def _active(runtime: Runtime, text: str, family: int, flags: int) -> list[bytes]:
-    if flags & os_socket.AI_NUMERICHOST:
-        try:
-            parse_address(text.partition("%")[0])
-        except ValueError:
-            raise _unknown(f"{text!r} is not numeric") from None
+    if flags & os_socket.AI_NUMERICHOST and _numeric(text.partition("%")[0]) is None:
+        raise _unknown(f"{text!r} is not numeric")
     return lookup(runtime, text, family)
 
 

@@ -364,6 +364,8 @@ class Scheduler:
         if self.is_closing or self.is_running:
             return
         self.is_closing = True
+        if not self.strands:
+            return
         self.one_cpu.begin()
         try:
             for strand in list(self.strands):

@@ -18,7 +18,10 @@ from estab.lab.record.traces import DelayProfile, Opportunities, read_profile
 from estab.settings import Duration
 from estab.units import bits_per_second, byte_count, duration_ns, share
 
-__all__ = ["QUEUE_FRAMES", "Conditions", "LinkProperties", "by_sender", "count_of", "one_of", "read_conditions"]
+__all__ = [
+    "NO_CONDITIONS", "QUEUE_FRAMES", "Conditions", "LinkProperties", "by_sender", "count_of", "one_of",
+    "read_conditions",
+]
 
 QUEUE_FRAMES: Final = 1000
 """Frames that wait at most, if the link has a rate and no ``queue`` was given: Linux's ``txqueuelen``."""
@@ -134,6 +137,10 @@ def _by_sender(word: str, value: Mapping[object, object], senders: Collection[st
     return found
 
 
+NO_CONDITIONS: Final = Conditions()
+"""Those of a link that is told nothing."""
+
+
 def read_conditions(base: Conditions, sender: str, is_first: bool, words: Mapping[str, object]) -> Conditions:
     """Read ``delay=``, ``loss=`` and so on for the way from ``sender``. What is not given stays as in ``base``.
 
@@ -155,7 +162,7 @@ def read_conditions(base: Conditions, sender: str, is_first: bool, words: Mappin
                 continue
             value = value[sender]
         changes.update(_read_trace(value, is_first) if name == "trace" else _read(name, value))
-    return replace(base, **changes)
+    return Conditions(**changes) if base is NO_CONDITIONS else replace(base, **changes)
 
 
 def _read(name: str, value: Any) -> dict[str, Any]:

@@ -46,7 +46,16 @@ from estab.sockets.socket import tls
 from estab.sockets.socket.socket import Socket
 from estab.sockets.standin import identity, limits, numbers, paths, signals, stand_ins, threads
 from estab.sockets.standin.natives import Guard
-from estab.sockets.standin.places import INHERITED, Others, Place, functions_of, places_in_class, places_in_function
+from estab.sockets.standin.places import (
+    INHERITED,
+    Batch,
+    Found,
+    Others,
+    Place,
+    functions_of,
+    places_in_class,
+    places_in_function,
+)
 
 try:
     import fcntl
@@ -114,11 +123,12 @@ class _Patches:
 
     def __init__(self) -> None:
         self.users = 0
-        self.applied: list[Place] = []
+        self.hook: Place | None = None
+        """``threading.excepthook``, which programs set, while anything is replaced."""
         self.scanned: weakref.WeakSet[ModuleType] = weakref.WeakSet()
         self.seen: tuple[int, str] = (0, "")
         """How many modules there were at the last look, and the newest of them."""
-        self.early: list[Place] = []
+        self.early = Found()
         self.adopted: weakref.WeakSet[FunctionType] = weakref.WeakSet()
         """Functions that run as programs, and those that they have from enclosing functions."""
 
@@ -227,6 +237,11 @@ def _members() -> tuple[Place, ...]:
     return tuple(patches)
 
 
+@functools.cache
+def _batch() -> Batch:
+    return Batch([*_functions(), *_members()])
+
+
 def _seed_from(original: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(original)
     def seed(self: random.Random, a: Any = None, version: int = 2) -> None:
@@ -278,18 +293,15 @@ def _is_of_the_system(runtime: Runtime, family: int = -1, type: int = -1, proto:
 
 
 def _apply() -> None:
-    _patches.applied = [*_functions(), *_members()]
+    _batch().apply()
     hook = threading.excepthook
-    _patches.applied.append(Place(threading, "excepthook", hook, threads.quiet_excepthook(hook, current)))
-    for patch in _patches.applied:
-        patch.apply()
+    _patches.hook = Place(threading, "excepthook", hook, threads.quiet_excepthook(hook, current))
+    _patches.hook.apply()
     _socket_class.__new__ = _new  # type: ignore[method-assign,assignment]
     _socket_class.__init__ = _init  # type: ignore[method-assign]
     _loop_class.__new__ = _new_loop  # type: ignore[method-assign,assignment]
     _scan(_replacements(), is_undoing=False)
-    for place in _patches.early:
-        if _kept(place) is place.original:
-            place.apply()
+    _patches.early.apply()
     for place in _places_adopted(_replacements()):
         place.apply()
     _guard.apply()
@@ -299,23 +311,15 @@ def _undo() -> None:
     _guard.undo()
     del _socket_class.__new__, _loop_class.__new__
     _socket_class.__init__ = _init_socket  # type: ignore[method-assign]
-    for patch in reversed(_patches.applied):
-        patch.undo()
+    if _patches.hook is not None:
+        _patches.hook.undo()
+        _patches.hook = None
+    _batch().undo()
     # Modules that were imported meanwhile have the replacements by name.
     _scan(_originals(), is_undoing=True)
-    for place in _patches.early:
-        if _kept(place) is place.replacement:
-            place.undo()
+    _patches.early.undo()
     for place in _places_adopted(_originals()):
         place.apply()
-    _patches.applied = []
-
-
-def _kept(place: Place) -> Any:
-    """Return what is in a place now; of a class or a module only what it defines itself."""
-    if isinstance(place.owner, (type, ModuleType)):
-        return vars(place.owner).get(place.name)
-    return getattr(place.owner, place.name, None)
 
 
 def _scan(others: Others, *, is_undoing: bool) -> None:
@@ -333,7 +337,7 @@ def _scan(others: Others, *, is_undoing: bool) -> None:
             continue
         for place in _places_in_module(module, name, others):
             if (id(place.owner), place.name) not in homes:
-                _patches.early.append(place.turned() if is_undoing else place)
+                _patches.early.add(place.turned() if is_undoing else place)
 
 
 def _places_in_module(module: ModuleType, name: str, others: Others) -> Iterator[Place]:

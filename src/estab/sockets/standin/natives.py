@@ -218,15 +218,20 @@ class Guard:
         self._scanned: weakref.WeakSet[ModuleType] = weakref.WeakSet()
         self._seen: tuple[int, str] = (0, "")
         """How many modules there were at the last look, and the newest of them."""
+        self._looked_at: tuple[int, str] = (0, "")
+        """The same, at the last look for the known libraries."""
         self._applied: list[_Place] = []
 
     def apply(self) -> None:
         """Guard what is imported now or later."""
         sys.meta_path.insert(0, self)
-        for name in self._by_module:
-            module = sys.modules.get(name)
-            if module is not None and self._known.get(name) is not module:
-                self._learn(module)
+        looked_at = len(sys.modules), next(reversed(sys.modules))
+        if looked_at != self._looked_at:
+            self._looked_at = looked_at
+            for name in self._by_module:
+                module = sys.modules.get(name)
+                if module is not None and self._known.get(name) is not module:
+                    self._learn(module)
         self._look_through()
         self._put(place for places in self._places.values() for place in places)
 
