@@ -57,7 +57,7 @@ INNER: Mapping[str, Mapping[str, int]] = {
         "link": 9, "boxing": 10, "switch": 10, "cabling": 11, "spawning": 11, "network": 12,
     },
     "sockets": {
-        "history": 1, "lines": 1, "process": 1,
+        "history": 1, "lines": 1, "process": 1, "waiting": 1,
         "runtime": 2, "names": 3, "polling": 4, "socket": 5, "standin": 6,
     },
     "drill": {"errors": 1, "language": 2, "machine": 3, "steps": 4, "kernel": 5, "interpreter": 5, "runner": 6},

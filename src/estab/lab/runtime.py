@@ -109,7 +109,6 @@ class VirtualTime(Runtime):
         self._told: Observer | None = None
         self.side = HostSide(engine, self._agenda, self.clock, self, self.watches.by_fd)
         """What is between the host's engine and its links."""
-        self._waiting_fd, self._waiting_any = self.side.waiting_fd, self.side.waiting_any
         self._later: list[tuple[int, int, Callable[[], None]]] = []
         """What is to be called later, by the host's clock: when, in which order, and what."""
         self._later_count = 0
@@ -258,11 +257,11 @@ class VirtualTime(Runtime):
         if strand is None:
             return self._run_network(wait)
         strand.spins = strand.naps = 0
-        strand.due_ns, strand.wake_up_ns = self.clock.due_ns, self.wake_up_ns
+        strand.clock, strand.wake_up_ns = self.clock, self.wake_up_ns
         started_ns = self._agenda.now_ns
+        waiting = self.side.waiting(wait.fd)
         while True:
-            self._enlist(strand, wait)
-            scheduler.wait(wait)
+            scheduler.wait(wait, waiting)
             process = strand.process
             if process is not None and process.pending and strand.thread is process.main_thread:
                 self._programs.handle_signals(process)
@@ -352,17 +351,11 @@ class VirtualTime(Runtime):
 
     def notify(self, channel: int) -> None:
         """Wake the strands that wait on a channel and are ready."""
-        for strand in tuple(self._waiting_fd.get(channel, ())):
-            wait = strand.wait
-            if wait is not None and wait.is_ready():
-                strand.wake()
+        self.side.notify(channel)
 
     def poke(self) -> None:
         """Wake the strands that wait for several descriptors and are ready."""
-        for strand in tuple(self._waiting_any):
-            wait = strand.wait
-            if wait is not None and wait.is_ready():
-                strand.wake()
+        self.side.poke()
 
     def spin(self, weight: int) -> None:
         """Let virtual time pass for a program that looks again and again without waiting.
@@ -483,20 +476,6 @@ class VirtualTime(Runtime):
         observer = self.engine.observer
         if observer is not None:
             observer(HostChanged(self._agenda.now_ns, self.name, what))
-
-    def tell(self, fd: int, bits: int) -> None:
-        """Tell what watches a descriptor, and the programs that wait for it, of its news."""
-        self.watches.tell(fd, bits)
-        self.notify(fd)
-
-    def _enlist(self, strand: Strand, wait: Wait) -> None:
-        if wait.fd == -1:
-            self._waiting_any.append(strand)
-            strand.forget = self._waiting_any.remove
-        else:
-            waiting = self._waiting_fd.setdefault(wait.fd, [])
-            waiting.append(strand)
-            strand.forget = waiting.remove
 
     def _run_network(self, wait: Wait) -> bool:
         deadline_ns = NEVER if wait.deadline_ns is None else self.clock.due_ns(wait.deadline_ns)

@@ -16,9 +16,8 @@ from abc import ABC, abstractmethod
 from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from estab.abi import POLLNVAL
@@ -26,6 +25,7 @@ from estab.errors import os_error
 from estab.observers import Observation, Observers
 from estab.sockets.history import CALLS_MAX, Historian
 from estab.sockets.process import Process
+from estab.sockets.waiting import Unlocked, Wait
 from estab.units import NEVER, SECOND
 
 if TYPE_CHECKING:
@@ -44,28 +44,7 @@ STANDARD_STREAMS: Final = 3
 
 
 _SIGPIPE: Final = 13
-
-
-def _no() -> bool:
-    return False
-
-
-@dataclass(slots=True)
-class Wait:
-    """What a program waits for, and how long.
-
-    ``is_ready`` is called again when descriptor ``fd`` of the host has news; with ``fd`` -1, whenever the host has done
-    anything; below -1, when the channel of that number is notified. ``describe`` says in words what is waited for.
-    """
-
-    is_ready: Callable[[], bool]
-    describe: Callable[[], str]
-    deadline_ns: int | None = None
-    fd: int = -1
-    is_serving: Callable[[], bool] = _no
-    """Whether it waits for new clients, as a server does: on a listener, or an unconnected datagram socket."""
-    os_fd: int = -1
-    """A descriptor of the operating system that ends the wait, too, once it is readable. In real time only."""
+_UNLOCKED: Final = Unlocked()
 
 
 class Task(Protocol):
@@ -162,7 +141,7 @@ class Runtime(ABC):
 
     def __init__(self, engine: Engine, lock: AbstractContextManager[object] | None = None) -> None:
         self.engine = engine
-        self.lock: AbstractContextManager[object] = nullcontext() if lock is None else lock
+        self.lock: AbstractContextManager[object] = _UNLOCKED if lock is None else lock
         self.watches = Watches()
         self.by_number: weakref.WeakValueDictionary[int, Numbered] = weakref.WeakValueDictionary()
         """What each number from ``fileno()`` stands for."""

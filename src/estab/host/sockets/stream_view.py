@@ -84,6 +84,14 @@ class StreamView(StreamSettings):
             bits |= POLLERR
         return bits
 
+    def is_silent(self) -> bool:
+        """Tell whether the connection is open, and nothing has come that a read would return or raise."""
+        connection = self.connection
+        if connection is None or connection.state != abi.ESTABLISHED:
+            return False
+        return connection.received is None and connection.error == 0 and not connection.is_fin_received and (
+            not connection.is_read_shut)
+
     def take_error(self) -> int:
         """Return SO_ERROR and clear it."""
         connection = self.connection

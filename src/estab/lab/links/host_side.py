@@ -27,12 +27,6 @@ class Owner(Protocol):
     hooks: list[Callable[[], None]]
     """What ``run_hooks`` calls."""
 
-    def tell(self, fd: int, bits: int) -> None:
-        """Tell what watches a descriptor, and the programs that wait for it, of its news."""
-
-    def poke(self) -> None:
-        """Ask the programs that wait for several descriptors whether they can go on."""
-
     def run_hooks(self) -> None:
         """Call the hooks: the host did something."""
 
@@ -54,9 +48,9 @@ class HostSide:
         self.hooks: list[Callable[[], None]] = owner.hooks
         self.watchers: dict[int, Any] = watchers
         """Those that are told of a descriptor's news, by descriptor."""
-        self.waiting_fd: dict[int, list[Any]] = {}
+        self._waiting_fd: dict[int, list[Any]] = {}
         """Programs that wait for one descriptor."""
-        self.waiting_any: list[Any] = []
+        self._waiting_any: list[Any] = []
         """Programs that wait for several."""
         self.ways: dict[int, Way] = {}
         """Where frames go, by the index of the interface."""
@@ -74,6 +68,25 @@ class HostSide:
         if clock.is_true:
             return self.agenda.now_ns
         return clock.now_ns
+
+    def waiting(self, fd: int) -> list[Any]:
+        """Return the list of the programs that wait for a descriptor or a channel; -1: for any news of the host."""
+        if fd == -1:
+            return self._waiting_any
+        waiting = self._waiting_fd.get(fd)
+        if waiting is None:
+            waiting = self._waiting_fd[fd] = []
+        return waiting
+
+    def notify(self, fd: int) -> None:
+        """Wake the programs that wait for a descriptor or a channel and are ready."""
+        waiting = self._waiting_fd.get(fd)
+        if waiting is not None and len(waiting) > 0:
+            _wake_ready(waiting)
+
+    def poke(self) -> None:
+        """Wake the programs that wait for several descriptors and are ready."""
+        _wake_ready(self._waiting_any)
 
     def receive(self, interface_index: i64, frame: bytes) -> None:
         """Take a frame from a link."""
@@ -107,18 +120,27 @@ class HostSide:
             if event is None:
                 break
             fd = event[0]
-            waiting = self.waiting_fd.get(fd)
-            if (waiting is not None and len(waiting) > 0) or fd in self.watchers:
-                self.owner.tell(fd, event[1])
+            watchers = self.watchers.get(fd)
+            if watchers is not None:
+                for watcher in watchers:
+                    watcher.on_ready(fd, event[1])
+            self.notify(fd)
         due_ns: i64 = engine.next_deadline_ns()
         if self.clock.is_true:
             self.alarm.put(due_ns)
         else:
             self.alarm.set(self.clock.due_ns(due_ns))
-        if len(self.waiting_any) > 0:
-            self.owner.poke()
+        if len(self._waiting_any) > 0:
+            self.poke()
         if len(self.hooks) > 0:
             self.owner.run_hooks()
+
+
+def _wake_ready(waiting: list[Any]) -> None:
+    for strand in tuple(waiting):
+        wait = strand.wait
+        if wait is not None and wait.is_ready():
+            strand.wake()
 
 
 class Arrival:

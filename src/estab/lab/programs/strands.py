@@ -24,10 +24,11 @@ from estab.lab.programs.one_cpu import OneCpu
 from estab.lab.programs.switching import switching
 from estab.lab.programs.watch import LOOK_S, DeadlockError, Watch
 from estab.lab.record.clock import Agenda, Alarm
+from estab.lab.record.host_clock import HostClock
 from estab.lab.record.real_time import Pace
 from estab.sockets.lines import line_of
 from estab.sockets.process import Process
-from estab.sockets.runtime import Wait
+from estab.sockets.waiting import Wait, never
 from estab.units import NEVER, SECOND, format_duration
 
 __all__ = ["ASLEEP", "STOPPED", "Own", "ProgramEnded", "Scheduler", "Strand"]
@@ -98,15 +99,15 @@ class Strand:
         """What keeps it from running, by bits: ``STOPPED``, ``ASLEEP``."""
         self.is_due = False
         """It was to run while it is paused."""
-        self.due_ns: Callable[[int], int] = _same
-        """Says when, in the network's time, a deadline by its host's clock comes."""
+        self.clock: HostClock | None = None
+        """Its host's: deadlines are times by it. ``None``: by the network's."""
         self.wake_up_ns = 0
         """How long it takes from what ends its wait until it runs."""
         self.join: Callable[[], None] | None = None
         """Waits for the thread's very end."""
         self.alarm = Alarm(scheduler.agenda, self._time_out)
-        self.forget: Callable[[Strand], None] | None = None
-        """Takes the strand off the list of those to be asked whether they are ready."""
+        self.waiting: list[Strand] | None = None
+        """The list of those to be asked whether they are ready that it is on."""
         self._scheduler = scheduler
         self._body = body
         self._cancel = cancel
@@ -146,14 +147,22 @@ class Strand:
         elif self.wait is not None:
             self.wait = None
             self.alarm.due_ns = NEVER
-            if self.forget is not None:
-                self.forget(self)
-                self.forget = None
+            self.forget()
             if self.wake_up_ns:
                 agenda = self._scheduler.agenda
                 agenda.at(agenda.now_ns + self.wake_up_ns, self._scheduler.runnable.append, self)
             else:
                 self._scheduler.runnable.append(self)
+
+    def forget(self) -> None:
+        """Take it off the list of those to be asked whether they are ready."""
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            waiting.remove(self)
+
+    def due_ns(self, deadline_ns: int) -> int:
+        """Say when, in the network's time, a deadline comes."""
+        return deadline_ns if self.clock is None else self.clock.due_ns(deadline_ns)
 
     def pause(self, why: int) -> None:
         """Don't let it run until ``resume``. Its clock goes on, and what it waits for comes."""
@@ -182,9 +191,7 @@ class Strand:
         self.wait = None
         self._scheduler.agenda.turns += 1
         self.alarm.due_ns = NEVER
-        if self.forget is not None:
-            self.forget(self)
-            self.forget = None
+        self.forget()
 
     def _time_out(self) -> None:
         self.wake()
@@ -247,7 +254,7 @@ class Scheduler:
         strand = Strand(self, name, body, _nothing)
         self.strands[strand] = None
         self.agenda.turns += 1
-        strand.wait = Wait(_no, lambda: "its start", start_ns)
+        strand.wait = Wait(never, lambda: "its start", start_ns)
         strand.alarm.set(start_ns)
         return strand
 
@@ -293,10 +300,16 @@ class Scheduler:
             self._join()
         self._raise_failure()
 
-    def wait(self, wait: Wait) -> None:
-        """Put the running strand to sleep until it is woken or its deadline comes. Raises ``ProgramEnded``."""
+    def wait(self, wait: Wait, waiting: list[Strand] | None = None) -> None:
+        """Put the running strand to sleep until it is woken or its deadline comes. Raises ``ProgramEnded``.
+
+        ``waiting`` is the list of those to be asked whether they are ready that it is put on meanwhile.
+        """
         strand = self.current
         assert strand is not None
+        if waiting is not None:
+            waiting.append(strand)
+            strand.waiting = waiting
         if strand.ident != get_ident():
             raise RuntimeError(f"a thread that is no program waits for {wait.describe()}; start it inside one")
         self._ensure_open(strand)
@@ -552,13 +565,5 @@ class Scheduler:
 def _nothing() -> None: ...
 
 
-def _same(deadline_ns: int) -> int:
-    return deadline_ns
-
-
 def _yes() -> bool:
     return True
-
-
-def _no() -> bool:
-    return False

@@ -162,13 +162,20 @@ class Waiting(Generic[D]):
                 self._follow()
 
     def _attempt(self, attempt: Callable[[int], T], bits: int, name: str, flags: int = 0,
-                 deadline_ns: int | None = BY_TIMEOUT) -> T:
+                 deadline_ns: int | None = BY_TIMEOUT, *, is_in_vain: bool = False) -> T:
         """Try, and wait for POLL ``bits`` and try again while the host says EAGAIN.
 
-        ``TimeoutError`` after the deadline. As in CPython, a socket with a timeout waits with MSG_DONTWAIT, too.
+        ``is_in_vain``: it is known that the host would say so now, and that the call may wait. ``TimeoutError`` after
+        the deadline. As in CPython, a socket with a timeout waits with MSG_DONTWAIT, too.
         """
         runtime = self.runtime
         with runtime.lock:
+            if is_in_vain and not runtime.is_over:
+                if deadline_ns == BY_TIMEOUT:
+                    deadline_ns = self._deadline(bits)
+                if not self._wait(bits, name, deadline_ns):
+                    raise self._late(name)
+                self.descriptor  # noqa: B018 - raises EBADF if another program closed it meanwhile
             while True:
                 try:
                     result = attempt(runtime.now_ns)

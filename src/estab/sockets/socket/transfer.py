@@ -121,7 +121,10 @@ class Transfer(Blocking):
         if flags & MSG_WAITALL and may_wait:
             data = self._recv_all(host, size, flags, name)
         else:
-            data = self._attempt(lambda now_ns: host.recv(size, flags, now_ns), READ, name, flags)
+            # An exception costs as much as a segment: a call that would get EAGAIN waits before it tries.
+            is_in_vain = flags == 0 and self._timeout != 0.0 and size > 0 and host.is_silent()
+            data = self._attempt(lambda now_ns: host.recv(size, flags, now_ns), READ, name, flags,
+                                 is_in_vain=is_in_vain)
         return data, None, 0, host.ancillary()
 
     def _recv_local(self, host: LocalSocket, size: int, flags: int,
@@ -187,6 +190,8 @@ class Transfer(Blocking):
     @told
     def send(self, data: Any, flags: int = 0, /) -> int:
         """Copy into the send buffer as much as there is room for, after waiting for some. Returns how much."""
+        if type(data) is bytes:
+            return self._send(data, linux_flags(flags), "send")
         with _readable(data) as view:
             return self._send(view, linux_flags(flags), "send")
 
@@ -195,6 +200,12 @@ class Transfer(Blocking):
         """Copy everything into the send buffer, waiting for room. The timeout is for the whole."""
         deadline_ns = BY_TIMEOUT if self._timeout is None else self._deadline(WRITE)
         flags = linux_flags(flags)
+        if type(data) is bytes and len(data) <= _CHUNK_BYTES and self._timeout is None:
+            # What blocks without a limit sends all at once, or raises.
+            sent = self._send(data, flags, "sendall", deadline_ns)
+            if sent == len(data) or self._kind != SOCK_STREAM:
+                return
+            data = memoryview(data)[sent:]
         with _readable(data) as view:
             if len(view) == 0 or self._kind != SOCK_STREAM:
                 self._send(view, flags, "sendall", deadline_ns)
@@ -269,12 +280,12 @@ class Transfer(Blocking):
             if sent and hasattr(file, "seek"):
                 file.seek(offset + sent)
 
-    def _send(self, view: memoryview, flags: int, name: str, deadline_ns: int | None = BY_TIMEOUT,
+    def _send(self, view: memoryview | bytes, flags: int, name: str, deadline_ns: int | None = BY_TIMEOUT,
               items: list[Ancillary] | None = None, target: object = None) -> int:
         host = self.descriptor
         self._ensure_stepped(name)
         if isinstance(host, LocalSocket):
-            return self._send_local(host, view, flags, name, deadline_ns, None)
+            return self._send_local(host, memoryview(view), flags, name, deadline_ns, None)
         if isinstance(host, DatagramSocket):
             sent = self._call(lambda now_ns: host.send(bytes(view), flags, now_ns))
             self.runtime.spin(_SEND_WEIGHT)

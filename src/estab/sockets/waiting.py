@@ -1,0 +1,44 @@
+"""What a program waits for, and the lock of a host that only one thread uses. Compiled with the core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Unlocked", "Wait", "never"]
+
+
+def never() -> bool:
+    """Return ``False``."""
+    return False
+
+
+class Wait:
+    """What a program waits for, and how long.
+
+    ``is_ready`` is called again when descriptor ``fd`` of the host has news; with ``fd`` -1, whenever the host has done
+    anything; below -1, when the channel of that number is notified. ``describe`` says in words what is waited for.
+    """
+
+    def __init__(
+        self, is_ready: Callable[[], bool], describe: Callable[[], str], deadline_ns: int | None = None, fd: int = -1,
+        is_serving: Callable[[], bool] = never, os_fd: int = -1,
+    ) -> None:
+        self.is_ready: Callable[[], bool] = is_ready
+        self.describe: Callable[[], str] = describe
+        self.deadline_ns: int | None = deadline_ns
+        self.fd: int = fd
+        self.is_serving: Callable[[], bool] = is_serving
+        """Whether it waits for new clients, as a server does: on a listener, or an unconnected datagram socket."""
+        self.os_fd: int = os_fd
+        """A descriptor of the operating system that ends the wait, too, once it is readable. In real time only."""
+
+
+class Unlocked:
+    """A lock that locks nothing, for a host whose programs never run at the same time."""
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        return
