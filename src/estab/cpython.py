@@ -34,7 +34,8 @@ except ImportError:  # if the platform has none
 
 __all__ = [
     "HAS_THREADS", "THREAD_STARTERS", "Slot", "allocate_lock", "app_transport", "become", "begin_thread",
-    "check_sendfile", "context_of", "current_frames", "enter_loop", "event_loop_policy", "forget_thread", "get_ident",
+    "check_sendfile", "context_of", "count_tasks", "current_frames", "enter_loop", "event_loop_policy",
+    "forget_thread", "get_ident",
     "give_up_on_sendfile", "is_idle_worker", "leave_loop", "new_ident", "new_rlock", "new_simple_queue",
     "put_into_type", "raise_in_thread", "register_atexit", "rlock_acquire_again", "rlock_release_all", "run_thread",
     "selector_member", "set_daemonic", "ssl_create", "ssl_wrap", "thread_module", "transports_of",
@@ -275,6 +276,12 @@ def enter_loop(left: tuple[Any, Any, Any, int]) -> None:
     sys.set_coroutine_origin_tracking_depth(depth)
     if task is not None:
         asyncio.tasks._enter_task(loop, task)
+
+
+def count_tasks() -> int:
+    """Count the tasks of the process, of all its loops, as far as ``asyncio.all_tasks`` looks at each of them."""
+    kept = getattr(asyncio.tasks, "_scheduled_tasks", None)
+    return len(asyncio.tasks._all_tasks if kept is None else kept)  # type: ignore[attr-defined]
 
 
 def transports_of(loop: asyncio.AbstractEventLoop) -> list[asyncio.Transport]:

@@ -6,6 +6,9 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 
+import pytest
+
+from estab.sockets.polling import event_loop
 from tests.kit.two_hosts import two
 
 
@@ -77,3 +80,31 @@ def test_a_blocking_call_in_a_coroutine_lets_another_loop_of_the_same_host_go_on
     net.run()
     assert order == ["waiting at 1", "blocking at 2"]
     assert b.name == "b"
+
+
+@pytest.mark.parametrize("many", [0, 1000])
+def test_a_loop_knows_its_own_tasks_among_many(monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    monkeypatch.setattr(event_loop, "_TASKS_MANY", many)
+    net, a, b = two()
+    cancelled: list[str] = []
+
+    async def sleep(name: str) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(name)
+            raise
+
+    async def main(name: str) -> list[str]:
+        kept = [asyncio.create_task(sleep(name), name=f"{name}{number}") for number in range(2)]
+        done = asyncio.ensure_future(asyncio.sleep(0))
+        await asyncio.sleep(1)
+        assert done.done()
+        assert not any(task.done() for task in kept)
+        return sorted(task.get_name() for task in asyncio.all_tasks() - {asyncio.current_task()})
+
+    first, second = a.run(main, "a"), b.run(main, "b")
+    net.run()
+    assert first.result() == ["a0", "a1"]
+    assert second.result() == ["b0", "b1"]
+    assert sorted(cancelled) == ["a", "a", "b", "b"], "the end of a program cancels its own tasks"

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import selectors
 import signal
+import weakref
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from estab.cpython import transports_of
+from estab.cpython import count_tasks, transports_of
 from estab.sockets import names
 from estab.sockets.lines import tasks_of
 from estab.sockets.polling.selector import Selector
@@ -21,10 +22,11 @@ from estab.units import SECOND
 if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime
 
-__all__ = ["FILES", "EventLoop"]
+__all__ = ["FILES", "EventLoop", "all_tasks"]
 
 FILES: Final = 3
 """Descriptors that an event loop counts as, as on Linux: its epoll, and the two sockets by which it wakes itself."""
+_TASKS_MANY: Final = 1000
 _ENDINGS_MAX: Final = 20
 """How often tasks are cancelled when the network closes: some wait again during their cleanup."""
 
@@ -40,12 +42,20 @@ class EventLoop(asyncio.SelectorEventLoop):
         self._process = runtime.process()
         self._process.open_files += FILES
         self._wakeable = _LoopSelector(runtime, self)
+        self.tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        """Those that ``create_task`` made and that are referred to."""
         super().__init__(self._wakeable)
         self._clock_resolution = 1e-9
 
     def time(self) -> float:
         """Return the host's monotonic clock in seconds."""
         return self._runtime.now_ns / SECOND
+
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        """Make a task, and note it: see ``all_tasks``."""
+        task = super().create_task(coro, **options)
+        self.tasks.add(task)
+        return task
 
     async def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
                           flags: int = 0) -> Any:
@@ -130,6 +140,19 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     def _write_to_self(self) -> None:
         self._wakeable.wake()
+
+
+def all_tasks(runtime: Runtime, original: Any, loop: asyncio.AbstractEventLoop | None = None) -> set[asyncio.Task[Any]]:
+    """Replace ``asyncio.all_tasks``, which looks through the tasks of all loops of the process.
+
+    At the end of each of ten thousand programs that would be a hundred million tasks. So if there are many, those are
+    given that the loop has noted.
+    """
+    if count_tasks() > _TASKS_MANY:
+        found = asyncio.get_running_loop() if loop is None else loop
+        if isinstance(found, EventLoop):
+            return {task for task in found.tasks if not task.done()}
+    return set(original(loop))
 
 
 class _LoopSelector(Selector):

@@ -41,6 +41,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from estab import cpython
+from estab.sockets.polling.event_loop import all_tasks
 from estab.sockets.runtime import activated, current, ensure_may_sleep
 from estab.sockets.socket import tls
 from estab.sockets.socket.socket import Socket
@@ -202,6 +203,7 @@ def _functions() -> tuple[Place, ...]:
     for owner, names in ((os, numbers.pipe_stand_ins()), (os, paths.path_stand_ins()),
                          (resource, limits.limit_stand_ins())):
         add(owner, names, only_virtual=True, is_wrapper=True)
+    add(asyncio.tasks, {"all_tasks": all_tasks}, only_virtual=True, is_wrapper=True)
     return tuple(patches)
 
 
