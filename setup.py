@@ -32,9 +32,10 @@ from setuptools.errors import BaseError as SetupError
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE / "src" / "estab"
 ROOMS = ("wire", "tcp", "host", "serve")
-LAB = ("record/chance", "record/clock", "links/aqm", "links/direction", "links/host_side",
-       "links/queues", "links/rate", "links/stages", "links/way")
-"""What each packet of the lab passes."""
+LAB = ("lab/record/chance", "lab/record/clock", "lab/record/host_clock", "lab/links/aqm", "lab/links/direction",
+       "lab/links/host_side", "lab/links/queues", "lab/links/rate", "lab/links/stages", "lab/links/way",
+       "lab/programs/habit", "lab/programs/strands", "sockets/waiting", "sockets/polling/interests")
+"""What each packet of the lab passes, and each wait of a program."""
 C_FLAGS = ["-fno-semantic-interposition", "-Wno-error"]
 LIBRARY = "estab._core"
 COMPILE_REQUIRES = ["mypy[mypyc]>=2.4,<3", "mypy_extensions>=1.0", "librt>=0.16"]
@@ -66,7 +67,7 @@ def optimize() -> str:
 def core_sources() -> list[Path]:
     """List the files that are compiled, as one group: ``counters``, every room of the core, and some of the lab."""
     rooms = [path for room in ROOMS for path in (PACKAGE / room).rglob("*.py") if path.name != "__init__.py"]
-    lab = [PACKAGE / "lab" / f"{name}.py" for name in LAB]
+    lab = [PACKAGE / f"{name}.py" for name in LAB]
     return sorted([PACKAGE / "counters.py", *rooms, *lab])
 
 

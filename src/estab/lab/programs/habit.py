@@ -1,4 +1,4 @@
-"""What a program does again and again: servers that only poll keep no run going."""
+"""What a program does again and again: servers that only poll keep no run going. Compiled with the core."""
 
 from __future__ import annotations
 

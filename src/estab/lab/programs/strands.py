@@ -8,6 +8,8 @@
   out. So a program finds all that came with what woke it, as on a machine, where being woken takes time.
 - The driver is the thread that called ``drive``; it goes on when the run is over.
 - To end a strand is to raise ``ProgramEnded`` out of the call in which it waits, so that its ``finally`` clauses run.
+
+Compiled with the core.
 """
 
 from __future__ import annotations
