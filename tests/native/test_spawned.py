@@ -338,6 +338,49 @@ def test_a_namespace_that_is_there_can_be_a_host(net: estab.Network) -> None:
         subprocess.run(["ip", "netns", "del", name], check=True)
 
 
+def test_several_interfaces_rules_and_captures_are_as_on_hosts_of_estab(net: estab.Network, tmp_path: Path) -> None:
+    server, left, right = net.host("server"), net.host("left"), net.host("right")
+    links = [net.link(server, left, delay="1ms"), net.link(server, right, delay="1ms", mtu=9000)]
+    server.spawn(python("import sys; sys.path[:0] = " + repr(sys.path),
+                        "from tests.native.test_spawned import serve_text; serve_text()"), quiet=True)
+    server.processes[0].wait_listening(80, WAIT)
+    shown = server.spawn(["ip", "-o", "-4", "addr"], quiet=True).check(WAIT)
+    assert all(f"{name} " in shown and address in shown for name, address in zip(("eth0", "eth1"), server.addresses,
+                                                                                 strict=False))
+    seen = net.record()
+    links[0].rule(estab.nth(1, lambda p: p.sender == "server" and p.tcp and p.tcp.syn))  # it is dropped
+    asked = [host.run(fetch, f"http://{address}/")
+             for host, address in zip((left, right), server.addresses, strict=False)]
+    began = net.now
+    net.run()
+    assert [one.result() for one in asked] == [b"hello", b"hello"]
+    assert net.now - began > 0.9  # the SYN-ACK that the rule dropped was sent again
+    assert seen.pcapng(tmp_path / "server.pcapng", host="server") > 10
+
+
+# --- from a program
+
+
+def test_a_program_spawns_and_reboots_other_hosts_and_waits_for_them(net: estab.Network) -> None:
+    client, server = net.host("client"), net.host("server")
+    net.link(client, server, delay="1ms")
+    serve = python("import sys; sys.path[:0] = " + repr(sys.path),
+                   "from tests.native.test_spawned import serve_text; serve_text()")
+
+    @client.run
+    def program() -> tuple[bytes, bool, bytes]:
+        server.spawn(serve, quiet=True, at_boot=True).wait_listening(80, WAIT)
+        first = fetch("http://server/")
+        is_listed = any(row.state == "LISTEN" for row in server.sockets())
+        server.power_off()
+        server.power_on()
+        server.processes[0].wait_listening(80, WAIT)
+        return first, is_listed, fetch("http://server/")
+
+    net.run()
+    assert program.result() == (b"hello", True, b"hello")
+
+
 # --- what is refused
 
 

@@ -1,6 +1,7 @@
 """``Space``: the namespaces of one spawned host, and the keeper in them that does what only a process inside can.
 
-``Spaces`` starts the process that forks keepers (``keeper.py``), one for each network.
+``Spaces`` starts the process that forks keepers (``keeper.py``), one for each network. A program of the lab may be what
+asks for it; ``activated(None)`` is for what would be its host's otherwise, sockets and processes.
 """
 
 from __future__ import annotations
@@ -22,11 +23,34 @@ from typing import Any, Final
 
 from estab.errors import os_error
 from estab.native.keeper import MESSAGE_BYTES_MAX
+from estab.sockets.runtime import activated
 
 __all__ = ["Space", "Spaces", "cause_of", "why_not"]
 
 _CODE: Final = ("import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
                 "from estab.native.keeper import serve; serve(int(sys.argv[2]))")
+_PROBE: Final = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def unshare(flags):
+    if libc.unshare(flags):
+        sys.exit(ctypes.get_errno())
+user, others, net = 0x10000000, 0x00020000 | 0x04000000 | 0x08000000, 0x40000000
+uid, gid = os.getuid(), os.getgid()
+if sys.argv[1] == "1":
+    unshare(others | net)
+else:
+    unshare(user | others | net)
+    try:
+        for name, text in ("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1"):
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(text)
+    except OSError as error:
+        sys.exit(error.errno)
+# AppArmor lets the namespace be made, and takes all that it is good for.
+unshare(net)
+"""
+_KINDS: Final = ("user", "net", "mnt", "uts", "ipc", "pid")
 _ANSWER_WITHIN_S: Final = 20.0
 _END_WITHIN_S: Final = 5.0
 _CREDENTIALS: Final = struct.Struct("iII")
@@ -45,6 +69,7 @@ _send_fds: Final = socket.send_fds
 class Spaces:
     """The process that forks a keeper for each spawned host of a network."""
 
+    @activated(None)
     def __init__(self) -> None:
         ours, theirs = _pair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -55,6 +80,7 @@ class Spaces:
         self._control = ours
         self.has_pid_namespaces = True
 
+    @activated(None)
     def make(self, name: str, files: dict[str, str], netns: str = "") -> Space:
         """Make the namespaces of a host, or be beside those that are at the path ``netns``.
 
@@ -193,31 +219,33 @@ class Space:
             self._control.close()
 
 
+@activated(None)
 def why_not() -> str:
     """Say why this system lets this user make no network namespaces, and which command helps; empty if it does."""
     if sys.platform != "linux":
         return "network namespaces are Linux's, and this is not Linux"
-    code = ("import ctypes, os, sys; l = ctypes.CDLL(None, use_errno=True); "
-            "sys.exit(ctypes.get_errno() if l.unshare(int(sys.argv[1])) else 0)")
-    flags = 0x40000000 | (0x10000000 if os.geteuid() != 0 else 0)
-    number = _Popen([sys.executable, "-I", "-c", code, str(flags)]).wait()
-    return "" if number == 0 else cause_of(number, is_root=os.geteuid() == 0)
+    is_root = os.geteuid() == 0
+    number = _Popen([sys.executable, "-I", "-c", _PROBE, str(int(is_root))]).wait()
+    return "" if number == 0 else cause_of(number, is_root=is_root)
 
 
 def cause_of(number: int, *, is_root: bool) -> str:
     """Say what refuses namespaces with this error, and what helps."""
+    for kind in _KINDS[is_root:]:
+        if _first_word(f"/proc/sys/user/max_{kind}_namespaces") == "0":
+            return (f"{kind} namespaces are switched off: sudo sysctl user.max_{kind}_namespaces=15000"
+                    + (", or run as root" if kind == "user" else ""))
+    if number == errno.ENOSPC:
+        kind = "net" if is_root else "user"
+        return f"the limit of namespaces is reached: sudo sysctl user.max_{kind}_namespaces=15000"
     if is_root:
         return ("root may not make network namespaces here: this is a container without CAP_SYS_ADMIN; start it with "
                 "--cap-add SYS_ADMIN --security-opt seccomp=unconfined")
-    if _first_word("/proc/sys/user/max_user_namespaces") == "0":
-        return ("user namespaces are switched off: sudo sysctl user.max_user_namespaces=15000, or run as root")
     if _first_word("/proc/sys/kernel/unprivileged_userns_clone") == "0":
         return ("only root may make user namespaces: sudo sysctl kernel.unprivileged_userns_clone=1, or run as root")
     if _first_word("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":
         return ("AppArmor keeps user namespaces from programs without a profile: "
                 "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or run as root")
-    if number == errno.ENOSPC:
-        return "the limit of user namespaces is reached: sudo sysctl user.max_user_namespaces=15000"
     return ("user namespaces are refused, as Docker's seccomp profile does: start the container with "
             "--security-opt seccomp=unconfined, or run as root with --cap-add SYS_ADMIN")
 
