@@ -240,6 +240,11 @@ def test_it_saves_a_trace_that_perfetto_reads(run: Run, show: Show, tmp_path: Pa
     assert max(windows) == max(fact.tcb.cwnd_bytes for fact in run.of(SegmentSent, "client"))
     frames = [packet for packet in events if packet.track_event.type == packet.track_event.TYPE_INSTANT]
     assert len(frames) == len(run.of(FrameSent))
+    for packet, fact in zip(frames, flights(run.facts), strict=True):
+        notes = {note.name: note for note in packet.track_event.debug_annotations}
+        assert fact.segment is not None
+        assert (packet.timestamp, notes["length"].int_value) == (fact.sent_ns, fact.segment.length)
+        assert notes["why"].string_value == fact.segment.why
 
 
 def assert_a_trace_processor_takes(trace: Any) -> None:

@@ -54,6 +54,30 @@ def test_an_address_into_a_large_run_waits_for_all_that_it_may_need(page: Path, 
     shown.close()
 
 
+def test_the_trace_of_a_large_run_has_all_of_it_and_says_meanwhile_how_far_it_is(
+    page: Path, chromium: Browser, tmp_path: Path,
+) -> None:
+    trace_pb2 = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
+    shown = chromium.new_page()
+    shown.goto(page.as_uri())
+    shown.wait_for_selector("body[data-ready=yes]")
+    shown.evaluate("""() => {
+        window.told = [];
+        new MutationObserver(() => told.push(document.querySelector(".reading").textContent))
+            .observe(document.querySelector(".reading"), { childList: true, characterData: true, subtree: true });
+    }""")
+    with shown.expect_download(timeout=120_000) as download:
+        shown.get_by_text("save Perfetto trace").click()
+    download.value.save_as(tmp_path / "run.pftrace")
+    told = shown.evaluate("told")
+    rows = shown.evaluate("estab.store.tables.frame.rows")
+    assert any(line.startswith("run.pftrace: frame ") and line.endswith(f" of {rows:,}") for line in told)
+    trace = trace_pb2.Trace.FromString((tmp_path / "run.pftrace").read_bytes())
+    instants = sum(packet.track_event.type == packet.track_event.TYPE_INSTANT for packet in trace.packet)
+    assert instants == rows
+    shown.close()
+
+
 def test_a_large_run_costs_its_main_thread_little(page: Path, chromium: Browser) -> None:
     # Processor time, not that of the clock. A million frames have 2 s (bench/report_page.py), and part of it is the
     # same for all.

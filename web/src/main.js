@@ -7,7 +7,7 @@ import { FRAMES_AT_ONCE, Panel, element } from "./plot.js";
 import { Timeline } from "./timeline.js";
 import { Detail } from "./detail.js";
 import { SegmentTable } from "./table.js";
-import { capture, download, trace } from "./save.js";
+import { capture, download, trace, traceSteps } from "./save.js";
 import { Overview } from "./overview.js";
 import { heldView } from "./views/held.js";
 import { ladderView } from "./views/ladder.js";
@@ -22,6 +22,7 @@ import { weatherView } from "./views/weather.js";
 
 const VIEWS = [heldView, ladderView, sequenceView, flightView, rttView, ratesView, statesView, buffersView, callsView, weatherView];
 const CHOICES_MAX = 500;
+const BUSY_MS = 60;   // for so long the page does not answer while it writes a trace
 const PAPER_WIDTH = 700;   // pixels of CSS between the margins of A4 and of US letter
 const HELP = [
   ["drag", "zoom into a stretch, in all views"], ["double click, Esc, 0", "the whole run"], ["← →", "move"], ["+ −", "zoom"],
@@ -232,7 +233,15 @@ class Page {
 
   async saveTrace() {
     await this.store.whole;
-    download("run.pftrace", trace(this.store), "application/octet-stream");
+    const steps = traceSteps(this.store);
+    let step = steps.next(), since = performance.now();
+    for (; !step.done; step = steps.next()) if (performance.now() - since > BUSY_MS) {
+      this.reading.textContent = `run.pftrace: ${step.value}`;
+      await new Promise(done => setTimeout(done));
+      since = performance.now();
+    }
+    download("run.pftrace", step.value, "application/octet-stream");
+    this.read();
   }
 
   async saveCapture() {

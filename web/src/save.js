@@ -60,58 +60,122 @@ export function capture(store) {
 // --- Perfetto: protobuf messages by hand, fields as in perfetto/trace/track_event
 
 const BEGIN = 1, END = 2, INSTANT = 3, COUNTER = 4;
+const STEP = 20000;
+const WORDS_MAX = 100000;
 
-class Message {
-  constructor() { this.bytes = []; }
+// Bytes that grow. Numbers are whole, and below 2 ** 53.
+class Writer {
+  constructor(size = 256) { this.data = new Uint8Array(size); this.size = 0; }
+  clear() { this.size = 0; return this; }
+  room(more) {
+    if (this.size + more <= this.data.length) return;
+    const grown = new Uint8Array(Math.max(2 * this.data.length, this.size + more));
+    grown.set(this.data.subarray(0, this.size));
+    this.data = grown;
+  }
   varint(value) {
-    let left = BigInt(value);
-    if (left < 0n) left += 1n << 64n;
-    while (left > 127n) { this.bytes.push(Number(left & 127n) | 128); left >>= 7n; }
-    this.bytes.push(Number(left));
+    this.room(10);
+    if (value < 0) {
+      let left = BigInt.asUintN(64, BigInt(value));
+      while (left > 127n) { this.data[this.size++] = Number(left & 127n) | 128; left >>= 7n; }
+      value = Number(left);
+    }
+    while (value > 127) { this.data[this.size++] = value % 128 | 128; value = Math.floor(value / 128); }
+    this.data[this.size++] = value;
     return this;
   }
-  number(field, value) { return this.varint(field << 3).varint(value); }
-  data(field, bytes) { this.varint(field << 3 | 2).varint(bytes.length); for (const byte of bytes) this.bytes.push(byte); return this; }
-  text(field, words) { return this.data(field, new TextEncoder().encode(words)); }
-  message(field, message) { return this.data(field, message.bytes); }
+  number(field, value) { return this.varint(field * 8).varint(value); }
+  raw(field, bytes, size) {
+    this.varint(field * 8 + 2).varint(size);
+    this.room(size);
+    if (size > 64) this.data.set(bytes.subarray(0, size), this.size);
+    else for (let i = 0; i < size; i++) this.data[this.size + i] = bytes[i];
+    this.size += size;
+    return this;
+  }
+  message(field, writer) { return this.raw(field, writer.data, writer.size); }
 }
 
 class Trace {
-  constructor() { this.packets = []; this.tracks = 0; this.first = true; }
-  packet(message) {
+  constructor() {
+    this.out = new Writer(1 << 16);
+    this.starts = [];
+    this.times = [];
+    this.tracks = 0;
+    this.parts = [new Writer(), new Writer(), new Writer()];
+    this.words = new Map();
+    this.encoder = new TextEncoder();
+  }
+  text(writer, field, words) {
+    let bytes = this.words.get(words);
+    if (bytes === undefined) {
+      if (this.words.size > WORDS_MAX) this.words.clear();
+      this.words.set(words, bytes = this.encoder.encode(words));
+    }
+    return writer.raw(field, bytes, bytes.length);
+  }
+  packet(time, message) {
     message.number(10, 1);
-    if (this.first) { message.number(13, 1); this.first = false; }
-    this.packets.push([message.time ?? -1, Uint8Array.from(new Message().message(1, message).bytes)]);
+    if (!this.starts.length) message.number(13, 1);
+    this.starts.push(this.out.size);
+    this.times.push(time);
+    this.out.message(1, message);
   }
   track(name, { parent = 0, process = -1, unit = 0 } = {}) {
-    const uuid = ++this.tracks, made = new Message().number(1, uuid);
-    if (process >= 0) made.message(3, new Message().number(1, process + 1).text(6, name)); else made.text(2, name);
+    const [packet, made, inner] = this.parts, uuid = ++this.tracks;
+    made.clear().number(1, uuid);
+    if (process >= 0) made.message(3, this.text(inner.clear().number(1, process + 1), 6, name)); else this.text(made, 2, name);
     if (parent) made.number(5, parent);
-    if (unit) made.message(8, new Message().number(3, unit));
-    this.packet(new Message().message(60, made));
+    if (unit) made.message(8, inner.clear().number(3, unit));
+    this.packet(-1, packet.clear().message(60, made));
     return uuid;
   }
-  event(seconds, track, type, { name = "", value = null, notes = {} } = {}) {
-    const made = new Message().number(9, type).number(11, track);
-    if (name) made.text(23, name);
+  event(seconds, track, type, { name = "", value = null, notes = null } = {}) {
+    const [packet, made, inner] = this.parts;
+    made.clear().number(9, type).number(11, track);
+    if (name) this.text(made, 23, name);
     if (value !== null) made.number(30, Math.round(value));
-    for (const [key, words] of Object.entries(notes)) made.message(4, new Message().text(10, key).text(6, String(words)));
-    const packet = new Message().number(8, Math.round(Math.max(0, seconds) * 1e9)).message(11, made);
-    packet.time = seconds;
-    this.packet(packet);
+    for (const key in notes) {
+      this.text(inner.clear(), 10, key);
+      if (typeof notes[key] === "number") inner.number(4, notes[key]); else this.text(inner, 6, notes[key]);
+      made.message(4, inner);
+    }
+    this.packet(seconds, packet.clear().number(8, Math.round(Math.max(0, seconds) * 1e9)).message(11, made));
   }
   slice(from, until, track, name, notes) { this.event(from, track, BEGIN, { name, notes }); this.event(until, track, END); }
   // Descriptions first, then events in order of time; of one time, ends before beginnings, as they were given.
   blob() {
-    return this.packets.map(([time, bytes], n) => [time, n, bytes]).sort((a, b) => a[0] - b[0] || a[1] - b[1]).map(([, , bytes]) => bytes);
+    const { starts, times, out } = this, order = new Uint32Array(starts.length), data = new Uint8Array(out.size);
+    for (let n = 0; n < order.length; n++) order[n] = n;
+    order.sort((a, b) => times[a] - times[b] || a - b);
+    let at = 0;
+    for (const n of order) {
+      const end = n + 1 < starts.length ? starts[n + 1] : out.size;
+      data.set(out.data.subarray(starts[n], end), at);
+      at += end - starts[n];
+    }
+    return [data];
   }
 }
 
+// The trace at once.
 export function trace(store) {
+  const made = steps(store);
+  for (;;) { const { done, value } = made.next(); if (done) return value; }
+}
+
+// The same in steps that say how far it is: a large run takes seconds.
+export const traceSteps = store => steps(store);
+
+function* steps(store) {
   const out = new Trace(), hosts = store.meta.hosts.map((name, n) => out.track(name, { process: n })), { call, wait, frame } = store.tables;
   const hostTrack = number => hosts[number] ?? 0;
-  const lanes = new Map();
-  for (const row of [...Array(call.rows).keys()].sort((a, b) => call.t[a] - call.t[b])) {
+  const told = (what, row, rows) => `${what} ${row.toLocaleString("en")} of ${rows.toLocaleString("en")}`;
+  const lanes = new Map(), ordered = new Uint32Array(call.rows);
+  for (let row = 0; row < call.rows; row++) ordered[row] = row;
+  let number = 0;
+  for (const row of ordered.sort((a, b) => call.t[a] - call.t[b] || a - b)) {
+    if (number++ % STEP === 0) yield told("call", number, call.rows);
     const until = call.until[row] < 0 ? store.end : call.until[row];
     for (let n = 0; ; n++) {
       const key = `${call.host[row]} ${call.fd[row]} ${n}`;
@@ -131,7 +195,9 @@ export function trace(store) {
   }
   for (const [host, rows] of waits) {
     const ends = [];
+    number = 0;
     for (const row of rows.sort((a, b) => wait.t[a] - wait.t[b])) {
+      if (number++ % STEP === 0) yield told("sleep", number, rows.length);
       let n = ends.findIndex(lane => lane.end <= wait.t[row]);
       if (n < 0) { n = ends.length; ends.push({ end: -1, track: out.track("sleeps in", { parent: hostTrack(host) }) }); }
       ends[n].end = wait.until[row] < 0 ? store.end : wait.until[row];
@@ -141,33 +207,37 @@ export function trace(store) {
   const ends = new Set(store.tables.state.end), flows = new Set(store.tables.flow.end);
   for (const end of [...new Set([...ends, ...flows])].filter(end => end >= 0).slice(0, 400)) {
     const conn = store.conns[end >> 1], name = `${conn.names[end & 1]} > ${conn.names[1 - (end & 1)]}`, parent = hostTrack(conn.hosts[end & 1]);
+    yield `connection ${name}`;
     const state = out.track(`state ${name}`, { parent });
     for (const [from, until, what] of stateSpans(store, end)) out.slice(from, until, state, what);
     const held = out.track(`held up by ${name}`, { parent });
     for (const [from, until, kind] of store.held(end)) out.slice(from, until, held, store.meta.held[kind]);
     const cc = store.of("cc", end), flow = store.of("flow", end);
-    counter(out, `cwnd ${name}`, parent, 3, cc, i => cc.cwnd[i]);
-    counter(out, `in flight ${name}`, parent, 3, flow, i => flow.nxt[i] - flow.una[i]);
-    counter(out, `SRTT ${name}`, parent, 1, cc, i => Math.max(0, cc.srtt[i]) * 1e9);
+    yield* counter(out, `cwnd ${name}`, parent, 3, cc, i => cc.cwnd[i]);
+    yield* counter(out, `in flight ${name}`, parent, 3, flow, i => flow.nxt[i] - flow.una[i]);
+    yield* counter(out, `SRTT ${name}`, parent, 1, cc, i => Math.max(0, cc.srtt[i]) * 1e9);
   }
-  store.meta.ways.forEach((way, number) => {
-    const series = store.of("queue", number, "way");
-    counter(out, `queue ${store.host(way.source)} > ${store.host(way.target)}`, hostTrack(way.source), 2, series, i => series.frames[i]);
-  });
+  for (const [n, way] of store.meta.ways.entries()) {
+    const series = store.of("queue", n, "way");
+    yield* counter(out, `queue ${store.host(way.source)} > ${store.host(way.target)}`, hostTrack(way.source), 2, series, i => series.frames[i]);
+  }
   const sent = store.meta.hosts.map((name, n) => out.track("frames sent", { parent: hosts[n] }));
-  for (let row = 0; row < Math.min(frame.rows, 300000); row++) {
+  for (let row = 0; row < frame.rows; row++) {
+    if (row % STEP === 0) yield told("frame", row, frame.rows);
     const way = store.meta.ways[frame.way[row]];
     if (way.source < 0) continue;
     out.event(frame.t[row], sent[way.source], INSTANT, { name: store.word("flags", frame.flags[row]) || store.word("text", frame.text[row]), notes: { seq: frame.seq[row], length: frame.len[row], why: store.word("why", frame.why[row]), fate: store.word("fate", frame.fate[row]) } });
   }
+  yield "written in order of time";
   return out.blob();
 }
 
-function counter(out, name, parent, unit, series, value) {
+function* counter(out, name, parent, unit, series, value) {
   if (!series.rows) return;
   const track = out.track(name, { parent, unit });
   let before = null;
   for (let i = 0; i < series.rows; i++) {
+    if (i % STEP === 0) yield name;
     const now = value(i);
     if (now !== before) out.event(series.t[i], track, COUNTER, { value: now });
     before = now;
