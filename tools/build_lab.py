@@ -15,6 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def pack(path: Path) -> None:
         package = ROOT / "src" / "estab"
         for file in sorted(package.rglob("*")):
             place = file.relative_to(package)
-            if file.suffix in (".py", ".html") and place.parts[0] not in LEFT_OUT:
+            if file.suffix in (".py", ".html", ".toml") and place.parts[0] not in LEFT_OUT:
                 _add(archive, file, f"estab/{place.as_posix()}")
         for name in MODULES:
             spec = importlib.util.find_spec(name)
@@ -114,6 +115,8 @@ def build(folder: Path) -> None:
         shutil.copyfile(file, folder / file.name)
     lessons = read_all()
     (folder / "lessons.json").write_text(json.dumps(lessons, ensure_ascii=False), encoding="utf-8")
+    sentences = tomllib.loads((ROOT / "src" / "estab" / "observe" / "zh.toml").read_text(encoding="utf-8"))
+    (folder / "sentences.json").write_text(json.dumps({"zh": sentences}, ensure_ascii=False), encoding="utf-8")
     write_recorded(folder / "recorded", lessons["en"])
     subprocess.run(
         [str(modules / ".bin" / "esbuild"), str(WEB / "src" / "main.js"), "--bundle", "--minify", "--format=iife",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from estab.cli.chapters import CHAPTERS
-from estab.cli.chapters.languages import words_of
+from estab.cli.chapters.languages import chapter_in
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = {"en": DOCS / "tour.md", "zh": DOCS / "zh" / "tour.md"}
@@ -40,11 +40,10 @@ def mark(lesson: str, title: str, language: str) -> str:
 
 def page(language: str, titles: dict[str, str]) -> str:
     """Write one page. ``titles`` are those of the lessons."""
-    words = words_of(language)
     option, stop = ("", ".") if language == "en" else (f" --lang {language}", "。")
     parts = [_INTRO[language]]
     for chapter in CHAPTERS:
-        told = words.chapter(chapter)
+        told = chapter_in(language, chapter)
         command = f"```sh\nestab tour {told.name}{option}\n```\n"
         parts.append(f"## {told.name}: {told.title}\n\n{_safe(told.question)}\n\n{command}")
         parts.append("".join(f"- **{_safe(scene.name)}{stop}** {_safe(scene.setting)}\n" for scene in told.scenes))

@@ -269,6 +269,9 @@ def test_a_frame_of_a_documents_page_runs_its_lesson_at_once_in_its_language(
     assert frame.input_value("#lesson") == "time-wait"
     assert frame.inner_text("#run") == "运行"
     assert frame.locator("h1").is_hidden()
+    assert "TIME-WAIT 结束：到期" in str(frame.text_content("#story"))
+    frame.locator(".ladder g.hit").last.click()
+    assert "结局: 到达" in frame.inner_text("#detail")
     frame.close()
 
 

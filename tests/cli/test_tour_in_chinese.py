@@ -13,9 +13,10 @@ from rich.cells import cell_len
 from estab.cli import main as cli
 from estab.cli.chapters import CHAPTERS
 from estab.cli.chapters.chapter import Chapter
-from estab.cli.chapters.languages import Words, words_of
+from estab.cli.chapters.languages import chapter_in
 from estab.cli.perform import perform
 from estab.cli.tour import told
+from estab.observe.languages import Words, words_of
 from estab.observe.text import Canvas, cells, clip, plain_text, wrapped
 
 NAMES = [chapter.name for chapter in CHAPTERS]
@@ -54,7 +55,7 @@ def test_nothing_of_a_chapter_stays_english(chapter: Chapter) -> None:
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=NAMES)
 def test_a_chapters_own_texts_are_translated_with_their_numbers(chapter: Chapter) -> None:
-    other = words_of("zh").chapter(chapter)
+    other = chapter_in("zh", chapter)
     pairs = [(chapter.title, other.title), (chapter.question, other.question)]
     for scene, there in zip(chapter.scenes, other.scenes, strict=True):
         pairs += [(scene.name, there.name), (scene.setting, there.setting)]
@@ -104,6 +105,17 @@ def test_an_output_without_the_characters_is_told_so() -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("estab: --lang zh: the output's encoding, ascii, does not have the characters")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("english", "chinese"), [
+    ("retransmit timer: 1 without an answer", "重传定时器：第 1 次没有应答"),
+    ("fd 3: recv → ECONNRESET: connection reset by peer (10.0.0.1:1>10.0.0.2:80)",
+     "fd 3: recv → ECONNRESET：连接被对端重置（10.0.0.1:1>10.0.0.2:80）"),
+    ("half-open □□ 0/2  accept ■■ 2/2: added, taken", "半连接 □□ 0/2  全连接 ■■ 2/2：加入、取走"),
+    ("fd 4: accept → (<fd 5>, ('10.0.0.1', 51868))", "fd 4: accept → (<fd 5>, ('10.0.0.1', 51868))"),
+])
+def test_the_sentence_that_says_most_is_taken(english: str, chinese: str) -> None:
+    assert words_of("zh").say(english) == chinese
 
 
 # --- widths

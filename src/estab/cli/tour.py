@@ -20,7 +20,7 @@ from click.shell_completion import CompletionItem
 from estab import __version__
 from estab.cli.chapters import CHAPTERS, find
 from estab.cli.chapters.chapter import Chapter, Played
-from estab.cli.chapters.languages import ENGLISH, LANGUAGES, Words, words_of
+from estab.cli.chapters.languages import chapter_in
 from estab.cli.perform import perform
 from estab.cli.screen import Screen
 from estab.cli.written import cannot_write, written
@@ -29,6 +29,7 @@ from estab.observe.capture import write_section
 from estab.observe.facts import Json, event_json
 from estab.observe.ladder import ladder
 from estab.observe.ladder_text import render
+from estab.observe.languages import LANGUAGES, Words, words_of
 from estab.observe.pcapng import PcapngWriter
 from estab.observe.story import story
 from estab.observe.text import Line, Span, cells, wrapped
@@ -75,7 +76,7 @@ def tour(
         _ensure_written(lang)
     if as_list:
         for item in CHAPTERS if chosen is None else (chosen,):
-            click.echo(f"{item.name:14}{words.chapter(item).title}")
+            click.echo(f"{item.name:14}{chapter_in(lang, item).title}")
         return
     chapters = CHAPTERS if is_all else (chosen or CHAPTERS[0],)
     with ExitStack() as stack:
@@ -94,7 +95,7 @@ def _ensure_written(lang: str) -> None:
     """Refuse a language whose characters the output's encoding does not have."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
-        words_of(lang).chapter(CHAPTERS[0]).title.encode(encoding)
+        chapter_in(lang, CHAPTERS[0]).title.encode(encoding)
     except (UnicodeEncodeError, LookupError):
         raise click.ClickException(f"--lang {lang}: the output's encoding, {encoding}, does not have the characters; "
                                    "choose UTF-8, with PYTHONIOENCODING=utf-8 or the locale") from None
@@ -163,7 +164,7 @@ def _next(chapter: Chapter, seed: int, words: Words) -> Line:
     if place == len(CHAPTERS):
         again = f"estab tour --all --seed {seed + 1}{language}"
         return Span(words.say("This was the last chapter. Another run of them all: "), "rule"), Span(again, "call")
-    following = words.chapter(CHAPTERS[place])
+    following = chapter_in(words.language, CHAPTERS[place])
     return (Span(words.say("next: "), "rule"), Span(f"estab tour {following.name}{again}", "call"),
             Span(words.say(f"   {following.title} ({place + 1} of {len(CHAPTERS)})"), "rule"))
 
@@ -214,9 +215,10 @@ def _scene_document(item: Played) -> dict[str, Json]:
 # --- as a story
 
 
-def told(chapter: Chapter, played: list[Played], width: int, words: Words = ENGLISH) -> Iterator[Line]:
+def told(chapter: Chapter, played: list[Played], width: int, words: Words | None = None) -> Iterator[Line]:
     """Tell a chapter: its question, then each scene step by step, as a ladder, and what was found in it."""
-    chapter = words.chapter(chapter)
+    words = words or words_of("en")
+    chapter = chapter_in(words.language, chapter)
     title = f"{chapter.name}: {chapter.title} "
     yield Span("━━ ", "rule"), Span(title, "chapter"), Span("━" * (width - cells(title) - 3), "rule")
     yield from _paragraph(chapter.question, width)

@@ -121,9 +121,9 @@ def run_first(text: str) -> str:
     return json.dumps(result)
 
 
-def run_rest(_: str) -> str:
-    """Return the rest of the run that ``run_first`` was asked for last."""
-    return json.dumps(second_part(_last[0]) if _last else {})
+def run_rest(language: str) -> str:
+    """Return the rest of the run that ``run_first`` was asked for last, its story in a language."""
+    return json.dumps(second_part(_last[0], language) if _last else {})
 
 
 def name_of(text: str) -> str:

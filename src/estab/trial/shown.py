@@ -29,6 +29,9 @@ from estab.events import (
 from estab.observe.dissect import is_ethernet
 from estab.observe.flights import flights
 from estab.observe.ladder import Arrow, Note, Skip, ladder
+from estab.observe.languages import LANGUAGES, words_of
+from estab.observe.story import story
+from estab.observe.text import plain_text
 from estab.report.recording import Recording
 
 __all__ = ["facts_hash", "first_part", "frame_digest", "second_part"]
@@ -46,10 +49,19 @@ def first_part(seen: Recording) -> dict[str, Any]:
     return {"rows": _rows(facts), "changes": _changes(facts), "facts": len(facts), "hosts": seen.hosts()}
 
 
-def second_part(seen: Recording) -> dict[str, Any]:
-    """Make the rest. ``frames`` has sender, digest, number and bytes for each arrow of the first part's rows."""
+def second_part(seen: Recording, language: str = "en") -> dict[str, Any]:
+    """Make the rest. ``frames`` has sender, digest, number and bytes for each arrow of the first part's rows.
+
+    ``language`` is that of the story, one of ``estab.observe.languages.LANGUAGES``.
+    """
     facts = seen.facts
-    return {"hash": facts_hash(facts), "story": seen.story(), "calls": _calls(seen), "frames": _frames(facts)}
+    return {"hash": facts_hash(facts), "story": _story(seen, language), "calls": _calls(seen), "frames": _frames(facts)}
+
+
+def _story(seen: Recording, language: str) -> str:
+    if language not in LANGUAGES[1:]:
+        return seen.story()
+    return "\n".join(plain_text(line) for line in story(seen.facts, say=words_of(language).say))
 
 
 def facts_hash(facts: list[Event]) -> str:

@@ -1,6 +1,7 @@
 // The ladder: time downwards in the order of rows, arrows slanted. Only the rows that can be seen are in the document, so
 // that a run of thousands of segments is drawn as fast as one of ten. Arrow keys go from segment to segment.
 import { make, seconds, shape } from "./draw.js";
+import { clipped, said } from "./said.js";
 import { word } from "./words.js";
 
 const GAP = 26, TOP = 8, MORE = 12;
@@ -99,7 +100,7 @@ export class Ladder {
     const label = row.label.length * 6.3 > this.room + 20 ? row.label.replace(/ wnd=\d+/, "").replace(/ len=0$/, "") : row.label;
     text.textContent = label + (row.is_retransmission ? " ↻" : "") + (lost ? " ✕" : "");
     time.textContent = seconds(row.sent_ns);
-    const group = shape("g", { class: row === this.chosen ? "hit chosen" : "hit", tabindex: "-1", role: "button", "aria-label": `${seconds(row.sent_ns)} ${row.sender} → ${row.receiver}: ${row.label}, ${row.fate} ${row.reason}` },
+    const group = shape("g", { class: row === this.chosen ? "hit chosen" : "hit", tabindex: "-1", role: "button", "aria-label": `${seconds(row.sent_ns)} ${row.sender} → ${row.receiver}: ${row.label}, ${said(row.fate)} ${said(row.reason)}` },
       shape("rect", { x: 0, y: y - 14, width: this.width, height: GAP }), time, text,
       shape("line", { class: `arrow${lost ? " lost" : ""}${row.is_retransmission ? " again" : ""}`, x1: from, y1: y, x2: end, y2: low }),
       shape("path", { class: lost ? "headlost" : "head", d: lost ? `M${end - 4},${low - 5} l8,10 M${end + 4},${low - 5} l-8,10` : `M${end},${low} l${-8 * sign},-5 l0,8 z`, ...(lost ? { stroke: "currentColor" } : {}) }));
@@ -109,11 +110,11 @@ export class Ladder {
   }
 
   note(row, y) {
-    const last = this.hosts.length - 1, place = this.hosts.indexOf(row.host), at = place < 0 ? this.width / 2 : this.x.get(row.host), said = row.text || "", isFirst = place === 0;
+    const last = this.hosts.length - 1, place = this.hosts.indexOf(row.host), at = place < 0 ? this.width / 2 : this.x.get(row.host), told = said(row.text || ""), isFirst = place === 0;
     const room = place < 0 ? this.width : isFirst ? this.width - at : place === last ? at - 60 : at - 60, long = Math.max(8, Math.floor((room - 12) / 6.4));
     const text = shape("text", { x: place < 0 ? at : at + (isFirst ? 7 : -7), y: y + 4, "text-anchor": place < 0 ? "middle" : isFirst ? "start" : "end", class: "soft" }), whole = shape("title");
-    text.textContent = said.length > long ? `${said.slice(0, long - 1)}…` : said;
-    whole.textContent = `${seconds(rowTime(row))} ${row.host ? `${row.host}: ` : ""}${said}`;
+    text.textContent = clipped(told, long);
+    whole.textContent = `${seconds(rowTime(row))} ${row.host ? `${row.host}: ` : ""}${told}`;
     text.append(whole);
     return shape("g", {}, text, ...(place < 0 ? [] : [shape("circle", { cx: at, cy: y, r: 3, class: "head" })]));
   }

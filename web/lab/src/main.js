@@ -11,6 +11,7 @@ import { pack, unpack } from "./share.js";
 import { fields } from "../../src/packet.js";
 import { stepsOf } from "../../src/rfc.js";
 import { moment } from "./moment.js";
+import { learn, said } from "./said.js";
 
 const $ = id => document.getElementById(id);
 // ``run`` is what is shown; ``kept`` an earlier experiment with its run, beside it, if two are compared.
@@ -81,7 +82,7 @@ async function go() {
 async function rest(which) {
   await new Promise(done => setTimeout(done, 60));
   if (which !== number || !run) return;
-  const mine = run, given = JSON.parse(await engine.ask("run_rest", "").catch(() => "{}"));
+  const mine = run, given = JSON.parse(await engine.ask("run_rest", language()).catch(() => "{}"));
   if (which === number && given.hash) tell(Object.assign(mine, given));
 }
 
@@ -177,7 +178,7 @@ function choose(row, view) {
   const lines = Array.isArray(steps.steps[0]) ? steps.steps : [steps.steps], canLose = canRun && view === views.now && row.frame && row.fate !== "lost";
   $("detail").replaceChildren(
     make("h3", {}, `${row.sender} → ${row.receiver}: ${row.label}`),
-    make("p", {}, `${word("sent")} ${seconds(row.sent_ns)}, ${row.received_ns == null ? word("never") : `${word("received")} ${seconds(row.received_ns)}`} · ${word("why")}: ${row.why} · ${word("fate")}: ${row.fate}${row.reason ? `, ${row.reason}` : ""} ${row.on_link}`),
+    make("p", {}, `${word("sent")} ${seconds(row.sent_ns)}, ${row.received_ns == null ? word("never") : `${word("received")} ${seconds(row.received_ns)}`} · ${word("why")}: ${said(row.why)} · ${word("fate")}: ${said(row.fate)}${row.reason ? `, ${said(row.reason)}` : ""} ${said(row.on_link)}`),
     ...(canLose ? [make("button", { onclick: () => lose(row) }, word("lose"))] : []),
     make("h3", {}, word("step", { s: steps.section })), make("ol", {}, ...lines.map(([, text]) => make("li", {}, text))),
     make("p", {}, make("a", { href: "https://www.rfc-editor.org/rfc/rfc9293#section-3.10.7", rel: "noreferrer" }, word("docs"))),
@@ -274,6 +275,7 @@ async function begin() {
   setLanguage(wanted.get("lang") || localStorage.getItem("language") || (navigator.language.startsWith("zh") ? "zh" : "en"));
   $("language").value = language();
   lessons = await (await fetch("lessons.json")).json();
+  learn(await (await fetch("sentences.json")).json());
   speak();
   $("unable").hidden = canRun;
   $("loading").hidden = !canRun;

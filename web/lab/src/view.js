@@ -2,6 +2,7 @@
 import { Ladder, countUntil, ladderPlace } from "./ladder.js";
 import { make, seconds, table } from "./draw.js";
 import { moment } from "./moment.js";
+import { said } from "./said.js";
 import { word } from "./words.js";
 
 export class View {
@@ -25,7 +26,7 @@ export class View {
   show(run, title, slots) {
     this.run = run;
     this.title.textContent = title;
-    const isBad = Boolean(run.error), notes = [...(isBad ? [] : run.waiting), ...(run.missed || []).map(name => word("missed", { name }))];
+    const isBad = Boolean(run.error), notes = [...(isBad ? [] : run.waiting.map(said)), ...(run.missed || []).map(name => word("missed", { name }))];
     this.outcome.className = isBad ? "outcome bad" : "outcome";
     this.outcome.textContent = [isBad ? `${word("ended_badly", { t: seconds(run.now_ns) })}\n${run.error}` : word("ended") + seconds(run.now_ns), ...notes].join("\n");
     this.ladder.set(run.hosts, run.rows, slots);

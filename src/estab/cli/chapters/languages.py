@@ -1,102 +1,32 @@
-"""The tour in another language: what the chapters say, and the sentences that facts fill in.
-
-- A catalogue is a TOML file (``zh.toml``): the texts of each chapter by its name, then sentences, each in English with
-  ``{names}`` where facts stand, and what it is in the other language.
-- ``{*name}`` is a list with commas, ``{;name}`` one with semicolons, ``{^name}`` a word with a capital: a state, an
-  error; ``{s}`` is the plural's s, or nothing. What stands at a name is translated in turn, if the catalogue has it.
-- What the catalogue does not have stays English; ``tests/cli/test_tour_in_chinese.py`` plays the tour to find such a
-  text. Names of calls, states, segments and counters are no language's.
-"""
+"""The chapters of the tour in another language: ``zh.toml`` has the texts of each, by its name."""
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any
 
 from estab.cli.chapters.chapter import Chapter
 
-__all__ = ["ENGLISH", "LANGUAGES", "Words", "words_of"]
-
-LANGUAGES: Final = ("en", "zh")
-_HOLE: Final = re.compile(r"\{([*;^]?)(\w+)\}")
-_CAPITAL: Final = "[A-Z][A-Za-z0-9-]*"
-_LISTS: Final = {"*": (", ", "、"), ";": ("; ", "；")}
+__all__ = ["chapter_in"]
 
 
-class _Sentence:
-    """One sentence of the catalogue: how it is recognised, and how it is written."""
-
-    def __init__(self, english: str, other: str) -> None:
-        self.other = other
-        self.letters = len(_HOLE.sub("", english))
-        self.lists: dict[str, str] = {}
-        parts, at = [], 0
-        for hole in _HOLE.finditer(english):
-            parts.append(re.escape(english[at:hole.start()]))
-            kind, name = hole.groups()
-            shape = _CAPITAL if kind == "^" else ".+?"
-            parts.append("s?" if name == "s" else f"(?P<{name}>{shape})")
-            if kind in _LISTS:
-                self.lists[name] = kind
-            at = hole.end()
-        parts.append(re.escape(english[at:]))
-        self.pattern = re.compile("".join(parts), re.DOTALL)
-
-
-class Words:
-    """Says texts of the tour in a language."""
-
-    def __init__(self, language: str) -> None:
-        self.language = language
-        self._chapters: dict[str, dict[str, Any]] = {}
-        self._texts: dict[str, str] = {}
-        self._sentences: list[_Sentence] = []
-        if language != "en":
-            catalogue = files("estab.cli.chapters").joinpath(f"{language}.toml").read_text(encoding="utf-8")
-            found = tomllib.loads(catalogue)
-            self._chapters = found["chapters"]
-            whole = found["sentences"]
-            self._texts = {english: other for english, other in whole.items() if not _HOLE.search(english)}
-            self._sentences = [_Sentence(*pair) for pair in whole.items() if _HOLE.search(pair[0])]
-            self._sentences.sort(key=lambda one: -one.letters)
-        self.say: Callable[[str], str] = cache(self._say) if language != "en" else str
-
-    def _say(self, text: str) -> str:
-        if text in self._texts:
-            return self._texts[text]
-        for sentence in self._sentences:
-            match = sentence.pattern.fullmatch(text)
-            if match is not None:
-                values = {name: self._value(value, sentence.lists.get(name, ""))
-                          for name, value in match.groupdict().items()}
-                return sentence.other.format(**values)
-        return text
-
-    def _value(self, text: str, kind: str) -> str:
-        if not kind:
-            return self.say(text)
-        comma, other = _LISTS[kind]
-        return other.join(self.say(part) for part in text.split(comma))
-
-    def chapter(self, chapter: Chapter) -> Chapter:
-        """Give a chapter with its texts in this language; what it does stays the same."""
-        told = self._chapters.get(chapter.name)
-        if told is None:
-            return chapter
-        scenes = tuple(replace(scene, name=name, setting=setting)
-                       for scene, (name, setting) in zip(chapter.scenes, told["scenes"], strict=True))
-        return replace(chapter, title=told["title"], question=told["question"], scenes=scenes)
-
-
-ENGLISH: Final = Words("en")
+def chapter_in(language: str, chapter: Chapter) -> Chapter:
+    """Give a chapter with its texts in a language; what it does stays the same."""
+    told = _texts(language).get(chapter.name)
+    if told is None:
+        return chapter
+    scenes = tuple(replace(scene, name=name, setting=setting)
+                   for scene, (name, setting) in zip(chapter.scenes, told["scenes"], strict=True))
+    return replace(chapter, title=told["title"], question=told["question"], scenes=scenes)
 
 
 @cache
-def words_of(language: str) -> Words:
-    """Read the catalogue of one of ``LANGUAGES``, once."""
-    return ENGLISH if language == "en" else Words(language)
+def _texts(language: str) -> dict[str, Any]:
+    if language == "en":
+        return {}
+    text = files("estab.cli.chapters").joinpath(f"{language}.toml").read_text(encoding="utf-8")
+    found: dict[str, Any] = tomllib.loads(text)["chapters"]
+    return found
