@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from estab.trial.experiment import answer_of, run_experiment
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
+from build_lab import LEFT_OUT  # noqa: E402
 from lessons import LESSONS, read, read_all  # noqa: E402
 
 ALL = read_all()
@@ -23,6 +25,13 @@ ALL = read_all()
 def test_a_run_gives_the_answer_that_is_marked(name: str) -> None:
     lesson = ALL["en"][name]
     assert int(answer_of(json.dumps(lesson))) == lesson["right"]
+
+
+def test_what_the_page_calls_needs_no_room_that_the_page_does_not_have() -> None:
+    code = (f"import sys\nfor room in {LEFT_OUT!r}: sys.modules['estab.' + room] = None\n"
+            "import estab.trial.experiment, estab.report.page")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_lesson_has_its_translation() -> None:

@@ -28,7 +28,6 @@ from weakref import WeakKeyDictionary
 from estab.errors import explain
 from estab.lab.host import Host
 from estab.lab.network import Network
-from estab.native.process import ProcessFailedError
 from estab.units import SECOND, duration_ns
 
 if TYPE_CHECKING:
@@ -141,6 +140,9 @@ class Command:
             self._process = self.host.spawn(plan.argv, env=plan.env, cwd=str(Path(self._folder, plan.cwd).resolve()),
                                             user=plan.user or None, at_boot=plan.is_at_boot)
         except OSError as error:
+            # Here, for the lab's page has no processes, and not their room either.
+            from estab.native.process import ProcessFailedError
+
             raise ProcessFailedError(f"{plan.called}@{self.host.name} can't be started: {explain(error)}") from None
 
     def _do(self, what: str) -> None:
