@@ -310,7 +310,7 @@ def page(kernel: dict[tuple[str, str], Outcome], ours: dict[tuple[str, str], Out
                      "|---|---|---|---|---|\n")
         for option in options:
             known = [kind[0] for kind in KINDS if (option, kind[0]) in kernel]
-            mine = [kind for kind in known if ours[option, kind]["default"] != UNKNOWN]
+            mine = [kind for kind in known if ours[option, kind]["default"] not in (UNKNOWN, "ENOTSUP")]
             shown = next((kernel[option, kind] for kind in known if kernel[option, kind]["default"] != UNKNOWN), None)
             if shown is None:
                 shown = kernel[option, known[0]]
