@@ -43,7 +43,6 @@ class Target:
         self.engine = Engine("target", b"0123456789abcdef" * 2)
         self.engine.config.icmp_ratelimit_ns = 1
         self.engine.config.icmp_msgs_per_sec = 1_000_000
-        self.engine.config.somaxconn = 200_000
         self.engine.config.tcp_rmem = (4096, 1 << 25, 1 << 25)
         self.engine.config.tcp_mem = (1 << 20, 1 << 20, 1 << 20)
         interface = self.engine.add_interface("eth0", mac=MAC)
@@ -51,8 +50,8 @@ class Target:
         self.engine.add_address(interface, "fd00::1/64")
         for address in ("10.0.0.2", "fd00::2"):
             self.engine.add_neighbor(interface, address, OTHER)
-        for family in (AF_INET, AF_INET6):
-            listener = self.engine.socket(family, SOCK_STREAM, self.now_ns)
+        self.listeners = [self.engine.socket(family, SOCK_STREAM, self.now_ns) for family in (AF_INET, AF_INET6)]
+        for family, listener in zip((AF_INET, AF_INET6), self.listeners, strict=True):
             listener.v6only = family == AF_INET6
             listener.bind(("", 80), self.now_ns)
             listener.listen(100_000, self.now_ns)
@@ -194,7 +193,9 @@ def ack_of_peer(number: int) -> bytes:
 
 
 def know_peers(target: Target) -> None:
-    """Let the peers of ``syn_of_peer`` need no question."""
+    """Let the peers of ``syn_of_peer`` need no question, and let the listener keep all their connections."""
+    target.engine.config.somaxconn = 200_000
+    target.listeners[0].listen(100_000, target.now_ns)
     target.engine.add_neighbor(target.engine.interfaces[1], "10.0.1.2", OTHER)
 
 
