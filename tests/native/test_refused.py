@@ -89,3 +89,25 @@ def test_root_in_a_container_without_rights_is_told_which_it_needs() -> None:
              "--cap-add SYS_ADMIN --security-opt seccomp=unconfined")
     assert said == [f"Operation not permitted: host db can't be spawned: {cause}"] * 2
     assert checked == f"False {cause}"
+
+
+ATTACH = """
+import estab
+from estab.errors import explain
+with estab.Network(clock="real", late_max="60s") as net:
+    for words in {"pid": 1}, {"netns": "no-such"}:
+        try:
+            net.attach("web", **words)
+        except OSError as error:
+            print(explain(error))
+    assert net.hosts == {}
+"""
+
+
+def test_a_user_is_told_that_attaching_takes_root() -> None:
+    with unprivileged(ATTACH) as (argv, env):
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, env=env, cwd="/")
+    assert done.stdout.splitlines() == [
+        "Permission denied: host web can't be attached to /proc/1/ns/net; only root enters a namespace that is there",
+        "No such file or directory: host web can't be attached to /run/netns/no-such",
+    ], done.stderr

@@ -102,7 +102,7 @@ class Spaces:
         with theirs:
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MESSAGE_BYTES_MAX)
             _send_fds(self._control, [json.dumps(wanted).encode()], [theirs.fileno()])
-        space = Space(name, ours, kills=kills)
+        space = Space(name, ours, kills=kills, netns=netns)
         try:
             space.begin()
         except BaseException:
@@ -136,8 +136,9 @@ class Message:
 class Space:
     """One host's namespaces. ``on_event`` is called with each message that answers nothing."""
 
-    def __init__(self, name: str, control: socket.socket, *, kills: bool) -> None:
+    def __init__(self, name: str, control: socket.socket, *, kills: bool, netns: str = "") -> None:
         self.name = name
+        self._netns = netns
         self._kills = kills
         """The keeper's end is the end of all processes; else it ends them itself, when its socket is closed."""
         self._control = control
@@ -154,6 +155,10 @@ class Space:
             if message.words["failed"] == "mount /proc":
                 raise _ProcMountError(message.words["errno"], message.words["text"])
             number = message.words["errno"] or errno.EPERM
+            if self._netns:
+                is_refused = os.geteuid() != 0 and number != errno.ENOENT
+                raise os_error(number, f"{os.strerror(number)}: host {self.name} can't be attached to {self._netns}"
+                               + ("; only root enters a namespace that is there" if is_refused else ""))
             raise os_error(number, f"{os.strerror(number)}: host {self.name} can't be spawned: "
                                    f"{why_not() or message.words['text']}")
         self.pid = message.pid
