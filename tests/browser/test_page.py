@@ -172,6 +172,24 @@ def test_two_runs_stand_side_by_side_on_one_clock(pages: Any, hashes: dict[str, 
     assert page.locator("#kept-ladder").is_hidden()
 
 
+def test_a_long_run_is_shown_while_it_lasts_and_the_slider_stays_where_it_was(pages: Any) -> None:
+    page = pages()
+    _open(page, "loss")
+    page.locator("#codes .cm-content").nth(1).click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text("import socket\nwith socket.create_connection(('server', 80)) as sock:\n"
+                              "    sock.sendall(bytes(1_000_000))\n")
+    _run(page)
+    _go_to(page, 9)
+    before = page.inner_text("#now")
+    page.locator("#weather input").nth(2).focus()
+    _again(page, lambda: page.keyboard.press("Home"))
+    first, took = (int(page.get_attribute("body", f"data-{name}") or -1) for name in ("first", "took"))
+    assert 0 < first < took / 2
+    assert page.inner_text("#now") == before
+    assert "The run ended" in page.inner_text("#outcome")
+
+
 def test_a_cure_runs_beside_what_it_cures(pages: Any) -> None:
     page = pages()
     _open(page, "two-queues")

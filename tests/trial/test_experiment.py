@@ -11,6 +11,7 @@ import pytest
 from estab.events import QueueChanged
 from estab.lab.network import Network
 from estab.report.recording import Recording
+from estab.trial import experiment
 from estab.trial.experiment import name_of, run_experiment, run_first, run_rest, scenario_of
 from estab.trial.experiment import test_of as written_test_of
 from estab.trial.scenario import Scenario, ScenarioError
@@ -117,6 +118,19 @@ def test_both_parts_together_are_the_whole() -> None:
     rest = json.loads(run_rest(""))
     assert {**first, **rest, "rows": whole["rows"]} == whole
     assert len(rest["frames"]) == sum(row["row"] == "arrow" for row in first["rows"])
+
+
+def test_a_run_that_lasts_is_told_from_its_beginning_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "_FIRST_S", 0.0)
+    text, parts = json.dumps(_experiment()), []
+    whole = json.loads(run_first(text, lambda part: parts.append(json.loads(part))))
+    assert parts
+    for part in parts:
+        assert part["is_part"]
+        assert part["now_ns"] < whole["now_ns"]
+        assert part["changes"] == whole["changes"][:len(part["changes"])]
+        assert part["out"] == whole["out"][:len(part["out"])]
+    assert json.loads(run_rest(""))["hash"] == _run()["hash"]
 
 
 CHANGES = [

@@ -277,7 +277,7 @@ class _Draftsman:
 
     def _calls(self) -> dict[tuple[str, int], CallRecord]:
         found = {}
-        for episode in episodes(self.facts):
+        for episode in episodes(self.facts, has_changes=False):
             if episode.record is not None:
                 found[episode.host, episode.record.call] = episode.record
         return found

@@ -225,9 +225,12 @@ class Recorder:
         return len(self.facts)
 
 
-def episodes(facts: list[Event]) -> list[Episode]:
-    """Group facts by what caused them, in the order of their beginnings."""
-    return list(_Grouping().group(facts))
+def episodes(facts: list[Event], *, has_changes: bool = True) -> list[Episode]:
+    """Group facts by what caused them, in the order of their beginnings.
+
+    Without ``has_changes``, in half the time, ``tcb_changes`` stay empty.
+    """
+    return list(_Grouping(has_changes).group(facts))
 
 
 def calls_among(found: list[Episode], host: str = "", fd: int | None = None, name: str = "") -> list[CallRecord]:
@@ -259,7 +262,8 @@ def flow(connection: str) -> tuple[str, str]:
 class _Grouping:
     """One pass over the facts: which call is under way on each host, and what each TCB looked like last."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_changes: bool) -> None:
+        self.has_changes = has_changes
         self.records: dict[tuple[str, int], CallRecord] = {}
         self.under_way = UnderWay()
         self.open: dict[str, Episode] = {}
@@ -275,7 +279,8 @@ class _Grouping:
             episode.facts.append(fact)
             if episode.record is not None and not isinstance(fact, _CALL_FACTS):
                 episode.record.facts.append(fact)
-            self._follow_tcb(fact, episode)
+            if self.has_changes:
+                self._follow_tcb(fact, episode)
 
     def _place(self, fact: Event, previous: Episode | None) -> Episode:
         """Choose the episode of a fact: the one that is open on its host, or a new one."""

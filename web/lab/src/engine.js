@@ -18,16 +18,18 @@ export class Engine {
   }
 
   hear({ kind, number, value }) {
-    if (kind !== "answer" && kind !== "error") { this.tell(kind, value); return; }
+    if (kind !== "answer" && kind !== "error" && kind !== "part") { this.tell(kind, value); return; }
     const one = this.waiting.get(number);
+    if (kind === "part") { one?.part?.(value); return; }
     this.waiting.delete(number);
     if (one) (kind === "answer" ? one.done : one.failed)(kind === "answer" ? value : new Error(value));
   }
 
-  ask(name, given) {
-    const number = ++this.number, source = `from estab.trial.experiment import ${name} as main`;
+  // ``part`` is called with what comes before the answer.
+  ask(name, given, part = null) {
+    const number = ++this.number, source = part ? `from estab.trial.experiment import ${name}\nmain = lambda given: ${name}(given, emit)` : `from estab.trial.experiment import ${name} as main`;
     return new Promise((done, failed) => {
-      this.waiting.set(number, { done, failed });
+      this.waiting.set(number, { done, failed, part });
       this.worker.postMessage({ number, source, given });
     });
   }

@@ -15,7 +15,7 @@ import { learn, said } from "./said.js";
 
 const $ = id => document.getElementById(id);
 // ``run`` is what is shown; ``kept`` an earlier experiment with its run, beside it, if two are compared.
-let lessons = {}, lesson = null, run = null, kept = null, times = [], views = {};
+let lessons = {}, lesson = null, run = null, kept = null, times = [], views = {}, wanted = null;
 
 // --- words
 
@@ -46,7 +46,7 @@ function show(experiment) {
   bench.isLocked = !canRun;
   bench.show(experiment);
   $("result").hidden = true;
-  run = kept = null;
+  run = kept = wanted = null;
   if (!canRun) play();
 }
 
@@ -63,9 +63,14 @@ async function go() {
   number++;
   try {
     const began = performance.now(), experiment = structuredClone(bench.now());
-    const given = JSON.parse(await engine.ask("run_first", JSON.stringify(experiment)));
+    // What is there of a run that lasts is shown while it goes on.
+    const took = () => String(Math.round(performance.now() - began));
+    delete document.body.dataset.first;
+    const part = text => { shown(JSON.parse(text), experiment); document.body.dataset.first ??= took(); };
+    const given = JSON.parse(await engine.ask("run_first", JSON.stringify(experiment), part));
     shown(given, experiment);
-    document.body.dataset.took = String(Math.round(performance.now() - began));
+    document.body.dataset.took = took();
+    document.body.dataset.first ??= document.body.dataset.took;
     say("done");
     if (run && !isOwed) rest(number);
   } catch (error) {
@@ -95,7 +100,6 @@ function tell(whole) {
 }
 
 function shown(given, experiment) {
-  const before = run ? timeNow() : -1;
   $("result").hidden = false;
   if (!given.is_built) {
     $("refused").textContent = `${word("refused")} ${given.error}`;
@@ -109,11 +113,11 @@ function shown(given, experiment) {
   run = given;
   run.experiment = experiment;
   $("detail").replaceChildren();
-  lay(before);
+  lay();
 }
 
 // Put one run or two on the page, on one clock.
-function lay(before) {
+function lay() {
   const isPair = Boolean(kept);
   $("runs").classList.toggle("pair", isPair);
   views.kept.element.hidden = !isPair;
@@ -131,13 +135,19 @@ function lay(before) {
   }
   times = [...new Set(runs.flatMap(timesOf))].sort((a, b) => a - b);
   $("time").max = times.length - 1;
-  $("time").value = before >= 0 ? Math.max(0, countTimes(before) - 1) : times.length - 1;
+  $("time").value = wanted === null ? times.length - 1 : Math.max(0, countTimes(wanted) - 1);
   draw();
 }
 
 function countTimes(t) { let count = 0, high = times.length; while (count < high) { const middle = (count + high) >> 1; if (times[middle] <= t) count = middle + 1; else high = middle; } return count; }
 
 const timeNow = () => times[+$("time").value] ?? 0;
+
+// Somebody has moved the slider: another run is shown at the same time, or at its end.
+function moved() {
+  wanted = +$("time").value >= times.length - 1 ? null : timeNow();
+  draw();
+}
 
 function draw() {
   if (!run) return;
@@ -161,9 +171,9 @@ function level() {
 }
 
 function compare() {
-  if (!run) return;
+  if (!run || run.is_part) return;
   kept = kept ? null : Object.assign(structuredClone(run), { experiment: structuredClone(run.experiment) });
-  lay(timeNow());
+  lay();
   say(kept ? "kept_beside" : "done");
 }
 
@@ -264,7 +274,7 @@ async function openLink(asked) {
   show(given.beside || given.experiment);
   await go();
   if (given.beside && run) { compare(); bench.show(given.experiment); await go(); }
-  if (run && given.at) { $("time").value = Math.max(0, countTimes(given.at) - 1); draw(); }
+  if (run && given.at) { $("time").value = Math.max(0, countTimes(given.at) - 1); moved(); }
 }
 
 async function begin() {
@@ -287,11 +297,11 @@ async function begin() {
   $("language").addEventListener("change", () => {
     setLanguage($("language").value);
     localStorage.setItem("language", language());
-    const id = lesson?.id, experiment = bench.now(), t = timeNow();
+    const id = lesson?.id, experiment = bench.now();
     speak();
     if (id) open(id);
     bench.show(experiment);
-    if (run) { lay(t); if (run.story) tell(run); }
+    if (run) { lay(); if (run.story) tell(run); }
     say(canRun ? "ready" : "played");
   });
 }
@@ -300,8 +310,8 @@ $("run").addEventListener("click", go);
 $("stop").addEventListener("click", () => { delete document.body.dataset.ready; $("loading").hidden = false; engine.stop(); });
 $("compare").addEventListener("click", compare);
 $("cure").addEventListener("click", cure);
-$("time").addEventListener("input", draw);
-for (const [id, step] of [["back", -1], ["next", 1]]) $(id).addEventListener("click", () => { $("time").value = +$("time").value + step; draw(); });
+$("time").addEventListener("input", moved);
+for (const [id, step] of [["back", -1], ["next", 1]]) $(id).addEventListener("click", () => { $("time").value = +$("time").value + step; moved(); });
 $("lesson").addEventListener("change", () => { open($("lesson").value); show(lesson.experiment); history.replaceState(null, "", `#lesson=${lesson.id}`); });
 $("share").addEventListener("click", async () => { const text = await address(); try { await navigator.clipboard.writeText(text); say("copied"); } catch { say("link_is"); } });
 for (const [id, write] of Object.entries(FILES)) {

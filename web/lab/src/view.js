@@ -26,9 +26,9 @@ export class View {
   show(run, title, slots) {
     this.run = run;
     this.title.textContent = title;
-    const isBad = Boolean(run.error), notes = [...(isBad ? [] : run.waiting.map(said)), ...(run.missed || []).map(name => word("missed", { name }))];
+    const isBad = Boolean(run.error), ended = run.is_part ? word("so_far", { t: seconds(run.now_ns) }) : word("ended") + seconds(run.now_ns), notes = [...(isBad ? [] : run.waiting.map(said)), ...(run.missed || []).map(name => word("missed", { name }))];
     this.outcome.className = isBad ? "outcome bad" : "outcome";
-    this.outcome.textContent = [isBad ? `${word("ended_badly", { t: seconds(run.now_ns) })}\n${run.error}` : word("ended") + seconds(run.now_ns), ...notes].join("\n");
+    this.outcome.textContent = [isBad ? `${word("ended_badly", { t: seconds(run.now_ns) })}\n${run.error}` : ended, ...notes].join("\n");
     this.ladder.set(run.hosts, run.rows, slots);
   }
 

@@ -57,10 +57,12 @@ const ready = canSwitch ? start() : Promise.reject(new Error("no JSPI"));
 ready.then(() => tell("ready"), error => tell(canSwitch ? "failed" : "unable", String(error)));
 
 // ``source`` is run as a module of its own with ``given``, a text; what its ``main(given)`` returns, a text, is the answer.
+// It may ``emit`` texts before that.
 onmessage = async ({ data: { number, source, given } }) => {
   try {
     const python = await ready;
     const names = python.toPy({ given });
+    names.set("emit", text => postMessage({ kind: "part", number, value: text }));
     const value = await python.runPythonAsync(`${source}\nmain(given)`, { globals: names });
     names.destroy();
     postMessage({ kind: "answer", number, value });
