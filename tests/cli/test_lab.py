@@ -14,7 +14,7 @@ from estab.cli.lab import find_folder, lab, new_server
 
 
 def _folder(path: Path) -> Path:
-    for name in ("index.html", "lab.js", "worker.js", "pyodide.mjs", "estab.zip"):
+    for name in ("index.html", "lab.js", "lessons.json", "worker.js", "pyodide.mjs", "estab.zip"):
         (path / name).write_text(name, encoding="utf-8")
     return path
 
@@ -22,8 +22,10 @@ def _folder(path: Path) -> Path:
 def test_without_the_page_one_line_says_where_to_get_it(tmp_path: Path) -> None:
     result = CliRunner().invoke(lab, [str(tmp_path)])
     assert result.exit_code == 1
-    assert result.output == (f"Error: the lab's page is not in {tmp_path}: in a clone of estab, `make lab` builds it "
-                             "(it needs npm); then: estab lab build/lab\n")
+    assert result.output == (
+        f"Error: the lab's page is not in {tmp_path}: there is no {tmp_path / 'index.html'}. It is not part of the "
+        "package, for PyPI does not have Pyodide, on which it runs. In a clone of estab, `make lab` builds it (it "
+        "needs npm); then: estab lab CLONE/build/lab\n")
 
 
 def test_a_folder_that_lacks_a_file_is_none(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,13 @@ def test_a_run_that_lasts_is_told_from_its_beginning_on(monkeypatch: pytest.Monk
         assert part["changes"] == whole["changes"][:len(part["changes"])]
         assert part["out"] == whole["out"][:len(part["out"])]
     assert json.loads(run_rest(""))["hash"] == _run()["hash"]
+
+
+def test_nothing_is_collected_while_programs_run() -> None:
+    hosts = [{"name": "server", "code": "import gc\nprint(gc.isenabled())\n"}]
+    run = json.loads(run_experiment(json.dumps({"hosts": hosts})))
+    assert [line for _, _, line in run["out"]] == ["False"]
+    assert gc.isenabled()
 
 
 CHANGES = [

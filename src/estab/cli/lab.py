@@ -16,7 +16,7 @@ import click
 __all__ = ["find_folder", "lab", "new_server"]
 
 _BUILT: Final = Path("build", "lab")
-_NEEDED: Final = ("index.html", "lab.js", "worker.js", "pyodide.mjs", "estab.zip")
+_NEEDED: Final = ("index.html", "lab.js", "lessons.json", "worker.js", "pyodide.mjs", "estab.zip")
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
@@ -34,8 +34,8 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 def lab(folder: str | None, port: int, no_browser: bool) -> None:
     """Open the lab in a browser's tab: programs, hosts and links to try, break and share.
 
-    FOLDER is what `make lab` has built; without it, build/lab here or in the clone that estab runs from. Ctrl-C ends
-    it.
+    FOLDER is what `make lab` has built in a clone of estab; without it, build/lab here or in the clone that estab runs
+    from. Ctrl-C ends it.
     """
     found = find_folder(folder)
     try:
@@ -57,8 +57,11 @@ def find_folder(folder: str | None) -> Path:
         if all((place / name).is_file() for name in _NEEDED):
             return place
     where = f"in {folder}" if folder is not None else "here"
-    raise click.ClickException(f"the lab's page is not {where}: in a clone of estab, `make lab` builds it (it needs "
-                               "npm); then: estab lab build/lab")
+    missing = next(name for name in _NEEDED if not (places[0] / name).is_file())
+    raise click.ClickException(
+        f"the lab's page is not {where}: there is no {places[0] / missing}. It is not part of the package, for PyPI "
+        "does not have Pyodide, on which it runs. In a clone of estab, `make lab` builds it (it needs npm); then: "
+        "estab lab CLONE/build/lab")
 
 
 def new_server(folder: Path, port: int) -> http.server.ThreadingHTTPServer:

@@ -8,12 +8,14 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
@@ -210,7 +212,7 @@ class _Beginning:
 def _run(experiment: dict[str, Any], hear: Callable[[Way, bytes, str], object] | None = None,
          emit: Callable[[str], object] | None = None) -> tuple[dict[str, Any], Recording | None]:
     """Run it. No recording: it could not be built. ``hear`` is told the frames' names, ``emit`` how it begins."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _without_collection():
         for host in experiment["hosts"]:
             Path(folder, f"{host['name']}.py").write_text(host.get("code", ""), encoding="utf-8")
         try:
@@ -245,6 +247,22 @@ def _run(experiment: dict[str, Any], hear: Callable[[Way, bytes, str], object] |
             sys.stdout = kept
     return {"error": error_text, "is_built": True, "now_ns": now_ns, "out": output.lines, "waiting": waiting,
             "missed": missed}, seen
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Collect no garbage while programs run.
+
+    A socket in a cycle would be closed whenever an interpreter happens to collect. And in Pyodide, what collects on one
+    stack while others are suspended has corrupted memory.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _told(error: BaseException, folder: str) -> str:

@@ -7,6 +7,8 @@ import { WEATHER, actionText, nameOf, nanoseconds } from "./compare.js";
 import { make, network } from "./draw.js";
 import { word } from "./words.js";
 
+// The theme's grey on its own ground has too little contrast.
+const DARKER = EditorView.theme({ "&": { backgroundColor: "#0f141a" }, ".cm-gutters": { backgroundColor: "#0f141a", color: "#9aa4af" }, ".cm-activeLine, .cm-activeLineGutter": { backgroundColor: "#1b232c" } }, { dark: true });
 const $ = id => document.getElementById(id);
 
 export class Bench {
@@ -34,7 +36,7 @@ export class Bench {
 
   editor(host) {
     const place = make("div", {}), label = word("code_of", { host: host.name });
-    this.editors.set(host.name, new EditorView({ doc: host.code || "", parent: place, extensions: [basicSetup, python(), ...(this.dark.matches ? [oneDark] : []), EditorState.readOnly.of(this.isLocked), EditorView.contentAttributes.of({ "aria-label": label })] }));
+    this.editors.set(host.name, new EditorView({ doc: host.code || "", parent: place, extensions: [basicSetup, python(), ...(this.dark.matches ? [DARKER, oneDark] : []), EditorState.readOnly.of(this.isLocked), EditorView.contentAttributes.of({ "aria-label": label })] }));
     return make("div", {}, make("h3", {}, label), place);
   }
 

@@ -4,7 +4,7 @@ import { make, seconds, shape } from "./draw.js";
 import { clipped, said } from "./said.js";
 import { word } from "./words.js";
 
-const GAP = 26, TOP = 8, MORE = 12;
+const GAP = 26, TOP = 8, MORE = 12, SHEET = 24;
 
 export const rowTime = row => row.row === "arrow" ? row.sent_ns : row.at_ns ?? row.until_ns;
 
@@ -25,7 +25,6 @@ export class Ladder {
     this.rows = [];
     this.slots = [];
     this.count = 0;
-    this.isWhole = false;
     place.replaceChildren(this.head, this.picture);
     place.addEventListener("scroll", () => this.fill());
     place.addEventListener("keydown", event => this.press(event));
@@ -53,10 +52,13 @@ export class Ladder {
     this.show(this.count, false);
   }
 
-  // Show the first ``count`` rows, and go where the last of them is.
-  show(count, isToFollow = true) {
+  // The lines that the first ``count`` rows take.
+  lines(count) { return count ? this.slots[count - 1] + 1 : 0; }
+
+  // Show the first ``count`` rows, and go where the last of them is. There are ``lines``, if the other ladder has more.
+  show(count, isToFollow = true, lines = this.lines(count)) {
     this.count = count;
-    const height = TOP + ((count ? this.slots[count - 1] : -1) + 2) * GAP;
+    const height = TOP + (lines + 1) * GAP;
     this.picture.setAttribute("height", height);
     for (const lane of this.lanes) lane.setAttribute("y2", height);
     if (isToFollow) this.place.scrollTop = height;
@@ -65,8 +67,8 @@ export class Ladder {
 
   // Put the rows that can be seen into the document, and take the others out; not the one that has the keyboard.
   fill() {
-    const from = this.isWhole ? 0 : Math.floor((this.place.scrollTop - TOP) / GAP) - MORE;
-    const until = this.isWhole ? Infinity : Math.ceil((this.place.scrollTop + (this.place.clientHeight || 640)) / GAP) + MORE;
+    if (this.place.querySelector(".sheet")) return;
+    const from = Math.floor((this.place.scrollTop - TOP) / GAP) - MORE, until = Math.ceil((this.place.scrollTop + (this.place.clientHeight || 640)) / GAP) + MORE;
     const wanted = new Set();
     let first = 0, high = this.count;
     while (first < high) { const middle = (first + high) >> 1; if (this.slots[middle] < from) first = middle + 1; else high = middle; }
@@ -103,7 +105,7 @@ export class Ladder {
     const group = shape("g", { class: row === this.chosen ? "hit chosen" : "hit", tabindex: "-1", role: "button", "aria-label": `${seconds(row.sent_ns)} ${row.sender} → ${row.receiver}: ${row.label}, ${said(row.fate)} ${said(row.reason)}` },
       shape("rect", { x: 0, y: y - 14, width: this.width, height: GAP }), time, text,
       shape("line", { class: `arrow${lost ? " lost" : ""}${row.is_retransmission ? " again" : ""}`, x1: from, y1: y, x2: end, y2: low }),
-      shape("path", { class: lost ? "headlost" : "head", d: lost ? `M${end - 4},${low - 5} l8,10 M${end + 4},${low - 5} l-8,10` : `M${end},${low} l${-8 * sign},-5 l0,8 z`, ...(lost ? { stroke: "currentColor" } : {}) }));
+      shape("path", { class: lost ? "headlost" : "head", d: lost ? `M${end - 4},${low - 5} l8,10 M${end + 4},${low - 5} l-8,10` : `M${end},${low} l${-8 * sign},-5 l0,8 z` }));
     group.addEventListener("click", () => this.pick(number));
     group.addEventListener("focus", () => { this.stop = number; });
     return group;
@@ -147,10 +149,20 @@ export class Ladder {
     this.drawn.get(number)?.focus({ preventScroll: true });
   }
 
-  // For print: all rows.
+  // For print: all rows, as pictures that fit on a page.
   whole(isWhole) {
-    this.isWhole = isWhole;
-    this.fill();
+    for (const sheet of this.place.querySelectorAll(".sheet")) sheet.remove();
+    this.picture.style.display = isWhole ? "none" : "";
+    if (!isWhole) { this.fill(); return; }
+    for (const group of this.drawn.values()) group.remove();
+    this.drawn.clear();
+    for (let first = 0; first < this.count;) {
+      const line = this.slots[first], top = TOP + line * GAP, groups = [];
+      while (first < this.count && this.slots[first] < line + SHEET) groups.push(this.draw(first++));
+      const height = (Math.min(this.slots[first - 1], line + SHEET - 1) - line + 1) * GAP;
+      const lanes = this.hosts.map(name => shape("line", { class: "lane", x1: this.x.get(name), x2: this.x.get(name), y1: top, y2: top + height }));
+      this.place.append(shape("svg", { class: "sheet", width: this.width, height, viewBox: `0 ${top} ${this.width} ${height}` }, ...lanes, ...groups));
+    }
   }
 }
 

@@ -127,8 +127,8 @@ function lay() {
   $("comparison").hidden = !isPair;
   const runs = isPair ? [kept, run] : [run], slots = slotsOf(runs.map(one => one.rows));
   if (isPair) views.kept.show(kept, word("run_before"), slots[0]);
-  views.now.show(run, word(isPair ? "run_after" : "what_happened"), slots.at(-1));
-  views.now.title.className = isPair ? "run-title" : "run-title hidden";
+  views.now.show(run, isPair ? word("run_after") : "", slots.at(-1));
+  views.now.title.hidden = !isPair;
   if (isPair) {
     const told = differences(kept.experiment, run.experiment);
     $("differences").replaceChildren(...(told.length ? told : [word("no_difference")]).map(text => make("li", {}, text)));
@@ -154,20 +154,13 @@ function draw() {
   const t = timeNow();
   $("now").textContent = seconds(t);
   $("time").setAttribute("aria-valuetext", seconds(t));
-  const at = views.now.draw(t);
+  const lines = kept ? Math.max(views.now.lines(t), views.kept.lines(t)) : undefined, at = views.now.draw(t, lines);
   if (kept) {
-    const before = views.kept.draw(t), [a, b] = [figures(kept, t, before), figures(run, t, at)];
+    const before = views.kept.draw(t, lines), [a, b] = [figures(kept, t, before), figures(run, t, at)];
     $("figures").replaceChildren(table([word("figures", { t: seconds(t) }), word("before"), word("after")], a.map(([name, value], place) => [name, value, b[place][1]])));
     for (const row of $("figures").querySelectorAll("tbody tr")) if (row.cells[1].textContent !== row.cells[2].textContent) row.className = "differs";
-    level();
   }
   if (canRun) bench.breaks(t, at);
-}
-
-// Both ladders show the same lines.
-function level() {
-  const [a, b] = [views.kept.ladder.place, views.now.ladder.place], top = Math.max(a.scrollTop, b.scrollTop);
-  a.scrollTop = b.scrollTop = top;
 }
 
 function compare() {

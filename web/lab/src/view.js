@@ -16,7 +16,7 @@ export class View {
     const place = ladderPlace(id("ladder"));
     this.ladder = new Ladder(place, row => choose(row, this));
     const section = (title, ...children) => [make("h4", {}, word(title)), ...children];
-    this.element = make("section", { class: "run", "aria-labelledby": id("run-title") }, this.title, this.outcome,
+    this.element = make("section", { class: "run" }, this.title, this.outcome,
       make("div", { class: "columns" },
         make("div", {}, ...section("ladder", place)),
         make("div", {}, ...section("sockets", this.parts.sockets), ...section("queues", this.parts.queues), ...section("windows", this.parts.windows), ...section("output", this.output))));
@@ -30,12 +30,17 @@ export class View {
     this.outcome.className = isBad ? "outcome bad" : "outcome";
     this.outcome.textContent = [isBad ? `${word("ended_badly", { t: seconds(run.now_ns) })}\n${run.error}` : ended, ...notes].join("\n");
     this.ladder.set(run.hosts, run.rows, slots);
+    // Alone it stands under the heading of all that happened.
+    if (title) this.element.setAttribute("aria-labelledby", this.title.id); else this.element.removeAttribute("aria-labelledby");
   }
 
+  // The lines that its ladder has at a time.
+  lines(t) { return this.ladder.lines(countUntil(this.run.rows, t)); }
+
   // Draw it as it was at a time. Returns what was so.
-  draw(t, isToFollow = true) {
+  draw(t, lines) {
     const run = this.run, at = moment(run, t);
-    this.ladder.show(countUntil(run.rows, t), isToFollow);
+    this.ladder.show(countUntil(run.rows, t), true, lines);
     const put = (name, ...children) => this.parts[name].replaceChildren(...children);
     put("sockets", at.sockets.length ? table([word("host"), word("state"), word("local"), word("peer"), word("unread"), word("unacked")], at.sockets.map(one => [one.host, one.state, one.local, one.peer, one.receive, one.send])) : make("p", {}, word("no_sockets")));
     put("queues", ...(at.queues.length ? at.queues.map(queue) : [make("p", {}, word("no_queues"))]));
