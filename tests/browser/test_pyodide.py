@@ -61,6 +61,23 @@ def page(here: dict[str, Any], address: str, chromium: Browser) -> Iterator[Page
     page.close()
 
 
+def test_python_starts_from_the_memory_that_was_kept_or_without_it(
+        page: Page, address: str, chromium: Browser) -> None:
+    def kinds(one: Page) -> list[str]:
+        found: list[str] = one.evaluate("async () => { await ready; return said.map(({ kind }) => kind); }")
+        return found
+
+    assert "slow" not in kinds(page)
+    context = chromium.new_context()
+    context.route("**/estab.snapshot", lambda route: route.fulfill(status=404, body=""))
+    other = context.new_page()
+    other.goto(f"{address}/LICENSE.txt")
+    other.evaluate(_START)
+    assert "slow" in kinds(other)
+    assert other.evaluate(_RUN, ["main = str.upper", "ready"]) == ["answer", "READY"]
+    context.close()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_program_gives_in_pyodide_the_facts_of_cpython(name: str, page: Page, here: dict[str, Any]) -> None:
     kind, value = page.evaluate(_RUN, [PROGRAMS.read_text(encoding="utf-8"), name])

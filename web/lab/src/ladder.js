@@ -113,7 +113,7 @@ export class Ladder {
 
   note(row, y) {
     const last = this.hosts.length - 1, place = this.hosts.indexOf(row.host), at = place < 0 ? this.width / 2 : this.x.get(row.host), told = said(row.text || ""), isFirst = place === 0;
-    const room = place < 0 ? this.width : isFirst ? this.width - at : place === last ? at - 60 : at - 60, long = Math.max(8, Math.floor((room - 12) / 6.4));
+    const room = place < 0 ? this.width : isFirst ? this.width - at : place === last ? at - 60 : at - 60, long = Math.max(8, Math.floor((room - 12) / 6.8));
     const text = shape("text", { x: place < 0 ? at : at + (isFirst ? 7 : -7), y: y + 4, "text-anchor": place < 0 ? "middle" : isFirst ? "start" : "end", class: "soft" }), whole = shape("title");
     text.textContent = clipped(told, long);
     whole.textContent = `${seconds(rowTime(row))} ${row.host ? `${row.host}: ` : ""}${told}`;

@@ -15,7 +15,7 @@ export class View {
     this.output = make("pre", { id: id("output"), tabindex: "0", "aria-label": word("output") });
     const place = ladderPlace(id("ladder"));
     this.ladder = new Ladder(place, row => choose(row, this));
-    const section = (title, ...children) => [make("h4", {}, word(title)), ...children];
+    const section = (title, ...children) => [make("h3", {}, word(title)), ...children];
     this.element = make("section", { class: "run" }, this.title, this.outcome,
       make("div", { class: "columns" },
         make("div", {}, ...section("ladder", place)),
