@@ -33,12 +33,12 @@ except ImportError:  # if the platform has none
     ctypes = None  # type: ignore[assignment]
 
 __all__ = [
-    "HAS_THREADS", "THREAD_STARTERS", "Slot", "allocate_lock", "app_transport", "become", "begin_thread",
-    "check_sendfile", "context_of", "count_tasks", "current_frames", "enter_loop", "event_loop_policy",
-    "forget_thread", "get_ident",
-    "give_up_on_sendfile", "is_idle_worker", "leave_loop", "new_ident", "new_rlock", "new_simple_queue",
-    "put_into_type", "raise_in_thread", "register_atexit", "rlock_acquire_again", "rlock_release_all", "run_thread",
-    "selector_member", "set_daemonic", "ssl_create", "ssl_wrap", "thread_module", "transports_of",
+    "HAS_THREADS", "THREAD_STARTERS", "Slot", "allocate_lock", "app_transport", "awaited_by", "become",
+    "begin_thread", "check_sendfile", "context_of", "count_tasks", "current_frames", "enter_loop", "event_loop_policy",
+    "forget_thread", "gathered_by", "get_ident", "give_up_on_sendfile", "is_idle_worker", "is_planned", "leave_loop",
+    "new_ident", "new_rlock", "new_simple_queue", "put_into_type", "raise_in_thread", "register_atexit",
+    "rlock_acquire_again", "rlock_release_all", "run_thread", "selector_member", "set_daemonic", "ssl_create",
+    "ssl_wrap", "tasks_in_group", "thread_module", "timers_of", "transports_of",
 ]
 
 HAS_THREADS: Final = sys.platform != "emscripten"
@@ -287,6 +287,32 @@ def count_tasks() -> int:
 def transports_of(loop: asyncio.AbstractEventLoop) -> list[asyncio.Transport]:
     """List the transports of a selector event loop that are open."""
     return list(loop._transports.values())  # type: ignore[attr-defined]
+
+
+def awaited_by(task: asyncio.Task[Any]) -> asyncio.Future[Any] | None:
+    """Return the future that a task waits for; ``None`` if it is about to run."""
+    found: asyncio.Future[Any] | None = task._fut_waiter  # type: ignore[attr-defined]
+    return found
+
+
+def gathered_by(future: asyncio.Future[Any]) -> list[asyncio.Future[Any]]:
+    """List what the future of ``asyncio.gather`` waits for; nothing for any other future."""
+    return list(getattr(future, "_children", ()))
+
+
+def tasks_in_group(group: asyncio.TaskGroup) -> list[asyncio.Task[Any]]:
+    """List the tasks of a ``TaskGroup`` that are not done."""
+    return list(group._tasks)
+
+
+def timers_of(loop: asyncio.AbstractEventLoop) -> list[asyncio.TimerHandle]:
+    """List what an event loop is to call later, and what of that was not cancelled."""
+    return [timer for timer in loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
+
+
+def is_planned(timer: asyncio.TimerHandle) -> bool:
+    """Tell whether an event loop still has to call it."""
+    return bool(timer._scheduled) and not timer.cancelled()  # type: ignore[attr-defined]
 
 
 def app_transport(protocol: Any) -> Any:

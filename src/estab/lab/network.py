@@ -25,6 +25,7 @@ from estab.lab.naming import Failure, Names, Order, read_resolver, read_targets
 from estab.lab.programs.actions import Actions
 from estab.lab.programs.program import Programs
 from estab.lab.programs.strands import ProgramEnded, Scheduler
+from estab.lab.programs.verdict import Verdict
 from estab.lab.programs.watch import DeadlockError, OverlongRunError
 from estab.lab.record.chance import Chance
 from estab.lab.record.host_clock import EPOCH_NS, HostClock
@@ -97,6 +98,7 @@ class Network(Cabling):
         super().__init__(Scheduler(), Chance(seed), weather)
         self._programs = Programs(self._scheduler)
         self._actions = Actions(self._agenda, frozenset() if weather is None else weather.skipped)
+        self._verdict = Verdict(self._programs, self._actions, self._scheduler.repetition, self._hosts)
         if self.fixed_weather is not None:
             self.fixed_weather.planned = self._actions.faults
         self._promises = Promises()
@@ -344,6 +346,10 @@ class Network(Cabling):
             self._drive(self._is_finished, limit_ns, detects_quiet=True)
         finally:
             self._scheduler.watch.go_on = None
+        settled_ns = self._verdict.settled_ns()
+        if settled_ns >= 0:
+            self._settled_ns = (settled_ns, self._agenda.now_ns)
+            return
         is_busy = self._programs.are_busy()
         if self._polling_since_ns < NEVER and not is_busy:
             ended_ns = max((program.ended_ns for program in self._programs.all), default=0)

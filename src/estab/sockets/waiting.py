@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ class Wait:
 
     def __init__(
         self, is_ready: Callable[[], bool], describe: Callable[[], str], deadline_ns: int | None = None, fd: int = -1,
-        is_serving: Callable[[], bool] = never, os_fd: int = -1,
+        is_serving: Callable[[], bool] = never, os_fd: int = -1, loop: AbstractEventLoop | None = None,
     ) -> None:
         self.is_ready: Callable[[], bool] = is_ready
         self.describe: Callable[[], str] = describe
@@ -32,6 +33,8 @@ class Wait:
         """Whether it waits for new clients, as a server does: on a listener, or an unconnected datagram socket."""
         self.os_fd: int = os_fd
         """A descriptor of the operating system that ends the wait, too, once it is readable. In real time only."""
+        self.loop: AbstractEventLoop | None = loop
+        """The event loop that waits; ``None``: no loop does."""
 
 
 class Unlocked:

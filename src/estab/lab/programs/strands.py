@@ -23,6 +23,7 @@ from typing import Final, Protocol
 from estab.cpython import current_frames, enter_loop, get_ident, leave_loop, raise_in_thread
 from estab.lab.programs.habit import Habit
 from estab.lab.programs.one_cpu import OneCpu
+from estab.lab.programs.repetition import Repetition
 from estab.lab.programs.switching import switching
 from estab.lab.programs.watch import LOOK_S, DeadlockError, Watch
 from estab.lab.record.clock import Agenda, Alarm
@@ -230,6 +231,8 @@ class Scheduler:
         self._gone: list[Callable[[], None]] = []
         self._endings = 0
         self.watch = Watch()
+        self.repetition = Repetition()
+        """Notices that a run only repeats itself."""
         self.one_cpu = OneCpu()
         self.pace: Pace | None = None
         """Where time comes from, if it is real."""
@@ -286,6 +289,7 @@ class Scheduler:
         self.is_running, self.is_quiet, self.was_driven = True, False, True
         self.active_ns, self._active_steps = self.agenda.now_ns, self.steps
         self.watch.begin()
+        self.repetition.begin(self.strands, self.agenda.now_ns, is_wanted=detects_quiet and self.pace is None)
         if self.pace is not None:
             self.pace.begin()
         left = leave_loop()
@@ -294,6 +298,7 @@ class Scheduler:
             self._lend(self._next())
         finally:
             self.one_cpu.end()
+            self.repetition.end()
             self.is_running = False
             self.current = None
             self._is_over = _yes
@@ -322,6 +327,8 @@ class Scheduler:
             self.active_ns, self._active_steps = strand.since_ns, self.steps
         if wait.deadline_ns is not None:
             strand.alarm.set(strand.due_ns(wait.deadline_ns))
+        if strand.since_ns >= self.repetition.next_ns:
+            self.repetition.look(strand, strand.since_ns, self.turns)
         self._give_way(strand)
         self._ensure_open(strand)
 
@@ -489,6 +496,8 @@ class Scheduler:
 
     def _has_gone_quiet(self) -> bool:
         """Tell whether for hours nothing but probes and the like has happened, and all programs wait for ever."""
+        if self.repetition.is_found:
+            return True
         if (not self._detects_quiet or self.steps - self._active_steps < _QUIET_STEPS
                 or self.agenda.now_ns - self.active_ns < _QUIET_NS):
             return False

@@ -159,7 +159,7 @@ class _LoopSelector(Selector):
     """A selector that ends the loop once when the network closes, and then what its tasks wait for in their cleanup."""
 
     def __init__(self, runtime: Runtime, loop: EventLoop) -> None:
-        super().__init__(runtime)
+        super().__init__(runtime, loop)
         self._loop = loop
         self._endings = 0
 

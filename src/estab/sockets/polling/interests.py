@@ -6,6 +6,7 @@ It looks only at sockets that had news, however many there are. Compiled with th
 from __future__ import annotations
 
 import math
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -70,6 +71,8 @@ class Interests:
         self._is_woken: bool = False
         self.on_news: Callable[[], None] | None = None
         """Called when something may have become ready, for an epoll object that has a number."""
+        self.loop: AbstractEventLoop | None = None
+        """The event loop whose sockets they are."""
 
     def __contains__(self, number: int) -> bool:
         return number in self._asked or (self._os is not None and number in self._os)
@@ -169,8 +172,8 @@ class Interests:
                 else:
                     deadline_ns = deadline_from(runtime, timeout_s)
                     os_fd = self._os.fileno() if self._os is not None else -1
-                    runtime.wait(
-                        Wait(self._has_news, lambda: self._words(name), deadline_ns, -1, self._is_serving, os_fd))
+                    runtime.wait(Wait(self._has_news, lambda: self._words(name), deadline_ns, -1, self._is_serving,
+                                      os_fd, self.loop))
                 found = self.collect(count_max)
             elif found:
                 runtime.spin(READY_WEIGHT)

@@ -13,6 +13,8 @@ from estab.abi import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP
 from estab.sockets.polling.poll import Interests, find_socket
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from estab.sockets.runtime import Runtime
 
 __all__ = ["Selector"]
@@ -24,9 +26,10 @@ _WRITE: Final = POLLOUT | POLLHUP | POLLERR
 class Selector(selectors.BaseSelector):
     """Waits for sockets of one host. ``wake`` ends a wait from another program or thread."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, loop: AbstractEventLoop | None = None) -> None:
         self.runtime = runtime
         self._interests = Interests(runtime, self.describe_waiting)
+        self._interests.loop = loop
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._is_closed = False
 
