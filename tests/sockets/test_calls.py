@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 
 import pytest
@@ -143,3 +144,26 @@ def test_nothing_is_told_without_an_observer(a: Host) -> None:
     with a.socket() as sock:
         sock.bind(("", 80))
     assert a.runtime.calls == 0
+
+
+def test_calls_on_pipes_and_pairs_are_told_by_the_numbers_of_the_host() -> None:
+    with Network() as net:
+        facts = told(net)
+
+        @net.host("a").run
+        def program() -> None:
+            left, right = socket.socketpair()
+            reader, writer = os.pipe()
+            os.write(writer, b"hello")
+            os.read(reader, 9)
+            os.close(writer)
+            os.close(reader)
+            left.close()
+            right.close()
+
+        net.run()
+    returned = [(fact.fd, fact.name, fact.result) for fact in facts if isinstance(fact, CallReturned)]
+    assert returned == [
+        (3, "socketpair", "(<fd 3>, <fd 4>)"), (5, "pipe", "(<fd 5>, <fd 6>)"), (6, "write", "5"),
+        (5, "read", "b'hello'"), (6, "close", "None"), (5, "close", "None"), (3, "close", "None"), (4, "close", "None"),
+    ]

@@ -147,6 +147,7 @@ class VirtualTime(Runtime):
         self.detached.clear()
         self.abandoned.clear()
         self.owners.clear()
+        self.shared.clear()
         self._topology.plug_again(self, before)
         if self.boxes is not None:
             self.boxes.restart(self.engine)

@@ -162,6 +162,8 @@ class Runtime(ABC):
         """RLIMIT_NOFILE of the host's programs, as far as they set none themselves. In virtual time only."""
         self.owners: dict[Descriptor, Process] = {}
         """Which program has opened what. Its end closes that."""
+        self.shared: dict[Descriptor, list[Process | None]] = {}
+        """Of each descriptor that was passed: the programs that hold it, and ``None`` for each message that does."""
         self.hooks: list[Callable[[], None]] = []
         """Called after each input to the host, with the lock held."""
         self.historian: Historian | None = None
@@ -375,15 +377,38 @@ class Runtime(ABC):
     def close_descriptor(self, descriptor: Descriptor) -> None:
         """Close a descriptor, whichever object has it. The caller holds the lock, and calls ``flush`` afterwards."""
         self.owners.pop(descriptor, None)
+        self.shared.pop(descriptor, None)
         if descriptor.fd >= 0:
             self.watches.close(descriptor.fd)
             descriptor.close(self.now_ns)
+
+    def share(self, descriptor: Descriptor, opener: Process | None) -> None:
+        """Note that a message holds a descriptor, beside the program that opened it."""
+        holders = self.shared.get(descriptor)
+        if holders is None:
+            self.owners.pop(descriptor, None)
+            holders = self.shared[descriptor] = [opener]
+        holders.append(None)
+
+    def is_last(self, descriptor: Descriptor, holder: Process | None) -> bool:
+        """Note that a holder lets a descriptor go. Whether nobody holds it now, so that it is to be closed."""
+        holders = self.shared.get(descriptor)
+        if holders is None:
+            return True
+        if holder in holders:
+            holders.remove(holder)
+        return not holders
 
     def close_all_of(self, process: Process) -> None:
         """Close what a program has open, as a system does at the program's end, whatever still refers to them."""
         process.has_ended = True
         with self.lock:
             owned = [found for found, owner in self.owners.items() if owner is process]
+            for found, holders in self.shared.items():
+                if process in holders:
+                    holders[:] = [holder for holder in holders if holder is not process]
+                    if not holders:
+                        owned.append(found)
             numbers = [found.fd for found in owned]
             for descriptor in owned:
                 self.close_descriptor(descriptor)

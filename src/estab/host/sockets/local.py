@@ -5,6 +5,8 @@
   as a file does, until ``Locals.remove``. No file is made.
 - What was sent counts against the sender's buffer until the receiver reads it, each message with ``_MESSAGE_BYTES`` on
   top, as on Linux. A receiver of datagrams holds ``net.unix.max_dgram_qlen`` (10) of them.
+- A message may carry ``rights``, descriptors on their way (SCM_RIGHTS). What they are the caller knows; here they come
+  with the bytes of their message, or are thrown away with them.
 - Nothing waits: EAGAIN says that a call would. Errnos and the order of checks are Linux's.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from mypy_extensions import i64
@@ -57,6 +60,7 @@ class Message:
         self.start: i64 = 0
         self.sender: LocalSocket = sender
         self.name: bytes = sender.name
+        self.rights: object | None = None
 
 
 class Locals:
@@ -68,6 +72,8 @@ class Locals:
         self._names: dict[bytes, LocalSocket] = {}
         self._inodes: dict[bytes, int] = {}
         self._inode: int = 0
+        self.discard: Callable[[object], None] | None = None
+        """Told of rights that nobody can receive any more."""
 
     def socket(self, kind: i64) -> LocalSocket:
         """Make a socket. ESOCKTNOSUPPORT, EMFILE."""
@@ -166,6 +172,8 @@ class LocalSocket(Descriptor):
         """Options that were switched on and change nothing."""
         self.blocked_on: LocalSocket | None = None
         """The socket whose full queue made the last call fail with EAGAIN."""
+        self.rights: object | None = None
+        """What the last call that received found: its caller takes it (``take_rights``)."""
         self._blocked: list[LocalSocket] = []
         """The sockets that wait for room in this one's queue."""
 
@@ -321,8 +329,11 @@ class LocalSocket(Descriptor):
 
     # --- bytes
 
-    def send(self, data: bytes, flags: i64, now_ns: i64) -> int:
-        """Send to the peer, and return how many bytes were taken. EAGAIN, ENOTCONN, EPIPE, ECONNREFUSED, EMSGSIZE."""
+    def send(self, data: bytes, flags: i64, now_ns: i64, rights: object | None = None) -> int:
+        """Send to the peer, and return how many bytes were taken. EAGAIN, ENOTCONN, EPIPE, ECONNREFUSED, EMSGSIZE.
+
+        ``rights`` go with the first byte, or with the message.
+        """
         self._begin(now_ns)
         peer = self.peer
         if self.kind == SOCK_DGRAM:
@@ -334,27 +345,27 @@ class LocalSocket(Descriptor):
             raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: send on {self.text()}")
         _refuse_urgent(flags)
         if self.kind == SOCK_DGRAM:
-            return self._send_message(data, peer)
+            return self._send_message(data, peer, rights)
         if self.is_write_shut or peer.is_read_shut:
             raise os_error(errno.EPIPE, f"broken pipe: {self.text()} can't be written any more")
         if self.kind == SOCK_SEQPACKET:
-            return self._send_message(data, peer)
+            return self._send_message(data, peer, rights)
         self._raise_error()
         count: i64 = 0
         piece_max: i64 = (self.send_buffer_bytes >> 1) - 64
         while count < len(data) and self.charged_bytes < self.send_buffer_bytes:
             piece = data[count : count + piece_max]
-            self._put(piece, peer)
+            self._put(piece, peer, rights if count == 0 else None)
             count += len(piece)
         if count == 0 and data:
             raise os_error(errno.EAGAIN, f"resource temporarily unavailable: the buffer of {self.text()} is full")
         return count
 
-    def sendto(self, data: bytes, name: bytes, flags: i64, now_ns: i64) -> int:
+    def sendto(self, data: bytes, name: bytes, flags: i64, now_ns: i64, rights: object | None = None) -> int:
         """Send a datagram to a name. What ``send`` raises, and ENOENT, EPROTOTYPE, EPERM; EISCONN on a stream."""
         self._begin(now_ns)
         if self.kind == SOCK_SEQPACKET:
-            return self.send(data, flags, now_ns)
+            return self.send(data, flags, now_ns, rights)
         if self.kind == SOCK_STREAM:
             number = errno.EISCONN if self.peer is not None else errno.EOPNOTSUPP
             words = "transport endpoint is already connected" if self.peer is not None else "operation not supported"
@@ -362,7 +373,7 @@ class LocalSocket(Descriptor):
         _refuse_urgent(flags)
         self._ensure_fits(data)
         self._ensure_open_to_write()
-        return self._send_message(data, self.among.find(name, self.kind))
+        return self._send_message(data, self.among.find(name, self.kind), rights)
 
     def receive(self, size: i64, flags: i64, now_ns: i64) -> tuple[bytes, bytes, int]:
         """Take bytes, or one message: data, the sender's name, and MSG_TRUNC if the message was longer. EAGAIN.
@@ -387,6 +398,7 @@ class LocalSocket(Descriptor):
             return self._take_bytes(size, is_peek), name, 0
         message = self.queue[0]
         data = message.data
+        self.rights = message.rights
         if not is_peek:
             self.queue.popleft()
             self._uncharge(message, len(data), _MESSAGE_BYTES)
@@ -397,6 +409,12 @@ class LocalSocket(Descriptor):
     def recv(self, size: i64, flags: i64, now_ns: i64) -> bytes:
         """Take bytes, or one message. See ``receive``."""
         return self.receive(size, flags, now_ns)[0]
+
+    def take_rights(self) -> object | None:
+        """Return what came with the bytes that were just received. With MSG_PEEK it stays with its message, too."""
+        rights = self.rights
+        self.rights = None
+        return rights
 
     def take_error(self) -> int:
         """Return SO_ERROR and clear it."""
@@ -457,6 +475,8 @@ class LocalSocket(Descriptor):
         while self.queue:
             message = self.queue.popleft()
             self._uncharge(message, len(message.data) - message.start, _MESSAGE_BYTES)
+            if message.rights is not None and self.among.discard is not None:
+                self.among.discard(message.rights)
         while self.pending:
             self.pending.popleft()._release(is_embryo=True)
         self.is_read_shut = self.is_write_shut = True
@@ -493,7 +513,7 @@ class LocalSocket(Descriptor):
                 else:
                     self.among.context.wake(other)
 
-    def _send_message(self, data: bytes, other: LocalSocket) -> int:
+    def _send_message(self, data: bytes, other: LocalSocket, rights: object | None) -> int:
         """Put a whole message into another's queue."""
         self.blocked_on = None
         self._ensure_fits(data)
@@ -510,7 +530,7 @@ class LocalSocket(Descriptor):
             raise os_error(errno.EAGAIN, f"resource temporarily unavailable: the buffer of {self.text()} is full")
         if other.kind == SOCK_DGRAM and other.is_full_for(self):
             self._block_on(other, f"the queue of {name_text(other.name)} is full")
-        self._put(data, other)
+        self._put(data, other, rights)
         return len(data)
 
     def _ensure_fits(self, data: bytes) -> None:
@@ -522,14 +542,16 @@ class LocalSocket(Descriptor):
         if self.is_write_shut:
             raise os_error(errno.EPIPE, f"broken pipe: {self.text()} can't be written any more")
 
-    def _put(self, data: bytes, other: LocalSocket) -> None:
-        other.queue.append(Message(data, self))
+    def _put(self, data: bytes, other: LocalSocket, rights: object | None) -> None:
+        message = Message(data, self)
+        message.rights = rights
+        other.queue.append(message)
         other.readable_bytes += len(data)
         self.charged_bytes += len(data) + _MESSAGE_BYTES
         self.among.context.wake(other)
 
     def _take_bytes(self, size: i64, is_peek: bool) -> bytes:
-        """Take up to ``size`` bytes of a stream, from as many messages as they are in."""
+        """Take up to ``size`` bytes of a stream, from as many messages as they are in: none beyond one with rights."""
         parts: list[bytes] = []
         left = size
         for message in tuple(self.queue):
@@ -538,13 +560,21 @@ class LocalSocket(Descriptor):
             part = message.data[message.start : message.start + left]
             parts.append(part)
             left -= len(part)
+            rights = message.rights
+            if rights is not None:
+                self.rights = rights
             if is_peek:
+                if rights is not None:
+                    break
                 continue
+            message.rights = None
             message.start += len(part)
             is_taken = message.start == len(message.data)
             if is_taken:
                 self.queue.popleft()
             self._uncharge(message, len(part), _MESSAGE_BYTES if is_taken else 0)
+            if rights is not None:
+                break
         return b"".join(parts)
 
     def _uncharge(self, message: Message, size: i64, cost: i64) -> None:

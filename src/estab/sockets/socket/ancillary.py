@@ -9,9 +9,9 @@ from typing import Any, Final
 from estab.abi import MSG_CTRUNC
 from estab.host.sockets.ancillary import Ancillary
 
-__all__ = ["fit", "read_items"]
+__all__ = ["HEADER_BYTES", "fit", "read_items"]
 
-_HEADER_BYTES: Final = 16
+HEADER_BYTES: Final = 16
 """CMSG_LEN(0) of a 64-bit Linux: length, level and kind of an item, before its data."""
 
 
@@ -37,11 +37,11 @@ def fit(items: Sequence[Ancillary], size: int) -> tuple[list[Ancillary], int]:
     found: list[Ancillary] = []
     flags = 0
     for level, kind, data in items:
-        if size < _HEADER_BYTES:
+        if size < HEADER_BYTES:
             return found, MSG_CTRUNC
-        room = size - _HEADER_BYTES
+        room = size - HEADER_BYTES
         if room < len(data):
             flags = MSG_CTRUNC
         found.append((level, kind, data[:room]))
-        size -= min(size, _HEADER_BYTES + (len(data) + 7 & -8))
+        size -= min(size, HEADER_BYTES + (len(data) + 7 & -8))
     return found, flags

@@ -54,6 +54,12 @@ class File(Generic[D]):
         self.users = 1
         self.real_descriptors: list[RealDescriptor] = []
 
+    def other(self, process: Process | None) -> File[D]:
+        """Make the file of another holder of the descriptor, to whom it was passed."""
+        made: File[D] = File(self.descriptor, process)
+        made.real_descriptors = self.real_descriptors
+        return made
+
     def follow(self) -> None:
         """Bring the real descriptors up to date after a call that may have emptied a queue."""
         for real in self.real_descriptors:
@@ -67,6 +73,7 @@ class Waiting(Generic[D]):
     _file: File[D] | None = None
     _real: RealDescriptor | None = None
     _timeout: float | None = None
+    _past: deque[PastCall] | None = None
 
     @property
     def descriptor(self) -> D:
@@ -99,6 +106,23 @@ class Waiting(Generic[D]):
     def detach(self) -> int:
         """Leave it open for as long as nobody closes its number. Returns the number."""
         raise NotImplementedError
+
+    def past(self, runtime: Runtime) -> deque[PastCall] | None:
+        """Return the history of calls; ``None`` if none is kept."""
+        if self._past is None and runtime.historian is not None:
+            self._past = deque(maxlen=runtime.historian.calls_max)
+        return self._past
+
+    def pass_on(self, file: File[D]) -> int:
+        """Make a number for the program that runs here, to which the descriptor of this was passed."""
+        raise NotImplementedError
+
+    def _file_for_receiver(self, file: File[D]) -> File[D]:
+        """Make the file of the program that runs here, to which a descriptor was passed."""
+        process = self.runtime.process()
+        process.open_files += 1
+        self.runtime.shared[file.descriptor].append(process)
+        return file.other(process)
 
     def detach_as(self, number: int, minimum: int = -1) -> int:
         """Detach, under that number; if it is -1 under the lowest free one from ``minimum`` on. Returns the number."""
@@ -242,7 +266,6 @@ class Waiting(Generic[D]):
 class Blocking(Waiting[HostSocket], os_socket.socket):
     """A socket of a host, with a timeout, that can try and wait."""
 
-    _past: deque[PastCall] | None = None
     _family: os_socket.AddressFamily
     _kind: os_socket.SocketKind
     _proto: int
@@ -273,8 +296,3 @@ class Blocking(Waiting[HostSocket], os_socket.socket):
         return lambda: host.fd < 0 or (host.readiness() & bits != 0
                                        and (has_end or bool(host.queue) or not host.is_read_shut))
 
-    def past(self, runtime: Runtime) -> deque[PastCall] | None:
-        """Return the history of calls; ``None`` if none is kept."""
-        if self._past is None and runtime.historian is not None:
-            self._past = deque(maxlen=runtime.historian.calls_max)
-        return self._past

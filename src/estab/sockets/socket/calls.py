@@ -9,7 +9,8 @@ import errno
 import functools
 import socket as os_socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from estab.sockets.history import PastCall
     from estab.sockets.runtime import Runtime
 
-__all__ = ["Telling", "blocked", "resumed", "told", "told_option", "write_arguments", "write_error", "write_value"]
+__all__ = [
+    "Telling", "blocked", "resumed", "telling_of_two", "told", "told_option", "write_arguments", "write_error",
+    "write_value",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -115,6 +119,18 @@ class Telling:
         if observer is not None and self._number:
             observer(CallReturned(runtime.now_ns, runtime.name, self._number, fd, self._name, result, error))
         runtime.call = 0
+
+
+@contextmanager
+def telling_of_two(runtime: Runtime, name: str, arguments: Callable[[], str] = str) -> Iterator[list[int]]:
+    """Report a call that makes two descriptors. The code in the block puts their numbers into the list."""
+    made: list[int] = []
+    if runtime.engine.observer is None or runtime.call:
+        yield made
+        return
+    with Telling(runtime, name, arguments) as telling:
+        yield made
+        telling.returned(made[0], f"({', '.join(f'<fd {fd}>' for fd in made)})")
 
 
 def blocked(runtime: Runtime, fd: int, waits_for: str) -> int:

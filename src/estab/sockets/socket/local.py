@@ -1,6 +1,6 @@
 """Unix sockets of programs of one host, in virtual time: names, credentials and options as programs see them.
 
-The host has the sockets themselves (``host.sockets.local``). Descriptors (SCM_RIGHTS) can't be passed.
+The host has the sockets themselves (``host.sockets.local``); ``rights`` passes descriptors by them.
 """
 
 from __future__ import annotations

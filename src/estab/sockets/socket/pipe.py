@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from estab.abi import POLLERR, POLLHUP, POLLIN
 from estab.errors import os_error
 from estab.host.sockets.pipe import PIPE_BUF, PipeEnd
+from estab.sockets.socket import calls
 from estab.sockets.socket.blocking import File, Waiting
+from estab.sockets.socket.calls import told
 
 if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime
@@ -39,11 +41,21 @@ class PipeFile(Waiting[PipeEnd]):
         return len(data)
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """Read up to ``bufsize`` bytes, as on any number; ``b""`` at the end."""
+        return self.read(bufsize)
+
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        """Write, as on any number, and return how many bytes were taken."""
+        return self.write(data)
+
+    @told
+    def read(self, bufsize: int, /) -> bytes:
         """Read up to ``bufsize`` bytes; ``b""`` at the end."""
         end = self.descriptor
         return self._attempt(lambda now_ns: end.read(bufsize, now_ns), _READ, "read")
 
-    def send(self, data: Any, flags: int = 0, /) -> int:
+    @told
+    def write(self, data: Any, /) -> int:
         """Write, and return how many bytes were taken: all, if the calls wait. EPIPE, and SIGPIPE for who handles it.
 
         What does not fit at once is written in parts, with those of others between; not so up to ``PIPE_BUF`` bytes.
@@ -91,16 +103,23 @@ class PipeFile(Waiting[PipeEnd]):
             file.process.open_files += 1
         return PipeFile(self.runtime, file, is_blocking=self._timeout is None)
 
+    def pass_on(self, file: File[PipeEnd]) -> int:
+        """Make a number for the program that runs here, to which the end of the pipe was passed."""
+        made = PipeFile(self.runtime, self._file_for_receiver(file), is_blocking=self._timeout is None)
+        return made.detach()
+
     def detach(self) -> int:
         """Leave the end open for as long as nobody closes its number. Returns the number."""
         number = self.fileno()
         self.runtime.detached[number] = self
         return number
 
+    @told
     def close(self) -> None:
         """Close the number, and with the last one the end."""
         file = self._let_go()
-        if file is not None and file.users <= 0 and file.descriptor.fd >= 0:
+        if file is not None and file.users <= 0 and file.descriptor.fd >= 0 and self.runtime.is_last(
+                file.descriptor, file.process):
             runtime, number = self.runtime, file.descriptor.fd
             with runtime.lock:
                 runtime.close_descriptor(file.descriptor)
@@ -124,15 +143,17 @@ class PipeFile(Waiting[PipeEnd]):
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError):  # it was never whole
             file = self._let_go()
-            if file is not None and file.users <= 0 and file.descriptor.fd >= 0:
+            if file is not None and file.users <= 0 and file.descriptor.fd >= 0 and self.runtime.is_last(
+                    file.descriptor, file.process):
                 self.runtime.abandon(file.descriptor)
 
 
 def open_pipe(runtime: Runtime, *, is_blocking: bool = True) -> tuple[int, int]:
     """Make a pipe: the numbers of the end to read from, and of the end to write to."""
     runtime.ensure_may_open(2)
-    with runtime.lock:
+    with runtime.lock, calls.telling_of_two(runtime, "pipe") as made:
         ends = runtime.engine.pipe(runtime.now_ns)
+        made.extend(end.fd for end in ends)
         reader, writer = (PipeFile(runtime, File(end, runtime.own(end)), is_blocking=is_blocking) for end in ends)
         runtime.flush()
     return reader.detach(), writer.detach()

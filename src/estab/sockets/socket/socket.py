@@ -137,8 +137,10 @@ class Socket(Transfer):
         if proto:
             raise os_error(errno.EPROTONOSUPPORT, f"protocol not supported: {proto} for Unix sockets")
         runtime.ensure_may_open(2)
-        with runtime.lock:
+        written = lambda: f"AF_UNIX, {calls.write_arguments((_kind(asked),), {})}"  # noqa: E731
+        with runtime.lock, calls.telling_of_two(runtime, "socketpair", written) as made:
             ends = runtime.engine.local_pair(asked, credentials_of(runtime), runtime.now_ns)
+            made.extend(end.fd for end in ends)
             runtime.flush()
         first, second = (Socket._of_local(runtime, end, is_blocking=not kind & _NONBLOCK) for end in ends)
         return first, second
@@ -343,6 +345,8 @@ class Socket(Transfer):
                 if file.process is not None and file.process.has_ended:
                     return  # its program's end has closed it
                 raise os_error(errno.EBADF, "bad file descriptor: another socket that shared it has closed it")
+            if not runtime.is_last(host, file.process):
+                return
             with runtime.lock:
                 if isinstance(host, StreamSocket) and host.linger:  # non-blocking ones wait, too, as on Linux
                     self._linger(host, host.linger)
@@ -398,6 +402,10 @@ class Socket(Transfer):
             self.runtime.detached[number] = self.runtime.by_number[number] = left
         return number
 
+    def pass_on(self, file: File[HostSocket]) -> int:
+        """Make a number for the program that runs here, to which the descriptor of this socket was passed."""
+        return self._wrap(self.runtime, self._file_for_receiver(file), self).detach()
+
     def dup(self) -> Socket:
         """Make another socket that shares this one's descriptor, which closes with the last of them."""
         file = self._file
@@ -419,7 +427,7 @@ class Socket(Transfer):
                 warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
         finally:  # the warning may be an error
             file = self._let_go()
-            if file is not None and file.users == 0:
+            if file is not None and file.users == 0 and self.runtime.is_last(file.descriptor, file.process):
                 self.runtime.abandon(file.descriptor)
 
     # --- options and names

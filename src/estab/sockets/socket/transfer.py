@@ -38,6 +38,7 @@ from estab.sockets.socket.blocking import BY_TIMEOUT, Blocking
 from estab.sockets.socket.calls import told
 from estab.sockets.socket.flags import linux_flags, system_flags
 from estab.sockets.socket.local import read_name, show_name
+from estab.sockets.socket.rights import Rights, read_rights, receive_rights, throw_away
 
 __all__ = ["READ", "WRITE", "Transfer"]
 
@@ -83,7 +84,7 @@ class Transfer(Blocking):
         ``host.sockets.ancillary`` lists the ancillary data of a datagram. TCP has what TCP_INQ asks for.
         """
         _check_ancillary_size(ancbufsize)
-        data, address, result_flags, items = self._recv(bufsize, linux_flags(flags), "recvmsg")
+        data, address, result_flags, items = self._recv(bufsize, linux_flags(flags), "recvmsg", ancbufsize)
         found, cut = fit(items, ancbufsize)
         return data[:bufsize], found, system_flags(result_flags | cut), address
 
@@ -94,7 +95,8 @@ class Transfer(Blocking):
         """Receive as ``recvmsg`` into several buffers, one after the other."""
         views = [_writable(buffer, "recvmsg_into") for buffer in buffers]
         _check_ancillary_size(ancbufsize)
-        data, address, result_flags, items = self._recv(sum(map(len, views)), linux_flags(flags), "recvmsg_into")
+        data, address, result_flags, items = self._recv(
+            sum(map(len, views)), linux_flags(flags), "recvmsg_into", ancbufsize)
         found, cut = fit(items, ancbufsize)
         at = 0
         for view in views:
@@ -103,8 +105,11 @@ class Transfer(Blocking):
             at += len(part)
         return len(data), found, system_flags(result_flags | cut), address
 
-    def _recv(self, size: int, flags: int, name: str) -> tuple[bytes, Any, int, list[Ancillary]]:
-        """Receive: the bytes, the sender's address, flags of the result and all ancillary data."""
+    def _recv(self, size: int, flags: int, name: str, room: int = 0) -> tuple[bytes, Any, int, list[Ancillary]]:
+        """Receive: the bytes, the sender's address, flags of the result and all ancillary data.
+
+        ``room`` is for descriptors, which are made only if there is room for their numbers.
+        """
         if size < 0:
             raise ValueError(f"negative buffersize in {name}")
         host = self.descriptor
@@ -112,7 +117,7 @@ class Transfer(Blocking):
             flags |= MSG_DONTWAIT
         may_wait = self._timeout is None and not flags & MSG_DONTWAIT
         if isinstance(host, LocalSocket):
-            return self._recv_local(host, size, flags, name)
+            return self._recv_local(host, size, flags, name, room)
         if isinstance(host, DatagramSocket):
             bits = POLLERR if flags & MSG_ERRQUEUE else READ
             return self._attempt(lambda now_ns: _receive(host, size, flags, may_wait), bits, name, flags)
@@ -127,17 +132,21 @@ class Transfer(Blocking):
                                  is_in_vain=is_in_vain)
         return data, None, 0, host.ancillary()
 
-    def _recv_local(self, host: LocalSocket, size: int, flags: int,
-                    name: str) -> tuple[bytes, Any, int, list[Ancillary]]:
+    def _recv_local(self, host: LocalSocket, size: int, flags: int, name: str,
+                    room: int) -> tuple[bytes, Any, int, list[Ancillary]]:
         """Receive from a Unix socket: the bytes, the sender's name if it has one, flags of the result."""
         if flags & MSG_ERRQUEUE:
             raise os_error(errno.EAGAIN, "resource temporarily unavailable: a Unix socket queues no errors")
         may_wait = self._timeout is None and not flags & MSG_DONTWAIT
+        sender, result = b"", 0
         if flags & MSG_WAITALL and may_wait and host.kind == SOCK_STREAM:
-            return self._recv_all(host, size, flags, name), None, 0, []
-        data, sender, result = self._attempt(lambda now_ns: _receive_local(host, size, flags, now_ns, may_wait), READ,
-                                             name, flags)
-        return data, show_name(sender) if sender else None, result, []
+            data = self._recv_all(host, size, flags, name)
+        else:
+            data, sender, result = self._attempt(
+                lambda now_ns: _receive_local(host, size, flags, now_ns, may_wait), READ, name, flags)
+        with self.runtime.lock:
+            items, cut = receive_rights(host.take_rights(), room, is_peek=bool(flags & MSG_PEEK))
+        return data, show_name(sender) if sender else None, result | cut, items
 
     def _recv_all(self, host: StreamSocket | LocalSocket, size: int, flags: int, name: str) -> bytes:
         """Receive until there are ``size`` bytes, the stream ends, or an error or the option's time comes after some.
@@ -165,6 +174,8 @@ class Transfer(Blocking):
             if not part:
                 break
             got += part
+            if isinstance(host, LocalSocket) and host.rights is not None:
+                break
         return bytes(got)
 
     def _recv_into(self, buffer: Any, size: int, flags: int, name: str) -> tuple[int, Any]:
@@ -235,11 +246,8 @@ class Transfer(Blocking):
         data = b"".join(_readable(buffer) for buffer in buffers)
         items, flags, host = read_items(ancdata), linux_flags(index(flags)), self.descriptor
         if isinstance(host, LocalSocket):
-            if items:
-                raise os_error(errno.EOPNOTSUPP, "operation not supported: ancillary data (SCM_RIGHTS, "
-                               "SCM_CREDENTIALS) can't be passed between programs of a host")
             name = None if address is None else read_name(address, "sendmsg")
-            return self._send_local(host, memoryview(data), flags, "sendmsg", BY_TIMEOUT, name)
+            return self._sendmsg_local(host, memoryview(data), flags, items, name)
         target = None if address is None else numeric(self.runtime, self._family, address, "sendmsg")
         self._ensure_stepped("sendmsg")
         if isinstance(host, DatagramSocket):
@@ -316,8 +324,25 @@ class Transfer(Blocking):
             if at >= len(view) or taken == 0 or (taken < len(chunk) and not is_whole):
                 return at
 
+    def _sendmsg_local(self, host: LocalSocket, view: memoryview, flags: int, items: list[Ancillary],
+                       target: bytes | None) -> int:
+        """Send by a Unix socket, and pass the descriptors that ``items`` name."""
+        with self.runtime.lock:
+            rights = read_rights(self.runtime, items)
+            if rights is None:
+                return self._send_local(host, view, flags, "sendmsg", BY_TIMEOUT, target)
+            host.among.discard = throw_away
+            try:
+                sent = self._send_local(host, view, flags, "sendmsg", BY_TIMEOUT, target, rights)
+            except BaseException:
+                rights.close()
+                raise
+            if sent == 0 and self._kind == SOCK_STREAM:
+                rights.close()  # a stream without a byte has no message to carry them
+            return sent
+
     def _send_local(self, host: LocalSocket, view: memoryview, flags: int, name: str, deadline_ns: int | None,
-                    target: bytes | None) -> int:
+                    target: bytes | None, rights: Rights | None = None) -> int:
         """Send by a Unix socket: a stream's bytes in pieces, anything else as one message."""
         is_stream = host.kind == SOCK_STREAM and target is None
         is_whole = is_stream and self._timeout is None and not flags & MSG_DONTWAIT
@@ -325,10 +350,10 @@ class Transfer(Blocking):
         while True:
             chunk = bytes(view[at : at + _CHUNK_BYTES]) if is_stream else bytes(view)
 
-            def send_more(now_ns: int, chunk: bytes = chunk) -> int:
+            def send_more(now_ns: int, chunk: bytes = chunk, rights: Rights | None = None if at else rights) -> int:
                 if target is None:
-                    return host.send(chunk, flags, now_ns)
-                return host.sendto(chunk, target, flags, now_ns)
+                    return host.send(chunk, flags, now_ns, rights)
+                return host.sendto(chunk, target, flags, now_ns, rights)
 
             try:
                 taken = self._attempt(send_more, WRITE, name, flags if at == 0 or is_whole else flags | MSG_DONTWAIT,
