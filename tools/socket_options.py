@@ -70,7 +70,8 @@ OPTIONS_TEXT: dict[int, str] = {
     IP6: """
         IPV6_ADDRFORM=1 IPV6_UNICAST_HOPS=16 IPV6_MULTICAST_IF=17 IPV6_MULTICAST_HOPS=18 IPV6_MULTICAST_LOOP=19
         IPV6_MTU_DISCOVER=23 IPV6_MTU=24 IPV6_RECVERR=25 IPV6_V6ONLY=26 IPV6_FLOWINFO=11 IPV6_FLOWINFO_SEND=33
-        IPV6_RECVPKTINFO=49 IPV6_RECVHOPLIMIT=51 IPV6_RECVHOPOPTS=53 IPV6_RECVRTHDR=56 IPV6_RECVDSTOPTS=58
+        IPV6_MULTICAST_ALL=29 IPV6_RECVPKTINFO=49
+        IPV6_RECVHOPLIMIT=51 IPV6_RECVHOPOPTS=53 IPV6_RECVRTHDR=56 IPV6_RECVDSTOPTS=58
         IPV6_RECVPATHMTU=60 IPV6_DONTFRAG=62 IPV6_RECVTCLASS=66 IPV6_TCLASS=67 IPV6_AUTOFLOWLABEL=70
         IPV6_ADDR_PREFERENCES=72 IPV6_MINHOPCOUNT=73 IPV6_ORIGDSTADDR=74 IPV6_TRANSPARENT=75 IPV6_UNICAST_IF=76
         IPV6_RECVFRAGSIZE=77 IPV6_FREEBIND=78
@@ -89,7 +90,6 @@ SYSCTLS = (
 )
 NO_QUEUES = "there are no queueing disciplines, marks or processors that it could speak of"
 NO_STAMPS = "no timestamps are kept for programs"
-NO_GROUPS = "multicast can be sent to, and not be joined"
 NO_HEADERS = "options and extension headers of IP are neither sent for a program nor given to it"
 OLD = "it does nothing on Linux, either"
 KERNEL = "it gives access to what only a kernel has"
@@ -127,11 +127,11 @@ REASONS: dict[str, str] = {
     "IP_ORIGDSTADDR": KERNEL, "IP_MINTTL": "packets of any TTL are taken", "IP_NODEFRAG": KERNEL,
     "IP_CHECKSUM": KERNEL, "IP_BIND_ADDRESS_NO_PORT": "bind chooses a port at once",
     "IP_RECVFRAGSIZE": "a datagram does not tell how it came", "IP_RECVERR_RFC4884": NO_HEADERS,
-    "IP_MULTICAST_IF": NO_GROUPS, "IP_MULTICAST_TTL": NO_GROUPS, "IP_MULTICAST_LOOP": NO_GROUPS,
-    "IP_MULTICAST_ALL": NO_GROUPS, "IP_UNICAST_IF": "an address chooses the interface",
+    "IP_UNICAST_IF": "an address chooses the interface",
     "IP_LOCAL_PORT_RANGE": "the sysctl ip_local_port_range is for all", "IP_PROTOCOL": "SO_PROTOCOL tells it",
-    "IPV6_ADDRFORM": "a socket keeps its family", "IPV6_MULTICAST_IF": NO_GROUPS, "IPV6_MULTICAST_HOPS": NO_GROUPS,
-    "IPV6_MULTICAST_LOOP": NO_GROUPS, "IPV6_MTU": "it can be read, and not be set: routes have an MTU",
+    "IPV6_ADDRFORM": "a socket keeps its family",
+    "IPV6_MULTICAST_IF": "interfaces have numbers of their own on each host",
+    "IPV6_MTU": "it can be read, and not be set: routes have an MTU",
     "IPV6_UNICAST_HOPS": "a packet with 0 hops would go nowhere",
     "IPV6_RECVERR": "it is for UDP; TCP's errors are SO_ERROR's",
     "IPV6_FLOWINFO": "each flow has a label of its own; see auto_flowlabels",

@@ -75,6 +75,14 @@ IP_PKTINFO | recvmsg() tells a datagram's destination, sendmsg() chooses the sou
 IP_RECVTTL | recvmsg() tells the TTL | distance, GTSM | -
 IP_RECVTOS | recvmsg() tells the traffic class, ECN included | QUIC | -
 IP_RECVERR | keeps ICMP errors for MSG_ERRQUEUE | datagram clients that want to know | -
+IP_ADD_MEMBERSHIP | joins a multicast group on one interface | discovery: mDNS, SSDP; media for many | the hosts of the
+    link or switch alone: there is no IGMP, and no router forwards groups
+IP_DROP_MEMBERSHIP | leaves a multicast group; close() does, too | - | -
+IP_MULTICAST_IF | the interface by which what is sent to groups leaves | hosts with several interfaces |
+    the first one, if neither it nor a route says another
+IP_MULTICAST_TTL | hops of what is sent to groups | - | 1 is the default: the link
+IP_MULTICAST_LOOP | members on the own host get a copy, too | off for what must not hear itself | the sender's option
+IP_MULTICAST_ALL | an IPv4 socket gets what others on its host have joined, too | 0 for several sockets on one port | -
 IPV6_V6ONLY | whether an IPv6 socket takes IPv4 as well | servers for both | Linux: off unless net.ipv6.bindv6only
 IPV6_UNICAST_HOPS | hops that a packet may go | traceroute | -
 IPV6_TCLASS | the traffic class | priorities | -
@@ -84,6 +92,13 @@ IPV6_RECVPKTINFO | recvmsg() tells a datagram's destination | servers with sever
 IPV6_RECVHOPLIMIT | recvmsg() tells the hop limit | distance | -
 IPV6_RECVTCLASS | recvmsg() tells the traffic class | QUIC | -
 IPV6_RECVERR | keeps ICMPv6 errors for MSG_ERRQUEUE | datagram clients | -
+IPV6_JOIN_GROUP | joins a multicast group on one interface | discovery: mDNS | the hosts of the link or switch alone
+IPV6_LEAVE_GROUP | leaves a multicast group; close() does, too | - | -
+IPV6_MULTICAST_IF | the number of the interface by which what is sent to groups leaves |
+    hosts with several interfaces | -
+IPV6_MULTICAST_HOPS | hops of what is sent to groups | - | 1 is the default: the link
+IPV6_MULTICAST_LOOP | members on the own host get a copy, too | off for what must not hear itself | the sender's option
+IPV6_MULTICAST_ALL | a socket gets what others on its host have joined, too | 0 for several sockets on one port | -
 UDP_CORK | collects writes into one datagram until it is taken out | heads and bodies | -
 SO_ZEROCOPY | MSG_ZEROCOPY: the kernel sends from the program's own pages | large sends | not here: ENOPROTOOPT
 SO_TIMESTAMPING | times of sending and receiving, taken by kernel or card | measurement | not here: ENOPROTOOPT

@@ -346,8 +346,7 @@ class Network(Cabling):
             self._drive(self._is_finished, limit_ns, detects_quiet=True)
         finally:
             self._scheduler.watch.go_on = None
-        settled_ns = self._verdict.settled_ns()
-        if settled_ns >= 0:
+        if (settled_ns := self._verdict.settled_ns()) >= 0:
             self._settled_ns = (settled_ns, self._agenda.now_ns)
             return
         is_busy = self._programs.are_busy()

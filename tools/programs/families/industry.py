@@ -479,6 +479,6 @@ _family.add(
     [80],
     server=serve_zeroconf,
     imports="zeroconf",
-    tried="mDNS; hosts have no multicast, and it takes the refusal of IP_ADD_MEMBERSHIP in silence",
+    tried="mDNS: a service that one host has registered, found by another",
     start=5,
 )

@@ -218,10 +218,10 @@ class Input:
             if interface.is_broadcast_here(destination):
                 self.context.counters.v4.ip_in_bcast_pkts += 1
                 return True
-            return destination == _ALL_SYSTEMS_V4
+            return destination == _ALL_SYSTEMS_V4 or self.udp.groups.has(destination, interface.index)
         if destination[0] != 0xFF:
             return False
-        if destination in _ALL_NODES:
+        if destination in _ALL_NODES or self.udp.groups.has(destination, interface.index):
             return True
         for candidate in interface.addresses:
             if len(candidate.address) == 16 and solicited_node(candidate.address) == destination:

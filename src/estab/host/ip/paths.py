@@ -102,7 +102,7 @@ class HostPaths(Paths):
 
         The hint is the interface's index if the program gave one (``scope``), or the interface that has ``source``.
         """
-        if not needs_scope(destination):
+        if not needs_scope(destination) and not is_multicast(destination):
             return self.find(destination)
         interface: Interface | None = None
         if 0 < scope < len(self.interfaces):
@@ -239,8 +239,8 @@ class HostPaths(Paths):
             path.source = destination
         else:
             route = self.routes.lookup(destination, None)
-            if route is None and is_broadcast(destination):
-                route = self._limited_broadcast_route()
+            if route is None and (is_broadcast(destination) or is_multicast(destination)):
+                route = self._first_link_route(destination)
             if route is None:
                 self._paths.pop(destination, None)
                 return None
@@ -255,7 +255,8 @@ class HostPaths(Paths):
             mtu = route.mtu
         if mtu > _PACKET_BYTES_MAX:
             mtu = _PACKET_BYTES_MAX
-        path = Path(destination, interface, route.gateway or destination, b"", mtu)
+        gateway = route.gateway if not is_multicast(destination) else b""  # a group is on the link
+        path = Path(destination, interface, gateway or destination, b"", mtu)
         path.generation = self.routes.generation
         path.advmss = route.advmss
         path.initcwnd = route.initcwnd
@@ -271,13 +272,16 @@ class HostPaths(Paths):
                 path.mtu_expires_ns = learnt.expires_ns
         return path
 
-    def _limited_broadcast_route(self) -> Route | None:
-        """255.255.255.255 goes out of the first interface that has an IPv4 address."""
+    def _first_link_route(self, destination: bytes) -> Route | None:
+        """255.255.255.255 and groups without a route go out of the first interface with an address of the version.
+
+        We differ: Linux wants a route for IPv4 groups, which most machines have by their default route.
+        """
         for interface in self.interfaces:
             if interface.is_up and not interface.is_loopback:
                 for candidate in interface.addresses:
-                    if len(candidate.address) == 4:
-                        return Route(b"\xff\xff\xff\xff", 32, interface, b"", 0)
+                    if len(candidate.address) == len(destination):
+                        return Route(destination, len(destination) * 8, interface, b"", 0)
         return None
 
     def _choose_source(self, next_hop: bytes, destination: bytes, interface: Interface) -> bytes:

@@ -8,6 +8,7 @@ from mypy_extensions import i64
 
 from estab.errors import os_error
 from estab.host.sockets.files import Descriptor
+from estab.host.sockets.groups import Multicast
 from estab.host.sockets.ports import Binding
 from estab.undeletable import undeletable
 
@@ -20,6 +21,8 @@ class BoundDescriptor(Descriptor):
     def __init__(self, family: i64, kind: i64, protocol: str) -> None:
         super().__init__(family, kind, protocol)
         self.binding: Binding | None = None
+        self.multicast: Multicast | None = None
+        """What a program has said of multicast; ``None``: nothing."""
         self._reuse_address: bool = False
         self._reuse_port: bool = False
         self._v6only: bool = False

@@ -20,10 +20,11 @@ from estab.abi import (
 )
 from estab.host.sockets.ancillary import Ancillary, SendControl
 from estab.host.sockets.bound import BoundDescriptor
+from estab.host.sockets.groups import Multicast
 from estab.tcp.context import Context
 from estab.undeletable import undeletable
 from estab.wire import icmp
-from estab.wire.address import is_link_local
+from estab.wire.address import is_link_local, is_multicast
 from estab.wire.ip import Packet
 
 __all__ = ["DatagramSettings", "Pending", "QueuedError", "Received"]
@@ -106,6 +107,7 @@ class DatagramSettings(BoundDescriptor):
         self.tos: i64 = 0
         self.pmtu_discover: i64 = IP_PMTUDISC_WANT
         """IP_MTU_DISCOVER, IPV6_MTU_DISCOVER: whether datagrams may be cut on the way."""
+        self.multicast = Multicast(family)
         self._receive_buffer_bytes: i64 = RECEIVE_BUFFER_BYTES
         self._send_buffer_bytes: i64 = RECEIVE_BUFFER_BYTES
         """Shown, and without effect: a datagram that was sent is on its way at once."""
@@ -147,6 +149,17 @@ class DatagramSettings(BoundDescriptor):
     def set_keepalive(self, is_on: bool, now_ns: i64) -> None:
         """Switch SO_KEEPALIVE."""
         self.keepalive = is_on
+
+    def takes(self, received: Received) -> bool:
+        """Tell whether the socket wants what came to a group or a broadcast address."""
+        return not is_multicast(received.destination) or self.says.takes(received.destination, received.scope)
+
+    @property
+    def says(self) -> Multicast:
+        """What it says of multicast."""
+        multicast = self.multicast
+        assert multicast is not None
+        return multicast
 
     def keep_error(self, queued: QueuedError) -> None:
         """Put an error where MSG_ERRQUEUE finds it."""

@@ -6,7 +6,7 @@
 - Each socket's queue is bounded in bytes; a datagram that does not fit is dropped and counted (UdpRcvbufErrors).
 - A datagram for no socket is answered with port unreachable; one that comes back to a connected socket is its
   ECONNREFUSED.
-- Multicast groups can't be joined.
+- What is sent to a multicast group goes to every socket that fits (``groups``).
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from estab.host.ip.paths import HostPaths, Path
 from estab.host.sockets.ancillary import Ancillary, SendControl, describe_arrival
 from estab.host.sockets.datagram import DatagramSettings, Pending, QueuedError, Received
 from estab.host.sockets.files import Files
+from estab.host.sockets.groups import Groups
 from estab.host.sockets.ports import Binding, FlowTable, Ports
 from estab.host.sockets.sockaddr import ANY, Endpoint, SockAddr, read_sockaddr, write_sockaddr
 from estab.tcp.context import Context, endpoint_text, flow_text
@@ -51,6 +52,7 @@ from estab.wire import icmp as wire_icmp
 from estab.wire import udp as wire_udp
 from estab.wire.address import is_link_local, is_multicast
 from estab.wire.ip import IpHeader, Packet
+from estab.wire.ip import parse as parse_ip
 
 __all__ = ["DatagramSocket", "Udp"]
 
@@ -68,6 +70,7 @@ class Udp(FlowTable):
         self.paths: HostPaths = paths
         self.output: Output = output
         self.ports: Ports = ports
+        self.groups: Groups = Groups(paths)
         self._by_port: dict[int, list[DatagramSocket]] = {}
 
     def is_flow_taken(self, local: bytes, local_port: i64, remote: bytes, remote_port: i64) -> bool:
@@ -108,7 +111,7 @@ class Udp(FlowTable):
             return True
         text = datagram.data[datagram.start : datagram.end]
         received = Received(text, packet, datagram.sport, scope)
-        if self.paths.is_broadcast(packet.dst):
+        if is_multicast(packet.dst) or self.paths.is_broadcast(packet.dst):
             self._deliver_to_all(received, datagram.dport)
             return True
         socket = self.find(packet.dst, datagram.dport, packet.src, datagram.sport)
@@ -146,7 +149,8 @@ class Udp(FlowTable):
     def _deliver_to_all(self, received: Received, port: i64) -> None:
         has_taker = False
         for socket in self._by_port.get(port, []):
-            if socket.score(received.destination, received.source, received.source_port) >= 0:
+            score = socket.score(received.destination, received.source, received.source_port)
+            if score >= 0 and socket.takes(received):
                 has_taker = True
                 socket.deliver(received)
         if not has_taker:
@@ -211,7 +215,11 @@ class DatagramSocket(DatagramSettings):
         end = read_sockaddr(self.family, address, "bind")
         if self.binding is not None:
             raise os_error(errno.EINVAL, f"invalid argument: the socket is already bound to {self._local_text()}")
-        if end.address and not (self.udp.paths.is_local(end.address) or self.udp.paths.is_broadcast(end.address)):
+        is_group = bool(end.address) and is_multicast(end.address)
+        if is_group and len(end.address) == 16 and end.scope == 0:
+            raise os_error(errno.EINVAL, "invalid argument: bind to an IPv6 group needs an interface, its scope")
+        if end.address and not (is_group or self.udp.paths.is_local(end.address)
+                                or self.udp.paths.is_broadcast(end.address)):
             raise os_error(errno.EADDRNOTAVAIL, "cannot assign requested address: "
                            f"{endpoint_text(end.address, end.port)} is not an address of this host")
         self._bind(end.address, end.port)
@@ -225,7 +233,7 @@ class DatagramSocket(DatagramSettings):
             self._bind(ANY, 0)
         self._check_family(end)
         remote = end.address if end.address else self._loopback(end.is_v4)
-        path = self._path_to(remote, self.local, end.scope)
+        path = self._path_to(remote, self._source_for(remote), self.says.scope_for(remote, end.scope))
         self._check_broadcast(path, remote)
         self.remote, self.remote_port, self.scope = remote, end.port, end.scope
         if not self.local:
@@ -351,6 +359,7 @@ class DatagramSocket(DatagramSettings):
 
     def close(self, now_ns: i64) -> None:
         """Release the descriptor and the port; what waits in the queue is lost."""
+        self.udp.groups.leave_all(self.says)
         if self.binding is not None:
             self.udp.remove(self)
             self.udp.ports.release(self.binding, self.udp)
@@ -529,8 +538,9 @@ class DatagramSocket(DatagramSettings):
         context.now_ns = now_ns
         is_v4 = len(remote) == 4
         self._check_sending(len(data), is_v4)
-        source = self.local
-        ttl = self.ttl if not is_multicast(remote) else 1
+        is_group = is_multicast(remote)
+        source, scope = self._source_for(remote), self.says.scope_for(remote, scope)
+        ttl = self.says.hops_for(is_v4) if is_group else self.ttl
         tos = self.tos
         if control is not None:
             ttl = control.ttl if control.ttl >= 0 else ttl
@@ -556,8 +566,18 @@ class DatagramSocket(DatagramSettings):
         packet = wire_udp.emit_packet(
             self.local_port, port, data, IpHeader(source, remote, ttl, ident, has_df, label), tos)
         context.counters.of_address(remote).udp_out_datagrams += 1
-        self.udp.output.send(path, packet)
+        is_member = is_group and self.udp.groups.has(remote, path.interface.index)
+        is_looped = is_member and self.says.loops(is_v4)
+        if ttl != 0 or not (is_member if is_v4 else is_looped):  # as on Linux: else 0 hops reach the link
+            self.udp.output.send(path, packet)
+        if is_looped:
+            self.udp.on_packet(parse_ip(packet, 0), path.interface.index, is_checksum_known_good=True)
         return len(data)
+
+    def _source_for(self, remote: bytes) -> bytes:
+        """Return the address to send from, ``b""`` if the way there decides. A group that is bound to is none."""
+        source = self.local if not self.local or not is_multicast(self.local) else b""
+        return source or (self.says.source if len(remote) == 4 and is_multicast(remote) else b"")
 
     @property
     def path_mtu(self) -> int:

@@ -19,7 +19,7 @@ from estab.errors import os_error
 from estab.host.sockets import ancillary
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
-from estab.sockets.socket import setters
+from estab.sockets.socket import group_options, setters
 from estab.sockets.socket.setters import Socket
 from estab.sockets.socket.tcp_info import pack_tcp_info
 from estab.units import MS, NEVER, SECOND, US
@@ -32,6 +32,8 @@ _TIMEVAL: Final = struct.Struct("ll")
 _BOTH: Final = (SOCK_STREAM, SOCK_DGRAM)
 _STREAM: Final = (SOCK_STREAM,)
 _DGRAM: Final = (SOCK_DGRAM,)
+_NEVER_EMPTY: Final = (s.IP_TTL, 33, 34, 49)
+"""Options of IP that no bytes are too little for: the TTL, and IP_MULTICAST_TTL, _LOOP and _ALL."""
 _PROTOCOLS: Final = {SOCK_STREAM: s.IPPROTO_TCP, SOCK_DGRAM: s.IPPROTO_UDP}
 
 
@@ -68,7 +70,7 @@ def set_option(socket: Socket, level: int, name: int, value: int | bytes, now_ns
         raise os_error(errno.ENOPROTOOPT, f"protocol not available: {option_name(level, name)} can't be set")
     if isinstance(value, int):
         option.set(socket, value, now_ns)
-    elif level == s.IPPROTO_IP and (value or name != s.IP_TTL) and len(value) < _INT.size:
+    elif level == s.IPPROTO_IP and (value or name not in _NEVER_EMPTY) and len(value) < _INT.size:
         option.set(socket, value[0] if value else 0, now_ns)  # as Linux: IP's options may be given in a byte, or none
     elif len(value) >= _INT.size:
         option.set(socket, int.from_bytes(value[: _INT.size], sys.byteorder, signed=True), now_ns)
@@ -297,6 +299,13 @@ _IP: Final = {
     "IP_PKTINFO": _wanted(ancillary.WANTS_PKTINFO), "IP_RECVTTL": _wanted(ancillary.WANTS_TTL),
     "IP_RECVTOS": _wanted(ancillary.WANTS_TOS),
     "IP_RECVERR": _flag(lambda socket: socket.keeps_errors, setters.set_keeps_errors, _DGRAM),
+    "IP_ADD_MEMBERSHIP": _Option(_BOTH, group_options.never_read, None, group_options.join),
+    "IP_DROP_MEMBERSHIP": _Option(_BOTH, group_options.never_read, None, group_options.leave),
+    "IP_MULTICAST_IF": _Option(_BOTH, group_options.get_interface, None, group_options.set_interface),
+    "IP_MULTICAST_TTL": _Option(_BOTH, lambda socket, now_ns: int(group_options.of(socket).ttl), group_options.set_ttl),
+    "IP_MULTICAST_LOOP": _flag(lambda socket: group_options.of(socket).is_looped, setters.set_multicast_loop),
+    "IP_MULTICAST_ALL": _Option(
+        _BOTH, lambda socket, now_ns: int(group_options.of(socket).takes_all), group_options.set_all),
 }
 _IPV6: Final = {
     "IPV6_V6ONLY": _flag(lambda socket: socket.v6only, setters.set_v6only),
@@ -307,6 +316,15 @@ _IPV6: Final = {
     "IPV6_RECVPKTINFO": _wanted(ancillary.WANTS_PKTINFO6), "IPV6_RECVHOPLIMIT": _wanted(ancillary.WANTS_HOPLIMIT),
     "IPV6_RECVTCLASS": _wanted(ancillary.WANTS_TCLASS),
     "IPV6_RECVERR": _flag(lambda socket: socket.keeps_errors, setters.set_keeps_errors, _DGRAM),
+    "IPV6_JOIN_GROUP": _Option(_BOTH, group_options.never_read, None, group_options.join_v6),
+    "IPV6_LEAVE_GROUP": _Option(_BOTH, group_options.never_read, None, group_options.leave_v6),
+    "IPV6_MULTICAST_IF": _Option(
+        _BOTH, lambda socket, now_ns: int(group_options.of(socket).index_v6), None, group_options.set_interface_v6),
+    "IPV6_MULTICAST_HOPS": _Option(
+        _BOTH, lambda socket, now_ns: int(group_options.of(socket).hops), None, group_options.set_hops_v6),
+    "IPV6_MULTICAST_LOOP": _Option(
+        _BOTH, lambda socket, now_ns: int(group_options.of(socket).is_looped_v6), group_options.set_loop_v6),
+    "IPV6_MULTICAST_ALL": _flag(lambda socket: group_options.of(socket).takes_all_v6, setters.set_multicast_all_v6),
 }
 _UDP: Final = {
     "UDP_CORK": _Option(_DGRAM, lambda socket, now_ns: int(socket.is_corked),
@@ -322,6 +340,9 @@ _NUMBERS: Final = {
     "IP_MTU": 14, "IPV6_MTU": 24, "SO_DOMAIN": 39, "SO_PROTOCOL": 38, "SO_REUSEPORT": 15,
     "IP_PKTINFO": 8, "IP_RECVERR": 11, "IP_RECVTTL": 12, "IP_RECVTOS": 13, "IPV6_RECVERR": 25, "UDP_CORK": 1,
     "TCP_FASTOPEN": 23, "TCP_FASTOPEN_CONNECT": 30, "TCP_FASTOPEN_KEY": 33, "TCP_FASTOPEN_NO_COOKIE": 34,
+    "IP_MULTICAST_IF": 32, "IP_MULTICAST_TTL": 33, "IP_MULTICAST_LOOP": 34, "IP_ADD_MEMBERSHIP": 35,
+    "IP_DROP_MEMBERSHIP": 36, "IP_MULTICAST_ALL": 49, "IPV6_MULTICAST_IF": 17, "IPV6_MULTICAST_HOPS": 18,
+    "IPV6_MULTICAST_LOOP": 19, "IPV6_JOIN_GROUP": 20, "IPV6_LEAVE_GROUP": 21, "IPV6_MULTICAST_ALL": 29,
     "TCP_NOTSENT_LOWAT": 25, "TCP_INQ": 36, "TCP_DEFER_ACCEPT": 9, "TCP_WINDOW_CLAMP": 10,
 }
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
+from estab.sockets.socket.group_options import of
 
 __all__ = [
     "Socket", "set_broadcast", "set_cork", "set_defer_accept_s", "set_fast_open_backlog", "set_fast_open_connect",
     "set_fast_open_no_cookie", "set_fin_timeout_ns", "set_keep_count", "set_keep_idle_ns", "set_keep_interval_ns",
-    "set_keeps_errors", "set_max_pacing_rate", "set_maxseg", "set_nodelay", "set_notsent_lowat_bytes",
-    "set_oob_inline", "set_pmtu_discover", "set_quickack", "set_receive_buffer_bytes", "set_receive_lowat_bytes",
-    "set_receive_timeout_ns", "set_reuse_address", "set_reuse_port", "set_send_buffer_bytes", "set_send_timeout_ns",
-    "set_syn_retries", "set_tells_inq", "set_user_timeout_ns", "set_v6only",
+    "set_keeps_errors", "set_max_pacing_rate", "set_maxseg", "set_multicast_all_v6", "set_multicast_loop",
+    "set_nodelay", "set_notsent_lowat_bytes", "set_oob_inline", "set_pmtu_discover", "set_quickack",
+    "set_receive_buffer_bytes", "set_receive_lowat_bytes", "set_receive_timeout_ns", "set_reuse_address",
+    "set_reuse_port", "set_send_buffer_bytes", "set_send_timeout_ns", "set_syn_retries", "set_tells_inq",
+    "set_user_timeout_ns", "set_v6only",
 ]
 
 Socket = StreamSocket | DatagramSocket
@@ -89,6 +91,16 @@ def set_maxseg(socket: StreamSocket, value: int) -> None:
 def set_window_clamp(socket: StreamSocket, value: int) -> None:
     """Set ``window_clamp_bytes``."""
     socket.window_clamp_bytes = value
+
+
+def set_multicast_all_v6(socket: Socket, value: bool) -> None:
+    """Set ``takes_all_v6`` of what it says of multicast."""
+    of(socket).takes_all_v6 = value
+
+
+def set_multicast_loop(socket: Socket, value: bool) -> None:
+    """Set ``is_looped`` of what it says of multicast."""
+    of(socket).is_looped = value
 
 
 def set_nodelay(socket: StreamSocket, value: bool) -> None:

@@ -1,0 +1,170 @@
+"""Multicast groups: which a host has joined on which interface, and what a socket says of them (RFC 1112, RFC 3493).
+
+- A socket joins a group on one interface; the host takes packets to it there until the last such socket leaves or is
+  closed. Errnos and what decides the interface are Linux's.
+- A datagram to a group goes to every socket that has its port and whose address fits. With IP_MULTICAST_ALL off it
+  needs to be a member itself, too.
+- A socket's own host gets a copy if it has joined (IP_MULTICAST_LOOP of the sender).
+- Groups reach the hosts of one link or switch. We differ: joining tells nobody, there is no IGMP and no MLD. So
+  switches flood, and no router forwards groups.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+from mypy_extensions import i64
+
+from estab.abi import AF_INET
+from estab.errors import os_error
+from estab.host.ip.interface import Interface
+from estab.host.ip.paths import HostPaths
+from estab.wire.address import format_address, is_loopback, is_multicast
+
+__all__ = ["Groups", "Multicast"]
+
+_MEMBERSHIPS_MAX: Final = 20
+"""Of a socket: Linux's default of ``net.ipv4.igmp_max_memberships``, here for IPv6, too."""
+
+
+class Membership:
+    """One group that a socket has joined. ``given`` is the address by which it named the interface."""
+
+    def __init__(self, group: bytes, index: i64, given: bytes) -> None:
+        self.group: bytes = group
+        self.index: i64 = index
+        self.given: bytes = given
+
+
+class Multicast:
+    """What a socket says of multicast."""
+
+    def __init__(self, family: i64) -> None:
+        self.memberships: list[Membership] = []
+        self.ttl: i64 = 1
+        """IP_MULTICAST_TTL; with 0 what is sent to a group that the host has joined does not leave it."""
+        self.hops: i64 = 1
+        """IPV6_MULTICAST_HOPS."""
+        self.is_looped: bool = True
+        """IP_MULTICAST_LOOP: members on the own host get a copy."""
+        self.is_looped_v6: bool = True
+        """IPV6_MULTICAST_LOOP."""
+        self.takes_all: bool = family == AF_INET
+        """IP_MULTICAST_ALL: it gets what comes to its port for groups that others on this host have joined."""
+        self.takes_all_v6: bool = True
+        """IPV6_MULTICAST_ALL."""
+        self.index: i64 = 0
+        """IP_MULTICAST_IF: the interface to send by; 0: the route's."""
+        self.source: bytes = b""
+        """IP_MULTICAST_IF: the address to send from, if it was named."""
+        self.index_v6: i64 = 0
+        """IPV6_MULTICAST_IF."""
+
+    def takes(self, group: bytes, index: i64) -> bool:
+        """Tell whether the socket wants what came for a group by an interface."""
+        for membership in self.memberships:
+            if membership.group == group and membership.index == index:
+                return True
+        return self.takes_all if len(group) == 4 else self.takes_all_v6
+
+    def loops(self, is_v4: bool) -> bool:
+        """Tell whether the own host is to get a copy of what is sent."""
+        return self.is_looped if is_v4 else self.is_looped_v6
+
+    def hops_for(self, is_v4: bool) -> i64:
+        """Return how far what is sent to a group goes."""
+        return self.ttl if is_v4 else self.hops
+
+    def scope_for(self, remote: bytes, scope: i64) -> i64:
+        """Return the interface to send by, ``scope`` if that is one; 0: the way there decides."""
+        if scope != 0 or not is_multicast(remote):
+            return scope
+        return self.index if len(remote) == 4 else self.index_v6
+
+
+class Groups:
+    """The groups that one host has joined."""
+
+    def __init__(self, paths: HostPaths) -> None:
+        self.paths: HostPaths = paths
+        self._counts: dict[bytes, int] = {}
+        """How many sockets have joined, by group and interface."""
+
+    def has(self, group: bytes, index: i64) -> bool:
+        """Tell whether the host has joined a group on an interface."""
+        return _key(group, index) in self._counts
+
+    def join(self, multicast: Multicast, group: bytes, address: bytes, index: i64) -> None:
+        """Join on the interface of that index or address; with neither, on that of the route to the group.
+
+        EINVAL if it is no group, ENODEV, EADDRINUSE if the socket has joined there, ENOBUFS.
+        """
+        if not is_multicast(group):
+            raise os_error(errno.EINVAL, f"invalid argument: {format_address(group)} is no multicast group")
+        interface = self.find_interface(group, address, index)
+        if interface is None:
+            raise _no_device(address, index)
+        for membership in multicast.memberships:
+            if membership.group == group and (membership.index == interface.index or (
+                    len(group) == 16 and index == 0)):
+                raise os_error(errno.EADDRINUSE, f"address already in use: the socket has joined "
+                               f"{format_address(group)} on {interface.name} already")
+        if len(multicast.memberships) >= _MEMBERSHIPS_MAX:
+            raise os_error(errno.ENOBUFS, f"no buffer space available: a socket joins {_MEMBERSHIPS_MAX} groups at "
+                           "most")
+        multicast.memberships.append(Membership(group, interface.index, address))
+        key = _key(group, interface.index)
+        self._counts[key] = self._counts.get(key, 0) + 1
+
+    def leave(self, multicast: Multicast, group: bytes, address: bytes, index: i64) -> None:
+        """Leave a group on that interface; with neither index nor address, the one that was joined first.
+
+        EADDRNOTAVAIL if the socket has not joined it; ENODEV, EINVAL.
+        """
+        if len(group) == 16 and not is_multicast(group):
+            raise os_error(errno.EINVAL, f"invalid argument: {format_address(group)} is no multicast group")
+        if len(group) == 4 and index == 0 and not address and self.find_interface(group, b"", 0) is None:
+            raise _no_device(b"", 0)
+        for membership in multicast.memberships:
+            if membership.group != group:
+                continue
+            if membership.index == index or (index == 0 and (not address or membership.given == address)):
+                multicast.memberships.remove(membership)
+                self._forget(membership)
+                return
+        raise os_error(errno.EADDRNOTAVAIL, f"cannot assign requested address: the socket has not joined "
+                       f"{format_address(group)} there")
+
+    def leave_all(self, multicast: Multicast) -> None:
+        """Leave what a socket that is closed had joined."""
+        while multicast.memberships:
+            self._forget(multicast.memberships.pop())
+
+    def find_interface(self, group: bytes, address: bytes, index: i64) -> Interface | None:
+        """Find the interface that a program means."""
+        interfaces = self.paths.interfaces
+        if index != 0:
+            return interfaces[index] if 0 < index < len(interfaces) else None
+        if address:
+            return interfaces[0] if is_loopback(address) else self.paths.local.get(address)
+        path = self.paths.find(group)
+        return None if path is None else path.interface
+
+    def _forget(self, membership: Membership) -> None:
+        key = _key(membership.group, membership.index)
+        count = self._counts[key] - 1
+        if count > 0:
+            self._counts[key] = count
+        else:
+            del self._counts[key]
+
+
+def _key(group: bytes, index: i64) -> bytes:
+    number: int = index
+    return group + number.to_bytes(2, "big")
+
+
+def _no_device(address: bytes, index: i64) -> OSError:
+    what = f"of index {index}" if index != 0 else f"with {format_address(address)}" if address else "for it by a route"
+    return os_error(errno.ENODEV, f"no such device: this host has no interface {what}")

@@ -1,0 +1,203 @@
+"""Multicast among the hosts of a link or switch; ``tools/option_effects`` compares the options with the kernel."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+
+import pytest
+
+from estab.events import FrameSent
+from estab.lab.network import Network
+
+GROUP, GROUP_V6 = "239.129.2.3", "ff02::1:2345:6789"
+PORT = 7000
+
+
+def join(group: str = GROUP, interface: str = "0.0.0.0") -> socket.socket:
+    """Make a member that gives up after two seconds."""
+    member = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    member.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    member.bind(("", PORT))
+    asked = socket.inet_aton(group) + socket.inet_aton(interface)
+    member.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, asked)
+    member.settimeout(2)
+    return member
+
+
+def listen(group: str = GROUP) -> list[bytes]:
+    """Join, and return what comes."""
+    found = []
+    with join(group) as member:
+        while True:
+            try:
+                found.append(member.recv(100))
+            except TimeoutError:
+                return found
+
+
+def send(group: str = GROUP, text: bytes = b"hello", ttl: int = 1) -> None:
+    """Send to a group, once the members are there."""
+    time.sleep(1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, ttl)
+        one.sendto(text, (group, PORT))
+
+
+def test_members_at_a_switch_get_what_is_sent_to_their_group() -> None:
+    with Network(seed=1) as net:
+        hosts = [net.host(name) for name in "abcd"]
+        net.switch("lan", *hosts)
+        members = [host.run(listen) for host in hosts[1:3]]
+        other = hosts[3].run(listen, "239.129.2.4")
+        hosts[0].run(send)
+        net.run()
+    assert [member.result() for member in members] == [[b"hello"], [b"hello"]]
+    assert other.result() == []
+
+
+def test_every_member_of_a_port_gets_a_copy_and_a_connected_one_what_its_peer_sends() -> None:
+    with Network(seed=1) as net:
+        a, b = net.host("a"), net.host("b")
+        net.link(a, b)
+
+        @b.run
+        def listen_thrice() -> list[bytes | None]:
+            members = [join(), join(), join()]
+            members[2].connect(("10.0.0.99", PORT))
+            found: list[bytes | None] = []
+            for member in members:
+                with member:
+                    try:
+                        found.append(member.recv(100))
+                    except TimeoutError:
+                        found.append(None)
+            return found
+
+        a.run(send)
+        net.run()
+    assert listen_thrice.result() == [b"hello", b"hello", None]
+
+
+@pytest.mark.parametrize(("family", "group", "mac"), [
+    (socket.AF_INET, GROUP, "01:00:5e:01:02:03"), (socket.AF_INET6, GROUP_V6, "33:33:23:45:67:89"),
+])
+def test_a_group_has_its_own_mac_address(family: int, group: str, mac: str) -> None:
+    # RFC 1112 section 6.4: the low 23 bits of the group; RFC 2464 section 7: its low 32 bits.
+    frames: list[bytes] = []
+    with Network(seed=1) as net:
+        net.observe(lambda fact: frames.append(fact.data) if isinstance(fact, FrameSent) else None)
+        a, b = net.host("a"), net.host("b")
+        net.switch("lan", a, b)
+
+        @a.run
+        def send_one() -> None:
+            with socket.socket(family, socket.SOCK_DGRAM) as one:
+                one.sendto(b"hello", (group, PORT))
+
+        net.run()
+    assert {frame[:6].hex(":") for frame in frames if b"hello" in frame} == {mac}
+
+
+def test_a_router_forwards_no_group_whatever_its_hops() -> None:
+    with Network(seed=1) as net:
+        a, router, b = net.host("a"), net.host("router", forwarding=True), net.host("b")
+        net.link(a, router)
+        net.link(router, b)
+        there = b.run(listen)
+        here = router.run(listen)
+        a.run(send, GROUP, b"far", 64)
+        net.run()
+    assert (here.result(), there.result()) == ([b"far"], [])
+
+
+def test_the_interface_is_what_the_option_says() -> None:
+    with Network(seed=1) as net:
+        left, middle, right = net.host("left"), net.host("middle"), net.host("right")
+        net.link(left, middle)
+        net.link(middle, right)
+        heard = {host.name: host.run(listen) for host in (left, right)}
+
+        @middle.run
+        def send_right() -> tuple[str, int]:
+            time.sleep(1)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+                one.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("10.0.1.1"))
+                one.sendto(b"by address", (GROUP, PORT))
+                mreqn = struct.pack("4s4si", bytes(4), bytes(4), socket.if_nametoindex("eth0"))
+                one.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, mreqn)
+                one.sendto(b"by index", (GROUP, PORT))
+                return one.getsockname()
+
+        net.run()
+    assert send_right.result()[0] == "0.0.0.0"
+    assert heard["right"].result() == [b"by address"]
+    assert heard["left"].result() == [b"by index"]
+
+
+def test_a_socket_that_is_closed_leaves_and_the_host_takes_nothing_for_the_group_any_more() -> None:
+    with Network(seed=1) as net:
+        a, b = net.host("a"), net.host("b")
+        net.link(a, b)
+
+        @b.run
+        def join_and_close() -> list[bytes]:
+            join().close()
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+                one.bind(("", PORT))  # takes what other sockets of the host have joined
+                one.settimeout(2)
+                try:
+                    return [one.recv(100)]
+                except TimeoutError:
+                    return []
+
+        a.run(send)
+        net.run()
+    assert join_and_close.result() == []
+
+
+def test_a_member_is_a_server_that_keeps_no_run_going() -> None:
+    with Network(seed=1) as net:
+        a, b = net.host("a"), net.host("b")
+        net.link(a, b)
+
+        @b.run
+        def serve() -> None:
+            with join() as member:
+                member.settimeout(None)
+                while True:
+                    text, source = member.recvfrom(100)
+                    member.sendto(text.upper(), source)
+
+        @a.run
+        def ask() -> bytes:
+            time.sleep(1)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+                one.sendto(b"who is there?", (GROUP, PORT))
+                return one.recv(100)
+
+        net.run()
+    assert ask.result() == b"WHO IS THERE?"
+
+
+def test_the_bound_of_memberships_is_linuxs_and_said() -> None:
+    with Network(seed=1) as net:
+        a, b = net.host("a"), net.host("b")
+        net.link(a, b)
+
+        @a.run
+        def join_many() -> tuple[int, str]:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+                for number in range(30):
+                    try:
+                        asked = bytes([239, 1, 1, number, 0, 0, 0, 0])
+                        one.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, asked)
+                    except OSError as error:
+                        return number, str(error) + "".join(error.__notes__)
+            return 30, ""
+
+        net.run()
+    count, words = join_many.result()
+    assert count == 20
+    assert "20 groups at most" in words
