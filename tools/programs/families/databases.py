@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tools.programs.entry import Family, arest, rest
+from tools.programs.entry import Family, arest, rest, twice
+from tools.programs.servers.bolt import serve_bolt
 from tools.programs.servers.lines import serve_memcached
 from tools.programs.servers.mongo import serve_mongo
 from tools.programs.servers.postgres import serve_postgres
@@ -411,6 +412,34 @@ _IDS = "session ids from `uuid4`, and ids drawn at import"
 _family.add(
     "pymongo", ask_pymongo, [7, 8], server=serve_mongo, imports="pymongo bson", tried="`timeoutMS=10000`", differs=_IDS
 )
+
+
+def ask_neo4j() -> list[int]:
+    import neo4j
+
+    with neo4j.GraphDatabase.driver("bolt://server", auth=("neo4j", "secret"), connection_timeout=10,
+                                    max_transaction_retry_time=10) as driver:
+        return [records[0]["n"] for records in twice(
+            lambda: driver.execute_query("RETURN $n AS n", n=7, database_="neo4j").records)]
+
+
+_BOLT = "the server is a small one of Bolt 5.0 in Python; `connection_timeout=10`"
+_family.add(
+    "neo4j", ask_neo4j, [7, 7], server=serve_bolt, imports="neo4j", tried=f"{_BOLT}, `max_transaction_retry_time=10`"
+)
+
+
+async def ask_neo4j_async() -> list[int]:
+    import neo4j
+
+    async with neo4j.AsyncGraphDatabase.driver(
+            "bolt://server", auth=("neo4j", "secret"), connection_timeout=10) as driver, driver.session() as session:
+        found = [(await (await session.run("RETURN $n AS n", n=7)).single())["n"]]
+        await arest()
+        return [*found, (await (await session.run("RETURN $n AS n", n=8)).single())["n"]]
+
+
+_family.add("neo4j, asyncio", ask_neo4j_async, [7, 8], server=serve_bolt, package="neo4j", imports="neo4j", tried=_BOLT)
 
 
 async def ask_pymongo_async() -> list[int]:

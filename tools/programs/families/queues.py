@@ -9,6 +9,7 @@ from typing import Any
 from tools.programs.entry import Family, arest, rest
 from tools.programs.families.databases import serve_fakeredis
 from tools.programs.servers.amqp import serve_amqp
+from tools.programs.servers.kafka import serve_kafka
 from tools.programs.servers.lines import serve_nats, serve_stomp
 from tools.programs.servers.mqtt import Broker
 
@@ -477,6 +478,62 @@ async def ask_faststream() -> list[str]:
 
 
 _family.add("faststream", ask_faststream, _RIGHT, server=serve_nats, imports="faststream.nats", tried="over NATS")
+
+
+async def ask_aiokafka() -> list[str]:
+    import aiokafka
+
+    producer = aiokafka.AIOKafkaProducer(bootstrap_servers="server:9092", request_timeout_ms=10_000)
+    consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers="server:9092", request_timeout_ms=10_000)
+    await producer.start()
+    await consumer.start()
+    try:
+        place = aiokafka.TopicPartition("orders", 0)
+        await producer.send_and_wait("orders", b"one")
+        consumer.assign([place])
+        await consumer.seek_to_beginning(place)
+        found = [(await consumer.getone()).value.decode()]
+        await arest()
+        await producer.send_and_wait("orders", b"two")
+        return [*found, (await consumer.getone()).value.decode()]
+    finally:
+        await consumer.stop()
+        await producer.stop()
+
+
+_BROKER = "the broker is a small one in Python; `request_timeout_ms=10000`"
+_family.add(
+    "aiokafka", ask_aiokafka, ["one", "two"], server=serve_kafka, imports="aiokafka",
+    tried=f"a producer and a consumer without a group; {_BROKER}",
+    differs="its records' timestamps: `time.time` is a default argument in C",
+)
+
+
+def ask_kafka_python() -> list[str]:
+    import kafka
+
+    producer = kafka.KafkaProducer(
+        bootstrap_servers="server:9092", request_timeout_ms=10_000, enable_idempotence=False, api_version=(1, 0))
+    consumer = kafka.KafkaConsumer(
+        bootstrap_servers="server:9092", request_timeout_ms=10_000, api_version=(1, 0), consumer_timeout_ms=20_000)
+    try:
+        place = kafka.TopicPartition("orders", 0)
+        producer.send("orders", b"one").get(20)
+        consumer.assign([place])
+        consumer.seek_to_beginning(place)
+        found = [next(consumer).value.decode()]
+        rest()
+        producer.send("orders", b"two").get(20)
+        return [*found, next(consumer).value.decode()]
+    finally:
+        consumer.close()
+        producer.close(1)
+
+
+_family.add(
+    "kafka-python", ask_kafka_python, ["one", "two"], server=serve_kafka, imports="kafka",
+    tried=f"a producer and a consumer without a group; {_BROKER}, `api_version=(1, 0)`, `get(20)`",
+)
 
 
 def ask_confluent() -> Any:
