@@ -7,6 +7,7 @@ from typing import Any
 
 from tools.programs.entry import Family, arest, rest, twice
 from tools.programs.servers.bolt import serve_bolt
+from tools.programs.servers.cql import serve_cql
 from tools.programs.servers.lines import serve_memcached
 from tools.programs.servers.mongo import serve_mongo
 from tools.programs.servers.postgres import serve_postgres
@@ -411,6 +412,39 @@ def ask_pymongo() -> list[int]:
 _IDS = "session ids from `uuid4`, and ids drawn at import"
 _family.add(
     "pymongo", ask_pymongo, [7, 8], server=serve_mongo, imports="pymongo bson", tried="`timeoutMS=10000`", differs=_IDS
+)
+
+
+def ask_cassandra() -> list[int]:
+    import cassandra.cluster
+    from cassandra.io.asyncioreactor import AsyncioConnection
+
+    cluster = cassandra.cluster.Cluster(
+        ["10.0.0.2"], connection_class=AsyncioConnection, protocol_version=4, schema_metadata_enabled=False,
+        token_metadata_enabled=False, connect_timeout=10)
+    try:
+        session = cluster.connect()
+        return twice(lambda: session.execute("SELECT now FROM counter").one().now)
+    finally:
+        cluster.shutdown()
+
+
+_family.add(
+    "cassandra-driver", ask_cassandra, [1, 2], server=serve_cql, imports="cassandra.cluster cassandra.io.asyncioreactor",
+    tried="`connection_class=AsyncioConnection`; the server is a small one of version 4 in Python",
+)
+
+
+def ask_cassandra_by_libev() -> Any:
+    import cassandra.cluster
+    from cassandra.io.libevreactor import LibevConnection
+
+    return cassandra.cluster.Cluster(["10.0.0.2"], connection_class=LibevConnection).connect()
+
+
+_family.add(
+    "cassandra-driver, libev", ask_cassandra_by_libev, package="cassandra-driver",
+    imports="cassandra.cluster cassandra.io.libevreactor", tried="its default, where libev is compiled", is_refused=True,
 )
 
 

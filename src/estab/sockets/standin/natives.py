@@ -135,6 +135,8 @@ NATIVES: Final[tuple[Native, ...]] = (
            was_made_outside, only_virtual=True, stand_in=submit_to_own),
     Native("concurrent.futures", "concurrent.futures.thread", "ThreadPoolExecutor.shutdown", "waits in real time", "",
            was_made_outside, only_virtual=True, stand_in=shutdown_own),
+    Native("cassandra-driver's libev reactor", "cassandra.io.libevreactor", "LibevConnection.initialize_reactor",
+           _LOOPS, "Give Cluster connection_class=cassandra.io.asyncioreactor.AsyncioConnection"),
     Native("gevent", "gevent.hub", "Hub.__init__", _LOOPS, "Use threads or asyncio"),
     *(Native("gevent.monkey", "gevent.monkey", name, "changes the standard library for the whole process",
              "Use threads or asyncio")
