@@ -198,7 +198,16 @@ def forget_thread(thread: threading.Thread) -> None:
 
 def is_idle_worker(ident: int) -> bool:
     """Tell whether a thread is one of an executor's: such a thread waits for work, and for nothing else, for ever."""
-    return any(thread.ident == ident for thread in futures_thread._threads_queues)
+    return any(thread.ident == ident and not _has_ended(thread) for thread in futures_thread._threads_queues)
+
+
+def _has_ended(thread: threading.Thread) -> bool:
+    """Tell whether a thread began and ended: a later one may have its ident."""
+    handle = getattr(thread, "_handle", None)  # from Python 3.13 on
+    if handle is not None:
+        return bool(handle.is_done())
+    lock = thread._tstate_lock  # type: ignore[attr-defined]
+    return bool(thread._is_stopped) or (lock is not None and not lock.locked())  # type: ignore[attr-defined]
 
 
 def raise_in_thread(ident: int, kind: type[BaseException]) -> None:
