@@ -26,7 +26,6 @@ from estab.sockets.waiting import Wait
 from estab.units import MS, SECOND
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
 
     from estab.host.sockets.files import Descriptor
     from estab.sockets.runtime import Numbered
