@@ -346,24 +346,22 @@ class Network(Cabling):
             self._drive(self._is_finished, limit_ns, detects_quiet=True)
         finally:
             self._scheduler.watch.go_on = None
-        if (settled_ns := self._verdict.settled_ns()) >= 0:
-            self._settled_ns = (settled_ns, self._agenda.now_ns)
+        if self._verdict.is_over():
+            self._settled_ns = (self._verdict.ended_ns(), self._agenda.now_ns)
             return
         is_busy = self._programs.are_busy()
         if self._polling_since_ns < NEVER and not is_busy:
-            ended_ns = max((program.ended_ns for program in self._programs.all), default=0)
-            self._settled_ns = (max(self._polling_since_ns, ended_ns), self._agenda.now_ns)
+            self._settled_ns = (max(self._polling_since_ns, self._verdict.ended_ns()), self._agenda.now_ns)
         if self._scheduler.is_quiet:
-            since_s = self._scheduler.active_ns / SECOND
-            raise DeadlockError(f"nothing has happened since {since_s:g}s but probes and what keeps connections alive, "
-                                f"and programs wait for ever:\n{self._programs.report()}")
+            raise DeadlockError(f"nothing has happened since {self._scheduler.active_ns / SECOND:g}s but probes and "
+                                f"what keeps connections alive, and programs wait for ever:\n{self._programs.report()}")
         if is_busy and self._agenda.next_due_ns() < NEVER:
             raise OverlongRunError(f"the run goes on at {self.now:g}s, after {self.limit!r} of virtual time (limit=):\n"
                                    f"{self._programs.report()}\n"
                                    "For a program that never ends: host.run(…, daemon=True), or Network.run(until=…)")
         if is_busy:
-            raise DeadlockError(f"nothing is left to happen at {self.now:g}s, and programs wait:\n"
-                                f"{self._programs.report()}")
+            text = f"nothing is left to happen at {self.now:g}s, and programs wait:\n{self._programs.report()}"
+            raise DeadlockError(text)
 
     def always(self, predicate: Callable[[], object], why: str) -> None:
         """Fail the run as soon as ``predicate()`` is not true, whenever anything happens. ``why`` says what was wanted.

@@ -37,20 +37,24 @@ class Verdict:
         repetition.has_keepalive = self._has_keepalive
         repetition.verdict = self._judge
 
-    def settled_ns(self) -> int:
-        """Return when the last program ended if only servers that repeat themselves are left; -1 if more is left.
+    def ended_ns(self) -> int:
+        """Return when the last program ended; 0 if none has."""
+        return max(0, max((program.ended_ns for program in self._programs.all), default=0))
+
+    def is_over(self) -> bool:
+        """Tell whether only servers that repeat themselves are left.
 
         Raises ``DeadlockError`` if a program waits for ever while others only repeat themselves.
         """
         if not self._repetition.is_found:
-            return -1
+            return False
         if self._stuck:
             raise DeadlockError(
                 f"nothing new has happened since {self._repetition.since_ns / SECOND:g}s: heartbeats and the like "
                 f"come again and again, from the same lines, and {', '.join(self._stuck)} for ever:\n"
                 f"{self._programs.report()}\n"
                 "If they count for hours, in what is no local variable, and then go on: Network.run(until=…)")
-        return max(0, max((program.ended_ns for program in self._programs.all), default=0))
+        return True
 
     def _transfers(self) -> list[Place]:
         """List how far each connection is that has much to send, so that a long transfer is no repetition."""
