@@ -13,7 +13,10 @@ import pytest
 import estab
 
 ROOT = Path(__file__).resolve().parent.parent
-SUITES = ["socket-tcp", "socket-signals", "asyncio-streams", "httpservers", "smtplib"]
+SUITES = [
+    "socket-tcp", "socket", "socket-signals", "asyncio-streams", "asyncio-server", "socketserver",
+    "socketserver-signals", "httpservers", "smtplib", "selectors",
+]
 
 
 @pytest.mark.slow
