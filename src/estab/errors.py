@@ -11,8 +11,13 @@ from __future__ import annotations
 
 import enum
 import os
+from typing import Final
 
-__all__ = ["DropReason", "WireError", "explain", "os_error", "tell"]
+__all__ = ["DropReason", "WireError", "explain", "is_of_estab", "os_error", "tell"]
+
+_FOLDER: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_COMPILED: Final = (os.path.join("src", "estab", ""), "src/estab/")
+"""How tracebacks name the files of compiled modules: as they were called when they were compiled."""
 
 
 class DropReason(enum.Enum):
@@ -140,3 +145,8 @@ def explain(error: BaseException) -> str:
     if what or not isinstance(error, OSError) or not error.strerror:
         return str(what or error)
     return error.strerror if error.filename is None else f"{error.strerror}: {error.filename!r}"
+
+
+def is_of_estab(path: str) -> bool:
+    """Tell whether the file of a traceback's line is estab's, interpreted or compiled, and not a program's."""
+    return path.startswith((_FOLDER, *_COMPILED))

@@ -19,7 +19,7 @@ HOSTS_NAMES = {
     "is_forwarding", "is_powered", "is_spawned", "keep_history", "kill", "name", "namespace_pid", "now", "now_ns",
     "observe", "pause", "power_off", "power_on", "processes", "programs", "reboot", "record", "remove_address",
     "resume", "run", "runtime", "set_backlog", "set_clock", "set_drift", "set_resolver", "socket", "sockets", "spawn",
-    "spawn_python", "suspend", "sysctl",
+    "spawn_python", "suspend", "sysctl", "use_kernel",
 }
 
 

@@ -116,7 +116,8 @@ def test_an_abort_in_syn_sent_sends_nothing_and_in_syn_received_a_reset() -> Non
 @pytest.mark.parametrize(
     ("state", "number"),
     [(State.ESTABLISHED, errno.ECONNRESET), (State.FIN_WAIT_1, errno.ECONNRESET), (State.FIN_WAIT_2, errno.ECONNRESET),
-     (State.CLOSE_WAIT, errno.EPIPE), (State.CLOSING, 0), (State.LAST_ACK, 0)],
+     (State.CLOSE_WAIT, errno.EPIPE), (State.CLOSING, errno.ECONNRESET),
+     (State.LAST_ACK, errno.ECONNRESET)],
 )
 def test_an_exact_reset_ends_every_state(state: State, number: int) -> None:
     peer = in_state(state)

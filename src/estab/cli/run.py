@@ -11,11 +11,11 @@ import traceback
 import warnings
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, TextIO
 
 import click
 
+from estab.errors import is_of_estab
 from estab.lab.network import Network
 from estab.native.process import ProcessFailedError
 from estab.report.recording import Recording
@@ -27,7 +27,6 @@ from estab.units import format_duration
 __all__ = ["run"]
 
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
-_OURS: Final = str(Path(__file__).resolve().parent.parent)
 
 
 @click.command()
@@ -95,7 +94,7 @@ def _run(net: Network, plan: Scenario) -> bool:
         plan.run(net)
         net.check()
     except Exception as error:
-        own = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
+        own = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_of_estab(frame.filename)]
         lines = ["Traceback of the program (most recent call last):\n", *traceback.format_list(own)] if own else []
         click.echo("".join(lines), nl=False, err=True)
         where = signature_of(error).program

@@ -337,7 +337,8 @@ def _note(fact: Event, calls: dict[tuple[str, int], CallRecord]) -> Note | None:
     if isinstance(fact, HostChanged):
         return Note(fact.at_ns, fact.host, "power", fact.what)
     if isinstance(fact, FramesLost):
-        return Note(fact.at_ns, fact.host, "power", fact.text)
+        where = fact.where.removeprefix("the ").removeprefix("its ").replace(" was ", " ")
+        return Note(fact.at_ns, fact.host, "power", f"{fact.frames:,} frames of {fact.interface} lost: {where}")
     if isinstance(fact, BoxChanged):
         return Note(fact.at_ns, fact.host, "power", f"{fact.box} {fact.what}")
     if isinstance(fact, LinkChanged):

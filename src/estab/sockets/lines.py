@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sysconfig
-from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Final
 
+from estab.errors import is_of_estab
+
 __all__ = ["frames_of", "is_own", "line_of", "task_line", "tasks_of"]
 
-_OURS: Final = str(Path(__file__).parents[1]) + os.sep
 _LIBRARY: Final = sysconfig.get_paths()["stdlib"] + os.sep
 _SITE: Final = f"{os.sep}site-packages{os.sep}"
 _TASKS_MAX: Final = 5
@@ -36,7 +36,7 @@ def _is_of_the_library(path: str) -> bool:
 
 def is_own(code: CodeType) -> bool:
     """Tell whether code is neither estab's nor the standard library's."""
-    return not code.co_filename.startswith(_OURS) and not _is_of_the_library(code.co_filename)
+    return not is_of_estab(code.co_filename) and not _is_of_the_library(code.co_filename)
 
 
 def frames_of(task: asyncio.Task[Any]) -> list[FrameType]:

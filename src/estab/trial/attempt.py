@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from estab.errors import is_of_estab
 from estab.events import Observer
 from estab.lab.links.weather import Happening, Weather
 from estab.lab.network import Network
@@ -25,7 +26,6 @@ Scenario = Callable[[Network], object]
 RUN_LIMIT: Final = "168h"
 """How long a trial's run without ``until`` may be in virtual time, unless the test sets ``net.limit``."""
 
-_HERE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _STANDARD: Final = sysconfig.get_paths()["stdlib"] + os.sep
 _INSTALLED: Final = f"{os.sep}site-packages{os.sep}"
 
@@ -139,8 +139,8 @@ def one_line(error: BaseException) -> str:
 def signature_of(error: BaseException) -> Signature:
     """Find the type of an error and the innermost line of the user's own code that it came from."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith((_HERE, _STANDARD, "<"))
-           and _INSTALLED not in frame.filename]
+    own = [frame for frame in frames if not frame.filename.startswith((_STANDARD, "<"))
+           and _INSTALLED not in frame.filename and not is_of_estab(frame.filename)]
     frame = own[-1] if own else frames[-1] if frames else None
     program = next((note.removeprefix("in program ").partition(", at")[0]
                     for note in getattr(error, "__notes__", []) if note.startswith("in program ")), "")

@@ -34,7 +34,6 @@ __all__ = [
     "scenario_text", "test_of",
 ]
 
-_OURS: Final = str(Path(__file__).resolve().parent.parent)
 _OUT_MAX: Final = 2000
 _clock: Final = perf_counter
 """The machine's, also while the lab has put its own in its place: it says when the page is told, not what."""

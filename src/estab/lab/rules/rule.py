@@ -11,9 +11,9 @@ import inspect
 import os
 import traceback
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
-from estab.errors import DropReason
+from estab.errors import DropReason, is_of_estab
 from estab.lab.packets.view import PacketView
 from estab.lab.rules.verdicts import PacketRule, Said, Verdict, drop, ok
 
@@ -22,8 +22,6 @@ __all__ = ["FrameRule", "Rule", "RuleEntry", "RuleError"]
 FrameRule: TypeAlias = Callable[[str, bytes], DropReason | bool | None]
 """Looks at a frame, given its sender's name and its bytes. ``True`` or a reason: take it out."""
 Rule: TypeAlias = PacketRule | FrameRule
-
-_HERE: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 
 
 class RuleError(RuntimeError):
@@ -92,7 +90,7 @@ def _told(error: BaseException) -> str:
 
 
 def _line_of_error(error: BaseException, rule: Any) -> str:
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_HERE)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_of_estab(frame.filename)]
     return f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else _line_of(rule)
 
 
