@@ -97,6 +97,7 @@ def take(browser: Browser, address: str, name: str) -> Path:
     lesson, language, do, element = PICTURES[name]
     page = browser.new_page(viewport={"width": 1200, "height": 900}, color_scheme="light")
     page.goto(f"{address}/index.html#lesson={lesson}&lang={language}")
+    page.add_style_tag(content="#clock { position: static !important; }")  # a picture is not scrolled
     page.wait_for_selector("body[data-ready]", timeout=120_000)
     page.click("#run")
     page.wait_for_selector("body[data-hash]", timeout=60_000)
