@@ -115,6 +115,28 @@ def test_threads_that_exchange_heartbeats_beside_a_main_thread_that_waits_for_ev
         net.run()
 
 
+def test_threads_that_wait_for_each_others_end_beside_heartbeats_are_a_deadlock() -> None:
+    net, a, b = two()
+    b.run(serve)
+
+    @a.run(daemon=True)
+    async def beats() -> None:
+        reader, writer = await asyncio.open_connection("b", 80)
+        await beat(reader, writer)
+
+    @a.run
+    def circle() -> None:
+        threads: list[threading.Thread] = []
+        threads.append(threading.Thread(target=lambda: threads[1].join()))
+        threads.append(threading.Thread(target=lambda: threads[0].join()))
+        for thread in threads:
+            thread.start()
+        threads[0].join()
+
+    with pytest.raises(DeadlockError, match=r"circle on a waits in <lambda> \(test_repetition\.py:"):
+        net.run()
+
+
 def test_fast_heartbeats_are_found_earlier_unless_a_keepalive_may_end_a_connection() -> None:
     ends = []
     for option in (0, 1):

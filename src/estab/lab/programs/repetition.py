@@ -152,8 +152,11 @@ class Repetition:
         wait = strand.wait or self._last.get(strand)
         return wait is not None and wait.is_serving()
 
-    def waits_for_ever(self, strand: Looked) -> str:
-        """Name the line in which a strand, or the main task of its loop, waits for what never came; else ``""``."""
+    def waits_for_ever(self, strand: Looked, before_it: tuple[Looked, ...] = ()) -> str:
+        """Name the line in which a strand, or the main task of its loop, waits for what never came; else ``""``.
+
+        ``before_it`` are those that wait for its end: threads may wait for each other in a circle.
+        """
         wait = strand.wait or self._last.get(strand)
         if wait is None:
             return ""
@@ -167,8 +170,8 @@ class Repetition:
         if strand.wait is None or wait.deadline_ns is not None or strand.since_ns > self.since_ns:
             return ""
         for other in self._strands:  # it waits for a thread's end: what matters is what that waits for
-            if other is not strand and other.channel != 0 and other.channel == wait.fd:
-                return self.waits_for_ever(other)
+            if other.channel != 0 and other.channel == wait.fd and other is not strand and other not in before_it:
+                return self.waits_for_ever(other, (*before_it, strand))
         if hasattr(getattr(wait.is_ready, "__self__", None), "strands"):
             return ""  # for a program's result: that program is looked at itself
         return line_of(frame) or wait.describe()
