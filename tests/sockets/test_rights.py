@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import errno
 import os
 import socket
 import struct
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -285,3 +287,34 @@ def test_what_other_threads_of_the_program_have_is_passed_too() -> None:
             return kept.recv(10)
 
     assert both(pass_by_thread) == b"hello"
+
+
+def test_what_was_held_is_closed_if_the_process_is_out_of_descriptors_for_the_rest(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:
+    files = [os.open(tmp_path / name, os.O_RDWR | os.O_CREAT) for name in ("one", "other")]
+    held: list[int] = []
+    closed: list[int] = []
+
+    def dup(number: int) -> int:
+        if held:
+            raise OSError(errno.EMFILE, "Too many open files")
+        held.append(os.dup(number))
+        return held[0]
+
+    def close(number: int) -> None:
+        closed.append(number)
+        os.close(number)
+
+    monkeypatch.setattr("estab.sockets.socket.rights.os", SimpleNamespace(dup=dup, close=close))
+
+    def send() -> object:
+        left, right = socket.socketpair()
+        with left, right:
+            return tried(left.sendmsg, [b"x"], rights(*files))
+
+    assert on_a_host(send) == "EMFILE"
+    assert held
+    assert closed == held
+    for number in files:
+        os.close(number)

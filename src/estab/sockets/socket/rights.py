@@ -47,7 +47,7 @@ class _Passed:
 class Rights:
     """What one message passes."""
 
-    def __init__(self, runtime: Runtime, passed: Sequence[_Passed]) -> None:
+    def __init__(self, runtime: Runtime, passed: list[_Passed]) -> None:
         self.runtime = runtime
         self.passed = passed
 
@@ -74,9 +74,14 @@ def read_rights(runtime: Runtime, items: Sequence[Ancillary]) -> Rights | None:
     if len(numbers) > _RIGHTS_MAX:
         raise os_error(errno.EINVAL, f"invalid argument: {len(numbers)} descriptors in one message; {_RIGHTS_MAX} can "
                        "be passed")
-    rights = Rights(runtime, [])
     found = [_find(runtime, number) for number in numbers]
-    rights.passed = [_hold(runtime, number, one) for number, one in zip(numbers, found, strict=True)]
+    rights = Rights(runtime, [])
+    try:
+        for number, one in zip(numbers, found, strict=True):
+            rights.passed.append(_hold(runtime, number, one))
+    except OSError:  # the process is out of descriptors
+        rights.close()
+        raise
     return rights if rights.passed else None
 
 
