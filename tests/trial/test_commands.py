@@ -78,6 +78,16 @@ def run_estab(*words: str | Path) -> subprocess.CompletedProcess[str]:
                           timeout=120, check=False)
 
 
+@pytest.mark.parametrize(("given", "said"), [
+    ('daemon = "no"', "daemon: 'no' is neither true nor false"),
+    ("at_boot = 1", "at_boot: 1 is neither true nor false"),
+    ("env = { A = 1 }", "env: .* is not a table of texts"),
+])
+def test_what_a_program_is_given_must_be_of_its_kind(given: str, said: str) -> None:
+    with pytest.raises(ScenarioError, match=f"scenario:2: hosts.a.run.{said}"):
+        Scenario.parse(f'[hosts.a]\nrun = {{ run = "a.py", {given} }}\n')
+
+
 def test_commands_and_scripts_of_a_file_talk_to_each_other(shop: Path) -> None:
     done = run_estab("run", shop)
     assert done.returncode == 0, done.stderr
@@ -169,6 +179,8 @@ def test_what_python_writes_the_file_has_and_back(tmp_path: Path) -> None:
     ('"curl -s http://a/"', ""), ('["curl", "-s"]', ""), ('[["curl"], { command = "curl", listens = 80 }]', ""),
     ("[]", r"\[\] is not a command; write its words"), ("3", "3 is not a command"),
     ('{ command = "curl", port = 3 }', "spawn has no 'port'"), ('{ command = "a", listens = 70000 }', "not a port"),
+    ('{ command = "a", daemon = "no" }', "daemon: 'no' is neither true nor false"),
+    ('{ command = "a", cwd = 3 }', "cwd: 3 is not a text"),
     ('{ command = "a", start = "soon" }', "start"), ('{ command = "a", env = { A = 1 } }', "env"),
 ])
 def test_a_command_is_written_in_several_ways_and_mistakes_are_told_with_their_line(spawn: str, said: str) -> None:

@@ -33,7 +33,7 @@ from estab.units import SECOND, duration_ns
 if TYPE_CHECKING:
     from estab.native.process import Process
 
-__all__ = ["Command", "CommandPlan", "begin", "read", "run", "words_of"]
+__all__ = ["Command", "CommandPlan", "begin", "read", "read_env", "read_flag", "run", "words_of"]
 
 _KEYS: Final = ("command", "listens", "start", "daemon", "env", "cwd", "user", "at_boot", "ready_within")
 _PATIENCE: Final = "10s"
@@ -92,6 +92,22 @@ def read(given: Any) -> tuple[CommandPlan, ...]:
     return (_one(given),)
 
 
+def read_flag(table: Mapping[str, Any], name: str) -> bool:
+    """Read what is true or false, and false if it is not there. ``ValueError``."""
+    value = table.get(name, False)
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}: {value!r} is neither true nor false")
+    return value
+
+
+def read_env(table: Mapping[str, Any]) -> dict[str, str]:
+    """Read the environment of a program. ``ValueError``."""
+    env = table.get("env", {})
+    if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
+        raise ValueError(f"env: {env!r} is not a table of texts")
+    return env
+
+
 def _one(given: Any) -> CommandPlan:
     table = given if isinstance(given, dict) else {"command": given}
     for name in table:
@@ -106,12 +122,12 @@ def _one(given: Any) -> CommandPlan:
         raise ValueError(f"listens: {listens!r} is not a port")
     for name in ("start", "ready_within"):
         duration_ns(table.get(name, 0), name)
-    env = table.get("env", {})
-    if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
-        raise ValueError(f"env: {env!r} is not a table of texts")
+    for name in ("cwd", "user"):
+        if not isinstance(table.get(name, ""), str):
+            raise ValueError(f"{name}: {table[name]!r} is not a text")
     return CommandPlan(
-        tuple(argv), listens, str(table.get("start", "0s")), bool(table.get("daemon", False)), env,
-        str(table.get("cwd", "")), str(table.get("user", "")), bool(table.get("at_boot", False)),
+        tuple(argv), listens, str(table.get("start", "0s")), read_flag(table, "daemon"), read_env(table),
+        table.get("cwd", ""), table.get("user", ""), read_flag(table, "at_boot"),
         str(table.get("ready_within", "10s")))
 
 

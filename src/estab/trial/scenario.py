@@ -514,11 +514,12 @@ class _Reader:
         self.known(given, _PROGRAM_KEYS, f"hosts.{host}.run")
         start = given.get("start", "0s")
         self._duration("start", start)
-        env = given.get("env", {})
-        if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
-            raise self.wrong("env", f"hosts.{host}.run.env: {env!r} is not a table of texts")
-        return ProgramPlan(given["run"], str(start), bool(given.get("daemon", False)), env,
-                           bool(given.get("at_boot", False)))
+        try:
+            env = commands.read_env(given)
+            is_daemon, is_at_boot = commands.read_flag(given, "daemon"), commands.read_flag(given, "at_boot")
+        except ValueError as error:
+            raise self.wrong(str(error).partition(":")[0], f"hosts.{host}.run.{error}") from None
+        return ProgramPlan(given["run"], str(start), is_daemon, env, is_at_boot)
 
     def _link(self, table: dict[str, Any], hosts: Mapping[str, HostPlan]) -> LinkPlan:
         ends = table.get("between")
