@@ -23,6 +23,7 @@ from typing import Final, Protocol
 from estab.cpython import current_frames, enter_loop, get_ident, leave_loop, raise_in_thread
 from estab.lab.programs.habit import Habit
 from estab.lab.programs.one_cpu import OneCpu
+from estab.lab.programs.rare_collection import RareCollection
 from estab.lab.programs.repetition import Repetition
 from estab.lab.programs.switching import switching
 from estab.lab.programs.watch import LOOK_S, DeadlockError, Watch
@@ -234,6 +235,7 @@ class Scheduler:
         self.repetition = Repetition()
         """Notices that a run only repeats itself."""
         self.one_cpu = OneCpu()
+        self._rare_collection = RareCollection()
         self.pace: Pace | None = None
         """Where time comes from, if it is real."""
         self.report: Callable[[], str] = str
@@ -386,6 +388,7 @@ class Scheduler:
         if self.is_closing or self.is_running:
             return
         self.is_closing = True
+        self._rare_collection.end()
         if not self.strands:
             return
         self.one_cpu.begin()
