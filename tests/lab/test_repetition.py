@@ -137,6 +137,30 @@ def test_threads_that_wait_for_each_others_end_beside_heartbeats_are_a_deadlock(
         net.run()
 
 
+@pytest.mark.parametrize("is_gathered", [False, True])
+def test_tasks_that_wait_for_each_others_end_beside_heartbeats_are_a_deadlock(*, is_gathered: bool) -> None:
+    net, a, b = two()
+
+    async def wait_in_a_circle() -> None:
+        tasks: list[asyncio.Task[None]] = []
+
+        async def first() -> None:
+            if is_gathered:
+                await asyncio.gather(tasks[1], wait_for_ever())
+            await tasks[1]
+
+        async def second() -> None:
+            await tasks[0]
+
+        tasks += [asyncio.create_task(first()), asyncio.create_task(second())]
+        await tasks[0]
+
+    wait_beside(b, a, wait_in_a_circle)
+    where = "wait_for_ever" if is_gathered else "wait_in_a_circle"
+    with pytest.raises(DeadlockError, match=rf"client on a waits in {where} \(test_repetition\.py:"):
+        net.run()
+
+
 def test_fast_heartbeats_are_found_earlier_unless_a_keepalive_may_end_a_connection() -> None:
     ends = []
     for option in (0, 1):

@@ -239,29 +239,55 @@ def _tasks_in(names: dict[str, Any]) -> list[asyncio.Future[Any]]:
 
 
 def _ends_of(task: asyncio.Task[Any] | None) -> list[asyncio.Future[Any]]:
-    """List the futures for which a task waits in the end, and those of the tasks that it waits for."""
+    """List the futures for which a task waits in the end, and those of the tasks that it waits for.
+
+    Tasks that wait for nothing but each other's end, in a circle, are ends themselves.
+    """
     ends: list[asyncio.Future[Any]] = []
-    seen: list[asyncio.Task[Any]] = []
+    awaited: dict[asyncio.Task[Any], list[asyncio.Future[Any]]] = {}
     left = [task] if task is not None else []
-    while left and len(seen) < _TASKS_EACH:
+    while left and len(awaited) < _TASKS_EACH:
         task = left.pop()
-        seen.append(task)
-        for future in _awaited(task):
-            if not isinstance(future, asyncio.Task):
-                ends.append(future)
-            elif not any(future is one for one in seen):
-                left.append(future)
-    return ends
+        if task not in awaited:
+            awaited[task] = _awaited(task)
+            left += [future for future in awaited[task] if isinstance(future, asyncio.Task)]
+            ends += [future for future in awaited[task] if not isinstance(future, asyncio.Task)]
+    return ends if left else ends + _in_circles(awaited)
+
+
+def _in_circles(awaited: dict[asyncio.Task[Any], list[asyncio.Future[Any]]]) -> list[asyncio.Future[Any]]:
+    """List the tasks of circles: each waits for tasks alone, and is waited for by one that does so, too."""
+    waiters: dict[asyncio.Future[Any], list[asyncio.Task[Any]]] = {}
+    open_ended: dict[asyncio.Task[Any], None] = {}
+    left: list[asyncio.Task[Any]] = []
+    for task, futures in awaited.items():
+        if not all(isinstance(future, asyncio.Task) for future in futures) or not futures:
+            left.append(task)
+        for future in futures:
+            waiters.setdefault(future, []).append(task)
+    while left:
+        task = left.pop()
+        if task not in open_ended:
+            open_ended[task] = None
+            left += waiters.get(task, ())
+    closed = [task for task in awaited if task not in open_ended]
+    waited_for = [future for task in closed for future in awaited[task]]
+    return [task for task in closed if any(task is one for one in waited_for)]
 
 
 def _innermost(task: asyncio.Task[Any], ends: list[asyncio.Future[Any]]) -> asyncio.Task[Any]:
-    """Find the task that itself waits for one of the ends: the one given, or one that it waits for."""
-    for future in _awaited(task):
-        if isinstance(future, asyncio.Task):
-            if any(end is known for end in _ends_of(future) for known in ends):
-                return _innermost(future, ends)
-        elif any(future is end for end in ends):
-            return task
+    """Find the first task that itself waits for one of the ends: the one given, or one that it waits for."""
+    seen: dict[asyncio.Task[Any], None] = {}
+    left = [task]
+    while left:
+        one = left.pop()
+        if one in seen:
+            continue
+        seen[one] = None
+        awaited = _awaited(one)
+        if any(future is end for future in awaited for end in ends):
+            return one
+        left += [future for future in reversed(awaited) if isinstance(future, asyncio.Task)]
     return task
 
 
