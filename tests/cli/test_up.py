@@ -296,11 +296,6 @@ class TestOnTheKernel:
             assert shown == "hello\n"
             assert up.end()[1].endswith("v0 stays as it was\n")
 
-    def test_a_capture_that_cannot_be_written_is_said(self, bare: Namespace) -> None:
-        status, out, err = Upped(bare, *ADDRESS, *ECHO, "--pcap", "/nonexistent/x.pcapng").wait()
-        assert (status, out, err.count("\n")) == (1, "", 1)
-        assert "/nonexistent/x.pcapng" in err
-
     def test_a_peer_address_that_cannot_be_is_said(self, bare: Namespace) -> None:
         status, out, err = Upped(bare, *ADDRESS, *ECHO, "--peer", "ff02::1/64").wait()
         assert (status, out, err.count("\n")) == (1, "", 1)
