@@ -20,7 +20,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from lessons import read_all
+from lessons import LANGUAGES, read_all
 
 from estab.trial.experiment import answer_from, run_experiment
 
@@ -65,7 +65,9 @@ def write_recorded(folder: Path, lessons: dict[str, Any]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for name, lesson in lessons.items():
-        run = json.loads(run_experiment(json.dumps(lesson["experiment"])))
+        text = json.dumps(lesson["experiment"])
+        run = json.loads(run_experiment(text))
+        run["stories"] = {language: json.loads(run_experiment(text, language))["story"] for language in LANGUAGES[1:]}
         recorded = {"run": run, "answer": int(answer_from(run, lesson["check"]))}
         (folder / f"{name}.json").write_text(json.dumps(recorded, separators=(",", ":")), encoding="utf-8")
 

@@ -80,6 +80,13 @@ def _cure(blocks: dict[tuple[str, str], str]) -> dict[str, Any] | None:
     return {"hosts": hosts, "experiment": changed}
 
 
+def cured(lesson: dict[str, Any]) -> dict[str, Any]:
+    """Give the experiment of a lesson with its cure: the second of the two runs that the page shows."""
+    experiment, cure = lesson["experiment"], lesson["cure"]
+    hosts = [{**host, **cure["hosts"].get(host["name"], {})} for host in experiment["hosts"]]
+    return {**experiment, **cure["experiment"], "hosts": hosts}
+
+
 def read_all() -> dict[str, dict[str, dict[str, Any]]]:
     """Read all, by language and by file name, in order. One that has no translation is read in English."""
     found: dict[str, dict[str, dict[str, Any]]] = {language: {} for language in LANGUAGES}

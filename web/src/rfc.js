@@ -22,7 +22,7 @@ function closed(segment) {
 function listen(segment) {
   if (segment.flags.includes("R")) return ["first", "check for a RST: ignored, there is nothing to reset"];
   if (segment.flags.includes(".") && !segment.flags.includes("S")) return ["second", "check for an ACK: nothing was sent that it could acknowledge; a reset, unless it is a SYN cookie come back"];
-  if (segment.flags.includes("S")) return ["third", "check for a SYN: SYN-RECEIVED, a SYN and an ACK are sent, or a cookie, or it is dropped where the queue is full"];
+  if (segment.flags.includes("S")) return ["third", "check for a SYN: SYN-RECEIVED, a SYN and an ACK are sent, or a cookie, or it is dropped if the queue is full"];
   return ["fourth", "other data or control: dropped"];
 }
 

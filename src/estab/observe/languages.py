@@ -33,6 +33,8 @@ class _Sentence:
         self.other = other
         self.letters = len(_HOLE.sub("", english))
         self.lists: dict[str, str] = {}
+        self.needle = max((part for part in _HOLE.sub("\0", english).split("\0")), key=len)
+        """Its longest piece between holes, which is looked for first: that is faster than the pattern."""
         parts, at = [], 0
         for hole in _HOLE.finditer(english):
             parts.append(re.escape(english[at:hole.start()]))
@@ -64,7 +66,7 @@ class Words:
         if text in self._texts:
             return self._texts[text]
         for sentence in self._sentences:
-            match = sentence.pattern.fullmatch(text)
+            match = sentence.pattern.fullmatch(text) if sentence.needle in text else None
             if match is not None:
                 values = {name: self._value(value, sentence.lists.get(name, ""))
                           for name, value in match.groupdict().items()}

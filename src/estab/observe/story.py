@@ -42,11 +42,21 @@ from estab.events import (
 )
 from estab.observe.flights import flights
 from estab.observe.fold import Fold, fold
-from estab.observe.recorder import Episode, FieldChange, connection_of, edge_text, episodes, flow, tags, written
+from estab.observe.recorder import (
+    CallRecord,
+    Episode,
+    FieldChange,
+    connection_of,
+    edge_text,
+    episodes,
+    flow,
+    tags,
+    written,
+)
 from estab.observe.text import Line, Span, cells, clip, flush_left, gauge, pieces, without_numbers, wrapped
 from estab.units import format_bytes, format_count, format_duration
 
-__all__ = ["story"]
+__all__ = ["call_details", "story"]
 
 _TIME: Final = 10
 _LABEL: Final = 9
@@ -87,6 +97,13 @@ def story(
         else:
             result.extend(item.lines(columns, width, say))
     return result
+
+
+def call_details(record: CallRecord) -> list[tuple[str, str]]:
+    """Tell what a call changed, each change with its label as in the story: fd, tcb, state, queue, buffer, sends …"""
+    found = [detail[:2] for fact in record.facts if (detail := _detail(fact, {})) is not None]
+    changes = ", ".join(_change(change) for change in record.tcb_changes if _is_told(change))
+    return [*found, ("tcb", changes)] if changes else found
 
 
 def _skipped(text: str, width: int) -> Iterator[Line]:

@@ -101,11 +101,14 @@ def _test_text(experiment: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def run_experiment(text: str) -> str:
-    """Run an experiment, both as JSON. What is wrong with it, and what became of its programs, is in ``error``."""
+def run_experiment(text: str, language: str = "en") -> str:
+    """Run an experiment, both as JSON. What is wrong with it, and what became of its programs, is in ``error``.
+
+    ``language`` is that of the story.
+    """
     result, seen = _run(json.loads(text))
     if seen is not None:
-        rest = second_part(seen)
+        rest = second_part(seen, language)
         result |= first_part(seen) | rest
         arrows = (row for row in result["rows"] if row["row"] == "arrow")
         for row, frame in zip(arrows, rest["frames"], strict=True):

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from dataclasses import fields, replace
 from errno import errorcode
@@ -30,7 +29,7 @@ from estab.observe.dissect import is_ethernet
 from estab.observe.flights import flights
 from estab.observe.ladder import Arrow, Note, Skip, ladder
 from estab.observe.languages import LANGUAGES, words_of
-from estab.observe.story import story
+from estab.observe.story import call_details, story
 from estab.observe.text import plain_text
 from estab.report.recording import Recording
 
@@ -38,6 +37,7 @@ __all__ = ["facts_hash", "first_part", "frame_digest", "second_part"]
 
 _KINDS: Final = {Arrow: "arrow", Note: "note", Skip: "skip"}
 _FIELDS: Final = {kind: tuple(field.name for field in fields(kind)) for kind in _KINDS}
+_CHANGES_MAX: Final = 16
 _ETHERNET_BYTES: Final = 14
 _HEX_BYTES: Final = 128
 """So many bytes of a frame are shown: its headers, and where its text begins."""
@@ -143,12 +143,14 @@ def _changes(facts: list[Event]) -> list[list[Any]]:
 
 
 def _calls(seen: Recording) -> list[dict[str, Any]]:
-    """List the calls, each with what it changed."""
-    return [{
-        "host": call.host, "fd": call.fd, "name": call.name, "arguments": call.arguments, "at_ns": call.started_ns,
-        "until_ns": call.returned_ns, "result": call.error or call.result,
-        "waits": [wait.waits_for for wait in call.waits],
-        "changes": [re.sub(r"\s+", " ", str(fact))[:160] for fact in call.facts
-                    if isinstance(fact, (TcbCreated, StateChanged, TcbReleased, QueueChanged, BufferChanged))][:12],
-        "fields": [f"{change.field}: {change.before} → {change.after}" for change in call.tcb_changes][:12],
-    } for call in seen.calls()]
+    """List the calls, each with what it changed: label and text as in the story, ``more`` of them left out."""
+    calls = []
+    for call in seen.calls():
+        changes = call_details(call)
+        calls.append({
+            "host": call.host, "fd": call.fd, "name": call.name, "arguments": call.arguments, "at_ns": call.started_ns,
+            "until_ns": call.returned_ns, "result": call.error or call.result,
+            "waits": [wait.waits_for for wait in call.waits], "changes": changes[:_CHANGES_MAX],
+            "more": max(len(changes) - _CHANGES_MAX, 0),
+        })
+    return calls

@@ -94,8 +94,8 @@ async function rest(which) {
 function tell(whole) {
   const arrows = whole.rows.filter(row => row.row === "arrow");
   arrows.forEach((row, place) => { row.frame ??= whole.frames[place]; });
-  $("story").textContent = whole.story;
-  $("calls").replaceChildren(table([word("time"), word("host"), word("call"), word("result"), word("changed")], whole.calls.map(call => [seconds(call.at_ns), call.host, `${call.fd >= 0 ? `fd ${call.fd}: ` : ""}${call.name}(${call.arguments})`, `${call.result}${call.waits.length ? ` · ${word("waits")}: ${call.waits.join("; ")}` : ""}`, [...call.changes, ...call.fields].join(" · ")])));
+  $("story").textContent = whole.stories?.[language()] ?? whole.story;
+  $("calls").replaceChildren(table([word("time"), word("host"), word("call"), word("result"), word("changed")], whole.calls.map(call => [seconds(call.at_ns), call.host, `${call.fd >= 0 ? `fd ${call.fd}: ` : ""}${call.name}(${call.arguments})`, [said(call.result), ...call.waits.map(wait => `${word("waits")}: ${said(wait)}`)].join("\n"), [...call.changes.map(([label, text]) => `${said(label)}: ${said(text)}`), ...(call.more ? [word("more_changes", { n: call.more })] : [])].join("\n")])));
   document.body.dataset.hash = whole.hash;
 }
 
@@ -175,7 +175,7 @@ function compare() {
 function choose(row, view) {
   for (const one of Object.values(views)) if (one !== view && one.run) one.ladder.mark(null);
   const bytes = Uint8Array.from((row.frame?.[3] || "").match(/../g) || [], pair => parseInt(pair, 16));
-  const list = pairs => make("dl", {}, ...pairs.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
+  const list = pairs => make("dl", {}, ...pairs.flatMap(([name, text]) => [make("dt", {}, said(name)), make("dd", {}, text.split(", ").map(said).join(", "))]));
   const before = moment(view.run, row.received_ns ?? row.sent_ns, true).find(row.receiver, row.connection);
   const steps = stepsOf({ flags: row.flags, seq: row.seq, ack: row.ack, length: row.length }, { state: before?.state || (row.flags === "S" ? "LISTEN" : ""), una: -1, nxt: -1, rcvNxt: -1, rcvWnd: 0 });
   const lines = Array.isArray(steps.steps[0]) ? steps.steps : [steps.steps], canLose = canRun && view === views.now && row.frame && row.fate !== "lost";
@@ -183,7 +183,7 @@ function choose(row, view) {
     make("h3", {}, `${row.sender} → ${row.receiver}: ${row.label}`),
     make("p", {}, `${word("sent")} ${seconds(row.sent_ns)}, ${row.received_ns == null ? word("never") : `${word("received")} ${seconds(row.received_ns)}`} · ${word("why")}: ${said(row.why)} · ${word("fate")}: ${said(row.fate)}${row.reason ? `, ${said(row.reason)}` : ""} ${said(row.on_link)}`),
     ...(canLose ? [make("button", { onclick: () => lose(row) }, word("lose"))] : []),
-    make("h3", {}, word("step", { s: steps.section })), make("ol", {}, ...lines.map(([, text]) => make("li", {}, text))),
+    make("h3", {}, word("step", { s: steps.section })), make("ol", {}, ...lines.map(([, text]) => make("li", {}, said(text)))),
     make("p", {}, make("a", { href: "https://www.rfc-editor.org/rfc/rfc9293#section-3.10.7", rel: "noreferrer" }, word("docs"))),
     make("h3", {}, word("header")), list(bytes.length ? fields(bytes, bytes.length) : []));
 }
@@ -294,7 +294,7 @@ async function begin() {
     speak();
     if (id) open(id);
     bench.show(experiment);
-    if (run) { lay(); if (run.story) tell(run); }
+    if (run) { $("detail").replaceChildren(); lay(); if (run.story) tell(run); if (canRun) rest(number); }
     say(canRun ? "ready" : "played");
   });
 }
@@ -325,5 +325,5 @@ addEventListener("beforeprint", () => forPrint(true));
 addEventListener("afterprint", () => forPrint(false));
 matchMedia("print").addEventListener("change", event => forPrint(event.matches));
 document.addEventListener("keydown", event => { if (event.ctrlKey && event.key === "Enter") go(); });
-globalThis.lab = { now: () => bench.now(), engine, WORDS, run: () => run, kept: () => kept, countUntil };
+globalThis.lab = { said, stepsOf, fields, choose: (row, view = views.now) => choose(row, view), now: () => bench.now(), engine, WORDS, run: () => run, kept: () => kept, countUntil };
 begin();

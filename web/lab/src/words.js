@@ -19,7 +19,7 @@ export const WORDS = {
     code_of: "Program of {host}", delay: "Delay", jitter: "Jitter", loss: "Loss", rate: "Rate", unlimited: "no limit", cut: "Cut {what} now", heal: "Heal {what} now", power_off: "Power off {what} now", power_on: "Power on {what} now",
     lose: "Lose this segment", undo: "Undo", planned: "At {t}: {what}", lost_plan: "Lost: {name}", copied: "The link is in the clipboard.", link_is: "The link is in the address bar.",
     sent: "sent", received: "received", never: "never received", why: "Why", fate: "What became of it", header: "Header", step: "The receiver's steps, RFC 9293 section {s}", docs: "RFC 9293",
-    check_answer: "Check by running", right: "Right: the run shows it.", wrong: "The run shows something else: ", choose: "Choose an answer first.", none: "Free experiment", call: "Call", result: "Result", changed: "Changed", waits: "waits",
+    check_answer: "Check by running", right: "Right: the run shows it.", wrong: "The run shows something else: ", choose: "Choose an answer first.", none: "Free experiment", call: "Call", result: "Result", changed: "Changed", more_changes: "and {n} more", waits: "waits",
     network: "The network", bad_link: "The link holds no experiment that can be read.",
   },
   zh: {
@@ -41,7 +41,7 @@ export const WORDS = {
     code_of: "{host} 的程序", delay: "时延", jitter: "抖动", loss: "丢包率", rate: "速率", unlimited: "不限", cut: "此刻切断 {what}", heal: "此刻接通 {what}", power_off: "此刻 {what} 断电", power_on: "此刻 {what} 通电",
     lose: "丢弃这个报文段", undo: "撤销", planned: "{t}：{what}", lost_plan: "丢失：{name}", copied: "链接已复制到剪贴板。", link_is: "链接在地址栏中。",
     sent: "发送于", received: "到达于", never: "未到达", why: "原因", fate: "结局", header: "首部", step: "接收方的处理步骤，RFC 9293 第 {s} 节", docs: "RFC 9293",
-    check_answer: "运行并检验", right: "正确：运行结果如此。", wrong: "运行结果不同：", choose: "请先选择一个答案。", none: "自由实验", call: "调用", result: "结果", changed: "改变", waits: "等待",
+    check_answer: "运行并检验", right: "正确：运行结果如此。", wrong: "运行结果不同：", choose: "请先选择一个答案。", none: "自由实验", call: "调用", result: "结果", changed: "改变", more_changes: "以及另外 {n} 项", waits: "等待",
     network: "网络", bad_link: "链接中没有可读的实验。",
   },
 };
