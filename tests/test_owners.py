@@ -1,5 +1,5 @@
 """Each field of a connection has an owner: only the files that its record names may write it. So do the fields of its
-losses and segments in flight, of ECN, of a search for the path's MTU and of Fast Open.
+losses and segments in flight, of ECN, of a search for the path's MTU, of Fast Open and of its other parts.
 
 The record tells it below each field: unit, meaning, and the files that may write the field once it is made. The rule is
 a function from a tree of sources to a list of complaints, so that it can be shown a tree that breaks it.
@@ -37,6 +37,10 @@ CONNECTION = Family({
 FAMILIES = {
     "connection": CONNECTION,
     "losses": Family({"Losses": "tcp/record/inflight.py"}, frozenset({"losses"})),
+    "troubles": Family({"Troubles": "tcp/record/troubles.py"}, frozenset({"troubles"})),
+    "usage": Family({"Usage": "tcp/record/measured.py"}, frozenset({"usage"})),
+    "tuning": Family({"Tuning": "tcp/record/measured.py"}, frozenset({"tuning"})),
+    "later minima": Family({"LaterMinima": "tcp/record/measured.py"}, frozenset({"later"})),
     "search": Family({"MtuSearch": "tcp/record/inflight.py"}, frozenset({"mtu_search", "search"})),
     "ecn": Family({"Ecn": "tcp/record/ecn_state.py"}, frozenset({"ecn"})),
     "fast open": Family({"FastOpen": "tcp/record/fast_open.py"}, frozenset({"fast_open"})),
@@ -118,6 +122,13 @@ def annotation_of(node: ast.expr | None) -> str:
     return node.id if isinstance(node, ast.Name) else node.value if isinstance(node, ast.Constant) else ""
 
 
+def holder_of(node: ast.expr) -> str:
+    """Give the name of what holds an attribute: ``x`` of ``x.a``, ``self.x.a`` and ``x_of(…).a``."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return node.func.id.removesuffix("_of")
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+
+
 def writes_in(path: Path, family: Family) -> Iterator[tuple[str, int]]:
     """Yield name and line of each attribute of a connection that a file assigns, changes or deletes.
 
@@ -147,8 +158,7 @@ def writes_in(path: Path, family: Family) -> Iterator[tuple[str, int]]:
             if node.name == "__init__" and types.get("self") == "record":
                 types = {**types, "self": "another"}
         if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
-            holder = node.value.id if isinstance(node.value, ast.Name) else \
-                node.value.attr if isinstance(node.value, ast.Attribute) else ""
+            holder = holder_of(node.value)
             known = types.get(holder, "") if isinstance(node.value, ast.Name) else ""
             if known == "record" or known in records or (not known and holder.lstrip("_") in family.names):
                 yield node.attr, node.lineno
@@ -283,6 +293,7 @@ def test_a_write_to_a_record_beside_the_connection_is_found(tmp_path: Path) -> N
         "tcp/recovery/rack.py": "def one(x: Losses) -> None:\n    x.b = 1\n",
         "host/a.py": "def one(tcb: Tcb) -> None:\n    tcb.losses.b = 1\n",
         "host/b.py": "def one(tcb: Tcb) -> None:\n    tcb.b = 1\n",
+        "host/c.py": "def one(tcb: Tcb) -> None:\n    losses_of(tcb).b = 1\n",
     }
     assert owner_complaints(tree(tmp_path, files), FAMILIES["losses"]) == \
-        ["estab/host/a.py:2 writes b: only recovery/rack may"]
+        [f"estab/host/{name}.py:2 writes b: only recovery/rack may" for name in "ac"]

@@ -6,6 +6,7 @@ import pytest
 
 from estab.tcp.ecn.accurate import ace_flags, is_transition_valid
 from estab.tcp.record.ecn_state import CE, ECT0, ECT1, NOT_ECT
+from estab.tcp.record.parts import troubles_of
 from estab.tcp.record.tcb import CA_CWR, CA_OPEN
 from estab.wire import ip
 from estab.wire.tcp import (
@@ -55,7 +56,7 @@ def test_the_sender_reduces_once_a_round_trip_and_sets_no_cwr() -> None:
         out += peer.send(ACK | ace_flags(5 + place), ack=place * 976 + 1)
     assert peer.connection.delivered_ce == 8
     assert {ace(seen) for seen in out} == {5}  # CWR is a bit of the counter
-    assert peer.connection.segments_retransmitted == 0
+    assert troubles_of(peer.connection).segments_retransmitted == 0
 
 
 def test_all_packets_are_ecn_capable_repeats_and_pure_acknowledgments_too() -> None:

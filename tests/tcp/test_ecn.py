@@ -7,6 +7,7 @@ import pytest
 from estab.host.engine import Engine
 from estab.tcp.connection import Connection
 from estab.tcp.record.ecn_state import CE, ECT0, NOT_ECT
+from estab.tcp.record.parts import troubles_of
 from estab.tcp.record.tcb import CA_CWR, CA_OPEN
 from estab.wire import ip
 from estab.wire.offload import split
@@ -271,7 +272,7 @@ def test_an_echo_halves_reno_once_and_new_text_says_so_once() -> None:
     assert marks(more[0].segment) == "W"
     assert codepoint(more[0]) == ECT0
     assert len(more) <= 5  # proportional rate reduction: half as much left as arrived
-    assert connection.segments_retransmitted == 0
+    assert troubles_of(connection).segments_retransmitted == 0
 
 
 def test_cwr_ends_when_more_than_the_flight_is_acknowledged_and_a_later_echo_reduces_again() -> None:
@@ -408,7 +409,7 @@ def test_two_ends_agree_and_marks_come_back_without_a_loss(is_v6: bool) -> None:
     pair.write(client, b"x" * 14000)
     pair.run_for(SECOND)
     assert pair.read(server) == b"x" * 14000
-    assert client.segments_retransmitted == 0
+    assert troubles_of(client).segments_retransmitted == 0
     assert "ecn-seen" in server.info(pair.now_ns).options
     assert client.delivered_ce == 0
 

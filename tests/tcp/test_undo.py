@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from estab.tcp.connection import Connection
+from estab.tcp.record.parts import troubles_of
 from estab.tcp.record.tcb import CA_LOSS, CA_OPEN
 from tests.kit.pair import ACK, MS, SECOND, Pair, Passed
 from tests.tcp.test_rack import MSS, RTT, flight, places, sack
@@ -57,7 +58,7 @@ def test_a_timeout_that_a_delay_caused_is_taken_back_by_f_rto(has_sack: bool) ->
     counters = pair.a.counters
     assert counters.TcpExtTCPTimeouts >= 1
     assert counters.TcpExtTCPSpuriousRTOs >= 1
-    assert client.segments_retransmitted <= 4, "only the probes of the timeouts themselves"
+    assert troubles_of(client).segments_retransmitted <= 4, "only the probes of the timeouts themselves"
     assert client.ssthresh_bytes > 20 * MSS
 
 
@@ -67,12 +68,12 @@ def test_a_timeout_that_a_delay_caused_is_taken_back_by_the_echoed_timestamp_alo
     assert counters.TcpExtTCPTimeouts >= 1
     assert counters.TcpExtTCPLossUndo + counters.TcpExtTCPFullUndo >= 1
     assert counters.TcpExtTCPSpuriousRTOs == 0
-    assert client.segments_retransmitted <= 4
+    assert troubles_of(client).segments_retransmitted <= 4
 
 
 def test_without_any_witness_the_whole_window_is_sent_again() -> None:
     _, client = spiked(spike_ns=600 * MS, has_sack=False, has_timestamps=False, frto=0)
-    assert client.segments_retransmitted > 20
+    assert troubles_of(client).segments_retransmitted > 20
 
 
 def test_after_a_timeout_new_text_goes_first_and_a_duplicate_for_it_means_that_the_loss_was_real() -> None:

@@ -46,9 +46,9 @@ class Connection(Tcb):
 
     def __init__(self, context: Context, ends: FourTuple, options: Options, iss: i64 = -1) -> None:
         super().__init__(context, ends, options)
-        self.number_from(iss if iss >= 0 else context.initial_sequence(ends.key))
         self.established_ns: i64 = 0
         """ns, time: when it came into the accept queue, for a connection that a listener made. Writers: connection."""
+        self.number_from(iss if iss >= 0 else context.initial_sequence(ends.key))
 
     # --- commands
 
@@ -332,7 +332,7 @@ class Connection(Tcb):
 
         An ICMP error that ended nothing is given too, once, as Linux does (RFC 9293 section 3.9.2.2).
         """
-        number = self.error
+        number = i64(self.error)
         self.error = 0
         return number if number != 0 else take_soft_error(self)
 
@@ -406,7 +406,7 @@ class Connection(Tcb):
         due_ns = self.deadline_ns()
         timer = timer_name(self)
         return TcbFact(
-            state=state_text(self.state), snd_una=self.snd_una - self.iss, snd_nxt=self.snd_nxt - self.iss,
+            state=state_text(i64(self.state)), snd_una=self.snd_una - self.iss, snd_nxt=self.snd_nxt - self.iss,
             snd_wnd=self.snd_wnd, rcv_nxt=self._relative(self.rcv_nxt), rcv_wnd=max(0, self.rcv_adv - self.rcv_nxt),
             cwnd_bytes=self.cwnd_bytes, ssthresh_bytes=self._ssthresh(), srtt_ns=self.srtt_ns if self.srtt_ns else None,
             rto_ns=timeout_ns(self), send_buffer_bytes=self.outq_bytes(), unsent_bytes=self.unsent_bytes(),

@@ -11,6 +11,7 @@ from estab.tcp.record.ecn_state import ACCURATE, OPTION_ZEROED
 from estab.tcp.record.fast_open import FAIL_NAMES
 from estab.tcp.record.tcb import NO_SEQ, Tcb
 from estab.tcp.record.timer_table import TIMER_NAMES_OF_SS, TIMER_NONE
+from estab.tcp.record.troubles import NO_TROUBLES
 from estab.tcp.recovery.scoreboard import segments_in
 from estab.tcp.sending import segments
 from estab.tcp.state import state_text
@@ -58,15 +59,17 @@ def report(tcb: Tcb, inq_bytes: i64, now_ns: i64) -> Info:
         sacked = tcb.reno_sacked_bytes // max(tcb.snd_mss(), 1)
     queue = tcb.out_of_order
     rate = tcb.rate
+    tuning = tcb.tuning
+    troubles = NO_TROUBLES if tcb.troubles is None else tcb.troubles
     due_ns = tcb.deadline_ns()
     timer = timer_name(tcb)
     header: i64 = 12 if tcb.has_timestamps else 0
-    stuck_ns: i64 = now_ns - tcb.rto_since_ns if tcb.rto_since_ns > 0 else 0
+    stuck_ns: i64 = now_ns - troubles.rto_since_ns if troubles.rto_since_ns > 0 else 0
     received: i64 = max(tcb.rcv_nxt - tcb.irs - 1, 0) if tcb.rcv_nxt > 0 else 0
     peer_ns = chrono.spent_ns(tcb, chrono.PEER_WINDOW, now_ns)
     buffer_ns = chrono.spent_ns(tcb, chrono.SEND_BUFFER, now_ns)
     return Info(
-        state=state_text(tcb.state), ca_state=ca_name(tcb), congestion=name_of(tcb.congestion),
+        state=state_text(i64(tcb.state)), ca_state=ca_name(tcb), congestion=name_of(tcb.congestion),
         retransmits=tcb.retries, probes=tcb.probes_out, backoff=tcb.backoff, options=_options(tcb),
         snd_wscale=tcb.snd_wscale, rcv_wscale=tcb.rcv_wscale,
         is_delivery_rate_app_limited=rate is None or rate.is_reported_limited,
@@ -75,16 +78,17 @@ def report(tcb: Tcb, inq_bytes: i64, now_ns: i64) -> Info:
         snd_mss_bytes=tcb.snd_mss(), rcv_mss_bytes=tcb.rcv_mss, advmss_bytes=segments.receive_mss(tcb) - header,
         pmtu_bytes=tcb.context.paths.mtu_of(tcb.remote), unacked_segments=flight.unacked, sacked_segments=sacked,
         lost_segments=flight.lost, retrans_segments=flight.retrans, reordering_segments=tcb.reordering,
-        total_retrans_segments=tcb.segments_retransmitted, bytes_retrans=tcb.bytes_retransmitted,
-        bytes_sent=_first_sent_bytes(tcb) + tcb.bytes_retransmitted,
+        total_retrans_segments=troubles.segments_retransmitted, bytes_retrans=troubles.bytes_retransmitted,
+        bytes_sent=_first_sent_bytes(tcb) + troubles.bytes_retransmitted,
         bytes_acked=max(tcb.snd_una - tcb.iss - (1 if tcb.is_passive else 0), 0), bytes_received=received,
         segs_out=tcb.segs_out, segs_in=tcb.segs_in, data_segs_out=tcb.data_segs_out, data_segs_in=tcb.data_segs_in,
         delivered_segments=tcb.delivered_segments, delivered_ce_segments=tcb.delivered_ce,
         accecn=_accecn(tcb),
-        dsack_dups_segments=tcb.dsack_dups, reord_seen=tcb.reord_seen,
-        rcv_ooopack_segments=tcb.rcv_ooopack, last_data_sent_ns=now_ns - tcb.last_sent_ns,
+        dsack_dups_segments=troubles.dsack_dups, reord_seen=troubles.reord_seen,
+        rcv_ooopack_segments=troubles.rcv_ooopack, last_data_sent_ns=now_ns - tcb.last_sent_ns,
         last_data_recv_ns=now_ns - tcb.last_text_ns, last_received_ns=now_ns - tcb.last_received_ns,
-        rtt_ns=tcb.srtt_ns, rttvar_ns=tcb.rttvar_ns, min_rtt_ns=tcb.min_rtt_ns, rcv_rtt_ns=tcb.rcv_rtt_ns,
+        rtt_ns=tcb.srtt_ns, rttvar_ns=tcb.rttvar_ns, min_rtt_ns=tcb.min_rtt_ns,
+        rcv_rtt_ns=0 if tuning is None else tuning.rcv_rtt_ns,
         snd_cwnd_bytes=tcb.cwnd_bytes or tcb.context.config.tcp_initial_cwnd * tcb.snd_mss(),
         snd_ssthresh_bytes=None if tcb.ssthresh_bytes >= SSTHRESH_INFINITE else tcb.ssthresh_bytes,
         snd_wnd_bytes=tcb.snd_wnd, rcv_wnd_bytes=max(0, tcb.rcv_adv - tcb.rcv_wup),
@@ -92,9 +96,9 @@ def report(tcb: Tcb, inq_bytes: i64, now_ns: i64) -> Info:
         pacing_rate=rate_told(tcb.pace()), max_pacing_rate=rate_told(tcb.options.max_pacing_rate),
         delivery_rate=0 if rate is None else rate.reported_rate,
         busy_ns=chrono.spent_ns(tcb, chrono.BUSY, now_ns) + peer_ns + buffer_ns, rwnd_limited_ns=peer_ns,
-        sndbuf_limited_ns=buffer_ns, total_rto=tcb.timeouts, total_rto_recoveries=tcb.rto_recoveries,
-        total_rto_time_ns=tcb.rto_time_ns + stuck_ns, notsent_bytes=tcb.unsent_bytes(), outq_bytes=tcb.outq_bytes(),
-        inq_bytes=inq_bytes, out_of_order_bytes=0 if queue is None else queue.size_bytes,
+        sndbuf_limited_ns=buffer_ns, total_rto=troubles.timeouts, total_rto_recoveries=troubles.rto_recoveries,
+        total_rto_time_ns=troubles.rto_time_ns + stuck_ns, notsent_bytes=tcb.unsent_bytes(),
+        outq_bytes=tcb.outq_bytes(), inq_bytes=inq_bytes, out_of_order_bytes=0 if queue is None else queue.size_bytes,
         send_buffer_bytes=tcb.send_buffer_bytes, receive_buffer_bytes=tcb.receive_buffer_bytes, timer=timer,
         timer_ns=max(0, due_ns - now_ns) if timer else 0,
     )
@@ -113,9 +117,9 @@ def timer_name(tcb: Tcb) -> str:
 
 def limited_by(tcb: Tcb) -> str:
     """Name what a sender's time is spent on now (``events.Tcb.limited_by``)."""
-    if tcb.is_pacing and tcb.chrono == chrono.BUSY:
+    if tcb.is_pacing and chrono.spent_on(tcb) == chrono.BUSY:
         return "pacing"
-    return _LIMITS[tcb.chrono]
+    return _LIMITS[chrono.spent_on(tcb)]
 
 
 def rate_told(rate: i64) -> i64:

@@ -69,7 +69,7 @@ def drop(host: Engine, state: str, now_ns: int) -> None:
     demux = host.demux
     for endpoint in list(demux.table.values()):
         if isinstance(endpoint, Connection):
-            name = state_text(endpoint.state).replace("-", "_").replace("SYN_RECEIVED", "SYN_RCVD")
+            name = state_text(int(endpoint.state)).replace("-", "_").replace("SYN_RECEIVED", "SYN_RCVD")
             if state in ("", name):
                 transitions.abort(endpoint, errno.ECONNABORTED, "software caused connection abort", "tcpdrop")
                 demux.touch(endpoint)

@@ -20,6 +20,7 @@ from estab.tcp.ecn import classic as ecn
 from estab.tcp.receiving import receive
 from estab.tcp.receiving.acknowledging import acknowledge_now, report_duplicate
 from estab.tcp.record.fast_open import FastOpen, PendingSynAck
+from estab.tcp.record.parts import troubles_of
 from estab.tcp.record.tcb import NO_SEQ, Tcb
 from estab.tcp.record.timer_table import TIMER_FIN_WAIT_2, TIMER_PERSIST
 from estab.tcp.recovery import recovery
@@ -160,10 +161,11 @@ def _use_repeated(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
 def _acknowledge_invalid(tcb: Tcb, now_ns: i64) -> None:
     """Acknowledge an unacceptable segment, at a bounded rate, so that two ends out of step don't answer for ever."""
     interval = tcb.context.config.tcp_invalid_ratelimit_ns
-    if now_ns - tcb.last_challenge_ns < interval:
+    troubles = troubles_of(tcb)
+    if now_ns - troubles.last_challenge_ns < interval:
         tcb.context.counters.TcpExtTCPACKSkippedSeq += 1
         return
-    tcb.last_challenge_ns = now_ns
+    troubles.last_challenge_ns = now_ns
     acknowledge_now(tcb)
 
 

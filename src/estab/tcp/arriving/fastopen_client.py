@@ -90,7 +90,7 @@ def on_syn_ack(tcb: Tcb, fast_open: FastOpen, segment: Segment) -> bool:
     if not fast_open.has_option and not fast_open.has_text:
         return False
     context = tcb.context
-    is_repeated = tcb.segments_retransmitted > 0
+    is_repeated = tcb.troubles is not None and tcb.troubles.segments_retransmitted > 0
     cookie = segment.fast_open
     try_experimental: i64 = 0
     if not fast_open.has_option:

@@ -8,6 +8,7 @@ from estab.tcp.receiving import receive
 from estab.tcp.record.numbers import default_mss_bytes
 from estab.tcp.record.tcb import Tcb
 from estab.tcp.record.timer_table import TIMER_KEEPALIVE
+from estab.tcp.record.troubles import NO_TROUBLES
 from estab.tcp.recovery import cwnd, mtu_search, recovery
 from estab.tcp.sending import writing
 from estab.tcp.window import rtt, timestamps
@@ -52,10 +53,11 @@ def begin_transfer(tcb: Tcb, now_ns: i64) -> None:
             mtu_search.update_mss(tcb)  # a passive open starts from the path's MTU, as on Linux
     mss = tcb.snd_mss()
     window = cwnd.initial_cwnd(tcb)
-    if tcb.segments_retransmitted > 1 or (tcb.ecn is not None and tcb.ecn.is_handshake_marked):
+    troubles = NO_TROUBLES if tcb.troubles is None else tcb.troubles
+    if troubles.segments_retransmitted > 1 or (tcb.ecn is not None and tcb.ecn.is_handshake_marked):
         window = mss
     cwnd.begin(tcb, window, now_ns)
-    if tcb.srtt_ns == 0 and (tcb.backoff > 0 or tcb.timeouts > 0):
+    if tcb.srtt_ns == 0 and (tcb.backoff > 0 or troubles.timeouts > 0):
         rtt.begin_again(tcb)
     recovery.begin(tcb)
     writing.begin(tcb)

@@ -15,6 +15,7 @@ from estab.events import TimerFired
 from estab.tcp.arriving import fastopen_client, fastopen_server, transitions
 from estab.tcp.receiving import acknowledging
 from estab.tcp.record.control import SSTHRESH_INFINITE
+from estab.tcp.record.parts import troubles_of
 from estab.tcp.record.tcb import NO_SEQ, Tcb
 from estab.tcp.record.timer_table import (
     TIMER_DELAYED_ACK,
@@ -88,11 +89,11 @@ def _on_retransmit_timer(tcb: Tcb, now_ns: i64) -> None:
         return
     silence.count_timeout(tcb, now_ns)
     config = tcb.context.config
-    if tcb.retries == config.tcp_retries1:
+    if i64(tcb.retries) == config.tcp_retries1:
         # RFC 9293 MUST-20, SHLD-9: at R1 tell IP, and note a soft error for the program.
         tcb.context.paths.suspect(tcb.remote)
         transitions.tell_soft_error(tcb, errno.ETIMEDOUT, f"{tcb.retries} retransmissions unanswered")
-    if tcb.retries > config.tcp_retries1 and tcb.state != abi.SYN_SENT:
+    if i64(tcb.retries) > config.tcp_retries1 and tcb.state != abi.SYN_SENT:
         mtu_search.on_timeout(tcb, now_ns)
     _back_off(tcb)
     _tell_timer(tcb, TIMER_RTO, f"{tcb.retries} without an answer")
@@ -106,7 +107,7 @@ def _back_off(tcb: Tcb) -> None:
     A stream is thin that has less than four segments in flight: too few for duplicates to show a loss.
     """
     config = tcb.context.config
-    if tcb.state == abi.SYN_SENT and tcb.timeouts <= config.tcp_syn_linear_timeouts:
+    if tcb.state == abi.SYN_SENT and troubles_of(tcb).timeouts <= config.tcp_syn_linear_timeouts:
         return
     is_thin = tcb.state == abi.ESTABLISHED and tcb.in_flight_count() < 4 and tcb.ssthresh_bytes < SSTHRESH_INFINITE
     if is_thin and config.tcp_thin_linear_timeouts and tcb.retries <= _THIN_LINEAR_RETRIES:
@@ -143,23 +144,23 @@ def _is_hopeless(tcb: Tcb, now_ns: i64) -> bool:
         if tcb.state != abi.SYN_SENT and tcb.state != abi.SYN_RECEIVED:
             return False
     if tcb.state == abi.SYN_SENT:
-        if tcb.retries >= tcb.options.syn_retries + config.tcp_syn_linear_timeouts:
+        if i64(tcb.retries) >= tcb.options.syn_retries + config.tcp_syn_linear_timeouts:
             return True
         # Linear timeouts make more SYNs, but none of them later (Linux's retransmits_timed_out).
         return tcb.retries > 0 and now_ns - tcb.first_unanswered_ns >= _doubling_ns(tcb, tcb.options.syn_retries)
     if tcb.state == abi.SYN_RECEIVED:
-        return tcb.retries >= config.tcp_synack_retries
+        return i64(tcb.retries) >= config.tcp_synack_retries
     if tcb.is_orphan:
         is_shut_for_long = tcb.snd_wnd == 0 and now_ns - tcb.first_unanswered_ns >= 2 * config.tcp_rto_max_ns
-        return tcb.retries >= _orphan_retries(tcb) or is_shut_for_long
-    return tcb.retries >= config.tcp_retries2
+        return i64(tcb.retries) >= _orphan_retries(tcb) or is_shut_for_long
+    return i64(tcb.retries) >= config.tcp_retries2
 
 
 def _give_up(tcb: Tcb, now_ns: i64) -> None:
     counters = tcb.context.counters
     counters.TcpExtTCPAbortOnTimeout += 1
     waited = format_duration(now_ns - tcb.first_unanswered_ns)
-    number: i64 = tcb.soft_error if tcb.soft_error != 0 else errno.ETIMEDOUT
+    number: i64 = i64(tcb.soft_error) if tcb.soft_error != 0 else errno.ETIMEDOUT
     if tcb.state == abi.SYN_SENT:
         text = f"connection timed out: {tcb.retries + 1} SYNs unanswered in {waited}"
     else:
@@ -182,8 +183,8 @@ def _on_persist_timer(tcb: Tcb, now_ns: i64) -> None:
     timeout = tcb.options.user_timeout_ns
     is_late = timeout > 0 and now_ns - tcb.shut_since_ns >= timeout
     # As Linux: a peer that answers every probe keeps a program's connection open, but no orphan.
-    is_worn_out = tcb.is_orphan and tcb.backoff >= limit and timeout_ns(tcb) >= config.tcp_rto_max_ns
-    if tcb.probes_out >= limit or is_late or is_worn_out:
+    is_worn_out = tcb.is_orphan and i64(tcb.backoff) >= limit and timeout_ns(tcb) >= config.tcp_rto_max_ns
+    if i64(tcb.probes_out) >= limit or is_late or is_worn_out:
         _tell_timer(tcb, TIMER_PERSIST, "given up")
         tcb.context.counters.TcpExtTCPAbortOnTimeout += 1
         waited = format_duration(now_ns - (tcb.shut_since_ns if is_late else tcb.first_unanswered_ns))
@@ -215,7 +216,7 @@ def _on_keepalive_timer(tcb: Tcb, now_ns: i64) -> None:
     if idle_ns < tcb.options.keep_idle_ns:
         tcb.arm(TIMER_KEEPALIVE, tcb.last_received_ns + tcb.options.keep_idle_ns)
         return
-    is_late = tcb.probes_out >= tcb.options.keep_count
+    is_late = i64(tcb.probes_out) >= tcb.options.keep_count
     if tcb.options.user_timeout_ns > 0:
         is_late = tcb.probes_out > 0 and idle_ns >= tcb.options.user_timeout_ns
     if is_late:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mypy_extensions import i64
+from mypy_extensions import i32, i64, u8
 
 from estab import abi
 from estab.events import ErrorReported, StateChanged
@@ -35,9 +35,9 @@ def answer_for_closed(segment: Segment) -> Segment | None:
 
 def set_state(tcb: Tcb, state: i64, why: str) -> None:
     """Take an edge of the state diagram. An edge that the diagram has not is our own mistake."""
-    old = tcb.state
+    old = i64(tcb.state)
     assert has_edge(old, state), f"{tcb.name()}: no edge from {state_text(old)} to {state_text(state)}"
-    tcb.state = state
+    tcb.state = u8(state)
     if tcb.is_counted and state != abi.ESTABLISHED and state != abi.CLOSE_WAIT:
         tcb.is_counted = False
         tcb.context.counters.TcpCurrEstab -= 1
@@ -81,7 +81,7 @@ def report(tcb: Tcb, number: i64, text: str) -> None:
     """Leave an error for the program to find (SO_ERROR)."""
     described = f"{text} ({tcb.name()})"
     if not tcb.is_orphan:
-        tcb.error = number
+        tcb.error = i32(number)
         tcb.error_text = described
     context = tcb.context
     context.wake(tcb.owner)

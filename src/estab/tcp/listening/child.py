@@ -70,7 +70,7 @@ def make_child(
     receive.note_offered(child, first_window(options))
     send_window.begin(child, child.irs)
     if context.observer is not None:
-        context.tell(TcbCreated(context.now_ns, context.name, child.name(), -1, state_text(child.state), why))
+        context.tell(TcbCreated(context.now_ns, context.name, child.name(), -1, state_text(i64(child.state)), why))
     return child
 
 

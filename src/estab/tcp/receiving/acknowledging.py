@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i32, i64
 
 from estab.tcp.record.tcb import NO_SEQ, Tcb
 from estab.tcp.record.timer_table import TIMER_DELAYED_ACK
@@ -25,7 +25,7 @@ _DUPLICATES_OWED_MAX: Final = 64
 def begin(tcb: Tcb) -> None:
     """Start, with RCV.NXT set: what came is acknowledged, and the next acknowledgments go at once."""
     tcb.rcv_wup = tcb.rcv_nxt
-    tcb.quick_acks = tcb.context.config.tcp_quick_acks
+    tcb.quick_acks = i32(tcb.context.config.tcp_quick_acks)
 
 
 def end(tcb: Tcb) -> None:
@@ -62,7 +62,7 @@ def acknowledge_late(tcb: Tcb, now_ns: i64) -> None:
 
 def acknowledge_quickly(tcb: Tcb, count: i64) -> None:
     """Let the next ``count`` acknowledgments go at once, or more if so many do already."""
-    tcb.quick_acks = max(tcb.quick_acks, count)
+    tcb.quick_acks = i32(max(i64(tcb.quick_acks), count))
 
 
 def acknowledge_window_quickly(tcb: Tcb) -> None:
@@ -79,7 +79,7 @@ def expect_answers(tcb: Tcb, *, is_likely: bool) -> None:
 def set_quickack(tcb: Tcb, is_on: bool) -> None:
     """Acknowledge at once for now, or not (TCP_QUICKACK). What is pending then goes."""
     tcb.is_interactive = not is_on
-    tcb.quick_acks = tcb.context.config.tcp_quick_acks if is_on else 0
+    tcb.quick_acks = i32(tcb.context.config.tcp_quick_acks if is_on else 0)
     if is_on and tcb.is_ack_pending:
         tcb.is_ack_due = True
 
@@ -108,7 +108,8 @@ def on_acknowledgment_sent(tcb: Tcb) -> None:
 
 def note_push(tcb: Tcb) -> None:
     """A segment came that is not full, or is full and bears PSH: the peer may have no more to send for now."""
-    tcb.pushes_unread = min(tcb.pushes_unread + 1, 2)
+    if tcb.pushes_unread < 2:
+        tcb.pushes_unread += 1
 
 
 def on_all_read(tcb: Tcb) -> None:
@@ -134,7 +135,8 @@ def leave_to_syn_ack(tcb: Tcb) -> None:
 
 def owe_duplicate(tcb: Tcb) -> None:
     """Owe a duplicate acknowledgment for a segment that came out of order (RFC 5681 section 4.2)."""
-    tcb.duplicate_acks_owed = min(tcb.duplicate_acks_owed + 1, _DUPLICATES_OWED_MAX)
+    if tcb.duplicate_acks_owed < _DUPLICATES_OWED_MAX:
+        tcb.duplicate_acks_owed += 1
 
 
 def pay_duplicate(tcb: Tcb) -> None:

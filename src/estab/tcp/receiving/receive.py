@@ -23,6 +23,7 @@ from estab.tcp.receiving.acknowledging import (
 from estab.tcp.record.buffers import ByteQueue
 from estab.tcp.record.numbers import DEFAULT_MSS_BYTES
 from estab.tcp.record.options import Options
+from estab.tcp.record.parts import troubles_of, tuning_of
 from estab.tcp.record.reassembly import PIECE_BYTES, Reassembly
 from estab.tcp.record.tcb import NO_SEQ, Tcb
 from estab.tcp.window import memory
@@ -46,13 +47,12 @@ def start(tcb: Tcb, irs: i64) -> None:
     tcb.copied_seq = tcb.rcv_nxt
     tcb.rcv_adv = tcb.rcv_nxt + offered
     tcb.last_received_ns = tcb.context.now_ns
-    rightsizing.start(tcb)
     acknowledging.begin(tcb)
 
 
 def begin_transfer(tcb: Tcb, first_window_bytes: i64, now_ns: i64) -> None:
     """The handshake is done: count from here when something last came, and what is read in a round trip."""
-    rightsizing.begin(tcb, min(first_window_bytes, tcb.receive_buffer_bytes // 4), now_ns)
+    rightsizing.begin(tcb, min(first_window_bytes, tcb.receive_buffer_bytes // 4))
     tcb.last_received_ns = now_ns
     tcb.last_text_ns = now_ns
 
@@ -172,8 +172,9 @@ def accept_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
     start_at = segment.start
     length = segment.end - start_at
     end = seq + length
+    tuning = tuning_of(tcb)
     _note_size(tcb, length, segment.flags, now_ns)
-    rightsizing.measure(tcb, segment, now_ns)
+    rightsizing.measure(tcb, tuning, segment, now_ns)
     if seq < tcb.rcv_nxt:
         tcb.context.counters.TcpExtTCPDSACKOldSent += report_duplicate(tcb, seq, min(end, tcb.rcv_nxt))
         cut = tcb.rcv_nxt - seq
@@ -253,7 +254,7 @@ def _report_overlap(tcb: Tcb, queue: Reassembly, seq: i64, end: i64) -> None:
 def _hold(tcb: Tcb, seq: i64, text: bytes) -> None:
     """Keep text from beyond a gap, and tell the peer at once that there is one (RFC 5681 section 4.2)."""
     counters = tcb.context.counters
-    tcb.rcv_ooopack += 1
+    troubles_of(tcb).rcv_ooopack += 1
     queue = _queue_of(tcb)
     if queue.holds(seq, seq + len(text)):
         counters.TcpExtTCPOFOMerge += 1

@@ -22,13 +22,23 @@ SSTHRESH_INFINITE: Final = 0x7FFFFFFF
 
 
 class Flow(TimerTable):
-    """What congestion control sees of a connection. It may set the first three; the rest is the engine's.
+    """What congestion control sees of a connection. It may set ``cwnd_bytes``, ``ssthresh_bytes`` and ``pacing_rate``.
+
+    The rest is the engine's.
 
     ``tcb`` says how the lines below the fields are read.
     """
 
     def __init__(self, key: bytes) -> None:
         super().__init__(key)
+        self.has_ecn: bool = False
+        """yes or no: both ends agreed on ECN (RFC 3168, RFC 9768). Writers: ecn/classic."""
+        self.is_cwnd_limited: bool = False
+        """yes or no: the congestion window, not the program or the peer, held back this window's sends (RFC 7661).
+        Writers: recovery/cwnd.
+        """
+        self.is_sampled: bool = False
+        """yes or no: the congestion control asked for ``sample``. Writers: record/tcb."""
         self.cwnd_bytes: i64 = 0
         """bytes: the congestion window (RFC 5681 section 2). Writers: congestion/bbr, congestion/cubic,
         congestion/reno, recovery/cwnd.
@@ -59,8 +69,6 @@ class Flow(TimerTable):
         """segments: of these, how many met congestion, as far as the peer's feedback says (RFC 3168, RFC 9768).
         Writers: ecn/accurate, ecn/classic.
         """
-        self.has_ecn: bool = False
-        """yes or no: both ends agreed on ECN (RFC 3168, RFC 9768). Writers: ecn/classic."""
         self.srtt_ns: i64 = 0
         """ns: smoothed round-trip time (RFC 6298), 0 before the first measurement. Writers: window/rtt."""
         self.rtt_ns: i64 = 0
@@ -71,14 +79,13 @@ class Flow(TimerTable):
         """record: the path's delivery rate, measured since text was first sent. Writers: record/tcb,
         recovery/scoreboard.
         """
-        self.sample: RateSample | None = None
-        """record: the same, if the congestion control asked for it. Writers: record/tcb."""
-        self.is_cwnd_limited: bool = False
-        """yes or no: the congestion window, not the program or the peer, held back this window's sends (RFC 7661).
-        Writers: recovery/cwnd.
-        """
         self.max_out_bytes: i64 = 0
         """bytes: the most that was in flight in this window, acknowledged or not. Writers: recovery/cwnd."""
+
+    @property
+    def sample(self) -> RateSample | None:
+        """The delivery rate, if the congestion control asked for it."""
+        return self.rate if self.is_sampled else None
 
     def is_window_used(self) -> bool:
         """Tell whether the window may grow: it is the limit, or, in slow start, less than twice what was in flight."""

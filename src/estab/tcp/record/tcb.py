@@ -10,14 +10,16 @@ Sequence numbers here are unwrapped: endless integers whose low 32 bits are on t
 Only data lives here. Below each field stand its unit, its meaning with the RFC's section, and the files that may write
 it once the record is made: its owners. Any other file reads the field, and calls a function of the owner to change it.
 ``tests/test_owners.py`` reads these lines and fails on any other writer. What the program sets is in ``options``.
-Queues are made when first needed and released when empty: an idle connection holds none.
+Queues are made when first needed and released when empty, and so are the parts that only some connections need: an
+idle connection holds none of either. Counts that stay small are stored in four bytes or one, and flags stand beside
+each other, as a flag between two numbers would take eight bytes.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i32, i64, u8
 
 from estab import abi
 from estab.tcp.context import Context, Owner, flow_text
@@ -27,11 +29,13 @@ from estab.tcp.record.ecn_state import Ecn
 from estab.tcp.record.fast_open import FastOpen
 from estab.tcp.record.four_tuple import FourTuple
 from estab.tcp.record.inflight import Losses, MtuSearch, SentSegment
+from estab.tcp.record.measured import LaterMinima, Tuning, Usage
 from estab.tcp.record.numbers import DEFAULT_MSS_BYTES, NO_SEQ
 from estab.tcp.record.options import Options
 from estab.tcp.record.reassembly import Reassembly
 from estab.tcp.record.sample import RateSample
 from estab.tcp.record.sendqueue import SendQueue
+from estab.tcp.record.troubles import Troubles
 from estab.tcp.state import state_text
 from estab.units import NEVER, SECOND
 
@@ -61,23 +65,25 @@ class Tcb(Flow):
         """record: its own congestion control if ``has_own_congestion``, else the host's, which makes one when it is
         first needed. Writers: record/tcb.
         """
-        self.has_own_congestion: bool = False
-        """yes or no: ``congestion`` serves this connection alone. Writers: record/tcb."""
         self.owner: Owner | None = None
         """record: the socket that is told of news, ``None`` after the program closed it. Writers: connection."""
         self.local = context.one_copy(ends.local)
         """address: ours, 4 or 16 bytes (RFC 9293 section 3.1). Writers: none."""
-        self.local_port = ends.local_port
-        """number: our port. Writers: none."""
         self.remote = context.one_copy(ends.remote)
         """address: the peer's, 4 or 16 bytes. Writers: none."""
+        self.local_port = ends.local_port
+        """number: our port. Writers: none."""
         self.remote_port = ends.remote_port
         """number: the peer's port. Writers: none."""
         self.flow_label = context.flow_label(ends.remote, ends.local, ends.remote_port, ends.local_port)
         """number: the label of all packets that are sent, 0 for none (RFC 6437). Writers: record/tcb."""
-        # The state of the diagram, and of the host's tables.
-        self.state: i64 = abi.CLOSED
+        # Whose it is, and what stage of its life it has reached.
+        self.charged_bytes: i64 = 0
+        """bytes: what the host is charged for what the connection holds (Linux's tcp_mem). Writers: window/memory."""
+        self.state: u8 = abi.CLOSED
         """number: the state, as ``abi`` numbers them (RFC 9293 section 3.3.2). Writers: arriving/transitions."""
+        self.has_own_congestion: bool = False
+        """yes or no: ``congestion`` serves this connection alone. Writers: record/tcb."""
         self.is_passive: bool = False
         """yes or no: a listener made it (RFC 9293 section 3.10.1). Writers: listening/child."""
         self.is_first_ack_delayed: bool = False
@@ -90,10 +96,35 @@ class Tcb(Flow):
         """yes or no: closed by its program; it finishes on its own. Writers: connection."""
         self.is_orphan_counted: bool = False
         """yes or no: counted among the orphans, of which there may be ``tcp_max_orphans``. Writers: connection."""
-        self.charged_bytes: i64 = 0
-        """bytes: what the host is charged for what the connection holds (Linux's tcp_mem). Writers: window/memory."""
         self.is_counted: bool = False
         """yes or no: counted in CurrEstab (RFC 4022). Writers: arriving/opening, arriving/transitions."""
+        # What the handshake agreed on.
+        self.has_timestamps: bool = False
+        """yes or no: both ends send timestamps (RFC 7323 section 3). Writers: arriving/opening."""
+        self.has_sack: bool = False
+        """yes or no: both ends speak SACK (RFC 2018 section 2). Writers: arriving/opening."""
+        self.has_wscale: bool = False
+        """yes or no: windows are scaled (RFC 7323 section 2). Writers: arriving/opening."""
+        self.snd_wscale: i64 = 0
+        """bits: how far the peer's windows are shifted (RFC 7323 section 2). Writers: arriving/opening."""
+        self.rcv_wscale: i64 = 0
+        """bits: how far our windows are shifted (RFC 7323 section 2). Writers: receiving/receive."""
+        self.ts_recent: i64 = 0
+        """ticks: the peer's timestamp to echo (TS.Recent, RFC 7323 section 4.3). Writers: window/timestamps."""
+        self.ts_recent_ns: i64 = 0
+        """ns, time: when ``ts_recent`` was set. Writers: window/timestamps."""
+        self.ts_offset = context.timestamp_offset(ends.key)
+        """ticks: where our timestamp clock starts (RFC 7323 section 5.4). Writers: none."""
+        self.peer_mss: i64 = DEFAULT_MSS_BYTES
+        """bytes: the MSS that the peer named (RFC 9293 section 3.7.1). Writers: recovery/mtu_search."""
+        self.fast_open: FastOpen | None = None
+        """record: TCP Fast Open (RFC 7413), if the connection began, or may begin, with it. Writers: connection,
+        listening/child.
+        """
+        self.ecn: Ecn | None = None
+        """record: explicit congestion notification, as asked for or agreed on (RFC 3168, RFC 9768). Writers:
+        ecn/classic.
+        """
         # Sending: numbers (RFC 9293 section 3.3.1).
         self.iss: i64 = 0
         """seq: the initial sequence number (ISS). Writers: record/tcb."""
@@ -113,32 +144,28 @@ class Tcb(Flow):
         """seq: end of the last small segment sent (Minshall's variant of Nagle's rule, RFC 9293 section 3.7.4).
         Writers: record/tcb, sending/plan.
         """
-        self.snd_wscale: i64 = 0
-        """bits: how far the peer's windows are shifted (RFC 7323 section 2). Writers: arriving/opening."""
-        # Sending: sizes of segments.
-        self.mss_base: i64 = DEFAULT_MSS_BYTES
-        """bytes: largest text plus options of a segment: the peer's MSS or the path's, whichever is less (RFC 9293
-        MUST-16). Writers: recovery/mtu_search.
-        """
-        self.peer_mss: i64 = DEFAULT_MSS_BYTES
-        """bytes: the MSS that the peer named (RFC 9293 section 3.7.1). Writers: recovery/mtu_search."""
-        self.gso_bytes: i64 = 0
-        """bytes: the largest super-segment that the path's link takes. Writers: recovery/mtu_search."""
-        self.ecn: Ecn | None = None
-        """record: explicit congestion notification, as asked for or agreed on (RFC 3168, RFC 9768). Writers:
-        ecn/classic.
-        """
-        self.ecn_option_bytes: i64 = 0
-        """bytes: what every segment keeps free for AccECN's option (RFC 9768 section 3.2.3). Writers: ecn/accurate."""
-        self.mtu_search: MtuSearch | None = None
-        """record: a search for the path's MTU (RFC 4821), if one is on. Writers: recovery/mtu_search."""
-        # Sending: what was written.
-        self.unsent: SendQueue | None = None
-        """record: what was written and not sent; ``None`` if there is none. Writers: sending/plan, sending/writing."""
         self.pushed_seq: i64 = 0
         """seq: end of the last text that was written with PSH (RFC 9293 section 3.9.1.2). Writers: sending/plan,
         sending/writing.
         """
+        self.fin_seq: i64 = NO_SEQ
+        """seq: where our FIN stands, once sent. Writers: sending/plan."""
+        # Sending: sizes of segments.
+        self.mtu_search: MtuSearch | None = None
+        """record: a search for the path's MTU (RFC 4821), if one is on. Writers: recovery/mtu_search."""
+        self.mss_base: i64 = DEFAULT_MSS_BYTES
+        """bytes: largest text plus options of a segment: the peer's MSS or the path's, whichever is less (RFC 9293
+        MUST-16). Writers: recovery/mtu_search.
+        """
+        self.gso_bytes: i64 = 0
+        """bytes: the largest super-segment that the path's link takes. Writers: recovery/mtu_search."""
+        self.ecn_option_bytes: i64 = 0
+        """bytes: what every segment keeps free for AccECN's option (RFC 9768 section 3.2.3). Writers: ecn/accurate."""
+        # Sending: what was written.
+        self.has_sent_text: bool = False
+        """yes or no: text was sent since the host was last drained. Writers: sending/plan."""
+        self.is_round_limited: bool = False
+        """yes or no: the congestion window held some back since the host was last drained. Writers: sending/plan."""
         self.is_more_coming: bool = False
         """yes or no: MSG_MORE was said of the last write: its partial segment waits for the next, or for an
         acknowledgment. Writers: sending/writing.
@@ -151,6 +178,10 @@ class Tcb(Flow):
         """yes or no: a program found no room in the send buffer; it is told when there is some (Linux's SOCK_NOSPACE).
         Writers: window/room.
         """
+        self.fin_wanted: bool = False
+        """yes or no: the program ended sending (RFC 9293 section 3.10.4). Writers: connection."""
+        self.unsent: SendQueue | None = None
+        """record: what was written and not sent; ``None`` if there is none. Writers: sending/plan, sending/writing."""
         self.sent: list[SentSegment] | None = None
         """record: segments in flight, from ``sent_head`` on, in order; ``None`` if there are none. Writers:
         recovery/scoreboard.
@@ -159,10 +190,14 @@ class Tcb(Flow):
         """count: places at the start of ``sent`` that are acknowledged. Writers: recovery/scoreboard."""
         self.send_buffer_bytes: i64 = options.send_buffer_bytes
         """bytes: size of the send buffer now; it grows unless the program fixed it. Writers: window/room."""
-        self.fin_wanted: bool = False
-        """yes or no: the program ended sending (RFC 9293 section 3.10.4). Writers: connection."""
-        self.fin_seq: i64 = NO_SEQ
-        """seq: where our FIN stands, once sent. Writers: sending/plan."""
+        self.usage: Usage | None = None
+        """record: what the sender's time and window are used for; ``None`` while no text was sent. Writers:
+        record/parts, recovery/cwnd.
+        """
+        self.last_sent_ns: i64 = 0
+        """ns, time: when text was last sent. Writers: arriving/opening, connection."""
+        self.transmission_count: i64 = 0
+        """segments: with text, SYN or FIN, that were sent, repeats too. Writers: recovery/scoreboard."""
         # Receiving (RFC 9293 sections 3.3.1 and 3.8.6).
         self.irs: i64 = 0
         """seq: the peer's initial sequence number (IRS). Writers: receiving/receive."""
@@ -174,8 +209,6 @@ class Tcb(Flow):
         """seq: right edge of the window as the peer knows it, RCV.NXT + RCV.WND (RFC 9293 SHLD-14). Writers:
         receiving/receive.
         """
-        self.rcv_wscale: i64 = 0
-        """bits: how far our windows are shifted (RFC 7323 section 2). Writers: receiving/receive."""
         self.copied_seq: i64 = 0
         """seq: the next byte that the program reads. Writers: receiving/receive."""
         self.received: ByteQueue | None = None
@@ -186,157 +219,99 @@ class Tcb(Flow):
         """
         self.receive_buffer_bytes: i64 = options.receive_buffer_bytes
         """bytes: size of the receive buffer now; it grows unless the program fixed it. Writers: receiving/receive."""
-        self.rcv_mss: i64 = DEFAULT_MSS_BYTES
-        """bytes: what the peer's full segments seem to be (RFC 9293 section 3.8.6.2.2). Writers: receiving/receive."""
         self.peer_fin_seq: i64 = NO_SEQ
         """seq: where the peer's FIN stands, once it came, in order or not. Writers: receiving/receive."""
+        self.urgent_seq: i64 = NO_SEQ
+        """seq: place of the peer's urgent byte, until it is read past (RFC 6093). Writers: receiving/receive."""
+        self.tune_space_bytes: i64 = 0
+        """bytes: the most that was read in a round trip. Writers: receiving/rightsizing."""
+        self.tuning: Tuning | None = None
+        """record: how fast the program reads; ``None`` while no text came. Writers: record/parts."""
+        self.last_text_ns: i64 = 0
+        """ns, time: when text last came. Writers: receiving/receive."""
+        self.last_received_ns: i64 = 0
+        """ns, time: when an acceptable segment last came. Writers: receiving/receive."""
+        self.rcv_mss: i64 = DEFAULT_MSS_BYTES
+        """bytes: what the peer's full segments seem to be (RFC 9293 section 3.8.6.2.2). Writers: receiving/receive."""
         self.is_fin_received: bool = False
         """yes or no: the peer's FIN came, and all text before it (RFC 9293 section 3.10.7.4). Writers:
         receiving/receive.
         """
         self.is_read_shut: bool = False
         """yes or no: the program ended reading. Writers: connection."""
-        self.urgent_seq: i64 = NO_SEQ
-        """seq: place of the peer's urgent byte, until it is read past (RFC 6093). Writers: receiving/receive."""
         self.is_urgent_new: bool = False
         """yes or no: the program was not told of the urgent byte yet. Writers: receiving/receive."""
         self.is_urgent_read: bool = False
         """yes or no: the program read the urgent byte (MSG_OOB). Writers: receiving/receive."""
-        # Receive-window tuning: bytes read in the last round trip.
-        self.tune_seq: i64 = 0
-        """seq: ``copied_seq`` when the measurement began. Writers: receiving/rightsizing."""
-        self.tune_ns: i64 = 0
-        """ns, time: when the measurement began. Writers: receiving/rightsizing."""
-        self.tune_space_bytes: i64 = 0
-        """bytes: the most that was read in a round trip. Writers: receiving/rightsizing."""
-        self.rcv_rtt_ns: i64 = 0
-        """ns: the round trip as a receiver sees it: by echoed timestamps (RFC 7323 section 4), or by how long a window
-        takes to arrive. Writers: receiving/rightsizing.
-        """
-        self.rcv_rtt_seq: i64 = 0
-        """seq: the end of the window whose arrival is timed. Writers: receiving/rightsizing."""
-        self.rcv_rtt_since_ns: i64 = 0
-        """ns, time: since when it is timed. Writers: receiving/rightsizing."""
-        self.rcv_rtt_echo: i64 = -1
-        """ticks: the echoed timestamp that was measured last, -1 for none. Writers: receiving/rightsizing."""
         # Acknowledging (RFC 9293 section 3.8.6.3).
+        self.quick_acks: i32 = 0
+        """count: acknowledgments that go at once, before delaying begins again. Writers: receiving/acknowledging."""
+        self.pushes_unread: u8 = 0
+        """count: segments that end something of the peer's, since the last acknowledgment: 0, 1, or 2 for more (Linux's
+        ICSK_ACK_PUSHED). Writers: receiving/acknowledging.
+        """
+        self.duplicate_acks_owed: u8 = 0
+        """count: duplicate acknowledgments to send, one for each segment out of order (RFC 5681 section 4.2). Writers:
+        receiving/acknowledging.
+        """
         self.is_ack_due: bool = False
         """yes or no: an acknowledgment must go now. Writers: receiving/acknowledging."""
         self.is_ack_pending: bool = False
         """yes or no: an acknowledgment may wait until ``delack_ns``. Writers: receiving/acknowledging."""
-        self.duplicate_acks_owed: i64 = 0
-        """count: duplicate acknowledgments to send, one for each segment out of order (RFC 5681 section 4.2). Writers:
-        receiving/acknowledging.
-        """
-        self.quick_acks: i64 = 0
-        """count: acknowledgments that go at once, before delaying begins again. Writers: receiving/acknowledging."""
-        self.pushes_unread: i64 = 0
-        """count: segments that end something of the peer's, since the last acknowledgment: 0, 1, or 2 for more (Linux's
-        ICSK_ACK_PUSHED). Writers: receiving/acknowledging.
-        """
         self.is_interactive: bool = False
         """yes or no: requests and answers alternate (Linux's pingpong): acknowledgments wait for text to carry them.
         Writers: receiving/acknowledging.
-        """
-        self.last_text_ns: i64 = 0
-        """ns, time: when text last came. Writers: receiving/receive."""
-        self.last_sent_ns: i64 = 0
-        """ns, time: when text was last sent. Writers: arriving/opening, connection."""
-        self.last_challenge_ns: i64 = -NEVER
-        """ns, time: when an unacceptable segment was last acknowledged (RFC 5961 section 7). Writers: arriving/arrives.
         """
         self.dsack_left: i64 = NO_SEQ
         """seq: left edge of text that came twice, to be reported (RFC 2883). Writers: receiving/acknowledging."""
         self.dsack_right: i64 = NO_SEQ
         """seq: right edge of the same. Writers: receiving/acknowledging."""
-        # What the handshake agreed on.
-        self.has_timestamps: bool = False
-        """yes or no: both ends send timestamps (RFC 7323 section 3). Writers: arriving/opening."""
-        self.has_sack: bool = False
-        """yes or no: both ends speak SACK (RFC 2018 section 2). Writers: arriving/opening."""
-        self.has_wscale: bool = False
-        """yes or no: windows are scaled (RFC 7323 section 2). Writers: arriving/opening."""
-        self.ts_recent: i64 = 0
-        """ticks: the peer's timestamp to echo (TS.Recent, RFC 7323 section 4.3). Writers: window/timestamps."""
-        self.ts_recent_ns: i64 = 0
-        """ns, time: when ``ts_recent`` was set. Writers: window/timestamps."""
-        self.ts_offset = context.timestamp_offset(ends.key)
-        """ticks: where our timestamp clock starts (RFC 7323 section 5.4). Writers: none."""
-        self.fast_open: FastOpen | None = None
-        """record: TCP Fast Open (RFC 7413), if the connection began, or may begin, with it. Writers: connection,
-        listening/child.
-        """
         # Round trip and retransmission (RFC 6298).
         self.rttvar_ns: i64 = 0
         """ns: mean deviation of the round trip (RTTVAR). Writers: window/rtt."""
         self.min_rtt_at_ns: i64 = 0
         """ns, time: when ``min_rtt_ns`` was measured. Writers: window/rtt."""
-        self.second_rtt_ns: i64 = 0
-        """ns: the least round trip measured after that one, for when it is too old. Writers: window/rtt."""
-        self.second_rtt_at_ns: i64 = 0
-        """ns, time: when ``second_rtt_ns`` was measured. Writers: window/rtt."""
-        self.third_rtt_ns: i64 = 0
-        """ns: the least round trip measured after the second. Writers: window/rtt."""
-        self.third_rtt_at_ns: i64 = 0
-        """ns, time: when ``third_rtt_ns`` was measured. Writers: window/rtt."""
+        self.later_minima: LaterMinima | None = None
+        """record: the least round trips after ``min_rtt_ns``; ``None`` while none was longer. Writers: window/rtt."""
         self.rto_ns: i64 = context.config.tcp_rto_initial_ns
         """ns: the retransmission timeout without its back-off (RTO). Writers: window/rtt."""
-        self.backoff: i64 = 0
-        """count: how often the timeout is doubled (RFC 6298 rule 5.5). Writers: window/rtt."""
-        self.retries: i64 = 0
-        """count: timeouts in a row without an answer (RFC 9293 section 3.8.3). Writers: window/silence."""
-        self.timeouts: i64 = 0
-        """count: all retransmission timeouts of the connection (``tcpi_total_rto``). Writers: window/silence."""
         self.first_unanswered_ns: i64 = 0
         """ns, time: since when the peer acknowledges nothing new (RFC 9293 section 3.8.3). Writers: window/silence."""
+        self.backoff: i32 = 0
+        """count: how often the timeout is doubled (RFC 6298 rule 5.5). Writers: window/rtt."""
+        self.retries: i32 = 0
+        """count: timeouts in a row without an answer (RFC 9293 section 3.8.3). Writers: window/silence."""
         # Loss recovery.
-        self.ca_state: i64 = CA_OPEN
-        """number: where loss recovery stands, ``CA_OPEN`` to ``CA_LOSS`` (RFC 5681, RFC 6675). Writers:
-        recovery/recovery, recovery/undo.
-        """
         self.recover: i64 = 0
         """seq: SND.NXT when recovery began (RFC 6582, RecoveryPoint of RFC 6675). Writers: record/tcb,
         recovery/recovery.
         """
-        self.duplicate_acks: i64 = 0
-        """count: duplicate acknowledgments in a row (RFC 5681 section 2). Writers: recovery/recovery."""
         self.reno_sacked_bytes: i64 = 0
         """bytes: without SACK: what duplicate acknowledgments say has arrived (RFC 6582's inflation, from the other
         end). Writers: recovery/delivered, recovery/scoreboard.
         """
-        self.is_fast_retransmit_due: bool = False
-        """yes or no: the next lost segment goes whatever the window (RFC 5681 section 3.2 step 3). Writers:
-        recovery/scoreboard.
-        """
-        self.lost_count: i64 = 0
-        """segments: taken to be lost, and waiting to be sent again (RFC 6675, RFC 8985). Writers: recovery/scoreboard.
-        """
-        # Whether the congestion window is used (RFC 7661).
-        self.usage_seq: i64 = 0
-        """seq: SND.NXT when ``max_out_bytes`` and ``is_cwnd_limited`` were noted; they hold until it is acknowledged.
-        Writers: recovery/cwnd.
-        """
-        self.used_bytes: i64 = 0
-        """bytes: the most that was in flight since the window was last used up. Writers: recovery/cwnd."""
-        self.used_ns: i64 = 0
-        """ns, time: when the window was last used up. Writers: recovery/cwnd."""
-        self.has_sent_text: bool = False
-        """yes or no: text was sent since the host was last drained. Writers: sending/plan."""
-        self.is_round_limited: bool = False
-        """yes or no: the congestion window held some back since the host was last drained. Writers: sending/plan."""
         self.losses: Losses | None = None
         """record: what is known of losses; ``None`` while nothing went wrong. Writers: recovery/recovery,
         recovery/scoreboard.
         """
-        self.transmission_count: i64 = 0
-        """segments: with text, SYN or FIN, that were sent, repeats too. Writers: recovery/scoreboard."""
-        self.bytes_retransmitted: i64 = 0
-        """bytes: text that was sent again (``tcpi_bytes_retrans``). Writers: recovery/scoreboard."""
-        self.segments_retransmitted: i64 = 0
-        """segments: sent again (``tcpi_total_retrans``). Writers: recovery/delivered, recovery/scoreboard."""
-        self.reordering: i64 = context.config.tcp_reordering
+        self.troubles: Troubles | None = None
+        """record: what has gone wrong so far; ``None`` if nothing. Writers: record/parts."""
+        self.duplicate_acks: i32 = 0
+        """count: duplicate acknowledgments in a row (RFC 5681 section 2). Writers: recovery/recovery."""
+        self.lost_count: i32 = 0
+        """segments: taken to be lost, and waiting to be sent again (RFC 6675, RFC 8985). Writers: recovery/scoreboard.
+        """
+        self.reordering: i32 = i32(context.config.tcp_reordering)
         """segments: how far the path has been seen to bring them out of order, from ``tcp_reordering`` up (RFC 8985
         section 6.2). Writers: recovery/scoreboard.
+        """
+        self.ca_state: u8 = CA_OPEN
+        """number: where loss recovery stands, ``CA_OPEN`` to ``CA_LOSS`` (RFC 5681, RFC 6675). Writers:
+        recovery/recovery, recovery/undo.
+        """
+        self.is_fast_retransmit_due: bool = False
+        """yes or no: the next lost segment goes whatever the window (RFC 5681 section 3.2 step 3). Writers:
+        recovery/scoreboard.
         """
         # What else TCP_INFO counts (RFC 4898).
         self.segs_in: i64 = 0
@@ -347,56 +322,27 @@ class Tcb(Flow):
         """segments: received with text. Writers: connection."""
         self.data_segs_out: i64 = 0
         """segments: sent with text. Writers: connection."""
-        self.dsack_dups: i64 = 0
-        """segments: that the peer reports to have got twice (RFC 2883). Writers: recovery/scoreboard."""
-        self.reord_seen: i64 = 0
-        """count: acknowledgments that showed reordering. Writers: recovery/scoreboard."""
-        self.rcv_ooopack: i64 = 0
-        """segments: received out of order. Writers: receiving/receive."""
-        self.rto_recoveries: i64 = 0
-        """count: how often the peer was silent so long, whatever the number of timeouts. Writers: window/silence.
-        """
-        self.rto_since_ns: i64 = 0
-        """ns, time: when the retransmission timer first ran out since the peer last acknowledged something; 0: it did
-        not. Writers: window/silence.
-        """
-        self.rto_time_ns: i64 = 0
-        """ns: how long all of these took until the peer answered. Writers: window/silence."""
-        self.chrono: i64 = 0
-        """number: what the time since ``chrono_ns`` is spent on, as ``window/chrono`` numbers it. Writers:
-        window/chrono.
-        """
-        self.chrono_ns: i64 = 0
-        """ns, time: since when. Writers: window/chrono."""
-        self.busy_ns: i64 = 0
-        """ns: spent with something to send, before ``chrono_ns``. Writers: window/chrono."""
-        self.peer_window_ns: i64 = 0
-        """ns: spent waiting for the peer's window, before ``chrono_ns``. Writers: window/chrono."""
-        self.send_buffer_ns: i64 = 0
-        """ns: spent with too small a send buffer, before ``chrono_ns``. Writers: window/chrono."""
         # Probing a silent or shut peer (RFC 9293 sections 3.8.4 and 3.8.6.1).
         self.shut_since_ns: i64 = 0
         """ns, time: since when text waits for the peer's window and probes go (RFC 9293 section 3.8.6.1); 0: it does
         not. Writers: window/silence.
         """
-        self.probes_out: i64 = 0
+        self.probes_out: i32 = 0
         """count: keepalive or window probes without an answer. Writers: window/silence."""
         self.is_probe_due: bool = False
         """yes or no: a keepalive or window probe must go now. Writers: window/silence."""
-        self.last_received_ns: i64 = 0
-        """ns, time: when an acceptable segment last came. Writers: receiving/receive."""
-        # Ending (RFC 9293 section 3.6).
-        self.error: i64 = 0
+        # Ending (RFC 9293 section 3.6), and what is told of it.
+        self.is_reset_due: bool = False
+        """yes or no: a reset must go now. Writers: arriving/transitions, sending/output."""
+        self.error: i32 = 0
         """number: the errno that the program finds (SO_ERROR), 0 for none. Writers: arriving/transitions, connection.
         """
-        self.error_text: str = ""
-        """text: what happened, for that error's message. Writers: arriving/transitions."""
-        self.soft_error: i64 = 0
+        self.soft_error: i32 = 0
         """number: the errno of an error that ends nothing, but is the reason if the connection times out (RFC 9293
         section 3.9.2.2). Writers: window/silence.
         """
-        self.is_reset_due: bool = False
-        """yes or no: a reset must go now. Writers: arriving/transitions, sending/output."""
+        self.error_text: str = ""
+        """text: what happened, for that error's message. Writers: arriving/transitions."""
         self.why: str = ""
         """text: the rule that sent the last segment, for the observer. Writers: sending/output, sending/plan."""
 
@@ -434,11 +380,9 @@ class Tcb(Flow):
         if not self.has_own_congestion:
             self.has_own_congestion = True
             self.congestion = self.congestion.for_flow()
-            self.sample = None
-            if self.congestion.wants_samples():
-                if self.rate is None:
-                    self.rate = RateSample(now_ns)
-                self.sample = self.rate
+            self.is_sampled = self.congestion.wants_samples()
+            if self.is_sampled and self.rate is None:
+                self.rate = RateSample(now_ns)
             self.congestion.start(self, now_ns)
         return self.congestion
 
@@ -450,7 +394,7 @@ class Tcb(Flow):
 
     def describe(self) -> str:
         """Write the four-tuple and the state, for error texts."""
-        return f"{self.name()} in {state_text(self.state)}"
+        return f"{self.name()} in {state_text(i64(self.state))}"
 
     def is_fast_child(self) -> bool:
         """Tell whether the connection is in use before its handshake is done (Fast Open, at the server)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, u8
 
 from estab.tcp.record.timers import Endpoint
 from estab.units import NEVER
@@ -57,8 +57,6 @@ class TimerTable(Endpoint):
         self.retransmit_ns: i64 = NEVER
         """ns, time: retransmission, probe, reordering or SYN-ACK, as ``timer_kind`` says. Writers: record/timer_table.
         """
-        self.timer_kind: i64 = TIMER_RTO
-        """number: what ``retransmit_ns`` is for (``TIMER_RTO`` to ``TIMER_SYN_ACK``). Writers: record/timer_table."""
         self.persist_ns: i64 = NEVER
         """ns, time: the next probe of a shut window (RFC 9293 section 3.8.6.1). Writers: record/timer_table."""
         self.delack_ns: i64 = NEVER
@@ -69,6 +67,8 @@ class TimerTable(Endpoint):
         """ns, time: the end of FIN-WAIT-2 for a connection without a program. Writers: record/timer_table."""
         self.pace_ns: i64 = 0
         """ns, time: when the next text may leave, at ``pacing_rate``. Writers: window/pacing."""
+        self.timer_kind: u8 = TIMER_RTO
+        """number: what ``retransmit_ns`` is for (``TIMER_RTO`` to ``TIMER_SYN_ACK``). Writers: record/timer_table."""
         self.is_pacing: bool = False
         """yes or no: the pace holds text back now, and ``pace_ns`` is a deadline. Writers: window/pacing."""
 
@@ -76,7 +76,7 @@ class TimerTable(Endpoint):
         """Let a timer run out at ``due_ns``."""
         if timer <= TIMER_SYN_ACK:
             self.retransmit_ns = due_ns
-            self.timer_kind = timer
+            self.timer_kind = u8(timer)
         elif timer == TIMER_DELAYED_ACK:
             self.delack_ns = due_ns
         elif timer == TIMER_KEEPALIVE:
@@ -117,7 +117,7 @@ class TimerTable(Endpoint):
         if due_ns == NEVER:
             return TIMER_NONE
         if due_ns == self.retransmit_ns:
-            return self.timer_kind
+            return i64(self.timer_kind)
         if due_ns == self.persist_ns:
             return TIMER_PERSIST
         if due_ns == self.keepalive_ns:

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
+from estab.tcp.record.measured import Usage
+from estab.tcp.record.parts import usage_of
 from estab.tcp.record.tcb import CA_CWR, CA_OPEN, CA_RECOVERY, Tcb
 
 __all__ = [
@@ -24,8 +26,8 @@ __all__ = [
 def begin(tcb: Tcb, cwnd_bytes: i64, now_ns: i64) -> None:
     """Start with a window, whose use is watched from now on."""
     tcb.cwnd_bytes = cwnd_bytes
-    tcb.usage_seq = tcb.snd_nxt
-    tcb.used_ns = now_ns
+    if tcb.snd_una < tcb.snd_nxt:
+        tcb.usage = Usage(tcb.snd_nxt, now_ns)  # text of the SYN is in flight (Fast Open)
 
 
 def set_window(tcb: Tcb, cwnd_bytes: i64) -> None:
@@ -59,35 +61,36 @@ def initial_cwnd(tcb: Tcb) -> i64:
 
 def validate(tcb: Tcb, is_limited: bool, now_ns: i64) -> None:
     """Take note of a round of sending. ``is_limited``: the congestion window ended it."""
+    usage = usage_of(tcb)
     out = tcb.snd_nxt - tcb.snd_una
-    if tcb.snd_una >= tcb.usage_seq or is_limited or (not tcb.is_cwnd_limited and out > tcb.max_out_bytes):
+    if tcb.snd_una >= usage.usage_seq or is_limited or (not tcb.is_cwnd_limited and out > tcb.max_out_bytes):
         tcb.is_cwnd_limited = is_limited
         tcb.max_out_bytes = out
-        tcb.usage_seq = tcb.snd_nxt
+        usage.usage_seq = tcb.snd_nxt
     if tcb.is_window_used():
-        tcb.used_bytes = 0
-        tcb.used_ns = now_ns
+        usage.used_bytes = 0
+        usage.used_ns = now_ns
         return
-    tcb.used_bytes = max(tcb.used_bytes, out)
-    is_own_rule = tcb.sample is not None  # as BBR, which knows itself when it is limited by the program
-    if tcb.context.config.tcp_slow_start_after_idle and now_ns - tcb.used_ns >= tcb.rto_ns and not is_own_rule:
-        _shrink_unused(tcb, now_ns)
+    usage.used_bytes = max(usage.used_bytes, out)
+    is_own_rule = tcb.is_sampled  # as BBR, which knows itself when it is limited by the program
+    if tcb.context.config.tcp_slow_start_after_idle and now_ns - usage.used_ns >= tcb.rto_ns and not is_own_rule:
+        _shrink_unused(tcb, usage, now_ns)
 
 
-def _shrink_unused(tcb: Tcb, now_ns: i64) -> None:
+def _shrink_unused(tcb: Tcb, usage: Usage, now_ns: i64) -> None:
     """Go half the way to what was used (RFC 2861 section 3)."""
     if tcb.ca_state == CA_OPEN and not tcb.is_out_of_room:
-        used = max(tcb.used_bytes, initial_cwnd(tcb))
+        used = max(usage.used_bytes, initial_cwnd(tcb))
         if used < tcb.cwnd_bytes:
             tcb.ssthresh_bytes = _ssthresh_kept(tcb)
             tcb.cwnd_bytes = (tcb.cwnd_bytes + used) // 2
-        tcb.used_bytes = 0
-    tcb.used_ns = now_ns
+        usage.used_bytes = 0
+    usage.used_ns = now_ns
 
 
 def restart_after_idle(tcb: Tcb, now_ns: i64) -> None:
     """Begin again with the first window after an idle time: each timeout of silence halves the window down to it."""
-    if not tcb.context.config.tcp_slow_start_after_idle or tcb.sample is not None or tcb.snd_nxt > tcb.snd_una:
+    if not tcb.context.config.tcp_slow_start_after_idle or tcb.is_sampled or tcb.snd_nxt > tcb.snd_una:
         return
     rto_ns = tcb.rto_ns  # without its back-off, as in Linux
     rest_ns = now_ns - tcb.last_sent_ns
@@ -101,8 +104,9 @@ def restart_after_idle(tcb: Tcb, now_ns: i64) -> None:
         cwnd //= 2
         rest_ns -= rto_ns
     tcb.cwnd_bytes = max(cwnd, floor)
-    tcb.used_bytes = 0
-    tcb.used_ns = now_ns
+    usage = usage_of(tcb)
+    usage.used_bytes = 0
+    usage.used_ns = now_ns
 
 
 def _ssthresh_kept(tcb: Tcb) -> i64:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
+from estab.tcp.record.parts import troubles_of
 from estab.tcp.record.tcb import Tcb
 from estab.tcp.recovery.scoreboard import segments_in
 
@@ -47,7 +48,7 @@ def forget_duplicates(tcb: Tcb) -> None:
 
 def count_syn_ack_repeats(tcb: Tcb, count: i64) -> None:
     """A SYN-ACK was sent again so often."""
-    tcb.segments_retransmitted += count
+    troubles_of(tcb).segments_retransmitted += count
 
 
 def count_syn_ack_delivered(tcb: Tcb) -> None:

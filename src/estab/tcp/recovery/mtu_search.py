@@ -97,7 +97,7 @@ def probe_bytes(tcb: Tcb, search: MtuSearch, waiting: i64, now_ns: i64) -> i64:
     if high - search.low < tcb.context.config.tcp_probe_threshold:
         _search_again(tcb, search, now_ns)
         return _NONE
-    needed = size + (tcb.reordering + 1) * mss  # so much must follow that its loss shows
+    needed = size + (i64(tcb.reordering) + 1) * mss  # so much must follow that its loss shows
     if size <= mss or waiting < needed or tcb.snd_wnd < needed:
         return _NONE
     if tcb.snd_nxt + needed > tcb.snd_una + tcb.snd_wnd:

@@ -151,7 +151,7 @@ def reordering_window_ns(tcb: Tcb, losses: Losses) -> i64:
         if tcb.ca_state == CA_RECOVERY or tcb.ca_state == CA_LOSS:
             return 0
         is_ruled = (tcb.context.config.tcp_recovery & _NO_DUPTHRESH) == 0
-        if is_ruled and losses.sacked_bytes >= tcb.reordering * tcb.snd_mss():
+        if is_ruled and losses.sacked_bytes >= i64(tcb.reordering) * tcb.snd_mss():
             return 0  # three segments above it arrived: RFC 5681's duplicate-acknowledgment rule
     return min(losses.window_multiplier * (tcb.min_rtt_ns // 4), tcb.srtt_ns)
 

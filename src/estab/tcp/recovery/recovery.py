@@ -134,7 +134,7 @@ def on_mere_feedback(tcb: Tcb, segment: Segment, now_ns: i64) -> None:
 def _measure(tcb: Tcb, rate: RateSample, delivered: i64, lost: i64, now_ns: i64) -> None:
     """Close the sample of the delivery rate, and pass it on if it is asked for."""
     rate.finish(tcb.delivered_bytes, delivered, lost, tcb.min_rtt_ns, now_ns)
-    if tcb.sample is not None:
+    if tcb.is_sampled:
         tcb.control(now_ns).on_sample(tcb, rate, now_ns)
 
 
@@ -237,7 +237,7 @@ def _move_on(tcb: Tcb, losses: Losses, segment: Segment, told: Acknowledged, now
         if acked == 0:
             rate.rtt_ns = losses.sacked_rtt_ns
         _measure(tcb, rate, tcb.delivered_bytes - told.delivered_before, losses.lost_bytes - told.lost_before, now_ns)
-    if tcb.sample is not None:
+    if tcb.is_sampled:
         pass  # the window is the congestion control's alone
     elif state == CA_RECOVERY or state == CA_CWR:
         # If nothing was lost there is nothing to catch up with: CWR never sends more than arrives (as Linux).
@@ -247,7 +247,7 @@ def _move_on(tcb: Tcb, losses: Losses, segment: Segment, told: Acknowledged, now
         # What SACKs told of before is not counted again. If the path is known to bring segments out of order, what
         # they tell of lets the window grow at once; else only progress in order does (as Linux).
         delivered = max(tcb.delivered_bytes - told.delivered_before, 0)
-        if acked > 0 or (delivered > 0 and tcb.has_sack and tcb.reordering > tcb.context.config.tcp_reordering):
+        if acked > 0 or (delivered > 0 and tcb.has_sack and i64(tcb.reordering) > tcb.context.config.tcp_reordering):
             if state == CA_LOSS:
                 cwnd.note_limited(tcb)
             _grow(tcb, delivered, now_ns)
@@ -331,7 +331,7 @@ def _enter_recovery(tcb: Tcb, losses: Losses, flight_bytes: i64, now_ns: i64, *,
 
 
 def _leave(tcb: Tcb, losses: Losses, now_ns: i64) -> None:
-    if tcb.ca_state != CA_LOSS and tcb.sample is None:
+    if tcb.ca_state != CA_LOSS and not tcb.is_sampled:
         cwnd.set_window(tcb, max(tcb.ssthresh_bytes, 2 * tcb.snd_mss()))  # RFC 9937: what PRR worked towards
     if tcb.ca_state == CA_CWR:
         tcb.ca_state = CA_OPEN
@@ -353,7 +353,7 @@ def _reduce_for_probe(tcb: Tcb, losses: Losses, now_ns: i64) -> None:
     tcb.context.counters.TcpExtTCPLossProbeRecovery += 1
     ecn.queue_cwr(tcb)
     cwnd.set_ssthresh(tcb, tcb.control(now_ns).ssthresh(tcb, now_ns))
-    if tcb.sample is None:
+    if not tcb.is_sampled:
         cwnd.set_window(tcb, max(tcb.ssthresh_bytes, 2 * tcb.snd_mss()))
     _tell(tcb, "a tail loss probe repaired a loss")
 
@@ -369,7 +369,7 @@ def on_reorder_timer(tcb: Tcb, now_ns: i64) -> None:
     rack.arm_rto(tcb, now_ns)
     if tcb.lost_count > 0 and tcb.ca_state != CA_RECOVERY and tcb.ca_state != CA_LOSS:
         _enter_recovery(tcb, losses, flight, now_ns, has_mark=False)
-        if tcb.sample is None and tcb.ca_state == CA_RECOVERY:
+        if not tcb.is_sampled and tcb.ca_state == CA_RECOVERY:
             prr.on_acknowledgment(tcb, losses, 1, is_safe=False)
     _look_again_at(tcb, again_ns)
 

@@ -12,9 +12,10 @@ segment size, so that a peer that SACKs single bytes can't make the list grow (C
 
 from __future__ import annotations
 
-from mypy_extensions import i64
+from mypy_extensions import i32, i64
 
 from estab.tcp.record.inflight import Losses, Run, SentSegment
+from estab.tcp.record.parts import troubles_of
 from estab.tcp.record.sample import RateSample
 from estab.tcp.record.tcb import CA_LOSS, NO_SEQ, Tcb
 from estab.tcp.window.pacing import note_sent
@@ -81,9 +82,10 @@ def remember_resent(tcb: Tcb, losses: Losses, segment: SentSegment, now_ns: i64)
     if losses.repeated_ns == 0:
         losses.repeated_ns = now_ns
     losses.repeated_end = max(losses.repeated_end, segment.end)
-    tcb.bytes_retransmitted += len(segment.data)
+    troubles = troubles_of(tcb)
+    troubles.bytes_retransmitted += len(segment.data)
     count = segments_in(tcb, len(segment.data))
-    tcb.segments_retransmitted += count
+    troubles.segments_retransmitted += count
     tcb.context.counters.TcpRetransSegs += count
 
 
@@ -252,7 +254,7 @@ def _read_dsack(tcb: Tcb, losses: Losses, ack: i64, blocks: list[int]) -> i64:
     # Older than anything that was in flight a window ago: not about text of ours (as Linux's tcp_is_sackblock_valid).
     if left >= tcb.snd_una - max(tcb.max_snd_wnd, 1):
         duplicates = segments_in(tcb, right - left)
-        tcb.dsack_dups += duplicates
+        troubles_of(tcb).dsack_dups += duplicates
         counters.TcpExtTCPDSACKRecvSegs += duplicates
         losses.dsack_left = left
         losses.dsack_right = right
@@ -551,9 +553,9 @@ def note_reordering(tcb: Tcb, losses: Losses) -> None:
         return
     mss = tcb.snd_mss()
     distance = (losses.fack - late + mss - 1) // mss
-    if distance > tcb.reordering:
-        tcb.reordering = min(distance, tcb.context.config.tcp_max_reordering)
-    tcb.reord_seen += 1
+    if distance > i64(tcb.reordering):
+        tcb.reordering = i32(min(distance, tcb.context.config.tcp_max_reordering))
+    troubles_of(tcb).reord_seen += 1
     losses.is_reordering_seen = True
     tcb.context.counters.TcpExtTCPSACKReorder += 1
 

@@ -200,7 +200,7 @@ def plan(tcb: Tcb, queue: SendQueue, now_ns: i64, *, is_forced: bool, is_single:
         return False
     if in_window < needed:
         chrono.start(tcb, chrono.PEER_WINDOW, now_ns)  # the next segment does not fit into the peer's window
-    elif tcb.chrono == chrono.PEER_WINDOW:
+    else:
         chrono.stop(tcb, chrono.PEER_WINDOW, now_ns)
     if in_window < needed and not _may_send_silly(tcb, in_window):
         _wait_for_window(tcb, queue, now_ns)

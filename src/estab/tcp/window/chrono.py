@@ -11,9 +11,11 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from estab.tcp.record.measured import Usage
+from estab.tcp.record.parts import usage_of
 from estab.tcp.record.tcb import Tcb
 
-__all__ = ["BUSY", "IDLE", "PEER_WINDOW", "SEND_BUFFER", "spent_ns", "start", "stop", "stop_if_idle"]
+__all__ = ["BUSY", "IDLE", "PEER_WINDOW", "SEND_BUFFER", "spent_ns", "spent_on", "start", "stop", "stop_if_idle"]
 
 IDLE: Final = 0
 BUSY: Final = 1
@@ -23,41 +25,53 @@ SEND_BUFFER: Final = 3
 
 def start(tcb: Tcb, what: i64, now_ns: i64) -> None:
     """Begin to spend time on ``what``, unless on something of higher rank already."""
-    if what > tcb.chrono:
-        _switch(tcb, what, now_ns)
+    usage = usage_of(tcb)
+    if what > usage.chrono:
+        _switch(usage, what, now_ns)
 
 
 def stop(tcb: Tcb, what: i64, now_ns: i64) -> None:
     """Spend no more time on ``what``: on being busy, or on nothing if nothing is left to send."""
-    if tcb.chrono == what:
-        _switch(tcb, BUSY if tcb.sent is not None or tcb.unsent is not None else IDLE, now_ns)
+    usage = tcb.usage
+    if usage is not None and usage.chrono == what:
+        _switch(usage, BUSY if tcb.sent is not None or tcb.unsent is not None else IDLE, now_ns)
 
 
 def stop_if_idle(tcb: Tcb, now_ns: i64) -> None:
     """Everything may be acknowledged: then there is nothing to be busy with."""
-    if tcb.chrono != IDLE and tcb.sent is None and tcb.unsent is None:
-        _switch(tcb, IDLE, now_ns)
+    usage = tcb.usage
+    if usage is not None and usage.chrono != IDLE and tcb.sent is None and tcb.unsent is None:
+        _switch(usage, IDLE, now_ns)
+
+
+def spent_on(tcb: Tcb) -> i64:
+    """Return what time is spent on now."""
+    usage = tcb.usage
+    return IDLE if usage is None else usage.chrono
 
 
 def spent_ns(tcb: Tcb, what: i64, now_ns: i64) -> i64:
     """Return the time spent on ``what`` until now."""
-    spent = tcb.busy_ns
+    usage = tcb.usage
+    if usage is None:
+        return 0
+    spent = usage.busy_ns
     if what == PEER_WINDOW:
-        spent = tcb.peer_window_ns
+        spent = usage.peer_window_ns
     elif what == SEND_BUFFER:
-        spent = tcb.send_buffer_ns
-    if tcb.chrono == what:
-        spent += now_ns - tcb.chrono_ns
+        spent = usage.send_buffer_ns
+    if usage.chrono == what:
+        spent += now_ns - usage.chrono_ns
     return spent
 
 
-def _switch(tcb: Tcb, what: i64, now_ns: i64) -> None:
-    spent = now_ns - tcb.chrono_ns
-    if tcb.chrono == BUSY:
-        tcb.busy_ns += spent
-    elif tcb.chrono == PEER_WINDOW:
-        tcb.peer_window_ns += spent
-    elif tcb.chrono == SEND_BUFFER:
-        tcb.send_buffer_ns += spent
-    tcb.chrono = what
-    tcb.chrono_ns = now_ns
+def _switch(usage: Usage, what: i64, now_ns: i64) -> None:
+    spent = now_ns - usage.chrono_ns
+    if usage.chrono == BUSY:
+        usage.busy_ns += spent
+    elif usage.chrono == PEER_WINDOW:
+        usage.peer_window_ns += spent
+    elif usage.chrono == SEND_BUFFER:
+        usage.send_buffer_ns += spent
+    usage.chrono = what
+    usage.chrono_ns = now_ns

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i32, i64
 
 from estab.events import RttMeasured
+from estab.tcp.record.measured import LaterMinima
 from estab.tcp.record.tcb import Tcb
 from estab.units import SECOND
 
@@ -48,40 +49,45 @@ def _note_minimum(tcb: Tcb, rtt_ns: i64) -> None:
     """Keep the least of the last ``tcp_min_rtt_wlen``: Kathleen Nichols' filter of three samples, as Linux's minmax."""
     now_ns = tcb.context.now_ns
     if tcb.min_rtt_ns == 0 or rtt_ns <= tcb.min_rtt_ns:
-        tcb.min_rtt_ns = tcb.second_rtt_ns = tcb.third_rtt_ns = rtt_ns
-        tcb.min_rtt_at_ns = tcb.second_rtt_at_ns = tcb.third_rtt_at_ns = now_ns
+        tcb.min_rtt_ns = rtt_ns
+        tcb.min_rtt_at_ns = now_ns
+        tcb.later_minima = None  # it counts for all three
         return
+    later = tcb.later_minima
+    if later is None:
+        later = LaterMinima(tcb.min_rtt_ns, tcb.min_rtt_at_ns)
+        tcb.later_minima = later
     window_ns = tcb.context.config.tcp_min_rtt_wlen_ns
-    if rtt_ns <= tcb.second_rtt_ns:
-        tcb.second_rtt_ns = rtt_ns
-        tcb.second_rtt_at_ns = now_ns
-        _third_rtt(tcb, rtt_ns, now_ns)
-    elif rtt_ns <= tcb.third_rtt_ns:
-        _third_rtt(tcb, rtt_ns, now_ns)
+    if rtt_ns <= later.second_rtt_ns:
+        later.second_rtt_ns = rtt_ns
+        later.second_rtt_at_ns = now_ns
+        _third_rtt(later, rtt_ns, now_ns)
+    elif rtt_ns <= later.third_rtt_ns:
+        _third_rtt(later, rtt_ns, now_ns)
     age_ns = now_ns - tcb.min_rtt_at_ns
     if age_ns > window_ns:
-        _next_minimum(tcb, rtt_ns, now_ns)
+        _next_minimum(tcb, later, rtt_ns, now_ns)
         if now_ns - tcb.min_rtt_at_ns > window_ns:
-            _next_minimum(tcb, rtt_ns, now_ns)
-    elif tcb.second_rtt_at_ns == tcb.min_rtt_at_ns and age_ns > window_ns // 4:
-        tcb.second_rtt_ns = rtt_ns
-        tcb.second_rtt_at_ns = now_ns
-        _third_rtt(tcb, rtt_ns, now_ns)
-    elif tcb.third_rtt_at_ns == tcb.second_rtt_at_ns and age_ns > window_ns // 2:
-        _third_rtt(tcb, rtt_ns, now_ns)
+            _next_minimum(tcb, later, rtt_ns, now_ns)
+    elif later.second_rtt_at_ns == tcb.min_rtt_at_ns and age_ns > window_ns // 4:
+        later.second_rtt_ns = rtt_ns
+        later.second_rtt_at_ns = now_ns
+        _third_rtt(later, rtt_ns, now_ns)
+    elif later.third_rtt_at_ns == later.second_rtt_at_ns and age_ns > window_ns // 2:
+        _third_rtt(later, rtt_ns, now_ns)
 
 
-def _next_minimum(tcb: Tcb, rtt_ns: i64, now_ns: i64) -> None:
-    tcb.min_rtt_ns = tcb.second_rtt_ns
-    tcb.min_rtt_at_ns = tcb.second_rtt_at_ns
-    tcb.second_rtt_ns = tcb.third_rtt_ns
-    tcb.second_rtt_at_ns = tcb.third_rtt_at_ns
-    _third_rtt(tcb, rtt_ns, now_ns)
+def _next_minimum(tcb: Tcb, later: LaterMinima, rtt_ns: i64, now_ns: i64) -> None:
+    tcb.min_rtt_ns = later.second_rtt_ns
+    tcb.min_rtt_at_ns = later.second_rtt_at_ns
+    later.second_rtt_ns = later.third_rtt_ns
+    later.second_rtt_at_ns = later.third_rtt_at_ns
+    _third_rtt(later, rtt_ns, now_ns)
 
 
-def _third_rtt(tcb: Tcb, rtt_ns: i64, now_ns: i64) -> None:
-    tcb.third_rtt_ns = rtt_ns
-    tcb.third_rtt_at_ns = now_ns
+def _third_rtt(later: LaterMinima, rtt_ns: i64, now_ns: i64) -> None:
+    later.third_rtt_ns = rtt_ns
+    later.third_rtt_at_ns = now_ns
 
 
 def back_off(tcb: Tcb) -> None:
@@ -96,7 +102,7 @@ def end_backoff(tcb: Tcb) -> None:
 
 def start_backoff(tcb: Tcb, count: i64) -> None:
     """Begin with a timeout that is doubled so often, as the SYN-ACK's was."""
-    tcb.backoff = count
+    tcb.backoff = i32(count)
 
 
 def begin_again(tcb: Tcb) -> None:
@@ -108,7 +114,8 @@ def begin_again(tcb: Tcb) -> None:
 def timeout_ns(tcb: Tcb) -> i64:
     """Return the retransmission timeout with its back-off (RFC 6298 rule 5.5), at most ``tcp_rto_max_ns``."""
     most = tcb.context.config.tcp_rto_max_ns
-    backoff = tcb.backoff
-    if backoff > 30:
+    if tcb.backoff == 0:
+        return min(tcb.rto_ns, most)
+    if tcb.backoff > 30:
         return most
-    return min(tcb.rto_ns << backoff, most)
+    return min(tcb.rto_ns << i64(tcb.backoff), most)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno
 
-from mypy_extensions import i64
+from mypy_extensions import i32, i64
 
+from estab.tcp.record.parts import troubles_of
 from estab.tcp.record.tcb import Tcb
 
 __all__ = [
@@ -25,16 +26,17 @@ def begin_wait(tcb: Tcb, now_ns: i64) -> None:
 
 def count_timeout(tcb: Tcb, now_ns: i64) -> None:
     """The retransmission timer ran out."""
+    troubles = troubles_of(tcb)
     if tcb.retries == 0:
-        tcb.rto_recoveries += 1
-        tcb.rto_since_ns = now_ns
+        troubles.rto_recoveries += 1
+        troubles.rto_since_ns = now_ns
     tcb.retries += 1
-    tcb.timeouts += 1
+    troubles.timeouts += 1
 
 
 def set_retries(tcb: Tcb, count: i64) -> None:
     """Take over the count of timeouts of a SYN-ACK (Fast Open)."""
-    tcb.retries = count
+    tcb.retries = i32(count)
 
 
 def end_retries(tcb: Tcb) -> None:
@@ -45,9 +47,10 @@ def end_retries(tcb: Tcb) -> None:
 def answered(tcb: Tcb, now_ns: i64) -> None:
     """The peer acknowledged something new: all counts begin again."""
     tcb.retries = 0
-    if tcb.rto_since_ns > 0:
-        tcb.rto_time_ns += now_ns - tcb.rto_since_ns
-        tcb.rto_since_ns = 0
+    troubles = tcb.troubles
+    if troubles is not None and troubles.rto_since_ns > 0:
+        troubles.rto_time_ns += now_ns - troubles.rto_since_ns
+        troubles.rto_since_ns = 0
     tcb.probes_out = 0
     tcb.soft_error = 0
 
@@ -83,7 +86,7 @@ def take_soft_error(tcb: Tcb) -> i64:
     """Return the soft error that a router reported, and forget it; 0 if there is none. Our own doubts stay: silence
     that lasts becomes the reason by itself.
     """
-    number = tcb.soft_error
+    number = i64(tcb.soft_error)
     if number == errno.ETIMEDOUT:
         return 0
     tcb.soft_error = 0
@@ -92,4 +95,4 @@ def take_soft_error(tcb: Tcb) -> i64:
 
 def note_soft_error(tcb: Tcb, number: i64) -> None:
     """Remember the errno to give as the reason if the connection times out (RFC 9293 section 3.9.2.2)."""
-    tcb.soft_error = number
+    tcb.soft_error = i32(number)
