@@ -178,6 +178,7 @@ def test_what_python_writes_the_file_has_and_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("spawn", "said"), [
     ('"curl -s http://a/"', ""), ('["curl", "-s"]', ""), ('[["curl"], { command = "curl", listens = 80 }]', ""),
     ("[]", r"\[\] is not a command; write its words"), ("3", "3 is not a command"),
+    ("'curl \"x'", "can't be split into words: no closing quotation"),
     ('{ command = "curl", port = 3 }', "spawn has no 'port'"), ('{ command = "a", listens = 70000 }', "not a port"),
     ('{ command = "a", daemon = "no" }', "daemon: 'no' is neither true nor false"),
     ('{ command = "a", cwd = 3 }', "cwd: 3 is not a text"),

@@ -145,6 +145,64 @@ def test_results_are_kept_and_gone_on_from(scenarios: Path, capsys: pytest.Captu
     assert "another fingerprint" in capsys.readouterr().err
 
 
+def test_a_scenario_file_or_a_script_of_it_that_was_edited_has_other_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    scenario, script = tmp_path / "s.toml", tmp_path / "app.py"
+    text = '[hosts.a]\nrun = "app.py"\n'
+    for edited, other in ((scenario, text + "nofile = 99\n"), (script, "print('mended')\n")):
+        scenario.write_text(text)
+        script.write_text("1 / 0\n")
+        results = str(tmp_path / f"{edited.name}.jsonl")
+        command = ["sweep", str(scenario), "--results", results, "--seeds", "2", "-j", "1", "--no-shrink"]
+        assert main(command) == 1
+        assert main(command) == 1
+        edited.write_text(other)
+        assert main(command) == 2
+        assert "another fingerprint" in capsys.readouterr().err
+
+
+def test_results_whose_last_line_was_cut_short_are_gone_on_from(
+    scenarios: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["sweep", f"{scenarios}::steady", "--results", "out.jsonl", "-j", "1", "--no-shrink", "--seeds", "3"]
+    assert main(command) == 0
+    whole = Path("out.jsonl").read_bytes()
+    Path("out.jsonl").write_bytes(whole[:-5])
+    assert main(command) == 0
+    assert Path("out.jsonl").read_bytes() == whole
+
+
+@pytest.mark.parametrize("held", [b"[]\n", b"\xff\xfe\n", b"no newline", b"two\nlines"])
+def test_a_file_that_holds_something_else_than_results_stays_as_it_is(
+    held: bytes, scenarios: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("out.jsonl").write_bytes(held)
+    assert main(["sweep", f"{scenarios}::steady", "--results", "out.jsonl"]) == 2
+    assert "something else than results" in capsys.readouterr().err
+    assert Path("out.jsonl").read_bytes() == held
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_results_that_cannot_be_written_are_said_with_their_file(
+    scenarios: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["sweep", f"{scenarios}::steady", "--results", "/dev/full", "--seeds", "3", "-j", "1"]) == 1
+    assert capsys.readouterr().err == "estab: --results /dev/full: No space left on device\n"
+
+
+@pytest.mark.parametrize("name", ["s.toml", "s.py::run"])
+def test_a_scenario_that_is_not_utf_8_is_said_with_its_file(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / name.partition("::")[0]
+    file.write_bytes(b"# \xff\n")
+    assert main(["sweep", str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err
+    assert f"{file}: it is not UTF-8 text: byte 2 is 0xff" in said
+    assert said.count("\n") == 1
+
+
 def test_shards_share_the_seeds_out(scenarios: Path, capsys: pytest.CaptureFixture[str]) -> None:
     seen: list[int] = []
     for shard in ("1/3", "2/3", "3/3"):

@@ -6,12 +6,14 @@ Exit status: 0 all seeds passed, 1 some failed, 2 the command can't be carried o
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from stat import S_ISREG
+from typing import Any
 
 import click
 from rich.console import Console
@@ -24,7 +26,7 @@ from estab.trial.fingerprint import fingerprint_of
 from estab.trial.kept import folder_for, keep
 from estab.trial.many import Group, Outcome, Rules, Sweeping, groups_of
 from estab.trial.scenario import Scenario as ScenarioFile
-from estab.trial.target import Target, TargetError, load, read_target
+from estab.trial.target import TargetError, load, read_target
 from estab.trial.workers import ClusterError, Workers, cluster, local
 from estab.units import format_count
 
@@ -75,8 +77,12 @@ def sweep(
             workers = local(jobs) if on is None else cleanup.enter_context(cluster(on))
         except ClusterError as error:
             raise click.UsageError(str(error)) from None
-        record, known = cleanup.enter_context(_results(results, found))
-        work = Sweeping(found, wanted, rules, {seed: one for seed, one in known.items() if seed in set(wanted)})
+        record = None
+        if results is not None:
+            record = _Record(results, {"target": found.name, "fingerprint": fingerprint_of(scenario).words()})
+            cleanup.callback(record.close)
+        known = {} if record is None else {seed: one for seed, one in record.known.items() if seed in wanted}
+        work = Sweeping(found, wanted, rules, known)
         outcomes = _watch(work, workers, record, console)
     groups = groups_of(outcomes)
     explained = {}
@@ -107,37 +113,67 @@ def _shard(seeds: range, shard: str | None) -> range:
     return seeds[int(number) - 1::int(count)]
 
 
-@contextmanager
-def _results(path: str | None, target: Target) -> Iterator[tuple[IO[str] | None, dict[int, Outcome]]]:
-    """Open the file of results, and read what an earlier sweep of the same scenario wrote there."""
-    if path is None:
-        yield None, {}
-        return
-    head = {"target": target.name, "fingerprint": fingerprint_of(load(target)).words()}
-    known: dict[int, Outcome] = {}
-    file = Path(path)
-    try:
-        if file.exists() and file.stat().st_size:
-            lines = file.read_text(encoding="utf-8").splitlines()
-            try:
-                before = json.loads(lines[0])
-                known = {one.seed: one for one in (Outcome.of_json(json.loads(line)) for line in lines[1:] if line)}
-            except (ValueError, KeyError, TypeError):
-                what = "that file holds something else than results of a sweep"
-                raise click.UsageError(f"--results {path}: {what}") from None
-            if before != head:
-                raise click.UsageError(f"--results {path}: its results are of {before.get('target')} under another "
-                                       "fingerprint (estab, Python or the scenario's source); give another file")
-        stream = file.open("a", encoding="utf-8")
-    except OSError as error:
-        raise click.ClickException(f"--results {path}: {error.strerror}") from None
-    with stream:
-        if not known and stream.tell() == 0:
-            stream.write(json.dumps(head) + "\n")
-        yield stream, known
+class _Record:
+    """The file of results: a line of JSON for what is the same for all seeds, and one for each seed."""
+
+    def __init__(self, path: str, head: dict[str, Any]) -> None:
+        self._path = path
+        try:
+            self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - closed by close(), with nothing left to write
+        except OSError as error:
+            raise self._wrong(error) from None
+        try:
+            self.known = self._read(head)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read(self, head: dict[str, Any]) -> dict[int, Outcome]:
+        """Read what an earlier sweep of the same scenario wrote. A last line that was cut short is taken away."""
+        try:
+            self._file.seek(0)
+            data = self._file.read() if S_ISREG(os.fstat(self._file.fileno()).st_mode) else b""
+        except OSError as error:
+            raise self._wrong(error) from None
+        whole, _, rest = data.rpartition(b"\n")
+        if not data:
+            self._write([head])
+            return {}
+        try:
+            before, *others = [json.loads(line) for line in whole.splitlines() if line]
+            known = {one.seed: one for one in map(Outcome.of_json, others)}
+            name = before["target"]
+        except (ValueError, KeyError, TypeError):
+            what = "that file holds something else than results of a sweep"
+            raise click.UsageError(f"--results {self._path}: {what}") from None
+        if before != head:
+            raise click.UsageError(f"--results {self._path}: its results are of {name} under another "
+                                   "fingerprint (estab, Python or the scenario's source); give another file")
+        if rest:
+            self._file.truncate(len(whole) + 1)
+        return known
+
+    def add(self, outcomes: Sequence[Outcome]) -> None:
+        """Write a line for each. ``ClickException`` if the file can't be written."""
+        self._write([one.to_json() for one in outcomes])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _write(self, lines: Sequence[dict[str, Any]]) -> None:
+        left = memoryview("".join(json.dumps(line) + "\n" for line in lines).encode())
+        try:
+            while left:
+                left = left[self._file.write(left):]
+        except OSError as error:
+            raise self._wrong(error) from None
+
+    def _wrong(self, error: OSError) -> click.ClickException:
+        return click.ClickException(f"--results {self._path}: {error.strerror}")
 
 
-def _watch(work: Sweeping, workers: Workers, record: IO[str] | None, console: Console) -> list[Outcome]:
+def _watch(work: Sweeping, workers: Workers, record: _Record | None, console: Console) -> list[Outcome]:
     """Run the sweep with a line that says how far it is."""
     total = len(work.seeds)
     began = time.monotonic()
@@ -153,8 +189,7 @@ def _watch(work: Sweeping, workers: Workers, record: IO[str] | None, console: Co
             failures += sum(bool(one.failure) for one in outcomes)
             count += len(outcomes)
             if record is not None:
-                record.writelines(json.dumps(one.to_json()) + "\n" for one in outcomes)
-                record.flush()
+                record.add(outcomes)
             rate = count / max(time.monotonic() - began, 1e-9)
             bar.update(task, advance=len(outcomes), rate=f"{rate:.0f}/s",
                        failed=f"{failures} failed" if failures else "")

@@ -114,7 +114,7 @@ def _one(given: Any) -> CommandPlan:
         if name not in _KEYS:
             raise ValueError(f"spawn has no {name!r}; it has {', '.join(_KEYS)}")
     command = table.get("command")
-    argv = shlex.split(command) if isinstance(command, str) else command
+    argv = _split(command) if isinstance(command, str) else command
     if not isinstance(argv, list) or not argv or not all(isinstance(word, str) for word in argv):
         raise ValueError(f'{command!r} is not a command; write its words: ["curl", "-s", "http://web/"]')
     listens = table.get("listens", 0)
@@ -129,6 +129,13 @@ def _one(given: Any) -> CommandPlan:
         tuple(argv), listens, str(table.get("start", "0s")), read_flag(table, "daemon"), read_env(table),
         table.get("cwd", ""), table.get("user", ""), read_flag(table, "at_boot"),
         str(table.get("ready_within", "10s")))
+
+
+def _split(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise ValueError(f"{command!r} can't be split into words: {str(error).lower()}") from None
 
 
 class Command:

@@ -7,10 +7,13 @@ import inspect
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from estab._build import core_kind
 from estab._version import __version__
+from estab.trial.scenario import Scenario as ScenarioFile
+from estab.trial.scripts import script_path
 
 __all__ = ["Fingerprint", "fingerprint_of"]
 
@@ -23,7 +26,8 @@ class Fingerprint:
     core: str
     python: str
     scenario: str
-    """Hash of the scenario's source; empty if it has none that can be read."""
+    """Hash of the scenario's source: a function's, or that of a file and of the scripts that it runs; empty if it can't
+    be read."""
 
     def differences(self, other: Fingerprint) -> list[str]:
         """List what is not the same in another one, in words."""
@@ -48,10 +52,16 @@ class Fingerprint:
 
 def fingerprint_of(scenario: Callable[..., object] | None) -> Fingerprint:
     """Take the fingerprint of this installation and a scenario."""
-    text = ""
-    if scenario is not None:
-        try:
-            text = hashlib.sha256(inspect.getsource(scenario).encode()).hexdigest()[:12]
-        except (OSError, TypeError):
-            text = ""
+    try:
+        text = "" if scenario is None else hashlib.sha256(_source(scenario)).hexdigest()[:12]
+    except (OSError, TypeError, ValueError):
+        text = ""
     return Fingerprint(__version__, core_kind(), platform.python_version(), text)
+
+
+def _source(scenario: Callable[..., object]) -> bytes:
+    if not isinstance(scenario, ScenarioFile):
+        return inspect.getsource(scenario).encode()
+    scripts = [script for plan in scenario.hosts.values() for program in plan.programs
+               if (script := script_path(program.run)) is not None]
+    return scenario.text().encode() + b"".join(Path(scenario.folder, script).read_bytes() for script in scripts)

@@ -51,6 +51,7 @@ from estab.trial import commands, parts
 from estab.trial.commands import Command, CommandPlan
 from estab.trial.parts import PartPlan
 from estab.trial.scripts import Script, find_function
+from estab.trial.text import read_text
 from estab.units import SECOND, duration_ns
 
 __all__ = [
@@ -241,8 +242,7 @@ class Scenario:
     @classmethod
     def read(cls, path: str | Path) -> Scenario:
         """Read a TOML file. ``ScenarioError`` names the line and what would be right; ``OSError``."""
-        path = Path(path)
-        return cls.parse(path.read_text(encoding="utf-8"), str(path), str(path.parent))
+        return cls.parse(read_text(path, ScenarioError), str(path), str(Path(path).parent))
 
     @classmethod
     def parse(cls, text: str, file: str = "scenario", folder: str = ".") -> Scenario:

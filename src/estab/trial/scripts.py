@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import shlex
 import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-__all__ = ["Prefixed", "Script", "ScriptState", "find_function"]
+__all__ = ["Prefixed", "Script", "ScriptState", "find_function", "script_path"]
 
 
 class Prefixed(io.TextIOBase):
@@ -118,6 +119,12 @@ class Script:
             sys.path.insert(0, folder)
         source = Path(self.path).read_bytes()
         exec(compile(source, self.path, "exec"), sys.modules["__main__"].__dict__)
+
+
+def script_path(text: str) -> str | None:
+    """Return the file of a program's text like ``app.py --n 5``, as it is written; ``None`` if that is a function."""
+    words = shlex.split(text)
+    return words[0] if words and words[0].endswith(".py") else None
 
 
 def find_function(text: str) -> Callable[[], object]:

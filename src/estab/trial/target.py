@@ -17,6 +17,7 @@ from pathlib import Path
 from estab.trial.attempt import Scenario
 from estab.trial.scenario import Scenario as ScenarioFile
 from estab.trial.scenario import ScenarioError
+from estab.trial.text import read_text
 
 __all__ = ["Target", "TargetError", "load", "read_target"]
 
@@ -41,7 +42,7 @@ def read_target(text: str) -> Target:
     """Read what names a scenario. ``TargetError`` if there is no such file, or it has no such function."""
     if text.endswith(".toml"):
         try:
-            return Target(text, str(Path(text).resolve()), "", "", Path(text).read_text(encoding="utf-8"))
+            return Target(text, str(Path(text).resolve()), "", "", read_text(text, TargetError))
         except OSError as error:
             raise TargetError(f"{text!r}: can't read it: {error.strerror}") from None
     if "::" in text:
@@ -49,7 +50,7 @@ def read_target(text: str) -> Target:
         if not path.endswith(".py"):
             raise TargetError(f"{text!r}: {path!r} is not a Python file; write file.py::function")
         try:
-            source = Path(path).read_text(encoding="utf-8")
+            source = read_text(path, TargetError)
         except OSError as error:
             raise TargetError(f"{text!r}: can't read {path}: {error.strerror}") from None
         return Target(text, str(Path(path).resolve()), "", function, source)
