@@ -131,6 +131,16 @@ def test_a_command_that_is_not_there_is_refused_at_once(net: estab.Network) -> N
     assert host.processes == []
 
 
+def test_words_that_no_process_can_be_given_are_refused(net: estab.Network) -> None:
+    a = net.host("a")
+    with pytest.raises(OSError, match="null") as zero:
+        a.spawn(["echo", "a\0b"])
+    with pytest.raises(OSError, match="variable name") as name:
+        a.spawn(["echo"], env={"A=B": "x"})
+    assert zero.value.errno == name.value.errno == errno.EINVAL
+    assert a.processes == []
+
+
 def test_waiting_for_a_port_ends_with_the_process(net: estab.Network) -> None:
     process = net.host("a").spawn(["sh", "-c", "echo no config; exit 1"], quiet=True)
     said = r"(?s)waited until it listens on port 80, and it ended.*no config"

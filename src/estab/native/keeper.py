@@ -466,6 +466,8 @@ def _execute(control: socket.socket, request: dict[str, Any], fds: list[int], sa
         os.write(said, f"{error.errno} {error.strerror}: {name}".encode())
     except KeyError:
         os.write(said, f"{errno.EINVAL} there is no user {request['user']!r}".encode())
+    except ValueError as error:  # zero bytes, or names of variables with "=": the system has no way to pass them
+        os.write(said, f"{errno.EINVAL} {os.strerror(errno.EINVAL)}: {error}".encode())
     finally:
         os._exit(127)
 
