@@ -233,3 +233,14 @@ def test_an_end_on_a_port_that_something_listens_on_did_not_send_the_syn() -> No
     assert tcb is not None
     assert tcb.snd_una == 1
     assert [fact.tcb.snd_una for fact in Sampler("a").facts([row], 1, 100) if fact.tcb is not None] == [0]
+
+
+def test_listeners_that_share_a_port_are_one_socket_of_which_nothing_changed() -> None:
+    sampler = Sampler("a")
+    rows = [Row(10, 0, 0, bytes(4), 80, bytes(4), 0, 0, 0, waiting, 128, 0, inode)
+            for inode, waiting in ((1, 2), (2, 0), (3, 1))]
+    (fact,) = sampler.facts(rows, 1, 100)
+    assert (fact.connection, fact.recv_q, fact.send_q) == ("0.0.0.0:80>*", 3, 384)
+    assert list(sampler.facts(rows, 2, 100)) == []
+    (fact,) = sampler.facts(rows[1:], 3, 100)
+    assert (fact.recv_q, fact.send_q) == (1, 256)

@@ -53,7 +53,7 @@ class Sampler:
 
     def facts(self, rows: Iterable[Row], at_ns: int, every_ns: int) -> Iterator[SocketSampled]:
         """Make facts of those sockets that changed since they were told of last."""
-        seen = [row for row in rows if row.state <= _STATES_MAX and (row.state == LISTEN or row.dport)]
+        seen = _merged(row for row in rows if row.state <= _STATES_MAX and (row.state == LISTEN or row.dport))
         self._listened.update(row.sport for row in seen if row.state == LISTEN)
         gone = dict(self._told)
         raw_before, self._raw = self._raw, {}
@@ -114,6 +114,21 @@ class Sampler:
             retries=info["retransmits"], timer=timer, timer_due_ns=at_ns + row.expires_ms * MS if timer else 0,
             mss_bytes=mss, send_buffer_limit=send_limit, receive_buffer_limit=receive_limit,
         )
+
+
+def _merged(rows: Iterable[Row]) -> list[Row]:
+    """Make one row of the listeners that share a port by SO_REUSEPORT: all that wait in their queues, and may."""
+    found: list[Row] = []
+    listeners: dict[str, int] = {}
+    for row in rows:
+        if row.state == LISTEN:
+            at = listeners.setdefault(_name(row), len(found))
+            if at < len(found):
+                first = found[at]
+                found[at] = replace(first, recv_q=first.recv_q + row.recv_q, send_q=first.send_q + row.send_q)
+                continue
+        found.append(row)
+    return found
 
 
 def _raw(row: Row) -> tuple[object, ...]:
