@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import threading
 import urllib.request
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from estab.cli.lab import find_folder, lab, new_server
+from tests.kit.namespaces import await_that
 
 
 def _folder(path: Path) -> Path:
@@ -44,3 +47,21 @@ def test_it_serves_modules_as_a_browser_wants_them(tmp_path: Path) -> None:
             assert (answer.headers["Content-Type"], answer.read()) == ("text/javascript", b"pyodide.mjs")
         server.shutdown()
         thread.join()
+
+
+def test_a_browser_that_loads_the_page_again_meanwhile_leaves_no_traceback(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str],
+) -> None:
+    (_folder(tmp_path) / "estab.zip").write_bytes(bytes(50_000_000))
+    with new_server(tmp_path, 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        before = threading.active_count()
+        with socket.create_connection(server.server_address[:2]) as browser:
+            browser.sendall(b"GET /estab.zip HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert browser.recv(1000)
+            browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
+        await_that(lambda: threading.active_count() <= before, "the answer has ended")
+        server.shutdown()
+        thread.join()
+    assert capfd.readouterr().err == ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import sys
 import webbrowser
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,13 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that closed a connection, as one does when its page is loaded again."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 @click.command()
@@ -66,4 +74,4 @@ def find_folder(folder: str | None) -> Path:
 
 def new_server(folder: Path, port: int) -> http.server.ThreadingHTTPServer:
     """Make the server, on loopback only."""
-    return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_Handler, directory=str(folder)))
+    return _Server(("127.0.0.1", port), functools.partial(_Handler, directory=str(folder)))
