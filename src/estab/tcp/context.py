@@ -80,8 +80,8 @@ class Owner:
     """A socket that is told of news of its connection or listener. ``is_woken`` keeps it from being listed twice."""
 
     def __init__(self) -> None:
-        self.fd: i64 = -1
         self.is_woken: bool = False
+        self.fd: i64 = -1
 
 
 _ADDRESSES_MAX: Final = 4096

@@ -7,6 +7,7 @@ import errno
 from mypy_extensions import i64
 
 from estab.errors import os_error
+from estab.host.sockets.extras import NO_EXTRAS
 from estab.host.sockets.files import Descriptor
 from estab.host.sockets.groups import Multicast
 from estab.host.sockets.ports import Binding
@@ -21,11 +22,19 @@ class BoundDescriptor(Descriptor):
     def __init__(self, family: i64, kind: i64, protocol: str) -> None:
         super().__init__(family, kind, protocol)
         self.binding: Binding | None = None
-        self.multicast: Multicast | None = None
-        """What a program has said of multicast; ``None``: nothing."""
         self._reuse_address: bool = False
         self._reuse_port: bool = False
         self._v6only: bool = False
+
+    @property
+    def multicast(self) -> Multicast | None:
+        """What a program has said of multicast; ``None``: nothing."""
+        extras = self.extras
+        return NO_EXTRAS.multicast if extras is None else extras.multicast
+
+    @multicast.setter
+    def multicast(self, value: Multicast | None) -> None:
+        self.own_extras().multicast = value
 
     @property
     def reuse_address(self) -> bool:
@@ -64,4 +73,4 @@ class BoundDescriptor(Descriptor):
         self._v6only = value
 
 
-undeletable(BoundDescriptor, "reuse_address", "reuse_port", "v6only")
+undeletable(BoundDescriptor, "multicast", "reuse_address", "reuse_port", "v6only")

@@ -10,17 +10,42 @@ import errno
 from heapq import heappop, heappush
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from estab.abi import AF_INET
 from estab.errors import os_error
 from estab.events import FdAllocated, FdReleased
+from estab.host.sockets.extras import NO_EXTRAS, Extras
 from estab.tcp.context import Context, Owner
+from estab.undeletable import undeletable
 
 __all__ = ["FILES_MAX", "Descriptor", "Files"]
 
 FILES_MAX: Final = 65_536
 _FIRST: Final = 3
+
+
+@mypyc_attr(acyclic=True)
+class SocketType:
+    """What many descriptors have in common; they share one."""
+
+    def __init__(self, family: i64, kind: i64, protocol: str) -> None:
+        self.family: i64 = family
+        self.kind: i64 = kind
+        self.protocol: str = protocol
+
+
+_types: list[SocketType] = []
+"""Those that were asked for, a handful."""
+
+
+def _type_of(family: i64, kind: i64, protocol: str) -> SocketType:
+    for found in _types:
+        if found.family == family and found.kind == kind and found.protocol == protocol:
+            return found
+    made = SocketType(family, kind, protocol)
+    _types.append(made)
+    return made
 
 
 class Descriptor(Owner):
@@ -32,21 +57,76 @@ class Descriptor(Owner):
 
     def __init__(self, family: i64, kind: i64, protocol: str) -> None:
         super().__init__()
-        self.family: i64 = family
-        self.kind: i64 = kind
-        self.protocol: str = protocol
-        self.wanted: i64 = 0
-        """Ancillary data that ``recvmsg`` is to give: bits of ``host.ancillary``. TCP has none to give."""
-        self.broadcast: bool = False
-        """SO_BROADCAST: datagrams may go to broadcast addresses. TCP sockets show it."""
-        self.receive_timeout_ns: i64 = 0
-        """SO_RCVTIMEO, for callers that wait: 0 is for ever."""
-        self.send_timeout_ns: i64 = 0
+        self.type: SocketType = _type_of(family, kind, protocol)
+        self.extras: Extras | None = None
+        """What few sockets have; ``None``: nothing of it."""
+
+    @property
+    def family(self) -> i64:
+        """AF_INET, AF_INET6 or AF_UNIX."""
+        return self.type.family
+
+    @property
+    def kind(self) -> i64:
+        """SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET."""
+        return self.type.kind
+
+    @property
+    def protocol(self) -> str:
+        """``tcp``, ``udp``, ``icmp``, ``pipe`` and their kind."""
+        return self.type.protocol
 
     @property
     def netid(self) -> str:
         """What ``ss`` calls it: ``tcp``, ``tcp6``, ``udp``, ``udp6``; ``icmp``, ``icmp6``."""
         return self.protocol if self.family == AF_INET else f"{self.protocol}6"
+
+    def own_extras(self) -> Extras:
+        """Return what few sockets have, made now if there was none."""
+        extras = self.extras
+        if extras is None:
+            extras = self.extras = Extras()
+        return extras
+
+    @property
+    def wanted(self) -> i64:
+        """Ancillary data that ``recvmsg`` is to give: bits of ``host.ancillary``."""
+        extras = self.extras
+        return NO_EXTRAS.wanted if extras is None else extras.wanted
+
+    @wanted.setter
+    def wanted(self, value: i64) -> None:
+        self.own_extras().wanted = value
+
+    @property
+    def broadcast(self) -> bool:
+        """SO_BROADCAST: datagrams may go to broadcast addresses. TCP sockets show it."""
+        extras = self.extras
+        return NO_EXTRAS.broadcast if extras is None else extras.broadcast
+
+    @broadcast.setter
+    def broadcast(self, value: bool) -> None:
+        self.own_extras().broadcast = value
+
+    @property
+    def receive_timeout_ns(self) -> i64:
+        """SO_RCVTIMEO, for callers that wait: 0 is for ever."""
+        extras = self.extras
+        return NO_EXTRAS.receive_timeout_ns if extras is None else extras.receive_timeout_ns
+
+    @receive_timeout_ns.setter
+    def receive_timeout_ns(self, value: i64) -> None:
+        self.own_extras().receive_timeout_ns = value
+
+    @property
+    def send_timeout_ns(self) -> i64:
+        """SO_SNDTIMEO, likewise."""
+        extras = self.extras
+        return NO_EXTRAS.send_timeout_ns if extras is None else extras.send_timeout_ns
+
+    @send_timeout_ns.setter
+    def send_timeout_ns(self, value: i64) -> None:
+        self.own_extras().send_timeout_ns = value
 
     def readiness(self) -> i64:
         """POLL bits that hold now, as Linux's ``poll`` would give for it."""
@@ -55,6 +135,9 @@ class Descriptor(Owner):
     def close(self, now_ns: i64) -> None:
         """Release the number and start the end of what it stood for."""
         raise NotImplementedError
+
+
+undeletable(Descriptor, "wanted", "broadcast", "receive_timeout_ns", "send_timeout_ns")
 
 
 class Files:

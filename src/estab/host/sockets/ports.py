@@ -32,6 +32,7 @@ _PERTURB_SLOTS: Final = 1024
 _SWEEP_MIN: Final = 256
 
 
+@mypyc_attr(acyclic=True)
 class Binding:
     """One hold on a port. Frozen but for its flags; ``references`` counts what needs it (socket, connections)."""
 

@@ -15,6 +15,8 @@ from estab.abi import SOCK_STREAM
 from estab.errors import os_error
 from estab.host.sockets.bound import BoundDescriptor
 from estab.host.sockets.demux import Demux
+from estab.host.sockets.extras import NO_EXTRAS
+from estab.host.sockets.stream_tables import StreamTables
 from estab.tcp.congestion.registry import name_of
 from estab.tcp.connection import Connection
 from estab.tcp.fastopen import CLIENT
@@ -35,20 +37,34 @@ _DEFER_MAX_S: Final = 120
 class StreamSettings(BoundDescriptor):
     """What a TCP socket is made of, and its options. Durations are nanoseconds; ``linger`` is seconds or ``None``."""
 
-    def __init__(self, demux: Demux, family: i64, options: Options | None, connection: Connection | None) -> None:
+    def __init__(
+        self, tables: StreamTables, family: i64, options: Options | None, connection: Connection | None,
+    ) -> None:
         super().__init__(family, SOCK_STREAM, "tcp")
-        self.demux: Demux = demux
+        self.tells_inq: bool = False
+        """TCP_INQ: ``recvmsg`` says beside the bytes how many more there are."""
+        self._is_quickack: bool = True
+        """What TCP_QUICKACK says while there is no connection."""
+        self._defer_accept: i16 = 0
+        self.tables: StreamTables = tables
         self.connection: Connection | None = connection
         self._options: Options | None = options
         """The options of a socket that has no connection."""
-        self.linger: int | None = None
-        self._fast_open: FastOpenOptions | None = None
-        self._receive_lowat_bytes: i64 = 1
-        self.tells_inq: bool = False
-        """TCP_INQ: ``recvmsg`` says beside the bytes how many more there are."""
-        self._defer_accept: i16 = 0
-        self._is_quickack: bool = True
-        """What TCP_QUICKACK says while there is no connection."""
+
+    @property
+    def demux(self) -> Demux:
+        """The table that the connection is in."""
+        return self.tables.demux
+
+    @property
+    def linger(self) -> int | None:
+        """SO_LINGER: seconds, ``None`` for off."""
+        extras = self.extras
+        return NO_EXTRAS.linger if extras is None else extras.linger
+
+    @linger.setter
+    def linger(self, value: int | None) -> None:
+        self.own_extras().linger = value
 
     @property
     def options(self) -> Options:
@@ -75,9 +91,10 @@ class StreamSettings(BoundDescriptor):
     @property
     def fast_open(self) -> FastOpenOptions:
         """What the socket wants of TCP Fast Open; its listener shares it. Made when it is first asked for."""
-        found = self._fast_open
+        extras = self.own_extras()
+        found = extras.fast_open
         if found is None:
-            found = self._fast_open = FastOpenOptions()
+            found = extras.fast_open = FastOpenOptions()
         return found
 
     # --- of TCP
@@ -391,7 +408,8 @@ class StreamSettings(BoundDescriptor):
     @property
     def receive_lowat_bytes(self) -> int:
         """SO_RCVLOWAT: how much makes the socket readable. At most half of what its buffer may be; below 0 that."""
-        return self._receive_lowat_bytes
+        extras = self.extras
+        return 1 if extras is None else extras.receive_lowat_bytes
 
     @receive_lowat_bytes.setter
     def receive_lowat_bytes(self, value: int) -> None:
@@ -399,7 +417,7 @@ class StreamSettings(BoundDescriptor):
         most: i64 = self.demux.context.config.tcp_rmem[2]
         if options.is_receive_buffer_fixed:
             most = options.receive_buffer_bytes
-        self._receive_lowat_bytes = max(1, min(value, most // 2)) if value >= 0 else most // 2
+        self.own_extras().receive_lowat_bytes = max(1, min(value, most // 2)) if value >= 0 else most // 2
 
     @property
     def receive_buffer_bytes(self) -> int:
@@ -448,9 +466,9 @@ def _seconds_of(timeouts: i64) -> i64:
 
 
 undeletable(
-    StreamSettings, "nodelay", "cork", "notsent_lowat_bytes", "max_pacing_rate", "keep_idle_ns", "keep_interval_ns",
-    "keep_count", "user_timeout_ns", "fin_timeout_ns", "syn_retries", "defer_accept_s", "maxseg", "quickack",
-    "window_clamp_bytes",
+    StreamSettings, "linger", "nodelay", "cork", "notsent_lowat_bytes", "max_pacing_rate", "keep_idle_ns",
+    "keep_interval_ns", "keep_count", "user_timeout_ns", "fin_timeout_ns", "syn_retries", "defer_accept_s", "maxseg",
+    "quickack", "window_clamp_bytes",
     "oob_inline", "congestion", "fast_open_backlog", "fast_open_connect", "fast_open_no_cookie", "fast_open_keys",
     "ttl", "tos", "pmtu_discover", "receive_buffer_bytes", "send_buffer_bytes", "receive_lowat_bytes",
 )

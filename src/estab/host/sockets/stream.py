@@ -29,34 +29,24 @@ from estab.abi import (
 )
 from estab.errors import os_error
 from estab.events import TcbCreated
-from estab.host.ip.paths import HostPaths, Path
-from estab.host.sockets.demux import Demux
-from estab.host.sockets.files import Files
-from estab.host.sockets.ports import Binding, FlowTable, Ports
+from estab.host.ip.paths import Path
+from estab.host.sockets.ports import Binding
 from estab.host.sockets.sockaddr import ANY, Endpoint, read_sockaddr
+from estab.host.sockets.stream_tables import StreamTables
 from estab.host.sockets.stream_view import StreamView
 from estab.tcp.arriving.fastopen_client import note_more, put_text
 from estab.tcp.connection import Connection
-from estab.tcp.context import Context, endpoint_text
+from estab.tcp.context import endpoint_text
 from estab.tcp.fastopen import CLIENT, SERVER, SERVER_NO_OPTION
 from estab.tcp.listening.listener import Listener
 from estab.tcp.record.fast_open import FastOpen
-from estab.tcp.record.options import Options
 from estab.wire.address import is_multicast
-from estab.wire.tcp import make_key
 
 __all__ = ["StreamSocket", "Streams"]
 
 
-class Streams(FlowTable):
-    """What all TCP sockets of one host share."""
-
-    def __init__(self, context: Context, files: Files, paths: HostPaths, demux: Demux, ports: Ports) -> None:
-        self.context: Context = context
-        self.files: Files = files
-        self.paths: HostPaths = paths
-        self.demux: Demux = demux
-        self.ports: Ports = ports
+class Streams(StreamTables):
+    """What all TCP sockets of one host share, and how they are made."""
 
     def socket(self, family: i64) -> StreamSocket:
         """Make a socket: a descriptor and its options. EMFILE."""
@@ -68,31 +58,15 @@ class Streams(FlowTable):
             context.tell(TcbCreated(context.now_ns, context.name, "", made.fd, "CLOSED", "socket()"))
         return made
 
-    def is_flow_taken(self, local: bytes, local_port: i64, remote: bytes, remote_port: i64) -> bool:
-        """Tell whether a connection, or a TIME-WAIT record that may not be reused, has this four-tuple."""
-        return not self.demux.may_reuse(make_key(remote, local, remote_port, local_port), self.context.now_ns)
-
-    def is_in_use(self, binding: Binding) -> bool:
-        """Tell whether a connection or TIME-WAIT record lives on a binding whose socket is closed."""
-        if binding.flow_key:
-            return binding.flow_key in self.demux.table
-        return binding.port in self.demux.port_users
-
 
 class StreamSocket(StreamView):
     """A TCP socket of AF_INET or AF_INET6: unconnected, listening, or with a connection."""
-
-    def __init__(
-        self, streams: Streams, family: i64, options: Options | None, connection: Connection | None,
-    ) -> None:
-        super().__init__(streams.demux, family, options, connection)
-        self.streams: Streams = streams
 
     # --- opening
 
     def bind(self, address: object, now_ns: i64) -> None:
         """Take a local address and port (0: any). EINVAL when bound already, EADDRINUSE, EADDRNOTAVAIL."""
-        self.streams.context.now_ns = now_ns
+        self.tables.context.now_ns = now_ns
         end = read_sockaddr(self.family, address, "bind")
         connection = self.connection
         is_over = connection is not None and (connection.state == abi.CLOSED or connection.state == abi.TIME_WAIT)
@@ -101,7 +75,7 @@ class StreamSocket(StreamView):
             self.is_bound_again = True
         if self.binding is not None or (connection is not None and not is_over):
             raise os_error(errno.EINVAL, f"invalid argument: the socket is already bound to {self._local_text()}")
-        if end.address and not self.streams.paths.is_local(end.address):
+        if end.address and not self.tables.paths.is_local(end.address):
             raise os_error(errno.EADDRNOTAVAIL, "cannot assign requested address: "
                            f"{endpoint_text(end.address, end.port)} is not an address of this host")
         self.has_bound_address = False
@@ -112,11 +86,11 @@ class StreamSocket(StreamView):
             raise
         self.has_bound_address = end.address != ANY
         self.has_bound_port = end.port != 0
-        self.scope = end.scope
+        self._set_scope(end.scope)
 
     def listen(self, backlog: i64, now_ns: i64) -> None:
         """Open passively: SYNs are taken, into two queues. A second call changes the limit. EINVAL, EADDRINUSE."""
-        self.streams.context.now_ns = now_ns
+        self.tables.context.now_ns = now_ns
         if self.listener is not None:
             self.listener.set_backlog(backlog)
             return
@@ -126,9 +100,9 @@ class StreamSocket(StreamView):
             self._bind(self.local, 0)
         binding = self.binding
         assert binding is not None
-        self.streams.ports.set_listening(binding, self.streams)
+        self.tables.ports.set_listening(binding, self.tables)
         is_v6 = self.family != AF_INET and len(self.local) != 4
-        context = self.streams.context
+        context = self.tables.context
         listener = Listener(context, self.local, self.local_port, backlog, self.options, self.v6only, is_v6)
         listener.owner = self
         listener.defer_accept = i64(self._defer_accept)
@@ -146,7 +120,7 @@ class StreamSocket(StreamView):
         may connect again). ENETUNREACH without a route, EADDRNOTAVAIL without a free port. With TCP_FASTOPEN_CONNECT
         and a cookie it is done at once, and the SYN waits for the first write.
         """
-        self.streams.context.now_ns = now_ns
+        self.tables.context.now_ns = now_ns
         end = read_sockaddr(self.family, address, "connect")
         if self.listener is not None:
             raise os_error(errno.EISCONN, f"transport endpoint is already connected: {self.text()} listens")
@@ -163,21 +137,21 @@ class StreamSocket(StreamView):
 
         A connection is reset, and ECONNRESET left for SO_ERROR, as Linux's ``tcp_disconnect`` does.
         """
-        self.streams.context.now_ns = now_ns
+        self.tables.context.now_ns = now_ns
         if self.listener is not None:
             self._stop_listening()
             self._forget_local()
         connection = self.connection
         if connection is not None:
             if connection.disconnect():
-                self.error_left = errno.ECONNRESET
+                self.own_extras().error_left = errno.ECONNRESET
             self._forget_failed(connection)
         self.is_connect_reported = self.is_disconnecting = False
 
     def accept(self, now_ns: i64) -> StreamSocket:
         """Take the oldest connection of the accept queue, with a descriptor of its own. EAGAIN, EINVAL, EMFILE."""
-        streams = self.streams
-        streams.context.now_ns = now_ns
+        tables = self.tables
+        tables.context.now_ns = now_ns
         listener = self.listener
         binding = self.binding
         if listener is None or binding is None:
@@ -185,21 +159,23 @@ class StreamSocket(StreamView):
         if not listener.ready:
             raise os_error(errno.EAGAIN,
                            f"resource temporarily unavailable: the accept queue of {self.text()} is empty")
-        streams.files.ensure_room()
+        tables.files.ensure_room()
         connection = listener.accept()
         assert connection is not None
-        made = StreamSocket(streams, self.family, None, connection)
+        made = StreamSocket(tables, self.family, None, connection)
         made.local, made.local_port = connection.local, connection.local_port
         made.has_bound_address = True
-        made.linger = self.linger
         made.tells_inq = self.tells_inq
-        made._receive_lowat_bytes = self._receive_lowat_bytes
+        extras = self.extras
+        if extras is not None and (extras.linger is not None or extras.receive_lowat_bytes != 1):
+            made.own_extras().linger = extras.linger
+            made.own_extras().receive_lowat_bytes = extras.receive_lowat_bytes
         made._reuse_address, made._reuse_port, made._v6only = self._reuse_address, self._reuse_port, self._v6only
         made.binding = binding
-        streams.ports.hold(binding)
+        tables.ports.hold(binding)
         connection.set_owner(made)
-        streams.files.allocate(made, "accept()")
-        streams.context.wake(made)
+        tables.files.allocate(made, "accept()")
+        tables.context.wake(made)
         return made
 
     # --- bytes
@@ -211,7 +187,7 @@ class StreamSocket(StreamView):
         ``open_with``; without, ``address`` is ignored.
         """
         _check_flags(flags, MSG_OOB | MSG_DONTWAIT | MSG_EOR | MSG_NOSIGNAL | MSG_MORE | MSG_FASTOPEN)
-        self.streams.context.now_ns = now_ns
+        self.tables.context.now_ns = now_ns
         if self.opens_with(flags):
             count = self.open_with(data, address, now_ns)
             if count >= 0:
@@ -242,7 +218,7 @@ class StreamSocket(StreamView):
         ``data`` is empty. EALREADY: it was opening already. -1: it is open since; send as always. EISCONN,
         EOPNOTSUPP, and what ``connect`` may raise.
         """
-        context = self.streams.context
+        context = self.tables.context
         context.now_ns = now_ns
         if (context.config.tcp_fastopen & CLIENT) == 0:
             raise os_error(errno.EOPNOTSUPP, "operation not supported: tcp_fastopen is off for clients")
@@ -282,7 +258,7 @@ class StreamSocket(StreamView):
 
     def finish_opening(self, now_ns: i64) -> None:
         """Report how the opening went: return, or raise EALREADY while it goes on, or the error that ended it."""
-        self.streams.context.now_ns = now_ns
+        self.tables.context.now_ns = now_ns
         connection = self.connection
         if connection is not None and not self.is_connect_reported:
             self._connect_again(connection)
@@ -297,7 +273,7 @@ class StreamSocket(StreamView):
         ENOTCONN without a connection; the connection's error, once, when it has one and all before it was read.
         """
         _check_flags(flags, MSG_OOB | MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_WAITALL)
-        self.streams.context.now_ns = now_ns
+        self.tables.context.now_ns = now_ns
         connection = self.connection
         if connection is None and ((flags & MSG_OOB) == 0 or self.listener is not None):
             if self.is_read_shut and self.listener is None:
@@ -332,7 +308,7 @@ class StreamSocket(StreamView):
 
     def shutdown(self, how: i64, now_ns: i64) -> None:
         """End sending (a FIN follows the last byte), reading, or both. ENOTCONN without a connection, EINVAL."""
-        self.streams.context.now_ns = now_ns
+        self.tables.context.now_ns = now_ns
         if how != SHUT_RD and how != SHUT_WR and how != SHUT_RDWR:
             raise os_error(errno.EINVAL, f"invalid argument: shutdown: how must be 0, 1 or 2, not {how}")
         if self.listener is not None:
@@ -348,7 +324,7 @@ class StreamSocket(StreamView):
             else:
                 self.is_read_shut = self.is_read_shut or how != SHUT_WR
                 self.is_write_shut = self.is_write_shut or how != SHUT_RD
-                self.streams.context.wake(self)
+                self.tables.context.wake(self)
             raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: shutdown of {self.text()}")
         if connection.snd_una > connection.iss:
             self.is_connect_reported = True
@@ -356,7 +332,7 @@ class StreamSocket(StreamView):
             connection.shutdown_read()
         if how != SHUT_RD:
             connection.shutdown_write()
-        self.streams.context.wake(self)
+        self.tables.context.wake(self)
         self.demux.touch(connection)
 
     def close(self, now_ns: i64) -> None:
@@ -364,7 +340,7 @@ class StreamSocket(StreamView):
 
         With ``linger`` 0 it is reset instead. A longer ``linger`` is for callers that can wait: see ``is_closing``.
         """
-        self.streams.context.now_ns = now_ns
+        self.tables.context.now_ns = now_ns
         if self.listener is not None:
             self._stop_listening()
         connection = self.connection
@@ -376,7 +352,7 @@ class StreamSocket(StreamView):
             self.demux.forget_owner(connection)
             self.demux.touch(connection)
         self._release_binding()
-        self.streams.files.release(self)
+        self.tables.files.release(self)
 
     def is_closing(self) -> bool:
         """Tell whether our FIN waits to be sent or acknowledged: SO_LINGER's ``close`` waits for that (socket(7))."""
@@ -392,7 +368,7 @@ class StreamSocket(StreamView):
 
     def _bind(self, address: bytes, port: i64) -> None:
         binding = self._new_binding(address, port)
-        self.streams.ports.bind(binding, self.streams)
+        self.tables.ports.bind(binding, self.tables)
         self.binding = binding
         self.local, self.local_port = address, binding.port
 
@@ -406,7 +382,7 @@ class StreamSocket(StreamView):
         binding = self.binding
         if binding is not None:
             self.binding = None
-            self.streams.ports.release(binding, self.streams)
+            self.tables.ports.release(binding, self.tables)
 
     def _stop_listening(self) -> None:
         listener = self.listener
@@ -416,7 +392,7 @@ class StreamSocket(StreamView):
         self.demux.close_listener(listener)
         self.listener = None
         binding.is_listening = False
-        self.streams.context.wake(self)
+        self.tables.context.wake(self)
 
     def _connect_again(self, connection: Connection) -> None:
         """Answer a second ``connect`` with the result of the first."""
@@ -458,9 +434,10 @@ class StreamSocket(StreamView):
 
     def _fast_open_for_connect(self) -> FastOpen | None:
         """Make what a connection needs whose SYN may wait for the first write (TCP_FASTOPEN_CONNECT)."""
-        if self._fast_open is None or not self._fast_open.is_on_connect:
+        wanted = None if self.extras is None else self.extras.fast_open
+        if wanted is None or not wanted.is_on_connect:
             return None
-        return FastOpen(self.fast_open.is_cookie_free, is_deferred=True)
+        return FastOpen(wanted.is_cookie_free, is_deferred=True)
 
     def _start_connecting(self, end: Endpoint, fast_open: FastOpen | None, now_ns: i64) -> None:
         self._check_version(end)
@@ -470,7 +447,7 @@ class StreamSocket(StreamView):
         is_new_binding = self.binding is None
         if is_new_binding:
             binding = self._new_binding(local, 0)
-            self.streams.ports.connect(binding, remote, end.port, self.streams)
+            self.tables.ports.connect(binding, remote, end.port, self.tables)
             self.binding = binding
             self.local_port = binding.port
         connection = self.demux.new_connection(local, self.local_port, remote, end.port, self.options, self)
@@ -485,7 +462,7 @@ class StreamSocket(StreamView):
                 self.local_port = 0
             raise
         self.local = local
-        self.scope = end.scope
+        self._set_scope(end.scope)
         self.connection = connection
         self._options = None
         self.is_connect_reported = False
@@ -508,8 +485,8 @@ class StreamSocket(StreamView):
                            "of the other IP version")
 
     def _path_to(self, remote: bytes, end: Endpoint) -> Path:
-        path = self.streams.paths.find_from(remote, self.local, end.scope)
-        counters = self.streams.context.counters
+        path = self.tables.paths.find_from(remote, self.local, end.scope)
+        counters = self.tables.context.counters
         if path is None or not path.source or path.is_broadcast or is_multicast(remote):
             counters.of_address(remote).ip_out_no_routes += 1
             what = "no route to" if path is None or not path.source else "no connection can be made to"

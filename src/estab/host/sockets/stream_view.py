@@ -11,9 +11,9 @@ from estab import abi
 from estab.abi import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP
 from estab.errors import os_error
 from estab.host.sockets.ancillary import Ancillary, describe_inq
-from estab.host.sockets.demux import Demux
 from estab.host.sockets.settings import StreamSettings
 from estab.host.sockets.sockaddr import ANY, SockAddr, write_sockaddr
+from estab.host.sockets.stream_tables import StreamTables
 from estab.tcp.connection import Connection
 from estab.tcp.context import endpoint_text
 from estab.tcp.info import Info, Queues
@@ -28,12 +28,13 @@ __all__ = ["StreamView"]
 class StreamView(StreamSettings):
     """A TCP socket as it can be looked at: its listener or connection, and its ends."""
 
-    def __init__(self, demux: Demux, family: i64, options: Options | None, connection: Connection | None) -> None:
-        super().__init__(demux, family, options, connection)
+    def __init__(
+        self, tables: StreamTables, family: i64, options: Options | None, connection: Connection | None,
+    ) -> None:
+        super().__init__(tables, family, options, connection)
         self.listener: Listener | None = None
         self.local: bytes = ANY
         self.local_port: i64 = 0
-        self.scope: i64 = 0
         self.has_bound_address: bool = False
         self.has_bound_port: bool = False
         """``bind`` named the port. Any other is released when the connection or the listening ends."""
@@ -47,9 +48,6 @@ class StreamView(StreamSettings):
         self.is_disconnecting: bool = False
         """``shutdown`` came when ``connect`` had failed and had not said so yet: it never will."""
 
-        self.error_left: i64 = 0
-        """What SO_ERROR has to say of a connection that was released (``disconnect``)."""
-
     def _apply_options(self, options: Options) -> None:
         if self.listener is not None:
             self.listener.options = options
@@ -57,6 +55,12 @@ class StreamView(StreamSettings):
     def _apply_defer_accept(self) -> None:
         if self.listener is not None:
             self.listener.defer_accept = i64(self._defer_accept)
+
+    @property
+    def scope(self) -> i64:
+        """The index of the interface that a link-local address is of, 0 for none."""
+        extras = self.extras
+        return 0 if extras is None else extras.scope
 
     def readiness(self) -> i64:
         """POLL bits that hold now (Linux's ``tcp_poll``)."""
@@ -69,12 +73,13 @@ class StreamView(StreamSettings):
         state = connection.state
         is_over = state == abi.CLOSED or state == abi.TIME_WAIT
         is_read_over = is_over or connection.is_fin_received or connection.is_read_shut
+        extras = self.extras
         bits: i64 = 0
         if is_over or (is_read_over and connection.fin_wanted):
             bits |= POLLHUP
         if is_read_over:
             bits |= POLLIN | POLLRDHUP
-        elif connection.readable_bytes() >= self._receive_lowat_bytes:
+        elif connection.readable_bytes() >= (1 if extras is None else extras.receive_lowat_bytes):
             bits |= POLLIN
         if connection.is_writable():
             bits |= POLLOUT
@@ -97,8 +102,11 @@ class StreamView(StreamSettings):
         connection = self.connection
         if connection is not None:
             return connection.take_error()
-        number = self.error_left
-        self.error_left = 0
+        extras = self.extras
+        if extras is None:
+            return 0
+        number = extras.error_left
+        extras.error_left = 0
         return number
 
     def error_text(self) -> str:
@@ -201,3 +209,8 @@ class StreamView(StreamSettings):
 
     def _scope_of(self, address: bytes) -> i64:
         return self.scope if len(address) == 16 and is_link_local(address) else 0
+
+    def _set_scope(self, scope: i64) -> None:
+        """Remember the interface of the address; there seldom is one."""
+        if scope != 0 or self.extras is not None:
+            self.own_extras().scope = scope
