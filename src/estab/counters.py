@@ -128,6 +128,7 @@ class Counters:
         self.TcpExtTCPAbortOnMemory: i64 = 0
         self.TcpExtTCPAbortOnTimeout: i64 = 0
         self.TcpExtTCPAbortOnLinger: i64 = 0
+        self.TcpExtTCPAbortFailed: i64 = 0
         self.TcpExtTCPTimeWaitOverflow: i64 = 0
         self.TcpExtTCPDeferAcceptDrop: i64 = 0
         self.TcpExtTCPReqQFullDoCookies: i64 = 0
@@ -146,6 +147,7 @@ class Counters:
         self.TcpExtTCPFromZeroWindowAdv: i64 = 0
         self.TcpExtTCPToZeroWindowAdv: i64 = 0
         self.TcpExtTCPSynRetrans: i64 = 0
+        self.TcpExtTCPRetransFail: i64 = 0
         self.TcpExtTCPOrigDataSent: i64 = 0
         self.TcpExtTCPACKSkippedSynRecv: i64 = 0
         self.TcpExtTCPACKSkippedSeq: i64 = 0
@@ -289,11 +291,13 @@ _NAMES: Final[tuple[str, ...]] = (
     "TcpExtListenDrops", "TcpExtTCPPureAcks", "TcpExtTCPRenoRecovery", "TcpExtTCPSackRecovery", "TcpExtTCPFastRetrans",
     "TcpExtTCPSlowStartRetrans", "TcpExtTCPTimeouts", "TcpExtTCPDSACKOldSent", "TcpExtTCPAbortOnData",
     "TcpExtTCPAbortOnClose", "TcpExtTCPAbortOnMemory", "TcpExtTCPAbortOnTimeout", "TcpExtTCPAbortOnLinger",
+    "TcpExtTCPAbortFailed",
     "TcpExtTCPTimeWaitOverflow", "TcpExtTCPDeferAcceptDrop", "TcpExtTCPReqQFullDoCookies", "TcpExtTCPReqQFullDrop",
     "TcpExtTCPOFOQueue", "TcpExtPruneCalled", "TcpExtTCPRcvCollapsed", "TcpExtTCPRcvQDrop", "TcpExtTCPMemoryPressures",
     "TcpExtTCPMemoryPressuresChrono", "TcpExtOfoPruned", "TcpExtTCPOFODrop", "TcpExtTCPOFOMerge",
     "TcpExtTCPChallengeACK",
     "TcpExtTCPSYNChallenge", "TcpExtTCPFromZeroWindowAdv", "TcpExtTCPToZeroWindowAdv", "TcpExtTCPSynRetrans",
+    "TcpExtTCPRetransFail",
     "TcpExtTCPOrigDataSent", "TcpExtTCPACKSkippedSynRecv", "TcpExtTCPACKSkippedSeq", "TcpExtTCPACKSkippedTimeWait",
     "TcpExtTCPACKSkippedChallenge", "TcpExtTCPSACKReneging", "TcpExtTCPSACKReorder", "TcpExtTCPLostRetransmit",
     "TcpExtTCPLossProbes", "TcpExtTCPLossProbeRecovery", "TcpExtTCPDSACKRecv", "TcpExtTCPDSACKOfoRecv",

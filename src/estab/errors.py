@@ -29,6 +29,7 @@ class DropReason(enum.Enum):
     UNHANDLED_PROTO = "an EtherType or IP version that this host does not speak"
     DEV_DOWN = "the interface is down"
     FULL_RING = "the interface's output queue is full"
+    QDISC_DROP = "the device's queue refused it"
     # IP
     IP_INHDR = "bad IPv4 or IPv6 header"
     IP_CSUM = "bad IPv4 header checksum"

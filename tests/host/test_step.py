@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 from collections import deque
 
 import pytest
@@ -112,6 +114,58 @@ def test_a_refused_frame_is_offered_again_and_nothing_overtakes_it() -> None:
     stepper.step(MS)
     assert [frame[-1:] for _, frame in device.sent] == [b"0", b"1", b"2"]
     assert not stepper.is_full
+
+
+class FullDevice(FakeDevice):
+    """Its queue drops every frame."""
+
+    number = errno.ENOBUFS
+
+    def send(self, header: bytes, frame: bytes) -> bool:
+        """Say that the queue was full."""
+        raise OSError(self.number, "")
+
+
+def test_a_full_queue_of_the_device_is_told_to_tcp_and_nothing_waits() -> None:
+    stepper = make_stepper(FullDevice())
+    host = stepper.engine
+    client = host.socket(AF_INET, SOCK_STREAM, 0)
+    with contextlib.suppress(BlockingIOError):
+        client.connect(("10.0.0.2", 80), 0)
+    host.socket(AF_INET, 2, 0).sendto(b"1", ("10.0.0.2", 9), 0, 0)
+    due_ns = stepper.step(0)
+    assert not stepper.is_full
+    assert host.counters()["drop:QDISC_DROP"] == 2
+    assert host.interfaces[1].tx_frames == 0
+    assert client.info(0).ca_state == "CWR"
+    assert due_ns == 1000 * MS  # the SYN counts as sent: its timer runs
+    stepper.step(due_ns)
+    assert host.counters()["TcpExtTCPRetransFail"] == 1
+    assert stepper.due_ns == 1500 * MS  # what the timer tried is tried again in half a second
+
+
+def test_any_other_error_of_a_device_is_raised() -> None:
+    device = FullDevice()
+    device.number = errno.EIO
+    stepper = make_stepper(device)
+    stepper.engine.socket(AF_INET, 2, 0).sendto(b"1", ("10.0.0.2", 9), 0, 0)
+    with pytest.raises(OSError, match="5"):
+        stepper.step(0)
+
+
+def test_a_descriptor_that_says_enobufs_has_dropped_the_frame() -> None:
+    stepper = make_stepper(FakeDevice())
+
+    def write(fd: int, data: bytes) -> int:
+        raise OSError(errno.ENOBUFS, "")
+
+    def read(fd: int, size: int) -> bytes:
+        raise BlockingIOError
+
+    stepper.use_descriptor(1, 2000, read, write, lambda fd, parts: 0)
+    stepper.engine.socket(AF_INET, 2, 0).sendto(b"1", ("10.0.0.2", 9), 0, 0)
+    stepper.step(0)
+    assert (stepper.is_full, stepper.engine.counters()["drop:QDISC_DROP"]) == (False, 1)
 
 
 @pytest.mark.parametrize("mac", [b"", b"\x02\0\0\0\0\1"], ids=["bare", "ethernet"])

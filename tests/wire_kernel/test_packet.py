@@ -88,3 +88,25 @@ def test_the_kernel_stays_silent_about_the_stacks_connections(nets: tuple[Namesp
         client.settimeout(0.3)
         with pytest.raises(OSError, match=r"timed out|No route|unreachable"):
             client.connect(("10.8.0.2", 9))
+
+
+def test_what_the_interface_s_queue_refuses_is_sent_again_and_nothing_is_missed(
+    nets: tuple[Namespace, Namespace],
+) -> None:
+    kernels, ours = nets
+    for net, name in ((kernels, "v0"), (ours, "v1")):
+        net.run("ethtool", "-K", name, "tso", "off", "gso", "off", "gro", "off", "tx", "off")
+    ours.run("tc", "qdisc", "add", "dev", "v1", "root", "tbf", "rate", "80mbit", "burst", "4k", "limit", "12k")
+    with (estab.Stack(estab.AfPacket("v1", netns=ours.name, offload=False), "10.8.0.2/24") as stack,
+          stack.socket() as client, kernels.socket() as listener):
+        listener.bind(("", 7))
+        listener.listen()
+        server = threading.Thread(target=lambda: echo_all(listener.accept()[0]))
+        server.start()
+        client.settimeout(20)
+        client.connect(("10.8.0.1", 7))
+        assert exchange(client, BULK[:400_000]) == BULK[:400_000]
+        server.join(20)
+        counters = stack.counters()
+    assert counters["drop:QDISC_DROP"] >= 1
+    assert counters.get("TcpExtTCPTimeouts", 0) <= 1

@@ -8,6 +8,7 @@ On a machine with root that connects its kernel to stacks elsewhere that need no
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 from typing import Final
@@ -70,10 +71,19 @@ class Bridge:
             frame = source.receive()
             if frame is None:
                 return
-            if target.send(frame):
+            if _send(target, frame):
                 self.carried_frames += 1
             else:
                 self.dropped_frames += 1
 
     def _wake(self) -> None:
         os.write(self._ends[1], b"w")
+
+
+def _send(target: Device, frame: bytes) -> bool:
+    try:
+        return target.send(frame)
+    except OSError as error:
+        if error.errno != errno.ENOBUFS:
+            raise
+        return False

@@ -15,8 +15,10 @@ SEGMENT_BYTES_MAX: Final = 65_400
 _SUPER_FRAME_BYTES: Final = 65_536 + 18
 _AWAY: Final = frozenset({errno.EIO, errno.ENETDOWN, errno.ENODEV, errno.ENXIO, getattr(errno, "EBADFD", errno.EIO)})
 """Errors of reading that mean that the interface is down or gone."""
-_LOST: Final = _AWAY | {errno.EINVAL, errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZE, errno.EPERM}
-"""Errors of writing that mean that the packet is lost, as on any network."""
+_LOST: Final = _AWAY | {errno.EINVAL, errno.ENOMEM, errno.EMSGSIZE, errno.EPERM}
+"""Errors of writing that mean that the packet is lost, as on any network. ENOBUFS says that the interface's own queue
+was full: that is raised, so that TCP learns of it.
+"""
 
 
 class DescriptorDevice(Device):
@@ -55,11 +57,11 @@ class DescriptorDevice(Device):
             raise
 
     def send(self, frame: bytes) -> bool:
-        """Send a frame as it is."""
+        """Send a frame as it is. ``OSError`` ENOBUFS: the interface's own queue was full, and the frame is lost."""
         return self.send_offloaded(bytes(self.header_bytes), frame)
 
     def send_offloaded(self, header: bytes, frame: bytes) -> bool:
-        """Send a frame after its virtio header (``b""`` if there is none)."""
+        """Send a frame after its virtio header (``b""`` if there is none). ENOBUFS as ``send``."""
         try:
             os.writev(self._fd, (header, frame))
         except BlockingIOError:

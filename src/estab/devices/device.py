@@ -2,8 +2,8 @@
 
 - A frame is ``bytes``: an IP packet, or with a ``mac`` an Ethernet frame.
 - A device with offload takes and gives frames with a virtio header before each (``VnetDevice``).
-- A device never waits and never raises because of what the network did: it refuses what it can't send now, and the
-  runtime tries again.
+- A device never waits and never raises because of what the network did, but ENOBUFS: it refuses what it can't send now,
+  and the runtime tries again.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ class Device(Protocol):
         """Take the next frame that arrived, or ``None``."""
 
     def send(self, frame: bytes) -> bool:
-        """Send a frame. ``False``: there is no room now; the stack offers the frame again when there is."""
+        """Send a frame. ``False``: there is no room now; the stack offers the frame again when there is.
+
+        ``OSError`` with ENOBUFS: a full queue dropped the frame. The stack's TCP slows down, as Linux's does.
+        """
 
     def close(self) -> None:
         """Release the device. Idempotent."""

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import errno
 import heapq
 import threading
 import time
@@ -213,7 +214,12 @@ class Faulty(Device):
     def _send_due(self, now_ns: int) -> None:
         while (found := self.outward.due(now_ns)) is not None:
             header, frame = found
-            sent = self.device.send_offloaded(header, frame) if self.header_bytes else self.device.send(frame)  # type: ignore[attr-defined]
+            try:
+                sent = self.device.send_offloaded(header, frame) if self.header_bytes else self.device.send(frame)  # type: ignore[attr-defined]
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                continue  # lost, and too late to tell the stack
             if not sent:
                 self.outward.put_back(header, frame, now_ns)
                 return

@@ -14,6 +14,7 @@ import os
 import select
 import socket
 import struct
+import subprocess
 import threading
 import time
 from collections import deque
@@ -357,7 +358,7 @@ class KernelCalls(Calls):
 
 
 class KernelCommands(Commands):
-    """Commands that can be asked of the kernel in its namespace: settings, and counters to be looked through."""
+    """Commands that can be asked of the kernel in its namespace: settings, queueing disciplines, and counters."""
 
     def __init__(self, machine: KernelMachine) -> None:
         self.machine = machine
@@ -365,9 +366,20 @@ class KernelCommands(Commands):
         self._table = {
             "set_sysctls.py": self._set_sysctls, "rm": self._nothing,
             "dd": self._nothing, "true": self._nothing, "sleep": self._sleep, "echo": self._echo,
-            "ethtool": self._nothing,
+            "ethtool": self._nothing, "tc": self._tc,
         }
         self._printers = {"nstat": lambda words: _nstat(), "cat": self._cat, "sysctl": self._sysctl}
+
+    def _tc(self, words: list[str]) -> None:
+        """Set the queueing discipline of the namespace's device. To delete what is not there is no mistake."""
+        if words[:1] != ["qdisc"] or words[2:5] != ["dev", "tun0", "root"]:
+            raise UnsupportedError(f"unknown command: tc {' '.join(words)}")
+        try:
+            done = subprocess.run(["tc", *words], capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise UnsupportedError(f"tc: {os.strerror(error.errno or errno.ENOENT)}: apt install iproute2") from None
+        if done.returncode and words[1] not in ("del", "delete"):
+            raise UnsupportedError(f"tc {' '.join(words)}: {done.stderr.strip()}")
 
     def _cat(self, words: list[str]) -> str:
         return "".join(Path(word).read_text(encoding="ascii") for word in words if word.startswith("/proc/net/"))

@@ -155,6 +155,8 @@ TcpExtTCPAbortOnTimeout | connections ended by a timeout | a peer that is gone: 
     TCP_USER_TIMEOUT ran out | estab doctor says after what
 TcpExtTCPAbortOnLinger | connections reset because SO_LINGER's or TCP_LINGER2's time was over | a peer that does not
     close | TCP_LINGER2, net.ipv4.tcp_fin_timeout
+TcpExtTCPAbortFailed | resets that the device's queue refused | a queue of this host that is full | a longer queue,
+    or less to send: tc -s qdisc
 TcpExtTCPTimeWaitOverflow | connections that ended without TIME-WAIT because the table was full | very many short
     connections | net.ipv4.tcp_max_tw_buckets; keep connections open
 TcpExtTCPDeferAcceptDrop | third ACKs ignored because TCP_DEFER_ACCEPT waits for text | the option at work | -
@@ -184,6 +186,8 @@ TcpExtTCPFromZeroWindowAdv | times that a closed window was opened | a program t
     TCPToZeroWindowAdv
 TcpExtTCPToZeroWindowAdv | times that the window was closed | a program that does not read | read faster; estab
     doctor names the process (Recv-Q)
+TcpExtTCPRetransFail | retransmissions that the device's queue refused | a queue of this host that is full | a longer
+    queue, or less to send: tc -s qdisc
 TcpExtTCPSynRetrans | SYNs and SYN-ACKs sent again | nobody answers, or loss | see ETIMEDOUT, syn-unanswered
 TcpExtTCPOrigDataSent | segments with new text sent | traffic | -
 TcpExtTCPACKSkippedSynRecv | ACKs held back by a rate limit, in SYN-RECEIVED | a loop of ACKs or an attack | none:

@@ -14,6 +14,7 @@ OTHERHOST | a switch that floods, or promiscuous mode | none: it is for another 
 UNHANDLED_PROTO | protocols such as IPX or LLDP on the link | none
 DEV_DOWN | a program that sends while the interface is down | bring it up
 FULL_RING | a host that sends faster than its device takes | slow down; the stack asks again
+QDISC_DROP | a full queue of this host's own device (tc -s qdisc) | nothing: TCP slows down and tries again
 IP_INHDR | a broken or hostile sender | look at the packet in a capture
 IP_CSUM | damage on the way | look for a bad link
 IPV6_BAD_EXTHDR | a hostile sender, or headers in a wrong order | none

@@ -16,7 +16,7 @@ from mypy_extensions import i64
 
 from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
 from estab.counters import Counters
-from estab.errors import DropReason, os_error
+from estab.errors import DropReason, WireError, os_error
 from estab.events import Observer
 from estab.host.arriving.forwarding import Forwarding
 from estab.host.arriving.icmp import Icmp
@@ -337,6 +337,27 @@ class Engine:
                 return outbound
             if not outputs.frames and not outputs.looped:
                 return None
+
+    def on_refused(self, outbound: Outbound, now_ns: i64) -> None:
+        """Note that a device's own queue was full and dropped the frame that ``poll_frame`` returned last.
+
+        Call it before the next ``poll_frame``. TCP slows down and tries again, as Linux's does: see
+        ``tcp/sending/refused``. A device that can keep the frame until it has room should do that instead.
+        """
+        self.context.now_ns = now_ns
+        interface = self.outputs.interfaces[outbound.interface_index]
+        interface.tx_frames -= 1
+        interface.tx_bytes -= len(outbound.data)
+        connection = ""
+        try:
+            packet = ip.parse(outbound.data, 14 if interface.is_ethernet else 0)
+            if packet.protocol == ip.TCP and not ip.is_fragment(packet):
+                segment = wire_tcp.parse(packet, is_checksum_known_good=True)
+                key = wire_tcp.make_key(packet.dst, packet.src, segment.dport, segment.sport)
+                connection = self.demux.on_refused(key, segment, now_ns)
+        except WireError:
+            pass  # ARP, or what a program sent raw: nothing of TCP's
+        self.context.drop(DropReason.QDISC_DROP, connection, f"the queue of {interface.name} is full")
 
     def poll_event(self) -> tuple[int, int] | None:
         """Return the next descriptor with news and its POLL bits, ``None`` when there is none."""

@@ -65,10 +65,11 @@ class Cabling:
         """Lay a cable between two hosts, with addresses at both ends and routes to everywhere.
 
         Properties (``LinkProperties``): ``delay= jitter=`` (``"40ms"``), ``loss= reorder= duplicate= corrupt=``
-        (``"2%"``), ``rate=`` (``"20Mbit"``), ``queue=`` (frames, or bytes like ``"64KiB"``), ``ecn_mark=`` (likewise:
-        if so much waits for the rate, ECN-capable packets are marked CE), ``aqm=`` (``"codel"``, or with target and
-        interval ``"codel 5ms 100ms"``, RFC 8289: marks, or drops what is not ECN-capable; ``"fq"``, ``"fq_codel"``),
-        ``trace=`` (a file), ``mtu=``. A value holds for both directions; a pair is (from a, from b); a dict has values
+        (``"2%"``), ``rate=`` (``"20Mbit"``), ``queue=`` (frames, or bytes like ``"64KiB"``), ``queue_of=`` (``"link"``,
+        or ``"host"``: the sender's own, whose TCP is told if it is full), ``ecn_mark=`` (as ``queue``: if so much waits
+        for the rate, ECN-capable packets are marked CE), ``aqm=`` (``"codel"``, or with target and interval ``"codel
+        5ms 100ms"``, RFC 8289: marks, or drops what is not ECN-capable; ``"fq"``, ``"fq_codel"``), ``trace=`` (a file),
+        ``mtu=``. A value holds for both directions; a pair is (from a, from b); a dict has values
         by the sending host. ``ethernet=True``: frames with MAC addresses, ARP and neighbour discovery. ``name`` is by
         default both hosts' names with a hyphen. ``TypeError`` and ``ValueError`` name the property and what is right.
         """

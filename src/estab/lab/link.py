@@ -97,8 +97,8 @@ class Link:
                     end.runtime.set_carrier(way, is_up=is_up)
 
     def set(self, **properties: Unpack[LinkProperties]) -> None:
-        """Change properties from now on: ``delay= jitter= loss= rate= queue= ecn_mark= aqm= mtu= reorder= duplicate=
-        corrupt=``.
+        """Change properties from now on: ``delay= jitter= loss= rate= queue= queue_of= ecn_mark= aqm= mtu= reorder=
+        duplicate= corrupt=``.
 
         A pair or a dict, by the sending host, gives them for each direction. The hosts are not told: an ``mtu`` below
         that of their interfaces makes the link a black hole for larger packets.
@@ -235,6 +235,8 @@ def _describe(conditions: Conditions) -> str:
         words.append("trace")
     if conditions.rate_bps:
         words.append(f"rate={conditions.rate_bps / 1e6:g}Mbit")
+    if conditions.is_queue_of_host:
+        words.append("queue_of=host")
     if conditions.ecn_mark_limit:
         words.append(f"ecn_mark={conditions.ecn_mark_frames or f'{conditions.ecn_mark_bytes}B'}")
     if conditions.codel_target_ns:

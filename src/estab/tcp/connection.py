@@ -29,7 +29,7 @@ from estab.tcp.record.tcb import NO_SEQ, Tcb
 from estab.tcp.record.timer_table import TIMER_FIN_WAIT_2, TIMER_KEEPALIVE
 from estab.tcp.recovery import cwnd, mtu_search, scoreboard
 from estab.tcp.report import ca_name, limited_by, rate_told, report, timer_name
-from estab.tcp.sending import output, segments, writing
+from estab.tcp.sending import output, refused, segments, writing
 from estab.tcp.state import state_text
 from estab.tcp.window import room
 from estab.tcp.window.rtt import timeout_ns
@@ -361,6 +361,10 @@ class Connection(Tcb):
     def on_deadline(self, now_ns: i64) -> None:
         """Do what the timers that ran out by ``now_ns`` ask for."""
         timeouts.on_deadline(self, now_ns)
+
+    def on_refused(self, segment: Segment, now_ns: i64) -> None:
+        """The device did not take ``segment``, the last one that ``poll_segment`` gave: see ``sending/refused``."""
+        refused.on_refused(self, segment, now_ns)
 
     def on_unreachable(self, number: i64, text: str, seq: Seq) -> None:
         """Take an ICMP error that quotes a segment of ours: see ``icmp_errors``."""

@@ -106,6 +106,24 @@ class Reply:
         """The scale of SEG.WND, for facts."""
 
 
+@mypyc_attr(acyclic=True)
+class WindowProbe:
+    """What text ended that left while a connection probed its peer's window: restored if the device refuses it."""
+
+    def __init__(self, key: bytes, seq: i64, probes_out: i64, since_ns: i64, due_ns: i64, is_probe: bool) -> None:
+        self.key = key
+        """Of the connection."""
+        self.seq = seq
+        """Where the text begins, unwrapped."""
+        self.probes_out = probes_out
+        self.since_ns = since_ns
+        """Since when the text had waited."""
+        self.due_ns = due_ns
+        """When the next probe was due."""
+        self.is_probe = is_probe
+        """The timer sent it."""
+
+
 class Context:
     """What the connections of one host share. ``secret`` is at least 16 bytes that no one else knows."""
 
@@ -124,6 +142,8 @@ class Context:
         self.now_ns: i64 = 0
         self._keyed: SipHash = SipHash(hashlib.blake2s(b"siphash", key=self.secret, digest_size=KEY_BYTES).digest())
         self.woken: list[Owner] = []
+        self.window_probe: WindowProbe | None = None
+        """The last one of this host, until it is asked for."""
         self.replies: list[Reply] = []
         self._offset_pair: bytes = b""
         self._offset: i64 = 0

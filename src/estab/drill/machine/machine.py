@@ -50,6 +50,8 @@ class Machine:
         self.engine.add_address(self.interface, f"{settings.local}/{16 if len(self.local) == 4 else 64}")
         self.engine.add_route("0.0.0.0/0" if len(self.local) == 4 else "::/0", self.interface)
         self.sent: deque[tuple[int, bytes]] = deque()
+        self.is_refusing = False
+        """The device's queue has no room for anything."""
         self.on_event: Callable[[int], None] = lambda fd: None
         self.on_news: Callable[[], bool] = lambda: False
         self.next_wake_ns: Callable[[], int] = lambda: NEVER
@@ -81,6 +83,9 @@ class Machine:
 
     def _drain(self) -> None:
         while (outbound := self.engine.poll_frame(self.now_ns)) is not None:
+            if self.is_refusing:
+                self.engine.on_refused(outbound, self.now_ns)
+                continue
             pieces = [outbound.data]
             if outbound.segment_bytes:
                 pieces = offload.split(outbound.data, outbound.segment_bytes)

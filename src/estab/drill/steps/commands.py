@@ -212,13 +212,14 @@ class Commands:
         self.machine.advance(self.machine.now_ns + int(float(words[0]) * 1e9))
 
     def _tc(self, words: list[str]) -> None:
-        """``tc qdisc replace dev tun0 root fq`` paces connections. Others change nothing in a stack, except one that
-        refuses every packet: TCP would notice that, and it can't be played.
+        """``tc qdisc replace dev tun0 root fq`` paces connections; ``… limit 0`` is a queue that refuses every packet.
+        Others change nothing in a stack.
         """
         if words[-1:] == ["fq"]:
             self.machine.engine.context.config.tcp_pacing = True
-        if words[-2:] == ["limit", "0"]:
-            raise UnsupportedError("tc qdisc … limit 0: there is no queue of a device here that could refuse packets")
+        if words[:2] in (["qdisc", "add"], ["qdisc", "replace"], ["qdisc", "change"], ["qdisc", "del"],
+                         ["qdisc", "delete"]):
+            self.machine.is_refusing = words[-2:] == ["limit", "0"]
 
     def _nothing(self, words: list[str]) -> None:
         """Do nothing: queueing disciplines and files are no part of a stack."""

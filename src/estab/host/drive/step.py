@@ -10,6 +10,7 @@ frame, so a step begins with one. More are taken if more are there each time (a 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Final
 
@@ -56,8 +57,8 @@ class Stepper:
     """Moves frames and news between one host and one device.
 
     ``receive`` returns a frame or ``None``. ``send`` takes a virtio header (``b""`` without offload) and a frame, or
-    returns ``False``. ``tell`` is told of descriptors with news. If ``header_bytes`` is not 0, frames from the device
-    begin with a virtio header of that size.
+    returns ``False``, or raises ENOBUFS: its own queue was full, and the frame is lost. ``tell`` is told of descriptors
+    with news. If ``header_bytes`` is not 0, frames from the device begin with a virtio header of that size.
     """
 
     def __init__(self, engine: Engine, interface: Interface, receive: Callable[[], bytes | None],
@@ -81,6 +82,8 @@ class Stepper:
         self.handler: Handler = Handler()
         """Is told of descriptors with news before ``tell``."""
         self._unsent: Outbound | None = None
+        self._is_refused: bool = False
+        """The device's own queue dropped the frame that was just sent."""
         self._read: Callable[[int, int], bytes] = _read_nothing
         self._write: Callable[[int, bytes], int] = _write_nothing
         self._write_parts: Callable[[int, list[bytes]], int] = _write_no_parts
@@ -182,7 +185,7 @@ class Stepper:
 
     def _send_frame(self, header: bytes, frame: bytes) -> bool:
         if self._fd < 0:
-            return self._send(header, frame)
+            return self._offer(header, frame)
         try:
             if not header:
                 self._write(self._fd, frame)
@@ -192,9 +195,22 @@ class Stepper:
                 self._write_parts(self._fd, [header, frame])
         except BlockingIOError:
             return False
-        except OSError:
-            return self._send(header, frame)
+        except OSError as error:
+            if error.errno == errno.ENOBUFS:
+                self._is_refused = True
+                return True
+            return self._offer(header, frame)
         return True
+
+    def _offer(self, header: bytes, frame: bytes) -> bool:
+        """Send a frame by the device's own function."""
+        try:
+            return self._send(header, frame)
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            self._is_refused = True
+            return True
 
     def drain(self, now_ns: i64) -> i64:
         """Send all frames and tell all news of the host. Returns its next deadline, ``NEVER`` if it has none."""
@@ -241,6 +257,9 @@ class Stepper:
         if not self._send_frame(header, outbound.data):
             self._unsent = outbound
             self.is_full = True
+        elif self._is_refused:
+            self._is_refused = False
+            self.engine.on_refused(outbound, self.engine.context.now_ns)
         else:
             self._expectation.note_answer()
 

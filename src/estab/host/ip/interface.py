@@ -2,8 +2,8 @@
 
 - An interface with a MAC address speaks Ethernet; one without carries bare IP packets (TUN); ``lo`` carries packets
   back.
-- The queue of frames has a limit per interface, as ``txqueuelen`` is; what comes on top is dropped (FULL_RING). TCP
-  never meets it: its segments are made only when the queue is empty.
+- The queue of frames has a limit per interface; what comes on top is dropped (FULL_RING). TCP never meets it: its
+  segments are made only when the queue is empty. A queue below, the device's own, may refuse them (``on_refused``).
 """
 
 from __future__ import annotations

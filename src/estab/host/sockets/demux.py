@@ -325,6 +325,21 @@ class Demux:
             return self._next_reply()
         return None
 
+    def on_refused(self, key: bytes, segment: Segment, now_ns: i64) -> str:
+        """The device did not take ``segment``, the last one that ``poll`` gave. Returns the connection's name, ``""``
+        if it belongs to none. A connection whose text was refused sends no more until something happens to it.
+        """
+        endpoint = self.table.get(key)
+        if not isinstance(endpoint, Connection):
+            return ""
+        endpoint.on_refused(segment, now_ns)
+        is_polled = self._dirty_head < len(self._dirty) and self._dirty[self._dirty_head] is endpoint
+        if is_polled and (segment.flags & RST) == 0 and segment_length(segment) > 0:
+            self._dirty_head += 1
+            endpoint.delist()
+            self._settle(endpoint)
+        return endpoint.name()
+
     def _next_reply(self) -> Outgoing:
         context = self.context
         reply = context.replies[self._reply_head]

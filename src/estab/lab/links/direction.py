@@ -57,6 +57,8 @@ class Direction:
         """Decides in place of chance; ``None``: chance does, and frames have no names."""
         self.frame_name: str = ""
         """What ``decider`` calls the frame that passes chance's stages now."""
+        self.is_refused: bool = False
+        """The sender's own queue had no room for the frame that was just carried. The sender clears and reads it."""
         self.is_cut: bool = False
         self.is_heard: bool = True
         """Whether the receiver has power."""

@@ -114,7 +114,10 @@ class HostSide:
                 break
             way = self.ways.get(outbound.interface_index)
             if way is not None and self.is_sending:
+                way.is_refused = False
                 way.carry(outbound.data)
+                if way.is_refused:
+                    engine.on_refused(outbound, now_ns)
         while True:
             event = engine.poll_event()
             if event is None:

@@ -60,6 +60,7 @@ class Rate(Stage):
         fattest = self._queue.fattest()
         if fattest is None:
             self.way.drop(DropReason.LINK_QUEUE_FULL, frame)
+            self.way.is_refused = self.way.conditions.is_queue_of_host
             return
         self._enqueue(entry)
         while self._is_over():

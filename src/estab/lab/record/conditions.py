@@ -49,6 +49,9 @@ class LinkProperties(TypedDict, total=False):
     """``"20Mbit"``, or bits a second; ``None``: any number at once."""
     queue: Ways[int | str | None]
     """How much waits for the rate at most: frames, or bytes like ``"64KiB"``; ``None``: 1000 frames."""
+    queue_of: Ways[str]
+    """Whose queue that is: ``"link"``, what comes on top is lost unseen, as in a router; ``"host"``, the sender's own
+    (``txqueuelen``): its TCP is told at once, as Linux's is, and slows down before the peer misses anything."""
     ecn_mark: Ways[int | str | None]
     """With so much waiting for the rate, ECN-capable packets are marked CE: frames, or bytes like ``"30KiB"``."""
     aqm: Ways[str | None]
@@ -90,6 +93,8 @@ class Conditions:
     queue_frames: int = QUEUE_FRAMES
     """The most frames that wait for the rate; 0 if bytes are the limit."""
     queue_bytes: int = 0
+    is_queue_of_host: bool = False
+    """The sender is told of what finds no room in the queue."""
     ecn_mark_frames: int = 0
     """With so many frames waiting for the rate, packets that are ECN-capable are marked; 0: bytes are the threshold."""
     ecn_mark_bytes: int = 0
@@ -176,6 +181,9 @@ def _read(name: str, value: Any) -> dict[str, Any]:
         return {"rate_bps": 0 if value is None else _positive(name, value, bits_per_second(value, name))}
     if name == "queue":
         return _read_queue(value)
+    if name == "queue_of":
+        one_of(name, value, ("link", "host"))
+        return {"is_queue_of_host": value == "host"}
     if name == "ecn_mark":
         return _read_mark(value)
     if name == "aqm":

@@ -144,6 +144,22 @@ class SendQueue:
                 self.burst_head = 0
         return self._text.take(count)
 
+    def give_back(self, data: bytes, *, is_pushed: bool) -> None:
+        """Put bytes before all others again, and take back what was planned: each burst is a piece once more."""
+        pieces = [Piece(len(data), is_pushed=is_pushed)]
+        pieces.extend(self.bursts[self.burst_head :])
+        pieces.extend(self.pieces[self.head :])
+        text = ByteQueue()
+        text.append(data)
+        text.append(self._text.take(self._text.size))
+        self.pieces = pieces
+        self.head = 0
+        self.bursts = []
+        self.burst_head = 0
+        self.planned = 0
+        self.size += len(data)
+        self._text = text
+
     def _drop_first(self) -> None:
         self.head += 1
         total: i64 = len(self.pieces)

@@ -22,7 +22,9 @@ from estab.tcp.recovery.scoreboard import find, lose, losses_of
 from estab.tcp.window.rtt import timeout_ns
 from estab.units import MS, NEVER
 
-__all__ = ["arm", "arm_rto", "detect", "on_dsack", "on_probe_timer", "on_recovered", "reordering_window_ns"]
+__all__ = [
+    "arm", "arm_rto", "detect", "forget_probe", "on_dsack", "on_probe_timer", "on_recovered", "reordering_window_ns",
+]
 
 _PERSIST: Final = 16
 """Recoveries without a DSACK after which the window goes back to a quarter of a round trip."""
@@ -186,6 +188,11 @@ def on_probe_timer(tcb: Tcb, now_ns: i64) -> None:
     losses.is_probe_due = True
     losses.probe_end = NO_SEQ
     arm_rto(tcb, now_ns)
+
+
+def forget_probe(losses: Losses) -> None:
+    """The probe never left: nothing is awaited of it."""
+    losses.probe_end = NO_SEQ
 
 
 def take_probe_answer(tcb: Tcb, losses: Losses, ack: i64, is_bare_duplicate: bool) -> bool:

@@ -51,7 +51,7 @@ from estab.wire.tcp import Segment
 
 __all__ = [
     "begin", "forget_sent", "lose_all", "mark_head_lost", "next_lost", "on_acknowledged", "on_duplicate",
-    "on_mere_feedback", "on_reorder_timer", "on_timeout", "remember_sent",
+    "on_mere_feedback", "on_refused", "on_reorder_timer", "on_timeout", "remember_sent",
 ]
 
 
@@ -296,15 +296,30 @@ def _count_duplicates(tcb: Tcb) -> None:
 
 def _reduce_for_mark(tcb: Tcb, losses: Losses, flight_bytes: i64, now_ns: i64) -> None:
     """Packets were marked: the window goes down as for a loss, once a round trip (RFC 3168 section 6.1.2)."""
-    undo.forget(losses)
     is_gentle = tcb.context.config.tcp_abe
     cwnd.set_ssthresh(tcb, tcb.control(now_ns).ssthresh_for_mark(tcb, is_gentle, now_ns))
+    _enter_cwr(tcb, losses, flight_bytes)
+    _tell(tcb, "congestion experienced: packets were marked")
+
+
+def on_refused(tcb: Tcb, now_ns: i64) -> None:
+    """The queue of our own device refused a segment: the window goes down once a round trip (Linux's tcp_enter_cwr)."""
+    losses = losses_of(tcb)
+    if tcb.ca_state >= CA_CWR:
+        undo.keep_reduction(losses)
+        return
+    cwnd.set_ssthresh(tcb, tcb.control(now_ns).ssthresh(tcb, now_ns))
+    _enter_cwr(tcb, losses, tcb.pipe_bytes - tcb.reno_sacked_bytes)
+    _tell(tcb, "the queue of this host's device is full")
+
+
+def _enter_cwr(tcb: Tcb, losses: Losses, flight_bytes: i64) -> None:
+    undo.forget(losses)
     prr.start(tcb, losses, flight_bytes)
     tcb.recover = tcb.snd_nxt
     tcb.ca_state = CA_CWR
     losses.probe_end = NO_SEQ
     ecn.queue_cwr(tcb)
-    _tell(tcb, "congestion experienced: packets were marked")
 
 
 def _enter_recovery(tcb: Tcb, losses: Losses, flight_bytes: i64, now_ns: i64, *, has_mark: bool) -> None:

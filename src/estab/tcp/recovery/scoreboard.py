@@ -25,9 +25,10 @@ from estab.wire.seq import Seq, unwrap
 from estab.wire.tcp import FIN, PSH, SYN, Segment
 
 __all__ = [
-    "ask_fast_retransmit", "drop_acknowledged", "echoes_before", "find", "forget_sent", "lose", "losses_of",
-    "mark_head_lost", "next_lost", "note_reordering", "put_back", "read_sack", "remember_resent", "remember_sent",
-    "segments_in", "split", "unmark_lost", "unmark_sacked", "withdraw_fast_retransmit",
+    "ask_fast_retransmit", "drop_acknowledged", "echoes_before", "find", "forget_latest", "forget_repeat",
+    "forget_sent", "lose", "losses_of", "mark_head_lost", "next_lost", "note_reordering", "put_back", "read_sack",
+    "remember_resent", "remember_sent", "segments_in", "split", "unmark_lost", "unmark_sacked",
+    "withdraw_fast_retransmit",
 ]
 
 
@@ -87,6 +88,27 @@ def remember_resent(tcb: Tcb, losses: Losses, segment: SentSegment, now_ns: i64)
     count = segments_in(tcb, len(segment.data))
     troubles.segments_retransmitted += count
     tcb.context.counters.TcpRetransSegs += count
+
+
+def forget_latest(tcb: Tcb, sent: list[SentSegment]) -> None:
+    """Take the latest new segment out of the flight: it never left."""
+    latest = sent.pop()
+    tcb.pipe_bytes -= latest.end - latest.seq
+    if tcb.sent_head >= len(sent):
+        tcb.sent = None
+        tcb.sent_head = 0
+    if tcb.mtu_search is not None and tcb.mtu_search.probe_start == latest.seq:
+        tcb.mtu_search.probe_mtu = 0
+
+
+def forget_repeat(tcb: Tcb, losses: Losses, segment: SentSegment) -> None:
+    """Take back that a segment was sent again: it never left, and is still lost if it was. Karn's rule holds for it."""
+    losses.prr_out_bytes -= segment.end - segment.seq
+    if len(losses.resent) > losses.resent_head and losses.resent[-1] is segment:
+        losses.resent.pop()
+    if segment.is_marked:
+        losses.lost_bytes -= segment.end - segment.seq  # ``lose`` counts it again
+        lose(tcb, losses, segment)
 
 
 def forget_sent(tcb: Tcb) -> None:

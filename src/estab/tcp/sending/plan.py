@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
+from estab.tcp.context import WindowProbe
 from estab.tcp.ecn import accurate as accecn
 from estab.tcp.receiving.acknowledging import expect_answers
 from estab.tcp.record.sendqueue import Piece, SendQueue
-from estab.tcp.record.tcb import CA_OPEN, SentSegment, Tcb
-from estab.tcp.record.timer_table import TIMER_PERSIST, TIMER_PROBE
+from estab.tcp.record.tcb import CA_OPEN, NO_SEQ, SentSegment, Tcb
+from estab.tcp.record.timer_table import TIMER_PERSIST, TIMER_PROBE, TIMER_RTO
 from estab.tcp.recovery import cwnd, mtu_search, rack
-from estab.tcp.recovery.scoreboard import remember_sent
+from estab.tcp.recovery.scoreboard import forget_latest, remember_sent
 from estab.tcp.sending.segments import text_limit, text_segment
 from estab.tcp.window import chrono, silence
 from estab.tcp.window.pacing import is_first_window, must_wait, super_segments
@@ -26,7 +27,7 @@ from estab.wire.tcp import FIN, PSH, Segment
 
 __all__ = [
     "bare_fin", "can_be_large", "drop_unsent", "first_transmission", "new_text", "plan", "probe_text",
-    "put_on_syn", "take_syn_text",
+    "put_on_syn", "take_back", "take_syn_text",
 ]
 
 
@@ -127,6 +128,8 @@ def _emit(tcb: Tcb, queue: SendQueue, now_ns: i64, probe_bytes: i64) -> Segment:
             flags |= FIN
             tcb.fin_seq = end
             end += 1
+    if tcb.is_probe_due or tcb.persist_ns != NEVER:
+        _remember_probing(tcb)
     if tcb.is_probe_due:
         silence.take_probe(tcb)
         silence.end_probes(tcb)
@@ -146,10 +149,55 @@ def bare_fin(tcb: Tcb, now_ns: i64) -> Segment | None:
         return None
     if tcb.snd_nxt >= tcb.snd_una + tcb.snd_wnd and tcb.in_flight_count() > 0:
         return None
+    flags: i64 = FIN
+    if tcb.is_probe_due or tcb.persist_ns != NEVER:
+        _remember_probing(tcb)
+        if tcb.is_probe_due and tcb.snd_nxt < tcb.snd_una + tcb.snd_wnd:
+            flags |= PSH  # the device refused it before (Linux's tcp_write_wakeup)
     silence.take_probe(tcb)
     tcb.fin_seq = tcb.snd_nxt
-    sent = SentSegment(tcb.snd_nxt, tcb.snd_nxt + 1, FIN, b"", now_ns)
+    sent = SentSegment(tcb.snd_nxt, tcb.snd_nxt + 1, flags, b"", now_ns)
     return first_transmission(tcb, sent, now_ns, "no more data")
+
+
+# --- what the device refused
+
+
+def take_back(tcb: Tcb, sent: list[SentSegment], now_ns: i64) -> None:
+    """Put the latest new text, or the FIN, back: the device refused it. If nothing else is in flight, the persist timer
+    tries again, as Linux's does: after a timeout, and then each half second.
+    """
+    latest = sent[-1]
+    forget_latest(tcb, sent)
+    tcb.snd_nxt = latest.seq
+    if (latest.flags & FIN) != 0:
+        tcb.fin_seq = NO_SEQ
+    if tcb.losses is not None:
+        tcb.losses.prr_out_bytes -= latest.end - latest.seq
+    if len(latest.data) > 0:
+        tcb.context.counters.TcpExtTCPOrigDataSent -= 1
+        queue = tcb.unsent
+        if queue is None:
+            queue = SendQueue()
+            tcb.unsent = queue
+        queue.give_back(latest.data, is_pushed=(latest.flags & PSH) != 0)
+    if tcb.snd_sml > tcb.snd_nxt:
+        tcb.snd_sml = tcb.snd_una  # Nagle's rule let it go: no other small segment was in flight
+    probe = tcb.context.window_probe
+    tcb.context.window_probe = None
+    if tcb.in_flight_count() > 0:
+        return
+    tcb.disarm(TIMER_RTO)
+    if probe is None or probe.seq != latest.seq or probe.key != tcb.key:
+        _arm_persist(tcb, now_ns)
+        return
+    silence.resume_probing(tcb, probe.probes_out, probe.since_ns)
+    tcb.arm(TIMER_PERSIST, silence.retry_ns(tcb, now_ns) if probe.is_probe else probe.due_ns)
+
+
+def _remember_probing(tcb: Tcb) -> None:
+    tcb.context.window_probe = WindowProbe(tcb.key, tcb.snd_nxt, i64(tcb.probes_out), tcb.shut_since_ns, tcb.persist_ns,
+                                           is_probe=tcb.is_probe_due)
 
 
 def _end_round(tcb: Tcb, now_ns: i64) -> None:

@@ -7,16 +7,23 @@ Timeouts of text that was sent and probes of an idle or shut peer are counted ap
 from __future__ import annotations
 
 import errno
+from typing import Final
 
 from mypy_extensions import i32, i64
 
 from estab.tcp.record.parts import troubles_of
 from estab.tcp.record.tcb import Tcb
+from estab.units import MS
 
 __all__ = [
-    "answered", "begin_probing", "begin_wait", "count_probe", "count_timeout", "end_probes", "end_probing",
-    "end_retries", "note_soft_error", "set_retries", "take_probe", "take_soft_error",
+    "RETRY_NS", "answered", "begin_probing", "begin_wait", "count_probe", "count_timeout", "end_probes", "end_probing",
+    "end_retries", "note_soft_error", "resume_probing", "retry_ns", "set_retries", "take_probe", "take_soft_error",
+    "uncount_probe",
 ]
+
+
+RETRY_NS: Final = 500 * MS
+"""After so long a timer tries again what the device's queue refused."""
 
 
 def begin_wait(tcb: Tcb, now_ns: i64) -> None:
@@ -70,6 +77,28 @@ def begin_probing(tcb: Tcb, now_ns: i64) -> None:
 def end_probing(tcb: Tcb) -> None:
     """The window lets text go."""
     tcb.shut_since_ns = 0
+
+
+def retry_ns(tcb: Tcb, now_ns: i64) -> i64:
+    """Say when to probe again after the device refused a probe: in half a second (Linux's
+    TCP_RESOURCE_PROBE_INTERVAL), but no later than the user timeout.
+    """
+    due_ns = now_ns + RETRY_NS
+    timeout_ns = tcb.options.user_timeout_ns
+    if timeout_ns > 0 and tcb.shut_since_ns > 0:
+        due_ns = min(due_ns, max(tcb.shut_since_ns + timeout_ns, now_ns + MS))
+    return due_ns
+
+
+def resume_probing(tcb: Tcb, probes_out: i64, since_ns: i64) -> None:
+    """What seemed to end the probing never left: text waits as before."""
+    tcb.probes_out = i32(probes_out)
+    tcb.shut_since_ns = since_ns
+
+
+def uncount_probe(tcb: Tcb) -> None:
+    """The probe never left."""
+    tcb.probes_out -= 1
 
 
 def take_probe(tcb: Tcb) -> None:
