@@ -11,7 +11,7 @@
 #   make programs  what programs do in the lab, tried again, with a few hundred packages: the table of docs/programs.md (a quarter of an hour)
 #   make docs     the documentation as pages in site/, with the lab at site/lab if npm is there
 #   make web      the report page's own text, from web/ into src/estab/report/page.html
-#   make lab      the lab's page for a browser in build/lab: Pyodide and estab's sources, for any static host
+#   make lab      the lab's page for a browser in build/lab, for any static host: Pyodide, estab, and its core compiled to WebAssembly
 #   make build    source distribution, compiled wheel and pure wheel in dist/, each wheel tried in a fresh environment
 # PYTHON=... chooses the interpreter. `make test` compiles where there is a C compiler: ESTAB_COMPILE=0 leaves the core
 # interpreted, 1 insists on compiling it. For all but bench and build the C compiler optimizes little (ESTAB_OPTIMIZE=1):

@@ -3,8 +3,8 @@
 Usage: build_lab.py [FOLDER]. The folder then has all that the page needs, and the page asks for nothing outside of it:
 Pyodide and the editor come from npm once (``web/lab/package.json`` pins the versions, ``build/npm`` keeps
 them), estab's own sources go in as a zip archive, and the lessons of ``web/lab/lessons`` as JSON. Beside them are the
-memory of a Python that has imported estab, with which the page is ready sooner, and a recorded run of each lesson, for
-browsers that can't run one.
+core as a WebAssembly library, if it could be compiled (``wasm_core.py``), the memory of a Python that has imported
+estab, with which the page is ready sooner, and a recorded run of each lesson, for browsers that can't run one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import wasm_core
 from lessons import LANGUAGES, read_all
 
 from estab.trial.experiment import answer_from, run_experiment
@@ -72,9 +73,11 @@ def write_recorded(folder: Path, lessons: dict[str, Any]) -> None:
         (folder / f"{name}.json").write_text(json.dumps(recorded, separators=(",", ":")), encoding="utf-8")
 
 
-def pack(path: Path) -> None:
+def pack(path: Path, has_core: bool) -> None:
     """Write the sources of estab, and of what it imports, into an archive that is the same for the same sources."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        if has_core:  # the package of ``librt.strings``, which is in the core's library
+            _write(archive, "librt/__init__.py", b"")
         package = ROOT / "src" / "estab"
         for file in sorted(package.rglob("*")):
             place = file.relative_to(package)
@@ -93,9 +96,13 @@ def pack(path: Path) -> None:
 
 
 def _add(archive: zipfile.ZipFile, file: Path, name: str) -> None:
+    _write(archive, name, file.read_bytes())
+
+
+def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     made = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
     made.compress_type = zipfile.ZIP_DEFLATED
-    archive.writestr(made, file.read_bytes())
+    archive.writestr(made, data)
 
 
 def build(folder: Path) -> None:
@@ -104,14 +111,19 @@ def build(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in PYODIDE:
         shutil.copyfile(modules / "pyodide" / name, folder / name)
-    pack(NPM / "estab.zip")
+    core = wasm_core.core(modules / "pyodide")
+    (folder / "built.js").write_text(f"export const hasCore = {'true' if core else 'false'};\n", encoding="utf-8")
+    (folder / "estab.core.wasm").unlink(missing_ok=True)
+    if core:
+        shutil.copyfile(core, folder / "estab.core.wasm")
+    pack(NPM / "estab.zip", core is not None)
     compile_python(modules, NPM / "estab.zip", folder / "estab.zip", "/estab.zip")
     library = NPM / "python_stdlib.zip"
     if not library.exists():
         compile_python(modules, modules / "pyodide" / library.name, library, "/lib/python314.zip")
     shutil.copyfile(library, folder / library.name)
     subprocess.run(["node", str(WEB / "snapshot.mjs"), str(modules / "pyodide"), str(folder / "estab.zip"),
-                    str(library), str(folder / "estab.snapshot")], check=True)
+                    str(library), str(folder / "estab.snapshot"), *([str(core)] if core else [])], check=True)
     shutil.copyfile(ROOT / "LICENSE", folder / "LICENSE.txt")
     for file in sorted(WEB.glob("static/*")):
         shutil.copyfile(file, folder / file.name)

@@ -14,7 +14,9 @@ _CORE = ("estab.counters", "estab.wire.tcp", "estab.tcp.connection", "estab.host
 def core_kind() -> str:
     """Say what the core runs as: ``compiled`` (all of it), ``interpreted``, or ``mixed`` (a build that went wrong)."""
     specs = [find_spec(name) for name in _CORE]
-    kinds = {spec is not None and (spec.origin or "").endswith(tuple(EXTENSION_SUFFIXES)) for spec in specs}
+    # In a browser the core's modules are built into Python.
+    ends = ("built-in", *EXTENSION_SUFFIXES)
+    kinds = {spec is not None and (spec.origin or "").endswith(ends) for spec in specs}
     if len(kinds) > 1:
         return "mixed"
     return "compiled" if kinds == {True} else "interpreted"

@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("npm") is None:
         pytest.skip("no npm is installed")
     path = tmp_path_factory.mktemp("lab")
-    subprocess.run([sys.executable, str(ROOT / "tools" / "build_lab.py"), str(path)], check=True, timeout=300)
+    subprocess.run([sys.executable, str(ROOT / "tools" / "build_lab.py"), str(path)], check=True, timeout=1200)
     return path
 
 

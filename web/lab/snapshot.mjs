@@ -1,8 +1,9 @@
-// Keep the memory of a Python that has imported estab: node snapshot.mjs PYODIDE ESTAB.zip STDLIB.zip OUT.
+// Keep the memory of a Python that has imported estab: node snapshot.mjs PYODIDE ESTAB.zip STDLIB.zip OUT [CORE.wasm].
 // A page that loads it need not start Python, nor import anything (static/worker.js).
 import { readFileSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { pathToFileURL } from "node:url";
+import { withCore } from "./static/core.mjs";
 
 // Python asks once, when it starts, whether stacks can be switched, and its memory keeps the answer. The page's browser can
 // (the others load nothing); Node can't without this, and need not: nothing waits here.
@@ -11,9 +12,11 @@ if (!("Suspending" in WebAssembly)) {
   WebAssembly.promising = called => async (...given) => called(...given);
 }
 
-const [folder, estab, library, target] = process.argv.slice(2);
+const [folder, estab, library, target, core] = process.argv.slice(2);
 const { loadPyodide } = await import(pathToFileURL(`${folder}/pyodide.mjs`).href);
-const python = await loadPyodide({ indexURL: folder, stdLibURL: library, _makeSnapshot: true });
+const { default: create } = await import(pathToFileURL(`${folder}/pyodide.asm.mjs`).href);
+const createPyodideModule = core ? withCore(create, WebAssembly.compile(readFileSync(core))) : create;
+const python = await loadPyodide({ indexURL: folder, stdLibURL: library, _makeSnapshot: true, createPyodideModule });
 python.FS.writeFile("/estab.zip", readFileSync(estab));
 python.runPython(`
 import sys

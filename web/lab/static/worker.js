@@ -3,6 +3,8 @@
 // ``estab.snapshot`` is the memory of a Python that has imported estab, made by tools/build_lab.py and deflated: it takes
 // the place of starting Python and importing some 480 modules. If it can't be used, that is done.
 import { loadPyodide } from "./pyodide.mjs";
+import { hasCore } from "./built.js";
+import { withCore } from "./core.mjs";
 
 const tell = (kind, value) => postMessage({ kind, value });
 const canSwitch = "Suspending" in WebAssembly;
@@ -19,12 +21,19 @@ async function inflated(name) {
   return new Uint8Array(await new Response(body).arrayBuffer());
 }
 
-async function fromSnapshot() {
-  const memory = inflated("estab.snapshot");
-  memory.catch(() => {});
+// What makes Pyodide's module, with the compiled core if the page has one. A browser that keeps what it compiled takes that.
+async function maker() {
+  const compiled = hasCore ? WebAssembly.compileStreaming(get("estab.core.wasm")) : null;
+  compiled?.catch(() => {});
   const { default: create } = await import("./pyodide.asm.mjs");
+  return hasCore ? withCore(create, compiled) : create;
+}
+
+async function fromSnapshot() {
+  const memory = inflated("estab.snapshot"), create = maker();
+  memory.catch(() => {});
   const createPyodideModule = async settings => {
-    const module = await create(settings), kept = await memory, before = module.HEAP8.length;
+    const module = await (await create)(settings), kept = await memory, before = module.HEAP8.length;
     // How C calls functions of any signature depends on the engine that runs: so this field is the new memory's own.
     const field = (module.__PyRuntime + module.HEAP32[module.__PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET >> 2]) >> 2;
     new Int32Array(kept.buffer, new Uint32Array(kept.buffer)[1])[field] = module.HEAP32[field];
@@ -44,7 +53,12 @@ async function start() {
     python = await fromSnapshot();
   } catch (error) {
     tell("out", `the snapshot was not used: ${error}`);
-    python = await loadPyodide(OPTIONS);
+    try {
+      python = await loadPyodide({ ...OPTIONS, createPyodideModule: await maker() });
+    } catch (error) {
+      tell("out", `the compiled core was not used: ${error}`);
+      python = await loadPyodide(OPTIONS);
+    }
     tell("slow");
   }
   tell("progress", "estab");
