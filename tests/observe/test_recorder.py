@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import MISSING, FrozenInstanceError, fields, is_dataclass, replace
 
 import pytest
 
+import estab.events as events_module
 from estab import Network
 from estab.events import (
     CallReturned,
@@ -19,7 +21,7 @@ from estab.events import (
     TimerFired,
 )
 from estab.observe.facts import event_json, plain
-from estab.observe.recorder import FieldChange, Recorder, flow
+from estab.observe.recorder import FieldChange, Recorder, call_records, calls_among, episodes, flow
 from estab.sockets.history import PastCall
 from estab.units import MS
 
@@ -31,6 +33,42 @@ def record(events: list) -> Recorder:
     for event in events:
         recorder(event)
     return recorder
+
+
+@pytest.mark.parametrize("kind", [kind for kind in vars(events_module).values() if is_dataclass(kind)])
+def test_every_fact_is_made_as_a_frozen_dataclass_is(kind: type) -> None:
+    values = {one.name: f"a {one.name}" for one in fields(kind)}
+    needed = {one.name: values[one.name] for one in fields(kind) if one.default is MISSING}
+    fact = kind(**values)
+    assert {name: getattr(fact, name) for name in values} == values
+    assert kind(*values.values()) == fact == replace(kind(**needed), **values)
+    assert all(getattr(kind(**needed), one.name) == one.default for one in fields(kind) if one.name not in needed)
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        kind(**values, colour="red")
+    with pytest.raises(FrozenInstanceError):
+        setattr(fact, next(iter(values)), 1)
+
+
+def test_calls_alone_are_those_of_the_episodes() -> None:
+    def serve() -> None:
+        with socket.create_server(("", 80)) as listener, listener.accept()[0] as connection:
+            connection.recv(10)
+
+    def ask() -> None:
+        with socket.create_connection(("server", 80)) as connection:
+            connection.sendall(b"x")
+
+    with Network(seed=1) as net:
+        server, client = net.host("server"), net.host("client")
+        net.link(server, client, delay="1ms")
+        seen = net.record()
+        server.run(serve)
+        client.run(ask)
+        net.run()
+    facts = seen.facts
+    whole = {(one.host, one.call): replace(one, facts=[]) for one in calls_among(episodes(facts, has_changes=False))}
+    assert call_records(facts) == whole
+    assert whole
 
 
 def test_facts_stay_in_order() -> None:

@@ -16,8 +16,12 @@ from typing import Final
 
 from estab.errors import DropReason
 from estab.events import (
+    BufferChanged,
+    CallBlocked,
     CallResumed,
+    CallReturned,
     CallStarted,
+    CongestionChanged,
     Event,
     FrameReceived,
     FrameSent,
@@ -27,7 +31,9 @@ from estab.events import (
     LinkDropped,
     LinkHeld,
     LinkMarked,
+    LinkQueueChanged,
     PacketDropped,
+    RttMeasured,
     SegmentReceived,
     SegmentSent,
     TimerFired,
@@ -39,6 +45,12 @@ __all__ = ["COPY", "Flight", "flights"]
 
 COPY: Final = "a copy of a frame that was sent before"
 """The text in place of the rule that sent a segment, for other frames."""
+
+
+_OF_NO_FRAME: Final = frozenset((
+    BufferChanged, CallBlocked, CallReturned, CongestionChanged, LinkQueueChanged, RttMeasured,
+))
+"""Facts that say nothing of frames."""
 
 
 @dataclass(slots=True)
@@ -104,6 +116,8 @@ class _Tower:
 
     def follow(self, facts: list[Event]) -> list[Flight]:
         for self.number, fact in enumerate(facts):
+            if type(fact) in _OF_NO_FRAME:
+                continue
             if isinstance(fact, SegmentSent):
                 self.untold.setdefault((fact.host, fact.connection), deque()).append(fact)
                 self.last_in.pop(fact.host, None)  # what is dropped from here on may be the answer

@@ -11,11 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from estab.events import (
     BoxChanged,
+    BufferChanged,
+    CallBlocked,
+    CallResumed,
     CallReturned,
     CallStarted,
+    CongestionChanged,
     ErrorReported,
     Event,
     FdAllocated,
@@ -26,8 +31,12 @@ from estab.events import (
     LinkChanged,
     LinkCopied,
     LinkDropped,
+    LinkQueueChanged,
     PacketDropped,
     QueueChanged,
+    RttMeasured,
+    SegmentReceived,
+    SegmentSent,
     StateChanged,
     TcbCreated,
     TimerFired,
@@ -36,7 +45,7 @@ from estab.events import (
 from estab.observe.facts import Json, plain
 from estab.observe.flights import COPY, Flight, flights
 from estab.observe.fold import Fold, fold
-from estab.observe.recorder import CallRecord, connection_of, edge_text, episodes, flow, tags, written
+from estab.observe.recorder import CallRecord, call_records, connection_of, edge_text, flow, tags, written
 from estab.observe.text import gauge, without_numbers
 from estab.units import format_count
 
@@ -99,6 +108,11 @@ Row = Arrow | Note | Skip
 _Flow = tuple[str, str]
 _Sighting = tuple[str, int | None, bytes]
 _Tagged = tuple[Arrow, _Flow]
+_SILENT: Final = frozenset((
+    BufferChanged, CallBlocked, CallResumed, CongestionChanged, LinkQueueChanged, RttMeasured, SegmentReceived,
+    SegmentSent,
+))
+"""Facts that have no row of their own, and change no state."""
 
 
 @dataclass(slots=True)
@@ -154,6 +168,7 @@ class _Draftsman:
         self.facts = facts
         self.kinds = kinds
         self.flights = [item for item in flights(facts) if item.summary.protocol in protocols]
+        self.fates = {(item.receiver, item.received_ns, item.reason) for item in self.flights if item.reason}
         self.lanes = hosts or _lanes(facts, self.flights)
         self.rows: list[Row] = []
         self.states: dict[tuple[str, _Flow], str] = {}
@@ -173,9 +188,11 @@ class _Draftsman:
                 waiting.setdefault((item.sender, item.sent_ns, item.data), []).append((arrow, _flow_of(item)))
                 arrived = item.damaged or item.marked or item.data
                 arriving.setdefault((item.receiver, item.received_ns, arrived), []).append((arrow, _flow_of(item)))
-        started = self._calls()
+        started = call_records(self.facts)
         for fact in self.facts:
             self._settle_before(fact)
+            if type(fact) in _SILENT:
+                continue
             self._follow(fact)
             if isinstance(fact, (FrameSent, LinkCopied, LinkDropped)):
                 self._add_sent(waiting.get((fact.host, fact.at_ns, fact.data)))
@@ -257,10 +274,13 @@ class _Draftsman:
 
     def _settle_before(self, fact: Event) -> None:
         """A host begins something new: what was there before has its state now."""
-        is_new = self.clock.get(fact.host) != fact.at_ns
-        self.clock[fact.host] = fact.at_ns
-        if is_new or isinstance(fact, (FrameReceived, CallStarted, TimerFired)):
-            self._settle(fact.host)
+        host, at_ns = fact.host, fact.at_ns
+        if self.clock.get(host) != at_ns:
+            self.clock[host] = at_ns
+        elif not isinstance(fact, (FrameReceived, CallStarted, TimerFired)):
+            return
+        if host in self.unsettled:
+            self._settle(host)
 
     def _settle(self, host: str) -> None:
         for row, is_sender, key in self.unsettled.pop(host, ()):
@@ -274,13 +294,6 @@ class _Draftsman:
                 row.receiver_state = state
 
     # --- notes
-
-    def _calls(self) -> dict[tuple[str, int], CallRecord]:
-        found = {}
-        for episode in episodes(self.facts, has_changes=False):
-            if episode.record is not None:
-                found[episode.host, episode.record.call] = episode.record
-        return found
 
     def _add_note(self, fact: Event, calls: dict[tuple[str, int], CallRecord]) -> None:
         note = self._queues(fact) if isinstance(fact, QueueChanged) else _note(fact, calls)
@@ -298,10 +311,7 @@ class _Draftsman:
 
     def _is_arrows_fate(self, fact: Event) -> bool:
         """Tell whether an arrow says already that this packet was dropped."""
-        return isinstance(fact, PacketDropped) and any(
-            item.receiver == fact.host and item.received_ns == fact.at_ns and item.reason is fact.reason
-            for item in self.flights
-        )
+        return isinstance(fact, PacketDropped) and (fact.host, fact.at_ns, fact.reason) in self.fates
 
     def _queues(self, fact: QueueChanged) -> Note | None:
         """Write both queues of a listener, joined with what was written of them at the same moment."""

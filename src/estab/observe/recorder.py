@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 
 from estab.events import (
     BoxChanged,
@@ -233,6 +234,15 @@ def episodes(facts: list[Event], *, has_changes: bool = True) -> list[Episode]:
     return list(_Grouping(has_changes).group(facts))
 
 
+def call_records(facts: list[Event]) -> dict[tuple[str, int], CallRecord]:
+    """Return the calls by host and number, without what they caused: what ``episodes`` tells in a tenth of its time."""
+    grouping = _Grouping(has_changes=False)
+    for fact in facts:
+        if isinstance(fact, _CALL_FACTS):
+            grouping.note_call(fact)
+    return grouping.records
+
+
 def calls_among(found: list[Episode], host: str = "", fd: int | None = None, name: str = "") -> list[CallRecord]:
     """Return the calls of episodes in the order in which they began; of a host, a descriptor or a name only."""
     records: dict[int, CallRecord] = {}
@@ -253,6 +263,7 @@ def connection_of(fact: Event) -> str:
     return name if isinstance(name, str) else ""
 
 
+@lru_cache(maxsize=4096)
 def flow(connection: str) -> tuple[str, str]:
     """Name a connection alike from both ends: its two ends in order of text."""
     near, _, far = connection.partition(">")
@@ -287,7 +298,7 @@ class _Grouping:
         before = self.under_way.call_now(fact.host)
         number = self.under_way.call_of(fact)
         if isinstance(fact, (CallStarted, CallResumed, CallReturned, CallBlocked)):
-            record = self._record(fact)
+            record = self.note_call(fact)
             if before == number and previous is not None and previous.record is record:
                 return previous
             return Episode(fact.host, fact.at_ns, "call", record)
@@ -301,7 +312,7 @@ class _Grouping:
             return Episode(fact.host, fact.at_ns, cause)
         return previous
 
-    def _record(self, fact: CallStarted | CallResumed | CallReturned | CallBlocked) -> CallRecord:
+    def note_call(self, fact: CallStarted | CallResumed | CallReturned | CallBlocked) -> CallRecord:
         """Find or begin the record of a call and note what this fact says of it."""
         key = (fact.host, fact.call)
         record = self.records.get(key)

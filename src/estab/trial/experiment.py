@@ -116,6 +116,7 @@ def run_experiment(text: str, language: str = "en") -> str:
     return json.dumps(result)
 
 
+_to_page: Final = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
 _last: list[Recording] = []
 """The run whose rest was not told yet."""
 
@@ -126,11 +127,12 @@ def run_first(text: str, emit: Callable[[str], object] | None = None) -> str:
     While a run lasts, ``emit`` is given the same of its beginning: first after a twenty-fifth of a second.
     """
     _last.clear()
-    result, seen = _run(json.loads(text), emit=emit)
-    if seen is not None:
-        result |= first_part(seen)
-        _last.append(seen)
-    return json.dumps(result)
+    with _without_collection():
+        result, seen = _run(json.loads(text), emit=emit)
+        if seen is not None:
+            result |= first_part(seen, is_short=True)
+            _last.append(seen)
+        return _to_page(result)
 
 
 def run_rest(language: str) -> str:
@@ -205,8 +207,9 @@ class _Beginning:
     def __call__(self, _: Event) -> None:
         self._count += 1
         if self._count % 16 == 0 and _clock() >= self._due:
-            self._emit(json.dumps({"error": "", "is_built": True, "is_part": True, "now_ns": self._net.now_ns,
-                                   "out": self._output.lines, "waiting": [], "missed": [], **first_part(self._seen)}))
+            self._emit(_to_page({"error": "", "is_built": True, "is_part": True, "now_ns": self._net.now_ns,
+                                 "out": self._output.lines, "waiting": [], "missed": [],
+                                 **first_part(self._seen, is_short=True)}))
             now = _clock()
             self._due = now + max(4 * (now - self._began), _FIRST_S)
 

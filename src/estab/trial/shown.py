@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter
 from dataclasses import fields, replace
 from errno import errorcode
+from operator import attrgetter
 from typing import Any, Final
 
 from estab.events import (
@@ -27,7 +28,7 @@ from estab.events import (
 )
 from estab.observe.dissect import is_ethernet
 from estab.observe.flights import flights
-from estab.observe.ladder import Arrow, Note, Skip, ladder
+from estab.observe.ladder import Arrow, Note, Row, Skip, ladder
 from estab.observe.languages import LANGUAGES, words_of
 from estab.observe.story import call_details, story
 from estab.observe.text import plain_text
@@ -37,16 +38,27 @@ __all__ = ["facts_hash", "first_part", "frame_digest", "second_part"]
 
 _KINDS: Final = {Arrow: "arrow", Note: "note", Skip: "skip"}
 _FIELDS: Final = {kind: tuple(field.name for field in fields(kind)) for kind in _KINDS}
+_VALUES: Final = {kind: attrgetter(*names) for kind, names in _FIELDS.items()}
 _CHANGES_MAX: Final = 16
 _ETHERNET_BYTES: Final = 14
 _HEX_BYTES: Final = 128
 """So many bytes of a frame are shown: its headers, and where its text begins."""
 
 
-def first_part(seen: Recording) -> dict[str, Any]:
-    """Make what is drawn."""
+def first_part(seen: Recording, *, is_short: bool = False) -> dict[str, Any]:
+    """Make what is drawn.
+
+    ``is_short``, for the page: a row is a list of its kind and its values, whose names ``fields`` has by kind.
+    """
     facts = seen.facts
-    return {"rows": _rows(facts), "changes": _changes(facts), "facts": len(facts), "hosts": seen.hosts()}
+    rows = ladder(facts).rows
+    shown: dict[str, Any] = {"changes": _changes(facts), "facts": len(facts), "hosts": seen.hosts()}
+    if is_short:
+        shown["fields"] = {_KINDS[kind]: names for kind, names in _FIELDS.items()}
+        shown["rows"] = [(_KINDS[type(row)], *_VALUES[type(row)](row)) for row in rows]
+    else:
+        shown["rows"] = [_named(row) for row in rows]
+    return shown
 
 
 def second_part(seen: Recording, language: str = "en") -> dict[str, Any]:
@@ -81,13 +93,9 @@ def frame_digest(frame: bytes, header_bytes: int) -> str:
     return hashlib.sha256(frame[header_bytes + 12:]).hexdigest()[:12]
 
 
-def _rows(facts: list[Event]) -> list[dict[str, Any]]:
-    """List the rows of the ladder."""
-    rows = []
-    for row in ladder(facts).rows:
-        kind = type(row)
-        rows.append({"row": _KINDS[kind], **{name: getattr(row, name) for name in _FIELDS[kind]}})
-    return rows
+def _named(row: Row) -> dict[str, Any]:
+    kind = type(row)
+    return {"row": _KINDS[kind], **dict(zip(_FIELDS[kind], _VALUES[kind](row), strict=True))}
 
 
 def _frames(facts: list[Event]) -> list[Any]:
