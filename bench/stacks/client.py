@@ -7,7 +7,7 @@ Modes:
 
     ready     connect until it works; how long that took
     sink      send for --seconds; the clock stops when the server's FIN comes back, so that every byte was read by it
-    source    receive for --seconds
+    source    receive for --seconds; both with --parallel connections, a process each
     latency   --count round trips of 64 bytes, one after the other
     connect   --count times connect, one byte each way, close; --parallel of them at once; --others idle ones meanwhile
     idle      open --count connections, one byte each way on each, and see how much the memory of --pid grows
@@ -87,6 +87,30 @@ def source(args: argparse.Namespace) -> Result:
     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     end.close()
     return {"bytes": got, "seconds": took, "mb_per_s": got / took / 1e6}
+
+
+def in_parallel(one: Callable[[argparse.Namespace], Result], args: argparse.Namespace) -> Result:
+    """Do the same in --parallel processes, and add what each moved."""
+    if args.parallel == 1:
+        return one(args)
+    ends, pids = [], []
+    for _ in range(args.parallel):
+        end, its = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.write(its, json.dumps(one(args)).encode())
+            os._exit(0)
+        os.close(its)
+        ends.append(end)
+        pids.append(pid)
+    found = [os.read(end, 65536) for end in ends]
+    for pid in pids:
+        os.waitpid(pid, 0)
+    if not all(found):
+        raise SystemExit("a connection failed")
+    results = [json.loads(data) for data in found]
+    return {"bytes": sum(result["bytes"] for result in results), "seconds": max(one["seconds"] for one in results),
+            "mb_per_s": sum(result["mb_per_s"] for result in results)}
 
 
 def latency(args: argparse.Namespace) -> Result:
@@ -320,7 +344,8 @@ def soak(args: argparse.Namespace) -> Result:
 
 
 MODES: dict[str, Callable[[argparse.Namespace], Result]] = {
-    "ready": ready, "sink": sink, "source": source, "latency": latency, "connect": connect_many, "idle": idle,
+    "ready": ready, "sink": lambda args: in_parallel(sink, args), "source": lambda args: in_parallel(source, args),
+    "latency": latency, "connect": connect_many, "idle": idle,
     "soak": soak,
 }
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Final
 
-from peers import OUT, Missing, build
+from peers import OUT, Missing, build, gvisor_version, package_version
 
-__all__ = ["STACKS", "Course"]
+__all__ = ["QUEUES", "STACKS", "Course"]
 
 ADDRESS: Final = "10.77.0.2"
 PORT: Final = 7000
@@ -37,6 +37,14 @@ def ip(*words: str) -> None:
         raise OSError(f"ip {' '.join(words)}: {done.stderr.strip()}")
 
 
+def _children(pid: int) -> list[int]:
+    """List the processes of the queues: children of the one that was started."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
 class Course:
     """One stack, served and reachable at ``address`` from the namespace ``client``. Closing takes all away."""
 
@@ -48,7 +56,7 @@ class Course:
         self._logs: list[IO[bytes]] = []
         self.client = self._namespace("c")
         try:
-            STACKS[name](self)
+            (STACKS | QUEUES)[name](self)
         except BaseException:
             self.close()
             raise
@@ -56,7 +64,7 @@ class Course:
     # --- what a stack's set-up calls
 
     def _namespace(self, end: str) -> str:
-        name = f"estab-{os.getpid()}-{self.name}-{end}"
+        name = f"estab-{os.getpid()}-{self.name.replace(' ', '')}-{end}"
         ip("netns", "add", name)
         self.namespaces.append(name)
         subprocess.run(["ip", "netns", "exec", name, "sysctl", "-qw", *SYSCTLS], check=True)
@@ -89,7 +97,7 @@ class Course:
     def serve(self, namespace: str | None, *command: str | Path) -> None:
         """Start a process, in a namespace or outside of all."""
         OUT.mkdir(parents=True, exist_ok=True)
-        log = open(OUT / f"{self.name}-{len(self.processes)}.log", "wb")  # noqa: SIM115
+        log = open(OUT / f"{self.name.replace(' ', '-')}-{len(self.processes)}.log", "wb")  # noqa: SIM115
         self._logs.append(log)
         inside = ["ip", "netns", "exec", namespace] if namespace else []  # it becomes the command: the pid is its own
         self.processes.append(subprocess.Popen([*inside, *map(str, command)], stdout=log, stderr=log,
@@ -106,11 +114,12 @@ class Course:
         """Give the processor time that the stack's processes have taken, the kernel's on their behalf included."""
         total = 0.0
         for process in self.processes:
-            try:
-                fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            total += (int(fields[11]) + int(fields[12])) / TICK
+            for pid in (process.pid, *_children(process.pid)):
+                try:
+                    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                except OSError:
+                    continue
+                total += (int(fields[11]) + int(fields[12])) / TICK
         return total
 
     def close(self) -> None:
@@ -176,8 +185,8 @@ def _gvisor_gso(course: Course) -> None:
     program = build("gvisor")
     server = course.own_namespace()
     course.veth(server)
-    course.serve(server, program, "-mode", "packet", "-gso", "65536", "-dev", "v1", "-addr", ADDRESS,
-                 "-port", str(PORT))
+    course.serve(server, program, "-mode", "packet", "-gso", "65536", "-queue", "1000", "-dev", "v1",
+                 "-addr", ADDRESS, "-port", str(PORT))
 
 
 def _estab_offload(course: Course) -> None:
@@ -188,6 +197,14 @@ def _estab_offload(course: Course) -> None:
 def _estab_plain(course: Course) -> None:
     course.tun(course.client, "tun0", "10.77.0.1")
     course.serve(course.client, *_estab(), "--no-offload")
+
+
+def _queues(count: int) -> Callable[[Course], None]:
+    """One TUN device, a process of estab for each of its queues."""
+    def setup(course: Course) -> None:
+        course.tun(course.client, "tun0", "10.77.0.1", "vnet_hdr", "multi_queue")
+        course.serve(course.client, *_estab(), "--queues", str(count))
+    return setup
 
 
 def _before_offload(course: Course) -> None:
@@ -204,17 +221,21 @@ STACKS: Final[dict[str, Callable[[Course], None]]] = {
     "loopback": _loopback, "estab": _estab_offload, "estab-plain": _estab_plain, "lwip": _lwip, "gvisor": _gvisor,
     "gvisor-gso": _gvisor_gso, "kernel-tun": _kernel_tun,
 }
+QUEUES: Final[dict[str, Callable[[Course], None]]] = {"1 queue": _estab_offload, "2 queues": _queues(2)}
+"""What ``--queues`` compares."""
 if BEFORE:
     STACKS.update({"estab-before": _before_offload, "estab-plain-before": _before_plain})
 """Each stack's name and set-up."""
 
 WHAT: Final[dict[str, str]] = {
+    "1 queue": "estab on TUN with offload, one process",
+    "2 queues": "estab on TUN with offload and two queues, a process each (`estab up --queues 2`)",
     "loopback": "the kernel's TCP on 127.0.0.1",
     "estab": "estab on TUN with offload (IFF_VNET_HDR)",
     "estab-plain": "estab on TUN, MTU 1500, no offload",
-    "lwip": "lwIP on TUN, MTU 1500",
-    "gvisor": "gVisor's netstack on TUN, MTU 1500",
-    "gvisor-gso": "gVisor's netstack on AF_PACKET and veth, with GSO",
+    "lwip": f"lwIP ({package_version('liblwip-dev')}) on TUN, MTU 1500",
+    "gvisor": f"gVisor's netstack ({gvisor_version()}) on TUN, MTU 1500",
+    "gvisor-gso": "gVisor's netstack on AF_PACKET and veth, with GSO, GRO and its FIFO",
     "kernel-tun": "the kernel's TCP behind two TUN devices with offload and a loop in C between them",
     "estab-before": f"{BEFORE} on TUN with offload",
     "estab-plain-before": f"{BEFORE} on TUN, MTU 1500, no offload",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Missing", "build"]
+__all__ = ["Missing", "build", "gvisor_version", "package_version"]
 
 HERE: Final = Path(__file__).resolve().parent
 GO_PATH: Final = Path("/usr/share/gocode")
 """Where Debian keeps the sources of Go libraries."""
+_TCPIP: Final = GO_PATH / "src/gvisor.dev/gvisor/pkg/tcpip/tcpip.go"
 OUT: Final = HERE.parents[1] / "build" / "stacks"
 
 
@@ -23,18 +25,13 @@ class Missing(Exception):
 def build(name: str) -> Path:
     """Build a program from its source, if it is not there or older; gives the program. ``Missing`` says what lacks."""
     source = HERE / {"lwip": "lwip.c", "gvisor": "gvisor/main.go", "kernel": "kernel.c", "bounce": "bounce.c"}[name]
-    target = OUT / name
+    target = OUT / (re.sub(r"[^\w.~-]+", "_", f"gvisor {gvisor_version()}") if name == "gvisor" else name)
     if target.exists() and target.stat().st_mtime > source.stat().st_mtime:
         return target
     OUT.mkdir(parents=True, exist_ok=True)
     if name == "gvisor":
-        _need("go", "golang-go")
-        tcpip = GO_PATH / "src/gvisor.dev/gvisor/pkg/tcpip/tcpip.go"
-        if not tcpip.exists():
-            raise Missing("gVisor's sources are missing: apt install golang-gvisor-gvisor-dev")
-        api = "api_2024.go" if "AddrFromSlice" in tcpip.read_text() else "api_2022.go"
-        _run(["env", "GO111MODULE=off", f"GOPATH={GO_PATH}", "go", "build", "-o", str(target), str(source),
-              str(source.with_name(api))])
+        _run(["env", "GO111MODULE=off", f"GOPATH={GO_PATH}", _go(), "build", "-o", str(target), str(source),
+              str(source.with_name(_gvisor_api()))])
         return target
     _need("cc", "gcc libc6-dev")
     if name == "lwip":
@@ -47,6 +44,36 @@ def build(name: str) -> Path:
     else:
         _run(["cc", "-O2", "-o", str(target), str(source)])
     return target
+
+
+def gvisor_version() -> str:
+    """Tell which package of gVisor is installed, and which Go builds it."""
+    parts = _go().split("/")
+    return f"{package_version('golang-gvisor-gvisor-dev')}, {parts[3] if len(parts) > 3 else 'go'}"
+
+
+def package_version(name: str) -> str:
+    """Tell a Debian package's version, ``?`` if that can't be told."""
+    if shutil.which("dpkg-query") is None:
+        return "?"
+    asked = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", name], capture_output=True, text=True, check=False)
+    return asked.stdout or "?"
+
+
+def _gvisor_api() -> str:
+    if not _TCPIP.exists():
+        raise Missing("gVisor's sources are missing: apt install golang-gvisor-gvisor-dev")
+    return "api_2024.go" if "AddrFromSlice" in _TCPIP.read_text() else "api_2022.go"
+
+
+def _go() -> str:
+    """Find the newest Go: what ``go`` means may be too old for a gVisor of backports."""
+    found = sorted(Path("/usr/lib").glob("go-*/bin/go"), key=lambda path: [int(part) for part in
+                   path.parts[3].removeprefix("go-").split(".")])
+    if found:
+        return str(found[-1])
+    _need("go", "golang-go")
+    return "go"
 
 
 def _need(program: str, packages: str) -> None:

@@ -5,7 +5,8 @@
 Stacks that can't be built are named with what is missing, and left out. Tables of medians and ratios go to the
 terminal and to build/stacks/race.md, the readings to build/stacks/race.jsonl; with --docs they also go between the
 marks of docs/speed.md. With ``ESTAB_BEFORE=/path/to/bin/estab`` in the environment, another build of estab runs as
-``estab-before`` and ``estab-plain-before``, in turn with the rest: what a change costs or brings.
+``estab-before`` and ``estab-plain-before``, in turn with the rest: what a change costs or brings. ``--queues`` runs
+estab with two queues beside one, in place of all that.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from course import PORT, STACKS, WHAT, Course, available
+from course import PORT, QUEUES, STACKS, WHAT, Course, available
 from peers import OUT
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -31,7 +32,6 @@ from tables import Board, Reading, absolute_table, aims_table, markdown, ratio_t
 
 HERE: Final = Path(__file__).resolve().parent
 DOCS: Final = HERE.parents[1] / "docs" / "speed.md"
-BEGIN, END = "<!-- race: begin -->", "<!-- race: end -->"
 
 
 def modes(args: argparse.Namespace) -> dict[str, list[str]]:
@@ -46,6 +46,9 @@ def modes(args: argparse.Namespace) -> dict[str, list[str]]:
         "connect 32": ["connect", "--count", count, "--parallel", "32"],
         "connect others": ["connect", "--count", count, "--others", "10000"],
     }
+    if args.queues:
+        found = {name: [*found[name.split()[0]], "--parallel", "2"] for name in ("sink 2", "source 2")}
+        found["connect 32"] = ["connect", "--count", count, "--parallel", "32"]
     wanted = args.modes.split(",") if args.modes else list(found)
     return {name: call for name, call in found.items() if name in wanted or name.replace(" ", "-") in wanted}
 
@@ -87,7 +90,8 @@ def race(args: argparse.Namespace, console: Console, names: list[str]) -> list[R
             courses.append(course)
         bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
                        TimeElapsedColumn(), console=console)
-        task = bar.add_task("", total=len(courses) * (args.rounds * len(calls) + (not args.modes)))
+        has_idle = not args.modes and not args.queues
+        task = bar.add_task("", total=len(courses) * (args.rounds * len(calls) + has_idle))
         stack.enter_context(bar)
 
         def note(course: Course, mode: str, number: int, call: list[str]) -> None:
@@ -101,7 +105,7 @@ def race(args: argparse.Namespace, console: Console, names: list[str]) -> list[R
             file.flush()
             bar.advance(task)
 
-        if not args.modes:
+        if has_idle:
             for course in courses:  # first: on a server that has done nothing yet
                 if course.name != "loopback" and course.name != "kernel-tun":
                     note(course, "idle", 0, ["idle", "--count", "1000"])
@@ -128,7 +132,8 @@ def report(readings: list[Reading], names: list[str], args: argparse.Namespace) 
         "processes, the kernel's work on their behalf included.",
         markdown(absolute_table(board, names)),
     ]
-    parts += [markdown(ratio_table(board, subject, names)) for subject in ("estab", "estab-plain") if subject in names]
+    subjects = ("estab", "estab-plain", "2 queues")
+    parts += [markdown(ratio_table(board, subject, names)) for subject in subjects if subject in names]
     aims = aims_table(board)
     if len(aims) > 1:
         parts.append(markdown(aims))
@@ -136,12 +141,13 @@ def report(readings: list[Reading], names: list[str], args: argparse.Namespace) 
     return "\n\n".join(parts) + "\n"
 
 
-def put_into_docs(text: str) -> None:
-    """Replace what stands between the marks of docs/speed.md."""
+def put_into_docs(text: str, name: str) -> None:
+    """Replace what stands between the marks ``name`` of docs/speed.md."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     page = DOCS.read_text()
-    head, _, rest = page.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    DOCS.write_text(f"{head}{BEGIN}\n\n{text}\n{END}{tail}")
+    head, _, rest = page.partition(begin)
+    _, _, tail = rest.partition(end)
+    DOCS.write_text(f"{head}{begin}\n\n{text}\n{end}{tail}")
 
 
 def main() -> int:
@@ -150,6 +156,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3, help="of each bulk transfer; counts follow it")
     parser.add_argument("--stacks", default=",".join(STACKS))
     parser.add_argument("--modes", default="")
+    parser.add_argument("--queues", action="store_true", help="estab with two queues beside one, and nothing else")
     parser.add_argument("--docs", action="store_true", help="put the tables into docs/speed.md")
     args = parser.parse_args()
     console = Console()
@@ -161,7 +168,7 @@ def main() -> int:
         print("bench-wire makes network namespaces and needs root: sudo make bench-wire", file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    names, missing = available(wanted)
+    names, missing = (list(QUEUES), {}) if args.queues else available(wanted)
     for name, why in missing.items():
         console.print(f"{name} is left out: {why}")
     OUT.mkdir(parents=True, exist_ok=True)
@@ -170,11 +177,12 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     text = report(readings, names, args)
-    (OUT / "race.md").write_text(text)
+    name = "queues" if args.queues else "race"
+    (OUT / f"{name}.md").write_text(text)
     print(text)
     if args.docs:
-        put_into_docs(text)
-    console.print(f"also in {OUT / 'race.md'}; every reading in {OUT / 'race.jsonl'}", soft_wrap=True)
+        put_into_docs(text, name)
+    console.print(f"also in {OUT / f'{name}.md'}; every reading in {OUT / 'race.jsonl'}", soft_wrap=True)
     return 0
 
 

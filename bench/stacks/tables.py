@@ -24,6 +24,8 @@ class Metric:
 METRICS: Final = (
     Metric("in", "bulk in, MB/s", "sink", "mb_per_s", is_more_better=True),
     Metric("out", "bulk out, MB/s", "source", "mb_per_s", is_more_better=True),
+    Metric("in2", "bulk in, 2 connections, MB/s", "sink 2", "mb_per_s", is_more_better=True),
+    Metric("out2", "bulk out, 2 connections, MB/s", "source 2", "mb_per_s", is_more_better=True),
     Metric("p50", "round trip p50, µs", "latency", "p50_us", is_more_better=False),
     Metric("p99", "round trip p99, µs", "latency", "p99_us", is_more_better=False),
     Metric("conn1", "connections/s, 1 at a time", "connect 1", "per_s", is_more_better=True),
@@ -32,6 +34,8 @@ METRICS: Final = (
     Metric("idle", "bytes per idle connection", "idle", "bytes_per_connection", is_more_better=False),
     Metric("cpu-in", "its CPU, ms per MB in", "sink", "cpu_ms_per_mb", is_more_better=False),
     Metric("cpu-out", "its CPU, ms per MB out", "source", "cpu_ms_per_mb", is_more_better=False),
+    Metric("cpu-in2", "its CPU, ms per MB in", "sink 2", "cpu_ms_per_mb", is_more_better=False),
+    Metric("cpu-out2", "its CPU, ms per MB out", "source 2", "cpu_ms_per_mb", is_more_better=False),
     Metric("cpu-trip", "its CPU, µs per round trip", "latency", "cpu_us_each", is_more_better=False),
     Metric("cpu-conn", "its CPU, µs per connection", "connect 32", "cpu_us_each", is_more_better=False),
 )

@@ -5,7 +5,7 @@
 // mode tun:    /dev/net/tun, L3, no vnet header (what wireguard-go and most Python stacks do)
 // mode packet: AF_PACKET socket bound to -dev (one end of a veth), as runsc does; -gso 65536
 //
-//	turns on host GSO with virtio_net_hdr
+//	turns on host GSO with virtio_net_hdr, and -queue 1000 runsc's FIFO, which sends by sendmmsg
 package main
 
 import (
@@ -14,13 +14,14 @@ import (
 	"io"
 	"log"
 	"net"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/link/fdbased"
-	"gvisor.dev/gvisor/pkg/tcpip/link/rawfile"
+	"gvisor.dev/gvisor/pkg/tcpip/link/qdisc/fifo"
 	"gvisor.dev/gvisor/pkg/tcpip/link/tun"
 	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
@@ -30,13 +31,16 @@ import (
 )
 
 var (
-	dev  = flag.String("dev", "tun0", "interface")
-	addr = flag.String("addr", "10.77.0.2", "IPv4 address of the stack")
-	port = flag.Int("port", 7000, "base port")
-	mode = flag.String("mode", "tun", "tun or packet")
-	gso  = flag.Uint("gso", 0, "GSOMaxSize (packet mode only)")
-	cc   = flag.String("cc", "cubic", "congestion control: reno or cubic")
-	lna  = flag.String("lladdr", "02:00:00:00:77:02", "link address (packet mode)")
+	dev    = flag.String("dev", "tun0", "interface")
+	addr   = flag.String("addr", "10.77.0.2", "IPv4 address of the stack")
+	port   = flag.Int("port", 7000, "base port")
+	mode   = flag.String("mode", "tun", "tun or packet")
+	gso    = flag.Uint("gso", 0, "GSOMaxSize (packet mode only)")
+	cc     = flag.String("cc", "cubic", "congestion control: reno or cubic")
+	queue  = flag.Int("queue", 0, "packets of the FIFO before the device, 0 for none")
+	buffer = flag.Int("buffer", 1024, "KiB of a connection's send and receive buffer at first")
+
+	lna = flag.String("lladdr", "02:00:00:00:77:02", "link address (packet mode)")
 )
 
 func htons(v uint16) uint16 {
@@ -74,11 +78,11 @@ func main() {
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol},
 	})
-	mtu, err := rawfile.GetMTU(*dev)
+	ifi, err := net.InterfaceByName(*dev)
 	if err != nil {
 		log.Fatal(err)
 	}
-	o := &fdbased.Options{MTU: mtu}
+	o := &fdbased.Options{MTU: uint32(ifi.MTU)}
 	if *mode == "tun" {
 		fd, err := tun.Open(*dev)
 		if err != nil {
@@ -103,14 +107,18 @@ func main() {
 	// The options runsc sets (runsc/boot/loader.go) plus the buffer ranges most embedders set.
 	sack, moderate := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(true)
 	ccOpt := tcpip.CongestionControlOption(*cc)
-	rcv := tcpip.TCPReceiveBufferSizeRangeOption{Min: 4 << 10, Default: 1 << 20, Max: 8 << 20}
-	snd := tcpip.TCPSendBufferSizeRangeOption{Min: 4 << 10, Default: 1 << 20, Max: 8 << 20}
+	rcv := tcpip.TCPReceiveBufferSizeRangeOption{Min: 4 << 10, Default: *buffer << 10, Max: 8 << 20}
+	snd := tcpip.TCPSendBufferSizeRangeOption{Min: 4 << 10, Default: *buffer << 10, Max: 8 << 20}
 	for _, opt := range []tcpip.SettableTransportProtocolOption{&sack, &moderate, &ccOpt, &rcv, &snd} {
 		if err := s.SetTransportProtocolOption(tcp.ProtocolNumber, opt); err != nil {
 			log.Fatalf("%T: %s", opt, err)
 		}
 	}
-	if err := s.CreateNIC(1, ep); err != nil {
+	options := stack.NICOptions{}
+	if *queue > 0 {
+		options.QDisc = fifo.New(ep, runtime.GOMAXPROCS(0), *queue)
+	}
+	if err := s.CreateNICWithOptions(1, ep, options); err != nil {
 		log.Fatal(err)
 	}
 	ip := toAddress(net.ParseIP(*addr).To4())
@@ -133,7 +141,7 @@ func main() {
 			}
 		}()
 	}
-	log.Printf("netstack on %s %s mtu %d ports %d..%d", *dev, *addr, mtu, *port, *port+2)
+	log.Printf("netstack on %s %s mtu %d ports %d..%d", *dev, *addr, ifi.MTU, *port, *port+2)
 	select {}
 }
 
