@@ -11,10 +11,12 @@ import os
 import pkgutil
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Final
 
 import pytest
 
@@ -28,6 +30,8 @@ PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$\n?(?:\n*^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 
+_HAS_NAMESPACES: Final = sys.platform == "linux" and os.geteuid() == 0 and shutil.which("unshare") is not None
+"""A page that opens a device takes a name which another run of the tests may have in this machine's namespace."""
 _RUNNER = """
 import contextlib, io, json, sys, warnings
 warnings.filterwarnings("ignore", "real time: ")  # a machine that runs tests may be late
@@ -53,9 +57,10 @@ def commands(text: str) -> list[list[str]]:
 
 
 def run(code: str, *arguments: str, given: str = "", folder: Path) -> str:
-    """Run Python in a process of its own and give what it printed."""
+    """Run Python in a process of its own and give what it printed. As root it has a network namespace of its own."""
+    apart = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "-"] if _HAS_NAMESPACES else []
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, *arguments], input=given, capture_output=True, text=True,
+        [*apart, sys.executable, "-W", "error", "-c", code, *arguments], input=given, capture_output=True, text=True,
         check=False, timeout=120, cwd=folder, env=os.environ | {"PYTHONPATH": os.pathsep.join(path_of_estab())},
     )
     assert result.returncode == 0, result.stdout + result.stderr
