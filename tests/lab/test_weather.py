@@ -188,6 +188,24 @@ def test_datagrams_and_echoes_have_names() -> None:
     ]
 
 
+def test_connections_of_both_ip_versions_are_counted_together() -> None:
+    with estab.Network(1) as net:
+        phone, server = net.host("phone"), net.host("server")
+        chance_log = net.log_chance()
+        net.link(phone, server, loss="100%")
+
+        @phone.run
+        def connect() -> None:
+            with pytest.raises(TimeoutError):
+                socket.create_connection(("server", 80), timeout=0.5)  # IPv4, then IPv6
+
+        net.run()
+    assert [str(one) for one in chance_log.happenings] == [
+        "phone > server:80, connection 1: SYN, 1st transmission, lost",
+        "phone > server:80, connection 2: SYN, 1st transmission, lost",
+    ]
+
+
 def test_transmissions_that_share_a_fate_are_told_in_one_line() -> None:
     syn = "phone > server:80, connection 3: SYN, {} transmission"
     weather = Weather.of([*(Happening("lost", syn.format(ordinal(n))) for n in (1, 2, 3)),

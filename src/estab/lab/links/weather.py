@@ -315,7 +315,8 @@ class Namer:
         self._host_of = host_of
         self._link_count = link_count
         self._connections: dict[tuple[bytes, int, bytes, int], _Connection] = {}
-        self._opened: dict[tuple[bytes, bytes, int], int] = {}
+        self._opened: dict[tuple[str, str, int], int] = {}
+        """How many connections there were between two hosts, of both IP versions and all their addresses."""
         self._times: dict[tuple[str, str, str], int] = {}
 
     def name(self, way: Way, frame: bytes) -> str:
@@ -391,7 +392,7 @@ class Namer:
     def _open(self, here: tuple[bytes, int], there: tuple[bytes, int], is_by_syn: bool) -> _Connection:
         """Count a connection: the sender of the first SYN is its client, else the end with the higher port."""
         client, server = (here, there) if is_by_syn or here[1] >= there[1] else (there, here)
-        key = (client[0], server[0], server[1])
+        key = (self._host(client[0]), self._host(server[0]), server[1])
         number = self._opened[key] = self._opened.get(key, 0) + 1
         found = _Connection(number, client)
         self._connections[(*here, *there)] = self._connections[(*there, *here)] = found
