@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,3 +89,11 @@ def test_a_gauge_shows_depth_and_limit() -> None:
 @given(st.integers(80, 160))
 def test_no_line_is_wider_than_asked(width: int) -> None:
     assert max(map(len, told(handshake(), width).splitlines())) <= width
+
+
+@given(st.integers(-20, 160), st.integers(1, 63))
+def test_narrow_windows_and_long_names_of_hosts_are_told_to_their_end(width: int, length: int) -> None:
+    events = [replace(event, host="h" * length) for event in handshake()]
+    lines = told(events, width).splitlines()
+    assert any("tcb" in line for line in lines)
+    assert max(map(len, lines)) <= max(width, length + 14, 15)

@@ -62,6 +62,8 @@ _TIME: Final = 10
 _LABEL: Final = 9
 _NARROW: Final = 72
 """Below this width details don't stand in a column of their own."""
+_HOST_MAX: Final = 30
+"""How much of that the names of hosts may take."""
 _TOLD_FIELDS: Final = ("snd_una", "snd_nxt", "snd_wnd", "rcv_nxt", "rcv_wnd", "cwnd_bytes", "ssthresh_bytes", "rto_ns")
 
 _Detail = tuple[str, str, str]
@@ -151,7 +153,7 @@ class _Step:
         indent = _TIME + 2 + columns + 2
         when = Span(_time(self.at_ns).rjust(_TIME) + "  ", "time")
         who = Span(self.host.ljust(columns) + "  ", "host")
-        if width < _NARROW:
+        if width < _NARROW or width - columns < _NARROW - _HOST_MAX:
             yield when, who
             indent = 2
             head, aside = clip(say(self.head.text), width - indent), say(self.aside)

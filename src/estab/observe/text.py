@@ -69,10 +69,11 @@ def _first(text: str, width: int) -> str:
 
 
 def pieces(text: str, width: int) -> list[str]:
-    """Cut a text wherever a line is full."""
+    """Cut a text wherever a line is full. A line has room for one character at least."""
+    width = max(width, 2)
     result = []
     while cells(text) > width:
-        result.append(_first(text, max(width, 2)))
+        result.append(_first(text, width))
         text = text[len(result[-1]):]
     return [*result, text]
 
