@@ -219,6 +219,8 @@ def open_connections(count: int) -> tuple[float, float, float]:
 
 def requests(count: int) -> tuple[float, float, float]:
     """GETs by aiohttp from aiohttp, one after the other, in the lab."""
+    import aiohttp.web  # noqa: F401 - so that to import it is no part of either row
+
     net, a, b = pair()
     b.run(_serve_http, daemon=True)
     a.run(_get_http, "b", count, start="10ms")
@@ -229,6 +231,8 @@ def requests(count: int) -> tuple[float, float, float]:
 
 def requests_on_loopback(count: int) -> tuple[float, float, float]:
     """The same between two threads over this machine's loopback."""
+    import aiohttp.web  # noqa: F401
+
     ready = threading.Event()
     ended: list[Callable[[], object]] = []
 
