@@ -260,29 +260,37 @@ def give_up_on_sendfile(error: Exception) -> Exception:
 
 _HAS_TASK_OF_THREAD: Final = sys.version_info >= (3, 14)
 """Whether the task that runs is kept for a thread, not for a loop."""
+_get_running_loop: Final = asyncio._get_running_loop
+_set_running_loop: Final = asyncio._set_running_loop
+_get_hooks: Final = sys.get_asyncgen_hooks
+_set_hooks: Final = sys.set_asyncgen_hooks
+_get_depth: Final = sys.get_coroutine_origin_tracking_depth
+_set_depth: Final = sys.set_coroutine_origin_tracking_depth
 
 
 def leave_loop() -> tuple[Any, Any, Any, int] | None:
     """Let no event loop run in this thread, so that another one can. Returns what ``enter_loop`` needs, if one ran."""
-    loop = asyncio._get_running_loop()
+    loop = _get_running_loop()
     if loop is None:
         return None
     task = asyncio.current_task(loop) if _HAS_TASK_OF_THREAD else None
     if task is not None:
         asyncio.tasks._leave_task(loop, task)
-    left = loop, task, sys.get_asyncgen_hooks(), sys.get_coroutine_origin_tracking_depth()
-    asyncio._set_running_loop(None)
-    sys.set_asyncgen_hooks(None, None)
-    sys.set_coroutine_origin_tracking_depth(0)
+    left = loop, task, _get_hooks(), _get_depth()
+    _set_running_loop(None)
+    _set_hooks(None, None)
+    if left[3]:
+        _set_depth(0)
     return left
 
 
 def enter_loop(left: tuple[Any, Any, Any, int]) -> None:
     """Let the event loop run again in this thread that ran before ``leave_loop``."""
     loop, task, hooks, depth = left
-    asyncio._set_running_loop(loop)
-    sys.set_asyncgen_hooks(*hooks)
-    sys.set_coroutine_origin_tracking_depth(depth)
+    _set_running_loop(loop)
+    _set_hooks(*hooks)
+    if depth:
+        _set_depth(depth)
     if task is not None:
         asyncio.tasks._enter_task(loop, task)
 

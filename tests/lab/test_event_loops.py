@@ -82,6 +82,19 @@ def test_a_blocking_call_in_a_coroutine_lets_another_loop_of_the_same_host_go_on
     assert b.name == "b"
 
 
+def test_a_loop_keeps_nothing_of_tasks_that_are_gone() -> None:
+    net, a, _ = two()
+
+    @a.run
+    async def main() -> int:
+        for _ in range(2000):
+            await asyncio.create_task(_answer())
+        return len(asyncio.get_running_loop()._tasks)  # type: ignore[attr-defined]
+
+    net.run()
+    assert main.result() < 200
+
+
 @pytest.mark.parametrize("many", [0, 1000])
 def test_a_loop_knows_its_own_tasks_among_many(monkeypatch: pytest.MonkeyPatch, many: int) -> None:
     monkeypatch.setattr(event_loop, "_TASKS_MANY", many)

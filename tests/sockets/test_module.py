@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 from socket import create_connection as early_create_connection
 from time import sleep as early_sleep
+from typing import Any
 
 import pytest
 
@@ -313,3 +314,25 @@ def test_a_subclass_that_calls_its_base_by_name_is_a_socket_of_the_host(net: Net
     assert socket.socket.__init__ is before
     with NamesItsBase() as real:
         assert real.family == socket.AF_INET
+
+
+class HasSlots(socket.socket):
+    """Has one attribute, and no others."""
+
+    __slots__ = ("mark",)
+
+
+def test_a_socket_has_no_attributes_but_its_own_and_a_subclass_has_those_that_it_names(net: Network, a: Host) -> None:
+    def mark(sock: Any) -> object:
+        sock.mark = 7
+        return sock.mark
+
+    @a.run
+    def program() -> list[object]:
+        with socket.socket() as plain, HasSlots() as marked:
+            with pytest.raises(AttributeError, match="mark"):
+                mark(plain)
+            return [mark(marked), marked.family, type(plain).__name__, isinstance(plain, Socket)]
+
+    net.run()
+    assert program.result() == [7, socket.AF_INET, "Socket", True]

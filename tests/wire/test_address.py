@@ -31,6 +31,12 @@ def test_addresses_are_written_as_rfc_5952_says(text: str, raw: str) -> None:
     assert address.format_address(bytes.fromhex(raw)) == text
 
 
+def test_more_addresses_than_are_remembered_are_read_rightly() -> None:
+    for number in [*range(5000), 7]:
+        raw = number.to_bytes(4, "big")
+        assert address.parse_address(address.format_address(raw)) == raw
+
+
 @pytest.mark.parametrize("text", [
     "", "10.0.0", "10.0.0.256", "10.0.0.1/24", "fe80::1%eth0", "::1::", "host", "010.0.0.1",
 ])

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from estab.abi import AF_INET, AF_INET6, AF_UNSPEC
 from estab.cpython import get_ident
@@ -21,6 +21,7 @@ from estab.host.engine import Engine
 from estab.lab.boxes.box import Boxes
 from estab.lab.links.host_side import HostSide
 from estab.lab.naming import Names, Resolver
+from estab.lab.programs.host_calls import HostCalls
 from estab.lab.programs.program import DeadlockError, ExitError, Programs
 from estab.lab.programs.strands import Scheduler, Strand
 from estab.lab.record.chance import Chance
@@ -41,11 +42,6 @@ if TYPE_CHECKING:
     from estab.lab.topology import Topology
 
 __all__ = ["Outside", "PacedTime", "VirtualTime"]
-
-_SPINS_FREE: Final = 100_000
-_NAP_NS: Final = 1000
-_NAPS_EACH: Final = 256
-_NAP_DOUBLINGS: Final = 10
 
 
 class Outside(Protocol):
@@ -87,8 +83,6 @@ class VirtualTime(Runtime):
         """The ``Host`` that it belongs to."""
         self.resolver: Resolver | None = None
         """What it is like to look a name up here; ``None``: as on any host."""
-        self.wake_up_ns = wake_up_ns
-        """How long it takes from what ends a program's wait until the program runs."""
         self._names = names
         self._asked = chance.child("resolver")
         self.clock = clock
@@ -109,6 +103,8 @@ class VirtualTime(Runtime):
         self._told: Observer | None = None
         self.side = HostSide(engine, self._agenda, self.clock, self, self.watches.by_fd)
         """What is between the host's engine and its links."""
+        self.quick: HostCalls = HostCalls(self.side, scheduler, programs, self, wake_up_ns)
+        """The calls of its programs that come most often."""
         self._later: list[tuple[int, int, Callable[[], None]]] = []
         """What is to be called later, by the host's clock: when, in which order, and what."""
         self._later_count = 0
@@ -251,32 +247,7 @@ class VirtualTime(Runtime):
 
     def wait(self, wait: Wait) -> bool:
         """Sleep until ready or due; others run meanwhile. ``False``: the deadline came first."""
-        if wait.is_ready():
-            return True
-        scheduler = self._scheduler
-        strand = scheduler.current
-        if strand is None:
-            return self._run_network(wait)
-        strand.spins = strand.naps = 0
-        strand.clock, strand.wake_up_ns = self.clock, self.wake_up_ns
-        started_ns = self._agenda.now_ns
-        waiting = self.side.waiting(wait.fd)
-        while True:
-            scheduler.wait(wait, waiting)
-            process = strand.process
-            if process is not None and process.pending and strand.thread is process.main_thread:
-                self._programs.handle_signals(process)
-            if wait.is_ready():
-                strand.habit.broken()
-                return True
-            if wait.deadline_ns is not None and wait.deadline_ns <= self.now_ns:
-                if wait.is_serving():
-                    strand.habit.timed_out(started_ns, self._agenda.now_ns, self.side.inputs)
-                elif self._programs.serves_beside(strand):
-                    strand.habit.timed_out(started_ns, self._agenda.now_ns, self.side.inputs, is_beside=True)
-                else:
-                    strand.habit.broken()
-                return False
+        return self.quick.wait(wait)
 
     # --- processes
 
@@ -359,19 +330,8 @@ class VirtualTime(Runtime):
         self.side.poke()
 
     def spin(self, weight: int) -> None:
-        """Let virtual time pass for a program that looks again and again without waiting.
-
-        A program takes no virtual time: one that polls until something changes would poll for ever. So after many polls
-        each one takes a microsecond, and later up to a millisecond, until the program waits.
-        """
-        strand = self._scheduler.current
-        if strand is None:
-            return
-        strand.spins += weight
-        if strand.spins > _SPINS_FREE:
-            naps = strand.naps
-            self.sleep(_NAP_NS << min(naps // _NAPS_EACH, _NAP_DOUBLINGS))
-            strand.spins, strand.naps = _SPINS_FREE, naps + 1
+        """Let virtual time pass for a program that looks again and again without waiting (``HostCalls.spin``)."""
+        self.quick.spin(weight)
 
     def resolve(self, name: str, family: int) -> list[bytes]:
         """Look up a name of the network. It takes as long as the host's resolver does. ``gaierror`` if that fails."""
@@ -478,7 +438,8 @@ class VirtualTime(Runtime):
         if observer is not None:
             observer(HostChanged(self._agenda.now_ns, self.name, what))
 
-    def _run_network(self, wait: Wait) -> bool:
+    def run_network(self, wait: Wait) -> bool:
+        """Run the network until ready or due, for a call from outside of programs."""
         deadline_ns = NEVER if wait.deadline_ns is None else self.clock.due_ns(wait.deadline_ns)
         self._topology.route()
         with module.patched():

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from estab.host.sysctls import Sysctls
 
 __all__ = [
-    "STANDARD_STREAMS", "Numbered", "Runtime", "Task", "Wait", "Watcher", "Watches", "act", "activate", "activated",
-    "current", "ensure_may_sleep",
+    "STANDARD_STREAMS", "Numbered", "Quick", "Runtime", "Task", "Wait", "Watcher", "Watches", "act", "activate",
+    "activated", "current", "ensure_may_sleep",
 ]
 
 STANDARD_STREAMS: Final = 3
@@ -91,6 +91,31 @@ class Numbered(Protocol):
         """Close it."""
 
 
+class Quick(Protocol):
+    """The calls of programs that come most often, compiled, in virtual time."""
+
+    def now(self) -> float:
+        """Return the host's monotonic clock, in seconds."""
+
+    def time(self) -> float:
+        """Do what ``time.time`` does."""
+
+    def monotonic(self) -> float:
+        """Do what ``time.monotonic`` does."""
+
+    def wait(self, wait: Wait) -> bool:
+        """Do what ``Runtime.wait`` does."""
+
+    def spin(self, weight: int) -> None:
+        """Do what ``Runtime.spin`` does."""
+
+    def recv(self, file: Any, size: int) -> bytes | None:
+        """Take up to ``size`` bytes of what came on a TCP socket. ``None``: it has nothing, or is not to be read so."""
+
+    def send(self, file: Any, data: bytes) -> int:
+        """Copy as much of ``data`` into a TCP socket's send buffer as there is room for. -1: nothing was done."""
+
+
 class Watcher(Protocol):
     """Is told of a descriptor's news."""
 
@@ -102,19 +127,20 @@ class Watches:
     """The watchers of a host's descriptors."""
 
     def __init__(self) -> None:
-        self.by_fd: dict[int, list[Watcher]] = {}
+        self.by_fd: dict[int, tuple[Watcher, ...]] = {}
 
     def add(self, fd: int, watcher: Watcher) -> None:
         """Tell ``watcher`` of the descriptor's news from now on."""
-        self.by_fd.setdefault(fd, []).append(watcher)
+        self.by_fd[fd] = (*self.by_fd.get(fd, ()), watcher)
 
     def remove(self, fd: int, watcher: Watcher) -> None:
         """Stop telling ``watcher``. It may have been removed already."""
-        watchers = self.by_fd.get(fd, [])
-        if watcher in watchers:
-            watchers.remove(watcher)
-            if not watchers:
-                del self.by_fd[fd]
+        watchers = self.by_fd.get(fd, ())
+        left = tuple(other for other in watchers if other is not watcher)
+        if left:
+            self.by_fd[fd] = left
+        elif watchers:
+            del self.by_fd[fd]
 
     def tell(self, fd: int, bits: int) -> None:
         """Pass on news of a descriptor."""
@@ -125,6 +151,36 @@ class Watches:
         """Tell all watchers that the descriptor is closed, and forget them."""
         for watcher in self.by_fd.pop(fd, ()):
             watcher.on_ready(fd, POLLNVAL)
+
+
+class Numbers:
+    """What stands for each number, as long as the program refers to it. What ends takes itself out."""
+
+    def __init__(self) -> None:
+        self._by_number: dict[int, weakref.ref[Numbered]] = {}
+
+    def __contains__(self, number: int) -> bool:
+        return self.get(number) is not None
+
+    def __setitem__(self, number: int, numbered: Numbered) -> None:
+        self._by_number[number] = weakref.ref(numbered)
+
+    def __delitem__(self, number: int) -> None:
+        del self._by_number[number]
+
+    def get(self, number: int, default: Any = None) -> Any:
+        """Return what stands for a number."""
+        found = self._by_number.get(number)
+        numbered = None if found is None else found()
+        return default if numbered is None else numbered
+
+    def discard(self, number: int) -> None:
+        """Take a number out, if it is there."""
+        self._by_number.pop(number, None)
+
+    def clear(self) -> None:
+        """Take all out."""
+        self._by_number.clear()
 
 
 def _nobody() -> object:
@@ -143,7 +199,7 @@ class Runtime(ABC):
         self.engine = engine
         self.lock: AbstractContextManager[object] = _UNLOCKED if lock is None else lock
         self.watches = Watches()
-        self.by_number: weakref.WeakValueDictionary[int, Numbered] = weakref.WeakValueDictionary()
+        self.by_number = Numbers()
         """What each number from ``fileno()`` stands for."""
         self.detached: dict[int, Numbered] = {}
         """What ``detach`` released, by the same numbers."""
@@ -158,6 +214,8 @@ class Runtime(ABC):
         self.call = 0
         """Number of the reported call that is under way; 0: none."""
         self.abandoned: deque[Descriptor] = deque()
+        self.quick: Quick | None = None
+        """Does most calls at once; ``None``: each goes all the way."""
         self.nofile: int = NEVER
         """RLIMIT_NOFILE of the host's programs, as far as they set none themselves. In virtual time only."""
         self.owners: dict[Descriptor, Process] = {}

@@ -56,7 +56,7 @@ class Epoll:
         self._nested.clear()
         runtime, file = self._runtime, self._file
         runtime.detached.pop(self._number, None)
-        runtime.by_number.pop(self._number, None)
+        runtime.by_number.discard(self._number)
         if self._outer is not None:
             self._outer.close()
         if self._real is not None:

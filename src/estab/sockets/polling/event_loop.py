@@ -27,6 +27,7 @@ __all__ = ["FILES", "EventLoop", "all_tasks"]
 FILES: Final = 3
 """Descriptors that an event loop counts as, as on Linux: its epoll, and the two sockets by which it wakes itself."""
 _TASKS_MANY: Final = 1000
+_TASKS_KEPT: Final = 64
 _ENDINGS_MAX: Final = 20
 """How often tasks are cancelled when the network closes: some wait again during their cleanup."""
 
@@ -42,10 +43,14 @@ class EventLoop(asyncio.SelectorEventLoop):
         self._process = runtime.process()
         self._process.open_files += FILES
         self._wakeable = _LoopSelector(runtime, self)
-        self.tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
-        """Those that ``create_task`` made and that are referred to."""
+        self._tasks: list[weakref.ref[asyncio.Task[Any]]] = []
+        """Those that ``create_task`` made, and some of which are gone."""
+        self._tasks_max = _TASKS_KEPT
+        """How many may be in it before those are taken out that are gone."""
         super().__init__(self._wakeable)
         self._clock_resolution = 1e-9
+        if runtime.quick is not None:
+            self.time = runtime.quick.now  # type: ignore[method-assign]
 
     def time(self) -> float:
         """Return the host's monotonic clock in seconds."""
@@ -54,8 +59,17 @@ class EventLoop(asyncio.SelectorEventLoop):
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
         """Make a task, and note it: see ``all_tasks``."""
         task = super().create_task(coro, **options)
-        self.tasks.add(task)
+        tasks = self._tasks
+        tasks.append(weakref.ref(task))
+        if len(tasks) > self._tasks_max:
+            tasks[:] = [kept for kept in tasks if kept() is not None]
+            self._tasks_max = 2 * len(tasks) + _TASKS_KEPT
         return task
+
+    def tasks(self) -> set[asyncio.Task[Any]]:
+        """Return those that ``create_task`` made and that are not done."""
+        found = [kept() for kept in self._tasks]
+        return {task for task in found if task is not None and not task.done()}
 
     async def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
                           flags: int = 0) -> Any:
@@ -151,7 +165,7 @@ def all_tasks(runtime: Runtime, original: Any, loop: asyncio.AbstractEventLoop |
     if count_tasks() > _TASKS_MANY:
         found = asyncio.get_running_loop() if loop is None else loop
         if isinstance(found, EventLoop):
-            return {task for task in found.tasks if not task.done()}
+            return found.tasks()
     return set(original(loop))
 
 

@@ -8,28 +8,36 @@ from __future__ import annotations
 import math
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
+from selectors import SelectorKey
 from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
-from estab.abi import AF_INET6, POLLERR, POLLHUP, POLLIN, POLLNVAL, SOCK_DGRAM
+from estab.abi import AF_INET6, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLRDHUP, SOCK_DGRAM
 from estab.host.sockets.files import Descriptor
 from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.pipe import PipeEnd
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
 from estab.sockets.polling.os_events import OsEvents
-from estab.sockets.waiting import Wait
+from estab.sockets.waiting import Unlocked, Wait
 from estab.tcp.state import State
 from estab.units import SECOND
 
 if TYPE_CHECKING:
-    from estab.sockets.runtime import Numbered, Runtime
+    from estab.sockets.runtime import Numbered, Quick, Runtime
 
-__all__ = ["ALWAYS", "READY_WEIGHT", "SPIN_WEIGHT", "Interest", "Interests", "deadline_from", "describe",
-           "describe_wait", "is_serving"]
+__all__ = [
+    "ALWAYS", "EVENT_READ", "EVENT_WRITE", "READY_WEIGHT", "SPIN_WEIGHT", "Interest", "Interests", "deadline_from",
+    "describe", "describe_wait", "is_serving",
+]
 
 ALWAYS: Final = POLLERR | POLLHUP
+EVENT_READ: Final = 1
+EVENT_WRITE: Final = 2
+"""The events of ``selectors``."""
+_READ: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
+_WRITE: Final = POLLOUT | POLLHUP | POLLERR
 _ET: Final = 1 << 31
 _ONESHOT: Final = 1 << 30
 SPIN_WEIGHT: Final = 100
@@ -73,6 +81,8 @@ class Interests:
         """Called when something may have become ready, for an epoll object that has a number."""
         self.loop: AbstractEventLoop | None = None
         """The event loop whose sockets they are."""
+        self._is_locking: bool = not isinstance(runtime.lock, Unlocked)
+        self._calls: Quick | Runtime = runtime if runtime.quick is None else runtime.quick
 
     def __contains__(self, number: int) -> bool:
         return number in self._asked or (self._os is not None and number in self._os)
@@ -163,22 +173,37 @@ class Interests:
 
     def wait(self, timeout_s: float | None, count_max: int, name: str) -> list[tuple[int, int]]:
         """Wait until some are ready, ``wake`` is called or the timeout is over."""
-        runtime = self.runtime
-        with runtime.lock:
+        if self._is_locking:
+            with self.runtime.lock:
+                return self._wait(timeout_s, count_max, name)
+        return self._wait(timeout_s, count_max, name)
+
+    def _wait(self, timeout_s: float | None, count_max: int, name: str) -> list[tuple[int, int]]:
+        calls = self._calls
+        found = self.collect(count_max)
+        if len(found) == 0 and not self._is_woken:
+            if timeout_s is not None and timeout_s <= 0:
+                calls.spin(SPIN_WEIGHT)
+            else:
+                deadline_ns = deadline_from(self.runtime, timeout_s)
+                os_fd = self._os.fileno() if self._os is not None else -1
+                calls.wait(Wait(self._has_news, lambda: self._words(name), deadline_ns, -1, self._is_serving, os_fd,
+                                self.loop))
             found = self.collect(count_max)
-            if not found and not self._is_woken:
-                if timeout_s is not None and timeout_s <= 0:
-                    runtime.spin(SPIN_WEIGHT)
-                else:
-                    deadline_ns = deadline_from(runtime, timeout_s)
-                    os_fd = self._os.fileno() if self._os is not None else -1
-                    runtime.wait(Wait(self._has_news, lambda: self._words(name), deadline_ns, -1, self._is_serving,
-                                      os_fd, self.loop))
-                found = self.collect(count_max)
-            elif found:
-                runtime.spin(READY_WEIGHT)
-            self._is_woken = False
-            return found
+        elif len(found) > 0:
+            calls.spin(READY_WEIGHT)
+        self._is_woken = False
+        return found
+
+    def select(self, timeout_s: float | None, keys: dict[int, SelectorKey]) -> list[tuple[SelectorKey, int]]:
+        """Wait until some are ready, and return the keys of those, each with the events of ``selectors`` that hold."""
+        ready: list[tuple[SelectorKey, int]] = []
+        for number, bits in self.wait(timeout_s, -1, "select"):
+            key = keys[number]
+            events = ((EVENT_READ if bits & _READ else 0) | (EVENT_WRITE if bits & _WRITE else 0)) & key.events
+            if events:
+                ready.append((key, events))
+        return ready
 
     def system_number(self) -> int:
         """Return the epoll object of the system that has those of its descriptors that are asked for here."""

@@ -49,7 +49,7 @@ def find_socket(runtime: Runtime, fileobj: Any) -> Numbered | None:
         raise TypeError("argument must be an int, or have a fileno() method.")
     if number < 0:
         raise ValueError(f"file descriptor cannot be a negative integer ({number})")
-    socket = runtime.by_number.get(number)
+    socket: Numbered | None = runtime.by_number.get(number)
     if socket is None and runtime.is_virtual:
         raise os_error(errno.EBADF, f"bad file descriptor: {number} is not a socket of host {runtime.name}; the "
                        "operating system's descriptors can't be waited for here")

@@ -5,6 +5,8 @@ it is only readable or not. It is an eventfd if the system has that, else the re
 
 In virtual time at most half of the process's descriptors are taken for that. Sockets beyond have numbers that are no
 descriptors, too large for the system's: calls by number find them as ever, but C code can't poll them.
+
+Compiled with the core.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from estab.abi import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLRDHUP
+from estab.host.sockets.files import Descriptor
 
 try:
     import resource
@@ -24,7 +27,6 @@ except ImportError:  # if the system has none
     resource = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from estab.host.sockets.files import Descriptor
     from estab.sockets.runtime import Watches
 
 __all__ = ["RealDescriptor"]
@@ -48,8 +50,8 @@ class _Taken:
     """How many descriptors of the process are taken, and how many may be."""
 
     def __init__(self) -> None:
-        self.count = 0
-        self._count_max = 0
+        self.count: int = 0
+        self._count_max: int = 0
 
     def has_room(self) -> bool:
         """Tell whether another one may be taken. The process's limit may have been raised since the last look."""
@@ -67,21 +69,20 @@ class RealDescriptor:
     """One real descriptor for one descriptor of a host. ``close`` closes it."""
 
     def __init__(self, descriptor: Descriptor, watches: Watches, is_blocking: bool, *, is_virtual: bool) -> None:
-        self._descriptor = descriptor
-        self._is_readable = False
-        self._writing = -1
+        self._descriptor: Descriptor = descriptor
+        self._is_readable: bool = False
+        self._writing: int = -1
         """What is written to make it readable; -1: the number is no descriptor."""
-        self._is_blocking = is_blocking
+        self._is_blocking: bool = is_blocking
+        self.number: int = -1
+        self._watches: Watches = watches
         if is_virtual and not _taken.has_room():
             self.number = next(_numbers)
         else:
             self._open()
-        self._watches = watches
-        watches.add(descriptor.fd, self)
-        self.follow()
 
     def _open(self) -> None:
-        """Take a descriptor of the process. ``RuntimeError`` if it has none left."""
+        """Take a descriptor of the process, and follow the socket. ``RuntimeError`` if it has none left."""
         try:
             if sys.platform == "linux":
                 self.number = self._writing = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -95,8 +96,10 @@ class RealDescriptor:
                 "fileno(): this Python process, not the host of the socket, is out of descriptors: each socket that is "
                 "asked for its number takes one. Raise the process's limit: ulimit -n, before it starts") from error
         _taken.count += 1
-        self._is_readable = False
-        self.set_blocking(self._is_blocking)
+        if self._is_blocking or self._writing != self.number:  # an eventfd is made non-blocking
+            self.set_blocking(self._is_blocking)
+        self._watches.add(self._descriptor.fd, self)
+        self.follow()
 
     def on_ready(self, fd: int, bits: int) -> None:
         """Follow the socket, unless it is closed."""
@@ -105,11 +108,11 @@ class RealDescriptor:
 
     def follow(self) -> None:
         """Make the real descriptor readable if the socket is, and not readable if it is not."""
+        if self._writing < 0:
+            return
         is_readable = (self._descriptor.readiness() & _READABLE) != 0
         if is_readable != self._is_readable:
             self._is_readable = is_readable
-            if self._writing < 0:
-                return
             if is_readable:
                 _write(self._writing, _ONE)
             else:
@@ -125,7 +128,6 @@ class RealDescriptor:
         """Have another number from now on, whatever had it before, as ``dup2`` does."""
         if self._writing < 0:
             self._open()
-            self.follow()
         old = self.number
         if old == number:
             return
@@ -150,10 +152,10 @@ class RealDescriptor:
         """Close the real descriptor."""
         if self.number < 0:
             return
-        self._watches.remove(self._descriptor.fd, self)
         if self._writing < 0:
             self.number = -1
             return
+        self._watches.remove(self._descriptor.fd, self)
         _taken.count -= 1
         for number in (self.number,) if self._writing == self.number else (self.number, self._writing):
             with contextlib.suppress(OSError):  # code outside of programs may have closed it by its number

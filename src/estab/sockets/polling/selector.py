@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import selectors
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from estab.abi import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP
+from estab.abi import POLLIN, POLLOUT, POLLRDHUP
 from estab.sockets.polling.poll import Interests, find_socket
 
 if TYPE_CHECKING:
@@ -19,17 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Selector"]
 
-_READ: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
-_WRITE: Final = POLLOUT | POLLHUP | POLLERR
-
 
 class Selector(selectors.BaseSelector):
     """Waits for sockets of one host. ``wake`` ends a wait from another program or thread."""
 
     def __init__(self, runtime: Runtime, loop: AbstractEventLoop | None = None) -> None:
         self.runtime = runtime
-        self._interests = Interests(runtime, self.describe_waiting)
-        self._interests.loop = loop
+        self.interests = Interests(runtime, self.describe_waiting)
+        self.interests.loop = loop
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._is_closed = False
 
@@ -39,7 +36,7 @@ class Selector(selectors.BaseSelector):
         number = self._number(fileobj)
         if number in self._keys:
             raise KeyError(f"{fileobj!r} (FD {number}) is already registered")
-        self._interests.add(number, find_socket(self.runtime, number), _poll_bits(events))
+        self.interests.add(number, find_socket(self.runtime, number), _poll_bits(events))
         key = self._keys[number] = selectors.SelectorKey(fileobj, number, events, data)
         return key
 
@@ -47,40 +44,34 @@ class Selector(selectors.BaseSelector):
         """Remove it. ``KeyError`` if it is not registered."""
         key = self._key(fileobj)
         del self._keys[key.fd]
-        if key.fd in self._interests:
-            self._interests.remove(key.fd)
+        if key.fd in self.interests:
+            self.interests.remove(key.fd)
         return key
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """Change the events. ``KeyError`` if it is not registered."""
         self._check(events)
         key = self._key(fileobj)
-        if events != key.events and key.fd in self._interests:
-            self._interests.modify(key.fd, _poll_bits(events))
+        if events != key.events and key.fd in self.interests:
+            self.interests.modify(key.fd, _poll_bits(events))
         key = self._keys[key.fd] = key._replace(events=events, data=data)
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait until a socket is ready, ``wake`` is called, or ``timeout`` seconds are over."""
-        found: list[tuple[selectors.SelectorKey, int]] = []
-        for number, bits in self._interests.wait(timeout, -1, "select"):
-            key = self._keys[number]
-            events = (selectors.EVENT_READ if bits & _READ else 0) | (selectors.EVENT_WRITE if bits & _WRITE else 0)
-            if events & key.events:
-                found.append((key, events & key.events))
-        return found
+        return self.interests.select(timeout, self._keys)
 
     def describe_waiting(self, name: str) -> str:
         """Say what a wait waits for."""
-        return self._interests.describe(name)
+        return self.interests.describe(name)
 
     def wake(self) -> None:
         """Let ``select`` return now."""
-        self._interests.wake()
+        self.interests.wake()
 
     def close(self) -> None:
         """Forget all sockets."""
-        self._interests.clear()
+        self.interests.clear()
         self._keys.clear()
         self._is_closed = True
 

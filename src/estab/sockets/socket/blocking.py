@@ -18,6 +18,7 @@ from estab.errors import os_error
 from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
+from estab.sockets.polling.open_file import File
 from estab.sockets.polling.poll import describe, is_serving
 from estab.sockets.polling.real_descriptor import RealDescriptor
 from estab.sockets.runtime import Wait
@@ -27,10 +28,9 @@ from estab.units import SECOND
 if TYPE_CHECKING:
     from estab.host.sockets.files import Descriptor
     from estab.sockets.history import PastCall
-    from estab.sockets.process import Process
     from estab.sockets.runtime import Numbered, Runtime
 
-__all__ = ["BY_TIMEOUT", "Blocking", "File", "HostSocket", "Waiting"]
+__all__ = ["BY_TIMEOUT", "NO_SLOTS", "Blocking", "HostSocket", "Waiting"]
 
 T = TypeVar("T")
 D = TypeVar("D", bound="Descriptor")
@@ -38,37 +38,16 @@ D = TypeVar("D", bound="Descriptor")
 HostSocket = StreamSocket | DatagramSocket | LocalSocket
 """The host's side of a socket."""
 POLL_WEIGHT: Final = 100
+NO_SLOTS: Final[tuple[str, ...]] = ()
+"""Of a class that leaves it to those derived from it where their attributes are kept."""
 BY_TIMEOUT: Final = -1
 """Stands for a deadline that is computed from the socket's timeout when the call has to wait."""
-
-
-class File(Generic[D]):
-    """An open descriptor of a host, how many sockets share it (``dup``), and its real descriptors."""
-
-    __slots__ = ("descriptor", "process", "real_descriptors", "users")
-
-    def __init__(self, descriptor: D, process: Process | None = None) -> None:
-        self.descriptor = descriptor
-        self.process = process
-        """The program that opened it, in virtual time."""
-        self.users = 1
-        self.real_descriptors: list[RealDescriptor] = []
-
-    def other(self, process: Process | None) -> File[D]:
-        """Make the file of another holder of the descriptor, to whom it was passed."""
-        made: File[D] = File(self.descriptor, process)
-        made.real_descriptors = self.real_descriptors
-        return made
-
-    def follow(self) -> None:
-        """Bring the real descriptors up to date after a call that may have emptied a queue."""
-        for real in self.real_descriptors:
-            real.follow()
 
 
 class Waiting(Generic[D]):
     """What stands for a descriptor of a host, with a timeout, and can try and wait."""
 
+    __slots__ = NO_SLOTS
     runtime: Runtime
     _file: File[D] | None = None
     _real: RealDescriptor | None = None
@@ -266,6 +245,7 @@ class Waiting(Generic[D]):
 class Blocking(Waiting[HostSocket], os_socket.socket):
     """A socket of a host, with a timeout, that can try and wait."""
 
+    __slots__ = NO_SLOTS
     _family: os_socket.AddressFamily
     _kind: os_socket.SocketKind
     _proto: int

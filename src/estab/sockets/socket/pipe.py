@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from estab.abi import POLLERR, POLLHUP, POLLIN
 from estab.errors import os_error
 from estab.host.sockets.pipe import PIPE_BUF, PipeEnd
+from estab.sockets.polling.open_file import File
 from estab.sockets.socket import calls
-from estab.sockets.socket.blocking import File, Waiting
+from estab.sockets.socket.blocking import Waiting
 from estab.sockets.socket.calls import told
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class PipeFile(Waiting[PipeEnd]):
                 file.process.open_files -= 1
         if file is not None and real is not None and real in file.real_descriptors:
             file.real_descriptors.remove(real)
-            self.runtime.by_number.pop(real.number, None)
+            self.runtime.by_number.discard(real.number)
             self.runtime.detached.pop(real.number, None)
             real.close()
         return file

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, Final
 from estab.abi import MSG_CTRUNC, SCM_RIGHTS, SOL_SOCKET
 from estab.errors import os_error
 from estab.host.sockets.ancillary import Ancillary
+from estab.sockets.polling.open_file import File
 from estab.sockets.polling.poll import is_closed
 from estab.sockets.socket.ancillary import HEADER_BYTES
-from estab.sockets.socket.blocking import File, Waiting
+from estab.sockets.socket.blocking import Waiting
 
 if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime

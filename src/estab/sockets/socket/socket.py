@@ -14,7 +14,7 @@ import errno
 import math
 import socket as os_socket
 import warnings
-from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, SupportsIndex
 
 from estab.abi import AF_INET, AF_INET6, CLOSED, SHUT_WR
 from estab.errors import os_error
@@ -22,11 +22,12 @@ from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.sockaddr import write_sockaddr
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
+from estab.sockets.polling.open_file import File
 from estab.sockets.polling.poll import describe, is_closed
 from estab.sockets.runtime import Wait, current
 from estab.sockets.socket import acked, calls
 from estab.sockets.socket.addresses import numeric
-from estab.sockets.socket.blocking import File, HostSocket
+from estab.sockets.socket.blocking import NO_SLOTS, HostSocket
 from estab.sockets.socket.calls import told, told_option
 from estab.sockets.socket.ioctl import ask
 from estab.sockets.socket.local import (
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Socket"]
 
+_new_socket: Final = os_socket.socket.__new__
+_families: Final[dict[int, Any]] = {int(family): family for family in os_socket.AddressFamily}
+_kinds: Final[dict[int, Any]] = {int(kind): kind for kind in os_socket.SocketKind}
 _NONBLOCK: Final = getattr(os_socket, "SOCK_NONBLOCK", 0)
 _CLOEXEC: Final = getattr(os_socket, "SOCK_CLOEXEC", 0)
 _PROTOCOLS: Final = {
@@ -64,7 +68,14 @@ _HOST_FAMILIES: Final = {os_socket.AF_INET: AF_INET, os_socket.AF_INET6: AF_INET
 class Socket(Transfer):
     """A TCP or UDP socket of a host. ``runtime`` is that host's; inside a program it may be left out."""
 
+    __slots__ = NO_SLOTS
     __module__ = "estab"  # where users find it; texts and warnings name it so
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make one that has no descriptor yet."""
+        made: Any = _new_socket(_Compact if cls is Socket else cls)
+        made._file = made._real = made._past = made._owner = made._timeout = None
+        return made  # type: ignore[no-any-return]
 
     def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None, *,
                  runtime: Runtime | None = None) -> None:
@@ -365,7 +376,7 @@ class Socket(Transfer):
                 file.process.open_files -= 1
             if real is not None and real in file.real_descriptors:
                 file.real_descriptors.remove(real)
-                self.runtime.by_number.pop(real.number, None)
+                self.runtime.by_number.discard(real.number)
                 left = self.runtime.detached.pop(real.number, None)
                 if isinstance(left, Socket):
                     left._file = left._real = None
@@ -543,20 +554,26 @@ class Socket(Transfer):
         return list(self._past or ())
 
 
+class _Compact(Socket):
+    """A ``Socket`` that is of no subclass: without a dictionary of attributes it takes a third of the memory."""
+
+    __module__ = Socket.__module__
+    __slots__ = ("_family", "_file", "_kind", "_owner", "_past", "_proto", "_real", "_timeout", "runtime")
+
+
+_Compact.__name__ = _Compact.__qualname__ = Socket.__name__
+
+
 def _family(number: int) -> os_socket.AddressFamily:
     """Return a family's name if it has one, as ``socket.socket`` does."""
-    try:
-        return os_socket.AddressFamily(number)
-    except ValueError:
-        return number  # type: ignore[return-value]
+    found: os_socket.AddressFamily = _families.get(number, number)
+    return found
 
 
 def _kind(number: int) -> os_socket.SocketKind:
     """Return a kind's name if it has one."""
-    try:
-        return os_socket.SocketKind(number)
-    except ValueError:
-        return number  # type: ignore[return-value]
+    found: os_socket.SocketKind = _kinds.get(number, number)
+    return found
 
 
 def _c_int(value: SupportsIndex) -> int:

@@ -34,7 +34,7 @@ from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
 from estab.sockets.socket.addresses import numeric
 from estab.sockets.socket.ancillary import fit, read_items
-from estab.sockets.socket.blocking import BY_TIMEOUT, Blocking
+from estab.sockets.socket.blocking import BY_TIMEOUT, NO_SLOTS, Blocking
 from estab.sockets.socket.calls import told
 from estab.sockets.socket.flags import linux_flags, system_flags
 from estab.sockets.socket.local import read_name, show_name
@@ -53,18 +53,28 @@ _CHUNK_BYTES: Final = 262_144
 class Transfer(Blocking):
     """A socket that receives and sends."""
 
+    __slots__ = NO_SLOTS
+
     # --- receiving
 
-    @told
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """Receive up to ``bufsize`` bytes; ``b""`` at the end of the stream."""
+        quick, file = self.runtime.quick, self._file
+        if quick is not None and file is not None and flags == 0:
+            data = quick.recv(file, bufsize)
+            if data is not None:
+                return data
+        return self._recv(bufsize, flags) if flags else self._recv(bufsize)
+
+    @told
+    def _recv(self, bufsize: int, flags: int = 0) -> bytes:
         # Python makes no system call for no bytes; its recvfrom and recvmsg do.
-        return b"" if bufsize == 0 else self._recv(bufsize, linux_flags(flags), "recv")[0]
+        return b"" if bufsize == 0 else self._receive(bufsize, linux_flags(flags), "recv")[0]
 
     @told
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive, and return the sender's address, too (``None`` with TCP)."""
-        data, address, _, _ = self._recv(bufsize, linux_flags(flags), "recvfrom")
+        data, address, _, _ = self._receive(bufsize, linux_flags(flags), "recvfrom")
         return data, address
 
     @told
@@ -84,7 +94,7 @@ class Transfer(Blocking):
         ``host.sockets.ancillary`` lists the ancillary data of a datagram. TCP has what TCP_INQ asks for.
         """
         _check_ancillary_size(ancbufsize)
-        data, address, result_flags, items = self._recv(bufsize, linux_flags(flags), "recvmsg", ancbufsize)
+        data, address, result_flags, items = self._receive(bufsize, linux_flags(flags), "recvmsg", ancbufsize)
         found, cut = fit(items, ancbufsize)
         return data[:bufsize], found, system_flags(result_flags | cut), address
 
@@ -95,7 +105,7 @@ class Transfer(Blocking):
         """Receive as ``recvmsg`` into several buffers, one after the other."""
         views = [_writable(buffer, "recvmsg_into") for buffer in buffers]
         _check_ancillary_size(ancbufsize)
-        data, address, result_flags, items = self._recv(
+        data, address, result_flags, items = self._receive(
             sum(map(len, views)), linux_flags(flags), "recvmsg_into", ancbufsize)
         found, cut = fit(items, ancbufsize)
         at = 0
@@ -105,7 +115,7 @@ class Transfer(Blocking):
             at += len(part)
         return len(data), found, system_flags(result_flags | cut), address
 
-    def _recv(self, size: int, flags: int, name: str, room: int = 0) -> tuple[bytes, Any, int, list[Ancillary]]:
+    def _receive(self, size: int, flags: int, name: str, room: int = 0) -> tuple[bytes, Any, int, list[Ancillary]]:
         """Receive: the bytes, the sender's address, flags of the result and all ancillary data.
 
         ``room`` is for descriptors, which are made only if there is room for their numbers.
@@ -187,7 +197,7 @@ class Transfer(Blocking):
                                  "nbytes is greater than the length of the buffer")
             if len(view) == 0 and name == "recv_into":
                 return 0, None
-            data, address, _, _ = self._recv(size or len(view), flags, name)
+            data, address, _, _ = self._receive(size or len(view), flags, name)
             if not flags & MSG_TRUNC:
                 view[: len(data)] = data
             elif self._kind != SOCK_STREAM:
@@ -198,33 +208,63 @@ class Transfer(Blocking):
 
     # --- sending
 
-    @told
     def send(self, data: Any, flags: int = 0, /) -> int:
         """Copy into the send buffer as much as there is room for, after waiting for some. Returns how much."""
-        if type(data) is bytes:
-            return self._send(data, linux_flags(flags), "send")
-        with _readable(data) as view:
-            return self._send(view, linux_flags(flags), "send")
+        quick, file = self.runtime.quick, self._file
+        if quick is not None and file is not None and flags == 0 and type(data) is bytes:
+            count = quick.send(file, data)
+            if count == len(data) or (count > 0 and self._timeout is not None):
+                return count
+            if count > 0:
+                return count + self._send_rest(memoryview(data)[count:])
+        return self._send(data, flags) if flags else self._send(data)
+
+    def _send_rest(self, view: memoryview) -> int:
+        """Send what did not fit, if a socket blocks without a limit. An error stays for the next call."""
+        try:
+            return self._write(view, 0, "send")
+        except OSError:
+            return 0
 
     @told
+    def _send(self, data: Any, flags: int = 0) -> int:
+        if type(data) is bytes:
+            return self._write(data, linux_flags(flags), "send")
+        with _readable(data) as view:
+            return self._write(view, linux_flags(flags), "send")
+
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         """Copy everything into the send buffer, waiting for room. The timeout is for the whole."""
+        quick, file = self.runtime.quick, self._file
+        if quick is not None and file is not None and flags == 0 and type(data) is bytes and self._timeout != 0.0:
+            count = quick.send(file, data)
+            if count == len(data):
+                return
+            if count > 0:
+                data = memoryview(data)[count:]
+        if flags:
+            self._sendall(data, flags)
+        else:
+            self._sendall(data)
+
+    @told
+    def _sendall(self, data: Any, flags: int = 0) -> None:
         deadline_ns = BY_TIMEOUT if self._timeout is None else self._deadline(WRITE)
         flags = linux_flags(flags)
         if type(data) is bytes and len(data) <= _CHUNK_BYTES and self._timeout is None:
             # What blocks without a limit sends all at once, or raises.
-            sent = self._send(data, flags, "sendall", deadline_ns)
+            sent = self._write(data, flags, "sendall", deadline_ns)
             if sent == len(data) or self._kind != SOCK_STREAM:
                 return
             data = memoryview(data)[sent:]
         with _readable(data) as view:
             if len(view) == 0 or self._kind != SOCK_STREAM:
-                self._send(view, flags, "sendall", deadline_ns)
+                self._write(view, flags, "sendall", deadline_ns)
                 return
             at = 0
             while at < len(view):
                 with view[at:] as rest:
-                    at += self._send(rest, flags, "sendall", deadline_ns)
+                    at += self._write(rest, flags, "sendall", deadline_ns)
 
     @told
     def sendto(self, data: Any, *args: Any) -> int:
@@ -256,7 +296,7 @@ class Transfer(Blocking):
             return sent
         if target is not None:
             read_sockaddr(host.family, target, "sendmsg")
-        return self._send(memoryview(data), flags, "sendmsg", BY_TIMEOUT, items, target)
+        return self._write(memoryview(data), flags, "sendmsg", BY_TIMEOUT, items, target)
 
     @told
     def sendmsg_afalg(self, *args: Any, **kwargs: Any) -> NoReturn:
@@ -282,13 +322,13 @@ class Transfer(Blocking):
                                 offset + sent)
                 if not part:
                     break
-                sent += self._send(memoryview(part), 0, "sendfile")
+                sent += self._write(memoryview(part), 0, "sendfile")
             return sent
         finally:
             if sent and hasattr(file, "seek"):
                 file.seek(offset + sent)
 
-    def _send(self, view: memoryview | bytes, flags: int, name: str, deadline_ns: int | None = BY_TIMEOUT,
+    def _write(self, view: memoryview | bytes, flags: int, name: str, deadline_ns: int | None = BY_TIMEOUT,
               items: list[Ancillary] | None = None, target: object = None) -> int:
         host = self.descriptor
         self._ensure_stepped(name)
@@ -392,7 +432,7 @@ class Transfer(Blocking):
         if sent == len(data):
             return sent
         rest = memoryview(data)[sent:]
-        return sent + self._send(rest, flags & ~MSG_FASTOPEN, name)
+        return sent + self._write(rest, flags & ~MSG_FASTOPEN, name)
 
     def _sendto(self, view: memoryview, flags: int, address: Any, name: str) -> int:
         host = self.descriptor
@@ -402,7 +442,7 @@ class Transfer(Blocking):
         read_sockaddr(host.family, target, name)
         self._ensure_stepped(name)
         if isinstance(host, StreamSocket):
-            return self._send(view, flags, name, BY_TIMEOUT, None, target)
+            return self._write(view, flags, name, BY_TIMEOUT, None, target)
         sent = self._call(lambda now_ns: host.sendto(bytes(view), target, flags, now_ns))
         self.runtime.spin(_SEND_WEIGHT)
         return sent

@@ -145,8 +145,6 @@ def _dispatch(original: Any, stand_in: stand_ins.StandIn, *, only_virtual: bool)
     def dispatch(*args: Any, **kwargs: Any) -> Any:
         runtime = current()
         if runtime is None or (only_virtual and not runtime.is_virtual):
-            if original is _sleep:
-                ensure_may_sleep()
             return original(*args, **kwargs)
         return stand_in(runtime, *args, **kwargs)
 
@@ -162,11 +160,18 @@ class _StandIn:
     """A function that decides by its caller. Like a builtin it does not become a method in a class."""
 
     def __init__(self, original: Any, stand_in: stand_ins.StandIn, *, only_virtual: bool) -> None:
-        self._dispatch = _dispatch(original, stand_in, only_virtual=only_virtual)
+        self._original = original
+        self._stand_in = stand_in
+        self._only_virtual = only_virtual
         functools.update_wrapper(self, original)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._dispatch(*args, **kwargs)
+        runtime = current()
+        if runtime is None or (self._only_virtual and not runtime.is_virtual):
+            if self._original is _sleep:
+                ensure_may_sleep()
+            return self._original(*args, **kwargs)
+        return self._stand_in(runtime, *args, **kwargs)
 
 
 @functools.cache
@@ -261,8 +266,8 @@ def _new(cls: type[socket.socket], *args: Any, **kwargs: Any) -> socket.socket:
     if runtime is None or issubclass(cls, Socket) or _is_of_the_system(runtime, *args, **kwargs):
         return _new_socket(cls)
     if cls is _socket_class:
-        return _new_socket(Socket)
-    return _new_socket(tls.mixture(cls))
+        return Socket.__new__(Socket)
+    return Socket.__new__(tls.mixture(cls))
 
 
 def _init(self: socket.socket, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:

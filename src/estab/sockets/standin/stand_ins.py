@@ -144,11 +144,13 @@ def _monotonic_ns(runtime: Runtime) -> int:
 
 
 def _time(runtime: Runtime) -> float:
-    return _time_ns(runtime) / SECOND
+    quick = runtime.quick
+    return _time_ns(runtime) / SECOND if quick is None else quick.time()
 
 
 def _monotonic(runtime: Runtime) -> float:
-    return _monotonic_ns(runtime) / SECOND
+    quick = runtime.quick
+    return _monotonic_ns(runtime) / SECOND if quick is None else quick.monotonic()
 
 
 def _sleep(runtime: Runtime, secs: float) -> None:

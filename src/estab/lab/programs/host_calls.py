@@ -1,0 +1,165 @@
+"""What programs ask of their host most often: the time, to wait, and to receive and send on TCP's sockets.
+
+- ``recv`` and ``send`` do what a socket's call would do, if that neither waits nor raises nor is reported. Else they do
+  nothing and say so; the socket's call then goes all the way.
+- All other calls go through ``sockets`` alone, which is interpreted.
+
+Compiled with the core.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from mypy_extensions import i64
+
+from estab.abi import CLOSE_WAIT, ESTABLISHED
+from estab.host.sockets.stream import StreamSocket
+from estab.lab.links.host_side import HostSide
+from estab.lab.programs.strands import Scheduler
+from estab.sockets.polling.open_file import File
+from estab.sockets.waiting import Wait
+from estab.tcp.window.room import has_room
+from estab.units import SECOND
+
+if TYPE_CHECKING:
+    from estab.lab.programs.program import Programs
+
+__all__ = ["HostCalls", "Owner"]
+
+_divide: Final[Callable[[int, int], float]] = operator.truediv
+"""Rounds rightly. Compiled, ``/`` divides floats, and numbers over 2⁵³ were rounded before."""
+_SPINS_FREE: Final = 100_000
+_NAP_NS: Final = 1000
+_NAPS_EACH: Final = 256
+_NAP_DOUBLINGS: Final = 10
+_SEND_WEIGHT: Final = 10
+_CHUNK_BYTES: Final = 262_144
+"""What is longer is given to the host in parts, by the socket's own call."""
+
+
+class Owner(Protocol):
+    """What the programs of the host wait on."""
+
+    def sleep(self, duration_ns: int) -> None:
+        """Sleep for a virtual time."""
+
+    def run_network(self, wait: Wait) -> bool:
+        """Run the network until ready or due, for a call from outside of programs."""
+
+
+class HostCalls:
+    """The calls of one host's programs."""
+
+    def __init__(
+        self, side: HostSide, scheduler: Scheduler, programs: Programs, owner: Owner, wake_up_ns: int,
+    ) -> None:
+        self._side: HostSide = side
+        self._scheduler: Scheduler = scheduler
+        self._programs: Programs = programs
+        self._owner: Owner = owner
+        self._wake_up_ns: int = wake_up_ns
+
+    def now_ns(self) -> i64:
+        """Return the host's monotonic clock."""
+        if self._scheduler.pace is not None:
+            self._scheduler.keep_pace()
+        return self._side.now_ns()
+
+    def now(self) -> float:
+        """Return the host's monotonic clock, in seconds."""
+        return _divide(self.now_ns(), SECOND)
+
+    def time(self) -> float:
+        """Return the host's calendar, in seconds, to a program that may look again and again."""
+        self.spin(1)
+        if self._scheduler.pace is not None:
+            self._scheduler.keep_pace()
+        return _divide(self._side.clock.wall_ns, SECOND)
+
+    def monotonic(self) -> float:
+        """Return the host's monotonic clock, in seconds, to a program that may look again and again."""
+        self.spin(1)
+        return self.now()
+
+    def wait(self, wait: Wait) -> bool:
+        """Sleep until ready or due; others run meanwhile. ``False``: the deadline came first."""
+        if wait.is_ready():
+            return True
+        scheduler = self._scheduler
+        strand = scheduler.current
+        if strand is None:
+            return self._owner.run_network(wait)
+        strand.spins = strand.naps = 0
+        side = self._side
+        strand.clock, strand.wake_up_ns = side.clock, self._wake_up_ns
+        started_ns: int = side.agenda.now_ns
+        waiting = side.waiting(wait.fd)
+        deadline_ns = wait.deadline_ns
+        while True:
+            scheduler.wait(wait, waiting)
+            process: Any = strand.process
+            if process is not None and process.pending and strand.thread is process.main_thread:
+                self._programs.handle_signals(process)
+            if wait.is_ready():
+                strand.habit.broken()
+                return True
+            if deadline_ns is not None and deadline_ns <= self.now_ns():
+                if wait.is_serving():
+                    strand.habit.timed_out(started_ns, side.agenda.now_ns, side.inputs)
+                elif self._programs.serves_beside(strand):
+                    strand.habit.timed_out(started_ns, side.agenda.now_ns, side.inputs, is_beside=True)
+                else:
+                    strand.habit.broken()
+                return False
+
+    def spin(self, weight: int) -> None:
+        """Let virtual time pass for a program that looks again and again without waiting.
+
+        A program takes no virtual time: one that polls until something changes would poll for ever. So after many polls
+        each one takes a microsecond, and later up to a millisecond, until the program waits.
+        """
+        strand = self._scheduler.current
+        if strand is None:
+            return
+        strand.spins += weight
+        if strand.spins > _SPINS_FREE:
+            naps = strand.naps
+            self._owner.sleep(_NAP_NS << min(naps // _NAPS_EACH, _NAP_DOUBLINGS))
+            strand.spins, strand.naps = _SPINS_FREE, naps + 1
+
+    def recv(self, file: File[Any], size: i64) -> bytes | None:
+        """Take up to ``size`` bytes of what came on a TCP socket. ``None``: it has nothing, or is not to be read so."""
+        side = self._side
+        host = file.descriptor
+        if not isinstance(host, StreamSocket) or host.fd < 0 or size <= 0 or side.engine.observer is not None:
+            return None
+        connection = host.connection
+        if connection is None or connection.readable_bytes() == 0:
+            return None
+        try:
+            data = host.recv(size, 0, self.now_ns())
+        except BlockingIOError:
+            return None
+        side.flush()
+        file.follow()
+        return data
+
+    def send(self, file: File[Any], data: bytes) -> int:
+        """Copy as much of ``data`` into a TCP socket's send buffer as there is room for. -1: nothing was done."""
+        side = self._side
+        host = file.descriptor
+        if not isinstance(host, StreamSocket) or host.fd < 0 or side.engine.observer is not None:
+            return -1
+        connection = host.connection
+        if connection is None or connection.error != 0 or connection.fin_wanted or not 0 < len(data) <= _CHUNK_BYTES:
+            return -1
+        if (connection.state != ESTABLISHED and connection.state != CLOSE_WAIT) or not has_room(connection):
+            return -1
+        count = host.send(data, 0, self.now_ns())
+        side.flush()
+        file.follow()
+        self.spin(_SEND_WEIGHT)
+        return count
