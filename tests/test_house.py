@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "src"
 
 FLOORS: Mapping[str, int] = {
-    "abi": 1, "counters": 1, "cpython": 1, "errors": 1, "events": 1, "observers": 1, "under_way": 1, "undeletable": 1,
-    "units": 1, "_build": 1, "_version": 1,
+    "abi": 1, "counters": 1, "cpython": 1, "errors": 1, "events": 1, "frozen": 1, "observers": 1, "under_way": 1,
+    "undeletable": 1, "units": 1, "_build": 1, "_version": 1,
     "wire": 2, "devices": 2, "messages": 2,
     "tcp": 3,
     "host": 4,

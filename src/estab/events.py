@@ -12,10 +12,10 @@ frame or a timer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass
 
 from estab.errors import DropReason
+from estab.frozen import quickly_made
 
 __all__ = [
     "BoxChanged", "BufferChanged", "CallBlocked", "CallResumed", "CallReturned", "CallStarted", "CongestionChanged",
@@ -25,25 +25,6 @@ __all__ = [
     "QueueChanged", "RttMeasured", "SegmentReceived", "SegmentSent", "SocketSampled", "StateChanged", "Tcb",
     "TcbCreated", "TcbReleased", "TimeWaitEnded", "TimerFired",
 ]
-
-
-_Kind = TypeVar("_Kind")
-
-
-def _frequent(kind: type[_Kind]) -> type[_Kind]:
-    """Let the facts that come with every segment be made in half the time.
-
-    The ``__init__`` of a frozen dataclass looks each field up by its name to set it; this one has their slots at hand.
-    """
-    own = fields(kind)  # type: ignore[arg-type]
-    names: dict[str, Any] = {f"_put_{one.name}": getattr(kind, one.name).__set__ for one in own}
-    names |= {f"_of_{one.name}": one.default for one in own}
-    given = (one.name if one.default is MISSING else f"{one.name}=_of_{one.name}" for one in own)
-    lines = (f"    _put_{one.name}(self, {one.name})" for one in own)
-    exec("\n".join((f"def __init__(self, {', '.join(given)}):", *lines)), names)
-    names["__init__"].__qualname__ = f"{kind.__qualname__}.__init__"
-    type.__setattr__(kind, "__init__", names["__init__"])
-    return kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +38,7 @@ class Event:
 Observer = Callable[[Event], None]
 
 
-@_frequent
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Tcb:
     """The fields of a TCB at one instant, with RFC 9293's names. Sequence numbers are relative: the SYN is number 0."""
@@ -109,7 +90,7 @@ class Tcb:
 # --- calls and descriptors
 
 
-@_frequent
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class CallStarted(Event):
     """A program called a function of the sockets API."""
@@ -122,7 +103,7 @@ class CallStarted(Event):
     """As Python would write them, long buffers shortened to their length."""
 
 
-@_frequent
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class CallBlocked(Event):
     """The call can't go on now: the program sleeps."""
@@ -132,7 +113,7 @@ class CallBlocked(Event):
     waits_for: str
 
 
-@_frequent
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class CallReturned(Event):
     """The call is over: ``result`` as Python would write it, or ``error`` (``"EAGAIN: …"``), never both."""
@@ -191,7 +172,7 @@ class StateChanged(Event):
     why: str
 
 
-@_frequent
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class SegmentSent(Event):
     """A segment left TCP. Numbers are relative (the SYN is 0); ``why`` names the rule that sent it."""
@@ -212,7 +193,7 @@ class SegmentSent(Event):
     """The ECN field of its packet: ``ECT(0)``, ``ECT(1)``, ``CE``, or nothing (RFC 3168 section 5)."""
 
 
-@_frequent
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class SegmentReceived(Event):
     """A segment reached its connection, half-open entry, TIME-WAIT record or listener. ``tcb`` is as it is then."""
@@ -250,7 +231,7 @@ class QueueChanged(Event):
     peer: str
 
 
-@_frequent
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class BufferChanged(Event):
     """A send or receive buffer (``which``) now holds ``size_bytes`` of ``limit_bytes``."""
@@ -271,7 +252,7 @@ class TimerFired(Event):
     detail: str
 
 
-@_frequent
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class CongestionChanged(Event):
     """The congestion window or its threshold moved."""
@@ -282,7 +263,7 @@ class CongestionChanged(Event):
     why: str
 
 
-@_frequent
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class RttMeasured(Event):
     """A round trip was measured (RFC 6298); ``srtt_ns``, ``rttvar_ns`` and ``rto_ns`` are what it made of them."""
@@ -325,7 +306,7 @@ class ErrorReported(Event):
 # --- below TCP
 
 
-@_frequent
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class FrameSent(Event):
     """A frame left an interface."""
@@ -334,7 +315,7 @@ class FrameSent(Event):
     data: bytes
 
 
-@_frequent
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class FrameReceived(Event):
     """A frame came in at an interface."""
@@ -465,7 +446,7 @@ class LinkConditions(Event):
     """How losses follow each other, as ``Bursts`` is written; empty: each frame alone."""
 
 
-@_frequent
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class LinkQueueChanged(Event):
     """The queue before a link's rate holds another number of frames. ``host`` is the sender."""
@@ -481,7 +462,7 @@ class LinkQueueChanged(Event):
     """How many of those that wait had come before the one that left: 0, but in a fair queue."""
 
 
-@_frequent
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class CallResumed(Event):
     """A blocked call continues; it causes what follows, until its next ``CallBlocked`` or ``CallReturned``."""

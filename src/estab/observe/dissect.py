@@ -8,9 +8,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from estab.errors import WireError
+from estab.frozen import quickly_made
 from estab.wire import arp, ethernet, icmp, ip, nd, tcp, udp
 from estab.wire.address import format_address
 
@@ -22,6 +24,7 @@ _PROBLEMS: Final = {
 }
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Summary:
     """What a frame says. ``protocol`` is ``tcp``, ``udp``, ``icmp``, ``arp``, ``nd`` or ``other``; numbers are those
@@ -81,7 +84,7 @@ def _arp(data: bytes, start: int) -> Summary:
 
 def _packet(data: bytes, start: int) -> Summary:
     packet = ip.parse(data, start)
-    source, destination = format_address(packet.src), format_address(packet.dst)
+    source, destination = _address(packet.src), _address(packet.dst)
     if packet.fragment_offset:
         return Summary("other", f"fragment at {packet.fragment_offset}", source, destination)
     if packet.protocol == ip.TCP and not packet.more_fragments:
@@ -119,6 +122,12 @@ def _icmp(packet: ip.Packet, source: str, destination: str) -> Summary:
     return Summary("icmp", f"ICMP type {kind}", source, destination)
 
 
+@lru_cache(maxsize=4096)
+def _address(data: bytes) -> str:
+    return format_address(data)
+
+
+@lru_cache(maxsize=4096)
 def _end(address: str, port: int) -> str:
     """Write an address and port as the facts do."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

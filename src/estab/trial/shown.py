@@ -39,6 +39,9 @@ __all__ = ["facts_hash", "first_part", "frame_digest", "second_part"]
 _KINDS: Final = {Arrow: "arrow", Note: "note", Skip: "skip"}
 _FIELDS: Final = {kind: tuple(field.name for field in fields(kind)) for kind in _KINDS}
 _VALUES: Final = {kind: attrgetter(*names) for kind, names in _FIELDS.items()}
+_CHANGING: Final = frozenset((
+    BufferChanged, QueueChanged, SegmentReceived, SegmentSent, StateChanged, TcbCreated, TcbReleased, TimeWaitEnded,
+))
 _CHANGES_MAX: Final = 16
 _ETHERNET_BYTES: Final = 14
 _HEX_BYTES: Final = 128
@@ -124,6 +127,8 @@ def _changes(facts: list[Event]) -> list[list[Any]]:
     changes: list[list[Any]] = []
     waiting: set[tuple[str, str]] = set()  # in TIME-WAIT: what is left of a connection whose TCB is gone
     for fact in facts:
+        if type(fact) not in _CHANGING:
+            continue
         match fact:
             case TcbCreated():
                 changes.append(["state", fact.at_ns, fact.host, fact.connection, fact.state, fact.why])
