@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from estab.tcp.congestion.dctcp import Dctcp
-from estab.tcp.record.ecn_state import CE, ECT0, NOT_ECT
+from estab.tcp.record.ecn_state import CE, CLASSIC, ECT0, NOT_ECT, Ecn
 from estab.tcp.record.tcb import CA_CWR, CA_RECOVERY
 from estab.wire.tcp import CWR, ECE
 from tests.kit.pair import ACK, SYN
@@ -23,13 +23,14 @@ class OneFlow:
         self.flow.cwnd_bytes = 20_000
         self.flow.snd_nxt = self.flow.snd_una + 20_000
         self.flow.has_ecn = True
+        self.ecn = self.flow.ecn = Ecn(CLASSIC)
         self.control.start(self.flow, 0)
 
     def window(self, segments: int, marked: int) -> None:
         """Let a window of text be acknowledged, some of it marked."""
         flow = self.flow
         flow.delivered_segments += segments
-        flow.delivered_ce += marked
+        self.ecn.delivered_ce += marked
         flow.snd_una = flow.snd_nxt
         flow.snd_nxt += segments * 1000
         self.control.on_feedback(flow, 0)
@@ -76,7 +77,7 @@ def test_the_estimate_moves_once_a_window() -> None:
     alpha = control.alpha
     one.flow.snd_una = one.flow.snd_nxt - 1  # not all of it
     one.flow.delivered_segments += 19
-    one.flow.delivered_ce += 19
+    one.ecn.delivered_ce += 19
     control.on_feedback(one.flow, 0)
     assert control.alpha == alpha
 

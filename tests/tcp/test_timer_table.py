@@ -59,7 +59,7 @@ def test_four_timers_share_a_place() -> None:
 def test_the_pace_is_a_deadline_while_it_holds_text_back() -> None:
     table = TimerTable(b"")
     table.arm(TIMER_PERSIST, 7)
-    table.pace_ns = 3
+    table.wait_until(3)
     assert table.next_timer() == TIMER_PERSIST
     table.is_pacing = True
     assert (table.deadline_ns(), table.next_timer()) == (3, TIMER_PACING)

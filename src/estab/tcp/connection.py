@@ -25,6 +25,7 @@ from estab.tcp.record.fast_open import FastOpen
 from estab.tcp.record.four_tuple import FourTuple
 from estab.tcp.record.numbers import DEFAULT_MSS_BYTES
 from estab.tcp.record.options import Options
+from estab.tcp.record.parts import marks_of
 from estab.tcp.record.tcb import NO_SEQ, Tcb
 from estab.tcp.record.timer_table import TIMER_FIN_WAIT_2, TIMER_KEEPALIVE
 from estab.tcp.recovery import cwnd, mtu_search, scoreboard
@@ -46,8 +47,6 @@ class Connection(Tcb):
 
     def __init__(self, context: Context, ends: FourTuple, options: Options, iss: i64 = -1) -> None:
         super().__init__(context, ends, options)
-        self.established_ns: i64 = 0
-        """ns, time: when it came into the accept queue, for a connection that a listener made. Writers: connection."""
         self.number_from(iss if iss >= 0 else context.initial_sequence(ends.key))
 
     # --- commands
@@ -101,7 +100,7 @@ class Connection(Tcb):
             raise os_error(errno.EPIPE, f"broken pipe: {self.describe()}, sending is over")
         if not data:
             return 0
-        sample = self.rate
+        sample = self.measure_rate(now_ns) if self.is_rate_resting() else self.rate
         if sample is not None and self.unsent_bytes() < self.snd_mss() and self.pipe_bytes < self.cwnd_bytes:
             if self.lost_count == 0:
                 sample.note_program_is_slow(self.delivered_bytes, self.pipe_bytes)
@@ -114,7 +113,7 @@ class Connection(Tcb):
         """Write with the last byte marked urgent (MSG_OOB). RFC 9293 MUST-30, MUST-31; RFC 6093."""
         count = self.write(data, now_ns, abi.MSG_OOB)
         if count == len(data) and count > 0:
-            self.snd_up = self.snd_nxt + self.unsent_bytes()
+            marks_of(self).snd_up = self.snd_nxt + self.unsent_bytes()
         return count
 
     def room(self) -> i64:
@@ -310,10 +309,6 @@ class Connection(Tcb):
         """The host counts it among the orphans, or stops counting it."""
         self.is_orphan_counted = is_counted
 
-    def note_established(self, now_ns: i64) -> None:
-        """The listener put it into the accept queue."""
-        self.established_ns = now_ns
-
     def count_syn(self) -> None:
         """Count the SYN that a listener took; the SYN-ACK was not the connection's (as Linux counts)."""
         self.segs_in = 1
@@ -406,7 +401,6 @@ class Connection(Tcb):
     def fact(self) -> TcbFact:
         """Return the TCB's fields as a fact, sequence numbers relative."""
         queue = self.out_of_order
-        rate = self.rate
         due_ns = self.deadline_ns()
         timer = timer_name(self)
         return TcbFact(
@@ -417,8 +411,8 @@ class Connection(Tcb):
             receive_buffer_bytes=self.unread_bytes(), out_of_order_bytes=0 if queue is None else queue.size_bytes,
             pipe_bytes=self.pipe_bytes, rttvar_ns=self.rttvar_ns, min_rtt_ns=self.min_rtt_ns,
             ca_state=ca_name(self), limited_by=limited_by(self), pacing_rate=rate_told(self.pace()),
-            delivery_rate=0 if rate is None else rate.reported_rate,
-            is_app_limited=rate is None or rate.is_reported_limited, retries=self.retries, timer=timer,
+            delivery_rate=self.reported_rate(),
+            is_app_limited=self.is_reported_limited(), retries=self.retries, timer=timer,
             timer_due_ns=due_ns if timer else 0, mss_bytes=self.snd_mss(), send_buffer_limit=self.send_buffer_bytes,
             receive_buffer_limit=self.receive_buffer_bytes,
         )
@@ -428,7 +422,7 @@ class Connection(Tcb):
 
     def _tell_sent(self, segment: Segment) -> None:
         context = self.context
-        wnd = segment.wnd if (segment.flags & SYN) != 0 else segment.wnd << self.rcv_wscale
+        wnd = segment.wnd if (segment.flags & SYN) != 0 else segment.wnd << i64(self.rcv_wscale)
         context.tell(SegmentSent(
             context.now_ns, context.name, self.name(), flags_text(segment.flags),
             unwrap(segment.seq, self.snd_nxt) - self.iss, self._ack_fact(segment.ack, self.rcv_nxt, self.irs),
@@ -437,7 +431,7 @@ class Connection(Tcb):
 
     def _tell_received(self, segment: Segment) -> None:
         context = self.context
-        wnd = segment.wnd if (segment.flags & SYN) != 0 else segment.wnd << self.snd_wscale
+        wnd = segment.wnd if (segment.flags & SYN) != 0 else segment.wnd << i64(self.snd_wscale)
         context.tell(SegmentReceived(
             context.now_ns, context.name, self.name(), flags_text(segment.flags),
             unwrap(segment.seq, self.rcv_nxt) - self.irs if self.rcv_nxt != 0 else 0,

@@ -58,8 +58,7 @@ def report(tcb: Tcb, inq_bytes: i64, now_ns: i64) -> Info:
     if not tcb.has_sack:
         sacked = tcb.reno_sacked_bytes // max(tcb.snd_mss(), 1)
     queue = tcb.out_of_order
-    rate = tcb.rate
-    tuning = tcb.tuning
+    traffic = tcb.traffic
     troubles = NO_TROUBLES if tcb.troubles is None else tcb.troubles
     due_ns = tcb.deadline_ns()
     timer = timer_name(tcb)
@@ -72,7 +71,7 @@ def report(tcb: Tcb, inq_bytes: i64, now_ns: i64) -> Info:
         state=state_text(i64(tcb.state)), ca_state=ca_name(tcb), congestion=name_of(tcb.congestion),
         retransmits=tcb.retries, probes=tcb.probes_out, backoff=tcb.backoff, options=_options(tcb),
         snd_wscale=tcb.snd_wscale, rcv_wscale=tcb.rcv_wscale,
-        is_delivery_rate_app_limited=rate is None or rate.is_reported_limited,
+        is_delivery_rate_app_limited=tcb.is_reported_limited(),
         fast_open_fail=FAIL_NAMES[0 if tcb.fast_open is None else tcb.fast_open.fail],
         rto_ns=timeout_ns(tcb), ato_ns=tcb.context.config.tcp_delack_ns if tcb.data_segs_in > 0 else 0,
         snd_mss_bytes=tcb.snd_mss(), rcv_mss_bytes=tcb.rcv_mss, advmss_bytes=segments.receive_mss(tcb) - header,
@@ -88,13 +87,13 @@ def report(tcb: Tcb, inq_bytes: i64, now_ns: i64) -> Info:
         rcv_ooopack_segments=troubles.rcv_ooopack, last_data_sent_ns=now_ns - tcb.last_sent_ns,
         last_data_recv_ns=now_ns - tcb.last_text_ns, last_received_ns=now_ns - tcb.last_received_ns,
         rtt_ns=tcb.srtt_ns, rttvar_ns=tcb.rttvar_ns, min_rtt_ns=tcb.min_rtt_ns,
-        rcv_rtt_ns=0 if tuning is None else tuning.rcv_rtt_ns,
+        rcv_rtt_ns=0 if traffic is None else traffic.rcv_rtt_ns,
         snd_cwnd_bytes=tcb.cwnd_bytes or tcb.context.config.tcp_initial_cwnd * tcb.snd_mss(),
         snd_ssthresh_bytes=None if tcb.ssthresh_bytes >= SSTHRESH_INFINITE else tcb.ssthresh_bytes,
         snd_wnd_bytes=tcb.snd_wnd, rcv_wnd_bytes=max(0, tcb.rcv_adv - tcb.rcv_wup),
         rcv_ssthresh_bytes=tcb.receive_buffer_bytes // 2, rcv_space_bytes=tcb.tune_space_bytes,
         pacing_rate=rate_told(tcb.pace()), max_pacing_rate=rate_told(tcb.options.max_pacing_rate),
-        delivery_rate=0 if rate is None else rate.reported_rate,
+        delivery_rate=tcb.reported_rate(),
         busy_ns=chrono.spent_ns(tcb, chrono.BUSY, now_ns) + peer_ns + buffer_ns, rwnd_limited_ns=peer_ns,
         sndbuf_limited_ns=buffer_ns, total_rto=troubles.timeouts, total_rto_recoveries=troubles.rto_recoveries,
         total_rto_time_ns=troubles.rto_time_ns + stuck_ns, notsent_bytes=tcb.unsent_bytes(),

@@ -442,7 +442,7 @@ class Demux:
         for child in listener.ready:
             child.abort()
             self.touch(child)
-        listener.ready.clear()
+        listener.clear()
         if self.context.observer is not None:
             self.context.tell(TcbReleased(self.context.now_ns, self.context.name, listener.name(), "listener closed"))
 

@@ -20,7 +20,7 @@ from estab.tcp.ecn import classic as ecn
 from estab.tcp.receiving import receive
 from estab.tcp.receiving.acknowledging import acknowledge_now, report_duplicate
 from estab.tcp.record.fast_open import FastOpen, PendingSynAck
-from estab.tcp.record.parts import troubles_of
+from estab.tcp.record.parts import marks_of, troubles_of
 from estab.tcp.record.tcb import NO_SEQ, Tcb
 from estab.tcp.record.timer_table import TIMER_FIN_WAIT_2, TIMER_PERSIST
 from estab.tcp.recovery import recovery
@@ -269,7 +269,8 @@ def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> 
             context.drop(DropReason.TCP_INVALID_ACK_SEQUENCE, tcb.name(), "")
             return False
         # RFC 7323 section 2.2: the window of a segment with SYN, as in a simultaneous open, is never scaled.
-        send_window.take(tcb, segment.wnd if (segment.flags & SYN) != 0 else segment.wnd << tcb.snd_wscale, seq, ack)
+        scale = 0 if (segment.flags & SYN) != 0 else i64(tcb.snd_wscale)
+        send_window.take(tcb, segment.wnd << scale, seq, ack)
         set_state(tcb, abi.ESTABLISHED, "our SYN is acknowledged")
         recovery.on_acknowledged(tcb, min(ack, tcb.snd_nxt), segment, now_ns)
         ensure_syn_delivered(tcb)
@@ -305,13 +306,13 @@ def _end_fast_handshake(tcb: Tcb, fast_open: FastOpen, pending: PendingSynAck, n
 
 def _use_acknowledgment(tcb: Tcb, seq: i64, ack: i64, segment: Segment, now_ns: i64) -> None:
     """Move SND.UNA and the send window; notice duplicates."""
-    window = segment.wnd << tcb.snd_wscale
+    window = segment.wnd << i64(tcb.snd_wscale)
     if ack > tcb.snd_una:
         recovery.on_acknowledged(tcb, ack, segment, now_ns)
         if segment.end == segment.start:
             tcb.context.counters.TcpExtTCPPureAcks += 1
         if tcb.snd_up != NO_SEQ and ack >= tcb.snd_up:
-            tcb.snd_up = NO_SEQ
+            marks_of(tcb).snd_up = NO_SEQ
         chrono.stop_if_idle(tcb, now_ns)
     elif tcb.in_flight_count() > 0 or (tcb.losses is not None and segment.sack is not None):
         is_duplicate = window == tcb.snd_wnd and segment_length(segment) == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mypy_extensions import i64
+from mypy_extensions import i64, u8
 
 from estab.tcp.receiving import receive
 from estab.tcp.record.numbers import default_mss_bytes
@@ -10,7 +10,6 @@ from estab.tcp.record.tcb import Tcb
 from estab.tcp.record.timer_table import TIMER_KEEPALIVE
 from estab.tcp.record.troubles import NO_TROUBLES
 from estab.tcp.recovery import cwnd, mtu_search, recovery
-from estab.tcp.sending import writing
 from estab.tcp.window import rtt, timestamps
 from estab.tcp.window.room import expand_send_buffer, fix_send_buffer
 from estab.wire.tcp import Segment
@@ -29,7 +28,7 @@ def agree_options(tcb: Tcb, segment: Segment, wants_timestamps: bool) -> None:
         timestamps.begin(tcb, segment.ts_val, tcb.context.now_ns)
     tcb.has_wscale = config.tcp_window_scaling and segment.wscale >= 0
     if tcb.has_wscale:
-        tcb.snd_wscale = min(segment.wscale, 14)  # RFC 7323 section 2.3
+        tcb.snd_wscale = u8(min(segment.wscale, 14))  # RFC 7323 section 2.3
     else:
         tcb.snd_wscale = 0
         receive.set_scale(tcb, 0)
@@ -60,7 +59,6 @@ def begin_transfer(tcb: Tcb, now_ns: i64) -> None:
     if tcb.srtt_ns == 0 and (tcb.backoff > 0 or troubles.timeouts > 0):
         rtt.begin_again(tcb)
     recovery.begin(tcb)
-    writing.begin(tcb)
     expand_send_buffer(tcb)
     receive.begin_transfer(tcb, config.tcp_initial_cwnd * mss, now_ns)
     tcb.last_sent_ns = now_ns

@@ -179,15 +179,16 @@ def _on_persist_timer(tcb: Tcb, now_ns: i64) -> None:
     if tcb.probes_out == 0:
         silence.begin_wait(tcb, now_ns)
     silence.begin_probing(tcb, now_ns)
+    shut_since_ns = troubles_of(tcb).shut_since_ns
     # As Linux and tcp(7): text may not wait for longer, though the peer answers each probe.
     timeout = tcb.options.user_timeout_ns
-    is_late = timeout > 0 and now_ns - tcb.shut_since_ns >= timeout
+    is_late = timeout > 0 and now_ns - shut_since_ns >= timeout
     # As Linux: a peer that answers every probe keeps a program's connection open, but no orphan.
     is_worn_out = tcb.is_orphan and i64(tcb.backoff) >= limit and timeout_ns(tcb) >= config.tcp_rto_max_ns
     if i64(tcb.probes_out) >= limit or is_late or is_worn_out:
         _tell_timer(tcb, TIMER_PERSIST, "given up")
         tcb.context.counters.TcpExtTCPAbortOnTimeout += 1
-        waited = format_duration(now_ns - (tcb.shut_since_ns if is_late else tcb.first_unanswered_ns))
+        waited = format_duration(now_ns - (shut_since_ns if is_late else tcb.first_unanswered_ns))
         text = f"{tcb.probes_out} zero-window probes unanswered in {waited}"
         if is_late:
             text = f"the peer's window was shut for {waited}"
@@ -198,7 +199,7 @@ def _on_persist_timer(tcb: Tcb, now_ns: i64) -> None:
     back_off(tcb)
     due_ns = now_ns + timeout_ns(tcb)
     if timeout > 0:
-        due_ns = min(due_ns, max(tcb.shut_since_ns + timeout, now_ns + MS))
+        due_ns = min(due_ns, max(shut_since_ns + timeout, now_ns + MS))
     tcb.arm(TIMER_PERSIST, due_ns)
 
 

@@ -41,9 +41,9 @@ class TimeWait(Endpoint):
         self.irs = tcb.irs
         self.snd_nxt = tcb.snd_nxt
         self.rcv_nxt = tcb.rcv_nxt
-        self.rcv_wnd = (tcb.rcv_adv - tcb.rcv_nxt) >> tcb.rcv_wscale if tcb.rcv_adv > tcb.rcv_nxt else 0
-        self.rcv_wscale = tcb.rcv_wscale
-        self.snd_wscale = tcb.snd_wscale
+        self.rcv_wnd = (tcb.rcv_adv - tcb.rcv_nxt) >> i64(tcb.rcv_wscale) if tcb.rcv_adv > tcb.rcv_nxt else 0
+        self.rcv_wscale = i64(tcb.rcv_wscale)
+        self.snd_wscale = i64(tcb.snd_wscale)
         self.ts_recent = tcb.ts_recent
         self.ts_recent_ns = tcb.ts_recent_ns
         self.ts_offset = tcb.ts_offset

@@ -8,6 +8,7 @@ from estab import abi
 from estab.events import ErrorReported, StateChanged
 from estab.tcp.receiving import receive
 from estab.tcp.record.fast_open import FastOpen
+from estab.tcp.record.parts import troubles_of
 from estab.tcp.record.tcb import NO_SEQ, Tcb
 from estab.tcp.recovery import recovery
 from estab.tcp.sending.plan import drop_unsent
@@ -82,7 +83,7 @@ def report(tcb: Tcb, number: i64, text: str) -> None:
     described = f"{text} ({tcb.name()})"
     if not tcb.is_orphan:
         tcb.error = i32(number)
-        tcb.error_text = described
+        troubles_of(tcb).error_text = described
     context = tcb.context
     context.wake(tcb.owner)
     if context.observer is not None:

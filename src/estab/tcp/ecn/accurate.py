@@ -106,7 +106,7 @@ def take_option_of_syn_ack(tcb: Tcb, ecn: Ecn, segment: Segment) -> None:
 def _see_first_option(tcb: Tcb, ecn: Ecn, option: AccEcnOption) -> None:
     ecn.option_seen = _look_at_first(option)
     if tcb.context.config.tcp_ecn_option == 2:
-        tcb.ecn_option_bytes = OPTION_BYTES
+        ecn.option_bytes = OPTION_BYTES
 
 
 def _look_at_first(option: AccEcnOption) -> i64:
@@ -139,7 +139,7 @@ def read_third_segment(tcb: Tcb, ecn: Ecn, segment: Segment) -> None:
     if tcb.context.config.tcp_ecn_fallback and not is_transition_valid(ecn.syn_sent, told):
         ecn.is_ect_off = True
     elif told == CE:
-        tcb.delivered_ce = 1
+        ecn.delivered_ce = 1
         ecn.is_handshake_marked = True
 
 
@@ -261,7 +261,7 @@ def _is_lost_with_option(tcb: Tcb, ecn: Ecn, sack: list[int], ack: i64) -> bool:
         return False  # text above a gap, and not a duplicate
     if ecn.repeated_seq == left:
         ecn.is_option_blocked = True
-        tcb.ecn_option_bytes = 0
+        ecn.option_bytes = 0
         return True
     ecn.repeated_seq = left
     return False
@@ -356,9 +356,9 @@ def take_feedback(
         _average(ecn, delivered_segments)
     ce_bytes_before = ecn.told_ce_bytes
     is_told = _read_option(tcb, ecn, segment, delivered_bytes)
-    delta = (ace - _ACE_START - tcb.delivered_ce) & _ACE_MASK
+    delta = (ace - _ACE_START - ecn.delivered_ce) & _ACE_MASK
     if delivered_segments <= _ACE_MASK:
-        if ecn.told_ce_bytes > 0 and tcb.delivered_ce == 0 and delta == 0:
+        if ecn.told_ce_bytes > 0 and ecn.delivered_ce == 0 and delta == 0:
             ecn.is_ect_off = True  # section 3.2.3.2.5: octets were marked and no packet was: feedback is mangled
         return delta
     ce_bytes = ecn.told_ce_bytes - ce_bytes_before

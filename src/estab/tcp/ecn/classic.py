@@ -300,7 +300,7 @@ def take_feedback(tcb: Tcb, ecn: Ecn, segment: Segment, delivered_segments: i64,
         marked = accecn.take_feedback(tcb, ecn, segment, delivered_segments, delivered_bytes)
         has_echo = marked > 0
     if marked > 0:
-        tcb.delivered_ce += marked
+        ecn.delivered_ce += marked
         tcb.context.counters.TcpExtTCPDeliveredCE += marked
     return has_echo
 

@@ -33,6 +33,8 @@ class AcceptQueue:
         self.backlog: i64 = 0
         self.ready: list[Connection] = []
         """In the order in which they are accepted."""
+        self._since_ns: list[int] = []
+        """When each of them came."""
         self.accept_drops: i64 = 0
 
     def name(self) -> str:
@@ -54,7 +56,7 @@ class AcceptQueue:
     def enqueue(self, connection: Connection, now_ns: i64) -> None:
         """Put a connection at the end; ``announce`` tells of it."""
         self.ready.append(connection)
-        connection.note_established(now_ns)
+        self._since_ns.append(now_ns)
 
     def announce(self, connection: Connection, what: str) -> None:
         """Tell the program that a connection waits. ``what`` says to the observer how it came."""
@@ -68,8 +70,14 @@ class AcceptQueue:
         if not self.ready:
             return None
         connection = self.ready.pop(0)
+        del self._since_ns[0]
         self.tell_accept_queue("taken", connection.remote, connection.remote_port)
         return connection
+
+    def clear(self) -> None:
+        """Forget all that wait."""
+        self.ready.clear()
+        self._since_ns.clear()
 
     def count_overflow(self) -> None:
         """Count a SYN or a third segment that is ignored because the queue is full."""
@@ -82,10 +90,10 @@ class AcceptQueue:
         """Return the queue as it is now."""
         return tuple([
             AcceptRow(
-                endpoint_text(child.remote, child.remote_port), now_ns - child.established_ns, child.unread_bytes(),
+                endpoint_text(child.remote, child.remote_port), now_ns - since_ns, child.unread_bytes(),
                 child.is_fast_child(),
             )
-            for child in self.ready
+            for child, since_ns in zip(self.ready, self._since_ns, strict=True)
         ])
 
     def tell_accept_queue(self, what: str, remote: bytes, remote_port: i64) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 from mypy_extensions import i32, i64
 
+from estab.tcp.record.parts import marks_of
 from estab.tcp.record.tcb import NO_SEQ, Tcb
 from estab.tcp.record.timer_table import TIMER_DELAYED_ACK
 
@@ -100,7 +101,9 @@ def on_acknowledgment_sent(tcb: Tcb) -> None:
     tcb.is_ack_due = False
     tcb.is_ack_pending = False
     tcb.disarm(TIMER_DELAYED_ACK)
-    tcb.dsack_left = NO_SEQ
+    marks = tcb.marks
+    if marks is not None:
+        marks.dsack_left = NO_SEQ
     tcb.pushes_unread = 0
     if tcb.quick_acks > 0:
         tcb.quick_acks -= 1
@@ -161,6 +164,7 @@ def note_duplicate(tcb: Tcb, seq: i64, end: i64) -> i64:
     """
     if not tcb.has_sack or not tcb.context.config.tcp_dsack:
         return 0
-    tcb.dsack_left = seq
-    tcb.dsack_right = end
+    marks = marks_of(tcb)
+    marks.dsack_left = seq
+    marks.dsack_right = end
     return 1

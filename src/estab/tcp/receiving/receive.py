@@ -6,7 +6,7 @@ take. When to acknowledge is in ``acknowledging``.
 
 from __future__ import annotations
 
-from mypy_extensions import i64
+from mypy_extensions import i64, u8
 
 from estab.errors import DropReason
 from estab.events import BufferChanged
@@ -23,7 +23,7 @@ from estab.tcp.receiving.acknowledging import (
 from estab.tcp.record.buffers import ByteQueue
 from estab.tcp.record.numbers import DEFAULT_MSS_BYTES
 from estab.tcp.record.options import Options
-from estab.tcp.record.parts import troubles_of, tuning_of
+from estab.tcp.record.parts import marks_of, traffic_of, troubles_of
 from estab.tcp.record.reassembly import PIECE_BYTES, Reassembly
 from estab.tcp.record.tcb import NO_SEQ, Tcb
 from estab.tcp.window import memory
@@ -52,7 +52,7 @@ def start(tcb: Tcb, irs: i64) -> None:
 
 def begin_transfer(tcb: Tcb, first_window_bytes: i64, now_ns: i64) -> None:
     """The handshake is done: count from here when something last came, and what is read in a round trip."""
-    rightsizing.begin(tcb, min(first_window_bytes, tcb.receive_buffer_bytes // 4))
+    rightsizing.begin(tcb, min(first_window_bytes, tcb.receive_buffer_bytes // 4), now_ns)
     tcb.last_received_ns = now_ns
     tcb.last_text_ns = now_ns
 
@@ -106,7 +106,7 @@ def first_window(options: Options) -> i64:
 
 def set_scale(tcb: Tcb, scale: i64) -> None:
     """Scale our windows so, or not at all (0) as the peer does not scale its own (RFC 7323 section 2.2)."""
-    tcb.rcv_wscale = scale
+    tcb.rcv_wscale = u8(scale)
 
 
 def note_offered(tcb: Tcb, window: i64) -> None:
@@ -135,7 +135,7 @@ def select_window(tcb: Tcb) -> i64:
     if tcb.is_fast_child():
         space = min(space, offered)  # until the handshake is done, no more than the SYN-ACK offers
     mss = min(tcb.rcv_mss, full)
-    scale = tcb.rcv_wscale
+    scale = i64(tcb.rcv_wscale)
     if space < mss or (space < full // 16 and space < offered + mss):
         window: i64 = 0
     elif scale > 0:
@@ -172,9 +172,9 @@ def accept_text(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> None:
     start_at = segment.start
     length = segment.end - start_at
     end = seq + length
-    tuning = tuning_of(tcb)
+    traffic = traffic_of(tcb)
     _note_size(tcb, length, segment.flags, now_ns)
-    rightsizing.measure(tcb, tuning, segment, now_ns)
+    rightsizing.measure(tcb, traffic, segment, now_ns)
     if seq < tcb.rcv_nxt:
         tcb.context.counters.TcpExtTCPDSACKOldSent += report_duplicate(tcb, seq, min(end, tcb.rcv_nxt))
         cut = tcb.rcv_nxt - seq
@@ -318,7 +318,7 @@ def take_fin(tcb: Tcb, seq: i64, segment: Segment) -> bool:
     """
     has_fin = (segment.flags & FIN) != 0
     if has_fin and tcb.peer_fin_seq == NO_SEQ:
-        tcb.peer_fin_seq = seq + (segment.end - segment.start)
+        marks_of(tcb).peer_fin_seq = seq + (segment.end - segment.start)
         if tcb.rcv_nxt < tcb.peer_fin_seq:
             _hold_fin(tcb, tcb.peer_fin_seq, segment.end == segment.start)
     if tcb.is_fin_received or tcb.rcv_nxt != tcb.peer_fin_seq:
@@ -335,7 +335,7 @@ def take_fin(tcb: Tcb, seq: i64, segment: Segment) -> bool:
 def forget_early_fin(tcb: Tcb) -> None:
     """Text came from beyond a FIN that was received early: the FIN was not the peer's."""
     if tcb.peer_fin_seq != NO_SEQ and tcb.rcv_nxt > tcb.peer_fin_seq:
-        tcb.peer_fin_seq = NO_SEQ
+        marks_of(tcb).peer_fin_seq = NO_SEQ
 
 
 def _hold_fin(tcb: Tcb, seq: i64, is_bare: bool) -> None:
@@ -434,7 +434,7 @@ def _offer_more(tcb: Tcb) -> None:
         acknowledging.on_all_read(tcb)
     offered = tcb.rcv_adv - tcb.rcv_nxt
     full = tcb.receive_buffer_bytes // 2
-    space = min(min(space_bytes(tcb), full), 0xFFFF << tcb.rcv_wscale)  # of two each: of three it is a call
+    space = min(min(space_bytes(tcb), full), 0xFFFF << i64(tcb.rcv_wscale))  # of two each: of three it is a call
     mss = min(tcb.rcv_mss, full)
     if space >= mss and space - offered >= min(full // 2, max(2 * mss, offered)):
         acknowledge_now(tcb)
@@ -458,7 +458,7 @@ def note_urgent(tcb: Tcb, seq: i64, segment: Segment) -> None:
             tcb.copied_seq += 1
             if received.size == 0:
                 tcb.received = None
-        tcb.urgent_seq = place
+        marks_of(tcb).urgent_seq = place
         tcb.is_urgent_new = True
         tcb.is_urgent_read = False
         tcb.context.wake(tcb.owner)
@@ -484,7 +484,7 @@ def is_at_urgent_mark(tcb: Tcb) -> bool:
 
 
 def _pass_urgent(tcb: Tcb) -> None:
-    tcb.urgent_seq = NO_SEQ
+    marks_of(tcb).urgent_seq = NO_SEQ
     tcb.is_urgent_new = False
 
 

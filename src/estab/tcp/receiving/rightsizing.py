@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
-from estab.tcp.record.measured import Tuning
+from estab.tcp.record.measured import Traffic
 from estab.tcp.record.tcb import Tcb
 from estab.tcp.window.timestamps import elapsed_ticks
 from estab.units import MS
@@ -17,45 +17,47 @@ from estab.wire.tcp import Segment
 __all__ = ["begin", "measure", "wanted_buffer"]
 
 
-def begin(tcb: Tcb, space_bytes: i64) -> None:
+def begin(tcb: Tcb, space_bytes: i64, now_ns: i64) -> None:
     """Text may come from now on; ``space_bytes`` a round trip are no reason to grow."""
     tcb.tune_space_bytes = space_bytes
+    if tcb.traffic is not None:
+        tcb.traffic.tune_ns = now_ns
 
 
-def measure(tcb: Tcb, tuning: Tuning, segment: Segment, now_ns: i64) -> None:
+def measure(tcb: Tcb, traffic: Traffic, segment: Segment, now_ns: i64) -> None:
     """Take a segment with text as a measure of the round trip (Linux's tcp_rcv_rtt_measure and _measure_ts)."""
     if tcb.has_timestamps and segment.has_timestamps:
-        _measure_echo(tcb, tuning, segment, now_ns)
-    if tuning.rcv_rtt_since_ns == 0:
-        _time_window(tcb, tuning, now_ns)
-    elif tcb.rcv_nxt >= tuning.rcv_rtt_seq:
+        _measure_echo(tcb, traffic, segment, now_ns)
+    if traffic.rcv_rtt_since_ns == 0:
+        _time_window(tcb, traffic, now_ns)
+    elif tcb.rcv_nxt >= traffic.rcv_rtt_seq:
         # A window took so long: only ever a bound from above, as the peer may have paused.
-        sample_ns = max(now_ns - tuning.rcv_rtt_since_ns, 1000)
-        if tuning.rcv_rtt_ns == 0 or sample_ns < tuning.rcv_rtt_ns:
-            tuning.rcv_rtt_ns = sample_ns
-        _time_window(tcb, tuning, now_ns)
+        sample_ns = max(now_ns - traffic.rcv_rtt_since_ns, 1000)
+        if traffic.rcv_rtt_ns == 0 or sample_ns < traffic.rcv_rtt_ns:
+            traffic.rcv_rtt_ns = sample_ns
+        _time_window(tcb, traffic, now_ns)
 
 
-def _time_window(tcb: Tcb, tuning: Tuning, now_ns: i64) -> None:
-    tuning.rcv_rtt_seq = max(tcb.rcv_adv, tcb.rcv_nxt)
-    tuning.rcv_rtt_since_ns = now_ns
+def _time_window(tcb: Tcb, traffic: Traffic, now_ns: i64) -> None:
+    traffic.rcv_rtt_seq = max(tcb.rcv_adv, tcb.rcv_nxt)
+    traffic.rcv_rtt_since_ns = now_ns
 
 
-def _measure_echo(tcb: Tcb, tuning: Tuning, segment: Segment, now_ns: i64) -> None:
+def _measure_echo(tcb: Tcb, traffic: Traffic, segment: Segment, now_ns: i64) -> None:
     """Measure by the echo, once for each, and only with full segments: others may have waited for the program."""
-    if segment.ts_ecr == tuning.rcv_rtt_echo:
+    if segment.ts_ecr == traffic.rcv_rtt_echo:
         return
-    tuning.rcv_rtt_echo = segment.ts_ecr
+    traffic.rcv_rtt_echo = segment.ts_ecr
     if segment.end - segment.start < tcb.rcv_mss or segment.ts_ecr == 0:
         return
     ticks = elapsed_ticks(now_ns, tcb.ts_offset, segment.ts_ecr)
     if ticks > 0x7FFFFFFF:
         return
     sample_ns = max(ticks, 1) * MS
-    if tuning.rcv_rtt_ns == 0 or sample_ns < tuning.rcv_rtt_ns:
-        tuning.rcv_rtt_ns = sample_ns
+    if traffic.rcv_rtt_ns == 0 or sample_ns < traffic.rcv_rtt_ns:
+        traffic.rcv_rtt_ns = sample_ns
     elif tcb.rcv_nxt == tcb.copied_seq:  # unread text delays the acknowledgments, and so the echo
-        tuning.rcv_rtt_ns += (sample_ns - tuning.rcv_rtt_ns) // 8
+        traffic.rcv_rtt_ns += (sample_ns - traffic.rcv_rtt_ns) // 8
 
 
 def wanted_buffer(tcb: Tcb, now_ns: i64) -> i64:
@@ -65,13 +67,13 @@ def wanted_buffer(tcb: Tcb, now_ns: i64) -> i64:
     twice again, as half of a buffer is window.
     """
     config = tcb.context.config
-    tuning = tcb.tuning
-    if tuning is None:
+    traffic = tcb.traffic
+    if traffic is None:
         return 0
-    rtt_ns = tuning.rcv_rtt_ns
-    if rtt_ns == 0 or now_ns - tuning.tune_ns < rtt_ns:
+    rtt_ns = traffic.rcv_rtt_ns
+    if rtt_ns == 0 or now_ns - traffic.tune_ns < rtt_ns:
         return 0
-    copied = tcb.copied_seq - tuning.tune_seq - tcb.unread_bytes()  # what waits unread came too late to count
+    copied = tcb.copied_seq - traffic.tune_seq - tcb.unread_bytes()  # what waits unread came too late to count
     before = tcb.tune_space_bytes
     wanted: i64 = 0
     if copied > before:
@@ -81,6 +83,6 @@ def wanted_buffer(tcb: Tcb, now_ns: i64) -> i64:
             if before > 0:
                 window += 2 * (window * min(copied - before, before) // before)
             wanted = min(2 * window, config.tcp_rmem[2])
-    tuning.tune_ns = now_ns
-    tuning.tune_seq = tcb.copied_seq
+    traffic.tune_ns = now_ns
+    traffic.tune_seq = tcb.copied_seq
     return wanted if wanted > tcb.receive_buffer_bytes else 0

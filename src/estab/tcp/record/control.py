@@ -12,6 +12,7 @@ from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
+from estab.tcp.record.ecn_state import Ecn
 from estab.tcp.record.numbers import DEFAULT_MSS_BYTES
 from estab.tcp.record.sample import RateSample
 from estab.tcp.record.timer_table import TimerTable
@@ -65,9 +66,9 @@ class Flow(TimerTable):
         """
         self.delivered_segments: i64 = 0
         """segments: the same; the SYN counts. Writers: recovery/delivered, recovery/scoreboard."""
-        self.delivered_ce: i64 = 0
-        """segments: of these, how many met congestion, as far as the peer's feedback says (RFC 3168, RFC 9768).
-        Writers: ecn/accurate, ecn/classic.
+        self.ecn: Ecn | None = None
+        """record: explicit congestion notification, as asked for or agreed on (RFC 3168, RFC 9768). Writers:
+        ecn/classic.
         """
         self.srtt_ns: i64 = 0
         """ns: smoothed round-trip time (RFC 6298), 0 before the first measurement. Writers: window/rtt."""
@@ -76,11 +77,17 @@ class Flow(TimerTable):
         self.min_rtt_ns: i64 = 0
         """ns: the least of the last ``tcp_min_rtt_wlen``, 0 before the first measurement. Writers: window/rtt."""
         self.rate: RateSample | None = None
-        """record: the path's delivery rate, measured since text was first sent. Writers: record/tcb,
-        recovery/scoreboard.
+        """record: the path's delivery rate; ``None`` before text was sent, and while nothing is in flight. Writers:
+        record/tcb.
         """
         self.max_out_bytes: i64 = 0
         """bytes: the most that was in flight in this window, acknowledged or not. Writers: recovery/cwnd."""
+
+    @property
+    def delivered_ce(self) -> i64:
+        """How many of ``delivered_segments`` met congestion, as far as the peer's feedback says."""
+        ecn = self.ecn
+        return 0 if ecn is None else ecn.delivered_ce
 
     @property
     def sample(self) -> RateSample | None:

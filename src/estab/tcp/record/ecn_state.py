@@ -114,6 +114,8 @@ class Ecn:
         """count: CE-marked packets since a segment last told the count. Writers: ecn/accurate."""
         self.last_codepoint: i64 = NOT_ECT
         """number: the codepoint of the latest packet. Writers: ecn/accurate, ecn/classic."""
+        self.option_bytes: i64 = 0
+        """bytes: what every segment keeps free for the option (RFC 9768 section 3.2.3). Writers: ecn/accurate."""
         self.option_demand: i64 = 0
         """count: segments that must bear the option, if it does not go on each. Writers: ecn/accurate."""
         self.fields_min: i64 = 0
@@ -126,6 +128,10 @@ class Ecn:
         """seq: the duplicate that the latest segment with the option reported. Writers: ecn/accurate."""
         self.is_option_blocked: bool = False
         """yes or no: segments with the option don't arrive, so none is sent any more. Writers: ecn/accurate."""
+        self.delivered_ce: i64 = 0
+        """segments: delivered, that met congestion, as far as the peer's feedback says (RFC 3168, RFC 9768). Writers:
+        ecn/accurate, ecn/classic.
+        """
         # AccECN, as the sender: what the peer's options told of our text.
         self.option_seen: i64 = OPTION_UNSEEN
         """number: what has come of its options, one of those above. Writers: ecn/accurate."""

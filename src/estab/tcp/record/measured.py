@@ -1,38 +1,33 @@
-"""What is measured of a connection once text flows: how it is sent, how it is read, and how the round trip varies.
+"""What is kept of a connection once text flows, of places in the text, and of how the round trip varies.
 
-Only data is here; the lines below the fields name the files that may write them. A connection that has sent no text has
-no ``Usage``, one that has received none no ``Tuning``, and one whose round trip has not grown since its minimum no
-``LaterMinima``.
+Only data is here; the lines below the fields name the files that may write them. A connection that has neither sent nor
+received text has no ``Traffic``, one without FIN, urgent or repeated text no ``Marks``, and one whose round trip has
+not grown since its minimum no ``LaterMinima``.
 """
 
 from __future__ import annotations
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import i64, mypyc_attr, u8
 
-__all__ = ["LaterMinima", "Tuning", "Usage"]
+from estab.tcp.record.numbers import NO_SEQ
+
+__all__ = ["LaterMinima", "Marks", "Traffic"]
 
 
 @mypyc_attr(acyclic=True)
-class Usage:
-    """What a sender's time is spent on, and whether it uses the congestion window. Made with the first text.
+class Traffic:
+    """How text was sent and read: made with the first text of either direction.
 
-    ``snd_nxt`` and ``since_ns``: the number of that text, and when the connection was established. ``tcb`` says how the
-    lines below the fields are read.
+    ``snd_nxt`` and ``copied_seq``: where sending and reading begin. ``sent_ns`` and ``text_ns``: when the connection
+    was established. ``tcb`` says how the lines below the fields are read.
     """
 
-    def __init__(self, snd_nxt: i64, since_ns: i64) -> None:
-        self.chrono: i64 = 0
-        """number: what the time since ``chrono_ns`` is spent on, as ``window/chrono`` numbers it. Writers:
-        window/chrono.
-        """
+    def __init__(self, snd_nxt: i64, sent_ns: i64, copied_seq: i64, text_ns: i64) -> None:
+        # What the sender's time is spent on.
         self.chrono_ns: i64 = 0
         """ns, time: since when. Writers: window/chrono."""
         self.busy_ns: i64 = 0
         """ns: spent with something to send, before ``chrono_ns``. Writers: window/chrono."""
-        self.peer_window_ns: i64 = 0
-        """ns: spent waiting for the peer's window, before ``chrono_ns``. Writers: window/chrono."""
-        self.send_buffer_ns: i64 = 0
-        """ns: spent with too small a send buffer, before ``chrono_ns``. Writers: window/chrono."""
         # Whether the congestion window is used (RFC 7661).
         self.usage_seq: i64 = snd_nxt
         """seq: SND.NXT when ``max_out_bytes`` and ``is_cwnd_limited`` were noted; they hold until it is acknowledged.
@@ -40,22 +35,24 @@ class Usage:
         """
         self.used_bytes: i64 = 0
         """bytes: the most that was in flight since the window was last used up. Writers: recovery/cwnd."""
-        self.used_ns: i64 = since_ns
+        self.used_ns: i64 = sent_ns
         """ns, time: when the window was last used up. Writers: recovery/cwnd."""
-
-
-@mypyc_attr(acyclic=True)
-class Tuning:
-    """How fast the program reads, for the size of the receive buffer. Made with the first text that comes.
-
-    ``copied_seq`` and ``since_ns``: where reading begins, and when the connection was established. ``tcb`` says how the
-    lines below the fields are read.
-    """
-
-    def __init__(self, copied_seq: i64, since_ns: i64) -> None:
+        # Which text was pushed, or small.
+        self.pushed_seq: i64 = snd_nxt
+        """seq: end of the last text that was written with PSH (RFC 9293 section 3.9.1.2). Writers: sending/plan,
+        sending/writing.
+        """
+        self.snd_sml: i64 = 0
+        """seq: end of the last small segment sent (Minshall's variant of Nagle's rule, RFC 9293 section 3.7.4).
+        Writers: sending/plan.
+        """
+        # What was measured of the delivery rate, while nothing is in flight.
+        self.reported_rate: i64 = 0
+        """bytes a second: ``rate.reported_rate``. Writers: record/tcb."""
+        # How fast the program reads, for the size of the receive buffer.
         self.tune_seq: i64 = copied_seq
         """seq: ``copied_seq`` when the measurement began. Writers: receiving/rightsizing."""
-        self.tune_ns: i64 = since_ns
+        self.tune_ns: i64 = text_ns
         """ns, time: when the measurement began. Writers: receiving/rightsizing."""
         self.rcv_rtt_ns: i64 = 0
         """ns: the round trip as a receiver sees it: by echoed timestamps (RFC 7323 section 4), or by how long a window
@@ -67,6 +64,38 @@ class Tuning:
         """ns, time: since when it is timed. Writers: receiving/rightsizing."""
         self.rcv_rtt_echo: i64 = -1
         """ticks: the echoed timestamp that was measured last, -1 for none. Writers: receiving/rightsizing."""
+        # Small ones.
+        self.chrono: u8 = 0
+        """number: what the time since ``chrono_ns`` is spent on, as ``window/chrono`` numbers it. Writers:
+        window/chrono.
+        """
+        self.is_rated: bool = False
+        """yes or no: the delivery rate was measured, and will be when something is sent again. Writers: record/tcb."""
+        self.is_reported_limited: bool = True
+        """yes or no: ``rate.is_reported_limited``. Writers: record/tcb."""
+
+
+@mypyc_attr(acyclic=True)
+class Marks:
+    """Places in the text where something is that is not there always. ``tcb`` says how the lines below the fields are
+    read.
+    """
+
+    def __init__(self) -> None:
+        # In what is sent.
+        self.snd_up: i64 = NO_SEQ
+        """seq: after our urgent byte (SND.UP), until it is acknowledged. Writers: arriving/arrives, connection."""
+        self.fin_seq: i64 = NO_SEQ
+        """seq: where our FIN stands, once sent. Writers: sending/plan."""
+        # In what comes.
+        self.urgent_seq: i64 = NO_SEQ
+        """seq: place of the peer's urgent byte, until it is read past (RFC 6093). Writers: receiving/receive."""
+        self.peer_fin_seq: i64 = NO_SEQ
+        """seq: where the peer's FIN stands, once it came, in order or not. Writers: receiving/receive."""
+        self.dsack_left: i64 = NO_SEQ
+        """seq: left edge of text that came twice, to be reported (RFC 2883). Writers: receiving/acknowledging."""
+        self.dsack_right: i64 = NO_SEQ
+        """seq: right edge of the same. Writers: receiving/acknowledging."""
 
 
 @mypyc_attr(acyclic=True)

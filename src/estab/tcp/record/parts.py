@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from estab.tcp.record.measured import Tuning, Usage
+from estab.tcp.record.measured import Marks, Traffic
 from estab.tcp.record.tcb import Tcb
 from estab.tcp.record.troubles import Troubles
 
-__all__ = ["troubles_of", "tuning_of", "usage_of"]
+__all__ = ["marks_of", "traffic_of", "troubles_of"]
 
 
 def troubles_of(tcb: Tcb) -> Troubles:
@@ -18,19 +18,21 @@ def troubles_of(tcb: Tcb) -> Troubles:
     return troubles
 
 
-def usage_of(tcb: Tcb) -> Usage:
-    """Return what is measured of the sender, made now if no text was sent yet."""
-    usage = tcb.usage
-    if usage is None:
-        usage = Usage(tcb.snd_nxt, tcb.last_sent_ns)
-        tcb.usage = usage
-    return usage
+def traffic_of(tcb: Tcb) -> Traffic:
+    """Return what is kept of the connection's text, made now if there was none: before the times of the last text and
+    ``copied_seq`` tell of it.
+    """
+    traffic = tcb.traffic
+    if traffic is None:
+        traffic = Traffic(tcb.snd_nxt, tcb.last_sent_ns, tcb.copied_seq, tcb.last_text_ns)
+        tcb.traffic = traffic
+    return traffic
 
 
-def tuning_of(tcb: Tcb) -> Tuning:
-    """Return what is measured of the receiver, made now if no text came yet: before ``last_text_ns`` is its time."""
-    tuning = tcb.tuning
-    if tuning is None:
-        tuning = Tuning(tcb.copied_seq, tcb.last_text_ns)
-        tcb.tuning = tuning
-    return tuning
+def marks_of(tcb: Tcb) -> Marks:
+    """Return the places that are marked in the connection's text, made now if there were none."""
+    marks = tcb.marks
+    if marks is None:
+        marks = Marks()
+        tcb.marks = marks
+    return marks

@@ -25,11 +25,10 @@ from estab import abi
 from estab.tcp.context import Context, Owner, flow_text
 from estab.tcp.record.buffers import ByteQueue
 from estab.tcp.record.control import CongestionControl, Flow
-from estab.tcp.record.ecn_state import Ecn
 from estab.tcp.record.fast_open import FastOpen
 from estab.tcp.record.four_tuple import FourTuple
 from estab.tcp.record.inflight import Losses, MtuSearch, SentSegment
-from estab.tcp.record.measured import LaterMinima, Tuning, Usage
+from estab.tcp.record.measured import LaterMinima, Marks, Traffic
 from estab.tcp.record.numbers import DEFAULT_MSS_BYTES, NO_SEQ
 from estab.tcp.record.options import Options
 from estab.tcp.record.reassembly import Reassembly
@@ -105,9 +104,9 @@ class Tcb(Flow):
         """yes or no: both ends speak SACK (RFC 2018 section 2). Writers: arriving/opening."""
         self.has_wscale: bool = False
         """yes or no: windows are scaled (RFC 7323 section 2). Writers: arriving/opening."""
-        self.snd_wscale: i64 = 0
+        self.snd_wscale: u8 = 0
         """bits: how far the peer's windows are shifted (RFC 7323 section 2). Writers: arriving/opening."""
-        self.rcv_wscale: i64 = 0
+        self.rcv_wscale: u8 = 0
         """bits: how far our windows are shifted (RFC 7323 section 2). Writers: receiving/receive."""
         self.ts_recent: i64 = 0
         """ticks: the peer's timestamp to echo (TS.Recent, RFC 7323 section 4.3). Writers: window/timestamps."""
@@ -120,10 +119,6 @@ class Tcb(Flow):
         self.fast_open: FastOpen | None = None
         """record: TCP Fast Open (RFC 7413), if the connection began, or may begin, with it. Writers: connection,
         listening/child.
-        """
-        self.ecn: Ecn | None = None
-        """record: explicit congestion notification, as asked for or agreed on (RFC 3168, RFC 9768). Writers:
-        ecn/classic.
         """
         # Sending: numbers (RFC 9293 section 3.3.1).
         self.iss: i64 = 0
@@ -138,18 +133,6 @@ class Tcb(Flow):
         """bytes: the largest window that the peer ever offered (RFC 9293 section 3.8.6.2.1). Writers:
         window/send_window.
         """
-        self.snd_up: i64 = NO_SEQ
-        """seq: after our urgent byte (SND.UP), until it is acknowledged. Writers: arriving/arrives, connection."""
-        self.snd_sml: i64 = 0
-        """seq: end of the last small segment sent (Minshall's variant of Nagle's rule, RFC 9293 section 3.7.4).
-        Writers: record/tcb, sending/plan.
-        """
-        self.pushed_seq: i64 = 0
-        """seq: end of the last text that was written with PSH (RFC 9293 section 3.9.1.2). Writers: sending/plan,
-        sending/writing.
-        """
-        self.fin_seq: i64 = NO_SEQ
-        """seq: where our FIN stands, once sent. Writers: sending/plan."""
         # Sending: sizes of segments.
         self.mtu_search: MtuSearch | None = None
         """record: a search for the path's MTU (RFC 4821), if one is on. Writers: recovery/mtu_search."""
@@ -159,8 +142,6 @@ class Tcb(Flow):
         """
         self.gso_bytes: i64 = 0
         """bytes: the largest super-segment that the path's link takes. Writers: recovery/mtu_search."""
-        self.ecn_option_bytes: i64 = 0
-        """bytes: what every segment keeps free for AccECN's option (RFC 9768 section 3.2.3). Writers: ecn/accurate."""
         # Sending: what was written.
         self.has_sent_text: bool = False
         """yes or no: text was sent since the host was last drained. Writers: sending/plan."""
@@ -190,10 +171,8 @@ class Tcb(Flow):
         """count: places at the start of ``sent`` that are acknowledged. Writers: recovery/scoreboard."""
         self.send_buffer_bytes: i64 = options.send_buffer_bytes
         """bytes: size of the send buffer now; it grows unless the program fixed it. Writers: window/room."""
-        self.usage: Usage | None = None
-        """record: what the sender's time and window are used for; ``None`` while no text was sent. Writers:
-        record/parts, recovery/cwnd.
-        """
+        self.traffic: Traffic | None = None
+        """record: what is kept of text; ``None`` while none was sent or came. Writers: record/parts, recovery/cwnd."""
         self.last_sent_ns: i64 = 0
         """ns, time: when text was last sent. Writers: arriving/opening, connection."""
         self.transmission_count: i64 = 0
@@ -219,14 +198,10 @@ class Tcb(Flow):
         """
         self.receive_buffer_bytes: i64 = options.receive_buffer_bytes
         """bytes: size of the receive buffer now; it grows unless the program fixed it. Writers: receiving/receive."""
-        self.peer_fin_seq: i64 = NO_SEQ
-        """seq: where the peer's FIN stands, once it came, in order or not. Writers: receiving/receive."""
-        self.urgent_seq: i64 = NO_SEQ
-        """seq: place of the peer's urgent byte, until it is read past (RFC 6093). Writers: receiving/receive."""
         self.tune_space_bytes: i64 = 0
         """bytes: the most that was read in a round trip. Writers: receiving/rightsizing."""
-        self.tuning: Tuning | None = None
-        """record: how fast the program reads; ``None`` while no text came. Writers: record/parts."""
+        self.marks: Marks | None = None
+        """record: places in the text; ``None`` if there is none of note. Writers: record/parts."""
         self.last_text_ns: i64 = 0
         """ns, time: when text last came. Writers: receiving/receive."""
         self.last_received_ns: i64 = 0
@@ -262,10 +237,6 @@ class Tcb(Flow):
         """yes or no: requests and answers alternate (Linux's pingpong): acknowledgments wait for text to carry them.
         Writers: receiving/acknowledging.
         """
-        self.dsack_left: i64 = NO_SEQ
-        """seq: left edge of text that came twice, to be reported (RFC 2883). Writers: receiving/acknowledging."""
-        self.dsack_right: i64 = NO_SEQ
-        """seq: right edge of the same. Writers: receiving/acknowledging."""
         # Round trip and retransmission (RFC 6298).
         self.rttvar_ns: i64 = 0
         """ns: mean deviation of the round trip (RTTVAR). Writers: window/rtt."""
@@ -323,10 +294,6 @@ class Tcb(Flow):
         self.data_segs_out: i64 = 0
         """segments: sent with text. Writers: connection."""
         # Probing a silent or shut peer (RFC 9293 sections 3.8.4 and 3.8.6.1).
-        self.shut_since_ns: i64 = 0
-        """ns, time: since when text waits for the peer's window and probes go (RFC 9293 section 3.8.6.1); 0: it does
-        not. Writers: window/silence.
-        """
         self.probes_out: i32 = 0
         """count: keepalive or window probes without an answer. Writers: window/silence."""
         self.is_probe_due: bool = False
@@ -341,8 +308,6 @@ class Tcb(Flow):
         """number: the errno of an error that ends nothing, but is the reason if the connection times out (RFC 9293
         section 3.9.2.2). Writers: window/silence.
         """
-        self.error_text: str = ""
-        """text: what happened, for that error's message. Writers: arriving/transitions."""
         self.why: str = ""
         """text: the rule that sent the last segment, for the observer. Writers: sending/output, sending/plan."""
 
@@ -353,7 +318,6 @@ class Tcb(Flow):
         self.iss = iss
         self.snd_una = iss
         self.snd_nxt = iss
-        self.snd_sml = iss
         self.recover = iss
 
     def count_syn_ack(self, *, is_answered: bool) -> None:
@@ -361,7 +325,6 @@ class Tcb(Flow):
         self.snd_nxt = self.iss + 1
         if is_answered:
             self.snd_una = self.snd_nxt
-            self.snd_sml = self.snd_nxt
             self.recover = self.snd_nxt
 
     def reflect_label(self, label: i64) -> None:
@@ -382,9 +345,91 @@ class Tcb(Flow):
             self.congestion = self.congestion.for_flow()
             self.is_sampled = self.congestion.wants_samples()
             if self.is_sampled and self.rate is None:
-                self.rate = RateSample(now_ns)
+                self.measure_rate(now_ns)
             self.congestion.start(self, now_ns)
         return self.congestion
+
+    def measure_rate(self, now_ns: i64) -> RateSample:
+        """Measure the delivery rate from now on, as something is sent; what was told of it before stays."""
+        rate = RateSample(now_ns)
+        traffic = self.traffic
+        if traffic is not None:
+            rate.reported_rate = traffic.reported_rate
+            rate.is_reported_limited = traffic.is_reported_limited
+        self.rate = rate
+        return rate
+
+    def rest_rate(self) -> None:
+        """Nothing is in flight: keep of the delivery rate what is told, unless congestion control needs all of it."""
+        rate = self.rate
+        traffic = self.traffic
+        if rate is not None and traffic is not None and not self.is_sampled:
+            traffic.is_rated = True
+            traffic.reported_rate = rate.reported_rate
+            traffic.is_reported_limited = rate.is_reported_limited
+            self.rate = None
+
+    # --- what parts tell, if there are any
+
+    def is_rate_resting(self) -> bool:
+        """Tell whether the delivery rate is to be measured again when something is sent."""
+        return self.rate is None and self.traffic is not None and self.traffic.is_rated
+
+    def reported_rate(self) -> i64:
+        """Return the delivery rate in bytes a second, as ``TCP_INFO`` tells it."""
+        rate = self.rate
+        if rate is not None:
+            return rate.reported_rate
+        return 0 if self.traffic is None else self.traffic.reported_rate
+
+    def is_reported_limited(self) -> bool:
+        """Tell whether the program limited the delivery rate that is told."""
+        rate = self.rate
+        if rate is not None:
+            return rate.is_reported_limited
+        return self.traffic is None or self.traffic.is_reported_limited
+
+    @property
+    def snd_up(self) -> i64:
+        """SND.UP: the number after our urgent byte, until it is acknowledged."""
+        marks = self.marks
+        return NO_SEQ if marks is None else marks.snd_up
+
+    @property
+    def fin_seq(self) -> i64:
+        """Where our FIN stands, once sent."""
+        marks = self.marks
+        return NO_SEQ if marks is None else marks.fin_seq
+
+    @property
+    def peer_fin_seq(self) -> i64:
+        """Where the peer's FIN stands, once it came, in order or not."""
+        marks = self.marks
+        return NO_SEQ if marks is None else marks.peer_fin_seq
+
+    @property
+    def dsack_left(self) -> i64:
+        """The left edge of text that came twice, to be reported."""
+        marks = self.marks
+        return NO_SEQ if marks is None else marks.dsack_left
+
+    @property
+    def urgent_seq(self) -> i64:
+        """The place of the peer's urgent byte."""
+        marks = self.marks
+        return NO_SEQ if marks is None else marks.urgent_seq
+
+    @property
+    def shut_since_ns(self) -> i64:
+        """Since when text waits for the peer's window and probes go; 0: it does not."""
+        troubles = self.troubles
+        return 0 if troubles is None else troubles.shut_since_ns
+
+    @property
+    def error_text(self) -> str:
+        """What happened, for the message of ``error``."""
+        troubles = self.troubles
+        return "" if troubles is None else troubles.error_text
 
     # --- small questions that several rooms ask
 
@@ -470,9 +515,11 @@ class Tcb(Flow):
 
     def snd_mss(self) -> i64:
         """Return the most text a full segment carries now, options taken off (RFC 9293 MUST-16)."""
+        mss = self.mss_base
         if self.has_timestamps:
-            return self.mss_base - 12 - self.ecn_option_bytes
-        return self.mss_base - self.ecn_option_bytes
+            mss -= 12
+        ecn = self.ecn
+        return mss if ecn is None else mss - ecn.option_bytes
 
     def full_segment_bytes(self) -> i64:
         """Return the sender's maximum segment size, for congestion control."""

@@ -39,10 +39,20 @@ class Troubles:
         """bytes: text that was sent again (``tcpi_bytes_retrans``). Writers: recovery/scoreboard."""
         self.segments_retransmitted: i64 = 0
         """segments: sent again (``tcpi_total_retrans``). Writers: recovery/delivered, recovery/scoreboard."""
+        self.shut_since_ns: i64 = 0
+        """ns, time: since when text waits for the peer's window and probes go (RFC 9293 section 3.8.6.1); 0: it does
+        not. Writers: window/silence.
+        """
+        self.peer_window_ns: i64 = 0
+        """ns: spent waiting for the peer's window, before ``chrono_ns``. Writers: window/chrono."""
+        self.send_buffer_ns: i64 = 0
+        """ns: spent with too small a send buffer, before ``chrono_ns``. Writers: window/chrono."""
         self.dsack_dups: i64 = 0
         """segments: that the peer reports to have got twice (RFC 2883). Writers: recovery/scoreboard."""
         self.reord_seen: i64 = 0
         """count: acknowledgments that showed reordering. Writers: recovery/scoreboard."""
+        self.error_text: str = ""
+        """text: what ended the connection, for the message of its error. Writers: arriving/transitions."""
         # As the receiver.
         self.rcv_ooopack: i64 = 0
         """segments: received out of order. Writers: receiving/receive."""

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
-from estab.tcp.record.measured import Usage
-from estab.tcp.record.parts import usage_of
+from estab.tcp.record.measured import Traffic
+from estab.tcp.record.parts import traffic_of
 from estab.tcp.record.tcb import CA_CWR, CA_OPEN, CA_RECOVERY, Tcb
 
 __all__ = [
@@ -26,8 +26,8 @@ __all__ = [
 def begin(tcb: Tcb, cwnd_bytes: i64, now_ns: i64) -> None:
     """Start with a window, whose use is watched from now on."""
     tcb.cwnd_bytes = cwnd_bytes
-    if tcb.snd_una < tcb.snd_nxt:
-        tcb.usage = Usage(tcb.snd_nxt, now_ns)  # text of the SYN is in flight (Fast Open)
+    if tcb.traffic is not None or tcb.snd_una < tcb.snd_nxt:  # text of the SYN is in flight (Fast Open)
+        tcb.traffic = Traffic(tcb.snd_nxt, now_ns, tcb.copied_seq, now_ns)
 
 
 def set_window(tcb: Tcb, cwnd_bytes: i64) -> None:
@@ -61,31 +61,31 @@ def initial_cwnd(tcb: Tcb) -> i64:
 
 def validate(tcb: Tcb, is_limited: bool, now_ns: i64) -> None:
     """Take note of a round of sending. ``is_limited``: the congestion window ended it."""
-    usage = usage_of(tcb)
+    traffic = traffic_of(tcb)
     out = tcb.snd_nxt - tcb.snd_una
-    if tcb.snd_una >= usage.usage_seq or is_limited or (not tcb.is_cwnd_limited and out > tcb.max_out_bytes):
+    if tcb.snd_una >= traffic.usage_seq or is_limited or (not tcb.is_cwnd_limited and out > tcb.max_out_bytes):
         tcb.is_cwnd_limited = is_limited
         tcb.max_out_bytes = out
-        usage.usage_seq = tcb.snd_nxt
+        traffic.usage_seq = tcb.snd_nxt
     if tcb.is_window_used():
-        usage.used_bytes = 0
-        usage.used_ns = now_ns
+        traffic.used_bytes = 0
+        traffic.used_ns = now_ns
         return
-    usage.used_bytes = max(usage.used_bytes, out)
+    traffic.used_bytes = max(traffic.used_bytes, out)
     is_own_rule = tcb.is_sampled  # as BBR, which knows itself when it is limited by the program
-    if tcb.context.config.tcp_slow_start_after_idle and now_ns - usage.used_ns >= tcb.rto_ns and not is_own_rule:
-        _shrink_unused(tcb, usage, now_ns)
+    if tcb.context.config.tcp_slow_start_after_idle and now_ns - traffic.used_ns >= tcb.rto_ns and not is_own_rule:
+        _shrink_unused(tcb, traffic, now_ns)
 
 
-def _shrink_unused(tcb: Tcb, usage: Usage, now_ns: i64) -> None:
+def _shrink_unused(tcb: Tcb, traffic: Traffic, now_ns: i64) -> None:
     """Go half the way to what was used (RFC 2861 section 3)."""
     if tcb.ca_state == CA_OPEN and not tcb.is_out_of_room:
-        used = max(usage.used_bytes, initial_cwnd(tcb))
+        used = max(traffic.used_bytes, initial_cwnd(tcb))
         if used < tcb.cwnd_bytes:
             tcb.ssthresh_bytes = _ssthresh_kept(tcb)
             tcb.cwnd_bytes = (tcb.cwnd_bytes + used) // 2
-        usage.used_bytes = 0
-    usage.used_ns = now_ns
+        traffic.used_bytes = 0
+    traffic.used_ns = now_ns
 
 
 def restart_after_idle(tcb: Tcb, now_ns: i64) -> None:
@@ -104,9 +104,9 @@ def restart_after_idle(tcb: Tcb, now_ns: i64) -> None:
         cwnd //= 2
         rest_ns -= rto_ns
     tcb.cwnd_bytes = max(cwnd, floor)
-    usage = usage_of(tcb)
-    usage.used_bytes = 0
-    usage.used_ns = now_ns
+    traffic = traffic_of(tcb)
+    traffic.used_bytes = 0
+    traffic.used_ns = now_ns
 
 
 def _ssthresh_kept(tcb: Tcb) -> i64:

@@ -102,6 +102,8 @@ def on_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> None:
         again_ns = _move_on(tcb, losses, segment, told, now_ns)
     if tcb.in_flight_count() == 0:
         tcb.disarm(TIMER_RTO)
+        if tcb.unsent is None:
+            tcb.rest_rate()
     else:
         silence.begin_wait(tcb, now_ns)
         rack.arm(tcb, now_ns)

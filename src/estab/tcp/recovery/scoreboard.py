@@ -16,7 +16,6 @@ from mypy_extensions import i32, i64
 
 from estab.tcp.record.inflight import Losses, Run, SentSegment
 from estab.tcp.record.parts import troubles_of
-from estab.tcp.record.sample import RateSample
 from estab.tcp.record.tcb import CA_LOSS, NO_SEQ, Tcb
 from estab.tcp.window.pacing import note_sent
 from estab.tcp.window.timestamps import clock, elapsed_ticks, is_older
@@ -51,9 +50,8 @@ def remember_sent(tcb: Tcb, segment: SentSegment) -> None:
     tcb.transmission_count += 1
     sent.append(segment)
     rate = tcb.rate
-    if rate is None and len(segment.data) > 0:
-        rate = RateSample(segment.sent_ns)
-        tcb.rate = rate
+    if rate is None and (len(segment.data) > 0 or tcb.is_rate_resting()):
+        rate = tcb.measure_rate(segment.sent_ns)
     if rate is not None:
         rate.on_sent(segment, tcb.pipe_bytes, tcb.delivered_bytes, segment.sent_ns)
     length = segment.end - segment.seq

@@ -293,7 +293,7 @@ def _early_acknowledgment(tcb: Tcb, state: Ecn, now_ns: i64) -> Segment:
     state.is_echoing = is_echoing
     # The right edge of the window is that of the segment that acknowledges everything, which comes next.
     segment.ack = wrap(seq)
-    segment.wnd = min(segment.wnd + ((tcb.rcv_nxt - seq) >> tcb.rcv_wscale), WINDOW_MAX)
+    segment.wnd = min(segment.wnd + ((tcb.rcv_nxt - seq) >> i64(tcb.rcv_wscale)), WINDOW_MAX)
     acknowledging.note_told(tcb, seq)
     acknowledging.acknowledge_now(tcb)
     return segment
@@ -308,7 +308,7 @@ def _acceptable_seq(tcb: Tcb) -> i64:
     An edge that is off by less than a unit of the window's scale is rounding, and no shrinking (RFC 7323 section 2.4).
     """
     edge = tcb.snd_una + tcb.snd_wnd
-    if tcb.snd_nxt <= edge or (tcb.has_wscale and tcb.snd_nxt - edge < (1 << tcb.snd_wscale)):
+    if tcb.snd_nxt <= edge or (tcb.has_wscale and tcb.snd_nxt - edge < (1 << i64(tcb.snd_wscale))):
         return tcb.snd_nxt
     return edge
 

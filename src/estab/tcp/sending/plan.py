@@ -12,6 +12,7 @@ from mypy_extensions import i64
 from estab.tcp.context import WindowProbe
 from estab.tcp.ecn import accurate as accecn
 from estab.tcp.receiving.acknowledging import expect_answers
+from estab.tcp.record.parts import marks_of, traffic_of
 from estab.tcp.record.sendqueue import Piece, SendQueue
 from estab.tcp.record.tcb import CA_OPEN, NO_SEQ, SentSegment, Tcb
 from estab.tcp.record.timer_table import TIMER_PERSIST, TIMER_PROBE, TIMER_RTO
@@ -126,7 +127,7 @@ def _emit(tcb: Tcb, queue: SendQueue, now_ns: i64, probe_bytes: i64) -> Segment:
         tcb.unsent = None
         if tcb.fin_wanted and end < tcb.snd_una + tcb.snd_wnd:
             flags |= FIN
-            tcb.fin_seq = end
+            marks_of(tcb).fin_seq = end
             end += 1
     if tcb.is_probe_due or tcb.persist_ns != NEVER:
         _remember_probing(tcb)
@@ -155,7 +156,7 @@ def bare_fin(tcb: Tcb, now_ns: i64) -> Segment | None:
         if tcb.is_probe_due and tcb.snd_nxt < tcb.snd_una + tcb.snd_wnd:
             flags |= PSH  # the device refused it before (Linux's tcp_write_wakeup)
     silence.take_probe(tcb)
-    tcb.fin_seq = tcb.snd_nxt
+    marks_of(tcb).fin_seq = tcb.snd_nxt
     sent = SentSegment(tcb.snd_nxt, tcb.snd_nxt + 1, flags, b"", now_ns)
     return first_transmission(tcb, sent, now_ns, "no more data")
 
@@ -171,7 +172,7 @@ def take_back(tcb: Tcb, sent: list[SentSegment], now_ns: i64) -> None:
     forget_latest(tcb, sent)
     tcb.snd_nxt = latest.seq
     if (latest.flags & FIN) != 0:
-        tcb.fin_seq = NO_SEQ
+        marks_of(tcb).fin_seq = NO_SEQ
     if tcb.losses is not None:
         tcb.losses.prr_out_bytes -= latest.end - latest.seq
     if len(latest.data) > 0:
@@ -181,8 +182,9 @@ def take_back(tcb: Tcb, sent: list[SentSegment], now_ns: i64) -> None:
             queue = SendQueue()
             tcb.unsent = queue
         queue.give_back(latest.data, is_pushed=(latest.flags & PSH) != 0)
-    if tcb.snd_sml > tcb.snd_nxt:
-        tcb.snd_sml = tcb.snd_una  # Nagle's rule let it go: no other small segment was in flight
+    traffic = tcb.traffic
+    if traffic is not None and traffic.snd_sml > tcb.snd_nxt:
+        traffic.snd_sml = tcb.snd_una  # Nagle's rule let it go: no other small segment was in flight
     probe = tcb.context.window_probe
     tcb.context.window_probe = None
     if tcb.in_flight_count() > 0:
@@ -287,10 +289,11 @@ def plan(tcb: Tcb, queue: SendQueue, now_ns: i64, *, is_forced: bool, is_single:
 def _commit(tcb: Tcb, queue: SendQueue, count: i64, mss: i64, *, is_pushed: bool) -> None:
     """Take the text into a burst."""
     end = tcb.snd_nxt + queue.planned + count
+    traffic = traffic_of(tcb)
     if count % mss != 0:
-        tcb.snd_sml = end
-    if is_pushed and tcb.pushed_seq < end:
-        tcb.pushed_seq = end
+        traffic.snd_sml = end
+    if is_pushed and traffic.pushed_seq < end:
+        traffic.pushed_seq = end
     queue.plan(count, is_pushed=is_pushed)
 
 
@@ -339,7 +342,7 @@ def _must_gather(tcb: Tcb, queue: SendQueue, *, is_partial: bool) -> bool:
         return False
     if tcb.options.is_corked or tcb.is_more_coming:
         return True
-    return not tcb.options.nodelay and tcb.snd_sml > tcb.snd_una
+    return not tcb.options.nodelay and traffic_of(tcb).snd_sml > tcb.snd_una
 
 
 def _may_send_silly(tcb: Tcb, in_window: i64) -> bool:

@@ -34,7 +34,7 @@ def bare_segment(tcb: Tcb, seq: i64, flags: i64, now_ns: i64) -> Segment:
     if (flags & SYN) != 0:
         segment.wnd = min(receive.select_window(tcb), WINDOW_MAX)  # the window of a SYN is never scaled
     else:
-        segment.wnd = min(receive.select_window(tcb) >> tcb.rcv_wscale, WINDOW_MAX)
+        segment.wnd = min(receive.select_window(tcb) >> i64(tcb.rcv_wscale), WINDOW_MAX)
     if tcb.has_timestamps:
         segment.has_timestamps = True
         segment.ts_val = clock(now_ns, tcb.ts_offset)
@@ -53,9 +53,10 @@ def _sack_blocks(tcb: Tcb) -> list[int] | None:
     if tcb.has_timestamps:
         most = 3
     blocks: list[int] = []
-    if tcb.dsack_left != NO_SEQ:
-        blocks.append(tcb.dsack_left)
-        blocks.append(tcb.dsack_right)
+    marks = tcb.marks
+    if marks is not None and marks.dsack_left != NO_SEQ:
+        blocks.append(marks.dsack_left)
+        blocks.append(marks.dsack_right)
         most -= 1
     queue = tcb.out_of_order
     if queue is not None:
@@ -99,7 +100,7 @@ def syn_options(tcb: Tcb, segment: Segment) -> None:
     if tcb.has_sack if answers else config.tcp_sack:
         segment.sack_permitted = True
     if tcb.has_wscale if answers else config.tcp_window_scaling:
-        segment.wscale = tcb.rcv_wscale
+        segment.wscale = i64(tcb.rcv_wscale)
     if not answers and config.tcp_timestamps:
         segment.has_timestamps = True
         segment.ts_val = clock(tcb.context.now_ns, tcb.ts_offset)

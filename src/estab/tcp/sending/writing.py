@@ -11,6 +11,7 @@ from mypy_extensions import i64
 
 from estab import abi
 from estab.tcp.record.numbers import DEFAULT_MSS_BYTES
+from estab.tcp.record.parts import traffic_of
 from estab.tcp.record.sendqueue import SendQueue
 from estab.tcp.record.tcb import Tcb
 from estab.tcp.recovery.cwnd import restart_after_idle
@@ -19,7 +20,7 @@ from estab.tcp.window import chrono, memory
 from estab.tcp.window.pacing import GSO_BYTES_MAX
 from estab.tcp.window.room import has_room, note_full
 
-__all__ = ["begin", "force_push", "release_held", "size_goal", "write"]
+__all__ = ["force_push", "release_held", "size_goal", "write"]
 
 
 def write(tcb: Tcb, data: bytes, flags: i64, now_ns: i64) -> i64:
@@ -84,11 +85,6 @@ def write(tcb: Tcb, data: bytes, flags: i64, now_ns: i64) -> i64:
     return written
 
 
-def begin(tcb: Tcb) -> None:
-    """Text may be written from now on: half of a window without a PSH counts from here."""
-    tcb.pushed_seq = tcb.snd_nxt
-
-
 def force_push(tcb: Tcb) -> None:
     """Let what waits in the last piece leave, whatever Nagle's rule and TCP_CORK say."""
     tcb.is_push_forced = True
@@ -115,12 +111,12 @@ def size_goal(tcb: Tcb) -> i64:
 
 def _must_push(tcb: Tcb) -> bool:
     """Tell whether more than half of the peer's largest window was written since the last PSH."""
-    return tcb.write_end() > tcb.pushed_seq + tcb.max_snd_wnd // 2
+    return tcb.write_end() > traffic_of(tcb).pushed_seq + tcb.max_snd_wnd // 2
 
 
 def _push_here(tcb: Tcb, queue: SendQueue) -> None:
     """Let the last byte written bear PSH (RFC 9293 MUST-61)."""
-    tcb.pushed_seq = tcb.write_end()
+    traffic_of(tcb).pushed_seq = tcb.write_end()
     piece = queue.tail()
     if piece is not None:
         piece.is_pushed = True

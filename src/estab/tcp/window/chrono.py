@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, u8
 
-from estab.tcp.record.measured import Usage
-from estab.tcp.record.parts import usage_of
+from estab.tcp.record.measured import Traffic
+from estab.tcp.record.parts import traffic_of, troubles_of
 from estab.tcp.record.tcb import Tcb
+from estab.tcp.record.troubles import NO_TROUBLES
 
 __all__ = ["BUSY", "IDLE", "PEER_WINDOW", "SEND_BUFFER", "spent_ns", "spent_on", "start", "stop", "stop_if_idle"]
 
@@ -25,53 +26,52 @@ SEND_BUFFER: Final = 3
 
 def start(tcb: Tcb, what: i64, now_ns: i64) -> None:
     """Begin to spend time on ``what``, unless on something of higher rank already."""
-    usage = usage_of(tcb)
-    if what > usage.chrono:
-        _switch(usage, what, now_ns)
+    traffic = traffic_of(tcb)
+    if what > i64(traffic.chrono):
+        _switch(tcb, traffic, what, now_ns)
 
 
 def stop(tcb: Tcb, what: i64, now_ns: i64) -> None:
     """Spend no more time on ``what``: on being busy, or on nothing if nothing is left to send."""
-    usage = tcb.usage
-    if usage is not None and usage.chrono == what:
-        _switch(usage, BUSY if tcb.sent is not None or tcb.unsent is not None else IDLE, now_ns)
+    traffic = tcb.traffic
+    if traffic is not None and i64(traffic.chrono) == what:
+        _switch(tcb, traffic, BUSY if tcb.sent is not None or tcb.unsent is not None else IDLE, now_ns)
 
 
 def stop_if_idle(tcb: Tcb, now_ns: i64) -> None:
     """Everything may be acknowledged: then there is nothing to be busy with."""
-    usage = tcb.usage
-    if usage is not None and usage.chrono != IDLE and tcb.sent is None and tcb.unsent is None:
-        _switch(usage, IDLE, now_ns)
+    traffic = tcb.traffic
+    if traffic is not None and traffic.chrono != IDLE and tcb.sent is None and tcb.unsent is None:
+        _switch(tcb, traffic, IDLE, now_ns)
 
 
 def spent_on(tcb: Tcb) -> i64:
     """Return what time is spent on now."""
-    usage = tcb.usage
-    return IDLE if usage is None else usage.chrono
+    traffic = tcb.traffic
+    return IDLE if traffic is None else i64(traffic.chrono)
 
 
 def spent_ns(tcb: Tcb, what: i64, now_ns: i64) -> i64:
     """Return the time spent on ``what`` until now."""
-    usage = tcb.usage
-    if usage is None:
+    traffic = tcb.traffic
+    if traffic is None:
         return 0
-    spent = usage.busy_ns
-    if what == PEER_WINDOW:
-        spent = usage.peer_window_ns
-    elif what == SEND_BUFFER:
-        spent = usage.send_buffer_ns
-    if usage.chrono == what:
-        spent += now_ns - usage.chrono_ns
+    spent = traffic.busy_ns
+    if what != BUSY:
+        troubles = NO_TROUBLES if tcb.troubles is None else tcb.troubles
+        spent = troubles.peer_window_ns if what == PEER_WINDOW else troubles.send_buffer_ns
+    if i64(traffic.chrono) == what:
+        spent += now_ns - traffic.chrono_ns
     return spent
 
 
-def _switch(usage: Usage, what: i64, now_ns: i64) -> None:
-    spent = now_ns - usage.chrono_ns
-    if usage.chrono == BUSY:
-        usage.busy_ns += spent
-    elif usage.chrono == PEER_WINDOW:
-        usage.peer_window_ns += spent
-    elif usage.chrono == SEND_BUFFER:
-        usage.send_buffer_ns += spent
-    usage.chrono = what
-    usage.chrono_ns = now_ns
+def _switch(tcb: Tcb, traffic: Traffic, what: i64, now_ns: i64) -> None:
+    spent = now_ns - traffic.chrono_ns
+    if traffic.chrono == BUSY:
+        traffic.busy_ns += spent
+    elif traffic.chrono == PEER_WINDOW:
+        troubles_of(tcb).peer_window_ns += spent
+    elif traffic.chrono == SEND_BUFFER:
+        troubles_of(tcb).send_buffer_ns += spent
+    traffic.chrono = u8(what)
+    traffic.chrono_ns = now_ns

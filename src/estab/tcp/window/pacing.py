@@ -63,8 +63,9 @@ def note_sent(tcb: Tcb, length: i64, sent_ns: i64) -> None:
     loses much by it on lossy paths here.
     """
     late_ns = max(sent_ns - tcb.pace_ns, 0) if tcb.pacing_rate == 0 else 0
-    tcb.pace_ns = max(tcb.pace_ns, sent_ns)
+    pace_ns = max(tcb.pace_ns, sent_ns)
     rate = tcb.pace()
     if rate < NEVER and not is_first_window(tcb, 0):
         wait_ns = length * SECOND // max(rate, 1)
-        tcb.pace_ns += wait_ns - min(wait_ns // 2, late_ns)
+        pace_ns += wait_ns - min(wait_ns // 2, late_ns)
+    tcb.wait_until(pace_ns)

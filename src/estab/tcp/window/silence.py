@@ -70,13 +70,16 @@ def count_probe(tcb: Tcb) -> None:
 
 def begin_probing(tcb: Tcb, now_ns: i64) -> None:
     """Text waits for the peer's window from now on, unless it does already: answers to probes end nothing."""
-    if tcb.shut_since_ns == 0:
-        tcb.shut_since_ns = now_ns
+    troubles = troubles_of(tcb)
+    if troubles.shut_since_ns == 0:
+        troubles.shut_since_ns = now_ns
 
 
 def end_probing(tcb: Tcb) -> None:
     """The window lets text go."""
-    tcb.shut_since_ns = 0
+    troubles = tcb.troubles
+    if troubles is not None:
+        troubles.shut_since_ns = 0
 
 
 def retry_ns(tcb: Tcb, now_ns: i64) -> i64:
@@ -93,7 +96,7 @@ def retry_ns(tcb: Tcb, now_ns: i64) -> i64:
 def resume_probing(tcb: Tcb, probes_out: i64, since_ns: i64) -> None:
     """What seemed to end the probing never left: text waits as before."""
     tcb.probes_out = i32(probes_out)
-    tcb.shut_since_ns = since_ns
+    troubles_of(tcb).shut_since_ns = since_ns
 
 
 def uncount_probe(tcb: Tcb) -> None:
