@@ -153,6 +153,9 @@ def test_the_errors_of_names(kind: int, path: str) -> None:
                       tried(sock.getpeername), tried(sock.send, b"x")]
             if kind != DGRAM:
                 found.append(tried(sock.connect, path))  # it does not listen
+            with socket.socket(socket.AF_UNIX, kind) as abstract:
+                abstract.bind(b"\0abstract-" + path.encode()[-90:])
+                found += [tried(wrong.connect, abstract.getsockname()), tried(sock.connect, "")]
             bound.close()
             found += [os.path.exists(path), tried(sock.connect, path), tried(sock.bind, path)]
             os.unlink(path)
@@ -344,6 +347,33 @@ def test_options_have_the_machines_values(kind: int) -> None:
             return found
 
     both(look)
+
+
+@pytest.mark.parametrize("name", ["SO_RCVTIMEO", "SO_SNDTIMEO"])
+def test_limits_of_time_are_taken_as_by_the_machine(name: str) -> None:
+    option = getattr(socket, name)
+
+    def look() -> Any:
+        with socket.socket(socket.AF_UNIX, STREAM) as sock:
+            given = [struct.pack("ll", *one) for one in ((0, 2_000_000), (0, -1), (-1, 0), (2**62, 0), (3, 0))]
+            return [(tried(sock.setsockopt, socket.SOL_SOCKET, option, value),
+                     sock.getsockopt(socket.SOL_SOCKET, option, 16)) for value in (*given, 5, b"short", b"")]
+
+    both(look)
+
+
+def test_sizes_of_buffers_below_zero_are_the_largest_and_an_int_has_four_bytes() -> None:
+    def look() -> Any:
+        with socket.socket(socket.AF_UNIX, STREAM) as sock:
+            found: list[Any] = []
+            for name in ("SO_SNDBUF", "SO_RCVBUF"):
+                option = getattr(socket, name)
+                sock.setsockopt(socket.SOL_SOCKET, option, -1)
+                found += [sock.getsockopt(socket.SOL_SOCKET, option) > 212_992,
+                          tried(sock.setsockopt, socket.SOL_SOCKET, option, b"abc")]
+            return found
+
+    assert both(look) == [True, "EINVAL", True, "EINVAL"]
 
 
 def test_a_datagram_socket_that_reads_no_more_waits_for_its_timeout() -> None:

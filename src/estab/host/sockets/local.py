@@ -132,9 +132,12 @@ class Locals:
             number += 1
 
     def find(self, name: bytes, kind: i64) -> LocalSocket:
-        """Find the socket that has a name. ENOENT, ECONNREFUSED, EPROTOTYPE."""
+        """Find the socket that has a name. EINVAL, ENOENT, ECONNREFUSED; EPROTOTYPE for a path of another kind."""
+        if not name:
+            raise os_error(errno.EINVAL, "invalid argument: an empty name is no Unix socket's")
         found = self._names.get(name)
-        if found is None:
+        # As on Linux: an abstract name is looked for among the sockets of the kind.
+        if found is None or (found.kind != kind and name[:1] == b"\0"):
             number = errno.ENOENT if name[:1] != b"\0" else errno.ECONNREFUSED
             words = "no such file or directory" if number == errno.ENOENT else "connection refused"
             raise os_error(number, f"{words}: there is no Unix socket {name_text(name)} on this host")

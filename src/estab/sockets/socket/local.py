@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from estab.errors import os_error
 from estab.host.sockets.local import LocalSocket
-from estab.units import SECOND, US
+from estab.sockets.socket.timeval import read_timeval, write_timeval
 
 if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime
@@ -26,7 +26,7 @@ AF_UNIX: Final = getattr(os_socket, "AF_UNIX", -1)
 _PATH_BYTES_MAX: Final = 108
 """``sizeof(sun_path)``: an abstract name may fill it, a path needs room for the zero after it."""
 _CREDENTIALS: Final = struct.Struct("3i")
-_TIMEVAL: Final = struct.Struct("ll")
+_INT_BYTES: Final = 4
 _DOMAIN: Final = getattr(os_socket, "SO_DOMAIN", 39)
 _PROTOCOL: Final = getattr(os_socket, "SO_PROTOCOL", 38)
 _PEERCRED: Final = getattr(os_socket, "SO_PEERCRED", 17)
@@ -66,17 +66,13 @@ _FLAGS: Final = {os_socket.SO_KEEPALIVE, os_socket.SO_REUSEADDR, os_socket.SO_BR
 """Options that are kept, and change nothing."""
 
 
-def _timeval(duration_ns: int) -> bytes:
-    return _TIMEVAL.pack(duration_ns // SECOND, duration_ns % SECOND // US)
-
-
 _READ: Final[dict[int, _Get]] = {
     os_socket.SO_TYPE: lambda host: int(host.kind), _DOMAIN: lambda host: 1, _PROTOCOL: lambda host: 0,
     os_socket.SO_ERROR: lambda host: host.take_error(), _ACCEPTCONN: lambda host: int(host.is_listening()),
     os_socket.SO_SNDBUF: lambda host: int(host.send_buffer_bytes),
     os_socket.SO_RCVBUF: lambda host: int(host.receive_buffer_bytes),
-    os_socket.SO_RCVTIMEO: lambda host: _timeval(host.receive_timeout_ns),
-    os_socket.SO_SNDTIMEO: lambda host: _timeval(host.send_timeout_ns),
+    os_socket.SO_RCVTIMEO: lambda host: write_timeval(host.receive_timeout_ns),
+    os_socket.SO_SNDTIMEO: lambda host: write_timeval(host.send_timeout_ns),
     os_socket.SO_RCVLOWAT: lambda host: 1, os_socket.SO_LINGER: lambda host: bytes(8),
     _PEERCRED: lambda host: _CREDENTIALS.pack(*host.peer_credentials),
 }
@@ -96,31 +92,25 @@ def get_local_option(host: LocalSocket, level: int, name: int) -> int | bytes:
 def set_local_option(host: LocalSocket, level: int, name: int, value: int | bytes) -> None:
     """Set an option of a Unix socket."""
     _ensure_level(level)
-    if name in (os_socket.SO_RCVTIMEO, os_socket.SO_SNDTIMEO):
-        _set_timeout(host, name, value)
+    if name == os_socket.SO_RCVTIMEO:
+        host.receive_timeout_ns = read_timeval(value)
+        return
+    if name == os_socket.SO_SNDTIMEO:
+        host.send_timeout_ns = read_timeval(value)
         return
     if name == os_socket.SO_LINGER:
         return  # nothing is left to be sent when a Unix socket is closed
-    number = value if isinstance(value, int) else int.from_bytes(value[:4], sys.byteorder, signed=True)
+    if isinstance(value, bytes) and len(value) < _INT_BYTES:
+        raise os_error(errno.EINVAL, f"invalid argument: option {name} takes an int, not {len(value)} bytes")
+    number = value if isinstance(value, int) else int.from_bytes(value[:_INT_BYTES], sys.byteorder, signed=True)
     if name in _FLAGS:
         host.set_flag(name, is_on=number != 0)
     elif name == os_socket.SO_SNDBUF:
-        host.set_send_buffer(2 * max(number, 0))
+        host.set_send_buffer(2 * (number & 0xFFFFFFFF))  # as Linux: less than 0 is more than any limit
     elif name == os_socket.SO_RCVBUF:
-        host.receive_buffer_bytes = max(2304, min(2 * max(number, 0), 425_984))
+        host.receive_buffer_bytes = max(2304, min(2 * (number & 0xFFFFFFFF), 425_984))
     elif name != os_socket.SO_RCVLOWAT:
         raise os_error(errno.ENOPROTOOPT, f"protocol not available: option {name} of a Unix socket can't be set")
-
-
-def _set_timeout(host: LocalSocket, name: int, value: int | bytes) -> None:
-    if isinstance(value, int) or len(value) < _TIMEVAL.size:
-        raise os_error(errno.EINVAL, "invalid argument: a timeout is a struct timeval")
-    seconds, micros = _TIMEVAL.unpack_from(value)
-    duration_ns = seconds * SECOND + micros * US
-    if name == os_socket.SO_RCVTIMEO:
-        host.receive_timeout_ns = duration_ns
-    else:
-        host.send_timeout_ns = duration_ns
 
 
 def _ensure_level(level: int) -> None:

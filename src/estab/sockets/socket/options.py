@@ -22,13 +22,13 @@ from estab.host.sockets.udp import DatagramSocket
 from estab.sockets.socket import group_options, setters
 from estab.sockets.socket.setters import Socket
 from estab.sockets.socket.tcp_info import pack_tcp_info
-from estab.units import MS, NEVER, SECOND, US
+from estab.sockets.socket.timeval import read_timeval, write_timeval
+from estab.units import MS, SECOND
 
 __all__ = ["get_option", "option_name", "option_number", "set_option"]
 
 _INT: Final = struct.Struct("i")
 _LINGER: Final = struct.Struct("ii")
-_TIMEVAL: Final = struct.Struct("ll")
 _BOTH: Final = (SOCK_STREAM, SOCK_DGRAM)
 _STREAM: Final = (SOCK_STREAM,)
 _DGRAM: Final = (SOCK_DGRAM,)
@@ -226,21 +226,8 @@ def _wanted(bit: int) -> _Option:
 
 def _timeout(get: Callable[[Socket], int], put: Callable[[Socket, int], None]) -> _Option:
     """SO_RCVTIMEO and SO_SNDTIMEO: a ``struct timeval``, 0 being for ever."""
-
-    def get_timeout(socket: Socket, now_ns: int) -> bytes:
-        return _TIMEVAL.pack(*divmod(get(socket) // US, SECOND // US))
-
-    def set_timeout(socket: Socket, value: bytes) -> None:
-        if len(value) < _TIMEVAL.size:
-            raise os_error(errno.EINVAL, f"invalid argument: a timeout is a struct timeval, not {len(value)} bytes")
-        seconds, microseconds = _TIMEVAL.unpack_from(value)
-        if not 0 <= microseconds < SECOND // US:
-            raise os_error(errno.EDOM, f"numerical argument out of domain: {microseconds} is no part of a second in µs")
-        # A negative time is no timeout, as on Linux; one that is too long to be counted is no limit.
-        limit_ns = seconds * SECOND + microseconds * US if seconds >= 0 else 1
-        put(socket, limit_ns if limit_ns < NEVER else 0)
-
-    return _Option(_BOTH, get_timeout, None, set_timeout)
+    return _Option(_BOTH, lambda socket, now_ns: write_timeval(get(socket)), None,
+                   lambda socket, value: put(socket, read_timeval(value)))
 
 
 _TOS: Final = _Option(_BOTH, lambda socket, now_ns: int(socket.tos), _set_tos)
