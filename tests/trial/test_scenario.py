@@ -364,6 +364,23 @@ def test_what_a_scenario_does_to_hosts_are_faults_with_names(folder: Path) -> No
         assert net.faults == ["15s a.suspend", "65s a.resume", "71s tick.py@a.pause", "86s tick.py@a.resume"]
 
 
+@pytest.mark.parametrize(("option", "said"), [
+    ("--until=-1s", "--until: '-1s' is negative"), ("--until=soon", "--until: cannot read 'soon'"),
+    ("--save=nowhere/x.toml", "nowhere/x.toml: No such file or directory"),
+    pytest.param("--save=/dev/full", "/dev/full: No space left on device", marks=pytest.mark.skipif(
+        not Path("/dev/full").exists(), reason="needs a device that is full")),
+])
+def test_an_option_that_cannot_be_carried_out_is_said_before_anything_runs(
+    option: str, said: str, folder: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("tick.py").write_text(TICK)
+    assert main(["run", "a=tick.py", option]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"estab: {said}")
+    assert told.err.count("\n") == 1
+
+
 def test_the_command_line_saves_what_it_would_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["run", "server=app.py 1", "client=load.py", "--link", "server,client,delay=20ms", "--at",
                "5s server-client.cut", "--until", "10s"]

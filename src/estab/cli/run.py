@@ -22,7 +22,7 @@ from estab.report.recording import Recording
 from estab.trial.attempt import one_line, signature_of
 from estab.trial.fingerprint import fingerprint_of
 from estab.trial.scenario import HOST_OPTIONS, Action, HostPlan, LinkPlan, ProgramPlan, Scenario, ScenarioError
-from estab.units import format_duration
+from estab.units import duration_ns, format_duration
 
 __all__ = ["run"]
 
@@ -63,8 +63,9 @@ def run(
         if seen_by is not None and seen_by not in plan.hosts:
             raise ScenarioError(f"--seen-by: there is no host {seen_by!r}, only {', '.join(plan.hosts)}")
         if seed is not None:
-            plan = replace(plan, seed=int(seed) if seed.lstrip("-").isdecimal() else seed)
+            plan = replace(plan, seed=int(seed) if seed.removeprefix("-").isdecimal() else seed)
         if until is not None:
+            duration_ns(until, "--until")
             plan = replace(plan, until=until)
         if save is not None:
             plan.write(save)
@@ -75,7 +76,7 @@ def run(
     except (ScenarioError, TypeError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     except OSError as error:
-        raise click.UsageError(f"{error.filename}: {error.strerror}") from None
+        raise click.UsageError(f"{error.filename or save}: {error.strerror}") from None
     seen = net.record() if pcap or report or draws else None
     with warnings.catch_warnings(), net:
         warnings.showwarning = _show_warning
