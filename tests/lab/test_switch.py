@@ -271,6 +271,8 @@ def test_mistakes_with_a_switch_are_refused() -> None:
             segment.plug(client)
         with pytest.raises(ValueError, match="there is a host or switch 'lan' already"):
             net.switch("lan")
+        with pytest.raises(TypeError, match=r"lan is a switch, which has a cable to each host; lan\.plug\(host\)"):
+            net.link(net.host("late"), segment)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="a link has no property 'dely'"):
             net.switch("other", dely="1ms")  # type: ignore[call-arg]
         with pytest.raises(ValueError, match="client is a host of another network"):

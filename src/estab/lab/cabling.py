@@ -74,6 +74,8 @@ class Cabling:
         default both hosts' names with a hyphen. ``TypeError`` and ``ValueError`` name the property and what is right.
         """
         for end in (a, b):
+            if isinstance(end, Switch):
+                raise TypeError(f"link: {end.name} is a switch, which has a cable to each host; {end.name}.plug(host)")
             if not isinstance(end, Host):
                 raise TypeError(f"link: {end!r} is not a host; give what Network.host() returned")
             if self._hosts.get(end.name) is not end:
