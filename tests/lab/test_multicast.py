@@ -201,3 +201,101 @@ def test_the_bound_of_memberships_is_linuxs_and_said() -> None:
     count, words = join_many.result()
     assert count == 20
     assert "20 groups at most" in words
+
+
+def _on_lo() -> list[object]:
+    """Send to members on 127.0.0.1 by the option and by the bound address, looped or not, with hops or none."""
+    found: list[object] = []
+    with join(interface="127.0.0.1") as member, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        member.settimeout(0.5)
+        one.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+        for name, value in (("IP_MULTICAST_LOOP", 1), ("IP_MULTICAST_LOOP", 0), ("IP_MULTICAST_TTL", 0)):
+            one.setsockopt(socket.IPPROTO_IP, getattr(socket, name), value)
+            one.sendto(b"lo", (GROUP, PORT))
+            text, (source, _) = member.recvfrom(100)
+            found.append((text, source))
+        with pytest.raises(TimeoutError):
+            member.recv(100)  # one copy
+        one.sendto(b"other", ("239.129.2.4", PORT))
+        with pytest.raises(TimeoutError):
+            member.recv(100)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+            bound.bind(("127.0.0.1", 0))
+            bound.sendto(b"bound", (GROUP, PORT))
+        found.append(member.recv(100))
+    return found
+
+
+def test_groups_on_lo_stay_on_the_host_as_on_the_machine() -> None:
+    frames: list[object] = []
+    with Network(seed=1) as net:
+        a, b = net.host("a"), net.host("b")
+        net.link(a, b)
+        a.observe(lambda fact: frames.append(fact) if isinstance(fact, FrameSent) else None)
+        other = b.run(listen)
+        here = a.run(_on_lo)
+        net.run()
+        assert here.result() == [(b"lo", "127.0.0.1")] * 3 + [b"bound"]
+        assert other.result() == []
+    assert frames == []
+
+
+def test_every_host_is_in_the_group_of_all_hosts_its_own_too() -> None:
+    with Network(seed=1) as net:
+        a, b = net.host("a"), net.host("b")
+        net.link(a, b)
+
+        @a.run
+        def ask_all() -> list[bytes]:
+            with (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as four,
+                  socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six):
+                for one, everybody in ((four, ("224.0.0.1", PORT)), (six, ("ff02::1", PORT + 1, 0, 1))):
+                    one.bind(("", everybody[1]))
+                    one.settimeout(1)
+                    one.sendto(b"all", everybody)
+                return [four.recv(9), six.recv(9)]
+
+        net.run()
+        assert ask_all.result() == [b"all", b"all"]
+
+
+def test_pktinfo_of_a_group_and_of_a_broadcast_has_the_address_to_answer_from() -> None:
+    with Network(seed=1) as net:
+        a, b = net.host("a"), net.host("b")
+        net.switch("lan", a, b)
+
+        @b.run
+        def look() -> list[tuple[str, str]]:
+            found = []
+            with join() as member:
+                member.setsockopt(socket.IPPROTO_IP, 8, 1)  # IP_PKTINFO
+                for _ in range(2):
+                    _, [(_, _, data)], _, _ = member.recvmsg(100, 100)
+                    _, own, destination = struct.unpack("i4s4s", data)
+                    found.append((socket.inet_ntoa(own), socket.inet_ntoa(destination)))
+            return found
+
+        @a.run
+        def tell() -> None:
+            send()
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+                one.sendto(b"x", ("255.255.255.255", PORT))
+
+        net.run()
+        own = str(b.addresses[0]).split("/")[0]
+        assert look.result() == [(own, GROUP), (own, "255.255.255.255")]
+
+
+def test_leaving_by_another_interface_leaves_none() -> None:
+    with Network(seed=1) as net:
+        a, b = net.host("a"), net.host("b")
+        net.link(a, b)
+
+        @a.run
+        def leave_elsewhere() -> None:
+            asked = socket.inet_aton(GROUP) + socket.inet_aton(a.address)
+            with join(interface="127.0.0.1") as member, pytest.raises(OSError, match="Cannot assign"):
+                member.setsockopt(socket.IPPROTO_IP, socket.IP_DROP_MEMBERSHIP, asked)
+
+        net.run()

@@ -37,8 +37,6 @@ from estab.wire.address import (
 
 __all__ = ["Input"]
 
-_ALL_NODES: Final = (b"\xff\x01" + b"\0" * 13 + b"\x01", b"\xff\x02" + b"\0" * 13 + b"\x01")
-_ALL_SYSTEMS_V4: Final = b"\xe0\0\0\x01"
 _LOOSE_SOURCE_ROUTE: Final = 131
 _STRICT_SOURCE_ROUTE: Final = 137
 
@@ -218,10 +216,10 @@ class Input:
             if interface.is_broadcast_here(destination):
                 self.context.counters.v4.ip_in_bcast_pkts += 1
                 return True
-            return destination == _ALL_SYSTEMS_V4 or self.udp.groups.has(destination, interface.index)
+            return self.udp.groups.has(destination, interface.index)
         if destination[0] != 0xFF:
             return False
-        if destination in _ALL_NODES or self.udp.groups.has(destination, interface.index):
+        if self.udp.groups.has(destination, interface.index):
             return True
         for candidate in interface.addresses:
             if len(candidate.address) == 16 and solicited_node(candidate.address) == destination:

@@ -109,8 +109,10 @@ class HostPaths(Paths):
             interface = self.interfaces[scope]
         elif source:
             interface = self.local.get(source)
-        if interface is None or interface.is_loopback:
+        if interface is None or (interface.is_loopback and not is_multicast(destination)):
             return self.find(destination)
+        if interface.is_loopback and len(destination) == 16:
+            return None  # as on Linux, where lo has no route to groups of IPv6
         index: int = interface.index
         key = destination + index.to_bytes(2, "big")
         path = self._paths.get(key)
@@ -123,8 +125,16 @@ class HostPaths(Paths):
         if not interface.is_up:
             return None
         path = self._build(destination, route)
+        path.is_local = interface.is_loopback
         self._keep(key, path)
         return path
+
+    def own_address(self, destination: bytes, source: bytes) -> bytes:
+        """Return the address of this host that a packet came to: of a group or a broadcast that which answers it."""
+        if not is_multicast(destination) and not self.is_broadcast(destination):
+            return destination
+        path = self.find(source)
+        return destination if path is None or not path.source else path.source
 
     def forbids_cutting(self, path: Path, pmtu_discover: i64) -> bool:
         """Tell whether packets on the path bear DF, so that routers report what does not fit (RFC 1191).

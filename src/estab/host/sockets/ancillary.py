@@ -53,9 +53,9 @@ _PKTINFO6: Final = Struct("16si")
 
 
 def describe_arrival(
-    wanted: i64, destination: bytes, scope: i64, ttl: i64, tos: i64, has_v6_socket: bool,
+    wanted: i64, destination: bytes, own: bytes, scope: i64, ttl: i64, tos: i64, has_v6_socket: bool,
 ) -> list[Ancillary]:
-    """Return what the socket wants to know of a datagram, in Linux's order."""
+    """Return what the socket wants to know of a datagram, in Linux's order. ``own``: an answer's source address."""
     found: list[Ancillary] = []
     if wanted == 0:
         return found
@@ -70,7 +70,7 @@ def describe_arrival(
             found.append((IPPROTO_IPV6, IPV6_TCLASS, _INT.pack(int(tos))))
         return found
     if (wanted & WANTS_PKTINFO) != 0:
-        found.append((IPPROTO_IP, IP_PKTINFO, _PKTINFO.pack(int(scope), destination, destination)))
+        found.append((IPPROTO_IP, IP_PKTINFO, _PKTINFO.pack(int(scope), own, destination)))
     if (wanted & WANTS_TTL) != 0:
         found.append((IPPROTO_IP, IP_TTL, _INT.pack(int(ttl))))
     if (wanted & WANTS_TOS) != 0:

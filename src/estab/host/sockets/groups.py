@@ -22,8 +22,10 @@ from estab.host.ip.interface import Interface
 from estab.host.ip.paths import HostPaths
 from estab.wire.address import format_address, is_loopback, is_multicast
 
-__all__ = ["Groups", "Multicast"]
+__all__ = ["ALL_HOSTS", "Groups", "Multicast"]
 
+ALL_HOSTS: Final = (b"\xe0\0\0\x01", b"\xff\x01" + b"\0" * 13 + b"\x01", b"\xff\x02" + b"\0" * 13 + b"\x01")
+"""The groups that every host is in: 224.0.0.1 (RFC 1112 section 4), ff01::1 and ff02::1 (RFC 4291 section 2.7.1)."""
 _MEMBERSHIPS_MAX: Final = 20
 """Of a socket: Linux's default of ``net.ipv4.igmp_max_memberships``, here for IPv6, too."""
 
@@ -92,8 +94,8 @@ class Groups:
         """How many sockets have joined, by group and interface."""
 
     def has(self, group: bytes, index: i64) -> bool:
-        """Tell whether the host has joined a group on an interface."""
-        return _key(group, index) in self._counts
+        """Tell whether the host has joined a group on an interface, as all have those of all hosts."""
+        return group in ALL_HOSTS or _key(group, index) in self._counts
 
     def join(self, multicast: Multicast, group: bytes, address: bytes, index: i64) -> None:
         """Join on the interface of that index or address; with neither, on that of the route to the group.
@@ -129,7 +131,7 @@ class Groups:
         for membership in multicast.memberships:
             if membership.group != group:
                 continue
-            if membership.index == index or (index == 0 and (not address or membership.given == address)):
+            if membership.index == index if index != 0 else not address or membership.given == address:
                 multicast.memberships.remove(membership)
                 self._forget(membership)
                 return

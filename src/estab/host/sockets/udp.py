@@ -94,10 +94,7 @@ class Udp(FlowTable):
 
     def sockets(self) -> list[DatagramSocket]:
         """Every bound socket, by port."""
-        result: list[DatagramSocket] = []
-        for port in sorted(self._by_port):
-            result.extend(self._by_port[port])
-        return result
+        return [socket for port in sorted(self._by_port) for socket in self._by_port[port]]
 
     # --- from the wire
 
@@ -313,8 +310,9 @@ class DatagramSocket(DatagramSettings):
             if (flags & MSG_TRUNC) == 0:
                 text = text[:size]
         scope = received.scope if is_scoped(received.source) else 0
+        own = self.udp.paths.own_address(received.destination, received.source) if self.wanted != 0 else b""
         items = describe_arrival(
-            self.wanted, received.destination, received.scope, received.ttl, received.tos, self.family == AF_INET6)
+            self.wanted, received.destination, own, received.scope, received.ttl, received.tos, self.family == AF_INET6)
         return text, write_sockaddr(self.family, received.source, received.source_port, scope), result_flags, items
 
     def _take_queued_error(self, size: i64) -> tuple[bytes, SockAddr, int, list[Ancillary]]:
@@ -568,7 +566,9 @@ class DatagramSocket(DatagramSettings):
         context.counters.of_address(remote).udp_out_datagrams += 1
         is_member = is_group and self.udp.groups.has(remote, path.interface.index)
         is_looped = is_member and self.says.loops(is_v4)
-        if ttl != 0 or not (is_member if is_v4 else is_looped):  # as on Linux: else 0 hops reach the link
+        if is_group and path.is_local:  # lo brings it back, whatever IP_MULTICAST_LOOP and the TTL say
+            is_looped = is_member
+        elif ttl != 0 or not (is_member if is_v4 else is_looped):  # as on Linux: else 0 hops reach the link
             self.udp.output.send(path, packet)
         if is_looped:
             self.udp.on_packet(parse_ip(packet, 0), path.interface.index, is_checksum_known_good=True)
