@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 
@@ -12,9 +13,31 @@ from estab.units import NEVER
 
 def test_the_generator_is_splitmix64() -> None:
     chance = Chance("any")
-    chance._state = 1234567
+    chance._state_low, chance._has_begun = 1234567, True
     # The first outputs of the reference implementation (S. Vigna, splitmix64.c) for this state.
     assert [chance.bits64() for _ in range(3)] == [6457827717110365317, 3203168211198807973, 9817491932198370423]
+
+
+def test_draws_are_those_of_plain_numbers_of_64_bits() -> None:
+    mask = (1 << 64) - 1
+    for seed in range(50):
+        state = int.from_bytes(hashlib.sha256(f"int:{seed}".encode()).digest()[:8], "big")
+        expected = []
+        for _ in range(6):
+            state = (state + 0x9E3779B97F4A7C15) & mask
+            mixed = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & mask
+            mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & mask
+            expected.append(mixed ^ (mixed >> 31))
+        assert [Chance(seed).octets(48)[8 * place:8 * place + 8] for place in range(6)] == [
+            drawn.to_bytes(8, "big") for drawn in expected]
+        for low, high in ((0, 0), (-25_000_000, 25_000_000), (5, (1 << 30) + 3), (5, (1 << 30) + 4), (1, 1 << 53),
+                          (0, 1 << 70)):
+            chance = Chance(seed)
+            assert [chance.between(low, high) for _ in range(6)] == [
+                low + drawn * (high - low + 1) // (1 << 64) for drawn in expected]
+        for share in (0.01, 0.5, 0.99):
+            chance = Chance(seed)
+            assert [chance.happens(share) for _ in range(6)] == [(drawn >> 11) * 2.0**-53 < share for drawn in expected]
 
 
 def test_a_stream_is_the_same_in_every_version() -> None:
