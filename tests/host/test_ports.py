@@ -9,8 +9,10 @@ from itertools import pairwise
 import pytest
 
 from estab.abi import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
+from estab.counters import Counters
 from estab.host.sockets.ports import Binding, FlowTable, Ports
 from estab.tcp.config import Config
+from estab.tcp.context import Context
 from tests.kit.engines import MS, SECOND, pair
 
 A = b"\x0a\0\0\x01"
@@ -34,7 +36,7 @@ class Flows(FlowTable):
 def ports(first: int = 32768, last: int = 60999, secret: bytes = b"s" * 32) -> Ports:
     config = Config()
     config.ip_local_port_range = (first, last)
-    return Ports("TCP", secret, config)
+    return Ports("TCP", Context("host", config, Counters(), secret))
 
 
 def binding(address: bytes = b"", port: int = 80, *, v4: bool = True, v6: bool = False, reuse_address: bool = False,
@@ -284,7 +286,7 @@ def test_a_second_bind_is_einval() -> None:
 def test_connect_takes_even_ports_first_and_bind_odd_ones_as_on_linux() -> None:
     config = Config()
     config.ip_local_port_range = (40_000, 40_009)
-    table, flows = Ports("TCP", bytes(32), config, has_parity=True), Flows()
+    table, flows = Ports("TCP", Context("host", config, Counters(), bytes(32)), has_parity=True), Flows()
     chosen = []
     for _ in range(10):
         one = binding(A, 0)
@@ -295,7 +297,7 @@ def test_connect_takes_even_ports_first_and_bind_odd_ones_as_on_linux() -> None:
     assert sorted(chosen) == list(range(40_000, 40_010))
     with pytest.raises(OSError, match="all 10 ephemeral TCP ports"):
         table.connect(binding(A, 0), B, 80, flows)
-    table = Ports("TCP", bytes(32), config, has_parity=True)
+    table = Ports("TCP", Context("host", config, Counters(), bytes(32)), has_parity=True)
     bound = [binding(A, 0) for _ in range(10)]
     for one in bound:
         table.bind(one, Flows())

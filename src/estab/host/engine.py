@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from hashlib import blake2s
 from typing import Final
 
 from mypy_extensions import i64
@@ -91,8 +90,9 @@ class Engine:
         self.output: Output = Output(self.context, self.outputs, self.neighbors)
         self.reassembly: Reassembly = Reassembly(self.context)
         self.demux: Demux = Demux(self.context)
-        self.udp: Udp = Udp(self.context, self.files, self.paths, self.output, self._ports("UDP", b"udp"))
-        self.streams: Streams = Streams(self.context, self.files, self.paths, self.demux, self._ports("TCP", b"tcp"))
+        self.udp: Udp = Udp(self.context, self.files, self.paths, self.output, Ports("UDP", self.context))
+        self.streams: Streams = Streams(
+            self.context, self.files, self.paths, self.demux, Ports("TCP", self.context, has_parity=True))
         self.locals: Locals = Locals(self.context, self.files)
         """Unix sockets."""
         self.icmp: Icmp = Icmp(self.context, self.paths, self.neighbors, self.output, self.udp, self.demux)
@@ -101,6 +101,7 @@ class Engine:
                                   self.demux, forwarding)
         self.sysctl: Sysctls = Sysctls(self.context, self.input, self.demux.algorithms)
         """Linux's sysctls, to read and to write: ``host.sysctl["net.ipv4.tcp_retries2"] = 5``."""
+        self._by_name: dict[str, Interface] = {}
         self._events: list[Owner] = []
         """Those with news, the first one last."""
         self._header: IpHeader = IpHeader(b"", b"")
@@ -153,16 +154,14 @@ class Engine:
         interface = Interface(len(self.interfaces), name, mtu, mac, segment_bytes_max,
                               has_checksum_offload=has_checksum_offload, is_loopback=False)
         self.interfaces.append(interface)
+        self._by_name[name] = interface
         if mac and mtu >= V6_MTU_MIN:
             self._add_address(interface, _link_local_address(mac), 64)
         return interface
 
     def find_interface(self, name: str) -> Interface | None:
         """Find an interface by name."""
-        for interface in self.interfaces:
-            if interface.name == name:
-                return interface
-        return None
+        return self._by_name.get(name)
 
     def add_address(self, interface: Interface, prefix: str) -> None:
         """Give an interface an address, ``"10.0.0.1/24"``, and a route to its network.
@@ -488,13 +487,10 @@ class Engine:
         self.context.counters.of_address(destination).ip_out_no_routes += 1
         self.context.drop(DropReason.IP_OUTNOROUTES, "", f"TCP to {format_address(destination)}")
 
-    def _ports(self, name: str, salt: bytes) -> Ports:
-        secret = blake2s(salt, key=self.context.secret).digest()
-        return Ports(name, secret, self.config, has_parity=name == "TCP")
-
     def _add_loopback(self) -> None:
         lo = Interface(0, "lo", LOOP_MTU, b"", 0, has_checksum_offload=True, is_loopback=True)
         self.interfaces.append(lo)
+        self._by_name["lo"] = lo
         for address, bits in ((b"\x7f\0\0\x01", 8), (b"\0" * 15 + b"\x01", 128)):
             lo.addresses.append(Address(address, bits))
             self.paths.local[address] = lo

@@ -36,7 +36,7 @@ from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.settings import Calendar, Drift, Duration, Settings, read_calendar, read_config, read_drift
 from estab.sockets.runtime import STANDARD_STREAMS
 from estab.sockets.standin import module, threads
-from estab.tcp.profile import profile_config
+from estab.tcp.profile import check_profile
 from estab.units import NEVER, SECOND, duration_ns, format_count, format_duration
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Network(Cabling):
         profile: str = "estab", clock: Literal["virtual", "real"] = "virtual", late_max: Duration = "50ms",
         sample_every: Duration = "100ms",
     ) -> None:
-        profile_config(profile)
+        check_profile(profile)
         self.profile = profile
         """The system whose settings hosts have if they are not told another."""
         if limit is not None:

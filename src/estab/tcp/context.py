@@ -133,14 +133,16 @@ class Context:
         self.name = name
         self.config = config
         self.counters = counters
-        self.secret = hashlib.blake2s(secret).digest()
-        self.fast_open = HostFastOpen(config, counters, hashlib.blake2s(b"fast open", key=self.secret).digest())
+        self._given: bytes = secret
+        self._secret: bytes = b""
+        """Made of what was given at its first use, as all keys are: many hosts of a lab need few of them."""
+        self._fast_open: HostFastOpen | None = None
         self.memory = HostMemory(config, counters)
-        self._labels: SipHash = SipHash(hashlib.blake2s(b"flow label", key=self.secret, digest_size=KEY_BYTES).digest())
+        self._labels: SipHash | None = None
         self.observer: Observer | None = None
         self.paths: Paths = Paths()
         self.now_ns: i64 = 0
-        self._keyed: SipHash = SipHash(hashlib.blake2s(b"siphash", key=self.secret, digest_size=KEY_BYTES).digest())
+        self._keyed: SipHash | None = None
         self.woken: list[Owner] = []
         self.window_probe: WindowProbe | None = None
         """The last one of this host, until it is asked for."""
@@ -150,6 +152,22 @@ class Context:
         self._addresses: dict[bytes, bytes] = {}
         self._challenges_left: i64 = 0
         self._challenge_second: i64 = -1
+
+    @property
+    def secret(self) -> bytes:
+        """What keys of the host are made of, and hashes that no one else can make."""
+        if not self._secret:
+            self._secret = hashlib.blake2s(self._given).digest()
+        return self._secret
+
+    @property
+    def fast_open(self) -> HostFastOpen:
+        """The host's keys and cookies of Fast Open."""
+        found = self._fast_open
+        if found is None:
+            seed = hashlib.blake2s(b"fast open", key=self.secret).digest()
+            found = self._fast_open = HostFastOpen(self.config, self.counters, seed)
+        return found
 
     def one_copy(self, address: bytes) -> bytes:
         """Return the one copy of an address that all connections share. The table is forgotten when it is full."""
@@ -210,7 +228,13 @@ class Context:
     def hash32(self, what: bytes, number: i64) -> i64:
         """Hash with the secret key to 32 bits: unguessable outside, repeatable inside."""
         counter: int = number
-        return self._keyed.hash32(what + counter.to_bytes(8, "big", signed=True))
+        keyed = self._keyed
+        if keyed is None:
+            keyed = self._keyed = self._hash_for(b"siphash")
+        return keyed.hash32(what + counter.to_bytes(8, "big", signed=True))
+
+    def _hash_for(self, purpose: bytes) -> SipHash:
+        return SipHash(hashlib.blake2s(purpose, key=self.secret, digest_size=KEY_BYTES).digest())
 
     def initial_sequence(self, key: bytes) -> i64:
         """Choose an initial sequence number: a clock of 4 microseconds plus a keyed hash of the four-tuple (RFC 6528).
@@ -227,7 +251,10 @@ class Context:
         """
         if len(remote) == 4 or self.config.auto_flowlabels == 0:
             return 0
-        label: i64 = self._labels.hash32(make_key(remote, local, remote_port, local_port)) & 0xFFFFF
+        labels = self._labels
+        if labels is None:
+            labels = self._labels = self._hash_for(b"flow label")
+        label: i64 = labels.hash32(make_key(remote, local, remote_port, local_port)) & 0xFFFFF
         return label if label > 0 else 1
 
     def timestamp_offset(self, key: bytes) -> i64:

@@ -9,16 +9,21 @@ from __future__ import annotations
 from estab.tcp.config import Config
 from estab.units import MS, SECOND
 
-__all__ = ["PROFILES", "profile_config"]
+__all__ = ["PROFILES", "check_profile", "profile_config"]
 
 PROFILES: tuple[str, ...] = ("estab", "linux", "freebsd")
 """Every profile's name; ``estab`` is the stack's own defaults."""
 
 
-def profile_config(name: str) -> Config:
-    """Return the settings of a system, fresh each time. ``ValueError`` if no profile has that name."""
+def check_profile(name: str) -> None:
+    """Raise ``ValueError`` if no profile has that name."""
     if name not in PROFILES:
         raise ValueError(f"profile: {name!r} is not one of {', '.join(PROFILES)}")
+
+
+def profile_config(name: str) -> Config:
+    """Return the settings of a system, fresh each time. ``ValueError`` if no profile has that name."""
+    check_profile(name)
     config = Config()
     if name == "linux":
         _set_linux(config)

@@ -23,7 +23,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from estab.errors import os_error
 from estab.tcp.config import Config
-from estab.tcp.context import endpoint_text
+from estab.tcp.context import Context, endpoint_text
 
 __all__ = ["Binding", "FlowTable", "Ports"]
 
@@ -87,12 +87,14 @@ def _may_share(binding: Binding, other: Binding) -> bool:
 class Ports:
     """The ports of one protocol on one host. ``name`` is for the errors' texts."""
 
-    def __init__(self, name: str, secret: bytes, config: Config, *, has_parity: bool = False) -> None:
+    def __init__(self, name: str, context: Context, *, has_parity: bool = False) -> None:
         self.name: str = name
         self._has_parity: bool = has_parity
-        self._config: Config = config
+        self._config: Config = context.config
         """Asked for each port: ``ip_local_port_range`` may be set at any time."""
-        self._secret: bytes = secret[:32]
+        self._context: Context = context
+        self._secret: bytes = b""
+        """The key of its choices, made at the first one."""
         self._draws: i64 = 0
         self._connect_count: i64 = 0
         self._perturb: dict[int, int] = {}
@@ -124,13 +126,13 @@ class Ports:
         count = port_max - port_min + 1
         service: int = remote_port
         digest = blake2s(
-            binding.address + b"|" + remote + service.to_bytes(2, "big"), key=self._secret, digest_size=16
+            binding.address + b"|" + remote + service.to_bytes(2, "big"), key=self._key(), digest_size=16
         ).digest()
         offset: i64 = int.from_bytes(digest[:7], "big")
         index: i64 = int.from_bytes(digest[8:10], "big") & (_PERTURB_SLOTS - 1)
         self._connect_count += 1
         draw: int = self._connect_count
-        hop = blake2s(draw.to_bytes(8, "big"), key=self._secret, digest_size=1, person=b"port-hop").digest()
+        hop = blake2s(draw.to_bytes(8, "big"), key=self._key(), digest_size=1, person=b"port-hop").digest()
         first: i64 = self._perturb.get(index, 0)
         for tried in range(count):
             step = first + tried
@@ -194,6 +196,11 @@ class Ports:
 
     # --- inside
 
+    def _key(self) -> bytes:
+        if not self._secret:
+            self._secret = blake2s(self.name.lower().encode(), key=self._context.secret).digest()
+        return self._secret
+
     def _add(self, binding: Binding) -> None:
         bucket = self._by_port.get(binding.port)
         if bucket is None:
@@ -243,7 +250,7 @@ class Ports:
         count = port_max - port_min + 1
         self._draws += 1
         draw: int = self._draws
-        digest = blake2s(draw.to_bytes(8, "big"), key=self._secret, digest_size=8, person=b"port-any").digest()
+        digest = blake2s(draw.to_bytes(8, "big"), key=self._key(), digest_size=8, person=b"port-any").digest()
         start: i64 = int.from_bytes(digest[:7], "big")
         for step in range(count):
             port = self._place(start, step, port_min, count, is_first_even=False)
