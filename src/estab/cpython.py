@@ -33,12 +33,13 @@ except ImportError:  # if the platform has none
     ctypes = None  # type: ignore[assignment]
 
 __all__ = [
-    "HAS_THREADS", "THREAD_STARTERS", "Slot", "allocate_lock", "app_transport", "awaited_by", "become",
-    "begin_thread", "check_sendfile", "context_of", "count_tasks", "current_frames", "enter_loop", "event_loop_policy",
-    "forget_thread", "gathered_by", "get_ident", "give_up_on_sendfile", "is_idle_worker", "is_planned", "leave_loop",
-    "new_ident", "new_rlock", "new_simple_queue", "put_into_type", "raise_in_thread", "register_atexit",
-    "rlock_acquire_again", "rlock_release_all", "run_thread", "selector_member", "set_daemonic", "ssl_create",
-    "ssl_wrap", "tasks_in_group", "thread_module", "timers_of", "transports_of",
+    "CAN_REUSE_THREADS", "HAS_THREADS", "THREAD_STARTERS", "Slot", "allocate_lock", "app_transport", "awaited_by",
+    "be_thread", "become", "begin_thread", "check_sendfile", "context_of", "count_raised", "count_tasks",
+    "current_frames", "enter_loop", "event_loop_policy", "forget_thread", "forget_thread_state", "gathered_by",
+    "get_ident", "give_up_on_sendfile", "is_idle_worker", "is_planned", "leave_loop", "new_ident", "new_rlock",
+    "new_simple_queue", "put_into_type", "raise_in_thread", "register_atexit", "rlock_acquire_again",
+    "rlock_release_all", "run_thread", "selector_member", "set_daemonic", "ssl_create", "ssl_wrap", "tasks_in_group",
+    "thread_module", "timers_of", "transports_of",
 ]
 
 HAS_THREADS: Final = sys.platform != "emscripten"
@@ -185,6 +186,52 @@ def run_thread(thread: threading.Thread) -> None:
     getattr(thread, _HANDLE)._set_done()
 
 
+CAN_REUSE_THREADS: Final = HAS_THREADS and ctypes is not None and sys.version_info < (3, 13)
+"""Whether a thread can be another ``threading.Thread`` after its first one: CPython 3.13 keeps what ``threading.local``
+has for a thread where nothing reaches it.
+"""
+_LOCAL: Final = "thread.local."
+"""How the names begin by which a thread's dictionary has what ``threading.local`` keeps for it."""
+_thread_dict: Final[Any] = None if ctypes is None else ctypes.pythonapi.PyThreadState_GetDict
+if CAN_REUSE_THREADS:
+    _thread_dict.restype = ctypes.c_void_p
+
+
+def be_thread(thread: threading.Thread) -> None:
+    """Be, in the thread that runs here, a thread that was not started, until its function ends.
+
+    It counts as one that the interpreter's end waits for only while it starts. Threads inherit that: the program's own
+    are to be what they would be in a process of its own.
+    """
+    threading._limbo[thread] = thread  # type: ignore[attr-defined]
+    function = thread._target  # type: ignore[attr-defined]
+
+    def run() -> None:
+        set_daemonic(thread, is_daemonic=False)
+        function()
+
+    thread._target = run  # type: ignore[attr-defined]
+    try:
+        thread._bootstrap()  # type: ignore[attr-defined]
+    finally:
+        lock = thread._tstate_lock  # type: ignore[attr-defined]
+        if lock is not None:
+            lock.release()  # whoever joins it goes on
+
+
+def forget_thread_state() -> None:
+    """Release what CPython keeps for the thread that runs here, as it does at a thread's end."""
+    kept = ctypes.cast(_thread_dict(), ctypes.py_object).value
+    for name in [name for name in kept if type(name) is str and name.startswith(_LOCAL)]:
+        del kept[name]
+    if sys.gettrace() is not None:
+        sys.settrace(None)
+    if sys.getprofile() is not None:
+        sys.setprofile(None)
+    sys.set_asyncgen_hooks(None, None)
+    sys.set_coroutine_origin_tracking_depth(0)
+
+
 def forget_thread(thread: threading.Thread) -> None:
     """Mark a thread that ended before it ran as ended: it is not listed, not waited for and gets no work."""
     threading._limbo.pop(thread, None)  # type: ignore[attr-defined]
@@ -210,9 +257,18 @@ def _has_ended(thread: threading.Thread) -> bool:
     return bool(thread._is_stopped) or (lock is not None and not lock.locked())  # type: ignore[attr-defined]
 
 
+_raised: Final[list[int]] = []
+
+
+def count_raised() -> int:
+    """Count how often ``raise_in_thread`` was called."""
+    return len(_raised)
+
+
 def raise_in_thread(ident: int, kind: type[BaseException]) -> None:
     """Raise an exception in another thread, as soon as that runs Python code."""
     assert HAS_THREADS
+    _raised.append(ident)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(kind))
 
 

@@ -107,7 +107,7 @@ class Strand:
         """Its host's: deadlines are times by it. ``None``: by the network's."""
         self.wake_up_ns = 0
         """How long it takes from what ends its wait until it runs."""
-        self.join: Callable[[], None] | None = None
+        self.join: Callable[[], object] | None = None
         """Waits for the thread's very end."""
         self.alarm = Alarm(scheduler.agenda, self._time_out)
         self.waiting: list[Strand] | None = None
@@ -229,7 +229,7 @@ class Scheduler:
         self._detects_quiet = False
         self._failure: BaseException | None = None
         self._is_interrupted = False
-        self._gone: list[Callable[[], None]] = []
+        self._gone: list[Callable[[], object]] = []
         self._endings = 0
         self.watch = Watch()
         self.repetition = Repetition()

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from estab import cpython
 from estab.cpython import HAS_THREADS, Slot, allocate_lock, set_daemonic
+from estab.lab.programs import workers
 
 __all__ = ["Lock", "Stacks", "Switching", "Threads", "switching"]
 
@@ -40,7 +41,7 @@ class Switching(Protocol):
         """Make a lock that is taken."""
 
     def start(self, name: str, main: Callable[[], None],
-              before: Callable[[threading.Thread], None]) -> Callable[[], None]:
+              before: Callable[[threading.Thread], None]) -> Callable[[], object]:
         """Start a strand. ``before`` is told its thread first. Return what waits for the strand's very end."""
 
     def launch(self, main: Callable[[], None], launch: Callable[[Callable[[], None]], Any]) -> int:
@@ -57,10 +58,12 @@ class Threads:
         return lock
 
     def start(self, name: str, main: Callable[[], None],
-              before: Callable[[threading.Thread], None]) -> Callable[[], None]:
-        """Start a thread; it counts as one that the interpreter's end waits for only while it starts."""
+              before: Callable[[threading.Thread], None]) -> Callable[[], object]:
+        """Start a thread; the interpreter's end does not wait for it."""
         thread = threading.Thread(target=main, name=name, daemon=True)
         before(thread)
+        if cpython.CAN_REUSE_THREADS:
+            return workers.begin(thread)
         _start_thread(thread)
         # Threads inherit this: the program's own are to be what they would be in a process of its own.
         set_daemonic(thread, is_daemonic=False)
@@ -121,7 +124,7 @@ class Stacks:
         return _Promised(self)
 
     def start(self, name: str, main: Callable[[], None],
-              before: Callable[[threading.Thread], None]) -> Callable[[], None]:
+              before: Callable[[threading.Thread], None]) -> Callable[[], object]:
         """Start a stack that is a thread for ``threading``."""
         thread = threading.Thread(target=main, name=name, daemon=False)
         before(thread)
