@@ -37,7 +37,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from estab import cpython
@@ -54,6 +54,7 @@ from estab.sockets.standin.places import (
     Others,
     Place,
     functions_of,
+    has_places,
     places_in_class,
     places_in_function,
 )
@@ -78,16 +79,21 @@ def installed(runtime: Runtime) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def patched() -> Iterator[None]:
-    """Replace the standard library's functions. May be nested, and used by several threads at once."""
-    with _lock:
-        _patches.users += 1
-        if _patches.users == 1:
-            _apply()
-    try:
-        yield
-    finally:
+def patched() -> _Patched:
+    """Replace the standard library's functions in a ``with`` block. May be nested, and used by several threads."""
+    return _Patched()
+
+
+class _Patched:
+    def __enter__(self) -> None:
+        with _lock:
+            _patches.users += 1
+            if _patches.users == 1:
+                _apply()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
+    ) -> None:
         with _lock:
             _patches.users -= 1
             if _patches.users == 0:
@@ -103,10 +109,7 @@ def stand_in_for(function: Any) -> Any:
     if type(function) is functools.partial:
         args = [stand_in_for(argument) for argument in function.args]
         return functools.partial(stand_in_for(function.func), *args, **function.keywords)
-    for patch in _functions():
-        if patch.original is function:
-            return patch.replacement
-    return function
+    return _replacements_by_identity().get(id(function), function)
 
 
 # --- what is replaced
@@ -124,14 +127,16 @@ class _Patches:
 
     def __init__(self) -> None:
         self.users = 0
-        self.hook: Place | None = None
-        """``threading.excepthook``, which programs set, while anything is replaced."""
+        self.hook = Place(threading, "excepthook", None, None)
+        """``threading.excepthook``, which programs set."""
         self.scanned: weakref.WeakSet[ModuleType] = weakref.WeakSet()
         self.seen: tuple[int, str] = (0, "")
         """How many modules there were at the last look, and the newest of them."""
         self.early = Found()
         self.adopted: weakref.WeakSet[FunctionType] = weakref.WeakSet()
-        """Functions that run as programs, and those that they have from enclosing functions."""
+        """Functions that run as programs, and those that they have from enclosing functions: as far as they may keep
+        a function.
+        """
 
 
 _patches: Final = _Patches()
@@ -302,15 +307,15 @@ def _is_of_the_system(runtime: Runtime, family: int = -1, type: int = -1, proto:
 def _apply() -> None:
     _batch().apply()
     hook = threading.excepthook
-    _patches.hook = Place(threading, "excepthook", hook, threads.quiet_excepthook(hook, current))
+    if _patches.hook.original is not hook:
+        _patches.hook = Place(threading, "excepthook", hook, threads.quiet_excepthook(hook, current))
     _patches.hook.apply()
     _socket_class.__new__ = _new  # type: ignore[method-assign,assignment]
     _socket_class.__init__ = _init  # type: ignore[method-assign]
     _loop_class.__new__ = _new_loop  # type: ignore[method-assign,assignment]
     _scan(_replacements(), is_undoing=False)
     _patches.early.apply()
-    for place in _places_adopted(_replacements()):
-        place.apply()
+    _exchange_adopted(_replacements())
     _guard.apply()
 
 
@@ -318,15 +323,12 @@ def _undo() -> None:
     _guard.undo()
     del _socket_class.__new__, _loop_class.__new__
     _socket_class.__init__ = _init_socket  # type: ignore[method-assign]
-    if _patches.hook is not None:
-        _patches.hook.undo()
-        _patches.hook = None
+    _patches.hook.undo()
     _batch().undo()
     # Modules that were imported meanwhile have the replacements by name.
     _scan(_originals(), is_undoing=True)
     _patches.early.undo()
-    for place in _places_adopted(_originals()):
-        place.apply()
+    _exchange_adopted(_originals())
 
 
 def _scan(others: Others, *, is_undoing: bool) -> None:
@@ -362,20 +364,27 @@ def _places_in_module(module: ModuleType, name: str, others: Others) -> Iterator
 def _adopt(thing: Any) -> None:
     """Replace what a program's functions have from enclosing functions, now and whenever anything is replaced."""
     for function in functions_of(thing):
-        if function not in _patches.adopted:
+        if has_places(function) and function not in _patches.adopted:
             _patches.adopted.add(function)
             for place in places_in_function(function, _replacements()):
                 place.apply()
 
 
-def _places_adopted(others: Others) -> Iterator[Place]:
-    for function in list(_patches.adopted):
-        yield from places_in_function(function, others)
+def _exchange_adopted(others: Others) -> None:
+    if _patches.adopted:
+        for function in list(_patches.adopted):
+            for place in places_in_function(function, others):
+                place.apply()
+
+
+@functools.cache
+def _replacements_by_identity() -> dict[int, Any]:
+    return {id(patch.original): patch.replacement for patch in _functions()}
 
 
 @functools.cache
 def _replacements() -> Others:
-    return Others({id(patch.original): patch.replacement for patch in _functions()}, identity.calendar_alias)
+    return Others(_replacements_by_identity(), identity.calendar_alias)
 
 
 @functools.cache
