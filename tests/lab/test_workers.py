@@ -98,11 +98,12 @@ def test_trace_functions_and_hooks_end_with_their_program() -> None:
 
 
 def test_another_size_of_stack_means_another_thread() -> None:
-    with pytest.raises(AssertionError, match="=="):
-        try:
+    before = threading.stack_size()
+    try:
+        with pytest.raises(AssertionError, match="=="):
             run_after_another(lambda: threading.stack_size(1 << 20), lambda: None)
-        finally:
-            threading.stack_size(0)
+    finally:
+        threading.stack_size(before)
 
 
 def test_a_thread_in_which_an_exception_was_raised_is_not_used_again() -> None:
