@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from operator import is_
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
@@ -103,8 +102,7 @@ class Found:
     """Places that were found in modules and classes. One that has something else by now is left alone."""
 
     def __init__(self) -> None:
-        self._in_modules: dict[int, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {}
-        """By the identity of a module's namespace: that, the originals, the replacements."""
+        self._in_modules: list[tuple[dict[str, Any], str, Any, Any]] = []
         self._in_classes: list[tuple[Mapping[str, Any], Place]] = []
         """With the members that a class or an unusual module defines itself."""
         self._others: list[Place] = []
@@ -112,9 +110,7 @@ class Found:
     def add(self, place: Place) -> None:
         """Add one."""
         if type(place.owner) is ModuleType:
-            namespace = vars(place.owner)
-            _, originals, replacements = self._in_modules.setdefault(id(namespace), (namespace, {}, {}))
-            originals[place.name], replacements[place.name] = place.original, place.replacement
+            self._in_modules.append((vars(place.owner), place.name, place.original, place.replacement))
         elif isinstance(place.owner, (type, ModuleType)):
             self._in_classes.append((vars(place.owner), place))
         else:
@@ -122,8 +118,9 @@ class Found:
 
     def apply(self) -> None:
         """Put the replacement where the original is."""
-        for namespace, originals, replacements in self._in_modules.values():
-            _exchange(namespace, originals, replacements)
+        for namespace, name, original, replacement in self._in_modules:
+            if namespace.get(name) is original:
+                namespace[name] = replacement
         for members, place in self._in_classes:
             if members.get(place.name) is place.original:
                 place.apply()
@@ -133,24 +130,15 @@ class Found:
 
     def undo(self) -> None:
         """Put the original where the replacement is."""
-        for namespace, originals, replacements in self._in_modules.values():
-            _exchange(namespace, replacements, originals)
+        for namespace, name, original, replacement in self._in_modules:
+            if namespace.get(name) is replacement:
+                namespace[name] = original
         for members, place in self._in_classes:
             if members.get(place.name) is place.replacement:
                 place.undo()
         for place in self._others:
             if getattr(place.owner, place.name, None) is place.replacement:
                 place.undo()
-
-
-def _exchange(namespace: dict[str, Any], here: dict[str, Any], there: dict[str, Any]) -> None:
-    """Set names of a module to what they have in ``there``, if they are what they have in ``here``."""
-    if all(map(is_, map(namespace.get, here), here.values())):
-        namespace.update(there)
-        return
-    for name, value in here.items():
-        if namespace.get(name) is value:
-            namespace[name] = there[name]
 
 
 def places_in_class(kind: type, others: Others) -> Iterator[Place]:
