@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import os
 import random
 import select
@@ -120,6 +121,38 @@ def test_what_is_imported_meanwhile_is_given_the_originals_back(
     assert imported_late.sleep is time.sleep
     with a.installed():
         assert imported_late.sleep is time.sleep
+
+
+def test_a_loop_of_runs_may_keep_them_replaced_and_each_run_is_as_it_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    originals = time.sleep, threading.excepthook, socket.socket.__init__, vars(socket.socket).get("__new__")
+
+    def look() -> tuple[float, str, bool]:
+        time.sleep(1)
+        made = socket.socket()
+        made.close()
+        return time.monotonic(), socket.gethostname(), isinstance(made, Socket)
+
+    def run() -> tuple[float, str, bool]:
+        with Network() as net:
+            program = net.host("a").run(look)
+            net.run()
+            return program.result()
+
+    with module.kept():
+        replaced = time.sleep, threading.excepthook, socket.socket.__init__
+        assert not any(map(operator.is_, replaced, originals))
+        for _ in range(2):
+            assert run() == (1.0, "a", True)
+            assert time.sleep is replaced[0]
+        monkeypatch.setattr(time, "sleep", early_sleep)
+        monkeypatch.setattr(time, "monotonic", lambda: 7.0)
+        monkeypatch.setattr(socket.socket, "__init__", originals[2])
+        monkeypatch.setattr(threading, "excepthook", print)
+        assert run() == (1.0, "a", True)
+        assert threading.excepthook is print
+        monkeypatch.undo()
+    assert (time.sleep, threading.excepthook, socket.socket.__init__, vars(socket.socket).get("__new__")) == originals
+    assert run() == (1.0, "a", True)
 
 
 def test_clocks_are_the_hosts(net: Network, a: Host) -> None:

@@ -19,6 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from estab.sockets.standin import module
 from estab.trial.attempt import attempt
 from estab.trial.compare import Fingerprinter
 from estab.trial.fingerprint import fingerprint_of
@@ -95,11 +96,12 @@ def run_chunk(target: Target, seeds: Sequence[int]) -> Answer:
     began = time.perf_counter()
     scenario = load(target)
     outcomes = []
-    for seed in seeds:
-        facts = Fingerprinter() if seed % HASHED_EVERY == 0 else None
-        made = attempt(scenario, seed, observer=facts)
-        failure = str(made.signature) if made.is_failure else ""
-        outcomes.append(Outcome(seed, failure, made.sentence, made.now_ns, "" if facts is None else facts.digest))
+    with module.kept():
+        for seed in seeds:
+            facts = Fingerprinter() if seed % HASHED_EVERY == 0 else None
+            made = attempt(scenario, seed, observer=facts)
+            failure = str(made.signature) if made.is_failure else ""
+            outcomes.append(Outcome(seed, failure, made.sentence, made.now_ns, "" if facts is None else facts.digest))
     return Answer(tuple(outcomes), str(fingerprint_of(None)), time.perf_counter() - began)
 
 

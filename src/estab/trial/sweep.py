@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from estab.sockets.standin import module
 from estab.trial.attempt import Attempt, Scenario, attempt
 from estab.trial.compare import Fingerprinter, exact_difference
 from estab.trial.explain import Explanation, explain
@@ -104,6 +105,14 @@ def run_seeds(
     ``checks_twice`` runs each seed twice and raises ``UnrepeatableError`` if a fact differs.
     """
     wanted = list(seeds)
+    with module.kept():
+        return _run_seeds(scenario, wanted, seconds_max, progress, checks_twice, passing)
+
+
+def _run_seeds(
+    scenario: Scenario, wanted: list[int | str], seconds_max: float | None, progress: Progress | None,
+    checks_twice: bool, passing: tuple[type[BaseException], ...],
+) -> SweepResult:
     result = SweepResult()
     began = time.monotonic()
     for seed in wanted:

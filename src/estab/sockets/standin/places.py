@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import is_
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
@@ -89,6 +90,15 @@ class Batch:
             namespace.update(replacements)
         for place in self._others:
             place.put(place.owner, place.name, place.replacement)
+
+    def renew(self) -> None:
+        """Put the replacements there again, where anything else is by now. If nothing is, that costs little."""
+        for namespace, replacements, _ in self._namespaces:
+            if not all(map(is_, map(namespace.get, replacements), replacements.values())):
+                namespace.update(replacements)
+        for place in self._others:
+            if vars(place.owner).get(place.name) is not place.replacement:
+                place.apply()
 
     def undo(self) -> None:
         """Put the originals there."""
