@@ -178,7 +178,7 @@ def test_a_long_run_is_shown_while_it_lasts_and_the_slider_stays_where_it_was(pa
     page.locator("#codes .cm-content").nth(1).click()
     page.keyboard.press("Control+A")
     page.keyboard.insert_text("import socket\nwith socket.create_connection(('server', 80)) as sock:\n"
-                              "    sock.sendall(bytes(1_000_000))\n")
+                              "    sock.sendall(bytes(3_000_000))\n")
     _run(page)
     _go_to(page, 9)
     before = page.inner_text("#now")

@@ -125,6 +125,16 @@ def test_both_parts_together_are_the_whole() -> None:
     assert first | rest == whole
 
 
+def test_the_page_is_told_little_of_each_segment() -> None:
+    """What is told at once has to be written, sent and read before anything is drawn: 500 bytes, and 800 with names."""
+    hosts = [{"name": "server", "code": SERVER.replace("time.sleep(2)", "")},
+             {"name": "client", "code": CLIENT.replace("20_000", "100_000")}]
+    text = run_first(json.dumps(_experiment(hosts=hosts)))
+    arrows = sum(row[0] == "arrow" for row in json.loads(text)["rows"])
+    assert arrows > 400
+    assert len(text) / arrows < 600
+
+
 def test_a_run_that_lasts_is_told_from_its_beginning_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experiment, "_FIRST_S", 0.0)
     text, parts = json.dumps(_experiment()), []
