@@ -9,12 +9,15 @@ from collections import deque
 import pytest
 
 from estab.abi import AF_INET, AF_INET6, SOCK_STREAM
+from estab.events import Event, FrameSent
 from estab.host.drive.step import FRAMES_PER_STEP, Stepper
 from estab.host.engine import Engine
 from estab.host.ip.interface import Outbound
 from estab.units import MS, NEVER, US
 from estab.wire import ip, offload, tcp, udp
 from estab.wire.ip import IpHeader
+from estab.wire.seq import Seq
+from estab.wire.tcp import Segment
 
 HERE, THERE = b"\x0a\x00\x00\x01", b"\x0a\x00\x00\x02"
 
@@ -48,11 +51,13 @@ def datagram(number: int) -> bytes:
     return ip.emit(THERE, HERE, ip.UDP, text)
 
 
-def make_stepper(device: FakeDevice, *, header_bytes: int = 0, is_polled: bool = True, mac: bytes = b"") -> Stepper:
+def make_stepper(device: FakeDevice, *, header_bytes: int = 0, is_polled: bool = True, mac: bytes = b"",
+                 is_cut_below: bool = False) -> Stepper:
     """Make a host on a device."""
     host = Engine("a", bytes(32))
-    interface = host.add_interface("tun0", mac=mac, segment_bytes_max=65_400 if header_bytes else 0,
+    interface = host.add_interface("tun0", mac=mac, segment_bytes_max=65_400 if header_bytes or is_cut_below else 0,
                                    has_checksum_offload=bool(header_bytes))
+    interface.is_cut_below = host.context.is_told_by_packet = is_cut_below
     host.add_address(interface, "10.0.0.1/24")
     host.add_address(interface, "fd00::1/64")
     receiver = host.socket(AF_INET, 2, 0)
@@ -220,3 +225,118 @@ def test_super_segments_are_to_be_cut_and_others_are_not(text_bytes: int) -> Non
     assert described.is_partial_checksum()
     assert (described.gso_type, described.segment_bytes) == (
         (offload.GSO_TCPV4, 1448) if text_bytes > 1448 else (offload.GSO_NONE, 0))
+
+
+# --- super-segments that are cut here
+
+
+SIZE = 30_000
+
+
+def sending(device: FakeDevice, facts: list[Event] | None = None, mac: bytes = b"") -> Stepper:
+    """A connection to a peer with a large window, which has a text to send."""
+    stepper = make_stepper(device, is_cut_below=True, mac=mac)
+    host = stepper.engine
+    if mac:
+        host.add_neighbor(host.interfaces[1], "10.0.0.2", b"\x02\0\0\0\0\2")
+    listener = host.socket(AF_INET, SOCK_STREAM, 0)
+    listener.bind(("10.0.0.1", 80), 0)
+    listener.listen(1, 0)
+    where = mac + b"\x02\0\0\0\0\2\x08\0" if mac else b""
+    syn = Segment(5, 80, Seq(99), Seq(0), tcp.SYN, 65_535)
+    syn.mss, syn.wscale = 1460, 7
+    device.frames.append(where + tcp.emit_packet(syn, IpHeader(THERE, HERE)))
+    stepper.step(0)
+    answer = tcp.parse(ip.parse(device.sent[-1][1], 14 if mac else 0), is_checksum_known_good=False)
+    ack = Segment(5, 80, Seq(100), Seq(answer.seq + 1), tcp.ACK, 65_535)
+    device.frames.append(where + tcp.emit_packet(ack, IpHeader(THERE, HERE)))
+    stepper.step(MS)
+    device.sent.clear()
+    host.observer = None if facts is None else facts.append
+    accepted = listener.accept(MS)
+    accepted.connection.cwnd_bytes = 100_000
+    accepted.send(bytes(range(250)) * (SIZE // 250), 0, MS)
+    return stepper
+
+
+def texts(frames: list[bytes], start: int = 0) -> bytes:
+    """Join the texts of packets, whose checksums must be right and which must be in order."""
+    joined, following = b"", None
+    for frame in frames:
+        segment = tcp.parse(ip.parse(frame, start), is_checksum_known_good=False)
+        assert following is None or segment.seq == following
+        text = segment.data[segment.start : segment.end]
+        assert 0 < len(text) <= 1460
+        following = (segment.seq + len(text)) & 0xFFFFFFFF
+        joined += text
+    return joined
+
+
+@pytest.mark.parametrize("mac", [b"", b"\x02\0\0\0\0\1"], ids=["bare", "ethernet"])
+def test_a_super_segment_is_cut_for_a_device_that_can_not(mac: bytes) -> None:
+    device = FakeDevice()
+    stepper = sending(device, mac=mac)
+    stepper.step(2 * MS)
+    assert {header for header, _ in device.sent} == {b""}
+    assert texts([frame for _, frame in device.sent], 14 if mac else 0) == bytes(range(250)) * (SIZE // 250)
+    assert stepper.engine.interfaces[1].tx_frames < 10  # TCP and IP looked at few
+
+
+def test_what_the_observer_is_told_are_the_segments_that_left() -> None:
+    device, facts = FakeDevice(), list[Event]()
+    sending(device, facts).step(2 * MS)
+    assert [fact.data for fact in facts if isinstance(fact, FrameSent)] == [frame for _, frame in device.sent]
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2, 5, 19])
+def test_a_device_that_is_full_in_the_midst_of_a_super_segment_gets_the_rest_later(taken: int) -> None:
+    device = CountingDevice(taken)
+    stepper = sending(device)
+    device.left = taken
+    stepper.step(2 * MS)
+    assert (stepper.is_full, len(device.sent)) == (True, taken)
+    device.left = 1
+    stepper.step(3 * MS)
+    assert (stepper.is_full, len(device.sent)) == (True, taken + 1)
+    device.left = 1000
+    stepper.step(4 * MS)
+    assert not stepper.is_full
+    assert texts([frame for _, frame in device.sent]) == bytes(range(250)) * (SIZE // 250)
+
+
+class CountingDevice(FakeDevice):
+    """Takes so many frames more."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__()
+        self.left = 1000
+
+    def send(self, header: bytes, frame: bytes) -> bool:
+        """Take a frame, if one is left to take."""
+        self.takes = self.left > 0
+        self.left -= self.takes
+        return super().send(header, frame)
+
+
+class OverflowingDevice(FakeDevice):
+    """Its queue drops what is more than ``room``."""
+
+    room = 1000
+
+    def send(self, header: bytes, frame: bytes) -> bool:
+        """Take a frame, or drop it and say so."""
+        if self.room == 0:
+            raise OSError(errno.ENOBUFS, "")
+        self.room -= 1
+        return super().send(header, frame)
+
+
+@pytest.mark.parametrize(("room", "refused"), [(0, 1), (3, 0)])
+def test_a_super_segment_counts_as_refused_if_none_of_it_left(room: int, refused: int) -> None:
+    device = OverflowingDevice()
+    stepper = sending(device)
+    device.room = room
+    stepper.step(2 * MS)
+    assert not stepper.is_full
+    assert len(device.sent) == room
+    assert (stepper.engine.counters().get("drop:QDISC_DROP", 0) > 0) == bool(refused)

@@ -466,7 +466,8 @@ class Engine:
                 self._drop_unroutable(destination)
                 continue
             interface = path.interface
-            is_partial = interface.has_checksum_offload
+            # Whoever cuts a super-segment, a device or we below, computes the checksum of each segment.
+            is_partial = interface.has_checksum_offload or outgoing.segment_bytes > 0
             outgoing.segment.has_bsd_order = self.config.tcp_bsd_option_order
             may_fragment = not self.paths.forbids_cutting(path, outgoing.pmtu_discover)
             ident: i64 = 0  # RFC 6864: with DF a packet is atomic and its identification means nothing

@@ -21,6 +21,7 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
 
+from estab.devices.descriptor import SEGMENT_BYTES_MAX
 from estab.devices.device import Device, VnetDevice, check_device
 from estab.events import Observer
 from estab.host.engine import Engine
@@ -113,10 +114,13 @@ class Stack(InLoop):
         device.prepare(self.addresses)
         engine = Engine(name, os.urandom(32), settings)
         offloaded = device if isinstance(device, VnetDevice) else None
+        segment_bytes_max = offloaded.segment_bytes_max if offloaded is not None else 0
         self._interface = engine.add_interface(
             device.name, mtu=device.mtu, mac=device.mac,
-            segment_bytes_max=offloaded.segment_bytes_max if offloaded is not None else 0,
+            segment_bytes_max=segment_bytes_max or SEGMENT_BYTES_MAX,
             has_checksum_offload=offloaded is not None and offloaded.has_checksum_offload)
+        # TCP makes super-segments in any case, as Linux's does; but facts and captures are of what the device gets.
+        self._interface.is_cut_below = engine.context.is_told_by_packet = segment_bytes_max == 0
         for prefix in self.addresses:
             engine.add_address(self._interface, prefix)
         self._add_default_routes(engine, _listed(gateway, "gateway"))

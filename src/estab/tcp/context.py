@@ -140,6 +140,8 @@ class Context:
         self.memory = HostMemory(config, counters)
         self._labels: SipHash | None = None
         self.observer: Observer | None = None
+        self.is_told_by_packet: bool = False
+        """The link takes no super-segments, so none are made while an observer is told: facts are of its packets."""
         self.paths: Paths = Paths()
         self.now_ns: i64 = 0
         self._keyed: SipHash | None = None

@@ -22,7 +22,8 @@ from estab.wire.octets import Writer, put8, put16, set16, set32, u8, u16, u32
 
 __all__ = [
     "DATA_VALID", "GSO_ECN", "GSO_NONE", "GSO_TCPV4", "GSO_TCPV6", "GSO_UDP", "GSO_UDP_L4", "HEADER_BYTES",
-    "HEADER_BYTES_WITH_BUFFERS", "NEEDS_CHECKSUM", "Offload", "emit", "finish_checksum", "for_packet", "parse", "split",
+    "HEADER_BYTES_WITH_BUFFERS", "NEEDS_CHECKSUM", "Cut", "Offload", "begin_cut", "emit", "finish_checksum",
+    "for_packet", "parse", "split",
 ]
 
 HEADER_BYTES: Final = 10
@@ -176,22 +177,51 @@ def split(packet: bytes, segment_bytes: i64, start: i64 = 0) -> list[bytes]:
         return [finish_checksum(packet, start)]
     if text < parsed.start + tcp.HEADER_BYTES:
         raise WireError(DropReason.TCP_INVALID_HEADER, "data offset inside the header")
-    head = packet[:text]
-    network_acc = _network_acc(parsed)
-    transport_acc = _transport_acc(parsed, text)
+    cut = Cut(packet, parsed, text, segment_bytes)
     segments: list[bytes] = []
-    index = text
-    while index < parsed.end:
-        stop = index + segment_bytes
-        if stop > parsed.end:
-            stop = parsed.end
+    while True:
+        segment = cut.next()
+        if segment is None:
+            return segments
+        segments.append(segment)
+
+
+def begin_cut(packet: bytes, segment_bytes: i64, start: i64) -> Cut:
+    """Begin to cut a super-segment of our own; ``Cut.next`` gives what ``split`` returns."""
+    parsed = ip.parse(packet, start)
+    return Cut(packet, parsed, parsed.start + (u8(packet, parsed.start + 12) >> 4) * 4, segment_bytes)
+
+
+@mypyc_attr(acyclic=True)
+class Cut:
+    """A TCP super-segment whose segments are made one after the other, each when it is asked for."""
+
+    def __init__(self, packet: bytes, parsed: ip.Packet, text: i64, segment_bytes: i64) -> None:
+        self._packet: bytes = packet
+        self._parsed: ip.Packet = parsed
+        self._text: i64 = text
+        self._segment_bytes: i64 = segment_bytes
+        self._head: bytes = packet[:text]
+        self._network_acc: i64 = _network_acc(parsed)
+        self._transport_acc: i64 = _transport_acc(parsed, text)
+        self._index: i64 = text
+        self._number: i64 = 0
+
+    def next(self) -> bytes | None:
+        """Return the next segment, a packet with right checksums; ``None``: there is no more."""
+        parsed = self._parsed
+        index = self._index
+        if index >= parsed.end:
+            return None
+        text = self._text
+        stop = min(index + self._segment_bytes, parsed.end)
         writer = Writer()
-        writer.write(head)
-        _set_network(writer, parsed, network_acc, stop - index + text - parsed.header_start, len(segments))
-        _set_transport(writer, parsed, transport_acc, text, index, stop)
-        segments.append(writer.getvalue() + packet[index:stop])
-        index = stop
-    return segments
+        writer.write(self._head)
+        _set_network(writer, parsed, self._network_acc, stop - index + text - parsed.header_start, self._number)
+        _set_transport(writer, parsed, self._transport_acc, text, index, stop)
+        self._index = stop
+        self._number += 1
+        return writer.getvalue() + self._packet[index:stop]
 
 
 def _network_acc(parsed: ip.Packet) -> i64:

@@ -90,7 +90,8 @@ class Machine:
             if outbound.segment_bytes:
                 pieces = offload.split(outbound.data, outbound.segment_bytes)
             self.sent.extend((self.now_ns, data) for data in pieces)
-            self.tell(FrameReceived(self.now_ns, PEER, "tun0", outbound.data))
+            whole = offload.finish_checksum(outbound.data) if outbound.is_partial_checksum else outbound.data
+            self.tell(FrameReceived(self.now_ns, PEER, "tun0", whole))
         while (event := self.engine.poll_event()) is not None:
             self.on_event(int(event[0]))
 

@@ -81,6 +81,11 @@ class Stepper:
         self._headers: dict[i64, bytes] = {}
         self.handler: Handler = Handler()
         """Is told of descriptors with news before ``tell``."""
+        self._cuts: bool = interface.is_cut_below
+        self._cut: offload.Cut | None = None
+        """A super-segment of which the device has taken a part."""
+        self._unsent_segment: bytes | None = None
+        """The next segment of that."""
         self._unsent: Outbound | None = None
         self._is_refused: bool = False
         """The device's own queue dropped the frame that was just sent."""
@@ -247,10 +252,15 @@ class Stepper:
         outbound = self._unsent
         self._unsent = None
         self.is_full = False
-        if outbound is not None:
+        if self._cut is not None:
+            self._go_on(self._cut)
+        elif outbound is not None:
             self._put(outbound)
 
     def _put(self, outbound: Outbound) -> None:
+        if self._cuts and outbound.segment_bytes > 0:
+            self._put_cut(outbound)
+            return
         header = self._no_header
         if outbound.is_partial_checksum and self.header_bytes > 0:
             header = self._header_for(outbound)
@@ -262,6 +272,37 @@ class Stepper:
             self.engine.on_refused(outbound, self.engine.context.now_ns)
         else:
             self._expectation.note_answer()
+
+    def _put_cut(self, outbound: Outbound) -> None:
+        """Send a super-segment in pieces: the device can't cut it, but TCP had to look at it only once."""
+        cut = offload.begin_cut(outbound.data, outbound.segment_bytes, self._packet_start)
+        first = cut.next()
+        if first is None:
+            return
+        if not self._send_frame(self._no_header, first):
+            self._unsent = outbound
+            self.is_full = True
+        elif self._is_refused:
+            self._is_refused = False
+            self.engine.on_refused(outbound, self.engine.context.now_ns)
+        else:
+            self._expectation.note_answer()
+            self._go_on(cut)
+
+    def _go_on(self, cut: offload.Cut) -> None:
+        """Send what is left of a super-segment, as far as the device takes it now."""
+        segment = self._unsent_segment
+        if segment is None:
+            segment = cut.next()
+        self._cut = None
+        self._unsent_segment = None
+        while segment is not None:
+            if not self._send_frame(self._no_header, segment):
+                self._cut, self._unsent_segment = cut, segment
+                self.is_full = True
+                return
+            self._is_refused = False  # a part of it has left: this one is lost as on the way
+            segment = cut.next()
 
     def _header_for(self, outbound: Outbound) -> bytes:
         """Return the virtio header of a TCP packet of ours. There are few different ones, so they are kept."""

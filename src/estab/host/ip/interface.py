@@ -48,6 +48,8 @@ class Interface:
         self.segment_bytes_max: i64 = segment_bytes_max
         self.has_checksum_offload: bool = has_checksum_offload
         self.is_loopback: bool = is_loopback
+        self.is_cut_below: bool = False
+        """Super-segments are cut before they reach the link, which takes none."""
         self.is_up: bool = True
         self.is_ethernet: bool = len(mac) == 6
         self.addresses: list[Address] = []

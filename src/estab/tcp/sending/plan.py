@@ -299,7 +299,9 @@ def _commit(tcb: Tcb, queue: SendQueue, count: i64, mss: i64, *, is_pushed: bool
 
 def can_be_large(tcb: Tcb, mss: i64) -> bool:
     """Tell whether the link takes super-segments, and nothing in their headers would be wrong once they are cut."""
-    return tcb.gso_bytes > mss and (tcb.ecn is None or accecn.can_be_cut(tcb.ecn))
+    if tcb.gso_bytes <= mss or (tcb.context.is_told_by_packet and tcb.context.observer is not None):
+        return False
+    return tcb.ecn is None or accecn.can_be_cut(tcb.ecn)
 
 
 def _should_defer(
