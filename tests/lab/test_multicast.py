@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import time
@@ -297,5 +298,25 @@ def test_leaving_by_another_interface_leaves_none() -> None:
             asked = socket.inet_aton(GROUP) + socket.inet_aton(a.address)
             with join(interface="127.0.0.1") as member, pytest.raises(OSError, match="Cannot assign"):
                 member.setsockopt(socket.IPPROTO_IP, socket.IP_DROP_MEMBERSHIP, asked)
+
+        net.run()
+
+
+@pytest.mark.parametrize(("kind", "address"), [
+    (socket.SOCK_STREAM, "fe80::b"), (socket.SOCK_DGRAM, "fe80::b"), (socket.SOCK_DGRAM, "ff02::5"),
+])
+def test_connect_to_an_address_that_every_link_has_needs_the_interface(kind: int, address: str) -> None:
+    with Network(seed=1) as net:
+        a, b = net.host("a"), net.host("b")
+        net.link(a, b, ethernet=True)
+
+        @a.run
+        def connect() -> None:
+            with socket.socket(socket.AF_INET6, kind) as one, pytest.raises(OSError, match="Invalid") as refused:
+                one.connect((address, 80))
+            assert refused.value.errno == errno.EINVAL
+            with socket.socket(socket.AF_INET6, kind) as one:
+                one.setblocking(False)
+                assert one.connect_ex((address, 80, 0, 1)) in (0, errno.EINPROGRESS)
 
         net.run()

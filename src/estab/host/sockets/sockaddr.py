@@ -15,9 +15,17 @@ from mypy_extensions import i64
 
 from estab.abi import AF_INET
 from estab.errors import os_error
-from estab.wire.address import format_address, is_unspecified, is_v4_mapped, map_v4, parse_address, unmap_v4
+from estab.wire.address import (
+    format_address,
+    is_link_local,
+    is_unspecified,
+    is_v4_mapped,
+    map_v4,
+    parse_address,
+    unmap_v4,
+)
 
-__all__ = ["ANY", "Endpoint", "SockAddr", "read_sockaddr", "write_sockaddr"]
+__all__ = ["ANY", "Endpoint", "SockAddr", "ensure_has_scope", "read_sockaddr", "write_sockaddr"]
 
 SockAddr = tuple[str, int] | tuple[str, int, int, int]
 
@@ -34,6 +42,18 @@ class Endpoint:
         self.scope: i64 = scope
         self.is_v4: bool = is_v4
         """The address is IPv4, also if it is 0.0.0.0; with AF_INET6, that it was written as a mapped one."""
+
+
+def ensure_has_scope(remote: bytes, scope: i64, local: bytes) -> None:
+    """Raise EINVAL, as Linux does, if an address that every link has is given without its interface.
+
+    ``local``: what the socket is bound to; an address of a link says the interface, too.
+    """
+    if len(remote) != 16 or scope != 0 or (local and is_link_local(local)):
+        return
+    if is_link_local(remote) or (remote[0] == 0xFF and 1 <= remote[1] & 0xF <= 2):
+        raise os_error(errno.EINVAL, f"invalid argument: {format_address(remote)} needs its interface: (host, port, 0, "
+                       "index), or a name like fe80::1%eth0")
 
 
 def read_sockaddr(family: i64, address: object, call: str) -> Endpoint:

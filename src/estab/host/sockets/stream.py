@@ -31,7 +31,7 @@ from estab.errors import os_error
 from estab.events import TcbCreated
 from estab.host.ip.paths import Path
 from estab.host.sockets.ports import Binding
-from estab.host.sockets.sockaddr import ANY, Endpoint, read_sockaddr
+from estab.host.sockets.sockaddr import ANY, Endpoint, ensure_has_scope, read_sockaddr
 from estab.host.sockets.stream_tables import StreamTables
 from estab.host.sockets.stream_view import StreamView
 from estab.tcp.arriving.fastopen_client import note_more, put_text
@@ -485,6 +485,8 @@ class StreamSocket(StreamView):
                            "of the other IP version")
 
     def _path_to(self, remote: bytes, end: Endpoint) -> Path:
+        if not is_multicast(remote):
+            ensure_has_scope(remote, end.scope, self.local)
         path = self.tables.paths.find_from(remote, self.local, end.scope)
         counters = self.tables.context.counters
         if path is None or not path.source or path.is_broadcast or is_multicast(remote):

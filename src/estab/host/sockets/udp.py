@@ -46,7 +46,7 @@ from estab.host.sockets.datagram import DatagramSettings, Pending, QueuedError, 
 from estab.host.sockets.files import Files
 from estab.host.sockets.groups import Groups
 from estab.host.sockets.ports import Binding, FlowTable, Ports
-from estab.host.sockets.sockaddr import ANY, Endpoint, SockAddr, read_sockaddr, write_sockaddr
+from estab.host.sockets.sockaddr import ANY, Endpoint, SockAddr, ensure_has_scope, read_sockaddr, write_sockaddr
 from estab.tcp.context import Context, endpoint_text, flow_text
 from estab.wire import icmp as wire_icmp
 from estab.wire import udp as wire_udp
@@ -213,8 +213,8 @@ class DatagramSocket(DatagramSettings):
         if self.binding is not None:
             raise os_error(errno.EINVAL, f"invalid argument: the socket is already bound to {self._local_text()}")
         is_group = bool(end.address) and is_multicast(end.address)
-        if is_group and len(end.address) == 16 and end.scope == 0:
-            raise os_error(errno.EINVAL, "invalid argument: bind to an IPv6 group needs an interface, its scope")
+        if is_group:
+            ensure_has_scope(end.address, end.scope, ANY)
         if end.address and not (is_group or self.udp.paths.is_local(end.address)
                                 or self.udp.paths.is_broadcast(end.address)):
             raise os_error(errno.EADDRNOTAVAIL, "cannot assign requested address: "
@@ -230,7 +230,9 @@ class DatagramSocket(DatagramSettings):
             self._bind(ANY, 0)
         self._check_family(end)
         remote = end.address if end.address else self._loopback(end.is_v4)
-        path = self._path_to(remote, self._source_for(remote), self.says.scope_for(remote, end.scope))
+        scope = self.says.scope_for(remote, end.scope)
+        ensure_has_scope(remote, scope, self.local)
+        path = self._path_to(remote, self._source_for(remote), scope)
         self._check_broadcast(path, remote)
         self.remote, self.remote_port, self.scope = remote, end.port, end.scope
         if not self.local:
