@@ -171,9 +171,9 @@ def _reboot(stage: Stage) -> None:
 
 def _find_silence(stage: Stage, client: Host) -> None:
     """Say what the cut cable lost, and when what was missing arrived."""
-    swallowed = list(stage.facts(LinkDropped))
+    lost = list(stage.facts(LinkDropped))
     again = [fact for fact in stage.facts(SegmentSent, client) if fact.why.startswith("retransmission")]
-    stage.found(f"The cable swallowed {format_count(len(swallowed), 'packet')}"
+    stage.found(f"The cable lost {format_count(len(lost), 'packet')}"
                 + ("; the client sent "
                    f"again {times(len(again))}, at {', '.join(when(fact.at_ns) for fact in again)}." if again
                    else ". Nothing had to be sent again."))

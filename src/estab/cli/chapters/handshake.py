@@ -136,7 +136,7 @@ CHAPTER = Chapter(
               "Two hosts, 10 ms of cable between them. The "
               "server listens with a backlog of 2 and accepts.", _three_segments),
         Scene("a port that nobody listens on", "The same cable. The client connects to port 81.", _nobody),
-        Scene("the first SYN is taken out", "The cable swallows the first SYN of the client.", _silence),
+        Scene("the first SYN is taken out", "The client's first SYN is lost on the cable.", _silence),
         Scene("connect "
               "without blocking", "The client's socket is non-blocking; it waits with select().", _without_blocking),
     ),

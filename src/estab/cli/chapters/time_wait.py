@@ -115,7 +115,7 @@ CHAPTER = Chapter(
     "waiting for?",
     (
         Scene("the last "
-              "ACK is lost", "10 ms of cable. Both sides close; the cable swallows the last ACK of the client.",
+              "ACK is lost", "10 ms of cable. Both sides close, and the client's last ACK is lost on the cable.",
               _lost_ack),
         Scene("an old "
               "segment comes late", "A copy of a segment was delayed in the network, and arrives 10 seconds "
