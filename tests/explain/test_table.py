@@ -121,3 +121,9 @@ def test_the_list_of_scenes_is_what_playing_them_gives() -> None:
                           capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (SOURCES / "explain" / "shown.py").read_text(encoding="utf-8")
+
+
+def test_what_is_said_of_a_word_stands_alone() -> None:
+    left = [term.name for term in terms().values() for text in (term.what, term.causes, term.see, term.do)
+            if text.lower() in ("the same", "see there") or text.startswith(("The same", "the same ", "See "))]
+    assert left == []

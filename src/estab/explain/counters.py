@@ -124,7 +124,7 @@ TcpExtDelayedACKLost | text that came again because an acknowledgment was late o
 TcpExtListenOverflows | handshakes that found the accept queue full | a program that calls accept() too slowly |
     accept() in more threads, a larger listen() backlog and net.core.somaxconn
 TcpExtListenDrops | SYNs and ACKs that a listener dropped, for any reason | see TcpExtListenOverflows,
-    TcpExtTCPReqQFullDrop | the same
+    TcpExtTCPReqQFullDrop | look at these two, which say which queue was full
 TcpExtTCPPureAcks | acknowledgments without text that came | a peer that receives | -
 TcpExtTCPRenoRecovery | recoveries without SACK | loss, with a peer without SACK | let SACK through: some firewalls
     strip it
@@ -136,7 +136,8 @@ TcpExtTCPTimeouts | retransmission timeouts | loss of a flight's end, a silent p
     doctor; TCP_USER_TIMEOUT bounds it
 TcpExtTCPDSACKOldSent | reports of text that came twice (DSACK) | needless retransmissions of the peer | see
     TCPSpuriousRTOs at the peer
-TcpExtTCPDSACKOfoSent | reports of text that came twice while out of order | the same | the same
+TcpExtTCPDSACKOfoSent | reports of text that came twice while out of order | needless retransmissions of the peer |
+    see TCPSpuriousRTOs at the peer
 TcpExtTCPDSACKRecvSegs | segments that the peer got twice, by its reports | needless retransmissions of this host |
     the path's delay jumps, or it reorders
 TcpExtTCPMTUPFail | MTU probes that were lost | a path with a smaller MTU | nothing: the search goes on below
@@ -160,7 +161,8 @@ TcpExtTCPAbortFailed | resets that the device's queue refused | a queue of this 
 TcpExtTCPTimeWaitOverflow | connections that ended without TIME-WAIT because the table was full | very many short
     connections | net.ipv4.tcp_max_tw_buckets; keep connections open
 TcpExtTCPDeferAcceptDrop | third ACKs ignored because TCP_DEFER_ACCEPT waits for text | the option at work | -
-TcpExtTCPReqQFullDoCookies | times that a full SYN queue led to a cookie | see TcpExtSyncookiesSent | the same
+TcpExtTCPReqQFullDoCookies | times that a full SYN queue led to a cookie | a flood of SYNs, or a small backlog |
+    see TcpExtSyncookiesSent
 TcpExtTCPReqQFullDrop | SYNs dropped because the SYN queue was full and cookies are off | a flood or a small backlog
     | net.ipv4.tcp_syncookies=1, a larger backlog
 TcpExtTCPOFOQueue | segments kept out of order | loss or reordering on the way in | -
@@ -174,13 +176,14 @@ TcpExtTCPRcvQDrop | segments dropped because all connections together held as mu
     TcpExtPruneCalled | net.ipv4.tcp_mem
 TcpExtTCPMemoryPressures | times that all connections together came over the second limit of tcp_mem | programs or
     peers that do not read, or very many connections | net.ipv4.tcp_mem
-TcpExtTCPMemoryPressuresChrono | milliseconds that it lasted, once it was over | see TcpExtTCPMemoryPressures | the
-    same
-TcpExtOfoPruned | times that out-of-order text was thrown away for memory | the same | the same
+TcpExtTCPMemoryPressuresChrono | milliseconds that memory was short, once that is over | see
+    TcpExtTCPMemoryPressures | net.ipv4.tcp_mem
+TcpExtOfoPruned | times that out-of-order text was thrown away for memory | a receive buffer that is full of text
+    beyond a gap | SO_RCVBUF, net.ipv4.tcp_rmem
 TcpExtTCPOFOMerge | out-of-order segments that overlapped | retransmissions of other sizes | -
 TcpExtTCPChallengeACK | challenge ACKs sent (RFC 5961) | resets or SYNs that are not exact: old ones, or an attack |
     none
-TcpExtTCPSYNChallenge | of these, for a SYN on an open connection | a peer that restarted on the same port |
+TcpExtTCPSYNChallenge | challenge ACKs sent for a SYN on an open connection | a peer that restarted on the same port |
     nothing: its answer is an exact reset
 TcpExtTCPFromZeroWindowAdv | times that a closed window was opened | a program that reads again | see
     TCPToZeroWindowAdv
@@ -192,21 +195,26 @@ TcpExtTCPSynRetrans | SYNs and SYN-ACKs sent again | nobody answers, or loss | s
 TcpExtTCPOrigDataSent | segments with new text sent | traffic | -
 TcpExtTCPACKSkippedSynRecv | ACKs held back by a rate limit, in SYN-RECEIVED | a loop of ACKs or an attack | none:
     net.ipv4.tcp_invalid_ratelimit
-TcpExtTCPACKSkippedSeq | ACKs held back for segments out of the window | the same | the same
-TcpExtTCPACKSkippedTimeWait | ACKs held back in TIME-WAIT | the same | the same
-TcpExtTCPACKSkippedChallenge | challenge ACKs held back | the same | the same
+TcpExtTCPACKSkippedSeq | ACKs held back by a rate limit, for segments out of the window | a loop of ACKs or an attack |
+    none: net.ipv4.tcp_invalid_ratelimit
+TcpExtTCPACKSkippedTimeWait | ACKs held back by a rate limit, in TIME-WAIT | a loop of ACKs or an attack | none:
+    net.ipv4.tcp_invalid_ratelimit
+TcpExtTCPACKSkippedChallenge | challenge ACKs held back by a rate limit | an attack, or many old resets | none:
+    net.ipv4.tcp_challenge_ack_limit
 TcpExtTCPSACKReneging | times that a peer took back what it had reported by SACK | a peer short of memory | look at
     the peer
 TcpExtTCPSACKReorder | times that SACK showed reordering | parallel paths or queues | keep a flow on one path
 TcpExtTCPLostRetransmit | retransmissions that were lost again | heavy loss | look for the lossy link
 TcpExtTCPLossProbes | tail loss probes sent (RFC 8985) | the last segments of a flight unanswered | -
-TcpExtTCPLossProbeRecovery | losses repaired by such a probe | loss of a flight's end | -
+TcpExtTCPLossProbeRecovery | losses repaired by a tail loss probe | loss of a flight's end | -
 TcpExtTCPDSACKRecv | reports of duplicates that came | needless retransmissions of this host | see TCPDSACKRecvSegs
-TcpExtTCPDSACKOfoRecv | reports of duplicates out of order | the same | the same
+TcpExtTCPDSACKOfoRecv | reports of duplicates out of order | needless retransmissions of this host | see
+    TCPDSACKRecvSegs
 TcpExtTCPSACKDiscard | SACK blocks that made no sense | a broken peer or middlebox | look at the peer
 TcpExtTCPFullUndo | false alarms taken back whole | reordering | nothing: the window is as before
-TcpExtTCPPartialUndo | false alarms taken back in part | the same | the same
-TcpExtTCPDSACKUndo | false alarms taken back because of DSACK | needless retransmissions | the same
+TcpExtTCPPartialUndo | false alarms taken back in part | reordering | nothing: part of the window is as before
+TcpExtTCPDSACKUndo | false alarms taken back because of DSACK | needless retransmissions | nothing: the window is as
+    before
 TcpExtTCPLossUndo | timeouts taken back | a delay that jumped | see TCPSpuriousRTOs
 TcpExtTCPSpuriousRTOs | timeouts that were none (F-RTO) | a delay that jumped above the timeout | ip route … rto_min
     for such paths

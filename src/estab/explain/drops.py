@@ -23,7 +23,7 @@ IP_INNOROUTES | a router without a route for the destination | add the route
 IP_OUTNOROUTES | a program that sends where no route leads | ip route get ADDRESS
 IP_LOCAL_SOURCE | a forger, or a loop | none
 IP_INVALID_SOURCE | a forger, or a host without an address | none
-IP_INVALID_DEST | a program that sends to 0.0.0.0 or such | give a real address
+IP_INVALID_DEST | a program that sends to 0.0.0.0, for example | give the address of a host
 IP_NOPROTO | a sender of a protocol that this host lacks | none; the sender is told by ICMP
 IP_TTL_EXPIRED | a routing loop, or traceroute | traceroute shows the loop
 PKT_TOO_BIG | a link smaller than the packet, with DF set | nothing, if ICMP comes back; else it is an MTU black hole
@@ -49,8 +49,8 @@ TCP_INVALID_HEADER | a broken or hostile sender | none
 TCP_FLAGS | a scanner (null, Xmas), or a broken peer | none
 TCP_INVALID_SYN | a forger | none
 TCP_SYN_IN_WINDOW | a peer that restarted, or an attacker | nothing: the challenge ACK sorts it out
-TCP_RFC7323_PAWS | an old duplicate; or a NAT in front of several hosts | hosts behind one NAT should not share
-    ports in time
+TCP_RFC7323_PAWS | an old duplicate; or a NAT in front of several hosts | a NAT should not give one port
+    to two hosts within a minute
 TCP_RFC7323_TS_MISSING | a middlebox that strips timestamps | net.ipv4.tcp_timestamps=0, or repair the middlebox
 TCP_OLD_SEQUENCE | a retransmission that was needless, or a keepalive probe | none
 TCP_INVALID_SEQUENCE | an old or forged segment | none

@@ -33,7 +33,7 @@ SO_ACCEPTCONN | whether the socket listens | libraries | can only be read
 SO_DONTROUTE | sends to the link only | diagnostics | it has no effect here
 SO_RCVTIMEO | how long recv() and accept() wait | programs without select() | they fail with EAGAIN, which is no end
     of the connection
-SO_SNDTIMEO | how long send() and connect() wait | the same | connect() fails with EINPROGRESS
+SO_SNDTIMEO | how long send() and connect() wait | programs without select() | connect() fails with EINPROGRESS
 SO_MAX_PACING_RATE | bytes a second at which the kernel sends at most, evenly | streams that should not burst | too
     low, and the transfer is limited by the pace
 TCP_NODELAY | sends small writes at once: turns Nagle's rule off | requests and answers | write a whole request at
@@ -60,7 +60,8 @@ TCP_QUICKACK | acknowledges at once, for now | a peer that waits by Nagle's rule
 TCP_INQ | recvmsg() tells how much is left to read | loops that read all | -
 TCP_FASTOPEN | a listener takes text on SYNs; the number is how many may be pending | a round trip less | a request
     may be executed twice: only for what is safe to repeat
-TCP_FASTOPEN_CONNECT | connect() waits for the first write, and sends it on the SYN | the same | -
+TCP_FASTOPEN_CONNECT | connect() waits for the first write, and sends it on the SYN | a round trip less | a
+    request may be executed twice: only for what is safe to repeat
 TCP_FASTOPEN_NO_COOKIE | text on SYNs without a cookie | closed networks | anybody can forge it
 TCP_FASTOPEN_KEY | the key of a listener's cookies | clusters that share a key | -
 TCP_CONGESTION | the congestion control by name | bbr on lossy paths, dctcp in data centres |
@@ -87,7 +88,7 @@ IPV6_V6ONLY | whether an IPv6 socket takes IPv4 as well | servers for both | Lin
 IPV6_UNICAST_HOPS | hops that a packet may go | traceroute | -
 IPV6_TCLASS | the traffic class | priorities | -
 IPV6_MTU | the path's MTU as it is known | diagnosis | -
-IPV6_MTU_DISCOVER | as IP_MTU_DISCOVER | the same | -
+IPV6_MTU_DISCOVER | as IP_MTU_DISCOVER: whether path MTUs are believed | probes, datagrams that may be cut | -
 IPV6_RECVPKTINFO | recvmsg() tells a datagram's destination | servers with several addresses | -
 IPV6_RECVHOPLIMIT | recvmsg() tells the hop limit | distance | -
 IPV6_RECVTCLASS | recvmsg() tells the traffic class | QUIC | -
@@ -102,7 +103,7 @@ IPV6_MULTICAST_ALL | a socket gets what others on its host have joined, too | 0 
 UDP_CORK | collects writes into one datagram until it is taken out | heads and bodies | -
 SO_ZEROCOPY | MSG_ZEROCOPY: the kernel sends from the program's own pages | large sends | not here: ENOPROTOOPT
 SO_TIMESTAMPING | times of sending and receiving, taken by kernel or card | measurement | not here: ENOPROTOOPT
-SO_TIMESTAMPING_NEW | the same with 64-bit times | measurement | not here: ENOPROTOOPT
+SO_TIMESTAMPING_NEW | as SO_TIMESTAMPING, with 64-bit times | measurement | not here: ENOPROTOOPT
 TCP_ZEROCOPY_RECEIVE | maps received pages into the program | large receives | not here: ENOPROTOOPT
 TCP_MD5SIG | signs segments with MD5 (RFC 2385) | BGP | not here: ENOPROTOOPT
 TCP_ULP | a protocol on top of TCP in the kernel, such as TLS | kernel TLS | not here: ENOPROTOOPT

@@ -26,14 +26,15 @@ tcp_mem | hosts with very many connections: the third number times 4,096 is the 
     third number text is dropped, programs wait, and closed connections are reset
 tcp_rmem | receivers on long fast paths: the third number must hold rate times round trip | SO_RCVBUF of a program
     stops auto-tuning
-tcp_wmem | senders on long fast paths: the same | SO_SNDBUF of a program stops auto-tuning
+tcp_wmem | senders on long fast paths: the third number must hold rate times round trip | SO_SNDBUF of a program
+    stops auto-tuning
 tcp_moderate_rcvbuf | - | leave 1: it is the auto-tuning
 rmem_max | programs that set SO_RCVBUF and get less | better let auto-tuning do it
 wmem_max | programs that set SO_SNDBUF and get less | better let auto-tuning do it
 tcp_retries1 | - | after so many timeouts the route is asked again
 tcp_retries2 | hosts whose programs can't set TCP_USER_TIMEOUT and must know sooner than after 924.6 s that a peer
     is gone | 8 is about 100 s; RFC 1122 wants at least that
-tcp_orphan_retries | servers with many connections in FIN-WAIT-1 | 0 means 8
+tcp_orphan_retries | servers with many connections in FIN-WAIT-1 | fewer retries give up sooner a peer that is only slow
 tcp_thin_linear_timeouts | games and chats: streams with few segments in flight | more load on a path in trouble
 tcp_rto_min_us | data centres with round trips of microseconds | too low makes needless timeouts with delayed ACKs
 tcp_rto_max_ms | hosts that must notice sooner that a path is back | new in Linux 6.15
@@ -47,12 +48,12 @@ tcp_fin_timeout | servers with many FIN-WAIT-2: 15 | it concerns closed sockets 
 tcp_max_tw_buckets | servers with more than 262,144 closes a minute | TIME-WAIT protects the next connection from
     old segments
 tcp_tw_reuse | clients that run out of ports towards one server: 1 | the default 2 does it on loopback only
-tcp_rfc1337 | - | resets do not end TIME-WAIT
+tcp_rfc1337 | - | leave 0, unless old or forged resets end TIME-WAIT too early
 tcp_max_orphans | hosts with TCPAbortOnMemory | closed connections to dead peers cost memory
 tcp_keepalive_time | hosts behind firewalls that forget idle flows: less than their memory | only sockets with
     SO_KEEPALIVE; TCP_KEEPIDLE changes one
 tcp_keepalive_intvl | with tcp_keepalive_time | time until a dead peer is known: time + intvl x probes
-tcp_keepalive_probes | with tcp_keepalive_time | the same
+tcp_keepalive_probes | with tcp_keepalive_time | time until a dead peer is known: time + intvl x probes
 tcp_mtu_probing | hosts whose full segments vanish (MTU black hole): 1 | the first search costs some timeouts
 tcp_base_mss | with tcp_mtu_probing | where the search begins
 ip_no_pmtu_disc | hosts behind a black hole that can't be repaired | packets may be cut then, and are lost together
@@ -62,5 +63,5 @@ auto_flowlabels | 0 on paths with routers that drop packets with a flow label | 
 flowlabel_reflect | servers behind balancers that go by the flow label | -
 ip_forward | routers | -
 icmp_ratelimit | - | it bounds what a stranger can make this host send
-icmp_msgs_per_sec | - | the same for all receivers together
+icmp_msgs_per_sec | - | it bounds what strangers can make this host send, to all receivers together
 """

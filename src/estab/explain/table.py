@@ -99,7 +99,7 @@ def _plain(word: str) -> str:
 
 def _term(name: str, kind: str, what: str, causes: str, see: str, do: str) -> Term:
     if do in _NONE:
-        do = "" if kind == "option" else "nothing: there is nothing to set right"
+        do = "" if kind == "option" else "nothing needs to be done"
     causes = "" if causes in _NONE else causes
     return Term(name, kind, what, causes, see, do, SHOWN.get(f"{kind}:{name}", ""))
 
@@ -154,7 +154,7 @@ def _counters() -> Iterator[Term]:
         if row is None:
             row = (UNWRITTEN, "-", "-")
         linux = f"nstat -az {name}; " if not name.startswith("Estab") else ""
-        do = "nothing: it is traffic" if row[2] == "-" else row[2]
+        do = "nothing: it counts traffic" if row[2] == "-" else row[2]
         yield _term(name, "counter", row[0], row[1], f"{linux}in the lab host.counters()[{name!r}]", do)
 
 

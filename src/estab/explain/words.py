@@ -52,10 +52,11 @@ ECONNABORTED | the connection ended before accept() took it | a client that rese
 ECONNREFUSED | nobody listens on that port; for UDP, an ICMP error said so | a server that is down, or listens on
     another address | ss -ltn at the server | start it, or use the right port
 ECONNRESET | the peer ended the connection with a reset | a peer that crashed, closed with unread text, aborted, or
-    restarted | a capture: estab doctor FILE says which | depends on which: see there
+    restarted | a capture: estab doctor FILE says which | the cure that estab doctor names for it
 EDESTADDRREQ | a datagram without a destination | send() on an unconnected UDP socket | the traceback | sendto(), or
     connect() first
-EDOM | a time that is none | SO_RCVTIMEO with a million microseconds and more | the traceback | a valid struct timeval
+EDOM | the time is not a valid one | SO_RCVTIMEO with a million microseconds and more | the traceback | a valid struct
+    timeval
 EEXIST | it is there already | adding an address or route twice | ip addr, ip route | nothing, mostly
 EHOSTDOWN | the host is down, as its neighbour says | an old ARP entry | ip neigh | is the host up?
 EHOSTUNREACH | no way to the host | a router's ICMP error, or a neighbour that does not answer | tcpdump icmp or arp
@@ -66,8 +67,8 @@ EINTR | a signal came in the middle | Ctrl-C, timers | strace | Python repeats t
 EINVAL | an argument makes no sense here | listen() on a connected socket, a value out of range | the message names
     it | correct the call
 EIO | input or output failed | a device under the stack | dmesg | look at the device
-EISCONN | the socket is connected already | connect() twice, sendto() with an address | the traceback | use it, or
-    make another
+EISCONN | the socket is connected already | connect() twice, sendto() with an address | the traceback | use the
+    connection, or make another socket
 ELOOP | too many links, or nested polling | epoll in epoll | the traceback | do not nest
 EMFILE | the process has too many descriptors | sockets that are not closed | ls /proc/PID/fd; ss -tanp | close them
     (CLOSE-WAIT?), or ulimit -n
