@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import chinese_pages  # noqa: E402
 import tour_page  # noqa: E402
+import translations  # noqa: E402
 from lab_in_docs import MARK, embedded  # noqa: E402
 from lessons import read_all  # noqa: E402
 
@@ -79,3 +80,34 @@ def test_a_mark_becomes_a_frame_with_its_lesson() -> None:
     assert made.startswith("<p>a</p>")
     assert made.endswith("<p>b</p>")
     assert embedded("<p>none</p>", "lab", "en") == "<p>none</p>"
+
+
+def test_no_original_has_changed_since_its_translation_was_compared_with_it() -> None:
+    assert translations.due() == []
+
+
+def test_every_chinese_page_is_compared_with_an_original() -> None:
+    folders = ("docs/zh/misconceptions", "web/lab/lessons/zh")
+    there = {f"{folder}/{path.name}" for folder in folders for path in (ROOT / folder).glob("*.md")}
+    assert there < set(translations.originals())
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "zh").rglob("*.md")}
+    assert pages - there == {"docs/zh/index.md", "docs/zh/tour.md"}, "the tour's page is written by tools/tour_page.py"
+
+
+def test_an_english_text_that_changed_names_its_translation(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = translations.originals()
+    original, text = known["README.zh-CN.md"]
+    known["README.zh-CN.md"] = (original, lambda: text().replace("unmodified", "as they are", 1))
+    monkeypatch.setattr(translations, "originals", lambda: known)
+    assert translations.due() == ["README.zh-CN.md: README.md has changed: compare the two, then run "
+                                  "tools/translations.py README.zh-CN.md"]
+
+
+def test_the_readme_in_chinese_has_the_parts_the_commands_and_the_links_of_the_english_one() -> None:
+    english, chinese = _read(ROOT / "README.md"), _read(ROOT / "README.zh-CN.md")
+    assert len(re.findall(r"^## ", chinese, re.MULTILINE)) == len(re.findall(r"^## ", english, re.MULTILINE))
+    links = [set(re.findall(r"\]\(([^)]+)\)", text)) for text in (english, chinese)]
+    there = {link.replace("docs/zh/", "docs/") for link in links[1]}
+    assert there - {"README.md", "docs/tour.md"} == links[0] - {"README.zh-CN.md"}
+    blocks = [[re.sub(r" +#.*| --lang zh", "", block) for block in _BLOCK.findall(text)] for text in (english, chinese)]
+    assert blocks[0] == blocks[1]
