@@ -18,6 +18,7 @@ LANGUAGES = ("en", "zh")
 _BLOCK = re.compile(r"^```(\w+) (\S+)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 _RIGHT = "[x] "
 _CHOICE = re.compile(r"^- (.+)$", re.MULTILINE)
+_TOLD = re.compile(r"^> (.+)$", re.MULTILINE)
 
 
 def read(path: Path, original: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -34,6 +35,9 @@ def read(path: Path, original: dict[str, Any] | None = None) -> dict[str, Any]:
         "question": MarkdownIt().renderInline(question.strip()),
         "choices": [MarkdownIt().renderInline(choice.removeprefix(_RIGHT)) for choice in choices],
     }
+    told = _TOLD.search(rest)
+    if told is not None:
+        lesson["told"] = MarkdownIt().renderInline(told[1])
     if not title.startswith("# ") or not question or len(lesson["choices"]) < 2:
         raise ValueError(f"{path}: a lesson has a title, a question (##) and at least two choices (-)")
     if original is not None:
@@ -41,15 +45,21 @@ def read(path: Path, original: dict[str, Any] | None = None) -> dict[str, Any]:
             raise ValueError(f"{path}: the code of a translation is the original's; leave it out")
         if len(original["choices"]) != len(lesson["choices"]):
             raise ValueError(f"{path}: it has {len(lesson['choices'])} choices, not {len(original['choices'])}")
-        return {**lesson, "experiment": original["experiment"], "check": original["check"],
-                "right": original["right"], **({"cure": original["cure"]} if "cure" in original else {})}
+        if ("told" in original) != ("told" in lesson):
+            raise ValueError(f"{path}: it has a line (>) that says what the cure is if the original has one, else none")
+        return {**{key: original[key] for key in ("experiment", "check", "right", "cure", "cured") if key in original},
+                **lesson}
     for wanted in (("toml", "experiment"), ("python", "check")):
         if wanted not in blocks:
             raise ValueError(f"{path}: it has no block ```{' '.join(wanted)}")
     experiment = tomllib.loads(blocks.pop(("toml", "experiment")))
     lesson["check"] = blocks.pop(("python", "check"))
     settings = experiment.pop("settings", {})
+    shown = blocks.pop(("python", "cured"), "")
     cure = _cure(blocks)
+    if len({cure is None, told is None, not shown}) > 1:
+        raise ValueError(f"{path}: a cure has a program or a ```toml cure, a line (>) that says what it is, and a "
+                         "```python cured that says what is so with it")
     experiment["hosts"] = [{"name": name, "code": code, **({"settings": settings[name]} if name in settings else {})}
                            for (kind, name), code in blocks.items() if kind == "python"]
     lesson["experiment"] = experiment
@@ -58,6 +68,7 @@ def read(path: Path, original: dict[str, Any] | None = None) -> dict[str, Any]:
         if unknown:
             raise ValueError(f"{path}: the cure is for {', '.join(sorted(unknown))}, which the lesson does not have")
         lesson["cure"] = cure
+        lesson["cured"] = shown
     right = [number for number, choice in enumerate(choices) if choice.startswith(_RIGHT)]
     if len(right) != 1:
         raise ValueError(f"{path}: one choice is the right one: - [x]")

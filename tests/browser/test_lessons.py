@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 from build_lab import LEFT_OUT  # noqa: E402
-from lessons import LESSONS, read, read_all  # noqa: E402
+from lessons import LESSONS, cured, read, read_all  # noqa: E402
 
 ALL = read_all()
 
@@ -25,6 +25,24 @@ ALL = read_all()
 def test_a_run_gives_the_answer_that_is_marked(name: str) -> None:
     lesson = ALL["en"][name]
     assert int(answer_of(json.dumps(lesson))) == lesson["right"]
+
+
+CURED = [name for name, lesson in ALL["en"].items() if "cure" in lesson]
+
+
+def test_seventeen_lessons_have_a_cure() -> None:
+    assert len(CURED) >= 17
+
+
+@pytest.mark.parametrize("name", CURED)
+def test_a_run_with_the_cure_shows_that_it_is_one_and_a_run_without_it_does_not(name: str) -> None:
+    lesson = ALL["en"][name]
+    asked = {"experiment": cured(lesson), "check": lesson["cured"] + "\nanswer = 0"}
+    assert answer_of(json.dumps(asked)) == "0"
+    with pytest.raises((AssertionError, IndexError)):
+        answer_of(json.dumps({**asked, "experiment": lesson["experiment"]}))
+    assert ALL["zh"][name]["cure"] == lesson["cure"]
+    assert ALL["zh"][name]["told"] != lesson["told"]
 
 
 def test_what_the_page_calls_needs_no_room_that_the_page_does_not_have() -> None:
@@ -64,10 +82,20 @@ def test_a_translation_has_the_choices_of_the_original(tmp_path: Path) -> None:
 
 
 def test_a_connection_in_time_wait_is_shown_until_that_ends() -> None:
-    result = json.loads(run_experiment(json.dumps(ALL["en"]["time-wait"]["experiment"])))
-    began, = (change for change in result["changes"] if change[0] == "state" and change[4] == "TIME-WAIT")
-    gone, = (change for change in result["changes"] if change[0] == "gone" and change[2:4] == began[2:4])
-    assert gone[1] - began[1] == 60_000_000_000
+    changes = json.loads(run_experiment(json.dumps(ALL["en"]["time-wait"]["experiment"])))["changes"]
+    began = {change[3]: change[1] for change in changes if change[0] == "state" and change[4] == "TIME-WAIT"}
+    gone = {change[3]: change[1] for change in changes if change[0] == "gone" and change[2] == "client"}
+    assert [gone[connection] - at_ns for connection, at_ns in began.items()] == [60_000_000_000] * 4
+
+
+@pytest.mark.parametrize("block", ["> ", "```python cured"])
+def test_a_cure_without_what_it_is_or_what_it_shows_is_refused(block: str, tmp_path: Path) -> None:
+    first = next(iter(sorted((LESSONS / "en").glob("*.md"))))
+    path = tmp_path / first.name
+    other = "```python note" if block.startswith("`") else ""
+    path.write_text(first.read_text(encoding="utf-8").replace(f"\n{block}", f"\n{other}"), encoding="utf-8")
+    with pytest.raises(ValueError, match="a cure has"):
+        read(path)
 
 
 def _experiment(**more: Any) -> dict[str, Any]:

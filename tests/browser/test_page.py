@@ -79,10 +79,12 @@ def test_the_third_client_waits_and_the_full_queue_shows_why(pages: Any) -> None
     _open(page, "two-queues")
     _run(page)
     assert "2/2 (full)" in page.inner_text("#queues")
+    assert "dropped because it was full: 6" in page.inner_text("#queues")
     assert page.inner_text("#sockets").count("SYN-SENT") == 2
     page.evaluate("() => { const time = document.querySelector('#time'); time.value = 0; "
                   "time.dispatchEvent(new Event('input')); }")
     assert "2/2" not in page.inner_text("#queues")
+    assert "dropped" not in page.inner_text("#queues")
     assert "SYN-SENT" not in page.inner_text("#output")
 
 
@@ -100,7 +102,7 @@ def test_the_right_answer_is_told_from_a_wrong_one_by_running(pages: Any) -> Non
 
 def test_a_cut_a_lost_segment_and_a_slider_run_again(pages: Any) -> None:
     page = pages()
-    _open(page, "time-wait")
+    _open(page, "bind-and-ports")
     before = _run(page)
     page.locator("#ladder g.hit").first.click()
     assert "sequence number" in page.inner_text("#detail")
@@ -195,6 +197,7 @@ def test_a_cure_runs_beside_what_it_cures(pages: Any) -> None:
     _open(page, "two-queues")
     page.click("#cure")
     page.wait_for_selector("#differences li:has-text('Program of server')", timeout=60_000)
+    assert [page.inner_text(f"#{one}run-title") for one in ("kept-", "")] == ["Without the cure", "With the cure"]
     assert "2/2 (full)" in page.inner_text("#kept-queues")
     assert "full" not in page.inner_text("#queues")
     assert page.inner_text("#output").count("is connected") == 4
@@ -293,6 +296,19 @@ def test_a_frame_of_a_documents_page_runs_its_lesson_at_once_in_its_language(
     frame.close()
 
 
+def test_a_run_that_is_shown_is_told_again_in_another_language(pages: Any) -> None:
+    page = pages()
+    _open(page, "bind-and-ports")
+    _run(page)
+    page.locator("#ladder g.hit").first.click()
+    page.select_option("#language", "zh")
+    page.wait_for_function("() => document.querySelector('#story').textContent.includes('到达')")
+    assert page.inner_text("#detail") == ""
+    assert "地址已被使用" in str(page.text_content("#calls"))
+    page.select_option("#language", "en")
+    page.wait_for_function("() => document.querySelector('#story').textContent.includes('arrives')")
+
+
 def test_what_is_saved_can_be_opened(pages: Any, tmp_path: Path) -> None:
     page = pages()
     _open(page, "loss")
@@ -344,8 +360,22 @@ def test_a_narrow_screen_shows_all_of_it(scheme: str, pages: Any) -> None:
     page.set_viewport_size({"width": 360, "height": 780})
     page.emulate_media(color_scheme=scheme)
     _open(page, "two-queues")
+    page.evaluate("() => scrollTo(0, 0)")
     _run(page)
     assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") == 0
+    assert -5 <= page.evaluate("() => document.querySelector('#clock').getBoundingClientRect().top") < 500
+    page.locator("#ladder g.hit").last.click()
+    assert 0 < page.evaluate("() => document.querySelector('#detail h3').getBoundingClientRect().top") < 700
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_what_happened_to_a_queue_has_room_on_a_narrow_screen(pages: Any) -> None:
+    page = pages()
+    page.set_viewport_size({"width": 360, "height": 780})
+    _open(page, "two-queues")
+    _run(page)
+    notes = page.locator("#ladder text.soft").all_text_contents()
+    assert any(note.startswith("overflow: SYN dropped") for note in notes)
     page.set_viewport_size({"width": 1280, "height": 900})
 
 

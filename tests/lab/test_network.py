@@ -376,3 +376,20 @@ def test_a_network_that_nobody_holds_ends_its_programs() -> None:
     gc.collect()
     assert gone() is None
     assert not set(threading.enumerate()) - before
+
+
+def test_a_program_that_sleeps_is_not_said_to_wait_on_a_connection_in_a_queue() -> None:
+    with Network(seed=1) as net:
+        server, client = net.host("server"), net.host("client")
+        net.link(server, client)
+
+        @server.run
+        def serve() -> None:
+            with socket.create_server(("", 80)):
+                time.sleep(60)
+
+        client.run(lambda: socket.create_connection(("server", 80)).close())
+        net.run(until="1s")
+        (line,) = net.waiting()
+        assert "sleep(60)" in line
+        assert "unread" not in line

@@ -262,6 +262,14 @@ do = "tick.py@a.resume"
 """
 
 
+def test_a_setting_of_several_numbers_is_a_list_in_a_file_and_a_tuple_for_the_stack() -> None:
+    plan = Scenario.parse("[hosts.a]\nsettings = { ip_local_port_range = [50000, 50003] }")
+    again = Scenario.parse(plan.text())
+    for one in (plan, again):
+        with one.network() as net:
+            assert net.hosts["a"].sysctl["net.ipv4.ip_local_port_range"] == (50000, 50003)
+
+
 def test_hosts_and_programs_sleep_and_clocks_are_set_in_a_scenario_file(
     folder: Path, capsys: pytest.CaptureFixture[str],
 ) -> None:

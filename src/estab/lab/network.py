@@ -403,7 +403,7 @@ class Network(Cabling):
         lines = []
         for program in self._programs.all:
             if not program.is_done:
-                rows = {row.fd: row for row in self._hosts[program.host].sockets()}
+                rows = {row.fd: row for row in self._hosts[program.host].sockets() if row.fd >= 0}
                 waited = [rows[strand.wait.fd] for strand in program.strands
                           if strand.wait is not None and strand.wait.fd in rows]
                 states = [f"{row.state}, {row.recv_q} unread, {row.send_q} unacknowledged" if row.state != "LISTEN"

@@ -467,9 +467,9 @@ class _Reader:
         self.known(table, _HOST_KEYS, f"hosts.{name}")
         runs = table.get("run", [])
         programs = tuple(self._program(name, one) for one in (runs if isinstance(runs, list) else [runs]))
-        settings = table.get("settings", {})
-        if not isinstance(settings, dict):
+        if not isinstance(settings := table.get("settings", {}), dict):
             raise self.wrong("settings", f"hosts.{name}.settings: {settings!r} is not a table")
+        settings = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
         options = {key: table[key] for key in HOST_OPTIONS if key in table}
         resolver = self._taken(table, "resolver", Host.set_resolver)
         return HostPlan(programs, bool(table.get("router", False)), settings, options, resolver,

@@ -115,7 +115,9 @@ export class Ladder {
     const last = this.hosts.length - 1, place = this.hosts.indexOf(row.host), at = place < 0 ? this.width / 2 : this.x.get(row.host), told = said(row.text || ""), isFirst = place === 0;
     const room = place < 0 ? this.width : isFirst ? this.width - at : place === last ? at - 60 : at - 60, long = Math.max(8, Math.floor((room - 12) / 6.8));
     const text = shape("text", { x: place < 0 ? at : at + (isFirst ? 7 : -7), y: y + 4, "text-anchor": place < 0 ? "middle" : isFirst ? "start" : "end", class: "soft" }), whole = shape("title");
-    text.textContent = clipped(told, long);
+    // Where both queues have no room, what happened to them has: how full they are stands in their boxes.
+    const shown = row.kind === "queue" && clipped(told, long) !== told ? row.text.slice(row.text.indexOf(": ") + 2).split(", ").map(said).join(", ") : told;
+    text.textContent = clipped(shown, long);
     whole.textContent = `${seconds(rowTime(row))} ${row.host ? `${row.host}: ` : ""}${told}`;
     text.append(whole);
     return shape("g", {}, text, ...(place < 0 ? [] : [shape("circle", { cx: at, cy: y, r: 3, class: "head" })]));

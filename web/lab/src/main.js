@@ -29,6 +29,7 @@ function speak() {
   $("lesson").replaceChildren(...Object.entries(lessons[language()] || {}).map(([id, { title }]) => make("option", { value: id }, title)));
   if (chosen) $("lesson").value = chosen;
   if (!canRun) $("run").textContent = word("play");
+  $("runs").after($("detail"));
   views = { now: new View("", choose), kept: new View("kept-", choose) };
   $("runs").replaceChildren(views.kept.element, views.now.element);
 }
@@ -136,8 +137,11 @@ function lay() {
   $("compare").hidden = !canRun;
   $("comparison").hidden = !isPair;
   const runs = isPair ? [kept, run] : [run], slots = slotsOf(runs.map(one => one.rows));
-  if (isPair) views.kept.show(kept, word("run_before"), slots[0]);
-  views.now.show(run, isPair ? word("run_after") : "", slots.at(-1));
+  if (isPair) {
+    kept.isOfCure = kept.cured === JSON.stringify(run.experiment);
+    views.kept.show(kept, word(kept.isOfCure ? "run_uncured" : "run_before"), slots[0]);
+  }
+  views.now.show(run, isPair ? word(kept.isOfCure ? "run_cured" : "run_after") : "", slots.at(-1));
   views.now.title.hidden = !isPair;
   if (isPair) {
     const told = differences(kept.experiment, run.experiment);
@@ -167,7 +171,7 @@ function draw() {
   const lines = kept ? Math.max(views.now.lines(t), views.kept.lines(t)) : undefined, at = views.now.draw(t, lines);
   if (kept) {
     const before = views.kept.draw(t, lines), [a, b] = [figures(kept, t, before), figures(run, t, at)];
-    $("figures").replaceChildren(table([word("figures", { t: seconds(t) }), word("before"), word("after")], a.map(([name, value], place) => [name, value, b[place][1]])));
+    $("figures").replaceChildren(table([word("figures", { t: seconds(t) }), word(kept.isOfCure ? "uncured" : "before"), word(kept.isOfCure ? "cured" : "after")], a.map(([name, value], place) => [name, value, b[place][1]])));
     for (const row of $("figures").querySelectorAll("tbody tr")) if (row.cells[1].textContent !== row.cells[2].textContent) row.className = "differs";
   }
   if (canRun) bench.breaks(t, at);
@@ -189,6 +193,7 @@ function choose(row, view) {
   const before = moment(view.run, row.received_ns ?? row.sent_ns, true).find(row.receiver, row.connection);
   const steps = stepsOf({ flags: row.flags, seq: row.seq, ack: row.ack, length: row.length }, { state: before?.state || (row.flags === "S" ? "LISTEN" : ""), una: -1, nxt: -1, rcvNxt: -1, rcvWnd: 0 });
   const lines = Array.isArray(steps.steps[0]) ? steps.steps : [steps.steps], canLose = canRun && view === views.now && row.frame && row.fate !== "lost";
+  view.ladder.place.after($("detail"));
   $("detail").replaceChildren(
     make("h3", {}, `${row.sender} → ${row.receiver}: ${row.label}`),
     make("p", {}, `${word("sent")} ${seconds(row.sent_ns)}, ${row.received_ns == null ? word("never") : `${word("received")} ${seconds(row.received_ns)}`} · ${word("why")}: ${said(row.why)} · ${word("fate")}: ${said(row.fate)}${row.reason ? `, ${said(row.reason)}` : ""} ${said(row.on_link)}`),
@@ -196,6 +201,7 @@ function choose(row, view) {
     make("h3", {}, word("step", { s: steps.section })), make("ol", {}, ...lines.map(([, text]) => make("li", {}, said(text)))),
     make("p", {}, make("a", { href: "https://www.rfc-editor.org/rfc/rfc9293#section-3.10.7", rel: "noreferrer" }, word("docs"))),
     make("h3", {}, word("header")), list(bytes.length ? fields(bytes, bytes.length) : []));
+  $("detail").scrollIntoView({ block: "nearest" });
 }
 
 async function lose(row) {
@@ -243,7 +249,8 @@ function open(id) {
   $("lesson").value = id;
   $("prose").replaceChildren(...inline(found.html));
   $("question").replaceChildren();
-  $("cure").hidden = !(found.cure && canRun);
+  $("cure-line").hidden = !(found.cure && canRun);
+  $("cure-told").replaceChildren(...inline(found.told || ""));
   if (found.choices.length) {
     const said = make("p", { role: "status", "aria-live": "polite" });
     $("question").replaceChildren(make("h3", { id: "asked" }, ...inline(found.question)), make("div", { role: "radiogroup", "aria-labelledby": "asked" }, ...found.choices.map((choice, place) => make("label", {}, make("input", { type: "radio", name: "choice", value: place }), " ", ...inline(choice)))),
@@ -267,7 +274,9 @@ async function cure() {
   if (!run) return;
   compare();
   bench.show({ ...lesson.experiment, ...lesson.cure.experiment, hosts: lesson.experiment.hosts.map(host => ({ ...host, ...(lesson.cure.hosts[host.name] || {}) })) });
+  kept.cured = JSON.stringify(bench.now());
   await go();
+  look($("result"));
 }
 
 async function openLink(asked) {
@@ -309,7 +318,13 @@ async function begin() {
   });
 }
 
-$("run").addEventListener("click", go);
+// What a button has brought is looked at: on a small screen it is below.
+function look(element) {
+  const { top } = element.getBoundingClientRect();
+  if (top < 0 || top > innerHeight * .6) element.scrollIntoView({ block: "start" });
+}
+
+$("run").addEventListener("click", async () => { await go(); look($("result")); });
 $("stop").addEventListener("click", () => { delete document.body.dataset.ready; $("loading").hidden = false; engine.stop(); });
 $("compare").addEventListener("click", compare);
 $("cure").addEventListener("click", cure);

@@ -18,10 +18,11 @@ export function moment(run, t, isBefore = false) {
     } else if (kind === "gone") sockets.delete(`${host} ${connection}`);
     else if (kind === "queue") {
       const [name, depth, limit, what, peer] = rest, key = `${host} ${connection} ${name}`;
-      if (!queues.has(key)) queues.set(key, { host, listener: connection, kind: name, entries: [], depth: 0, limit });
+      if (!queues.has(key)) queues.set(key, { host, listener: connection, kind: name, entries: [], depth: 0, limit, overflows: 0 });
       const one = queues.get(key);
       if (depth > one.depth) one.entries.push(peer);
       else if (depth < one.depth) { const place = one.entries.indexOf(peer); one.entries.splice(place < 0 ? 0 : place, 1); }
+      if (what.startsWith("overflow")) one.overflows++;
       Object.assign(one, { depth, limit });
     } else if (kind === "buffer") socket(host, connection)[rest[0]] = rest[1];
     else if (kind === "tcb") {

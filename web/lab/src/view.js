@@ -19,7 +19,7 @@ export class View {
     this.element = make("section", { class: "run" }, this.title, this.outcome,
       make("div", { class: "columns" },
         make("div", {}, ...section("ladder", place)),
-        make("div", {}, ...section("sockets", this.parts.sockets), ...section("queues", this.parts.queues), ...section("windows", this.parts.windows), ...section("output", this.output))));
+        make("div", {}, ...section("queues", this.parts.queues), ...section("sockets", this.parts.sockets), ...section("windows", this.parts.windows), ...section("output", this.output))));
     this.run = null;
   }
 
@@ -51,10 +51,12 @@ export class View {
   }
 }
 
-function queue({ host, listener, kind, entries, depth, limit }) {
-  const size = Math.min(Math.max(limit, depth, 1), 16), slots = Array.from({ length: size }, (_, number) => make("span", { class: number < depth ? "slot full" : "slot" }, entries[number] ?? (number < depth ? "•" : "")));
-  const name = kind === "half-open" ? word("half_open") : kind === "accept" ? word("accept") : kind;
-  return make("div", { class: depth >= limit ? "queue over" : "queue", role: "group", "aria-label": `${host} ${listener} ${name}: ${depth}/${limit}` }, make("span", {}, `${host} ${listener.split(">")[0]} · ${name} ${depth}/${limit}${depth >= limit ? ` (${word("full")})` : ""}`), ...slots);
+// A queue as boxes. Of a long one those that are taken are drawn, and a free one; so it does not push away what is below.
+function queue({ host, listener, kind, entries, depth, limit, overflows }) {
+  const size = limit > 16 ? Math.min(depth + 1, 16) : Math.max(limit, depth, 1), slots = Array.from({ length: size }, (_, number) => make("span", { class: number < depth ? "slot full" : "slot" }, entries[number] ?? (number < depth ? "•" : "")));
+  const name = kind === "half-open" ? word("half_open") : kind === "accept" ? word("accept") : kind, said = `${name} ${depth}/${limit}${depth >= limit ? ` (${word("full")})` : ""}`;
+  return make("div", { class: depth >= limit ? "queue over" : "queue", role: "group", "aria-label": `${host} ${listener} ${said}` }, make("span", {}, `${host} ${listener.split(">")[0]} · ${said}`), ...slots, ...(limit > size ? ["…"] : []),
+    ...(overflows ? [make("span", { class: "bad" }, word("overflows", { n: overflows }))] : []));
 }
 
 // All times at which something happens in a run: the steps of the slider.
