@@ -3,8 +3,9 @@
     python bench/memory.py [CONNECTIONS]      100,000 by default
 
 What is counted is how much the resident memory of this process grew, divided by the number of things: for the end of a
-connection TCB, socket, entries in the fd, port and connection tables, timers, and whatever the allocator adds. In the
-lab: a host without links, a link with all that its ends get, a program that waits, with its thread and a connection.
+connection TCB, socket, entries in the fd, port and connection tables, timers, and whatever the allocator adds. Then
+each end sends a byte to the other, and it is counted again. In the lab: a host without links, a link with all that its
+ends get, a program that waits, with its thread and a connection.
 """
 
 from __future__ import annotations
@@ -71,6 +72,19 @@ class Crowd:
         self.exchange()
         self.kept += [end, self.listener.accept(self.now_ns)]
 
+    def talk(self, ends: list[StreamSocket]) -> None:
+        """Let each of these ends, which stand in pairs, send a byte to the other, and wait until all is quiet."""
+        for end, other in zip(ends[::2], ends[1::2], strict=True):
+            for sender, reader in ((end, other), (other, end)):
+                self.now_ns += 1_000_000
+                sender.send(b"x", 0, self.now_ns)
+                self.exchange()
+                reader.recv(1, 0, self.now_ns)
+        self.now_ns += 10_000_000_000
+        for host in (self.client, self.server):
+            host.on_deadline(self.now_ns)
+        self.exchange()
+
     def exchange(self) -> None:
         """Carry frames both ways until there are none, and take all news."""
         for source, target in ((self.client, self.server), (self.server, self.client)) * 2:
@@ -78,6 +92,18 @@ class Crowd:
                 target.on_frame(1, frame.data, self.now_ns)
             while source.poll_event() is not None:
                 pass
+
+
+def parts_of(end: StreamSocket) -> list[tuple[str, int]]:
+    """List what one end is made of, with sizes: its objects, without what the allocator and the tables add."""
+    connection = end.connection
+    assert connection is not None
+    parts = {"TCB": connection, "socket": end, "key": connection.key, "binding": end.binding}
+    for name in ("traffic", "marks", "troubles", "later_minima", "seldom", "rate", "losses", "ecn", "sent", "unsent",
+                 "received", "out_of_order"):
+        parts[name] = getattr(connection, name)
+    parts["extras"] = end.extras
+    return [(name, sys.getsizeof(part)) for name, part in parts.items() if part is not None]
 
 
 def per(count: int, make: Callable[[int], object]) -> float:
@@ -137,6 +163,12 @@ def main() -> None:
     used = resident_bytes() - before
     print(f"estab's core is {core_kind()}; {count:,} connections, idle and established, both ends in this process")
     print(f"  one end of one connection {used / count / 2:8,.0f} bytes")
+    print("    of which " + ", ".join(f"{name} {size:,}" for name, size in parts_of(crowd.kept[-1])))
+    before = resident_bytes()
+    crowd.talk(crowd.kept[2 * warm_up :])
+    used += resident_bytes() - before
+    print(f"  after a byte each way     {used / count / 2:8,.0f} bytes")
+    print("    of which " + ", ".join(f"{name} {size:,}" for name, size in parts_of(crowd.kept[-1])))
     lab()
 
 

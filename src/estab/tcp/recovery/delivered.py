@@ -48,7 +48,8 @@ def forget_duplicates(tcb: Tcb) -> None:
 
 def count_syn_ack_repeats(tcb: Tcb, count: i64) -> None:
     """A SYN-ACK was sent again so often."""
-    troubles_of(tcb).segments_retransmitted += count
+    if count > 0:
+        troubles_of(tcb).segments_retransmitted += count
 
 
 def count_syn_ack_delivered(tcb: Tcb) -> None:
