@@ -174,7 +174,7 @@ _RANGES: dict[str, tuple[int, int]] = {
     "tcp_blackhole": (0, 2), "auto_flowlabels": (0, 3), "flowlabel_reflect": (0, 7),
     "cubic_hystart_detect": (0, 3), "ip_default_ttl": (1, 255), "icmp_msgs_per_sec": (1, 1_000_000),
     "tcp_syn_retries": (0, 127), "tcp_synack_retries": (0, 255), "tcp_reordering": (1, 300),
-    "tcp_quick_acks": (0, 2**31 - 1),
+    "tcp_quick_acks": (0, 2**31 - 1), "tcp_min_snd_mss": (0, 65_535),
     "tcp_max_reordering": (1, 2**31 - 1), "tcp_min_tso_segs": (1, 65_535), "tcp_rto_min_ns": (1, 120 * SECOND),
     "tcp_rto_max_ns": (SECOND, 120 * SECOND), "route_min_pmtu": (68, 65_535), "rmem_max": (2304, 2**31 - 1),
     "wmem_max": (4608, 2**31 - 1),

@@ -312,7 +312,7 @@ class Demux:
                     if text_bytes <= cut_bytes or mtu_search.is_probe(connection, segment):
                         cut_bytes = 0
                 outgoing = Outgoing(segment, connection.local, connection.remote, connection.options.ttl, cut_bytes)
-                outgoing.flow_label = connection.flow_label
+                outgoing.flow_label = i64(connection.flow_label)
                 outgoing.pmtu_discover = connection.options.pmtu_discover
                 return outgoing
             self._dirty_head += 1

@@ -65,7 +65,7 @@ def prepare(tcb: Tcb, fast_open: FastOpen, receive_mss: i64) -> None:
     if tcb.options.user_mss > 0:
         mss = min(mss, tcb.options.user_mss)
     mtu_search.start_with(tcb, mss)
-    fast_open.text_limit = tcb.peer_mss - OPTIONS_BYTES_MAX
+    fast_open.text_limit = i64(tcb.peer_mss) - OPTIONS_BYTES_MAX
 
 
 def put_text(tcb: Tcb, fast_open: FastOpen, data: bytes) -> i64:

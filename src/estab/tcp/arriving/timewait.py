@@ -53,7 +53,7 @@ class TimeWait(Endpoint):
         self.last_ack_ns: i64 = -1
         self.tos = tcb.options.tos
         self.ttl = tcb.options.ttl
-        self.flow_label = tcb.flow_label
+        self.flow_label = i64(tcb.flow_label)
         self.tcb: Tcb | None = tcb if tcb.owner is not None else None
         """The connection, while its program still holds the socket."""
 

@@ -111,7 +111,7 @@ def answer(tcb: Tcb, segment: Segment, why: str) -> None:
     if answer is not None:
         tcb.context.counters.TcpOutRsts += 1
         answer.tos = tcb.options.tos
-        answer.flow_label = tcb.flow_label
+        answer.flow_label = i64(tcb.flow_label)
         seq_fact = unwrap(answer.seq, tcb.snd_nxt) - tcb.iss
         tcb.context.reply(answer, tcb.local, tcb.remote, why, seq_fact, 0, tcb.options.ttl)
 

@@ -74,11 +74,15 @@ class Tcb(Flow):
         """number: our port. Writers: none."""
         self.remote_port = ends.remote_port
         """number: the peer's port. Writers: none."""
-        self.flow_label = context.flow_label(ends.remote, ends.local, ends.remote_port, ends.local_port)
+        self.flow_label: i32 = i32(context.flow_label(ends.remote, ends.local, ends.remote_port, ends.local_port))
         """number: the label of all packets that are sent, 0 for none (RFC 6437). Writers: record/tcb."""
-        # Whose it is, and what stage of its life it has reached.
+        self.peer_mss: i32 = DEFAULT_MSS_BYTES
+        """bytes: the MSS that the peer named (RFC 9293 section 3.7.1). Writers: recovery/mtu_search."""
         self.charged_bytes: i64 = 0
         """bytes: what the host is charged for what the connection holds (Linux's tcp_mem). Writers: window/memory."""
+        # Small numbers and flags, side by side. Of the connection as a whole:
+        self.quick_acks: i32 = 0
+        """count: acknowledgments that go at once, before delaying begins again. Writers: receiving/acknowledging."""
         self.state: u8 = abi.CLOSED
         """number: the state, as ``abi`` numbers them (RFC 9293 section 3.3.2). Writers: arriving/transitions."""
         self.has_own_congestion: bool = False
@@ -97,7 +101,7 @@ class Tcb(Flow):
         """yes or no: counted among the orphans, of which there may be ``tcp_max_orphans``. Writers: connection."""
         self.is_counted: bool = False
         """yes or no: counted in CurrEstab (RFC 4022). Writers: arriving/opening, arriving/transitions."""
-        # What the handshake agreed on.
+        # Of what the handshake agreed on:
         self.has_timestamps: bool = False
         """yes or no: both ends send timestamps (RFC 7323 section 3). Writers: arriving/opening."""
         self.has_sack: bool = False
@@ -108,14 +112,59 @@ class Tcb(Flow):
         """bits: how far the peer's windows are shifted (RFC 7323 section 2). Writers: arriving/opening."""
         self.rcv_wscale: u8 = 0
         """bits: how far our windows are shifted (RFC 7323 section 2). Writers: receiving/receive."""
+        # Of sending:
+        self.has_sent_text: bool = False
+        """yes or no: text was sent since the host was last drained. Writers: sending/plan."""
+        self.is_round_limited: bool = False
+        """yes or no: the congestion window held some back since the host was last drained. Writers: sending/plan."""
+        self.is_more_coming: bool = False
+        """yes or no: MSG_MORE was said of the last write: its partial segment waits for the next, or for an
+        acknowledgment. Writers: sending/writing.
+        """
+        self.is_push_forced: bool = False
+        """yes or no: what waits in the last piece may go whatever Nagle's rule and TCP_CORK say (TCP_NODELAY was just
+        set). Writers: sending/writing.
+        """
+        self.is_out_of_room: bool = False
+        """yes or no: a program found no room in the send buffer; it is told when there is some (Linux's SOCK_NOSPACE).
+        Writers: window/room.
+        """
+        self.fin_wanted: bool = False
+        """yes or no: the program ended sending (RFC 9293 section 3.10.4). Writers: connection."""
+        # Of receiving, and of acknowledging (RFC 9293 section 3.8.6.3):
+        self.is_fin_received: bool = False
+        """yes or no: the peer's FIN came, and all text before it (RFC 9293 section 3.10.7.4). Writers:
+        receiving/receive.
+        """
+        self.is_read_shut: bool = False
+        """yes or no: the program ended reading. Writers: connection."""
+        self.is_urgent_new: bool = False
+        """yes or no: the program was not told of the urgent byte yet. Writers: receiving/receive."""
+        self.is_urgent_read: bool = False
+        """yes or no: the program read the urgent byte (MSG_OOB). Writers: receiving/receive."""
+        self.pushes_unread: u8 = 0
+        """count: segments that end something of the peer's, since the last acknowledgment: 0, 1, or 2 for more (Linux's
+        ICSK_ACK_PUSHED). Writers: receiving/acknowledging.
+        """
+        self.duplicate_acks_owed: u8 = 0
+        """count: duplicate acknowledgments to send, one for each segment out of order (RFC 5681 section 4.2). Writers:
+        receiving/acknowledging.
+        """
+        self.is_ack_due: bool = False
+        """yes or no: an acknowledgment must go now. Writers: receiving/acknowledging."""
+        self.is_ack_pending: bool = False
+        """yes or no: an acknowledgment may wait until ``delack_ns``. Writers: receiving/acknowledging."""
+        self.is_interactive: bool = False
+        """yes or no: requests and answers alternate (Linux's pingpong): acknowledgments wait for text to carry them.
+        Writers: receiving/acknowledging.
+        """
+        # What the handshake agreed on.
         self.ts_recent: i64 = 0
         """ticks: the peer's timestamp to echo (TS.Recent, RFC 7323 section 4.3). Writers: window/timestamps."""
         self.ts_recent_ns: i64 = 0
         """ns, time: when ``ts_recent`` was set. Writers: window/timestamps."""
         self.ts_offset = context.timestamp_offset(ends.key)
         """ticks: where our timestamp clock starts (RFC 7323 section 5.4). Writers: none."""
-        self.peer_mss: i64 = DEFAULT_MSS_BYTES
-        """bytes: the MSS that the peer named (RFC 9293 section 3.7.1). Writers: recovery/mtu_search."""
         self.fast_open: FastOpen | None = None
         """record: TCP Fast Open (RFC 7413), if the connection began, or may begin, with it. Writers: connection,
         listening/child.
@@ -143,24 +192,6 @@ class Tcb(Flow):
         self.gso_bytes: i64 = 0
         """bytes: the largest super-segment that the path's link takes. Writers: recovery/mtu_search."""
         # Sending: what was written.
-        self.has_sent_text: bool = False
-        """yes or no: text was sent since the host was last drained. Writers: sending/plan."""
-        self.is_round_limited: bool = False
-        """yes or no: the congestion window held some back since the host was last drained. Writers: sending/plan."""
-        self.is_more_coming: bool = False
-        """yes or no: MSG_MORE was said of the last write: its partial segment waits for the next, or for an
-        acknowledgment. Writers: sending/writing.
-        """
-        self.is_push_forced: bool = False
-        """yes or no: what waits in the last piece may go whatever Nagle's rule and TCP_CORK say (TCP_NODELAY was just
-        set). Writers: sending/writing.
-        """
-        self.is_out_of_room: bool = False
-        """yes or no: a program found no room in the send buffer; it is told when there is some (Linux's SOCK_NOSPACE).
-        Writers: window/room.
-        """
-        self.fin_wanted: bool = False
-        """yes or no: the program ended sending (RFC 9293 section 3.10.4). Writers: connection."""
         self.unsent: SendQueue | None = None
         """record: what was written and not sent; ``None`` if there is none. Writers: sending/plan, sending/writing."""
         self.sent: list[SentSegment] | None = None
@@ -208,35 +239,6 @@ class Tcb(Flow):
         """ns, time: when an acceptable segment last came. Writers: receiving/receive."""
         self.rcv_mss: i64 = DEFAULT_MSS_BYTES
         """bytes: what the peer's full segments seem to be (RFC 9293 section 3.8.6.2.2). Writers: receiving/receive."""
-        self.is_fin_received: bool = False
-        """yes or no: the peer's FIN came, and all text before it (RFC 9293 section 3.10.7.4). Writers:
-        receiving/receive.
-        """
-        self.is_read_shut: bool = False
-        """yes or no: the program ended reading. Writers: connection."""
-        self.is_urgent_new: bool = False
-        """yes or no: the program was not told of the urgent byte yet. Writers: receiving/receive."""
-        self.is_urgent_read: bool = False
-        """yes or no: the program read the urgent byte (MSG_OOB). Writers: receiving/receive."""
-        # Acknowledging (RFC 9293 section 3.8.6.3).
-        self.quick_acks: i32 = 0
-        """count: acknowledgments that go at once, before delaying begins again. Writers: receiving/acknowledging."""
-        self.pushes_unread: u8 = 0
-        """count: segments that end something of the peer's, since the last acknowledgment: 0, 1, or 2 for more (Linux's
-        ICSK_ACK_PUSHED). Writers: receiving/acknowledging.
-        """
-        self.duplicate_acks_owed: u8 = 0
-        """count: duplicate acknowledgments to send, one for each segment out of order (RFC 5681 section 4.2). Writers:
-        receiving/acknowledging.
-        """
-        self.is_ack_due: bool = False
-        """yes or no: an acknowledgment must go now. Writers: receiving/acknowledging."""
-        self.is_ack_pending: bool = False
-        """yes or no: an acknowledgment may wait until ``delack_ns``. Writers: receiving/acknowledging."""
-        self.is_interactive: bool = False
-        """yes or no: requests and answers alternate (Linux's pingpong): acknowledgments wait for text to carry them.
-        Writers: receiving/acknowledging.
-        """
         # Round trip and retransmission (RFC 6298).
         self.rttvar_ns: i64 = 0
         """ns: mean deviation of the round trip (RTTVAR). Writers: window/rtt."""
@@ -329,7 +331,7 @@ class Tcb(Flow):
 
     def reflect_label(self, label: i64) -> None:
         """Send all with the label that the peer's SYN had (``flowlabel_reflect``)."""
-        self.flow_label = label
+        self.flow_label = i32(label)
 
     def use_congestion(self, control: CongestionControl) -> None:
         """Let another congestion control decide from now on; it starts when it is first needed."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i32, i64
 
 from estab.abi import IP_PMTUDISC_PROBE
 from estab.tcp.record.inflight import MtuSearch
@@ -35,13 +35,13 @@ _CWND_SEGMENTS_MIN: Final = 11
 
 def take_peer_mss(tcb: Tcb, mss: i64) -> None:
     """Take the MSS that the peer named, but never less than ``tcp_min_snd_mss``."""
-    tcb.peer_mss = max(mss, tcb.context.config.tcp_min_snd_mss)
+    tcb.peer_mss = i32(max(mss, tcb.context.config.tcp_min_snd_mss))
 
 
 def start_with(tcb: Tcb, mss: i64) -> None:
     """Before the peer names one: the MSS that it named last time (Fast Open)."""
     take_peer_mss(tcb, mss)
-    tcb.mss_base = tcb.peer_mss
+    tcb.mss_base = i64(tcb.peer_mss)
 
 
 def update_mss(tcb: Tcb) -> None:
@@ -51,7 +51,7 @@ def update_mss(tcb: Tcb) -> None:
     if tcb.options.pmtu_discover >= IP_PMTUDISC_PROBE:
         mtu = paths.link_mtu_of(tcb.remote)  # the program wants to find out itself, or distrusts reports
     headers = _headers(tcb)
-    mss = min(tcb.peer_mss, mtu - headers)
+    mss = min(i64(tcb.peer_mss), mtu - headers)
     if tcb.options.user_mss > 0:
         mss = min(mss, tcb.options.user_mss)
     search = tcb.mtu_search
@@ -66,7 +66,7 @@ def update_mss(tcb: Tcb) -> None:
 def begin(tcb: Tcb, now_ns: i64) -> None:
     """Begin to search: ``tcp_base_mss`` is taken to get through."""
     headers = _headers(tcb)
-    tcb.mtu_search = MtuSearch(tcb.context.config.tcp_base_mss + headers, tcb.peer_mss + headers, now_ns)
+    tcb.mtu_search = MtuSearch(tcb.context.config.tcp_base_mss + headers, i64(tcb.peer_mss) + headers, now_ns)
 
 
 def on_timeout(tcb: Tcb, now_ns: i64) -> None:
@@ -128,7 +128,7 @@ def _search_again(tcb: Tcb, search: MtuSearch, now_ns: i64) -> None:
     if now_ns - search.since_ns < tcb.context.config.tcp_probe_interval_ns:
         return
     headers = _headers(tcb)
-    search.high = min(tcb.peer_mss + headers, tcb.context.paths.mtu_of(tcb.remote))
+    search.high = min(i64(tcb.peer_mss) + headers, tcb.context.paths.mtu_of(tcb.remote))
     search.low = tcb.mss_base + headers
     search.since_ns = now_ns
 

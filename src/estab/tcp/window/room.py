@@ -84,7 +84,7 @@ def expand_send_buffer(tcb: Tcb) -> None:
     config = tcb.context.config
     mss = tcb.snd_mss()
     each: i64 = 1024
-    while each < tcb.peer_mss + _HEADERS_BYTES:
+    while each < i64(tcb.peer_mss) + _HEADERS_BYTES:
         each *= 2
     segments = max(max(config.tcp_initial_cwnd, tcb.cwnd_bytes // mss), config.tcp_reordering + 1)
     wanted: i64 = min(2 * segments * (each + _SK_BUFF_BYTES), config.tcp_wmem[2])
