@@ -269,7 +269,9 @@ def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> 
             context.drop(DropReason.TCP_INVALID_ACK_SEQUENCE, tcb.name(), "")
             return False
         # RFC 7323 section 2.2: the window of a segment with SYN, as in a simultaneous open, is never scaled.
-        scale = 0 if (segment.flags & SYN) != 0 else i64(tcb.snd_wscale)
+        scale: i64 = 0
+        if (segment.flags & SYN) == 0:
+            scale = i64(tcb.snd_wscale)
         send_window.take(tcb, segment.wnd << scale, seq, ack)
         set_state(tcb, abi.ESTABLISHED, "our SYN is acknowledged")
         recovery.on_acknowledged(tcb, min(ack, tcb.snd_nxt), segment, now_ns)

@@ -87,7 +87,9 @@ class Flow(TimerTable):
     def delivered_ce(self) -> i64:
         """How many of ``delivered_segments`` met congestion, as far as the peer's feedback says."""
         ecn = self.ecn
-        return 0 if ecn is None else ecn.delivered_ce
+        if ecn is None:
+            return 0
+        return ecn.delivered_ce
 
     @property
     def sample(self) -> RateSample | None:

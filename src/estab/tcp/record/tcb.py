@@ -382,7 +382,9 @@ class Tcb(Flow):
         rate = self.rate
         if rate is not None:
             return rate.reported_rate
-        return 0 if self.traffic is None else self.traffic.reported_rate
+        if self.traffic is None:
+            return 0
+        return self.traffic.reported_rate
 
     def is_reported_limited(self) -> bool:
         """Tell whether the program limited the delivery rate that is told."""
@@ -395,37 +397,49 @@ class Tcb(Flow):
     def snd_up(self) -> i64:
         """SND.UP: the number after our urgent byte, until it is acknowledged."""
         marks = self.marks
-        return NO_SEQ if marks is None else marks.snd_up
+        if marks is None:
+            return NO_SEQ
+        return marks.snd_up
 
     @property
     def fin_seq(self) -> i64:
         """Where our FIN stands, once sent."""
         marks = self.marks
-        return NO_SEQ if marks is None else marks.fin_seq
+        if marks is None:
+            return NO_SEQ
+        return marks.fin_seq
 
     @property
     def peer_fin_seq(self) -> i64:
         """Where the peer's FIN stands, once it came, in order or not."""
         marks = self.marks
-        return NO_SEQ if marks is None else marks.peer_fin_seq
+        if marks is None:
+            return NO_SEQ
+        return marks.peer_fin_seq
 
     @property
     def dsack_left(self) -> i64:
         """The left edge of text that came twice, to be reported."""
         marks = self.marks
-        return NO_SEQ if marks is None else marks.dsack_left
+        if marks is None:
+            return NO_SEQ
+        return marks.dsack_left
 
     @property
     def urgent_seq(self) -> i64:
         """The place of the peer's urgent byte."""
         marks = self.marks
-        return NO_SEQ if marks is None else marks.urgent_seq
+        if marks is None:
+            return NO_SEQ
+        return marks.urgent_seq
 
     @property
     def shut_since_ns(self) -> i64:
         """Since when text waits for the peer's window and probes go; 0: it does not."""
         troubles = self.troubles
-        return 0 if troubles is None else troubles.shut_since_ns
+        if troubles is None:
+            return 0
+        return troubles.shut_since_ns
 
     @property
     def error_text(self) -> str:

@@ -88,25 +88,33 @@ class TimerTable(Endpoint):
     def persist_ns(self) -> i64:
         """When a shut window is probed next."""
         seldom = self.seldom
-        return NEVER if seldom is None else seldom.persist_ns
+        if seldom is None:
+            return NEVER
+        return seldom.persist_ns
 
     @property
     def keepalive_ns(self) -> i64:
         """When an idle peer is looked at next."""
         seldom = self.seldom
-        return NEVER if seldom is None else seldom.keepalive_ns
+        if seldom is None:
+            return NEVER
+        return seldom.keepalive_ns
 
     @property
     def linger_ns(self) -> i64:
         """When FIN-WAIT-2 ends for a connection without a program."""
         seldom = self.seldom
-        return NEVER if seldom is None else seldom.linger_ns
+        if seldom is None:
+            return NEVER
+        return seldom.linger_ns
 
     @property
     def pace_ns(self) -> i64:
         """When the next text may leave, at the pace."""
         seldom = self.seldom
-        return 0 if seldom is None else seldom.pace_ns
+        if seldom is None:
+            return 0
+        return seldom.pace_ns
 
     def wait_until(self, pace_ns: i64) -> None:
         """Let the next text leave at ``pace_ns``, at the pace."""

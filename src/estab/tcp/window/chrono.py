@@ -48,7 +48,9 @@ def stop_if_idle(tcb: Tcb, now_ns: i64) -> None:
 def spent_on(tcb: Tcb) -> i64:
     """Return what time is spent on now."""
     traffic = tcb.traffic
-    return IDLE if traffic is None else i64(traffic.chrono)
+    if traffic is None:
+        return IDLE
+    return i64(traffic.chrono)
 
 
 def spent_ns(tcb: Tcb, what: i64, now_ns: i64) -> i64:
