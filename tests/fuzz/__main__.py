@@ -144,6 +144,9 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="merge what was found into the corpus")
     parser.add_argument("input", nargs="*", type=Path, help="play these files only")
     given = parser.parse_args()
+    for name in ("seconds", "inputs", "processes"):
+        if getattr(given, name) is not None and getattr(given, name) <= 0:
+            parser.error(f"--{name} must be more than 0: else nothing is played")
     if given.input:
         for path in given.input:
             features_of(path.read_bytes())

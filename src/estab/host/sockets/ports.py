@@ -135,11 +135,10 @@ class Ports:
         hop = blake2s(draw.to_bytes(8, "big"), key=self._key(), digest_size=1, person=b"port-hop").digest()
         first: i64 = self._perturb.get(index, 0)
         for tried in range(count):
-            step = first + tried
-            self._perturb[index] = (step + 1 + (hop[0] & 7)) & 0xFFFFFFFF
             port = self._place(offset + first, tried, port_min, count, is_first_even=True)
             is_taken = flows.is_flow_taken(binding.address, port, remote, remote_port)
             if not is_taken and self._may_connect_from(port, flows):
+                self._perturb[index] = (first + tried + 1 + (hop[0] & 7)) & 0xFFFFFFFF
                 binding.port = port
                 binding.is_implicit = True
                 self._add(binding)
