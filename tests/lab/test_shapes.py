@@ -11,6 +11,7 @@ import pytest
 
 from estab import Bursts, Jitter, Network
 from estab.events import Event, LinkDelayed, LinkDropped
+from estab.lab.links.frame import FunctionReceiver
 from estab.lab.links.way import Way
 from estab.lab.links.weather import Weather
 from estab.lab.record.chance import Chance
@@ -127,7 +128,7 @@ def test_bursts_and_shapes_replay_from_their_weather() -> None:
         a, b = net.host("a"), net.host("b")
         net.link(a, b, **words)
         arrived: list[tuple[str, int]] = []
-        net.links[0].there.deliver = lambda frame: arrived.append((frame.hex(), net.now_ns))
+        net.links[0].there.end = FunctionReceiver(lambda octets: arrived.append((octets.hex(), net.now_ns)))
         for number in range(200):
             net.at(number / 1000, net.links[0].inject, a, number.to_bytes(4, "big"))
         net.run(until=2)

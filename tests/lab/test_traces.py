@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from estab import Network
+from estab.lab.links.frame import FunctionReceiver
 from estab.lab.links.way import Way
 from estab.lab.record.chance import Chance
 from estab.lab.record.clock import Agenda
@@ -175,7 +176,7 @@ def test_a_link_takes_delay_and_losses_from_a_capture_and_what_is_said_beside_it
         assert "trace" in repr(link)
         times: list[float] = []
         link.there.set(read_conditions(there, "a", True, {"loss": 0}))
-        link.there.deliver = lambda frame: times.append(net.now)
+        link.there.end = FunctionReceiver(lambda octets: times.append(net.now))
         for at in (1, 4):
             net.at(at, link.inject, a, b"frame")
         net.run(until=6)

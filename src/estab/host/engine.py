@@ -272,6 +272,10 @@ class Engine:
                 has_found = True
         return has_found
 
+    def looks_at_packets(self) -> bool:
+        """Tell whether an observer or a box on this host sees what arrives: a link must give it all checksums."""
+        return self.context.observer is not None or self.input.hook is not None
+
     def set_hook(self, hook: PacketHook | None) -> None:
         """Let a box on this host see all packets that arrive before the host does; ``None``: none."""
         self.input.hook = hook
@@ -317,24 +321,24 @@ class Engine:
         outputs = self.outputs
         looped_count: i64 = 0
         while True:
-            if outputs.frames:
+            if outputs.waiting > 0:
                 queued = outputs.pop()
                 if queued is not None:
                     outputs.sent(queued)
                     return queued
-            if outputs.looped:
-                if looped_count >= LOOPS_PER_POLL_MAX:
-                    return None
-                looped_count += 1
-                looped = outputs.looped.popleft()
-                outputs.sent(looped)
-                self.input.on_looped(looped)
-                continue
+                if outputs.looped:
+                    if looped_count >= LOOPS_PER_POLL_MAX:
+                        return None
+                    looped_count += 1
+                    looped = outputs.pop_looped()
+                    outputs.sent(looped)
+                    self.input.on_looped(looped)
+                    continue
             outbound = self._poll_segment(now_ns)
             if outbound is not None:
                 outputs.sent(outbound)
                 return outbound
-            if not outputs.frames and not outputs.looped:
+            if outputs.waiting == 0:
                 return None
 
     def on_refused(self, outbound: Outbound, now_ns: i64) -> None:
@@ -375,7 +379,7 @@ class Engine:
 
     def next_deadline_ns(self) -> i64:
         """Return when ``on_deadline`` is to be called next; ``NEVER`` if nothing waits. It may be early."""
-        if self.outputs.looped or self.outputs.frames:
+        if self.outputs.waiting > 0:
             return self.context.now_ns
         due_ns = self.demux.next_deadline_ns()
         if self.neighbors.next_due_ns < due_ns:
@@ -466,8 +470,10 @@ class Engine:
                 self._drop_unroutable(destination)
                 continue
             interface = path.interface
-            # Whoever cuts a super-segment, a device or we below, computes the checksum of each segment.
-            is_partial = interface.has_checksum_offload or outgoing.segment_bytes > 0
+            # Whoever cuts a super-segment, a device or we below, computes the checksum of each segment. An observer is
+            # told of whole packets: with one, nothing else is left to the link.
+            is_left_to_link = interface.has_checksum_offload and self.context.observer is None
+            is_partial = outgoing.segment_bytes > 0 or is_left_to_link
             outgoing.segment.has_bsd_order = self.config.tcp_bsd_option_order
             may_fragment = not self.paths.forbids_cutting(path, outgoing.pmtu_discover)
             ident: i64 = 0  # RFC 6864: with DF a packet is atomic and its identification means nothing
@@ -481,7 +487,7 @@ class Engine:
             outbound = self.output.segment(path, packet, outgoing.segment_bytes, is_partial)
             if outbound is not None:
                 return outbound
-            if self.outputs.looped or self.outputs.frames:
+            if self.outputs.waiting > 0:
                 return None
 
     def _drop_unroutable(self, destination: bytes) -> None:

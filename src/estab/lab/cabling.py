@@ -93,7 +93,7 @@ class Cabling:
         ports = [self._plug(host, number, side, conditions[side].mtu, ethernet) for side, host in enumerate((a, b))]
         there, back = (
             Way(name, sender.name, conditions[side], header_bytes, self._agenda, self._chance,
-                Arrival(receiver.runtime.side, ports[1 - side].index).take, self.fixed_weather or self.chance_log)
+                Arrival(receiver.runtime.side, ports[1 - side].index), self.fixed_weather or self.chance_log)
             for side, (sender, receiver) in enumerate(((a, b), (b, a)))
         )
         for host, other, port, way in ((a, b, ports[0], there), (b, a, ports[1], back)):
@@ -156,7 +156,7 @@ class Cabling:
         to_switch = Way(name, host.name, there, _ETHERNET_HEADER_BYTES, self._agenda, self._chance,
                         lambda frame: bridge.take(side, frame), decider)
         to_host = Way(name, switch.name, back, _ETHERNET_HEADER_BYTES, self._agenda, self._chance,
-                      Arrival(host.runtime.side, port.index).take, decider)
+                      Arrival(host.runtime.side, port.index), decider)
         bridge.outputs.append(to_host.carry)
         to_switch.interface, to_switch.receiver, to_host.receiver = port.interface, switch.name, host.name
         host.runtime.attach(port.index, to_switch)

@@ -216,7 +216,7 @@ class VirtualTime(Runtime):
 
     def attach(self, interface_index: int, way: Way) -> None:
         """Send the frames of an interface along a way."""
-        self.side.ways[interface_index] = way
+        self.side.attach(interface_index, way)
 
     # --- what programs wait on
 
@@ -391,11 +391,13 @@ class VirtualTime(Runtime):
 
     def way_of(self, interface_index: int) -> Way:
         """Return the way along which an interface sends."""
-        return self.side.ways[interface_index]
+        way = self.side.ways[interface_index]
+        assert way is not None
+        return way
 
     def index_of(self, way: Way) -> int:
         """Find the interface that sends along a way."""
-        return next(index for index, own in self.side.ways.items() if own is way)
+        return self.side.ways.index(way)
 
     def forge(self, way: Way, frame: bytes) -> None:
         """Put a frame on a way as if the host's stack had sent it."""

@@ -44,12 +44,14 @@ class Forwarding:
             self._drop(DropReason.IP_INVALID_DEST, packet, "is not forwarded")
             return
         if packet.ttl <= 1:
+            packet = _complete(packet, is_known_good)
             self.context.counters.of(packet.version).ip_in_hdr_errors += 1
             self._drop(DropReason.IP_TTL_EXPIRED, packet, f"ttl {packet.ttl}")
             self.icmp.time_exceeded(packet, 0)
             return
         path = self.paths.find(packet.dst)
         if path is None:
+            packet = _complete(packet, is_known_good)
             self.context.counters.of(packet.version).ip_in_no_routes += 1
             self._drop(DropReason.IP_INNOROUTES, packet, "no route")
             self.icmp.unreachable(packet, 0)
@@ -69,20 +71,24 @@ class Forwarding:
                 return
             size = min(size, headers_bytes + segment_bytes)
         if size > path.link_mtu and (packet.version == 6 or packet.dont_fragment):
-            self._refuse_too_big(path, packet, size)
+            self._refuse_too_big(path, _complete(packet, is_known_good), size)
             return
         data = ip.forwarded(packet)
         if headers_bytes > 0:
             for segment in split(data, segment_bytes):
-                self._send_piece(path, segment)
-        else:
-            self._send_piece(path, finish_checksum(data) if is_known_good else data)
+                self._send_piece(path, segment, is_partial_checksum=False)
+            return
+        may_stay_partial = path.interface.vouches_for_checksums and size <= path.link_mtu
+        if is_known_good and not may_stay_partial:
+            data = finish_checksum(data)
+            is_known_good = False
+        self._send_piece(path, data, is_partial_checksum=is_known_good)
 
-    def _send_piece(self, path: Path, data: bytes) -> None:
+    def _send_piece(self, path: Path, data: bytes, *, is_partial_checksum: bool) -> None:
         version: i64 = data[0] >> 4
         self._count(version, len(data))
         if len(data) <= path.link_mtu:
-            self.output.transmit(path, data)
+            self.output.transmit(path, data, is_partial_checksum)
         else:
             self.output.send_cut(path, ip.parse(data, 0), path.link_mtu)
 
@@ -100,6 +106,13 @@ class Forwarding:
 
     def _drop(self, reason: DropReason, packet: ip.Packet, detail: str) -> None:
         self.context.drop(reason, "", f"{format_address(packet.src)} > {format_address(packet.dst)}: {detail}")
+
+
+def _complete(packet: ip.Packet, is_known_good: bool) -> ip.Packet:
+    """Fill in the transport checksum of a packet that an ICMP error will quote, if that was left for us."""
+    if not is_known_good:
+        return packet
+    return ip.parse(finish_checksum(packet.data, packet.header_start), packet.header_start)
 
 
 def _is_martian(packet: ip.Packet) -> bool:

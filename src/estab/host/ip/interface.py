@@ -52,6 +52,10 @@ class Interface:
         """Super-segments are cut before they reach the link, which takes none."""
         self.is_up: bool = True
         self.is_ethernet: bool = len(mac) == 6
+        self.vouches_for_checksums: bool = False
+        """What is on its link is never damaged unseen, and who looks at a packet there fills in its transport checksum.
+        So none is needed: not of our packets (with ``has_checksum_offload``), and not of those that we forward.
+        """
         self.addresses: list[Address] = []
         self.queue_frames_max: i64 = 1000
         self.queued_frames: i64 = 0
@@ -107,6 +111,8 @@ class Outputs:
         self.interfaces: list[Interface] = []
         self.frames: deque[Outbound] = deque()
         self.looped: deque[Outbound] = deque()
+        self.waiting: i64 = 0
+        """How many there are of both."""
 
     def push(
         self, interface: Interface, data: bytes, segment_bytes: i64 = 0, is_partial_checksum: bool = False,
@@ -118,6 +124,7 @@ class Outputs:
             self.context.drop(DropReason.FULL_RING, "", f"{interface.queued_frames} frames wait on {interface.name}")
         else:
             interface.queued_frames += 1
+            self.waiting += 1
             self.frames.append(Outbound(interface.index, data, segment_bytes, is_partial_checksum))
 
     def loop(self, packet: bytes, is_partial_checksum: bool) -> None:
@@ -125,12 +132,19 @@ class Outputs:
         if len(self.looped) >= LOOP_QUEUE_MAX:
             self.context.drop(DropReason.FULL_RING, "", f"{LOOP_QUEUE_MAX} packets wait on lo")
             return
+        self.waiting += 1
         self.looped.append(Outbound(0, packet, 0, is_partial_checksum))
+
+    def pop_looped(self) -> Outbound:
+        """Take the oldest packet on lo."""
+        self.waiting -= 1
+        return self.looped.popleft()
 
     def pop(self) -> Outbound | None:
         """Take the oldest frame whose interface is still up."""
         while self.frames:
             outbound = self.frames.popleft()
+            self.waiting -= 1
             interface = self.interfaces[outbound.interface_index]
             interface.queued_frames -= 1
             if interface.is_up:

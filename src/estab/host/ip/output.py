@@ -90,11 +90,11 @@ class Output:
 
     # --- any packet, of the right size
 
-    def transmit(self, path: Path, packet: bytes) -> None:
+    def transmit(self, path: Path, packet: bytes, is_partial_checksum: bool = False) -> None:
         """Queue a packet for the path's link, or let it wait for the next hop's MAC address."""
-        frame = self.frame_for(path, packet, 0, is_partial_checksum=False)
+        frame = self.frame_for(path, packet, 0, is_partial_checksum)
         if frame is not None:
-            self.outputs.push(path.interface, frame)
+            self.outputs.push(path.interface, frame, 0, is_partial_checksum)
 
     def segment(self, path: Path, packet: bytes, segment_bytes: i64, is_partial_checksum: bool) -> Outbound | None:
         """Make the frame of a TCP packet that leaves at once.

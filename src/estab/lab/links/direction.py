@@ -22,6 +22,7 @@ from estab.events import (
     Observer,
 )
 from estab.lab.links.aqm import marked
+from estab.lab.links.frame import Frame, FunctionReceiver, Receiver
 from estab.lab.links.weather import Decider
 from estab.lab.record.clock import Agenda
 from estab.lab.record.conditions import Conditions
@@ -35,7 +36,7 @@ class Direction:
 
     def __init__(
         self, link: str, sender: str, conditions: Conditions, header_bytes: i64, agenda: Agenda,
-        deliver: Callable[[bytes], object], decider: Decider | None = None,
+        deliver: Receiver | Callable[[bytes], object], decider: Decider | None = None,
     ) -> None:
         self.link: str = link
         self.sender: str = sender
@@ -48,7 +49,8 @@ class Direction:
         self.header_bytes: i64 = header_bytes
         """Bytes of a frame in front of its IP packet: 14 with Ethernet."""
         self.agenda: Agenda = agenda
-        self.deliver: Callable[[bytes], object] = deliver
+        self.end: Receiver = deliver if isinstance(deliver, Receiver) else FunctionReceiver(deliver)
+        """Takes each frame that arrives."""
         self.interface: str = ""
         self.receiver: str = ""
         """The sender's interface and the receiver's name, for the facts."""
@@ -83,42 +85,45 @@ class Direction:
         """Return how many frames and bytes wait for the rate, without the frame that is being sent."""
         raise NotImplementedError
 
-    def mark(self, frame: bytes, why: str) -> bytes | None:
-        """Mark a packet with CE: count it, and report it. ``None`` if it is not ECN-capable."""
-        result = marked(frame, self.header_bytes)
-        if result is not None:
-            self.frames_marked += 1
-            if self.observer is not None:
-                self.observer(LinkMarked(self.agenda.now_ns, self.sender, self.link, why, frame, result))
-        return result
+    def mark(self, frame: Frame, why: str) -> bool:
+        """Mark a packet with CE: count it, and report it. ``False`` if it is not ECN-capable."""
+        before = frame.data if self.observer is None else frame.octets()
+        after = marked(before, self.header_bytes)
+        if after is None:
+            return False
+        frame.data = after
+        self.frames_marked += 1
+        if self.observer is not None:
+            self.observer(LinkMarked(self.agenda.now_ns, self.sender, self.link, why, before, after))
+        return True
 
-    def tell_held(self, overtakers: int, frame: bytes) -> None:
+    def tell_held(self, overtakers: int, frame: Frame) -> None:
         """Report that a frame is held back until so many later ones have passed."""
         if self.observer is not None:
-            self.observer(LinkHeld(self.agenda.now_ns, self.sender, self.link, overtakers, frame))
+            self.observer(LinkHeld(self.agenda.now_ns, self.sender, self.link, overtakers, frame.octets()))
 
-    def tell_delayed(self, by_ns: int, why: str, frame: bytes) -> None:
+    def tell_delayed(self, by_ns: int, why: str, frame: Frame) -> None:
         """Tell that a frame comes later than the link's delay lets others come."""
         if self.observer is not None:
-            self.observer(LinkDelayed(self.agenda.now_ns, self.sender, self.link, by_ns, why, frame))
+            self.observer(LinkDelayed(self.agenda.now_ns, self.sender, self.link, by_ns, why, frame.octets()))
 
     def answer(self, frame: bytes) -> None:
         """Carry a frame that a box on the way made. No rule is asked about it."""
         raise NotImplementedError
 
-    def again(self, frame: bytes, later_ns: int) -> None:
+    def again(self, frame: Frame, later_ns: int) -> None:
         """Take a frame once more, past the rules; later by ``later_ns``."""
         raise NotImplementedError
 
-    def tell_copied(self, frame: bytes) -> None:
+    def tell_copied(self, frame: Frame) -> None:
         """Report that a frame is sent on twice."""
         if self.observer is not None:
-            self.observer(LinkCopied(self.agenda.now_ns, self.sender, self.link, frame))
+            self.observer(LinkCopied(self.agenda.now_ns, self.sender, self.link, frame.octets()))
 
-    def tell_damaged(self, bit: int, frame: bytes, damaged: bytes) -> None:
+    def tell_damaged(self, bit: int, frame: Frame, damaged: bytes) -> None:
         """Report that a bit of a frame flipped."""
         if self.observer is not None:
-            self.observer(LinkDamaged(self.agenda.now_ns, self.sender, self.link, bit, frame, damaged))
+            self.observer(LinkDamaged(self.agenda.now_ns, self.sender, self.link, bit, frame.octets(), damaged))
 
     def tell_queue(self, what: str, place: int = 0) -> None:
         """Report how much waits for the rate, after it changed."""
@@ -140,11 +145,11 @@ class Direction:
                 now.jitter_shape, "" if now.bursts is None else str(now.bursts),
             ))
 
-    def drop(self, reason: DropReason, frame: bytes) -> None:
+    def drop(self, reason: DropReason, frame: Frame) -> None:
         """Drop a frame: count it, and report it."""
         self.drops[reason] = self.drops.get(reason, 0) + 1
         if self.observer is not None:
-            self.observer(LinkDropped(self.agenda.now_ns, self.sender, self.link, reason, frame))
+            self.observer(LinkDropped(self.agenda.now_ns, self.sender, self.link, reason, frame.octets()))
 
 
 def _raise(error: BaseException) -> None:

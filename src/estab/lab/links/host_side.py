@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from mypy_extensions import i64
 
 from estab.host.engine import Engine
+from estab.lab.links.frame import Frame, Receiver
 from estab.lab.links.way import Way
 from estab.lab.record.clock import Agenda, Alarm
 from estab.lab.record.host_clock import HostClock
@@ -52,8 +53,8 @@ class HostSide:
         """Programs that wait for one descriptor."""
         self._waiting_any: list[Any] = []
         """Programs that wait for several."""
-        self.ways: dict[int, Way] = {}
-        """Where frames go, by the index of the interface."""
+        self.ways: list[Way | None] = []
+        """Where frames go, by the index of the interface; ``None``: nowhere."""
         self.is_sending: bool = True
         """The host has power, and is awake."""
         self.outside: Callable[[int, bytes], object] | None = None
@@ -61,6 +62,12 @@ class HostSide:
         self.inputs: i64 = 0
         """How often anything happened on the host."""
         self.alarm: Alarm = Alarm(agenda, self.on_deadline)
+
+    def attach(self, interface_index: i64, way: Way) -> None:
+        """Send the frames of an interface along a way."""
+        while len(self.ways) <= interface_index:
+            self.ways.append(None)
+        self.ways[interface_index] = way
 
     def now_ns(self) -> i64:
         """Return the host's monotonic clock."""
@@ -88,13 +95,16 @@ class HostSide:
         """Wake the programs that wait for several descriptors and are ready."""
         _wake_ready(self._waiting_any)
 
-    def receive(self, interface_index: i64, frame: bytes) -> None:
+    def receive(self, interface_index: i64, frame: Frame) -> None:
         """Take a frame from a link."""
         outside = self.outside
         if outside is not None:
-            outside(interface_index, frame)
+            outside(interface_index, frame.octets())
             return
-        self.engine.on_frame(interface_index, frame, self.now_ns())
+        engine = self.engine
+        if frame.lacks_checksum and engine.looks_at_packets():
+            frame.octets()
+        engine.on_frame(interface_index, frame.data, self.now_ns(), frame.lacks_checksum)
         self.flush()
 
     def on_deadline(self) -> None:
@@ -112,10 +122,10 @@ class HostSide:
             outbound = engine.poll_frame(now_ns)
             if outbound is None:
                 break
-            way = self.ways.get(outbound.interface_index)
+            way = self.ways[outbound.interface_index] if outbound.interface_index < len(self.ways) else None
             if way is not None and self.is_sending:
                 way.is_refused = False
-                way.carry(outbound.data)
+                way.send(Frame(outbound.data, outbound.is_partial_checksum))
                 if way.is_refused:
                     engine.on_refused(outbound, now_ns)
         while True:
@@ -146,13 +156,13 @@ def _wake_ready(waiting: list[Any]) -> None:
             strand.wake()
 
 
-class Arrival:
-    """Where frames of one link come in: an interface of a host. ``take`` is what the link delivers to."""
+class Arrival(Receiver):
+    """Where frames of one link come in: an interface of a host."""
 
     def __init__(self, side: HostSide, interface_index: i64) -> None:
         self.side: HostSide = side
         self.interface_index: i64 = interface_index
 
-    def take(self, frame: bytes) -> None:
+    def arrive(self, frame: Frame) -> None:
         """Take a frame from the link."""
         self.side.receive(self.interface_index, frame)

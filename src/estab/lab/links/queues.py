@@ -18,42 +18,34 @@ from mypy_extensions import i64
 
 from estab.errors import WireError
 from estab.lab.links.aqm import CodelState
+from estab.lab.links.frame import Frame
 from estab.wire import ip
 
-__all__ = ["Entry", "FairQueue", "Fifo", "Line"]
+__all__ = ["FairQueue", "Fifo", "Line"]
 
 _QUANTUM_BYTES: Final = 1514
 """RFC 8290 section 5.2.5: the MTU, with its Ethernet header."""
 _PORTS_BYTES: Final = 4
 
 
-class Entry:
-    """A frame that waits, and since when. ``is_gone``: it is not sent any more."""
-
-    def __init__(self, since_ns: i64, frame: bytes) -> None:
-        self.since_ns: i64 = since_ns
-        self.frame: bytes = frame
-        self.is_gone: bool = False
-
-
 class Line:
     """Frames that wait one after the other, and what CoDel remembers of them."""
 
     def __init__(self) -> None:
-        self.entries: deque[Entry] = deque()
+        self.frames: deque[Frame] = deque()
         self.waiting_bytes: i64 = 0
         self.codel: CodelState = CodelState()
 
-    def push(self, entry: Entry) -> None:
+    def push(self, frame: Frame) -> None:
         """Take a frame as the last one."""
-        self.entries.append(entry)
-        self.waiting_bytes += len(entry.frame)
+        self.frames.append(frame)
+        self.waiting_bytes += len(frame.data)
 
-    def pop(self) -> Entry:
+    def pop(self) -> Frame:
         """Give the frame that waited longest."""
-        entry = self.entries.popleft()
-        self.waiting_bytes -= len(entry.frame)
-        return entry
+        frame = self.frames.popleft()
+        self.waiting_bytes -= len(frame.data)
+        return frame
 
 
 class Fifo:
@@ -63,26 +55,26 @@ class Fifo:
         self._line: Line = Line()
 
     def __len__(self) -> int:
-        return len(self._line.entries)
+        return len(self._line.frames)
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes that wait."""
         return self._line.waiting_bytes
 
-    def entries(self) -> list[Entry]:
+    def frames(self) -> list[Frame]:
         """List what waits, in the order in which it came."""
-        return list(self._line.entries)
+        return list(self._line.frames)
 
-    def push(self, entry: Entry, header_bytes: int) -> None:
+    def push(self, frame: Frame, header_bytes: int) -> None:
         """Take a frame."""
-        self._line.push(entry)
+        self._line.push(frame)
 
     def choose(self) -> Line | None:
         """Say from which line the next frame comes."""
-        return self._line if self._line.entries else None
+        return self._line if self._line.frames else None
 
-    def pop(self, line: Line) -> tuple[Entry, int]:
+    def pop(self, line: Line) -> tuple[Frame, int]:
         """Take the first frame of a line, and say how many of those that wait came before it."""
         return line.pop(), 0
 
@@ -111,7 +103,7 @@ class FairQueue(Fifo):
         self._flows: dict[bytes, _Flow] = {}
         self._new: deque[_Flow] = deque()
         self._old: deque[_Flow] = deque()
-        self._order: list[Entry] = []
+        self._order: list[Frame] = []
         """All that waits, in the order in which it came."""
 
     def __len__(self) -> int:
@@ -122,19 +114,19 @@ class FairQueue(Fifo):
         """Bytes that wait."""
         return sum([flow.waiting_bytes for flow in self._flows.values()])
 
-    def entries(self) -> list[Entry]:
+    def frames(self) -> list[Frame]:
         """List what waits, in the order in which it came."""
         return list(self._order)
 
-    def push(self, entry: Entry, header_bytes: int) -> None:
+    def push(self, frame: Frame, header_bytes: int) -> None:
         """Take a frame into its flow's line. A flow without frames begins anew."""
-        key = _flow_key(entry.frame, header_bytes)
+        key = _flow_key(frame.data, header_bytes)
         flow = self._flows.get(key)
         if flow is None:
             flow = self._flows[key] = _Flow(key)
             self._new.append(flow)
-        flow.push(entry)
-        self._order.append(entry)
+        flow.push(frame)
+        self._order.append(frame)
 
     def choose(self) -> Line | None:
         """Say which flow sends now: a new one that has not used up its quantum, else the next of the round."""
@@ -145,7 +137,7 @@ class FairQueue(Fifo):
                 flow.deficit_bytes += _QUANTUM_BYTES
                 round_of.popleft()
                 self._old.append(flow)
-            elif flow.entries:
+            elif flow.frames:
                 return flow
             else:
                 round_of.popleft()
@@ -155,12 +147,12 @@ class FairQueue(Fifo):
                     del self._flows[flow.key]
         return None
 
-    def pop(self, line: Line) -> tuple[Entry, int]:
+    def pop(self, line: Line) -> tuple[Frame, int]:
         """Take the first frame of a line, and say how many of those that wait came before it."""
-        entry = line.pop()
-        place = self._order.index(entry)
+        frame = line.pop()
+        place = self._order.index(frame)
         del self._order[place]
-        return entry, place
+        return frame, place
 
     def charge(self, line: Line, size_bytes: int) -> None:
         """Note that a flow has sent so much of what it may in this round."""

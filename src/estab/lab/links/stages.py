@@ -15,6 +15,8 @@ from mypy_extensions import i64
 
 from estab.errors import DropReason
 from estab.lab.links.direction import Direction
+from estab.lab.links.flights import Flights
+from estab.lab.links.frame import Frame
 from estab.lab.packets.answers import framed_back, refusal
 from estab.lab.packets.view import PacketView
 from estab.lab.record.chance import Chance
@@ -58,38 +60,38 @@ class Stage(Subject):
         """Tell whether the way's conditions ask for this stage, or frames are still held in it."""
         return len(self) > 0 or bool(getattr(self.way.conditions, self.asked_by))
 
-    def take(self, frame: bytes) -> None:
+    def take(self, frame: Frame) -> None:
         """Take over a frame."""
         raise NotImplementedError
 
-    def clear(self) -> list[bytes]:
+    def clear(self) -> list[Frame]:
         """Give up all frames held, oldest first."""
         return []
 
     def sift(self, entry: RuleEntry) -> None:
         """Ask a new rule about all frames held, oldest first, and do what it says."""
 
-    def is_taken_out(self, entry: RuleEntry, frame: bytes) -> bool:
+    def is_taken_out(self, entry: RuleEntry, frame: Frame) -> bool:
         """Ask a new rule about a frame held here, and do what it says; ``True``: the frame goes no further."""
         verdict = self.ask(entry, frame)
         if verdict.kind == "duplicate":
             self.way.tell_copied(frame)
-            self.way.again(frame, 0)
+            self.way.again(frame.copy(), 0)
         elif verdict.kind == "delay":
-            self.way.again(frame, verdict.delay_ns)
+            self.way.again(frame.copy(), verdict.delay_ns)
         return verdict.kind not in ("ok", "duplicate")
 
-    def ask(self, entry: RuleEntry, frame: bytes) -> Verdict:
+    def ask(self, entry: RuleEntry, frame: Frame) -> Verdict:
         """Ask a rule about a frame; drop or reject it if it says so."""
-        way = self.way
-        verdict = entry.ask(way.link, way.sender, frame, way.header_bytes)
+        way, octets = self.way, frame.octets()
+        verdict = entry.ask(way.link, way.sender, octets, way.header_bytes)
         if verdict.kind == "drop" or verdict.kind == "reject":
             way.drop(verdict.reason, frame)
         if verdict.kind == "reject" and way.opposite is not None:
-            packet = PacketView(way.link, way.sender, frame, way.header_bytes).packet
+            packet = PacketView(way.link, way.sender, octets, way.header_bytes).packet
             answer = None if packet is None else refusal(packet, by_icmp=verdict.is_by_icmp)
             if answer is not None:
-                way.opposite.answer(framed_back(frame, way.header_bytes, answer))
+                way.opposite.answer(framed_back(octets, way.header_bytes, answer))
         return verdict
 
 
@@ -98,7 +100,7 @@ class Rules(Stage):
 
     def __init__(self, way: Direction, chance: Chance) -> None:
         super().__init__(way, chance)
-        self._delayed: dict[int, bytes] = {}
+        self._delayed: dict[int, Frame] = {}
         self._count: i64 = 0
 
     def __len__(self) -> int:
@@ -108,7 +110,7 @@ class Rules(Stage):
         """Tell whether there are rules, or frames that one delayed."""
         return bool(self.way.rules or self._delayed)
 
-    def take(self, frame: bytes) -> None:
+    def take(self, frame: Frame) -> None:
         """Ask the rules in their order."""
         for entry in tuple(self.way.rules):
             verdict = self.ask(entry, frame)
@@ -117,7 +119,7 @@ class Rules(Stage):
                 return
         self.next.take(frame)
 
-    def clear(self) -> list[bytes]:
+    def clear(self) -> list[Frame]:
         """Give up all frames held, oldest first."""
         frames = list(self._delayed.values())
         self._delayed.clear()
@@ -133,15 +135,15 @@ class Rules(Stage):
                 self.count()
                 self._obey(verdict, frame)
 
-    def _obey(self, verdict: Verdict, frame: bytes) -> None:
+    def _obey(self, verdict: Verdict, frame: Frame) -> None:
         if verdict.kind == "duplicate":
             self.way.tell_copied(frame)
-            self.next.take(frame)
+            self.next.take(frame.copy())
             self.next.take(frame)
         elif verdict.kind == "delay":
             self.hold(frame, verdict.delay_ns)
 
-    def hold(self, frame: bytes, for_ns: int) -> None:
+    def hold(self, frame: Frame, for_ns: int) -> None:
         """Let a frame go on later."""
         way = self.way
         if len(self._delayed) >= FLIGHT_FRAMES_MAX:
@@ -166,10 +168,10 @@ class Mtu(Stage):
 
     asked_by: ClassVar[str] = "mtu"
 
-    def take(self, frame: bytes) -> None:
+    def take(self, frame: Frame) -> None:
         """Measure the packet."""
         way = self.way
-        if len(frame) - way.header_bytes > way.mtu:
+        if len(frame.data) - way.header_bytes > way.mtu:
             way.drop(DropReason.LINK_MTU, frame)
         else:
             self.next.take(frame)
@@ -182,13 +184,13 @@ class Mark(Stage):
 
     asked_by: ClassVar[str] = "ecn_mark_limit"
 
-    def take(self, frame: bytes) -> None:
+    def take(self, frame: Frame) -> None:
         """Look at the queue that follows."""
         way = self.way
         conditions = way.conditions
         frames, octets = way.waiting()
         if (frames if conditions.ecn_mark_frames else octets) >= conditions.ecn_mark_limit:
-            frame = way.mark(frame, f"{frames} frames wait") or frame
+            way.mark(frame, f"{frames} frames wait")
         self.next.take(frame)
 
 
@@ -210,14 +212,14 @@ class Loss(OfChance):
         self._is_bad: bool = False
         """In which state of ``Bursts`` the link is."""
 
-    def take(self, frame: bytes) -> None:
+    def take(self, frame: Frame) -> None:
         """Lose it or not."""
         way = self.way
         draw = self._draw if way.conditions.loss else None
         if way.decider is None:
             is_lost = draw is not None and draw()
         else:
-            way.frame_name = way.decider.meet(way, frame)
+            way.frame_name = way.decider.meet(way, frame.octets())
             is_lost = way.decider.loses(way.frame_name, draw)
         if is_lost:
             way.drop(DropReason.LINK_LOSS, frame)
@@ -240,19 +242,19 @@ class Corrupt(OfChance):
 
     asked_by: ClassVar[str] = "corrupt"
 
-    def take(self, frame: bytes) -> None:
+    def take(self, frame: Frame) -> None:
         """Damage it or not."""
-        bit = self._bit(len(frame) * 8)
+        bit = self._bit(len(frame.data) * 8)
         if bit < 0:
             self.next.take(frame)
         elif self.way.header_bytes:
             self.way.drop(DropReason.LINK_CORRUPTED, frame)
         else:
-            changed = bytearray(frame)
+            changed = bytearray(frame.octets())
             changed[bit // 8] ^= 1 << bit % 8
             damaged = bytes(changed)
             self.way.tell_damaged(bit, frame, damaged)
-            self.next.take(damaged)
+            self.next.take(Frame(damaged))
 
     def _bit(self, bits: int) -> int:
         way = self.way
@@ -269,14 +271,14 @@ class Duplicate(OfChance):
 
     asked_by: ClassVar[str] = "duplicate"
 
-    def take(self, frame: bytes) -> None:
+    def take(self, frame: Frame) -> None:
         """Send it once or twice."""
         way = self.way
         decider, name = way.decider, way.frame_name
         share = way.conditions.duplicate
         if self.chance.happens(share) if decider is None else decider.copies(name, share, self.chance):
             way.tell_copied(frame)
-            self.next.take(frame)
+            self.next.take(frame.copy())
             way.frame_name = f"{name}, its copy"
         self.next.take(frame)
 
@@ -288,7 +290,7 @@ class Reorder(OfChance):
 
     def __init__(self, way: Direction, chance: Chance) -> None:
         super().__init__(way, chance)
-        self._held: dict[int, tuple[str, bytes]] = {}
+        self._held: dict[int, tuple[str, Frame]] = {}
         """The name that a decider gave it, and the frame."""
         self._to_pass: dict[int, int] = {}
         self._count: i64 = 0
@@ -296,7 +298,7 @@ class Reorder(OfChance):
     def __len__(self) -> int:
         return len(self._held)
 
-    def take(self, frame: bytes) -> None:
+    def take(self, frame: Frame) -> None:
         """Hold it or let it pass those that are held."""
         overtakers = self._overtakers()
         if overtakers:
@@ -308,7 +310,7 @@ class Reorder(OfChance):
             if self._to_pass[number] == 0:
                 self._release(number)
 
-    def clear(self) -> list[bytes]:
+    def clear(self) -> list[Frame]:
         """Give up all frames held, oldest first."""
         frames = [frame for _name, frame in self._held.values()]
         self._held.clear()
@@ -329,7 +331,7 @@ class Reorder(OfChance):
             return way.decider.holds(way.frame_name, way.conditions.reorder, _OVERTAKERS_MAX, chance)
         return chance.between(1, _OVERTAKERS_MAX) if chance.happens(way.conditions.reorder) else 0
 
-    def _hold(self, frame: bytes, overtakers: int) -> None:
+    def _hold(self, frame: Frame, overtakers: int) -> None:
         self.way.tell_held(overtakers, frame)
         self._count += 1
         self._held[self._count] = (self.way.frame_name, frame)
@@ -351,16 +353,6 @@ class Reorder(OfChance):
             self.next.take(frame)
 
 
-class _Flight:
-    """A frame that flies: when it is due, and how much later that is than without jitter."""
-
-    def __init__(self, due_ns: i64, frame: bytes, late_ns: i64) -> None:
-        self.due_ns: i64 = due_ns
-        self.frame: bytes = frame
-        self.late_ns: i64 = late_ns
-        self.is_told: bool = False
-
-
 class Delay(Stage):
     """The time that a frame flies. Whatever the jitter, a frame never arrives before one that was sent earlier, unless
     the jitter is one that reorders.
@@ -370,17 +362,20 @@ class Delay(Stage):
 
     def __init__(self, way: Direction, chance: Chance) -> None:
         super().__init__(way, chance)
-        self._flying: dict[int, _Flight] = {}
+        self._flights: Flights = Flights(way.agenda, self)
+        """What flies and arrives in its turn."""
+        self._overtaking: dict[int, Frame] = {}
+        """What arrives before something that was sent earlier: it falls due by its number."""
         self._count: i64 = 0
         self._last_due_ns: i64 = 0
 
     def __len__(self) -> int:
-        return len(self._flying)
+        return self._counted
 
-    def take(self, frame: bytes) -> None:
+    def take(self, frame: Frame) -> None:
         """Let it fly."""
         way = self.way
-        if len(self._flying) >= FLIGHT_FRAMES_MAX:
+        if self._counted >= FLIGHT_FRAMES_MAX:
             way.drop(DropReason.LINK_QUEUE_FULL, frame)
             return
         conditions, now_ns = way.conditions, way.agenda.now_ns
@@ -402,29 +397,28 @@ class Delay(Stage):
             self._last_due_ns = due_ns
         self._fly(frame, due_ns, late_ns)
 
-    def clear(self) -> list[bytes]:
+    def clear(self) -> list[Frame]:
         """Return all frames held, oldest first, and forget them."""
-        frames = [flight.frame for flight in self._flying.values()]
-        self._flying.clear()
+        frames = self._flying()
+        for frame in frames:
+            self._take_out(frame)
         self._last_due_ns = 0
-        self.count()
         return frames
 
     def sift(self, entry: RuleEntry) -> None:
         """Ask a new rule about all that flies. What it delays arrives so much later, after what overtakes it."""
-        for number, flight in list(self._flying.items()):
-            verdict = self.ask(entry, flight.frame)
+        for frame in self._flying():
+            verdict = self.ask(entry, frame)
             if verdict.kind == "ok":
                 continue
             if verdict.kind == "duplicate":
-                self.way.tell_copied(flight.frame)
-                self._fly(flight.frame, flight.due_ns, flight.late_ns)
+                self.way.tell_copied(frame)
+                self._fly(frame.copy(), frame.due_ns, frame.late_ns)
                 continue
-            del self._flying[number]
-            self.count()
+            self._take_out(frame)
             if verdict.kind == "delay":
-                self.way.tell_delayed(verdict.delay_ns, "rule", flight.frame)
-                self._fly(flight.frame, flight.due_ns + verdict.delay_ns, flight.late_ns)
+                self.way.tell_delayed(verdict.delay_ns, "rule", frame)
+                self._fly(frame.copy(), frame.due_ns + verdict.delay_ns, frame.late_ns)
 
     def _draw(self) -> int:
         conditions = self.way.conditions
@@ -434,20 +428,45 @@ class Delay(Stage):
         """Tell, once each, of the frames that one that is due then overtakes."""
         if self.way.observer is None:
             return
-        for flight in self._flying.values():
-            if flight.due_ns > due_ns and not flight.is_told:
-                flight.is_told = True
-                self.way.tell_delayed(flight.late_ns, "jitter", flight.frame)
+        for frame in self._flying():
+            if frame.due_ns > due_ns and not frame.is_told:
+                frame.is_told = True
+                self.way.tell_delayed(frame.late_ns, "jitter", frame)
 
-    def _fly(self, frame: bytes, due_ns: i64, late_ns: i64) -> None:
+    def _flying(self) -> list[Frame]:
+        """List all frames held, oldest first."""
+        if not self._overtaking:
+            return self._flights.all()
+        return sorted([*self._flights.all(), *self._overtaking.values()], key=_number)
+
+    def _take_out(self, frame: Frame) -> None:
+        """Let a frame go no further. What was planned for it falls due, and finds that."""
+        frame.is_gone = True
+        self._overtaking.pop(frame.number, None)
+        self._count_flying(-1)
+
+    def _fly(self, frame: Frame, due_ns: i64, late_ns: i64) -> None:
+        agenda = self.way.agenda
         self._count += 1
-        self._flying[self._count] = _Flight(due_ns, frame, late_ns)
-        self.count()
-        self.way.agenda.enter(due_ns, self, self._count)
+        frame.number, frame.due_ns, frame.late_ns = self._count, max(due_ns, agenda.now_ns), late_ns
+        self._count_flying(1)
+        if self._flights.would_keep_order(frame.due_ns):
+            self._flights.add(frame)
+        else:
+            self._overtaking[self._count] = frame
+            agenda.enter(frame.due_ns, self, self._count)
+
+    def _count_flying(self, change: i64) -> None:
+        self._counted += change
+        self.way.agenda.frames_under_way += change
 
     def fall_due(self, number: i64) -> None:
         """Let a frame arrive."""
-        flight = self._flying.pop(number, None)
-        if flight is not None:
-            self.count()
-            self.next.take(flight.frame)
+        frame = self._flights.take() if number == 0 else self._overtaking.pop(number, None)
+        if frame is not None and not frame.is_gone:
+            self._count_flying(-1)
+            self.next.take(frame)
+
+
+def _number(frame: Frame) -> int:
+    return frame.number

@@ -14,6 +14,7 @@ from mypy_extensions import i64
 
 from estab.errors import DropReason
 from estab.lab.links.direction import Direction
+from estab.lab.links.frame import Frame, Receiver
 from estab.lab.links.rate import Rate
 from estab.lab.links.stages import Corrupt, Delay, Duplicate, Loss, Mark, Mtu, OfChance, Reorder, Rules, Stage
 from estab.lab.links.weather import Decider
@@ -33,14 +34,14 @@ _STAGES: Final[tuple[type[Stage], ...]] = (Rules, Mtu, Mark, Rate, Loss, Corrupt
 class _Arrival(Stage):
     """The end of the way."""
 
-    def take(self, frame: bytes) -> None:
+    def take(self, frame: Frame) -> None:
         """Pass the frame to the receiver."""
         way = self.way
         if not way.is_heard:
             way.drop(DropReason.DEV_DOWN, frame)
             return
         way.frames_delivered += 1
-        way.deliver(frame)
+        way.end.arrive(frame)
 
 
 class Way(Direction):
@@ -48,7 +49,7 @@ class Way(Direction):
 
     def __init__(
         self, link: str, sender: str, conditions: Conditions, header_bytes: i64, agenda: Agenda, chance: Chance,
-        deliver: Callable[[bytes], object], decider: Decider | None = None,
+        deliver: Receiver | Callable[[bytes], object], decider: Decider | None = None,
     ) -> None:
         super().__init__(link, sender, conditions, header_bytes, agenda, deliver, decider)
         self._chance: Chance = chance
@@ -109,23 +110,28 @@ class Way(Direction):
         """List the stages that were made, the last one on the way first."""
         return [self._stages[place] for place in sorted(self._stages, reverse=True)]
 
-    def carry(self, frame: bytes) -> None:
+    def carry(self, octets: bytes) -> None:
         """Take a frame that the sender puts on the link."""
+        self.send(Frame(octets))
+
+    def send(self, frame: Frame) -> None:
+        """Take a frame that the sender puts on the link, with or without its checksum."""
         self.frames_carried += 1
         if self.is_cut:
             self.drop(DropReason.LINK_DOWN, frame)
         else:
             self._first.take(frame)
 
-    def answer(self, frame: bytes) -> None:
+    def answer(self, octets: bytes) -> None:
         """Carry a frame that a box on the way made. No rule is asked about it."""
+        frame = Frame(octets)
         self.frames_carried += 1
         if self.is_cut:
             self.drop(DropReason.LINK_DOWN, frame)
         else:
             self._after_rules.take(frame)
 
-    def again(self, frame: bytes, later_ns: int) -> None:
+    def again(self, frame: Frame, later_ns: int) -> None:
         """Take a frame once more, past the rules; later by ``later_ns``."""
         if later_ns:
             rules = self._stage(_RULES)

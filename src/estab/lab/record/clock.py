@@ -4,6 +4,8 @@
 - Entries of the same instant are taken in the order in which they were made.
 - An entry belongs to a ``Subject``, whose ``fall_due`` is called with the number that the entry was made with. So a
   frame that flies needs no closure, and nothing interpreted runs for it. ``at`` has any function called.
+- What falls due in the order in which it was planned (frames on a link) has one ``Entry`` for all: it stands for the
+  first of them, and ``advance`` moves it on to the next.
 - What is set anew again and again (a host's next deadline, a program's timeout) is an ``Alarm``: it leaves at most one
   entry behind, and an entry that it no longer means does not move the clock.
 """
@@ -18,7 +20,7 @@ from mypy_extensions import i64
 
 from estab.units import NEVER
 
-__all__ = ["Agenda", "Alarm", "Subject"]
+__all__ = ["Agenda", "Alarm", "Entry", "Subject"]
 
 
 class Subject:
@@ -36,14 +38,18 @@ class Subject:
         raise NotImplementedError
 
 
-class _Entry:
-    """When, its place among those of the same instant, whose it is, and the number for ``fall_due``."""
+class Entry:
+    """A place in the agenda: when, its place in that instant, whose it is, and the number for ``fall_due``."""
 
     def __init__(self, due_ns: i64, order: i64, subject: Subject, number: i64) -> None:
         self.due_ns: i64 = due_ns
         self.order: i64 = order
         self.subject: Subject = subject
         self.number: i64 = number
+
+    def advance(self) -> bool:
+        """Once it was taken: stand for what comes next, and keep a place. ``False``: nothing does."""
+        return False
 
 
 class _Call(Subject):
@@ -69,7 +75,7 @@ class Agenda:
         """How often a program's thread was made, began to wait or ended: what is said of programs holds until then."""
         self.frames_under_way: i64 = 0
         """Frames that links hold: they were sent, and have neither arrived nor been lost."""
-        self._entries: list[_Entry] = []
+        self._entries: list[Entry] = []
         """A heap: no entry comes before the one at half of its place."""
         self._order: i64 = 0
 
@@ -79,11 +85,18 @@ class Agenda:
 
     def enter(self, due_ns: i64, subject: Subject, number: i64) -> None:
         """Have ``subject.fall_due(number)`` called at ``due_ns``, or as soon as possible if that is past."""
-        self._order += 1
-        order = self._order
         if due_ns < self.now_ns:
             due_ns = self.now_ns
-        entry = _Entry(due_ns, order, subject, number)
+        self.put(Entry(due_ns, self.next_order(), subject, number))
+
+    def next_order(self) -> i64:
+        """Return the place, among all of its instant, of what is planned now."""
+        self._order += 1
+        return self._order
+
+    def put(self, entry: Entry) -> None:
+        """Take an entry in. Of all entries of its instant it has the last place."""
+        due_ns = entry.due_ns
         heap = self._entries
         place: i64 = len(heap)
         heap.append(entry)
@@ -109,11 +122,16 @@ class Agenda:
 
     def take(self) -> None:
         """Move the clock to the next entry and carry it out. ``next_due_ns`` has just said that there is one."""
-        entry = self._pop()
+        entry = self._entries[0]
         if entry.due_ns > self.now_ns:  # in real time it may be past
             self.now_ns = entry.due_ns
         self.steps += 1
-        entry.subject.fall_due(entry.number)
+        subject, number = entry.subject, entry.number
+        if entry.advance():
+            self._sink(entry)
+        else:
+            self._pop()
+        subject.fall_due(number)
 
     def run(self, until_ns: int, entries_max: i64, ready: deque[Any], ends_at_rest: bool) -> None:
         """Carry out what is due until ``until_ns``, and ``entries_max`` at most.
@@ -132,14 +150,18 @@ class Agenda:
             if ends_at_rest and self.frames_under_way == 0:
                 return
 
-    def _pop(self) -> _Entry:
+    def _pop(self) -> None:
+        """Take the first entry out."""
         heap = self._entries
         last = heap.pop()
+        if len(heap) > 0:
+            self._sink(last)
+
+    def _sink(self, entry: Entry) -> None:
+        """Put an entry into the first place, or below those that are due before it."""
+        heap = self._entries
         size: i64 = len(heap)
-        if size == 0:
-            return last
-        first = heap[0]
-        due_ns, order = last.due_ns, last.order
+        due_ns, order = entry.due_ns, entry.order
         place: i64 = 0
         while True:
             below: i64 = 2 * place + 1
@@ -155,8 +177,7 @@ class Agenda:
                 break
             heap[place] = other
             place = below
-        heap[place] = last
-        return first
+        heap[place] = entry
 
 
 class Alarm(Subject):
