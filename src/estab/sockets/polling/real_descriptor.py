@@ -40,6 +40,8 @@ _close: Final = os.close
 _dup: Final = os.dup
 _dup2: Final = os.dup2
 _pipe: Final = os.pipe
+_eventfd: Final = getattr(os, "eventfd", None)
+_EVENTFD_FLAGS: Final[int] = 0 if _eventfd is None else os.EFD_CLOEXEC | os.EFD_NONBLOCK
 _set_blocking: Final = getattr(os, "set_blocking", None)  # Windows has it from 3.12 on
 _getrlimit: Final = getattr(resource, "getrlimit", None)
 _numbers: Final = itertools.count(1 << 30)
@@ -84,8 +86,8 @@ class RealDescriptor:
     def _open(self) -> None:
         """Take a descriptor of the process, and follow the socket. ``RuntimeError`` if it has none left."""
         try:
-            if sys.platform == "linux":
-                self.number = self._writing = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            if _eventfd is not None:
+                self.number = self._writing = _eventfd(0, _EVENTFD_FLAGS)
             else:
                 self.number, self._writing = _pipe()
         except OSError as error:
