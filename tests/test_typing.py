@@ -111,7 +111,7 @@ def test_a_settings_type_is_that_of_its_default(name: str) -> None:
 def test_the_typed_properties_of_a_link_are_those_that_it_reads(tmp_path: Path) -> None:
     (tmp_path / "up.trace").write_text("1\n2\n")
     values = {"aqm": "codel", "mtu": 1400, "rate": "1Mbit", "queue": 5, "ecn_mark": 5, "delay": "1ms", "jitter": "1ms",
-              "trace": str(tmp_path / "up.trace")}
+              "trace": str(tmp_path / "up.trace"), "queue_of": "host"}
     for name in LinkProperties.__annotations__:
         assert read_conditions(Conditions(), "a", True, {name: values.get(name, 0.5)}) != Conditions()
     with pytest.raises(TypeError, match="a link has no property 'latency'"):

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from estab import cpython
 from estab.lab.network import Network
 from estab.lab.programs import one_cpu
 from estab.lab.programs.one_cpu import OneCpu
@@ -168,6 +169,7 @@ def test_where_the_kernel_does_not_let_one_choose_nothing_happens(monkeypatch: p
         raise PermissionError
 
     monkeypatch.setattr(one_cpu, "_set", refuse)
+    monkeypatch.setattr(cpython, "CAN_REUSE_THREADS", False)  # those of earlier tests were moved
     net, a, _ = two()
     program = a.run(lambda: affinity(0))
     net.run()
