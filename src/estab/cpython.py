@@ -257,18 +257,19 @@ def _has_ended(thread: threading.Thread) -> bool:
     return bool(thread._is_stopped) or (lock is not None and not lock.locked())  # type: ignore[attr-defined]
 
 
-_raised: Final[list[int]] = []
+class _Raised:
+    count = 0
 
 
 def count_raised() -> int:
     """Count how often ``raise_in_thread`` was called."""
-    return len(_raised)
+    return _Raised.count
 
 
 def raise_in_thread(ident: int, kind: type[BaseException]) -> None:
     """Raise an exception in another thread, as soon as that runs Python code."""
     assert HAS_THREADS
-    _raised.append(ident)
+    _Raised.count += 1
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(kind))
 
 
