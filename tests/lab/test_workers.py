@@ -107,8 +107,17 @@ def test_another_size_of_stack_means_another_thread() -> None:
 
 
 def test_a_thread_in_which_an_exception_was_raised_is_not_used_again() -> None:
+    def hit() -> None:
+        cpython.raise_in_thread(cpython.get_ident(), LookupError)
+        for _ in range(1000):
+            pass
+
+    def be_hit() -> None:
+        with pytest.raises(LookupError):
+            hit()
+
     with pytest.raises(AssertionError, match="=="):
-        run_after_another(lambda: cpython._raised.append(0), lambda: None)
+        run_after_another(be_hit, lambda: None)
 
 
 def test_a_process_that_forks_has_no_thread_that_waits() -> None:
