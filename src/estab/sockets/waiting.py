@@ -1,12 +1,19 @@
-"""What a program waits for, and the lock of a host that only one thread uses. Compiled with the core."""
+"""What a program waits for, what a call that sends without waiting counts, and the lock of a host that only one thread
+uses. Compiled with the core.
+"""
 
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["Unlocked", "Wait", "never"]
+__all__ = ["CHUNK_BYTES", "SEND_WEIGHT", "Unlocked", "Wait", "never"]
+
+SEND_WEIGHT: Final = 10
+"""What a call that sends without waiting counts for ``Runtime.spin``."""
+CHUNK_BYTES: Final = 262_144
+"""The part of a longer buffer that the host gets at once."""
 
 
 def never() -> bool:

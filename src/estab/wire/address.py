@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import Final
 
 from mypy_extensions import i64
@@ -28,25 +29,12 @@ ANY_V6: Final = b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 BROADCAST_V4: Final = b"\xff\xff\xff\xff"
 BROADCAST_MAC: Final = b"\xff\xff\xff\xff\xff\xff"
 _V4_MAPPED: Final = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"
-_KNOWN_MAX: Final = 4096
-_known: Final[dict[str, bytes]] = {}
-"""What was read before. If it is full, it is emptied."""
 _SOLICITED_NODE: Final = b"\xff\x02\0\0\0\0\0\0\0\0\0\x01\xff"
 
 
+@lru_cache(4096)
 def parse_address(text: str) -> bytes:
     """Read ``"10.0.0.1"`` or ``"fd00::1"`` into 4 or 16 bytes. A zone (``%eth0``) is not part of an address."""
-    known = _known.get(text)
-    if known is not None:
-        return known
-    address = _parse_address(text)
-    if len(_known) >= _KNOWN_MAX:
-        _known.clear()
-    _known[text] = address
-    return address
-
-
-def _parse_address(text: str) -> bytes:
     if "%" in text:
         raise ValueError(f"address: {text!r} names a zone; give the address alone, like 'fe80::1'")
     try:

@@ -258,13 +258,18 @@ class Stepper:
             self._put(outbound)
 
     def _put(self, outbound: Outbound) -> None:
+        """Send a frame. A super-segment goes in pieces if the device can't cut it: TCP had to look at it only once."""
+        header, frame = self._no_header, outbound.data
+        cut: offload.Cut | None = None
         if self._cuts and outbound.segment_bytes > 0:
-            self._put_cut(outbound)
-            return
-        header = self._no_header
-        if outbound.is_partial_checksum and self.header_bytes > 0:
+            cut = offload.begin_cut(frame, outbound.segment_bytes, self._packet_start)
+            first = cut.next()
+            if first is None:
+                return
+            frame = first
+        elif outbound.is_partial_checksum and self.header_bytes > 0:
             header = self._header_for(outbound)
-        if not self._send_frame(header, outbound.data):
+        if not self._send_frame(header, frame):
             self._unsent = outbound
             self.is_full = True
         elif self._is_refused:
@@ -272,22 +277,8 @@ class Stepper:
             self.engine.on_refused(outbound, self.engine.context.now_ns)
         else:
             self._expectation.note_answer()
-
-    def _put_cut(self, outbound: Outbound) -> None:
-        """Send a super-segment in pieces: the device can't cut it, but TCP had to look at it only once."""
-        cut = offload.begin_cut(outbound.data, outbound.segment_bytes, self._packet_start)
-        first = cut.next()
-        if first is None:
-            return
-        if not self._send_frame(self._no_header, first):
-            self._unsent = outbound
-            self.is_full = True
-        elif self._is_refused:
-            self._is_refused = False
-            self.engine.on_refused(outbound, self.engine.context.now_ns)
-        else:
-            self._expectation.note_answer()
-            self._go_on(cut)
+            if cut is not None:
+                self._go_on(cut)
 
     def _go_on(self, cut: offload.Cut) -> None:
         """Send what is left of a super-segment, as far as the device takes it now."""

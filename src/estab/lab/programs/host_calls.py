@@ -20,7 +20,7 @@ from estab.host.sockets.stream import StreamSocket
 from estab.lab.links.host_side import HostSide
 from estab.lab.programs.strands import Scheduler
 from estab.sockets.polling.open_file import File
-from estab.sockets.waiting import Wait
+from estab.sockets.waiting import CHUNK_BYTES, SEND_WEIGHT, Wait
 from estab.tcp.window.room import has_room
 from estab.units import SECOND
 
@@ -35,9 +35,6 @@ _SPINS_FREE: Final = 100_000
 _NAP_NS: Final = 1000
 _NAPS_EACH: Final = 256
 _NAP_DOUBLINGS: Final = 10
-_SEND_WEIGHT: Final = 10
-_CHUNK_BYTES: Final = 262_144
-"""What is longer is given to the host in parts, by the socket's own call."""
 
 
 class Owner(Protocol):
@@ -154,12 +151,12 @@ class HostCalls:
         if not isinstance(host, StreamSocket) or host.fd < 0 or side.engine.observer is not None:
             return -1
         connection = host.connection
-        if connection is None or connection.error != 0 or connection.fin_wanted or not 0 < len(data) <= _CHUNK_BYTES:
+        if connection is None or connection.error != 0 or connection.fin_wanted or not 0 < len(data) <= CHUNK_BYTES:
             return -1
         if (connection.state != ESTABLISHED and connection.state != CLOSE_WAIT) or not has_room(connection):
             return -1
         count = host.send(data, 0, self.now_ns())
         side.flush()
         file.follow()
-        self.spin(_SEND_WEIGHT)
+        self.spin(SEND_WEIGHT)
         return count

@@ -39,15 +39,13 @@ from estab.sockets.socket.calls import told
 from estab.sockets.socket.flags import linux_flags, system_flags
 from estab.sockets.socket.local import read_name, show_name
 from estab.sockets.socket.rights import Rights, read_rights, receive_rights, throw_away
+from estab.sockets.waiting import CHUNK_BYTES, SEND_WEIGHT
 
 __all__ = ["READ", "WRITE", "Transfer"]
 
 READ: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
 WRITE: Final = POLLOUT | POLLHUP | POLLERR
 _ENDED: Final = POLLRDHUP | POLLHUP | POLLERR
-_SEND_WEIGHT: Final = 10
-_CHUNK_BYTES: Final = 262_144
-"""The part of a longer buffer that the host gets at once."""
 
 
 class Transfer(Blocking):
@@ -251,7 +249,7 @@ class Transfer(Blocking):
     def _sendall(self, data: Any, flags: int = 0) -> None:
         deadline_ns = BY_TIMEOUT if self._timeout is None else self._deadline(WRITE)
         flags = linux_flags(flags)
-        if type(data) is bytes and len(data) <= _CHUNK_BYTES and self._timeout is None:
+        if type(data) is bytes and len(data) <= CHUNK_BYTES and self._timeout is None:
             # What blocks without a limit sends all at once, or raises.
             sent = self._write(data, flags, "sendall", deadline_ns)
             if sent == len(data) or self._kind != SOCK_STREAM:
@@ -292,7 +290,7 @@ class Transfer(Blocking):
         self._ensure_stepped("sendmsg")
         if isinstance(host, DatagramSocket):
             sent = self._call(lambda now_ns: host.sendmsg(data, target, flags, items, now_ns))
-            self.runtime.spin(_SEND_WEIGHT)
+            self.runtime.spin(SEND_WEIGHT)
             return sent
         if target is not None:
             read_sockaddr(host.family, target, "sendmsg")
@@ -318,7 +316,7 @@ class Transfer(Blocking):
         sent = 0
         try:
             while count is None or sent < count:
-                part = os.pread(number, min(_CHUNK_BYTES, _CHUNK_BYTES if count is None else count - sent),
+                part = os.pread(number, min(CHUNK_BYTES, CHUNK_BYTES if count is None else count - sent),
                                 offset + sent)
                 if not part:
                     break
@@ -336,7 +334,7 @@ class Transfer(Blocking):
             return self._send_local(host, memoryview(view), flags, name, deadline_ns, None)
         if isinstance(host, DatagramSocket):
             sent = self._call(lambda now_ns: host.send(bytes(view), flags, now_ns))
-            self.runtime.spin(_SEND_WEIGHT)
+            self.runtime.spin(SEND_WEIGHT)
             return sent
         if items:
             read_stream_control(items)
@@ -346,7 +344,7 @@ class Transfer(Blocking):
         is_whole = self._timeout is None and not flags & MSG_DONTWAIT
         at = 0
         while True:
-            chunk = bytes(view[at : at + _CHUNK_BYTES])
+            chunk = bytes(view[at : at + CHUNK_BYTES])
 
             def send_more(now_ns: int, chunk: bytes = chunk, is_first: bool = at == 0) -> int:
                 # An error that comes after some bytes stays for the next call.
@@ -360,7 +358,7 @@ class Transfer(Blocking):
                     raise
                 return at
             at += taken
-            self.runtime.spin(_SEND_WEIGHT)
+            self.runtime.spin(SEND_WEIGHT)
             if at >= len(view) or taken == 0 or (taken < len(chunk) and not is_whole):
                 return at
 
@@ -388,7 +386,7 @@ class Transfer(Blocking):
         is_whole = is_stream and self._timeout is None and not flags & MSG_DONTWAIT
         at = 0
         while True:
-            chunk = bytes(view[at : at + _CHUNK_BYTES]) if is_stream else bytes(view)
+            chunk = bytes(view[at : at + CHUNK_BYTES]) if is_stream else bytes(view)
 
             def send_more(now_ns: int, chunk: bytes = chunk, rights: Rights | None = None if at else rights) -> int:
                 if target is None:
@@ -405,7 +403,7 @@ class Transfer(Blocking):
                     self.runtime.tell_broken_pipe()
                 raise
             at += taken
-            self.runtime.spin(_SEND_WEIGHT)
+            self.runtime.spin(SEND_WEIGHT)
             if not is_stream or at >= len(view) or taken == 0 or (taken < len(chunk) and not is_whole):
                 return at
 
@@ -444,7 +442,7 @@ class Transfer(Blocking):
         if isinstance(host, StreamSocket):
             return self._write(view, flags, name, BY_TIMEOUT, None, target)
         sent = self._call(lambda now_ns: host.sendto(bytes(view), target, flags, now_ns))
-        self.runtime.spin(_SEND_WEIGHT)
+        self.runtime.spin(SEND_WEIGHT)
         return sent
 
 
