@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["BULK", "Task", "digest_of", "echo_all", "exchange", "receive_all", "send_all"]
+__all__ = ["BULK", "Task", "digest_of", "echo_all", "echoed", "exchange", "receive_all", "send_all"]
 
 BULK: Final = bytes(range(256)) * 40_000
 
@@ -35,6 +35,19 @@ def exchange(client: socket.socket, data: bytes) -> bytes:
     reader.join(20)
     assert not reader.is_alive()
     return b"".join(got)
+
+
+def echoed(client: socket.socket, listener: socket.socket, host: str, data: bytes) -> bytes:
+    """Connect to a listener at ``host`` that sends all back, and return what came back. Both sockets are new."""
+    listener.bind(("", 7))
+    listener.listen()
+    server = threading.Thread(target=lambda: echo_all(listener.accept()[0]))
+    server.start()
+    client.settimeout(20)
+    client.connect((host, 7))
+    got = exchange(client, data)
+    server.join(20)
+    return got
 
 
 class Task:

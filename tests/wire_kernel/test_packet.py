@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
 
 import pytest
 
 import estab
-from tests.kit.exchanges import BULK, echo_all, exchange
+from tests.kit.exchanges import BULK, echoed
 from tests.kit.namespaces import Namespace, requires_kernel
 
 pytestmark = requires_kernel
@@ -35,13 +34,7 @@ def test_with_offload_bytes_pass_both_ways_between_packet_socket_and_kernel(
         assert isinstance(stack.device, estab.AfPacket)
         assert stack.device.has_checksum_offload
         with stack.socket() as listener, kernels.socket() as client:
-            listener.bind(("", 7))
-            listener.listen()
-            server = threading.Thread(target=lambda: echo_all(listener.accept()[0]))
-            server.start()
-            client.connect(("10.8.0.2", 7))
-            assert exchange(client, BULK) == BULK
-            server.join(20)
+            assert echoed(client, listener, "10.8.0.2", BULK) == BULK
         interface = stack.engine.interfaces[1]
         assert interface.rx_bytes / interface.rx_frames > 3000
         assert interface.tx_bytes / interface.tx_frames > 3000
@@ -53,14 +46,7 @@ def test_without_offload_on_either_side_bytes_pass_too(nets: tuple[Namespace, Na
         net.run("ethtool", "-K", name, "tso", "off", "gso", "off", "gro", "off", "tx", "off")
     with (estab.Stack(estab.AfPacket("v1", netns=ours.name, offload=False), "10.8.0.2/24") as stack,
           stack.socket() as client, kernels.socket() as listener):
-        listener.bind(("", 7))
-        listener.listen()
-        server = threading.Thread(target=lambda: echo_all(listener.accept()[0]))
-        server.start()
-        client.settimeout(20)
-        client.connect(("10.8.0.1", 7))
-        assert exchange(client, BULK[:1_000_000]) == BULK[:1_000_000]
-        server.join(20)
+        assert echoed(client, listener, "10.8.0.1", BULK[:1_000_000]) == BULK[:1_000_000]
 
 
 def test_an_address_that_the_kernel_has_too_is_told_of(nets: tuple[Namespace, Namespace]) -> None:
@@ -99,14 +85,7 @@ def test_what_the_interface_s_queue_refuses_is_sent_again_and_nothing_is_missed(
     ours.run("tc", "qdisc", "add", "dev", "v1", "root", "tbf", "rate", "80mbit", "burst", "4k", "limit", "12k")
     with (estab.Stack(estab.AfPacket("v1", netns=ours.name, offload=False), "10.8.0.2/24") as stack,
           stack.socket() as client, kernels.socket() as listener):
-        listener.bind(("", 7))
-        listener.listen()
-        server = threading.Thread(target=lambda: echo_all(listener.accept()[0]))
-        server.start()
-        client.settimeout(20)
-        client.connect(("10.8.0.1", 7))
-        assert exchange(client, BULK[:400_000]) == BULK[:400_000]
-        server.join(20)
+        assert echoed(client, listener, "10.8.0.1", BULK[:400_000]) == BULK[:400_000]
         counters = stack.counters()
     assert counters["drop:QDISC_DROP"] >= 1
     assert counters.get("TcpExtTCPTimeouts", 0) <= 1

@@ -8,7 +8,7 @@ import pytest
 
 import estab
 from estab.devices.bridge import Bridge
-from tests.kit.exchanges import BULK, echo_all, exchange
+from tests.kit.exchanges import BULK, echoed
 from tests.kit.namespaces import Namespace, requires_kernel
 
 pytestmark = requires_kernel
@@ -26,14 +26,7 @@ def test_a_stack_without_root_reaches_a_kernel_through_datagrams() -> None:
         try:
             with (estab.Stack(estab.UdpTunnel(("127.0.0.1", 0), hub.address), "10.7.0.2/24") as stack,
                   far.socket() as listener, stack.socket() as client):
-                listener.bind(("", 7))
-                listener.listen()
-                server = threading.Thread(target=lambda: echo_all(listener.accept()[0]))
-                server.start()
-                client.settimeout(20)
-                client.connect(("10.7.0.1", 7))
-                assert exchange(client, BULK[:1_000_000]) == BULK[:1_000_000]
-                server.join(20)
+                assert echoed(client, listener, "10.7.0.1", BULK[:1_000_000]) == BULK[:1_000_000]
         finally:
             bridge.stop()
             carrying.join(20)
