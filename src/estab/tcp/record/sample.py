@@ -16,7 +16,7 @@ from estab.units import SECOND
 __all__ = ["RateSample"]
 
 
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class RateSample:
     """The latest sample, and what the next one needs. ``rate`` is bytes a second, 0 if there is no new one."""
 
