@@ -53,7 +53,8 @@ _PLAIN = {
 }
 _FUNCTIONS = {
     "os": ("eventfd", "eventfd_read", "eventfd_write", "memfd_create", "setns", "unshare", "pipe2", "sched_getaffinity",
-           "sched_setaffinity", "getrandom", "splice", "copy_file_range", "posix_fadvise"),
+           "sched_setaffinity", "sched_getscheduler", "sched_setscheduler", "sched_getparam", "sched_setparam",
+           "getrandom", "splice", "copy_file_range", "posix_fadvise"),
     "select": ("epoll",),
 }
 _POSIX_FUNCTIONS = {

@@ -1,4 +1,4 @@
-"""A run is kept on one CPU while it is driven, and nobody notices."""
+"""A run is kept on one CPU while it is driven, its threads do not interrupt one another, and nobody notices."""
 
 from __future__ import annotations
 
@@ -26,13 +26,26 @@ def affinity(native_id: int) -> set[int]:
     return set(one_cpu._get(native_id))
 
 
+def policy() -> int:
+    """Return what the operating system says of the calling thread, in programs too."""
+    assert one_cpu._get_policy is not None
+    return int(one_cpu._get_policy(0))
+
+
+def run_python(program: str) -> str:
+    """Run a program of Python in a process of its own, and return what it prints."""
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.fixture(autouse=True)
 def _several_cpus() -> Iterator[None]:
     if len(affinity(0)) < 2:
         pytest.skip("needs two CPUs: there is nothing to keep a run on")
-    before = affinity(0)
+    before = affinity(0), policy()
     yield
-    assert affinity(0) == before
+    assert (affinity(0), policy()) == before
 
 
 def test_all_threads_of_a_run_are_on_one_cpu_and_the_driver_is_free_afterwards() -> None:
@@ -104,7 +117,7 @@ def test_the_affinity_is_given_back_after_a_program_and_an_action_that_raise() -
 
 
 def test_ctrl_c_gives_the_affinity_back() -> None:
-    program = textwrap.dedent("""
+    assert run_python("""
         import os, signal, threading, time
         import estab
         signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have had it ignored
@@ -117,9 +130,7 @@ def test_ctrl_c_gives_the_affinity_back() -> None:
             net.run()
         except KeyboardInterrupt:
             print(os.sched_getaffinity(0) == before)
-    """)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr
+    """) == "True\n"
 
 
 def test_a_network_inside_of_a_program_leaves_the_outer_one_where_it_is() -> None:
@@ -174,3 +185,119 @@ def test_where_the_kernel_does_not_let_one_choose_nothing_happens(monkeypatch: p
     program = a.run(lambda: affinity(0))
     net.run()
     assert program.result() == affinity(0)
+
+
+def test_threads_of_programs_do_not_interrupt_one_another_and_the_driver_stays_as_it_is() -> None:
+    net, a, b = two()
+    before = policy()
+    assert before == os.SCHED_OTHER
+    seen: list[int] = []
+    driving: list[int] = []
+    driver = threading.get_native_id()
+
+    @a.run
+    def program() -> None:
+        other = threading.Thread(target=lambda: seen.append(policy()))
+        other.start()
+        other.join()
+        seen.append(policy())
+        assert one_cpu._get_policy is not None
+        driving.append(one_cpu._get_policy(driver))
+
+    b.run(lambda: seen.append(policy()))
+    net.run()
+    assert seen == [os.SCHED_BATCH] * 3
+    assert driving == [before]
+
+
+def test_a_program_is_told_the_policy_that_the_process_has_and_what_it_wants_itself() -> None:
+    net, a, b = two()
+
+    @a.run
+    def asks() -> tuple[int, int, int]:
+        return os.sched_getscheduler(0), os.sched_getscheduler(os.getpid()), os.sched_getparam(0).sched_priority
+
+    @b.run
+    def chooses() -> tuple[int, int]:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        os.sched_setparam(0, os.sched_param(0))
+        for wrong in (os.SCHED_OTHER, 77):
+            with pytest.raises(OSError, match="Invalid argument"):
+                os.sched_setscheduler(0, wrong, os.sched_param(5))
+        with pytest.raises(ProcessLookupError, match="No such process"):
+            os.sched_getscheduler(77)
+        return os.sched_getscheduler(0), policy()
+
+    net.run()
+    assert asks.result() == (os.SCHED_OTHER, os.SCHED_OTHER, 0)
+    assert chooses.result() == (os.SCHED_IDLE, os.SCHED_BATCH)
+
+
+def test_a_program_in_a_network_inside_of_a_program_is_told_the_same() -> None:
+    net, a, _ = two()
+
+    @a.run
+    def outer() -> list[int]:
+        with Network(seed=2) as inside:
+            inner = inside.host("x").run(lambda: [policy(), os.sched_getscheduler(0)])
+            inside.run()
+        return inner.result()
+
+    net.run()
+    assert outer.result() == [os.SCHED_BATCH, os.SCHED_OTHER]
+
+
+def test_another_policy_of_the_process_is_that_of_its_programs_also_in_a_thread_that_had_another_program() -> None:
+    assert run_python("""
+        import os, threading
+        import estab
+        from estab.lab.programs import one_cpu
+
+        def program():
+            return threading.get_native_id(), one_cpu._get_policy(0), os.sched_getscheduler(0)
+
+        def run():
+            with estab.Network() as net:
+                running = net.host("a").run(program)
+                net.run()
+            return running.result()
+
+        first = run()
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        second = run()
+        print(first[0] == second[0] or not estab.cpython.CAN_REUSE_THREADS)
+        print(first[1:] == (os.SCHED_BATCH, os.SCHED_OTHER), second[1:] == (os.SCHED_IDLE, os.SCHED_IDLE))
+        print(os.sched_getscheduler(0) == os.SCHED_IDLE)
+    """) == "True\nTrue True\nTrue\n"
+
+
+def test_in_real_time_threads_of_programs_have_the_policy_of_the_driver() -> None:
+    two_policies = []
+    for clock in ("virtual", "real"):
+        with Network(clock=clock) as net:  # type: ignore[arg-type]
+            program = net.host("a").run(policy)
+            net.run("1s")
+        two_policies.append(program.result())
+    assert two_policies == [os.SCHED_BATCH, os.SCHED_OTHER]
+
+
+def test_a_process_that_an_action_starts_may_use_all_cpus_and_has_the_policy_of_the_driver() -> None:
+    net, a, _ = two()
+    before = affinity(0)
+    seen: list[object] = []
+    look = "import os; print(sorted(os.sched_getaffinity(0)), os.sched_getscheduler(0))"
+
+    def start() -> None:
+        seen.append((affinity(0) < before, policy()))
+        seen.append(subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout)
+        child = os.fork()
+        if child == 0:
+            os._exit(affinity(0) == before and policy() == os.SCHED_OTHER)
+        seen.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        seen.append((affinity(0) < before, policy()))
+
+    a.run(time.sleep, 2)
+    net.at("1s", start)
+    net.run()
+    kept = (True, os.SCHED_BATCH)
+    assert seen == [kept, f"{sorted(before)} {os.SCHED_OTHER}\n", 1, kept]

@@ -129,7 +129,7 @@ class Network(Cabling):
 
         pace = RealClock()
         pace.tick_ns = sample_every_ns
-        self._scheduler.pace = pace
+        self._scheduler.pace, self._scheduler.one_cpu.is_real_time = pace, True
         return Spawning(pace, self._topology, self._hosts, self._links, self._names)
 
     @property

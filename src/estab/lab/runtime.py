@@ -262,6 +262,10 @@ class VirtualTime(Runtime):
         """Return the CPUs that the process may use, whichever one of them the run is kept on."""
         return self._scheduler.one_cpu.allowed
 
+    def scheduling(self) -> tuple[int, int] | None:
+        """Return the policy of the thread that runs the network, whatever those of programs have meanwhile."""
+        return self._scheduler.one_cpu.scheduling
+
     def find_process(self, pid: int) -> Process | None:
         """Find a program of the host that has not ended."""
         return next((program.process for program in self._programs.all

@@ -39,6 +39,8 @@ class Process:
     """The descriptor that ``signal.set_wakeup_fd`` named; -1: none."""
     cpus: set[int] | None = None
     """The CPUs that ``os.sched_setaffinity`` named; ``None``: those of the process of Python."""
+    scheduling: tuple[int, int] | None = None
+    """The policy and priority that ``os.sched_setscheduler`` named; ``None``: those of the process of Python."""
     alarm: tuple[int, int] = (0, 0)
     """When SIGALRM comes next (0: never) and how often after that, in nanoseconds."""
     alarm_turn: int = 0

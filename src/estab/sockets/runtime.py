@@ -249,6 +249,10 @@ class Runtime(ABC):
         """Return the CPUs that a program of the host may run on; none: those that the thread may run on."""
         return set()
 
+    def scheduling(self) -> tuple[int, int] | None:
+        """Return the policy and the priority of a program of the host; ``None``: those of the thread."""
+        return None
+
     def find_process(self, pid: int) -> Process | None:
         """Find a program of the host by its number."""
         return self._process if pid == self._process.pid else None

@@ -1,4 +1,4 @@
-"""The threads of a run stay on one CPU while it is driven.
+"""The threads of a run stay on one CPU while it is driven, and none of them interrupts another.
 
 Of all threads of a run one runs at a time, so another CPU gains nothing, and to wake a thread there costs more than
 most steps do: a CPU that sleeps has to be woken, and finds nothing in its caches.
@@ -6,16 +6,27 @@ most steps do: a CPU that sleeps has to be woken, and finds nothing in its cache
 - A run stays where the kernel put its driver. Whenever the process got less of that CPU than it wanted, the kernel is
   asked again: it knows which CPU is idle, and other processes may have been put on this one.
 - At the end of a run its driver may use all CPUs again that it could use before. Threads of programs run only during a
-  run, and move to its CPU when they do. What programs ask is answered as though nothing were kept anywhere.
-- Only Linux can do this. Elsewhere, and if the process may use only one CPU or may not choose, nothing is done.
+  run, and move to its CPU when they do.
+- A thread that lets another run goes on for a moment, and still has the interpreter's lock. The kernel would let the
+  one that is woken run at once, to find that lock taken: three switches instead of one. So threads of programs have the
+  policy SCHED_BATCH, with which a thread that is woken waits until the other sleeps. The driver keeps its own policy.
+  If that is not the usual one (SCHED_OTHER), threads of programs have it, too. In real time they have the driver's.
+- What programs ask is answered as though nothing were kept anywhere, and a process of the system that is started
+  during a run, by an action for example, may use all CPUs and has the driver's policy.
+- Only Linux can do this. Elsewhere, and if the process may not choose, nothing is done. A process that may use only
+  one CPU stays where it is.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-from typing import Final, Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, Final, Protocol
 
+from estab.sockets.standin import signals
 from estab.sockets.standin.stalls import nap, process_ns, real_ns
 from estab.units import MS
 
@@ -26,6 +37,11 @@ _CONTENDED: Final = 0.75
 _LOOKED_AT_NS: Final = 50 * MS
 _get = getattr(os, "sched_getaffinity", None)
 _set = getattr(os, "sched_setaffinity", None)
+_get_policy: Final = getattr(os, "sched_getscheduler", None)
+_get_param: Final = getattr(os, "sched_getparam", None)
+_set_policy = getattr(os, "sched_setscheduler", None)
+_USUAL: Final = getattr(os, "SCHED_OTHER", -1)
+_BATCH: Final = getattr(os, "SCHED_BATCH", -1)
 
 
 def _find_current() -> object:
@@ -52,24 +68,40 @@ class OneCpu:
     _used_ns = 0
     _is_contended = False
     """What runs of this process found so far, since the kernel was asked last."""
-    _outer: set[int] | None = None
-    """The CPUs that the outermost run's driver may use, for networks that its programs make."""
+    _outer: OneCpu | None = None
+    """That of the outermost run, for networks that its programs make."""
 
     def __init__(self) -> None:
         self.cpu = -1
         """Where threads of the run belong now; -1: anywhere."""
         self.all: set[int] = set()
         """The CPUs that the driver might use when the run began; none before the first run."""
+        self.is_real_time = False
+        """Other processes wait for what programs do, so a thread that is woken runs as soon as it can."""
+        self._policy = -1
+        self._param: Any = None
+        """The driver's policy and its priority when the run began; -1: not known."""
+        self._threads_policy = -1
+        """The policy of the threads of programs."""
         self._is_driver_free = True
         self._began_ns = self._began_used_ns = 0
 
     @property
     def allowed(self) -> set[int]:
         """The CPUs that programs are told they may use; none: not known."""
-        return OneCpu._outer or self.all
+        return self.all if OneCpu._outer is None else OneCpu._outer.all or self.all
+
+    @property
+    def scheduling(self) -> tuple[int, int] | None:
+        """The policy and the priority that programs are told; ``None``: those of their thread."""
+        run = self if OneCpu._outer is None else OneCpu._outer
+        return None if run._policy < 0 else (run._policy, run._param.sched_priority)
 
     def begin(self) -> None:
         """Keep the calling thread, the driver, and all that it lets run on one CPU."""
+        if OneCpu._outer is None:
+            OneCpu._outer = self
+        self._choose_policy(OneCpu._outer)
         self.cpu = -1
         if _get is None or _set is None or not callable(_current):
             return
@@ -83,15 +115,25 @@ class OneCpu:
         cpu = _current()
         if cpu in self.all and _move(0, {cpu}):
             self.cpu = cpu
-            OneCpu._outer = self.all
             self._began_ns, self._began_used_ns = real_ns(), process_ns()
+
+    def _choose_policy(self, outer: OneCpu) -> None:
+        """Choose how the kernel treats threads of programs."""
+        if _get_policy is None or _get_param is None or _set_policy is None:
+            return
+        if outer is self:
+            self._policy, self._param = _get_policy(0), _get_param(0)
+        else:
+            self._policy, self._param = outer._policy, outer._param
+        self._threads_policy = _BATCH if self._policy == _USUAL and not self.is_real_time else self._policy
 
     def end(self) -> None:
         """Let the driver use all CPUs again that it could use before."""
+        if OneCpu._outer is self:
+            OneCpu._outer = None
         if self.cpu < 0:
             return
         self.cpu = -1
-        OneCpu._outer = None
         if not self._is_driver_free:
             _move(0, self.all)
         OneCpu._ran_ns += real_ns() - self._began_ns
@@ -103,14 +145,20 @@ class OneCpu:
     def bring(self, thread: Placed) -> None:
         """Move a thread to where those of the run are, before it runs."""
         thread.cpu = self.cpu
-        if thread.native_id and self.all:
+        if not thread.native_id:
+            return
+        if self.all:
             _move(thread.native_id, {self.cpu} if self.cpu >= 0 else self.all)
+        self._treat(thread.native_id, self._threads_policy)
 
     def free(self, thread: Placed) -> None:
         """Let a thread use all CPUs: the run has no power over it any more."""
         thread.cpu = -1
-        if thread.native_id and self.all:
+        if not thread.native_id:
+            return
+        if self.all:
             _move(thread.native_id, self.all)
+        self._treat(thread.native_id, self._policy)
 
     def look(self, running: Placed | None) -> None:
         """Move the run if it does not get the CPU that it wants. The driver calls this from time to time."""
@@ -126,6 +174,24 @@ class OneCpu:
             if running is not None:
                 self.bring(running)
 
+    def _treat(self, native_id: int, policy: int) -> None:
+        """Give a thread a policy, if it has another one, or one with priorities."""
+        if policy < 0 or _get_policy is None or _set_policy is None:
+            return
+        with suppress(OSError):  # the kernel does not allow it, or the thread has ended
+            if self._param.sched_priority or _get_policy(native_id) != policy:
+                _set_policy(native_id, policy, self._param)
+
+    def _free_caller(self) -> list[Callable[[], object]]:
+        """Treat the calling thread as the driver was before the run, if it is one of the run. Return what undoes it."""
+        undo: list[Callable[[], object]] = []
+        if _get is not None and self.cpu >= 0 and _get(0) == {self.cpu} and _move(0, self.all):
+            undo.append(partial(_move, 0, {self.cpu}))
+        if _get_policy is not None and self._threads_policy == _BATCH == _get_policy(0):
+            self._treat(0, self._policy)
+            undo.append(partial(self._treat, 0, _BATCH))
+        return undo
+
 
 def _move(native_id: int, cpus: set[int]) -> bool:
     """Let a thread run on these CPUs only. ``False``: the kernel does not allow it, or the thread has ended."""
@@ -135,3 +201,23 @@ def _move(native_id: int, cpus: set[int]) -> bool:
     except OSError:
         return False
     return True
+
+
+def _begin_as_child() -> None:
+    if OneCpu._outer is not None:
+        OneCpu._outer._free_caller()
+
+
+@contextmanager
+def _as_before() -> Iterator[None]:
+    undo = [] if OneCpu._outer is None else OneCpu._outer._free_caller()
+    try:
+        yield
+    finally:
+        for step in undo:
+            step()
+
+
+signals.around_process = _as_before
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_as_child)

@@ -30,7 +30,11 @@ __all__ = ["CALENDAR", "calendar_alias", "os_stand_ins", "platform_stand_ins", "
 _GREGORIAN_UNITS: Final = 0x01B21DD213814000
 """From 1582-10-15, when UUIDs begin to count, to 1970, in units of 100 ns."""
 _INIT: Final = 1
+_RESET_ON_FORK: Final = getattr(os, "SCHED_RESET_ON_FORK", 0)
 _affinity: Final = getattr(os, "sched_getaffinity", None)
+_policy: Final = getattr(os, "sched_getscheduler", None)
+_param: Final = getattr(os, "sched_getparam", None)
+_set_policy: Final = getattr(os, "sched_setscheduler", None)
 _uname: Final = getattr(os, "uname", None)
 _os_getpid: Final = os.getpid
 _platform_uname: Final = platform.uname
@@ -85,11 +89,50 @@ def _set_affinity(runtime: Runtime, pid: int, mask: Iterable[int]) -> None:
     _process_of(runtime, pid).cpus = wanted
 
 
+def _scheduling(runtime: Runtime, pid: int) -> tuple[int, int]:
+    """Give a program's policy and priority."""
+    assert _policy is not None
+    assert _param is not None
+    told = _process_of(runtime, pid).scheduling or runtime.scheduling()
+    return (_policy(0), _param(0).sched_priority) if told is None else told
+
+
+def _get_scheduler(runtime: Runtime, pid: int) -> int:
+    return _scheduling(runtime, pid)[0]
+
+
+def _get_param(runtime: Runtime, pid: int) -> Any:
+    return os.sched_param(_scheduling(runtime, pid)[1])
+
+
+def _set_scheduler(runtime: Runtime, pid: int, policy: int, param: Any) -> None:
+    """Note which policy a program wants, if the system allows it. As with CPUs it can find out only by asking."""
+    assert _policy is not None
+    assert _param is not None
+    assert _set_policy is not None
+    process = _process_of(runtime, pid)
+    plain = policy & ~_RESET_ON_FORK
+    priority = param.sched_priority
+    if not os.sched_get_priority_min(plain) <= priority <= os.sched_get_priority_max(plain):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    if priority:
+        kept = _policy(0), _param(0)
+        _set_policy(0, plain, param)
+        _set_policy(0, *kept)
+    process.scheduling = policy, priority
+
+
+def _set_param(runtime: Runtime, pid: int, param: Any) -> None:
+    _set_scheduler(runtime, pid, _get_scheduler(runtime, pid), param)
+
+
 def os_stand_ins() -> dict[str, Callable[..., Any]]:
     """Return what stands in for functions of ``os``."""
     return {
         "getpid": _getpid, "getppid": lambda runtime: _INIT, "getrandom": _getrandom,
         "uname": _host_uname, "sched_getaffinity": _get_affinity, "sched_setaffinity": _set_affinity,
+        "sched_getscheduler": _get_scheduler, "sched_setscheduler": _set_scheduler, "sched_getparam": _get_param,
+        "sched_setparam": _set_param,
     }
 
 

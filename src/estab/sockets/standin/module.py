@@ -262,7 +262,7 @@ def _members() -> tuple[Place, ...]:
         original = threading.Thread.__dict__[name]
         patches.append(Place(threading.Thread, name, original, _dispatch(original, stand_in, only_virtual=False)))
     start = subprocess.Popen.__init__
-    refuse = _dispatch(start, signals.refuse_popen, only_virtual=True)
+    refuse = _dispatch(signals.start_process(start), signals.refuse_popen, only_virtual=True)
     patches.append(Place(subprocess.Popen, "__init__", start, refuse))
     if cpython.ssl_wrap is not None:
         patches.append(Place(ssl.SSLContext, "_wrap_socket", INHERITED, tls.new_wrap_socket(cpython.ssl_wrap)))

@@ -8,8 +8,11 @@ happens.
 from __future__ import annotations
 
 import errno
+import functools
 import signal
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from estab.errors import os_error
@@ -17,14 +20,13 @@ from estab.sockets.runtime import Wait
 from estab.units import SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from estab.sockets.process import Process
     from estab.sockets.runtime import Runtime
 
 __all__ = [
     "SIGCONT", "SIGKILL", "SIGSTOP", "current_handler", "ends_by_default", "name_of",
-    "os_stand_ins", "refuse_popen", "set_handler", "signal_stand_ins", "signal_thread", "stops_by_default",
+    "os_stand_ins", "refuse_popen", "set_handler", "signal_stand_ins", "signal_thread", "start_process",
+    "stops_by_default",
 ]
 
 # Windows has none of them; programs of a host are sent them all the same.
@@ -206,6 +208,20 @@ def _refuse(name: str) -> Callable[..., Any]:
 
 class RefusedProcessError(NotImplementedError, OSError):
     """A process of the system can't be made. An ``OSError``, so that libraries that only look for a tool go on."""
+
+
+around_process: Callable[[], AbstractContextManager[None]] = nullcontext
+"""Is entered around the start of a process by code that is no program. It inherits how its parent is scheduled."""
+
+
+def start_process(popen: Callable[..., None]) -> Callable[..., None]:
+    """Return what starts a process of the system for code that is no program: ``subprocess.Popen.__init__``."""
+    @functools.wraps(popen)
+    def start(*args: Any, **kwargs: Any) -> None:
+        with around_process():
+            popen(*args, **kwargs)
+
+    return start
 
 
 def refuse_popen(runtime: Runtime, popen: Any, args: Any, *more: Any, **options: Any) -> None:
