@@ -110,7 +110,7 @@ def test_startup_ends_when_the_bandwidth_no_longer_grows() -> None:
 
 
 def segment(sample: RateSample, at_ns: int, delivered: int, pipe: int = 1000) -> SentSegment:
-    made = SentSegment(0, 1000, 0, bytes(1000), at_ns)
+    made = SentSegment(0, 1000, 0, bytes(1000), 0, at_ns)
     sample.on_sent(made, pipe, delivered, at_ns)
     return made
 

@@ -12,7 +12,9 @@ SIZES = st.one_of(st.integers(0, 40), st.integers(2000, 2100), st.integers(0, 60
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("append"), SIZES, st.just(0)),
+        st.tuples(st.just("share"), SIZES, SIZES),
         st.tuples(st.just("take"), SIZES, st.just(0)),
+        st.tuples(st.just("take_part"), SIZES, st.just(0)),
         st.tuples(st.just("drop"), SIZES, st.just(0)),
         st.tuples(st.just("peek"), SIZES, SIZES),
     ),
@@ -29,6 +31,16 @@ def test_it_does_what_one_string_of_bytes_would_do(steps: list[tuple[str, int, i
             written += size
             queue.append(data)
             model += data
+        elif what == "share":
+            whole = bytes((written + n) & 0xFF for n in range(offset + size + 10))
+            written += size
+            queue.share(whole, offset, offset + size)
+            model += whole[offset : offset + size]
+        elif what == "take_part":
+            size = min(size, len(model))
+            part, start = queue.take_part(size)
+            assert part[start : start + size] == model[:size]
+            model = model[size:]
         elif what == "take":
             assert queue.take(size) == model[:size]
             model = model[size:]
@@ -57,6 +69,30 @@ def test_a_piece_taken_whole_is_not_copied() -> None:
     data = bytes(5000)
     queue.append(data)
     assert queue.take(5000) is data
+
+
+def test_a_part_of_a_piece_is_taken_without_a_copy() -> None:
+    queue = ByteQueue()
+    data = bytes(range(250)) * 20
+    queue.append(data)
+    assert queue.take_part(1448) == (data, 0)
+    assert queue.take_part(1448) == (data, 1448)
+    queue.append(b"more")
+    joined, start = queue.take_part(len(data) - 2 * 1448 + 2)
+    assert (joined, start) == (data[2 * 1448 :] + b"mo", 0)
+    assert queue.take_part(2) == (b"more", 2)
+    assert queue.take_part(0) == (b"", 0)
+
+
+def test_what_the_caller_keeps_is_not_copied_even_if_it_is_little() -> None:
+    queue = ByteQueue()
+    data = bytes(1000)
+    queue.share(data, 400, 410)
+    assert queue.memory_bytes() < 1000
+    part, start = queue.take_part(10)
+    assert part is data
+    assert start == 400
+    assert (queue.size, queue.memory_bytes()) == (0, 0)
 
 
 def test_single_bytes_are_gathered_so_that_they_do_not_cost_an_object_each() -> None:

@@ -73,8 +73,8 @@ def _pattern() -> bytes:
 PATTERN: Final = _pattern()
 """All of chargen's text: from here on it repeats."""
 _PERIOD: Final = 7030
-_BLOCK: Final = 260_110
-"""A multiple of the period: what is written at a time if there is room, always the same bytes."""
+_BLOCK: Final = 77_330
+"""A multiple of the period: from any place of the first period on it holds what a super-segment does."""
 
 
 class Chargen(Service):
@@ -96,12 +96,10 @@ class Chargen(Service):
             return
         end.demux.touch(connection)
         while connection.state != abi.SYN_RECEIVED and connection.is_writable():
-            room = connection.room()
+            count = min(connection.room(), connection.write_goal(), _BLOCK - _PERIOD)
             at = (connection.snd_nxt - connection.iss - 1 + connection.unsent_bytes()) % _PERIOD
-            if at == 0 and room >= _BLOCK:
-                connection.write(self._block, now_ns)
-            else:
-                connection.write(self._block[at : min(at + room, _BLOCK)], now_ns)
+            if connection.write_kept(self._block, at, at + count, now_ns) == 0:
+                break
 
 
 def _is_over(connection: Connection) -> bool:

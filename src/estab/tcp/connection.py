@@ -91,6 +91,19 @@ class Connection(Tcb):
         ``flags``: MSG_MORE, more of the segment is to come; MSG_EOR, nothing joins it; MSG_OOB. Returning does not mean
         sent, and sent does not mean received. ``OSError``: the pending error, or EPIPE after the end of sending.
         """
+        return self._write(data, 0, len(data), now_ns, flags, is_kept=False)
+
+    def write_kept(self, data: bytes, start: i64, end: i64, now_ns: i64) -> i64:
+        """Write ``data[start:end]`` without copying it, because the caller keeps ``data`` in any case. As ``write``."""
+        return self._write(data, start, end, now_ns, 0, is_kept=True)
+
+    def write_goal(self) -> i64:
+        """Return how large writes should be that follow each other: as much as a super-segment holds, and no copy joins
+        one write with the next.
+        """
+        return writing.size_goal(self)
+
+    def _write(self, data: bytes, start: i64, end: i64, now_ns: i64, flags: i64, *, is_kept: bool) -> i64:
         self.raise_error()
         state = self.state
         is_open = state == abi.ESTABLISHED or state == abi.CLOSE_WAIT or self.is_fast_child()
@@ -98,13 +111,13 @@ class Connection(Tcb):
             if not self.fin_wanted and (state == abi.SYN_SENT or state == abi.SYN_RECEIVED):
                 return 0
             raise os_error(errno.EPIPE, f"broken pipe: {self.describe()}, sending is over")
-        if not data:
+        if start >= end:
             return 0
         sample = self.measure_rate(now_ns) if self.is_rate_resting() else self.rate
         if sample is not None and self.unsent_bytes() < self.snd_mss() and self.pipe_bytes < self.cwnd_bytes:
             if self.lost_count == 0:
                 sample.note_program_is_slow(self.delivered_bytes, self.pipe_bytes)
-        count = writing.write(self, data, flags, now_ns)
+        count = writing.write(self, data, start, end, flags, now_ns, is_kept=is_kept)
         if count > 0:
             self._tell_send_buffer("the program wrote")
         return count

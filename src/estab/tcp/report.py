@@ -40,7 +40,7 @@ class _Flight:
         while at < len(sent):
             one = sent[at]
             at += 1
-            count = segments_in(tcb, len(one.data))
+            count = segments_in(tcb, one.text_bytes())
             self.unacked += count
             if one.is_sacked:
                 self.sacked += count

@@ -149,7 +149,7 @@ class Listener(HalfOpenQueue):
         ecn.adopt(
             connection, entry.ecn_mode, entry.syn, is_needed=self.needs_ecn(), is_ect_off=entry.is_ecn_silent,
         )
-        syn_ack = SentSegment(entry.iss, entry.iss + 1, SYN | ACK, b"", entry.sent_ns)
+        syn_ack = SentSegment(entry.iss, entry.iss + 1, SYN | ACK, b"", 0, entry.sent_ns)
         syn_ack.transmissions += entry.retransmissions
         remember_sent(connection, syn_ack)
         count_syn_ack_repeats(connection, entry.retransmissions)

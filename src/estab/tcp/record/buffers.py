@@ -2,6 +2,7 @@
 
 Pieces are kept as they came. When there are many they are joined with their neighbours, so that a peer that sends one
 byte at a time can't make us spend a hundred bytes of memory on each; every byte is copied a bounded number of times.
+What is taken may be given as a part of a piece (``take_part``), which is then not copied at all.
 """
 
 from __future__ import annotations
@@ -17,11 +18,17 @@ _JOINED_BYTES: Final = 16384
 """Neighbours are joined up to this size."""
 _PIECE_BYTES: Final = 64
 """What a piece takes beside its bytes: the head of a ``bytes``, and two places in lists."""
+_TAIL_SHIFT: Final = 32
+_SKIP_MASK: Final = 0xFFFFFFFF
 
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class ByteQueue:
-    """Bytes in order. ``size`` is how many. Piece ``i`` counts from its byte ``_skips[i]``; the first is ``_head``."""
+    """Bytes in order. ``size`` is how many. The first piece is ``_head``.
+
+    Of piece ``i``, the low 32 bits of ``_skips[i]`` say how many bytes do not count at its beginning, the others how
+    many at its end.
+    """
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -56,11 +63,16 @@ class ByteQueue:
         else:
             self._push(data, start, length)
 
-    def _push(self, data: bytes, skip: i64, length: i64) -> None:
+    def share(self, data: bytes, start: i64, end: i64) -> None:
+        """Add ``data[start:end]`` at the end without copying it: the caller keeps ``data`` in any case."""
+        if end > start:
+            self._push(data, start | (len(data) - end) << _TAIL_SHIFT, end - start)
+
+    def _push(self, data: bytes, skips: i64, length: i64) -> None:
         self.size += length
-        self._held += len(data)
+        self._held += len(data) - (skips >> _TAIL_SHIFT)
         self._pieces.append(data)
-        self._skips.append(skip)
+        self._skips.append(skips)
         if len(self._pieces) > self._pieces_max:
             self._join_small()
 
@@ -70,39 +82,55 @@ class ByteQueue:
         if count <= 0:
             return b""
         pieces = self._pieces
-        skips = self._skips
         index: i64 = self._head
         piece = pieces[index]
-        begin: i64 = skips[index]
-        length: i64 = len(piece)
-        while offset >= length - begin:
-            offset -= length - begin
+        skips: i64 = self._skips[index]
+        begin = skips & _SKIP_MASK
+        end: i64 = len(piece) - (skips >> _TAIL_SHIFT)
+        while offset >= end - begin:
+            offset -= end - begin
             index += 1
             piece = pieces[index]
-            begin = skips[index]
-            length = len(piece)
+            skips = self._skips[index]
+            begin = skips & _SKIP_MASK
+            end = len(piece) - (skips >> _TAIL_SHIFT)
         begin += offset
-        if length - begin >= count:
-            if begin == 0 and length == count:
+        if end - begin >= count:
+            if begin == 0 and len(piece) == count:
                 return piece
             return piece[begin : begin + count]
+        return self._joined(index, begin, count)
+
+    def _joined(self, index: i64, begin: i64, count: i64) -> bytes:
+        """Join ``count`` bytes, from byte ``begin`` of piece ``index`` on, which that piece alone does not have."""
         parts: list[bytes] = []
-        while count > 0:
-            end = min(length, begin + count)
-            parts.append(piece if begin == 0 and end == length else piece[begin:end])
+        while True:
+            piece = self._pieces[index]
+            skips: i64 = self._skips[index]
+            end: i64 = min(len(piece) - (skips >> _TAIL_SHIFT), begin + count)
+            parts.append(piece if begin == 0 and end == len(piece) else piece[begin:end])
             count -= end - begin
-            if count > 0:
-                index += 1
-                piece = pieces[index]
-                begin = skips[index]
-                length = len(piece)
-        return b"".join(parts)
+            if count <= 0:
+                return b"".join(parts)
+            index += 1
+            begin = self._skips[index] & _SKIP_MASK
 
     def take(self, count: i64) -> bytes:
         """Take up to ``count`` bytes from the front."""
         data = self.peek(0, count)
         self.drop(count)
         return data
+
+    def take_part(self, count: i64) -> tuple[bytes, i64]:
+        """Take ``count`` bytes from the front, no more than there are: bytes that hold them, and where they begin."""
+        if self.size > 0:
+            piece = self._pieces[self._head]
+            skips: i64 = self._skips[self._head]
+            begin = skips & _SKIP_MASK
+            if len(piece) - (skips >> _TAIL_SHIFT) - begin >= count:
+                self.drop(count)
+                return piece, begin
+        return self.take(count), 0
 
     def drop(self, count: i64) -> None:
         """Forget ``count`` bytes from the front."""
@@ -118,11 +146,13 @@ class ByteQueue:
         skips = self._skips
         head = self._head
         while True:
-            left: i64 = len(pieces[head]) - skips[head]
+            cut: i64 = skips[head]
+            held: i64 = len(pieces[head]) - (cut >> _TAIL_SHIFT)
+            left = held - (cut & _SKIP_MASK)
             if count < left:
                 break
             count -= left
-            self._held -= len(pieces[head])
+            self._held -= held
             pieces[head] = b""  # release the memory now, the slot later
             head += 1
         skips[head] += count
@@ -140,9 +170,9 @@ class ByteQueue:
         index: i64 = self._head
         while index < len(self._pieces):
             piece = self._pieces[index]
-            skip: i64 = self._skips[index]
-            if skip > 0:
-                piece = piece[skip:]
+            skips: i64 = self._skips[index]
+            if skips > 0:
+                piece = piece[skips & _SKIP_MASK : len(piece) - (skips >> _TAIL_SHIFT)]
             index += 1
             length: i64 = len(piece)
             if run_bytes + length > _JOINED_BYTES and run_bytes > 0:

@@ -10,6 +10,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from estab.tcp.record.numbers import NO_SEQ
 from estab.units import NEVER
+from estab.wire.tcp import FIN, SYN
 
 __all__ = ["Losses", "MtuSearch", "Run", "SentSegment"]
 
@@ -18,10 +19,11 @@ __all__ = ["Losses", "MtuSearch", "Run", "SentSegment"]
 class SentSegment:
     """A segment in flight: ``seq`` to ``end`` with its text, until it is acknowledged.
 
-    ``tcb`` says how the lines below the fields are read.
+    Its text is a part of what the program wrote, which is kept whole as long as it is needed for that. ``tcb`` says how
+    the lines below the fields are read.
     """
 
-    def __init__(self, seq: i64, end: i64, flags: i64, data: bytes, sent_ns: i64) -> None:
+    def __init__(self, seq: i64, end: i64, flags: i64, data: bytes, start: i64, sent_ns: i64) -> None:
         self.seq = seq
         """seq: its first octet that is not acknowledged. Writers: recovery/scoreboard."""
         self.end = end
@@ -29,7 +31,9 @@ class SentSegment:
         self.flags = flags
         """bits: of the header, as sent. Writers: recovery/scoreboard."""
         self.data = data
-        """octets: its text. Writers: recovery/scoreboard."""
+        """octets: what holds its text. Writers: none."""
+        self.start = start
+        """count: octets of ``data`` before its text. Writers: recovery/scoreboard."""
         self.sent_ns = sent_ns
         """ns, time: when it was last sent; ``order`` tells equal times apart. Writers: recovery/scoreboard."""
         self.order: i64 = 0
@@ -53,6 +57,10 @@ class SentSegment:
         """ns, time: when something was last delivered. Writers: record/sample, recovery/scoreboard."""
         self.first_sent_ns: i64 = 0
         """ns, time: when the flight began that it belongs to. Writers: record/sample, recovery/scoreboard."""
+
+    def text_bytes(self) -> i64:
+        """Count the octets of its text, which stands in ``data`` from ``start`` on."""
+        return self.end - self.seq - (self.flags & FIN) - ((self.flags & SYN) >> 1)
 
 
 @mypyc_attr(acyclic=True)

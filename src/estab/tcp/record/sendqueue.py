@@ -70,14 +70,21 @@ class SendQueue:
         piece.size += count
         self.size += count
 
-    def store(self, data: bytes) -> None:
-        """Take the bytes that ``extend`` told of."""
-        self._text.append(data)
+    def store(self, data: bytes, start: i64, end: i64) -> None:
+        """Take the bytes that ``extend`` told of: ``data[start:end]``, which is not copied if it is all of ``data``."""
+        if end - start == len(data):
+            self._text.append(data)
+        else:
+            self._text.append(data[start:end])
+
+    def share(self, data: bytes, start: i64, end: i64) -> None:
+        """Take the same, never copied: the caller keeps ``data`` in any case."""
+        self._text.share(data, start, end)
 
     def append(self, data: bytes) -> None:
         """Add bytes in a piece of their own that leaves at once, as the text of a SYN does (Fast Open)."""
         self.extend(self.begin_piece(), len(data))
-        self.store(data)
+        self._text.append(data)
         self.plan(len(data), is_pushed=True)
 
     # --- sending
@@ -131,8 +138,8 @@ class SendQueue:
             return None
         return self.bursts[self.burst_head]
 
-    def take(self, count: i64) -> bytes:
-        """Take ``count`` bytes of the next burst, no more than it has."""
+    def take(self, count: i64) -> tuple[bytes, i64]:
+        """Take ``count`` bytes of the next burst, no more than it has: bytes that hold them, and where they begin."""
         burst = self.bursts[self.burst_head]
         burst.size -= count
         self.planned -= count
@@ -142,22 +149,24 @@ class SendQueue:
             if self.burst_head >= len(self.bursts):
                 self.bursts.clear()
                 self.burst_head = 0
-        return self._text.take(count)
+        return self._text.take_part(count)
 
-    def give_back(self, data: bytes, *, is_pushed: bool) -> None:
-        """Put bytes before all others again, and take back what was planned: each burst is a piece once more."""
-        pieces = [Piece(len(data), is_pushed=is_pushed)]
+    def give_back(self, data: bytes, start: i64, count: i64, *, is_pushed: bool) -> None:
+        """Put ``count`` bytes of ``data`` from ``start`` on before all others again, and take back what was planned:
+        each burst is a piece once more.
+        """
+        pieces = [Piece(count, is_pushed=is_pushed)]
         pieces.extend(self.bursts[self.burst_head :])
         pieces.extend(self.pieces[self.head :])
         text = ByteQueue()
-        text.append(data)
+        text.share(data, start, start + count)
         text.append(self._text.take(self._text.size))
         self.pieces = pieces
         self.head = 0
         self.bursts = []
         self.burst_head = 0
         self.planned = 0
-        self.size += len(data)
+        self.size += count
         self._text = text
 
     def _drop_first(self) -> None:

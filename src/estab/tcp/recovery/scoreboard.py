@@ -50,7 +50,7 @@ def remember_sent(tcb: Tcb, segment: SentSegment) -> None:
     tcb.transmission_count += 1
     sent.append(segment)
     rate = tcb.rate
-    if rate is None and (len(segment.data) > 0 or tcb.is_rate_resting()):
+    if rate is None and (segment.text_bytes() > 0 or tcb.is_rate_resting()):
         rate = tcb.measure_rate(segment.sent_ns)
     if rate is not None:
         rate.on_sent(segment, tcb.pipe_bytes, tcb.delivered_bytes, segment.sent_ns)
@@ -82,8 +82,9 @@ def remember_resent(tcb: Tcb, losses: Losses, segment: SentSegment, now_ns: i64)
         losses.repeated_ns = now_ns
     losses.repeated_end = max(losses.repeated_end, segment.end)
     troubles = troubles_of(tcb)
-    troubles.bytes_retransmitted += len(segment.data)
-    count = segments_in(tcb, len(segment.data))
+    text_bytes = segment.text_bytes()
+    troubles.bytes_retransmitted += text_bytes
+    count = segments_in(tcb, text_bytes)
     troubles.segments_retransmitted += count
     tcb.context.counters.TcpRetransSegs += count
 
@@ -212,9 +213,8 @@ def _trim_front(tcb: Tcb, segment: SentSegment, ack: i64) -> None:
     cut = ack - segment.seq
     if (segment.flags & SYN) != 0:
         segment.flags &= ~SYN
-        segment.data = segment.data[cut - 1 :]
-    else:
-        segment.data = segment.data[cut:]
+        segment.start -= 1
+    segment.start += cut
     segment.seq = ack
     if segment.is_sacked:
         losses = tcb.losses
@@ -345,7 +345,7 @@ def _cut_at(tcb: Tcb, sent: list[SentSegment], seq: i64, *, is_left: bool) -> i6
         return at
     inner = sent[at - 1]
     mss = tcb.snd_mss()
-    length: i64 = len(inner.data)
+    length = inner.text_bytes()
     into = seq - inner.seq
     into -= into % mss
     if is_left and into < seq - inner.seq:
@@ -467,7 +467,7 @@ def mark_head_lost(tcb: Tcb) -> None:
     segment = sent[tcb.sent_head]
     if not segment.is_lost and not segment.is_sacked:
         mss = tcb.snd_mss()
-        if len(segment.data) > mss and (segment.flags & SYN) == 0:
+        if segment.text_bytes() > mss and (segment.flags & SYN) == 0:
             split(tcb, sent, tcb.sent_head, mss)
         lose(tcb, losses_of(tcb), segment)
 
@@ -492,7 +492,7 @@ def next_lost(tcb: Tcb) -> i64:
 def split(tcb: Tcb, sent: list[SentSegment], at: i64, limit: i64) -> None:
     """Cut a segment in flight in two, the first with ``limit`` bytes of text."""
     first = sent[at]
-    rest = SentSegment(first.seq + limit, first.end, first.flags, first.data[limit:], first.sent_ns)
+    rest = SentSegment(first.seq + limit, first.end, first.flags, first.data, first.start + limit, first.sent_ns)
     rest.transmissions = first.transmissions
     rest.order = first.order
     rest.is_app_limited = first.is_app_limited
@@ -510,7 +510,6 @@ def split(tcb: Tcb, sent: list[SentSegment], at: i64, limit: i64) -> None:
             losses.sacked_count += 1
         if rest.transmissions > 1 and not rest.is_lost and not rest.is_sacked:
             losses.resent.append(rest)
-    first.data = first.data[:limit]
     first.end = first.seq + limit
     first.flags &= ~(FIN | PSH)
     sent.insert(at + 1, rest)

@@ -110,7 +110,7 @@ def _syn(tcb: Tcb, now_ns: i64) -> Segment | None:
     fast_open = tcb.fast_open
     if tcb.snd_nxt != tcb.iss or (fast_open is not None and fast_open.is_deferred):
         return None
-    sent = SentSegment(tcb.iss, tcb.iss + 1, SYN, b"", now_ns)
+    sent = SentSegment(tcb.iss, tcb.iss + 1, SYN, b"", 0, now_ns)
     segment = first_transmission(tcb, sent, now_ns, "connection request")
     if fast_open is not None:
         _put_fast_open(tcb, fast_open, segment, now_ns)
@@ -127,10 +127,10 @@ def _put_fast_open(tcb: Tcb, fast_open: FastOpen, segment: Segment, now_ns: i64)
     unsent = tcb.unsent
     if unsent is None:
         return
-    data = take_syn_text(tcb, unsent, now_ns)
-    segment.data = data
-    segment.start = 0
-    segment.end = len(data)
+    text = take_syn_text(tcb, unsent, now_ns)
+    segment.data = text.data
+    segment.start = text.start
+    segment.end = text.start + text.text_bytes()
     fast_open.has_text = True
     tcb.why = "connection request with data: Fast Open"
 
@@ -185,12 +185,12 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
         most = min(allowed, tcb.gso_bytes) // limit * limit  # as one super-segment, as far as the window goes
     if lost.seq < edge < lost.seq + most:
         most = edge - lost.seq
-    if len(lost.data) > most:
+    if lost.text_bytes() > most:
         split(tcb, sent, at, most)
     put_back(tcb, lost)
     remember_resent(tcb, losses, lost, now_ns)
     counters = tcb.context.counters
-    count = segments_in(tcb, len(lost.data))
+    count = segments_in(tcb, lost.text_bytes())
     if (lost.flags & SYN) != 0:
         counters.TcpExtTCPSynRetrans += 1
     if tcb.ca_state == CA_LOSS:
@@ -206,7 +206,7 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
     if tcb.retransmit_ns == NEVER or (is_head and tcb.timer_kind != TIMER_REORDER):
         rack.arm_rto(tcb, now_ns)
     segment = text_segment(tcb, lost, now_ns)
-    if len(lost.data) > limit:
+    if lost.text_bytes() > limit:
         segment.flags |= PSH  # as Linux: each super-segment says that its sender has no more of it to come
     return segment
 
@@ -231,7 +231,7 @@ def _loss_probe(tcb: Tcb, losses: Losses, now_ns: i64) -> Segment | None:
     else:
         at: i64 = len(sent) - 1
         last = sent[at]
-        length: i64 = len(last.data)
+        length = last.text_bytes()
         if last.is_lost or last.is_sacked:
             return None
         if length > mss:

@@ -44,7 +44,7 @@ def first_transmission(tcb: Tcb, sent: SentSegment, now_ns: i64, why: str) -> Se
         rack.arm(tcb, now_ns)
     if tcb.in_flight_count() == 1:
         silence.begin_wait(tcb, now_ns)
-    if len(sent.data) > 0:
+    if sent.text_bytes() > 0:
         tcb.context.counters.TcpExtTCPOrigDataSent += 1
         # Text that answers text: acknowledgments may ride on it (Linux's pingpong).
         if now_ns - tcb.last_text_ns < tcb.context.config.tcp_delack_ns and tcb.rcv_nxt > tcb.irs + 1:
@@ -59,14 +59,16 @@ def put_on_syn(tcb: Tcb, data: bytes) -> None:
     tcb.unsent = text
 
 
-def take_syn_text(tcb: Tcb, queue: SendQueue, now_ns: i64) -> bytes:
+def take_syn_text(tcb: Tcb, queue: SendQueue, now_ns: i64) -> SentSegment:
     """Take the text that the SYN carries; to the scoreboard it is a segment of its own (RFC 7413 section 4.2)."""
-    data = queue.take(queue.size)
+    end = tcb.snd_nxt + queue.size
+    data, start = queue.take(queue.size)
     tcb.unsent = None
-    remember_sent(tcb, SentSegment(tcb.snd_nxt, tcb.snd_nxt + len(data), PSH, data, now_ns))
-    tcb.snd_nxt += len(data)
+    text = SentSegment(tcb.snd_nxt, end, PSH, data, start, now_ns)
+    remember_sent(tcb, text)
+    tcb.snd_nxt = end
     tcb.context.counters.TcpExtTCPOrigDataSent += 1
-    return data
+    return text
 
 
 def drop_unsent(tcb: Tcb) -> None:
@@ -121,7 +123,7 @@ def _emit(tcb: Tcb, queue: SendQueue, now_ns: i64, probe_bytes: i64) -> Segment:
         count = min(count, tcb.gso_bytes // mss * mss if can_be_large(tcb, mss) else mss)
     is_last = count == burst.size
     flags: i64 = PSH if is_last and burst.is_pushed else 0
-    data = queue.take(count)
+    data, start = queue.take(count)
     end = tcb.snd_nxt + count
     if queue.size == 0:
         tcb.unsent = None
@@ -138,7 +140,7 @@ def _emit(tcb: Tcb, queue: SendQueue, now_ns: i64, probe_bytes: i64) -> Segment:
     tcb.disarm(TIMER_PERSIST)
     silence.end_probing(tcb)
     tcb.has_sent_text = True
-    sent = SentSegment(tcb.snd_nxt, end, flags, data, now_ns)
+    sent = SentSegment(tcb.snd_nxt, end, flags, data, start, now_ns)
     return first_transmission(tcb, sent, now_ns, "new data")
 
 
@@ -157,7 +159,7 @@ def bare_fin(tcb: Tcb, now_ns: i64) -> Segment | None:
             flags |= PSH  # the device refused it before (Linux's tcp_write_wakeup)
     silence.take_probe(tcb)
     marks_of(tcb).fin_seq = tcb.snd_nxt
-    sent = SentSegment(tcb.snd_nxt, tcb.snd_nxt + 1, flags, b"", now_ns)
+    sent = SentSegment(tcb.snd_nxt, tcb.snd_nxt + 1, flags, b"", 0, now_ns)
     return first_transmission(tcb, sent, now_ns, "no more data")
 
 
@@ -175,13 +177,14 @@ def take_back(tcb: Tcb, sent: list[SentSegment], now_ns: i64) -> None:
         marks_of(tcb).fin_seq = NO_SEQ
     if tcb.losses is not None:
         tcb.losses.prr_out_bytes -= latest.end - latest.seq
-    if len(latest.data) > 0:
+    count = latest.text_bytes()
+    if count > 0:
         tcb.context.counters.TcpExtTCPOrigDataSent -= 1
         queue = tcb.unsent
         if queue is None:
             queue = SendQueue()
             tcb.unsent = queue
-        queue.give_back(latest.data, is_pushed=(latest.flags & PSH) != 0)
+        queue.give_back(latest.data, latest.start, count, is_pushed=(latest.flags & PSH) != 0)
     traffic = tcb.traffic
     if traffic is not None and traffic.snd_sml > tcb.snd_nxt:
         traffic.snd_sml = tcb.snd_una  # Nagle's rule let it go: no other small segment was in flight

@@ -62,7 +62,7 @@ def _keep_lost(tcb: Tcb, one: SentSegment, is_head: bool, now_ns: i64) -> None:
     """It was sent again, and did not leave: it is as lost as before."""
     losses = losses_of(tcb)
     counters = tcb.context.counters
-    count = segments_in(tcb, len(one.data))
+    count = segments_in(tcb, one.text_bytes())
     counters.TcpExtTCPRetransFail += count
     is_probe = not one.is_marked
     forget_repeat(tcb, losses, one)

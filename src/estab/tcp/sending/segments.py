@@ -71,14 +71,15 @@ def text_segment(tcb: Tcb, sent: SentSegment, now_ns: i64) -> Segment:
     flags = sent.flags
     if (flags & SYN) == 0 or tcb.state != abi.SYN_SENT:
         flags |= ACK
-    if len(sent.data) > tcb.snd_mss():
+    count = sent.text_bytes()
+    if count > tcb.snd_mss():
         search = tcb.mtu_search
         if search is None or search.probe_mtu == 0 or search.probe_start != sent.seq:
             flags |= PSH  # as Linux: each super-segment says of itself that the sender has no more of it to come
     segment = bare_segment(tcb, sent.seq, flags, now_ns)
     segment.data = sent.data
-    segment.start = 0
-    segment.end = len(sent.data)
+    segment.start = sent.start
+    segment.end = sent.start + count
     if (flags & SYN) != 0:
         syn_options(tcb, segment)
         if tcb.ecn is not None:

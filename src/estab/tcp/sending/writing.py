@@ -23,10 +23,14 @@ from estab.tcp.window.room import has_room, note_full
 __all__ = ["force_push", "release_held", "size_goal", "write"]
 
 
-def write(tcb: Tcb, data: bytes, flags: i64, now_ns: i64) -> i64:
-    """Take as much of ``data`` as there is room for; ``flags`` are MSG_OOB, MSG_MORE and MSG_EOR. Returns how much."""
-    total: i64 = len(data)
-    if total == 0:
+def write(tcb: Tcb, data: bytes, start: i64, end: i64, flags: i64, now_ns: i64, *, is_kept: bool) -> i64:
+    """Take as much of ``data[start:end]`` as there is room for; returns how much.
+
+    ``flags`` are MSG_OOB, MSG_MORE and MSG_EOR. What is not all of ``data`` is copied, unless it ``is_kept``: the
+    caller keeps ``data`` in any case.
+    """
+    total = end - start
+    if total <= 0:
         return 0
     is_urgent = (flags & abi.MSG_OOB) != 0
     goal: i64 = tcb.snd_mss() if is_urgent else size_goal(tcb)
@@ -74,7 +78,10 @@ def write(tcb: Tcb, data: bytes, flags: i64, now_ns: i64) -> i64:
             plan.plan(tcb, queue, now_ns, is_forced=True, is_single=True)
     if written == 0:
         return 0
-    queue.store(data if written == total else data[:written])
+    if is_kept:
+        queue.share(data, start, start + written)
+    else:
+        queue.store(data, start, start + written)
     memory.charge(tcb)
     tcb.is_more_coming = (flags & abi.MSG_MORE) != 0 and not is_short
     if not tcb.is_more_coming or _must_push(tcb):

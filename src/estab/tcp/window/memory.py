@@ -1,6 +1,6 @@
 """What one connection takes of the host's memory, and whether it gets more.
 
-What is charged is what is held: a segment that is kept whole for a little text counts whole, and each record counts.
+What is charged is what is held: bytes that are kept whole for a little text count whole, and each record counts.
 So small segments and a small MSS cost their sender its room, and not us our memory.
 """
 
@@ -47,8 +47,10 @@ def written_bytes(tcb: Tcb) -> i64:
     if unsent is not None:
         held = unsent.memory_bytes()
     count = tcb.in_flight_count()
-    if count > 0:
-        held += tcb.snd_nxt - tcb.snd_una + count * RECORD_BYTES
+    sent = tcb.sent
+    if count > 0 and sent is not None:
+        # What was acknowledged of the oldest write is held with the rest of it.
+        held += sent[tcb.sent_head].start + tcb.snd_nxt - tcb.snd_una + count * RECORD_BYTES
     return held
 
 
