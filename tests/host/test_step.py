@@ -233,21 +233,21 @@ def test_super_segments_are_to_be_cut_and_others_are_not(text_bytes: int) -> Non
 SIZE = 30_000
 
 
-def sending(device: FakeDevice, facts: list[Event] | None = None, mac: bytes = b"") -> Stepper:
+def sending(device: FakeDevice, facts: list[Event] | None = None, mac: bytes = b"", header_bytes: int = 0) -> Stepper:
     """A connection to a peer with a large window, which has a text to send."""
-    stepper = make_stepper(device, is_cut_below=True, mac=mac)
+    stepper = make_stepper(device, is_cut_below=not header_bytes, mac=mac, header_bytes=header_bytes)
     host = stepper.engine
     if mac:
         host.add_neighbor(host.interfaces[1], "10.0.0.2", b"\x02\0\0\0\0\2")
     listener = host.socket(AF_INET, SOCK_STREAM, 0)
     listener.bind(("10.0.0.1", 80), 0)
     listener.listen(1, 0)
-    where = mac + b"\x02\0\0\0\0\2\x08\0" if mac else b""
+    where = bytes(header_bytes) + (mac + b"\x02\0\0\0\0\2\x08\0" if mac else b"")
     syn = Segment(5, 80, Seq(99), Seq(0), tcp.SYN, 65_535)
     syn.mss, syn.wscale = 1460, 7
     device.frames.append(where + tcp.emit_packet(syn, IpHeader(THERE, HERE)))
     stepper.step(0)
-    answer = tcp.parse(ip.parse(device.sent[-1][1], 14 if mac else 0), is_checksum_known_good=False)
+    answer = tcp.parse(ip.parse(device.sent[-1][1], 14 if mac else 0), is_checksum_known_good=header_bytes > 0)
     ack = Segment(5, 80, Seq(100), Seq(answer.seq + 1), tcp.ACK, 65_535)
     device.frames.append(where + tcp.emit_packet(ack, IpHeader(THERE, HERE)))
     stepper.step(MS)
@@ -280,6 +280,42 @@ def test_a_super_segment_is_cut_for_a_device_that_can_not(mac: bytes) -> None:
     assert {header for header, _ in device.sent} == {b""}
     assert texts([frame for _, frame in device.sent], 14 if mac else 0) == bytes(range(250)) * (SIZE // 250)
     assert stepper.engine.interfaces[1].tx_frames < 10  # TCP and IP looked at few
+
+
+@pytest.mark.parametrize("mac", [b"", b"\x02\0\0\0\0\1"], ids=["bare", "ethernet"])
+@pytest.mark.parametrize("refused", [0, 1])
+def test_the_text_of_a_super_segment_goes_to_the_descriptor_without_a_copy(mac: bytes, refused: int) -> None:
+    device = FakeDevice()
+    stepper = sending(device, mac=mac, header_bytes=10)
+    stepper.engine.interfaces[1].tx_bytes = 0
+    written: list[list[bytes | memoryview]] = []
+    refusals = iter(range(refused))
+
+    def write_parts(fd: int, parts: list[bytes | memoryview]) -> int:
+        if next(refusals, None) is not None:
+            raise BlockingIOError
+        written.append(parts)
+        return sum(map(len, parts))
+
+    stepper.use_descriptor(1, 2000, lambda fd, size: device.receive() or write_nothing(), write_nothing, write_parts)
+    stepper.step(2 * MS)
+    if refused:
+        assert (stepper.is_full, written) == (True, [])
+        stepper.step(3 * MS)
+    whole = {parts[2].obj if isinstance(parts[2], memoryview) else parts[2] for parts in written}
+    assert len(whole) == 1  # all are parts of what the program wrote
+    start, joined = 14 if mac else 0, b""
+    for header, headers, text in written:
+        frame = bytes(headers) + bytes(text)
+        assert header == offload.emit(offload.for_packet(frame, 1460, True, start))
+        joined += texts(offload.split(frame, 1460, start), start)
+    assert joined == bytes(range(250)) * (SIZE // 250)
+    assert stepper.engine.interfaces[1].tx_bytes == sum(len(parts[1]) + len(parts[2]) for parts in written)
+
+
+def write_nothing(*unused: object) -> int:
+    """Stand for a descriptor that has nothing, and takes nothing."""
+    raise BlockingIOError
 
 
 def test_what_the_observer_is_told_are_the_segments_that_left() -> None:

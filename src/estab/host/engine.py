@@ -350,10 +350,10 @@ class Engine:
         self.context.now_ns = now_ns
         interface = self.outputs.interfaces[outbound.interface_index]
         interface.tx_frames -= 1
-        interface.tx_bytes -= len(outbound.data)
+        interface.tx_bytes -= outbound.size()
         connection = ""
         try:
-            packet = ip.parse(outbound.data, 14 if interface.is_ethernet else 0)
+            packet = ip.parse(outbound.frame(), 14 if interface.is_ethernet else 0)
             if packet.protocol == ip.TCP and not ip.is_fragment(packet):
                 segment = wire_tcp.parse(packet, is_checksum_known_good=True)
                 key = wire_tcp.make_key(packet.dst, packet.src, segment.dport, segment.sport)
@@ -474,7 +474,8 @@ class Engine:
             # told of whole packets: with one, nothing else is left to the link.
             is_left_to_link = interface.has_checksum_offload and self.context.observer is None
             is_partial = outgoing.segment_bytes > 0 or is_left_to_link
-            outgoing.segment.has_bsd_order = self.config.tcp_bsd_option_order
+            segment = outgoing.segment
+            segment.has_bsd_order = self.config.tcp_bsd_option_order
             may_fragment = not self.paths.forbids_cutting(path, outgoing.pmtu_discover)
             ident: i64 = 0  # RFC 6864: with DF a packet is atomic and its identification means nothing
             if may_fragment and len(destination) == 4:
@@ -483,8 +484,12 @@ class Engine:
             header.src, header.dst, header.ttl = outgoing.src, destination, outgoing.ttl
             header.ident, header.dont_fragment = ident, not may_fragment
             header.flow_label = outgoing.flow_label
-            packet = wire_tcp.emit_packet(outgoing.segment, header, is_partial)
-            outbound = self.output.segment(path, packet, outgoing.segment_bytes, is_partial)
+            if is_partial and interface.takes_text_apart and outgoing.segment_bytes > 0 and not path.is_local:
+                headers = wire_tcp.emit_headers(segment, header)
+                outbound = self.output.segment_apart(path, headers, segment, outgoing.segment_bytes)
+            else:
+                packet = wire_tcp.emit_packet(segment, header, is_partial)
+                outbound = self.output.segment(path, packet, outgoing.segment_bytes, is_partial)
             if outbound is not None:
                 return outbound
             if self.outputs.waiting > 0:

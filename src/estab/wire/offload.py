@@ -177,7 +177,8 @@ def split(packet: bytes, segment_bytes: i64, start: i64 = 0) -> list[bytes]:
         return [finish_checksum(packet, start)]
     if text < parsed.start + tcp.HEADER_BYTES:
         raise WireError(DropReason.TCP_INVALID_HEADER, "data offset inside the header")
-    cut = Cut(packet, parsed, text, segment_bytes)
+    acc = pseudo_header(parsed.src, parsed.dst, ip.TCP, 0)
+    cut = Cut(packet[:text], parsed.header_start, parsed.start, acc, packet, text, parsed.end, segment_bytes)
     segments: list[bytes] = []
     while True:
         segment = cut.next()
@@ -186,90 +187,93 @@ def split(packet: bytes, segment_bytes: i64, start: i64 = 0) -> list[bytes]:
         segments.append(segment)
 
 
-def begin_cut(packet: bytes, segment_bytes: i64, start: i64) -> Cut:
-    """Begin to cut a super-segment of our own; ``Cut.next`` gives what ``split`` returns."""
-    parsed = ip.parse(packet, start)
-    return Cut(packet, parsed, parsed.start + (u8(packet, parsed.start + 12) >> 4) * 4, segment_bytes)
+def begin_cut(headers: bytes, start: i64, data: bytes, index: i64, end: i64, segment_bytes: i64) -> Cut:
+    """Begin to cut a super-segment of our own: ``headers``, without IP options or extensions, and ``data[index:end]``.
+
+    ``Cut.next`` gives what ``split`` returns.
+    """
+    is_v4 = u8(headers, start) >> 4 == 4
+    transport = start + (ip.V4_HEADER_BYTES if is_v4 else ip.V6_HEADER_BYTES)
+    acc = add(headers, start + (12 if is_v4 else 8), transport, ip.TCP)
+    return Cut(headers, start, transport, acc, data, index, end, segment_bytes)
 
 
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Cut:
-    """A TCP super-segment whose segments are made one after the other, each when it is asked for."""
+    """A TCP super-segment whose segments are made one after the other, each when it is asked for.
 
-    def __init__(self, packet: bytes, parsed: ip.Packet, text: i64, segment_bytes: i64) -> None:
-        self._packet: bytes = packet
-        self._parsed: ip.Packet = parsed
-        self._text: i64 = text
+    ``headers`` has the IP header at ``network`` and the TCP header, to its end, at ``transport``; the text is
+    ``data[index:end]``. ``acc`` is the sum of the pseudo-header without length.
+    """
+
+    def __init__(self, headers: bytes, network: i64, transport: i64, acc: i64, data: bytes, index: i64, end: i64,
+                 segment_bytes: i64) -> None:
+        size: i64 = len(headers)
+        self._headers: bytes = headers
+        self._network: i64 = network
+        self._transport: i64 = transport
+        self._is_v4: bool = u8(headers, network) >> 4 == 4
+        self._ident: i64 = u16(headers, network + 4)
+        self._network_acc: i64 = 0
+        if self._is_v4:  # what all IPv4 headers have in common: all but total length, identification and checksum
+            first = u16(headers, network) + u16(headers, network + 6) + u16(headers, network + 8)
+            self._network_acc = add(headers, network + 12, transport, first)
+        # What all TCP checksums have in common: pseudo-header without length, ports, ACK, window, options.
+        acc += u32(headers, transport) + u32(headers, transport + 8) + u16(headers, transport + 14)
+        self._transport_acc: i64 = add(headers, transport + tcp.HEADER_BYTES, size, acc) + size - transport
+        self._seq: i64 = u32(headers, transport + 4)
+        self._flags: i64 = u16(headers, transport + 12)
+        self._urg: i64 = u16(headers, transport + 18)
+        self._data: bytes = data
+        self._index: i64 = index
+        self._end: i64 = end
         self._segment_bytes: i64 = segment_bytes
-        self._head: bytes = packet[:text]
-        self._network_acc: i64 = _network_acc(parsed)
-        self._transport_acc: i64 = _transport_acc(parsed, text)
-        self._index: i64 = text
-        self._number: i64 = 0
 
     def next(self) -> bytes | None:
         """Return the next segment, a packet with right checksums; ``None``: there is no more."""
-        parsed = self._parsed
         index = self._index
-        if index >= parsed.end:
+        if index >= self._end:
             return None
-        text = self._text
-        stop = min(index + self._segment_bytes, parsed.end)
+        stop = min(index + self._segment_bytes, self._end)
         writer = Writer()
-        writer.write(self._head)
-        _set_network(writer, parsed, self._network_acc, stop - index + text - parsed.header_start, self._number)
-        _set_transport(writer, parsed, self._transport_acc, text, index, stop)
+        writer.write(self._headers)
+        self._set_network(writer, len(self._headers) - self._network + stop - index)
+        self._set_transport(writer, index, stop)
         self._index = stop
-        self._number += 1
-        return writer.getvalue() + self._packet[index:stop]
+        return writer.getvalue() + self._data[index:stop]
 
+    def _set_network(self, writer: Writer, total_bytes: i64) -> None:
+        at = self._network
+        if not self._is_v4:
+            set16(writer, at + 4, total_bytes - ip.V6_HEADER_BYTES)
+            return
+        ident = self._ident
+        set16(writer, at + 2, total_bytes)
+        set16(writer, at + 4, ident)
+        set16(writer, at + 10, 0xFFFF - fold(self._network_acc + total_bytes + ident))
+        self._ident = (ident + 1) & 0xFFFF
 
-def _network_acc(parsed: ip.Packet) -> i64:
-    """Sum what all IPv4 headers have in common: all but total length, identification and checksum."""
-    if parsed.version == 6:
-        return 0
-    data = parsed.data
-    at = parsed.header_start
-    return add(data, at + 12, parsed.start, u16(data, at) + u16(data, at + 6) + u16(data, at + 8))
+    def _set_transport(self, writer: Writer, index: i64, stop: i64) -> None:
+        """Set sequence number, flags, urgent pointer and checksum of the segment whose text is ``data[index:stop]``.
 
-
-def _transport_acc(parsed: ip.Packet, text: i64) -> i64:
-    """Sum what all TCP checksums have in common: pseudo-header without length, ports, ACK, window, options."""
-    data = parsed.data
-    at = parsed.start
-    acc = pseudo_header(parsed.src, parsed.dst, ip.TCP, 0) + u32(data, at) + u32(data, at + 8) + u16(data, at + 14)
-    return add(data, at + tcp.HEADER_BYTES, text, acc)
-
-
-def _set_network(writer: Writer, parsed: ip.Packet, acc: i64, total_bytes: i64, number: i64) -> None:
-    at = parsed.header_start
-    if parsed.version == 6:
-        set16(writer, at + 4, total_bytes - ip.V6_HEADER_BYTES)
-        return
-    ident = (parsed.ident + number) & 0xFFFF
-    set16(writer, at + 2, total_bytes)
-    set16(writer, at + 4, ident)
-    set16(writer, at + 10, 0xFFFF - fold(acc + total_bytes + ident))
-
-
-def _set_transport(writer: Writer, parsed: ip.Packet, acc: i64, text: i64, index: i64, stop: i64) -> None:
-    """Set sequence number, flags, urgent pointer and checksum of the segment whose text is ``data[index:stop]``."""
-    data = parsed.data
-    at = parsed.start
-    seq = (u32(data, at + 4) + index - text) & 0xFFFFFFFF
-    offset_and_flags = u16(data, at + 12)
-    urg = u16(data, at + 18)
-    if index != text:
-        offset_and_flags &= ~tcp.CWR
-        if (offset_and_flags & tcp.URG) != 0:
-            urg -= index - text
-            if urg <= 0:
-                urg = 0
-                offset_and_flags &= ~tcp.URG
-    if stop != parsed.end:
-        offset_and_flags &= ~(tcp.FIN | tcp.PSH)
-    acc += stop - index + text - at + seq + offset_and_flags + urg
-    set32(writer, at + 4, seq)
-    set16(writer, at + 12, offset_and_flags)
-    set16(writer, at + 16, 0xFFFF - fold(add(data, index, stop, acc)))
-    set16(writer, at + 18, urg)
+        Then make numbers and flags those of the next one.
+        """
+        at = self._transport
+        seq = self._seq
+        flags = self._flags
+        urg = self._urg
+        size = stop - index
+        if stop != self._end:
+            flags &= ~(tcp.FIN | tcp.PSH)
+        acc = self._transport_acc + size + seq + flags + urg
+        set32(writer, at + 4, seq)
+        set16(writer, at + 12, flags)
+        set16(writer, at + 16, 0xFFFF - fold(add(self._data, index, stop, acc)))
+        set16(writer, at + 18, urg)
+        self._seq = (seq + size) & 0xFFFFFFFF
+        self._flags &= ~tcp.CWR
+        if (flags & tcp.URG) != 0:
+            self._urg = urg - size
+            if self._urg <= 0:
+                self._urg = 0
+                self._flags &= ~tcp.URG

@@ -23,8 +23,8 @@ from estab.wire.seq import Seq
 
 __all__ = [
     "ACCECN0_KIND", "ACCECN1_KIND", "ACK", "AE", "CWR", "ECE", "FIN", "HEADER_BYTES", "OPTIONS_BYTES_MAX", "PSH", "RST",
-    "SYN", "URG", "WSCALE_MAX", "AccEcnOption", "Segment", "ecn_text", "emit", "emit_packet", "flags_text", "flow_key",
-    "make_key", "options_length", "options_text", "parse", "segment_length", "text_length",
+    "SYN", "URG", "WSCALE_MAX", "AccEcnOption", "Segment", "ecn_text", "emit", "emit_headers", "emit_packet",
+    "flags_text", "flow_key", "make_key", "options_length", "options_text", "parse", "segment_length", "text_length",
 ]
 
 FIN: Final = 0x01
@@ -447,6 +447,23 @@ def _put_segment(
     writer: Writer, segment: Segment, src: bytes, dst: bytes, header_bytes: i64, is_checksum_partial: bool
 ) -> bytes:
     """Write header, options and text after what ``writer`` holds, and give it all."""
+    _put_header(writer, segment, src, dst, header_bytes, is_checksum_partial)
+    data = segment.data
+    start = segment.start
+    end = segment.end
+    if start == end:
+        return writer.getvalue()
+    text = data if start == 0 and end == len(data) else data[start:end]
+    if end - start > _SMALL_TEXT_BYTES:
+        return writer.getvalue() + text
+    writer.write(text)
+    return writer.getvalue()
+
+
+def _put_header(
+    writer: Writer, segment: Segment, src: bytes, dst: bytes, header_bytes: i64, is_checksum_partial: bool
+) -> None:
+    """Write header and options after what ``writer`` holds."""
     data = segment.data
     start = segment.start
     end = segment.end
@@ -479,13 +496,6 @@ def _put_segment(
         put32(writer, segment.ts_ecr)
     elif options:
         writer.write(options)
-    if start == end:
-        return writer.getvalue()
-    text = data if start == 0 and end == len(data) else data[start:end]
-    if end - start > _SMALL_TEXT_BYTES:
-        return writer.getvalue() + text
-    writer.write(text)
-    return writer.getvalue()
 
 
 def emit_packet(segment: Segment, header: ip.IpHeader, is_checksum_partial: bool = False) -> bytes:
@@ -502,6 +512,18 @@ def emit_packet(segment: Segment, header: ip.IpHeader, is_checksum_partial: bool
     writer = Writer()
     ip.emit_header(writer, header, segment.tos, ip.TCP, segment_bytes)
     return _put_segment(writer, segment, src, dst, header_bytes, is_checksum_partial)
+
+
+def emit_headers(segment: Segment, header: ip.IpHeader) -> bytes:
+    """Build what stands before the text in ``emit_packet(segment, header, is_checksum_partial=True)``."""
+    header_bytes = HEADER_BYTES + options_length(segment)
+    segment_bytes = header_bytes + segment.end - segment.start
+    assert header_bytes <= HEADER_BYTES + OPTIONS_BYTES_MAX, "more options than a TCP header holds"
+    assert segment_bytes <= ip.PACKET_BYTES_MAX - (ip.V4_HEADER_BYTES if len(header.src) == 4 else 0), "too long for IP"
+    writer = Writer()
+    ip.emit_header(writer, header, segment.tos, ip.TCP, segment_bytes)
+    _put_header(writer, segment, header.src, header.dst, header_bytes, is_checksum_partial=True)
+    return writer.getvalue()
 
 
 def emit(segment: Segment, src: bytes, dst: bytes) -> bytes:

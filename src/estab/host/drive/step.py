@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from mypy_extensions import i64
 
@@ -49,7 +49,7 @@ def _write_nothing(fd: int, data: bytes) -> int:
     return 0
 
 
-def _write_no_parts(fd: int, parts: list[bytes]) -> int:
+def _write_no_parts(fd: int, parts: list[Any]) -> int:
     return 0
 
 
@@ -77,6 +77,7 @@ class Stepper:
         self._send: Callable[[bytes, bytes], bool] = send
         self._tell: Callable[[int, int], None] = tell
         self._packet_start: i64 = ethernet.HEADER_BYTES if interface.is_ethernet else 0
+        interface.takes_text_apart = True
         self._no_header: bytes = bytes(header_bytes)
         self._headers: dict[i64, bytes] = {}
         self.handler: Handler = Handler()
@@ -91,7 +92,7 @@ class Stepper:
         """The device's own queue dropped the frame that was just sent."""
         self._read: Callable[[int, int], bytes] = _read_nothing
         self._write: Callable[[int, bytes], int] = _write_nothing
-        self._write_parts: Callable[[int, list[bytes]], int] = _write_no_parts
+        self._write_parts: Callable[[int, list[Any]], int] = _write_no_parts
         self._fd: int = -1
         self._read_bytes: int = 0
         self._is_polled: bool = is_polled
@@ -106,7 +107,7 @@ class Stepper:
         """When the last step was over, if the caller notes it."""
 
     def use_descriptor(self, fd: int, read_bytes: int, read: Callable[[int, int], bytes],
-                       write: Callable[[int, bytes], int], write_parts: Callable[[int, list[bytes]], int]) -> None:
+                       write: Callable[[int, bytes], int], write_parts: Callable[[int, list[Any]], int]) -> None:
         """Read and write frames directly: ``os.read``, ``os.write`` and ``os.writev`` on the device's descriptor.
 
         ``receive`` and ``send`` are then asked only if those fail, to say what it means.
@@ -188,11 +189,26 @@ class Stepper:
         except OSError:
             return self._receive()
 
+    def _send_apart(self, header: bytes, outbound: Outbound) -> bool:
+        """Send a frame whose text is apart."""
+        if self._fd < 0:
+            return self._offer(header, outbound.frame())
+        text: Any = outbound.text
+        if outbound.text_start > 0 or outbound.text_end < len(outbound.text):
+            text = memoryview(text)[outbound.text_start : outbound.text_end]
+        try:
+            self._write_parts(self._fd, [header, outbound.data, text])
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            return self._take_error(error, header, outbound.frame())
+        return True
+
     def _send_frame(self, header: bytes, frame: bytes) -> bool:
         if self._fd < 0:
             return self._offer(header, frame)
         try:
-            if not header:
+            if len(header) == 0:
                 self._write(self._fd, frame)
             elif len(frame) < _COPIED_BYTES:
                 self._write(self._fd, header + frame)
@@ -201,11 +217,15 @@ class Stepper:
         except BlockingIOError:
             return False
         except OSError as error:
-            if error.errno == errno.ENOBUFS:
-                self._is_refused = True
-                return True
-            return self._offer(header, frame)
+            return self._take_error(error, header, frame)
         return True
+
+    def _take_error(self, error: OSError, header: bytes, frame: bytes) -> bool:
+        """Say what a failed write means."""
+        if error.errno == errno.ENOBUFS:
+            self._is_refused = True
+            return True
+        return self._offer(header, frame)
 
     def _offer(self, header: bytes, frame: bytes) -> bool:
         """Send a frame by the device's own function."""
@@ -261,15 +281,17 @@ class Stepper:
         """Send a frame. A super-segment goes in pieces if the device can't cut it: TCP had to look at it only once."""
         header, frame = self._no_header, outbound.data
         cut: offload.Cut | None = None
+        is_apart = len(outbound.text) > 0
         if self._cuts and outbound.segment_bytes > 0:
-            cut = offload.begin_cut(frame, outbound.segment_bytes, self._packet_start)
+            cut = self._begin_cut(outbound)
             first = cut.next()
             if first is None:
                 return
             frame = first
+            is_apart = False
         elif outbound.is_partial_checksum and self.header_bytes > 0:
             header = self._header_for(outbound)
-        if not self._send_frame(header, frame):
+        if not (self._send_apart(header, outbound) if is_apart else self._send_frame(header, frame)):
             self._unsent = outbound
             self.is_full = True
         elif self._is_refused:
@@ -279,6 +301,20 @@ class Stepper:
             self._expectation.note_answer()
             if cut is not None:
                 self._go_on(cut)
+
+    def _begin_cut(self, outbound: Outbound) -> offload.Cut:
+        data = outbound.data
+        if outbound.text:
+            return offload.begin_cut(data, self._packet_start, outbound.text, outbound.text_start, outbound.text_end,
+                                     outbound.segment_bytes)
+        text = self._text_at(data)
+        return offload.begin_cut(data[:text], self._packet_start, data, text, len(data), outbound.segment_bytes)
+
+    def _text_at(self, data: bytes) -> i64:
+        """Find where the text of a TCP packet of ours begins."""
+        start = self._packet_start
+        transport = start + (ip.V4_HEADER_BYTES if data[start] >> 4 == 4 else ip.V6_HEADER_BYTES)
+        return transport + (data[transport + 12] >> 4) * 4
 
     def _go_on(self, cut: offload.Cut) -> None:
         """Send what is left of a super-segment, as far as the device takes it now."""
@@ -301,8 +337,8 @@ class Stepper:
         start = self._packet_start
         is_v4 = (data[start] >> 4) == 4
         transport = start + (ip.V4_HEADER_BYTES if is_v4 else ip.V6_HEADER_BYTES)
-        text = transport + (data[transport + 12] >> 4) * 4
-        segment_bytes = outbound.segment_bytes if len(data) - text > outbound.segment_bytes else 0
+        text = self._text_at(data)
+        segment_bytes = outbound.segment_bytes if outbound.size() - text > outbound.segment_bytes else 0
         has_cwr = segment_bytes > 0 and (data[transport + 13] & tcp.CWR) != 0
         key = segment_bytes << 16 | text << 2 | (2 if is_v4 else 0) | (1 if has_cwr else 0)
         header = self._headers.get(key)

@@ -50,6 +50,8 @@ class Interface:
         self.is_loopback: bool = is_loopback
         self.is_cut_below: bool = False
         """Super-segments are cut before they reach the link, which takes none."""
+        self.takes_text_apart: bool = False
+        """What drives the interface takes the headers and the text of a super-segment apart (``Outbound.text``)."""
         self.is_up: bool = True
         self.is_ethernet: bool = len(mac) == 6
         self.vouches_for_checksums: bool = False
@@ -94,13 +96,30 @@ class Interface:
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Outbound:
-    """One frame for a link. ``segment_bytes`` is the size to cut a TCP super-segment into (0: an ordinary frame)."""
+    """One frame for a link. ``segment_bytes`` is the size to cut a TCP super-segment into (0: an ordinary frame).
+
+    ``data`` is all of the frame, or only its headers, if ``text`` is not empty: then ``text[text_start:text_end]``
+    follows them. Whoever takes such a frame has asked for it (``Interface.takes_text_apart``).
+    """
 
     def __init__(self, interface_index: i64, data: bytes, segment_bytes: i64, is_partial_checksum: bool) -> None:
         self.interface_index: i64 = interface_index
         self.data: bytes = data
         self.segment_bytes: i64 = segment_bytes
         self.is_partial_checksum: bool = is_partial_checksum
+        self.text: bytes = b""
+        self.text_start: i64 = 0
+        self.text_end: i64 = 0
+
+    def size(self) -> i64:
+        """Count the bytes of the frame."""
+        return len(self.data) + self.text_end - self.text_start
+
+    def frame(self) -> bytes:
+        """Return the frame in one piece."""
+        if not self.text:
+            return self.data
+        return self.data + self.text[self.text_start : self.text_end]
 
 
 class Outputs:
@@ -156,13 +175,13 @@ class Outputs:
         """Count a frame that leaves, and tell of it."""
         interface = self.interfaces[outbound.interface_index]
         interface.tx_frames += 1
-        interface.tx_bytes += len(outbound.data)
+        interface.tx_bytes += outbound.size()
         if self.context.observer is not None:
             self._tell_sent(interface, outbound)
 
     def _tell_sent(self, interface: Interface, outbound: Outbound) -> None:
         """Report the frame as a capture needs it: with its checksum, which the link would have filled in."""
-        data = outbound.data
+        data = outbound.frame()
         if outbound.is_partial_checksum:
             start: i64 = 14 if interface.is_ethernet else 0
             data = finish_checksum(data, start)

@@ -145,6 +145,10 @@ class Neighbors:
             return b""
         return neighbor.header
 
+    def is_known(self, neighbor: Neighbor) -> bool:
+        """Tell whether a packet for it would leave now."""
+        return neighbor.state != FAILED and len(neighbor.header) > 0
+
     def wait(self, neighbor: Neighbor, packet: Outbound) -> None:
         """Keep a packet until the neighbour answers. When the queue is full the oldest packet is dropped."""
         if len(neighbor.waiting) >= WAITING_MAX:

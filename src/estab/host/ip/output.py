@@ -21,6 +21,7 @@ from estab.tcp.context import Context
 from estab.wire.address import BROADCAST_MAC, format_address, is_multicast, multicast_mac
 from estab.wire.fragment import split
 from estab.wire.ip import Packet, parse
+from estab.wire.tcp import Segment
 
 __all__ = ["Output"]
 
@@ -113,6 +114,22 @@ class Output:
         if frame is None:
             return None
         return Outbound(interface.index, frame, segment_bytes, is_partial_checksum)
+
+    def segment_apart(self, path: Path, headers: bytes, segment: Segment, segment_bytes: i64) -> Outbound | None:
+        """Make the frame of a TCP super-segment, its text apart. ``None`` as ``segment``."""
+        interface = path.interface
+        if interface.is_ethernet:
+            neighbor = path.neighbor
+            if neighbor is None or neighbor.is_gone or not self.neighbors.is_known(neighbor):
+                packet = headers + segment.data[segment.start : segment.end]
+                return self.segment(path, packet, segment_bytes, is_partial_checksum=True)
+        outbound = self.segment(path, headers, segment_bytes, is_partial_checksum=True)
+        if outbound is not None:
+            outbound.text = segment.data
+            outbound.text_start = segment.start
+            outbound.text_end = segment.end
+            self.context.counters.of_address(path.destination).ip_out_octets += segment.end - segment.start
+        return outbound
 
     def frame_for(self, path: Path, packet: bytes, segment_bytes: i64, is_partial_checksum: bool) -> bytes | None:
         """Put the Ethernet header on, if the link has one. ``None``: the packet waits for it, or was dropped."""
