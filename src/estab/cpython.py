@@ -17,6 +17,7 @@ import _thread
 import asyncio
 import concurrent.futures.thread as futures_thread
 import contextvars
+import functools
 import gc
 import queue
 import selectors
@@ -404,7 +405,15 @@ def event_loop_policy() -> Any:
 # --- types made in C
 
 
+_into_types: Final[dict[type, tuple[dict[str, object], Callable[[], object]]]] = {}
+"""Of each type that was written into: its dictionary, and what makes CPython forget what it found there."""
+
+
 def put_into_type(kind: type, name: str, value: object) -> None:
     """Set an attribute of a type that is made in C and refuses it."""
-    gc.get_referents(kind.__dict__)[0][name] = value
-    ctypes.pythonapi.PyType_Modified(ctypes.py_object(kind))
+    found = _into_types.get(kind)
+    if found is None:
+        forget = functools.partial(ctypes.pythonapi.PyType_Modified, ctypes.py_object(kind))
+        found = _into_types[kind] = gc.get_referents(kind.__dict__)[0], forget
+    found[0][name] = value
+    found[1]()

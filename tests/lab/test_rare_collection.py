@@ -1,4 +1,4 @@
-"""The garbage collector looks less often while a network is open, and as before when none is."""
+"""The garbage collector looks less often while a network is open, as before when none is, and finds little."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from estab.lab.network import Network
 from estab.lab.programs.rare_collection import OBJECTS, RareCollection
+from estab.lab.programs.strands import Strand
 
 BEFORE = 700
 
@@ -78,6 +79,27 @@ def test_cycles_that_programs_leave_are_released_during_the_run() -> None:
         left = net.host("a").run(leave_cycles)
         net.run()
     assert left.result() <= OBJECTS + 1000
+
+
+def test_a_program_that_has_ended_leaves_no_strand_for_the_collector() -> None:
+    gc.disable()
+    try:
+        with Network(seed=1) as net:
+            program = net.host("a").run(lambda: None, name="released")
+            waits = net.host("b").run(lambda: None, name="goes-on", start="2s")
+            net.run("1s")
+            left = [found.name for found in gc.get_objects() if type(found) is Strand]
+            assert program.done()
+            assert not waits.done()
+            assert "goes-on@b" in left
+            assert "released@a" not in left
+    finally:
+        gc.enable()
+
+
+def test_a_host_keeps_its_attributes_in_no_dictionary_of_its_own() -> None:
+    with Network(seed=1) as net:
+        assert not hasattr(net.host("a").runtime, "__dict__")
 
 
 class Cycle:

@@ -30,7 +30,10 @@ from estab.lab.topology import LINKS_MAX, Port, Topology, plug
 from estab.observers import Observation
 from estab.settings import Duration
 
-__all__ = ["Cabling"]
+__all__ = ["NOT_IN_NAMES", "Cabling"]
+
+NOT_IN_NAMES: Final = frozenset(" :/,=")
+"""What the name of a host or a switch must not have in it."""
 
 _ETHERNET_HEADER_BYTES: Final = 14
 _SWITCH_PORTS_MAX: Final = 254
@@ -91,14 +94,16 @@ class Cabling:
         header_bytes = _ETHERNET_HEADER_BYTES if ethernet else 0
         number = self._topology.open_network()
         ports = [self._plug(host, number, side, conditions[side].mtu, ethernet) for side, host in enumerate((a, b))]
-        there, back = (
-            Way(name, sender.name, conditions[side], header_bytes, self._agenda, self._chance,
-                Arrival(receiver.runtime.side, ports[1 - side].index), self.fixed_weather or self.chance_log)
-            for side, (sender, receiver) in enumerate(((a, b), (b, a)))
-        )
-        for host, other, port, way in ((a, b, ports[0], there), (b, a, ports[1], back)):
+        decider = self.fixed_weather or self.chance_log
+        ways = []
+        for host, other, port, far_port, of_way in (
+                (a, b, ports[0], ports[1], conditions[0]), (b, a, ports[1], ports[0], conditions[1])):
+            way = Way(name, host.name, of_way, header_bytes, self._agenda, self._chance,
+                      Arrival(other.runtime.side, far_port.index), decider)
             way.interface, way.receiver = port.interface, other.name
             host.runtime.attach(port.index, way)
+            ways.append(way)
+        there, back = ways
         link = Link(name, (a, b), (there, back), number)
         self._take_up(link)
         self._topology.add(ports[0], back)
@@ -117,7 +122,7 @@ class Cabling:
         The properties are those of ``link``, for each of the cables; of a pair the first is from the host to the
         switch. ``lan.cable(a)`` is the cable of one host, ``lan.plug(host)`` adds another.
         """
-        if not isinstance(name, str) or not name or any(letter in name for letter in " :/,="):
+        if not isinstance(name, str) or not name or not NOT_IN_NAMES.isdisjoint(name):
             raise ValueError(f"name: {name!r} is not a name for a switch: no spaces and none of : / , =")
         if name in self._hosts or any(switch.name == name for switch in self._switches):
             raise ValueError(f"name: there is a host or switch {name!r} already")

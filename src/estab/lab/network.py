@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
 from estab.cpython import register_atexit  # imports concurrent.futures, whose hook must come first
 from estab.events import Observer
 from estab.host.engine import Engine
-from estab.lab.cabling import Cabling
+from estab.lab.cabling import NOT_IN_NAMES, Cabling
 from estab.lab.host import Host
 from estab.lab.links.weather import ChanceLog, Weather
 from estab.lab.naming import Failure, Names, Order, read_resolver, read_targets
@@ -162,7 +162,7 @@ class Network(Cabling):
         (RLIMIT_NOFILE): more are EMFILE. All programs of a host together have 65,536, or ``nofile`` if that is more.
         ``ValueError`` for a name that another host has, or that no host can have.
         """
-        if not isinstance(name, str) or not name or any(letter in name for letter in " :/,="):
+        if not isinstance(name, str) or not name or not NOT_IN_NAMES.isdisjoint(name):
             raise ValueError(f"name: {name!r} is not a name for a host: no spaces and none of : / , =")
         if name in self._hosts:
             raise ValueError(f"name: there is a host {name!r} already")
@@ -172,9 +172,9 @@ class Network(Cabling):
         engine = Engine(name, secret, read_config(config, self.profile if profile is None else profile))
         engine.is_forwarding = forwarding
         entropy = self._chance.child("host", name, "entropy")
-        others = {"profile": profile is not None, "clock": clock != 0, "drift": drift != 0, "wake_up": wake_up != 0,
-                  "nofile": nofile is not None}
-        given = (*(f"{name}=" for name, is_given in others.items() if is_given), *(f"{name}=" for name in config))
+        others = {"profile": profile, "clock": clock or None, "drift": drift or None, "wake_up": wake_up or None,
+                  "nofile": nofile, **config}
+        given = tuple([f"{name}=" for name, value in others.items() if value is not None or name in config])
         began_ns = EPOCH_NS if self._spawning is None else self._spawning.clock.began_wall_ns
         host_clock = HostClock(self._agenda, read_calendar(clock, began_ns + self._agenda.now_ns) - self._agenda.now_ns,
                                read_drift(drift))

@@ -72,6 +72,12 @@ class Outside(Protocol):
 class VirtualTime(Runtime):
     """One host in virtual time."""
 
+    __slots__ = (
+        "_agenda", "_asked", "_boots", "_entropy", "_later", "_later_alarm", "_later_count", "_names", "_programs",
+        "_scheduler", "_told", "_topology", "boxes", "clock", "host", "is_awake", "is_powered", "outside", "resolver",
+        "side",
+    )
+
     is_virtual = True
 
     def __init__(

@@ -6,7 +6,6 @@ Threads of a program share its record. Outside of programs a host has one record
 from __future__ import annotations
 
 import threading
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +22,7 @@ class Process:
     """The thread that runs the program's function; ``None`` outside of programs."""
     handlers: dict[int, Any] = field(default_factory=dict)
     """What ``signal.signal`` was given, by signal. A signal that is not in it has the system's default action."""
-    pending: deque[int] = field(default_factory=deque)
+    pending: list[int] = field(default_factory=list)
     """Signals that came, and whose handlers have not run yet."""
     received: list[int] = field(default_factory=list)
     """All signals that came, in order."""

@@ -44,6 +44,8 @@ STANDARD_STREAMS: Final = 3
 
 
 _SIGPIPE: Final = 13
+_PID: Final = 1
+"""The number of the process that stands for code that is no program."""
 _UNLOCKED: Final = Unlocked()
 
 
@@ -188,7 +190,16 @@ def _nobody() -> object:
 
 
 class Runtime(ABC):
-    """One host as its programs see it."""
+    """One host as its programs see it.
+
+    With slots: CPython keeps more than thirty attributes in a dictionary of each object, of ten times the size.
+    """
+
+    __slots__ = (
+        "__weakref__", "_channels", "_observers", "_process", "_told_history", "abandoned", "by_number", "call",
+        "calls", "detached", "engine", "historian", "hooks", "is_closing", "is_over", "lock", "nofile", "owner",
+        "owners", "quick", "shared", "watches",
+    )
 
     is_virtual: bool = False
     """Its clocks and its entropy are not the operating system's: ``time``, ``random`` and ``os.urandom`` mean the
@@ -229,7 +240,8 @@ class Runtime(ABC):
         self._observers = Observers(self._tell_all_facts, self.lock)
         self._told_history: Observation | None = None
         self._channels = 0
-        self._process = Process(1)
+        self._process: Process | None = None
+        """That of code that is no program; made when it is first asked for."""
 
     @property
     def name(self) -> str:
@@ -243,6 +255,8 @@ class Runtime(ABC):
 
     def process(self) -> Process:
         """Return what the operating system keeps of the program that runs here."""
+        if self._process is None:
+            self._process = Process(_PID)
         return self._process
 
     def cpus(self) -> set[int]:
@@ -255,7 +269,7 @@ class Runtime(ABC):
 
     def find_process(self, pid: int) -> Process | None:
         """Find a program of the host by its number."""
-        return self._process if pid == self._process.pid else None
+        return Runtime.process(self) if pid == _PID else None
 
     def send_signal(self, process: Process, number: int) -> None:
         """Send a signal to a program of the host."""

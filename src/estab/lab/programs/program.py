@@ -7,16 +7,18 @@ import inspect
 import signal
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from estab.cpython import current_frames, is_idle_worker
-from estab.lab.programs.strands import ASLEEP, STOPPED, Own, ProgramEnded, Scheduler, Strand
+from estab.lab.programs.functions import is_generator, own_of
+from estab.lab.programs.strands import ASLEEP, STOPPED, ProgramEnded, Scheduler, Strand
 from estab.lab.programs.watch import DeadlockError
+from estab.lab.record.clock import Alarm
 from estab.sockets.lines import line_of
 from estab.sockets.process import Process
 from estab.sockets.runtime import Runtime, Wait, activated, current
 from estab.sockets.standin import module
-from estab.sockets.standin.fresh import FreshModules
 from estab.sockets.standin.signals import (
     SIGCONT,
     SIGKILL,
@@ -215,10 +217,21 @@ class Program(Generic[R]):
 
     def only_polls(self) -> bool:
         """Tell whether all its threads wait, and those that have a deadline wait for new clients until then."""
-        waits = [strand.wait for strand in self.strands if not strand.is_daemon]
-        serves = any(strand.wait is not None and strand.wait.is_serving() for strand in self.strands)
-        return not self.is_done and bool(waits) and all(
-            wait is not None and (wait.deadline_ns is None or wait.is_serving() or serves) for wait in waits)
+        if self.is_done:
+            return False
+        has_waits = False
+        for strand in self.strands:
+            wait = strand.wait
+            if strand.is_daemon:
+                continue
+            if wait is None or (wait.deadline_ns is not None and not self._serves()):
+                return False
+            has_waits = True
+        return has_waits
+
+    def _serves(self) -> bool:
+        """Tell whether one of its threads waits for new clients."""
+        return any(strand.wait is not None and strand.wait.is_serving() for strand in self.strands)
 
     def serves_beside(self, strand: Strand) -> bool:
         """Tell whether another thread than this one waits for new clients."""
@@ -274,6 +287,8 @@ class Programs:
         scheduler.report = self.report
         self._pids: dict[Runtime, int] = {}
         """The last process number, by host."""
+        self._no_alarm = Alarm(scheduler.agenda, _nothing)
+        """That of threads that have ended."""
         self._asked_turn = -1
         self._busy_at = 0
         self._busy: Program[Any] | None = None
@@ -284,7 +299,7 @@ class Programs:
         """Start a function on a host at a virtual time."""
         if not callable(function):
             raise TypeError(f"run: {function!r} is not a function; give the arguments behind it: host.run(f, 1, 2)")
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        if is_generator(function):
             raise TypeError(f"run: {function!r} is a generator function: to call it runs nothing of it. Give a "
                             "function that goes through what it yields")
         if self._scheduler.is_closing:
@@ -293,17 +308,10 @@ class Programs:
         self._pids[runtime] = self._pids.get(runtime, _FIRST_PID - 1) + 1
         process = Process(self._pids[runtime], name)
         program: Program[Any] = Program(runtime, name, is_daemon, self._scheduler, process)
-
-        def body() -> None:
-            try:
-                self._run(program, function, args)
-            finally:
-                self._forget(program, strand)
-                self._settle(program)
-
+        body = partial(self._be_program, program, function, args)
         strand = self._scheduler.spawn(f"{program.name}@{runtime.name}", body, start_ns)
         strand.process = process
-        strand.modules = _own_of(function, runtime.name, fresh)
+        strand.modules = own_of(function, runtime.name, fresh)
         strand.is_background = is_daemon
         program.strands.append(strand)
         self.all.append(program)
@@ -459,7 +467,7 @@ class Programs:
     def handle_signals(self, process: Process) -> None:
         """Run the handlers of the signals that came, in the program's main thread. Their exceptions are not caught."""
         while process.pending:
-            number = process.pending.popleft()
+            number = process.pending.pop(0)
             handler = current_handler(process, number)
             if callable(handler):
                 handler(number, sys._getframe(1))
@@ -525,11 +533,24 @@ class Programs:
         """Say of every unfinished program what it waits for, a line each."""
         return "\n".join(f"  {program.describe()}" for program in self.all if not program.is_done)
 
-    @staticmethod
-    def _forget(program: Program[Any], strand: Strand) -> None:
-        """Remove a strand that has ended. A host that was switched off has forgotten its strands already."""
+    def _forget(self, program: Program[Any], strand: Strand) -> None:
+        """Remove a strand that has ended. A host that was switched off has forgotten its strands already.
+
+        Its alarm, which refers to it, is replaced, so that it is released at once and not by the garbage collector.
+        """
+        strand.alarm = self._no_alarm
         if strand in program.strands:
             program.strands.remove(strand)
+
+    def _be_program(self, program: Program[Any], function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Be the main thread of a program."""
+        strand = self._scheduler.current
+        assert strand is not None
+        try:
+            self._run(program, function, args)
+        finally:
+            self._forget(program, strand)
+            self._settle(program)
 
     def _run(self, program: Program[Any], function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         runtime = program.runtime
@@ -570,28 +591,4 @@ class Programs:
         return ExitError(f"{who} ended with status 1: {error.code}", 1)
 
 
-def _own_of(function: Callable[..., Any], host: str, fresh: Iterable[str]) -> Own | None:
-    """Make a program's own copies of what all programs of the process share; ``None`` if it has none.
-
-    ``fresh`` names packages. A function that is a script (``estab.trial.scripts``) names the rest by ``own_on``.
-    """
-    parts: list[Own] = [FreshModules(fresh)] if fresh else []
-    own_on: Callable[[str], Own] | None = getattr(function, "own_on", None)
-    if own_on is not None:
-        parts.append(own_on(host))
-    return None if not parts else parts[0] if len(parts) == 1 else _Several(parts)
-
-
-class _Several:
-    """Several things of one program's own."""
-
-    def __init__(self, parts: list[Own]) -> None:
-        self._parts = parts
-
-    def enter(self) -> None:
-        for part in self._parts:
-            part.enter()
-
-    def leave(self) -> None:
-        for part in reversed(self._parts):
-            part.leave()
+def _nothing() -> None: ...

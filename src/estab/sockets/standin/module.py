@@ -55,6 +55,7 @@ from estab.sockets.standin.places import (
     Place,
     functions_of,
     has_places,
+    is_simple,
     places_in_class,
     places_in_function,
 )
@@ -126,7 +127,8 @@ def stand_in_for(function: Any) -> Any:
 
     If a function keeps an original in a variable of an enclosing function, that is replaced, too.
     """
-    _adopt(function)
+    if not is_simple(function):
+        _adopt(function)
     if type(function) is functools.partial:
         args = [stand_in_for(argument) for argument in function.args]
         return functools.partial(stand_in_for(function.func), *args, **function.keywords)

@@ -15,8 +15,8 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 __all__ = [
-    "INHERITED", "Batch", "Found", "Others", "Place", "functions_of", "has_places", "places_in_class",
-    "places_in_function",
+    "INHERITED", "Batch", "Found", "Others", "Place", "functions_of", "has_places", "is_simple",
+    "places_in_class", "places_in_function",
 ]
 
 INHERITED: Final = object()
@@ -182,6 +182,11 @@ def _function_in(kept: Any) -> FunctionType | None:
 def has_places(function: FunctionType) -> bool:
     """Tell whether a function has default arguments or variables of an enclosing function."""
     return not (function.__defaults__ is None and function.__kwdefaults__ is None and function.__closure__ is None)
+
+
+def is_simple(function: Any) -> bool:
+    """Tell whether it is a function that has no places, and no other function in which there may be one."""
+    return type(function) is FunctionType and not has_places(function) and not function.__dict__
 
 
 def places_in_function(function: FunctionType, others: Others) -> Iterator[Place]:
