@@ -440,7 +440,7 @@ def measure(row: Row, python: str) -> dict[str, float] | None:
 
 def one(row: Row) -> None:
     """Run a row here, and print its figures as JSON."""
-    for most in (_FILES_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[1]):  # asyncio takes a real descriptor each
+    for most in (_FILES_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[1]):  # on loopback each end takes one
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
             break

@@ -3,8 +3,9 @@
 Libraries poll ``fileno()`` from C or give it to an event loop of their own. Programs can't read from it or write to it;
 it is only readable or not. It is an eventfd if the system has that, else the reading end of a pipe.
 
-In virtual time at most half of the process's descriptors are taken for that. Sockets beyond have numbers that are no
-descriptors, too large for the system's: calls by number find them as ever, but C code can't poll them.
+In virtual time some sockets have numbers that are no descriptors, too large for the system's: calls by number find them
+as ever, but C code can't poll them. They are those that asyncio asks for their number first, because it only keys its
+tables by it; and those beyond half of the process's descriptors.
 
 Compiled with the core.
 """
@@ -68,9 +69,13 @@ _taken: Final = _Taken()
 
 
 class RealDescriptor:
-    """One real descriptor for one descriptor of a host. ``close`` closes it."""
+    """One real descriptor for one descriptor of a host. ``close`` closes it.
 
-    def __init__(self, descriptor: Descriptor, watches: Watches, is_blocking: bool, *, is_virtual: bool) -> None:
+    ``is_key``: the number is only wanted as a key, so in virtual time it need be no descriptor.
+    """
+
+    def __init__(self, descriptor: Descriptor, watches: Watches, is_blocking: bool, *, is_virtual: bool,
+                 is_key: bool = False) -> None:
         self._descriptor: Descriptor = descriptor
         self._is_readable: bool = False
         self._writing: int = -1
@@ -78,7 +83,7 @@ class RealDescriptor:
         self._is_blocking: bool = is_blocking
         self.number: int = -1
         self._watches: Watches = watches
-        if is_virtual and not _taken.has_room():
+        if is_virtual and (is_key or not _taken.has_room()):
             self.number = next(_numbers)
         else:
             self._open()

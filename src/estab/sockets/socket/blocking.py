@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import math
 import socket as os_socket
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
@@ -38,6 +39,7 @@ D = TypeVar("D", bound="Descriptor")
 HostSocket = StreamSocket | DatagramSocket | LocalSocket
 """The host's side of a socket."""
 POLL_WEIGHT: Final = 100
+_ASYNCIO: Final = "asyncio.selector_events"
 NO_SLOTS: Final[tuple[str, ...]] = ()
 """Of a class that leaves it to those derived from it where their attributes are kept."""
 BY_TIMEOUT: Final = -1
@@ -70,14 +72,15 @@ class Waiting(Generic[D]):
     def fileno(self) -> int:
         """Return a real descriptor that becomes readable when this does; -1 once closed.
 
-        Nothing can be read from it.
+        Nothing can be read from it. In virtual time asyncio gets a number that is no descriptor.
         """
         file = self._file
         if file is None or file.descriptor.fd < 0:
             return -1
         if self._real is None:
             self._real = RealDescriptor(file.descriptor, self.runtime.watches, self._timeout is None,
-                                        is_virtual=self.runtime.is_virtual)
+                                        is_virtual=self.runtime.is_virtual,
+                                        is_key=sys._getframe(1).f_globals.get("__name__") == _ASYNCIO)
             file.real_descriptors.append(self._real)
             self.runtime.by_number[self._real.number] = cast("Numbered", self)
         return self._real.number
