@@ -21,6 +21,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from estab.abi import POLLNVAL
+from estab.cpython import enter_loop, leave_loop
 from estab.errors import os_error
 from estab.observers import Observation, Observers
 from estab.sockets.history import CALLS_MAX, Historian
@@ -503,9 +504,14 @@ _acting: ContextVar[bool] = ContextVar("estab_acting", default=False)
 
 
 def act(action: Callable[..., object], *args: object) -> None:
-    """Call a user's action, which is no program and must not wait."""
+    """Call a user's action, which is no program, runs in no event loop and must not wait."""
     _acting.set(True)
-    action(*args)
+    left = leave_loop()  # of the program that waits in the thread that carries out the agenda
+    try:
+        action(*args)
+    finally:
+        if left is not None:
+            enter_loop(left)
 
 
 def ensure_may_sleep() -> None:

@@ -342,11 +342,14 @@ class Scheduler:
         self._ensure_open(strand)
 
     def _give_way(self, strand: Strand) -> None:
-        """Let other strands run until this one is to. What its thread carries out meanwhile is in no event loop."""
+        """Let other strands run until this one is to.
+
+        What its thread carries out of users' own meanwhile is in no event loop: promises, and actions (``act``).
+        """
         self.current = None
         if strand.modules is not None:
             strand.modules.leave()
-        left = leave_loop()
+        left = None if self.look is None and self.pace is None else leave_loop()
         following = self._next()
         if following is not strand:
             self._hand_to(following)
