@@ -35,7 +35,8 @@ ROOMS = ("wire", "tcp", "host", "serve")
 LAB = ("lab/record/chance", "lab/record/clock", "lab/record/host_clock", "lab/links/aqm", "lab/links/direction",
        "lab/links/flights", "lab/links/frame", "lab/links/host_side", "lab/links/queues", "lab/links/rate",
        "lab/links/stages", "lab/links/way", "lab/programs/habit", "lab/programs/host_calls", "lab/programs/strands",
-       "sockets/waiting", "sockets/polling/interests", "sockets/polling/open_file", "sockets/polling/real_descriptor")
+       "sockets/waiting", "sockets/polling/callbacks", "sockets/polling/interests", "sockets/polling/open_file",
+       "sockets/polling/real_descriptor")
 """What each packet of the lab passes, and each wait of a program."""
 C_FLAGS = ["-fno-semantic-interposition", "-Wno-error"]
 LIBRARY = "estab._core"

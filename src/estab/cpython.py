@@ -37,10 +37,10 @@ __all__ = [
     "CAN_REUSE_THREADS", "HAS_THREADS", "THREAD_STARTERS", "Slot", "allocate_lock", "app_transport", "awaited_by",
     "be_thread", "become", "begin_thread", "check_sendfile", "context_of", "count_raised", "count_tasks",
     "current_frames", "enter_loop", "event_loop_policy", "forget_thread", "forget_thread_state", "gathered_by",
-    "get_ident", "give_up_on_sendfile", "is_idle_worker", "is_planned", "leave_loop", "new_ident", "new_rlock",
-    "new_simple_queue", "put_into_type", "raise_in_thread", "register_atexit", "rlock_acquire_again",
-    "rlock_release_all", "run_thread", "selector_member", "set_daemonic", "ssl_create", "ssl_wrap", "tasks_in_group",
-    "thread_module", "timers_of", "transports_of",
+    "get_ident", "give_up_on_sendfile", "has_callbacks", "has_tasks", "has_to_shut_down", "is_idle_worker",
+    "is_planned", "leave_loop", "new_ident", "new_rlock", "new_simple_queue", "put_into_type", "raise_in_thread",
+    "register_atexit", "rlock_acquire_again", "rlock_release_all", "run_thread", "selector_member", "set_daemonic",
+    "ssl_create", "ssl_wrap", "tasks_in_group", "thread_module", "timers_of", "transports_of",
 ]
 
 HAS_THREADS: Final = sys.platform != "emscripten"
@@ -320,6 +320,7 @@ _HAS_TASK_OF_THREAD: Final = sys.version_info >= (3, 14)
 """Whether the task that runs is kept for a thread, not for a loop."""
 _get_running_loop: Final = asyncio._get_running_loop
 _set_running_loop: Final = asyncio._set_running_loop
+_all_tasks: Final = asyncio.all_tasks
 _get_hooks: Final = sys.get_asyncgen_hooks
 _set_hooks: Final = sys.set_asyncgen_hooks
 _get_depth: Final = sys.get_coroutine_origin_tracking_depth
@@ -362,6 +363,25 @@ def count_tasks() -> int:
 def transports_of(loop: asyncio.AbstractEventLoop) -> list[asyncio.Transport]:
     """List the transports of a selector event loop that are open."""
     return list(loop._transports.values())  # type: ignore[attr-defined]
+
+
+def has_callbacks(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether an event loop has callbacks to run in its next iteration."""
+    return bool(loop._ready)  # type: ignore[attr-defined]
+
+
+def has_tasks(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether an event loop has tasks that are not done."""
+    kept = getattr(asyncio.tasks, "_all_tasks", None)  # from Python 3.12 on there are two sets, then none
+    if kept is None:
+        return bool(_all_tasks(loop))
+    found = [reference() for reference in list(kept.data)]
+    return any(task is not None and not task.done() and task.get_loop() is loop for task in found)
+
+
+def has_to_shut_down(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether an event loop has asynchronous generators or threads that end with it."""
+    return bool(loop._asyncgens) or loop._default_executor is not None  # type: ignore[attr-defined]
 
 
 def awaited_by(task: asyncio.Task[Any]) -> asyncio.Future[Any] | None:

@@ -36,6 +36,28 @@ def test_an_action_is_in_no_event_loop_also_if_the_thread_of_a_coroutine_carries
     assert seen == [None, 7]
 
 
+def test_a_promise_is_asked_in_no_event_loop_while_a_program_waits_in_one() -> None:
+    net, a, _ = two()
+    seen: list[object] = []
+
+    def is_kept() -> bool:
+        seen.append(asyncio._get_running_loop())
+        return True
+
+    net.always(is_kept, "nothing")
+
+    @a.run
+    async def main() -> bool:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(2)
+        return loop is asyncio.get_running_loop()
+
+    net.run()
+    assert main.result()
+    assert len(seen) > 1
+    assert set(seen) == {None}
+
+
 def test_a_network_runs_inside_of_a_running_event_loop_and_leaves_it_as_it_was() -> None:
     closed: list[str] = []
 
@@ -89,7 +111,7 @@ def test_a_loop_keeps_nothing_of_tasks_that_are_gone() -> None:
     async def main() -> int:
         for _ in range(2000):
             await asyncio.create_task(_answer())
-        return len(asyncio.get_running_loop()._tasks)  # type: ignore[attr-defined]
+        return len(asyncio.get_running_loop()._callbacks.tasks)  # type: ignore[attr-defined]
 
     net.run()
     assert main.result() < 200

@@ -441,7 +441,7 @@ class Runtime(ABC):
         if not self.is_virtual:
             return
         process = self.process()
-        limit = self.nofile_of(process)[0]
+        limit = min(self.nofile, self.engine.files.limit) if process.nofile is None else process.nofile[0]
         used = STANDARD_STREAMS + process.open_files
         if used + count > limit:
             who = f"{process.name} on {self.name}" if process.name else f"host {self.name}"

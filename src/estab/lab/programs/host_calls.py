@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["HostCalls", "Owner"]
 
 _divide: Final[Callable[[int, int], float]] = operator.truediv
-"""Rounds rightly. Compiled, ``/`` divides floats, and numbers over 2⁵³ were rounded before."""
+"""Rounds rightly. Compiled, ``/`` divides floats, and numbers over 2⁵³ are rounded before."""
+_EXACT_MAX: Final = 1 << 53
 _SPINS_FREE: Final = 100_000
 _NAP_NS: Final = 1000
 _NAPS_EACH: Final = 256
@@ -67,7 +68,8 @@ class HostCalls:
 
     def now(self) -> float:
         """Return the host's monotonic clock, in seconds."""
-        return _divide(self.now_ns(), SECOND)
+        now_ns = self.now_ns()
+        return now_ns / SECOND if now_ns <= _EXACT_MAX else _divide(now_ns, SECOND)
 
     def time(self) -> float:
         """Return the host's calendar, in seconds, to a program that may look again and again."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import signal
 import sys
@@ -16,6 +15,7 @@ from estab.lab.programs.strands import ASLEEP, STOPPED, ProgramEnded, Scheduler,
 from estab.lab.programs.watch import DeadlockError
 from estab.lab.record.clock import Alarm
 from estab.sockets.lines import line_of
+from estab.sockets.polling.event_loop import run_coroutine
 from estab.sockets.process import Process
 from estab.sockets.runtime import Runtime, Wait, activated, current
 from estab.sockets.standin import module
@@ -560,8 +560,7 @@ class Programs:
             with activated(runtime):
                 value = module.stand_in_for(function)(*args)
                 if inspect.iscoroutine(value):
-                    with asyncio.Runner(loop_factory=runtime.new_event_loop) as runner:
-                        value = runner.run(value)
+                    value = run_coroutine(runtime, value)
         except ProgramEnded:
             if program.is_done:
                 raise

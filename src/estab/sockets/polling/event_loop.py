@@ -8,26 +8,29 @@ sentence.
 from __future__ import annotations
 
 import asyncio
+import functools
 import selectors
 import signal
-import weakref
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
-from estab.cpython import count_tasks, transports_of
+from estab.cpython import count_tasks, has_callbacks, has_tasks, has_to_shut_down, timers_of, transports_of
 from estab.sockets import names
 from estab.sockets.lines import tasks_of
+from estab.sockets.polling.callbacks import Callbacks, methods_of
 from estab.sockets.polling.selector import Selector
 from estab.units import SECOND
 
 if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime
 
-__all__ = ["FILES", "EventLoop", "all_tasks"]
+__all__ = ["FILES", "EventLoop", "all_tasks", "run_coroutine"]
+
+R = TypeVar("R")
 
 FILES: Final = 3
 """Descriptors that an event loop counts as, as on Linux: its epoll, and the two sockets by which it wakes itself."""
 _TASKS_MANY: Final = 1000
-_TASKS_KEPT: Final = 64
 _ENDINGS_MAX: Final = 20
 """How often tasks are cancelled when the network closes: some wait again during their cleanup."""
 
@@ -43,32 +46,39 @@ class EventLoop(asyncio.SelectorEventLoop):
         self._process = runtime.process()
         self._process.open_files += FILES
         self._wakeable = _LoopSelector(runtime, self)
-        self._tasks: list[weakref.ref[asyncio.Task[Any]]] = []
-        """Those that ``create_task`` made, and some of which are gone."""
-        self._tasks_max = _TASKS_KEPT
-        """How many may be in it before those are taken out that are gone."""
+        self._callbacks: Callbacks | None = None
         super().__init__(self._wakeable)
         self._clock_resolution = 1e-9
         if runtime.quick is not None:
             self.time = runtime.quick.now  # type: ignore[method-assign]
+        self._callbacks = callbacks = self._wakeable.callbacks()
+        self.create_task = callbacks.create_task  # type: ignore[method-assign]
+        self.create_future = functools.partial(asyncio.Future, loop=self)  # type: ignore[method-assign]
+        self._use_methods(callbacks)
 
     def time(self) -> float:
         """Return the host's monotonic clock in seconds."""
         return self._runtime.now_ns / SECOND
 
-    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
-        """Make a task, and note it: see ``all_tasks``."""
-        task = super().create_task(coro, **options)
-        tasks = self._tasks
-        tasks.append(weakref.ref(task))
-        if len(tasks) > self._tasks_max:
-            tasks[:] = [kept for kept in tasks if kept() is not None]
-            self._tasks_max = 2 * len(tasks) + _TASKS_KEPT
-        return task
+    def set_debug(self, enabled: bool) -> None:
+        """Begin or end debug mode."""
+        super().set_debug(enabled)
+        if self._callbacks is not None:
+            self._use_methods(self._callbacks)
+
+    def _use_methods(self, callbacks: Callbacks) -> None:
+        """Use the methods of ``Callbacks``; in debug mode, and once the loop is closed, asyncio's own."""
+        callbacks.is_quick = not super().get_debug() and not self.is_closed()
+        for name, method in methods_of(callbacks).items():
+            if callbacks.is_quick:
+                vars(self)[name] = method
+            else:
+                vars(self).pop(name, None)
 
     def tasks(self) -> set[asyncio.Task[Any]]:
         """Return those that ``create_task`` made and that are not done."""
-        found = [kept() for kept in self._tasks]
+        assert self._callbacks is not None
+        found = [kept() for kept in self._callbacks.tasks]
         return {task for task in found if task is not None and not task.done()}
 
     async def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
@@ -85,6 +95,12 @@ class EventLoop(asyncio.SelectorEventLoop):
             return names.getnameinfo(self._runtime, sockaddr, flags)
         return await self.run_in_executor(None, names.getnameinfo, self._runtime, sockaddr, flags)
 
+    def is_at_rest(self) -> bool:
+        """Tell whether an iteration would do nothing, and no task, generator or thread of the loop is left to end."""
+        timers = timers_of(self)
+        return (not has_callbacks(self) and (not timers or min(timer.when() for timer in timers) > self.time())
+                and not self._wakeable.is_ready() and not has_to_shut_down(self) and not has_tasks(self))
+
     def close(self) -> None:
         """Close the loop. If the network closes, so do transports that are open, without a warning."""
         if self._runtime.is_closing and not self.is_closed() and not self.is_running():
@@ -92,9 +108,12 @@ class EventLoop(asyncio.SelectorEventLoop):
                 transport.abort()
             self.call_soon(self.stop)
             self.run_forever()
-        if not self.is_closed():
-            self._process.open_files -= FILES
+        was_closed = self.is_closed()
         super().close()
+        if not was_closed:
+            self._process.open_files -= FILES
+            if self._callbacks is not None:
+                self._use_methods(self._callbacks)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Report an exception that was not caught, unless the network is closing."""
@@ -156,6 +175,22 @@ class EventLoop(asyncio.SelectorEventLoop):
         self._wakeable.wake()
 
 
+def run_coroutine(runtime: Runtime, coroutine: Coroutine[Any, Any, R]) -> R:
+    """Run a coroutine in an event loop of its own, as ``asyncio.run`` does.
+
+    A loop with nothing left to do is closed without the iterations in which that would find nothing to do.
+    """
+    runner = asyncio.Runner(loop_factory=runtime.new_event_loop)
+    try:
+        return runner.run(coroutine)
+    finally:
+        loop = runner.get_loop()
+        if isinstance(loop, EventLoop) and loop.is_at_rest():
+            loop.close()
+        else:
+            runner.close()
+
+
 def all_tasks(runtime: Runtime, original: Any, loop: asyncio.AbstractEventLoop | None = None) -> set[asyncio.Task[Any]]:
     """Replace ``asyncio.all_tasks``, which looks through the tasks of all loops of the process.
 
@@ -181,15 +216,29 @@ class _LoopSelector(Selector):
         """Say what the loop waits for: its sockets, and its tasks with their lines."""
         return "; ".join([super().describe_waiting(name), *tasks_of(self._loop)])
 
+    def is_ready(self) -> bool:
+        """Tell whether a socket that is waited for is ready now."""
+        return self.interests.is_ready()
+
+    def callbacks(self) -> Callbacks:
+        """Make what plans and runs the loop's callbacks."""
+        return Callbacks(self._loop, self, self.interests, self._keys)
+
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait until a socket is ready, ``wake`` is called, or ``timeout`` seconds are over."""
         try:
             return super().select(timeout)
         except BaseException:
-            self._endings += 1
-            if not self.runtime.is_closing or not 1 < self._endings < _ENDINGS_MAX:
+            if not self.is_excused():
                 raise
-            self.runtime.excuse_ending()
-            for task in asyncio.all_tasks(self._loop):
-                task.cancel()
             return []
+
+    def is_excused(self) -> bool:
+        """Tell whether the error that ends a wait is not to end the loop. If so, its tasks are cancelled."""
+        self._endings += 1
+        if not self.runtime.is_closing or not 1 < self._endings < _ENDINGS_MAX:
+            return False
+        self.runtime.excuse_ending()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        return True

@@ -9,7 +9,7 @@ import selectors
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from estab.abi import POLLIN, POLLOUT, POLLRDHUP
+from estab.sockets.polling.callbacks import poll_bits
 from estab.sockets.polling.poll import Interests, find_socket
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Selector(selectors.BaseSelector):
         number = self._number(fileobj)
         if number in self._keys:
             raise KeyError(f"{fileobj!r} (FD {number}) is already registered")
-        self.interests.add(number, find_socket(self.runtime, number), _poll_bits(events))
+        self.interests.add(number, find_socket(self.runtime, number), poll_bits(events))
         key = self._keys[number] = selectors.SelectorKey(fileobj, number, events, data)
         return key
 
@@ -53,7 +53,7 @@ class Selector(selectors.BaseSelector):
         self._check(events)
         key = self._key(fileobj)
         if events != key.events and key.fd in self.interests:
-            self.interests.modify(key.fd, _poll_bits(events))
+            self.interests.modify(key.fd, poll_bits(events))
         key = self._keys[key.fd] = key._replace(events=events, data=data)
         return key
 
@@ -129,8 +129,3 @@ class _ByFileObject(Mapping[Any, selectors.SelectorKey]):
 
     def __iter__(self) -> Any:
         return iter(self._selector.keys())
-
-
-def _poll_bits(events: int) -> int:
-    bits = (POLLIN | POLLRDHUP) if events & selectors.EVENT_READ else 0
-    return bits | (POLLOUT if events & selectors.EVENT_WRITE else 0)

@@ -27,7 +27,7 @@ from estab.sockets.polling.poll import describe, is_closed
 from estab.sockets.runtime import Wait, current
 from estab.sockets.socket import acked, calls
 from estab.sockets.socket.addresses import numeric
-from estab.sockets.socket.blocking import NO_SLOTS, HostSocket
+from estab.sockets.socket.blocking import NO_SLOTS, POLL_WEIGHT, HostSocket
 from estab.sockets.socket.calls import told, told_option
 from estab.sockets.socket.ioctl import ask
 from estab.sockets.socket.local import (
@@ -239,14 +239,26 @@ class Socket(Transfer):
         host = self._stream("listen")
         self._call(lambda now_ns: host.listen(limit, now_ns))
 
-    @told
     def accept(self) -> tuple[os_socket.socket, Any]:
         """Wait for a connection and take it: a new socket, and the peer's address."""
+        runtime = self.runtime
+        if self._timeout == 0.0 and runtime.quick is not None and runtime.engine.observer is None:
+            # asyncio calls it until it raises EAGAIN.
+            host = self.descriptor
+            if isinstance(host, StreamSocket) and host.listener is not None and not host.listener.ready:
+                runtime.ensure_may_open()
+                runtime.spin(POLL_WEIGHT)
+                raise os_error(errno.EAGAIN, f"resource temporarily unavailable: the accept queue of {host.text()} is "
+                               "empty")
+        return self._accept()
+
+    @told
+    def _accept(self) -> tuple[os_socket.socket, Any]:
         local = self.descriptor
         if isinstance(local, LocalSocket):
             return self._accept_local(local)
         host = self._stream("accept")
-        taken = self._attempt(lambda now_ns: self._accept(host, now_ns), READ, "accept")
+        taken = self._attempt(lambda now_ns: self._take(host, now_ns), READ, "accept")
         made = self._wrap(self.runtime, File(taken, self.runtime.own(taken)), self)
         if made._timeout is None and self._timeout:
             made.setblocking(True)
@@ -255,7 +267,7 @@ class Socket(Transfer):
         assert connection is not None
         return made, write_sockaddr(taken.family, connection.remote, connection.remote_port, taken.scope)
 
-    def _accept(self, host: StreamSocket, now_ns: int) -> StreamSocket:
+    def _take(self, host: StreamSocket, now_ns: int) -> StreamSocket:
         """Take a connection. EMFILE comes before EAGAIN, as on Linux, and leaves the connection in the queue."""
         self.runtime.ensure_may_open()
         return host.accept(now_ns)
