@@ -120,7 +120,7 @@ def test_the_page_of_the_socket_names_every_option_that_there_is() -> None:
     text = (ROOT / "docs" / "sockets.md").read_text(encoding="utf-8")
     table = text[text.index("## Options"):text.index("## Ancillary data")]
     there = [options._NAMES[key].split(", ")[1] for key in options._OPTIONS]
-    assert sorted(re.findall(r"\b(?:SO|TCP|UDP|IP|IPV6)_[A-Z0-9_]+", table)) == sorted(there)
+    assert sorted(re.findall(r"\b(?:SO|TCP|UDP|IP|IPV6|MCAST)_[A-Z0-9_]+", table)) == sorted(there)
 
 
 def test_the_first_page_leads_to_every_other() -> None:

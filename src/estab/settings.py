@@ -132,6 +132,9 @@ class Settings(TypedDict, total=False):
     icmp_ratelimit: Duration
     icmp_msgs_per_sec: int
     icmp_msgs_burst: int
+    igmp_max_memberships: int
+    igmp_max_msf: int
+    mld_max_msf: int
     ip_local_port_range: tuple[int, int]
     ip_default_ttl: int
     reply_queue_max: int

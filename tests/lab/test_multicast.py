@@ -320,3 +320,63 @@ def test_connect_to_an_address_that_every_link_has_needs_the_interface(kind: int
                 assert one.connect_ex((address, 80, 0, 1)) in (0, errno.EINPROGRESS)
 
         net.run()
+
+
+def test_a_member_hears_the_sources_alone_that_it_names_and_no_more_than_the_host_allows() -> None:
+    heard: dict[str, list[bytes]] = {"all": [], "one": [], "none": []}
+    refused: list[int | None] = []
+    with Network(seed=1) as net:
+        hosts = [net.host(name) for name in "abc"]
+        net.switch("lan", *hosts)
+        hosts[2].sysctl["net.ipv4.igmp_max_msf"] = 2
+        name_source = 39  # IP_ADD_SOURCE_MEMBERSHIP
+
+        @hosts[2].run
+        def listen_to_one() -> None:
+            named = [socket.inet_aton(GROUP) + bytes(4) + socket.inet_aton(address)
+                     for address in (str(hosts[1].address), "192.0.2.1", "192.0.2.2")]
+            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            with join() as everybody, join("239.129.2.4") as other, udp as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                one.bind(("", PORT))
+                one.settimeout(2)
+                other.setsockopt(socket.IPPROTO_IP, 49, 0)  # IP_MULTICAST_ALL
+                for value in named:
+                    try:
+                        one.setsockopt(socket.IPPROTO_IP, name_source, value)
+                        refused.append(None)
+                    except OSError as error:
+                        refused.append(error.errno)
+                for name, member in (("all", everybody), ("one", one), ("none", other)):
+                    while True:
+                        try:
+                            heard[name].append(member.recv(100))
+                        except TimeoutError:
+                            break
+
+        for host in hosts[:2]:
+            host.run(send, GROUP, host.name.encode())
+        net.run()
+        assert listen_to_one.result() is None
+    assert refused == [None, None, errno.ENOBUFS]
+    assert {name: sorted(found) for name, found in heard.items()} == {"all": [b"a", b"b"], "one": [b"b"], "none": []}
+
+
+def test_a_host_drops_what_none_of_its_members_hears() -> None:
+    with Network(seed=1) as net:
+        a, b = net.host("a"), net.host("b")
+        net.link(a, b)
+
+        @b.run
+        def block() -> int:
+            source = socket.inet_aton(str(a.address))
+            with join() as member:
+                member.setsockopt(socket.IPPROTO_IP, 38, socket.inet_aton(GROUP) + bytes(4) + source)  # IP_BLOCK_SOURCE
+                with pytest.raises(TimeoutError):
+                    member.recv(100)
+            return 0
+
+        a.run(send)
+        net.run()
+        assert block.result() == 0
+        assert b.counters()["IpInAddrErrors"] == 1

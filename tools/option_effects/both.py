@@ -13,11 +13,12 @@ from estab import Host, Network
 from tools.option_effects.datagrams import DATAGRAMS
 from tools.option_effects.ends import FAR, NEAR, RTT_S, Effect, Story, tell_all
 from tools.option_effects.groups import GROUPS
+from tools.option_effects.sources import SOURCES
 from tools.option_effects.streams import STREAMS
 
 __all__ = ["EFFECTS", "compare", "named", "of_estab", "of_kernel"]
 
-EFFECTS: list[Effect] = [*STREAMS, *DATAGRAMS, *GROUPS]
+EFFECTS: list[Effect] = [*STREAMS, *DATAGRAMS, *GROUPS, *SOURCES]
 FIRST_PORT = 5000
 CUT_AFTER_S = 7.0
 """So long after the start the link is cut: two interpreters have begun by then, and all are connected."""

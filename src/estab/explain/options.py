@@ -79,6 +79,19 @@ IP_RECVERR | keeps ICMP errors for MSG_ERRQUEUE | datagram clients that want to 
 IP_ADD_MEMBERSHIP | joins a multicast group on one interface | discovery: mDNS, SSDP; media for many | the hosts of the
     link or switch alone: there is no IGMP, and no router forwards groups
 IP_DROP_MEMBERSHIP | leaves a multicast group; close() does, too | - | -
+IP_ADD_SOURCE_MEMBERSHIP | joins a multicast group, to hear one more source | media from one known source | the rest is
+    dropped by this host; nobody else is told
+IP_DROP_SOURCE_MEMBERSHIP | hears a source no longer; without any it leaves the group | - | -
+IP_BLOCK_SOURCE | a member hears a source no longer | a source that disturbs | -
+IP_UNBLOCK_SOURCE | a member hears a source again that it blocked | - | -
+IP_MSFILTER | names all sources that a member hears, or does not hear, at once | - | it can be set, and not be read
+MCAST_JOIN_GROUP | joins a group, of either version, on the interface of a number | programs for both versions | -
+MCAST_LEAVE_GROUP | leaves it; close() does, too | - | -
+MCAST_JOIN_SOURCE_GROUP | as IP_ADD_SOURCE_MEMBERSHIP, of either version | media from one known source | -
+MCAST_LEAVE_SOURCE_GROUP | as IP_DROP_SOURCE_MEMBERSHIP, of either version | - | -
+MCAST_BLOCK_SOURCE | as IP_BLOCK_SOURCE, of either version | a source that disturbs | -
+MCAST_UNBLOCK_SOURCE | as IP_UNBLOCK_SOURCE, of either version | - | -
+MCAST_MSFILTER | as IP_MSFILTER, of either version | - | it can be set, and not be read
 IP_MULTICAST_IF | the interface by which what is sent to groups leaves | hosts with several interfaces |
     the first one, if neither it nor a route says another
 IP_MULTICAST_TTL | hops of what is sent to groups | - | 1 is the default: the link

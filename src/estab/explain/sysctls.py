@@ -62,6 +62,9 @@ ip_local_port_range | clients with many connections to one server | every port c
 auto_flowlabels | 0 on paths with routers that drop packets with a flow label | routers spread flows over links by it
 flowlabel_reflect | servers behind balancers that go by the flow label | -
 ip_forward | routers | -
+igmp_max_memberships | programs that join more than 20 groups by a socket (ENOBUFS) | -
+igmp_max_msf | programs that name more than 10 sources for a group (ENOBUFS) | -
+mld_max_msf | programs that name more than 64 sources for an IPv6 group (ENOBUFS) | -
 icmp_ratelimit | - | it bounds what a stranger can make this host send
 icmp_msgs_per_sec | - | it bounds what strangers can make this host send, to all receivers together
 """

@@ -27,7 +27,7 @@ KINDS: Final = {
     "counter": "Counters", "drop": "Reasons why a packet was dropped",
 }
 _LEVELS: Final = {"SO": "SOL_SOCKET", "TCP": "IPPROTO_TCP", "IP": "IPPROTO_IP", "IPV6": "IPPROTO_IPV6",
-                  "UDP": "IPPROTO_UDP"}
+                  "MCAST": "IPPROTO_IP", "UDP": "IPPROTO_UDP"}
 _SIX: Final = {"Ip6": "Ip", "Icmp6": "Icmp", "Udp6": "Udp"}
 _PREFIXES: Final = ("TcpExt", "IpExt", "Ip6", "Icmp6", "Udp6", "Icmp", "Udp", "Tcp", "Ip")
 _NONE: Final = ("", "-", "none")

@@ -171,6 +171,9 @@ TABLE: Final[tuple[Sysctl, ...]] = (
     _tcp("icmp_msgs_per_sec", "per second", "ICMP errors of a host, with `icmp_msgs_burst` more at once", 1,
          1000000000),
     _tcp("icmp_msgs_burst", "count", "ICMP errors of a host that may go out at once, beyond `icmp_msgs_per_sec`", 1),
+    _tcp("igmp_max_memberships", "groups", "Most groups that a socket joins, here of both versions together"),
+    _tcp("igmp_max_msf", "sources", "Most sources that a socket names for an IPv4 group (RFC 3678)"),
+    Sysctl("net.ipv6.mld_max_msf", "mld_max_msf", "sources", "Most sources that a socket names for an IPv6 group"),
     _tcp("ip_forward", "flag", "The host is a router", setting="-forward"),
 )
 """Every sysctl of Linux that has an effect here."""

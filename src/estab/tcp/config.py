@@ -138,6 +138,10 @@ class Config:
         self.icmp_ratelimit_ns: i64 = SECOND
         self.icmp_msgs_per_sec: i64 = 1000
         self.icmp_msgs_burst: i64 = 50
+        # Multicast (RFC 3678).
+        self.igmp_max_memberships: i64 = 20
+        self.igmp_max_msf: i64 = 10
+        self.mld_max_msf: i64 = 64
         # Ports (RFC 6056).
         self.ip_local_port_range: tuple[int, int] = (32768, 60999)
         self.ip_default_ttl: i64 = 64

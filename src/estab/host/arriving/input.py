@@ -216,10 +216,10 @@ class Input:
             if interface.is_broadcast_here(destination):
                 self.context.counters.v4.ip_in_bcast_pkts += 1
                 return True
-            return self.udp.groups.has(destination, interface.index)
+            return self.udp.groups.has(destination, interface.index, packet.src)
         if destination[0] != 0xFF:
             return False
-        if self.udp.groups.has(destination, interface.index):
+        if self.udp.groups.has(destination, interface.index, packet.src):
             return True
         for candidate in interface.addresses:
             if len(candidate.address) == 16 and solicited_node(candidate.address) == destination:

@@ -152,7 +152,8 @@ class DatagramSettings(BoundDescriptor):
 
     def takes(self, received: Received) -> bool:
         """Tell whether the socket wants what came to a group or a broadcast address."""
-        return not is_multicast(received.destination) or self.says.takes(received.destination, received.scope)
+        return not is_multicast(received.destination) or self.says.takes(
+            received.destination, received.scope, received.source)
 
     @property
     def says(self) -> Multicast:

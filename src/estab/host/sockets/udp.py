@@ -566,7 +566,7 @@ class DatagramSocket(DatagramSettings):
         packet = wire_udp.emit_packet(
             self.local_port, port, data, IpHeader(source, remote, ttl, ident, has_df, label), tos)
         context.counters.of_address(remote).udp_out_datagrams += 1
-        is_member = is_group and self.udp.groups.has(remote, path.interface.index)
+        is_member = is_group and self.udp.groups.has(remote, path.interface.index, source)
         is_looped = is_member and self.says.loops(is_v4)
         if is_group and path.is_local:  # lo brings it back, whatever IP_MULTICAST_LOOP and the TTL say
             is_looped = is_member

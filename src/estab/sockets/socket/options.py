@@ -21,6 +21,7 @@ from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
 from estab.sockets.socket import group_options, setters
 from estab.sockets.socket.setters import Socket
+from estab.sockets.socket.source_options import SOURCE_OPTIONS, SOURCE_OPTIONS_V6
 from estab.sockets.socket.tcp_info import pack_tcp_info
 from estab.sockets.socket.timeval import read_timeval, write_timeval
 from estab.units import MS, SECOND
@@ -293,6 +294,7 @@ _IP: Final = {
     "IP_MULTICAST_LOOP": _flag(lambda socket: group_options.of(socket).is_looped, setters.set_multicast_loop),
     "IP_MULTICAST_ALL": _Option(
         _BOTH, lambda socket, now_ns: int(group_options.of(socket).takes_all), group_options.set_all),
+    **{name: _Option(_BOTH, group_options.never_read, None, put) for name, put in SOURCE_OPTIONS.items()},
 }
 _IPV6: Final = {
     "IPV6_V6ONLY": _flag(lambda socket: socket.v6only, setters.set_v6only),
@@ -312,6 +314,7 @@ _IPV6: Final = {
     "IPV6_MULTICAST_LOOP": _Option(
         _BOTH, lambda socket, now_ns: int(group_options.of(socket).is_looped_v6), group_options.set_loop_v6),
     "IPV6_MULTICAST_ALL": _flag(lambda socket: group_options.of(socket).takes_all_v6, setters.set_multicast_all_v6),
+    **{name: _Option(_BOTH, group_options.never_read, None, put) for name, put in SOURCE_OPTIONS_V6.items()},
 }
 _UDP: Final = {
     "UDP_CORK": _Option(_DGRAM, lambda socket, now_ns: int(socket.is_corked),
@@ -330,6 +333,9 @@ _NUMBERS: Final = {
     "IP_MULTICAST_IF": 32, "IP_MULTICAST_TTL": 33, "IP_MULTICAST_LOOP": 34, "IP_ADD_MEMBERSHIP": 35,
     "IP_DROP_MEMBERSHIP": 36, "IP_MULTICAST_ALL": 49, "IPV6_MULTICAST_IF": 17, "IPV6_MULTICAST_HOPS": 18,
     "IPV6_MULTICAST_LOOP": 19, "IPV6_JOIN_GROUP": 20, "IPV6_LEAVE_GROUP": 21, "IPV6_MULTICAST_ALL": 29,
+    "IP_UNBLOCK_SOURCE": 37, "IP_BLOCK_SOURCE": 38, "IP_ADD_SOURCE_MEMBERSHIP": 39, "IP_DROP_SOURCE_MEMBERSHIP": 40,
+    "IP_MSFILTER": 41, "MCAST_JOIN_GROUP": 42, "MCAST_BLOCK_SOURCE": 43, "MCAST_UNBLOCK_SOURCE": 44,
+    "MCAST_LEAVE_GROUP": 45, "MCAST_JOIN_SOURCE_GROUP": 46, "MCAST_LEAVE_SOURCE_GROUP": 47, "MCAST_MSFILTER": 48,
     "TCP_NOTSENT_LOWAT": 25, "TCP_INQ": 36, "TCP_DEFER_ACCEPT": 9, "TCP_WINDOW_CLAMP": 10,
 }
 
