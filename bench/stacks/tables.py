@@ -68,7 +68,7 @@ AIMS: Final = (
     Aim("p50", "estab", "lwip", 1.5),
     Aim("in", "estab-plain", "gvisor", 1.0), Aim("out", "estab-plain", "gvisor", 1.0),
 )
-IDLE_BYTES_MAX: Final = 2048
+IDLE_BYTES_MAX: Final = 1250
 CROWD_SHARE_MIN: Final = 0.9
 
 

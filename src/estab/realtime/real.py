@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import time
@@ -130,7 +131,8 @@ class RealTime(Runtime):
             send, header_bytes = device.send_offloaded, device.header_bytes
         self.stepper = Stepper(engine, interface, device.receive, send, self._tell, header_bytes, device.fileno() >= 0)
         if isinstance(device, DescriptorDevice) and device.is_plain():
-            self.stepper.use_descriptor(device.fileno(), device.read_bytes, os.read, os.write, os.writev)
+            read_into = io.FileIO(device.fileno(), closefd=False).readinto
+            self.stepper.use_descriptor(device.fileno(), device.read_bytes, os.read, read_into, os.write, os.writev)
         self._waiting_fd: dict[int, list[_Waiter]] = {}
         self._waiting_any: list[_Waiter] = []
         self.loop = Loop(self.stepper, _Surroundings(self, self._mutex, self._waiting_any))

@@ -45,6 +45,10 @@ def _read_nothing(fd: int, size: int) -> bytes:
     return b""
 
 
+def _read_nothing_into(buffer: bytearray) -> int | None:
+    return None
+
+
 def _write_nothing(fd: int, data: bytes) -> int:
     return 0
 
@@ -91,6 +95,9 @@ class Stepper:
         self._is_refused: bool = False
         """The device's own queue dropped the frame that was just sent."""
         self._read: Callable[[int, int], bytes] = _read_nothing
+        self._read_into: Callable[[bytearray], int | None] = _read_nothing_into
+        self._buffer: bytearray = bytearray()
+        self._view: memoryview = memoryview(self._buffer)
         self._write: Callable[[int, bytes], int] = _write_nothing
         self._write_parts: Callable[[int, list[Any]], int] = _write_no_parts
         self._fd: int = -1
@@ -107,17 +114,25 @@ class Stepper:
         """When the last step was over, if the caller notes it."""
 
     def use_descriptor(self, fd: int, read_bytes: int, read: Callable[[int, int], bytes],
-                       write: Callable[[int, bytes], int], write_parts: Callable[[int, list[Any]], int]) -> None:
-        """Read and write frames directly: ``os.read``, ``os.write`` and ``os.writev`` on the device's descriptor.
+                       read_into: Callable[[bytearray], int | None], write: Callable[[int, bytes], int],
+                       write_parts: Callable[[int, list[Any]], int]) -> None:
+        """Read and write frames directly: ``os.read``, a ``readinto`` that gives ``None`` if there is no frame,
+        ``os.write`` and ``os.writev`` on the device's descriptor.
 
-        ``receive`` and ``send`` are then asked only if those fail, to say what it means.
+        ``receive`` and ``send`` are then asked only if those fail, to say what it means. ``read`` allocates for the
+        largest frame, and cuts off what is left. Only after a large frame is that done: what is left of a small one
+        stands in the C library's heap, among connections that are made meanwhile, and leaves a hole there that nothing
+        else fits into. So a small frame is copied out of a buffer that stays.
         """
-        self._fd, self._read_bytes, self._read = fd, read_bytes, read
+        self._fd, self._read_bytes, self._read, self._read_into = fd, read_bytes, read, read_into
+        self._buffer = bytearray(read_bytes)
+        self._view = memoryview(self._buffer)
         self._write, self._write_parts = write, write_parts
 
     def forget_descriptor(self) -> None:
         """Use ``receive`` and ``send`` again: the descriptor is about to be closed."""
         self._fd = -1
+        self._read_into = _read_nothing_into
 
     def step(self, now_ns: i64) -> i64:
         """Take frames, do what is due, send and tell. Returns the next deadline, ``NEVER`` if there is none."""
@@ -183,7 +198,10 @@ class Stepper:
         if self._fd < 0:
             return self._receive()
         try:
-            return self._read(self._fd, self._read_bytes)
+            if self._last_bytes >= _LARGE_BYTES:
+                return self._read(self._fd, self._read_bytes)
+            count = self._read_into(self._buffer)
+            return None if count is None else self._view[:count].tobytes()
         except BlockingIOError:
             return None
         except OSError:
