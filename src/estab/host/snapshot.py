@@ -98,8 +98,8 @@ def _connection_row(connection: Connection, netid: str, fd: i64, detail: str, no
     info = connection.info(now_ns)
     return SocketRow(
         netid, _STATES[connection.state], info.inq_bytes, info.outq_bytes,
-        endpoint_text(connection.local, connection.local_port),
-        endpoint_text(connection.remote, connection.remote_port), fd, info.timer, info.timer_ns,
+        endpoint_text(connection.local, i64(connection.local_port)),
+        endpoint_text(connection.remote, i64(connection.remote_port)), fd, info.timer, info.timer_ns,
         info.retransmits, detail,
     )
 

@@ -155,7 +155,7 @@ class Demux:
             overflows = listener.accept_drops
             connection = listener.on_cookie_ack(ends, segment, now_ns)
             if connection is not None:
-                self._insert(connection, connection.local_port)
+                self._insert(connection, i64(connection.local_port))
                 self.touch(connection)
             elif listener.accept_drops == overflows:  # else the cookie was good, and may come again when there is room
                 context.drop(DropReason.NO_SOCKET, self._flow(packet, segment), "acknowledgment to a listener")
@@ -381,7 +381,7 @@ class Demux:
             connection.number_from(endpoint.new_iss())
             self.context.counters.EstabTimeWaitReused += 1
             self._end_time_wait(endpoint, "reused by connect() (RFC 6191)")
-        self._insert(connection, connection.local_port)
+        self._insert(connection, i64(connection.local_port))
         connection.open()
         self.touch(connection)
 
@@ -451,7 +451,7 @@ class Demux:
         self.timers.forget(connection)
         self._forget_orphan(connection)
         if self.table.get(connection.key) is connection:
-            self._remove(connection, connection.local_port)
+            self._remove(connection, i64(connection.local_port))
             if self.context.observer is not None:
                 self.context.tell(TcbReleased(self.context.now_ns, self.context.name, connection.name(), why))
 

@@ -163,7 +163,7 @@ class StreamSocket(StreamView):
         connection = listener.accept()
         assert connection is not None
         made = StreamSocket(tables, self.family, None, connection)
-        made.local, made.local_port = connection.local, connection.local_port
+        made.local, made.local_port = connection.local, i64(connection.local_port)
         made.has_bound_address = True
         made.tells_inq = self.tells_inq
         extras = self.extras

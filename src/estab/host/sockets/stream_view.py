@@ -124,7 +124,8 @@ class StreamView(StreamSettings):
         state = connection.state if connection is not None else abi.CLOSED
         if connection is None or state == abi.SYN_SENT or state == abi.CLOSED or state == abi.TIME_WAIT:
             raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: getpeername of {self.text()}")
-        return write_sockaddr(self.family, connection.remote, connection.remote_port, self._scope_of(connection.remote))
+        remote = connection.remote
+        return write_sockaddr(self.family, remote, i64(connection.remote_port), self._scope_of(remote))
 
     @property
     def state(self) -> int:

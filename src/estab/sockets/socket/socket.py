@@ -265,7 +265,7 @@ class Socket(Transfer):
         # Not getpeername(): a connection that was reset while it waited in the queue has a peer all the same.
         connection = taken.connection
         assert connection is not None
-        return made, write_sockaddr(taken.family, connection.remote, connection.remote_port, taken.scope)
+        return made, write_sockaddr(taken.family, connection.remote, int(connection.remote_port), taken.scope)
 
     def _take(self, host: StreamSocket, now_ns: int) -> StreamSocket:
         """Take a connection. EMFILE comes before EAGAIN, as on Linux, and leaves the connection in the queue."""

@@ -285,7 +285,7 @@ def _check_acknowledgment(tcb: Tcb, seq: i64, segment: Segment, now_ns: i64) -> 
             _challenge(tcb)
         return False
     elif ack < tcb.snd_una:
-        if ack < tcb.snd_una - min(max(tcb.max_snd_wnd, 1), tcb.snd_una - tcb.iss):
+        if ack < tcb.snd_una - min(max(i64(tcb.max_snd_wnd), 1), tcb.snd_una - tcb.iss):
             # RFC 5961 section 5.2 (RFC 9293 MAY-12), but no number from before our SYN: no peer can have seen it (as
             # Linux since 6.7).
             context.drop(DropReason.TCP_TOO_OLD_ACK, tcb.name(), "")

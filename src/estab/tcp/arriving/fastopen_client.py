@@ -29,7 +29,7 @@ def _has_way(tcb: Tcb, fast_open: FastOpen, cached: Cached | None) -> bool:
     """Tell whether text may go on the SYN, and set what the option says."""
     context = tcb.context
     host = context.fast_open
-    if host.is_pausing(context.now_ns) or host.is_refused(tcb.local, tcb.remote, tcb.remote_port, context.now_ns):
+    if host.is_pausing(context.now_ns) or host.is_refused(tcb.local, tcb.remote, i64(tcb.remote_port), context.now_ns):
         fast_open.cookie = None
         fast_open.fail = FAIL_NO_COOKIE
         return False
@@ -99,7 +99,7 @@ def on_syn_ack(tcb: Tcb, fast_open: FastOpen, segment: Segment) -> bool:
         if context.config.tcp_fastopen_experimental:
             try_experimental = 2 if fast_open.is_experimental else 1
         else:  # FreeBSD knows one kind of option, and asks a server without it no more
-            context.fast_open.refuse(tcb.local, tcb.remote, tcb.remote_port, context.now_ns)
+            context.fast_open.refuse(tcb.local, tcb.remote, i64(tcb.remote_port), context.now_ns)
     context.fast_open.remember(
         tcb.local, tcb.remote, segment.mss, cookie if cookie is not None else b"", segment.is_fast_open_experimental,
         try_experimental,
@@ -110,7 +110,7 @@ def on_syn_ack(tcb: Tcb, fast_open: FastOpen, segment: Segment) -> bool:
         fast_open.fail = FAIL_SYN_REPEATED if is_repeated else FAIL_NOT_ACKNOWLEDGED
         context.counters.TcpExtTCPFastOpenActiveFail += 1
         if not cookie:  # a new one means that the old one was too old
-            context.fast_open.refuse(tcb.local, tcb.remote, tcb.remote_port, context.now_ns)
+            context.fast_open.refuse(tcb.local, tcb.remote, i64(tcb.remote_port), context.now_ns)
         recovery.lose_all(tcb, "the text of the SYN was not taken: it is sent again")
         return True
     fast_open.is_text_acknowledged = True
@@ -125,6 +125,6 @@ def note_timeout(tcb: Tcb, fast_open: FastOpen, now_ns: i64, *, is_hopeless: boo
         return
     retries = tcb.retries
     if is_hopeless and fast_open.has_text and tcb.state == abi.SYN_SENT:
-        tcb.context.fast_open.refuse(tcb.local, tcb.remote, tcb.remote_port, now_ns)
+        tcb.context.fast_open.refuse(tcb.local, tcb.remote, i64(tcb.remote_port), now_ns)
     if retries == _PAUSE_AT_TIMEOUTS or (retries < _PAUSE_AT_TIMEOUTS and is_hopeless):
         tcb.context.fast_open.pause(now_ns)

@@ -34,9 +34,9 @@ class TimeWait(Endpoint):
     def __init__(self, tcb: Tcb) -> None:
         super().__init__(tcb.key)
         self.local = tcb.local
-        self.local_port = tcb.local_port
+        self.local_port = i64(tcb.local_port)
         self.remote = tcb.remote
-        self.remote_port = tcb.remote_port
+        self.remote_port = i64(tcb.remote_port)
         self.iss = tcb.iss
         self.irs = tcb.irs
         self.snd_nxt = tcb.snd_nxt

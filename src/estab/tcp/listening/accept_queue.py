@@ -60,7 +60,7 @@ class AcceptQueue:
 
     def announce(self, connection: Connection, what: str) -> None:
         """Tell the program that a connection waits. ``what`` says to the observer how it came."""
-        self.tell_accept_queue(what, connection.remote, connection.remote_port)
+        self.tell_accept_queue(what, connection.remote, i64(connection.remote_port))
         self.context.wake(self.owner)
 
     def accept(self) -> Connection | None:
@@ -71,7 +71,7 @@ class AcceptQueue:
             return None
         connection = self.ready.pop(0)
         del self._since_ns[0]
-        self.tell_accept_queue("taken", connection.remote, connection.remote_port)
+        self.tell_accept_queue("taken", connection.remote, i64(connection.remote_port))
         return connection
 
     def clear(self) -> None:
@@ -90,7 +90,7 @@ class AcceptQueue:
         """Return the queue as it is now."""
         return tuple([
             AcceptRow(
-                endpoint_text(child.remote, child.remote_port), now_ns - since_ns, child.unread_bytes(),
+                endpoint_text(child.remote, i64(child.remote_port)), now_ns - since_ns, child.unread_bytes(),
                 child.is_fast_child(),
             )
             for child, since_ns in zip(self.ready, self._since_ns, strict=True)

@@ -6,7 +6,9 @@ peer echoes with each full segment, and, without timestamps, how long it takes a
 
 from __future__ import annotations
 
-from mypy_extensions import i64
+from typing import Final
+
+from mypy_extensions import i32, i64
 
 from estab.tcp.record.measured import Traffic
 from estab.tcp.record.tcb import Tcb
@@ -16,10 +18,12 @@ from estab.wire.tcp import Segment
 
 __all__ = ["begin", "measure", "wanted_buffer"]
 
+_SPACE_BYTES_MAX: Final = 0x7FFFFFFF
+
 
 def begin(tcb: Tcb, space_bytes: i64, now_ns: i64) -> None:
     """Text may come from now on; ``space_bytes`` a round trip are no reason to grow."""
-    tcb.tune_space_bytes = space_bytes
+    tcb.tune_space_bytes = i32(space_bytes)
     if tcb.traffic is not None:
         tcb.traffic.tune_ns = now_ns
 
@@ -74,10 +78,10 @@ def wanted_buffer(tcb: Tcb, now_ns: i64) -> i64:
     if rtt_ns == 0 or now_ns - traffic.tune_ns < rtt_ns:
         return 0
     copied = tcb.copied_seq - traffic.tune_seq - tcb.unread_bytes()  # what waits unread came too late to count
-    before = tcb.tune_space_bytes
+    before = i64(tcb.tune_space_bytes)
     wanted: i64 = 0
     if copied > before:
-        tcb.tune_space_bytes = copied
+        tcb.tune_space_bytes = i32(min(copied, _SPACE_BYTES_MAX))
         if config.tcp_moderate_rcvbuf and not tcb.options.is_receive_buffer_fixed and not tcb.context.memory.is_pressed:
             window = 2 * copied + 16 * tcb.rcv_mss
             if before > 0:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import i32, i64, mypyc_attr
 
 from estab.tcp.record.ecn_state import Ecn
 from estab.tcp.record.numbers import DEFAULT_MSS_BYTES
@@ -40,6 +40,8 @@ class Flow(TimerTable):
         """
         self.is_sampled: bool = False
         """yes or no: the congestion control asked for ``sample``. Writers: record/tcb."""
+        self.max_out_bytes: i32 = 0
+        """bytes: the most that was in flight in this window, acknowledged or not. Writers: recovery/cwnd."""
         self.cwnd_bytes: i64 = 0
         """bytes: the congestion window (RFC 5681 section 2). Writers: congestion/bbr, congestion/cubic,
         congestion/reno, recovery/cwnd.
@@ -80,8 +82,6 @@ class Flow(TimerTable):
         """record: the path's delivery rate; ``None`` before text was sent, and while nothing is in flight. Writers:
         record/tcb.
         """
-        self.max_out_bytes: i64 = 0
-        """bytes: the most that was in flight in this window, acknowledged or not. Writers: recovery/cwnd."""
 
     @property
     def delivered_ce(self) -> i64:
@@ -100,7 +100,7 @@ class Flow(TimerTable):
         """Tell whether the window may grow: it is the limit, or, in slow start, less than twice what was in flight."""
         if self.is_cwnd_limited:
             return True
-        return self.cwnd_bytes < self.ssthresh_bytes and self.cwnd_bytes < 2 * self.max_out_bytes
+        return self.cwnd_bytes < self.ssthresh_bytes and self.cwnd_bytes < 2 * i64(self.max_out_bytes)
 
     def is_paced(self) -> bool:
         """Tell whether text keeps to the pace."""

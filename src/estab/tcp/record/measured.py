@@ -7,7 +7,7 @@ not grown since its minimum no ``LaterMinima``.
 
 from __future__ import annotations
 
-from mypy_extensions import i64, mypyc_attr, u8
+from mypy_extensions import i32, i64, mypyc_attr, u8
 
 from estab.tcp.record.numbers import NO_SEQ
 
@@ -24,17 +24,15 @@ class Traffic:
 
     def __init__(self, snd_nxt: i64, sent_ns: i64, copied_seq: i64, text_ns: i64) -> None:
         # What the sender's time is spent on.
-        self.chrono_ns: i64 = 0
-        """ns, time: since when. Writers: window/chrono."""
         self.busy_ns: i64 = 0
-        """ns: spent with something to send, before ``chrono_ns``. Writers: window/chrono."""
+        """ns: spent with something to send; while ``chrono`` counts it, less the time since when. Writers:
+        window/chrono.
+        """
         # Whether the congestion window is used (RFC 7661).
         self.usage_seq: i64 = snd_nxt
         """seq: SND.NXT when ``max_out_bytes`` and ``is_cwnd_limited`` were noted; they hold until it is acknowledged.
         Writers: recovery/cwnd.
         """
-        self.used_bytes: i64 = 0
-        """bytes: the most that was in flight since the window was last used up. Writers: recovery/cwnd."""
         self.used_ns: i64 = sent_ns
         """ns, time: when the window was last used up. Writers: recovery/cwnd."""
         # Which text was pushed, or small.
@@ -65,10 +63,10 @@ class Traffic:
         self.rcv_rtt_echo: i64 = -1
         """ticks: the echoed timestamp that was measured last, -1 for none. Writers: receiving/rightsizing."""
         # Small ones.
+        self.used_bytes: i32 = 0
+        """bytes: the most that was in flight since the window was last used up. Writers: recovery/cwnd."""
         self.chrono: u8 = 0
-        """number: what the time since ``chrono_ns`` is spent on, as ``window/chrono`` numbers it. Writers:
-        window/chrono.
-        """
+        """number: what time is spent on, as ``window/chrono`` numbers it. Writers: window/chrono."""
         self.is_rated: bool = False
         """yes or no: the delivery rate was measured, and will be when something is sent again. Writers: record/tcb."""
         self.is_reported_limited: bool = True

@@ -70,9 +70,9 @@ class Tcb(Flow):
         """address: ours, 4 or 16 bytes (RFC 9293 section 3.1). Writers: none."""
         self.remote = context.one_copy(ends.remote)
         """address: the peer's, 4 or 16 bytes. Writers: none."""
-        self.local_port = ends.local_port
+        self.local_port: i32 = i32(ends.local_port)
         """number: our port. Writers: none."""
-        self.remote_port = ends.remote_port
+        self.remote_port: i32 = i32(ends.remote_port)
         """number: the peer's port. Writers: none."""
         self.flow_label: i32 = i32(context.flow_label(ends.remote, ends.local, ends.remote_port, ends.local_port))
         """number: the label of all packets that are sent, 0 for none (RFC 6437). Writers: record/tcb."""
@@ -178,10 +178,6 @@ class Tcb(Flow):
         """seq: SEG.SEQ of the segment that last moved the window (SND.WL1). Writers: window/send_window."""
         self.snd_wl2: i64 = 0
         """seq: SEG.ACK of the segment that last moved the window (SND.WL2). Writers: window/send_window."""
-        self.max_snd_wnd: i64 = 0
-        """bytes: the largest window that the peer ever offered (RFC 9293 section 3.8.6.2.1). Writers:
-        window/send_window.
-        """
         # Sending: sizes of segments.
         self.mtu_search: MtuSearch | None = None
         """record: a search for the path's MTU (RFC 4821), if one is on. Writers: recovery/mtu_search."""
@@ -189,8 +185,12 @@ class Tcb(Flow):
         """bytes: largest text plus options of a segment: the peer's MSS or the path's, whichever is less (RFC 9293
         MUST-16). Writers: recovery/mtu_search.
         """
-        self.gso_bytes: i64 = 0
+        self.gso_bytes: i32 = 0
         """bytes: the largest super-segment that the path's link takes. Writers: recovery/mtu_search."""
+        self.max_snd_wnd: i32 = 0
+        """bytes: the largest window that the peer ever offered (RFC 9293 section 3.8.6.2.1). Writers:
+        window/send_window.
+        """
         # Sending: what was written.
         self.unsent: SendQueue | None = None
         """record: what was written and not sent; ``None`` if there is none. Writers: sending/plan, sending/writing."""
@@ -229,8 +229,6 @@ class Tcb(Flow):
         """
         self.receive_buffer_bytes: i64 = options.receive_buffer_bytes
         """bytes: size of the receive buffer now; it grows unless the program fixed it. Writers: receiving/receive."""
-        self.tune_space_bytes: i64 = 0
-        """bytes: the most that was read in a round trip. Writers: receiving/rightsizing."""
         self.marks: Marks | None = None
         """record: places in the text; ``None`` if there is none of note. Writers: record/parts."""
         self.last_text_ns: i64 = 0
@@ -286,6 +284,11 @@ class Tcb(Flow):
         """yes or no: the next lost segment goes whatever the window (RFC 5681 section 3.2 step 3). Writers:
         recovery/scoreboard.
         """
+        # What must be sent now beside it (RFC 9293 sections 3.6, 3.8.4 and 3.8.6.1).
+        self.is_probe_due: bool = False
+        """yes or no: a keepalive or window probe must go now. Writers: window/silence."""
+        self.is_reset_due: bool = False
+        """yes or no: a reset must go now. Writers: arriving/transitions, sending/output."""
         # What else TCP_INFO counts (RFC 4898).
         self.segs_in: i64 = 0
         """segments: received, of any kind. Writers: connection."""
@@ -295,14 +298,11 @@ class Tcb(Flow):
         """segments: received with text. Writers: connection."""
         self.data_segs_out: i64 = 0
         """segments: sent with text. Writers: connection."""
-        # Probing a silent or shut peer (RFC 9293 sections 3.8.4 and 3.8.6.1).
+        self.tune_space_bytes: i32 = 0
+        """bytes: the most that was read in a round trip. Writers: receiving/rightsizing."""
         self.probes_out: i32 = 0
         """count: keepalive or window probes without an answer. Writers: window/silence."""
-        self.is_probe_due: bool = False
-        """yes or no: a keepalive or window probe must go now. Writers: window/silence."""
         # Ending (RFC 9293 section 3.6), and what is told of it.
-        self.is_reset_due: bool = False
-        """yes or no: a reset must go now. Writers: arriving/transitions, sending/output."""
         self.error: i32 = 0
         """number: the errno that the program finds (SO_ERROR), 0 for none. Writers: arriving/transitions, connection.
         """
@@ -451,7 +451,7 @@ class Tcb(Flow):
 
     def name(self) -> str:
         """Write the four-tuple as facts do."""
-        return flow_text(self.local, self.local_port, self.remote, self.remote_port)
+        return flow_text(self.local, i64(self.local_port), self.remote, i64(self.remote_port))
 
     def describe(self) -> str:
         """Write the four-tuple and the state, for error texts."""

@@ -70,6 +70,10 @@ class TimerTable(Endpoint):
 
     def __init__(self, key: bytes) -> None:
         super().__init__(key)
+        self.timer_kind: u8 = TIMER_RTO
+        """number: what ``retransmit_ns`` is for (``TIMER_RTO`` to ``TIMER_SYN_ACK``). Writers: record/timer_table."""
+        self.is_pacing: bool = False
+        """yes or no: the pace holds text back now, and ``pace_ns`` is a deadline. Writers: window/pacing."""
         self.retransmit_ns: i64 = NEVER
         """ns, time: retransmission, probe, reordering or SYN-ACK, as ``timer_kind`` says. Writers: record/timer_table.
         """
@@ -79,10 +83,6 @@ class TimerTable(Endpoint):
         """record: the timers that few connections need; ``None`` while none of them was armed. Writers:
         record/timer_table.
         """
-        self.timer_kind: u8 = TIMER_RTO
-        """number: what ``retransmit_ns`` is for (``TIMER_RTO`` to ``TIMER_SYN_ACK``). Writers: record/timer_table."""
-        self.is_pacing: bool = False
-        """yes or no: the pace holds text back now, and ``pace_ns`` is a deadline. Writers: window/pacing."""
 
     @property
     def persist_ns(self) -> i64:

@@ -7,7 +7,7 @@ the place.
 
 from __future__ import annotations
 
-from mypy_extensions import i64
+from mypy_extensions import i32, i64
 
 from estab.units import NEVER
 
@@ -28,7 +28,7 @@ class Endpoint:
         """
         self.queued_order: i64 = 0
         """number: among equal times the lower one comes first. Writers: record/timers."""
-        self.queued_at: i64 = 0
+        self.queued_at: i32 = 0
         """number: its place in the queue, if it has one. Writers: record/timers."""
 
 
@@ -43,7 +43,7 @@ class TimerQueue:
         """Give an endpoint its next deadline, ``NEVER`` for none."""
         endpoint.due_ns = due_ns
         if due_ns < endpoint.queued_ns:
-            at = endpoint.queued_at
+            at: i64 = i64(endpoint.queued_at)
             if endpoint.queued_ns == NEVER:
                 at = len(self._heap)
                 self._heap.append(endpoint)
@@ -88,11 +88,11 @@ class TimerQueue:
 
     def _take_out(self, endpoint: Endpoint) -> None:
         """Let the last of the heap have the endpoint's place, and find its own from there."""
-        at = endpoint.queued_at
+        at: i64 = i64(endpoint.queued_at)
         last = self._heap.pop()
         if last is not endpoint:
             self._rise(last, at)
-            self._sink(last, last.queued_at)
+            self._sink(last, i64(last.queued_at))
         endpoint.queued_ns = NEVER
 
     def _rise(self, endpoint: Endpoint, at: i64) -> None:
@@ -104,10 +104,10 @@ class TimerQueue:
             if not _is_sooner(endpoint, other):
                 break
             heap[at] = other
-            other.queued_at = at
+            other.queued_at = i32(at)
             at = above
         heap[at] = endpoint
-        endpoint.queued_at = at
+        endpoint.queued_at = i32(at)
 
     def _sink(self, endpoint: Endpoint, at: i64) -> None:
         """Put an endpoint at a place, or farther from the top if those that stand there are due before it."""
@@ -126,10 +126,10 @@ class TimerQueue:
             if not _is_sooner(other, endpoint):
                 break
             heap[at] = other
-            other.queued_at = at
+            other.queued_at = i32(at)
             at = below
         heap[at] = endpoint
-        endpoint.queued_at = at
+        endpoint.queued_at = i32(at)
 
 
 def _is_sooner(one: Endpoint, other: Endpoint) -> bool:

@@ -44,9 +44,9 @@ class Troubles:
         not. Writers: window/silence.
         """
         self.peer_window_ns: i64 = 0
-        """ns: spent waiting for the peer's window, before ``chrono_ns``. Writers: window/chrono."""
+        """ns: spent waiting for the peer's window; as ``busy_ns``. Writers: window/chrono."""
         self.send_buffer_ns: i64 = 0
-        """ns: spent with too small a send buffer, before ``chrono_ns``. Writers: window/chrono."""
+        """ns: spent with too small a send buffer; as ``busy_ns``. Writers: window/chrono."""
         self.dsack_dups: i64 = 0
         """segments: that the peer reports to have got twice (RFC 2883). Writers: recovery/scoreboard."""
         self.reord_seen: i64 = 0

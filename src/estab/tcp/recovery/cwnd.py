@@ -12,7 +12,7 @@ timeout goes half the way down to what was, and a flow that rested begins again 
 
 from __future__ import annotations
 
-from mypy_extensions import i64
+from mypy_extensions import i32, i64
 
 from estab.tcp.record.measured import Traffic
 from estab.tcp.record.parts import traffic_of
@@ -63,15 +63,15 @@ def validate(tcb: Tcb, is_limited: bool, now_ns: i64) -> None:
     """Take note of a round of sending. ``is_limited``: the congestion window ended it."""
     traffic = traffic_of(tcb)
     out = tcb.snd_nxt - tcb.snd_una
-    if tcb.snd_una >= traffic.usage_seq or is_limited or (not tcb.is_cwnd_limited and out > tcb.max_out_bytes):
+    if tcb.snd_una >= traffic.usage_seq or is_limited or (not tcb.is_cwnd_limited and out > i64(tcb.max_out_bytes)):
         tcb.is_cwnd_limited = is_limited
-        tcb.max_out_bytes = out
+        tcb.max_out_bytes = i32(out)
         traffic.usage_seq = tcb.snd_nxt
     if tcb.is_window_used():
         traffic.used_bytes = 0
         traffic.used_ns = now_ns
         return
-    traffic.used_bytes = max(traffic.used_bytes, out)
+    traffic.used_bytes = i32(max(i64(traffic.used_bytes), out))
     is_own_rule = tcb.is_sampled  # as BBR, which knows itself when it is limited by the program
     if tcb.context.config.tcp_slow_start_after_idle and now_ns - traffic.used_ns >= tcb.rto_ns and not is_own_rule:
         _shrink_unused(tcb, traffic, now_ns)
@@ -80,7 +80,7 @@ def validate(tcb: Tcb, is_limited: bool, now_ns: i64) -> None:
 def _shrink_unused(tcb: Tcb, traffic: Traffic, now_ns: i64) -> None:
     """Go half the way to what was used (RFC 2861 section 3)."""
     if tcb.ca_state == CA_OPEN and not tcb.is_out_of_room:
-        used = max(traffic.used_bytes, initial_cwnd(tcb))
+        used = max(i64(traffic.used_bytes), initial_cwnd(tcb))
         if used < tcb.cwnd_bytes:
             tcb.ssthresh_bytes = _ssthresh_kept(tcb)
             tcb.cwnd_bytes = (tcb.cwnd_bytes + used) // 2

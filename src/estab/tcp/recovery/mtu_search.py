@@ -60,7 +60,7 @@ def update_mss(tcb: Tcb) -> None:
         mss = min(mss, search.low - headers)
     # No less than ``tcp_min_snd_mss``, but never more than the first link carries.
     tcb.mss_base = max(mss, min(tcb.context.config.tcp_min_snd_mss, paths.link_mtu_of(tcb.remote) - headers))
-    tcb.gso_bytes = paths.segment_bytes_max(tcb.remote)
+    tcb.gso_bytes = i32(paths.segment_bytes_max(tcb.remote))
 
 
 def begin(tcb: Tcb, now_ns: i64) -> None:

@@ -272,7 +272,7 @@ def _read_dsack(tcb: Tcb, losses: Losses, ack: i64, blocks: list[int]) -> i64:
     else:
         return 0
     # Older than anything that was in flight a window ago: not about text of ours (as Linux's tcp_is_sackblock_valid).
-    if left >= tcb.snd_una - max(tcb.max_snd_wnd, 1):
+    if left >= tcb.snd_una - max(i64(tcb.max_snd_wnd), 1):
         duplicates = segments_in(tcb, right - left)
         troubles_of(tcb).dsack_dups += duplicates
         counters.TcpExtTCPDSACKRecvSegs += duplicates

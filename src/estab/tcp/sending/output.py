@@ -97,7 +97,7 @@ def _reset(tcb: Tcb) -> Segment:
     tcb.why = "reset"
     counters = tcb.context.counters
     counters.TcpOutRsts += 1
-    segment = Segment(tcb.local_port, tcb.remote_port, wrap(tcb.snd_nxt), wrap(tcb.rcv_nxt), RST | ACK, 0)
+    segment = Segment(i64(tcb.local_port), i64(tcb.remote_port), wrap(tcb.snd_nxt), wrap(tcb.rcv_nxt), RST | ACK, 0)
     segment.tos = tcb.options.tos
     if tcb.has_timestamps:
         segment.has_timestamps = True
@@ -182,7 +182,7 @@ def _retransmit(tcb: Tcb, now_ns: i64) -> Segment | None:
     withdraw_fast_retransmit(tcb)
     most = limit
     if can_be_large(tcb, limit) and allowed > limit and not tcb.is_paced():
-        most = min(allowed, tcb.gso_bytes) // limit * limit  # as one super-segment, as far as the window goes
+        most = min(allowed, i64(tcb.gso_bytes)) // limit * limit  # as one super-segment, as far as the window goes
     if lost.seq < edge < lost.seq + most:
         most = edge - lost.seq
     if lost.text_bytes() > most:

@@ -120,7 +120,7 @@ def _emit(tcb: Tcb, queue: SendQueue, now_ns: i64, probe_bytes: i64) -> Segment:
     mss = text_limit(tcb, now_ns)
     count = burst.size
     if count > mss and probe_bytes == 0:
-        count = min(count, tcb.gso_bytes // mss * mss if can_be_large(tcb, mss) else mss)
+        count = min(count, i64(tcb.gso_bytes) // mss * mss if can_be_large(tcb, mss) else mss)
     is_last = count == burst.size
     flags: i64 = PSH if is_last and burst.is_pushed else 0
     data, start = queue.take(count)
@@ -260,7 +260,7 @@ def plan(tcb: Tcb, queue: SendQueue, now_ns: i64, *, is_forced: bool, is_single:
         return False
     most: i64 = 1
     if can_be_large(tcb, mss):
-        most = min(super_segments(tcb, mss), tcb.gso_bytes // mss)
+        most = min(super_segments(tcb, mss), i64(tcb.gso_bytes) // mss)
     segments = min(min(max(room // mss, 1), max(tcb.cwnd_bytes // mss // 2, 1)), most)
     if piece.size < mss and not queue.has_one_piece() and not piece.is_closed:
         queue.grow_first(mss)
@@ -302,7 +302,7 @@ def _commit(tcb: Tcb, queue: SendQueue, count: i64, mss: i64, *, is_pushed: bool
 
 def can_be_large(tcb: Tcb, mss: i64) -> bool:
     """Tell whether the link takes super-segments, and nothing in their headers would be wrong once they are cut."""
-    if tcb.gso_bytes <= mss or (tcb.context.is_told_by_packet and tcb.context.observer is not None):
+    if i64(tcb.gso_bytes) <= mss or (tcb.context.is_told_by_packet and tcb.context.observer is not None):
         return False
     return tcb.ecn is None or accecn.can_be_cut(tcb.ecn)
 
@@ -352,7 +352,7 @@ def _must_gather(tcb: Tcb, queue: SendQueue, *, is_partial: bool) -> bool:
 
 def _may_send_silly(tcb: Tcb, in_window: i64) -> bool:
     """Avoid the silly window (RFC 9293 MUST-38, section 3.8.6.2.1): half of the largest ever offered is worth it."""
-    return in_window > 0 and in_window >= tcb.max_snd_wnd // 2
+    return in_window > 0 and in_window >= i64(tcb.max_snd_wnd) // 2
 
 
 def _wait_for_window(tcb: Tcb, queue: SendQueue, now_ns: i64) -> None:

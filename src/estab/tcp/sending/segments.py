@@ -27,7 +27,7 @@ def bare_segment(tcb: Tcb, seq: i64, flags: i64, now_ns: i64) -> Segment:
     """Build a segment without text: numbers, window, timestamps. RFC 9293 MUST-45: always the connection's own
     address.
     """
-    segment = Segment(tcb.local_port, tcb.remote_port, wrap(seq), wrap(0), flags, 0)
+    segment = Segment(i64(tcb.local_port), i64(tcb.remote_port), wrap(seq), wrap(0), flags, 0)
     segment.tos = tcb.options.tos
     if (flags & ACK) != 0:
         segment.ack = wrap(tcb.rcv_nxt)

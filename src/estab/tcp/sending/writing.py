@@ -107,7 +107,7 @@ def size_goal(tcb: Tcb) -> i64:
     mss = tcb.snd_mss()
     if tcb.context.memory.is_full():
         return mss
-    window = tcb.max_snd_wnd
+    window = i64(tcb.max_snd_wnd)
     if window > DEFAULT_MSS_BYTES:
         window //= 2
     goal: i64 = GSO_BYTES_MAX
@@ -118,7 +118,7 @@ def size_goal(tcb: Tcb) -> i64:
 
 def _must_push(tcb: Tcb) -> bool:
     """Tell whether more than half of the peer's largest window was written since the last PSH."""
-    return tcb.write_end() > traffic_of(tcb).pushed_seq + tcb.max_snd_wnd // 2
+    return tcb.write_end() > traffic_of(tcb).pushed_seq + i64(tcb.max_snd_wnd) // 2
 
 
 def _push_here(tcb: Tcb, queue: SendQueue) -> None:

@@ -2,7 +2,8 @@
 
 One stopwatch runs while something is unacknowledged or waits to be sent: on the send buffer if that is too small for
 the window, on the peer's window if that is shut or too small for the next segment, else on mere being busy. The
-three are ``tcpi_sndbuf_limited``, ``tcpi_rwnd_limited`` and, together, ``tcpi_busy_time``.
+three are ``tcpi_sndbuf_limited``, ``tcpi_rwnd_limited`` and, together, ``tcpi_busy_time``. While it runs, the sum of
+what time is spent on is less by the time at which that began: no field is needed for it.
 """
 
 from __future__ import annotations
@@ -63,17 +64,20 @@ def spent_ns(tcb: Tcb, what: i64, now_ns: i64) -> i64:
         troubles = NO_TROUBLES if tcb.troubles is None else tcb.troubles
         spent = troubles.peer_window_ns if what == PEER_WINDOW else troubles.send_buffer_ns
     if i64(traffic.chrono) == what:
-        spent += now_ns - traffic.chrono_ns
+        spent += now_ns
     return spent
 
 
 def _switch(tcb: Tcb, traffic: Traffic, what: i64, now_ns: i64) -> None:
-    spent = now_ns - traffic.chrono_ns
-    if traffic.chrono == BUSY:
-        traffic.busy_ns += spent
-    elif traffic.chrono == PEER_WINDOW:
-        troubles_of(tcb).peer_window_ns += spent
-    elif traffic.chrono == SEND_BUFFER:
-        troubles_of(tcb).send_buffer_ns += spent
+    _add(tcb, traffic, i64(traffic.chrono), now_ns)
+    _add(tcb, traffic, what, -now_ns)
     traffic.chrono = u8(what)
-    traffic.chrono_ns = now_ns
+
+
+def _add(tcb: Tcb, traffic: Traffic, what: i64, time_ns: i64) -> None:
+    if what == BUSY:
+        traffic.busy_ns += time_ns
+    elif what == PEER_WINDOW:
+        troubles_of(tcb).peer_window_ns += time_ns
+    elif what == SEND_BUFFER:
+        troubles_of(tcb).send_buffer_ns += time_ns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mypy_extensions import i64
+from mypy_extensions import i32, i64
 
 from estab.tcp.record.tcb import Tcb
 
@@ -19,4 +19,4 @@ def take(tcb: Tcb, window: i64, seq: i64, ack: i64) -> None:
     tcb.snd_wnd = window
     tcb.snd_wl1 = seq
     tcb.snd_wl2 = ack
-    tcb.max_snd_wnd = max(tcb.max_snd_wnd, window)
+    tcb.max_snd_wnd = i32(max(i64(tcb.max_snd_wnd), window))
