@@ -286,6 +286,20 @@ def stream() -> None:
     time.sleep(1.5)
 
 
+def flood_with_datagrams() -> None:
+    """Send more datagrams than the interface's queue holds, in bursts."""
+    caller = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    kept.append(caller)
+
+    def burst() -> None:
+        for _ in range(20):
+            caller.sendto(bytes(1000), (PEER, 9))
+        time.sleep(0.01)
+
+    forever(burst)
+    time.sleep(0.3)
+
+
 def stream_for_long() -> None:
     """Send until a queue stands."""
     forever(connect(80).send, bytes(20_000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -225,6 +226,33 @@ def run_of_the_lab() -> Recorder:
         client.run(call)
         net.run(check=False)
     return seen
+
+
+@pytest.mark.parametrize(("queue_of", "causes"), [("host", ["dropped-locally"]), ("link", [])])
+def test_a_recording_tells_of_packets_that_the_hosts_own_queue_dropped(queue_of: str, causes: list[str]) -> None:
+    net = estab.Network(seed=3)
+    server, client = net.host("server"), net.host("client")
+    net.link(client, server, delay="5ms", rate="3Mbit", queue=5, queue_of=queue_of)
+    seen = net.record()
+
+    def receive() -> int:
+        with socket.create_server(("", 80)) as listener, listener.accept()[0] as peer:
+            return sum(len(text) for text in iter(lambda: peer.recv(65536), b""))
+
+    def send() -> None:
+        with socket.create_connection(("server", 80)) as peer:
+            peer.sendall(bytes(500_000))
+
+    server.run(receive)
+    client.run(send)
+    net.run()
+    found = [finding for finding in diagnose(seen).findings if finding.name == "dropped-locally"]
+    assert [finding.name for finding in found] == causes
+    for finding in found:
+        assert (finding.subject[-12:], finding.who) == (">10.0.0.2:80", "client")
+        count = client.counters()["drop:QDISC_DROP"]
+        assert finding.evidence == [f"{count} packets dropped before leaving the host: the queue of eth0 is full "
+                                    "(QDISC_DROP)", "seen from client"]
 
 
 def test_a_recording_is_diagnosed_from_every_hosts_view() -> None:

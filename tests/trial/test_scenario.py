@@ -130,6 +130,15 @@ def test_a_scenario_cuts_one_direction_and_parts_groups(folder: Path) -> None:
         net.run()
 
 
+def test_a_scenario_says_whose_a_links_queue_is(folder: Path) -> None:
+    text = TOML.replace('delay = "20ms"', 'delay = "20ms"\nrate = "5Mbit"\nqueue = 9\nqueue_of = ["link", "host"]')
+    plan = Scenario.parse(text, folder=str(folder))
+    assert Scenario.parse(plan.text(), folder=str(folder)) == plan
+    with plan.network() as net:
+        ways = [way.conditions.is_queue_of_host for way in (net.links[0].there, net.links[0].back)]
+        assert ways == [False, True]
+
+
 PARTS = """
 [hosts.phone]
 run = "load.py --n 1"

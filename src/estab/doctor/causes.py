@@ -16,7 +16,9 @@ __all__ = ["CAUSES", "Cause", "cause"]
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A row of the table. ``seen_in``: ``sockets``, ``captures``. ``terms``: what ``estab explain`` has about it."""
+    """A row of the table. ``seen_in``: ``sockets``, ``captures``, or only ``recordings`` of the lab. ``terms``: what
+    ``estab explain`` has about it.
+    """
 
     name: str
     kind: str
@@ -127,6 +129,13 @@ _ROWS: Final = (
            "net.ipv4.tcp_congestion_control=bbr minds losses less",
            "a policer of the provider loses at a rate: pace below it (SO_MAX_PACING_RATE)"),
           ("TCPFastRetrans", "TCPTimeouts", "tcp_congestion_control"), _BOTH),
+    Cause("dropped-locally", "slow", "this host's own queue drops packets",
+          "The queue of an interface of the sender is full: packets are lost before they leave the host. TCP learns of "
+          "it, takes the text back and slows down; UDP and others lose it.",
+          ("find what sends more than the interface carries: tc -s qdisc, tc -s class; UDP without a pace, a tunnel",
+           "pace it: SO_MAX_PACING_RATE, the fq qdisc",
+           "if bursts are all: a longer queue (the qdisc's limit, ip link set DEV txqueuelen)"),
+          ("QDISC_DROP", "TCPRetransFail", "SO_MAX_PACING_RATE"), ("sockets", "recordings")),
     Cause("pacing-limited", "limit", "limited by a pace",
           "Segments leave at an even pace that does not follow the acknowledgments: SO_MAX_PACING_RATE or a shaper.",
           ("SO_MAX_PACING_RATE is what the program asked for; a qdisc of this host (tc) may shape as well",),

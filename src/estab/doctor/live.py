@@ -16,7 +16,7 @@ from estab.doctor.machine import TIME_WAIT_SHARE, Machine, Reading
 from estab.native.sockdiag import BUSY_SHARE, REPAIRS_MIN, STREAM_BYTES, Row
 from estab.units import MS, SECOND, format_bytes, format_count, format_duration
 
-__all__ = ["Thresholds", "judge_machine", "judge_row", "refused"]
+__all__ = ["Thresholds", "dropped_locally", "judge_machine", "judge_row", "refused"]
 
 _ON, _KEEPALIVE, _PERSIST = 1, 2, 4
 _RTO_MIN_S: Final = 0.2
@@ -27,6 +27,7 @@ _MSS_FULL: Final = 1000
 _PROBES_MIN: Final = 2
 _STALL_US: Final = 15_000
 _ATTEMPTS_MIN: Final = 3
+_DROPS_MIN: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,22 @@ def refused(machine: Machine) -> list[Finding]:
         cures=["find the program and its target: tcpdump -ni any 'tcp[tcpflags] & tcp-rst != 0'",
                "start the server, or connect to the port it has (ss -ltn)",
                "pause between attempts, longer each time"])]
+
+
+def dropped_locally(machine: Machine) -> list[Finding]:
+    """Find interfaces whose queues drop packets of this machine."""
+    found = []
+    again = machine.grown("TcpExtTCPRetransFail")
+    for name, count in machine.second.queue_drops.items():
+        dropped = count - machine.first.queue_drops.get(name, count)
+        if dropped >= _DROPS_MIN:
+            evidence = [f"the queue of {name} dropped {format_count(dropped, 'packet')} in {machine.elapsed_s:.1f} s "
+                        f"(tc -s qdisc show dev {name})"]
+            if again:
+                evidence.append(f"{format_count(again, 'retransmission')} of TCP among them (TcpExtTCPRetransFail)")
+            found.append(Finding("dropped-locally", f"interface {name}", evidence, -machine.elapsed_s, 0.0,
+                                 cost_s=machine.elapsed_s))
+    return found
 
 
 def timeouts_s(count: int, first_s: float = _RTO_MIN_S, linear: int = 0) -> float:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from estab.abi import LISTEN, SYN_RECEIVED, TIME_WAIT
+from estab.native.qdisc import read_queue_drops
 from estab.native.sockdiag import Before, Row, Skipped, ends_key, read_busy_sockets, read_sockets
 
 __all__ = ["Machine", "Reading", "observe", "read_machine", "read_sysctls"]
@@ -34,6 +35,8 @@ class Reading:
     """The same, in all states; only if many are in TIME-WAIT."""
     skipped: Skipped = field(default_factory=Skipped)
     counters: dict[str, int] = field(default_factory=dict)
+    queue_drops: dict[str, int] = field(default_factory=dict)
+    """By interface: packets that its queue dropped."""
     _by_key: dict[tuple[bytes, int, bytes, int], Row] = field(default_factory=dict)
     total: int = 0
 
@@ -113,6 +116,7 @@ def read_machine(wanted: Callable[[Row], bool] | None = None, idle_s: float = 60
                 reading.rows.append(row)
     reading.total += reading.skipped.count
     reading.counters = read_counters()
+    reading.queue_drops = read_queue_drops()
     return reading
 
 

@@ -1,6 +1,7 @@
 """Diagnoses a recording of the lab: what each host saw, as if it had been captured there.
 
-Both ends are known, so a verdict says which host it is seen from; the sender's comes first.
+Both ends are known, so a verdict says which host it is seen from; the sender's comes first. What no capture shows, a
+recording does: packets that a host's own queue dropped.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from collections.abc import Iterable, Sequence
 
 from estab.devices.capture_file import INBOUND, OUTBOUND, Captured
 from estab.doctor.captures import diagnose_frames
-from estab.doctor.finding import Report
-from estab.events import Event, FrameReceived, FrameSent
+from estab.doctor.finding import Finding, Report
+from estab.errors import DropReason
+from estab.events import Event, FrameReceived, FrameSent, PacketDropped
 from estab.observe.dissect import is_ethernet
+from estab.units import SECOND, format_count
 
 __all__ = ["diagnose_facts", "frames_of"]
 
 _ETHERNET, _RAW = 1, 228
 _LOOPBACK = "lo"
+_DROPS_MIN = 3
+"""Fewer packets that a connection lost in its own host are no reason for anything."""
 
 
 def frames_of(facts: Iterable[Event], host: str) -> list[Captured]:
@@ -41,6 +46,23 @@ def _keep_timelines(report: Report, seen: Report) -> None:
             report.timelines[at] = timeline
 
 
+def _dropped_locally(facts: Sequence[Event]) -> list[Finding]:
+    """Find connections whose packets their own host's queue dropped."""
+    drops: dict[tuple[str, str], list[PacketDropped]] = {}
+    for fact in facts:
+        if isinstance(fact, PacketDropped) and fact.reason is DropReason.QDISC_DROP:
+            drops.setdefault((fact.host, fact.connection), []).append(fact)
+    start_ns = next((fact.at_ns for fact in facts if isinstance(fact, (FrameSent, FrameReceived))), 0)
+    found = []
+    for (host, connection), those in drops.items():
+        if len(those) >= _DROPS_MIN:
+            evidence = [f"{format_count(len(those), 'packet')} dropped before leaving the host: {those[0].detail} "
+                        "(QDISC_DROP)", f"seen from {host}"]
+            from_s, to_s = (max(0, one.at_ns - start_ns) / SECOND for one in (those[0], those[-1]))
+            found.append(Finding("dropped-locally", connection or host, evidence, from_s, to_s, host))
+    return found
+
+
 def diagnose_facts(facts: Sequence[Event], source: str = "recording") -> Report:
     """Diagnose a run from its facts. A finding on which two hosts agree is reported once."""
     hosts = list(dict.fromkeys(fact.host for fact in facts if isinstance(fact, (FrameSent, FrameReceived))))
@@ -56,6 +78,7 @@ def diagnose_facts(facts: Sequence[Event], source: str = "recording") -> Report:
         _keep_timelines(report, seen)
         for name, count in seen.looked_at.items():
             report.looked_at[name] = max(report.looked_at.get(name, 0), count)
+    report.findings.extend(_dropped_locally(facts))
     report.looked_at["hosts"] = len(hosts)
     report.findings.sort(key=lambda finding: finding.rank)
     return report

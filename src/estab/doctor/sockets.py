@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from estab.devices.namespace import call_in
 from estab.doctor.finding import Finding, Report
-from estab.doctor.live import Thresholds, judge_machine, refused
+from estab.doctor.live import Thresholds, dropped_locally, judge_machine, refused
 from estab.doctor.machine import Machine, observe
 from estab.doctor.processes import Holder, find_holders, sockets_of
 from estab.doctor.pythons import lines_of
@@ -59,7 +59,7 @@ def report_of(machine: Machine, limits: Thresholds, wanted: Callable[[Row], bool
     report = Report(f"network namespace {netns}" if netns else "this machine")
     report.findings = judge_machine(machine, limits)
     if wanted is None:
-        report.findings.extend(refused(machine))
+        report.findings += [*refused(machine), *dropped_locally(machine)]
     report.findings.sort(key=lambda finding: finding.rank)
     _name_holders(report.findings)
     reading = machine.second
