@@ -2,7 +2,7 @@
 
 - ``Callbacks`` does what methods of asyncio's ``BaseEventLoop`` and ``BaseSelectorEventLoop`` do, in their order and on
   their own queues (CPython 3.11 to 3.14). ``EventLoop`` sets its methods in the place of theirs.
-- In debug mode, and once it is closed, a loop has asyncio's methods. Those here, if somebody kept one, call them.
+- In debug mode a loop has asyncio's methods. Those here, if somebody kept one or once the loop is closed, call them.
 - Handles, timers and tasks are asyncio's classes.
 
 Compiled with the core. Beside ``estab.cpython`` it is the only file that uses what CPython keeps for itself.

@@ -67,7 +67,7 @@ class EventLoop(asyncio.SelectorEventLoop):
             self._use_methods(self._callbacks)
 
     def _use_methods(self, callbacks: Callbacks) -> None:
-        """Use the methods of ``Callbacks``; in debug mode, and once the loop is closed, asyncio's own."""
+        """Use the methods of ``Callbacks``; in debug mode, asyncio's own."""
         callbacks.is_quick = not super().get_debug() and not self.is_closed()
         for name, method in methods_of(callbacks).items():
             if callbacks.is_quick:
@@ -113,7 +113,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         if not was_closed:
             self._process.open_files -= FILES
             if self._callbacks is not None:
-                self._use_methods(self._callbacks)
+                self._callbacks.is_quick = False
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Report an exception that was not caught, unless the network is closing."""

@@ -57,12 +57,12 @@ _families: Final[dict[int, Any]] = {int(family): family for family in os_socket.
 _kinds: Final[dict[int, Any]] = {int(kind): kind for kind in os_socket.SocketKind}
 _NONBLOCK: Final = getattr(os_socket, "SOCK_NONBLOCK", 0)
 _CLOEXEC: Final = getattr(os_socket, "SOCK_CLOEXEC", 0)
-_PROTOCOLS: Final = {
+_PROTOCOLS: Final[dict[int, tuple[int, ...]]] = {
     os_socket.SOCK_STREAM: (0, os_socket.IPPROTO_TCP), os_socket.SOCK_DGRAM: (0, os_socket.IPPROTO_UDP),
 }
 _LOCAL_KINDS: Final = (os_socket.SOCK_STREAM, os_socket.SOCK_DGRAM, os_socket.SOCK_SEQPACKET)
 _LOCAL_PROTOCOLS: Final = (0,)
-_HOST_FAMILIES: Final = {os_socket.AF_INET: AF_INET, os_socket.AF_INET6: AF_INET6}
+_HOST_FAMILIES: Final[dict[int, int]] = {os_socket.AF_INET: AF_INET, os_socket.AF_INET6: AF_INET6}
 
 
 class Socket(Transfer):
@@ -106,13 +106,13 @@ class Socket(Transfer):
                 raise os_error(errno.EAFNOSUPPORT, f"address family not supported by protocol: {arguments[0]!r}")
             if kind not in (_LOCAL_KINDS if is_local else _PROTOCOLS):
                 raise os_error(errno.ESOCKTNOSUPPORT, f"socket type not supported: {arguments[1]!r}")
-            if proto not in (_LOCAL_PROTOCOLS if is_local else _PROTOCOLS[os_socket.SocketKind(kind)]):
+            if proto not in (_LOCAL_PROTOCOLS if is_local else _PROTOCOLS[kind]):
                 raise os_error(errno.EPROTONOSUPPORT, f"protocol not supported: {proto} for this type of socket")
             runtime.ensure_may_open()
             with runtime.lock:
                 opened: HostSocket = (
                     runtime.engine.local_socket(int(kind), runtime.now_ns) if is_local else
-                    runtime.engine.socket(_HOST_FAMILIES[os_socket.AddressFamily(family)], int(kind), runtime.now_ns))
+                    runtime.engine.socket(_HOST_FAMILIES[family], int(kind), runtime.now_ns))
                 self._file = File(opened, runtime.own(opened))
                 runtime.flush()
             self._family, self._kind, self._proto = _family(family), _kind(kind), proto

@@ -40,6 +40,8 @@ _ALARM: Final = getattr(signal, "SIGALRM", -1)
 
 
 def _number(value: Any) -> signal.Signals:
+    if type(value) is signal.Signals:
+        return value
     try:
         return signal.Signals(value)
     except ValueError:
