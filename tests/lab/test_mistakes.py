@@ -154,6 +154,18 @@ def test_a_host_without_a_link_finds_itself() -> None:
     assert talk.result() == b"myself"
 
 
+@pytest.mark.parametrize(("right", "wrong", "kind"), [
+    ({"mtu": 1500}, {"mtu": 1500.0}, ValueError), ({"queue": 5}, {"queue": 5.0}, TypeError),
+    ({"loss": 1}, {"loss": True}, TypeError),
+])
+def test_a_wrong_value_is_named_also_if_another_link_had_one_that_is_equal(
+        right: dict[str, Any], wrong: dict[str, Any], kind: type[Exception]) -> None:
+    link(**right)
+    with pytest.raises(kind, match=next(iter(wrong))):
+        link(**wrong)
+    link(**right)
+
+
 def test_a_dictionary_of_a_link_has_hosts_or_their_names_as_keys() -> None:
     net, a, b = pair()
     cable = net.link(a, b, delay={a: "3ms", b: "5ms"}, loss={"b": "2%"})

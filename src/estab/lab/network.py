@@ -172,9 +172,11 @@ class Network(Cabling):
         engine = Engine(name, secret, read_config(config, self.profile if profile is None else profile))
         engine.is_forwarding = forwarding
         entropy = self._chance.child("host", name, "entropy")
-        others = {"profile": profile, "clock": clock or None, "drift": drift or None, "wake_up": wake_up or None,
-                  "nofile": nofile, **config}
-        given = tuple([f"{name}=" for name, value in others.items() if value is not None or name in config])
+        given: tuple[str, ...] = ()
+        if config or clock or drift or wake_up or profile is not None or nofile is not None:
+            others = {"profile": profile, "clock": clock or None, "drift": drift or None, "wake_up": wake_up or None,
+                      "nofile": nofile, **config}
+            given = tuple([f"{word}=" for word, value in others.items() if value is not None or word in config])
         began_ns = EPOCH_NS if self._spawning is None else self._spawning.clock.began_wall_ns
         host_clock = HostClock(self._agenda, read_calendar(clock, began_ns + self._agenda.now_ns) - self._agenda.now_ns,
                                read_drift(drift))

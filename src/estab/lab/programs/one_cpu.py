@@ -42,6 +42,7 @@ _get_param: Final = getattr(os, "sched_getparam", None)
 _set_policy = getattr(os, "sched_setscheduler", None)
 _USUAL: Final = getattr(os, "SCHED_OTHER", -1)
 _BATCH: Final = getattr(os, "SCHED_BATCH", -1)
+_NO_PRIORITY: Final = os.sched_param(0) if hasattr(os, "sched_param") else None
 
 
 def _find_current() -> object:
@@ -122,7 +123,8 @@ class OneCpu:
         if _get_policy is None or _get_param is None or _set_policy is None:
             return
         if outer is self:
-            self._policy, self._param = _get_policy(0), _get_param(0)
+            self._policy = _get_policy(0)
+            self._param = _NO_PRIORITY if self._policy == _USUAL else _get_param(0)
         else:
             self._policy, self._param = outer._policy, outer._param
         self._threads_policy = _BATCH if self._policy == _USUAL and not self.is_real_time else self._policy

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from os import PathLike
 from typing import Any, Final, TypeAlias, TypedDict, TypeVar
 
@@ -142,6 +143,8 @@ def _by_sender(word: str, value: Mapping[object, object], senders: Collection[st
     return found
 
 
+_PLAIN: Final = frozenset({str, int, float})
+"""Types of words that hold for both directions and never change."""
 NO_CONDITIONS: Final = Conditions()
 """Those of a link that is told nothing."""
 
@@ -151,6 +154,18 @@ def read_conditions(base: Conditions, sender: str, is_first: bool, words: Mappin
 
     ``TypeError`` and ``ValueError`` name the property, the value and what would be right.
     """
+    if base is NO_CONDITIONS and "trace" not in words and _PLAIN.issuperset(map(type, words.values())):
+        return _read_plain(tuple([(name, value, type(value)) for name, value in words.items()]))
+    return _read_all(base, sender, is_first, words)
+
+
+@lru_cache(256)
+def _read_plain(words: tuple[tuple[str, object, type], ...]) -> Conditions:
+    """Read what holds for both directions. Each seed of a sweep has the same links."""
+    return _read_all(NO_CONDITIONS, "", True, {name: value for name, value, _ in words})
+
+
+def _read_all(base: Conditions, sender: str, is_first: bool, words: Mapping[str, object]) -> Conditions:
     changes: dict[str, Any] = {}
     for name in sorted(words, key=lambda word: word != "trace"):  # what is said beside a trace counts more
         value = words[name]

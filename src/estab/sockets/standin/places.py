@@ -72,11 +72,18 @@ class Batch:
     def __init__(self, places: Iterable[Place]) -> None:
         self._namespaces: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = []
         """Of each module: its namespace, the replacements, the originals."""
+        self._attributes: tuple[list[Any], list[str], list[Any], list[Any]] = [], [], [], []
+        """Attributes that ``setattr`` sets: their owners, their names, the replacements, the originals."""
         self._others: list[Place] = []
         by_module: dict[int, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {}
         for place in places:
-            if type(place.owner) is not ModuleType or place.put is not setattr or place.original is INHERITED:
+            if place.put is not setattr or place.original is INHERITED:
                 self._others.append(place)
+                continue
+            if type(place.owner) is not ModuleType:
+                of_place = place.owner, place.name, place.replacement, place.original
+                for column, value in zip(self._attributes, of_place, strict=True):
+                    column.append(value)
                 continue
             known = by_module.get(id(place.owner))
             if known is None:
@@ -88,6 +95,8 @@ class Batch:
         """Put the replacements there."""
         for namespace, replacements, _ in self._namespaces:
             namespace.update(replacements)
+        owners, names, values, _ = self._attributes
+        any(map(setattr, owners, names, values))  # it returns None
         for place in self._others:
             place.put(place.owner, place.name, place.replacement)
 
@@ -96,6 +105,9 @@ class Batch:
         for namespace, replacements, _ in self._namespaces:
             if not all(map(is_, map(namespace.get, replacements), replacements.values())):
                 namespace.update(replacements)
+        for owner, name, value, _ in zip(*self._attributes, strict=True):
+            if vars(owner).get(name) is not value:
+                setattr(owner, name, value)
         for place in self._others:
             if vars(place.owner).get(place.name) is not place.replacement:
                 place.apply()
@@ -104,6 +116,8 @@ class Batch:
         """Put the originals there."""
         for place in reversed(self._others):
             place.undo()
+        owners, names, _, values = self._attributes
+        any(map(setattr, owners, names, values))
         for namespace, _, originals in self._namespaces:
             namespace.update(originals)
 
