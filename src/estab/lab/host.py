@@ -18,7 +18,7 @@ from estab.lab.runtime import PacedTime, VirtualTime
 from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.settings import read_calendar, read_drift
 from estab.sockets.history import CALLS_MAX
-from estab.sockets.runtime import current
+from estab.sockets.runtime import STANDARD_STREAMS, current
 from estab.sockets.socket.socket import Socket
 from estab.sockets.standin import module
 from estab.units import SECOND, duration_ns
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from estab.observers import Observation
     from estab.settings import Calendar, Drift, Duration
 
-__all__ = ["Host", "Starter", "this_host"]
+__all__ = ["Host", "Starter", "check_nofile", "this_host"]
 
 R = TypeVar("R")
 
@@ -506,3 +506,12 @@ def this_host() -> Host:
     if not isinstance(host, Host):
         raise RuntimeError("this_host() is for programs that run on a host of the lab, and this one does not")
     return host
+
+
+def check_nofile(nofile: int) -> int:
+    """Return how many descriptors a program may have, if that is a number that there can be."""
+    if isinstance(nofile, bool) or not isinstance(nofile, int):
+        raise TypeError(f"nofile: {nofile!r} is no number of descriptors")
+    if nofile < STANDARD_STREAMS:
+        raise ValueError(f"nofile: {nofile} is less than the {STANDARD_STREAMS} standard streams of a program")
+    return nofile

@@ -19,7 +19,7 @@ from estab.cpython import register_atexit  # imports concurrent.futures, whose h
 from estab.events import Observer
 from estab.host.engine import Engine
 from estab.lab.cabling import NOT_IN_NAMES, Cabling
-from estab.lab.host import Host
+from estab.lab.host import Host, check_nofile
 from estab.lab.links.weather import ChanceLog, Weather
 from estab.lab.naming import Failure, Names, Order, read_resolver, read_targets
 from estab.lab.programs.actions import Actions
@@ -34,7 +34,6 @@ from estab.lab.runtime import PacedTime, VirtualTime
 from estab.observers import Observation, check_observer
 from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.settings import Calendar, Drift, Duration, Settings, read_calendar, read_config, read_drift
-from estab.sockets.runtime import STANDARD_STREAMS
 from estab.sockets.standin import module, threads
 from estab.tcp.profile import check_profile
 from estab.units import NEVER, SECOND, duration_ns, format_count, format_duration
@@ -184,7 +183,7 @@ class Network(Cabling):
         runtime = time(
             engine, self._scheduler, self._topology, self._programs, entropy, self._names, host_clock, wake_up_ns)
         if nofile is not None:
-            runtime.nofile = _check_nofile(nofile)
+            runtime.nofile = check_nofile(nofile)
             engine.files.limit = max(engine.files.limit, nofile)
         host = Host(runtime, self._topology, self._programs, self._actions,
                     _refuse_spawn if self._spawning is None else self._spawning.make, given)
@@ -556,14 +555,6 @@ class Network(Cabling):
             row.netid.startswith("tcp") and (row.state in _DELIVERING or (row.send_q > 0 and row.state != "LISTEN"))
             for host in self._hosts.values() for row in host.sockets()
         )
-
-
-def _check_nofile(nofile: int) -> int:
-    if isinstance(nofile, bool) or not isinstance(nofile, int):
-        raise TypeError(f"nofile: {nofile!r} is no number of descriptors")
-    if nofile < STANDARD_STREAMS:
-        raise ValueError(f"nofile: {nofile} is less than the {STANDARD_STREAMS} standard streams of a program")
-    return nofile
 
 
 def _refuse_spawn(host: Host) -> SpawnedHost:
