@@ -96,6 +96,7 @@ test-pythons: $(VENV)/made
 
 bench: $(VENV)/optimized
 	@$(BIN)/python bench/segments.py
+	@$(BIN)/python bench/connections.py
 	@$(BIN)/python bench/memory.py
 	@$(BIN)/python bench/lab.py --rounds 3
 	@$(BIN)/python -m bench.gigabyte
