@@ -16,6 +16,7 @@ DEVICE = (7, 1)
 """What ``poll`` says where the device is readable, and nothing else."""
 OTHER = (8, 1)
 HERE, THERE = b"\x0a\0\0\x01", b"\x0a\0\0\x02"
+PING = ip.emit(THERE, HERE, ip.ICMP, icmp.emit(icmp.Echo(4, False, 1, 1, b""), THERE, HERE))
 
 
 class World(Surroundings):
@@ -80,6 +81,40 @@ class Bench:
 
     def run(self, until_ns: int = NEVER, *, begins_asleep: bool = False, yields: bool = False) -> list[tuple[int, int]]:
         return self.loop.run(until_ns, begins_asleep, yields, self.wake_up, self.poll, DEVICE)
+
+
+class Conversation(Bench):
+    """A peer that sends a ping as soon as the one before was answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.received = self.engine.interfaces[1]
+        self.stepper = Stepper(self.engine, self.received, self.receive, lambda header, frame: True,
+                               lambda fd, bits: None, 0, is_polled=True)
+        self.loop.stepper = self.stepper
+        self.engine.add_address(self.received, "10.0.0.1/24")
+        self.locks = 0
+
+    def acquire(self) -> None:
+        super().acquire()
+        self.locks += 1
+
+    def poll(self, timeout_ms: int) -> list[tuple[int, int]]:
+        self.asked.append(self.received.rx_frames)
+        if self.frames:
+            return [DEVICE]
+        self.now_ns += timeout_ms * MS
+        return [OTHER]
+
+    def run(self, frames: int) -> list[int]:  # type: ignore[override]
+        """Give how many of these frames had been taken at each time it asked."""
+        self.frames = [PING] * frames
+        before = self.received.rx_frames
+        self.locks = 0
+        self.asked.clear()
+        assert self.loop.run(self.now_ns + SECOND, True, False, self.wake_up, self.poll, DEVICE) == [OTHER]
+        assert self.received.rx_frames == before + frames
+        return [asked - before for asked in self.asked]
 
 
 def test_it_sleeps_until_something_else_than_the_device_is_ready() -> None:
@@ -172,6 +207,21 @@ def test_whoever_waits_for_anything_at_all_is_told_after_each_step() -> None:
     assert bench.told == ["tell some", "tell some"]
 
 
+def test_handlers_of_signals_run_before_each_sleep_and_also_if_there_is_none() -> None:
+    bench = Bench()
+    handled: list[int] = []
+    bench.on_signals = lambda: handled.append(len(bench.asked))
+    bench.plan = [(MS, [DEVICE])] * 3 + [(MS, [OTHER])]
+    bench.run()
+    assert handled == [0, 1, 2, 3]
+    bench.loop.busy_poll_ns = 50 * US
+    bench.loop._short_waits = 16
+    bench.plan = [(US, [DEVICE])] * 100 + [(US, [OTHER])]
+    handled.clear()
+    bench.run()
+    assert len(handled) == 6
+
+
 def test_it_sleeps_at_once_where_waits_are_long() -> None:
     bench = Bench()
     bench.loop.busy_poll_ns = 50 * US
@@ -210,34 +260,22 @@ def test_without_busy_polling_it_never_asks_in_vain() -> None:
 
 
 def test_a_frame_that_has_always_been_there_is_taken_without_asking_until_that_is_wrong_once() -> None:
-    bench = Bench()
-    bench.stepper = Stepper(bench.engine, bench.engine.interfaces[1], bench.receive, lambda header, frame: True,
-                    lambda fd, bits: None, 0, is_polled=True)
-    bench.loop.stepper = bench.stepper
-    received = bench.engine.interfaces[1]
-    bench.engine.add_address(received, "10.0.0.1/24")
-    ping = ip.emit(THERE, HERE, ip.ICMP, icmp.emit(icmp.Echo(4, False, 1, 1, b""), THERE, HERE))
-
-    def poll(timeout_ms: int) -> list[tuple[int, int]]:
-        bench.asked.append(received.rx_frames)
-        if bench.frames:
-            return [DEVICE]
-        bench.now_ns += timeout_ms * MS
-        return [OTHER]
-
-    def run(frames: int) -> list[int]:
-        """Give how many frames had been taken at each time it asked."""
-        bench.frames = [ping] * frames
-        before = received.rx_frames
-        bench.asked.clear()
-        assert bench.loop.run(bench.now_ns + SECOND, True, False, bench.wake_up, poll, DEVICE) == [OTHER]
-        assert received.rx_frames == before + frames
-        return [asked - before for asked in bench.asked]
-
-    run(1)
-    assert run(3) == [0, 1, 2, 3]
-    asked = run(200)
+    conversation = Conversation()
+    conversation.run(1)
+    assert conversation.run(3) == [0, 1, 2, 3]
+    asked = conversation.run(200)
     assert asked[:4] == [0, 1, 2, 3]
     assert asked[-1] == 200
     assert len(asked) <= 10  # from then on it looked without asking, until it found nothing
-    assert run(3) == [0, 1, 2, 3]
+    assert conversation.run(3) == [0, 1, 2, 3]
+
+
+def test_frames_that_are_expected_are_taken_with_one_lock_unless_another_thread_wants_to_run_the_loop() -> None:
+    alone, wanted = Conversation(), Conversation()
+    wanted.loop.is_wanted = True
+    for conversation in (alone, wanted):
+        for _ in range(6):
+            asked = conversation.run(10)
+        assert len(asked) == 6  # it has learnt when a frame is there
+    assert alone.locks == 6
+    assert wanted.locks == 11
