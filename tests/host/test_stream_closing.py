@@ -41,6 +41,24 @@ def test_half_close_is_seen_and_the_other_direction_goes_on() -> None:
     fails(errno.ENOTCONN, server.shutdown, SHUT_RDWR, net.now_ns)
 
 
+def test_ports_of_a_connection_that_was_reset_are_a_new_ones_at_once() -> None:
+    net, a, b, _ = pair()
+    listener = listen(net, b)
+    for text in (b"old", b"new"):
+        client = open_socket(net, a)
+        client.bind(("10.0.0.1", 5000), net.now_ns)
+        fails(errno.EINPROGRESS, client.connect, ("10.0.0.2", 80), net.now_ns)
+        net.run(100 * MS)
+        server = listener.accept(net.now_ns)
+        client.send(text, 0, net.now_ns)
+        net.run(100 * MS)
+        assert server.recv(99, 0, net.now_ns) == text
+        client.linger = 0
+        client.close(net.now_ns)
+        net.run(100 * MS)
+        fails(errno.ECONNRESET, server.recv, 99, 0, net.now_ns)
+
+
 def test_shutdown_for_reading_is_the_end_of_the_stream_here_only() -> None:
     net, client, server, _ = connected()
     server.shutdown(SHUT_RD, net.now_ns)

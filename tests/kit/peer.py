@@ -96,6 +96,13 @@ class Peer:
         self.seen: list[Seen] = []
         self.connection: Connection
 
+    def take_woken(self) -> list[Owner]:
+        """Take all owners of the engine's that have news, in order."""
+        woken = []
+        while (owner := self.side.context.take_woken()) is not None:
+            woken.append(owner)
+        return woken
+
     # --- opening
 
     def listen(self, backlog: int = 16, **template: object) -> Listener:

@@ -46,9 +46,9 @@ def test_the_owner_is_woken_when_a_connection_waits_and_not_by_a_mere_syn() -> N
     peer = Peer()
     listener = peer.listen()
     peer.syn()
-    assert peer.side.context.woken == []
+    assert peer.take_woken() == []
     peer.send(ACK)
-    assert peer.side.context.woken == [listener.owner]
+    assert peer.take_woken() == [listener.owner]
 
 
 def test_both_queues_can_be_looked_at_with_depth_limit_and_age() -> None:

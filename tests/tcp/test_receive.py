@@ -72,15 +72,13 @@ def test_text_after_the_fin_is_not_taken() -> None:
 
 def test_the_owner_is_woken_by_text_in_order_and_not_by_a_gap() -> None:
     peer = established()
-    woken = peer.side.context.woken
     owner = peer.connection.owner
     assert owner is not None
-    owner.is_woken = False
-    woken.clear()
+    peer.take_woken()
     peer.send(ACK, seq=5, data=b"late")
-    assert woken == []
+    assert peer.take_woken() == []
     peer.send(ACK, seq=1, data=b"soon")
-    assert woken == [owner]
+    assert peer.take_woken() == [owner]
 
 
 def test_tiny_pieces_beyond_a_gap_take_no_more_memory_than_the_buffer() -> None:

@@ -78,7 +78,7 @@ def test_a_reset_of_a_half_open_entry_goes_back_to_listen_and_no_program_hears_o
     assert peer.send(RST, seq=1) == []
     assert depths(listener) == (0, 0)
     assert peer.demux.table == {}
-    assert peer.side.context.woken == []
+    assert peer.take_woken() == []
     assert peer.counters.TcpExtEmbryonicRsts == 1
     assert [(e.old, e.new) for e in peer.side.events if isinstance(e, StateChanged)][-1] == ("SYN-RECEIVED", "LISTEN")
 

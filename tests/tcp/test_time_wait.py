@@ -298,7 +298,7 @@ def test_a_record_is_much_smaller_than_a_tcb_and_lets_it_go() -> None:
     assert len(vars(record(peer))) < len(vars(peer.connection)) / 3
     del peer.connection
     peer.side.events.clear()
-    peer.side.context.woken.clear()
+    peer.take_woken()
     peer.wait(SECOND)  # a timer's stale entry may hold it until its time
     gc.collect()
     assert gone() is None

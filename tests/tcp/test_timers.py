@@ -53,6 +53,19 @@ def test_a_deadline_moved_earlier_is_met_once() -> None:
     assert drain(queue, 100) == []
 
 
+def test_a_place_that_is_handed_over_is_the_new_ones() -> None:
+    queue, old, new, other = TimerQueue(), Endpoint(b"old"), Endpoint(b"new"), Endpoint(b"other")
+    queue.set(other, 10)
+    queue.set(old, 20)
+    queue.hand_over(old, new)
+    queue.set(new, 15)
+    assert drain(queue, 14) == [other]
+    assert drain(queue, 15) == [new]
+    assert drain(queue, 100) == []
+    queue.hand_over(old, new)  # without a place there is none to give
+    assert len(queue) == 0
+
+
 def test_a_deadline_taken_away_or_an_endpoint_forgotten_does_not_come() -> None:
     queue, one, other = TimerQueue(), Endpoint(b"1"), Endpoint(b"2")
     queue.set(one, 10)

@@ -54,11 +54,10 @@ def test_the_program_is_told_when_the_urgent_pointer_arrives_and_when_it_advance
     peer = established()
     c = peer.connection
     assert c.owner is not None
-    c.owner.is_woken = False
-    peer.side.context.woken.clear()
+    peer.take_woken()
     peer.send(ACK | URG, urg=5)  # before the text itself
     assert c.is_urgent_new
-    assert peer.side.context.woken == [c.owner]
+    assert peer.take_woken() == [c.owner]
     c.is_urgent_new = False
     peer.send(ACK | URG, urg=5)
     assert not c.is_urgent_new

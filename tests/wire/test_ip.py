@@ -55,6 +55,16 @@ def test_header_alone_is_the_header_of_the_whole(src: bytes, dst: bytes) -> None
     assert writer.getvalue() + bytes(33) == ip.emit(src, dst, 6, bytes(33), 63, 0xB8, 0x1234, True, 0x54321)
 
 
+def test_packets_with_the_same_addresses_share_them_and_others_have_their_own() -> None:
+    ends = ip.Ends()
+    first, second = (ip.parse(ip.emit(A4, B4, ip.TCP, bytes(n)), 0, ends) for n in (1, 2))
+    assert first.src is second.src
+    assert first.dst is second.dst
+    back = ip.parse(ip.emit(B4, A4, ip.TCP, b""), 0, ends)
+    assert (first.src, first.dst, back.src, back.dst) == (A4, B4, B4, A4)
+    assert ip.parse(ip.emit(bytes(4), B4, ip.TCP, b""), 0, ip.Ends()).src == bytes(4)
+
+
 def test_options_are_tolerated_and_kept() -> None:
     packet = ip.parse(ip.emit(A4, B4, 17, b"data", options=b"\x94\x04\0\0\x01"))
     assert packet.options == b"\x94\x04\0\0\x01\0\0\0"

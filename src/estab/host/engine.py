@@ -39,7 +39,7 @@ from estab.host.sockets.stream import Streams, StreamSocket
 from estab.host.sockets.udp import DatagramSocket, Udp
 from estab.host.sysctls import Sysctls
 from estab.tcp.config import Config
-from estab.tcp.context import Context, Owner
+from estab.tcp.context import Context
 from estab.tcp.record.control import CongestionControl
 from estab.undeletable import undeletable
 from estab.wire import ip
@@ -102,7 +102,6 @@ class Engine:
         self.sysctl: Sysctls = Sysctls(self.context, self.input, self.demux.algorithms)
         """Linux's sysctls, to read and to write: ``host.sysctl["net.ipv4.tcp_retries2"] = 5``."""
         self._by_name: dict[str, Interface] = {}
-        self._events: list[Owner] = []
         """Those with news, the first one last."""
         self._header: IpHeader = IpHeader(b"", b"")
         """Of the segment that is being sent: one object for all of them."""
@@ -364,18 +363,18 @@ class Engine:
 
     def poll_event(self) -> tuple[int, int] | None:
         """Return the next descriptor with news and its POLL bits, ``None`` when there is none."""
+        descriptor = self.poll_descriptor()
+        return None if descriptor is None else (descriptor.fd, descriptor.readiness())
+
+    def poll_descriptor(self) -> Descriptor | None:
+        """Return the same descriptor itself: its POLL bits, which cost more than all else, need not be asked for."""
         while True:
-            if not self._events:
-                woken = self.context.woken
-                if not woken:
-                    return None
-                woken.reverse()
-                self.context.woken, self._events = self._events, woken
-            owner = self._events.pop()
-            owner.is_woken = False
+            owner = self.context.take_woken()
+            if owner is None:
+                return None
             if owner.fd >= 0:
                 assert isinstance(owner, Descriptor)
-                return owner.fd, owner.readiness()
+                return owner
 
     def next_deadline_ns(self) -> i64:
         """Return when ``on_deadline`` is to be called next; ``NEVER`` if nothing waits. It may be early."""

@@ -21,6 +21,7 @@ class Echo(Service):
 
     def __init__(self, ends_max: i64 = ENDS_MAX) -> None:
         super().__init__("echo", ends_max)
+        self.has_deadlines = False
 
     def on_ready(self, end: StreamSocket, now_ns: i64) -> None:
         """Send back what came."""
@@ -50,6 +51,7 @@ class Discard(Service):
 
     def __init__(self, ends_max: i64 = ENDS_MAX) -> None:
         super().__init__("discard", ends_max)
+        self.has_deadlines = False
 
     def on_ready(self, end: StreamSocket, now_ns: i64) -> None:
         """Drop what came."""
@@ -82,6 +84,7 @@ class Chargen(Service):
 
     def __init__(self, ends_max: i64 = ENDS_MAX) -> None:
         super().__init__("chargen", ends_max)
+        self.has_deadlines = False
         self._block: bytes = PATTERN * (_BLOCK // _PERIOD)
 
     def on_ready(self, end: StreamSocket, now_ns: i64) -> None:

@@ -37,6 +37,8 @@ class Service:
         self.accepted_count: i64 = 0
         self.full_count: i64 = 0
         """How often new connections had to wait, because this service or the host was full."""
+        self.has_deadlines: bool = True
+        """``False``: ``next_deadline_ns`` is never asked."""
         self.services: Services | None = None
 
     def on_ready(self, end: StreamSocket, now_ns: i64) -> None:
@@ -71,6 +73,8 @@ class Services(Handler):
         super().__init__()
         self.engine: Engine = engine
         self.services: list[Service] = []
+        self._timed: list[Service] = []
+        """Those that have deadlines."""
         self._listeners: list[StreamSocket] = []
         self._by_fd: list[Service | None] = []
         self._is_starved: bool = False
@@ -94,6 +98,8 @@ class Services(Handler):
         service.services = self
         self._put(listener.fd, service)
         self.services.append(service)
+        if service.has_deadlines:
+            self._timed.append(service)
         self._listeners.append(listener)
 
     # --- in
@@ -127,14 +133,14 @@ class Services(Handler):
 
     def on_deadline(self, now_ns: i64) -> None:
         """Let the services do what is due."""
-        for service in self.services:
+        for service in self._timed:
             if service.next_deadline_ns() <= now_ns:
                 service.on_deadline(now_ns)
 
     def next_deadline_ns(self) -> i64:
         """Return when ``on_deadline`` is to be called next."""
         soonest: i64 = NEVER
-        for service in self.services:
+        for service in self._timed:
             due_ns = service.next_deadline_ns()
             if due_ns < soonest:
                 soonest = due_ns
@@ -152,6 +158,7 @@ class Services(Handler):
                 assert isinstance(end, StreamSocket)
                 self.release(end, service, now_ns)
         self.services.clear()
+        self._timed.clear()
 
     # --- what services ask
 
@@ -186,8 +193,7 @@ class Services(Handler):
             end = listener.accept(now_ns)
             service.accepted_count += 1
             service.open_count += 1
-            self._put(end.fd, service)
-            service.on_ready(end, now_ns)
+            self._put(end.fd, service)  # ``accept`` gave it news: the service is told next
 
     def _put(self, fd: i64, service: Service | None) -> None:
         services = self._by_fd

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from estab import abi
 from estab.errors import os_error
@@ -42,6 +42,7 @@ from estab.wire.tcp import SYN, Segment, ecn_text, flags_text, options_text
 __all__ = ["Connection"]
 
 
+@mypyc_attr(free_list_len=1)
 class Connection(Tcb):
     """One TCP connection, from ``socket()`` to the end of TIME-WAIT."""
 

@@ -85,8 +85,10 @@ class Owner:
 
 
 _ADDRESSES_MAX: Final = 4096
+_ZERO: Final = bytes(8)
 
 
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Reply:
     """A segment that belongs to no connection: a reset, a challenge from TIME-WAIT, a SYN-ACK with a cookie."""
 
@@ -145,7 +147,10 @@ class Context:
         self.paths: Paths = Paths()
         self.now_ns: i64 = 0
         self._keyed: SipHash | None = None
-        self.woken: list[Owner] = []
+        self._woken_first: Owner | None = None
+        """Of the owners with news, the one that waits longest if it is alone: mostly there is one."""
+        self._woken: list[Owner] = []
+        self._woken_head: i64 = 0
         self.window_probe: WindowProbe | None = None
         """The last one of this host, until it is asked for."""
         self.replies: list[Reply] = []
@@ -197,7 +202,26 @@ class Context:
         """Add an owner to the list of those with news."""
         if owner is not None and not owner.is_woken:
             owner.is_woken = True
-            self.woken.append(owner)
+            if self._woken_first is None:
+                self._woken_first = owner
+            else:
+                self._woken.append(owner)
+
+    def take_woken(self) -> Owner | None:
+        """Take the owner that has had news for longest, ``None`` if there is none."""
+        owner = self._woken_first
+        if owner is None:
+            return None
+        owner.is_woken = False
+        following: Owner | None = None
+        if self._woken_head < len(self._woken):
+            following = self._woken[self._woken_head]
+            self._woken_head += 1
+            if self._woken_head == len(self._woken):
+                self._woken.clear()
+                self._woken_head = 0
+        self._woken_first = following
+        return owner
 
     def reply(
         self, segment: Segment, local: bytes, remote: bytes, why: str, seq_fact: i64, ack_fact: i64, ttl: i64 = 0,
@@ -229,11 +253,14 @@ class Context:
 
     def hash32(self, what: bytes, number: i64) -> i64:
         """Hash with the secret key to 32 bits: unguessable outside, repeatable inside."""
-        counter: int = number
+        tail = _ZERO
+        if number != 0:
+            counter: int = number
+            tail = counter.to_bytes(8, "big", signed=True)
         keyed = self._keyed
         if keyed is None:
             keyed = self._keyed = self._hash_for(b"siphash")
-        return keyed.hash32(what + counter.to_bytes(8, "big", signed=True))
+        return keyed.hash32(what + tail)
 
     def _hash_for(self, purpose: bytes) -> SipHash:
         return SipHash(hashlib.blake2s(purpose, key=self.secret, digest_size=KEY_BYTES).digest())
@@ -261,8 +288,9 @@ class Context:
 
     def timestamp_offset(self, key: bytes) -> i64:
         """Choose where a connection's timestamp clock starts; a hash of the address pair (RFC 7323 section 5.4)."""
-        pair = key[: len(key) - 4]
-        if pair != self._offset_pair:
+        size = len(key) - 4
+        if size != len(self._offset_pair) or not key.startswith(self._offset_pair):
+            pair = key[:size]
             self._offset = self.hash32(b"timestamp" + pair, 0)
             self._offset_pair = pair
         return self._offset

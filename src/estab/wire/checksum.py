@@ -33,6 +33,11 @@ def add(data: bytes, start: i64, end: i64, acc: i64) -> i64:
         acc += (a & 0xFFFFFFFF) + ((a >> 32) & 0xFFFFFFFF) + (b & 0xFFFFFFFF) + ((b >> 32) & 0xFFFFFFFF)
         acc += (c & 0xFFFFFFFF) + ((c >> 32) & 0xFFFFFFFF) + (d & 0xFFFFFFFF) + ((d >> 32) & 0xFFFFFFFF)
         index += 32
+    if index <= end - 16:  # most of an IPv4 header
+        a = s64(data, index)
+        b = s64(data, index + 8)
+        acc += (a & 0xFFFFFFFF) + ((a >> 32) & 0xFFFFFFFF) + (b & 0xFFFFFFFF) + ((b >> 32) & 0xFFFFFFFF)
+        index += 16
     while index <= end - 4:
         acc += u32(data, index)
         index += 4

@@ -26,7 +26,7 @@ from estab.wire.octets import Writer, put8, put16, put32, u8, u16, u32
 __all__ = [
     "AH", "DESTINATION_OPTIONS", "DISCARD_SILENTLY", "ESP", "FRAGMENT", "HOP_BY_HOP", "ICMP", "ICMPV6", "IGMP",
     "NO_NEXT_HEADER", "NO_PROBLEM", "PACKET_BYTES_MAX", "ROUTING", "TCP", "UDP", "V4_HEADER_BYTES", "V6_HEADER_BYTES",
-    "IpHeader", "Packet", "emit", "emit_header", "extension_bytes", "forwarded", "header_of", "is_extension",
+    "Ends", "IpHeader", "Packet", "emit", "emit_header", "extension_bytes", "forwarded", "header_of", "is_extension",
     "is_fragment", "parse", "set_ecn_ce",
 ]
 
@@ -123,8 +123,22 @@ def is_fragment(packet: Packet) -> bool:
     return packet.more_fragments or packet.fragment_offset != 0
 
 
-def parse(data: bytes, start: i64 = 0) -> Packet:
-    """Read the IP packet that begins at ``start``.
+@mypyc_attr(acyclic=True)
+class Ends:
+    """The addresses of the IPv4 packet that a caller of ``parse`` parsed last. Mostly the next one has the same, and
+    gets the same objects: none is made, and that they are the same is seen without a look at them.
+    """
+
+    def __init__(self) -> None:
+        self.src: bytes = b""
+        self.dst: bytes = b""
+        self.src_number: i64 = -1
+        """The same as a number, -1 before there is any."""
+        self.dst_number: i64 = -1
+
+
+def parse(data: bytes, start: i64 = 0, ends: Ends | None = None) -> Packet:
+    """Read the IP packet that begins at ``start``. ``ends``: what the caller keeps from one packet to the next.
 
     Raises ``WireError``: ``UNHANDLED_PROTO`` for other versions, ``PKT_TOO_SMALL`` if bytes are missing,
     ``IP_INHDR``, ``IP_CSUM``, ``FRAG_TOO_FAR``, ``IPV6_BAD_EXTHDR``.
@@ -134,13 +148,13 @@ def parse(data: bytes, start: i64 = 0) -> Packet:
         raise WireError(DropReason.PKT_TOO_SMALL, "no IP header")
     version = u8(data, start) >> 4
     if version == 4:
-        return _parse_v4(data, start, size)
+        return _parse_v4(data, start, size, ends)
     if version == 6:
         return _parse_v6(data, start, size)
     raise WireError(DropReason.UNHANDLED_PROTO, f"IP version {version}")
 
 
-def _parse_v4(data: bytes, header_start: i64, size: i64) -> Packet:
+def _parse_v4(data: bytes, header_start: i64, size: i64, ends: Ends | None) -> Packet:
     if size - header_start < V4_HEADER_BYTES:
         raise WireError(DropReason.PKT_TOO_SMALL, f"{size - header_start} bytes of an IPv4 header")
     first = u32(data, header_start)
@@ -154,10 +168,21 @@ def _parse_v4(data: bytes, header_start: i64, size: i64) -> Packet:
         raise WireError(DropReason.PKT_TOO_SMALL, f"{size - header_start} of {total_bytes} bytes")
     if fold(add(data, header_start, start, 0)) != 0xFFFF:
         raise WireError(DropReason.IP_CSUM)
+    if ends is None:
+        src = data[header_start + 12 : header_start + 16]
+        dst = data[header_start + 16 : header_start + 20]
+    else:
+        number = u32(data, header_start + 12)
+        if number != ends.src_number:
+            ends.src_number, ends.src = number, data[header_start + 12 : header_start + 16]
+        number = u32(data, header_start + 16)
+        if number != ends.dst_number:
+            ends.dst_number, ends.dst = number, data[header_start + 16 : header_start + 20]
+        src = ends.src
+        dst = ends.dst
     third = u32(data, header_start + 8)
     packet = Packet(
-        4, data[header_start + 12 : header_start + 16], data[header_start + 16 : header_start + 20],
-        (third >> 16) & 0xFF, third >> 24, (first >> 16) & 0xFF, data, start, end, header_start,
+        4, src, dst, (third >> 16) & 0xFF, third >> 24, (first >> 16) & 0xFF, data, start, end, header_start,
     )
     second = u32(data, header_start + 4)
     packet.ident = second >> 16

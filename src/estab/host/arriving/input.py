@@ -59,6 +59,7 @@ class Input:
         """A box on this host, which sees packets first."""
         self._segment_bytes: i64 = 0
         """Of the frame that is being taken: what its sender made the super-segment of."""
+        self._ends: ip.Ends = ip.Ends()
         self._last_src: bytes = b""
         self._last_dst: bytes = b""
         self._last_generation: i64 = 0
@@ -138,15 +139,17 @@ class Input:
         counters.ip_in_receives += 1
         counters.ip_in_octets += len(data) - start
         try:
-            packet = ip.parse(data, start)
+            packet = ip.parse(data, start, self._ends)
         except WireError as error:
             self._count_header_error(version, error.reason)
             self.context.drop(error.reason, "", error.detail)
             return
         self._count_mark(packet)
         generation = self.paths.routes.generation
-        is_known = (packet.src == self._last_src and packet.dst == self._last_dst
-                    and generation == self._last_generation)
+        src = packet.src
+        dst = packet.dst
+        is_known = (generation == self._last_generation and (src is self._last_src or src == self._last_src)
+                    and (dst is self._last_dst or dst == self._last_dst))
         if not is_known and not self._has_possible_ends(packet):
             return
         if self.hook is not None:
@@ -157,9 +160,10 @@ class Input:
                 packet = taken
                 is_known = False
         if is_known or packet.dst in self.paths.local:
+            if not is_known:
+                self._last_generation = generation
             self._last_src = packet.src
             self._last_dst = packet.dst
-            self._last_generation = generation
             self._receive(interface, packet, is_group=is_link_group, is_known_good=is_known_good)
         elif self._is_for_group_of_ours(interface, packet):
             self._receive(interface, packet, is_group=True, is_known_good=is_known_good)

@@ -259,20 +259,21 @@ class Stepper:
         """Send all frames and tell all news of the host. Returns its next deadline, ``NEVER`` if it has none."""
         engine = self.engine
         handler = self.handler
-        event = engine.poll_event()
+        told = engine.poll_descriptor()
         while True:
             # Events first: an answer that is written now carries the acknowledgment.
-            while event is not None:
-                if not handler.on_event(event[0], now_ns):
-                    self._tell(event[0], event[1])
-                event = engine.poll_event()
+            while told is not None:
+                fd = told.fd
+                if not handler.on_event(fd, now_ns):
+                    self._tell(fd, told.readiness())
+                told = engine.poll_descriptor()
             while not self.is_full:
                 outbound = engine.poll_frame(now_ns)
                 if outbound is None:
                     break
                 self._put(outbound)
-            event = engine.poll_event()
-            if event is None:
+            told = engine.poll_descriptor()
+            if told is None:
                 self.due_ns = self.next_deadline_ns()
                 return self.due_ns
 

@@ -88,7 +88,7 @@ class HostPaths(Paths):
     def find(self, destination: bytes) -> Path | None:
         """Return the path to a destination, ``None`` if there is no route, or no peer (``b""``)."""
         path = self._last
-        if path is None or path.destination != destination:
+        if path is None or (path.destination is not destination and path.destination != destination):
             path = self._paths.get(destination)
             self._last = path
         if (path is not None and path.generation == self.routes.generation
@@ -210,27 +210,37 @@ class HostPaths(Paths):
     def mtu_of(self, destination: bytes) -> i64:
         """Return the path's MTU in bytes, as far as it is known."""
         path = self.find(destination)
-        return path.mtu if path is not None else 1500
+        if path is None:  # here and below: a ternary would make a Python number of it
+            return 1500
+        return path.mtu
 
     def link_mtu_of(self, destination: bytes) -> i64:
         """Return the MTU of the first link and the route alone, whatever was learnt of the path."""
         path = self.find(destination)
-        return path.link_mtu if path is not None else 1500
+        if path is None:
+            return 1500
+        return path.link_mtu
 
     def initial_cwnd(self, destination: bytes) -> i64:
         """Return the segments of the first congestion window on the way there, 0 if no route says so."""
         path = self.find(destination)
-        return path.initcwnd if path is not None else 0
+        if path is None:
+            return 0
+        return path.initcwnd
 
     def advertised_mss(self, destination: bytes) -> i64:
         """Return the most that a route lets us tell a peer as our MSS, 0 if none says so."""
         path = self.find(destination)
-        return path.advmss if path is not None else 0
+        if path is None:
+            return 0
+        return path.advmss
 
     def segment_bytes_max(self, destination: bytes) -> i64:
         """Return the largest super-segment that the link takes whole, 0 if it has no such offload."""
         path = self.find(destination)
-        return path.interface.segment_bytes_max if path is not None else 0
+        if path is None:
+            return 0
+        return path.interface.segment_bytes_max
 
     def suspect(self, destination: bytes) -> None:
         """Note that segments are not answered: the next hop is asked again (RFC 9293 MUST-20)."""

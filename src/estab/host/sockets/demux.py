@@ -81,21 +81,36 @@ class Demux:
         """How many endpoints in the table use each local port."""
         self.time_wait_count: i64 = 0
         self.timers = TimerQueue()
+        self._polled: Connection | None = None
+        """The first of those that may have something to send, mostly the only one. ``_dirty`` has the others."""
         self._dirty: list[Connection] = []
         self._dirty_head: i64 = 0
         self._reply_head: i64 = 0
         self.orphan_count: i64 = 0
+        self._last: Connection | None = None
+        self._last_src: bytes = b""
+        self._last_dst: bytes = b""
+        """Whose the last segment was, and its packet's addresses: the next one is mostly its, too (``ip.Ends``)."""
 
     # --- in
 
     def on_segment(self, packet: Packet, segment: Segment, now_ns: i64) -> None:
         """Pass a valid segment to its endpoint, or answer that there is none (RFC 9293 section 3.10.7)."""
-        context = self.context
-        context.counters.TcpInSegs += 1
-        endpoint = self.table.get(flow_key(packet))
+        self.context.counters.TcpInSegs += 1
+        last = self._last
+        if (last is not None and i64(last.remote_port) == segment.sport and packet.src is self._last_src
+                and i64(last.local_port) == segment.dport and packet.dst is self._last_dst):
+            last.on_segment(segment, now_ns)
+            self.touch(last)
+            return
+        key = flow_key(packet)
+        endpoint = self.table.get(key)
         if endpoint is None:
-            self._on_unknown(packet, segment, now_ns)
+            self._on_unknown(packet, segment, key, now_ns)
         elif isinstance(endpoint, Connection):
+            self._last = endpoint
+            self._last_src = packet.src
+            self._last_dst = packet.dst
             endpoint.on_segment(segment, now_ns)
             self.touch(endpoint)
         elif isinstance(endpoint, HalfOpen):
@@ -109,7 +124,7 @@ class Demux:
         listener = entry.listener
         connection = listener.on_half_open_segment(entry, segment, now_ns)
         if connection is not None:
-            self.timers.forget(entry)
+            self.timers.hand_over(entry, connection)
             self.table[connection.key] = connection  # the entry's place
             self.touch(connection)
         elif entry.key not in listener.half_open:
@@ -134,13 +149,13 @@ class Demux:
         self.context.counters.EstabTimeWaitReused += 1
         iss = record.new_iss()
         self._end_time_wait(record, "reused by a new SYN (RFC 6191)")
-        self._on_syn(listener, packet, segment, _ends(packet, segment), now_ns, iss)
+        self._on_syn(listener, packet, segment, _ends(packet, segment, record.key), now_ns, iss)
 
-    def _on_unknown(self, packet: Packet, segment: Segment, now_ns: i64) -> None:
+    def _on_unknown(self, packet: Packet, segment: Segment, key: bytes, now_ns: i64) -> None:
         """RFC 9293 sections 3.10.7.1 (CLOSED) and 3.10.7.2 (LISTEN)."""
         context = self.context
-        ends = _ends(packet, segment)
-        listener = self.find_listener(packet.dst, segment.dport, ends.key)
+        ends = _ends(packet, segment, key)
+        listener = self.find_listener(packet.dst, segment.dport, key)
         flags = segment.flags
         # Numbers of no connection are relative to nothing, but an ACK to a listener may be the third segment, with a
         # cookie.
@@ -217,19 +232,18 @@ class Demux:
         if candidates is None:
             return None
         best_score: i64 = 0
-        best: list[Listener] = []
+        count: i64 = 0
+        first: Listener | None = None
         for listener in candidates:
             score = _score(listener, local)
             if score > best_score:
-                best_score = score
-                best = [listener]
+                best_score, first, count = score, listener, 1
             elif score == best_score and score > 0:
-                best.append(listener)
-        if not best:
-            return None
-        if len(best) == 1:
-            return best[0]
-        return best[self.context.hash32(b"reuseport" + key, 0) % len(best)]
+                count += 1
+        if count < 2:
+            return first
+        best = [listener for listener in candidates if _score(listener, local) == best_score]
+        return best[self.context.hash32(b"reuseport" + key, 0) % count]
 
     def on_deadline(self, now_ns: i64) -> None:
         """Do what every deadline up to ``now_ns`` asks for."""
@@ -293,15 +307,17 @@ class Demux:
         """Add a connection to the list of those that may have something to send. Call it after every command on one."""
         if not connection.is_dirty:
             connection.enlist()
-            self._dirty.append(connection)
+            if self._polled is None:
+                self._polled = connection
+            else:
+                self._dirty.append(connection)
 
     def poll(self, now_ns: i64) -> Outgoing | None:
         """Return the next segment to send, ``None`` when there is nothing more to send now."""
         context = self.context
         if self._reply_head < len(context.replies):
             return self._next_reply()
-        while self._dirty_head < len(self._dirty):
-            connection = self._dirty[self._dirty_head]
+        while (connection := self._polled) is not None:
             segment = connection.poll_segment(now_ns)
             if segment is not None:
                 context.counters.TcpOutSegs += 1
@@ -315,12 +331,7 @@ class Demux:
                 outgoing.flow_label = i64(connection.flow_label)
                 outgoing.pmtu_discover = connection.options.pmtu_discover
                 return outgoing
-            self._dirty_head += 1
-            connection.delist()
-            self._settle(connection)
-        if self._dirty_head > 0:
-            self._dirty.clear()
-            self._dirty_head = 0
+            self._go_on_from(connection)
         if self._reply_head < len(context.replies):
             return self._next_reply()
         return None
@@ -333,12 +344,22 @@ class Demux:
         if not isinstance(endpoint, Connection):
             return ""
         endpoint.on_refused(segment, now_ns)
-        is_polled = self._dirty_head < len(self._dirty) and self._dirty[self._dirty_head] is endpoint
-        if is_polled and (segment.flags & RST) == 0 and segment_length(segment) > 0:
-            self._dirty_head += 1
-            endpoint.delist()
-            self._settle(endpoint)
+        if self._polled is endpoint and (segment.flags & RST) == 0 and segment_length(segment) > 0:
+            self._go_on_from(endpoint)
         return endpoint.name()
+
+    def _go_on_from(self, connection: Connection) -> None:
+        """``connection`` has nothing more to send: settle it, and poll the next one."""
+        following: Connection | None = None
+        if self._dirty_head < len(self._dirty):
+            following = self._dirty[self._dirty_head]
+            self._dirty_head += 1
+            if self._dirty_head == len(self._dirty):
+                self._dirty.clear()
+                self._dirty_head = 0
+        self._polled = following
+        connection.delist()
+        self._settle(connection)
 
     def _next_reply(self) -> Outgoing:
         context = self.context
@@ -470,6 +491,7 @@ class Demux:
             self.release(connection, "too many in TIME-WAIT")
             return
         record = TimeWait(connection)
+        self._last = None
         self.table[connection.key] = record
         self.time_wait_count += 1
         self.timers.set(record, record.expires_ns)
@@ -524,6 +546,7 @@ class Demux:
 
     def _remove(self, endpoint: Endpoint, port: i64) -> None:
         self.timers.forget(endpoint)
+        self._last = None
         if self.table.pop(endpoint.key, None) is None:
             return
         left = self.port_users[port] - 1
@@ -559,9 +582,8 @@ class Demux:
         ))
 
 
-def _ends(packet: Packet, segment: Segment) -> FourTuple:
-    """Return the ends of a connection as an arriving segment names them."""
-    key = make_key(packet.src, packet.dst, segment.sport, segment.dport)
+def _ends(packet: Packet, segment: Segment, key: bytes) -> FourTuple:
+    """Return the ends of a connection as an arriving segment names them, of which ``key`` is made."""
     return FourTuple(key, packet.dst, segment.dport, packet.src, segment.sport)
 
 

@@ -148,7 +148,10 @@ class Files:
         self.limit: i64 = FILES_MAX
         self.open_count: i64 = 0
         self._slots: list[Descriptor | None] = []
+        self._lowest: i64 = -1
+        """The place that is free and lower than all of ``_free``; -1: there is none, or ``_free`` has it."""
         self._free: list[int] = []
+        """The others that are free, a heap."""
 
     def ensure_room(self) -> None:
         """Raise EMFILE if no further number can be allocated, before anything else is changed."""
@@ -162,7 +165,11 @@ class Files:
     def allocate(self, descriptor: Descriptor, why: str) -> i64:
         """Allocate the lowest free number, or raise EMFILE. ``why`` names the call, for the observer."""
         self.ensure_room()
-        if self._free:
+        index = self._lowest
+        if index >= 0:
+            self._lowest = -1
+            self._slots[index] = descriptor
+        elif self._free:
             index = heappop(self._free)
             self._slots[index] = descriptor
         else:
@@ -180,7 +187,12 @@ class Files:
         index = descriptor.fd - _FIRST
         assert self._slots[index] is descriptor
         self._slots[index] = None
-        heappush(self._free, index)
+        lowest = self._lowest
+        if index < lowest or (lowest < 0 and (not self._free or index < self._free[0])):
+            self._lowest = index
+            index = lowest
+        if index >= 0:
+            heappush(self._free, index)
         self.open_count -= 1
         context = self.context
         if context.observer is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from estab import abi
 from estab.abi import (
@@ -59,6 +59,7 @@ class Streams(StreamTables):
         return made
 
 
+@mypyc_attr(free_list_len=1)
 class StreamSocket(StreamView):
     """A TCP socket of AF_INET or AF_INET6: unconnected, listening, or with a connection."""
 
@@ -345,7 +346,7 @@ class StreamSocket(StreamView):
             self._stop_listening()
         connection = self.connection
         if connection is not None:
-            if self.linger == 0:
+            if self.extras is not None and self.linger == 0:
                 connection.abort()
             else:
                 connection.close(now_ns)

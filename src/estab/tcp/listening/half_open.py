@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from estab import abi
 from estab.errors import DropReason
@@ -37,6 +37,7 @@ from estab.wire.tcp import ACK, AE, CWR, ECE, RST, SYN, Segment, segment_length
 __all__ = ["HalfOpen", "HalfOpenQueue"]
 
 
+@mypyc_attr(free_list_len=1)
 class HalfOpen(Endpoint):
     """One entry of the half-open queue: what must be known between a SYN and the third segment. RFC 9293 MUST-11."""
 

@@ -89,4 +89,6 @@ def wanted_buffer(tcb: Tcb, now_ns: i64) -> i64:
             wanted = min(2 * window, config.tcp_rmem[2])
     traffic.tune_ns = now_ns
     traffic.tune_seq = tcb.copied_seq
-    return wanted if wanted > tcb.receive_buffer_bytes else 0
+    if wanted > tcb.receive_buffer_bytes:
+        return wanted
+    return 0

@@ -14,7 +14,7 @@ from estab.tcp.record.numbers import NO_SEQ
 __all__ = ["LaterMinima", "Marks", "Traffic"]
 
 
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Traffic:
     """How text was sent and read: made with the first text of either direction.
 
@@ -73,7 +73,7 @@ class Traffic:
         """yes or no: ``rate.is_reported_limited``. Writers: record/tcb."""
 
 
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Marks:
     """Places in the text where something is that is not there always. ``tcb`` says how the lines below the fields are
     read.

@@ -78,6 +78,16 @@ class TimerQueue:
         if endpoint.queued_ns != NEVER:
             self._take_out(endpoint)
 
+    def hand_over(self, old: Endpoint, new: Endpoint) -> None:
+        """Forget ``old``, which is over, and let ``new``, which has no place yet, have its place: it needs one soon."""
+        old.due_ns = NEVER
+        if old.queued_ns != NEVER:
+            new.queued_ns = old.queued_ns
+            new.queued_order = old.queued_order
+            new.queued_at = old.queued_at
+            self._heap[old.queued_at] = new
+            old.queued_ns = NEVER
+
     def __len__(self) -> int:
         return len(self._heap)
 

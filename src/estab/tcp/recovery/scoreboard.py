@@ -182,7 +182,9 @@ def drop_acknowledged(tcb: Tcb, ack: i64, segment: Segment, now_ns: i64) -> i64:
 def segments_in(tcb: Tcb, length: i64) -> i64:
     """Count the packets that so much text of one segment went in: more than one if it was a super-segment."""
     mss = tcb.snd_mss()
-    return 1 if length <= mss else (length + mss - 1) // mss
+    if length <= mss:
+        return 1
+    return (length + mss - 1) // mss
 
 
 def _timestamp_rtt(tcb: Tcb, segment: Segment, repeated_ns: i64, now_ns: i64) -> i64:

@@ -21,7 +21,11 @@ RECORD_BYTES: Final = 256
 
 def charge(tcb: Tcb) -> None:
     """Charge the host for what the connection holds now."""
-    held = received_bytes(tcb) + written_bytes(tcb)
+    held: i64 = 0
+    if tcb.received is not None or tcb.out_of_order is not None:
+        held = received_bytes(tcb)
+    if tcb.unsent is not None or tcb.sent is not None:
+        held += written_bytes(tcb)
     change = held - tcb.charged_bytes
     if change != 0:
         tcb.charged_bytes = held
