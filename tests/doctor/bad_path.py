@@ -17,35 +17,27 @@ from tests.kit.namespaces import Namespace
 
 __all__ = ["BadPath"]
 
-_OVERTAKEN_S = 0.1
-
 
 class BadPath:
     """Carries IP packets between ``tun0`` of two namespaces, 10.99.0.1 and 10.99.0.2. Times are seconds.
 
-    ``delay_s`` each way; ``loss``: a share; every ``held``-th full packet is late by one of ``held_s`` in turn; every
-    ``overtaken``-th is overtaken by as many full packets as ``overtaken_by`` says in turn, however long they take (up
-    to ``_OVERTAKEN_S``); packets above ``most_bytes`` vanish; ``rate`` (bytes a second) with a queue of
-    ``queue_bytes``.
+    ``delay_s`` each way; ``loss``: a share; every ``held``-th full packet is late by one of ``held_s`` in turn; packets
+    above ``most_bytes`` vanish; ``rate`` (bytes a second) with a queue of ``queue_bytes``.
     """
 
     def __init__(self, here: Namespace, there: Namespace, *, delay_s: float = 0.0, loss: float = 0.0, held: int = 0,
-                 held_s: tuple[float, ...] = (), overtaken: int = 0, overtaken_by: tuple[int, ...] = (),
-                 most_bytes: int = 65535, rate: float = 0.0, queue_bytes: int = 1 << 20) -> None:
+                 held_s: tuple[float, ...] = (), most_bytes: int = 65535, rate: float = 0.0,
+                 queue_bytes: int = 1 << 20) -> None:
         self.delay_s, self.loss, self.held, self.held_s = delay_s, loss, held, held_s
         self.most_bytes, self.rate, self.queue_bytes = most_bytes, rate, queue_bytes
         self._devices = [estab.Tun("tun0", netns=where.name, peer=f"{address}/24", offload=False)
                          for where, address in ((here, "10.99.0.1"), (there, "10.99.0.2"))]
         for device, address in zip(self._devices, ("10.99.0.250/24", "10.99.0.251/24"), strict=True):
             device.prepare([address])
-        self.overtaken, self.overtaken_by = overtaken, overtaken_by
         self._chance = random.Random(1)
         self._free_s = [0.0, 0.0]
         self._late: list[tuple[float, int, int, bytes]] = []
         self._count = 0
-        self._full = 0
-        self._overtaken: list[tuple[int, float, int, bytes]] = []
-        """Packets that others overtake: until which full one, and until when at most."""
         self._end, self._ended = os.pipe()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -65,14 +57,11 @@ class BadPath:
         numbers = {device.fileno(): side for side, device in enumerate(self._devices)}
         while True:
             now_s = time.monotonic()
-            self._let_overtaken_go(now_s)
             while self._late and self._late[0][0] <= now_s:
                 _, _, side, packet = heapq.heappop(self._late)
                 with contextlib.suppress(OSError):
                     self._devices[1 - side].send(packet)
-            dues = [self._late[0][0]] if self._late else []
-            dues += [due_s for _, due_s, _, _ in self._overtaken]
-            wait_s = max(0.0, min(dues) - now_s) if dues else None
+            wait_s = max(0.0, self._late[0][0] - now_s) if self._late else None
             for fd in select.select([*numbers, self._end], [], [], wait_s)[0]:
                 if fd == self._end:
                     return
@@ -93,21 +82,7 @@ class BadPath:
             if (free_s - now_s) * self.rate > self.queue_bytes:
                 return
             due_s = self._free_s[side] = free_s + len(packet) / self.rate
-        if self.overtaken and len(packet) > 500:
-            self._full += 1
-            if self._full % self.overtaken == 0:
-                by = self.overtaken_by[self._full // self.overtaken % len(self.overtaken_by)]
-                self._overtaken.append((self._full + by, now_s + _OVERTAKEN_S, side, packet))
-                return
         late_s = 0.0
         if self.held and len(packet) > 500 and self._count % self.held == 0:
             late_s = self.held_s[self._count // self.held % len(self.held_s)]
         heapq.heappush(self._late, (due_s + self.delay_s + late_s, self._count, side, packet))
-        self._let_overtaken_go(now_s, due_s + self.delay_s)
-
-    def _let_overtaken_go(self, now_s: float, due_s: float = 0.0) -> None:
-        """Let those follow that have been overtaken enough."""
-        for one in [one for one in self._overtaken if one[0] <= self._full or one[1] <= now_s]:
-            self._overtaken.remove(one)
-            self._count += 1
-            heapq.heappush(self._late, (due_s or now_s, self._count, one[2], one[3]))
