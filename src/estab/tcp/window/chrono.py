@@ -15,7 +15,7 @@ from mypy_extensions import i64, u8
 from estab.tcp.record.measured import Traffic
 from estab.tcp.record.parts import traffic_of, troubles_of
 from estab.tcp.record.tcb import Tcb
-from estab.tcp.record.troubles import NO_TROUBLES
+from estab.tcp.record.troubles import NO_TROUBLES, Troubles
 
 __all__ = ["BUSY", "IDLE", "PEER_WINDOW", "SEND_BUFFER", "spent_ns", "spent_on", "start", "stop", "stop_if_idle"]
 
@@ -69,15 +69,19 @@ def spent_ns(tcb: Tcb, what: i64, now_ns: i64) -> i64:
 
 
 def _switch(tcb: Tcb, traffic: Traffic, what: i64, now_ns: i64) -> None:
-    _add(tcb, traffic, i64(traffic.chrono), now_ns)
-    _add(tcb, traffic, what, -now_ns)
+    if traffic.chrono == BUSY:
+        traffic.busy_ns += now_ns
+    elif traffic.chrono != IDLE:
+        _add_waiting(troubles_of(tcb), i64(traffic.chrono), now_ns)
+    if what == BUSY:
+        traffic.busy_ns -= now_ns
+    elif what != IDLE:
+        _add_waiting(troubles_of(tcb), what, -now_ns)
     traffic.chrono = u8(what)
 
 
-def _add(tcb: Tcb, traffic: Traffic, what: i64, time_ns: i64) -> None:
-    if what == BUSY:
-        traffic.busy_ns += time_ns
-    elif what == PEER_WINDOW:
-        troubles_of(tcb).peer_window_ns += time_ns
-    elif what == SEND_BUFFER:
-        troubles_of(tcb).send_buffer_ns += time_ns
+def _add_waiting(troubles: Troubles, what: i64, time_ns: i64) -> None:
+    if what == PEER_WINDOW:
+        troubles.peer_window_ns += time_ns
+    else:
+        troubles.send_buffer_ns += time_ns
