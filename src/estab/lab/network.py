@@ -532,10 +532,11 @@ class Network(Cabling):
 
     def _is_finished(self) -> bool:
         scheduler = self._scheduler
+        if self._polling_since_ns == NEVER and self._agenda.frames_under_way:  # whatever programs do
+            scheduler.sure_turns, scheduler.ends_at_rest = scheduler.turns, True
+            return False
         if self._programs.are_busy():
-            if self._polling_since_ns == NEVER and self._agenda.frames_under_way:
-                scheduler.sure_turns, scheduler.ends_at_rest = scheduler.turns, True
-            elif not self._programs.only_poll():
+            if not self._programs.only_poll():
                 self._polling_since_ns = NEVER
                 scheduler.sure_turns, scheduler.ends_at_rest = scheduler.turns, False
             elif self._polling_since_ns == NEVER and self._is_at_rest():
