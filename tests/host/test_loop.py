@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from estab.host.drive.loop import Loop, Surroundings, WakeUp
-from estab.host.drive.step import Stepper
+from estab.host.drive.step import FRAMES_PER_STEP, Stepper
 from estab.host.engine import Engine
 from estab.units import MS, NEVER, SECOND, US
 from estab.wire import icmp, ip
@@ -130,6 +130,20 @@ def test_it_sleeps_no_longer_than_until_the_deadline_it_was_given() -> None:
     bench.plan = [(50 * MS, [])]
     assert bench.run(bench.now_ns + 51 * MS) == []
     assert bench.asked == [51]  # what is left, 1 ms, is for whoever can wait more finely
+
+
+def test_what_a_step_left_over_is_done_before_it_sleeps_but_not_after_the_deadline_it_was_given() -> None:
+    bench = Bench()
+    bench.stepper.has_more = True  # frames to send, for which the device gives no sign
+    bench.plan = [(MS, [OTHER])]
+    assert bench.run(bench.now_ns + SECOND, begins_asleep=True) == [OTHER]
+    assert not bench.stepper.has_more
+    bench.frames = [b"\x45"] * 10 * FRAMES_PER_STEP  # each step leaves some over
+    assert bench.run(bench.now_ns) == []
+    assert len(bench.frames) == 9 * FRAMES_PER_STEP
+    bench.loop.is_wanted = True
+    assert bench.run(yields=True) == []
+    assert len(bench.frames) == 8 * FRAMES_PER_STEP
 
 
 def test_frames_that_are_there_are_taken_before_it_sleeps_unless_it_was_told_otherwise() -> None:

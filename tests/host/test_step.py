@@ -11,9 +11,10 @@ import pytest
 
 from estab.abi import AF_INET, AF_INET6, SOCK_STREAM
 from estab.events import Event, FrameSent
-from estab.host.drive.step import FRAMES_PER_STEP, Stepper
+from estab.host.drive.step import BYTES_PER_STEP, FRAMES_PER_STEP, Stepper
 from estab.host.engine import Engine
 from estab.host.ip.interface import Outbound
+from estab.host.sockets.stream import StreamSocket
 from estab.units import MS, NEVER, US
 from estab.wire import ip, offload, tcp, udp
 from estab.wire.ip import IpHeader
@@ -276,6 +277,27 @@ def sending(device: FakeDevice, facts: list[Event] | None = None, mac: bytes = b
     accepted.connection.cwnd_bytes = 100_000
     accepted.send(bytes(range(250)) * (SIZE // 250), 0, MS)
     return stepper
+
+
+def test_a_step_that_has_sent_much_lets_the_next_one_look_at_the_device_first() -> None:
+    device = FakeDevice()
+    stepper = sending(device, header_bytes=10)
+    accepted = stepper.engine.files.open_descriptors()[-1]
+    assert isinstance(accepted, StreamSocket)
+    connection = accepted.connection
+    assert connection is not None
+    connection.cwnd_bytes = connection.send_buffer_bytes = connection.snd_wnd = connection.max_snd_wnd = 2_000_000
+    accepted.send(bytes(1_000_000), 0, MS)
+    stepper.step(2 * MS)
+    sent = sum(len(frame) for _, frame in device.sent)
+    assert BYTES_PER_STEP < sent < BYTES_PER_STEP + 65_536
+    assert stepper.has_more
+    device.frames.append(bytes(10) + datagram(1))
+    stepper.step(2 * MS)
+    assert not device.frames
+    while stepper.has_more:
+        stepper.step(2 * MS)
+    assert sum(len(frame) for _, frame in device.sent) > SIZE + 1_000_000
 
 
 def texts(frames: list[bytes], start: int = 0) -> bytes:

@@ -128,9 +128,11 @@ class Loop:
         return self._work(takes_frames=False)
 
     def begin_sleep(self) -> i64:
-        """Note that the caller will sleep until the deadline that this returns, unless it is woken."""
+        """Note that the caller will sleep until the deadline that this returns, unless it is woken. 0: there is more to
+        do.
+        """
         self.around.acquire()
-        self.due_ns = self.stepper.due_ns
+        self.due_ns = 0 if self.stepper.has_more else self.stepper.due_ns
         self.around.release()
         return self.due_ns
 
@@ -158,9 +160,11 @@ class Loop:
                 due_ns = self._step_on(wake_up)
             if wake_up.is_requested:
                 return []
-            if due_ns == 0:
-                continue
             now_ns: i64 = around.clock()
+            if due_ns == 0:
+                if now_ns < until_ns and not (yields and self.is_wanted):
+                    continue
+                return []
             stepper.ended_ns = now_ns
             soonest_ns = min(until_ns, due_ns)
             if stepper.is_full or soonest_ns - now_ns < _FINE_NS:

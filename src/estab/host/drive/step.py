@@ -20,13 +20,17 @@ from estab.host.drive.expectation import Expectation
 from estab.host.drive.handler import Handler
 from estab.host.engine import Engine
 from estab.host.ip.interface import Interface, Outbound
-from estab.units import US
+from estab.units import NEVER, US
 from estab.wire import ethernet, ip, offload, tcp
 
 __all__ = ["FRAMES_PER_STEP", "Stepper"]
 
 FRAMES_PER_STEP: Final = 64
 """Frames that are taken from the device before the host's answers go out and other threads may have the lock."""
+BYTES_PER_STEP: Final = 262_144
+"""After so many bytes have left, the next step looks at the device: acknowledgments, and frames of other connections,
+wait there.
+"""
 HEADERS_MAX: Final = 256
 """Different virtio headers that are kept at the same time."""
 _COPIED_BYTES: Final = 2048
@@ -76,7 +80,7 @@ class Stepper:
         self.due_ns: i64 = 0
         """The next deadline, as ``drain`` found it last."""
         self.has_more: bool = False
-        """The last ``step`` took as many frames as it may, and there are probably more."""
+        """The last ``step`` took or sent as much as it may, and there is probably more."""
         self._receive: Callable[[], bytes | None] = receive
         self._send: Callable[[bytes, bytes], bool] = send
         self._tell: Callable[[int, int], None] = tell
@@ -148,7 +152,7 @@ class Stepper:
             self._expectation.note_look(is_at_once and count > 0)
         if self.due_ns <= now_ns:
             self.on_deadline(now_ns)
-        due_ns = self.drain(now_ns)
+        due_ns = self._drain(now_ns, BYTES_PER_STEP)
         self.expects_frame = count > 0 and self._last_bytes < _LARGE_BYTES and self._expectation.is_next_there()
         return due_ns
 
@@ -257,6 +261,10 @@ class Stepper:
 
     def drain(self, now_ns: i64) -> i64:
         """Send all frames and tell all news of the host. Returns its next deadline, ``NEVER`` if it has none."""
+        return self._drain(now_ns, NEVER)
+
+    def _drain(self, now_ns: i64, bytes_max: i64) -> i64:
+        """Send frames and tell news until there are no more, or ``bytes_max`` bytes have left."""
         engine = self.engine
         handler = self.handler
         told = engine.poll_descriptor()
@@ -271,7 +279,13 @@ class Stepper:
                 outbound = engine.poll_frame(now_ns)
                 if outbound is None:
                     break
+                bytes_max -= outbound.size()
                 self._put(outbound)
+                if bytes_max < 0 and not self.is_full:
+                    self.has_more = True
+                    self._frames_max = FRAMES_PER_STEP
+                    self.due_ns = self.next_deadline_ns()
+                    return self.due_ns
             told = engine.poll_descriptor()
             if told is None:
                 self.due_ns = self.next_deadline_ns()

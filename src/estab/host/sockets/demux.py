@@ -16,6 +16,7 @@ from mypy_extensions import i64, mypyc_attr
 from estab import abi
 from estab.errors import DropReason, os_error
 from estab.events import SegmentReceived, SegmentSent, TcbCreated, TcbReleased, TimeWaitEnded
+from estab.host.sockets.senders import SHARE_BYTES, Senders
 from estab.tcp.arriving import timewait, transitions
 from estab.tcp.arriving.timewait import TimeWait
 from estab.tcp.congestion.registry import Registry
@@ -81,10 +82,7 @@ class Demux:
         """How many endpoints in the table use each local port."""
         self.time_wait_count: i64 = 0
         self.timers = TimerQueue()
-        self._polled: Connection | None = None
-        """The first of those that may have something to send, mostly the only one. ``_dirty`` has the others."""
-        self._dirty: list[Connection] = []
-        self._dirty_head: i64 = 0
+        self._senders = Senders()
         self._reply_head: i64 = 0
         self.orphan_count: i64 = 0
         self._last: Connection | None = None
@@ -307,21 +305,22 @@ class Demux:
         """Add a connection to the list of those that may have something to send. Call it after every command on one."""
         if not connection.is_dirty:
             connection.enlist()
-            if self._polled is None:
-                self._polled = connection
-            else:
-                self._dirty.append(connection)
+            self._senders.add(connection)
 
     def poll(self, now_ns: i64) -> Outgoing | None:
         """Return the next segment to send, ``None`` when there is nothing more to send now."""
         context = self.context
         if self._reply_head < len(context.replies):
             return self._next_reply()
-        while (connection := self._polled) is not None:
+        senders = self._senders
+        if senders.sent_bytes >= SHARE_BYTES:
+            senders.pass_on()
+        while (connection := senders.first) is not None:
             segment = connection.poll_segment(now_ns)
             if segment is not None:
                 context.counters.TcpOutSegs += 1
                 text_bytes = segment.end - segment.start
+                senders.sent_bytes += text_bytes
                 cut_bytes: i64 = 0
                 if text_bytes > connection.snd_mss() - OPTIONS_BYTES_MAX:
                     cut_bytes = connection.mss_base - options_length(segment)
@@ -344,20 +343,13 @@ class Demux:
         if not isinstance(endpoint, Connection):
             return ""
         endpoint.on_refused(segment, now_ns)
-        if self._polled is endpoint and (segment.flags & RST) == 0 and segment_length(segment) > 0:
+        if self._senders.first is endpoint and (segment.flags & RST) == 0 and segment_length(segment) > 0:
             self._go_on_from(endpoint)
         return endpoint.name()
 
     def _go_on_from(self, connection: Connection) -> None:
         """``connection`` has nothing more to send: settle it, and poll the next one."""
-        following: Connection | None = None
-        if self._dirty_head < len(self._dirty):
-            following = self._dirty[self._dirty_head]
-            self._dirty_head += 1
-            if self._dirty_head == len(self._dirty):
-                self._dirty.clear()
-                self._dirty_head = 0
-        self._polled = following
+        self._senders.drop_first()
         connection.delist()
         self._settle(connection)
 
