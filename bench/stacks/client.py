@@ -9,6 +9,7 @@ Modes:
     sink      send for --seconds; the clock stops when the server's FIN comes back, so that every byte was read by it
     source    receive for --seconds; both with --parallel connections, a process each
     latency   --count round trips of 64 bytes, one after the other
+    beside    the same for --seconds, while another connection receives without end
     connect   --count times connect, one byte each way, close; --parallel of them at once; --others idle ones meanwhile
     idle      open --count connections, one byte each way on each, and see how much the memory of --pid grows
     soak      --others idle connections, and --parallel that ping-pong on and on for --seconds; how --pid's memory grows
@@ -114,12 +115,37 @@ def in_parallel(one: Callable[[argparse.Namespace], Result], args: argparse.Name
 
 
 def latency(args: argparse.Namespace) -> Result:
+    warm_up = min(500, args.count)
+    return _trips(args, warm_up, args.count + warm_up, float("inf"))
+
+
+def beside(args: argparse.Namespace) -> Result:
+    """Measure round trips while another process's connection receives as much as it can."""
+    end, its = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(its, json.dumps(source(args)).encode())
+        os._exit(0)
+    os.close(its)
+    begin = time.perf_counter() + args.seconds / 4  # the bulk transfer has its full rate by then
+    time.sleep(args.seconds / 4)
+    trips = _trips(args, 0, sys.maxsize, begin + args.seconds / 2)
+    with open(end, encoding="ascii") as told:
+        bulk = json.loads(told.read())
+    os.waitpid(pid, 0)
+    return {**trips, "mb_per_s": bulk["mb_per_s"]}
+
+
+def _trips(args: argparse.Namespace, warm_up: int, count: int, until_s: float) -> Result:
+    """Take the time of round trips, up to ``count`` or ``until_s``. The first ``warm_up`` are left out."""
     message, buffer = b"x" * args.size, bytearray(args.size)
     view, clock, times = memoryview(buffer), time.perf_counter_ns, []
-    warm_up = min(500, args.count)
+    until_ns = until_s * 1e9
     with connect(args, args.port) as end:
-        for number in range(args.count + warm_up):
+        for number in range(count):
             start = clock()
+            if start > until_ns:
+                break
             end.send(message)
             got = end.recv_into(buffer)
             while got < args.size:
@@ -345,7 +371,7 @@ def soak(args: argparse.Namespace) -> Result:
 
 MODES: dict[str, Callable[[argparse.Namespace], Result]] = {
     "ready": ready, "sink": lambda args: in_parallel(sink, args), "source": lambda args: in_parallel(source, args),
-    "latency": latency, "connect": connect_many, "idle": idle,
+    "latency": latency, "beside": beside, "connect": connect_many, "idle": idle,
     "soak": soak,
 }
 

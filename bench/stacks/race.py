@@ -42,6 +42,7 @@ def modes(args: argparse.Namespace) -> dict[str, list[str]]:
         "sink": ["sink", "--seconds", str(args.seconds)],
         "source": ["source", "--seconds", str(args.seconds)],
         "latency": ["latency", "--count", trips],
+        "beside": ["beside", "--seconds", str(args.seconds)],
         "connect 1": ["connect", "--count", count],
         "connect 32": ["connect", "--count", count, "--parallel", "32"],
         "connect others": ["connect", "--count", count, "--others", "10000"],
@@ -69,7 +70,7 @@ def ask(course: Course, mode: str, call: list[str]) -> dict[str, Any]:
     took = course.cpu_seconds() - cpu
     if "bytes" in result:
         result["cpu_ms_per_mb"] = took * 1e9 / max(1, result["bytes"])
-    elif mode != "connect others":
+    elif mode not in ("connect others", "beside"):
         result["cpu_us_each"] = took * 1e6 / max(1, result.get("count", 1))
     return result
 

@@ -28,6 +28,7 @@ METRICS: Final = (
     Metric("out2", "bulk out, 2 connections, MB/s", "source 2", "mb_per_s", is_more_better=True),
     Metric("p50", "round trip p50, µs", "latency", "p50_us", is_more_better=False),
     Metric("p99", "round trip p99, µs", "latency", "p99_us", is_more_better=False),
+    Metric("beside", "round trip p50 beside a bulk out, µs", "beside", "p50_us", is_more_better=False),
     Metric("conn1", "connections/s, 1 at a time", "connect 1", "per_s", is_more_better=True),
     Metric("conn32", "connections/s, 32 at once", "connect 32", "per_s", is_more_better=True),
     Metric("crowd", "connections/s beside 10,000 idle", "connect others", "per_s", is_more_better=True),

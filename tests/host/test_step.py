@@ -11,7 +11,7 @@ import pytest
 
 from estab.abi import AF_INET, AF_INET6, SOCK_STREAM
 from estab.events import Event, FrameSent
-from estab.host.drive.step import BYTES_PER_STEP, FRAMES_PER_STEP, Stepper
+from estab.host.drive.step import BYTES_PER_STEP, CUT_BYTES_PER_STEP, CUT_SHARE_BYTES, FRAMES_PER_STEP, Stepper
 from estab.host.engine import Engine
 from estab.host.ip.interface import Outbound
 from estab.host.sockets.stream import StreamSocket
@@ -279,9 +279,11 @@ def sending(device: FakeDevice, facts: list[Event] | None = None, mac: bytes = b
     return stepper
 
 
-def test_a_step_that_has_sent_much_lets_the_next_one_look_at_the_device_first() -> None:
+@pytest.mark.parametrize(("header_bytes", "most"), [(10, BYTES_PER_STEP), (0, CUT_BYTES_PER_STEP)])
+def test_a_step_that_has_sent_much_lets_the_next_one_look_at_the_device_first(header_bytes: int, most: int) -> None:
     device = FakeDevice()
-    stepper = sending(device, header_bytes=10)
+    stepper = sending(device, header_bytes=header_bytes)
+    assert (stepper.engine.demux.share_bytes == CUT_SHARE_BYTES) == (header_bytes == 0)
     accepted = stepper.engine.files.open_descriptors()[-1]
     assert isinstance(accepted, StreamSocket)
     connection = accepted.connection
@@ -290,9 +292,9 @@ def test_a_step_that_has_sent_much_lets_the_next_one_look_at_the_device_first() 
     accepted.send(bytes(1_000_000), 0, MS)
     stepper.step(2 * MS)
     sent = sum(len(frame) for _, frame in device.sent)
-    assert BYTES_PER_STEP < sent < BYTES_PER_STEP + 65_536
+    assert most < sent < most + 70_000
     assert stepper.has_more
-    device.frames.append(bytes(10) + datagram(1))
+    device.frames.append(bytes(header_bytes) + datagram(1))
     stepper.step(2 * MS)
     assert not device.frames
     while stepper.has_more:

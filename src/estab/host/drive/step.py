@@ -31,6 +31,10 @@ BYTES_PER_STEP: Final = 262_144
 """After so many bytes have left, the next step looks at the device: acknowledgments, and frames of other connections,
 wait there.
 """
+CUT_BYTES_PER_STEP: Final = 65_536
+"""The same for a device that takes no super-segments, where bytes take ten times as long."""
+CUT_SHARE_BYTES: Final = 32_768
+"""What a connection sends on such a device before the next one does: one super-segment."""
 HEADERS_MAX: Final = 256
 """Different virtio headers that are kept at the same time."""
 _COPIED_BYTES: Final = 2048
@@ -91,6 +95,10 @@ class Stepper:
         self.handler: Handler = Handler()
         """Is told of descriptors with news before ``tell``."""
         self._cuts: bool = interface.is_cut_below
+        self._bytes_per_step: i64 = BYTES_PER_STEP
+        if self._cuts:
+            self._bytes_per_step = CUT_BYTES_PER_STEP
+            engine.demux.share_bytes = CUT_SHARE_BYTES
         self._cut: offload.Cut | None = None
         """A super-segment of which the device has taken a part."""
         self._unsent_segment: bytes | None = None
@@ -152,7 +160,7 @@ class Stepper:
             self._expectation.note_look(is_at_once and count > 0)
         if self.due_ns <= now_ns:
             self.on_deadline(now_ns)
-        due_ns = self._drain(now_ns, BYTES_PER_STEP)
+        due_ns = self._drain(now_ns, self._bytes_per_step)
         self.expects_frame = count > 0 and self._last_bytes < _LARGE_BYTES and self._expectation.is_next_there()
         return due_ns
 

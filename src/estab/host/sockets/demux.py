@@ -83,6 +83,7 @@ class Demux:
         self.time_wait_count: i64 = 0
         self.timers = TimerQueue()
         self._senders = Senders()
+        self.share_bytes: i64 = SHARE_BYTES
         self._reply_head: i64 = 0
         self.orphan_count: i64 = 0
         self._last: Connection | None = None
@@ -313,7 +314,7 @@ class Demux:
         if self._reply_head < len(context.replies):
             return self._next_reply()
         senders = self._senders
-        if senders.sent_bytes >= SHARE_BYTES:
+        if senders.sent_bytes >= self.share_bytes:
             senders.pass_on()
         while (connection := senders.first) is not None:
             segment = connection.poll_segment(now_ns)

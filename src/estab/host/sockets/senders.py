@@ -1,9 +1,9 @@
 """The connections of a host that may have something to send, in the order in which they are polled.
 
 - The first is polled until it has nothing more to send, so what happened to one connection mostly leaves in one go.
-- If others wait, it is polled only until ``SHARE_BYTES`` of text have left. Then they come first, and it comes last. So
-  an answer of a few bytes does not wait for the whole window of a bulk transfer, or, if acknowledgments keep that
-  window open, for the transfer's end.
+- If others wait, it is polled only until ``SHARE_BYTES`` of text have left (fewer on a slow device). Then they come
+  first, and it comes last. So an answer of a few bytes does not wait for the whole window of a bulk transfer, or, if
+  acknowledgments keep that window open, for the transfer's end.
 """
 
 from __future__ import annotations
