@@ -143,3 +143,24 @@ def test_a_loop_knows_its_own_tasks_among_many(monkeypatch: pytest.MonkeyPatch, 
     assert first.result() == ["a0", "a1"]
     assert second.result() == ["b0", "b1"]
     assert sorted(cancelled) == ["a", "a", "b", "b"], "the end of a program cancels its own tasks"
+
+
+def test_a_program_that_ends_among_many_tasks_looks_at_its_own_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def has_tasks(loop: asyncio.AbstractEventLoop) -> bool:
+        asked.append(loop)
+        return False
+
+    monkeypatch.setattr(event_loop, "_TASKS_MANY", 5)
+    monkeypatch.setattr(event_loop, "has_tasks", has_tasks)
+    net, a, _ = two()
+
+    async def program(number: int) -> int:
+        await asyncio.sleep(number)
+        return number
+
+    started = [a.run(program, number) for number in range(20)]
+    net.run()
+    assert [one.result() for one in started] == list(range(20))
+    assert 0 < len(asked) < 10  # only by the last ones, when few tasks are left

@@ -99,7 +99,10 @@ class EventLoop(asyncio.SelectorEventLoop):
         """Tell whether an iteration would do nothing, and no task, generator or thread of the loop is left to end."""
         timers = timers_of(self)
         return (not has_callbacks(self) and (not timers or min(timer.when() for timer in timers) > self.time())
-                and not self._wakeable.is_ready() and not has_to_shut_down(self) and not has_tasks(self))
+                and not self._wakeable.is_ready() and not has_to_shut_down(self) and not self._has_tasks())
+
+    def _has_tasks(self) -> bool:
+        return bool(self.tasks()) if count_tasks() > _TASKS_MANY else has_tasks(self)  # as ``all_tasks``
 
     def close(self) -> None:
         """Close the loop. If the network closes, so do transports that are open, without a warning."""
