@@ -90,26 +90,33 @@ def source(args: argparse.Namespace) -> Result:
     return {"bytes": got, "seconds": took, "mb_per_s": got / took / 1e6}
 
 
+def begin(one: Callable[[argparse.Namespace], Result], args: argparse.Namespace) -> Callable[[], Result]:
+    """Do something in a process of its own. Returns what waits for its result."""
+    end, its = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(its, json.dumps(one(args)).encode())
+        os._exit(0)
+    os.close(its)
+
+    def finish() -> Result:
+        with open(end, encoding="ascii") as told:
+            text = told.read()
+        os.waitpid(pid, 0)
+        if not text:
+            raise SystemExit("a connection failed")
+        result: Result = json.loads(text)
+        return result
+
+    return finish
+
+
 def in_parallel(one: Callable[[argparse.Namespace], Result], args: argparse.Namespace) -> Result:
     """Do the same in --parallel processes, and add what each moved."""
     if args.parallel == 1:
         return one(args)
-    ends, pids = [], []
-    for _ in range(args.parallel):
-        end, its = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.write(its, json.dumps(one(args)).encode())
-            os._exit(0)
-        os.close(its)
-        ends.append(end)
-        pids.append(pid)
-    found = [os.read(end, 65536) for end in ends]
-    for pid in pids:
-        os.waitpid(pid, 0)
-    if not all(found):
-        raise SystemExit("a connection failed")
-    results = [json.loads(data) for data in found]
+    begun = [begin(one, args) for _ in range(args.parallel)]
+    results = [finish() for finish in begun]
     return {"bytes": sum(result["bytes"] for result in results), "seconds": max(one["seconds"] for one in results),
             "mb_per_s": sum(result["mb_per_s"] for result in results)}
 
@@ -121,19 +128,11 @@ def latency(args: argparse.Namespace) -> Result:
 
 def beside(args: argparse.Namespace) -> Result:
     """Measure round trips while another process's connection receives as much as it can."""
-    end, its = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.write(its, json.dumps(source(args)).encode())
-        os._exit(0)
-    os.close(its)
-    begin = time.perf_counter() + args.seconds / 4  # the bulk transfer has its full rate by then
+    finish = begin(source, args)
+    start = time.perf_counter() + args.seconds / 4  # the bulk transfer has its full rate by then
     time.sleep(args.seconds / 4)
-    trips = _trips(args, 0, sys.maxsize, begin + args.seconds / 2)
-    with open(end, encoding="ascii") as told:
-        bulk = json.loads(told.read())
-    os.waitpid(pid, 0)
-    return {**trips, "mb_per_s": bulk["mb_per_s"]}
+    trips = _trips(args, 0, sys.maxsize, start + args.seconds / 2)
+    return {**trips, "mb_per_s": finish()["mb_per_s"]}
 
 
 def _trips(args: argparse.Namespace, warm_up: int, count: int, until_s: float) -> Result:

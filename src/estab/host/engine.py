@@ -102,7 +102,6 @@ class Engine:
         self.sysctl: Sysctls = Sysctls(self.context, self.input, self.demux.algorithms)
         """Linux's sysctls, to read and to write: ``host.sysctl["net.ipv4.tcp_retries2"] = 5``."""
         self._by_name: dict[str, Interface] = {}
-        """Those with news, the first one last."""
         self._header: IpHeader = IpHeader(b"", b"")
         """Of the segment that is being sent: one object for all of them."""
         self._add_loopback()
