@@ -9,7 +9,6 @@ Ours, and not pyroute2's: its decoder builds a dictionary of all attributes for 
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import sys
@@ -19,6 +18,8 @@ from functools import lru_cache
 from typing import Final
 
 from estab.abi import AF_INET, AF_INET6, ESTABLISHED, LISTEN, SYN_RECEIVED, TIME_WAIT
+from estab.native import netlink as kernel
+from estab.native.netlink import ATTRIBUTE
 from estab.sockets.socket.tcp_info import unpack_tcp_info
 
 __all__ = ["BUSY_SHARE", "EXAMPLES", "REPAIRS_MIN", "STATES", "STREAM_BYTES", "TIMERS", "Before", "Row", "Skipped",
@@ -26,12 +27,8 @@ __all__ = ["BUSY_SHARE", "EXAMPLES", "REPAIRS_MIN", "STATES", "STREAM_BYTES", "T
 
 _NETLINK_SOCK_DIAG: Final = 4
 _SOCK_DIAG_BY_FAMILY: Final = 20
-_DUMP: Final = 0x301
 _ALL_STATES: Final = 0xFFF
-_DONE, _ERROR = 3, 2
-_HEADER: Final = struct.Struct("=IHHII")
 _MESSAGE: Final = struct.Struct("=BBBB2s2s16s16sI8sIIIII")
-_ATTRIBUTE: Final = struct.Struct("=HH")
 _MEMORY: Final = struct.Struct("=9I")
 _INFO, _ALGORITHM, _CONGESTION, _SKMEMINFO = 2, 3, 4, 7
 _BBR, _DCTCP = 16, 9
@@ -247,10 +244,10 @@ def _find_info(data: bytes, at: int, end: int) -> tuple[int, int]:
     """Find where ``tcp_info`` begins and ends in a message, from ``at``; zeros if it has none, or an old kernel's."""
     place = at + _MESSAGE.size
     while place + 4 <= end:
-        size, name = _ATTRIBUTE.unpack_from(data, place)
+        size, name = ATTRIBUTE.unpack_from(data, place)
         if name == _INFO:
             return (place + 4 - at, place + size - at) if size - 4 >= _INFO_BYTES else (0, 0)
-        if size < _ATTRIBUTE.size:
+        if size < ATTRIBUTE.size:
             break
         place += size + 3 & ~3
     return 0, 0
@@ -258,7 +255,7 @@ def _find_info(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 def open_netlink() -> socket.socket:
     """Open a socket on which the kernel can be asked for sockets."""
-    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
+    return kernel.open_netlink(_NETLINK_SOCK_DIAG)
 
 
 def _messages(states: int, has_details: bool, netlink: socket.socket | None = None,
@@ -270,27 +267,11 @@ def _messages(states: int, has_details: bool, netlink: socket.socket | None = No
         asked.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * _BUFFER_BYTES)
         for family in (AF_INET, AF_INET6):
             request = struct.pack("=BBBxI", family, protocol, extensions, states) + bytes(48)
-            asked.send(_HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _DUMP, family, 0) + request)
-            yield from _answers(asked, family)
+            for data, at, end in kernel.dump(asked, _SOCK_DIAG_BY_FAMILY, request, sequence=family):
+                yield family, data, at, end
     finally:
         if netlink is None:
             asked.close()
-
-
-def _answers(netlink: socket.socket, family: int) -> Iterator[tuple[int, bytes, int, int]]:
-    """Read what the kernel answers to one request."""
-    while True:
-        data = netlink.recv(_BUFFER_BYTES)
-        at, size = 0, len(data)
-        while at + _HEADER.size <= size:
-            length, kind, _, _, _ = _HEADER.unpack_from(data, at)
-            if kind == _DONE:
-                return
-            if kind == _ERROR:
-                number = -int.from_bytes(data[at + 16:at + 20], sys.byteorder, signed=True)
-                raise OSError(number, f"{os.strerror(number)}: the kernel does not list its sockets")
-            yield family, data, at + _HEADER.size, at + length
-            at += length + 3 & ~3
 
 
 def _row(data: bytes, at: int, end: int, family: int) -> Row:
@@ -302,8 +283,8 @@ def _row(data: bytes, at: int, end: int, family: int) -> Row:
               interface, expires, recv_q, send_q, uid, inode)
     at += _MESSAGE.size
     while at + 4 <= end:
-        size, name = _ATTRIBUTE.unpack_from(data, at)
-        if size < _ATTRIBUTE.size:
+        size, name = ATTRIBUTE.unpack_from(data, at)
+        if size < ATTRIBUTE.size:
             break
         if name == _INFO:
             row.info_bytes = data[at + 4:at + size]
