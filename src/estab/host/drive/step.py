@@ -6,6 +6,9 @@ receiving, sending and telling are functions that it is given.
 How many frames a step takes follows what was found. To be told that a descriptor has no more frames costs as much as a
 frame, so a step begins with one. More are taken if more are there each time (a bulk transfer), up to
 ``FRAMES_PER_STEP``; if the peer waits for our answer to each small frame, a step takes one for longer.
+
+A step that has sent ``BYTES_PER_STEP`` ends, though there is more to send (``has_more``): frames from the device come
+first.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ wait there.
 CUT_BYTES_PER_STEP: Final = 65_536
 """The same for a device that takes no super-segments, where bytes take ten times as long."""
 CUT_SHARE_BYTES: Final = 32_768
-"""What a connection sends on such a device before the next one does: one super-segment."""
+"""After so many bytes of text of one connection, the next one sends on such a device: mostly one super-segment."""
 HEADERS_MAX: Final = 256
 """Different virtio headers that are kept at the same time."""
 _COPIED_BYTES: Final = 2048

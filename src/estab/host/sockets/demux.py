@@ -84,6 +84,7 @@ class Demux:
         self.timers = TimerQueue()
         self._senders = Senders()
         self.share_bytes: i64 = SHARE_BYTES
+        """What one connection may send before the others do."""
         self._reply_head: i64 = 0
         self.orphan_count: i64 = 0
         self._last: Connection | None = None
