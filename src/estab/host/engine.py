@@ -64,6 +64,8 @@ MTU_MIN: Final = 68
 V6_MTU_MIN: Final = 1280
 INTERFACES_MAX: Final = 65_536
 ADDRESSES_MAX: Final = 262_144
+_LOOPBACK_ADDRESSES: Final = (Address(b"\x7f\0\0\x01", 8), Address(b"\0" * 15 + b"\x01", 128))
+"""Those of lo. No address changes, so that all hosts share them."""
 
 
 class Engine:
@@ -301,8 +303,10 @@ class Engine:
         self.neighbors.on_deadline()
         self.reassembly.on_deadline()
         self.demux.on_deadline(now_ns)
-        while self.neighbors.failed:
-            self.icmp.host_unreachable(self.neighbors.failed.popleft())
+        if self.neighbors.failed:
+            for data in self.neighbors.failed:
+                self.icmp.host_unreachable(data)
+            self.neighbors.failed.clear()
         if self.reassembly.expired:
             for data in self.reassembly.expired:
                 self.icmp.time_exceeded(ip.parse(data, 0), 1)
@@ -501,9 +505,9 @@ class Engine:
         lo = Interface(0, "lo", LOOP_MTU, b"", 0, has_checksum_offload=True, is_loopback=True)
         self.interfaces.append(lo)
         self._by_name["lo"] = lo
-        for address, bits in ((b"\x7f\0\0\x01", 8), (b"\0" * 15 + b"\x01", 128)):
-            lo.addresses.append(Address(address, bits))
-            self.paths.local[address] = lo
+        for address in _LOOPBACK_ADDRESSES:
+            lo.addresses.append(address)
+            self.paths.local[address.address] = lo
 
     def _add_address(self, interface: Interface, address: bytes, bits: i64) -> None:
         added = Address(address, bits)

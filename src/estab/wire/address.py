@@ -68,8 +68,13 @@ def parse_prefix(text: str) -> tuple[bytes, int]:
 
 def network_of(address: bytes, bits: i64) -> bytes:
     """Clear all but the first ``bits`` bits of an address."""
-    size = len(address)
-    host_bits = size * 8 - int(bits)
+    size: i64 = len(address)
+    if bits == size * 8:
+        return address
+    if bits & 7 == 0:
+        kept = bits >> 3
+        return address[:kept] + ANY_V6[: size - kept]
+    host_bits = int(size * 8 - bits)
     return (int.from_bytes(address, "big") >> host_bits << host_bits).to_bytes(size, "big")
 
 

@@ -110,21 +110,25 @@ class Icmp:
         self.hook: PacketHook | None = None
         """A box on this host, which may have changed the packets that errors are about."""
         self.pingers: dict[int, Pinger] = {}
-        self._next_ident: i64 = context.hash32(b"ping", 0) & 0xFFFF
+        self._last_ident: i64 = -1
+        """The echo identifier that was allocated last; -1 before the first, which follows from a hash."""
         self._all: _Bucket = _Bucket(context.config.icmp_msgs_burst, 0)
-        self._receivers: OrderedDict[bytes, _Bucket] = OrderedDict()
+        self._receivers: OrderedDict[bytes, _Bucket] | None = None
+        """Of each receiver of errors the tokens that are left; ``None`` before the first error."""
         self._limited_count: i64 = 0
 
     # --- who pings
 
     def add_pinger(self, pinger: Pinger, version: i64) -> i64:
         """Return a free echo identifier; ENOBUFS if all are taken."""
+        if self._last_ident < 0:
+            self._last_ident = self.context.hash32(b"ping", 0) & 0xFFFF
         for _ in range(PINGERS_MAX):
-            self._next_ident = (self._next_ident + 1) & 0xFFFF
-            key = _pinger_key(version, self._next_ident)
+            self._last_ident = (self._last_ident + 1) & 0xFFFF
+            key = _pinger_key(version, self._last_ident)
             if key not in self.pingers:
                 self.pingers[key] = pinger
-                return self._next_ident
+                return self._last_ident
         raise os_error(errno.ENOBUFS, f"no buffer space available: all {PINGERS_MAX} echo identifiers are taken")
 
     def remove_pinger(self, version: i64, ident: i64) -> None:
@@ -352,11 +356,14 @@ class Icmp:
         now_ns = self.context.now_ns
         if self.paths.is_local(receiver):
             return True
-        bucket = self._receivers.get(receiver)
+        receivers = self._receivers
+        if receivers is None:
+            receivers = self._receivers = OrderedDict()
+        bucket = receivers.get(receiver)
         if bucket is None:
-            if len(self._receivers) >= RECEIVERS_MAX:
-                del self._receivers[next(iter(self._receivers))]
-            bucket = self._receivers[receiver] = _Bucket(RECEIVER_BURST, now_ns)
+            if len(receivers) >= RECEIVERS_MAX:
+                del receivers[next(iter(receivers))]
+            bucket = receivers[receiver] = _Bucket(RECEIVER_BURST, now_ns)
         config = self.context.config
         if config.icmp_ratelimit_ns > 0 and not bucket.take(config.icmp_ratelimit_ns, RECEIVER_BURST, now_ns):
             return False

@@ -75,8 +75,8 @@ class Reassembly:
         """First fragments of datagrams whose time was up: the host sends Time Exceeded for them (RFC 792, RFC 4443)."""
         self._by_source: dict[bytes, int] = {}
         """Of ``bytes_held`` what each source has."""
-        self._datagrams_v4: OrderedDict[bytes, _Datagram] = OrderedDict()
-        self._datagrams_v6: OrderedDict[bytes, _Datagram] = OrderedDict()
+        self._tables: dict[int, OrderedDict[bytes, _Datagram]] = {}
+        """The datagrams by IP version; a version that was not asked for has no entry."""
 
     def add(self, packet: Packet) -> Packet | None:
         """Take a fragment. Gives the whole packet if this one completed it."""
@@ -113,13 +113,16 @@ class Reassembly:
 
     def datagram_count(self) -> i64:
         """How many datagrams are being put together, poisoned ones among them."""
-        return len(self._datagrams_v4) + len(self._datagrams_v6)
+        return sum([len(table) for table in self._tables.values()])
 
     # --- inside
 
     def _table(self, version: i64) -> OrderedDict[bytes, _Datagram]:
         """Return the datagrams of a version: all of them wait equally long, so the oldest one is due first."""
-        return self._datagrams_v4 if version == 4 else self._datagrams_v6
+        table = self._tables.get(version)
+        if table is None:
+            table = self._tables[version] = OrderedDict()
+        return table
 
     def _expire_due(self, version: i64, now_ns: i64) -> i64:
         """Give up on the datagrams of a version that are due; gives when the next one is."""

@@ -16,7 +16,7 @@ from mypy_extensions import i64, mypyc_attr
 from estab.errors import DropReason
 from estab.events import FrameSent
 from estab.tcp.context import Context
-from estab.wire.address import is_link_local, matches, network_of
+from estab.wire.address import BROADCAST_V4, is_link_local, matches, network_of
 from estab.wire.offload import finish_checksum
 
 __all__ = ["Address", "Interface", "Outbound", "Outputs"]
@@ -129,7 +129,8 @@ class Outputs:
         self.context: Context = context
         self.interfaces: list[Interface] = []
         self.frames: deque[Outbound] = deque()
-        self.looped: deque[Outbound] = deque()
+        self.looped: deque[Outbound] | None = None
+        """Packets on lo; ``None`` before the first: few hosts have any, and an empty deque takes 600 bytes."""
         self.waiting: i64 = 0
         """How many there are of both."""
 
@@ -148,16 +149,21 @@ class Outputs:
 
     def loop(self, packet: bytes, is_partial_checksum: bool) -> None:
         """Queue a packet for this host itself."""
-        if len(self.looped) >= LOOP_QUEUE_MAX:
+        looped = self.looped
+        if looped is None:
+            looped = self.looped = deque()
+        if len(looped) >= LOOP_QUEUE_MAX:
             self.context.drop(DropReason.FULL_RING, "", f"{LOOP_QUEUE_MAX} packets wait on lo")
             return
         self.waiting += 1
-        self.looped.append(Outbound(0, packet, 0, is_partial_checksum))
+        looped.append(Outbound(0, packet, 0, is_partial_checksum))
 
     def pop_looped(self) -> Outbound:
         """Take the oldest packet on lo."""
+        looped = self.looped
+        assert looped is not None
         self.waiting -= 1
-        return self.looped.popleft()
+        return looped.popleft()
 
     def pop(self) -> Outbound | None:
         """Take the oldest frame whose interface is still up."""
@@ -191,5 +197,8 @@ class Outputs:
 def _directed_broadcast(network: bytes, prefix_bits: i64) -> bytes:
     if len(network) != 4 or prefix_bits >= 31:
         return b""
+    if prefix_bits & 7 == 0:
+        kept = prefix_bits >> 3
+        return network[:kept] + BROADCAST_V4[: 4 - kept]
     host_bits: int = (1 << (32 - prefix_bits)) - 1
     return (int.from_bytes(network, "big") | host_bits).to_bytes(4, "big")

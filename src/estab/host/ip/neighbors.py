@@ -93,26 +93,30 @@ class Neighbor:
         """No longer in the table: a path that kept it looks it up again."""
 
 
+_NOBODY: Final[OrderedDict[bytes, Neighbor]] = OrderedDict()
+"""What the lists of a host are before its first entry. Hosts without Ethernet have none, so nothing is put in here."""
+
+
 class Neighbors:
     """The table of one host, its timers, and the answers to requests for its addresses."""
 
     def __init__(self, context: Context, outputs: Outputs) -> None:
         self.context: Context = context
         self.outputs: Outputs = outputs
-        self.failed: deque[bytes] = deque()
+        self.failed: list[bytes] = []
         """IP packets whose neighbour did not answer, to be reported."""
         self.is_router: bool = False
         """What our advertisements say of us (RFC 4861 section 4.4)."""
         self.next_due_ns: i64 = NEVER
         """Nothing is due before then."""
         self._table: dict[bytes, Neighbor] = {}
-        self._unresolved: OrderedDict[bytes, Neighbor] = OrderedDict()
+        self._unresolved: OrderedDict[bytes, Neighbor] = _NOBODY
         """Entries without a MAC address: INCOMPLETE, FAILED. The oldest is first."""
-        self._resolved: OrderedDict[bytes, Neighbor] = OrderedDict()
+        self._resolved: OrderedDict[bytes, Neighbor] = _NOBODY
         """Entries with one, but those set by hand. The first one is the next to make room."""
-        self._asking: OrderedDict[bytes, Neighbor] = OrderedDict()
+        self._asking: OrderedDict[bytes, Neighbor] = _NOBODY
         """INCOMPLETE and PROBE: all wait a RETRANS_TIMER, so the first one is due first."""
-        self._delayed: OrderedDict[bytes, Neighbor] = OrderedDict()
+        self._delayed: OrderedDict[bytes, Neighbor] = _NOBODY
         """DELAY: all wait equally long, too."""
 
     # --- for output
@@ -124,6 +128,9 @@ class Neighbors:
         if found is None:
             if len(self._table) >= NEIGHBORS_MAX and not self._make_room():
                 return None
+            if self._unresolved is _NOBODY:
+                self._unresolved, self._resolved = OrderedDict(), OrderedDict()
+                self._asking, self._delayed = OrderedDict(), OrderedDict()
             found = Neighbor(interface, address, key)
             self._table[key] = found
             self._unresolved[key] = found

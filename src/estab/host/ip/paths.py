@@ -81,7 +81,8 @@ class HostPaths(Paths):
         self._paths: dict[bytes, Path] = {}
         self._last: Path | None = None
         """The path that was asked for last, if it stands in ``_paths`` by its destination alone."""
-        self._learnt: OrderedDict[bytes, _LearntMtu] = OrderedDict()
+        self._learnt: OrderedDict[bytes, _LearntMtu] | None = None
+        """What ICMP taught of path MTUs; ``None`` before the first report."""
 
     # --- the way to a destination
 
@@ -198,7 +199,8 @@ class HostPaths(Paths):
 
     def learnt_mtus(self) -> list[tuple[bytes, int, int]]:
         """Every learnt path MTU: destination, bytes, when it expires."""
-        return [(key, learnt.mtu, learnt.expires_ns) for key, learnt in self._learnt.items()]
+        known = self._learnt
+        return [] if known is None else [(key, learnt.mtu, learnt.expires_ns) for key, learnt in known.items()]
 
     # --- what TCP asks (tcp.context.Paths)
 
@@ -282,10 +284,11 @@ class HostPaths(Paths):
         path.initcwnd = route.initcwnd
         path.source = self._choose_source(path.next_hop, destination, interface)
         path.is_broadcast = len(destination) == 4 and interface.is_broadcast_here(destination)
-        learnt = self._learnt.get(destination)
-        if learnt is not None:
+        known = self._learnt
+        learnt = None if known is None else known.get(destination)
+        if known is not None and learnt is not None:
             if self.context.now_ns >= learnt.expires_ns:
-                del self._learnt[destination]
+                del known[destination]
             elif learnt.mtu <= mtu:
                 path.mtu = learnt.mtu
                 path.may_fragment = learnt.may_fragment
@@ -342,13 +345,16 @@ class HostPaths(Paths):
         self._last = None
 
     def _remember_mtu(self, destination: bytes, learnt: _LearntMtu) -> None:
-        if destination not in self._learnt and len(self._learnt) >= PATH_MTUS_MAX:
-            oldest = next(iter(self._learnt))
-            del self._learnt[oldest]
+        known = self._learnt
+        if known is None:
+            known = self._learnt = OrderedDict()
+        if destination not in known and len(known) >= PATH_MTUS_MAX:
+            oldest = next(iter(known))
+            del known[oldest]
             self._paths.pop(oldest, None)
             self.context.counters.EstabPathMtuTableFull += 1
-        self._learnt.pop(destination, None)
-        self._learnt[destination] = learnt
+        known.pop(destination, None)
+        known[destination] = learnt
         self._paths.pop(destination, None)
         self._last = None
 

@@ -98,12 +98,17 @@ class Routes:
         table = family.tables.get(route.prefix_bits)
         if table is None:
             table = family.tables[route.prefix_bits] = {}
-            family.lengths = sorted(family.tables, reverse=True)
-        same = table.setdefault(route.network, [])
-        for other in same:
-            if other.interface is route.interface and other.gateway == route.gateway:
-                raise os_error(errno.EEXIST, f"route exists: {other.text()}")
-        same.append(route)
+            family.lengths.append(route.prefix_bits)
+            if len(family.lengths) > 1:
+                family.lengths.sort(reverse=True)
+        same = table.get(route.network)
+        if same is None:
+            table[route.network] = [route]
+        else:
+            for other in same:
+                if other.interface is route.interface and other.gateway == route.gateway:
+                    raise os_error(errno.EEXIST, f"route exists: {other.text()}")
+            same.append(route)
         self.count += 1
         self.generation += 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from typing import Final
 
 from estab.errors import os_error
 from estab.tcp.config import Config
@@ -14,13 +15,18 @@ from estab.tcp.record.control import CongestionControl
 
 __all__ = ["Registry", "name_of"]
 
+_RENO: Final = Reno()
+_BBR: Final = Bbr()
+_DCTCP: Final = Dctcp()
+"""Reno has no state, and of the other two each flow gets one of its own: all hosts offer the same."""
+
 
 class Registry:
     """Congestion controls by the name that ``TCP_CONGESTION`` and ``tcp_congestion_control`` take."""
 
     def __init__(self, config: Config) -> None:
         self._controls: dict[str, CongestionControl] = {
-            "reno": Reno(), "cubic": Cubic(config), "bbr": Bbr(), "dctcp": Dctcp(),
+            "reno": _RENO, "cubic": Cubic(config), "bbr": _BBR, "dctcp": _DCTCP,
         }
 
     def add(self, control: CongestionControl) -> None:
