@@ -11,6 +11,10 @@ from estab.lab.record.clock import Agenda, Alarm
 from estab.units import NEVER
 
 
+class Name(str):
+    """A text of another type than ``str``."""
+
+
 def test_the_generator_is_splitmix64() -> None:
     chance = Chance("any")
     chance._state_low, chance._has_begun = 1234567, True
@@ -66,6 +70,14 @@ def test_streams_of_different_names_differ_and_leave_each_other_alone() -> None:
 
 def test_names_of_different_types_are_different_names() -> None:
     assert Chance(1).bits64() != Chance("1").bits64()
+    texts = {"bool:True": Chance(True), "NoneType:None": Chance(None), "Name:x": Chance(Name("x")),
+             "str:x\x1fstr:y\x1fint:3": Chance("x").child("y", 3), "str:é": Chance("é")}
+    for text, chance in texts.items():
+        drawn = Chance("any")
+        digest = hashlib.sha256(text.encode()).digest()
+        drawn._state_high, drawn._state_low = int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")
+        drawn._has_begun = True
+        assert chance.octets(16) == drawn.octets(16)
 
 
 def test_between_gives_both_ends_and_nothing_outside() -> None:

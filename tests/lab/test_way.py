@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from estab.events import Event, LinkDropped
 from estab.lab.links.way import Way
 from estab.lab.record.chance import Chance
 from estab.lab.record.clock import Agenda
-from estab.lab.record.conditions import Conditions, read_conditions
+from estab.lab.record.conditions import Conditions, read_both, read_conditions
 from estab.units import MS, NEVER
 
 
@@ -131,6 +132,23 @@ def test_loss_hits_the_same_frames_whatever_else_the_link_does() -> None:
     assert [fact.data for fact in busy.facts if isinstance(fact, LinkDropped)] == lost
 
 
+def test_a_stage_draws_from_a_stream_that_has_its_name() -> None:
+    cable = Cable(loss="30%", duplicate="40%")
+    frames = numbered(100)
+    cable.send(*frames)
+    cable.run()
+    loss, duplicate = (Chance(5, "link", "cable", "a", what) for what in ("loss", "duplicate"))
+    kept = [frame for frame in frames if not loss.happens(0.3)]
+    assert cable.frames == [copy for frame in kept for copy in [frame] * (2 if duplicate.happens(0.4) else 1)]
+
+
+def test_conditions_say_what_they_ask_for() -> None:
+    assert Conditions().asked == ("mtu",)
+    asked = Conditions(ecn_mark_bytes=5, rate_bps=1, reorder=0.5)
+    assert asked.asked == ("mtu", "ecn_mark_limit", "rate_bps", "reorder")
+    assert replace(asked, rate_bps=0, loss=1.0).asked == ("mtu", "ecn_mark_limit", "loss", "reorder")
+
+
 def test_a_corrupted_frame_differs_in_one_bit() -> None:
     cable = Cable(corrupt="100%")
     cable.send(bytes(100))
@@ -235,8 +253,15 @@ def test_a_bad_property_is_named_with_what_would_be_right(
 
 
 def test_a_pair_is_for_each_direction_and_a_dict_for_the_sender_it_names() -> None:
-    words = {"loss": ("1%", 0), "delay": {"b": "5ms"}}
+    words: dict[str, object] = {"loss": ("1%", 0), "delay": {"b": "5ms"}}
     there = read_conditions(Conditions(), "a", True, words)
     back = read_conditions(Conditions(), "b", False, words)
     assert (there.loss, back.loss) == (0.01, 0.0)
     assert (there.delay_ns, back.delay_ns) == (0, 5 * MS)
+    assert read_both(words, "a", "b", "a-b") == (there, back)
+
+
+def test_what_is_the_same_for_both_directions_is_read_once() -> None:
+    there, back = read_both({"delay": "5ms", "loss": 0.01}, "a", "b", "a-b")
+    assert there is back
+    assert there == read_conditions(Conditions(), "a", True, {"delay": "5ms", "loss": 0.01})

@@ -24,6 +24,7 @@ from estab.events import (
 from estab.lab.links.aqm import marked
 from estab.lab.links.frame import Frame, FunctionReceiver, Receiver
 from estab.lab.links.weather import Decider
+from estab.lab.record.chance import Chance
 from estab.lab.record.clock import Agenda
 from estab.lab.record.conditions import Conditions
 from estab.lab.rules.rule import RuleEntry
@@ -80,6 +81,10 @@ class Direction:
         self.conditions = conditions
         self.mtu, self.rate_bps = conditions.mtu, conditions.rate_bps
         self.delay_ns, self.jitter_ns = conditions.delay_ns, conditions.jitter_ns
+
+    def stream(self, what: str) -> Chance:
+        """Return the stream of chance of one of the direction's stages."""
+        raise NotImplementedError
 
     def waiting(self) -> tuple[int, int]:
         """Return how many frames and bytes wait for the rate, without the frame that is being sent."""

@@ -17,7 +17,6 @@ from estab.lab.links.frame import Frame
 from estab.lab.links.pace import Pace
 from estab.lab.links.queues import FairQueue, Fifo, Line
 from estab.lab.links.stages import Stage
-from estab.lab.record.chance import Chance
 from estab.lab.rules.rule import RuleEntry
 from estab.units import SECOND
 
@@ -29,8 +28,8 @@ class Rate(Stage):
 
     asked_by: ClassVar[str] = "rate_bps"
 
-    def __init__(self, way: Direction, chance: Chance) -> None:
-        super().__init__(way, chance)
+    def __init__(self, way: Direction) -> None:
+        super().__init__(way)
         self._queue: Fifo = Fifo()
         self._sending: Frame | None = None
         self._pace: Pace = Pace()

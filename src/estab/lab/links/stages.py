@@ -39,12 +39,20 @@ class Stage(Subject):
     asked_by: ClassVar[str] = "mtu"
     """The condition that asks for this stage by not being 0. Every link has an ``mtu``."""
 
-    def __init__(self, way: Direction, chance: Chance) -> None:
+    def __init__(self, way: Direction) -> None:
         self.way: Direction = way
-        self.chance: Chance = chance
         self.next: Stage = self
+        self._chance: Chance | None = None
         self._counted: i64 = 0
         """As how many frames under way the frames held here are counted."""
+
+    @property
+    def chance(self) -> Chance:
+        """The stage's stream of chance, made when it is first asked for: few stages draw from theirs."""
+        chance = self._chance
+        if chance is None:
+            chance = self._chance = self.way.stream(type(self).__name__.lower())
+        return chance
 
     def __len__(self) -> int:
         """Count the frames that are held here."""
@@ -58,7 +66,7 @@ class Stage(Subject):
 
     def is_needed(self) -> bool:
         """Tell whether the way's conditions ask for this stage, or frames are still held in it."""
-        return len(self) > 0 or bool(getattr(self.way.conditions, self.asked_by))
+        return len(self) > 0 or self.asked_by in self.way.conditions.asked
 
     def take(self, frame: Frame) -> None:
         """Take over a frame."""
@@ -98,8 +106,8 @@ class Stage(Subject):
 class Rules(Stage):
     """Does what the user's rules say, before chance has a say. The first rule that does not say ``ok`` decides."""
 
-    def __init__(self, way: Direction, chance: Chance) -> None:
-        super().__init__(way, chance)
+    def __init__(self, way: Direction) -> None:
+        super().__init__(way)
         self._delayed: dict[int, Frame] = {}
         self._count: i64 = 0
 
@@ -207,8 +215,8 @@ class Loss(OfChance):
 
     asked_by: ClassVar[str] = "loss"
 
-    def __init__(self, way: Direction, chance: Chance) -> None:
-        super().__init__(way, chance)
+    def __init__(self, way: Direction) -> None:
+        super().__init__(way)
         self._is_bad: bool = False
         """In which state of ``Bursts`` the link is."""
 
@@ -288,8 +296,8 @@ class Reorder(OfChance):
 
     asked_by: ClassVar[str] = "reorder"
 
-    def __init__(self, way: Direction, chance: Chance) -> None:
-        super().__init__(way, chance)
+    def __init__(self, way: Direction) -> None:
+        super().__init__(way)
         self._held: dict[int, tuple[str, Frame]] = {}
         """The name that a decider gave it, and the frame."""
         self._to_pass: dict[int, int] = {}
@@ -360,8 +368,8 @@ class Delay(Stage):
 
     asked_by: ClassVar[str] = "mtu"
 
-    def __init__(self, way: Direction, chance: Chance) -> None:
-        super().__init__(way, chance)
+    def __init__(self, way: Direction) -> None:
+        super().__init__(way)
         self._flights: Flights = Flights(way.agenda, self)
         """What flies and arrives in its turn."""
         self._overtaking: dict[int, Frame] = {}

@@ -26,9 +26,25 @@ from estab.lab.rules.rule import RuleEntry
 __all__ = ["Way"]
 
 _RULES: Final = 0
+_MTU: Final = 1
 _RATE: Final = 3
+_DELAY: Final = 8
 _ARRIVAL: Final = 9
 _STAGES: Final[tuple[type[Stage], ...]] = (Rules, Mtu, Mark, Rate, Loss, Corrupt, Duplicate, Reorder, Delay)
+
+
+def _places_by_property() -> dict[str, int]:
+    """Say for each property of a link which places it asks for, as bits."""
+    found = {"opportunities": 1 << _RATE}
+    for place, kind in enumerate(_STAGES):
+        if place != _RULES:
+            found[kind.asked_by] = found.get(kind.asked_by, 0) | 1 << place
+    return found
+
+
+_ASKED_BY: Final = _places_by_property()
+_PLACES_OF_CHANCE: Final = sum([1 << place for place, kind in enumerate(_STAGES) if issubclass(kind, OfChance)])
+"""The stages that a decider asks for, as bits."""
 
 
 class _Arrival(Stage):
@@ -53,7 +69,7 @@ class Way(Direction):
     ) -> None:
         super().__init__(link, sender, conditions, header_bytes, agenda, deliver, decider)
         self._chance: Chance = chance
-        self._stages: dict[int, Stage] = {}
+        self._stages: list[Stage | None] = [None] * (_ARRIVAL + 1)
         """Those that the conditions have asked for so far, by their place."""
         self._first: Stage = self._stage(_ARRIVAL)
         self._after_rules: Stage = self._first
@@ -76,39 +92,46 @@ class Way(Direction):
         self.note(conditions)
         following = self._stage(_ARRIVAL)
         self._after_rules = following
-        for place in range(_ARRIVAL - 1, -1, -1):
-            if place not in self._stages and not self._asks_for(place):
-                continue
-            stage = self._stage(place)
-            if stage.is_needed():
+        asked: i64 = _places_asked_for(conditions)
+        if self.decider is not None:
+            asked |= _PLACES_OF_CHANCE
+        if len(self.rules) > 0:
+            asked |= 1 << _RULES
+        place: i64 = _ARRIVAL - 1
+        while place >= 0:
+            stage = self._stages[place]
+            if stage is None and asked >> place & 1 == 1:
+                stage = self._stage(place)
+            if stage is not None and stage.is_needed():
                 stage.next = following
                 following = stage
                 if place != _RULES:
                     self._after_rules = stage
+            place -= 1
         self._first = following
 
-    def _asks_for(self, place: int) -> bool:
-        """Tell whether a stage that was never made is needed."""
-        if place == _RULES:
-            return len(self.rules) > 0
-        if place == _RATE and self.conditions.opportunities is not None:
-            return True
-        kind = _STAGES[place]
-        is_decided = self.decider is not None and issubclass(kind, OfChance)
-        return is_decided or bool(getattr(self.conditions, kind.asked_by))
-
-    def _stage(self, place: int) -> Stage:
-        stage = self._stages.get(place)
+    def _stage(self, place: i64) -> Stage:
+        """Return a stage, made now if there was none."""
+        stage = self._stages[place]
         if stage is None:
-            kind = _Arrival if place == _ARRIVAL else _STAGES[place]
-            chance = self._chance.child("link", self.link, self.sender, kind.__name__.lower())
-            stage = kind(self, chance)
+            if place == _ARRIVAL:
+                stage = _Arrival(self)
+            elif place == _DELAY:
+                stage = Delay(self)
+            elif place == _MTU:
+                stage = Mtu(self)
+            else:
+                stage = _STAGES[place](self)
             self._stages[place] = stage
         return stage
 
+    def stream(self, what: str) -> Chance:
+        """Return the stream of chance of one of the stages."""
+        return self._chance.child("link", self.link, self.sender, what)
+
     def _last_first(self) -> list[Stage]:
         """List the stages that were made, the last one on the way first."""
-        return [self._stages[place] for place in sorted(self._stages, reverse=True)]
+        return [stage for stage in reversed(self._stages) if stage is not None]
 
     def carry(self, octets: bytes) -> None:
         """Take a frame that the sender puts on the link."""
@@ -168,4 +191,12 @@ class Way(Direction):
     @property
     def in_flight_frames(self) -> int:
         """Frames that were sent and have neither arrived nor been lost."""
-        return sum([len(stage) for stage in self._stages.values()])
+        return sum([len(stage) for stage in self._stages if stage is not None])
+
+
+def _places_asked_for(conditions: Conditions) -> i64:
+    """Return the places of the stages that conditions ask for, as bits."""
+    places: i64 = 0
+    for name in conditions.asked:
+        places |= _ASKED_BY[name]
+    return places

@@ -43,10 +43,10 @@ class Chance:
         self._high: i64 = 0
 
     def _begin(self) -> None:
-        text = "\x1f".join([f"{type(name).__name__}:{name}" for name in self._names])
+        text = "\x1f".join([_written(name) for name in self._names])
         digest = hashlib.sha256(text.encode()).digest()
-        self._state_high = int.from_bytes(digest[:4], "big")
-        self._state_low = int.from_bytes(digest[4:8], "big")
+        self._state_high = octets.u32(digest, 0)
+        self._state_low = octets.u32(digest, 4)
         self._has_begun = True
 
     def _draw(self) -> None:
@@ -70,7 +70,9 @@ class Chance:
 
     def child(self, *names: object) -> Chance:
         """Return another stream, with more names after this one's. The two are independent."""
-        return Chance(*self._names, *names)
+        made = Chance()
+        made._names = self._names + names
+        return made
 
     def bits64(self) -> int:
         """Draw 64 bits."""
@@ -103,6 +105,13 @@ class Chance:
             octets.put32(drawn, self._high)
             octets.put32(drawn, self._low)
         return drawn.getvalue()[:count]
+
+
+def _written(name: object) -> str:
+    """Write a name with its type: the number 1 and the text "1" give different streams."""
+    if type(name) is str:
+        return "str:" + name
+    return f"{type(name).__name__}:{name}"
 
 
 def _low_product(low: i64, by: i64) -> i64:

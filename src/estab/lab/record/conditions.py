@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from os import PathLike
 from typing import Any, Final, TypeAlias, TypedDict, TypeVar
@@ -68,6 +68,11 @@ class LinkProperties(TypedDict, total=False):
     """The share of frames in which a bit flips."""
 
 
+_ASKING: Final = (
+    "mtu", "ecn_mark_limit", "rate_bps", "opportunities", "loss", "corrupt", "duplicate", "reorder",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Conditions:
     """One direction of a link. Shares are of 1."""
@@ -112,6 +117,11 @@ class Conditions:
     duplicate: float = 0.0
     corrupt: float = 0.0
     """Frames in which one bit changes. With Ethernet the frame check sees it and the frame is gone."""
+    asked: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """Which of the properties that ask for something to be done to frames are not 0."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "asked", tuple([name for name in _ASKING if getattr(self, name)]))
 
     @property
     def ecn_mark_limit(self) -> int:
@@ -147,6 +157,18 @@ _PLAIN: Final = frozenset({str, int, float})
 """Types of words that hold for both directions and never change."""
 NO_CONDITIONS: Final = Conditions()
 """Those of a link that is told nothing."""
+
+
+def read_both(words: Mapping[str, object], first: str, second: str, where: str) -> tuple[Conditions, Conditions]:
+    """Read the properties of a new link: what is to happen to what each of its two ends sends.
+
+    ``where`` is the link's name. ``TypeError`` and ``ValueError`` as those of ``by_sender`` and ``read_conditions``.
+    """
+    if "trace" not in words and _PLAIN.issuperset(map(type, words.values())):
+        both = _read_plain(tuple([(name, value, type(value)) for name, value in words.items()]))
+        return both, both
+    given = by_sender(words, (first, second), where)
+    return _read_all(NO_CONDITIONS, first, True, given), _read_all(NO_CONDITIONS, second, False, given)
 
 
 def read_conditions(base: Conditions, sender: str, is_first: bool, words: Mapping[str, object]) -> Conditions:
