@@ -27,6 +27,7 @@ from estab.lab.links.weather import Decider
 from estab.lab.record.chance import Chance
 from estab.lab.record.clock import Agenda
 from estab.lab.record.conditions import Conditions
+from estab.lab.record.traces import DelayProfile
 from estab.lab.rules.rule import RuleEntry
 
 __all__ = ["Direction"]
@@ -46,6 +47,7 @@ class Direction:
         self.delay_ns: i64 = 0
         self.jitter_ns: i64 = 0
         self.rate_bps: i64 = 0
+        self.delay_profile: DelayProfile | None = None
         """What ``conditions`` say, for each frame."""
         self.header_bytes: i64 = header_bytes
         """Bytes of a frame in front of its IP packet: 14 with Ethernet."""
@@ -81,6 +83,7 @@ class Direction:
         self.conditions = conditions
         self.mtu, self.rate_bps = conditions.mtu, conditions.rate_bps
         self.delay_ns, self.jitter_ns = conditions.delay_ns, conditions.jitter_ns
+        self.delay_profile = conditions.delay_profile
 
     def stream(self, what: str) -> Chance:
         """Return the stream of chance of one of the direction's stages."""

@@ -386,18 +386,18 @@ class Delay(Stage):
         if self._counted >= FLIGHT_FRAMES_MAX:
             way.drop(DropReason.LINK_QUEUE_FULL, frame)
             return
-        conditions, now_ns = way.conditions, way.agenda.now_ns
+        now_ns = way.agenda.now_ns
         lasts_ns = way.delay_ns
         late_ns: i64 = 0
-        if conditions.delay_profile is not None:
-            lasts_ns += conditions.delay_profile.at(now_ns)
+        if way.delay_profile is not None:
+            lasts_ns += way.delay_profile.at(now_ns)
         if way.decider is not None:
             late_ns = way.decider.late_ns(way.frame_name, self._draw if way.jitter_ns > 0 else None)
         elif way.jitter_ns > 0:
             late_ns = self._draw()
         due_ns = now_ns + max(0, lasts_ns + late_ns)
         if due_ns < self._last_due_ns:
-            if conditions.jitter_reorders:
+            if way.conditions.jitter_reorders:
                 self._tell_overtaken(due_ns)
             else:
                 due_ns = self._last_due_ns
