@@ -70,6 +70,57 @@ def test_a_run_is_not_over_before_what_was_written_is_delivered() -> None:
     assert received == [100_000]
 
 
+def test_what_is_still_to_be_delivered_is_what_the_rows_of_all_sockets_say() -> None:
+    net = Network(seed=4)
+    a, b = net.host("a"), net.host("b")
+    cable = net.link(a, b, delay="10ms", loss="10%")
+    waited_in: set[str] = set()
+    rested_in: set[str] = set()
+
+    def agree() -> bool:
+        for host in (a, b):
+            rows = [row for row in host.sockets() if row.netid.startswith("tcp")]
+            waiting = [row.state for row in rows if row.state in ("SYN-SENT", "FIN-WAIT-1", "CLOSING", "LAST-ACK")
+                       or (row.send_q > 0 and row.state != "LISTEN")]
+            if host.engine.is_delivering() is not bool(waiting):
+                return False
+            waited_in.update(waiting)
+            rested_in.update(row.state for row in rows if not waiting)
+        return True
+
+    def answer(connection: socket.socket, is_first_to_close: bool) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(bytes(20_000))
+            if is_first_to_close:
+                connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65_536):
+                pass
+
+    @b.run
+    def serve() -> None:
+        with socket.create_server(("", 80)) as listener:
+            for place in range(4):
+                answer(listener.accept()[0], place % 2 == 0)
+
+    @a.run
+    def call() -> None:
+        for place in range(4):
+            with socket.create_connection(("b", 80)) as caller:
+                time.sleep(0.2)
+                answer(caller, place >= 2)
+        with contextlib.suppress(OSError):
+            socket.create_connection(("b", 81), timeout=1)
+        lost = socket.create_connection(("b", 80))
+        lost.sendall(b"nobody accepts it, and the cable is cut")
+        cable.cut()
+        lost.close()
+
+    net.always(agree, "both ways to ask agree")
+    net.run(until="300s")
+    assert waited_in >= {"SYN-SENT", "ESTAB", "FIN-WAIT-1", "CLOSE-WAIT", "LAST-ACK"}
+    assert rested_in >= {"LISTEN", "ESTAB", "FIN-WAIT-2", "TIME-WAIT"}
+
+
 def test_a_datagram_server_is_a_server() -> None:
     net, a, b = two()
 

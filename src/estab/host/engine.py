@@ -28,7 +28,7 @@ from estab.host.ip.neighbors import Neighbors
 from estab.host.ip.output import Output
 from estab.host.ip.paths import HostPaths, needs_scope
 from estab.host.ip.routes import Route, Routes
-from estab.host.snapshot import SocketRow, rows
+from estab.host.snapshot import SocketRow, is_delivering, rows
 from estab.host.sockets.demux import Demux
 from estab.host.sockets.epoll import EpollDescriptor
 from estab.host.sockets.files import Descriptor, Files
@@ -450,6 +450,10 @@ class Engine:
     def sockets(self, now_ns: i64) -> list[SocketRow]:
         """List every socket, TIME-WAIT record and half-open entry, as ``ss -a`` does."""
         return rows(self.demux, self.udp, self.files, now_ns)
+
+    def is_delivering(self) -> bool:
+        """Tell whether a connection waits for an acknowledgment: of text, or of the SYN or the FIN that it sent."""
+        return is_delivering(self.demux, self.files)
 
     def counters(self) -> dict[str, int]:
         """Return every counter that is not zero by its name in ``nstat``, and the drops as ``drop:REASON``."""

@@ -1,4 +1,7 @@
-"""What ``ss -a`` would print: every socket, half-open entry and TIME-WAIT record of a host, at one instant."""
+"""What ``ss -a`` would print: every socket, half-open entry and TIME-WAIT record of a host, at one instant.
+
+``is_delivering`` answers the question that is asked most often about all of them, without a row of any.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from estab.tcp.connection import Connection
 from estab.tcp.context import endpoint_text
 from estab.tcp.listening.listener import HalfOpen
 
-__all__ = ["SocketRow", "rows"]
+__all__ = ["SocketRow", "is_delivering", "rows"]
 
 _STATES = (
     "", "ESTAB", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT", "CLOSED", "CLOSE-WAIT", "LAST-ACK",
@@ -73,6 +76,27 @@ def rows(demux: Demux, udp: Udp, files: Files, now_ns: i64) -> list[SocketRow]:
         elif isinstance(endpoint, TimeWait) and endpoint.tcb is None:
             result.append(_time_wait_row(endpoint, -1, now_ns))
     return result
+
+
+def is_delivering(demux: Demux, files: Files) -> bool:
+    """Tell whether a connection waits for an acknowledgment: of text, or of the SYN or the FIN that it sent."""
+    for descriptor in files.open_descriptors():
+        if isinstance(descriptor, StreamSocket) and descriptor.listener is None:
+            connection = descriptor.connection
+            if connection is not None and _has_to_deliver(connection):
+                endpoint = demux.table.get(connection.key)
+                if not isinstance(endpoint, TimeWait) or endpoint.tcb is not connection:
+                    return True
+    for endpoint in demux.table.values():
+        if isinstance(endpoint, Connection) and endpoint.owner is None and _has_to_deliver(endpoint):
+            return True
+    return False
+
+
+def _has_to_deliver(connection: Connection) -> bool:
+    state = i64(connection.state)
+    return (state == abi.SYN_SENT or state == abi.FIN_WAIT_1 or state == abi.CLOSING or state == abi.LAST_ACK
+            or connection.outq_bytes() > 0)
 
 
 def _netid(name: str, address: bytes) -> str:

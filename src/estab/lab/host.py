@@ -38,11 +38,13 @@ if TYPE_CHECKING:
     from estab.observers import Observation
     from estab.settings import Calendar, Drift, Duration
 
-__all__ = ["Host", "Starter", "check_nofile", "this_host"]
+__all__ = ["Host", "Starter", "check_nofile", "is_delivering", "this_host"]
 
 R = TypeVar("R")
 
 _NOTHING: Final[Any] = object()
+_DELIVERING: Final = frozenset({"SYN-SENT", "FIN-WAIT-1", "CLOSING", "LAST-ACK"})
+"""States, as ``ss`` writes them, of a connection that waits for an acknowledgment."""
 
 
 class Starter(Protocol):
@@ -515,3 +517,11 @@ def check_nofile(nofile: int) -> int:
     if nofile < STANDARD_STREAMS:
         raise ValueError(f"nofile: {nofile} is less than the {STANDARD_STREAMS} standard streams of a program")
     return nofile
+
+
+def is_delivering(host: Host) -> bool:
+    """Tell whether a connection of a host still has something to bring to its peer."""
+    if not host.is_spawned:
+        return host.engine.is_delivering()
+    return any(row.netid.startswith("tcp") and (row.state in _DELIVERING or (row.send_q > 0 and row.state != "LISTEN"))
+               for row in host.sockets())

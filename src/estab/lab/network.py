@@ -19,7 +19,7 @@ from estab.cpython import register_atexit  # imports concurrent.futures, whose h
 from estab.events import Observer
 from estab.host.engine import Engine
 from estab.lab.cabling import NOT_IN_NAMES, Cabling
-from estab.lab.host import Host, check_nofile
+from estab.lab.host import Host, check_nofile, is_delivering
 from estab.lab.links.weather import ChanceLog, Weather
 from estab.lab.naming import Failure, Names, Order, read_resolver, read_targets
 from estab.lab.programs.actions import Actions
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["LateClockWarning", "LostFramesWarning", "Network"]
 
 _PATIENCE_NS: Final = 30 * SECOND
-_DELIVERING: Final = frozenset({"SYN-SENT", "FIN-WAIT-1", "CLOSING", "LAST-ACK"})
-"""States, as ``ss`` writes them, of a connection that waits for an acknowledgment."""
 
 
 class LateClockWarning(RuntimeWarning):
@@ -169,7 +167,7 @@ class Network(Cabling):
         wake_up_ns = duration_ns(wake_up, "wake_up")
         secret = self._chance.child("host", name, "secret").octets(32)
         engine = Engine(name, secret, read_config(config, self.profile if profile is None else profile))
-        engine.is_forwarding = forwarding
+        engine.is_forwarding = bool(forwarding)
         entropy = self._chance.child("host", name, "entropy")
         given: tuple[str, ...] = ()
         if config or clock or drift or wake_up or profile is not None or nofile is not None:
@@ -552,10 +550,7 @@ class Network(Cabling):
 
     def _is_delivering(self) -> bool:
         """Tell whether a connection still has something to bring to its peer."""
-        return any(
-            row.netid.startswith("tcp") and (row.state in _DELIVERING or (row.send_q > 0 and row.state != "LISTEN"))
-            for host in self._hosts.values() for row in host.sockets()
-        )
+        return any(map(is_delivering, self._hosts.values()))
 
 
 def _refuse_spawn(host: Host) -> SpawnedHost:
