@@ -92,7 +92,12 @@ def closed() -> Network:
     (lambda: Network(observer=5), TypeError, "observer: 5 is not a function"),  # type: ignore[arg-type]
     (link_names, TypeError, "link: 'a' is not a host; give what Network.host() returned"),
     (link_another_networks_host, ValueError, "link: stranger is a host of another network"),
+    (lambda: link(name=5), TypeError, "name: 5 is not a text"),
     (lambda: link(loss="-1%"), ValueError, "loss: '-1%' is negative"),
+    (lambda: link(dealy="5ms"), TypeError, "a link has no property 'dealy'; did you mean delay?"),
+    (lambda: link(mtu=12), ValueError, "mtu: 12 is not a number of bytes from 68"),
+    (lambda: link(mtu=(1500, None)), ValueError, "mtu: None is not a number of bytes from 68"),
+    (lambda: link(delay=("1ms", "2ms", "3ms")), ValueError, "delay: ('1ms', '2ms', '3ms') has 3 values"),
     (lambda: link(loss=2), ValueError, "loss: 2 is more than 100%"),
     (lambda: link(delay="-5ms"), ValueError, "delay: '-5ms' is negative"),
     (lambda: link(loss={"c": "2%"}), ValueError, "loss: c is at no end of a-b; a dictionary has values by the sending "
@@ -176,3 +181,11 @@ def test_a_dictionary_of_a_link_has_hosts_or_their_names_as_keys() -> None:
     lan = net.switch("lan", a, b, delay={a: "1ms", "lan": "2ms"})
     [(there, back), (_, other)] = [(lan.cable(host).there, lan.cable(host).back) for host in (a, b)]
     assert [way.conditions.delay_ns for way in (there, back, other)] == [1_000_000, 2_000_000, 2_000_000]
+
+
+def test_any_truth_is_taken_for_yes_or_no() -> None:
+    net = Network(seed=1)
+    a, router = net.host("a"), net.host("router", forwarding=1)  # type: ignore[arg-type]
+    net.link(a, router, ethernet="yes")  # type: ignore[arg-type]
+    assert router.is_forwarding is True
+    assert a.engine.interfaces[1].is_ethernet

@@ -14,6 +14,7 @@ from estab.lab.boxes.bridge import Bridge
 from estab.lab.boxes.nat import Nat
 from estab.lab.boxes.properties import BoxProperties
 from estab.lab.boxing import Health, make_balancer, make_nat
+from estab.lab.cable import ETHERNET_HEADER_BYTES, lay, plug_in
 from estab.lab.host import Host
 from estab.lab.link import Link
 from estab.lab.links.host_side import Arrival
@@ -21,12 +22,12 @@ from estab.lab.links.way import Way
 from estab.lab.links.weather import ChanceLog, FixedWeather, MixedWeather, Namer, Weather
 from estab.lab.programs.strands import Scheduler
 from estab.lab.record.chance import Chance
-from estab.lab.record.conditions import NO_CONDITIONS, LinkProperties, by_sender, read_conditions
+from estab.lab.record.conditions import NO_CONDITIONS, LinkProperties, by_sender, read_both, read_conditions
 from estab.lab.rules.partition import Partition, StandingRule
 from estab.lab.rules.rule import RuleEntry
 from estab.lab.rules.verdicts import PacketRule
 from estab.lab.switch import Switch
-from estab.lab.topology import LINKS_MAX, Port, Topology, plug
+from estab.lab.topology import LINKS_MAX, Topology
 from estab.observers import Observation
 from estab.settings import Duration
 
@@ -35,7 +36,6 @@ __all__ = ["NOT_IN_NAMES", "Cabling"]
 NOT_IN_NAMES: Final = frozenset(" :/,=")
 """What the name of a host or a switch must not have in it."""
 
-_ETHERNET_HEADER_BYTES: Final = 14
 _SWITCH_PORTS_MAX: Final = 254
 
 
@@ -88,26 +88,12 @@ class Cabling:
         self._ensure_open()
         if len(self._topology.ports) >= LINKS_MAX:
             raise ValueError(f"link: a network has at most {LINKS_MAX}")
-        name = self._link_name(a, b, name)
-        words = by_sender(properties, (a.name, b.name), name)
-        conditions = [read_conditions(NO_CONDITIONS, host.name, host is a, words) for host in (a, b)]
-        header_bytes = _ETHERNET_HEADER_BYTES if ethernet else 0
-        number = self._topology.open_network()
-        ports = [self._plug(host, number, side, conditions[side].mtu, ethernet) for side, host in enumerate((a, b))]
-        decider = self.fixed_weather or self.chance_log
-        ways = []
-        for host, other, port, far_port, of_way in (
-                (a, b, ports[0], ports[1], conditions[0]), (b, a, ports[1], ports[0], conditions[1])):
-            way = Way(name, host.name, of_way, header_bytes, self._agenda, self._chance,
-                      Arrival(other.runtime.side, far_port.index), decider)
-            way.interface, way.receiver = port.interface, other.name
-            host.runtime.attach(port.index, way)
-            ways.append(way)
-        there, back = ways
-        link = Link(name, (a, b), (there, back), number)
+        name = self._link_name(a.name, b.name, name)
+        there, back = read_both(properties, a.name, b.name, name)
+        ways = lay(self._topology, name, a.runtime, b.runtime, there, back, bool(ethernet), self._agenda, self._chance,
+                   self.fixed_weather or self.chance_log)
+        link = Link(name, (a, b), ways[:2], ways[2])
         self._take_up(link)
-        self._topology.add(ports[0], back)
-        self._topology.add(ports[1], there)
         if self._scheduler.is_running:
             self._topology.route()
         return link
@@ -156,15 +142,16 @@ class Cabling:
         words = by_sender(properties, [*(other.name for other in switch.hosts), host.name, switch.name], switch.name)
         there, back = (read_conditions(NO_CONDITIONS, sender, is_first, words)
                        for sender, is_first in ((host.name, True), (switch.name, False)))
-        port = self._plug(host, switch.number, side, there.mtu, True)
+        port = plug_in(self._topology, host.runtime, switch.number, side, there.mtu, True)
         decider = self.fixed_weather or self.chance_log
-        to_switch = Way(name, host.name, there, _ETHERNET_HEADER_BYTES, self._agenda, self._chance,
+        to_switch = Way(name, host.name, there, ETHERNET_HEADER_BYTES, self._agenda, self._chance,
                         lambda frame: bridge.take(side, frame), decider)
-        to_host = Way(name, switch.name, back, _ETHERNET_HEADER_BYTES, self._agenda, self._chance,
+        to_host = Way(name, switch.name, back, ETHERNET_HEADER_BYTES, self._agenda, self._chance,
                       Arrival(host.runtime.side, port.index), decider)
         bridge.outputs.append(to_host.carry)
         to_switch.interface, to_switch.receiver, to_host.receiver = port.interface, switch.name, host.name
         host.runtime.attach(port.index, to_switch)
+        to_switch.opposite, to_host.opposite = to_host, to_switch
         link = Link(name, (host, switch), (to_switch, to_host), switch.number)
         self._take_up(link)
         self._topology.add(port, to_host)
@@ -174,9 +161,7 @@ class Cabling:
 
     def _take_up(self, link: Link) -> None:
         """Add a link that was made to the network: its rules and observers, and what it tells."""
-        there, back = link.there, link.back
-        there.opposite, back.opposite = back, there
-        there.fail = back.fail = self._scheduler.fail_or_raise
+        link.there.fail = link.back.fail = self._scheduler.fail_or_raise
         self._links.append(link)
         self._link_names.add(link.name)
         for faults in self._standing:
@@ -333,26 +318,20 @@ class Cabling:
         for observer, ends in self._observed:
             ends.append(made.observe(observer))
 
-    def _link_name(self, a: Host, b: Host, name: str | None) -> str:
+    def _link_name(self, a: str, b: str, name: str | None) -> str:
         taken = self._link_names
         if name is not None:
+            if not isinstance(name, str):
+                raise TypeError(f"name: {name!r} is not a text")
             if name in taken:
                 raise ValueError(f"name: there is a link {name!r} already")
             return name
-        base = f"{a.name}-{b.name}"
+        base = f"{a}-{b}"
         number = 2
         name = base
         while name in taken:
             name, number = f"{base}-{number}", number + 1
         return name
-
-    def _plug(self, host: Host, number: int, side: int, mtu: int, is_ethernet: bool) -> Port:
-        """Give a host an interface for the next link."""
-        v4, v6 = self._topology.addresses_for(number, side)
-        engine = host.engine
-        mac = bytes((2, 0, v4[1], v4[2], 0, side + 1)) if is_ethernet else b""
-        interface = plug(engine, f"eth{len(engine.interfaces) - 1}", mtu, mac, v4, v6)
-        return Port(host.runtime, interface.name, interface.index, number, v4, v6)
 
 
 def _names_of(side: Host | Iterable[Host], word: str) -> frozenset[str]:

@@ -83,11 +83,15 @@ class Resolver:
                    f"the name server was asked for {name} {self.attempts} times and {what} (set_resolver)")
 
 
+_AT_ONCE: Final = Resolver()
+"""That of a network that is told nothing of one."""
+
+
 class Names:
     """All names of a network that are not only its hosts'."""
 
     def __init__(self, topology: Topology) -> None:
-        self.resolver = Resolver()
+        self.resolver = _AT_ONCE
         """That of hosts that have none of their own."""
         self._topology = topology
         self._entries: dict[str, _Entry] = {}

@@ -11,28 +11,28 @@
 - An address that was added to a host later is found where it was added: on a link's network, by whoever answers for it
   there, or on the host itself (``hold``).
 - A name stands for all addresses of its host: IPv4 before IPv6, and those first that are nearest to the asking host.
+- Compiled with the core.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Final, Protocol
 
 from estab.abi import AF_INET, AF_INET6, AF_UNSPEC
+from estab.host.engine import Engine
+from estab.host.ip.interface import Interface
 from estab.host.ip.routes import Route, RouteSource
+from estab.lab.links.way import Way
 from estab.wire.address import network_of
-
-if TYPE_CHECKING:
-    from estab.host.engine import Engine
-    from estab.host.ip.interface import Interface
-    from estab.lab.links.way import Way
 
 __all__ = ["LINKS_MAX", "Member", "Port", "Topology", "plug"]
 
-LINKS_MAX = 65_536
-_V6_MTU_MIN = 1280
-_V6_NETWORK = b"\xfd\0\0\0\0\0"
+LINKS_MAX: Final = 65_536
+_V6_MTU_MIN: Final = 1280
+_V4_NETWORK: Final = b"\x0a"
+_V6_NETWORK: Final = b"\xfd\0\0\0\0\0"
+_V6_HOST: Final = b"\0\0\0\0\0\0\0"
 
 
 class Member(Protocol):
@@ -45,25 +45,25 @@ class Member(Protocol):
         """The host's name."""
 
 
-@dataclass(frozen=True, slots=True)
 class Port:
     """Where a link ends: an interface of a host, with an address in each of the link's networks."""
 
-    member: Member
-    interface: str
-    index: int
-    link: int
-    """The link's number, from 0."""
-    v4: bytes
-    v6: bytes
+    def __init__(self, member: Member, interface: str, index: int, link: int, v4: bytes, v6: bytes) -> None:
+        self.member: Member = member
+        self.interface: str = interface
+        self.index: int = index
+        self.link: int = link
+        """The link's number, from 0."""
+        self.v4: bytes = v4
+        self.v6: bytes = v6
 
 
-@dataclass(frozen=True, slots=True)
 class _Hop:
     """The first step of the way to a network: out by ``port``, to its other end."""
 
-    port: Port
-    gateway: Port
+    def __init__(self, port: Port, gateway: Port) -> None:
+        self.port: Port = port
+        self.gateway: Port = gateway
 
 
 def plug(host: Engine, name: str, mtu: int, mac: bytes, v4: bytes, v6: bytes) -> Interface:
@@ -74,6 +74,11 @@ def plug(host: Engine, name: str, mtu: int, mac: bytes, v4: bytes, v6: bytes) ->
     if mtu >= _V6_MTU_MIN:
         host.add_own_address(interface, v6, 64)
     return interface
+
+
+def _name_of(member: Member) -> str:
+    """Return a host's name without asking ``Member.name``, which is a call of an interpreted function."""
+    return member.engine.name
 
 
 class Topology:
@@ -97,13 +102,12 @@ class Topology:
         """What a search from a host found: the first hop to each network that is not its own, the nearest first."""
         self._ranks: dict[str, dict[int, int]] = {}
         """How near each network is to a host that has searched: its own first."""
-        self._is_stale = False
+        self._is_stale: bool = False
 
     def addresses_for(self, number: int, side: int) -> tuple[bytes, bytes]:
         """Return the two addresses of one end (from 0) of a link."""
-        v4 = bytes((10, number >> 8, number & 0xFF, side + 1))
-        v6 = b"\xfd" + bytes(5) + number.to_bytes(2, "big") + bytes(7) + bytes((side + 1,))
-        return v4, v6
+        of_link, of_end = number.to_bytes(2, "big"), (side + 1).to_bytes(1, "big")
+        return _V4_NETWORK + of_link + of_end, _V6_NETWORK + of_link + _V6_HOST + of_end
 
     def open_network(self) -> int:
         """Begin another link, and return its number."""
@@ -114,7 +118,12 @@ class Topology:
         """Add an end to a link. Frames come to it on ``inbound``."""
         self.ports[port.link].append(port)
         self._inbound[port] = inbound
-        self._ports_of.setdefault(port.member.name, []).append(port)
+        name = _name_of(port.member)
+        ports = self._ports_of.get(name)
+        if ports is None:
+            self._ports_of[name] = [port]
+        else:
+            ports.append(port)
         self._is_stale = True
 
     def hold(self, address: bytes, member: Member) -> None:
@@ -125,12 +134,12 @@ class Topology:
     def place(self, address: bytes, number: int, member: Member) -> None:
         """Note that a host has an address on a link's network. There it is reached, at whatever host answers for it."""
         self._placed[address] = number
-        self._added.setdefault(member.name, []).append(address)
+        self._added.setdefault(_name_of(member), []).append(address)
         self._is_stale = True
 
     def unplace(self, address: bytes, member: Member) -> bool:
         """Note that a host has an added address no more; ``False``: it had none."""
-        added = self._added.get(member.name, [])
+        added = self._added.get(_name_of(member), [])
         if address not in added:
             return False
         added.remove(address)
@@ -138,7 +147,7 @@ class Topology:
 
     def added_to(self, member: Member) -> list[bytes]:
         """Return the addresses that were added to a host."""
-        return list(self._added.get(member.name, []))
+        return list(self._added.get(_name_of(member), []))
 
     def number_of(self, address: bytes) -> int:
         """Return the number of the link that an address belongs to; -1 if it belongs to none."""
@@ -153,7 +162,7 @@ class Topology:
 
     def ports_of(self, member: Member) -> list[Port]:
         """Return a host's ends of links, in the order in which they were made."""
-        return self._ports_of.get(member.name, [])
+        return self._ports_of.get(_name_of(member), [])
 
     def addresses_of(self, member: Member, asker: Member | None = None) -> list[bytes]:
         """Return a host's addresses, IPv4 first, and of each version those first that are nearest to ``asker``."""
@@ -181,9 +190,11 @@ class Topology:
             return ["localhost"]
         if address in self._placed or address in self._held:
             return [name for name, added in self._added.items() if address in added] + (
-                [self._held[address].name] if address in self._held else [])
+                [_name_of(self._held[address])] if address in self._held else [])
         number = self.number_of(address)
-        return [] if number < 0 else [port.member.name for port in self.ports[number] if address in (port.v4, port.v6)]
+        if number < 0:
+            return []
+        return [_name_of(port.member) for port in self.ports[number] if address in (port.v4, port.v6)]
 
     def set_heard(self, member: Member, is_heard: bool) -> None:
         """Tell whether a host takes what arrives: not while it is switched off."""
@@ -195,7 +206,7 @@ class Topology:
         for port in self.ports_of(member):
             interface = before.interfaces[port.index]
             plug(member.engine, port.interface, interface.mtu, interface.mac, port.v4, port.v6)
-        self._added.pop(member.name, None)
+        self._added.pop(_name_of(member), None)
         member.engine.routes.set_source(_Routes(self, member))
 
     def route(self) -> None:
@@ -228,7 +239,10 @@ class Topology:
 
     def _is_at(self, member: Member, number: int) -> bool:
         """Tell whether a host has an end of a link. The link's few ends are asked, not the host's many."""
-        return any(port.member is member for port in self.ports[number])
+        for port in self.ports[number]:
+            if port.member is member:
+                return True
+        return False
 
     def _other_end(self, port: Port) -> Port:
         first, second = self.ports[port.link]
@@ -253,23 +267,23 @@ class Topology:
         return self._rank_of(neighbor).get(number, LINKS_MAX) if neighbor.engine.is_forwarding else LINKS_MAX
 
     def _rank_of(self, member: Member) -> dict[int, int]:
-        ranks = self._ranks.get(member.name)
+        ranks = self._ranks.get(_name_of(member))
         if ranks is None:
             near = [port.link for port in self.ports_of(member)] + list(self._search(member))
-            ranks = self._ranks[member.name] = {number: place for place, number in enumerate(near)}
+            ranks = self._ranks[_name_of(member)] = {number: place for place, number in enumerate(near)}
         return ranks
 
     def _search(self, member: Member) -> dict[int, _Hop]:
         """Find the first hop to every network that is not on a link of the host itself, the nearest first."""
-        found = self._searched.get(member.name)
+        found = self._searched.get(_name_of(member))
         if found is None:
-            found = self._searched[member.name] = self._hops_from(member)
+            found = self._searched[_name_of(member)] = self._hops_from(member)
         return found
 
     def _hops_from(self, member: Member) -> dict[int, _Hop]:
         own = {port.link for port in self.ports_of(member)}
         ways: dict[int, _Hop] = {}
-        seen = {member.name}
+        seen = {_name_of(member)}
         queue: deque[tuple[Member, _Hop | None]] = deque([(member, None)])
         while queue:
             at, hop = queue.popleft()
@@ -277,9 +291,9 @@ class Topology:
                 if hop is not None and port.link not in own and port.link not in ways:
                     ways[port.link] = hop
                 for other in self.ports[port.link]:
-                    if other.member.name in seen:
+                    if _name_of(other.member) in seen:
                         continue
-                    seen.add(other.member.name)
+                    seen.add(_name_of(other.member))
                     if len(self.ports_of(other.member)) == 1:
                         continue  # nothing lies beyond it
                     if other.member.engine.is_forwarding or other.member is member:
@@ -336,7 +350,7 @@ class _Routes(RouteSource):
             for number, ports in enumerate(self._topology.ports):
                 hop = self._topology.hop(self._member, number) if ports else None
                 if hop is not None:
-                    address: bytes = getattr(ports[0], side)
+                    address = ports[0].v4 if side == "v4" else ports[0].v6
                     made = self._route(hop.port, hop.gateway, address)
                     network = network_of(address, made.prefix_bits)
                     result.append(Route(network, made.prefix_bits, made.interface, made.gateway, 0))
