@@ -241,4 +241,6 @@ def _show(
         print(f"estab: {format_count(count, 'chunk')} came from workers with another fingerprint: {strange}",
               file=sys.stderr)
     if work.differing:
-        print(f"estab: of these seeds a worker found other facts than this process: {work.differing}", file=sys.stderr)
+        print(f"estab: of these seeds a worker found other facts than this process: {work.differing}. The scenario depends "
+              "on more than the seed: the order of a set of strings (PYTHONHASHSEED=0 fixes it) or of its own objects, an "
+              "id(), a file, real time; pytest --estab-check shows the first fact that differs", file=sys.stderr)

@@ -198,8 +198,8 @@ class Runtime(ABC):
 
     __slots__ = (
         "__weakref__", "_channels", "_observers", "_process", "_told_history", "abandoned", "by_number", "call",
-        "calls", "detached", "engine", "historian", "hooks", "is_closing", "is_over", "lock", "nofile", "owner",
-        "owners", "quick", "shared", "watches",
+        "calls", "detached", "engine", "historian", "hooks", "is_closing", "is_over", "lock", "nofile", "numbered",
+        "owner", "owners", "quick", "shared", "watches",
     )
 
     is_virtual: bool = False
@@ -225,6 +225,8 @@ class Runtime(ABC):
         """How many calls were reported to observers."""
         self.call = 0
         """Number of the reported call that is under way; 0: none."""
+        self.numbered = 0
+        """How many objects of its programs hash by a number; see ``ordinals``."""
         self.abandoned: deque[Descriptor] = deque()
         self.quick: Quick | None = None
         """Does most calls at once; ``None``: each goes all the way."""

@@ -3,7 +3,7 @@
 - ``Callbacks`` does what methods of asyncio's ``BaseEventLoop`` and ``BaseSelectorEventLoop`` do, in their order and on
   their own queues (CPython 3.11 to 3.14). ``EventLoop`` sets its methods in the place of theirs.
 - In debug mode a loop has asyncio's methods. Those here, if somebody kept one or once the loop is closed, call them.
-- Handles, timers and tasks are asyncio's classes.
+- Handles and timers are asyncio's classes; tasks are of a class derived from asyncio's.
 
 Compiled with the core. Beside ``estab.cpython`` it is the only file that uses what CPython keeps for itself.
 """
@@ -18,6 +18,7 @@ from selectors import SelectorKey
 from typing import Any, Final
 
 from estab.abi import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP
+from estab.sockets.ordinals import Task
 from estab.sockets.polling.interests import EVENT_READ, EVENT_WRITE, Interests
 
 __all__ = ["Callbacks", "methods_of", "poll_bits"]
@@ -25,7 +26,7 @@ __all__ = ["Callbacks", "methods_of", "poll_bits"]
 _Base: Final[Any] = asyncio.SelectorEventLoop
 _Handle: Final[Any] = asyncio.Handle
 _Timer: Final[Any] = asyncio.TimerHandle
-_Task: Final[Any] = asyncio.Task
+_Task: Final[Any] = Task
 _new: Final[Any] = object.__new__
 _new_tuple: Final[Any] = tuple.__new__
 _Key: Final[Any] = SelectorKey
@@ -144,7 +145,7 @@ class Callbacks:
     def create_task(self, coro: Any, **options: Any) -> Any:
         """Make a task, and note it in ``tasks``."""
         loop = self._loop
-        if not self.is_quick or loop._task_factory is not None:
+        if loop._task_factory is not None or loop._closed:
             task = _Base.create_task(loop, coro, **options)
         elif options:
             task = _Task(coro, loop=loop, **options)

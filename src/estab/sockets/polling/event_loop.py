@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 from estab.cpython import count_tasks, has_callbacks, has_tasks, has_to_shut_down, timers_of, transports_of
 from estab.sockets import names
 from estab.sockets.lines import tasks_of
+from estab.sockets.ordinals import Generators
 from estab.sockets.polling.callbacks import Callbacks, methods_of
 from estab.sockets.polling.selector import Selector
 from estab.units import SECOND
@@ -48,6 +49,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         self._wakeable = _LoopSelector(runtime, self)
         self._callbacks: Callbacks | None = None
         super().__init__(self._wakeable)
+        self._asyncgens = Generators()
         self._clock_resolution = 1e-9
         if runtime.quick is not None:
             self.time = runtime.quick.now  # type: ignore[method-assign]

@@ -19,6 +19,7 @@ from estab.errors import os_error
 from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
+from estab.sockets.ordinals import hash_of_slot
 from estab.sockets.polling.open_file import File
 from estab.sockets.polling.poll import describe, is_serving
 from estab.sockets.polling.real_descriptor import RealDescriptor
@@ -249,6 +250,7 @@ class Blocking(Waiting[HostSocket], os_socket.socket):
     """A socket of a host, with a timeout, that can try and wait."""
 
     __slots__ = NO_SLOTS
+    __hash__ = hash_of_slot
     _family: os_socket.AddressFamily
     _kind: os_socket.SocketKind
     _proto: int

@@ -570,7 +570,8 @@ class _Compact(Socket):
     """A ``Socket`` that is of no subclass: without a dictionary of attributes it takes a third of the memory."""
 
     __module__ = Socket.__module__
-    __slots__ = ("_family", "_file", "_kind", "_owner", "_past", "_proto", "_real", "_timeout", "runtime")
+    __slots__ = ("_estab_number", "_family", "_file", "_kind", "_owner", "_past", "_proto", "_real", "_timeout",
+                 "runtime")
 
 
 _Compact.__name__ = _Compact.__qualname__ = Socket.__name__

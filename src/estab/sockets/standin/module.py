@@ -41,6 +41,7 @@ from types import FunctionType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from estab import cpython
+from estab.sockets.ordinals import hash_by_number, set_in_order
 from estab.sockets.polling.event_loop import all_tasks
 from estab.sockets.runtime import activated, current, ensure_may_sleep
 from estab.sockets.socket import tls
@@ -269,6 +270,8 @@ def _members() -> tuple[Place, ...]:
     if cpython.ssl_wrap is not None:
         patches.append(Place(ssl.SSLContext, "_wrap_socket", INHERITED, tls.new_wrap_socket(cpython.ssl_wrap)))
     patches.append(Place(ssl.SSLSocket, "_create", cpython.ssl_create, tls.new_create(cpython.ssl_create)))
+    for owner in (asyncio.base_events, asyncio.tasks):
+        patches.append(Place(owner, "set", INHERITED, set_in_order))
     for kind, name, original, replacement in identity.CALENDAR:
         patches.append(Place(kind, name, original, replacement, cpython.put_into_type))
     seed = random.Random.__dict__["seed"]
@@ -278,6 +281,7 @@ def _members() -> tuple[Place, ...]:
 
 @functools.cache
 def _batch() -> Batch:
+    hash_by_number()
     return Batch([*_functions(), *_members()])
 
 
