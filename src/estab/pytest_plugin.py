@@ -9,6 +9,7 @@ lie beside tests are left alone, unless ``drill_collect = true`` in pytest's set
 
 from __future__ import annotations
 
+import unittest
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DrillFailedError", "DrillFile", "DrillItem", "net", "pytest_addoption", "pytest_collect_file",
-    "pytest_pyfunc_call", "pytest_runtest_makereport", "real_net",
+    "pytest_pyfunc_call", "pytest_runtest_call", "pytest_runtest_makereport", "real_net",
 ]
 
 _TRIAL: pytest.StashKey[NetTrial] = pytest.StashKey()
@@ -62,6 +63,16 @@ def real_net(request: pytest.FixtureRequest) -> Iterator[Network]:
     request.node.stash[_TRIAL] = trial
     yield trial.net
     trial.close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Refuse a sweep in a ``unittest.TestCase``, whose methods get no fixtures."""
+    kind = getattr(item, "cls", None)
+    if (isinstance(kind, type) and issubclass(kind, unittest.TestCase)
+            and hasattr(getattr(item, "function", None), "estab_sweep")):
+        pytest.fail(f"{item.name}: a method of unittest.TestCase gets no network from @estab.sweep; in the test, call "
+                    "estab.sweep(seeds=200).run(scenario) with a function that takes a network", pytrace=False)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -432,3 +432,17 @@ def test_pauses_are_faults_with_names_that_weather_may_skip() -> None:
             net.run()
             assert net.faults == ["2.5s tick@a.pause", "57s tick@a.resume"]
             assert net.now == took_s
+
+
+def test_an_action_is_given_keywords_as_the_call_has_them() -> None:
+    with Network(seed=1) as net:
+        server = net.host("server")
+        boots: list[float] = []
+        server.run(lambda: boots.append(net.now), at_boot=True)
+        net.at("2s", server.reboot, after="5s")
+        told: list[dict[str, object]] = []
+        net.every("1s", lambda **words: told.append(words), time="any", action="none")
+        net.run(until="9s")
+    assert boots == [0, 7]
+    assert told == [{"time": "any", "action": "none"}] * 9
+    assert net.faults == ["2s server.reboot(after='5s')"]

@@ -318,6 +318,8 @@ def test_sometimes_that_never_held_fails_its_sweep(suite: pytest.Pytester) -> No
 @pytest.mark.parametrize(("body", "sentence"), [
     ("async def test_it(net): pass", "a test with the fixture net is an ordinary function"),
     ("import estab\n@estab.sweep(seeds=2)\ndef test_it(): pass", "is for tests that take the fixture net"),
+    ("import estab, unittest\nclass Test(unittest.TestCase):\n @estab.sweep(seeds=2)\n def test_it(self, net): pass",
+     "a method of unittest.TestCase gets no network from @estab.sweep; in the test, call estab.sweep(seeds=200).run("),
 ])
 def test_what_is_written_wrongly_is_said(suite: pytest.Pytester, body: str, sentence: str) -> None:
     suite.makepyfile(body)

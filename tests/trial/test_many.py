@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,6 +33,12 @@ def steady(net):
         raise ValueError("three of seven")
     if net.seed % 50 == 20:
         raise KeyError("twenty of fifty")
+
+
+def told(net):
+    with open("told", "a") as file:
+        file.write(f"{net.seed}\\n")
+    steady(net)
 
 
 def deadly(net):
@@ -280,7 +287,7 @@ def test_what_is_kept_of_a_function_says_how_to_repeat_it(
 
 @pytest.mark.parametrize(("target", "said"), [
     ("nothing.py::f", "No such file"), ("scenarios.txt::f", "is not a Python file"),
-    ("scenarios.py::absent", "there are: steady, deadly, slow, lossy, two"),
+    ("scenarios.py::absent", "there are: steady, told, deadly, slow, lossy, two"),
     ("scenarios.py::two", "a scenario takes one argument"), ("json:absent", "there is no function"),
     ("scenarios", "names no scenario"), ("absent_module:f", "importing it failed"),
 ])
@@ -302,6 +309,25 @@ def test_a_cluster_that_is_not_there_is_said() -> None:
 
 
 # --- a real scheduler of Dask, and workers in processes of their own
+
+
+@pytest.mark.parametrize("kept", [(), ("--results", "kept.jsonl")])
+def test_ctrl_c_ends_a_sweep_with_its_workers_and_says_what_is_known(scenarios: Path, kept: tuple[str, ...]) -> None:
+    process = subprocess.Popen([sys.executable, "-m", "estab", "sweep", "scenarios.py::told", "--seeds", "100000",
+                                "--jobs", "2", *kept], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    told = scenarios.parent / "told"
+    deadline = time.monotonic() + 60
+    while not (told.exists() and told.stat().st_size > 2000):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the command and to its workers
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert re.search(r"estab: stopped after [\d,]+ seeds of 100000, \d+ failed; ", errors), errors
+    assert ("the same command goes on" if kept else "--results FILE would have kept them") in errors
+    again = "    again: estab sweep 'scenarios.py::told' --from 3 --seeds 1\n"
+    assert f"  seed 3: ValueError: three of seven\n{again}" in errors
 
 
 @pytest.fixture

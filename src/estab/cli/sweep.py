@@ -83,7 +83,11 @@ def sweep(
             cleanup.callback(record.close)
         known = {} if record is None else {seed: one for seed, one in record.known.items() if seed in wanted}
         work = Sweeping(found, wanted, rules, known)
-        outcomes = _watch(work, workers, record, console)
+        try:
+            outcomes = _watch(work, workers, record, console)
+        except KeyboardInterrupt:
+            _tell_what_is_known(work, target, results)
+            raise
     groups = groups_of(outcomes)
     explained = {}
     for group in groups[:_EXPLAINED_MAX]:
@@ -198,6 +202,20 @@ def _watch(work: Sweeping, workers: Workers, record: _Record | None, console: Co
         return work.run(workers.executor, workers.count)
 
 
+def _tell_what_is_known(work: Sweeping, target: str, results: str | None) -> None:
+    """Say after Ctrl-C how many seeds have run, which failed, and how to go on."""
+    outcomes = [work.known[seed] for seed in work.seeds if seed in work.known]
+    groups = groups_of(outcomes)
+    failed = sum(len(group.seeds) for group in groups)
+    goes_on = "--results FILE would have kept them" if results is None else "the same command goes on"
+    begin = f"estab: stopped after {format_count(len(outcomes), 'seed')} of {len(work.seeds)}"
+    lines = [f"{begin}, {failed} failed; {goes_on}"]
+    for group in groups[:_EXPLAINED_MAX]:
+        lines += [f"  seed {group.lowest}: {group.sentence}",
+                  f"    again: estab sweep '{target}' --from {group.lowest} --seeds 1"]
+    print("\n".join(lines), file=sys.stderr)
+
+
 def _killed(outcomes: Sequence[Outcome], seed: int) -> bool:
     return any(one.has_killed for one in outcomes if one.seed == seed)
 
@@ -241,6 +259,7 @@ def _show(
         print(f"estab: {format_count(count, 'chunk')} came from workers with another fingerprint: {strange}",
               file=sys.stderr)
     if work.differing:
-        print(f"estab: of these seeds a worker found other facts than this process: {work.differing}. The scenario depends "
-              "on more than the seed: the order of a set of strings (PYTHONHASHSEED=0 fixes it) or of its own objects, an "
-              "id(), a file, real time; pytest --estab-check shows the first fact that differs", file=sys.stderr)
+        print(f"estab: of these seeds a worker found other facts than this process: {work.differing}. The scenario "
+              "depends on more than the seed: the order of a set of strings (PYTHONHASHSEED=0 fixes it) or of its own "
+              "objects, an id(), a file, real time; pytest --estab-check shows the first fact that differs",
+              file=sys.stderr)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from os import PathLike
 from signal import SIGTERM
 from types import TracebackType
@@ -298,8 +299,8 @@ class Network(Cabling):
         settled_ns, at_ns = self._settled_ns
         return settled_ns if self._agenda.now_ns == at_ns else self._agenda.now_ns
 
-    def at(self, time: Duration, action: Callable[..., object], *args: Any) -> None:
-        """Call ``action(*args)`` at a virtual time (``"5s"``, or seconds): cut a cable, start a program.
+    def at(self, time: Duration, action: Callable[..., object], /, *args: Any, **keywords: Any) -> None:
+        """Call ``action(*args, **keywords)`` at a virtual time (``"5s"``, or seconds): cut a cable, start a program.
 
         The action can't wait, so it can't sleep or receive. ``ValueError`` if the time is past.
         """
@@ -307,15 +308,15 @@ class Network(Cabling):
         due_ns = duration_ns(time, "time")
         if due_ns < self.now_ns:
             raise ValueError(f"time: {time!r} is past: it is {self.now:g}s")
-        self._actions.at(due_ns, action, args)
+        self._actions.at(due_ns, partial(action, **keywords) if keywords else action, args)
 
-    def every(self, interval: Duration, action: Callable[..., object], *args: Any) -> None:
-        """Call ``action(*args)`` again and again, first after one ``interval``. A run does not wait for it."""
+    def every(self, interval: Duration, action: Callable[..., object], /, *args: Any, **keywords: Any) -> None:
+        """Call ``action(*args, **keywords)`` every ``interval``, first after one. A run does not wait for it."""
         _check_callable(action, "action")
         interval_ns = duration_ns(interval, "interval")
         if interval_ns <= 0:
             raise ValueError(f"interval: {interval!r} is not more than nothing")
-        self._actions.every(interval_ns, action, args)
+        self._actions.every(interval_ns, partial(action, **keywords) if keywords else action, args)
 
     def run(self, until: Duration | None = None, check: bool = True) -> None:
         """Run until a virtual time; without one, until every program is done.

@@ -24,6 +24,7 @@ from estab.trial.attempt import attempt
 from estab.trial.compare import Fingerprinter
 from estab.trial.fingerprint import fingerprint_of
 from estab.trial.target import Target, load
+from estab.trial.workers import Processes
 
 __all__ = ["CHUNK_SECONDS", "HASHED_EVERY", "Group", "Outcome", "Rules", "Sweeping", "groups_of", "run_chunk"]
 
@@ -164,6 +165,10 @@ class Sweeping:
                 if self._is_over():
                     self.is_stopped = self.is_stopped or bool(todo)
                     todo.clear()
+        except BaseException:  # Ctrl-C, SIGTERM, a record that can't be written: the rest is not needed
+            if isinstance(executor, Processes):
+                executor.abandon()
+            raise
         finally:
             for future in running:
                 future.cancel()

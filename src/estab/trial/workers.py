@@ -4,17 +4,56 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["ClusterError", "Workers", "cluster", "local"]
+__all__ = ["ClusterError", "Processes", "Workers", "cluster", "local"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class ClusterError(RuntimeError):
     """There is no such cluster, or it can't be used. The text says why."""
+
+
+class Processes(ProcessPoolExecutor):
+    """Processes of this machine. Ctrl-C in a terminal reaches them, too: they leave it to the process that asked.
+
+    They are spawned, not forked: a scenario starts in a fresh interpreter wherever it runs.
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker)
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Submit a call. Processes that this begins do not hear of Ctrl-C while they begin."""
+        if not hasattr(signal, "pthread_sigmask"):
+            return super().submit(fn, *args, **kwargs)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def abandon(self) -> None:
+        """End the processes, with whatever they do."""
+        processes = list((self._processes or {}).values())
+        self.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+
+
+def _begin_worker() -> None:
+    """Do nothing on Ctrl-C, and end on SIGTERM. A handler, because what a worker begins must not ignore Ctrl-C, too."""
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +66,9 @@ class Workers:
 
 
 def local(jobs: int | None = None) -> Workers:
-    """Use processes of this machine, one for each processor unless ``jobs`` says otherwise.
-
-    They are spawned, not forked: a scenario starts in a fresh interpreter wherever it runs.
-    """
+    """Use processes of this machine, one for each processor unless ``jobs`` says otherwise."""
     count = jobs or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
-    context = multiprocessing.get_context("spawn")
-    return Workers(lambda: ProcessPoolExecutor(count, mp_context=context), count,
-                   f"{count} process{'es' if count > 1 else ''} here")
+    return Workers(lambda: Processes(count), count, f"{count} process{'es' if count > 1 else ''} here")
 
 
 @contextmanager
