@@ -284,6 +284,13 @@ def context_of(thread: threading.Thread) -> contextvars.Context | None:
     return getattr(thread, "_context", None)
 
 
+name_counters: Final[tuple[tuple[Any, str, Callable[[], int], int], ...]] = (
+    (threading, "_counter", threading._counter, 1),  # type: ignore[attr-defined]
+    (futures_thread.ThreadPoolExecutor, "_counter", futures_thread.ThreadPoolExecutor._counter, 0),  # type: ignore[attr-defined]
+)
+"""What counts the threads and thread pools for their names: where, under which name, itself, the first number."""
+
+
 # --- ssl, selectors, socket
 
 ssl_wrap: Final[Any] = getattr(ssl.SSLContext, "_wrap_socket", None)

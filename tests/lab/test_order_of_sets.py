@@ -9,6 +9,7 @@ import select
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -214,6 +215,37 @@ def test_a_set_made_in_a_run_finds_its_members_after_it() -> None:
     facts_of(program)
     assert len(kept) == 4
     assert all(one in kept for one in list(kept))
+
+
+def names_of() -> list[list[str]]:
+    with Network(seed=1) as net:
+        one, other = net.host("one"), net.host("other")
+
+        async def tasks() -> list[str]:
+            made = [asyncio.create_task(asyncio.sleep(0)) for _ in range(2)]
+            made.append(asyncio.create_task(asyncio.sleep(0), name="mine"))
+            return [task.get_name() for task in (asyncio.current_task(), *made) if task is not None]
+
+        def threads() -> list[str]:
+            made = [threading.Thread(target=id, args=(0,)) for _ in range(2)]
+            names = [thread.name for thread in made]
+            for _ in range(2):
+                with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                    names.append(pool.submit(threading.current_thread).result().name)
+            return names
+
+        programs = [one.run(tasks), other.run(tasks), one.run(threads), other.run(threads)]
+        net.run()
+        return [program.result() for program in programs]
+
+
+def test_names_of_tasks_and_threads_are_counted_in_each_program() -> None:
+    tasks = ["Task-1", "Task-2", "Task-3", "mine"]
+    threads = ["Thread-1 (id)", "Thread-2 (id)", "ThreadPoolExecutor-0_0", "ThreadPoolExecutor-1_0"]
+    assert names_of() == [tasks, tasks, threads, threads]
+    outside = threading.Thread().name
+    assert names_of() == [tasks, tasks, threads, threads]
+    assert outside != threading.Thread().name
 
 
 def test_outside_of_programs_objects_hash_by_their_addresses() -> None:

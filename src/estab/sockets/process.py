@@ -32,6 +32,8 @@ class Process:
     """How many descriptors of its host it has open, those of its event loops among them; the standard streams apart."""
     nofile: tuple[int, int] | None = None
     """RLIMIT_NOFILE, soft and hard, if it has set one."""
+    named: dict[str, int] = field(default_factory=dict)
+    """The next numbers for names of its tasks, threads and thread pools, as a process of its own counts them."""
     has_ended: bool = False
     """It has ended, and what it had open is closed."""
     wakeup_fd: int = -1

@@ -298,7 +298,7 @@ class Programs:
               is_daemon: bool, name: str | None, fresh: Iterable[str] = ()) -> Program[Any]:
         """Start a function on a host at a virtual time."""
         if not callable(function):
-            raise TypeError(f"run: {function!r} is not a function; give the arguments behind it: host.run(f, 1, 2)")
+            raise TypeError(f"run: {function!r} is not a function; give the arguments after it: host.run(f, 1, 2)")
         if is_generator(function):
             raise TypeError(f"run: {function!r} is a generator function: to call it runs nothing of it. Give a "
                             "function that goes through what it yields")

@@ -86,6 +86,7 @@ class Callbacks:
         self._ready: Any = loop._ready
         self._append: Any = loop._ready.append
         self._take: Any = loop._ready.popleft
+        self._named: dict[str, int] = loop._process.named
         self.tasks: list[Any] = []
         """References to the tasks that ``create_task`` made; some are gone."""
         self._tasks_max: int = _TASKS_KEPT
@@ -148,15 +149,24 @@ class Callbacks:
         if loop._task_factory is not None or loop._closed:
             task = _Base.create_task(loop, coro, **options)
         elif options:
+            if options.get("name") is None:
+                options["name"] = self._next_name()
             task = _Task(coro, loop=loop, **options)
         else:
-            task = _Task(coro, loop=loop)
+            task = _Task(coro, loop=loop, name=self._next_name())
         tasks = self.tasks
         tasks.append(_ref(task))
         if len(tasks) > self._tasks_max:
             tasks[:] = [kept for kept in tasks if kept() is not None]
             self._tasks_max = 2 * len(tasks) + _TASKS_KEPT
         return task
+
+    def _next_name(self) -> str:
+        """Return the name of the program's next task: the first one is ``Task-1``, as in a process of its own."""
+        named = self._named
+        number: int = named.get("Task", 1)
+        named["Task"] = number + 1
+        return f"Task-{number}"
 
     # --- to run them
 

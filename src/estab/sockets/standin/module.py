@@ -264,6 +264,9 @@ def _members() -> tuple[Place, ...]:
     for name, stand_in in (("join", threads.join), ("is_alive", threads.is_alive)):
         original = threading.Thread.__dict__[name]
         patches.append(Place(threading.Thread, name, original, _dispatch(original, stand_in, only_virtual=False)))
+    for owner, name, original, first in cpython.name_counters:
+        count = _dispatch(original, threads.count_names(owner.__name__, first), only_virtual=True)
+        patches.append(Place(owner, name, original, count if owner is threading else staticmethod(count)))
     start = subprocess.Popen.__init__
     refuse = _dispatch(signals.start_process(start), signals.refuse_popen, only_virtual=True)
     patches.append(Place(subprocess.Popen, "__init__", start, refuse))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime, Task
 
 __all__ = [
-    "Lock", "is_alive", "join", "lock_stand_ins", "new_simple_queue", "quiet_ends", "quiet_excepthook",
+    "Lock", "count_names", "is_alive", "join", "lock_stand_ins", "new_simple_queue", "quiet_ends", "quiet_excepthook",
     "start_stand_ins",
 ]
 
@@ -38,6 +38,18 @@ _os_enumerate: Final = threading.enumerate
 _join: Final = threading.Thread.join
 _is_alive: Final = threading.Thread.is_alive
 _tasks: weakref.WeakKeyDictionary[threading.Thread, Task] = weakref.WeakKeyDictionary()
+
+
+def count_names(kind: str, first: int) -> Callable[[Runtime], int]:
+    """Make what counts a kind of thing for names like ``Thread-1``, program by program."""
+
+    def count(runtime: Runtime) -> int:
+        named = runtime.process().named
+        number = named.get(kind, first)
+        named[kind] = number + 1
+        return number
+
+    return count
 
 
 class Lock:
