@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections import Counter
 from itertools import pairwise
+from random import Random
 
 import pytest
 
@@ -25,12 +26,29 @@ class Flows(FlowTable):
     def __init__(self) -> None:
         self.taken: set[tuple[bytes, int, bytes, int]] = set()
         self.in_use: set[int] = set()
+        self.freed = 0
+        self.looks = 0
+
+    def free(self, local: bytes, local_port: int, remote: bytes, remote_port: int) -> None:
+        self.taken.remove((local, local_port, remote, remote_port))
+        self.freed += 1
 
     def is_flow_taken(self, local: bytes, local_port: int, remote: bytes, remote_port: int) -> bool:
+        self.looks += 1
         return (local, local_port, remote, remote_port) in self.taken
 
     def is_in_use(self, binding: Binding) -> bool:
         return binding.port in self.in_use
+
+    def freed_count(self) -> int:
+        return self.freed
+
+
+class ForgetfulFlows(Flows):
+    """The same, of which nothing may be remembered."""
+
+    def freed_count(self) -> int:
+        return -1
 
 
 def ports(first: int = 32768, last: int = 60999, secret: bytes = b"s" * 32) -> Ports:
@@ -303,6 +321,83 @@ def test_connect_takes_even_ports_first_and_bind_odd_ones_as_on_linux() -> None:
         table.bind(one, Flows())
     assert [one.port % 2 for one in bound] == [1] * 5 + [0] * 5
     assert sorted(one.port for one in bound) == list(range(40_000, 40_010))
+
+
+def with_parity(first: int, last: int) -> Ports:
+    config = Config()
+    config.ip_local_port_range = (first, last)
+    return Ports("TCP", Context("host", config, Counters(), bytes(32)), has_parity=True)
+
+
+def test_connects_to_a_server_towards_which_half_of_the_ports_are_taken_do_not_look_at_that_half_again() -> None:
+    table, flows = with_parity(40_000, 41_999), Flows()
+    for number in range(1000):
+        for server in range(3):  # in turn
+            one = binding(A, 0)
+            table.connect(one, B, 80 + server, flows)
+            flows.taken.add((A, one.port, B, 80 + server))
+            assert one.port % 2 == 0, number
+    flows.looks = 0
+    for _ in range(100):
+        for server in range(3):
+            one = binding(A, 0)
+            table.connect(one, B, 80 + server, flows)
+            flows.taken.add((A, one.port, B, 80 + server))
+    assert flows.looks < 3 * 1000 + 2000  # that half once each, and then few
+
+
+def test_a_connect_that_found_no_port_is_not_looked_for_again_until_one_is_free() -> None:
+    table, flows = with_parity(40_000, 40_999), Flows()
+    flows.taken = {(A, port, B, 80) for port in range(40_000, 41_000)}
+    for looks in (1000, 1000):
+        with pytest.raises(OSError, match="all 1000 ephemeral TCP ports"):
+            table.connect(binding(A, 0), B, 80, flows)
+        assert flows.looks == looks
+    flows.free(A, 40_123, B, 80)
+    one = binding(A, 0)
+    table.connect(one, B, 80, flows)
+    assert one.port == 40_123
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_remembered_of_taken_ports_changes_no_choice(seed: int) -> None:
+    random = Random(seed)
+    tables = [(with_parity(40_000, 40_030), kind()) for kind in (Flows, ForgetfulFlows)]
+    held: list[tuple[list[Binding], int]] = []
+    explicit: list[list[Binding]] = []
+    for _ in range(600):
+        act = random.random()
+        port = random.choice([80, 81])
+        if act < 0.6:
+            made = [binding(A, 0) for _ in tables]
+            outcomes = set()
+            for (table, flows), one in zip(tables, made, strict=True):
+                try:
+                    table.connect(one, B, port, flows)
+                    flows.taken.add((A, one.port, B, port))
+                    outcomes.add(one.port)
+                except OSError:
+                    outcomes.add(0)
+            assert len(outcomes) == 1
+            if outcomes != {0}:
+                held.append((made, port))
+        elif act < 0.8 and held:
+            made, port = held.pop(random.randrange(len(held)))
+            for (table, flows), one in zip(tables, made, strict=True):
+                flows.free(A, one.port, B, port)
+                table.release(one, flows)
+        elif act < 0.9:
+            number = random.randrange(40_000, 40_031)
+            made = [binding(A, number) for _ in tables]
+            try:
+                for (table, flows), one in zip(tables, made, strict=True):
+                    table.bind(one, flows)
+            except OSError:
+                continue
+            explicit.append(made)
+        elif explicit:
+            for (table, flows), one in zip(tables, explicit.pop(), strict=True):
+                table.release(one, flows)
 
 
 def test_a_host_s_tcp_ports_have_parity_and_its_udp_ports_have_none() -> None:

@@ -81,6 +81,8 @@ class Demux:
         self.port_users: dict[int, int] = {}
         """How many endpoints in the table use each local port."""
         self.time_wait_count: i64 = 0
+        self.freed_count: i64 = 0
+        """Four-tuples that were in the table, and are free again."""
         self.timers = TimerQueue()
         self._senders = Senders()
         self.share_bytes: i64 = SHARE_BYTES
@@ -543,6 +545,7 @@ class Demux:
         self._last = None
         if self.table.pop(endpoint.key, None) is None:
             return
+        self.freed_count += 1
         left = self.port_users[port] - 1
         if left > 0:
             self.port_users[port] = left

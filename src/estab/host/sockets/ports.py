@@ -5,7 +5,8 @@
 - Two bindings of a port conflict if their addresses overlap, unless both said SO_REUSEPORT, or both said
   SO_REUSEADDR and (TCP) the other is not listening. These are Linux's rules (``inet_csk_bind_conflict``).
 - ``connect`` without ``bind`` takes a port by RFC 6056 algorithm 4 (double hash), and may share it with other
-  connections that were bound so, as long as the four-tuple is free (Linux's ``__inet_hash_connect``).
+  connections that were bound so, as long as the four-tuple is free (Linux's ``__inet_hash_connect``). If half of all
+  ports are taken towards a destination, that is remembered: else each further ``connect`` would look at all of them.
 - TCP, as on Linux: ``connect`` looks at ports of the parity of the range's first one before the others, ``bind`` to
   port 0 at the others first, so that programs that bind leave ports for those that connect.
 - A closed socket's binding stays while a connection or TIME-WAIT record of it exists. Its end is not reported: such
@@ -30,6 +31,8 @@ __all__ = ["Binding", "FlowTable", "Ports"]
 _PERTURB_SLOTS: Final = 1024
 """Size of RFC 6056's ``table[]``; a power of two."""
 _SWEEP_MIN: Final = 256
+DESTINATIONS: Final = 256
+"""Of so many it is known at a time that ports towards them are taken."""
 
 
 @mypyc_attr(acyclic=True)
@@ -65,6 +68,10 @@ class FlowTable:
         """Tell whether a connection or TIME-WAIT record lives on a binding whose socket is closed."""
         raise NotImplementedError
 
+    def freed_count(self) -> i64:
+        """How many four-tuples have been freed so far; -1 if one may become free without being counted."""
+        return -1
+
 
 def _overlaps(a: Binding, b: Binding) -> bool:
     """Whether one packet could be meant for both."""
@@ -84,6 +91,32 @@ def _may_share(binding: Binding, other: Binding) -> bool:
     return binding.is_reuse_address and other.is_reuse_address and not other.is_listening
 
 
+class TakenPorts:
+    """Ports that a ``connect`` found taken, so that the next one to the same destination need not look at them again.
+
+    It holds until any port or four-tuple of the host is free again, for up to ``DESTINATIONS`` at a time.
+    """
+
+    def __init__(self) -> None:
+        self._steps: dict[bytes, int] = {}
+        self._freed: i64 = -1
+
+    def note(self, destination: bytes, steps: i64, freed: i64) -> None:
+        """So many steps of a walk to ``destination`` led to no free port. ``freed``: what has been freed so far."""
+        if freed < 0:
+            return
+        if freed != self._freed or len(self._steps) >= DESTINATIONS:
+            self._steps.clear()
+        self._freed = freed
+        self._steps[destination] = steps
+
+    def steps(self, destination: bytes, freed: i64) -> i64:
+        """How many steps of the next walk lead to no free port."""
+        if freed < 0 or freed != self._freed:
+            return 0
+        return self._steps.get(destination, 0)
+
+
 class Ports:
     """The ports of one protocol on one host. ``name`` is for the errors' texts."""
 
@@ -99,6 +132,8 @@ class Ports:
         self._connect_count: i64 = 0
         self._perturb: dict[int, int] = {}
         """Of the slots of RFC 6056's table those that are not 0: most hosts use few of them."""
+        self._taken: TakenPorts = TakenPorts()
+        self._removed_count: i64 = 0
         self._by_port: dict[int, list[Binding]] = {}
         self._lingering: list[Binding] = []
         self._sweep_at: i64 = _SWEEP_MIN
@@ -124,17 +159,20 @@ class Ports:
         port_min: i64 = self._config.ip_local_port_range[0]
         port_max: i64 = self._config.ip_local_port_range[1]
         count = port_max - port_min + 1
-        service: int = remote_port
-        digest = blake2s(
-            binding.address + b"|" + remote + service.to_bytes(2, "big"), key=self._key(), digest_size=16
-        ).digest()
+        destination = binding.address + b"|" + remote + _two_bytes(remote_port)
+        digest = blake2s(destination, key=self._key(), digest_size=16).digest()
         offset: i64 = int.from_bytes(digest[:7], "big")
         index: i64 = int.from_bytes(digest[8:10], "big") & (_PERTURB_SLOTS - 1)
         self._connect_count += 1
         draw: int = self._connect_count
         hop = blake2s(draw.to_bytes(8, "big"), key=self._key(), digest_size=1, person=b"port-hop").digest()
         first: i64 = self._perturb.get(index, 0)
-        for tried in range(count):
+        half = (count + 1) // 2 if self._has_parity else count
+        destination += _two_bytes(port_min) + _two_bytes(port_max)
+        freed = self._freed_count(flows)
+        for tried in range(self._taken.steps(destination, freed), count):
+            if tried == half:
+                self._taken.note(destination, half, freed)
             port = self._place(offset + first, tried, port_min, count, is_first_even=True)
             is_taken = flows.is_flow_taken(binding.address, port, remote, remote_port)
             if not is_taken and self._may_connect_from(port, flows):
@@ -143,6 +181,7 @@ class Ports:
                 binding.is_implicit = True
                 self._add(binding)
                 return
+        self._taken.note(destination, count, freed)
         raise os_error(
             errno.EADDRNOTAVAIL,
             f"cannot assign requested address: all {count} ephemeral {self.name} ports towards "
@@ -195,6 +234,11 @@ class Ports:
 
     # --- inside
 
+    def _freed_count(self, flows: FlowTable) -> i64:
+        """How many ports and four-tuples have been freed so far; -1 if one may become free without that."""
+        freed = flows.freed_count()
+        return freed if freed < 0 else freed + self._removed_count
+
     def _key(self) -> bytes:
         if not self._secret:
             self._secret = blake2s(self.name.lower().encode(), key=self._context.secret).digest()
@@ -210,6 +254,7 @@ class Ports:
     def _remove(self, binding: Binding) -> None:
         bucket = self._by_port[binding.port]
         bucket.remove(binding)
+        self._removed_count += 1
         if not bucket:
             del self._by_port[binding.port]
 
@@ -277,6 +322,11 @@ class Ports:
         state = "listening" if other.is_listening else "bound"
         return (f"address already in use: {self.name} {endpoint_text(binding.address, binding.port)} overlaps "
                 f"{endpoint_text(other.address, other.port)}, which is {state}")
+
+
+def _two_bytes(port: i64) -> bytes:
+    number: int = port
+    return number.to_bytes(2, "big")
 
 
 def all_implicit(bucket: list[Binding]) -> bool:

@@ -33,3 +33,7 @@ class StreamTables(FlowTable):
         if binding.flow_key:
             return binding.flow_key in self.demux.table
         return binding.port in self.demux.port_users
+
+    def freed_count(self) -> i64:
+        """How many four-tuples have been freed so far; -1 while a TIME-WAIT record may become reusable."""
+        return self.demux.freed_count if self.demux.time_wait_count == 0 else -1
