@@ -34,8 +34,8 @@ except ImportError:  # if the platform has none
     ctypes = None  # type: ignore[assignment]
 
 __all__ = [
-    "CAN_REUSE_THREADS", "HAS_THREADS", "THREAD_STARTERS", "Slot", "allocate_lock", "app_transport", "awaited_by",
-    "be_thread", "become", "begin_thread", "check_sendfile", "context_of", "count_raised", "count_tasks",
+    "CAN_REUSE_THREADS", "HAS_THREADS", "THREAD_STARTERS", "Slot", "SocketTransport", "allocate_lock", "app_transport",
+    "awaited_by", "be_thread", "become", "begin_thread", "check_sendfile", "context_of", "count_raised", "count_tasks",
     "current_frames", "enter_loop", "event_loop_policy", "forget_thread", "forget_thread_state", "gathered_by",
     "get_ident", "give_up_on_sendfile", "has_callbacks", "has_tasks", "has_to_shut_down", "is_idle_worker",
     "is_planned", "leave_loop", "new_ident", "new_rlock", "new_simple_queue", "put_into_type", "raise_in_thread",
@@ -365,6 +365,20 @@ def count_tasks() -> int:
     """Count the tasks of the process, of all its loops, as far as ``asyncio.all_tasks`` looks at each of them."""
     kept = getattr(asyncio.tasks, "_scheduled_tasks", None)
     return len(asyncio.tasks._all_tasks if kept is None else kept)  # type: ignore[attr-defined]
+
+
+_SocketTransport: Final[Any] = asyncio.selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
+
+
+class SocketTransport(_SocketTransport):  # type: ignore[misc]
+    """asyncio's own for a TCP socket, which refers to itself in a circle even once its connection is lost."""
+
+    def _call_connection_lost(self, exc: BaseException | None) -> None:
+        super()._call_connection_lost(exc)
+        self._read_ready_cb = None
+
+
+SocketTransport.__name__ = SocketTransport.__qualname__ = _SocketTransport.__name__  # its repr, in logs
 
 
 def transports_of(loop: asyncio.AbstractEventLoop) -> list[asyncio.Transport]:

@@ -37,32 +37,31 @@ class Observation(AbstractContextManager["Observation"]):
 
 
 class Observers:
-    """The observers of one object. ``tell`` takes the one function that tells all of them, or ``None``."""
+    """The observers of one object."""
 
-    def __init__(self, tell: Callable[[Observer | None], None],
-                 lock: AbstractContextManager[object] | None = None) -> None:
-        self._tell = tell
+    def __init__(self, lock: AbstractContextManager[object] | None = None) -> None:
         self._lock = _NO_LOCK if lock is None else lock
         self._all: dict[int, Observer] = {}
         self._count = 0
 
-    def add(self, observer: Observer) -> Observation:
+    def add(self, observer: Observer, tell: Callable[[Observer | None], None]) -> Observation:
         """Add an observer. It is called in the middle of the work: it must be quick, and must not raise.
 
-        ``TypeError`` for what can't be called.
+        ``tell``, a method of the object, takes the one function that tells all of them, or ``None``. It is not kept
+        here, as that would be a circle. ``TypeError`` for what can't be called.
         """
         check_observer(observer)
         with self._lock:
             self._count += 1
             number = self._count
             self._all[number] = observer
-            self._tell(_one_of(self._all.values()))
-        return Observation(lambda: self._remove(number))
+            tell(_one_of(self._all.values()))
+        return Observation(lambda: self._remove(number, tell))
 
-    def _remove(self, number: int) -> None:
+    def _remove(self, number: int, tell: Callable[[Observer | None], None]) -> None:
         with self._lock:
             del self._all[number]
-            self._tell(_one_of(self._all.values()))
+            tell(_one_of(self._all.values()))
 
 
 def check_observer(observer: object) -> None:

@@ -39,7 +39,7 @@ from estab.host.sockets.stream import Streams, StreamSocket
 from estab.host.sockets.udp import DatagramSocket, Udp
 from estab.host.sysctls import Sysctls
 from estab.tcp.config import Config
-from estab.tcp.context import Context
+from estab.tcp.context import Context, Paths
 from estab.tcp.record.control import CongestionControl
 from estab.undeletable import undeletable
 from estab.wire import ip
@@ -107,6 +107,14 @@ class Engine:
         self._header: IpHeader = IpHeader(b"", b"")
         """Of the segment that is being sent: one object for all of them."""
         self._add_loopback()
+
+    def __del__(self) -> None:
+        """Break the circles, so that all is released now and does not wait for the garbage collector."""
+        try:
+            self.context.paths = Paths()
+            self.demux.forget_options()
+        except AttributeError:  # it was refused, and has neither
+            pass
 
     # --- configuration
 

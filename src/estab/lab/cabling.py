@@ -6,6 +6,7 @@ A cable gets its number, its addresses and its chance from the order in which ca
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Final, Literal, Unpack
 
 from estab.events import Event, LinkChanged, Observer
@@ -47,14 +48,15 @@ class Cabling:
         self._agenda = scheduler.agenda
         self._chance = chance
         self._topology = Topology()
-        self._namer = Namer(self._name_of, lambda: len(self._links))
+        self._whole = self._topology.whole()
+        self._links: list[Link] = []
+        self._namer = Namer(partial(_name_of, self._topology), self._links.__len__)
         self.fixed_weather: FixedWeather | None = None
         """What decides instead of chance, or besides, if the network was given its weather."""
         if weather is not None:
             self.fixed_weather = (MixedWeather if weather.has_chance else FixedWeather)(weather, self._namer)
         self.chance_log: ChanceLog | None = None
         self._hosts: dict[str, Host] = {}
-        self._links: list[Link] = []
         self._link_names: set[str] = set()
         self._observed: list[tuple[Observer, list[Observation]]] = []
         """The observers of everything, with the functions that remove them from each host and link."""
@@ -208,7 +210,7 @@ class Cabling:
         both = sorted(sides[0] & sides[1])
         if both:
             raise ValueError(f"partition: {both[0]} is on both sides")
-        made = Partition(sides[0], sides[1], one_way, self._name_of)
+        made = Partition(sides[0], sides[1], one_way, partial(_name_of, self._topology))
         made.ends = self._stand(RuleEntry(made.says, self._scheduler.fail_or_raise), "")
         made.tell = lambda what: self._tell_all(LinkChanged(self._agenda.now_ns, "", str(made), what))
         made.tell("cut")
@@ -304,10 +306,6 @@ class Cabling:
         if self._scheduler.is_closing:
             raise RuntimeError("the network is closed")
 
-    def _name_of(self, address: bytes) -> str:
-        names = self._topology.reverse(address)
-        return names[0] if names else ""
-
     def _tell_all(self, fact: Event) -> None:
         """Tell the observers of everything."""
         for observer, _ends in self._observed:
@@ -332,6 +330,11 @@ class Cabling:
         while name in taken:
             name, number = f"{base}-{number}", number + 1
         return name
+
+
+def _name_of(topology: Topology, address: bytes) -> str:
+    names = topology.reverse(address)
+    return names[0] if names else ""
 
 
 def _names_of(side: Host | Iterable[Host], word: str) -> frozenset[str]:

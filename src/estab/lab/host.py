@@ -89,7 +89,8 @@ class Host:
     """A host of the lab. ``Network.host`` makes it. ``runtime`` is what its programs wait on."""
 
     def __init__(self, runtime: VirtualTime, topology: Topology, programs: Programs, actions: Actions,
-                 make_spawned: Callable[[Host], Spawned], given: tuple[str, ...] = ()) -> None:
+                 make_spawned: Callable[[Host], Spawned], given: tuple[str, ...] = (),
+                 keeps: object = None) -> None:
         self.runtime = runtime
         runtime.host = self
         self._make_spawned = make_spawned
@@ -98,8 +99,11 @@ class Host:
         self._spawned: Spawned | None = None
         """The kernel's side, since the first process was spawned."""
         self._topology = topology
+        self._whole = topology.whole()
         self._programs = programs
         self._actions = actions
+        self._keeps = keeps
+        """What refers to its network until that is closed: the network stays open while a host is kept."""
         self._at_boot: list[tuple[Program[Any], Callable[[], Program[Any]]]] = []
         """The programs that start whenever the host does, and what starts them."""
 
@@ -255,10 +259,12 @@ class Host:
                                "Python function runs there by spawn_python()")
         packages = fresh if isinstance(fresh, str) else tuple(fresh)
 
+        programs, runtime = self._programs, self.runtime
+
         def start(begin_ns: int = 0) -> Program[Any]:
-            program = self._programs.start(self.runtime, function, args, begin_ns, is_daemon, name, packages)
-            if not self.runtime.is_awake:
-                self._programs.freeze(self.runtime)
+            program = programs.start(runtime, function, args, begin_ns, is_daemon, name, packages)
+            if not runtime.is_awake:
+                programs.freeze(runtime)
             return program
 
         program = start(start_ns)

@@ -40,9 +40,13 @@ class Link:
         """From 0: its network is ``10.<number / 256>.<number % 256>.0/24``."""
         self.ends = ends
         self.there, self.back = ways
-        self._observers = Observers(self._tell_all_facts)
+        self._observers = Observers()
         self._observer: Observer | None = None
         self._has_carrier = True
+
+    def __del__(self) -> None:
+        for way in (self.there, self.back):
+            way.release()
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -179,7 +183,7 @@ class Link:
 
         Other observers stay. Returns what ends that: call it, or use it in a ``with`` statement.
         """
-        observation = self._observers.add(observer)
+        observation = self._observers.add(observer, self._tell_all_facts)
         self.tell_conditions(observer)
         return observation
 

@@ -96,7 +96,7 @@ class Network(Cabling):
         super().__init__(Scheduler(), Chance(seed), weather)
         self._programs = Programs(self._scheduler)
         self._actions = Actions(self._agenda, frozenset() if weather is None else weather.skipped)
-        self._verdict = Verdict(self._programs, self._actions, self._scheduler.repetition, self._hosts)
+        self._verdict = Verdict(self._programs, self._actions, self._scheduler.repetition, self._topology.members)
         if self.fixed_weather is not None:
             self.fixed_weather.planned = self._actions.faults
         self._promises = Promises()
@@ -108,7 +108,8 @@ class Network(Cabling):
         self._late_max_ns = duration_ns(late_max, "late_max")
         self._late_told = 0
         self._spawning = self._make_spawning(clock, sample_every)
-        self._close = weakref.finalize(self, _close, self._scheduler, self._hosts, self._spawning)
+        self._itself: list[object] = [self]
+        """By this hosts refer to it until it is closed."""
         _networks.add(self)
         if observer is not None:
             self.observe(observer)
@@ -185,7 +186,7 @@ class Network(Cabling):
             runtime.nofile = check_nofile(nofile)
             engine.files.limit = max(engine.files.limit, nofile)
         host = Host(runtime, self._topology, self._programs, self._actions,
-                    _refuse_spawn if self._spawning is None else self._spawning.make, given)
+                    _refuse_spawn if self._spawning is None else self._spawning.make, given, self._itself)
         self._topology.members[name] = runtime
         self._hosts[name] = host
         self._tell_of(host)
@@ -441,11 +442,28 @@ class Network(Cabling):
             self._wind_down()
             if self._spawning is not None:
                 self._tell_lost(self._spawning)
-        self._close()
+        self.abandon()
 
     def abandon(self) -> None:
         """End programs as ``close`` does, without SIGTERM."""
-        self._close()
+        if not self._itself:
+            return
+        self._itself.clear()
+        for host in self._hosts.values():
+            host.runtime.is_closing = True
+        if self._scheduler.strands:
+            with module.patched(), threads.quiet_ends(ProgramEnded):
+                self._scheduler.close()
+        else:
+            self._scheduler.close()
+        for host in self._hosts.values():
+            host.runtime.release()
+        if self._spawning is not None:
+            self._spawning.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_itself"):  # else it was refused
+            self.abandon()
 
     def _wind_down(self) -> None:
         """Let programs that handle SIGTERM end themselves. What users planned for later does not happen any more."""
@@ -575,16 +593,3 @@ def _close_all() -> None:
 
 # The last hook is called first.
 register_atexit(_close_all)
-
-
-def _close(scheduler: Scheduler, hosts: dict[str, Host], spawning: Spawning | None) -> None:
-    """End all programs of a network. It has no reference to the ``Network``, so that that can be collected."""
-    for host in hosts.values():
-        host.runtime.is_closing = True
-    if scheduler.strands:
-        with module.patched(), threads.quiet_ends(ProgramEnded):
-            scheduler.close()
-    else:
-        scheduler.close()
-    if spawning is not None:
-        spawning.close()

@@ -7,6 +7,7 @@ prompt) runs the network until it can return.
 from __future__ import annotations
 
 import socket as os_socket
+import weakref
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from contextlib import suppress
@@ -73,9 +74,9 @@ class VirtualTime(Runtime):
     """One host in virtual time."""
 
     __slots__ = (
-        "_agenda", "_asked", "_boots", "_entropy", "_later", "_later_alarm", "_later_count", "_names", "_programs",
-        "_scheduler", "_told", "_topology", "boxes", "clock", "host", "is_awake", "is_powered", "outside", "resolver",
-        "side",
+        "_agenda", "_asked", "_boots", "_entropy", "_host", "_later", "_later_alarm", "_later_count", "_names_ref",
+        "_programs", "_scheduler", "_told", "_whole", "boxes", "clock", "is_awake", "is_powered", "outside",
+        "resolver", "side",
     )
 
     is_virtual = True
@@ -85,11 +86,13 @@ class VirtualTime(Runtime):
         names: Names, clock: HostClock, wake_up_ns: int = 0,
     ) -> None:
         super().__init__(engine)
-        self.host: object = None
-        """The ``Host`` that it belongs to."""
+        self._host: weakref.ref[object] | None = None
         self.resolver: Resolver | None = None
         """What it is like to look a name up here; ``None``: as on any host."""
-        self._names = names
+        # What refers to the host is referred to weakly, so that a network is released at once when it is dropped.
+        self._names_ref = weakref.ref(names)
+        self._whole = weakref.ref(topology.whole())
+        self._programs: Programs = weakref.proxy(programs)
         self._asked = chance.child("resolver")
         self.clock = clock
         """What time it is on the host."""
@@ -97,8 +100,6 @@ class VirtualTime(Runtime):
         """It neither sleeps nor is paused."""
         self._scheduler = scheduler
         self._agenda = scheduler.agenda
-        self._topology = topology
-        self._programs = programs
         self._entropy = chance
         self.boxes: Boxes | None = None
         """What translates and balances on this host; ``None``: nothing."""
@@ -107,14 +108,45 @@ class VirtualTime(Runtime):
         self.is_powered = True
         self._boots = 0
         self._told: Observer | None = None
-        self.side = HostSide(engine, self._agenda, self.clock, self, self.watches.by_fd)
+        owner: VirtualTime = weakref.proxy(self)
+        self.side = HostSide(engine, self._agenda, self.clock, owner, self.watches.by_fd)
         """What is between the host's engine and its links."""
-        self.quick: HostCalls = HostCalls(self.side, scheduler, programs, self, wake_up_ns)
+        self.quick: HostCalls = HostCalls(self.side, scheduler, self._programs, owner, wake_up_ns)
         """The calls of its programs that come most often."""
         self._later: list[tuple[int, int, Callable[[], None]]] = []
         """What is to be called later, by the host's clock: when, in which order, and what."""
         self._later_count = 0
-        self._later_alarm = Alarm(self._agenda, self._on_later)
+        self._later_alarm: Alarm | None = None
+        """Made when something is first to be called later."""
+
+    def release(self) -> None:
+        """Let nothing refer to it in a circle: its network is closed, so no timer of it will ring."""
+        self.side.alarm.release()
+        if self._later_alarm is not None:
+            self._later_alarm.release()
+
+    @property
+    def host(self) -> object:
+        """The ``Host`` that it belongs to."""
+        return None if self._host is None else self._host()
+
+    @host.setter
+    def host(self, host: object) -> None:
+        self._host = weakref.ref(host)
+
+    @property
+    def _names(self) -> Names:
+        names = self._names_ref()
+        if names is None:
+            raise RuntimeError("the network is closed")
+        return names
+
+    @property
+    def _topology(self) -> Topology:
+        whole = self._whole()
+        if whole is None:
+            raise RuntimeError("the network is closed")
+        return whole.topology
 
     # --- power
 
@@ -127,7 +159,7 @@ class VirtualTime(Runtime):
         self.is_powered = self.side.is_sending = False
         self.side.alarm.set(NEVER)
         self._later.clear()
-        self._later_alarm.set(NEVER)
+        self._set_later()
         self._programs.strand(self)
         self._topology.set_heard(self, False)
         if self.outside is not None:
@@ -420,7 +452,11 @@ class VirtualTime(Runtime):
     # --- inside
 
     def _set_later(self) -> None:
-        self._later_alarm.set(self.clock.due_ns(self._later[0][0]) if self._later else NEVER)
+        alarm = self._later_alarm
+        if alarm is None and self._later:
+            alarm = self._later_alarm = Alarm(self._agenda, self._on_later)
+        if alarm is not None:
+            alarm.set(self.clock.due_ns(self._later[0][0]) if self._later else NEVER)
 
     def _on_later(self) -> None:
         while self._later and self._later[0][0] <= self.now_ns:

@@ -16,8 +16,11 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from typing import Final, Protocol
+
+from mypy_extensions import mypyc_attr
 
 from estab.abi import AF_INET, AF_INET6, AF_UNSPEC
 from estab.host.engine import Engine
@@ -26,7 +29,7 @@ from estab.host.ip.routes import Route, RouteSource
 from estab.lab.links.way import Way
 from estab.wire.address import network_of
 
-__all__ = ["LINKS_MAX", "Member", "Port", "Topology", "plug"]
+__all__ = ["LINKS_MAX", "Member", "Port", "Topology", "Whole", "plug"]
 
 LINKS_MAX: Final = 65_536
 _V6_MTU_MIN: Final = 1280
@@ -81,6 +84,14 @@ def _name_of(member: Member) -> str:
     return member.engine.name
 
 
+@mypyc_attr(native_class=False)
+class Whole:
+    """A topology that lives as long as its network, or a host that is kept. It can be referred to weakly."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+
+
 class Topology:
     """Hosts by name, links by number, and what follows from them."""
 
@@ -103,6 +114,16 @@ class Topology:
         self._ranks: dict[str, dict[int, int]] = {}
         """How near each network is to a host that has searched: its own first."""
         self._is_stale: bool = False
+        self._whole: weakref.ref[Whole] | None = None
+
+    def whole(self) -> Whole:
+        """Return what the network and its hosts keep, so that all else can refer to the topology weakly."""
+        kept = self._whole
+        found = None if kept is None else kept()
+        if found is None:
+            found = Whole(self)
+            self._whole = weakref.ref(found)
+        return found
 
     def addresses_for(self, number: int, side: int) -> tuple[bytes, bytes]:
         """Return the two addresses of one end (from 0) of a link."""
@@ -332,37 +353,47 @@ class Topology:
 
 
 class _Routes(RouteSource):
-    """The routes of one host. One ``Route`` serves all networks that are reached by the same first hop."""
+    """The routes of one host. One ``Route`` serves all networks that are reached by the same first hop.
+
+    It refers to the host and the topology weakly: both refer to it. Without them there is no route any more.
+    """
 
     def __init__(self, topology: Topology, member: Member) -> None:
         super().__init__(24, 64)
-        self._topology = topology
-        self._member = member
+        self._whole: weakref.ref[Whole] = weakref.ref(topology.whole())
+        self._member: weakref.ref[Member] = weakref.ref(member)
         self._made: dict[tuple[int, bytes], Route] = {}
 
     def find(self, destination: bytes) -> Route | None:
-        way = self._topology.way_to(self._member, destination)
-        return None if way is None else self._route(way[0], way[1], destination)
+        whole, member = self._whole(), self._member()
+        if whole is None or member is None:
+            return None
+        way = whole.topology.way_to(member, destination)
+        return None if way is None else self._route(member, way[0], way[1], destination)
 
     def all(self) -> list[Route]:
-        result = []
+        result: list[Route] = []
+        whole, member = self._whole(), self._member()
+        if whole is None or member is None:
+            return result
+        topology = whole.topology
         for side in ("v4", "v6"):
-            for number, ports in enumerate(self._topology.ports):
-                hop = self._topology.hop(self._member, number) if ports else None
+            for number, ports in enumerate(topology.ports):
+                hop = topology.hop(member, number) if ports else None
                 if hop is not None:
                     address = ports[0].v4 if side == "v4" else ports[0].v6
-                    made = self._route(hop.port, hop.gateway, address)
+                    made = self._route(member, hop.port, hop.gateway, address)
                     network = network_of(address, made.prefix_bits)
                     result.append(Route(network, made.prefix_bits, made.interface, made.gateway, 0))
         return result
 
-    def _route(self, port: Port, gateway_port: Port | None, destination: bytes) -> Route:
+    def _route(self, member: Member, port: Port, gateway_port: Port | None, destination: bytes) -> Route:
         is_v4 = len(destination) == 4
         gateway = b"" if gateway_port is None else gateway_port.v4 if is_v4 else gateway_port.v6
         key = (port.index, gateway or bytes([len(destination)]))
         made = self._made.get(key)
         if made is None:
             bits = 24 if is_v4 else 64
-            interface = self._member.engine.interfaces[port.index]
+            interface = member.engine.interfaces[port.index]
             made = self._made[key] = Route(network_of(destination, bits), bits, interface, gateway, 0)
         return made

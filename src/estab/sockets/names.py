@@ -5,6 +5,7 @@ Errors are ``socket.gaierror`` and ``socket.herror`` with the system's numbers. 
 
 from __future__ import annotations
 
+import operator
 import socket as os_socket
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,12 @@ _KINDS: Final = (
 _PROTOCOLS: Final = ((os_socket.IPPROTO_TCP, "tcp"), (os_socket.IPPROTO_UDP, "udp"))
 _EVERY_KIND: Final = (*_KINDS, (os_socket.SOCK_RAW, 0))
 _FAMILY_OF: Final = {4: os_socket.AF_INET, 16: os_socket.AF_INET6}
+
+# As plain integers: to ask an enumeration for its bits takes a microsecond.
+_CANONNAME: Final = int(os_socket.AI_CANONNAME)
+_NUMERICHOST: Final = int(os_socket.AI_NUMERICHOST)
+_NUMERICSERV: Final = int(os_socket.AI_NUMERICSERV)
+_PASSIVE: Final = int(os_socket.AI_PASSIVE)
 
 
 def lookup(runtime: Runtime, host: str, family: int) -> list[bytes]:
@@ -65,6 +72,7 @@ def getaddrinfo(runtime: Runtime, host: Any, port: Any, family: int = 0, type: i
     """Translate a host and a port into addresses to connect or bind to, as ``socket.getaddrinfo``."""
     if family not in (os_socket.AF_UNSPEC, os_socket.AF_INET, os_socket.AF_INET6):
         raise os_socket.gaierror(os_socket.EAI_FAMILY, "ai_family not supported")
+    flags = operator.index(flags)
     kinds = [(kind, number) for kind, number in (_EVERY_KIND if host is not None or port is not None else _KINDS)
              if type in (0, kind) and proto in (0, number or proto)]
     if not kinds:
@@ -72,7 +80,7 @@ def getaddrinfo(runtime: Runtime, host: Any, port: Any, family: int = 0, type: i
     kinds, number = _port(port, kinds, flags)
     text = host.decode("ascii") if isinstance(host, (bytes, bytearray)) else host
     addresses = _passive(flags, family) if text is None else _active(runtime, text, family, flags)
-    name = text or "" if flags & os_socket.AI_CANONNAME else ""
+    name = text or "" if flags & _CANONNAME else ""
     result: list[AddrInfo] = []
     scope = interface_index(runtime, (text or "").partition("%")[2])
     for address in addresses:
@@ -137,13 +145,13 @@ def _v4(runtime: Runtime, name: str) -> list[bytes]:
 
 
 def _active(runtime: Runtime, text: str, family: int, flags: int) -> list[bytes]:
-    if flags & os_socket.AI_NUMERICHOST and _numeric(text.partition("%")[0]) is None:
+    if flags & _NUMERICHOST and _numeric(text.partition("%")[0]) is None:
         raise _unknown(f"{text!r} is not numeric")
     return lookup(runtime, text, family)
 
 
 def _passive(flags: int, family: int) -> list[bytes]:
-    v4, v6 = (bytes(4), bytes(16)) if flags & os_socket.AI_PASSIVE else (b"\x7f\0\0\x01", bytes(15) + b"\x01")
+    v4, v6 = (bytes(4), bytes(16)) if flags & _PASSIVE else (b"\x7f\0\0\x01", bytes(15) + b"\x01")
     return [address for address in (v4, v6) if family in (os_socket.AF_UNSPEC, _FAMILY_OF[len(address)])]
 
 
@@ -171,7 +179,7 @@ def _port(port: Any, kinds: list[_Kind], flags: int) -> tuple[list[_Kind], int]:
         return kinds, int(port) & 0xFFFF
     if not port:
         return kinds, 0
-    if not flags & os_socket.AI_NUMERICSERV:
+    if not flags & _NUMERICSERV:
         known = {protocol: number for protocol, name in _PROTOCOLS if (number := _service_number(port, name))}
         having = [kind for kind in kinds if kind[1] in known]
         if having:

@@ -199,7 +199,7 @@ class Runtime(ABC):
     __slots__ = (
         "__weakref__", "_channels", "_observers", "_process", "_told_history", "abandoned", "by_number", "call",
         "calls", "detached", "engine", "historian", "hooks", "is_closing", "is_over", "lock", "nofile", "numbered",
-        "owner", "owners", "quick", "shared", "watches",
+        "owner", "owners", "pid", "quick", "shared", "watches",
     )
 
     is_virtual: bool = False
@@ -240,8 +240,10 @@ class Runtime(ABC):
         """Called after each input to the host, with the lock held."""
         self.historian: Historian | None = None
         """Keeps what calls changed; see ``keep_history``."""
-        self._observers = Observers(self._tell_all_facts, self.lock)
+        self._observers = Observers(self.lock)
         self._told_history: Observation | None = None
+        self.pid = 0
+        """The number of the program that was started last."""
         self._channels = 0
         self._process: Process | None = None
         """That of code that is no program; made when it is first asked for."""
@@ -392,7 +394,7 @@ class Runtime(ABC):
 
         Returns what ends that: call it, or use it in a ``with`` statement.
         """
-        return self._observers.add(observer)
+        return self._observers.add(observer, self._tell_all_facts)
 
     def down_error(self, what: str) -> OSError:
         """Make the error of a call on a host that nothing steps any more."""

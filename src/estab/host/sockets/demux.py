@@ -429,6 +429,10 @@ class Demux:
         """Make the TCB that a socket without a connection would have, to be looked at."""
         return Connection(self.context, FourTuple(b"", b"", 0, b"", 0), options)
 
+    def forget_options(self) -> None:
+        """Forget which records of options sockets might share."""
+        self._options.clear()
+
     def new_options(self) -> Options:
         """Return the options of a new socket, as the host's settings are now."""
         return self._options.default(self.algorithms.find(self.context.config.tcp_congestion_control))

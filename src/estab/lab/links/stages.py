@@ -20,7 +20,7 @@ from estab.lab.links.frame import Frame
 from estab.lab.packets.answers import framed_back, refusal
 from estab.lab.packets.view import PacketView
 from estab.lab.record.chance import Chance
-from estab.lab.record.clock import Subject
+from estab.lab.record.clock import NOBODY, Subject
 from estab.lab.record.shapes import draw_late_ns
 from estab.lab.rules.rule import RuleEntry
 from estab.lab.rules.verdicts import Verdict
@@ -75,6 +75,10 @@ class Stage(Subject):
     def clear(self) -> list[Frame]:
         """Give up all frames held, oldest first."""
         return []
+
+    def release(self, end: Stage) -> None:
+        """Forget what it refers to: no frame passes it any more."""
+        self.next = end
 
     def sift(self, entry: RuleEntry) -> None:
         """Ask a new rule about all frames held, oldest first, and do what it says."""
@@ -412,6 +416,11 @@ class Delay(Stage):
             self._take_out(frame)
         self._last_due_ns = 0
         return frames
+
+    def release(self, end: Stage) -> None:
+        """Forget what it refers to."""
+        self.next = end
+        self._flights.subject = NOBODY
 
     def sift(self, entry: RuleEntry) -> None:
         """Ask a new rule about all that flies. What it delays arrives so much later, after what overtakes it."""

@@ -20,7 +20,7 @@ from estab.lab.links.stages import Corrupt, Delay, Duplicate, Loss, Mark, Mtu, O
 from estab.lab.links.weather import Decider
 from estab.lab.record.chance import Chance
 from estab.lab.record.clock import Agenda
-from estab.lab.record.conditions import Conditions
+from estab.lab.record.conditions import NO_CONDITIONS, Conditions
 from estab.lab.rules.rule import RuleEntry
 
 __all__ = ["Way"]
@@ -58,6 +58,17 @@ class _Arrival(Stage):
             return
         way.frames_delivered += 1
         way.end.arrive(frame)
+
+
+class _End(Stage):
+    """Where frames end that are sent on a way which is released."""
+
+    def take(self, frame: Frame) -> None:
+        """Drop it."""
+
+
+_RELEASED: Final = Direction("", "", NO_CONDITIONS, 0, Agenda(), Receiver())
+_END: Final = _End(_RELEASED)
 
 
 class Way(Direction):
@@ -187,6 +198,18 @@ class Way(Direction):
     def heal(self) -> None:
         """Carry frames again."""
         self.is_cut = False
+
+    def release(self) -> None:
+        """Forget the receiver, the other direction and all stages: its link is gone.
+
+        They refer to each other in circles, and would wait for the garbage collector.
+        """
+        self.end, self.opposite, self.fail = _RELEASED.end, None, _RELEASED.fail
+        self._first = self._after_rules = _END
+        for place, stage in enumerate(self._stages):
+            if stage is not None:
+                stage.release(_END)
+                self._stages[place] = None
 
     @property
     def in_flight_frames(self) -> int:

@@ -285,8 +285,6 @@ class Programs:
         """A program that raises ends the run, unless another program waits for its result."""
         self._scheduler = scheduler
         scheduler.report = self.report
-        self._pids: dict[Runtime, int] = {}
-        """The last process number, by host."""
         self._no_alarm = Alarm(scheduler.agenda, _nothing)
         """That of threads that have ended."""
         self._asked_turn = -1
@@ -305,8 +303,8 @@ class Programs:
         if self._scheduler.is_closing:
             raise RuntimeError(f"run: the network of host {runtime.name} is closed")
         name = name or str(getattr(function, "__name__", function))
-        self._pids[runtime] = self._pids.get(runtime, _FIRST_PID - 1) + 1
-        process = Process(self._pids[runtime], name)
+        runtime.pid = max(runtime.pid + 1, _FIRST_PID)
+        process = Process(runtime.pid, name)
         program: Program[Any] = Program(runtime, name, is_daemon, self._scheduler, process)
         body = partial(self._be_program, program, function, args)
         strand = self._scheduler.spawn(f"{program.name}@{runtime.name}", body, start_ns)

@@ -7,7 +7,10 @@ thousand.
 
 - While a network is open the collector looks after 50,000 objects. What programs leave in cycles is still released.
 - A threshold that is higher already, or 0 (no collections), stays. So does one that is set meanwhile.
-- The threshold is put back when the last network is closed, or released without that.
+- The threshold is put back when the last network is released. A network that is dropped is released at once: nothing
+  in it refers to itself in a circle. If it were put back earlier, at the network's close, the collector would look at
+  all its objects just before they are released.
+- If one is kept that is closed, as the last, the threshold is put back when the collector looks the next time.
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ OBJECTS: Final = 50_000
 
 
 class RareCollection:
-    """Lets the collector look rarely, from its making until ``end``. Several may overlap."""
+    """Lets the collector look rarely, from its making until it is released. Several may overlap."""
 
     _open = 0
+    """How many are in use; and how many there are."""
+    _kept = 0
     _before = 0
     """The threshold to put back; 0: nothing was changed."""
 
@@ -32,21 +37,34 @@ class RareCollection:
         self._is_ended = False
         if RareCollection._open == 0 and 0 < gc.get_threshold()[0] < OBJECTS:
             RareCollection._before = _exchange(OBJECTS)
+            if _on_collection not in gc.callbacks:
+                gc.callbacks.append(_on_collection)
         RareCollection._open += 1
+        RareCollection._kept += 1
 
     def end(self) -> None:
         """Need it no more. Idempotent."""
-        if self._is_ended:
-            return
-        self._is_ended = True
-        RareCollection._open -= 1
-        if RareCollection._open == 0 and RareCollection._before:
-            if gc.get_threshold()[0] == OBJECTS:
-                _exchange(RareCollection._before)
-            RareCollection._before = 0
+        if not self._is_ended:
+            self._is_ended = True
+            RareCollection._open -= 1
 
     def __del__(self) -> None:
         self.end()
+        RareCollection._kept -= 1
+        if RareCollection._kept <= 0:
+            self.put_back()
+
+    @staticmethod
+    def put_back() -> None:
+        """Let the collector look as often as before, unless that was changed meanwhile."""
+        before, RareCollection._before = RareCollection._before, 0
+        if before and gc.get_threshold()[0] == OBJECTS:
+            _exchange(before)
+
+
+def _on_collection(phase: str, info: dict[str, int]) -> None:
+    if RareCollection._before and RareCollection._open <= 0:
+        RareCollection.put_back()
 
 
 def _exchange(objects: int) -> int:

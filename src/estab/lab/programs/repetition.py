@@ -93,6 +93,11 @@ class Repetition:
         self._is_new = True
         self._left = 0
 
+    def release(self) -> None:
+        """Ask nobody any more: there are no more runs."""
+        self._strands = ()
+        self.transfers, self.has_keepalive, self.verdict = list, _no, _no
+
     def look(self, strand: Looked, now_ns: int, turns: int) -> None:
         """Look at a strand that begins to wait; at the start of a look, at all. ``turns`` counts all such waits."""
         if self._left == 0:

@@ -139,8 +139,8 @@ class Strand:
                 self._cancel()
             else:
                 self._body()
-        except ProgramEnded:
-            pass
+        except ProgramEnded as ended:
+            ended.__traceback__ = None  # tasks that it ended refer to it, and frames to tasks
         finally:
             self._scheduler.finish(self)
 
@@ -392,16 +392,25 @@ class Scheduler:
             return
         self.is_closing = True
         self._rare_collection.end()
-        if not self.strands:
-            return
-        self.one_cpu.begin()
-        try:
-            for strand in list(self.strands):
-                self._end(strand)
-        finally:
-            self.one_cpu.end()
-            self.current = None
-        self._join()
+        if self.strands:
+            self.one_cpu.begin()
+            try:
+                for strand in list(self.strands):
+                    self._end(strand)
+            finally:
+                self.one_cpu.end()
+                self.current = None
+            self._join()
+        self._release()
+
+    def _release(self) -> None:
+        """Forget what was to happen and what is asked during runs: it refers to what refers to the scheduler."""
+        self.agenda.clear()
+        self.runnable.clear()
+        self.untidy.clear()
+        self.repetition.release()
+        self.look = None
+        self.report = str
 
     def _end(self, strand: Strand) -> None:
         """End a strand in its own thread, and wait until that is done."""
@@ -410,6 +419,7 @@ class Scheduler:
             return
         strand.wait = None
         strand.alarm.due_ns = NEVER
+        strand.forget()
         self._endings = 0
         self.current = strand
         if strand.cpu != self.one_cpu.cpu:

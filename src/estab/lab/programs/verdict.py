@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, Protocol
 
+from estab.host.engine import Engine
 from estab.lab.programs.actions import Actions
 from estab.lab.programs.program import DeadlockError, Programs
 from estab.lab.programs.repetition import Place, Repetition
-from estab.sockets.runtime import Runtime
 from estab.tcp.connection import Connection
 from estab.units import SECOND
 
@@ -18,20 +18,19 @@ _MUCH_BYTES: Final = 1460
 """A heartbeat is smaller."""
 
 
-class _Host(Protocol):
-    @property
-    def runtime(self) -> Runtime: ...
+class _Member(Protocol):
+    engine: Engine
 
 
 class Verdict:
     """Judges the repetition that a run's scheduler has noticed."""
 
     def __init__(self, programs: Programs, actions: Actions, repetition: Repetition,
-                 hosts: Mapping[str, _Host]) -> None:
+                 members: Mapping[str, _Member]) -> None:
         self._programs = programs
         self._actions = actions
         self._repetition = repetition
-        self._hosts = hosts
+        self._members = members
         self._stuck: list[str] = []
         repetition.transfers = self._transfers
         repetition.has_keepalive = self._has_keepalive
@@ -65,8 +64,8 @@ class Verdict:
         return any(one.options.keepalive for one in self._connections())
 
     def _connections(self) -> Iterator[Connection]:
-        for host in self._hosts.values():
-            for endpoint in host.runtime.engine.demux.table.values():
+        for member in self._members.values():
+            for endpoint in member.engine.demux.table.values():
                 if isinstance(endpoint, Connection):
                     yield endpoint
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from mypy_extensions import i64
 
 from estab.units import NEVER
 
-__all__ = ["Agenda", "Alarm", "Entry", "Subject"]
+__all__ = ["NOBODY", "Agenda", "Alarm", "Entry", "Subject"]
 
 
 class Subject:
@@ -36,6 +36,10 @@ class Subject:
     def fall_due(self, number: i64) -> None:
         """Do what is due."""
         raise NotImplementedError
+
+
+NOBODY: Final = Subject()
+"""Whose the entries are that nothing will carry out."""
 
 
 class Entry:
@@ -108,6 +112,10 @@ class Agenda:
             heap[place] = other
             place = above
         heap[place] = entry
+
+    def clear(self) -> None:
+        """Forget all entries: nothing will be carried out any more."""
+        self._entries.clear()
 
     def next_due_ns(self) -> i64:
         """Return the time of the next entry; ``NEVER`` if there is none."""
@@ -203,6 +211,10 @@ class Alarm(Subject):
             self._entry_ns = due_ns
             agenda.enter(due_ns, self, due_ns)
 
+    def release(self) -> None:
+        """Forget what it calls: it will not ring any more."""
+        self._action = _nothing
+
     def is_meant(self, due_ns: i64) -> bool:
         """Tell whether it is to ring at that time."""
         return self.due_ns == due_ns
@@ -219,3 +231,6 @@ class Alarm(Subject):
         self.due_ns = NEVER
         self.entry_gone(number)
         self._action()
+
+
+def _nothing() -> None: ...

@@ -14,7 +14,15 @@ import signal
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
-from estab.cpython import count_tasks, has_callbacks, has_tasks, has_to_shut_down, timers_of, transports_of
+from estab.cpython import (
+    SocketTransport,
+    count_tasks,
+    has_callbacks,
+    has_tasks,
+    has_to_shut_down,
+    timers_of,
+    transports_of,
+)
 from estab.sockets import names
 from estab.sockets.lines import tasks_of
 from estab.sockets.ordinals import Generators
@@ -79,8 +87,7 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     def tasks(self) -> set[asyncio.Task[Any]]:
         """Return those that ``create_task`` made and that are not done."""
-        assert self._callbacks is not None
-        found = [kept() for kept in self._callbacks.tasks]
+        found = [] if self._callbacks is None else [kept() for kept in self._callbacks.tasks]
         return {task for task in found if task is not None and not task.done()}
 
     async def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
@@ -117,8 +124,16 @@ class EventLoop(asyncio.SelectorEventLoop):
         super().close()
         if not was_closed:
             self._process.open_files -= FILES
-            if self._callbacks is not None:
-                self._callbacks.is_quick = False
+            self._release()
+
+    def _release(self) -> None:
+        """Use asyncio's own methods, which say that the loop is closed, so that nothing refers to it in a circle."""
+        callbacks, self._callbacks = self._callbacks, None
+        if callbacks is not None:
+            callbacks.is_quick = False
+            members = vars(self)
+            for name in (*methods_of(callbacks), "create_task", "create_future"):
+                members.pop(name, None)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Report an exception that was not caught, unless the network is closing."""
@@ -168,6 +183,11 @@ class EventLoop(asyncio.SelectorEventLoop):
             raise NotImplementedError(f"{pipe!r} is of the operating system, and host {self._runtime.name} can't wait "
                                       "for it: make pipes by os.pipe in a program")
 
+    def _make_socket_transport(self, *args: Any, **kwargs: Any) -> Any:
+        made = super()._make_socket_transport(*args, **kwargs)  # type: ignore[misc]
+        made.__class__ = SocketTransport
+        return made
+
     # --- instead of writing to a socket pair to itself, the loop wakes its selector
 
     def _make_self_pipe(self) -> None:
@@ -214,12 +234,18 @@ class _LoopSelector(Selector):
 
     def __init__(self, runtime: Runtime, loop: EventLoop) -> None:
         super().__init__(runtime, loop)
-        self._loop = loop
+        self._loop: EventLoop | None = loop
         self._endings = 0
+
+    def close(self) -> None:
+        """Forget all sockets, and the loop."""
+        super().close()
+        self._loop = None
 
     def describe_waiting(self, name: str) -> str:
         """Say what the loop waits for: its sockets, and its tasks with their lines."""
-        return "; ".join([super().describe_waiting(name), *tasks_of(self._loop)])
+        tasks = [] if self._loop is None else tasks_of(self._loop)
+        return "; ".join([super().describe_waiting(name), *tasks])
 
     def is_ready(self) -> bool:
         """Tell whether a socket that is waited for is ready now."""
@@ -227,6 +253,7 @@ class _LoopSelector(Selector):
 
     def callbacks(self) -> Callbacks:
         """Make what plans and runs the loop's callbacks."""
+        assert self._loop is not None
         return Callbacks(self._loop, self, self.interests, self._keys)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
@@ -244,6 +271,6 @@ class _LoopSelector(Selector):
         if not self.runtime.is_closing or not 1 < self._endings < _ENDINGS_MAX:
             return False
         self.runtime.excuse_ending()
-        for task in asyncio.all_tasks(self._loop):
+        for task in () if self._loop is None else asyncio.all_tasks(self._loop):
             task.cancel()
         return True

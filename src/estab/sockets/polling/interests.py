@@ -71,7 +71,7 @@ class Interests:
 
     def __init__(self, runtime: Runtime, describe: Callable[[str], str] | None = None) -> None:
         self.runtime: Runtime = runtime
-        self._words: Callable[[str], str] = describe or self.describe
+        self._words: Callable[[str], str] | None = describe
         self._asked: dict[int, Interest] = {}
         self._by_fd: dict[int, Interest] = {}
         self._maybe_ready: dict[Interest, None] = {}
@@ -187,7 +187,7 @@ class Interests:
             else:
                 deadline_ns = deadline_from(self.runtime, timeout_s)
                 os_fd = self._os.fileno() if self._os is not None else -1
-                calls.wait(Wait(self._has_news, lambda: self._words(name), deadline_ns, -1, self._is_serving, os_fd,
+                calls.wait(Wait(self._has_news, lambda: self._say(name), deadline_ns, -1, self._is_serving, os_fd,
                                 self.loop))
             found = self.collect(count_max)
         elif len(found) > 0:
@@ -223,6 +223,14 @@ class Interests:
 
     def _is_serving(self) -> bool:
         return any(interest.events & POLLIN and is_serving(interest.descriptor) for interest in self._asked.values())
+
+    def release(self) -> None:
+        """Forget whose they are: nothing waits for them any more."""
+        self._words, self.loop = None, None
+
+    def _say(self, name: str) -> str:
+        words = self._words
+        return self.describe(name) if words is None else words(name)
 
     def describe(self, name: str) -> str:
         """Say what a call waits for."""

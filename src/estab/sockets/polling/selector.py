@@ -72,6 +72,7 @@ class Selector(selectors.BaseSelector):
     def close(self) -> None:
         """Forget all sockets."""
         self.interests.clear()
+        self.interests.release()
         self._keys.clear()
         self._is_closed = True
 

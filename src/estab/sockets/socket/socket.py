@@ -289,7 +289,10 @@ class Socket(Transfer):
         """Connect to an address, and wait until it is done. UDP: fix the peer."""
         failure = self._connect(address)
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # else its traceback refers to this frame, and this to it
 
     @told
     def connect_ex(self, address: Any, /) -> int:

@@ -256,6 +256,10 @@ class OptionPool:
         self._recent.append(made)
         return made
 
+    def clear(self) -> None:
+        """Forget them."""
+        self._recent.clear()
+
     def default(self, congestion: CongestionControl) -> Options:
         """Return the options of a new socket, as the host's settings are now."""
         return self.share(Options(self, self.config, congestion))
