@@ -22,25 +22,39 @@ _TAIL_SHIFT: Final = 32
 _SKIP_MASK: Final = 0xFFFFFFFF
 
 
+@mypyc_attr(acyclic=True)
+class _Later:
+    """The pieces after the first, from ``head`` on, and the skips of each."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.skips: list[int] = []
+        self.head: i64 = 0
+
+
 @mypyc_attr(acyclic=True, free_list_len=1)
 class ByteQueue:
-    """Bytes in order. ``size`` is how many. The first piece is ``_head``.
+    """Bytes in order. ``size`` is how many. Most queues never hold more than one piece, ``_first``.
 
-    Of piece ``i``, the low 32 bits of ``_skips[i]`` say how many bytes do not count at its beginning, the others how
-    many at its end.
+    Of the skips of a piece, the low 32 bits say how many bytes do not count at its beginning, the others how many at
+    its end.
     """
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._skips: list[int] = []
-        self._head: i64 = 0
+        self._first: bytes = b""
+        self._first_skips: i64 = 0
+        self._later: _Later | None = None
         self._pieces_max: i64 = _PIECES_MAX
         self.size: i64 = 0
         self._held: i64 = 0
 
     def memory_bytes(self) -> i64:
         """Count the memory that all takes: pieces count whole, also those of which some was taken or never counted."""
-        return self._held + (len(self._pieces) - self._head) * _PIECE_BYTES
+        if self.size == 0:
+            return 0
+        later = self._later
+        count: i64 = 1 if later is None else 1 + len(later.pieces) - later.head
+        return self._held + count * _PIECE_BYTES
 
     def collapse(self) -> None:
         """Join all small pieces now: what is kept beside the bytes themselves becomes small."""
@@ -69,11 +83,21 @@ class ByteQueue:
             self._push(data, start | (len(data) - end) << _TAIL_SHIFT, end - start)
 
     def _push(self, data: bytes, skips: i64, length: i64) -> None:
+        held: i64 = len(data) - (skips >> _TAIL_SHIFT)
+        if self.size == 0:
+            self._first = data
+            self._first_skips = skips
+            self.size = length
+            self._held = held
+            return
         self.size += length
-        self._held += len(data) - (skips >> _TAIL_SHIFT)
-        self._pieces.append(data)
-        self._skips.append(skips)
-        if len(self._pieces) > self._pieces_max:
+        self._held += held
+        later = self._later
+        if later is None:
+            later = self._later = _Later()
+        later.pieces.append(data)
+        later.skips.append(skips)
+        if len(later.pieces) >= self._pieces_max:
             self._join_small()
 
     def peek(self, offset: i64, count: i64) -> bytes:
@@ -81,39 +105,26 @@ class ByteQueue:
         count = min(count, self.size - offset)
         if count <= 0:
             return b""
-        pieces = self._pieces
-        index: i64 = self._head
-        piece = pieces[index]
-        skips: i64 = self._skips[index]
-        begin = skips & _SKIP_MASK
-        end: i64 = len(piece) - (skips >> _TAIL_SHIFT)
+        piece = self._first
+        begin = self._first_skips & _SKIP_MASK
+        end: i64 = len(piece) - (self._first_skips >> _TAIL_SHIFT)
+        later = self._later
+        index: i64 = -1 if later is None else later.head - 1
         while offset >= end - begin:
+            assert later is not None
             offset -= end - begin
             index += 1
-            piece = pieces[index]
-            skips = self._skips[index]
+            piece = later.pieces[index]
+            skips: i64 = later.skips[index]
             begin = skips & _SKIP_MASK
             end = len(piece) - (skips >> _TAIL_SHIFT)
         begin += offset
-        if end - begin >= count:
-            if begin == 0 and len(piece) == count:
-                return piece
-            return piece[begin : begin + count]
-        return self._joined(index, begin, count)
-
-    def _joined(self, index: i64, begin: i64, count: i64) -> bytes:
-        """Join ``count`` bytes, from byte ``begin`` of piece ``index`` on, which that piece alone does not have."""
-        parts: list[bytes] = []
-        while True:
-            piece = self._pieces[index]
-            skips: i64 = self._skips[index]
-            end: i64 = min(len(piece) - (skips >> _TAIL_SHIFT), begin + count)
-            parts.append(piece if begin == 0 and end == len(piece) else piece[begin:end])
-            count -= end - begin
-            if count <= 0:
-                return b"".join(parts)
-            index += 1
-            begin = self._skips[index] & _SKIP_MASK
+        if end - begin < count:
+            assert later is not None
+            return _joined(piece[begin:end], later, index + 1, count - (end - begin))
+        if begin == 0 and len(piece) == count:
+            return piece
+        return piece[begin : begin + count]
 
     def take(self, count: i64) -> bytes:
         """Take up to ``count`` bytes from the front."""
@@ -124,56 +135,62 @@ class ByteQueue:
     def take_part(self, count: i64) -> tuple[bytes, i64]:
         """Take ``count`` bytes from the front, no more than there are: bytes that hold them, and where they begin."""
         if self.size > 0:
-            piece = self._pieces[self._head]
-            skips: i64 = self._skips[self._head]
-            begin = skips & _SKIP_MASK
-            if len(piece) - (skips >> _TAIL_SHIFT) - begin >= count:
+            piece = self._first
+            begin = self._first_skips & _SKIP_MASK
+            if len(piece) - (self._first_skips >> _TAIL_SHIFT) - begin >= count:
                 self.drop(count)
                 return piece, begin
         return self.take(count), 0
 
     def drop(self, count: i64) -> None:
         """Forget ``count`` bytes from the front."""
-        count = min(count, self.size)
-        self.size -= count
-        pieces = self._pieces
-        if self.size == 0:
-            pieces.clear()
-            self._skips.clear()
-            self._head = 0
+        if count >= self.size:
+            self.size = 0
             self._held = 0
+            self._first = b""
+            self._first_skips = 0
+            self._later = None
             return
-        skips = self._skips
-        head = self._head
+        self.size -= count
         while True:
-            cut: i64 = skips[head]
-            held: i64 = len(pieces[head]) - (cut >> _TAIL_SHIFT)
-            left = held - (cut & _SKIP_MASK)
+            held: i64 = len(self._first) - (self._first_skips >> _TAIL_SHIFT)
+            left = held - (self._first_skips & _SKIP_MASK)
             if count < left:
                 break
             count -= left
             self._held -= held
-            pieces[head] = b""  # release the memory now, the slot later
-            head += 1
-        skips[head] += count
-        if head > 32 and 2 * head > len(pieces):
-            del pieces[:head]
-            del skips[:head]
+            self._take_next()
+        self._first_skips += count
+
+    def _take_next(self) -> None:
+        """Let the next piece be the first."""
+        later = self._later
+        assert later is not None
+        head = later.head
+        self._first = later.pieces[head]
+        self._first_skips = later.skips[head]
+        later.pieces[head] = b""  # release the memory later on, the place after that
+        head += 1
+        if head == len(later.pieces):
+            self._later = None
+        elif head > 32 and 2 * head > len(later.pieces):
+            del later.pieces[:head]
+            del later.skips[:head]
             head = 0
-        self._head = head
+        later.head = head
 
     def _join_small(self) -> None:
         """Join neighbouring pieces, and allow twice as many as are left before the next time."""
         joined: list[bytes] = []
         run: list[bytes] = []
         run_bytes: i64 = 0
-        index: i64 = self._head
-        while index < len(self._pieces):
-            piece = self._pieces[index]
-            skips: i64 = self._skips[index]
+        later = self._later
+        piece = self._first
+        skips = self._first_skips
+        index: i64 = 0 if later is None else later.head
+        while True:
             if skips > 0:
                 piece = piece[skips & _SKIP_MASK : len(piece) - (skips >> _TAIL_SHIFT)]
-            index += 1
             length: i64 = len(piece)
             if run_bytes + length > _JOINED_BYTES and run_bytes > 0:
                 joined.append(b"".join(run))
@@ -181,9 +198,33 @@ class ByteQueue:
                 run_bytes = 0
             run.append(piece)
             run_bytes += length
+            if later is None or index >= len(later.pieces):
+                break
+            piece = later.pieces[index]
+            skips = later.skips[index]
+            index += 1
         joined.append(b"".join(run))
-        self._pieces = joined
-        self._skips = [0] * len(joined)
-        self._head = 0
+        self._first = joined.pop(0)
+        self._first_skips = 0
+        self._later = None
         self._held = self.size
-        self._pieces_max = max(_PIECES_MAX, 2 * len(joined))
+        self._pieces_max = max(_PIECES_MAX, 2 * (len(joined) + 1))
+        if joined:
+            later = self._later = _Later()
+            later.pieces = joined
+            later.skips = [0] * len(joined)
+
+
+def _joined(first: bytes, later: _Later, index: i64, count: i64) -> bytes:
+    """Join ``first`` and the next ``count`` bytes, which begin with piece ``index``."""
+    parts = [first]
+    while True:
+        piece = later.pieces[index]
+        skips: i64 = later.skips[index]
+        begin = skips & _SKIP_MASK
+        end: i64 = min(len(piece) - (skips >> _TAIL_SHIFT), begin + count)
+        parts.append(piece if begin == 0 and end == len(piece) else piece[begin:end])
+        count -= end - begin
+        if count <= 0:
+            return b"".join(parts)
+        index += 1

@@ -31,38 +31,59 @@ class Piece:
         """Bytes of it that were planned already: they count no more in ``size``."""
 
 
+@mypyc_attr(acyclic=True, free_list_len=1)
 class SendQueue:
-    """``size`` bytes, of which the first ``planned`` stand in ``bursts`` and the rest in ``pieces``, in order.
+    """``size`` bytes: the first ``planned`` stand in bursts, the rest in pieces, in order. None of both is empty.
 
-    ``pieces`` from ``head`` on count, and never hold an empty one.
+    Mostly there is one piece or one burst. Others have a list, from ``_head`` on, which is ``None`` if there are none.
     """
 
     def __init__(self) -> None:
         self.size: i64 = 0
         self.planned: i64 = 0
-        self.pieces: list[Piece] = []
-        self.head: i64 = 0
-        self.bursts: list[Piece] = []
-        self.burst_head: i64 = 0
+        self._first: Piece | None = None
+        self._others: list[Piece] | None = None
+        self._head: i64 = 0
+        self._burst: Piece | None = None
+        self._bursts: list[Piece] | None = None
+        """The bursts after the first."""
+        self._burst_head: i64 = 0
         self._text = ByteQueue()
 
     def memory_bytes(self) -> i64:
         """Count the memory that all takes, with the bytes that are still to be stored."""
-        pieces: i64 = len(self.pieces) - self.head + len(self.bursts) - self.burst_head
-        return max(self._text.memory_bytes(), self.size) + pieces * _PIECE_BYTES
+        count = self.piece_count()
+        if self._burst is not None:
+            count += 1
+        bursts = self._bursts
+        if bursts is not None:
+            count += len(bursts) - self._burst_head
+        return max(self._text.memory_bytes(), self.size) + count * _PIECE_BYTES
+
+    def piece_count(self) -> i64:
+        """Count the pieces."""
+        if self._first is None:
+            return 0
+        others = self._others
+        return 1 if others is None else 1 + len(others) - self._head
 
     # --- writing
 
     def tail(self) -> Piece | None:
         """Return the piece that text may join, or ``None``."""
-        if self.head >= len(self.pieces):
-            return None
-        return self.pieces[-1]
+        others = self._others
+        return self._first if others is None else others[-1]
 
     def begin_piece(self) -> Piece:
         """Begin a piece after all others; ``extend`` fills it."""
         piece = Piece(0, is_pushed=False)
-        self.pieces.append(piece)
+        others = self._others
+        if self._first is None:
+            self._first = piece
+        elif others is None:
+            self._others = [piece]
+        else:
+            others.append(piece)
         return piece
 
     def extend(self, piece: Piece, count: i64) -> None:
@@ -91,23 +112,21 @@ class SendQueue:
 
     def first(self) -> Piece | None:
         """Return the first piece that is not planned yet, or ``None``."""
-        if self.head >= len(self.pieces):
-            return None
-        return self.pieces[self.head]
+        return self._first
 
     def has_one_piece(self) -> bool:
         """Tell whether the first piece is the last, too."""
-        return self.head + 1 >= len(self.pieces)
+        return self._others is None
 
     def grow_first(self, wanted: i64) -> bool:
         """Fill the first piece to ``wanted`` bytes from those after it, as far as it may be joined.
 
         Returns whether it has so many now.
         """
-        pieces = self.pieces
-        first = pieces[self.head]
-        while first.size < wanted and not first.is_closed and self.head + 1 < len(pieces):
-            second = pieces[self.head + 1]
+        first = self._first
+        assert first is not None
+        while first.size < wanted and not first.is_closed and (others := self._others) is not None:
+            second = others[self._head]
             count = min(wanted - first.size, second.size)
             second.size -= count
             if second.size > 0:
@@ -121,60 +140,98 @@ class SendQueue:
 
     def plan(self, count: i64, *, is_pushed: bool) -> None:
         """Take ``count`` bytes of the first piece into a burst. ``is_pushed``: PSH whatever the piece says."""
-        first = self.pieces[self.head]
-        if count >= first.size:
+        first = self._first
+        assert first is not None
+        if count >= first.size:  # all of it: the piece becomes the burst
             self._drop_first()
-            is_pushed = is_pushed or first.is_pushed
             count = first.size
+            first.planned = 0
+            first.is_closed = False
+            if is_pushed:
+                first.is_pushed = True
         else:
             first.size -= count
             first.planned += count
-        self.bursts.append(Piece(count, is_pushed=is_pushed))
+            first = Piece(count, is_pushed=is_pushed)
+        bursts = self._bursts
+        if self._burst is None:
+            self._burst = first
+        elif bursts is None:
+            self._bursts = [first]
+        else:
+            bursts.append(first)
         self.planned += count
+
+    def push_last_burst(self) -> None:
+        """Let PSH stand at the end of the last burst; there is one."""
+        bursts = self._bursts
+        burst = self._burst if bursts is None else bursts[-1]
+        assert burst is not None
+        burst.is_pushed = True
 
     def next_burst(self) -> Piece | None:
         """Return the burst that leaves next, or ``None``."""
-        if self.planned == 0:
-            return None
-        return self.bursts[self.burst_head]
+        return self._burst
 
     def take(self, count: i64) -> tuple[bytes, i64]:
         """Take ``count`` bytes of the next burst, no more than it has: bytes that hold them, and where they begin."""
-        burst = self.bursts[self.burst_head]
+        burst = self._burst
+        assert burst is not None
         burst.size -= count
         self.planned -= count
         self.size -= count
         if burst.size == 0:
-            self.burst_head += 1
-            if self.burst_head >= len(self.bursts):
-                self.bursts.clear()
-                self.burst_head = 0
+            self._drop_burst()
         return self._text.take_part(count)
 
     def give_back(self, data: bytes, start: i64, count: i64, *, is_pushed: bool) -> None:
         """Put ``count`` bytes of ``data`` from ``start`` on before all others again, and take back what was planned:
         each burst is a piece once more.
         """
-        pieces = [Piece(count, is_pushed=is_pushed)]
-        pieces.extend(self.bursts[self.burst_head :])
-        pieces.extend(self.pieces[self.head :])
+        others: list[Piece] = []
+        if self._burst is not None:
+            others.append(self._burst)
+        if self._bursts is not None:
+            others.extend(self._bursts[self._burst_head :])
+        if self._first is not None:
+            others.append(self._first)
+        if self._others is not None:
+            others.extend(self._others[self._head :])
         text = ByteQueue()
         text.share(data, start, start + count)
         text.append(self._text.take(self._text.size))
-        self.pieces = pieces
-        self.head = 0
-        self.bursts = []
-        self.burst_head = 0
+        self._first = Piece(count, is_pushed=is_pushed)
+        self._others = others if others else None
+        self._head = 0
+        self._burst = None
+        self._bursts = None
+        self._burst_head = 0
         self.planned = 0
         self.size += count
         self._text = text
 
     def _drop_first(self) -> None:
-        self.head += 1
-        total: i64 = len(self.pieces)
-        if self.head >= total:
-            self.pieces.clear()
-            self.head = 0
-        elif self.head > 32 and 2 * self.head > total:
-            del self.pieces[: self.head]
-            self.head = 0
+        others = self._others
+        if others is None:
+            self._first = None
+            return
+        self._first = others[self._head]
+        self._head += 1
+        total: i64 = len(others)
+        if self._head == total:
+            self._others = None
+            self._head = 0
+        elif self._head > 32 and 2 * self._head > total:
+            del others[: self._head]
+            self._head = 0
+
+    def _drop_burst(self) -> None:
+        bursts = self._bursts
+        if bursts is None:
+            self._burst = None
+            return
+        self._burst = bursts[self._burst_head]
+        self._burst_head += 1
+        if self._burst_head == len(bursts):
+            self._bursts = None
+            self._burst_head = 0

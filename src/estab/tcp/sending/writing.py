@@ -128,4 +128,4 @@ def _push_here(tcb: Tcb, queue: SendQueue) -> None:
     if piece is not None:
         piece.is_pushed = True
     elif queue.planned > 0:
-        queue.bursts[-1].is_pushed = True
+        queue.push_last_burst()

@@ -33,7 +33,7 @@ def _memory_bytes(tcb: Tcb) -> i64:
     buffers: i64 = 0
     unsent = tcb.unsent
     if unsent is not None:
-        buffers = len(unsent.pieces) - unsent.head
+        buffers = unsent.piece_count()
     flight = tcb.pipe_bytes
     if flight > 0:
         buffers += 1 + flight // max(tcb.cwnd_bytes // 2, 1)
