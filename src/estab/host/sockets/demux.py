@@ -16,6 +16,7 @@ from mypy_extensions import i64, mypyc_attr
 from estab import abi
 from estab.errors import DropReason, os_error
 from estab.events import SegmentReceived, SegmentSent, TcbCreated, TcbReleased, TimeWaitEnded
+from estab.host.sockets.recent import Recent
 from estab.host.sockets.senders import SHARE_BYTES, Senders
 from estab.tcp.arriving import timewait, transitions
 from estab.tcp.arriving.timewait import TimeWait
@@ -89,30 +90,24 @@ class Demux:
         """What one connection may send before the others do."""
         self._reply_head: i64 = 0
         self.orphan_count: i64 = 0
-        self._last: Connection | None = None
-        self._last_src: bytes = b""
-        self._last_dst: bytes = b""
-        """Whose the last segment was, and its packet's addresses: the next one is mostly its, too (``ip.Ends``)."""
+        self._recent = Recent()
 
     # --- in
 
     def on_segment(self, packet: Packet, segment: Segment, now_ns: i64) -> None:
         """Pass a valid segment to its endpoint, or answer that there is none (RFC 9293 section 3.10.7)."""
         self.context.counters.TcpInSegs += 1
-        last = self._last
-        if (last is not None and i64(last.remote_port) == segment.sport and packet.src is self._last_src
-                and i64(last.local_port) == segment.dport and packet.dst is self._last_dst):
-            last.on_segment(segment, now_ns)
-            self.touch(last)
+        recent = self._recent.find(packet, segment)
+        if recent is not None:
+            recent.on_segment(segment, now_ns)
+            self.touch(recent)
             return
         key = flow_key(packet)
         endpoint = self.table.get(key)
         if endpoint is None:
             self._on_unknown(packet, segment, key, now_ns)
         elif isinstance(endpoint, Connection):
-            self._last = endpoint
-            self._last_src = packet.src
-            self._last_dst = packet.dst
+            self._recent.remember(endpoint, packet)
             endpoint.on_segment(segment, now_ns)
             self.touch(endpoint)
         elif isinstance(endpoint, HalfOpen):
@@ -128,6 +123,7 @@ class Demux:
         if connection is not None:
             self.timers.hand_over(entry, connection)
             self.table[connection.key] = connection  # the entry's place
+            self._recent.remember(connection, packet)
             self.touch(connection)
         elif entry.key not in listener.half_open:
             self._remove(entry, listener.port)
@@ -472,7 +468,8 @@ class Demux:
         self.timers.forget(connection)
         self._forget_orphan(connection)
         if self.table.get(connection.key) is connection:
-            self._remove(connection, i64(connection.local_port))
+            self._recent.forget(connection)
+            self._take_out(connection, i64(connection.local_port))
             if self.context.observer is not None:
                 self.context.tell(TcbReleased(self.context.now_ns, self.context.name, connection.name(), why))
 
@@ -491,7 +488,7 @@ class Demux:
             self.release(connection, "too many in TIME-WAIT")
             return
         record = TimeWait(connection)
-        self._last = None
+        self._recent.forget(connection)
         self.table[connection.key] = record
         self.time_wait_count += 1
         self.timers.set(record, record.expires_ns)
@@ -546,9 +543,11 @@ class Demux:
 
     def _remove(self, endpoint: Endpoint, port: i64) -> None:
         self.timers.forget(endpoint)
-        self._last = None
-        if self.table.pop(endpoint.key, None) is None:
-            return
+        if endpoint.key in self.table:
+            self._take_out(endpoint, port)
+
+    def _take_out(self, endpoint: Endpoint, port: i64) -> None:
+        del self.table[endpoint.key]
         self.freed_count += 1
         left = self.port_users[port] - 1
         if left > 0:
