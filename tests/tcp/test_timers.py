@@ -53,6 +53,19 @@ def test_a_deadline_moved_earlier_is_met_once() -> None:
     assert drain(queue, 100) == []
 
 
+DEADLINES = st.one_of(st.integers(1, 50), st.just(NEVER))
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), DEADLINES, st.booleans()), max_size=30))
+def test_to_look_comes_no_later_than_the_soonest_deadline(steps: list[tuple[int, int, bool]]) -> None:
+    queue, ends = TimerQueue(), [Endpoint(bytes([n])) for n in range(5)]
+    for which, due_ns, is_asked in steps:
+        queue.set(ends[which], due_ns)
+        assert queue.look_ns() <= min(end.due_ns for end in ends)
+        if is_asked:
+            assert queue.next_ns() == queue.look_ns() == min(end.due_ns for end in ends)
+
+
 def test_a_place_that_is_handed_over_is_the_new_ones() -> None:
     queue, old, new, other = TimerQueue(), Endpoint(b"old"), Endpoint(b"new"), Endpoint(b"other")
     queue.set(other, 10)

@@ -308,8 +308,8 @@ class Stepper:
         self.handler.on_deadline(now_ns)
 
     def next_deadline_ns(self) -> i64:
-        """Return when ``on_deadline`` is to be called next; ``NEVER`` if nothing waits for a time."""
-        return min(self.engine.next_deadline_ns(), self.handler.next_deadline_ns())
+        """Return when ``on_deadline`` is to be called next, or earlier; ``NEVER`` if nothing waits for a time."""
+        return min(self.engine.next_look_ns(), self.handler.next_deadline_ns())
 
     def retry(self) -> None:
         """Offer the device the frame that it refused."""

@@ -50,8 +50,16 @@ class TimerQueue:
             self._mark(endpoint, due_ns)
             self._rise(endpoint, at)
 
+    def look_ns(self) -> i64:
+        """Return the time to look again without looking now: the soonest deadline, or earlier, if that of an endpoint
+        was put off or ended. So what happens between two looks moves nothing in the queue.
+        """
+        if not self._heap:
+            return NEVER
+        return self._heap[0].queued_ns
+
     def next_ns(self) -> i64:
-        """Return the time to look again: the soonest deadline."""
+        """Return the soonest deadline."""
         heap = self._heap
         while heap:
             first = heap[0]
