@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
 from collections import deque
 
@@ -166,7 +167,7 @@ def test_a_descriptor_that_says_enobufs_has_dropped_the_frame() -> None:
     def write(fd: int, data: bytes) -> int:
         raise OSError(errno.ENOBUFS, "")
 
-    stepper.use_descriptor(1, 2000, os.read, lambda buffer: None, write, lambda fd, parts: 0)
+    stepper.use_descriptor(1, mmap.mmap(-1, 2000), os.read, lambda buffer: None, write, lambda fd, parts: 0)
     stepper.engine.socket(AF_INET, 2, 0).sendto(b"1", ("10.0.0.2", 9), 0, 0)
     stepper.step(0)
     assert (stepper.is_full, stepper.engine.counters()["drop:QDISC_DROP"]) == (False, 1)
@@ -181,14 +182,14 @@ def test_frames_are_read_into_a_buffer_that_stays_until_a_large_one_comes() -> N
         calls.append((fd, size))
         return frames.pop(0)
 
-    def read_into(buffer: bytearray) -> int | None:
+    def read_into(buffer: mmap.mmap) -> int | None:
         calls.append(len(buffer))
         if not frames:
             return None
         buffer[: len(frames[0])] = frames[0]
         return len(frames.pop(0))
 
-    stepper.use_descriptor(7, 1500, read, read_into, os.write, os.writev)
+    stepper.use_descriptor(7, mmap.mmap(-1, 1500), read, read_into, os.write, os.writev)
     assert stepper.receive(0, 64) == 5
     assert calls == [1500, 1500, (7, 1500), (7, 1500), 1500, 1500]
 
@@ -340,14 +341,14 @@ def test_the_text_of_a_super_segment_goes_to_the_descriptor_without_a_copy(mac: 
         written.append(parts)
         return sum(map(len, parts))
 
-    def read_into(buffer: bytearray) -> int | None:
+    def read_into(buffer: mmap.mmap) -> int | None:
         frame = device.receive()
         if frame is None:
             return None
         buffer[: len(frame)] = frame
         return len(frame)
 
-    stepper.use_descriptor(1, 2000, os.read, read_into, write_nothing, write_parts)
+    stepper.use_descriptor(1, mmap.mmap(-1, 2000), os.read, read_into, write_nothing, write_parts)
     stepper.step(2 * MS)
     if refused:
         assert (stepper.is_full, written) == (True, [])

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import os
 import threading
 import time
@@ -132,7 +133,8 @@ class RealTime(Runtime):
         self.stepper = Stepper(engine, interface, device.receive, send, self._tell, header_bytes, device.fileno() >= 0)
         if isinstance(device, DescriptorDevice) and device.is_plain():
             read_into = io.FileIO(device.fileno(), closefd=False).readinto
-            self.stepper.use_descriptor(device.fileno(), device.read_bytes, os.read, read_into, os.write, os.writev)
+            buffer = mmap.mmap(-1, device.read_bytes, access=mmap.ACCESS_COPY)
+            self.stepper.use_descriptor(device.fileno(), buffer, os.read, read_into, os.write, os.writev)
         self._waiting_fd: dict[int, list[_Waiter]] = {}
         self._waiting_any: list[_Waiter] = []
         self.loop = Loop(self.stepper, _Surroundings(self, self._mutex, self._waiting_any))

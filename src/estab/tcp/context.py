@@ -147,8 +147,8 @@ class Context:
         self.paths: Paths = Paths()
         self.now_ns: i64 = 0
         self._keyed: SipHash | None = None
-        self._woken_first: Owner | None = None
-        """Of the owners with news, the one that waits longest if it is alone: mostly there is one."""
+        self.woken_first: Owner | None = None
+        """Of the owners with news, the one that has waited longest, ``None`` if there is none: mostly there is one."""
         self._woken: list[Owner] = []
         self._woken_head: i64 = 0
         self.window_probe: WindowProbe | None = None
@@ -202,14 +202,14 @@ class Context:
         """Add an owner to the list of those with news."""
         if owner is not None and not owner.is_woken:
             owner.is_woken = True
-            if self._woken_first is None:
-                self._woken_first = owner
+            if self.woken_first is None:
+                self.woken_first = owner
             else:
                 self._woken.append(owner)
 
     def take_woken(self) -> Owner | None:
         """Take the owner that has had news for longest, ``None`` if there is none."""
-        owner = self._woken_first
+        owner = self.woken_first
         if owner is None:
             return None
         owner.is_woken = False
@@ -220,7 +220,7 @@ class Context:
             if self._woken_head == len(self._woken):
                 self._woken.clear()
                 self._woken_head = 0
-        self._woken_first = following
+        self.woken_first = following
         return owner
 
     def reply(

@@ -111,6 +111,7 @@ class Loop:
         around = self.around
         stepper = self.stepper
         steps: i64 = 1
+        due_ns: i64 = 0
         around.acquire()
         try:
             due_ns = self._work(takes_frames=True)
@@ -118,10 +119,12 @@ class Loop:
                    and not wake_up.is_requested and not around.waiters):
                 steps += 1
                 due_ns = self._work(takes_frames=True, is_next=True)
-            self.due_ns = 0 if stepper.has_more else due_ns
-            return self.due_ns
+            if stepper.has_more:
+                due_ns = 0
+            self.due_ns = due_ns
         finally:
             around.release()
+        return due_ns
 
     def drain_locked(self) -> i64:
         """Send the host's frames and tell its news, with the lock held. Returns the next deadline."""

@@ -38,6 +38,8 @@ CUT_BYTES_PER_STEP: Final = 65_536
 """The same for a device that takes no super-segments, where bytes take ten times as long."""
 CUT_SHARE_BYTES: Final = 32_768
 """After so many bytes of text of one connection, the next one sends on such a device: mostly one super-segment."""
+SLICES: Final = 256
+"""A frame of fewer bytes is cut out of the buffer by a slice that is there already."""
 HEADERS_MAX: Final = 256
 """Different virtio headers that are kept at the same time."""
 _COPIED_BYTES: Final = 2048
@@ -56,7 +58,7 @@ def _read_nothing(fd: int, size: int) -> bytes:
     return b""
 
 
-def _read_nothing_into(buffer: bytearray) -> int | None:
+def _read_nothing_into(buffer: Any) -> int | None:
     return None
 
 
@@ -95,6 +97,9 @@ class Stepper:
         interface.takes_text_apart = True
         self._no_header: bytes = bytes(header_bytes)
         self._headers: dict[i64, bytes] = {}
+        self._last_header: bytes = b""
+        self._last_key: i64 = -1
+        """The header that was used last, and its key."""
         self.handler: Handler = Handler()
         """Is told of descriptors with news before ``tell``."""
         self._cuts: bool = interface.is_cut_below
@@ -110,9 +115,9 @@ class Stepper:
         self._is_refused: bool = False
         """The device's own queue dropped the frame that was just sent."""
         self._read: Callable[[int, int], bytes] = _read_nothing
-        self._read_into: Callable[[bytearray], int | None] = _read_nothing_into
-        self._buffer: bytearray = bytearray()
-        self._view: memoryview = memoryview(self._buffer)
+        self._read_into: Callable[[Any], int | None] = _read_nothing_into
+        self._buffer: Any = b""
+        self._slices: list[Any] = []
         self._write: Callable[[int, bytes], int] = _write_nothing
         self._write_parts: Callable[[int, list[Any]], int] = _write_no_parts
         self._fd: int = -1
@@ -128,8 +133,8 @@ class Stepper:
         self.ended_ns: i64 = 0
         """When the last step was over, if the caller notes it."""
 
-    def use_descriptor(self, fd: int, read_bytes: int, read: Callable[[int, int], bytes],
-                       read_into: Callable[[bytearray], int | None], write: Callable[[int, bytes], int],
+    def use_descriptor(self, fd: int, buffer: Any, read: Callable[[int, int], bytes],
+                       read_into: Callable[[Any], int | None], write: Callable[[int, bytes], int],
                        write_parts: Callable[[int, list[Any]], int]) -> None:
         """Read and write frames directly: ``os.read``, a ``readinto`` that gives ``None`` if there is no frame,
         ``os.write`` and ``os.writev`` on the device's descriptor.
@@ -137,11 +142,13 @@ class Stepper:
         ``receive`` and ``send`` are then asked only if those fail, to say what it means. ``read`` allocates for the
         largest frame, and cuts off what is left. Only after a large frame is that done: what is left of a small one
         stands in the C library's heap, among connections that are made meanwhile, and leaves a hole there that nothing
-        else fits into. So a small frame is copied out of a buffer that stays.
+        else fits into. So a small frame is copied out of ``buffer``, which has room for the largest frame. That is a
+        ``mmap``: a slice of one is ``bytes``, made by one copy. What a ``bytearray`` takes to give the same costs as
+        much as parsing the frame.
         """
-        self._fd, self._read_bytes, self._read, self._read_into = fd, read_bytes, read, read_into
-        self._buffer = bytearray(read_bytes)
-        self._view = memoryview(self._buffer)
+        self._fd, self._read_bytes, self._read, self._read_into = fd, len(buffer), read, read_into
+        self._buffer = buffer
+        self._slices = [slice(0, size) for size in range(SLICES)]
         self._write, self._write_parts = write, write_parts
 
     def forget_descriptor(self) -> None:
@@ -216,7 +223,11 @@ class Stepper:
             if self._last_bytes >= _LARGE_BYTES:
                 return self._read(self._fd, self._read_bytes)
             count = self._read_into(self._buffer)
-            return None if count is None else self._view[:count].tobytes()
+            if count is None:
+                return None
+            size: i64 = count
+            frame: bytes = self._buffer[self._slices[size] if size < SLICES else slice(0, size)]
+            return frame
         except BlockingIOError:
             return None
         except OSError:
@@ -277,15 +288,17 @@ class Stepper:
     def _drain(self, now_ns: i64, bytes_max: i64) -> i64:
         """Send frames and tell news until there are no more, or ``bytes_max`` bytes have left."""
         engine = self.engine
+        context = engine.context
         handler = self.handler
-        told = engine.poll_descriptor()
         while True:
             # Events first: an answer that is written now carries the acknowledgment.
-            while told is not None:
+            while context.woken_first is not None:
+                told = engine.poll_descriptor()
+                if told is None:
+                    break
                 fd = told.fd
                 if not handler.on_event(fd, now_ns):
                     self._tell(fd, told.readiness())
-                told = engine.poll_descriptor()
             while not self.is_full:
                 outbound = engine.poll_frame(now_ns)
                 if outbound is None:
@@ -297,8 +310,7 @@ class Stepper:
                     self._frames_max = FRAMES_PER_STEP
                     self.due_ns = self.next_deadline_ns()
                     return self.due_ns
-            told = engine.poll_descriptor()
-            if told is None:
+            if context.woken_first is None:
                 self.due_ns = self.next_deadline_ns()
                 return self.due_ns
 
@@ -382,9 +394,17 @@ class Stepper:
         is_v4 = (data[start] >> 4) == 4
         transport = start + (ip.V4_HEADER_BYTES if is_v4 else ip.V6_HEADER_BYTES)
         text = self._text_at(data)
-        segment_bytes = outbound.segment_bytes if outbound.size() - text > outbound.segment_bytes else 0
+        segment_bytes: i64 = 0
+        if outbound.size() - text > outbound.segment_bytes:
+            segment_bytes = outbound.segment_bytes
         has_cwr = segment_bytes > 0 and (data[transport + 13] & tcp.CWR) != 0
-        key = segment_bytes << 16 | text << 2 | (2 if is_v4 else 0) | (1 if has_cwr else 0)
+        key: i64 = segment_bytes << 16 | text << 2
+        if is_v4:
+            key |= 2
+        if has_cwr:
+            key |= 1
+        if key == self._last_key:
+            return self._last_header
         header = self._headers.get(key)
         if header is None:
             described = offload.Offload(offload.NEEDS_CHECKSUM, checksum_start=transport,
@@ -398,4 +418,5 @@ class Stepper:
             if len(self._headers) >= HEADERS_MAX:
                 self._headers.clear()
             self._headers[key] = header
+        self._last_key, self._last_header = key, header
         return header
