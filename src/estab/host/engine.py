@@ -54,6 +54,7 @@ from estab.wire.address import (
     parse_prefix,
 )
 from estab.wire.ip import IpHeader
+from estab.wire.octets import Writer
 
 __all__ = ["Engine"]
 
@@ -106,6 +107,8 @@ class Engine:
         self._by_name: dict[str, Interface] = {}
         self._header: IpHeader = IpHeader(b"", b"")
         """Of the segment that is being sent: one object for all of them."""
+        self._writer: Writer = Writer()
+        """Writes them all, one after the other."""
         self._add_loopback()
 
     def __del__(self) -> None:
@@ -510,7 +513,7 @@ class Engine:
                 headers = wire_tcp.emit_headers(segment, header)
                 outbound = self.output.segment_apart(path, headers, segment, outgoing.segment_bytes)
             else:
-                packet = wire_tcp.emit_packet(segment, header, is_partial)
+                packet = wire_tcp.emit_packet(segment, header, is_partial, self._writer)
                 outbound = self.output.segment(path, packet, outgoing.segment_bytes, is_partial)
             if outbound is not None:
                 return outbound

@@ -14,6 +14,7 @@ from estab.tcp.connection import Connection
 __all__ = ["PATTERN", "Chargen", "Discard", "Echo"]
 
 READ_BYTES: Final = 262_144
+_SMALL_BYTES: Final = 2048
 
 
 class Echo(Service):
@@ -31,15 +32,20 @@ class Echo(Service):
             return
         if connection.state == abi.SYN_RECEIVED:
             return  # text can be here already (Fast Open), but none can be sent yet
-        while connection.unread_bytes() > 0:
-            room = connection.room()
-            if room <= 0:
-                break
+        while (unread := connection.unread_bytes()) > 0:
+            size = unread
+            if size > _SMALL_BYTES:  # what is written whole is not copied
+                size = min(connection.room(), READ_BYTES)
+                if size <= 0:
+                    break
             # What is written is what there was room for; only that much is taken from what was received.
-            count = connection.write(connection.read(min(room, READ_BYTES), is_peek=True, now_ns=now_ns), now_ns)
+            count = connection.write(connection.read(size, is_peek=True, now_ns=now_ns), now_ns)
             if count == 0:
                 break
-            connection.read(count, is_peek=False, now_ns=now_ns)
+            if count == unread:
+                connection.discard(now_ns)
+            else:
+                connection.read(count, is_peek=False, now_ns=now_ns)
         if connection.is_eof():
             self.close(end, now_ns)
         else:

@@ -498,10 +498,13 @@ def _put_header(
         writer.write(options)
 
 
-def emit_packet(segment: Segment, header: ip.IpHeader, is_checksum_partial: bool = False) -> bytes:
+def emit_packet(
+    segment: Segment, header: ip.IpHeader, is_checksum_partial: bool = False, writer: Writer | None = None,
+) -> bytes:
     """Build the whole IP packet, IPv4 or IPv6 as its source address says. The traffic class is ``segment.tos``.
 
     With ``is_checksum_partial`` the checksum field holds the pseudo-header's sum only, for a link that completes it.
+    ``writer`` is one that the caller keeps for all of its packets; what it holds is forgotten.
     More than 40 octets of options, or a packet that its length field can't tell, are bugs of the caller.
     """
     src, dst = header.src, header.dst
@@ -509,7 +512,10 @@ def emit_packet(segment: Segment, header: ip.IpHeader, is_checksum_partial: bool
     segment_bytes = header_bytes + segment.end - segment.start
     assert header_bytes <= HEADER_BYTES + OPTIONS_BYTES_MAX, "more options than a TCP header holds"
     assert segment_bytes <= ip.PACKET_BYTES_MAX - (ip.V4_HEADER_BYTES if len(src) == 4 else 0), "too long for IP"
-    writer = Writer()
+    if writer is None:
+        writer = Writer()
+    else:
+        writer.truncate(0)
     ip.emit_header(writer, header, segment.tos, ip.TCP, segment_bytes)
     return _put_segment(writer, segment, src, dst, header_bytes, is_checksum_partial)
 

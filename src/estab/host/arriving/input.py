@@ -168,7 +168,7 @@ class Input:
         elif self._is_for_group_of_ours(interface, packet):
             self._receive(interface, packet, is_group=True, is_known_good=is_known_good)
         elif self.is_forwarding and not is_multicast(packet.dst):
-            if packet.options and self._has_source_route(packet):
+            if len(packet.options) > 0 and self._has_source_route(packet):
                 return
             self.forwarding.forward(packet, is_link_group=is_link_group, is_known_good=is_known_good,
                                     segment_bytes=self._segment_bytes)
@@ -252,7 +252,7 @@ class Input:
 
     def _receive(self, interface: Interface, packet: ip.Packet, is_group: bool, is_known_good: bool) -> None:
         """Take a packet whose destination is this host."""
-        if packet.options and self._has_source_route(packet):
+        if len(packet.options) > 0 and self._has_source_route(packet):
             return
         if packet.problem_code != ip.NO_PROBLEM and self._has_problem(packet):
             return

@@ -10,6 +10,8 @@ The other rooms call these functions only if ``tcb.ecn`` is not ``None``.
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import i64
 
 from estab import abi
@@ -37,7 +39,8 @@ __all__ = [
     "wants_reset", "withdraw_cwr",
 ]
 
-_ALL: i64 = AE | CWR | ECE
+_ALL: Final = 0x1C0
+"""AE, CWR and ECE, as a literal: what is computed when the module is imported is looked up at each use."""
 _QUICK_ACKS: i64 = 2
 
 

@@ -69,8 +69,12 @@ class AcceptQueue:
         """
         if not self.ready:
             return None
-        connection = self.ready.pop(0)
-        del self._since_ns[0]
+        if len(self.ready) == 1:  # mostly; it costs a third
+            connection = self.ready.pop()
+            self._since_ns.pop()
+        else:
+            connection = self.ready.pop(0)
+            del self._since_ns[0]
         self.tell_accept_queue("taken", connection.remote, i64(connection.remote_port))
         return connection
 
