@@ -108,7 +108,7 @@ def _stream_row(socket: StreamSocket, now_ns: i64) -> SocketRow:
     local = endpoint_text(socket.local, socket.local_port)
     listener = socket.listener
     if listener is not None:
-        return SocketRow(netid, "LISTEN", len(listener.ready), listener.backlog, local, "*:*", socket.fd, "", 0, 0, "")
+        return SocketRow(netid, "LISTEN", listener.waiting, listener.backlog, local, "*:*", socket.fd, "", 0, 0, "")
     connection = socket.connection
     if connection is None:
         return SocketRow(netid, "CLOSED", 0, 0, local, "*:*", socket.fd, "", 0, 0, "")

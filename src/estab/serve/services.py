@@ -183,7 +183,7 @@ class Services(Handler):
         files = self.engine.files
         if service is None or queues is None:
             return
-        while queues.ready:
+        while queues.waiting > 0:
             if service.open_count >= service.ends_max or not files.has_room():
                 service.full_count += 1
                 if not service.make_room(now_ns):

@@ -90,7 +90,7 @@ def describe(runtime: RealTime, addresses: list[str], rows_max: int = ROWS_MAX) 
         }
         sockets = [{
             "state": LISTEN, "local": listener.local.hex(), "lport": int(listener.port), "peer": "", "pport": 0,
-            "fd": -1 if listener.owner is None else int(listener.owner.fd), "recv_q": len(listener.ready),
+            "fd": -1 if listener.owner is None else int(listener.owner.fd), "recv_q": int(listener.waiting),
             "send_q": int(listener.backlog),
         } for listener in listeners[:rows_max]]
     half_open: dict[int, list[int]] = {}

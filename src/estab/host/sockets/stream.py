@@ -157,7 +157,7 @@ class StreamSocket(StreamView):
         binding = self.binding
         if listener is None or binding is None:
             raise os_error(errno.EINVAL, f"invalid argument: accept on {self.text()}, which does not listen")
-        if not listener.ready:
+        if listener.waiting == 0:
             raise os_error(errno.EAGAIN,
                            f"resource temporarily unavailable: the accept queue of {self.text()} is empty")
         tables.files.ensure_room()

@@ -66,7 +66,7 @@ class StreamView(StreamSettings):
         """POLL bits that hold now (Linux's ``tcp_poll``)."""
         listener = self.listener
         if listener is not None:
-            return POLLIN if listener.ready else 0
+            return POLLIN if listener.waiting > 0 else 0
         connection = self.connection
         if connection is None:
             return POLLOUT | POLLHUP | (POLLIN | POLLRDHUP if self.is_read_shut else 0)
@@ -188,7 +188,7 @@ class StreamView(StreamSettings):
         if listener is None:
             return info
         # As Linux: what a listener has instead of segments is connections.
-        return replace(info, state="LISTEN", unacked_segments=len(listener.ready), sacked_segments=listener.backlog,
+        return replace(info, state="LISTEN", unacked_segments=listener.waiting, sacked_segments=listener.backlog,
                        snd_ssthresh_bytes=0)
 
     def queues(self, now_ns: i64) -> Queues:

@@ -245,7 +245,7 @@ class Socket(Transfer):
         if self._timeout == 0.0 and runtime.quick is not None and runtime.engine.observer is None:
             # asyncio calls it until it raises EAGAIN.
             host = self.descriptor
-            if isinstance(host, StreamSocket) and host.listener is not None and not host.listener.ready:
+            if isinstance(host, StreamSocket) and host.listener is not None and host.listener.waiting == 0:
                 runtime.ensure_may_open()
                 runtime.spin(POLL_WEIGHT)
                 raise os_error(errno.EAGAIN, f"resource temporarily unavailable: the accept queue of {host.text()} is "

@@ -31,10 +31,17 @@ class AcceptQueue:
         self.port = port
         self.owner: Owner | None = None
         self.backlog: i64 = 0
-        self.ready: list[Connection] = []
-        """In the order in which they are accepted."""
+        self.waiting: i64 = 0
+        """How many there are."""
+        self._first: Connection | None = None
+        """The one that is accepted next: mostly there is no other."""
+        self._first_since_ns: i64 = 0
+        """When it came."""
+        self._others: list[Connection] = []
+        """Those after it, from ``_head`` on."""
         self._since_ns: list[int] = []
         """When each of them came."""
+        self._head: i64 = 0
         self.accept_drops: i64 = 0
 
     def name(self) -> str:
@@ -51,12 +58,23 @@ class AcceptQueue:
 
     def is_accept_queue_full(self) -> bool:
         """Tell whether another completed connection would not fit."""
-        return len(self.ready) >= self.accept_limit()
+        return self.waiting >= self.accept_limit()
+
+    @property
+    def ready(self) -> list[Connection]:
+        """All that wait, in the order in which they are accepted."""
+        first = self._first
+        return [] if first is None else [first, *self._others[self._head :]]
 
     def enqueue(self, connection: Connection, now_ns: i64) -> None:
         """Put a connection at the end; ``announce`` tells of it."""
-        self.ready.append(connection)
-        self._since_ns.append(now_ns)
+        self.waiting += 1
+        if self._first is None:
+            self._first = connection
+            self._first_since_ns = now_ns
+        else:
+            self._others.append(connection)
+            self._since_ns.append(now_ns)
 
     def announce(self, connection: Connection, what: str) -> None:
         """Tell the program that a connection waits. ``what`` says to the observer how it came."""
@@ -67,21 +85,35 @@ class AcceptQueue:
         """Take the oldest established connection, ``None`` if none waits. One that died while waiting is
         given, too.
         """
-        if not self.ready:
+        connection = self._first
+        if connection is None:
             return None
-        if len(self.ready) == 1:  # mostly; it costs a third
-            connection = self.ready.pop()
-            self._since_ns.pop()
+        self.waiting -= 1
+        if self.waiting > 0:
+            self._take_next()
         else:
-            connection = self.ready.pop(0)
-            del self._since_ns[0]
+            self._first = None
         self.tell_accept_queue("taken", connection.remote, i64(connection.remote_port))
         return connection
 
+    def _take_next(self) -> None:
+        """Let the next one be the first."""
+        self._first = self._others[self._head]
+        self._first_since_ns = self._since_ns[self._head]
+        self._head += 1
+        count: i64 = len(self._others)
+        if self._head == count or (self._head > 32 and 2 * self._head > count):
+            del self._others[: self._head]
+            del self._since_ns[: self._head]
+            self._head = 0
+
     def clear(self) -> None:
         """Forget all that wait."""
-        self.ready.clear()
+        self.waiting = 0
+        self._first = None
+        self._others.clear()
         self._since_ns.clear()
+        self._head = 0
 
     def count_overflow(self) -> None:
         """Count a SYN or a third segment that is ignored because the queue is full."""
@@ -97,7 +129,7 @@ class AcceptQueue:
                 endpoint_text(child.remote, i64(child.remote_port)), now_ns - since_ns, child.unread_bytes(),
                 child.is_fast_child(),
             )
-            for child, since_ns in zip(self.ready, self._since_ns, strict=True)
+            for child, since_ns in zip(self.ready, [self._first_since_ns, *self._since_ns[self._head :]], strict=False)
         ])
 
     def tell_accept_queue(self, what: str, remote: bytes, remote_port: i64) -> None:
@@ -105,6 +137,6 @@ class AcceptQueue:
         context = self.context
         if context.observer is not None:
             context.tell(QueueChanged(
-                context.now_ns, context.name, self.name(), "accept", len(self.ready), self.accept_limit(), what,
+                context.now_ns, context.name, self.name(), "accept", self.waiting, self.accept_limit(), what,
                 endpoint_text(remote, remote_port),
             ))

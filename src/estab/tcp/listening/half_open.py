@@ -91,7 +91,7 @@ class HalfOpenQueue(AcceptQueue):
 
     def half_open_limit(self) -> i64:
         """Return how many half-open entries there may be now."""
-        return backlog.half_open_limit(self.context.config, self.backlog, len(self.ready))
+        return backlog.half_open_limit(self.context.config, self.backlog, self.waiting)
 
     def needs_ecn(self) -> bool:
         """Tell whether the congestion control that connections get needs marks."""
@@ -379,7 +379,7 @@ class HalfOpenQueue(AcceptQueue):
         if context.observer is not None:
             context.tell(QueueChanged(context.now_ns, context.name, self.name(), "half-open", len(self.half_open),
                                       self.half_open_limit(), what, ""))
-            context.tell(QueueChanged(context.now_ns, context.name, self.name(), "accept", len(self.ready),
+            context.tell(QueueChanged(context.now_ns, context.name, self.name(), "accept", self.waiting,
                                       self.accept_limit(), what, ""))
 
     def tell_half_open_queue(self, what: str, remote: bytes, remote_port: i64) -> None:
