@@ -156,6 +156,18 @@ def pool() -> None:
         ask_number(int(each.result()))
 
 
+async def executor() -> None:
+    def ask_number(number: int) -> bytes:
+        with socket.create_connection(("server", 7)) as sock:
+            sock.sendall(b"%d" % number)
+            return sock.recv(10)
+
+    loop = asyncio.get_running_loop()
+    done, _ = await asyncio.wait({loop.run_in_executor(None, ask_number, number) for number in range(COUNT)})
+    for each in done:
+        await ask(int(each.result()))
+
+
 def sockets() -> None:
     opened = {socket.create_connection(("server", 7)) for _ in range(COUNT)}
     for sock in opened:
@@ -169,6 +181,7 @@ def sockets() -> None:
 PROGRAMS: dict[str, Callable[[], object]] = {
     "as_completed": as_completed, "wait": wait, "tasks in a set": tasks_in_a_set, "group": group,
     "left over": left_over, "generators": generators, "writers": talk(8), "protocols": talk(9), "pool": pool,
+    "executor": executor,
     "sockets": sockets,
 }
 

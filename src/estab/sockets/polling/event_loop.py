@@ -11,8 +11,8 @@ import asyncio
 import functools
 import selectors
 import signal
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, TypeVarTuple
 
 from estab.cpython import (
     SocketTransport,
@@ -25,7 +25,7 @@ from estab.cpython import (
 )
 from estab.sockets import names
 from estab.sockets.lines import tasks_of
-from estab.sockets.ordinals import Generators
+from estab.sockets.ordinals import Future, Generators
 from estab.sockets.polling.callbacks import Callbacks, methods_of
 from estab.sockets.polling.selector import Selector
 from estab.units import SECOND
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["FILES", "EventLoop", "all_tasks", "run_coroutine"]
 
 R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 FILES: Final = 3
 """Descriptors that an event loop counts as, as on Linux: its epoll, and the two sockets by which it wakes itself."""
@@ -103,6 +104,17 @@ class EventLoop(asyncio.SelectorEventLoop):
         if self._runtime.answers_at_once:
             return names.getnameinfo(self._runtime, sockaddr, flags)
         return await self.run_in_executor(None, names.getnameinfo, self._runtime, sockaddr, flags)
+
+    def run_in_executor(self, executor: Any, func: Callable[[*Ts], R], *args: *Ts) -> asyncio.Future[R]:
+        """Run a function in a thread of a pool; what it gives hashes by a number."""
+        kept = self.create_future
+        if not self.is_closed():
+            self.create_future = functools.partial(Future, loop=self)  # type: ignore[method-assign]
+        try:
+            return super().run_in_executor(executor, func, *args)
+        finally:
+            if not self.is_closed():
+                self.create_future = kept  # type: ignore[method-assign]
 
     def is_at_rest(self) -> bool:
         """Tell whether an iteration would do nothing, and no task, generator or thread of the loop is left to end."""
