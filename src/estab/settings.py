@@ -195,6 +195,8 @@ def _calendar(wall_ns: int, value: object, name: str) -> int:
 
 def read_drift(value: Drift, name: str = "drift") -> int:
     """Read how fast or slow a clock is. Returns parts of a billion. ``TypeError``, ``ValueError``."""
+    if type(value) is int and value == 0:
+        return 0
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise TypeError(f'{name}: {value!r} is neither a number nor a text like "50ppm"')
     if value == 0:

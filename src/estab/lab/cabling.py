@@ -78,20 +78,14 @@ class Cabling:
         by the sending host. ``ethernet=True``: frames with MAC addresses, ARP and neighbour discovery. ``name`` is by
         default both hosts' names with a hyphen. ``TypeError`` and ``ValueError`` name the property and what is right.
         """
-        for end in (a, b):
-            if isinstance(end, Switch):
-                raise TypeError(f"link: {end.name} is a switch, which has a cable to each host; {end.name}.plug(host)")
-            if not isinstance(end, Host):
-                raise TypeError(f"link: {end!r} is not a host; give what Network.host() returned")
-            if self._hosts.get(end.name) is not end:
-                raise ValueError(f"link: {end.name} is a host of another network")
+        near, far = self._end_name(a), self._end_name(b)
         if a is b:
-            raise ValueError(f"link: both ends are {a.name}")
+            raise ValueError(f"link: both ends are {near}")
         self._ensure_open()
         if len(self._topology.ports) >= LINKS_MAX:
             raise ValueError(f"link: a network has at most {LINKS_MAX}")
-        name = self._link_name(a.name, b.name, name)
-        there, back = read_both(properties, a.name, b.name, name)
+        name = self._link_name(near, far, name)
+        there, back = read_both(properties, near, far, name)
         ways = lay(self._topology, name, a.runtime, b.runtime, there, back, bool(ethernet), self._agenda, self._chance,
                    self.fixed_weather or self.chance_log)
         link = Link(name, (a, b), ways[:2], ways[2])
@@ -315,6 +309,17 @@ class Cabling:
         """Let the observers of everything observe a host or link that was just made."""
         for observer, ends in self._observed:
             ends.append(made.observe(observer))
+
+    def _end_name(self, end: Host) -> str:
+        """Return the name of what is to be an end of a link, if it can be one."""
+        if isinstance(end, Switch):
+            raise TypeError(f"link: {end.name} is a switch, which has a cable to each host; {end.name}.plug(host)")
+        if not isinstance(end, Host):
+            raise TypeError(f"link: {end!r} is not a host; give what Network.host() returned")
+        name = end.name
+        if self._hosts.get(name) is not end:
+            raise ValueError(f"link: {name} is a host of another network")
+        return name
 
     def _link_name(self, a: str, b: str, name: str | None) -> str:
         taken = self._link_names

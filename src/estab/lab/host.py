@@ -112,7 +112,7 @@ class Host:
     @property
     def name(self) -> str:
         """The host's name."""
-        return self.runtime.name
+        return self.runtime.engine.name
 
     @property
     def engine(self) -> Engine:

@@ -89,10 +89,8 @@ class Network(Cabling):
         if isinstance(seed, bool) or not isinstance(seed, (int, str)):
             raise TypeError(f"seed: {seed!r} is neither an integer nor a text, so a run could not be repeated by it")
         self.seed = seed
-        if isinstance(weather, (str, PathLike)):
-            weather = Weather.load(weather)
-        elif weather is not None and not isinstance(weather, Weather):
-            weather = Weather.read(weather)
+        if weather is not None and not isinstance(weather, Weather):
+            weather = Weather.load(weather) if isinstance(weather, (str, PathLike)) else Weather.read(weather)
         super().__init__(Scheduler(), Chance(seed), weather)
         self._programs = Programs(self._scheduler)
         self._actions = Actions(self._agenda, frozenset() if weather is None else weather.skipped)

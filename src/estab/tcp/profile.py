@@ -15,7 +15,7 @@ PROFILES: tuple[str, ...] = ("estab", "linux", "freebsd")
 """Every profile's name; ``estab`` is the stack's own defaults."""
 
 
-def check_profile(name: str) -> None:
+def check_profile(name: object) -> None:
     """Raise ``ValueError`` if no profile has that name."""
     if name not in PROFILES:
         raise ValueError(f"profile: {name!r} is not one of {', '.join(PROFILES)}")
