@@ -44,7 +44,9 @@ def lookup(runtime: Runtime, host: str, family: int) -> list[bytes]:
     found = runtime.resolve(host, os_socket.AF_UNSPEC) if numeric is None else [numeric]
     if not found:
         raise _unknown(runtime.why_unknown(host))
-    of_family = [address for address in found if family in (os_socket.AF_UNSPEC, _FAMILY_OF[len(address)])]
+    if family == os_socket.AF_UNSPEC:
+        return found
+    of_family = [address for address in found if family == _FAMILY_OF[len(address)]]
     if not of_family:
         number = os_socket.EAI_ADDRFAMILY if hasattr(os_socket, "EAI_ADDRFAMILY") else os_socket.EAI_NONAME
         raise tell(os_socket.gaierror(number, "Address family for hostname not supported"),
@@ -73,8 +75,7 @@ def getaddrinfo(runtime: Runtime, host: Any, port: Any, family: int = 0, type: i
     if family not in (os_socket.AF_UNSPEC, os_socket.AF_INET, os_socket.AF_INET6):
         raise os_socket.gaierror(os_socket.EAI_FAMILY, "ai_family not supported")
     flags = operator.index(flags)
-    kinds = [(kind, number) for kind, number in (_EVERY_KIND if host is not None or port is not None else _KINDS)
-             if type in (0, kind) and proto in (0, number or proto)]
+    kinds = _kinds_of(type, proto, has_raw=host is not None or port is not None)
     if not kinds:
         raise os_socket.gaierror(os_socket.EAI_SOCKTYPE, "ai_socktype not supported")
     kinds, number = _port(port, kinds, flags)
@@ -89,6 +90,13 @@ def getaddrinfo(runtime: Runtime, host: Any, port: Any, family: int = 0, type: i
             sockaddr = (shown, number) if len(address) == 4 else (shown, number, 0, scope)
             result.append((_FAMILY_OF[len(address)], kind, protocol or proto, name if not result else "", sockaddr))
     return result
+
+
+@lru_cache(maxsize=256)
+def _kinds_of(type: int, proto: int, *, has_raw: bool) -> tuple[_Kind, ...]:
+    """Return the kinds of sockets, with their protocols, that are asked for."""
+    return tuple([(kind, number) for kind, number in (_EVERY_KIND if has_raw else _KINDS)
+                  if type in (0, kind) and proto in (0, number or proto)])
 
 
 def gethostbyname(runtime: Runtime, name: str) -> str:
@@ -165,7 +173,7 @@ def interface_index(runtime: Runtime, zone: str) -> int:
     return interface.index
 
 
-def _port(port: Any, kinds: list[_Kind], flags: int) -> tuple[list[_Kind], int]:
+def _port(port: Any, kinds: tuple[_Kind, ...], flags: int) -> tuple[tuple[_Kind, ...], int]:
     """Return the kinds of sockets that have a port, and its number: a service may be known for UDP only (``ntp``)."""
     if port is None:
         return kinds, 0
@@ -181,7 +189,7 @@ def _port(port: Any, kinds: list[_Kind], flags: int) -> tuple[list[_Kind], int]:
         return kinds, 0
     if not flags & _NUMERICSERV:
         known = {protocol: number for protocol, name in _PROTOCOLS if (number := _service_number(port, name))}
-        having = [kind for kind in kinds if kind[1] in known]
+        having = tuple([kind for kind in kinds if kind[1] in known])
         if having:
             return having, known[having[0][1]]
     raise tell(os_socket.gaierror(os_socket.EAI_SERVICE, "Servname not supported for ai_socktype"),

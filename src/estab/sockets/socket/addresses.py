@@ -1,9 +1,11 @@
-"""Addresses as programs give them, with names looked up: ``("server", 80)`` becomes ``("10.0.0.2", 80)``."""
+"""Addresses as programs give them, with names looked up: ``("server", 80)`` becomes ``("10.0.0.2", 80)``. And what
+families and kinds of sockets are called.
+"""
 
 from __future__ import annotations
 
 import socket as os_socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from estab.sockets.names import interface_index, lookup
 from estab.wire.address import format_address
@@ -11,7 +13,20 @@ from estab.wire.address import format_address
 if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime
 
-__all__ = ["numeric"]
+__all__ = ["named_family", "named_kind", "numeric"]
+
+_families: Final[dict[int, Any]] = {int(family): family for family in os_socket.AddressFamily}
+_kinds: Final[dict[int, Any]] = {int(kind): kind for kind in os_socket.SocketKind}
+
+
+def named_family(number: int) -> os_socket.AddressFamily:
+    """Return a family's name if it has one, as ``socket.socket`` does."""
+    return _families.get(number, number)  # type: ignore[no-any-return]
+
+
+def named_kind(number: int) -> os_socket.SocketKind:
+    """Return a kind's name if it has one."""
+    return _kinds.get(number, number)  # type: ignore[no-any-return]
 
 
 def numeric(runtime: Runtime, family: int, address: Any, call: str) -> Any:

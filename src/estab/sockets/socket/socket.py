@@ -26,7 +26,7 @@ from estab.sockets.polling.open_file import File
 from estab.sockets.polling.poll import describe, is_closed
 from estab.sockets.runtime import Wait, current
 from estab.sockets.socket import acked, calls
-from estab.sockets.socket.addresses import numeric
+from estab.sockets.socket.addresses import named_family, named_kind, numeric
 from estab.sockets.socket.blocking import NO_SLOTS, POLL_WEIGHT, HostSocket
 from estab.sockets.socket.calls import told, told_option
 from estab.sockets.socket.ioctl import ask
@@ -53,8 +53,6 @@ if TYPE_CHECKING:
 __all__ = ["Socket"]
 
 _new_socket: Final = os_socket.socket.__new__
-_families: Final[dict[int, Any]] = {int(family): family for family in os_socket.AddressFamily}
-_kinds: Final[dict[int, Any]] = {int(kind): kind for kind in os_socket.SocketKind}
 _NONBLOCK: Final = getattr(os_socket, "SOCK_NONBLOCK", 0)
 _CLOEXEC: Final = getattr(os_socket, "SOCK_CLOEXEC", 0)
 _PROTOCOLS: Final[dict[int, tuple[int, ...]]] = {
@@ -98,25 +96,31 @@ class Socket(Transfer):
     def _open(self, family: int, kind: int, proto: int) -> None:
         """Let the host make a descriptor."""
         runtime = self.runtime
-        arguments = (_family(family), _kind(kind), proto)
+        self._family, self._kind, self._proto = named_family(family), named_kind(kind), proto
+        if runtime.engine.observer is None:
+            self._make_descriptor(runtime, family, kind, proto)
+            return
+        arguments = (self._family, self._kind, proto)
         written = lambda: calls.write_arguments(arguments, {})  # noqa: E731
         with calls.Telling(runtime, "socket", written, past=self.past(runtime)) as telling:
-            is_local = family == AF_UNIX and runtime.is_virtual
-            if family not in _HOST_FAMILIES and not is_local:
-                raise os_error(errno.EAFNOSUPPORT, f"address family not supported by protocol: {arguments[0]!r}")
-            if kind not in (_LOCAL_KINDS if is_local else _PROTOCOLS):
-                raise os_error(errno.ESOCKTNOSUPPORT, f"socket type not supported: {arguments[1]!r}")
-            if proto not in (_LOCAL_PROTOCOLS if is_local else _PROTOCOLS[kind]):
-                raise os_error(errno.EPROTONOSUPPORT, f"protocol not supported: {proto} for this type of socket")
-            runtime.ensure_may_open()
-            with runtime.lock:
-                opened: HostSocket = (
-                    runtime.engine.local_socket(int(kind), runtime.now_ns) if is_local else
-                    runtime.engine.socket(_HOST_FAMILIES[family], int(kind), runtime.now_ns))
-                self._file = File(opened, runtime.own(opened))
-                runtime.flush()
-            self._family, self._kind, self._proto = _family(family), _kind(kind), proto
+            self._make_descriptor(runtime, family, kind, proto)
             telling.returned(self.fd, f"<fd {self.fd}>")
+
+    def _make_descriptor(self, runtime: Runtime, family: int, kind: int, proto: int) -> None:
+        is_local = family == AF_UNIX and runtime.is_virtual
+        if family not in _HOST_FAMILIES and not is_local:
+            raise os_error(errno.EAFNOSUPPORT, f"address family not supported by protocol: {self._family!r}")
+        if kind not in (_LOCAL_KINDS if is_local else _PROTOCOLS):
+            raise os_error(errno.ESOCKTNOSUPPORT, f"socket type not supported: {self._kind!r}")
+        if proto not in (_LOCAL_PROTOCOLS if is_local else _PROTOCOLS[kind]):
+            raise os_error(errno.EPROTONOSUPPORT, f"protocol not supported: {proto} for this type of socket")
+        runtime.ensure_may_open()
+        with runtime.lock:
+            opened: HostSocket = (
+                runtime.engine.local_socket(int(kind), runtime.now_ns) if is_local else
+                runtime.engine.socket(_HOST_FAMILIES[family], int(kind), runtime.now_ns))
+            self._file = File(opened, runtime.own(opened))
+            runtime.flush()
 
     def _adopt(self, number: int, family: int, kind: int, proto: int) -> None:
         """Take the descriptor of that number, which ``detach`` released, or share it with the socket that has it."""
@@ -131,8 +135,8 @@ class Socket(Transfer):
                 raise os_error(errno.EBADF, f"bad file descriptor: {number} is not open")
             raise os_error(errno.ENOTSOCK, f"socket operation on non-socket: {number} is not of host {runtime.name}")
         left = runtime.detached.pop(number, None)
-        self._family = other._family if family == -1 else _family(family)
-        self._kind = other._kind if kind == -1 else _kind(kind)
+        self._family = other._family if family == -1 else named_family(family)
+        self._kind = other._kind if kind == -1 else named_kind(kind)
         self._proto = other._proto if proto == -1 else proto
         self._file, self._real = other._file, other._real
         runtime.by_number[number] = self
@@ -148,7 +152,7 @@ class Socket(Transfer):
         if proto:
             raise os_error(errno.EPROTONOSUPPORT, f"protocol not supported: {proto} for Unix sockets")
         runtime.ensure_may_open(2)
-        written = lambda: f"AF_UNIX, {calls.write_arguments((_kind(asked),), {})}"  # noqa: E731
+        written = lambda: f"AF_UNIX, {calls.write_arguments((named_kind(asked),), {})}"  # noqa: E731
         with runtime.lock, calls.telling_of_two(runtime, "socketpair", written) as made:
             ends = runtime.engine.local_pair(asked, credentials_of(runtime), runtime.now_ns)
             made.extend(end.fd for end in ends)
@@ -166,7 +170,8 @@ class Socket(Transfer):
         made._timeout = os_socket.getdefaulttimeout() if is_blocking else 0.0
         made._file = File(end, runtime.own(end))
         # Where the system has no Unix sockets, Python's own pairs say that they are of IPv4.
-        made._family, made._kind, made._proto = _family(AF_UNIX if AF_UNIX != -1 else AF_INET), _kind(end.kind), 0
+        made._family = named_family(AF_UNIX if AF_UNIX != -1 else AF_INET)
+        made._kind, made._proto = named_kind(end.kind), 0
         return made
 
     @staticmethod
@@ -578,18 +583,6 @@ class _Compact(Socket):
 
 
 _Compact.__name__ = _Compact.__qualname__ = Socket.__name__
-
-
-def _family(number: int) -> os_socket.AddressFamily:
-    """Return a family's name if it has one, as ``socket.socket`` does."""
-    found: os_socket.AddressFamily = _families.get(number, number)
-    return found
-
-
-def _kind(number: int) -> os_socket.SocketKind:
-    """Return a kind's name if it has one."""
-    found: os_socket.SocketKind = _kinds.get(number, number)
-    return found
 
 
 def _c_int(value: SupportsIndex) -> int:
