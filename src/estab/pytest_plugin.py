@@ -9,6 +9,8 @@ lie beside tests are left alone, unless ``drill_collect = true`` in pytest's set
 
 from __future__ import annotations
 
+import argparse
+import math
 import unittest
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -29,12 +31,28 @@ __all__ = [
 _TRIAL: pytest.StashKey[NetTrial] = pytest.StashKey()
 
 
+def _count(text: str) -> int:
+    """Read a number of seeds."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seeds, 1 at least")
+    return number
+
+
+def _seconds(text: str) -> float:
+    """Read a time."""
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds, more than 0")
+    return seconds
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of trials and of scripts."""
     group = parser.getgroup("estab", "networks in virtual time, and packetdrill scripts")
     group.addoption("--estab-seed", metavar="SEED", help="the seed of tests with net, and the only one of sweeps")
-    group.addoption("--estab-seeds", metavar="N", type=int, help="how many seeds sweeps run with, from 0")
-    group.addoption("--estab-seconds", metavar="S", type=float, help="for how many real seconds each sweep runs")
+    group.addoption("--estab-seeds", metavar="N", type=_count, help="how many seeds sweeps run with, from 0")
+    group.addoption("--estab-seconds", metavar="S", type=_seconds, help="for how many real seconds each sweep runs")
     group.addoption("--estab-check", action="store_true", help="run each seed twice, and fail if a fact differs")
     group.addoption("--drill-profile", default="linux", choices=("linux", "freebsd", "neutral"),
                     help="whose defaults the stack takes for .pkt scripts (default: linux)")

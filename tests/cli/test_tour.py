@@ -165,6 +165,27 @@ def test_a_screen_is_as_wide_as_the_terminal_within_bounds(columns: int, width: 
     os.close(ours)
 
 
+@pytest.mark.parametrize(("goes_to", "width"), [("pipe", 80), ("file", 100)])
+def test_before_a_pager_a_screen_is_as_wide_as_the_terminal_and_in_a_file_it_is_not(
+    goes_to: str, width: int, tmp_path: Path,
+) -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    code = "import sys; from estab.cli.screen import Screen; print(Screen(sys.stdout).width)"
+    with (tmp_path / "out").open("w") as file:
+        output = subprocess.PIPE if goes_to == "pipe" else file
+        done = subprocess.run([sys.executable, "-c", code], stdout=output, stderr=theirs, check=True, text=True,
+                              env=os.environ | {"PYTHONPATH": SOURCES})
+    os.close(theirs)
+    os.close(ours)
+    assert int(done.stdout if goes_to == "pipe" else (tmp_path / "out").read_text()) == width
+
+
 # --- as data
 
 

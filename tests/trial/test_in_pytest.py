@@ -441,6 +441,63 @@ def test_typo(net):
     assert "calm links" not in result.stdout.str()
 
 
+def test_a_failure_at_a_programs_first_instant_is_not_called_one_before_the_run(suite: pytest.Pytester) -> None:
+    suite.makepyfile("""
+def test_config(net):
+    net.host("a").run(lambda: {}["config"])
+    net.run()
+""")
+    text = run(suite).stdout.str()
+    assert "KeyError: 'config'" in text
+    assert "no program had begun" not in text
+    assert "the last that happened" not in text  # nothing did
+    assert "calm links" in text
+
+
+def test_a_run_that_was_forgotten_names_no_line_of_estab(suite: pytest.Pytester) -> None:
+    suite.makepyfile("""
+def test_no_run(net):
+    net.host("a").run(lambda: None)
+""")
+    result = run(suite)
+    result.stdout.fnmatch_lines(["no program had begun, and no frame was sent: the mistake is in what sets the network "
+                                 "up"])
+    assert "network.py" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(("option", "said"), [
+    ("--estab-seeds=0", "0 is not a number of seeds, 1 at least"),
+    ("--estab-seeds=-1", "-1 is not a number of seeds, 1 at least"),
+    ("--estab-seconds=nan", "nan is no number of seconds, more than 0"),
+    ("--estab-seconds=0", "0 is no number of seconds, more than 0"),
+])
+def test_options_that_would_run_no_seed_or_never_end_are_refused(
+    suite: pytest.Pytester, option: str, said: str,
+) -> None:
+    suite.makepyfile("import estab\n@estab.sweep(seeds=2)\ndef test_it(net): net.run()")
+    result = run(suite, option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert said in result.stderr.str()
+
+
+def test_an_exception_in_a_thread_fails_a_sweep(suite: pytest.Pytester) -> None:
+    suite.makepyfile("""
+import threading, estab
+
+@estab.sweep(seeds=2)
+def test_it(net):
+    def program():
+        thread = threading.Thread(target=lambda: 1 / 0)
+        thread.start()
+        thread.join()
+    net.host("a").run(program)
+    net.run()
+""")
+    result = run(suite)
+    result.assert_outcomes(failed=1)
+    assert "seed 0, at 0ns: ZeroDivisionError" in result.stdout.str()
+
+
 def test_the_ladder_of_a_failure_ends_with_the_run_not_with_the_networks_end(suite: pytest.Pytester) -> None:
     suite.makepyfile("""
 import socket

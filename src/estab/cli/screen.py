@@ -1,15 +1,18 @@
 """Puts lines on a terminal: roles become colours there, and plain text anywhere else.
 
 - Colours only on a terminal, and not if ``NO_COLOR`` or ``TERM=dumb`` asks for none.
-- As wide as the terminal, from 40 to 120 columns; 100 if the output goes elsewhere, so that it is the same
-  everywhere.
+- As wide as the terminal, from 40 to 120 columns, also through a pipe if standard error is the terminal (``| less``);
+  100 if the output goes elsewhere, so that it is the same everywhere.
 - If the output's encoding knows no arrows, they are written in ASCII.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable
-from typing import Final, TextIO
+from stat import S_ISFIFO
+from typing import IO, Final, TextIO
 
 from rich.color import ColorSystem
 from rich.console import Console
@@ -63,7 +66,8 @@ class Screen:
     def __init__(self, file: TextIO | None = None) -> None:
         console = Console(file=file)
         self.is_terminal = console.is_terminal
-        self.width = min(max(console.width, WIDTH_MIN), 120) if self.is_terminal else 100
+        columns = console.width if self.is_terminal else _columns_after_a_pipe(console.file)
+        self.width = 100 if columns is None else min(max(columns, WIDTH_MIN), 120)
         self._file = console.file
         self._colors = None if console.no_color else _COLORS.get(console.color_system or "")
         self._styles = {role: Style.parse(style) for role, style in STYLES.items()}
@@ -88,6 +92,16 @@ class Screen:
         if self._colors is None or part.role not in self._styles:
             return text
         return self._styles[part.role].render(text, color_system=self._colors)
+
+
+def _columns_after_a_pipe(output: IO[str]) -> int | None:
+    """Return the width of the terminal at which ``| less`` or ``| head`` shows a pipe; ``None`` for anything else."""
+    try:
+        if S_ISFIFO(os.fstat(output.fileno()).st_mode) and sys.stderr.isatty():
+            return os.get_terminal_size(sys.stderr.fileno()).columns or None
+    except (OSError, ValueError, AttributeError):  # no descriptor, no standard error
+        pass
+    return None
 
 
 def _can_write(encoding: str) -> bool:

@@ -69,6 +69,8 @@ def sweep(
     if isinstance(scenario, ScenarioFile) and scenario.clock == "real":
         raise click.UsageError(f'{target}: clock = "real": real time is not repeatable, so a sweep could not tell what '
                                f"its seeds did; estab run {target} --seed N runs it")
+    if seconds is not None and not seconds > 0:
+        raise click.UsageError(f"--seconds {seconds}: that is no time")
     wanted = _shard(range(first, first + seeds), shard)
     rules = Rules(stop_after, stop_kinds, seconds)
     console = Console(stderr=True, soft_wrap=True)

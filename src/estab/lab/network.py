@@ -262,6 +262,11 @@ class Network(Cabling):
         return self.chance_log
 
     @property
+    def has_run(self) -> bool:
+        """Whether anything ran yet: ``run``, or what runs the network while it waits."""
+        return self._scheduler.was_driven
+
+    @property
     def faults(self) -> list[str]:
         """What ``at`` does to links and hosts, each as ``"5s wifi.cut"``: names for ``weather`` to skip."""
         return list(self._actions.faults)

@@ -54,6 +54,8 @@ class Attempt:
     weather: Weather | None = None
     error: BaseException | None = None
     now_ns: int = 0
+    has_run: bool = True
+    """Whether the scenario came as far as running its network."""
     happenings: list[Happening] = field(default_factory=list)
     """What chance did to frames, if it was logged."""
     faults: list[str] = field(default_factory=list)
@@ -80,9 +82,9 @@ class Attempt:
 
     @property
     def place(self) -> str:
-        """The innermost line of the user's own code that the failure came from: ``test_shop.py:17``."""
+        """The innermost line of the user's own code that the failure came from, ``test_shop.py:17``; empty if none."""
         where = self.signature
-        return f"{os.path.basename(where.file)}:{where.line}" if where.file else "?"
+        return "" if not where.file or is_of_estab(where.file) else f"{os.path.basename(where.file)}:{where.line}"
 
     @property
     def sentence(self) -> str:
@@ -111,6 +113,7 @@ def attempt(
                 raise
             made.error = error
         made.now_ns = net.now_ns
+        made.has_run = net.has_run
         made.waiting = net.waiting()
     finally:
         if end_observing is not None:

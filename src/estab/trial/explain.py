@@ -89,9 +89,10 @@ class Explanation:
         return "\n".join(lines)
 
     def _weather(self) -> list[str]:
-        if self.attempt.now_ns == 0 and not any(isinstance(fact, (CallStarted, FrameSent)) for fact in self.facts):
-            return ["", "no program had begun, and no frame was sent: the mistake is in what sets the network up, at "
-                        f"{self.attempt.place}"]
+        if not self.attempt.has_run and not any(isinstance(fact, (CallStarted, FrameSent)) for fact in self.facts):
+            place = self.attempt.place
+            return ["", "no program had begun, and no frame was sent: the mistake is in what sets the network up"
+                        + (f", at {place}" if place else "")]
         if self.minimal is not None:
             told = [*self.minimal.lines(), f"({self.minimal.footer()})"]
             return ["", "enough for it:", *(f"  {line}" for line in told)]
@@ -102,6 +103,8 @@ class Explanation:
             return []
         drawn = ladder(self.facts)
         drawn.rows = drawn.rows[-LADDER_ROWS:]
+        if not drawn.rows:
+            return []
         return ["", "the last that happened:", *render_plain(drawn, width).rstrip().splitlines()]
 
 
