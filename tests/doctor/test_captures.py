@@ -313,6 +313,15 @@ def test_a_capture_that_was_cut_says_so_and_one_of_an_unknown_kind_is_refused(
     path.write_bytes(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65_535, 147) + body)
     with pytest.raises(CaptureError, match="link type 147"):
         diagnose_capture(path)
+    path.write_bytes(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65_535, 127) + body)
+    with pytest.raises(CaptureError, match=r"can be read: Wi-Fi, taken in monitor mode \(link type 127\)"):
+        diagnose_capture(path)
+    path.write_bytes(head)
+    assert main(["doctor", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert "nothing was judged" in told
+    assert "there is no TCP in it" in told
+    path.write_bytes(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65_535, 147) + body)
     assert main(["doctor", str(path)]) == 2
     assert main(["doctor", str(path), "--pid", "1"]) == 2
     (tmp_path / "text.pcap").write_text("hello")

@@ -541,3 +541,22 @@ def test_the_page_about_scenarios_prints_what_it_says(
     Path("shop.toml").write_text(toml)
     assert main(["run", "shop.toml"]) == 0
     assert "client| answer ok at 2." in capsys.readouterr().out, "the first SYN, a second after the start, was lost"
+
+
+def test_run_says_why_a_call_failed_and_which_host_is_only_an_end_of_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ask.py").write_text("import urllib.request\nurllib.request.urlopen('http://srever/')\n")
+    Path("connect.py").write_text("import socket\nsocket.create_connection(('server', 80))\n")
+    assert main(["run", "client=ask.py", "--link", "client,server"]) == 1
+    said = capsys.readouterr().err
+    assert "estab: host server is only named in --link: it runs no program, and forwards nothing" in said
+    assert "\n  'srever' is no name that host client can look up\n" in said
+    assert main(["run", "client=connect.py", "server=ask.py"]) == 1
+    said = capsys.readouterr().err
+    assert "only named in --link" not in said
+    assert main(["run", "client=connect.py", "server=connect.py"]) == 1
+    said = capsys.readouterr().err
+    assert "\n  connection refused: " in said
+    assert "in program" not in said

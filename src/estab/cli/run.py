@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import traceback
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TextIO
@@ -26,6 +27,9 @@ from estab.units import duration_ns, format_duration
 
 __all__ = ["run"]
 
+_WHERE: Final = ("in program ", "in a thread of ")
+"""How notes begin that say where an error was raised: the line above them says that."""
+_CAUSES_MAX: Final = 10
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -77,6 +81,7 @@ def run(
         raise click.UsageError(str(error)) from None
     except OSError as error:
         raise click.UsageError(f"{error.filename or save}: {error.strerror}") from None
+    _tell_of_ends(programs, links, options, routers)
     seen = net.record() if pcap or report or draws else None
     with warnings.catch_warnings(), net:
         warnings.showwarning = _show_warning
@@ -100,10 +105,22 @@ def _run(net: Network, plan: Scenario) -> bool:
         click.echo("".join(lines), nl=False, err=True)
         where = signature_of(error).program
         click.echo(f"estab: {where + ': ' if where else ''}{one_line(error)}", err=True)
+        for note in _notes(error):
+            click.echo(f"  {note}", err=True)
         for line in net.waiting():
             click.echo(f"  {line}", err=True)
         return True
     return False
+
+
+def _notes(error: BaseException) -> Iterator[str]:
+    """Return what is noted on an error and on those that it came from: which connection, why, since when."""
+    given: BaseException | None = error
+    for _ in range(_CAUSES_MAX):
+        if given is None:
+            return
+        yield from (note for note in getattr(given, "__notes__", ()) if not note.startswith(_WHERE))
+        given = given.__cause__ or (None if given.__suppress_context__ else given.__context__)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,
@@ -161,6 +178,16 @@ def _plan(
              for name, found in hosts.items()}
     plan = Scenario(plans, made, tuple(map(_action, actions)))
     return Scenario.parse(plan.text(), "the command", ".")
+
+
+def _tell_of_ends(programs: tuple[str, ...], links: tuple[str, ...], options: tuple[str, ...],
+                  routers: tuple[str, ...]) -> None:
+    """Name hosts that are only ends of links: the name of one may be misspelt."""
+    known = {*(text.partition("=")[0] for text in programs), *routers, *(_host(text)[0] for text in options)}
+    for end in dict.fromkeys(end for text in links for end in _link(text).between):
+        if end not in known:
+            click.echo(f"estab: host {end} is only named in --link: it runs no program, and forwards nothing without "
+                       f"--router {end}", err=True)
 
 
 def _host(text: str) -> tuple[str, dict[str, Any]]:

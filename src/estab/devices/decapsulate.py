@@ -34,6 +34,12 @@ LINK_TYPES: Final = {
 }
 """The link types that are unwrapped, with a name of each."""
 
+_NOT_READ: Final = {
+    105: "Wi-Fi, taken in monitor mode", 119: "Wi-Fi, taken in monitor mode", 127: "Wi-Fi, taken in monitor mode",
+    163: "Wi-Fi, taken in monitor mode", 187: "Bluetooth", 201: "Bluetooth", 189: "USB", 220: "USB", 249: "USB",
+    195: "IEEE 802.15.4", 215: "IEEE 802.15.4", 230: "IEEE 802.15.4", 227: "CAN",
+}
+"""Names of link types that people try and that are not unwrapped: monitor mode has frames that are mostly encrypted."""
 _VLANS: Final = frozenset({0x8100, 0x88A8, 0x9100})
 _IP: Final = frozenset({0x0800, 0x86DD})
 _PPPOE: Final = 0x8864
@@ -57,7 +63,7 @@ class Inside:
 
 def link_type_text(link_type: int) -> str:
     """Name a link type for people: ``Ethernet (link type 1)``."""
-    name = LINK_TYPES.get(link_type)
+    name = LINK_TYPES.get(link_type) or _NOT_READ.get(link_type)
     return f"{name} (link type {link_type})" if name else f"link type {link_type}"
 
 

@@ -33,7 +33,8 @@ def tell(report: Report, width: int = 80, *, has_cures: bool = True) -> list[Lin
         lines.append(())
         lines.extend(_group(group, width, has_cures))
     if not groups:
-        lines.extend([(), (Span("nothing wrong was found", "finding"),)])
+        is_empty = report.looked_at.get("tcp_packets") == 0
+        lines.extend([(), (Span("nothing was judged" if is_empty else "nothing wrong was found", "finding"),)])
     lines.extend(_phases(report, width))
     if report.notes:
         lines.append(())

@@ -146,7 +146,7 @@ class NetTrial:
         try:
             made = check_twice(scenario, self.seed, _PASSING)
         except UnrepeatableError as error:
-            pytest.fail(str(error), pytrace=False)
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
         if made.error is not None:
             self._explain(scenario, made, None)
             raise made.error
@@ -166,7 +166,7 @@ class NetTrial:
                 result = run_seeds(scenario, seeds, seconds_max=seconds, progress=progress,
                                    checks_twice=bool(self._option("--estab-check")), passing=_PASSING)
         except UnrepeatableError as error:
-            pytest.fail(str(error), pytrace=False)
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
         if result.failed is not None:
             self._explain(scenario, result.failed, result)
             assert result.failed.error is not None
