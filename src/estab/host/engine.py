@@ -107,8 +107,8 @@ class Engine:
         self._by_name: dict[str, Interface] = {}
         self._header: IpHeader = IpHeader(b"", b"")
         """Of the segment that is being sent: one object for all of them."""
-        self._writer: Writer = Writer()
-        """Writes them all, one after the other."""
+        self._writer: Writer | None = None
+        """Writes them all, one after the other; made for the first one."""
         self._add_loopback()
 
     def __del__(self) -> None:
@@ -513,7 +513,10 @@ class Engine:
                 headers = wire_tcp.emit_headers(segment, header)
                 outbound = self.output.segment_apart(path, headers, segment, outgoing.segment_bytes)
             else:
-                packet = wire_tcp.emit_packet(segment, header, is_partial, self._writer)
+                writer = self._writer
+                if writer is None:
+                    writer = self._writer = Writer()
+                packet = wire_tcp.emit_packet(segment, header, is_partial, writer)
                 outbound = self.output.segment(path, packet, outgoing.segment_bytes, is_partial)
             if outbound is not None:
                 return outbound

@@ -52,8 +52,10 @@ class ByteQueue:
         """Count the memory that all takes: pieces count whole, also those of which some was taken or never counted."""
         if self.size == 0:
             return 0
+        count: i64 = 1
         later = self._later
-        count: i64 = 1 if later is None else 1 + len(later.pieces) - later.head
+        if later is not None:
+            count += len(later.pieces) - later.head
         return self._held + count * _PIECE_BYTES
 
     def collapse(self) -> None:
@@ -109,7 +111,9 @@ class ByteQueue:
         begin = self._first_skips & _SKIP_MASK
         end: i64 = len(piece) - (self._first_skips >> _TAIL_SHIFT)
         later = self._later
-        index: i64 = -1 if later is None else later.head - 1
+        index: i64 = -1
+        if later is not None:
+            index += later.head
         while offset >= end - begin:
             assert later is not None
             offset -= end - begin
@@ -187,7 +191,9 @@ class ByteQueue:
         later = self._later
         piece = self._first
         skips = self._first_skips
-        index: i64 = 0 if later is None else later.head
+        index: i64 = 0
+        if later is not None:
+            index = later.head
         while True:
             if skips > 0:
                 piece = piece[skips & _SKIP_MASK : len(piece) - (skips >> _TAIL_SHIFT)]

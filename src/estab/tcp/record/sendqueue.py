@@ -62,10 +62,13 @@ class SendQueue:
 
     def piece_count(self) -> i64:
         """Count the pieces."""
-        if self._first is None:
-            return 0
+        count: i64 = 0
+        if self._first is not None:
+            count = 1
         others = self._others
-        return 1 if others is None else 1 + len(others) - self._head
+        if others is not None:
+            count += len(others) - self._head
+        return count
 
     # --- writing
 
