@@ -36,7 +36,7 @@ LAB = ("lab/cable", "lab/topology", "lab/record/chance", "lab/record/clock", "la
        "lab/links/direction", "lab/links/flights", "lab/links/frame", "lab/links/host_side", "lab/links/queues",
        "lab/links/rate", "lab/links/stages", "lab/links/way", "lab/programs/habit", "lab/programs/host_calls",
        "lab/programs/strands", "sockets/waiting", "sockets/polling/callbacks", "sockets/polling/interests",
-       "sockets/polling/open_file", "sockets/polling/real_descriptor")
+       "sockets/polling/open_file", "sockets/polling/real_descriptor", "sockets/standin/early")
 """What each packet of the lab passes, each wait of a program, and what a network is made of."""
 C_FLAGS = ["-fno-semantic-interposition", "-Wno-error"]
 LIBRARY = "estab._core"

@@ -63,12 +63,6 @@ def _numeric(text: str) -> bytes | None:
         return None
 
 
-@lru_cache(maxsize=4096)
-def _written(address: bytes) -> str:
-    """Write an address."""
-    return format_address(address)
-
-
 def getaddrinfo(runtime: Runtime, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0,
                 flags: int = 0) -> list[AddrInfo]:
     """Translate a host and a port into addresses to connect or bind to, as ``socket.getaddrinfo``."""
@@ -85,7 +79,7 @@ def getaddrinfo(runtime: Runtime, host: Any, port: Any, family: int = 0, type: i
     result: list[AddrInfo] = []
     scope = interface_index(runtime, (text or "").partition("%")[2])
     for address in addresses:
-        shown = _written(address)
+        shown = format_address(address)
         for kind, protocol in kinds:
             sockaddr = (shown, number) if len(address) == 4 else (shown, number, 0, scope)
             result.append((_FAMILY_OF[len(address)], kind, protocol or proto, name if not result else "", sockaddr))

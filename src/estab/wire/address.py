@@ -29,6 +29,9 @@ ANY_V6: Final = b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 BROADCAST_V4: Final = b"\xff\xff\xff\xff"
 BROADCAST_MAC: Final = b"\xff\xff\xff\xff\xff\xff"
 _V4_MAPPED: Final = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"
+_TEXTS_MAX: Final = 4096
+_texts: Final[dict[bytes, str]] = {}
+"""Addresses that were written lately: the same few are written again and again."""
 _SOLICITED_NODE: Final = b"\xff\x02\0\0\0\0\0\0\0\0\0\x01\xff"
 
 
@@ -45,12 +48,22 @@ def parse_address(text: str) -> bytes:
 
 def format_address(address: bytes) -> str:
     """Write an address of 4 or 16 bytes as text."""
+    text = _texts.get(address)
+    if text is None:
+        text = _write(address)
+        if len(_texts) >= _TEXTS_MAX:
+            _texts.clear()
+        _texts[address] = text
+    return text
+
+
+def _write(address: bytes) -> str:
     if len(address) == 4:
         return f"{address[0]}.{address[1]}.{address[2]}.{address[3]}"
     if len(address) != 16:
         raise ValueError(f"address: {address!r} has {len(address)} bytes; an address has 4 or 16")
     if is_v4_mapped(address):
-        return "::ffff:" + format_address(address[12:])
+        return "::ffff:" + _write(address[12:])
     return str(ipaddress.IPv6Address(address))
 
 

@@ -21,7 +21,7 @@ from estab.abi import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP
 from estab.sockets.ordinals import Task
 from estab.sockets.polling.interests import EVENT_READ, EVENT_WRITE, Interests
 
-__all__ = ["Callbacks", "methods_of", "poll_bits"]
+__all__ = ["METHODS", "Callbacks", "methods_of", "poll_bits"]
 
 _Base: Final[Any] = asyncio.SelectorEventLoop
 _Handle: Final[Any] = asyncio.Handle
@@ -43,8 +43,15 @@ _READ: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
 _WRITE: Final = POLLOUT | POLLHUP | POLLERR
 
 
+METHODS: Final = (
+    "_run_once", "_add_reader", "_remove_reader", "_add_writer", "_remove_writer", "_timer_handle_cancelled",
+    "call_soon", "call_at", "call_later", "get_debug",
+)
+"""The methods that an event loop is to have in the place of asyncio's."""
+
+
 def methods_of(callbacks: Callbacks) -> dict[str, Any]:
-    """Return by their names the methods that an event loop is to have in the place of asyncio's."""
+    """Return them by their names."""
     return {
         "_run_once": callbacks.run_once, "_add_reader": callbacks.add_reader, "_remove_reader": callbacks.remove_reader,
         "_add_writer": callbacks.add_writer, "_remove_writer": callbacks.remove_writer,
@@ -280,7 +287,7 @@ class Callbacks:
         handle = self._handle(_Handle, callback, args, None)
         key = self._find(fd)
         if key is None:
-            self._selector.register(fd, EVENT_READ, (handle, None))
+            self._register(fd, EVENT_READ, handle, None)
             return handle
         reader, writer = key[3]
         self._modify(key, key[2] | EVENT_READ, handle, writer)
@@ -295,7 +302,7 @@ class Callbacks:
         handle = self._handle(_Handle, callback, args, None)
         key = self._find(fd)
         if key is None:
-            self._selector.register(fd, EVENT_WRITE, (None, handle))
+            self._register(fd, EVENT_WRITE, None, handle)
             return handle
         reader, writer = key[3]
         self._modify(key, key[2] | EVENT_WRITE, reader, handle)
@@ -333,6 +340,15 @@ class Callbacks:
             return self._selector.get_key(fd)
         except KeyError:
             return None
+
+    def _register(self, fd: Any, events: int, reader: Any, writer: Any) -> None:
+        """Wait for a socket: what the selector's ``register`` does for a number of the host's."""
+        numbered = self._interests.numbered(fd) if type(fd) is int else None
+        if numbered is None:
+            self._selector.register(fd, events, (reader, writer))
+            return
+        self._interests.add(fd, numbered, poll_bits(events))
+        self._keys[fd] = _new_tuple(_Key, (fd, fd, events, (reader, writer)))
 
     def _modify(self, key: Any, events: int, reader: Any, writer: Any) -> None:
         """Wait for other events of a socket that is waited for; for none: no more."""

@@ -26,7 +26,7 @@ from estab.cpython import (
 from estab.sockets import names
 from estab.sockets.lines import tasks_of
 from estab.sockets.ordinals import Future, Generators
-from estab.sockets.polling.callbacks import Callbacks, methods_of
+from estab.sockets.polling.callbacks import METHODS, Callbacks, methods_of
 from estab.sockets.polling.selector import Selector
 from estab.units import SECOND
 
@@ -80,11 +80,16 @@ class EventLoop(asyncio.SelectorEventLoop):
     def _use_methods(self, callbacks: Callbacks) -> None:
         """Use the methods of ``Callbacks``; in debug mode, asyncio's own."""
         callbacks.is_quick = not super().get_debug() and not self.is_closed()
-        for name, method in methods_of(callbacks).items():
-            if callbacks.is_quick:
-                vars(self)[name] = method
-            else:
-                vars(self).pop(name, None)
+        if callbacks.is_quick:
+            vars(self).update(methods_of(callbacks))
+        else:
+            self._use_own(METHODS)
+
+    def _use_own(self, names: tuple[str, ...]) -> None:
+        """Use asyncio's own methods of these names."""
+        members = vars(self)
+        for name in names:
+            members.pop(name, None)
 
     def tasks(self) -> set[asyncio.Task[Any]]:
         """Return those that ``create_task`` made and that are not done."""
@@ -143,9 +148,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         callbacks, self._callbacks = self._callbacks, None
         if callbacks is not None:
             callbacks.is_quick = False
-            members = vars(self)
-            for name in (*methods_of(callbacks), "create_task", "create_future"):
-                members.pop(name, None)
+            self._use_own((*METHODS, "create_task", "create_future"))
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Report an exception that was not caught, unless the network is closing."""

@@ -100,6 +100,11 @@ class Interests:
         self.runtime.watches.add(interest.fd, self)
         self._note(interest)
 
+    def numbered(self, number: int) -> Numbered | None:
+        """Return what stands for a number of the host's."""
+        found: Numbered | None = self.runtime.by_number.get(number)
+        return found
+
     def modify(self, number: int, events: int) -> None:
         """Change the events. ``KeyError`` if it is not registered."""
         if self._os is not None and number in self._os:

@@ -14,6 +14,8 @@ from operator import is_
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
+from estab.sockets.standin.early import EarlyNames
+
 __all__ = [
     "INHERITED", "Batch", "Found", "Others", "Place", "functions_of", "has_places", "is_simple",
     "places_in_class", "places_in_function",
@@ -126,7 +128,7 @@ class Found:
     """Places that were found in modules and classes. One that has something else by now is left alone."""
 
     def __init__(self) -> None:
-        self._in_modules: list[tuple[dict[str, Any], str, Any, Any]] = []
+        self._in_modules = EarlyNames()
         self._in_classes: list[tuple[Mapping[str, Any], Place]] = []
         """With the members that a class or an unusual module defines itself."""
         self._others: list[Place] = []
@@ -134,7 +136,7 @@ class Found:
     def add(self, place: Place) -> None:
         """Add one."""
         if type(place.owner) is ModuleType:
-            self._in_modules.append((vars(place.owner), place.name, place.original, place.replacement))
+            self._in_modules.add(vars(place.owner), place.name, place.original, place.replacement)
         elif isinstance(place.owner, (type, ModuleType)):
             self._in_classes.append((vars(place.owner), place))
         else:
@@ -142,9 +144,7 @@ class Found:
 
     def apply(self) -> None:
         """Put the replacement where the original is."""
-        for namespace, name, original, replacement in self._in_modules:
-            if namespace.get(name) is original:
-                namespace[name] = replacement
+        self._in_modules.apply()
         for members, place in self._in_classes:
             if members.get(place.name) is place.original:
                 place.apply()
@@ -154,9 +154,7 @@ class Found:
 
     def undo(self) -> None:
         """Put the original where the replacement is."""
-        for namespace, name, original, replacement in self._in_modules:
-            if namespace.get(name) is replacement:
-                namespace[name] = original
+        self._in_modules.undo()
         for members, place in self._in_classes:
             if members.get(place.name) is place.replacement:
                 place.undo()
