@@ -21,6 +21,7 @@ from estab.cli.main import main
 from estab.trial.many import Outcome, Rules, Sweeping, groups_of
 from estab.trial.target import Target, TargetError, load, read_target
 from estab.trial.workers import ClusterError, cluster, local
+from tests.native.test_gone import alive, below
 
 SCENARIOS = """
 import os
@@ -328,6 +329,22 @@ def test_ctrl_c_ends_a_sweep_with_its_workers_and_says_what_is_known(scenarios: 
     assert ("the same command goes on" if kept else "--results FILE would have kept them") in errors
     again = "    again: estab sweep 'scenarios.py::told' --from 3 --seeds 1\n"
     assert f"  seed 3: ValueError: three of seven\n{again}" in errors
+
+
+def test_workers_end_with_a_sweep_that_is_killed(scenarios: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-m", "estab", "sweep", "scenarios.py::told", "--seeds", "100000",
+                                "--jobs", "2"], start_new_session=True)
+    told = scenarios.parent / "told"
+    deadline = time.monotonic() + 60
+    while not (told.exists() and told.stat().st_size > 500):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+    started = below([process.pid])
+    assert len(started) >= 3  # itself and two workers
+    process.kill()
+    process.wait()
+    while left := alive(started):
+        assert time.monotonic() < deadline, f"{left} are still there"
 
 
 @pytest.fixture

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.process
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -49,11 +51,23 @@ class Processes(ProcessPoolExecutor):
 
 
 def _begin_worker() -> None:
-    """Do nothing on Ctrl-C, and end on SIGTERM. A handler, because what a worker begins must not ignore Ctrl-C, too."""
+    """Do nothing on Ctrl-C, and end on SIGTERM and with the process that asked.
+
+    Ctrl-C has a handler and is not ignored, because what a worker begins would ignore it, too.
+    """
     signal.signal(signal.SIGINT, lambda number, frame: None)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: multiprocessing.process.BaseProcess) -> None:
+    """Wait for the end of the process that asked, and end: if it was killed, nothing else would end a worker."""
+    parent.join()
+    os._exit(1)
 
 
 @dataclass(frozen=True, slots=True)
