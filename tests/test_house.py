@@ -347,6 +347,18 @@ def deletable_properties(root: Path) -> list[str]:
     return found
 
 
+def finalizers(root: Path) -> list[str]:
+    """Find public compiled classes with a ``__del__``.
+
+    It is called for an object whose making was refused, too, and compiled it then reads what was never set: a crash.
+    A private class that is made last, and can't be refused, may have one.
+    """
+    return [f"{name}: {owner.name}.__del__"
+            for name, path in compiled_modules(root).items() for owner in ast.walk(parsed(path))
+            if isinstance(owner, ast.ClassDef) and not owner.name.startswith("_")
+            and any(isinstance(member, ast.FunctionDef) and member.name == "__del__" for member in owner.body)]
+
+
 def long_files(root: Path) -> list[str]:
     """Complain of files over ``LINES_MAX`` lines that ``LONG`` gives no reason for, and of reasons without a need."""
     paths = root.rglob("*.py")
@@ -418,6 +430,10 @@ def test_the_core_says_what_a_boolean_means() -> None:
 
 def test_no_property_of_a_compiled_class_crashes_when_it_is_deleted() -> None:
     assert deletable_properties(SOURCES) == []
+
+
+def test_no_public_compiled_class_has_a_finalizer() -> None:
+    assert finalizers(SOURCES) == []
 
 
 def test_compiled_modules_are_the_same_for_every_platform() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import subprocess
 import sys
 from itertools import pairwise
@@ -333,6 +334,14 @@ def test_impossible_interfaces_are_refused_by_name(arguments: dict[str, object],
 def test_secret_must_be_long_enough() -> None:
     with pytest.raises(ValueError, match="secret"):
         Engine("a", b"short")
+
+
+def test_an_engine_that_is_refused_is_released() -> None:
+    refused: list[tuple[object, ...]] = [("a", b"short"), ("a",), ()]
+    for arguments in refused:
+        with pytest.raises((TypeError, ValueError)):
+            Engine(*arguments)  # type: ignore[arg-type]
+    gc.collect()
 
 
 def test_deadline_called_early_does_nothing() -> None:

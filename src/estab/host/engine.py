@@ -69,6 +69,22 @@ _LOOPBACK_ADDRESSES: Final = (Address(b"\x7f\0\0\x01", 8), Address(b"\0" * 15 + 
 """Those of lo. No address changes, so that all hosts share them."""
 
 
+class _Circles:
+    """Breaks the circles of one host when that is released, so that they don't wait for the garbage collector.
+
+    Not ``Engine.__del__``: compiled, that must not read what an engine that was refused never got. This one is made
+    when nothing can be refused any more.
+    """
+
+    def __init__(self, context: Context, demux: Demux) -> None:
+        self._context: Context = context
+        self._demux: Demux = demux
+
+    def __del__(self) -> None:
+        self._context.paths = Paths()
+        self._demux.forget_options()
+
+
 class Engine:
     """One host: interfaces, routes, sockets, and everything between.
 
@@ -109,15 +125,8 @@ class Engine:
         """Of the segment that is being sent: one object for all of them."""
         self._writer: Writer | None = None
         """Writes them all, one after the other; made for the first one."""
+        self._circles: _Circles = _Circles(self.context, self.demux)
         self._add_loopback()
-
-    def __del__(self) -> None:
-        """Break the circles, so that all is released now and does not wait for the garbage collector."""
-        try:
-            self.context.paths = Paths()
-            self.demux.forget_options()
-        except AttributeError:  # it was refused, and has neither
-            pass
 
     # --- configuration
 
