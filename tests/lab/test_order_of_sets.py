@@ -269,3 +269,13 @@ def test_outside_of_programs_objects_hash_by_their_addresses() -> None:
 
 if __name__ == "__main__":
     print("\n".join(facts_of(as_completed)))
+
+
+def test_objects_of_different_hosts_hash_by_different_numbers() -> None:
+    async def hashes() -> set[int]:
+        return {hash(asyncio.ensure_future(asyncio.sleep(0))) for _ in range(10)}
+
+    net = Network(seed=1)
+    programs = [net.host(f"h{number}").run(hashes) for number in range(20)]
+    net.run()
+    assert len(set().union(*(program.result() for program in programs))) == 200, "else sets of all tasks are slow"

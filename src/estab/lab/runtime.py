@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from estab.abi import AF_INET, AF_INET6, AF_UNSPEC
 from estab.cpython import get_ident
@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from estab.lab.topology import Topology
 
 __all__ = ["Outside", "PacedTime", "VirtualTime"]
+
+
+_NUMBERED_BITS: Final = 20
+"""The numbers by which a host's objects hash begin at its place among hosts, times two to this power."""
 
 
 class Outside(Protocol):
@@ -89,6 +93,8 @@ class VirtualTime(Runtime):
         self._host: weakref.ref[object] | None = None
         self.resolver: Resolver | None = None
         """What it is like to look a name up here; ``None``: as on any host."""
+        # Sets of asyncio's own have objects of all hosts: equal numbers would all be in one place of their tables.
+        self.numbered = len(topology.members) << _NUMBERED_BITS
         # What refers to the host is referred to weakly, so that a network is released at once when it is dropped.
         self._names_ref = weakref.ref(names)
         self._whole = weakref.ref(topology.whole())
