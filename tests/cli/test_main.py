@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 import estab
 from estab._build import core_kind
 from estab.cli import main as cli
+from tests.native.test_gone import alive, below
 
 ESTAB = [sys.executable, "-m", "estab"]
 SOURCES = str(Path(estab.__file__).parent.parent)
@@ -96,7 +98,8 @@ def test_with_errors_closed_the_status_alone_tells(words: str, status: int) -> N
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
-def test_sigterm_ends_it_with_143_and_its_workers_with_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGKILL", -9)])
+def test_a_signal_that_ends_it_ends_its_workers_too(name: str, status: int, tmp_path: Path) -> None:
     (tmp_path / "ends.pkt").write_text("0.0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n")
     os.mkfifo(tmp_path / "fifo")
     waits = f"import threading; print('up', file=open({str(tmp_path / 'fifo')!r}, 'w')); threading.Event().wait(60)"
@@ -106,11 +109,14 @@ def test_sigterm_ends_it_with_143_and_its_workers_with_it(tmp_path: Path) -> Non
                           start_new_session=True, text=True) as process:
         assert process.stdout is not None
         assert (tmp_path / "fifo").read_text() == "up\n"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 143
-        assert process.stdout.read() == ""  # the end of the file: nobody else has the pipe open any more
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+        started = below([process.pid])
+        assert len(started) >= 3  # itself and two workers
+        process.send_signal(getattr(signal, name))
+        assert process.wait(20) == status
+        deadline = time.monotonic() + 20
+        while left := alive(started):
+            assert time.monotonic() < deadline, f"{left} are still there"
+        assert process.stdout.read() == ""
 
 
 # --- completion

@@ -32,6 +32,7 @@ from estab.observe.ladder import ladder
 from estab.observe.ladder_text import render
 from estab.observe.pcapng import PcapngWriter
 from estab.observe.recorder import Recorder
+from estab.trial.workers import end_with_parent
 
 __all__ = ["drill"]
 
@@ -169,9 +170,10 @@ def _results(work: Sequence[_Job], jobs: int) -> Iterator[Result]:
 
 
 def _begin_worker() -> None:
-    """Leave Ctrl-C to the command, which ends its workers by SIGTERM."""
+    """Leave Ctrl-C to the command, which ends its workers by SIGTERM. If it is killed, they end, too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_parent()
 
 
 def _failure(result: Result) -> str:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["ClusterError", "Processes", "Workers", "cluster", "local"]
+__all__ = ["ClusterError", "Processes", "Workers", "cluster", "end_with_parent", "local"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,6 +59,11 @@ def _begin_worker() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """Let this process, a worker of another one, end when that one does, however it ends."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
