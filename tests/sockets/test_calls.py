@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -167,3 +169,29 @@ def test_calls_on_pipes_and_pairs_are_told_by_the_numbers_of_the_host() -> None:
         (3, "socketpair", "(<fd 3>, <fd 4>)"), (5, "pipe", "(<fd 5>, <fd 6>)"), (6, "write", "5"),
         (5, "read", "b'hello'"), (6, "close", "None"), (5, "close", "None"), (3, "close", "None"), (4, "close", "None"),
     ]
+
+
+def test_arguments_of_a_wrong_type_are_refused_as_the_kernels_socket_refuses_them(a: Host) -> None:
+    level, option = socket.SOL_SOCKET, socket.SO_REUSEADDR
+    calls: list[Callable[[Any], object]] = [
+        lambda sock: sock.settimeout("5"),
+        lambda sock: sock.setsockopt(level, option, "x"),
+        lambda sock: sock.setsockopt(level, option, [1, 0, 0, 0]),
+        lambda sock: sock.setsockopt(level, option, None, 4),
+        lambda sock: sock.setsockopt(level, option, None, 1),
+        lambda sock: sock.getsockopt(level, option, -5),
+        lambda sock: sock.getsockopt(level, option, 2000),
+        lambda sock: sock.getsockopt(level, option, 0),
+    ]
+    with socket.socket() as kernel, a.socket() as ours:
+        for call in calls:
+            assert _outcome(call, ours) == _outcome(call, kernel)
+    with a.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours, pytest.raises(TypeError, match="family"):
+        ours.sendto(b"x", ("b", 2, 3))
+
+
+def _outcome(call: Callable[[Any], object], sock: Any) -> tuple[object, ...]:
+    try:
+        return (call(sock),)
+    except (OSError, TypeError, ValueError) as error:
+        return type(error), getattr(error, "errno", None), str(error)

@@ -108,7 +108,7 @@ def test_repr_says_where_and_in_which_state(a: Host, b: Host) -> None:
         assert repr(accepted) == ("<estab.Socket family=2, type=1, proto=0, "
                                   f"laddr=('10.0.0.2', 80), raddr=('10.0.0.1', {port}), fd 4 of b, ESTABLISHED>")
         assert f" fd={accepted.fileno()}, " in repr(accepted)
-    assert repr(caller) == "<estab.Socket [closed] family=2, type=1, proto=0>"
+    assert repr(caller) == "<estab.Socket [closed] fd=-1, family=2, type=1, proto=0>"
 
 
 def test_it_is_not_pickled(a: Host) -> None:

@@ -73,6 +73,40 @@ def test_poll_tells_of_a_closed_socket(b: Host, pair: tuple[Socket, Socket]) -> 
     assert poll.poll() == [(number, select.POLLNVAL)]
 
 
+def test_poll_tells_of_ready_sockets_beside_a_closed_one(b: Host, pair: tuple[Socket, Socket]) -> None:
+    _, accepted = pair
+    poll = Poll(b.runtime)
+    with b.socket() as first, b.socket() as idle:
+        idle.bind(("", 81))
+        idle.listen()
+        for each in (first, idle, accepted):
+            poll.register(each)
+        number = first.fileno()
+        first.close()
+        assert poll.poll() == [(number, select.POLLNVAL), (accepted.fileno(), select.POLLOUT)]
+
+
+def test_epoll_tells_a_closed_number_from_one_that_is_not_registered(b: Host, pair: tuple[Socket, Socket]) -> None:
+    _, accepted = pair
+    closed = 99_999
+    with Epoll(b.runtime) as epoll:
+        for call in (lambda fd: epoll.modify(fd, select.EPOLLIN), epoll.unregister):
+            for fd, number in ((accepted, errno.ENOENT), (closed, errno.EBADF)):
+                with pytest.raises(OSError, match=os.strerror(number)) as caught:
+                    call(fd)
+                assert caught.value.errno == number
+
+
+def test_what_has_no_fileno_is_refused_as_python_refuses_it(b: Host) -> None:
+    text = "must be an int, or have a fileno"
+    with Epoll(b.runtime) as epoll, pytest.raises(TypeError, match=text):
+        epoll.register("a")
+    with pytest.raises(TypeError, match=text):
+        Poll(b.runtime).register("a")
+    with pytest.raises(TypeError, match=text):
+        host_select(b.runtime, ["a"], [], [], 0)
+
+
 def test_the_systems_descriptors_are_refused_with_a_sentence(b: Host) -> None:
     read, write = os.pipe()
     try:

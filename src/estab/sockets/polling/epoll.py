@@ -14,7 +14,7 @@ from estab.abi import POLLIN, POLLOUT, POLLPRI
 from estab.errors import os_error
 from estab.host.sockets.epoll import EpollDescriptor
 from estab.sockets.polling.os_events import OsEvents
-from estab.sockets.polling.poll import Interests, find_socket, number_of
+from estab.sockets.polling.poll import Interests, find_socket, is_closed, number_of
 from estab.sockets.polling.real_descriptor import RealDescriptor
 
 if TYPE_CHECKING:
@@ -162,19 +162,22 @@ class Epoll:
         return 1 + max((each.depth(above) for each in self._nested.values()), default=0)
 
     def modify(self, fd: Any, eventmask: int) -> None:
-        """Change the events. ENOENT if it is not registered."""
-        interests = self._open()
-        if number_of(fd) not in interests:
-            raise os_error(errno.ENOENT)
-        interests.modify(number_of(fd), eventmask)
+        """Change the events. ENOENT if it is not registered, EBADF if it is not open."""
+        interests, number = self._registered(fd)
+        interests.modify(number, eventmask)
 
     def unregister(self, fd: Any) -> None:
-        """Remove it. ENOENT if it is not registered."""
-        interests = self._open()
-        if number_of(fd) not in interests:
-            raise os_error(errno.ENOENT)
-        interests.remove(number_of(fd))
-        self._nested.pop(number_of(fd), None)
+        """Remove it. ENOENT if it is not registered, EBADF if it is not open."""
+        interests, number = self._registered(fd)
+        interests.remove(number)
+        self._nested.pop(number, None)
+
+    def _registered(self, fd: Any) -> tuple[Interests, int]:
+        interests, number = self._open(), number_of(fd)
+        if number not in interests:
+            is_gone = number not in interests.runtime.by_number and is_closed(number)
+            raise os_error(errno.EBADF if is_gone else errno.ENOENT)
+        return interests, number
 
     def poll(self, timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
         """Wait up to ``timeout`` seconds (``None`` or negative: for ever). Returns numbers and bits."""

@@ -44,11 +44,7 @@ def find_socket(runtime: Runtime, fileobj: Any) -> Numbered | None:
     ``None`` if it is one of the operating system's. In virtual time the host can't wait for those, and ``OSError``
     EBADF says so.
     """
-    number = fileobj if isinstance(fileobj, int) else fileobj.fileno()
-    if not isinstance(number, int):
-        raise TypeError("argument must be an int, or have a fileno() method.")
-    if number < 0:
-        raise ValueError(f"file descriptor cannot be a negative integer ({number})")
+    number = number_of(fileobj)
     socket: Numbered | None = runtime.by_number.get(number)
     if socket is None and runtime.is_virtual:
         raise os_error(errno.EBADF, f"bad file descriptor: {number} is not a socket of host {runtime.name}; the "
@@ -147,12 +143,15 @@ class Poll:
         runtime = self._runtime
         timeout_s = None if timeout is None or timeout < 0 else timeout * MS / SECOND
         with runtime.lock:
-            gone = [number for number in self._asked if number not in runtime.by_number and is_closed(number)]
-            if gone:
-                return [(number, POLLNVAL) for number in gone]
+            found = {number: POLLNVAL for number in self._asked
+                     if number not in runtime.by_number and is_closed(number)}
+            if found:
+                timeout_s = 0.0  # A closed one ends the wait, and the others are looked at all the same.
             asked: list[tuple[int, Descriptor, int]] = []
             others: list[tuple[int, int]] = []
             for number, events in self._asked.items():
+                if number in found:
+                    continue
                 socket = find_socket(runtime, number)
                 if socket is None:
                     others.append((number, events))
@@ -161,16 +160,20 @@ class Poll:
             with _system_events(others) as os_events:
                 _wait_for(runtime, [(descriptor, events) for _, descriptor, events in asked], timeout_s, "poll",
                           os_events)
-                found = os_events.collect() if os_events is not None else []
-            return found + [
-                (number, bits) for number, descriptor, events in asked
-                if (bits := POLLNVAL if descriptor.fd < 0 else descriptor.readiness() & events)
-            ]
+                found.update(os_events.collect() if os_events is not None else [])
+            for number, descriptor, events in asked:
+                found[number] = POLLNVAL if descriptor.fd < 0 else descriptor.readiness() & events
+            return [(number, bits) for number in self._asked if (bits := found.get(number, 0))]
 
 
 def number_of(fd: Any) -> int:
     """Return the number of an object with ``fileno()``, or a number itself. ``ValueError`` if it is negative."""
-    number = fd if isinstance(fd, int) else fd.fileno()
+    if isinstance(fd, int):
+        number = fd
+    elif not hasattr(fd, "fileno"):
+        raise TypeError("argument must be an int, or have a fileno() method.")
+    elif not isinstance(number := fd.fileno(), int):
+        raise TypeError("fileno() returned a non-integer")
     if number < 0:
         raise ValueError(f"file descriptor cannot be a negative integer ({number})")
     return int(number)

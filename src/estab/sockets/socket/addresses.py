@@ -34,7 +34,7 @@ def numeric(runtime: Runtime, family: int, address: Any, call: str) -> Any:
 
     ``socket.gaierror`` if the name has no address of the family.
     """
-    if not isinstance(address, tuple) or len(address) < 2:
+    if not isinstance(address, tuple) or not 2 <= len(address) <= (4 if family == os_socket.AF_INET6 else 2):
         return address
     host = address[0]
     if isinstance(host, (bytes, bytearray)):

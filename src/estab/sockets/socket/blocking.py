@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import math
+import operator
 import socket as os_socket
 import sys
 from collections import deque
@@ -133,7 +134,7 @@ class Waiting(Generic[D]):
     def settimeout(self, value: float | None) -> None:
         """Set the timeout of all calls that wait, in seconds. After it they raise ``TimeoutError``."""
         if value is not None:
-            value = float(value)
+            value = value if isinstance(value, float) else float(operator.index(value))
             if value != value:
                 raise ValueError("Invalid value NaN (not a number)")
             if value < 0:

@@ -39,7 +39,7 @@ from estab.sockets.socket.local import (
     show_name,
 )
 from estab.sockets.socket.options import get_option, set_option
-from estab.sockets.socket.transfer import READ, WRITE, Transfer
+from estab.sockets.socket.transfer import READ, WRITE, Transfer, readable
 from estab.tcp.state import State
 from estab.units import SECOND
 
@@ -208,7 +208,7 @@ class Socket(Transfer):
         file = self._file
         kind = f"family={int(self._family)}, type={int(self._kind)}, proto={self._proto}"
         if file is None or file.descriptor.fd < 0:
-            return f"<{name} [closed] {kind}>"
+            return f"<{name} [closed] fd=-1, {kind}>"
         host = file.descriptor
         number = f"fd={self._real.number}, " if self._real is not None else ""
         ends = f"laddr={self.getsockname()}"
@@ -472,10 +472,10 @@ class Socket(Transfer):
         else:
             other = host
             value = self._call(lambda now_ns: get_option(other, level, optname, now_ns))
-        if buflen is None:
+        if not buflen:
             return value if isinstance(value, int) else int.from_bytes(value[:4], "little")
         if not 0 < buflen <= 1024:
-            raise os_error(errno.EINVAL, "getsockopt buflen out of range")
+            raise OSError("getsockopt buflen out of range")  # Python's own, before it asks the kernel
         if isinstance(value, int):
             # As Linux: an option of IP's that fits is given in one byte to a buffer without room for an int.
             size = 1 if level == os_socket.IPPROTO_IP and buflen < 4 and 0 <= value <= 255 else buflen
@@ -486,9 +486,9 @@ class Socket(Transfer):
     def setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None, /) -> None:
         """Set an option, to an int or to bytes."""
         host = self.descriptor
-        if value is None:
-            raise os_error(errno.EINVAL, f"invalid argument: no option takes an empty value of {optlen} bytes")
-        given = value if isinstance(value, int) else bytes(value)
+        if value is None and optlen is not None:
+            raise os_error(errno.EINVAL if optlen < 4 else errno.EFAULT, f"no option takes NULL and {optlen} bytes")
+        given = value if isinstance(value, int) else bytes(readable(value))
         if isinstance(host, LocalSocket):
             local = host
             self._call(lambda now_ns: set_local_option(local, level, optname, given))

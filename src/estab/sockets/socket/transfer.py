@@ -228,7 +228,7 @@ class Transfer(Blocking):
     def _send(self, data: Any, flags: int = 0) -> int:
         if type(data) is bytes:
             return self._write(data, linux_flags(flags), "send")
-        with _readable(data) as view:
+        with readable(data) as view:
             return self._write(view, linux_flags(flags), "send")
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
@@ -255,7 +255,7 @@ class Transfer(Blocking):
             if sent == len(data) or self._kind != SOCK_STREAM:
                 return
             data = memoryview(data)[sent:]
-        with _readable(data) as view:
+        with readable(data) as view:
             if len(view) == 0 or self._kind != SOCK_STREAM:
                 self._write(view, flags, "sendall", deadline_ns)
                 return
@@ -270,7 +270,7 @@ class Transfer(Blocking):
         if len(args) not in (1, 2):
             raise TypeError(f"sendto() takes 2 or 3 arguments ({len(args) + 1} given)")
         flags, address = (0, args[0]) if len(args) == 1 else args
-        with _readable(data) as view:
+        with readable(data) as view:
             return self._sendto(view, linux_flags(index(flags)), address, "sendto")
 
     @told
@@ -281,7 +281,7 @@ class Transfer(Blocking):
 
         Ancillary data holds for this datagram alone: TTL, TOS or traffic class, source address and interface.
         """
-        data = b"".join(_readable(buffer) for buffer in buffers)
+        data = b"".join(readable(buffer) for buffer in buffers)
         items, flags, host = read_items(ancdata), linux_flags(index(flags)), self.descriptor
         if isinstance(host, LocalSocket):
             name = None if address is None else read_name(address, "sendmsg")
@@ -446,7 +446,7 @@ class Transfer(Blocking):
         return sent
 
 
-def _readable(data: Any) -> memoryview:
+def readable(data: Any) -> memoryview:
     """View a program's buffer as bytes."""
     try:
         return memoryview(data).cast("B")
@@ -456,9 +456,9 @@ def _readable(data: Any) -> memoryview:
 
 def _writable(buffer: Any, name: str) -> memoryview:
     """View a program's buffer as bytes to be filled."""
-    view = _readable(buffer)
+    view = readable(buffer)
     if view.readonly:
-        raise TypeError(f"{name}() argument must be read-write bytes-like object, not {type(buffer).__name__}")
+        raise TypeError(f"{name}() argument 1 must be read-write bytes-like object, not {type(buffer).__name__}")
     return view
 
 
