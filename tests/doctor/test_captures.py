@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -260,6 +261,38 @@ def test_a_recording_is_diagnosed_from_every_hosts_view() -> None:
     assert [finding.name for finding in report.findings] == ["refused"]
     assert report.findings[0].evidence[-1] == "seen from client"
     assert report.looked_at["hosts"] == 2
+
+
+@pytest.mark.parametrize(("fault", "causes"), [("nothing", ["close-wait"]), ("power", [])])
+def test_a_recording_that_goes_on_after_its_last_packet_shows_who_does_not_close(fault: str, causes: list[str]) -> None:
+    net = estab.Network(seed=3)
+    client, server = net.host("client"), net.host("server")
+    net.link(client, server, delay="5ms")
+    seen = net.record()
+
+    def serve() -> None:
+        with socket.create_server(("", 80)) as listener, listener.accept()[0] as peer:
+            while peer.recv(100):
+                pass
+            time.sleep(120)
+
+    def call() -> None:
+        with socket.create_connection(("server", 80)) as peer:
+            peer.sendall(b"hello")
+            peer.shutdown(socket.SHUT_WR)
+            peer.recv(100)
+
+    server.run(serve)
+    client.run(call)
+    if fault == "power":
+        net.at("1s", server.power_off)
+    net.run(until="100s", check=False)
+    report = diagnose(seen)
+    assert [finding.name for finding in report.findings] == causes
+    assert all("no FIN of the server" in finding.evidence[1] and "for 99.98s" in finding.evidence[1]
+               for finding in report.findings)
+    seen.stop()
+    assert seen.end_ns == 100 * 10**9
 
 
 def test_what_info_of_a_socket_gives_is_diagnosed() -> None:

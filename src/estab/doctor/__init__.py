@@ -46,7 +46,8 @@ def diagnose(what: Any = None, **options: Any) -> Report:
         if all(isinstance(item, Event) for item in items):
             from estab.doctor.recordings import diagnose_facts
 
-            return diagnose_facts([item for item in items if isinstance(item, Event)])
+            events = [item for item in items if isinstance(item, Event)]
+            return diagnose_facts(events, end_ns=getattr(what, "end_ns", 0))
         if all(isinstance(item, Info) for item in items):
             return _diagnose_infos([item for item in items if isinstance(item, Info)])
     raise TypeError(f"{what!r} is neither the path of a capture, nor a recording, nor what info() of a socket gave")

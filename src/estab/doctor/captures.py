@@ -78,8 +78,8 @@ def diagnose_capture(path: str | PathLike[str], passing: Passing | None = None) 
     return report
 
 
-def diagnose_frames(frames: Iterable[Captured], source: str = "capture") -> Report:
-    """Diagnose frames."""
+def diagnose_frames(frames: Iterable[Captured], source: str = "capture", until_ns: int = 0) -> Report:
+    """Diagnose frames. ``until_ns`` is when nobody looked any more, if that is known to be after the last of them."""
     packets = read_packets(frames)
     report = Report(source)
     if not packets.tcp and packets.unknown_link_types:
@@ -87,7 +87,7 @@ def diagnose_frames(frames: Iterable[Captured], source: str = "capture") -> Repo
         raise CaptureError(f"nothing in it can be read: {kinds}")
     start_ns = packets.tcp[0].at_ns if packets.tcp else 0
     end_ns = max((packet.at_ns for packet in packets.tcp), default=0)
-    cases = [open_case(conversation, start_ns, end_ns) for conversation in conversations(packets) if
+    cases = [open_case(conversation, start_ns, end_ns, until_ns) for conversation in conversations(packets) if
              conversation.segments]
     report.looked_at = {"frames": packets.frames, "tcp_packets": len(packets.tcp), "connections": len(cases)}
     whole = [*scan(cases), *flood(cases)]

@@ -15,13 +15,17 @@ __all__ = ["Case", "open_case", "packet_list"]
 
 @dataclass(slots=True)
 class Case:
-    """A conversation, where it was captured, and its two streams. ``start_ns`` and ``end_ns`` are the capture's."""
+    """A conversation, where it was captured, and its two streams. ``start_ns`` and ``end_ns`` are the capture's.
+
+    ``until_ns`` is when nobody looked any more: a recording goes on after its last packet.
+    """
 
     conversation: Conversation
     vantage: Vantage
     streams: tuple[Stream, Stream]
     start_ns: int
     end_ns: int
+    until_ns: int
 
     @property
     def rtt_ns(self) -> int:
@@ -53,11 +57,11 @@ class Case:
         return made
 
 
-def open_case(conversation: Conversation, start_ns: int, end_ns: int) -> Case:
+def open_case(conversation: Conversation, start_ns: int, end_ns: int, until_ns: int = 0) -> Case:
     """Measure a conversation."""
     vantage = find_vantage(conversation)
     streams = (read_stream(conversation, 0, vantage), read_stream(conversation, 1, vantage))
-    return Case(conversation, vantage, streams, start_ns, end_ns)
+    return Case(conversation, vantage, streams, start_ns, end_ns, max(end_ns, until_ns))
 
 
 def packet_list(segments: list[Segment], most: int = 6) -> str:

@@ -164,7 +164,7 @@ def close_wait(case: Case) -> list[Finding]:
         texts = [one for one in mine if one.length and one.at_ns > acked.at_ns
                  and (end is None or one.number < end.number)]
         from_ns = texts[-1].at_ns if texts else acked.at_ns
-        to_ns = end.at_ns if end is not None else peer_reset.at_ns if peer_reset is not None else case.end_ns
+        to_ns = end.at_ns if end is not None else peer_reset.at_ns if peer_reset is not None else case.until_ns
         if to_ns - from_ns < _CLOSE_WAIT_NS_MIN:
             continue
         until = f"until packet {end.number}" if end is not None else "to the end of the capture"

@@ -12,7 +12,7 @@ from estab.devices.capture_file import INBOUND, OUTBOUND, Captured
 from estab.doctor.captures import diagnose_frames
 from estab.doctor.finding import Finding, Report
 from estab.errors import DropReason
-from estab.events import Event, FrameReceived, FrameSent, PacketDropped
+from estab.events import Event, FrameReceived, FrameSent, HostChanged, PacketDropped
 from estab.observe.dissect import is_ethernet
 from estab.units import SECOND, format_count
 
@@ -63,13 +63,24 @@ def _dropped_locally(facts: Sequence[Event]) -> list[Finding]:
     return found
 
 
-def diagnose_facts(facts: Sequence[Event], source: str = "recording") -> Report:
-    """Diagnose a run from its facts. A finding on which two hosts agree is reported once."""
+def _quiet_until(facts: Sequence[Event], end_ns: int) -> int:
+    """Return until when connections stayed as their last packets left them: a host without power has none any more."""
+    last_ns = max((fact.at_ns for fact in facts if isinstance(fact, (FrameSent, FrameReceived))), default=0)
+    return next((fact.at_ns for fact in facts if isinstance(fact, HostChanged) and fact.what == "power off"
+                 and fact.at_ns >= last_ns), end_ns)
+
+
+def diagnose_facts(facts: Sequence[Event], source: str = "recording", end_ns: int = 0) -> Report:
+    """Diagnose a run from its facts. A finding on which two hosts agree is reported once.
+
+    ``end_ns`` is when the recording ended: it may go on after the last fact.
+    """
+    until_ns = _quiet_until(facts, end_ns)
     hosts = list(dict.fromkeys(fact.host for fact in facts if isinstance(fact, (FrameSent, FrameReceived))))
     report = Report(source)
     known: set[tuple[str, str]] = set()
     for host in hosts:
-        seen = diagnose_frames(frames_of(facts, host), host)
+        seen = diagnose_frames(frames_of(facts, host), host, until_ns)
         for finding in seen.findings:
             if (finding.name, finding.subject) not in known:
                 known.add((finding.name, finding.subject))

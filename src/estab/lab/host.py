@@ -494,8 +494,8 @@ class Host:
         runtime = self.runtime
         is_real = isinstance(runtime, PacedTime)
         return Recording(self.observe, f"host {self.name}" + (" in real time: not repeatable" if is_real else ""),
-                         epoch_ns=runtime.wall_ns - runtime.network_ns if is_real else 0, facts_max=facts_max,
-                         frame_bytes_max=frame_bytes_max)
+                         epoch_ns=runtime.wall_ns - runtime.network_ns if is_real else 0,
+                         clock=lambda: runtime.network_ns, facts_max=facts_max, frame_bytes_max=frame_bytes_max)
 
     def keep_history(self, calls_max: int = CALLS_MAX) -> None:
         """Keep what each socket's last ``calls_max`` calls changed, for ``Socket.history``. 0: keep no more."""

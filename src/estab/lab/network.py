@@ -279,8 +279,8 @@ class Network(Cabling):
         """
         kind = " in real time: not repeatable" if self.is_real_time else ""
         epoch_ns = 0 if self._spawning is None else self._spawning.clock.began_wall_ns
-        return Recording(self.observe, f"network with seed {self.seed!r}{kind}", epoch_ns=epoch_ns, facts_max=facts_max,
-                         frame_bytes_max=frame_bytes_max)
+        return Recording(self.observe, f"network with seed {self.seed!r}{kind}", epoch_ns=epoch_ns,
+                         clock=lambda: self.now_ns, facts_max=facts_max, frame_bytes_max=frame_bytes_max)
 
     @property
     def hosts(self) -> dict[str, Host]:

@@ -39,13 +39,16 @@ class Recording(AbstractContextManager["Recording"]):
     """
 
     def __init__(self, observe: Callable[[Observer], Observation], title: str, *, start_ns: int = 0, epoch_ns: int = 0,
-                 facts_max: int = FACTS_MAX, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
+                 clock: Callable[[], int] | None = None, facts_max: int = FACTS_MAX,
+                 frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
         self._recorder = Recorder(facts_max=facts_max, frame_bytes_max=frame_bytes_max)
         self._columns: Columns | None = None
         """What a page is made from, once there are more facts than are kept: it goes on where they end."""
         self.title = title
         self._start_ns = start_ns
         self._epoch_ns = epoch_ns
+        self._clock = clock
+        self._stopped_ns: int | None = None
         self._stop = observe(self._hear)
 
     def _hear(self, event: Event) -> None:
@@ -59,6 +62,8 @@ class Recording(AbstractContextManager["Recording"]):
 
     def stop(self) -> None:
         """Record no more. Idempotent."""
+        if self._stopped_ns is None:
+            self._stopped_ns = self.end_ns
         self._stop()
 
     def __exit__(self, *error: object) -> None:
@@ -73,6 +78,15 @@ class Recording(AbstractContextManager["Recording"]):
     def not_kept(self) -> int:
         """How many facts came after the recording was full."""
         return self._recorder.not_kept
+
+    @property
+    def end_ns(self) -> int:
+        """Until when it recorded, by the facts' clock: now, its ``stop``, or its last fact if it became full."""
+        if self._stopped_ns is not None:
+            return self._stopped_ns
+        if self._clock is None or self.not_kept:
+            return self._recorder.facts[-1].at_ns if self._recorder.facts else self._start_ns
+        return self._clock()
 
     def hosts(self) -> list[str]:
         """Return the names of the hosts, in the order of their first facts."""

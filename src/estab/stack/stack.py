@@ -278,8 +278,8 @@ class Stack(InLoop):
         ``frame_bytes_max`` bytes of frames are kept; what comes after is counted, and said to be missing.
         """
         return Recording(self.observe, f"stack {self.name}, {', '.join(self.addresses)}", start_ns=self.now_ns,
-                         epoch_ns=self.runtime.wall_ns - self.now_ns, facts_max=facts_max,
-                         frame_bytes_max=frame_bytes_max)
+                         epoch_ns=self.runtime.wall_ns - self.now_ns,
+                         clock=lambda: self.now_ns, facts_max=facts_max, frame_bytes_max=frame_bytes_max)
 
     def keep_history(self, calls_max: int = CALLS_MAX) -> None:
         """Keep what each socket's last ``calls_max`` calls changed, for ``Socket.history``. 0: keep no more."""
