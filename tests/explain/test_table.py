@@ -16,6 +16,7 @@ from estab.cli.main import main
 from estab.cli.scenes import SCENES, play, shown_by
 from estab.counters import COUNTER_NAMES
 from estab.errors import DropReason
+from estab.explain.field import FIELD
 from estab.explain.shown import SHOWN
 from estab.explain.table import KINDS, UNWRITTEN, find, near, terms
 from estab.host.sysctls import TABLE
@@ -58,6 +59,27 @@ def test_no_word_is_left_without_its_text() -> None:
 ])
 def test_a_word_is_found_as_people_write_it(word: str, name: str) -> None:
     assert [term.name for term in find(word)] == [name]
+
+
+@pytest.mark.parametrize(("said", "names"), [
+    ("half-close", ["FIN-WAIT-2", "CLOSE-WAIT"]), ("Half Close", ["FIN-WAIT-2", "CLOSE-WAIT"]),
+    ("Broken pipe", ["EPIPE"]), ("no route to host", ["EHOSTUNREACH"]), ("nagle", ["TCP_NODELAY", "TCP_CORK"]),
+])
+def test_a_word_of_the_field_and_an_error_message_give_what_explains_them(said: str, names: list[str]) -> None:
+    assert [term.name for term in find(said)] == names
+
+
+def test_each_word_of_the_field_leads_to_words_that_are_known_and_hides_none() -> None:
+    known = {re.sub("[-_. ]", "", text.lower()) for term in terms().values() for text in (term.name, term.short)}
+    for row in FIELD.strip().splitlines():
+        said, _, names = row.partition(" | ")
+        assert said.replace(" ", "") not in known
+        assert [name for name in names.split() if not find(name)] == [], said
+
+
+def test_the_words_of_a_phrase_need_no_quotes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "connection", "refused"]) == 0
+    assert capsys.readouterr().out.startswith("ECONNREFUSED  error of a call\n")
 
 
 @pytest.mark.parametrize(("word", "like"), [

@@ -28,6 +28,8 @@ _LADDER_LINES = 60
 def explain(words: tuple[str, ...], run: bool, as_list: bool, as_json: bool) -> None:
     """Explain WORD: a state, an errno, a socket option, a sysctl, a counter, or the reason of a drop.
 
+    A word of the field, like half-close, and an error message give what explains them.
+
     For example: estab explain ETIMEDOUT, estab explain CLOSE-WAIT, estab explain ListenOverflows --run
     """
     screen = Screen()
@@ -37,7 +39,8 @@ def explain(words: tuple[str, ...], run: bool, as_list: bool, as_json: bool) -> 
         return
     if not words:
         raise click.UsageError("give a word, like ETIMEDOUT, or --all for the list")
-    found = [term for word in words for term in _find(word)]
+    whole = find(" ".join(words)) if len(words) > 1 else []
+    found = whole or [term for word in words for term in _find(word)]
     if as_json:
         click.echo(json.dumps([_plain(term) for term in found], indent=2))
         return

@@ -14,6 +14,7 @@ from estab.counters import COUNTER_NAMES
 from estab.errors import DropReason
 from estab.explain.counters import COUNTERS
 from estab.explain.drops import DROPS
+from estab.explain.field import FIELD
 from estab.explain.options import OPTIONS
 from estab.explain.shown import SHOWN
 from estab.explain.sysctls import SYSCTLS
@@ -74,12 +75,25 @@ def terms() -> dict[tuple[str, str], Term]:
 
 
 def find(word: str) -> list[Term]:
-    """Find what a word means: as it is written, then with capitals, ``-`` and ``_`` forgiven. Several may be meant."""
+    """Find what a word means: as it is written, then with capitals, ``-`` and ``_`` forgiven. Several may be meant.
+
+    Words of the field (``half-close``) and error messages (``Broken pipe``) give what explains them.
+    """
     word = word.removeprefix("drop:").removeprefix("/proc/sys/").replace("/", ".") if "/" in word else (
         word.removeprefix("drop:"))
     known = list(terms().values())
     exact = [term for term in known if word in (term.name, term.short)]
-    return exact or [term for term in known if _plain(word) in (_plain(term.name), _plain(term.short))]
+    plain = _plain(word)
+    alike = exact or [term for term in known if plain in (_plain(term.name), _plain(term.short))]
+    return alike or [term for name in _of_field().get(plain, ()) for term in find(name)]
+
+
+@cache
+def _of_field() -> dict[str, list[str]]:
+    """Give the names for each word of the field and each message of the system, both plain."""
+    found = {_plain(os.strerror(number)): [name] for kind, name in terms()
+             if kind == "errno" and (number := getattr(errno, name, None)) is not None}
+    return found | {_plain(said): names.split() for said, names in _rows(FIELD, 2)}
 
 
 def near(word: str, most: int = 5) -> list[str]:
