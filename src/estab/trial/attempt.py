@@ -63,7 +63,7 @@ class Attempt:
     missed: list[str] = field(default_factory=list)
     """Frames that the given weather names and that were never sent."""
     waiting: list[str] = field(default_factory=list)
-    """At the end: each program that had not finished, what it waits for, and in which state its sockets are."""
+    """If it failed, of each program that had not finished: what it waits for, and in which state its sockets are."""
     held: list[str] = field(default_factory=list)
     """Names of ``Network.sometimes`` that were true at least once; ``promised`` are all names."""
     promised: list[str] = field(default_factory=list)
@@ -114,7 +114,8 @@ def attempt(
             made.error = error
         made.now_ns = net.now_ns
         made.has_run = net.has_run
-        made.waiting = net.waiting()
+        if made.error is not None:
+            made.waiting = net.waiting()
     finally:
         if end_observing is not None:
             end_observing()  # how what is left is ended is no part of the run
