@@ -6,7 +6,6 @@ what came, as packetdrill text. Exit status: 0 all passed, 1 some did not, 2 a s
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -32,7 +31,7 @@ from estab.observe.ladder import ladder
 from estab.observe.ladder_text import render
 from estab.observe.pcapng import PcapngWriter
 from estab.observe.recorder import Recorder
-from estab.trial.workers import end_with_parent
+from estab.trial.workers import end_pool, end_with_parent
 
 __all__ = ["drill"]
 
@@ -163,9 +162,7 @@ def _results(work: Sequence[_Job], jobs: int) -> Iterator[Result]:
         try:
             yield from pool.map(_run_job, work, chunksize=max(1, len(work) // (4 * jobs)))
         except BaseException:  # Ctrl-C, SIGTERM, an output that is full: the rest is not needed
-            pool.shutdown(wait=False, cancel_futures=True)
-            for child in multiprocessing.active_children():
-                child.terminate()
+            end_pool(pool)
             raise
 
 

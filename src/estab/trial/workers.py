@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
-__all__ = ["ClusterError", "Processes", "Workers", "cluster", "end_with_parent", "local"]
+__all__ = ["ClusterError", "Processes", "Workers", "cluster", "end_pool", "end_with_parent", "local"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_ENDS_S: Final = 10.0
 
 
 class ClusterError(RuntimeError):
@@ -44,10 +45,18 @@ class Processes(ProcessPoolExecutor):
 
     def abandon(self) -> None:
         """End the processes, with whatever they do."""
-        processes = list((self._processes or {}).values())
-        self.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
+        end_pool(self)
+
+
+def end_pool(pool: ProcessPoolExecutor) -> None:
+    """End the processes of a pool, with whatever they do."""
+    processes = list((pool._processes or {}).values())
+    manager: Any = pool._executor_manager_thread
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
+    if manager is not None:  # it closes a pipe that Python writes to when it ends: not both at the same time
+        manager.join(_ENDS_S)
 
 
 def _begin_worker() -> None:
