@@ -305,12 +305,12 @@ def test_a_host_of_estab_without_carrier_has_no_route() -> None:
         a, b = net.host("a"), net.host("b")
         link = net.link(a, b)
         link.cut(carrier=True)
-        with pytest.raises(OSError, match="unreachable") as refused:
-            a.socket().connect(("b", 80))
+        with a.socket() as sock, pytest.raises(OSError, match="unreachable") as refused:
+            sock.connect(("b", 80))
         assert refused.value.errno == errno.ENETUNREACH
         link.heal()
-        with pytest.raises(ConnectionRefusedError):
-            a.socket().connect(("b", 80))
+        with a.socket() as sock, pytest.raises(ConnectionRefusedError):
+            sock.connect(("b", 80))
 
 
 # --- attached
