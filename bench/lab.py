@@ -290,10 +290,8 @@ async def _get_http(host: str, count: int) -> None:
                 await answer.read()
 
 
-def small(count: int) -> tuple[float, float, float]:
-    """Networks of two hosts: build, one exchange, close."""
-    import estab
-
+def exchange_once(net: Any) -> None:
+    """Build a network of two hosts, and let them exchange once."""
     def serve() -> None:
         with socket.create_server(("", 80)) as listener, listener.accept()[0] as connection:
             connection.sendall(connection.recv(64))
@@ -303,17 +301,45 @@ def small(count: int) -> tuple[float, float, float]:
             connection.sendall(b"hello")
             return connection.recv(64)
 
+    a, b = net.host("a"), net.host("b")
+    net.link(a, b, delay="1ms")
+    b.run(serve)
+    called = a.run(call)
+    net.run()
+    assert called.result() == b"hello"
+
+
+def one_by_one(scenario: Callable[[Any], None], count: int) -> tuple[float, float, float]:
+    """Make and close a network for each seed."""
+    import estab
+
     assert estab.Network  # it is imported at its first use, which is no part of a seed
     watch = Stopwatch()
     for seed in range(count):
         with estab.Network(seed=seed) as net:
-            a, b = net.host("a"), net.host("b")
-            net.link(a, b, delay="1ms")
-            b.run(serve)
-            called = a.run(call)
-            net.run()
-            assert called.result() == b"hello"
+            scenario(net)
     return count, *watch.read()
+
+
+def swept(scenario: Callable[[Any], None], count: int) -> tuple[float, float, float]:
+    """Run the same seeds by ``estab.sweep``, which keeps of each what a failing one is to be told with."""
+    import estab
+
+    estab.sweep(seeds=1).run(scenario)  # what it imports is no part of a seed
+    watch = Stopwatch()
+    found = estab.sweep(seeds=count).run(scenario)
+    assert found.failed is None
+    return count, *watch.read()
+
+
+def small(count: int) -> tuple[float, float, float]:
+    """Networks of two hosts: build, one exchange, close."""
+    return one_by_one(exchange_once, count)
+
+
+def small_swept(count: int) -> tuple[float, float, float]:
+    """The same by a sweep."""
+    return swept(exchange_once, count)
 
 
 class Counter:
@@ -368,25 +394,12 @@ def lose_an_update(net: Any) -> None:
 
 def lost_update(count: int) -> tuple[float, float, float]:
     """Seeds of a lost update: three hosts and a router, asyncio, four connections."""
-    import estab
-
-    assert estab.Network  # it is imported at its first use, which is no part of a seed
-    watch = Stopwatch()
-    for seed in range(count):
-        with estab.Network(seed=seed) as net:
-            lose_an_update(net)
-    return count, *watch.read()
+    return one_by_one(lose_an_update, count)
 
 
 def lost_update_swept(count: int) -> tuple[float, float, float]:
-    """The same seeds by ``estab.sweep``, which looks at each for what a failing one is to be told with."""
-    import estab
-
-    estab.sweep(seeds=1).run(lose_an_update)  # what it imports is no part of a seed
-    watch = Stopwatch()
-    found = estab.sweep(seeds=count).run(lose_an_update)
-    assert found.failed is None
-    return count, *watch.read()
+    """The same by a sweep."""
+    return swept(lose_an_update, count)
 
 
 def lost_update_in_simloop(count: int) -> tuple[float, float, float]:
@@ -437,9 +450,10 @@ ROWS: Final = {row.name: row for row in (
     Row("requests", requests, 1000, "GETs, aiohttp", "/s", "the next row"),
     Row("loopback", requests_on_loopback, 1000, "the same over the kernel's loopback, on one CPU", "/s", ""),
     Row("small", small, 400, "small networks: build, one exchange, close", "/s", "2,000 /s"),
+    Row("small-swept", small_swept, 400, "the same by `estab.sweep`, in one process", "/s", "2,000 /s"),
     Row("lost-update", lost_update, 200, "seeds of a lost update: three hosts, a router, asyncio", "/s", "400 /s"),
-    Row("lost-update-swept", lost_update_swept, 200, "the same seeds by `estab.sweep`, in one process", "/s", ""),
-    Row("simloop", lost_update_in_simloop, 200, "the same in simloop 0.2.2, without router and TCP", "/s", ""),
+    Row("lost-update-swept", lost_update_swept, 200, "the same by `estab.sweep`, in one process", "/s", "400 /s"),
+    Row("simloop", lost_update_in_simloop, 200, "the lost update by simloop 0.2.2, without router and TCP", "/s", ""),
 )}
 _LONG: Final = ("star-10000", "open-100000")
 
