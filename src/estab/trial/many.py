@@ -24,7 +24,7 @@ from estab.trial.attempt import attempt
 from estab.trial.compare import Fingerprinter
 from estab.trial.fingerprint import fingerprint_of
 from estab.trial.target import Target, load
-from estab.trial.workers import Processes
+from estab.trial.workers import Processes, end_pool
 
 __all__ = ["CHUNK_SECONDS", "HASHED_EVERY", "Group", "Outcome", "Rules", "Sweeping", "groups_of", "run_chunk"]
 
@@ -167,7 +167,7 @@ class Sweeping:
                     todo.clear()
         except BaseException:  # Ctrl-C, SIGTERM, a record that can't be written: the rest is not needed
             if isinstance(executor, Processes):
-                executor.abandon()
+                end_pool(executor)
             raise
         finally:
             for future in running:

@@ -43,10 +43,6 @@ class Processes(ProcessPoolExecutor):
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def abandon(self) -> None:
-        """End the processes, with whatever they do."""
-        end_pool(self)
-
 
 def end_pool(pool: ProcessPoolExecutor) -> None:
     """End the processes of a pool, with whatever they do."""

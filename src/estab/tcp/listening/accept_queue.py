@@ -66,6 +66,10 @@ class AcceptQueue:
         first = self._first
         return [] if first is None else [first, *self._others[self._head :]]
 
+    def _ready_since_ns(self) -> list[int]:
+        """When each of them came."""
+        return [] if self._first is None else [self._first_since_ns, *self._since_ns[self._head :]]
+
     def enqueue(self, connection: Connection, now_ns: i64) -> None:
         """Put a connection at the end; ``announce`` tells of it."""
         self.waiting += 1
@@ -129,7 +133,7 @@ class AcceptQueue:
                 endpoint_text(child.remote, i64(child.remote_port)), now_ns - since_ns, child.unread_bytes(),
                 child.is_fast_child(),
             )
-            for child, since_ns in zip(self.ready, [self._first_since_ns, *self._since_ns[self._head :]], strict=False)
+            for child, since_ns in zip(self.ready, self._ready_since_ns(), strict=True)
         ])
 
     def tell_accept_queue(self, what: str, remote: bytes, remote_port: i64) -> None:
