@@ -38,7 +38,8 @@ __all__ = [
     "awaited_by", "be_thread", "become", "begin_thread", "check_sendfile", "context_of", "count_raised", "count_tasks",
     "current_frames", "enter_loop", "event_loop_policy", "forget_thread", "forget_thread_state", "gathered_by",
     "get_ident", "give_up_on_sendfile", "has_callbacks", "has_tasks", "has_to_shut_down", "is_idle_worker",
-    "is_planned", "leave_loop", "new_ident", "new_rlock", "new_simple_queue", "put_into_type", "raise_in_thread",
+    "is_planned", "keep_generators", "leave_loop", "new_ident", "new_rlock", "new_simple_queue", "processes_of",
+    "put_into_type", "raise_in_thread",
     "register_atexit", "rlock_acquire_again", "rlock_release_all", "run_thread", "selector_member", "set_daemonic",
     "ssl_create", "ssl_wrap", "tasks_in_group", "thread_module", "timers_of", "transports_of",
 ]
@@ -403,6 +404,16 @@ def has_tasks(loop: asyncio.AbstractEventLoop) -> bool:
 def has_to_shut_down(loop: asyncio.AbstractEventLoop) -> bool:
     """Tell whether an event loop has asynchronous generators or threads that end with it."""
     return bool(loop._asyncgens) or loop._default_executor is not None  # type: ignore[attr-defined]
+
+
+def keep_generators(loop: asyncio.AbstractEventLoop, kept: Any) -> None:
+    """Let an event loop note its asynchronous generators in ``kept``, which does what a ``WeakSet`` of them does."""
+    loop._asyncgens = kept  # type: ignore[attr-defined]
+
+
+def processes_of(pool: Any) -> tuple[list[Any], threading.Thread | None]:
+    """Return the processes of a ``ProcessPoolExecutor`` and the thread that manages them."""
+    return list((pool._processes or {}).values()), pool._executor_manager_thread
 
 
 def awaited_by(task: asyncio.Task[Any]) -> asyncio.Future[Any] | None:

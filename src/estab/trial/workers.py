@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeVar
 
+from estab.cpython import processes_of
+
 __all__ = ["ClusterError", "Processes", "Workers", "cluster", "end_pool", "end_with_parent", "local"]
 
 P = ParamSpec("P")
@@ -46,8 +48,7 @@ class Processes(ProcessPoolExecutor):
 
 def end_pool(pool: ProcessPoolExecutor) -> None:
     """End the processes of a pool, with whatever they do."""
-    processes = list((pool._processes or {}).values())
-    manager: Any = pool._executor_manager_thread
+    processes, manager = processes_of(pool)
     pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:
         process.terminate()

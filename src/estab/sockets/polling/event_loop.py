@@ -20,6 +20,7 @@ from estab.cpython import (
     has_callbacks,
     has_tasks,
     has_to_shut_down,
+    keep_generators,
     timers_of,
     transports_of,
 )
@@ -58,7 +59,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         self._wakeable = _LoopSelector(runtime, self)
         self._callbacks: Callbacks | None = None
         super().__init__(self._wakeable)
-        self._asyncgens = Generators()
+        keep_generators(self, Generators())
         self._clock_resolution = 1e-9
         if runtime.quick is not None:
             self.time = runtime.quick.now  # type: ignore[method-assign]
