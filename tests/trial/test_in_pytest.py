@@ -50,6 +50,8 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.delenv("ESTAB_CORE", raising=False)
     monkeypatch.setenv("COLUMNS", "240")
+    for name in ("CI", "BUILD_NUMBER"):  # with one of these, pytest's summary repeats each message whole
+        monkeypatch.delenv(name, raising=False)
     source = Path(sys.modules["estab"].__file__ or "").parent.parent
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(source), *filter(None, [os.environ.get("PYTHONPATH", "")])]))
     pytester.makeini("[pytest]\n")
