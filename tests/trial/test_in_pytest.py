@@ -391,6 +391,21 @@ def test_orders_arrive(net):
     assert "│" in report.read_text(encoding="utf-8")
 
 
+def test_a_failure_that_cannot_be_kept_is_explained_all_the_same(suite: pytest.Pytester) -> None:
+    suite.makepyfile(LOSSY + """
+
+def test_orders_arrive(net):
+    shop(net, loss="90%")
+""")
+    (suite.path / ".estab").write_text("a file where the folder would be")
+    result = run(suite, "--estab-seed=1")
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines([
+        "the last that happened:",
+        r"kept:   nothing: .*/\.estab/test_orders_arrive-1 can't be written \(Not a directory\)",
+    ], consecutive=False)
+
+
 def test_the_line_to_paste_survives_a_quote_in_a_tests_name(suite: pytest.Pytester) -> None:
     suite.makepyfile("""
         import pytest

@@ -258,6 +258,16 @@ loss = "10%"
 """
 
 
+def test_a_failure_that_cannot_be_kept_is_explained_all_the_same(
+    scenarios: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path(".estab").write_text("a file where the folder would be")
+    assert main(["sweep", f"{scenarios}::lossy", "--seeds", "40", "--jobs", "1", "--no-shrink"]) == 1
+    out = capsys.readouterr().out
+    assert "the last that happened:" in out
+    assert re.search(r"kept: +nothing: .*\.estab/lossy-\d+ can't be written \(Not a directory\)", out)
+
+
 def test_a_scenario_file_that_fails_is_kept_whole_and_runs_without_chance(
     scenarios: Path, capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -225,13 +225,9 @@ class NetTrial:
         self.text = found.text()
 
     def _keep(self, found: Explanation, seed: int | str) -> None:
-        folder = folder_for(Path(self.item.config.rootpath), self.item.nodeid.rpartition("::")[2], seed,
-                            test=self.item.nodeid)
-        try:
-            keep(found, folder, test=self.item.nodeid)
-            found.kept = str(folder.relative_to(self.item.config.rootpath))
-        except OSError as error:
-            found.kept = f"nothing: {folder} can't be written ({error.strerror})"
+        root = Path(self.item.config.rootpath)
+        folder = folder_for(root, self.item.nodeid.rpartition("::")[2], seed, test=self.item.nodeid)
+        keep(found, folder, test=self.item.nodeid, shown=folder.relative_to(root))
 
     def _again(self, seed: int | str) -> str:
         node = self.item.nodeid

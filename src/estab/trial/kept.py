@@ -47,11 +47,21 @@ def _test_of(folder: Path) -> str | None:
         return None
 
 
-def keep(found: Explanation, folder: Path, *, test: str = "", scenario: Scenario | None = None) -> None:
-    """Write report, scenario, facts, page and capture. ``OSError`` if they can't be written.
+def keep(found: Explanation, folder: Path, *, test: str = "", scenario: Scenario | None = None,
+         shown: Path | None = None) -> None:
+    """Write report, scenario, facts, page and capture. What was found says where, or why they can't be written.
 
-    ``scenario`` is the file's that failed; ``None`` if a function failed, which no file can say again.
+    ``scenario`` is the file's that failed; ``None`` if a function failed, which no file can say again. ``shown`` is how
+    the folder is called once it is written.
     """
+    try:
+        _write(found, folder, test, scenario)
+        found.kept = str(folder if shown is None else shown)
+    except OSError as error:
+        found.kept = f"nothing: {folder} can't be written ({error.strerror})"
+
+
+def _write(found: Explanation, folder: Path, test: str, scenario: Scenario | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder.parent / ".gitignore").write_text("*\n", encoding="utf-8")
     found.kept = str(folder)
