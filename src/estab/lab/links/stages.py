@@ -21,7 +21,7 @@ from estab.lab.packets.answers import framed_back, refusal
 from estab.lab.packets.view import PacketView
 from estab.lab.record.chance import Chance
 from estab.lab.record.clock import NOBODY, Subject
-from estab.lab.record.shapes import draw_late_ns
+from estab.lab.record.lateness import draw_late_ns
 from estab.lab.rules.rule import RuleEntry
 from estab.lab.rules.verdicts import Verdict
 from estab.units import MS
