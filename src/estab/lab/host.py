@@ -14,7 +14,7 @@ from estab.lab.naming import Failure, read_resolver
 from estab.lab.programs.actions import Actions
 from estab.lab.programs.program import Program, Programs
 from estab.lab.record.host_clock import HostClock
-from estab.lab.runtime import PacedTime, VirtualTime
+from estab.lab.runtime import VirtualTime
 from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.settings import read_calendar, read_drift
 from estab.sockets.history import CALLS_MAX
@@ -492,7 +492,7 @@ class Host:
         ``frame_bytes_max`` bytes of frames are kept; what comes after is counted, and said to be missing.
         """
         runtime = self.runtime
-        is_real = isinstance(runtime, PacedTime)
+        is_real = runtime.is_paced
         return Recording(self.observe, f"host {self.name}" + (" in real time: not repeatable" if is_real else ""),
                          epoch_ns=runtime.wall_ns - runtime.network_ns if is_real else 0,
                          clock=lambda: runtime.network_ns, facts_max=facts_max, frame_bytes_max=frame_bytes_max)

@@ -31,7 +31,7 @@ from estab.lab.programs.watch import DeadlockError, OverlongRunError
 from estab.lab.record.chance import Chance
 from estab.lab.record.host_clock import EPOCH_NS, HostClock
 from estab.lab.record.promises import Promises
-from estab.lab.runtime import PacedTime, VirtualTime
+from estab.lab.runtime import VirtualTime
 from estab.observers import Observation, check_observer
 from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.settings import Calendar, Drift, Duration, Settings, read_calendar, read_config, read_drift
@@ -177,8 +177,7 @@ class Network(Cabling):
         began_ns = EPOCH_NS if self._spawning is None else self._spawning.clock.began_wall_ns
         host_clock = HostClock(self._agenda, read_calendar(clock, began_ns + self._agenda.now_ns) - self._agenda.now_ns,
                                read_drift(drift))
-        time = VirtualTime if self._spawning is None else PacedTime
-        runtime = time(
+        runtime = VirtualTime(
             engine, self._scheduler, self._topology, self._programs, entropy, self._names, host_clock, wake_up_ns)
         if nofile is not None:
             runtime.nofile = check_nofile(nofile)

@@ -1,7 +1,7 @@
 """``VirtualTime``: what the programs of a lab's host wait on.
 
-Their calls wait in virtual time, with the scheduler. A blocking call from outside of programs (a test's own thread, a
-prompt) runs the network until it can return.
+Their calls wait in virtual time, with the scheduler (``host_time``). A blocking call from outside of programs (a test's
+own thread, a prompt) runs the network until it can return.
 """
 
 from __future__ import annotations
@@ -13,24 +13,22 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from estab.abi import AF_INET, AF_INET6, AF_UNSPEC
-from estab.cpython import get_ident
 from estab.events import Event, FrameSent, HostChanged, Observer
 from estab.host.engine import Engine
 from estab.lab.boxes.box import Boxes
-from estab.lab.links.host_side import HostSide
+from estab.lab.host_time import HostTime
 from estab.lab.naming import Names, Resolver
-from estab.lab.programs.host_calls import HostCalls
 from estab.lab.programs.program import DeadlockError, ExitError, Programs
-from estab.lab.programs.strands import Scheduler, Strand
+from estab.lab.programs.strands import Scheduler
 from estab.lab.record.chance import Chance
-from estab.lab.record.clock import Agenda, Alarm
+from estab.lab.record.clock import Alarm
 from estab.lab.record.host_clock import HostClock
 from estab.sockets.polling.event_loop import FILES, EventLoop
 from estab.sockets.process import Process
-from estab.sockets.runtime import Runtime, Wait, Watches
+from estab.sockets.runtime import Wait, Watches
 from estab.sockets.standin import module
 from estab.sockets.standin.signals import current_handler, name_of
 from estab.units import NEVER, format_duration
@@ -38,11 +36,10 @@ from estab.wire.address import format_address
 
 if TYPE_CHECKING:
     from estab.host.snapshot import SocketRow
-    from estab.host.sockets.files import Descriptor
     from estab.lab.links.way import Way
     from estab.lab.topology import Topology
 
-__all__ = ["Outside", "PacedTime", "VirtualTime"]
+__all__ = ["Outside", "VirtualTime"]
 
 
 _NUMBERED_BITS: Final = 20
@@ -74,38 +71,29 @@ class Outside(Protocol):
         """End its processes at once; their kernel goes on."""
 
 
-class VirtualTime(Runtime):
-    """One host in virtual time."""
+class VirtualTime(HostTime):
+    """One host in virtual time; in real time if its network keeps pace with the machine's clock."""
 
     __slots__ = (
-        "_agenda", "_asked", "_boots", "_entropy", "_host", "_later", "_later_alarm", "_later_count", "_names_ref",
-        "_programs", "_scheduler", "_told", "_whole", "boxes", "clock", "is_awake", "is_powered", "outside",
-        "resolver", "side",
+        "__weakref__", "_asked", "_boots", "_entropy", "_host", "_later", "_later_alarm", "_later_count", "_names_ref",
+        "_told", "_whole", "boxes", "is_awake", "is_powered", "outside", "resolver",
     )
-
-    is_virtual = True
 
     def __init__(
         self, engine: Engine, scheduler: Scheduler, topology: Topology, programs: Programs, chance: Chance,
         names: Names, clock: HostClock, wake_up_ns: int = 0,
     ) -> None:
-        super().__init__(engine)
+        super().__init__(engine, scheduler, weakref.proxy(programs), clock, wake_up_ns)
         self._host: weakref.ref[object] | None = None
         self.resolver: Resolver | None = None
         """What it is like to look a name up here; ``None``: as on any host."""
         # Sets of asyncio's own have objects of all hosts: equal numbers would all be in one place of their tables.
         self.numbered = len(topology.members) << _NUMBERED_BITS
-        # What refers to the host is referred to weakly, so that a network is released at once when it is dropped.
         self._names_ref = weakref.ref(names)
         self._whole = weakref.ref(topology.whole())
-        self._programs: Programs = weakref.proxy(programs)
         self._asked = chance.child("resolver")
-        self.clock = clock
-        """What time it is on the host."""
         self.is_awake = True
         """It neither sleeps nor is paused."""
-        self._scheduler = scheduler
-        self._agenda = scheduler.agenda
         self._entropy = chance
         self.boxes: Boxes | None = None
         """What translates and balances on this host; ``None``: nothing."""
@@ -114,11 +102,6 @@ class VirtualTime(Runtime):
         self.is_powered = True
         self._boots = 0
         self._told: Observer | None = None
-        owner: VirtualTime = weakref.proxy(self)
-        self.side = HostSide(engine, self._agenda, self.clock, owner, self.watches.by_fd)
-        """What is between the host's engine and its links."""
-        self.quick: HostCalls = HostCalls(self.side, scheduler, self._programs, owner, wake_up_ns)
-        """The calls of its programs that come most often."""
         self._later: list[tuple[int, int, Callable[[], None]]] = []
         """What is to be called later, by the host's clock: when, in which order, and what."""
         self._later_count = 0
@@ -251,64 +234,7 @@ class VirtualTime(Runtime):
         if strand is not None and self._programs.runs_on(self, strand):
             raise RuntimeError(f"{what}: a program on {self.name} can't do that to its own host; use Network.at")
 
-    @property
-    def agenda(self) -> Agenda:
-        """What is to happen on the network, and when."""
-        return self._agenda
-
-    # --- for the network
-
-    def attach(self, interface_index: int, way: Way) -> None:
-        """Send the frames of an interface along a way."""
-        self.side.attach(interface_index, way)
-
-    # --- what programs wait on
-
-    @property
-    def now_ns(self) -> int:
-        """The host's monotonic clock: the network's virtual time, unless the host's drifts or stood still."""
-        clock = self.clock
-        return self._agenda.now_ns if clock.is_true else clock.now_ns
-
-    @property
-    def network_ns(self) -> int:
-        """The network's virtual time."""
-        return self._agenda.now_ns
-
-    @property
-    def wall_ns(self) -> int:
-        """The host's calendar."""
-        return self.clock.wall_ns
-
-    @property
-    def boot_ns(self) -> int:
-        """The host's monotonic clock, and for how long it slept."""
-        return self.clock.boot_ns
-
-    def flush(self) -> None:
-        """Put the host's frames on their links and wake the programs that waited for what happened."""
-        self.side.flush()
-
-    def wait(self, wait: Wait) -> bool:
-        """Sleep until ready or due; others run meanwhile. ``False``: the deadline came first."""
-        return self.quick.wait(wait)
-
     # --- processes
-
-    def process(self) -> Process:
-        """Return what the host keeps of the program that runs here; outside of programs, of what acts on the host."""
-        strand = self._scheduler.current
-        if strand is not None and strand.process is not None and strand.ident == get_ident():
-            return strand.process
-        return super().process()
-
-    def cpus(self) -> set[int]:
-        """Return the CPUs that the process may use, whichever one of them the run is kept on."""
-        return self._scheduler.one_cpu.allowed
-
-    def scheduling(self) -> tuple[int, int] | None:
-        """Return the policy of the thread that runs the network, whatever those of programs have meanwhile."""
-        return self._scheduler.one_cpu.scheduling
 
     def find_process(self, pid: int) -> Process | None:
         """Find a program of the host that has not ended."""
@@ -352,35 +278,6 @@ class VirtualTime(Runtime):
         """Let an event loop that is ended cancel its tasks and wait for them."""
         self._scheduler.excuse()
 
-    def sleep(self, duration_ns: int) -> None:
-        """Sleep for a virtual time."""
-        self._sleep_for(duration_ns, f"sleep({duration_ns / 1e9:g})")
-
-    def _sleep_for(self, duration_ns: int, what: str) -> None:
-        self.wait(Wait(lambda: False, lambda: what, self.now_ns + duration_ns))
-
-    def can_wait(self) -> bool:
-        """Tell whether the code that runs here is a program's."""
-        strand = self._scheduler.current
-        return strand is not None and strand.ident == get_ident()
-
-    def start_thread(self, run: Callable[[], None], launch: Callable[[Callable[[], None]], Any], name: str,
-                     is_daemon: bool, cancel: Callable[[], None]) -> Strand:
-        """Start another strand of the program that runs here."""
-        return self._programs.start_thread(self, run, launch, name, is_daemon, cancel)
-
-    def notify(self, channel: int) -> None:
-        """Wake the strands that wait on a channel and are ready."""
-        self.side.notify(channel)
-
-    def poke(self) -> None:
-        """Wake the strands that wait for several descriptors and are ready."""
-        self.side.poke()
-
-    def spin(self, weight: int) -> None:
-        """Let virtual time pass for a program that looks again and again without waiting (``HostCalls.spin``)."""
-        self.quick.spin(weight)
-
     def resolve(self, name: str, family: int) -> list[bytes]:
         """Look up a name of the network. It takes as long as the host's resolver does. ``gaierror`` if that fails."""
         resolver = self.resolver or self._names.resolver
@@ -412,7 +309,7 @@ class VirtualTime(Runtime):
         return found
 
     def _ask(self, resolver: Resolver, what: str) -> None:
-        resolver.ask(what, lambda ns: self._sleep_for(ns, f"an answer about {what} from its name server"), self._asked)
+        resolver.ask(what, lambda ns: self.sleep_for(ns, f"an answer about {what} from its name server"), self._asked)
 
     def entropy(self, size: int) -> bytes:
         """Draw from the host's own stream of chance."""
@@ -423,12 +320,6 @@ class VirtualTime(Runtime):
         self.ensure_may_open(FILES)
         return EventLoop(self)
 
-    def abandon(self, descriptor: Descriptor) -> None:
-        """Close a descriptor as soon as the program that runs now waits."""
-        super().abandon(descriptor)
-        self._scheduler.untidy.append(self.flush)
-        self._agenda.turns += 1
-
     def set_carrier(self, way: Way, *, is_up: bool) -> None:
         """Have an interface see whether its cable is plugged in."""
         interface = self.engine.interfaces[self.index_of(way)]
@@ -436,16 +327,6 @@ class VirtualTime(Runtime):
             self.outside.set_carrier(interface.name, is_up=is_up)
         self.engine.set_link(interface, is_up=is_up, now_ns=self.now_ns)
         self.flush()
-
-    def way_of(self, interface_index: int) -> Way:
-        """Return the way along which an interface sends."""
-        way = self.side.ways[interface_index]
-        assert way is not None
-        return way
-
-    def index_of(self, way: Way) -> int:
-        """Find the interface that sends along a way."""
-        return self.side.ways.index(way)
 
     def forge(self, way: Way, frame: bytes) -> None:
         """Put a frame on a way as if the host's stack had sent it."""
@@ -505,25 +386,3 @@ class VirtualTime(Runtime):
                                 "network")
         self._agenda.now_ns = max(self._agenda.now_ns, min(deadline_ns, NEVER))
         return False
-
-
-class PacedTime(VirtualTime):
-    """One host in real time: the network's time follows the machine's clock whenever it is asked for."""
-
-    @property
-    def now_ns(self) -> int:
-        """The host's monotonic clock."""
-        self._scheduler.keep_pace()
-        return self.clock.now_ns
-
-    @property
-    def network_ns(self) -> int:
-        """The network's time: nanoseconds since it was made."""
-        self._scheduler.keep_pace()
-        return self._agenda.now_ns
-
-    @property
-    def wall_ns(self) -> int:
-        """The host's calendar, which began as the machine's."""
-        self._scheduler.keep_pace()
-        return self.clock.wall_ns

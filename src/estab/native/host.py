@@ -16,9 +16,8 @@ from estab.native.clock import RealClock
 from estab.native.port import Port
 from estab.native.process import Driver, Process
 from estab.native.sockdiag import STATES, TIMERS, Row, read_sockets
-from estab.native.spaces import Message, Space, Spaces
+from estab.native.spaces import Message, Space, Spaces, of_no_program
 from estab.native.sysctls import KernelSysctls
-from estab.sockets.runtime import activated
 from estab.units import MS
 
 __all__ = ["HostDriver", "Interface", "Loss", "NativeHost"]
@@ -259,7 +258,7 @@ class NativeHost:
         """List its TCP sockets, with all that the kernel tells of them."""
         return self._rows(socket.IPPROTO_TCP)
 
-    @activated(None)
+    @of_no_program()
     def losses(self) -> list[Loss]:
         """Tell which frames were lost between its kernel and the lab since this was asked last."""
         found: list[Loss] = []
@@ -291,7 +290,7 @@ class NativeHost:
         split = (line.partition(":") for line in lines)
         return {name.strip(): int(numbers.split()[_DROPPED_FIELD]) for name, _, numbers in split}
 
-    @activated(None)
+    @of_no_program()
     def _rows(self, protocol: int, states: int = 0xFFF) -> list[Row]:
         if not self.is_powered:
             return []

@@ -1,7 +1,7 @@
 """``Space``: the namespaces of one spawned host, and the keeper in them that does what only a process inside can.
 
 ``Spaces`` starts the process that forks keepers (``keeper.py``), one for each network. A program of the lab may be what
-asks for it; ``activated(None)`` is for what would be its host's otherwise, sockets and processes.
+asks for it; ``of_no_program`` is for what would be its host's otherwise, sockets and processes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from estab.errors import os_error
 from estab.native.keeper import MESSAGE_BYTES_MAX
 from estab.sockets.runtime import activated
 
-__all__ = ["Space", "Spaces", "cause_of", "why_not"]
+__all__ = ["Space", "Spaces", "cause_of", "of_no_program", "why_not"]
 
 _CODE: Final = ("import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
                 "from estab.native.keeper import serve; serve(int(sys.argv[2]))")
@@ -66,10 +66,17 @@ _monotonic: Final = time.monotonic
 _send_fds: Final = socket.send_fds
 
 
+@contextmanager
+def of_no_program() -> Iterator[None]:
+    """Let a function be called as outside of programs, whatever calls it."""
+    with activated(None):
+        yield
+
+
 class Spaces:
     """The process that forks a keeper for each spawned host of a network."""
 
-    @activated(None)
+    @of_no_program()
     def __init__(self) -> None:
         ours, theirs = _pair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -80,7 +87,7 @@ class Spaces:
         self._control = ours
         self.has_pid_namespaces = True
 
-    @activated(None)
+    @of_no_program()
     def make(self, name: str, files: dict[str, str], netns: str = "") -> Space:
         """Make the namespaces of a host, or be beside those that are at the path ``netns``.
 
@@ -224,7 +231,7 @@ class Space:
             self._control.close()
 
 
-@activated(None)
+@of_no_program()
 def why_not() -> str:
     """Say why this system lets this user make no network namespaces, and which command helps; empty if it does."""
     if sys.platform != "linux":

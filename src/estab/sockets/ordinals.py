@@ -36,10 +36,7 @@ _KEY: Final = "_estab_number"
 def _number_of(thing: object) -> int:
     """Return the next number of the host whose program asks; outside of programs a number from the address."""
     runtime = current()
-    if runtime is None:
-        return object.__hash__(thing)
-    runtime.numbered += 1
-    return runtime.numbered
+    return object.__hash__(thing) if runtime is None else runtime.next_number()
 
 
 def _hash(self: object) -> int:
@@ -56,9 +53,8 @@ def _hash(self: object) -> int:
 
 def hash_of_slot(self: Any) -> int:
     """Hash so, in a class that has a slot ``_estab_number``."""
-    try:
-        found: int = self._estab_number
-    except AttributeError:
+    found: int | None = getattr(self, _KEY, None)  # an error that is caught costs twice as much
+    if found is None:
         found = self._estab_number = _number_of(self)
     return found
 

@@ -6,19 +6,24 @@
 - After each input to the host the thread calls ``flush``: it drains frames and events, and wakes programs that wait.
 - If a socket is collected without ``close``, that may happen in the middle of the host's work. Such a socket is
   ``abandon``-ed and closed at the next ``flush``.
+
+Compiled with the core. Runtimes that are referred to weakly derive from it in interpreted code.
 """
 
 from __future__ import annotations
 
 import errno
+import operator
 import weakref
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from asyncio import AbstractEventLoop
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from mypy_extensions import mypyc_attr
 
 from estab.abi import POLLNVAL
 from estab.cpython import enter_loop, leave_loop
@@ -48,6 +53,8 @@ _SIGPIPE: Final = 13
 _PID: Final = 1
 """The number of the process that stands for code that is no program."""
 _UNLOCKED: Final = Unlocked()
+_divide: Final[Callable[[int, int], float]] = operator.truediv
+"""Rounds rightly. Compiled, ``/`` divides floats, and numbers over 2⁵³ are rounded before."""
 
 
 class Task(Protocol):
@@ -129,20 +136,25 @@ class Watcher(Protocol):
 class Watches:
     """The watchers of a host's descriptors."""
 
+    __slots__ = ("by_fd",)
+
     def __init__(self) -> None:
         self.by_fd: dict[int, tuple[Watcher, ...]] = {}
 
     def add(self, fd: int, watcher: Watcher) -> None:
         """Tell ``watcher`` of the descriptor's news from now on."""
-        self.by_fd[fd] = (*self.by_fd.get(fd, ()), watcher)
+        watchers = self.by_fd.get(fd)
+        self.by_fd[fd] = (watcher,) if watchers is None else (*watchers, watcher)
 
     def remove(self, fd: int, watcher: Watcher) -> None:
         """Stop telling ``watcher``. It may have been removed already."""
-        watchers = self.by_fd.get(fd, ())
-        left = tuple(other for other in watchers if other is not watcher)
+        watchers = self.by_fd.get(fd)
+        if watchers is None:
+            return
+        left = [other for other in watchers if other is not watcher]
         if left:
-            self.by_fd[fd] = left
-        elif watchers:
+            self.by_fd[fd] = tuple(left)
+        else:
             del self.by_fd[fd]
 
     def tell(self, fd: int, bits: int) -> None:
@@ -152,12 +164,16 @@ class Watches:
 
     def close(self, fd: int) -> None:
         """Tell all watchers that the descriptor is closed, and forget them."""
-        for watcher in self.by_fd.pop(fd, ()):
-            watcher.on_ready(fd, POLLNVAL)
+        watchers = self.by_fd.pop(fd, None)
+        if watchers is not None:
+            for watcher in watchers:
+                watcher.on_ready(fd, POLLNVAL)
 
 
 class Numbers:
     """What stands for each number, as long as the program refers to it. What ends takes itself out."""
+
+    __slots__ = ("_by_number",)
 
     def __init__(self) -> None:
         self._by_number: dict[int, weakref.ref[Numbered]] = {}
@@ -190,42 +206,44 @@ def _nobody() -> object:
     return None
 
 
-class Runtime(ABC):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Runtime(metaclass=ABCMeta):
     """One host as its programs see it.
 
     With slots: CPython keeps more than thirty attributes in a dictionary of each object, of ten times the size.
     """
 
     __slots__ = (
-        "__weakref__", "_channels", "_observers", "_process", "_told_history", "abandoned", "by_number", "call",
-        "calls", "detached", "engine", "historian", "hooks", "is_closing", "is_over", "lock", "nofile", "numbered",
-        "owner", "owners", "pid", "quick", "shared", "watches",
+        "_channels", "_observers", "_process", "_told_history", "abandoned", "by_number", "call", "calls", "detached",
+        "engine", "historian", "hooks", "is_closing", "is_over", "is_virtual", "lock", "nofile", "numbered", "owner",
+        "owners", "pid", "quick", "shared", "watches",
     )
 
-    is_virtual: bool = False
-    """Its clocks and its entropy are not the operating system's: ``time``, ``random`` and ``os.urandom`` mean the
-    host's.
-    """
-
-    def __init__(self, engine: Engine, lock: AbstractContextManager[object] | None = None) -> None:
-        self.engine = engine
+    def __init__(
+        self, engine: Engine, lock: AbstractContextManager[object] | None = None, *, is_virtual: bool = False,
+    ) -> None:
+        self.engine: Engine = engine
+        self.is_virtual: bool = is_virtual
+        """Its clocks and its entropy are not the operating system's: ``time``, ``random`` and ``os.urandom`` mean the
+        host's.
+        """
         self.lock: AbstractContextManager[object] = _UNLOCKED if lock is None else lock
-        self.watches = Watches()
-        self.by_number = Numbers()
+        self.watches: Watches = Watches()
+        self.by_number: Numbers = Numbers()
         """What each number from ``fileno()`` stands for."""
         self.detached: dict[int, Numbered] = {}
         """What ``detach`` released, by the same numbers."""
-        self.is_closing = False
+        self.is_closing: bool = False
         """The network is closing: sockets that no program closed are closed without a warning."""
-        self.is_over = False
+        self.is_over: bool = False
         """Nothing steps the host any more: its stack is closed."""
         self.owner: Callable[[], object] = _nobody
         """Returns the object that must live as long as the runtime is used, if there is one: a ``Stack``."""
-        self.calls = 0
+        self.calls: int = 0
         """How many calls were reported to observers."""
-        self.call = 0
+        self.call: int = 0
         """Number of the reported call that is under way; 0: none."""
-        self.numbered = 0
+        self.numbered: int = 0
         """How many objects of its programs hash by a number; see ``ordinals``."""
         self.abandoned: deque[Descriptor] = deque()
         self.quick: Quick | None = None
@@ -240,11 +258,12 @@ class Runtime(ABC):
         """Called after each input to the host, with the lock held."""
         self.historian: Historian | None = None
         """Keeps what calls changed; see ``keep_history``."""
-        self._observers = Observers(self.lock)
+        self._observers: Observers | None = None
+        """Made for the first one."""
         self._told_history: Observation | None = None
-        self.pid = 0
+        self.pid: int = 0
         """The number of the program that was started last."""
-        self._channels = 0
+        self._channels: int = 0
         self._process: Process | None = None
         """That of code that is no program; made when it is first asked for."""
 
@@ -260,9 +279,10 @@ class Runtime(ABC):
 
     def process(self) -> Process:
         """Return what the operating system keeps of the program that runs here."""
-        if self._process is None:
-            self._process = Process(_PID)
-        return self._process
+        process = self._process
+        if process is None:
+            process = self._process = Process(_PID)
+        return process
 
     def cpus(self) -> set[int]:
         """Return the CPUs that a program of the host may run on; none: those that the thread may run on."""
@@ -310,7 +330,7 @@ class Runtime(ABC):
     @property
     def now(self) -> float:
         """The host's monotonic clock, in seconds."""
-        return self.now_ns / SECOND
+        return _divide(self.now_ns, SECOND)
 
     @property
     @abstractmethod
@@ -394,7 +414,11 @@ class Runtime(ABC):
 
         Returns what ends that: call it, or use it in a ``with`` statement.
         """
-        return self._observers.add(observer, self._tell_all_facts)
+        with self.lock:
+            observers = self._observers
+            if observers is None:
+                observers = self._observers = Observers(self.lock)
+        return observers.add(observer, self._tell_all_facts)
 
     def down_error(self, what: str) -> OSError:
         """Make the error of a call on a host that nothing steps any more."""
@@ -417,6 +441,11 @@ class Runtime(ABC):
         for hook in tuple(self.hooks):
             hook()
 
+    def next_number(self) -> int:
+        """Return the number by which the next object of its programs hashes; see ``ordinals``."""
+        self.numbered += 1
+        return self.numbered
+
     def abandon(self, descriptor: Descriptor) -> None:
         """Close a descriptor at the next ``flush``. Safe at any moment."""
         self.abandoned.append(descriptor)
@@ -437,7 +466,7 @@ class Runtime(ABC):
 
     def nofile_of(self, process: Process) -> tuple[int, int]:
         """Give how many descriptors a program may have, soft and hard limit: RLIMIT_NOFILE."""
-        most = int(self.engine.files.limit)
+        most: int = self.engine.files.limit
         return process.nofile or (min(self.nofile, most), most)
 
     def ensure_may_open(self, count: int = 1) -> None:
@@ -445,7 +474,9 @@ class Runtime(ABC):
         if not self.is_virtual:
             return
         process = self.process()
-        limit = min(self.nofile, self.engine.files.limit) if process.nofile is None else process.nofile[0]
+        own = process.nofile
+        most: int = self.engine.files.limit
+        limit = min(self.nofile, most) if own is None else own[0]
         used = STANDARD_STREAMS + process.open_files
         if used + count > limit:
             who = f"{process.name} on {self.name}" if process.name else f"host {self.name}"
@@ -500,7 +531,7 @@ class Runtime(ABC):
 
 _current: ContextVar[Runtime | None] = ContextVar("estab_runtime", default=None)
 
-current: Callable[[], Runtime | None] = _current.get
+current: Final[Callable[[], Runtime | None]] = _current.get
 """Return the runtime on which the code that runs here is a program, ``None`` outside. Per thread and per context."""
 
 
@@ -530,11 +561,24 @@ def activate(runtime: Runtime | None) -> None:
     _current.set(runtime)
 
 
-@contextmanager
-def activated(runtime: Runtime | None) -> Iterator[None]:
+class _Activation:
+    """Code in this thread and context is a program of a runtime, from its entry to its exit."""
+
+    __slots__ = ("_runtime", "_token")
+
+    def __init__(self, runtime: Runtime | None) -> None:
+        self._runtime: Runtime | None = runtime
+        self._token: Token[Runtime | None] | None = None
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._runtime)
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        token, self._token = self._token, None
+        if token is not None:
+            _current.reset(token)
+
+
+def activated(runtime: Runtime | None) -> AbstractContextManager[None]:
     """Make code in this thread and context a program of ``runtime``."""
-    token = _current.set(runtime)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+    return _Activation(runtime)

@@ -13,14 +13,11 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from estab.sockets.process import Process
     from estab.sockets.runtime import Runtime
 
 __all__ = ["shutdown_own", "submit_to_own", "was_made_outside"]
 
 _os_queue: Final = SimpleQueue
-_own: Final[weakref.WeakKeyDictionary[Process, weakref.WeakKeyDictionary[ThreadPoolExecutor, ThreadPoolExecutor]]] = (
-    weakref.WeakKeyDictionary())
 
 
 def was_made_outside(pool: ThreadPoolExecutor, *args: Any, **kwargs: Any) -> bool:
@@ -39,7 +36,10 @@ def shutdown_own(runtime: Runtime, pool: ThreadPoolExecutor, wait: bool = True, 
 
 
 def _own_of(runtime: Runtime, pool: ThreadPoolExecutor) -> ThreadPoolExecutor:
-    pools = _own.setdefault(runtime.process(), weakref.WeakKeyDictionary())
+    process = runtime.process()
+    if process.pools is None:
+        process.pools = weakref.WeakKeyDictionary()
+    pools: weakref.WeakKeyDictionary[ThreadPoolExecutor, ThreadPoolExecutor] = process.pools
     own = pools.get(pool)
     if own is None:
         own = pools[pool] = ThreadPoolExecutor(
