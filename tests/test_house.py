@@ -53,9 +53,9 @@ INNER: Mapping[str, Mapping[str, int]] = {
     },
     "lab": {
         "packets": 1, "record": 1,
-        "rules": 2, "boxes": 3, "links": 3, "programs": 4, "topology": 5, "cable": 6, "naming": 6, "host_time": 6,
-        "runtime": 7,
-        "host": 8, "link": 9, "boxing": 10, "switch": 10, "cabling": 11, "spawning": 11, "network": 12,
+        "rules": 2, "boxes": 3, "links": 3, "programs": 4, "topology": 5, "ending": 6, "naming": 6, "host_time": 6,
+        "making": 7, "runtime": 7, "host": 8, "link": 9, "boxing": 10, "switch": 10, "cabling": 11, "spawning": 11,
+        "network": 12,
     },
     "sockets": {
         "history": 1, "lines": 1, "process": 1, "waiting": 1,

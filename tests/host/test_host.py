@@ -109,6 +109,15 @@ def test_addresses_of_lo_and_our_own_never_come_from_a_link(src: str, dst: str) 
     assert not wire.passed
 
 
+def test_hosts_with_the_same_address_have_networks_of_their_own_sizes() -> None:
+    hosts = [Engine("a", bytes(16)) for _ in range(3)]
+    for host, prefix in zip(hosts, ("10.0.0.1/24", "10.0.0.1/16", "10.0.0.1/24"), strict=True):
+        host.add_address(host.add_interface("tun0"), prefix)
+    networks = [host.interfaces[1].addresses[0] for host in hosts]
+    assert [(one.prefix_bits, one.broadcast) for one in networks] == [
+        (24, bytes((10, 0, 0, 255))), (16, bytes((10, 0, 255, 255))), (24, bytes((10, 0, 0, 255)))]
+
+
 def test_what_holds_for_one_packet_is_forgotten_when_addresses_change() -> None:
     host = Engine("a", bytes(16))
     interface = host.add_interface("tun0")

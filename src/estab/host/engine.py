@@ -23,7 +23,7 @@ from estab.host.arriving.input import Input
 from estab.host.arriving.ping import IcmpSocket
 from estab.host.ip.fragments import Reassembly
 from estab.host.ip.hook import PacketHook
-from estab.host.ip.interface import Address, Interface, Outbound, Outputs
+from estab.host.ip.interface import Interface, Outbound, Outputs, address_of
 from estab.host.ip.neighbors import Neighbors
 from estab.host.ip.output import Output
 from estab.host.ip.paths import HostPaths, needs_scope
@@ -65,8 +65,8 @@ MTU_MIN: Final = 68
 V6_MTU_MIN: Final = 1280
 INTERFACES_MAX: Final = 65_536
 ADDRESSES_MAX: Final = 262_144
-_LOOPBACK_ADDRESSES: Final = (Address(b"\x7f\0\0\x01", 8), Address(b"\0" * 15 + b"\x01", 128))
-"""Those of lo. No address changes, so that all hosts share them."""
+_LOOPBACK_ADDRESSES: Final = (address_of(b"\x7f\0\0\x01", 8), address_of(b"\0" * 15 + b"\x01", 128))
+"""Those of lo."""
 
 
 class _Circles:
@@ -545,7 +545,7 @@ class Engine:
             self.paths.local[address.address] = lo
 
     def _add_address(self, interface: Interface, address: bytes, bits: i64) -> None:
-        added = Address(address, bits)
+        added = address_of(address, bits)
         has_route = False
         for other in interface.addresses:
             if other.network == added.network and other.prefix_bits == bits:

@@ -15,12 +15,12 @@ from estab.lab.boxes.bridge import Bridge
 from estab.lab.boxes.nat import Nat
 from estab.lab.boxes.properties import BoxProperties
 from estab.lab.boxing import Health, make_balancer, make_nat
-from estab.lab.cable import ETHERNET_HEADER_BYTES, lay, plug_in
 from estab.lab.host import Host
 from estab.lab.link import Link
 from estab.lab.links.host_side import Arrival
 from estab.lab.links.way import Way
 from estab.lab.links.weather import ChanceLog, FixedWeather, MixedWeather, Namer, Weather
+from estab.lab.making import ETHERNET_HEADER_BYTES, Maker, join, plug_in
 from estab.lab.programs.strands import Scheduler
 from estab.lab.record.chance import Chance
 from estab.lab.record.conditions import NO_CONDITIONS, LinkProperties, by_sender, read_both, read_conditions
@@ -49,12 +49,13 @@ class Cabling:
         self._chance = chance
         self._topology = Topology()
         self._whole = self._topology.whole()
+        self._maker = Maker(scheduler, chance, self._topology)
         self._links: list[Link] = []
-        self._namer = Namer(partial(_name_of, self._topology), self._links.__len__)
         self.fixed_weather: FixedWeather | None = None
         """What decides instead of chance, or besides, if the network was given its weather."""
         if weather is not None:
-            self.fixed_weather = (MixedWeather if weather.has_chance else FixedWeather)(weather, self._namer)
+            self.fixed_weather = (MixedWeather if weather.has_chance else FixedWeather)(weather, self._make_namer())
+            self._maker.decider = self.fixed_weather
         self.chance_log: ChanceLog | None = None
         self._hosts: dict[str, Host] = {}
         self._link_names: set[str] = set()
@@ -81,14 +82,20 @@ class Cabling:
         near, far = self._end_name(a), self._end_name(b)
         if a is b:
             raise ValueError(f"link: both ends are {near}")
-        self._ensure_open()
+        if self._scheduler.is_closing:
+            self._ensure_open()
         if len(self._topology.ports) >= LINKS_MAX:
             raise ValueError(f"link: a network has at most {LINKS_MAX}")
-        name = self._link_name(near, far, name)
+        if name is None:
+            name = f"{near}-{far}"
+            if name in self._link_names:
+                name = self._next_name(name)
+        elif not isinstance(name, str):
+            raise TypeError(f"name: {name!r} is not a text")
+        elif name in self._link_names:
+            raise ValueError(f"name: there is a link {name!r} already")
         there, back = read_both(properties, near, far, name)
-        ways = lay(self._topology, name, a.runtime, b.runtime, there, back, bool(ethernet), self._agenda, self._chance,
-                   self.fixed_weather or self.chance_log)
-        link = Link(name, (a, b), ways[:2], ways[2])
+        link = Link(name, (a, b), self._maker.lay(name, a.runtime, b.runtime, there, back, bool(ethernet)))
         self._take_up(link)
         if self._scheduler.is_running:
             self._topology.route()
@@ -139,7 +146,7 @@ class Cabling:
         there, back = (read_conditions(NO_CONDITIONS, sender, is_first, words)
                        for sender, is_first in ((host.name, True), (switch.name, False)))
         port = plug_in(self._topology, host.runtime, switch.number, side, there.mtu, True)
-        decider = self.fixed_weather or self.chance_log
+        decider = self._maker.decider
         to_switch = Way(name, host.name, there, ETHERNET_HEADER_BYTES, self._agenda, self._chance,
                         lambda frame: bridge.take(side, frame), decider)
         to_host = Way(name, switch.name, back, ETHERNET_HEADER_BYTES, self._agenda, self._chance,
@@ -148,7 +155,8 @@ class Cabling:
         to_switch.interface, to_switch.receiver, to_host.receiver = port.interface, switch.name, host.name
         host.runtime.attach(port.index, to_switch)
         to_switch.opposite, to_host.opposite = to_host, to_switch
-        link = Link(name, (host, switch), (to_switch, to_host), switch.number)
+        to_switch.fail = to_host.fail = self._scheduler.fail_or_raise
+        link = Link(name, (host, switch), join(to_switch, to_host, switch.number))
         self._take_up(link)
         self._topology.add(port, to_host)
         if self._scheduler.is_running:
@@ -157,12 +165,12 @@ class Cabling:
 
     def _take_up(self, link: Link) -> None:
         """Add a link that was made to the network: its rules and observers, and what it tells."""
-        link.there.fail = link.back.fail = self._scheduler.fail_or_raise
         self._links.append(link)
         self._link_names.add(link.name)
         for faults in self._standing:
             faults.put_on(link)
-        self._tell_of(link)
+        if self._observed:
+            self._tell_of(link)
 
     # --- faults
 
@@ -296,6 +304,10 @@ class Cabling:
 
     # --- inside
 
+    def _make_namer(self) -> Namer:
+        """Make what names the frames on links."""
+        return Namer(partial(_name_of, self._topology), self._links.__len__)
+
     def _ensure_open(self) -> None:
         if self._scheduler.is_closing:
             raise RuntimeError("the network is closed")
@@ -310,31 +322,23 @@ class Cabling:
         for observer, ends in self._observed:
             ends.append(made.observe(observer))
 
-    def _end_name(self, end: Host) -> str:
+    def _end_name(self, end: object) -> str:
         """Return the name of what is to be an end of a link, if it can be one."""
+        if isinstance(end, Host):
+            name = end.runtime.engine.name
+            if self._hosts.get(name) is end:
+                return name
+            raise ValueError(f"link: {name} is a host of another network")
         if isinstance(end, Switch):
             raise TypeError(f"link: {end.name} is a switch, which has a cable to each host; {end.name}.plug(host)")
-        if not isinstance(end, Host):
-            raise TypeError(f"link: {end!r} is not a host; give what Network.host() returned")
-        name = end.name
-        if self._hosts.get(name) is not end:
-            raise ValueError(f"link: {name} is a host of another network")
-        return name
+        raise TypeError(f"link: {end!r} is not a host; give what Network.host() returned")
 
-    def _link_name(self, a: str, b: str, name: str | None) -> str:
-        taken = self._link_names
-        if name is not None:
-            if not isinstance(name, str):
-                raise TypeError(f"name: {name!r} is not a text")
-            if name in taken:
-                raise ValueError(f"name: there is a link {name!r} already")
-            return name
-        base = f"{a}-{b}"
+    def _next_name(self, base: str) -> str:
+        """Return the name of one more link between two hosts."""
         number = 2
-        name = base
-        while name in taken:
-            name, number = f"{base}-{number}", number + 1
-        return name
+        while f"{base}-{number}" in self._link_names:
+            number += 1
+        return f"{base}-{number}"
 
 
 def _name_of(topology: Topology, address: bytes) -> str:

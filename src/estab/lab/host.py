@@ -8,6 +8,8 @@ from __future__ import annotations
 import socket as os_socket
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 from estab.lab.naming import Failure, read_resolver
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from estab.host.ip.interface import Interface
     from estab.host.snapshot import SocketRow
     from estab.host.sysctls import Sysctls
-    from estab.lab.topology import Port, Topology
+    from estab.lab.topology import Port, Topology, Whole
     from estab.native.called import PythonProcess
     from estab.native.host import HostDriver, NativeHost
     from estab.native.process import Process
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from estab.observers import Observation
     from estab.settings import Calendar, Drift, Duration
 
-__all__ = ["Host", "Starter", "check_nofile", "is_delivering", "this_host"]
+__all__ = ["Host", "Site", "Starter", "check_nofile", "is_delivering", "this_host"]
 
 R = TypeVar("R")
 
@@ -85,27 +87,33 @@ class Spawned(Protocol):
         """End all processes."""
 
 
+@dataclass(slots=True, eq=False)
+class Site:
+    """What all hosts of a network share."""
+
+    topology: Topology
+    whole: Whole
+    programs: Programs
+    actions: Actions
+    make_spawned: Callable[[Host], Spawned]
+    keeps: object
+    """What refers to the network until that is closed: it stays open while a host is kept."""
+
+
 class Host:
     """A host of the lab. ``Network.host`` makes it. ``runtime`` is what its programs wait on."""
 
-    def __init__(self, runtime: VirtualTime, topology: Topology, programs: Programs, actions: Actions,
-                 make_spawned: Callable[[Host], Spawned], given: tuple[str, ...] = (),
-                 keeps: object = None) -> None:
+    _spawned: Spawned | None = None
+    """The kernel's side, since the first process was spawned."""
+    _at_boot: tuple[tuple[Program[Any], Callable[[], Program[Any]]], ...] = ()
+    """The programs that start whenever the host does, and what starts them."""
+
+    def __init__(self, runtime: VirtualTime, site: Site, given: tuple[str, ...] = ()) -> None:
         self.runtime = runtime
         runtime.host = self
-        self._make_spawned = make_spawned
+        self._site = site
         self._given = given
         """The settings that ``Network.host`` was given: of a stack that a spawned host does not have."""
-        self._spawned: Spawned | None = None
-        """The kernel's side, since the first process was spawned."""
-        self._topology = topology
-        self._whole = topology.whole()
-        self._programs = programs
-        self._actions = actions
-        self._keeps = keeps
-        """What refers to its network until that is closed: the network stays open while a host is kept."""
-        self._at_boot: list[tuple[Program[Any], Callable[[], Program[Any]]]] = []
-        """The programs that start whenever the host does, and what starts them."""
 
     # --- what it is
 
@@ -127,7 +135,7 @@ class Host:
     @property
     def addresses(self) -> list[str]:
         """All addresses on links, IPv4 first; then those that were added."""
-        own = self._topology.addresses_of(self.runtime) + self._topology.added_to(self.runtime)
+        own = self._site.topology.addresses_of(self.runtime) + self._site.topology.added_to(self.runtime)
         return [format_address(address) for address in own]
 
     @property
@@ -153,7 +161,7 @@ class Host:
     @property
     def programs(self) -> list[Program[Any]]:
         """The host's programs, those that ended too, in the order in which they were started."""
-        return [program for program in self._programs.all if program.runtime is self.runtime]
+        return [program for program in self._site.programs.all if program.runtime is self.runtime]
 
     @property
     def sysctl(self) -> Sysctls | KernelSysctls:
@@ -185,8 +193,8 @@ class Host:
         interface = self._interface_on(on)
         self.engine.add_address(interface, prefix)
         address = interface.addresses[-1].address
-        self._topology.place(address, self._number_of(on), self.runtime)
-        self._topology.route()
+        self._site.topology.place(address, self._number_of(on), self.runtime)
+        self._site.topology.route()
         if announce:
             self.engine.announce(interface, address, self.runtime.now_ns)
         self.runtime.flush()
@@ -196,7 +204,7 @@ class Host:
         text = address.partition("/")[0]
         octets = parse_address(text)
         interface = self.engine.paths.local.get(octets)
-        if interface is None or not self._topology.unplace(octets, self.runtime):
+        if interface is None or not self._site.topology.unplace(octets, self.runtime):
             raise ValueError(f"address: {address!r} was not added to {self.name}")
         self.engine.remove_address(interface, text)
 
@@ -206,13 +214,13 @@ class Host:
         return self.engine.interfaces[self._only_port().index]
 
     def _only_port(self) -> Port:
-        ports = self._topology.ports_of(self.runtime)
+        ports = self._site.topology.ports_of(self.runtime)
         if len(ports) != 1:
             raise ValueError(f"on: {self.name} is on {len(ports)} links; say on which one")
         return ports[0]
 
     def _number_of(self, on: Segment | None) -> int:
-        return on.number if on is not None else self._topology.ports_of(self.runtime)[0].link
+        return on.number if on is not None else self._site.topology.ports_of(self.runtime)[0].link
 
     def inject(self, frame: bytes, on: Segment | None = None) -> None:
         """Send a frame as it is, as with a raw socket: a forged one, for example. Without ``on`` by the only link.
@@ -252,24 +260,17 @@ class Host:
 
     def _start(self, function: Callable[..., Any], args: tuple[Any, ...], start_ns: int, is_daemon: bool,
                name: str | None, fresh: Iterable[str], is_at_boot: bool) -> Program[Any]:
-        if not self.is_powered:
+        programs, runtime = self._site.programs, self.runtime
+        if not runtime.is_powered:
             raise RuntimeError(f"run: host {self.name} has no power; call power_on() first")
         if self._spawned is not None:
             raise RuntimeError(f"run: host {self.name} runs processes of the system, whose TCP is the kernel's; a "
                                "Python function runs there by spawn_python()")
         packages = fresh if isinstance(fresh, str) else tuple(fresh)
-
-        programs, runtime = self._programs, self.runtime
-
-        def start(begin_ns: int = 0) -> Program[Any]:
-            program = programs.start(runtime, function, args, begin_ns, is_daemon, name, packages)
-            if not runtime.is_awake:
-                programs.freeze(runtime)
-            return program
-
-        program = start(start_ns)
+        program = _begin(programs, runtime, function, args, start_ns, is_daemon, name, packages)
         if is_at_boot:
-            self._at_boot.append((program, start))
+            again = partial(_begin, programs, runtime, function, args, 0, is_daemon, name, packages)
+            self._at_boot = (*self._at_boot, (program, again))
         return program
 
     # --- processes of the system, in real time
@@ -332,7 +333,7 @@ class Host:
                 raise RuntimeError(f"{what}: host {self.name} was given {', '.join(self._given)}, which a host "
                                    "with the machine's kernel does not take; set host.sysctl[...] after "
                                    "host.use_kernel()")
-            self._spawned = self._make_spawned(self)
+            self._spawned = self._site.make_spawned(self)
         self._spawned.sync()
         return self._spawned
 
@@ -355,13 +356,13 @@ class Host:
         """Make a socket of this host, for use from anywhere. Outside of programs a blocking call runs the network."""
         if self._spawned is not None:
             raise RuntimeError(f"socket: host {self.name} runs processes of the system, whose TCP is the kernel's")
-        self._topology.route()
+        self._site.topology.route()
         return Socket(family, type, proto, runtime=self.runtime)
 
     @contextmanager
     def installed(self) -> Iterator[Host]:
         """Replace ``socket``, ``select``, ``selectors``, ``asyncio``, ``time`` by this host's in the ``with`` block."""
-        self._topology.route()
+        self._site.topology.route()
         with module.installed(self.runtime):
             yield self
 
@@ -385,7 +386,7 @@ class Host:
             started = [(before, start(), start) for before, start in self._at_boot]
             for before, program, _ in started:
                 before.again = program
-            self._at_boot = [(program, start) for _, program, start in started]
+            self._at_boot = tuple([(program, start) for _, program, start in started])
 
     def reboot(self, after: Duration = 0) -> None:
         """Switch the host off, and on again ``after`` a time: a crash, or a reset by the button.
@@ -394,11 +395,11 @@ class Host:
         """
         due_ns = self.now_ns + duration_ns(after, "after")
         self.power_off()
-        self._actions.at(due_ns, lambda: self.power_on(), ())
+        self._site.actions.at(due_ns, lambda: self.power_on(), ())
 
     def kill(self) -> None:
         """End all programs of the host at once, as SIGKILL does. Its kernel closes what they had open: FIN, or RST."""
-        self._programs.kill_all(self.runtime)
+        self._site.programs.kill_all(self.runtime)
         if self._spawned is not None:
             self._spawned.kill()
 
@@ -503,6 +504,15 @@ class Host:
 
     def __repr__(self) -> str:
         return f"<Host {self.name} {self.address}>"
+
+
+def _begin(programs: Programs, runtime: VirtualTime, function: Callable[..., Any], args: tuple[Any, ...],
+           start_ns: int, is_daemon: bool, name: str | None, packages: str | tuple[str, ...]) -> Program[Any]:
+    """Start a program. On a host that sleeps it is frozen."""
+    program = programs.start(runtime, function, args, start_ns, is_daemon, name, packages)
+    if not runtime.is_awake:
+        programs.freeze(runtime)
+    return program
 
 
 def this_host() -> Host:

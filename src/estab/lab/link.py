@@ -27,6 +27,14 @@ class _End(Protocol):
         """Its name."""
 
 
+class _Cable(Protocol):
+    """Both directions, which are released with it, and the link's number."""
+
+    there: Way
+    back: Way
+    number: int
+
+
 class Link:
     """A cable between two hosts, or from a host to a switch. ``Network.link`` and ``Network.switch`` make it.
 
@@ -34,19 +42,18 @@ class Link:
     ``in_flight_frames``).
     """
 
-    def __init__(self, name: str, ends: tuple[Host, _End], ways: tuple[Way, Way], number: int) -> None:
+    _observers: Observers | None = None
+    _observer: Observer | None = None
+    _has_carrier = True
+
+    def __init__(self, name: str, ends: tuple[Host, _End], cable: _Cable) -> None:
         self.name = name
-        self.number = number
+        self.number = cable.number
         """From 0: its network is ``10.<number / 256>.<number % 256>.0/24``."""
         self.ends = ends
-        self.there, self.back = ways
-        self._observers = Observers()
-        self._observer: Observer | None = None
-        self._has_carrier = True
-
-    def __del__(self) -> None:
-        for way in (self.there, self.back):
-            way.release()
+        self.there, self.back = cable.there, cable.back
+        self._cable = cable
+        """Its end releases both directions."""
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -183,6 +190,8 @@ class Link:
 
         Other observers stay. Returns what ends that: call it, or use it in a ``with`` statement.
         """
+        if self._observers is None:
+            self._observers = Observers()
         observation = self._observers.add(observer, self._tell_all_facts)
         self.tell_conditions(observer)
         return observation

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from estab.lab.topology import Member, Topology
     from estab.settings import Duration
 
-__all__ = ["Failure", "Names", "Order", "Resolver", "Target", "read_resolver", "read_targets"]
+__all__ = ["AT_ONCE", "Failure", "Names", "Order", "Resolver", "Target", "read_resolver", "read_targets"]
 
 Target: TypeAlias = "bytes | str | Member"
 """What a name stands for: an address, another name, or a host."""
@@ -83,7 +83,7 @@ class Resolver:
                    f"the name server was asked for {name} {self.attempts} times and {what} (set_resolver)")
 
 
-_AT_ONCE: Final = Resolver()
+AT_ONCE: Final = Resolver()
 """That of a network that is told nothing of one."""
 
 
@@ -91,7 +91,7 @@ class Names:
     """All names of a network that are not only its hosts'."""
 
     def __init__(self, topology: Topology) -> None:
-        self.resolver = _AT_ONCE
+        self.resolver = AT_ONCE
         """That of hosts that have none of their own."""
         self._topology = topology
         self._entries: dict[str, _Entry] = {}

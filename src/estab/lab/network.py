@@ -11,6 +11,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from itertools import count
 from os import PathLike
 from signal import SIGTERM
 from types import TracebackType
@@ -18,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
 
 from estab.cpython import register_atexit  # imports concurrent.futures, whose hook must come first
 from estab.events import Observer
-from estab.host.engine import Engine
 from estab.lab.cabling import NOT_IN_NAMES, Cabling
-from estab.lab.host import Host, check_nofile, is_delivering
+from estab.lab.ending import Ending
+from estab.lab.host import Host, Site, check_nofile, is_delivering
 from estab.lab.links.weather import ChanceLog, Weather
 from estab.lab.naming import Failure, Names, Order, read_resolver, read_targets
 from estab.lab.programs.actions import Actions
@@ -29,12 +30,11 @@ from estab.lab.programs.strands import ProgramEnded, Scheduler
 from estab.lab.programs.verdict import Verdict
 from estab.lab.programs.watch import DeadlockError, OverlongRunError
 from estab.lab.record.chance import Chance
-from estab.lab.record.host_clock import EPOCH_NS, HostClock
 from estab.lab.record.promises import Promises
 from estab.lab.runtime import VirtualTime
 from estab.observers import Observation, check_observer
 from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
-from estab.settings import Calendar, Drift, Duration, Settings, read_calendar, read_config, read_drift
+from estab.settings import Calendar, Drift, Duration, Settings
 from estab.sockets.standin import module, threads
 from estab.tcp.profile import check_profile
 from estab.units import NEVER, SECOND, duration_ns, format_count, format_duration
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["LateClockWarning", "LostFramesWarning", "Network"]
 
 _PATIENCE_NS: Final = 30 * SECOND
+_NONE: Final[frozenset[str]] = frozenset()
 
 
 class LateClockWarning(RuntimeWarning):
@@ -93,22 +94,24 @@ class Network(Cabling):
             weather = Weather.load(weather) if isinstance(weather, (str, PathLike)) else Weather.read(weather)
         super().__init__(Scheduler(), Chance(seed), weather)
         self._programs = Programs(self._scheduler)
-        self._actions = Actions(self._agenda, frozenset() if weather is None else weather.skipped)
+        self._actions = Actions(self._agenda, _NONE if weather is None else weather.skipped)
+        self._ending = Ending(self._scheduler, self._topology, self._programs, self._actions)
         self._verdict = Verdict(self._programs, self._actions, self._scheduler.repetition, self._topology.members)
         if self.fixed_weather is not None:
             self.fixed_weather.planned = self._actions.faults
         self._promises = Promises()
         self._names = Names(self._topology)
-        self._polling_since_ns = NEVER
-        """Since when servers only poll and everything else is done."""
+        self._site: Site | None = None
+        """What its hosts share, made with the first one."""
         self._settled_ns = (-1, -1)
         """When the last run was over, if it took time to be sure that servers only poll; and the time at its end."""
         self._late_max_ns = duration_ns(late_max, "late_max")
         self._late_told = 0
         self._spawning = self._make_spawning(clock, sample_every)
+        self._number = next(_numbers)
         self._itself: list[object] = [self]
         """By this hosts refer to it until it is closed."""
-        _networks.add(self)
+        _networks[self._number] = weakref.ref(self)
         if observer is not None:
             self.observe(observer)
 
@@ -127,6 +130,8 @@ class Network(Cabling):
         pace = RealClock()
         pace.tick_ns = sample_every_ns
         self._scheduler.pace, self._scheduler.one_cpu.is_real_time = pace, True
+        self._maker.began_ns = pace.began_wall_ns
+        self._ending.are_delivering = partial(_are_delivering, self._hosts)
         return Spawning(pace, self._topology, self._hosts, self._links, self._names)
 
     @property
@@ -163,30 +168,28 @@ class Network(Cabling):
             raise ValueError(f"name: {name!r} is not a name for a host: no spaces and none of : / , =")
         if name in self._hosts:
             raise ValueError(f"name: there is a host {name!r} already")
-        self._ensure_open()
-        wake_up_ns = duration_ns(wake_up, "wake_up")
-        secret = self._chance.child("host", name, "secret").octets(32)
-        engine = Engine(name, secret, read_config(config, self.profile if profile is None else profile))
-        engine.is_forwarding = bool(forwarding)
-        entropy = self._chance.child("host", name, "entropy")
+        if self._scheduler.is_closing:
+            self._ensure_open()
+        runtime = self._maker.make_host(
+            VirtualTime, self._programs, self._names, name, bool(forwarding),
+            self.profile if profile is None else profile, clock, drift, wake_up, config)
         given: tuple[str, ...] = ()
         if config or clock or drift or wake_up or profile is not None or nofile is not None:
             others = {"profile": profile, "clock": clock or None, "drift": drift or None, "wake_up": wake_up or None,
                       "nofile": nofile, **config}
             given = tuple([f"{word}=" for word, value in others.items() if value is not None or word in config])
-        began_ns = EPOCH_NS if self._spawning is None else self._spawning.clock.began_wall_ns
-        host_clock = HostClock(self._agenda, read_calendar(clock, began_ns + self._agenda.now_ns) - self._agenda.now_ns,
-                               read_drift(drift))
-        runtime = VirtualTime(
-            engine, self._scheduler, self._topology, self._programs, entropy, self._names, host_clock, wake_up_ns)
         if nofile is not None:
             runtime.nofile = check_nofile(nofile)
-            engine.files.limit = max(engine.files.limit, nofile)
-        host = Host(runtime, self._topology, self._programs, self._actions,
-                    _refuse_spawn if self._spawning is None else self._spawning.make, given, self._itself)
+            runtime.engine.files.limit = max(runtime.engine.files.limit, nofile)
+        site = self._site
+        if site is None:
+            spawn = _refuse_spawn if self._spawning is None else self._spawning.make
+            site = self._site = Site(self._topology, self._whole, self._programs, self._actions, spawn, self._itself)
+        host = Host(runtime, site, given)
         self._topology.members[name] = runtime
         self._hosts[name] = host
-        self._tell_of(host)
+        if self._observed:
+            self._tell_of(host)
         return host
 
     def name(self, name: str, addresses: Host | str | Iterable[Host | str], order: Order = "given") -> None:
@@ -257,7 +260,7 @@ class Network(Cabling):
             raise RuntimeError("log_chance: links were made already; ask for the log before")
         if self.fixed_weather is not None:
             raise RuntimeError("log_chance: this network was given its weather, so chance decides nothing")
-        self.chance_log = ChanceLog(self._namer)
+        self.chance_log = self._maker.decider = ChanceLog(self._make_namer())
         return self.chance_log
 
     @property
@@ -337,7 +340,7 @@ class Network(Cabling):
         if until_ns < self.now_ns:
             raise ValueError(f"until: {until!r} is past: it is {self.now:g}s")
         until_ns = min(until_ns, NEVER)
-        self._drive(self._goes_on, until_ns)
+        self._drive(self._ending.goes_on, until_ns)
         self._settled_ns = (until_ns, max(self._agenda.now_ns, until_ns))
         self._agenda.now_ns = max(self._agenda.now_ns, until_ns)
 
@@ -346,15 +349,15 @@ class Network(Cabling):
         limit_ns = NEVER if self.limit is None else self._agenda.now_ns + duration_ns(self.limit, "limit")
         self._scheduler.watch.go_on = self._who_goes_on
         try:
-            self._drive(self._is_finished, limit_ns, detects_quiet=True)
+            self._drive(self._ending.is_finished, limit_ns, detects_quiet=True)
         finally:
             self._scheduler.watch.go_on = None
         if self._verdict.is_over():
             self._settled_ns = (self._verdict.ended_ns(), self._agenda.now_ns)
             return
         is_busy = self._programs.are_busy()
-        if self._polling_since_ns < NEVER and not is_busy:
-            self._settled_ns = (max(self._polling_since_ns, self._verdict.ended_ns()), self._agenda.now_ns)
+        if self._ending.polling_since_ns < NEVER and not is_busy:
+            self._settled_ns = (max(self._ending.polling_since_ns, self._verdict.ended_ns()), self._agenda.now_ns)
         if self._scheduler.is_quiet:
             raise DeadlockError(f"nothing has happened since {self._scheduler.active_ns / SECOND:g}s but probes and "
                                 f"what keeps connections alive, and programs wait for ever:\n{self._programs.report()}")
@@ -451,6 +454,7 @@ class Network(Cabling):
         if not self._itself:
             return
         self._itself.clear()
+        _networks.pop(self._number, None)
         for host in self._hosts.values():
             host.runtime.is_closing = True
         if self._scheduler.strands:
@@ -519,7 +523,7 @@ class Network(Cabling):
 
     def _drive(self, is_over: Callable[[], bool], until_ns: int, *, detects_quiet: bool = False) -> None:
         self._topology.route()
-        self._polling_since_ns = NEVER
+        self._ending.polling_since_ns = NEVER
         with module.patched():
             self._scheduler.drive(is_over, until_ns, detects_quiet=detects_quiet)
         if self._spawning is not None:
@@ -544,34 +548,10 @@ class Network(Cabling):
                           "ran too seldom or too slowly: use a less busy machine, or let the host send less at once",
                           LostFramesWarning, stacklevel=4)
 
-    def _goes_on(self) -> bool:
-        """Say that a run is not over: only its time ends it."""
-        self._scheduler.sure_turns = self._scheduler.turns
-        return False
 
-    def _is_finished(self) -> bool:
-        scheduler = self._scheduler
-        if self._polling_since_ns == NEVER and self._agenda.frames_under_way:  # whatever programs do
-            scheduler.sure_turns, scheduler.ends_at_rest = scheduler.turns, True
-            return False
-        if self._programs.are_busy():
-            if not self._programs.only_poll():
-                self._polling_since_ns = NEVER
-                scheduler.sure_turns, scheduler.ends_at_rest = scheduler.turns, False
-            elif self._polling_since_ns == NEVER and self._is_at_rest():
-                self._polling_since_ns = self._agenda.now_ns
-            return False
-        return self._is_at_rest()
-
-    def _is_at_rest(self) -> bool:
-        """Tell whether no action is planned, no frame is under way, and no text waits to be delivered."""
-        if self._actions.left and not self._programs.are_done():
-            return False
-        return self._agenda.frames_under_way == 0 and not self._is_delivering()
-
-    def _is_delivering(self) -> bool:
-        """Tell whether a connection still has something to bring to its peer."""
-        return any(map(is_delivering, self._hosts.values()))
+def _are_delivering(hosts: Mapping[str, Host]) -> bool:
+    """Tell whether a connection of a host still has something to bring to its peer."""
+    return any(map(is_delivering, hosts.values()))
 
 
 def _refuse_spawn(host: Host) -> SpawnedHost:
@@ -584,13 +564,17 @@ def _check_callable(given: object, name: str) -> None:
         raise TypeError(f"{name}: {given!r} is not a function; give the function itself, without calling it")
 
 
-_networks: Final[weakref.WeakSet[Network]] = weakref.WeakSet()
+_numbers: Final = count(1)
+_networks: Final[dict[int, weakref.ref[Network]]] = {}
+"""Those that are not closed, in the order in which they were made."""
 
 
 def _close_all() -> None:
     """End what still waits at the interpreter's end, before that joins the threads of executors."""
-    for network in list(_networks):
-        network.abandon()
+    for reference in list(_networks.values()):
+        network = reference()
+        if network is not None:
+            network.abandon()
 
 
 # The last hook is called first.

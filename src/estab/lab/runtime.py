@@ -20,7 +20,7 @@ from estab.events import Event, FrameSent, HostChanged, Observer
 from estab.host.engine import Engine
 from estab.lab.boxes.box import Boxes
 from estab.lab.host_time import HostTime
-from estab.lab.naming import Names, Resolver
+from estab.lab.naming import AT_ONCE, Names, Resolver
 from estab.lab.programs.program import DeadlockError, ExitError, Programs
 from estab.lab.programs.strands import Scheduler
 from estab.lab.record.chance import Chance
@@ -280,17 +280,19 @@ class VirtualTime(HostTime):
 
     def resolve(self, name: str, family: int) -> list[bytes]:
         """Look up a name of the network. It takes as long as the host's resolver does. ``gaierror`` if that fails."""
-        resolver = self.resolver or self._names.resolver
-        if self._names.is_local(name, self):
+        names = self._names
+        resolver = self.resolver or names.resolver
+        if (resolver is AT_ONCE and not names.changes) or names.is_local(name, self):
             return self._topology.resolve(name, family, self)
         self._ask(resolver, repr(name))
         size = {AF_INET: (4,), AF_INET6: (16,), AF_UNSPEC: (4, 16)}[family]
-        return [address for address in self._names.find(name, self, resolver) if len(address) in size]
+        return [address for address in names.find(name, self, resolver) if len(address) in size]
 
     @property
     def answers_at_once(self) -> bool:
         """Whether the host's resolver takes no time."""
-        return (self.resolver or self._names.resolver).is_at_once
+        resolver = self.resolver or self._names.resolver
+        return resolver is AT_ONCE or resolver.is_at_once
 
     def why_unknown(self, name: str) -> str:
         """Say why a name has no address: there is no such host, or it has no link."""

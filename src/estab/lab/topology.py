@@ -36,6 +36,9 @@ _V6_MTU_MIN: Final = 1280
 _V4_NETWORK: Final = b"\x0a"
 _V6_NETWORK: Final = b"\xfd\0\0\0\0\0"
 _V6_HOST: Final = b"\0\0\0\0\0\0\0"
+_PAIRS_MAX: Final = 4096
+_pairs: Final[dict[int, tuple[bytes, bytes]]] = {}
+"""The addresses of ends that were made lately: the networks of a sweep have the same ones, again and again."""
 
 
 class Member(Protocol):
@@ -127,8 +130,15 @@ class Topology:
 
     def addresses_for(self, number: int, side: int) -> tuple[bytes, bytes]:
         """Return the two addresses of one end (from 0) of a link."""
-        of_link, of_end = number.to_bytes(2, "big"), (side + 1).to_bytes(1, "big")
-        return _V4_NETWORK + of_link + of_end, _V6_NETWORK + of_link + _V6_HOST + of_end
+        key = number << 8 | side
+        pair = _pairs.get(key)
+        if pair is None:
+            of_link, of_end = number.to_bytes(2, "big"), (side + 1).to_bytes(1, "big")
+            pair = (_V4_NETWORK + of_link + of_end, _V6_NETWORK + of_link + _V6_HOST + of_end)
+            if len(_pairs) >= _PAIRS_MAX:
+                _pairs.clear()
+            _pairs[key] = pair
+        return pair
 
     def open_network(self) -> int:
         """Begin another link, and return its number."""
@@ -202,8 +212,10 @@ class Topology:
             found = [] if member is None else self.addresses_of(member, asker)
             if member is asker and not found:
                 found = [b"\x7f\0\0\x01"]
-        size = {AF_INET: (4,), AF_INET6: (16,), AF_UNSPEC: (4, 16)}[family]
-        return [address for address in found if len(address) in size]
+        if family == AF_UNSPEC:
+            return found
+        size = {AF_INET: 4, AF_INET6: 16}[family]
+        return [address for address in found if len(address) == size]
 
     def reverse(self, address: bytes) -> list[str]:
         """Find the name of an address."""

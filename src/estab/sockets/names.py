@@ -1,6 +1,8 @@
 """Names and addresses on a host: what ``getaddrinfo`` and its relatives give there.
 
 Errors are ``socket.gaierror`` and ``socket.herror`` with the system's numbers. Services (``"http"``) are the system's.
+
+Compiled with the core: each connection of a program asks here for an address, most of them several times.
 """
 
 from __future__ import annotations
@@ -18,20 +20,31 @@ if TYPE_CHECKING:
 
 __all__ = [
     "getaddrinfo", "gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getnameinfo", "interface_index", "lookup",
+    "numeric_address",
 ]
 
 AddrInfo = tuple[os_socket.AddressFamily, os_socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]
 
 _Kind = tuple[os_socket.SocketKind, int]
-_KINDS: Final = (
-    (os_socket.SOCK_STREAM, os_socket.IPPROTO_TCP),
-    (os_socket.SOCK_DGRAM, os_socket.IPPROTO_UDP),
+_KINDS: Final[tuple[_Kind, ...]] = (
+    (os_socket.SOCK_STREAM, int(os_socket.IPPROTO_TCP)),
+    (os_socket.SOCK_DGRAM, int(os_socket.IPPROTO_UDP)),
 )
-_PROTOCOLS: Final = ((os_socket.IPPROTO_TCP, "tcp"), (os_socket.IPPROTO_UDP, "udp"))
-_EVERY_KIND: Final = (*_KINDS, (os_socket.SOCK_RAW, 0))
-_FAMILY_OF: Final = {4: os_socket.AF_INET, 16: os_socket.AF_INET6}
+_PROTOCOLS: Final = ((int(os_socket.IPPROTO_TCP), "tcp"), (int(os_socket.IPPROTO_UDP), "udp"))
+_EVERY_KIND: Final[tuple[_Kind, ...]] = (*_KINDS, (os_socket.SOCK_RAW, 0))
+_STREAM: Final[tuple[_Kind, ...]] = _KINDS[:1]
+_V4_FAMILY: Final = os_socket.AF_INET
+_V6_FAMILY: Final = os_socket.AF_INET6
+_TEXTS_MAX: Final = 4096
+_numeric: Final[dict[str, bytes | None]] = {}
+"""What was asked for lately: its address, or that it is a name."""
 
 # As plain integers: to ask an enumeration for its bits takes a microsecond.
+_AF_UNSPEC: Final = int(os_socket.AF_UNSPEC)
+_AF_INET: Final = int(os_socket.AF_INET)
+_AF_INET6: Final = int(os_socket.AF_INET6)
+_SOCK_STREAM: Final = int(os_socket.SOCK_STREAM)
+_IPPROTO_TCP: Final = int(os_socket.IPPROTO_TCP)
 _CANONNAME: Final = int(os_socket.AI_CANONNAME)
 _NUMERICHOST: Final = int(os_socket.AI_NUMERICHOST)
 _NUMERICSERV: Final = int(os_socket.AI_NUMERICSERV)
@@ -40,13 +53,14 @@ _PASSIVE: Final = int(os_socket.AI_PASSIVE)
 
 def lookup(runtime: Runtime, host: str, family: int) -> list[bytes]:
     """Return the addresses of a numeric host or of a name, IPv4 first. ``gaierror`` if there are none."""
-    numeric = _numeric(host.partition("%")[0])
-    found = runtime.resolve(host, os_socket.AF_UNSPEC) if numeric is None else [numeric]
+    address = numeric_address(host)
+    found = runtime.resolve(host, _AF_UNSPEC) if address is None else [address]
     if not found:
         raise _unknown(runtime.why_unknown(host))
-    if family == os_socket.AF_UNSPEC:
+    if family == _AF_UNSPEC:
         return found
-    of_family = [address for address in found if family == _FAMILY_OF[len(address)]]
+    size = 4 if family == _AF_INET else 16 if family == _AF_INET6 else 0
+    of_family = [address for address in found if len(address) == size]
     if not of_family:
         number = os_socket.EAI_ADDRFAMILY if hasattr(os_socket, "EAI_ADDRFAMILY") else os_socket.EAI_NONAME
         raise tell(os_socket.gaierror(number, "Address family for hostname not supported"),
@@ -54,40 +68,55 @@ def lookup(runtime: Runtime, host: str, family: int) -> list[bytes]:
     return of_family
 
 
-@lru_cache(maxsize=4096)
-def _numeric(text: str) -> bytes | None:
-    """Read an address; ``None`` for a name."""
-    try:
-        return parse_address(text)
-    except ValueError:
-        return None
+def numeric_address(text: str) -> bytes | None:
+    """Read an address, with or without a zone; ``None`` for a name."""
+    address = _numeric.get(text, b"")
+    if address == b"":
+        try:
+            address = parse_address(text.partition("%")[0])
+        except ValueError:
+            address = None
+        if len(_numeric) >= _TEXTS_MAX:
+            _numeric.clear()
+        _numeric[text] = address
+    return address
 
 
-def getaddrinfo(runtime: Runtime, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0,
-                flags: int = 0) -> list[AddrInfo]:
+def getaddrinfo(runtime: Runtime, host: Any, port: Any, family: Any = 0, type: Any = 0, proto: Any = 0,
+                flags: Any = 0) -> list[AddrInfo]:
     """Translate a host and a port into addresses to connect or bind to, as ``socket.getaddrinfo``."""
-    if family not in (os_socket.AF_UNSPEC, os_socket.AF_INET, os_socket.AF_INET6):
+    of_family: int = family if isinstance(family, int) else -1
+    if of_family != _AF_UNSPEC and of_family != _AF_INET and of_family != _AF_INET6:
         raise os_socket.gaierror(os_socket.EAI_FAMILY, "ai_family not supported")
-    flags = operator.index(flags)
-    kinds = _kinds_of(type, proto, has_raw=host is not None or port is not None)
+    bits: int = operator.index(flags)
+    kinds = _STREAM
+    if type != _SOCK_STREAM or (proto != 0 and proto != _IPPROTO_TCP):
+        kinds = _kinds_of(type, proto, host is not None or port is not None)
     if not kinds:
         raise os_socket.gaierror(os_socket.EAI_SOCKTYPE, "ai_socktype not supported")
-    kinds, number = _port(port, kinds, flags)
+    number: int = 0
+    if isinstance(port, int) and not isinstance(port, bool):
+        number = port & 0xFFFF
+    else:
+        kinds, number = _port(port, kinds, bits)
     text = host.decode("ascii") if isinstance(host, (bytes, bytearray)) else host
-    addresses = _passive(flags, family) if text is None else _active(runtime, text, family, flags)
-    name = text or "" if flags & _CANONNAME else ""
+    addresses = _passive(bits, of_family) if text is None else _active(runtime, text, of_family, bits)
+    name: str = text or "" if bits & _CANONNAME else ""
+    scope = 0 if text is None or "%" not in text else interface_index(runtime, text.partition("%")[2])
     result: list[AddrInfo] = []
-    scope = interface_index(runtime, (text or "").partition("%")[2])
     for address in addresses:
         shown = format_address(address)
         for kind, protocol in kinds:
-            sockaddr = (shown, number) if len(address) == 4 else (shown, number, 0, scope)
-            result.append((_FAMILY_OF[len(address)], kind, protocol or proto, name if not result else "", sockaddr))
+            if len(address) == 4:
+                result.append((_V4_FAMILY, kind, protocol or proto, name, (shown, number)))
+            else:
+                result.append((_V6_FAMILY, kind, protocol or proto, name, (shown, number, 0, scope)))
+            name = ""
     return result
 
 
 @lru_cache(maxsize=256)
-def _kinds_of(type: int, proto: int, *, has_raw: bool) -> tuple[_Kind, ...]:
+def _kinds_of(type: int, proto: int, has_raw: bool) -> tuple[_Kind, ...]:
     """Return the kinds of sockets, with their protocols, that are asked for."""
     return tuple([(kind, number) for kind, number in (_EVERY_KIND if has_raw else _KINDS)
                   if type in (0, kind) and proto in (0, number or proto)])
@@ -121,7 +150,7 @@ def getnameinfo(runtime: Runtime, sockaddr: Any, flags: int = 0) -> tuple[str, s
         raise OverflowError("getnameinfo(): flowinfo must be 0-1048575.")
     scope = sockaddr[3] if len(sockaddr) > 3 else 0
     text, mark, zone = host.partition("%")
-    address = _numeric(text)
+    address = numeric_address(text)
     if address is None:
         raise _unknown(f"{host!r} is not numeric")
     if scope and not zone:
@@ -147,14 +176,14 @@ def _v4(runtime: Runtime, name: str) -> list[bytes]:
 
 
 def _active(runtime: Runtime, text: str, family: int, flags: int) -> list[bytes]:
-    if flags & _NUMERICHOST and _numeric(text.partition("%")[0]) is None:
+    if flags & _NUMERICHOST and numeric_address(text) is None:
         raise _unknown(f"{text!r} is not numeric")
     return lookup(runtime, text, family)
 
 
 def _passive(flags: int, family: int) -> list[bytes]:
     v4, v6 = (bytes(4), bytes(16)) if flags & _PASSIVE else (b"\x7f\0\0\x01", bytes(15) + b"\x01")
-    return [address for address in (v4, v6) if family in (os_socket.AF_UNSPEC, _FAMILY_OF[len(address)])]
+    return [v4, v6] if family == _AF_UNSPEC else [v4 if family == _AF_INET else v6]
 
 
 def interface_index(runtime: Runtime, zone: str) -> int:

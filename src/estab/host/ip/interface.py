@@ -19,7 +19,7 @@ from estab.tcp.context import Context
 from estab.wire.address import BROADCAST_V4, is_link_local, matches, network_of
 from estab.wire.offload import finish_checksum
 
-__all__ = ["Address", "Interface", "Outbound", "Outputs"]
+__all__ = ["Address", "Interface", "Outbound", "Outputs", "address_of"]
 
 LOOP_QUEUE_MAX: Final = 1024
 """Packets that lo holds before it drops."""
@@ -34,6 +34,21 @@ class Address:
         self.network: bytes = network_of(address, prefix_bits)
         self.broadcast: bytes = _directed_broadcast(self.network, prefix_bits)
         """The network's broadcast address; ``b""`` for IPv6 and for /31 and /32 (RFC 3021)."""
+
+
+_ADDRESSES_MAX: Final = 4096
+_addresses: Final[dict[bytes, Address]] = {}
+"""Those that were made lately. No address changes, so that hosts share them: those of a sweep have the same ones."""
+
+
+def address_of(octets: bytes, prefix_bits: i64) -> Address:
+    """Return an address with the length of its network's prefix."""
+    found = _addresses.get(octets)
+    if found is None or found.prefix_bits != prefix_bits:
+        if len(_addresses) >= _ADDRESSES_MAX:
+            _addresses.clear()
+        found = _addresses[octets] = Address(octets, prefix_bits)
+    return found
 
 
 class Interface:

@@ -27,6 +27,7 @@ _FIRST_HIGH: Final = 0xBF58476D
 _SECOND_LOW: Final = 0x133111EB
 _SECOND_HIGH: Final = 0x94D049BB
 _NARROW: Final = 1 << 30
+_sha256: Final = hashlib.sha256
 
 
 class Chance:
@@ -34,6 +35,8 @@ class Chance:
 
     def __init__(self, *names: object) -> None:
         self._names: tuple[object, ...] = names
+        self._first: str = ""
+        """The first of them as it is hashed: the same for all streams of a network. ``""``: not written yet."""
         self._has_begun: bool = False
         """Most streams are never drawn from, so the names are hashed only at the first draw."""
         self._state_low: i64 = 0
@@ -43,8 +46,12 @@ class Chance:
         self._high: i64 = 0
 
     def _begin(self) -> None:
-        text = "\x1f".join([_written(name) for name in self._names])
-        digest = hashlib.sha256(text.encode()).digest()
+        text = self._first
+        for name in self._names[1:] if text else self._names:
+            if text:
+                text += "\x1f"
+            text += _written(name)
+        digest = _sha256(text.encode()).digest()
         self._state_high = octets.u32(digest, 0)
         self._state_low = octets.u32(digest, 4)
         self._has_begun = True
@@ -71,6 +78,9 @@ class Chance:
     def child(self, *names: object) -> Chance:
         """Return another stream, with more names after this one's. The two are independent."""
         made = Chance()
+        if not self._first and self._names:
+            self._first = _written(self._names[0])
+        made._first = self._first
         made._names = self._names + names
         return made
 

@@ -165,7 +165,7 @@ def read_both(words: Mapping[str, object], first: str, second: str, where: str) 
     ``where`` is the link's name. ``TypeError`` and ``ValueError`` as those of ``by_sender`` and ``read_conditions``.
     """
     if "trace" not in words and _PLAIN.issuperset(map(type, words.values())):
-        both = _read_plain(tuple([(name, value, type(value)) for name, value in words.items()]))
+        both = _read_plain(tuple(words.items()), tuple(map(type, words.values())))
         return both, both
     given = by_sender(words, (first, second), where)
     return _read_all(NO_CONDITIONS, first, True, given), _read_all(NO_CONDITIONS, second, False, given)
@@ -177,14 +177,14 @@ def read_conditions(base: Conditions, sender: str, is_first: bool, words: Mappin
     ``TypeError`` and ``ValueError`` name the property, the value and what would be right.
     """
     if base is NO_CONDITIONS and "trace" not in words and _PLAIN.issuperset(map(type, words.values())):
-        return _read_plain(tuple([(name, value, type(value)) for name, value in words.items()]))
+        return _read_plain(tuple(words.items()), tuple(map(type, words.values())))
     return _read_all(base, sender, is_first, words)
 
 
 @lru_cache(256)
-def _read_plain(words: tuple[tuple[str, object, type], ...]) -> Conditions:
-    """Read what holds for both directions. Each seed of a sweep has the same links."""
-    return _read_all(NO_CONDITIONS, "", True, {name: value for name, value, _ in words})
+def _read_plain(words: tuple[tuple[str, object], ...], _types: tuple[type, ...]) -> Conditions:
+    """Read what holds for both directions. Each seed of a sweep has the same links. (1 equals 1.0 and ``True``.)"""
+    return _read_all(NO_CONDITIONS, "", True, dict(words))
 
 
 def _read_all(base: Conditions, sender: str, is_first: bool, words: Mapping[str, object]) -> Conditions:

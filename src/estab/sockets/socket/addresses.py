@@ -1,5 +1,7 @@
 """Addresses as programs give them, with names looked up: ``("server", 80)`` becomes ``("10.0.0.2", 80)``. And what
 families and kinds of sockets are called.
+
+Compiled with the core.
 """
 
 from __future__ import annotations
@@ -7,7 +9,7 @@ from __future__ import annotations
 import socket as os_socket
 from typing import TYPE_CHECKING, Any, Final
 
-from estab.sockets.names import interface_index, lookup
+from estab.sockets.names import interface_index, lookup, numeric_address
 from estab.wire.address import format_address
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["named_family", "named_kind", "numeric"]
 
+_AF_INET: Final = int(os_socket.AF_INET)
+_AF_INET6: Final = int(os_socket.AF_INET6)
 _families: Final[dict[int, Any]] = {int(family): family for family in os_socket.AddressFamily}
 _kinds: Final[dict[int, Any]] = {int(kind): kind for kind in os_socket.SocketKind}
 
@@ -34,16 +38,23 @@ def numeric(runtime: Runtime, family: int, address: Any, call: str) -> Any:
 
     ``socket.gaierror`` if the name has no address of the family.
     """
-    if not isinstance(address, tuple) or not 2 <= len(address) <= (4 if family == os_socket.AF_INET6 else 2):
+    if not isinstance(address, tuple):
+        return address
+    count = len(address)
+    if not 2 <= count <= (4 if family == _AF_INET6 else 2):
         return address
     host = address[0]
-    if isinstance(host, (bytes, bytearray)):
+    if isinstance(host, str):
+        known = numeric_address(host)
+        if known is not None and len(known) == (4 if family == _AF_INET else 16) and count == 2 and "%" not in host:
+            return (format_address(known), address[1])
+    elif isinstance(host, (bytes, bytearray)):
         host = host.decode("ascii")
-    if not isinstance(host, str) or host == "" or (host == "<broadcast>" and family == os_socket.AF_INET):
+    if not isinstance(host, str) or host == "" or (host == "<broadcast>" and family == _AF_INET):
         return (host, *address[1:])
     zone = host.partition("%")[2]
     text = format_address(lookup(runtime, host, family)[0])
-    if zone and len(address) < 4:
+    if zone and count < 4:
         index = interface_index(runtime, zone)
-        return (text, address[1], address[2] if len(address) > 2 else 0, index)
+        return (text, address[1], address[2] if count > 2 else 0, index)
     return (text, *address[1:])
