@@ -18,6 +18,8 @@ __all__ = ["DropReason", "WireError", "explain", "is_of_estab", "os_error", "tel
 _FOLDER: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _COMPILED: Final = (os.path.join("src", "estab", ""), "src/estab/")
 """How tracebacks name the files of compiled modules: as they were called when they were compiled."""
+_words: Final[dict[int, str]] = {}
+"""What the system calls an errno, of those that were asked for: many a call raises EAGAIN only to be caught at once."""
 
 
 class DropReason(enum.Enum):
@@ -127,9 +129,13 @@ def os_error(number: int, what: str = "") -> OSError:
     ``what`` says what happened and to which connection. It is a note, which tracebacks show below the error;
     ``explain`` gives it.
     """
-    error = OSError(number, os.strerror(number))
+    words = _words.get(number)
+    if words is None:
+        words = _words[number] = os.strerror(number)
+    error = OSError(number, words)
     if what:
-        tell(error, what)
+        error.__notes__ = [what]
+        error.what = what  # type: ignore[attr-defined]
     return error
 
 
