@@ -28,6 +28,7 @@ _Handle: Final[Any] = asyncio.Handle
 _Timer: Final[Any] = asyncio.TimerHandle
 _Task: Final[Any] = Task
 _new: Final[Any] = object.__new__
+_new_task: Final[Any] = Task.__new__
 _new_tuple: Final[Any] = tuple.__new__
 _Key: Final[Any] = SelectorKey
 _ref: Final[Any] = weakref.ref
@@ -155,12 +156,14 @@ class Callbacks:
         loop = self._loop
         if loop._task_factory is not None or loop._closed:
             task = _Base.create_task(loop, coro, **options)
-        elif options:
+        else:
             if options.get("name") is None:
                 options["name"] = self._next_name()
-            task = _Task(coro, loop=loop, **options)
-        else:
-            task = _Task(coro, loop=loop, name=self._next_name())
+            task = _new_task(_Task)
+            # asyncio hashes it at once.
+            runtime: Any = self._interests.runtime
+            task._estab_number = runtime.numbered = runtime.numbered + 1
+            task.__init__(coro, loop=loop, **options)
         tasks = self.tasks
         tasks.append(_ref(task))
         if len(tasks) > self._tasks_max:
