@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
+import struct
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
+from estab.errors import explain
 from estab.events import CallStarted, Event, FrameReceived
 from tests.kit.two_hosts import connected, two
 
@@ -137,3 +142,93 @@ def test_what_can_t_be_done_at_once_raises_as_ever() -> None:
         caller.send(b"x")
     with pytest.raises(OSError, match="bad file descriptor"):
         caller.recv(1)
+
+
+def what_happens(call: Callable[[], object]) -> str:
+    """Do a call, and say what it returns or raises, with its notes. A connection that it takes is closed."""
+    try:
+        result = call()
+        if isinstance(result, tuple) and isinstance(result[0], socket.socket):
+            result[0].close()
+        return repr(result)
+    except (OSError, ValueError, TypeError, OverflowError) as error:
+        return f"{error!r}, {getattr(error, '__notes__', [])}, {explain(error)}"
+
+
+def serve_by_calls() -> list[str]:
+    """Accept by all sorts of calls, one connection that waits before, one that does not, and one too many."""
+    listener = socket.socket()
+    options = [(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, True),
+               (socket.SOL_SOCKET, socket.SO_RCVBUF, 5000), (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, -1),
+               (socket.IPPROTO_TCP, 999, 1), (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1),
+               (socket.SOL_SOCKET, socket.SO_LINGER, 1), (socket.SOL_SOCKET, socket.SO_ERROR, 1), (1, 2, None)]
+    seen = [what_happens(lambda option=option: listener.setsockopt(*option)) for option in options]  # type: ignore[misc]
+    seen += [what_happens(lambda option=option: listener.getsockopt(*option[:2]))  # type: ignore[misc]
+             for option in options]
+    seen.append(what_happens(listener.accept))
+    seen += [what_happens(lambda: listener.bind(("", 80))), what_happens(listener.listen)]
+    listener.setblocking(False)
+    seen.append(what_happens(listener.accept))
+    listener.setblocking(True)
+    first, peer = listener.accept()
+    seen += [repr(peer), repr(first.getpeername()), repr(first.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR))]
+    time.sleep(1)
+    second, _ = listener.accept()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (6, 6))
+    seen += [what_happens(listener.accept), what_happens(socket.socket)]
+    second.close()
+    seen += [what_happens(lambda: second.send(b"x")), what_happens(second.getsockname),
+             what_happens(lambda: second.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)),
+             what_happens(lambda: second.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1))]
+    third = listener.accept()[0]
+    seen.append(repr(third.fileno() > 0))
+    file = first.makefile("rb")
+    first.close()
+    seen.append(repr(file.read()))
+    file.close()
+    listener.settimeout(5)
+    seen.append(what_happens(listener.accept))
+    threading.Timer(1, listener.close).start()
+    listener.settimeout(None)
+    seen.append(what_happens(listener.accept))
+    third.close()
+    return seen
+
+
+def call_by_calls() -> list[str]:
+    """Connect by all sorts of calls."""
+    seen = []
+    socks = [socket.socket() for _ in range(4)]
+    for sock in socks[:3]:
+        seen.append(what_happens(lambda sock=sock: sock.connect(("b", 80))))  # type: ignore[misc]
+        seen.append(what_happens(lambda sock=sock: sock.connect(("b", 80))))  # type: ignore[misc]
+    seen += [what_happens(lambda: socks[3].connect(("b", 81))), what_happens(lambda: socks[3].connect_ex(("b", 81))),
+             what_happens(lambda: socks[3].connect(("b", -1))), what_happens(lambda: socks[3].connect(("10.9.9.9", 1)))]
+    socks[0].sendall(b"text")
+    with socket.socket(proto=socket.IPPROTO_TCP) as sock:
+        sock.setblocking(False)
+        seen += [what_happens(lambda: sock.connect(("b", 80))), what_happens(lambda: sock.connect(("b", 80)))]
+        time.sleep(1)
+        seen += [what_happens(lambda: sock.connect(("b", 80))), what_happens(lambda: sock.connect(("b", 80)))]
+    other = socks[1].dup()
+    socks[1].close()
+    seen += [what_happens(other.getpeername), what_happens(other.close), what_happens(other.close)]
+    socks[2].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3))
+    for sock in socks:
+        sock.close()
+    return seen
+
+
+def test_calls_on_all_sides_do_at_once_what_they_do_when_they_are_told() -> None:
+    runs = []
+    for is_told in (False, True):
+        net, a, b = two()
+        if is_told:
+            a.observe(lambda fact: None)
+            b.observe(lambda fact: None)
+        served, called = b.run(serve_by_calls), a.run(call_by_calls, start="1ms")
+        net.run()
+        runs.append((served.result(), called.result(), net.now_ns, a.runtime.engine.counters(),
+                     b.runtime.engine.counters()))
+    assert runs[0] == runs[1]
+    assert "EMFILE" in str(runs[0]) or "Too many open files" in str(runs[0])

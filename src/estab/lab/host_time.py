@@ -14,7 +14,7 @@ from mypy_extensions import mypyc_attr
 from estab.cpython import get_ident
 from estab.host.engine import Engine
 from estab.lab.links.host_side import HostSide
-from estab.lab.programs.host_calls import HostCalls
+from estab.lab.programs.socket_calls import SocketCalls
 from estab.lab.programs.strands import Scheduler, Strand
 from estab.lab.record.clock import Agenda
 from estab.lab.record.host_clock import HostClock
@@ -49,7 +49,7 @@ class HostTime(Runtime):
         owner: Any = weakref.proxy(self)
         self.side: HostSide = HostSide(engine, scheduler.agenda, clock, owner, self.watches.by_fd)
         """What is between the host's engine and its links."""
-        self._calls: HostCalls = HostCalls(self.side, scheduler, programs, owner, wake_up_ns)
+        self._calls: SocketCalls = SocketCalls(self.side, scheduler, programs, owner, wake_up_ns)
         """The calls of its programs that come most often."""
         self.quick = self._calls
 

@@ -119,11 +119,31 @@ class Quick(Protocol):
     def spin(self, weight: int) -> None:
         """Do what ``Runtime.spin`` does."""
 
-    def recv(self, file: Any, size: int) -> bytes | None:
-        """Take up to ``size`` bytes of what came on a TCP socket. ``None``: it has nothing, or is not to be read so."""
+    # Of TCP's sockets: what a socket's call does, done at once, or not at all (``lab.programs.socket_calls``).
+
+    def open(self, family: int, kind: int) -> Any:
+        """Make one; ``None``: nothing was done."""
+
+    def connect(self, file: Any, address: object) -> int:
+        """Begin to connect one: EINPROGRESS or 0. -1: nothing was done."""
+
+    def accept(self, file: Any, timeout: float | None) -> tuple[Any, Any] | OSError | None:
+        """Take a connection, and its peer's address; EAGAIN if the timeout is 0. ``None``: nothing was done."""
+
+    def close(self, file: Any, real: Any) -> bool:
+        """Close one. ``False``: nothing was done."""
+
+    def get_option(self, file: Any, level: Any, name: Any) -> int | None:
+        """Read an option that is a number. ``None``: it is none, or is not to be read so."""
+
+    def set_option(self, file: Any, level: Any, name: Any, value: Any) -> bool:
+        """Set an option to a number. ``False``: nothing was done."""
+
+    def recv(self, file: Any, size: int, is_waiting: bool) -> bytes | None:
+        """Take up to ``size`` bytes of what came on one. ``None``: it has nothing, or is not to be read so."""
 
     def send(self, file: Any, data: bytes) -> int:
-        """Copy as much of ``data`` into a TCP socket's send buffer as there is room for. -1: nothing was done."""
+        """Copy as much of ``data`` into one's send buffer as there is room for. -1: nothing was done."""
 
 
 class Watcher(Protocol):

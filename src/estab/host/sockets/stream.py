@@ -121,17 +121,24 @@ class StreamSocket(StreamView):
         may connect again). ENETUNREACH without a route, EADDRNOTAVAIL without a free port. With TCP_FASTOPEN_CONNECT
         and a cookie it is done at once, and the SYN waits for the first write.
         """
+        if self.begin_to_connect(address, now_ns):
+            raise self.connecting_error()
+
+    def begin_to_connect(self, address: object, now_ns: i64) -> bool:
+        """Do what ``connect`` does, but return ``True`` in the place of EINPROGRESS."""
         self.tables.context.now_ns = now_ns
         end = read_sockaddr(self.family, address, "connect")
         if self.listener is not None:
             raise os_error(errno.EISCONN, f"transport endpoint is already connected: {self.text()} listens")
         if self.connection is not None:
             self._connect_again(self.connection)
-            return
+            return False
         self._start_connecting(end, self._fast_open_for_connect(), now_ns)
-        if self.is_deferred():
-            return
-        raise os_error(errno.EINPROGRESS, f"operation now in progress: {self.text()} is connecting")
+        return not self.is_deferred()
+
+    def connecting_error(self) -> OSError:
+        """Make EINPROGRESS, which says that the SYN is sent."""
+        return os_error(errno.EINPROGRESS, f"operation now in progress: {self.text()} is connecting")
 
     def disconnect(self, now_ns: i64) -> None:
         """Undo ``connect`` or ``listen`` (Linux: ``connect`` with AF_UNSPEC). The socket can connect again.
@@ -158,8 +165,7 @@ class StreamSocket(StreamView):
         if listener is None or binding is None:
             raise os_error(errno.EINVAL, f"invalid argument: accept on {self.text()}, which does not listen")
         if listener.waiting == 0:
-            raise os_error(errno.EAGAIN,
-                           f"resource temporarily unavailable: the accept queue of {self.text()} is empty")
+            raise self.nobody_error()
         tables.files.ensure_room()
         connection = listener.accept()
         assert connection is not None
@@ -178,6 +184,10 @@ class StreamSocket(StreamView):
         tables.files.allocate(made, "accept()")
         tables.context.wake(made)
         return made
+
+    def nobody_error(self) -> OSError:
+        """Make EAGAIN, which says that no connection waits to be accepted."""
+        return os_error(errno.EAGAIN, f"resource temporarily unavailable: the accept queue of {self.text()} is empty")
 
     # --- bytes
 

@@ -1,8 +1,4 @@
-"""What programs ask of their host most often: the time, to wait, and to receive and send on TCP's sockets.
-
-- ``recv`` and ``send`` do what a socket's call would do, if that neither waits nor raises nor is reported. Else they do
-  nothing and say so; the socket's call then goes all the way.
-- All other calls go through ``sockets`` alone, which is interpreted.
+"""What programs ask of their host most often, beside what they ask of its sockets: the time, and to wait.
 
 Compiled with the core.
 """
@@ -15,17 +11,16 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mypy_extensions import i64
 
-from estab.abi import CLOSE_WAIT, ESTABLISHED
-from estab.host.sockets.stream import StreamSocket
 from estab.lab.links.host_side import HostSide
 from estab.lab.programs.strands import Scheduler
-from estab.sockets.polling.open_file import File
-from estab.sockets.waiting import CHUNK_BYTES, SEND_WEIGHT, Wait
-from estab.tcp.window.room import has_room
+from estab.sockets.waiting import Wait
 from estab.units import SECOND
 
 if TYPE_CHECKING:
+    from estab.host.sockets.files import Descriptor
     from estab.lab.programs.program import Programs
+    from estab.sockets.process import Process
+    from estab.sockets.runtime import Numbered, Numbers, Watches
 
 __all__ = ["HostCalls", "Owner"]
 
@@ -41,6 +36,22 @@ _NAP_DOUBLINGS: Final = 10
 class Owner(Protocol):
     """What the programs of the host wait on."""
 
+    owners: dict[Descriptor, Process]
+    """Which program has opened what."""
+    shared: dict[Descriptor, list[Process | None]]
+    """What was passed to other programs."""
+    detached: dict[int, Numbered]
+    """The numbers that no socket has now."""
+    by_number: Numbers
+    """What stands for each number."""
+    watches: Watches
+    """Those that are told of a descriptor's news."""
+    nofile: int
+    """How many descriptors a program may have that has set no limit of its own."""
+
+    def process(self) -> Process:
+        """Return what the host keeps of the program that runs here."""
+
     def sleep(self, duration_ns: int) -> None:
         """Sleep for a virtual time."""
 
@@ -49,7 +60,7 @@ class Owner(Protocol):
 
 
 class HostCalls:
-    """The calls of one host's programs."""
+    """The calls of one host's programs that are for no socket."""
 
     def __init__(
         self, side: HostSide, scheduler: Scheduler, programs: Programs, owner: Owner, wake_up_ns: int,
@@ -128,37 +139,3 @@ class HostCalls:
             naps = strand.naps
             self._owner.sleep(_NAP_NS << min(naps // _NAPS_EACH, _NAP_DOUBLINGS))
             strand.spins, strand.naps = _SPINS_FREE, naps + 1
-
-    def recv(self, file: File[Any], size: i64) -> bytes | None:
-        """Take up to ``size`` bytes of what came on a TCP socket. ``None``: it has nothing, or is not to be read so."""
-        side = self._side
-        host = file.descriptor
-        if not isinstance(host, StreamSocket) or host.fd < 0 or size <= 0 or side.engine.observer is not None:
-            return None
-        connection = host.connection
-        if connection is None or connection.readable_bytes() == 0:
-            return None
-        try:
-            data = host.recv(size, 0, self.now_ns())
-        except BlockingIOError:
-            return None
-        side.flush()
-        file.follow()
-        return data
-
-    def send(self, file: File[Any], data: bytes) -> int:
-        """Copy as much of ``data`` into a TCP socket's send buffer as there is room for. -1: nothing was done."""
-        side = self._side
-        host = file.descriptor
-        if not isinstance(host, StreamSocket) or host.fd < 0 or side.engine.observer is not None:
-            return -1
-        connection = host.connection
-        if connection is None or connection.error != 0 or connection.fin_wanted or not 0 < len(data) <= CHUNK_BYTES:
-            return -1
-        if (connection.state != ESTABLISHED and connection.state != CLOSE_WAIT) or not has_room(connection):
-            return -1
-        count = host.send(data, 0, self.now_ns())
-        side.flush()
-        file.follow()
-        self.spin(SEND_WEIGHT)
-        return count

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALWAYS", "EVENT_READ", "EVENT_WRITE", "READY_WEIGHT", "SPIN_WEIGHT", "Interest", "Interests", "deadline_from",
-    "describe", "describe_wait", "is_serving",
+    "describe", "describe_wait", "is_serving", "wait_for",
 ]
 
 ALWAYS: Final = POLLERR | POLLHUP
@@ -260,6 +260,13 @@ def describe(descriptor: Descriptor) -> str:
     if isinstance(descriptor, (DatagramSocket, LocalSocket, PipeEnd)):
         return descriptor.text()
     return f"fd {descriptor.fd}"
+
+
+def wait_for(descriptor: Descriptor, bits: i64, name: str, deadline_ns: int | None) -> Wait:
+    """Make what a call of that name waits for: until a descriptor has one of the POLL bits, or is closed."""
+    return Wait(lambda: descriptor.fd < 0 or descriptor.readiness() & bits != 0,
+                lambda: f"{name}() on {describe(descriptor)}", deadline_ns, descriptor.fd,
+                lambda: is_serving(descriptor))
 
 
 def describe_wait(name: str, descriptors: Sequence[Descriptor]) -> str:

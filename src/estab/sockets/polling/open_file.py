@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+import errno
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from estab.errors import os_error
 from estab.host.sockets.files import Descriptor
 from estab.sockets.polling.real_descriptor import RealDescriptor
 
 if TYPE_CHECKING:
     from estab.sockets.process import Process
 
-__all__ = ["File"]
+__all__ = ["File", "descriptor_of"]
 
 D = TypeVar("D", bound=Descriptor)
 
@@ -35,3 +37,10 @@ class File(Generic[D]):
         """Bring the real descriptors up to date after a call that may have emptied a queue."""
         for real in self.real_descriptors:
             real.follow()
+
+
+def descriptor_of(file: File[Any] | None) -> Any:
+    """Return the descriptor of a file. EBADF once it is closed, or if there is none."""
+    if file is None or file.descriptor.fd < 0:
+        raise os_error(errno.EBADF, "bad file descriptor: the socket is closed")
+    return file.descriptor

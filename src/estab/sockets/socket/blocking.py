@@ -21,7 +21,8 @@ from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
 from estab.sockets.ordinals import hash_of_slot
-from estab.sockets.polling.open_file import File
+from estab.sockets.polling.interests import wait_for
+from estab.sockets.polling.open_file import File, descriptor_of
 from estab.sockets.polling.poll import describe, is_serving
 from estab.sockets.polling.real_descriptor import RealDescriptor
 from estab.sockets.runtime import Wait
@@ -61,10 +62,7 @@ class Waiting(Generic[D]):
     @property
     def descriptor(self) -> D:
         """The host's side of the socket. EBADF once it is closed."""
-        file = self._file
-        if file is None or file.descriptor.fd < 0:
-            raise os_error(errno.EBADF, "bad file descriptor: the socket is closed")
-        return file.descriptor
+        return descriptor_of(self._file)  # type: ignore[no-any-return]
 
     @property
     def fd(self) -> int:
@@ -79,13 +77,14 @@ class Waiting(Generic[D]):
         file = self._file
         if file is None or file.descriptor.fd < 0:
             return -1
-        if self._real is None:
-            self._real = RealDescriptor(file.descriptor, self.runtime.watches, self._timeout is None,
-                                        is_virtual=self.runtime.is_virtual,
-                                        is_key=sys._getframe(1).f_globals.get("__name__") == _ASYNCIO)
-            file.real_descriptors.append(self._real)
-            self.runtime.by_number[self._real.number] = cast("Numbered", self)
-        return self._real.number
+        real = self._real
+        if real is None:
+            real = self._real = RealDescriptor(
+                file.descriptor, self.runtime.watches, self._timeout is None, is_virtual=self.runtime.is_virtual,
+                is_key=sys._getframe(1).f_globals.get("__name__") == _ASYNCIO)
+            file.real_descriptors.append(real)
+            self.runtime.by_number[real.number] = self  # type: ignore[assignment]
+        return real.number
 
     def detach(self) -> int:
         """Leave it open for as long as nobody closes its number. Returns the number."""
@@ -139,7 +138,7 @@ class Waiting(Generic[D]):
                 raise ValueError("Invalid value NaN (not a number)")
             if value < 0:
                 raise ValueError("Timeout value out of range")
-        self.descriptor  # noqa: B018 - raises EBADF once closed
+        descriptor_of(self._file)  # raises EBADF once closed
         self._timeout = value
         if self._real is not None:
             self._real.set_blocking(value is None)
@@ -150,7 +149,10 @@ class Waiting(Generic[D]):
 
     def setblocking(self, flag: bool) -> None:
         """Let calls wait without a limit, or never."""
-        self.settimeout(None if flag else 0.0)
+        descriptor_of(self._file)  # raises EBADF once closed
+        self._timeout = None if flag else 0.0
+        if self._real is not None:
+            self._real.set_blocking(self._timeout is None)
 
     # --- trying and waiting
 
@@ -205,17 +207,19 @@ class Waiting(Generic[D]):
 
     def _wait(self, bits: int, name: str, deadline_ns: int | None) -> bool:
         """Wait for one of the POLL ``bits``. ``False``: the deadline came first."""
-        host = self.descriptor
-        return self._wait_until(lambda: host.fd < 0 or host.readiness() & bits != 0, name, deadline_ns)
+        return self._wait_for(wait_for(self.descriptor, bits, name, deadline_ns))
 
     def _wait_until(self, is_ready: Callable[[], bool], name: str, deadline_ns: int | None, fd: int = 0) -> bool:
         """Wait until ``is_ready``. It is called when the socket has news; with ``fd`` -1, when the host has any."""
-        runtime = self.runtime
         host = self.descriptor
-        wait = Wait(
-            is_ready, lambda: f"{name}() on {describe(host)}", deadline_ns, fd or host.fd, lambda: is_serving(host))
+        return self._wait_for(Wait(
+            is_ready, lambda: f"{name}() on {describe(host)}", deadline_ns, fd or host.fd, lambda: is_serving(host)))
+
+    def _wait_for(self, wait: Wait) -> bool:
+        runtime = self.runtime
         if runtime.call == 0:
             return runtime.wait(wait)
+        host = self.descriptor
         number = calls.blocked(runtime, host.fd, wait.describe())
         try:
             return runtime.wait(wait)
@@ -263,6 +267,8 @@ class Blocking(Waiting[HostSocket], os_socket.socket):
         is for MSG_ERRQUEUE, and POLLIN of a datagram socket whose reading is shut down for calls without a timeout.
         """
         host = self.descriptor
+        if isinstance(host, StreamSocket):
+            return self._wait_for(wait_for(host, bits, name, deadline_ns))
         if isinstance(host, DatagramSocket) and not bits & POLLOUT:
             return self._wait_until(self._datagram_comes(host, bits), name, deadline_ns)
         if isinstance(host, LocalSocket) and (bits & POLLOUT or host.kind == SOCK_DGRAM):

@@ -1,7 +1,7 @@
 """The one table of socket options: what ``getsockopt`` and ``setsockopt`` know.
 
 Any other option fails with ENOPROTOOPT, as on Linux. Values are integers as C's ``int``, or bytes if the option is a
-structure. Buffers are doubled when set and shown doubled, as Linux does.
+structure. Buffers are doubled when set and shown doubled, as Linux does. Compiled with the core.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import socket as s
 import struct
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from estab.abi import AF_INET6, LISTEN, SOCK_DGRAM, SOCK_STREAM
@@ -38,14 +37,17 @@ _NEVER_EMPTY: Final = (s.IP_TTL, 33, 34, 49)
 _PROTOCOLS: Final = {SOCK_STREAM: s.IPPROTO_TCP, SOCK_DGRAM: s.IPPROTO_UDP}
 
 
-@dataclass(frozen=True, slots=True)
 class _Option:
     """One option: for which kinds of socket, and how it is read and set (``None``: it can't be), given the time."""
 
-    kinds: tuple[int, ...]
-    get: Callable[[Any, int], int | bytes]
-    set: Callable[[Any, int, int], None] | None = None
-    set_bytes: Callable[[Any, bytes], None] | None = None
+    def __init__(
+        self, kinds: tuple[int, ...], get: Callable[[Any, int], int | bytes],
+        put: Callable[[Any, int, int], None] | None = None, put_bytes: Callable[[Any, bytes], None] | None = None,
+    ) -> None:
+        self.kinds: tuple[int, ...] = kinds
+        self.get: Callable[[Any, int], int | bytes] = get
+        self.set: Callable[[Any, int, int], None] | None = put
+        self.set_bytes: Callable[[Any, bytes], None] | None = put_bytes
 
 
 def get_option(socket: Socket, level: int, name: int, now_ns: int) -> int | bytes:

@@ -22,12 +22,12 @@ from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.sockaddr import write_sockaddr
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
-from estab.sockets.polling.open_file import File
+from estab.sockets.polling.open_file import File, descriptor_of
 from estab.sockets.polling.poll import describe, is_closed
 from estab.sockets.runtime import Wait, current
 from estab.sockets.socket import acked, calls
 from estab.sockets.socket.addresses import named_family, named_kind, numeric
-from estab.sockets.socket.blocking import NO_SLOTS, POLL_WEIGHT, HostSocket
+from estab.sockets.socket.blocking import NO_SLOTS, HostSocket
 from estab.sockets.socket.calls import told, told_option
 from estab.sockets.socket.ioctl import ask
 from estab.sockets.socket.local import (
@@ -53,10 +53,12 @@ if TYPE_CHECKING:
 __all__ = ["Socket"]
 
 _new_socket: Final = os_socket.socket.__new__
+_close: Final = os_socket.socket.close
 _NONBLOCK: Final = getattr(os_socket, "SOCK_NONBLOCK", 0)
 _CLOEXEC: Final = getattr(os_socket, "SOCK_CLOEXEC", 0)
+_TCP_PROTOCOLS: Final = (0, os_socket.IPPROTO_TCP)
 _PROTOCOLS: Final[dict[int, tuple[int, ...]]] = {
-    os_socket.SOCK_STREAM: (0, os_socket.IPPROTO_TCP), os_socket.SOCK_DGRAM: (0, os_socket.IPPROTO_UDP),
+    os_socket.SOCK_STREAM: _TCP_PROTOCOLS, os_socket.SOCK_DGRAM: (0, os_socket.IPPROTO_UDP),
 }
 _LOCAL_KINDS: Final = (os_socket.SOCK_STREAM, os_socket.SOCK_DGRAM, os_socket.SOCK_SEQPACKET)
 _LOCAL_PROTOCOLS: Final = (0,)
@@ -97,6 +99,10 @@ class Socket(Transfer):
         """Let the host make a descriptor."""
         runtime = self.runtime
         self._family, self._kind, self._proto = named_family(family), named_kind(kind), proto
+        if runtime.quick is not None and proto in _TCP_PROTOCOLS and family in _HOST_FAMILIES:
+            self._file = runtime.quick.open(_HOST_FAMILIES[family], kind)
+            if self._file is not None:
+                return
         if runtime.engine.observer is None:
             self._make_descriptor(runtime, family, kind, proto)
             return
@@ -246,16 +252,18 @@ class Socket(Transfer):
 
     def accept(self) -> tuple[os_socket.socket, Any]:
         """Wait for a connection and take it: a new socket, and the peer's address."""
-        runtime = self.runtime
-        if self._timeout == 0.0 and runtime.quick is not None and runtime.engine.observer is None:
-            # asyncio calls it until it raises EAGAIN.
-            host = self.descriptor
-            if isinstance(host, StreamSocket) and host.listener is not None and host.listener.waiting == 0:
-                runtime.ensure_may_open()
-                runtime.spin(POLL_WEIGHT)
-                raise os_error(errno.EAGAIN, f"resource temporarily unavailable: the accept queue of {host.text()} is "
-                               "empty")
-        return self._accept()
+        quick, file = self.runtime.quick, self._file
+        if quick is None or file is None:
+            return self._accept()
+        taken = quick.accept(file, self._timeout)
+        if taken is None:
+            return self._accept()
+        if isinstance(taken, OSError):
+            try:
+                raise taken
+            finally:
+                del taken  # else its traceback refers to this frame, and this to it
+        return self._accepted(*taken)
 
     @told
     def _accept(self) -> tuple[os_socket.socket, Any]:
@@ -264,13 +272,17 @@ class Socket(Transfer):
             return self._accept_local(local)
         host = self._stream("accept")
         taken = self._attempt(lambda now_ns: self._take(host, now_ns), READ, "accept")
-        made = self._wrap(self.runtime, File(taken, self.runtime.own(taken)), self)
-        if made._timeout is None and self._timeout:
-            made.setblocking(True)
         # Not getpeername(): a connection that was reset while it waited in the queue has a peer all the same.
         connection = taken.connection
         assert connection is not None
-        return made, write_sockaddr(taken.family, connection.remote, int(connection.remote_port), taken.scope)
+        peer = write_sockaddr(taken.family, connection.remote, int(connection.remote_port), taken.scope)
+        return self._accepted(File(taken, self.runtime.own(taken)), peer)
+
+    def _accepted(self, file: File[HostSocket], peer: Any) -> tuple[os_socket.socket, Any]:
+        made = self._wrap(self.runtime, file, self)
+        if made._timeout is None and self._timeout:
+            made.setblocking(True)
+        return made, peer
 
     def _take(self, host: StreamSocket, now_ns: int) -> StreamSocket:
         """Take a connection. EMFILE comes before EAGAIN, as on Linux, and leaves the connection in the queue."""
@@ -284,10 +296,7 @@ class Socket(Transfer):
             return host.accept(now_ns)
 
         taken = self._attempt(take, READ, "accept")
-        made = self._wrap(self.runtime, File(taken, self.runtime.own(taken)), self)
-        if made._timeout is None and self._timeout:
-            made.setblocking(True)
-        return made, self._peer_name(taken)
+        return self._accepted(File(taken, self.runtime.own(taken)), self._peer_name(taken))
 
     @told
     def connect(self, address: Any, /) -> None:
@@ -333,14 +342,16 @@ class Socket(Transfer):
         return None
 
     def _try_connect(self, host: StreamSocket | DatagramSocket, target: Any) -> OSError | None:
+        quick, file = self.runtime.quick, self._file
         try:
-            host.connect(target, self.runtime.now_ns)
+            number = -1 if quick is None or file is None else quick.connect(file, target)
+            if number < 0:
+                self._call(lambda now_ns: host.connect(target, now_ns))
         except OSError as error:
             # Its traceback refers to the caller's frame, which refers to it: a cycle that would keep the socket open.
             return error.with_traceback(None)
-        finally:
-            self.runtime.flush()
-            self._follow()
+        if number == errno.EINPROGRESS and isinstance(host, StreamSocket):
+            return host.connecting_error()
         return None
 
     def _stream(self, name: str) -> StreamSocket:
@@ -363,12 +374,22 @@ class Socket(Transfer):
         host, sides = self.descriptor, _c_int(how)
         self._call(lambda now_ns: host.shutdown(sides, now_ns))
 
-    @told
     def close(self) -> None:
         """Close the socket. TCP finishes by itself; files made by ``makefile`` keep the socket open."""
-        super().close()
+        if self.runtime.engine.observer is None:
+            _close(self)
+        else:
+            self._close()
+
+    @told
+    def _close(self) -> None:
+        _close(self)
 
     def _real_close(self, _ss: Any = None) -> None:
+        file, quick = self._file, self.runtime.quick
+        if quick is not None and file is not None and quick.close(file, self._real):
+            self._file = self._real = None
+            return
         file = self._let_go()
         if file is not None and file.users <= 0:
             runtime, host = self.runtime, file.descriptor
@@ -463,9 +484,17 @@ class Socket(Transfer):
 
     # --- options and names
 
-    @told_option
     def getsockopt(self, level: int, optname: int, buflen: int | None = None, /) -> Any:
         """Read an option: an int, or up to ``buflen`` bytes if that is given."""
+        quick, file = self.runtime.quick, self._file
+        if quick is not None and file is not None and buflen is None:
+            found = quick.get_option(file, level, optname)
+            if found is not None:
+                return found
+        return self._getsockopt(level, optname) if buflen is None else self._getsockopt(level, optname, buflen)
+
+    @told_option
+    def _getsockopt(self, level: int, optname: int, buflen: int | None = None) -> Any:
         host = self.descriptor
         if isinstance(host, LocalSocket):
             value = get_local_option(host, level, optname)
@@ -482,9 +511,16 @@ class Socket(Transfer):
             return value.to_bytes(4, "little", signed=True)[:size]
         return value[:buflen]
 
-    @told_option
     def setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None, /) -> None:
         """Set an option, to an int or to bytes."""
+        quick, file = self.runtime.quick, self._file
+        if optlen is not None:
+            self._setsockopt(level, optname, value, optlen)
+        elif quick is None or file is None or not quick.set_option(file, level, optname, value):
+            self._setsockopt(level, optname, value)
+
+    @told_option
+    def _setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None) -> None:
         host = self.descriptor
         if value is None and optlen is not None:
             raise os_error(errno.EINVAL if optlen < 4 else errno.EFAULT, f"no option takes NULL and {optlen} bytes")
@@ -498,12 +534,12 @@ class Socket(Transfer):
 
     def getsockname(self) -> Any:
         """Return the local address."""
-        host = self.descriptor
+        host: HostSocket = descriptor_of(self._file)
         return show_name(host.name) if isinstance(host, LocalSocket) else host.getsockname()
 
     def getpeername(self) -> Any:
         """Return the peer's address, or raise ENOTCONN."""
-        host = self.descriptor
+        host: HostSocket = descriptor_of(self._file)
         return self._peer_name(host) if isinstance(host, LocalSocket) else host.getpeername()
 
     @staticmethod

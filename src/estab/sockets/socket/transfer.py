@@ -59,7 +59,7 @@ class Transfer(Blocking):
         """Receive up to ``bufsize`` bytes; ``b""`` at the end of the stream."""
         quick, file = self.runtime.quick, self._file
         if quick is not None and file is not None and flags == 0:
-            data = quick.recv(file, bufsize)
+            data = quick.recv(file, bufsize, self._timeout is None)
             if data is not None:
                 return data
         return self._recv(bufsize, flags) if flags else self._recv(bufsize)
