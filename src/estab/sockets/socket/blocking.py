@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 
-from estab.abi import MSG_DONTWAIT, POLLERR, POLLIN, POLLOUT, SOCK_DGRAM
+from estab.abi import AF_INET, AF_INET6, MSG_DONTWAIT, POLLERR, POLLIN, POLLOUT, SOCK_DGRAM
 from estab.errors import os_error
 from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.stream import StreamSocket
@@ -34,13 +34,15 @@ if TYPE_CHECKING:
     from estab.sockets.history import PastCall
     from estab.sockets.runtime import Numbered, Runtime
 
-__all__ = ["BY_TIMEOUT", "NO_SLOTS", "Blocking", "HostSocket", "Waiting"]
+__all__ = ["BY_TIMEOUT", "HOST_FAMILIES", "NO_SLOTS", "Blocking", "HostSocket", "Waiting"]
 
 T = TypeVar("T")
 D = TypeVar("D", bound="Descriptor")
 
 HostSocket = StreamSocket | DatagramSocket | LocalSocket
 """The host's side of a socket."""
+HOST_FAMILIES: Final[dict[int, int]] = {os_socket.AF_INET: AF_INET, os_socket.AF_INET6: AF_INET6}
+"""The host's numbers of its families, by the system's."""
 POLL_WEIGHT: Final = 100
 _ASYNCIO: Final = "asyncio.selector_events"
 NO_SLOTS: Final[tuple[str, ...]] = ()

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import math
 import socket as os_socket
 import warnings
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, SupportsIndex
 
-from estab.abi import AF_INET, AF_INET6, CLOSED, SHUT_WR
+from estab.abi import AF_INET, SHUT_WR
 from estab.errors import os_error
 from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.sockaddr import write_sockaddr
@@ -25,9 +24,10 @@ from estab.host.sockets.udp import DatagramSocket
 from estab.sockets.polling.open_file import File, descriptor_of
 from estab.sockets.polling.poll import describe, is_closed
 from estab.sockets.runtime import Wait, current
-from estab.sockets.socket import acked, calls
+from estab.sockets.socket import calls
 from estab.sockets.socket.addresses import named_family, named_kind, numeric
-from estab.sockets.socket.blocking import NO_SLOTS, HostSocket
+from estab.sockets.socket.beyond import Beyond
+from estab.sockets.socket.blocking import HOST_FAMILIES, NO_SLOTS, HostSocket
 from estab.sockets.socket.calls import told, told_option
 from estab.sockets.socket.ioctl import ask
 from estab.sockets.socket.local import (
@@ -39,16 +39,12 @@ from estab.sockets.socket.local import (
     show_name,
 )
 from estab.sockets.socket.options import get_option, set_option
-from estab.sockets.socket.transfer import READ, WRITE, Transfer, readable
-from estab.tcp.state import State
+from estab.sockets.socket.transfer import READ, WRITE, readable
 from estab.units import SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
 
-    from estab.sockets.history import PastCall
     from estab.sockets.runtime import Runtime
-    from estab.tcp.info import Info, Queues
 
 __all__ = ["Socket"]
 
@@ -62,10 +58,9 @@ _PROTOCOLS: Final[dict[int, tuple[int, ...]]] = {
 }
 _LOCAL_KINDS: Final = (os_socket.SOCK_STREAM, os_socket.SOCK_DGRAM, os_socket.SOCK_SEQPACKET)
 _LOCAL_PROTOCOLS: Final = (0,)
-_HOST_FAMILIES: Final[dict[int, int]] = {os_socket.AF_INET: AF_INET, os_socket.AF_INET6: AF_INET6}
 
 
-class Socket(Transfer):
+class Socket(Beyond):
     """A TCP or UDP socket of a host. ``runtime`` is that host's; inside a program it may be left out."""
 
     __slots__ = NO_SLOTS
@@ -99,8 +94,8 @@ class Socket(Transfer):
         """Let the host make a descriptor."""
         runtime = self.runtime
         self._family, self._kind, self._proto = named_family(family), named_kind(kind), proto
-        if runtime.quick is not None and proto in _TCP_PROTOCOLS and family in _HOST_FAMILIES:
-            self._file = runtime.quick.open(_HOST_FAMILIES[family], kind)
+        if runtime.quick is not None and proto in _TCP_PROTOCOLS and family in HOST_FAMILIES:
+            self._file = runtime.quick.open(HOST_FAMILIES[family], kind)
             if self._file is not None:
                 return
         if runtime.engine.observer is None:
@@ -114,7 +109,7 @@ class Socket(Transfer):
 
     def _make_descriptor(self, runtime: Runtime, family: int, kind: int, proto: int) -> None:
         is_local = family == AF_UNIX and runtime.is_virtual
-        if family not in _HOST_FAMILIES and not is_local:
+        if family not in HOST_FAMILIES and not is_local:
             raise os_error(errno.EAFNOSUPPORT, f"address family not supported by protocol: {self._family!r}")
         if kind not in (_LOCAL_KINDS if is_local else _PROTOCOLS):
             raise os_error(errno.ESOCKTNOSUPPORT, f"socket type not supported: {self._kind!r}")
@@ -124,7 +119,7 @@ class Socket(Transfer):
         with runtime.lock:
             opened: HostSocket = (
                 runtime.engine.local_socket(int(kind), runtime.now_ns) if is_local else
-                runtime.engine.socket(_HOST_FAMILIES[family], int(kind), runtime.now_ns))
+                runtime.engine.socket(HOST_FAMILIES[family], int(kind), runtime.now_ns))
             self._file = File(opened, runtime.own(opened))
             runtime.flush()
 
@@ -354,18 +349,6 @@ class Socket(Transfer):
             return host.connecting_error()
         return None
 
-    def _stream(self, name: str) -> StreamSocket:
-        host = self.descriptor
-        if not isinstance(host, StreamSocket):
-            raise os_error(errno.EOPNOTSUPP, f"operation not supported: {name} on a socket of {host.netid}")
-        return host
-
-    def _stream_or_none(self, name: str) -> StreamSocket | None:
-        """Return the host's side for an attribute, ``None`` once closed, as code that reads all attributes expects."""
-        if self._kind != os_socket.SOCK_STREAM or self._family not in _HOST_FAMILIES:
-            raise AttributeError(f"a socket that is not TCP has no {name}")
-        return None if self.fd < 0 else self._stream(name)
-
     # --- closing
 
     @told
@@ -555,59 +538,6 @@ class Socket(Transfer):
         """
         host = self.descriptor
         return self._call(lambda now_ns: ask(host, request))
-
-    # --- beyond the standard
-
-    @property
-    def state(self) -> State:
-        """TCP's state; ``str()`` of it is as RFC 9293 writes it. A UDP socket has no such attribute."""
-        host = self._stream_or_none("state")
-        return State(CLOSED if host is None else host.state)
-
-    @property
-    def unacked(self) -> int:
-        """Bytes that were written and that the peer has not acknowledged (SIOCOUTQ). A UDP socket has no such thing."""
-        host = self._stream_or_none("unacked")
-        return 0 if host is None else host.outq_bytes
-
-    def info(self) -> Info:
-        """Return what TCP_INFO tells, as named fields."""
-        return self._stream("info").info(self.runtime.now_ns)
-
-    def queues(self) -> Queues:
-        """Return a listener's two queues: what waits in them and for how long, their limits, and what overflowed."""
-        return self._stream("queues").queues(self.runtime.now_ns)
-
-    def wait_acked(self, timeout: float | None = None) -> Awaitable[None] | None:
-        """Wait until the peer has acknowledged all that was written.
-
-        If an event loop runs, nothing blocks: the caller awaits the result. ``TimeoutError``, or the error that ended
-        the connection. Acknowledged is not processed: the peer's TCP has the bytes, its program may not have read them.
-        """
-        loop = acked.running_loop()
-        if loop is not None:
-            return acked.wait_in_loop(self.runtime, self._stream("wait_acked"), timeout, loop)
-        self._wait_acked(timeout)
-        return None
-
-    @told
-    def _wait_acked(self, timeout: float | None) -> None:
-        host = self._stream("wait_acked")
-        deadline_ns = None if timeout is None else self.runtime.now_ns + math.ceil(timeout * SECOND)
-        with self.runtime.lock:
-            self.runtime.flush()
-            if not self._wait_until(lambda: acked.is_over(host), "wait_acked", deadline_ns, -1):
-                raise TimeoutError("timed out")
-            acked.check(host)
-
-    def history(self) -> list[PastCall]:
-        """Return this socket's last calls and what each changed, oldest first; ``str()`` of one prints it in lines.
-
-        Kept from ``keep_history()`` of its host on; ``RuntimeError`` if that was not called.
-        """
-        if self._past is None and self.runtime.historian is None:
-            raise RuntimeError(f"history: nothing is kept on {self.runtime.name}; call its keep_history() first")
-        return list(self._past or ())
 
 
 class _Compact(Socket):
