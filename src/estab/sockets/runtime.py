@@ -124,8 +124,8 @@ class Quick(Protocol):
     def open(self, family: int, kind: int) -> Any:
         """Make one; ``None``: nothing was done."""
 
-    def connect(self, file: Any, address: object) -> int:
-        """Begin to connect one: EINPROGRESS or 0. -1: nothing was done."""
+    def connect(self, file: Any, address: object, is_waiting: bool) -> OSError | bool:
+        """Connect one. ``False``: nothing was done. Returns what went wrong."""
 
     def accept(self, file: Any, timeout: float | None) -> tuple[Any, Any] | OSError | None:
         """Take a connection, and its peer's address; EAGAIN if the timeout is 0. ``None``: nothing was done."""

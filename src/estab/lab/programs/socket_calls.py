@@ -1,21 +1,20 @@
 """What programs ask of TCP's sockets most often: done at once, or not at all.
 
 - Each method does what a socket's call would do, unless an observer is to be told of that, or it would have to wait
-  (but see ``recv`` and ``accept``), or what it is for is rare: a descriptor that is shared, SO_LINGER. Then the method
-  does nothing and says so; the socket's call goes all the way. It is interpreted.
-- What the socket's call would raise is raised here, too.
+  for a limited time, or what it is for is rare: a descriptor that is shared, SO_LINGER. Then the method does nothing
+  and says so, and the socket's call, which is interpreted, goes all the way.
+- What the socket's call would raise is raised here, too, or returned where programs mostly catch it at once.
 
 Compiled with the core.
 """
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING, Any, Final
 
 from mypy_extensions import i64
 
-from estab.abi import CLOSE_WAIT, ESTABLISHED, POLLERR, POLLHUP, POLLIN, POLLRDHUP, SOCK_STREAM
+from estab.abi import CLOSE_WAIT, ESTABLISHED, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SOCK_STREAM
 from estab.cpython import get_ident
 from estab.host.sockets.files import Descriptor
 from estab.host.sockets.sockaddr import write_sockaddr
@@ -33,13 +32,13 @@ from estab.sockets.waiting import CHUNK_BYTES, SEND_WEIGHT
 from estab.tcp.window.room import has_room
 
 if TYPE_CHECKING:
-    from estab.sockets.runtime import Numbered
     from estab.lab.programs.program import Programs
+    from estab.sockets.runtime import Numbered
 
 __all__ = ["SocketCalls"]
 
+_WRITE: Final = POLLOUT | POLLHUP | POLLERR
 _READ: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
-_EINPROGRESS: Final = errno.EINPROGRESS
 _get_ident: Final[Any] = get_ident
 
 
@@ -70,24 +69,31 @@ class SocketCalls(HostCalls):
         self._side.flush()
         return made
 
-    def connect(self, file: File[Any], address: object) -> int:
-        """Begin to connect: EINPROGRESS, or 0 if the SYN waits for the first write. -1: nothing was done."""
+    def connect(self, file: File[Any], address: object, is_waiting: bool) -> OSError | bool:
+        """Connect, after waiting if that has no limit. ``False``: nothing was done. Returns what went wrong."""
         host = self._tcp(file)
         if host is None or host.connection is not None or host.listener is not None:
-            return -1
-        try:
-            is_under_way = host.begin_to_connect(address, self.now_ns())
-        finally:
-            self._side.flush()
-            file.follow()
-        if is_under_way:
-            return _EINPROGRESS
-        return 0
+            return False
+        while True:
+            try:
+                is_under_way = host.begin_to_connect(address, self.now_ns())
+            except OSError as error:
+                return error.with_traceback(None)  # so that no traceback keeps the socket open
+            finally:
+                self._side.flush()
+                file.follow()
+            if not is_under_way:
+                return True
+            if not is_waiting or host.send_timeout_ns != 0:
+                return host.connecting_error()
+            self.wait(wait_for(host, _WRITE, "connect", None))
+            if self._tcp(file) is None:
+                return host.connecting_error()
 
     def accept(self, file: File[Any], timeout: float | None) -> tuple[File[Any], Any] | OSError | None:
         """Take a connection, and its peer's address, after waiting for one if the timeout is ``None``.
 
-        EAGAIN, which asyncio waits for after each connection, is returned: to raise it here would cost as much again.
+        EAGAIN, which asyncio asks for after each connection, is returned: to raise it here would cost as much again.
         """
         host = self._tcp(file)
         if host is None or host.listener is None:

@@ -161,8 +161,7 @@ class Callbacks:
                 options["name"] = self._next_name()
             task = _new_task(_Task)
             # asyncio hashes it at once.
-            runtime: Any = self._interests.runtime
-            task._estab_number = runtime.numbered = runtime.numbered + 1
+            task._estab_number = self._interests.runtime.next_number()
             task.__init__(coro, loop=loop, **options)
         tasks = self.tasks
         tasks.append(_ref(task))

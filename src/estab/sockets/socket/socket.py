@@ -338,15 +338,17 @@ class Socket(Beyond):
 
     def _try_connect(self, host: StreamSocket | DatagramSocket, target: Any) -> OSError | None:
         quick, file = self.runtime.quick, self._file
+        if quick is not None and file is not None:
+            result = quick.connect(file, target, self._timeout is None)
+            if isinstance(result, OSError):
+                return result
+            if result:
+                return None
         try:
-            number = -1 if quick is None or file is None else quick.connect(file, target)
-            if number < 0:
-                self._call(lambda now_ns: host.connect(target, now_ns))
+            self._call(lambda now_ns: host.connect(target, now_ns))
         except OSError as error:
             # Its traceback refers to the caller's frame, which refers to it: a cycle that would keep the socket open.
             return error.with_traceback(None)
-        if number == errno.EINPROGRESS and isinstance(host, StreamSocket):
-            return host.connecting_error()
         return None
 
     # --- closing
