@@ -59,7 +59,7 @@ INNER: Mapping[str, Mapping[str, int]] = {
     },
     "sockets": {
         "history": 1, "lines": 1, "process": 1, "waiting": 1,
-        "runtime": 2, "names": 3, "ordinals": 3, "polling": 4, "socket": 5, "standin": 6,
+        "quick": 2, "runtime": 3, "names": 4, "ordinals": 4, "polling": 5, "socket": 6, "standin": 7,
     },
     "drill": {"errors": 1, "language": 2, "machine": 3, "steps": 4, "kernel": 5, "interpreter": 5, "runner": 6},
     "host": {"ip": 1, "sockets": 2, "arriving": 3, "snapshot": 3, "sysctls": 4, "engine": 5, "drive": 6},

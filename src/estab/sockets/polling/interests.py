@@ -25,7 +25,8 @@ from estab.tcp.state import State
 from estab.units import SECOND
 
 if TYPE_CHECKING:
-    from estab.sockets.runtime import Numbered, Quick, Runtime
+    from estab.sockets.quick import Quick
+    from estab.sockets.runtime import Numbered, Runtime
 
 __all__ = [
     "ALWAYS", "EVENT_READ", "EVENT_WRITE", "READY_WEIGHT", "SPIN_WEIGHT", "Interest", "Interests", "deadline_from",
