@@ -21,7 +21,7 @@ from mypy_extensions import i64, mypyc_attr
 from estab.errors import DropReason, WireError
 from estab.wire.address import is_multicast
 from estab.wire.checksum import add, fold
-from estab.wire.octets import Writer, put8, put16, put32, u8, u16, u32
+from estab.wire.octets import Writer, put8, put16, put32, set16, u8, u16, u32
 
 __all__ = [
     "AH", "DESTINATION_OPTIONS", "DISCARD_SILENTLY", "ESP", "FRAGMENT", "HOP_BY_HOP", "ICMP", "ICMPV6", "IGMP",
@@ -432,8 +432,11 @@ def forwarded(packet: Packet) -> bytes:
     if packet.version == 6:
         return data[at : at + 7] + bytes([packet.ttl - 1]) + data[at + 8 : packet.end]
     new_sum = 0xFFFF - fold((0xFFFF - u16(data, at + 10)) + 0xFEFF)
-    changed = bytes([packet.ttl - 1, packet.protocol, new_sum >> 8, new_sum & 0xFF])
-    return data[at : at + 8] + changed + data[at + 12 : packet.end]
+    writer = Writer()
+    writer.write(data[at : packet.end])
+    set16(writer, 8, (packet.ttl - 1) << 8 | packet.protocol)
+    set16(writer, 10, new_sum)
+    return writer.getvalue()
 
 
 def set_ecn_ce(packet: Packet) -> bytes:

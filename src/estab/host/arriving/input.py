@@ -220,7 +220,7 @@ class Input:
             if interface.is_broadcast_here(destination):
                 self.context.counters.v4.ip_in_bcast_pkts += 1
                 return True
-            return self.udp.groups.has(destination, interface.index, packet.src)
+            return is_multicast(destination) and self.udp.groups.has(destination, interface.index, packet.src)
         if destination[0] != 0xFF:
             return False
         if self.udp.groups.has(destination, interface.index, packet.src):
