@@ -21,6 +21,7 @@ from estab.lab.packets.answers import framed_back, refusal
 from estab.lab.packets.view import PacketView
 from estab.lab.record.chance import Chance
 from estab.lab.record.clock import NOBODY, Subject
+from estab.lab.record.conditions import Conditions
 from estab.lab.record.lateness import draw_late_ns
 from estab.lab.rules.rule import RuleEntry
 from estab.lab.rules.verdicts import Verdict
@@ -380,6 +381,10 @@ class Delay(Stage):
         """What arrives before something that was sent earlier: it falls due by its number."""
         self._count: i64 = 0
         self._last_due_ns: i64 = 0
+        self._drawn_by: Conditions | None = None
+        """The conditions that the jitter was drawn by last: ``_shape`` and ``_table`` are theirs."""
+        self._shape: str = ""
+        self._table: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return self._counted
@@ -439,7 +444,9 @@ class Delay(Stage):
 
     def _draw(self) -> int:
         conditions = self.way.conditions
-        return draw_late_ns(self.chance, conditions.jitter_ns, conditions.jitter_shape, conditions.jitter_table)
+        if conditions is not self._drawn_by:
+            self._drawn_by, self._shape, self._table = conditions, conditions.jitter_shape, conditions.jitter_table
+        return draw_late_ns(self.chance, self.way.jitter_ns, self._shape, self._table)
 
     def _tell_overtaken(self, due_ns: i64) -> None:
         """Tell, once each, of the frames that one that is due then overtakes."""

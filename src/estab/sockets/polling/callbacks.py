@@ -261,11 +261,15 @@ class Callbacks:
         """Do what ``Handle._run`` does."""
         failure: BaseException | None = None
         try:
-            args = handle._args
-            if args:
-                handle._context.run(handle._callback, *args)
-            else:
+            args: Any = handle._args
+            if not args:
                 handle._context.run(handle._callback)
+            elif len(args) == 1:  # compiled, a starred argument is a list and a tuple more
+                handle._context.run(handle._callback, args[0])
+            elif len(args) == 2:
+                handle._context.run(handle._callback, args[0], args[1])
+            else:
+                handle._context.run(handle._callback, *args)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:

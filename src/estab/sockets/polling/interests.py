@@ -161,7 +161,9 @@ class Interests:
     def collect(self, count_max: int) -> list[tuple[int, int]]:
         """Return those that are ready: number and bits. What is not ready is not looked at again before it has news."""
         found: list[tuple[int, int]] = []
-        for interest in list(self._maybe_ready) if self._maybe_ready else ():
+        if len(self._maybe_ready) == 0 and self._os is None:
+            return found
+        for interest in list(self._maybe_ready.keys()):  # compiled, this is one call of C
             bits = interest.bits()
             if not bits or interest.events == _ONESHOT:
                 del self._maybe_ready[interest]
@@ -191,15 +193,18 @@ class Interests:
             if timeout_s is not None and timeout_s <= 0:
                 calls.spin(SPIN_WEIGHT)
             else:
-                deadline_ns = deadline_from(self.runtime, timeout_s)
-                os_fd = self._os.fileno() if self._os is not None else -1
-                calls.wait(Wait(self._has_news, lambda: self._say(name), deadline_ns, -1, self._is_serving, os_fd,
-                                self.loop))
+                calls.wait(self._news(timeout_s, name))
             found = self.collect(count_max)
         elif len(found) > 0:
             calls.spin(READY_WEIGHT)
         self._is_woken = False
         return found
+
+    def _news(self, timeout_s: float | None, name: str) -> Wait:
+        """Make what ``wait`` waits for."""
+        deadline_ns = deadline_from(self.runtime, timeout_s)
+        os_fd = self._os.fileno() if self._os is not None else -1
+        return Wait(self._has_news, lambda: self._say(name), deadline_ns, -1, self._is_serving, os_fd, self.loop)
 
     def select(self, timeout_s: float | None, keys: dict[int, SelectorKey]) -> list[tuple[SelectorKey, int]]:
         """Wait until some are ready, and return the keys of those, each with the events of ``selectors`` that hold."""
