@@ -15,17 +15,20 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import collections
 import concurrent.futures.thread as futures_thread
 import contextvars
 import functools
 import gc
+import os
 import queue
 import selectors
 import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 try:
@@ -34,14 +37,15 @@ except ImportError:  # if the platform has none
     ctypes = None  # type: ignore[assignment]
 
 __all__ = [
-    "CAN_REUSE_THREADS", "HAS_THREADS", "THREAD_STARTERS", "Slot", "SocketTransport", "allocate_lock", "app_transport",
-    "awaited_by", "be_thread", "become", "begin_thread", "check_sendfile", "context_of", "count_raised", "count_tasks",
-    "current_frames", "enter_loop", "event_loop_policy", "forget_thread", "forget_thread_state", "gathered_by",
-    "get_ident", "give_up_on_sendfile", "has_callbacks", "has_tasks", "has_to_shut_down", "is_idle_worker",
-    "is_planned", "keep_generators", "leave_loop", "new_ident", "new_rlock", "new_simple_queue", "processes_of",
-    "put_into_type", "raise_in_thread",
-    "register_atexit", "rlock_acquire_again", "rlock_release_all", "run_thread", "selector_member", "set_daemonic",
-    "ssl_create", "ssl_wrap", "tasks_in_group", "thread_module", "timers_of", "transports_of",
+    "CAN_REUSE_THREADS", "HAS_THREADS", "THREAD_STARTERS", "LoopPattern", "Slot", "SocketTransport", "allocate_lock",
+    "app_transport", "awaited_by", "be_thread", "become", "begin_thread", "cancel_tasks", "check_sendfile",
+    "context_of", "count_raised", "count_tasks", "current_frames", "enter_loop", "event_loop_policy", "forget_thread",
+    "forget_thread_state", "gathered_by", "get_ident", "give_up_on_sendfile", "has_callbacks", "has_tasks",
+    "has_to_shut_down", "is_debug_mode", "is_idle_worker", "is_planned", "keep_generators", "leave_loop",
+    "make_transport", "new_ident", "new_rlock", "new_simple_queue", "new_thread", "processes_of", "put_all_into_type",
+    "put_into_type", "raise_in_thread", "register_atexit", "rlock_acquire_again", "rlock_release_all", "run_thread",
+    "selector_member", "set_daemonic", "shut_down", "ssl_create", "ssl_wrap", "tasks_in_group", "thread_module",
+    "thread_state", "timers_of", "transports_of",
 ]
 
 HAS_THREADS: Final = sys.platform != "emscripten"
@@ -199,31 +203,67 @@ if CAN_REUSE_THREADS:
     _thread_dict.restype = ctypes.c_void_p
 
 
-def be_thread(thread: threading.Thread) -> None:
-    """Be, in the thread that runs here, a thread that was not started, until its function ends.
+_STARTED: Final = threading.Event()
+"""The event of all threads that ``new_thread`` made: each is started as soon as anybody sees it."""
+_STARTED.set()
+_new_object: Final = object.__new__
 
-    It counts as one that the interpreter's end waits for only while it starts. Threads inherit that: the program's own
+
+def new_thread(name: str) -> threading.Thread:
+    """Make the object of a thread that a thread which runs already is to be: what ``Thread`` makes, and it is started.
+
+    The interpreter's end does not wait for it, although it is no daemon: threads inherit that, and the program's own
     are to be what they would be in a process of its own.
     """
-    threading._limbo[thread] = thread  # type: ignore[attr-defined]
-    function = thread._target  # type: ignore[attr-defined]
+    made = _new_object(threading.Thread)
+    ended = allocate_lock()
+    ended.acquire()
+    made.__dict__.update(
+        _target=None, _name=name, _args=(), _kwargs={}, _daemonic=False, _ident=None, _native_id=None,
+        _tstate_lock=ended, _started=_STARTED, _is_stopped=False, _initialized=True, _stderr=sys.stderr,
+        _invoke_excepthook=_report_thread)
+    return made
 
-    def run() -> None:
-        set_daemonic(thread, is_daemonic=False)
-        function()
 
-    thread._target = run  # type: ignore[attr-defined]
+def _report_thread(thread: threading.Thread) -> None:
+    threading._make_invoke_excepthook()(thread)  # type: ignore[attr-defined]
+
+
+def be_thread(thread: Any, function: Callable[[], None], native_id: int) -> None:
+    """Be, in the thread that runs here, one that ``new_thread`` made, until the function ends.
+
+    What ``Thread`` does in a thread that it started.
+    """
+    ident = thread._ident = get_ident()
+    thread._native_id = native_id
+    with threading._active_limbo_lock:  # type: ignore[attr-defined]
+        threading._active[ident] = thread  # type: ignore[attr-defined]
     try:
-        thread._bootstrap()  # type: ignore[attr-defined]
+        trace: Any = threading._trace_hook  # type: ignore[attr-defined]
+        if trace is not None:
+            sys.settrace(trace)
+        profile: Any = threading._profile_hook
+        if profile is not None:
+            sys.setprofile(profile)
+        function()
+    except BaseException:
+        thread._invoke_excepthook(thread)
     finally:
-        lock = thread._tstate_lock  # type: ignore[attr-defined]
+        with threading._active_limbo_lock:  # type: ignore[attr-defined]
+            threading._active.pop(ident, None)  # type: ignore[attr-defined]
+        lock = thread._tstate_lock
         if lock is not None:
             lock.release()  # whoever joins it goes on
 
 
-def forget_thread_state() -> None:
-    """Release what CPython keeps for the thread that runs here, as it does at a thread's end."""
-    kept = ctypes.cast(_thread_dict(), ctypes.py_object).value
+def thread_state() -> dict[Any, Any]:
+    """Return what CPython keeps for the thread that runs here, by names. It stays the same dictionary."""
+    kept: dict[Any, Any] = ctypes.cast(_thread_dict(), ctypes.py_object).value
+    return kept
+
+
+def forget_thread_state(kept: dict[Any, Any]) -> None:
+    """Release what CPython keeps for the thread that runs here, its ``thread_state``, as it does at a thread's end."""
     for name in [name for name in kept if type(name) is str and name.startswith(_LOCAL)]:
         del kept[name]
     if sys.gettrace() is not None:
@@ -362,10 +402,14 @@ def enter_loop(left: tuple[Any, Any, Any, int]) -> None:
         asyncio.tasks._enter_task(loop, task)
 
 
+_tasks: Final[Any] = getattr(asyncio.tasks, "_all_tasks", None)
+"""The tasks of all loops, weakly; from Python 3.12 on there are two sets."""
+_python_tasks: Final[Any] = getattr(asyncio.tasks, "_scheduled_tasks", _tasks)
+
+
 def count_tasks() -> int:
     """Count the tasks of the process, of all its loops, as far as ``asyncio.all_tasks`` looks at each of them."""
-    kept = getattr(asyncio.tasks, "_scheduled_tasks", None)
-    return len(asyncio.tasks._all_tasks if kept is None else kept)  # type: ignore[attr-defined]
+    return len(_python_tasks.data)
 
 
 _SocketTransport: Final[Any] = asyncio.selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
@@ -380,6 +424,55 @@ class SocketTransport(_SocketTransport):  # type: ignore[misc]
 
 
 SocketTransport.__name__ = SocketTransport.__qualname__ = _SocketTransport.__name__  # its repr, in logs
+_HAS_TO_LOOK_FOR_TRANSPORT: Final = sys.version_info >= (3, 12)
+
+
+def make_transport(loop: Any, sock: Any, protocol: Any, waiter: Any, extra: Any, server: Any) -> SocketTransport:
+    """Do what ``_make_socket_transport`` of a selector event loop does."""
+    if _HAS_TO_LOOK_FOR_TRANSPORT:
+        loop._ensure_fd_no_transport(sock)
+    return SocketTransport(loop, sock, protocol, waiter, extra, server)
+
+
+_DEBUG: Final[Any] = getattr(os.environ, "encodekey", str)("PYTHONASYNCIODEBUG")
+
+
+def is_debug_mode() -> bool:
+    """Tell whether an event loop that is made now is in debug mode."""
+    environment = getattr(os.environ, "_data", None)
+    if environment is not None and _DEBUG not in environment and not sys.flags.dev_mode:
+        return False
+    return bool(asyncio.coroutines._is_debug_mode())  # type: ignore[attr-defined]
+
+
+_EMPTY: Final = (collections.deque, list, dict, set, weakref.WeakSet, weakref.WeakValueDictionary)
+
+
+class LoopPattern:
+    """What asyncio sets in a new event loop, to set the same in others without its steps.
+
+    ``is_known``: each attribute is of a kind that can be made anew.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, others: Collection[str]) -> None:
+        self.is_known = True
+        self._plain: dict[str, Any] = {}
+        self._made: list[tuple[str, Callable[[], Any]]] = []
+        for name, value in vars(loop).items():
+            if name in others:
+                continue
+            if value is None or type(value) in (bool, int, float):
+                self._plain[name] = value
+            elif type(value) in _EMPTY and not len(value):
+                self._made.append((name, type(value)))
+            else:
+                self.is_known = False
+
+    def apply(self, members: dict[str, Any]) -> None:
+        """Set them among the members of an event loop."""
+        members.update(self._plain)
+        for name, make in self._made:
+            members[name] = make()
 
 
 def transports_of(loop: asyncio.AbstractEventLoop) -> list[asyncio.Transport]:
@@ -394,11 +487,27 @@ def has_callbacks(loop: asyncio.AbstractEventLoop) -> bool:
 
 def has_tasks(loop: asyncio.AbstractEventLoop) -> bool:
     """Tell whether an event loop has tasks that are not done."""
-    kept = getattr(asyncio.tasks, "_all_tasks", None)  # from Python 3.12 on there are two sets, then none
-    if kept is None:
+    if _tasks is None:
         return bool(_all_tasks(loop))
-    found = [reference() for reference in list(kept.data)]
-    return any(task is not None and not task.done() and task.get_loop() is loop for task in found)
+    for reference in list(_tasks.data):
+        task = reference()
+        if task is not None and not task.done() and task.get_loop() is loop:
+            return True
+    return False
+
+
+def cancel_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel all tasks of an event loop and wait for their ends, as ``Runner.close`` does first."""
+    asyncio.runners._cancel_all_tasks(loop)  # type: ignore[attr-defined]
+
+
+_PATIENCE: Final = () if sys.version_info < (3, 12) else (asyncio.constants.THREAD_JOIN_TIMEOUT,)  # type: ignore[attr-defined]
+
+
+def shut_down(loop: Any) -> None:
+    """End the asynchronous generators and the threads of an event loop, as ``Runner.close`` does next."""
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor(*_PATIENCE))
 
 
 def has_to_shut_down(loop: asyncio.AbstractEventLoop) -> bool:
@@ -463,9 +572,14 @@ _into_types: Final[dict[type, tuple[dict[str, object], Callable[[], object]]]] =
 
 def put_into_type(kind: type, name: str, value: object) -> None:
     """Set an attribute of a type that is made in C and refuses it."""
+    put_all_into_type(kind, {name: value})
+
+
+def put_all_into_type(kind: type, values: dict[str, object]) -> None:
+    """Set several attributes of such a type."""
     found = _into_types.get(kind)
     if found is None:
         forget = functools.partial(ctypes.pythonapi.PyType_Modified, ctypes.py_object(kind))
         found = _into_types[kind] = gc.get_referents(kind.__dict__)[0], forget
-    found[0][name] = value
+    found[0].update(values)
     found[1]()

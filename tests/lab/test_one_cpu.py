@@ -175,6 +175,58 @@ def test_a_run_whose_cpu_is_taken_moves_to_where_the_kernel_lets_its_driver_wake
     assert run.cpu == -1
 
 
+@pytest.mark.skipif(not cpython.CAN_REUSE_THREADS, reason="each program has a new thread of the operating system")
+def test_a_thread_that_runs_program_after_program_is_moved_only_if_it_is_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = sorted(affinity(0))[:2]
+    moved: list[tuple[int, set[int]]] = []
+    move = one_cpu._set
+    assert move is not None
+
+    def note(native_id: int, cpus: set[int]) -> None:
+        moved.append((native_id, set(cpus)))
+        move(native_id, cpus)
+
+    monkeypatch.setattr(one_cpu, "_set", note)
+
+    def run_on(cpu: int) -> tuple[int, set[int]]:
+        monkeypatch.setattr(one_cpu, "_current", lambda: cpu)
+        with Network() as net:
+            program = net.host("a").run(lambda: (threading.get_native_id(), affinity(0)))
+            net.run()
+        return program.result()
+
+    native_id, cpus = run_on(first)
+    assert cpus == {first}
+    for cpu, moves in ((first, []), (second, [{second}]), (second, []), (first, [{first}])):
+        moved.clear()
+        assert run_on(cpu) == (native_id, {cpu})
+        assert [cpus for number, cpus in moved if number == native_id] == moves
+
+
+def test_a_process_that_gets_too_little_of_its_cpu_is_found_out_by_short_runs_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0, 0]
+    monkeypatch.setattr(one_cpu, "real_ns", lambda: now[0])
+    monkeypatch.setattr(one_cpu, "process_ns", lambda: now[1])
+    naps: list[int] = []
+    monkeypatch.setattr(one_cpu, "nap", lambda: naps.append(now[0]))
+    for used_ns, expected in ((1_000_000, False), (500_000, True)):
+        found = one_cpu._process
+        found.ran_ns = found.used_ns = found.short_runs = 0
+        found.is_contended = False
+        naps.clear()
+        for _ in range(500):
+            run = OneCpu()
+            run.begin()
+            now[0] += 1_000_000
+            now[1] += used_ns
+            run.end()
+        assert bool(naps) == expected
+
+
 def test_where_the_kernel_does_not_let_one_choose_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(native_id: int, cpus: set[int]) -> None:
         raise PermissionError

@@ -11,10 +11,14 @@ most steps do: a CPU that sleeps has to be woken, and finds nothing in its cache
   one that is woken run at once, to find that lock taken: three switches instead of one. So threads of programs have the
   policy SCHED_BATCH, with which a thread that is woken waits until the other sleeps. The driver keeps its own policy.
   If that is not the usual one (SCHED_OTHER), threads of programs have it, too. In real time they have the driver's.
+- A thread that runs one program after the other (``workers``) stays where it was put, so that it need not be put there
+  for each.
 - What programs ask is answered as though nothing were kept anywhere, and a process of the system that is started
   during a run, by an action for example, may use all CPUs and has the driver's policy.
 - Only Linux can do this. Elsewhere, and if the process may not choose, nothing is done. A process that may use only
   one CPU stays where it is.
+
+Compiled with the core.
 """
 
 from __future__ import annotations
@@ -30,11 +34,14 @@ from estab.sockets.standin import signals
 from estab.sockets.standin.stalls import nap, process_ns, real_ns
 from estab.units import MS
 
-__all__ = ["OneCpu"]
+__all__ = ["OneCpu", "forget", "remember"]
 
 _CONTENDED: Final = 0.75
 """The share of the time below which the process has not had the CPU that it wanted."""
 _LOOKED_AT_NS: Final = 50 * MS
+_SHORT_NS: Final = 2 * MS
+_SHORT_RUNS: Final = 8
+"""Of short runs one in so many is measured: to ask for the process's time takes a hundredth of one."""
 _get = getattr(os, "sched_getaffinity", None)
 _set = getattr(os, "sched_setaffinity", None)
 _get_policy: Final = getattr(os, "sched_getscheduler", None)
@@ -55,6 +62,20 @@ def _find_current() -> object:
 _current = _find_current()
 
 
+_remembered: Final[dict[int, tuple[object, ...]]] = {}
+"""Of each thread that is used again, by its number: the CPUs, the policy and the priority that it was given last."""
+
+
+def remember(native_id: int) -> None:
+    """Remember from now on how a thread is treated: it runs one program after the other."""
+    _remembered[native_id] = ()
+
+
+def forget(native_id: int) -> None:
+    """Forget a thread that ends: another one may have its number."""
+    _remembered.pop(native_id, None)
+
+
 class Placed(Protocol):
     """A thread of a run: its number of the operating system's, and the CPU that it is kept on, -1 for none."""
 
@@ -62,15 +83,24 @@ class Placed(Protocol):
     cpu: int
 
 
+class _Process:
+    """What runs of this process found so far, since the kernel was asked last."""
+
+    def __init__(self) -> None:
+        self.ran_ns = 0
+        self.used_ns = 0
+        self.is_contended = False
+        self.short_runs = 0
+        """How many short runs there were since the last one that was measured."""
+        self.outer: OneCpu | None = None
+        """That of the outermost run, for networks that its programs make."""
+
+
+_process: Final = _Process()
+
+
 class OneCpu:
     """Keeps the threads of one run on one CPU, between ``begin`` and ``end``."""
-
-    _ran_ns = 0
-    _used_ns = 0
-    _is_contended = False
-    """What runs of this process found so far, since the kernel was asked last."""
-    _outer: OneCpu | None = None
-    """That of the outermost run, for networks that its programs make."""
 
     def __init__(self) -> None:
         self.cpu = -1
@@ -85,38 +115,43 @@ class OneCpu:
         self._threads_policy = -1
         """The policy of the threads of programs."""
         self._is_driver_free = True
-        self._began_ns = self._began_used_ns = 0
+        self._began_ns = 0
+        self._began_used_ns = -1
+        """What the process had used then, or at the last look; -1: not asked."""
 
     @property
     def allowed(self) -> set[int]:
         """The CPUs that programs are told they may use; none: not known."""
-        return self.all if OneCpu._outer is None else OneCpu._outer.all or self.all
+        outer = _process.outer
+        return self.all if outer is None else outer.all or self.all
 
     @property
     def scheduling(self) -> tuple[int, int] | None:
         """The policy and the priority that programs are told; ``None``: those of their thread."""
-        run = self if OneCpu._outer is None else OneCpu._outer
+        run = _process.outer or self
         return None if run._policy < 0 else (run._policy, run._param.sched_priority)
 
     def begin(self) -> None:
         """Keep the calling thread, the driver, and all that it lets run on one CPU."""
-        if OneCpu._outer is None:
-            OneCpu._outer = self
-        self._choose_policy(OneCpu._outer)
+        outer = _process.outer
+        if outer is None:
+            outer = _process.outer = self
+        self._choose_policy(outer)
         self.cpu = -1
         if _get is None or _set is None or not callable(_current):
             return
         self.all = _get(0)
         if len(self.all) < 2:
             return
-        if OneCpu._is_contended:
-            OneCpu._is_contended = False
+        if _process.is_contended:
+            _process.is_contended = False
             nap()  # the kernel wakes a thread on an idle CPU if there is one
         self._is_driver_free = False
         cpu = _current()
         if cpu in self.all and _move(0, {cpu}):
             self.cpu = cpu
-            self._began_ns, self._began_used_ns = real_ns(), process_ns()
+            self._began_ns = real_ns()
+            self._began_used_ns = -1 if 0 < _process.short_runs < _SHORT_RUNS else process_ns()
 
     def _choose_policy(self, outer: OneCpu) -> None:
         """Choose how the kernel treats threads of programs."""
@@ -131,43 +166,54 @@ class OneCpu:
 
     def end(self) -> None:
         """Let the driver use all CPUs again that it could use before."""
-        if OneCpu._outer is self:
-            OneCpu._outer = None
+        if _process.outer is self:
+            _process.outer = None
         if self.cpu < 0:
             return
         self.cpu = -1
         if not self._is_driver_free:
             _move(0, self.all)
-        OneCpu._ran_ns += real_ns() - self._began_ns
-        OneCpu._used_ns += process_ns() - self._began_used_ns
-        if OneCpu._ran_ns > _LOOKED_AT_NS:
-            OneCpu._is_contended = OneCpu._used_ns < _CONTENDED * OneCpu._ran_ns
-            OneCpu._ran_ns = OneCpu._used_ns = 0
+        ran_ns = real_ns() - self._began_ns
+        was_measured = self._began_used_ns >= 0
+        if was_measured:
+            _process.ran_ns += ran_ns
+            _process.used_ns += process_ns() - self._began_used_ns
+            if _process.ran_ns > _LOOKED_AT_NS:
+                _process.is_contended = _process.used_ns < _CONTENDED * _process.ran_ns
+                _process.ran_ns = _process.used_ns = 0
+        _process.short_runs = 0 if ran_ns > _SHORT_NS else 1 if was_measured else _process.short_runs + 1
 
     def bring(self, thread: Placed) -> None:
         """Move a thread to where those of the run are, before it runs."""
         thread.cpu = self.cpu
-        if not thread.native_id:
-            return
-        if self.all:
-            _move(thread.native_id, {self.cpu} if self.cpu >= 0 else self.all)
-        self._treat(thread.native_id, self._threads_policy)
+        self._place(thread.native_id, self.cpu, self._threads_policy)
 
     def free(self, thread: Placed) -> None:
         """Let a thread use all CPUs: the run has no power over it any more."""
         thread.cpu = -1
-        if not thread.native_id:
+        self._place(thread.native_id, -1, self._policy)
+
+    def _place(self, native_id: int, cpu: int, policy: int) -> None:
+        """Keep a thread on a CPU, or on those of the driver if it is -1, and give it a policy."""
+        if not native_id:
             return
-        if self.all:
-            _move(thread.native_id, self.all)
-        self._treat(thread.native_id, self._policy)
+        known = _remembered.get(native_id)
+        if known is not None:
+            wanted = cpu if cpu >= 0 else frozenset(self.all), policy, self._param and self._param.sched_priority
+            if wanted == known:
+                return
+            _remembered[native_id] = wanted
+        if self.all and not _move(native_id, {cpu} if cpu >= 0 else self.all) and known is not None:
+            _remembered[native_id] = ()
+        self._treat(native_id, policy)
 
     def look(self, running: Placed | None) -> None:
         """Move the run if it does not get the CPU that it wants. The driver calls this from time to time."""
         if self.cpu < 0 or not callable(_current):
             return
         ran_ns, used_ns = real_ns(), process_ns()
-        is_contended = used_ns - self._began_used_ns < _CONTENDED * (ran_ns - self._began_ns)
+        is_contended = self._began_used_ns >= 0 and (
+            used_ns - self._began_used_ns < _CONTENDED * (ran_ns - self._began_ns))
         self._began_ns, self._began_used_ns = ran_ns, used_ns
         if not self._is_driver_free:
             self._is_driver_free = _move(0, self.all)  # from now on the kernel chooses where it wakes
@@ -206,13 +252,15 @@ def _move(native_id: int, cpus: set[int]) -> bool:
 
 
 def _begin_as_child() -> None:
-    if OneCpu._outer is not None:
-        OneCpu._outer._free_caller()
+    outer = _process.outer
+    if outer is not None:
+        outer._free_caller()
 
 
 @contextmanager
 def _as_before() -> Iterator[None]:
-    undo = [] if OneCpu._outer is None else OneCpu._outer._free_caller()
+    outer = _process.outer
+    undo = [] if outer is None else outer._free_caller()
     try:
         yield
     finally:
@@ -223,3 +271,4 @@ def _as_before() -> Iterator[None]:
 signals.around_process = _as_before
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_as_child)
+    os.register_at_fork(after_in_child=_remembered.clear)

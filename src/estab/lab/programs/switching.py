@@ -60,10 +60,12 @@ class Threads:
     def start(self, name: str, main: Callable[[], None],
               before: Callable[[threading.Thread], None]) -> Callable[[], object]:
         """Start a thread; the interpreter's end does not wait for it."""
+        if cpython.CAN_REUSE_THREADS:
+            thread = cpython.new_thread(name)
+            before(thread)
+            return workers.begin(thread, main)
         thread = threading.Thread(target=main, name=name, daemon=True)
         before(thread)
-        if cpython.CAN_REUSE_THREADS:
-            return workers.begin(thread)
         _start_thread(thread)
         # Threads inherit this: the program's own are to be what they would be in a process of its own.
         set_daemonic(thread, is_daemonic=False)

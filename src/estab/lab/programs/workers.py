@@ -13,6 +13,8 @@ Nothing of a program is left in it, as when a thread ends:
 
 Threads that wait have the size of stack that ``threading.stack_size`` wants. There are none of them while the process
 forks, nor in its child; at most 32, each for a second of real time.
+
+Compiled with the core.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import Any, Final
 
 from estab import cpython
 from estab.cpython import allocate_lock
+from estab.lab.programs import one_cpu
 
 __all__ = ["begin"]
 
@@ -32,6 +35,7 @@ _WAITING_MAX: Final = 32
 _WAITING_S: Final = 1.0
 _start: Final = cpython.thread_module.start_new_thread
 _stack_size: Final = threading.stack_size
+_native_id: Final[Callable[[], int]] = getattr(threading, "get_native_id", cpython.get_ident)
 
 
 class _Worker:
@@ -41,15 +45,16 @@ class _Worker:
         self.stack_bytes = _stack_size()
         self._wake: Any = allocate_lock()
         self._wake.acquire()
-        self._thread: threading.Thread | None = None
-        self._done: Any = None
+        self._next_thread: threading.Thread | None = None
+        self._next_main: Callable[[], None] | None = None
+        self._next_done: Any = None
         self._has_ended: Any = allocate_lock()
         self._has_ended.acquire()
         _start(self._run, ())
 
-    def take(self, thread: threading.Thread, done: Any) -> None:
-        """Be this thread until its function returns, and release ``done`` then."""
-        self._thread, self._done = thread, done
+    def take(self, thread: threading.Thread, main: Callable[[], None], done: Any) -> None:
+        """Be this thread until ``main`` returns, and release ``done`` then."""
+        self._next_thread, self._next_main, self._next_done = thread, main, done
         self._wake.release()
 
     def dismiss(self) -> None:
@@ -58,24 +63,27 @@ class _Worker:
         self._has_ended.acquire()
 
     def _run(self) -> None:
+        native_id, kept = _native_id(), cpython.thread_state()
+        one_cpu.remember(native_id)
         self._wake.acquire()
         try:
-            while self._thread is not None and self._be_thread() and self._is_taken():
+            while self._next_thread is not None and self._be_thread(native_id, kept) and self._is_taken():
                 pass
         finally:
+            one_cpu.forget(native_id)
             self._has_ended.release()
 
-    def _be_thread(self) -> bool:
+    def _be_thread(self, native_id: int, kept: dict[Any, Any]) -> bool:
         """Be the thread that was named. ``False``: not to be used again."""
-        thread, done = self._thread, self._done
-        assert thread is not None
-        self._thread = self._done = None
+        thread, main, done = self._next_thread, self._next_main, self._next_done
+        assert main is not None
+        self._next_thread = self._next_main = self._next_done = None
         is_waiting = False
         try:
             raised = cpython.count_raised()
-            contextvars.Context().run(cpython.be_thread, thread)
-            del thread
-            cpython.forget_thread_state()
+            contextvars.Context().run(cpython.be_thread, thread, main, native_id)
+            thread = main = None
+            cpython.forget_thread_state(kept)
             is_waiting = cpython.count_raised() == raised and len(_waiting) < _WAITING_MAX
         finally:
             if is_waiting:
@@ -99,11 +107,11 @@ _waiting: Final[list[_Worker]] = []
 """Those that wait. The last one is taken first."""
 
 
-def begin(thread: threading.Thread) -> Callable[[], object]:
-    """Run a thread that was not started. Return what waits for its end."""
+def begin(thread: threading.Thread, main: Callable[[], None]) -> Callable[[], object]:
+    """Run a function as a thread, one that ``cpython.new_thread`` made. Return what waits for its end."""
     done = allocate_lock()
     done.acquire()
-    (_find() or _Worker()).take(thread, done)
+    (_find() or _Worker()).take(thread, main, done)
     return done.acquire
 
 

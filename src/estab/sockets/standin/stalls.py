@@ -17,16 +17,13 @@ __all__ = ["cpu_ns", "is_in_debugger", "is_in_lock", "nap", "process_ns", "real_
 _FUTEX: Final = {"x86_64": "202", "aarch64": "98", "riscv64": "98", "i686": "240", "armv7l": "240"}
 _clock_id: Final = getattr(time, "pthread_getcpuclockid", None)
 _clock_ns: Final = time.clock_gettime_ns if hasattr(time, "clock_gettime_ns") else None
-_monotonic_ns: Final = time.monotonic_ns
-_process_ns: Final = time.process_time_ns
+real_ns: Final = time.monotonic_ns
+"""Returns the machine's monotonic clock, for any caller."""
+process_ns: Final = time.process_time_ns
+"""Returns how much all threads of the process have computed."""
 _sleep: Final = time.sleep
 _NAP_S: Final = 0.00005
 _machine: Final = platform.machine()
-
-
-def real_ns() -> int:
-    """Return the machine's monotonic clock, for any caller."""
-    return _monotonic_ns()
 
 
 def cpu_ns(ident: int) -> int:
@@ -39,11 +36,6 @@ def cpu_ns(ident: int) -> int:
 def nap() -> None:
     """Sleep for a moment of real time, so that the operating system chooses anew where the thread runs."""
     _sleep(_NAP_S)
-
-
-def process_ns() -> int:
-    """Tell how much all threads of the process have computed."""
-    return _process_ns()
 
 
 def is_in_lock(native_id: int) -> bool:
