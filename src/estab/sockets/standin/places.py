@@ -10,11 +10,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from operator import is_
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
-from estab.sockets.standin.early import EarlyNames
+from estab import cpython
+from estab.sockets.standin.early import EarlyNames, OwnNames
 
 __all__ = [
     "INHERITED", "Batch", "Found", "Others", "Place", "functions_of", "has_places", "is_simple",
@@ -72,44 +72,34 @@ class Batch:
     """
 
     def __init__(self, places: Iterable[Place]) -> None:
-        self._namespaces: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = []
-        """Of each module: its namespace, the replacements, the originals."""
-        self._attributes: tuple[list[Any], list[str], list[Any], list[Any]] = [], [], [], []
-        """Attributes that ``setattr`` sets: their owners, their names, the replacements, the originals."""
+        self._names = OwnNames()
+        self._types: dict[type, _InType] = {}
+        """Types that are made in C."""
         self._others: list[Place] = []
-        by_module: dict[int, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {}
         for place in places:
-            if place.put is not setattr or place.original is INHERITED:
+            owner, of_place = place.owner, (place.name, place.original, place.replacement)
+            if place.put is cpython.put_into_type:
+                self._types.setdefault(owner, _InType(owner)).add(place)
+            elif place.put is not setattr or place.original is INHERITED:
                 self._others.append(place)
-                continue
-            if type(place.owner) is not ModuleType:
-                of_place = place.owner, place.name, place.replacement, place.original
-                for column, value in zip(self._attributes, of_place, strict=True):
-                    column.append(value)
-                continue
-            known = by_module.get(id(place.owner))
-            if known is None:
-                known = by_module[id(place.owner)] = (vars(place.owner), {}, {})
-                self._namespaces.append(known)
-            known[1][place.name], known[2][place.name] = place.replacement, place.original
+            elif type(owner) is ModuleType:
+                self._names.add(vars(owner), *of_place)
+            else:
+                self._names.add_attribute(owner, *of_place)
 
     def apply(self) -> None:
         """Put the replacements there."""
-        for namespace, replacements, _ in self._namespaces:
-            namespace.update(replacements)
-        owners, names, values, _ = self._attributes
-        any(map(setattr, owners, names, values))  # it returns None
+        self._names.apply()
+        for kind in self._types.values():
+            kind.apply()
         for place in self._others:
             place.put(place.owner, place.name, place.replacement)
 
     def renew(self) -> None:
         """Put the replacements there again, where anything else is by now. If nothing is, that costs little."""
-        for namespace, replacements, _ in self._namespaces:
-            if not all(map(is_, map(namespace.get, replacements), replacements.values())):
-                namespace.update(replacements)
-        for owner, name, value, _ in zip(*self._attributes, strict=True):
-            if vars(owner).get(name) is not value:
-                setattr(owner, name, value)
+        self._names.renew()
+        for kind in self._types.values():
+            kind.renew()
         for place in self._others:
             if vars(place.owner).get(place.name) is not place.replacement:
                 place.apply()
@@ -118,10 +108,35 @@ class Batch:
         """Put the originals there."""
         for place in reversed(self._others):
             place.undo()
-        owners, names, _, values = self._attributes
-        any(map(setattr, owners, names, values))
-        for namespace, _, originals in self._namespaces:
-            namespace.update(originals)
+        for kind in self._types.values():
+            kind.undo()
+        self._names.undo()
+
+
+class _InType:
+    """Places in one type that is made in C: CPython is told once that they changed."""
+
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+        self._members: Mapping[str, Any] = vars(kind)
+        self._originals: dict[str, Any] = {}
+        self._replacements: dict[str, Any] = {}
+
+    def add(self, place: Place) -> None:
+        self._originals[place.name], self._replacements[place.name] = place.original, place.replacement
+
+    def apply(self) -> None:
+        cpython.put_all_into_type(self._kind, self._replacements)
+
+    def renew(self) -> None:
+        members = self._members
+        for name, value in self._replacements.items():
+            if members.get(name) is not value:
+                self.apply()
+                break
+
+    def undo(self) -> None:
+        cpython.put_all_into_type(self._kind, self._originals)
 
 
 class Found:
@@ -198,6 +213,8 @@ def has_places(function: FunctionType) -> bool:
 
 def is_simple(function: Any) -> bool:
     """Tell whether it is a function that has no places, and no other function in which there may be one."""
+    if type(function) is MethodType:
+        function = function.__func__
     return type(function) is FunctionType and not has_places(function) and not function.__dict__
 
 
