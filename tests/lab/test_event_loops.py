@@ -146,6 +146,79 @@ def test_a_loop_knows_its_own_tasks_among_many(monkeypatch: pytest.MonkeyPatch, 
     assert sorted(cancelled) == ["a", "a", "b", "b"], "the end of a program cancels its own tasks"
 
 
+def test_each_event_loop_has_what_asyncio_gives_one_and_shares_nothing() -> None:
+    net, a, b = two()
+    found: list[dict[str, object]] = []
+
+    async def main() -> None:
+        found.append(dict(vars(asyncio.get_running_loop())))
+        asyncio.get_running_loop().add_signal_handler(15, print)
+
+    for host in (a, b, a):
+        host.run(main)
+    net.run()
+    reference = asyncio.SelectorEventLoop()
+    members = set(vars(reference)) - {"_ssock", "_csock"}  # a loop of ours wakes itself without sockets
+    reference.close()
+    for members_of in found:
+        assert members <= set(members_of)
+        assert {name: type(value) for name, value in members_of.items()} == {
+            name: type(value) for name, value in found[0].items()}
+    shared = {name for name in members if id(found[0][name]) == id(found[1][name])}
+    assert all(found[0][name] is None or isinstance(found[0][name], (bool, int, float)) for name in shared)
+
+
+@pytest.mark.parametrize("variable", ["", "1"])
+def test_an_event_loop_is_in_debug_mode_if_the_environment_says_so(
+    monkeypatch: pytest.MonkeyPatch, variable: str,
+) -> None:
+    net, a, b = two()
+
+    async def main() -> bool:
+        return asyncio.get_running_loop().get_debug()
+
+    before = a.run(main)
+    net.run()
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", variable)
+    after = b.run(main)
+    net.run()
+    assert (before.result(), after.result()) == (False, bool(variable))
+
+
+def test_tasks_that_tasks_start_while_they_are_cancelled_are_ended_as_asyncio_does() -> None:
+    net, a, _ = two()
+    ends: list[str] = []
+    kept: list[object] = []
+
+    async def late() -> None:
+        ends.append("late began")
+
+    async def worker() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ends.append("worker")
+            await asyncio.create_task(late())
+
+    async def generate() -> AsyncIterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            ends.append("generator")
+
+    @a.run
+    async def main() -> None:
+        generator = generate()
+        kept.extend([asyncio.create_task(worker()), generator])
+        await anext(generator)
+        await asyncio.sleep(1)
+
+    net.run()
+    assert main.done()
+    assert ends == ["worker", "late began", "generator"]
+
+
 def test_a_program_that_ends_among_many_tasks_looks_at_its_own_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 

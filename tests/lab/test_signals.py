@@ -139,6 +139,36 @@ def test_asyncio_takes_signals_as_it_does_in_a_process(net: Network, a: Host) ->
     assert service.result() == 7.0
 
 
+def test_the_first_sigint_cancels_the_task_of_a_coroutine_and_the_second_interrupts_it(net: Network, a: Host) -> None:
+    async def main(patience: float) -> str:
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            await asyncio.sleep(patience)
+            return f"tidied up at {asyncio.get_running_loop().time():g}"
+        return "never"
+
+    async def stubborn() -> None:
+        await asyncio.sleep(100)
+
+    @a.run
+    async def other() -> str:
+        signal.signal(signal.SIGINT, lambda number, frame: None)
+        await asyncio.sleep(6)
+        return "its own handler"
+
+    quick, slow, ended = a.run(main, 1), a.run(main, 50), a.run(stubborn)
+    for program in (quick, slow, ended, other):
+        net.at(2, program.signal, signal.SIGINT)
+    net.at(5, slow.signal, signal.SIGINT)
+    net.run()
+    assert quick.result() == "tidied up at 3"
+    assert isinstance(slow.exception(), ExitError)
+    assert slow.exception().status == -signal.SIGINT  # type: ignore[union-attr]
+    assert isinstance(ended.exception(), ExitError)
+    assert other.result() == "its own handler"
+
+
 def test_programs_of_one_host_signal_each_other_by_number(net: Network, a: Host) -> None:
     numbers: list[int] = []
 

@@ -104,23 +104,29 @@ def set_in_order(*members: Iterable[T]) -> set[T]:
 class Generators:
     """The asynchronous generators of a loop, in the order in which they began. In the place of a ``WeakSet``."""
 
+    __slots__ = ("_kept",)
+
     def __init__(self) -> None:
-        self._kept: weakref.WeakKeyDictionary[AsyncGenerator[Any, Any], None] = weakref.WeakKeyDictionary()
+        self._kept: weakref.WeakKeyDictionary[AsyncGenerator[Any, Any], None] | None = None
+        """Made for the first one: most loops have none."""
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return 0 if self._kept is None else len(self._kept)
 
     def __iter__(self) -> Iterator[AsyncGenerator[Any, Any]]:
-        return iter(list(self._kept))
+        return iter([] if self._kept is None else list(self._kept))
 
     def add(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Add one that begins."""
+        if self._kept is None:
+            self._kept = weakref.WeakKeyDictionary()
         self._kept[generator] = None
 
     def discard(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Take one out that ends."""
-        self._kept.pop(generator, None)
+        if self._kept is not None:
+            self._kept.pop(generator, None)
 
     def clear(self) -> None:
         """Take all out."""
-        self._kept.clear()
+        self._kept = None

@@ -8,19 +8,26 @@ sentence.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import selectors
 import signal
 from collections.abc import Callable, Coroutine
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, TypeVarTuple
 
 from estab.cpython import (
+    LoopPattern,
     SocketTransport,
+    cancel_tasks,
     count_tasks,
     has_callbacks,
     has_tasks,
     has_to_shut_down,
+    is_debug_mode,
     keep_generators,
+    make_transport,
+    shut_down,
     timers_of,
     transports_of,
 )
@@ -32,6 +39,7 @@ from estab.sockets.polling.selector import Selector
 from estab.units import SECOND
 
 if TYPE_CHECKING:
+    from estab.sockets.process import Process
     from estab.sockets.runtime import Runtime
 
 __all__ = ["FILES", "EventLoop", "all_tasks", "run_coroutine"]
@@ -49,6 +57,9 @@ _ENDINGS_MAX: Final = 20
 class EventLoop(asyncio.SelectorEventLoop):
     """An event loop of one host's programs."""
 
+    _pattern: LoopPattern | None = None
+    """What asyncio sets in each; made of the first one."""
+
     def __init__(self, runtime: Runtime | None = None) -> None:
         if runtime is None:
             return  # made by asyncio.SelectorEventLoop(), which calls this a second time
@@ -58,7 +69,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         self._process.open_files += FILES
         self._wakeable = _LoopSelector(runtime, self)
         self._callbacks: Callbacks | None = None
-        super().__init__(self._wakeable)
+        self._begin()
         keep_generators(self, Generators())
         self._clock_resolution = 1e-9
         if runtime.quick is not None:
@@ -66,7 +77,20 @@ class EventLoop(asyncio.SelectorEventLoop):
         self._callbacks = callbacks = self._wakeable.callbacks()
         self.create_task = callbacks.create_task  # type: ignore[method-assign]
         self.create_future = functools.partial(asyncio.Future, loop=self)  # type: ignore[method-assign]
-        self._use_methods(callbacks)
+        if callbacks.is_quick:
+            vars(self).update(methods_of(callbacks))
+
+    def _begin(self) -> None:
+        """Do what asyncio's own ``__init__`` does: to set the same attributes takes a third of its time."""
+        pattern = EventLoop._pattern
+        if pattern is not None and pattern.is_known and not is_debug_mode():
+            pattern.apply(vars(self))
+            self._selector = self._wakeable
+            return
+        own = set(vars(self))
+        super().__init__(self._wakeable)
+        if pattern is None and not self.get_debug():
+            EventLoop._pattern = LoopPattern(self, own | {"_selector"})
 
     def time(self) -> float:
         """Return the host's monotonic clock in seconds."""
@@ -88,9 +112,8 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     def _use_own(self, names: tuple[str, ...]) -> None:
         """Use asyncio's own methods of these names."""
-        members = vars(self)
-        for name in names:
-            members.pop(name, None)
+        for _ in map(vars(self).pop, names, repeat(None)):
+            pass
 
     def tasks(self) -> set[asyncio.Task[Any]]:
         """Return those that ``create_task`` made and that are not done."""
@@ -127,6 +150,16 @@ class EventLoop(asyncio.SelectorEventLoop):
         timers = timers_of(self)
         return (not has_callbacks(self) and (not timers or min(timer.when() for timer in timers) > self.time())
                 and not self._wakeable.is_ready() and not has_to_shut_down(self) and not self._has_tasks())
+
+    def end(self) -> None:
+        """Do what ``Runner.close`` does, as far as there is anything to do."""
+        try:
+            if not self.is_at_rest():
+                cancel_tasks(self)
+                if not self.is_at_rest():
+                    shut_down(self)
+        finally:
+            self.close()
 
     def _has_tasks(self) -> bool:
         return bool(self.tasks()) if count_tasks() > _TASKS_MANY else has_tasks(self)  # as ``all_tasks``
@@ -199,8 +232,12 @@ class EventLoop(asyncio.SelectorEventLoop):
             raise NotImplementedError(f"{pipe!r} is of the operating system, and host {self._runtime.name} can't wait "
                                       "for it: make pipes by os.pipe in a program")
 
-    def _make_socket_transport(self, *args: Any, **kwargs: Any) -> Any:
-        made = super()._make_socket_transport(*args, **kwargs)  # type: ignore[misc]
+    def _make_socket_transport(self, sock: Any, protocol: Any, waiter: Any = None, *, extra: Any = None,
+                               server: Any = None, **more: Any) -> Any:
+        if not more:
+            return make_transport(self, sock, protocol, waiter, extra, server)
+        made = super()._make_socket_transport(  # type: ignore[misc]
+            sock, protocol, waiter, extra=extra, server=server, **more)
         made.__class__ = SocketTransport
         return made
 
@@ -217,19 +254,49 @@ class EventLoop(asyncio.SelectorEventLoop):
 
 
 def run_coroutine(runtime: Runtime, coroutine: Coroutine[Any, Any, R]) -> R:
-    """Run a coroutine in an event loop of its own, as ``asyncio.run`` does.
+    """Run a coroutine in an event loop of its own, as ``asyncio.run`` does, in a program's main thread.
 
     A loop with nothing left to do is closed without the iterations in which that would find nothing to do.
     """
-    runner = asyncio.Runner(loop_factory=runtime.new_event_loop)
+    loop = runtime.new_event_loop()
+    assert isinstance(loop, EventLoop)
     try:
-        return runner.run(coroutine)
+        task = loop.create_task(coroutine, context=contextvars.copy_context())
+        made: R = _Interruptible(loop, task).run(runtime.process())
+        return made
     finally:
-        loop = runner.get_loop()
-        if isinstance(loop, EventLoop) and loop.is_at_rest():
-            loop.close()
-        else:
-            runner.close()
+        loop.end()
+
+
+class _Interruptible:
+    """A program's main task: the program's first SIGINT cancels it, unless it has a handler of its own."""
+
+    def __init__(self, loop: EventLoop, task: asyncio.Task[Any]) -> None:
+        self._loop = loop
+        self._task = task
+        self._interrupts = 0
+
+    def run(self, process: Process) -> Any:
+        """Run until the task is done. What ``asyncio.Runner`` does."""
+        handlers, handler = process.handlers, None
+        if handlers.get(signal.SIGINT, signal.default_int_handler) is signal.default_int_handler:
+            handler = handlers[signal.SIGINT] = self._on_interrupt
+        try:
+            return self._loop.run_until_complete(self._task)
+        except asyncio.CancelledError:
+            if self._interrupts and self._task.uncancel() == 0:
+                raise KeyboardInterrupt from None
+            raise
+        finally:
+            if handler is not None and handlers.get(signal.SIGINT) is handler:
+                handlers[signal.SIGINT] = signal.default_int_handler
+
+    def _on_interrupt(self, number: int, frame: object) -> None:
+        self._interrupts += 1
+        if self._interrupts > 1 or self._task.done():
+            raise KeyboardInterrupt
+        self._task.cancel()
+        self._loop.call_soon_threadsafe(lambda: None)  # it wakes the loop
 
 
 def all_tasks(runtime: Runtime, original: Any, loop: asyncio.AbstractEventLoop | None = None) -> set[asyncio.Task[Any]]:
