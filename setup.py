@@ -36,10 +36,10 @@ LAB = ("lab/ending", "lab/host_time", "lab/making", "lab/topology", "lab/record/
        "lab/record/host_clock", "lab/record/lateness", "lab/links/aqm", "lab/links/direction", "lab/links/flights",
        "lab/links/frame", "lab/links/host_side", "lab/links/queues", "lab/links/rate", "lab/links/stages",
        "lab/links/way", "lab/programs/habit", "lab/programs/host_calls", "lab/programs/one_cpu",
-       "lab/programs/socket_calls", "lab/programs/strands", "lab/programs/workers", "sockets/names", "sockets/process",
-       "sockets/runtime", "sockets/waiting", "sockets/polling/callbacks", "sockets/polling/interests",
-       "sockets/polling/open_file", "sockets/polling/real_descriptor", "sockets/socket/options",
-       "sockets/socket/setters", "sockets/socket/addresses", "sockets/standin/early")
+       "lab/programs/socket_calls", "lab/programs/strands", "lab/programs/workers", "sockets/lookups",
+       "sockets/process", "sockets/runtime", "sockets/waiting", "sockets/polling/callbacks",
+       "sockets/polling/interests", "sockets/polling/open_file", "sockets/polling/real_descriptor",
+       "sockets/socket/options", "sockets/socket/setters", "sockets/socket/addresses", "sockets/standin/early")
 """What each packet of the lab passes, each wait of a program, and what a network is made of."""
 C_FLAGS = ["-fno-semantic-interposition", "-Wno-error"]
 LIBRARY = "estab._core"

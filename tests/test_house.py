@@ -59,7 +59,7 @@ INNER: Mapping[str, Mapping[str, int]] = {
     },
     "sockets": {
         "history": 1, "lines": 1, "process": 1, "waiting": 1,
-        "quick": 2, "runtime": 3, "names": 4, "ordinals": 4, "polling": 5, "socket": 6, "standin": 7,
+        "quick": 2, "runtime": 3, "lookups": 4, "names": 5, "ordinals": 4, "polling": 6, "socket": 7, "standin": 8,
     },
     "drill": {"errors": 1, "language": 2, "machine": 3, "steps": 4, "kernel": 5, "interpreter": 5, "runner": 6},
     "host": {"ip": 1, "sockets": 2, "arriving": 3, "snapshot": 3, "sysctls": 4, "engine": 5, "drive": 6},

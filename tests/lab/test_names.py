@@ -256,3 +256,25 @@ def test_a_failed_lookup_says_why(net: Network, hosts: Hosts) -> None:
 def test_what_no_resolver_can_be_is_refused(net: Network, words: dict[str, Any], text: str) -> None:
     with pytest.raises((TypeError, ValueError), match=text):
         net.set_resolver(**words)
+
+
+@pytest.mark.parametrize("call", [
+    lambda: socket.gethostbyname(5), lambda: socket.gethostbyname(None), lambda: socket.gethostbyaddr(7),
+    lambda: socket.gethostbyname_ex(3), lambda: socket.getaddrinfo(5, 80), lambda: socket.getaddrinfo("", 80, None),
+    lambda: socket.getaddrinfo("", 80, 0, "tcp"), lambda: socket.getaddrinfo("", 80, 0, 0, 2.0),
+    lambda: socket.getaddrinfo("", 80, 0, 0, 0, "passive"), lambda: socket.getaddrinfo(""),
+])
+def test_what_is_no_name_or_number_is_refused_in_the_kernels_words(net: Network, hosts: Hosts, call: Any) -> None:
+    def refused() -> str:
+        with pytest.raises(TypeError) as error:
+            call()
+        return str(error.value)
+
+    assert ran(net, hosts[0], refused) == refused()
+
+
+def test_names_may_be_bytes(net: Network, hosts: Hosts) -> None:
+    client, one, _two = hosts
+    with client.installed():
+        assert socket.gethostbyname(b"one") == socket.gethostbyname_ex(b"one")[2][0] == one.address
+        assert socket.gethostbyaddr(b"one")[0] == "one"

@@ -170,6 +170,8 @@ class Network(Cabling):
             raise ValueError(f"name: there is a host {name!r} already")
         if self._scheduler.is_closing:
             self._ensure_open()
+        if profile is not None:
+            check_profile(profile)
         runtime = self._maker.make_host(
             VirtualTime, self._programs, self._names, name, bool(forwarding),
             self.profile if profile is None else profile, clock, drift, wake_up, config)

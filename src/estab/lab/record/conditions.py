@@ -164,8 +164,9 @@ def read_both(words: Mapping[str, object], first: str, second: str, where: str) 
 
     ``where`` is the link's name. ``TypeError`` and ``ValueError`` as those of ``by_sender`` and ``read_conditions``.
     """
-    if "trace" not in words and _PLAIN.issuperset(map(type, words.values())):
-        both = _read_plain(tuple(words.items()), tuple(map(type, words.values())))
+    types = tuple(map(type, words.values()))
+    if _PLAIN.issuperset(types) and "trace" not in words:
+        both = _read_plain(tuple(words.items()), types)
         return both, both
     given = by_sender(words, (first, second), where)
     return _read_all(NO_CONDITIONS, first, True, given), _read_all(NO_CONDITIONS, second, False, given)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket as os_socket
 from typing import TYPE_CHECKING, Any, Final
 
-from estab.sockets.names import interface_index, lookup, numeric_address
+from estab.sockets.lookups import interface_index, lookup, numeric_address
 from estab.wire.address import format_address
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ _families: Final[dict[int, Any]] = {int(family): family for family in os_socket.
 _kinds: Final[dict[int, Any]] = {int(kind): kind for kind in os_socket.SocketKind}
 
 
-def named_family(number: int) -> os_socket.AddressFamily:
+def named_family(number: Any) -> os_socket.AddressFamily:
     """Return a family's name if it has one, as ``socket.socket`` does."""
     return _families.get(number, number)  # type: ignore[no-any-return]
 
 
-def named_kind(number: int) -> os_socket.SocketKind:
+def named_kind(number: Any) -> os_socket.SocketKind:
     """Return a kind's name if it has one."""
     return _kinds.get(number, number)  # type: ignore[no-any-return]
 
