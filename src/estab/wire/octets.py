@@ -18,18 +18,19 @@ from mypy_extensions import i64
 
 try:
     from librt.strings import BytesWriter as Writer
-    from librt.strings import read_i16_be, read_i32_be, read_i64_be, write_i16_be, write_i32_be
+    from librt.strings import read_i16_be, read_i32_be, read_i64_be, read_i64_le, write_i16_be, write_i32_be
 except ImportError:  # on a platform that has none, where the core is interpreted
     from estab.wire.octets_plain import BytesWriter as Writer  # type: ignore[assignment]
     from estab.wire.octets_plain import (  # type: ignore[assignment]
         read_i16_be,
         read_i32_be,
         read_i64_be,
+        read_i64_le,
         write_i16_be,
         write_i32_be,
     )
 
-__all__ = ["IS_COMPILED", "Writer", "put8", "put16", "put32", "s64", "set16", "set32", "u8", "u16", "u32"]
+__all__ = ["IS_COMPILED", "Writer", "put8", "put16", "put32", "s64", "s64_little", "set16", "set32", "u8", "u16", "u32"]
 
 
 def u8(data: bytes, index: i64) -> i64:
@@ -52,6 +53,11 @@ def u32(data: bytes, index: i64) -> i64:
 def s64(data: bytes, index: i64) -> i64:
     """Read the 64-bit number at ``index`` in two's complement, the one width whose unsigned value fits no ``i64``."""
     return read_i64_be(data, index)
+
+
+def s64_little(data: bytes, index: i64) -> i64:
+    """Read the same with the lowest octet first."""
+    return read_i64_le(data, index)
 
 
 def put8(writer: Writer, number: i64) -> None:

@@ -6,7 +6,7 @@ Only an interpreted core uses this. Numbers, errors and bounds are those of ``li
 from __future__ import annotations
 
 __all__ = [
-    "BytesWriter", "read_i16_be", "read_i32_be", "read_i64_be", "write_i16_be", "write_i32_be",
+    "BytesWriter", "read_i16_be", "read_i32_be", "read_i64_be", "read_i64_le", "write_i16_be", "write_i32_be",
 ]
 
 
@@ -55,6 +55,11 @@ def read_i32_be(data: bytes, index: int) -> int:
 def read_i64_be(data: bytes, index: int) -> int:
     """Read 64 bits in two's complement. ``IndexError`` past the end."""
     return _read(data, index, 8)
+
+
+def read_i64_le(data: bytes, index: int) -> int:
+    """Read the same with the lowest octet first. ``IndexError`` past the end."""
+    return int.from_bytes(_read(data, index, 8).to_bytes(8, "big", signed=True), "little", signed=True)
 
 
 def write_i16_be(writer: BytesWriter, number: int) -> None:
