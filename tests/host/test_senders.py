@@ -84,7 +84,7 @@ def test_one_connection_alone_sends_all_at_once() -> None:
     assert runs(clients, wire) == [(0, BULK)]
 
 
-def test_two_that_always_have_something_to_send_keep_the_queue_short() -> None:
+def test_two_that_always_have_something_to_send_come_by_turns() -> None:
     _, _, clients, _ = sending(2)
     one, other = (client.connection for client in clients)
     assert one is not None
@@ -97,8 +97,25 @@ def test_two_that_always_have_something_to_send_keep_the_queue_short() -> None:
     for number in range(1000):
         assert senders.first is (other if number % 2 else one)
         senders.pass_on()
-        assert len(senders._others) < 100
     senders.drop_first()
     assert senders.first is other
     senders.drop_first()
+    assert senders.first is None
+
+
+def test_any_number_come_in_the_order_in_which_they_were_added() -> None:
+    _, _, clients, _ = sending(40)
+    senders = Senders()
+    expected = []
+    for _ in range(3):
+        for client in clients:
+            assert client.connection is not None
+            senders.add(client.connection)
+            expected.append(client.connection)
+            if len(expected) % 3 == 0:
+                assert senders.first is expected.pop(0)
+                senders.drop_first()
+    while expected:
+        assert senders.first is expected.pop(0)
+        senders.drop_first()
     assert senders.first is None

@@ -80,13 +80,14 @@ def check_demux(demux: Demux, counters: Counters, buffers: dict[bytes, int] | No
     for key, endpoint in demux.table.items():
         assert endpoint.key == key
         if isinstance(endpoint, Connection):
+            assert endpoint.is_in_table
             assert endpoint.state not in (abi.CLOSED, abi.TIME_WAIT)
             check_connection(endpoint, None if buffers is None else buffers.get(key))
             counted += endpoint.is_counted
             orphans += endpoint.is_orphan_counted
             assert endpoint.is_counted == (endpoint.state in (abi.ESTABLISHED, abi.CLOSE_WAIT))
             assert endpoint.due_ns == endpoint.deadline_ns()
-            assert endpoint.queued_ns <= endpoint.due_ns
+            assert demux.timers.look_at_ns(endpoint) <= endpoint.due_ns
             ports[endpoint.local_port] += 1
         elif isinstance(endpoint, HalfOpen):
             assert endpoint.listener.half_open[key] is endpoint
@@ -96,9 +97,9 @@ def check_demux(demux: Demux, counters: Counters, buffers: dict[bytes, int] | No
         else:
             assert isinstance(endpoint, TimeWait)
             waiting += 1
-            assert endpoint.queued_ns <= endpoint.expires_ns
+            assert demux.timers.look_at_ns(endpoint) <= endpoint.expires_ns
             ports[endpoint.local_port] += 1
-    assert dict(ports) == demux.port_users
+    assert dict(ports) == demux.port_users.as_dict()
     assert waiting == demux.time_wait_count <= demux.context.config.tcp_max_tw_buckets
     assert counted == counters.TcpCurrEstab
     assert orphans == demux.orphan_count <= demux.context.config.tcp_max_orphans
@@ -116,7 +117,7 @@ def check_demux(demux: Demux, counters: Counters, buffers: dict[bytes, int] | No
 def check_quiet(demux: Demux, counters: Counters) -> None:
     """Check that nothing is left of any connection."""
     assert demux.table == {}
-    assert demux.port_users == {}
+    assert demux.port_users.as_dict() == {}
     assert demux.time_wait_count == 0
     assert demux.orphan_count == 0
     assert counters.TcpCurrEstab == 0

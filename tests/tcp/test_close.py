@@ -319,6 +319,6 @@ def test_a_hundred_connections_closed_in_all_ways_leave_nothing() -> None:
     pair.run_for(600 * SECOND)
     for side in (pair.a, pair.b):
         assert side.demux.table == {}
-        assert side.demux.port_users == {}
+        assert side.demux.port_users.as_dict() == {}
         assert side.demux.time_wait_count == 0
         assert side.counters.TcpCurrEstab == 0

@@ -133,7 +133,7 @@ def test_closing_a_listener_forgets_half_open_entries_and_resets_what_nobody_acc
     pair.flush()
     assert pair.b.demux.table == {}
     assert pair.b.demux.listeners == {}
-    assert pair.b.demux.port_users == {}
+    assert pair.b.demux.port_users.as_dict() == {}
     pair.run_for(20 * MS)
     with pytest.raises(ConnectionResetError):
         waiting.raise_error()

@@ -57,7 +57,7 @@ def test_it_lasts_for_twice_the_segment_lifetime_and_then_nothing_is_left() -> N
     assert isinstance(peer.endpoint(), TimeWait)
     peer.wait(1)
     assert peer.demux.table == {}
-    assert peer.demux.port_users == {}
+    assert peer.demux.port_users.as_dict() == {}
     assert peer.counters.TcpExtTW == 1
     assert [e.why for e in peer.side.events if isinstance(e, TimeWaitEnded)] == ["expired"]
 

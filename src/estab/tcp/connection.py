@@ -319,6 +319,14 @@ class Connection(Tcb):
         """The host took it off that list."""
         self.is_dirty = False
 
+    def enter_table(self) -> None:
+        """The host's table has it now."""
+        self.is_in_table = True
+
+    def leave_table(self) -> None:
+        """The host's table has it no more."""
+        self.is_in_table = False
+
     def count_as_orphan(self, *, is_counted: bool) -> None:
         """The host counts it among the orphans, or stops counting it."""
         self.is_orphan_counted = is_counted

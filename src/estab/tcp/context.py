@@ -85,7 +85,9 @@ class Owner:
 
 
 _ADDRESSES_MAX: Final = 4096
-_ZERO: Final = bytes(8)
+_RING_MIN: Final = 8
+_RING_KEPT: Final = 1024
+"""A ring of owners that has grown beyond so many places is released once it is empty."""
 
 
 @mypyc_attr(acyclic=True, free_list_len=1)
@@ -149,14 +151,19 @@ class Context:
         self._keyed: SipHash | None = None
         self.woken_first: Owner | None = None
         """Of the owners with news, the one that has waited longest, ``None`` if there is none: mostly there is one."""
-        self._woken: list[Owner] = []
+        self._woken: list[Owner | None] = []
+        """Those after it: a ring, whose size is a power of two."""
         self._woken_head: i64 = 0
+        self._woken_count: i64 = 0
         self.window_probe: WindowProbe | None = None
         """The last one of this host, until it is asked for."""
         self.replies: list[Reply] = []
         self._offset_pair: bytes = b""
         self._offset: i64 = 0
         self._addresses: dict[bytes, bytes] = {}
+        self._last_copy: bytes = b""
+        self._copy_before: bytes = b""
+        """The two addresses that were asked for last: most connections of a host have the same."""
         self._challenges_left: i64 = 0
         self._challenge_second: i64 = -1
 
@@ -178,13 +185,21 @@ class Context:
 
     def one_copy(self, address: bytes) -> bytes:
         """Return the one copy of an address that all connections share. The table is forgotten when it is full."""
+        copy = self._last_copy
+        if copy is address or copy == address:
+            return copy
+        copy = self._copy_before
+        if copy is address or copy == address:
+            return copy
         found = self._addresses.get(address)
-        if found is not None:
-            return found
-        if len(self._addresses) >= _ADDRESSES_MAX:
-            self._addresses.clear()
-        self._addresses[address] = address
-        return address
+        if found is None:
+            if len(self._addresses) >= _ADDRESSES_MAX:
+                self._addresses.clear()
+            self._addresses[address] = address
+            found = address
+        self._copy_before = self._last_copy
+        self._last_copy = found
+        return found
 
     def tell(self, event: Event) -> None:
         """Tell the observer. Callers ask ``observer is not None`` before they build the fact."""
@@ -204,8 +219,12 @@ class Context:
             owner.is_woken = True
             if self.woken_first is None:
                 self.woken_first = owner
-            else:
-                self._woken.append(owner)
+                return
+            if self._woken_count == len(self._woken):
+                self._grow_woken()
+            woken = self._woken
+            woken[(self._woken_head + self._woken_count) & (len(woken) - 1)] = owner
+            self._woken_count += 1
 
     def take_woken(self) -> Owner | None:
         """Take the owner that has had news for longest, ``None`` if there is none."""
@@ -213,15 +232,25 @@ class Context:
         if owner is None:
             return None
         owner.is_woken = False
-        following: Owner | None = None
-        if self._woken_head < len(self._woken):
-            following = self._woken[self._woken_head]
-            self._woken_head += 1
-            if self._woken_head == len(self._woken):
-                self._woken.clear()
-                self._woken_head = 0
-        self.woken_first = following
+        if self._woken_count == 0:
+            self.woken_first = None
+            return owner
+        woken = self._woken
+        head = self._woken_head
+        self.woken_first = woken[head]
+        woken[head] = None
+        self._woken_head = (head + 1) & (len(woken) - 1)
+        self._woken_count -= 1
+        if self._woken_count == 0 and len(woken) > _RING_KEPT:
+            self._woken = []
+            self._woken_head = 0
         return owner
+
+    def _grow_woken(self) -> None:
+        woken = self._woken
+        nobody: list[Owner | None] = [None]
+        self._woken = woken[self._woken_head :] + woken[: self._woken_head] + nobody * max(len(woken), _RING_MIN)
+        self._woken_head = 0
 
     def reply(
         self, segment: Segment, local: bytes, remote: bytes, why: str, seq_fact: i64, ack_fact: i64, ttl: i64 = 0,
@@ -253,14 +282,13 @@ class Context:
 
     def hash32(self, what: bytes, number: i64) -> i64:
         """Hash with the secret key to 32 bits: unguessable outside, repeatable inside."""
-        tail = _ZERO
-        if number != 0:
-            counter: int = number
-            tail = counter.to_bytes(8, "big", signed=True)
         keyed = self._keyed
         if keyed is None:
             keyed = self._keyed = self._hash_for(b"siphash")
-        return keyed.hash32(what + tail)
+        if number == 0:
+            return keyed.hash32(what, 8)
+        counter: int = number
+        return keyed.hash32(what + counter.to_bytes(8, "big", signed=True))
 
     def _hash_for(self, purpose: bytes) -> SipHash:
         return SipHash(hashlib.blake2s(purpose, key=self.secret, digest_size=KEY_BYTES).digest())

@@ -16,6 +16,7 @@ from mypy_extensions import i64, mypyc_attr
 from estab import abi
 from estab.errors import DropReason, os_error
 from estab.events import SegmentReceived, SegmentSent, TcbCreated, TcbReleased, TimeWaitEnded
+from estab.host.sockets.port_users import PortUsers
 from estab.host.sockets.recent import Recent
 from estab.host.sockets.senders import SHARE_BYTES, Senders
 from estab.tcp.arriving import timewait, transitions
@@ -79,8 +80,7 @@ class Demux:
         self._options = OptionPool(context.config)
         self.table: dict[bytes, Endpoint] = {}
         self.listeners: dict[int, list[Listener]] = {}
-        self.port_users: dict[int, int] = {}
-        """How many endpoints in the table use each local port."""
+        self.port_users = PortUsers()
         self.time_wait_count: i64 = 0
         self.freed_count: i64 = 0
         """Four-tuples that were in the table, and are free again."""
@@ -123,6 +123,7 @@ class Demux:
         if connection is not None:
             self.timers.hand_over(entry, connection)
             self.table[connection.key] = connection  # the entry's place
+            connection.enter_table()
             self._recent.remember(connection, packet)
             self.touch(connection)
         elif entry.key not in listener.half_open:
@@ -169,6 +170,7 @@ class Demux:
             connection = listener.on_cookie_ack(ends, segment, now_ns)
             if connection is not None:
                 self._insert(connection, i64(connection.local_port))
+                connection.enter_table()
                 self.touch(connection)
             elif listener.accept_drops == overflows:  # else the cookie was good, and may come again when there is room
                 context.drop(DropReason.NO_SOCKET, self._flow(packet, segment), "acknowledgment to a listener")
@@ -197,6 +199,7 @@ class Demux:
             return
         self._insert(entry, listener.port)
         if isinstance(entry, Connection):
+            entry.enter_table()
             self.touch(entry)
         elif isinstance(entry, HalfOpen):
             self.timers.set(entry, entry.due_ns)
@@ -395,6 +398,7 @@ class Demux:
             self.context.counters.EstabTimeWaitReused += 1
             self._end_time_wait(endpoint, "reused by connect() (RFC 6191)")
         self._insert(connection, i64(connection.local_port))
+        connection.enter_table()
         connection.open()
         self.touch(connection)
 
@@ -467,7 +471,8 @@ class Demux:
         """Take a connection that is over out of the table."""
         self.timers.forget(connection)
         self._forget_orphan(connection)
-        if self.table.get(connection.key) is connection:
+        if connection.is_in_table:
+            connection.leave_table()
             self._recent.forget(connection)
             self._take_out(connection, i64(connection.local_port))
             if self.context.observer is not None:
@@ -480,7 +485,7 @@ class Demux:
         context = self.context
         self.timers.forget(connection)
         self._forget_orphan(connection)
-        if self.table.get(connection.key) is not connection:
+        if not connection.is_in_table:
             return
         if self.time_wait_count >= context.config.tcp_max_tw_buckets:
             context.counters.TcpExtTCPTimeWaitOverflow += 1
@@ -488,6 +493,7 @@ class Demux:
             self.release(connection, "too many in TIME-WAIT")
             return
         record = TimeWait(connection)
+        connection.leave_table()
         self._recent.forget(connection)
         self.table[connection.key] = record
         self.time_wait_count += 1
@@ -512,12 +518,11 @@ class Demux:
         Over ``tcp_max_orphans``, or over ``tcp_mem`` with text left to send, the connection is reset instead of being
         left to finish by itself.
         """
-        endpoint = self.table.get(connection.key)
-        if endpoint is None:
-            return
-        if isinstance(endpoint, TimeWait):
-            endpoint.tcb = None
-        elif endpoint is connection and not connection.is_orphan_counted and connection.state != abi.CLOSED:
+        if not connection.is_in_table:
+            endpoint = self.table.get(connection.key)
+            if isinstance(endpoint, TimeWait):
+                endpoint.tcb = None
+        elif not connection.is_orphan_counted and connection.state != abi.CLOSED:
             if self.orphan_count >= self.context.config.tcp_max_orphans or self._has_no_memory(connection):
                 self._abort_on_memory(connection)
             else:
@@ -539,7 +544,7 @@ class Demux:
 
     def _insert(self, endpoint: Endpoint, port: i64) -> None:
         self.table[endpoint.key] = endpoint
-        self.port_users[port] = self.port_users.get(port, 0) + 1
+        self.port_users.add(port)
 
     def _remove(self, endpoint: Endpoint, port: i64) -> None:
         self.timers.forget(endpoint)
@@ -549,11 +554,7 @@ class Demux:
     def _take_out(self, endpoint: Endpoint, port: i64) -> None:
         del self.table[endpoint.key]
         self.freed_count += 1
-        left = self.port_users[port] - 1
-        if left > 0:
-            self.port_users[port] = left
-        else:
-            del self.port_users[port]
+        self.port_users.drop(port)
 
     # --- facts
 

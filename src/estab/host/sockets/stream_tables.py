@@ -32,7 +32,7 @@ class StreamTables(FlowTable):
         """Tell whether a connection or TIME-WAIT record lives on a binding whose socket is closed."""
         if binding.flow_key:
             return binding.flow_key in self.demux.table
-        return binding.port in self.demux.port_users
+        return self.demux.port_users.has(binding.port)
 
     def freed_count(self) -> i64:
         """How many four-tuples have been freed so far; -1 while a TIME-WAIT record may become reusable."""

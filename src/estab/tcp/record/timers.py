@@ -7,11 +7,18 @@ the place.
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import i32, i64
 
 from estab.units import NEVER
 
 __all__ = ["Endpoint", "TimerQueue"]
+
+_SPARE_PLACES: Final = 64
+"""So many free places are kept, and as many again as are taken: a list that always has just what it needs is made anew
+for each short connection.
+"""
 
 
 class Endpoint:
@@ -30,6 +37,8 @@ class Endpoint:
         """number: among equal times the lower one comes first. Writers: record/timers."""
         self.queued_at: i32 = 0
         """number: its place in the queue, if it has one. Writers: record/timers."""
+        self.is_in_table: bool = False
+        """yes or no: a connection that the table has, so that segments find it. Writers: connection."""
 
 
 class TimerQueue:
@@ -37,7 +46,12 @@ class TimerQueue:
 
     def __init__(self) -> None:
         self._heap: list[Endpoint] = []
+        """A heap of ``_count`` endpoints; after it stands ``_nobody``."""
+        self._count: i64 = 0
         self._order: i64 = 0
+        self._look_ns: i64 = NEVER
+        """``queued_ns`` of the first."""
+        self._nobody: Endpoint = Endpoint(b"")
 
     def set(self, endpoint: Endpoint, due_ns: i64) -> None:
         """Give an endpoint its next deadline, ``NEVER`` for none."""
@@ -45,8 +59,10 @@ class TimerQueue:
         if due_ns < endpoint.queued_ns:
             at: i64 = i64(endpoint.queued_at)
             if endpoint.queued_ns == NEVER:
-                at = len(self._heap)
-                self._heap.append(endpoint)
+                at = self._count
+                self._count += 1
+                if at == len(self._heap):
+                    self._heap.append(endpoint)
             self._mark(endpoint, due_ns)
             self._rise(endpoint, at)
 
@@ -54,14 +70,16 @@ class TimerQueue:
         """Return the time to look again without looking now: the soonest deadline, or earlier, if that of an endpoint
         was put off or ended. So what happens between two looks moves nothing in the queue.
         """
-        if not self._heap:
-            return NEVER
-        return self._heap[0].queued_ns
+        return self._look_ns
+
+    def look_at_ns(self, endpoint: Endpoint) -> i64:
+        """Return the time at which the queue looks at an endpoint, ``NEVER`` if that has no place in it."""
+        return endpoint.queued_ns
 
     def next_ns(self) -> i64:
         """Return the soonest deadline."""
         heap = self._heap
-        while heap:
+        while self._count > 0:
             first = heap[0]
             if first.due_ns <= first.queued_ns:
                 return first.queued_ns
@@ -93,11 +111,11 @@ class TimerQueue:
             new.queued_ns = old.queued_ns
             new.queued_order = old.queued_order
             new.queued_at = old.queued_at
-            self._heap[old.queued_at] = new
+            self._heap[old.queued_at] = new  # queued at the same time, so ``_look_ns`` stays
             old.queued_ns = NEVER
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return self._count
 
     def _mark(self, endpoint: Endpoint, due_ns: i64) -> None:
         endpoint.queued_ns = due_ns
@@ -107,11 +125,19 @@ class TimerQueue:
     def _take_out(self, endpoint: Endpoint) -> None:
         """Let the last of the heap have the endpoint's place, and find its own from there."""
         at: i64 = i64(endpoint.queued_at)
-        last = self._heap.pop()
+        heap = self._heap
+        self._count -= 1
+        count = self._count
+        last = heap[count]
+        heap[count] = self._nobody
         if last is not endpoint:
             self._rise(last, at)
             self._sink(last, i64(last.queued_at))
+        elif count == 0:
+            self._look_ns = NEVER
         endpoint.queued_ns = NEVER
+        while len(heap) > 2 * count + _SPARE_PLACES:
+            heap.pop()
 
     def _rise(self, endpoint: Endpoint, at: i64) -> None:
         """Put an endpoint at a place, or nearer to the top if it is due before those that stand there."""
@@ -124,13 +150,12 @@ class TimerQueue:
             heap[at] = other
             other.queued_at = i32(at)
             at = above
-        heap[at] = endpoint
-        endpoint.queued_at = i32(at)
+        self._put(endpoint, at)
 
     def _sink(self, endpoint: Endpoint, at: i64) -> None:
         """Put an endpoint at a place, or farther from the top if those that stand there are due before it."""
         heap = self._heap
-        count: i64 = len(heap)
+        count = self._count
         while True:
             below: i64 = 2 * at + 1
             if below >= count:
@@ -143,11 +168,15 @@ class TimerQueue:
                     other = right
             if not _is_sooner(other, endpoint):
                 break
-            heap[at] = other
-            other.queued_at = i32(at)
+            self._put(other, at)
             at = below
-        heap[at] = endpoint
+        self._put(endpoint, at)
+
+    def _put(self, endpoint: Endpoint, at: i64) -> None:
+        self._heap[at] = endpoint
         endpoint.queued_at = i32(at)
+        if at == 0:
+            self._look_ns = endpoint.queued_ns
 
 
 def _is_sooner(one: Endpoint, other: Endpoint) -> bool:
