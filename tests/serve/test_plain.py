@@ -7,7 +7,9 @@ import random
 import pytest
 
 from estab import abi
+from estab.host.sockets.stream import StreamSocket
 from estab.serve.plain import PATTERN, Chargen, Discard, Echo
+from estab.serve.services import Service
 from estab.tcp.config import Config
 from tests.kit.serving import MS, SECOND, Serving
 
@@ -40,6 +42,48 @@ def test_echo_gives_back_every_byte_whatever_part_of_a_write_there_is_room_for(m
         client.ask(text[start : start + 25_100])
     client.read(5 * SECOND)
     assert client.text == text
+
+
+class Told(Service):
+    """Notes what was there to be read each time that it was told of an end. Closes with the peer."""
+
+    def __init__(self) -> None:
+        super().__init__("told")
+        self.wants_opening = Echo().wants_opening
+        self.unread: list[int] = []
+
+    def on_ready(self, end: StreamSocket, now_ns: int) -> None:
+        self.unread.append(end.readable_bytes)
+        assert end.connection is not None
+        if end.connection.is_eof():
+            self.close(end, now_ns)
+
+
+def test_echo_is_told_of_an_end_when_text_comes_and_not_before() -> None:
+    net = Serving()
+    told = Told()
+    net.add(told, 7)
+    client = net.connect(7)
+    net.run(SECOND)
+    assert (told.open_count, told.unread) == (1, [])
+    client.ask(b"abc")
+    assert told.unread == [3]
+    assert Discard().wants_opening is told.wants_opening is False
+    assert Chargen().wants_opening
+
+
+def test_text_that_came_before_a_place_was_free_is_told_of_when_it_is() -> None:
+    net = Serving()
+    told = Told()
+    told.ends_max = 1
+    net.add(told, 7)
+    first, second = net.connect(7), net.connect(7)
+    net.run(SECOND)
+    second.ask(b"abcd")
+    assert (told.open_count, told.unread) == (1, [])
+    first.shut()
+    net.run(SECOND)
+    assert (told.open_count, told.unread) == (1, [0, 4])
 
 
 def test_echo_reads_no_more_than_the_peer_takes_back() -> None:

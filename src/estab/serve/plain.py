@@ -23,6 +23,7 @@ class Echo(Service):
     def __init__(self, ends_max: i64 = ENDS_MAX) -> None:
         super().__init__("echo", ends_max)
         self.has_deadlines = False
+        self.wants_opening = False
 
     def on_ready(self, end: StreamSocket, now_ns: i64) -> None:
         """Send back what came."""
@@ -58,6 +59,7 @@ class Discard(Service):
     def __init__(self, ends_max: i64 = ENDS_MAX) -> None:
         super().__init__("discard", ends_max)
         self.has_deadlines = False
+        self.wants_opening = False
 
     def on_ready(self, end: StreamSocket, now_ns: i64) -> None:
         """Drop what came."""

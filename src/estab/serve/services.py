@@ -39,6 +39,8 @@ class Service:
         """How often new connections had to wait, because this service or the host was full."""
         self.has_deadlines: bool = True
         """``False``: ``next_deadline_ns`` is never asked."""
+        self.wants_opening: bool = True
+        """``False``: an end that was just opened is only told of if something has come on it already."""
         self.services: Services | None = None
 
     def on_ready(self, end: StreamSocket, now_ns: i64) -> None:
@@ -77,6 +79,8 @@ class Services(Handler):
         """Those that have deadlines."""
         self._listeners: list[StreamSocket] = []
         self._by_fd: list[Service | None] = []
+        self._ends: list[StreamSocket | None] = []
+        """By descriptor, too: what ``_by_fd`` serves."""
         self._is_starved: bool = False
 
     def add(self, service: Service, address: str, port: i64, now_ns: i64, backlog: i64 = BACKLOG) -> None:
@@ -96,7 +100,7 @@ class Services(Handler):
             listener.close(now_ns)
             raise
         service.services = self
-        self._put(listener.fd, service)
+        self._put(listener, service)
         self.services.append(service)
         if service.has_deadlines:
             self._timed.append(service)
@@ -121,10 +125,9 @@ class Services(Handler):
         if fd >= len(services):
             return False
         service = services[fd]
-        if service is None:
+        end = self._ends[fd]
+        if service is None or end is None:
             return False
-        end = self.engine.files.get(fd)
-        assert isinstance(end, StreamSocket)
         if end.listener is not None:
             self._accept(end, now_ns)
         else:
@@ -149,13 +152,12 @@ class Services(Handler):
     def close(self, now_ns: i64) -> None:
         """Stop listening and close every connection."""
         for listener in self._listeners:
-            self._put(listener.fd, None)
+            self._forget(listener.fd)
             listener.close(now_ns)
         self._listeners.clear()
         for fd, service in enumerate(self._by_fd):
-            if service is not None:
-                end = self.engine.files.get(fd)
-                assert isinstance(end, StreamSocket)
+            end = self._ends[fd]
+            if service is not None and end is not None:
                 self.release(end, service, now_ns)
         self.services.clear()
         self._timed.clear()
@@ -166,7 +168,7 @@ class Services(Handler):
         """Close an end, and take in one that waits for its place."""
         fd = end.fd
         service.on_gone(fd)
-        self._by_fd[fd] = None
+        self._forget(fd)
         service.open_count -= 1
         end.close(now_ns)
         if self._is_starved:
@@ -190,13 +192,20 @@ class Services(Handler):
                     self._is_starved = True
                     return
                 continue  # the closed one may have made room for another
-            end = listener.accept(now_ns)
+            end = listener.accept(now_ns, is_told=service.wants_opening)
             service.accepted_count += 1
             service.open_count += 1
-            self._put(end.fd, service)  # ``accept`` gave it news: the service is told next
+            self._put(end, service)  # if ``accept`` gave it news, the service is told next
 
-    def _put(self, fd: i64, service: Service | None) -> None:
+    def _put(self, end: StreamSocket, service: Service) -> None:
+        fd = end.fd
         services = self._by_fd
         while fd >= len(services):
             services.append(None)
+            self._ends.append(None)
         services[fd] = service
+        self._ends[fd] = end
+
+    def _forget(self, fd: i64) -> None:
+        self._by_fd[fd] = None
+        self._ends[fd] = None

@@ -156,8 +156,11 @@ class StreamSocket(StreamView):
             self._forget_failed(connection)
         self.is_connect_reported = self.is_disconnecting = False
 
-    def accept(self, now_ns: i64) -> StreamSocket:
-        """Take the oldest connection of the accept queue, with a descriptor of its own. EAGAIN, EINVAL, EMFILE."""
+    def accept(self, now_ns: i64, *, is_told: bool = True) -> StreamSocket:
+        """Take the oldest connection of the accept queue, with a descriptor of its own. EAGAIN, EINVAL, EMFILE.
+
+        ``is_told=False``: it is only listed as having news if something has come on it, or it is over.
+        """
         tables = self.tables
         tables.context.now_ns = now_ns
         listener = self.listener
@@ -182,7 +185,8 @@ class StreamSocket(StreamView):
         tables.ports.hold(binding)
         connection.set_owner(made)
         tables.files.allocate(made, "accept()")
-        tables.context.wake(made)
+        if is_told or not made.is_silent():
+            tables.context.wake(made)
         return made
 
     def nobody_error(self) -> OSError:
