@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from estab.events import Event, FrameReceived, FrameSent
 from estab.host.drive.loop import Loop, Surroundings, WakeUp
 from estab.host.drive.step import FRAMES_PER_STEP, Stepper
 from estab.host.engine import Engine
@@ -16,6 +17,8 @@ DEVICE = (7, 1)
 """What ``poll`` says where the device is readable, and nothing else."""
 OTHER = (8, 1)
 HERE, THERE = b"\x0a\0\0\x01", b"\x0a\0\0\x02"
+JUNK = ip.emit(THERE, HERE, ip.UDP, b"too short")
+"""A packet that nobody answers."""
 PING = ip.emit(THERE, HERE, ip.ICMP, icmp.emit(icmp.Echo(4, False, 1, 1, b""), THERE, HERE))
 
 
@@ -23,7 +26,7 @@ class World(Surroundings):
     """What a loop needs of the world, as a test wrote it down."""
 
     def __init__(self, bench: Bench) -> None:
-        super().__init__(bench.acquire, bench.release, lambda: bench.now_ns, [], bench.hooks)
+        super().__init__(bench.acquire, bench.release, bench.clock, [], bench.hooks)
         self.bench = bench
 
     def run_signal_handlers(self) -> None:
@@ -54,6 +57,9 @@ class Bench:
         self.stepper = Stepper(self.engine, interface, self.receive, lambda header, frame: True,
                                lambda fd, bits: None, 0)
         self.loop = Loop(self.stepper, World(self))
+
+    def clock(self) -> int:
+        return self.now_ns
 
     def acquire(self) -> None:
         assert not self.is_locked
@@ -293,3 +299,31 @@ def test_frames_that_are_expected_are_taken_with_one_lock_unless_another_thread_
         assert len(asked) == 6  # it has learnt when a frame is there
     assert alone.locks == 6
     assert wanted.locks == 11
+
+
+class Ticking(Conversation):
+    """Its clock goes on whenever it is asked."""
+
+    def clock(self) -> int:
+        self.now_ns += 1
+        return self.now_ns
+
+
+def test_what_comes_after_an_answer_has_a_later_time() -> None:
+    ticking = Ticking()
+    facts: list[Event] = []
+    for _ in range(20):
+        facts.clear()
+        ticking.engine.observer = facts.append
+        ticking.frames = [PING, JUNK, JUNK] * 5
+        ticking.loop.run(ticking.now_ns + SECOND, True, False, ticking.wake_up, ticking.poll, DEVICE)
+    answered_ns = 0
+    times = []
+    for fact in facts:
+        if isinstance(fact, FrameReceived):
+            assert fact.at_ns > answered_ns
+            times.append(fact.at_ns)
+        elif isinstance(fact, FrameSent):
+            answered_ns = fact.at_ns
+    assert len(times) == 15
+    assert times == sorted(times)

@@ -216,6 +216,41 @@ def test_the_virtio_header_is_the_one_that_the_packet_asks_for(
         assert header == offload.emit(described, header_bytes == 12)
 
 
+def connecting(stepper: Stepper) -> None:
+    """Let the stepper's host send a SYN."""
+    sock = stepper.engine.socket(AF_INET, SOCK_STREAM, 0)
+    with pytest.raises(BlockingIOError):
+        sock.connect(("10.0.0.2", 80), 0)
+    stepper.step(0)
+
+
+@pytest.mark.parametrize("refusal", [None, BlockingIOError(), OSError(errno.ENOBUFS, "")], ids=repr)
+def test_a_small_packet_is_written_to_the_descriptor_in_one_piece_with_its_header(refusal: OSError | None) -> None:
+    device = FakeDevice()
+    connecting(make_stepper(device, header_bytes=10))
+    stepper = make_stepper(FakeDevice(), header_bytes=10)
+    written: list[bytes] = []
+    refusals = [refusal] if refusal is not None else []
+
+    def write(fd: int, data: bytes) -> int:
+        if refusals:
+            raise refusals.pop()
+        written.append(data)
+        return len(data)
+
+    stepper.use_descriptor(1, mmap.mmap(-1, 2000), os.read, lambda buffer: None, write, lambda fd, parts: 0)
+    connecting(stepper)
+    assert stepper.is_full == isinstance(refusal, BlockingIOError)
+    counters = stepper.engine.counters()
+    assert counters.get("drop:QDISC_DROP", 0) == (refusal is not None and refusal.errno == errno.ENOBUFS)
+    stepper.step(0)
+    expected = [] if counters.get("drop:QDISC_DROP") else [header + frame for header, frame in device.sent]
+    assert written == expected
+    sent = sum(len(data) - 10 for data in written)
+    assert stepper.engine.interfaces[1].tx_bytes == sent
+    assert counters["IpExtOutOctets"] == len(device.sent[0][1])
+
+
 @pytest.mark.parametrize("header_bytes", [10, 12])
 def test_a_router_learns_from_the_virtio_header_what_a_super_segment_is_made_of(header_bytes: int) -> None:
     device, out = FakeDevice(), []

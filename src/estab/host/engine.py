@@ -525,8 +525,11 @@ class Engine:
                 writer = self._writer
                 if writer is None:
                     writer = self._writer = Writer()
-                packet = wire_tcp.emit_packet(segment, header, is_partial, writer)
-                outbound = self.output.segment(path, packet, outgoing.segment_bytes, is_partial)
+                before = b""
+                if is_left_to_link and outgoing.segment_bytes == 0 and interface.is_up and not path.is_local:
+                    before = interface.before_v4 if len(destination) == 4 else interface.before_v6
+                packet = wire_tcp.emit_packet(segment, header, is_partial, writer, before)
+                outbound = self.output.segment(path, packet, outgoing.segment_bytes, is_partial, len(before))
             if outbound is not None:
                 return outbound
             if self.outputs.waiting > 0:

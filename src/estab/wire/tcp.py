@@ -58,6 +58,10 @@ FAST_OPEN_MAGIC: Final = 0xF989
 """The experiment's number (RFC 6994) that Fast Open had before it had a kind of its own; some systems still use it."""
 
 _NOP_NOP_TIMESTAMPS: Final = 0x0101080A
+_SACK_AND_TIMESTAMPS: Final = 0x0402080A
+_NOP_WSCALE: Final = 0x010303  # the shift follows
+_SYN_OPTIONS_BYTES: Final = 20
+"""MSS, SACK-permitted, timestamps, window scale: what nearly all SYNs and SYN-ACKs have, in Linux's order."""
 _LETTERS: Final = "FSRP.UEWe"
 """tcpdump's letters for the flags, from bit 0 up."""
 _SMALL_TEXT_BYTES: Final = 160
@@ -213,6 +217,14 @@ def parse(packet: ip.Packet, is_checksum_known_good: bool) -> Segment:
             segment.has_timestamps = True
             segment.ts_val = u32(data, options + 4)
             segment.ts_ecr = u32(data, options + 8)
+        elif (text - options == _SYN_OPTIONS_BYTES and u16(data, options) == (MSS_KIND << 8 | 4)
+              and u32(data, options + 4) == _SACK_AND_TIMESTAMPS and u32(data, options + 16) >> 8 == _NOP_WSCALE):
+            segment.mss = u16(data, options + 2)
+            segment.sack_permitted = True
+            segment.has_timestamps = True
+            segment.ts_val = u32(data, options + 8)
+            segment.ts_ecr = u32(data, options + 12)
+            segment.wscale = min(u8(data, options + 19), WSCALE_MAX)
         else:
             _parse_options(segment, data, options, text)
     return segment
@@ -471,9 +483,12 @@ def _put_header(
     fourth = header_bytes << 26 | (segment.flags & 0x1FF) << 16 | (segment.wnd & 0xFFFF)
     urg = segment.urg & 0xFFFF
     has_only_timestamps = header_bytes == HEADER_BYTES + 12 and segment.has_timestamps and not segment.sack_permitted
+    is_syn_usual = header_bytes == HEADER_BYTES + _SYN_OPTIONS_BYTES and _has_usual_syn_options(segment)
     options = b""
-    if header_bytes != HEADER_BYTES and not has_only_timestamps:
+    if header_bytes != HEADER_BYTES and not has_only_timestamps and not is_syn_usual:
         options = _options(segment)
+    mss = MSS_KIND << 24 | 4 << 16 | (segment.mss & 0xFFFF)
+    wscale = _NOP_WSCALE << 8 | (segment.wscale & 0xFF)
     acc = pseudo_header(src, dst, ip.TCP, header_bytes + end - start)
     checksum: i64
     if is_checksum_partial:
@@ -482,6 +497,8 @@ def _put_header(
         acc += ports + segment.seq + segment.ack + fourth + urg
         if has_only_timestamps:
             acc += _NOP_NOP_TIMESTAMPS + segment.ts_val + segment.ts_ecr
+        elif is_syn_usual:
+            acc += mss + _SACK_AND_TIMESTAMPS + segment.ts_val + segment.ts_ecr + wscale
         elif options:
             acc = add(options, 0, len(options), acc)
         checksum = 0xFFFF - fold(add(data, start, end, acc))
@@ -494,18 +511,34 @@ def _put_header(
         put32(writer, _NOP_NOP_TIMESTAMPS)
         put32(writer, segment.ts_val)
         put32(writer, segment.ts_ecr)
+    elif is_syn_usual:
+        put32(writer, mss)
+        put32(writer, _SACK_AND_TIMESTAMPS)
+        put32(writer, segment.ts_val)
+        put32(writer, segment.ts_ecr)
+        put32(writer, wscale)
     elif options:
         writer.write(options)
 
 
+def _has_usual_syn_options(segment: Segment) -> bool:
+    """Tell whether there are MSS, SACK-permitted, timestamps and window scale, and none else, in Linux's order."""
+    if not segment.sack_permitted or not segment.has_timestamps or segment.has_bsd_order:
+        return False
+    if segment.mss == 0 or segment.wscale < 0 or segment.accecn is not None or segment.sack is not None:
+        return False
+    return segment.fast_open is None and segment.unknown is None
+
+
 def emit_packet(
     segment: Segment, header: ip.IpHeader, is_checksum_partial: bool = False, writer: Writer | None = None,
+    before: bytes = b"",
 ) -> bytes:
     """Build the whole IP packet, IPv4 or IPv6 as its source address says. The traffic class is ``segment.tos``.
 
     With ``is_checksum_partial`` the checksum field holds the pseudo-header's sum only, for a link that completes it.
-    ``writer`` is one that the caller keeps for all of its packets; what it holds is forgotten.
-    More than 40 octets of options, or a packet that its length field can't tell, are bugs of the caller.
+    ``writer`` is one that the caller keeps for all of its packets; what it holds is forgotten. ``before``, a device's
+    header, comes first. More than 40 octets of options, or a packet that its length can't tell, are the caller's bugs.
     """
     src, dst = header.src, header.dst
     header_bytes = HEADER_BYTES + options_length(segment)
@@ -516,6 +549,8 @@ def emit_packet(
         writer = Writer()
     else:
         writer.truncate(0)
+    if len(before) > 0:
+        writer.write(before)
     ip.emit_header(writer, header, segment.tos, ip.TCP, segment_bytes)
     return _put_segment(writer, segment, src, dst, header_bytes, is_checksum_partial)
 

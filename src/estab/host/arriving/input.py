@@ -10,6 +10,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from estab.counters import VersionCounters
 from estab.errors import DropReason, WireError
 from estab.events import FrameReceived
 from estab.host.arriving.forwarding import Forwarding
@@ -93,8 +94,8 @@ class Input:
         counters.ip_in_receives += 1
         counters.ip_in_octets += len(outbound.data)
         packet = ip.parse(outbound.data, 0)
-        self._count_mark(packet)
-        self._receive(lo, packet, is_group=False, is_known_good=True)
+        _count_mark(counters, packet.tos)
+        self._receive(lo, counters, packet, is_group=False, is_known_good=True)
 
     def _on_ethernet(self, interface: Interface, data: bytes, start: i64, is_known_good: bool) -> None:
         is_link_group = (data[start] & 1) != 0
@@ -144,7 +145,7 @@ class Input:
             self._count_header_error(version, error.reason)
             self.context.drop(error.reason, "", error.detail)
             return
-        self._count_mark(packet)
+        _count_mark(counters, packet.tos)
         generation = self.paths.routes.generation
         src = packet.src
         dst = packet.dst
@@ -164,9 +165,9 @@ class Input:
                 self._last_generation = generation
             self._last_src = packet.src
             self._last_dst = packet.dst
-            self._receive(interface, packet, is_group=is_link_group, is_known_good=is_known_good)
+            self._receive(interface, counters, packet, is_group=is_link_group, is_known_good=is_known_good)
         elif self._is_for_group_of_ours(interface, packet):
-            self._receive(interface, packet, is_group=True, is_known_good=is_known_good)
+            self._receive(interface, counters, packet, is_group=True, is_known_good=is_known_good)
         elif self.is_forwarding and not is_multicast(packet.dst):
             if len(packet.options) > 0 and self._has_source_route(packet):
                 return
@@ -176,19 +177,6 @@ class Input:
             counters.ip_in_addr_errors += 1
             self.context.drop(DropReason.IP_INADDRERRORS, "",
                               f"{format_address(packet.src)} > {format_address(packet.dst)}")
-
-    def _count_mark(self, packet: ip.Packet) -> None:
-        """Count a packet by its ECN codepoint (RFC 3168 section 5), those that are to be forwarded too."""
-        counters = self.context.counters.of(packet.version)
-        codepoint = packet.tos & 3
-        if codepoint == 0:
-            counters.ip_in_no_ect_pkts += 1
-        elif codepoint == 1:
-            counters.ip_in_ect1_pkts += 1
-        elif codepoint == 2:
-            counters.ip_in_ect0_pkts += 1
-        else:
-            counters.ip_in_ce_pkts += 1
 
     def _has_possible_ends(self, packet: ip.Packet) -> bool:
         """Refuse addresses that no packet from a link may have (RFC 1122 section 3.2.1.3, RFC 4291 section 2)."""
@@ -250,7 +238,8 @@ class Input:
 
     # --- packets for us
 
-    def _receive(self, interface: Interface, packet: ip.Packet, is_group: bool, is_known_good: bool) -> None:
+    def _receive(self, interface: Interface, counters: VersionCounters, packet: ip.Packet, is_group: bool,
+                 is_known_good: bool) -> None:
         """Take a packet whose destination is this host."""
         if len(packet.options) > 0 and self._has_source_route(packet):
             return
@@ -264,14 +253,32 @@ class Input:
             is_known_good = False
             if packet.problem_code != ip.NO_PROBLEM and self._has_problem(packet):
                 return
-        self._dispatch(interface, packet, is_group, is_known_good)
+        counters.ip_in_delivers += 1
+        if packet.protocol != ip.TCP or is_group:
+            self._dispatch(interface, packet, is_group, is_known_good)
+            return
+        try:
+            segment = wire_tcp.parse(packet, is_known_good)
+        except WireError as error:
+            self._refuse_segment(error)
+            return
+        self.demux.on_segment(packet, segment, self.context.now_ns)
+
+    def _refuse_segment(self, error: WireError) -> None:
+        counters = self.context.counters
+        counters.TcpInSegs += 1
+        counters.TcpInErrs += 1
+        if error.reason is DropReason.TCP_CSUM:
+            counters.TcpInCsumErrors += 1
+        self.context.drop(error.reason, "", error.detail)
 
     def _dispatch(self, interface: Interface, packet: ip.Packet, is_group: bool, is_known_good: bool) -> None:
+        """Pass on what is no segment for one host."""
         protocol = packet.protocol
         is_v4 = packet.version == 4
-        self.context.counters.of(packet.version).ip_in_delivers += 1
-        if protocol == ip.TCP:
-            self._on_tcp(packet, is_group, is_known_good)
+        if protocol == ip.TCP:  # RFC 9293 MUST-57
+            self.context.counters.TcpInSegs += 1
+            self.context.drop(DropReason.TCP_INVALID_SYN, "", f"segment to {format_address(packet.dst)}")
         elif protocol == ip.UDP:
             if not self.udp.on_packet(packet, interface.index, is_known_good) and not is_group:
                 self.icmp.unreachable(packet, 3 if is_v4 else 4)
@@ -281,23 +288,6 @@ class Input:
             self._on_unknown_protocol(packet, is_group)
         else:  # RFC 8200 section 4.7
             self.context.drop(DropReason.IP_NOPROTO, "", f"no next header, from {format_address(packet.src)}")
-
-    def _on_tcp(self, packet: ip.Packet, is_group: bool, is_known_good: bool) -> None:
-        counters = self.context.counters
-        if is_group:  # RFC 9293 MUST-57
-            counters.TcpInSegs += 1
-            self.context.drop(DropReason.TCP_INVALID_SYN, "", f"segment to {format_address(packet.dst)}")
-            return
-        try:
-            segment = wire_tcp.parse(packet, is_known_good)
-        except WireError as error:
-            counters.TcpInSegs += 1
-            counters.TcpInErrs += 1
-            if error.reason is DropReason.TCP_CSUM:
-                counters.TcpInCsumErrors += 1
-            self.context.drop(error.reason, "", error.detail)
-            return
-        self.demux.on_segment(packet, segment, self.context.now_ns)
 
     def _on_unknown_protocol(self, packet: ip.Packet, is_group: bool) -> None:
         self.context.counters.of(packet.version).ip_in_unknown_protos += 1
@@ -326,3 +316,16 @@ class Input:
         counters.ip_in_hdr_errors += 1
         if reason is DropReason.IP_CSUM:
             counters.ip_in_csum_errors += 1
+
+
+def _count_mark(counters: VersionCounters, tos: i64) -> None:
+    """Count a packet by its ECN codepoint (RFC 3168 section 5), one that is to be forwarded, too."""
+    codepoint = tos & 3
+    if codepoint == 0:
+        counters.ip_in_no_ect_pkts += 1
+    elif codepoint == 1:
+        counters.ip_in_ect1_pkts += 1
+    elif codepoint == 2:
+        counters.ip_in_ect0_pkts += 1
+    else:
+        counters.ip_in_ce_pkts += 1

@@ -55,6 +55,10 @@ class Expectation:
         """Tell whether the next frame is probably there already."""
         return self._found_in_a_row[self._history] >= SURE
 
+    def has_just_answered(self) -> bool:
+        """Tell whether we answered after the last look."""
+        return (self._history & _ANSWERED) != 0
+
     def has_answered_lately(self) -> bool:
         """Tell whether we answered after any of the last four looks: the peer may wait before it sends more."""
         return (self._history & _ANSWERED_LATELY) != 0

@@ -88,6 +88,9 @@ class Loop:
         self.busy_waits: i64 = 0
         """How many waits ended while they were busy."""
         self._short_waits: i64 = 0
+        self._stepped_ns: i64 = 0
+        """The time of the last step, or of the one before if ``_is_late``: a clock costs as much as an IP header."""
+        self._is_late: bool = False
 
     def step(self) -> i64:
         """Step the host once. Returns until when the caller may sleep; 0 if there is more to do."""
@@ -194,7 +197,13 @@ class Loop:
         around = self.around
         self.is_working = True
         try:
-            now_ns: i64 = around.clock()
+            now_ns = self._stepped_ns
+            if is_next and not self.stepper.has_answered() and not self._is_late:
+                self._is_late = True  # the last step only took a frame: it is still about that time
+            else:
+                now_ns = around.clock()
+                self._stepped_ns = now_ns
+                self._is_late = False
             if is_next:
                 self.stepper.ended_ns = now_ns
             if takes_frames:

@@ -83,6 +83,7 @@ class Stepper:
                  is_polled: bool = False) -> None:
         self.engine: Engine = engine
         self.interface_index: i64 = interface.index
+        self._interface: Interface = interface
         self.header_bytes: i64 = header_bytes
         self.is_full: bool = False
         """The device refused a frame: nothing is sent before ``retry``."""
@@ -95,6 +96,9 @@ class Stepper:
         self._tell: Callable[[int, int], None] = tell
         self._packet_start: i64 = ethernet.HEADER_BYTES if interface.is_ethernet else 0
         interface.takes_text_apart = True
+        if header_bytes > 0 and interface.has_checksum_offload and not interface.is_ethernet:
+            interface.before_v4 = _header_before(ip.V4_HEADER_BYTES, header_bytes)
+            interface.before_v6 = _header_before(ip.V6_HEADER_BYTES, header_bytes)
         self._no_header: bytes = bytes(header_bytes)
         self._headers: dict[i64, bytes] = {}
         self._last_header: bytes = b""
@@ -198,8 +202,9 @@ class Stepper:
 
     def receive(self, now_ns: i64, frames_max: i64) -> i64:
         """Take up to ``frames_max`` frames from the device. Returns how many there were."""
-        engine = self.engine
-        index = self.interface_index
+        self.engine.context.now_ns = now_ns
+        way_in = self.engine.input
+        interface = self._interface
         start = self.header_bytes
         count: i64 = 0
         while count < frames_max:
@@ -209,11 +214,14 @@ class Stepper:
             count += 1
             self._last_bytes = len(data)
             if start == 0:
-                engine.on_frame(index, data, now_ns)
+                way_in.on_frame(interface, data, is_known_good=False, start=0, segment_bytes=0)
             elif len(data) > start:
                 # The virtio header: flags, and if a kind of segmentation is given, the bytes of each segment.
-                segment_bytes: i64 = data[4] | data[5] << 8 if data[1] != 0 else 0
-                engine.on_frame(index, data, now_ns, (data[0] & _KNOWN_GOOD) != 0, start, segment_bytes)
+                segment_bytes: i64 = 0
+                if data[1] != 0:
+                    segment_bytes = data[4] | data[5] << 8
+                way_in.on_frame(interface, data, is_known_good=(data[0] & _KNOWN_GOOD) != 0, start=start,
+                                segment_bytes=segment_bytes)
         return count
 
     def _next_frame(self) -> bytes | None:
@@ -292,13 +300,10 @@ class Stepper:
         handler = self.handler
         while True:
             # Events first: an answer that is written now carries the acknowledgment.
-            while context.woken_first is not None:
-                told = engine.poll_descriptor()
-                if told is None:
-                    break
+            while (told := context.take_woken()) is not None:
                 fd = told.fd
-                if not handler.on_event(fd, now_ns):
-                    self._tell(fd, told.readiness())
+                if fd >= 0 and not handler.on_event(fd, now_ns):
+                    self._tell(fd, engine.files.get(fd).readiness())
             while not self.is_full:
                 outbound = engine.poll_frame(now_ns)
                 if outbound is None:
@@ -323,6 +328,10 @@ class Stepper:
         """Return when ``on_deadline`` is to be called next, or earlier; ``NEVER`` if nothing waits for a time."""
         return min(self.engine.next_look_ns(), self.handler.next_deadline_ns())
 
+    def has_answered(self) -> bool:
+        """Tell whether a frame was sent since the last look at the device."""
+        return self._expectation.has_just_answered()
+
     def retry(self) -> None:
         """Offer the device the frame that it refused."""
         outbound = self._unsent
@@ -336,6 +345,9 @@ class Stepper:
     def _put(self, outbound: Outbound) -> None:
         """Send a frame. A super-segment goes in pieces if the device can't cut it: TCP had to look at it only once."""
         header, frame = self._no_header, outbound.data
+        if outbound.before_bytes > 0:
+            self._put_whole(outbound)
+            return
         cut: offload.Cut | None = None
         is_apart = len(outbound.text) > 0
         if self._cuts and outbound.segment_bytes > 0:
@@ -347,7 +359,29 @@ class Stepper:
             is_apart = False
         elif outbound.is_partial_checksum and self.header_bytes > 0:
             header = self._header_for(outbound)
-        if not (self._send_apart(header, outbound) if is_apart else self._send_frame(header, frame)):
+        is_taken = self._send_apart(header, outbound) if is_apart else self._send_frame(header, frame)
+        is_cut = is_taken and not self._is_refused and cut is not None
+        self._note_put(outbound, is_taken)
+        if is_cut and cut is not None:
+            self._go_on(cut)
+
+    def _put_whole(self, outbound: Outbound) -> None:
+        """Send a frame that has its virtio header with it."""
+        try:
+            if self._fd < 0:
+                is_taken = self._offer(outbound.data[: outbound.before_bytes], outbound.frame())
+            else:
+                self._write(self._fd, outbound.data)
+                is_taken = True
+        except BlockingIOError:
+            is_taken = False
+        except OSError as error:
+            is_taken = self._take_error(error, outbound.data[: outbound.before_bytes], outbound.frame())
+        self._note_put(outbound, is_taken)
+
+    def _note_put(self, outbound: Outbound, is_taken: bool) -> None:
+        """Note what became of a frame."""
+        if not is_taken:
             self._unsent = outbound
             self.is_full = True
         elif self._is_refused:
@@ -355,8 +389,6 @@ class Stepper:
             self.engine.on_refused(outbound, self.engine.context.now_ns)
         else:
             self._expectation.note_answer()
-            if cut is not None:
-                self._go_on(cut)
 
     def _begin_cut(self, outbound: Outbound) -> offload.Cut:
         data = outbound.data
@@ -420,3 +452,9 @@ class Stepper:
             self._headers[key] = header
         self._last_key, self._last_header = key, header
         return header
+
+
+def _header_before(ip_bytes: i64, header_bytes: i64) -> bytes:
+    """Make the virtio header of a TCP packet that is not cut, and of whose checksum only the last step is missing."""
+    described = offload.Offload(offload.NEEDS_CHECKSUM, checksum_start=ip_bytes, checksum_offset=_TCP_CHECKSUM_AT)
+    return offload.emit(described, header_bytes == offload.HEADER_BYTES_WITH_BUFFERS)

@@ -67,6 +67,11 @@ class Interface:
         """Super-segments are cut before they reach the link, which takes none."""
         self.takes_text_apart: bool = False
         """What drives the interface takes the headers and the text of a super-segment apart (``Outbound.text``)."""
+        self.before_v4: bytes = b""
+        self.before_v6: bytes = b""
+        """What the device wants before a packet of TCP's that is not to be cut, and whose checksum it completes. Such a
+        packet is made with it (``Outbound.before_bytes``). ``b""``: nothing, or it is put there later.
+        """
         self.is_up: bool = True
         self.is_ethernet: bool = len(mac) == 6
         self.vouches_for_checksums: bool = False
@@ -114,7 +119,8 @@ class Outbound:
     """One frame for a link. ``segment_bytes`` is the size to cut a TCP super-segment into (0: an ordinary frame).
 
     ``data`` is all of the frame, or only its headers, if ``text`` is not empty: then ``text[text_start:text_end]``
-    follows them. Whoever takes such a frame has asked for it (``Interface.takes_text_apart``).
+    follows them. Whoever takes such a frame has asked for it (``Interface.takes_text_apart``). The first
+    ``before_bytes`` of ``data`` are the device's (``Interface.before_v4``), and no part of the frame.
     """
 
     def __init__(self, interface_index: i64, data: bytes, segment_bytes: i64, is_partial_checksum: bool) -> None:
@@ -125,13 +131,16 @@ class Outbound:
         self.text: bytes = b""
         self.text_start: i64 = 0
         self.text_end: i64 = 0
+        self.before_bytes: i64 = 0
 
     def size(self) -> i64:
         """Count the bytes of the frame."""
-        return len(self.data) + self.text_end - self.text_start
+        return len(self.data) - self.before_bytes + self.text_end - self.text_start
 
     def frame(self) -> bytes:
         """Return the frame in one piece."""
+        if self.before_bytes > 0:
+            return self.data[self.before_bytes :]
         if not self.text:
             return self.data
         return self.data + self.text[self.text_start : self.text_end]

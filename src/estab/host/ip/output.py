@@ -97,12 +97,13 @@ class Output:
         if frame is not None:
             self.outputs.push(path.interface, frame, 0, is_partial_checksum)
 
-    def segment(self, path: Path, packet: bytes, segment_bytes: i64, is_partial_checksum: bool) -> Outbound | None:
-        """Make the frame of a TCP packet that leaves at once.
+    def segment(self, path: Path, packet: bytes, segment_bytes: i64, is_partial_checksum: bool,
+                before_bytes: i64 = 0) -> Outbound | None:
+        """Make the frame of a TCP packet that leaves at once. So many bytes before it are the device's.
 
         ``None`` if it waits, goes back over lo, or was dropped.
         """
-        self.count_request(path.destination, len(packet))
+        self.count_request(path.destination, len(packet) - before_bytes)
         interface = path.interface
         if path.is_local:
             self.outputs.loop(packet, is_partial_checksum=is_partial_checksum)
@@ -113,7 +114,9 @@ class Output:
         frame = self.frame_for(path, packet, segment_bytes, is_partial_checksum=is_partial_checksum)
         if frame is None:
             return None
-        return Outbound(interface.index, frame, segment_bytes, is_partial_checksum)
+        outbound = Outbound(interface.index, frame, segment_bytes, is_partial_checksum)
+        outbound.before_bytes = before_bytes
+        return outbound
 
     def segment_apart(self, path: Path, headers: bytes, segment: Segment, segment_bytes: i64) -> Outbound | None:
         """Make the frame of a TCP super-segment, its text apart. ``None`` as ``segment``."""
