@@ -70,8 +70,9 @@ def finish(tcb: Tcb) -> None:
 
 def drop_unread(tcb: Tcb) -> None:
     """Discard text that will not be read."""
-    tcb.received = None
-    memory.charge(tcb)
+    if tcb.received is not None:
+        tcb.received = None
+        memory.charge(tcb)
 
 
 def fix_buffer(tcb: Tcb, size_bytes: i64) -> None:

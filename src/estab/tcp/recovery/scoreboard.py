@@ -44,11 +44,11 @@ def remember_sent(tcb: Tcb, segment: SentSegment) -> None:
     """Add a segment that was sent for the first time."""
     sent = tcb.sent
     if sent is None:
-        sent = []
-        tcb.sent = sent
+        tcb.sent = [segment]
+    else:
+        sent.append(segment)
     segment.order = tcb.transmission_count
     tcb.transmission_count += 1
-    sent.append(segment)
     rate = tcb.rate
     if rate is None and (segment.text_bytes() > 0 or tcb.is_rate_resting()):
         rate = tcb.measure_rate(segment.sent_ns)

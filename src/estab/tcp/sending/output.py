@@ -47,6 +47,8 @@ __all__ = ["poll_segment"]
 
 def poll_segment(tcb: Tcb, now_ns: i64) -> Segment | None:
     """Return the next segment to send, or ``None`` when there is nothing to send now."""
+    if _is_silent(tcb):
+        return None
     if tcb.is_reset_due:
         return _reset(tcb)
     state = tcb.state
@@ -90,6 +92,17 @@ def poll_segment(tcb: Tcb, now_ns: i64) -> Segment | None:
         if tcb.is_probe_due:
             return _probe(tcb, now_ns)
     return _acknowledgment(tcb, now_ns)
+
+
+def _is_silent(tcb: Tcb) -> bool:
+    """Tell at a glance that nothing is to be sent, and nothing to be noted of what was. ``False``: look closer."""
+    if tcb.is_ack_due or tcb.unsent is not None or tcb.has_sent_text or tcb.is_out_of_room or tcb.is_probe_due:
+        return False
+    if tcb.is_reset_due or tcb.duplicate_acks_owed > 0 or tcb.losses is not None or tcb.ecn is not None:
+        return False
+    if tcb.fast_open is not None or tcb.state == abi.SYN_SENT:
+        return False
+    return not tcb.fin_wanted or tcb.fin_seq != NO_SEQ
 
 
 def _reset(tcb: Tcb) -> Segment:

@@ -35,6 +35,7 @@ def write(tcb: Tcb, data: bytes, start: i64, end: i64, flags: i64, now_ns: i64, 
     is_urgent = (flags & abi.MSG_OOB) != 0
     goal: i64 = tcb.snd_mss() if is_urgent else size_goal(tcb)
     queue = tcb.unsent
+    is_begun = queue is not None
     if queue is None:
         if not has_room(tcb):
             note_full(tcb)
@@ -47,10 +48,11 @@ def write(tcb: Tcb, data: bytes, start: i64, end: i64, flags: i64, now_ns: i64, 
     while True:
         piece = queue.tail()
         if piece is None or piece.is_closed or piece.size >= goal:
-            if not has_room(tcb):
+            if is_begun and not has_room(tcb):
                 is_short = True
                 note_full(tcb)
                 break
+            is_begun = True
             piece = queue.begin_piece()
             tcb.is_push_forced = False
             restart_after_idle(tcb, now_ns)
