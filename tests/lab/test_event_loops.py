@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import sys
 from collections.abc import AsyncIterator
 
@@ -35,6 +36,16 @@ def test_an_action_is_in_no_event_loop_also_if_the_thread_of_a_coroutine_carries
     net.run()
     assert program.result()
     assert seen == [None, 7]
+
+
+def test_each_loop_logs_its_selector_as_asyncio_s_own_do_whatever_ran_before(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        net, a, b = two()
+        a.run(_answer)
+        b.run(_answer)
+        with caplog.at_level(logging.DEBUG, logger="asyncio"):
+            net.run()
+    assert [record.getMessage() for record in caplog.records] == ["Using selector: _LoopSelector"] * 4
 
 
 def test_a_promise_is_asked_in_no_event_loop_while_a_program_waits_in_one() -> None:

@@ -233,3 +233,57 @@ def test_calls_on_all_sides_do_at_once_what_they_do_when_they_are_told() -> None
     assert runs[0] == runs[1]
     assert "Too many open files" in str(runs[0])
     assert runs[0][1][-3:] == ["('10.0.0.2', 80)", "None", "None"]
+
+
+def test_a_call_that_waits_since_before_anybody_observes_is_not_told_as_if_it_began_at_its_end() -> None:
+    net, a, b = two()
+    told: list[tuple[int, str]] = []
+
+    @b.run
+    def serve() -> tuple[bytes, bytes]:
+        listener = socket.create_server(("", 80))
+        taken, _ = listener.accept()
+        listener.close()
+        with taken:
+            return taken.recv(10), taken.recv(10)
+
+    @a.run
+    def call() -> None:
+        time.sleep(2)
+        with socket.create_connection(("b", 80)) as sock:
+            time.sleep(2)
+            sock.send(b"text")
+            time.sleep(2)
+
+    def observe() -> None:
+        def note(fact: Event) -> None:
+            if isinstance(fact, CallStarted):
+                told.append((round(fact.at_ns / 1e9), fact.name))
+
+        ends.append(b.observe(note))
+
+    ends: list[Callable[[], object]] = []
+    for at_s in (1, 3, 5):  # in accept, in the first recv, in the second, which finds the end
+        net.at(at_s, observe)
+        net.at(at_s + 1.5, lambda: ends.pop()())
+    net.run()
+    assert serve.result() == (b"text", b"")
+    assert told == [(2, "close"), (2, "recv"), (4, "recv"), (6, "close")]
+
+
+def test_connect_on_a_socket_that_was_made_non_blocking_and_closed_meanwhile_says_that_it_is_closed() -> None:
+    net, a, _ = two()
+
+    @a.run
+    def call() -> str:
+        sock = socket.socket()
+
+        def close() -> None:
+            sock.setblocking(False)
+            sock.close()
+
+        threading.Timer(0.0001, close).start()
+        return what_happens(lambda: sock.connect(("b", 80)))
+
+    net.run()
+    assert "bad file descriptor: the socket is closed" in call.result()

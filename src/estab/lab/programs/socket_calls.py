@@ -4,6 +4,7 @@
   for a limited time, or what it is for is rare: a descriptor that is shared, SO_LINGER. Then the method does nothing
   and says so, and the socket's call, which is interpreted, goes all the way.
 - What the socket's call would raise is raised here, too, or returned where programs mostly catch it at once.
+- A call that waited is done here to its end, also if an observer came meanwhile: that is told of calls that begin later.
 
 Compiled with the core.
 """
@@ -23,7 +24,7 @@ from estab.lab.links.host_side import HostSide
 from estab.lab.programs.host_calls import HostCalls, Owner
 from estab.lab.programs.strands import Scheduler
 from estab.sockets.polling.interests import SPIN_WEIGHT, wait_for
-from estab.sockets.polling.open_file import File
+from estab.sockets.polling.open_file import File, descriptor_of
 from estab.sockets.polling.real_descriptor import RealDescriptor
 from estab.sockets.process import Process
 from estab.sockets.runtime import STANDARD_STREAMS, Numbers, Watches
@@ -76,6 +77,7 @@ class SocketCalls(HostCalls):
             return False
         while True:
             try:
+                descriptor_of(file)  # raises EBADF if another program closed it meanwhile
                 is_under_way = host.begin_to_connect(address, self.now_ns())
             except OSError as error:
                 return error.with_traceback(None)  # so that no traceback keeps the socket open
@@ -87,8 +89,6 @@ class SocketCalls(HostCalls):
             if not is_waiting or host.send_timeout_ns != 0:
                 return host.connecting_error()
             self.wait(wait_for(host, _WRITE, "connect", None))
-            if self._tcp(file) is None:
-                return host.connecting_error()
 
     def accept(self, file: File[Any], timeout: float | None) -> tuple[File[Any], Any] | OSError | None:
         """Take a connection, and its peer's address, after waiting for one if the timeout is ``None``.
@@ -108,8 +108,8 @@ class SocketCalls(HostCalls):
             if timeout is not None or host.receive_timeout_ns != 0:
                 return None
             self.wait(wait_for(host, _READ, "accept", None))
-            if self._tcp(file) is None or host.listener is None or host.listener.waiting == 0 or (
-                    not self._may_open(process)):
+            descriptor_of(file)
+            if (host.listener is not None and host.listener.waiting == 0) or not self._may_open(process):
                 return None
         taken = host.accept(self.now_ns())
         self._side.flush()
@@ -185,8 +185,7 @@ class SocketCalls(HostCalls):
             if not is_waiting or not host.is_silent() or host.receive_timeout_ns != 0:
                 return None
             self.wait(wait_for(host, _READ, "recv", None))
-            if self._tcp(file) is None or host.connection is not connection or connection.readable_bytes() == 0:
-                return None
+            descriptor_of(file)
         try:
             data = host.recv(size, 0, self.now_ns())
         except BlockingIOError:

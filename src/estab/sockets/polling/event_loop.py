@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import logging
 import selectors
 import signal
 from collections.abc import Callable, Coroutine
@@ -47,6 +48,7 @@ __all__ = ["FILES", "EventLoop", "all_tasks", "run_coroutine"]
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
+_logger: Final = logging.getLogger("asyncio")
 FILES: Final = 3
 """Descriptors that an event loop counts as, as on Linux: its epoll, and the two sockets by which it wakes itself."""
 _TASKS_MANY: Final = 1000
@@ -86,6 +88,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         if pattern is not None and pattern.is_known and not is_debug_mode():
             pattern.apply(vars(self))
             self._selector = self._wakeable
+            _logger.debug("Using selector: %s", type(self._wakeable).__name__)  # as asyncio's own says of each loop
             return
         own = set(vars(self))
         super().__init__(self._wakeable)
