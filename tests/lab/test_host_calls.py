@@ -287,3 +287,64 @@ def test_connect_on_a_socket_that_was_made_non_blocking_and_closed_meanwhile_say
 
     net.run()
     assert "bad file descriptor: the socket is closed" in call.result()
+
+
+def close_but_a_duplicate(sock: socket.socket) -> socket.socket:
+    """Close a socket, but not its descriptor."""
+    other = sock.dup()
+    sock.close()
+    return other
+
+
+WAYS: dict[str, Callable[[socket.socket], socket.socket | None]] = {
+    "close": socket.socket.close, "detach": lambda sock: socket.socket(fileno=sock.detach()),
+    "duplicate": close_but_a_duplicate}
+
+
+def let_go_meanwhile(what: str) -> list[str]:
+    """Wait in calls while another thread lets the socket go, and say what each gives."""
+    def during(call: Callable[[], object], sock: socket.socket) -> str:
+        kept: list[socket.socket | None] = []
+        thread = threading.Timer(0.0001, lambda: kept.append(WAYS[what](sock)))
+        thread.start()
+        said = what_happens(call)
+        thread.join()
+        if kept[0] is not None:
+            kept[0].close()
+        return said
+
+    listener = socket.create_server(("", 81))
+    socks = [socket.socket(), socket.socket(), socket.create_connection(("b", 80)), listener]
+    calls = [lambda: socks[0].connect_ex(("b", 80)), lambda: socks[1].connect(("b", 82)), lambda: socks[2].recv(10),
+             lambda: listener.accept()[0].close()]
+    return [during(call, sock) for call, sock in zip(calls, socks, strict=True)]
+
+
+@pytest.mark.parametrize("what", WAYS)
+def test_a_call_whose_socket_another_thread_lets_go_gives_the_same_whether_it_is_told_or_not(what: str) -> None:
+    runs = []
+    for is_told in (False, True):
+        net, a, b = two()
+        if is_told:
+            a.observe(lambda fact: None)
+
+        @b.run
+        def serve() -> None:
+            with contextlib.ExitStack() as kept, contextlib.suppress(OSError):
+                listener = kept.enter_context(socket.create_server(("", 80)))
+                listener.settimeout(1)
+                for _ in range(2):
+                    kept.enter_context(listener.accept()[0]).send(b"text")
+                time.sleep(1)
+            with contextlib.suppress(OSError):
+                socket.create_connection(("a", 81)).close()
+
+        called = a.run(let_go_meanwhile, what, start="1ms")
+        net.run()
+        runs.append(called.result())
+    assert runs[0] == runs[1]
+    if what == "close":
+        assert all("bad file descriptor" in said or said == "9" for said in runs[0])
+    else:
+        assert "ConnectionRefusedError" in runs[0].pop(1)
+        assert runs[0] == ["0", "b'text'", "None"]

@@ -4,7 +4,7 @@
   for a limited time, or what it is for is rare: a descriptor that is shared, SO_LINGER. Then the method does nothing
   and says so, and the socket's call, which is interpreted, goes all the way.
 - What the socket's call would raise is raised here, too, or returned where programs mostly catch it at once.
-- A call that waited is done here to its end, also if an observer came meanwhile: that is told of calls that begin later.
+- A call that waited is done here to its end, also if an observer came meanwhile, which is told of later calls.
 
 Compiled with the core.
 """

@@ -180,14 +180,14 @@ class Waiting(Generic[D]):
         ``is_in_vain``: it is known that the host would say so now, and that the call may wait. ``TimeoutError`` after
         the deadline. As in CPython, a socket with a timeout waits with MSG_DONTWAIT, too.
         """
-        runtime = self.runtime
+        runtime, file = self.runtime, self._file
         with runtime.lock:
             if is_in_vain and not runtime.is_over:
                 if deadline_ns == BY_TIMEOUT:
                     deadline_ns = self._deadline(bits)
                 if not self._wait(bits, name, deadline_ns):
                     raise self._late(name)
-                self.descriptor  # noqa: B018 - raises EBADF if another program closed it meanwhile
+                descriptor_of(file)  # raises EBADF if another program closed it meanwhile
             while True:
                 try:
                     result = attempt(runtime.now_ns)
@@ -205,7 +205,7 @@ class Waiting(Generic[D]):
                     deadline_ns = self._deadline(bits)
                 if not self._wait(bits, name, deadline_ns):
                     raise self._late(name)
-                self.descriptor  # noqa: B018 - raises EBADF if another program closed it meanwhile
+                descriptor_of(file)  # raises EBADF if another program closed it meanwhile
 
     def _wait(self, bits: int, name: str, deadline_ns: int | None) -> bool:
         """Wait for one of the POLL ``bits``. ``False``: the deadline came first."""

@@ -322,10 +322,14 @@ class Socket(Beyond):
             failure = self._try_connect(host, target)
             if failure is None or failure.errno != errno.EINPROGRESS or self._timeout == 0.0:
                 return failure
-            if not self._wait(WRITE, "connect", self._deadline(WRITE)):
-                return failure if self._timeout is None else TimeoutError("timed out")
-            self.descriptor  # noqa: B018 - raises EBADF if another program closed it meanwhile
-            return self._try_connect(host, target)
+            deadline_ns = self._deadline(WRITE)
+            while failure is not None and failure.errno == errno.EINPROGRESS:
+                if not self._wait(WRITE, "connect", deadline_ns):
+                    return failure if self._timeout is None else TimeoutError("timed out")
+                if host.fd < 0:
+                    return os_error(errno.EBADF, "bad file descriptor: the socket is closed")
+                failure = self._try_connect(host, target)
+            return failure
 
     def _connect_local(self, host: LocalSocket, name: bytes) -> OSError | None:
         """Connect a Unix socket, and wait while the listener's queue is full. Returns what went wrong."""
