@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import logging
 import os
 import random
@@ -300,3 +301,24 @@ def test_asyncio_takes_no_descriptor_of_the_process(net: Network, a: Host, b: Ho
 def descriptors() -> Iterator[str]:
     """List the descriptors of this process."""
     return iter(os.listdir("/proc/self/fd"))
+
+
+def test_a_task_that_failed_is_reported_when_it_is_dropped_also_after_a_callback_that_failed(
+    net: Network, a: Host,
+) -> None:
+    async def fail() -> None:
+        raise KeyError("task")
+
+    async def main(loop: asyncio.AbstractEventLoop) -> list[str]:
+        said: list[str] = []
+        loop.set_exception_handler(lambda _, context: said.append(repr(context["exception"])))
+        loop.call_soon(lambda: {}["callback"])
+        asyncio.ensure_future(fail())  # noqa: RUF006 - nobody keeps it
+        await asyncio.sleep(1)
+        return said
+
+    gc.disable()
+    try:
+        assert in_both_ways(a, net, main) == [["KeyError('callback')", "KeyError('task')"]] * 2
+    finally:
+        gc.enable()

@@ -196,12 +196,14 @@ class Callbacks:
         self._select(timeout_s)
         if len(loop._scheduled) > 0:
             self._take_due()
+        handle: Any = None
         for _ in range(len(ready)):
             if len(ready) == 0:  # a callback ran the loop, as nest_asyncio lets it
                 break
             handle = self._take()
             if not handle._cancelled:
                 self._run(handle)
+        handle = None  # as asyncio does: what a callback raised refers to this frame, if it is not compiled
 
     def _drop_cancelled(self) -> None:
         """Take cancelled timers out of the queue: those at its head, or all if they are many."""
