@@ -115,6 +115,7 @@ def closed() -> Network:
     (lambda: act_again(5), TypeError, "action: 5 is not a function"),
     (lambda: pair()[0].observe(5), TypeError, "observer: 5 is not a function"),  # type: ignore[arg-type]
     (run_what_was_called, TypeError, "run: None is not a function"),
+    (lambda: pair()[1].run(print, name=5), TypeError, "name: 5 is not a text"),  # type: ignore[call-overload]
     (run_generator, TypeError, "is a generator function: to call it runs nothing of it"),
     (run_when_closed, RuntimeError, "run: the network of host a is closed"),
     (run_without_power, RuntimeError, "run: host a has no power; call power_on() first"),

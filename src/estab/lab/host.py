@@ -266,6 +266,8 @@ class Host:
         if self._spawned is not None:
             raise RuntimeError(f"run: host {self.name} runs processes of the system, whose TCP is the kernel's; a "
                                "Python function runs there by spawn_python()")
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name: {name!r} is not a text")
         packages = fresh if isinstance(fresh, str) else tuple(fresh)
         program = _begin(programs, runtime, function, args, start_ns, is_daemon, name, packages)
         if is_at_boot:
