@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import NoReturn
 
 import pytest
 
@@ -373,6 +374,29 @@ print(threading.active_count(), flush=True)
             process.kill()
     assert output.split() == ["interrupted", "tidied", "1"]
     assert errors == ""
+
+
+def test_ctrl_c_at_the_end_of_a_run_leaves_a_network_that_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, a, _ = two()
+
+    def interrupt() -> NoReturn:  # what compiled code called last that is not compiled: it finds a signal that came
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        a.run(time.sleep, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(net._scheduler.repetition, "end", interrupt)
+            patch.setattr(net._scheduler.repetition, "begin", lambda *args, **words: None)
+            with pytest.raises(KeyboardInterrupt):
+                net.run()
+        assert asyncio.get_running_loop() is loop
+
+    asyncio.run(main())
+    again = a.run(time.sleep, 1)
+    net.run()
+    assert again.done()
+    assert net.now == 2.0
 
 
 def test_a_run_is_over_when_the_last_programs_host_loses_its_power() -> None:

@@ -289,25 +289,25 @@ class Scheduler:
         self._is_over, self._until_ns, self._detects_quiet = is_over, until_ns, detects_quiet
         self.sure_turns, self.ends_at_rest = -1, False
         self._failure, self._is_interrupted = None, False
-        self.is_running, self.is_quiet, self.was_driven = True, False, True
         self.active_ns, self._active_steps = self.agenda.now_ns, self.steps
         self.watch.begin()
         self.repetition.begin(self.strands, self.agenda.now_ns, is_wanted=detects_quiet and self.pace is None)
         if self.pace is not None:
             self.pace.begin()
         left = leave_loop()
+        self.is_running, self.is_quiet, self.was_driven = True, False, True
         try:
             self.one_cpu.begin()
             self._lend(self._next())
         finally:
+            self.is_running, self.current, self._is_over = False, None, _yes
             self.one_cpu.end()
-            self.repetition.end()
-            self.is_running = False
-            self.current = None
-            self._is_over = _yes
-            if left is not None:
-                enter_loop(left)
-            self._join()
+            try:
+                self.repetition.end()  # is not compiled: Ctrl-C that came shortly before is raised at its start
+            finally:
+                if left is not None:
+                    enter_loop(left)
+                self._join()
         self._raise_failure()
 
     def wait(self, wait: Wait, waiting: list[Strand] | None = None) -> None:
