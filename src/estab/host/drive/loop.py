@@ -198,8 +198,8 @@ class Loop:
         self.is_working = True
         try:
             now_ns = self._stepped_ns
-            if is_next and not self.stepper.has_answered() and not self._is_late:
-                self._is_late = True  # the last step only took a frame: it is still about that time
+            if is_next and not self._is_late and not around.hooks and self.stepper.has_only_received():
+                self._is_late = True  # it is still about that time
             else:
                 now_ns = around.clock()
                 self._stepped_ns = now_ns

@@ -134,6 +134,8 @@ class Stepper:
         self.expects_frame: bool = False
         """The next frame is probably there already, and to take it without asking pays."""
         self._stepped_ns: i64 = 0
+        self._has_called_out: bool = False
+        """The last step told of news or met a deadline: what a program or a service does then may take any time."""
         self.ended_ns: i64 = 0
         """When the last step was over, if the caller notes it."""
 
@@ -163,6 +165,7 @@ class Stepper:
     def step(self, now_ns: i64) -> i64:
         """Take frames, do what is due, send and tell. Returns the next deadline, ``NEVER`` if there is none."""
         is_at_once = self._is_at_once(now_ns)
+        self._has_called_out = False
         if self.is_full:
             self.retry()
         frames_max = self._frames_max
@@ -301,6 +304,7 @@ class Stepper:
         while True:
             # Events first: an answer that is written now carries the acknowledgment.
             while (told := context.take_woken()) is not None:
+                self._has_called_out = True
                 fd = told.fd
                 if fd >= 0 and not handler.on_event(fd, now_ns):
                     self._tell(fd, engine.files.get(fd).readiness())
@@ -321,6 +325,7 @@ class Stepper:
 
     def on_deadline(self, now_ns: i64) -> None:
         """Do what is due by now."""
+        self._has_called_out = True
         self.engine.on_deadline(now_ns)
         self.handler.on_deadline(now_ns)
 
@@ -328,9 +333,10 @@ class Stepper:
         """Return when ``on_deadline`` is to be called next, or earlier; ``NEVER`` if nothing waits for a time."""
         return min(self.engine.next_look_ns(), self.handler.next_deadline_ns())
 
-    def has_answered(self) -> bool:
-        """Tell whether a frame was sent since the last look at the device."""
-        return self._expectation.has_just_answered()
+    def has_only_received(self) -> bool:
+        """Tell whether the last step sent nothing, and called nothing that may have taken long."""
+        is_told = self._has_called_out or self.engine.context.observer is not None
+        return not is_told and not self._expectation.has_just_answered()
 
     def retry(self) -> None:
         """Offer the device the frame that it refused."""
