@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import time
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,29 @@ def test_what_is_set_is_shown_as_by_the_kernel(a: Host, level: int, name: int, v
 def test_defaults_are_the_kernels(a: Host, level: int, name: int) -> None:
     with a.socket() as ours, socket.socket() as real:
         assert ours.getsockopt(level, name) == real.getsockopt(level, name)
+
+
+class Number:
+    """Something that is a number where one is needed."""
+
+    def __index__(self) -> int:
+        return socket.SOL_SOCKET
+
+
+@pytest.mark.parametrize(("level", "name"), [
+    (1.0, socket.SO_TYPE), ("x", socket.SO_TYPE), (None, socket.SO_TYPE), (socket.SOL_SOCKET, 2.0), (6, b"1"),
+])
+def test_a_level_or_a_name_that_is_no_number_is_refused_in_the_kernels_words(a: Host, level: Any, name: Any) -> None:
+    with a.socket() as ours, socket.socket() as real:
+        refused = []
+        for sock in (ours, real):
+            for call in (lambda sock: sock.getsockopt(level, name), lambda sock: sock.getsockopt(level, name, 4),
+                         lambda sock: sock.setsockopt(level, name, 1)):
+                with pytest.raises(TypeError) as caught:
+                    call(sock)
+                refused.append(str(caught.value))
+        assert refused[:3] == refused[3:]
+        assert ours.getsockopt(Number(), socket.SO_TYPE) == socket.SOCK_STREAM
 
 
 @pytest.mark.parametrize(("level", "name", "value"), [

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import socket as os_socket
 import warnings
+from operator import index
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, SupportsIndex
 
 from estab.abi import AF_INET, SHUT_WR
@@ -484,6 +485,7 @@ class Socket(Beyond):
 
     @told_option
     def _getsockopt(self, level: int, optname: int, buflen: int | None = None) -> Any:
+        level, optname = index(level), index(optname)
         host = self.descriptor
         if isinstance(host, LocalSocket):
             value = get_local_option(host, level, optname)
@@ -510,6 +512,7 @@ class Socket(Beyond):
 
     @told_option
     def _setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None) -> None:
+        level, optname = index(level), index(optname)
         host = self.descriptor
         if value is None and optlen is not None:
             raise os_error(errno.EINVAL if optlen < 4 else errno.EFAULT, f"no option takes NULL and {optlen} bytes")
