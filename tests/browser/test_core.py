@@ -25,11 +25,12 @@ _ASK = """async ([source, given]) => {
     const worker = new Worker("./worker.js", { type: "module" }), said = [];
     try {
         return await new Promise((done, failed) => {
+            setTimeout(() => failed(new Error(`no answer, but ${said.join(" ")}`)), 240000);
             worker.onmessage = ({ data: { kind, value } }) => {
                 if (kind === "ready") worker.postMessage({ number: 1, source, given });
                 else if (kind === "answer") done([value, said]);
                 else if (kind === "error" || kind === "failed" || kind === "unable") failed(new Error(value));
-                else said.push(kind);
+                else said.push(kind === "out" ? value : kind);
             };
         });
     } finally {

@@ -130,8 +130,8 @@ class Strand:
         """Be the thread: what its ``start``, or other code that starts a thread for it, has run there."""
         self.lock.acquire()
         self.ident = get_ident()
-        thread = self.thread
-        self.native_id = _native_id() if thread is None else thread.native_id or _native_id()
+        # A reused thread's object knows its number, which saves a system call. Without threads none has one.
+        self.native_id = getattr(self.thread, "native_id", None) or _native_id()
         self._scheduler.one_cpu.bring(self)
         if self.modules is not None:
             self.modules.enter()
