@@ -348,3 +348,20 @@ def test_a_call_whose_socket_another_thread_lets_go_gives_the_same_whether_it_is
     else:
         assert "ConnectionRefusedError" in runs[0].pop(1)
         assert runs[0] == ["0", "b'text'", "None"]
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_accept_says_that_its_listener_was_shut_down_while_it_waited(is_told: bool) -> None:
+    net, a, _ = two()
+    if is_told:
+        a.observe(lambda fact: None)
+
+    @a.run
+    def serve() -> str:
+        with socket.create_server(("", 80)) as listener:
+            threading.Timer(1, listener.shutdown, [socket.SHUT_RD]).start()
+            return what_happens(listener.accept)
+
+    net.run()
+    assert "Invalid argument" in serve.result()
+    assert "which does not listen" in serve.result()

@@ -101,7 +101,7 @@ class SocketCalls(HostCalls):
         process = self._process()
         if not self._may_open(process):
             return None
-        if host.listener.waiting == 0:
+        if _has_nobody(host):
             if timeout == 0.0:
                 self.spin(SPIN_WEIGHT)
                 return host.nobody_error()
@@ -109,7 +109,7 @@ class SocketCalls(HostCalls):
                 return None
             self.wait(wait_for(host, _READ, "accept", None))
             descriptor_of(file)
-            if (host.listener is not None and host.listener.waiting == 0) or not self._may_open(process):
+            if _has_nobody(host) or not self._may_open(process):
                 return None
         taken = host.accept(self.now_ns())
         self._side.flush()
@@ -241,3 +241,9 @@ class SocketCalls(HostCalls):
         self._owners[opened] = process
         process.open_files += 1
         return File(opened, process)
+
+
+def _has_nobody(host: StreamSocket) -> bool:
+    """Tell whether a listener's accept queue is empty. It may have been shut down meanwhile."""
+    listener = host.listener
+    return listener is not None and listener.waiting == 0
