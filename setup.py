@@ -35,7 +35,7 @@ ROOMS = ("wire", "tcp", "host", "serve")
 LAB = ("lab/ending", "lab/host_time", "lab/making", "lab/topology", "lab/record/chance", "lab/record/clock",
        "lab/record/host_clock", "lab/record/lateness", "lab/links/aqm", "lab/links/direction", "lab/links/flights",
        "lab/links/frame", "lab/links/host_side", "lab/links/queues", "lab/links/rate", "lab/links/stages",
-       "lab/links/way", "lab/programs/habit", "lab/programs/host_calls", "lab/programs/one_cpu", "lab/programs/running",
+       "lab/links/way", "lab/programs/habit", "lab/programs/host_calls", "lab/programs/one_cpu",
        "lab/programs/socket_calls", "lab/programs/strands", "lab/programs/workers", "sockets/lookups",
        "sockets/process", "sockets/runtime", "sockets/waiting", "sockets/polling/callbacks",
        "sockets/polling/interests", "sockets/polling/open_file", "sockets/polling/real_descriptor",

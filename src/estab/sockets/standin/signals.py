@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import functools
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime
 
 __all__ = [
-    "SIGCONT", "SIGKILL", "SIGSTOP", "call_handler", "current_handler", "ends_by_default", "name_of",
+    "SIGCONT", "SIGKILL", "SIGSTOP", "current_handler", "ends_by_default", "name_of",
     "os_stand_ins", "refuse_popen", "set_handler", "signal_stand_ins", "signal_thread", "start_process",
     "stops_by_default",
 ]
@@ -56,11 +55,6 @@ def current_handler(process: Process, number: int) -> Any:
     if number == signal.SIGINT:
         return signal.default_int_handler
     return signal.SIG_IGN if number == getattr(signal, "SIGPIPE", -1) else signal.SIG_DFL
-
-
-def call_handler(handler: Callable[[int, Any], object], number: int) -> None:
-    """Call a program's handler of a signal, with the frame that is interrupted."""
-    handler(number, sys._getframe(1))
 
 
 def name_of(number: int) -> str:
