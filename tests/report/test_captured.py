@@ -123,6 +123,13 @@ def test_the_command_writes_a_page_and_says_in_a_line_what_is_wrong(
         assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_the_line_that_makes_the_page_again_is_one_for_a_shell(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a run.pcapng"
+    path.write_bytes(capture_of(run, "client").read())
+    assert main(["report", str(path)]) == 0
+    assert "estab report 'a run.pcapng'" in (tmp_path / "a run.html").read_text().replace("\\u0027", "'")
+
+
 def test_the_doctor_s_findings_stand_above_the_views_and_lead_to_their_time(
     run: Run, tmp_path: Path, show: Callable[..., Shown],
 ) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
+from typing import Any
 
 import pytest
 
+import estab
 from estab.cli.chapters import CHAPTERS
 from estab.cli.chapters.chapter import Chapter
 from estab.cli.perform import perform
@@ -153,3 +156,78 @@ def test_a_host_that_sleeps_is_a_band_until_it_wakes_up_or_loses_its_power() -> 
     columns = filled([HostChanged(at_ns, "a", what) for at_ns, what in told])
     assert [(band.link, band.text, band.from_ns, band.until_ns) for band in columns.bands] == [
         ("a", "suspended", 1, 3), ("a", "paused", 4, 6), ("a", "power off", 6, 9), ("a", "SIGTERM to app", 10, 10)]
+
+
+def lan(*names: str, **conditions: Any) -> Columns:
+    """Put hosts on a switch; the first asks the second for ten bytes, after a look for its address."""
+    columns = Columns()
+    net = estab.Network(seed=1)
+    net.observe(columns)
+    hosts = [net.host(name) for name in names]
+    net.switch("lan", *hosts, **conditions)
+
+    @hosts[1].run
+    def serve() -> None:
+        with socket.create_server(("", 80)) as listener, listener.accept()[0] as sock:
+            sock.sendall(bytes(10))
+
+    @hosts[0].run(start="100ms")
+    def ask() -> None:
+        with socket.create_connection((names[1], 80)) as sock:
+            while sock.recv(100):
+                pass
+
+    net.run()
+    return columns
+
+
+def test_a_frame_over_a_switch_goes_to_the_host_that_it_arrives_at() -> None:
+    columns = lan("asker", "server", "third", "fourth", delay="1ms")
+    frame = columns.columns["frame"]
+    ways = [columns.ways[way] for way in frame["way"]]
+    names = [(columns.hosts[way.source], columns.hosts[way.target]) for way in ways]
+    assert {name for name, conn in zip(names, frame["conn"], strict=True) if conn >= 0} == {
+        ("asker", "server"), ("server", "asker")}
+    assert names[0] == ("asker", "server")  # the broadcast that looks for the server
+    assert {("lan", "third"), ("lan", "fourth")} <= set(names)  # its copies
+    assert all(way.source >= 0 for way in ways)
+    assert [columns.hosts[host] for host in columns.switches] == ["lan"]
+
+
+def test_a_frame_that_is_lost_after_a_switch_is_lost() -> None:
+    columns = lan("asker", "server", delay="1ms", loss=(0, "30%"))
+    fates = Counter(list(columns.words["fate"])[fate] for fate in columns.columns["frame"]["fate"])
+    assert fates["lost: lost on the link by chance"] > 0
+    assert fates[""] == 0
+
+
+def test_each_cable_of_a_switch_has_its_own_queue() -> None:
+    columns = lan("asker", "server", "third", delay="1ms", rate="1Mbit")
+    sources = [way.source for way in columns.ways if way.conditions]
+    assert Counter(columns.hosts[source] for source in sources)["lan"] == 3
+
+
+def test_text_that_nagles_rule_holds_back_is_held_up_by_it_although_no_segment_tells_of_it() -> None:
+    columns = Columns()
+    net = estab.Network(seed=1)
+    net.observe(columns)
+    client, server = net.host("client"), net.host("server")
+    net.link(client, server, delay="5ms")
+
+    @server.run
+    def serve() -> None:
+        with socket.create_server(("", 80)) as listener, listener.accept()[0] as sock, sock.makefile("rb") as lines:
+            while lines.readline() and lines.readline():
+                sock.sendall(b"ok\n")
+
+    @client.run
+    def ask() -> None:
+        with socket.create_connection(("server", 80)) as sock, sock.makefile("rb") as lines:
+            for _ in range(20):
+                sock.sendall(b"head\n")
+                sock.sendall(b"body\n")  # waits for the acknowledgment of the head, which is delayed by 40 ms
+                lines.readline()
+
+    net.run()
+    assert held_ns(columns, 0, {"Nagle's rule"}) > 19 * 40_000_000
+    assert columns.conns[0].bytes == [200, 60]  # neither FIN is text

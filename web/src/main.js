@@ -163,7 +163,7 @@ class Page {
       choice.addEventListener("change", () => { location.hash = "s=" + choice.value; location.reload(); });
       head.append(element("p", { cls: "setting" }, choice));
     }
-    const facts = [count(new Set(meta.hosts.map(addressOf)).size, "host"), count(store.conns.length, "connection"), count(store.tables.frame.rows, "frame"), `${span(store.end - store.begin)} of ${meta.real ? "real time" : meta.capture ? "capture" : "virtual time"}`];
+    const facts = [count(new Set(meta.hosts.filter((_, host) => !meta.switches.includes(host)).map(addressOf)).size, "host"), count(store.conns.length, "connection"), count(store.tables.frame.rows, "frame"), `${span(store.end - store.begin)} of ${meta.real ? "real time" : meta.capture ? "capture" : "virtual time"}`];
     head.append(element("p", { cls: "setting", text: facts.join(" · ") }));
     if (meta.command) head.append(element("p", { cls: "setting" }, "again: ", element("code", { text: meta.command })));
     if (meta.notes.length) {

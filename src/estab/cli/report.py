@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -54,7 +55,8 @@ def report(capture: str, out: str | None, payload: bool) -> None:
     findings = _found(tables, diagnosis.findings)
     add_phases(tables, _holds(tables, diagnosis.timelines))
     tables.missing.extend(f"The doctor: {note}." for note in diagnosis.left_out)
-    scene = Scene(tables, f"Capture {Path(capture).name}", f"estab report {Path(capture).name}", findings=findings)
+    name = Path(capture).name
+    scene = Scene(tables, f"Capture {name}", f"estab report {shlex.quote(name)}", findings=findings)
     try:
         write_report(path, scene)
     except OSError as error:

@@ -157,7 +157,8 @@ class _Reading:
             own.nxt = max(own.nxt, last)
         self._row(end, at_ns)
         conn = self.tables.conns[end // 2]
-        conn.bytes[end % 2] = max(conn.bytes[end % 2], seq + said.length - 1)
+        if said.length:
+            conn.bytes[end % 2] = max(conn.bytes[end % 2], seq + said.length - 1)
         if "." in said.flags:
             self._acknowledged(end ^ 1, ack, wnd, at_ns, segment)
 

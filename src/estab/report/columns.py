@@ -4,6 +4,8 @@
   link took out. One that a link marked, damaged or copied is known by its new bytes from then on.
 - A TCP frame has the numbers and the rule of the ``SegmentSent`` that was told before it; a router's has those of the
   frame that it passed on (``frame.from``).
+- A switch sends and receives nothing itself: a frame's way ends at the first host that it arrives at. The copies that
+  the switch made for others are rows of their own, from the switch.
 - An end's rows are written when something in them changed; several changes at one time are one row.
 """
 
@@ -35,6 +37,7 @@ from estab.events import (
 from estab.observe.dissect import Summary, dissect, is_ethernet
 from estab.report.held import End
 from estab.report.rest import Rest
+from estab.report.tables import Way
 
 __all__ = ["AGAIN", "Columns", "head_of"]
 
@@ -59,6 +62,8 @@ class Columns(Rest):
         self._untold: dict[tuple[str, str], deque[tuple[SegmentSent, int]]] = {}
         self._told = _Recent()
         self._passing = _Recent()
+        self._ways_on: dict[tuple[int, int], int] = {}
+        self._flooded = _Recent()
         self._last_in: dict[int, int] = {}
         self._last_out: dict[int, int] = {}
         self._waiting: dict[int, deque[int]] = {}
@@ -148,7 +153,8 @@ class Columns(Rest):
         is_again = segment.seq < last <= end.sent_to
         if last > segment.seq:
             end.sent_to = max(end.sent_to, last)
-        conn.bytes[end.side] = max(conn.bytes[end.side], segment.seq + segment.length - 1)
+        if segment.length:
+            conn.bytes[end.side] = max(conn.bytes[end.side], segment.seq + segment.length - 1)
         row = self.add(
             "frame", segment.at_ns, way, end.conn, end.side, 0, -1, segment.seq, segment.ack, segment.length,
             segment.wnd, self.word("flags", segment.flags), self.word("why", segment.why), 0, AGAIN if is_again else 0,
@@ -203,7 +209,8 @@ class Columns(Rest):
         is_again = last <= end.sent_to
         end.sent_to = max(end.sent_to, last)
         known.frames += 1
-        known.bytes[side] = max(known.bytes[side], seq + said.length - 1)
+        if said.length:
+            known.bytes[side] = max(known.bytes[side], seq + said.length - 1)
         return AGAIN if is_again else 0
 
     def _relative(self, conn: int, side: int, said: Summary) -> tuple[int, int]:
@@ -234,13 +241,36 @@ class Columns(Rest):
         host = self.host(fact.host)
         row = self._take(fact.data, host, False)
         if row < 0:
-            row = self._other_frame(fact.at_ns, -1, self.way("", fact.host), fact.data, dissect(fact.data))
+            number = self._flooded.get((0, _digest(fact.data)), -1) if self.switches else -1
+            number = self.way("", fact.host) if number < 0 else self._way_on(number, host)
+            row = self._other_frame(fact.at_ns, -1, number, fact.data, dissect(fact.data))
         if row >= 0:
             way = self.ways[self._way_of[row]]
             if way.target < 0:
                 way.target = host
+            elif way.target in self.switches:
+                self._flooded.keep((0, _digest(fact.data)), self._way_of[row])
+                self._way_of[row] = self._way_past(self._way_of[row], host)
             self._land(row, fact.at_ns, self._arrived)
             self._last_in[host] = row
+
+    def _way_past(self, number: int, host: int) -> int:
+        """Return the way to a host over a switch, at which the way of that number ends."""
+        found = self._ways_on.get((number, host))
+        if found is None:
+            way = self.ways[number]
+            found = self._ways_on[number, host] = len(self.ways)
+            self.ways.append(Way(way.link, way.source, host, way.interface))
+        return found
+
+    def _way_on(self, number: int, host: int) -> int:
+        """Return the way to a host from the switch at which the way of that number ends."""
+        found = self._ways_on.get((~number, host))
+        if found is None:
+            ends = (self.ways[number].target, host)
+            found = next((other for other, way in enumerate(self.ways) if (way.source, way.target) == ends), number)
+            self._ways_on[~number, host] = found
+        return found
 
     def _frame_copied(self, fact: LinkCopied) -> None:
         """Add a row for a frame that the link delivers twice."""
@@ -259,7 +289,10 @@ class Columns(Rest):
             self._under_way.setdefault(data, deque()).append(row)
 
     def _frame_lost(self, fact: LinkDropped) -> None:
-        row = self._take(fact.data, self.host(fact.host), True)
+        host = self.host(fact.host)
+        row = self._take(fact.data, host, host not in self.switches)
+        if row >= 0 and host in self.switches:
+            self._flooded.keep((0, _digest(fact.data)), self._way_of[row])
         if row >= 0:
             self._land(row, fact.at_ns, self.word("fate", f"lost: {fact.reason.value}"))
             if fact.reason is DropReason.LINK_QUEUE_FULL:

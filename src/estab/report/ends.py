@@ -81,11 +81,12 @@ class Ends(Tables):
         if buffer != end.buffer:
             end.buffer = buffer
             self.put("buffer", at_ns, end.number, *buffer)
-        self._judge(end, at_ns)
+        self.judge(end, at_ns)
         if end.peer is not None and end.peer.tcb is not None:
-            self._judge(end.peer, at_ns)
+            self.judge(end.peer, at_ns)
 
-    def _judge(self, end: End, at_ns: int) -> None:
+    def judge(self, end: End, at_ns: int) -> None:
+        """Write what holds an end up, if that changed."""
         is_cut = not self.cut_ways.isdisjoint(self.conns[end.conn].ways)
         if is_cut and end.tcb is not None and end.tcb.snd_nxt > end.tcb.snd_una:
             end.is_unheard = True
@@ -107,4 +108,4 @@ class Ends(Tables):
         """Look at every connection again, after a link changed."""
         for end in self.ends:
             if end.tcb is not None:
-                self._judge(end, at_ns)
+                self.judge(end, at_ns)

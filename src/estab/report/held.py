@@ -41,10 +41,19 @@ class End:
         self.flow: tuple[int, ...] = ()
         self.cc: tuple[int, ...] = ()
         self.buffer: tuple[int, ...] = ()
+        """A row of the table ``buffer``: as the TCB said, and as writes and reads have changed it since."""
         self.sent_to = -1
         """How far it has sent, relative; -1 before its SYN."""
         self.iss = -1
         """The number on the wire of its SYN; -1 if not known."""
+
+    def unsent_bytes(self) -> int:
+        """Count what the program wrote and was never sent."""
+        return self.buffer[1] if self.buffer else 0
+
+    def unread_bytes(self) -> int:
+        """Count what has arrived in order and the program did not read."""
+        return self.buffer[3] if self.buffer else 0
 
 
 def held_by(end: End, is_cut: bool) -> int:
@@ -53,9 +62,10 @@ def held_by(end: End, is_cut: bool) -> int:
     if tcb is None:
         return NOTHING
     in_flight = tcb.snd_nxt - tcb.snd_una
+    unsent_bytes = end.unsent_bytes()
     if tcb.state in _OPENING:
         return DEAD if is_cut and in_flight else HANDSHAKE
-    if in_flight == 0 and tcb.unsent_bytes == 0:
+    if in_flight == 0 and unsent_bytes == 0:
         return NOT_WRITING if tcb.state in _SENDING else NOTHING
     if is_cut:
         return DEAD
@@ -64,14 +74,13 @@ def held_by(end: End, is_cut: bool) -> int:
     if tcb.ca_state in ("Recovery", "Loss"):
         return RECOVERY
     if tcb.limited_by == "peer window":
-        peer = end.peer.tcb if end.peer is not None else None
-        return NOT_READING if peer is not None and peer.receive_buffer_bytes > 0 else PEER_WINDOW
+        return NOT_READING if end.peer is not None and end.peer.unread_bytes() > 0 else PEER_WINDOW
     if tcb.limited_by == "pacing":
         return PACING
     if tcb.limited_by == "send buffer":
         return SEND_BUFFER
-    if tcb.unsent_bytes == 0:
+    if unsent_bytes == 0:
         return NOT_WRITING if tcb.state in _SENDING else NOTHING
-    if tcb.unsent_bytes < tcb.mss_bytes and tcb.pipe_bytes + tcb.unsent_bytes <= tcb.cwnd_bytes:
+    if unsent_bytes < tcb.mss_bytes and tcb.pipe_bytes + unsent_bytes <= tcb.cwnd_bytes:
         return NAGLE
     return CWND

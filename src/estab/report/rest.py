@@ -204,6 +204,7 @@ class Rest(Ends):
             unread, recvmax = fact.size_bytes, fact.limit_bytes
         end.buffer = (send, unsent, sendmax, unread, ooo, recvmax, window)
         self.put("buffer", fact.at_ns, end.number, *end.buffer)
+        self.judge(end, fact.at_ns)  # Nagle's rule may hold back what was written: no segment tells of it
 
     # --- links, hosts, the rest
 
@@ -216,8 +217,10 @@ class Rest(Ends):
         return number
 
     def _conditions(self, fact: LinkConditions) -> None:
-        number = self._links[fact.link, fact.host] = self.way(fact.host, fact.interface)
+        number = self._links[fact.link, fact.host] = self.way(fact.host, fact.interface or fact.link)
         way = self.ways[number]
+        if not fact.interface:
+            self.switches.add(self.host(fact.host))
         way.link, way.target = fact.link, self.host(fact.receiver)
         skipped = ("at_ns", "host", "link", "interface", "receiver")
         way.conditions = {name: getattr(fact, name) for name in fact.__dataclass_fields__ if name not in skipped}

@@ -118,6 +118,8 @@ class Tables:
             "flags", "why", "fate", "text", "state", "what", "name", "args", "result", "note", "queue", "timer", "ca",
         )}
         self.hosts: list[str] = []
+        self.switches: set[int] = set()
+        """Which of the hosts are none: they have no interfaces, and pass frames on as they are."""
         self.ways: list[Way] = []
         self.conns: list[Conn] = []
         self.listeners: list[tuple[int, str]] = []

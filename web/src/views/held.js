@@ -23,7 +23,8 @@ export function shares(spans, from, until) {
 // How far an end's text had got: sent once, and acknowledged.
 function delivered(store, end, from, until) {
   const flow = store.of("flow", end);
-  const at = time => { const row = above(flow.t, time) - 1; return row < 0 ? 0 : Math.max(0, flow.una[row] - 1); };
+  const text = store.conns[end >> 1].bytes[end & 1];   // the FIN that was acknowledged, too, is no byte of it
+  const at = time => { const row = above(flow.t, time) - 1; return row < 0 ? 0 : Math.min(text, Math.max(0, flow.una[row] - 1)); };
   return Math.max(0, at(until) - at(from));
 }
 
@@ -55,7 +56,9 @@ export function heldView(store, timeline) {
     told: () => [timeline.sender, timeline.receiver], id: "held", opens: true, title: "Who held it up", unit: () => "what each sender waited for; the bar is the share of the time shown",
     above: element("div", {}, line, bar, legend), grid: false, height: () => 26 + 2 * 24,
     missing: () => timeline.sender < 0 ? "No connection was seen."
-      : sides().some(end => store.held(end).length) ? "" : "What held the senders up is not known here: it is in no packet.",
+      : sides().some(end => store.held(end).length) ? ""
+        : store.meta.findings.length ? "No transfer here was long enough to be told phase by phase. What the doctor found stands above."
+          : "What held the senders up is not known here: it is in no packet.",
     update(from, until) {
       line.textContent = verdict(store, timeline, from, until);
       bar.replaceChildren();
