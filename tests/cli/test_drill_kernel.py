@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from estab.cli import drill_kernel
 from estab.cli import main as cli
 from estab.drill.kernel import why_not
 from estab.drill.runner import Result
+from estab.errors import os_error
 
 needs_root = [pytest.mark.kernel, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
 HEAD = """\
@@ -106,6 +108,22 @@ def test_without_what_it_takes_one_sentence_says_so(
     code, text = run(capsys, script)
     assert code == 2
     assert "--against-kernel: it takes root, for a network namespace and a TUN in it" in text
+
+
+def test_a_namespace_that_cannot_be_made_is_said_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(drill_kernel, "why_not", lambda: "")
+    monkeypatch.setattr(drill_kernel, "run_on_kernel", refused)
+    script = tmp_path / "same.pkt"
+    script.write_text(SAME)
+    code, text = run(capsys, script)
+    assert (code, text) == (1, "estab: --against-kernel: can't make a network namespace\n")
+
+
+def refused(*_: object, **__: object) -> Result:
+    """What ``run_on_kernel`` meets as root without CAP_SYS_ADMIN, in the process that asks the kernel."""
+    raise os_error(errno.EPERM, "Operation not permitted: can't make a network namespace")
 
 
 def result(profile: str, line: int = 0, message: str = "", seen: tuple[tuple[int, str], ...] = ()) -> Result:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import platform
 import shutil
@@ -10,18 +12,31 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import estab
 from estab._build import core_kind
 from estab.cli import main as cli
+from estab.cli.ascii import ASCII, HANDLER
 from tests.native.test_gone import alive, below
 
 ESTAB = [sys.executable, "-m", "estab"]
 SOURCES = str(Path(estab.__file__).parent.parent)
 ENVIRONMENT = {**os.environ, "PYTHONPATH": SOURCES}
 SCRIPT = next((Path(__file__).resolve().parent.parent / "drill" / "scripts" / "close").glob("*.pkt"))
+
+
+class FullDisk(io.TextIOWrapper):
+    """A file on a disk that becomes full while it is written."""
+
+    def __init__(self, path: str, mode: str, **options: Any) -> None:
+        super().__init__(io.FileIO(path, mode), **options)
+
+    def write(self, text: str) -> int:
+        super().write(text[: len(text) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
@@ -71,7 +86,9 @@ def test_a_disk_that_is_full_is_said_in_one_line(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("words", [["tour"], ["tour", "--json"], ["tour", "--list"], ["--version"], ["--help"],
-                                   ["drill", "--help"], ["drill", str(SCRIPT)], ["drill", "-v", str(SCRIPT)]])
+                                   ["drill", "--help"], ["drill", str(SCRIPT)], ["drill", "-v", str(SCRIPT)],
+                                   ["explain", "--all"], ["doctor"], ["doctor", "--table"], ["doctor", "--watch", "1"],
+                                   ["top", "--once"]])
 def test_a_full_output_is_said_in_one_line(words: list[str]) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run([*ESTAB, *words], stdout=full, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
@@ -174,6 +191,61 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
         process.stdout.close()
         assert process.wait(30) == 141
         assert process.stderr.read() == b""
+
+
+def test_a_reader_that_goes_away_ends_a_watch_quietly() -> None:
+    command = [*ESTAB, "doctor", "--watch", "0.1", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(30) == 141
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("words", [["top", "--once"], ["tour", "handshake"], ["drill", "-v", str(SCRIPT)],
+                                   ["doctor", "--table"], ["explain", "ETIMEDOUT"]])
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_an_encoding_lacks_is_written_in_ascii(words: list[str], encoding: str) -> None:
+    done = subprocess.run([*ESTAB, *words], capture_output=True, check=False, env=ENVIRONMENT | {
+        "PYTHONIOENCODING": encoding})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "\\u" not in done.stdout.decode(encoding)
+    if encoding == "ascii":
+        assert done.stdout.isascii()
+
+
+def test_each_character_that_is_written_in_ascii_is_one() -> None:
+    for character, nearest in ASCII.items():
+        assert len(nearest) == 1
+        assert nearest.isascii()
+        assert chr(character).encode("ascii", HANDLER) == nearest.encode()
+    assert "naïve ☃ 漢".encode("latin-1", HANDLER) == b"na\xefve ? ?"
+    assert "\udce9.pcap".encode("utf-8", HANDLER) == b"\xe9.pcap"  # a file's name that is no text
+
+
+def test_a_file_that_cannot_be_written_is_said_alike_and_half_a_page_is_not_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["tour", "handshake", "--pcap", "a.pcap"]) == 0
+    for words, option in ((["report", "a.pcap", "--out"], "--out"), (["doctor", "a.pcap", "--replay"], "--replay"),
+                          (["tour", "handshake", "--pcap"], "--pcap"), (["tour", "handshake", "--report"], "--report")):
+        capsys.readouterr()
+        assert cli.main([*words, "absent/x"]) == 1
+        assert capsys.readouterr().err == f"estab: {option}: cannot write 'absent/x': No such file or directory\n"
+
+    with monkeypatch.context() as patch:
+        patch.setattr("estab.report.page.open", lambda *a, **k: FullDisk(*a, **k), raising=False)
+        assert cli.main(["report", "a.pcap"]) == 1
+    assert capsys.readouterr().err.endswith("estab: --out: cannot write 'a.html': No space left on device\n")
+    assert not Path("a.html").exists()
+
+
+def test_a_system_s_word_for_an_error_stands_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "--netns", "nosuch"]) == 2
+    assert capsys.readouterr().err.startswith("estab: there is no network namespace /var/run/netns/nosuch; ")
 
 
 def test_ctrl_c_ends_it_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

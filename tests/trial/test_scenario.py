@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -383,15 +384,17 @@ def test_what_a_scenario_does_to_hosts_are_faults_with_names(folder: Path) -> No
 
 @pytest.mark.parametrize(("option", "said"), [
     ("--until=-1s", "--until: '-1s' is negative"), ("--until=soon", "--until: cannot read 'soon'"),
-    ("--save=nowhere/x.toml", "nowhere/x.toml: No such file or directory"),
-    pytest.param("--save=/dev/full", "/dev/full: No space left on device", marks=pytest.mark.skipif(
-        not Path("/dev/full").exists(), reason="needs a device that is full")),
+    ("--save=nowhere/x.toml", "--save: cannot write 'nowhere/x.toml': No such file or directory\n"),
+    ("--pcap=nowhere/x.pcapng", "--pcap: cannot write 'nowhere/x.pcapng': No such file or directory\n"),
+    ("--report=nowhere/x.html", "--report: cannot write 'nowhere/x.html': No such file or directory\n"),
+    pytest.param("--save=/dev/full", "--save: cannot write '/dev/full': No space left on device\n",
+                 marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")),
 ])
 def test_an_option_that_cannot_be_carried_out_is_said_before_anything_runs(
     option: str, said: str, folder: Path, capsys: pytest.CaptureFixture[str],
 ) -> None:
     Path("tick.py").write_text(TICK)
-    assert main(["run", "a=tick.py", option]) == 2
+    assert main(["run", "a=tick.py", option]) == (1 if "write" in said else 2)
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.startswith(f"estab: {said}")
@@ -464,7 +467,7 @@ def test_pages_and_captures_of_a_run(folder: Path, capsys: pytest.CaptureFixture
     assert main([*command[:3], "--pcap", "server.pcapng", "--seen-by", "server"]) == 0
     assert b"as host server saw it" in Path("server.pcapng").read_bytes()
     assert main([*command[:3], "--pcap", "absent/run.pcapng"]) == 1
-    assert "cannot be written" in capsys.readouterr().err
+    assert "--pcap: cannot write 'absent/run.pcapng'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("change", "line", "said"), [
@@ -503,9 +506,56 @@ def test_a_mistake_in_a_file_is_told_with_its_line(
     assert len(told.splitlines()) == 1
 
 
+@pytest.mark.parametrize(("change", "line", "said"), [
+    (("delay = \"20ms\"", "delay = \"20ms\"\nloss = \"120%\""), 15, "loss: '120%' is more than 100%"),
+    (("name = \"wifi\"", "name = \"wifi\"\nlossy = \"1%\""), 18, "a link has no property 'lossy'; did you mean loss?"),
+    (("router = true", "settings = { tcp_sincookies = 1 }"), 10, "did you mean tcp_syncookies?"),
+    (("load.py", "lod.py"), 8, "hosts.client: run: there is no file lod.py"),
+])
+def test_what_the_network_refuses_is_told_with_its_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str], line: int, said: str,
+) -> None:
+    assert change[0] in TOML
+    Path("wrong.toml").write_text(TOML.replace(*change, 1))
+    assert main(["run", "wrong.toml"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"estab: wrong.toml:{line}: ")
+    assert said in told
+    assert len(told.splitlines()) == 1
+
+
+def test_a_function_is_found_in_the_folder_where_the_command_or_the_file_is(folder: Path) -> None:
+    (folder / "deep").mkdir()
+    (folder / "found_here.py").write_text("def serve():\n    print('served')\n")
+    (folder / "deep" / "found_there.py").write_text("def serve():\n    print('served')\n")
+    (folder / "deep" / "a.toml").write_text('[hosts.a]\nrun = "found_there:serve"\n')
+    for words in (["a=found_here:serve"], ["deep/a.toml"]):
+        # the script of a virtual environment has its own folder on its path, not the current one
+        done = subprocess.run([sys.executable, "-P", "-m", "estab", "run", *words], capture_output=True, text=True,
+                              check=False)
+        assert (done.returncode, done.stdout) == (0, "served\n"), done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_output_that_is_full_or_closed_is_the_command_s_failure_and_not_the_program_s(folder: Path) -> None:
+    (folder / "talk.py").write_text("for number in range(9):\n    print(number, flush=True)\n")
+    command = [sys.executable, "-m", "estab", "run", "a=talk.py"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "estab: cannot write to standard output: No space left on device\n")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.wait(60) == 141
+        assert process.stderr.read() == ""
+
+
 @pytest.mark.parametrize(("arguments", "said"), [
     ([], "nothing to run"), (["server"], "write HOST=PROGRAM"), (["server=absent.py"], "there is no file absent.py"),
     (["server=app"], "neither a script"), (["server=json:absent"], "absent"), (["absent.toml"], "No such file"),
+    (["a=app.py", "--at", "5s a.explode"], "estab: --at '5s a.explode': there is no action 'explode'; there are"),
+    (["a=my app.py 2"], """'my app.py 2': a file's name with spaces stands in quotes: "'my app.py' 2\""""),
     (["a=app.py", "--link", "a"], "write two hosts first"), (["a=app.py", "--link", "a,b,delay"], "is no property"),
     (["a=app.py", "--link", "a,b,latency=1ms"], "no property 'latency'"), (["a=app.py", "--at", "5s"], "write a time"),
     (["shop.toml", "--host", "a,nofile=9"], "give it alone"), (["a=app.py", "--host", "a"], "write a host first"),
@@ -518,6 +568,7 @@ def test_a_mistake_in_a_file_is_told_with_its_line(
 def test_a_command_that_can_not_be_carried_out_is_told_in_a_line(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str,
 ) -> None:
+    Path("my app.py").touch()
     assert main(["run", *arguments]) == 2
     told = capsys.readouterr()
     assert said in told.err

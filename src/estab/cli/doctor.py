@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from estab.cli.screen import Screen
+from estab.cli.written import cannot_write, ensure_writable, why
 from estab.doctor.tell import tell
-from estab.errors import explain
 from estab.observe.text import Span
 
 if TYPE_CHECKING:
@@ -59,22 +61,32 @@ def doctor(capture: str | None, pid: int | None, port: int | None, netns: str | 
             raise click.UsageError(f"{', '.join(wrong)}: about this machine's sockets, not about a capture")
     if stack is not None and (pid or netns or table):
         raise click.UsageError("--pid, --netns and --table are about this machine's sockets, not about a stack's")
-    try:
-        if table:
-            _show_table(pid, port, netns)
-            return
+    if replay is not None:
+        ensure_writable(replay, "--replay")
+    if table:
+        with _input():
+            lines = _table(pid, port, netns)
+        click.echo("\n".join(lines))
+        return
+    with _input():
         report = _look(capture, pid, port, netns, stack, idle, stuck)
-        if watch is not None:
-            _watch(report, watch, as_json, lambda: _look(None, pid, port, netns, stack, idle, stuck))
-            return
-    except (OSError, ValueError) as error:
-        raise click.UsageError(explain(error)) from None
+    if watch is not None:
+        _watch(report, watch, as_json, lambda: _look(None, pid, port, netns, stack, idle, stuck))
     _show(report, as_json)
     if replay is not None:
         _write_replay(report, replay)
     if report.has_trouble:
         sys.stdout.flush()
         raise click.exceptions.Exit(1)
+
+
+@contextmanager
+def _input() -> Iterator[None]:
+    """Say in a line what can't be looked at."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise click.UsageError(why(error)) from None
 
 
 def _show_lab(as_json: bool) -> None:
@@ -122,9 +134,8 @@ def _show(report: Report, as_json: bool) -> None:
         screen.lines(tell(report, min(screen.width, 100)))
 
 
-def _watch(report: Report, seconds: float, as_json: bool, look: object) -> None:
+def _watch(report: Report, seconds: float, as_json: bool, look: Callable[[], Report]) -> NoReturn:
     """Show each look whose findings differ from the last one's."""
-    assert callable(look)
     screen = Screen()
     before: object = None
     while True:
@@ -137,10 +148,11 @@ def _watch(report: Report, seconds: float, as_json: bool, look: object) -> None:
         sys.stdout.flush()
         before = names
         time.sleep(seconds)
-        report = look()
+        with _input():
+            report = look()
 
 
-def _show_table(pid: int | None, port: int | None, netns: str | None) -> None:
+def _table(pid: int | None, port: int | None, netns: str | None) -> list[str]:
     from estab.devices.namespace import call_in
     from estab.doctor.processes import find_holders
     from estab.doctor.sockets import wanted_rows
@@ -152,9 +164,8 @@ def _show_table(pid: int | None, port: int | None, netns: str | None) -> None:
     holders = find_holders({row.inode for row in rows})
     lines = [list(HEADS), *(columns(row, holders.get(row.inode, ())) for row in rows)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(HEADS) - 1)]
-    for line in lines:
-        head = " ".join(text.ljust(width) for text, width in zip(line, widths, strict=False))
-        click.echo(f"{head} {line[-1]}".rstrip())
+    heads = [" ".join(text.ljust(width) for text, width in zip(line, widths, strict=False)) for line in lines]
+    return [f"{head} {line[-1]}".rstrip() for head, line in zip(heads, lines, strict=True)]
 
 
 def _write_replay(report: Report, path: str) -> None:
@@ -162,6 +173,8 @@ def _write_replay(report: Report, path: str) -> None:
 
     try:
         about = write_replay(report, path)
-    except (OSError, ValueError) as error:
-        raise click.UsageError(explain(error)) from None
+    except OSError as error:
+        raise cannot_write(path, "--replay", error) from None
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     click.echo(f"\n{path}: {about}; run it: python {path}", err=True)

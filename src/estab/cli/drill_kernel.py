@@ -19,6 +19,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from estab.cli.written import why
 from estab.drill.kernel import why_not
 from estab.drill.runner import Result, run, run_on_kernel
 
@@ -96,6 +97,8 @@ def _on_kernel(path: str, version: str, defines: Mapping[str, str], options: Map
         asked = pool.submit(run_on_kernel, path, ip_version=version, defines=dict(defines), options=dict(options))
         try:
             return asked.result()
+        except OSError as error:  # no rights to make a network namespace, or no TUN in it
+            raise click.ClickException(f"--against-kernel: {why(error)}") from None
         except BrokenProcessPool:
             raise click.ClickException(f"{path}: the process that asks the kernel died") from None
 

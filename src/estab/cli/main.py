@@ -27,6 +27,7 @@ from click.shell_completion import CompletionItem, shell_complete
 
 from estab import __version__
 from estab._build import core_kind
+from estab.cli.ascii import degrade
 
 __all__ = ["estab", "main"]
 
@@ -106,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if sys.stdout is None:
         return _complain("standard output is closed; send it to /dev/null if you want none")
+    degrade()
     try:
         status = _run(words)
         sys.stdout.flush()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from estab.cli.plan import Plan, open_device
 from estab.cli.rates import Reading, summary
 from estab.cli.standing import Stop, begin_line, end_line, make_stack, watch
-from estab.errors import explain
+from estab.cli.written import why
 from estab.stack.queues import Crew, Member
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _work(plan: Plan, device: Device, member: Member, board: mmap.mmap) -> int:
             tell()
             return 0
     except OSError as error:
-        print(f"estab: queue {member.number} of {plan.device}: {explain(error)}", file=sys.stderr)
+        print(f"estab: queue {member.number} of {plan.device}: {why(error)}", file=sys.stderr)
         return 1
 
 

@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from estab.cli.reading import with_progress
+from estab.cli.written import cannot_write
 from estab.devices.capture_file import CaptureError, read_capture
 from estab.doctor.captures import diagnose_capture
 from estab.doctor.finding import Finding, Timeline
@@ -60,7 +61,7 @@ def report(capture: str, out: str | None, payload: bool) -> None:
     try:
         write_report(path, scene)
     except OSError as error:
-        raise click.ClickException(f"--out: cannot write {str(path)!r}: {error.strerror}") from error
+        raise cannot_write(str(path), "--out", error) from error
     packets, connections = format_count(tables.count("frame"), "packet"), format_count(len(tables.conns), "connection")
     click.echo(f"{path}: {packets}, {connections}")
 

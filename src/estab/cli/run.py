@@ -16,6 +16,7 @@ from typing import Any, Final, TextIO
 
 import click
 
+from estab.cli.written import cannot_write, ensure_writable
 from estab.errors import is_of_estab
 from estab.lab.network import Network
 from estab.native.process import ProcessFailedError
@@ -23,6 +24,7 @@ from estab.report.recording import Recording
 from estab.trial.attempt import one_line, signature_of
 from estab.trial.fingerprint import fingerprint_of
 from estab.trial.scenario import HOST_OPTIONS, Action, HostPlan, LinkPlan, ProgramPlan, Scenario, ScenarioError
+from estab.trial.scripts import is_of_output
 from estab.units import duration_ns, format_duration
 
 __all__ = ["run"]
@@ -71,8 +73,11 @@ def run(
         if until is not None:
             duration_ns(until, "--until")
             plan = replace(plan, until=until)
+        for option, path in (("--pcap", pcap), ("--report", report), ("--save", save)):
+            if path is not None:
+                ensure_writable(path, option)
         if save is not None:
-            plan.write(save)
+            _save(plan, save)
             return
         net = plan.network()
     except ProcessFailedError as error:
@@ -80,7 +85,7 @@ def run(
     except (ScenarioError, TypeError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     except OSError as error:
-        raise click.UsageError(f"{error.filename or save}: {error.strerror}") from None
+        raise click.UsageError(f"{error.filename}: {error.strerror}") from None
     _tell_of_ends(programs, links, options, routers)
     seen = net.record() if pcap or report or draws else None
     with warnings.catch_warnings(), net:
@@ -94,12 +99,21 @@ def run(
         raise click.exceptions.Exit(1)
 
 
+def _save(plan: Scenario, path: str) -> None:
+    try:
+        plan.write(path)
+    except OSError as error:
+        raise cannot_write(path, "--save", error) from None
+
+
 def _run(net: Network, plan: Scenario) -> bool:
     """Run it. ``True``: a program raised, or programs wait for ever; that is said."""
     try:
         plan.run(net)
         net.check()
     except Exception as error:
+        if is_of_output(error):
+            raise  # ``main`` says it: no program failed
         own = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_of_estab(frame.filename)]
         lines = ["Traceback of the program (most recent call last):\n", *traceback.format_list(own)] if own else []
         click.echo("".join(lines), nl=False, err=True)
@@ -130,16 +144,17 @@ def _show_warning(message: Warning | str, category: type[Warning], filename: str
 
 
 def _keep(seen: Recording, pcap: str | None, seen_by: str, report: str | None, draws: bool) -> None:
-    for path, write in ((pcap, partial(seen.pcapng, host=seen_by)), (report, seen.report)):
+    wanted = (("--pcap", pcap, partial(seen.pcapng, host=seen_by)), ("--report", report, seen.report))
+    for option, path, write in wanted:
         if path is not None:
             try:
                 write(path)
             except OSError as error:
-                raise click.ClickException(f"{path}: cannot be written: {error.strerror}") from None
+                raise cannot_write(path, option, error) from None
             except ValueError as error:
                 raise click.ClickException(f"{path}: {error}") from None
     if draws:
-        click.echo(seen.ladder())
+        print(seen.ladder(), flush=True)
 
 
 def _plan(
@@ -151,10 +166,7 @@ def _plan(
         if len(programs) > 1 or links or routers or options:
             raise ScenarioError(f"{files[0]} says which hosts and links there are; give it alone, or no file")
         plan = Scenario.read(files[0])
-        if not actions:
-            return plan
-        more = replace(plan, actions=(*plan.actions, *map(_action, actions)))
-        return Scenario.parse(more.text(), "the command", plan.folder)
+        return _with_actions(plan, actions, plan.folder)
     if not programs:
         raise ScenarioError("nothing to run: give HOST=PROGRAM, like server=app.py client='load.py --n 5' --link "
                             "server,client,delay=20ms, or a scenario file")
@@ -176,8 +188,18 @@ def _plan(
         made = (LinkPlan((one, other)),)
     plans = {name: HostPlan(tuple(found), name in routers, *_options(given.get(name, {})))
              for name, found in hosts.items()}
-    plan = Scenario(plans, made, tuple(map(_action, actions)))
-    return Scenario.parse(plan.text(), "the command", ".")
+    return _with_actions(Scenario.parse(Scenario(plans, made).text(), ""), actions, ".")
+
+
+def _with_actions(plan: Scenario, actions: tuple[str, ...], folder: str) -> Scenario:
+    """Add what ``--at`` says. Each is read as a scenario's is, and named if it is wrong."""
+    for text in actions:
+        more = replace(plan, actions=(*plan.actions, _action(text)))
+        try:
+            plan = Scenario.parse(more.text(), "", folder)
+        except ScenarioError as error:
+            raise ScenarioError(f"--at {text!r}: {error}") from None
+    return plan
 
 
 def _tell_of_ends(programs: tuple[str, ...], links: tuple[str, ...], options: tuple[str, ...],

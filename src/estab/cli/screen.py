@@ -18,6 +18,7 @@ from rich.color import ColorSystem
 from rich.console import Console
 from rich.style import Style
 
+from estab.cli.ascii import ASCII
 from estab.observe.ladder_text import WIDTH_MIN
 from estab.observe.text import Line, Span
 
@@ -53,11 +54,6 @@ _COLORS: Final = {
     "standard": ColorSystem.STANDARD, "256": ColorSystem.EIGHT_BIT, "truecolor": ColorSystem.TRUECOLOR,
     "windows": ColorSystem.WINDOWS,
 }
-_ASCII: Final = str.maketrans({
-    "│": "|", "─": "-", "═": "=", "╌": "-", "▶": ">", "◀": "<", "×": "x", "→": ">", "▸": ">", "◂": "<", "◷": "@",
-    "▤": "#", "●": "*", "⨤": "X", "↺": "@", "⋮": ":", "…": "~", "·": "-", "µ": "u", "■": "#", "□": ".", "’": "'",
-    "–": "-", "━": "=", "⏻": "!",
-})
 
 
 class Screen:
@@ -88,7 +84,7 @@ class Screen:
         return "".join(self._part(part) for part in parts) + "\n"
 
     def _part(self, part: Span) -> str:
-        text = part.text.translate(_ASCII) if self._is_ascii else part.text
+        text = part.text.translate(ASCII) if self._is_ascii else part.text
         if self._colors is None or part.role not in self._styles:
             return text
         return self._styles[part.role].render(text, color_system=self._colors)

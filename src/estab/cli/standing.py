@@ -21,7 +21,7 @@ from rich.text import Text
 from estab.cli.plan import Plan, apply_settings
 from estab.cli.rates import Reading, line, summary
 from estab.cli.serving import make_service
-from estab.errors import explain
+from estab.cli.written import why
 from estab.realtime.heap import keep_heap
 from estab.stack.publishing import default_path
 from estab.stack.stack import Stack
@@ -68,7 +68,7 @@ def stand(plan: Plan, device: Device, is_ours: bool) -> int:
         try:
             stack = cleanup.enter_context(make_stack(plan, device))
         except (OSError, ValueError) as error:
-            print(f"estab: {explain(error)}", file=sys.stderr)
+            print(f"estab: {why(error)}", file=sys.stderr)
             return 1
         try:
             capture = None
@@ -125,7 +125,7 @@ def make_stack(plan: Plan, device: Device, number: int = 0) -> Stack:
         try:
             stack.publish(default_path(plan.device, number))
         except OSError as error:
-            print(f"estab: estab top can't see this stack: {explain(error)}", file=sys.stderr)
+            print(f"estab: estab top can't see this stack: {why(error)}", file=sys.stderr)
     return stack
 
 

@@ -256,7 +256,7 @@ def _show(
         made = explained.get(group.failure)
         if made is not None:
             width = min(out.width, 100)
-            click.echo(f"\n{'─' * width}\n{made.text(width)}")
+            print(f"\n{'─' * width}\n{made.text(width)}", flush=True)  # echo writes UTF-8 where ASCII was asked for
     for strange, count in work.strangers.items():
         print(f"estab: {format_count(count, 'chunk')} came from workers with another fingerprint: {strange}",
               file=sys.stderr)

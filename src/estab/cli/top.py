@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from estab.cli.screen import STYLES, Screen
-from estab.errors import explain
+from estab.cli.written import why
 from estab.top.board import Board
 from estab.top.lines import heads, overview, row_line
 from estab.top.order import COLUMNS, Filter, ordered
 from estab.top.sources import KernelSource, StackSource, find_stacks
 
 if TYPE_CHECKING:
+    from estab.observe.text import Line
     from estab.top.sources import Source
 
 __all__ = ["top"]
@@ -51,33 +52,32 @@ def top(stack: str | None, pid: int | None, port: int | None, netns: str | None,
         source: Source = (KernelSource(pid=pid, port=port, netns=netns) if stack is None
                           else StackSource(find_stacks(stack), port=port))
     except (OSError, ValueError) as error:
-        raise click.ClickException(explain(error)) from None
+        raise click.ClickException(why(error)) from None
+    status = 0
+    lines: list[Line] = []
     try:
-        status = 0
         if once or not (sys.stdout.isatty() and sys.stdin.isatty()):
-            _print_once(source, chosen, sort, interval)
+            lines = _table(source, chosen, sort, interval)
         else:
             status = _show(source, text, sort, interval)
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise click.ClickException(explain(error)) from None
+        raise click.ClickException(why(error)) from None
     finally:
         source.close()
+    Screen().lines(lines)
     if status:
         raise click.exceptions.Exit(status)
 
 
-def _print_once(source: Source, chosen: Filter, sort: str, interval_s: float) -> None:
-    """Read twice, and print a table."""
+def _table(source: Source, chosen: Filter, sort: str, interval_s: float) -> list[Line]:
+    """Read twice, and make a table."""
     board = Board()
     board.take(source.read(), source.sysctls)
     time.sleep(interval_s)
     view = board.take(source.read(), source.sysctls)
-    screen = Screen()
-    lines = [*overview(view, source.name, source.note, screen.width), heads(screen.width, sort, False)]
-    screen.lines(lines)
-    screen.lines(row_line(entry, screen.width) for entry in ordered(filter(chosen, view.entries), sort))
+    width = Screen().width
+    return [*overview(view, source.name, source.note, width), heads(width, sort, False),
+            *(row_line(entry, width) for entry in ordered(filter(chosen, view.entries), sort))]
 
 
 def _show(source: Source, text: str, sort: str, interval_s: float) -> int:

@@ -16,7 +16,7 @@ import click
 
 from estab.cli.plan import Plan, apply_settings, open_device
 from estab.cli.serving import parse_serve
-from estab.errors import explain
+from estab.cli.written import why
 
 if TYPE_CHECKING:
     from estab.devices.device import Device
@@ -226,7 +226,7 @@ def _refuse(plan: Plan, error: OSError) -> int:
         commands = _commands(plan)
     elif plan.kind == "packet":
         is_missing = error.errno == errno.ENODEV
-        what = f"there is no interface {plan.device}" if is_missing else f"{plan.device}: {explain(error)}"
+        what = f"there is no interface {plan.device}" if is_missing else f"{plan.device}: {why(error)}"
         print(f"estab: {what}; ip -brief device lists those that are there", file=sys.stderr)
         return 1
     elif isinstance(error, FileNotFoundError):
@@ -237,7 +237,7 @@ def _refuse(plan: Plan, error: OSError) -> int:
         print(f"estab: {plan.device} exists and is something else: {_mode_hint(plan)}", file=sys.stderr)
         return 1
     else:
-        print(f"estab: {plan.device}: {explain(error)}", file=sys.stderr)
+        print(f"estab: {plan.device}: {why(error)}", file=sys.stderr)
         return 1
     for command in commands:
         print(f"    {command}", file=sys.stderr)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import html
 import json
+import os
 from array import array
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from os import PathLike
@@ -65,8 +67,15 @@ class Scene:
 def write_report(path: str | PathLike[str], *scenes: Scene) -> None:
     """Write the page of one run, or of several to choose from, to a file. Raises ``OSError`` if it can't be written."""
     text = page_of(*scenes)
-    with open(path, "w", encoding="utf-8", newline="\n") as stream:
-        stream.write(text)
+    stream = open(path, "w", encoding="utf-8", newline="\n")  # noqa: SIM115 (what fails here leaves the file as it is)
+    try:
+        with stream:
+            stream.write(text)
+    except OSError:
+        if os.path.isfile(path):  # half a page shows nothing; not a device
+            with suppress(OSError):
+                os.unlink(path)
+        raise
 
 
 def page_of(*scenes: Scene, frames_max: int = FRAMES_MAX) -> str:

@@ -50,13 +50,14 @@ from estab.lab.record.shapes import Bursts, Jitter
 from estab.trial import commands, parts
 from estab.trial.commands import Command, CommandPlan
 from estab.trial.parts import PartPlan
-from estab.trial.scripts import Script, find_function
+from estab.trial.places import Block, find_blocks, place
+from estab.trial.scripts import moved_run, program_of
 from estab.trial.text import read_text
 from estab.units import SECOND, duration_ns
 
 __all__ = [
     "HOST_OPTIONS", "Action", "CommandPlan", "HostPlan", "LinkPlan", "PartPlan", "ProgramPlan", "Scenario",
-    "ScenarioError", "program_of",
+    "ScenarioError",
 ]
 
 HOST_OPTIONS: Final = ("profile", "clock", "drift", "wake_up", "nofile")
@@ -159,6 +160,8 @@ class Scenario:
     """Switches, NATs, load balancers, firewalls."""
     clock: Literal["virtual", "real"] = "virtual"
     """``"real"``: time is the machine's, and a run is not repeatable."""
+    blocks: Mapping[str, Block] = field(default_factory=dict, compare=False, repr=False)
+    """Where its tables stand in the file that it was read from."""
 
     # --- run
 
@@ -174,6 +177,12 @@ class Scenario:
 
     def build(self, net: Network) -> None:
         """Put hosts, links, actions and programs on a network. ``ScenarioError`` for what it refuses."""
+        try:
+            self._build(net)
+        except ScenarioError as error:
+            raise ScenarioError(place(str(error), self.blocks)) from None
+
+    def _build(self, net: Network) -> None:
         if net.is_real_time != (self.clock == "real"):
             raise ScenarioError(f'clock = "{self.clock}", and this network has another clock; real time is not '
                                 "repeatable: estab run runs it, no sweep and no search for minimal weather does")
@@ -233,7 +242,7 @@ class Scenario:
             raise ScenarioError(f"spawn: {explain(error)}") from None
 
     def _start(self, host: Host, plan: ProgramPlan, begin_ns: int) -> Program[Any]:
-        script = program_of(plan.run, self.folder, plan.env)
+        script = _tried(f"hosts.{host.name}", program_of, plan.run, self.folder, plan.env)
         return host.run(script, start=_after(begin_ns, plan.start), daemon=plan.is_daemon, name=plan.called,
                         at_boot=plan.is_at_boot)
 
@@ -246,19 +255,22 @@ class Scenario:
 
     @classmethod
     def parse(cls, text: str, file: str = "scenario", folder: str = ".") -> Scenario:
-        """Read TOML text."""
+        """Read TOML text. Mistakes are told with the file's name and the line; with neither if ``file`` is empty."""
         try:
             words = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ScenarioError(f"{file}: {error}") from None
-        return _Reader(text, file).scenario(words, folder)
+        made = _Reader(text, file).scenario(words, folder)
+        called = {"links": [link.called for link in made.links],
+                  **{kind: [part.called for part in made.parts if part.kind == kind] for kind in parts.KINDS}}
+        return replace(made, blocks=find_blocks(text, file, called) if file else {})
 
     def moved(self, folder: Path) -> Scenario:
         """Return the scenario as a file in another folder has it: the files that it names are found from there."""
         here = os.path.relpath(self.folder, folder)
         hosts = {}
         for name, plan in self.hosts.items():
-            programs = tuple(replace(one, run=_moved_run(one.run, here)) for one in plan.programs)
+            programs = tuple(replace(one, run=moved_run(one.run, here)) for one in plan.programs)
             spawned = tuple(replace(one, cwd=os.path.join(here, one.cwd)) for one in plan.commands)
             hosts[name] = replace(plan, programs=programs, commands=spawned)
         links = tuple(replace(link, properties=_with_files(link.properties, here)) for link in self.links)
@@ -292,33 +304,6 @@ class Scenario:
         if self.weather is not None:
             words["weather"] = self.weather.words()
         return tomli_w.dumps(words)
-
-
-def program_of(text: str, folder: str, env: Mapping[str, str] | None = None) -> Script | Callable[[], object]:
-    """Find what a program's text means: a script with arguments, or a function. ``ScenarioError``."""
-    words = shlex.split(text)
-    if not words:
-        raise ScenarioError("run: an empty text names no program")
-    if words[0].endswith(".py"):
-        path = Path(folder, words[0])
-        if not path.is_file():
-            raise ScenarioError(f"run: there is no file {path}")
-        return Script(str(path), tuple(words[1:]), dict(env or {}))
-    if ":" in words[0] and len(words) == 1:
-        try:
-            return find_function(words[0])
-        except (ImportError, AttributeError, TypeError) as error:
-            raise ScenarioError(f"run: {text!r}: {error}") from None
-    raise ScenarioError(f"run: {text!r} is neither a script like 'app.py --n 5' nor a function like "
-                        "'package.module:main'")
-
-
-def _moved_run(text: str, folder: str) -> str:
-    """Write what a program runs so that a script is found from elsewhere."""
-    words = shlex.split(text)
-    if not words or not words[0].endswith(".py"):
-        return text
-    return shlex.join([os.path.join(folder, words[0]), *words[1:]])
 
 
 def _with_files(properties: Mapping[str, Any], folder: str) -> dict[str, Any]:
@@ -597,4 +582,6 @@ class _Reader:
     def wrong(self, key: str, text: str) -> ScenarioError:
         pattern = re.compile(rf"(?<![\w-]){re.escape(key)}(?![\w-])")
         number = next((number for number, line in enumerate(self._lines, 1) if pattern.search(line)), 0)
+        if not self._file:  # of the command line: it has no lines
+            return ScenarioError(text)
         return ScenarioError(f"{self._file}:{number}: {text}" if number else f"{self._file}: {text}")

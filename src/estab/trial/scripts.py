@@ -12,11 +12,15 @@ import os
 import shlex
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
-__all__ = ["Prefixed", "Script", "ScriptState", "find_function", "script_path"]
+__all__ = ["Prefixed", "Script", "ScriptState", "find_function", "is_of_output", "moved_run", "program_of",
+           "script_path"]
+
+_OF_OUTPUT: Final = "raised by the output of the process, which is that of all programs"
 
 
 class Prefixed(io.TextIOBase):
@@ -29,16 +33,18 @@ class Prefixed(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write text; a line that is not complete yet gets its prefix at once, and the rest without one."""
-        for line in text.splitlines(keepends=True):
-            if self._is_at_start:
-                self._stream.write(self._prefix)
-            self._stream.write(line)
-            self._is_at_start = line.endswith("\n")
+        with _marked():
+            for line in text.splitlines(keepends=True):
+                if self._is_at_start:
+                    self._stream.write(self._prefix)
+                self._stream.write(line)
+                self._is_at_start = line.endswith("\n")
         return len(text)
 
     def flush(self) -> None:
         """Pass on what was written."""
-        self._stream.flush()
+        with _marked():
+            self._stream.flush()
 
     def writable(self) -> bool:
         """Say that it can be written to."""
@@ -121,20 +127,70 @@ class Script:
         exec(compile(source, self.path, "exec"), sys.modules["__main__"].__dict__)
 
 
+@contextmanager
+def _marked() -> Iterator[None]:
+    """Mark what the process's output raises: a reader that went away, a full disk."""
+    try:
+        yield
+    except OSError as error:
+        error.add_note(_OF_OUTPUT)
+        raise
+
+
+def is_of_output(error: BaseException) -> bool:
+    """Tell whether the process's output raised an error, which is then no failure of the program that met it."""
+    return _OF_OUTPUT in getattr(error, "__notes__", ())
+
+
 def script_path(text: str) -> str | None:
     """Return the file of a program's text like ``app.py --n 5``, as it is written; ``None`` if that is a function."""
     words = shlex.split(text)
     return words[0] if words and words[0].endswith(".py") else None
 
 
-def find_function(text: str) -> Callable[[], object]:
-    """Find ``package.module:function``. ``ImportError``, ``AttributeError``, ``TypeError``."""
+def find_function(text: str, folder: str = ".") -> Callable[[], object]:
+    """Find ``package.module:function``, in ``folder`` too. ``ImportError``, ``AttributeError``, ``TypeError``."""
     module, _, name = text.partition(":")
+    here = str(Path(folder).resolve())
+    if here not in sys.path:
+        sys.path.insert(0, here)
     found = getattr(importlib.import_module(module), name)
     if not callable(found):
         raise TypeError(f"{text} is not a function")
     function: Callable[[], object] = found
     return function
+
+
+def program_of(text: str, folder: str, env: Mapping[str, str] | None = None) -> Script | Callable[[], object]:
+    """Find what a program's text means: a script with arguments, or a function. ``ValueError``."""
+    words = shlex.split(text)
+    if not words:
+        raise ValueError("run: an empty text names no program")
+    if words[0].endswith(".py"):
+        path = Path(folder, words[0])
+        if not path.is_file():
+            raise ValueError(f"run: there is no file {path}")
+        return Script(str(path), tuple(words[1:]), dict(env or {}))
+    if ":" in words[0] and len(words) == 1:
+        try:
+            return find_function(words[0], folder)
+        except (ImportError, AttributeError, TypeError) as error:
+            raise ValueError(f"run: {text!r}: {error}") from None
+    script = next((text[:end] for end in range(len(text), 0, -1)
+                   if text[:end].endswith(".py") and Path(folder, text[:end]).is_file()), "")
+    if script:
+        raise ValueError(f"run: {text!r}: a file's name with spaces stands in quotes: "
+                            f"{shlex.quote(script) + text[len(script):]!r}")
+    raise ValueError(f"run: {text!r} is neither a script like 'app.py --n 5' nor a function like "
+                        "'package.module:main'")
+
+
+def moved_run(text: str, folder: str) -> str:
+    """Write what a program runs so that a script is found from elsewhere."""
+    words = shlex.split(text)
+    if not words or not words[0].endswith(".py"):
+        return text
+    return shlex.join([os.path.join(folder, words[0]), *words[1:]])
 
 
 def _set_environ(wanted: dict[str, str]) -> None:
