@@ -47,8 +47,11 @@ def build(name: str) -> Path:
 
 
 def gvisor_version() -> str:
-    """Tell which package of gVisor is installed, and which Go builds it."""
-    parts = _go().split("/")
+    """Tell which package of gVisor is installed, and which Go builds it: ``?`` if there is none."""
+    try:
+        parts = _go().split("/")
+    except Missing:
+        return "?"
     return f"{package_version('golang-gvisor-gvisor-dev')}, {parts[3] if len(parts) > 3 else 'go'}"
 
 
