@@ -12,8 +12,6 @@ to be good; and *plain*. COUNT connections are measured five times; the best is 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from functools import partial
 from time import process_time
 
 from estab._build import core_kind
@@ -45,33 +43,36 @@ class Server:
         )
         self.engine.add_address(self.interface, "10.0.0.2/24")
         self.sent: list[bytes] = []
-        self.frames: Iterator[bytes] = iter(())
+        self.frames: list[bytes | None] = []
+        """What the device has, the next one last. ``None``: it has none now."""
         self.header = b"" if is_plain else KNOWN_GOOD
         services = Services(self.engine)
         services.add(Echo(), "", PORT, self.now_ns)
         self.services = services
+        self.stepper = Stepper(self.engine, self.interface, self.frames.pop, self.send, tell, len(self.header),
+                               is_polled=True)
+        self.stepper.handler = services
         self.seconds = 0.0
+
+    def send(self, header: bytes, frame: bytes) -> bool:
+        """Send a frame."""
+        self.sent.append(frame)
+        return True
 
     def take(self, frames: list[bytes]) -> list[bytes]:
         """Take frames from the device, one a step. Returns what was sent."""
         self.sent.clear()
-        sent = self.sent
-
-        def send(header: bytes, frame: bytes) -> bool:
-            sent.append(frame)
-            return True
-
-        stepper = Stepper(self.engine, self.interface, partial(next, iter(frames), None), send, tell,
-                          len(self.header), is_polled=True)
-        stepper.handler = self.services
-        step, now_ns = stepper.step, self.now_ns
+        self.frames.clear()
+        self.frames += [None] * len(frames)
+        self.frames += reversed(frames)
+        step, now_ns = self.stepper.step, self.now_ns
         started = process_time()
         for _ in frames:
             now_ns += STEP_NS
             step(now_ns)
         self.seconds += process_time() - started
         self.now_ns = now_ns
-        return sent
+        return self.sent
 
 
 def tell(fd: int, bits: int) -> None:
