@@ -21,7 +21,7 @@ from mypy_extensions import i64, mypyc_attr
 from estab.errors import DropReason, WireError
 from estab.wire.address import is_multicast
 from estab.wire.checksum import add, fold
-from estab.wire.octets import Writer, put8, put16, put32, set16, u8, u16, u32
+from estab.wire.octets import Writer, put8, put16, put32, put64, s64, set16, u8, u16, u32
 
 __all__ = [
     "AH", "DESTINATION_OPTIONS", "DISCARD_SILENTLY", "ESP", "FRAGMENT", "HOP_BY_HOP", "ICMP", "ICMPV6", "IGMP",
@@ -157,39 +157,43 @@ def parse(data: bytes, start: i64 = 0, ends: Ends | None = None) -> Packet:
 def _parse_v4(data: bytes, header_start: i64, size: i64, ends: Ends | None) -> Packet:
     if size - header_start < V4_HEADER_BYTES:
         raise WireError(DropReason.PKT_TOO_SMALL, f"{size - header_start} bytes of an IPv4 header")
-    first = u32(data, header_start)
-    header_bytes = (first >> 22) & 0x3C
-    total_bytes = first & 0xFFFF
+    # Eight octets at a time: to take a field out of a number costs less than to read it.
+    first = s64(data, header_start)
+    header_bytes = (first >> 54) & 0x3C
+    total_bytes = (first >> 32) & 0xFFFF
     start = header_start + header_bytes
     end = header_start + total_bytes
     if header_bytes < V4_HEADER_BYTES or total_bytes < header_bytes:
         raise WireError(DropReason.IP_INHDR, f"header of {header_bytes} in a packet of {total_bytes} bytes")
     if end > size:
         raise WireError(DropReason.PKT_TOO_SMALL, f"{size - header_start} of {total_bytes} bytes")
-    if fold(add(data, header_start, start, 0)) != 0xFFFF:
+    second = s64(data, header_start + 8)
+    dst_number = u32(data, header_start + 16)
+    acc = (first & 0xFFFFFFFF) + ((first >> 32) & 0xFFFFFFFF) + (second & 0xFFFFFFFF) + ((second >> 32) & 0xFFFFFFFF)
+    acc += dst_number
+    if header_bytes != V4_HEADER_BYTES:
+        acc = add(data, header_start + V4_HEADER_BYTES, start, acc)
+    if fold(acc) != 0xFFFF:
         raise WireError(DropReason.IP_CSUM)
     if ends is None:
         src = data[header_start + 12 : header_start + 16]
         dst = data[header_start + 16 : header_start + 20]
     else:
-        number = u32(data, header_start + 12)
-        if number != ends.src_number:
-            ends.src_number, ends.src = number, data[header_start + 12 : header_start + 16]
-        number = u32(data, header_start + 16)
-        if number != ends.dst_number:
-            ends.dst_number, ends.dst = number, data[header_start + 16 : header_start + 20]
+        src_number = second & 0xFFFFFFFF
+        if src_number != ends.src_number:
+            ends.src_number, ends.src = src_number, data[header_start + 12 : header_start + 16]
+        if dst_number != ends.dst_number:
+            ends.dst_number, ends.dst = dst_number, data[header_start + 16 : header_start + 20]
         src = ends.src
         dst = ends.dst
-    third = u32(data, header_start + 8)
     packet = Packet(
-        4, src, dst, (third >> 16) & 0xFF, third >> 24, (first >> 16) & 0xFF, data, start, end, header_start,
+        4, src, dst, (second >> 48) & 0xFF, (second >> 56) & 0xFF, (first >> 48) & 0xFF, data, start, end, header_start,
     )
-    second = u32(data, header_start + 4)
-    packet.ident = second >> 16
-    if (second & 0xFFFF) != 0:
-        packet.dont_fragment = (second & 0x4000) != 0
-        packet.more_fragments = (second & 0x2000) != 0
-        packet.fragment_offset = (second & 0x1FFF) << 3
+    packet.ident = (first >> 16) & 0xFFFF
+    if (first & 0xFFFF) != 0:
+        packet.dont_fragment = (first & 0x4000) != 0
+        packet.more_fragments = (first & 0x2000) != 0
+        packet.fragment_offset = (first & 0x1FFF) << 3
         if packet.fragment_offset + end - start > PACKET_BYTES_MAX:
             raise WireError(DropReason.FRAG_TOO_FAR)
     if header_bytes != V4_HEADER_BYTES:
@@ -410,14 +414,14 @@ def _put_v4_header(
     first = 0x40000000 | header_bytes << 22 | (tos & 0xFF) << 16 | (header_bytes + payload_bytes)
     second = (ident & 0xFFFF) << 16 | fragment_word
     third = ttl << 24 | protocol << 16
-    acc = first + second + third + u32(src, 0) + u32(dst, 0)
+    src_number = u32(src, 0)
+    dst_number = u32(dst, 0)
+    acc = first + second + third + src_number + dst_number
     if header_bytes != V4_HEADER_BYTES:
         acc = add(options, 0, len(options), acc)
-    put32(writer, first)
-    put32(writer, second)
-    put32(writer, third | (0xFFFF - fold(acc)))
-    writer.write(src)
-    writer.write(dst)
+    put64(writer, first, second)
+    put64(writer, third | (0xFFFF - fold(acc)), src_number)
+    put32(writer, dst_number)
     if header_bytes != V4_HEADER_BYTES:
         writer.write(options)
 

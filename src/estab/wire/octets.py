@@ -18,7 +18,15 @@ from mypy_extensions import i64
 
 try:
     from librt.strings import BytesWriter as Writer
-    from librt.strings import read_i16_be, read_i32_be, read_i64_be, read_i64_le, write_i16_be, write_i32_be
+    from librt.strings import (
+        read_i16_be,
+        read_i32_be,
+        read_i64_be,
+        read_i64_le,
+        write_i16_be,
+        write_i32_be,
+        write_i64_be,
+    )
 except ImportError:  # on a platform that has none, where the core is interpreted
     from estab.wire.octets_plain import BytesWriter as Writer  # type: ignore[assignment]
     from estab.wire.octets_plain import (  # type: ignore[assignment]
@@ -28,9 +36,13 @@ except ImportError:  # on a platform that has none, where the core is interprete
         read_i64_le,
         write_i16_be,
         write_i32_be,
+        write_i64_be,
     )
 
-__all__ = ["IS_COMPILED", "Writer", "put8", "put16", "put32", "s64", "s64_little", "set16", "set32", "u8", "u16", "u32"]
+__all__ = [
+    "IS_COMPILED", "Writer", "put8", "put16", "put32", "put64", "s64", "s64_little", "set16", "set32", "u8", "u16",
+    "u32",
+]
 
 
 def u8(data: bytes, index: i64) -> i64:
@@ -76,6 +88,12 @@ def put32(writer: Writer, number: i64) -> None:
     """Append the low 32 bits of ``number``."""
     low: int = (number & 0xFFFFFFFF) - ((number & 0x80000000) << 1)
     write_i32_be(writer, low)
+
+
+def put64(writer: Writer, high: i64, low: i64) -> None:
+    """Append the low 32 bits of two numbers: one store where ``put32`` takes two."""
+    signed = (high & 0xFFFFFFFF) - ((high & 0x80000000) << 1)
+    write_i64_be(writer, signed << 32 | (low & 0xFFFFFFFF))
 
 
 def set16(writer: Writer, index: i64, number: i64) -> None:

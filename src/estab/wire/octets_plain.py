@@ -72,6 +72,11 @@ def write_i32_be(writer: BytesWriter, number: int) -> None:
     writer.write(number.to_bytes(4, "big", signed=True))
 
 
+def write_i64_be(writer: BytesWriter, number: int) -> None:
+    """Append 64 bits of a number in two's complement."""
+    writer.write(number.to_bytes(8, "big", signed=True))
+
+
 def _read(data: bytes, index: int, size: int) -> int:
     if index < 0 or index + size > len(data):
         raise IndexError("index out of range")

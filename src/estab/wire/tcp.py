@@ -18,7 +18,7 @@ from mypy_extensions import i64, mypyc_attr
 from estab.errors import DropReason, WireError
 from estab.wire import ip
 from estab.wire.checksum import add, fold, pseudo_header
-from estab.wire.octets import Writer, put8, put16, put32, u8, u16, u32
+from estab.wire.octets import Writer, put8, put16, put32, put64, s64, u8, u16, u32
 from estab.wire.seq import Seq
 
 __all__ = [
@@ -192,18 +192,20 @@ def parse(packet: ip.Packet, is_checksum_known_good: bool) -> Segment:
     end = packet.end
     if end - start < HEADER_BYTES:
         raise WireError(DropReason.TCP_INVALID_HEADER, f"{end - start} bytes of a TCP header")
-    fourth = u32(data, start + 12)
-    text = start + ((fourth >> 26) & 0x3C)
+    # Eight octets at a time: to take a field out of a number costs less than to read it.
+    middle = s64(data, start + 8)
+    text = start + ((middle >> 26) & 0x3C)
     if text < start + HEADER_BYTES or text > end:
-        raise WireError(DropReason.TCP_INVALID_HEADER, f"data offset of {fourth >> 28} words in {end - start} bytes")
+        words = (text - start) >> 2
+        raise WireError(DropReason.TCP_INVALID_HEADER, f"data offset of {words} words in {end - start} bytes")
     if not is_checksum_known_good:  # RFC 9293 MUST-3
         acc = pseudo_header(packet.src, packet.dst, ip.TCP, end - start)
         if fold(add(data, start, end, acc)) != 0xFFFF:
             raise WireError(DropReason.TCP_CSUM)
-    ports = u32(data, start)
+    first = s64(data, start)
     segment = Segment(
-        ports >> 16, ports & 0xFFFF, Seq(u32(data, start + 4)), Seq(u32(data, start + 8)),
-        (fourth >> 16) & 0x1FF, fourth & 0xFFFF,
+        (first >> 48) & 0xFFFF, (first >> 32) & 0xFFFF, Seq(first & 0xFFFFFFFF), Seq((middle >> 32) & 0xFFFFFFFF),
+        (middle >> 16) & 0x1FF, middle & 0xFFFF,
     )
     segment.urg = u16(data, start + 18)
     segment.data = data
@@ -213,21 +215,24 @@ def parse(packet: ip.Packet, is_checksum_known_good: bool) -> Segment:
     segment.flow_label = packet.flow_label
     options = start + HEADER_BYTES
     if text != options:
-        if text - options == 12 and u32(data, options) == _NOP_NOP_TIMESTAMPS:
-            segment.has_timestamps = True
-            segment.ts_val = u32(data, options + 4)
-            segment.ts_ecr = u32(data, options + 8)
-        elif (text - options == _SYN_OPTIONS_BYTES and u16(data, options) == (MSS_KIND << 8 | 4)
+        size = text - options
+        if size == 12 and u32(data, options) == _NOP_NOP_TIMESTAMPS:
+            _set_timestamps(segment, s64(data, options + 4))
+        elif (size == _SYN_OPTIONS_BYTES and u16(data, options) == (MSS_KIND << 8 | 4)
               and u32(data, options + 4) == _SACK_AND_TIMESTAMPS and u32(data, options + 16) >> 8 == _NOP_WSCALE):
             segment.mss = u16(data, options + 2)
             segment.sack_permitted = True
-            segment.has_timestamps = True
-            segment.ts_val = u32(data, options + 8)
-            segment.ts_ecr = u32(data, options + 12)
+            _set_timestamps(segment, s64(data, options + 8))
             segment.wscale = min(u8(data, options + 19), WSCALE_MAX)
         else:
             _parse_options(segment, data, options, text)
     return segment
+
+
+def _set_timestamps(segment: Segment, both: i64) -> None:
+    segment.has_timestamps = True
+    segment.ts_val = (both >> 32) & 0xFFFFFFFF
+    segment.ts_ecr = both & 0xFFFFFFFF
 
 
 def _parse_options(segment: Segment, data: bytes, index: i64, end: i64) -> None:
@@ -255,9 +260,7 @@ def _parse_options(segment: Segment, data: bytes, index: i64, end: i64) -> None:
 def _read_known(segment: Segment, data: bytes, kind: i64, value: i64, size: i64) -> bool:
     """Read one option into its field; ``False`` if the kind is not known or the length is not the kind's."""
     if kind == TIMESTAMPS_KIND and size == 10:
-        segment.has_timestamps = True
-        segment.ts_val = u32(data, value)
-        segment.ts_ecr = u32(data, value + 4)
+        _set_timestamps(segment, s64(data, value))
     elif kind == SACK_KIND and size >= 10 and ((size - 2) & 7) == 0:
         edges: list[int] = []
         end = value + size - 2
@@ -502,23 +505,20 @@ def _put_header(
         elif options:
             acc = add(options, 0, len(options), acc)
         checksum = 0xFFFF - fold(add(data, start, end, acc))
-    put32(writer, ports)
-    put32(writer, segment.seq)
-    put32(writer, segment.ack)
-    put32(writer, fourth)
-    put32(writer, checksum << 16 | urg)
+    put64(writer, ports, segment.seq)
+    put64(writer, segment.ack, fourth)
+    last = checksum << 16 | urg
     if has_only_timestamps:
-        put32(writer, _NOP_NOP_TIMESTAMPS)
-        put32(writer, segment.ts_val)
-        put32(writer, segment.ts_ecr)
+        put64(writer, last, _NOP_NOP_TIMESTAMPS)
+        put64(writer, segment.ts_val, segment.ts_ecr)
     elif is_syn_usual:
-        put32(writer, mss)
-        put32(writer, _SACK_AND_TIMESTAMPS)
-        put32(writer, segment.ts_val)
-        put32(writer, segment.ts_ecr)
-        put32(writer, wscale)
-    elif options:
-        writer.write(options)
+        put64(writer, last, mss)
+        put64(writer, _SACK_AND_TIMESTAMPS, segment.ts_val)
+        put64(writer, segment.ts_ecr, wscale)
+    else:
+        put32(writer, last)
+        if options:
+            writer.write(options)
 
 
 def _has_usual_syn_options(segment: Segment) -> bool:
