@@ -122,6 +122,67 @@ def test_it_does_what_a_table_of_deadlines_would_do(operations: list[tuple[int, 
     assert {e.key[0] for e in drain(queue, NEVER - 1)} == {n for n, at in due.items() if at < NEVER}
 
 
+NEAR_AND_FAR = st.one_of(
+    st.integers(0, 40 * MS), st.integers(0, 5 * SECOND), st.integers(0, 10_000 * SECOND), st.just(NEVER), st.just(-1),
+    st.just(-2), st.just(-3),
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), NEAR_AND_FAR, st.integers(0, 3 * SECOND)), max_size=80))
+def test_buckets_give_what_the_heap_gives_and_are_looked_at_no_later(operations: list[tuple[int, int, int]]) -> None:
+    exact, coarse = TimerQueue(), TimerQueue()
+    coarse.use_buckets()
+    queues = (exact, coarse)
+    ends = [[Endpoint(bytes([n])) for n in range(6)] for _ in queues]
+    now_ns = coarse.now_ns = 1_000 * SECOND
+    for who, what, pause_ns in operations:
+        one, other = ends[0][who], ends[1][who]
+        if what == -1:
+            exact.forget(one)
+            coarse.forget(other)
+        elif what == -2:
+            now_ns += pause_ns
+            expected = [end.key for end in drain(exact, now_ns)]
+            assert sorted(end.key for end in drain(coarse, now_ns)) == sorted(expected)
+        elif what == -3:
+            for queue, (old, new) in zip(queues, ((one, Endpoint(b"")), (other, Endpoint(b""))), strict=True):
+                due_ns = old.due_ns
+                queue.hand_over(old, new)
+                queue.set(new, due_ns)
+                ends[queues.index(queue)][who] = new
+                new.key = bytes([who])
+        else:
+            for queue, end in zip(queues, (one, other), strict=True):
+                queue.set(end, what if what == NEVER else now_ns + what)
+        soonest_ns = min(end.due_ns for end in ends[0])
+        assert coarse.look_ns() <= soonest_ns
+        assert coarse.next_ns() <= soonest_ns
+        assert len(coarse) <= 6
+    drain(coarse, NEVER - 1)
+    assert len(coarse) == 0
+
+
+def test_connections_that_end_before_their_deadlines_leave_nothing_in_the_buckets() -> None:
+    queue = TimerQueue()
+    queue.use_buckets()
+    now_ns = queue.now_ns = 1_000 * SECOND
+    assert queue.look_ns() == NEVER
+    one = Endpoint(b"")
+    for _ in range(100):
+        queue.set(one, now_ns + SECOND)
+        assert now_ns + SECOND - 10 * MS < queue.look_ns() <= now_ns + SECOND
+        queue.forget(one)
+        assert queue.look_ns() == NEVER
+    first, second = Endpoint(b""), Endpoint(b"")
+    queue.set(first, now_ns + SECOND)
+    queue.set(second, now_ns + SECOND)
+    queue.forget(first)
+    queue.forget(second)
+    assert queue.look_ns() <= now_ns + SECOND  # a place is left behind
+    assert queue.pop(now_ns + SECOND) is None
+    assert queue.look_ns() == NEVER
+
+
 def test_an_endpoint_has_one_place_however_often_it_moves() -> None:
     queue = TimerQueue()
     ends = [Endpoint(bytes(2)) for _ in range(100)]
