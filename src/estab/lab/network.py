@@ -362,7 +362,8 @@ class Network(Cabling):
             self._settled_ns = (max(self._ending.polling_since_ns, self._verdict.ended_ns()), self._agenda.now_ns)
         if self._scheduler.is_quiet:
             raise DeadlockError(f"nothing has happened since {self._scheduler.active_ns / SECOND:g}s but probes and "
-                                f"what keeps connections alive, and programs wait for ever:\n{self._programs.report()}")
+                                f"what keeps connections alive, and programs wait for ever:\n{self._programs.report()}",
+                                self._scheduler.active_ns)
         if is_busy and self._agenda.next_due_ns() < NEVER:
             raise OverlongRunError(f"the run goes on at {self.now:g}s, after {self.limit!r} of virtual time (limit=):\n"
                                    f"{self._programs.report()}\n"

@@ -49,7 +49,7 @@ from estab.observe.recorder import CallRecord, call_records, connection_of, edge
 from estab.observe.text import gauge, without_numbers
 from estab.units import format_count
 
-__all__ = ["Arrow", "Ladder", "Note", "Row", "Skip", "ladder"]
+__all__ = ["Arrow", "Ladder", "Note", "Row", "Skip", "ladder", "row_time"]
 
 
 @dataclass(slots=True)
@@ -138,14 +138,14 @@ class Ladder:
             if isinstance(item, Fold):
                 what = "row" if item.period == 1 else f"{item.period} rows"
                 text = f"the same {what} {item.times} times more"
-                rows.append(Skip(_row_time(item.items[-1]), len(item.items), text))
+                rows.append(Skip(row_time(item.items[-1]), len(item.items), text))
             else:
                 rows.append(item)
         return Ladder(list(self.lanes), rows)
 
     def since(self, at_ns: int) -> Ladder:
         """Return the same ladder without the rows before a time, which are counted."""
-        rows = [row for row in self.rows if _row_time(row) >= at_ns]
+        rows = [row for row in self.rows if row_time(row) >= at_ns]
         count = len(self.rows) - len(rows)
         text = f"{format_count(count, 'row')} before: the connection opens"
         return Ladder(list(self.lanes), [Skip(at_ns, count, text), *rows] if count else rows)
@@ -412,7 +412,8 @@ def _mark_crossings(rows: list[Row]) -> None:
         last[key, row.sender] = row
 
 
-def _row_time(row: Row) -> int:
+def row_time(row: Row) -> int:
+    """Return when it happened, or began."""
     if isinstance(row, Arrow):
         return row.sent_ns
     return row.at_ns if isinstance(row, Note) else row.until_ns

@@ -8,9 +8,8 @@ from typing import Any
 
 from estab.events import Event
 from estab.lab.network import Network
-from estab.observe.ladder import ladder
 from estab.observe.ladder_text import render_plain
-from estab.trial.explain import LADDER_ROWS
+from estab.trial.explain import last_rows
 
 __all__ = ["checked"]
 
@@ -39,8 +38,7 @@ def checked(seed: int | str = 0, **options: Any) -> Iterator[Network]:
         net.check()
     except Exception as error:
         waiting = net.waiting()
-        drawn = ladder(facts)
-        drawn.rows = drawn.rows[-LADDER_ROWS:]
+        drawn = last_rows(facts, error)
         error.add_note("\n".join([
             f"seed {seed}, at {net.now:g}s", *(["at the end:"] if waiting else []), *(f"  {line}" for line in waiting),
             *(["the last that happened:", render_plain(drawn).rstrip()] if drawn.rows else [])]))

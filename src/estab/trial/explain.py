@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from estab.events import CallStarted, Event, FrameSent
-from estab.observe.ladder import ladder
+from estab.lab.programs.watch import DeadlockError
+from estab.observe.ladder import Ladder, Skip, ladder, row_time
 from estab.observe.ladder_text import render_plain
 from estab.trial.attempt import Attempt, Scenario, Signature, attempt
 from estab.trial.compare import Difference, Fingerprinter, first_difference
@@ -17,10 +18,12 @@ from estab.trial.fingerprint import Fingerprint, fingerprint_of
 from estab.trial.shrink import Minimal, minimal_weather
 from estab.units import format_duration
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Explanation", "explain", "last_rows"]
 
 LADDER_ROWS = 24
 """Rows of the ladder that are shown, the last ones."""
+_REPEATED_ROWS = 4
+"""Rows of it that are shown of what only repeats itself."""
 FACTS_MAX = 200_000
 """Facts that are kept of a run for its ladder and for comparison."""
 
@@ -39,6 +42,20 @@ class _Facts:
         if len(self.facts) > 2 * FACTS_MAX:
             del self.facts[:FACTS_MAX]
             self.left_out += FACTS_MAX
+
+
+def last_rows(facts: list[Event], error: BaseException | None) -> Ladder:
+    """Draw the last that happened. Hours of probes or heartbeats, in which nothing was new, are one row."""
+    drawn = ladder(facts)
+    since_ns = error.since_ns if isinstance(error, DeadlockError) else -1
+    new = sum(row_time(row) <= since_ns for row in drawn.rows)
+    end = new + _REPEATED_ROWS if new else len(drawn.rows)
+    if left_out := drawn.rows[end:]:
+        last_ns = row_time(left_out[-1])
+        text = f"{len(left_out)} more rows, until {format_duration(last_ns)}: nothing new for a program"
+        drawn.rows[end:] = [Skip(last_ns, len(left_out), text)]
+    drawn.rows = drawn.rows[-LADDER_ROWS:]
+    return drawn
 
 
 @dataclass(slots=True)
@@ -101,8 +118,7 @@ class Explanation:
     def _ladder(self, width: int) -> list[str]:
         if not self.facts:
             return []
-        drawn = ladder(self.facts)
-        drawn.rows = drawn.rows[-LADDER_ROWS:]
+        drawn = last_rows(self.facts, self.attempt.error)
         if not drawn.rows:
             return []
         return ["", "the last that happened:", *render_plain(drawn, width).rstrip().splitlines()]

@@ -52,7 +52,8 @@ class Verdict:
                 f"nothing new has happened since {self._repetition.since_ns / SECOND:g}s: heartbeats and the like "
                 f"come again and again, from the same lines, and {', '.join(self._stuck)} for ever:\n"
                 f"{self._programs.report()}\n"
-                "If they count for hours, in what is no local variable, and then go on: Network.run(until=…)")
+                "If they count for hours, in what is no local variable, and then go on: Network.run(until=…)",
+                self._repetition.since_ns)
         return True
 
     def _transfers(self) -> list[Place]:

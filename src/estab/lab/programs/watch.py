@@ -12,12 +12,14 @@ Virtual time does not pass for a program that does not wait in it. The driver ch
 from __future__ import annotations
 
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from types import FrameType
 from typing import Final, Protocol
 
 from estab.cpython import current_frames
+from estab.errors import is_of_estab
 from estab.sockets.lines import line_of
 from estab.sockets.standin import stalls
 from estab.units import MS, SECOND, format_duration
@@ -35,7 +37,14 @@ _BUSY_SHARE: Final = 5
 
 
 class DeadlockError(RuntimeError):
-    """Nothing can happen any more, and a program has not finished. The text says which program waits for what."""
+    """Nothing can happen any more, and a program has not finished. The text says which program waits for what.
+
+    ``since_ns``: when the last happened that was new, if probes or heartbeats went on; else -1.
+    """
+
+    def __init__(self, text: str = "", since_ns: int = -1) -> None:
+        super().__init__(text)
+        self.since_ns = since_ns
 
 
 class OverlongRunError(RuntimeError):
@@ -100,10 +109,12 @@ class Watch:
         if is_locked and computed_ns * _BUSY_SHARE > stood_ns:
             return  # other threads of the process compute: perhaps for it, as those of numpy do
         if is_locked and stood_ns >= LOCK_NS:
+            line = line_of(frame)
             raise DeadlockError(
-                f"{strand.name} waits for a lock that was made outside of programs, at {format_duration(now_ns)}, and "
-                f"whoever holds it can't go on before {strand.name} waits in virtual time. Make the lock inside of a "
-                f"program, or don't hold it while waiting:\n{_stack(frame)}")
+                f"{strand.name} waits for a lock that was made outside of programs, at {format_duration(now_ns)}"
+                f"{', in ' + line if line else ''}, and whoever holds it can't go on before {strand.name} waits in "
+                "virtual time. Make the lock inside of a program, or don't hold it while waiting\n"
+                + _stack(frame, own_only=True))
         if not is_locked and stood_ns >= REAL_NS:
             line = line_of(frame) or strand.name
             if line not in self._lines:
@@ -112,5 +123,9 @@ class Watch:
                                  f"of virtual time: {line} waits past estab, in a function that it did not replace\n")
 
 
-def _stack(frame: FrameType | None) -> str:
-    return "".join(traceback.format_stack(frame)) if frame is not None else ""
+def _stack(frame: FrameType | None, *, own_only: bool = False) -> str:
+    """Write where a thread stands; ``own_only``: without lines of estab and of Python's own threads."""
+    frames = traceback.extract_stack(frame) if frame is not None else []
+    if own_only:
+        frames = [one for one in frames if not is_of_estab(one.filename) and one.filename != threading.__file__]
+    return "".join(traceback.format_list(frames))
