@@ -110,6 +110,26 @@ def test_a_syn_that_had_to_be_sent_again_is_a_loss() -> None:
     assert finding.cost_s == pytest.approx(1.02)
 
 
+@pytest.mark.parametrize(("later_s", "said"), [(0.3, "closed-while-connecting"), (5, "accept-queue-full")])
+def test_one_syn_without_an_answer_is_a_client_that_gave_up_if_the_port_took_another_soon_after(
+    later_s: float, said: str,
+) -> None:
+    trace = Trace().c(0, S, 0)  # and never again, not even after a second
+    other = {"sport": 40_001}
+    trace.c(later_s, S, 0, **other).s(later_s + 0.02, S | A, 0, 1, dport=40_001).c(later_s + 0.021, A, 1, 1, **other)
+    trace.c(later_s + 2, P | A, 1, 1, b"ask", **other).s(later_s + 2.02, A, 1, 4, dport=40_001)
+    assert trace.said()[0] == said
+
+
+def test_what_was_lost_is_never_more_than_what_was_sent() -> None:
+    trace = Trace().opened().c(0.1, P | A, 1, 1, b"ask")
+    for at_s in (0.4, 1, 2.2):
+        trace.c(at_s, P | A, 1, 1, b"ask")
+    trace.s(2.22, A, 1, 4).c(2.3, F | A, 4, 1).c(2.6, F | A, 4, 1).s(2.62, F | A, 1, 5).c(2.621, A, 5, 2)
+    finding = next(one for one in trace.report().findings if one.name == "loss")
+    assert finding.evidence[1:] == ["1 of 1 segments with text (100.0%)"]
+
+
 def test_an_icmp_error_says_who_refused() -> None:
     trace = Trace().c(0, S, 0)
     quoted = trace.frames[0].data

@@ -7,6 +7,7 @@ import io
 import socket
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from estab.observe.pcapng import PcapngWriter
 from estab.report.captured import captured
 from estab.report.ends import Ends
 from estab.report.marks import marks
+from estab.report.page import Scene, write_report
 from tests.report.conftest import Run, Shown
 
 EPOCH_NS = 1_700_000_000 * 10**9
@@ -121,6 +123,14 @@ def test_the_command_writes_a_page_and_says_in_a_line_what_is_wrong(
                         ([str(path), "--out", str(tmp_path / "no" / "x.html")], 1)):
         assert main(["report", *words]) == code
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_times_of_a_file_may_be_any(run: Run, tmp_path: Path) -> None:
+    frames = list(read_capture(capture_of(run, "client")))
+    frames[-1] = replace(frames[-1], time_ns=2**64 - 1)
+    tables = captured(frames)
+    assert "By the times in the file 1 frame came more than 146 years after the first" in " ".join(tables.missing)
+    write_report(tmp_path / "run.html", Scene(tables, "a run"))
 
 
 def test_the_line_that_makes_the_page_again_is_one_for_a_shell(run: Run, tmp_path: Path) -> None:

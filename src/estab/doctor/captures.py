@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, BinaryIO, Final
 
@@ -109,7 +108,7 @@ def diagnose_frames(frames: Iterable[Captured], source: str = "capture", until_n
     return report
 
 
-def examine(case: Case, busy: Counter[End], full: set[End]) -> list[Finding]:
+def examine(case: Case, busy: Mapping[End, Sequence[int]], full: set[End]) -> list[Finding]:
     """Apply every rule to one connection; what is only the effect of another finding is left out."""
     found: list[Finding] = []
     found += [*artefacts(case), *openings(case, busy, full), *injected(case), *resets(case), *close_wait(case)]
@@ -152,10 +151,15 @@ def _explained(found: list[Finding], whole: list[Finding]) -> list[Finding]:
     return [finding for finding in found if finding.name not in hidden]
 
 
-def _busy(cases: list[Case]) -> Counter[End]:
-    """Count the handshakes that each server completed in the capture."""
-    return Counter((server.address, server.port) for case in cases for server in [case.conversation.sides[1]]
-                   if _is_established(case.conversation))
+def _busy(cases: list[Case]) -> dict[End, list[int]]:
+    """Return when the handshakes began that each server completed in the capture."""
+    found: dict[End, list[int]] = {}
+    for case in cases:
+        if _is_established(case.conversation):
+            server = case.conversation.sides[1]
+            began_ns = next(one.at_ns for one in case.conversation.segments if one.is_syn)
+            found.setdefault((server.address, server.port), []).append(began_ns)
+    return found
 
 
 def _is_established(conversation: Conversation) -> bool:

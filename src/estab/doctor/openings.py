@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from estab.doctor.case import Case, packet_list
@@ -19,6 +18,8 @@ _FLOOD_MIN: Final = 40
 _FLOOD_SHARE: Final = 0.6
 _WAITED_SHARE: Final = 0.3
 _WAITED_NS_MIN: Final = 900 * MS
+_GIVEN_UP_NS: Final = SECOND
+"""A client whose SYN was not sent again had given up by then."""
 _ICMP_TEXT: Final = {0: "network", 1: "host", 2: "protocol", 3: "port", 9: "network by policy", 10: "host by policy",
                      13: "by a filter"}
 
@@ -26,8 +27,8 @@ _ICMP_TEXT: Final = {0: "network", 1: "host", 2: "protocol", 3: "port", 9: "netw
 End = tuple[bytes, int]
 
 
-def openings(case: Case, busy: Counter[End], full: set[End]) -> list[Finding]:
-    """Judge the opening. ``busy``: how many handshakes each server (address, port) completed in this capture; ``full``:
+def openings(case: Case, busy: Mapping[End, Sequence[int]], full: set[End]) -> list[Finding]:
+    """Judge the opening. ``busy``: when handshakes began that a server (address, port) completed; ``full``:
     those that ignore handshakes which are done.
     """
     conversation = case.conversation
@@ -48,7 +49,7 @@ def openings(case: Case, busy: Counter[End], full: set[End]) -> list[Finding]:
             f"packet {error.number}: {error.source} says that the destination is unreachable ({what})",
         ], syns[0].at_ns, error.at_ns, 1, notices="at once: connect() fails with EHOSTUNREACH or ECONNREFUSED")]
     if not answers:
-        return _unanswered(case, syns, busy[(server.address, server.port)] > 0)
+        return _unanswered(case, syns, busy.get((server.address, server.port), ()))
     return _answered(case, syns, answers, (server.address, server.port) in full)
 
 
@@ -73,7 +74,7 @@ def full_servers(cases: Sequence[Case]) -> set[End]:
 
 def _ignores_ack(case: Case) -> bool:
     """Tell whether the server repeats its SYN-ACK although the handshake is done."""
-    return any(finding.name == "accept-queue-full" for finding in openings(case, Counter(), set()))
+    return any(finding.name == "accept-queue-full" for finding in openings(case, {}, set()))
 
 
 def _waited(case: Case) -> bool:
@@ -91,7 +92,8 @@ def _refused(case: Case, syns: list[Segment], refusals: list[Segment]) -> Findin
                 f"{format_duration(refusals[0].at_ns - syns[0].at_ns)}")
 
 
-def _unanswered(case: Case, syns: list[Segment], is_busy: bool) -> list[Finding]:
+def _unanswered(case: Case, syns: list[Segment], taken_ns: Sequence[int]) -> list[Finding]:
+    """Judge SYNs without an answer. ``taken_ns``: when the handshakes began that the same port completed."""
     ends = [one for one in case.conversation.sides[0].segments if one.is_fin or one.is_rst]
     waited_ns = max(syns[-1].at_ns, case.end_ns if len(syns) > 1 else 0) - syns[0].at_ns
     if len(syns) < 2 and case.end_ns - syns[0].at_ns < _WAITED_NS_MIN:
@@ -105,7 +107,14 @@ def _unanswered(case: Case, syns: list[Segment], is_busy: bool) -> list[Finding]
     evidence = [f"{packet_list(syns)}: SYN" + (f", again after {times}" if times else "") + "; no packet came back"]
     notices = ("connect() fails with ETIMEDOUT when tcp_syn_retries (6) are used up, about 131 s after the first SYN "
                "(127 s before Linux 6.5), or when the program's own timeout ends it")
-    if is_busy:
+    soon = [at_ns for at_ns in taken_ns if 0 < at_ns - syns[0].at_ns < _GIVEN_UP_NS]
+    if len(syns) == 1 and soon:
+        return [case.finding("closed-while-connecting", [
+            f"packet {syns[0].number}: SYN, never sent again: the client gave up before a SYN is repeated, after 1 s",
+            f"the same port took a SYN {format_duration(soon[0] - syns[0].at_ns)} later: this one, or its answer, was "
+            "lost",
+        ], syns[0].at_ns, syns[0].at_ns, 0, confidence="likely")]
+    if taken_ns:
         evidence.append("the same port answered other SYNs in this capture: it is there, and takes no more")
         return [case.finding("accept-queue-full", evidence, syns[0].at_ns, syns[0].at_ns + waited_ns, 1,
                              notices=notices, cost_s=waited_ns / SECOND, confidence="likely")]

@@ -188,11 +188,13 @@ def losses(case: Case) -> list[Finding]:
             continue
         if lost:
             timeouts = [one for one in lost if one.kind == "timeout"]
-            share = len(lost) / max(1, stream.segments)
+            texts = {one.segment.seq for one in lost if one.segment.length}
+            share = len(texts) / max(1, stream.segments)
             found.append(case.finding("loss", [
                 f"{packet_list([one.segment for one in lost])}: sent again" + (
                     f"; {len(timeouts)} by timeout" if timeouts else "; found by duplicate acknowledgments (SACK)"),
-                f"{len(lost)} of {stream.segments} segments with text ({share:.1%})",
+                *([f"{len(texts)} of {stream.segments} segments with text ({share:.1%})"]
+                  if 0 < len(texts) <= stream.segments else []),
             ], lost[0].first_ns, lost[-1].segment.at_ns, cost_s=_cost(lost)))
     return found
 
