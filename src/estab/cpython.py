@@ -15,20 +15,17 @@ from __future__ import annotations
 
 import _thread
 import asyncio
-import collections
 import concurrent.futures.thread as futures_thread
 import contextvars
 import functools
 import gc
-import os
 import queue
 import selectors
 import socket
 import ssl
 import sys
 import threading
-import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, Final
 
 try:
@@ -37,11 +34,11 @@ except ImportError:  # if the platform has none
     ctypes = None  # type: ignore[assignment]
 
 __all__ = [
-    "CAN_REUSE_THREADS", "HAS_THREADS", "THREAD_STARTERS", "LoopPattern", "Slot", "SocketTransport", "allocate_lock",
+    "CAN_REUSE_THREADS", "HAS_THREADS", "THREAD_STARTERS", "Slot", "SocketTransport", "allocate_lock",
     "app_transport", "awaited_by", "be_thread", "become", "begin_thread", "cancel_tasks", "check_sendfile",
     "context_of", "count_raised", "count_tasks", "current_frames", "enter_loop", "event_loop_policy", "forget_thread",
     "forget_thread_state", "gathered_by", "get_ident", "give_up_on_sendfile", "has_callbacks", "has_tasks",
-    "has_to_shut_down", "is_debug_mode", "is_idle_worker", "is_planned", "keep_generators", "leave_loop",
+    "has_to_shut_down", "is_idle_worker", "is_planned", "keep_generators", "leave_loop",
     "make_transport", "new_ident", "new_rlock", "new_simple_queue", "new_thread", "processes_of", "put_all_into_type",
     "put_into_type", "raise_in_thread", "register_atexit", "rlock_acquire_again", "rlock_release_all", "run_thread",
     "selector_member", "set_daemonic", "shut_down", "ssl_create", "ssl_wrap", "tasks_in_group", "thread_module",
@@ -432,47 +429,6 @@ def make_transport(loop: Any, sock: Any, protocol: Any, waiter: Any, extra: Any,
     if _HAS_TO_LOOK_FOR_TRANSPORT:
         loop._ensure_fd_no_transport(sock)
     return SocketTransport(loop, sock, protocol, waiter, extra, server)
-
-
-_DEBUG: Final[Any] = getattr(os.environ, "encodekey", str)("PYTHONASYNCIODEBUG")
-
-
-def is_debug_mode() -> bool:
-    """Tell whether an event loop that is made now is in debug mode."""
-    environment = getattr(os.environ, "_data", None)
-    if environment is not None and _DEBUG not in environment and not sys.flags.dev_mode:
-        return False
-    return bool(asyncio.coroutines._is_debug_mode())  # type: ignore[attr-defined]
-
-
-_EMPTY: Final = (collections.deque, list, dict, set, weakref.WeakSet, weakref.WeakValueDictionary)
-
-
-class LoopPattern:
-    """What asyncio sets in a new event loop, to set the same in others without its steps.
-
-    ``is_known``: each attribute is of a kind that can be made anew.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, others: Collection[str]) -> None:
-        self.is_known = True
-        self._plain: dict[str, Any] = {}
-        self._made: list[tuple[str, Callable[[], Any]]] = []
-        for name, value in vars(loop).items():
-            if name in others:
-                continue
-            if value is None or type(value) in (bool, int, float):
-                self._plain[name] = value
-            elif type(value) in _EMPTY and not len(value):
-                self._made.append((name, type(value)))
-            else:
-                self.is_known = False
-
-    def apply(self, members: dict[str, Any]) -> None:
-        """Set them among the members of an event loop."""
-        members.update(self._plain)
-        for name, make in self._made:
-            members[name] = make()
 
 
 def transports_of(loop: asyncio.AbstractEventLoop) -> list[asyncio.Transport]:

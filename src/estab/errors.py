@@ -10,6 +10,7 @@ Three kinds of error, never mixed:
 from __future__ import annotations
 
 import enum
+import functools
 import os
 from typing import Final
 
@@ -18,8 +19,8 @@ __all__ = ["DropReason", "WireError", "explain", "is_of_estab", "os_error", "tel
 _FOLDER: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _COMPILED: Final = (os.path.join("src", "estab", ""), "src/estab/")
 """How tracebacks name the files of compiled modules: as they were called when they were compiled."""
-_words: Final[dict[int, str]] = {}
-"""What the system calls an errno, of those that were asked for: many a call raises EAGAIN only to be caught at once."""
+_words: Final = functools.cache(os.strerror)
+"""What the system calls an errno: many a call raises EAGAIN only to be caught at once."""
 
 
 class DropReason(enum.Enum):
@@ -129,14 +130,8 @@ def os_error(number: int, what: str = "") -> OSError:
     ``what`` says what happened and to which connection. It is a note, which tracebacks show below the error;
     ``explain`` gives it.
     """
-    words = _words.get(number)
-    if words is None:
-        words = _words[number] = os.strerror(number)
-    error = OSError(number, words)
-    if what:
-        error.__notes__ = [what]
-        error.what = what  # type: ignore[attr-defined]
-    return error
+    error = OSError(number, _words(number))
+    return tell(error, what) if what else error
 
 
 def tell(error: OSError, what: str) -> OSError:

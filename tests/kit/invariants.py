@@ -87,7 +87,7 @@ def check_demux(demux: Demux, counters: Counters, buffers: dict[bytes, int] | No
             orphans += endpoint.is_orphan_counted
             assert endpoint.is_counted == (endpoint.state in (abi.ESTABLISHED, abi.CLOSE_WAIT))
             assert endpoint.due_ns == endpoint.deadline_ns()
-            assert demux.timers.look_at_ns(endpoint) <= endpoint.due_ns
+            assert endpoint.queued_ns <= endpoint.due_ns
             ports[endpoint.local_port] += 1
         elif isinstance(endpoint, HalfOpen):
             assert endpoint.listener.half_open[key] is endpoint
@@ -97,7 +97,7 @@ def check_demux(demux: Demux, counters: Counters, buffers: dict[bytes, int] | No
         else:
             assert isinstance(endpoint, TimeWait)
             waiting += 1
-            assert demux.timers.look_at_ns(endpoint) <= endpoint.expires_ns
+            assert endpoint.queued_ns <= endpoint.expires_ns
             ports[endpoint.local_port] += 1
     assert dict(ports) == demux.port_users.as_dict()
     assert waiting == demux.time_wait_count <= demux.context.config.tcp_max_tw_buckets

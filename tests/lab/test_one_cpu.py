@@ -215,7 +215,7 @@ def test_a_process_that_gets_too_little_of_its_cpu_is_found_out_by_short_runs_to
     monkeypatch.setattr(one_cpu, "nap", lambda: naps.append(now[0]))
     for used_ns, expected in ((1_000_000, False), (500_000, True)):
         found = one_cpu._process
-        found.ran_ns = found.used_ns = found.short_runs = 0
+        found.ran_ns = found.used_ns = 0
         found.is_contended = False
         naps.clear()
         for _ in range(500):

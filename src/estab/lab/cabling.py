@@ -82,8 +82,7 @@ class Cabling:
         near, far = self._end_name(a), self._end_name(b)
         if a is b:
             raise ValueError(f"link: both ends are {near}")
-        if self._scheduler.is_closing:
-            self._ensure_open()
+        self._ensure_open()
         if len(self._topology.ports) >= LINKS_MAX:
             raise ValueError(f"link: a network has at most {LINKS_MAX}")
         if name is None:
@@ -169,8 +168,7 @@ class Cabling:
         self._link_names.add(link.name)
         for faults in self._standing:
             faults.put_on(link)
-        if self._observed:
-            self._tell_of(link)
+        self._tell_of(link)
 
     # --- faults
 

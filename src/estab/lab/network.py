@@ -168,8 +168,7 @@ class Network(Cabling):
             raise ValueError(f"name: {name!r} is not a name for a host: no spaces and none of : / , =")
         if name in self._hosts:
             raise ValueError(f"name: there is a host {name!r} already")
-        if self._scheduler.is_closing:
-            self._ensure_open()
+        self._ensure_open()
         if profile is not None:
             check_profile(profile)
         runtime = self._maker.make_host(
@@ -190,8 +189,7 @@ class Network(Cabling):
         host = Host(runtime, site, given)
         self._topology.members[name] = runtime
         self._hosts[name] = host
-        if self._observed:
-            self._tell_of(host)
+        self._tell_of(host)
         return host
 
     def name(self, name: str, addresses: Host | str | Iterable[Host | str], order: Order = "given") -> None:

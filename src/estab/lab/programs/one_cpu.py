@@ -39,9 +39,6 @@ __all__ = ["OneCpu", "forget", "remember"]
 _CONTENDED: Final = 0.75
 """The share of the time below which the process has not had the CPU that it wanted."""
 _LOOKED_AT_NS: Final = 50 * MS
-_SHORT_NS: Final = 2 * MS
-_SHORT_RUNS: Final = 8
-"""Of short runs one in so many is measured: to ask for the process's time takes a hundredth of one."""
 _get = getattr(os, "sched_getaffinity", None)
 _set = getattr(os, "sched_setaffinity", None)
 _get_policy: Final = getattr(os, "sched_getscheduler", None)
@@ -90,8 +87,6 @@ class _Process:
         self.ran_ns = 0
         self.used_ns = 0
         self.is_contended = False
-        self.short_runs = 0
-        """How many short runs there were since the last one that was measured."""
         self.outer: OneCpu | None = None
         """That of the outermost run, for networks that its programs make."""
 
@@ -116,8 +111,8 @@ class OneCpu:
         """The policy of the threads of programs."""
         self._is_driver_free = True
         self._began_ns = 0
-        self._began_used_ns = -1
-        """What the process had used then, or at the last look; -1: not asked."""
+        self._began_used_ns = 0
+        """What the process had used then, or at the last look."""
 
     @property
     def allowed(self) -> set[int]:
@@ -151,7 +146,7 @@ class OneCpu:
         if cpu in self.all and _move(0, {cpu}):
             self.cpu = cpu
             self._began_ns = real_ns()
-            self._began_used_ns = -1 if 0 < _process.short_runs < _SHORT_RUNS else process_ns()
+            self._began_used_ns = process_ns()
 
     def _choose_policy(self, outer: OneCpu) -> None:
         """Choose how the kernel treats threads of programs."""
@@ -173,15 +168,11 @@ class OneCpu:
         self.cpu = -1
         if not self._is_driver_free:
             _move(0, self.all)
-        ran_ns = real_ns() - self._began_ns
-        was_measured = self._began_used_ns >= 0
-        if was_measured:
-            _process.ran_ns += ran_ns
-            _process.used_ns += process_ns() - self._began_used_ns
-            if _process.ran_ns > _LOOKED_AT_NS:
-                _process.is_contended = _process.used_ns < _CONTENDED * _process.ran_ns
-                _process.ran_ns = _process.used_ns = 0
-        _process.short_runs = 0 if ran_ns > _SHORT_NS else 1 if was_measured else _process.short_runs + 1
+        _process.ran_ns += real_ns() - self._began_ns
+        _process.used_ns += process_ns() - self._began_used_ns
+        if _process.ran_ns > _LOOKED_AT_NS:
+            _process.is_contended = _process.used_ns < _CONTENDED * _process.ran_ns
+            _process.ran_ns = _process.used_ns = 0
 
     def bring(self, thread: Placed) -> None:
         """Move a thread to where those of the run are, before it runs."""
@@ -212,8 +203,7 @@ class OneCpu:
         if self.cpu < 0 or not callable(_current):
             return
         ran_ns, used_ns = real_ns(), process_ns()
-        is_contended = self._began_used_ns >= 0 and (
-            used_ns - self._began_used_ns < _CONTENDED * (ran_ns - self._began_ns))
+        is_contended = used_ns - self._began_used_ns < _CONTENDED * (ran_ns - self._began_ns)
         self._began_ns, self._began_used_ns = ran_ns, used_ns
         if not self._is_driver_free:
             self._is_driver_free = _move(0, self.all)  # from now on the kernel chooses where it wakes

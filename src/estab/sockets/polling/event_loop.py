@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import logging
 import selectors
 import signal
 from collections.abc import Callable, Coroutine
@@ -18,14 +17,12 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, TypeVarTuple
 
 from estab.cpython import (
-    LoopPattern,
     SocketTransport,
     cancel_tasks,
     count_tasks,
     has_callbacks,
     has_tasks,
     has_to_shut_down,
-    is_debug_mode,
     keep_generators,
     make_transport,
     shut_down,
@@ -48,7 +45,6 @@ __all__ = ["FILES", "EventLoop", "all_tasks", "run_coroutine"]
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
-_logger: Final = logging.getLogger("asyncio")
 FILES: Final = 3
 """Descriptors that an event loop counts as, as on Linux: its epoll, and the two sockets by which it wakes itself."""
 _TASKS_MANY: Final = 1000
@@ -59,9 +55,6 @@ _ENDINGS_MAX: Final = 20
 class EventLoop(asyncio.SelectorEventLoop):
     """An event loop of one host's programs."""
 
-    _pattern: LoopPattern | None = None
-    """What asyncio sets in each; made of the first one."""
-
     def __init__(self, runtime: Runtime | None = None) -> None:
         if runtime is None:
             return  # made by asyncio.SelectorEventLoop(), which calls this a second time
@@ -71,7 +64,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         self._process.open_files += FILES
         self._wakeable = _LoopSelector(runtime, self)
         self._callbacks: Callbacks | None = None
-        self._begin()
+        super().__init__(self._wakeable)
         keep_generators(self, Generators())
         self._clock_resolution = 1e-9
         if runtime.quick is not None:
@@ -81,19 +74,6 @@ class EventLoop(asyncio.SelectorEventLoop):
         self.create_future = functools.partial(asyncio.Future, loop=self)  # type: ignore[method-assign]
         if callbacks.is_quick:
             vars(self).update(methods_of(callbacks))
-
-    def _begin(self) -> None:
-        """Do what asyncio's own ``__init__`` does: to set the same attributes takes a third of its time."""
-        pattern = EventLoop._pattern
-        if pattern is not None and pattern.is_known and not is_debug_mode():
-            pattern.apply(vars(self))
-            self._selector = self._wakeable
-            _logger.debug("Using selector: %s", type(self._wakeable).__name__)  # as asyncio's own says of each loop
-            return
-        own = set(vars(self))
-        super().__init__(self._wakeable)
-        if pattern is None and not self.get_debug():
-            EventLoop._pattern = LoopPattern(self, own | {"_selector"})
 
     def time(self) -> float:
         """Return the host's monotonic clock in seconds."""

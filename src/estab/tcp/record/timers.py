@@ -98,10 +98,6 @@ class TimerQueue:
         """
         return min(self._look_ns, self._begins_ns)
 
-    def look_at_ns(self, endpoint: Endpoint) -> i64:
-        """Return the time at which the queue looks at an endpoint, ``NEVER`` if that has no place in it."""
-        return endpoint.queued_ns
-
     def next_ns(self) -> i64:
         """Return the soonest deadline, or when a bucket begins if that is sooner."""
         return min(self._next_in_heap_ns(), self._begins_ns)
