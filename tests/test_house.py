@@ -38,7 +38,7 @@ FLOORS: Mapping[str, int] = {
 INNER: Mapping[str, Mapping[str, int]] = {
     "tcp": {
         "config": 1, "info": 1, "siphash": 1, "state": 1,
-        "fastopen": 2, "memory": 2, "profile": 2,
+        "fastopen": 2, "memory": 2, "profile": 2, "ring": 1,
         "context": 3,
         "record": 4,
         "congestion": 5, "window": 5,

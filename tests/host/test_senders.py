@@ -97,7 +97,7 @@ def test_two_that_always_have_something_to_send_come_by_turns() -> None:
     for number in range(1000):
         assert senders.first is (other if number % 2 else one)
         senders.pass_on()
-        assert len(senders._others) < 100
+        assert len(senders._ring._others) < 100
     senders.drop_first()
     assert senders.first is other
     senders.drop_first()

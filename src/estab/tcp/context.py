@@ -16,6 +16,7 @@ from estab.events import Event, Observer, PacketDropped
 from estab.tcp.config import Config
 from estab.tcp.fastopen import HostFastOpen
 from estab.tcp.memory import HostMemory
+from estab.tcp.ring import Ring
 from estab.tcp.siphash import KEY_BYTES, SipHash
 from estab.units import SECOND
 from estab.wire.address import format_address
@@ -85,9 +86,6 @@ class Owner:
 
 
 _ADDRESSES_MAX: Final = 4096
-_RING_MIN: Final = 8
-_RING_KEPT: Final = 1024
-"""A ring of owners that has grown beyond so many places is released once it is empty."""
 
 
 @mypyc_attr(acyclic=True, free_list_len=1)
@@ -149,12 +147,8 @@ class Context:
         self.paths: Paths = Paths()
         self.now_ns: i64 = 0
         self._keyed: SipHash | None = None
-        self.woken_first: Owner | None = None
-        """Of the owners with news, the one that has waited longest, ``None`` if there is none: mostly there is one."""
-        self._woken: list[Owner | None] = []
-        """Those after it: a ring, whose size is a power of two."""
-        self._woken_head: i64 = 0
-        self._woken_count: i64 = 0
+        self.woken: Ring[Owner] = Ring()
+        """The owners with news; the one that has waited longest is the first."""
         self.window_probe: WindowProbe | None = None
         """The last one of this host, until it is asked for."""
         self.replies: list[Reply] = []
@@ -217,40 +211,15 @@ class Context:
         """Add an owner to the list of those with news."""
         if owner is not None and not owner.is_woken:
             owner.is_woken = True
-            if self.woken_first is None:
-                self.woken_first = owner
-                return
-            if self._woken_count == len(self._woken):
-                self._grow_woken()
-            woken = self._woken
-            woken[(self._woken_head + self._woken_count) & (len(woken) - 1)] = owner
-            self._woken_count += 1
+            self.woken.add(owner)
 
     def take_woken(self) -> Owner | None:
         """Take the owner that has had news for longest, ``None`` if there is none."""
-        owner = self.woken_first
-        if owner is None:
-            return None
-        owner.is_woken = False
-        if self._woken_count == 0:
-            self.woken_first = None
-            return owner
-        woken = self._woken
-        head = self._woken_head
-        self.woken_first = woken[head]
-        woken[head] = None
-        self._woken_head = (head + 1) & (len(woken) - 1)
-        self._woken_count -= 1
-        if self._woken_count == 0 and len(woken) > _RING_KEPT:
-            self._woken = []
-            self._woken_head = 0
+        owner = self.woken.first
+        if owner is not None:
+            owner.is_woken = False
+            self.woken.drop_first()
         return owner
-
-    def _grow_woken(self) -> None:
-        woken = self._woken
-        nobody: list[Owner | None] = [None]
-        self._woken = woken[self._woken_head :] + woken[: self._woken_head] + nobody * max(len(woken), _RING_MIN)
-        self._woken_head = 0
 
     def reply(
         self, segment: Segment, local: bytes, remote: bytes, why: str, seq_fact: i64, ack_fact: i64, ttl: i64 = 0,

@@ -323,7 +323,7 @@ class Stepper:
                     self._frames_max = FRAMES_PER_STEP
                     self.due_ns = self.next_deadline_ns()
                     return self.due_ns
-            if context.woken_first is None:
+            if context.woken.first is None:
                 self.due_ns = self.next_deadline_ns()
                 return self.due_ns
 
