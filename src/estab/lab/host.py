@@ -20,7 +20,8 @@ from estab.lab.runtime import VirtualTime
 from estab.report.recording import FACTS_MAX, FRAME_BYTES_MAX, Recording
 from estab.settings import read_calendar, read_drift
 from estab.sockets.history import CALLS_MAX
-from estab.sockets.runtime import STANDARD_STREAMS, current
+from estab.sockets.process import STANDARD_STREAMS
+from estab.sockets.runtime import current
 from estab.sockets.socket.socket import Socket
 from estab.sockets.standin import module
 from estab.units import SECOND, duration_ns

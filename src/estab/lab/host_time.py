@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from mypy_extensions import mypyc_attr
 
-from estab.cpython import get_ident
 from estab.host.engine import Engine
 from estab.lab.links.host_side import HostSide
 from estab.lab.programs.socket_calls import SocketCalls
@@ -118,8 +117,7 @@ class HostTime(Runtime):
 
     def can_wait(self) -> bool:
         """Tell whether the code that runs here is a program's."""
-        strand = self._scheduler.current
-        return strand is not None and strand.ident == get_ident()
+        return self._calls.strand_here() is not None
 
     def notify(self, channel: int) -> None:
         """Wake the strands that wait on a channel and are ready."""
@@ -137,12 +135,9 @@ class HostTime(Runtime):
 
     def process(self) -> Process:
         """Return what the host keeps of the program that runs here; outside of programs, of what acts on the host."""
-        strand = self._scheduler.current
-        if strand is not None:
-            process = strand.process
-            if process is not None and strand.ident == get_ident():
-                return process
-        return super().process()
+        strand = self._calls.strand_here()
+        process = None if strand is None else strand.process
+        return super().process() if process is None else process
 
     def cpus(self) -> set[int]:
         """Return the CPUs that the process may use, whichever one of them the run is kept on."""

@@ -139,7 +139,7 @@ def _passive(flags: int, family: int) -> list[bytes]:
 
 def interface_index(runtime: Runtime, zone: str) -> int:
     """Return the interface that an address names after its ``%``, by number or name; 0 if it names none."""
-    if not zone or zone.isdigit():
+    if not zone or (zone.isascii() and zone.isdigit()):
         return int(zone or 0)
     interface = runtime.engine.find_interface(zone)
     if interface is None:
@@ -153,11 +153,9 @@ def _port(port: Any, kinds: tuple[_Kind, ...], flags: int) -> tuple[tuple[_Kind,
         return kinds, 0
     if isinstance(port, (bytes, bytearray)):
         port = port.decode("ascii")
-    if isinstance(port, int) and not isinstance(port, bool):
-        return kinds, port & 0xFFFF
     if not isinstance(port, str):
         raise OSError("Int or String expected")
-    if port.isdigit():
+    if port.isascii() and port.isdigit():
         return kinds, int(port) & 0xFFFF
     if not port:
         return kinds, 0

@@ -7,10 +7,12 @@ Compiled with the core.
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["Process"]
+__all__ = ["STANDARD_STREAMS", "Process"]
 
+STANDARD_STREAMS: Final = 3
+"""Descriptors that every program has from its start."""
 
 class Process:
     """One program of a host, for calls that ask the operating system about their process."""
@@ -55,3 +57,10 @@ class Process:
         """When SIGALRM comes next (0: never) and how often after that, in nanoseconds."""
         self.alarm_turn: int = 0
         """Counts the alarms that were set, so that a replaced one is recognized."""
+
+    def files_max(self, nofile: int, most: int) -> int:
+        """Return how many descriptors it may have beside the standard streams. ``nofile`` is the limit of a program
+        that has set none itself, and ``most`` what the host has for all.
+        """
+        own = self.nofile
+        return (min(nofile, most) if own is None else own[0]) - STANDARD_STREAMS

@@ -30,7 +30,7 @@ from estab.cpython import enter_loop, leave_loop
 from estab.errors import os_error
 from estab.observers import Observation, Observers
 from estab.sockets.history import CALLS_MAX, Historian
-from estab.sockets.process import Process
+from estab.sockets.process import STANDARD_STREAMS, Process
 from estab.sockets.waiting import Unlocked, Wait
 from estab.units import NEVER, SECOND
 
@@ -42,12 +42,9 @@ if TYPE_CHECKING:
     from estab.sockets.quick import Quick
 
 __all__ = [
-    "STANDARD_STREAMS", "Numbered", "Runtime", "Task", "Wait", "Watcher", "Watches", "act", "activate",
+    "Numbered", "Runtime", "Task", "Wait", "Watcher", "Watches", "act", "activate",
     "activated", "current", "ensure_may_sleep",
 ]
-
-STANDARD_STREAMS: Final = 3
-"""Descriptors that every program has from its start."""
 
 
 _SIGPIPE: Final = 13
@@ -450,11 +447,9 @@ class Runtime(metaclass=ABCMeta):
         if not self.is_virtual:
             return
         process = self.process()
-        own = process.nofile
-        most: int = self.engine.files.limit
-        limit = min(self.nofile, most) if own is None else own[0]
-        used = STANDARD_STREAMS + process.open_files
-        if used + count > limit:
+        most = process.files_max(self.nofile, self.engine.files.limit)
+        if process.open_files + count > most:
+            used, limit = process.open_files + STANDARD_STREAMS, most + STANDARD_STREAMS
             who = f"{process.name} on {self.name}" if process.name else f"host {self.name}"
             raise os_error(errno.EMFILE, f"too many open files: {who} has {used}, and its limit is {limit} (nofile=)")
 

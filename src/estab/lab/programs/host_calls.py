@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mypy_extensions import i64
 
+from estab.cpython import get_ident
 from estab.lab.links.host_side import HostSide
-from estab.lab.programs.strands import Scheduler
+from estab.lab.programs.strands import Scheduler, Strand
 from estab.sockets.waiting import Wait
 from estab.units import SECOND
 
@@ -27,6 +28,7 @@ __all__ = ["HostCalls", "Owner"]
 _divide: Final[Callable[[int, int], float]] = operator.truediv
 """Rounds rightly. Compiled, ``/`` divides floats, and numbers over 2⁵³ are rounded before."""
 _EXACT_MAX: Final = 1 << 53
+_get_ident: Final[Any] = get_ident
 _SPINS_FREE: Final = 100_000
 _NAP_NS: Final = 1000
 _NAPS_EACH: Final = 256
@@ -70,6 +72,11 @@ class HostCalls:
         self._programs: Programs = programs
         self._owner: Owner = owner
         self._wake_up_ns: int = wake_up_ns
+
+    def strand_here(self) -> Strand | None:
+        """Return the strand whose code runs here, ``None`` if that is no program's."""
+        strand = self._scheduler.current
+        return strand if strand is not None and strand.ident == _get_ident() else None
 
     def now_ns(self) -> i64:
         """Return the host's monotonic clock."""

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 from mypy_extensions import i64
 
 from estab.abi import CLOSE_WAIT, ESTABLISHED, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SOCK_STREAM
-from estab.cpython import get_ident
 from estab.host.sockets.files import Descriptor
 from estab.host.sockets.sockaddr import write_sockaddr
 from estab.host.sockets.stream import StreamSocket
@@ -27,7 +26,7 @@ from estab.sockets.polling.interests import SPIN_WEIGHT, wait_for
 from estab.sockets.polling.open_file import File, descriptor_of
 from estab.sockets.polling.real_descriptor import RealDescriptor
 from estab.sockets.process import Process
-from estab.sockets.runtime import STANDARD_STREAMS, Numbers, Watches
+from estab.sockets.runtime import Numbers, Watches
 from estab.sockets.socket.options import get_option, set_option
 from estab.sockets.waiting import CHUNK_BYTES, SEND_WEIGHT
 from estab.tcp.window.room import has_room
@@ -40,7 +39,6 @@ __all__ = ["SocketCalls"]
 
 _WRITE: Final = POLLOUT | POLLHUP | POLLERR
 _READ: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
-_get_ident: Final[Any] = get_ident
 
 
 class SocketCalls(HostCalls):
@@ -222,19 +220,13 @@ class SocketCalls(HostCalls):
         return None
 
     def _process(self) -> Process:
-        strand = self._scheduler.current
-        if strand is not None:
-            process = strand.process
-            if process is not None and strand.ident == _get_ident():
-                return process
-        return self._owner.process()
+        strand = self.strand_here()
+        process = None if strand is None else strand.process
+        return self._owner.process() if process is None else process
 
     def _may_open(self, process: Process) -> bool:
         """Tell whether a program may open another descriptor: RLIMIT_NOFILE."""
-        own = process.nofile
-        most: int = self._side.engine.files.limit
-        limit = min(self._owner.nofile, most) if own is None else own[0]
-        return STANDARD_STREAMS + process.open_files < limit
+        return process.open_files < process.files_max(self._owner.nofile, self._side.engine.files.limit)
 
     def _own(self, opened: Descriptor, process: Process) -> File[Any]:
         """Note that a program opened a descriptor."""
