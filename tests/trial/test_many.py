@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 
 from estab.cli.main import main
 from estab.trial.many import Outcome, Rules, Sweeping, groups_of
+from estab.trial.quiet import OUTPUT_BYTES_MAX, quiet
 from estab.trial.target import Target, TargetError, load, read_target
 from estab.trial.workers import ClusterError, cluster, local
 from tests.native.test_gone import alive, below
@@ -256,6 +258,53 @@ between = ["phone", "server"]
 delay = "20ms"
 loss = "10%"
 """
+
+
+TALK = """
+import sys
+import threading
+
+
+def talk(net):
+    host = net.host("a")
+
+    @host.run
+    def program():
+        print("printed", net.seed)
+        sys.stderr.write("complained\\n")
+        thread = threading.Thread(target=lambda: 1 / 0, daemon=True)
+        thread.start()
+        thread.join()
+        raise ValueError("wrong")
+
+    net.run()
+"""
+
+
+def test_what_programs_print_is_kept_apart_from_what_a_sweep_says(scenarios: Path) -> None:
+    scenarios.with_name("it's talk.py").write_text(TALK)
+    command = [sys.executable, "-m", "estab", "sweep", "it's talk.py::talk", "--seeds", "6", "--jobs", "2", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    group, = json.loads(done.stdout)["groups"]
+    assert shlex.split(group["again"])[2] == "it's talk.py::talk"
+    assert group["kept"] == ".estab/talk-0"
+    printed = Path(group["kept"], "output.txt").read_text()
+    assert printed.startswith("printed 0\ncomplained\n")
+    assert "ZeroDivisionError" in printed
+    subprocess.run(command, capture_output=True, check=False)  # the same failure, in the same folder
+    assert [path.name for path in Path(".estab").iterdir() if path.is_dir()] == ["talk-0"]
+
+
+def test_only_the_end_of_much_output_is_kept_and_bytes_are_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    with quiet() as output:
+        for number in range(3):
+            print(str(number) * OUTPUT_BYTES_MAX)
+        sys.stdout.buffer.write(b"end\n")
+        sys.stderr.write("estab: a takes real time\n")
+    assert len(output.text()) <= OUTPUT_BYTES_MAX
+    assert output.text().endswith("2\nend\n")
+    assert capsys.readouterr() == ("", "estab: a takes real time\n")  # what estab itself says is shown at once
 
 
 def test_a_failure_that_cannot_be_kept_is_explained_all_the_same(

@@ -536,6 +536,14 @@ def test_a_function_is_found_in_the_folder_where_the_command_or_the_file_is(fold
         assert (done.returncode, done.stdout) == (0, "served\n"), done.stderr
 
 
+def test_a_script_s_output_takes_bytes_as_any_does(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder / "raw.py").write_text("import sys\nsys.stdout.reconfigure(line_buffering=True)\n"
+                                   "sys.stdout.buffer.write(b'by')\nsys.stdout.buffer.write(b'tes\\nmore\\n')\n"
+                                   "assert sys.stdout.fileno() >= 0\n")
+    assert main(["run", "a=raw.py"]) == 0
+    assert capfd.readouterr().out == "a| bytes\na| more\n"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
 def test_output_that_is_full_or_closed_is_the_command_s_failure_and_not_the_program_s(folder: Path) -> None:
     (folder / "talk.py").write_text("for number in range(9):\n    print(number, flush=True)\n")

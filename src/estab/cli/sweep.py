@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -96,10 +97,13 @@ def sweep(
         if not outcomes or _killed(outcomes, group.lowest):
             continue
         passing = next((one.seed for one in reversed(outcomes) if not one.failure and one.seed < group.lowest), None)
-        command = f"estab sweep '{target}' --from {group.lowest} --seeds 1"
+        quoted = shlex.quote(target) if "'" in target else f"'{target}'"
+        command = f"estab sweep {quoted} --from {group.lowest} --seeds 1"
         made = explain(scenario, group.lowest, command, passing_seed=passing, shrinks=not no_shrink)
         if made is not None:
-            keep(made, folder_for(Path.cwd(), found.function or Path(found.file).stem, group.lowest), test=target,
+            here = Path.cwd()
+            folder = folder_for(here, found.function or Path(found.file).stem, group.lowest, test=target)
+            keep(made, folder, test=target, shown=folder.relative_to(here),
                  scenario=scenario if isinstance(scenario, ScenarioFile) else None)
             explained[group.failure] = made
     if as_json:

@@ -15,6 +15,7 @@ from estab.observe.ladder_text import render_plain
 from estab.trial.attempt import Attempt, Scenario, Signature, attempt
 from estab.trial.compare import Difference, Fingerprinter, first_difference
 from estab.trial.fingerprint import Fingerprint, fingerprint_of
+from estab.trial.quiet import quiet
 from estab.trial.shrink import Minimal, minimal_weather
 from estab.units import format_duration
 
@@ -80,6 +81,8 @@ class Explanation:
     """What the second run of the same seed did, if not the same."""
     kept: str = ""
     """The folder with what was kept."""
+    output: str = ""
+    """The end of what programs printed."""
 
     @property
     def signature(self) -> Signature:
@@ -133,18 +136,21 @@ def explain(
     ``first`` is the attempt that was seen to fail; if this one fails in another way, the explanation says so.
     """
     seen = _Facts()
-    made = attempt(scenario, seed, observer=seen, logs_chance=True)
+    with quiet() as output:
+        made = attempt(scenario, seed, observer=seen, logs_chance=True)
     if not made.is_failure:
         return None
     found = Explanation(made, fingerprint_of(scenario), again, passed, facts=seen.facts, digest=seen.print.digest,
                         facts_left_out=seen.left_out, not_shrunk=not_shrunk)
     if first is not None and first.is_failure and first.signature != made.signature:
         found.unrepeatable = f"the first run of this seed failed otherwise: {first.sentence} ({first.signature})"
-    if shrinks:
-        found.minimal = minimal_weather(scenario, made, seconds_max=seconds_max)
-    if passing_seed is not None:
-        other = _Facts()
-        if not attempt(scenario, passing_seed, observer=other).is_failure:
-            found.difference = first_difference(seen.facts, other.facts)
-            found.passing_seed = passing_seed
+    found.output = output.text()
+    with quiet():
+        if shrinks:
+            found.minimal = minimal_weather(scenario, made, seconds_max=seconds_max)
+        if passing_seed is not None:
+            other = _Facts()
+            if not attempt(scenario, passing_seed, observer=other).is_failure:
+                found.difference = first_difference(seen.facts, other.facts)
+                found.passing_seed = passing_seed
     return found

@@ -67,6 +67,8 @@ def _write(found: Explanation, folder: Path, test: str, scenario: Scenario | Non
     found.kept = str(folder)
     (folder / "report.txt").write_text(found.text() + "\n", encoding="utf-8")
     (folder / KEPT).write_text(_scenario_text(found, folder, test, scenario), encoding="utf-8")
+    if found.output:
+        (folder / "output.txt").write_text(found.output, encoding="utf-8", newline="")
     with (folder / "facts.jsonl").open("w", encoding="utf-8") as stream:
         for fact in found.facts:
             stream.write(json.dumps(event_json(fact)) + "\n")

@@ -23,6 +23,7 @@ from estab.sockets.standin import module
 from estab.trial.attempt import attempt
 from estab.trial.compare import Fingerprinter
 from estab.trial.fingerprint import fingerprint_of
+from estab.trial.quiet import quiet
 from estab.trial.target import Target, load
 from estab.trial.workers import Processes, end_pool
 
@@ -95,9 +96,9 @@ class Answer:
 def run_chunk(target: Target, seeds: Sequence[int]) -> Answer:
     """Run seeds one after the other. This is what workers do."""
     began = time.perf_counter()
-    scenario = load(target)
     outcomes = []
-    with module.kept():
+    with quiet(), module.kept():
+        scenario = load(target)
         for seed in seeds:
             facts = Fingerprinter() if seed % HASHED_EVERY == 0 else None
             made = attempt(scenario, seed, observer=facts)
@@ -260,7 +261,8 @@ class Sweeping:
         for seed, outcome in sorted(self.known.items()):
             if outcome.facts and not outcome.has_killed:
                 facts = Fingerprinter()
-                attempt(scenario, seed, observer=facts)
+                with quiet():
+                    attempt(scenario, seed, observer=facts)
                 if facts.digest != outcome.facts:
                     self.differing.append(seed)
 

@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 __all__ = ["Prefixed", "Script", "ScriptState", "find_function", "is_of_output", "moved_run", "program_of",
            "script_path"]
@@ -50,6 +50,18 @@ class Prefixed(io.TextIOBase):
         """Say that it can be written to."""
         return True
 
+    @property
+    def buffer(self) -> io.RawIOBase:
+        """A stream for bytes, which are text of the stream's encoding."""
+        return _Bytes(self)
+
+    def reconfigure(self, **_: object) -> None:
+        """Change nothing: lines of several programs stand on one stream."""
+
+    def fileno(self) -> int:
+        """Return the number of the original stream's file."""
+        return self._stream.fileno()
+
     def isatty(self) -> bool:
         """Say that it is no terminal: programs colour nothing."""
         return False
@@ -58,6 +70,26 @@ class Prefixed(io.TextIOBase):
     def encoding(self) -> str:  # type: ignore[override]
         """The encoding of the original stream."""
         return self._stream.encoding
+
+
+class _Bytes(io.RawIOBase):
+    """The bytes of a ``Prefixed``."""
+
+    def __init__(self, text: Prefixed) -> None:
+        self._text = text
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write bytes."""
+        piece = bytes(data)
+        self._text.write(piece.decode(self._text.encoding or "utf-8", "backslashreplace"))
+        return len(piece)
+
+    def flush(self) -> None:
+        if not self.closed:
+            self._text.flush()
 
 
 class ScriptState:
