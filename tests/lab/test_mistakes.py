@@ -28,6 +28,11 @@ def laid() -> estab.Link:
     return net.link(a, b)
 
 
+def list_to_switch() -> None:
+    net = Network()
+    net.switch("lan", [net.host("a"), net.host("b")])  # type: ignore[arg-type]
+
+
 def switched(**properties: Any) -> None:
     net, a, b = pair()
     net.switch("lan", a, b, **properties)
@@ -90,6 +95,7 @@ def closed() -> Network:
     (lambda: Network(seed=1.5), TypeError, "seed: 1.5 is neither an integer nor a text"),  # type: ignore[arg-type]
     (lambda: Network(seed=None), TypeError, "seed: None is neither"),  # type: ignore[arg-type]
     (lambda: Network(observer=5), TypeError, "observer: 5 is not a function"),  # type: ignore[arg-type]
+    (list_to_switch, TypeError, "switch: a list is not a host; give the hosts one after the other: net.switch("),
     (link_names, TypeError, "link: 'a' is not a host; give what Network.host() returned"),
     (link_another_networks_host, ValueError, "link: stranger is a host of another network"),
     (lambda: link(name=5), TypeError, "name: 5 is not a text"),

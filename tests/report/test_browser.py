@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
 
 from estab.cli.chapters import find
 from estab.cli.chapters.chapter import Chapter
@@ -161,6 +162,23 @@ def test_nothing_runs_over_the_edge_at_any_width(run: Run, show: Show, width: in
     assert over == []
     ground = shown.ask("() => getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") is (scheme == "light")
+
+
+def test_ticks_of_an_axis_have_the_digits_that_their_step_needs(chromium: Browser) -> None:
+    source = (Path(__file__).parents[2] / "web" / "src" / "format.js").read_text().replace("export ", "")
+    page = chromium.new_page()
+    told = page.evaluate("() => { " + source + """
+        return [
+            [0.025, 0.075, 0.125].map(at => timeTick(at, 0.025)), [2.5, 5, 7.5].map(at => timeTick(at, 2.5)),
+            [0, 20].map(at => timeTick(at, 10)), [0.000001, 0.000002].map(at => timeTick(at, 1e-6)),
+            spanTicks([0, 0.0125, 0.025]), byteTicks([0, 25000, 50000]), [0, 0.0001, 0.012, 0.5].map(percent),
+        ];
+    }""")
+    page.close()
+    assert told == [
+        ["0.025 s", "0.075 s", "0.125 s"], ["2.5 s", "5.0 s", "7.5 s"], ["0 s", "20 s"], ["0.000001 s", "0.000002 s"],
+        ["0", "12.5 ms", "25.0 ms"], ["0", "25 kB", "50 kB"], ["0.0%", "<0.1%", "1.2%", "50%"],
+    ]
 
 
 def test_printing_is_light_and_goes_back(run: Run, show: Show) -> None:

@@ -45,6 +45,7 @@ export function count(number, one, many = one + "s") {
 }
 
 export function percent(share) {
+  if (share > 0 && share < 0.0005) return "<0.1%";
   return share >= 0.0995 ? (share * 100).toFixed(0) + "%" : (share * 100).toFixed(1) + "%";
 }
 
@@ -54,7 +55,7 @@ function scaled(ticks, units) {
   const most = Math.max(...ticks.map(Math.abs));
   const [factor, name] = units.find(([least]) => most >= least) ?? units[units.length - 1];
   const step = ticks.length > 1 ? Math.abs(ticks[1] - ticks[0]) / factor : 1;
-  const digits = factor === 1 && name === "B" ? 0 : [0, 1, 2, 3].find(n => Math.abs(step * 10 ** n - Math.round(step * 10 ** n)) < 1e-6) ?? 4;
+  const digits = factor === 1 && name === "B" ? 0 : Math.min(4, digitsOf(step));
   return ticks.map(tick => tick === 0 ? "0" : (tick / factor).toFixed(digits) + " " + name);
 }
 
@@ -75,6 +76,10 @@ export function countTicks(ticks) {
 }
 
 export function timeTick(seconds, step) {
-  const digits = step >= 1 ? 0 : Math.min(9, Math.ceil(-Math.log10(step) - 1e-9));
-  return seconds.toFixed(digits) + " s";
+  return seconds.toFixed(digitsOf(step)) + " s";
+}
+
+// How many digits after the point the multiples of a step have.
+function digitsOf(step) {
+  return [0, 1, 2, 3, 4, 5, 6, 7, 8].find(n => Math.abs(step * 10 ** n - Math.round(step * 10 ** n)) < 1e-6 * step * 10 ** n) ?? 9;
 }

@@ -118,6 +118,9 @@ class Cabling:
         if len(self._topology.ports) >= LINKS_MAX:
             raise ValueError(f"switch: a network has at most {LINKS_MAX} links")
         for host in hosts:
+            if isinstance(host, (list, tuple)):
+                raise TypeError(f"switch: a {type(host).__name__} is not a host; give the hosts one after the other: "
+                                f'net.switch("{name}", a, b)')
             if not isinstance(host, Host):
                 raise TypeError(f"switch: {host!r} is not a host; give what Network.host() returned")
         words = by_sender(properties, [host.name for host in hosts] + [name], name)
