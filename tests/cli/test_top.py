@@ -42,7 +42,7 @@ def test_where_there_is_no_terminal_it_prints_a_table(published: str) -> None:
     done = run("--stack", published, "--interval", "0.1")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0] == "stack estab, 10.9.0.1/24: 0 connections, 1 listener"
+    assert lines[0] == "stack a, 10.9.0.1/24: 0 connections, 1 listener"
     assert lines[2].split()[:4] == ["▼", "STATE", "LOCAL", "PEER"]
     assert lines[3].split() == ["LISTEN", "0.0.0.0:8080", "*", "5"]
     assert run("--stack", published, "--interval", "0.1", "--filter", "estab").stdout.count("\n") == 3

@@ -83,6 +83,10 @@ def _all(_row: Row) -> bool:
     return True
 
 
+_UNNAMED: Final = "estab"
+"""What a stack is called that was given no name: then it is called as it is published, for `estab up` by its device."""
+
+
 def find_stacks(name: str) -> list[Path]:
     """Find where the stack of that name publishes: a path, or the name of a device. ``OSError`` if nowhere."""
     if "/" in name:
@@ -104,7 +108,8 @@ class StackSource:
     """The sockets of a running stack, or of all processes of one with several queues."""
 
     def __init__(self, paths: list[Path], *, port: int | None = None) -> None:
-        self.name = f"stack {paths[0].name.removesuffix('.sock')}"
+        self._published = paths[0].name.removesuffix(".sock").partition("+")[0]
+        self.name = f"stack {self._published}"
         self.note = ""
         self.sysctls: dict[str, str] = {}
         self._links = [_Link(path) for path in paths]
@@ -119,7 +124,8 @@ class StackSource:
             try:
                 left_out += _take(told, reading, self._wanted)
                 self.sysctls = {str(name): str(value) for name, value in told["sysctls"].items()}
-                self.name = f"stack {told['name']}, {', '.join(map(str, told['addresses']))}"
+                name = self._published if told["name"] == _UNNAMED else told["name"]
+                self.name = f"stack {name}, {', '.join(map(str, told['addresses']))}"
             except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
                 raise OSError(f"{link.path} tells what this version does not understand: {error!r}") from None
         self.note = f"{left_out:,} more are not shown" if left_out else ""
