@@ -516,6 +516,22 @@ def test_it(net):
     assert "seed 0, at 0ns: ZeroDivisionError" in result.stdout.str()
 
 
+def test_a_failing_sweep_shows_what_its_own_seed_printed(suite: pytest.Pytester) -> None:
+    suite.makepyfile("""
+import estab
+
+@estab.sweep(seeds=9)
+def test_talk(net):
+    net.host("a").run(lambda: print("printed by", net.seed))
+    net.run()
+    assert net.seed < 5
+""")
+    printed = [line for line in run(suite).outlines if line.startswith("printed by")]
+    assert printed == ["printed by 5"]
+    printed = [line for line in run(suite, "-s").outlines if line[:-1].endswith("printed by ")]
+    assert len(printed) == 6  # what nothing captures is shown as it comes
+
+
 def test_the_ladder_of_a_failure_ends_with_the_run_not_with_the_networks_end(suite: pytest.Pytester) -> None:
     suite.makepyfile("""
 import socket

@@ -161,9 +161,17 @@ class NetTrial:
         seeds: list[int | str] = [self.seed] if given is not None else list(range(count))
         if self._option("--estab-seconds") and not self._option("--estab-seeds") and given is None:
             seeds = list(range(1_000_000))
+        capture = self.item.config.pluginmanager.get_plugin("capturemanager")
         try:
             with self._progress(len(seeds)) as progress:
-                result = run_seeds(scenario, seeds, seconds_max=seconds, progress=progress,
+
+                def passed(done: int, total: int, seconds: float) -> None:
+                    if capture is not None and capture.is_globally_capturing():
+                        capture.read_global_capture()  # what is shown of a failure is what its own seed printed
+                    if progress is not None:
+                        progress(done, total, seconds)
+
+                result = run_seeds(scenario, seeds, seconds_max=seconds, progress=passed,
                                    checks_twice=bool(self._option("--estab-check")), passing=_PASSING)
         except UnrepeatableError as error:
             raise pytest.fail.Exception(str(error), pytrace=False) from None
