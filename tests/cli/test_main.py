@@ -243,6 +243,20 @@ def test_a_file_that_cannot_be_written_is_said_alike_and_half_a_page_is_not_left
     assert not Path("a.html").exists()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a terminal")
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_a_capture_that_is_read_at_once_shows_no_progress(tmp_path: Path, term: str) -> None:
+    path = str(tmp_path / "a.pcap")
+    assert cli.main(["tour", "handshake", "--pcap", path]) == 0
+    near, far = os.openpty()
+    done = subprocess.run([*ESTAB, "doctor", path], stdout=subprocess.DEVNULL, stderr=far, check=False,
+                          env=ENVIRONMENT | {"TERM": term})
+    os.write(far, b"end\n")
+    os.close(far)
+    assert (done.returncode, os.read(near, 1000)) == (0, b"end\r\n")
+    os.close(near)
+
+
 def test_a_system_s_word_for_an_error_stands_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor", "--netns", "nosuch"]) == 2
     assert capsys.readouterr().err.startswith("estab: there is no network namespace /var/run/netns/nosuch; ")
