@@ -72,6 +72,10 @@ POLLERR: Final = 0x8
 POLLHUP: Final = 0x10
 POLLNVAL: Final = 0x20
 POLLRDHUP: Final = 0x2000
+READ_BITS: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
+"""What ends the wait of a call that receives."""
+WRITE_BITS: Final = POLLOUT | POLLHUP | POLLERR
+"""What ends the wait of a call that sends."""
 
 # TCP states as Linux numbers them in tcp_info and /proc/net/tcp.
 ESTABLISHED: Final = 1

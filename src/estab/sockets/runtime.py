@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Numbered", "Runtime", "Task", "Wait", "Watcher", "Watches", "act", "activate",
-    "activated", "current", "ensure_may_sleep",
+    "activated", "current", "divide", "ensure_may_sleep",
 ]
 
 
@@ -51,7 +51,7 @@ _SIGPIPE: Final = 13
 _PID: Final = 1
 """The number of the process that stands for code that is no program."""
 _UNLOCKED: Final = Unlocked()
-_divide: Final[Callable[[int, int], float]] = operator.truediv
+divide: Final[Callable[[int, int], float]] = operator.truediv
 """Rounds rightly. Compiled, ``/`` divides floats, and numbers over 2⁵³ are rounded before."""
 
 
@@ -303,7 +303,7 @@ class Runtime(metaclass=ABCMeta):
     @property
     def now(self) -> float:
         """The host's monotonic clock, in seconds."""
-        return _divide(self.now_ns, SECOND)
+        return divide(self.now_ns, SECOND)
 
     @property
     @abstractmethod

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from estab.abi import POLLERR, POLLHUP, POLLOUT
+from estab.abi import WRITE_BITS
 from estab.realtime.real import RealTime
 from estab.sockets import names
 from estab.sockets.polling.event_loop import EventLoop
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["adopted"]
 
 Method = Callable[..., Any]
-_WRITE: Final = POLLOUT | POLLHUP | POLLERR
 
 
 @contextmanager
@@ -193,7 +192,7 @@ class _Writer:
         self._news.stop()
 
     def _look(self) -> None:
-        if self._socket.fd >= 0 and self._socket.descriptor.readiness() & _WRITE:
+        if self._socket.fd >= 0 and self._socket.descriptor.readiness() & WRITE_BITS:
             self._call()
             if not self._is_stopped:
                 self._news.schedule()

@@ -11,14 +11,13 @@ import socket as os_socket
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from estab.abi import MSG_DONTWAIT, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP
+from estab.abi import MSG_DONTWAIT, POLLERR, POLLOUT, READ_BITS
 from estab.sockets.socket.socket import Socket
 from estab.stack.delivery import Delivery, close_delivered
 from estab.stack.news import News
 
 __all__ = ["StreamTransport", "peer_of"]
 
-_READ: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
 _READ_BYTES: Final = 262_144
 _HIGH_BYTES: Final = 65_536
 _ERRORS: Final = (BlockingIOError, InterruptedError)
@@ -206,7 +205,7 @@ class StreamTransport(asyncio.Transport):
         data = self._socket.recv(_READ_BYTES)
         if data:
             self._give(data)
-            if not self._is_lost and self._readiness() & _READ:
+            if not self._is_lost and self._readiness() & READ_BITS:
                 self._news.schedule()
             return
         self._is_eof_read = True

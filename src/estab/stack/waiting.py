@@ -9,7 +9,7 @@ from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from estab.abi import MSG_DONTWAIT, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP
+from estab.abi import MSG_DONTWAIT, READ_BITS, WRITE_BITS
 from estab.sockets import names
 from estab.stack.news import News, runtime_of
 
@@ -18,14 +18,12 @@ if TYPE_CHECKING:
     from estab.sockets.socket.socket import Socket
 
 __all__ = [
-    "READ", "WRITE", "resolve", "sock_accept", "sock_connect", "sock_recv", "sock_recv_into", "sock_recvfrom",
+    "resolve", "sock_accept", "sock_connect", "sock_recv", "sock_recv_into", "sock_recvfrom",
     "sock_recvfrom_into", "sock_sendall", "sock_sendfile", "sock_sendto", "until_ready",
 ]
 
 T = TypeVar("T")
 
-READ: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
-WRITE: Final = POLLOUT | POLLHUP | POLLERR
 _CHUNK_BYTES: Final = 262_144
 
 
@@ -63,22 +61,22 @@ async def _attempt(socket: Socket, bits: int, attempt: Callable[[], T]) -> T:
 
 async def sock_recv(socket: Socket, size: int) -> bytes:
     """Receive up to ``size`` bytes."""
-    return await _attempt(socket, READ, partial(socket.recv, size, MSG_DONTWAIT))
+    return await _attempt(socket, READ_BITS, partial(socket.recv, size, MSG_DONTWAIT))
 
 
 async def sock_recv_into(socket: Socket, buffer: Any) -> int:
     """Receive into a buffer. Returns how many bytes."""
-    return await _attempt(socket, READ, partial(socket.recv_into, buffer, 0, MSG_DONTWAIT))
+    return await _attempt(socket, READ_BITS, partial(socket.recv_into, buffer, 0, MSG_DONTWAIT))
 
 
 async def sock_recvfrom(socket: Socket, size: int) -> tuple[bytes, Any]:
     """Receive a datagram, and say from whom."""
-    return await _attempt(socket, READ, partial(socket.recvfrom, size, MSG_DONTWAIT))
+    return await _attempt(socket, READ_BITS, partial(socket.recvfrom, size, MSG_DONTWAIT))
 
 
 async def sock_recvfrom_into(socket: Socket, buffer: Any, size: int = 0) -> tuple[int, Any]:
     """Receive a datagram into a buffer. Returns how many bytes, and from whom."""
-    return await _attempt(socket, READ, partial(socket.recvfrom_into, buffer, size or len(buffer), MSG_DONTWAIT))
+    return await _attempt(socket, READ_BITS, partial(socket.recvfrom_into, buffer, size or len(buffer), MSG_DONTWAIT))
 
 
 async def sock_sendall(socket: Socket, data: Any) -> None:
@@ -86,17 +84,17 @@ async def sock_sendall(socket: Socket, data: Any) -> None:
     view = memoryview(data).cast("B")
     at = 0
     while at < len(view):
-        at += await _attempt(socket, WRITE, partial(socket.send, view[at:], MSG_DONTWAIT))
+        at += await _attempt(socket, WRITE_BITS, partial(socket.send, view[at:], MSG_DONTWAIT))
 
 
 async def sock_sendto(socket: Socket, data: Any, address: Any) -> int:
     """Send a datagram."""
-    return await _attempt(socket, WRITE, partial(socket.sendto, data, MSG_DONTWAIT, address))
+    return await _attempt(socket, WRITE_BITS, partial(socket.sendto, data, MSG_DONTWAIT, address))
 
 
 async def sock_accept(socket: Socket) -> tuple[os_socket.socket, Any]:
     """Take a connection: a socket that does not block, and the peer's address."""
-    made, address = await _attempt(socket, READ, socket.accept)
+    made, address = await _attempt(socket, READ_BITS, socket.accept)
     made.setblocking(False)
     return made, address
 
@@ -110,7 +108,7 @@ async def sock_connect(socket: Socket, address: Any) -> None:
     try:
         socket.connect(address)
     except (BlockingIOError, InterruptedError):
-        await until_ready(socket, WRITE)
+        await until_ready(socket, WRITE_BITS)
         socket.connect(address)
 
 

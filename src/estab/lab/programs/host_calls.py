@@ -5,8 +5,6 @@ Compiled with the core.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mypy_extensions import i64
@@ -14,6 +12,7 @@ from mypy_extensions import i64
 from estab.cpython import get_ident
 from estab.lab.links.host_side import HostSide
 from estab.lab.programs.strands import Scheduler, Strand
+from estab.sockets.runtime import divide
 from estab.sockets.waiting import Wait
 from estab.units import SECOND
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HostCalls", "Owner"]
 
-_divide: Final[Callable[[int, int], float]] = operator.truediv
-"""Rounds rightly. Compiled, ``/`` divides floats, and numbers over 2⁵³ are rounded before."""
 _EXACT_MAX: Final = 1 << 53
 _get_ident: Final[Any] = get_ident
 _SPINS_FREE: Final = 100_000
@@ -87,14 +84,14 @@ class HostCalls:
     def now(self) -> float:
         """Return the host's monotonic clock, in seconds."""
         now_ns = self.now_ns()
-        return now_ns / SECOND if now_ns <= _EXACT_MAX else _divide(now_ns, SECOND)
+        return now_ns / SECOND if now_ns <= _EXACT_MAX else divide(now_ns, SECOND)
 
     def time(self) -> float:
         """Return the host's calendar, in seconds, to a program that may look again and again."""
         self.spin(1)
         if self._scheduler.pace is not None:
             self._scheduler.keep_pace()
-        return _divide(self._side.clock.wall_ns, SECOND)
+        return divide(self._side.clock.wall_ns, SECOND)
 
     def monotonic(self) -> float:
         """Return the host's monotonic clock, in seconds, to a program that may look again and again."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mypy_extensions import i64
 
-from estab.abi import CLOSE_WAIT, ESTABLISHED, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SOCK_STREAM
+from estab.abi import CLOSE_WAIT, ESTABLISHED, READ_BITS, SOCK_STREAM, WRITE_BITS
 from estab.host.sockets.files import Descriptor
 from estab.host.sockets.sockaddr import write_sockaddr
 from estab.host.sockets.stream import StreamSocket
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SocketCalls"]
 
-_WRITE: Final = POLLOUT | POLLHUP | POLLERR
-_READ: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
 
 
 class SocketCalls(HostCalls):
@@ -86,7 +84,7 @@ class SocketCalls(HostCalls):
                 return True
             if not is_waiting or host.send_timeout_ns != 0:
                 return host.connecting_error()
-            self.wait(wait_for(host, _WRITE, "connect", None))
+            self.wait(wait_for(host, WRITE_BITS, "connect", None))
 
     def accept(self, file: File[Any], timeout: float | None) -> tuple[File[Any], Any] | OSError | None:
         """Take a connection, and its peer's address, after waiting for one if the timeout is ``None``.
@@ -105,7 +103,7 @@ class SocketCalls(HostCalls):
                 return host.nobody_error()
             if timeout is not None or host.receive_timeout_ns != 0:
                 return None
-            self.wait(wait_for(host, _READ, "accept", None))
+            self.wait(wait_for(host, READ_BITS, "accept", None))
             descriptor_of(file)
             if _has_nobody(host) or not self._may_open(process):
                 return None
@@ -182,7 +180,7 @@ class SocketCalls(HostCalls):
         if connection.readable_bytes() == 0:
             if not is_waiting or not host.is_silent() or host.receive_timeout_ns != 0:
                 return None
-            self.wait(wait_for(host, _READ, "recv", None))
+            self.wait(wait_for(host, READ_BITS, "recv", None))
             descriptor_of(file)
         try:
             data = host.recv(size, 0, self.now_ns())

@@ -17,7 +17,7 @@ import weakref
 from selectors import SelectorKey
 from typing import Any, Final
 
-from estab.abi import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP
+from estab.abi import POLLIN, POLLOUT, POLLRDHUP, READ_BITS, WRITE_BITS
 from estab.sockets.ordinals import Task
 from estab.sockets.polling.interests import EVENT_READ, EVENT_WRITE, Interests
 
@@ -40,8 +40,6 @@ _TIMERS_MANY: Final = 100
 _CANCELLED_MANY: Final = 0.5
 _TIMEOUT_MAX_S: Final = 24 * 3600.0
 _TASKS_KEPT: Final = 64
-_READ: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
-_WRITE: Final = POLLOUT | POLLHUP | POLLERR
 
 
 METHODS: Final = (
@@ -246,7 +244,7 @@ class Callbacks:
         for number, bits in found:
             key: Any = keys[number]
             events: Any = key[2]
-            ready = (EVENT_READ if bits & _READ else 0) | (EVENT_WRITE if bits & _WRITE else 0)
+            ready = (EVENT_READ if bits & READ_BITS else 0) | (EVENT_WRITE if bits & WRITE_BITS else 0)
             reader, writer = key[3]
             if ready & EVENT_READ and events & EVENT_READ and reader is not None:
                 if reader._cancelled:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
-from estab.abi import AF_INET6, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLRDHUP, SOCK_DGRAM
+from estab.abi import AF_INET6, POLLERR, POLLHUP, POLLIN, POLLNVAL, READ_BITS, SOCK_DGRAM, WRITE_BITS
 from estab.host.sockets.files import Descriptor
 from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.pipe import PipeEnd
@@ -37,8 +37,6 @@ ALWAYS: Final = POLLERR | POLLHUP
 EVENT_READ: Final = 1
 EVENT_WRITE: Final = 2
 """The events of ``selectors``."""
-_READ: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
-_WRITE: Final = POLLOUT | POLLHUP | POLLERR
 _ET: Final = 1 << 31
 _ONESHOT: Final = 1 << 30
 SPIN_WEIGHT: Final = 100
@@ -211,7 +209,7 @@ class Interests:
         ready: list[tuple[SelectorKey, int]] = []
         for number, bits in self.wait(timeout_s, -1, "select"):
             key = keys[number]
-            events = ((EVENT_READ if bits & _READ else 0) | (EVENT_WRITE if bits & _WRITE else 0)) & key.events
+            events = ((EVENT_READ if bits & READ_BITS else 0) | (EVENT_WRITE if bits & WRITE_BITS else 0)) & key.events
             if events:
                 ready.append((key, events))
         return ready

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from estab.abi import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDHUP
+from estab.abi import POLLERR, POLLIN, POLLNVAL, POLLOUT, POLLPRI, READ_BITS
 from estab.errors import os_error
 from estab.sockets.polling.interests import (
     ALWAYS,
@@ -34,8 +34,8 @@ __all__ = [
     "Interests", "Poll", "deadline_from", "describe", "find_socket", "is_closed", "is_serving", "number_of", "select",
 ]
 
-_READ: Final = POLLIN | POLLHUP | POLLERR
-_WRITE: Final = POLLOUT | POLLERR
+_SELECT: Final = (READ_BITS, POLLOUT | POLLERR, POLLPRI)
+"""What makes a socket ready, by the list of ``select`` that it is in (Linux: POLLIN_SET, POLLOUT_SET, POLLEX_SET)."""
 
 
 def find_socket(runtime: Runtime, fileobj: Any) -> Numbered | None:
@@ -98,12 +98,11 @@ def select(
     if timeout is not None and timeout < 0:
         raise ValueError("timeout must be non-negative")
     lists = [list(rlist), list(wlist), list(xlist)]
-    wanted = (_READ | POLLRDHUP, _WRITE, POLLPRI)
     with runtime.lock:
         asked = [[(fileobj, find_socket(runtime, fileobj)) for fileobj in fileobjs] for fileobjs in lists]
-        ours = [(socket.descriptor, bits) for group, bits in zip(asked, wanted, strict=True)
+        ours = [(socket.descriptor, bits) for group, bits in zip(asked, _SELECT, strict=True)
                 for _, socket in group if socket is not None]
-        others = [(number_of(fileobj), bits) for group, bits in zip(asked, wanted, strict=True)
+        others = [(number_of(fileobj), bits) for group, bits in zip(asked, _SELECT, strict=True)
                   for fileobj, socket in group if socket is None]
         with _system_events(others) as os_events:
             _wait_for(runtime, ours, timeout, "select", os_events)
@@ -111,7 +110,7 @@ def select(
         found = [
             [fileobj for fileobj, socket in group
              if (ready.get(number_of(fileobj), 0) if socket is None else socket.descriptor.readiness()) & bits]
-            for group, bits in zip(asked, wanted, strict=True)
+            for group, bits in zip(asked, _SELECT, strict=True)
         ]
     return found[0], found[1], found[2]
 

@@ -19,7 +19,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final
 
-from estab.abi import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLRDHUP
+from estab.abi import POLLNVAL, READ_BITS
 from estab.host.sockets.files import Descriptor
 
 try:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RealDescriptor"]
 
-_READABLE: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
 _ONE: Final = (1).to_bytes(8, sys.byteorder)
 # Inside a program, ``os`` takes this number for the socket that it stands for.
 _read: Final = os.read
@@ -117,7 +116,7 @@ class RealDescriptor:
         """Make the real descriptor readable if the socket is, and not readable if it is not."""
         if self._writing < 0:
             return
-        is_readable = (self._descriptor.readiness() & _READABLE) != 0
+        is_readable = (self._descriptor.readiness() & READ_BITS) != 0
         if is_readable != self._is_readable:
             self._is_readable = is_readable
             if is_readable:

@@ -6,7 +6,7 @@ import contextlib
 import errno
 from typing import TYPE_CHECKING, Any
 
-from estab.abi import POLLERR, POLLHUP, POLLIN
+from estab.abi import READ_BITS
 from estab.errors import os_error
 from estab.host.sockets.pipe import PIPE_BUF, PipeEnd
 from estab.sockets.polling.open_file import File
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime
 
 __all__ = ["PipeFile", "open_pipe"]
-
-_READ = POLLIN | POLLHUP | POLLERR
 
 
 class PipeFile(Waiting[PipeEnd]):
@@ -53,7 +51,7 @@ class PipeFile(Waiting[PipeEnd]):
     def read(self, bufsize: int, /) -> bytes:
         """Read up to ``bufsize`` bytes; ``b""`` at the end."""
         end = self.descriptor
-        return self._attempt(lambda now_ns: end.read(bufsize, now_ns), _READ, "read")
+        return self._attempt(lambda now_ns: end.read(bufsize, now_ns), READ_BITS, "read")
 
     @told
     def write(self, data: Any, /) -> int:

@@ -16,7 +16,7 @@ import warnings
 from operator import index
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, SupportsIndex
 
-from estab.abi import AF_INET, SHUT_WR
+from estab.abi import AF_INET, READ_BITS, SHUT_WR, WRITE_BITS
 from estab.errors import os_error
 from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.sockaddr import write_sockaddr
@@ -40,7 +40,7 @@ from estab.sockets.socket.local import (
     show_name,
 )
 from estab.sockets.socket.options import get_option, set_option
-from estab.sockets.socket.transfer import READ, WRITE, readable
+from estab.sockets.socket.transfer import readable
 from estab.units import SECOND
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ class Socket(Beyond):
         if isinstance(local, LocalSocket):
             return self._accept_local(local)
         host = self._stream("accept")
-        taken = self._attempt(lambda now_ns: self._take(host, now_ns), READ, "accept")
+        taken = self._attempt(lambda now_ns: self._take(host, now_ns), READ_BITS, "accept")
         # Not getpeername(): a connection that was reset while it waited in the queue has a peer all the same.
         connection = taken.connection
         assert connection is not None
@@ -291,7 +291,7 @@ class Socket(Beyond):
             self.runtime.ensure_may_open()
             return host.accept(now_ns)
 
-        taken = self._attempt(take, READ, "accept")
+        taken = self._attempt(take, READ_BITS, "accept")
         return self._accepted(File(taken, self.runtime.own(taken)), self._peer_name(taken))
 
     @told
@@ -323,9 +323,9 @@ class Socket(Beyond):
             failure = self._try_connect(host, target)
             if failure is None or failure.errno != errno.EINPROGRESS or self._timeout == 0.0:
                 return failure
-            deadline_ns = self._deadline(WRITE)
+            deadline_ns = self._deadline(WRITE_BITS)
             while failure is not None and failure.errno == errno.EINPROGRESS:
-                if not self._wait(WRITE, "connect", deadline_ns):
+                if not self._wait(WRITE_BITS, "connect", deadline_ns):
                     return failure if self._timeout is None else TimeoutError("timed out")
                 if host.fd < 0:
                     return os_error(errno.EBADF, "bad file descriptor: the socket is closed")
@@ -336,7 +336,7 @@ class Socket(Beyond):
         """Connect a Unix socket, and wait while the listener's queue is full. Returns what went wrong."""
         credentials = credentials_of(self.runtime)
         try:
-            self._attempt(lambda now_ns: host.connect(name, credentials, now_ns), WRITE, "connect")
+            self._attempt(lambda now_ns: host.connect(name, credentials, now_ns), WRITE_BITS, "connect")
         except OSError as error:
             return error.with_traceback(None)
         return None

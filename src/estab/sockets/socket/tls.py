@@ -21,11 +21,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from estab.abi import READ_BITS, WRITE_BITS
 from estab.host.sockets.udp import DatagramSocket
 from estab.sockets.runtime import activated
 from estab.sockets.socket import calls
 from estab.sockets.socket.socket import Socket
-from estab.sockets.socket.transfer import READ, WRITE
 
 __all__ = ["Tls", "mixture", "new_create", "new_wrap_socket"]
 
@@ -198,10 +198,10 @@ class Tls:
 
         def receive() -> int:
             while self._unsent:
-                count = sock._attempt(send_and_take, READ | WRITE, "recv", 0, deadline_ns)
+                count = sock._attempt(send_and_take, READ_BITS | WRITE_BITS, "recv", 0, deadline_ns)
                 if count is not None:
                     return count
-            return sock._attempt(take, READ, "recv", 0, deadline_ns)
+            return sock._attempt(take, READ_BITS, "recv", 0, deadline_ns)
 
         try:
             _told(sock, "recv", wanted, receive)
@@ -216,7 +216,7 @@ class Tls:
         push = partial(self._push, sock)
         try:
             while self._unsent:
-                _told(sock, "send", len(self._unsent), lambda: sock._attempt(push, WRITE, "send", 0, deadline_ns))
+                _told(sock, "send", len(self._unsent), lambda: sock._attempt(push, WRITE_BITS, "send", 0, deadline_ns))
         except BlockingIOError:
             text = "The operation did not complete (write)"
             raise ssl.SSLWantWriteError(ssl.SSL_ERROR_WANT_WRITE, text) from None

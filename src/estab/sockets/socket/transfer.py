@@ -18,12 +18,12 @@ from estab.abi import (
     MSG_WAITALL,
     POLLERR,
     POLLHUP,
-    POLLIN,
-    POLLOUT,
     POLLRDHUP,
+    READ_BITS,
     SOCK_STREAM,
     SYN_RECEIVED,
     SYN_SENT,
+    WRITE_BITS,
 )
 from estab.cpython import check_sendfile, give_up_on_sendfile
 from estab.errors import os_error
@@ -41,10 +41,8 @@ from estab.sockets.socket.local import read_name, show_name
 from estab.sockets.socket.rights import Rights, read_rights, receive_rights, throw_away
 from estab.sockets.waiting import CHUNK_BYTES, SEND_WEIGHT
 
-__all__ = ["READ", "WRITE", "Transfer"]
+__all__ = ["Transfer"]
 
-READ: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
-WRITE: Final = POLLOUT | POLLHUP | POLLERR
 _ENDED: Final = POLLRDHUP | POLLHUP | POLLERR
 
 
@@ -127,7 +125,7 @@ class Transfer(Blocking):
         if isinstance(host, LocalSocket):
             return self._recv_local(host, size, flags, name, room)
         if isinstance(host, DatagramSocket):
-            bits = POLLERR if flags & MSG_ERRQUEUE else READ
+            bits = POLLERR if flags & MSG_ERRQUEUE else READ_BITS
             return self._attempt(lambda now_ns: _receive(host, size, flags, may_wait), bits, name, flags)
         if flags & MSG_ERRQUEUE:
             raise os_error(errno.EAGAIN, "resource temporarily unavailable: TCP queues no errors")
@@ -136,7 +134,7 @@ class Transfer(Blocking):
         else:
             # An exception costs as much as a segment: a call that would get EAGAIN waits before it tries.
             is_in_vain = flags == 0 and self._timeout != 0.0 and size > 0 and host.is_silent()
-            data = self._attempt(lambda now_ns: host.recv(size, flags, now_ns), READ, name, flags,
+            data = self._attempt(lambda now_ns: host.recv(size, flags, now_ns), READ_BITS, name, flags,
                                  is_in_vain=is_in_vain)
         return data, None, 0, host.ancillary()
 
@@ -151,7 +149,7 @@ class Transfer(Blocking):
             data = self._recv_all(host, size, flags, name)
         else:
             data, sender, result = self._attempt(
-                lambda now_ns: _receive_local(host, size, flags, now_ns, may_wait), READ, name, flags)
+                lambda now_ns: _receive_local(host, size, flags, now_ns, may_wait), READ_BITS, name, flags)
         with self.runtime.lock:
             items, cut = receive_rights(host.take_rights(), room, is_peek=bool(flags & MSG_PEEK))
         return data, show_name(sender) if sender else None, result | cut, items
@@ -161,10 +159,10 @@ class Transfer(Blocking):
 
         An error that comes after some bytes stays for the next call.
         """
-        deadline_ns = self._deadline(READ)
+        deadline_ns = self._deadline(READ_BITS)
         if flags & MSG_PEEK:
             self._wait_until(lambda: host.readable_bytes >= size or host.readiness() & _ENDED != 0, name, deadline_ns)
-            return self._attempt(lambda now_ns: host.recv(size, flags, now_ns), READ, name, flags, deadline_ns)
+            return self._attempt(lambda now_ns: host.recv(size, flags, now_ns), READ_BITS, name, flags, deadline_ns)
         got = bytearray()
 
         def receive_more(now_ns: int) -> bytes:
@@ -174,7 +172,7 @@ class Transfer(Blocking):
 
         while len(got) < size:
             try:
-                part = self._attempt(receive_more, READ, name, flags, deadline_ns)
+                part = self._attempt(receive_more, READ_BITS, name, flags, deadline_ns)
             except BlockingIOError:
                 if not got:
                     raise
@@ -247,7 +245,7 @@ class Transfer(Blocking):
 
     @told
     def _sendall(self, data: Any, flags: int = 0) -> None:
-        deadline_ns = BY_TIMEOUT if self._timeout is None else self._deadline(WRITE)
+        deadline_ns = BY_TIMEOUT if self._timeout is None else self._deadline(WRITE_BITS)
         flags = linux_flags(flags)
         if type(data) is bytes and len(data) <= CHUNK_BYTES and self._timeout is None:
             # What blocks without a limit sends all at once, or raises.
@@ -352,7 +350,7 @@ class Transfer(Blocking):
 
             try:
                 taken = self._attempt(
-                    send_more, WRITE, name, flags if at == 0 or is_whole else flags | MSG_DONTWAIT, deadline_ns)
+                    send_more, WRITE_BITS, name, flags if at == 0 or is_whole else flags | MSG_DONTWAIT, deadline_ns)
             except OSError:
                 if at == 0:
                     raise
@@ -394,8 +392,8 @@ class Transfer(Blocking):
                 return host.sendto(chunk, target, flags, now_ns, rights)
 
             try:
-                taken = self._attempt(send_more, WRITE, name, flags if at == 0 or is_whole else flags | MSG_DONTWAIT,
-                                      deadline_ns)
+                taken = self._attempt(
+                    send_more, WRITE_BITS, name, flags if at == 0 or is_whole else flags | MSG_DONTWAIT, deadline_ns)
             except OSError as error:
                 if at:
                     return at
@@ -425,7 +423,7 @@ class Transfer(Blocking):
             return sent
         if host.state == SYN_SENT or host.state == SYN_RECEIVED:
             host.wait_with_text(sent < len(data))
-            self._wait(WRITE, name, None)
+            self._wait(WRITE_BITS, name, None)
         self._call(host.finish_opening)
         if sent == len(data):
             return sent
