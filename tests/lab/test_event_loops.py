@@ -116,6 +116,28 @@ def test_a_blocking_call_in_a_coroutine_lets_another_loop_of_the_same_host_go_on
     assert b.name == "b"
 
 
+def test_what_is_no_coroutine_is_refused_as_asyncio_does_and_takes_no_number() -> None:
+    async def main() -> list[str]:
+        loop, found = asyncio.get_running_loop(), []
+        for wrong in (5, len, None, _answer):
+            for create in (loop.create_task, asyncio.create_task):
+                with pytest.raises(TypeError) as caught:
+                    create(wrong)  # type: ignore[operator]
+                found.append(str(caught.value))
+        answer = _answer()
+        with pytest.raises(TypeError):
+            loop.create_task(answer, colour="red")  # type: ignore[call-arg]
+        found.append(loop.create_task(answer).get_name())
+        return found
+
+    expected = asyncio.run(main())
+    net, a, _ = two()
+    got = a.run(main)
+    net.run()
+    assert got.result()[:-1] == expected[:-1]
+    assert got.result()[-1] == "Task-2"
+
+
 def test_a_loop_keeps_nothing_of_tasks_that_are_gone() -> None:
     net, a, _ = two()
 

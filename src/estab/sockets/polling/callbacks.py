@@ -155,12 +155,18 @@ class Callbacks:
         if loop._task_factory is not None or loop._closed:
             task = _Base.create_task(loop, coro, **options)
         else:
-            if options.get("name") is None:
+            is_numbered: bool = options.get("name") is None
+            if is_numbered:
                 options["name"] = self._next_name()
             task = _new_task(_Task)
             # asyncio hashes it at once.
             task._estab_number = self._interests.runtime.next_number()
-            task.__init__(coro, loop=loop, **options)
+            try:
+                task.__init__(coro, loop=loop, **options)
+            except TypeError:
+                if is_numbered:
+                    self._named["Task"] -= 1  # what is no coroutine takes no number
+                raise
         tasks = self.tasks
         tasks.append(_ref(task))
         if len(tasks) > self._tasks_max:
