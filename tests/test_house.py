@@ -58,7 +58,7 @@ INNER: Mapping[str, Mapping[str, int]] = {
         "network": 12,
     },
     "sockets": {
-        "history": 1, "lines": 1, "process": 1, "waiting": 1,
+        "arguments": 1, "history": 1, "lines": 1, "process": 1, "waiting": 1,
         "quick": 2, "runtime": 3, "lookups": 4, "names": 5, "ordinals": 4, "polling": 6, "socket": 7, "standin": 8,
     },
     "drill": {"errors": 1, "language": 2, "machine": 3, "steps": 4, "kernel": 5, "interpreter": 5, "runner": 6},

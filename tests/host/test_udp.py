@@ -205,7 +205,7 @@ def test_sendto_refuses(address: tuple[str, int], number: int) -> None:
 ])
 def test_addresses_of_the_wrong_shape_are_refused_as_python_does(address: object, error: type[Exception]) -> None:
     net, a, _, _ = pair()
-    with pytest.raises(error, match=r"sendto\(\)"):
+    with pytest.raises(error):
         open_socket(net, a).sendto(b"x", address, 0, net.now_ns)
 
 

@@ -16,7 +16,7 @@ from estab.wire.address import format_address, parse_address
 if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime
 
-__all__ = ["AddrInfo", "getaddrinfo", "interface_index", "lookup", "numeric_address", "unknown"]
+__all__ = ["AddrInfo", "check_labels", "getaddrinfo", "interface_index", "lookup", "numeric_address", "unknown"]
 
 AddrInfo = tuple[os_socket.AddressFamily, os_socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]
 
@@ -31,6 +31,10 @@ _STREAM: Final[tuple[_Kind, ...]] = _KINDS[:1]
 _V4_FAMILY: Final = os_socket.AF_INET
 _V6_FAMILY: Final = os_socket.AF_INET6
 _TEXTS_MAX: Final = 4096
+_LABEL_MAX: Final = 63
+_INT_MAX: Final = 0x7FFFFFFF
+_INT_SIGN: Final = 0x80000000
+"""Of a C ``int``, in which glibc keeps a port: a number less than 0 is the name of no service."""
 _numeric: Final[dict[str, bytes | None]] = {}
 """What was asked for lately: its address, or that it is a name."""
 
@@ -51,7 +55,10 @@ def lookup(runtime: Runtime, host: str, family: int) -> list[bytes]:
     address = numeric_address(host)
     found = runtime.resolve(host, _AF_UNSPEC) if address is None else [address]
     if not found:
-        raise unknown(runtime.why_unknown(host))
+        short = _short_address(host)
+        if short is None:
+            raise unknown(runtime.why_unknown(host))
+        found = [short]
     if family == _AF_UNSPEC:
         return found
     size = 4 if family == _AF_INET else 16 if family == _AF_INET6 else 0
@@ -67,14 +74,33 @@ def numeric_address(text: str) -> bytes | None:
     """Read an address, with or without a zone; ``None`` for a name."""
     address = _numeric.get(text, b"")
     if address == b"":
+        number, mark, _ = text.partition("%")
         try:
-            address = parse_address(text.partition("%")[0])
+            address = parse_address(number)
         except ValueError:
             address = None
+        if mark and address is not None and len(address) == 4:
+            address = None  # only IPv6 has zones
         if len(_numeric) >= _TEXTS_MAX:
             _numeric.clear()
         _numeric[text] = address
     return address
+
+
+def check_labels(name: str) -> None:
+    """Raise ``UnicodeError`` if a label of a name is too long, or empty, as Python does before it asks for one."""
+    if len(name) > _LABEL_MAX or ".." in name:
+        name.encode("idna")
+
+
+def _short_address(text: str) -> bytes | None:
+    """Read an IPv4 address that is written in fewer parts (``127.1``), or not in decimal, as ``inet_aton`` does."""
+    if not text[:1].isdigit() or len(text.split()) != 1 or "\0" in text:
+        return None
+    try:
+        return os_socket.inet_aton(text)
+    except OSError:
+        return None
 
 
 def getaddrinfo(runtime: Runtime, host: Any, port: Any, family: Any, type: Any, proto: Any,
@@ -84,6 +110,13 @@ def getaddrinfo(runtime: Runtime, host: Any, port: Any, family: Any, type: Any, 
     kind_asked: int = operator.index(type)
     proto_asked: int = operator.index(proto)
     bits: int = operator.index(flags)
+    text = host.decode("latin-1") if isinstance(host, bytes) else host
+    if text is not None and not isinstance(text, str):
+        raise TypeError("getaddrinfo() argument 1 must be string or None")
+    if isinstance(host, str):
+        check_labels(host)
+    if port is not None and port.__class__ is not int and not isinstance(port, (str, bytes)):
+        raise OSError("Int or String expected")
     if of_family != _AF_UNSPEC and of_family != _AF_INET and of_family != _AF_INET6:
         raise os_socket.gaierror(os_socket.EAI_FAMILY, "ai_family not supported")
     kinds = _STREAM
@@ -92,13 +125,10 @@ def getaddrinfo(runtime: Runtime, host: Any, port: Any, family: Any, type: Any, 
     if not kinds:
         raise os_socket.gaierror(os_socket.EAI_SOCKTYPE, "ai_socktype not supported")
     number: int = 0
-    if isinstance(port, int) and not isinstance(port, bool):
+    if isinstance(port, int) and port >= 0 and port <= _INT_MAX:
         number = port & 0xFFFF
     else:
         kinds, number = _port(port, kinds, bits)
-    text = host.decode("ascii") if isinstance(host, (bytes, bytearray)) else host
-    if text is not None and not isinstance(text, str):
-        raise TypeError("getaddrinfo() argument 1 must be string or None")
     addresses = _passive(bits, of_family) if text is None else _active(runtime, text, of_family, bits)
     name: str = text or "" if bits & _CANONNAME else ""
     scope = 0 if text is None or "%" not in text else interface_index(runtime, text.partition("%")[2])
@@ -127,7 +157,7 @@ def unknown(what: str) -> OSError:
 
 
 def _active(runtime: Runtime, text: str, family: int, flags: int) -> list[bytes]:
-    if flags & _NUMERICHOST and numeric_address(text) is None:
+    if flags & _NUMERICHOST and numeric_address(text) is None and _short_address(text) is None:
         raise unknown(f"{text!r} is not numeric")
     return lookup(runtime, text, family)
 
@@ -151,11 +181,13 @@ def _port(port: Any, kinds: tuple[_Kind, ...], flags: int) -> tuple[tuple[_Kind,
     """Return the kinds of sockets that have a port, and its number: a service may be known for UDP only (``ntp``)."""
     if port is None:
         return kinds, 0
-    if isinstance(port, (bytes, bytearray)):
-        port = port.decode("ascii")
-    if not isinstance(port, str):
-        raise OSError("Int or String expected")
-    if port.isascii() and port.isdigit():
+    if isinstance(port, int):
+        if port & _INT_SIGN == 0:
+            return kinds, port & 0xFFFF
+        port = str(port)
+    elif isinstance(port, bytes):
+        port = port.decode("latin-1")
+    if port.isascii() and port.isdigit() and not int(port) & _INT_SIGN:
         return kinds, int(port) & 0xFFFF
     if not port:
         return kinds, 0

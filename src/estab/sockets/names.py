@@ -6,12 +6,14 @@ Errors are ``socket.gaierror`` and ``socket.herror`` with the system's numbers. 
 from __future__ import annotations
 
 import socket as os_socket
-from typing import TYPE_CHECKING, Any
+from operator import index
+from typing import TYPE_CHECKING, Any, Final
 
 from estab.errors import tell
 from estab.sockets import lookups
-from estab.sockets.lookups import AddrInfo, lookup, numeric_address, unknown
-from estab.wire.address import format_address
+from estab.sockets.arguments import c_int
+from estab.sockets.lookups import AddrInfo, check_labels, lookup, unknown
+from estab.wire.address import format_address, parse_address
 
 if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime
@@ -45,18 +47,22 @@ def gethostbyaddr(runtime: Runtime, name: str) -> tuple[str, list[str], list[str
     return names[0], names[1:], [format_address(address)]
 
 
-def getnameinfo(runtime: Runtime, sockaddr: Any, flags: int = 0) -> tuple[str, str]:
+def getnameinfo(runtime: Runtime, sockaddr: Any, flags: int) -> tuple[str, str]:
     """Return the name and the service of an address."""
-    if not isinstance(sockaddr, tuple):
-        raise TypeError("getnameinfo() argument 1 must be a tuple")
-    host, port = sockaddr[0], sockaddr[1]
-    if len(sockaddr) > 2 and not 0 <= sockaddr[2] <= 0xFFFFF:
-        raise OverflowError("getnameinfo(): flowinfo must be 0-1048575.")
-    scope = sockaddr[3] if len(sockaddr) > 3 else 0
-    text, mark, zone = host.partition("%")
-    address = numeric_address(text)
-    if address is None:
-        raise unknown(f"{host!r} is not numeric")
+    flags, host, mark, zone = c_int(flags), "", "", ""
+    if isinstance(sockaddr, tuple) and sockaddr and isinstance(sockaddr[0], str):
+        host, mark, zone = sockaddr[0].partition("%")
+        if ":" in host and zone:
+            sockaddr = (host, *sockaddr[1:])
+        else:
+            mark = zone = ""
+    try:
+        numbers = _getnameinfo(sockaddr, flags & ~_LOOK_UP | _NUMERIC)  # it refuses what it does not take
+    except os_socket.gaierror as error:
+        raise tell(error, f"{sockaddr[0]!r} is not numeric, or {sockaddr[1]!r} no port") from None
+    port = int(numbers[1])
+    scope = index(sockaddr[3]) & 0xFFFFFFFF if len(sockaddr) > 3 else 0
+    address = parse_address(numbers[0].partition("%")[0])
     if scope and not zone:
         is_known = 0 < scope < len(runtime.engine.interfaces)
         mark, zone = "%", runtime.engine.interfaces[scope].name if is_known else str(scope)
@@ -67,13 +73,19 @@ def getnameinfo(runtime: Runtime, sockaddr: Any, flags: int = 0) -> tuple[str, s
     return names[0] if names else host, _service(port, flags)
 
 
+_getnameinfo: Final = os_socket.getnameinfo
+_NUMERIC: Final = int(os_socket.NI_NUMERICHOST | os_socket.NI_NUMERICSERV)
+_LOOK_UP: Final = int(os_socket.NI_NAMEREQD)
+
+
 def _text(name: Any, call: str) -> str:
     """Return a host as text. ``TypeError`` for what is neither that nor bytes."""
     if isinstance(name, (bytes, bytearray)):
-        return name.decode("ascii")
+        return name.decode("latin-1")
     if not isinstance(name, str):
         what = "None" if name is None else type(name).__name__
         raise TypeError(f"{call}() argument 1 must be str, bytes or bytearray, not {what}")
+    check_labels(name)
     return name
 
 

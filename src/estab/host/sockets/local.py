@@ -384,11 +384,11 @@ class LocalSocket(Descriptor):
         ``b""`` at the end. With MSG_TRUNC in ``flags`` the whole message is returned. ENOTCONN; EINVAL for a stream.
         """
         self._begin(now_ns)
-        _refuse_urgent(flags)
-        if self.kind != SOCK_DGRAM and self.peer is None:
-            if self.kind == SOCK_STREAM:
-                raise os_error(errno.EINVAL, f"invalid argument: recv on {self.text()}, which is not connected")
+        if self.kind == SOCK_SEQPACKET and self.peer is None:
             raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: recv on {self.text()}")
+        _refuse_urgent(flags)
+        if self.kind == SOCK_STREAM and self.peer is None:
+            raise os_error(errno.EINVAL, f"invalid argument: recv on {self.text()}, which is not connected")
         if not self.queue or self.kind != SOCK_STREAM:
             self._raise_error()
         if not self.queue:

@@ -9,6 +9,7 @@ address is its 4 bytes.
 from __future__ import annotations
 
 import errno
+from operator import index
 from typing import Final
 
 from mypy_extensions import i64
@@ -31,6 +32,8 @@ SockAddr = tuple[str, int] | tuple[str, int, int, int]
 
 ANY: Final = b""
 """The wildcard address."""
+_UNSIGNED_MAX: Final = 0xFFFFFFFF
+_FLOWINFO_MAX: Final = 0xFFFFF
 
 
 class Endpoint:
@@ -59,33 +62,29 @@ def ensure_has_scope(remote: bytes, scope: i64, local: bytes) -> None:
 def read_sockaddr(family: i64, address: object, call: str) -> Endpoint:
     """Read a program's address. ``call`` names the function for the error's text.
 
-    Raises what Python's socket raises: ``TypeError`` on a wrong shape, ``OverflowError`` on a port beyond 65535, and
-    ``OSError`` EAFNOSUPPORT or EINVAL on a host that is no address of the family.
+    Raises what Python's socket raises, in its words: ``TypeError`` on a wrong shape, ``OverflowError`` on a port
+    beyond 65535, and ``OSError`` EAFNOSUPPORT or EINVAL on a host that is no address of the family.
     """
     if not isinstance(address, tuple):
         name = "AF_INET" if family == AF_INET else "AF_INET6"
         raise TypeError(f"{call}(): {name} address must be tuple, not {type(address).__name__}")
     sizes = (2,) if family == AF_INET else (2, 3, 4)
     if len(address) not in sizes:
-        raise TypeError(f"{call}(): an address of this family is {_shape(family)}, not {address!r}")
-    text, port = address[0], address[1]
-    if not isinstance(text, str) or not isinstance(port, int):
-        raise TypeError(f"{call}(): an address of this family is {_shape(family)}, not {address!r}")
+        error = TypeError("AF_INET address must be a pair (host, port)" if family == AF_INET else
+                          "AF_INET6 address must be a tuple (host, port[, flowinfo[, scopeid]])")
+        error.add_note(f"{call}() got {address!r}")
+        raise error
+    text: object = address[0]
+    if not isinstance(text, str):
+        raise TypeError(f"str, bytes or bytearray expected, not {'NoneType' if text is None else type(text).__name__}")
+    port: int = index(address[1])
+    flowinfo: int = index(address[2]) & _UNSIGNED_MAX if len(address) > 2 else 0
+    scope: int = index(address[3]) & _UNSIGNED_MAX if len(address) > 3 else 0
     if not 0 <= port <= 65535:
-        raise OverflowError(f"{call}(): port must be 0-65535, not {port}.")
-    flowinfo = address[2] if len(address) > 2 else 0
-    scope = address[3] if len(address) > 3 else 0
-    if not isinstance(flowinfo, int) or not isinstance(scope, int):
-        raise TypeError(f"{call}(): an address of this family is {_shape(family)}, not {address!r}")
-    if not 0 <= flowinfo <= 0xFFFFF:
+        raise OverflowError(f"{call}(): port must be 0-65535.")
+    if flowinfo > _FLOWINFO_MAX:
         raise OverflowError(f"{call}(): flowinfo must be 0-1048575.")
-    if not 0 <= scope <= 0xFFFFFFFF:
-        raise OverflowError(f"{call}(): scope must be 0-4294967295, not {scope}.")
     return _read_host(family, text, port, scope, call)
-
-
-def _shape(family: i64) -> str:
-    return "(host, port)" if family == AF_INET else "(host, port[, flowinfo[, scope]])"
 
 
 def _read_host(family: i64, text: str, port: i64, scope: i64, call: str) -> Endpoint:

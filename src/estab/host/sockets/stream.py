@@ -14,15 +14,11 @@ from mypy_extensions import i64, mypyc_attr
 from estab import abi
 from estab.abi import (
     AF_INET,
-    MSG_DONTWAIT,
     MSG_EOR,
     MSG_FASTOPEN,
     MSG_MORE,
-    MSG_NOSIGNAL,
     MSG_OOB,
     MSG_PEEK,
-    MSG_TRUNC,
-    MSG_WAITALL,
     SHUT_RD,
     SHUT_RDWR,
     SHUT_WR,
@@ -201,7 +197,6 @@ class StreamSocket(StreamView):
         EPIPE when sending is over or never began; the connection's own error comes first. With MSG_FASTOPEN, see
         ``open_with``; without, ``address`` is ignored.
         """
-        _check_flags(flags, MSG_OOB | MSG_DONTWAIT | MSG_EOR | MSG_NOSIGNAL | MSG_MORE | MSG_FASTOPEN)
         self.tables.context.now_ns = now_ns
         if self.opens_with(flags):
             count = self.open_with(data, address, now_ns)
@@ -287,7 +282,6 @@ class StreamSocket(StreamView):
 
         ENOTCONN without a connection; the connection's error, once, when it has one and all before it was read.
         """
-        _check_flags(flags, MSG_OOB | MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_WAITALL)
         self.tables.context.now_ns = now_ns
         connection = self.connection
         if connection is None and ((flags & MSG_OOB) == 0 or self.listener is not None):
@@ -509,8 +503,3 @@ class StreamSocket(StreamView):
             what = "no route to" if path is None or not path.source else "no connection can be made to"
             raise os_error(errno.ENETUNREACH, f"network is unreachable: {what} {endpoint_text(remote, end.port)}")
         return path
-
-
-def _check_flags(flags: i64, allowed: i64) -> None:
-    if (flags & ~allowed) != 0:
-        raise os_error(errno.EOPNOTSUPP, f"operation not supported: flags {int(flags & ~allowed):#x} on a TCP socket")

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SocketCalls"]
 
+_INT_MIN: Final = -0x80000000
+_INT_MAX: Final = 0x7FFFFFFF
 
 
 class SocketCalls(HostCalls):
@@ -159,6 +161,8 @@ class SocketCalls(HostCalls):
         """Set an option to a number."""
         host = self._tcp(file)
         if host is None or not isinstance(level, int) or not isinstance(name, int) or not isinstance(value, int):
+            return False
+        if not _INT_MIN <= value <= _INT_MAX:
             return False
         try:
             set_option(host, level, name, value, self.now_ns())

@@ -6,6 +6,7 @@ Compiled with the core.
 
 from __future__ import annotations
 
+import operator
 import socket as os_socket
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,9 +50,13 @@ def numeric(runtime: Runtime, family: int, address: Any, call: str) -> Any:
         if known is not None and len(known) == (4 if family == _AF_INET else 16) and count == 2 and "%" not in host:
             return (format_address(known), address[1])
     elif isinstance(host, (bytes, bytearray)):
-        host = host.decode("ascii")
+        host = host.decode("latin-1")
     if not isinstance(host, str) or host == "" or (host == "<broadcast>" and family == _AF_INET):
         return (host, *address[1:])
+    if "\0" in host:
+        raise TypeError("host name must not contain null character")
+    for number in address[1:]:
+        operator.index(number)  # TypeError before the name is looked up
     zone = host.partition("%")[2]
     text = format_address(lookup(runtime, host, family)[0])
     if zone and count < 4:

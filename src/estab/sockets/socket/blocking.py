@@ -13,13 +13,14 @@ import socket as os_socket
 import sys
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from estab.abi import AF_INET, AF_INET6, MSG_DONTWAIT, POLLERR, POLLIN, POLLOUT, SOCK_DGRAM
 from estab.errors import os_error
 from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
+from estab.sockets.arguments import refusal
 from estab.sockets.ordinals import hash_of_slot
 from estab.sockets.polling.interests import wait_for
 from estab.sockets.polling.open_file import File, descriptor_of
@@ -47,6 +48,8 @@ POLL_WEIGHT: Final = 100
 _ASYNCIO: Final = "asyncio.selector_events"
 NO_SLOTS: Final[tuple[str, ...]] = ()
 """Of a class that leaves it to those derived from it where their attributes are kept."""
+_TIMEOUT_MAX_S: Final = 9_223_372_036.0
+"""CPython keeps nanoseconds in 64 bits."""
 BY_TIMEOUT: Final = -1
 """Stands for a deadline that is computed from the socket's timeout when the call has to wait."""
 
@@ -135,11 +138,9 @@ class Waiting(Generic[D]):
     def settimeout(self, value: float | None) -> None:
         """Set the timeout of all calls that wait, in seconds. After it they raise ``TimeoutError``."""
         if value is not None:
-            value = value if isinstance(value, float) else float(operator.index(value))
-            if value != value:
-                raise ValueError("Invalid value NaN (not a number)")
-            if value < 0:
-                raise ValueError("Timeout value out of range")
+            given, value = value, value if isinstance(value, float) else float(operator.index(value))
+            if not 0 <= value < _TIMEOUT_MAX_S:
+                raise refusal("settimeout", (given,), {}) or ValueError("Timeout value out of range")
         descriptor_of(self._file)  # raises EBADF once closed
         self._timeout = value
         if self._real is not None:
@@ -149,8 +150,12 @@ class Waiting(Generic[D]):
         """Tell whether calls wait."""
         return self._timeout != 0.0
 
-    def setblocking(self, flag: bool) -> None:
+    def setblocking(self, flag: Any) -> None:
         """Let calls wait without a limit, or never."""
+        if type(flag) is not bool:
+            error = refusal("setblocking", (flag,), {})
+            if error is not None:
+                raise error
         descriptor_of(self._file)  # raises EBADF once closed
         self._timeout = None if flag else 0.0
         if self._real is not None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, Protocol, TypeV
 
 from estab.errors import explain
 from estab.events import CallBlocked, CallResumed, CallReturned, CallStarted
+from estab.sockets.arguments import REFUSALS, refusal
 from estab.sockets.socket.options import option_name
 
 if TYPE_CHECKING:
@@ -66,13 +67,31 @@ def _tell(method: Callable[Concatenate[S, P], R],
     def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         runtime = self.runtime
         if runtime.engine.observer is None or runtime.call:
-            return method(self, *args, **kwargs)
+            try:
+                return method(self, *args, **kwargs)
+            except REFUSALS:
+                _say_as_cpython(name, args, kwargs)
+                raise
         with Telling(runtime, name, lambda: write(args, kwargs), self.fd, self.past(runtime)) as telling:
-            result = method(self, *args, **kwargs)
+            try:
+                result = method(self, *args, **kwargs)
+            except REFUSALS:
+                _say_as_cpython(name, args, kwargs)
+                raise
             telling.returned(telling.fd, write_value(result))
             return result
 
     return call
+
+
+def _say_as_cpython(name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+    """Raise what CPython raises of arguments that a call has refused. Returns if it would take them."""
+    error = refusal(name, args, kwargs)
+    if error is not None:
+        try:
+            raise error from None
+        finally:
+            del error  # else its traceback refers to this frame, and this to it
 
 
 class Telling:

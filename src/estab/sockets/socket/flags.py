@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import socket as os_socket
 from typing import Final
 
 from estab import abi
+from estab.errors import os_error
+from estab.sockets.arguments import c_int
 
-__all__ = ["linux_flags", "system_flags"]
+__all__ = ["linux_flags", "message_flags", "system_flags"]
 
 _NAMES: Final = (
     "MSG_OOB", "MSG_PEEK", "MSG_CTRUNC", "MSG_TRUNC", "MSG_DONTWAIT", "MSG_EOR", "MSG_WAITALL", "MSG_ERRQUEUE",
@@ -30,10 +33,19 @@ _PAIRS: Final = _pairs()
 
 def linux_flags(flags: int) -> int:
     """Write a program's flags in Linux's numbers. Bits that mean nothing here stay as they are."""
+    flags = c_int(flags)
     if not _PAIRS:
         return flags
     known = sum(bit for bit, _ in _PAIRS)
     return (flags & ~known) | sum(linux for bit, linux in _PAIRS if flags & bit)
+
+
+def message_flags(flags: int) -> int:
+    """Do the same for ``sendmsg`` and ``recvmsg``. EINVAL for MSG_CMSG_COMPAT, which is the sign."""
+    flags = linux_flags(flags)
+    if flags < 0:
+        raise os_error(errno.EINVAL, f"invalid argument: flags {flags:#x}")
+    return flags
 
 
 def system_flags(flags: int) -> int:

@@ -35,12 +35,15 @@ _ACCEPTCONN: Final = os_socket.SO_ACCEPTCONN
 
 def read_name(address: Any, call: str) -> bytes:
     """Read the address of a Unix socket: a path, or bytes that begin with zero for an abstract name."""
-    if isinstance(address, (str, os.PathLike)):
+    if isinstance(address, str):
         name = os.fsencode(address)
-    elif isinstance(address, (bytes, bytearray)):
-        name = bytes(address)
     else:
-        raise TypeError(f"{call}(): a Unix socket's address is a path, not {type(address).__name__}")
+        try:
+            name = memoryview(address).tobytes()
+        except TypeError:
+            error = TypeError(f"a bytes-like object is required, not '{type(address).__name__}'")
+            error.add_note(f"{call}(): a Unix socket's address is a path, or bytes")
+            raise error from None
     if len(name) + (name[:1] != b"\0") > _PATH_BYTES_MAX:
         raise OSError("AF_UNIX path too long")
     return name

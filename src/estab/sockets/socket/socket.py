@@ -13,7 +13,6 @@ import contextlib
 import errno
 import socket as os_socket
 import warnings
-from operator import index
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, SupportsIndex
 
 from estab.abi import AF_INET, READ_BITS, SHUT_WR, WRITE_BITS
@@ -22,6 +21,7 @@ from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.sockaddr import write_sockaddr
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
+from estab.sockets.arguments import c_int
 from estab.sockets.polling.open_file import File, descriptor_of
 from estab.sockets.polling.poll import describe, is_closed
 from estab.sockets.runtime import Wait, current
@@ -57,6 +57,8 @@ _TCP_PROTOCOLS: Final = (0, os_socket.IPPROTO_TCP)
 _PROTOCOLS: Final[dict[int, tuple[int, ...]]] = {
     os_socket.SOCK_STREAM: _TCP_PROTOCOLS, os_socket.SOCK_DGRAM: (0, os_socket.IPPROTO_UDP),
 }
+_KINDS_END: Final = 11
+"""Linux's SOCK_MAX."""
 _LOCAL_KINDS: Final = (os_socket.SOCK_STREAM, os_socket.SOCK_DGRAM, os_socket.SOCK_SEQPACKET)
 _LOCAL_PROTOCOLS: Final = (0,)
 
@@ -73,7 +75,7 @@ class Socket(Beyond):
         made._file = made._real = made._past = made._owner = made._timeout = None
         return made  # type: ignore[no-any-return]
 
-    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None, *,
+    def __init__(self, family: Any = -1, type: Any = -1, proto: Any = -1, fileno: int | None = None, *,
                  runtime: Runtime | None = None) -> None:
         found = runtime if runtime is not None else current()
         if found is None:
@@ -86,6 +88,8 @@ class Socket(Beyond):
         if fileno is not None:
             self._adopt(fileno, family, type, proto)
             return
+        if not (isinstance(family, int) and isinstance(type, int) and isinstance(proto, int)):
+            family, type, proto = c_int(family), c_int(type), c_int(proto)
         kind = os_socket.SOCK_STREAM if type == -1 else type & ~(_NONBLOCK | _CLOEXEC)
         if type != -1 and type & _NONBLOCK:
             self._timeout = 0.0
@@ -112,6 +116,8 @@ class Socket(Beyond):
         is_local = family == AF_UNIX and runtime.is_virtual
         if family not in HOST_FAMILIES and not is_local:
             raise os_error(errno.EAFNOSUPPORT, f"address family not supported by protocol: {self._family!r}")
+        if not 0 <= kind < _KINDS_END:
+            raise os_error(errno.EINVAL, f"invalid argument: no type of socket {kind}")
         if kind not in (_LOCAL_KINDS if is_local else _PROTOCOLS):
             raise os_error(errno.ESOCKTNOSUPPORT, f"socket type not supported: {self._kind!r}")
         if proto not in (_LOCAL_PROTOCOLS if is_local else _PROTOCOLS[kind]):
@@ -149,6 +155,8 @@ class Socket(Beyond):
     def local_pair(runtime: Runtime, kind: int, proto: int = 0) -> tuple[Socket, Socket]:
         """Make two Unix sockets that are connected to each other."""
         asked = kind & ~(_NONBLOCK | _CLOEXEC)
+        if not 0 <= asked < _KINDS_END:
+            raise os_error(errno.EINVAL, f"invalid argument: no type of socket {kind}")
         if asked not in _LOCAL_KINDS:
             raise os_error(errno.ESOCKTNOSUPPORT, f"socket type not supported: {kind}")
         if proto:
@@ -238,7 +246,7 @@ class Socket(Beyond):
     @told
     def listen(self, backlog: SupportsIndex = 128, /) -> None:
         """Take connections from now on. A second call changes the backlog."""
-        limit, local = max(0, _c_int(backlog)), self.descriptor
+        limit, local = max(0, c_int(backlog)), self.descriptor
         if isinstance(local, LocalSocket):
             unix, credentials = local, credentials_of(self.runtime)
             self._call(lambda now_ns: unix.listen(limit, credentials, now_ns))
@@ -314,6 +322,8 @@ class Socket(Beyond):
 
     def _connect(self, address: Any) -> OSError | None:
         """Connect. Returns what went wrong."""
+        if self.fd < 0:
+            return os_error(errno.EBADF, "bad file descriptor: the socket is closed")
         host = self.descriptor
         if isinstance(host, LocalSocket):
             return self._connect_local(host, read_name(address, "connect"))
@@ -361,7 +371,7 @@ class Socket(Beyond):
     @told
     def shutdown(self, how: int, /) -> None:
         """End sending, receiving or both."""
-        host, sides = self.descriptor, _c_int(how)
+        host, sides = self.descriptor, c_int(how)
         self._call(lambda now_ns: host.shutdown(sides, now_ns))
 
     def close(self) -> None:
@@ -485,7 +495,9 @@ class Socket(Beyond):
 
     @told_option
     def _getsockopt(self, level: int, optname: int, buflen: int | None = None) -> Any:
-        level, optname = index(level), index(optname)
+        level, optname, buflen = c_int(level), c_int(optname), None if buflen is None else c_int(buflen)
+        if buflen and not 0 < buflen <= 1024:
+            raise OSError("getsockopt buflen out of range")  # Python's own, before it asks the kernel
         host = self.descriptor
         if isinstance(host, LocalSocket):
             value = get_local_option(host, level, optname)
@@ -494,8 +506,6 @@ class Socket(Beyond):
             value = self._call(lambda now_ns: get_option(other, level, optname, now_ns))
         if not buflen:
             return value if isinstance(value, int) else int.from_bytes(value[:4], "little")
-        if not 0 < buflen <= 1024:
-            raise OSError("getsockopt buflen out of range")  # Python's own, before it asks the kernel
         if isinstance(value, int):
             # As Linux: an option of IP's that fits is given in one byte to a buffer without room for an int.
             size = 1 if level == os_socket.IPPROTO_IP and buflen < 4 and 0 <= value <= 255 else buflen
@@ -512,11 +522,16 @@ class Socket(Beyond):
 
     @told_option
     def _setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None) -> None:
-        level, optname = index(level), index(optname)
+        level, optname = c_int(level), c_int(optname)
         host = self.descriptor
-        if value is None and optlen is not None:
+        if optlen is not None:
+            if value is not None:
+                raise TypeError(f"setsockopt() takes a length only with None, not with {value!r}")
             raise os_error(errno.EINVAL if optlen < 4 else errno.EFAULT, f"no option takes NULL and {optlen} bytes")
-        given = value if isinstance(value, int) else bytes(readable(value))
+        try:
+            given: int | bytes = c_int(value)
+        except (TypeError, OverflowError):
+            given = bytes(readable(value))
         if isinstance(host, LocalSocket):
             local = host
             self._call(lambda now_ns: set_local_option(local, level, optname, given))
@@ -558,11 +573,3 @@ class _Compact(Socket):
 
 
 _Compact.__name__ = _Compact.__qualname__ = Socket.__name__
-
-
-def _c_int(value: SupportsIndex) -> int:
-    """Read an argument that goes into a C ``int``."""
-    number = value.__index__()
-    if not -(2**31) <= number < 2**31:
-        raise OverflowError(f"{number} does not fit into a C int")
-    return number

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
-from operator import index
 from typing import Any, Final, NoReturn
 
 from estab.abi import (
@@ -32,11 +31,12 @@ from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.sockaddr import read_sockaddr
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket
+from estab.sockets.arguments import c_size
 from estab.sockets.socket.addresses import numeric
 from estab.sockets.socket.ancillary import fit, read_items
 from estab.sockets.socket.blocking import BY_TIMEOUT, NO_SLOTS, Blocking
 from estab.sockets.socket.calls import told
-from estab.sockets.socket.flags import linux_flags, system_flags
+from estab.sockets.socket.flags import linux_flags, message_flags, system_flags
 from estab.sockets.socket.local import read_name, show_name
 from estab.sockets.socket.rights import Rights, read_rights, receive_rights, throw_away
 from estab.sockets.waiting import CHUNK_BYTES, SEND_WEIGHT
@@ -57,31 +57,35 @@ class Transfer(Blocking):
         """Receive up to ``bufsize`` bytes; ``b""`` at the end of the stream."""
         quick, file = self.runtime.quick, self._file
         if quick is not None and file is not None and flags == 0:
-            data = quick.recv(file, bufsize, self._timeout is None)
+            try:
+                data = quick.recv(file, bufsize, self._timeout is None)
+            except TypeError:
+                data = None  # ``bufsize`` is no plain int: it is read, or refused, below
             if data is not None:
                 return data
-        return self._recv(bufsize, flags) if flags else self._recv(bufsize)
+        return self._recv(bufsize) if flags == 0 else self._recv(bufsize, flags)
 
     @told
     def _recv(self, bufsize: int, flags: int = 0) -> bytes:
         # Python makes no system call for no bytes; its recvfrom and recvmsg do.
-        return b"" if bufsize == 0 else self._receive(bufsize, linux_flags(flags), "recv")[0]
+        size, flags = c_size(bufsize), linux_flags(flags)
+        return b"" if size == 0 else self._receive(size, flags, "recv")[0]
 
     @told
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive, and return the sender's address, too (``None`` with TCP)."""
-        data, address, _, _ = self._receive(bufsize, linux_flags(flags), "recvfrom")
+        data, address, _, _ = self._receive(c_size(bufsize), linux_flags(flags), "recvfrom")
         return data, address
 
     @told
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Receive into a buffer; returns how many bytes."""
-        return self._recv_into(buffer, nbytes, linux_flags(flags), "recv_into")[0]
+        return self._recv_into(buffer, c_size(nbytes), linux_flags(flags), "recv_into")[0]
 
     @told
     def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
         """Receive into a buffer, and return how many bytes, and the sender's address."""
-        return self._recv_into(buffer, nbytes, linux_flags(flags), "recvfrom_into")
+        return self._recv_into(buffer, c_size(nbytes), linux_flags(flags), "recvfrom_into")
 
     @told
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
@@ -89,8 +93,8 @@ class Transfer(Blocking):
 
         ``host.sockets.ancillary`` lists the ancillary data of a datagram. TCP has what TCP_INQ asks for.
         """
-        _check_ancillary_size(ancbufsize)
-        data, address, result_flags, items = self._receive(bufsize, linux_flags(flags), "recvmsg", ancbufsize)
+        bufsize, ancbufsize = c_size(bufsize), _ancillary_size(ancbufsize)
+        data, address, result_flags, items = self._receive(bufsize, message_flags(flags), "recvmsg", ancbufsize)
         found, cut = fit(items, ancbufsize)
         return data[:bufsize], found, system_flags(result_flags | cut), address
 
@@ -100,9 +104,9 @@ class Transfer(Blocking):
     ) -> tuple[int, list[Any], int, Any]:
         """Receive as ``recvmsg`` into several buffers, one after the other."""
         views = [_writable(buffer, "recvmsg_into") for buffer in buffers]
-        _check_ancillary_size(ancbufsize)
+        ancbufsize = _ancillary_size(ancbufsize)
         data, address, result_flags, items = self._receive(
-            sum(map(len, views)), linux_flags(flags), "recvmsg_into", ancbufsize)
+            sum(map(len, views)), message_flags(flags), "recvmsg_into", ancbufsize)
         found, cut = fit(items, ancbufsize)
         at = 0
         for view in views:
@@ -213,7 +217,7 @@ class Transfer(Blocking):
                 return count
             if count > 0:
                 return count + self._send_rest(memoryview(data)[count:])
-        return self._send(data, flags) if flags else self._send(data)
+        return self._send(data) if flags == 0 else self._send(data, flags)
 
     def _send_rest(self, view: memoryview) -> int:
         """Send what did not fit, if a socket blocks without a limit. An error stays for the next call."""
@@ -238,10 +242,10 @@ class Transfer(Blocking):
                 return
             if count > 0:
                 data = memoryview(data)[count:]
-        if flags:
-            self._sendall(data, flags)
-        else:
+        if flags == 0:
             self._sendall(data)
+        else:
+            self._sendall(data, flags)
 
     @told
     def _sendall(self, data: Any, flags: int = 0) -> None:
@@ -269,7 +273,7 @@ class Transfer(Blocking):
             raise TypeError(f"sendto() takes 2 or 3 arguments ({len(args) + 1} given)")
         flags, address = (0, args[0]) if len(args) == 1 else args
         with readable(data) as view:
-            return self._sendto(view, linux_flags(index(flags)), address, "sendto")
+            return self._sendto(view, linux_flags(flags), address, "sendto")
 
     @told
     def sendmsg(
@@ -280,7 +284,7 @@ class Transfer(Blocking):
         Ancillary data holds for this datagram alone: TTL, TOS or traffic class, source address and interface.
         """
         data = b"".join(readable(buffer) for buffer in buffers)
-        items, flags, host = read_items(ancdata), linux_flags(index(flags)), self.descriptor
+        items, flags, host = read_items(ancdata), message_flags(flags), self.descriptor
         if isinstance(host, LocalSocket):
             name = None if address is None else read_name(address, "sendmsg")
             return self._sendmsg_local(host, memoryview(data), flags, items, name)
@@ -460,9 +464,11 @@ def _writable(buffer: Any, name: str) -> memoryview:
     return view
 
 
-def _check_ancillary_size(size: int) -> None:
+def _ancillary_size(given: int) -> int:
+    size = c_size(given)
     if not 0 <= size <= 0x7FFFFFFF:
         raise ValueError("invalid ancillary data buffer length")
+    return size
 
 
 def _receive(host: DatagramSocket, size: int, flags: int, may_wait: bool) -> tuple[bytes, Any, int, list[Ancillary]]:

@@ -13,6 +13,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any, Final
 
 from estab.errors import os_error
+from estab.sockets.arguments import c_int, c_size
 from estab.sockets.polling.poll import is_closed
 from estab.sockets.socket.ioctl import ioctl as answer_ioctl
 from estab.sockets.socket.pipe import PipeFile, open_pipe
@@ -56,7 +57,7 @@ def _find(runtime: Runtime, fd: Any) -> Numbered | None:
 
 def _os_read(runtime: Runtime, original: Callable[..., Any], fd: Any, length: int, /) -> bytes:
     found = _find(runtime, fd)
-    return bytes(original(fd, length)) if found is None else found.recv(length)
+    return bytes(original(fd, length)) if found is None else found.recv(c_size(length))
 
 
 def _os_write(runtime: Runtime, original: Callable[..., Any], fd: Any, data: Any, /) -> int:
@@ -130,7 +131,7 @@ def _os_set_blocking(runtime: Runtime, original: Callable[..., Any], fd: Any, bl
     if found is None:
         original(fd, blocking)
     else:
-        _set_nonblock(found, is_on=not blocking)
+        _set_nonblock(found, is_on=not c_int(blocking))
 
 
 def _os_get_blocking(runtime: Runtime, original: Callable[..., Any], fd: Any, /) -> bool:

@@ -18,8 +18,9 @@ from collections.abc import Callable
 from operator import index as _index
 from typing import TYPE_CHECKING, Any, Final
 
-from estab.errors import os_error
+from estab.errors import os_error, tell
 from estab.sockets import names
+from estab.sockets.arguments import c_int
 from estab.sockets.polling.epoll import Epoll
 from estab.sockets.polling.poll import Poll, select
 from estab.sockets.socket.pair import open_pair
@@ -54,7 +55,7 @@ def _gethostname(runtime: Runtime) -> str:
 
 
 def _fromfd(runtime: Runtime, fd: int, family: int, type: int, proto: int = 0) -> Socket:
-    found = runtime.by_number.get(fd)
+    found = runtime.by_number.get(_index(fd))
     if found is None:
         raise os_error(errno.EBADF, f"bad file descriptor: {fd} is not a socket of host {runtime.name}")
     made = found.dup()
@@ -66,6 +67,7 @@ def _fromfd(runtime: Runtime, fd: int, family: int, type: int, proto: int = 0) -
 def _socketpair(runtime: Runtime, family: int | None = None, type: int = os_socket.SOCK_STREAM,
                 proto: int = 0) -> tuple[os_socket.socket, os_socket.socket]:
     """Connect two sockets of this host. In real time a pair of Unix sockets is the operating system's."""
+    family, type, proto = None if family is None else c_int(family), c_int(type), c_int(proto)
     if not runtime.is_virtual and family not in (os_socket.AF_INET, os_socket.AF_INET6):
         return _os_socketpair(family, type, proto)
     return open_pair(runtime, family, type, proto)
@@ -90,12 +92,14 @@ def _if_nameindex(runtime: Runtime) -> list[tuple[int, str]]:
 def _if_nametoindex(runtime: Runtime, name: str | bytes) -> int:
     interface = runtime.engine.find_interface(os.fsdecode(name))
     if interface is None or not interface.index:
-        raise OSError(f"no interface with this name: {name!r} on host {runtime.name}")
+        raise tell(OSError("no interface with this name"), f"{name!r} is no interface of host {runtime.name}")
     return interface.index
 
 
 def _if_indextoname(runtime: Runtime, index: int) -> str:
-    number = _index(index)
+    if not isinstance(index, int):
+        raise TypeError("an integer is required")
+    number = index
     if number < 0:
         raise OverflowError("can't convert negative value to unsigned int")
     if not 0 < number < len(runtime.engine.interfaces):
@@ -121,8 +125,18 @@ def select_stand_ins() -> dict[str, StandIn]:
     """Return the replacements of functions and classes of ``select``."""
     found: dict[str, StandIn] = {"select": select, "poll": Poll}
     if hasattr(os_select, "epoll"):
-        found["epoll"] = lambda runtime, sizehint=-1, flags=0: Epoll(runtime)
+        found["epoll"] = _epoll
     return found
+
+
+def _epoll(runtime: Runtime, sizehint: int = -1, flags: int = 0) -> Epoll:
+    """Make an epoll object. Linux ignores the size."""
+    size, bits = c_int(sizehint), c_int(flags)
+    if bits and bits != os_select.EPOLL_CLOEXEC:
+        raise OSError("invalid flags")
+    if size != -1 and size <= 0:
+        raise ValueError("negative sizehint")
+    return Epoll(runtime)
 
 
 def new_event_loop(runtime: Runtime, *policy: object) -> AbstractEventLoop:
