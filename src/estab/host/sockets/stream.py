@@ -65,6 +65,9 @@ class StreamSocket(StreamView):
         """Take a local address and port (0: any). EINVAL when bound already, EADDRINUSE, EADDRNOTAVAIL."""
         self.tables.context.now_ns = now_ns
         end = read_sockaddr(self.family, address, "bind")
+        if end.address and not self.tables.paths.is_local(end.address):
+            raise os_error(errno.EADDRNOTAVAIL, "cannot assign requested address: "
+                           f"{endpoint_text(end.address, end.port)} is not an address of this host")
         connection = self.connection
         is_over = connection is not None and (connection.state == abi.CLOSED or connection.state == abi.TIME_WAIT)
         if is_over and not self.has_bound_port and not self.is_bound_again:
@@ -72,9 +75,6 @@ class StreamSocket(StreamView):
             self.is_bound_again = True
         if self.binding is not None or (connection is not None and not is_over):
             raise os_error(errno.EINVAL, f"invalid argument: the socket is already bound to {self._local_text()}")
-        if end.address and not self.tables.paths.is_local(end.address):
-            raise os_error(errno.EADDRNOTAVAIL, "cannot assign requested address: "
-                           f"{endpoint_text(end.address, end.port)} is not an address of this host")
         self.has_bound_address = False
         try:
             self._bind(end.address, end.port)
@@ -82,6 +82,7 @@ class StreamSocket(StreamView):
             self.local = ANY
             raise
         self.has_bound_address = end.address != ANY
+        self._note_bound(end.address)
         self.has_bound_port = end.port != 0
         self._set_scope(end.scope)
 
@@ -135,6 +136,10 @@ class StreamSocket(StreamView):
     def connecting_error(self) -> OSError:
         """Make EINPROGRESS, which says that the SYN is sent."""
         return os_error(errno.EINPROGRESS, f"operation now in progress: {self.text()} is connecting")
+
+    def told_error(self) -> OSError:
+        """Make EPIPE: another thread, which connected the same socket, was told why that failed."""
+        return os_error(errno.EPIPE, f"broken pipe: another connect of {self.text()} was told why it failed")
 
     def disconnect(self, now_ns: i64) -> None:
         """Undo ``connect`` or ``listen`` (Linux: ``connect`` with AF_UNSPEC). The socket can connect again.

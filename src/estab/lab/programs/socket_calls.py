@@ -11,6 +11,7 @@ Compiled with the core.
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any, Final
 
 from mypy_extensions import i64
@@ -73,11 +74,16 @@ class SocketCalls(HostCalls):
         host = self._tcp(file)
         if host is None or host.connection is not None or host.listener is not None:
             return False
+        is_again: bool = False
         while True:
             try:
                 descriptor_of(file)  # raises EBADF if another program closed it meanwhile
+                if is_again and host.connection is None:
+                    return host.told_error()
                 is_under_way = host.begin_to_connect(address, self.now_ns())
             except OSError as error:
+                if is_again and error.errno == errno.EISCONN:
+                    return True  # another thread, which connected it, too, was told first
                 return error.with_traceback(None)  # so that no traceback keeps the socket open
             finally:
                 self._side.flush()
@@ -87,6 +93,7 @@ class SocketCalls(HostCalls):
             if not is_waiting or host.send_timeout_ns != 0:
                 return host.connecting_error()
             self.wait(wait_for(host, WRITE_BITS, "connect", None))
+            is_again = True
 
     def accept(self, file: File[Any], timeout: float | None) -> tuple[File[Any], Any] | OSError | None:
         """Take a connection, and its peer's address, after waiting for one if the timeout is ``None``.

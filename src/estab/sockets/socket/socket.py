@@ -145,7 +145,7 @@ class Socket(Beyond):
         left = runtime.detached.pop(number, None)
         self._family = other._family if family == -1 else named_family(family)
         self._kind = other._kind if kind == -1 else named_kind(kind)
-        self._proto = other._proto if proto == -1 else proto
+        self._proto = proto if proto != -1 else 0 if other._family == AF_UNIX else _PROTOCOLS[other._kind][1]
         self._file, self._real = other._file, other._real
         runtime.by_number[number] = self
         if isinstance(left, Socket):
@@ -315,32 +315,46 @@ class Socket(Beyond):
     @told
     def connect_ex(self, address: Any, /) -> int:
         """Connect as ``connect`` does, but return the errno instead of raising."""
-        failure = self._connect(address)
+        failure = self._connect(address, "connect_ex")
         if failure is None:
             return 0
         return errno.EAGAIN if failure.errno is None else failure.errno
 
-    def _connect(self, address: Any) -> OSError | None:
+    def _connect(self, address: Any, name: str = "connect") -> OSError | None:
         """Connect. Returns what went wrong."""
         if self.fd < 0:
             return os_error(errno.EBADF, "bad file descriptor: the socket is closed")
         host = self.descriptor
         if isinstance(host, LocalSocket):
-            return self._connect_local(host, read_name(address, "connect"))
-        target = numeric(self.runtime, self._family, address, "connect")
+            return self._connect_local(host, read_name(address, name))
+        target = numeric(self.runtime, self._family, address, name)
         self._ensure_stepped("connect")
         with self.runtime.lock:
             failure = self._try_connect(host, target)
-            if failure is None or failure.errno != errno.EINPROGRESS or self._timeout == 0.0:
+            if failure is None or self._timeout == 0.0 or not isinstance(host, StreamSocket):
                 return failure
-            deadline_ns = self._deadline(WRITE_BITS)
-            while failure is not None and failure.errno == errno.EINPROGRESS:
-                if not self._wait(WRITE_BITS, "connect", deadline_ns):
-                    return failure if self._timeout is None else TimeoutError("timed out")
-                if host.fd < 0:
-                    return os_error(errno.EBADF, "bad file descriptor: the socket is closed")
-                failure = self._try_connect(host, target)
-            return failure
+            # Where another thread connects the socket, too, calls without a limit wait for the same, as on Linux.
+            if failure.errno != errno.EINPROGRESS and (failure.errno != errno.EALREADY or self._timeout is not None):
+                return failure
+            deadline_ns, connection = self._deadline(WRITE_BITS), host.connection
+            if not self._wait(WRITE_BITS, "connect", deadline_ns):
+                return failure if self._timeout is None else TimeoutError("timed out")
+            if host.fd < 0:
+                return os_error(errno.EBADF, "bad file descriptor: the socket is closed")
+            if self._timeout is not None:
+                return self._error_of_connecting(host)
+            if host.connection is not connection:
+                return host.told_error()
+            failure = self._try_connect(host, target)
+            return None if failure is not None and failure.errno == errno.EISCONN else failure
+
+    def _error_of_connecting(self, host: StreamSocket) -> OSError | None:
+        """Return the error that CPython finds after a wait with a timeout, by SO_ERROR. ``None``: it is connected.
+
+        For the kernel the socket still connects, so another ``connect`` gets the result once more, as on Linux.
+        """
+        number = self._call(lambda now_ns: host.take_error())
+        return os_error(number, host.error_text()) if number else None
 
     def _connect_local(self, host: LocalSocket, name: bytes) -> OSError | None:
         """Connect a Unix socket, and wait while the listener's queue is full. Returns what went wrong."""
