@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from estab.errors import tell
-from estab.wire.address import format_address, parse_address
+from estab.wire.address import format_address, is_v4_mapped, parse_address, unmap_v4
 
 if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime
@@ -59,6 +59,8 @@ def lookup(runtime: Runtime, host: str, family: int) -> list[bytes]:
         if short is None:
             raise unknown(runtime.why_unknown(host))
         found = [short]
+    if family == _AF_INET and address is not None and is_v4_mapped(address):
+        return [unmap_v4(address)]
     if family == _AF_UNSPEC:
         return found
     size = 4 if family == _AF_INET else 16 if family == _AF_INET6 else 0

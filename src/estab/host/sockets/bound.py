@@ -72,5 +72,10 @@ class BoundDescriptor(Descriptor):
             raise os_error(errno.EINVAL, "invalid argument: IPV6_V6ONLY can't change once the socket is bound")
         self._v6only = value
 
+    def _note_bound(self, address: bytes) -> None:
+        """Note that a socket that is bound to an IPv6 address speaks no IPv4, as Linux does."""
+        if len(address) == 16:
+            self._v6only = True
+
 
 undeletable(BoundDescriptor, "multicast", "reuse_address", "reuse_port", "v6only")

@@ -426,10 +426,10 @@ class LocalSocket(Descriptor):
         return number
 
     def next_bytes(self) -> int:
-        """Count what a read would return (SIOCINQ): of a stream all, else the next message."""
-        if self.kind == SOCK_STREAM:
-            return self.readable_bytes
-        return len(self.queue[0].data) if self.queue else 0
+        """Count what SIOCINQ does: of a stream and of SOCK_SEQPACKET all that waits, else the next message."""
+        if self.kind == SOCK_SEQPACKET:
+            return sum([len(message.data) for message in self.queue])
+        return self.readable_bytes if self.kind == SOCK_STREAM else len(self.queue[0].data) if self.queue else 0
 
     def set_flag(self, option: int, *, is_on: bool) -> None:
         """Keep whether an option is on that changes nothing here."""

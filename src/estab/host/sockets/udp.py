@@ -57,6 +57,7 @@ from estab.wire.ip import parse as parse_ip
 __all__ = ["DatagramSocket", "Udp"]
 
 _OVERHEAD_BYTES: Final = 512
+_UDP_BYTES_MAX: Final = 0xFFFF
 _V4_TEXT_BYTES_MAX: Final = 65_507
 _V6_TEXT_BYTES_MAX: Final = 65_527
 
@@ -210,8 +211,6 @@ class DatagramSocket(DatagramSettings):
     def bind(self, address: object, now_ns: i64) -> None:
         """Take a local address and port. EINVAL when already bound, EADDRINUSE, EADDRNOTAVAIL."""
         end = read_sockaddr(self.family, address, "bind")
-        if self.binding is not None:
-            raise os_error(errno.EINVAL, f"invalid argument: the socket is already bound to {self._local_text()}")
         is_group = bool(end.address) and is_multicast(end.address)
         if is_group:
             ensure_has_scope(end.address, end.scope, ANY)
@@ -219,8 +218,11 @@ class DatagramSocket(DatagramSettings):
                                 or self.udp.paths.is_broadcast(end.address)):
             raise os_error(errno.EADDRNOTAVAIL, "cannot assign requested address: "
                            f"{endpoint_text(end.address, end.port)} is not an address of this host")
+        if self.binding is not None:
+            raise os_error(errno.EINVAL, f"invalid argument: the socket is already bound to {self._local_text()}")
         self._bind(end.address, end.port)
         self.has_bound_address = end.address != ANY
+        self._note_bound(end.address)
 
     def connect(self, address: object, now_ns: i64) -> None:
         """Fix the remote end: send to it by default, receive only from it, and get its ICMP errors. ENETUNREACH."""
@@ -261,16 +263,19 @@ class DatagramSocket(DatagramSettings):
         end = read_sockaddr(self.family, address, "sendto") if address is not None else None
         if self.binding is None:
             self._bind(ANY, 0)
-        if (flags & MSG_OOB) != 0:
+        is_v4 = self.family == AF_INET or (end.is_v4 if end is not None else len(self.remote) == 4)
+        if is_v4 and len(data) > _UDP_BYTES_MAX:
+            raise os_error(errno.EMSGSIZE, f"message too long: {len(data)} bytes, and UDP counts {_UDP_BYTES_MAX}")
+        if is_v4 and (flags & MSG_OOB) != 0:  # IPv6 passes over it, as on Linux
             raise os_error(errno.EOPNOTSUPP, "operation not supported: UDP has no urgent data")
         if end is None:
             if not self.remote:
                 raise os_error(errno.EDESTADDRREQ, f"destination address required: {self.text()} is not connected")
             remote, port, scope = self.remote, self.remote_port, self.scope
         else:
+            self._check_family(end)
             if end.port == 0:
                 raise os_error(errno.EINVAL, "invalid argument: sendto: port 0 can't be sent to")
-            self._check_family(end)
             remote, port, scope = end.address if end.address else self._loopback(end.is_v4), end.port, end.scope
         pending = self._pending
         if pending is None:
@@ -354,7 +359,7 @@ class DatagramSocket(DatagramSettings):
         if how != SHUT_RD:
             self.is_write_shutdown = True
         self.udp.context.wake(self)
-        if not self.remote:
+        if not self.remote or self.remote_port == 0:
             raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: shutdown of {self.text()}")
 
     def close(self, now_ns: i64) -> None:
@@ -395,7 +400,7 @@ class DatagramSocket(DatagramSettings):
 
     def getpeername(self) -> SockAddr:
         """Return the connected remote address, or raise ENOTCONN."""
-        if not self.remote:
+        if not self.remote or self.remote_port == 0:
             raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: getpeername of {self.text()}")
         return write_sockaddr(self.family, self.remote, self.remote_port, self.scope)
 
@@ -526,12 +531,12 @@ class DatagramSocket(DatagramSettings):
 
     def _check_sending(self, size: i64, is_v4: bool) -> None:
         """Raise what keeps a datagram of that size from being sent now."""
-        self._raise_error()
-        if self.is_write_shutdown:
-            raise os_error(errno.EPIPE, f"broken pipe: {self.text()} is shut down for writing")
         size_max: i64 = _V4_TEXT_BYTES_MAX if is_v4 else _V6_TEXT_BYTES_MAX
         if size > size_max:
             raise os_error(errno.EMSGSIZE, f"message too long: {size} bytes, and a datagram carries {size_max}")
+        self._raise_error()
+        if self.is_write_shutdown:
+            raise os_error(errno.EPIPE, f"broken pipe: {self.text()} is shut down for writing")
 
     def _send(self, data: bytes, remote: bytes, port: i64, scope: i64, control: SendControl | None, now_ns: i64) -> int:
         context = self.udp.context

@@ -10,6 +10,8 @@ import operator
 import socket as os_socket
 from typing import TYPE_CHECKING, Any, Final
 
+from estab.abi import AF_INET, AF_INET6
+from estab.host.sockets.sockaddr import read_sockaddr
 from estab.sockets.lookups import interface_index, lookup, numeric_address
 from estab.wire.address import format_address
 
@@ -35,15 +37,14 @@ def named_kind(number: Any) -> os_socket.SocketKind:
 
 
 def numeric(runtime: Runtime, family: int, address: Any, call: str) -> Any:
-    """Return ``address`` with a numeric host. What is no address at all is passed on: the host's own call refuses it.
+    """Return ``address`` with a numeric host. ``TypeError`` for what is no address, in the name of ``call``.
 
     ``socket.gaierror`` if the name has no address of the family.
     """
-    if not isinstance(address, tuple):
-        return address
+    is_v6 = family == _AF_INET6
+    if not isinstance(address, tuple) or not 2 <= len(address) <= (4 if is_v6 else 2):
+        read_sockaddr(AF_INET6 if is_v6 else AF_INET, address, call)
     count = len(address)
-    if not 2 <= count <= (4 if family == _AF_INET6 else 2):
-        return address
     host = address[0]
     if isinstance(host, str):
         known = numeric_address(host)
@@ -53,6 +54,8 @@ def numeric(runtime: Runtime, family: int, address: Any, call: str) -> Any:
         host = host.decode("latin-1")
     if not isinstance(host, str) or host == "" or (host == "<broadcast>" and family == _AF_INET):
         return (host, *address[1:])
+    if is_v6 and (host == "<broadcast>" or host == "255.255.255.255"):
+        raise OSError("address family mismatched")
     if "\0" in host:
         raise TypeError("host name must not contain null character")
     for number in address[1:]:

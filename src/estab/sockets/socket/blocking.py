@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
-from estab.abi import AF_INET, AF_INET6, MSG_DONTWAIT, POLLERR, POLLIN, POLLOUT, SOCK_DGRAM
+from estab.abi import AF_INET, AF_INET6, MSG_DONTWAIT, MSG_OOB, POLLERR, POLLIN, POLLOUT, SOCK_DGRAM
 from estab.errors import os_error
 from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.stream import StreamSocket
@@ -199,8 +199,12 @@ class Waiting(Generic[D]):
                 except BlockingIOError:
                     if runtime.is_over:
                         raise runtime.down_error(f"{name}() on a stack that is closed") from None
-                    if self._timeout == 0.0 or (self._timeout is None and flags & MSG_DONTWAIT):
+                    if self._timeout == 0.0 or (self._timeout is None and flags & (MSG_DONTWAIT | MSG_OOB)):
                         runtime.spin(POLL_WEIGHT)
+                        raise
+                except OSError:
+                    # With a timeout CPython polls before it calls: what a call refuses shows once there is news.
+                    if not self._timeout or runtime.is_over or self.descriptor.readiness() & bits:
                         raise
                 else:
                     runtime.flush()
@@ -208,6 +212,11 @@ class Waiting(Generic[D]):
                     return result
                 if deadline_ns == BY_TIMEOUT:
                     deadline_ns = self._deadline(bits)
+                if self._timeout and self.descriptor.readiness() & bits:
+                    # It is ready, and yet has nothing for this call: CPython polls and calls again and again.
+                    runtime.spin(POLL_WEIGHT)
+                    if deadline_ns is not None and deadline_ns <= runtime.now_ns:
+                        raise self._late(name)
                 if not self._wait(bits, name, deadline_ns):
                     raise self._late(name)
                 descriptor_of(file)  # raises EBADF if another program closed it meanwhile

@@ -65,7 +65,7 @@ def credentials_of(runtime: Runtime) -> tuple[int, int, int]:
 _Get = Callable[[LocalSocket], int | bytes]
 
 _FLAGS: Final = {os_socket.SO_KEEPALIVE, os_socket.SO_REUSEADDR, os_socket.SO_BROADCAST,
-                 getattr(os_socket, "SO_PASSCRED", 16)}
+                 os_socket.SO_OOBINLINE, os_socket.SO_DONTROUTE, getattr(os_socket, "SO_PASSCRED", 16)}
 """Options that are kept, and change nothing."""
 
 

@@ -123,7 +123,7 @@ class Transfer(Blocking):
         if size < 0:
             raise ValueError(f"negative buffersize in {name}")
         host = self.descriptor
-        if flags & MSG_ERRQUEUE:
+        if flags & MSG_ERRQUEUE and not isinstance(host, LocalSocket):
             flags |= MSG_DONTWAIT
         may_wait = self._timeout is None and not flags & MSG_DONTWAIT
         if isinstance(host, LocalSocket):
@@ -145,8 +145,6 @@ class Transfer(Blocking):
     def _recv_local(self, host: LocalSocket, size: int, flags: int, name: str,
                     room: int) -> tuple[bytes, Any, int, list[Ancillary]]:
         """Receive from a Unix socket: the bytes, the sender's name if it has one, flags of the result."""
-        if flags & MSG_ERRQUEUE:
-            raise os_error(errno.EAGAIN, "resource temporarily unavailable: a Unix socket queues no errors")
         may_wait = self._timeout is None and not flags & MSG_DONTWAIT
         sender, result = b"", 0
         if flags & MSG_WAITALL and may_wait and host.kind == SOCK_STREAM:

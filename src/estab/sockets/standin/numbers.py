@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 from operator import index
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from estab.errors import os_error
 from estab.sockets.arguments import c_int, c_size
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from estab.sockets.runtime import Numbered, Runtime
 
 __all__ = ["close_number", "dup_number", "fcntl_stand_ins", "open_stand_in", "os_stand_ins", "pipe_stand_ins"]
+
+R = TypeVar("R")
 
 _SENDFILE_BYTES: Final = 262_144
 _STANDARD_MAX: Final = 2
@@ -55,14 +57,26 @@ def _find(runtime: Runtime, fd: Any) -> Numbered | None:
 # --- os
 
 
+def _by_number(found: Numbered, call: Callable[[Any], R], argument: Any) -> R:
+    """Call as a system call does: on a socket that has a timeout it does not wait, as Python has set O_NONBLOCK."""
+    timeout = found.gettimeout()
+    if not timeout:
+        return call(argument)
+    found.settimeout(0.0)
+    try:
+        return call(argument)
+    finally:
+        found.settimeout(timeout)
+
+
 def _os_read(runtime: Runtime, original: Callable[..., Any], fd: Any, length: int, /) -> bytes:
     found = _find(runtime, fd)
-    return bytes(original(fd, length)) if found is None else found.recv(c_size(length))
+    return bytes(original(fd, length)) if found is None else _by_number(found, found.recv, c_size(length))
 
 
 def _os_write(runtime: Runtime, original: Callable[..., Any], fd: Any, data: Any, /) -> int:
     found = _find(runtime, fd)
-    return int(original(fd, data)) if found is None else found.send(data)
+    return int(original(fd, data)) if found is None else _by_number(found, found.send, data)
 
 
 def _os_readv(runtime: Runtime, original: Callable[..., Any], fd: Any, buffers: Any, /) -> int:

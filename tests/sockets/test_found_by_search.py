@@ -1,0 +1,158 @@
+"""Sequences of calls that a random search once found to differ from Linux: the same on the kernel and on a host."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from estab import Network
+
+LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+
+
+@contextmanager
+def tcp(family: int = socket.AF_INET, timeout: float | None = 0.0) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Connect two TCP sockets."""
+    with socket.socket(family) as listener, socket.socket(family) as one:
+        listener.bind((LOOPBACK[socket.AddressFamily(family)], 0))
+        listener.listen()
+        one.connect(listener.getsockname())
+        with listener.accept()[0] as other:
+            one.settimeout(timeout)
+            other.settimeout(timeout)
+            yield one, other
+
+
+@contextmanager
+def udp(family: int = socket.AF_INET, timeout: float | None = 0.0) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Make two UDP sockets, each other's peers."""
+    with socket.socket(family, socket.SOCK_DGRAM) as one, socket.socket(family, socket.SOCK_DGRAM) as other:
+        for sock in (one, other):
+            sock.bind((LOOPBACK[socket.AddressFamily(family)], 0))
+            sock.settimeout(timeout)
+        one.connect(other.getsockname())
+        other.connect(one.getsockname())
+        yield one, other
+
+
+def said(call: Callable[[], Any]) -> Any:
+    """Give what a call returns, or its error."""
+    try:
+        return call()
+    except OSError as error:
+        return type(error).__name__, error.errno, str(error)
+
+
+def protocols_of_numbers() -> Any:
+    found = []
+    for family, kind in ((socket.AF_INET, socket.SOCK_STREAM), (socket.AF_INET6, socket.SOCK_DGRAM),
+                         (socket.AF_UNIX, socket.SOCK_STREAM)):
+        with socket.socket(fileno=socket.socket(family, kind).detach()) as sock:
+            found.append((sock.family, sock.type, sock.proto))
+    return found
+
+
+def calls_that_poll_first() -> Any:
+    with tcp(timeout=0.02) as (one, _), udp(timeout=0.02) as (other, _):
+        return [said(one.accept), said(lambda: one.recv(1, socket.MSG_OOB)), said(lambda: other.recv(1)),
+                said(lambda: other.recv(1, socket.MSG_DONTWAIT)), said(lambda: one.recv(3, socket.MSG_PEEK))]
+
+
+def urgent_bytes_that_are_not_there() -> Any:
+    with tcp(timeout=0.02) as (one, other):
+        other.send(b"abc")
+        return [one.recv(3, socket.MSG_PEEK), said(lambda: one.recv(1, socket.MSG_OOB)), one.recv(3)]
+
+
+def reading_by_the_number() -> Any:
+    found = []
+    for timeout in (0.0, 0.02, 5.0):
+        with tcp(timeout=timeout) as (one, other):
+            found.append((said(lambda one=one: os.read(one.fileno(), 3)), one.gettimeout()))
+            other.send(b"abc")
+            one.recv(1, socket.MSG_PEEK) if timeout else one.settimeout(1)
+            one.recv(1)
+            found.append((os.read(one.fileno(), 3), os.write(one.fileno(), b"x")))
+    return found
+
+
+def ipv6_only_once_bound() -> Any:
+    found = []
+    for address in ("::1", "::", "::ffff:127.0.0.1"):
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            with socket.socket(socket.AF_INET6, kind) as sock:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                sock.bind((address, 0))
+                found.append((sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY),
+                              said(lambda sock=sock: sock.connect_ex(("::ffff:127.0.0.1", 0)))))
+    return found
+
+
+def binding_again() -> Any:
+    with tcp() as (one, _), udp() as (other, _):
+        return [said(lambda sock=sock, address=address: sock.bind((address, 0))) for sock in (one, other)
+                for address in ("192.0.2.1", "127.0.0.1", "::ffff:127.0.0.1")]
+
+
+def mapped_addresses_of_ipv4_sockets() -> Any:
+    found = [socket.getaddrinfo("::ffff:127.0.0.1", 9, socket.AF_INET, socket.SOCK_STREAM)]
+    with udp() as (one, other):
+        found.append(one.sendto(b"x", ("::ffff:127.0.0.1", other.getsockname()[1])))
+        found.append(other.getpeername()[0])
+    with socket.socket(socket.AF_INET6) as six:
+        found += [said(lambda: six.connect(("255.255.255.255", 9))), said(lambda: six.bind(("<broadcast>", 9)))]
+    return found
+
+
+def datagrams_that_are_refused() -> Any:
+    found = []
+    for family in LOOPBACK:
+        with udp(family) as (one, _):
+            found.append(said(lambda one=one: one.send(b"x", socket.MSG_OOB)))
+            found.append(said(lambda one=one: one.send(bytes(70000))))
+            one.shutdown(socket.SHUT_WR)
+            found += [said(lambda one=one: one.send(bytes(70000))), said(lambda one=one: one.send(b"x"))]
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((LOOPBACK[family], 0))
+            found.append(said(sock.getpeername))
+    return found
+
+
+def unix_sockets() -> Any:
+    found = []
+    for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET, socket.SOCK_DGRAM):
+        one, other = socket.socketpair(socket.AF_UNIX, kind)
+        with one, other:
+            one.setblocking(False)
+            for text in (b"a", b"bcd"):
+                other.send(text)
+            waiting = struct.unpack("i", fcntl.ioctl(one, termios.FIONREAD, bytes(4)))
+            found += [waiting, one.recvmsg(9, 9, socket.MSG_ERRQUEUE)[0], one.getsockopt(1, socket.SO_OOBINLINE)]
+            one.setsockopt(1, socket.SO_OOBINLINE, 1)
+            found += [one.getsockopt(1, socket.SO_OOBINLINE), one.getsockopt(1, socket.SO_DONTROUTE)]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as alone:
+        found.append(said(lambda: alone.recv(1, socket.MSG_OOB)))
+    return found
+
+
+SEQUENCES = [
+    protocols_of_numbers, calls_that_poll_first, urgent_bytes_that_are_not_there, reading_by_the_number,
+    ipv6_only_once_bound, binding_again, mapped_addresses_of_ipv4_sockets, datagrams_that_are_refused, unix_sockets,
+]
+
+
+@pytest.mark.parametrize("sequence", SEQUENCES)
+def test_calls_give_what_the_kernels_give(sequence: Callable[[], Any]) -> None:
+    expected = sequence()
+    with Network() as net:
+        run = net.host("a").run(sequence)
+        net.run()
+        assert run.result() == expected
