@@ -138,6 +138,28 @@ def test_what_is_no_coroutine_is_refused_as_asyncio_does_and_takes_no_number() -
     assert got.result()[-1] == "Task-2"
 
 
+def test_timers_of_one_time_come_in_the_order_in_which_they_were_set() -> None:
+    async def main() -> list[list[int]]:
+        loop = asyncio.get_running_loop()
+        called: list[int] = []
+        woken: list[int] = []
+        timers = [loop.call_later(1, called.append, number) for number in range(40)]
+        for timer in timers[::3]:
+            timer.cancel()
+
+        async def sleep(number: int) -> None:
+            await asyncio.sleep(1.5)
+            woken.append(number)
+
+        await asyncio.gather(*map(sleep, range(40)))
+        return [called, woken]
+
+    net, a, _ = two()
+    got = a.run(main)
+    net.run()
+    assert got.result() == [[number for number in range(40) if number % 3], list(range(40))]
+
+
 def test_a_loop_keeps_nothing_of_tasks_that_are_gone() -> None:
     net, a, _ = two()
 

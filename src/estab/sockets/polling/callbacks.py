@@ -65,6 +65,10 @@ def poll_bits(events: int) -> int:
     return bits | (POLLOUT if events & EVENT_WRITE else 0)
 
 
+def _order(timer: Any) -> tuple[Any, Any]:
+    return timer._when, timer._scheduled
+
+
 class _Raising:
     """A context for one run of a handle, which raises an error: so ``Handle`` itself reports it, in its own context."""
 
@@ -93,6 +97,8 @@ class Callbacks:
         self._append: Any = loop._ready.append
         self._take: Any = loop._ready.popleft
         self._named: dict[str, int] = loop._process.named
+        self._timers: int = 0
+        """How many timers were set."""
         self.tasks: list[Any] = []
         """References to the tasks that ``create_task`` made; some are gone."""
         self._tasks_max: int = _TASKS_KEPT
@@ -127,9 +133,9 @@ class Callbacks:
     def _call_at(self, when: Any, callback: Any, args: Any, context: Any) -> Any:
         timer = self._handle(_Timer, callback, args, context)
         timer._when = when
-        timer._scheduled = False
+        self._timers += 1
+        timer._scheduled = self._timers  # asyncio asks only whether it is true
         _push(self._loop._scheduled, timer)
-        timer._scheduled = True
         return timer
 
     def note_cancelled(self, timer: Any) -> None:
@@ -229,12 +235,21 @@ class Callbacks:
             _pop(timers)._scheduled = False
 
     def _take_due(self) -> None:
-        """Put the timers that are due into the queue of what is ready."""
+        """Put the timers that are due into the queue of what is ready.
+
+        Those of one time come in the order in which they were set: where time passes between two calls they do, too.
+        """
         loop = self._loop
         timers: list[Any] = loop._scheduled
         end_s = loop.time() + loop._clock_resolution
+        if len(timers) == 0 or not timers[0]._when < end_s:
+            return
+        due: list[Any] = [_pop(timers)]
         while len(timers) > 0 and timers[0]._when < end_s:
-            timer = _pop(timers)
+            due.append(_pop(timers))
+        if len(due) > 1:
+            due.sort(key=_order)
+        for timer in due:
             timer._scheduled = False
             self._append(timer)
 
