@@ -399,6 +399,34 @@ def test_ctrl_c_at_the_end_of_a_run_leaves_a_network_that_runs_again(monkeypatch
     assert net.now == 2.0
 
 
+def test_ctrl_c_once_the_driver_has_noticed_the_end_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, a, _ = two()
+    lock = net._scheduler._driver
+
+    class Interrupted:
+        """The driver's lock: a signal is noticed when it was taken."""
+
+        def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+            if not lock.acquire(blocking, timeout):
+                return False
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+        def release(self) -> None:
+            lock.release()
+
+    monkeypatch.setattr(net._scheduler, "_driver", Interrupted())
+    a.run(time.sleep, 1)
+    started = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        net.run()
+    assert time.perf_counter() - started < 1
+    again = a.run(time.sleep, 1)
+    net.run()
+    assert again.done()
+    assert net.now == 2.0
+
+
 def test_a_run_is_over_when_the_last_programs_host_loses_its_power() -> None:
     net, a, b = two()
     b.run(time.sleep, 1)

@@ -20,20 +20,19 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from estab.cpython import current_frames, enter_loop, get_ident, leave_loop, raise_in_thread
+from estab.cpython import enter_loop, get_ident, leave_loop, raise_in_thread
 from estab.lab.programs.habit import Habit
 from estab.lab.programs.one_cpu import OneCpu
 from estab.lab.programs.rare_collection import RareCollection
 from estab.lab.programs.repetition import Repetition
 from estab.lab.programs.switching import switching
-from estab.lab.programs.watch import LOOK_S, DeadlockError, Watch
+from estab.lab.programs.watch import LOOK_S, DeadlockError, Watch, who_ran
 from estab.lab.record.clock import Agenda, Alarm
 from estab.lab.record.host_clock import HostClock
 from estab.lab.record.real_time import Pace
-from estab.sockets.lines import line_of
 from estab.sockets.process import Process
 from estab.sockets.waiting import Wait, never
-from estab.units import NEVER, SECOND, format_duration
+from estab.units import NEVER, SECOND
 
 __all__ = ["ASLEEP", "STOPPED", "Own", "ProgramEnded", "Scheduler", "Strand"]
 
@@ -44,7 +43,7 @@ ASLEEP: Final = 2
 
 _ENDINGS_MAX: Final = 3
 """How often a strand may catch ``ProgramEnded`` and wait again before it is abandoned."""
-_INTERRUPT_PATIENCE_S: Final = 2.0
+_INTERRUPT_LOOKS: Final = 40
 _ENTRIES_MAX: Final = 1000
 """How many entries of the agenda are carried out before it is asked whether Ctrl-C came."""
 _QUIET_NS: Final = 4 * 3600 * SECOND
@@ -230,6 +229,7 @@ class Scheduler:
         self._detects_quiet = False
         self._failure: BaseException | None = None
         self._is_interrupted = False
+        self._is_driver_free = False  # the last strand has let the driver go on
         self._gone: list[Callable[[], object]] = []
         self._endings = 0
         self.watch = Watch()
@@ -288,7 +288,7 @@ class Scheduler:
             raise RuntimeError("the network is closed")
         self._is_over, self._until_ns, self._detects_quiet = is_over, until_ns, detects_quiet
         self.sure_turns, self.ends_at_rest = -1, False
-        self._failure, self._is_interrupted = None, False
+        self._failure, self._is_interrupted, self._is_driver_free = None, False, False
         self.active_ns, self._active_steps = self.agenda.now_ns, self.steps
         self.watch.begin()
         self.repetition.begin(self.strands, self.agenda.now_ns, is_wanted=detects_quiet and self.pace is None)
@@ -528,6 +528,7 @@ class Scheduler:
     def _hand_to(self, strand: Strand | None) -> None:
         if strand is None:
             self._driver.release()
+            self._is_driver_free = True
             return
         self.current = strand
         if not strand.is_started:
@@ -550,23 +551,24 @@ class Scheduler:
             self._is_interrupted = True
             running = self.current
             if isinstance(error, KeyboardInterrupt):
-                self._add_who_ran(error, running)
-            if self._driver.acquire(timeout=0.1 if isinstance(error, DeadlockError) else _INTERRUPT_PATIENCE_S):
+                error.add_note(f"{who_ran(self.agenda.now_ns, running)}\n{self.report()}".rstrip())
+            if self._regain(2 if isinstance(error, DeadlockError) else _INTERRUPT_LOOKS):
                 raise
             if running is not None and running.ident:
                 raise_in_thread(running.ident, ProgramEnded)  # it computes without a pause
-            if not self._driver.acquire(timeout=_INTERRUPT_PATIENCE_S):
+            if not self._regain(_INTERRUPT_LOOKS):
                 self.is_closing = True  # it waits where nothing reaches it: its thread is abandoned
                 if running is not None:
                     self.one_cpu.free(running)
             raise
 
-    def _add_who_ran(self, error: KeyboardInterrupt, running: Strand | None) -> None:
-        """Note on Ctrl-C where virtual time was and which program ran."""
-        where = f"the network was at {format_duration(self.agenda.now_ns)}"
-        if running is not None:
-            where += f", and {running.name} ran {line_of(current_frames().get(running.ident))}"
-        error.add_note(f"{where}\n{self.report()}".rstrip())
+    def _regain(self, looks: int) -> bool:
+        """Wait until the run is over, 50 ms a look. Ctrl-C may have come once the driver had noticed that it is."""
+        for _ in range(looks):
+            if self._is_driver_free or self._driver.acquire(timeout=0.05):
+                self._driver.acquire(False)
+                return True
+        return False
 
     def _ensure_open(self, strand: Strand) -> None:
         """Raise ``ProgramEnded`` if the network is being closed. One that takes no notice for long is abandoned."""
@@ -576,6 +578,7 @@ class Scheduler:
         if self._endings > _ENDINGS_MAX:
             self.strands.pop(strand, None)
             self._driver.release()
+            self._is_driver_free = True
             strand.lock.acquire()
         raise ProgramEnded(f"{strand.name}: the network was closed")
 

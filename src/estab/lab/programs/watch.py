@@ -24,7 +24,7 @@ from estab.sockets.lines import line_of
 from estab.sockets.standin import stalls
 from estab.units import MS, SECOND, format_duration
 
-__all__ = ["LOOK_S", "DeadlockError", "OverlongRunError", "Watch"]
+__all__ = ["LOOK_S", "DeadlockError", "OverlongRunError", "Watch", "who_ran"]
 
 LOOK_S = 0.5
 """Real seconds between two checks."""
@@ -57,6 +57,14 @@ class Watched(Protocol):
     name: str
     ident: int
     native_id: int
+
+
+def who_ran(now_ns: int, running: Watched | None) -> str:
+    """Say on Ctrl-C where virtual time was and which program ran."""
+    where = f"the network was at {format_duration(now_ns)}"
+    if running is None:
+        return where
+    return f"{where}, and {running.name} ran {line_of(current_frames().get(running.ident))}"
 
 
 class Watch:
