@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from struct import Struct
 from typing import Final
@@ -16,8 +17,10 @@ from estab.abi import (
     IPPROTO_IP,
     IPPROTO_IPV6,
     IPV6_RECVERR,
+    MSG_OOB,
     SOCK_DGRAM,
 )
+from estab.errors import os_error
 from estab.host.sockets.ancillary import Ancillary, SendControl
 from estab.host.sockets.bound import BoundDescriptor
 from estab.host.sockets.groups import Multicast
@@ -27,8 +30,9 @@ from estab.wire import icmp
 from estab.wire.address import is_link_local, is_multicast
 from estab.wire.ip import Packet
 
-__all__ = ["DatagramSettings", "Pending", "QueuedError", "Received"]
+__all__ = ["DatagramSettings", "Pending", "QueuedError", "Received", "ensure_v4_sends"]
 
+_UDP_BYTES_MAX: Final = 0xFFFF
 RECEIVE_BUFFER_BYTES: Final = 212_992
 """Default of a socket's queue (Linux's ``rmem_default``), with an overhead for each datagram."""
 ERRORS_MAX: Final = 64
@@ -171,3 +175,14 @@ class DatagramSettings(BoundDescriptor):
 
 
 undeletable(DatagramSettings, "receive_buffer_bytes", "send_buffer_bytes", "keeps_errors")
+
+
+def ensure_v4_sends(size: i64, flags: i64) -> None:
+    """Raise EMSGSIZE or EOPNOTSUPP for what UDP over IPv4 refuses before it looks at anything else, as Linux does.
+
+    UDP over IPv6 passes over MSG_OOB.
+    """
+    if size > _UDP_BYTES_MAX:
+        raise os_error(errno.EMSGSIZE, f"message too long: {size} bytes, and UDP counts {_UDP_BYTES_MAX}")
+    if (flags & MSG_OOB) != 0:
+        raise os_error(errno.EOPNOTSUPP, "operation not supported: UDP has no urgent data")

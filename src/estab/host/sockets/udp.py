@@ -25,7 +25,6 @@ from estab.abi import (
     IP_PMTUDISC_WANT,
     MSG_ERRQUEUE,
     MSG_MORE,
-    MSG_OOB,
     MSG_PEEK,
     MSG_TRUNC,
     POLLERR,
@@ -42,7 +41,7 @@ from estab.events import ErrorReported
 from estab.host.ip.output import Output
 from estab.host.ip.paths import HostPaths, Path
 from estab.host.sockets.ancillary import Ancillary, SendControl, describe_arrival
-from estab.host.sockets.datagram import DatagramSettings, Pending, QueuedError, Received
+from estab.host.sockets.datagram import DatagramSettings, Pending, QueuedError, Received, ensure_v4_sends
 from estab.host.sockets.files import Files
 from estab.host.sockets.groups import Groups
 from estab.host.sockets.ports import Binding, FlowTable, Ports
@@ -57,7 +56,6 @@ from estab.wire.ip import parse as parse_ip
 __all__ = ["DatagramSocket", "Udp"]
 
 _OVERHEAD_BYTES: Final = 512
-_UDP_BYTES_MAX: Final = 0xFFFF
 _V4_TEXT_BYTES_MAX: Final = 65_507
 _V6_TEXT_BYTES_MAX: Final = 65_527
 
@@ -263,11 +261,8 @@ class DatagramSocket(DatagramSettings):
         end = read_sockaddr(self.family, address, "sendto") if address is not None else None
         if self.binding is None:
             self._bind(ANY, 0)
-        is_v4 = self.family == AF_INET or (end.is_v4 if end is not None else len(self.remote) == 4)
-        if is_v4 and len(data) > _UDP_BYTES_MAX:
-            raise os_error(errno.EMSGSIZE, f"message too long: {len(data)} bytes, and UDP counts {_UDP_BYTES_MAX}")
-        if is_v4 and (flags & MSG_OOB) != 0:  # IPv6 passes over it, as on Linux
-            raise os_error(errno.EOPNOTSUPP, "operation not supported: UDP has no urgent data")
+        if self.family == AF_INET or (end.is_v4 if end is not None else len(self.remote) == 4):
+            ensure_v4_sends(len(data), flags)
         if end is None:
             if not self.remote:
                 raise os_error(errno.EDESTADDRREQ, f"destination address required: {self.text()} is not connected")
