@@ -39,7 +39,8 @@ __all__ = [
     "context_of", "count_raised", "count_tasks", "current_frames", "enter_loop", "event_loop_policy", "forget_thread",
     "forget_thread_state", "gathered_by", "get_ident", "give_up_on_sendfile", "has_callbacks", "has_tasks",
     "has_to_shut_down", "is_idle_worker", "is_planned", "keep_generators", "leave_loop",
-    "make_transport", "new_ident", "new_rlock", "new_simple_queue", "new_thread", "processes_of", "put_all_into_type",
+    "make_transport", "new_ident", "new_rlock", "new_simple_queue", "new_thread", "number_timer",
+    "processes_of", "put_all_into_type",
     "put_into_type", "raise_in_thread", "register_atexit", "rlock_acquire_again", "rlock_release_all", "run_thread",
     "selector_member", "set_daemonic", "shut_down", "ssl_create", "ssl_wrap", "tasks_in_group", "thread_module",
     "thread_state", "timers_of", "transports_of",
@@ -505,6 +506,27 @@ def timers_of(loop: asyncio.AbstractEventLoop) -> list[asyncio.TimerHandle]:
 def is_planned(timer: asyncio.TimerHandle) -> bool:
     """Tell whether an event loop still has to call it."""
     return bool(timer._scheduled) and not timer.cancelled()  # type: ignore[attr-defined]
+
+
+class _NumberedTimer(asyncio.TimerHandle):
+    """A timer that comes after those of its time that were set before: in debug mode asyncio's own heap has them."""
+
+    __slots__ = ()
+
+    def __lt__(self, other: Any) -> bool:
+        mine, its = (self._when, self._scheduled), (other._when, other._scheduled)  # type: ignore[attr-defined]
+        return bool(mine < its)
+
+
+_NumberedTimer.__name__ = _NumberedTimer.__qualname__ = asyncio.TimerHandle.__name__  # its repr, in logs
+
+
+def number_timer(timer: asyncio.TimerHandle, number: int) -> None:
+    """Give a timer that asyncio has just planned its place among those of its time."""
+    timer.__class__ = _NumberedTimer
+    timer._scheduled = number  # type: ignore[attr-defined]
+    if timer._source_traceback:  # type: ignore[attr-defined]
+        del timer._source_traceback[-1]  # type: ignore[attr-defined]
 
 
 def app_transport(protocol: Any) -> Any:

@@ -133,10 +133,14 @@ class Callbacks:
     def _call_at(self, when: Any, callback: Any, args: Any, context: Any) -> Any:
         timer = self._handle(_Timer, callback, args, context)
         timer._when = when
-        self._timers += 1
-        timer._scheduled = self._timers  # asyncio asks only whether it is true
+        timer._scheduled = self.next_timer()  # asyncio asks only whether it is true
         _push(self._loop._scheduled, timer)
         return timer
+
+    def next_timer(self) -> int:
+        """Number a timer that is set."""
+        self._timers += 1
+        return self._timers
 
     def note_cancelled(self, timer: Any) -> None:
         """Count a timer that was cancelled before it was due."""

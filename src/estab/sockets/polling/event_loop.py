@@ -25,6 +25,7 @@ from estab.cpython import (
     has_to_shut_down,
     keep_generators,
     make_transport,
+    number_timer,
     shut_down,
     timers_of,
     transports_of,
@@ -78,6 +79,14 @@ class EventLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return the host's monotonic clock in seconds."""
         return self._runtime.now_ns / SECOND
+
+    def call_at(self, when: float, callback: Any, *args: Any,  # type: ignore[override]
+                context: Any = None) -> asyncio.TimerHandle:
+        """Call a function at a time of the loop's clock, in debug mode: as ``Callbacks``, in the order of setting."""
+        timer = super().call_at(when, callback, *args, context=context)
+        if self._callbacks is not None:
+            number_timer(timer, self._callbacks.next_timer())
+        return timer
 
     def set_debug(self, enabled: bool) -> None:
         """Begin or end debug mode."""
