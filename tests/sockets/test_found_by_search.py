@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import socket
 import struct
 import termios
@@ -143,7 +144,19 @@ def unix_sockets() -> Any:
     return found
 
 
+def errors_that_are_told_once() -> Any:
+    found = []
+    for timeout in (0.5, 0.0):
+        with udp(timeout=timeout) as (one, other):
+            other.close()
+            one.send(b"x")
+            select.select([one], [], [], 1)
+            found += [said(lambda one=one: one.recv(1)), one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)]
+    return found
+
+
 SEQUENCES = [
+    errors_that_are_told_once,
     protocols_of_numbers, calls_that_poll_first, urgent_bytes_that_are_not_there, reading_by_the_number,
     ipv6_only_once_bound, binding_again, mapped_addresses_of_ipv4_sockets, datagrams_that_are_refused, unix_sockets,
 ]

@@ -194,6 +194,8 @@ class Waiting(Generic[D]):
                     raise self._late(name)
                 descriptor_of(file)  # raises EBADF if another program closed it meanwhile
             while True:
+                # With a timeout CPython polls before it calls: what a call refuses shows once there is news.
+                was_ready = not self._timeout or self.descriptor.readiness() & bits != 0
                 try:
                     result = attempt(runtime.now_ns)
                 except BlockingIOError:
@@ -203,8 +205,7 @@ class Waiting(Generic[D]):
                         runtime.spin(POLL_WEIGHT)
                         raise
                 except OSError:
-                    # With a timeout CPython polls before it calls: what a call refuses shows once there is news.
-                    if not self._timeout or runtime.is_over or self.descriptor.readiness() & bits:
+                    if was_ready or runtime.is_over:
                         raise
                 else:
                     runtime.flush()
@@ -212,7 +213,7 @@ class Waiting(Generic[D]):
                     return result
                 if deadline_ns == BY_TIMEOUT:
                     deadline_ns = self._deadline(bits)
-                if self._timeout and self.descriptor.readiness() & bits:
+                if self._timeout and was_ready:
                     # It is ready, and yet has nothing for this call: CPython polls and calls again and again.
                     runtime.spin(POLL_WEIGHT)
                     if deadline_ns is not None and deadline_ns <= runtime.now_ns:
