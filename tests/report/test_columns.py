@@ -25,7 +25,7 @@ from estab.events import (
 from estab.observe.flights import flights
 from estab.report.columns import Columns
 from estab.report.marks import marks, question
-from estab.report.tables import HELD
+from estab.report.tables import HELD, NUMBER_MAX, Tables
 from tests.report.conftest import Run, transfer
 
 
@@ -156,6 +156,14 @@ def test_a_host_that_sleeps_is_a_band_until_it_wakes_up_or_loses_its_power() -> 
     columns = filled([HostChanged(at_ns, "a", what) for at_ns, what in told])
     assert [(band.link, band.text, band.from_ns, band.until_ns) for band in columns.bands] == [
         ("a", "suspended", 1, 3), ("a", "paused", 4, 6), ("a", "power off", 6, 9), ("a", "SIGTERM to app", 10, 10)]
+
+
+def test_a_number_that_a_column_cannot_hold_is_the_largest_that_it_can() -> None:
+    tables = Tables()
+    tables.add("held", 1, 2, 3)
+    assert tables.add("held", 5, 2**80, -2**80) == 1
+    tables.put("held", 5, NUMBER_MAX, 2**63)
+    assert [list(cell) for cell in tables.columns["held"].values()] == [[1, 5], [2, NUMBER_MAX], [3, NUMBER_MAX]]
 
 
 def lan(*names: str, **conditions: Any) -> Columns:

@@ -21,6 +21,7 @@ from estab.errors import WireError
 from estab.observe.dissect import Summary, dissect
 from estab.report.columns import AGAIN, head_of
 from estab.report.ends import Ends
+from estab.report.tables import NUMBER_MAX
 from estab.units import format_count
 from estab.wire import ip, tcp
 
@@ -34,8 +35,6 @@ _NOT_KNOWN = (
     "the side that was captured at the sender.",
 )
 _OWN_ENDS_MAX = 64
-_SPAN_NS_MAX = 2**62
-"""The page's numbers have 64 bits; times in a file may be any."""
 _UNSCALED = "The SYN of {count} was not captured: windows there are as on the wire, without their scale."
 
 
@@ -74,8 +73,8 @@ class _Reading:
         first_ns = packets[0].time_ns if packets else 0
         tables.epoch_ns = max(0, first_ns)
         for frame in packets:
-            self._packet(frame, min(frame.time_ns - first_ns, _SPAN_NS_MAX))
-        late = sum(frame.time_ns - first_ns > _SPAN_NS_MAX for frame in packets)
+            self._packet(frame, min(frame.time_ns - first_ns, NUMBER_MAX))
+        late = sum(frame.time_ns - first_ns > NUMBER_MAX for frame in packets)
         if late:
             tables.missing.append(f"By the times in the file {format_count(late, 'frame')} came more than 146 years "
                                   "after the first; that is where this page has them.")

@@ -14,9 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["HELD", "ROWS_MAX", "SCHEMA", "Band", "Conn", "Tables", "Way", "Words"]
+__all__ = ["HELD", "NUMBER_MAX", "ROWS_MAX", "SCHEMA", "Band", "Conn", "Tables", "Way", "Words"]
 
 ROWS_MAX: Final = 8_000_000
+NUMBER_MAX: Final = 2**62
+"""The largest number of a column: 146 years in nanoseconds."""
 _WORDS_MAX: Final = 20_000
 _HEADER_BYTES_MAX: Final = 4 * 1024 * 1024
 """First bytes of frames that are kept: what a page may carry of them."""
@@ -50,6 +52,11 @@ HELD: Final = (
     "congestion window", "loss recovery", "pacing", "path dead", "waits for the timer", "Nagle's rule",
 )
 """What holds a sender up: the numbers of ``held.kind``."""
+
+
+def _bounded(value: int) -> int:
+    """Keep a number within what a column holds: times in a capture may be any."""
+    return max(-NUMBER_MAX, min(value, NUMBER_MAX))
 
 
 class Words(dict[str, int]):
@@ -149,16 +156,25 @@ class Tables:
         if number >= ROWS_MAX:
             self.not_kept += 1
             return -1
-        for cell, value in zip(cells, values, strict=True):
-            cell.append(value)
+        try:
+            for cell, value in zip(cells, values, strict=True):
+                cell.append(value)
+        except OverflowError:
+            for cell, value in zip(cells, values, strict=True):
+                del cell[number:]
+                cell.append(_bounded(value))
         return number
 
     def put(self, table: str, *values: int) -> None:
         """Add a row of an end's state, in place of one of the same end at the same time."""
         cells = self._cells[table]
         if cells[0] and cells[0][-1] == values[0] and cells[1][-1] == values[1]:
-            for cell, value in zip(cells, values, strict=True):
-                cell[-1] = value
+            try:
+                for cell, value in zip(cells, values, strict=True):
+                    cell[-1] = value
+            except OverflowError:
+                for cell, value in zip(cells, values, strict=True):
+                    cell[-1] = _bounded(value)
         else:
             self.add(table, *values)
 
