@@ -318,11 +318,14 @@ def take_fin(tcb: Tcb, seq: i64, segment: Segment) -> bool:
     RFC 9293 section 3.10.7.4, eighth.
     """
     has_fin = (segment.flags & FIN) != 0
-    if has_fin and tcb.peer_fin_seq == NO_SEQ:
-        marks_of(tcb).peer_fin_seq = seq + (segment.end - segment.start)
-        if tcb.rcv_nxt < tcb.peer_fin_seq:
-            _hold_fin(tcb, tcb.peer_fin_seq, segment.end == segment.start)
-    if tcb.is_fin_received or tcb.rcv_nxt != tcb.peer_fin_seq:
+    fin_seq = tcb.peer_fin_seq
+    if has_fin and fin_seq == NO_SEQ:
+        fin_seq = seq + (segment.end - segment.start)
+        if fin_seq != tcb.rcv_nxt:
+            marks_of(tcb).peer_fin_seq = fin_seq
+            if fin_seq > tcb.rcv_nxt:
+                _hold_fin(tcb, fin_seq, segment.end == segment.start)
+    if tcb.is_fin_received or tcb.rcv_nxt != fin_seq:
         if has_fin:
             acknowledge_now(tcb)
         return False

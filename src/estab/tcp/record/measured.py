@@ -1,8 +1,8 @@
 """What is kept of a connection once text flows, of places in the text, and of how the round trip varies.
 
 Only data is here; the lines below the fields name the files that may write them. A connection that has neither sent nor
-received text has no ``Traffic``, one without FIN, urgent or repeated text no ``Marks``, and one whose round trip has
-not grown since its minimum no ``LaterMinima``.
+received text has no ``Traffic``, one without urgent or repeated text, or a FIN out of order, no ``Marks``, and one
+whose round trip has not grown since its minimum no ``LaterMinima``.
 """
 
 from __future__ import annotations
@@ -83,13 +83,11 @@ class Marks:
         # In what is sent.
         self.snd_up: i64 = NO_SEQ
         """seq: after our urgent byte (SND.UP), until it is acknowledged. Writers: arriving/arrives, connection."""
-        self.fin_seq: i64 = NO_SEQ
-        """seq: where our FIN stands, once sent. Writers: sending/plan."""
         # In what comes.
         self.urgent_seq: i64 = NO_SEQ
         """seq: place of the peer's urgent byte, until it is read past (RFC 6093). Writers: receiving/receive."""
         self.peer_fin_seq: i64 = NO_SEQ
-        """seq: where the peer's FIN stands, once it came, in order or not. Writers: receiving/receive."""
+        """seq: where the peer's FIN stands, if it came out of order. Writers: receiving/receive."""
         self.dsack_left: i64 = NO_SEQ
         """seq: left edge of text that came twice, to be reported (RFC 2883). Writers: receiving/acknowledging."""
         self.dsack_right: i64 = NO_SEQ

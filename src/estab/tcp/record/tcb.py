@@ -93,8 +93,6 @@ class Tcb(Flow):
         """yes or no: TCP_DEFER_ACCEPT on the side that connects: the third segment waits for text to carry it. Writers:
         connection.
         """
-        self.is_dirty: bool = False
-        """yes or no: on the host's list of connections that may have something to send. Writers: connection."""
         self.is_orphan: bool = False
         """yes or no: closed by its program; it finishes on its own. Writers: connection."""
         self.is_orphan_counted: bool = False
@@ -131,6 +129,8 @@ class Tcb(Flow):
         """
         self.fin_wanted: bool = False
         """yes or no: the program ended sending (RFC 9293 section 3.10.4). Writers: connection."""
+        self.is_fin_sent: bool = False
+        """yes or no: our FIN was sent, and is the last before SND.NXT. Writers: sending/plan."""
         # Of receiving, and of acknowledging (RFC 9293 section 3.8.6.3):
         self.is_fin_received: bool = False
         """yes or no: the peer's FIN came, and all text before it (RFC 9293 section 3.10.7.4). Writers:
@@ -404,14 +404,15 @@ class Tcb(Flow):
     @property
     def fin_seq(self) -> i64:
         """Where our FIN stands, once sent."""
-        marks = self.marks
-        if marks is None:
-            return NO_SEQ
-        return marks.fin_seq
+        if self.is_fin_sent:
+            return self.snd_nxt - 1
+        return NO_SEQ
 
     @property
     def peer_fin_seq(self) -> i64:
         """Where the peer's FIN stands, once it came, in order or not."""
+        if self.is_fin_received:
+            return self.rcv_nxt - 1
         marks = self.marks
         if marks is None:
             return NO_SEQ

@@ -52,6 +52,13 @@ class Endpoint:
         """
         self.is_in_table: bool = False
         """yes or no: a connection that the table has, so that segments find it. Writers: connection."""
+        self.is_dirty: bool = False
+        """yes or no: a connection that is on the host's list of those that may have something to send. Writers:
+        connection.
+        """
+
+
+_NO_BUCKETS: Final[list[list[Endpoint | None]]] = []
 
 
 class TimerQueue:
@@ -65,7 +72,7 @@ class TimerQueue:
         self._look_ns: i64 = NEVER
         """``queued_ns`` of the first."""
         self._nobody: Endpoint = Endpoint(b"")
-        self._buckets: list[list[Endpoint | None]] = []
+        self._buckets: list[list[Endpoint | None]] = _NO_BUCKETS
         """Endpoints by ``queued_ns``, if it is near; none if all are in the heap. ``None``: one has left its place."""
         self._places: i64 = 0
         """How many places the buckets have."""

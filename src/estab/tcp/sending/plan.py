@@ -12,9 +12,9 @@ from mypy_extensions import i64
 from estab.tcp.context import WindowProbe
 from estab.tcp.ecn import accurate as accecn
 from estab.tcp.receiving.acknowledging import expect_answers
-from estab.tcp.record.parts import marks_of, traffic_of
+from estab.tcp.record.parts import traffic_of
 from estab.tcp.record.sendqueue import Piece, SendQueue
-from estab.tcp.record.tcb import CA_OPEN, NO_SEQ, SentSegment, Tcb
+from estab.tcp.record.tcb import CA_OPEN, SentSegment, Tcb
 from estab.tcp.record.timer_table import TIMER_PERSIST, TIMER_PROBE, TIMER_RTO
 from estab.tcp.recovery import cwnd, mtu_search, rack
 from estab.tcp.recovery.scoreboard import forget_latest, remember_sent
@@ -129,7 +129,7 @@ def _emit(tcb: Tcb, queue: SendQueue, now_ns: i64, probe_bytes: i64) -> Segment:
         tcb.unsent = None
         if tcb.fin_wanted and end < tcb.snd_una + tcb.snd_wnd:
             flags |= FIN
-            marks_of(tcb).fin_seq = end
+            tcb.is_fin_sent = True
             end += 1
     if tcb.is_probe_due or tcb.persist_ns != NEVER:
         _remember_probing(tcb)
@@ -158,7 +158,7 @@ def bare_fin(tcb: Tcb, now_ns: i64) -> Segment | None:
         if tcb.is_probe_due and tcb.snd_nxt < tcb.snd_una + tcb.snd_wnd:
             flags |= PSH  # the device refused it before (Linux's tcp_write_wakeup)
     silence.take_probe(tcb)
-    marks_of(tcb).fin_seq = tcb.snd_nxt
+    tcb.is_fin_sent = True
     sent = SentSegment(tcb.snd_nxt, tcb.snd_nxt + 1, flags, b"", 0, now_ns)
     return first_transmission(tcb, sent, now_ns, "no more data")
 
@@ -174,7 +174,7 @@ def take_back(tcb: Tcb, sent: list[SentSegment], now_ns: i64) -> None:
     forget_latest(tcb, sent)
     tcb.snd_nxt = latest.seq
     if (latest.flags & FIN) != 0:
-        marks_of(tcb).fin_seq = NO_SEQ
+        tcb.is_fin_sent = False
     if tcb.losses is not None:
         tcb.losses.prr_out_bytes -= latest.end - latest.seq
     count = latest.text_bytes()
@@ -258,10 +258,6 @@ def plan(tcb: Tcb, queue: SendQueue, now_ns: i64, *, is_forced: bool, is_single:
     if in_window < needed and not _may_send_silly(tcb, in_window):
         _wait_for_window(tcb, queue, now_ns)
         return False
-    most: i64 = 1
-    if can_be_large(tcb, mss):
-        most = min(super_segments(tcb, mss), i64(tcb.gso_bytes) // mss)
-    segments = min(min(max(room // mss, 1), max(tcb.cwnd_bytes // mss // 2, 1)), most)
     if piece.size < mss and not queue.has_one_piece() and not piece.is_closed:
         queue.grow_first(mss)
         piece = queue.first()
@@ -273,6 +269,10 @@ def plan(tcb: Tcb, queue: SendQueue, now_ns: i64, *, is_forced: bool, is_single:
             _wait_for_window(tcb, queue, now_ns)
             return False
     else:
+        most: i64 = 1
+        if can_be_large(tcb, mss):
+            most = min(super_segments(tcb, mss), i64(tcb.gso_bytes) // mss)
+        segments = min(min(max(room // mss, 1), max(tcb.cwnd_bytes // mss // 2, 1)), most)
         if not is_single and _should_defer(tcb, piece, is_tail, room // mss * mss, in_window, most, mss, now_ns):
             return False
         count = min(count, segments * mss)
