@@ -78,6 +78,9 @@ def _word(data: bytes, at: i64) -> i64:
     size: i64 = len(data)
     if at + 8 <= size:
         return octets.s64_little(data, at)
+    if at < size and size >= 8:
+        last = octets.s64_little(data, size - 8)
+        return ((last >> 1) & 0x7FFFFFFFFFFFFFFF) >> ((at + 8 - size) * 8 - 1)  # as if it had no sign
     word: i64 = 0
     shift: i64 = 0
     while at < size:

@@ -31,7 +31,7 @@ from estab.tcp.record.options import OptionPool, Options
 from estab.tcp.record.timers import Endpoint, TimerQueue
 from estab.tcp.recovery import mtu_search
 from estab.tcp.window import memory
-from estab.wire.address import is_broadcast, is_multicast, is_unspecified, is_v4_mapped, unmap_v4
+from estab.wire.address import is_broadcast, is_multicast, is_unspecified
 from estab.wire.ip import Packet
 from estab.wire.seq import Seq
 from estab.wire.tcp import (
@@ -80,6 +80,9 @@ class Demux:
         self._options = OptionPool(context.config)
         self.table: dict[bytes, Endpoint] = {}
         self.listeners: dict[int, list[Listener]] = {}
+        self._last_port: i64 = -1
+        self._at_last_port: list[Listener] | None = None
+        """The port that a SYN came for last, and who listens there: nearly all of them are for one port."""
         self.port_users = PortUsers()
         self.time_wait_count: i64 = 0
         self.freed_count: i64 = 0
@@ -116,8 +119,9 @@ class Demux:
             self._on_time_wait(endpoint, packet, segment, now_ns)
 
     def _on_half_open(self, entry: HalfOpen, packet: Packet, segment: Segment, now_ns: i64) -> None:
-        scale = max(entry.syn.wscale, 0) if self.context.config.tcp_window_scaling else 0
-        self._tell_received(packet, segment, entry.irs, entry.iss, scale)
+        if self.context.observer is not None:
+            scale = max(entry.syn.wscale, 0) if self.context.config.tcp_window_scaling else 0
+            self._tell_received(packet, segment, entry.irs, entry.iss, scale)
         listener = entry.listener
         connection = listener.on_half_open_segment(entry, segment, now_ns)
         if connection is not None:
@@ -156,10 +160,11 @@ class Demux:
         ends = _ends(packet, segment, key)
         listener = self.find_listener(packet.dst, segment.dport, key)
         flags = segment.flags
-        # Numbers of no connection are relative to nothing, but an ACK to a listener may be the third segment, with a
-        # cookie.
-        first = 1 if listener is not None and (flags & ACK) != 0 else 0
-        self._tell_received(packet, segment, segment.seq - first, segment.ack - first, 0)
+        if context.observer is not None:
+            # Numbers of no connection are relative to nothing, but an ACK to a listener may be the third segment, with
+            # a cookie.
+            first = 1 if listener is not None and (flags & ACK) != 0 else 0
+            self._tell_received(packet, segment, segment.seq - first, segment.ack - first, 0)
         if listener is None:
             context.drop(DropReason.NO_SOCKET, self._flow(packet, segment), "")
             self._refuse(packet, segment, "no socket for this port")
@@ -229,21 +234,24 @@ class Demux:
 
         A hash of the four-tuple chooses among several that share the port (SO_REUSEPORT).
         """
-        candidates = self.listeners.get(port)
+        if port != self._last_port:
+            self._last_port = port
+            self._at_last_port = self.listeners.get(port)
+        candidates = self._at_last_port
         if candidates is None:
             return None
         best_score: i64 = 0
         count: i64 = 0
         first: Listener | None = None
         for listener in candidates:
-            score = _score(listener, local)
+            score = listener.score(local)
             if score > best_score:
                 best_score, first, count = score, listener, 1
             elif score == best_score and score > 0:
                 count += 1
         if count < 2:
             return first
-        best = [listener for listener in candidates if _score(listener, local) == best_score]
+        best = [listener for listener in candidates if listener.score(local) == best_score]
         return best[self.context.hash32(b"reuseport" + key, 0) % count]
 
     def on_deadline(self, now_ns: i64) -> None:
@@ -440,6 +448,7 @@ class Demux:
     def listen(self, listener: Listener) -> None:
         """Start to take SYNs for a listener. The port table decides which sockets may listen on which port."""
         self.listeners.setdefault(listener.port, []).append(listener)
+        self._last_port = -1
         if self.context.observer is not None:
             owner = listener.owner
             fd: i64 = -1 if owner is None else owner.fd
@@ -453,6 +462,7 @@ class Demux:
             return
         listener.is_closed = True
         listener.owner = None
+        self._last_port = -1
         same_port = self.listeners[listener.port]
         same_port.remove(listener)
         if not same_port:
@@ -586,15 +596,3 @@ class Demux:
 def _ends(packet: Packet, segment: Segment, key: bytes) -> FourTuple:
     """Return the ends of a connection as an arriving segment names them, of which ``key`` is made."""
     return FourTuple(key, packet.dst, segment.dport, packet.src, segment.sport)
-
-
-def _score(listener: Listener, local: bytes) -> i64:
-    """Rate how well a listener fits a destination: 0 not at all, 2 the same address, 1 any address."""
-    if listener.local:
-        wanted = unmap_v4(listener.local) if is_v4_mapped(listener.local) else listener.local
-        return 2 if wanted == local else 0
-    if len(local) == 16:
-        return 1 if listener.is_v6 else 0
-    return 1 if not listener.is_v6 or not listener.is_v6_only else 0
-
-

@@ -82,7 +82,8 @@ class AcceptQueue:
 
     def announce(self, connection: Connection, what: str) -> None:
         """Tell the program that a connection waits. ``what`` says to the observer how it came."""
-        self.tell_accept_queue(what, connection.remote, i64(connection.remote_port))
+        if self.context.observer is not None:
+            self.tell_accept_queue(what, connection.remote, i64(connection.remote_port))
         self.context.wake(self.owner)
 
     def accept(self) -> Connection | None:
@@ -97,7 +98,8 @@ class AcceptQueue:
             self._take_next()
         else:
             self._first = None
-        self.tell_accept_queue("taken", connection.remote, i64(connection.remote_port))
+        if self.context.observer is not None:
+            self.tell_accept_queue("taken", connection.remote, i64(connection.remote_port))
         return connection
 
     def _take_next(self) -> None:

@@ -31,6 +31,7 @@ from estab.tcp.recovery.delivered import count_syn_ack_repeats
 from estab.tcp.recovery.scoreboard import remember_sent
 from estab.tcp.window.rtt import start_backoff
 from estab.units import NEVER
+from estab.wire.address import is_v4_mapped, unmap_v4
 from estab.wire.seq import wrap
 from estab.wire.tcp import ACK, RST, SYN, Segment
 
@@ -53,6 +54,15 @@ class Listener(HalfOpenQueue):
         self.cookies_accepted: i64 = 0
         self.cookies_failed: i64 = 0
         self.set_backlog(backlog)
+
+    def score(self, destination: bytes) -> i64:
+        """Rate how well the listener fits a destination: 0 not at all, 2 the same address, 1 any address."""
+        local = self.local
+        if local:
+            return 2 if (unmap_v4(local) if is_v4_mapped(local) else local) == destination else 0
+        if len(destination) == 16:
+            return 1 if self.is_v6 else 0
+        return 1 if not self.is_v6 or not self.is_v6_only else 0
 
     # --- a SYN
 
@@ -90,8 +100,8 @@ class Listener(HalfOpenQueue):
         entry.fast_open_cookie = cookie
         keep_text(segment)
         self.half_open[ends.key] = entry
-        self.tell_half_open_queue("added", ends.remote, ends.remote_port)
         if context.observer is not None:
+            self.tell_half_open_queue("added", ends.remote, ends.remote_port)
             self.tell_state(entry.name(), abi.LISTEN, abi.SYN_RECEIVED, "SYN received")
         self.send_syn_ack(entry, now_ns)
         entry.due_ns = now_ns + config.tcp_rto_initial_ns
@@ -144,7 +154,8 @@ class Listener(HalfOpenQueue):
     def complete(self, entry: HalfOpen, segment: Segment, now_ns: i64) -> Connection | None:
         """Make the connection of an entry whose third segment came."""
         del self.half_open[entry.key]
-        self.tell_half_open_queue("completed", entry.ends.remote, entry.ends.remote_port)
+        if self.context.observer is not None:
+            self.tell_half_open_queue("completed", entry.ends.remote, entry.ends.remote_port)
         connection = make_child(self.context, self.options, entry.ends, entry.iss, entry.syn, "handshake complete")
         ecn.adopt(
             connection, entry.ecn_mode, entry.syn, is_needed=self.needs_ecn(), is_ect_off=entry.is_ecn_silent,
