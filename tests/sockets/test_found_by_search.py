@@ -155,7 +155,14 @@ def errors_that_are_told_once() -> Any:
     return found
 
 
+def kinds_that_a_protocol_means() -> Any:
+    return [said(lambda kind=kind, proto=proto, port=port: socket.getaddrinfo("127.0.0.1", port, 0, kind, proto))
+            for kind in (0, socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW) for proto in (0, 6, 17)
+            for port in (80, "http", None)]
+
+
 SEQUENCES = [
+    kinds_that_a_protocol_means,
     errors_that_are_told_once,
     protocols_of_numbers, calls_that_poll_first, urgent_bytes_that_are_not_there, reading_by_the_number,
     ipv6_only_once_bound, binding_again, mapped_addresses_of_ipv4_sockets, datagrams_that_are_refused, unix_sockets,

@@ -43,6 +43,7 @@ _AF_UNSPEC: Final = int(os_socket.AF_UNSPEC)
 _AF_INET: Final = int(os_socket.AF_INET)
 _AF_INET6: Final = int(os_socket.AF_INET6)
 _SOCK_STREAM: Final = int(os_socket.SOCK_STREAM)
+_SOCK_RAW: Final = int(os_socket.SOCK_RAW)
 _IPPROTO_TCP: Final = int(os_socket.IPPROTO_TCP)
 _CANONNAME: Final = int(os_socket.AI_CANONNAME)
 _NUMERICHOST: Final = int(os_socket.AI_NUMERICHOST)
@@ -126,6 +127,8 @@ def getaddrinfo(runtime: Runtime, host: Any, port: Any, family: Any, type: Any, 
         kinds = _kinds_of(kind_asked, proto_asked, host is not None or port is not None)
     if not kinds:
         raise os_socket.gaierror(os_socket.EAI_SOCKTYPE, "ai_socktype not supported")
+    if kind_asked == _SOCK_RAW and port is not None:
+        raise os_socket.gaierror(os_socket.EAI_SERVICE, "Servname not supported for ai_socktype")
     number: int = 0
     if isinstance(port, int) and port >= 0 and port <= _INT_MAX:
         number = port & 0xFFFF
@@ -148,9 +151,10 @@ def getaddrinfo(runtime: Runtime, host: Any, port: Any, family: Any, type: Any, 
 
 @lru_cache(maxsize=256)
 def _kinds_of(type: int, proto: int, has_raw: bool) -> tuple[_Kind, ...]:
-    """Return the kinds of sockets, with their protocols, that are asked for."""
-    return tuple([(kind, number) for kind, number in (_EVERY_KIND if has_raw else _KINDS)
-                  if type in (0, kind) and proto in (0, number or proto)])
+    """Return the kinds of sockets, with their protocols, that are asked for: one of them if any is named, as glibc."""
+    found = [(kind, number) for kind, number in (_EVERY_KIND if has_raw else _KINDS)
+             if type in (0, kind) and proto in (0, number or proto)]
+    return tuple(found[:1] if type or proto else found)
 
 
 def unknown(what: str) -> OSError:
