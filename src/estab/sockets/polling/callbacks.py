@@ -5,7 +5,7 @@
 - In debug mode a loop has asyncio's methods. Those here, if somebody kept one or once the loop is closed, call them.
 - Handles and timers are asyncio's classes; tasks are of a class derived from asyncio's.
 
-Compiled with the core. Beside ``estab.cpython`` it is the only file that uses what CPython keeps for itself.
+Compiled with the core. Only ``estab.cpython``, ``transports`` and this file use what CPython keeps for itself.
 """
 
 from __future__ import annotations

@@ -13,7 +13,9 @@ import functools
 import selectors
 import signal
 from collections.abc import Callable, Coroutine
+from errno import EINPROGRESS
 from itertools import repeat
+from socket import AF_INET, IPPROTO_TCP, SOCK_STREAM
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, TypeVarTuple
 
 from estab.cpython import (
@@ -23,8 +25,8 @@ from estab.cpython import (
     has_callbacks,
     has_tasks,
     has_to_shut_down,
+    ipaddr_info,
     keep_generators,
-    make_transport,
     number_timer,
     shut_down,
     timers_of,
@@ -35,6 +37,7 @@ from estab.sockets.lines import tasks_of
 from estab.sockets.ordinals import Future, Generators
 from estab.sockets.polling.callbacks import METHODS, Callbacks, methods_of
 from estab.sockets.polling.selector import Selector
+from estab.sockets.polling.transports import IS_KNOWN, PLAIN, new_transport
 from estab.units import SECOND
 
 if TYPE_CHECKING:
@@ -49,8 +52,17 @@ Ts = TypeVarTuple("Ts")
 FILES: Final = 3
 """Descriptors that an event loop counts as, as on Linux: its epoll, and the two sockets by which it wakes itself."""
 _TASKS_MANY: Final = 1000
+_TCP: Final = (0, IPPROTO_TCP)
+_V4: Final = (0, AF_INET)
 _ENDINGS_MAX: Final = 20
 """How often tasks are cancelled when the network closes: some wait again during their cleanup."""
+
+
+@functools.lru_cache(maxsize=1024)
+def _family_of(host: str) -> Any:
+    """Return the family of an address, as asyncio finds it out; ``None`` for a name."""
+    found = ipaddr_info(host, 0, 0, SOCK_STREAM, 0)
+    return None if found is None else found[0]
 
 
 class EventLoop(asyncio.SelectorEventLoop):
@@ -111,6 +123,19 @@ class EventLoop(asyncio.SelectorEventLoop):
         """Return those that ``create_task`` made and that are not done."""
         found = [] if self._callbacks is None else [kept() for kept in self._callbacks.tasks]
         return {task for task in found if task is not None and not task.done()}
+
+    async def _ensure_resolved(self, address: Any, *, family: int = 0, type: int = SOCK_STREAM, proto: int = 0,
+                               flags: int = 0, loop: Any) -> Any:
+        """Do what asyncio's own does: that asks the system each time whether a host is an address or a name."""
+        host, port = address[:2]
+        if isinstance(host, str) and port.__class__ is int and type == SOCK_STREAM and proto in _TCP:
+            found = _family_of(host)
+            if found is None:
+                return await loop.getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
+            if found is AF_INET and family in _V4:
+                return [(family or AF_INET, type, IPPROTO_TCP, "", (host, port))]
+        return await super()._ensure_resolved(  # type: ignore[misc]
+            address, family=family, type=type, proto=proto, flags=flags, loop=loop)
 
     async def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
                           flags: int = 0) -> Any:
@@ -219,6 +244,49 @@ class EventLoop(asyncio.SelectorEventLoop):
         self._ensure_of_host(pipe)
         return await super().connect_write_pipe(protocol_factory, pipe)
 
+    def _ensure_fd_no_transport(self, fd: Any) -> None:
+        """Do what asyncio's own does, without an exception for each number that has no transport."""
+        if fd.__class__ is not int or fd in self._transports.data:  # type: ignore[attr-defined]
+            super()._ensure_fd_no_transport(fd)  # type: ignore[misc]
+
+    def _sock_connect(self, fut: Any, sock: Any, address: Any) -> None:
+        """Do what asyncio's own does, without an exception for each connection that is under way."""
+        if not IS_KNOWN or sock.__class__ not in PLAIN:
+            super()._sock_connect(fut, sock, address)  # type: ignore[misc]
+            return
+        result = sock._connect_at_once(address)
+        if result is True:
+            fut.set_result(None)
+            return
+        if result is False or result.errno != EINPROGRESS:
+            super()._sock_connect(fut, sock if result is False else _Failing(sock, result), address)  # type: ignore[misc]
+            return
+        number = sock.fileno()
+        self._ensure_fd_no_transport(number)
+        handle = self._add_writer(  # type: ignore[attr-defined]
+            number, self._sock_connect_cb, fut, sock, address)  # type: ignore[attr-defined]
+        fut.add_done_callback(functools.partial(
+            self._sock_write_done, number, handle=handle))  # type: ignore[attr-defined]
+
+    def _accept_connection(self, protocol_factory: Any, sock: Any, sslcontext: Any = None, server: Any = None,
+                           backlog: int = 100, *timeouts: Any) -> None:
+        """Do what asyncio's own does, as far as no connection needs more than a task that takes it on."""
+        if not IS_KNOWN or sock.__class__ not in PLAIN or self.get_debug():
+            super()._accept_connection(  # type: ignore[misc]
+                protocol_factory, sock, sslcontext, server, backlog, *timeouts)
+            return
+        for left in range(backlog, 0, -1):
+            taken = sock._accept_at_once()
+            if taken is None:
+                super()._accept_connection(  # type: ignore[misc]
+                    protocol_factory, sock, sslcontext, server, left, *timeouts)
+                return
+            if isinstance(taken, OSError):
+                return
+            connection, peer = taken
+            self.create_task(self._accept_connection2(  # type: ignore[attr-defined]
+                protocol_factory, connection, {"peername": peer}, sslcontext, server, *timeouts))
+
     def _ensure_of_host(self, pipe: Any) -> None:
         if pipe.fileno() not in self._runtime.by_number:
             raise NotImplementedError(f"{pipe!r} is of the operating system, and host {self._runtime.name} can't wait "
@@ -227,7 +295,7 @@ class EventLoop(asyncio.SelectorEventLoop):
     def _make_socket_transport(self, sock: Any, protocol: Any, waiter: Any = None, *, extra: Any = None,
                                server: Any = None, **more: Any) -> Any:
         if not more:
-            return make_transport(self, sock, protocol, waiter, extra, server)
+            return new_transport(self, sock, protocol, waiter, extra, server)
         made = super()._make_socket_transport(  # type: ignore[misc]
             sock, protocol, waiter, extra=extra, server=server, **more)
         made.__class__ = SocketTransport
@@ -243,6 +311,21 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     def _write_to_self(self) -> None:
         self._wakeable.wake()
+
+
+class _Failing:
+    """A socket whose connection failed at once, for what asyncio does then."""
+
+    def __init__(self, sock: Any, failure: OSError) -> None:
+        self.fileno = sock.fileno
+        self._failure = failure
+
+    def connect(self, address: Any) -> NoReturn:
+        """Raise it."""
+        try:
+            raise self._failure
+        finally:
+            del self._failure
 
 
 def run_coroutine(runtime: Runtime, coroutine: Coroutine[Any, Any, R]) -> R:

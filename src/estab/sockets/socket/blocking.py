@@ -45,7 +45,8 @@ HostSocket = StreamSocket | DatagramSocket | LocalSocket
 HOST_FAMILIES: Final[dict[int, int]] = {os_socket.AF_INET: AF_INET, os_socket.AF_INET6: AF_INET6}
 """The host's numbers of its families, by the system's."""
 POLL_WEIGHT: Final = 100
-_ASYNCIO: Final = "asyncio.selector_events"
+_ASYNCIO: Final = ("asyncio.selector_events", "estab.sockets.polling.transports", "estab.sockets.polling.event_loop")
+"""What asks for a number only as a key."""
 NO_SLOTS: Final[tuple[str, ...]] = ()
 """Of a class that leaves it to those derived from it where their attributes are kept."""
 _TIMEOUT_MAX_S: Final = 9_223_372_036.0
@@ -79,14 +80,13 @@ class Waiting(Generic[D]):
 
         Nothing can be read from it. In virtual time asyncio gets a number that is no descriptor.
         """
-        file = self._file
+        file, real = self._file, self._real
         if file is None or file.descriptor.fd < 0:
             return -1
-        real = self._real
         if real is None:
             real = self._real = RealDescriptor(
                 file.descriptor, self.runtime.watches, self._timeout is None, is_virtual=self.runtime.is_virtual,
-                is_key=sys._getframe(1).f_globals.get("__name__") == _ASYNCIO)
+                is_key=sys._getframe(1).f_globals.get("__name__") in _ASYNCIO)
             file.real_descriptors.append(real)
             self.runtime.by_number[real.number] = self  # type: ignore[assignment]
         return real.number

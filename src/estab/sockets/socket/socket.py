@@ -24,9 +24,11 @@ from estab.host.sockets.udp import DatagramSocket
 from estab.sockets.arguments import c_int
 from estab.sockets.polling.open_file import File, descriptor_of
 from estab.sockets.polling.poll import describe, is_closed
+from estab.sockets.polling.transports import PLAIN
 from estab.sockets.runtime import Wait, current
 from estab.sockets.socket import calls
 from estab.sockets.socket.addresses import named_family, named_kind, numeric
+from estab.sockets.socket.at_once import accept_at_once, connect_at_once
 from estab.sockets.socket.beyond import Beyond
 from estab.sockets.socket.blocking import HOST_FAMILIES, NO_SLOTS, HostSocket
 from estab.sockets.socket.calls import told, told_option
@@ -269,6 +271,8 @@ class Socket(Beyond):
                 del taken  # else its traceback refers to this frame, and this to it
         return self._accepted(*taken)
 
+    _accept_at_once = accept_at_once
+
     @told
     def _accept(self) -> tuple[os_socket.socket, Any]:
         local = self.descriptor
@@ -355,6 +359,8 @@ class Socket(Beyond):
         """
         number = self._call(lambda now_ns: host.take_error())
         return os_error(number, host.error_text()) if number else None
+
+    _connect_at_once = connect_at_once
 
     def _connect_local(self, host: LocalSocket, name: bytes) -> OSError | None:
         """Connect a Unix socket, and wait while the listener's queue is full. Returns what went wrong."""
@@ -587,3 +593,4 @@ class _Compact(Socket):
 
 
 _Compact.__name__ = _Compact.__qualname__ = Socket.__name__
+PLAIN.append(_Compact)
