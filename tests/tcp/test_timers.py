@@ -178,9 +178,16 @@ def test_connections_that_end_before_their_deadlines_leave_nothing_in_the_bucket
     queue.set(second, now_ns + SECOND)
     queue.forget(first)
     queue.forget(second)
-    assert queue.look_ns() <= now_ns + SECOND  # a place is left behind
-    assert queue.pop(now_ns + SECOND) is None
     assert queue.look_ns() == NEVER
+    later = Endpoint(b"")
+    queue.set(first, now_ns + SECOND // 5)
+    queue.set(second, now_ns + SECOND // 5)
+    queue.set(later, now_ns + SECOND)
+    queue.forget(first)
+    queue.forget(second)
+    assert queue.look_ns() <= now_ns + SECOND // 5  # early by a bucket that is empty now
+    assert queue.pop(now_ns + SECOND // 5) is None
+    assert now_ns + SECOND - 10 * MS < queue.look_ns() <= now_ns + SECOND
 
 
 def test_an_endpoint_has_one_place_however_often_it_moves() -> None:

@@ -181,11 +181,16 @@ class TimerQueue:
     def _leave_bucket(self, endpoint: Endpoint, place: i64) -> None:
         bucket = self._bucket_of(endpoint.queued_ns)
         endpoint.queued_ns = NEVER
-        if place < len(bucket) - 1:
+        last: i64 = len(bucket) - 1
+        if place < last:
             bucket[place] = None
             return
-        bucket.pop()
-        self._places -= 1
+        # Connections end about as they began: mostly all before the last one have left, too. A bucket of places that
+        # were left would be looked at when it begins.
+        while last >= 0 and (last == place or bucket[last] is None):
+            bucket.pop()
+            self._places -= 1
+            last -= 1
         if self._places == 0:
             self._begins_ns = NEVER
 
