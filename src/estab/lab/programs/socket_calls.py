@@ -78,7 +78,7 @@ class SocketCalls(HostCalls):
         while True:
             try:
                 descriptor_of(file)  # raises EBADF if another program closed it meanwhile
-                if is_again and host.connection is None:
+                if is_again and _has_no_connection(host):
                     return host.told_error()
                 is_under_way = host.begin_to_connect(address, self.now_ns())
             except OSError as error:
@@ -248,3 +248,8 @@ def _has_nobody(host: StreamSocket) -> bool:
     """Tell whether a listener's accept queue is empty. It may have been shut down meanwhile."""
     listener = host.listener
     return listener is not None and listener.waiting == 0
+
+
+def _has_no_connection(host: StreamSocket) -> bool:
+    """Look anew: compiled, what was found to be ``None`` before a wait is taken for ``None`` after it."""
+    return host.connection is None
