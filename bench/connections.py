@@ -11,6 +11,7 @@ to be good; and *plain*. COUNT connections are measured five times; the best is 
 
 from __future__ import annotations
 
+import argparse
 import sys
 from time import process_time
 
@@ -139,7 +140,11 @@ def measure(server: Server, count: int) -> float:
 
 def main() -> None:
     """Print one line for each way."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    parser = argparse.ArgumentParser(description="connections a second through the core")
+    parser.add_argument("count", nargs="?", type=int, default=20_000, metavar="COUNT", help="20,000 by default")
+    count = parser.parse_args().count
+    if count < AT_ONCE:
+        parser.error(f"COUNT: at least {AT_ONCE}, which are open at once")
     print(f"estab's core is {core_kind()}; Python {sys.version.split()[0]}; {ROUNDS} times {count:,} connections, "
           f"{AT_ONCE} at once")
     servers = [("with offload", Server(False)), ("plain", Server(True))]

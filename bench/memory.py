@@ -10,6 +10,7 @@ ends get, a program that waits, with its thread and a connection.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import socket
@@ -148,7 +149,11 @@ def lab() -> None:
 
 def main() -> None:
     """Open them, let the delayed acknowledgments go, and print what one end takes."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    parser = argparse.ArgumentParser(description="memory of an idle connection, and of what a network is made of")
+    parser.add_argument("count", nargs="?", type=int, default=100_000, metavar="CONNECTIONS", help="100,000 by default")
+    count = parser.parse_args().count
+    if count < 1:
+        parser.error("CONNECTIONS: at least 1")
     warm_up = 200  # what is made once is not counted
     crowd = Crowd((warm_up + count) // PER_ADDRESS + 1)
     for number in range(warm_up):

@@ -14,6 +14,7 @@ Time is the processor's, so that other work on the machine disturbs little.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from time import process_time
 
@@ -167,7 +168,11 @@ def bulk(seconds: float, segment_bytes_max: int) -> float:
 
 def main() -> None:
     """Print one line a measure."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 2.0
+    parser = argparse.ArgumentParser(description="segments a second through the core")
+    parser.add_argument("seconds", nargs="?", type=float, default=2.0, metavar="SECONDS", help="of each; 2 by default")
+    seconds = parser.parse_args().seconds
+    if not 0 < seconds < 3600:
+        parser.error("SECONDS: more than 0, at most an hour")
     print(f"estab's core is {core_kind()}; Python {sys.version.split()[0]}; both hosts on one core, {seconds:g} s each")
     print(f"  one host, {SIZE} bytes   {max(one_host(seconds / 2), one_host(seconds / 2)):12,.0f} segments/s")
     print(f"  echo, {SIZE} bytes       {max(echo(seconds / 2), echo(seconds / 2)):12,.0f} segments/s")
