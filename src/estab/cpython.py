@@ -34,13 +34,13 @@ except ImportError:  # if the platform has none
     ctypes = None  # type: ignore[assignment]
 
 __all__ = [
-    "CAN_REUSE_THREADS", "HAS_THREADS", "THREAD_STARTERS", "Slot", "SocketTransport", "TransportSocket",
-    "allocate_lock", "app_transport", "awaited_by", "be_thread", "become", "begin_thread", "cancel_tasks",
-    "check_sendfile", "context_of", "count_raised", "count_tasks", "current_frames", "enter_loop", "event_loop_policy",
-    "forget_thread", "forget_thread_state", "gathered_by", "get_ident", "give_up_on_sendfile", "has_callbacks",
-    "has_tasks", "has_to_shut_down", "ipaddr_info", "is_idle_worker", "is_planned", "keep_generators", "leave_loop",
-    "make_transport", "new_ident", "new_rlock", "new_simple_queue", "new_thread", "number_timer", "processes_of",
-    "put_all_into_type", "put_into_type", "raise_in_thread", "register_atexit", "rlock_acquire_again",
+    "ACCEPT_RETRY_DELAY", "CAN_REUSE_THREADS", "HAS_THREADS", "THREAD_STARTERS", "Slot", "SocketTransport",
+    "TransportSocket", "allocate_lock", "app_transport", "awaited_by", "be_thread", "become", "begin_thread",
+    "cancel_tasks", "check_sendfile", "context_of", "count_raised", "count_tasks", "current_frames", "enter_loop",
+    "event_loop_policy", "forget_thread", "forget_thread_state", "gathered_by", "get_ident", "give_up_on_sendfile",
+    "has_callbacks", "has_tasks", "has_to_shut_down", "ipaddr_info", "is_idle_worker", "is_planned", "keep_generators",
+    "leave_loop", "make_transport", "new_ident", "new_rlock", "new_simple_queue", "new_thread", "number_timer",
+    "processes_of", "put_all_into_type", "put_into_type", "raise_in_thread", "register_atexit", "rlock_acquire_again",
     "rlock_release_all", "run_thread", "selector_member", "set_daemonic", "set_result_unless_cancelled", "shut_down",
     "ssl_create", "ssl_wrap", "tasks_in_group", "thread_module", "thread_state", "timers_of", "transports_of",
 ]
@@ -410,6 +410,8 @@ def count_tasks() -> int:
 
 
 _SocketTransport: Final[Any] = asyncio.selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
+ACCEPT_RETRY_DELAY: Final[float] = asyncio.constants.ACCEPT_RETRY_DELAY  # type: ignore[attr-defined]
+"""Seconds that a server without descriptors waits until it accepts again."""
 TransportSocket: Final[Any] = asyncio.trsock.TransportSocket  # type: ignore[attr-defined]
 """What a transport shows of its socket."""
 set_result_unless_cancelled: Final[Any] = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]

@@ -153,6 +153,46 @@ def test_a_server_without_descriptors_says_so_and_accepts_again_later(caplog: py
     assert "socket.accept() out of system resource" in caplog.text
 
 
+@pytest.mark.parametrize("backlog", [3, 100])
+def test_a_server_without_descriptors_complains_as_asyncios_own_does(
+    backlog: int, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def complain() -> list[float]:
+        complaints: list[float] = []
+        with Network() as net:
+            a, b = net.host("a"), net.host("b", nofile=12)
+            net.link(a, b, delay="1ms")
+
+            async def serve() -> None:
+                loop = asyncio.get_running_loop()
+                loop.set_exception_handler(lambda _, context: complaints.append(loop.time()))
+
+                async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                    await reader.read()
+                    writer.close()
+
+                async with await asyncio.start_server(answer, "0.0.0.0", 80, backlog=backlog):
+                    await asyncio.sleep(60)
+
+            async def call() -> None:
+                writers = [(await asyncio.open_connection("b", 80))[1] for _ in range(9)]
+                await asyncio.sleep(3)
+                for writer in writers:
+                    writer.close()
+                await asyncio.sleep(5)
+
+            b.run(serve)
+            calling = a.run(call, start="1s")
+            net.run()
+            calling.result()
+        return complaints
+
+    found = complain()
+    monkeypatch.setattr(event_loop, "IS_KNOWN", False)
+    assert found == complain()
+    assert len(found) > backlog
+
+
 def test_a_connection_that_fails_at_once_raises_what_a_blocking_socket_does(net: Network, a: Host) -> None:
     def blocking() -> str:
         with socket.socket() as made, pytest.raises(OSError, match="unreachable") as caught:

@@ -13,13 +13,15 @@ import functools
 import selectors
 import signal
 from collections.abc import Callable, Coroutine
-from errno import EINPROGRESS
+from errno import EINPROGRESS, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from itertools import repeat
 from socket import AF_INET, IPPROTO_TCP, SOCK_STREAM
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, TypeVarTuple
 
 from estab.cpython import (
+    ACCEPT_RETRY_DELAY,
     SocketTransport,
+    TransportSocket,
     cancel_tasks,
     count_tasks,
     has_callbacks,
@@ -54,6 +56,8 @@ FILES: Final = 3
 _TASKS_MANY: Final = 1000
 _TCP: Final = (0, IPPROTO_TCP)
 _V4: Final = (0, AF_INET)
+_OUT_OF: Final = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
+"""What an event loop waits for, instead of accepting at once again."""
 _ENDINGS_MAX: Final = 20
 """How often tasks are cancelled when the network closes: some wait again during their cleanup."""
 
@@ -270,20 +274,30 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     def _accept_connection(self, protocol_factory: Any, sock: Any, sslcontext: Any = None, server: Any = None,
                            backlog: int = 100, *timeouts: Any) -> None:
-        """Do what asyncio's own does, as far as no connection needs more than a task that takes it on."""
+        """Do what asyncio's own does, without an exception to learn that no more connections wait."""
         if not IS_KNOWN or sock.__class__ not in PLAIN or self.get_debug():
             super()._accept_connection(  # type: ignore[misc]
                 protocol_factory, sock, sslcontext, server, backlog, *timeouts)
             return
-        for left in range(backlog, 0, -1):
+        for _ in range(backlog):
             taken = sock._accept_at_once()
-            if taken is None:
-                super()._accept_connection(  # type: ignore[misc]
-                    protocol_factory, sock, sslcontext, server, left, *timeouts)
-                return
             if isinstance(taken, OSError):
                 return
-            connection, peer = taken
+            try:
+                connection, peer = taken or sock.accept()
+                connection.setblocking(False)
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as failure:
+                if failure.errno not in _OUT_OF:
+                    raise
+                self.call_exception_handler({
+                    "message": "socket.accept() out of system resource", "exception": failure,
+                    "socket": TransportSocket(sock)})
+                self.remove_reader(sock.fileno())
+                self.call_later(ACCEPT_RETRY_DELAY, self._start_serving,  # type: ignore[attr-defined]
+                                protocol_factory, sock, sslcontext, server, backlog, *timeouts)
+                continue
             self.create_task(self._accept_connection2(  # type: ignore[attr-defined]
                 protocol_factory, connection, {"peername": peer}, sslcontext, server, *timeouts))
 
