@@ -23,7 +23,6 @@ from estab.host.drive.expectation import Expectation
 from estab.host.drive.handler import Handler
 from estab.host.engine import Engine
 from estab.host.ip.interface import Interface, Outbound
-from estab.tcp.record.timers import TimerQueue
 from estab.units import NEVER, US
 from estab.wire import ethernet, ip, offload, tcp
 
@@ -83,8 +82,6 @@ class Stepper:
                  send: Callable[[bytes, bytes], bool], tell: Callable[[int, int], None], header_bytes: i64,
                  is_polled: bool = False) -> None:
         self.engine: Engine = engine
-        self._timers: TimerQueue = engine.demux.timers
-        self._timers.use_buckets()
         self.interface_index: i64 = interface.index
         self._interface: Interface = interface
         self.header_bytes: i64 = header_bytes
@@ -209,7 +206,6 @@ class Stepper:
     def receive(self, now_ns: i64, frames_max: i64) -> i64:
         """Take up to ``frames_max`` frames from the device. Returns how many there were."""
         self.engine.context.now_ns = now_ns
-        self._timers.now_ns = now_ns
         way_in = self.engine.input
         interface = self._interface
         start = self.header_bytes

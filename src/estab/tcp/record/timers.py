@@ -3,11 +3,6 @@
 An endpoint's deadline moves far more often than it runs out, mostly to later. So an endpoint has one place in the queue
 at most, a heap. A later deadline changes nothing in it (the place is checked when it comes up); an earlier one moves
 the place.
-
-To put an endpoint into a heap, and to take it out, looks at several others, which no cache has any more if there are
-many connections. On a real device most deadlines never come: a short connection is over before its first one. So there
-(``use_buckets``) those of the next two seconds that do not come at once wait in buckets, without order; a bucket is put
-into the heap when its time begins. ``look_ns`` is then that time, and early by the width of a bucket.
 """
 
 from __future__ import annotations
@@ -26,12 +21,6 @@ for each short connection.
 """
 
 
-_BUCKET_BITS: Final = 23
-"""A bucket is 2**23 ns wide, 8 ms."""
-_BUCKETS: Final = 256
-"""A power of two."""
-
-
 class Endpoint:
     """What the demultiplexer's table holds: a connection, a half-open entry or a TIME-WAIT record."""
 
@@ -47,18 +36,13 @@ class Endpoint:
         self.queued_order: i64 = 0
         """number: among equal times the lower one comes first. Writers: record/timers."""
         self.queued_at: i32 = 0
-        """number: its place in the queue, if it has one: in the heap, or from -1 down in a bucket. Writers:
-        record/timers.
-        """
-        self.is_in_table: bool = False
-        """yes or no: a connection that the table has, so that segments find it. Writers: connection."""
+        """number: its place in the queue, if it has one. Writers: record/timers."""
         self.is_dirty: bool = False
         """yes or no: a connection that is on the host's list of those that may have something to send. Writers:
         connection.
         """
-
-
-_NO_BUCKETS: Final[list[list[Endpoint | None]]] = []
+        self.is_in_table: bool = False
+        """yes or no: a connection that the table has, so that segments find it. Writers: connection."""
 
 
 class TimerQueue:
@@ -72,44 +56,28 @@ class TimerQueue:
         self._look_ns: i64 = NEVER
         """``queued_ns`` of the first."""
         self._nobody: Endpoint = Endpoint(b"")
-        self._buckets: list[list[Endpoint | None]] = _NO_BUCKETS
-        """Endpoints by ``queued_ns``, if it is near; none if all are in the heap. ``None``: one has left its place."""
-        self._places: i64 = 0
-        """How many places the buckets have."""
-        self._begun: i64 = 0
-        """The number of the last bucket that was put into the heap. None holds one that is ``_BUCKETS`` later."""
-        self._begins_ns: i64 = NEVER
-        """When the first bucket begins that has places, or earlier."""
-        self.now_ns: i64 = 0
-        """The time, or a little before: whoever uses buckets notes it from time to time."""
-
-    def use_buckets(self) -> None:
-        """Keep deadlines in buckets from now on: ``look_ns`` and ``next_ns`` are early then, more often."""
-        if not self._buckets:
-            self._buckets = [[] for _ in range(_BUCKETS)]
 
     def set(self, endpoint: Endpoint, due_ns: i64) -> None:
         """Give an endpoint its next deadline, ``NEVER`` for none."""
         endpoint.due_ns = due_ns
         if due_ns < endpoint.queued_ns:
-            if self._buckets:
-                if endpoint.queued_ns != NEVER:
-                    self._take_out(endpoint)
-                self._place(endpoint, due_ns)
-            else:
-                self._put_into_heap(endpoint, due_ns)
+            at: i64 = i64(endpoint.queued_at)
+            if endpoint.queued_ns == NEVER:
+                at = self._count
+                self._count += 1
+                if at == len(self._heap):
+                    self._heap.append(endpoint)
+            self._mark(endpoint, due_ns)
+            self._rise(endpoint, at)
 
     def look_ns(self) -> i64:
         """Return the time to look again without looking now: the soonest deadline, or earlier, if that of an endpoint
         was put off or ended. So what happens between two looks moves nothing in the queue.
         """
-        return min(self._look_ns, self._begins_ns)
+        return self._look_ns
 
     def next_ns(self) -> i64:
-        """Return the soonest deadline, or when a bucket begins if that is sooner."""
-        return min(self._next_in_heap_ns(), self._begins_ns)
-
-    def _next_in_heap_ns(self) -> i64:
+        """Return the soonest deadline."""
         heap = self._heap
         while self._count > 0:
             first = heap[0]
@@ -124,9 +92,7 @@ class TimerQueue:
 
     def pop(self, now_ns: i64) -> Endpoint | None:
         """Take the next endpoint whose deadline has come, or ``None``. Its deadline is then ``NEVER``."""
-        if self._begins_ns <= now_ns:
-            self._begin_buckets(now_ns)
-        if self._next_in_heap_ns() > now_ns:
+        if self.next_ns() > now_ns:
             return None
         endpoint = self._heap[0]
         self.forget(endpoint)
@@ -145,90 +111,11 @@ class TimerQueue:
             new.queued_ns = old.queued_ns
             new.queued_order = old.queued_order
             new.queued_at = old.queued_at
-            at: i64 = i64(old.queued_at)
-            if at < 0:
-                self._bucket_of(old.queued_ns)[-1 - at] = new
-            else:
-                self._heap[at] = new  # queued at the same time, so ``_look_ns`` stays
+            self._heap[old.queued_at] = new  # queued at the same time, so ``_look_ns`` stays
             old.queued_ns = NEVER
 
     def __len__(self) -> int:
-        return self._count + sum([1 for bucket in self._buckets for endpoint in bucket if endpoint is not None])
-
-    # --- buckets
-
-    def _bucket_of(self, queued_ns: i64) -> list[Endpoint | None]:
-        return self._buckets[(queued_ns >> _BUCKET_BITS) & (_BUCKETS - 1)]
-
-    def _place(self, endpoint: Endpoint, due_ns: i64) -> None:
-        """Put an endpoint that has no place into a bucket, or into the heap if it is due very soon or much later."""
-        number = due_ns >> _BUCKET_BITS
-        begun = self.now_ns >> _BUCKET_BITS
-        if self._places == 0:
-            self._begun = begun
-        if number <= begun or number >= self._begun + _BUCKETS:
-            self._put_into_heap(endpoint, due_ns)
-            return
-        bucket = self._buckets[number & (_BUCKETS - 1)]
-        endpoint.queued_ns = due_ns
-        endpoint.queued_at = i32(-1 - len(bucket))
-        bucket.append(endpoint)
-        self._places += 1
-        begins_ns = number << _BUCKET_BITS
-        if begins_ns < self._begins_ns:
-            self._begins_ns = begins_ns
-
-    def _leave_bucket(self, endpoint: Endpoint, place: i64) -> None:
-        bucket = self._bucket_of(endpoint.queued_ns)
-        endpoint.queued_ns = NEVER
-        last: i64 = len(bucket) - 1
-        if place < last:
-            bucket[place] = None
-            return
-        # Connections end about as they began: mostly all before the last one have left, too. A bucket of places that
-        # were left would be looked at when it begins.
-        while last >= 0 and (last == place or bucket[last] is None):
-            bucket.pop()
-            self._places -= 1
-            last -= 1
-        if self._places == 0:
-            self._begins_ns = NEVER
-
-    def _begin_buckets(self, now_ns: i64) -> None:
-        """Put the buckets into the heap whose time has begun. Who is due later by now is put into a later one."""
-        last = now_ns >> _BUCKET_BITS
-        number = max(self._begun, last - _BUCKETS) + 1
-        self.now_ns = now_ns
-        self._begun = last
-        while number <= last:
-            at = number & (_BUCKETS - 1)
-            number += 1
-            bucket = self._buckets[at]
-            if bucket:
-                self._buckets[at] = []
-                self._places -= len(bucket)
-                for endpoint in bucket:
-                    if endpoint is not None:
-                        endpoint.queued_ns = NEVER
-                        if endpoint.due_ns != NEVER:
-                            self._place(endpoint, endpoint.due_ns)
-        self._begins_ns = NEVER
-        if self._places > 0:
-            while not self._buckets[number & (_BUCKETS - 1)]:
-                number += 1
-            self._begins_ns = number << _BUCKET_BITS
-
-    # --- the heap
-
-    def _put_into_heap(self, endpoint: Endpoint, due_ns: i64) -> None:
-        at: i64 = i64(endpoint.queued_at)
-        if endpoint.queued_ns == NEVER:
-            at = self._count
-            self._count += 1
-            if at == len(self._heap):
-                self._heap.append(endpoint)
-        self._mark(endpoint, due_ns)
-        self._rise(endpoint, at)
+        return self._count
 
     def _mark(self, endpoint: Endpoint, due_ns: i64) -> None:
         endpoint.queued_ns = due_ns
@@ -236,11 +123,8 @@ class TimerQueue:
         endpoint.queued_order = self._order
 
     def _take_out(self, endpoint: Endpoint) -> None:
-        """Let the last of the heap have the endpoint's place, and find its own from there; a bucket keeps it free."""
+        """Let the last of the heap have the endpoint's place, and find its own from there."""
         at: i64 = i64(endpoint.queued_at)
-        if at < 0:
-            self._leave_bucket(endpoint, -1 - at)
-            return
         heap = self._heap
         self._count -= 1
         count = self._count
