@@ -25,6 +25,12 @@ def describe(thing: Any) -> dict[str, Any]:
             for name, value in kept.items()}
 
 
+async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Keep a connection until its peer closes it."""
+    await reader.read()
+    writer.close()
+
+
 def test_a_transport_keeps_what_asyncios_own_does(net: Network, a: Host, b: Host,
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     async def serve(seen: list[Any]) -> None:
@@ -130,11 +136,7 @@ def test_a_server_without_descriptors_says_so_and_accepts_again_later(caplog: py
         net.link(a, b, delay="1ms")
 
         async def serve() -> None:
-            async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                await reader.read()
-                writer.close()
-
-            async with await asyncio.start_server(answer, "0.0.0.0", 80):
+            async with await asyncio.start_server(hold, "0.0.0.0", 80):
                 await asyncio.sleep(60)
 
         async def call() -> float:
@@ -167,11 +169,7 @@ def test_a_server_without_descriptors_complains_as_asyncios_own_does(
                 loop = asyncio.get_running_loop()
                 loop.set_exception_handler(lambda _, context: complaints.append(loop.time()))
 
-                async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                    await reader.read()
-                    writer.close()
-
-                async with await asyncio.start_server(answer, "0.0.0.0", 80, backlog=backlog):
+                async with await asyncio.start_server(hold, "0.0.0.0", 80, backlog=backlog):
                     await asyncio.sleep(60)
 
             async def call() -> None:
@@ -209,6 +207,35 @@ def test_a_connection_that_fails_at_once_raises_what_a_blocking_socket_does(net:
     programs = [a.run(blocking), a.run(by_asyncio)]
     net.run()
     assert programs[0].result() == programs[1].result()
+
+
+def test_a_programs_own_class_of_sockets_is_asked_by_its_own_calls(net: Network, a: Host, b: Host) -> None:
+    class Own(socket.socket):
+        def connect(self, address: Any) -> None:
+            asked.append("connect")
+            super().connect(address)
+
+        def accept(self) -> tuple[socket.socket, Any]:
+            asked.append("accept")
+            return super().accept()
+
+    async def serve() -> None:
+        listener = Own()
+        listener.bind(("", 80))
+        async with await asyncio.start_server(hold, sock=listener):
+            await asyncio.sleep(5)
+
+    async def ask() -> None:
+        with Own() as made:
+            made.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(made, (b.address, 80))
+
+    asked: list[str] = []
+    b.run(serve)
+    asking = a.run(ask, start="1s")
+    net.run()
+    asking.result()
+    assert asked == ["connect", "accept", "accept"]
 
 
 def test_a_connection_whose_text_goes_with_its_syn_is_there_at_once(net: Network, a: Host, b: Host) -> None:

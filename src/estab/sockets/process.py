@@ -14,6 +14,7 @@ __all__ = ["STANDARD_STREAMS", "Process"]
 STANDARD_STREAMS: Final = 3
 """Descriptors that every program has from its start."""
 
+
 class Process:
     """One program of a host, for calls that ask the operating system about their process."""
 

@@ -42,10 +42,9 @@ if TYPE_CHECKING:
     from estab.sockets.quick import Quick
 
 __all__ = [
-    "Numbered", "Runtime", "Task", "Wait", "Watcher", "Watches", "act", "activate",
-    "activated", "current", "divide", "ensure_may_sleep",
+    "Numbered", "Runtime", "Task", "Wait", "Watcher", "Watches", "act", "activate", "activated", "current", "divide",
+    "ensure_may_sleep",
 ]
-
 
 _SIGPIPE: Final = 13
 _PID: Final = 1

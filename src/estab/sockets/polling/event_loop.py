@@ -39,7 +39,7 @@ from estab.sockets.lines import tasks_of
 from estab.sockets.ordinals import Future, Generators
 from estab.sockets.polling.callbacks import METHODS, Callbacks, methods_of
 from estab.sockets.polling.selector import Selector
-from estab.sockets.polling.transports import IS_KNOWN, PLAIN, new_transport
+from estab.sockets.polling.transports import IS_KNOWN, new_transport
 from estab.units import SECOND
 
 if TYPE_CHECKING:
@@ -255,10 +255,11 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     def _sock_connect(self, fut: Any, sock: Any, address: Any) -> None:
         """Do what asyncio's own does, without an exception for each connection that is under way."""
-        if not IS_KNOWN or sock.__class__ not in PLAIN:
+        connect = getattr(sock, "_connect_at_once", None)  # of a program's own class: none
+        if not IS_KNOWN or connect is None:
             super()._sock_connect(fut, sock, address)  # type: ignore[misc]
             return
-        result = sock._connect_at_once(address)
+        result = connect(address)
         if result is True:
             fut.set_result(None)
             return
@@ -275,12 +276,13 @@ class EventLoop(asyncio.SelectorEventLoop):
     def _accept_connection(self, protocol_factory: Any, sock: Any, sslcontext: Any = None, server: Any = None,
                            backlog: int = 100, *timeouts: Any) -> None:
         """Do what asyncio's own does, without an exception to learn that no more connections wait."""
-        if not IS_KNOWN or sock.__class__ not in PLAIN or self.get_debug():
+        accept = getattr(sock, "_accept_at_once", None)
+        if not IS_KNOWN or accept is None or self.get_debug():
             super()._accept_connection(  # type: ignore[misc]
                 protocol_factory, sock, sslcontext, server, backlog, *timeouts)
             return
         for _ in range(backlog):
-            taken = sock._accept_at_once()
+            taken = accept()
             if isinstance(taken, OSError):
                 return
             try:

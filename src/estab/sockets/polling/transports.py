@@ -16,12 +16,10 @@ from typing import Any, Final
 
 from estab.cpython import SocketTransport, TransportSocket, make_transport, set_result_unless_cancelled
 
-__all__ = ["IS_KNOWN", "PLAIN", "new_transport"]
+__all__ = ["IS_KNOWN", "new_transport"]
 
 IS_KNOWN: Final = sys.version_info[:2] == (3, 11)
 """Whether this CPython's asyncio is the one that was read."""
-PLAIN: Final[list[Any]] = []
-"""The class of the sockets that are of no class of a program's own: ``sockets.socket`` puts it there."""
 _HIGH_WATER: Final = 64 * 1024
 _LOW_WATER: Final = 16 * 1024
 _FAMILIES: Final = (AF_INET, AF_INET6)

@@ -24,7 +24,6 @@ from estab.host.sockets.udp import DatagramSocket
 from estab.sockets.arguments import c_int
 from estab.sockets.polling.open_file import File, descriptor_of
 from estab.sockets.polling.poll import describe, is_closed
-from estab.sockets.polling.transports import PLAIN
 from estab.sockets.runtime import Wait, current
 from estab.sockets.socket import calls
 from estab.sockets.socket.addresses import named_family, named_kind, numeric
@@ -271,8 +270,6 @@ class Socket(Beyond):
                 del taken  # else its traceback refers to this frame, and this to it
         return self._accepted(*taken)
 
-    _accept_at_once = accept_at_once
-
     @told
     def _accept(self) -> tuple[os_socket.socket, Any]:
         local = self.descriptor
@@ -359,8 +356,6 @@ class Socket(Beyond):
         """
         number = self._call(lambda now_ns: host.take_error())
         return os_error(number, host.error_text()) if number else None
-
-    _connect_at_once = connect_at_once
 
     def _connect_local(self, host: LocalSocket, name: bytes) -> OSError | None:
         """Connect a Unix socket, and wait while the listener's queue is full. Returns what went wrong."""
@@ -591,6 +586,9 @@ class _Compact(Socket):
     __slots__ = ("_estab_number", "_family", "_file", "_kind", "_owner", "_past", "_proto", "_real", "_timeout",
                  "runtime")
 
+    # An event loop asks these instead of ``accept`` and ``connect``, which a program's own class may have replaced.
+    _accept_at_once = accept_at_once
+    _connect_at_once = connect_at_once
+
 
 _Compact.__name__ = _Compact.__qualname__ = Socket.__name__
-PLAIN.append(_Compact)
