@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import click
 
-from estab.errors import explain
+from estab.errors import explain, os_error
 
 __all__ = ["cannot_write", "ensure_writable", "why", "written"]
 
@@ -43,9 +43,9 @@ def ensure_writable(path: str, option: str) -> None:
     """Raise ``ClickException`` if a file can't be written, before the work whose result it is to keep."""
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
-        raise cannot_write(path, option, OSError(errno.ENOENT, os.strerror(errno.ENOENT)))
+        raise cannot_write(path, option, os_error(errno.ENOENT))
     if not os.access(path if os.path.exists(path) else folder, os.W_OK):
-        raise cannot_write(path, option, OSError(errno.EACCES, os.strerror(errno.EACCES)))
+        raise cannot_write(path, option, os_error(errno.EACCES))
 
 
 def why(error: BaseException) -> str:

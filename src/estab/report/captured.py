@@ -162,9 +162,7 @@ class _Reading:
                 own.waiting.append((seq, last, at_ns))
             own.nxt = max(own.nxt, last)
         self._row(end, at_ns)
-        conn = self.tables.conns[end // 2]
-        if said.length:
-            conn.bytes[end % 2] = max(conn.bytes[end % 2], seq + said.length - 1)
+        self.tables.conns[end // 2].count(end % 2, seq, said.length)
         if "." in said.flags:
             self._acknowledged(end ^ 1, ack, wnd, at_ns, segment)
 

@@ -153,8 +153,7 @@ class Columns(Rest):
         is_again = segment.seq < last <= end.sent_to
         if last > segment.seq:
             end.sent_to = max(end.sent_to, last)
-        if segment.length:
-            conn.bytes[end.side] = max(conn.bytes[end.side], segment.seq + segment.length - 1)
+        conn.count(end.side, segment.seq, segment.length)
         row = self.add(
             "frame", segment.at_ns, way, end.conn, end.side, 0, -1, segment.seq, segment.ack, segment.length,
             segment.wnd, self.word("flags", segment.flags), self.word("why", segment.why), 0, AGAIN if is_again else 0,
@@ -209,8 +208,7 @@ class Columns(Rest):
         is_again = last <= end.sent_to
         end.sent_to = max(end.sent_to, last)
         known.frames += 1
-        if said.length:
-            known.bytes[side] = max(known.bytes[side], seq + said.length - 1)
+        known.count(side, seq, said.length)
         return AGAIN if is_again else 0
 
     def _relative(self, conn: int, side: int, said: Summary) -> tuple[int, int]:

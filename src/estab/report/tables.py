@@ -112,6 +112,11 @@ class Conn:
     frames: int = 0
     ways: set[int] = field(default_factory=set)
 
+    def count(self, side: int, seq: int, length: int) -> None:
+        """Count a segment's text, whose number is relative. A FIN is none."""
+        if length:
+            self.bytes[side] = max(self.bytes[side], seq + length - 1)
+
 
 class Tables:
     """The columns of one run, with the names that their numbers stand for."""
