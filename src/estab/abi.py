@@ -71,6 +71,9 @@ POLLOUT: Final = 0x4
 POLLERR: Final = 0x8
 POLLHUP: Final = 0x10
 POLLNVAL: Final = 0x20
+POLLRDNORM: Final = 0x40
+POLLWRNORM: Final = 0x100
+POLLWRBAND: Final = 0x200
 POLLRDHUP: Final = 0x2000
 READ_BITS: Final = POLLIN | POLLRDHUP | POLLHUP | POLLERR
 """What ends the wait of a call that receives."""

@@ -8,6 +8,8 @@ import select
 import socket
 import struct
 import termios
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -161,7 +163,119 @@ def kinds_that_a_protocol_means() -> Any:
             for port in (80, "http", None)]
 
 
+def accepting_datagrams() -> Any:
+    found = []
+    for family, timeout in ((socket.AF_INET, 0.02), (socket.AF_INET6, 0.02), (socket.AF_INET, 0.0)):
+        with udp(family, timeout) as (one, other):
+            found.append(said(one.accept))
+            other.send(b"x")
+            found += [said(one.accept), one.recv(1)]
+    return found
+
+
+def bands_of_readiness() -> Any:
+    found = []
+
+    def look(*files: Any) -> None:
+        for mask in (0xFFFF, select.POLLRDNORM, select.POLLRDBAND, select.POLLWRNORM, select.POLLWRBAND,
+                     select.POLLMSG, select.POLLIN | select.POLLRDNORM, select.POLLOUT | select.POLLWRNORM, 0):
+            for file in files:
+                poll = select.poll()
+                poll.register(file, mask)
+                with select.epoll() as epoll:
+                    epoll.register(file, mask)
+                    found.append([bits for _, bits in poll.poll(20 if mask == select.POLLRDBAND else 0)])
+                    found.append([bits for _, bits in epoll.poll(0)])
+
+    pairs = [socket.socketpair(socket.AF_UNIX, kind)
+             for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET)]
+    with tcp() as ends, udp() as peers:
+        for one, other in (*pairs, ends, peers):
+            with one, other:
+                look(one)
+                other.send(b"abc")
+                select.select([one], [], [], 1)
+                look(one)
+                other.shutdown(socket.SHUT_WR)
+                look(one)
+                one.recv(3)
+                look(one) if other is not ends[1] else None
+    reading, writing = os.pipe()
+    look(reading, writing)
+    os.write(writing, b"x")
+    look(reading, writing)
+    for end in (reading, writing):
+        os.close(end)
+    return found
+
+
+def epoll_objects_of_numbers() -> Any:
+    one, other = socket.socketpair()
+    with one, other, select.epoll() as epoll:
+        epoll.register(one, select.EPOLLIN)
+        other.send(b"x")
+        again = select.epoll.fromfd(epoll.fileno())
+        again.register(other, select.EPOLLOUT)
+        found: list[Any] = [again.fileno() == epoll.fileno(), sorted(bits for _, bits in epoll.poll(0)),
+                            sorted(bits for _, bits in again.poll(0))]
+        found += [said(lambda: select.epoll.fromfd(9999).poll(0)), said(lambda: epoll.register(one)), again.closed]
+        with select.epoll.fromfd(-1) as new:
+            found.append(new.poll(0))
+        again.close()
+        found += [said(lambda: epoll.poll(0)), said(epoll.fileno) == again.fileno if again.closed else 0, epoll.closed,
+                  said(lambda: epoll.register(one))]
+        epoll.close()
+        return [*found, epoll.closed, again.closed]
+
+
+def addresses_of_many() -> Any:
+    found = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for address in ("255.255.255.255", "224.0.0.1", "239.1.2.3"):
+            with socket.socket() as sock, socket.socket() as other:
+                sock.bind((address, 0))
+                port = sock.getsockname()[1]
+                found += [sock.getsockname()[0], said(lambda other=other, end=(address, port): other.bind(end)),
+                          sock.connect(listener.getsockname()), sock.getsockname() == ("127.0.0.1", port)]
+            with socket.socket() as sock:
+                sock.bind((address, 0))
+                sock.listen()
+                found.append(sock.getsockname()[0])
+    for address in ("ff02::1", "ff05::1", "ff02::1%1", "fe80::1", "fe80::1%1", "2001:db8::1"):
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            with socket.socket(socket.AF_INET6, kind) as sock:
+                end = socket.getaddrinfo(address, 0, type=kind, flags=socket.AI_NUMERICHOST)[0][4]
+                found.append(said(lambda sock=sock, end=end: sock.bind(end)))
+    return found
+
+
+def sends_that_wait_while_the_peer_closes() -> Any:
+    found = []
+    for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+        for end in (socket.socket.close, lambda sock: sock.shutdown(socket.SHUT_RDWR)):
+            for timeout in (None, 5.0):
+                one, other = socket.socketpair(socket.AF_UNIX, kind)
+                with one, other:
+                    one.settimeout(0)
+                    while not isinstance(said(lambda one=one: one.send(bytes(1000))), tuple):
+                        pass
+                    one.settimeout(timeout)
+                    thread = threading.Thread(target=later, args=(lambda end=end, other=other: end(other),))
+                    thread.start()
+                    found += [said(lambda one=one: one.send(b"x")) for _ in range(2)]
+                    found.append(one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+                    thread.join()
+    return found
+
+
+def later(call: Callable[[], Any]) -> None:
+    time.sleep(0.1)
+    call()
+
+
 SEQUENCES = [
+    accepting_datagrams, bands_of_readiness, epoll_objects_of_numbers, addresses_of_many,
+    sends_that_wait_while_the_peer_closes,
     kinds_that_a_protocol_means,
     errors_that_are_told_once,
     protocols_of_numbers, calls_that_poll_first, urgent_bytes_that_are_not_there, reading_by_the_number,

@@ -12,7 +12,8 @@ from mypy_extensions import i64
 from estab import abi
 from estab.host.sockets.demux import Demux
 from estab.host.sockets.files import Files
-from estab.host.sockets.local import LocalSocket, name_text
+from estab.host.sockets.local import LocalSocket
+from estab.host.sockets.local_names import name_text
 from estab.host.sockets.stream import StreamSocket
 from estab.host.sockets.udp import DatagramSocket, Udp
 from estab.tcp.arriving.timewait import TimeWait

@@ -21,7 +21,6 @@ from mypy_extensions import i64
 
 from estab.abi import (
     AF_UNIX,
-    MSG_OOB,
     MSG_PEEK,
     MSG_TRUNC,
     POLLERR,
@@ -38,9 +37,10 @@ from estab.abi import (
 )
 from estab.errors import os_error
 from estab.host.sockets.files import Descriptor, Files
+from estab.host.sockets.local_names import name_text, refuse_urgent
 from estab.tcp.context import Context
 
-__all__ = ["LocalSocket", "Locals", "name_text"]
+__all__ = ["LocalSocket", "Locals"]
 
 _BUFFER_BYTES: Final = 212_992
 """``net.core.wmem_default``."""
@@ -95,26 +95,31 @@ class Locals:
         first.peer_credentials = second.peer_credentials = credentials
         return first, second
 
-    def has(self, name: bytes) -> bool:
+    def is_empty(self) -> bool:
+        """Tell whether there is no name."""
+        return not self._names
+
+    def has(self, place: bytes) -> bool:
         """Tell whether there is such a name."""
-        return name in self._names
+        return place in self._names
 
-    def inode(self, name: bytes) -> int:
+    def inode(self, place: bytes) -> int:
         """Return the number of a name, as a file has one."""
-        return self._inodes[name]
+        return self._inodes[place]
 
-    def remove(self, name: bytes) -> None:
+    def remove(self, place: bytes) -> None:
         """Remove a name, as ``unlink`` does. The socket that is bound to it keeps its connections."""
-        del self._names[name]
-        del self._inodes[name]
+        del self._names[place]
+        del self._inodes[place]
 
-    def add(self, name: bytes, socket: LocalSocket) -> None:
-        """Give a socket a name. EADDRINUSE."""
-        if name in self._names:
+    def add(self, name: bytes, socket: LocalSocket, place: bytes = b"") -> None:
+        """Give a socket a name. ``place``: under what it is kept, if not the name itself. EADDRINUSE."""
+        place = place or name
+        if place in self._names:
             raise self.in_use(name)
         self._inode += 1
-        self._names[name] = socket
-        self._inodes[name] = self._inode
+        self._names[place] = socket
+        self._inodes[place] = self._inode
 
     def in_use(self, name: bytes) -> OSError:
         """Make the error of a name that exists."""
@@ -131,11 +136,11 @@ class Locals:
                 return name
             number += 1
 
-    def find(self, name: bytes, kind: i64) -> LocalSocket:
+    def find(self, name: bytes, kind: i64, place: bytes = b"") -> LocalSocket:
         """Find the socket that has a name. EINVAL, ENOENT, ECONNREFUSED; EPROTOTYPE for a path of another kind."""
         if not name:
             raise os_error(errno.EINVAL, "invalid argument: an empty name is no Unix socket's")
-        found = self._names.get(name)
+        found = self._names.get(place or name)
         # As on Linux: an abstract name is looked for among the sockets of the kind.
         if found is None or (found.kind != kind and name[:1] == b"\0"):
             number = errno.ENOENT if name[:1] != b"\0" else errno.ECONNREFUSED
@@ -253,15 +258,15 @@ class LocalSocket(Descriptor):
 
     # --- opening
 
-    def bind(self, name: bytes, now_ns: i64) -> None:
-        """Take a name; ``b""`` takes an abstract one. EINVAL if it has one, EADDRINUSE."""
+    def bind(self, name: bytes, now_ns: i64, place: bytes = b"") -> None:
+        """Take a name, kept at ``place``; ``b""`` takes an abstract one. EINVAL if it has one, EADDRINUSE."""
         self._begin(now_ns)
         if self.name:
-            if self.among.has(name):
+            if self.among.has(place or name):
                 raise self.among.in_use(name)
             raise os_error(errno.EINVAL, f"invalid argument: the socket is already bound to {name_text(self.name)}")
         if name:
-            self.among.add(name, self)
+            self.among.add(name, self, place)
             self.name = name
         else:
             self.name = self.among.add_abstract(self)
@@ -278,14 +283,14 @@ class LocalSocket(Descriptor):
         self.credentials = credentials
         self._wake_blocked()
 
-    def connect(self, name: bytes, credentials: tuple[int, int, int], now_ns: i64) -> None:
+    def connect(self, name: bytes, credentials: tuple[int, int, int], now_ns: i64, place: bytes = b"") -> None:
         """Connect, at once. EAGAIN if the listener's queue is full; ENOENT, ECONNREFUSED, EPROTOTYPE, EISCONN, EPERM.
 
         A socket for datagrams takes a peer, or another one.
         """
         self._begin(now_ns)
         self.blocked_on = None
-        other = self.among.find(name, self.kind)
+        other = self.among.find(name, self.kind, place)
         if self.kind == SOCK_DGRAM:
             self._ensure_may_send(other)
             self.peer = other
@@ -340,20 +345,20 @@ class LocalSocket(Descriptor):
         self._begin(now_ns)
         peer = self.peer
         if self.kind == SOCK_DGRAM:
-            _refuse_urgent(flags)
+            refuse_urgent(flags)
             self._ensure_fits(data)
         if self.kind == SOCK_SEQPACKET:
-            self._raise_error()
+            self.raise_error()
         if peer is None:
             raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: send on {self.text()}")
-        _refuse_urgent(flags)
+        refuse_urgent(flags)
         if self.kind == SOCK_DGRAM:
             return self._send_message(data, peer, rights)
         if self.is_write_shut or peer.is_read_shut:
             raise os_error(errno.EPIPE, f"broken pipe: {self.text()} can't be written any more")
         if self.kind == SOCK_SEQPACKET:
             return self._send_message(data, peer, rights)
-        self._raise_error()
+        self.raise_error()
         count: i64 = 0
         piece_max: i64 = (self.send_buffer_bytes >> 1) - 64
         while count < len(data) and self.charged_bytes < self.send_buffer_bytes:
@@ -364,7 +369,8 @@ class LocalSocket(Descriptor):
             raise os_error(errno.EAGAIN, f"resource temporarily unavailable: the buffer of {self.text()} is full")
         return count
 
-    def sendto(self, data: bytes, name: bytes, flags: i64, now_ns: i64, rights: object | None = None) -> int:
+    def sendto(self, data: bytes, name: bytes, flags: i64, now_ns: i64, rights: object | None = None,
+               place: bytes = b"") -> int:
         """Send a datagram to a name. What ``send`` raises, and ENOENT, EPROTOTYPE, EPERM; EISCONN on a stream."""
         self._begin(now_ns)
         if self.kind == SOCK_SEQPACKET:
@@ -373,10 +379,10 @@ class LocalSocket(Descriptor):
             number = errno.EISCONN if self.peer is not None else errno.EOPNOTSUPP
             words = "transport endpoint is already connected" if self.peer is not None else "operation not supported"
             raise os_error(number, f"{words}: sendto on {self.text()}")
-        _refuse_urgent(flags)
+        refuse_urgent(flags)
         self._ensure_fits(data)
         self._ensure_open_to_write()
-        return self._send_message(data, self.among.find(name, self.kind), rights)
+        return self._send_message(data, self.among.find(name, self.kind, place), rights)
 
     def receive(self, size: i64, flags: i64, now_ns: i64) -> tuple[bytes, bytes, int]:
         """Take bytes, or one message: data, the sender's name, and MSG_TRUNC if the message was longer. EAGAIN.
@@ -386,11 +392,11 @@ class LocalSocket(Descriptor):
         self._begin(now_ns)
         if self.kind == SOCK_SEQPACKET and self.peer is None:
             raise os_error(errno.ENOTCONN, f"transport endpoint is not connected: recv on {self.text()}")
-        _refuse_urgent(flags)
+        refuse_urgent(flags)
         if self.kind == SOCK_STREAM and self.peer is None:
             raise os_error(errno.EINVAL, f"invalid argument: recv on {self.text()}, which is not connected")
         if not self.queue or self.kind != SOCK_STREAM:
-            self._raise_error()
+            self.raise_error()
         if not self.queue:
             if self.is_read_shut and self.kind != SOCK_DGRAM:
                 return b"", b"", 0
@@ -492,7 +498,8 @@ class LocalSocket(Descriptor):
         self.among.context.wake(self)
         self._wake_blocked()
 
-    def _raise_error(self) -> None:
+    def raise_error(self) -> None:
+        """Raise what is left for SO_ERROR, if anything is."""
         if self.error != 0:
             number = self.take_error()
             raise os_error(number, f"connection reset by peer: the peer of {self.text()} closed with unread data")
@@ -520,7 +527,7 @@ class LocalSocket(Descriptor):
         """Put a whole message into another's queue."""
         self.blocked_on = None
         self._ensure_fits(data)
-        self._raise_error()
+        self.raise_error()
         self._ensure_open_to_write()
         if other.fd < 0 and self.kind == SOCK_DGRAM:
             if other is self.peer:
@@ -586,15 +593,3 @@ class LocalSocket(Descriptor):
         sender.charged_bytes -= size + cost
         if sender.fd >= 0 and sender.charged_bytes << 2 <= sender.send_buffer_bytes:
             self.among.context.wake(sender)
-
-
-def name_text(name: bytes) -> str:
-    """Write a name as ``ss`` does: an abstract one with ``@``, none as ``*``."""
-    if not name:
-        return "*"
-    return f"@{name[1:].decode('utf-8', 'replace')}" if name[:1] == b"\0" else name.decode("utf-8", "replace")
-
-
-def _refuse_urgent(flags: i64) -> None:
-    if (flags & MSG_OOB) != 0:
-        raise os_error(errno.EOPNOTSUPP, "operation not supported: MSG_OOB on a Unix socket")

@@ -65,9 +65,8 @@ class StreamSocket(StreamView):
         """Take a local address and port (0: any). EINVAL when bound already, EADDRINUSE, EADDRNOTAVAIL."""
         self.tables.context.now_ns = now_ns
         end = read_sockaddr(self.family, address, "bind")
-        if end.address and not self.tables.paths.is_local(end.address):
-            raise os_error(errno.EADDRNOTAVAIL, "cannot assign requested address: "
-                           f"{endpoint_text(end.address, end.port)} is not an address of this host")
+        if end.address:
+            self._ensure_may_bind(end)
         connection = self.connection
         is_over = connection is not None and (connection.state == abi.CLOSED or connection.state == abi.TIME_WAIT)
         if is_over and not self.has_bound_port and not self.is_bound_again:
@@ -380,6 +379,24 @@ class StreamSocket(StreamView):
 
     # --- inside
 
+    def _ensure_may_bind(self, end: Endpoint) -> None:
+        """Raise EADDRNOTAVAIL if an address is not this host's, EINVAL if it is an IPv6 group's or has no interface.
+
+        As on Linux, groups and broadcasts of IPv4 may be bound: nothing arrives there, and ``connect`` passes them by.
+        """
+        address = end.address
+        if len(address) == 16 and is_multicast(address):
+            raise os_error(errno.EINVAL, "invalid argument: TCP has no multicast, "
+                           f"{endpoint_text(address, end.port)} is a group")
+        ensure_has_scope(address, end.scope, ANY)
+        if not (self.tables.paths.is_local(address) or self._is_for_many(address)):
+            raise os_error(errno.EADDRNOTAVAIL, "cannot assign requested address: "
+                           f"{endpoint_text(address, end.port)} is not an address of this host")
+
+    def _is_for_many(self, address: bytes) -> bool:
+        """Tell whether an address is an IPv4 group or broadcast."""
+        return len(address) == 4 and (is_multicast(address) or self.tables.paths.is_broadcast(address))
+
     def _bind(self, address: bytes, port: i64) -> None:
         binding = self._new_binding(address, port)
         self.tables.ports.bind(binding, self.tables)
@@ -456,8 +473,9 @@ class StreamSocket(StreamView):
     def _start_connecting(self, end: Endpoint, fast_open: FastOpen | None, now_ns: i64) -> None:
         self._check_version(end)
         remote = end.address if end.address else (b"\x7f\0\0\x01" if end.is_v4 else b"\0" * 15 + b"\x01")
-        path = self._path_to(remote, end)
-        local = self.local if self.local else path.source
+        bound = ANY if self._is_for_many(self.local) else self.local
+        path = self._path_to(remote, end, bound)
+        local = bound if bound else path.source
         is_new_binding = self.binding is None
         if is_new_binding:
             binding = self._new_binding(local, 0)
@@ -498,10 +516,10 @@ class StreamSocket(StreamView):
             raise os_error(errno.ENETUNREACH, f"network is unreachable: the socket is bound to {self._local_text()}, "
                            "of the other IP version")
 
-    def _path_to(self, remote: bytes, end: Endpoint) -> Path:
+    def _path_to(self, remote: bytes, end: Endpoint, bound: bytes) -> Path:
         if not is_multicast(remote):
-            ensure_has_scope(remote, end.scope, self.local)
-        path = self.tables.paths.find_from(remote, self.local, end.scope)
+            ensure_has_scope(remote, end.scope, bound)
+        path = self.tables.paths.find_from(remote, bound, end.scope)
         counters = self.tables.context.counters
         if path is None or not path.source or path.is_broadcast or is_multicast(remote):
             counters.of_address(remote).ip_out_no_routes += 1

@@ -210,8 +210,7 @@ class DatagramSocket(DatagramSettings):
         """Take a local address and port. EINVAL when already bound, EADDRINUSE, EADDRNOTAVAIL."""
         end = read_sockaddr(self.family, address, "bind")
         is_group = bool(end.address) and is_multicast(end.address)
-        if is_group:
-            ensure_has_scope(end.address, end.scope, ANY)
+        ensure_has_scope(end.address, end.scope, ANY)
         if end.address and not (is_group or self.udp.paths.is_local(end.address)
                                 or self.udp.paths.is_broadcast(end.address)):
             raise os_error(errno.EADDRNOTAVAIL, "cannot assign requested address: "

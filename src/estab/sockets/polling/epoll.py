@@ -7,6 +7,7 @@ They are made when ``fileno()`` is first called, or the object is registered som
 from __future__ import annotations
 
 import errno
+import weakref
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -20,10 +21,19 @@ from estab.sockets.polling.real_descriptor import RealDescriptor
 if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime
 
-__all__ = ["Epoll"]
+__all__ = ["Epoll", "found_by_number"]
 
 _DEPTH_MAX: Final = 5
 """How many epoll objects may be registered in each other, one in the next (Linux: EP_MAX_NESTS)."""
+
+_of_the_system: Final[weakref.WeakValueDictionary[int, Epoll]] = weakref.WeakValueDictionary()
+"""Those in real time, by the numbers that the system has given them."""
+
+
+def found_by_number(runtime: Runtime, number: int) -> Epoll | None:
+    """Find the epoll object that has a number."""
+    found = runtime.by_number.get(number) if runtime.is_virtual else _of_the_system.get(number)
+    return found if isinstance(found, Epoll) else None
 
 
 class Epoll:
@@ -38,16 +48,19 @@ class Epoll:
         self._nested: dict[int, Epoll] = {}
         self._file: EpollDescriptor | None = None
         self._real: RealDescriptor | None = None
+        self._is_number_closed = False
+        """Whether not this object was closed, but its number."""
         self._outer: OsEvents | None = None
         """In real time: an epoll object of the system, with the system's descriptors and the host's."""
 
     @property
     def closed(self) -> bool:
         """Whether ``close`` was called."""
-        return self._interests is None
+        return self._interests is None and not self._is_number_closed
 
     def close(self) -> None:
         """Forget all sockets. Idempotent."""
+        self._is_number_closed = False
         if self._interests is None:
             return
         self._interests.clear()
@@ -58,6 +71,7 @@ class Epoll:
         runtime.detached.pop(self._number, None)
         runtime.by_number.discard(self._number)
         if self._outer is not None:
+            _of_the_system.pop(self._outer.fileno(), None)
             self._outer.close()
         if self._real is not None:
             self._real.close()
@@ -65,6 +79,11 @@ class Epoll:
             with runtime.lock:
                 runtime.close_descriptor(file)
                 runtime.flush()
+
+    def close_number(self) -> None:
+        """Close the number: what is asked of this object afterwards is EBADF."""
+        self.close()
+        self._is_number_closed = True
 
     def fileno(self) -> int:
         """Return a number that becomes readable when ``poll`` has something to return."""
@@ -83,6 +102,7 @@ class Epoll:
                 self._outer = OsEvents()
                 self._outer.add(self._real.number, POLLIN)
                 self._outer.add(interests.system_number(), POLLIN)
+                _of_the_system[self._outer.fileno()] = self
         return self._number
 
     @property
@@ -199,6 +219,8 @@ class Epoll:
         self.close()
 
     def _open(self) -> Interests:
+        if self._is_number_closed:
+            raise os_error(errno.EBADF, "bad file descriptor: the number of the epoll object was closed")
         if self._interests is None:
             raise ValueError("I/O operation on closed epoll object")
         return self._interests

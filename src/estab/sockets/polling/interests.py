@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
-from estab.abi import AF_INET6, POLLERR, POLLHUP, POLLIN, POLLNVAL, READ_BITS, SOCK_DGRAM, WRITE_BITS
+from estab.abi import (
+    AF_INET6,
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLNVAL,
+    POLLOUT,
+    POLLRDNORM,
+    POLLWRBAND,
+    POLLWRNORM,
+    READ_BITS,
+    SOCK_DGRAM,
+    WRITE_BITS,
+)
 from estab.host.sockets.files import Descriptor
 from estab.host.sockets.local import LocalSocket
 from estab.host.sockets.pipe import PipeEnd
@@ -30,13 +43,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALWAYS", "EVENT_READ", "EVENT_WRITE", "READY_WEIGHT", "SPIN_WEIGHT", "Interest", "Interests", "deadline_from",
-    "describe", "describe_wait", "is_serving", "wait_for",
+    "describe", "describe_wait", "held_bits", "is_serving", "wait_for",
 ]
 
 ALWAYS: Final = POLLERR | POLLHUP
 EVENT_READ: Final = 1
 EVENT_WRITE: Final = 2
 """The events of ``selectors``."""
+_BANDS: Final = POLLRDNORM | POLLWRNORM | POLLWRBAND
 _ET: Final = 1 << 31
 _ONESHOT: Final = 1 << 30
 SPIN_WEIGHT: Final = 100
@@ -47,6 +61,23 @@ READY_WEIGHT: Final = 10
 def deadline_from(runtime: Runtime, timeout_s: float | None) -> int | None:
     """Turn a timeout in seconds into a time of the runtime's clock."""
     return None if timeout_s is None else runtime.now_ns + max(0, math.ceil(timeout_s * SECOND))
+
+
+def held_bits(descriptor: Descriptor, events: i64) -> i64:
+    """Return those of the POLL bits ``events`` that hold now.
+
+    POLLRDNORM is POLLIN and POLLWRNORM is POLLOUT. POLLWRBAND is POLLOUT, too, but of TCP and pipes, as on Linux, where
+    nothing has POLLRDBAND and POLLMSG.
+    """
+    bits = descriptor.readiness()
+    if (events & _BANDS) != 0:
+        if (bits & POLLIN) != 0:
+            bits |= POLLRDNORM
+        if (bits & POLLOUT) != 0:
+            bits |= POLLWRNORM
+            if not isinstance(descriptor, (StreamSocket, PipeEnd)):
+                bits |= POLLWRBAND
+    return bits & events
 
 
 class Interest:
@@ -62,7 +93,7 @@ class Interest:
         """Return the registered bits that hold now."""
         if self.descriptor.fd < 0:
             return POLLNVAL
-        return self.descriptor.readiness() & (self.events | ALWAYS) & 0xFFFF
+        return held_bits(self.descriptor, (self.events | ALWAYS) & 0xFFFF)
 
 
 class Interests:
@@ -231,7 +262,8 @@ class Interests:
         return False
 
     def _is_serving(self) -> bool:
-        return any(interest.events & POLLIN and is_serving(interest.descriptor) for interest in self._asked.values())
+        return any(interest.events & (POLLIN | POLLRDNORM) and is_serving(interest.descriptor)
+                   for interest in self._asked.values())
 
     def release(self) -> None:
         """Forget whose they are: nothing waits for them any more."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from estab.abi import POLLERR, POLLIN, POLLNVAL, POLLOUT, POLLPRI, READ_BITS
+from estab.abi import POLLERR, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDNORM, READ_BITS
 from estab.errors import os_error
 from estab.sockets.polling.interests import (
     ALWAYS,
@@ -18,6 +18,7 @@ from estab.sockets.polling.interests import (
     deadline_from,
     describe,
     describe_wait,
+    held_bits,
     is_serving,
 )
 from estab.sockets.polling.os_events import OsEvents
@@ -57,10 +58,10 @@ def _wait_for(runtime: Runtime, asked: Sequence[tuple[Descriptor, int]], timeout
     """Wait until one of a few descriptors has one of its registered bits."""
 
     def is_ready() -> bool:
-        return any(descriptor.fd < 0 or descriptor.readiness() & bits for descriptor, bits in asked)
+        return any(descriptor.fd < 0 or held_bits(descriptor, bits) for descriptor, bits in asked)
 
     def serves() -> bool:
-        return any(bits & POLLIN and is_serving(descriptor) for descriptor, bits in asked)
+        return any(bits & (POLLIN | POLLRDNORM) and is_serving(descriptor) for descriptor, bits in asked)
 
     if is_ready() or (os_events is not None and os_events.collect()):
         runtime.spin(READY_WEIGHT)
@@ -161,7 +162,7 @@ class Poll:
                           os_events)
                 found.update(os_events.collect() if os_events is not None else [])
             for number, descriptor, events in asked:
-                found[number] = POLLNVAL if descriptor.fd < 0 else descriptor.readiness() & events
+                found[number] = POLLNVAL if descriptor.fd < 0 else held_bits(descriptor, events)
             return [(number, bits) for number in self._asked if (bits := found.get(number, 0))]
 
 

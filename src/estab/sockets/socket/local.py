@@ -46,7 +46,7 @@ def read_name(address: Any, call: str) -> bytes:
             raise error from None
     if len(name) + (name[:1] != b"\0") > _PATH_BYTES_MAX:
         raise OSError("AF_UNIX path too long")
-    return name
+    return name if name[:1] == b"\0" else name.partition(b"\0")[0]
 
 
 def show_name(name: bytes) -> str | bytes:

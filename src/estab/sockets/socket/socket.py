@@ -42,6 +42,7 @@ from estab.sockets.socket.local import (
 )
 from estab.sockets.socket.options import get_option, set_option
 from estab.sockets.socket.transfer import readable
+from estab.sockets.socket.unix_paths import place_to_bind, place_to_find
 from estab.units import SECOND
 
 if TYPE_CHECKING:
@@ -239,7 +240,8 @@ class Socket(Beyond):
         host = self.descriptor
         if isinstance(host, LocalSocket):
             name, local = read_name(address, "bind"), host
-            self._call(lambda now_ns: local.bind(name, now_ns))
+            place = place_to_bind(local.among, name)
+            self._call(lambda now_ns: local.bind(name, now_ns, place))
             return
         other, target = host, numeric(self.runtime, self._family, address, "bind")
         self._call(lambda now_ns: other.bind(target, now_ns))
@@ -275,8 +277,7 @@ class Socket(Beyond):
         local = self.descriptor
         if isinstance(local, LocalSocket):
             return self._accept_local(local)
-        host = self._stream("accept")
-        taken = self._attempt(lambda now_ns: self._take(host, now_ns), READ_BITS, "accept")
+        taken = self._attempt(lambda now_ns: self._take(self._stream("accept"), now_ns), READ_BITS, "accept")
         # Not getpeername(): a connection that was reset while it waited in the queue has a peer all the same.
         connection = taken.connection
         assert connection is not None
@@ -361,7 +362,8 @@ class Socket(Beyond):
         """Connect a Unix socket, and wait while the listener's queue is full. Returns what went wrong."""
         credentials = credentials_of(self.runtime)
         try:
-            self._attempt(lambda now_ns: host.connect(name, credentials, now_ns), WRITE_BITS, "connect")
+            place = place_to_find(host.among, name)
+            self._attempt(lambda now_ns: host.connect(name, credentials, now_ns, place), WRITE_BITS, "connect")
         except OSError as error:
             return error.with_traceback(None)
         return None

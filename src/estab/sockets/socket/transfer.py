@@ -19,6 +19,7 @@ from estab.abi import (
     POLLHUP,
     POLLRDHUP,
     READ_BITS,
+    SOCK_DGRAM,
     SOCK_STREAM,
     SYN_RECEIVED,
     SYN_SENT,
@@ -39,6 +40,7 @@ from estab.sockets.socket.calls import told
 from estab.sockets.socket.flags import linux_flags, message_flags, system_flags
 from estab.sockets.socket.local import read_name, show_name
 from estab.sockets.socket.rights import Rights, read_rights, receive_rights, throw_away
+from estab.sockets.socket.unix_paths import place_to_find
 from estab.sockets.waiting import CHUNK_BYTES, SEND_WEIGHT
 
 __all__ = ["Transfer"]
@@ -383,15 +385,24 @@ class Transfer(Blocking):
                     target: bytes | None, rights: Rights | None = None) -> int:
         """Send by a Unix socket: a stream's bytes in pieces, anything else as one message."""
         is_stream = host.kind == SOCK_STREAM and target is None
-        is_whole = is_stream and self._timeout is None and not flags & MSG_DONTWAIT
-        at = 0
+        may_wait = self._timeout is None and not flags & MSG_DONTWAIT
+        is_whole = is_stream and may_wait
+        place = b""
+        if target is not None and host.kind == SOCK_DGRAM and not host.is_write_shut:
+            place = place_to_find(host.among, target)
+        at, has_tried = 0, False
         while True:
             chunk = bytes(view[at : at + CHUNK_BYTES]) if is_stream else bytes(view)
 
             def send_more(now_ns: int, chunk: bytes = chunk, rights: Rights | None = None if at else rights) -> int:
+                nonlocal has_tried
+                if may_wait and has_tried and host.kind != SOCK_DGRAM:
+                    # What waited for room looks for an error before it looks whether there is still anybody.
+                    host.raise_error()
+                has_tried = True
                 if target is None:
                     return host.send(chunk, flags, now_ns, rights)
-                return host.sendto(chunk, target, flags, now_ns, rights)
+                return host.sendto(chunk, target, flags, now_ns, rights, place)
 
             try:
                 taken = self._attempt(

@@ -233,6 +233,10 @@ def _functions() -> tuple[Place, ...]:
     ]
     for owner, names in everywhere:
         add(owner, names, only_virtual=False)
+    for place in patches:
+        if place.name == "epoll":
+            make = select.epoll.fromfd
+            place.replacement.fromfd = _StandIn(make, stand_ins.epoll_from_number, only_virtual=False)
     for owner, names in in_virtual_time:
         add(owner, names, only_virtual=True)
     for owner, names in ((fcntl, numbers.fcntl_stand_ins()), (os, numbers.os_stand_ins()),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from estab.errors import os_error
 from estab.sockets.arguments import c_int, c_size
+from estab.sockets.polling.epoll import Epoll
 from estab.sockets.polling.poll import is_closed
 from estab.sockets.socket.ioctl import ioctl as answer_ioctl
 from estab.sockets.socket.pipe import PipeFile, open_pipe
@@ -106,6 +107,8 @@ def close_number(runtime: Runtime, fd: int) -> None:
     found = _find(runtime, fd)
     if found is None or isinstance(found, Socket):
         Socket(fileno=fd, runtime=runtime).close()
+    elif isinstance(found, Epoll):
+        found.close_number()
     else:
         found.close()
 

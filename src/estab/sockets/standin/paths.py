@@ -9,6 +9,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, Final
 
+from estab.sockets.socket.unix_paths import place_at
 from estab.units import SECOND
 
 if TYPE_CHECKING:
@@ -21,26 +22,32 @@ __all__ = ["path_stand_ins"]
 _MODE: Final = stat.S_IFSOCK | 0o755
 
 
-def _name(runtime: Runtime, path: Any) -> bytes | None:
-    """Return the name of a Unix socket that a path is; ``None`` if it is none."""
+def _name(runtime: Runtime, path: Any, *, follow: bool = True) -> bytes | None:
+    """Return under which name the Unix socket is kept that has a path; ``None`` if none has it."""
     if not isinstance(path, (str, bytes, os.PathLike)):
         return None
-    name = os.fsencode(path)
-    return name if runtime.engine.locals.has(name) else None
+    return place_at(runtime.engine.locals, os.fsencode(path), follow=follow)
 
 
 def _remove(runtime: Runtime, original: Callable[..., Any], path: Any, **more: Any) -> None:
-    name = _name(runtime, path)
+    name = _name(runtime, path, follow=False)
     if name is None:
         original(path, **more)
     else:
         runtime.engine.locals.remove(name)
 
 
+def _lstat(runtime: Runtime, original: Callable[..., Any], path: Any, **more: Any) -> Any:
+    name = _name(runtime, path, follow=False)
+    return original(path, **more) if name is None else _status(runtime, name)
+
+
 def _stat(runtime: Runtime, original: Callable[..., Any], path: Any, **more: Any) -> Any:
-    name = _name(runtime, path)
-    if name is None:
-        return original(path, **more)
+    name = _name(runtime, path, follow=more.get("follow_symlinks", True))
+    return original(path, **more) if name is None else _status(runtime, name)
+
+
+def _status(runtime: Runtime, name: bytes) -> os.stat_result:
     now_s = runtime.wall_ns // SECOND
     return os.stat_result((_MODE, runtime.engine.locals.inode(name), 0, 1, 0, 0, 0, now_s, now_s, now_s))
 
@@ -52,4 +59,4 @@ def _change(runtime: Runtime, original: Callable[..., Any], path: Any, *args: An
 
 def path_stand_ins() -> dict[str, Callable[..., Any]]:
     """Return the replacements of functions of ``os`` on paths that may be names of Unix sockets."""
-    return {"unlink": _remove, "remove": _remove, "stat": _stat, "lstat": _stat, "chmod": _change, "chown": _change}
+    return {"unlink": _remove, "remove": _remove, "stat": _stat, "lstat": _lstat, "chmod": _change, "chown": _change}

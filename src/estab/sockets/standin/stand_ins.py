@@ -22,6 +22,7 @@ from estab.errors import os_error, tell
 from estab.sockets import names
 from estab.sockets.arguments import c_int
 from estab.sockets.polling.epoll import Epoll
+from estab.sockets.polling.epoll_of_number import EpollOfNumber
 from estab.sockets.polling.poll import Poll, select
 from estab.sockets.socket.pair import open_pair
 from estab.sockets.socket.socket import Socket
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from estab.sockets.runtime import Runtime
 
 __all__ = [
-    "StandIn", "entropy_stand_ins", "new_event_loop", "select_stand_ins", "socket_stand_ins", "time_stand_ins",
-    "urandom",
+    "StandIn", "entropy_stand_ins", "epoll_from_number", "new_event_loop", "select_stand_ins", "socket_stand_ins",
+    "time_stand_ins", "urandom",
 ]
 
 StandIn = Callable[..., Any]
@@ -137,6 +138,12 @@ def _epoll(runtime: Runtime, sizehint: int = -1, flags: int = 0) -> Epoll:
     if size != -1 and size <= 0:
         raise ValueError("negative sizehint")
     return Epoll(runtime)
+
+
+def epoll_from_number(runtime: Runtime, fd: int) -> Epoll | EpollOfNumber:
+    """Replace ``select.epoll.fromfd``. As in CPython, -1 makes a new one."""
+    number = c_int(fd)
+    return Epoll(runtime) if number == -1 else EpollOfNumber(runtime, number)
 
 
 def new_event_loop(runtime: Runtime, *policy: object) -> AbstractEventLoop:
