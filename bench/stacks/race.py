@@ -37,7 +37,7 @@ DOCS: Final = HERE.parents[1] / "docs" / "speed.md"
 def modes(args: argparse.Namespace) -> dict[str, list[str]]:
     """Name each mode and how the client is called for it."""
     share = max(0.02, args.seconds / 3)
-    count, trips = str(round(3000 * share)), str(round(10_000 * share))
+    count, trips = str(round(6000 * share)), str(round(10_000 * share))
     found = {
         "sink": ["sink", "--seconds", str(args.seconds)],
         "source": ["source", "--seconds", str(args.seconds)],

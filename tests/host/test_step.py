@@ -7,11 +7,14 @@ import errno
 import mmap
 import os
 from collections import deque
+from collections.abc import Callable
 
 import pytest
 
 from estab.abi import AF_INET, AF_INET6, SOCK_STREAM
 from estab.events import Event, FrameSent
+from estab.host.drive.inbox import Inbox
+from estab.host.drive.outbox import Outbox
 from estab.host.drive.step import BYTES_PER_STEP, CUT_BYTES_PER_STEP, CUT_SHARE_BYTES, FRAMES_PER_STEP, Stepper
 from estab.host.engine import Engine
 from estab.host.ip.interface import Outbound
@@ -21,6 +24,7 @@ from estab.wire import ip, offload, tcp, udp
 from estab.wire.ip import IpHeader
 from estab.wire.seq import Seq
 from estab.wire.tcp import Segment
+from tests.kit.ring import FakeRing
 
 HERE, THERE = b"\x0a\x00\x00\x01", b"\x0a\x00\x00\x02"
 
@@ -462,3 +466,103 @@ def test_a_super_segment_counts_as_refused_if_none_of_it_left(room: int, refused
     assert not stepper.is_full
     assert len(device.sent) == room
     assert (stepper.engine.counters().get("drop:QDISC_DROP", 0) > 0) == bool(refused)
+
+
+# --- frames that leave or come together
+
+
+def together(stepper: Stepper, device: FakeDevice, write: Callable[[int, bytes], int]) -> tuple[FakeRing, FakeRing]:
+    """Let the stepper use queues; what it writes by itself goes to ``write``."""
+    out, into = FakeRing(is_writing=True), FakeRing(is_writing=False)
+    into.frames = device.frames
+    stepper.use_descriptor(1, mmap.mmap(-1, 2000), os.read, lambda buffer: None, write, lambda fd, parts: 0,
+                           Outbox(out.slots), Inbox(into.slots))
+    return out, into
+
+
+@pytest.mark.parametrize("mac", [b"", b"\x02\0\0\0\0\1"], ids=["bare", "ethernet"])
+def test_the_pieces_of_a_super_segment_leave_by_one_call(mac: bytes) -> None:
+    device = FakeDevice()
+    stepper = sending(device, mac=mac)
+    out, _ = together(stepper, device, write_nothing)
+    stepper.step(2 * MS)
+    assert out.calls == [-(-SIZE // 1460)]
+    assert texts(out.written, 14 if mac else 0) == bytes(range(250)) * (SIZE // 250)
+
+
+@pytest.mark.parametrize("taken", [0, 1, 5, 19])
+def test_what_a_full_device_refuses_of_them_is_sent_first_later(taken: int) -> None:
+    device = FakeDevice()
+    stepper = sending(device)
+    alone: list[bytes] = []
+    left = 0
+
+    def write(fd: int, data: bytes) -> int:
+        if len(alone) >= left:
+            raise BlockingIOError
+        alone.append(data)
+        return len(data)
+
+    out, _ = together(stepper, device, write)
+    out.errors.extend([0] * taken + [errno.EAGAIN] * 100)
+    stepper.step(2 * MS)
+    assert (stepper.is_full, len(out.written)) == (True, taken)
+    left = 1
+    stepper.step(3 * MS)
+    assert (stepper.is_full, len(alone)) == (True, 1)
+    left = 1000
+    out.errors.clear()
+    stepper.step(4 * MS)
+    assert not stepper.is_full
+    assert texts(out.written[:taken] + alone + out.written[taken:]) == bytes(range(250)) * (SIZE // 250)
+
+
+def test_a_device_that_fails_says_so_when_its_frames_are_written_one_by_one() -> None:
+    device = FakeDevice()
+    stepper = sending(device)
+
+    def write(fd: int, data: bytes) -> int:
+        raise OSError(errno.EIO, "")
+
+    out, _ = together(stepper, device, write)
+    out.errors.extend([errno.EIO] * 100)
+    stepper.step(2 * MS)
+    assert not stepper.is_full
+    assert texts([frame for _, frame in device.sent]) == bytes(range(250)) * (SIZE // 250)
+
+
+def test_a_frame_that_does_not_fit_leaves_behind_those_that_wait() -> None:
+    stepper = make_stepper(FakeDevice())
+    written: list[bytes] = []
+
+    def write(fd: int, data: bytes) -> int:
+        written.append(data)
+        return len(data)
+
+    together(stepper, FakeDevice(), write)
+    sizes = [100, 2048, 2049, 60, 3000]
+    for size in sizes:
+        stepper._put(Outbound(1, bytes(size), 0, False))
+    stepper.drain(0)
+    assert [len(data) for data in written] == sizes
+
+
+def test_a_step_that_takes_several_frames_reads_them_together() -> None:
+    device = FakeDevice()
+    stepper = make_stepper(device)
+    _, into = together(stepper, device, write_nothing)
+    device.frames.extend(datagram(number) for number in range(10))
+    assert stepper.receive(0, FRAMES_PER_STEP) == 10
+    assert stepper.engine.counters()["IpInReceives"] == 10
+    assert into.calls == [FRAMES_PER_STEP]
+    assert stepper.receive(0, FRAMES_PER_STEP) == 0
+
+
+def test_queues_are_forgotten_with_the_descriptor() -> None:
+    device = FakeDevice()
+    stepper = sending(device)
+    out, into = together(stepper, device, write_nothing)
+    stepper.forget_descriptor()
+    stepper.step(2 * MS)
+    assert (out.calls, into.calls) == ([], [])
+    assert texts([frame for _, frame in device.sent]) == bytes(range(250)) * (SIZE // 250)

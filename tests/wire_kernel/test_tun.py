@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import pytest
 
 import estab
+from estab.devices import uring
 from tests.kit.exchanges import BULK, echo_all, exchange
 from tests.kit.namespaces import Namespace, requires_kernel
 from tests.kit.tun import TunNamespace
@@ -24,10 +25,14 @@ from tests.test_examples import path_of_estab
 pytestmark = requires_kernel
 
 
-@pytest.fixture(name="stack", params=[True, False], ids=["offload", "plain"])
-def make_stack(netns: TunNamespace, request: pytest.FixtureRequest) -> Iterator[estab.Stack]:
-    """A stack on that device."""
-    with estab.Stack(estab.Tun("tun0", netns=netns.name, offload=request.param),
+@pytest.fixture(name="stack", params=["offload", "plain", "plain-by-single-frames"])
+def make_stack(
+    netns: TunNamespace, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[estab.Stack]:
+    """A stack on that device; the last one where io_uring is forbidden."""
+    if request.param == "plain-by-single-frames":
+        monkeypatch.setattr(uring, "open_ring", lambda *args, **named: None)
+    with estab.Stack(estab.Tun("tun0", netns=netns.name, offload=request.param == "offload"),
                      ["10.7.0.2/24", "fd00:7::2/64"]) as stack:
         yield stack
 
@@ -64,6 +69,34 @@ def test_a_socket_of_the_stack_connects_to_the_kernel_and_has_ten_megabytes_back
             back = exchange(client, BULK)
         server.join(20)
     assert hashlib.sha256(back).digest() == hashlib.sha256(BULK).digest()
+
+
+def test_without_offload_a_step_s_packets_cross_by_one_call(
+    netns: TunNamespace, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts: list[int] = []
+    enter = uring.Ring.enter
+
+    def counting(ring: uring.Ring, count: int) -> int:
+        began = enter(ring, count)
+        counts.append(began)
+        return began
+
+    monkeypatch.setattr(uring.Ring, "enter", counting)
+    with estab.Stack(estab.Tun("tun0", netns=netns.name, offload=False), "10.7.0.2/24") as stack, \
+            stack.socket() as listener, netns.socket() as client:
+        listener.bind(("10.7.0.2", 7))
+        listener.listen()
+        client.connect(("10.7.0.2", 7))
+        accepted = listener.accept()[0]
+        sent = len(BULK) // 10
+        server = threading.Thread(target=lambda: (accepted.sendall(BULK[:sent]), accepted.close()))
+        server.start()
+        back = b"".join(iter(lambda: client.recv(1 << 20), b""))
+        server.join(20)
+    assert back == BULK[:sent]
+    assert max(counts) > 20
+    assert sum(counts) > sent // 1460 // 2
 
 
 def test_with_offload_segments_cross_that_are_larger_than_the_mtu(netns: TunNamespace) -> None:

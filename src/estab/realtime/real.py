@@ -26,6 +26,7 @@ from estab.devices.device import Device, VnetDevice
 from estab.host.drive.loop import Loop, Surroundings
 from estab.host.drive.step import Stepper
 from estab.realtime.sleep import Sleep
+from estab.realtime.together import Together
 from estab.sockets.runtime import Runtime, Task, Wait
 from estab.units import NEVER, SECOND, US
 
@@ -127,14 +128,17 @@ class RealTime(Runtime):
         """The thread whose event loop steps the host, if one does: it must not wait for what only it can bring."""
         self._resolve = resolve
         self._reverse = reverse
+        self._together: Together | None = None
         send, header_bytes = self._send, 0
         if isinstance(device, VnetDevice) and device.header_bytes:
             send, header_bytes = device.send_offloaded, device.header_bytes
         self.stepper = Stepper(engine, interface, device.receive, send, self._tell, header_bytes, device.fileno() >= 0)
         if isinstance(device, DescriptorDevice) and device.is_plain():
+            self._together = Together(device)
             read_into = io.FileIO(device.fileno(), closefd=False).readinto
             buffer = mmap.mmap(-1, device.read_bytes, access=mmap.ACCESS_COPY)
-            self.stepper.use_descriptor(device.fileno(), buffer, os.read, read_into, os.write, os.writev)
+            self.stepper.use_descriptor(device.fileno(), buffer, os.read, read_into, os.write, os.writev,
+                                        self._together.outbox, self._together.inbox)
         self._waiting_fd: dict[int, list[_Waiter]] = {}
         self._waiting_any: list[_Waiter] = []
         self.loop = Loop(self.stepper, _Surroundings(self, self._mutex, self._waiting_any))
@@ -345,6 +349,13 @@ class RealTime(Runtime):
     def has_unsent(self) -> bool:
         """Tell whether something keeps text that was written and that the host has not taken yet."""
         return any(dependent.has_unsent() for dependent in self.dependents)
+
+    def close_device(self) -> None:
+        """Release the device. The caller holds the lock."""
+        self.stepper.forget_descriptor()
+        if self._together is not None:
+            self._together.close()
+        self.device.close()
 
     def lose_device(self) -> None:
         """Note that the device is gone: no frame leaves any more, and connections end by their timers."""

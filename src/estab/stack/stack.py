@@ -80,8 +80,7 @@ class _Parts:
         for capture in self.captures:
             capture.close()
         with self.runtime.lock:
-            self.runtime.stepper.forget_descriptor()
-            self.device.close()
+            self.runtime.close_device()
 
 
 class Stack(InLoop):

@@ -21,6 +21,9 @@ from mypy_extensions import i64
 
 from estab.host.drive.expectation import Expectation
 from estab.host.drive.handler import Handler
+from estab.host.drive.inbox import Inbox
+from estab.host.drive.outbox import Outbox
+from estab.host.drive.slots import SLOT_BYTES
 from estab.host.engine import Engine
 from estab.host.ip.interface import Interface, Outbound
 from estab.units import NEVER, US
@@ -125,6 +128,10 @@ class Stepper:
         self._write: Callable[[int, bytes], int] = _write_nothing
         self._write_parts: Callable[[int, list[Any]], int] = _write_no_parts
         self._fd: int = -1
+        self._outbox: Outbox | None = None
+        self._inbox: Inbox | None = None
+        self._refused: list[bytes] = []
+        """Frames of the outbox that the device refused."""
         self._read_bytes: int = 0
         self._is_polled: bool = is_polled
         self._frames_max: i64 = 1 if is_polled else FRAMES_PER_STEP
@@ -141,7 +148,8 @@ class Stepper:
 
     def use_descriptor(self, fd: int, buffer: Any, read: Callable[[int, int], bytes],
                        read_into: Callable[[Any], int | None], write: Callable[[int, bytes], int],
-                       write_parts: Callable[[int, list[Any]], int]) -> None:
+                       write_parts: Callable[[int, list[Any]], int], outbox: Outbox | None = None,
+                       inbox: Inbox | None = None) -> None:
         """Read and write frames directly: ``os.read``, a ``readinto`` that gives ``None`` if there is no frame,
         ``os.write`` and ``os.writev`` on the device's descriptor.
 
@@ -151,15 +159,21 @@ class Stepper:
         else fits into. So a small frame is copied out of ``buffer``, which has room for the largest frame. That is a
         ``mmap``: a slice of one is ``bytes``, made by one copy. What a ``bytearray`` takes to give the same costs as
         much as parsing the frame.
+
+        With ``outbox``, frames that fit into it leave together when the step ends. One that the device's own queue
+        drops then (ENOBUFS) is lost as on the way. With ``inbox``, a step that takes several frames reads them
+        together.
         """
         self._fd, self._read_bytes, self._read, self._read_into = fd, len(buffer), read, read_into
         self._buffer = buffer
         self._slices = [slice(0, size) for size in range(SLICES)]
         self._write, self._write_parts = write, write_parts
+        self._outbox, self._inbox = outbox, inbox
 
     def forget_descriptor(self) -> None:
         """Use ``receive`` and ``send`` again: the descriptor is about to be closed."""
         self._fd = -1
+        self._outbox = self._inbox = None
         self._read_into = _read_nothing_into
 
     def step(self, now_ns: i64) -> i64:
@@ -210,8 +224,10 @@ class Stepper:
         interface = self._interface
         start = self.header_bytes
         count: i64 = 0
+        inbox = self._inbox
+        is_filled = inbox is not None and inbox.fill(frames_max)
         while count < frames_max:
-            data = self._next_frame()
+            data = inbox.next() if is_filled and inbox is not None else self._next_frame()
             if data is None:
                 break
             count += 1
@@ -248,6 +264,11 @@ class Stepper:
         """Send a frame whose text is apart."""
         if self._fd < 0:
             return self._offer(header, outbound.frame())
+        if self._outbox is not None:
+            if len(header) + outbound.size() <= SLOT_BYTES:
+                return self._send_later(header + outbound.frame())
+            if not self._empty_outbox():
+                return False
         text: Any = outbound.text
         if outbound.text_start > 0 or outbound.text_end < len(outbound.text):
             text = memoryview(text)[outbound.text_start : outbound.text_end]
@@ -262,6 +283,11 @@ class Stepper:
     def _send_frame(self, header: bytes, frame: bytes) -> bool:
         if self._fd < 0:
             return self._offer(header, frame)
+        if self._outbox is not None:
+            if len(header) + len(frame) <= SLOT_BYTES:
+                return self._send_later(header + frame if len(header) > 0 else frame)
+            if not self._empty_outbox():
+                return False
         try:
             if len(header) == 0:
                 self._write(self._fd, frame)
@@ -274,6 +300,38 @@ class Stepper:
         except OSError as error:
             return self._take_error(error, header, frame)
         return True
+
+    def _send_later(self, frame: bytes) -> bool:
+        """Let a frame wait for the end of the step. ``False``: the device is full, and the frame is not taken."""
+        outbox = self._outbox
+        if outbox is None or self.is_full:
+            return False
+        if not outbox.add(frame):
+            self._empty_outbox()
+        return True
+
+    def _empty_outbox(self) -> bool:
+        """Send what waits. Returns whether the device has taken it."""
+        outbox = self._outbox
+        if outbox is not None and not outbox.is_empty():
+            self._write_each(outbox.send())
+        return not self.is_full
+
+    def _write_each(self, frames: list[bytes]) -> None:
+        """Write frames one by one. Those that the device refuses wait for ``retry``."""
+        for index, frame in enumerate(frames):
+            try:
+                self._write(self._fd, frame)
+                is_taken = True
+            except BlockingIOError:
+                is_taken = False
+            except OSError as error:
+                is_taken = self._take_error(error, frame[: self.header_bytes], frame[self.header_bytes :])
+                self._is_refused = False
+            if not is_taken:
+                self._refused = frames[index:]
+                self.is_full = True
+                return
 
     def _take_error(self, error: OSError, header: bytes, frame: bytes) -> bool:
         """Say what a failed write means."""
@@ -315,11 +373,13 @@ class Stepper:
                 bytes_max -= outbound.size()
                 self._put(outbound)
                 if bytes_max < 0 and not self.is_full:
+                    self._empty_outbox()
                     self.has_more = True
                     self._frames_max = FRAMES_PER_STEP
                     self.due_ns = self.next_deadline_ns()
                     return self.due_ns
             if context.woken.first is None:
+                self._empty_outbox()
                 self.due_ns = self.next_deadline_ns()
                 return self.due_ns
 
@@ -339,10 +399,16 @@ class Stepper:
         return not is_told and not self._expectation.has_just_answered()
 
     def retry(self) -> None:
-        """Offer the device the frame that it refused."""
+        """Offer the device what it refused."""
+        self.is_full = False
+        if self._refused:
+            frames = self._refused
+            self._refused = []
+            self._write_each(frames)
+            if self.is_full:
+                return
         outbound = self._unsent
         self._unsent = None
-        self.is_full = False
         if self._cut is not None:
             self._go_on(self._cut)
         elif outbound is not None:
@@ -377,8 +443,7 @@ class Stepper:
             if self._fd < 0:
                 is_taken = self._offer(outbound.data[: outbound.before_bytes], outbound.frame())
             else:
-                self._write(self._fd, outbound.data)
-                is_taken = True
+                is_taken = self._send_frame(b"", outbound.data)
         except BlockingIOError:
             is_taken = False
         except OSError as error:
