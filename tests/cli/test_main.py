@@ -205,6 +205,30 @@ def test_what_an_encoding_lacks_is_written_in_ascii(words: list[str], encoding: 
         assert done.stdout.isascii()
 
 
+@pytest.mark.parametrize("words", [[], ["--help"], *([name, "--help"] for name in (
+    "doctor", "drill", "lab", "report", "run", "sweep", "explain", "up", "top", "tour"))])
+def test_help_is_written_in_the_encoding_of_the_locale(words: list[str]) -> None:
+    done = subprocess.run([*ESTAB, *words], capture_output=True, check=False, timeout=60, env=ENVIRONMENT | {
+        "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.isascii()
+    assert b"--help" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["doctor", "report"])
+@pytest.mark.parametrize(("text", "words"), [(b"", "it is empty"), (b"GET / HTTP/1.1", "neither pcap nor pcapng")])
+def test_a_file_that_is_no_capture_is_wrong_input(
+    command: str, text: bytes, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "a.pcap"
+    path.write_bytes(text)
+    assert cli.main([command, str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in err
+    assert err.count("\n") == 1
+
+
 def test_each_character_that_is_written_in_ascii_is_one() -> None:
     for character, nearest in ASCII.items():
         assert len(nearest) == 1

@@ -118,7 +118,7 @@ def test_the_command_writes_a_page_and_says_in_a_line_what_is_wrong(
     assert "1 connection" in capsys.readouterr().out
     (tmp_path / "no.pcapng").write_bytes(b"nothing of the kind, at all, really")
     (tmp_path / "empty.pcapng").write_bytes(b"")
-    for words, code in (([str(tmp_path / "no.pcapng")], 1), ([str(tmp_path / "empty.pcapng")], 1),
+    for words, code in (([str(tmp_path / "no.pcapng")], 2), ([str(tmp_path / "empty.pcapng")], 2),
                         ([str(tmp_path / "gone")], 2), ([str(path), "--out", str(path)], 2),
                         ([str(path), "--out", str(tmp_path / "no" / "x.html")], 1)):
         assert main(["report", *words]) == code

@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from typing import Final
 
-__all__ = ["ASCII", "HANDLER", "degrade"]
+__all__ = ["ASCII", "HANDLER", "degrade", "echo", "fitting"]
 
 ASCII: Final[dict[int, str]] = str.maketrans({
     "│": "|", "─": "-", "═": "=", "╌": "-", "▶": ">", "◀": "<", "×": "x", "→": ">", "▸": ">", "◂": "<", "◷": "@",
@@ -27,6 +27,17 @@ def degrade() -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # a stream of a test, or one that is closed
             stream.reconfigure(errors=HANDLER)  # type: ignore[union-attr]
+
+
+def echo(text: str, *, nl: bool = True, err: bool = False) -> None:
+    """Write a text to standard output or standard error. Click's function of that name writes UTF-8 if it is ASCII."""
+    print(text, end="\n" if nl else "", file=sys.stderr if err else sys.stdout, flush=True)
+
+
+def fitting(text: str) -> str:
+    """Return a text as standard output can write it, for functions that write by Click's ``echo``."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, HANDLER).decode(encoding)
 
 
 def _nearest(error: UnicodeError) -> tuple[str | bytes, int]:

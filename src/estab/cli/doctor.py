@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from estab.cli.ascii import echo
 from estab.cli.screen import Screen
 from estab.cli.written import cannot_write, ensure_writable, why
 from estab.doctor.tell import tell
@@ -66,7 +67,7 @@ def doctor(capture: str | None, pid: int | None, port: int | None, netns: str | 
     if table:
         with _input():
             lines = _table(pid, port, netns)
-        click.echo("\n".join(lines))
+        echo("\n".join(lines))
         return
     with _input():
         report = _look(capture, pid, port, netns, stack, idle, stuck)
@@ -96,11 +97,11 @@ def _show_lab(as_json: bool) -> None:
     checks = check_lab()
     if as_json:
         rows = [{"what": one.what, "ok": one.is_ok, "needed": one.is_needed, "remark": one.remark} for one in checks]
-        click.echo(json.dumps(rows, indent=2))
+        echo(json.dumps(rows, indent=2))
     else:
         for check in checks:
             mark = "ok" if check.is_ok else "NO" if check.is_needed else "--"
-            click.echo(click.wrap_text(f"{mark}  {check.what}: {check.remark}", 79, subsequent_indent="    "))
+            echo(click.wrap_text(f"{mark}  {check.what}: {check.remark}", 79, subsequent_indent="    "))
     if not all(check.is_ok for check in checks if check.is_needed):
         raise click.exceptions.Exit(1)
 
@@ -128,7 +129,7 @@ def _look(capture: str | None, pid: int | None, port: int | None, netns: str | N
 
 def _show(report: Report, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(report.json(), indent=2))
+        echo(json.dumps(report.json(), indent=2))
     else:
         screen = Screen()
         screen.lines(tell(report, min(screen.width, 100)))
@@ -141,7 +142,7 @@ def _watch(report: Report, seconds: float, as_json: bool, look: Callable[[], Rep
     while True:
         names = [(finding.name, finding.subject) for finding in report.findings]
         if as_json:
-            click.echo(json.dumps(report.json()))
+            echo(json.dumps(report.json()))
         elif names != before:
             screen.lines([(Span(time.strftime("── %H:%M:%S "), "rule"),)])
             screen.lines(tell(report, min(screen.width, 100), has_cures=before is None))
@@ -177,4 +178,4 @@ def _write_replay(report: Report, path: str) -> None:
         raise cannot_write(path, "--replay", error) from None
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    click.echo(f"\n{path}: {about}; run it: python {path}", err=True)
+    echo(f"\n{path}: {about}; run it: python {path}", err=True)

@@ -20,6 +20,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from estab.cli.ascii import echo
 from estab.cli.junit import write_junit
 from estab.cli.screen import Screen
 from estab.cli.written import cannot_write, written
@@ -97,9 +98,9 @@ def drill(
         _write_junit(junit, results)
     unknown = sorted({name for result in results for name in result.unknown_sysctls})
     if unknown:
-        click.echo(f"unknown sysctls, which changed nothing: {', '.join(unknown)}")
+        echo(f"unknown sysctls, which changed nothing: {', '.join(unknown)}")
     passed = sum(result.is_ok for result in results)
-    click.echo(f"{passed} of {len(results)} passed in {time.perf_counter() - began:.1f} s")
+    echo(f"{passed} of {len(results)} passed in {time.perf_counter() - began:.1f} s")
     if passed < len(results):
         raise click.exceptions.Exit(2 if any(result.outcome == "error" for result in results) else 1)
 
@@ -150,7 +151,7 @@ def _reported(work: Sequence[_Job], jobs: int) -> list[Result]:
             progress.update(task, advance=1, description=Path(result.path).name)
             if not result.is_ok:
                 progress.console.file.flush()
-                click.echo(_failure(result))
+                echo(_failure(result))
     return results
 
 
@@ -199,10 +200,10 @@ def _watched(work: Sequence[_Job], verbose: bool, pcap: str | None) -> list[Resu
             except OSError as error:
                 raise cannot_write(path, "--pcap", error) from error
             if verbose:
-                click.echo(f"{job.path} ({job.ip_version})")
+                echo(f"{job.path} ({job.ip_version})")
                 screen.lines(render(ladder(recorder.facts, hosts=_LADDER_LANES), screen.width))
             if not result.is_ok:
-                click.echo(_failure(result))
+                echo(_failure(result))
     return results
 
 

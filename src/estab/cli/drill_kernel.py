@@ -19,6 +19,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from estab.cli.ascii import echo
 from estab.cli.written import why
 from estab.drill.kernel import why_not
 from estab.drill.runner import Result, run, run_on_kernel
@@ -88,7 +89,7 @@ def against_kernel(
             differs = any(not difference.is_beyond for difference in found)
             status = 2 if is_error else max(status, 1 if differs else 0)
             same += not differs
-    click.echo(f"{same} of {len(work)} the same on {ours.profile} and on {kernel.profile}")
+    echo(f"{same} of {len(work)} the same on {ours.profile} and on {kernel.profile}")
     return status
 
 
@@ -107,12 +108,12 @@ def _tell(path: str, kernel: Result, ours: Result, found: Sequence[Difference]) 
     beyond = [difference for difference in found if difference.is_beyond]
     if len(beyond) == len(found):
         what = "as the script says" if ours.is_ok else f"not as the script says, line {ours.line}: {ours.message}"
-        click.echo(f"{path}: both the same, {what}")
+        echo(f"{path}: both the same, {what}")
     for difference in [*beyond[:1], *found[len(beyond) :]]:
         what = "they differ"
         if difference.is_beyond:
             more = f", and on {len(beyond) - 1} lines more" if len(beyond) > 1 else ""
             what = f"they differ in what the script leaves open{more}"
-        click.echo(f"{path}:{difference.line}: {what}")
-        click.echo(f"  {kernel.profile:14} {difference.kernel}")
-        click.echo(f"  {'estab':14} {difference.ours}")
+        echo(f"{path}:{difference.line}: {what}")
+        echo(f"  {kernel.profile:14} {difference.kernel}")
+        echo(f"  {'estab':14} {difference.ours}")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import click
 
+from estab.cli.ascii import echo
 from estab.cli.screen import Screen
 from estab.explain.table import KINDS, Term, find, near, terms
 from estab.observe.text import Line, Span, wrapped
@@ -42,7 +43,7 @@ def explain(words: tuple[str, ...], run: bool, as_list: bool, as_json: bool) -> 
     whole = find(" ".join(words)) if len(words) > 1 else []
     found = whole or [term for word in words for term in _find(word)]
     if as_json:
-        click.echo(json.dumps([_plain(term) for term in found], indent=2))
+        echo(json.dumps([_plain(term) for term in found], indent=2))
         return
     for number, term in enumerate(found):
         screen.lines([()] if number else [])
@@ -84,13 +85,13 @@ def _plain(term: Term) -> dict[str, str]:
 
 def _list(as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([_plain(term) for term in terms().values()], indent=2))
+        echo(json.dumps([_plain(term) for term in terms().values()], indent=2))
         return
     for kind, title in KINDS.items():
-        click.echo(f"{title}:")
+        echo(f"{title}:")
         for term in terms().values():
             if term.kind == kind:
-                click.echo(f"  {term.name}")
+                echo(f"  {term.name}")
 
 
 def _play(screen: Screen, found: list[Term]) -> None:

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import click
 
+from estab.cli.ascii import echo
+
 __all__ = ["find_folder", "lab", "new_server"]
 
 _BUILT: Final = Path("build", "lab")
@@ -51,10 +53,10 @@ def lab(folder: str | None, port: int, no_browser: bool) -> None:
     except OSError as error:
         raise click.ClickException(f"cannot serve on 127.0.0.1:{port}: {error.strerror}") from None
     address = f"http://127.0.0.1:{server.server_address[1]}/"
-    click.echo(f"estab: the lab is at {address} until Ctrl-C")
+    echo(f"estab: the lab is at {address} until Ctrl-C")
     with server:
         if not no_browser and not webbrowser.open(address):
-            click.echo("estab: no browser could be opened; open the address in Chrome or Edge", err=True)
+            echo("estab: no browser could be opened; open the address in Chrome or Edge", err=True)
         server.serve_forever()
 
 

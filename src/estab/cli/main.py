@@ -27,7 +27,7 @@ from click.shell_completion import CompletionItem, shell_complete
 
 from estab import __version__
 from estab._build import core_kind
-from estab.cli.ascii import degrade
+from estab.cli.ascii import degrade, echo, fitting
 
 __all__ = ["estab", "main"]
 
@@ -54,8 +54,17 @@ _OUTPUT_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, err
 """What writing to standard output may end in, beside a broken pipe."""
 
 
+class _Context(click.Context):
+    """What a command knows of its call."""
+
+    def get_help(self) -> str:
+        return fitting(super().get_help())
+
+
 class _Commands(click.Group):
     """Finds subcommands by name and imports them when they are needed."""
+
+    context_class = _Context
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *_COMMANDS})
@@ -70,6 +79,7 @@ class _Commands(click.Group):
         module, _, name = _COMMANDS[cmd_name][0].partition(":")
         command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)
+        command.context_class = _Context
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -97,9 +107,9 @@ def estab(ctx: click.Context, version: bool) -> None:
     Begin with: estab tour
     """
     if version:
-        click.echo(_version())
+        echo(_version())
     elif ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+        echo(ctx.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from estab.cli.ascii import echo
 from estab.cli.reading import with_progress
 from estab.cli.written import cannot_write
 from estab.devices.capture_file import CaptureError, read_capture
@@ -45,9 +46,9 @@ def report(capture: str, out: str | None, payload: bool) -> None:
             reader = read_capture(stream)
             tables = captured(with_progress(reader, stream), has_payload=payload)
     except OSError as error:
-        raise click.ClickException(f"cannot read {capture!r}: {error.strerror}") from error
+        raise click.UsageError(f"cannot read {capture!r}: {error.strerror}") from error
     except CaptureError as error:
-        raise click.ClickException(f"{capture}: {error}") from error
+        raise click.UsageError(f"{capture}: {error}") from error
     if tables.count("frame") == 0:
         raise click.ClickException(f"{capture}: there is no packet in it that could be shown")
     if reader.cut:
@@ -63,7 +64,7 @@ def report(capture: str, out: str | None, payload: bool) -> None:
     except OSError as error:
         raise cannot_write(str(path), "--out", error) from error
     packets, connections = format_count(tables.count("frame"), "packet"), format_count(len(tables.conns), "connection")
-    click.echo(f"{path}: {packets}, {connections}")
+    echo(f"{path}: {packets}, {connections}")
 
 
 def _first_segment_ns(tables: Tables) -> int:

@@ -16,6 +16,7 @@ from typing import Any, Final, TextIO
 
 import click
 
+from estab.cli.ascii import echo
 from estab.cli.written import cannot_write, ensure_writable
 from estab.errors import is_of_estab
 from estab.lab.network import Network
@@ -92,7 +93,7 @@ def run(
         warnings.showwarning = _show_warning
         failed = _run(net, plan)
         time = f"real time: not repeatable; {net.lateness}" if net.is_real_time else "virtual time"
-        click.echo(f"estab: seed {net.seed}, {format_duration(net.now_ns)} of {time}; {fingerprint_of(None)}", err=True)
+        echo(f"estab: seed {net.seed}, {format_duration(net.now_ns)} of {time}; {fingerprint_of(None)}", err=True)
         if seen is not None:
             _keep(seen, pcap, seen_by or "", report, draws)
     if failed:
@@ -116,13 +117,13 @@ def _run(net: Network, plan: Scenario) -> bool:
             raise  # ``main`` says it: no program failed
         own = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_of_estab(frame.filename)]
         lines = ["Traceback of the program (most recent call last):\n", *traceback.format_list(own)] if own else []
-        click.echo("".join(lines), nl=False, err=True)
+        echo("".join(lines), nl=False, err=True)
         where = signature_of(error).program
-        click.echo(f"estab: {where + ': ' if where else ''}{one_line(error)}", err=True)
+        echo(f"estab: {where + ': ' if where else ''}{one_line(error)}", err=True)
         for note in _notes(error):
-            click.echo(f"  {note}", err=True)
+            echo(f"  {note}", err=True)
         for line in net.waiting():
-            click.echo(f"  {line}", err=True)
+            echo(f"  {line}", err=True)
         return True
     return False
 
@@ -140,7 +141,7 @@ def _notes(error: BaseException) -> Iterator[str]:
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,
                   file: TextIO | None = None, line: str | None = None) -> None:
     """Say what a warning says, in a line."""
-    click.echo(f"estab: {message}", err=True)
+    echo(f"estab: {message}", err=True)
 
 
 def _keep(seen: Recording, pcap: str | None, seen_by: str, report: str | None, draws: bool) -> None:
@@ -208,7 +209,7 @@ def _tell_of_ends(programs: tuple[str, ...], links: tuple[str, ...], options: tu
     known = {*(text.partition("=")[0] for text in programs), *routers, *(_host(text)[0] for text in options)}
     for end in dict.fromkeys(end for text in links for end in _link(text).between):
         if end not in known:
-            click.echo(f"estab: host {end} is only named in --link: it runs no program, and forwards nothing without "
+            echo(f"estab: host {end} is only named in --link: it runs no program, and forwards nothing without "
                        f"--router {end}", err=True)
 
 

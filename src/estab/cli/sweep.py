@@ -22,6 +22,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from estab.cli.ascii import echo
 from estab.trial.explain import Explanation, explain
 from estab.trial.fingerprint import fingerprint_of
 from estab.trial.kept import folder_for, keep
@@ -107,7 +108,7 @@ def sweep(
                  scenario=scenario if isinstance(scenario, ScenarioFile) else None)
             explained[group.failure] = made
     if as_json:
-        click.echo(json.dumps(_summary(target, work, outcomes, groups, explained), indent=1))
+        echo(json.dumps(_summary(target, work, outcomes, groups, explained), indent=1))
     else:
         _show(work, outcomes, groups, explained)
     if groups or work.differing:
@@ -248,7 +249,7 @@ def _show(
     out = Console(soft_wrap=True, highlight=False)
     failed = sum(bool(one.failure) for one in outcomes)
     end = " (stopped)" if work.is_stopped else ""
-    click.echo(f"{format_count(len(outcomes), 'seed')}{end}: {len(outcomes) - failed} passed, {failed} failed")
+    echo(f"{format_count(len(outcomes), 'seed')}{end}: {len(outcomes) - failed} passed, {failed} failed")
     if groups:
         table = Table(box=None, pad_edge=False, show_edge=False)
         for name, where in (("failed", "right"), ("lowest seed", "right"), ("what", "left")):

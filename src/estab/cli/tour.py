@@ -18,6 +18,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from estab import __version__
+from estab.cli.ascii import echo
 from estab.cli.chapters import CHAPTERS, find
 from estab.cli.chapters.chapter import Chapter, Played
 from estab.cli.chapters.languages import chapter_in
@@ -76,7 +77,7 @@ def tour(
         _ensure_written(lang)
     if as_list:
         for item in CHAPTERS if chosen is None else (chosen,):
-            click.echo(f"{item.name:14}{chapter_in(lang, item).title}")
+            echo(f"{item.name:14}{chapter_in(lang, item).title}")
         return
     chapters = CHAPTERS if is_all else (chosen or CHAPTERS[0],)
     with ExitStack() as stack:
@@ -86,7 +87,7 @@ def tour(
             performances = _reported(performances, report, seed)
         if as_json:
             documents = [_document(item, played) for item, played in performances]
-            click.echo(json.dumps({"estab": __version__, "seed": seed, "chapters": documents}, indent=1))
+            echo(json.dumps({"estab": __version__, "seed": seed, "chapters": documents}, indent=1))
         else:
             _show(performances, () if is_all else _next(chapters[0], seed, words), words)
 
