@@ -268,6 +268,79 @@ def sends_that_wait_while_the_peer_closes() -> Any:
     return found
 
 
+def urgent_bytes_and_their_flag() -> Any:
+    found = []
+    with tcp() as (one, other):
+        for size in (1, 0):
+            other.send(b"a", socket.MSG_OOB)
+            select.select([], [], [one], 1)
+            found.append(one.recvmsg(size, 0, socket.MSG_OOB))
+            found.append(said(lambda: one.recv(1, socket.MSG_OOB)))
+    return found
+
+
+def datagrams_in_parts() -> Any:
+    found = []
+    for family in LOOPBACK:
+        with udp(family) as (one, other), socket.socket(family, socket.SOCK_DGRAM) as third:
+            third.settimeout(1)
+            other.settimeout(1)
+            third.bind((LOOPBACK[family], 0))
+            third.sendto(b"a", socket.MSG_MORE, other.getsockname()[:2])
+            found.append(said(lambda third=third: third.send(b"b")))  # it has no peer, and needs none
+            one.connect(other.getsockname())
+            one.send(b"c", socket.MSG_MORE)
+            found.append(said(lambda one=one: one.shutdown(socket.SHUT_WR)))
+            found += [said(lambda one=one, third=third: one.sendto(b"d", third.getsockname()[:2])), other.recv(9)]
+            found.append(said(lambda one=one: one.send(b"e")))
+    return found
+
+
+def options_of_closed_and_of_listening_sockets() -> Any:
+    found = []
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as sock:
+        found.append(said(lambda: listener.setsockopt(6, socket.TCP_WINDOW_CLAMP, 0)))
+        sock.setblocking(False)
+        sock.connect_ex(("127.0.0.1", 1))
+        select.select([], [sock], [], 1)
+        found += [said(lambda option=option: sock.setsockopt(6, option, 0)) for option in (socket.TCP_WINDOW_CLAMP, 30)]
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET6, kind) as six:
+            six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 0)
+            found.append(six.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS))
+            six.bind(("::1", 0))
+            found += [said(lambda six=six, address=address: six.bind((address, 0)))
+                      for address in ("2001:db8::1", "::1", "ff05::1", "::ffff:192.0.2.1")]
+    return found
+
+
+def what_is_shut_before_it_is_connected() -> Any:
+    found = []
+    for how in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
+        with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as sock:
+            found.append(said(lambda sock=sock, how=how: sock.shutdown(how)))
+            sock.connect(listener.getsockname())
+            poll = select.poll()
+            poll.register(sock, 0x2007)
+            found += [bits for _, bits in poll.poll(0)]
+            found += [said(lambda sock=sock: sock.shutdown(socket.SHUT_RD)), poll.poll(0)[0][1]]
+    return found
+
+
+def states_of_connections_that_have_ended() -> Any:
+    with tcp() as (one, other):
+        found = []
+        one.shutdown(socket.SHUT_WR)
+        select.select([other], [], [], 1)
+        other.shutdown(socket.SHUT_WR)
+        select.select([one], [], [], 1)
+        poll = select.poll()
+        poll.register(one, 0)
+        poll.poll(1000)
+        found += [sock.getsockopt(6, socket.TCP_INFO, 1)[0] for sock in (one, other)]
+    return found
+
+
 def later(call: Callable[[], Any]) -> None:
     time.sleep(0.1)
     call()
@@ -275,7 +348,9 @@ def later(call: Callable[[], Any]) -> None:
 
 SEQUENCES = [
     accepting_datagrams, bands_of_readiness, epoll_objects_of_numbers, addresses_of_many,
-    sends_that_wait_while_the_peer_closes,
+    sends_that_wait_while_the_peer_closes, urgent_bytes_and_their_flag, datagrams_in_parts,
+    options_of_closed_and_of_listening_sockets, what_is_shut_before_it_is_connected,
+    states_of_connections_that_have_ended,
     kinds_that_a_protocol_means,
     errors_that_are_told_once,
     protocols_of_numbers, calls_that_poll_first, urgent_bytes_that_are_not_there, reading_by_the_number,

@@ -21,17 +21,22 @@ from estab.abi import (
     SOCK_DGRAM,
 )
 from estab.errors import os_error
+from estab.host.ip.paths import HostPaths
 from estab.host.sockets.ancillary import Ancillary, SendControl
 from estab.host.sockets.bound import BoundDescriptor
 from estab.host.sockets.groups import Multicast
-from estab.tcp.context import Context
+from estab.tcp.context import Context, endpoint_text
 from estab.undeletable import undeletable
 from estab.wire import icmp
 from estab.wire.address import is_link_local, is_multicast
 from estab.wire.ip import Packet
 
-__all__ = ["DatagramSettings", "Pending", "QueuedError", "Received", "ensure_v4_sends"]
+__all__ = [
+    "DatagramSettings", "Pending", "QueuedError", "Received", "ensure_fits", "ensure_has_control", "ensure_v4_sends",
+]
 
+_V4_TEXT_BYTES_MAX: Final = 65_507
+_V6_TEXT_BYTES_MAX: Final = 65_527
 _UDP_BYTES_MAX: Final = 0xFFFF
 RECEIVE_BUFFER_BYTES: Final = 212_992
 """Default of a socket's queue (Linux's ``rmem_default``), with an overhead for each datagram."""
@@ -186,3 +191,21 @@ def ensure_v4_sends(size: i64, flags: i64) -> None:
         raise os_error(errno.EMSGSIZE, f"message too long: {size} bytes, and UDP counts {_UDP_BYTES_MAX}")
     if (flags & MSG_OOB) != 0:
         raise os_error(errno.EOPNOTSUPP, "operation not supported: UDP has no urgent data")
+
+
+def ensure_fits(size: i64, is_v4: bool) -> None:
+    """Raise EMSGSIZE if a datagram can't carry so much text."""
+    size_max: i64 = _V4_TEXT_BYTES_MAX if is_v4 else _V6_TEXT_BYTES_MAX
+    if size > size_max:
+        raise os_error(errno.EMSGSIZE, f"message too long: {size} bytes, and a datagram carries {size_max}")
+
+
+def ensure_has_control(paths: HostPaths, control: SendControl) -> None:
+    """Raise ENODEV or, as Linux, ENETUNREACH or EINVAL for an interface or a source that this host has not."""
+    if control.scope >= len(paths.interfaces):
+        raise os_error(errno.ENODEV, f"no such device: this host has no interface {control.scope}")
+    if control.source and not paths.is_local(control.source):
+        number = errno.ENETUNREACH if len(control.source) == 4 else errno.EINVAL
+        text = f"{endpoint_text(control.source, 0)[:-2]} is not an address of this host to send from"
+        raise os_error(number, f"network is unreachable: {text}" if number == errno.ENETUNREACH else
+                       f"invalid argument: {text}")

@@ -11,7 +11,7 @@ from typing import Final
 
 from mypy_extensions import i16, i64
 
-from estab.abi import SOCK_STREAM
+from estab.abi import AF_INET, CLOSED, SOCK_STREAM, TIME_WAIT
 from estab.errors import os_error
 from estab.host.sockets.bound import BoundDescriptor
 from estab.host.sockets.demux import Demux
@@ -272,7 +272,7 @@ class StreamSettings(BoundDescriptor):
     @window_clamp_bytes.setter
     def window_clamp_bytes(self, value: int) -> None:
         connection = self.connection
-        if value == 0 and connection is not None:
+        if value == 0 and not self._is_closed(may_listen=False):
             raise os_error(errno.EINVAL, "invalid argument: TCP_WINDOW_CLAMP of a connection is not 0")
         if connection is not None and value >= connection.largest_window():
             return  # as on Linux, where the clamp grows with the buffer
@@ -363,8 +363,13 @@ class StreamSettings(BoundDescriptor):
         self.fast_open.keys = value
 
     def _ensure_closed(self, name: str, *, may_listen: bool) -> None:
-        if self.connection is not None or (not may_listen and self.is_listening()):
+        if not self._is_closed(may_listen=may_listen):
             raise os_error(errno.EINVAL, f"invalid argument: {name} is set before the connection is opened")
+
+    def _is_closed(self, *, may_listen: bool) -> bool:
+        connection = self.connection
+        is_open = connection is not None and connection.state != CLOSED and connection.state != TIME_WAIT
+        return not is_open and (may_listen or not self.is_listening())
 
     def is_listening(self) -> bool:
         """Tell whether the socket takes connections."""
@@ -372,12 +377,12 @@ class StreamSettings(BoundDescriptor):
 
     @property
     def ttl(self) -> int:
-        """IP_TTL, IPV6_UNICAST_HOPS: 1 to 255, or EINVAL."""
+        """IP_TTL, IPV6_UNICAST_HOPS: 1 to 255, or EINVAL; of a socket for IPv6 0, too."""
         return self.options.ttl
 
     @ttl.setter
     def ttl(self, value: int) -> None:
-        if not 1 <= value <= 255:
+        if not (1 if self.family == AF_INET else 0) <= value <= 255:
             raise os_error(errno.EINVAL, f"invalid argument: a TTL is 1 to 255, not {value}")
         self._set(self.options.with_ttl(value))
 

@@ -26,7 +26,7 @@ from estab.wire.address import (
     unmap_v4,
 )
 
-__all__ = ["ANY", "Endpoint", "SockAddr", "ensure_has_scope", "read_sockaddr", "write_sockaddr"]
+__all__ = ["ANY", "Endpoint", "SockAddr", "ensure_has_scope", "is_scoped", "read_sockaddr", "write_sockaddr"]
 
 SockAddr = tuple[str, int] | tuple[str, int, int, int]
 
@@ -115,3 +115,8 @@ def write_sockaddr(family: i64, address: bytes, port: i64, scope: i64) -> SockAd
         return ("::", port, 0, 0)
     shown = map_v4(address) if len(address) == 4 else address
     return (format_address(shown), port, 0, scope)
+
+
+def is_scoped(address: bytes) -> bool:
+    """Tell whether an address means something only with an interface beside it."""
+    return len(address) == 16 and is_link_local(address)

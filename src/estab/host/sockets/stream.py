@@ -65,8 +65,12 @@ class StreamSocket(StreamView):
         """Take a local address and port (0: any). EINVAL when bound already, EADDRINUSE, EADDRNOTAVAIL."""
         self.tables.context.now_ns = now_ns
         end = read_sockaddr(self.family, address, "bind")
-        if end.address:
+        is_v6 = self.family != AF_INET
+        if end.address and not is_v6:
             self._ensure_may_bind(end)
+        if len(end.address) == 16 and is_multicast(end.address):
+            raise os_error(errno.EINVAL, "invalid argument: TCP has no multicast, "
+                           f"{endpoint_text(end.address, end.port)} is a group")
         connection = self.connection
         is_over = connection is not None and (connection.state == abi.CLOSED or connection.state == abi.TIME_WAIT)
         if is_over and not self.has_bound_port and not self.is_bound_again:
@@ -74,6 +78,8 @@ class StreamSocket(StreamView):
             self.is_bound_again = True
         if self.binding is not None or (connection is not None and not is_over):
             raise os_error(errno.EINVAL, f"invalid argument: the socket is already bound to {self._local_text()}")
+        if end.address and is_v6:  # in Linux's order, which is not that of IPv4's sockets
+            self._ensure_may_bind(end)
         self.has_bound_address = False
         try:
             self._bind(end.address, end.port)
@@ -380,14 +386,11 @@ class StreamSocket(StreamView):
     # --- inside
 
     def _ensure_may_bind(self, end: Endpoint) -> None:
-        """Raise EADDRNOTAVAIL if an address is not this host's, EINVAL if it is an IPv6 group's or has no interface.
+        """Raise EADDRNOTAVAIL if an address is not this host's, EINVAL if it has no interface but needs one.
 
         As on Linux, groups and broadcasts of IPv4 may be bound: nothing arrives there, and ``connect`` passes them by.
         """
         address = end.address
-        if len(address) == 16 and is_multicast(address):
-            raise os_error(errno.EINVAL, "invalid argument: TCP has no multicast, "
-                           f"{endpoint_text(address, end.port)} is a group")
         ensure_has_scope(address, end.scope, ANY)
         if not (self.tables.paths.is_local(address) or self._is_for_many(address)):
             raise os_error(errno.EADDRNOTAVAIL, "cannot assign requested address: "

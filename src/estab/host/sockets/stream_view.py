@@ -75,7 +75,7 @@ class StreamView(StreamSettings):
         is_read_over = is_over or connection.is_fin_received or connection.is_read_shut
         extras = self.extras
         bits: i64 = 0
-        if is_over or (is_read_over and connection.fin_wanted):
+        if is_over or (is_read_over and (connection.fin_wanted or self.is_write_shut)):
             bits |= POLLHUP
         if is_read_over:
             bits |= POLLIN | POLLRDHUP
@@ -83,7 +83,7 @@ class StreamView(StreamSettings):
             bits |= POLLIN
         if connection.is_writable():
             bits |= POLLOUT
-        if connection.is_urgent_new:
+        if connection.is_urgent_new and connection.rcv_nxt > connection.urgent_seq:  # the byte itself has come
             bits |= POLLPRI
         if connection.error != 0:
             bits |= POLLERR

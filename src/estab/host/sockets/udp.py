@@ -41,23 +41,37 @@ from estab.events import ErrorReported
 from estab.host.ip.output import Output
 from estab.host.ip.paths import HostPaths, Path
 from estab.host.sockets.ancillary import Ancillary, SendControl, describe_arrival
-from estab.host.sockets.datagram import DatagramSettings, Pending, QueuedError, Received, ensure_v4_sends
+from estab.host.sockets.datagram import (
+    DatagramSettings,
+    Pending,
+    QueuedError,
+    Received,
+    ensure_fits,
+    ensure_has_control,
+    ensure_v4_sends,
+)
 from estab.host.sockets.files import Files
 from estab.host.sockets.groups import Groups
 from estab.host.sockets.ports import Binding, FlowTable, Ports
-from estab.host.sockets.sockaddr import ANY, Endpoint, SockAddr, ensure_has_scope, read_sockaddr, write_sockaddr
+from estab.host.sockets.sockaddr import (
+    ANY,
+    Endpoint,
+    SockAddr,
+    ensure_has_scope,
+    is_scoped,
+    read_sockaddr,
+    write_sockaddr,
+)
 from estab.tcp.context import Context, endpoint_text, flow_text
 from estab.wire import icmp as wire_icmp
 from estab.wire import udp as wire_udp
-from estab.wire.address import is_link_local, is_multicast
+from estab.wire.address import is_multicast
 from estab.wire.ip import IpHeader, Packet
 from estab.wire.ip import parse as parse_ip
 
 __all__ = ["DatagramSocket", "Udp"]
 
 _OVERHEAD_BYTES: Final = 512
-_V4_TEXT_BYTES_MAX: Final = 65_507
-_V6_TEXT_BYTES_MAX: Final = 65_527
 
 
 class Udp(FlowTable):
@@ -210,13 +224,16 @@ class DatagramSocket(DatagramSettings):
         """Take a local address and port. EINVAL when already bound, EADDRINUSE, EADDRNOTAVAIL."""
         end = read_sockaddr(self.family, address, "bind")
         is_group = bool(end.address) and is_multicast(end.address)
+        bound = f"invalid argument: the socket is already bound to {self._local_text()}"
+        if self.binding is not None and self.family != AF_INET:  # Linux's order, which for IPv4 is another
+            raise os_error(errno.EINVAL, bound)
         ensure_has_scope(end.address, end.scope, ANY)
         if end.address and not (is_group or self.udp.paths.is_local(end.address)
                                 or self.udp.paths.is_broadcast(end.address)):
             raise os_error(errno.EADDRNOTAVAIL, "cannot assign requested address: "
                            f"{endpoint_text(end.address, end.port)} is not an address of this host")
         if self.binding is not None:
-            raise os_error(errno.EINVAL, f"invalid argument: the socket is already bound to {self._local_text()}")
+            raise os_error(errno.EINVAL, bound)
         self._bind(end.address, end.port)
         self.has_bound_address = end.address != ANY
         self._note_bound(end.address)
@@ -262,6 +279,10 @@ class DatagramSocket(DatagramSettings):
             self._bind(ANY, 0)
         if self.family == AF_INET or (end.is_v4 if end is not None else len(self.remote) == 4):
             ensure_v4_sends(len(data), flags)
+        pending = self._pending
+        is_more = (flags & MSG_MORE) != 0 or self.is_corked
+        if pending is not None:  # whatever address is given, and whether there is one
+            return self._append(pending, data, is_more, now_ns)
         if end is None:
             if not self.remote:
                 raise os_error(errno.EDESTADDRREQ, f"destination address required: {self.text()} is not connected")
@@ -271,16 +292,14 @@ class DatagramSocket(DatagramSettings):
             if end.port == 0:
                 raise os_error(errno.EINVAL, "invalid argument: sendto: port 0 can't be sent to")
             remote, port, scope = end.address if end.address else self._loopback(end.is_v4), end.port, end.scope
-        pending = self._pending
-        if pending is None:
-            control: SendControl | None = None
-            if items:
-                control = SendControl()
-                control.read(items, len(remote) == 4)
-            if (flags & MSG_MORE) == 0 and not self.is_corked:
-                return self._send(data, remote, port, scope, control, now_ns)
-            pending = Pending(remote, port, scope, control)
-        return self._append(pending, data, (flags & MSG_MORE) != 0 or self.is_corked, now_ns)
+        control: SendControl | None = None
+        if items:
+            control = SendControl()
+            control.read(items, len(remote) == 4)
+        self._check_sending(len(data), len(remote) == 4)
+        if not is_more:
+            return self._send(data, remote, port, scope, control, now_ns)
+        return self._append(Pending(remote, port, scope, control), data, is_more, now_ns)
 
     def set_cork(self, is_on: bool, now_ns: i64) -> None:
         """Switch UDP_CORK; off, what was held back goes."""
@@ -499,7 +518,7 @@ class DatagramSocket(DatagramSettings):
         """Add to a datagram that is being put together, and send it unless more is to come."""
         size: i64 = pending.size + len(data)
         try:
-            self._check_sending(size, len(pending.remote) == 4)
+            ensure_fits(size, len(pending.remote) == 4)
         except OSError:
             self._pending = None
             raise
@@ -512,22 +531,9 @@ class DatagramSocket(DatagramSettings):
         self._send(b"".join(pending.parts) + data, pending.remote, pending.port, pending.scope, pending.control, now_ns)
         return len(data)
 
-    def _check_control(self, control: SendControl) -> None:
-        """Raise ENODEV or, as Linux, ENETUNREACH or EINVAL for an interface or a source that this host has not."""
-        paths = self.udp.paths
-        if control.scope >= len(paths.interfaces):
-            raise os_error(errno.ENODEV, f"no such device: this host has no interface {control.scope}")
-        if control.source and not paths.is_local(control.source):
-            number = errno.ENETUNREACH if len(control.source) == 4 else errno.EINVAL
-            text = f"{endpoint_text(control.source, 0)[:-2]} is not an address of this host to send from"
-            raise os_error(number, f"network is unreachable: {text}" if number == errno.ENETUNREACH else
-                           f"invalid argument: {text}")
-
     def _check_sending(self, size: i64, is_v4: bool) -> None:
-        """Raise what keeps a datagram of that size from being sent now."""
-        size_max: i64 = _V4_TEXT_BYTES_MAX if is_v4 else _V6_TEXT_BYTES_MAX
-        if size > size_max:
-            raise os_error(errno.EMSGSIZE, f"message too long: {size} bytes, and a datagram carries {size_max}")
+        """Raise what keeps a datagram of that size from being sent now, or from being begun with MSG_MORE."""
+        ensure_fits(size, is_v4)
         self._raise_error()
         if self.is_write_shutdown:
             raise os_error(errno.EPIPE, f"broken pipe: {self.text()} is shut down for writing")
@@ -536,7 +542,6 @@ class DatagramSocket(DatagramSettings):
         context = self.udp.context
         context.now_ns = now_ns
         is_v4 = len(remote) == 4
-        self._check_sending(len(data), is_v4)
         is_group = is_multicast(remote)
         source, scope = self._source_for(remote), self.says.scope_for(remote, scope)
         ttl = self.says.hops_for(is_v4) if is_group else self.ttl
@@ -546,7 +551,7 @@ class DatagramSocket(DatagramSettings):
             tos = control.tos if control.tos >= 0 else tos
             scope = control.scope if control.scope > 0 else scope
             source = control.source if control.source else source
-            self._check_control(control)
+            ensure_has_control(self.udp.paths, control)
         path = self._path_to(remote, source, scope)
         self._check_broadcast(path, remote)
         source = source if source else path.source
@@ -592,8 +597,3 @@ class DatagramSocket(DatagramSettings):
         if self.error != 0:
             text = self.error_text
             raise os_error(self.take_error(), text)
-
-
-def is_scoped(address: bytes) -> bool:
-    """Tell whether an address means something only with an interface beside it."""
-    return len(address) == 16 and is_link_local(address)

@@ -151,12 +151,12 @@ def _buffer(get: Callable[[Socket], int], put: Callable[[Socket, int], None]) ->
     return _Option(_BOTH, lambda socket, now_ns: int(get(socket)), set_buffer)
 
 
-def _hops(default: int) -> _Option:
+def _hops(default: int, least: int) -> _Option:
     """IP_TTL and IPV6_UNICAST_HOPS: -1 is the default."""
 
     def set_hops(socket: Any, value: int, now_ns: int) -> None:
-        if value != -1 and not 1 <= value <= 255:
-            raise os_error(errno.EINVAL, f"invalid argument: a TTL is 1 to 255, not {value}")
+        if value != -1 and not least <= value <= 255:
+            raise os_error(errno.EINVAL, f"invalid argument: a TTL is {least} to 255, not {value}")
         socket.ttl = default if value == -1 else value
 
     return _Option(_BOTH, lambda socket, now_ns: int(socket.ttl), set_hops)
@@ -284,7 +284,7 @@ _TCP: Final = {
     "TCP_INFO": _Option(_STREAM, lambda socket, now_ns: pack_tcp_info(socket.info(now_ns), socket.state)),
 }
 _IP: Final = {
-    "IP_TTL": _hops(64), "IP_TOS": _TOS, "IP_MTU": _Option(_BOTH, _get_mtu),
+    "IP_TTL": _hops(64, 1), "IP_TOS": _TOS, "IP_MTU": _Option(_BOTH, _get_mtu),
     "IP_MTU_DISCOVER": _number(lambda socket: socket.pmtu_discover, setters.set_pmtu_discover, _BOTH, high=5),
     "IP_PKTINFO": _wanted(ancillary.WANTS_PKTINFO), "IP_RECVTTL": _wanted(ancillary.WANTS_TTL),
     "IP_RECVTOS": _wanted(ancillary.WANTS_TOS),
@@ -300,7 +300,7 @@ _IP: Final = {
 }
 _IPV6: Final = {
     "IPV6_V6ONLY": _flag(lambda socket: socket.v6only, setters.set_v6only),
-    "IPV6_UNICAST_HOPS": _hops(64),
+    "IPV6_UNICAST_HOPS": _hops(64, 0),
     "IPV6_TCLASS": _Option(_BOTH, lambda socket, now_ns: int(socket.tos), _set_tclass),
     "IPV6_MTU": _Option(_BOTH, _get_mtu),
     "IPV6_MTU_DISCOVER": _number(lambda socket: socket.pmtu_discover, setters.set_pmtu_discover, _BOTH, high=5),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from estab.abi import CLOSED, TIME_WAIT
 from estab.tcp.info import AccEcnInfo, Info
 from estab.tcp.record.fast_open import FAIL_NAMES
 from estab.units import MS, US
@@ -60,7 +61,8 @@ def _values(info: Info, state: int) -> dict[str, int]:
     mss = max(1, info.snd_mss_bytes)
     ssthresh = _INFINITE_SSTHRESH if info.snd_ssthresh_bytes is None else info.snd_ssthresh_bytes // mss
     return {
-        "state": state, "ca_state": _CA_STATES.index(info.ca_state), "retransmits": info.retransmits,
+        "state": CLOSED if state == TIME_WAIT else state,  # as on Linux, whose sockets are closed then
+        "ca_state": _CA_STATES.index(info.ca_state), "retransmits": info.retransmits,
         "probes": info.probes, "backoff": info.backoff,
         "options": sum(bit for name, bit in _OPTION_BITS.items() if name in info.options),
         "wscales": info.snd_wscale & 15 | (info.rcv_wscale & 15) << 4,

@@ -12,6 +12,7 @@ from estab.abi import (
     MSG_ERRQUEUE,
     MSG_FASTOPEN,
     MSG_NOSIGNAL,
+    MSG_OOB,
     MSG_PEEK,
     MSG_TRUNC,
     MSG_WAITALL,
@@ -142,6 +143,8 @@ class Transfer(Blocking):
             is_in_vain = flags == 0 and self._timeout != 0.0 and size > 0 and host.is_silent()
             data = self._attempt(lambda now_ns: host.recv(size, flags, now_ns), READ_BITS, name, flags,
                                  is_in_vain=is_in_vain)
+        if flags & MSG_OOB and data:  # also without room for it the byte is taken
+            return data[:size], None, MSG_OOB if size else MSG_OOB | MSG_TRUNC, host.ancillary()
         return data, None, 0, host.ancillary()
 
     def _recv_local(self, host: LocalSocket, size: int, flags: int, name: str,
