@@ -79,6 +79,36 @@ def test_a_lock_made_outside_and_held_across_a_wait_is_a_deadlock_that_is_named(
     assert "in second" in done.stderr
 
 
+def test_a_lock_is_named_at_once_if_no_other_thread_could_release_it() -> None:
+    done = in_a_process("""
+        import estab, threading, time
+        from estab.lab.programs import watch
+        watch.LOCK_NS = 10**15
+        lock = threading.Lock()
+        lock.acquire()
+        with estab.Network() as net:
+            net.host("a").run(lock.acquire)
+            net.run()
+    """)
+    assert done.returncode == 1
+    assert "DeadlockError" in done.stderr
+
+
+def test_a_lock_that_another_thread_releases_is_waited_for() -> None:
+    done = in_a_process("""
+        import estab, threading, time
+        lock = threading.Lock()
+        lock.acquire()
+        thread = threading.Timer(1.3, lock.release)
+        with estab.Network() as net:
+            thread.start()
+            net.host("a").run(lock.acquire)
+            net.run()
+        thread.join()
+    """)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_queue_made_outside_is_named_too() -> None:
     done = in_a_process("""
         import estab, queue

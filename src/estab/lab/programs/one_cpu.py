@@ -68,6 +68,11 @@ def remember(native_id: int) -> None:
     _remembered[native_id] = ()
 
 
+def threads() -> set[int]:
+    """Return the numbers of the threads that run programs, or are kept for them."""
+    return set(_remembered)
+
+
 def forget(native_id: int) -> None:
     """Forget a thread that ends: another one may have its number."""
     _remembered.pop(native_id, None)

@@ -555,8 +555,8 @@ class Scheduler:
             if self._regain(2 if isinstance(error, DeadlockError) else _INTERRUPT_LOOKS):
                 raise
             if running is not None and running.ident:
-                raise_in_thread(running.ident, ProgramEnded)  # it computes without a pause
-            if not self._regain(_INTERRUPT_LOOKS):
+                raise_in_thread(running.ident, ProgramEnded)  # it computes without a pause; a lock lets nothing through
+            if not self._regain(2 if isinstance(error, DeadlockError) else _INTERRUPT_LOOKS):
                 self.is_closing = True  # it waits where nothing reaches it: its thread is abandoned
                 if running is not None:
                     self.one_cpu.free(running)

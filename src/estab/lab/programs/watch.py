@@ -20,6 +20,7 @@ from typing import Final, Protocol
 
 from estab.cpython import current_frames
 from estab.errors import is_of_estab
+from estab.lab.programs.one_cpu import threads
 from estab.sockets.lines import line_of
 from estab.sockets.standin import stalls
 from estab.units import MS, SECOND, format_duration
@@ -29,6 +30,8 @@ __all__ = ["LOOK_S", "DeadlockError", "OverlongRunError", "Watch", "who_ran"]
 LOOK_S = 0.5
 """Real seconds between two checks."""
 LOCK_NS = 2 * SECOND
+ALONE_NS = 400 * MS
+"""The same if the process has no other threads, which could release the lock."""
 REAL_NS = SECOND
 STALL_S = 30.0
 LONG_S = 10.0
@@ -116,7 +119,7 @@ class Watch:
         computed_ns = stalls.process_ns() - self._process_ns
         if is_locked and computed_ns * _BUSY_SHARE > stood_ns:
             return  # other threads of the process compute: perhaps for it, as those of numpy do
-        if is_locked and stood_ns >= LOCK_NS:
+        if is_locked and stood_ns >= (ALONE_NS if stalls.is_alone(threads()) else LOCK_NS):
             line = line_of(frame)
             raise DeadlockError(
                 f"{strand.name} waits for a lock that was made outside of programs, at {format_duration(now_ns)}"

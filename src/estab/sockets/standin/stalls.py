@@ -6,13 +6,15 @@ stops all others. These functions tell a watcher which of the two it is.
 
 from __future__ import annotations
 
+import os
 import platform
+import threading
 import time
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
-__all__ = ["cpu_ns", "is_in_debugger", "is_in_lock", "nap", "process_ns", "real_ns"]
+__all__ = ["cpu_ns", "is_alone", "is_in_debugger", "is_in_lock", "nap", "process_ns", "real_ns"]
 
 _FUTEX: Final = {"x86_64": "202", "aarch64": "98", "riscv64": "98", "i686": "240", "armv7l": "240"}
 _clock_id: Final = getattr(time, "pthread_getcpuclockid", None)
@@ -45,6 +47,16 @@ def is_in_lock(native_id: int) -> bool:
     except OSError:
         return False
     return text.partition(" ")[0] == _FUTEX.get(_machine)
+
+
+def is_alone(known: set[int]) -> bool:
+    """Tell whether the process has no threads but the caller's and those known. ``False`` if the platform is silent."""
+    try:
+        found = {int(name) for name in os.listdir("/proc/self/task")}
+        own = threading.get_native_id()
+    except (AttributeError, OSError, ValueError):
+        return False
+    return found <= known | {own}
 
 
 def is_in_debugger(frame: FrameType | None) -> bool:
