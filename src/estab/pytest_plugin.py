@@ -69,7 +69,7 @@ def net(request: pytest.FixtureRequest) -> Iterator[Network]:
     trial = NetTrial(request.node)
     request.node.stash[_TRIAL] = trial
     yield trial.net
-    trial.close()
+    trial.end()
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def real_net(request: pytest.FixtureRequest) -> Iterator[Network]:
     trial = NetTrial(request.node, "real")
     request.node.stash[_TRIAL] = trial
     yield trial.net
-    trial.close()
+    trial.end()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -118,7 +118,17 @@ def pytest_runtest_makereport(
         hide_ours()  # tests with checked(), or with a Network of their own
     report = yield
     trial = item.stash.get(_TRIAL, None)
-    if trial is not None and report.when == "call" and report.failed and trial.text:
+    if trial is None:
+        return report
+    if report.when == "call":
+        trial.has_passed = report.passed
+    if not report.failed or call.excinfo is None:
+        return report
+    is_called = report.when == "call" and trial.was_called
+    if not is_called and not trial.text:
+        trial.tell(call.excinfo.value, report.when)
+        is_called = True
+    if is_called and trial.text:
         report.sections.append(("estab", trial.text))
         crash = getattr(report.longrepr, "reprcrash", None)
         if crash is not None:

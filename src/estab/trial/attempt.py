@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import signal
 import sysconfig
 import traceback
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from estab.events import Observer
 from estab.lab.links.weather import Happening, Weather
 from estab.lab.network import Network
 
-__all__ = ["RUN_LIMIT", "Attempt", "Scenario", "Signature", "attempt", "one_line", "signature_of"]
+__all__ = ["RUN_LIMIT", "Attempt", "Scenario", "Signature", "attempt", "one_line", "signature_of", "stopped_by"]
 
 Scenario = Callable[[Network], object]
 
@@ -98,7 +99,8 @@ def attempt(
 ) -> Attempt:
     """Run a scenario once on a network of its own, and close that.
 
-    Whatever the scenario raises is the outcome; ``KeyboardInterrupt``, ``SystemExit`` and what ``passing`` names pass.
+    Whatever the scenario raises is the outcome, ``SystemExit`` as well; ``KeyboardInterrupt``, what ``passing`` names,
+    and a ``SystemExit`` that a signal brought pass.
     """
     made = Attempt(seed, weather)
     net = Network(seed, weather=weather, limit=RUN_LIMIT)
@@ -109,7 +111,9 @@ def attempt(
             scenario(net)
             net.check()
         except BaseException as error:
-            if isinstance(error, (KeyboardInterrupt, SystemExit, *passing)):
+            if isinstance(error, (KeyboardInterrupt, *passing)):
+                raise
+            if isinstance(error, SystemExit) and stopped_by(error):
                 raise
             made.error = error
         made.now_ns = net.now_ns
@@ -138,6 +142,18 @@ def one_line(error: BaseException) -> str:
     if not first:
         return name
     return first if name == "AssertionError" and not first.startswith("assert") else f"{name}: {first}"
+
+
+def stopped_by(error: BaseException) -> str:
+    """Name the signal whose handler raised an error: then the run was stopped from outside. ``""`` for none."""
+    names = {getattr(signal.getsignal(one), "__code__", None): one.name for one in signal.Signals}
+    names.pop(None, None)
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code in names:
+            return names[trace.tb_frame.f_code]
+        trace = trace.tb_next
+    return ""
 
 
 def signature_of(error: BaseException) -> Signature:

@@ -18,7 +18,7 @@ from estab.units import format_duration
 __all__ = ["Difference", "Fingerprinter", "exact_difference", "first_difference"]
 
 _LEFT_OUT: Final = frozenset({"at_ns", "data", "before", "tcb", "call", "options"})
-_PORT: Final = re.compile(r"(?<=[:\]])(3[2-9]|[45]\d|6[0-5])\d{3}\b|(?<=:)\d{5}\b")
+_PORT: Final = re.compile(r"(?:(?<=[:\]])|(?<=', ))(3[2-9]|[45]\d|6[0-5])\d{3}\b|(?<=:)\d{5}\b")
 _NUMBER: Final = re.compile(r"\d+")
 
 

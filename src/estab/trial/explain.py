@@ -12,7 +12,7 @@ from estab.events import CallStarted, Event, FrameSent
 from estab.lab.programs.watch import DeadlockError
 from estab.observe.ladder import Ladder, Skip, ladder, row_time
 from estab.observe.ladder_text import render_plain
-from estab.trial.attempt import Attempt, Scenario, Signature, attempt
+from estab.trial.attempt import Attempt, Scenario, Signature, attempt, stopped_by
 from estab.trial.compare import Difference, Fingerprinter, first_difference
 from estab.trial.fingerprint import Fingerprint, fingerprint_of
 from estab.trial.quiet import quiet
@@ -72,6 +72,8 @@ class Explanation:
     minimal: Minimal | None = None
     not_shrunk: str = ""
     """Why the weather was not shrunk, if it was not."""
+    is_rerun: bool = True
+    """Whether the seed was run again, with everything recorded."""
     facts: list[Event] = field(default_factory=list)
     facts_left_out: int = 0
     digest: str = ""
@@ -109,6 +111,8 @@ class Explanation:
         return "\n".join(lines)
 
     def _weather(self) -> list[str]:
+        if not self.is_rerun:
+            return ["", f"weather not shrunk: {self.not_shrunk}"]
         if not self.attempt.has_run and not any(isinstance(fact, (CallStarted, FrameSent)) for fact in self.facts):
             place = self.attempt.place
             return ["", "no program had begun, and no frame was sent: the mistake is in what sets the network up"
@@ -133,8 +137,13 @@ def explain(
 ) -> Explanation | None:
     """Run a seed that failed again, with everything on, and find out why. ``None`` if it does not fail now.
 
-    ``first`` is the attempt that was seen to fail; if this one fails in another way, the explanation says so.
+    ``first`` is the attempt that was seen to fail; if this one fails in another way, the explanation says so. If a
+    signal stopped it (the time-out of a test, in real time), it is not run again: that could take as long as it likes.
     """
+    stopper = "" if first is None or first.error is None else stopped_by(first.error)
+    if first is not None and stopper:
+        return Explanation(first, fingerprint_of(scenario), again, passed, is_rerun=False, not_shrunk=(
+            f"the handler of {stopper} stopped this run in real time, so it was not run again"))
     seen = _Facts()
     with quiet() as output:
         made = attempt(scenario, seed, observer=seen, logs_chance=True)

@@ -4,12 +4,14 @@
 - A sweep is a loop inside of one test, never a parametrisation.
 - A failure is run again, with everything recorded; that is possible since the same seed gives the same run. Fixtures of
   the test's own that would be shared between runs make it impossible, and then a sentence says so.
+- What pytest shows as printed and logged is what the run that failed printed and logged, and no other.
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
+import logging
 import shlex
 import sys
 import time
@@ -28,7 +30,7 @@ from estab.trial.sweep import Sweep, SweepResult, UnrepeatableError, check_twice
 
 __all__ = ["NetTrial", "hide_ours", "seed_of"]
 
-_PASSING: Final = (pytest.skip.Exception, pytest.xfail.Exception)
+_PASSING: Final = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception)
 _OURS: Final = frozenset({"net", "real_net", "request"})
 _REAL_LIMIT: Final = "10m"
 _SHOWN_EVERY_S: Final = 0.5
@@ -50,6 +52,15 @@ def hide_ours() -> None:
             module.__dict__.setdefault("__tracebackhide__", True)
 
 
+def _handlers_of_pytest() -> list[Any]:
+    """Return the handlers by which pytest takes or shows what is logged."""
+    return [handler for handler in logging.getLogger().handlers if type(handler).__module__ == "_pytest.logging"]
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
+
+
 class NetTrial:
     """What the plugin does for one test that asks for ``net``."""
 
@@ -61,15 +72,26 @@ class NetTrial:
         """The explanation of a failure, for the report."""
         self.headline = ""
         """The same in a line, for the summary."""
+        self.was_called = False
+        """Whether the plugin called the test. It does not call a ``TestCase``, nor what asks for ``net`` as it runs."""
+        self.has_passed = False
         self.net = Network(self.seed, limit=RUN_LIMIT if clock == "virtual" else _REAL_LIMIT, clock=clock)
         """The network of the fixture: used by other fixtures, and by the test if it is not a sweep."""
 
-    def close(self) -> None:
-        """End the fixture's network."""
-        self.net.close()
+    def end(self) -> None:
+        """End the fixture's network. Raises what is wrong with a run that nothing has checked."""
+        try:
+            if self.has_passed and not self.was_called:
+                self.net.check()
+        except Exception:
+            hide_ours()
+            raise
+        finally:
+            self.net.close()
 
     def call(self) -> None:
         """Run the test. Raises what the test raised, or what is wrong with how it is written."""
+        self.was_called = True
         function = self.item.obj
         if inspect.iscoroutinefunction(function):
             pytest.fail(f"{self.item.name}: a test with the fixture net is an ordinary function; what is async runs on "
@@ -99,7 +121,7 @@ class NetTrial:
         try:
             function(**arguments)
             self.net.check()
-        except (KeyboardInterrupt, SystemExit, *_PASSING):
+        except (KeyboardInterrupt, *_PASSING):
             raise
         except BaseException as error:
             hide_ours()
@@ -108,17 +130,42 @@ class NetTrial:
             failed.now_ns = self.net.now_ns
             self.net.close()
             shared = self._shared()
-            if shared:
-                self.text = "\n".join([
-                    f"seed {self.seed}: {failed.sentence}",
-                    *(["", "at the end:", *(f"  {line}" for line in failed.waiting)] if failed.waiting else []), "",
-                    f"not run again, so no weather and no ladder: the fixture {shared} would be shared with that run; "
-                    "what is made from net in the test itself can be run again",
-                    f"again:  {self._again(self.seed)}"])
-                self.headline = f"seed {self.seed}: {failed.sentence}"
+            if not self._takes_net():
+                self._tell_once(failed, "the test does not take the fixture net itself; what does can be run again")
+            elif shared:
+                self._tell_once(failed, f"the fixture {shared} would be shared with that run; what is made from net in "
+                                        "the test itself can be run again")
             else:
                 self._explain(scenario, failed, None)
             raise
+
+    def tell(self, error: BaseException, when: str) -> None:
+        """Explain a failure that did not come by ``call``: of a fixture, or of a test that the plugin did not call."""
+        failed = Attempt(self.seed)
+        failed.error = error
+        failed.waiting = self.net.waiting()
+        if self.net.is_real_time:
+            self._tell_real(failed)
+        else:
+            is_fixture = self.was_called or when == "setup"
+            self._tell_once(failed, f"it failed in the {when} of a fixture; what fails in the test itself can be run "
+                                    "again" if is_fixture else "the plugin did not call this test with net")
+
+    def _tell_once(self, failed: Attempt, why: str) -> None:
+        """Tell of a failure what is known without another run."""
+        self.headline = f"seed {self.seed}: {failed.sentence}"
+        self.text = "\n".join([
+            self.headline, *(["", "at the end:", *(f"  {line}" for line in failed.waiting)] if failed.waiting else []),
+            "", f"not run again, so no weather and no ladder: {why}", f"again:  {self._again(self.seed)}"])
+
+    def _tell_real(self, failed: Attempt) -> None:
+        """Tell of a failure in real time what is known."""
+        ends = failed.waiting
+        ends.extend(str(process) for host in self.net.hosts.values() for process in host.processes)
+        self.headline = f"seed {self.seed}, in real time: {failed.sentence}"
+        self.text = "\n".join([
+            self.headline, "", *(["at the end:", *(f"  {line}" for line in ends), ""] if ends else []),
+            f"real time: not repeatable, the seed decided the weather only; {self.net.lateness}"])
 
     def _in_real_time(self, function: Callable[..., object], arguments: dict[str, Any]) -> None:
         """Run the test once: it can't be repeated, so a failure is told as it was."""
@@ -128,18 +175,11 @@ class NetTrial:
         try:
             function(**arguments)
             self.net.check()
-        except (KeyboardInterrupt, SystemExit, *_PASSING):
+        except (KeyboardInterrupt, *_PASSING):
             raise
         except BaseException as error:
             hide_ours()
-            failed = Attempt(self.seed)
-            failed.error = error
-            ends = self.net.waiting()
-            ends.extend(str(process) for host in self.net.hosts.values() for process in host.processes)
-            self.headline = f"seed {self.seed}, in real time: {failed.sentence}"
-            self.text = "\n".join([
-                self.headline, "", *(["at the end:", *(f"  {line}" for line in ends), ""] if ends else []),
-                f"real time: not repeatable, the seed decided the weather only; {self.net.lateness}"])
+            self.tell(error, "call")
             raise
 
     def _checked(self, scenario: Scenario) -> None:
@@ -161,13 +201,14 @@ class NetTrial:
         seeds: list[int | str] = [self.seed] if given is not None else list(range(count))
         if self._option("--estab-seconds") and not self._option("--estab-seeds") and given is None:
             seeds = list(range(1_000_000))
-        capture = self.item.config.pluginmanager.get_plugin("capturemanager")
         try:
             with self._progress(len(seeds)) as progress:
 
                 def passed(done: int, total: int, seconds: float) -> None:
-                    if capture is not None and capture.is_globally_capturing():
-                        capture.read_global_capture()  # what is shown of a failure is what its own seed printed
+                    self._captured()  # what is shown of a failure is what its own seed printed and logged
+                    for handler in _handlers_of_pytest():
+                        if hasattr(handler, "records"):
+                            handler.reset()
                     if progress is not None:
                         progress(done, total, seconds)
 
@@ -222,15 +263,40 @@ class NetTrial:
         passed = 0 if result is None else result.passed
         before = f" ({passed} passed before)" if passed else ""
         self.headline = f"seed {failed.seed}{before}: {failed.sentence}"
-        found = explain(
-            scenario, failed.seed, self._again(failed.seed), passed=passed, first=failed,
-            passing_seed=None if result is None else result.last_passed)
+        with self._apart():
+            found = explain(
+                scenario, failed.seed, self._again(failed.seed), passed=passed, first=failed,
+                passing_seed=None if result is None else result.last_passed)
         if found is None:
             self.text = (f"{self.headline}\nnot repeatable: a second run of this seed did not fail. Something in the "
                          "test follows neither the seed nor the virtual clock; --estab-check looks for it")
             return
-        self._keep(found, failed.seed)
+        if found.is_rerun:
+            self._keep(found, failed.seed)
         self.text = found.text()
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """Keep what the runs of an explanation print and log out of what pytest shows of the test."""
+        printed, handlers = self._captured(), _handlers_of_pytest()
+        for handler in handlers:
+            handler.addFilter(_nothing)
+        try:
+            yield
+        finally:
+            for handler in handlers:
+                handler.removeFilter(_nothing)
+            self._captured()
+            for name, text in zip(("stdout", "stderr"), printed, strict=True):
+                self.item.add_report_section("call", name, text)
+
+    def _captured(self) -> tuple[str, str]:
+        """Take what pytest has captured so far."""
+        capture = self.item.config.pluginmanager.get_plugin("capturemanager")
+        if capture is None or not capture.is_globally_capturing():
+            return "", ""
+        out, err = capture.read_global_capture()
+        return out, err
 
     def _keep(self, found: Explanation, seed: int | str) -> None:
         root = Path(self.item.config.rootpath)
@@ -246,19 +312,42 @@ class NetTrial:
 
     # --- other fixtures
 
+    def _takes_net(self) -> bool:
+        """Whether ``net`` is an argument of the test, which another run can give another network."""
+        return "net" in self.item._fixtureinfo.argnames
+
+    def _needs_net(self, name: str) -> bool:
+        """Whether a fixture asks for ``net``, or for a fixture that does."""
+        info = self.item._fixtureinfo
+        seen, asked = set[str](), [name]
+        while asked:
+            one = asked.pop()
+            if one == "net":
+                return True
+            if one not in seen:
+                seen.add(one)
+                asked += [other for definition in info.name2fixturedefs.get(one, ()) for other in definition.argnames]
+        return False
+
     def _shared(self) -> str:
-        """Name a fixture of the test that would be shared between runs of one test; ``""`` for none."""
+        """Name a fixture that would be shared between runs of one test; ``""`` for none.
+
+        That is a function's fixture which the test takes, or which works on ``net`` and comes by itself (autouse).
+        """
         info = self.item._fixtureinfo
         given = self.item.callspec.params if hasattr(self.item, "callspec") else {}
-        for name in info.argnames:
+        for name in info.names_closure:
             definitions = info.name2fixturedefs.get(name)
             if name in _OURS or name in given or not definitions:
                 continue
-            if definitions[-1].scope == "function":
+            if definitions[-1].scope == "function" and (name in info.argnames or self._needs_net(name)):
                 return name
         return ""
 
     def _refuse_shared(self, why: str) -> None:
+        if not self._takes_net():
+            pytest.fail(f"{self.item.name}: {why}, each time with another network, so it must take the fixture net "
+                        "itself, as an argument", pytrace=False)
         shared = self._shared()
         if shared:
             pytest.fail(

@@ -1,4 +1,8 @@
-"""What programs print while many seeds run: kept apart from what a sweep says, and of the last of it only."""
+"""What programs print while many seeds run: kept apart from what a sweep says, and of the last of it only.
+
+A scenario's module may keep a standard stream when it is imported: ``logging.basicConfig`` does, so do loggers of other
+packages. It is given a stand-in instead, which leads to where the standard stream leads when something is written.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, Final, TextIO
 
-__all__ = ["OUTPUT_BYTES_MAX", "Output", "quiet"]
+__all__ = ["OUTPUT_BYTES_MAX", "Output", "quiet", "stand_in_streams"]
 
 OUTPUT_BYTES_MAX: Final = 1_000_000
 """What is kept of an output. The end is kept, because a failure is near it."""
@@ -52,6 +56,42 @@ class _Text(io.TextIOWrapper):
         return super().write(text)
 
 
+class _StandIn:
+    """Stands for a standard stream of the process: what is written to it goes where that leads now."""
+
+    def __init__(self, name: str) -> None:
+        self.taken: TextIO | None = None
+        """What ``quiet`` put in its place."""
+        self._name = name
+
+    def stream(self) -> TextIO:
+        """Return the stream that it stands for now."""
+        if self.taken is not None:
+            return self.taken
+        own = getattr(sys, self._name)
+        stream: TextIO = getattr(sys, f"__{self._name}__") if own is self else own
+        return stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream(), name)
+
+
+_OUT: Final = _StandIn("stdout")
+_ERR: Final = _StandIn("stderr")
+
+
+@contextmanager
+def stand_in_streams() -> Iterator[None]:
+    """Give what is imported in the block the stand-ins as standard output and standard error."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    out: Any = _OUT
+    err: Any = _ERR
+    with redirect_stdout(out), redirect_stderr(err):
+        yield
+
+
 @contextmanager
 def quiet() -> Iterator[Output]:
     """Take standard output and standard error from what runs in the block. Yields what was written to both.
@@ -62,5 +102,11 @@ def quiet() -> Iterator[Output]:
     if threading.current_thread() is not threading.main_thread():
         yield output
         return
-    with redirect_stdout(_Text(output, None)), redirect_stderr(_Text(output, sys.stderr)):
-        yield output
+    before = _OUT.taken, _ERR.taken
+    out, err = _Text(output, None), _Text(output, _ERR.stream())
+    with stand_in_streams():
+        _OUT.taken, _ERR.taken = out, err
+        try:
+            yield output
+        finally:
+            _OUT.taken, _ERR.taken = before

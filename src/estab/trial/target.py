@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from estab.trial.attempt import Scenario
+from estab.trial.quiet import stand_in_streams
 from estab.trial.scenario import Scenario as ScenarioFile
 from estab.trial.scenario import ScenarioError
 from estab.trial.text import read_text
@@ -78,7 +79,8 @@ def _load(target: Target) -> Scenario:
         except ScenarioError as error:
             raise TargetError(str(error)) from None
     try:
-        module = _module_of(target)
+        with stand_in_streams():
+            module = _module_of(target)
     except Exception as error:
         raise TargetError(f"{target.name!r}: importing it failed: {type(error).__name__}: {error}") from error
     function = getattr(module, target.function, None)

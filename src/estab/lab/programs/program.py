@@ -253,12 +253,20 @@ class Program(Generic[R]):
         if self.is_done:
             return f"{who} is done" if self.failure is None else f"{who} raised {self.failure!r}"
         waits = [self._describe_wait(strand) for strand in self.strands if strand.wait is not None]
-        what = f"waits for {' and '.join(waits)}" if waits else "is about to run"
+        what = f"waits for {' and '.join(waits)}" if waits else self._describe_step()
         if self.is_paused:
             return f"{who} is paused since {format_duration(self.paused_ns)}, and {what}"
         if any(strand.paused_by & ASLEEP for strand in self.strands):
             return f"{who} stands still with its host, and {what}"
         return f"{who} {what}"
+
+    def _describe_step(self) -> str:
+        """Say where it runs, or stands in real time; one that was woken and has not gone on yet is about to run."""
+        for strand in self.strands:
+            if strand.is_started and strand not in self._scheduler.runnable:
+                line = line_of(current_frames().get(strand.ident))
+                return f"runs, in {line}" if line else "runs"
+        return "is about to run"
 
     def _describe_wait(self, strand: Strand) -> str:
         """Say which thread it is, what it waits for, since when, and at which line of the program."""
@@ -573,6 +581,7 @@ class Programs:
         program.finish(value, exception)
         if exception is not None and self.is_checking and not program.waiters and not (
                 isinstance(exception, ExitError) and program.process.received):
+            program.was_asked = True  # the run raises it, so its caller knows
             self._scheduler.fail(exception)
 
     @staticmethod
