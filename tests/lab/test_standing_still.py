@@ -205,6 +205,27 @@ def test_ctrl_c_names_the_program_that_ran_and_ends_one_that_spins() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_what_the_handler_of_a_signal_raised_names_the_program_that_ran() -> None:
+    done = in_a_process("""
+        import estab, signal
+        net = estab.Network()
+
+        @net.host("a").run(start=3)
+        def spins():
+            while True:
+                pass
+
+        def give_up(number, frame):
+            raise TimeoutError("the test took too long")  # as pytest-timeout does
+
+        signal.signal(signal.SIGALRM, give_up)
+        signal.alarm(1)
+        net.run()
+    """)
+    assert "TimeoutError: the test took too long\n" in done.stderr
+    assert "the network was at 3s, and spins@a ran spins (<string>:" in done.stderr
+
+
 def test_an_action_that_sleeps_is_refused(net: Network, a: Host) -> None:
     net.at(1, time.sleep, 10)
     a.run(time.sleep, 5)

@@ -550,7 +550,7 @@ class Scheduler:
         except BaseException as error:
             self._is_interrupted = True
             running = self.current
-            if isinstance(error, KeyboardInterrupt):
+            if not isinstance(error, DeadlockError):  # Ctrl-C, or what another signal's handler raised
                 error.add_note(f"{who_ran(self.agenda.now_ns, running)}\n{self.report()}".rstrip())
             if self._regain(2 if isinstance(error, DeadlockError) else _INTERRUPT_LOOKS):
                 raise

@@ -63,11 +63,11 @@ class Watched(Protocol):
 
 
 def who_ran(now_ns: int, running: Watched | None) -> str:
-    """Say on Ctrl-C where virtual time was and which program ran."""
+    """Say of a run that a signal ended where virtual time was and which program ran."""
     where = f"the network was at {format_duration(now_ns)}"
     if running is None:
         return where
-    return f"{where}, and {running.name} ran {line_of(current_frames().get(running.ident))}"
+    return f"{where}, and {running.name} ran {line_of(current_frames().get(running.ident))}".rstrip()
 
 
 class Watch:
