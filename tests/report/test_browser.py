@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from estab.observe.flights import flights
 from estab.observe.pcapng import PcapngWriter, read
 from estab.report.captured import captured
 from estab.report.columns import Columns
-from estab.report.page import Found, Scene
+from estab.report.page import Found, Scene, page_of
 from tests.report.conftest import Run, Shown
 from tests.report.test_page import HOSTILE
 
@@ -162,6 +163,23 @@ def test_nothing_runs_over_the_edge_at_any_width(run: Run, show: Show, width: in
     assert over == []
     ground = shown.ask("() => getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") is (scheme == "light")
+
+
+def test_nothing_runs_over_the_edge_beside_a_scroll_bar_that_takes_room(
+    run: Run, chromium: Browser, tmp_path: Path,
+) -> None:
+    path = tmp_path / "run.html"
+    path.write_text(page_of(Scene(run.columns, "a run")))
+    browser = chromium.browser_type.launch(
+        executable_path=shutil.which("chromium") or shutil.which("chromium-browser"),
+        args=["--no-sandbox", "--disable-gpu"], ignore_default_args=["--hide-scrollbars"])
+    page = browser.new_page(viewport={"width": 400, "height": 800})
+    page.goto(path.as_uri())
+    page.wait_for_function("document.querySelectorAll('canvas').length > 3")
+    inside, wide = page.evaluate("[document.documentElement.clientWidth, document.documentElement.scrollWidth]")
+    browser.close()
+    assert inside < 400
+    assert wide == inside
 
 
 def test_ticks_of_an_axis_have_the_digits_that_their_step_needs(chromium: Browser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import socket
 import struct
@@ -19,6 +20,7 @@ from estab.doctor.captures import diagnose_capture
 from estab.events import Event, FrameReceived, FrameSent, RttMeasured, SegmentSent
 from estab.observe.pcapng import PcapngWriter
 from estab.report.captured import captured
+from estab.report.columns import Columns
 from estab.report.ends import Ends
 from estab.report.marks import marks
 from estab.report.page import Scene, write_report
@@ -106,6 +108,18 @@ def test_what_a_capture_cannot_know_is_said(tables: Ends, run: Run) -> None:
     assert "calls" in said
     late = Run(run.facts[len(run.facts) // 2:], run.columns)
     assert "was not captured" in " ".join(captured(read_capture(capture_of(late, "client"))).missing)
+
+
+def test_a_port_that_refuses_is_no_connection_whose_syn_was_not_captured() -> None:
+    facts: list[Event] = []
+    with estab.Network() as net:
+        a, b = net.host("a"), net.host("b")
+        net.link(a, b)
+        net.observe(facts.append)
+        with a.socket() as sock:
+            assert sock.connect_ex(("b", 80)) == errno.ECONNREFUSED
+    said = captured(read_capture(capture_of(Run(facts, Columns()), "a"))).missing
+    assert not any("was not captured" in line for line in said)
 
 
 def test_the_command_writes_a_page_and_says_in_a_line_what_is_wrong(

@@ -45,6 +45,8 @@ class _Side:
     iss: int = -1
     scale: int = -1
     has_syn: bool = False
+    has_window: bool = False
+    """Whether a segment was captured whose window has a scale: no SYN, and no reset."""
     una: int = 0
     nxt: int = 0
     wnd: int = 0
@@ -79,7 +81,7 @@ class _Reading:
             tables.missing.append(f"By the times in the file {format_count(late, 'frame')} came more than 146 years "
                                   "after the first; that is where this page has them.")
         tables.missing += _NOT_KNOWN
-        unscaled = sum(not (self._side(2 * conn.number).has_syn and self._side(2 * conn.number + 1).has_syn)
+        unscaled = sum(self._is_unscaled(self._side(2 * conn.number), self._side(2 * conn.number + 1))
                        for conn in tables.conns)
         if unscaled:
             count = "one connection" if unscaled == 1 else f"{unscaled:,} connections"
@@ -131,6 +133,11 @@ class _Reading:
             return ends
         return source, target
 
+    @staticmethod
+    def _is_unscaled(one: _Side, other: _Side) -> bool:
+        """Whether there are windows of a connection whose scale is not known."""
+        return (one.has_window or other.has_window) and not (one.has_syn and other.has_syn)
+
     def _side(self, end: int) -> _Side:
         return self.sides.setdefault(end, _Side())
 
@@ -144,6 +151,7 @@ class _Reading:
             own.iss, own.has_syn, own.scale = said.seq, True, int(segment.wscale)
         elif own.iss < 0:
             own.iss = (said.seq - 1) % 2**32
+        own.has_window = own.has_window or not (is_syn or "R" in said.flags)
         seq = _near(said.seq - own.iss, own.nxt)
         ack = 0
         if "." in said.flags:
