@@ -277,7 +277,9 @@ class Socket(Beyond):
         local = self.descriptor
         if isinstance(local, LocalSocket):
             return self._accept_local(local)
-        taken = self._attempt(lambda now_ns: self._take(self._stream("accept"), now_ns), READ_BITS, "accept")
+        file = self.descriptor  # as it is now: another thread may let it go during the wait
+        taken = self._attempt(lambda now_ns: self._take(
+            file if isinstance(file, StreamSocket) else self._stream("accept"), now_ns), READ_BITS, "accept")
         # Not getpeername(): a connection that was reset while it waited in the queue has a peer all the same.
         connection = taken.connection
         assert connection is not None
