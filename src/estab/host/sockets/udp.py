@@ -224,16 +224,14 @@ class DatagramSocket(DatagramSettings):
         """Take a local address and port. EINVAL when already bound, EADDRINUSE, EADDRNOTAVAIL."""
         end = read_sockaddr(self.family, address, "bind")
         is_group = bool(end.address) and is_multicast(end.address)
-        bound = f"invalid argument: the socket is already bound to {self._local_text()}"
-        if self.binding is not None and self.family != AF_INET:  # Linux's order, which for IPv4 is another
-            raise os_error(errno.EINVAL, bound)
+        if self.family != AF_INET:  # Linux's order, which for IPv4 is another
+            self._ensure_not_bound()
         ensure_has_scope(end.address, end.scope, ANY)
         if end.address and not (is_group or self.udp.paths.is_local(end.address)
                                 or self.udp.paths.is_broadcast(end.address)):
             raise os_error(errno.EADDRNOTAVAIL, "cannot assign requested address: "
                            f"{endpoint_text(end.address, end.port)} is not an address of this host")
-        if self.binding is not None:
-            raise os_error(errno.EINVAL, bound)
+        self._ensure_not_bound()
         self._bind(end.address, end.port)
         self.has_bound_address = end.address != ANY
         self._note_bound(end.address)
@@ -530,6 +528,10 @@ class DatagramSocket(DatagramSettings):
         self._pending = None
         self._send(b"".join(pending.parts) + data, pending.remote, pending.port, pending.scope, pending.control, now_ns)
         return len(data)
+
+    def _ensure_not_bound(self) -> None:
+        if self.binding is not None:
+            raise os_error(errno.EINVAL, f"invalid argument: the socket is already bound to {self._local_text()}")
 
     def _check_sending(self, size: i64, is_v4: bool) -> None:
         """Raise what keeps a datagram of that size from being sent now, or from being begun with MSG_MORE."""

@@ -274,12 +274,11 @@ class Socket(Beyond):
 
     @told
     def _accept(self) -> tuple[os_socket.socket, Any]:
-        local = self.descriptor
-        if isinstance(local, LocalSocket):
-            return self._accept_local(local)
-        file = self.descriptor  # as it is now: another thread may let it go during the wait
+        host = self.descriptor  # as it is now: another thread may let it go during the wait
+        if isinstance(host, LocalSocket):
+            return self._accept_local(host)
         taken = self._attempt(lambda now_ns: self._take(
-            file if isinstance(file, StreamSocket) else self._stream("accept"), now_ns), READ_BITS, "accept")
+            host if isinstance(host, StreamSocket) else self._stream("accept"), now_ns), READ_BITS, "accept")
         # Not getpeername(): a connection that was reset while it waited in the queue has a peer all the same.
         connection = taken.connection
         assert connection is not None
