@@ -16,17 +16,8 @@ import pytest
 from estab.devices import uring
 from estab.devices.descriptor import DescriptorDevice
 from estab.host.drive.slots import SLOT_BYTES, SLOTS, Slots
-from estab.realtime.together import Together
-
-
-def _has_rings() -> bool:
-    ring = uring.open_ring(0, SLOTS, SLOT_BYTES, is_writing=True)
-    if ring is not None:
-        ring.close()
-    return ring is not None
-
-
-requires_rings = pytest.mark.skipif(not _has_rings(), reason="this kernel has no io_uring, or forbids it")
+from estab.realtime.together import Together, slots_of
+from tests.kit.ring import requires_rings
 
 
 class Ends:
@@ -45,9 +36,7 @@ def make_ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
         there.setblocking(False)
         ring = uring.open_ring(here.fileno(), SLOTS, SLOT_BYTES, is_writing=request.param == "write")
         assert ring is not None
-        slots = Slots(ring.room, ring.entries, ring.words, ring.results, ring.tail_at, ring.head_at, ring.answered_at,
-                      ring.answers_at, ring.answers, ring.enter)
-        yield Ends(ring, slots, here, there)
+        yield Ends(ring, slots_of(ring), here, there)
         ring.close()
 
 

@@ -1,4 +1,4 @@
-"""A queue of io_uring that is a list: what ``Slots`` sees of the kernel, without one."""
+"""Rings of io_uring for tests: a list that ``Slots`` takes for one, and whether the kernel has them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,24 @@ import mmap
 from collections import deque
 from typing import Any
 
+import pytest
+
+from estab.devices import uring
 from estab.host.drive.slots import SLOT_BYTES, SLOTS, Slots
 
-__all__ = ["FakeRing"]
+__all__ = ["FakeRing", "requires_rings"]
 
 _ANSWERS = 2 * SLOTS
+
+
+def _has_rings() -> bool:
+    ring = uring.open_ring(0, SLOTS, SLOT_BYTES, is_writing=True)
+    if ring is not None:
+        ring.close()
+    return ring is not None
+
+
+requires_rings = pytest.mark.skipif(not _has_rings(), reason="this kernel has no io_uring, or forbids it")
 
 
 class FakeRing:

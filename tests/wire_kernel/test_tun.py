@@ -19,6 +19,7 @@ import estab
 from estab.devices import uring
 from tests.kit.exchanges import BULK, echo_all, exchange
 from tests.kit.namespaces import Namespace, requires_kernel
+from tests.kit.ring import requires_rings
 from tests.kit.tun import TunNamespace
 from tests.test_examples import path_of_estab
 
@@ -71,6 +72,7 @@ def test_a_socket_of_the_stack_connects_to_the_kernel_and_has_ten_megabytes_back
     assert hashlib.sha256(back).digest() == hashlib.sha256(BULK).digest()
 
 
+@requires_rings
 def test_without_offload_a_step_s_packets_cross_by_one_call(
     netns: TunNamespace, monkeypatch: pytest.MonkeyPatch,
 ) -> None:

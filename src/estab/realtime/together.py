@@ -8,7 +8,13 @@ from estab.host.drive.inbox import Inbox
 from estab.host.drive.outbox import Outbox
 from estab.host.drive.slots import SLOT_BYTES, SLOTS, Slots
 
-__all__ = ["Together"]
+__all__ = ["Together", "slots_of"]
+
+
+def slots_of(ring: uring.Ring) -> Slots:
+    """Give a ring of the kernel's to what fills and empties it."""
+    return Slots(ring.room, ring.entries, ring.words, ring.results, ring.tail_at, ring.head_at, ring.answered_at,
+                 ring.answers_at, ring.answers, ring.enter)
 
 
 class Together:
@@ -28,8 +34,7 @@ class Together:
         if ring is None:
             return None
         self._rings.append(ring)
-        return Slots(ring.room, ring.entries, ring.words, ring.results, ring.tail_at, ring.head_at, ring.answered_at,
-                     ring.answers_at, ring.answers, ring.enter)
+        return slots_of(ring)
 
     def close(self) -> None:
         """Release what the system has of it. The stepper must have forgotten its descriptor."""

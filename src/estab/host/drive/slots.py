@@ -42,11 +42,11 @@ class Slots:
 
     def __init__(self, room: Any, entries: Any, words: Any, results: Any, tail_at: int, head_at: int, answered_at: int,
                  answers_at: i64, answers: i64, enter: Callable[[int], int]) -> None:
-        self.room: Any = room
         self.slot: i64 = 0
         """The slot whose result was given last."""
         self.left: i64 = 0
         """Answers that were not looked at."""
+        self._room: Any = room
         self._entries: Any = entries
         self._words: Any = words
         self._results: Any = results
@@ -68,7 +68,7 @@ class Slots:
         """Put a frame into a slot."""
         size: i64 = len(frame)
         start = slot * SLOT_BYTES
-        self.room[start : start + size] = frame
+        self._room[start : start + size] = frame
         if self._lengths[slot] != size:
             self._lengths[slot] = size
             self._entries[slot * _ENTRY_WORDS + _LENGTH_AT] = size
@@ -76,7 +76,7 @@ class Slots:
     def take(self, slot: i64, size: i64) -> bytes:
         """Return what is in a slot."""
         start = slot * SLOT_BYTES
-        frame: bytes = self.room[start : start + size]
+        frame: bytes = self._room[start : start + size]
         return frame
 
     def submit(self, count: i64) -> i64:

@@ -439,15 +439,10 @@ class Stepper:
 
     def _put_whole(self, outbound: Outbound) -> None:
         """Send a frame that has its virtio header with it."""
-        try:
-            if self._fd < 0:
-                is_taken = self._offer(outbound.data[: outbound.before_bytes], outbound.frame())
-            else:
-                is_taken = self._send_frame(b"", outbound.data)
-        except BlockingIOError:
-            is_taken = False
-        except OSError as error:
-            is_taken = self._take_error(error, outbound.data[: outbound.before_bytes], outbound.frame())
+        if self._fd < 0:
+            is_taken = self._offer(outbound.data[: outbound.before_bytes], outbound.frame())
+        else:
+            is_taken = self._send_frame(b"", outbound.data)
         self._note_put(outbound, is_taken)
 
     def _note_put(self, outbound: Outbound, is_taken: bool) -> None:
