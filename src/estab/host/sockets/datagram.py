@@ -32,7 +32,8 @@ from estab.wire.address import is_link_local, is_multicast
 from estab.wire.ip import Packet
 
 __all__ = [
-    "DatagramSettings", "Pending", "QueuedError", "Received", "ensure_fits", "ensure_has_control", "ensure_v4_sends",
+    "DatagramSettings", "Pending", "QueuedError", "Received", "already_bound", "ensure_fits", "ensure_has_control",
+    "ensure_v4_sends",
 ]
 
 _V4_TEXT_BYTES_MAX: Final = 65_507
@@ -180,6 +181,11 @@ class DatagramSettings(BoundDescriptor):
 
 
 undeletable(DatagramSettings, "receive_buffer_bytes", "send_buffer_bytes", "keeps_errors")
+
+
+def already_bound(where: str) -> OSError:
+    """Make the error of a second ``bind``."""
+    return os_error(errno.EINVAL, f"invalid argument: the socket is already bound to {where}")
 
 
 def ensure_v4_sends(size: i64, flags: i64) -> None:

@@ -46,6 +46,7 @@ from estab.host.sockets.datagram import (
     Pending,
     QueuedError,
     Received,
+    already_bound,
     ensure_fits,
     ensure_has_control,
     ensure_v4_sends,
@@ -224,14 +225,15 @@ class DatagramSocket(DatagramSettings):
         """Take a local address and port. EINVAL when already bound, EADDRINUSE, EADDRNOTAVAIL."""
         end = read_sockaddr(self.family, address, "bind")
         is_group = bool(end.address) and is_multicast(end.address)
-        if self.family != AF_INET:  # Linux's order, which for IPv4 is another
-            self._ensure_not_bound()
+        if self.binding is not None and self.family != AF_INET:  # Linux's order, which for IPv4 is another
+            raise already_bound(self._local_text())
         ensure_has_scope(end.address, end.scope, ANY)
         if end.address and not (is_group or self.udp.paths.is_local(end.address)
                                 or self.udp.paths.is_broadcast(end.address)):
             raise os_error(errno.EADDRNOTAVAIL, "cannot assign requested address: "
                            f"{endpoint_text(end.address, end.port)} is not an address of this host")
-        self._ensure_not_bound()
+        if self.binding is not None:
+            raise already_bound(self._local_text())
         self._bind(end.address, end.port)
         self.has_bound_address = end.address != ANY
         self._note_bound(end.address)
@@ -528,10 +530,6 @@ class DatagramSocket(DatagramSettings):
         self._pending = None
         self._send(b"".join(pending.parts) + data, pending.remote, pending.port, pending.scope, pending.control, now_ns)
         return len(data)
-
-    def _ensure_not_bound(self) -> None:
-        if self.binding is not None:
-            raise os_error(errno.EINVAL, f"invalid argument: the socket is already bound to {self._local_text()}")
 
     def _check_sending(self, size: i64, is_v4: bool) -> None:
         """Raise what keeps a datagram of that size from being sent now, or from being begun with MSG_MORE."""
