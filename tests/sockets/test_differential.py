@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, note
+from hypothesis import example, given, note
 from hypothesis import strategies as st
 
 from estab import Host, Network, Socket
@@ -285,6 +285,8 @@ def test_tcp_sockets_answer_as_the_kernels_do(family: int, ops: list[Op]) -> Non
 
 
 @given(st.lists(tcp, max_size=20))
+@example([("shutdown", 1, 2), ("send", 2, 1, socket.MSG_OOB)])  # the segment that is reset has the urgent byte
+@example([("send", 2, 1, socket.MSG_OOB), ("shutdown", 1, 2), ("send", 2, 1, socket.MSG_OOB)])
 def test_a_connection_answers_as_the_kernels_does(ops: list[Op]) -> None:
     compare(socket.AF_INET, socket.SOCK_STREAM, PAIR + ops)
 

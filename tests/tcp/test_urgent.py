@@ -107,6 +107,25 @@ def test_the_urgent_octet_that_has_not_come_yet_is_told_apart_from_none() -> Non
     assert peer.connection.read_urgent(False) == ord("5")
 
 
+def test_the_urgent_octet_has_come_with_its_segment_not_with_the_pointer() -> None:
+    peer = established()
+    c = peer.connection
+    assert c.owner is not None
+    peer.send(ACK | URG, urg=5)
+    assert not c.has_urgent_byte
+    peer.take_woken()
+    peer.send(ACK, seq=NXT + 2, data=b"345")  # out of order, and without the flag
+    assert c.has_urgent_byte
+    assert c.owner in peer.take_woken()
+    peer.send(ACK | URG, seq=NXT, data=b"12", urg=9)
+    assert not c.has_urgent_byte
+    peer.send(ACK, seq=NXT + 5, data=b"6789ab")
+    assert c.has_urgent_byte
+    assert peer.read(100) == b"12345678"
+    assert peer.read(100) == b"ab"
+    assert not c.has_urgent_byte
+
+
 def test_peeking_at_the_mark_sees_what_follows_the_urgent_octet() -> None:
     peer = established()
     peer.send(ACK | URG, data=b"Xabc", urg=1)

@@ -83,7 +83,7 @@ class StreamView(StreamSettings):
             bits |= POLLIN
         if connection.is_writable():
             bits |= POLLOUT
-        if connection.is_urgent_new and connection.rcv_nxt > connection.urgent_seq:  # the byte itself has come
+        if connection.is_urgent_new and connection.has_urgent_byte:
             bits |= POLLPRI
         if connection.error != 0:
             bits |= POLLERR

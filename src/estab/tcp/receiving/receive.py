@@ -445,12 +445,22 @@ def _offer_more(tcb: Tcb) -> None:
 
 
 def note_urgent(tcb: Tcb, seq: i64, segment: Segment) -> None:
-    """Take in an urgent pointer (RFC 9293 section 3.8.5; RFC 6093). MUST-30, MUST-32.
+    """Take in an urgent pointer (RFC 9293 section 3.8.5; RFC 6093), and whether the urgent octet is in this segment.
 
-    The pointer tells the octet after the urgent one (MUST-62); we keep the place of the urgent octet itself.
+    MUST-30, MUST-32. As on Linux the octet has come though the text is not taken: out of order, or reset for it.
     """
-    if (segment.flags & URG) == 0 or segment.urg == 0:
+    if (segment.flags & URG) != 0 and segment.urg != 0:
+        _note_pointer(tcb, seq, segment)
+    marks = tcb.marks
+    if marks is None or marks.urgent_seq == NO_SEQ or marks.has_urgent_byte:
         return
+    if seq <= marks.urgent_seq < seq + segment.end - segment.start:
+        marks.has_urgent_byte = True
+        tcb.context.wake(tcb.owner)
+
+
+def _note_pointer(tcb: Tcb, seq: i64, segment: Segment) -> None:
+    """The pointer tells the octet after the urgent one (MUST-62); we keep the place of the urgent octet itself."""
     place = seq + segment.urg - 1
     if place < tcb.copied_seq or place < tcb.urgent_seq or place >= max(tcb.rcv_adv, tcb.rcv_nxt) + 0xFFFF:
         return
@@ -462,7 +472,9 @@ def note_urgent(tcb: Tcb, seq: i64, segment: Segment) -> None:
             tcb.copied_seq += 1
             if received.size == 0:
                 tcb.received = None
-        marks_of(tcb).urgent_seq = place
+        marks = marks_of(tcb)
+        marks.urgent_seq = place
+        marks.has_urgent_byte = False
         tcb.is_urgent_new = True
         tcb.is_urgent_read = False
         tcb.context.wake(tcb.owner)
@@ -488,7 +500,9 @@ def is_at_urgent_mark(tcb: Tcb) -> bool:
 
 
 def _pass_urgent(tcb: Tcb) -> None:
-    marks_of(tcb).urgent_seq = NO_SEQ
+    marks = marks_of(tcb)
+    marks.urgent_seq = NO_SEQ
+    marks.has_urgent_byte = False
     tcb.is_urgent_new = False
 
 

@@ -86,6 +86,8 @@ class Marks:
         # In what comes.
         self.urgent_seq: i64 = NO_SEQ
         """seq: place of the peer's urgent byte, until it is read past (RFC 6093). Writers: receiving/receive."""
+        self.has_urgent_byte: bool = False
+        """yes or no: the segment with that byte came, perhaps out of order. Writers: receiving/receive."""
         self.peer_fin_seq: i64 = NO_SEQ
         """seq: where the peer's FIN stands, if it came out of order. Writers: receiving/receive."""
         self.dsack_left: i64 = NO_SEQ

@@ -435,6 +435,12 @@ class Tcb(Flow):
         return marks.urgent_seq
 
     @property
+    def has_urgent_byte(self) -> bool:
+        """The segment with the peer's urgent byte came, and the byte was not read past."""
+        marks = self.marks
+        return marks is not None and marks.has_urgent_byte
+
+    @property
     def shut_since_ns(self) -> i64:
         """Since when text waits for the peer's window and probes go; 0: it does not."""
         troubles = self.troubles
